@@ -1,0 +1,1 @@
+//! Who is behind a login: tailnets, users, roles and logins in flight.

@@ -1,0 +1,1 @@
+//! Which keys exist, whom they belong to, and until when.

@@ -1,0 +1,1 @@
+//! The only service clients reach: transports, registration and map sessions.

@@ -1,0 +1,1 @@
+//! A small DERP and STUN relay for networks without another.

@@ -1,0 +1,1 @@
+//! All of Bowline's services in one process.

@@ -1,0 +1,1 @@
+//! Change hints between processes: Redis pub/sub, or a channel inside one process.

@@ -1,0 +1,1 @@
+//! The crypto_box transport of older clients.

@@ -1,0 +1,1 @@
+//! The Noise transport of current clients: handshake, records, and a byte stream over them.

@@ -1,0 +1,16 @@
+//! Identifiers: which are numbers clients see, which are stable names, and the per-tailnet revision.
+//!
+//! | type | who sees it | never |
+//! |---|---|---|
+//! | [`TailnetId`], [`UserId`], [`NodeId`] | services, and (user, node) clients as JSON numbers below 2^53 | reused |
+//! | [`StableNodeId`] | clients, logs, people: `n<number>CNTRL` | reused |
+//! | [`LoginId`] | the browser, inside an auth URL; 128 bits of randomness | guessed |
+//! | [`Revision`] | services only: one per-tailnet counter for each owner of hard state | going back |
+
+mod login;
+mod number;
+mod revision;
+
+pub use login::{InvalidLoginId, LoginId};
+pub use number::{InvalidId, NodeId, StableNodeId, TailnetId, UserId};
+pub use revision::Revision;

@@ -1,0 +1,64 @@
+//! The identifier of a login in flight: the unguessable part of an auth URL.
+
+use std::{fmt, str::FromStr};
+
+/// A text that is not a login identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a login identifier is 32 lower-case hexadecimal digits")]
+pub struct InvalidLoginId;
+
+/// 128 random bits that name one login in flight, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoginId([u8; 16]);
+
+impl LoginId {
+    /// Makes the identifier from 16 random bytes; the caller owns the randomness.
+    #[must_use]
+    pub const fn from_random(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for LoginId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl FromStr for LoginId {
+    type Err = InvalidLoginId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLoginId> {
+        let digits = text.as_bytes();
+        if digits.len() != 32 {
+            return Err(InvalidLoginId);
+        }
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+fn digit(character: u8) -> Result<u8, InvalidLoginId> {
+    match character {
+        b'0'..=b'9' => Ok(character - b'0'),
+        b'a'..=b'f' => Ok(character - b'a' + 10),
+        _ => Err(InvalidLoginId),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_form_round_trips_and_is_strict() {
+        let id = LoginId::from_random([0xa5; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "a5", &"A5".repeat(16), &"a5".repeat(17), &"é".repeat(16)] {
+            assert_eq!(text.parse::<LoginId>(), Err(InvalidLoginId), "{text}");
+        }
+    }
+}

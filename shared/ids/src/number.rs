@@ -1,0 +1,112 @@
+//! Numeric identifiers, taken from one sequence for all tailnets and never reused.
+
+use std::fmt;
+
+/// A number that is not a valid identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an identifier lies between 1 and 2^53-1, got {0}")]
+pub struct InvalidId(pub u64);
+
+/// The largest identifier: every client reads identifiers from JSON numbers exactly up to here.
+const MAX: u64 = (1 << 53) - 1;
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// Returns the number, between 1 and 2^53-1.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl TryFrom<u64> for $name {
+            type Error = InvalidId;
+
+            fn try_from(number: u64) -> Result<Self, InvalidId> {
+                if number == 0 || number > MAX {
+                    return Err(InvalidId(number));
+                }
+                Ok(Self(number))
+            }
+        }
+
+        impl TryFrom<i64> for $name {
+            type Error = InvalidId;
+
+            fn try_from(number: i64) -> Result<Self, InvalidId> {
+                Self::try_from(u64::try_from(number).map_err(|_| InvalidId(0))?)
+            }
+        }
+
+        impl From<$name> for u64 {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl From<$name> for i64 {
+            fn from(id: $name) -> Self {
+                id.0.cast_signed()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+    };
+}
+
+number_id!(
+    /// A tailnet: one customer network, the boundary of every query.
+    TailnetId
+);
+number_id!(
+    /// A user of one tailnet, as clients see it in `User.ID`.
+    UserId
+);
+number_id!(
+    /// A node of one tailnet, as clients see it in `Node.ID`.
+    NodeId
+);
+
+/// A node's stable name, as clients see it in `Node.StableID`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StableNodeId(NodeId);
+
+impl From<NodeId> for StableNodeId {
+    fn from(id: NodeId) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for StableNodeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "n{}CNTRL", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_and_numbers_beyond_json_are_refused() {
+        assert_eq!(NodeId::try_from(0_u64), Err(InvalidId(0)));
+        assert_eq!(NodeId::try_from(-1_i64), Err(InvalidId(0)));
+        assert_eq!(NodeId::try_from(MAX + 1), Err(InvalidId(MAX + 1)));
+        assert_eq!(NodeId::try_from(MAX).map(NodeId::get), Ok(MAX));
+    }
+
+    #[test]
+    fn stable_id_names_the_number() {
+        let id = NodeId::try_from(17_u64).expect("valid");
+        assert_eq!(StableNodeId::from(id).to_string(), "n17CNTRL");
+    }
+}

@@ -1,0 +1,1 @@
+//! What every service process needs: configuration, telemetry, gRPC server and clients, drain.
