@@ -1,0 +1,62 @@
+//! Compiles the contracts without a system protoc, and turns the declared callers into a table.
+
+use std::{env, fmt::Write as _, fs, path::PathBuf};
+
+use prost::Message as _;
+use protox::{Compiler, prost_reflect::DescriptorPool};
+
+const FILES: [&str; 3] = [
+    "bowline/identity/v1/identity_service.proto",
+    "bowline/key_registry/v1/key_registry_service.proto",
+    "bowline/policy/v1/policy_service.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=bowline");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut compiler = Compiler::new(["."])?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    let descriptors = compiler.file_descriptor_set();
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    fs::write(out.join("access.rs"), access_table(&compiler.descriptor_pool())?)?;
+    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// Writes one line for each RPC: its path and who may call it.
+fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Error>> {
+    let callers = pool
+        .get_extension_by_name("bowline.access.v1.callers")
+        .ok_or("the callers option is not declared")?;
+    let mut table = String::from("static RULES: &[(&str, &[Role])] = &[\n");
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let options = method.options();
+        let roles = options.get_extension(&callers);
+        let roles: Vec<_> = roles
+            .as_list()
+            .into_iter()
+            .flatten()
+            .filter_map(protox::prost_reflect::Value::as_enum_number)
+            .map(role_name)
+            .collect::<Result<_, _>>()?;
+        if roles.is_empty() {
+            return Err(format!("{path} does not declare who may call it").into());
+        }
+        writeln!(table, "    (\"{path}\", &[{}]),", roles.join(", "))?;
+    }
+    table.push_str("];\n");
+    Ok(table)
+}
+
+fn role_name(number: i32) -> Result<&'static str, String> {
+    Ok(match number {
+        1 => "Role::Admin",
+        2 => "Role::Gateway",
+        3 => "Role::KeyRegistry",
+        4 => "Role::Identity",
+        5 => "Role::PolicyCompiler",
+        6 => "Role::Relay",
+        other => return Err(format!("role {other} is not known")),
+    })
+}
