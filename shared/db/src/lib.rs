@@ -1,1 +1,37 @@
 //! One database interface over PostgreSQL and SQLite: migrations, group commit, change log, audit.
+//!
+//! ```text
+//! mutate ─▶ lane (one per tailnet; one for all on SQLite) ─▶ batch: lock head, run each in a savepoint,
+//!           append change_log and audit, commit once ─▶ answer everybody ─▶ hint on the bus
+//! ```
+//!
+//! Each service owns one PostgreSQL schema or one SQLite file. One SQL text serves both: placeholders are `$1`,
+//! columns are `BIGINT`, `TEXT` and `BYTEA`/`BLOB`, times are microseconds since 1970 in a `BIGINT`
+//! ([`to_micros`], [`from_micros`]), booleans are 0 or 1 in a `BIGINT`. Queries are plain `sqlx` on an
+//! `AnyConnection`. A `SUM` or an `EXISTS` is cast to `BIGINT` explicitly: PostgreSQL gives other types.
+//!
+//! What holds:
+//! * the revision of a tailnet grows by one for each entry, without holes, in commit order;
+//! * an answered mutation is committed, its audit rows and change entries with it;
+//! * a mutation that fails changes nothing, and does not touch those which share its commit.
+//!
+//! The tables `heads`, `change_log`, `audit`, `ids` and `migrations` of each schema belong to this crate. What an
+//! entry means, and who may read which, is not here.
+
+mod audit;
+mod change_log;
+mod database;
+mod error;
+mod ids;
+mod migration;
+mod time;
+mod transaction;
+
+pub use audit::{AuditEntry, AuditVerdict};
+pub use change_log::{ChangeLog, Changes, Head, Mutation, SoftBatch};
+pub use database::{Database, DatabaseOptions, Dialect, TimeSource};
+pub use error::{DatabaseError, OpenError};
+pub use ids::next_id;
+pub use migration::{Migration, Migrations};
+pub use time::{from_micros, to_micros};
+pub use transaction::{ReadTransaction, WriteTransaction};

@@ -1,0 +1,120 @@
+//! What travels: who owns the log, which tailnet, how far.
+
+use bowline_ids::{Revision, TailnetId};
+use serde::{Deserialize, Serialize};
+
+/// The longest message looked at; a real one has about 80 bytes.
+const LONGEST: usize = 200;
+
+/// A service that keeps a change log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// Tailnets, users, logins.
+    Identity,
+    /// Machines, nodes, keys; the one with soft state.
+    KeyRegistry,
+    /// Policy versions.
+    PolicyCompiler,
+}
+
+impl Owner {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Identity, Self::KeyRegistry, Self::PolicyCompiler];
+
+    /// Returns the owner's name in channels, metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::KeyRegistry => "key-registry",
+            Self::PolicyCompiler => "policy-compiler",
+        }
+    }
+}
+
+/// A tailnet's log is at least this far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The tailnet.
+    pub tailnet: TailnetId,
+    /// The number of hard-state entries.
+    pub revision: Revision,
+    /// The number of soft-state batches; zero for owners without soft state.
+    pub soft_revision: u64,
+}
+
+/// A hint as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    tailnet: u64,
+    revision: u64,
+    soft_revision: u64,
+}
+
+impl Hint {
+    /// Returns the text of the hint.
+    pub(crate) fn encode(self) -> String {
+        let Self {
+            tailnet,
+            revision,
+            soft_revision,
+        } = self;
+        format!(r#"{{"tailnet":{tailnet},"revision":{revision},"soft_revision":{soft_revision}}}"#)
+    }
+
+    /// Reads a hint; `None` when it is anything else.
+    pub(crate) fn decode(text: &[u8]) -> Option<Self> {
+        if text.len() > LONGEST {
+            return None;
+        }
+        let message: Message = serde_json::from_slice(text).ok()?;
+        // Columns are signed: no database can be further.
+        let limit = i64::MAX.cast_unsigned();
+        if message.revision > limit || message.soft_revision > limit {
+            return None;
+        }
+        Some(Self {
+            tailnet: TailnetId::try_from(message.tailnet).ok()?,
+            revision: Revision::new(message.revision),
+            soft_revision: message.soft_revision,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_survives_its_text() {
+        let hint = Hint {
+            tailnet: TailnetId::try_from(7_u64).unwrap(),
+            revision: Revision::new(9),
+            soft_revision: 3,
+        };
+        assert_eq!(Hint::decode(hint.encode().as_bytes()), Some(hint));
+    }
+
+    #[test]
+    fn what_is_not_a_hint_is_refused() {
+        let long = format!(
+            r#"{{"tailnet":1,"revision":1,"soft_revision":1{}}}"#,
+            " ".repeat(200)
+        );
+        for text in [
+            "",
+            "null",
+            "[1,1,1]",
+            r#"{"tailnet":0,"revision":1,"soft_revision":1}"#,
+            r#"{"tailnet":9007199254740992,"revision":1,"soft_revision":1}"#,
+            r#"{"tailnet":1,"revision":-1,"soft_revision":1}"#,
+            r#"{"tailnet":1,"revision":18446744073709551615,"soft_revision":1}"#,
+            r#"{"tailnet":1,"revision":1}"#,
+            r#"{"tailnet":1,"revision":1,"soft_revision":1,"data":"x"}"#,
+            &long,
+        ] {
+            assert_eq!(Hint::decode(text.as_bytes()), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The audit trail: rows whose hashes chain, so that none can be changed or taken away unseen.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::{DatabaseError, from_micros, to_micros};
+
+/// The hash before a tailnet's first row.
+pub(crate) const ORIGIN: [u8; 32] = [0; 32];
+
+/// One row of a tailnet's audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The place in the tailnet's trail, from 1, without holes.
+    pub sequence: u64,
+    /// When it happened, by database time.
+    pub time: DateTime<Utc>,
+    /// Who did it.
+    pub actor: String,
+    /// What was done, `noun.verb`.
+    pub action: String,
+    /// To what.
+    pub object: String,
+    /// More, as JSON.
+    pub detail: String,
+    /// SHA-256 over the hash before and this row.
+    pub hash: [u8; 32],
+}
+
+/// What a check of a tailnet's trail found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditVerdict {
+    /// Every row follows from the one before, up to the head.
+    Whole {
+        /// How many rows there are.
+        entries: u64,
+    },
+    /// The row at this place is missing or was changed.
+    Broken {
+        /// The first wrong place.
+        sequence: u64,
+    },
+}
+
+/// Returns the hash of a row: SHA-256 over the hash before and each field behind its length.
+pub(crate) fn chain(previous: &[u8; 32], tailnet: i64, entry: &AuditEntry) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(previous);
+    for number in [tailnet, entry.sequence.cast_signed(), to_micros(entry.time)] {
+        hasher.update(number.to_be_bytes());
+    }
+    for text in [&entry.actor, &entry.action, &entry.object, &entry.detail] {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize().into()
+}
+
+/// Returns up to `limit` rows after a place, oldest first.
+pub(crate) async fn entries(
+    connection: &mut AnyConnection,
+    tailnet: i64,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, DatabaseError> {
+    sqlx::query(
+        "SELECT sequence, happened_at, actor, action, object, detail, hash FROM audit
+         WHERE tailnet_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+    )
+    .bind(tailnet)
+    .bind(after.cast_signed())
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(|row| entry(tailnet, row))
+    .collect()
+}
+
+fn entry(tailnet: i64, row: &AnyRow) -> Result<AuditEntry, DatabaseError> {
+    let sequence: i64 = row.try_get(0)?;
+    let inconsistent = || DatabaseError::Inconsistent {
+        table: "audit",
+        row: format!("{tailnet}/{sequence}"),
+    };
+    Ok(AuditEntry {
+        sequence: u64::try_from(sequence).map_err(|_| inconsistent())?,
+        time: from_micros(row.try_get(1)?).ok_or_else(inconsistent)?,
+        actor: row.try_get(2)?,
+        action: row.try_get(3)?,
+        object: row.try_get(4)?,
+        detail: row.try_get(5)?,
+        hash: row
+            .try_get::<Vec<u8>, _>(6)?
+            .try_into()
+            .map_err(|_| inconsistent())?,
+    })
+}
+
+/// Follows the chain from the first row to `head`.
+pub(crate) async fn verify(
+    connection: &mut AnyConnection,
+    tailnet: i64,
+    head: (u64, [u8; 32]),
+) -> Result<AuditVerdict, DatabaseError> {
+    let (mut sequence, mut hash) = (0, ORIGIN);
+    loop {
+        let page = entries(&mut *connection, tailnet, sequence, 1000).await?;
+        if page.is_empty() {
+            let whole = (sequence, hash) == head;
+            return Ok(if whole {
+                AuditVerdict::Whole { entries: sequence }
+            } else {
+                AuditVerdict::Broken {
+                    sequence: sequence + 1,
+                }
+            });
+        }
+        for entry in page {
+            sequence += 1;
+            hash = chain(&hash, tailnet, &entry);
+            if entry.sequence != sequence || entry.hash != hash {
+                return Ok(AuditVerdict::Broken { sequence });
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The change log of one owner of hard state, and the mutations that append to it.
+
+mod batch;
+mod compact;
+mod head;
+mod lane;
+mod mutation;
+mod soft;
+
+use std::sync::Arc;
+
+use bowline_bus::{Bus, Hint, Owner};
+use bowline_ids::{Revision, TailnetId};
+use futures_util::future::BoxFuture;
+use sqlx::Row;
+use tokio::sync::oneshot;
+
+use crate::{AuditEntry, AuditVerdict, Database, DatabaseError, ReadTransaction, audit};
+pub use head::Head;
+use lane::{Lanes, Request};
+pub use mutation::Mutation;
+pub use soft::SoftBatch;
+
+/// What follows a revision in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// The entries, oldest first, without holes; fewer than the limit when they reach the head.
+    Entries(Vec<(Revision, Vec<u8>)>),
+    /// The log can not tell: entries are compacted away, or the revision lies beyond the head (the database was
+    /// restored from a backup). The reader takes a snapshot.
+    Compacted,
+}
+
+/// The change log of one owner, for all its tailnets. Clones share the queues.
+#[derive(Clone, Debug)]
+pub struct ChangeLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    bus: Bus,
+    owner: Owner,
+    lanes: Lanes,
+}
+
+impl ChangeLog {
+    /// Returns the log that `owner` keeps in its database; hints go out on `bus`.
+    #[must_use]
+    pub fn new(database: Database, bus: Bus, owner: Owner) -> Self {
+        Self(Arc::new(Inner {
+            database,
+            bus,
+            owner,
+            lanes: Lanes::default(),
+        }))
+    }
+
+    /// Returns the database that holds the log.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// Changes a tailnet: runs `work` under the tailnet's counter lock, and answers after the commit.
+    ///
+    /// Mutations that wait share one transaction, each in its own savepoint: `Err` undoes this one alone, with its
+    /// entries and audit rows. To refuse something and still audit it, `work` returns `Ok` of the refusal.
+    /// The revision is that after this mutation's entries. `work` awaits nothing but the database: others wait for
+    /// it. Once queued it runs, also when the caller is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns. [`DatabaseError::Unavailable`] when too many wait, or when the commit's fate is
+    /// unknown: then a retry must be able to find its own effects.
+    pub async fn mutate<T, E, F>(
+        &self,
+        tailnet: TailnetId,
+        actor: impl Into<String>,
+        work: F,
+    ) -> Result<(T, Revision), E>
+    where
+        F: for<'c> FnOnce(&'c mut Mutation) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let request = Request::new(tailnet, actor.into(), work, sender);
+        lane::enqueue(&self.0, request)?;
+        receiver.await.unwrap_or_else(|_| {
+            Err(DatabaseError::unavailable("a mutation of the same commit ended abruptly").into())
+        })
+    }
+
+    /// Commits soft state of tailnets: see [`SoftBatch`]. Hints go out after the commit.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns, or the database's error.
+    pub async fn soft<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut SoftBatch) -> BoxFuture<'c, Result<T, E>> + Send,
+        T: Send,
+        E: From<DatabaseError> + Send,
+    {
+        soft::run(&self.0, work).await
+    }
+
+    /// Returns the head of each tailnet asked for, in the same order; all zero for one without entries.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn heads(&self, tailnets: &[TailnetId]) -> Result<Vec<Head>, DatabaseError> {
+        head::read(self.0.database.reader(), tailnets).await
+    }
+
+    /// Returns a tailnet's head as a transaction sees it: the revision of a snapshot read in that transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn head_in(
+        &self,
+        read: &mut ReadTransaction,
+        tailnet: TailnetId,
+    ) -> Result<Head, DatabaseError> {
+        Ok(head::Counter::read(&mut *read, tailnet)
+            .await?
+            .head(tailnet))
+    }
+
+    /// Returns up to `limit` entries after `revision`.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn changes_since(
+        &self,
+        tailnet: TailnetId,
+        revision: Revision,
+        limit: u32,
+    ) -> Result<Changes, DatabaseError> {
+        // One statement, so that head and entries are of one state.
+        let rows = sqlx::query(
+            "SELECT heads.revision, change_log.revision, change_log.entry
+             FROM heads LEFT JOIN change_log
+               ON change_log.tailnet_id = heads.tailnet_id AND change_log.revision > $2
+             WHERE heads.tailnet_id = $1 ORDER BY change_log.revision LIMIT $3",
+        )
+        .bind(i64::from(tailnet))
+        .bind(revision.get().cast_signed())
+        .bind(i64::from(limit.max(1)))
+        .fetch_all(self.0.database.reader())
+        .await?;
+        let head = rows
+            .first()
+            .map_or(Ok(0), |row| row.try_get::<i64, _>(0))?
+            .cast_unsigned();
+        let mut entries = Vec::with_capacity(rows.len());
+        let mut expected = revision;
+        for row in &rows {
+            let Some(found) = row.try_get::<Option<i64>, _>(1)? else {
+                break;
+            };
+            expected = expected.next();
+            if found.cast_unsigned() != expected.get() {
+                return Ok(Changes::Compacted);
+            }
+            entries.push((expected, row.try_get(2)?));
+        }
+        let complete = !entries.is_empty() || head == revision.get();
+        Ok(if complete {
+            Changes::Entries(entries)
+        } else {
+            Changes::Compacted
+        })
+    }
+
+    /// Forgets entries that are neither among a tailnet's newest `keep_entries` nor younger than `keep_age`.
+    ///
+    /// Returns how many were forgotten. Meant to be called now and then by any replica.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn compact(
+        &self,
+        keep_entries: u32,
+        keep_age: std::time::Duration,
+    ) -> Result<u64, DatabaseError> {
+        compact::run(&self.0.database, keep_entries, keep_age).await
+    }
+
+    /// Returns up to `limit` rows of a tailnet's audit trail after a place, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn audit(
+        &self,
+        tailnet: TailnetId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, DatabaseError> {
+        let mut connection = self.0.database.reader().acquire().await?;
+        audit::entries(&mut connection, tailnet.into(), after, limit).await
+    }
+
+    /// Checks a tailnet's audit trail from its first row to its head.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn verify_audit(&self, tailnet: TailnetId) -> Result<AuditVerdict, DatabaseError> {
+        let mut read = self.0.database.read().await?;
+        let counter = head::Counter::read(&mut read, tailnet).await?;
+        audit::verify(
+            &mut read,
+            tailnet.into(),
+            (counter.audit_sequence, counter.audit_hash),
+        )
+        .await
+    }
+}
+
+impl Inner {
+    fn hint(&self, head: Head) {
+        let Head {
+            tailnet,
+            revision,
+            soft_revision,
+        } = head;
+        self.bus.publish(
+            self.owner,
+            Hint {
+                tailnet,
+                revision,
+                soft_revision,
+            },
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! One commit for the mutations that wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_ids::{Revision, TailnetId};
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use super::head::Counter;
+use super::lane::Job;
+use super::mutation::{Audit, Mutation};
+use super::{Head, Inner};
+use crate::{AuditEntry, DatabaseError, audit, to_micros};
+
+/// How many rows one statement inserts: SQLite allows 32,766 values.
+const ROWS: usize = 500;
+
+/// Runs the jobs, commits once, publishes hints, and answers everybody.
+pub(super) async fn run(log: &Inner, mut jobs: Vec<Box<dyn Job>>) {
+    match commit(log, &mut jobs).await {
+        Ok(committed) => {
+            for head in committed.changed {
+                log.hint(head);
+            }
+            for (job, revision) in jobs.into_iter().zip(committed.revisions) {
+                job.answer(Ok(revision));
+            }
+        }
+        Err(error) => {
+            tracing::warn!(mutations = jobs.len(), %error, "mutations not committed");
+            let error = match error {
+                DatabaseError::Unavailable { .. } => error,
+                // Nothing a job did: whoever waits is not at fault.
+                other => DatabaseError::unavailable(other.to_string()),
+            };
+            for job in jobs {
+                job.answer(Err(error.clone()));
+            }
+        }
+    }
+}
+
+struct Committed {
+    /// The revision after each job.
+    revisions: Vec<Revision>,
+    /// The heads to hint.
+    changed: Vec<Head>,
+}
+
+async fn commit(log: &Inner, jobs: &mut [Box<dyn Job>]) -> Result<Committed, DatabaseError> {
+    let Some(tailnet) = jobs.first().map(|job| job.tailnet()) else {
+        return Ok(Committed {
+            revisions: Vec::new(),
+            changed: Vec::new(),
+        });
+    };
+    let mut transaction = log.database.begin_write().await?;
+    let mut appends = Appends::default();
+    appends.lock(&mut transaction, tailnet).await?;
+    let mut mutation = Mutation {
+        now: log.database.now_on(&mut transaction).await?,
+        transaction,
+        tailnet,
+        actor: String::new(),
+        entries: Vec::new(),
+        audits: Vec::new(),
+    };
+    let mut revisions = Vec::with_capacity(jobs.len());
+    let mut any_succeeded = false;
+    for job in jobs {
+        mutation.tailnet = job.tailnet();
+        job.actor().clone_into(&mut mutation.actor);
+        appends
+            .lock(&mut mutation.transaction, job.tailnet())
+            .await?;
+        any_succeeded |= attempt(&mut mutation, job.as_mut()).await?;
+        revisions.push(appends.take(&mut mutation));
+    }
+    if any_succeeded {
+        appends
+            .write(&mut mutation.transaction, to_micros(mutation.now))
+            .await?;
+        mutation.transaction.commit().await?;
+    } else {
+        mutation.transaction.rollback().await?;
+    }
+    Ok(Committed {
+        revisions,
+        changed: appends.changed(),
+    })
+}
+
+/// Runs one job in a savepoint; a failure leaves nothing of it.
+async fn attempt(mutation: &mut Mutation, job: &mut dyn Job) -> Result<bool, DatabaseError> {
+    statement(mutation.connection(), "SAVEPOINT mutation").await?;
+    if job.run(mutation).await {
+        match statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await {
+            Ok(()) => return Ok(true),
+            // PostgreSQL: the job passed over an error of a statement.
+            Err(error) => job.refuse(error),
+        }
+    }
+    mutation.entries.clear();
+    mutation.audits.clear();
+    statement(mutation.connection(), "ROLLBACK TO SAVEPOINT mutation").await?;
+    statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await?;
+    Ok(false)
+}
+
+async fn statement(connection: &mut AnyConnection, sql: &'static str) -> Result<(), DatabaseError> {
+    sqlx::raw_sql(sql).execute(connection).await?;
+    Ok(())
+}
+
+/// What the batch appends to the logs, and the counters it moves.
+#[derive(Default)]
+struct Appends {
+    counters: BTreeMap<TailnetId, Counter>,
+    entries: Vec<(TailnetId, Revision, Vec<u8>)>,
+    audits: Vec<(TailnetId, AuditEntry)>,
+}
+
+impl Appends {
+    async fn lock(
+        &mut self,
+        connection: &mut AnyConnection,
+        tailnet: TailnetId,
+    ) -> Result<(), DatabaseError> {
+        if !self.counters.contains_key(&tailnet) {
+            self.counters
+                .insert(tailnet, Counter::lock(connection, tailnet).await?);
+        }
+        Ok(())
+    }
+
+    /// Gives a job's entries and audit rows their places; returns the revision after them.
+    fn take(&mut self, mutation: &mut Mutation) -> Revision {
+        let tailnet = mutation.tailnet;
+        let counter = self.counters.entry(tailnet).or_default();
+        for entry in mutation.entries.drain(..) {
+            counter.revision = counter.revision.next();
+            self.entries.push((tailnet, counter.revision, entry));
+        }
+        for Audit {
+            actor,
+            action,
+            object,
+            detail,
+        } in mutation.audits.drain(..)
+        {
+            counter.audit_sequence += 1;
+            let (sequence, time) = (counter.audit_sequence, mutation.now);
+            let hash = audit::ORIGIN;
+            let mut entry = AuditEntry {
+                sequence,
+                time,
+                actor,
+                action,
+                object,
+                detail,
+                hash,
+            };
+            entry.hash = audit::chain(&counter.audit_hash, tailnet.into(), &entry);
+            counter.audit_hash = entry.hash;
+            self.audits.push((tailnet, entry));
+        }
+        counter.revision
+    }
+
+    async fn write(&self, connection: &mut AnyConnection, now: i64) -> Result<(), DatabaseError> {
+        for rows in self.entries.chunks(ROWS) {
+            let sql = insert(
+                "change_log (tailnet_id, revision, committed_at, entry)",
+                4,
+                rows.len(),
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for (tailnet, revision, entry) in rows {
+                query = query
+                    .bind(i64::from(*tailnet))
+                    .bind(revision.get().cast_signed());
+                query = query.bind(now).bind(entry.clone());
+            }
+            query.execute(&mut *connection).await?;
+        }
+        for rows in self.audits.chunks(ROWS) {
+            let table =
+                "audit (tailnet_id, sequence, happened_at, actor, action, object, detail, hash)";
+            let mut query = sqlx::query(AssertSqlSafe(insert(table, 8, rows.len())));
+            for (tailnet, entry) in rows {
+                query = query
+                    .bind(i64::from(*tailnet))
+                    .bind(entry.sequence.cast_signed());
+                query = query.bind(to_micros(entry.time)).bind(entry.actor.clone());
+                query = query.bind(entry.action.clone()).bind(entry.object.clone());
+                query = query.bind(entry.detail.clone()).bind(entry.hash.to_vec());
+            }
+            query.execute(&mut *connection).await?;
+        }
+        for (tailnet, counter) in &self.counters {
+            counter.store(connection, *tailnet).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the heads of the tailnets that got entries.
+    fn changed(&self) -> Vec<Head> {
+        let tailnets: BTreeSet<TailnetId> = self.entries.iter().map(|entry| entry.0).collect();
+        tailnets
+            .iter()
+            .filter_map(|id| Some(self.counters.get(id)?.head(*id)))
+            .collect()
+    }
+}
+
+/// Returns an `INSERT` of several rows.
+fn insert(table: &str, columns: usize, rows: usize) -> String {
+    let mut sql = format!("INSERT INTO {table} VALUES ");
+    for row in 0..rows {
+        let places: Vec<String> = (1..=columns)
+            .map(|column| format!("${}", row * columns + column))
+            .collect();
+        let comma = if row == 0 { "" } else { ", " };
+        sql += &format!("{comma}({})", places.join(", "));
+    }
+    sql
+}

@@ -1,0 +1,178 @@
+//! Where mutations wait for the commit before theirs: one lane for each tailnet, or one for all on SQLite.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bowline_ids::{Revision, TailnetId};
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::{Inner, Mutation, batch};
+use crate::{DatabaseError, Dialect};
+
+/// How many mutations share one commit.
+const BATCH: usize = 64;
+
+/// How many may wait in one lane: more than this take longer than a caller waits.
+const WAITING: usize = 1024;
+
+/// A mutation that waits, whatever it returns.
+pub(super) trait Job: Send {
+    fn tailnet(&self) -> TailnetId;
+    fn actor(&self) -> &str;
+    /// Runs the work once and keeps its result; tells whether it succeeded.
+    fn run<'c>(&'c mut self, mutation: &'c mut Mutation) -> BoxFuture<'c, bool>;
+    /// Replaces the result by an error.
+    fn refuse(&mut self, error: DatabaseError);
+    /// Tells the caller the result, or why there is none.
+    fn answer(self: Box<Self>, commit: Result<Revision, DatabaseError>);
+}
+
+/// A mutation and its caller.
+pub(super) struct Request<T, E, F> {
+    tailnet: TailnetId,
+    actor: String,
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    caller: oneshot::Sender<Result<(T, Revision), E>>,
+}
+
+impl<T, E, F> Request<T, E, F> {
+    pub(super) fn new(
+        tailnet: TailnetId,
+        actor: String,
+        work: F,
+        caller: oneshot::Sender<Result<(T, Revision), E>>,
+    ) -> Self {
+        Self {
+            tailnet,
+            actor,
+            work: Some(work),
+            result: None,
+            caller,
+        }
+    }
+}
+
+impl<T, E, F> Job for Request<T, E, F>
+where
+    F: for<'c> FnOnce(&'c mut Mutation) -> BoxFuture<'c, Result<T, E>> + Send,
+    T: Send,
+    E: From<DatabaseError> + Send,
+{
+    fn tailnet(&self) -> TailnetId {
+        self.tailnet
+    }
+
+    fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    fn run<'c>(&'c mut self, mutation: &'c mut Mutation) -> BoxFuture<'c, bool> {
+        Box::pin(async move {
+            if let Some(work) = self.work.take() {
+                self.result = Some(work(mutation).await);
+            }
+            matches!(self.result, Some(Ok(_)))
+        })
+    }
+
+    fn refuse(&mut self, error: DatabaseError) {
+        self.result = Some(Err(error.into()));
+    }
+
+    fn answer(self: Box<Self>, commit: Result<Revision, DatabaseError>) {
+        let answer = match (commit, self.result) {
+            (Ok(revision), Some(result)) => result.map(|value| (value, revision)),
+            (Ok(_), None) => Err(DatabaseError::unavailable("the mutation did not run").into()),
+            (Err(error), _) => Err(error.into()),
+        };
+        // The caller may have gone; the change stands.
+        drop(self.caller.send(answer));
+    }
+}
+
+type Lane = Option<TailnetId>;
+type Queue = VecDeque<Box<dyn Job>>;
+
+/// The lanes that have a worker; a lane without work is not kept.
+#[derive(Default)]
+pub(super) struct Lanes(Mutex<BTreeMap<Lane, Queue>>);
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Lanes")
+            .field(&self.lock().len())
+            .finish()
+    }
+}
+
+impl Lanes {
+    // A plain mutex: it is held for a push or a take, never across an await.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Lane, Queue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a mutation in its lane, and a worker on the lane if it has none.
+pub(super) fn enqueue(log: &Arc<Inner>, job: impl Job + 'static) -> Result<(), DatabaseError> {
+    let lane = match log.database.dialect() {
+        Dialect::Postgres => Some(job.tailnet()),
+        Dialect::Sqlite => None,
+    };
+    let mut lanes = log.lanes.lock();
+    let is_idle = !lanes.contains_key(&lane);
+    let queue = lanes.entry(lane).or_default();
+    if queue.len() >= WAITING {
+        return Err(DatabaseError::unavailable(
+            "too many mutations of the tailnet wait",
+        ));
+    }
+    queue.push_back(Box::new(job));
+    if is_idle {
+        tokio::spawn(work(Worker {
+            log: Arc::clone(log),
+            lane,
+            is_done: false,
+        }));
+    }
+    Ok(())
+}
+
+/// The one that empties a lane. When it ends abruptly, those who wait are told by their dropped requests.
+struct Worker {
+    log: Arc<Inner>,
+    lane: Lane,
+    is_done: bool,
+}
+
+async fn work(mut worker: Worker) {
+    while let Some(jobs) = worker.take() {
+        metrics::histogram!("bowline_group_commit_mutations").record(jobs.len() as f64);
+        batch::run(&worker.log, jobs).await;
+    }
+}
+
+impl Worker {
+    /// Takes the next batch; with nothing left, gives up the lane in the same step.
+    fn take(&mut self) -> Option<Vec<Box<dyn Job>>> {
+        let mut lanes = self.log.lanes.lock();
+        let queue = lanes.get_mut(&self.lane).filter(|queue| !queue.is_empty());
+        let jobs = queue.map(|queue| queue.drain(..queue.len().min(BATCH)).collect());
+        if jobs.is_none() {
+            lanes.remove(&self.lane);
+            self.is_done = true;
+        }
+        jobs
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.log.lanes.lock().remove(&self.lane);
+        }
+    }
+}

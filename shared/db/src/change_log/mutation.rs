@@ -1,0 +1,64 @@
+//! What a mutation sees and leaves behind.
+
+use bowline_ids::TailnetId;
+use chrono::{DateTime, Utc};
+use sqlx::{Any, AnyConnection, Transaction};
+
+/// One change of one tailnet, inside its savepoint.
+#[derive(Debug)]
+pub struct Mutation {
+    pub(super) transaction: Transaction<'static, Any>,
+    pub(super) now: DateTime<Utc>,
+    pub(super) tailnet: TailnetId,
+    pub(super) actor: String,
+    pub(super) entries: Vec<Vec<u8>>,
+    pub(super) audits: Vec<Audit>,
+}
+
+/// An audit row that has no place in the chain yet.
+#[derive(Debug)]
+pub(super) struct Audit {
+    pub(super) actor: String,
+    pub(super) action: String,
+    pub(super) object: String,
+    pub(super) detail: String,
+}
+
+impl Mutation {
+    /// Returns the connection to query.
+    pub fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
+    }
+
+    /// Returns the database's time, taken under the counter lock.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// Returns the tailnet that changes.
+    #[must_use]
+    pub fn tailnet(&self) -> TailnetId {
+        self.tailnet
+    }
+
+    /// Appends a change entry; entries get consecutive revisions in the order recorded.
+    pub fn record(&mut self, entry: &impl prost::Message) {
+        self.entries.push(entry.encode_to_vec());
+    }
+
+    /// Appends an audit row: the action as `noun.verb`, what it was done to, and more as JSON.
+    pub fn audit(
+        &mut self,
+        action: impl Into<String>,
+        object: impl Into<String>,
+        detail: &serde_json::Value,
+    ) {
+        self.audits.push(Audit {
+            actor: self.actor.clone(),
+            action: action.into(),
+            object: object.into(),
+            detail: detail.to_string(),
+        });
+    }
+}

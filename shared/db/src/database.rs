@@ -1,0 +1,193 @@
+//! A service's own database.
+
+mod postgres;
+mod sqlite;
+
+use bowline_clock::SharedClock;
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+
+use crate::{DatabaseError, Migrations, OpenError, ReadTransaction, WriteTransaction, from_micros};
+
+/// Which SQL the database speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// PostgreSQL 14 or newer.
+    Postgres,
+    /// The SQLite inside this program.
+    Sqlite,
+}
+
+impl Dialect {
+    /// Returns what this connection speaks.
+    #[must_use]
+    pub fn of(connection: &AnyConnection) -> Self {
+        match connection.backend_name() {
+            "PostgreSQL" => Self::Postgres,
+            _ => Self::Sqlite,
+        }
+    }
+}
+
+/// Whose time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The clock of [`DatabaseOptions`], on either database: tests that move time.
+    Clock,
+    /// The database server's, so that replicas with wrong clocks agree; SQLite has none and uses the clock.
+    Server,
+}
+
+/// How a service's database is opened.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    /// The PostgreSQL schema, made when missing; lower-case letters, digits and `_`.
+    pub schema: &'static str,
+    /// The service's own tables.
+    pub migrations: Migrations,
+    /// The clock of [`TimeSource::Clock`], and of SQLite.
+    pub clock: SharedClock,
+    /// Whose time counts.
+    pub time: TimeSource,
+    /// How many connections may read at once, and on PostgreSQL as many more may write.
+    pub connections: u32,
+}
+
+impl DatabaseOptions {
+    /// Returns the usual options: server time, eight connections.
+    #[must_use]
+    pub fn new(schema: &'static str, migrations: Migrations, clock: SharedClock) -> Self {
+        Self {
+            schema,
+            migrations,
+            clock,
+            time: TimeSource::Server,
+            connections: 8,
+        }
+    }
+}
+
+/// A service's own database: one PostgreSQL schema or one SQLite file. Clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Database {
+    dialect: Dialect,
+    time: TimeSource,
+    clock: SharedClock,
+    writer: AnyPool,
+    reader: AnyPool,
+}
+
+impl Database {
+    /// Opens `sqlite://PATH` or `postgres://…` and brings its schema up to date.
+    ///
+    /// Replicas may start together: one migrates, the others wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Newer`] when a newer release has migrated the schema; else what hindered.
+    pub async fn open(url: &str, options: DatabaseOptions) -> Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        let (dialect, (writer, reader)) = if let Some(path) = url.strip_prefix("sqlite://") {
+            (Dialect::Sqlite, sqlite::open(path, &options).await?)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            (Dialect::Postgres, postgres::open(url, &options).await?)
+        } else {
+            return Err(OpenError::Url);
+        };
+        Ok(Self {
+            dialect,
+            time: options.time,
+            clock: options.clock,
+            writer,
+            reader,
+        })
+    }
+
+    /// Returns which SQL this database speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Returns the pool for single reading statements: `query(…).fetch_optional(database.reader())`.
+    #[must_use]
+    pub fn reader(&self) -> &AnyPool {
+        &self.reader
+    }
+
+    /// Begins a read-only transaction: all its queries see one state.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Unavailable`] when no connection is to be had.
+    pub async fn read(&self) -> Result<ReadTransaction, DatabaseError> {
+        let begin = match self.dialect {
+            Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Dialect::Sqlite => "BEGIN",
+        };
+        Ok(ReadTransaction(self.reader.begin_with(begin).await?))
+    }
+
+    /// Runs `work` in a writing transaction, for what belongs to no tailnet; `Err` rolls back.
+    ///
+    /// Changes of a tailnet go through [`ChangeLog::mutate`](crate::ChangeLog::mutate).
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns, or the database's error, [`DatabaseError::Unavailable`] after a commit of unknown fate.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut WriteTransaction) -> BoxFuture<'c, Result<T, E>> + Send,
+        T: Send,
+        E: From<DatabaseError> + Send,
+    {
+        let mut write = WriteTransaction::begin(self).await?;
+        let value = work(&mut write).await?;
+        write.commit().await?;
+        Ok(value)
+    }
+
+    /// Returns the time that counts for expiry and audit.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Unavailable`] when the server can not be asked.
+    pub async fn now(&self) -> Result<DateTime<Utc>, DatabaseError> {
+        if self.uses_clock() {
+            return Ok(self.clock.now());
+        }
+        let mut connection = self.reader.acquire().await?;
+        self.now_on(&mut connection).await
+    }
+
+    /// Begins a transaction that may write.
+    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Any>, DatabaseError> {
+        let begin = match self.dialect {
+            Dialect::Postgres => "BEGIN",
+            // Without it two writers that began by reading would deadlock.
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+        };
+        Ok(self.writer.begin_with(begin).await?)
+    }
+
+    pub(crate) async fn now_on(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<DateTime<Utc>, DatabaseError> {
+        if self.uses_clock() {
+            return Ok(self.clock.now());
+        }
+        let micros = sqlx::query_scalar(
+            "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        )
+        .fetch_one(connection)
+        .await?;
+        from_micros(micros)
+            .ok_or_else(|| DatabaseError::unavailable("the server's clock is beyond the calendar"))
+    }
+
+    fn uses_clock(&self) -> bool {
+        self.time == TimeSource::Clock || self.dialect == Dialect::Sqlite
+    }
+}

@@ -1,0 +1,67 @@
+//! Opening a schema of a PostgreSQL database.
+
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor};
+
+use super::DatabaseOptions;
+use crate::{DatabaseError, OpenError, migration};
+
+pub(super) async fn open(
+    url: &str,
+    options: &DatabaseOptions,
+) -> Result<(AnyPool, AnyPool), OpenError> {
+    let schema = options.schema;
+    let mut connection = AnyConnection::connect(url)
+        .await
+        .map_err(DatabaseError::from)?;
+    prepare(&mut connection, schema).await?;
+    migration::migrate(&mut connection, schema, options.migrations).await?;
+    // Closing ends the session and with it the advisory lock.
+    connection.close().await.map_err(DatabaseError::from)?;
+    let writer = pool(url, options.connections, schema).await?;
+    let reader = pool(url, options.connections, schema).await?;
+    Ok((writer, reader))
+}
+
+/// Keeps other replicas from migrating, makes the schema, and looks into it.
+async fn prepare(connection: &mut AnyConnection, schema: &str) -> Result<(), DatabaseError> {
+    sqlx::query("SELECT CAST(pg_advisory_lock(hashtextextended($1, 0)) AS TEXT)")
+        .bind(format!("bowline migrations of {schema}"))
+        .execute(&mut *connection)
+        .await?;
+    // Asking first: an account may use its schema without the right to make schemas.
+    let exists: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = $1",
+    )
+    .bind(schema.to_owned())
+    .fetch_one(&mut *connection)
+    .await?;
+    if exists == 0 {
+        connection
+            .execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
+            .await?;
+    }
+    connection
+        .execute(AssertSqlSafe(format!("SET search_path TO {schema}")))
+        .await?;
+    Ok(())
+}
+
+async fn pool(url: &str, size: u32, schema: &str) -> Result<AnyPool, DatabaseError> {
+    let setup = format!(
+        "SET search_path TO {schema}; SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
+         SET idle_in_transaction_session_timeout = '30s'"
+    );
+    let pool = AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(Duration::from_secs(5))
+        .after_connect(move |connection, _| {
+            let setup = AssertSqlSafe(setup.clone());
+            Box::pin(async move { sqlx::raw_sql(setup).execute(connection).await.map(drop) })
+        })
+        .connect(url)
+        .await?;
+    Ok(pool)
+}

@@ -1,0 +1,54 @@
+//! Opening a SQLite file: one writing connection, several readers, a write-ahead log, full sync.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use sqlx::AnyPool;
+use sqlx::any::AnyPoolOptions;
+
+use super::DatabaseOptions;
+use crate::{DatabaseError, OpenError, migration};
+
+const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \
+     PRAGMA foreign_keys = ON";
+const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON";
+
+pub(super) async fn open(
+    path: &str,
+    options: &DatabaseOptions,
+) -> Result<(AnyPool, AnyPool), OpenError> {
+    // SQLite gives its log files the mode of the main file, so that is made first.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+    let url = format!("sqlite://{path}");
+    let writer = pool(&url, 1, WRITER).await?;
+    let mut connection = writer.acquire().await.map_err(DatabaseError::from)?;
+    // Another process that migrates the same file makes this one wait, or fail as busy: never half a schema.
+    migration::migrate(&mut connection, path, options.migrations).await?;
+    drop(connection);
+    let reader = pool(&url, options.connections, READER).await?;
+    Ok((writer, reader))
+}
+
+async fn pool(url: &str, size: u32, setup: &'static str) -> Result<AnyPool, DatabaseError> {
+    let pool = AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(Duration::from_secs(5))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { sqlx::raw_sql(setup).execute(connection).await.map(drop) })
+        })
+        .connect(url)
+        .await?;
+    Ok(pool)
+}
