@@ -1,1 +1,152 @@
-//! The crypto_box transport of older clients.
+//! The crypto_box transport of older clients (protocol section 3.2).
+//!
+//! ```text
+//! sealed = nonce[24] || tag[16] || ciphertext        (Curve25519, XSalsa20, Poly1305)
+//! ```
+//!
+//! A box that opens proves that its sender holds the machine key. It proves nothing about when it was made:
+//! [`ReplayCache`] refuses exact repetitions for a while.
+
+mod replay;
+
+use bowline_keys::{MachinePublic, PrivateKey, is_low_order};
+use crypto_box::{PublicKey, SalsaBox, SecretKey, aead::Aead};
+
+pub use replay::ReplayCache;
+
+/// The length of a nonce.
+pub const NONCE: usize = 24;
+const OVERHEAD: usize = NONCE + 16;
+
+/// Why a sealed message can not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Shorter than a nonce and a tag.
+    #[error("a sealed message of {0} bytes is too short")]
+    Length(usize),
+    /// The sender's key makes every shared secret zero.
+    #[error("the machine key is of low order")]
+    LowOrder,
+    /// Sealed by another key, for another key, or changed on the way.
+    #[error("the message can not be opened: the server's key may have changed, restart the client")]
+    Decryption,
+}
+
+/// A message that was opened.
+pub struct Opened<'k> {
+    /// What was sealed.
+    pub plaintext: Vec<u8>,
+    /// The nonce it was sealed with.
+    pub nonce: [u8; NONCE],
+    /// The control key it was sealed for: the answer is sealed with the same.
+    pub control: &'k PrivateKey,
+}
+
+/// Opens a message of `machine` sealed for one of the control keys, which are tried in order: newest first.
+///
+/// # Errors
+///
+/// Any [`OpenError`].
+pub fn open<'k>(
+    sealed: &[u8],
+    machine: MachinePublic,
+    control: impl IntoIterator<Item = &'k PrivateKey>,
+) -> Result<Opened<'k>, OpenError> {
+    if sealed.len() < OVERHEAD {
+        return Err(OpenError::Length(sealed.len()));
+    }
+    if is_low_order(machine.as_bytes()) {
+        return Err(OpenError::LowOrder);
+    }
+    let (nonce, ciphertext) = sealed.split_at(NONCE);
+    for key in control {
+        let opened = shared(key, machine.as_bytes()).decrypt(nonce.into(), ciphertext);
+        if let Ok(plaintext) = opened {
+            let nonce = nonce.try_into().unwrap_or([0; NONCE]);
+            return Ok(Opened {
+                plaintext,
+                nonce,
+                control: key,
+            });
+        }
+    }
+    Err(OpenError::Decryption)
+}
+
+/// Seals a message from `sender` to the holder of `recipient`, with a nonce that is used once.
+#[must_use]
+pub fn seal(
+    plaintext: &[u8],
+    sender: &PrivateKey,
+    recipient: MachinePublic,
+    nonce: [u8; NONCE],
+) -> Vec<u8> {
+    let mut sealed = nonce.to_vec();
+    let ciphertext = shared(sender, recipient.as_bytes())
+        .encrypt((&nonce).into(), plaintext)
+        .expect("a message fits in memory");
+    sealed.extend_from_slice(&ciphertext);
+    sealed
+}
+
+fn shared(private: &PrivateKey, public: &[u8; 32]) -> SalsaBox {
+    SalsaBox::new(
+        &PublicKey::from(*public),
+        &SecretKey::from(*private.expose_bytes()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> PrivateKey {
+        PrivateKey::from_random(hex::decode(text).unwrap().try_into().unwrap())
+    }
+
+    #[test]
+    fn recorded_box_opens_and_is_made_again() {
+        let control = key("aaf3ed34c441df05e689aebe15402d16b46fe96316862826d2ffd513369fcd8a");
+        let machine = key("f55d8777ec24f1286d731376a6413d5b8802abfb7d84c78fdbd774bd564fd762");
+        let recorded = "000102030405060708090a0b0c0d0e0f1011121314151617027580027d93fea4cf464a2c068b27d70a4f471713b2c3c561064c38eb";
+        let nonce: [u8; NONCE] = std::array::from_fn(|index| index as u8);
+        let control_public = MachinePublic::from_bytes(control.public_bytes());
+        let sealed = seal(br#"{"Version":1}"#, &machine, control_public, nonce);
+        assert_eq!(hex::encode(&sealed), recorded);
+
+        let machine_public = MachinePublic::from_bytes(machine.public_bytes());
+        let newest = PrivateKey::from_random([3; 32]);
+        let opened = open(&sealed, machine_public, [&newest, &control]).unwrap();
+        assert_eq!(opened.plaintext, br#"{"Version":1}"#);
+        assert_eq!(opened.nonce, nonce);
+        assert_eq!(opened.control.public_bytes(), control.public_bytes());
+    }
+
+    #[test]
+    fn changed_truncated_and_foreign_boxes_are_refused() {
+        let control = PrivateKey::from_random([1; 32]);
+        let machine = PrivateKey::from_random([2; 32]);
+        let public = MachinePublic::from_bytes(machine.public_bytes());
+        let control_public = MachinePublic::from_bytes(control.public_bytes());
+        let sealed = seal(b"hello", &machine, control_public, [7; NONCE]);
+        let refused = |sealed: &[u8], machine| open(sealed, machine, [&control]).err();
+        for index in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[index] ^= 1;
+            assert_eq!(
+                refused(&changed, public),
+                Some(OpenError::Decryption),
+                "byte {index}"
+            );
+        }
+        assert_eq!(refused(&sealed[..39], public), Some(OpenError::Length(39)));
+        assert_eq!(
+            refused(&sealed, MachinePublic::ZERO),
+            Some(OpenError::LowOrder)
+        );
+        assert_eq!(
+            refused(&sealed, control_public),
+            Some(OpenError::Decryption)
+        );
+    }
+}

@@ -21,7 +21,9 @@ impl LoginId {
 
 impl fmt::Display for LoginId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
@@ -57,7 +59,13 @@ mod tests {
     fn text_form_round_trips_and_is_strict() {
         let id = LoginId::from_random([0xa5; 16]);
         assert_eq!(id.to_string().parse(), Ok(id));
-        for text in ["", "a5", &"A5".repeat(16), &"a5".repeat(17), &"é".repeat(16)] {
+        for text in [
+            "",
+            "a5",
+            &"A5".repeat(16),
+            &"a5".repeat(17),
+            &"é".repeat(16),
+        ] {
             assert_eq!(text.parse::<LoginId>(), Err(InvalidLoginId), "{text}");
         }
     }

@@ -10,8 +10,10 @@
 //!
 //! A key of 32 zero bytes stands for "absent" wherever a client has to write one.
 
+mod low_order;
 mod private;
 mod public;
 
+pub use low_order::is_low_order;
 pub use private::PrivateKey;
 pub use public::{ChallengePublic, DiscoPublic, KeyError, MachinePublic, NodePublic};

@@ -41,7 +41,9 @@ fn digit(character: u8) -> Result<u8, KeyError> {
 }
 
 fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    bytes
+        .iter()
+        .try_for_each(|byte| write!(formatter, "{byte:02x}"))
 }
 
 macro_rules! public_key {
@@ -176,16 +178,30 @@ mod tests {
     #[test]
     fn other_kinds_lengths_and_spaces_are_refused() {
         let hex = "ab".repeat(32);
-        assert_eq!(format!("mkey:{hex}").parse::<NodePublic>(), Err(KeyError::Prefix("nodekey:")));
-        for digits in [&hex[1..], &format!("{hex}0"), &format!(" {}", &hex[1..]), ""] {
+        assert_eq!(
+            format!("mkey:{hex}").parse::<NodePublic>(),
+            Err(KeyError::Prefix("nodekey:"))
+        );
+        for digits in [
+            &hex[1..],
+            &format!("{hex}0"),
+            &format!(" {}", &hex[1..]),
+            "",
+        ] {
             let text = format!("nodekey:{digits}");
             assert_eq!(text.parse::<NodePublic>(), Err(KeyError::Digits), "{text}");
         }
-        assert_eq!(NodePublic::try_from(&[1_u8; 31][..]), Err(KeyError::Length(31)));
+        assert_eq!(
+            NodePublic::try_from(&[1_u8; 31][..]),
+            Err(KeyError::Length(31))
+        );
     }
 
     #[test]
     fn debug_form_is_short() {
-        assert_eq!(format!("{:?}", MachinePublic::from_bytes([0xcd; 32])), "mkey:cdcdcdcd…");
+        assert_eq!(
+            format!("{:?}", MachinePublic::from_bytes([0xcd; 32])),
+            "mkey:cdcdcdcd…"
+        );
     }
 }

@@ -1,0 +1,74 @@
+//! Refuses exact repetitions of sealed requests.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bowline_keys::MachinePublic;
+
+use crate::NONCE;
+
+/// How long a nonce is remembered.
+const MEMORY: Duration = Duration::from_secs(5 * 60);
+
+type Seen = (MachinePublic, [u8; NONCE]);
+
+/// Remembers which (machine key, nonce) pairs came in the last five minutes, up to a number.
+#[derive(Debug)]
+pub struct ReplayCache {
+    capacity: usize,
+    seen: BTreeSet<Seen>,
+    order: VecDeque<(Instant, Seen)>,
+}
+
+impl ReplayCache {
+    /// Returns a cache of at most `capacity` pairs; beyond it the oldest is forgotten early.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            seen: BTreeSet::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// Records a pair and says whether it is new.
+    pub fn is_new(&mut self, machine: MachinePublic, nonce: [u8; NONCE], now: Instant) -> bool {
+        while let Some((when, oldest)) = self.order.front()
+            && (now.duration_since(*when) >= MEMORY || self.order.len() >= self.capacity)
+        {
+            self.seen.remove(oldest);
+            self.order.pop_front();
+        }
+        let pair = (machine, nonce);
+        let new = self.seen.insert(pair);
+        if new {
+            self.order.push_back((now, pair));
+        }
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repetition_is_refused_for_five_minutes_and_memory_is_bounded() {
+        let start = Instant::now();
+        let (machine, other) = (
+            MachinePublic::from_bytes([1; 32]),
+            MachinePublic::from_bytes([2; 32]),
+        );
+        let mut cache = ReplayCache::new(3);
+        assert!(cache.is_new(machine, [0; NONCE], start));
+        assert!(!cache.is_new(machine, [0; NONCE], start + MEMORY / 2));
+        assert!(cache.is_new(other, [0; NONCE], start));
+        assert!(cache.is_new(machine, [0; NONCE], start + MEMORY));
+        for nonce in 1..100 {
+            assert!(cache.is_new(machine, [nonce; NONCE], start + MEMORY));
+        }
+        assert!(cache.seen.len() <= 3 && cache.order.len() <= 3);
+    }
+}

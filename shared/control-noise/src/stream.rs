@@ -1,0 +1,205 @@
+//! A byte stream over records.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    Keys,
+    record::{Cipher, HEADER, MAX_PLAINTEXT, RecordError, body_length},
+};
+
+/// A byte stream over the records of one connection.
+///
+/// An idle stream holds no buffers: each lives only while a record is in flight.
+pub struct NoiseStream<S> {
+    inner: S,
+    sealing: Cipher,
+    opening: Cipher,
+    reading: Reading,
+    /// Sealed bytes not yet taken by the inner stream.
+    pending: Vec<u8>,
+    written: usize,
+}
+
+/// How far the record being received has come.
+enum Reading {
+    Header {
+        header: [u8; HEADER],
+        filled: usize,
+    },
+    Body {
+        body: Vec<u8>,
+        filled: usize,
+    },
+    Plain {
+        body: Vec<u8>,
+        taken: usize,
+        end: usize,
+    },
+}
+
+impl Reading {
+    const START: Self = Self::Header {
+        header: [0; HEADER],
+        filled: 0,
+    };
+}
+
+impl<S> NoiseStream<S> {
+    /// Starts the records over a connection whose handshake is finished.
+    #[must_use]
+    pub fn new(inner: S, keys: &Keys) -> Self {
+        Self {
+            inner,
+            sealing: Cipher::new(&keys.send),
+            opening: Cipher::new(&keys.receive),
+            reading: Reading::START,
+            pending: Vec::new(),
+            written: 0,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> NoiseStream<S> {
+    /// Hands sealed bytes to the inner stream.
+    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.pending.len() {
+            let rest = &self.pending[self.written..];
+            let count = ready!(Pin::new(&mut self.inner).poll_write(context, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+        }
+        self.pending = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads until some plaintext is there; `false` at the end of the stream.
+    fn poll_record(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            match &mut self.reading {
+                Reading::Header { header, filled } => {
+                    let count =
+                        ready!(poll_fill(&mut self.inner, context, &mut header[*filled..]))?;
+                    if count == 0 {
+                        return match *filled {
+                            0 => Poll::Ready(Ok(false)),
+                            _ => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                        };
+                    }
+                    *filled += count;
+                    if *filled == HEADER {
+                        let length = body_length(*header).map_err(invalid)?;
+                        self.reading = Reading::Body {
+                            body: vec![0; length],
+                            filled: 0,
+                        };
+                    }
+                }
+                Reading::Body { body, filled } => {
+                    let count = ready!(poll_fill(&mut self.inner, context, &mut body[*filled..]))?;
+                    if count == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    *filled += count;
+                    if *filled == body.len() {
+                        let end = self.opening.open(body).map_err(invalid)?;
+                        let body = std::mem::take(body);
+                        self.reading = Reading::Plain {
+                            body,
+                            taken: 0,
+                            end,
+                        };
+                    }
+                }
+                Reading::Plain { taken, end, .. } if taken == end => self.reading = Reading::START,
+                Reading::Plain { .. } => return Poll::Ready(Ok(true)),
+            }
+        }
+    }
+}
+
+fn poll_fill<S: AsyncRead + Unpin>(
+    inner: &mut S,
+    context: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(inner).poll_read(context, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}
+
+fn invalid(error: RecordError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for NoiseStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !ready!(this.poll_record(context))? {
+            return Poll::Ready(Ok(()));
+        }
+        if let Reading::Plain { body, taken, end } = &mut this.reading {
+            let count = out.remaining().min(*end - *taken);
+            out.put_slice(&body[*taken..*taken + count]);
+            *taken += count;
+            if taken == end {
+                this.reading = Reading::START;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for NoiseStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_pending(context))?;
+        let count = data.len().min(4 * MAX_PLAINTEXT);
+        for chunk in data[..count].chunks(MAX_PLAINTEXT) {
+            this.sealing
+                .seal(chunk, &mut this.pending)
+                .map_err(invalid)?;
+        }
+        // What the inner stream does not take now goes with the next write or flush.
+        if let Poll::Ready(result) = this.poll_pending(context) {
+            result?;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_pending(context))?;
+        Pin::new(&mut this.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_pending(context))?;
+        Pin::new(&mut this.inner).poll_shutdown(context)
+    }
+}
+
+impl<S> std::fmt::Debug for NoiseStream<S> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("NoiseStream")
+            .finish_non_exhaustive()
+    }
+}
