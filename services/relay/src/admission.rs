@@ -1,0 +1,132 @@
+//! Whom the relay serves: asked of the registry, remembered briefly.
+//!
+//! Only a yes is remembered, so that unknown keys can not crowd out known ones. A yes is good for half of
+//! [`Limits::admission_ttl`], and connections are asked about again as often: together a node that lost its admission
+//! is cut within the whole of it. While nobody can be asked an older yes still counts, up to [`Limits::unasked`]; a no
+//! forgets it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_keys::NodePublic;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::Limits;
+
+/// Questions under way at once; more wait within the handshake's time.
+const MAX_ASKING: usize = 64;
+/// Time one question may take before it counts as unanswered.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An answer to whether a node is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is served.
+    Allowed,
+    /// It is not: unknown, expired, unapproved or revoked.
+    Refused,
+    /// Nobody could be asked: served only if it was before.
+    Unknown,
+}
+
+/// Knows which nodes the relay serves.
+#[async_trait]
+pub trait Admission: Send + Sync {
+    /// Answers whether `node`, whose key the client at `source` has proven to hold, is served. Called again
+    /// while it is connected. An answer later than 5 s counts as [`Verdict::Unknown`].
+    async fn allowed(&self, node: NodePublic, source: IpAddr) -> Verdict;
+}
+
+/// Serves everyone: for tests and closed networks.
+#[derive(Clone, Copy, Debug)]
+pub struct AllowAll;
+
+#[async_trait]
+impl Admission for AllowAll {
+    async fn allowed(&self, _node: NodePublic, _source: IpAddr) -> Verdict {
+        Verdict::Allowed
+    }
+}
+
+/// Asks an [`Admission`] and remembers whom it allowed.
+pub(crate) struct Gate {
+    admission: Arc<dyn Admission>,
+    asking: Semaphore,
+    allowed: Mutex<HashMap<NodePublic, Instant>>,
+    capacity: usize,
+    fresh: Duration,
+    unasked: Duration,
+}
+
+impl Gate {
+    pub(crate) fn new(admission: Arc<dyn Admission>, limits: &Limits) -> Self {
+        Self {
+            admission,
+            asking: Semaphore::new(MAX_ASKING),
+            allowed: Mutex::default(),
+            capacity: limits.remembered_nodes,
+            fresh: limits.admission_ttl / 2,
+            unasked: limits.unasked,
+        }
+    }
+
+    /// Answers whether a node that connects is served.
+    pub(crate) async fn admits(&self, node: NodePublic, source: IpAddr) -> bool {
+        self.last_allowed(node)
+            .is_some_and(|at| at.elapsed() < self.fresh)
+            || self.still_admits(node, source).await
+    }
+
+    /// Answers whether a connected node is served on; asks anew.
+    pub(crate) async fn still_admits(&self, node: NodePublic, source: IpAddr) -> bool {
+        match self.ask(node, source).await {
+            Verdict::Allowed => {
+                self.remember(node);
+                true
+            }
+            Verdict::Refused => {
+                self.remembered().remove(&node);
+                false
+            }
+            Verdict::Unknown => self
+                .last_allowed(node)
+                .is_some_and(|at| at.elapsed() < self.unasked),
+        }
+    }
+
+    async fn ask(&self, node: NodePublic, source: IpAddr) -> Verdict {
+        let Ok(_turn) = self.asking.acquire().await else {
+            return Verdict::Unknown;
+        };
+        timeout(ASK_TIMEOUT, self.admission.allowed(node, source))
+            .await
+            .unwrap_or(Verdict::Unknown)
+    }
+
+    fn remember(&self, node: NodePublic) {
+        let mut allowed = self.remembered();
+        if allowed.len() >= self.capacity && !allowed.contains_key(&node) {
+            let oldest = allowed
+                .iter()
+                .min_by_key(|(_, at)| **at)
+                .map(|(node, _)| *node);
+            oldest.map(|node| allowed.remove(&node));
+        }
+        allowed.insert(node, Instant::now());
+    }
+
+    fn last_allowed(&self, node: NodePublic) -> Option<Instant> {
+        self.remembered().get(&node).copied()
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<NodePublic, Instant>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

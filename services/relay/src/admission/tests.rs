@@ -1,0 +1,101 @@
+use std::collections::VecDeque;
+
+use tokio::time::advance;
+
+use super::*;
+
+const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// Answers as written down, then [`Verdict::Unknown`].
+struct Script(Mutex<VecDeque<Verdict>>);
+
+#[async_trait]
+impl Admission for Script {
+    async fn allowed(&self, _node: NodePublic, _source: IpAddr) -> Verdict {
+        self.0
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Verdict::Unknown)
+    }
+}
+
+fn gate<const N: usize>(script: [Verdict; N]) -> Gate {
+    let limits = Limits {
+        remembered_nodes: 2,
+        ..Limits::default()
+    };
+    Gate::new(Arc::new(Script(Mutex::new(script.into()))), &limits)
+}
+
+fn node(number: u8) -> NodePublic {
+    NodePublic::from_bytes([number; 32])
+}
+
+#[tokio::test(start_paused = true)]
+async fn yes_is_remembered_for_half_the_ttl() {
+    let gate = gate([Verdict::Allowed, Verdict::Refused]);
+    assert!(gate.admits(node(1), SOURCE).await);
+    advance(Duration::from_secs(14)).await;
+    assert!(gate.admits(node(1), SOURCE).await);
+    advance(Duration::from_secs(2)).await;
+    assert!(!gate.admits(node(1), SOURCE).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_is_never_remembered() {
+    let gate = gate([Verdict::Refused, Verdict::Allowed]);
+    assert!(!gate.admits(node(1), SOURCE).await);
+    assert!(gate.admits(node(1), SOURCE).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn admitted_node_is_served_for_an_hour_while_nobody_can_be_asked() {
+    let gate = gate([Verdict::Allowed]);
+    assert!(gate.admits(node(1), SOURCE).await);
+    advance(Duration::from_secs(59 * 60)).await;
+    assert!(gate.still_admits(node(1), SOURCE).await);
+    assert!(gate.admits(node(1), SOURCE).await, "it may reconnect");
+    assert!(
+        !gate.admits(node(2), SOURCE).await,
+        "a stranger is not let in"
+    );
+    advance(Duration::from_secs(2 * 60)).await;
+    assert!(!gate.still_admits(node(1), SOURCE).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn revoked_node_is_not_let_in_when_the_registry_goes_away() {
+    let gate = gate([Verdict::Allowed, Verdict::Refused]);
+    assert!(gate.admits(node(1), SOURCE).await);
+    assert!(!gate.still_admits(node(1), SOURCE).await);
+    assert!(!gate.admits(node(1), SOURCE).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_nodes_are_remembered_the_latest() {
+    let gate = gate([Verdict::Allowed; 3]);
+    for number in 1..=3 {
+        assert!(gate.admits(node(number), SOURCE).await);
+        advance(Duration::from_secs(1)).await;
+    }
+    assert!(!gate.admits(node(1), SOURCE).await);
+    assert!(gate.admits(node(2), SOURCE).await);
+    assert!(gate.admits(node(3), SOURCE).await);
+}
+
+/// Never answers.
+struct Silent;
+
+#[async_trait]
+impl Admission for Silent {
+    async fn allowed(&self, _node: NodePublic, _source: IpAddr) -> Verdict {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn question_without_an_answer_lets_no_stranger_in() {
+    let gate = Gate::new(Arc::new(Silent), &Limits::default());
+    assert!(!gate.admits(node(1), SOURCE).await);
+}

@@ -1,0 +1,183 @@
+//! The DERP handshake: a box that only the holder of a node key can have sealed for this relay (protocol §9.4).
+//!
+//! Pure: bodies of frames in, bodies of frames out; the nonce is a parameter.
+
+use bowline_keys::NodePublic;
+use crypto_box::aead::Aead;
+use crypto_box::{PublicKey, SalsaBox, SecretKey};
+use serde::Deserialize;
+use x25519_dalek::StaticSecret;
+
+use crate::frame::KEY_LEN;
+
+/// Length of a box's nonce.
+pub(crate) const NONCE_LEN: usize = 24;
+/// The protocol version spoken here: RecvPacket names its source.
+const VERSION: u32 = 2;
+
+/// A client that has proven to hold its node key.
+pub(crate) struct ClientInfo {
+    pub(crate) node: NodePublic,
+    /// Whether it answers pings.
+    pub(crate) acks_pings: bool,
+    shared: SalsaBox,
+}
+
+/// A ClientInfo frame that proves nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("client info is too short for a key, a nonce and a box")]
+    Short,
+    #[error("client info names a key that anyone holds")]
+    WeakKey,
+    #[error("client info is not sealed by the key it names, for this relay")]
+    Forged,
+    #[error("client info is not the expected JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("client speaks DERP version {0}, at least 2 is needed")]
+    Version(u32),
+}
+
+/// What the box says; Go clients write `CanAckPings`, others may leave it out.
+#[derive(Deserialize)]
+struct Declared {
+    #[serde(default)]
+    version: u32,
+    #[serde(default, rename = "CanAckPings", alias = "canAckPings")]
+    acks_pings: bool,
+}
+
+/// Opens the body of a ClientInfo frame with the relay's secret key.
+pub(crate) fn open(body: &[u8], relay: &SecretKey) -> Result<ClientInfo, HandshakeError> {
+    let (key, rest) = body
+        .split_first_chunk::<KEY_LEN>()
+        .ok_or(HandshakeError::Short)?;
+    let (nonce, sealed) = rest
+        .split_first_chunk::<NONCE_LEN>()
+        .ok_or(HandshakeError::Short)?;
+
+    // A box to a low-order key is sealed with a secret known to all: opening it would prove nothing.
+    let relay_scalar = StaticSecret::from(relay.to_bytes());
+    if !relay_scalar
+        .diffie_hellman(&(*key).into())
+        .was_contributory()
+    {
+        return Err(HandshakeError::WeakKey);
+    }
+
+    let shared = SalsaBox::new(&PublicKey::from(*key), relay);
+    let opened = shared
+        .decrypt(nonce.into(), sealed)
+        .map_err(|_| HandshakeError::Forged)?;
+    let declared: Declared = serde_json::from_slice(&opened)?;
+    if declared.version < VERSION {
+        return Err(HandshakeError::Version(declared.version));
+    }
+    Ok(ClientInfo {
+        node: NodePublic::from_bytes(*key),
+        acks_pings: declared.acks_pings,
+        shared,
+    })
+}
+
+impl ClientInfo {
+    /// Returns the body of the ServerInfo frame for this client; `nonce` is never used twice.
+    pub(crate) fn server_info(&self, nonce: [u8; NONCE_LEN]) -> Vec<u8> {
+        let json = format!(r#"{{"version":{VERSION}}}"#);
+        let sealed = self.shared.encrypt(&nonce.into(), json.as_bytes());
+        let sealed = sealed.expect("a short text can be sealed");
+        [&nonce[..], &sealed].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(json: &str) -> (SecretKey, Vec<u8>) {
+        let (client, relay) = (SecretKey::from([1; 32]), SecretKey::from([2; 32]));
+        let shared = SalsaBox::new(&relay.public_key(), &client);
+        let sealed = shared
+            .encrypt(&[3; NONCE_LEN].into(), json.as_bytes())
+            .unwrap();
+        (
+            relay,
+            [
+                &client.public_key().to_bytes()[..],
+                &[3; NONCE_LEN],
+                &sealed,
+            ]
+            .concat(),
+        )
+    }
+
+    fn refusal(body: &[u8], relay: &SecretKey) -> HandshakeError {
+        open(body, relay).err().unwrap()
+    }
+
+    #[test]
+    fn box_sealed_by_the_named_key_is_opened_and_answered() {
+        let (relay, body) = sealed(r#"{"version":2,"CanAckPings":true,"meshKey":"x","New":{}}"#);
+        let client = open(&body, &relay).unwrap();
+        assert_eq!(client.node.as_bytes()[..], body[..32]);
+        assert!(client.acks_pings);
+
+        let answer = client.server_info([9; NONCE_LEN]);
+        let shared = SalsaBox::new(&relay.public_key(), &SecretKey::from([1; 32]));
+        let opened = shared
+            .decrypt((&[9; NONCE_LEN]).into(), &answer[NONCE_LEN..])
+            .unwrap();
+        assert_eq!(opened, br#"{"version":2}"#);
+    }
+
+    #[test]
+    fn client_that_does_not_mention_pings_is_not_pinged() {
+        let (relay, body) = sealed(r#"{"can_ack_pings":false,"mesh_key":"none","version":2}"#);
+        assert!(!open(&body, &relay).unwrap().acks_pings);
+    }
+
+    #[test]
+    fn box_of_another_key_is_refused() {
+        let (relay, mut body) = sealed(r#"{"version":2}"#);
+        body[..32].copy_from_slice(&SecretKey::from([7; 32]).public_key().to_bytes());
+        assert!(matches!(refusal(&body, &relay), HandshakeError::Forged));
+    }
+
+    #[test]
+    fn box_for_another_relay_is_refused() {
+        let (_, body) = sealed(r#"{"version":2}"#);
+        assert!(matches!(
+            refusal(&body, &SecretKey::from([8; 32])),
+            HandshakeError::Forged
+        ));
+    }
+
+    #[test]
+    fn low_order_key_that_anyone_can_seal_with_is_refused() {
+        let (relay, _) = sealed("{}");
+        for weak in [[0; 32], {
+            let mut one = [0; 32];
+            one[0] = 1;
+            one
+        }] {
+            let shared = SalsaBox::new(&PublicKey::from(weak), &SecretKey::from([5; 32]));
+            let forged = shared
+                .encrypt(&[3; 24].into(), &br#"{"version":2}"#[..])
+                .unwrap();
+            let body = [&weak[..], &[3; 24], &forged].concat();
+            assert!(matches!(refusal(&body, &relay), HandshakeError::WeakKey));
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_json_and_old_versions_are_refused() {
+        let (relay, body) = sealed("hello");
+        assert!(matches!(refusal(&body, &relay), HandshakeError::Json(_)));
+        let (relay, body) = sealed(r#"{"version":1}"#);
+        assert!(matches!(refusal(&body, &relay), HandshakeError::Version(1)));
+        assert!(matches!(
+            refusal(&body[..55], &relay),
+            HandshakeError::Short
+        ));
+    }
+}

@@ -1,0 +1,126 @@
+//! The relay's own TCP sockets: accept, TLS, HTTP/1.1.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::quiet::{Quiet, QuietStream};
+use crate::seats::Seat;
+use crate::{Relay, meters};
+
+/// Pause after a failed accept: out of file descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest HTTP request head, in bytes.
+const MAX_HEAD: usize = 16 << 10;
+
+/// Returns `tls` offering no protocol but HTTP/1.1, the only one that can be upgraded.
+pub(crate) fn http1_only(tls: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(tls)
+}
+
+/// Accepts connections for ever.
+pub(crate) async fn accept(relay: Relay, socket: TcpListener, tls: Option<Arc<ServerConfig>>) {
+    let acceptor = tls.map(TlsAcceptor::from);
+    let router = relay.router();
+    loop {
+        let (stream, source) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "no connection could be accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(seat) = relay.inner().seats.take(source.ip()) else {
+            meters::refused("full");
+            continue;
+        };
+        let connection = Connection {
+            source,
+            seat: Arc::new(seat),
+            router: router.clone(),
+        };
+        let (relay, acceptor) = (relay.clone(), acceptor.clone());
+        relay.inner().tasks.clone().spawn(async move {
+            let draining = relay.inner().draining.clone();
+            let served = serve(relay, connection, stream, acceptor);
+            draining.run_until_cancelled(served).await;
+        });
+    }
+}
+
+/// An accepted connection.
+struct Connection {
+    source: SocketAddr,
+    seat: Arc<Seat>,
+    router: Router,
+}
+
+async fn serve(
+    relay: Relay,
+    connection: Connection,
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+) {
+    let source = connection.source;
+    // Packets are small and wait for nobody; where the option can not be set they are only slower.
+    let _ = stream.set_nodelay(true);
+    let deadline = relay.inner().limits.handshake;
+    let Some(acceptor) = acceptor else {
+        return connection.http(stream, deadline).await;
+    };
+    match timeout(deadline, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => connection.http(stream, deadline).await,
+        Ok(Err(error)) => debug!(%source, %error, "TLS handshake failed"),
+        Err(_) => debug!(%source, "TLS handshake took too long"),
+    }
+}
+
+impl Connection {
+    /// Serves HTTP until the connection ends or is upgraded; `deadline` bounds the wait for each request head.
+    async fn http<S>(self, stream: S, deadline: Duration)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Self {
+            source,
+            seat,
+            router,
+        } = self;
+        let quiet = Quiet::default();
+        let stream = TokioIo::new(QuietStream::new(stream, quiet.clone()));
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
+            let known = request.extensions_mut();
+            known.insert(ConnectInfo(source));
+            known.insert(seat.clone());
+            known.insert(quiet.clone());
+            router.clone().oneshot(request)
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(deadline)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(stream, service)
+            .with_upgrades()
+            .await;
+        if let Err(error) = served {
+            debug!(%source, %error, "HTTP connection failed");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What waits to be written to one client, bounded by bytes.
+//!
+//! Whoever puts a frame in never waits: when it does not fit, the oldest frames make room, since a late packet is worth
+//! less than a fresh one.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// What a waiting frame costs beside its bytes.
+const FRAME_OVERHEAD: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limit: usize,
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<Bytes>,
+    cost: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            waiting: Mutex::default(),
+            filled: Notify::new(),
+        }
+    }
+
+    /// Adds a frame and returns how many were dropped: older ones, or itself when it alone is too large.
+    pub(crate) fn push(&self, frame: Bytes) -> u64 {
+        let cost = frame.len() + FRAME_OVERHEAD;
+        if cost > self.limit {
+            return 1;
+        }
+        let mut dropped = 0;
+        let mut waiting = self.lock();
+        while waiting.cost + cost > self.limit && waiting.pop().is_some() {
+            dropped += 1;
+        }
+        waiting.cost += cost;
+        waiting.frames.push_back(frame);
+        drop(waiting);
+        self.filled.notify_one();
+        dropped
+    }
+
+    /// Takes the oldest frame, if one waits.
+    pub(crate) fn try_next(&self) -> Option<Bytes> {
+        self.lock().pop()
+    }
+
+    /// Takes the oldest frame, or waits for one. One reader at a time; cancelling loses nothing.
+    pub(crate) async fn next(&self) -> Bytes {
+        loop {
+            if let Some(frame) = self.try_next() {
+                return frame;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.cost -= frame.len() + FRAME_OVERHEAD;
+        Some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(outbox: &Outbox) -> Vec<Bytes> {
+        std::iter::from_fn(|| outbox.try_next()).collect()
+    }
+
+    #[test]
+    fn oldest_frames_make_room_for_the_newest() {
+        let outbox = Outbox::new(2 * (10 + FRAME_OVERHEAD));
+        let [a, b, c] = [[1; 10], [2; 10], [3; 10]].map(|frame| Bytes::copy_from_slice(&frame));
+        assert_eq!(
+            [&a, &b, &c].map(|frame| outbox.push(frame.clone())),
+            [0, 0, 1]
+        );
+        assert_eq!(drained(&outbox), [b, c]);
+    }
+
+    #[test]
+    fn frame_larger_than_the_whole_outbox_is_dropped_alone() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.push(Bytes::from_static(b"small")), 0);
+        assert_eq!(outbox.push(Bytes::from(vec![0; 101])), 1);
+        assert_eq!(drained(&outbox), [Bytes::from_static(b"small")]);
+    }
+
+    #[test]
+    fn taken_frames_give_their_room_back() {
+        let outbox = Outbox::new(200);
+        for _ in 0..1000 {
+            assert_eq!(outbox.push(Bytes::from(vec![0; 100])), 0);
+            assert!(outbox.try_next().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_reader_gets_a_frame_pushed_later() {
+        let outbox = Outbox::new(1000);
+        let push = async { outbox.push(Bytes::from_static(b"late")) };
+        let (frame, _) = tokio::join!(outbox.next(), push);
+        assert_eq!(frame, "late");
+    }
+}

@@ -1,0 +1,150 @@
+//! The HTTP side: the upgrade to DERP, and the probes clients measure by.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::quiet::Quiet;
+use crate::seats::Seat;
+use crate::{Relay, meters, session};
+
+const DERP: HeaderValue = HeaderValue::from_static("DERP");
+const DERP_VERSION: HeaderName = HeaderName::from_static("derp-version");
+const DERP_PUBLIC_KEY: HeaderName = HeaderName::from_static("derp-public-key");
+const DERP_FAST_START: HeaderName = HeaderName::from_static("derp-fast-start");
+const CHALLENGE: HeaderName = HeaderName::from_static("x-tailscale-challenge");
+const CHALLENGE_ANSWER: HeaderName = HeaderName::from_static("x-tailscale-response");
+
+/// Longest captive-portal challenge that is answered, in bytes.
+const MAX_CHALLENGE: usize = 64;
+
+pub(crate) fn router(relay: Relay) -> Router {
+    Router::new()
+        .route("/derp", any(derp))
+        .route("/derp/probe", get(probe))
+        .route("/derp/latency-check", get(probe))
+        .route("/generate_204", get(generate_204))
+        .with_state(relay)
+}
+
+async fn derp(
+    State(relay): State<Relay>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    mut request: Request,
+) -> Response {
+    if !asks_for_derp(&request) {
+        let text = "this is a DERP relay: connect with an HTTP/1.1 upgrade to DERP\n";
+        return (StatusCode::UPGRADE_REQUIRED, [(UPGRADE, DERP)], text).into_response();
+    }
+    if relay.inner().draining.is_cancelled() {
+        return unavailable("draining", "the relay is restarting\n");
+    }
+    let Some(seat) = seat(&relay, &request, source) else {
+        return unavailable("full", "the relay has no room for another connection\n");
+    };
+    let fast_start = request
+        .headers()
+        .get(DERP_FAST_START)
+        .is_some_and(|value| value == "1");
+    let quiet = request
+        .extensions()
+        .get::<Quiet>()
+        .filter(|_| fast_start)
+        .cloned();
+    if let Some(quiet) = &quiet {
+        quiet.set(true);
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    let public_key = relay.public_key().to_hex();
+
+    let tasks = relay.inner().tasks.clone();
+    tasks.spawn(async move {
+        let _seat = seat;
+        let stream = match timeout(relay.inner().limits.handshake, upgrade).await {
+            Ok(Ok(stream)) => TokioIo::new(stream),
+            Ok(Err(error)) => return debug!(%source, %error, "upgrade to DERP failed"),
+            Err(_) => return debug!(%source, "upgrade to DERP took too long"),
+        };
+        if let Some(quiet) = quiet {
+            quiet.set(false);
+        }
+        session::run(relay.inner(), stream, source.ip().to_canonical()).await;
+    });
+
+    let headers = [
+        (UPGRADE, DERP),
+        (CONNECTION, HeaderValue::from_static("Upgrade")),
+        (DERP_VERSION, HeaderValue::from_static("2")),
+    ];
+    (
+        StatusCode::SWITCHING_PROTOCOLS,
+        headers,
+        [(DERP_PUBLIC_KEY, public_key)],
+    )
+        .into_response()
+}
+
+/// Returns the place the connection already has, or takes one for it.
+fn seat(relay: &Relay, request: &Request, source: SocketAddr) -> Option<Arc<Seat>> {
+    let held = request.extensions().get::<Arc<Seat>>().cloned();
+    held.or_else(|| relay.inner().seats.take(source.ip()).map(Arc::new))
+}
+
+fn asks_for_derp(request: &Request) -> bool {
+    let lists = |name, word: &str| {
+        request
+            .headers()
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| {
+                value
+                    .split(',')
+                    .any(|token| token.trim().eq_ignore_ascii_case(word))
+            })
+    };
+    (request.method() == Method::GET || request.method() == Method::POST)
+        && request.version() == Version::HTTP_11
+        && lists(UPGRADE, "DERP")
+        && lists(CONNECTION, "upgrade")
+}
+
+fn unavailable(reason: &'static str, text: &'static str) -> Response {
+    meters::refused(reason);
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response()
+}
+
+async fn probe() -> impl IntoResponse {
+    [(ACCESS_CONTROL_ALLOW_ORIGIN, "*")]
+}
+
+/// Tells a client that no captive portal answers in the relay's place: a challenge is repeated.
+async fn generate_204(headers: HeaderMap) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:".contains(byte);
+    let challenge = headers
+        .get(CHALLENGE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    if !challenge.is_empty() && challenge.len() <= MAX_CHALLENGE && challenge.iter().all(allowed) {
+        let answer = [b"response ", challenge].concat();
+        if let Ok(answer) = HeaderValue::from_bytes(&answer) {
+            response.headers_mut().insert(CHALLENGE_ANSWER, answer);
+        }
+    }
+    response
+}

@@ -1,0 +1,88 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bowline_keys::NodePublic;
+use bowline_relay::{Admission, Limits, Verdict};
+use tokio::net::TcpStream;
+
+use crate::client::{CLIENT_INFO, Client, GET, public, sealed_info, secret};
+use crate::server::{Server, limits, relay};
+
+/// Answers by a table that a test changes; nodes that are not in it are refused.
+#[derive(Default)]
+struct Table(Mutex<BTreeMap<[u8; 32], Verdict>>);
+
+impl Table {
+    fn set(&self, number: u8, verdict: Verdict) {
+        self.0.lock().unwrap().insert(public(number), verdict);
+    }
+}
+
+#[async_trait::async_trait]
+impl Admission for Table {
+    async fn allowed(&self, node: NodePublic, source: IpAddr) -> Verdict {
+        assert!(source.is_loopback());
+        let table = self.0.lock().unwrap();
+        table
+            .get(node.as_bytes())
+            .copied()
+            .unwrap_or(Verdict::Refused)
+    }
+}
+
+async fn server(table: &Arc<Table>) -> Server {
+    let limits = Limits {
+        admission_ttl: Duration::from_millis(80),
+        ..limits()
+    };
+    Server::with(relay(table.clone(), limits), None).await
+}
+
+#[tokio::test]
+async fn node_that_is_not_admitted_is_not_served() {
+    let table = Arc::new(Table::default());
+    table.set(2, Verdict::Unknown);
+    let server = server(&table).await;
+    for stranger in [1, 2] {
+        let stream = TcpStream::connect(server.http).await.unwrap();
+        let mut client = Client::upgrade(stream, stranger, GET).await;
+        let relay = client.greeting().await;
+        let info = sealed_info(relay, &secret(stranger), r#"{"version":2}"#);
+        client.send(CLIENT_INFO, &info).await;
+        assert_eq!(client.rest().await, b"");
+    }
+}
+
+#[tokio::test]
+async fn revoked_node_is_cut_and_others_stay() {
+    let table = Arc::new(Table::default());
+    table.set(1, Verdict::Allowed);
+    table.set(2, Verdict::Allowed);
+    let server = server(&table).await;
+    let mut revoked = Client::connect(server.http, 1).await;
+    let mut other = Client::connect(server.http, 2).await;
+
+    table.set(1, Verdict::Refused);
+    assert_eq!(revoked.rest().await, b"");
+    other.settle().await;
+}
+
+#[tokio::test]
+async fn admitted_node_is_served_on_while_nobody_can_be_asked() {
+    let table = Arc::new(Table::default());
+    table.set(1, Verdict::Allowed);
+    table.set(2, Verdict::Allowed);
+    let server = server(&table).await;
+    let mut known = Client::connect(server.http, 1).await;
+    let mut revoked = Client::connect(server.http, 2).await;
+
+    // The second is cut only after a question that also the first was asked about without an answer.
+    table.set(1, Verdict::Unknown);
+    revoked.settle().await;
+    table.set(2, Verdict::Refused);
+    revoked.rest().await;
+    known.settle().await;
+    Client::connect(server.http, 1).await.settle().await;
+}

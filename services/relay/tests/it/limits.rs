@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use bowline_relay::Limits;
+use tokio::net::TcpStream;
+
+use crate::client::{
+    CLIENT_INFO, Client, GET, KEEP_ALIVE, PING, PONG, SEND_PACKET, public, sealed_info, secret,
+};
+use crate::server::{Server, limits};
+
+/// Upgrades, reads the greeting, and returns the relay's key with the connection.
+async fn greeted(server: &Server, number: u8) -> (Client, [u8; 32]) {
+    let stream = TcpStream::connect(server.http).await.unwrap();
+    let mut client = Client::upgrade(stream, number, GET).await;
+    let relay = client.greeting().await;
+    (client, relay)
+}
+
+#[tokio::test]
+async fn box_of_another_key_is_refused() {
+    let server = Server::start().await;
+    let (mut mallory, relay) = greeted(&server, 1).await;
+    assert_eq!(relay, *server.relay.public_key().as_bytes());
+    let mut info = sealed_info(relay, &secret(1), r#"{"version":2}"#);
+    info[..32].copy_from_slice(&public(2));
+    mallory.send(CLIENT_INFO, &info).await;
+    assert_eq!(mallory.rest().await, b"");
+}
+
+#[tokio::test]
+async fn first_frame_other_than_client_info_is_refused() {
+    let server = Server::start().await;
+    let (mut mallory, _) = greeted(&server, 1).await;
+    mallory.send_packet(2, b"no introduction").await;
+    assert_eq!(mallory.rest().await, b"");
+}
+
+#[tokio::test]
+async fn oversized_frames_close_the_connection_before_their_body_comes() {
+    let server = Server::start().await;
+    let mut alice = Client::connect(server.http, 1).await;
+    let len = u32::try_from(32 + (64 << 10) + 1).unwrap().to_be_bytes();
+    alice.write(&[&[SEND_PACKET], &len[..]].concat()).await;
+    assert_eq!(alice.rest().await, b"");
+
+    let (mut bob, _) = greeted(&server, 2).await;
+    bob.write(&[CLIENT_INFO, 0xff, 0xff, 0xff, 0xff]).await;
+    assert_eq!(bob.rest().await, b"");
+}
+
+#[tokio::test]
+async fn mesh_frames_close_the_connection() {
+    let server = Server::start().await;
+    for kind in [0x09, 0x0a, 0x10, 0x11] {
+        let mut alice = Client::connect(server.http, 1).await;
+        alice.send(kind, &[]).await;
+        assert_eq!(alice.rest().await, b"", "{kind:#x}");
+    }
+}
+
+#[tokio::test]
+async fn client_that_never_introduces_itself_is_cut() {
+    let handshake = Duration::from_millis(100);
+    let server = Server::limited(Limits {
+        handshake,
+        ..limits()
+    })
+    .await;
+    let (mut silent, _) = greeted(&server, 1).await;
+    assert_eq!(silent.rest().await, b"");
+
+    let stream = TcpStream::connect(server.http).await.unwrap();
+    let mut no_request = Client::silent(stream, 1);
+    no_request.write(b"GET /derp HTTP/1.1\r\nHost:").await;
+    no_request.rest().await;
+}
+
+#[tokio::test]
+async fn one_source_gets_only_so_many_connections() {
+    let server = Server::limited(Limits {
+        connections_per_source: 2,
+        ..limits()
+    })
+    .await;
+    let mut alice = Client::connect(server.http, 1).await;
+    let bob = Client::connect(server.http, 2).await;
+    let stream = TcpStream::connect(server.http).await.unwrap();
+    let mut third = Client::silent(stream, 3);
+    assert_eq!(third.rest().await, b"");
+
+    alice.settle().await;
+    alice.send_packet(2, b"hello").await;
+    drop(bob);
+    let place_is_free = async {
+        loop {
+            let stream = TcpStream::connect(server.http).await.unwrap();
+            let mut client = Client::silent(stream, 3);
+            client.write(b"GET /derp/probe HTTP/1.0\r\n\r\n").await;
+            if !client.rest().await.is_empty() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(crate::server::SOON, place_is_free)
+        .await
+        .expect("bob's place is free");
+}
+
+#[tokio::test]
+async fn client_that_answers_pings_is_kept_and_one_that_stops_is_cut() {
+    let server = Server::limited(Limits {
+        keep_alive: Duration::from_millis(40),
+        idle: Duration::from_millis(400),
+        ..limits()
+    })
+    .await;
+    let stream = TcpStream::connect(server.http).await.unwrap();
+    let mut alice = Client::join(stream, 1, r#"{"version":2,"CanAckPings":true}"#).await;
+    for _ in 0..15 {
+        assert_eq!(alice.recv().await, (KEEP_ALIVE, Vec::new()));
+        let (kind, payload) = alice.recv().await;
+        assert_eq!(kind, PING);
+        alice.send(PONG, &payload).await;
+    }
+    alice.rest().await;
+}
+
+#[tokio::test]
+async fn client_that_can_not_answer_pings_gets_only_keep_alives() {
+    let keep_alive = Duration::from_millis(20);
+    let server = Server::limited(Limits {
+        keep_alive,
+        idle: keep_alive * 2,
+        ..limits()
+    })
+    .await;
+    let mut alice = Client::connect(server.http, 1).await;
+    for _ in 0..10 {
+        assert_eq!(alice.recv().await, (KEEP_ALIVE, Vec::new()));
+    }
+}
