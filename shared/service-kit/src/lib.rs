@@ -1,1 +1,38 @@
 //! What every service process needs: configuration, telemetry, gRPC server and clients, drain.
+//!
+//! ```text
+//! main: config::load ─▶ telemetry::init ─▶ build the service ─▶ Listeners::bind ─▶ tasks.critical(serve) ─▶ tasks.run
+//!
+//! caller's client ─▶ GrpcChannel ─┬─ in process ──────────────┬─▶ Access (who may call what) ─▶ handlers
+//!                                 └─ TLS, client certificate ─┘        leaves a Caller in the request
+//! ```
+//!
+//! What holds: no RPC runs without a proven [`Caller`] that its declaration names; nothing is spawned outside
+//! [`Tasks`] in a service's own code; a secret of the configuration is never printed. What a service does is not here.
+
+pub mod access;
+pub mod certificates;
+pub mod config;
+pub mod telemetry;
+
+mod caller;
+mod channel;
+mod server;
+mod shutdown;
+mod status;
+mod tasks;
+
+pub use access::Access;
+pub use caller::{Caller, ServiceName, UnknownService};
+pub use certificates::{Authority, Certificates};
+pub use channel::{GrpcChannel, InvalidAddress};
+pub use server::{ListenError, Listeners, ServeError, serve};
+pub use shutdown::Shutdown;
+pub use status::{Code, ServiceError, reason, retry_after, status};
+pub use tasks::{TaskError, Tasks};
+
+/// Makes aws-lc-rs the process's provider of TLS cryptography; the first thing in every `main` and TLS test.
+pub fn install_crypto_provider() {
+    // A second call finds the same provider there.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}

@@ -1,0 +1,130 @@
+//! Decides for every RPC whether its caller may make it; what is not declared is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bowline_proto::access::{Role, rules};
+use futures_util::future::{Either, Ready, ready};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
+use tower::{Layer, Service};
+
+use crate::Caller;
+
+/// Services that any proven caller may ask.
+const OPEN: [&str; 2] = [
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+];
+
+/// Which kinds of caller each RPC serves: a layer around gRPC routes.
+///
+/// It proves the caller from the connection and leaves a [`Caller`] in the request.
+#[derive(Clone, Debug)]
+pub struct Access(Arc<BTreeMap<&'static str, &'static [Role]>>);
+
+impl Access {
+    /// Returns the rules declared in the `.proto` files.
+    #[must_use]
+    pub fn declared() -> Self {
+        Self::new(rules())
+    }
+
+    /// Returns these rules: path of the RPC, and who may call it.
+    #[must_use]
+    pub fn new(rules: &[(&'static str, &'static [Role])]) -> Self {
+        Self(Arc::new(rules.iter().copied().collect()))
+    }
+
+    /// Decides about one call.
+    ///
+    /// # Errors
+    ///
+    /// `Unauthenticated` without a caller; `PermissionDenied` when the RPC is not declared for it.
+    pub fn check(&self, path: &str, caller: Option<&Caller>) -> Result<(), Status> {
+        let Some(caller) = caller else {
+            return Err(Status::unauthenticated(
+                "a client certificate of this deployment is needed",
+            ));
+        };
+        if OPEN.iter().any(|service| path.starts_with(service)) {
+            return Ok(());
+        }
+        match self.0.get(path) {
+            Some(roles) if roles.contains(&caller.role()) => Ok(()),
+            _ => Err(Status::permission_denied(format!(
+                "{caller} may not call {path}"
+            ))),
+        }
+    }
+}
+
+impl<S> Layer<S> for Access {
+    type Service = Guarded<S>;
+
+    fn layer(&self, routes: S) -> Guarded<S> {
+        Guarded {
+            access: self.clone(),
+            routes,
+        }
+    }
+}
+
+/// Routes behind an [`Access`].
+#[derive(Clone, Debug)]
+pub struct Guarded<S> {
+    access: Access,
+    routes: S,
+}
+
+impl<S, B> Service<http::Request<B>> for Guarded<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<S::Response, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.routes.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let caller = prove(request.extensions());
+        let verdict = self.access.check(request.uri().path(), caller.as_ref());
+        match verdict {
+            Ok(()) => {
+                if let Some(caller) = caller {
+                    request.extensions_mut().insert(caller);
+                }
+                Either::Left(self.routes.call(request))
+            }
+            Err(refusal) => {
+                tracing::warn!(
+                    path = request.uri().path(),
+                    refusal = refusal.message(),
+                    "call refused"
+                );
+                metrics::counter!("bowline_rpc_refused_total").increment(1);
+                Either::Right(ready(Ok(refusal.into_http())))
+            }
+        }
+    }
+}
+
+/// Finds out who is calling from what the transport left in the request; nothing a client sends gets there.
+fn prove(extensions: &http::Extensions) -> Option<Caller> {
+    if let Some(caller) = extensions.get::<Caller>() {
+        return Some(caller.clone());
+    }
+    if let Some(connection) = extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
+        return Caller::from_certificate(connection.peer_certs()?.first()?);
+    }
+    // The socket's mode lets only its owner and root in.
+    let account = extensions.get::<UdsConnectInfo>()?.peer_cred?.uid();
+    Some(Caller::Admin {
+        name: format!("uid-{account}"),
+    })
+}

@@ -1,0 +1,159 @@
+//! A private authority: issues the certificates of one deployment.
+
+use std::fmt;
+use std::path::Path;
+
+use chrono::{Datelike, Days, NaiveDate};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
+};
+use zeroize::Zeroizing;
+
+use super::{Certificates, FileError, read, write};
+use crate::caller::is_admin_name;
+use crate::{Caller, ServiceName};
+
+/// How long the authority is valid, in days.
+const AUTHORITY_DAYS: u64 = 10 * 365;
+
+/// How long what it issues is valid, in days.
+const LEAF_DAYS: u64 = 2 * 365;
+
+/// An authority of one deployment, with its key.
+pub struct Authority {
+    certificate: String,
+    key: Zeroizing<String>,
+}
+
+/// Why a certificate was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The name has characters that do not belong in logs.
+    #[error("administrator's name \"{0}\" must have 1 to 64 letters, digits, or -_.@")]
+    AdminName(String),
+    /// The authority's certificate or key is damaged.
+    #[error("the certificate was not made")]
+    Certificate(#[from] rcgen::Error),
+}
+
+impl Authority {
+    /// Makes an authority that is valid from `today` for ten years.
+    ///
+    /// # Errors
+    ///
+    /// When the cryptography refuses.
+    pub fn generate(today: NaiveDate) -> Result<Self, IssueError> {
+        let key = KeyPair::generate()?;
+        let mut params = params("Bowline authority", today, AUTHORITY_DAYS);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self {
+            certificate,
+            key: Zeroizing::new(key.serialize_pem()),
+        })
+    }
+
+    /// Reads `ca.pem` and `ca.key` from a directory.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that can not be read.
+    pub fn load(directory: &Path) -> Result<Self, FileError> {
+        Ok(Self {
+            certificate: read(&directory.join("ca.pem"))?,
+            key: Zeroizing::new(read(&directory.join("ca.key"))?),
+        })
+    }
+
+    /// Writes `ca.pem` and, for this account's eyes only, `ca.key` into a directory.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that can not be written.
+    pub fn save(&self, directory: &Path) -> Result<(), FileError> {
+        write(&directory.join("ca.pem"), &self.certificate, 0o644)?;
+        write(&directory.join("ca.key"), &self.key, 0o600)
+    }
+
+    /// Issues a service's certificate, valid from `today` for two years.
+    ///
+    /// # Errors
+    ///
+    /// When the authority is damaged.
+    pub fn issue_service(
+        &self,
+        service: ServiceName,
+        today: NaiveDate,
+    ) -> Result<Certificates, IssueError> {
+        let mut params = params(service.as_str(), today, LEAF_DAYS);
+        params
+            .subject_alt_names
+            .push(SanType::DnsName(service.host().try_into()?));
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
+        self.issue(params, &Caller::Service(service))
+    }
+
+    /// Issues an administrator's certificate, valid from `today` for two years.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError::AdminName`] for a name that can not be used.
+    pub fn issue_admin(&self, name: &str, today: NaiveDate) -> Result<Certificates, IssueError> {
+        if !is_admin_name(name) {
+            return Err(IssueError::AdminName(name.to_owned()));
+        }
+        self.issue(
+            params(name, today, LEAF_DAYS),
+            &Caller::Admin {
+                name: name.to_owned(),
+            },
+        )
+    }
+
+    fn issue(
+        &self,
+        mut params: CertificateParams,
+        caller: &Caller,
+    ) -> Result<Certificates, IssueError> {
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
+        params
+            .subject_alt_names
+            .push(SanType::URI(caller.uri().try_into()?));
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ClientAuth);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        Ok(Certificates {
+            authority: self.certificate.clone(),
+            certificate: params.signed_by(&key, &issuer)?.pem(),
+            key: Zeroizing::new(key.serialize_pem()),
+        })
+    }
+}
+
+/// Returns the parameters that all certificates share; a day early, for clocks that are behind.
+fn params(name: &str, today: NaiveDate, days: u64) -> CertificateParams {
+    let date = |date: NaiveDate| {
+        // Months and days of a calendar date fit.
+        let (month, day) = (u8::try_from(date.month()), u8::try_from(date.day()));
+        date_time_ymd(date.year(), month.unwrap_or(1), day.unwrap_or(1))
+    };
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date(today - Days::new(1));
+    params.not_after = date(today + Days::new(days));
+    params
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Authority").finish_non_exhaustive()
+    }
+}

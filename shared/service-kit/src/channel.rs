@@ -1,0 +1,102 @@
+//! The client transport that every generated client is used with: into this process or over the network.
+
+mod deadline;
+mod remote;
+
+use std::fmt;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::access::Guarded;
+use crate::{Access, Caller, Certificates, ServiceName};
+pub use remote::InvalidAddress;
+use remote::Remote;
+
+/// A way to a service's RPCs: `XServiceClient::new(channel.clone())`.
+///
+/// A call ends after ten seconds without response headers, or after the time its `grpc-timeout` allows
+/// (`tonic::Request::set_timeout`); an answering stream may live on. Clones share the connections.
+#[derive(Clone)]
+pub struct GrpcChannel(Transport);
+
+#[derive(Clone)]
+enum Transport {
+    InProcess {
+        routes: Guarded<Routes>,
+        caller: Caller,
+    },
+    Remote(Remote),
+}
+
+impl GrpcChannel {
+    /// Returns a channel to services of this process, on which `caller` calls. The declared access rules apply.
+    #[must_use]
+    pub fn in_process(routes: Routes, caller: Caller) -> Self {
+        let routes = Access::declared().layer(routes.prepare());
+        Self(Transport::InProcess { routes, caller })
+    }
+
+    /// Returns a channel to the replicas of a service, each `host:port`, proven by certificates both ways.
+    ///
+    /// Connects at the first call, and again when a connection breaks. A call goes to the replicas in turn, past
+    /// those that could not be reached a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// When an address does not parse, or there is none.
+    pub fn remote(
+        service: ServiceName,
+        addresses: &[String],
+        certificates: &Certificates,
+    ) -> Result<Self, InvalidAddress> {
+        Remote::new(service, addresses, certificates)
+            .map(Transport::Remote)
+            .map(Self)
+    }
+
+    /// Returns a channel to the admin socket at `path`.
+    #[must_use]
+    pub fn admin_socket(path: impl Into<std::path::PathBuf>) -> Self {
+        Self(Transport::Remote(Remote::unix(path.into())))
+    }
+}
+
+impl Service<http::Request<Body>> for GrpcChannel {
+    type Response = http::Response<Body>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, Status>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let limit = deadline::of(request.headers());
+        let answer = match &self.0 {
+            Transport::InProcess { routes, caller } => {
+                request.extensions_mut().insert(caller.clone());
+                let answer = routes.clone().oneshot(request);
+                answer
+                    .map(|answer| answer.map_err(|never| match never {}))
+                    .boxed()
+            }
+            Transport::Remote(remote) => remote.clone().call(request).boxed(),
+        };
+        deadline::enforce(limit, answer).boxed()
+    }
+}
+
+impl fmt::Debug for GrpcChannel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Transport::InProcess { caller, .. } => write!(formatter, "GrpcChannel(as {caller})"),
+            Transport::Remote(remote) => write!(formatter, "GrpcChannel({remote:?})"),
+        }
+    }
+}

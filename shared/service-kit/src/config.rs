@@ -1,0 +1,52 @@
+//! One TOML file with a table for each part, overridden by the environment.
+//!
+//! * `BOWLINE_<TABLE>__<KEY>` overrides a key, deeper tables with more `__`: `BOWLINE_IDENTITY__DATABASE`. A value that
+//!   reads as a TOML number, boolean, array or inline table is that; everything else is text.
+//! * Any text key `x` may be given as `x_file`: the name of a file with the value, for secrets.
+//! * Unknown keys are refused, with their place and the nearest known name. That needs
+//!   `#[serde(deny_unknown_fields)]` on every struct, and no `#[serde(flatten)]`.
+//! * A table that another program reads is declared `Option<serde::de::IgnoredAny>`.
+
+mod document;
+mod error;
+mod secret;
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use document::Document;
+pub use error::ConfigError;
+pub use secret::Secret;
+
+/// Reads a configuration: the file, if there is one, and over it what `environment` has.
+///
+/// `environment` is `std::env::vars()` in a program.
+///
+/// # Errors
+///
+/// Names the place and what is wrong there.
+pub fn load<T: DeserializeOwned>(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let (name, text) = match path {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+                path: name.clone(),
+                source,
+            })?;
+            (name, text)
+        }
+        None => ("the defaults".to_owned(), String::new()),
+    };
+    let mut variables: Vec<_> = environment.into_iter().collect();
+    variables.sort_unstable();
+    Document::parse(name, &text)?
+        .with_variables(&variables)?
+        .read()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! The merged text of a configuration, and where each part of it came from.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, Error};
+
+use super::ConfigError;
+
+const PREFIX: &str = "BOWLINE_";
+
+/// A configuration before it is typed.
+///
+/// A value from the environment has a span behind the end of the text, one for each variable, so that an error
+/// there leads back to the variable.
+pub(super) struct Document<'t> {
+    name: String,
+    text: &'t str,
+    root: Spanned<DeTable<'t>>,
+    variables: Vec<&'t str>,
+}
+
+impl<'t> Document<'t> {
+    pub(super) fn parse(name: String, text: &'t str) -> Result<Self, ConfigError> {
+        match DeTable::parse(text) {
+            Ok(root) => Ok(Self {
+                name,
+                text,
+                root,
+                variables: Vec::new(),
+            }),
+            Err(error) => {
+                let place = place(&name, text, &[], error.span());
+                Err(ConfigError::Invalid {
+                    place,
+                    message: error.message().to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Puts the variables over the text's values, in the order given.
+    pub(super) fn with_variables(
+        mut self,
+        variables: &'t [(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let variables = variables.iter().filter_map(|(name, value)| {
+            let path = name
+                .strip_prefix(PREFIX)
+                .filter(|path| path.contains("__"))?;
+            Some((name, path.to_ascii_lowercase(), value))
+        });
+        for (name, path, value) in variables {
+            let at = self.text.len() + 1 + self.variables.len();
+            self.variables.push(name);
+            if !set(self.root.get_mut(), &path, value, at..at) {
+                let message = "a value is there where the variable expects a table".to_owned();
+                return Err(ConfigError::Invalid {
+                    place: self.place(Some(at..at)),
+                    message,
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Reads the typed configuration, fetching the files of `_file` keys that it has no field for.
+    pub(super) fn read<T: DeserializeOwned>(mut self) -> Result<T, ConfigError> {
+        loop {
+            let error = match T::deserialize(Deserializer::from(self.root.clone())) {
+                Ok(config) => return Ok(config),
+                Err(error) => error,
+            };
+            let place = self.place(error.span());
+            let Some((key, known)) = unknown_key(&error) else {
+                let message = error.message().to_owned();
+                return Err(ConfigError::Invalid { place, message });
+            };
+            let twin = key
+                .strip_suffix("_file")
+                .filter(|twin| known.contains(twin));
+            let (Some(twin), Some(span)) = (twin, error.span()) else {
+                let nearest = nearest(key, &known).map(str::to_owned);
+                return Err(ConfigError::UnknownKey {
+                    place,
+                    key: key.to_owned(),
+                    nearest,
+                });
+            };
+            self.fetch(twin, &span, place)?;
+        }
+    }
+
+    /// Replaces the key at `span`, which names a file, by its twin with the file's text.
+    fn fetch(&mut self, twin: &str, span: &Range<usize>, place: String) -> Result<(), ConfigError> {
+        let key = format!("{twin}_file");
+        let table = table_with(self.root.get_mut(), &key, span);
+        let value = table
+            .as_ref()
+            .and_then(|table| table.get(key.as_str())?.get_ref().as_str());
+        let (Some(path), Some(table)) = (value.map(str::to_owned), table) else {
+            return Err(ConfigError::Invalid {
+                place,
+                message: format!("\"{key}\" must be text"),
+            });
+        };
+        if table.contains_key(twin) {
+            return Err(ConfigError::Both {
+                place,
+                key: twin.to_owned(),
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::SecretFile {
+            place,
+            key: key.clone(),
+            source,
+        })?;
+        table.remove(key.as_str());
+        let value = DeValue::String(Cow::Owned(text.trim_end_matches(['\r', '\n']).to_owned()));
+        let name = Spanned::new(span.clone(), Cow::Owned(twin.to_owned()));
+        table.insert(name, Spanned::new(span.clone(), value));
+        Ok(())
+    }
+
+    fn place(&self, span: Option<Range<usize>>) -> String {
+        place(&self.name, self.text, &self.variables, span)
+    }
+}
+
+/// Returns where a span is: a variable, or a line and column of the file.
+fn place(name: &str, text: &str, variables: &[&str], span: Option<Range<usize>>) -> String {
+    let Some(Range { start, .. }) = span else {
+        return name.to_owned();
+    };
+    let variable = start
+        .checked_sub(text.len() + 1)
+        .and_then(|index| variables.get(index));
+    if let Some(variable) = variable {
+        return format!("environment variable {variable}");
+    }
+    let before = text.get(..start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    format!("{name}, line {line}, column {column}")
+}
+
+/// Sets a value deep in a table; tells whether the way there leads through tables.
+fn set<'t>(table: &mut DeTable<'t>, path: &str, value: &'t str, span: Range<usize>) -> bool {
+    let (key, rest) = path
+        .split_once("__")
+        .map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let name = Spanned::new(span.clone(), Cow::Owned(key.to_owned()));
+    let Some(rest) = rest else {
+        // Removed first: the old key would keep its place in the file.
+        table.remove(key);
+        table.insert(name, Spanned::new(span, typed(value)));
+        return true;
+    };
+    let inner = table
+        .entry(name)
+        .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
+    match inner.get_mut() {
+        DeValue::Table(inner) => set(inner, rest, value, span),
+        _ => false,
+    }
+}
+
+/// Returns what a variable's text means.
+fn typed(text: &str) -> DeValue<'_> {
+    match DeValue::parse(text).map(Spanned::into_inner) {
+        Ok(value) if !value.is_str() && !value.is_datetime() => value,
+        _ => DeValue::String(Cow::Borrowed(text)),
+    }
+}
+
+/// Finds the table with this key at this place.
+fn table_with<'a, 't>(
+    table: &'a mut DeTable<'t>,
+    key: &str,
+    span: &Range<usize>,
+) -> Option<&'a mut DeTable<'t>> {
+    if table
+        .get_key_value(key)
+        .is_some_and(|(name, _)| name.span() == *span)
+    {
+        return Some(table);
+    }
+    table
+        .iter_mut()
+        .find_map(|(_, value)| tables_of(value.get_mut(), key, span))
+}
+
+fn tables_of<'a, 't>(
+    value: &'a mut DeValue<'t>,
+    key: &str,
+    span: &Range<usize>,
+) -> Option<&'a mut DeTable<'t>> {
+    match value {
+        DeValue::Table(table) => table_with(table, key, span),
+        DeValue::Array(values) => values
+            .iter_mut()
+            .find_map(|value| tables_of(value.get_mut(), key, span)),
+        _ => None,
+    }
+}
+
+/// Returns the key and the known ones from serde's words about an unknown field.
+fn unknown_key(error: &Error) -> Option<(&str, Vec<&str>)> {
+    let quoted = error.message().strip_prefix("unknown field `")?;
+    let (key, rest) = quoted.split_once('`')?;
+    // Between back-quotes: every second piece.
+    Some((key, rest.split('`').skip(1).step_by(2).collect()))
+}
+
+fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let close = known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(key, name), *name));
+    close
+        .filter(|(steps, name)| *steps <= 2.max(name.len() / 3))
+        .min()
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::Deserialize;
+use tempfile::NamedTempFile;
+
+use super::*;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    identity: Identity,
+    #[expect(dead_code, reason = "another program's table")]
+    relay: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    database: String,
+    #[serde(default)]
+    replicas: u32,
+    #[serde(default)]
+    peers: Vec<String>,
+    #[serde(default)]
+    providers: BTreeMap<String, Provider>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Provider {
+    client_secret: Secret,
+}
+
+fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    load(Some(file.path()), environment)
+}
+
+fn refusal(text: &str, environment: &[(&str, &str)]) -> String {
+    load_text(text, environment).unwrap_err().to_string()
+}
+
+const PLAIN: &str = "[identity]\ndatabase = \"a\"\n";
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let environment = [
+        ("BOWLINE_IDENTITY__DATABASE", "b"),
+        ("BOWLINE_IDENTITY__REPLICAS", "3"),
+        ("BOWLINE_IDENTITY__PEERS", r#"["x:1", "y:2"]"#),
+        ("BOWLINE_IDENTITY__PROVIDERS__OKTA__CLIENT_SECRET", "hush"),
+        ("BOWLINE_CONFIG", "ignored"),
+        ("PATH", "/bin"),
+    ];
+    let config = load_text(PLAIN, &environment).unwrap();
+    assert_eq!(config.identity.database, "b");
+    assert_eq!(config.identity.replicas, 3);
+    assert_eq!(config.identity.peers, ["x:1", "y:2"]);
+    assert_eq!(
+        config.identity.providers["okta"].client_secret.expose(),
+        "hush"
+    );
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let environment = [(
+        "BOWLINE_IDENTITY__DATABASE".to_owned(),
+        "sqlite:///x".to_owned(),
+    )];
+    let config: Config = load(None, environment).unwrap();
+    assert_eq!(config.identity.database, "sqlite:///x");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
+    let refusal = refusal("[identity]\ndatabase = \"a\"\nreplica = 2\n", &[]);
+    assert!(
+        refusal.ends_with("line 3, column 1: unknown key \"replica\"; did you mean \"replicas\"?"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn an_unknown_variable_is_refused_by_name() {
+    let refusal = refusal(PLAIN, &[("BOWLINE_IDENTITY__DATABSE", "b")]);
+    assert_eq!(
+        refusal,
+        "environment variable BOWLINE_IDENTITY__DATABSE: unknown key \"databse\"; did you mean \"database\"?"
+    );
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_place() {
+    let text = "[identity]\ndatabase = 5\n";
+    assert!(
+        refusal(text, &[]).contains("line 2, column 12: invalid type"),
+        "{}",
+        refusal(text, &[])
+    );
+    let variable = [("BOWLINE_IDENTITY__REPLICAS", "many")];
+    assert!(
+        refusal(PLAIN, &variable).contains("variable BOWLINE_IDENTITY__REPLICAS: invalid type")
+    );
+    assert!(refusal("[identity\n", &[]).contains("line 1"));
+    let through = [("BOWLINE_IDENTITY__DATABASE__X", "1")];
+    assert!(refusal(PLAIN, &through).contains("expects a table"));
+}
+
+#[test]
+fn a_secret_is_read_from_its_file_and_never_shown() {
+    let mut secret = NamedTempFile::new().unwrap();
+    secret.write_all(b"hush\n").unwrap();
+    let path = secret.path().to_str().unwrap();
+    let text = format!("{PLAIN}[identity.providers.okta]\nclient_secret_file = \"{path}\"\n");
+    let config = load_text(&text, &[]).unwrap();
+    assert_eq!(
+        config.identity.providers["okta"].client_secret.expose(),
+        "hush"
+    );
+    assert!(!format!("{config:?}").contains("hush"));
+    let variable = [(
+        "BOWLINE_IDENTITY__PROVIDERS__OKTA__CLIENT_SECRET_FILE",
+        path,
+    )];
+    let config = load_text(PLAIN, &variable).unwrap();
+    assert_eq!(
+        config.identity.providers["okta"].client_secret.expose(),
+        "hush"
+    );
+}
+
+#[test]
+fn a_secret_given_twice_is_refused() {
+    let text = format!(
+        "{PLAIN}[identity.providers.okta]\nclient_secret_file = \"/x\"\nclient_secret = \"y\"\n"
+    );
+    assert!(refusal(&text, &[]).contains("given twice"));
+}
+
+#[test]
+fn a_missing_secret_file_is_named() {
+    let text = format!("{PLAIN}[identity.providers.okta]\nclient_secret_file = \"/nowhere\"\n");
+    assert!(refusal(&text, &[]).contains("the file of \"client_secret_file\" can not be read"));
+}

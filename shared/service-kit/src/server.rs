@@ -1,0 +1,182 @@
+//! The gRPC server of a service: TLS with client certificates for everybody, a local socket for administrators.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+
+use crate::{Access, Certificates, Shutdown};
+
+/// How many calls one connection may have open; streams count.
+const STREAMS: u32 = 4096;
+
+/// How long a call may take until its response headers, whatever the caller would wait.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+
+/// Where a service listens.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    tcp: Option<(TcpListener, Certificates)>,
+    admin: Option<UnixListener>,
+}
+
+/// Why a service can not listen.
+#[derive(Debug, thiserror::Error)]
+#[error("can not listen on {address}")]
+pub struct ListenError {
+    address: String,
+    source: std::io::Error,
+}
+
+/// Why a server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptor set does not parse.
+    #[error("the descriptor set of the contracts does not parse")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+    /// A listener failed, or the certificates do not fit together.
+    #[error("the gRPC server failed: {}", sources(.0))]
+    Transport(#[from] tonic::transport::Error),
+}
+
+impl Listeners {
+    /// Adds TLS over TCP: callers prove themselves with certificates of the same authority.
+    ///
+    /// # Errors
+    ///
+    /// When the address is not free.
+    pub async fn with_tcp(
+        mut self,
+        address: SocketAddr,
+        certificates: Certificates,
+    ) -> Result<Self, ListenError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ListenError {
+                address: address.to_string(),
+                source,
+            })?;
+        self.tcp = Some((listener, certificates));
+        Ok(self)
+    }
+
+    /// Adds a socket that only the process's own account and root can open: whoever comes this way is an administrator.
+    ///
+    /// # Errors
+    ///
+    /// When the socket can not be made there.
+    pub fn with_admin_socket(mut self, path: &Path) -> Result<Self, ListenError> {
+        let listener = private_socket(path).map_err(|source| ListenError {
+            address: path.display().to_string(),
+            source,
+        })?;
+        self.admin = Some(listener);
+        Ok(self)
+    }
+
+    /// Returns the TCP address, with the real port when 0 was asked for.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref()?.0.local_addr().ok()
+    }
+}
+
+/// Makes a socket of mode 0600, in place of one that an ended process has left.
+fn private_socket(path: &Path) -> std::io::Result<UnixListener> {
+    // Under another name until its mode is right: nobody connects in between.
+    let mut hidden = PathBuf::from(path).into_os_string();
+    hidden.push(format!(".{}", std::process::id()));
+    let hidden = PathBuf::from(hidden);
+    let listener = UnixListener::bind(&hidden)?;
+    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&hidden, path)?;
+    Ok(listener)
+}
+
+/// Serves a service's routes, health (`grpc.health.v1`) and reflection (v1) until the shutdown.
+///
+/// Every call passes the declared access rules. `descriptors` is the encoded `FileDescriptorSet` of the contracts.
+///
+/// # Errors
+///
+/// When a listener fails.
+pub async fn serve(
+    routes: Routes,
+    descriptors: &[u8],
+    listeners: Listeners,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    let health = HealthReporter::new();
+    health.set_service_status("", ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptors)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let routes = routes
+        .add_service(HealthServer::new(HealthService::from_health_reporter(
+            health.clone(),
+        )))
+        .add_service(reflection)
+        .prepare();
+    let tcp = async {
+        let Some((listener, certificates)) = listeners.tcp else {
+            return Ok(());
+        };
+        let mut server = builder().tls_config(certificates.server_tls())?;
+        let incoming = TcpListenerStream::new(listener);
+        let router = server.add_routes(routes.clone());
+        router
+            .serve_with_incoming_shutdown(incoming, shutdown.draining())
+            .await
+    };
+    let admin = async {
+        let Some(listener) = listeners.admin else {
+            return Ok(());
+        };
+        let incoming = UnixListenerStream::new(listener);
+        let router = builder().add_routes(routes.clone());
+        router
+            .serve_with_incoming_shutdown(incoming, shutdown.draining())
+            .await
+    };
+    let drained = async {
+        shutdown.draining().await;
+        health
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+    };
+    tokio::select! {
+        result = async { tokio::try_join!(tcp, admin) } => result.map(drop).map_err(ServeError::from),
+        () = async { drained.await; shutdown.ended().await } => Ok(()),
+    }
+}
+
+fn builder() -> Server<tower::layer::util::Stack<Access, tower::layer::util::Identity>> {
+    Server::builder()
+        .timeout(LONGEST_CALL)
+        .tcp_nodelay(true)
+        .max_concurrent_streams(STREAMS)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .load_shed(true)
+        .layer(Access::declared())
+}
+
+/// Returns an error's causes in one line: the transport's own message says nothing.
+fn sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

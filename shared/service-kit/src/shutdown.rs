@@ -1,0 +1,74 @@
+//! How a process ends: first it drains, then it goes.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Tells the parts of a process that it drains, and that it ends. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    draining: CancellationToken,
+    ended: CancellationToken,
+    drain_time: Duration,
+}
+
+impl Shutdown {
+    /// Returns a shutdown that lets draining take at most this long.
+    #[must_use]
+    pub fn new(drain_time: Duration) -> Self {
+        Self {
+            draining: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            drain_time,
+        }
+    }
+
+    /// Returns how long draining may take.
+    #[must_use]
+    pub fn drain_time(&self) -> Duration {
+        self.drain_time
+    }
+
+    /// Starts draining: nothing new is taken on, what runs is finished.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Ends at once.
+    pub fn end(&self) {
+        self.draining.cancel();
+        self.ended.cancel();
+    }
+
+    /// Tells whether draining has started.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Waits until draining starts.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Waits until the end: what still runs is cut off.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+/// Waits for SIGTERM or SIGINT, each time one comes.
+pub(crate) async fn signalled() {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

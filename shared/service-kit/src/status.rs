@@ -1,0 +1,154 @@
+//! Errors on their way to a caller: nine codes, a reason a program can read, and when to try again.
+
+use std::error::Error;
+use std::time::Duration;
+
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// What kind of failure an answer tells; callers retry only the last two but one, [`Self::ResourceExhausted`] and
+/// [`Self::Unavailable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request can not be right.
+    InvalidArgument,
+    /// The caller is not proven.
+    Unauthenticated,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// What the request names is not there.
+    NotFound,
+    /// What the request makes is there already.
+    AlreadyExists,
+    /// The request is right, the state is not.
+    FailedPrecondition,
+    /// A limit is reached; later it may not be.
+    ResourceExhausted,
+    /// The service can not answer now.
+    Unavailable,
+    /// The service has a defect.
+    Internal,
+}
+
+/// An error of a service's operation, as its callers see it.
+pub trait ServiceError: Error + 'static {
+    /// Returns the kind of failure.
+    fn code(&self) -> Code;
+
+    /// Returns the cause for programs, in `UPPER_SNAKE_CASE`; unknown ones degrade to the code.
+    fn reason(&self) -> &'static str;
+
+    /// Returns when trying again makes sense; told with the two codes that are retried.
+    fn retry_after(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+/// Returns the status that tells an error: the message, the reason, and when to retry.
+///
+/// A defect keeps its message to the log.
+#[must_use]
+pub fn status(error: &impl ServiceError) -> Status {
+    let mut details = ErrorDetails::with_error_info(error.reason(), "bowline", []);
+    let code = error.code();
+    if matches!(code, Code::ResourceExhausted | Code::Unavailable) {
+        details.set_retry_info(Some(error.retry_after()));
+    }
+    let message = if code == Code::Internal {
+        tracing::error!(
+            error = error as &dyn Error,
+            reason = error.reason(),
+            "internal error"
+        );
+        "internal error".to_owned()
+    } else {
+        error.to_string()
+    };
+    Status::with_error_details(code.into(), message, details)
+}
+
+/// Returns the reason in a status, if it has one.
+#[must_use]
+pub fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+/// Returns when to try again: `None` when that is of no use.
+#[must_use]
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    let can_help = matches!(
+        status.code(),
+        tonic::Code::ResourceExhausted | tonic::Code::Unavailable
+    );
+    let told = || {
+        status
+            .get_details_retry_info()
+            .and_then(|info| info.retry_delay)
+    };
+    can_help.then(|| told().unwrap_or(Duration::from_secs(1)))
+}
+
+impl From<Code> for tonic::Code {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument => Self::InvalidArgument,
+            Code::Unauthenticated => Self::Unauthenticated,
+            Code::PermissionDenied => Self::PermissionDenied,
+            Code::NotFound => Self::NotFound,
+            Code::AlreadyExists => Self::AlreadyExists,
+            Code::FailedPrecondition => Self::FailedPrecondition,
+            Code::ResourceExhausted => Self::ResourceExhausted,
+            Code::Unavailable => Self::Unavailable,
+            Code::Internal => Self::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Refusal {
+        #[error("the pool has no address left")]
+        PoolEmpty,
+        #[error("row 7 makes no sense")]
+        Defect,
+    }
+
+    impl ServiceError for Refusal {
+        fn code(&self) -> Code {
+            match self {
+                Self::PoolEmpty => Code::ResourceExhausted,
+                Self::Defect => Code::Internal,
+            }
+        }
+
+        fn reason(&self) -> &'static str {
+            match self {
+                Self::PoolEmpty => "POOL_EMPTY",
+                Self::Defect => "DEFECT",
+            }
+        }
+
+        fn retry_after(&self) -> Duration {
+            Duration::from_secs(30)
+        }
+    }
+
+    #[test]
+    fn a_caller_learns_reason_and_retry_time() {
+        let status = status(&Refusal::PoolEmpty);
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(status.message(), "the pool has no address left");
+        assert_eq!(reason(&status).as_deref(), Some("POOL_EMPTY"));
+        assert_eq!(retry_after(&status), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_defect_tells_no_details() {
+        let status = status(&Refusal::Defect);
+        assert_eq!(status.message(), "internal error");
+        assert_eq!(retry_after(&status), None);
+    }
+}

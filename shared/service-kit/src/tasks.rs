@@ -1,0 +1,181 @@
+//! What a process does in the background: named, tracked, and never dead unseen.
+
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use crate::Shutdown;
+use crate::shutdown::signalled;
+
+/// Why a process can not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TaskError {
+    /// A task that must run as long as the process returned.
+    #[error("task {0} ended early")]
+    Ended(&'static str),
+    /// A task failed.
+    #[error("task {name}: {cause}")]
+    Failed {
+        /// The task.
+        name: &'static str,
+        /// What it returned.
+        cause: String,
+    },
+    /// A task has a defect; the log has the place.
+    #[error("task {0} panicked")]
+    Panicked(&'static str),
+}
+
+/// The only place of a service that spawns. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    shutdown: Shutdown,
+    failure: Arc<Failure>,
+}
+
+/// The first failure, and the news of it.
+#[derive(Debug, Default)]
+struct Failure {
+    cause: std::sync::OnceLock<TaskError>,
+    news: Notify,
+}
+
+impl Failure {
+    fn report(&self, error: TaskError) {
+        tracing::error!(%error, "task failed");
+        // Only the first counts: later ones follow from it.
+        drop(self.cause.set(error));
+        self.news.notify_one();
+    }
+}
+
+impl Tasks {
+    /// Returns no tasks yet; all are told of `shutdown`.
+    #[must_use]
+    pub fn new(shutdown: Shutdown) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            shutdown,
+            failure: Arc::default(),
+        }
+    }
+
+    /// Returns what tells the tasks to drain.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Starts a task that may end; a panic in it ends the process.
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let failure = Arc::clone(&self.failure);
+        self.tracker.spawn(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                failure.report(TaskError::Panicked(name));
+            }
+        });
+    }
+
+    /// Starts a task that must run until draining starts: an error, a panic or an early end ends the process.
+    pub fn critical<E: Display>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let (failure, shutdown) = (Arc::clone(&self.failure), self.shutdown.clone());
+        self.tracker.spawn(async move {
+            match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(Ok(())) if shutdown.is_draining() => {}
+                Ok(Ok(())) => failure.report(TaskError::Ended(name)),
+                Ok(Err(cause)) => {
+                    failure.report(TaskError::Failed {
+                        name,
+                        cause: cause.to_string(),
+                    });
+                }
+                Err(_) => failure.report(TaskError::Panicked(name)),
+            }
+        });
+    }
+
+    /// Runs until a signal, [`Shutdown::drain`] or a failure; then drains: waits for the tasks, but no longer than
+    /// the drain time, a second signal, or [`Shutdown::end`].
+    ///
+    /// # Errors
+    ///
+    /// What failed first. `main` returns it, so that the process ends with an error.
+    pub async fn run(self) -> Result<(), TaskError> {
+        tokio::select! {
+            () = signalled() => tracing::info!("signal received, draining"),
+            () = self.shutdown.draining() => {}
+            () = self.failure.news.notified() => {}
+        }
+        self.shutdown.drain();
+        self.tracker.close();
+        tokio::select! {
+            () = self.tracker.wait() => {}
+            () = signalled() => tracing::warn!("second signal received, ending at once"),
+            () = self.shutdown.ended() => {}
+            () = sleep(self.shutdown.drain_time()) => {
+                tracing::warn!(tasks = self.tracker.len(), "drain time is over");
+            }
+        }
+        self.shutdown.end();
+        self.failure.cause.get().cloned().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn tasks() -> Tasks {
+        Tasks::new(Shutdown::new(Duration::from_secs(60)))
+    }
+
+    #[tokio::test]
+    async fn an_early_end_of_a_critical_task_ends_the_process() {
+        let tasks = tasks();
+        tasks.critical("lease", async { Ok::<_, Infallible>(()) });
+        assert_eq!(tasks.run().await, Err(TaskError::Ended("lease")));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_any_task_ends_the_process() {
+        let tasks = tasks();
+        tasks.spawn("sweep", async { panic!("defect") });
+        assert_eq!(tasks.run().await, Err(TaskError::Panicked("sweep")));
+    }
+
+    #[tokio::test]
+    async fn draining_waits_for_what_runs() {
+        let tasks = tasks();
+        let shutdown = tasks.shutdown().clone();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let draining = shutdown.clone();
+        tasks.critical("serve", async move {
+            draining.draining().await;
+            sender.send(()).map_err(|()| "nobody waits")
+        });
+        shutdown.drain();
+        assert_eq!(tasks.run().await, Ok(()));
+        assert_eq!(receiver.await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_drain_time_bounds_draining() {
+        let tasks = tasks();
+        tasks.spawn("stuck", std::future::pending());
+        tasks.shutdown().drain();
+        assert_eq!(tasks.run().await, Ok(()));
+    }
+}

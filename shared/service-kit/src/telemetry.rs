@@ -1,0 +1,169 @@
+//! Logs, and the small HTTP listener that shows metrics and health.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::Shutdown;
+
+/// How often old samples of histograms are folded together.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Bounds of histograms named `…_seconds`.
+const SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+
+/// How a process tells what it does.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// How log lines look; by default pretty on a terminal, JSON elsewhere.
+    pub log_format: Option<LogFormat>,
+    /// Which log lines are written, as in `RUST_LOG`, which wins over this.
+    pub log_filter: String,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub listen: SocketAddr,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object for each line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 9090));
+        Self {
+            log_format: None,
+            log_filter: "info".to_owned(),
+            listen,
+        }
+    }
+}
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// A subscriber or a recorder is there already: the process has called [`init`] twice.
+    #[error("logs or metrics are set up already: {0}")]
+    Again(String),
+    /// The filter does not parse.
+    #[error("log filter \"{0}\" does not parse; an example is \"info,bowline_db=debug\"")]
+    Filter(String),
+    /// The address is not free.
+    #[error("can not listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// The metrics of a process, and whether it is ready. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    metrics: PrometheusHandle,
+    is_ready: Arc<AtomicBool>,
+}
+
+/// Starts logging and counting, once in a process.
+///
+/// # Errors
+///
+/// When the filter does not parse, or the process was set up before.
+pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
+    let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| config.log_filter.clone());
+    let filter = EnvFilter::try_new(&directives).map_err(|_| TelemetryError::Filter(directives))?;
+    let format = config
+        .log_format
+        .unwrap_or(match std::io::stderr().is_terminal() {
+            true => LogFormat::Pretty,
+            false => LogFormat::Json,
+        });
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let result = match format {
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+        LogFormat::Pretty => logs.try_init(),
+    };
+    result.map_err(|error| TelemetryError::Again(error.to_string()))?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|error| TelemetryError::Again(error.to_string()))?;
+    Ok(Telemetry {
+        metrics,
+        is_ready: Arc::default(),
+    })
+}
+
+impl Telemetry {
+    /// Says that the process serves: `/readyz` answers 200 until draining starts.
+    pub fn ready(&self) {
+        self.is_ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Serves `/metrics`, `/healthz` and `/readyz` until the end of the process, through draining.
+    ///
+    /// # Errors
+    ///
+    /// [`TelemetryError::Listen`] when the address is not free.
+    pub async fn serve(
+        self,
+        address: SocketAddr,
+        shutdown: Shutdown,
+    ) -> Result<(), TelemetryError> {
+        let listen = |source| TelemetryError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(readiness))
+            .with_state((self.clone(), shutdown.clone()));
+        let upkeep = async {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                self.metrics.run_upkeep();
+            }
+        };
+        tokio::select! {
+            result = axum::serve(listener, router).into_future() => result.map_err(listen),
+            () = upkeep => Ok(()),
+            () = shutdown.draining() => Ok(()),
+        }
+    }
+}
+
+async fn metrics(State((telemetry, _)): State<(Telemetry, Shutdown)>) -> String {
+    telemetry.metrics.render()
+}
+
+async fn readiness(
+    State((telemetry, shutdown)): State<(Telemetry, Shutdown)>,
+) -> (StatusCode, &'static str) {
+    if shutdown.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if telemetry.is_ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+    }
+}
