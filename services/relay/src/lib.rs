@@ -30,6 +30,7 @@
 //! problem of a client to report, and clients of the Rust generation hang up on one.
 
 mod admission;
+mod ended;
 mod frame;
 mod handshake;
 mod limits;

@@ -4,7 +4,6 @@
 //! waits for this client alone.
 
 use std::error::Error;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,9 @@ use tokio::select;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
-use crate::frame::{self, FrameError, Gone, Header, Kind};
-use crate::handshake::{self, HandshakeError};
+use crate::ended::Ended;
+use crate::frame::{self, Gone, Header, Kind};
+use crate::handshake;
 use crate::meters;
 use crate::peers::{Connected, Delivery, Peer};
 use crate::relay::Inner;
@@ -35,45 +35,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many unknown destinations a client is told of in [`NOT_HERE_PERIOD`]; it needs no more to look elsewhere.
 const NOT_HERE_TOLD: u32 = 3;
 const NOT_HERE_PERIOD: Duration = Duration::from_secs(1);
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
-    #[error("connection failed")]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    #[error("handshake took too long")]
-    Late,
-    #[error("node is not served here")]
-    NotAdmitted,
-    #[error("client was silent for too long")]
-    Idle,
-    #[error("client took nothing for too long")]
-    Stalled,
-    #[error("a newer connection of the same node took over")]
-    Replaced,
-    #[error("relay is closing")]
-    Drained,
-}
-
-impl Ended {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Io(_) => "hung_up",
-            Self::Frame(_) => "bad_frame",
-            Self::Handshake(_) => "bad_handshake",
-            Self::Late => "late",
-            Self::NotAdmitted => "not_admitted",
-            Self::Idle => "idle",
-            Self::Stalled => "stalled",
-            Self::Replaced => "replaced",
-            Self::Drained => "drained",
-        }
-    }
-}
 
 /// Serves a client on an upgraded stream to its end.
 pub(crate) async fn run<S>(relay: &Inner, stream: S, source: IpAddr)

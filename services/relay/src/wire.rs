@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, WriteHalf};
 use tokio::time::timeout;
 
+use crate::ended::Ended;
 use crate::frame::{FrameError, HEADER_LEN, Header, KEY_LEN, Kind, MAX_PACKET};
-use crate::session::Ended;
 
 /// Reads one frame, header included, once `judge` has accepted its header.
 pub(crate) async fn read_frame(

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use crypto_box::aead::Aead;
 use crypto_box::{PublicKey, SalsaBox, SecretKey};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::server::SOON;
@@ -18,6 +18,9 @@ pub(crate) const PEER_GONE: u8 = 0x08;
 pub(crate) const PING: u8 = 0x12;
 pub(crate) const PONG: u8 = 0x13;
 pub(crate) const RESTARTING: u8 = 0x15;
+
+/// Packets of 64 KiB that are more than the sockets of one connection hold.
+pub(crate) const FLOOD: u32 = 320;
 
 pub(crate) const GET: &str =
     "GET /derp HTTP/1.1\r\nHost: relay\r\nUpgrade: DERP\r\nConnection: Upgrade\r\n\r\n";
@@ -50,6 +53,22 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr, number: u8) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         Self::join(stream, number, r#"{"version":2}"#).await
+    }
+
+    /// Connects with little room to receive; the caller reads nothing from it.
+    pub(crate) async fn deaf(address: SocketAddr, number: u8) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        Self::join(stream, number, r#"{"version":2}"#).await
+    }
+
+    /// Sends [`FLOOD`] packets, and waits after each, so that the relay has time to pass it on.
+    pub(crate) async fn flood(&mut self, to: u8) {
+        for _ in 0..FLOOD {
+            self.send_packet(to, &[7; 64 << 10]).await;
+            self.settle().await;
+        }
     }
 
     pub(crate) async fn join(stream: impl Stream + 'static, number: u8, json: &str) -> Self {

@@ -4,12 +4,18 @@ use bowline_relay::Limits;
 use tokio::net::TcpStream;
 
 use crate::client::{Client, GET, RESTARTING};
-use crate::server::{Server, limits};
+use crate::server::{SOON, Server, limits};
 
 #[tokio::test]
 async fn drain_asks_clients_to_reconnect_and_then_closes() {
     let drain = Duration::from_millis(200);
-    let server = Server::limited(Limits { drain, ..limits() }).await;
+    let handshake = SOON * 10;
+    let server = Server::limited(Limits {
+        drain,
+        handshake,
+        ..limits()
+    })
+    .await;
     let mut alice = Client::connect(server.http, 1).await;
     let stream = TcpStream::connect(server.http).await.unwrap();
     let mut in_handshake = Client::upgrade(stream, 2, GET).await;
@@ -34,10 +40,8 @@ async fn drain_asks_clients_to_reconnect_and_then_closes() {
 async fn client_that_reads_nothing_does_not_hold_up_the_drain() {
     let server = Server::start().await;
     let mut alice = Client::connect(server.http, 1).await;
-    let _deaf = Client::connect(server.http, 2).await;
-    for _ in 0..300 {
-        alice.send_packet(2, &[7; 64 << 10]).await;
-    }
+    let _deaf = Client::deaf(server.http, 2).await;
+    alice.flood(2).await;
     server.shut_down();
     server.ended().await;
 }

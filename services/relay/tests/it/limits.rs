@@ -4,9 +4,10 @@ use bowline_relay::Limits;
 use tokio::net::TcpStream;
 
 use crate::client::{
-    CLIENT_INFO, Client, GET, KEEP_ALIVE, PING, PONG, SEND_PACKET, public, sealed_info, secret,
+    CLIENT_INFO, Client, GET, KEEP_ALIVE, PEER_GONE, PING, PONG, SEND_PACKET, public, sealed_info,
+    secret,
 };
-use crate::server::{Server, limits};
+use crate::server::{SOON, Server, limits};
 
 /// Upgrades, reads the greeting, and returns the relay's key with the connection.
 async fn greeted(server: &Server, number: u8) -> (Client, [u8; 32]) {
@@ -101,7 +102,7 @@ async fn one_source_gets_only_so_many_connections() {
             }
         }
     };
-    tokio::time::timeout(crate::server::SOON, place_is_free)
+    tokio::time::timeout(SOON, place_is_free)
         .await
         .expect("bob's place is free");
 }
@@ -138,4 +139,30 @@ async fn client_that_can_not_answer_pings_gets_only_keep_alives() {
     for _ in 0..10 {
         assert_eq!(alice.recv().await, (KEEP_ALIVE, Vec::new()));
     }
+}
+
+#[tokio::test]
+async fn client_that_takes_nothing_for_too_long_is_cut() {
+    let stalled = Duration::from_millis(100);
+    let server = Server::limited(Limits {
+        stalled,
+        ..limits()
+    })
+    .await;
+    let mut alice = Client::connect(server.http, 1).await;
+    let _deaf = Client::deaf(server.http, 2).await;
+    let gone = async {
+        loop {
+            alice.send_packet(2, &[7; 64 << 10]).await;
+            alice.send(PING, b"go on...").await;
+            let (kind, body) = alice.recv().await;
+            if kind == PEER_GONE {
+                break body;
+            }
+        }
+    };
+    let gone = tokio::time::timeout(SOON, gone)
+        .await
+        .expect("alice is told");
+    assert_eq!(gone, [&public(2)[..], &[0]].concat());
 }
