@@ -1,0 +1,135 @@
+//! Knows the head of each followed tailnet, from hints and from asking once a second.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use bowline_bus::{Bus, Notice, Subscription};
+use bowline_ids::TailnetId;
+use bowline_service_kit::Tasks;
+use tokio::{sync::watch, time::MissedTickBehavior};
+
+use crate::{Follow, Position, Source};
+
+/// How often the heads are asked for: what a lost hint costs at most.
+const HEADS_INTERVAL: Duration = Duration::from_secs(1);
+/// A cap on one `Heads` request, as the contract has it.
+const HEADS_PER_REQUEST: usize = 10_000;
+
+/// One owner's log, for any number of tailnets. Cheap to clone.
+#[derive(Debug)]
+pub struct Feed<S> {
+    source: S,
+    heads: Arc<Heads>,
+}
+
+impl<S: Clone> Clone for Feed<S> {
+    fn clone(&self) -> Self {
+        Self { source: self.source.clone(), heads: Arc::clone(&self.heads) }
+    }
+}
+
+impl<S: Source> Feed<S> {
+    /// Starts to listen to the bus and to ask for heads; ends with the tasks.
+    pub fn start(source: S, bus: &Bus, tasks: &Tasks) -> Self {
+        let (contact, _) = watch::channel(None);
+        let heads = Arc::new(Heads { followed: Mutex::default(), contact });
+        let subscription = bus.subscribe(&[S::OWNER]);
+        tasks.spawn("change-feed", watch_heads(source.clone(), Arc::downgrade(&heads), subscription));
+        Self { source, heads }
+    }
+
+    /// Follows one tailnet: the first update is a snapshot.
+    #[must_use]
+    pub fn follow(&self, tailnet: TailnetId) -> Follow<S> {
+        Follow::new(self.source.clone(), tailnet, self.heads.receiver(tailnet))
+    }
+
+    /// Says that the owner's log of this tailnet has at least this head, without waiting for the bus.
+    pub fn hint(&self, tailnet: TailnetId, head: Position) {
+        self.heads.advance(tailnet, head);
+    }
+
+    /// Follows when the owner last answered: `None` before the first time.
+    #[must_use]
+    pub fn contact(&self) -> watch::Receiver<Option<Instant>> {
+        self.heads.contact.subscribe()
+    }
+}
+
+/// The newest known head of each followed tailnet.
+#[derive(Debug)]
+struct Heads {
+    followed: Mutex<BTreeMap<TailnetId, watch::Sender<Position>>>,
+    contact: watch::Sender<Option<Instant>>,
+}
+
+impl Heads {
+    fn receiver(&self, tailnet: TailnetId) -> watch::Receiver<Position> {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.entry(tailnet).or_insert_with(|| watch::channel(Position::default()).0).subscribe()
+    }
+
+    fn advance(&self, tailnet: TailnetId, head: Position) {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = followed.get(&tailnet) {
+            known.send_if_modified(|known| {
+                let behind = known.is_behind(head);
+                known.revision = known.revision.max(head.revision);
+                known.soft_revision = known.soft_revision.max(head.soft_revision);
+                behind
+            });
+        }
+    }
+
+    /// Returns the tailnets somebody follows, and forgets the others.
+    fn tailnets(&self) -> Vec<TailnetId> {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.retain(|_, head| head.receiver_count() > 0);
+        followed.keys().copied().collect()
+    }
+}
+
+async fn watch_heads<S: Source>(source: S, heads: Weak<Heads>, mut subscription: Subscription) {
+    let mut ticks = tokio::time::interval(HEADS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let notice = tokio::select! {
+            notice = subscription.next() => Some(notice),
+            _ = ticks.tick() => None,
+        };
+        let Some(heads) = heads.upgrade() else { return };
+        match notice {
+            Some(Notice::Hint(_, hint)) => {
+                let head =
+                    Position { revision: hint.revision.get(), soft_revision: hint.soft_revision };
+                heads.advance(hint.tailnet, head);
+            }
+            Some(Notice::Gap) | None => ask(&source, &heads).await,
+        }
+    }
+}
+
+async fn ask<S: Source>(source: &S, heads: &Heads) {
+    let tailnets = heads.tailnets();
+    for some in tailnets.chunks(HEADS_PER_REQUEST) {
+        match source.heads(some.iter().map(|tailnet| tailnet.get()).collect()).await {
+            Ok(answer) => {
+                for (tailnet, head) in some.iter().zip(answer) {
+                    let head =
+                        Position { revision: head.revision, soft_revision: head.soft_revision };
+                    heads.advance(*tailnet, head);
+                }
+            }
+            Err(status) => {
+                tracing::debug!(owner = ?S::OWNER, %status, "heads are not to be had");
+                return;
+            }
+        }
+    }
+    if !tailnets.is_empty() {
+        heads.contact.send_replace(Some(Instant::now()));
+    }
+}

@@ -1,0 +1,82 @@
+//! One tailnet of one owner, read in order.
+
+use std::time::Duration;
+
+use bowline_ids::TailnetId;
+use tokio::sync::watch;
+use tonic::Status;
+
+use crate::{Fetched, Position, Snapshot, Source};
+
+/// The first pause after a failure; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a follower applies next.
+#[derive(Debug)]
+pub enum Update<S: Source> {
+    /// Everything: replaces what the follower has.
+    Snapshot(Snapshot<S::Chunk>),
+    /// The entries after the follower's position, and the position they lead to.
+    Changes(S::Changes, Position),
+}
+
+/// Reads one tailnet of one owner in order, first as a snapshot.
+///
+/// Pull-based: nothing is read ahead of the follower, and one request is under way at a time.
+#[derive(Debug)]
+pub struct Follow<S> {
+    source: S,
+    tailnet: TailnetId,
+    head: watch::Receiver<Position>,
+    position: Option<Position>,
+}
+
+impl<S: Source> Follow<S> {
+    pub(crate) fn new(source: S, tailnet: TailnetId, head: watch::Receiver<Position>) -> Self {
+        Self { source, tailnet, head, position: None }
+    }
+
+    /// Returns the next update; waits while there is none, and tries again while the owner can not be reached.
+    pub async fn next(&mut self) -> Update<S> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.attempt().await {
+                Ok(Some(update)) => return update,
+                Ok(None) => pause = FIRST_PAUSE,
+                Err(status) => {
+                    metrics::counter!("bowline_change_feed_failures_total").increment(1);
+                    tracing::debug!(owner = ?S::OWNER, tailnet = %self.tailnet, %status, "changes are not to be had");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Option<Update<S>>, Status> {
+        let Some(position) = self.position else {
+            let snapshot = self.source.snapshot(self.tailnet).await?;
+            self.position = Some(snapshot.position);
+            return Ok(Some(Update::Snapshot(snapshot)));
+        };
+        self.head
+            .wait_for(|head| position.is_behind(*head))
+            .await
+            .map_err(|_| Status::unavailable("the feed has ended"))?;
+        match self.source.changes_since(self.tailnet, position).await? {
+            Fetched::Compacted => self.position = None,
+            Fetched::Changes(_, reached) if reached == position => {
+                // The head is ahead of what the owner gives: a replica that lags, or a forged hint. The next
+                // word about the head, or the next second, decides.
+                let _ = tokio::time::timeout(LONGEST_PAUSE, self.head.changed()).await;
+            }
+            Fetched::Changes(changes, reached) => {
+                self.position = Some(reached);
+                return Ok(Some(Update::Changes(changes, reached)));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,197 @@
+//! The owners of change logs, as a follower asks them.
+
+use async_trait::async_trait;
+use bowline_bus::Owner;
+use bowline_ids::TailnetId;
+use bowline_proto::{
+    changes::v1::{ChangesSinceRequest, Head, HeadsRequest, SnapshotRequest},
+    identity::v1::{
+        IdentityChanges, IdentitySnapshot, identity_service_client::IdentityServiceClient,
+    },
+    key_registry::v1::{
+        RegistryChanges, RegistrySnapshot,
+        key_registry_service_client::KeyRegistryServiceClient,
+    },
+};
+use bowline_service_kit::GrpcChannel;
+use tonic::{Status, Streaming};
+
+/// How far a follower has come in one owner's log of one tailnet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The last hard-state entry applied.
+    pub revision: u64,
+    /// The last soft-state batch applied; stays zero for an owner without soft state.
+    pub soft_revision: u64,
+}
+
+impl Position {
+    /// Says whether the owner has something newer.
+    #[must_use]
+    pub fn is_behind(self, head: Self) -> bool {
+        self.revision < head.revision || self.soft_revision < head.soft_revision
+    }
+}
+
+/// The entries after a position.
+#[derive(Debug)]
+pub enum Fetched<C> {
+    /// The entries, and the position they lead to.
+    Changes(C, Position),
+    /// The entries were compacted away: a snapshot is needed.
+    Compacted,
+}
+
+/// Everything of one tailnet as of one position.
+#[derive(Debug)]
+pub struct Snapshot<S> {
+    /// The chunks in the order they came; always complete.
+    pub chunks: Vec<S>,
+    /// What they show.
+    pub position: Position,
+}
+
+/// An owner of hard state, asked over gRPC.
+#[async_trait]
+pub trait Source: Clone + Send + Sync + 'static {
+    /// The owner, as the bus names it.
+    const OWNER: Owner;
+    /// The answer to `ChangesSince`.
+    type Changes: Send + 'static;
+    /// One chunk of a snapshot.
+    type Chunk: Send + 'static;
+
+    /// Returns the heads of these tailnets, in their order.
+    async fn heads(&self, tailnets: Vec<u64>) -> Result<Vec<Head>, Status>;
+
+    /// Returns what came after `position`.
+    async fn changes_since(
+        &self,
+        tailnet: TailnetId,
+        position: Position,
+    ) -> Result<Fetched<Self::Changes>, Status>;
+
+    /// Returns everything; an incomplete stream is an error.
+    async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<Self::Chunk>, Status>;
+}
+
+fn changes_since(tailnet: TailnetId, position: Position) -> ChangesSinceRequest {
+    ChangesSinceRequest {
+        tailnet_id: tailnet.get(),
+        revision: position.revision,
+        soft_revision: position.soft_revision,
+    }
+}
+
+/// Reads a snapshot to its end.
+async fn collect<S>(
+    mut stream: Streaming<S>,
+    describe: impl Fn(&S) -> (Position, bool),
+) -> Result<Snapshot<S>, Status> {
+    let mut chunks = Vec::new();
+    while let Some(chunk) = stream.message().await? {
+        let (position, last) = describe(&chunk);
+        chunks.push(chunk);
+        if last {
+            return Ok(Snapshot { chunks, position });
+        }
+    }
+    Err(Status::unavailable("the snapshot ended before its last chunk"))
+}
+
+/// The identity service.
+#[derive(Clone, Debug)]
+pub struct Identity(IdentityServiceClient<GrpcChannel>);
+
+impl Identity {
+    /// Asks over `channel`.
+    #[must_use]
+    pub fn new(channel: GrpcChannel) -> Self {
+        Self(IdentityServiceClient::new(channel))
+    }
+}
+
+#[async_trait]
+impl Source for Identity {
+    const OWNER: Owner = Owner::Identity;
+    type Changes = IdentityChanges;
+    type Chunk = IdentitySnapshot;
+
+    async fn heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
+        Ok(self.0.clone().heads(HeadsRequest { tailnet_ids }).await?.into_inner().heads)
+    }
+
+    async fn changes_since(
+        &self,
+        tailnet: TailnetId,
+        position: Position,
+    ) -> Result<Fetched<IdentityChanges>, Status> {
+        let request = changes_since(tailnet, position);
+        let changes = self.0.clone().changes_since(request).await?.into_inner();
+        if changes.compacted {
+            return Ok(Fetched::Compacted);
+        }
+        let revision = changes.from_revision + changes.entries.len() as u64;
+        Ok(Fetched::Changes(changes, Position { revision, soft_revision: 0 }))
+    }
+
+    async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<IdentitySnapshot>, Status> {
+        let request = SnapshotRequest { tailnet_id: tailnet.get() };
+        let stream = self.0.clone().snapshot(request).await?.into_inner();
+        collect(stream, |chunk| {
+            (Position { revision: chunk.revision, soft_revision: 0 }, chunk.last)
+        })
+        .await
+    }
+}
+
+/// The key-registry service.
+#[derive(Clone, Debug)]
+pub struct Registry(KeyRegistryServiceClient<GrpcChannel>);
+
+impl Registry {
+    /// Asks over `channel`.
+    #[must_use]
+    pub fn new(channel: GrpcChannel) -> Self {
+        Self(KeyRegistryServiceClient::new(channel))
+    }
+}
+
+#[async_trait]
+impl Source for Registry {
+    const OWNER: Owner = Owner::KeyRegistry;
+    type Changes = RegistryChanges;
+    type Chunk = RegistrySnapshot;
+
+    async fn heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
+        Ok(self.0.clone().heads(HeadsRequest { tailnet_ids }).await?.into_inner().heads)
+    }
+
+    async fn changes_since(
+        &self,
+        tailnet: TailnetId,
+        position: Position,
+    ) -> Result<Fetched<RegistryChanges>, Status> {
+        let request = changes_since(tailnet, position);
+        let changes = self.0.clone().changes_since(request).await?.into_inner();
+        if changes.compacted {
+            return Ok(Fetched::Compacted);
+        }
+        let position = Position {
+            revision: changes.from_revision + changes.entries.len() as u64,
+            soft_revision: changes.soft_through.max(position.soft_revision),
+        };
+        Ok(Fetched::Changes(changes, position))
+    }
+
+    async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<RegistrySnapshot>, Status> {
+        let request = SnapshotRequest { tailnet_id: tailnet.get() };
+        let stream = self.0.clone().snapshot(request).await?.into_inner();
+        collect(stream, |chunk| {
+            let position =
+                Position { revision: chunk.revision, soft_revision: chunk.soft_revision };
+            (position, chunk.last)
+        })
+        .await
+    }
+}

@@ -1,0 +1,52 @@
+//! Map requests (protocol section 6).
+
+use bowline_keys::{DiscoPublic, NodePublic};
+use serde::{Deserialize, Serialize};
+
+use crate::{CapabilityVersion, Hostinfo};
+
+/// A poll, a report, or both.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MapRequest {
+    /// The capability version: gates the response.
+    pub version: CapabilityVersion,
+    /// `zstd` or empty; applies to every frame of the response.
+    pub compress: String,
+    /// Whether the client wants keep-alives.
+    pub keep_alive: bool,
+    /// The node.
+    pub node_key: NodePublic,
+    /// Path-discovery key, or zero.
+    pub disco_key: DiscoPublic,
+    /// Whether to hold a long poll.
+    pub stream: bool,
+    /// The host.
+    pub hostinfo: Option<Hostinfo>,
+    /// UDP candidates.
+    pub endpoints: Vec<String>,
+    /// Their kinds, parallel.
+    pub endpoint_types: Vec<u32>,
+    /// Fetch without updating.
+    pub read_only: bool,
+    /// Peers are not needed.
+    pub omit_peers: bool,
+}
+
+impl MapRequest {
+    /// Says whether the client wants its frames compressed.
+    #[must_use]
+    pub fn wants_zstd(&self) -> bool {
+        self.compress == "zstd" || self.version < CapabilityVersion::OPT_IN_KEEP_ALIVE
+    }
+
+    /// Says whether the request reports the host's state (protocol section 6.1).
+    #[must_use]
+    pub fn is_report(&self) -> bool {
+        if self.stream {
+            self.version < CapabilityVersion::STREAM_IS_NO_UPDATE && !self.read_only
+        } else {
+            self.omit_peers && !self.read_only
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Reads what clients send.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// A request body that can not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Not JSON.
+    #[error("the body is not JSON: {0}")]
+    Json(#[source] serde_json::Error),
+    /// A member has another type than its name promises.
+    #[error("the member {path} is wrong: {source}")]
+    Member {
+        /// Where, with dots between names.
+        path: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// Member names as the types of this crate spell them; clients spell some of them otherwise.
+const NAMES: &[&str] = &[
+    "Version",
+    "NodeKey",
+    "OldNodeKey",
+    "NLKey",
+    "Auth",
+    "AuthKey",
+    "Expiry",
+    "Followup",
+    "Hostinfo",
+    "Ephemeral",
+    "Tailnet",
+    "Compress",
+    "KeepAlive",
+    "DiscoKey",
+    "Stream",
+    "Endpoints",
+    "EndpointTypes",
+    "TKAHead",
+    "ReadOnly",
+    "OmitPeers",
+    "DebugFlags",
+    "IPNVersion",
+    "OS",
+    "OSVersion",
+    "Distro",
+    "DistroVersion",
+    "DeviceModel",
+    "App",
+    "Hostname",
+    "ShieldsUp",
+    "Machine",
+    "RoutableIPs",
+    "RequestTags",
+    "Services",
+    "Proto",
+    "Port",
+    "Description",
+    "NetInfo",
+    "sshHostKeys",
+    "Location",
+    "Userspace",
+    "MappingVariesByDestIP",
+    "WorkingIPv6",
+    "OSHasIPv6",
+    "WorkingUDP",
+    "WorkingICMPv4",
+    "HavePortMap",
+    "PreferredDERP",
+    "LinkType",
+    "DERPLatency",
+    "Country",
+    "CountryCode",
+    "City",
+    "CityCode",
+    "Latitude",
+    "Longitude",
+    "Priority",
+];
+
+/// Reads a request: member names of any case, `null` as absent, unknown members ignored.
+///
+/// Depth is bounded by the JSON reader (128), size by the caller.
+///
+/// # Errors
+///
+/// [`RequestError`], which names the member at fault.
+pub fn parse_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
+    let value: Value = serde_json::from_slice(body).map_err(RequestError::Json)?;
+    serde_path_to_error::deserialize(canonical(value)).map_err(|error| RequestError::Member {
+        path: error.path().to_string(),
+        source: error.into_inner(),
+    })
+}
+
+fn canonical(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(canonical_members(members)),
+        Value::Array(elements) => Value::Array(elements.into_iter().map(canonical).collect()),
+        other => other,
+    }
+}
+
+fn canonical_members(members: Map<String, Value>) -> Map<String, Value> {
+    members
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| {
+            let known = NAMES.iter().find(|known| known.eq_ignore_ascii_case(&name));
+            (
+                known.map_or(name, |known| (*known).to_owned()),
+                canonical(value),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MapRequest, RegisterRequest};
+
+    #[test]
+    fn spellings_of_both_client_families_are_read() {
+        let body = br#"{"version":130,"HostInfo":{"Hostname":"rusta","IpnVersion":"0.6.1",
+            "NetInfo":{"PreferredDerp":900,"DerpLatency":{"900-v4":0.0003}}},"OMITPEERS":true,
+            "Endpoints":null,"Nonsense":{"x":1}}"#;
+        let request: MapRequest = parse_request(body).unwrap();
+        assert_eq!(request.version.0, 130);
+        assert!(request.omit_peers);
+        let hostinfo = request.hostinfo.unwrap();
+        assert_eq!(
+            (hostinfo.hostname.as_str(), hostinfo.ipn_version.as_str()),
+            ("rusta", "0.6.1")
+        );
+        assert_eq!(hostinfo.net_info.unwrap().preferred_derp, 900);
+    }
+
+    #[test]
+    fn error_names_the_member() {
+        let error = parse_request::<RegisterRequest>(br#"{"Auth":{"authkey":7}}"#).unwrap_err();
+        assert!(error.to_string().contains("Auth.AuthKey"), "{error}");
+        assert!(parse_request::<RegisterRequest>(b"{").is_err());
+        let deep = "[".repeat(100_000);
+        assert!(parse_request::<RegisterRequest>(deep.as_bytes()).is_err());
+    }
+}

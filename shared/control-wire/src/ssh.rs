@@ -1,0 +1,63 @@
+//! SSH policies (protocol section 8.7).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::is_default;
+
+/// Who may log in over SSH: the first matching rule decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SshPolicy {
+    /// Rules in order.
+    pub rules: Vec<SshRule>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SshRule {
+    /// Who.
+    pub principals: Vec<SshPrincipal>,
+    /// SSH user to local user.
+    pub ssh_users: BTreeMap<String, String>,
+    /// What then.
+    pub action: SshAction,
+    /// Accepted environment variables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept_env: Vec<String>,
+}
+
+/// Who a rule is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SshPrincipal {
+    /// A node's address.
+    #[serde(rename = "nodeIP", skip_serializing_if = "String::is_empty")]
+    pub node_ip: String,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SshAction {
+    /// Whether to accept.
+    #[serde(skip_serializing_if = "is_default")]
+    pub accept: bool,
+    /// Whether agents may be forwarded.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allow_agent_forwarding: bool,
+    /// Whether local ports may be forwarded.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allow_local_port_forwarding: bool,
+    /// Whether remote ports may be forwarded.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allow_remote_port_forwarding: bool,
+    /// Where to ask for another action.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hold_and_delegate: String,
+    /// Session recorders.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recorders: Vec<String>,
+}
