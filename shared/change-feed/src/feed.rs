@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bowline_bus::{Bus, Notice, Subscription};
+use bowline_bus::{Bus, Event, Subscription};
 use bowline_ids::TailnetId;
 use bowline_service_kit::Tasks;
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -27,7 +27,10 @@ pub struct Feed<S> {
 
 impl<S: Clone> Clone for Feed<S> {
     fn clone(&self) -> Self {
-        Self { source: self.source.clone(), heads: Arc::clone(&self.heads) }
+        Self {
+            source: self.source.clone(),
+            heads: Arc::clone(&self.heads),
+        }
     }
 }
 
@@ -35,9 +38,13 @@ impl<S: Source> Feed<S> {
     /// Starts to listen to the bus and to ask for heads; ends with the tasks.
     pub fn start(source: S, bus: &Bus, tasks: &Tasks) -> Self {
         let (contact, _) = watch::channel(None);
-        let heads = Arc::new(Heads { followed: Mutex::default(), contact });
+        let heads = Arc::new(Heads {
+            followed: Mutex::default(),
+            contact,
+        });
         let subscription = bus.subscribe(&[S::OWNER]);
-        tasks.spawn("change-feed", watch_heads(source.clone(), Arc::downgrade(&heads), subscription));
+        let watching = watch_heads(source.clone(), Arc::downgrade(&heads), subscription);
+        tasks.background("change-feed", watching);
         Self { source, heads }
     }
 
@@ -69,7 +76,10 @@ struct Heads {
 impl Heads {
     fn receiver(&self, tailnet: TailnetId) -> watch::Receiver<Position> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        followed.entry(tailnet).or_insert_with(|| watch::channel(Position::default()).0).subscribe()
+        followed
+            .entry(tailnet)
+            .or_insert_with(|| watch::channel(Position::default()).0)
+            .subscribe()
     }
 
     fn advance(&self, tailnet: TailnetId, head: Position) {
@@ -96,18 +106,23 @@ async fn watch_heads<S: Source>(source: S, heads: Weak<Heads>, mut subscription:
     let mut ticks = tokio::time::interval(HEADS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let notice = tokio::select! {
-            notice = subscription.next() => Some(notice),
+        let event = tokio::select! {
+            event = subscription.next() => match event {
+                Some(event) => Some(event),
+                None => return,
+            },
             _ = ticks.tick() => None,
         };
         let Some(heads) = heads.upgrade() else { return };
-        match notice {
-            Some(Notice::Hint(_, hint)) => {
-                let head =
-                    Position { revision: hint.revision.get(), soft_revision: hint.soft_revision };
+        match event {
+            Some(Event::Hint(_, hint)) => {
+                let head = Position {
+                    revision: hint.revision.get(),
+                    soft_revision: hint.soft_revision,
+                };
                 heads.advance(hint.tailnet, head);
             }
-            Some(Notice::Gap) | None => ask(&source, &heads).await,
+            Some(Event::Gap(_)) | None => ask(&source, &heads).await,
         }
     }
 }
@@ -115,11 +130,16 @@ async fn watch_heads<S: Source>(source: S, heads: Weak<Heads>, mut subscription:
 async fn ask<S: Source>(source: &S, heads: &Heads) {
     let tailnets = heads.tailnets();
     for some in tailnets.chunks(HEADS_PER_REQUEST) {
-        match source.heads(some.iter().map(|tailnet| tailnet.get()).collect()).await {
+        match source
+            .heads(some.iter().map(|tailnet| tailnet.get()).collect())
+            .await
+        {
             Ok(answer) => {
                 for (tailnet, head) in some.iter().zip(answer) {
-                    let head =
-                        Position { revision: head.revision, soft_revision: head.soft_revision };
+                    let head = Position {
+                        revision: head.revision,
+                        soft_revision: head.soft_revision,
+                    };
                     heads.advance(*tailnet, head);
                 }
             }

@@ -35,7 +35,12 @@ pub struct Follow<S> {
 
 impl<S: Source> Follow<S> {
     pub(crate) fn new(source: S, tailnet: TailnetId, head: watch::Receiver<Position>) -> Self {
-        Self { source, tailnet, head, position: None }
+        Self {
+            source,
+            tailnet,
+            head,
+            position: None,
+        }
     }
 
     /// Returns the next update; waits while there is none, and tries again while the owner can not be reached.

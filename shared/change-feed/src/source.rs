@@ -9,8 +9,7 @@ use bowline_proto::{
         IdentityChanges, IdentitySnapshot, identity_service_client::IdentityServiceClient,
     },
     key_registry::v1::{
-        RegistryChanges, RegistrySnapshot,
-        key_registry_service_client::KeyRegistryServiceClient,
+        RegistryChanges, RegistrySnapshot, key_registry_service_client::KeyRegistryServiceClient,
     },
 };
 use bowline_service_kit::GrpcChannel;
@@ -96,7 +95,9 @@ async fn collect<S>(
             return Ok(Snapshot { chunks, position });
         }
     }
-    Err(Status::unavailable("the snapshot ended before its last chunk"))
+    Err(Status::unavailable(
+        "the snapshot ended before its last chunk",
+    ))
 }
 
 /// The identity service.
@@ -118,7 +119,13 @@ impl Source for Identity {
     type Chunk = IdentitySnapshot;
 
     async fn heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
-        Ok(self.0.clone().heads(HeadsRequest { tailnet_ids }).await?.into_inner().heads)
+        Ok(self
+            .0
+            .clone()
+            .heads(HeadsRequest { tailnet_ids })
+            .await?
+            .into_inner()
+            .heads)
     }
 
     async fn changes_since(
@@ -132,14 +139,28 @@ impl Source for Identity {
             return Ok(Fetched::Compacted);
         }
         let revision = changes.from_revision + changes.entries.len() as u64;
-        Ok(Fetched::Changes(changes, Position { revision, soft_revision: 0 }))
+        Ok(Fetched::Changes(
+            changes,
+            Position {
+                revision,
+                soft_revision: 0,
+            },
+        ))
     }
 
     async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<IdentitySnapshot>, Status> {
-        let request = SnapshotRequest { tailnet_id: tailnet.get() };
+        let request = SnapshotRequest {
+            tailnet_id: tailnet.get(),
+        };
         let stream = self.0.clone().snapshot(request).await?.into_inner();
         collect(stream, |chunk| {
-            (Position { revision: chunk.revision, soft_revision: 0 }, chunk.last)
+            (
+                Position {
+                    revision: chunk.revision,
+                    soft_revision: 0,
+                },
+                chunk.last,
+            )
         })
         .await
     }
@@ -164,7 +185,13 @@ impl Source for Registry {
     type Chunk = RegistrySnapshot;
 
     async fn heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
-        Ok(self.0.clone().heads(HeadsRequest { tailnet_ids }).await?.into_inner().heads)
+        Ok(self
+            .0
+            .clone()
+            .heads(HeadsRequest { tailnet_ids })
+            .await?
+            .into_inner()
+            .heads)
     }
 
     async fn changes_since(
@@ -185,11 +212,15 @@ impl Source for Registry {
     }
 
     async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<RegistrySnapshot>, Status> {
-        let request = SnapshotRequest { tailnet_id: tailnet.get() };
+        let request = SnapshotRequest {
+            tailnet_id: tailnet.get(),
+        };
         let stream = self.0.clone().snapshot(request).await?.into_inner();
         collect(stream, |chunk| {
-            let position =
-                Position { revision: chunk.revision, soft_revision: chunk.soft_revision };
+            let position = Position {
+                revision: chunk.revision,
+                soft_revision: chunk.soft_revision,
+            };
             (position, chunk.last)
         })
         .await

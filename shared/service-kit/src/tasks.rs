@@ -82,6 +82,17 @@ impl Tasks {
         });
     }
 
+    /// Starts a task that serves others until the process ends: draining does not wait for it. A panic in it ends
+    /// the process.
+    pub fn background(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let failure = Arc::clone(&self.failure);
+        tokio::spawn(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                failure.report(TaskError::Panicked(name));
+            }
+        });
+    }
+
     /// Starts a task that must run until draining starts: an error, a panic or an early end ends the process.
     pub fn critical<E: Display>(
         &self,
