@@ -1,0 +1,207 @@
+//! A private PostgreSQL.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::{binary, port};
+
+/// The account that runs the server when the tests run as root, which PostgreSQL refuses.
+const ACCOUNT: &str = "postgres";
+
+/// A PostgreSQL of its own.
+#[derive(Debug)]
+pub struct PostgresServer {
+    /// Where `initdb`, `postgres` and `psql` are.
+    programs: PathBuf,
+    directory: TempDir,
+    port: u16,
+    has_fsync: bool,
+    databases: AtomicU32,
+    process: Option<Process>,
+}
+
+impl PostgresServer {
+    /// Starts a PostgreSQL that does not sync to disk: fast, and it survives a kill of its processes all the same.
+    /// `None` when it is not installed and `CI` does not ask for it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start() -> Result<Option<Self>> {
+        Self::start_with_fsync(false)
+    }
+
+    /// Starts a PostgreSQL that syncs every commit to disk if `has_fsync`: for measurements.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_with_fsync(has_fsync: bool) -> Result<Option<Self>> {
+        let Some(initdb) = binary::find("initdb")? else {
+            return Ok(None);
+        };
+        let programs = initdb
+            .parent()
+            .context("a program has a directory")?
+            .to_owned();
+        let (directory, port) = (TempDir::new()?, port::free()?);
+        let databases = AtomicU32::new(0);
+        let mut server = Self {
+            programs,
+            directory,
+            port,
+            has_fsync,
+            databases,
+            process: None,
+        };
+        server.initialise()?;
+        server.restart()?;
+        Ok(Some(server))
+    }
+
+    /// Makes an empty database and returns its URL: a test has one for itself.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not run.
+    pub fn new_database(&self) -> Result<String> {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("CREATE DATABASE {name}"))?;
+        Ok(format!(
+            "postgres://{ACCOUNT}@127.0.0.1:{}/{name}",
+            self.port
+        ))
+    }
+
+    /// Runs statements as the superuser, in the database `postgres`.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub fn sql(&self, statements: &str) -> Result<()> {
+        let url = format!("postgres://{ACCOUNT}@127.0.0.1:{}/postgres", self.port);
+        let mut psql = Command::new(self.programs.join("psql"));
+        run(psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statements, &url]))
+    }
+
+    /// Kills the server at once; what was committed is recovered at the next start.
+    pub fn kill9(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts the server, again if it runs (a fast shutdown first), with its databases and port.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn restart(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal("-INT")?;
+            process.wait()?;
+        }
+        let fsync = if self.has_fsync {
+            "fsync=on"
+        } else {
+            "fsync=off"
+        };
+        let sockets = format!(
+            "unix_socket_directories={}",
+            self.directory.path().display()
+        );
+        let mut command = self.unprivileged("postgres")?;
+        command.args([
+            "-D",
+            &self.data(),
+            "-p",
+            &self.port.to_string(),
+            "-c",
+            fsync,
+        ]);
+        command.args(["-c", "listen_addresses=127.0.0.1", "-c", &sockets]);
+        command.args(["-c", "max_connections=300", "-c", "restart_after_crash=off"]);
+        let log = self.directory.path().join("log");
+        let mut start = || Process::start(&mut command, &log, || self.sql("SELECT 1").is_ok());
+        // After a kill the old server's children may hold its memory for a moment.
+        let process = start().or_else(|_| {
+            sleep(Duration::from_secs(1));
+            start()
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn initialise(&self) -> Result<()> {
+        if is_root()? {
+            run(Command::new("chown")
+                .arg(ACCOUNT)
+                .arg(self.directory.path()))?;
+        }
+        let mut initdb = self.unprivileged("initdb")?;
+        run(initdb.args([
+            "-D",
+            &self.data(),
+            "-U",
+            ACCOUNT,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "-N",
+        ]))
+    }
+
+    fn data(&self) -> String {
+        self.directory.path().join("data").display().to_string()
+    }
+
+    /// Returns a command under an account that is not root. The process started is the program itself, no shell
+    /// around it, so that its number is the one to signal.
+    fn unprivileged(&self, program: &str) -> Result<Command> {
+        let program = self.programs.join(program);
+        let mut command = if is_root()? {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups"]);
+            // Killed with the test, however that ends.
+            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command
+            .current_dir(self.directory.path())
+            .env("LC_ALL", "C.UTF-8");
+        Ok(command)
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // An immediate shutdown takes the server's children along.
+        if let Some(mut process) = self.process.take() {
+            drop(process.signal("-QUIT").and_then(|()| process.wait()));
+        }
+    }
+}
+
+fn is_root() -> Result<bool> {
+    Ok(fs::metadata(Path::new("/proc/self"))?.uid() == 0)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("{command:?} does not start"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
