@@ -49,6 +49,8 @@ impl PostgresServer {
         let Some(initdb) = binary::find("initdb")? else {
             return Ok(None);
         };
+        // The real directory: a link may stand alone in `PATH`.
+        let initdb = initdb.canonicalize()?;
         let programs = initdb
             .parent()
             .context("a program has a directory")?
