@@ -5,13 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::process::{Process, mortal};
 use crate::{binary, port};
 
 /// The account that runs the server when the tests run as root, which PostgreSQL refuses.
@@ -70,6 +71,22 @@ impl PostgresServer {
         Ok(Some(server))
     }
 
+    /// Returns the server that the tests of this process share; it ends with the last who holds it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn shared() -> Result<Option<Arc<Self>>> {
+        static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Ok(Some(server));
+        }
+        let server = Self::start()?.map(Arc::new);
+        *shared = server.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        Ok(server)
+    }
+
     /// Makes an empty database and returns its URL: a test has one for itself.
     ///
     /// # Errors
@@ -92,7 +109,7 @@ impl PostgresServer {
     pub fn sql(&self, statements: &str) -> Result<()> {
         let url = format!("postgres://{ACCOUNT}@127.0.0.1:{}/postgres", self.port);
         let mut psql = Command::new(self.programs.join("psql"));
-        run(psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statements, &url]))
+        finish(psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statements, &url]))
     }
 
     /// Kills the server at once; what was committed is recovered at the next start.
@@ -110,6 +127,16 @@ impl PostgresServer {
             process.signal("-INT")?;
             process.wait()?;
         }
+        // After a kill the old server's children may hold its memory for a moment.
+        let process = self.run().or_else(|_| {
+            sleep(Duration::from_secs(1));
+            self.run()
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn run(&self) -> Result<Process> {
         let fsync = if self.has_fsync {
             "fsync=on"
         } else {
@@ -131,24 +158,19 @@ impl PostgresServer {
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", &sockets]);
         command.args(["-c", "max_connections=300", "-c", "restart_after_crash=off"]);
         let log = self.directory.path().join("log");
-        let mut start = || Process::start(&mut command, &log, || self.sql("SELECT 1").is_ok());
-        // After a kill the old server's children may hold its memory for a moment.
-        let process = start().or_else(|_| {
-            sleep(Duration::from_secs(1));
-            start()
-        })?;
-        self.process = Some(process);
-        Ok(())
+        Process::start(command, &log, || self.sql("SELECT 1").is_ok())
     }
 
     fn initialise(&self) -> Result<()> {
         if is_root()? {
-            run(Command::new("chown")
-                .arg(ACCOUNT)
-                .arg(self.directory.path()))?;
+            finish(
+                Command::new("chown")
+                    .arg(ACCOUNT)
+                    .arg(self.directory.path()),
+            )?;
         }
         let mut initdb = self.unprivileged("initdb")?;
-        run(initdb.args([
+        finish(initdb.args([
             "-D",
             &self.data(),
             "-U",
@@ -165,19 +187,11 @@ impl PostgresServer {
         self.directory.path().join("data").display().to_string()
     }
 
-    /// Returns a command under an account that is not root. The process started is the program itself, no shell
-    /// around it, so that its number is the one to signal.
+    /// Returns a command under an account that is not root. The process started becomes the program itself, so that
+    /// its number is the one to signal.
     fn unprivileged(&self, program: &str) -> Result<Command> {
-        let program = self.programs.join(program);
-        let mut command = if is_root()? {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups"]);
-            // Killed with the test, however that ends.
-            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        let account = is_root()?.then_some(ACCOUNT);
+        let mut command = mortal(&self.programs.join(program), account);
         command
             .current_dir(self.directory.path())
             .env("LC_ALL", "C.UTF-8");
@@ -198,7 +212,7 @@ fn is_root() -> Result<bool> {
     Ok(fs::metadata(Path::new("/proc/self"))?.uid() == 0)
 }
 
-fn run(command: &mut Command) -> Result<()> {
+fn finish(command: &mut Command) -> Result<()> {
     let output = command
         .output()
         .with_context(|| format!("{command:?} does not start"))?;

@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,18 +20,17 @@ pub(crate) struct Process(Child);
 impl Process {
     /// Starts a server that logs to a file, and waits until it answers.
     pub(crate) fn start(
-        command: &mut Command,
+        mut command: Command,
         log: &Path,
         answers: impl Fn() -> bool,
     ) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("{command:?} does not start"))?;
-        let mut process = Self(child);
+            .stderr(output);
+        let what = format!("{command:?} does not start");
+        let mut process = Self(spawn(command).context(what)?);
         let deadline = Instant::now() + PATIENCE;
         while !answers() {
             if let Some(status) = process.0.try_wait()? {
@@ -60,6 +61,34 @@ impl Process {
         self.0.wait()?;
         Ok(())
     }
+}
+
+/// Returns a command that the kernel kills when the test process ends, however it ends.
+pub(crate) fn mortal(program: &Path, account: Option<&str>) -> Command {
+    let mut command = Command::new("setpriv");
+    if let Some(account) = account {
+        command.args(["--reuid", account, "--regid", account, "--clear-groups"]);
+    }
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Starts a child from a thread that lives as long as the test process: the kernel ties the child to its thread.
+fn spawn(command: Command) -> Result<Child> {
+    type Order = (Command, SyncSender<std::io::Result<Child>>);
+    static LAUNCHER: OnceLock<SyncSender<Order>> = OnceLock::new();
+    let launcher = LAUNCHER.get_or_init(|| {
+        let (sender, orders) = sync_channel::<Order>(0);
+        thread::spawn(move || {
+            for (mut command, answer) in orders {
+                drop(answer.send(command.spawn()));
+            }
+        });
+        sender
+    });
+    let (sender, answer) = sync_channel(1);
+    launcher.send((command, sender))?;
+    Ok(answer.recv()??)
 }
 
 impl Drop for Process {

@@ -3,13 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::process::{Process, mortal};
 use crate::{binary, port};
 
 /// A Redis of its own, empty at the start, without persistence.
@@ -94,13 +93,13 @@ impl RedisServer {
     pub fn restart(&mut self) -> Result<()> {
         self.kill9();
         let port = self.port;
-        let mut command = Command::new(&self.program);
+        let mut command = mortal(&self.program, None);
         command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
             .args(["--save", "", "--appendonly", "no", "--dir"])
             .arg(self.directory.path());
         let log = self.directory.path().join("log");
-        self.process = Some(Process::start(&mut command, &log, || {
+        self.process = Some(Process::start(command, &log, || {
             pong(port).unwrap_or(false)
         })?);
         Ok(())
