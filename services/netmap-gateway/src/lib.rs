@@ -1,1 +1,34 @@
 //! The only service clients reach: transports, registration and map sessions.
+//!
+//! ```text
+//! listener ─▶ http (the public addresses) ─▶ transport: noise │ nacl ─▶ machine: register │ map
+//!                                                                          │          │
+//!                                              key-registry, identity ◀────┘          ▼
+//! identity, registry, compiler ─▶ tailnet (views, what changed) ─▶ netmap (full, delta) ─▶ session ─▶ frames
+//! ```
+//!
+//! It keeps nothing durable. What it never does: send an empty netmap because something failed, a delta before the
+//! first full netmap, or a fact together with a class that was not computed from it.
+
+mod backends;
+mod config;
+mod control_keys;
+mod encoding;
+mod gateway;
+mod http;
+mod lease;
+mod listener;
+mod machine;
+mod netmap;
+mod reporter;
+mod session;
+mod start;
+mod tailnet;
+mod tls;
+mod transport;
+
+pub use backends::Backends;
+pub use config::GatewayConfig;
+pub use control_keys::{ControlKeyError, ControlKeys};
+pub use gateway::Gateway;
+pub use start::{Dependencies, StartError, Started, start};

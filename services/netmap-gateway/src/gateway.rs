@@ -1,0 +1,37 @@
+//! What every handler shares.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use bowline_clock::SharedClock;
+use bowline_control_nacl::ReplayCache;
+use bowline_service_kit::Tasks;
+
+use crate::{
+    Backends, GatewayConfig, control_keys::ControlKeys, lease::Renewed, reporter::Reporter,
+    tailnet::Hub,
+};
+
+/// One gateway process.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(crate) config: GatewayConfig,
+    pub(crate) keys: ControlKeys,
+    pub(crate) backends: Backends,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) reporter: Reporter,
+    pub(crate) lease: Renewed,
+    pub(crate) replays: Mutex<ReplayCache>,
+    pub(crate) clock: SharedClock,
+    pub(crate) tasks: Tasks,
+}
+
+impl Gateway {
+    /// Says whether the registry was heard of lately enough to readmit known nodes.
+    pub(crate) fn may_readmit(&self) -> bool {
+        let renewed = *self.lease.borrow();
+        renewed.is_none_or(|when| Instant::now() - when <= self.config.max_staleness())
+    }
+}

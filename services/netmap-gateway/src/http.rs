@@ -1,0 +1,54 @@
+//! The public addresses, on one screen.
+
+mod key;
+mod login_page;
+mod verify;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::IntoResponse,
+    routing::{get, post},
+};
+
+use crate::{
+    gateway::Gateway,
+    transport::{nacl, noise},
+};
+
+/// Every address a client, a browser or a relay can reach without Noise.
+pub fn routes(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/key", get(key::get_key))
+        .route(
+            "/ts2021",
+            post(noise::upgrade).get(noise::upgrade_websocket),
+        )
+        .route("/machine/{machine}", post(nacl::post_register))
+        .route("/machine/{machine}/map", post(nacl::post_map))
+        .route("/machine/{machine}/set-dns", post(nacl::post_set_dns))
+        .route("/register/{login}", get(login_page::get_login))
+        .route("/verify/{token}", post(verify::post_verify))
+        .route("/generate_204", get(generate_204))
+        .route("/health", get(async || "ok\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
+        .with_state(gateway)
+}
+
+/// Answers captive-portal probes (protocol section 4.8).
+async fn generate_204(headers: HeaderMap) -> impl IntoResponse {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
+    let challenge = headers
+        .get("x-tailscale-challenge")
+        .and_then(|value| value.to_str().ok());
+    let answer = challenge
+        .filter(|challenge| challenge.len() <= 64 && challenge.chars().all(allowed))
+        .and_then(|challenge| HeaderValue::try_from(format!("response {challenge}")).ok())
+        .map(|answer| [(HeaderName::from_static("x-tailscale-response"), answer)]);
+    (
+        StatusCode::NO_CONTENT,
+        answer.into_iter().flatten().collect::<HeaderMap>(),
+    )
+}

@@ -1,0 +1,78 @@
+//! What a machine asks, whichever transport it came by.
+
+pub mod map;
+pub mod register;
+
+use std::net::IpAddr;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bowline_control_wire::RequestError;
+use bowline_keys::MachinePublic;
+use tonic::{Code, Status};
+
+/// Who asks: proven by the transport.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// The machine key.
+    pub key: MachinePublic,
+    /// Where the connection comes from.
+    pub source: IpAddr,
+}
+
+/// A request that is answered with plain text.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let code = match status.code() {
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::InvalidArgument => StatusCode::BAD_REQUEST,
+            Code::PermissionDenied | Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            _ => {
+                tracing::warn!(%status, "a service could not answer");
+                let text = "the server can not do this at the moment: try again in a few seconds";
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, text);
+            }
+        };
+        Self::new(code, status.message())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.text).into_response();
+        let waits = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if waits.contains(&self.status) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}

@@ -1,0 +1,166 @@
+//! Map requests: polls and reports (protocol section 6).
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::http::StatusCode;
+use bowline_control_wire::{Compression, FrameError, MapRequest};
+use bowline_proto::key_registry::v1::{ClientReport, Endpoint};
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+
+use super::{Failure, Machine};
+use crate::{
+    encoding::Dialect, gateway::Gateway, netmap::full, session::Session, tailnet::Located,
+};
+
+/// How long a known node waits for the first complete view.
+const FIRST_VIEW: Duration = Duration::from_secs(30);
+/// The most UDP candidates kept of a client.
+const MOST_ENDPOINTS: usize = 64;
+/// The most that is stored of a host's description.
+const LONGEST_HOSTINFO: usize = 64 * 1024;
+
+/// What a map request is answered with.
+pub enum Answer {
+    /// The report is taken; only the status is read.
+    Taken,
+    /// One frame, then the end.
+    Frame(Bytes),
+    /// Frames until the client leaves.
+    Frames(BoxStream<'static, Result<Bytes, FrameError>>),
+}
+
+/// Answers a map request.
+pub async fn map(
+    gateway: &Arc<Gateway>,
+    machine: Machine,
+    request: MapRequest,
+) -> Result<Answer, Failure> {
+    let located = gateway.hub.locate(request.node_key, machine.key).await?;
+    if request.is_report() {
+        let node_key = request.node_key.as_bytes();
+        gateway
+            .reporter
+            .client(&located.tailnet, located.node, node_key, report(&request));
+        if !request.stream {
+            return Ok(Answer::Taken);
+        }
+    }
+    if !gateway.may_readmit() {
+        let text = "the server has lost touch with its registry: try again later";
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+    }
+    if !located.tailnet.shows(located.node, FIRST_VIEW).await {
+        let text = "the network's state is not complete yet: try again in a few seconds";
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+    }
+    let compression = if request.wants_zstd() {
+        Compression::Zstd
+    } else {
+        Compression::None
+    };
+    let dialect = Dialect {
+        version: request.version,
+        compression,
+    };
+    if request.stream {
+        Ok(Answer::Frames(stream(gateway, located, &request, dialect)))
+    } else {
+        once(gateway, &located, dialect)
+    }
+}
+
+fn stream(
+    gateway: &Arc<Gateway>,
+    located: Located,
+    request: &MapRequest,
+    dialect: Dialect,
+) -> BoxStream<'static, Result<Bytes, FrameError>> {
+    let session = Session::begin(
+        (located.tailnet, located.node),
+        request.node_key.as_bytes().to_vec(),
+        dialect,
+        Arc::clone(&gateway.clock),
+        gateway.reporter.clone(),
+        gateway.tasks.shutdown().clone(),
+    );
+    stream::try_unfold(session, |mut session| async move {
+        Ok(session.next_frame().await?.map(|frame| (frame, session)))
+    })
+    .boxed()
+}
+
+fn once(gateway: &Gateway, located: &Located, dialect: Dialect) -> Result<Answer, Failure> {
+    let (tailnet, node) = (&located.tailnet, located.node);
+    let message = full(
+        &tailnet.history.view(),
+        node,
+        &tailnet.derp_map,
+        gateway.clock.now(),
+    )
+    .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;
+    let frame = dialect.encode(message).map_err(|error| {
+        tracing::error!(%error, "a message could not be encoded");
+        Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the message could not be encoded",
+        )
+    })?;
+    Ok(Answer::Frame(frame))
+}
+
+/// Returns what a request says about the host, bounded and without addresses peers can not use.
+fn report(request: &MapRequest) -> ClientReport {
+    let hostinfo = request.hostinfo.clone().unwrap_or_default();
+    let home_derp = hostinfo
+        .net_info
+        .as_ref()
+        .map_or(0, |net_info| net_info.preferred_derp);
+    let mut stored = serde_json::to_vec(&hostinfo).unwrap_or_default();
+    if stored.len() > LONGEST_HOSTINFO {
+        stored.clear();
+    }
+    let kinds = request
+        .endpoint_types
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(0));
+    let endpoints = request
+        .endpoints
+        .iter()
+        .zip(kinds)
+        .filter(|(address, _)| usable(address));
+    let disco_key = Some(request.disco_key).filter(|key| !key.is_zero());
+    ClientReport {
+        disco_key: disco_key
+            .map(|key| key.as_bytes().to_vec())
+            .unwrap_or_default(),
+        endpoints: endpoints
+            .take(MOST_ENDPOINTS)
+            .map(|(address, kind)| Endpoint {
+                address: address.clone(),
+                kind,
+            })
+            .collect(),
+        home_derp,
+        capability_version: request.version.0.into(),
+        hostinfo: stored,
+        hostname: hostinfo.hostname,
+        os: hostinfo.os,
+        client_version: hostinfo.ipn_version,
+        advertised_routes: hostinfo.routable_ips,
+        requested_tags: hostinfo.request_tags,
+        sequence: 0,
+    }
+}
+
+/// Says whether peers can send to an address: well-formed, without a zone, not link-local IPv6.
+fn usable(address: &str) -> bool {
+    match address.parse() {
+        Ok(SocketAddr::V4(_)) => true,
+        Ok(SocketAddr::V6(address)) => {
+            address.scope_id() == 0 && !address.ip().is_unicast_link_local()
+        }
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,192 @@
+//! Registration: passes on what the client proved and sent, and tells it the registry's verdict (protocol
+//! section 5). No verdict is made here.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use bowline_control_wire::{Login, RegisterRequest, RegisterResponse, User, plain_text};
+use bowline_ids::{LoginId, TailnetId};
+use bowline_proto::{
+    identity::v1::{WaitLoginRequest, login_service_client::LoginServiceClient},
+    key_registry::v1::{
+        self as registry, Registered, register_response::Outcome,
+        registration_service_client::RegistrationServiceClient,
+    },
+};
+use prost_types::Timestamp;
+use tonic::Request;
+
+use super::{Failure, Machine};
+use crate::{gateway::Gateway, netmap::TAGGED_DEVICES};
+
+/// The most that is stored of a host's description.
+const LONGEST_HOSTINFO: usize = 64 * 1024;
+/// How long one question to identity is held while a person decides.
+const WAIT: Duration = Duration::from_secs(50);
+
+/// Answers a registration.
+pub async fn register(
+    gateway: &Gateway,
+    machine: Machine,
+    request: RegisterRequest,
+) -> Result<RegisterResponse, Failure> {
+    if request.node_key.is_zero() {
+        return Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "the request has no node key",
+        ));
+    }
+    let followup = login_id(&request.followup);
+    let passed_on = pass_on(machine, &request, followup);
+    let mut client = RegistrationServiceClient::new(gateway.backends.registry.clone());
+    loop {
+        let answer = client.register(passed_on.clone()).await?.into_inner();
+        return Ok(match answer.outcome {
+            Some(Outcome::Registered(registered)) => accept(gateway, &registered),
+            Some(Outcome::KeyExpired(_)) | Some(Outcome::LoggedOut(_)) => RegisterResponse {
+                node_key_expired: true,
+                ..empty()
+            },
+            Some(Outcome::LoginNeeded(needed)) => {
+                if followup.is_some_and(|id| id.to_string() == needed.login_id) {
+                    wait(gateway, &needed.login_id).await?;
+                    continue;
+                }
+                let auth_url =
+                    format!("{}/register/{}", gateway.config.public_url, needed.login_id);
+                RegisterResponse {
+                    auth_url,
+                    ..empty()
+                }
+            }
+            Some(Outcome::Refused(refused)) => {
+                tracing::info!(machine = ?machine.key, reason = ?refused.reason(), "registration refused");
+                RegisterResponse {
+                    error: plain_text(&refused.text),
+                    ..empty()
+                }
+            }
+            None => {
+                return Err(Failure::new(
+                    StatusCode::BAD_GATEWAY,
+                    "the registry gave no verdict",
+                ));
+            }
+        });
+    }
+}
+
+/// Waits until somebody has decided, or for a while.
+async fn wait(gateway: &Gateway, login_id: &str) -> Result<(), Failure> {
+    let mut client = LoginServiceClient::new(gateway.backends.identity.clone());
+    let mut request = Request::new(WaitLoginRequest {
+        login_id: login_id.to_owned(),
+    });
+    request.set_timeout(WAIT + Duration::from_secs(5));
+    match client.wait_login(request).await {
+        Ok(_) => Ok(()),
+        Err(status) if status.code() == tonic::Code::DeadlineExceeded => Ok(()),
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
+        Err(status) => Err(status.into()),
+    }
+}
+
+fn accept(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
+    let node = registered.node.clone().unwrap_or_default();
+    if let Ok(tailnet) = TailnetId::try_from(node.tailnet_id) {
+        // The client's map request follows at once: begin to follow its tailnet now.
+        gateway.hub.tailnet(tailnet);
+        gateway.hub.hint(tailnet, registered.revision);
+    }
+    let id = if node.tags.is_empty() && node.user_id != 0 {
+        node.user_id
+    } else {
+        TAGGED_DEVICES
+    };
+    let name =
+        |text: &str, otherwise: &str| plain_text(if text.is_empty() { otherwise } else { text });
+    let login_name = name(&registered.login_name, "tagged-devices");
+    let display_name = name(&registered.display_name, &login_name);
+    RegisterResponse {
+        user: User {
+            id,
+            display_name: display_name.clone(),
+        },
+        login: Login {
+            id,
+            provider: "bowline".to_owned(),
+            login_name,
+            display_name,
+        },
+        machine_authorized: node.approved,
+        ..RegisterResponse::default()
+    }
+}
+
+/// Returns an answer without an account; its numbers are positive, as clients want them.
+fn empty() -> RegisterResponse {
+    RegisterResponse {
+        user: User {
+            id: TAGGED_DEVICES,
+            ..User::default()
+        },
+        login: Login {
+            id: TAGGED_DEVICES,
+            provider: "bowline".to_owned(),
+            ..Login::default()
+        },
+        ..RegisterResponse::default()
+    }
+}
+
+/// Returns the login an auth URL of ours names.
+fn login_id(followup: &str) -> Option<LoginId> {
+    followup.rsplit('/').next()?.parse().ok()
+}
+
+fn pass_on(
+    machine: Machine,
+    request: &RegisterRequest,
+    followup: Option<LoginId>,
+) -> registry::RegisterRequest {
+    let hostinfo = request.hostinfo.clone().unwrap_or_default();
+    let mut stored = serde_json::to_vec(&hostinfo).unwrap_or_default();
+    if stored.len() > LONGEST_HOSTINFO {
+        stored.clear();
+    }
+    let auth = request.auth.as_ref();
+    registry::RegisterRequest {
+        machine_key: machine.key.as_bytes().to_vec(),
+        node_key: request.node_key.as_bytes().to_vec(),
+        old_node_key: match request.old_node_key.is_zero() {
+            true => Vec::new(),
+            false => request.old_node_key.as_bytes().to_vec(),
+        },
+        pre_auth_key: auth
+            .map(|auth| auth.auth_key.trim().to_owned())
+            .unwrap_or_default(),
+        login_id: followup.map(|id| id.to_string()).unwrap_or_default(),
+        // The year 1 is how clients write "none".
+        expiry: request
+            .expiry
+            .filter(|expiry| expiry.timestamp() >= 0)
+            .map(|expiry| Timestamp {
+                seconds: expiry.timestamp(),
+                nanos: expiry.timestamp_subsec_nanos().cast_signed(),
+            }),
+        ephemeral: request.ephemeral,
+        hostname: hostinfo.hostname,
+        os: hostinfo.os,
+        client_version: hostinfo.ipn_version,
+        advertised_routes: hostinfo.routable_ips,
+        requested_tags: hostinfo.request_tags,
+        required_tailnet: request
+            .tailnet
+            .strip_prefix("required:")
+            .unwrap_or_default()
+            .to_owned(),
+        capability_version: request.version.0.into(),
+        source_address: machine.source.to_string(),
+        hostinfo: stored,
+    }
+}

@@ -1,0 +1,17 @@
+//! What one node is told: pure functions from views to messages in their newest form.
+//!
+//! [`full`] is the first message of a stream, [`delta`] each later one. Two gateways with equal views say the
+//! same, so a client may change between them at any time.
+
+mod delta;
+mod filter;
+mod full;
+mod node;
+mod profile;
+mod ssh;
+#[cfg(test)]
+mod tests;
+
+pub use delta::{Delta, delta};
+pub use full::full;
+pub use profile::TAGGED_DEVICES;

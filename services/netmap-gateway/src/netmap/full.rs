@@ -1,0 +1,99 @@
+//! The first message of a stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_control_wire::{Debug, DerpMap, DnsConfig, MapResponse, Resolver, plain_text};
+use bowline_proto::identity::v1::Tailnet;
+use chrono::{DateTime, Utc};
+
+use super::{
+    filter, node,
+    profile::{owner, profile},
+    ssh,
+};
+use crate::tailnet::View;
+
+/// Returns everything node `id` may know, or `None` while it is not shown.
+///
+/// A node whose key may not be offered (not approved, expired, its user suspended) is told of itself and of
+/// nothing else.
+#[must_use]
+pub fn full(view: &View, id: u64, derp_map: &DerpMap, now: DateTime<Utc>) -> Option<MapResponse> {
+    let shown = view.nodes.get(&id)?;
+    let class = view.classes.get(&shown.class)?;
+    let mut message = MapResponse {
+        node: Some(node::own(view, shown, now)),
+        derp_map: Some(derp_map.clone()),
+        domain: domain(&view.tailnet),
+        dns_config: Some(dns_config(&view.tailnet)),
+        collect_services: Some(false),
+        debug: Some(Debug {
+            disable_log_tail: true,
+        }),
+        control_time: Some(now),
+        ..MapResponse::default()
+    };
+    let mut users = BTreeSet::from([owner(&shown.node)]);
+    if shown.offered {
+        for (peer, visible) in view.peers(id, shown.class) {
+            users.insert(owner(&peer.node));
+            message.peers.push(node::peer(view, peer, visible));
+        }
+        message.peers.sort_by_key(|peer| peer.id);
+        message.packet_filters = filter::all(view, shown, class);
+        message.ssh_policy = Some(ssh::policy(class));
+    } else {
+        message.packet_filters = BTreeMap::from([("base".to_owned(), Some(Vec::new()))]);
+    }
+    message.user_profiles = users.into_iter().map(|user| profile(view, user)).collect();
+    Some(message)
+}
+
+/// Returns the name clients show for the network.
+pub(super) fn domain(tailnet: &Tailnet) -> String {
+    match &*tailnet.display_name {
+        "" => plain_text(&tailnet.name),
+        shown => plain_text(shown),
+    }
+}
+
+/// Returns the DNS settings of a tailnet's clients (protocol section 8.6).
+pub(super) fn dns_config(tailnet: &Tailnet) -> DnsConfig {
+    let settings = tailnet.dns.clone().unwrap_or_default();
+    let resolver = |addr: &String| Resolver {
+        addr: plain_text(addr),
+        ..Resolver::default()
+    };
+    let suffix = plain_text(&tailnet.magic_dns_suffix);
+    let mut routes: BTreeMap<_, Vec<_>> = settings
+        .split
+        .iter()
+        .map(|split| {
+            (
+                plain_text(&split.suffix),
+                split.nameservers.iter().map(resolver).collect(),
+            )
+        })
+        .collect();
+    if settings.magic_dns {
+        routes.insert(format!("{suffix}."), Vec::new());
+    }
+    let nameservers: Vec<_> = settings.nameservers.iter().map(resolver).collect();
+    let (resolvers, fallback_resolvers) = if settings.override_local {
+        (nameservers, Vec::new())
+    } else {
+        (Vec::new(), nameservers)
+    };
+    let searched = settings
+        .search_domains
+        .iter()
+        .map(|domain| plain_text(domain));
+    DnsConfig {
+        resolvers,
+        routes,
+        fallback_resolvers,
+        domains: [suffix].into_iter().chain(searched).collect(),
+        proxied: settings.magic_dns,
+        ..DnsConfig::default()
+    }
+}

@@ -1,0 +1,250 @@
+//! Brings what clients report to the registry, and keeps it until the registry has it.
+//!
+//! Clients do not repeat themselves, so a report is sent again until it is accepted or its node is gone. Per node
+//! only the newest counts: nothing queues up while the registry is away.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bowline_ids::TailnetId;
+use bowline_proto::key_registry::v1::{
+    ClientReport, NodeReport, Presence, PresenceReport, ReportNodesRequest,
+    key_registry_service_client::KeyRegistryServiceClient,
+};
+use bowline_service_kit::{GrpcChannel, Tasks};
+use tokio::sync::{Notify, watch};
+
+use crate::tailnet::Tailnet;
+
+/// How long reports are gathered.
+const GATHER: Duration = Duration::from_millis(5);
+/// The most reports in one request, as the contract has it.
+const BATCH: usize = 1000;
+/// How long to wait after a failure.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Sends reports of this gateway's clients. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reporter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    gateway: String,
+    pending: Mutex<Pending>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    sequence: u64,
+    reports: BTreeMap<(TailnetId, u64), Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    tailnet: Arc<Tailnet>,
+    node_key: Vec<u8>,
+    client: Option<ClientReport>,
+    presence: Option<PresenceReport>,
+    /// Learns the epoch a beginning session is given.
+    epoch: Option<watch::Sender<u64>>,
+}
+
+impl Reporter {
+    /// Starts to send, as the gateway incarnation `gateway`.
+    pub fn start(gateway: String, registry: GrpcChannel, tasks: &Tasks) -> Self {
+        let inner = Inner {
+            gateway,
+            pending: Mutex::default(),
+            news: Notify::new(),
+        };
+        let reporter = Self(Arc::new(inner));
+        tasks.background("report-nodes", reporter.clone().run(registry));
+        reporter
+    }
+
+    /// Takes what a client sent; its peers on this gateway see it at once.
+    pub fn client(
+        &self,
+        tailnet: &Arc<Tailnet>,
+        node: u64,
+        node_key: &[u8],
+        mut report: ClientReport,
+    ) {
+        let mut pending = self.pending();
+        pending.sequence += 1;
+        report.sequence = pending.sequence;
+        tailnet.report(node, report.clone());
+        waiting(&mut pending, tailnet, node, node_key).client = Some(report);
+        drop(pending);
+        self.0.news.notify_one();
+    }
+
+    /// Says that a session began; the epoch it is given arrives later, zero until then.
+    pub fn began(
+        &self,
+        tailnet: &Arc<Tailnet>,
+        node: u64,
+        node_key: &[u8],
+    ) -> watch::Receiver<u64> {
+        let (sender, epoch) = watch::channel(0);
+        let mut pending = self.pending();
+        let waiting = waiting(&mut pending, tailnet, node, node_key);
+        waiting.presence = Some(self.presence(0, true, false));
+        waiting.epoch = Some(sender);
+        drop(pending);
+        self.0.news.notify_one();
+        epoch
+    }
+
+    /// Says that a session with this epoch ended.
+    pub fn ended(
+        &self,
+        tailnet: &Arc<Tailnet>,
+        node: u64,
+        node_key: &[u8],
+        epoch: u64,
+        draining: bool,
+    ) {
+        let mut pending = self.pending();
+        let waiting = waiting(&mut pending, tailnet, node, node_key);
+        waiting.presence = Some(self.presence(epoch, false, draining));
+        waiting.epoch = None;
+        drop(pending);
+        self.0.news.notify_one();
+    }
+
+    fn presence(&self, epoch: u64, live: bool, draining: bool) -> PresenceReport {
+        let presence = Presence {
+            epoch,
+            gateway: self.0.gateway.clone(),
+        };
+        PresenceReport {
+            presence: Some(presence),
+            live,
+            draining,
+        }
+    }
+
+    fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
+        self.0
+            .pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything is with the registry, for a drain.
+    pub async fn flushed(&self) {
+        while !self.pending().reports.is_empty() {
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    async fn run(self, registry: GrpcChannel) {
+        let mut client = KeyRegistryServiceClient::new(registry);
+        loop {
+            self.0.news.notified().await;
+            tokio::time::sleep(GATHER).await;
+            loop {
+                let batch = self.take();
+                if batch.is_empty() {
+                    break;
+                }
+                if !self.send(&mut client, batch).await {
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn take(&self) -> BTreeMap<(TailnetId, u64), Waiting> {
+        let mut pending = self.pending();
+        if pending.reports.len() <= BATCH {
+            return std::mem::take(&mut pending.reports);
+        }
+        let keys: Vec<_> = pending.reports.keys().take(BATCH).copied().collect();
+        keys.iter()
+            .filter_map(|key| pending.reports.remove_entry(key))
+            .collect()
+    }
+
+    async fn send(
+        &self,
+        client: &mut KeyRegistryServiceClient<GrpcChannel>,
+        batch: BTreeMap<(TailnetId, u64), Waiting>,
+    ) -> bool {
+        let reports = batch
+            .iter()
+            .map(|((tailnet, node), waiting)| NodeReport {
+                tailnet_id: tailnet.get(),
+                node_id: *node,
+                node_key: waiting.node_key.clone(),
+                client: waiting.client.clone(),
+                presence: waiting.presence.clone(),
+            })
+            .collect();
+        match client.report_nodes(ReportNodesRequest { reports }).await {
+            Ok(answer) => {
+                let results = answer.into_inner().results;
+                for (((_, node), waiting), result) in batch.into_iter().zip(results) {
+                    if let Some(report) = waiting.client {
+                        waiting.tailnet.report_taken(node, report.sequence);
+                    }
+                    if let Some(epoch) = waiting.epoch {
+                        epoch.send_replace(result.epoch);
+                    }
+                }
+                true
+            }
+            Err(status) => {
+                tracing::debug!(%status, "reports can not be brought to the registry");
+                metrics::counter!("bowline_gateway_report_failures_total").increment(1);
+                self.put_back(batch);
+                false
+            }
+        }
+    }
+
+    /// Keeps what could not be sent, unless something newer has come.
+    fn put_back(&self, batch: BTreeMap<(TailnetId, u64), Waiting>) {
+        let mut pending = self.pending();
+        for (key, waiting) in batch {
+            match pending.reports.entry(key) {
+                std::collections::btree_map::Entry::Vacant(place) => {
+                    place.insert(waiting);
+                }
+                std::collections::btree_map::Entry::Occupied(mut newer) => {
+                    let newer = newer.get_mut();
+                    newer.client = newer.client.take().or(waiting.client);
+                    if newer.presence.is_none() {
+                        newer.presence = waiting.presence;
+                        newer.epoch = waiting.epoch;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn waiting<'p>(
+    pending: &'p mut Pending,
+    tailnet: &Arc<Tailnet>,
+    node: u64,
+    node_key: &[u8],
+) -> &'p mut Waiting {
+    let waiting = pending
+        .reports
+        .entry((tailnet.id, node))
+        .or_insert_with(|| Waiting {
+            tailnet: Arc::clone(tailnet),
+            node_key: Vec::new(),
+            client: None,
+            presence: None,
+            epoch: None,
+        });
+    waiting.node_key = node_key.to_vec();
+    waiting
+}

@@ -1,0 +1,272 @@
+//! A map session: one client's long poll.
+//!
+//! ```text
+//! first frame: everything ─▶ wait for: a wake of its class │ its keep-alive │ a newer session │ the drain
+//!                                   └─▶ compare with the newest view ─▶ at most one frame
+//! ```
+//!
+//! Level-triggered: a wake says only "look again", and the session looks when the client takes the next frame. A
+//! slow client holds no queue, only its own lateness.
+
+use std::{sync::Arc, time::Duration};
+
+use bowline_clock::SharedClock;
+use bowline_control_wire::{FrameError, MapResponse, dialect};
+use bowline_service_kit::Shutdown;
+use bytes::Bytes;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    encoding::{DeltaKey, Dialect},
+    netmap::{Delta, delta, full},
+    reporter::Reporter,
+    tailnet::{ChangeSet, Seat, Tailnet, View, Wake},
+};
+
+/// The longest silence, before jitter: a client gives up after 120 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(50);
+
+/// One client's long poll.
+#[derive(Debug)]
+pub struct Session {
+    tailnet: Arc<Tailnet>,
+    node: u64,
+    node_key: Vec<u8>,
+    dialect: Dialect,
+    clock: SharedClock,
+    reporter: Reporter,
+    shutdown: Shutdown,
+    seat: Seat,
+    epoch: watch::Receiver<u64>,
+    state: State,
+    keep_alive_at: Instant,
+}
+
+/// What the client was told.
+#[derive(Debug)]
+enum State {
+    New,
+    Told {
+        class: u64,
+        generation: u64,
+        wake: watch::Receiver<Wake>,
+    },
+    Ended,
+}
+
+impl Session {
+    /// Takes the node's seat; an older session of the node ends.
+    #[must_use]
+    pub fn begin(
+        (tailnet, node): (Arc<Tailnet>, u64),
+        node_key: Vec<u8>,
+        dialect: Dialect,
+        clock: SharedClock,
+        reporter: Reporter,
+        shutdown: Shutdown,
+    ) -> Self {
+        let seat = tailnet.sessions.take(node);
+        let epoch = reporter.began(&tailnet, node, &node_key);
+        metrics::gauge!("bowline_gateway_map_sessions").increment(1);
+        tracing::info!(tailnet = %tailnet.id, node, version = dialect.version.0, "map session begins");
+        let keep_alive_at = Instant::now();
+        let state = State::New;
+        Self {
+            tailnet,
+            node,
+            node_key,
+            dialect,
+            clock,
+            reporter,
+            shutdown,
+            seat,
+            epoch,
+            state,
+            keep_alive_at,
+        }
+    }
+
+    /// Returns the next frame; `None` at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// When a frame can not be made: the stream breaks, and the client comes back.
+    pub async fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        loop {
+            let frame = match &mut self.state {
+                State::New => self.tell_everything()?,
+                State::Ended => return Ok(None),
+                State::Told { wake, .. } => {
+                    tokio::select! {
+                        biased;
+                        () = self.seat.lost() => return Ok(None),
+                        () = drained(&self.shutdown, self.node) => return Ok(None),
+                        changed = wake.changed() => match changed {
+                            Ok(()) => self.look()?,
+                            Err(_) => return Ok(None),
+                        },
+                        () = tokio::time::sleep_until(self.keep_alive_at) => {
+                            let message = MapResponse { keep_alive: true, ..MapResponse::default() };
+                            Some(self.dialect.encode(message)?)
+                        }
+                    }
+                }
+            };
+            if let Some(frame) = frame {
+                self.keep_alive_at = Instant::now() + KEEP_ALIVE + jitter(self.node);
+                return Ok(Some(frame));
+            }
+        }
+    }
+
+    /// Returns the first frame, or one that says everything again.
+    fn tell_everything(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let view = self.tailnet.history.view();
+        let message = full(&view, self.node, &self.tailnet.derp_map, self.clock.now());
+        let Some((message, shown)) = message.zip(view.nodes.get(&self.node)) else {
+            self.state = State::Ended;
+            return Ok(None);
+        };
+        if shown.node.node_key != self.node_key {
+            self.state = State::Ended;
+            return Ok(None);
+        }
+        self.told(&view, shown.class);
+        self.dialect.encode(message).map(Some)
+    }
+
+    /// Compares what the client was told with what is true, and returns the difference.
+    fn look(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let State::Told {
+            class,
+            generation,
+            wake,
+        } = &mut self.state
+        else {
+            return Ok(None);
+        };
+        let class_before = *class;
+        let since = wake.borrow_and_update().since(*generation);
+        let (view, changes) = self.tailnet.history.since(since);
+        let Some(shown) = view.nodes.get(&self.node) else {
+            self.state = State::Ended;
+            return Ok(None);
+        };
+        if shown.node.node_key != self.node_key || self.is_superseded(shown.soft.presence.as_ref())
+        {
+            self.state = State::Ended;
+            return Ok(None);
+        }
+        let Some(changes) = changes else {
+            return self.tell_everything();
+        };
+        let class_now = shown.class;
+        let frame = if self.shares(&changes) && class_before == class_now {
+            let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
+            match self.tailnet.deltas.get(&key) {
+                Some(frame) => frame,
+                None => {
+                    let frame = self.difference(&view, &changes)?;
+                    if matches!(self.state, State::Told { .. }) {
+                        self.tailnet.deltas.put(key, frame.clone());
+                    }
+                    frame
+                }
+            }
+        } else {
+            self.difference(&view, &changes)?
+        };
+        if let State::Told {
+            class, generation, ..
+        } = &mut self.state
+        {
+            *generation = view.generation;
+            if *class != class_now {
+                self.told(&view, class_now);
+            }
+        }
+        Ok(frame)
+    }
+
+    /// Says whether every session of the class is sent the same for these changes.
+    fn shares(&self, changes: &ChangeSet) -> bool {
+        !changes.nodes.contains_key(&self.node)
+            && changes.classes.is_empty()
+            && changes.source_lists.is_empty()
+            && changes.users.is_empty()
+            && !changes.tailnet
+            && dialect::takes_patches(self.dialect.version)
+    }
+
+    fn difference(
+        &mut self,
+        view: &View,
+        changes: &ChangeSet,
+    ) -> Result<Option<Bytes>, FrameError> {
+        let now = self.clock.now();
+        match delta(view, changes, self.node, now) {
+            Delta::Nothing => Ok(None),
+            Delta::Message(message) => {
+                let version = self.dialect.version;
+                if dialect::needs_full_messages(version)
+                    || (!dialect::takes_patches(version) && !message.peers_changed_patch.is_empty())
+                {
+                    return self.tell_everything();
+                }
+                self.dialect.encode(*message).map(Some)
+            }
+            Delta::Full => self.tell_everything(),
+            Delta::Ended => {
+                let last = full(view, self.node, &self.tailnet.derp_map, now);
+                self.state = State::Ended;
+                last.map(|message| self.dialect.encode(message)).transpose()
+            }
+        }
+    }
+
+    fn told(&mut self, view: &View, class: u64) {
+        let wake = self.tailnet.history.listen(class, view.generation);
+        self.state = State::Told {
+            class,
+            generation: view.generation,
+            wake,
+        };
+    }
+
+    /// Says whether a newer session of the node lives on another gateway.
+    fn is_superseded(&self, presence: Option<&bowline_proto::key_registry::v1::Presence>) -> bool {
+        let own = *self.epoch.borrow();
+        own != 0 && presence.is_some_and(|presence| presence.epoch > own && self.seat.is_held())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        metrics::gauge!("bowline_gateway_map_sessions").decrement(1);
+        tracing::info!(tailnet = %self.tailnet.id, node = self.node, "map session ends");
+        // A newer session of this gateway speaks for the node now.
+        if self.seat.is_held() {
+            let epoch = *self.epoch.borrow();
+            let draining = self.shutdown.is_draining();
+            self.reporter
+                .ended(&self.tailnet, self.node, &self.node_key, epoch, draining);
+        }
+    }
+}
+
+/// Waits for a node's turn in the drain: sessions end spread over most of the drain time.
+async fn drained(shutdown: &Shutdown, node: u64) {
+    shutdown.draining().await;
+    let spread = shutdown.drain_time().mul_f64(0.7);
+    tokio::time::sleep(spread.mul_f64(fraction(node))).await;
+}
+
+fn jitter(node: u64) -> Duration {
+    Duration::from_secs(9).mul_f64(fraction(node))
+}
+
+/// Returns a number between 0 and 1 that is different for neighbours.
+#[expect(clippy::cast_precision_loss, reason = "a spread needs no precision")]
+fn fraction(node: u64) -> f64 {
+    (node.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,136 @@
+//! Puts a gateway together.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::Router;
+use bowline_bus::Bus;
+use bowline_clock::{SharedClock, random_bytes};
+use bowline_control_nacl::ReplayCache;
+use bowline_control_wire::DerpMap;
+use bowline_service_kit::Tasks;
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::{
+    Backends, ControlKeyError, ControlKeys, Gateway, GatewayConfig, http, lease,
+    listener::Listener,
+    reporter::Reporter,
+    tailnet::Hub,
+    tls::{TlsError, acceptor},
+};
+
+/// How many (machine key, nonce) pairs are remembered against replay.
+const REPLAYS: usize = 100_000;
+
+/// What a gateway is given.
+#[derive(Debug)]
+pub struct Dependencies {
+    /// The services behind it.
+    pub backends: Backends,
+    /// Where hints come from.
+    pub bus: Bus,
+    /// The time.
+    pub clock: SharedClock,
+    /// What runs in the background.
+    pub tasks: Tasks,
+    /// The relays clients are told of.
+    pub derp_map: DerpMap,
+    /// Further addresses on the same listener: those of a relay in this process.
+    pub more_routes: Router,
+}
+
+/// Why a gateway can not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can not be listened on.
+    #[error("can not listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The control keys can not be used.
+    #[error(transparent)]
+    Keys(#[from] ControlKeyError),
+    /// The certificate can not be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Started {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its parts.
+    pub gateway: Arc<Gateway>,
+}
+
+/// Starts a gateway: it serves when this returns, until the tasks end.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn start(config: GatewayConfig, given: Dependencies) -> Result<Started, StartError> {
+    let keys = ControlKeys::load(&config.control_keys)?;
+    let tls = match (&config.certificate_file, &config.key_file) {
+        (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
+        _ => None,
+    };
+    let socket = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| StartError::Listen(config.listen, error))?;
+    let address = socket
+        .local_addr()
+        .map_err(|error| StartError::Listen(config.listen, error))?;
+    let Dependencies {
+        backends,
+        bus,
+        clock,
+        tasks,
+        derp_map,
+        more_routes,
+    } = given;
+    let incarnation = u64::from_be_bytes(random_bytes()).to_string();
+    let hub = Arc::new(Hub::new(&backends, &bus, derp_map, &tasks));
+    let registry = backends.registry.clone();
+    let seats = Arc::new(Semaphore::new(config.max_connections));
+    let gateway = Arc::new(Gateway {
+        reporter: Reporter::start(incarnation.clone(), registry.clone(), &tasks),
+        lease: lease::start(incarnation, registry, Arc::clone(&hub), &tasks),
+        replays: Mutex::new(ReplayCache::new(REPLAYS)),
+        config,
+        keys,
+        backends,
+        hub,
+        clock,
+        tasks: tasks.clone(),
+    });
+    let routes = http::routes(Arc::clone(&gateway)).merge(more_routes);
+    let listener = Listener {
+        socket,
+        tls,
+        routes,
+        seats,
+    };
+    tasks.critical(
+        "listen",
+        serve(listener, Arc::clone(&gateway), tasks.clone()),
+    );
+    Ok(Started { address, gateway })
+}
+
+/// Accepts until the drain, then waits for the sessions to end and their ends to be known.
+async fn serve(listener: Listener, gateway: Arc<Gateway>, tasks: Tasks) -> io::Result<()> {
+    listener.run(tasks).await?;
+    while gateway
+        .hub
+        .held()
+        .iter()
+        .any(|tailnet| tailnet.sessions.len() > 0)
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    gateway.reporter.flushed().await;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Keeps one tailnet's views up with the three logs.
+
+use std::{sync::Arc, time::Duration};
+
+use bowline_change_feed::{Feed, Follow, Identity, Registry, Source, Update};
+use bowline_ids::TailnetId;
+use bowline_proto::policy::v1::{
+    CompiledUpdate, WatchCompiledRequest,
+    policy_compiler_service_client::PolicyCompilerServiceClient,
+};
+use bowline_service_kit::{GrpcChannel, Tasks};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tonic::Status;
+
+use super::{Input, Progress, Replica, Tailnet};
+
+/// The least time between two views: what happens meanwhile is published together.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
+/// How long to wait before the compiler is asked again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Where a tailnet's facts come from.
+#[derive(Clone, Debug)]
+pub(super) struct Origins {
+    pub(super) identity: Feed<Identity>,
+    pub(super) registry: Feed<Registry>,
+    pub(super) compiler: GrpcChannel,
+}
+
+/// Something to apply.
+enum Event {
+    Identity(Update<Identity>),
+    Registry(Update<Registry>),
+    Compiled(Vec<CompiledUpdate>),
+}
+
+/// Follows a tailnet until its last handle is gone.
+pub(super) fn start(
+    tailnet: &Arc<Tailnet>,
+    origins: &Origins,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    progress: watch::Sender<Progress>,
+    tasks: &Tasks,
+) {
+    let (sender, events) = mpsc::channel(1);
+    let id = tailnet.id;
+    tasks.background(
+        "follow-identity",
+        pump(origins.identity.follow(id), sender.clone(), Event::Identity),
+    );
+    tasks.background(
+        "follow-registry",
+        pump(origins.registry.follow(id), sender.clone(), Event::Registry),
+    );
+    tasks.background(
+        "follow-compiled",
+        watch_compiled(origins.compiler.clone(), id, sender),
+    );
+    let follower = Follower {
+        tailnet: Arc::downgrade(tailnet),
+        replica: Replica::default(),
+        progress,
+    };
+    tasks.background("follow-tailnet", follower.run(events, inputs));
+}
+
+async fn pump<S: Source>(
+    mut follow: Follow<S>,
+    events: mpsc::Sender<Event>,
+    event: impl Fn(Update<S>) -> Event,
+) {
+    loop {
+        let update = tokio::select! {
+            update = follow.next() => update,
+            () = events.closed() => return,
+        };
+        if events.send(event(update)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_compiled(channel: GrpcChannel, tailnet: TailnetId, events: mpsc::Sender<Event>) {
+    let mut client = PolicyCompilerServiceClient::new(channel).max_decoding_message_size(64 << 20);
+    loop {
+        let ended = tokio::select! {
+            ended = compiled_stream(&mut client, tailnet, &events) => ended,
+            () = events.closed() => return,
+        };
+        if let Err(status) = ended {
+            tracing::debug!(%tailnet, %status, "the compiler can not be followed");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn compiled_stream(
+    client: &mut PolicyCompilerServiceClient<GrpcChannel>,
+    tailnet: TailnetId,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Status> {
+    let request = WatchCompiledRequest {
+        tailnet_id: tailnet.get(),
+    };
+    let mut stream = client.watch_compiled(request).await?.into_inner();
+    let mut parts = Vec::new();
+    while let Some(part) = stream.message().await? {
+        let last = part.last;
+        parts.push(part);
+        if last {
+            let update = Event::Compiled(std::mem::take(&mut parts));
+            if events.send(update).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Follower {
+    tailnet: std::sync::Weak<Tailnet>,
+    replica: Replica,
+    progress: watch::Sender<Progress>,
+}
+
+impl Follower {
+    async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut inputs: mpsc::UnboundedReceiver<Input>,
+    ) {
+        let mut publish_at = Instant::now();
+        let mut dirty = false;
+        loop {
+            tokio::select! {
+                Some(event) = events.recv() => self.apply(event),
+                input = inputs.recv() => match input {
+                    Some(Input::Report(node, report)) => self.replica.report(node, report),
+                    Some(Input::Taken(node, sequence)) => self.replica.report_taken(node, sequence),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(publish_at), if dirty => {
+                    if !self.publish() {
+                        return;
+                    }
+                    dirty = false;
+                    publish_at = Instant::now() + PUBLISH_INTERVAL;
+                    continue;
+                }
+            }
+            dirty = true;
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Identity(Update::Snapshot(snapshot)) => {
+                self.replica.identity_snapshot(snapshot.chunks);
+            }
+            Event::Identity(Update::Changes(changes, position)) => {
+                self.replica
+                    .identity_changes(changes.entries, position.revision);
+            }
+            Event::Registry(Update::Snapshot(snapshot)) => {
+                self.replica.registry_snapshot(snapshot.chunks);
+            }
+            Event::Registry(Update::Changes(changes, _)) => {
+                self.replica
+                    .registry_changes(changes.entries, changes.from_revision);
+                self.replica.soft_states(changes.soft);
+            }
+            Event::Compiled(parts) => self.replica.compiled(parts),
+        }
+    }
+
+    /// Publishes a complete view; `false` when nobody holds the tailnet any more.
+    fn publish(&mut self) -> bool {
+        let Some(tailnet) = self.tailnet.upgrade() else {
+            return false;
+        };
+        let complete = self.replica.is_complete();
+        if complete && let Some((view, changes)) = self.replica.publish() {
+            tailnet.history.publish(view, changes);
+        }
+        let registry_revision = self.replica.registry_revision();
+        self.progress.send_replace(Progress {
+            complete,
+            registry_revision,
+        });
+        true
+    }
+}

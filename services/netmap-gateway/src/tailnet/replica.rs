@@ -1,0 +1,444 @@
+//! The gateway's copy of what the owners hold of one tailnet, and the rule of what may be shown together.
+//!
+//! Three logs arrive independently: identity, registry, and the compiled policy with a stamp of what it was
+//! computed from. A node's owner, tags, addresses and routes are shown only together with a class computed from
+//! them; until then the old facts and the old class stay together, and a new node is not shown. Removals,
+//! suspensions and key changes need no compiler and apply at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bowline_proto::{
+    identity::v1::{IdentityChange, IdentitySnapshot, User, identity_change},
+    key_registry::v1::{
+        ClientReport, Node, RegistryChange, RegistrySnapshot, SoftState, registry_change,
+    },
+    policy::v1::{CompiledUpdate, Stamp},
+};
+
+use super::{
+    change_set::ChangeSet,
+    view::{Shown, View},
+};
+
+/// One tailnet as the logs have it so far, and what of it is published.
+#[derive(Debug, Default)]
+pub struct Replica {
+    view: View,
+    changes: ChangeSet,
+    stamp: Option<Stamp>,
+    known: BTreeMap<u64, Known>,
+    classes: BTreeMap<u64, u64>,
+    reports: BTreeMap<u64, ClientReport>,
+    /// Nodes whose newest facts wait for a class computed from them.
+    waiting: BTreeSet<u64>,
+    identity_revision: u64,
+    registry_revision: u64,
+}
+
+/// A node as the registry has it.
+#[derive(Debug)]
+struct Known {
+    node: Arc<Node>,
+    soft: Arc<SoftState>,
+    /// The registry revision of its last change that policy judges.
+    judged: u64,
+}
+
+impl Replica {
+    /// Applies an identity snapshot.
+    pub fn identity_snapshot(&mut self, chunks: Vec<IdentitySnapshot>) {
+        let mut users = BTreeMap::new();
+        for chunk in chunks {
+            self.identity_revision = chunk.revision;
+            if let Some(tailnet) = chunk.tailnet {
+                self.identity_change(identity_change::Change::Tailnet(tailnet));
+            }
+            users.extend(chunk.users.into_iter().map(|user| (user.id, user)));
+        }
+        let gone: Vec<_> = self
+            .view
+            .users
+            .keys()
+            .copied()
+            .filter(|id| !users.contains_key(id))
+            .collect();
+        for id in gone {
+            self.identity_change(identity_change::Change::UserDeleted(id));
+        }
+        for user in users.into_values() {
+            self.identity_change(identity_change::Change::User(user));
+        }
+    }
+
+    /// Applies entries of the identity log, which lead to `revision`.
+    pub fn identity_changes(&mut self, entries: Vec<IdentityChange>, revision: u64) {
+        self.identity_revision = revision;
+        for change in entries.into_iter().filter_map(|entry| entry.change) {
+            self.identity_change(change);
+        }
+    }
+
+    fn identity_change(&mut self, change: identity_change::Change) {
+        match change {
+            identity_change::Change::Tailnet(tailnet) => {
+                if *self.view.tailnet != tailnet {
+                    self.view.tailnet = Arc::new(tailnet);
+                    self.changes.tailnet = true;
+                }
+            }
+            identity_change::Change::User(user) => self.put_user(user),
+            identity_change::Change::UserDeleted(id) => {
+                if self.view.users.remove(&id).is_some() {
+                    self.changes.users.insert(id);
+                    self.show_nodes_of(id);
+                }
+            }
+            identity_change::Change::TailnetDeleted(_) => {
+                for id in self.known.keys().copied().collect::<Vec<_>>() {
+                    self.remove_node(id);
+                }
+            }
+        }
+    }
+
+    fn put_user(&mut self, user: User) {
+        let id = user.id;
+        let before = self.view.users.insert(id, Arc::new(user));
+        let now = &self.view.users[&id];
+        if before.as_deref() == Some(&**now) {
+            return;
+        }
+        let suspension_differs = before.is_some_and(|before| before.suspended != now.suspended);
+        self.changes.users.insert(id);
+        if suspension_differs {
+            self.show_nodes_of(id);
+        }
+    }
+
+    fn show_nodes_of(&mut self, user: u64) {
+        let nodes: Vec<_> = self
+            .known
+            .values()
+            .filter(|known| known.node.user_id == user)
+            .map(|known| known.node.id)
+            .collect();
+        for id in nodes {
+            self.show(id);
+        }
+    }
+
+    /// Applies a registry snapshot.
+    pub fn registry_snapshot(&mut self, chunks: Vec<RegistrySnapshot>) {
+        let mut present = BTreeMap::new();
+        for chunk in chunks {
+            self.registry_revision = chunk.revision;
+            for (node, soft) in chunk.nodes.into_iter().zip(chunk.soft) {
+                present.insert(node.id, (node, soft));
+            }
+        }
+        let gone: Vec<_> = self
+            .known
+            .keys()
+            .copied()
+            .filter(|id| !present.contains_key(id))
+            .collect();
+        for id in gone {
+            self.remove_node(id);
+        }
+        let revision = self.registry_revision;
+        for (id, (node, soft)) in present {
+            self.put_node(node, revision);
+            self.put_soft(id, soft);
+        }
+    }
+
+    /// Applies entries of the registry log after revision `from`.
+    pub fn registry_changes(&mut self, entries: Vec<RegistryChange>, from: u64) {
+        for (revision, entry) in (from + 1..).zip(entries) {
+            self.registry_revision = revision;
+            match entry.change {
+                Some(registry_change::Change::Node(node)) => self.put_node(node, revision),
+                Some(registry_change::Change::NodeDeleted(id)) => self.remove_node(id),
+                None => {}
+            }
+        }
+    }
+
+    /// Applies soft states.
+    pub fn soft_states(&mut self, states: Vec<SoftState>) {
+        for state in states {
+            self.put_soft(state.node_id, state);
+        }
+    }
+
+    /// Shows what a client of this gateway reports before the registry has it.
+    pub fn report(&mut self, node: u64, report: ClientReport) {
+        self.reports.insert(node, report);
+        self.show(node);
+    }
+
+    /// Forgets a report the registry has taken, unless the client has sent a newer one.
+    pub fn report_taken(&mut self, node: u64, sequence: u64) {
+        if self
+            .reports
+            .get(&node)
+            .is_some_and(|report| report.sequence <= sequence)
+            && let Some(report) = self.reports.remove(&node)
+            && let Some(known) = self.known.get_mut(&node)
+        {
+            // The registry's own row may come a moment later: it says the same.
+            known.soft = Arc::new(overlay(&known.soft, &report));
+        }
+    }
+
+    fn put_node(&mut self, node: Node, revision: u64) {
+        let id = node.id;
+        match self.known.get_mut(&id) {
+            Some(known) => {
+                if judged_differently(&known.node, &node) {
+                    known.judged = revision;
+                }
+                known.node = Arc::new(node);
+            }
+            None => {
+                let soft = Arc::new(SoftState {
+                    node_id: id,
+                    ..SoftState::default()
+                });
+                let known = Known {
+                    node: Arc::new(node),
+                    soft,
+                    judged: revision,
+                };
+                self.known.insert(id, known);
+            }
+        }
+        self.show(id);
+    }
+
+    fn put_soft(&mut self, id: u64, soft: SoftState) {
+        let Some(known) = self.known.get_mut(&id) else {
+            return;
+        };
+        if soft.soft_revision >= known.soft.soft_revision && *known.soft != soft {
+            known.soft = Arc::new(soft);
+            self.show(id);
+        }
+    }
+
+    fn remove_node(&mut self, id: u64) {
+        self.known.remove(&id);
+        self.reports.remove(&id);
+        self.classes.remove(&id);
+        self.waiting.remove(&id);
+        self.set_shown(id, None);
+    }
+
+    /// Applies one whole compiled update in one step.
+    pub fn compiled(&mut self, parts: Vec<CompiledUpdate>) {
+        let full = parts.first().is_some_and(|part| part.full);
+        let mut update = CompiledUpdate::default();
+        for part in parts {
+            self.stamp = part.stamp.or(self.stamp);
+            update.classes.extend(part.classes);
+            update.removed_classes.extend(part.removed_classes);
+            update.source_lists.extend(part.source_lists);
+            update
+                .removed_source_lists
+                .extend(part.removed_source_lists);
+            update.memberships.extend(part.memberships);
+            update.removed_nodes.extend(part.removed_nodes);
+        }
+        if full {
+            let classes = update.classes.iter().map(|class| class.id);
+            update.removed_classes = missing(self.view.classes.keys(), classes);
+            let lists = update.source_lists.iter().map(|list| list.id);
+            update.removed_source_lists = missing(self.view.source_lists.keys(), lists);
+            let members = update.memberships.iter().map(|member| member.node_id);
+            update.removed_nodes = missing(self.classes.keys(), members);
+        }
+        self.put_compiled(update);
+    }
+
+    fn put_compiled(&mut self, update: CompiledUpdate) {
+        for id in update.removed_classes {
+            if let Some(before) = self.view.classes.remove(&id) {
+                self.changes.classes.entry(id).or_insert(Some(before));
+            }
+        }
+        for class in update.classes {
+            let (id, class) = (class.id, Arc::new(class));
+            if self.view.classes.get(&id) != Some(&class) {
+                let before = self.view.classes.insert(id, class);
+                self.changes.classes.entry(id).or_insert(before);
+            }
+        }
+        for id in update.removed_source_lists {
+            self.view.source_lists.remove(&id);
+            self.changes.source_lists.insert(id);
+        }
+        for list in update.source_lists {
+            let id = list.id;
+            if self.view.source_lists.get(&id).map(|known| &**known) != Some(&list) {
+                self.view.source_lists.insert(id, Arc::new(list));
+                self.changes.source_lists.insert(id);
+            }
+        }
+        // The stamp may have reached nodes whose class stays the same: their new facts may be shown now.
+        let mut touched = std::mem::take(&mut self.waiting);
+        for id in update.removed_nodes {
+            self.classes.remove(&id);
+            touched.insert(id);
+        }
+        for member in update.memberships {
+            self.classes.insert(member.node_id, member.class_id);
+            touched.insert(member.node_id);
+        }
+        for id in touched {
+            self.show(id);
+        }
+    }
+
+    /// Brings what is shown of one node up to what may be shown of it.
+    fn show(&mut self, id: u64) {
+        let Some(known) = self.known.get(&id) else {
+            return;
+        };
+        let judged = self
+            .stamp
+            .is_some_and(|stamp| stamp.registry_revision >= known.judged);
+        let class = self.classes.get(&id).copied();
+        let before = self.view.nodes.get(&id);
+        let (node, class) = match (class.filter(|_| judged), before) {
+            (Some(class), _) => (Arc::clone(&known.node), class),
+            (None, before) => {
+                self.waiting.insert(id);
+                let Some(before) = before else { return };
+                (at_once(&before.node, &known.node), before.class)
+            }
+        };
+        let owner_allows = !node.tags.is_empty()
+            || self
+                .view
+                .users
+                .get(&node.user_id)
+                .is_none_or(|user| !user.suspended);
+        let offered = node.approved && !node.expired && owner_allows;
+        let soft = match self.reports.get(&id) {
+            Some(report) => Arc::new(overlay(&known.soft, report)),
+            None => Arc::clone(&known.soft),
+        };
+        self.set_shown(
+            id,
+            Some(Shown {
+                node,
+                soft,
+                class,
+                offered,
+            }),
+        );
+    }
+
+    fn set_shown(&mut self, id: u64, now: Option<Shown>) {
+        let before = self.view.nodes.get(&id);
+        if before == now.as_ref() {
+            return;
+        }
+        let before = before.cloned();
+        if before.as_ref().map(|shown| shown.class) != now.as_ref().map(|shown| shown.class) {
+            if let Some(before) = &before
+                && let Some(members) = self.view.members.get_mut(&before.class)
+            {
+                members.remove(&id);
+                if members.is_empty() {
+                    self.view.members.remove(&before.class);
+                }
+            }
+            if let Some(now) = &now {
+                self.view.members.entry(now.class).or_default().insert(id);
+            }
+        }
+        if let Some(before) = &before {
+            self.view.keys.remove(&before.node.node_key);
+        }
+        match now {
+            Some(now) => {
+                self.view.keys.insert(now.node.node_key.clone(), id);
+                self.view.nodes.insert(id, now)
+            }
+            None => self.view.nodes.remove(&id),
+        };
+        self.changes.nodes.entry(id).or_insert(before);
+    }
+
+    /// Returns the view as it is now and what differs from the one published before, or `None` when nothing does.
+    pub fn publish(&mut self) -> Option<(Arc<View>, Arc<ChangeSet>)> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        self.view.generation += 1;
+        let changes = std::mem::take(&mut self.changes);
+        Some((Arc::new(self.view.clone()), Arc::new(changes)))
+    }
+
+    /// Says whether all three owners have been heard: before that nothing is complete.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.stamp.is_some() && self.identity_revision > 0
+    }
+
+    /// Returns the registry revision applied.
+    #[must_use]
+    pub fn registry_revision(&self) -> u64 {
+        self.registry_revision
+    }
+}
+
+/// Says whether policy may judge the two differently.
+fn judged_differently(before: &Node, now: &Node) -> bool {
+    (before.user_id, &before.tags, &before.ipv4, &before.ipv6)
+        != (now.user_id, &now.tags, &now.ipv4, &now.ipv6)
+        || before.advertised_routes != now.advertised_routes
+        || before.approved_routes != now.approved_routes
+}
+
+/// What policy judges as `shown` has it, everything else as it is now.
+fn at_once(shown: &Arc<Node>, now: &Node) -> Arc<Node> {
+    let node = Node {
+        user_id: shown.user_id,
+        tags: shown.tags.clone(),
+        ipv4: shown.ipv4.clone(),
+        ipv6: shown.ipv6.clone(),
+        advertised_routes: shown.advertised_routes.clone(),
+        approved_routes: shown.approved_routes.clone(),
+        ..now.clone()
+    };
+    if node == **shown {
+        Arc::clone(shown)
+    } else {
+        Arc::new(node)
+    }
+}
+
+/// The registry's soft state with what the client has reported since.
+fn overlay(soft: &SoftState, report: &ClientReport) -> SoftState {
+    SoftState {
+        disco_key: report.disco_key.clone(),
+        endpoints: report.endpoints.clone(),
+        home_derp: report.home_derp,
+        capability_version: report.capability_version,
+        hostinfo: report.hostinfo.clone(),
+        ..soft.clone()
+    }
+}
+
+fn missing<'a>(
+    known: impl Iterator<Item = &'a u64>,
+    present: impl Iterator<Item = u64>,
+) -> Vec<u64> {
+    let present: BTreeSet<_> = present.collect();
+    known.copied().filter(|id| !present.contains(id)).collect()
+}

@@ -1,0 +1,154 @@
+//! crypto_box: each request is sealed by the machine key (protocol section 3).
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Extension, Path, State},
+    http::StatusCode,
+};
+use bowline_clock::random_bytes;
+use bowline_control_nacl::{open, seal};
+use bowline_control_wire::{FrameError, MapRequest, RegisterRequest, frame, parse_request};
+use bowline_keys::{MachinePublic, PrivateKey};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use super::read_body;
+use crate::{
+    gateway::Gateway,
+    listener::Secured,
+    machine::{Failure, Machine, map, register},
+};
+
+/// The first minor release that reads `RegisterResponse.Error`.
+const READS_ERRORS: u32 = 18;
+
+/// A request that was opened.
+struct Request {
+    machine: Machine,
+    plaintext: Vec<u8>,
+    /// The control key it was sealed for, by its public half.
+    control: MachinePublic,
+}
+
+/// Answers `POST /machine/<machine key>`.
+pub async fn post_register(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Extension(secured): Extension<Secured>,
+    Path(machine): Path<String>,
+    body: Body,
+) -> Result<Body, Failure> {
+    let opened = receive(&gateway, source, secured, &machine, body).await?;
+    let request: RegisterRequest = parse_request(&opened.plaintext)?;
+    let version = request
+        .hostinfo
+        .as_ref()
+        .map(|hostinfo| hostinfo.ipn_version.clone());
+    let response = register::register(&gateway, opened.machine, request).await?;
+    if !response.error.is_empty() && !reads_errors(version.as_deref().unwrap_or_default()) {
+        return Err(Failure::new(StatusCode::UNAUTHORIZED, response.error));
+    }
+    let json = serde_json::to_vec(&response).unwrap_or_default();
+    Ok(Body::from(sealed(&gateway, &opened, &json)?))
+}
+
+/// Answers `POST /machine/<machine key>/map`.
+pub async fn post_map(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Extension(secured): Extension<Secured>,
+    Path(machine): Path<String>,
+    body: Body,
+) -> Result<Body, Failure> {
+    let opened = receive(&gateway, source, secured, &machine, body).await?;
+    let request: MapRequest = parse_request(&opened.plaintext)?;
+    Ok(match map::map(&gateway, opened.machine, request).await? {
+        map::Answer::Taken => Body::empty(),
+        map::Answer::Frame(plain) => Body::from(sealed_frame(&gateway, &opened, &plain)?),
+        map::Answer::Frames(frames) => Body::from_stream(frames.map(move |plain| {
+            sealed_frame(&gateway, &opened, &plain?).map_err(|_| FrameError::Length(0))
+        })),
+    })
+}
+
+/// Answers `POST /machine/<machine key>/set-dns`: not offered.
+pub async fn post_set_dns() -> Failure {
+    Failure::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "this server does not set DNS records",
+    )
+}
+
+async fn receive(
+    gateway: &Gateway,
+    source: SocketAddr,
+    secured: Secured,
+    machine: &str,
+    body: Body,
+) -> Result<Request, Failure> {
+    if !secured.0 && !gateway.config.plain_http_boxes {
+        let text = "this server takes such requests over https only";
+        return Err(Failure::new(StatusCode::FORBIDDEN, text));
+    }
+    let bad = |text: String| Failure::new(StatusCode::BAD_REQUEST, text);
+    let key = MachinePublic::from_hex(machine).map_err(|error| bad(error.to_string()))?;
+    let sealed = read_body(body).await?;
+    let opened =
+        open(&sealed, key, gateway.keys.legacy.iter()).map_err(|error| bad(error.to_string()))?;
+    let mut replays = gateway
+        .replays
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if !replays.is_new(key, opened.nonce, Instant::now()) {
+        metrics::counter!("bowline_gateway_replays_total").increment(1);
+        return Err(bad("this very request was sent before".to_owned()));
+    }
+    drop(replays);
+    let control = MachinePublic::from_bytes(opened.control.public_bytes());
+    let machine = Machine {
+        key,
+        source: source.ip(),
+    };
+    Ok(Request {
+        machine,
+        plaintext: opened.plaintext,
+        control,
+    })
+}
+
+fn sealed(gateway: &Gateway, request: &Request, plaintext: &[u8]) -> Result<Vec<u8>, Failure> {
+    let is_it = |key: &&PrivateKey| key.public_bytes() == *request.control.as_bytes();
+    let control = gateway.keys.legacy.iter().find(is_it).ok_or_else(|| {
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the control key is gone")
+    })?;
+    Ok(seal(
+        plaintext,
+        control,
+        request.machine.key,
+        random_bytes(),
+    ))
+}
+
+/// Returns a frame with its payload sealed.
+fn sealed_frame(gateway: &Gateway, request: &Request, plain: &Bytes) -> Result<Bytes, Failure> {
+    let payload = plain.get(4..).unwrap_or_default();
+    let too_long =
+        |error: FrameError| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    frame(&[&sealed(gateway, request, payload)?]).map_err(too_long)
+}
+
+/// Says whether a client of this version reads the error field; before 1.18 it takes any 200 for success.
+fn reads_errors(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(1)), Some(Ok(minor))) => minor >= READS_ERRORS,
+        (Some(Ok(major)), _) => major > 1,
+        _ => true,
+    }
+}

@@ -1,0 +1,208 @@
+//! Noise: `/ts2021` upgrades a connection to HTTP/2 inside Noise records (protocol section 4).
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{ConnectInfo, FromRequestParts as _, Query, Request, State, WebSocketUpgrade},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    response::IntoResponse,
+    routing::post,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bowline_clock::random_bytes;
+use bowline_control_noise::{
+    Accepted, EARLY_PAYLOAD_SINCE, HandshakeError, NoiseStream, Responder, early_payload,
+    error_frame,
+};
+use bowline_control_wire::{MapRequest, RegisterRequest, parse_request};
+use bowline_keys::{ChallengePublic, PrivateKey};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::{read_body, websocket};
+use crate::{
+    gateway::Gateway,
+    machine::{Failure, Machine, map, register},
+};
+
+const PROTOCOL: &str = "tailscale-control-protocol";
+const HANDSHAKE: &str = "x-tailscale-handshake";
+/// How many requests one connection may have open: a poll and short ones.
+const MOST_STREAMS: u32 = 128;
+
+/// The handshake as browsers send it.
+#[derive(Debug, Deserialize)]
+pub struct HandshakeQuery {
+    #[serde(rename = "X-Tailscale-Handshake")]
+    handshake: Option<String>,
+}
+
+/// Answers `POST /ts2021`: upgrades the connection.
+pub async fn upgrade(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    mut request: Request,
+) -> Result<Response<Body>, Failure> {
+    let initiation = initiation(request.headers())?;
+    let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
+    let upgrading = hyper::upgrade::on(&mut request);
+    let tasks = gateway.tasks.clone();
+    tasks.background("noise", async move {
+        match upgrading.await {
+            Ok(upgraded) => converse(gateway, source.ip(), TokioIo::new(upgraded), result).await,
+            Err(error) => tracing::debug!(%error, "the upgrade failed"),
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response
+        .headers_mut()
+        .insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    Ok(response)
+}
+
+/// Answers `GET /ts2021`: upgrades a browser's connection.
+pub async fn upgrade_websocket(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Query(query): Query<HandshakeQuery>,
+    request: Request,
+) -> Result<Response<Body>, Failure> {
+    let (mut parts, _) = request.into_parts();
+    let websocket = WebSocketUpgrade::from_request_parts(&mut parts, &gateway)
+        .await
+        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let text = query.handshake.ok_or_else(no_handshake)?;
+    let initiation = decode(&text)?;
+    let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
+    Ok(websocket
+        .protocols([PROTOCOL])
+        .on_upgrade(move |socket| converse(gateway, source.ip(), websocket::bytes(socket), result)))
+}
+
+fn initiation(headers: &HeaderMap) -> Result<Vec<u8>, Failure> {
+    let upgrade = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+    if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(PROTOCOL.as_bytes())) {
+        let text = "this address speaks only to Tailscale clients: the Upgrade header is missing";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, text));
+    }
+    let text = headers.get(HANDSHAKE).and_then(|value| value.to_str().ok());
+    decode(text.ok_or_else(no_handshake)?)
+}
+
+fn no_handshake() -> Failure {
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        "the X-Tailscale-Handshake header is missing",
+    )
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Failure> {
+    let invalid = |_| Failure::new(StatusCode::BAD_REQUEST, "the handshake is not base64");
+    let bytes = STANDARD.decode(text).map_err(invalid)?;
+    match bytes.len() {
+        101 => Ok(bytes),
+        length => {
+            let text = format!("a handshake has 101 bytes, not {length}");
+            Err(Failure::new(StatusCode::BAD_REQUEST, text))
+        }
+    }
+}
+
+/// Finishes the handshake and serves HTTP/2 inside it.
+async fn converse<S>(
+    gateway: Arc<Gateway>,
+    source: IpAddr,
+    mut stream: S,
+    result: Result<Accepted, HandshakeError>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let accepted = match result {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            metrics::counter!("bowline_gateway_handshake_failures_total").increment(1);
+            tracing::debug!(%source, %error, "handshake refused");
+            // The client shows the text; whether it arrives is its own loss.
+            drop(stream.write_all(&error_frame(&error.to_string())).await);
+            drop(stream.shutdown().await);
+            return;
+        }
+    };
+    if stream.write_all(&accepted.response).await.is_err() {
+        return;
+    }
+    let mut stream = NoiseStream::new(stream, &accepted.keys);
+    if accepted.version >= EARLY_PAYLOAD_SINCE {
+        let challenge = PrivateKey::from_random(random_bytes());
+        let challenge = ChallengePublic::from_bytes(challenge.public_bytes());
+        if stream.write_all(&early_payload(challenge)).await.is_err() {
+            return;
+        }
+    }
+    let machine = Machine {
+        key: accepted.machine,
+        source,
+    };
+    let service = TowerToHyperService::new(routes(gateway, machine));
+    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(16 * 1024)
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(30))
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(machine = ?machine.key, %error, "connection ended");
+    }
+}
+
+/// The addresses inside Noise (protocol section 4.7).
+fn routes(gateway: Arc<Gateway>, machine: Machine) -> Router {
+    Router::new()
+        .route("/machine/register", post(post_register))
+        .route("/machine/map", post(post_map))
+        .route(
+            "/machine/update-health",
+            post(async || StatusCode::NO_CONTENT),
+        )
+        .fallback(async || (StatusCode::NOT_FOUND, "this server does not offer that"))
+        .layer(Extension(machine))
+        .with_state(gateway)
+}
+
+async fn post_register(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(machine): Extension<Machine>,
+    body: Body,
+) -> Result<impl IntoResponse, Failure> {
+    let request: RegisterRequest = parse_request(&read_body(body).await?)?;
+    Ok(Json(register::register(&gateway, machine, request).await?))
+}
+
+async fn post_map(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(machine): Extension<Machine>,
+    body: Body,
+) -> Result<Body, Failure> {
+    let request: MapRequest = parse_request(&read_body(body).await?)?;
+    Ok(match map::map(&gateway, machine, request).await? {
+        map::Answer::Taken => Body::empty(),
+        map::Answer::Frame(frame) => Body::from(frame),
+        map::Answer::Frames(frames) => Body::from_stream(frames),
+    })
+}
