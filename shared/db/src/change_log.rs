@@ -91,6 +91,12 @@ impl ChangeLog {
         })
     }
 
+    /// Returns how many mutations wait to be run in a tailnet's lane.
+    #[must_use]
+    pub fn waiting(&self, tailnet: TailnetId) -> usize {
+        lane::waiting(&self.0, tailnet)
+    }
+
     /// Commits soft state of tailnets: see [`SoftBatch`]. Hints go out after the commit.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ macro_rules! migrations {
 /// The tables of this crate; they come before the service's.
 const OWN: Migrations = migrations!["0001_change_log"];
 
-/// Applies what is missing, each step in one transaction. The caller keeps other programs away meanwhile.
+/// Applies what is missing, each step in one transaction. On PostgreSQL the caller keeps other replicas away.
 pub(crate) async fn migrate(
     connection: &mut AnyConnection,
     schema: &str,
@@ -100,18 +100,24 @@ async fn apply(
     number: i64,
     step: &Migration,
 ) -> Result<(), DatabaseError> {
-    let sql = match Dialect::of(connection) {
-        Dialect::Postgres => step.postgres,
-        Dialect::Sqlite => step.sqlite,
+    let (begin, sql) = match Dialect::of(connection) {
+        Dialect::Postgres => ("BEGIN", step.postgres),
+        Dialect::Sqlite => ("BEGIN IMMEDIATE", step.sqlite),
     };
-    let mut transaction = connection.begin().await?;
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query("INSERT INTO migrations (family, number, name) VALUES ($1, $2, $3)")
+    let mut transaction = connection.begin_with(begin).await?;
+    let claim =
+        "INSERT INTO migrations (family, number, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let claimed = sqlx::query(claim)
         .bind(family.to_owned())
         .bind(number)
         .bind(step.name)
+        .execute(&mut *transaction)
+        .await?;
+    if claimed.rows_affected() == 0 {
+        // On SQLite another process was faster.
+        return Ok(());
+    }
+    sqlx::raw_sql(AssertSqlSafe(sql))
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;

@@ -1,5 +1,6 @@
 //! One commit for the mutations that wait.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_ids::{Revision, TailnetId};
@@ -125,9 +126,8 @@ impl Appends {
         connection: &mut AnyConnection,
         tailnet: TailnetId,
     ) -> Result<(), DatabaseError> {
-        if !self.counters.contains_key(&tailnet) {
-            self.counters
-                .insert(tailnet, Counter::lock(connection, tailnet).await?);
+        if let Entry::Vacant(place) = self.counters.entry(tailnet) {
+            place.insert(Counter::lock(connection, tailnet).await?);
         }
         Ok(())
     }

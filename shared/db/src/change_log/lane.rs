@@ -118,10 +118,7 @@ impl Lanes {
 
 /// Puts a mutation in its lane, and a worker on the lane if it has none.
 pub(super) fn enqueue(log: &Arc<Inner>, job: impl Job + 'static) -> Result<(), DatabaseError> {
-    let lane = match log.database.dialect() {
-        Dialect::Postgres => Some(job.tailnet()),
-        Dialect::Sqlite => None,
-    };
+    let lane = lane(log, job.tailnet());
     let mut lanes = log.lanes.lock();
     let is_idle = !lanes.contains_key(&lane);
     let queue = lanes.entry(lane).or_default();
@@ -139,6 +136,21 @@ pub(super) fn enqueue(log: &Arc<Inner>, job: impl Job + 'static) -> Result<(), D
         }));
     }
     Ok(())
+}
+
+/// Returns how many mutations wait in a tailnet's lane.
+pub(super) fn waiting(log: &Inner, tailnet: TailnetId) -> usize {
+    log.lanes
+        .lock()
+        .get(&lane(log, tailnet))
+        .map_or(0, VecDeque::len)
+}
+
+fn lane(log: &Inner, tailnet: TailnetId) -> Lane {
+    match log.database.dialect() {
+        Dialect::Postgres => Some(tailnet),
+        Dialect::Sqlite => None,
+    }
 }
 
 /// The one that empties a lane. When it ends abruptly, those who wait are told by their dropped requests.

@@ -31,7 +31,6 @@ pub(super) async fn open(
     let url = format!("sqlite://{path}");
     let writer = pool(&url, 1, WRITER).await?;
     let mut connection = writer.acquire().await.map_err(DatabaseError::from)?;
-    // Another process that migrates the same file makes this one wait, or fail as busy: never half a schema.
     migration::migrate(&mut connection, path, options.migrations).await?;
     drop(connection);
     let reader = pool(&url, options.connections, READER).await?;

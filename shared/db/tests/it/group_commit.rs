@@ -1,0 +1,214 @@
+//! Mutations that wait share a commit, and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bowline_db::{Changes, DatabaseError};
+use bowline_ids::Revision;
+use futures_util::future::join_all;
+use tokio::sync::{Barrier, Notify};
+
+use crate::support::{Fixture, add, insert, on_both, tailnet};
+
+on_both!(
+    a_dropped_caller_changes_nothing_for_others,
+    a_full_queue_refuses_with_a_retry_time,
+    a_panicking_mutation_fails_its_commit_alone,
+    concurrent_mutations_and_failures_leave_no_holes,
+    mutations_that_wait_share_a_commit,
+    one_failure_does_not_touch_its_neighbours,
+    replicas_take_turns,
+);
+
+/// Holds the lane of a tailnet until told; returns once it is held.
+async fn hold(fixture: &Fixture) -> (Arc<Notify>, tokio::task::JoinHandle<()>) {
+    let (log, go, held) = (
+        fixture.log.clone(),
+        Arc::new(Notify::new()),
+        Arc::new(Barrier::new(2)),
+    );
+    let (wait, arrive) = (go.clone(), held.clone());
+    let holder = tokio::spawn(async move {
+        let work = log.mutate(tailnet(1), "holder", move |_| {
+            Box::pin(async move {
+                arrive.wait().await;
+                wait.notified().await;
+                Ok::<_, DatabaseError>(())
+            })
+        });
+        work.await.unwrap();
+    });
+    held.wait().await;
+    (go, holder)
+}
+
+/// The commits that the tailnet's entries came in: entries of one commit have one time.
+async fn commits(fixture: &Fixture) -> usize {
+    let times: Vec<i64> =
+        sqlx::query_scalar("SELECT committed_at FROM change_log WHERE tailnet_id = 1")
+            .fetch_all(fixture.database().reader())
+            .await
+            .unwrap();
+    times.into_iter().collect::<BTreeSet<_>>().len()
+}
+
+async fn mutations_that_wait_share_a_commit(fixture: Fixture) {
+    let (go, holder) = hold(&fixture).await;
+    let waiting: Vec<_> = (0..100)
+        .map(|index| {
+            let log = fixture.log.clone();
+            tokio::spawn(async move { add(&log, tailnet(1), &format!("n{index}")).await })
+        })
+        .collect();
+    while fixture.log.waiting(tailnet(1)) < 100 {
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    holder.await.unwrap();
+    let mut revisions: Vec<u64> = join_all(waiting)
+        .await
+        .into_iter()
+        .map(|added| added.unwrap().unwrap().get())
+        .collect();
+    revisions.sort_unstable();
+    assert!(revisions.into_iter().eq(1..=100));
+    // At most 64 share one.
+    assert_eq!(commits(&fixture).await, 2);
+}
+
+async fn one_failure_does_not_touch_its_neighbours(fixture: Fixture) {
+    let (go, holder) = hold(&fixture).await;
+    let names = ["a", "b", "a", "c", "b", "d"];
+    let waiting = names.map(|name| {
+        let log = fixture.log.clone();
+        tokio::spawn(async move { add(&log, tailnet(1), name).await })
+    });
+    while fixture.log.waiting(tailnet(1)) < names.len() {
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    holder.await.unwrap();
+    let results: Vec<_> = join_all(waiting)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 4);
+    let mut revisions: Vec<_> = results.into_iter().flatten().map(Revision::get).collect();
+    revisions.sort_unstable();
+    assert_eq!(revisions, [1, 2, 3, 4]);
+    assert_eq!(fixture.names(tailnet(1)).await, ["a", "b", "c", "d"]);
+}
+
+async fn concurrent_mutations_and_failures_leave_no_holes(fixture: Fixture) {
+    let work = (0..8_u64).map(|worker| {
+        let log = fixture.log.clone();
+        tokio::spawn(async move {
+            let mut succeeded = 0;
+            for turn in 0..25 {
+                // Every worker tries the same names: about seven of eight fail.
+                let result = add(&log, tailnet(1 + worker % 2), &format!("n{turn}")).await;
+                succeeded += u64::from(result.is_ok());
+            }
+            succeeded
+        })
+    });
+    let succeeded: u64 = join_all(work).await.into_iter().map(Result::unwrap).sum();
+    assert_eq!(succeeded, 50);
+    for id in [1, 2] {
+        let changes = fixture
+            .log
+            .changes_since(tailnet(id), Revision::ZERO, 1000)
+            .await
+            .unwrap();
+        let Changes::Entries(entries) = changes else {
+            panic!("{changes:?}")
+        };
+        assert!(
+            entries
+                .iter()
+                .map(|(revision, _)| revision.get())
+                .eq(1..=25)
+        );
+        let written: BTreeSet<_> = entries.into_iter().map(|(_, entry)| entry).collect();
+        assert_eq!(written.len(), 25);
+    }
+}
+
+async fn a_dropped_caller_changes_nothing_for_others(fixture: Fixture) {
+    let (go, holder) = hold(&fixture).await;
+    let log = fixture.log.clone();
+    let dropped = tokio::spawn(async move { add(&log, tailnet(1), "a").await });
+    while fixture.log.waiting(tailnet(1)) < 1 {
+        tokio::task::yield_now().await;
+    }
+    dropped.abort();
+    go.notify_one();
+    holder.await.unwrap();
+    assert_eq!(
+        add(&fixture.log, tailnet(1), "b").await.unwrap(),
+        Revision::new(2)
+    );
+    assert_eq!(fixture.names(tailnet(1)).await, ["a", "b"]);
+}
+
+async fn a_panicking_mutation_fails_its_commit_alone(fixture: Fixture) {
+    let result: Result<((), _), DatabaseError> = fixture
+        .log
+        .mutate(tailnet(1), "t", |mutation| {
+            Box::pin(async move {
+                insert(mutation, "a").await?;
+                panic!("a defect");
+            })
+        })
+        .await;
+    assert!(
+        matches!(result, Err(DatabaseError::Unavailable { .. })),
+        "{result:?}"
+    );
+    assert_eq!(
+        add(&fixture.log, tailnet(1), "b").await.unwrap(),
+        Revision::new(1)
+    );
+    assert_eq!(fixture.names(tailnet(1)).await, ["b"]);
+}
+
+async fn a_full_queue_refuses_with_a_retry_time(fixture: Fixture) {
+    let (go, holder) = hold(&fixture).await;
+    let work = (0..1100).map(|index| {
+        let log = fixture.log.clone();
+        async move { add(&log, tailnet(1), &format!("n{index}")).await }
+    });
+    let release = async {
+        while fixture.log.waiting(tailnet(1)) < 1024 {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        holder.await.unwrap();
+    };
+    let (results, ()) = tokio::join!(join_all(work), release);
+    let refused = results.iter().filter(|result| {
+        matches!(result, Err(DatabaseError::Unavailable { retry_after, .. }) if !retry_after.is_zero())
+    });
+    assert_eq!(refused.count(), 1100 - 1024);
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1024);
+}
+
+async fn replicas_take_turns(fixture: Fixture) {
+    let replica = fixture.second_replica().await;
+    let work = (0..40).map(|turn| {
+        let log = if turn % 2 == 0 {
+            fixture.log.clone()
+        } else {
+            replica.clone()
+        };
+        tokio::spawn(async move { add(&log, tailnet(1), &format!("n{turn}")).await.unwrap() })
+    });
+    let mut revisions: Vec<_> = join_all(work)
+        .await
+        .into_iter()
+        .map(|revision| revision.unwrap().get())
+        .collect();
+    revisions.sort_unstable();
+    assert!(revisions.into_iter().eq(1..=40));
+}

@@ -1,0 +1,19 @@
+//! One contract for both databases: every case runs on SQLite and on a real PostgreSQL.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
+mod audit;
+mod bench;
+mod compaction;
+mod faults;
+mod group_commit;
+mod mutations;
+mod open;
+mod reads;
+mod soft;
+mod support;

@@ -1,0 +1,144 @@
+//! Opening and migrating.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use bowline_clock::{Clock, SystemClock};
+use bowline_db::{Database, Migration, OpenError};
+use futures_util::future::join_all;
+
+use crate::support::{Fixture, add, on_both, options, system_options, tailnet};
+
+on_both!(
+    a_failed_migration_leaves_the_schema,
+    a_foreign_schema_is_refused,
+    a_newer_schema_is_refused,
+    data_survives_opening_again,
+    replicas_may_start_together,
+    server_time_is_about_the_machine_s,
+);
+
+const NEXT: &[Migration] = &[
+    crate::support::MIGRATIONS[0],
+    migration("0002_next", "CREATE TABLE n (x BIGINT)"),
+];
+const BROKEN: &[Migration] = &[
+    crate::support::MIGRATIONS[0],
+    migration("0002_broken", "CREATE TABLE m (x BIGINT); nonsense"),
+];
+const FOREIGN: &[Migration] = &[migration("0001_other", "CREATE TABLE o (x BIGINT)")];
+
+const fn migration(name: &'static str, sql: &'static str) -> Migration {
+    Migration {
+        name,
+        postgres: sql,
+        sqlite: sql,
+    }
+}
+
+async fn open(fixture: &Fixture, migrations: &'static [Migration]) -> Result<Database, OpenError> {
+    let mut options = options(fixture.clock.clone());
+    options.migrations = migrations;
+    Database::open(&fixture.url, options).await
+}
+
+async fn data_survives_opening_again(fixture: Fixture) {
+    add(&fixture.log, tailnet(1), "a").await.unwrap();
+    let again = open(&fixture, NEXT).await.unwrap();
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM things, heads")
+        .fetch_one(again.reader())
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+    sqlx::query("SELECT x FROM n")
+        .fetch_all(again.reader())
+        .await
+        .unwrap();
+}
+
+async fn a_newer_schema_is_refused(fixture: Fixture) {
+    open(&fixture, NEXT).await.unwrap();
+    let error = open(&fixture, crate::support::MIGRATIONS)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            OpenError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+async fn a_foreign_schema_is_refused(fixture: Fixture) {
+    let error = open(&fixture, FOREIGN).await.unwrap_err();
+    assert!(
+        matches!(error, OpenError::Foreign { number: 1, .. }),
+        "{error}"
+    );
+}
+
+async fn a_failed_migration_leaves_the_schema(fixture: Fixture) {
+    let error = open(&fixture, BROKEN).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            OpenError::Migration {
+                name: "0002_broken",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let database = open(&fixture, crate::support::MIGRATIONS).await.unwrap();
+    assert!(
+        sqlx::query("SELECT x FROM m")
+            .fetch_all(database.reader())
+            .await
+            .is_err()
+    );
+}
+
+async fn replicas_may_start_together(fixture: Fixture) {
+    let opened = join_all((0..4).map(|_| open(&fixture, NEXT))).await;
+    for database in opened {
+        database.unwrap();
+    }
+}
+
+async fn server_time_is_about_the_machine_s(fixture: Fixture) {
+    let database = Database::open(&fixture.url, system_options())
+        .await
+        .unwrap();
+    let difference = database.now().await.unwrap() - SystemClock.now();
+    assert!(difference.num_seconds().abs() < 60, "{difference}");
+}
+
+#[tokio::test]
+async fn a_sqlite_file_is_for_its_owner_s_eyes_only() {
+    let fixture = Fixture::sqlite().await;
+    add(&fixture.log, tailnet(1), "a").await.unwrap();
+    let path = fixture.url.strip_prefix("sqlite://").unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let mode = std::fs::metadata(format!("{path}{suffix}"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{suffix}");
+    }
+}
+
+#[tokio::test]
+async fn other_urls_are_refused() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    for url in ["", "mysql://x", "sqlite:x", "/tmp/x"] {
+        let error = Database::open(url, options(clock.clone()))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, OpenError::Url), "{url}");
+    }
+}
