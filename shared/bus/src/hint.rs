@@ -65,7 +65,8 @@ impl Hint {
 
     /// Reads a hint; `None` when it is anything else.
     pub(crate) fn decode(text: &[u8]) -> Option<Self> {
-        if text.len() > LONGEST {
+        // A struct would also be read from an array.
+        if text.len() > LONGEST || !text.starts_with(b"{") {
             return None;
         }
         let message: Message = serde_json::from_slice(text).ok()?;

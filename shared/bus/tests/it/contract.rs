@@ -1,0 +1,101 @@
+//! What every bus does.
+
+use bowline_bus::{Event, Owner};
+
+use crate::support::{Fixture, hint, next};
+
+macro_rules! on_both {
+    ($($case:ident),* $(,)?) => {
+        mod in_process {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(crate::support::Fixture::in_process()).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                if let Some(fixture) = crate::support::Fixture::redis().await {
+                    super::$case(fixture).await;
+                }
+            })*
+        }
+    };
+}
+
+on_both!(
+    a_listener_hears_only_its_owners,
+    a_listener_that_is_far_behind_gets_a_gap,
+    every_listener_hears_every_hint,
+    hints_of_an_owner_come_in_order,
+    publishing_without_listeners_is_no_error,
+);
+
+async fn every_listener_hears_every_hint(fixture: Fixture) {
+    let mut listeners = [(); 3].map(|()| fixture.listener.subscribe(&[Owner::KeyRegistry]));
+    fixture.publisher.publish(Owner::KeyRegistry, hint(1, 7));
+    for listener in &mut listeners {
+        assert_eq!(
+            next(listener).await,
+            Event::Hint(Owner::KeyRegistry, hint(1, 7))
+        );
+    }
+}
+
+async fn a_listener_hears_only_its_owners(fixture: Fixture) {
+    let mut listener = fixture
+        .listener
+        .subscribe(&[Owner::Identity, Owner::PolicyCompiler]);
+    fixture.publisher.publish(Owner::KeyRegistry, hint(1, 1));
+    fixture.publisher.publish(Owner::Identity, hint(2, 2));
+    assert_eq!(
+        next(&mut listener).await,
+        Event::Hint(Owner::Identity, hint(2, 2))
+    );
+    fixture.publisher.publish(Owner::PolicyCompiler, hint(3, 3));
+    assert_eq!(
+        next(&mut listener).await,
+        Event::Hint(Owner::PolicyCompiler, hint(3, 3))
+    );
+}
+
+async fn hints_of_an_owner_come_in_order(fixture: Fixture) {
+    let mut listener = fixture.listener.subscribe(&[Owner::Identity]);
+    for revision in 1..=500 {
+        fixture
+            .publisher
+            .publish(Owner::Identity, hint(1, revision));
+    }
+    for revision in 1..=500 {
+        assert_eq!(
+            next(&mut listener).await,
+            Event::Hint(Owner::Identity, hint(1, revision))
+        );
+    }
+}
+
+async fn a_listener_that_is_far_behind_gets_a_gap(fixture: Fixture) {
+    let mut late = fixture.listener.subscribe(&[Owner::Identity]);
+    let mut prompt = fixture.listener.subscribe(&[Owner::Identity]);
+    for revision in 1..=5000 {
+        fixture
+            .publisher
+            .publish(Owner::Identity, hint(1, revision));
+        assert_eq!(
+            next(&mut prompt).await,
+            Event::Hint(Owner::Identity, hint(1, revision))
+        );
+    }
+    assert_eq!(next(&mut late).await, Event::Gap(Owner::Identity));
+    assert!(matches!(next(&mut late).await, Event::Hint(..)));
+}
+
+async fn publishing_without_listeners_is_no_error(fixture: Fixture) {
+    fixture.publisher.publish(Owner::Identity, hint(1, 1));
+    let mut listener = fixture.listener.subscribe(&[Owner::KeyRegistry]);
+    fixture.publisher.publish(Owner::KeyRegistry, hint(1, 2));
+    assert_eq!(
+        next(&mut listener).await,
+        Event::Hint(Owner::KeyRegistry, hint(1, 2))
+    );
+}
