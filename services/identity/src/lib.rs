@@ -1,1 +1,17 @@
 //! Who is behind a login: tailnets, users, roles and logins in flight.
+//!
+//! ```text
+//! administrators ─▶ grpc (tailnets, users, logins) ─▶ domain: is it allowed? ─▶ store + change log, one commit
+//! key-registry, compiler, gateways ─▶ grpc (follow): Resolve…, Heads, ChangesSince, Snapshot
+//! ```
+//!
+//! A change of a tailnet or a user is a row, an audit entry and a log entry in one transaction. A login in flight
+//! is no part of the log: it has no tailnet until its user is known.
+
+mod domain;
+mod error;
+mod grpc;
+mod service;
+mod store;
+
+pub use service::Identity;

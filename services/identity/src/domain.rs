@@ -1,0 +1,41 @@
+//! What may be: rules without IO, clock or database.
+
+pub mod login;
+pub mod tailnet;
+pub mod user;
+
+use crate::error::IdentityError;
+
+/// Checks a text for people: not too long, nothing that breaks a line or a client's JSON.
+pub(crate) fn check_text(
+    field: &'static str,
+    text: &str,
+    longest: usize,
+) -> Result<(), IdentityError> {
+    if text.len() > longest {
+        return Err(IdentityError::invalid(
+            field,
+            format!("is longer than {longest} bytes"),
+        ));
+    }
+    if text
+        .chars()
+        .any(|character| character.is_control() || "\"\\".contains(character))
+    {
+        let problem = "holds a quotation mark, a backslash or a control character";
+        return Err(IdentityError::invalid(field, problem));
+    }
+    Ok(())
+}
+
+/// Checks a DNS label: what the name of a tailnet is.
+pub(crate) fn check_label(field: &'static str, label: &str) -> Result<(), IdentityError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let inner = label.bytes().all(allowed) && !label.starts_with('-') && !label.ends_with('-');
+    if label.is_empty() || label.len() > 63 || !inner {
+        let problem =
+            "is 1 to 63 lower-case letters, digits and hyphens, with no hyphen at either end";
+        return Err(IdentityError::invalid(field, problem));
+    }
+    Ok(())
+}

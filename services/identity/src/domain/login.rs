@@ -1,0 +1,170 @@
+//! Logins in flight: pending, then approved, denied or expired, and nothing after that.
+
+use bowline_proto::identity::v1::{Device, Login, LoginState};
+use chrono::{DateTime, TimeDelta, Utc};
+use prost_types::Timestamp;
+
+use super::check_text;
+use crate::error::IdentityError;
+
+/// How long a person has to decide.
+pub const LIFETIME: TimeDelta = TimeDelta::minutes(15);
+/// The most logins that wait for one machine key.
+pub const PER_MACHINE: i64 = 5;
+/// The most logins that wait for one source address.
+pub const PER_SOURCE: i64 = 50;
+/// The most logins that wait in all.
+pub const IN_ALL: i64 = 10_000;
+
+/// Returns a new login of a device.
+pub fn new(
+    id: String,
+    machine_key: Vec<u8>,
+    node_key: Vec<u8>,
+    device: Option<Device>,
+    now: DateTime<Utc>,
+) -> Result<Login, IdentityError> {
+    if machine_key.len() != 32 || node_key.len() != 32 {
+        return Err(IdentityError::invalid(
+            "machine_key, node_key",
+            "are 32 bytes each",
+        ));
+    }
+    let device = device.unwrap_or_default();
+    let described = [
+        &device.hostname,
+        &device.os,
+        &device.client_version,
+        &device.source_address,
+    ];
+    if described.iter().any(|text| text.len() > 1000) {
+        return Err(IdentityError::invalid(
+            "device",
+            "describes itself at too great length",
+        ));
+    }
+    Ok(Login {
+        id,
+        state: LoginState::Pending.into(),
+        machine_key,
+        node_key,
+        device: Some(device),
+        created_at: Some(timestamp(now)),
+        expires_at: Some(timestamp(now + LIFETIME)),
+        ..Login::default()
+    })
+}
+
+/// Returns the login as it is at `now`: nobody decides after its end.
+pub fn at(mut login: Login, now: DateTime<Utc>) -> Login {
+    let over = login
+        .expires_at
+        .is_none_or(|end| end.seconds <= now.timestamp());
+    if login.state() == LoginState::Pending && over {
+        login.set_state(LoginState::Expired);
+    }
+    login
+}
+
+/// Approves a login for a user; again for the same user changes nothing.
+pub fn approve(login: &mut Login, tailnet_id: u64, user_id: u64) -> Result<(), IdentityError> {
+    match login.state() {
+        LoginState::Approved if (login.tailnet_id, login.user_id) == (tailnet_id, user_id) => {}
+        LoginState::Pending => {
+            login.set_state(LoginState::Approved);
+            (login.tailnet_id, login.user_id) = (tailnet_id, user_id);
+        }
+        _ => return Err(decided(login.state())),
+    }
+    Ok(())
+}
+
+/// Refuses a login; again changes nothing.
+pub fn deny(login: &mut Login, reason: String) -> Result<(), IdentityError> {
+    check_text("reason", &reason, 500)?;
+    match login.state() {
+        LoginState::Denied => {}
+        LoginState::Pending => {
+            login.set_state(LoginState::Denied);
+            login.denial = if reason.is_empty() {
+                "an administrator denied this device".to_owned()
+            } else {
+                reason
+            };
+        }
+        _ => return Err(decided(login.state())),
+    }
+    Ok(())
+}
+
+fn decided(state: LoginState) -> IdentityError {
+    IdentityError::Refused(match state {
+        LoginState::Approved => "the login was approved already, for another user or tailnet",
+        LoginState::Denied => "the login was denied already: start a new one on the device",
+        LoginState::Expired => "the login has expired: start a new one on the device",
+        LoginState::Pending | LoginState::Unspecified => "the login is in no state to be decided",
+    })
+}
+
+pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: time.timestamp_subsec_nanos().cast_signed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending() -> Login {
+        new(
+            "00".repeat(16),
+            vec![1; 32],
+            vec![2; 32],
+            None,
+            DateTime::UNIX_EPOCH,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn nobody_decides_after_the_end() {
+        let mut login = at(pending(), DateTime::UNIX_EPOCH + LIFETIME);
+        assert_eq!(login.state(), LoginState::Expired);
+        assert!(approve(&mut login, 1, 2).is_err());
+        assert!(deny(&mut login, String::new()).is_err());
+        assert_eq!(
+            at(pending(), DateTime::UNIX_EPOCH).state(),
+            LoginState::Pending
+        );
+    }
+
+    #[test]
+    fn decision_stands_and_repeats_harmlessly() {
+        let mut login = pending();
+        approve(&mut login, 1, 2).unwrap();
+        approve(&mut login, 1, 2).unwrap();
+        assert!(approve(&mut login, 1, 3).is_err());
+        assert!(deny(&mut login, String::new()).is_err());
+        let mut login = pending();
+        deny(&mut login, "not ours".to_owned()).unwrap();
+        deny(&mut login, String::new()).unwrap();
+        assert_eq!(login.denial, "not ours");
+        assert!(approve(&mut login, 1, 2).is_err());
+    }
+
+    #[test]
+    fn keys_of_another_length_are_refused() {
+        assert!(
+            new(
+                String::new(),
+                vec![1; 31],
+                vec![2; 32],
+                None,
+                DateTime::UNIX_EPOCH
+            )
+            .is_err()
+        );
+    }
+}

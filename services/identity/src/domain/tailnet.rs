@@ -1,0 +1,191 @@
+//! Tailnets: names, pools, settings.
+
+use bowline_proto::identity::v1::{DnsSettings, Tailnet};
+use chrono::{DateTime, Utc};
+use ipnet::{Ipv4Net, Ipv6Net};
+use prost_types::{Duration, Timestamp};
+
+use super::{check_label, check_text};
+use crate::error::IdentityError;
+
+/// All IPv4 addresses clients use for a tailnet (protocol section 8.1).
+const IPV4: &str = "100.64.0.0/10";
+/// All IPv6 addresses clients use for a tailnet.
+const IPV6: &str = "fd7a:115c:a1e0::/48";
+/// How long a user's node key lives unless the tailnet says otherwise.
+const KEY_LIFETIME: i64 = 180 * 24 * 3600;
+const LONGEST_LIST: usize = 100;
+
+/// Returns a new tailnet: what was chosen, and defaults for the rest.
+pub fn new(
+    id: u64,
+    name: String,
+    chosen: Option<Tailnet>,
+    now: DateTime<Utc>,
+) -> Result<Tailnet, IdentityError> {
+    check_label("name", &name)?;
+    let mut tailnet = chosen.unwrap_or_else(|| Tailnet {
+        key_lifetime: Some(Duration {
+            seconds: KEY_LIFETIME,
+            nanos: 0,
+        }),
+        ..Tailnet::default()
+    });
+    tailnet.id = id;
+    tailnet.created_at = Some(Timestamp {
+        seconds: now.timestamp(),
+        nanos: now.timestamp_subsec_nanos().cast_signed(),
+    });
+    let default = |field: &mut String, value: String| {
+        if field.is_empty() {
+            *field = value;
+        }
+    };
+    default(
+        &mut tailnet.magic_dns_suffix,
+        format!("{name}.bowline.internal"),
+    );
+    default(&mut tailnet.ipv4_pool, IPV4.to_owned());
+    default(&mut tailnet.ipv6_pool, ipv6_pool(id));
+    tailnet.dns.get_or_insert_with(|| DnsSettings {
+        magic_dns: true,
+        ..DnsSettings::default()
+    });
+    tailnet.name = name;
+    check(&tailnet)?;
+    Ok(tailnet)
+}
+
+/// Returns the /64 of a tailnet: different for each, so that two tailnets never share an IPv6 address. The first
+/// is the block's first, the way a person with one tailnet expects it.
+fn ipv6_pool(id: u64) -> String {
+    let block = u16::try_from(id % 0x1_0000).unwrap_or(0).saturating_sub(1);
+    format!("fd7a:115c:a1e0:{block:x}::/64")
+}
+
+/// Copies the masked fields of `wanted` over `tailnet`.
+pub fn update(
+    tailnet: &mut Tailnet,
+    wanted: Tailnet,
+    mask: &[String],
+) -> Result<(), IdentityError> {
+    for path in mask {
+        match path.as_str() {
+            "display_name" => tailnet.display_name.clone_from(&wanted.display_name),
+            "key_lifetime" => tailnet.key_lifetime = wanted.key_lifetime,
+            "machine_approval" => tailnet.machine_approval = wanted.machine_approval,
+            "dns" => tailnet.dns.clone_from(&wanted.dns),
+            "ipv4_pool" => tailnet.ipv4_pool.clone_from(&wanted.ipv4_pool),
+            "ipv6_pool" => tailnet.ipv6_pool.clone_from(&wanted.ipv6_pool),
+            other => {
+                let problem = format!("\"{other}\" is no field that can be changed");
+                return Err(IdentityError::invalid("update_mask", problem));
+            }
+        }
+    }
+    check(tailnet)
+}
+
+fn check(tailnet: &Tailnet) -> Result<(), IdentityError> {
+    check_text("display_name", &tailnet.display_name, 100)?;
+    for label in tailnet.magic_dns_suffix.split('.') {
+        check_label("magic_dns_suffix", label)?;
+    }
+    let ipv4: Ipv4Net = parse("ipv4_pool", &tailnet.ipv4_pool)?;
+    if !parse::<Ipv4Net>("ipv4_pool", IPV4)?.contains(&ipv4) {
+        return Err(IdentityError::invalid(
+            "ipv4_pool",
+            format!("lies outside {IPV4}"),
+        ));
+    }
+    let ipv6: Ipv6Net = parse("ipv6_pool", &tailnet.ipv6_pool)?;
+    if !parse::<Ipv6Net>("ipv6_pool", IPV6)?.contains(&ipv6) {
+        return Err(IdentityError::invalid(
+            "ipv6_pool",
+            format!("lies outside {IPV6}"),
+        ));
+    }
+    if tailnet
+        .key_lifetime
+        .is_some_and(|lifetime| lifetime.seconds < 60)
+    {
+        return Err(IdentityError::invalid(
+            "key_lifetime",
+            "is shorter than a minute",
+        ));
+    }
+    check_dns(&tailnet.dns.clone().unwrap_or_default())
+}
+
+fn check_dns(dns: &DnsSettings) -> Result<(), IdentityError> {
+    let split = dns.split.iter().flat_map(|split| &split.nameservers);
+    let servers: Vec<_> = dns.nameservers.iter().chain(split).collect();
+    let names: Vec<_> = dns
+        .search_domains
+        .iter()
+        .chain(dns.split.iter().map(|split| &split.suffix))
+        .collect();
+    if servers.len() > LONGEST_LIST || names.len() > LONGEST_LIST {
+        return Err(IdentityError::invalid(
+            "dns",
+            format!("has more than {LONGEST_LIST} entries"),
+        ));
+    }
+    for server in servers {
+        check_text("dns", server, 253)?;
+        if server.parse::<std::net::IpAddr>().is_err() && !server.starts_with("https://") {
+            let problem = format!("nameserver \"{server}\" is neither an address nor an https URL");
+            return Err(IdentityError::invalid("dns", problem));
+        }
+    }
+    names.into_iter().try_for_each(|name| {
+        name.split('.')
+            .try_for_each(|label| check_label("dns", &label.to_ascii_lowercase()))
+    })
+}
+
+fn parse<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, IdentityError> {
+    text.parse().map_err(|_| {
+        IdentityError::invalid(field, format!("\"{text}\" is no prefix such as {IPV4}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_make_a_tailnet_that_works_and_no_two_share_ipv6() {
+        let one = new(1, "home".to_owned(), None, DateTime::UNIX_EPOCH).unwrap();
+        let two = new(2, "work".to_owned(), None, DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!(one.magic_dns_suffix, "home.bowline.internal");
+        assert_eq!(one.ipv4_pool, IPV4);
+        assert_eq!(one.ipv6_pool, "fd7a:115c:a1e0:0::/64");
+        assert_ne!(one.ipv6_pool, two.ipv6_pool);
+    }
+
+    #[test]
+    fn names_and_pools_outside_the_rules_are_refused() {
+        let make = |name: &str, ipv4_pool: &str| {
+            let chosen = Tailnet {
+                ipv4_pool: ipv4_pool.to_owned(),
+                ..Tailnet::default()
+            };
+            new(1, name.to_owned(), Some(chosen), DateTime::UNIX_EPOCH)
+        };
+        for name in ["", "Home", "a b", "-a", "a-", &"a".repeat(64)] {
+            assert!(make(name, IPV4).is_err(), "{name}");
+        }
+        for pool in ["10.0.0.0/8", "100.0.0.0/8", "100.64.0.0", "x"] {
+            assert!(make("home", pool).is_err(), "{pool}");
+        }
+        assert!(make("home", "100.80.0.0/16").is_ok());
+    }
+
+    #[test]
+    fn unknown_field_of_an_update_is_named() {
+        let mut tailnet = new(1, "home".to_owned(), None, DateTime::UNIX_EPOCH).unwrap();
+        let error = update(&mut tailnet, Tailnet::default(), &["nme".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("\"nme\""), "{error}");
+    }
+}

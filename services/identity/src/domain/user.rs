@@ -1,0 +1,112 @@
+//! Users: names, roles, groups, suspension.
+
+use bowline_proto::identity::v1::{Role, User};
+
+use super::check_text;
+use crate::error::IdentityError;
+
+/// Checks the parts of a user that a person chooses.
+pub fn check(user: &User) -> Result<(), IdentityError> {
+    let login_name = &user.login_name;
+    check_text("login_name", login_name, 254)?;
+    let form = match login_name.split_once('@') {
+        Some((local, domain)) => !local.is_empty() && !domain.contains('@'),
+        None => false,
+    };
+    if !form || login_name.contains(char::is_whitespace) {
+        let problem = "has the form name@domain, or name@ without one";
+        return Err(IdentityError::invalid("login_name", problem));
+    }
+    check_text("display_name", &user.display_name, 200)?;
+    check_text("profile_pic_url", &user.profile_pic_url, 2000)?;
+    if Role::try_from(user.role).is_err() {
+        return Err(IdentityError::invalid("role", "is not known"));
+    }
+    if user.groups.len() > 1000 {
+        return Err(IdentityError::invalid("groups", "are more than 1,000"));
+    }
+    user.groups
+        .iter()
+        .try_for_each(|group| check_text("groups", group, 200))
+}
+
+/// Copies the masked fields of `wanted` over `user`.
+pub fn update(user: &mut User, wanted: &User, mask: &[String]) -> Result<(), IdentityError> {
+    for path in mask {
+        match path.as_str() {
+            "display_name" => user.display_name.clone_from(&wanted.display_name),
+            "profile_pic_url" => user.profile_pic_url.clone_from(&wanted.profile_pic_url),
+            "role" => user.role = wanted.role,
+            "suspended" => user.suspended = wanted.suspended,
+            "groups" => {
+                user.groups.clone_from(&wanted.groups);
+                user.groups.sort();
+                user.groups.dedup();
+            }
+            other => {
+                let problem = format!("\"{other}\" is no field that can be changed");
+                return Err(IdentityError::invalid("update_mask", problem));
+            }
+        }
+    }
+    check(user)
+}
+
+/// Says whether a tailnet would lose its last owner.
+pub fn loses_last_owner(users: &[User], id: u64, after: Option<&User>) -> bool {
+    let owns = |user: &User| user.role() == Role::Owner && !user.suspended;
+    let was = users.iter().any(|user| user.id == id && owns(user));
+    let others = users.iter().any(|user| user.id != id && owns(user));
+    was && !others && !after.is_some_and(owns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: u64, role: Role) -> User {
+        let login_name = format!("u{id}@example.com");
+        User {
+            id,
+            login_name,
+            role: role.into(),
+            ..User::default()
+        }
+    }
+
+    #[test]
+    fn login_names_are_e_mail_like() {
+        let named = |name: &str| {
+            check(&User {
+                login_name: name.to_owned(),
+                ..user(1, Role::Member)
+            })
+        };
+        for name in ["amira@example.com", "amira@"] {
+            assert!(named(name).is_ok(), "{name}");
+        }
+        for name in [
+            "amira",
+            "@example.com",
+            "a b@example.com",
+            "a@b@c",
+            "a\"@b",
+            "a\n@b",
+        ] {
+            assert!(named(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn last_owner_stays() {
+        let users = [user(1, Role::Owner), user(2, Role::Member)];
+        assert!(loses_last_owner(&users, 1, None));
+        assert!(loses_last_owner(&users, 1, Some(&user(1, Role::Admin))));
+        assert!(!loses_last_owner(&users, 2, None));
+        assert!(!loses_last_owner(
+            &[user(1, Role::Owner), user(2, Role::Owner)],
+            1,
+            None
+        ));
+    }
+}

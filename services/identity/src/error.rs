@@ -1,0 +1,93 @@
+//! Why identity refuses, in its callers' words.
+
+use bowline_db::DatabaseError;
+use bowline_service_kit::{Code, ServiceError};
+use tonic::Status;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// What would be made is there.
+    #[error("{0} exists already: choose another name")]
+    Exists(&'static str),
+    /// A field can not be right.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong and what is right.
+        problem: String,
+    },
+    /// What the request names is not there.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Too many logins wait.
+    #[error("too many logins wait for a decision: try again in a few minutes")]
+    TooManyLogins,
+    /// The database's fault.
+    #[error("the identity store can not answer: {0}")]
+    Database(#[source] DatabaseError),
+}
+
+impl IdentityError {
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            problem: problem.into(),
+        }
+    }
+}
+
+impl From<DatabaseError> for IdentityError {
+    fn from(error: DatabaseError) -> Self {
+        match &error {
+            DatabaseError::Conflict { constraint } if constraint.starts_with("tailnets_") => {
+                Self::Exists("the tailnet")
+            }
+            DatabaseError::Conflict { constraint } if constraint.starts_with("users_") => {
+                Self::Exists("the user")
+            }
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for IdentityError {
+    fn from(error: sqlx::Error) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
+impl ServiceError for IdentityError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Exists(_) => Code::AlreadyExists,
+            Self::Invalid { .. } => Code::InvalidArgument,
+            Self::NotFound(_) => Code::NotFound,
+            Self::Refused(_) => Code::FailedPrecondition,
+            Self::TooManyLogins => Code::ResourceExhausted,
+            Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
+            Self::Database(_) => Code::Internal,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Exists(_) => "EXISTS",
+            Self::Invalid { .. } => "INVALID",
+            Self::NotFound(_) => "NOT_FOUND",
+            Self::Refused(_) => "REFUSED",
+            Self::TooManyLogins => "TOO_MANY_LOGINS",
+            Self::Database(_) => "DATABASE",
+        }
+    }
+}
+
+impl From<IdentityError> for Status {
+    fn from(error: IdentityError) -> Self {
+        bowline_service_kit::status(&error)
+    }
+}

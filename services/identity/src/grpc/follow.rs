@@ -1,0 +1,192 @@
+//! What other services ask, and how they follow the log.
+
+use bowline_db::Changes;
+use bowline_ids::{Revision, TailnetId};
+use bowline_proto::{
+    changes::v1::{ChangesSinceRequest, Head, HeadsRequest, HeadsResponse, SnapshotRequest},
+    identity::v1::{
+        IdentityChange, IdentityChanges, IdentitySnapshot, ResolveTailnetRequest,
+        ResolveTailnetResponse, ResolveUserRequest, ResolveUserResponse,
+        identity_service_server::IdentityService,
+    },
+};
+use prost::Message;
+use tokio_stream::Iter;
+use tonic::{Request, Response, Status};
+
+use super::tailnet_id;
+use crate::{Identity, error::IdentityError, store};
+
+/// The most entries in one answer.
+const MOST_ENTRIES: u32 = 1000;
+/// The most users in one chunk of a snapshot.
+const CHUNK: usize = 500;
+
+#[tonic::async_trait]
+impl IdentityService for Identity {
+    type SnapshotStream = Iter<std::vec::IntoIter<Result<IdentitySnapshot, Status>>>;
+
+    async fn resolve_user(
+        &self,
+        request: Request<ResolveUserRequest>,
+    ) -> Result<Response<ResolveUserResponse>, Status> {
+        let ResolveUserRequest {
+            tailnet_id: tailnet,
+            user_id,
+        } = request.into_inner();
+        let id = tailnet_id(tailnet)?;
+        let mut read = self
+            .log
+            .database()
+            .read()
+            .await
+            .map_err(IdentityError::from)?;
+        let resolved = async {
+            let tailnet = store::tailnet(&mut *read, id.get()).await?;
+            let tailnet = Some(tailnet.ok_or(IdentityError::NotFound("tailnet"))?);
+            let user = store::user(&mut *read, id.get(), user_id).await?;
+            let user = Some(user.ok_or(IdentityError::NotFound("user"))?);
+            let revision = self.log.head_in(&mut read, id).await?.revision.get();
+            Ok::<_, IdentityError>(ResolveUserResponse {
+                user,
+                tailnet,
+                revision,
+            })
+        };
+        Ok(Response::new(resolved.await?))
+    }
+
+    async fn resolve_tailnet(
+        &self,
+        request: Request<ResolveTailnetRequest>,
+    ) -> Result<Response<ResolveTailnetResponse>, Status> {
+        let ResolveTailnetRequest {
+            tailnet_id: id,
+            name,
+        } = request.into_inner();
+        let mut read = self
+            .log
+            .database()
+            .read()
+            .await
+            .map_err(IdentityError::from)?;
+        let resolved = async {
+            let found = match id {
+                0 => store::tailnet_named(&mut *read, &name).await?,
+                id => store::tailnet(&mut *read, id).await?,
+            };
+            let tailnet = found.ok_or(IdentityError::NotFound("tailnet"))?;
+            let id = tailnet_id(tailnet.id)?;
+            let revision = self.log.head_in(&mut read, id).await?.revision.get();
+            Ok::<_, IdentityError>(ResolveTailnetResponse {
+                tailnet: Some(tailnet),
+                revision,
+            })
+        };
+        Ok(Response::new(resolved.await?))
+    }
+
+    async fn heads(
+        &self,
+        request: Request<HeadsRequest>,
+    ) -> Result<Response<HeadsResponse>, Status> {
+        let asked: Vec<_> = request
+            .into_inner()
+            .tailnet_ids
+            .into_iter()
+            .map(tailnet_id)
+            .collect::<Result<Vec<TailnetId>, _>>()?;
+        let heads = self.log.heads(&asked).await.map_err(IdentityError::from)?;
+        let head = |head: bowline_db::Head| Head {
+            tailnet_id: head.tailnet.get(),
+            revision: head.revision.get(),
+            soft_revision: 0,
+        };
+        Ok(Response::new(HeadsResponse {
+            heads: heads.into_iter().map(head).collect(),
+        }))
+    }
+
+    async fn changes_since(
+        &self,
+        request: Request<ChangesSinceRequest>,
+    ) -> Result<Response<IdentityChanges>, Status> {
+        let ChangesSinceRequest {
+            tailnet_id: tailnet,
+            revision,
+            ..
+        } = request.into_inner();
+        let tailnet = tailnet_id(tailnet)?;
+        let since = Revision::new(revision);
+        let found = self.log.changes_since(tailnet, since, MOST_ENTRIES).await;
+        let found = found.map_err(IdentityError::from)?;
+        let heads = self
+            .log
+            .heads(&[tailnet])
+            .await
+            .map_err(IdentityError::from)?;
+        let head = heads.first().map_or(0, |head| head.revision.get());
+        let answer = IdentityChanges {
+            from_revision: revision,
+            head,
+            ..IdentityChanges::default()
+        };
+        Ok(Response::new(match found {
+            Changes::Compacted => IdentityChanges {
+                compacted: true,
+                ..answer
+            },
+            Changes::Entries(entries) => {
+                let entries = entries
+                    .iter()
+                    .map(|(_, entry)| IdentityChange::decode(&**entry));
+                let entries = entries.collect::<Result<_, _>>();
+                let entries =
+                    entries.map_err(|_| Status::internal("a log entry does not decode"))?;
+                IdentityChanges { entries, ..answer }
+            }
+        }))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        let id = tailnet_id(request.into_inner().tailnet_id)?;
+        let mut read = self
+            .log
+            .database()
+            .read()
+            .await
+            .map_err(IdentityError::from)?;
+        let (tailnet, users, revision) = async {
+            let tailnet = store::tailnet(&mut *read, id.get()).await?;
+            let users = store::users(&mut *read, id.get()).await?;
+            let revision = self.log.head_in(&mut read, id).await?.revision.get();
+            Ok::<_, IdentityError>((tailnet, users, revision))
+        }
+        .await?;
+        let mut chunks: Vec<_> = users
+            .chunks(CHUNK)
+            .map(|users| IdentitySnapshot {
+                revision,
+                users: users.to_vec(),
+                ..Default::default()
+            })
+            .collect();
+        if chunks.is_empty() {
+            chunks.push(IdentitySnapshot {
+                revision,
+                ..Default::default()
+            });
+        }
+        if let Some(first) = chunks.first_mut() {
+            first.tailnet = tailnet;
+        }
+        if let Some(last) = chunks.last_mut() {
+            last.last = true;
+        }
+        let chunks: Vec<_> = chunks.into_iter().map(Ok).collect();
+        Ok(Response::new(tokio_stream::iter(chunks)))
+    }
+}

@@ -1,0 +1,127 @@
+//! Tailnets.
+
+use bowline_db::next_id;
+use bowline_proto::identity::v1::{
+    CreateTailnetRequest, CreateTailnetResponse, DeleteTailnetRequest, DeleteTailnetResponse,
+    IdentityChange, ListTailnetsRequest, ListTailnetsResponse, UpdateTailnetRequest,
+    UpdateTailnetResponse, identity_change::Change, tailnet_service_server::TailnetService,
+};
+use bowline_service_kit::Caller;
+use serde_json::json;
+use tonic::{Request, Response, Status};
+
+use super::tailnet_id;
+use crate::{Identity, domain::tailnet, error::IdentityError, store};
+
+#[tonic::async_trait]
+impl TailnetService for Identity {
+    async fn create_tailnet(
+        &self,
+        request: Request<CreateTailnetRequest>,
+    ) -> Result<Response<CreateTailnetResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let CreateTailnetRequest { name, settings } = request.into_inner();
+        let database = self.log.database();
+        let id = database
+            .write(|write| {
+                Box::pin(async { Ok::<_, IdentityError>(next_id(write.connection()).await?) })
+            })
+            .await?;
+        let id = tailnet_id(id.cast_unsigned())?;
+        let (tailnet, _) = self
+            .log
+            .mutate(id, actor, move |mutation| {
+                Box::pin(async move {
+                    let made = tailnet::new(id.get(), name, settings, mutation.now())?;
+                    store::put_tailnet(mutation.connection(), &made).await?;
+                    mutation.record(&IdentityChange {
+                        change: Some(Change::Tailnet(made.clone())),
+                    });
+                    mutation.audit("tailnet.create", made.name.clone(), &json!({}));
+                    Ok::<_, IdentityError>(made)
+                })
+            })
+            .await?;
+        Ok(Response::new(CreateTailnetResponse {
+            tailnet: Some(tailnet),
+        }))
+    }
+
+    async fn list_tailnets(
+        &self,
+        _: Request<ListTailnetsRequest>,
+    ) -> Result<Response<ListTailnetsResponse>, Status> {
+        let tailnets = store::tailnets(self.log.database().reader())
+            .await
+            .map_err(IdentityError::from)?;
+        Ok(Response::new(ListTailnetsResponse { tailnets }))
+    }
+
+    async fn update_tailnet(
+        &self,
+        request: Request<UpdateTailnetRequest>,
+    ) -> Result<Response<UpdateTailnetResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let UpdateTailnetRequest {
+            tailnet: wanted,
+            update_mask,
+        } = request.into_inner();
+        let wanted = wanted.unwrap_or_default();
+        let mask = update_mask.unwrap_or_default().paths;
+        let id = tailnet_id(wanted.id)?;
+        let (tailnet, _) = self
+            .log
+            .mutate(id, actor, move |mutation| {
+                Box::pin(async move {
+                    let found = store::tailnet(mutation.connection(), id.get()).await?;
+                    let mut changed = found.ok_or(IdentityError::NotFound("tailnet"))?;
+                    tailnet::update(&mut changed, wanted, &mask)?;
+                    store::put_tailnet(mutation.connection(), &changed).await?;
+                    mutation.record(&IdentityChange {
+                        change: Some(Change::Tailnet(changed.clone())),
+                    });
+                    mutation.audit(
+                        "tailnet.update",
+                        changed.name.clone(),
+                        &json!({ "fields": mask }),
+                    );
+                    Ok::<_, IdentityError>(changed)
+                })
+            })
+            .await?;
+        Ok(Response::new(UpdateTailnetResponse {
+            tailnet: Some(tailnet),
+        }))
+    }
+
+    async fn delete_tailnet(
+        &self,
+        request: Request<DeleteTailnetRequest>,
+    ) -> Result<Response<DeleteTailnetResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let id = tailnet_id(request.into_inner().tailnet_id)?;
+        self.log
+            .mutate(id, actor, move |mutation| {
+                Box::pin(async move {
+                    let found = store::tailnet(mutation.connection(), id.get()).await?;
+                    let tailnet = found.ok_or(IdentityError::NotFound("tailnet"))?;
+                    if !store::users(mutation.connection(), id.get())
+                        .await?
+                        .is_empty()
+                    {
+                        return Err(IdentityError::Refused(
+                            "the tailnet has users: delete them first",
+                        ));
+                    }
+                    store::delete_tailnet(mutation.connection(), id.get()).await?;
+                    mutation.record(&IdentityChange {
+                        change: Some(Change::TailnetDeleted(true)),
+                    });
+                    mutation.audit("tailnet.delete", tailnet.name, &json!({}));
+                    Ok(())
+                })
+            })
+            .await?;
+        Ok(Response::new(DeleteTailnetResponse {}))
+    }
+}

@@ -1,0 +1,151 @@
+//! Users.
+
+use bowline_db::next_id;
+use bowline_proto::identity::v1::{
+    CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, IdentityChange,
+    ListUsersRequest, ListUsersResponse, Role, UpdateUserRequest, UpdateUserResponse, User,
+    identity_change::Change, user_service_server::UserService,
+};
+use bowline_service_kit::Caller;
+use serde_json::json;
+use tonic::{Request, Response, Status};
+
+use super::tailnet_id;
+use crate::{
+    Identity,
+    domain::{login::timestamp, user},
+    error::IdentityError,
+    store,
+};
+
+#[tonic::async_trait]
+impl UserService for Identity {
+    async fn create_user(
+        &self,
+        request: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let request = request.into_inner();
+        let tailnet = tailnet_id(request.tailnet_id)?;
+        let role = match request.role() {
+            Role::Unspecified => Role::Member,
+            chosen => chosen,
+        };
+        let (user, _) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let found = store::tailnet(mutation.connection(), tailnet.get()).await?;
+                    found.ok_or(IdentityError::NotFound("tailnet"))?;
+                    let mut made = User {
+                        tailnet_id: tailnet.get(),
+                        login_name: request.login_name,
+                        display_name: request.display_name,
+                        role: role.into(),
+                        created_at: Some(timestamp(mutation.now())),
+                        ..User::default()
+                    };
+                    user::check(&made)?;
+                    made.id = next_id(mutation.connection()).await?.cast_unsigned();
+                    store::put_user(mutation.connection(), &made).await?;
+                    mutation.record(&IdentityChange {
+                        change: Some(Change::User(made.clone())),
+                    });
+                    mutation.audit(
+                        "user.create",
+                        made.login_name.clone(),
+                        &json!({ "id": made.id }),
+                    );
+                    Ok::<_, IdentityError>(made)
+                })
+            })
+            .await?;
+        Ok(Response::new(CreateUserResponse { user: Some(user) }))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<ListUsersRequest>,
+    ) -> Result<Response<ListUsersResponse>, Status> {
+        let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
+        let users = store::users(self.log.database().reader(), tailnet.get())
+            .await
+            .map_err(IdentityError::from)?;
+        Ok(Response::new(ListUsersResponse { users }))
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<UpdateUserRequest>,
+    ) -> Result<Response<UpdateUserResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let UpdateUserRequest {
+            user: wanted,
+            update_mask,
+        } = request.into_inner();
+        let wanted = wanted.unwrap_or_default();
+        let mask = update_mask.unwrap_or_default().paths;
+        let tailnet = tailnet_id(wanted.tailnet_id)?;
+        let (user, _) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let users = store::users(mutation.connection(), tailnet.get()).await?;
+                    let found = users.iter().find(|user| user.id == wanted.id).cloned();
+                    let mut changed = found.ok_or(IdentityError::NotFound("user"))?;
+                    user::update(&mut changed, &wanted, &mask)?;
+                    if user::loses_last_owner(&users, wanted.id, Some(&changed)) {
+                        return Err(LAST_OWNER);
+                    }
+                    store::put_user(mutation.connection(), &changed).await?;
+                    mutation.record(&IdentityChange {
+                        change: Some(Change::User(changed.clone())),
+                    });
+                    let detail = json!({ "fields": mask, "suspended": changed.suspended });
+                    mutation.audit("user.update", changed.login_name.clone(), &detail);
+                    Ok(changed)
+                })
+            })
+            .await?;
+        Ok(Response::new(UpdateUserResponse { user: Some(user) }))
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<DeleteUserRequest>,
+    ) -> Result<Response<DeleteUserResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let DeleteUserRequest {
+            tailnet_id: tailnet,
+            user_id,
+        } = request.into_inner();
+        let tailnet = tailnet_id(tailnet)?;
+        self.log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let users = store::users(mutation.connection(), tailnet.get()).await?;
+                    let found = users.iter().find(|user| user.id == user_id);
+                    let gone = found.ok_or(IdentityError::NotFound("user"))?;
+                    if user::loses_last_owner(&users, user_id, None) {
+                        return Err(LAST_OWNER);
+                    }
+                    store::delete_user(mutation.connection(), user_id).await?;
+                    mutation.record(&IdentityChange {
+                        change: Some(Change::UserDeleted(user_id)),
+                    });
+                    mutation.audit(
+                        "user.delete",
+                        gone.login_name.clone(),
+                        &json!({ "id": user_id }),
+                    );
+                    Ok(())
+                })
+            })
+            .await?;
+        Ok(Response::new(DeleteUserResponse {}))
+    }
+}
+
+const LAST_OWNER: IdentityError = IdentityError::Refused(
+    "the tailnet would have no owner left: make somebody else an owner first",
+);

@@ -1,0 +1,87 @@
+//! The service put together.
+
+use std::time::Duration;
+
+use bowline_bus::{Bus, Owner};
+use bowline_clock::SharedClock;
+use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
+use bowline_proto::identity::v1::{
+    identity_service_server::IdentityServiceServer, login_service_server::LoginServiceServer,
+    tailnet_service_server::TailnetServiceServer, user_service_server::UserServiceServer,
+};
+use bowline_service_kit::Tasks;
+use chrono::TimeDelta;
+use tokio::sync::watch;
+use tonic::service::Routes;
+
+use crate::{error::IdentityError, store};
+
+/// The steps of the schema.
+const MIGRATIONS: Migrations = migrations!["0001_identity"];
+/// How often logins that ended long ago are forgotten, and the log is compacted.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long a decided or expired login can still be asked for.
+const LOGIN_MEMORY: TimeDelta = TimeDelta::hours(24);
+/// How much of the log is kept.
+const KEPT_ENTRIES: u32 = 100_000;
+const KEPT_AGE: Duration = Duration::from_secs(600);
+
+/// The identity service. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub(crate) log: ChangeLog,
+    /// Counts decisions made by this process, to wake those who wait for one.
+    pub(crate) decisions: watch::Sender<u64>,
+}
+
+impl Identity {
+    /// Opens the database and starts what runs in the background.
+    ///
+    /// # Errors
+    ///
+    /// When the database can not be opened.
+    pub async fn start(
+        url: &str,
+        bus: Bus,
+        clock: SharedClock,
+        tasks: &Tasks,
+    ) -> Result<Self, OpenError> {
+        let options = DatabaseOptions::new("identity", MIGRATIONS, clock);
+        let database = Database::open(url, options).await?;
+        let log = ChangeLog::new(database, bus, Owner::Identity);
+        let identity = Self {
+            log,
+            decisions: watch::channel(0).0,
+        };
+        tasks.background("sweep-identity", identity.clone().sweep());
+        Ok(identity)
+    }
+
+    /// Returns the services to serve.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes::new(TailnetServiceServer::new(self.clone()))
+            .add_service(UserServiceServer::new(self.clone()))
+            .add_service(LoginServiceServer::new(self.clone()))
+            .add_service(IdentityServiceServer::new(self.clone()))
+    }
+
+    async fn sweep(self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let forgotten = self.log.database().write(|write| {
+                Box::pin(async move {
+                    let before = write.now() - LOGIN_MEMORY;
+                    store::forget_logins(write.connection(), before).await?;
+                    Ok::<_, IdentityError>(())
+                })
+            });
+            if let Err(error) = forgotten.await {
+                tracing::warn!(%error, "old logins can not be forgotten");
+            }
+            if let Err(error) = self.log.compact(KEPT_ENTRIES, KEPT_AGE).await {
+                tracing::warn!(%error, "the log can not be compacted");
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The identity service over gRPC, on both databases.
+
+use bowline_bus::Bus;
+use bowline_clock::SystemClock;
+use bowline_identity::Identity;
+use bowline_proto::{
+    changes::v1::{ChangesSinceRequest, SnapshotRequest},
+    identity::v1::*,
+    identity::v1::{
+        identity_service_client::IdentityServiceClient, login_service_client::LoginServiceClient,
+        tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
+    },
+};
+use bowline_service_kit::{Caller, GrpcChannel, ServiceName, Shutdown, Tasks};
+use bowline_test_servers::PostgresServer;
+use prost_types::FieldMask;
+use std::{sync::Arc, time::Duration};
+use tonic::Code;
+
+/// The service on one database, called as different callers.
+struct Served {
+    identity: Identity,
+    /// What the database lives in.
+    _held: Box<dyn std::any::Any>,
+}
+
+impl Served {
+    async fn on_sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!(
+            "sqlite://{}",
+            directory.path().join("identity.db").display()
+        );
+        Self {
+            identity: start(&url).await,
+            _held: Box::new(directory),
+        }
+    }
+
+    async fn on_postgres() -> Option<Self> {
+        let server = PostgresServer::shared().unwrap()?;
+        let identity = start(&server.new_database().unwrap()).await;
+        Some(Self {
+            identity,
+            _held: Box::new(server),
+        })
+    }
+
+    fn admin(&self) -> GrpcChannel {
+        let caller = Caller::Admin {
+            name: "test".to_owned(),
+        };
+        GrpcChannel::in_process(self.identity.routes(), caller)
+    }
+
+    fn registry(&self) -> GrpcChannel {
+        let caller = Caller::Service(ServiceName::KeyRegistry);
+        GrpcChannel::in_process(self.identity.routes(), caller)
+    }
+
+    async fn tailnet(&self, name: &str) -> Tailnet {
+        let request = CreateTailnetRequest {
+            name: name.to_owned(),
+            settings: None,
+        };
+        let mut client = TailnetServiceClient::new(self.admin());
+        client
+            .create_tailnet(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .tailnet
+            .unwrap()
+    }
+
+    async fn user(&self, tailnet_id: u64, login_name: &str) -> Result<User, tonic::Status> {
+        let login_name = login_name.to_owned();
+        let request = CreateUserRequest {
+            tailnet_id,
+            login_name,
+            ..Default::default()
+        };
+        let answer = UserServiceClient::new(self.admin())
+            .create_user(request)
+            .await?;
+        Ok(answer.into_inner().user.unwrap())
+    }
+
+    async fn login(&self, machine: u8, node: u8) -> Result<Login, tonic::Status> {
+        let request = StartLoginRequest {
+            machine_key: vec![machine; 32],
+            node_key: vec![node; 32],
+            device: None,
+        };
+        let answer = LoginServiceClient::new(self.registry())
+            .start_login(request)
+            .await?;
+        Ok(answer.into_inner().login.unwrap())
+    }
+}
+
+async fn start(url: &str) -> Identity {
+    let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
+    Identity::start(url, Bus::in_process(), Arc::new(SystemClock), &tasks)
+        .await
+        .unwrap()
+}
+
+/// Runs one case on both databases.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite { $(#[tokio::test] async fn $name() { super::$name(super::Served::on_sqlite().await).await; })* }
+        mod postgres { $(#[tokio::test] async fn $name() {
+            let Some(served) = super::Served::on_postgres().await else { return };
+            super::$name(served).await;
+        })* }
+    };
+}
+
+on_both!(
+    names_are_unique_and_errors_say_so,
+    follower_sees_every_change_in_order,
+    suspended_and_unknown_users_get_no_login,
+    approved_login_wakes_who_waits,
+    one_machine_can_not_fill_the_queue,
+    tailnet_with_users_is_not_deleted,
+    callers_may_only_do_what_is_declared,
+);
+
+async fn names_are_unique_and_errors_say_so(served: Served) {
+    let home = served.tailnet("home").await;
+    served.user(home.id, "amira@example.com").await.unwrap();
+    let twice = served.user(home.id, "amira@example.com").await.unwrap_err();
+    assert_eq!(twice.code(), Code::AlreadyExists);
+    let wrong = served.user(home.id, "amira").await.unwrap_err();
+    assert_eq!(wrong.code(), Code::InvalidArgument);
+    assert!(wrong.message().contains("login_name"), "{wrong}");
+    let nowhere = served
+        .user(home.id + 1000, "amira@example.com")
+        .await
+        .unwrap_err();
+    assert_eq!(nowhere.code(), Code::NotFound);
+}
+
+async fn follower_sees_every_change_in_order(served: Served) {
+    let home = served.tailnet("home").await;
+    let user = served.user(home.id, "amira@example.com").await.unwrap();
+    let mut client = IdentityServiceClient::new(served.registry());
+    let since = |revision| ChangesSinceRequest {
+        tailnet_id: home.id,
+        revision,
+        soft_revision: 0,
+    };
+    let changes = client.changes_since(since(0)).await.unwrap().into_inner();
+    assert_eq!(
+        (changes.entries.len(), changes.head, changes.compacted),
+        (2, 2, false)
+    );
+    assert_eq!(
+        changes.entries[1].change,
+        Some(identity_change::Change::User(user.clone()))
+    );
+    assert!(
+        client
+            .changes_since(since(2))
+            .await
+            .unwrap()
+            .into_inner()
+            .entries
+            .is_empty()
+    );
+
+    let request = SnapshotRequest {
+        tailnet_id: home.id,
+    };
+    let mut stream = client.snapshot(request).await.unwrap().into_inner();
+    let only = stream.message().await.unwrap().unwrap();
+    assert!(only.last && only.revision == 2);
+    assert_eq!(
+        (only.tailnet.unwrap().name, only.users),
+        ("home".to_owned(), vec![user])
+    );
+}
+
+async fn suspended_and_unknown_users_get_no_login(served: Served) {
+    let home = served.tailnet("home").await;
+    let user = served.user(home.id, "amira@example.com").await.unwrap();
+    let suspended = User {
+        suspended: true,
+        ..user.clone()
+    };
+    let update_mask = Some(FieldMask {
+        paths: vec!["suspended".to_owned()],
+    });
+    let request = UpdateUserRequest {
+        user: Some(suspended),
+        update_mask,
+    };
+    UserServiceClient::new(served.admin())
+        .update_user(request)
+        .await
+        .unwrap();
+    let login = served.login(1, 2).await.unwrap();
+    let approve = |user_id| ApproveLoginRequest {
+        login_id: login.id.clone(),
+        tailnet_id: home.id,
+        user_id,
+    };
+    let mut client = LoginServiceClient::new(served.admin());
+    let refused = client.approve_login(approve(user.id)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let unknown = client
+        .approve_login(approve(user.id + 7))
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+}
+
+async fn approved_login_wakes_who_waits(served: Served) {
+    let home = served.tailnet("home").await;
+    let user = served.user(home.id, "amira@example.com").await.unwrap();
+    let login = served.login(1, 2).await.unwrap();
+    let again = served.login(1, 2).await.unwrap();
+    assert_eq!(
+        login.id, again.id,
+        "a repeated request joins the login it has"
+    );
+    let mut waiting = LoginServiceClient::new(served.registry());
+    let request = WaitLoginRequest {
+        login_id: login.id.clone(),
+    };
+    let waits = tokio::spawn(async move { waiting.wait_login(request).await });
+    let request = ApproveLoginRequest {
+        login_id: login.id,
+        tailnet_id: home.id,
+        user_id: user.id,
+    };
+    LoginServiceClient::new(served.admin())
+        .approve_login(request)
+        .await
+        .unwrap();
+    let waited = tokio::time::timeout(Duration::from_secs(5), waits)
+        .await
+        .unwrap()
+        .unwrap();
+    let decided = waited.unwrap().into_inner().login.unwrap();
+    assert_eq!(decided.state(), LoginState::Approved);
+    assert_eq!((decided.tailnet_id, decided.user_id), (home.id, user.id));
+}
+
+async fn one_machine_can_not_fill_the_queue(served: Served) {
+    for node in 0..5 {
+        served.login(1, node).await.unwrap();
+    }
+    let refused = served.login(1, 9).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(bowline_service_kit::retry_after(&refused).is_some());
+    served.login(2, 9).await.unwrap();
+}
+
+async fn tailnet_with_users_is_not_deleted(served: Served) {
+    let home = served.tailnet("home").await;
+    let user = served.user(home.id, "amira@example.com").await.unwrap();
+    let mut tailnets = TailnetServiceClient::new(served.admin());
+    let delete = DeleteTailnetRequest {
+        tailnet_id: home.id,
+    };
+    let refused = tailnets.delete_tailnet(delete).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let request = DeleteUserRequest {
+        tailnet_id: home.id,
+        user_id: user.id,
+    };
+    UserServiceClient::new(served.admin())
+        .delete_user(request)
+        .await
+        .unwrap();
+    tailnets.delete_tailnet(delete).await.unwrap();
+    let again = served.tailnet("home").await;
+    assert!(again.id > home.id, "a number is never used again");
+}
+
+async fn callers_may_only_do_what_is_declared(served: Served) {
+    let request = CreateTailnetRequest {
+        name: "home".to_owned(),
+        settings: None,
+    };
+    let mut client = TailnetServiceClient::new(served.registry());
+    let refused = client.create_tailnet(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+}
