@@ -94,6 +94,15 @@ pub enum OpenError {
 }
 
 impl DatabaseError {
+    /// Returns when trying again makes sense, `None` when it is of no use.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
     /// Returns the error of a database that can not answer, with the usual time to retry.
     pub(crate) fn unavailable(reason: impl Into<String>) -> Self {
         Self::Unavailable {

@@ -7,12 +7,16 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use zeroize::Zeroizing;
 
 use crate::ServiceName;
 pub use authority::{Authority, IssueError};
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A process's own certificate and key, and the authority it trusts, all as PEM.
 #[derive(Clone)]
@@ -76,6 +80,7 @@ impl Certificates {
     /// Returns what a server shows, and that it wants a client certificate of the same authority.
     pub(crate) fn server_tls(&self) -> ServerTlsConfig {
         ServerTlsConfig::new()
+            .timeout(HANDSHAKE)
             .identity(Identity::from_pem(&self.certificate, self.key.as_bytes()))
             .client_ca_root(Certificate::from_pem(&self.authority))
     }

@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::access::Guarded;
+use crate::meter::{Meter, Metered};
 use crate::{Access, Caller, Certificates, ServiceName};
 pub use remote::InvalidAddress;
 use remote::Remote;
@@ -28,7 +29,7 @@ pub struct GrpcChannel(Transport);
 #[derive(Clone)]
 enum Transport {
     InProcess {
-        routes: Guarded<Routes>,
+        routes: Guarded<Metered<Routes>>,
         caller: Caller,
     },
     Remote(Remote),
@@ -38,7 +39,7 @@ impl GrpcChannel {
     /// Returns a channel to services of this process, on which `caller` calls. The declared access rules apply.
     #[must_use]
     pub fn in_process(routes: Routes, caller: Caller) -> Self {
-        let routes = Access::declared().layer(routes.prepare());
+        let routes = Access::declared().layer(Meter.layer(routes.prepare()));
         Self(Transport::InProcess { routes, caller })
     }
 

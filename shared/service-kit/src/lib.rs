@@ -17,6 +17,7 @@ pub mod telemetry;
 
 mod caller;
 mod channel;
+mod meter;
 mod server;
 mod shutdown;
 mod status;
@@ -24,7 +25,7 @@ mod tasks;
 
 pub use access::Access;
 pub use caller::{Caller, ServiceName, UnknownService};
-pub use certificates::{Authority, Certificates};
+pub use certificates::{Authority, CertificateFiles, Certificates, IssueError};
 pub use channel::{GrpcChannel, InvalidAddress};
 pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;

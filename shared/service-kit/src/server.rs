@@ -12,11 +12,16 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tower::layer::util::{Identity, Stack};
 
+use crate::meter::Meter;
 use crate::{Access, Certificates, Shutdown};
 
-/// How many calls one connection may have open; streams count.
-const STREAMS: u32 = 4096;
+/// How many calls one connection may have open; streams and calls that wait for a person count.
+const STREAMS: u32 = 16_384;
+
+/// How much of one stream, and of one connection, may be under way: a snapshot is not held up by round trips.
+pub(crate) const WINDOWS: (u32, u32) = (1 << 20, 8 << 20);
 
 /// How long a call may take until its response headers, whatever the caller would wait.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
@@ -159,15 +164,17 @@ pub async fn serve(
     }
 }
 
-fn builder() -> Server<tower::layer::util::Stack<Access, tower::layer::util::Identity>> {
+fn builder() -> Server<Stack<Meter, Stack<Access, Identity>>> {
     Server::builder()
         .timeout(LONGEST_CALL)
         .tcp_nodelay(true)
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .load_shed(true)
         .layer(Access::declared())
+        .layer(Meter)
 }
 
 /// Returns an error's causes in one line: the transport's own message says nothing.

@@ -94,25 +94,46 @@ impl Tasks {
     }
 
     /// Starts a task that must run until draining starts: an error, a panic or an early end ends the process.
-    pub fn critical<E: Display>(
+    pub fn critical<E: Display + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        let (failure, shutdown) = (Arc::clone(&self.failure), self.shutdown.clone());
-        self.tracker.spawn(async move {
-            match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(Ok(())) if shutdown.is_draining() => {}
-                Ok(Ok(())) => failure.report(TaskError::Ended(name)),
-                Ok(Err(cause)) => {
-                    failure.report(TaskError::Failed {
-                        name,
-                        cause: cause.to_string(),
-                    });
-                }
-                Err(_) => failure.report(TaskError::Panicked(name)),
+        self.tracker.spawn(self.clone().watch(name, work));
+    }
+
+    /// Starts a critical task that goes on through draining, such as the listener for health: it is not waited for,
+    /// and cut off at the end.
+    pub fn companion<E: Display + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let tasks = self.clone();
+        tokio::spawn(async move {
+            let shutdown = tasks.shutdown.clone();
+            tokio::select! {
+                () = tasks.watch(name, work) => {}
+                () = shutdown.ended() => {}
             }
         });
+    }
+
+    async fn watch<E: Display>(
+        self,
+        name: &'static str,
+        work: impl Future<Output = Result<(), E>>,
+    ) {
+        let error = match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(())) if self.shutdown.is_draining() => return,
+            Ok(Ok(())) => TaskError::Ended(name),
+            Ok(Err(cause)) => TaskError::Failed {
+                name,
+                cause: cause.to_string(),
+            },
+            Err(_) => TaskError::Panicked(name),
+        };
+        self.failure.report(error);
     }
 
     /// Runs until a signal, [`Shutdown::drain`] or a failure; then drains: waits for the tasks, but no longer than
@@ -180,6 +201,14 @@ mod tests {
         shutdown.drain();
         assert_eq!(tasks.run().await, Ok(()));
         assert_eq!(receiver.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_companion_does_not_hold_up_draining() {
+        let tasks = tasks();
+        tasks.companion("health", std::future::pending::<Result<(), Infallible>>());
+        tasks.shutdown().drain();
+        assert_eq!(tasks.run().await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

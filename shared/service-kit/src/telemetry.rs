@@ -147,7 +147,7 @@ impl Telemetry {
         tokio::select! {
             result = axum::serve(listener, router).into_future() => result.map_err(listen),
             () = upkeep => Ok(()),
-            () = shutdown.draining() => Ok(()),
+            () = shutdown.ended() => Ok(()),
         }
     }
 }

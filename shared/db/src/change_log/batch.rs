@@ -2,9 +2,11 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bowline_ids::{Revision, TailnetId};
 use sqlx::{AnyConnection, AssertSqlSafe};
+use tokio::time::{Instant, timeout};
 
 use super::head::Counter;
 use super::lane::Job;
@@ -15,16 +17,25 @@ use crate::{AuditEntry, DatabaseError, audit, to_micros};
 /// How many rows one statement inserts: SQLite allows 32,766 values.
 const ROWS: usize = 500;
 
-/// Runs the jobs, commits once, publishes hints, and answers everybody.
-pub(super) async fn run(log: &Inner, mut jobs: Vec<Box<dyn Job>>) {
-    match commit(log, &mut jobs).await {
+/// How long a batch takes on more jobs: behind a slow database, callers wait for few others.
+const OPEN: Duration = Duration::from_secs(1);
+
+/// How long a batch may take in all: a server that vanished closes nothing, and statement timeouts end there.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Runs the jobs, commits once, publishes hints, and answers. Returns the jobs it had no time for.
+pub(super) async fn run(log: &Inner, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let result = timeout(LONGEST, commit(log, &mut jobs)).await;
+    match result.unwrap_or_else(|_| Err(DatabaseError::unavailable("no answer in time"))) {
         Ok(committed) => {
             for head in committed.changed {
                 log.hint(head);
             }
+            let rest = jobs.split_off(committed.revisions.len());
             for (job, revision) in jobs.into_iter().zip(committed.revisions) {
                 job.answer(Ok(revision));
             }
+            rest
         }
         Err(error) => {
             tracing::warn!(mutations = jobs.len(), %error, "mutations not committed");
@@ -36,12 +47,13 @@ pub(super) async fn run(log: &Inner, mut jobs: Vec<Box<dyn Job>>) {
             for job in jobs {
                 job.answer(Err(error.clone()));
             }
+            Vec::new()
         }
     }
 }
 
 struct Committed {
-    /// The revision after each job.
+    /// The revision after each job that ran.
     revisions: Vec<Revision>,
     /// The heads to hint.
     changed: Vec<Head>,
@@ -67,7 +79,11 @@ async fn commit(log: &Inner, jobs: &mut [Box<dyn Job>]) -> Result<Committed, Dat
     };
     let mut revisions = Vec::with_capacity(jobs.len());
     let mut any_succeeded = false;
+    let begin = Instant::now();
     for job in jobs {
+        if !revisions.is_empty() && begin.elapsed() > OPEN {
+            break;
+        }
         mutation.tailnet = job.tailnet();
         job.actor().clone_into(&mut mutation.actor);
         appends

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bowline_ids::{Revision, TailnetId};
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::{Inner, Mutation, batch};
@@ -153,7 +154,7 @@ fn lane(log: &Inner, tailnet: TailnetId) -> Lane {
     }
 }
 
-/// The one that empties a lane. When it ends abruptly, those who wait are told by their dropped requests.
+/// The one that empties a lane.
 struct Worker {
     log: Arc<Inner>,
     lane: Lane,
@@ -163,11 +164,21 @@ struct Worker {
 async fn work(mut worker: Worker) {
     while let Some(jobs) = worker.take() {
         metrics::histogram!("bowline_group_commit_mutations").record(jobs.len() as f64);
-        batch::run(&worker.log, jobs).await;
+        let rest = batch::run(&worker.log, jobs).await;
+        worker.put_back(rest);
     }
 }
 
 impl Worker {
+    /// Puts back, in their order, the jobs that a batch had no time for.
+    fn put_back(&self, rest: Vec<Box<dyn Job>>) {
+        if let Some(queue) = self.log.lanes.lock().get_mut(&self.lane) {
+            for job in rest.into_iter().rev() {
+                queue.push_front(job);
+            }
+        }
+    }
+
     /// Takes the next batch; with nothing left, gives up the lane in the same step.
     fn take(&mut self) -> Option<Vec<Box<dyn Job>>> {
         let mut lanes = self.log.lanes.lock();
@@ -183,7 +194,19 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if !self.is_done {
+        if self.is_done {
+            return;
+        }
+        if let (true, Ok(runtime)) = (std::thread::panicking(), Handle::try_current()) {
+            // Those of the batch are told by their dropped jobs; those who wait get another worker.
+            let (log, lane) = (Arc::clone(&self.log), self.lane);
+            runtime.spawn(work(Worker {
+                log,
+                lane,
+                is_done: false,
+            }));
+        } else {
+            // The process ends.
             self.log.lanes.lock().remove(&self.lane);
         }
     }

@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor};
+use tokio::time::timeout;
 
 use super::DatabaseOptions;
 use crate::{DatabaseError, OpenError, migration};
+
+/// How long making a connection may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn open(
     url: &str,
     options: &DatabaseOptions,
 ) -> Result<(AnyPool, AnyPool), OpenError> {
     let schema = options.schema;
-    let mut connection = AnyConnection::connect(url)
+    let mut connection = timeout(PATIENCE, AnyConnection::connect(url))
         .await
+        .map_err(|_| DatabaseError::unavailable("no connection in time"))?
         .map_err(DatabaseError::from)?;
     prepare(&mut connection, schema).await?;
     migration::migrate(&mut connection, schema, options.migrations).await?;
@@ -56,7 +61,7 @@ async fn pool(url: &str, size: u32, schema: &str) -> Result<AnyPool, DatabaseErr
     );
     let pool = AnyPoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(PATIENCE)
         .after_connect(move |connection, _| {
             let setup = AssertSqlSafe(setup.clone());
             Box::pin(async move { sqlx::raw_sql(setup).execute(connection).await.map(drop) })

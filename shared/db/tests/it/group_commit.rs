@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bowline_db::{Changes, DatabaseError};
+use bowline_db::{AuditVerdict, Changes, DatabaseError};
 use bowline_ids::Revision;
 use futures_util::future::join_all;
 use tokio::sync::{Barrier, Notify};
@@ -14,6 +15,7 @@ on_both!(
     a_dropped_caller_changes_nothing_for_others,
     a_full_queue_refuses_with_a_retry_time,
     a_panicking_mutation_fails_its_commit_alone,
+    a_slow_batch_leaves_the_rest_to_the_next,
     concurrent_mutations_and_failures_leave_no_holes,
     mutations_that_wait_share_a_commit,
     one_failure_does_not_touch_its_neighbours,
@@ -98,6 +100,8 @@ async fn one_failure_does_not_touch_its_neighbours(fixture: Fixture) {
     revisions.sort_unstable();
     assert_eq!(revisions, [1, 2, 3, 4]);
     assert_eq!(fixture.names(tailnet(1)).await, ["a", "b", "c", "d"]);
+    let verdict = fixture.log.verify_audit(tailnet(1)).await.unwrap();
+    assert_eq!(verdict, AuditVerdict::Whole { entries: 4 });
 }
 
 async fn concurrent_mutations_and_failures_leave_no_holes(fixture: Fixture) {
@@ -192,6 +196,44 @@ async fn a_full_queue_refuses_with_a_retry_time(fixture: Fixture) {
     });
     assert_eq!(refused.count(), 1100 - 1024);
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1024);
+}
+
+async fn a_slow_batch_leaves_the_rest_to_the_next(fixture: Fixture) {
+    let (go, holder) = hold(&fixture).await;
+    let log = fixture.log.clone();
+    let slow = tokio::spawn(async move {
+        let work = log.mutate(tailnet(1), "t", |mutation| {
+            Box::pin(async move {
+                insert(mutation, "slow").await?;
+                // The database's slowness, not the test's patience.
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+                Ok::<_, DatabaseError>(())
+            })
+        });
+        work.await.unwrap().1
+    });
+    let mut waiting = vec![slow];
+    for name in ["a", "b"] {
+        while fixture.log.waiting(tailnet(1)) < waiting.len() {
+            tokio::task::yield_now().await;
+        }
+        let log = fixture.log.clone();
+        waiting.push(tokio::spawn(async move {
+            add(&log, tailnet(1), name).await.unwrap()
+        }));
+    }
+    while fixture.log.waiting(tailnet(1)) < waiting.len() {
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    holder.await.unwrap();
+    let revisions: Vec<_> = join_all(waiting)
+        .await
+        .into_iter()
+        .map(|revision| revision.unwrap().get())
+        .collect();
+    assert_eq!(revisions, [1, 2, 3]);
+    assert_eq!(commits(&fixture).await, 2);
 }
 
 async fn replicas_take_turns(fixture: Fixture) {

@@ -148,14 +148,15 @@ pub(crate) type Added = Result<Revision, DatabaseError>;
 pub(crate) async fn insert(mutation: &mut Mutation, name: &str) -> Result<(), DatabaseError> {
     let id = next_id(mutation.connection()).await?;
     let tailnet = i64::from(mutation.tailnet());
+    // Recorded first, so that a failure has something to undo.
+    mutation.record(&name.to_owned());
+    mutation.audit("thing.add", name, &serde_json::json!({ "id": id }));
     sqlx::query("INSERT INTO things (id, tailnet_id, name) VALUES ($1, $2, $3)")
         .bind(id)
         .bind(tailnet)
         .bind(name)
         .execute(mutation.connection())
         .await?;
-    mutation.record(&name.to_owned());
-    mutation.audit("thing.add", name, &serde_json::json!({ "id": id }));
     Ok(())
 }
 

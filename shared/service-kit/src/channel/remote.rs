@@ -14,6 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{ConnectError, Status};
 use tower::ServiceExt;
 
+use crate::server::WINDOWS;
 use crate::{Certificates, ServiceName};
 
 /// How long a replica that could not be reached is passed over.
@@ -137,6 +138,8 @@ impl Replica {
             .clone()
             .connect_timeout(Duration::from_secs(2))
             .tcp_nodelay(true)
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);

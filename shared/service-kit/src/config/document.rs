@@ -32,7 +32,7 @@ impl<'t> Document<'t> {
                 variables: Vec::new(),
             }),
             Err(error) => {
-                let place = place(&name, text, &[], error.span());
+                let place = place(&name, text, &[], error.span().as_ref());
                 Err(ConfigError::Invalid {
                     place,
                     message: error.message().to_owned(),
@@ -58,7 +58,7 @@ impl<'t> Document<'t> {
             if !set(self.root.get_mut(), &path, value, at..at) {
                 let message = "a value is there where the variable expects a table".to_owned();
                 return Err(ConfigError::Invalid {
-                    place: self.place(Some(at..at)),
+                    place: self.place(Some(&(at..at))),
                     message,
                 });
             }
@@ -73,7 +73,7 @@ impl<'t> Document<'t> {
                 Ok(config) => return Ok(config),
                 Err(error) => error,
             };
-            let place = self.place(error.span());
+            let place = self.place(error.span().as_ref());
             let Some((key, known)) = unknown_key(&error) else {
                 let message = error.message().to_owned();
                 return Err(ConfigError::Invalid { place, message });
@@ -124,14 +124,14 @@ impl<'t> Document<'t> {
         Ok(())
     }
 
-    fn place(&self, span: Option<Range<usize>>) -> String {
+    fn place(&self, span: Option<&Range<usize>>) -> String {
         place(&self.name, self.text, &self.variables, span)
     }
 }
 
 /// Returns where a span is: a variable, or a line and column of the file.
-fn place(name: &str, text: &str, variables: &[&str], span: Option<Range<usize>>) -> String {
-    let Some(Range { start, .. }) = span else {
+fn place(name: &str, text: &str, variables: &[&str], span: Option<&Range<usize>>) -> String {
+    let Some(&Range { start, .. }) = span else {
         return name.to_owned();
     };
     let variable = start

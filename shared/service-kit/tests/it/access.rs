@@ -1,0 +1,118 @@
+//! Who may call what, however the call comes.
+
+use std::os::unix::fs::PermissionsExt;
+
+use bowline_service_kit::{Caller, GrpcChannel, ServiceName};
+use tempfile::TempDir;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::{
+    call, channel, deployment, for_admins, gateways_only, routes, start_on, today,
+};
+
+#[tokio::test]
+async fn a_call_in_process_carries_its_caller() {
+    let gateway = GrpcChannel::in_process(routes(), Caller::Service(ServiceName::NetmapGateway));
+    assert_eq!(
+        call(&gateway, gateways_only()).await.unwrap(),
+        "service:netmap-gateway"
+    );
+    let relay = GrpcChannel::in_process(routes(), Caller::Service(ServiceName::Relay));
+    let refusal = call(&relay, gateways_only()).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_call_over_tls_carries_its_caller() {
+    let (authority, server) = deployment().await;
+    let gateway = authority
+        .issue_service(ServiceName::NetmapGateway, today())
+        .unwrap();
+    let gateway = channel(server.address, &gateway);
+    assert_eq!(
+        call(&gateway, gateways_only()).await.unwrap(),
+        "service:netmap-gateway"
+    );
+    let admin = channel(
+        server.address,
+        &authority.issue_admin("amira", today()).unwrap(),
+    );
+    assert_eq!(call(&admin, for_admins()).await.unwrap(), "admin:amira");
+    let relay = authority
+        .issue_service(ServiceName::Relay, today())
+        .unwrap();
+    for (certificates, path) in [
+        (relay, gateways_only()),
+        (
+            authority.issue_admin("amira", today()).unwrap(),
+            gateways_only(),
+        ),
+    ] {
+        let refusal = call(&channel(server.address, &certificates), path)
+            .await
+            .unwrap_err();
+        assert_eq!(refusal.code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test]
+async fn an_undeclared_rpc_is_refused() {
+    let (authority, server) = deployment().await;
+    let admin = channel(
+        server.address,
+        &authority.issue_admin("amira", today()).unwrap(),
+    );
+    for path in ["/bowline.identity.v1.UserService/Nothing", "/x.Y/Z", "/"] {
+        assert_eq!(
+            call(&admin, path).await.unwrap_err().code(),
+            Code::PermissionDenied,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn any_proven_caller_may_ask_for_health() {
+    let (authority, server) = deployment().await;
+    let relay = authority
+        .issue_service(ServiceName::Relay, today())
+        .unwrap();
+    let mut health = HealthClient::new(channel(server.address, &relay));
+    let answer = health
+        .check(HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        answer.status(),
+        tonic_health::pb::health_check_response::ServingStatus::Serving
+    );
+}
+
+#[tokio::test]
+async fn the_socket_is_for_administrators_of_this_machine() {
+    let (authority, _) = deployment().await;
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("admin.sock");
+    // What an ended process has left is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let certificates = authority
+        .issue_service(ServiceName::KeyRegistry, today())
+        .unwrap();
+    let _server = start_on("127.0.0.1:0".parse().unwrap(), certificates, Some(&path)).await;
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let admin = GrpcChannel::admin_socket(&path);
+    assert!(
+        call(&admin, for_admins())
+            .await
+            .unwrap()
+            .starts_with("admin:uid-")
+    );
+    let refusal = call(&admin, gateways_only()).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::PermissionDenied);
+}

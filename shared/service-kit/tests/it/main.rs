@@ -1,0 +1,10 @@
+//! Servers and channels on real sockets.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod certificates;
+mod drain;
+mod replicas;
+mod support;
+mod telemetry;

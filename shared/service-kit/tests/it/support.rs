@@ -1,0 +1,153 @@
+//! A server that answers every RPC with the name of its caller, and calls to it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use bowline_proto::access::{Role, rules};
+use bowline_service_kit::{
+    Authority, Caller, Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, serve,
+};
+use chrono::{NaiveDate, Utc};
+use http::uri::PathAndQuery;
+use tokio::task::JoinHandle;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+/// An RPC that gateways may call and relays may not.
+pub(crate) fn gateways_only() -> &'static str {
+    let rule = rules().iter().find(|(_, roles)| {
+        roles.contains(&Role::Gateway)
+            && !roles.contains(&Role::Relay)
+            && !roles.contains(&Role::Admin)
+    });
+    rule.unwrap().0
+}
+
+/// An RPC that administrators may call.
+pub(crate) fn for_admins() -> &'static str {
+    rules()
+        .iter()
+        .find(|(_, roles)| roles.contains(&Role::Admin))
+        .unwrap()
+        .0
+}
+
+pub(crate) fn today() -> NaiveDate {
+    Utc::now().date_naive()
+}
+
+/// Answers everything, after a pause that the request's metadata may ask for.
+pub(crate) fn routes() -> Routes {
+    let answer = tower::service_fn(|request: http::Request<Body>| async {
+        let handler = tower::service_fn(|request: Request<()>| async move {
+            if let Some(pause) = request.metadata().get("pause-ms") {
+                let pause = pause.to_str().unwrap().parse().unwrap();
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            let mut response = Response::new(());
+            let caller = Caller::of(&request)?.to_string();
+            response
+                .metadata_mut()
+                .insert("caller", caller.parse().unwrap());
+            Ok::<_, Status>(response)
+        });
+        let mut grpc = tonic::server::Grpc::new(ProstCodec::<(), ()>::default());
+        Ok::<_, Infallible>(grpc.unary(handler, request).await)
+    });
+    let router = axum::Router::new().fallback_service(tower::util::MapRequest::new(
+        answer,
+        |request: http::Request<axum::body::Body>| request.map(Body::new),
+    ));
+    Routes::from(router)
+}
+
+/// Calls an RPC without arguments; returns who the server thinks called.
+pub(crate) async fn call(channel: &GrpcChannel, path: &'static str) -> Result<String, Status> {
+    call_with(channel, path, Request::new(())).await
+}
+
+pub(crate) async fn call_with(
+    channel: &GrpcChannel,
+    path: &'static str,
+    request: Request<()>,
+) -> Result<String, Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await?;
+    let codec = ProstCodec::<(), ()>::default();
+    let path = PathAndQuery::from_static(path);
+    let response: Response<()> = client.unary(request, path, codec).await?;
+    Ok(response
+        .metadata()
+        .get("caller")
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned())
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) task: JoinHandle<()>,
+}
+
+/// Serves on a free port.
+pub(crate) async fn start(certificates: Certificates) -> Server {
+    start_on("127.0.0.1:0".parse().unwrap(), certificates, None).await
+}
+
+pub(crate) async fn start_on(
+    address: SocketAddr,
+    certificates: Certificates,
+    socket: Option<&Path>,
+) -> Server {
+    bowline_service_kit::install_crypto_provider();
+    let mut listeners = Listeners::default()
+        .with_tcp(address, certificates)
+        .await
+        .unwrap();
+    if let Some(socket) = socket {
+        listeners = listeners.with_admin_socket(socket).unwrap();
+    }
+    let address = listeners.tcp_address().unwrap();
+    let shutdown = Shutdown::new(Duration::from_secs(10));
+    let until = shutdown.clone();
+    let task = tokio::spawn(async move {
+        serve(routes(), bowline_proto::DESCRIPTOR_SET, listeners, until)
+            .await
+            .unwrap();
+    });
+    Server {
+        address,
+        shutdown,
+        task,
+    }
+}
+
+/// An authority, and a key-registry that runs under it.
+pub(crate) async fn deployment() -> (Authority, Server) {
+    bowline_service_kit::install_crypto_provider();
+    let authority = Authority::generate(today()).unwrap();
+    let server = start(
+        authority
+            .issue_service(ServiceName::KeyRegistry, today())
+            .unwrap(),
+    )
+    .await;
+    (authority, server)
+}
+
+/// A channel to key-registry.
+pub(crate) fn channel(address: SocketAddr, certificates: &Certificates) -> GrpcChannel {
+    GrpcChannel::remote(
+        ServiceName::KeyRegistry,
+        &[address.to_string()],
+        certificates,
+    )
+    .unwrap()
+}
