@@ -1,7 +1,7 @@
 //! What every service process needs: configuration, telemetry, gRPC server and clients, drain.
 //!
 //! ```text
-//! main: config::load ─▶ telemetry::init ─▶ build the service ─▶ Listeners::bind ─▶ tasks.critical(serve) ─▶ tasks.run
+//! main: config::load ─▶ telemetry::init ─▶ build the service ─▶ Listeners ─▶ tasks.critical(serve) ─▶ tasks.run
 //!
 //! caller's client ─▶ GrpcChannel ─┬─ in process ──────────────┬─▶ Access (who may call what) ─▶ handlers
 //!                                 └─ TLS, client certificate ─┘        leaves a Caller in the request
