@@ -1,0 +1,98 @@
+//! Addresses of nodes: an IPv4 address from the tailnet's pool, and the IPv6 address at the same place of its own.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// A tailnet's pools.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressPool {
+    ipv4: Ipv4Net,
+    ipv6: Ipv6Net,
+}
+
+impl AddressPool {
+    /// Reads the pools; `None` when they are not prefixes.
+    pub fn parse(ipv4: &str, ipv6: &str) -> Option<Self> {
+        Some(Self {
+            ipv4: ipv4.parse().ok()?,
+            ipv6: ipv6.parse().ok()?,
+        })
+    }
+
+    /// Returns the pair at a place, 1 for the first; `None` beyond the pools and where no node may be.
+    pub fn at(&self, place: u32) -> Option<(Ipv4Addr, Ipv6Addr)> {
+        let ipv4 = Ipv4Addr::from(u32::from(self.ipv4.network()).checked_add(place)?);
+        let ipv6 = Ipv6Addr::from(u128::from(self.ipv6.network()).checked_add(place.into())?);
+        let inside = self.ipv4.contains(&ipv4) && ipv4 != self.ipv4.broadcast();
+        (inside && self.ipv6.contains(&ipv6) && !is_reserved(ipv4)).then_some((ipv4, ipv6))
+    }
+
+    /// Returns the first place from `next` on that may be given; `None` when there is none.
+    pub fn next_place(&self, next: u32) -> Option<u32> {
+        // Reserved addresses lie in three small blocks: a few steps at most lead past each.
+        let last = self.places();
+        let mut place = next.max(1);
+        while place <= last {
+            if self.at(place).is_some() {
+                return Some(place);
+            }
+            place += 1;
+        }
+        None
+    }
+
+    /// Returns the lowest place whose address is not in use, for a pool that was given out once.
+    pub fn free_place(&self, used: &BTreeSet<Ipv4Addr>) -> Option<u32> {
+        (1..=self.places()).find(|place| {
+            self.at(*place)
+                .is_some_and(|(ipv4, _)| !used.contains(&ipv4))
+        })
+    }
+
+    fn places(&self) -> u32 {
+        u32::from(self.ipv4.broadcast()) - u32::from(self.ipv4.network())
+    }
+}
+
+/// Says whether clients or their systems use the address themselves (protocol section 8.1).
+fn is_reserved(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    (a, b) == (100, 100) && (c == 0 || c == 100) || (a, b) == (100, 115) && (c == 92 || c == 93)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_node_gets_the_first_addresses() {
+        let pool = AddressPool::parse("100.64.0.0/10", "fd7a:115c:a1e0::/64").unwrap();
+        let place = pool.next_place(0).unwrap();
+        let (ipv4, ipv6) = pool.at(place).unwrap();
+        assert_eq!(
+            (ipv4.to_string(), ipv6.to_string()),
+            ("100.64.0.1".into(), "fd7a:115c:a1e0::1".into())
+        );
+    }
+
+    #[test]
+    fn reserved_blocks_are_skipped() {
+        let pool = AddressPool::parse("100.64.0.0/10", "fd7a:115c:a1e0::/64").unwrap();
+        let to = |a: Ipv4Addr| u32::from(a) - u32::from(Ipv4Addr::new(100, 64, 0, 0));
+        let place = pool.next_place(to(Ipv4Addr::new(100, 115, 92, 0))).unwrap();
+        assert_eq!(pool.at(place).unwrap().0, Ipv4Addr::new(100, 115, 94, 0));
+    }
+
+    #[test]
+    fn empty_pool_is_said_and_does_not_spin() {
+        let pool = AddressPool::parse("100.64.0.0/30", "fd7a:115c:a1e0::/64").unwrap();
+        assert_eq!(pool.next_place(3), None);
+        let used = [Ipv4Addr::new(100, 64, 0, 1), Ipv4Addr::new(100, 64, 0, 2)];
+        assert_eq!(pool.free_place(&used.into()), None);
+        assert_eq!(pool.free_place(&[used[0]].into()), Some(2));
+    }
+}

@@ -1,0 +1,51 @@
+//! Tags: `tag:` and a name of letters, digits and hyphens that begins with a letter.
+
+use crate::error::RegistryError;
+
+/// The most tags of one node.
+const MOST: usize = 100;
+
+/// Returns tags sorted and without repetition, or what is wrong with them.
+pub fn canonical(mut tags: Vec<String>) -> Result<Vec<String>, RegistryError> {
+    if tags.len() > MOST {
+        return Err(RegistryError::invalid(
+            "tags",
+            format!("are more than {MOST}"),
+        ));
+    }
+    if let Some(wrong) = tags.iter().find(|tag| !is_tag(tag)) {
+        let problem = format!(
+            "\"{}\" is not tag: and a name such as tag:web",
+            wrong.escape_debug()
+        );
+        return Err(RegistryError::invalid("tags", problem));
+    }
+    tags.sort();
+    tags.dedup();
+    Ok(tags)
+}
+
+fn is_tag(tag: &str) -> bool {
+    tag.len() <= 100
+        && tag.strip_prefix("tag:").is_some_and(|name| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_sorted_and_checked() {
+        let tags = |texts: &[&str]| canonical(texts.iter().map(|&t| t.to_owned()).collect());
+        assert_eq!(
+            tags(&["tag:b", "tag:a", "tag:b"]).unwrap(),
+            ["tag:a", "tag:b"]
+        );
+        for wrong in ["web", "tag:", "tag:1a", "tag:a_b", "tag:a\n"] {
+            assert!(tags(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Why the registry refuses, in its callers' words.
+
+use bowline_db::DatabaseError;
+use bowline_service_kit::{Code, ServiceError};
+use tonic::Status;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A field can not be right.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong and what is right.
+        problem: String,
+    },
+    /// The name belongs to another node.
+    #[error("the name \"{0}\" is in use: choose another")]
+    NameInUse(String),
+    /// What the request names is not there.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Refused(String),
+    /// The tailnet's address pool is used up.
+    #[error("the tailnet has no address left: widen its pool, or delete nodes")]
+    AddressesExhausted,
+    /// Another service can not be asked.
+    #[error("{service} can not be asked: {status}")]
+    Service {
+        /// Which.
+        service: &'static str,
+        /// What it or the transport said.
+        status: Box<Status>,
+    },
+    /// The database's fault.
+    #[error("the key store can not answer: {0}")]
+    Database(#[from] DatabaseError),
+}
+
+impl RegistryError {
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn service(service: &'static str) -> impl Fn(Status) -> Self {
+        move |status| Self::Service {
+            service,
+            status: Box::new(status),
+        }
+    }
+}
+
+impl From<sqlx::Error> for RegistryError {
+    fn from(error: sqlx::Error) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
+impl ServiceError for RegistryError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Invalid { .. } => Code::InvalidArgument,
+            Self::NameInUse(_) => Code::AlreadyExists,
+            Self::NotFound(_) => Code::NotFound,
+            Self::Refused(_) => Code::FailedPrecondition,
+            Self::AddressesExhausted => Code::ResourceExhausted,
+            Self::Service { status, .. } => match status.code() {
+                tonic::Code::ResourceExhausted => Code::ResourceExhausted,
+                _ => Code::Unavailable,
+            },
+            Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
+            Self::Database(_) => Code::Internal,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "INVALID",
+            Self::NameInUse(_) => "NAME_IN_USE",
+            Self::NotFound(_) => "NOT_FOUND",
+            Self::Refused(_) => "REFUSED",
+            Self::AddressesExhausted => "ADDRESSES_EXHAUSTED",
+            Self::Service { .. } => "SERVICE",
+            Self::Database(_) => "DATABASE",
+        }
+    }
+}
+
+impl From<RegistryError> for Status {
+    fn from(error: RegistryError) -> Self {
+        bowline_service_kit::status(&error)
+    }
+}

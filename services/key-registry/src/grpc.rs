@@ -1,0 +1,6 @@
+//! The RPCs: convert, call, convert back.
+
+mod follow;
+mod keys;
+mod nodes;
+mod registration;

@@ -1,0 +1,147 @@
+//! Pre-auth keys.
+
+use bowline_clock::random_bytes;
+use bowline_proto::{
+    identity::v1::{
+        ResolveTailnetRequest, ResolveUserRequest, identity_service_client::IdentityServiceClient,
+    },
+    key_registry::v1::{
+        CreatePreAuthKeyRequest, CreatePreAuthKeyResponse, ListPreAuthKeysRequest,
+        ListPreAuthKeysResponse, PreAuthKey, RevokePreAuthKeyRequest, RevokePreAuthKeyResponse,
+        pre_auth_key_service_server::PreAuthKeyService,
+    },
+};
+use bowline_service_kit::Caller;
+use chrono::TimeDelta;
+use serde_json::json;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    KeyRegistry,
+    domain::{self, pre_auth_key, tags},
+    error::RegistryError,
+    registration::tailnet_id,
+    store::pre_auth_keys,
+};
+
+/// How long a key lives when nobody says.
+const LIFETIME: TimeDelta = TimeDelta::days(90);
+
+#[tonic::async_trait]
+impl PreAuthKeyService for KeyRegistry {
+    async fn create_pre_auth_key(
+        &self,
+        request: Request<CreatePreAuthKeyRequest>,
+    ) -> Result<Response<CreatePreAuthKeyResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let wanted = request.into_inner().key.unwrap_or_default();
+        let tailnet = tailnet_id(wanted.tailnet_id)?;
+        self.check_owner(&wanted).await?;
+        let tags = tags::canonical(wanted.tags)?;
+        let (id, text) = pre_auth_key::text(random_bytes(), random_bytes());
+        let hash = pre_auth_key::hash(&text);
+        let (key, _) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let now = mutation.now();
+                    let ends = wanted
+                        .expires_at
+                        .and_then(domain::time)
+                        .unwrap_or(now + LIFETIME);
+                    if ends <= now {
+                        return Err(RegistryError::invalid("expires_at", "lies in the past"));
+                    }
+                    let key = PreAuthKey {
+                        id,
+                        tags,
+                        created_at: Some(domain::timestamp(now)),
+                        expires_at: Some(domain::timestamp(ends)),
+                        uses: 0,
+                        revoked_at: None,
+                        ..wanted
+                    };
+                    pre_auth_keys::put(mutation.connection(), &key, hash).await?;
+                    let detail =
+                        json!({ "user": key.user_id, "tags": key.tags, "reusable": key.reusable });
+                    mutation.audit("pre_auth_key.create", key.id.clone(), &detail);
+                    Ok(key)
+                })
+            })
+            .await?;
+        Ok(Response::new(CreatePreAuthKeyResponse {
+            key: Some(key),
+            secret: text,
+        }))
+    }
+
+    async fn list_pre_auth_keys(
+        &self,
+        request: Request<ListPreAuthKeysRequest>,
+    ) -> Result<Response<ListPreAuthKeysResponse>, Status> {
+        let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
+        let keys = pre_auth_keys::of_tailnet(self.log.database().reader(), tailnet.get())
+            .await
+            .map_err(RegistryError::from)?;
+        Ok(Response::new(ListPreAuthKeysResponse { keys }))
+    }
+
+    async fn revoke_pre_auth_key(
+        &self,
+        request: Request<RevokePreAuthKeyRequest>,
+    ) -> Result<Response<RevokePreAuthKeyResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let RevokePreAuthKeyRequest {
+            tailnet_id: tailnet,
+            id,
+        } = request.into_inner();
+        let tailnet = tailnet_id(tailnet)?;
+        let (key, _) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let found = pre_auth_keys::by_id(mutation.connection(), &id).await?;
+                    let found = found.filter(|(key, _)| key.tailnet_id == tailnet.get());
+                    let (mut key, hash) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
+                    if key.revoked_at.is_none() {
+                        key.revoked_at = Some(domain::timestamp(mutation.now()));
+                        pre_auth_keys::put(mutation.connection(), &key, hash).await?;
+                        mutation.audit("pre_auth_key.revoke", id, &json!({}));
+                    }
+                    Ok::<_, RegistryError>(key)
+                })
+            })
+            .await?;
+        Ok(Response::new(RevokePreAuthKeyResponse { key: Some(key) }))
+    }
+}
+
+impl KeyRegistry {
+    /// Checks that a key to be names a user who is there, or gives tags.
+    async fn check_owner(&self, key: &PreAuthKey) -> Result<(), RegistryError> {
+        let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
+        let answer = if key.user_id == 0 {
+            if key.tags.is_empty() {
+                return Err(RegistryError::invalid(
+                    "user_id",
+                    "a key without tags belongs to a user",
+                ));
+            }
+            let question = ResolveTailnetRequest {
+                tailnet_id: key.tailnet_id,
+                name: String::new(),
+            };
+            identity.resolve_tailnet(question).await.map(drop)
+        } else {
+            let question = ResolveUserRequest {
+                tailnet_id: key.tailnet_id,
+                user_id: key.user_id,
+            };
+            identity.resolve_user(question).await.map(drop)
+        };
+        answer.map_err(|status| match status.code() {
+            tonic::Code::NotFound => RegistryError::NotFound("user or tailnet"),
+            _ => RegistryError::service("identity")(status),
+        })
+    }
+}

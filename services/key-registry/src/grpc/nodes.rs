@@ -1,0 +1,281 @@
+//! Nodes, for administrators.
+
+use std::collections::BTreeMap;
+
+use bowline_proto::{
+    key_registry::v1::{
+        ApproveNodeRequest, ApproveNodeResponse, DeleteNodeRequest, DeleteNodeResponse,
+        ExpireNodeRequest, ExpireNodeResponse, GetNodeRequest, GetNodeResponse, ListNodesRequest,
+        ListNodesResponse, Node, NodeWithState, RenameNodeRequest, RenameNodeResponse,
+        SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetTagsRequest, SetTagsResponse,
+        node_service_server::NodeService,
+    },
+    policy::v1::JudgeNodeRequest,
+};
+use bowline_service_kit::Caller;
+use serde_json::{Value, json};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    KeyRegistry,
+    domain::{self, hostname, routes, tags},
+    error::RegistryError,
+    node_changes,
+    registration::tailnet_id,
+    store::{nodes, soft_states},
+};
+
+/// Which node an administrator means, and who asks.
+struct Target {
+    actor: String,
+    tailnet: u64,
+    node: u64,
+}
+
+fn target<T>(request: &Request<T>, ids: impl Fn(&T) -> (u64, u64)) -> Result<Target, Status> {
+    let (tailnet, node) = ids(request.get_ref());
+    Ok(Target {
+        actor: Caller::of(request)?.to_string(),
+        tailnet,
+        node,
+    })
+}
+
+impl KeyRegistry {
+    /// Changes a node as an administrator asks, with an audit entry, and returns it with the revision.
+    async fn administer(
+        &self,
+        target: Target,
+        action: &'static str,
+        detail: Value,
+        change: impl FnOnce(&mut Node, chrono::DateTime<chrono::Utc>) + Send + 'static,
+    ) -> Result<(Node, u64), RegistryError> {
+        let tailnet = tailnet_id(target.tailnet)?;
+        let (node, revision) = self
+            .log
+            .mutate(tailnet, target.actor, move |mutation| {
+                Box::pin(async move {
+                    let found =
+                        nodes::by_id(mutation.connection(), target.tailnet, target.node).await?;
+                    let mut node = found.ok_or(RegistryError::NotFound("node"))?;
+                    let before = node.clone();
+                    change(&mut node, mutation.now());
+                    if node.name.is_empty() {
+                        let label = hostname::label(&node.hostname);
+                        node.name = node_changes::free_name(mutation, &label, node.id).await?;
+                    } else if node.name != before.name {
+                        let holder =
+                            nodes::named(mutation.connection(), target.tailnet, &node.name).await?;
+                        if holder.is_some() {
+                            return Err(RegistryError::NameInUse(node.name));
+                        }
+                    }
+                    if node != before {
+                        node_changes::put(mutation, &node, None).await?;
+                        node_changes::elect_primaries(mutation).await?;
+                        mutation.audit(action, node.id.to_string(), &detail);
+                    }
+                    let found = nodes::by_id(mutation.connection(), target.tailnet, target.node);
+                    Ok(found.await?.unwrap_or(node))
+                })
+            })
+            .await?;
+        Ok((node, revision.get()))
+    }
+}
+
+#[tonic::async_trait]
+impl NodeService for KeyRegistry {
+    async fn list_nodes(
+        &self,
+        request: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        let tailnet = tailnet_id(request.into_inner().tailnet_id)?.get();
+        let mut read = self
+            .log
+            .database()
+            .read()
+            .await
+            .map_err(RegistryError::from)?;
+        let listed = async {
+            let nodes = nodes::of_tailnet(&mut *read, tailnet).await?;
+            let soft = soft_states::of_tailnet(&mut *read, tailnet).await?;
+            Ok::<_, RegistryError>((nodes, soft))
+        };
+        let (nodes, soft) = listed.await?;
+        let mut soft: BTreeMap<_, _> = soft
+            .into_iter()
+            .map(|state| (state.node_id, state))
+            .collect();
+        let mut nodes: Vec<_> = nodes
+            .into_iter()
+            .map(|node| NodeWithState {
+                soft: soft.remove(&node.id),
+                node: Some(node),
+            })
+            .collect();
+        nodes.sort_by(|left, right| {
+            let name = |listed: &NodeWithState| listed.node.as_ref().map(|node| node.name.clone());
+            name(left).cmp(&name(right))
+        });
+        Ok(Response::new(ListNodesResponse { nodes }))
+    }
+
+    async fn get_node(
+        &self,
+        request: Request<GetNodeRequest>,
+    ) -> Result<Response<GetNodeResponse>, Status> {
+        let GetNodeRequest {
+            tailnet_id: tailnet,
+            node_id,
+        } = request.into_inner();
+        let reader = self.log.database().reader();
+        let node = nodes::by_id(reader, tailnet, node_id)
+            .await
+            .map_err(RegistryError::from)?;
+        let node = Some(node.ok_or(RegistryError::NotFound("node"))?);
+        let soft = soft_states::by_node(reader, node_id)
+            .await
+            .map_err(RegistryError::from)?;
+        let soft = soft.map(|row| row.state);
+        Ok(Response::new(GetNodeResponse {
+            node: Some(NodeWithState { node, soft }),
+        }))
+    }
+
+    async fn expire_node(
+        &self,
+        request: Request<ExpireNodeRequest>,
+    ) -> Result<Response<ExpireNodeResponse>, Status> {
+        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let tailnet = target.tailnet;
+        let (node, revision) = self
+            .administer(
+                target,
+                "node.expire",
+                json!({ "by": "administrator" }),
+                |node, now| {
+                    if !node.expired {
+                        node.expired = true;
+                        node.key_expiry = Some(domain::timestamp(now));
+                    }
+                },
+            )
+            .await?;
+        let revocation = Some(self.revocation(tailnet, revision).await?);
+        Ok(Response::new(ExpireNodeResponse {
+            node: Some(node),
+            revocation,
+        }))
+    }
+
+    async fn delete_node(
+        &self,
+        request: Request<DeleteNodeRequest>,
+    ) -> Result<Response<DeleteNodeResponse>, Status> {
+        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let tailnet = tailnet_id(target.tailnet)?;
+        let ((), revision) = self
+            .log
+            .mutate(tailnet, target.actor, move |mutation| {
+                Box::pin(async move {
+                    let found =
+                        nodes::by_id(mutation.connection(), target.tailnet, target.node).await?;
+                    let node = found.ok_or(RegistryError::NotFound("node"))?;
+                    node_changes::delete(mutation, &node).await?;
+                    mutation.audit(
+                        "node.delete",
+                        node.id.to_string(),
+                        &json!({ "name": node.name }),
+                    );
+                    Ok::<_, RegistryError>(())
+                })
+            })
+            .await?;
+        let revocation = Some(self.revocation(tailnet.get(), revision.get()).await?);
+        Ok(Response::new(DeleteNodeResponse { revocation }))
+    }
+
+    async fn rename_node(
+        &self,
+        request: Request<RenameNodeRequest>,
+    ) -> Result<Response<RenameNodeResponse>, Status> {
+        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let name = request.into_inner().name;
+        if !name.is_empty() {
+            hostname::check(&name)?;
+        }
+        let detail = json!({ "name": name });
+        let (node, _) = self
+            .administer(target, "node.rename", detail, move |node, _| {
+                node.name_chosen = !name.is_empty();
+                node.name = name;
+            })
+            .await?;
+        Ok(Response::new(RenameNodeResponse { node: Some(node) }))
+    }
+
+    async fn set_tags(
+        &self,
+        request: Request<SetTagsRequest>,
+    ) -> Result<Response<SetTagsResponse>, Status> {
+        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let tags = tags::canonical(request.into_inner().tags)?;
+        if tags.is_empty() {
+            let text = "the last tag can not be removed: let the device log in again as a user";
+            return Err(RegistryError::Refused(text.to_owned()).into());
+        }
+        let question = JudgeNodeRequest {
+            tailnet_id: target.tailnet,
+            requested_tags: tags.clone(),
+            administrator: true,
+            ..JudgeNodeRequest::default()
+        };
+        let refused = self.judge(question).await?.refused_tags;
+        if !refused.is_empty() {
+            let text = format!(
+                "[{}] are no tags of the policy: define them under tagOwners first",
+                refused.join(", ")
+            );
+            return Err(RegistryError::Refused(text).into());
+        }
+        let detail = json!({ "tags": tags });
+        let (node, _) = self
+            .administer(target, "node.tag", detail, move |node, _| {
+                node.tags = tags;
+                node.key_expiry = if node.expired { node.key_expiry } else { None };
+            })
+            .await?;
+        Ok(Response::new(SetTagsResponse { node: Some(node) }))
+    }
+
+    async fn set_approved_routes(
+        &self,
+        request: Request<SetApprovedRoutesRequest>,
+    ) -> Result<Response<SetApprovedRoutesResponse>, Status> {
+        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let routes = routes::canonical(&request.into_inner().routes)?;
+        let detail = json!({ "routes": routes });
+        let (node, _) = self
+            .administer(target, "node.approve_routes", detail, move |node, _| {
+                node.approved_routes = routes;
+            })
+            .await?;
+        Ok(Response::new(SetApprovedRoutesResponse {
+            node: Some(node),
+        }))
+    }
+
+    async fn approve_node(
+        &self,
+        request: Request<ApproveNodeRequest>,
+    ) -> Result<Response<ApproveNodeResponse>, Status> {
+        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let (node, _) = self
+            .administer(target, "node.approve", json!({}), |node, _| {
+                node.approved = true
+            })
+            .await?;
+        Ok(Response::new(ApproveNodeResponse { node: Some(node) }))
+    }
+}

@@ -1,0 +1,75 @@
+//! Writes of nodes inside a mutation: the row, the log entry, and what follows from it.
+
+use bowline_db::Mutation;
+use bowline_proto::key_registry::v1::{Node, RegistryChange, registry_change::Change};
+
+use crate::{
+    domain::{hostname, routes},
+    error::RegistryError,
+    store::{nodes, soft_states},
+};
+
+/// Writes a node as it is from here on.
+pub async fn put(
+    mutation: &mut Mutation,
+    node: &Node,
+    login_id: Option<String>,
+) -> Result<(), RegistryError> {
+    nodes::put(mutation.connection(), node, login_id).await?;
+    mutation.record(&RegistryChange {
+        change: Some(Change::Node(node.clone())),
+    });
+    Ok(())
+}
+
+/// Deletes a node; its key stays retired.
+pub async fn delete(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
+    nodes::delete(mutation.connection(), node.id).await?;
+    mutation.record(&RegistryChange {
+        change: Some(Change::NodeDeleted(node.id)),
+    });
+    if !node.primary_routes.is_empty() {
+        elect_primaries(mutation).await?;
+    }
+    Ok(())
+}
+
+/// Gives every route of the tailnet its primary router, and logs the nodes that differ.
+pub async fn elect_primaries(mutation: &mut Mutation) -> Result<(), RegistryError> {
+    let tailnet = mutation.tailnet().get();
+    let mut routers = Vec::new();
+    for node in nodes::routers(mutation.connection(), tailnet).await? {
+        let soft = soft_states::by_node(mutation.connection(), node.id).await?;
+        routers.push(routes::Router {
+            node,
+            online: soft.is_some_and(|row| row.state.online),
+        });
+    }
+    for node in routes::elect(&routers) {
+        put(mutation, &node, None).await?;
+    }
+    Ok(())
+}
+
+/// Returns the first form of a label that no other node of the tailnet has.
+pub async fn free_name(
+    mutation: &mut Mutation,
+    label: &str,
+    node_id: u64,
+) -> Result<String, RegistryError> {
+    let tailnet = mutation.tailnet().get();
+    let taken = |holder: Option<u64>| holder.is_some_and(|holder| holder != node_id);
+    if !taken(nodes::named(mutation.connection(), tailnet, label).await?) {
+        return Ok(label.to_owned());
+    }
+    let mut number = nodes::count_named(mutation.connection(), tailnet, label)
+        .await?
+        .max(1);
+    loop {
+        let name = hostname::numbered(label, number);
+        if !taken(nodes::named(mutation.connection(), tailnet, &name).await?) {
+            return Ok(name);
+        }
+        number += 1;
+    }
+}

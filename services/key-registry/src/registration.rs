@@ -1,0 +1,327 @@
+//! Registration: gathers facts, then lets one transaction bind the key.
+//!
+//! ```text
+//! known key ─▶ domain::key::known ─▶ success, end, or logout: identity is not asked
+//! else ─▶ credential: pre-auth key │ approved login │ none ─▶ owner ─▶ tags and routes judged ─▶ bind
+//! ```
+
+mod bind;
+mod credential;
+
+use bowline_db::DatabaseError;
+use bowline_ids::TailnetId;
+use bowline_proto::{
+    identity::v1::{ResolveTailnetRequest, identity_service_client::IdentityServiceClient},
+    key_registry::v1::{
+        KeyExpired, LoggedOut, Node, RefusalReason, Refused, RegisterRequest, RegisterResponse,
+        Registered, register_response::Outcome,
+    },
+    policy::v1::{JudgeNodeRequest, policy_compiler_service_client::PolicyCompilerServiceClient},
+};
+use serde_json::json;
+
+use crate::{
+    KeyRegistry,
+    domain::{self, key, tags},
+    error::RegistryError,
+    node_changes,
+    store::nodes,
+};
+use credential::{Credential, Found};
+
+/// The verdict on a registration.
+type Verdict = Result<Outcome, RegistryError>;
+
+pub(crate) fn refused(reason: RefusalReason, text: impl Into<String>) -> Outcome {
+    Outcome::Refused(Refused {
+        reason: reason.into(),
+        text: text.into(),
+    })
+}
+
+impl KeyRegistry {
+    /// Registers, renews, rotates or logs out a node key.
+    pub(crate) async fn register(
+        &self,
+        request: RegisterRequest,
+    ) -> Result<RegisterResponse, RegistryError> {
+        for (field, key) in [
+            ("machine_key", &request.machine_key),
+            ("node_key", &request.node_key),
+        ] {
+            if key.len() != 32 || key.iter().all(|byte| *byte == 0) {
+                return Err(RegistryError::invalid(
+                    field,
+                    "is 32 bytes that are not all zero",
+                ));
+            }
+        }
+        let outcome = self.verdict(request).await?;
+        Ok(RegisterResponse {
+            outcome: Some(outcome),
+        })
+    }
+
+    async fn verdict(&self, request: RegisterRequest) -> Verdict {
+        let reader = self.log.database().reader();
+        if let Some(node) = nodes::by_key(reader, &request.node_key).await? {
+            return self.known(node, request).await;
+        }
+        if let Some(machine) = nodes::key_machine(reader, &request.node_key).await? {
+            return Ok(retired(&machine, &request));
+        }
+        let now = self.log.database().now().await?;
+        let wished_end = request.expiry.and_then(domain::time);
+        if wished_end.is_some_and(|end| end <= now) {
+            return Ok(Outcome::LoggedOut(LoggedOut { revision: 0 }));
+        }
+        match self.credential(&request, now).await? {
+            Found::Credential(credential) => self.admit(request, *credential).await,
+            Found::Verdict(outcome) => Ok(outcome),
+        }
+    }
+
+    /// Answers for a key that is bound already; nobody else is asked, so that it works while they are away.
+    async fn known(&self, node: Node, request: RegisterRequest) -> Verdict {
+        let now = self.log.database().now().await?;
+        let wished_end = request.expiry.and_then(domain::time);
+        match key::known(&node, &request.machine_key, wished_end, now) {
+            key::Known::AnotherMachines => {
+                self.audit_foreign_key(&node, &request).await?;
+                Ok(another_machines())
+            }
+            key::Known::Ended => Ok(Outcome::KeyExpired(KeyExpired { node: Some(node) })),
+            key::Known::Logout => self.log_out(node).await,
+            key::Known::Shorten(end) => {
+                let end = domain::timestamp(end);
+                let actor = machine_actor(&request.machine_key);
+                let (node, revision) = self
+                    .change_node(actor, node, "node.shorten", move |node| {
+                        node.key_expiry = Some(end)
+                    })
+                    .await?;
+                Ok(self.registered(node, revision).await)
+            }
+            key::Known::Good => {
+                let tailnet = tailnet_id(node.tailnet_id)?;
+                let heads = self.log.heads(&[tailnet]).await?;
+                let revision = heads.first().map_or(0, |head| head.revision.get());
+                Ok(self.registered(node, revision).await)
+            }
+        }
+    }
+
+    async fn log_out(&self, node: Node) -> Verdict {
+        let tailnet = tailnet_id(node.tailnet_id)?;
+        let actor = machine_actor(&node.machine_key);
+        let (id, node_key) = (node.id, node.node_key.clone());
+        let ((), revision) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let found = nodes::by_key(mutation.connection(), &node_key).await?;
+                    let Some(mut node) = found.filter(|node| node.id == id) else {
+                        return Ok(());
+                    };
+                    mutation.audit("node.logout", id.to_string(), &json!({ "name": node.name }));
+                    if node.ephemeral {
+                        return node_changes::delete(mutation, &node).await;
+                    }
+                    if !node.expired {
+                        node.expired = true;
+                        node.key_expiry = Some(domain::timestamp(mutation.now()));
+                        node_changes::put(mutation, &node, None).await?;
+                    }
+                    Ok::<_, RegistryError>(())
+                })
+            })
+            .await?;
+        Ok(Outcome::LoggedOut(LoggedOut {
+            revision: revision.get(),
+        }))
+    }
+
+    /// Lets the compiler judge tags and routes, then binds the key.
+    async fn admit(&self, request: RegisterRequest, credential: Credential) -> Verdict {
+        let wanted = &request.required_tailnet;
+        if !wanted.is_empty() && *wanted != credential.tailnet.name {
+            let text = format!(
+                "these credentials are for the tailnet \"{}\", the device asks for \"{wanted}\"",
+                credential.tailnet.name
+            );
+            return Ok(refused(RefusalReason::OtherTailnet, text));
+        }
+        let requested = match tags::canonical(request.requested_tags.clone()) {
+            Ok(requested) => requested,
+            Err(error) => return Ok(refused(RefusalReason::Malformed, error.to_string())),
+        };
+        let offered = domain::routes::tolerant(&request.advertised_routes);
+        let asks = if credential.tags.is_empty() {
+            requested
+        } else {
+            Vec::new()
+        };
+        let mut approved_routes = Vec::new();
+        if !asks.is_empty() || !offered.is_empty() {
+            let user = credential.user.clone().unwrap_or_default();
+            let question = JudgeNodeRequest {
+                tailnet_id: credential.tailnet.id,
+                user_id: user.id,
+                login_name: user.login_name,
+                groups: user.groups,
+                current_tags: credential.tags.clone(),
+                requested_tags: asks.clone(),
+                administrator: false,
+                advertised_routes: offered.clone(),
+            };
+            let judgement = self.judge(question).await?;
+            if !judgement.refused_tags.is_empty() {
+                let listed = judgement.refused_tags.join(", ");
+                let text = format!("requested tags [{listed}] are invalid or not permitted");
+                return Ok(refused(RefusalReason::TagsNotPermitted, text));
+            }
+            approved_routes = judgement.approved_routes;
+        }
+        let tags = if credential.tags.is_empty() {
+            asks
+        } else {
+            credential.tags.clone()
+        };
+        let wish = bind::Wish {
+            request,
+            credential,
+            tags,
+            offered,
+            approved_routes,
+        };
+        self.bind(wish).await
+    }
+
+    pub(crate) async fn judge(
+        &self,
+        question: JudgeNodeRequest,
+    ) -> Result<bowline_proto::policy::v1::JudgeNodeResponse, RegistryError> {
+        let mut compiler = PolicyCompilerServiceClient::new(self.peers.compiler.clone());
+        let answer = compiler.judge_node(question).await;
+        Ok(answer
+            .map_err(RegistryError::service("the policy compiler"))?
+            .into_inner())
+    }
+
+    /// Tells a client who it is. That its user's name can not be had now is no reason to turn it away.
+    async fn registered(&self, node: Node, revision: u64) -> Outcome {
+        let mut registered = Registered {
+            revision,
+            ..Registered::default()
+        };
+        let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
+        if node.tags.is_empty() && node.user_id != 0 {
+            let question = bowline_proto::identity::v1::ResolveUserRequest {
+                tailnet_id: node.tailnet_id,
+                user_id: node.user_id,
+            };
+            if let Ok(answer) = identity.resolve_user(question).await {
+                let answer = answer.into_inner();
+                let user = answer.user.unwrap_or_default();
+                registered.login_name = user.login_name;
+                registered.display_name = user.display_name;
+                registered.profile_pic_url = user.profile_pic_url;
+                registered.tailnet_name = answer.tailnet.unwrap_or_default().name;
+            }
+        } else {
+            let question = ResolveTailnetRequest {
+                tailnet_id: node.tailnet_id,
+                name: String::new(),
+            };
+            if let Ok(answer) = identity.resolve_tailnet(question).await {
+                registered.tailnet_name = answer.into_inner().tailnet.unwrap_or_default().name;
+            }
+        }
+        registered.node = Some(node);
+        Outcome::Registered(registered)
+    }
+
+    /// Changes one node that still has the key it had, and returns it.
+    pub(crate) async fn change_node(
+        &self,
+        actor: String,
+        node: Node,
+        action: &'static str,
+        change: impl FnOnce(&mut Node) + Send + 'static,
+    ) -> Result<(Node, u64), RegistryError> {
+        let tailnet = tailnet_id(node.tailnet_id)?;
+        let (node, revision) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let found =
+                        nodes::by_id(mutation.connection(), node.tailnet_id, node.id).await?;
+                    let mut node = found.ok_or(RegistryError::NotFound("node"))?;
+                    change(&mut node);
+                    node_changes::put(mutation, &node, None).await?;
+                    mutation.audit(action, node.id.to_string(), &json!({ "name": node.name }));
+                    Ok::<_, RegistryError>(node)
+                })
+            })
+            .await?;
+        Ok((node, revision.get()))
+    }
+
+    /// Keeps it on record that a machine named another machine's key.
+    async fn audit_foreign_key(
+        &self,
+        node: &Node,
+        request: &RegisterRequest,
+    ) -> Result<(), RegistryError> {
+        let tailnet = tailnet_id(node.tailnet_id)?;
+        let actor = machine_actor(&request.machine_key);
+        let (id, source) = (node.id, request.source_address.clone());
+        tracing::warn!(
+            node = id,
+            actor,
+            source,
+            "a machine named another machine's node key"
+        );
+        self.log
+            .mutate(tailnet, actor, move |mutation| {
+                mutation.audit(
+                    "node.foreign_key",
+                    id.to_string(),
+                    &json!({ "source": source }),
+                );
+                Box::pin(async { Ok::<_, RegistryError>(()) })
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// Answers for a key that was bound once and is bound to nobody again.
+fn retired(machine: &[u8], request: &RegisterRequest) -> Outcome {
+    if machine == request.machine_key {
+        // The machine makes a new key and comes back at once (protocol section 5.3).
+        return Outcome::KeyExpired(KeyExpired { node: None });
+    }
+    another_machines()
+}
+
+fn another_machines() -> Outcome {
+    let text = "this node key belongs to another machine: log out and in again";
+    refused(RefusalReason::NodeKeyOfAnotherMachine, text)
+}
+
+/// Returns how a machine is named in audit trails.
+pub(crate) fn machine_actor(machine_key: &[u8]) -> String {
+    let key = bowline_keys::MachinePublic::try_from(machine_key).unwrap_or_default();
+    format!("machine:{key}")
+}
+
+pub(crate) fn tailnet_id(number: u64) -> Result<TailnetId, RegistryError> {
+    TailnetId::try_from(number)
+        .map_err(|error| RegistryError::invalid("tailnet_id", error.to_string()))
+}
+
+/// Says whether a conflict is about this constraint.
+pub(crate) fn is_conflict(error: &RegistryError, wanted: &str) -> bool {
+    matches!(error, RegistryError::Database(DatabaseError::Conflict { constraint }) if constraint == wanted)
+}

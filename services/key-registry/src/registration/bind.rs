@@ -1,0 +1,183 @@
+//! The transaction that binds a node key: key used up, node made or rotated, address, name, log, audit.
+
+use bowline_db::{Mutation, next_id};
+use bowline_proto::key_registry::v1::{
+    Node, RefusalReason, RegisterRequest, register_response::Outcome,
+};
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{Verdict, credential::Credential, is_conflict, machine_actor, refused, tailnet_id};
+use crate::{
+    KeyRegistry,
+    domain::{self, address_pool::AddressPool, hostname, key, pre_auth_key},
+    error::RegistryError,
+    node_changes,
+    store::{nodes, pools, pre_auth_keys},
+};
+
+/// Everything the transaction needs.
+pub(super) struct Wish {
+    pub(super) request: RegisterRequest,
+    pub(super) credential: Credential,
+    pub(super) tags: Vec<String>,
+    pub(super) offered: Vec<String>,
+    pub(super) approved_routes: Vec<String>,
+}
+
+/// What the transaction did.
+enum Bound {
+    Node(Box<Node>),
+    Refused(Outcome),
+}
+
+impl KeyRegistry {
+    pub(super) async fn bind(&self, wish: Wish) -> Verdict {
+        let tailnet = tailnet_id(wish.credential.tailnet.id)?;
+        let actor = match (&wish.credential.pre_auth_key, &wish.credential.user) {
+            (Some(key), _) => format!("pre-auth-key:{key}"),
+            (None, Some(user)) => format!("user:{}", user.login_name),
+            (None, None) => machine_actor(&wish.request.machine_key),
+        };
+        let request = wish.request.clone();
+        let bound = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(bind(mutation, wish))
+            })
+            .await;
+        match bound {
+            Ok((Bound::Node(node), revision)) => Ok(self.registered(*node, revision.get()).await),
+            Ok((Bound::Refused(outcome), _)) => Ok(outcome),
+            Err(RegistryError::AddressesExhausted) => {
+                let text = RegistryError::AddressesExhausted.to_string();
+                Ok(refused(RefusalReason::AddressesExhausted, text))
+            }
+            Err(error) if is_conflict(&error, "node_keys_pkey") => {
+                // Another request bound the key meanwhile: its outcome is this one's.
+                let found = nodes::by_key(self.log.database().reader(), &request.node_key).await?;
+                match found {
+                    Some(node) => Box::pin(self.known(node, request)).await,
+                    None => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryError> {
+    let Wish {
+        request,
+        credential,
+        tags,
+        offered,
+        approved_routes,
+    } = wish;
+    if let Some(login_id) = &credential.login_id
+        && let Some(node) = nodes::by_login(mutation.connection(), login_id).await?
+    {
+        // The answer to the first try was lost: the login made its node already.
+        return Ok(if node.node_key == request.node_key {
+            Bound::Node(Box::new(node))
+        } else {
+            let text = "this login was used already: start a new one";
+            Bound::Refused(refused(RefusalReason::LoginDenied, text))
+        });
+    }
+    if let Some(refusal) = use_up(mutation, &credential).await? {
+        return Ok(Bound::Refused(refusal));
+    }
+    let owner = key::Owner {
+        tailnet_id: mutation.tailnet().get(),
+        user_id: credential.user.as_ref().map_or(0, |user| user.id),
+        tags,
+    };
+    let old = match request.old_node_key.len() {
+        32 => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
+        _ => None,
+    };
+    let old = old.filter(|old| key::replaces(old, &request.machine_key, &owner));
+    let rotated = old.is_some();
+    let mut node = match old {
+        Some(old) => old,
+        None => new_node(mutation, &request, &credential).await?,
+    };
+    let lifetime = credential
+        .tailnet
+        .key_lifetime
+        .map(|life| TimeDelta::seconds(life.seconds));
+    let wished_end = request.expiry.and_then(domain::time);
+    node.key_expiry = key::expiry(&owner, lifetime, wished_end, mutation.now());
+    node.node_key.clone_from(&request.node_key);
+    node.expired = false;
+    node.user_id = owner.user_id;
+    node.tags = owner.tags;
+    node.hostname = request.hostname;
+    node.os = request.os;
+    node.client_version = request.client_version;
+    node.requested_tags = request.requested_tags;
+    node.ephemeral = credential.ephemeral || request.ephemeral;
+    node.approved_routes.extend(approved_routes);
+    node.approved_routes.sort();
+    node.approved_routes.dedup();
+    node.advertised_routes = offered;
+    if !node.name_chosen {
+        let label = hostname::label(&node.hostname);
+        node.name = node_changes::free_name(mutation, &label, node.id).await?;
+    }
+    let now = mutation.now();
+    nodes::bind_key(mutation.connection(), &node, now).await?;
+    node_changes::put(mutation, &node, credential.login_id).await?;
+    if !node.advertised_routes.is_empty() {
+        node_changes::elect_primaries(mutation).await?;
+    }
+    let action = if rotated {
+        "node.rotate"
+    } else {
+        "node.register"
+    };
+    let detail = json!({ "name": node.name, "ipv4": node.ipv4, "tags": node.tags });
+    mutation.audit(action, node.id.to_string(), &detail);
+    Ok(Bound::Node(Box::new(node)))
+}
+
+/// Counts a use of the pre-auth key, unless it has none left.
+async fn use_up(
+    mutation: &mut Mutation,
+    credential: &Credential,
+) -> Result<Option<Outcome>, RegistryError> {
+    let Some(id) = &credential.pre_auth_key else {
+        return Ok(None);
+    };
+    let found = pre_auth_keys::by_id(mutation.connection(), id).await?;
+    let (mut key, hash) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
+    if let Some((reason, text)) = pre_auth_key::refusal(&key, mutation.now()) {
+        return Ok(Some(refused(reason, text)));
+    }
+    key.uses += 1;
+    pre_auth_keys::put(mutation.connection(), &key, hash).await?;
+    Ok(None)
+}
+
+async fn new_node(
+    mutation: &mut Mutation,
+    request: &RegisterRequest,
+    credential: &Credential,
+) -> Result<Node, RegistryError> {
+    let tailnet = &credential.tailnet;
+    let pool = AddressPool::parse(&tailnet.ipv4_pool, &tailnet.ipv6_pool).ok_or_else(|| {
+        RegistryError::Refused("the tailnet's address pools do not parse".to_owned())
+    })?;
+    let (ipv4, ipv6) = pools::take(mutation.connection(), tailnet.id, pool).await?;
+    Ok(Node {
+        id: next_id(mutation.connection()).await?.cast_unsigned(),
+        tailnet_id: tailnet.id,
+        machine_key: request.machine_key.clone(),
+        ipv4: ipv4.to_string(),
+        ipv6: ipv6.to_string(),
+        approved: credential.approved || !tailnet.machine_approval,
+        created_at: Some(domain::timestamp(mutation.now())),
+        ..Node::default()
+    })
+}

@@ -1,0 +1,107 @@
+//! The service put together.
+
+use std::time::Duration;
+
+use bowline_bus::{Bus, Owner};
+use bowline_clock::SharedClock;
+use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
+use bowline_proto::key_registry::v1::{
+    key_registry_service_server::KeyRegistryServiceServer, node_service_server::NodeServiceServer,
+    pre_auth_key_service_server::PreAuthKeyServiceServer,
+    registration_service_server::RegistrationServiceServer,
+};
+use bowline_service_kit::{GrpcChannel, Tasks};
+use serde::Deserialize;
+use tonic::service::Routes;
+
+use crate::{owners, sweeper};
+
+/// The steps of the schema.
+const MIGRATIONS: Migrations = migrations!["0001_registry"];
+
+/// The `[registry]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistryConfig {
+    /// How long an ephemeral node is kept after it went offline, in seconds.
+    pub ephemeral_seconds: u64,
+    /// How long a node without session still counts as online, in seconds.
+    pub offline_grace_seconds: u64,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            ephemeral_seconds: 300,
+            offline_grace_seconds: 10,
+        }
+    }
+}
+
+impl RegistryConfig {
+    pub(crate) fn offline_grace(&self) -> chrono::TimeDelta {
+        chrono::TimeDelta::seconds(self.offline_grace_seconds.cast_signed())
+    }
+}
+
+/// The services the registry asks.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    /// Identity: users and logins.
+    pub identity: GrpcChannel,
+    /// Policy compiler: tags and routes.
+    pub compiler: GrpcChannel,
+}
+
+/// The key registry. Clones share it.
+#[derive(Clone, Debug)]
+pub struct KeyRegistry {
+    pub(crate) log: ChangeLog,
+    pub(crate) peers: Peers,
+    pub(crate) config: RegistryConfig,
+}
+
+impl KeyRegistry {
+    /// Opens the database and starts what runs in the background.
+    ///
+    /// # Errors
+    ///
+    /// When the database can not be opened.
+    pub async fn start(
+        url: &str,
+        config: RegistryConfig,
+        peers: Peers,
+        bus: Bus,
+        clock: SharedClock,
+        tasks: &Tasks,
+    ) -> Result<Self, OpenError> {
+        let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
+        let database = Database::open(url, options).await?;
+        let log = ChangeLog::new(database, bus.clone(), Owner::KeyRegistry);
+        let registry = Self { log, peers, config };
+        tasks.background("sweep-registry", sweeper::run(registry.clone()));
+        owners::follow(&registry, &bus, tasks);
+        Ok(registry)
+    }
+
+    /// Returns the services to serve.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        /// The longest report batch: 1,000 descriptions of hosts.
+        const LONGEST_MESSAGE: usize = 96 << 20;
+        let registry = KeyRegistryServiceServer::new(self.clone());
+        Routes::new(RegistrationServiceServer::new(self.clone()))
+            .add_service(NodeServiceServer::new(self.clone()))
+            .add_service(PreAuthKeyServiceServer::new(self.clone()))
+            .add_service(registry.max_decoding_message_size(LONGEST_MESSAGE))
+    }
+
+    /// Compacts the log now and then.
+    pub(crate) async fn compact(&self) {
+        const KEPT_ENTRIES: u32 = 100_000;
+        const KEPT_AGE: Duration = Duration::from_secs(600);
+        if let Err(error) = self.log.compact(KEPT_ENTRIES, KEPT_AGE).await {
+            tracing::warn!(%error, "the log can not be compacted");
+        }
+    }
+}

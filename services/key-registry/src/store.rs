@@ -1,0 +1,27 @@
+//! The rows of the registry: one message a row, with the columns that are looked up.
+
+pub mod gateways;
+pub mod nodes;
+pub mod pools;
+pub mod pre_auth_keys;
+pub mod soft_states;
+
+use bowline_db::DatabaseError;
+use prost::Message;
+use sqlx::{Row, any::AnyRow};
+
+/// Reads the message in a row's body.
+fn message<M: Message + Default>(table: &'static str, row: &AnyRow) -> Result<M, DatabaseError> {
+    let body: Vec<u8> = row.try_get("body")?;
+    M::decode(&*body).map_err(|_| DatabaseError::Inconsistent {
+        table,
+        row: "its body does not decode".to_owned(),
+    })
+}
+
+fn messages<M: Message + Default>(
+    table: &'static str,
+    rows: &[AnyRow],
+) -> Result<Vec<M>, DatabaseError> {
+    rows.iter().map(|row| message(table, row)).collect()
+}

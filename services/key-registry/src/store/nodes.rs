@@ -1,0 +1,234 @@
+//! Nodes and the history of their keys.
+
+use bowline_db::{DatabaseError, to_micros};
+use bowline_proto::key_registry::v1::Node;
+use chrono::{DateTime, Utc};
+use prost::Message as _;
+use sqlx::{Any, AnyConnection, Executor, Row as _};
+
+use super::{message, messages};
+use crate::domain::{routes, time};
+
+/// Returns the node a key is bound to, whatever its tailnet.
+pub async fn by_key<'e>(
+    on: impl Executor<'e, Database = Any>,
+    node_key: &[u8],
+) -> Result<Option<Node>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM nodes WHERE node_key = $1").bind(node_key.to_vec());
+    query
+        .fetch_optional(on)
+        .await?
+        .map(|row| message("nodes", &row))
+        .transpose()
+}
+
+/// Returns the node a login made.
+pub async fn by_login<'e>(
+    on: impl Executor<'e, Database = Any>,
+    login_id: &str,
+) -> Result<Option<Node>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM nodes WHERE login_id = $1").bind(login_id.to_owned());
+    query
+        .fetch_optional(on)
+        .await?
+        .map(|row| message("nodes", &row))
+        .transpose()
+}
+
+/// Returns a node of a tailnet.
+pub async fn by_id<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    id: u64,
+) -> Result<Option<Node>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 AND id = $2")
+        .bind(tailnet_id.cast_signed())
+        .bind(id.cast_signed());
+    query
+        .fetch_optional(on)
+        .await?
+        .map(|row| message("nodes", &row))
+        .transpose()
+}
+
+/// Returns the nodes of a tailnet by number.
+pub async fn of_tailnet<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+) -> Result<Vec<Node>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 ORDER BY id");
+    messages(
+        "nodes",
+        &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
+    )
+}
+
+/// Returns the nodes of a tailnet that route something.
+pub async fn routers<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+) -> Result<Vec<Node>, DatabaseError> {
+    let query =
+        sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 AND routes = 1 ORDER BY id");
+    messages(
+        "nodes",
+        &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
+    )
+}
+
+/// Returns the tailnets that have nodes.
+pub async fn tailnets<'e>(
+    on: impl Executor<'e, Database = Any>,
+) -> Result<Vec<u64>, DatabaseError> {
+    let rows = sqlx::query("SELECT DISTINCT tailnet_id FROM nodes ORDER BY tailnet_id");
+    let rows = rows.fetch_all(on).await?;
+    rows.iter()
+        .map(|row| Ok(row.try_get::<i64, _>(0)?.cast_unsigned()))
+        .collect()
+}
+
+/// Returns the nodes of a user.
+pub async fn of_user<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    user_id: u64,
+) -> Result<Vec<Node>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 AND user_id = $2")
+        .bind(tailnet_id.cast_signed())
+        .bind(user_id.cast_signed());
+    messages("nodes", &query.fetch_all(on).await?)
+}
+
+/// Returns some nodes whose key ended by time and is not marked so.
+pub async fn due<'e>(
+    on: impl Executor<'e, Database = Any>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Node>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT body FROM nodes WHERE expired = 0 AND key_expiry <= $1 ORDER BY key_expiry LIMIT 1000",
+    );
+    messages("nodes", &query.bind(to_micros(now)).fetch_all(on).await?)
+}
+
+/// Returns some ephemeral nodes that were offline since before `since`.
+pub async fn abandoned<'e>(
+    on: impl Executor<'e, Database = Any>,
+    since: DateTime<Utc>,
+) -> Result<Vec<Node>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT nodes.body AS body FROM nodes
+         JOIN soft_states ON soft_states.node_id = nodes.id
+         WHERE nodes.ephemeral = 1 AND soft_states.online = 0 AND soft_states.last_seen < $1
+         LIMIT 1000",
+    );
+    messages("nodes", &query.bind(to_micros(since)).fetch_all(on).await?)
+}
+
+/// Says how many nodes of a tailnet have this label, or one made from it.
+pub async fn count_named(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    label: &str,
+) -> Result<u64, DatabaseError> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM nodes WHERE tailnet_id = $1 AND (name = $2 OR name LIKE $3)",
+    )
+    .bind(tailnet_id.cast_signed())
+    .bind(label.to_owned())
+    .bind(format!("{label}-%"))
+    .fetch_one(on)
+    .await?;
+    Ok(count.cast_unsigned())
+}
+
+/// Says which node of a tailnet has a name.
+pub async fn named(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    name: &str,
+) -> Result<Option<u64>, DatabaseError> {
+    let id: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM nodes WHERE tailnet_id = $1 AND name = $2")
+            .bind(tailnet_id.cast_signed())
+            .bind(name.to_owned())
+            .fetch_optional(on)
+            .await?;
+    Ok(id.map(i64::cast_unsigned))
+}
+
+/// Writes a node; the login that made it stays.
+pub async fn put(
+    on: &mut AnyConnection,
+    node: &Node,
+    login_id: Option<String>,
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "INSERT INTO nodes (id, tailnet_id, node_key, machine_key, user_id, name, ipv4, ipv6, login_id,
+             key_expiry, expired, ephemeral, routes, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         ON CONFLICT (id) DO UPDATE SET node_key = excluded.node_key, user_id = excluded.user_id,
+             name = excluded.name, login_id = COALESCE(excluded.login_id, nodes.login_id),
+             key_expiry = excluded.key_expiry, expired = excluded.expired,
+             ephemeral = excluded.ephemeral, routes = excluded.routes, body = excluded.body",
+    )
+    .bind(node.id.cast_signed())
+    .bind(node.tailnet_id.cast_signed())
+    .bind(node.node_key.clone())
+    .bind(node.machine_key.clone())
+    .bind(node.user_id.cast_signed())
+    .bind(node.name.clone())
+    .bind(node.ipv4.clone())
+    .bind(node.ipv6.clone())
+    .bind(login_id)
+    .bind(node.key_expiry.and_then(time).map(to_micros))
+    .bind(i64::from(node.expired))
+    .bind(i64::from(node.ephemeral))
+    .bind(i64::from(routes::usable(node).next().is_some() || !node.primary_routes.is_empty()))
+    .bind(node.encode_to_vec())
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// Removes a node; its key stays in the history.
+pub async fn delete(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
+    for sql in [
+        "DELETE FROM nodes WHERE id = $1",
+        "DELETE FROM soft_states WHERE node_id = $1",
+    ] {
+        sqlx::query(sql)
+            .bind(id.cast_signed())
+            .execute(&mut *on)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Returns the machine a key was ever bound to.
+pub async fn key_machine<'e>(
+    on: impl Executor<'e, Database = Any>,
+    node_key: &[u8],
+) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let query = sqlx::query_scalar("SELECT machine_key FROM node_keys WHERE node_key = $1");
+    Ok(query.bind(node_key.to_vec()).fetch_optional(on).await?)
+}
+
+/// Binds a key to a machine and a node for ever; a conflict says that it was bound before.
+pub async fn bind_key(
+    on: &mut AnyConnection,
+    node: &Node,
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "INSERT INTO node_keys (node_key, machine_key, tailnet_id, node_id, bound_at)
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(node.node_key.clone())
+    .bind(node.machine_key.clone())
+    .bind(node.tailnet_id.cast_signed())
+    .bind(node.id.cast_signed())
+    .bind(to_micros(now))
+    .execute(on)
+    .await?;
+    Ok(())
+}
