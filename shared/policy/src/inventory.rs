@@ -1,0 +1,94 @@
+//! What a policy is resolved against: users and nodes.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// What a user may administer, as the role autogroups select it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// No administration.
+    #[default]
+    Member,
+    /// Everything.
+    Owner,
+    /// Everything but ownership.
+    Admin,
+    /// Users and devices.
+    ItAdmin,
+    /// Policy, DNS and routes.
+    NetworkAdmin,
+    /// Billing.
+    BillingAdmin,
+    /// Reads everything.
+    Auditor,
+}
+
+impl Role {
+    /// Returns the name after `autogroup:`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::ItAdmin => "it-admin",
+            Self::NetworkAdmin => "network-admin",
+            Self::BillingAdmin => "billing-admin",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    /// Says whether the autogroup of `wanted` selects a user with this role: owners are admins too.
+    #[must_use]
+    pub fn is_in(self, wanted: Self) -> bool {
+        self == wanted || (self == Self::Owner && wanted == Self::Admin)
+    }
+}
+
+/// A user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Number.
+    pub id: u64,
+    /// E-mail-like login name.
+    pub login_name: String,
+    /// Role.
+    pub role: Role,
+    /// Groups from the identity provider, with `group:`.
+    pub groups: Vec<String>,
+}
+
+/// A node. With tags it belongs to no user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Number.
+    pub id: u64,
+    /// Owner; ignored when there are tags.
+    pub user: u64,
+    /// Tags with `tag:`.
+    pub tags: Vec<String>,
+    /// IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Routes that are both advertised and approved, exit routes included, sorted.
+    pub usable_routes: Vec<IpNet>,
+}
+
+impl Node {
+    /// Says whether the node offers the way to the internet.
+    #[must_use]
+    pub fn is_exit(&self) -> bool {
+        self.usable_routes
+            .iter()
+            .any(|route| route.prefix_len() == 0)
+    }
+
+    /// Returns the usable routes that are no exit routes.
+    pub fn subnet_routes(&self) -> impl Iterator<Item = &IpNet> {
+        self.usable_routes
+            .iter()
+            .filter(|route| route.prefix_len() != 0)
+    }
+}

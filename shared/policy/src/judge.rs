@@ -1,0 +1,158 @@
+//! Who may use which tag (policy reference section 16).
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Policy,
+    inventory::{Role, User},
+    selector::Selector,
+};
+
+/// Who asks for tags.
+#[derive(Clone, Debug, Default)]
+pub struct Applicant {
+    /// The user who authenticated, if one did.
+    pub user: Option<User>,
+    /// Tags the applicant already holds.
+    pub tags: Vec<String>,
+    /// Whether every defined tag may be used.
+    pub administrator: bool,
+}
+
+/// Returns the tags that the applicant may not use: undefined ones, and those it does not own.
+#[must_use]
+pub fn refused_tags(policy: &Policy, applicant: &Applicant, requested: &[String]) -> Vec<String> {
+    let permitted = |tag: &String| match policy.tag_owners.get(tag) {
+        None => false,
+        Some(_) if applicant.administrator || is_administrator(applicant) => true,
+        Some(owners) => owns(
+            policy,
+            applicant,
+            owners,
+            &mut BTreeSet::from([tag.clone()]),
+        ),
+    };
+    requested
+        .iter()
+        .filter(|tag| !permitted(tag))
+        .cloned()
+        .collect()
+}
+
+/// Owners, admins and network admins may apply any defined tag.
+fn is_administrator(applicant: &Applicant) -> bool {
+    let roles = [Role::Owner, Role::Admin, Role::NetworkAdmin];
+    applicant
+        .user
+        .as_ref()
+        .is_some_and(|user| roles.contains(&user.role))
+}
+
+fn owns(
+    policy: &Policy,
+    applicant: &Applicant,
+    owners: &[Selector],
+    seen: &mut BTreeSet<String>,
+) -> bool {
+    owners.iter().any(|owner| {
+        if let Selector::Tag(tag) = owner {
+            if applicant.tags.contains(tag) {
+                return true;
+            }
+            // A tag's owners may use what the tag owns; a cycle adds nothing.
+            let nested = policy
+                .tag_owners
+                .get(tag)
+                .filter(|_| seen.insert(tag.clone()));
+            return nested.is_some_and(|owners| owns(policy, applicant, owners, seen));
+        }
+        if *owner == Selector::Tagged {
+            return !applicant.tags.is_empty();
+        }
+        applicant
+            .user
+            .as_ref()
+            .is_some_and(|user| policy.selects_user(owner, user))
+    })
+}
+
+impl Policy {
+    /// Says whether an identity selector selects a user.
+    pub(crate) fn selects_user(&self, selector: &Selector, user: &User) -> bool {
+        match selector {
+            Selector::Any | Selector::Member => true,
+            Selector::User(login_name) => *login_name == user.login_name,
+            Selector::Domain(domain) => user
+                .login_name
+                .split_once('@')
+                .is_some_and(|(_, own)| own == domain),
+            Selector::Group(name) => {
+                self.groups
+                    .get(name)
+                    .is_some_and(|members| members.contains(&user.login_name))
+                    || user.groups.contains(name)
+            }
+            Selector::Role(role) => user.role.is_in(*role),
+            Selector::Tag(_)
+            | Selector::Tagged
+            | Selector::Own
+            | Selector::Internet
+            | Selector::Prefix(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy::parse(
+            r#"{"groups": {"group:eng": ["amira@example.com"]},
+                "tagOwners": {"tag:web": ["group:eng"], "tag:db": ["tag:web"], "tag:none": [],
+                              "tag:a": ["tag:b"], "tag:b": ["tag:a"]}}"#,
+        )
+        .unwrap()
+    }
+
+    fn user(login_name: &str, role: Role) -> Applicant {
+        let user = User {
+            login_name: login_name.to_owned(),
+            role,
+            ..User::default()
+        };
+        Applicant {
+            user: Some(user),
+            ..Applicant::default()
+        }
+    }
+
+    fn refused(applicant: &Applicant, tags: &[&str]) -> Vec<String> {
+        let tags: Vec<_> = tags.iter().map(|&tag| tag.to_owned()).collect();
+        refused_tags(&policy(), applicant, &tags)
+    }
+
+    #[test]
+    fn owners_may_use_their_tags_and_those_below() {
+        let amira = user("amira@example.com", Role::Member);
+        assert!(refused(&amira, &["tag:web", "tag:db"]).is_empty());
+        assert_eq!(refused(&amira, &["tag:web", "tag:none"]), ["tag:none"]);
+        let web = Applicant {
+            tags: vec!["tag:web".to_owned()],
+            ..Applicant::default()
+        };
+        assert!(refused(&web, &["tag:db"]).is_empty());
+        assert_eq!(refused(&web, &["tag:web"]), ["tag:web"]);
+    }
+
+    #[test]
+    fn strangers_undefined_tags_and_cycles_get_nothing() {
+        let ben = user("ben@example.com", Role::Member);
+        assert_eq!(
+            refused(&ben, &["tag:web", "tag:a", "tag:x"]),
+            ["tag:web", "tag:a", "tag:x"]
+        );
+        let admin = user("ben@example.com", Role::Admin);
+        assert_eq!(refused(&admin, &["tag:none", "tag:x"]), ["tag:x"]);
+    }
+}

@@ -1,0 +1,50 @@
+//! What is wrong with a document, and where.
+
+use std::fmt;
+
+/// A place in a document and what is wrong there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line, from one; zero when the whole document is meant.
+    pub line: u32,
+    /// Column in characters, from one.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// What to do; may be empty.
+    pub hint: String,
+}
+
+impl Problem {
+    /// Returns a problem at a byte offset of the text.
+    pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            line: count(before.matches('\n').count() + 1),
+            column: count(before[line_start..].chars().count() + 1),
+            message: message.into(),
+            hint: String::new(),
+        }
+    }
+
+    /// Adds what to do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(formatter, "line {}, column {}: ", self.line, self.column)?;
+        }
+        formatter.write_str(&self.message)?;
+        if !self.hint.is_empty() {
+            write!(formatter, " ({})", self.hint)?;
+        }
+        Ok(())
+    }
+}
