@@ -167,6 +167,7 @@ impl KeyRegistry {
             let question = JudgeNodeRequest {
                 tailnet_id: credential.tailnet.id,
                 user_id: user.id,
+                role: user.role,
                 login_name: user.login_name,
                 groups: user.groups,
                 current_tags: credential.tags.clone(),

@@ -1,1 +1,19 @@
 //! Policy documents, and what they mean for each node.
+//!
+//! ```text
+//! administrators ─▶ SetPolicy ─▶ valid? ─▶ one more version, kept for ever
+//! identity's and the registry's logs, the version in force ─▶ Workspace (shared/policy) ─▶ WatchCompiled ─▶ gateways
+//! ```
+//!
+//! What it puts out is a function of policy version, registry revision and identity revision, stamped with all
+//! three and never stored. Decisions of the language are in `bowline-policy`; here is who asks and who is told.
+
+mod error;
+mod grpc;
+mod inventory;
+mod message;
+mod service;
+mod store;
+mod workspace;
+
+pub use service::PolicyCompiler;

@@ -1,0 +1,96 @@
+//! What other services ask of the policy in force.
+
+use bowline_policy::{Applicant, User, refused_tags};
+use bowline_proto::{
+    changes::v1::{Head, HeadsRequest, HeadsResponse},
+    policy::v1::{
+        CompiledUpdate, JudgeNodeRequest, JudgeNodeResponse, WatchCompiledRequest,
+        policy_compiler_service_server::PolicyCompilerService,
+    },
+};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use tokio::sync::broadcast::error::RecvError;
+use tonic::{Request, Response, Status};
+
+use super::tailnet_id;
+use crate::{PolicyCompiler, error::CompilerError, inventory, store};
+
+#[tonic::async_trait]
+impl PolicyCompilerService for PolicyCompiler {
+    type WatchCompiledStream = BoxStream<'static, Result<CompiledUpdate, Status>>;
+
+    async fn judge_node(
+        &self,
+        request: Request<JudgeNodeRequest>,
+    ) -> Result<Response<JudgeNodeResponse>, Status> {
+        let request = request.into_inner();
+        let tailnet = tailnet_id(request.tailnet_id)?;
+        let head = store::head(self.log.database().reader(), tailnet.get()).await;
+        let policy = self
+            .policy(tailnet, head.map_err(CompilerError::from)?)
+            .await?;
+        let role = inventory::role(request.role());
+        let user = (!request.login_name.is_empty()).then(|| User {
+            id: request.user_id,
+            login_name: request.login_name,
+            role,
+            groups: request
+                .groups
+                .iter()
+                .map(|name| format!("group:{name}"))
+                .collect(),
+        });
+        let applicant = Applicant {
+            user,
+            tags: request.current_tags,
+            administrator: request.administrator,
+        };
+        let refused_tags = refused_tags(&policy, &applicant, &request.requested_tags);
+        Ok(Response::new(JudgeNodeResponse {
+            refused_tags,
+            approved_routes: Vec::new(),
+        }))
+    }
+
+    async fn watch_compiled(
+        &self,
+        request: Request<WatchCompiledRequest>,
+    ) -> Result<Response<Self::WatchCompiledStream>, Status> {
+        let workspace = self.workspace(tailnet_id(request.into_inner().tailnet_id)?);
+        // Headers go out at once; the first message when everything was heard.
+        let updates = stream::once(async move {
+            let (everything, updates) = workspace.watch().await;
+            let later = stream::unfold((workspace, updates), |(workspace, mut updates)| async {
+                let messages = match updates.recv().await {
+                    Ok(messages) => messages.to_vec(),
+                    Err(RecvError::Lagged(_)) => {
+                        updates = updates.resubscribe();
+                        workspace.everything()
+                    }
+                    Err(RecvError::Closed) => return None,
+                };
+                Some((messages, (workspace, updates)))
+            });
+            stream::once(async { everything }).chain(later)
+        });
+        let messages = updates.flatten().flat_map(stream::iter).map(Ok);
+        Ok(Response::new(messages.boxed()))
+    }
+
+    async fn heads(
+        &self,
+        request: Request<HeadsRequest>,
+    ) -> Result<Response<HeadsResponse>, Status> {
+        let asked = request.into_inner().tailnet_ids.into_iter().map(tailnet_id);
+        let asked = asked.collect::<Result<Vec<_>, _>>()?;
+        let heads = self.log.heads(&asked).await.map_err(CompilerError::from)?;
+        let head = |head: bowline_db::Head| Head {
+            tailnet_id: head.tailnet.get(),
+            revision: head.revision.get(),
+            soft_revision: 0,
+        };
+        Ok(Response::new(HeadsResponse {
+            heads: heads.into_iter().map(head).collect(),
+        }))
+    }
+}
