@@ -12,7 +12,7 @@ use bowline_proto::identity::v1::{
 use bowline_service_kit::Tasks;
 use chrono::TimeDelta;
 use tokio::sync::watch;
-use tonic::service::Routes;
+use tonic::service::RoutesBuilder;
 
 use crate::{error::IdentityError, store};
 
@@ -57,13 +57,13 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Returns the services to serve.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
-        Routes::new(TailnetServiceServer::new(self.clone()))
+    /// Adds the services to those a process serves.
+    pub fn add_to(&self, routes: &mut RoutesBuilder) {
+        routes
+            .add_service(TailnetServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .add_service(LoginServiceServer::new(self.clone()))
-            .add_service(IdentityServiceServer::new(self.clone()))
+            .add_service(IdentityServiceServer::new(self.clone()));
     }
 
     async fn sweep(self) {

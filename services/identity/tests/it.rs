@@ -46,16 +46,22 @@ impl Served {
         })
     }
 
+    fn channel(&self, caller: Caller) -> GrpcChannel {
+        let mut routes = tonic::service::Routes::builder();
+        self.identity.add_to(&mut routes);
+        GrpcChannel::in_process(routes.routes(), caller)
+    }
+
     fn admin(&self) -> GrpcChannel {
         let caller = Caller::Admin {
             name: "test".to_owned(),
         };
-        GrpcChannel::in_process(self.identity.routes(), caller)
+        self.channel(caller)
     }
 
     fn registry(&self) -> GrpcChannel {
         let caller = Caller::Service(ServiceName::KeyRegistry);
-        GrpcChannel::in_process(self.identity.routes(), caller)
+        self.channel(caller)
     }
 
     async fn tailnet(&self, name: &str) -> Tailnet {

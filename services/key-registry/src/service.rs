@@ -12,7 +12,7 @@ use bowline_proto::key_registry::v1::{
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use serde::Deserialize;
-use tonic::service::Routes;
+use tonic::service::RoutesBuilder;
 
 use crate::{owners, sweeper};
 
@@ -84,16 +84,16 @@ impl KeyRegistry {
         Ok(registry)
     }
 
-    /// Returns the services to serve.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
+    /// Adds the services to those a process serves.
+    pub fn add_to(&self, routes: &mut RoutesBuilder) {
         /// The longest report batch: 1,000 descriptions of hosts.
         const LONGEST_MESSAGE: usize = 96 << 20;
         let registry = KeyRegistryServiceServer::new(self.clone());
-        Routes::new(RegistrationServiceServer::new(self.clone()))
+        routes
+            .add_service(RegistrationServiceServer::new(self.clone()))
             .add_service(NodeServiceServer::new(self.clone()))
             .add_service(PreAuthKeyServiceServer::new(self.clone()))
-            .add_service(registry.max_decoding_message_size(LONGEST_MESSAGE))
+            .add_service(registry.max_decoding_message_size(LONGEST_MESSAGE));
     }
 
     /// Compacts the log now and then.

@@ -10,7 +10,8 @@ use serde::Deserialize;
 pub struct GatewayConfig {
     /// Where clients connect.
     pub listen: SocketAddr,
-    /// The URL clients were given, without a trailing slash: what auth URLs begin with.
+    /// The URL clients were given, without a trailing slash: what auth URLs begin with. `bowline serve` finds one
+    /// by itself when it is empty.
     pub public_url: String,
     /// TLS certificate chain (PEM); without one the listener speaks plain HTTP.
     pub certificate_file: Option<PathBuf>,
@@ -36,8 +37,8 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            public_url: "http://127.0.0.1:8080".to_owned(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            public_url: String::new(),
             certificate_file: None,
             key_file: None,
             control_keys: PathBuf::from("control-keys"),

@@ -18,7 +18,7 @@ use bowline_proto::policy::v1::{
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::sync::watch;
-use tonic::service::Routes;
+use tonic::service::RoutesBuilder;
 
 use crate::{error::CompilerError, store, workspace::Workspace};
 
@@ -72,14 +72,14 @@ impl PolicyCompiler {
         Ok(compiler)
     }
 
-    /// Returns the services to serve.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
+    /// Adds the services to those a process serves.
+    pub fn add_to(&self, routes: &mut RoutesBuilder) {
         /// The longest document and what travels with it.
         const LONGEST_MESSAGE: usize = 17 << 20;
         let policies = PolicyServiceServer::new(self.clone());
-        Routes::new(policies.max_decoding_message_size(LONGEST_MESSAGE))
-            .add_service(PolicyCompilerServiceServer::new(self.clone()))
+        routes
+            .add_service(policies.max_decoding_message_size(LONGEST_MESSAGE))
+            .add_service(PolicyCompilerServiceServer::new(self.clone()));
     }
 
     /// Returns a tailnet being compiled, from now on if it was not.

@@ -1,1 +1,18 @@
 //! All of Bowline's services in one process.
+//!
+//! ```text
+//! SQLite files, in-process bus ─▶ identity ⇄ key-registry ⇄ policy-compiler ─▶ netmap-gateway ─▶ clients
+//!                                     └── admin.sock ── bowline (the command)        └ relay
+//! ```
+//!
+//! The services are the same as in a scaled deployment; only how they reach each other, the bus and the databases
+//! differ. What a first start makes lies in the state directory: databases, control keys, certificates.
+
+mod config;
+mod first_start;
+mod relay;
+mod start;
+mod tls;
+
+pub use config::{Config, Options, RelayConfig, load};
+pub use start::{Started, run, start};

@@ -4,6 +4,7 @@ mod deadline;
 mod remote;
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
@@ -32,7 +33,32 @@ enum Transport {
         routes: Guarded<Metered<Routes>>,
         caller: Caller,
     },
+    Later {
+        routes: Arc<OnceLock<Guarded<Routes>>>,
+        caller: Caller,
+    },
     Remote(Remote),
+}
+
+/// Services of this process that are not there yet; for services of one process that call each other.
+#[derive(Clone, Default)]
+pub struct Later(Arc<OnceLock<Guarded<Routes>>>);
+
+impl Later {
+    /// Serves from here on those who hold a channel.
+    pub fn serve(&self, routes: Routes) {
+        // Services are made once: a second time changes nothing.
+        drop(self.0.set(Access::declared().layer(routes.prepare())));
+    }
+
+    /// Returns a channel to the services, on which `caller` calls; until they are there every call is unavailable.
+    #[must_use]
+    pub fn channel(&self, caller: Caller) -> GrpcChannel {
+        GrpcChannel(Transport::Later {
+            routes: Arc::clone(&self.0),
+            caller,
+        })
+    }
 }
 
 impl GrpcChannel {
@@ -87,6 +113,19 @@ impl Service<http::Request<Body>> for GrpcChannel {
                     .map(|answer| answer.map_err(|never| match never {}))
                     .boxed()
             }
+            Transport::Later { routes, caller } => match routes.get() {
+                Some(routes) => {
+                    request.extensions_mut().insert(caller.clone());
+                    let answer = routes.clone().oneshot(request);
+                    answer
+                        .map(|answer| answer.map_err(|never| match never {}))
+                        .boxed()
+                }
+                None => {
+                    let starting = Status::unavailable("the service is starting");
+                    std::future::ready(Err(starting)).boxed()
+                }
+            },
             Transport::Remote(remote) => remote.clone().call(request).boxed(),
         };
         deadline::enforce(limit, answer).boxed()
@@ -96,7 +135,9 @@ impl Service<http::Request<Body>> for GrpcChannel {
 impl fmt::Debug for GrpcChannel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Transport::InProcess { caller, .. } => write!(formatter, "GrpcChannel(as {caller})"),
+            Transport::InProcess { caller, .. } | Transport::Later { caller, .. } => {
+                write!(formatter, "GrpcChannel(as {caller})")
+            }
             Transport::Remote(remote) => write!(formatter, "GrpcChannel({remote:?})"),
         }
     }

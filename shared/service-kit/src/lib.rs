@@ -26,7 +26,7 @@ mod tasks;
 pub use access::Access;
 pub use caller::{Caller, ServiceName, UnknownService};
 pub use certificates::{Authority, CertificateFiles, Certificates, IssueError};
-pub use channel::{GrpcChannel, InvalidAddress};
+pub use channel::{GrpcChannel, InvalidAddress, Later};
 pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;
 pub use status::{Code, ServiceError, reason, retry_after, status};

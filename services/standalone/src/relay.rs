@@ -1,0 +1,120 @@
+//! The relay of this process, and the map that tells clients of it.
+
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use bowline_clock::random_bytes;
+use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};
+use bowline_keys::{NodePublic, PrivateKey};
+use bowline_proto::key_registry::v1::{
+    ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
+};
+use bowline_relay::{Admission, Limits, Relay, RelayOptions, Sockets, Verdict};
+use bowline_service_kit::{GrpcChannel, Tasks};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::{RelayConfig, tls};
+
+/// The region of this process's relay; 900 to 999 are for such.
+const REGION: u32 = 900;
+
+/// Starts the relay and returns the map with it. Clients reach it at `host`.
+pub async fn start(
+    config: &RelayConfig,
+    state_dir: &Path,
+    host: &str,
+    registry: GrpcChannel,
+    tasks: &Tasks,
+) -> Result<DerpMap> {
+    let pinned = tls::relay(&state_dir.join("tls"), host)?;
+    let http = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("the relay can not listen on {}", config.listen))?;
+    let stun = UdpSocket::bind(config.stun_listen)
+        .await
+        .with_context(|| format!("the relay can not answer STUN on {}", config.stun_listen))?;
+    let map = map(
+        host,
+        http.local_addr()?.port(),
+        stun.local_addr()?.port(),
+        &pinned.hash,
+    );
+    let relay = Relay::new(RelayOptions {
+        // Clients know a relay by its certificate: its key may change with each start.
+        private_key: PrivateKey::from_random(random_bytes()),
+        admission: Arc::new(Registered(registry)),
+        limits: Limits::default(),
+    });
+    let ended = CancellationToken::new();
+    let (shutdown, end) = (tasks.shutdown().clone(), ended.clone());
+    tasks.background("relay-drain", async move {
+        shutdown.draining().await;
+        end.cancel();
+    });
+    let sockets = Sockets {
+        http: vec![http],
+        stun: vec![stun],
+    };
+    tasks.spawn("relay", async move {
+        relay.serve(sockets, Some(pinned.config), ended).await
+    });
+    Ok(map)
+}
+
+fn map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
+    let address = host.parse::<IpAddr>().ok();
+    let node = DerpNode {
+        name: "900a".to_owned(),
+        region_id: REGION,
+        host_name: host.to_owned(),
+        cert_name: format!("sha256-raw:{hash}"),
+        ipv4: address
+            .filter(IpAddr::is_ipv4)
+            .map(|ip| ip.to_string())
+            .unwrap_or_default(),
+        ipv6: match address {
+            Some(IpAddr::V6(ip)) => ip.to_string(),
+            Some(IpAddr::V4(_)) => "none".to_owned(),
+            None => String::new(),
+        },
+        stun_port: stun_port.into(),
+        derp_port,
+        // Clients that know the hash check it all the same; older ones can not check a certificate of our own.
+        insecure_for_tests: true,
+        ..DerpNode::default()
+    };
+    let region = DerpRegion {
+        region_id: REGION,
+        region_code: "bowline".to_owned(),
+        region_name: "Bowline".to_owned(),
+        nodes: vec![node],
+        ..DerpRegion::default()
+    };
+    DerpMap {
+        regions: BTreeMap::from([(REGION, region)]),
+        omit_default_regions: true,
+    }
+}
+
+/// Asks the registry whom the relay may serve.
+struct Registered(GrpcChannel);
+
+#[async_trait::async_trait]
+impl Admission for Registered {
+    async fn allowed(&self, node: NodePublic, _: IpAddr) -> Verdict {
+        let mut client = KeyRegistryServiceClient::new(self.0.clone());
+        let question = ResolveNodeRequest {
+            node_key: node.as_bytes().to_vec(),
+        };
+        match client.resolve_node(question).await {
+            Ok(answer) => match answer.into_inner().node {
+                Some(node) if node.approved && !node.expired => Verdict::Allowed,
+                _ => Verdict::Refused,
+            },
+            Err(status) if status.code() == Code::NotFound => Verdict::Refused,
+            Err(_) => Verdict::Unknown,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Puts the process together.
+
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use bowline_bus::Bus;
+use bowline_clock::{Clock as _, SharedClock, SystemClock};
+use bowline_control_wire::DerpMap;
+use bowline_identity::Identity;
+use bowline_key_registry::{KeyRegistry, Peers};
+use bowline_netmap_gateway::{Backends, ControlKeys, Dependencies};
+use bowline_policy_compiler::PolicyCompiler;
+use bowline_service_kit::{
+    Caller, Later, Listeners, ServiceName, Shutdown, Tasks, install_crypto_provider, serve,
+    telemetry,
+};
+use tonic::service::Routes;
+
+use crate::{Config, Options, first_start, load, relay, tls};
+
+/// How long a drain takes unless the settings say otherwise.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A process that serves.
+#[derive(Debug)]
+pub struct Started {
+    /// The URL clients are given.
+    pub public_url: String,
+    /// The certificate authority clients have to trust, when it was made here.
+    pub authority: Option<std::path::PathBuf>,
+    /// The first key, when this was the first start.
+    pub first_key: Option<String>,
+}
+
+/// Serves until a signal.
+///
+/// # Errors
+///
+/// What hinders the start, or what fails later.
+pub async fn run(options: Options) -> Result<()> {
+    install_crypto_provider();
+    let config = load(&options)?;
+    let telemetry = telemetry::init(&config.telemetry)?;
+    let shutdown = Shutdown::new(config.drain_seconds.map_or(DRAIN, Duration::from_secs));
+    let tasks = Tasks::new(shutdown.clone());
+    let listen = config.telemetry.listen;
+    let started = start(&options, config, &tasks).await?;
+    tasks.companion("telemetry", telemetry.clone().serve(listen, shutdown));
+    telemetry.ready();
+    greet(&options, &started);
+    Ok(tasks.run().await?)
+}
+
+/// Starts all services; they serve when this returns.
+///
+/// # Errors
+///
+/// What hinders the start.
+pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Result<Started> {
+    let state_dir = &options.state_dir;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .with_context(|| {
+            format!(
+                "the state directory {} can not be made",
+                state_dir.display()
+            )
+        })?;
+    ControlKeys::create(&config.gateway.control_keys)?;
+    let url = url::Url::parse(&config.gateway.public_url)
+        .with_context(|| format!("public_url {:?} is no URL", config.gateway.public_url))?;
+    let host = url
+        .host_str()
+        .context("public_url has no host")?
+        .trim_matches(['[', ']'])
+        .to_owned();
+    let mut authority = None;
+    if url.scheme() == "https" && config.gateway.certificate_file.is_none() {
+        let files = tls::listener(&state_dir.join("tls"), &host)?;
+        config.gateway.certificate_file = Some(files.certificate);
+        config.gateway.key_file = Some(files.key);
+        authority = Some(files.authority);
+    }
+    let bus = Bus::in_process();
+    let clock: SharedClock = Arc::new(SystemClock);
+    let services = Later::default();
+    let channel = |service| services.channel(Caller::Service(service));
+
+    let database = |name: &str| {
+        format!(
+            "sqlite://{}",
+            state_dir.join(format!("{name}.db")).display()
+        )
+    };
+    let mut routes = Routes::builder();
+    Identity::start(
+        &database("identity"),
+        bus.clone(),
+        Arc::clone(&clock),
+        tasks,
+    )
+    .await?
+    .add_to(&mut routes);
+    let peers = Peers {
+        identity: channel(ServiceName::KeyRegistry),
+        compiler: channel(ServiceName::KeyRegistry),
+    };
+    let (url, registry) = (database("key-registry"), config.registry.clone());
+    KeyRegistry::start(
+        &url,
+        registry,
+        peers,
+        bus.clone(),
+        Arc::clone(&clock),
+        tasks,
+    )
+    .await?
+    .add_to(&mut routes);
+    let sources = (
+        channel(ServiceName::PolicyCompiler),
+        channel(ServiceName::PolicyCompiler),
+    );
+    PolicyCompiler::start(
+        &database("policy"),
+        sources,
+        bus.clone(),
+        Arc::clone(&clock),
+        tasks,
+    )
+    .await?
+    .add_to(&mut routes);
+    let routes = routes.routes();
+    services.serve(routes.clone());
+    let first_key = first_start::prepare(
+        services.channel(Caller::Admin {
+            name: "first-start".to_owned(),
+        }),
+        clock.now(),
+    )
+    .await?;
+    listen_for_administrators(state_dir, routes, tasks)?;
+
+    let derp_map = match &config.gateway.derp_map_file {
+        Some(path) => read_map(path)?,
+        None if config.relay.enabled => {
+            relay::start(
+                &config.relay,
+                state_dir,
+                &host,
+                channel(ServiceName::Relay),
+                tasks,
+            )
+            .await?
+        }
+        None => DerpMap::default(),
+    };
+    let gateway = |_| channel(ServiceName::NetmapGateway);
+    let backends = Backends {
+        identity: gateway(()),
+        registry: gateway(()),
+        compiler: gateway(()),
+    };
+    let public_url = config.gateway.public_url.clone();
+    let given = Dependencies {
+        backends,
+        bus,
+        clock,
+        tasks: tasks.clone(),
+        derp_map,
+        more_routes: Router::new(),
+    };
+    bowline_netmap_gateway::start(config.gateway, given).await?;
+    Ok(Started {
+        public_url,
+        authority,
+        first_key,
+    })
+}
+
+fn listen_for_administrators(state_dir: &Path, routes: Routes, tasks: &Tasks) -> Result<()> {
+    let listeners = Listeners::default().with_admin_socket(&state_dir.join("admin.sock"))?;
+    let shutdown = tasks.shutdown().clone();
+    let descriptors = bowline_proto::DESCRIPTOR_SET;
+    tasks.critical(
+        "administrators",
+        serve(routes, descriptors, listeners, shutdown),
+    );
+    Ok(())
+}
+
+fn read_map(path: &Path) -> Result<DerpMap> {
+    let text = fs::read(path).with_context(|| format!("the DERP map {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("the DERP map {}", path.display()))
+}
+
+/// Tells the person at the terminal how to join a machine.
+#[expect(clippy::print_stdout, reason = "this is the answer to the command")]
+fn greet(options: &Options, started: &Started) {
+    println!("Bowline serves {}", started.public_url);
+    println!("State: {}", options.state_dir.display());
+    let key = started.first_key.as_deref().unwrap_or("KEY");
+    println!("\nJoin a machine:\n");
+    if let Some(authority) = &started.authority {
+        println!(
+            "  copy {} to it, and let tailscaled start with",
+            authority.display()
+        );
+        println!("  SSL_CERT_FILE=PATH/ca.pem\n");
+    }
+    println!(
+        "  tailscale up --login-server={} --auth-key={key}\n",
+        started.public_url
+    );
+    if started.first_key.is_some() {
+        println!(
+            "The key works for 24 hours, for any number of machines. More: bowline keys create --help"
+        );
+    } else {
+        println!("Make a key: bowline keys create --user owner@home");
+    }
+}
