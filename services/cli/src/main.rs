@@ -1,3 +1,152 @@
-//! The bowline command line.
+//! The bowline command line: starts a server, and administers one over gRPC.
 
-fn main() {}
+mod administer;
+mod connection;
+mod failure;
+mod keys;
+mod logins;
+mod nodes;
+mod output;
+mod policy;
+mod server;
+mod status;
+mod tailnets;
+mod time;
+mod users;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use connection::ConnectionArgs;
+use failure::Failure;
+use output::{Format, Printer};
+
+/// Coordinates WireGuard networks that Tailscale clients join.
+#[derive(Debug, Parser)]
+#[command(name = "bowline", version)]
+struct Arguments {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// How answers look.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a network from this machine, with everything in one process.
+    Serve(server::ServeArgs),
+    /// Say whether the server answers, and what it holds.
+    Status,
+    /// Networks.
+    #[command(subcommand)]
+    Tailnets(tailnets::Command),
+    /// People.
+    #[command(subcommand)]
+    Users(users::Command),
+    /// Devices.
+    #[command(subcommand)]
+    Nodes(nodes::Command),
+    /// Keys that add devices without a browser.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Devices that wait for somebody to let them in.
+    #[command(subcommand)]
+    Logins(logins::Command),
+    /// Who may reach what.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// The settings file.
+    #[command(subcommand)]
+    Config(server::ConfigCommand),
+    /// The server's own keys.
+    #[command(subcommand)]
+    ControlKeys(server::ControlKeysCommand),
+    /// Certificates for services that run as separate processes.
+    #[command(subcommand)]
+    Certificates(server::CertificatesCommand),
+    /// Completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::from(error).report(),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments {
+        connection,
+        output,
+        command,
+    } = arguments;
+    let printer = Printer::new(output);
+    match command.unwrap_or_else(|| Command::Serve(server::ServeArgs::default())) {
+        Command::Serve(args) => server::serve(connection, args).await,
+        Command::Status => status::run(&connection, &printer).await,
+        Command::Tailnets(command) => tailnets::run(command, &connection, &printer).await,
+        Command::Users(command) => users::run(command, &connection, &printer).await,
+        Command::Nodes(command) => nodes::run(command, &connection, &printer).await,
+        Command::Keys(command) => keys::run(command, &connection, &printer).await,
+        Command::Logins(command) => logins::run(command, &connection, &printer).await,
+        Command::Policy(command) => policy::run(command, &connection, &printer).await,
+        Command::Config(command) => server::config(command, &connection, &printer),
+        Command::ControlKeys(command) => server::control_keys(&command, &printer),
+        Command::Certificates(command) => server::certificates(&command, &printer),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "bowline", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_parse_and_their_help_is_whole() {
+        Arguments::command().debug_assert();
+        let parsed = Arguments::try_parse_from([
+            "bowline",
+            "keys",
+            "create",
+            "--user",
+            "amira@example.com",
+            "--reusable",
+            "--tag",
+            "tag:web",
+            "--expires",
+            "24h",
+            "--output",
+            "json",
+        ]);
+        let parsed = parsed.unwrap();
+        assert_eq!(parsed.output, Format::Json);
+        assert!(matches!(parsed.command, Some(Command::Keys(_))));
+    }
+
+    #[test]
+    fn without_a_command_it_serves() {
+        assert!(
+            Arguments::try_parse_from(["bowline"])
+                .unwrap()
+                .command
+                .is_none()
+        );
+    }
+}

@@ -73,24 +73,16 @@ pub fn load(options: &Options) -> Result<Config, config::ConfigError> {
         .config
         .clone()
         .or_else(|| usual.is_file().then_some(usual));
-    let text = path
-        .as_deref()
-        .and_then(|path| std::fs::read_to_string(path).ok());
     let mut config: Config = config::load(path.as_deref(), std::env::vars())?;
-    let says = |key: &str| text.as_deref().is_some_and(|text| text.contains(key));
     let gateway = &mut config.gateway;
     if let Some(listen) = options.listen {
         gateway.listen = listen;
-    } else if !says("listen") && std::env::var_os("BOWLINE_GATEWAY__LISTEN").is_none() {
-        gateway.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
     }
     if let Some(url) = &options.public_url {
         gateway.public_url.clone_from(url);
-    } else if !says("public_url") && std::env::var_os("BOWLINE_GATEWAY__PUBLIC_URL").is_none() {
-        gateway.public_url = format!(
-            "https://{}",
-            SocketAddr::new(own_address(), gateway.listen.port())
-        );
+    } else if gateway.public_url.is_empty() {
+        let address = SocketAddr::new(own_address(), gateway.listen.port());
+        gateway.public_url = format!("https://{address}");
     }
     gateway.public_url = gateway.public_url.trim_end_matches('/').to_owned();
     gateway.control_keys = in_state_dir(&options.state_dir, &gateway.control_keys);

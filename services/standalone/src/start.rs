@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Dur
 use anyhow::{Context as _, Result};
 use axum::Router;
 use bowline_bus::Bus;
-use bowline_clock::{Clock as _, SharedClock, SystemClock};
+use bowline_clock::{SharedClock, SystemClock};
 use bowline_control_wire::DerpMap;
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers};

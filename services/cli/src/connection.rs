@@ -1,0 +1,86 @@
+//! How the command finds the server: the admin socket of a local one, or addresses and a client certificate.
+
+use std::path::PathBuf;
+
+use bowline_service_kit::{
+    Certificates, GrpcChannel, ServiceName, certificates::CertificateFiles, install_crypto_provider,
+};
+use clap::Args;
+
+use crate::failure::{Failure, Kind};
+
+/// Where the server is.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectionArgs {
+    /// The directory of the local server.
+    #[arg(long, global = true, env = "BOWLINE_STATE_DIR", default_value_os_t = default_state_dir())]
+    pub state_dir: PathBuf,
+    /// Address `host:port` of the identity service, for a server of separate processes.
+    #[arg(long, global = true, env = "BOWLINE_IDENTITY", requires_all = ["key_registry", "policy_compiler", "ca", "cert", "key"])]
+    identity: Option<String>,
+    /// Address of the key-registry service.
+    #[arg(long, global = true, env = "BOWLINE_KEY_REGISTRY")]
+    key_registry: Option<String>,
+    /// Address of the policy-compiler service.
+    #[arg(long, global = true, env = "BOWLINE_POLICY_COMPILER")]
+    policy_compiler: Option<String>,
+    /// The certificate authority of the services.
+    #[arg(long, global = true, env = "BOWLINE_CA")]
+    ca: Option<PathBuf>,
+    /// The administrator's certificate.
+    #[arg(long, global = true, env = "BOWLINE_CERT")]
+    cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, global = true, env = "BOWLINE_CERT_KEY")]
+    key: Option<PathBuf>,
+}
+
+/// Returns where a server of this account keeps its state.
+fn default_state_dir() -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from) {
+        Some(data) => data.join("bowline"),
+        None => home.unwrap_or_default().join(".local/share/bowline"),
+    }
+}
+
+impl ConnectionArgs {
+    /// Returns a channel to a service.
+    pub fn to(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
+        let address = match service {
+            ServiceName::Identity => &self.identity,
+            ServiceName::KeyRegistry => &self.key_registry,
+            _ => &self.policy_compiler,
+        };
+        let (Some(address), Some(authority), Some(certificate), Some(key)) =
+            (address, &self.ca, &self.cert, &self.key)
+        else {
+            return Ok(GrpcChannel::admin_socket(self.state_dir.join("admin.sock")));
+        };
+        install_crypto_provider();
+        let files = CertificateFiles {
+            authority: authority.clone(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+        };
+        let failed = |error: &dyn std::error::Error| Failure::new(Kind::Failed, error.to_string());
+        let certificates = Certificates::load(&files).map_err(|error| failed(&error))?;
+        GrpcChannel::remote(service, std::slice::from_ref(address), &certificates)
+            .map_err(|error| failed(&error))
+    }
+
+    /// Returns a channel to identity.
+    pub fn identity(&self) -> Result<GrpcChannel, Failure> {
+        self.to(ServiceName::Identity)
+    }
+
+    /// Returns a channel to the key registry.
+    pub fn registry(&self) -> Result<GrpcChannel, Failure> {
+        self.to(ServiceName::KeyRegistry)
+    }
+
+    /// Returns a channel to the policy compiler.
+    pub fn compiler(&self) -> Result<GrpcChannel, Failure> {
+        self.to(ServiceName::PolicyCompiler)
+    }
+}

@@ -1,0 +1,84 @@
+//! What went wrong, in one line, and the exit code that says it to programs.
+
+use std::process::ExitCode;
+
+use tonic::{Code, Status};
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    text: String,
+}
+
+/// Exit codes, stable for programs. Clap's own for wrong usage is 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 1: it did not work.
+    Failed = 1,
+    /// 3: what was named is not there.
+    NotFound = 3,
+    /// 4: it may not be, or not now.
+    Refused = 4,
+    /// 5: the server can not be reached.
+    Unavailable = 5,
+}
+
+impl Failure {
+    /// Returns a failure of a kind.
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+        }
+    }
+
+    /// Returns the exit code.
+    pub fn code(&self) -> u8 {
+        self.kind as u8
+    }
+
+    /// Says it on standard error.
+    #[expect(
+        clippy::print_stderr,
+        reason = "this is where a command's failure is said"
+    )]
+    pub fn report(&self) -> ExitCode {
+        eprintln!("bowline: {}", self.text);
+        ExitCode::from(self.code())
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let kind = match status.code() {
+            Code::NotFound => Kind::NotFound,
+            Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::Unauthenticated => Kind::Refused,
+            Code::Unavailable | Code::DeadlineExceeded => {
+                let text = format!(
+                    "the server can not be reached ({}): is `bowline serve` running, and is --state-dir its directory?",
+                    status.message()
+                );
+                return Self::new(Kind::Unavailable, text);
+            }
+            _ => Kind::Failed,
+        };
+        Self::new(kind, status.message())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Kind::Failed, format!("{error:#}"))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Kind::Failed, error.to_string())
+    }
+}

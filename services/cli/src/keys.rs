@@ -1,0 +1,176 @@
+//! `bowline keys`.
+
+use bowline_proto::key_registry::v1::{
+    CreatePreAuthKeyRequest, ListPreAuthKeysRequest, PreAuthKey, RevokePreAuthKeyRequest,
+    pre_auth_key_service_client::PreAuthKeyServiceClient,
+};
+use chrono::TimeDelta;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    administer::{self, TailnetArg},
+    connection::ConnectionArgs,
+    failure::Failure,
+    output::{Printer, Row, joined, mark},
+    time,
+};
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List all.
+    List {
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Make one and show it, once.
+    Create(CreateArgs),
+    /// Revoke one; nodes it added stay.
+    Revoke {
+        /// The key's id, as listed.
+        id: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+}
+
+/// What a key shall do.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Whose nodes it adds; with tags it may be left out.
+    #[arg(long, required_unless_present = "tags")]
+    user: Option<String>,
+    /// It may be used more than once.
+    #[arg(long)]
+    reusable: bool,
+    /// Its nodes are deleted after they go offline.
+    #[arg(long)]
+    ephemeral: bool,
+    /// Its nodes need no approval.
+    #[arg(long)]
+    pre_approved: bool,
+    /// A tag its nodes get, such as tag:web; may be repeated.
+    #[arg(long = "tag", id = "tags")]
+    tags: Vec<String>,
+    /// When it ends, such as 24h; 90 days when not given.
+    #[arg(long, value_parser = time::parse_duration)]
+    expires: Option<TimeDelta>,
+    /// What it is for.
+    #[arg(long, default_value = "")]
+    description: String,
+    #[command(flatten)]
+    tailnet: TailnetArg,
+}
+
+/// A key as shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    user_id: u64,
+    tags: Vec<String>,
+    reusable: bool,
+    ephemeral: bool,
+    pre_approved: bool,
+    uses: u64,
+    description: String,
+    created_at: Option<String>,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+}
+
+impl From<PreAuthKey> for Shown {
+    fn from(key: PreAuthKey) -> Self {
+        Self {
+            id: key.id,
+            user_id: key.user_id,
+            tags: key.tags,
+            reusable: key.reusable,
+            ephemeral: key.ephemeral,
+            pre_approved: key.pre_approved,
+            uses: key.uses,
+            description: key.description,
+            created_at: time::text(key.created_at),
+            expires_at: time::text(key.expires_at),
+            revoked_at: time::text(key.revoked_at),
+        }
+    }
+}
+
+impl Row for Shown {
+    const HEADS: &'static [&'static str] = &[
+        "id",
+        "user",
+        "tags",
+        "reusable",
+        "ephemeral",
+        "uses",
+        "expires",
+        "revoked",
+        "for",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.user_id.to_string(),
+            joined(&self.tags),
+            mark(self.reusable),
+            mark(self.ephemeral),
+            self.uses.to_string(),
+            self.expires_at.clone().unwrap_or_default(),
+            self.revoked_at.clone().unwrap_or_default(),
+            self.description.clone(),
+        ]
+    }
+}
+
+/// Runs a command.
+pub async fn run(
+    command: Command,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut client = PreAuthKeyServiceClient::new(connection.registry()?);
+    match command {
+        Command::List { tailnet } => {
+            let tailnet_id = tailnet.find(connection).await?.id;
+            let request = ListPreAuthKeysRequest { tailnet_id };
+            let keys = client.list_pre_auth_keys(request).await?.into_inner().keys;
+            printer.list(&keys.into_iter().map(Shown::from).collect::<Vec<_>>());
+        }
+        Command::Create(args) => {
+            let tailnet_id = args.tailnet.find(connection).await?.id;
+            let user_id = match &args.user {
+                Some(name) => administer::user(connection, tailnet_id, name).await?.id,
+                None => 0,
+            };
+            let key = PreAuthKey {
+                tailnet_id,
+                user_id,
+                reusable: args.reusable,
+                ephemeral: args.ephemeral,
+                pre_approved: args.pre_approved,
+                tags: args.tags,
+                description: args.description,
+                expires_at: args.expires.map(time::from_now),
+                ..PreAuthKey::default()
+            };
+            let request = CreatePreAuthKeyRequest { key: Some(key) };
+            let answer = client.create_pre_auth_key(request).await?.into_inner();
+            let key = Shown::from(answer.key.unwrap_or_default());
+            printer.said(
+                &json!({ "secret": answer.secret, "key": key }),
+                &answer.secret,
+            );
+        }
+        Command::Revoke { id, tailnet } => {
+            let tailnet_id = tailnet.find(connection).await?.id;
+            let request = RevokePreAuthKeyRequest { tailnet_id, id };
+            let key = client.revoke_pre_auth_key(request).await?.into_inner().key;
+            printer.one(&Shown::from(key.unwrap_or_default()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! `bowline logins`.
+
+use bowline_keys::MachinePublic;
+use bowline_proto::identity::v1::{
+    ApproveLoginRequest, DenyLoginRequest, GetLoginRequest, ListLoginsRequest, Login,
+    login_service_client::LoginServiceClient,
+};
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::{
+    administer::{self, TailnetArg},
+    connection::ConnectionArgs,
+    failure::Failure,
+    output::{Printer, Row},
+    time,
+};
+
+/// What to do with logins.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List those that wait.
+    List,
+    /// Show one.
+    Show {
+        /// Its id, or the whole address the device showed.
+        id: String,
+    },
+    /// Let the device in, as a node of a user.
+    Approve {
+        /// Its id, or the whole address the device showed.
+        id: String,
+        /// Whose node it becomes.
+        #[arg(long)]
+        user: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Turn the device away.
+    Deny {
+        /// Its id, or the whole address the device showed.
+        id: String,
+        /// Shown on the device.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+/// A login as shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    state: String,
+    hostname: String,
+    os: String,
+    client_version: String,
+    source_address: String,
+    machine_key: String,
+    user_id: u64,
+    created_at: Option<String>,
+    expires_at: Option<String>,
+}
+
+impl From<Login> for Shown {
+    fn from(login: Login) -> Self {
+        let state = login
+            .state()
+            .as_str_name()
+            .trim_start_matches("LOGIN_STATE_")
+            .to_lowercase();
+        let device = login.device.unwrap_or_default();
+        Self {
+            id: login.id,
+            state,
+            hostname: device.hostname,
+            os: device.os,
+            client_version: device.client_version,
+            source_address: device.source_address,
+            machine_key: MachinePublic::try_from(&*login.machine_key)
+                .unwrap_or_default()
+                .to_string(),
+            user_id: login.user_id,
+            created_at: time::text(login.created_at),
+            expires_at: time::text(login.expires_at),
+        }
+    }
+}
+
+impl Row for Shown {
+    const HEADS: &'static [&'static str] = &["id", "state", "device", "system", "from", "until"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.state.clone(),
+            // A device names itself: nothing in a name may move the cursor.
+            self.hostname.escape_debug().to_string(),
+            self.os.escape_debug().to_string(),
+            self.source_address.clone(),
+            self.expires_at.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+/// Runs a command.
+pub async fn run(
+    command: Command,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut client = LoginServiceClient::new(connection.identity()?);
+    let login = match command {
+        Command::List => {
+            let logins = client
+                .list_logins(ListLoginsRequest {})
+                .await?
+                .into_inner()
+                .logins;
+            printer.list(&logins.into_iter().map(Shown::from).collect::<Vec<_>>());
+            return Ok(());
+        }
+        Command::Show { id } => {
+            let request = GetLoginRequest {
+                login_id: last_part(&id),
+            };
+            client.get_login(request).await?.into_inner().login
+        }
+        Command::Approve { id, user, tailnet } => {
+            let tailnet_id = tailnet.find(connection).await?.id;
+            let user_id = administer::user(connection, tailnet_id, &user).await?.id;
+            let request = ApproveLoginRequest {
+                login_id: last_part(&id),
+                tailnet_id,
+                user_id,
+            };
+            client.approve_login(request).await?.into_inner().login
+        }
+        Command::Deny { id, reason } => {
+            let request = DenyLoginRequest {
+                login_id: last_part(&id),
+                reason,
+            };
+            client.deny_login(request).await?.into_inner().login
+        }
+    };
+    printer.one(&Shown::from(login.unwrap_or_default()));
+    Ok(())
+}
+
+fn last_part(id: &str) -> String {
+    id.rsplit('/').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,322 @@
+//! `bowline nodes`.
+
+use std::collections::BTreeMap;
+
+use bowline_keys::{MachinePublic, NodePublic};
+use bowline_proto::key_registry::v1::{
+    ApproveNodeRequest, DeleteNodeRequest, ExpireNodeRequest, Node, NodeWithState,
+    RenameNodeRequest, Revocation, SetApprovedRoutesRequest, SetTagsRequest,
+    node_service_client::NodeServiceClient,
+};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    administer::{self, TailnetArg},
+    connection::ConnectionArgs,
+    failure::Failure,
+    output::{Printer, Row, joined, mark},
+    time,
+};
+
+/// A node, by name or number.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The node's name or number.
+    node: String,
+    #[command(flatten)]
+    tailnet: TailnetArg,
+}
+
+/// What to do with nodes.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List all.
+    List {
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Show one.
+    Show(Target),
+    /// End a node's key: it has to log in again.
+    Expire(Target),
+    /// Delete a node.
+    Delete(Target),
+    /// Give a node a name; without one it follows its hostname again.
+    Rename {
+        #[command(flatten)]
+        target: Target,
+        /// The name.
+        #[arg(default_value = "")]
+        name: String,
+    },
+    /// Replace a node's tags: it belongs to no user then.
+    Tag {
+        #[command(flatten)]
+        target: Target,
+        /// Such as tag:web.
+        #[arg(required = true)]
+        tags: Vec<String>,
+    },
+    /// Replace a node's approved routes.
+    ApproveRoutes {
+        #[command(flatten)]
+        target: Target,
+        /// Such as 10.0.0.0/8; none to withdraw all.
+        routes: Vec<String>,
+    },
+    /// Approve a machine that waits.
+    Approve(Target),
+}
+
+/// A node as shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: u64,
+    name: String,
+    user: String,
+    tags: Vec<String>,
+    ipv4: String,
+    ipv6: String,
+    online: bool,
+    last_seen: Option<String>,
+    key_expiry: Option<String>,
+    expired: bool,
+    approved: bool,
+    ephemeral: bool,
+    advertised_routes: Vec<String>,
+    approved_routes: Vec<String>,
+    primary_routes: Vec<String>,
+    os: String,
+    client_version: String,
+    node_key: String,
+    machine_key: String,
+    created_at: Option<String>,
+}
+
+impl Shown {
+    fn new(listed: NodeWithState, users: &BTreeMap<u64, String>) -> Self {
+        let node = listed.node.unwrap_or_default();
+        let soft = listed.soft.unwrap_or_default();
+        Self {
+            id: node.id,
+            user: users.get(&node.user_id).cloned().unwrap_or_default(),
+            online: soft.online,
+            last_seen: time::text(soft.last_seen),
+            key_expiry: time::text(node.key_expiry),
+            created_at: time::text(node.created_at),
+            node_key: NodePublic::try_from(&*node.node_key)
+                .unwrap_or_default()
+                .to_string(),
+            machine_key: MachinePublic::try_from(&*node.machine_key)
+                .unwrap_or_default()
+                .to_string(),
+            name: node.name,
+            tags: node.tags,
+            ipv4: node.ipv4,
+            ipv6: node.ipv6,
+            expired: node.expired,
+            approved: node.approved,
+            ephemeral: node.ephemeral,
+            advertised_routes: node.advertised_routes,
+            approved_routes: node.approved_routes,
+            primary_routes: node.primary_routes,
+            os: node.os,
+            client_version: node.client_version,
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match (self.approved, self.expired, self.online) {
+            (false, ..) => "waits for approval",
+            (_, true, _) => "expired",
+            (_, _, true) => "online",
+            _ => "offline",
+        }
+    }
+}
+
+impl Row for Shown {
+    const HEADS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "owner",
+        "ipv4",
+        "ipv6",
+        "state",
+        "last seen",
+        "routes",
+        "ephemeral",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let owner = if self.tags.is_empty() {
+            self.user.clone()
+        } else {
+            joined(&self.tags)
+        };
+        vec![
+            self.id.to_string(),
+            self.name.clone(),
+            owner,
+            self.ipv4.clone(),
+            self.ipv6.clone(),
+            self.state().to_owned(),
+            self.last_seen.clone().unwrap_or_default(),
+            joined(&self.approved_routes),
+            mark(self.ephemeral),
+        ]
+    }
+}
+
+/// Runs a command.
+pub async fn run(
+    command: Command,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut client = NodeServiceClient::new(connection.registry()?);
+    let changed = match command {
+        Command::List { tailnet } => {
+            let tailnet = tailnet.find(connection).await?;
+            let users = names(connection, tailnet.id).await?;
+            let nodes = administer::nodes(connection, tailnet.id).await?;
+            let rows: Vec<_> = nodes
+                .into_iter()
+                .map(|node| Shown::new(node, &users))
+                .collect();
+            printer.list(&rows);
+            return Ok(());
+        }
+        Command::Show(target) => {
+            let (tailnet_id, listed) = find(connection, &target).await?;
+            let users = names(connection, tailnet_id).await?;
+            printer.one(&Shown::new(listed, &users));
+            return Ok(());
+        }
+        Command::Expire(target) => {
+            let (tailnet_id, node_id) = ids(connection, &target).await?;
+            let request = ExpireNodeRequest {
+                tailnet_id,
+                node_id,
+            };
+            let answer = client.expire_node(request).await?.into_inner();
+            revoked(printer, &target.node, "key has ended", answer.revocation);
+            return Ok(());
+        }
+        Command::Delete(target) => {
+            let (tailnet_id, node_id) = ids(connection, &target).await?;
+            let request = DeleteNodeRequest {
+                tailnet_id,
+                node_id,
+            };
+            let answer = client.delete_node(request).await?.into_inner();
+            revoked(printer, &target.node, "is deleted", answer.revocation);
+            return Ok(());
+        }
+        Command::Rename { target, name } => {
+            let (tailnet_id, node_id) = ids(connection, &target).await?;
+            let request = RenameNodeRequest {
+                tailnet_id,
+                node_id,
+                name,
+            };
+            client.rename_node(request).await?.into_inner().node
+        }
+        Command::Tag { target, tags } => {
+            let (tailnet_id, node_id) = ids(connection, &target).await?;
+            let request = SetTagsRequest {
+                tailnet_id,
+                node_id,
+                tags,
+            };
+            client.set_tags(request).await?.into_inner().node
+        }
+        Command::ApproveRoutes { target, routes } => {
+            let (tailnet_id, node_id) = ids(connection, &target).await?;
+            let request = SetApprovedRoutesRequest {
+                tailnet_id,
+                node_id,
+                routes,
+            };
+            client.set_approved_routes(request).await?.into_inner().node
+        }
+        Command::Approve(target) => {
+            let (tailnet_id, node_id) = ids(connection, &target).await?;
+            client
+                .approve_node(ApproveNodeRequest {
+                    tailnet_id,
+                    node_id,
+                })
+                .await?
+                .into_inner()
+                .node
+        }
+    };
+    show(connection, printer, changed.unwrap_or_default()).await
+}
+
+async fn show(connection: &ConnectionArgs, printer: &Printer, node: Node) -> Result<(), Failure> {
+    let users = names(connection, node.tailnet_id).await?;
+    let listed = administer::node(connection, node.tailnet_id, &node.id.to_string()).await?;
+    printer.one(&Shown::new(
+        NodeWithState {
+            node: Some(node),
+            ..listed
+        },
+        &users,
+    ));
+    Ok(())
+}
+
+async fn find(
+    connection: &ConnectionArgs,
+    target: &Target,
+) -> Result<(u64, NodeWithState), Failure> {
+    let tailnet = target.tailnet.find(connection).await?;
+    let listed = administer::node(connection, tailnet.id, &target.node).await?;
+    Ok((tailnet.id, listed))
+}
+
+async fn ids(connection: &ConnectionArgs, target: &Target) -> Result<(u64, u64), Failure> {
+    let (tailnet, listed) = find(connection, target).await?;
+    Ok((tailnet, listed.node.unwrap_or_default().id))
+}
+
+async fn names(
+    connection: &ConnectionArgs,
+    tailnet_id: u64,
+) -> Result<BTreeMap<u64, String>, Failure> {
+    let users = administer::users(connection, tailnet_id).await?;
+    Ok(users
+        .into_iter()
+        .map(|user| (user.id, user.login_name))
+        .collect())
+}
+
+/// Says how a revocation has reached the gateways.
+fn revoked(printer: &Printer, node: &str, what: &str, revocation: Option<Revocation>) {
+    let revocation = revocation.unwrap_or_default();
+    let state = |state: &str| state.trim_start_matches("GATEWAY_STATE_").to_lowercase();
+    let gateways: Vec<_> = revocation
+        .gateways
+        .iter()
+        .map(|progress| {
+            (
+                progress.gateway.clone(),
+                state(progress.state().as_str_name()),
+            )
+        })
+        .collect();
+    let mut text = format!("{node} {what}");
+    for (gateway, state) in &gateways {
+        text.push_str(&format!("\ngateway {gateway}: {state}"));
+    }
+    let gateways: Vec<_> = gateways
+        .into_iter()
+        .map(|(gateway, state)| json!({ "gateway": gateway, "state": state }))
+        .collect();
+    let value = json!({ "node": node, "revision": revocation.revision, "gateways": gateways });
+    printer.said(&value, &text);
+}

@@ -1,0 +1,108 @@
+//! The one place that prints: tables for people, JSON for machines.
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use serde::Serialize;
+
+/// How answers look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For machines: stable names, times in RFC 3339.
+    Json,
+}
+
+/// Prints answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Printer(Format);
+
+/// Something with a line in a table.
+pub trait Row: Serialize {
+    /// The heads of the columns.
+    const HEADS: &'static [&'static str];
+
+    /// Returns the cells, one for each head.
+    fn cells(&self) -> Vec<String>;
+}
+
+impl Printer {
+    /// Returns a printer.
+    pub fn new(format: Format) -> Self {
+        Self(format)
+    }
+
+    /// Prints a list.
+    pub fn list<R: Row>(self, rows: &[R]) {
+        match self.0 {
+            Format::Json => self.json(&rows),
+            Format::Table if rows.is_empty() => self.say("nothing"),
+            Format::Table => {
+                let mut table = Table::new();
+                table
+                    .load_style(NOTHING)
+                    .set_content_arrangement(ContentArrangement::Disabled);
+                table.set_header(R::HEADS.iter().map(|head| head.to_uppercase()));
+                for row in rows {
+                    table.add_row(row.cells());
+                }
+                self.write(&table.trim_fmt());
+            }
+        }
+    }
+
+    /// Prints one thing, with the heads as names.
+    pub fn one<R: Row>(self, row: &R) {
+        match self.0 {
+            Format::Json => self.json(row),
+            Format::Table => {
+                let width = R::HEADS.iter().map(|head| head.len()).max().unwrap_or(0);
+                for (head, cell) in R::HEADS.iter().zip(row.cells()) {
+                    self.write(&format!("{head:width$}  {cell}"));
+                }
+            }
+        }
+    }
+
+    /// Prints a value for machines, or a sentence for people.
+    pub fn said(self, value: &impl Serialize, sentence: &str) {
+        match self.0 {
+            Format::Json => self.json(value),
+            Format::Table => self.write(sentence),
+        }
+    }
+
+    /// Prints a sentence for people.
+    pub fn say(self, sentence: &str) {
+        if self.0 == Format::Table {
+            self.write(sentence);
+        }
+    }
+
+    /// Prints a text as it is.
+    #[expect(
+        clippy::print_stdout,
+        clippy::unused_self,
+        reason = "the one place that prints"
+    )]
+    pub fn write(self, text: &str) {
+        println!("{text}");
+    }
+
+    fn json(self, value: &impl Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.write(&text),
+            Err(error) => self.write(&format!("{{\"error\": \"{error}\"}}")),
+        }
+    }
+}
+
+/// Returns a list as a cell.
+pub fn joined(texts: &[String]) -> String {
+    texts.join(",")
+}
+
+/// Returns yes or nothing.
+pub fn mark(is: bool) -> String {
+    if is { "yes".to_owned() } else { String::new() }
+}

@@ -1,0 +1,146 @@
+//! Commands about the server itself: starting it, its settings, its keys and certificates.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use bowline_netmap_gateway::ControlKeys;
+use bowline_service_kit::{Authority, ServiceName};
+use bowline_standalone::Options;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::{
+    connection::ConnectionArgs,
+    failure::{Failure, Kind},
+    output::Printer,
+};
+
+/// How to serve.
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// The settings file; `bowline.toml` in the state directory when there is one.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where clients connect.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// The URL clients are given.
+    #[arg(long)]
+    public_url: Option<String>,
+}
+
+/// Serves until a signal.
+pub async fn serve(connection: ConnectionArgs, args: ServeArgs) -> Result<(), Failure> {
+    let ServeArgs {
+        config,
+        listen,
+        public_url,
+    } = args;
+    let options = Options {
+        state_dir: connection.state_dir,
+        config,
+        listen,
+        public_url,
+    };
+    Ok(bowline_standalone::run(options).await?)
+}
+
+/// What to do with the settings file.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what is wrong with a settings file of `bowline serve`.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Checks a settings file.
+pub fn config(
+    command: ConfigCommand,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let ConfigCommand::Check { file } = command;
+    let options = Options {
+        state_dir: connection.state_dir.clone(),
+        config: Some(file),
+        listen: None,
+        public_url: None,
+    };
+    bowline_standalone::load(&options)
+        .map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+    printer.said(&json!({ "valid": true }), "the settings are valid");
+    Ok(())
+}
+
+/// What to do with control keys.
+#[derive(Debug, Subcommand)]
+pub enum ControlKeysCommand {
+    /// Make both keys, once for all gateways; keys that are there stay.
+    Create {
+        /// Where to.
+        directory: PathBuf,
+    },
+}
+
+/// Makes control keys.
+pub fn control_keys(command: &ControlKeysCommand, printer: &Printer) -> Result<(), Failure> {
+    let ControlKeysCommand::Create { directory } = command;
+    ControlKeys::create(directory)
+        .map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+    let text = format!(
+        "control keys are in {}: keep them, every gateway needs the same",
+        directory.display()
+    );
+    printer.said(&json!({ "directory": directory }), &text);
+    Ok(())
+}
+
+/// What to do with certificates.
+#[derive(Debug, Subcommand)]
+pub enum CertificatesCommand {
+    /// Make an authority, a certificate for each service, and one for an administrator.
+    Create {
+        /// Where to.
+        directory: PathBuf,
+        /// The administrator's name.
+        #[arg(long, default_value = "admin")]
+        admin: String,
+    },
+}
+
+/// Makes certificates.
+pub fn certificates(command: &CertificatesCommand, printer: &Printer) -> Result<(), Failure> {
+    let CertificatesCommand::Create { directory, admin } = command;
+    let failed = |error: &dyn std::error::Error| Failure::new(Kind::Failed, error.to_string());
+    let today = chrono::Utc::now().date_naive();
+    std::fs::create_dir_all(directory)?;
+    let authority = match Authority::load(directory) {
+        Ok(authority) => authority,
+        Err(_) => {
+            let authority = Authority::generate(today).map_err(|error| failed(&error))?;
+            authority.save(directory).map_err(|error| failed(&error))?;
+            authority
+        }
+    };
+    for service in ServiceName::ALL {
+        let certificates = authority
+            .issue_service(service, today)
+            .map_err(|error| failed(&error))?;
+        certificates
+            .save(directory, service.as_str())
+            .map_err(|error| failed(&error))?;
+    }
+    let certificates = authority
+        .issue_admin(admin, today)
+        .map_err(|error| failed(&error))?;
+    certificates
+        .save(directory, admin)
+        .map_err(|error| failed(&error))?;
+    let text = format!(
+        "certificates for all services and {admin} are in {}",
+        directory.display()
+    );
+    printer.said(&json!({ "directory": directory }), &text);
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `bowline status`.
+
+use bowline_proto::identity::v1::{
+    ListTailnetsRequest, tailnet_service_client::TailnetServiceClient,
+};
+use serde::Serialize;
+
+use crate::{
+    administer,
+    connection::ConnectionArgs,
+    failure::Failure,
+    output::{Printer, Row},
+};
+
+/// A tailnet's figures.
+#[derive(Debug, Serialize)]
+struct Figures {
+    tailnet: String,
+    users: usize,
+    nodes: usize,
+    online: usize,
+}
+
+impl Row for Figures {
+    const HEADS: &'static [&'static str] = &["tailnet", "users", "nodes", "online"];
+
+    fn cells(&self) -> Vec<String> {
+        let numbers = [self.users, self.nodes, self.online].map(|number| number.to_string());
+        [self.tailnet.clone()].into_iter().chain(numbers).collect()
+    }
+}
+
+/// Shows the figures of each tailnet.
+pub async fn run(connection: &ConnectionArgs, printer: &Printer) -> Result<(), Failure> {
+    let mut client = TailnetServiceClient::new(connection.identity()?);
+    let tailnets = client
+        .list_tailnets(ListTailnetsRequest {})
+        .await?
+        .into_inner()
+        .tailnets;
+    let mut figures = Vec::new();
+    for tailnet in tailnets {
+        let nodes = administer::nodes(connection, tailnet.id).await?;
+        let online = nodes
+            .iter()
+            .filter(|node| node.soft.as_ref().is_some_and(|soft| soft.online));
+        figures.push(Figures {
+            online: online.count(),
+            nodes: nodes.len(),
+            users: administer::users(connection, tailnet.id).await?.len(),
+            tailnet: tailnet.name,
+        });
+    }
+    printer.list(&figures);
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! `bowline tailnets`.
+
+use bowline_proto::identity::v1::{
+    CreateTailnetRequest, DeleteTailnetRequest, ListTailnetsRequest, Tailnet, UpdateTailnetRequest,
+    tailnet_service_client::TailnetServiceClient,
+};
+use chrono::TimeDelta;
+use clap::Subcommand;
+use prost_types::FieldMask;
+use serde::Serialize;
+
+use crate::{
+    administer::TailnetArg,
+    connection::ConnectionArgs,
+    failure::Failure,
+    output::{Printer, Row, mark},
+    time,
+};
+
+/// What to do with tailnets.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List all.
+    List,
+    /// Make one.
+    Create {
+        /// A DNS label such as "home".
+        name: String,
+    },
+    /// Change settings.
+    Update {
+        #[command(flatten)]
+        tailnet: TailnetArg,
+        /// What clients show.
+        #[arg(long)]
+        display_name: Option<String>,
+        /// Whether an administrator approves each machine.
+        #[arg(long)]
+        machine_approval: Option<bool>,
+        /// How long a user's key lives, such as 180d.
+        #[arg(long, value_parser = time::parse_duration)]
+        key_lifetime: Option<TimeDelta>,
+        /// Where IPv4 addresses are taken from.
+        #[arg(long)]
+        ipv4_pool: Option<String>,
+        /// Where IPv6 addresses are taken from.
+        #[arg(long)]
+        ipv6_pool: Option<String>,
+    },
+    /// Delete one without users.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A tailnet as it is shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: u64,
+    name: String,
+    display_name: String,
+    magic_dns_suffix: String,
+    ipv4_pool: String,
+    ipv6_pool: String,
+    key_lifetime_seconds: Option<i64>,
+    machine_approval: bool,
+    created_at: Option<String>,
+}
+
+impl From<Tailnet> for Shown {
+    fn from(tailnet: Tailnet) -> Self {
+        Self {
+            id: tailnet.id,
+            name: tailnet.name,
+            display_name: tailnet.display_name,
+            magic_dns_suffix: tailnet.magic_dns_suffix,
+            ipv4_pool: tailnet.ipv4_pool,
+            ipv6_pool: tailnet.ipv6_pool,
+            key_lifetime_seconds: tailnet.key_lifetime.map(|lifetime| lifetime.seconds),
+            machine_approval: tailnet.machine_approval,
+            created_at: time::text(tailnet.created_at),
+        }
+    }
+}
+
+impl Row for Shown {
+    const HEADS: &'static [&'static str] = &["name", "dns suffix", "ipv4", "ipv6", "approval"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.magic_dns_suffix.clone(),
+            self.ipv4_pool.clone(),
+            self.ipv6_pool.clone(),
+            mark(self.machine_approval),
+        ]
+    }
+}
+
+/// Runs a command.
+pub async fn run(
+    command: Command,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut client = TailnetServiceClient::new(connection.identity()?);
+    match command {
+        Command::List => {
+            let answer = client
+                .list_tailnets(ListTailnetsRequest {})
+                .await?
+                .into_inner();
+            let rows: Vec<Shown> = answer.tailnets.into_iter().map(Shown::from).collect();
+            printer.list(&rows);
+        }
+        Command::Create { name } => {
+            let request = CreateTailnetRequest {
+                name,
+                settings: None,
+            };
+            let made = client.create_tailnet(request).await?.into_inner().tailnet;
+            printer.one(&Shown::from(made.unwrap_or_default()));
+        }
+        Command::Update {
+            tailnet,
+            display_name,
+            machine_approval,
+            key_lifetime,
+            ipv4_pool,
+            ipv6_pool,
+        } => {
+            let mut wanted = tailnet.find(connection).await?;
+            let mut paths = Vec::new();
+            let mut changes = |name: &str, is_given: bool| {
+                if is_given {
+                    paths.push(name.to_owned());
+                }
+            };
+            changes("display_name", display_name.is_some());
+            changes("machine_approval", machine_approval.is_some());
+            changes("key_lifetime", key_lifetime.is_some());
+            changes("ipv4_pool", ipv4_pool.is_some());
+            changes("ipv6_pool", ipv6_pool.is_some());
+            wanted.display_name = display_name.unwrap_or_default();
+            wanted.machine_approval = machine_approval.unwrap_or_default();
+            wanted.key_lifetime = key_lifetime.map(|lifetime| prost_types::Duration {
+                seconds: lifetime.num_seconds(),
+                nanos: 0,
+            });
+            wanted.ipv4_pool = ipv4_pool.unwrap_or_default();
+            wanted.ipv6_pool = ipv6_pool.unwrap_or_default();
+            let update_mask = Some(FieldMask { paths });
+            let request = UpdateTailnetRequest {
+                tailnet: Some(wanted),
+                update_mask,
+            };
+            let changed = client.update_tailnet(request).await?.into_inner().tailnet;
+            printer.one(&Shown::from(changed.unwrap_or_default()));
+        }
+        Command::Delete { name } => {
+            let answer = client
+                .list_tailnets(ListTailnetsRequest {})
+                .await?
+                .into_inner();
+            let found = answer
+                .tailnets
+                .into_iter()
+                .find(|tailnet| tailnet.name == name);
+            let tailnet =
+                found.ok_or_else(|| tonic::Status::not_found("there is no such tailnet"))?;
+            client
+                .delete_tailnet(DeleteTailnetRequest {
+                    tailnet_id: tailnet.id,
+                })
+                .await?;
+            printer.said(
+                &serde_json::json!({ "deleted": name }),
+                &format!("{name} is deleted"),
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Times and durations as people and programs write them.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use prost_types::Timestamp;
+
+/// Returns a time in RFC 3339; `None` for an absent one.
+pub fn text(timestamp: Option<Timestamp>) -> Option<String> {
+    let timestamp = timestamp?;
+    let time = DateTime::from_timestamp(timestamp.seconds, 0)?;
+    Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// Returns the time now plus a duration.
+pub fn from_now(duration: TimeDelta) -> Timestamp {
+    let time = Utc::now() + duration;
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: 0,
+    }
+}
+
+/// Reads a duration such as `90m`, `24h` or `30d`.
+pub fn parse_duration(text: &str) -> Result<TimeDelta, String> {
+    let wrong = || format!("\"{text}\" is no duration such as 90m, 24h or 30d");
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(wrong)?;
+    let number: i64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let seconds = number
+        .checked_mul(seconds)
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(wrong)?;
+    TimeDelta::try_seconds(seconds).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(parse_duration("24h"), Ok(TimeDelta::hours(24)));
+        assert_eq!(parse_duration("30d"), Ok(TimeDelta::days(30)));
+        for wrong in ["", "24", "h", "-1h", "0d", "1w", "é"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}
