@@ -1,0 +1,113 @@
+//! Network namespaces joined by a bridge.
+
+use std::{
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Result, bail};
+
+/// A network of its own: a switch and hosts around it.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    hosts: AtomicU32,
+}
+
+/// A host of a lab: a network namespace with one interface.
+#[derive(Clone, Debug)]
+pub struct Host {
+    namespace: String,
+    switch: String,
+    port: String,
+    /// Its address on the lab's network.
+    pub address: String,
+}
+
+/// Says whether this process may make namespaces.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    let output = Command::new("ip").args(arguments).output()?;
+    if !output.status.success() {
+        bail!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+impl Lab {
+    /// Makes a switch without hosts.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("bl{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let lab = Self { name, hosts: AtomicU32::new(0) };
+        let switch = lab.switch();
+        ip(&["netns", "add", &switch])?;
+        ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
+        ip(&["-n", &switch, "link", "set", "br0", "up"])?;
+        Ok(lab)
+    }
+
+    fn switch(&self) -> String {
+        format!("{}sw", self.name)
+    }
+
+    /// Adds a host. The first is the server's, at 10.77.0.1: the others' way out.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn host(&self) -> Result<Host> {
+        let number = self.hosts.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("{}h{number}", self.name);
+        let (switch, port) = (self.switch(), format!("p{number}"));
+        let address =
+            if number == 0 { "10.77.0.1".to_owned() } else { format!("10.77.0.{}", 10 + number) };
+        ip(&["netns", "add", &namespace])?;
+        ip(&["-n", &namespace, "link", "set", "lo", "up"])?;
+        let peer = ["peer", "name", &port, "netns", &switch];
+        ip(&[&["-n", &namespace, "link", "add", "eth0", "type", "veth"], &peer[..]].concat())?;
+        ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
+        ip(&["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
+        ip(&["-n", &namespace, "link", "set", "eth0", "up"])?;
+        if number > 0 {
+            ip(&["-n", &namespace, "route", "add", "default", "via", "10.77.0.1"])?;
+        }
+        Ok(Host { namespace, switch, port, address })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for number in 0..self.hosts.load(Ordering::Relaxed) {
+            drop(ip(&["netns", "del", &format!("{}h{number}", self.name)]));
+        }
+        drop(ip(&["netns", "del", &self.switch()]));
+    }
+}
+
+impl Host {
+    /// Returns a command that runs on the host.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).arg(program);
+        command
+    }
+
+    /// Pulls the host's cable, or plugs it in again.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_cable(&self, is_plugged: bool) -> Result<()> {
+        let state = if is_plugged { "up" } else { "down" };
+        ip(&["-n", &self.switch, "link", "set", &self.port, state])
+    }
+}

@@ -1,0 +1,37 @@
+//! Real, unmodified clients against Bowline, each in its own network namespace.
+//!
+//! ```text
+//! switch (a bridge) ─┬─ server: bowline      10.77.0.1
+//!                    ├─ client 1: tailscaled 10.77.0.11
+//!                    └─ client 2: …
+//! ```
+//!
+//! No packet leaves the namespaces: the only way out of a client's is to the server's. Clients are built by
+//! `tests/run` and looked for in `$BOWLINE_PEERS_DIR`. Everything is ended and removed when it is dropped.
+
+mod client;
+mod lab;
+mod process;
+mod server;
+mod wait;
+
+pub use client::{Client, Release};
+pub use lab::{Host, Lab};
+pub use process::Process;
+pub use server::Server;
+pub use wait::wait_for;
+
+/// Says whether real clients can run here, and why not; in CI it must be so.
+#[must_use]
+pub fn is_possible() -> bool {
+    let reason = if !client::Release::Current.is_built() || !client::Release::Nacl.is_built() {
+        "the clients are not built: tests/run builds them"
+    } else if !lab::is_root() {
+        "network namespaces need root"
+    } else {
+        return true;
+    };
+    assert!(std::env::var_os("CI").is_none(), "{reason}");
+    println!("SKIPPED: {reason}");
+    false
+}

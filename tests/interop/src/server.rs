@@ -1,0 +1,120 @@
+//! `bowline serve` on a host of a lab, and the command line beside it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Host, Process, wait_for};
+
+/// A server of one process.
+#[derive(Debug)]
+pub struct Server {
+    host: Host,
+    // Before the directory, which holds its log.
+    process: Option<Process>,
+    directory: TempDir,
+    /// The URL clients are given.
+    pub url: String,
+}
+
+/// Returns the command under test: it is built beside the tests.
+fn bowline() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let directory = own.parent().and_then(|deps| deps.parent()).context("no target directory")?;
+    let path = directory.join("bowline");
+    if !path.is_file() {
+        bail!("{} is not built: cargo build -p bowline-cli", path.display());
+    }
+    Ok(path)
+}
+
+impl Server {
+    /// Starts a server with further settings for its gateway.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start(host: Host, gateway: &str) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let url = format!("http://{}:8080", host.address);
+        let address = &host.address;
+        let settings = format!(
+            "drain_seconds = 3\n\
+             [gateway]\nlisten = \"{address}:8080\"\npublic_url = \"{url}\"\n{gateway}\n\
+             [relay]\nlisten = \"{address}:8444\"\nstun_listen = \"{address}:3478\"\n\
+             [telemetry]\nlisten = \"127.0.0.1:9090\"\nlog_filter = \"info,bowline=debug\"\n"
+        );
+        fs::write(directory.path().join("bowline.toml"), settings)?;
+        let mut server = Self { host, directory, process: None, url };
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Starts it again, after `kill -9` if it runs.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = None;
+        let mut command = self.host.command(bowline()?);
+        command.arg("--state-dir").arg(self.directory.path()).arg("serve");
+        let log = self.directory.path().join("serve.log");
+        self.process = Some(Process::start(&mut command, &log)?);
+        wait_for("the server answers", Duration::from_secs(20), || {
+            self.bowline(&["status"]).map_err(|error| error.to_string())
+        });
+        Ok(())
+    }
+
+    /// Ends it at once.
+    pub fn kill9(&mut self) {
+        self.process = None;
+    }
+
+    /// Runs the command line and returns its JSON.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn bowline(&self, arguments: &[&str]) -> Result<Value> {
+        let output = Command::new(bowline()?)
+            .arg("--state-dir")
+            .arg(self.directory.path())
+            .args(["--output", "json"])
+            .args(arguments)
+            .output()?;
+        if !output.status.success() {
+            bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Makes a key for any number of nodes of the first user.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn key(&self) -> Result<String> {
+        let answer = self.bowline(&["keys", "create", "--user", "owner@home", "--reusable"])?;
+        Ok(answer["secret"].as_str().context("no secret")?.to_owned())
+    }
+
+    /// Puts a policy in force.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn set_policy(&self, text: &str) -> Result<()> {
+        let file = self.directory.path().join("policy.hujson");
+        fs::write(&file, text)?;
+        self.bowline(&["policy", "set", &file.display().to_string()]).map(drop)
+    }
+}
