@@ -161,7 +161,8 @@ impl Session {
             return self.tell_everything();
         };
         let class_now = shown.class;
-        let frame = if self.shares(&changes) && class_before == class_now {
+        // A node that may not take part is told otherwise than its class.
+        let frame = if shown.offered && class_before == class_now && self.shares(&changes) {
             let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
             match self.tailnet.deltas.get(&key) {
                 Some(frame) => frame,

@@ -50,7 +50,7 @@ impl Drop for Process {
         self.kill9();
         if std::thread::panicking() {
             let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            let tail: Vec<_> = log.lines().rev().take(60).collect();
             println!("--- {}", self.log.display());
             tail.iter().rev().for_each(|line| println!("{line}"));
         }
