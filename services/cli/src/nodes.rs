@@ -178,17 +178,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut client = NodeServiceClient::new(connection.registry()?);
     let changed = match command {
-        Command::List { tailnet } => {
-            let tailnet = tailnet.find(connection).await?;
-            let users = names(connection, tailnet.id).await?;
-            let nodes = administer::nodes(connection, tailnet.id).await?;
-            let rows: Vec<_> = nodes
-                .into_iter()
-                .map(|node| Shown::new(node, &users))
-                .collect();
-            printer.list(&rows);
-            return Ok(());
-        }
+        Command::List { tailnet } => return list(connection, printer, &tailnet).await,
         Command::Show(target) => {
             let (tailnet_id, listed) = find(connection, &target).await?;
             let users = names(connection, tailnet_id).await?;
@@ -255,6 +245,22 @@ pub async fn run(
         }
     };
     show(connection, printer, changed.unwrap_or_default()).await
+}
+
+async fn list(
+    connection: &ConnectionArgs,
+    printer: &Printer,
+    tailnet: &TailnetArg,
+) -> Result<(), Failure> {
+    let tailnet = tailnet.find(connection).await?;
+    let users = names(connection, tailnet.id).await?;
+    let nodes = administer::nodes(connection, tailnet.id).await?;
+    let rows: Vec<_> = nodes
+        .into_iter()
+        .map(|node| Shown::new(node, &users))
+        .collect();
+    printer.list(&rows);
+    Ok(())
 }
 
 async fn show(connection: &ConnectionArgs, printer: &Printer, node: Node) -> Result<(), Failure> {

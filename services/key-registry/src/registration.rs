@@ -77,7 +77,7 @@ impl KeyRegistry {
         }
         match self.credential(&request, now).await? {
             Found::Credential(credential) => self.admit(request, *credential).await,
-            Found::Verdict(outcome) => Ok(outcome),
+            Found::Verdict(outcome) => Ok(*outcome),
         }
     }
 

@@ -75,11 +75,10 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let host = url
         .host_str()
         .context("public_url has no host")?
-        .trim_matches(['[', ']'])
-        .to_owned();
+        .trim_matches(['[', ']']);
     let mut authority = None;
     if url.scheme() == "https" && config.gateway.certificate_file.is_none() {
-        let files = tls::listener(&state_dir.join("tls"), &host)?;
+        let files = tls::listener(&state_dir.join("tls"), host)?;
         config.gateway.certificate_file = Some(files.certificate);
         config.gateway.key_file = Some(files.key);
         authority = Some(files.authority);
@@ -87,90 +86,37 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let bus = Bus::in_process();
     let clock: SharedClock = Arc::new(SystemClock);
     let services = Later::default();
-    let channel = |service| services.channel(Caller::Service(service));
-
-    let database = |name: &str| {
-        format!(
-            "sqlite://{}",
-            state_dir.join(format!("{name}.db")).display()
-        )
-    };
-    let mut routes = Routes::builder();
-    Identity::start(
-        &database("identity"),
-        bus.clone(),
-        Arc::clone(&clock),
-        tasks,
-    )
-    .await?
-    .add_to(&mut routes);
-    let peers = Peers {
-        identity: channel(ServiceName::KeyRegistry),
-        compiler: channel(ServiceName::KeyRegistry),
-    };
-    let (url, registry) = (database("key-registry"), config.registry.clone());
-    KeyRegistry::start(
-        &url,
-        registry,
-        peers,
-        bus.clone(),
-        Arc::clone(&clock),
-        tasks,
-    )
-    .await?
-    .add_to(&mut routes);
-    let sources = (
-        channel(ServiceName::PolicyCompiler),
-        channel(ServiceName::PolicyCompiler),
-    );
-    PolicyCompiler::start(
-        &database("policy"),
-        sources,
-        bus.clone(),
-        Arc::clone(&clock),
-        tasks,
-    )
-    .await?
-    .add_to(&mut routes);
-    let routes = routes.routes();
+    let routes = start_owners(state_dir, &config, (&bus, &clock), &services, tasks).await?;
     services.serve(routes.clone());
-    let first_key = first_start::prepare(
-        services.channel(Caller::Admin {
-            name: "first-start".to_owned(),
-        }),
-        clock.now(),
-    )
-    .await?;
+    let admin = services.channel(Caller::Admin {
+        name: "first-start".to_owned(),
+    });
+    let first_key = first_start::prepare(admin, clock.now()).await?;
     listen_for_administrators(state_dir, routes, tasks)?;
 
     let derp_map = match &config.gateway.derp_map_file {
         Some(path) => read_map(path)?,
         None if config.relay.enabled => {
-            relay::start(
-                &config.relay,
-                state_dir,
-                &host,
-                channel(ServiceName::Relay),
-                tasks,
-            )
-            .await?
+            let registry = services.channel(Caller::Service(ServiceName::Relay));
+            relay::start(&config.relay, state_dir, host, registry, tasks).await?
         }
         None => DerpMap::default(),
     };
-    let gateway = |_| channel(ServiceName::NetmapGateway);
+    let channel = services.channel(Caller::Service(ServiceName::NetmapGateway));
     let backends = Backends {
-        identity: gateway(()),
-        registry: gateway(()),
-        compiler: gateway(()),
+        identity: channel.clone(),
+        registry: channel.clone(),
+        compiler: channel,
     };
     let public_url = config.gateway.public_url.clone();
+    let more_routes = Router::new();
     let given = Dependencies {
         backends,
         bus,
         clock,
         tasks: tasks.clone(),
         derp_map,
-        more_routes: Router::new(),
+        more_routes,
     };
     bowline_netmap_gateway::start(config.gateway, given).await?;
     Ok(Started {
@@ -178,6 +124,47 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         authority,
         first_key,
     })
+}
+
+/// Starts the owners of hard state, each on a database of its own, and returns what they serve.
+async fn start_owners(
+    state_dir: &Path,
+    config: &Config,
+    (bus, clock): (&Bus, &SharedClock),
+    services: &Later,
+    tasks: &Tasks,
+) -> Result<Routes> {
+    let database = |name: &str| {
+        format!(
+            "sqlite://{}",
+            state_dir.join(format!("{name}.db")).display()
+        )
+    };
+    let channel = |service| services.channel(Caller::Service(service));
+    let (registry, compiler) = (ServiceName::KeyRegistry, ServiceName::PolicyCompiler);
+    let mut routes = Routes::builder();
+    Identity::start(&database("identity"), bus.clone(), Arc::clone(clock), tasks)
+        .await?
+        .add_to(&mut routes);
+    let peers = Peers {
+        identity: channel(registry),
+        compiler: channel(registry),
+    };
+    let (url, settings) = (database("key-registry"), config.registry.clone());
+    KeyRegistry::start(&url, settings, peers, bus.clone(), Arc::clone(clock), tasks)
+        .await?
+        .add_to(&mut routes);
+    let sources = (channel(compiler), channel(compiler));
+    PolicyCompiler::start(
+        &database("policy"),
+        sources,
+        bus.clone(),
+        Arc::clone(clock),
+        tasks,
+    )
+    .await?
+    .add_to(&mut routes);
+    Ok(routes.routes())
 }
 
 fn listen_for_administrators(state_dir: &Path, routes: Routes, tasks: &Tasks) -> Result<()> {

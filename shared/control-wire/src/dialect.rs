@@ -3,9 +3,7 @@
 //! Unknown members are ignored by every client, so only what misleads or is missing is changed. For a current
 //! client nothing is.
 
-use crate::{
-    CapGrant, CapabilityVersion as Cap, DnsConfig, FilterRule, MapResponse, NetPortRange, Node,
-};
+use crate::{CapGrant, CapabilityVersion as Cap, FilterRule, MapResponse, NetPortRange, Node};
 
 /// Says whether every message has to be complete: deltas are not understood, or only in part.
 #[must_use]
@@ -171,13 +169,9 @@ fn adapt_dns(message: &mut MapResponse, version: Cap) {
         dns.routes.retain(|_, resolvers| !resolvers.is_empty());
     }
     if version < Cap::DNS_RESOLVERS {
-        let plain = |dns: &DnsConfig| {
-            let addresses = dns.resolvers.iter().map(|resolver| resolver.addr.clone());
-            addresses
-                .filter(|address| address.parse::<std::net::IpAddr>().is_ok())
-                .collect()
-        };
-        dns.nameservers = plain(dns);
+        let addresses = dns.resolvers.iter().map(|resolver| &resolver.addr);
+        let plain = addresses.filter(|address| address.parse::<std::net::IpAddr>().is_ok());
+        dns.nameservers = plain.cloned().collect();
         dns.resolvers.clear();
         dns.routes.clear();
     }

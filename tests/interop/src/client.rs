@@ -24,10 +24,14 @@ pub enum Release {
 
 impl Release {
     fn directory(self) -> PathBuf {
-        let peers = std::env::var_os("BOWLINE_PEERS_DIR").map(PathBuf::from).unwrap_or_else(|| {
-            let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-            home.join(".cache/bowline/peers")
-        });
+        let peers = std::env::var_os("BOWLINE_PEERS_DIR")
+            .map(PathBuf::from)
+            .unwrap_or_else(|| {
+                let home = std::env::var_os("HOME")
+                    .map(PathBuf::from)
+                    .unwrap_or_default();
+                home.join(".cache/bowline/peers")
+            });
         peers.join(match self {
             Self::Current => "1.102.5",
             Self::Nacl => "1.62.1",
@@ -37,7 +41,9 @@ impl Release {
     /// Says whether the programs are there.
     #[must_use]
     pub fn is_built(self) -> bool {
-        ["tailscaled", "tailscale"].iter().all(|program| self.directory().join(program).is_file())
+        ["tailscaled", "tailscale"]
+            .iter()
+            .all(|program| self.directory().join(program).is_file())
     }
 }
 
@@ -63,7 +69,11 @@ impl Client {
         let path = directory.path();
         let mut command = host.command(release.directory().join("tailscaled"));
         command
-            .args(["--tun=userspace-networking", "--port=41641", "--no-logs-no-support"])
+            .args([
+                "--tun=userspace-networking",
+                "--port=41641",
+                "--no-logs-no-support",
+            ])
             .arg(format!("--statedir={}", path.display()))
             .arg(format!("--socket={}", path.join("s").display()))
             .env("HOME", path)
@@ -72,14 +82,28 @@ impl Client {
             .envs(environment.iter().copied());
         let daemon = Process::start(&mut command, &path.join("tailscaled.log"))?;
         wait_for("the daemon listens", Duration::from_secs(20), || {
-            path.join("s").exists().then_some(()).ok_or_else(|| "no socket".to_owned())
+            path.join("s")
+                .exists()
+                .then_some(())
+                .ok_or_else(|| "no socket".to_owned())
         });
-        Ok(Self { host, release, directory, _daemon: daemon, _echo: None })
+        Ok(Self {
+            host,
+            release,
+            directory,
+            _daemon: daemon,
+            _echo: None,
+        })
     }
 
     fn tailscale(&self, arguments: &[&str]) -> Command {
-        let mut command = self.host.command(self.release.directory().join("tailscale"));
-        command.arg(format!("--socket={}", self.directory.path().join("s").display()));
+        let mut command = self
+            .host
+            .command(self.release.directory().join("tailscale"));
+        command.arg(format!(
+            "--socket={}",
+            self.directory.path().join("s").display()
+        ));
         command.args(arguments).env("HOME", self.directory.path());
         command
     }
@@ -107,7 +131,8 @@ impl Client {
     pub fn join(&self, url: &str, key: &str, hostname: &str) -> Result<()> {
         let (url, key) = (format!("--login-server={url}"), format!("--authkey={key}"));
         let hostname = format!("--hostname={hostname}");
-        self.run(&["up", &url, &key, &hostname, "--timeout=60s"]).map(drop)
+        self.run(&["up", &url, &key, &hostname, "--timeout=60s"])
+            .map(drop)
     }
 
     /// Begins to join without a key; returns the address to visit, and the command that waits for it.
@@ -117,14 +142,23 @@ impl Client {
     /// When no address is shown.
     pub fn begin_login(&self, url: &str, hostname: &str) -> Result<(String, Process)> {
         let log = self.directory.path().join("up.log");
-        let (url, hostname) = (format!("--login-server={url}"), format!("--hostname={hostname}"));
+        let (url, hostname) = (
+            format!("--login-server={url}"),
+            format!("--hostname={hostname}"),
+        );
         let mut command = self.tailscale(&["up", &url, &hostname, "--timeout=120s"]);
         let waiting = Process::start(&mut command, &log)?;
-        let (address, _) = wait_for("the client shows an address", Duration::from_secs(30), || {
-            let log = waiting.log();
-            let found = log.split_whitespace().find(|word| word.contains("/register/"));
-            found.map(str::to_owned).ok_or(log.clone())
-        });
+        let (address, _) = wait_for(
+            "the client shows an address",
+            Duration::from_secs(30),
+            || {
+                let log = waiting.log();
+                let found = log
+                    .split_whitespace()
+                    .find(|word| word.contains("/register/"));
+                found.map(str::to_owned).ok_or(log.clone())
+            },
+        );
         Ok((address, waiting))
     }
 
@@ -141,7 +175,10 @@ impl Client {
     #[must_use]
     pub fn state(&self) -> String {
         let status = self.status().unwrap_or_default();
-        status["BackendState"].as_str().unwrap_or_default().to_owned()
+        status["BackendState"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Returns the names of the peers the client knows.
@@ -159,7 +196,11 @@ impl Client {
     pub fn wait_for_peers(&self, expected: &[&str], limit: Duration) -> Duration {
         let (_, took) = wait_for(&format!("peers {expected:?}"), limit, || {
             let peers = self.peers();
-            if peers == expected { Ok(()) } else { Err(format!("{peers:?}")) }
+            if peers == expected {
+                Ok(())
+            } else {
+                Err(format!("{peers:?}"))
+            }
         });
         took
     }
@@ -171,7 +212,9 @@ impl Client {
     /// When it has none.
     pub fn ipv4(&self) -> Result<String> {
         let status = self.status()?;
-        let address = status["Self"]["TailscaleIPs"][0].as_str().context("no address")?;
+        let address = status["Self"]["TailscaleIPs"][0]
+            .as_str()
+            .context("no address")?;
         Ok(address.to_owned())
     }
 
@@ -196,9 +239,16 @@ impl Client {
     pub fn echo(&self, address: &str, port: u16, line: &str) -> Result<String> {
         let mut command = Command::new("timeout");
         let inner = self.tailscale(&["nc", address, &port.to_string()]);
-        command.arg("5").arg(inner.get_program()).args(inner.get_args());
+        command
+            .arg("5")
+            .arg(inner.get_program())
+            .args(inner.get_args());
         command.env("HOME", self.directory.path());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let mut input = child.stdin.take().context("no input")?;
         writeln!(input, "{line}")?;
         let mut answer = String::new();

@@ -26,13 +26,20 @@ pub struct Host {
 
 /// Says whether this process may make namespaces.
 pub(crate) fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {
     let output = Command::new("ip").args(arguments).output()?;
     if !output.status.success() {
-        bail!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "ip {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }
@@ -45,8 +52,15 @@ impl Lab {
     /// What the operating system says.
     pub fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("bl{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let lab = Self { name, hosts: AtomicU32::new(0) };
+        let name = format!(
+            "bl{}x{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let lab = Self {
+            name,
+            hosts: AtomicU32::new(0),
+        };
         let switch = lab.switch();
         ip(&["netns", "add", &switch])?;
         ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
@@ -67,19 +81,47 @@ impl Lab {
         let number = self.hosts.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("{}h{number}", self.name);
         let (switch, port) = (self.switch(), format!("p{number}"));
-        let address =
-            if number == 0 { "10.77.0.1".to_owned() } else { format!("10.77.0.{}", 10 + number) };
+        let address = if number == 0 {
+            "10.77.0.1".to_owned()
+        } else {
+            format!("10.77.0.{}", 10 + number)
+        };
         ip(&["netns", "add", &namespace])?;
         ip(&["-n", &namespace, "link", "set", "lo", "up"])?;
         let peer = ["peer", "name", &port, "netns", &switch];
-        ip(&[&["-n", &namespace, "link", "add", "eth0", "type", "veth"], &peer[..]].concat())?;
+        ip(&[
+            &["-n", &namespace, "link", "add", "eth0", "type", "veth"],
+            &peer[..],
+        ]
+        .concat())?;
         ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
-        ip(&["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
+        ip(&[
+            "-n",
+            &namespace,
+            "addr",
+            "add",
+            &format!("{address}/24"),
+            "dev",
+            "eth0",
+        ])?;
         ip(&["-n", &namespace, "link", "set", "eth0", "up"])?;
         if number > 0 {
-            ip(&["-n", &namespace, "route", "add", "default", "via", "10.77.0.1"])?;
+            ip(&[
+                "-n",
+                &namespace,
+                "route",
+                "add",
+                "default",
+                "via",
+                "10.77.0.1",
+            ])?;
         }
-        Ok(Host { namespace, switch, port, address })
+        Ok(Host {
+            namespace,
+            switch,
+            port,
+            address,
+        })
     }
 }
 
@@ -97,7 +139,9 @@ impl Host {
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace]).arg(program);
+        command
+            .args(["netns", "exec", &self.namespace])
+            .arg(program);
         command
     }
 

@@ -9,6 +9,12 @@
 //! No packet leaves the namespaces: the only way out of a client's is to the server's. Clients are built by
 //! `tests/run` and looked for in `$BOWLINE_PEERS_DIR`. Everything is ended and removed when it is dropped.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "this crate is only for tests"
+)]
+
 mod client;
 mod lab;
 mod process;

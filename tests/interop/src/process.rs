@@ -29,7 +29,10 @@ impl Process {
             .stderr(file)
             .spawn()
             .with_context(|| format!("{command:?}"))?;
-        Ok(Self { child, log: log.to_owned() })
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
     }
 
     /// Returns what it has written.

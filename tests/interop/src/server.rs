@@ -1,11 +1,6 @@
 //! `bowline serve` on a host of a lab, and the command line beside it.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -27,10 +22,16 @@ pub struct Server {
 /// Returns the command under test: it is built beside the tests.
 fn bowline() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let directory = own.parent().and_then(|deps| deps.parent()).context("no target directory")?;
+    let directory = own
+        .parent()
+        .and_then(|deps| deps.parent())
+        .context("no target directory")?;
     let path = directory.join("bowline");
     if !path.is_file() {
-        bail!("{} is not built: cargo build -p bowline-cli", path.display());
+        bail!(
+            "{} is not built: cargo build -p bowline-cli",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -52,7 +53,12 @@ impl Server {
              [telemetry]\nlisten = \"127.0.0.1:9090\"\nlog_filter = \"info,bowline=debug\"\n"
         );
         fs::write(directory.path().join("bowline.toml"), settings)?;
-        let mut server = Self { host, directory, process: None, url };
+        let mut server = Self {
+            host,
+            directory,
+            process: None,
+            url,
+        };
         server.restart()?;
         Ok(server)
     }
@@ -65,7 +71,10 @@ impl Server {
     pub fn restart(&mut self) -> Result<()> {
         self.process = None;
         let mut command = self.host.command(bowline()?);
-        command.arg("--state-dir").arg(self.directory.path()).arg("serve");
+        command
+            .arg("--state-dir")
+            .arg(self.directory.path())
+            .arg("serve");
         let log = self.directory.path().join("serve.log");
         self.process = Some(Process::start(&mut command, &log)?);
         wait_for("the server answers", Duration::from_secs(20), || {
@@ -115,6 +124,7 @@ impl Server {
     pub fn set_policy(&self, text: &str) -> Result<()> {
         let file = self.directory.path().join("policy.hujson");
         fs::write(&file, text)?;
-        self.bowline(&["policy", "set", &file.display().to_string()]).map(drop)
+        self.bowline(&["policy", "set", &file.display().to_string()])
+            .map(drop)
     }
 }

@@ -1,5 +1,10 @@
 //! What a user of real clients sees.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails where something is not as expected"
+)]
+
 use std::time::{Duration, Instant};
 
 use bowline_interop::{Client, Lab, Release, Server, is_possible, wait_for};
@@ -15,9 +20,10 @@ fn joined(clients: usize, environment: &[(&str, &str)]) -> (Lab, Server, Vec<Cli
     let key = server.key().unwrap();
     let clients: Vec<_> = (1..=clients)
         .map(|number| {
-            let client =
-                Client::start(lab.host().unwrap(), Release::Current, environment).unwrap();
-            client.join(&server.url, &key, &format!("c{number}")).unwrap();
+            let client = Client::start(lab.host().unwrap(), Release::Current, environment).unwrap();
+            client
+                .join(&server.url, &key, &format!("c{number}"))
+                .unwrap();
             client
         })
         .collect();
@@ -26,7 +32,8 @@ fn joined(clients: usize, environment: &[(&str, &str)]) -> (Lab, Server, Vec<Cli
 
 fn reaches(from: &Client, address: &str, port: u16) {
     wait_for(&format!("{address}:{port} answers"), SOON, || {
-        from.echo(address, port, "hello").map_err(|error| error.to_string())
+        from.echo(address, port, "hello")
+            .map_err(|error| error.to_string())
     });
 }
 
@@ -38,7 +45,9 @@ fn clients_join_by_key_and_by_login_talk_and_lose_each_other() {
     let (lab, server, mut clients) = joined(2, &[]);
     let (one, two) = (clients[0].ipv4().unwrap(), clients[1].ipv4().unwrap());
     clients[0].wait_for_peers(&["c2"], SOON);
-    let pong = clients[0].run(&["ping", "--c=5", "--timeout=5s", &two]).unwrap();
+    let pong = clients[0]
+        .run(&["ping", "--c=5", "--timeout=5s", &two])
+        .unwrap();
     assert!(pong.contains("pong from c2"), "{pong}");
     clients[1].serve_echo(ECHO, 7000).unwrap();
     reaches(&clients[0], &two, 7000);
@@ -47,10 +56,14 @@ fn clients_join_by_key_and_by_login_talk_and_lose_each_other() {
     let (address, _waiting) = third.begin_login(&server.url, "c3").unwrap();
     let pending = server.bowline(&["logins", "list"]).unwrap();
     assert_eq!(pending[0]["hostname"], "c3");
-    server.bowline(&["logins", "approve", &address, "--user", "owner@home"]).unwrap();
-    wait_for("the approved client runs", SOON, || match third.state().as_str() {
-        "Running" => Ok(()),
-        other => Err(other.to_owned()),
+    server
+        .bowline(&["logins", "approve", &address, "--user", "owner@home"])
+        .unwrap();
+    wait_for("the approved client runs", SOON, || {
+        match third.state().as_str() {
+            "Running" => Ok(()),
+            other => Err(other.to_owned()),
+        }
     });
     third.wait_for_peers(&["c1", "c2"], SOON);
     clients[0].wait_for_peers(&["c2", "c3"], SOON);
@@ -60,9 +73,11 @@ fn clients_join_by_key_and_by_login_talk_and_lose_each_other() {
         format!(r#"{{"acls": [{{"action": "accept", "src": ["*"], "dst": ["*:{port}"]}}]}}"#)
     };
     server.set_policy(&policy("22")).unwrap();
-    wait_for("the port closes", SOON, || match clients[0].echo(&two, 7000, "hello") {
-        Ok(_) => Err("it still answers".to_owned()),
-        Err(_) => Ok(()),
+    wait_for("the port closes", SOON, || {
+        match clients[0].echo(&two, 7000, "hello") {
+            Ok(_) => Err("it still answers".to_owned()),
+            Err(_) => Ok(()),
+        }
     });
     server.set_policy(&policy("7000")).unwrap();
     reaches(&clients[0], &two, 7000);
@@ -70,14 +85,22 @@ fn clients_join_by_key_and_by_login_talk_and_lose_each_other() {
     // Ends of keys: peers are told within a second, and the client itself.
     server.bowline(&["nodes", "expire", "c3"]).unwrap();
     let told = clients[0].wait_for_peers(&["c2"], SOON);
-    assert!(told < SECOND, "peers were told of the expiry after {told:?}");
-    wait_for("the expired client wants a login", SOON, || match third.state().as_str() {
-        "NeedsLogin" => Ok(()),
-        other => Err(other.to_owned()),
+    assert!(
+        told < SECOND,
+        "peers were told of the expiry after {told:?}"
+    );
+    wait_for("the expired client wants a login", SOON, || {
+        match third.state().as_str() {
+            "NeedsLogin" => Ok(()),
+            other => Err(other.to_owned()),
+        }
     });
     clients[1].run(&["logout"]).unwrap();
     let told = clients[0].wait_for_peers(&[], SOON);
-    assert!(told < SECOND, "peers were told of the logout after {told:?}");
+    assert!(
+        told < SECOND,
+        "peers were told of the logout after {told:?}"
+    );
 
     // A client that logged out has forgotten its key: it comes back as a new node.
     let key = server.key().unwrap();
@@ -87,8 +110,15 @@ fn clients_join_by_key_and_by_login_talk_and_lose_each_other() {
     let answer = server.bowline(&["nodes", "delete", "c2-1"]).unwrap();
     assert_eq!(answer["gateways"][0]["state"], "applied", "{answer}");
     let told = clients[0].wait_for_peers(&[], SOON);
-    assert!(told < SECOND, "peers were told of the deletion after {told:?}");
-    assert_eq!(clients[0].ipv4().unwrap(), one, "the others keep what they have");
+    assert!(
+        told < SECOND,
+        "peers were told of the deletion after {told:?}"
+    );
+    assert_eq!(
+        clients[0].ipv4().unwrap(),
+        one,
+        "the others keep what they have"
+    );
 }
 
 #[test]
@@ -120,9 +150,19 @@ fn clients_without_a_direct_path_talk_through_the_relay() {
     clients[0].wait_for_peers(&["c2"], SOON);
     wait_for("a pong through the relay", SOON, || {
         let pong = clients[0]
-            .run(&["ping", "--c=1", "--until-direct=false", "--timeout=5s", &two])
+            .run(&[
+                "ping",
+                "--c=1",
+                "--until-direct=false",
+                "--timeout=5s",
+                &two,
+            ])
             .map_err(|error| error.to_string())?;
-        if pong.contains("via DERP(bowline)") { Ok(()) } else { Err(pong) }
+        if pong.contains("via DERP(bowline)") {
+            Ok(())
+        } else {
+            Err(pong)
+        }
     });
     clients[1].serve_echo(ECHO, 7000).unwrap();
     reaches(&clients[0], &two, 7000);
@@ -143,8 +183,16 @@ fn killed_server_comes_back_and_nothing_acknowledged_is_lost() {
     clients[0].wait_for_peers(&["c2", "c3"], Duration::from_secs(60));
     clients[1].wait_for_peers(&["c1", "c3"], Duration::from_secs(60));
     let after = server.bowline(&["nodes", "list"]).unwrap();
-    for (node, kept) in before.as_array().unwrap().iter().zip(after.as_array().unwrap()) {
-        assert_eq!((&node["id"], &node["node_key"]), (&kept["id"], &kept["node_key"]));
+    for (node, kept) in before
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(after.as_array().unwrap())
+    {
+        assert_eq!(
+            (&node["id"], &node["node_key"]),
+            (&kept["id"], &kept["node_key"])
+        );
     }
 }
 
@@ -164,7 +212,9 @@ fn idle_stream_outlives_the_watchdog_and_a_cut_cable_is_survived() {
     }
     let status = clients[0].status().unwrap();
     let health = status["Health"].as_array().cloned().unwrap_or_default();
-    let lost = health.iter().any(|line| line.to_string().contains("not connected"));
+    let lost = health
+        .iter()
+        .any(|line| line.to_string().contains("not connected"));
     assert!(!lost, "the client lost the server: {health:?}");
     let key_after = server.bowline(&["nodes", "show", "c1"]).unwrap()["node_key"].clone();
     assert_eq!(key_before, key_after, "no new registration");

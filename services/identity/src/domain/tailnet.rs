@@ -66,7 +66,7 @@ fn ipv6_pool(id: u64) -> String {
 /// Copies the masked fields of `wanted` over `tailnet`.
 pub fn update(
     tailnet: &mut Tailnet,
-    wanted: Tailnet,
+    wanted: &Tailnet,
     mask: &[String],
 ) -> Result<(), IdentityError> {
     for path in mask {
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn unknown_field_of_an_update_is_named() {
         let mut tailnet = new(1, "home".to_owned(), None, DateTime::UNIX_EPOCH).unwrap();
-        let error = update(&mut tailnet, Tailnet::default(), &["nme".to_owned()]).unwrap_err();
+        let error = update(&mut tailnet, &Tailnet::default(), &["nme".to_owned()]).unwrap_err();
         assert!(error.to_string().contains("\"nme\""), "{error}");
     }
 }

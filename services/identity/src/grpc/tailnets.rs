@@ -75,7 +75,7 @@ impl TailnetService for Identity {
                 Box::pin(async move {
                     let found = store::tailnet(mutation.connection(), id.get()).await?;
                     let mut changed = found.ok_or(IdentityError::NotFound("tailnet"))?;
-                    tailnet::update(&mut changed, wanted, &mask)?;
+                    tailnet::update(&mut changed, &wanted, &mask)?;
                     store::put_tailnet(mutation.connection(), &changed).await?;
                     mutation.record(&IdentityChange {
                         change: Some(Change::Tailnet(changed.clone())),

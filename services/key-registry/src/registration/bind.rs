@@ -28,7 +28,7 @@ pub(super) struct Wish {
 /// What the transaction did.
 enum Bound {
     Node(Box<Node>),
-    Refused(Outcome),
+    Refused(Box<Outcome>),
 }
 
 impl KeyRegistry {
@@ -48,7 +48,7 @@ impl KeyRegistry {
             .await;
         match bound {
             Ok((Bound::Node(node), revision)) => Ok(self.registered(*node, revision.get()).await),
-            Ok((Bound::Refused(outcome), _)) => Ok(outcome),
+            Ok((Bound::Refused(outcome), _)) => Ok(*outcome),
             Err(RegistryError::AddressesExhausted) => {
                 let text = RegistryError::AddressesExhausted.to_string();
                 Ok(refused(RefusalReason::AddressesExhausted, text))
@@ -82,11 +82,11 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
             Bound::Node(Box::new(node))
         } else {
             let text = "this login was used already: start a new one";
-            Bound::Refused(refused(RefusalReason::LoginDenied, text))
+            Bound::Refused(Box::new(refused(RefusalReason::LoginDenied, text)))
         });
     }
     if let Some(refusal) = use_up(mutation, &credential).await? {
-        return Ok(Bound::Refused(refusal));
+        return Ok(Bound::Refused(Box::new(refusal)));
     }
     let owner = key::Owner {
         tailnet_id: mutation.tailnet().get(),

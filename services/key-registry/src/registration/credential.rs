@@ -34,7 +34,13 @@ pub(super) struct Credential {
 /// What was found of a credential.
 pub(super) enum Found {
     Credential(Box<Credential>),
-    Verdict(Outcome),
+    Verdict(Box<Outcome>),
+}
+
+impl Found {
+    fn verdict(outcome: Outcome) -> Self {
+        Self::Verdict(Box::new(outcome))
+    }
 }
 
 impl KeyRegistry {
@@ -51,7 +57,7 @@ impl KeyRegistry {
         {
             return Ok(found);
         }
-        self.start_login(request).await.map(Found::Verdict)
+        self.start_login(request).await.map(Found::verdict)
     }
 
     async fn by_pre_auth_key(
@@ -62,7 +68,7 @@ impl KeyRegistry {
         let invalid = || {
             let text =
                 "the auth key is not valid: check that it was copied whole, or ask for another";
-            Ok(Found::Verdict(refused(
+            Ok(Found::verdict(refused(
                 RefusalReason::PreAuthKeyInvalid,
                 text,
             )))
@@ -78,7 +84,7 @@ impl KeyRegistry {
             return invalid();
         }
         if let Some((reason, text)) = pre_auth_key::refusal(&key, now) {
-            return Ok(Found::Verdict(refused(reason, text)));
+            return Ok(Found::verdict(refused(reason, text)));
         }
         let credential = Credential {
             tags: key.tags,
@@ -108,11 +114,11 @@ impl KeyRegistry {
         Ok(match login.state() {
             LoginState::Pending => {
                 let needed = LoginNeeded { login_id: login.id };
-                Some(Found::Verdict(Outcome::LoginNeeded(needed)))
+                Some(Found::verdict(Outcome::LoginNeeded(needed)))
             }
             LoginState::Denied => {
                 let verdict = refused(RefusalReason::LoginDenied, login.denial);
-                Some(Found::Verdict(verdict))
+                Some(Found::verdict(verdict))
             }
             LoginState::Approved => {
                 let credential = Credential {
@@ -162,7 +168,7 @@ impl KeyRegistry {
         let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
         let gone = || {
             let text = "the user of these credentials is gone or suspended: ask an administrator";
-            Ok(Found::Verdict(refused(RefusalReason::UserSuspended, text)))
+            Ok(Found::verdict(refused(RefusalReason::UserSuspended, text)))
         };
         if user_id == 0 {
             let question = ResolveTailnetRequest {

@@ -39,7 +39,9 @@ pub(crate) fn peer(view: &View, shown: &Shown, visible: &VisibleClass) -> Node {
         online: Some(online),
         last_seen: shown.soft.last_seen.filter(|_| !online).and_then(time),
         machine_authorized: node.approved,
-        cap_map: capabilities.map(cap_map).unwrap_or_default(),
+        cap_map: capabilities
+            .map(|listed| cap_map(listed))
+            .unwrap_or_default(),
         expired: node.expired,
         ..common(view, shown)
     }
@@ -68,7 +70,9 @@ pub(crate) fn own(view: &View, shown: &Shown, now: DateTime<Utc>) -> Node {
         hostinfo: hostinfo(shown),
         online: Some(true),
         machine_authorized: node.approved,
-        cap_map: capabilities.map(cap_map).unwrap_or_default(),
+        cap_map: capabilities
+            .map(|listed| cap_map(listed))
+            .unwrap_or_default(),
         ..common(view, shown)
     }
 }
@@ -173,7 +177,7 @@ fn reduced(hostinfo: Hostinfo) -> Hostinfo {
 }
 
 /// Returns capabilities as a client reads them.
-pub(crate) fn cap_map(capabilities: &Vec<Capability>) -> CapMap {
+pub(crate) fn cap_map(capabilities: &[Capability]) -> CapMap {
     capabilities
         .iter()
         .map(|capability| {

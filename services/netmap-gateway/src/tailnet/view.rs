@@ -44,14 +44,6 @@ pub struct View {
 }
 
 impl View {
-    /// Returns how nodes of class `viewer` see those of class `peer`, when they see them at all.
-    #[must_use]
-    pub fn visibility(&self, viewer: u64, peer: u64) -> Option<&VisibleClass> {
-        self.classes
-            .get(&viewer)
-            .and_then(|class| visible_in(class, peer))
-    }
-
     /// Returns the nodes that node `viewer` of class `class` sees, class by class, each in ascending order.
     pub fn peers(&self, viewer: u64, class: u64) -> impl Iterator<Item = (&Shown, &VisibleClass)> {
         self.classes

@@ -6,7 +6,10 @@ use std::{
 };
 
 fn main() -> std::io::Result<()> {
-    let port: u16 = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(7);
+    let port: u16 = std::env::args()
+        .nth(1)
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(7);
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     for stream in listener.incoming() {
         let stream = stream?;
