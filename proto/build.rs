@@ -15,11 +15,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=bowline");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut compiler = Compiler::new(["."])?;
-    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(FILES)?;
     let descriptors = compiler.file_descriptor_set();
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    fs::write(out.join("access.rs"), access_table(&compiler.descriptor_pool())?)?;
-    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
+    fs::write(
+        out.join("access.rs"),
+        access_table(&compiler.descriptor_pool())?,
+    )?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds(descriptors)?;
     Ok(())
 }
 
@@ -29,7 +37,10 @@ fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Err
         .get_extension_by_name("bowline.access.v1.callers")
         .ok_or("the callers option is not declared")?;
     let mut table = String::from("static RULES: &[(&str, &[Role])] = &[\n");
-    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+    for method in pool
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let options = method.options();
         let roles = options.get_extension(&callers);

@@ -8,7 +8,10 @@
 //!
 //! Who may call an RPC is declared beside it and compiled into [`access::rules`].
 
-#![expect(missing_docs, reason = "generated code carries the comments of the .proto files")]
+#![expect(
+    missing_docs,
+    reason = "generated code carries the comments of the .proto files"
+)]
 #![expect(clippy::all, clippy::pedantic, reason = "generated code")]
 
 pub mod access;

@@ -39,6 +39,8 @@ struct Arguments {
 enum Command {
     /// Serve a network from this machine, with everything in one process.
     Serve(server::ServeArgs),
+    /// Relay packets of clients that can not reach each other, beside a server of separate processes.
+    Relay(server::RelayArgs),
     /// Say whether the server answers, and what it holds.
     Status,
     /// Networks.
@@ -96,6 +98,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let printer = Printer::new(output);
     match command.unwrap_or_else(|| Command::Serve(server::ServeArgs::default())) {
         Command::Serve(args) => server::serve(connection, args).await,
+        Command::Relay(args) => server::relay(connection, args).await,
         Command::Status => status::run(&connection, &printer).await,
         Command::Tailnets(command) => tailnets::run(command, &connection, &printer).await,
         Command::Users(command) => users::run(command, &connection, &printer).await,

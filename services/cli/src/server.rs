@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use bowline_netmap_gateway::ControlKeys;
 use bowline_service_kit::{Authority, ServiceName};
-use bowline_standalone::Options;
+use bowline_standalone::{Options, RelayConfig};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -42,6 +42,40 @@ pub async fn serve(connection: ConnectionArgs, args: ServeArgs) -> Result<(), Fa
         public_url,
     };
     Ok(bowline_standalone::run(options).await?)
+}
+
+/// How to relay.
+#[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// The name or address clients reach this relay at.
+    #[arg(long)]
+    host: String,
+    /// Where clients connect with DERP over TLS.
+    #[arg(long, default_value = "0.0.0.0:8444")]
+    listen: SocketAddr,
+    /// Where clients ask for their public address with STUN.
+    #[arg(long, default_value = "0.0.0.0:3478")]
+    stun_listen: SocketAddr,
+    /// Where to write the DERP map that tells clients of this relay; the gateways read it.
+    #[arg(long)]
+    map: PathBuf,
+}
+
+/// Relays until a signal.
+pub async fn relay(connection: ConnectionArgs, args: RelayArgs) -> Result<(), Failure> {
+    let RelayArgs {
+        host,
+        listen,
+        stun_listen,
+        map,
+    } = args;
+    let registry = connection.registry()?;
+    let config = RelayConfig {
+        enabled: true,
+        listen,
+        stun_listen,
+    };
+    Ok(bowline_standalone::relay(&connection.state_dir, &config, &host, registry, &map).await?)
 }
 
 /// What to do with the settings file.

@@ -1,6 +1,9 @@
 //! The identity service over gRPC, on both databases.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where something is not as expected")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails where something is not as expected"
+)]
 
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;

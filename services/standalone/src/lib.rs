@@ -15,4 +15,5 @@ mod start;
 mod tls;
 
 pub use config::{Config, Options, RelayConfig, load};
+pub use relay::run as relay;
 pub use start::{Started, run, start};

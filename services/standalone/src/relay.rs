@@ -1,6 +1,6 @@
 //! The relay of this process, and the map that tells clients of it.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bowline_clock::random_bytes;
@@ -10,7 +10,10 @@ use bowline_proto::key_registry::v1::{
     ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_relay::{Admission, Limits, Relay, RelayOptions, Sockets, Verdict};
-use bowline_service_kit::{GrpcChannel, Tasks};
+use bowline_service_kit::{
+    GrpcChannel, Shutdown, Tasks, install_crypto_provider,
+    telemetry::{self, TelemetryConfig},
+};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -61,6 +64,27 @@ pub async fn start(
         relay.serve(sockets, Some(pinned.config), ended).await
     });
     Ok(map)
+}
+
+/// Relays until a signal, as a process of its own beside separate services; writes the map for the gateways.
+///
+/// # Errors
+///
+/// What hinders it.
+pub async fn run(
+    state_dir: &Path,
+    config: &RelayConfig,
+    host: &str,
+    registry: GrpcChannel,
+    map: &Path,
+) -> Result<()> {
+    install_crypto_provider();
+    telemetry::init(&TelemetryConfig::default())?;
+    let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
+    let relays = start(config, state_dir, host, registry, &tasks).await?;
+    std::fs::write(map, serde_json::to_vec_pretty(&relays)?)
+        .with_context(|| format!("{}", map.display()))?;
+    Ok(tasks.run().await?)
 }
 
 fn map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {

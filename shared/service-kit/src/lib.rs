@@ -13,6 +13,7 @@
 pub mod access;
 pub mod certificates;
 pub mod config;
+pub mod process;
 pub mod telemetry;
 
 mod caller;

@@ -1,0 +1,22 @@
+//! The identity service as a process of its own.
+
+use std::sync::Arc;
+
+use bowline_bus::Bus;
+use bowline_clock::SystemClock;
+use bowline_identity::Identity;
+use bowline_service_kit::process::{NoSettings, Process, ProcessError};
+use tonic::service::Routes;
+
+#[tokio::main]
+async fn main() -> Result<(), ProcessError> {
+    let process = Process::<NoSettings>::start()?;
+    let bus = Bus::redis(process.config.redis.expose()).await?;
+    let clock = Arc::new(SystemClock);
+    let identity = Identity::start(process.database()?, bus, clock, &process.tasks).await?;
+    let mut routes = Routes::builder();
+    identity.add_to(&mut routes);
+    process
+        .serve(Some((routes.routes(), bowline_proto::DESCRIPTOR_SET)))
+        .await
+}

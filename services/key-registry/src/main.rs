@@ -1,0 +1,31 @@
+//! The key-registry service as a process of its own.
+
+use std::sync::Arc;
+
+use bowline_bus::Bus;
+use bowline_clock::SystemClock;
+use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
+use bowline_service_kit::{
+    ServiceName,
+    process::{Process, ProcessError},
+};
+use tonic::service::Routes;
+
+#[tokio::main]
+async fn main() -> Result<(), ProcessError> {
+    let process = Process::<RegistryConfig>::start()?;
+    let bus = Bus::redis(process.config.redis.expose()).await?;
+    let clock = Arc::new(SystemClock);
+    let peers = Peers {
+        identity: process.channel(ServiceName::Identity)?,
+        compiler: process.channel(ServiceName::PolicyCompiler)?,
+    };
+    let settings = process.config.service.clone();
+    let url = process.database()?;
+    let registry = KeyRegistry::start(url, settings, peers, bus, clock, &process.tasks).await?;
+    let mut routes = Routes::builder();
+    registry.add_to(&mut routes);
+    process
+        .serve(Some((routes.routes(), bowline_proto::DESCRIPTOR_SET)))
+        .await
+}

@@ -1,0 +1,30 @@
+//! The policy-compiler service as a process of its own.
+
+use std::sync::Arc;
+
+use bowline_bus::Bus;
+use bowline_clock::SystemClock;
+use bowline_policy_compiler::PolicyCompiler;
+use bowline_service_kit::{
+    ServiceName,
+    process::{NoSettings, Process, ProcessError},
+};
+use tonic::service::Routes;
+
+#[tokio::main]
+async fn main() -> Result<(), ProcessError> {
+    let process = Process::<NoSettings>::start()?;
+    let bus = Bus::redis(process.config.redis.expose()).await?;
+    let clock = Arc::new(SystemClock);
+    let sources = (
+        process.channel(ServiceName::Identity)?,
+        process.channel(ServiceName::KeyRegistry)?,
+    );
+    let url = process.database()?;
+    let compiler = PolicyCompiler::start(url, sources, bus, clock, &process.tasks).await?;
+    let mut routes = Routes::builder();
+    compiler.add_to(&mut routes);
+    process
+        .serve(Some((routes.routes(), bowline_proto::DESCRIPTOR_SET)))
+        .await
+}

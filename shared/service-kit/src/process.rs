@@ -1,0 +1,151 @@
+//! A service that is a process of its own: what `main` does, the same for each.
+//!
+//! ```text
+//! bowline-SERVICE --config FILE ─▶ Process::start ─▶ build the service ─▶ Process::serve
+//! ```
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use tonic::service::Routes;
+
+use crate::{
+    Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks,
+    certificates::CertificateFiles,
+    config::{self, Secret},
+    install_crypto_provider, serve,
+    telemetry::{self, Telemetry, TelemetryConfig},
+};
+
+/// How long a drain takes unless the settings say otherwise.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What goes wrong in a `main`; its text is for the operator.
+pub type ProcessError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The table of a service without settings of its own.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
+/// The settings file of a service's process; `S` is the service's own table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessConfig<S> {
+    /// Where other services and administrators call; a gateway, which nobody calls, leaves it out.
+    pub listen: Option<SocketAddr>,
+    /// The process's certificate.
+    pub certificates: CertificateFiles,
+    /// The database, `postgres://…`; a gateway has none.
+    pub database: Option<Secret>,
+    /// Redis, `redis://…`: where hints travel.
+    pub redis: Secret,
+    /// Addresses `host:port` of the identity service.
+    #[serde(default)]
+    pub identity: Vec<String>,
+    /// Addresses of the key-registry service.
+    #[serde(default)]
+    pub key_registry: Vec<String>,
+    /// Addresses of the policy-compiler service.
+    #[serde(default)]
+    pub policy_compiler: Vec<String>,
+    /// `[service]`: what only this service knows.
+    #[serde(default)]
+    pub service: S,
+    /// `[telemetry]`: logs and metrics.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+    /// How long a drain takes at most, in seconds.
+    pub drain_seconds: Option<u64>,
+}
+
+/// A process that is being put together.
+#[derive(Debug)]
+pub struct Process<S> {
+    /// Its settings.
+    pub config: ProcessConfig<S>,
+    /// What runs in the background.
+    pub tasks: Tasks,
+    certificates: Certificates,
+    telemetry: Telemetry,
+}
+
+impl<S: DeserializeOwned + Default> Process<S> {
+    /// Reads the settings that the command line names, and starts logging.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the command line, the settings or the certificates.
+    pub fn start() -> Result<Self, ProcessError> {
+        install_crypto_provider();
+        let mut arguments = std::env::args_os().skip(1);
+        let path = match (arguments.next(), arguments.next(), arguments.next()) {
+            (Some(flag), Some(path), None) if flag == "--config" => PathBuf::from(path),
+            _ => return Err("usage: --config FILE".into()),
+        };
+        let config: ProcessConfig<S> = config::load(Some(&path), std::env::vars())?;
+        let telemetry = telemetry::init(&config.telemetry)?;
+        let certificates = Certificates::load(&config.certificates)?;
+        let drain = config.drain_seconds.map_or(DRAIN, Duration::from_secs);
+        let tasks = Tasks::new(Shutdown::new(drain));
+        Ok(Self {
+            config,
+            tasks,
+            certificates,
+            telemetry,
+        })
+    }
+
+    /// Returns a channel to a service.
+    ///
+    /// # Errors
+    ///
+    /// When the settings do not name it.
+    pub fn channel(&self, service: ServiceName) -> Result<GrpcChannel, ProcessError> {
+        let addresses = match service {
+            ServiceName::Identity => &self.config.identity,
+            ServiceName::KeyRegistry => &self.config.key_registry,
+            _ => &self.config.policy_compiler,
+        };
+        Ok(GrpcChannel::remote(service, addresses, &self.certificates)?)
+    }
+
+    /// Returns the database's URL.
+    ///
+    /// # Errors
+    ///
+    /// When the settings do not name it.
+    pub fn database(&self) -> Result<&str, ProcessError> {
+        let url = self
+            .config
+            .database
+            .as_ref()
+            .ok_or("the settings name no database")?;
+        Ok(url.expose())
+    }
+
+    /// Serves until a signal: `routes` where others call, health and metrics beside it.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub async fn serve(self, routes: Option<(Routes, &'static [u8])>) -> Result<(), ProcessError> {
+        let shutdown = self.tasks.shutdown().clone();
+        if let Some((routes, descriptors)) = routes {
+            let address = self
+                .config
+                .listen
+                .ok_or("the settings do not say where to listen")?;
+            let listeners = Listeners::default()
+                .with_tcp(address, self.certificates)
+                .await?;
+            let serving = serve(routes, descriptors, listeners, shutdown.clone());
+            self.tasks.critical("grpc", serving);
+        }
+        let address = self.config.telemetry.listen;
+        self.tasks
+            .companion("telemetry", self.telemetry.clone().serve(address, shutdown));
+        self.telemetry.ready();
+        Ok(self.tasks.run().await?)
+    }
+}
