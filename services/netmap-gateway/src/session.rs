@@ -210,6 +210,8 @@ impl Session {
             Delta::Message(message) => {
                 let version = self.dialect.version;
                 if dialect::needs_full_messages(version)
+                    || (!dialect::takes_filter_chunks(version)
+                        && !message.packet_filters.is_empty())
                     || (!dialect::takes_patches(version) && !message.peers_changed_patch.is_empty())
                 {
                     return self.tell_everything();

@@ -43,7 +43,11 @@ impl<S: Source> Feed<S> {
             contact,
         });
         let subscription = bus.subscribe(&[S::OWNER]);
-        let watching = watch_heads(source.clone(), Arc::downgrade(&heads), subscription);
+        let watching = watch_heads(
+            source.clone(),
+            Arc::downgrade(&heads),
+            (bus.clone(), subscription),
+        );
         tasks.background("change-feed", watching);
         Self { source, heads }
     }
@@ -102,7 +106,12 @@ impl Heads {
     }
 }
 
-async fn watch_heads<S: Source>(source: S, heads: Weak<Heads>, mut subscription: Subscription) {
+/// Keeps the heads up to date. It holds the bus: a subscription ends with the last who does.
+async fn watch_heads<S: Source>(
+    source: S,
+    heads: Weak<Heads>,
+    (_bus, mut subscription): (Bus, Subscription),
+) {
     let mut ticks = tokio::time::interval(HEADS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -35,18 +35,27 @@ impl ReplayCache {
 
     /// Records a pair and says whether it is new.
     pub fn is_new(&mut self, machine: MachinePublic, nonce: [u8; NONCE], now: Instant) -> bool {
-        while let Some((when, oldest)) = self.order.front()
-            && (now.duration_since(*when) >= MEMORY || self.order.len() >= self.capacity)
+        while let Some((when, _)) = self.order.front()
+            && now.duration_since(*when) >= MEMORY
         {
-            self.seen.remove(oldest);
-            self.order.pop_front();
+            self.forget_oldest();
         }
         let pair = (machine, nonce);
-        let new = self.seen.insert(pair);
-        if new {
-            self.order.push_back((now, pair));
+        if self.seen.contains(&pair) {
+            return false;
         }
-        new
+        if self.order.len() >= self.capacity {
+            self.forget_oldest();
+        }
+        self.seen.insert(pair);
+        self.order.push_back((now, pair));
+        true
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, oldest)) = self.order.pop_front() {
+            self.seen.remove(&oldest);
+        }
     }
 }
 
@@ -68,6 +77,12 @@ mod tests {
         assert!(cache.is_new(machine, [0; NONCE], start + MEMORY));
         for nonce in 1..100 {
             assert!(cache.is_new(machine, [nonce; NONCE], start + MEMORY));
+        }
+        for _ in 0..2 {
+            assert!(
+                !cache.is_new(machine, [97; NONCE], start + MEMORY),
+                "also of a full cache"
+            );
         }
         assert!(cache.seen.len() <= 3 && cache.order.len() <= 3);
     }

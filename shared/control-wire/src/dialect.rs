@@ -5,6 +5,9 @@
 
 use crate::{CapGrant, CapabilityVersion as Cap, FilterRule, MapResponse, NetPortRange, Node};
 
+/// TCP, UDP, ICMP, ICMPv6: what a rule without protocols is for.
+const DEFAULT_PROTOCOLS: [u32; 4] = [6, 17, 1, 58];
+
 /// Says whether every message has to be complete: deltas are not understood, or only in part.
 #[must_use]
 pub fn needs_full_messages(version: Cap) -> bool {
@@ -15,6 +18,12 @@ pub fn needs_full_messages(version: Cap) -> bool {
 #[must_use]
 pub fn takes_patches(version: Cap) -> bool {
     version >= Cap::WIDE_PATCH
+}
+
+/// Says whether a filter may be changed chunk by chunk; below, it is sent whole.
+#[must_use]
+pub fn takes_filter_chunks(version: Cap) -> bool {
+    version >= Cap::PACKET_FILTERS
 }
 
 /// Says whether [`adapt`] leaves messages for this client as they are.
@@ -97,7 +106,13 @@ fn adapt_filter(message: &mut MapResponse, version: Cap) {
             rules.retain(|rule| rule.cap_grant.is_empty());
         }
         if version < Cap::IP_PROTO {
-            rules.retain(|rule| rule.ip_proto.is_empty() || rule.ip_proto.contains(&6));
+            // Without protocols a rule is for all of these: one for fewer would become wider.
+            let is_default = |rule: &FilterRule| {
+                DEFAULT_PROTOCOLS
+                    .iter()
+                    .all(|number| rule.ip_proto.contains(number))
+            };
+            rules.retain(|rule| rule.ip_proto.is_empty() || is_default(rule));
         }
         rules.iter_mut().for_each(|rule| adapt_rule(rule, version));
         if version < Cap::IPV6 {

@@ -135,6 +135,26 @@ impl Drop for Lab {
 }
 
 impl Host {
+    /// Returns the host as a word, for a test that runs inside another host.
+    pub(crate) fn to_text(&self) -> String {
+        [&self.namespace, &self.switch, &self.port, &self.address]
+            .map(String::as_str)
+            .join(",")
+    }
+
+    /// Reads a host from its word.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.split(',').map(str::to_owned);
+        let mut next = || parts.next();
+        let (namespace, switch) = (next()?, next()?);
+        Some(Self {
+            namespace,
+            switch,
+            port: next()?,
+            address: next()?,
+        })
+    }
+
     /// Returns a command that runs on the host.
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {

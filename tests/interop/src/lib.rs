@@ -19,12 +19,14 @@ mod client;
 mod lab;
 mod process;
 mod server;
+mod split;
 mod wait;
 
 pub use client::{Client, Release};
 pub use lab::{Host, Lab};
 pub use process::Process;
 pub use server::Server;
+pub use split::{Split, inside};
 pub use wait::wait_for;
 
 /// Says whether real clients can run here, and why not; in CI it must be so.

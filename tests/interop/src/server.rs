@@ -19,17 +19,17 @@ pub struct Server {
     pub url: String,
 }
 
-/// Returns the command under test: it is built beside the tests.
-fn bowline() -> Result<PathBuf> {
+/// Returns a program under test: they are built beside the tests.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let directory = own
         .parent()
         .and_then(|deps| deps.parent())
         .context("no target directory")?;
-    let path = directory.join("bowline");
+    let path = directory.join(name);
     if !path.is_file() {
         bail!(
-            "{} is not built: cargo build -p bowline-cli",
+            "{} is not built: cargo build --workspace --bins",
             path.display()
         );
     }
@@ -70,7 +70,7 @@ impl Server {
     /// When it does not come up.
     pub fn restart(&mut self) -> Result<()> {
         self.process = None;
-        let mut command = self.host.command(bowline()?);
+        let mut command = self.host.command(program("bowline")?);
         command
             .arg("--state-dir")
             .arg(self.directory.path())
@@ -94,7 +94,7 @@ impl Server {
     ///
     /// What the command says.
     pub fn bowline(&self, arguments: &[&str]) -> Result<Value> {
-        let output = Command::new(bowline()?)
+        let output = Command::new(program("bowline")?)
             .arg("--state-dir")
             .arg(self.directory.path())
             .args(["--output", "json"])

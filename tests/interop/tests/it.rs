@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use bowline_interop::{Client, Lab, Release, Server, is_possible, wait_for};
+use bowline_interop::{Client, Lab, Release, Server, Split, inside, is_possible, wait_for};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const SOON: Duration = Duration::from_secs(20);
@@ -218,4 +218,75 @@ fn idle_stream_outlives_the_watchdog_and_a_cut_cable_is_survived() {
     assert!(!lost, "the client lost the server: {health:?}");
     let key_after = server.bowline(&["nodes", "show", "c1"]).unwrap()["node_key"].clone();
     assert_eq!(key_before, key_after, "no new registration");
+}
+
+#[test]
+fn separate_services_with_two_gateways_lose_nothing_to_faults() {
+    if !is_possible() {
+        return;
+    }
+    let name = "separate_services_with_two_gateways_lose_nothing_to_faults";
+    let Some(hosts) = inside(name, 5) else { return };
+    let mut split = Split::start().unwrap();
+    let key = split.key().unwrap();
+    let join = |split: &Split, host: usize, gateway: usize| {
+        let client = Client::start(hosts[host].clone(), Release::Current, &[]).unwrap();
+        client
+            .join(&split.url(gateway), &key, &format!("c{}", host + 1))
+            .unwrap();
+        client
+    };
+    // One client on each gateway.
+    let one = join(&split, 0, 1);
+    let mut two = join(&split, 1, 2);
+    one.wait_for_peers(&["c2"], SOON);
+    two.serve_echo(ECHO, 7000).unwrap();
+    let address = two.ipv4().unwrap();
+    reaches(&one, &address, 7000);
+
+    // Every service is killed and started again: nothing is lost, the clients converge.
+    for service in ["identity", "key-registry", "policy-compiler", "gateway-2"] {
+        split.start_service(service).unwrap();
+    }
+    let three = join(&split, 2, 1);
+    one.wait_for_peers(&["c2", "c3"], Duration::from_secs(60));
+    two.wait_for_peers(&["c1", "c3"], Duration::from_secs(60));
+
+    // A revocation reaches the other gateway within a second.
+    let answer = split.bowline(&["nodes", "expire", "c3"]).unwrap();
+    let told = one.wait_for_peers(&["c2"], SOON);
+    assert!(
+        told < SECOND,
+        "peers were told of the expiry after {told:?}: {answer}"
+    );
+    drop(three);
+
+    // Without Redis changes still arrive, only later.
+    split.redis.kill9();
+    let four = join(&split, 3, 2);
+    one.wait_for_peers(&["c2", "c4"], Duration::from_secs(10));
+    four.wait_for_peers(&["c1", "c2"], Duration::from_secs(10));
+    split.redis.restart().unwrap();
+
+    // Without PostgreSQL the connected stay, and a new one is told to come back later.
+    split.postgres.kill9();
+    let fifth = Client::start(hosts[4].clone(), Release::Current, &[]).unwrap();
+    let (url, key_flag) = (
+        format!("--login-server={}", split.url(1)),
+        format!("--authkey={key}"),
+    );
+    let refused = fifth.run(&["up", &url, &key_flag, "--hostname=c5", "--timeout=4s"]);
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(
+        (one.state(), two.state()),
+        ("Running".to_owned(), "Running".to_owned())
+    );
+    reaches(&one, &address, 7000);
+    split.postgres.restart().unwrap();
+    wait_for("the fifth joins after all", Duration::from_secs(60), || {
+        fifth
+            .join(&split.url(1), &key, "c5")
+            .map_err(|error| error.to_string())
+    });
+    one.wait_for_peers(&["c2", "c4", "c5"], Duration::from_secs(30));
 }

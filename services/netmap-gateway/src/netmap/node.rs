@@ -1,6 +1,6 @@
 //! Nodes as a client sees them.
 
-use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
+use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Location, Node, plain_text};
 use bowline_ids::{NodeId, StableNodeId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
 use bowline_proto::policy::v1::{Capability, VisibleClass};
@@ -67,7 +67,7 @@ pub(crate) fn own(view: &View, shown: &Shown, now: DateTime<Utc>) -> Node {
             _ => DateTime::from_timestamp(123, 0),
         },
         primary_routes: node.primary_routes.clone(),
-        hostinfo: hostinfo(shown),
+        hostinfo: reduced(hostinfo(shown)),
         online: Some(true),
         machine_authorized: node.approved,
         cap_map: capabilities
@@ -171,7 +171,13 @@ fn reduced(hostinfo: Hostinfo) -> Hostinfo {
             .iter()
             .map(|key| plain_text(key))
             .collect(),
-        location: hostinfo.location,
+        location: hostinfo.location.map(|place| Location {
+            country: plain_text(&place.country),
+            country_code: plain_text(&place.country_code),
+            city: plain_text(&place.city),
+            city_code: plain_text(&place.city_code),
+            ..place
+        }),
         ..Hostinfo::default()
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    DerpMap, DerpRegion, DisplayMessage, DnsRecord, PingRequest, PortRange, Resolver, SshPolicy,
+    DerpMap, DerpRegion, DisplayMessage, DnsConfig, DnsRecord, PingRequest, PortRange, Resolver,
+    SshPolicy,
 };
 
 fn message() -> MapResponse {

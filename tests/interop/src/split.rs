@@ -1,0 +1,273 @@
+//! The services as separate processes: PostgreSQL, Redis, mTLS, two gateways.
+//!
+//! Everything but the clients shares the server's namespace, so a test of this runs inside it: see [`inside`].
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use bowline_test_servers::{PostgresServer, RedisServer};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Host, Lab, Process, server::program, wait_for};
+
+/// Where the lab's names travel to the test inside.
+const LAB: &str = "BOWLINE_LAB";
+
+/// Returns the clients' hosts inside the server's namespace, or runs the named test there and returns `None`.
+///
+/// # Panics
+///
+/// When the test inside fails.
+#[must_use]
+pub fn inside(test: &str, clients: usize) -> Option<Vec<Host>> {
+    if let Ok(hosts) = std::env::var(LAB) {
+        return Some(hosts.split(' ').filter_map(Host::from_text).collect());
+    }
+    let lab = Lab::new().expect("a lab");
+    let server = lab.host().expect("the server's host");
+    let hosts: Vec<_> = (0..clients)
+        .map(|_| lab.host().expect("a client's host").to_text())
+        .collect();
+    let own = std::env::current_exe().expect("this program");
+    let mut command = server.command(own);
+    command
+        .args([test, "--exact", "--nocapture"])
+        .env(LAB, hosts.join(" "));
+    let status = command.status().expect("the test inside starts");
+    assert!(
+        status.success(),
+        "{test} failed inside the server's namespace"
+    );
+    None
+}
+
+/// The processes of a scaled deployment.
+#[derive(Debug)]
+pub struct Split {
+    processes: BTreeMap<&'static str, Process>,
+    /// The database.
+    pub postgres: PostgresServer,
+    /// Where hints travel.
+    pub redis: RedisServer,
+    database: String,
+    directory: TempDir,
+}
+
+/// The services, with the port each is called at.
+const OWNERS: [(&str, u16); 3] = [
+    ("identity", 7101),
+    ("key-registry", 7102),
+    ("policy-compiler", 7103),
+];
+/// The gateways, with the port clients connect to.
+const GATEWAYS: [(&str, u16); 2] = [("gateway-1", 8081), ("gateway-2", 8082)];
+
+impl Split {
+    /// Starts everything and makes a first tailnet with a user.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn start() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let postgres = PostgresServer::start()?.context("PostgreSQL is not installed")?;
+        let redis = RedisServer::start()?.context("Redis is not installed")?;
+        let database = postgres.new_database()?;
+        let processes = BTreeMap::new();
+        let mut split = Self {
+            processes,
+            postgres,
+            redis,
+            database,
+            directory,
+        };
+        for made in [["certificates", "create"], ["control-keys", "create"]] {
+            let output = Command::new(program("bowline")?)
+                .args(made)
+                .arg(split.directory.path().join(made[0]))
+                .output()?;
+            if !output.status.success() {
+                bail!("{made:?}: {}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        for (service, _) in OWNERS {
+            split.start_service(service)?;
+        }
+        split.start_relay()?;
+        for (gateway, _) in GATEWAYS {
+            split.start_service(gateway)?;
+        }
+        wait_for("the services answer", Duration::from_secs(30), || {
+            split
+                .bowline(&["tailnets", "list"])
+                .map_err(|error| error.to_string())
+        });
+        split.bowline(&["tailnets", "create", "home"])?;
+        split.bowline(&["users", "create", "owner@home", "--role", "owner"])?;
+        Ok(split)
+    }
+
+    /// Returns the URL of a gateway, 1 or 2.
+    #[must_use]
+    pub fn url(&self, gateway: usize) -> String {
+        format!("http://10.77.0.1:{}", GATEWAYS[gateway - 1].1)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn settings(&self, service: &str, telemetry: u16) -> String {
+        let certificates = self.path("certificates");
+        let identity = if service.starts_with("gateway") {
+            "netmap-gateway"
+        } else {
+            service
+        };
+        let listen = OWNERS.iter().find(|(name, _)| *name == service);
+        let listen = listen.map(|(_, port)| format!("listen = \"127.0.0.1:{port}\"\n"));
+        let database = match service {
+            gateway if gateway.starts_with("gateway") => String::new(),
+            _ => format!("database = \"{}\"\n", self.database),
+        };
+        let gateway = GATEWAYS.iter().find(|(name, _)| *name == service).map(|(_, port)| {
+            format!(
+                "[service]\nlisten = \"10.77.0.1:{port}\"\npublic_url = \"http://10.77.0.1:{port}\"\n\
+                 control_keys = \"{}\"\nderp_map_file = \"{}\"\n",
+                self.path("control-keys").display(),
+                self.path("derp.json").display(),
+            )
+        });
+        format!(
+            "{}{database}redis = \"{}\"\ndrain_seconds = 3\n\
+             identity = [\"127.0.0.1:7101\"]\nkey_registry = [\"127.0.0.1:7102\"]\n\
+             policy_compiler = [\"127.0.0.1:7103\"]\n\
+             [certificates]\nauthority = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
+             {}[telemetry]\nlisten = \"127.0.0.1:{telemetry}\"\nlog_filter = \"info,bowline=debug\"\n",
+            listen.unwrap_or_default(),
+            self.redis.url(),
+            certificates.join("ca.pem").display(),
+            certificates.join(format!("{identity}.pem")).display(),
+            certificates.join(format!("{identity}.key")).display(),
+            gateway.unwrap_or_default(),
+        )
+    }
+
+    /// Starts a service, again after `kill -9` if it runs.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn start_service(&mut self, service: &'static str) -> Result<()> {
+        self.processes.remove(service);
+        let names: Vec<_> = OWNERS
+            .iter()
+            .chain(&GATEWAYS)
+            .map(|(name, _)| *name)
+            .collect();
+        let place = names
+            .iter()
+            .position(|name| *name == service)
+            .context("unknown service")?;
+        let settings = self.settings(service, 9100 + u16::try_from(place)?);
+        let file = self.path(&format!("{service}.toml"));
+        fs::write(&file, settings)?;
+        let binary = if service.starts_with("gateway") {
+            "netmap-gateway"
+        } else {
+            service
+        };
+        let mut command = Command::new(program(&format!("bowline-{binary}"))?);
+        command.arg("--config").arg(file);
+        let process = Process::start(&mut command, &self.path(&format!("{service}.log")))?;
+        self.processes.insert(service, process);
+        Ok(())
+    }
+
+    fn start_relay(&mut self) -> Result<()> {
+        let certificates = self.path("certificates");
+        let mut command = Command::new(program("bowline")?);
+        command
+            .args(["relay", "--host", "10.77.0.1", "--listen", "10.77.0.1:8444"])
+            .args([
+                "--stun-listen",
+                "10.77.0.1:3478",
+                "--key-registry",
+                "127.0.0.1:7102",
+            ])
+            .arg("--state-dir")
+            .arg(self.directory.path())
+            .arg("--ca")
+            .arg(certificates.join("ca.pem"))
+            .arg("--cert")
+            .arg(certificates.join("relay.pem"))
+            .arg("--key")
+            .arg(certificates.join("relay.key"))
+            .arg("--map")
+            .arg(self.path("derp.json"));
+        let process = Process::start(&mut command, &self.path("relay.log"))?;
+        self.processes.insert("relay", process);
+        let map = self.path("derp.json");
+        wait_for("the relay tells its map", Duration::from_secs(20), || {
+            is_written(&map)
+                .then_some(())
+                .ok_or_else(|| "no map".to_owned())
+        });
+        Ok(())
+    }
+
+    /// Ends a process at once.
+    pub fn kill9(&mut self, service: &str) {
+        self.processes.remove(service);
+    }
+
+    /// Runs the command line as an administrator with a certificate and returns its JSON.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn bowline(&self, arguments: &[&str]) -> Result<Value> {
+        let certificates = self.path("certificates");
+        let output = Command::new(program("bowline")?)
+            .args([
+                "--identity",
+                "127.0.0.1:7101",
+                "--key-registry",
+                "127.0.0.1:7102",
+            ])
+            .args(["--policy-compiler", "127.0.0.1:7103", "--output", "json"])
+            .arg("--ca")
+            .arg(certificates.join("ca.pem"))
+            .arg("--cert")
+            .arg(certificates.join("admin.pem"))
+            .arg("--key")
+            .arg(certificates.join("admin.key"))
+            .args(arguments)
+            .output()?;
+        if !output.status.success() {
+            bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Makes a key for any number of nodes of the first user.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn key(&self) -> Result<String> {
+        let answer = self.bowline(&["keys", "create", "--user", "owner@home", "--reusable"])?;
+        Ok(answer["secret"].as_str().context("no secret")?.to_owned())
+    }
+}
+
+fn is_written(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|text| serde_json::from_slice::<Value>(&text).is_ok())
+}
