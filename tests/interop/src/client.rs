@@ -50,7 +50,8 @@ impl Release {
 /// A running client.
 #[derive(Debug)]
 pub struct Client {
-    host: Host,
+    /// Where it runs.
+    pub host: Host,
     release: Release,
     // Before the directory, which holds their logs.
     _daemon: Process,

@@ -201,8 +201,7 @@ fn idle_stream_outlives_the_watchdog_and_a_cut_cable_is_survived() {
     if !is_possible() {
         return;
     }
-    let (lab, server, clients) = joined(2, &[]);
-    let _ = &lab;
+    let (_lab, server, clients) = joined(2, &[]);
     let key_before = server.bowline(&["nodes", "show", "c1"]).unwrap()["node_key"].clone();
     // Longer than the client's watchdog of 120 s: without keep-alives it would break the stream.
     let until = Instant::now() + Duration::from_secs(130);
@@ -216,6 +215,25 @@ fn idle_stream_outlives_the_watchdog_and_a_cut_cable_is_survived() {
         .iter()
         .any(|line| line.to_string().contains("not connected"));
     assert!(!lost, "the client lost the server: {health:?}");
+    // A client whose network is cut for a minute finds its way back by itself.
+    clients[0].host.set_cable(false).unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+    clients[0].host.set_cable(true).unwrap();
+    server
+        .bowline(&["nodes", "rename", "c2", "renamed"])
+        .unwrap();
+    wait_for(
+        "the client hears of a change again",
+        Duration::from_secs(60),
+        || {
+            let status = clients[0].status().unwrap_or_default().to_string();
+            if status.contains("renamed.home") {
+                Ok(())
+            } else {
+                Err("not yet".to_owned())
+            }
+        },
+    );
     let key_after = server.bowline(&["nodes", "show", "c1"]).unwrap()["node_key"].clone();
     assert_eq!(key_before, key_after, "no new registration");
 }

@@ -6,20 +6,7 @@ use crate::{
     SshPolicy,
 };
 
-fn message() -> MapResponse {
-    let prefixes = vec![
-        "100.64.0.1/32".to_owned(),
-        "fd7a:115c:a1e0::1/128".to_owned(),
-    ];
-    let node = Node {
-        id: 1,
-        home_derp: 900,
-        addresses: prefixes.clone(),
-        allowed_ips: prefixes,
-        online: Some(true),
-        cap_map: [("https".to_owned(), None)].into(),
-        ..Node::default()
-    };
+fn rules() -> Vec<FilterRule> {
     let rule = |ip: &str, ip_proto| FilterRule {
         src_ips: vec!["100.64.0.0/10".to_owned(), "fd7a:115c:a1e0::/48".to_owned()],
         dst_ports: vec![NetPortRange {
@@ -37,6 +24,23 @@ fn message() -> MapResponse {
         }],
         ..FilterRule::default()
     };
+    vec![rule("*", vec![]), rule("10.0.0.0/8", vec![17]), grant]
+}
+
+fn message() -> MapResponse {
+    let prefixes = vec![
+        "100.64.0.1/32".to_owned(),
+        "fd7a:115c:a1e0::1/128".to_owned(),
+    ];
+    let node = Node {
+        id: 1,
+        home_derp: 900,
+        addresses: prefixes.clone(),
+        allowed_ips: prefixes,
+        online: Some(true),
+        cap_map: [("https".to_owned(), None)].into(),
+        ..Node::default()
+    };
     MapResponse {
         node: Some(node.clone()),
         peers: vec![
@@ -52,11 +56,7 @@ fn message() -> MapResponse {
             expired: true,
             ..node
         }],
-        packet_filters: [(
-            "base".to_owned(),
-            Some(vec![rule("*", vec![]), rule("10.0.0.0/8", vec![17]), grant]),
-        )]
-        .into(),
+        packet_filters: [("base".to_owned(), Some(rules()))].into(),
         dns_config: Some(DnsConfig {
             resolvers: vec![Resolver {
                 addr: "9.9.9.9".to_owned(),
