@@ -37,14 +37,33 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
 }
 
 impl Server {
-    /// Starts a server with further settings for its gateway.
+    /// Starts a server that speaks plain HTTP, with further settings for its gateway.
     ///
     /// # Errors
     ///
     /// When it does not come up.
     pub fn start(host: Host, gateway: &str) -> Result<Self> {
+        Self::start_at(host, "http", gateway)
+    }
+
+    /// Starts a server that speaks TLS with certificates of its own making, as a first start does.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_tls(host: Host) -> Result<Self> {
+        Self::start_at(host, "https", "")
+    }
+
+    /// Returns the certificate authority that a server speaking TLS has made.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join("tls/ca.pem")
+    }
+
+    fn start_at(host: Host, scheme: &str, gateway: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let url = format!("http://{}:8080", host.address);
+        let url = format!("{scheme}://{}:8080", host.address);
         let address = &host.address;
         let settings = format!(
             "drain_seconds = 3\n\
@@ -76,10 +95,17 @@ impl Server {
             .arg(self.directory.path())
             .arg("serve");
         let log = self.directory.path().join("serve.log");
-        self.process = Some(Process::start(&mut command, &log)?);
-        wait_for("the server answers", Duration::from_secs(20), || {
-            self.bowline(&["status"]).map_err(|error| error.to_string())
+        drop(fs::remove_file(&log));
+        let process = Process::start(&mut command, &log)?;
+        wait_for("the server serves", Duration::from_secs(20), || {
+            let log = process.log();
+            if log.contains("Bowline serves") {
+                Ok(())
+            } else {
+                Err(log)
+            }
         });
+        self.process = Some(process);
         Ok(())
     }
 

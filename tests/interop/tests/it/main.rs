@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+mod oldest;
+
 use bowline_interop::{Client, Lab, Release, Server, Split, inside, is_possible, wait_for};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
@@ -119,6 +121,25 @@ fn clients_join_by_key_and_by_login_talk_and_lose_each_other() {
         one,
         "the others keep what they have"
     );
+}
+
+#[test]
+fn clients_join_over_tls_with_the_certificate_of_a_first_start() {
+    if !is_possible() {
+        return;
+    }
+    let lab = Lab::new().unwrap();
+    let server = Server::start_tls(lab.host().unwrap()).unwrap();
+    let authority = server.authority().display().to_string();
+    let key = server.key().unwrap();
+    let trusting = [("SSL_CERT_FILE", authority.as_str())];
+    let one = Client::start(lab.host().unwrap(), Release::Current, &trusting).unwrap();
+    one.join(&server.url, &key, "c1").unwrap();
+    let mut two = Client::start(lab.host().unwrap(), Release::Current, &trusting).unwrap();
+    two.join(&server.url, &key, "c2").unwrap();
+    one.wait_for_peers(&["c2"], SOON);
+    two.serve_echo(ECHO, 7000).unwrap();
+    reaches(&one, &two.ipv4().unwrap(), 7000);
 }
 
 #[test]

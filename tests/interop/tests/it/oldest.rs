@@ -1,0 +1,141 @@
+//! A client of the oldest form, as no release of it can be had: `/key` without a version, boxes only, whole messages
+//! (protocol sections 2 and 3).
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use bowline_clock::random_bytes;
+use bowline_control_nacl::{open, seal};
+use bowline_control_wire::{Compression, MapResponse, RegisterResponse, unframe};
+use bowline_interop::{Host, Server, inside, is_possible};
+use bowline_keys::{MachinePublic, PrivateKey};
+use bytes::BytesMut;
+use serde_json::{Value, json};
+
+/// A device with its keys.
+struct Oldest {
+    machine: PrivateKey,
+    control: MachinePublic,
+}
+
+/// Sends one HTTP request and returns the status and the body.
+fn http(method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect("10.77.0.1:8080").unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+    (status, answer.split_off(end + 4))
+}
+
+impl Oldest {
+    fn path(&self, rest: &str) -> String {
+        format!("/machine/{}{rest}", self.public().to_hex())
+    }
+
+    fn public(&self) -> MachinePublic {
+        MachinePublic::from_bytes(self.machine.public_bytes())
+    }
+
+    fn sealed(&self, request: &Value) -> Vec<u8> {
+        seal(
+            request.to_string().as_bytes(),
+            &self.machine,
+            self.control,
+            random_bytes(),
+        )
+    }
+
+    fn opened(&self, answer: &[u8]) -> Vec<u8> {
+        open(answer, self.control, [&self.machine])
+            .unwrap()
+            .plaintext
+    }
+}
+
+#[test]
+fn client_of_the_oldest_form_registers_and_gets_whole_maps() {
+    let name = "oldest::client_of_the_oldest_form_registers_and_gets_whole_maps";
+    if !is_possible() || inside(name, 0).is_none() {
+        return;
+    }
+    let server = Server::start(Host::here(), "plain_http_boxes = true").unwrap();
+    let (status, body) = http("GET", "/key", b"");
+    let text = String::from_utf8(body).unwrap();
+    assert_eq!(
+        (status, text.len()),
+        (200, 64),
+        "exactly 64 digits, no newline: {text:?}"
+    );
+    let control = MachinePublic::from_hex(&text).unwrap();
+    let client = Oldest {
+        machine: PrivateKey::from_random(random_bytes()),
+        control,
+    };
+    let node_key = format!("nodekey:{}", "5a".repeat(32));
+
+    let auth_key = server.key().unwrap();
+    let register = json!({
+        "Version": 1, "NodeKey": node_key, "Auth": { "AuthKey": auth_key },
+        "Hostinfo": { "IPNVersion": "1.0.0", "OS": "linux", "Hostname": "old" },
+    });
+    let request = client.sealed(&register);
+    let (status, answer) = http("POST", &client.path(""), &request);
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    let response: RegisterResponse = serde_json::from_slice(&client.opened(&answer)).unwrap();
+    assert!(response.machine_authorized && response.error.is_empty());
+
+    // The very same box again is a replay; a wrong key is told as an error such a client notices.
+    assert_eq!(http("POST", &client.path(""), &request).0, 400);
+    let wrong = json!({
+        "Version": 1, "NodeKey": format!("nodekey:{}", "5b".repeat(32)),
+        "Auth": { "AuthKey": "nonsense" }, "Hostinfo": { "IPNVersion": "1.16.0" },
+    });
+    assert_eq!(
+        http("POST", &client.path(""), &client.sealed(&wrong)).0,
+        401
+    );
+
+    let map = json!({ "Version": 4, "NodeKey": node_key, "Compress": "zstd", "Stream": false });
+    let (status, answer) = http("POST", &client.path("/map"), &client.sealed(&map));
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    let payload = client.opened(&answer[4..]);
+    let framed = bowline_control_wire::frame(&[&payload]).unwrap();
+    let json = unframe(&mut BytesMut::from(&framed[..]), Compression::Zstd, 1 << 20).unwrap();
+    let message: MapResponse = serde_json::from_slice(&json.unwrap()).unwrap();
+    let node = message.node.unwrap();
+    assert_eq!(
+        (node.name.as_str(), node.addresses.len()),
+        ("old.home.bowline.internal.", 1)
+    );
+    let rules = message.packet_filter.unwrap();
+    assert!(
+        message.packet_filters.is_empty() && !rules.is_empty(),
+        "the filter of its age"
+    );
+    assert!(
+        rules
+            .iter()
+            .all(|rule| rule.src_ips.len() == rule.src_bits.len())
+    );
+
+    // Another machine's box for this node is turned away.
+    let thief = Oldest {
+        machine: PrivateKey::from_random(random_bytes()),
+        control,
+    };
+    assert_eq!(
+        http("POST", &thief.path("/map"), &thief.sealed(&map)).0,
+        404
+    );
+}
