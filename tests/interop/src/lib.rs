@@ -18,6 +18,7 @@
 mod client;
 mod lab;
 mod process;
+mod rust_client;
 mod server;
 mod split;
 mod wait;
@@ -25,6 +26,7 @@ mod wait;
 pub use client::{Client, Release};
 pub use lab::{Host, Lab};
 pub use process::Process;
+pub use rust_client::RustClient;
 pub use server::Server;
 pub use split::{Split, inside};
 pub use wait::wait_for;
@@ -34,6 +36,8 @@ pub use wait::wait_for;
 pub fn is_possible() -> bool {
     let reason = if !client::Release::Current.is_built() || !client::Release::Nacl.is_built() {
         "the clients are not built: tests/run builds them"
+    } else if !rust_client::is_built() {
+        "the Rust client is not built: tests/run builds it"
     } else if !lab::is_root() {
         "network namespaces need root"
     } else {

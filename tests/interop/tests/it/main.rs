@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 mod oldest;
 
-use bowline_interop::{Client, Lab, Release, Server, Split, inside, is_possible, wait_for};
+use bowline_interop::{
+    Client, Lab, Release, RustClient, Server, Split, inside, is_possible, wait_for,
+};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const SOON: Duration = Duration::from_secs(20);
@@ -328,4 +330,23 @@ fn separate_services_with_two_gateways_lose_nothing_to_faults() {
             .map_err(|error| error.to_string())
     });
     one.wait_for_peers(&["c2", "c4", "c5"], Duration::from_secs(30));
+}
+
+#[test]
+fn published_rust_client_joins_and_answers_a_go_client() {
+    if !is_possible() {
+        return;
+    }
+    let (lab, server, clients) = joined(1, &[]);
+    let key = server.key().unwrap();
+    let host = lab.host().unwrap();
+    let rust = RustClient::start(&host, &server.url, &key, "rusty").unwrap();
+    let (address, _) = wait_for("the Rust client joins", Duration::from_secs(60), || {
+        rust.address().ok_or_else(|| rust.log())
+    });
+    clients[0].wait_for_peers(&["rusty"], SOON);
+    wait_for("the Rust client answers", Duration::from_secs(60), || {
+        let answer = clients[0].echo(&address, 7000, "hello");
+        answer.map_err(|error| error.to_string())
+    });
 }
