@@ -40,10 +40,13 @@ pub fn inside(test: &str, clients: usize) -> Option<Vec<Host>> {
     command
         .args([test, "--exact", "--nocapture"])
         .env(LAB, hosts.join(" "));
-    let status = command.status().expect("the test inside starts");
+    let output = command.output().expect("the test inside starts");
+    let said = [output.stdout, output.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .concat();
     assert!(
-        status.success(),
-        "{test} failed inside the server's namespace"
+        output.status.success(),
+        "inside the server's namespace: {said}"
     );
     None
 }

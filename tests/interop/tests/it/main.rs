@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+mod bad_input;
+mod http;
 mod oldest;
 
 use bowline_interop::{

@@ -1,11 +1,6 @@
 //! A client of the oldest form, as no release of it can be had: `/key` without a version, boxes only, whole messages
 //! (protocol sections 2 and 3).
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-};
-
 use bowline_clock::random_bytes;
 use bowline_control_nacl::{open, seal};
 use bowline_control_wire::{Compression, MapResponse, RegisterResponse, unframe};
@@ -14,28 +9,12 @@ use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
+use crate::http::http;
+
 /// A device with its keys.
 struct Oldest {
     machine: PrivateKey,
     control: MachinePublic,
-}
-
-/// Sends one HTTP request and returns the status and the body.
-fn http(method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    let mut stream = TcpStream::connect("10.77.0.1:8080").unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let end = answer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap();
-    let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
-    (status, answer.split_off(end + 4))
 }
 
 impl Oldest {

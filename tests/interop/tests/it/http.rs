@@ -1,0 +1,35 @@
+//! Plain HTTP, byte for byte.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+/// Sends one HTTP request to the server inside whose namespace the test runs; returns the status and the body.
+pub fn http(method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect("10.77.0.1:8080").unwrap();
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}"
+    );
+    send(&mut stream, &[head.as_bytes(), b"\r\n\r\n", body].concat())
+}
+
+/// Sends bytes and returns the status and the body of what is answered.
+pub fn send(stream: &mut TcpStream, request: &[u8]) -> (u16, Vec<u8>) {
+    // A connection that is kept for another request is not waited for.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    // A server that has heard enough may close before everything is sent.
+    drop(stream.write_all(request));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+    (status, answer.split_off(end + 4))
+}
