@@ -108,7 +108,7 @@ fn frame(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title} · Bowline</title>\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem;color:#1b1b1f}}\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:4rem auto;padding:0 1rem;color:#1b1b1f}}\
          th{{text-align:left;padding:.2rem 1.5rem .2rem 0;font-weight:500;color:#666}}\
          pre{{background:#f3f3f6;padding:.8rem 1rem;border-radius:.4rem;overflow-x:auto}}</style>\
          <h1>{title}</h1>{body}</html>"
