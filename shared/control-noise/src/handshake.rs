@@ -10,6 +10,7 @@ const RESPONSE: usize = 51;
 const TYPE_INITIATION: u8 = 1;
 const TYPE_RESPONSE: u8 = 2;
 const TYPE_ERROR: u8 = 3;
+const LONGEST_TEXT: usize = 1000;
 
 /// Why a handshake fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,8 +160,17 @@ impl Initiator {
         control: MachinePublic,
         version: u16,
     ) -> Result<(Self, [u8; INITIATION]), HandshakeError> {
+        Self::begin_from(builder()?, machine, control, version)
+    }
+
+    fn begin_from(
+        builder: Builder<'_>,
+        machine: &PrivateKey,
+        control: MachinePublic,
+        version: u16,
+    ) -> Result<(Self, [u8; INITIATION]), HandshakeError> {
         let prologue = prologue(version);
-        let mut state = builder()?
+        let mut state = builder
             .prologue(&prologue)?
             .local_private_key(machine.expose_bytes())?
             .remote_public_key(control.as_bytes())?
@@ -178,8 +188,12 @@ impl Initiator {
     ///
     /// A response of another length or kind, or one that can not be decrypted.
     pub fn finish(mut self, response: &[u8]) -> Result<Keys, HandshakeError> {
-        if response.len() >= 3 && response[0] == TYPE_ERROR {
-            let text = String::from_utf8_lossy(&response[3..]).into_owned();
+        if let [TYPE_ERROR, high, low, text @ ..] = response {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let text = text
+                .get(..length)
+                .ok_or(HandshakeError::Length(response.len()))?;
+            let text = String::from_utf8_lossy(text).into_owned();
             return Err(HandshakeError::Refused(text));
         }
         if response.len() != RESPONSE {
@@ -194,10 +208,10 @@ impl Initiator {
     }
 }
 
-/// Returns the frame that tells a client in clear why there is no response.
+/// Returns the frame that tells a client in clear why there is no response; at most 1000 bytes of the text.
 #[must_use]
 pub fn error_frame(text: &str) -> Vec<u8> {
-    let text = &text.as_bytes()[..text.len().min(1000)];
+    let text = text[..text.floor_char_boundary(LONGEST_TEXT)].as_bytes();
     let length = u16::try_from(text.len()).unwrap_or(0);
     let mut frame = vec![TYPE_ERROR];
     frame.extend_from_slice(&length.to_be_bytes());

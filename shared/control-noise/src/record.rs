@@ -33,9 +33,13 @@ pub(crate) struct Cipher {
 
 impl Cipher {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self::starting_at(key, 0)
+    }
+
+    fn starting_at(key: &[u8; 32], counter: u64) -> Self {
         Self {
             cipher: ChaCha20Poly1305::new(key.into()),
-            counter: 0,
+            counter,
         }
     }
 
@@ -53,7 +57,10 @@ impl Cipher {
     /// Appends the record of `plaintext`, at most [`MAX_PLAINTEXT`] bytes, to `out`.
     pub(crate) fn seal(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
         let length = plaintext.len() + TAG;
-        let field = u16::try_from(length).map_err(|_| RecordError::Length(length))?;
+        let field = match u16::try_from(length) {
+            Ok(field) if plaintext.len() <= MAX_PLAINTEXT => field,
+            _ => return Err(RecordError::Length(length)),
+        };
         let nonce = self.nonce()?;
         out.push(TYPE_RECORD);
         out.extend_from_slice(&field.to_be_bytes());
@@ -94,3 +101,6 @@ pub(crate) fn body_length(header: [u8; HEADER]) -> Result<usize, RecordError> {
         Err(RecordError::Length(length))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,3 +203,6 @@ impl<S> std::fmt::Debug for NoiseStream<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

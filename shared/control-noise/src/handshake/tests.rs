@@ -1,7 +1,9 @@
 //! The vectors of protocol appendix A, and everything that must be refused.
 
 use super::*;
-use crate::record::{Cipher, HEADER, body_length};
+use crate::record::{Cipher, HEADER};
+
+mod forged;
 
 const INITIATION_HEX: &str = "008201006042f882cc3316ea2155ccede29e9cc0e59c344288f3479b3c17704b0b1f07576635970f22590d69664cc93743bf536f815528d1ab21f6b3ab254cf03ca858c3a0022747d4d2c3205ebe19295ae4db5e3849fd833f14026047e8009c25c1a8ca3d";
 const RESPONSE_HEX: &str = "02003057cdfba407f539ffbc9197f6e0b99d3f5fd643c0aa7a917b0365db9766e9b7125661cfbe988d14269665b4073016d66c";
@@ -12,6 +14,10 @@ fn key(hex_text: &str) -> PrivateKey {
 
 fn control() -> PrivateKey {
     key("aaf3ed34c441df05e689aebe15402d16b46fe96316862826d2ffd513369fcd8a")
+}
+
+fn control_public() -> MachinePublic {
+    MachinePublic::from_bytes(control().public_bytes())
 }
 
 fn vector_responder() -> Responder {
@@ -87,72 +93,159 @@ fn every_flipped_bit_and_every_truncation_is_refused() {
 }
 
 #[test]
-fn low_order_ephemeral_is_refused() {
-    let mut initiation = hex::decode(INITIATION_HEX).unwrap();
-    initiation[5..37].fill(0);
-    let refused = Responder::default()
-        .accept(&initiation, [&control()])
-        .unwrap_err();
-    assert_eq!(refused, HandshakeError::LowOrder);
-}
-
-#[test]
-fn records_of_wrong_kind_or_length_are_refused() {
-    assert_eq!(body_length([3, 0, 20]), Err(RecordError::Type(3)));
-    assert_eq!(body_length([4, 0, 15]), Err(RecordError::Length(15)));
-    assert_eq!(body_length([4, 0x0f, 0xfe]), Err(RecordError::Length(4094)));
-    assert_eq!(body_length([4, 0x0f, 0xfd]), Ok(4093));
-}
-
-#[test]
-fn replayed_record_is_refused() {
-    let mut sealing = Cipher::new(&[1; 32]);
-    let mut record = Vec::new();
-    sealing.seal(b"once", &mut record).unwrap();
-    let mut opening = Cipher::new(&[1; 32]);
-    let body = &record[HEADER..];
-    assert_eq!(opening.open(&mut body.to_vec()), Ok(4));
+fn initiator_makes_the_recorded_initiation_and_keys() {
+    let machine = key("f55d8777ec24f1286d731376a6413d5b8802abfb7d84c78fdbd774bd564fd762");
+    let ephemeral = key("055543be3e9fbd475c4bb6df91fc89843b4a991ca36bb1cf25bdadc5617929a1");
+    let builder = builder()
+        .unwrap()
+        .fixed_ephemeral_key_for_testing_only(ephemeral.expose_bytes());
+    let (initiator, initiation) =
+        Initiator::begin_from(builder, &machine, control_public(), 130).unwrap();
+    assert_eq!(hex::encode(initiation), INITIATION_HEX);
+    let keys = initiator
+        .finish(&hex::decode(RESPONSE_HEX).unwrap())
+        .unwrap();
     assert_eq!(
-        opening.open(&mut body.to_vec()),
-        Err(RecordError::Decryption)
+        hex::encode(keys.send),
+        "e8e680047b0a620aa217b827513d77375dd048ffdb9e7da63ec1b56d78019905"
+    );
+    assert_eq!(
+        hex::encode(keys.receive),
+        "89ff00e25411e6af428133a4189b03f3b77af51de12757f8c0347d089b3dd2e3"
     );
 }
 
-#[tokio::test]
-async fn bytes_of_any_amount_cross_the_stream_both_ways() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+#[test]
+fn initiation_for_another_version_is_refused() {
+    // The version is in clear, but the prologue binds it.
+    for version in [0_u16, 1, 129, 131, u16::MAX] {
+        let mut initiation = hex::decode(INITIATION_HEX).unwrap();
+        initiation[..2].copy_from_slice(&version.to_be_bytes());
+        let refused = Responder::default().accept(&initiation, [&control()]);
+        assert_eq!(refused.unwrap_err(), HandshakeError::Decryption);
+        let machine = PrivateKey::from_random([5; 32]);
+        let (_, honest) = Initiator::begin(&machine, control_public(), version).unwrap();
+        let accepted = Responder::default().accept(&honest, [&control()]).unwrap();
+        assert_eq!(accepted.version, version, "any version is a version here");
+    }
+}
 
+#[test]
+fn oversized_initiation_is_refused() {
+    let mut initiation = hex::decode(INITIATION_HEX).unwrap();
+    initiation.push(0);
+    let refused = |initiation: &[u8]| {
+        Responder::default()
+            .accept(initiation, [&control()])
+            .unwrap_err()
+    };
+    assert_eq!(refused(&initiation), HandshakeError::Length(102));
+    assert_eq!(refused(&vec![0; 1 << 20]), HandshakeError::Length(1 << 20));
+    initiation.pop();
+    initiation[3..5].copy_from_slice(&97_u16.to_be_bytes());
+    assert_eq!(refused(&initiation), HandshakeError::Header);
+}
+
+/// The points of small order, each way they can be written.
+fn low_order_points() -> Vec<[u8; 32]> {
+    let mut points: Vec<[u8; 32]> = [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ]
+    .iter()
+    .map(|point| hex::decode(point).unwrap().try_into().unwrap())
+    .collect();
+    for index in 0..points.len() {
+        let mut high = points[index];
+        high[31] |= 0x80;
+        points.push(high);
+    }
+    points
+}
+
+#[test]
+fn low_order_keys_of_a_client_are_refused() {
+    for point in low_order_points() {
+        let mut initiation = hex::decode(INITIATION_HEX).unwrap();
+        initiation[5..37].copy_from_slice(&point);
+        let refused = Responder::default().accept(&initiation, [&control()]);
+        assert_eq!(refused.unwrap_err(), HandshakeError::LowOrder, "ephemeral");
+
+        // With such a machine key no private key is needed to make a valid initiation.
+        let forged = forged::initiation(control_public(), &[0; 32], point, 130);
+        let refused = Responder::default().accept(&forged, [&control()]);
+        assert_eq!(refused.unwrap_err(), HandshakeError::LowOrder, "machine");
+    }
+}
+
+#[test]
+fn forged_initiation_stands_and_falls_with_its_machine_key() {
     let machine = PrivateKey::from_random([5; 32]);
-    let public = MachinePublic::from_bytes(control().public_bytes());
-    let (initiator, initiation) = Initiator::begin(&machine, public, 141).unwrap();
+    let shared = machine.expose_bytes();
+    let static_static = x25519_dalek::x25519(*shared, *control_public().as_bytes());
+    let made = |secret| forged::initiation(control_public(), secret, machine.public_bytes(), 130);
+    let accepted = Responder::default()
+        .accept(&made(&static_static), [&control()])
+        .unwrap();
+    assert_eq!(accepted.machine.as_bytes(), &machine.public_bytes());
+    let refused = Responder::default().accept(&made(&[0; 32]), [&control()]);
+    assert_eq!(
+        refused.unwrap_err(),
+        HandshakeError::Decryption,
+        "a machine key is not claimed without its private half"
+    );
+}
+
+#[test]
+fn changed_and_foreign_responses_are_refused() {
+    let machine = PrivateKey::from_random([5; 32]);
+    let begin = || Initiator::begin(&machine, control_public(), 130).unwrap();
+    let (_, initiation) = begin();
     let accepted = Responder::default()
         .accept(&initiation, [&control()])
         .unwrap();
-    assert_eq!(accepted.machine.as_bytes(), &machine.public_bytes());
-    let keys = initiator.finish(&accepted.response).unwrap();
-
-    let (client, server) = tokio::io::duplex(1000);
-    let mut client = crate::NoiseStream::new(client, &keys);
-    let mut server = crate::NoiseStream::new(server, &accepted.keys);
-    let sent: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
-    let copy = sent.clone();
-    let writer = async move {
-        client.write_all(&copy).await.unwrap();
-        client.flush().await.unwrap();
-        let mut answer = [0; 4];
-        client.read_exact(&mut answer).await.unwrap();
-        answer
-    };
-    let reader = async move {
-        let mut received = vec![0; sent.len()];
-        server.read_exact(&mut received).await.unwrap();
-        assert!(received == sent);
-        server.write_all(b"done").await.unwrap();
-        server.flush().await.unwrap();
-        server
-    };
-    let (answer, _server) = tokio::join!(writer, reader);
-    assert_eq!(&answer, b"done");
+    let (other, _) = begin();
+    assert_eq!(
+        other.finish(&accepted.response).unwrap_err(),
+        HandshakeError::Decryption,
+        "an answer to another initiation"
+    );
+    for length in [0, 1, 3, 50] {
+        let (initiator, _) = begin();
+        let refused = initiator.finish(&accepted.response[..length]);
+        assert_eq!(refused.unwrap_err(), HandshakeError::Length(length));
+    }
+    let (initiator, initiation) = begin();
+    let mut response = Responder::default()
+        .accept(&initiation, [&control()])
+        .unwrap()
+        .response;
+    response[40] ^= 1;
+    assert_eq!(
+        initiator.finish(&response).unwrap_err(),
+        HandshakeError::Decryption
+    );
 }
 
-use crate::RecordError;
+#[test]
+fn error_frame_tells_the_client_why() {
+    let machine = PrivateKey::from_random([5; 32]);
+    let told = |frame: &[u8]| {
+        let (initiator, _) = Initiator::begin(&machine, control_public(), 130).unwrap();
+        initiator.finish(frame).unwrap_err()
+    };
+    let frame = error_frame("no");
+    assert_eq!(frame, b"\x03\x00\x02no");
+    assert_eq!(told(&frame), HandshakeError::Refused("no".to_owned()));
+    // A long text is cut between characters.
+    let long = error_frame(&"ü".repeat(3000).replacen('ü', "u", 1));
+    assert_eq!(long.len(), 3 + 999);
+    let text = format!("u{}", "ü".repeat(499));
+    assert_eq!(told(&long), HandshakeError::Refused(text));
+    assert_eq!(told(&frame[..4]), HandshakeError::Length(4));
+}
