@@ -211,7 +211,7 @@ impl Initiator {
 /// Returns the frame that tells a client in clear why there is no response; at most 1000 bytes of the text.
 #[must_use]
 pub fn error_frame(text: &str) -> Vec<u8> {
-    let text = text[..text.floor_char_boundary(LONGEST_TEXT)].as_bytes();
+    let text = &text.as_bytes()[..text.floor_char_boundary(LONGEST_TEXT)];
     let length = u16::try_from(text.len()).unwrap_or(0);
     let mut frame = vec![TYPE_ERROR];
     frame.extend_from_slice(&length.to_be_bytes());

@@ -43,6 +43,14 @@ pub fn adapt(message: &mut MapResponse, version: Cap) {
         .chain(&mut message.peers)
         .chain(&mut message.peers_changed);
     nodes.for_each(|node| adapt_node(node, version));
+    if version < Cap::PATCH_CAP_MAP {
+        for change in &mut message.peers_changed_patch {
+            change.capabilities = change
+                .cap_map
+                .take()
+                .map(|listed| listed.into_keys().collect());
+        }
+    }
     if version < Cap::EXPIRED {
         remove_expired(message);
     }
@@ -93,6 +101,12 @@ fn remove_expired(message: &mut MapResponse) {
 }
 
 fn adapt_filter(message: &mut MapResponse, version: Cap) {
+    if version < Cap::CAP_SOURCES {
+        let chunks = message.packet_filters.values_mut().flatten();
+        chunks
+            .chain(&mut message.packet_filter)
+            .for_each(remove_capability_sources);
+    }
     if version >= Cap::PACKET_FILTERS {
         return;
     }
@@ -119,6 +133,16 @@ fn adapt_filter(message: &mut MapResponse, version: Cap) {
             rules.retain(|rule| !rule.src_ips.is_empty() && !rule.dst_ports.is_empty());
         }
     }
+}
+
+/// Removes the sources that name a capability, and rules that are left without any: such a client would allow
+/// nothing by them, or refuse the whole filter.
+fn remove_capability_sources(rules: &mut Vec<FilterRule>) {
+    rules.retain_mut(|rule| {
+        let before = rule.src_ips.len();
+        rule.src_ips.retain(|source| !source.starts_with("cap:"));
+        before == rule.src_ips.len() || !rule.src_ips.is_empty()
+    });
 }
 
 fn adapt_rule(rule: &mut FilterRule, version: Cap) {

@@ -43,9 +43,12 @@ pub fn key_answer(version: Option<&str>, settings: &KeySettings) -> KeyAnswer {
     let Some(version) = version else {
         return KeyAnswer::Text(settings.legacy.to_hex());
     };
-    let Ok(version) = version.parse().map(CapabilityVersion) else {
+    // Digits only: a sign, which `parse` takes, is no version of any client.
+    let digits = version.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(version) = version.parse().ok().filter(|_| digits) else {
         return KeyAnswer::BadVersion;
     };
+    let version = CapabilityVersion(version);
     if version < CapabilityVersion(28) {
         return KeyAnswer::Text(settings.legacy.to_hex());
     }
@@ -87,7 +90,23 @@ mod tests {
         assert_eq!(key_answer(Some("27"), &settings), text);
         assert_eq!(key_answer(Some("88"), &settings), json(MachinePublic::ZERO));
         assert_eq!(key_answer(Some("90"), &settings), json(noise));
-        assert_eq!(key_answer(Some("x"), &settings), KeyAnswer::BadVersion);
+        for odd in [
+            "",
+            "x",
+            "+130",
+            "-130",
+            " 130",
+            "130 ",
+            "130\n",
+            "1e2",
+            "0x82",
+            "130.0",
+            "65536",
+            "१३०",
+        ] {
+            let answer = key_answer(Some(odd), &settings);
+            assert_eq!(answer, KeyAnswer::BadVersion, "{odd:?}");
+        }
         let settings = KeySettings {
             nacl_below: CapabilityVersion(0),
             ..settings

@@ -10,6 +10,7 @@
 //!
 //! [`MapResponse`] is always built in its newest form; [`dialect`] turns it into what an older client needs.
 
+mod cap_map;
 mod capability_version;
 mod derp_map;
 pub mod dialect;
@@ -29,6 +30,7 @@ mod ssh;
 mod text;
 mod user;
 
+pub use cap_map::CapMap;
 pub use capability_version::CapabilityVersion;
 pub use derp_map::{DerpMap, DerpNode, DerpRegion};
 pub use dns::{DnsConfig, DnsRecord, Resolver};
@@ -37,7 +39,7 @@ pub use hostinfo::{Hostinfo, Location, NetInfo, Service};
 pub use key_response::{KeyAnswer, KeyResponse, KeySettings, key_answer};
 pub use map_request::MapRequest;
 pub use map_response::{Debug, DisplayMessage, MapResponse};
-pub use node::{CapMap, Node};
+pub use node::Node;
 pub use packet_filter::{CapGrant, FilterRule, NetPortRange, PortRange};
 pub use peer_change::PeerChange;
 pub use ping::PingRequest;

@@ -5,12 +5,8 @@ use std::collections::BTreeMap;
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::{CapabilityVersion, Hostinfo, is_default};
-
-/// Capabilities by name; `None` is written as `null`, a value as the policy has it.
-pub type CapMap = BTreeMap<String, Option<Vec<Box<RawValue>>>>;
+use crate::{CapMap, CapabilityVersion, Hostinfo, cap_map, is_default};
 
 /// A node: the client itself, or a peer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -76,7 +72,10 @@ pub struct Node {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
     /// Capabilities.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "cap_map::write"
+    )]
     pub cap_map: CapMap,
     /// Whether its key has ended.
     #[serde(skip_serializing_if = "is_default")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CapMap, is_default};
+use crate::{CapMap, cap_map, is_default};
 
 /// One rule: it only allows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,6 +56,7 @@ pub struct CapGrant {
     /// Where it is granted, prefixes.
     pub dsts: Vec<String>,
     /// Capabilities.
+    #[serde(serialize_with = "cap_map::write")]
     pub cap_map: CapMap,
     /// Capability names, for clients before 67 only.
     #[serde(skip_serializing_if = "is_default")]

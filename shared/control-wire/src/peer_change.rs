@@ -4,7 +4,7 @@ use bowline_keys::{DiscoPublic, NodePublic};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{CapMap, CapabilityVersion, is_default};
+use crate::{CapMap, CapabilityVersion, cap_map, is_default};
 
 /// What changed of one peer; absent means unchanged.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -20,8 +20,14 @@ pub struct PeerChange {
     #[serde(skip_serializing_if = "is_default")]
     pub cap: CapabilityVersion,
     /// Capabilities.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "cap_map::write_some"
+    )]
     pub cap_map: Option<CapMap>,
+    /// Capability names for clients before `CapMap` in patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
     /// UDP candidates, never empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,

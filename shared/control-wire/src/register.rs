@@ -3,6 +3,7 @@
 use bowline_keys::NodePublic;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{CapabilityVersion, Hostinfo, is_default};
 
@@ -36,11 +37,12 @@ pub struct RegisterRequest {
     pub tailnet: String,
 }
 
-/// Credentials of a registration.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// Credentials of a registration: wiped when dropped, never shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(rename_all = "PascalCase")]
 pub struct RegisterAuth {
     /// A pre-auth key.
+    #[serde(default)]
     pub auth_key: String,
 }
 
@@ -93,4 +95,23 @@ pub struct Login {
     pub login_name: String,
     /// What is shown.
     pub display_name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auth_key_is_not_shown_and_is_wiped() {
+        fn is_wiped<T: ZeroizeOnDrop>(_: &T) {}
+        let auth = RegisterAuth {
+            auth_key: "secret".to_owned(),
+        };
+        is_wiped(&auth);
+        let request = RegisterRequest {
+            auth: Some(auth),
+            ..RegisterRequest::default()
+        };
+        assert!(!format!("{request:#?}").contains("secret"));
+    }
 }

@@ -80,7 +80,7 @@ const NAMES: &[&str] = &[
     "Priority",
 ];
 
-/// Reads a request: member names of any case, `null` as absent, unknown members ignored.
+/// Reads a request: member names of any case, `null` as absent (in a list too), unknown members ignored.
 ///
 /// Depth is bounded by the JSON reader (128), size by the caller.
 ///
@@ -98,7 +98,10 @@ pub fn parse_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError
 fn canonical(value: Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(canonical_members(members)),
-        Value::Array(elements) => Value::Array(elements.into_iter().map(canonical).collect()),
+        Value::Array(elements) => {
+            let present = elements.into_iter().filter(|element| !element.is_null());
+            Value::Array(present.map(canonical).collect())
+        }
         other => other,
     }
 }
@@ -136,6 +139,21 @@ mod tests {
             ("rusta", "0.6.1")
         );
         assert_eq!(hostinfo.net_info.unwrap().preferred_derp, 900);
+    }
+
+    #[test]
+    fn null_is_absent_wherever_it_stands() {
+        let body =
+            br#"{"Version":null,"Hostinfo":{"OS":null,"RoutableIPs":[null,"10.0.0.0/8",null],
+            "Services":[null,{"Proto":null,"Port":1}],"NetInfo":null},"Endpoints":[null]}"#;
+        let request: MapRequest = parse_request(body).unwrap();
+        assert!(request.endpoints.is_empty());
+        let hostinfo = request.hostinfo.unwrap();
+        assert_eq!(hostinfo.routable_ips, ["10.0.0.0/8"]);
+        assert_eq!(hostinfo.services[0].port, 1);
+        let nothing: MapRequest = parse_request(b"{}").unwrap();
+        assert_eq!(nothing, MapRequest::default());
+        assert!(parse_request::<MapRequest>(b"null").is_err(), "no request");
     }
 
     #[test]

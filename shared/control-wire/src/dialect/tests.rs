@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    DerpMap, DerpRegion, DisplayMessage, DnsConfig, DnsRecord, PingRequest, PortRange, Resolver,
-    SshPolicy,
+    DerpMap, DerpRegion, DisplayMessage, DnsConfig, DnsRecord, PeerChange, PingRequest, PortRange,
+    Resolver, SshPolicy,
 };
 
 fn rules() -> Vec<FilterRule> {
@@ -24,7 +24,21 @@ fn rules() -> Vec<FilterRule> {
         }],
         ..FilterRule::default()
     };
-    vec![rule("*", vec![]), rule("10.0.0.0/8", vec![17]), grant]
+    let capable = FilterRule {
+        src_ips: vec!["cap:example.com/x".to_owned()],
+        ..rule("100.64.0.9", vec![])
+    };
+    let mixed = FilterRule {
+        src_ips: vec!["100.64.0.7".to_owned(), "cap:example.com/x".to_owned()],
+        ..rule("100.64.0.9", vec![])
+    };
+    vec![
+        rule("*", vec![]),
+        rule("10.0.0.0/8", vec![17]),
+        grant,
+        capable,
+        mixed,
+    ]
 }
 
 fn message() -> MapResponse {
@@ -56,7 +70,16 @@ fn message() -> MapResponse {
             expired: true,
             ..node
         }],
-        packet_filters: [("base".to_owned(), Some(rules()))].into(),
+        peers_changed_patch: vec![PeerChange {
+            node_id: 4,
+            cap_map: Some([("https".to_owned(), None)].into()),
+            ..PeerChange::default()
+        }],
+        packet_filters: [
+            ("base".to_owned(), Some(rules())),
+            ("gone".to_owned(), None),
+        ]
+        .into(),
         dns_config: Some(DnsConfig {
             resolvers: vec![Resolver {
                 addr: "9.9.9.9".to_owned(),
@@ -131,6 +154,16 @@ fn each_field_takes_its_old_form_below_its_version() {
             .as_ref()
             .is_some_and(|n| n.derp.as_deref() == Some("127.3.3.40:900"))
     });
+    begins_at(109, |m| {
+        let rules = m.packet_filters["base"].as_ref();
+        rules.is_some_and(|rules| {
+            rules.len() == 4 && rules[3].src_ips == ["100.64.0.7"] && rules[2].src_ips.is_empty()
+        })
+    });
+    begins_at(89, |m| {
+        let change = &m.peers_changed_patch[0];
+        change.cap_map.is_none() && change.capabilities.as_deref() == Some(&["https".to_owned()])
+    });
     begins_at(81, |m| {
         m.packet_filters.is_empty() && m.packet_filter.is_some()
     });
@@ -147,6 +180,10 @@ fn each_field_takes_its_old_form_below_its_version() {
     begins_at(53, |m| {
         m.peers.len() == 1 && m.peers_removed == [3] && m.peers_changed.is_empty()
     });
+}
+
+#[test]
+fn each_field_takes_the_form_of_clients_that_speak_boxes_only() {
     begins_at(32, |m| {
         m.packet_filter
             .iter()
