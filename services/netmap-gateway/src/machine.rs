@@ -1,9 +1,8 @@
 //! What a machine asks, whichever transport it came by.
 
+mod host;
 pub mod map;
 pub mod register;
-
-use std::net::IpAddr;
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -13,13 +12,15 @@ use bowline_control_wire::RequestError;
 use bowline_keys::MachinePublic;
 use tonic::{Code, Status};
 
+use crate::listener::Connection;
+
 /// Who asks: proven by the transport.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     /// The machine key.
     pub key: MachinePublic,
-    /// Where the connection comes from.
-    pub source: IpAddr,
+    /// The connection it asks on.
+    pub connection: Connection,
 }
 
 /// A request that is answered with plain text.

@@ -7,26 +7,51 @@ mod websocket;
 use std::time::Duration;
 
 use axum::{body::Body, http::StatusCode};
-use bytes::Bytes;
+use http_body_util::BodyExt as _;
 
-use crate::machine::Failure;
+use crate::{listener::Connection, machine::Failure};
 
 /// The longest request body.
 const LONGEST_BODY: usize = 1 << 20;
 /// How long a client may take to send it.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
-/// Reads a request body, bounded in size and time.
-pub(crate) async fn read_body(body: Body) -> Result<Bytes, Failure> {
-    match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, LONGEST_BODY)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => {
-            let text = "the body did not arrive, or is longer than 1 MiB";
-            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text))
-        }
+/// Reads a request body, bounded in size and time, and in what all bodies hold together.
+pub(crate) async fn read_body(connection: &Connection, body: Body) -> Result<Vec<u8>, Failure> {
+    match tokio::time::timeout(BODY_TIME, collect(connection, body)).await {
+        Ok(result) => result,
         Err(_) => {
             let text = "the body did not arrive within 15 seconds";
             Err(Failure::new(StatusCode::REQUEST_TIMEOUT, text))
         }
     }
+}
+
+async fn collect(connection: &Connection, mut body: Body) -> Result<Vec<u8>, Failure> {
+    let too_long = || {
+        let text = "the body is longer than 1 MiB";
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    };
+    if http_body::Body::size_hint(&body).lower() > LONGEST_BODY as u64 {
+        return Err(too_long());
+    }
+    let mut share = connection.body();
+    // One buffer: small pieces would each hold more than they carry.
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|_| Failure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if bytes.len() + data.len() > LONGEST_BODY {
+            return Err(too_long());
+        }
+        if !share.grow(data.len()) {
+            let text = "too many requests are being received: try again in a few seconds";
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
 }

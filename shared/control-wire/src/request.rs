@@ -9,6 +9,9 @@ pub enum RequestError {
     /// Not JSON.
     #[error("the body is not JSON: {0}")]
     Json(#[source] serde_json::Error),
+    /// More values than any client sends: each costs many times its bytes.
+    #[error("the body has more than {MOST_VALUES} values")]
+    Values,
     /// A member has another type than its name promises.
     #[error("the member {path} is wrong: {source}")]
     Member {
@@ -18,6 +21,9 @@ pub enum RequestError {
         source: serde_json::Error,
     },
 }
+
+/// The most values in a body.
+const MOST_VALUES: usize = 65_536;
 
 /// Member names as the types of this crate spell them; clients spell some of them otherwise.
 const NAMES: &[&str] = &[
@@ -82,12 +88,17 @@ const NAMES: &[&str] = &[
 
 /// Reads a request: member names of any case, `null` as absent (in a list too), unknown members ignored.
 ///
-/// Depth is bounded by the JSON reader (128), size by the caller.
+/// Depth is bounded by the JSON reader (128), the number of values here, size by the caller.
 ///
 /// # Errors
 ///
 /// [`RequestError`], which names the member at fault.
 pub fn parse_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
+    // Each value but the first follows one of these; those inside strings are counted too.
+    let separators = body.iter().filter(|byte| b",[{".contains(byte)).count();
+    if separators > MOST_VALUES {
+        return Err(RequestError::Values);
+    }
     let value: Value = serde_json::from_slice(body).map_err(RequestError::Json)?;
     serde_path_to_error::deserialize(canonical(value)).map_err(|error| RequestError::Member {
         path: error.path().to_string(),
@@ -157,11 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn body_of_countless_values_is_refused() {
+        for unit in ["{},", "[],", r#"{"":0},"#, "0,"] {
+            let body = format!(r#"{{"Endpoints":[{}0]}}"#, unit.repeat(MOST_VALUES));
+            let refused = parse_request::<MapRequest>(body.as_bytes());
+            assert!(matches!(refused, Err(RequestError::Values)), "{unit}");
+        }
+        let endpoints = vec!["192.0.2.1:41641"; 10_000];
+        let body = serde_json::json!({ "Endpoints": endpoints }).to_string();
+        let request: MapRequest = parse_request(body.as_bytes()).unwrap();
+        assert_eq!(request.endpoints.len(), 10_000);
+    }
+
+    #[test]
     fn error_names_the_member() {
         let error = parse_request::<RegisterRequest>(br#"{"Auth":{"authkey":7}}"#).unwrap_err();
         assert!(error.to_string().contains("Auth.AuthKey"), "{error}");
         assert!(parse_request::<RegisterRequest>(b"{").is_err());
-        let deep = "[".repeat(100_000);
+        let deep = "[".repeat(1000);
         assert!(parse_request::<RegisterRequest>(deep.as_bytes()).is_err());
     }
 }

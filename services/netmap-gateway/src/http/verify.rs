@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Extension, Path, State},
     http::StatusCode,
 };
 use bowline_keys::NodePublic;
@@ -14,7 +14,7 @@ use bowline_proto::key_registry::v1::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{gateway::Gateway, machine::Failure, transport::read_body};
+use crate::{gateway::Gateway, listener::Connection, machine::Failure, transport::read_body};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -31,6 +31,7 @@ pub(super) struct VerifyResponse {
 /// Answers whether a node's key may be relayed for.
 pub(super) async fn post_verify(
     State(gateway): State<Arc<Gateway>>,
+    Extension(connection): Extension<Connection>,
     Path(token): Path<String>,
     body: Body,
 ) -> Result<Json<VerifyResponse>, Failure> {
@@ -41,7 +42,7 @@ pub(super) async fn post_verify(
             "there is nothing here\n",
         ));
     }
-    let request: VerifyRequest = serde_json::from_slice(&read_body(body).await?)
+    let request: VerifyRequest = serde_json::from_slice(&read_body(&connection, body).await?)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let mut client = KeyRegistryServiceClient::new(gateway.backends.registry.clone());
     let request = ResolveNodeRequest {

@@ -8,7 +8,7 @@ use bowline_proto::key_registry::v1::{ClientReport, Endpoint};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 
-use super::{Failure, Machine};
+use super::{Failure, Machine, host::Host};
 use crate::{
     encoding::Dialect, gateway::Gateway, netmap::full, session::Session, tailnet::Located,
 };
@@ -17,8 +17,6 @@ use crate::{
 const FIRST_VIEW: Duration = Duration::from_secs(30);
 /// The most UDP candidates kept of a client.
 const MOST_ENDPOINTS: usize = 64;
-/// The most that is stored of a host's description.
-const LONGEST_HOSTINFO: usize = 64 * 1024;
 
 /// What a map request is answered with.
 pub enum Answer {
@@ -33,15 +31,17 @@ pub enum Answer {
 /// Answers a map request.
 pub async fn map(
     gateway: &Arc<Gateway>,
-    machine: Machine,
+    machine: &Machine,
     request: MapRequest,
 ) -> Result<Answer, Failure> {
     let located = gateway.hub.locate(request.node_key, machine.key).await?;
+    machine.connection.is_known();
     if request.is_report() {
         let node_key = request.node_key.as_bytes();
+        let report = report(&request)?;
         gateway
             .reporter
-            .client(&located.tailnet, located.node, node_key, report(&request));
+            .client(&located.tailnet, located.node, node_key, report);
         if !request.stream {
             return Ok(Answer::Taken);
         }
@@ -110,16 +110,12 @@ fn once(gateway: &Gateway, located: &Located, dialect: Dialect) -> Result<Answer
 }
 
 /// Returns what a request says about the host, bounded and without addresses peers can not use.
-fn report(request: &MapRequest) -> ClientReport {
-    let hostinfo = request.hostinfo.clone().unwrap_or_default();
-    let home_derp = hostinfo
+fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
+    let Host { info, json } = Host::new(request.hostinfo.clone())?;
+    let home_derp = info
         .net_info
         .as_ref()
         .map_or(0, |net_info| net_info.preferred_derp);
-    let mut stored = serde_json::to_vec(&hostinfo).unwrap_or_default();
-    if stored.len() > LONGEST_HOSTINFO {
-        stored.clear();
-    }
     let kinds = request
         .endpoint_types
         .iter()
@@ -131,7 +127,7 @@ fn report(request: &MapRequest) -> ClientReport {
         .zip(kinds)
         .filter(|(address, _)| usable(address));
     let disco_key = Some(request.disco_key).filter(|key| !key.is_zero());
-    ClientReport {
+    Ok(ClientReport {
         disco_key: disco_key
             .map(|key| key.as_bytes().to_vec())
             .unwrap_or_default(),
@@ -144,14 +140,14 @@ fn report(request: &MapRequest) -> ClientReport {
             .collect(),
         home_derp,
         capability_version: request.version.0.into(),
-        hostinfo: stored,
-        hostname: hostinfo.hostname,
-        os: hostinfo.os,
-        client_version: hostinfo.ipn_version,
-        advertised_routes: hostinfo.routable_ips,
-        requested_tags: hostinfo.request_tags,
+        hostinfo: json,
+        hostname: info.hostname,
+        os: info.os,
+        client_version: info.ipn_version,
+        advertised_routes: info.routable_ips,
+        requested_tags: info.request_tags,
         sequence: 0,
-    }
+    })
 }
 
 /// Says whether peers can send to an address: well-formed, without a zone, not link-local IPv6.

@@ -16,18 +16,19 @@ use bowline_proto::{
 use prost_types::Timestamp;
 use tonic::Request;
 
-use super::{Failure, Machine};
+use super::{
+    Failure, Machine,
+    host::{self, Host},
+};
 use crate::{gateway::Gateway, netmap::TAGGED_DEVICES};
 
-/// The most that is stored of a host's description.
-const LONGEST_HOSTINFO: usize = 64 * 1024;
 /// How long one question to identity is held while a person decides.
 const WAIT: Duration = Duration::from_secs(50);
 
 /// Answers a registration.
 pub async fn register(
     gateway: &Gateway,
-    machine: Machine,
+    machine: &Machine,
     request: RegisterRequest,
 ) -> Result<RegisterResponse, Failure> {
     if request.node_key.is_zero() {
@@ -37,12 +38,15 @@ pub async fn register(
         ));
     }
     let followup = login_id(&request.followup);
-    let passed_on = pass_on(machine, &request, followup);
+    let passed_on = pass_on(machine, request, followup)?;
     let mut client = RegistrationServiceClient::new(gateway.backends.registry.clone());
     loop {
         let answer = client.register(passed_on.clone()).await?.into_inner();
         return Ok(match answer.outcome {
-            Some(Outcome::Registered(registered)) => accept(gateway, &registered),
+            Some(Outcome::Registered(registered)) => {
+                machine.connection.is_known();
+                accept(gateway, &registered)
+            }
             Some(Outcome::KeyExpired(_)) | Some(Outcome::LoggedOut(_)) => RegisterResponse {
                 node_key_expired: true,
                 ..empty()
@@ -145,17 +149,13 @@ fn login_id(followup: &str) -> Option<LoginId> {
 }
 
 fn pass_on(
-    machine: Machine,
-    request: &RegisterRequest,
+    machine: &Machine,
+    request: RegisterRequest,
     followup: Option<LoginId>,
-) -> registry::RegisterRequest {
-    let hostinfo = request.hostinfo.clone().unwrap_or_default();
-    let mut stored = serde_json::to_vec(&hostinfo).unwrap_or_default();
-    if stored.len() > LONGEST_HOSTINFO {
-        stored.clear();
-    }
+) -> Result<registry::RegisterRequest, Failure> {
+    let Host { info, json } = Host::new(request.hostinfo)?;
     let auth = request.auth.as_ref();
-    registry::RegisterRequest {
+    Ok(registry::RegisterRequest {
         machine_key: machine.key.as_bytes().to_vec(),
         node_key: request.node_key.as_bytes().to_vec(),
         old_node_key: match request.old_node_key.is_zero() {
@@ -175,18 +175,19 @@ fn pass_on(
                 nanos: expiry.timestamp_subsec_nanos().cast_signed(),
             }),
         ephemeral: request.ephemeral,
-        hostname: hostinfo.hostname,
-        os: hostinfo.os,
-        client_version: hostinfo.ipn_version,
-        advertised_routes: hostinfo.routable_ips,
-        requested_tags: hostinfo.request_tags,
-        required_tailnet: request
-            .tailnet
-            .strip_prefix("required:")
-            .unwrap_or_default()
-            .to_owned(),
+        hostname: info.hostname,
+        os: info.os,
+        client_version: info.ipn_version,
+        advertised_routes: info.routable_ips,
+        requested_tags: info.request_tags,
+        required_tailnet: host::name(
+            request
+                .tailnet
+                .strip_prefix("required:")
+                .unwrap_or_default(),
+        ),
         capability_version: request.version.0.into(),
-        source_address: machine.source.to_string(),
-        hostinfo: stored,
-    }
+        source_address: machine.connection.source().to_string(),
+        hostinfo: json,
+    })
 }

@@ -1,14 +1,13 @@
 //! crypto_box: each request is sealed by the machine key (protocol section 3).
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, PoisonError},
     time::Instant,
 };
 
 use axum::{
     body::Body,
-    extract::{ConnectInfo, Extension, Path, State},
+    extract::{Extension, Path, State},
     http::StatusCode,
 };
 use bowline_clock::random_bytes;
@@ -17,21 +16,21 @@ use bowline_control_wire::{FrameError, MapRequest, RegisterRequest, frame, parse
 use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
 
 use super::read_body;
 use crate::{
     gateway::Gateway,
-    listener::Secured,
+    listener::Connection,
     machine::{Failure, Machine, map, register},
 };
 
 /// The first minor release that reads `RegisterResponse.Error`.
 const READS_ERRORS: u32 = 18;
 
-/// A request that was opened.
-struct Request {
+/// Who sealed a request, and for which key.
+struct Sealer {
     machine: Machine,
-    plaintext: Vec<u8>,
     /// The control key it was sealed for, by its public half.
     control: MachinePublic,
 }
@@ -39,40 +38,37 @@ struct Request {
 /// Answers `POST /machine/<machine key>`.
 pub async fn post_register(
     State(gateway): State<Arc<Gateway>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
-    Extension(secured): Extension<Secured>,
+    Extension(connection): Extension<Connection>,
     Path(machine): Path<String>,
     body: Body,
 ) -> Result<Body, Failure> {
-    let opened = receive(&gateway, source, secured, &machine, body).await?;
-    let request: RegisterRequest = parse_request(&opened.plaintext)?;
+    let (sealer, request) =
+        receive::<RegisterRequest>(&gateway, connection, &machine, body).await?;
     let version = request
         .hostinfo
         .as_ref()
         .map(|hostinfo| hostinfo.ipn_version.clone());
-    let response = register::register(&gateway, opened.machine, request).await?;
+    let response = register::register(&gateway, &sealer.machine, request).await?;
     if !response.error.is_empty() && !reads_errors(version.as_deref().unwrap_or_default()) {
         return Err(Failure::new(StatusCode::UNAUTHORIZED, response.error));
     }
     let json = serde_json::to_vec(&response).unwrap_or_default();
-    Ok(Body::from(sealed(&gateway, &opened, &json)?))
+    Ok(Body::from(sealed(&gateway, &sealer, &json)?))
 }
 
 /// Answers `POST /machine/<machine key>/map`.
 pub async fn post_map(
     State(gateway): State<Arc<Gateway>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
-    Extension(secured): Extension<Secured>,
+    Extension(connection): Extension<Connection>,
     Path(machine): Path<String>,
     body: Body,
 ) -> Result<Body, Failure> {
-    let opened = receive(&gateway, source, secured, &machine, body).await?;
-    let request: MapRequest = parse_request(&opened.plaintext)?;
-    Ok(match map::map(&gateway, opened.machine, request).await? {
+    let (sealer, request) = receive::<MapRequest>(&gateway, connection, &machine, body).await?;
+    Ok(match map::map(&gateway, &sealer.machine, request).await? {
         map::Answer::Taken => Body::empty(),
-        map::Answer::Frame(plain) => Body::from(sealed_frame(&gateway, &opened, &plain)?),
+        map::Answer::Frame(plain) => Body::from(sealed_frame(&gateway, &sealer, &plain)?),
         map::Answer::Frames(frames) => Body::from_stream(frames.map(move |plain| {
-            sealed_frame(&gateway, &opened, &plain?).map_err(|_| FrameError::Length(0))
+            sealed_frame(&gateway, &sealer, &plain?).map_err(|_| FrameError::Length(0))
         })),
     })
 }
@@ -85,20 +81,20 @@ pub async fn post_set_dns() -> Failure {
     )
 }
 
-async fn receive(
+/// Opens a request and reads it.
+async fn receive<T: DeserializeOwned>(
     gateway: &Gateway,
-    source: SocketAddr,
-    secured: Secured,
+    connection: Connection,
     machine: &str,
     body: Body,
-) -> Result<Request, Failure> {
-    if !secured.0 && !gateway.config.plain_http_boxes {
+) -> Result<(Sealer, T), Failure> {
+    if !connection.is_secured() && !gateway.config.plain_http_boxes {
         let text = "this server takes such requests over https only";
         return Err(Failure::new(StatusCode::FORBIDDEN, text));
     }
     let bad = |text: String| Failure::new(StatusCode::BAD_REQUEST, text);
     let key = MachinePublic::from_hex(machine).map_err(|error| bad(error.to_string()))?;
-    let sealed = read_body(body).await?;
+    let sealed = read_body(&connection, body).await?;
     let opened =
         open(&sealed, key, gateway.keys.legacy.iter()).map_err(|error| bad(error.to_string()))?;
     let mut replays = gateway
@@ -111,36 +107,27 @@ async fn receive(
     }
     drop(replays);
     let control = MachinePublic::from_bytes(opened.control.public_bytes());
-    let machine = Machine {
-        key,
-        source: source.ip(),
-    };
-    Ok(Request {
-        machine,
-        plaintext: opened.plaintext,
-        control,
-    })
-}
-
-fn sealed(gateway: &Gateway, request: &Request, plaintext: &[u8]) -> Result<Vec<u8>, Failure> {
-    let is_it = |key: &&PrivateKey| key.public_bytes() == *request.control.as_bytes();
-    let control = gateway.keys.legacy.iter().find(is_it).ok_or_else(|| {
-        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the control key is gone")
-    })?;
-    Ok(seal(
-        plaintext,
-        control,
-        request.machine.key,
-        random_bytes(),
+    let machine = Machine { key, connection };
+    Ok((
+        Sealer { machine, control },
+        parse_request(&opened.plaintext)?,
     ))
 }
 
+fn sealed(gateway: &Gateway, sealer: &Sealer, plaintext: &[u8]) -> Result<Vec<u8>, Failure> {
+    let is_it = |key: &&PrivateKey| key.public_bytes() == *sealer.control.as_bytes();
+    let control = gateway.keys.legacy.iter().find(is_it).ok_or_else(|| {
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the control key is gone")
+    })?;
+    Ok(seal(plaintext, control, sealer.machine.key, random_bytes()))
+}
+
 /// Returns a frame with its payload sealed.
-fn sealed_frame(gateway: &Gateway, request: &Request, plain: &Bytes) -> Result<Bytes, Failure> {
+fn sealed_frame(gateway: &Gateway, sealer: &Sealer, plain: &Bytes) -> Result<Bytes, Failure> {
     let payload = plain.get(4..).unwrap_or_default();
     let too_long =
         |error: FrameError| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    frame(&[&sealed(gateway, request, payload)?]).map_err(too_long)
+    frame(&[&sealed(gateway, sealer, payload)?]).map_err(too_long)
 }
 
 /// Says whether a client of this version reads the error field; before 1.18 it takes any 200 for success.

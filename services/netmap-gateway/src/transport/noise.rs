@@ -1,15 +1,11 @@
 //! Noise: `/ts2021` upgrades a connection to HTTP/2 inside Noise records (protocol section 4).
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{ConnectInfo, FromRequestParts as _, Query, Request, State, WebSocketUpgrade},
+    extract::{FromRequestParts as _, Query, Request, State, WebSocketUpgrade},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
     routing::post,
@@ -22,23 +18,26 @@ use bowline_control_noise::{
 };
 use bowline_control_wire::{MapRequest, RegisterRequest, parse_request};
 use bowline_keys::{ChallengePublic, PrivateKey};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::{read_body, websocket};
 use crate::{
     gateway::Gateway,
+    listener::{
+        CONNECTION_WINDOW, Connection, LONGEST_HEADERS, MOST_STREAMS, STREAM_WINDOW, contained,
+    },
     machine::{Failure, Machine, map, register},
 };
 
 const PROTOCOL: &str = "tailscale-control-protocol";
 const HANDSHAKE: &str = "x-tailscale-handshake";
-/// How many requests one connection may have open: a poll and short ones.
-const MOST_STREAMS: u32 = 128;
+/// The longest WebSocket message: many records' worth.
+const LONGEST_MESSAGE: usize = 64 * 1024;
 
 /// The handshake as browsers send it.
 #[derive(Debug, Deserialize)]
@@ -50,19 +49,20 @@ pub struct HandshakeQuery {
 /// Answers `POST /ts2021`: upgrades the connection.
 pub async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Extension(connection): Extension<Connection>,
     mut request: Request,
 ) -> Result<Response<Body>, Failure> {
     let initiation = initiation(request.headers())?;
     let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
     let upgrading = hyper::upgrade::on(&mut request);
     let tasks = gateway.tasks.clone();
-    tasks.background("noise", async move {
+    let conversation = async move {
         match upgrading.await {
-            Ok(upgraded) => converse(gateway, source.ip(), TokioIo::new(upgraded), result).await,
+            Ok(upgraded) => converse(gateway, connection, TokioIo::new(upgraded), result).await,
             Err(error) => tracing::debug!(%error, "the upgrade failed"),
         }
-    });
+    };
+    tasks.background("noise", contained(conversation));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response
@@ -77,7 +77,7 @@ pub async fn upgrade(
 /// Answers `GET /ts2021`: upgrades a browser's connection.
 pub async fn upgrade_websocket(
     State(gateway): State<Arc<Gateway>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Extension(connection): Extension<Connection>,
     Query(query): Query<HandshakeQuery>,
     request: Request,
 ) -> Result<Response<Body>, Failure> {
@@ -90,7 +90,9 @@ pub async fn upgrade_websocket(
     let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
     Ok(websocket
         .protocols([PROTOCOL])
-        .on_upgrade(move |socket| converse(gateway, source.ip(), websocket::bytes(socket), result)))
+        .max_frame_size(LONGEST_MESSAGE)
+        .max_message_size(LONGEST_MESSAGE)
+        .on_upgrade(move |socket| converse(gateway, connection, websocket::bytes(socket), result)))
 }
 
 fn initiation(headers: &HeaderMap) -> Result<Vec<u8>, Failure> {
@@ -125,7 +127,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Failure> {
 /// Finishes the handshake and serves HTTP/2 inside it.
 async fn converse<S>(
     gateway: Arc<Gateway>,
-    source: IpAddr,
+    connection: Connection,
     mut stream: S,
     result: Result<Accepted, HandshakeError>,
 ) where
@@ -135,7 +137,7 @@ async fn converse<S>(
         Ok(accepted) => accepted,
         Err(error) => {
             metrics::counter!("bowline_gateway_handshake_failures_total").increment(1);
-            tracing::debug!(%source, %error, "handshake refused");
+            tracing::debug!(source = %connection.source(), %error, "handshake refused");
             // The client shows the text; whether it arrives is its own loss.
             drop(stream.write_all(&error_frame(&error.to_string())).await);
             drop(stream.shutdown().await);
@@ -155,19 +157,33 @@ async fn converse<S>(
     }
     let machine = Machine {
         key: accepted.machine,
-        source,
+        connection: connection.clone(),
     };
-    let service = TowerToHyperService::new(routes(gateway, machine));
-    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let routes = routes(gateway, machine);
+    let asked = CancellationToken::new();
+    let heard = asked.clone();
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        heard.cancel();
+        routes.clone().oneshot(request.map(Body::new))
+    });
+    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(16 * 1024)
+        .max_header_list_size(LONGEST_HEADERS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(30))
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(machine = ?machine.key, %error, "connection ended");
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                tracing::debug!(machine = ?accepted.machine, %error, "connection ended");
+            }
+        }
+        () = connection.overstayed(&asked) => {
+            tracing::debug!(machine = ?accepted.machine, "connection overstayed");
+        }
     }
 }
 
@@ -190,8 +206,8 @@ async fn post_register(
     Extension(machine): Extension<Machine>,
     body: Body,
 ) -> Result<impl IntoResponse, Failure> {
-    let request: RegisterRequest = parse_request(&read_body(body).await?)?;
-    Ok(Json(register::register(&gateway, machine, request).await?))
+    let request: RegisterRequest = parse_request(&read_body(&machine.connection, body).await?)?;
+    Ok(Json(register::register(&gateway, &machine, request).await?))
 }
 
 async fn post_map(
@@ -199,8 +215,8 @@ async fn post_map(
     Extension(machine): Extension<Machine>,
     body: Body,
 ) -> Result<Body, Failure> {
-    let request: MapRequest = parse_request(&read_body(body).await?)?;
-    Ok(match map::map(&gateway, machine, request).await? {
+    let request: MapRequest = parse_request(&read_body(&machine.connection, body).await?)?;
+    Ok(match map::map(&gateway, &machine, request).await? {
         map::Answer::Taken => Body::empty(),
         map::Answer::Frame(frame) => Body::from(frame),
         map::Answer::Frames(frames) => Body::from_stream(frames),

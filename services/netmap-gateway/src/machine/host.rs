@@ -1,0 +1,76 @@
+//! What a client says of its host, bounded before it is stored or shown to others.
+
+use axum::http::StatusCode;
+use bowline_control_wire::{Hostinfo, plain_text};
+
+use super::Failure;
+
+/// The longest description: a thousand routes and then some.
+const LONGEST: usize = 64 * 1024;
+/// The longest name in it that is kept.
+const LONGEST_NAME: usize = 256;
+
+/// A description that may be kept.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// The description, its names cut and without control characters.
+    pub(super) info: Hostinfo,
+    /// The same as JSON.
+    pub(super) json: Vec<u8>,
+}
+
+impl Host {
+    /// Takes what a client sent.
+    ///
+    /// # Errors
+    ///
+    /// 400 when it is longer than any host's is.
+    pub(super) fn new(sent: Option<Hostinfo>) -> Result<Self, Failure> {
+        let sent = sent.unwrap_or_default();
+        let info = Hostinfo {
+            hostname: name(&sent.hostname),
+            os: name(&sent.os),
+            ipn_version: name(&sent.ipn_version),
+            ..sent
+        };
+        let json = serde_json::to_vec(&info).unwrap_or_default();
+        if json.len() > LONGEST {
+            let text = "the description of the host is longer than 64 KiB";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, text));
+        }
+        Ok(Self { info, json })
+    }
+}
+
+/// Cuts a name; control characters, which a database may refuse, become spaces.
+pub(super) fn name(text: &str) -> String {
+    plain_text(&text[..text.floor_char_boundary(LONGEST_NAME)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_and_hold_no_control_characters() {
+        let sent = Hostinfo {
+            hostname: "a\0b\u{202e}\n".to_owned(),
+            os: "ü".repeat(1000),
+            ..Hostinfo::default()
+        };
+        let host = Host::new(Some(sent)).unwrap();
+        assert_eq!(host.info.hostname, "a b\u{202e} ");
+        assert_eq!(host.info.os, "ü".repeat(128));
+        assert!(!host.json.is_empty());
+        assert!(Host::new(None).unwrap().info.hostname.is_empty());
+    }
+
+    #[test]
+    fn endless_description_is_refused() {
+        let sent = Hostinfo {
+            routable_ips: vec!["10.0.0.0/8".to_owned(); 10_000],
+            ..Hostinfo::default()
+        };
+        assert!(Host::new(Some(sent)).is_err());
+    }
+}
