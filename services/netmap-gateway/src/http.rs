@@ -34,6 +34,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/generate_204", get(generate_204))
         .route("/health", get(async || "ok\n"))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
+        .method_not_allowed_fallback(async || {
+            let text = "this address does not take that method\n";
+            (StatusCode::METHOD_NOT_ALLOWED, text)
+        })
         .with_state(gateway)
 }
 

@@ -23,6 +23,9 @@ pub struct Machine {
     pub connection: Connection,
 }
 
+/// The longest text of a refusal: it may repeat what was sent.
+const LONGEST_TEXT: usize = 500;
+
 /// A request that is answered with plain text.
 #[derive(Debug)]
 pub struct Failure {
@@ -32,10 +35,9 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            text: text.into(),
-        }
+        let mut text = text.into();
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        Self { status, text }
     }
 }
 

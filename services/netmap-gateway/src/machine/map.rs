@@ -7,6 +7,7 @@ use bowline_control_wire::{Compression, FrameError, MapRequest};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
+use tonic::Code;
 
 use super::{Failure, Machine, host::Host};
 use crate::{
@@ -34,7 +35,15 @@ pub async fn map(
     machine: &Machine,
     request: MapRequest,
 ) -> Result<Answer, Failure> {
-    let located = gateway.hub.locate(request.node_key, machine.key).await?;
+    let located = gateway.hub.locate(request.node_key, machine.key).await;
+    let located = located.map_err(|status| match status.code() {
+        // A key that nobody has and one of another machine are told apart by nothing.
+        Code::NotFound => {
+            let text = "the node key is not known for this machine: log in again";
+            Failure::new(StatusCode::NOT_FOUND, text)
+        }
+        _ => status.into(),
+    })?;
     machine.connection.is_known();
     if request.is_report() {
         let node_key = request.node_key.as_bytes();

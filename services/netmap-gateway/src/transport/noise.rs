@@ -197,6 +197,10 @@ fn routes(gateway: Arc<Gateway>, machine: Machine) -> Router {
             post(async || StatusCode::NO_CONTENT),
         )
         .fallback(async || (StatusCode::NOT_FOUND, "this server does not offer that"))
+        .method_not_allowed_fallback(async || {
+            let text = "this address does not take that method";
+            (StatusCode::METHOD_NOT_ALLOWED, text)
+        })
         .layer(Extension(machine))
         .with_state(gateway)
 }
