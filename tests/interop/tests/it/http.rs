@@ -8,7 +8,12 @@ use std::{
 
 /// Sends one HTTP request to the server inside whose namespace the test runs; returns the status and the body.
 pub fn http(method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    let mut stream = TcpStream::connect("10.77.0.1:8080").unwrap();
+    http_at("10.77.0.1:8080", method, path, body)
+}
+
+/// Sends one HTTP request to an address; returns the status and the body.
+pub fn http_at(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}"
@@ -26,10 +31,8 @@ pub fn send(stream: &mut TcpStream, request: &[u8]) -> (u16, Vec<u8>) {
     drop(stream.write_all(request));
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer));
-    let end = answer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = end.expect("the head of an answer");
     let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
     (status, answer.split_off(end + 4))
 }
