@@ -132,7 +132,9 @@ pub async fn run(
             printer.one(&Shown::from(answer.version.unwrap_or_default()));
         }
         Command::Check { file } => {
-            let problems = Policy::parse(&read(&file)?).err().unwrap_or_default();
+            let problems = Policy::parse(&read(&file)?, &std::collections::BTreeSet::new())
+                .err()
+                .unwrap_or_default();
             let problems: Vec<_> = problems
                 .into_iter()
                 .map(|problem| PolicyProblem {

@@ -21,4 +21,5 @@ mod service;
 mod store;
 mod sweeper;
 
+pub use domain::routes::{Router, elect};
 pub use service::{KeyRegistry, Peers, RegistryConfig};

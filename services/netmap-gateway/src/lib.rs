@@ -31,4 +31,6 @@ pub use backends::Backends;
 pub use config::GatewayConfig;
 pub use control_keys::{ControlKeyError, ControlKeys};
 pub use gateway::Gateway;
+pub use netmap::{Delta, delta, full};
 pub use start::{Dependencies, StartError, Started, start};
+pub use tailnet::{ChangeSet, Replica, View};

@@ -6,6 +6,7 @@
 mod delta;
 mod filter;
 mod full;
+mod look;
 mod node;
 mod profile;
 mod ssh;

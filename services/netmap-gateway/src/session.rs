@@ -20,7 +20,7 @@ use crate::{
     encoding::{DeltaKey, Dialect},
     netmap::{Delta, delta, full},
     reporter::Reporter,
-    tailnet::{ChangeSet, Seat, Tailnet, View, Wake},
+    tailnet::{ChangeSet, Seat, Shown, Tailnet, View, Wake},
 };
 
 /// The longest silence, before jitter: a client gives up after 120 s.
@@ -162,21 +162,22 @@ impl Session {
         };
         let class_now = shown.class;
         // A node that may not take part is told otherwise than its class.
-        let frame = if shown.offered && class_before == class_now && self.shares(&changes) {
-            let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
-            match self.tailnet.deltas.get(&key) {
-                Some(frame) => frame,
-                None => {
-                    let frame = self.difference(&view, &changes)?;
-                    if matches!(self.state, State::Told { .. }) {
-                        self.tailnet.deltas.put(key, frame.clone());
+        let frame =
+            if shown.offered && class_before == class_now && self.shares(&view, shown, &changes) {
+                let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
+                match self.tailnet.deltas.get(&key) {
+                    Some(frame) => frame,
+                    None => {
+                        let frame = self.difference(&view, &changes)?;
+                        if matches!(self.state, State::Told { .. }) {
+                            self.tailnet.deltas.put(key, frame.clone());
+                        }
+                        frame
                     }
-                    frame
                 }
-            }
-        } else {
-            self.difference(&view, &changes)?
-        };
+            } else {
+                self.difference(&view, &changes)?
+            };
         if let State::Told {
             class, generation, ..
         } = &mut self.state
@@ -189,13 +190,19 @@ impl Session {
         Ok(frame)
     }
 
-    /// Says whether every session of the class is sent the same for these changes.
-    fn shares(&self, changes: &ChangeSet) -> bool {
-        !changes.nodes.contains_key(&self.node)
-            && changes.classes.is_empty()
-            && changes.source_lists.is_empty()
-            && changes.users.is_empty()
-            && !changes.tailnet
+    /// Says whether every session of the class is sent the same for these changes: not what concerns its own node,
+    /// its user's devices, or what it sees otherwise than its class.
+    fn shares(&self, view: &View, own: &Shown, changes: &ChangeSet) -> bool {
+        let user = own.user();
+        let is_close = |(id, before): (&u64, &Option<Shown>)| {
+            let mut sides = before.iter().chain(view.nodes.get(id));
+            *id == self.node || (user.is_some() && sides.any(|shown| shown.user() == user))
+        };
+        let settings = view.compiled.settings.get(&own.settings);
+        changes.is_of_nodes_only()
+            && own.usable_routes().next().is_none()
+            && settings.is_none_or(|set| !set.hide_ipv4)
+            && !changes.nodes.iter().any(is_close)
             && dialect::takes_patches(self.dialect.version)
     }
 

@@ -1,6 +1,7 @@
 //! What this gateway knows of a tailnet, and how it keeps up.
 
 mod change_set;
+mod compiled;
 mod follower;
 mod history;
 mod hub;
@@ -19,11 +20,12 @@ use bowline_proto::key_registry::v1::ClientReport;
 use tokio::sync::{mpsc, watch};
 
 pub use change_set::ChangeSet;
+pub use compiled::{ListKey, intersect, login_lists, see_each_other};
 pub use history::{History, Wake};
 pub use hub::{Hub, Located};
 pub use replica::Replica;
 pub use sessions::{Seat, Sessions};
-pub use view::{Shown, View, visible_in};
+pub use view::{Shown, View};
 
 use crate::encoding::DeltaCache;
 

@@ -10,8 +10,8 @@
 
 mod error;
 mod grpc;
-mod inventory;
-mod message;
+pub mod inventory;
+pub mod message;
 mod service;
 mod store;
 mod workspace;

@@ -1,64 +1,57 @@
 //! Output as gateways are sent it: in messages of bounded size, the last one marked.
 
-use bowline_policy::{Address, Class, Output, Visible};
+use bowline_policy::{
+    Address, CapGrant, Capability, Class, FilterRule, ListChange, ListId, Output, Principals,
+    Settings, SshLogin, Via,
+};
 use bowline_proto::policy::v1::{self as proto, CompiledUpdate, Stamp, destination};
-use ipnet::IpNet;
 
-/// The most classes or source lists in one message.
-const CLASSES: usize = 200;
+/// The most classes, settings or lists in one message.
+const PARTS: usize = 200;
 /// The most memberships in one message.
 const MEMBERSHIPS: usize = 5000;
+/// The most elements of a list in one message.
+const ELEMENTS: usize = 20_000;
 
 /// Returns an output as the messages of one update.
+#[must_use]
 pub fn update(output: &Output, stamp: Stamp, full: bool) -> Vec<CompiledUpdate> {
-    let classes: Vec<_> = output
+    let mut parts = vec![head(output, full)];
+    in_parts(&mut parts, PARTS, lists(output), |part, some| {
+        part.source_lists = some
+    });
+    let classes = output
         .classes
         .iter()
-        .map(|(id, class)| message(*id, class))
-        .collect();
-    let lists: Vec<_> = output
-        .source_lists
+        .filter_map(|(id, kept)| Some(class(*id, kept.as_deref()?)));
+    in_parts(&mut parts, PARTS, classes, |part, some| part.classes = some);
+    let kept = output
+        .settings
         .iter()
-        .map(|(id, list)| proto::SourceList {
-            id: *id,
-            addresses: list.0.iter().cloned().collect(),
+        .filter_map(|(id, kept)| Some(settings(*id, kept.as_deref()?)));
+    in_parts(&mut parts, PARTS, kept, |part, some| part.settings = some);
+    let routes = output.routes.iter().filter_map(|(prefix, users)| {
+        Some(proto::Route {
+            prefix: prefix.to_string(),
+            users: users.as_deref()?.clone(),
         })
-        .collect();
-    let members: Vec<_> = output
-        .memberships
-        .iter()
-        .map(|member| proto::Membership {
-            node_id: member.node,
-            class_id: member.class,
-        })
-        .collect();
-    let mut parts: Vec<CompiledUpdate> = Vec::new();
-    let mut part = |part: CompiledUpdate| parts.push(part);
-    part(CompiledUpdate {
-        full,
-        removed_classes: output.removed_classes.iter().copied().collect(),
-        removed_source_lists: output.removed_source_lists.iter().copied().collect(),
-        removed_nodes: output.removed_nodes.iter().copied().collect(),
-        ..CompiledUpdate::default()
     });
-    for some in lists.chunks(CLASSES) {
-        part(CompiledUpdate {
-            source_lists: some.to_vec(),
-            ..CompiledUpdate::default()
-        });
-    }
-    for some in classes.chunks(CLASSES) {
-        part(CompiledUpdate {
-            classes: some.to_vec(),
-            ..CompiledUpdate::default()
-        });
-    }
-    for some in members.chunks(MEMBERSHIPS) {
-        part(CompiledUpdate {
-            memberships: some.to_vec(),
-            ..CompiledUpdate::default()
-        });
-    }
+    in_parts(&mut parts, PARTS, routes, |part, some| part.routes = some);
+    let vias = output
+        .vias
+        .iter()
+        .filter_map(|(id, way)| Some(via(*id, way.as_deref()?)));
+    in_parts(&mut parts, PARTS, vias, |part, some| part.vias = some);
+    let members = output.nodes.iter().filter_map(|(node, membership)| {
+        membership.map(|membership| proto::Membership {
+            node_id: *node,
+            class_id: membership.class,
+            settings_id: membership.settings,
+        })
+    });
+    in_parts(&mut parts, MEMBERSHIPS, members, |part, some| {
+        part.memberships = some
+    });
     for part in &mut parts {
         part.stamp = Some(stamp);
     }
@@ -68,29 +61,137 @@ pub fn update(output: &Output, stamp: Stamp, full: bool) -> Vec<CompiledUpdate> 
     parts
 }
 
-fn message(id: u64, class: &Class) -> proto::Class {
+/// Returns the message with what is gone.
+fn head(output: &Output, full: bool) -> CompiledUpdate {
+    let common_filter = output.common_filter.as_ref();
+    CompiledUpdate {
+        full,
+        common_filter: common_filter.map(|rules| proto::CommonFilter {
+            rules: rules.iter().map(rule).collect(),
+        }),
+        removed_classes: gone(&output.classes),
+        removed_settings: gone(&output.settings),
+        removed_routes: gone(&output.routes)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        removed_vias: gone(&output.vias),
+        removed_nodes: gone(&output.nodes),
+        ..CompiledUpdate::default()
+    }
+}
+
+fn gone<K: Copy, V>(changes: &std::collections::BTreeMap<K, Option<V>>) -> Vec<K> {
+    changes
+        .iter()
+        .filter(|(_, now)| now.is_none())
+        .map(|(key, _)| *key)
+        .collect()
+}
+
+/// Adds messages with a bounded number of items each.
+fn in_parts<T>(
+    parts: &mut Vec<CompiledUpdate>,
+    most: usize,
+    items: impl IntoIterator<Item = T>,
+    put: impl Fn(&mut CompiledUpdate, Vec<T>),
+) {
+    let mut items = items.into_iter().peekable();
+    while items.peek().is_some() {
+        let mut part = CompiledUpdate::default();
+        put(&mut part, items.by_ref().take(most).collect());
+        parts.push(part);
+    }
+}
+
+/// Returns the changes of lists, long ones in several.
+fn lists(output: &Output) -> impl Iterator<Item = proto::SourceListChange> {
+    output
+        .lists
+        .iter()
+        .flat_map(|(list, ListChange { added, removed })| {
+            let change = move |added: &[String], removed: &[String]| proto::SourceListChange {
+                id: list.id,
+                user_id: list.user,
+                added: added.to_vec(),
+                removed: removed.to_vec(),
+            };
+            let added: Vec<_> = added.iter().map(ToString::to_string).collect();
+            let removed: Vec<_> = removed.iter().map(ToString::to_string).collect();
+            let coming: Vec<_> = added
+                .chunks(ELEMENTS)
+                .map(|some| change(some, &[]))
+                .collect();
+            let going: Vec<_> = removed
+                .chunks(ELEMENTS)
+                .map(|some| change(&[], some))
+                .collect();
+            coming.into_iter().chain(going)
+        })
+}
+
+fn class(id: u64, class: &Class) -> proto::Class {
     proto::Class {
         id,
-        visible: class
-            .visible
-            .iter()
-            .map(|(id, visible)| seen(*id, visible))
-            .collect(),
+        selectors: class.selectors.clone(),
+        sees: class.sees.clone(),
+        sees_own: class.sees_own,
+        exit_routes: class.exit_routes,
+        vias: class.vias.clone(),
         filter: class.filter.iter().map(rule).collect(),
-        ..proto::Class::default()
     }
 }
 
-fn seen(class_id: u64, visible: &Visible) -> proto::VisibleClass {
-    proto::VisibleClass {
-        class_id,
-        routes: visible.routes.iter().map(IpNet::to_string).collect(),
-        exit_routes: visible.exit_routes,
-        via_primaries: Vec::new(),
+fn settings(id: u64, settings: &Settings) -> proto::Settings {
+    proto::Settings {
+        id,
+        ssh: settings.ssh.iter().map(login).collect(),
+        capabilities: capabilities(&settings.capabilities),
+        peer_capabilities: capabilities(&settings.peer_capabilities),
+        hide_ipv4: settings.hide_ipv4,
     }
 }
 
-fn rule(rule: &bowline_policy::FilterRule) -> proto::FilterRule {
+fn via(id: u64, way: &Via) -> proto::Via {
+    let route = |(prefix, nodes): (&ipnet::IpNet, &Vec<u64>)| proto::ViaRoute {
+        prefix: prefix.to_string(),
+        node_ids: nodes.clone(),
+    };
+    proto::Via {
+        id,
+        routes: way.routes.iter().map(route).collect(),
+        exit_node_ids: way.exits.clone(),
+    }
+}
+
+fn login(login: &SshLogin) -> proto::SshRule {
+    let user = |(ssh_user, local_user): &(String, String)| proto::SshUser {
+        ssh_user: ssh_user.clone(),
+        local_user: local_user.clone(),
+    };
+    let principals = match &login.principals {
+        Principals::Lists(lists) => lists.iter().copied().map(list_ref).collect(),
+        Principals::Itself => Vec::new(),
+    };
+    proto::SshRule {
+        principals,
+        itself: login.principals == Principals::Itself,
+        users: login.users.iter().map(user).collect(),
+        accept_env: login.accept_env.clone(),
+        check: login.check,
+        recorders: login.recorders.map(list_ref),
+        enforce_recorder: login.enforce_recorder,
+    }
+}
+
+fn list_ref(list: ListId) -> proto::ListRef {
+    proto::ListRef {
+        id: list.id,
+        user_id: list.user,
+    }
+}
+
+fn rule(rule: &FilterRule) -> proto::FilterRule {
     let destinations = rule.destinations.iter().map(|wanted| proto::Destination {
         address: Some(match &wanted.address {
             Address::Own => destination::Address::Own(true),
@@ -98,16 +199,30 @@ fn rule(rule: &bowline_policy::FilterRule) -> proto::FilterRule {
         }),
         first_port: wanted.ports.first.into(),
         last_port: wanted.ports.last.into(),
-        families: 3,
     });
     proto::FilterRule {
-        source_list_id: rule.source_list,
+        source_list_id: rule.sources,
+        per_user: rule.per_user,
         destinations: destinations.collect(),
-        protocols: rule
-            .protocols
-            .iter()
-            .map(|number| (*number).into())
-            .collect(),
-        grants: Vec::new(),
+        protocols: rule.protocol.into_iter().map(u32::from).collect(),
+        grants: rule.grants.iter().map(grant).collect(),
     }
+}
+
+fn grant(grant: &CapGrant) -> proto::CapGrant {
+    proto::CapGrant {
+        own_ipv4: grant.own.0,
+        own_ipv6: grant.own.1,
+        routed: grant.routed.clone(),
+        capabilities: capabilities(&grant.capabilities),
+    }
+}
+
+fn capabilities(capabilities: &[Capability]) -> Vec<proto::Capability> {
+    let capability = |capability: &Capability| proto::Capability {
+        name: capability.name.clone(),
+        values: capability.values.clone().unwrap_or_default(),
+        null_value: capability.values.is_none(),
+    };
+    capabilities.iter().map(capability).collect()
 }

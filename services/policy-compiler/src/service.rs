@@ -1,7 +1,7 @@
 //! The service put together.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -148,7 +148,8 @@ impl PolicyCompiler {
         let found = store::by_version(reader, tailnet.get(), version).await?;
         let text = found.ok_or(CompilerError::NotFound("policy version"))?.text;
         let row = format!("{tailnet}/{version}");
-        let policy = Policy::parse(&text).map_err(|_| {
+        // The tailnet's domains may have changed since: what is in force stays in force.
+        let policy = Policy::parse(&text, &BTreeSet::new()).map_err(|_| {
             // It was valid when it was stored: a newer release wrote it, or the row was tampered with.
             bowline_db::DatabaseError::Inconsistent {
                 table: "policies",

@@ -45,7 +45,7 @@ pub use peer_change::PeerChange;
 pub use ping::PingRequest;
 pub use register::{Login, RegisterAuth, RegisterRequest, RegisterResponse, User};
 pub use request::{RequestError, parse_request};
-pub use ssh::{SshAction, SshPolicy, SshPrincipal, SshRule};
+pub use ssh::{SshAction, SshPolicy, SshPrincipal, SshRecorderFailureAction, SshRule};
 pub use text::plain_text;
 pub use user::UserProfile;
 

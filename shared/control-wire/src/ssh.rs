@@ -60,4 +60,22 @@ pub struct SshAction {
     /// Session recorders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recorders: Vec<String>,
+    /// What becomes of a session that can not be recorded; it goes on when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_recording_failure: Option<SshRecorderFailureAction>,
+}
+
+/// What becomes of a session that can not be recorded. Texts are shown to the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SshRecorderFailureAction {
+    /// Refuses a session that can not begin to be recorded.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reject_session_with_message: String,
+    /// Ends a session whose recording fails.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub terminate_session_with_message: String,
+    /// Where the client tells of the failure.
+    #[serde(rename = "NotifyURL", skip_serializing_if = "String::is_empty")]
+    pub notify_url: String,
 }

@@ -2,7 +2,11 @@
 //!
 //! A filter element is a single address, a prefix, a range `low-high`, or `*` (policy reference section 4.6).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use ipnet::IpNet;
 
@@ -38,6 +42,74 @@ impl IpRange {
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.contains(other.low) && self.contains(other.high)
+    }
+
+    /// Returns the first address.
+    #[must_use]
+    pub fn low(&self) -> IpAddr {
+        self.low
+    }
+
+    /// Returns the last address.
+    #[must_use]
+    pub fn high(&self) -> IpAddr {
+        self.high
+    }
+
+    /// Says whether it is the one address.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.low == self.high
+    }
+
+    /// Returns the prefix with exactly these addresses, if there is one.
+    #[must_use]
+    pub fn prefix(&self) -> Option<IpNet> {
+        let common = match (self.low, self.high) {
+            (IpAddr::V4(low), IpAddr::V4(high)) => {
+                (u32::from(low) ^ u32::from(high)).leading_zeros()
+            }
+            (IpAddr::V6(low), IpAddr::V6(high)) => {
+                (u128::from(low) ^ u128::from(high)).leading_zeros()
+            }
+            _ => return None,
+        };
+        let prefix = IpNet::new(self.low, u8::try_from(common).ok()?).ok()?;
+        (Self::from(prefix) == *self).then_some(prefix)
+    }
+}
+
+/// As a filter has it: a single address, a prefix, or `low-high`.
+impl fmt::Display for IpRange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_single() {
+            return self.low.fmt(formatter);
+        }
+        match self.prefix() {
+            Some(prefix) => prefix.fmt(formatter),
+            None => write!(formatter, "{}-{}", self.low, self.high),
+        }
+    }
+}
+
+/// The text is none of: an address, a prefix, `low-high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotARange;
+
+/// Reads an address, a prefix (host bits are cut off) or `low-high`.
+impl FromStr for IpRange {
+    type Err = NotARange;
+
+    fn from_str(text: &str) -> Result<Self, NotARange> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(address.into());
+        }
+        if let Ok(prefix) = text.parse::<IpNet>() {
+            return Ok(prefix.into());
+        }
+        let (low, high) = text.split_once('-').ok_or(NotARange)?;
+        let address = |text: &str| text.trim().parse().map_err(|_| NotARange);
+        Self::new(address(low)?, address(high)?).ok_or(NotARange)
     }
 }
 
@@ -82,6 +154,19 @@ impl IpSet {
         self.0.iter().any(|own| own.covers(range))
     }
 
+    /// Takes the addresses of a range out.
+    pub fn remove(&mut self, taken: &IpRange) {
+        let cut = |range: &IpRange| {
+            if !range.overlaps(taken) {
+                return [Some(*range), None];
+            }
+            let below = previous(taken.low).and_then(|high| IpRange::new(range.low, high));
+            let above = next(taken.high).and_then(|low| IpRange::new(low, range.high));
+            [below, above]
+        };
+        self.0 = self.0.iter().flat_map(cut).flatten().collect();
+    }
+
     /// Returns the ranges in order.
     pub fn ranges(&self) -> impl Iterator<Item = &IpRange> {
         self.0.iter()
@@ -117,6 +202,18 @@ fn next(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
+/// Returns the address before this one in its family.
+fn previous(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => u32::from(address)
+            .checked_sub(1)
+            .map(|n| Ipv4Addr::from(n).into()),
+        IpAddr::V6(address) => u128::from(address)
+            .checked_sub(1)
+            .map(|n| Ipv6Addr::from(n).into()),
+    }
+}
+
 /// Returns a prefix as a filter has it: a single address without its length.
 #[must_use]
 pub fn prefix_text(prefix: &IpNet) -> String {
@@ -145,6 +242,39 @@ mod tests {
         assert!(set.covers(&range("10.0.0.0/23")) && !set.covers(&range("10.0.0.0/22")));
         assert!(set.overlaps(&range("10.0.0.0/8")) && !set.overlaps(&range("11.0.0.0/8")));
         assert!(set.contains("fd7a::1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn removing_a_range_leaves_what_is_around_it() {
+        let mut set: IpSet = [range("10.0.0.0/8"), range("fd7a::/64")]
+            .into_iter()
+            .collect();
+        set.remove(&range("10.1.0.0/16"));
+        let left: Vec<_> = set.ranges().map(ToString::to_string).collect();
+        assert_eq!(
+            left,
+            ["10.0.0.0/16", "10.2.0.0-10.255.255.255", "fd7a::/64"]
+        );
+        set.remove(&range("0.0.0.0/0"));
+        assert_eq!(set.ranges().count(), 1);
+    }
+
+    #[test]
+    fn text_forms_are_read_and_written() {
+        for (text, written) in [
+            ("10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.0.0.0-10.255.255.255", "10.0.0.0/8"),
+            ("10.0.0.1 - 10.0.0.7", "10.0.0.1-10.0.0.7"),
+            ("fd7a::1/128", "fd7a::1"),
+            ("::/0", "::/0"),
+        ] {
+            let range: IpRange = text.parse().expect("a range");
+            assert_eq!(range.to_string(), written);
+        }
+        for wrong in ["", "-", "10.0.0.2-10.0.0.1", "10.0.0.1-::1", "10.0.0.0/33"] {
+            assert_eq!(wrong.parse::<IpRange>(), Err(NotARange), "{wrong}");
+        }
     }
 
     #[test]

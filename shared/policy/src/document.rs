@@ -1,9 +1,11 @@
 //! Reads HuJSON into a tree with places: JSON with comments and trailing commas, nothing else (policy reference
 //! section 1).
 
+use std::collections::HashSet;
+
 use jsonc_parser::{
     CollectOptions, ParseOptions,
-    ast::{Array, Object, Value},
+    ast::{Array, Object, ObjectProp, Value},
     common::Ranged as _,
     parse_to_ast,
 };
@@ -28,10 +30,33 @@ const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
+/// The most mistakes that are told of one document.
+const MOST_PROBLEMS: usize = 50;
+
+/// What is wrong with a document, as far as it is told.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds a mistake, if there are not too many.
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.0.len() < MOST_PROBLEMS {
+            self.0.push(problem);
+        }
+    }
+
+    /// Returns what was found.
+    pub(crate) fn into_vec(self) -> Vec<Problem> {
+        self.0
+    }
+}
+
 /// A document with the helpers that read it.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'t> {
     text: &'t str,
+    /// Where lines end.
+    newlines: &'t [usize],
 }
 
 /// Parses a document and hands its top-level object to `read`; `None` for one without content.
@@ -59,7 +84,11 @@ pub(crate) fn parse<T>(
         .map_err(|error| Problem::at(text, error.range().start, error.kind().to_string()))?;
     match &parsed.value {
         None => Ok(None),
-        Some(Value::Object(object)) => Ok(Some(read(Reader { text }, object))),
+        Some(Value::Object(object)) => {
+            let newlines: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+            let newlines = &newlines;
+            Ok(Some(read(Reader { text, newlines }, object)))
+        }
         Some(other) => Err(Problem::at(
             text,
             other.range().start,
@@ -100,12 +129,16 @@ impl<'t> Reader<'t> {
         self,
         object: &'a Object<'a>,
         known: &'static [&'static str],
-        problems: &mut Vec<Problem>,
+        problems: &mut Problems,
     ) -> Vec<(&'static str, &'a Value<'a>)> {
         let mut members: Vec<(&'static str, &Value<'_>)> = Vec::new();
         for property in &object.properties {
             let name = property.name.as_str();
             let place = property.range.start;
+            // Tools leave notes under such names.
+            if name.starts_with('#') {
+                continue;
+            }
             match known.iter().find(|known| known.eq_ignore_ascii_case(name)) {
                 Some(known) if members.iter().any(|(seen, _)| seen == known) => {
                     let message = format!("duplicate field: \"{name}\"");
@@ -130,20 +163,21 @@ impl<'t> Reader<'t> {
     pub(crate) fn entries<'a>(
         self,
         value: &'a Value<'a>,
-        problems: &mut Vec<Problem>,
+        problems: &mut Problems,
     ) -> Vec<(&'a str, &'a Value<'a>, usize)> {
         let Value::Object(object) = value else {
             problems.push(self.problem(value, "this is not an object"));
             return Vec::new();
         };
+        let mut seen = HashSet::new();
         let mut entries: Vec<(&str, &Value<'_>, usize)> = Vec::new();
         for property in &object.properties {
             let (name, place) = (property.name.as_str(), property.range.start);
-            if entries.iter().any(|(seen, ..)| *seen == name) {
+            if seen.insert(name) {
+                entries.push((name, &property.value, place));
+            } else {
                 let message = format!("duplicate key: \"{name}\"");
                 problems.push(Problem::at(self.text, place, message));
-            } else {
-                entries.push((name, &property.value, place));
             }
         }
         entries
@@ -153,7 +187,7 @@ impl<'t> Reader<'t> {
     pub(crate) fn elements<'a>(
         self,
         value: &'a Value<'a>,
-        problems: &mut Vec<Problem>,
+        problems: &mut Problems,
     ) -> &'a [Value<'a>] {
         match value {
             Value::Array(Array { elements, .. }) => elements,
@@ -168,7 +202,7 @@ impl<'t> Reader<'t> {
     pub(crate) fn string<'a>(
         self,
         value: &'a Value<'a>,
-        problems: &mut Vec<Problem>,
+        problems: &mut Problems,
     ) -> Option<&'a str> {
         match value {
             Value::StringLit(text) => Some(text.value.as_ref()),
@@ -183,7 +217,7 @@ impl<'t> Reader<'t> {
     pub(crate) fn strings<'a>(
         self,
         value: &'a Value<'a>,
-        problems: &mut Vec<Problem>,
+        problems: &mut Problems,
     ) -> Vec<(&'a str, &'a Value<'a>)> {
         let elements = self.elements(value, problems);
         elements
@@ -192,10 +226,57 @@ impl<'t> Reader<'t> {
             .collect()
     }
 
+    /// Returns true or false.
+    pub(crate) fn boolean(self, value: &Value<'_>, problems: &mut Problems) -> bool {
+        if let Value::BooleanLit(literal) = value {
+            return literal.value;
+        }
+        problems.push(self.problem(value, "this is neither true nor false"));
+        false
+    }
+
+    /// Returns the line of a value, from one.
+    pub(crate) fn line(self, value: &Value<'_>) -> u32 {
+        let start = value.range().start;
+        let before = self.newlines.partition_point(|newline| *newline < start);
+        u32::try_from(before + 1).unwrap_or(u32::MAX)
+    }
+
     /// Returns a problem at an offset.
     pub(crate) fn problem_at(self, offset: usize, message: impl Into<String>) -> Problem {
         Problem::at(self.text, offset, message)
     }
+}
+
+/// Returns a value as JSON text: numbers digit for digit, members in order, no comments.
+pub(crate) fn json(value: &Value<'_>) -> String {
+    let joined = |parts: Vec<String>| parts.join(",");
+    match value {
+        Value::NullKeyword(_) => "null".to_owned(),
+        Value::BooleanLit(literal) => literal.value.to_string(),
+        Value::NumberLit(number) => number.value.to_owned(),
+        Value::StringLit(text) => quoted(&text.value),
+        Value::Array(array) => {
+            format!("[{}]", joined(array.elements.iter().map(json).collect()))
+        }
+        Value::Object(object) => {
+            let member = |property: &ObjectProp<'_>| {
+                format!(
+                    "{}:{}",
+                    quoted(property.name.as_str()),
+                    json(&property.value)
+                )
+            };
+            format!(
+                "{{{}}}",
+                joined(object.properties.iter().map(member).collect())
+            )
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::posture::Attributes;
+
 /// What a user may administer, as the role autogroups select it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -60,7 +62,7 @@ pub struct User {
 }
 
 /// A node. With tags it belongs to no user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
     /// Number.
     pub id: u64,
@@ -74,6 +76,8 @@ pub struct Node {
     pub ipv6: Option<Ipv6Addr>,
     /// Routes that are both advertised and approved, exit routes included, sorted.
     pub usable_routes: Vec<IpNet>,
+    /// What postures judge.
+    pub attributes: Attributes,
 }
 
 impl Node {

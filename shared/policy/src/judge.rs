@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use crate::{
     Policy,
     inventory::{Role, User},
@@ -37,6 +39,50 @@ pub fn refused_tags(policy: &Policy, applicant: &Applicant, requested: &[String]
         .filter(|tag| !permitted(tag))
         .cloned()
         .collect()
+}
+
+/// Returns the routes that the policy approves without asking (policy reference section 15).
+///
+/// A route is approved by a prefix that contains it; the two exit routes only by the list for exit nodes.
+#[must_use]
+pub fn approved_routes(policy: &Policy, node: &Applicant, advertised: &[IpNet]) -> Vec<IpNet> {
+    let matches = |selector: &Selector| match selector {
+        Selector::Tag(tag) => node.tags.contains(tag),
+        Selector::Tagged => !node.tags.is_empty(),
+        other => {
+            let user = node.user.as_ref().filter(|_| node.tags.is_empty());
+            user.is_some_and(|user| policy.selects_user(other, user))
+        }
+    };
+    let approved = |route: &&IpNet| {
+        if route.prefix_len() == 0 {
+            return policy.approvers.exit_nodes.iter().any(matches);
+        }
+        let mut prefixes = policy.approvers.routes.iter();
+        prefixes.any(|(prefix, approvers)| prefix.contains(*route) && approvers.iter().any(matches))
+    };
+    advertised.iter().filter(approved).copied().collect()
+}
+
+/// Returns the prefixes a new node's IPv4 address comes from; empty when the policy does not say. The first entry of
+/// `nodeAttrs` with a pool that targets the node decides.
+#[must_use]
+pub fn address_pools(policy: &Policy, node: &Applicant) -> Vec<IpNet> {
+    let matches = |selector: &Selector| match selector {
+        Selector::Any => true,
+        Selector::Tag(tag) => node.tags.contains(tag),
+        Selector::Tagged => !node.tags.is_empty(),
+        other => {
+            let user = node.user.as_ref().filter(|_| node.tags.is_empty());
+            user.is_some_and(|user| policy.selects_user(other, user))
+        }
+    };
+    let mut entries = policy
+        .attributes
+        .iter()
+        .filter(|entry| !entry.pools.is_empty());
+    let found = entries.find(|entry| entry.targets.iter().any(matches));
+    found.map_or_else(Vec::new, |entry| entry.pools.clone())
 }
 
 /// Owners, admins and network admins may apply any defined tag.
@@ -84,7 +130,7 @@ impl Policy {
             Selector::User(login_name) => *login_name == user.login_name,
             Selector::Domain(domain) => user
                 .login_name
-                .split_once('@')
+                .rsplit_once('@')
                 .is_some_and(|(_, own)| own == domain),
             Selector::Group(name) => {
                 self.groups
@@ -93,11 +139,14 @@ impl Policy {
                     || user.groups.contains(name)
             }
             Selector::Role(role) => user.role.is_in(*role),
-            Selector::Tag(_)
+            Selector::Everyone
+            | Selector::Tag(_)
             | Selector::Tagged
+            | Selector::Shared
             | Selector::Own
             | Selector::Internet
-            | Selector::Prefix(_) => false,
+            | Selector::Service(_)
+            | Selector::Range(_) => false,
         }
     }
 }
@@ -111,6 +160,7 @@ mod tests {
             r#"{"groups": {"group:eng": ["amira@example.com"]},
                 "tagOwners": {"tag:web": ["group:eng"], "tag:db": ["tag:web"], "tag:none": [],
                               "tag:a": ["tag:b"], "tag:b": ["tag:a"]}}"#,
+            &BTreeSet::new(),
         )
         .unwrap()
     }

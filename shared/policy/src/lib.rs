@@ -5,26 +5,35 @@
 //!                                       users and nodes (inventory) ┴─▶ Compiler ─▶ classes, source lists
 //! ```
 //!
-//! The compiler works on selectors and classes, not on pairs of nodes: nodes that match the same selectors are one
-//! class, and rules are compiled class to class. A change of one node touches its own class membership and the
-//! source lists that its selectors feed.
+//! The compiler works on parties (selectors) and classes, not on pairs of nodes: nodes that belong to the same parties
+//! are one class, and a class says which parties it sees. A change of one node touches its own class and the source
+//! lists that its parties feed.
 //!
-//! Sections read so far: `acls`, `groups`, `tagOwners`, `hosts`. Others are refused by name.
+//! Services (`svc:`) have no addresses here yet, and there are no shared nodes: `svc:` and `autogroup:shared` are read
+//! and select nothing.
 
+mod assertion;
 mod compile;
 mod document;
+mod internet;
 mod inventory;
 mod judge;
 mod policy;
 mod port;
+mod posture;
 mod problem;
 mod protocol;
+mod section;
 mod selector;
 
+pub use assertion::failed_tests;
 pub use compile::{
-    Address, Class, Compiler, Destination, FilterRule, Membership, Output, SourceList, Visible,
+    Address, CapGrant, Class, Compiler, Destination, FilterRule, ListChange, ListId, Membership,
+    Output, Principals, Settings, SshLogin, Via,
 };
 pub use inventory::{Node, Role, User};
-pub use judge::{Applicant, refused_tags};
-pub use policy::Policy;
+pub use judge::{Applicant, address_pools, approved_routes, refused_tags};
+pub use policy::{Capability, Policy};
+pub use port::Ports;
+pub use posture::{AttributeValue, Attributes};
 pub use problem::Problem;

@@ -1,16 +1,18 @@
 //! Selectors: who and where (policy reference section 4).
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
-use ipnet::IpNet;
+use bowline_ip_set::IpRange;
 
 use crate::inventory::Role;
 
-/// What a rule names.
+/// What a rule names. Hosts and IP sets are their ranges here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Selector {
     /// `*`.
     Any,
+    /// `autogroup:danger-all`: every address, inside and outside; sources only.
+    Everyone,
     /// The nodes of a user, by login name.
     User(String),
     /// The nodes of users whose login ends in `@domain`.
@@ -23,72 +25,104 @@ pub enum Selector {
     Member,
     /// All tagged nodes.
     Tagged,
+    /// Users of other tailnets who accepted a share; there are none yet.
+    Shared,
     /// The nodes of users with a role.
     Role(Role),
     /// The devices of the same user; destinations only.
     Own,
     /// All public addresses; destinations only, through exit nodes.
     Internet,
+    /// The virtual addresses of a service; destinations only. Services have no addresses yet.
+    Service(String),
     /// Addresses, whether or not a node has them.
-    Prefix(IpNet),
+    Range(IpRange),
 }
 
-/// What is wrong with a selector.
-pub type SelectorError = String;
+impl Selector {
+    /// Says whether it selects nodes by who they are.
+    #[must_use]
+    pub const fn is_identity(&self) -> bool {
+        matches!(
+            self,
+            Self::User(_)
+                | Self::Domain(_)
+                | Self::Group(_)
+                | Self::Tag(_)
+                | Self::Member
+                | Self::Tagged
+                | Self::Role(_)
+        )
+    }
+}
 
-/// Reads a selector; names of hosts stand for their prefixes.
-pub fn parse(text: &str, hosts: &BTreeMap<String, IpNet>) -> Result<Selector, SelectorError> {
+/// What a text names before names are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Written<'t> {
+    /// A selector that needs no table.
+    Selector(Selector),
+    /// An IP set, with its prefix.
+    IpSet(&'t str),
+    /// A host.
+    Host(&'t str),
+    /// `autogroup:nonroot` and unknown autogroups.
+    UnknownAutogroup,
+}
+
+/// Classifies a text (policy reference section 4.1).
+pub(crate) fn parse(text: &str) -> Written<'_> {
     let text = text.trim();
-    if let Some(prefix) = parse_prefix(text) {
-        return Ok(Selector::Prefix(prefix));
+    if let Some(range) = parse_range(text) {
+        return Written::Selector(Selector::Range(range));
     }
     if text == "*" {
-        return Ok(Selector::Any);
+        return Written::Selector(Selector::Any);
     }
     if let Some(domain) = text.strip_prefix("user:*@") {
-        return Ok(Selector::Domain(domain.to_owned()));
+        return Written::Selector(Selector::Domain(domain.to_owned()));
     }
     if text.contains('@') {
-        return Ok(Selector::User(text.to_owned()));
+        return Written::Selector(Selector::User(text.to_owned()));
     }
     if text.starts_with("group:") {
-        return Ok(Selector::Group(text.to_owned()));
+        return Written::Selector(Selector::Group(text.to_owned()));
     }
     if text.starts_with("tag:") {
-        return Ok(Selector::Tag(text.to_owned()));
+        return Written::Selector(Selector::Tag(text.to_owned()));
     }
     if let Some(name) = text.strip_prefix("autogroup:") {
-        return autogroup(name).ok_or_else(|| format!("unknown autogroup \"{text}\""));
+        return autogroup(name).map_or(Written::UnknownAutogroup, Written::Selector);
     }
-    if let Some((kind, _)) = text.split_once(':') {
-        return Err(format!(
-            "\"{kind}:\" selectors are not supported by this release"
-        ));
+    if text.starts_with("ipset:") {
+        return Written::IpSet(text);
     }
-    match hosts.get(text) {
-        Some(prefix) => Ok(Selector::Prefix(*prefix)),
-        None => Err(format!("host not found: \"{text}\"")),
+    if text.starts_with("svc:") {
+        return Written::Selector(Selector::Service(text.to_owned()));
     }
+    Written::Host(text)
 }
 
-/// Reads an address or a prefix; host bits are cut off.
-pub fn parse_prefix(text: &str) -> Option<IpNet> {
-    let text = text
-        .strip_prefix('[')
-        .map_or(text, |inner| inner.strip_suffix(']').unwrap_or(text));
-    let prefix = text.replace("]/", "/");
-    if let Ok(address) = prefix.parse::<std::net::IpAddr>() {
-        return Some(address.into());
+/// Reads an address or a prefix, in brackets or without; host bits are cut off. Ranges `a-b` are no selectors.
+pub(crate) fn parse_range(text: &str) -> Option<IpRange> {
+    let inner = text.strip_prefix('[').and_then(|rest| {
+        let (address, rest) = rest.split_once(']')?;
+        Some(format!("{address}{rest}"))
+    });
+    let text = inner.as_deref().unwrap_or(text);
+    if text.contains('-') {
+        return None;
     }
-    prefix.parse::<IpNet>().ok().map(|prefix| prefix.trunc())
+    text.parse().ok()
 }
 
 fn autogroup(name: &str) -> Option<Selector> {
     Some(match name {
         "member" | "members" => Selector::Member,
         "tagged" => Selector::Tagged,
+        "shared" => Selector::Shared,
         "self" => Selector::Own,
         "internet" => Selector::Internet,
+        "danger-all" => Selector::Everyone,
         "owner" => Selector::Role(Role::Owner),
         "admin" => Selector::Role(Role::Admin),
         "it-admin" => Selector::Role(Role::ItAdmin),
@@ -103,14 +137,18 @@ impl fmt::Display for Selector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => formatter.write_str("*"),
-            Self::User(name) | Self::Group(name) | Self::Tag(name) => formatter.write_str(name),
+            Self::Everyone => formatter.write_str("autogroup:danger-all"),
+            Self::User(name) | Self::Group(name) | Self::Tag(name) | Self::Service(name) => {
+                formatter.write_str(name)
+            }
             Self::Domain(domain) => write!(formatter, "user:*@{domain}"),
             Self::Member => formatter.write_str("autogroup:member"),
             Self::Tagged => formatter.write_str("autogroup:tagged"),
+            Self::Shared => formatter.write_str("autogroup:shared"),
             Self::Role(role) => write!(formatter, "autogroup:{}", role.name()),
             Self::Own => formatter.write_str("autogroup:self"),
             Self::Internet => formatter.write_str("autogroup:internet"),
-            Self::Prefix(prefix) => prefix.fmt(formatter),
+            Self::Range(range) => range.fmt(formatter),
         }
     }
 }

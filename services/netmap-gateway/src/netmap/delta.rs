@@ -1,19 +1,19 @@
 //! What differs for one node between the generation it was told of and now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bowline_control_wire::{MapResponse, PeerChange};
 use bowline_keys::NodePublic;
-use bowline_proto::policy::v1::{Class, VisibleClass};
 use chrono::{DateTime, Utc};
 
 use super::{
     filter,
-    node::{self, capability_version, disco_key, routes_through, time},
+    look::{Eyes, Look},
+    node::{self, capability_version, disco_key, time},
     profile::{owner, profile},
     ssh,
 };
-use crate::tailnet::{ChangeSet, Shown, View, visible_in};
+use crate::tailnet::{ChangeSet, Shown, View, login_lists};
 
 /// What a session sends next.
 #[derive(Clone, Debug)]
@@ -30,10 +30,9 @@ pub enum Delta {
 
 /// One node's eyes before and now.
 struct Looks<'v> {
-    view: &'v View,
     changes: &'v ChangeSet,
-    before: Option<&'v Class>,
-    now: &'v Class,
+    before: Option<Eyes<'v>>,
+    now: Eyes<'v>,
 }
 
 /// Returns what node `id`, which was told everything before `changes`, has to be told.
@@ -59,24 +58,19 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
         // Every name may end otherwise now.
         return Delta::Full;
     }
-    let Some(class) = view.classes.get(&own.class) else {
+    let Some(eyes) = Eyes::of(Look::now(view), id) else {
         return Delta::Full;
     };
-    let class_before = match changes.classes.get(&was.class) {
-        Some(before) => before.as_deref(),
-        None => view.classes.get(&was.class).map(|class| &**class),
-    };
     let looks = Looks {
-        view,
         changes,
-        before: class_before,
-        now: class,
+        before: Eyes::of(Look::before(view, changes), id),
+        now: eyes,
     };
     let mut message = MapResponse::default();
     looks.peers(id, &mut message);
-    looks.own(was, own, now, &mut message);
-    looks.filter(was, own, &mut message);
-    looks.profiles(id, own, &mut message);
+    looks.own(now, &mut message);
+    looks.filter(&mut message);
+    looks.profiles(&mut message);
     if is_empty(&message) {
         Delta::Nothing
     } else {
@@ -86,143 +80,142 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
 
 impl Looks<'_> {
     fn peers(&self, id: u64, message: &mut MapResponse) {
-        let mut candidates: BTreeSet<u64> = self.changes.nodes.keys().copied().collect();
-        for class in self.differing_classes() {
-            candidates.extend(self.view.members.get(&class).into_iter().flatten());
-        }
+        let mut candidates = self.candidates();
         candidates.remove(&id);
         for candidate in candidates {
-            let now = self.view.nodes.get(&candidate);
-            let was = match self.changes.nodes.get(&candidate) {
-                Some(was) => was.as_ref(),
-                None => now,
-            };
-            let was = was.and_then(|shown| seen(self.before, shown));
-            let now = now.and_then(|shown| seen(Some(self.now), shown));
-            match (was, now) {
+            let was = self
+                .before
+                .and_then(|eyes| Some((eyes, eyes.peer(candidate)?)));
+            match (was, self.now.peer(candidate)) {
                 (None, None) => {}
                 (Some(_), None) => message.peers_removed.push(candidate),
-                (None, Some((shown, visible))) => {
-                    message
-                        .peers_changed
-                        .push(node::peer(self.view, shown, visible));
-                }
-                (Some(was), Some(now)) => self.changed(was, now, message),
+                (None, Some(now)) => message.peers_changed.push(node::peer(self.now, now)),
+                (Some((before, was)), Some(now)) => self.changed(before, was, now, message),
             }
         }
     }
 
-    /// Returns the classes whose members this node sees otherwise than before.
-    fn differing_classes(&self) -> BTreeSet<u64> {
-        let before = self.before.map(|class| &*class.visible).unwrap_or_default();
-        if before == self.now.visible {
-            // The common case, and so what a peer's class shows to others.
-            return self.reshown_classes();
+    /// Returns the nodes that may be seen otherwise than before.
+    fn candidates(&self) -> BTreeSet<u64> {
+        let (changes, view) = (self.changes, self.now.look.view);
+        let mut candidates: BTreeSet<u64> = changes.nodes.keys().copied().collect();
+        for id in changes.classes.keys() {
+            candidates.extend(view.members(*id));
         }
-        let index = |list: &[VisibleClass]| -> BTreeMap<u64, VisibleClass> {
-            list.iter()
-                .map(|visible| (visible.class_id, visible.clone()))
-                .collect()
-        };
-        let (before, now) = (index(before), index(&self.now.visible));
-        let mut differing: BTreeSet<u64> = before
-            .keys()
-            .chain(now.keys())
-            .filter(|class| before.get(class) != now.get(class))
-            .copied()
-            .collect();
-        differing.extend(self.reshown_classes());
-        differing
-    }
-
-    /// Returns the classes that show other capabilities to their peers than before.
-    fn reshown_classes(&self) -> BTreeSet<u64> {
-        let shows = |class: Option<&Class>| class.map(|class| class.peer_capabilities.clone());
-        self.changes
-            .classes
+        for id in changes.settings.keys() {
+            candidates.extend(view.set(*id));
+        }
+        for prefix in changes.routes.keys() {
+            candidates.extend(view.routers.get(prefix).into_iter().flatten());
+        }
+        for eyes in self.before.iter().chain([&self.now]) {
+            candidates.extend(eyes.rivals(|id| changes.nodes.contains_key(&id)));
+        }
+        let same_eyes = self.before.is_some_and(|before| {
+            before.own.class == self.now.own.class
+                && before.class.sees == self.now.class.sees
+                && before.class.selectors == self.now.class.selectors
+                && before.class.sees_own == self.now.class.sees_own
+                && before.class.exit_routes == self.now.class.exit_routes
+                && before.class.vias == self.now.class.vias
+                && before.own.usable_routes().eq(self.now.own.usable_routes())
+                && before.own.user() == self.now.own.user()
+                && before.hides_ipv4_of(before.own) == self.now.hides_ipv4_of(self.now.own)
+        });
+        let same_ways = !self
+            .now
+            .class
+            .vias
             .iter()
-            .filter(|(id, before)| {
-                shows(before.as_deref()) != shows(self.view.classes.get(*id).map(|class| &**class))
-            })
-            .map(|(id, _)| *id)
-            .collect()
+            .any(|way| changes.vias.contains_key(way));
+        if !same_eyes || !same_ways {
+            for eyes in self.before.iter().chain([&self.now]) {
+                candidates.extend(view.neighbours_of(eyes.class, eyes.own.user()));
+            }
+        }
+        candidates
     }
 
-    fn changed(
-        &self,
-        (was, seen_before): (&Shown, &VisibleClass),
-        (now, seen_now): (&Shown, &VisibleClass),
-        message: &mut MapResponse,
-    ) {
-        let same_routes = routes_through(was, seen_before).eq(routes_through(now, seen_now));
-        let capabilities = |shown: &Shown, changed: bool| {
-            let before = self.changes.classes.get(&shown.class).filter(|_| changed);
-            let class = match before {
-                Some(before) => before.as_deref(),
-                None => self.view.classes.get(&shown.class).map(|class| &**class),
-            };
-            class
-                .map(|class| class.peer_capabilities.clone())
+    fn changed(&self, before: Eyes<'_>, was: &Shown, now: &Shown, message: &mut MapResponse) {
+        let capabilities = |eyes: Eyes<'_>, shown: &Shown| {
+            let settings = eyes.look.settings(shown.settings);
+            settings
+                .map(|set| set.peer_capabilities.clone())
                 .unwrap_or_default()
         };
-        let same = same_routes && capabilities(was, true) == capabilities(now, false);
+        let same = before.routes_through(was) == self.now.routes_through(now)
+            && before.hides_ipv4_of(was) == self.now.hides_ipv4_of(now)
+            && capabilities(before, was) == capabilities(self.now, now);
         match (same, patch(was, now)) {
             (true, Patch::Same) => {}
             (true, Patch::Fields(change)) => message.peers_changed_patch.push(*change),
-            _ => message
-                .peers_changed
-                .push(node::peer(self.view, now, seen_now)),
+            _ => message.peers_changed.push(node::peer(self.now, now)),
         }
     }
 
-    fn own(&self, was: &Shown, now: &Shown, time: DateTime<Utc>, message: &mut MapResponse) {
-        let capabilities = |class: &Class| class.capabilities.clone();
-        if was.node != now.node || self.before.map(capabilities) != Some(capabilities(self.now)) {
-            message.node = Some(node::own(self.view, now, time));
-        }
-        if self.before.is_none_or(|before| before.ssh != self.now.ssh) {
-            message.ssh_policy = Some(ssh::policy(self.now));
-        }
-    }
-
-    fn filter(&self, was: &Shown, now: &Shown, message: &mut MapResponse) {
-        let same_rules = self
+    fn own(&self, time: DateTime<Utc>, message: &mut MapResponse) {
+        let set = |eyes: Eyes<'_>| {
+            eyes.look
+                .settings(eyes.own.settings)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let now = set(self.now);
+        let before = self.before.map(set);
+        let same_node = self
             .before
-            .is_some_and(|before| before.filter == self.now.filter);
-        let same_addresses = (&was.node.ipv4, &was.node.ipv6) == (&now.node.ipv4, &now.node.ipv6);
-        message.packet_filters = if same_rules && same_addresses {
-            filter::some(self.view, now, self.now, |list| {
-                self.changes.source_lists.contains(&list)
-            })
+            .is_some_and(|before| before.own.node == self.now.own.node);
+        let same_settings = before.as_ref().is_some_and(|before| {
+            (&before.capabilities, before.hide_ipv4) == (&now.capabilities, now.hide_ipv4)
+        });
+        if !same_node || !same_settings {
+            message.node = Some(node::own(self.now, time));
+        }
+        let lists = login_lists(&now);
+        let same_lists = !self
+            .changes
+            .lists
+            .iter()
+            .any(|(list, _)| lists.contains(list));
+        if !same_lists || before.is_none_or(|before| before.ssh != now.ssh) {
+            message.ssh_policy = Some(ssh::policy(self.now.look.view, self.now.own, &now));
+        }
+    }
+
+    fn filter(&self, message: &mut MapResponse) {
+        let same = self.before.is_some_and(|before| {
+            let facts = |eyes: Eyes<'_>| {
+                (
+                    eyes.own.node.ipv4.clone(),
+                    eyes.own.node.ipv6.clone(),
+                    eyes.own.user(),
+                )
+            };
+            before.class.filter == self.now.class.filter && facts(before) == facts(self.now)
+        });
+        message.packet_filters = if same && !self.changes.common_filter {
+            filter::some(self.now, |list| self.changes.lists.contains(&list))
         } else {
-            filter::replacing(filter::all(self.view, now, self.now))
+            filter::replacing(filter::all(self.now))
         };
     }
 
-    fn profiles(&self, id: u64, own: &Shown, message: &mut MapResponse) {
+    fn profiles(&self, message: &mut MapResponse) {
+        let (view, own) = (self.now.look.view, self.now.own);
         let mut users: BTreeSet<u64> = message.peers_changed.iter().map(|peer| peer.user).collect();
         if let Some(node) = &message.node {
             users.insert(node.user);
         }
         if !self.changes.users.is_empty() {
-            let visible = self
-                .view
-                .peers(id, own.class)
-                .map(|(peer, _)| owner(&peer.node));
+            let neighbours = view.neighbours(own).into_iter();
+            let visible = neighbours
+                .filter_map(|id| self.now.peer(id))
+                .map(|peer| owner(&peer.node));
             let visible: BTreeSet<u64> = visible.chain([owner(&own.node)]).collect();
             users.extend(self.changes.users.intersection(&visible));
         }
-        message.user_profiles = users
-            .into_iter()
-            .map(|user| profile(self.view, user))
-            .collect();
+        message.user_profiles = users.into_iter().map(|user| profile(view, user)).collect();
     }
-}
-
-/// Returns a node and how it is seen, when it is.
-fn seen<'s>(viewer: Option<&'s Class>, shown: &'s Shown) -> Option<(&'s Shown, &'s VisibleClass)> {
-    let visible = visible_in(viewer?, shown.class)?;
-    shown.offered.then_some((shown, visible))
 }
 
 /// How a peer that is seen before and now differs.

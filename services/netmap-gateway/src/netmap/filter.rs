@@ -5,10 +5,15 @@
 use std::collections::BTreeMap;
 
 use bowline_control_wire::{CapGrant, FilterRule, NetPortRange, PortRange};
-use bowline_proto::policy::v1::{Class, Destination, FilterRule as Compiled, destination::Address};
+use bowline_proto::policy::v1::{
+    CapGrant as Granted, Destination, FilterRule as Compiled, destination::Address,
+};
 
-use super::node::{addresses, cap_map};
-use crate::tailnet::{Shown, View};
+use super::{
+    look::Eyes,
+    node::{addresses, cap_map},
+};
+use crate::tailnet::{ListKey, Shown};
 
 /// Named chunks, as a message carries them; `None` deletes one.
 pub(crate) type Chunks = BTreeMap<String, Option<Vec<FilterRule>>>;
@@ -16,31 +21,35 @@ pub(crate) type Chunks = BTreeMap<String, Option<Vec<FilterRule>>>;
 /// The chunk that is always there: an empty one says "nothing but what other chunks allow".
 const BASE: &str = "base";
 
-/// Returns every chunk of a node, and the word that deletes all others.
-pub(crate) fn all(view: &View, shown: &Shown, class: &Class) -> Chunks {
-    let mut chunks = some(view, shown, class, |_| true);
+/// Returns every chunk of a node.
+pub(crate) fn all(eyes: Eyes<'_>) -> Chunks {
+    let mut chunks = some(eyes, |_| true);
     chunks.insert(BASE.to_owned(), Some(Vec::new()));
     chunks
 }
 
 /// Returns the chunks of a node whose source list is wanted.
-pub(crate) fn some(
-    view: &View,
-    shown: &Shown,
-    class: &Class,
-    wanted: impl Fn(u64) -> bool,
-) -> Chunks {
+pub(crate) fn some(eyes: Eyes<'_>, wanted: impl Fn(ListKey) -> bool) -> Chunks {
     let mut chunks = Chunks::new();
-    for compiled in class
-        .filter
-        .iter()
-        .filter(|rule| wanted(rule.source_list_id))
-    {
+    let common = eyes.look.view.compiled.common_filter.iter();
+    for compiled in common.chain(&eyes.class.filter) {
+        if !wanted(list_key(eyes.own, compiled)) {
+            continue;
+        }
         let name = format!("{:016x}", compiled.source_list_id);
         let rules = chunks.entry(name).or_default().get_or_insert_default();
-        rules.extend(rule(view, shown, compiled));
+        rules.extend(rule(eyes, compiled));
     }
     chunks
+}
+
+/// Returns the source list of a rule, for one node.
+fn list_key(shown: &Shown, compiled: &Compiled) -> ListKey {
+    let user = shown
+        .user()
+        .filter(|_| compiled.per_user)
+        .unwrap_or_default();
+    (compiled.source_list_id, user)
 }
 
 /// Returns chunks that replace whatever the client has.
@@ -51,36 +60,24 @@ pub(crate) fn replacing(chunks: Chunks) -> Chunks {
 }
 
 /// Returns the rule as one node has it; `None` when nothing of it concerns the node.
-pub(crate) fn rule(view: &View, shown: &Shown, compiled: &Compiled) -> Option<FilterRule> {
-    let src_ips = view
-        .source_lists
-        .get(&compiled.source_list_id)?
-        .addresses
-        .clone();
+fn rule(eyes: Eyes<'_>, compiled: &Compiled) -> Option<FilterRule> {
+    let lists = &eyes.look.view.compiled.lists;
+    let list = lists.get(&list_key(eyes.own, compiled));
+    let src_ips: Vec<_> = list
+        .into_iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect();
     let dst_ports: Vec<_> = compiled
         .destinations
         .iter()
-        .flat_map(|wanted| destination(shown, wanted))
+        .flat_map(|wanted| destination(eyes.own, wanted))
         .collect();
-    let cap_grant: Vec<_> = compiled
+    let granted = compiled
         .grants
         .iter()
-        .map(|grant| {
-            let own = if grant.own {
-                addresses(shown)
-            } else {
-                Vec::new()
-            };
-            CapGrant {
-                dsts: own
-                    .into_iter()
-                    .chain(grant.prefixes.iter().cloned())
-                    .collect(),
-                cap_map: cap_map(&grant.capabilities),
-                ..CapGrant::default()
-            }
-        })
-        .collect();
+        .map(|granted| grant(eyes.own, granted));
+    let cap_grant: Vec<_> = granted.collect();
     if dst_ports.is_empty() && cap_grant.is_empty() {
         return None;
     }
@@ -98,6 +95,21 @@ pub(crate) fn rule(view: &View, shown: &Shown, compiled: &Compiled) -> Option<Fi
     })
 }
 
+fn grant(shown: &Shown, granted: &Granted) -> CapGrant {
+    let own = addresses(shown, false).into_iter().filter(|address| {
+        if address.contains(':') {
+            granted.own_ipv6
+        } else {
+            granted.own_ipv4
+        }
+    });
+    CapGrant {
+        dsts: own.chain(granted.routed.iter().cloned()).collect(),
+        cap_map: cap_map(&granted.capabilities),
+        ..CapGrant::default()
+    }
+}
+
 fn destination(shown: &Shown, wanted: &Destination) -> Vec<NetPortRange> {
     let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     let ports = PortRange {
@@ -112,16 +124,10 @@ fn destination(shown: &Shown, wanted: &Destination) -> Vec<NetPortRange> {
     match &wanted.address {
         Some(Address::Literal(text)) => vec![range(text)],
         Some(Address::Own(_)) => {
-            let families = [(&shown.node.ipv4, 1), (&shown.node.ipv6, 2)];
-            let wanted_families = if wanted.families == 0 {
-                3
-            } else {
-                wanted.families
-            };
-            families
-                .into_iter()
-                .filter(|(address, family)| !address.is_empty() && wanted_families & family != 0)
-                .map(|(address, _)| range(address))
+            let own = [&shown.node.ipv4, &shown.node.ipv6];
+            own.into_iter()
+                .filter(|address| !address.is_empty())
+                .map(range)
                 .collect()
         }
         None => Vec::new(),

@@ -7,7 +7,9 @@ use bowline_proto::identity::v1::Tailnet;
 use chrono::{DateTime, Utc};
 
 use super::{
-    filter, node,
+    filter,
+    look::{Eyes, Look},
+    node,
     profile::{owner, profile},
     ssh,
 };
@@ -19,10 +21,10 @@ use crate::tailnet::View;
 /// nothing else.
 #[must_use]
 pub fn full(view: &View, id: u64, derp_map: &DerpMap, now: DateTime<Utc>) -> Option<MapResponse> {
-    let shown = view.nodes.get(&id)?;
-    let class = view.classes.get(&shown.class)?;
+    let eyes = Eyes::of(Look::now(view), id)?;
+    let shown = eyes.own;
     let mut message = MapResponse {
-        node: Some(node::own(view, shown, now)),
+        node: Some(node::own(eyes, now)),
         derp_map: Some(derp_map.clone()),
         domain: domain(&view.tailnet),
         dns_config: Some(dns_config(&view.tailnet)),
@@ -35,13 +37,20 @@ pub fn full(view: &View, id: u64, derp_map: &DerpMap, now: DateTime<Utc>) -> Opt
     };
     let mut users = BTreeSet::from([owner(&shown.node)]);
     if shown.offered {
-        for (peer, visible) in view.peers(id, shown.class) {
+        for peer in view
+            .neighbours(shown)
+            .into_iter()
+            .filter_map(|id| eyes.peer(id))
+        {
             users.insert(owner(&peer.node));
-            message.peers.push(node::peer(view, peer, visible));
+            message.peers.push(node::peer(eyes, peer));
         }
-        message.peers.sort_by_key(|peer| peer.id);
-        message.packet_filters = filter::all(view, shown, class);
-        message.ssh_policy = Some(ssh::policy(class));
+        message.packet_filters = filter::all(eyes);
+        message.ssh_policy = view
+            .compiled
+            .settings
+            .get(&shown.settings)
+            .map(|set| ssh::policy(view, shown, set));
     } else {
         message.packet_filters = BTreeMap::from([("base".to_owned(), Some(Vec::new()))]);
     }

@@ -3,28 +3,40 @@
 use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Location, Node, plain_text};
 use bowline_ids::{NodeId, StableNodeId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
-use bowline_proto::policy::v1::{Capability, VisibleClass};
+use bowline_proto::policy::v1::Capability;
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use serde_json::value::RawValue;
 
-use super::profile::owner;
+use super::{look::Eyes, profile::owner};
 use crate::tailnet::{Shown, View};
 
 /// The two routes of an exit node.
 pub(crate) const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-/// Returns a peer as nodes that see it as `visible` are told of it.
-pub(crate) fn peer(view: &View, shown: &Shown, visible: &VisibleClass) -> Node {
-    let node = &shown.node;
+/// Capabilities of every node, whatever the policy says (protocol section 8.8).
+const CAPABILITIES: [&str; 5] = [
+    "https://tailscale.com/cap/file-sharing",
+    "https://tailscale.com/cap/ssh",
+    "probe-udp-lifetime",
+    "ssh-behavior-v1",
+    "ssh-env-vars",
+];
+
+/// Says to the client whether to update itself, unless its user chose.
+const AUTO_UPDATE: &str = "default-auto-update";
+
+/// Returns a peer as a node is told of it.
+pub(crate) fn peer(eyes: Eyes<'_>, shown: &Shown) -> Node {
+    let (look, node) = (eyes.look, &shown.node);
     let online = shown.soft.online;
-    let mut allowed_ips = addresses(shown);
-    allowed_ips.extend(routes_through(shown, visible));
-    let capabilities = view
-        .classes
-        .get(&shown.class)
-        .map(|class| &class.peer_capabilities);
+    let addresses = addresses(shown, eyes.hides_ipv4_of(shown));
+    let routes = eyes.routes_through(shown);
+    let mut allowed_ips = addresses.clone();
+    allowed_ips.extend(routes.iter().cloned());
+    let settings = look.settings(shown.settings);
     Node {
+        addresses,
         allowed_ips,
         endpoints: shown
             .soft
@@ -32,32 +44,43 @@ pub(crate) fn peer(view: &View, shown: &Shown, visible: &VisibleClass) -> Node {
             .iter()
             .map(|endpoint| endpoint.address.clone())
             .collect(),
-        primary_routes: routes_through(shown, visible)
+        primary_routes: routes
+            .into_iter()
             .filter(|route| !EXIT_ROUTES.contains(&route.as_str()))
             .collect(),
         hostinfo: reduced(hostinfo(shown)),
         online: Some(online),
         last_seen: shown.soft.last_seen.filter(|_| !online).and_then(time),
         machine_authorized: node.approved,
-        cap_map: capabilities
-            .map(|listed| cap_map(listed))
+        cap_map: settings
+            .map(|set| cap_map(&set.peer_capabilities))
             .unwrap_or_default(),
         expired: node.expired,
-        ..common(view, shown)
+        ..common(look.view, shown)
     }
 }
 
 /// Returns the client's own node.
-pub(crate) fn own(view: &View, shown: &Shown, now: DateTime<Utc>) -> Node {
+pub(crate) fn own(eyes: Eyes<'_>, now: DateTime<Utc>) -> Node {
+    let shown = eyes.own;
     let node = &shown.node;
-    let mut allowed_ips = addresses(shown);
-    allowed_ips.extend(usable_routes(shown).cloned());
+    let addresses = addresses(shown, eyes.hides_ipv4_of(shown));
+    let mut allowed_ips = addresses.clone();
+    allowed_ips.extend(shown.usable_routes().cloned());
     let key_expiry = node.key_expiry.and_then(time);
-    let capabilities = view
-        .classes
-        .get(&shown.class)
-        .map(|class| &class.capabilities);
+    let settings = eyes.look.settings(shown.settings);
+    let mut capabilities = settings
+        .map(|set| cap_map(&set.capabilities))
+        .unwrap_or_default();
+    for name in CAPABILITIES {
+        capabilities.entry(name.to_owned()).or_default();
+    }
+    if let Some(updates) = eyes.look.view.tailnet.auto_update {
+        let value = RawValue::from_string(updates.to_string()).ok();
+        capabilities.insert(AUTO_UPDATE.to_owned(), Some(value.into_iter().collect()));
+    }
     Node {
+        addresses,
         allowed_ips,
         machine: MachinePublic::try_from(&*node.machine_key).ok(),
         // A client believes only an end that has passed by its clock.
@@ -70,10 +93,8 @@ pub(crate) fn own(view: &View, shown: &Shown, now: DateTime<Utc>) -> Node {
         hostinfo: reduced(hostinfo(shown)),
         online: Some(true),
         machine_authorized: node.approved,
-        cap_map: capabilities
-            .map(|listed| cap_map(listed))
-            .unwrap_or_default(),
-        ..common(view, shown)
+        cap_map: capabilities,
+        ..common(eyes.look.view, shown)
     }
 }
 
@@ -90,7 +111,6 @@ fn common(view: &View, shown: &Shown) -> Node {
         key: NodePublic::try_from(&*node.node_key).unwrap_or_default(),
         key_expiry: node.key_expiry.and_then(time),
         disco_key: disco_key(&soft.disco_key),
-        addresses: addresses(shown),
         home_derp: soft.home_derp,
         created: node.created_at.and_then(time).unwrap_or_default(),
         cap: capability_version(soft.capability_version),
@@ -100,44 +120,13 @@ fn common(view: &View, shown: &Shown) -> Node {
 }
 
 /// Returns the node's own addresses as prefixes, IPv4 then IPv6.
-pub(crate) fn addresses(shown: &Shown) -> Vec<String> {
+pub(crate) fn addresses(shown: &Shown, hides_ipv4: bool) -> Vec<String> {
     let families = [(&shown.node.ipv4, 32), (&shown.node.ipv6, 128)];
     families
         .into_iter()
-        .filter(|(address, _)| !address.is_empty())
+        .filter(|(address, bits)| !(address.is_empty() || (hides_ipv4 && *bits == 32)))
         .map(|(address, bits)| format!("{address}/{bits}"))
         .collect()
-}
-
-/// Returns the routes that are both advertised and approved.
-fn usable_routes(shown: &Shown) -> impl Iterator<Item = &String> {
-    let node = &shown.node;
-    node.advertised_routes
-        .iter()
-        .filter(|route| node.approved_routes.contains(route))
-}
-
-/// Returns the routes a viewer has through a peer: those it may use and the peer is the router of.
-pub(crate) fn routes_through<'s>(
-    shown: &'s Shown,
-    visible: &'s VisibleClass,
-) -> impl Iterator<Item = String> + 's {
-    let subnets = usable_routes(shown).filter(move |route| {
-        let chosen = visible
-            .via_primaries
-            .iter()
-            .find(|via| via.route == **route);
-        match chosen {
-            Some(via) => via.node_id == shown.node.id,
-            None => visible.routes.contains(route) && shown.node.primary_routes.contains(route),
-        }
-    });
-    let exits = usable_routes(shown)
-        .filter(move |route| visible.exit_routes && EXIT_ROUTES.contains(&route.as_str()));
-    subnets
-        .filter(|route| !EXIT_ROUTES.contains(&route.as_str()))
-        .chain(exits)
-        .cloned()
 }
 
 fn hostinfo(shown: &Shown) -> Hostinfo {

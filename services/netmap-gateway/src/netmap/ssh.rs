@@ -1,46 +1,93 @@
 //! SSH policies as clients read them.
 
-use bowline_control_wire::{SshAction, SshPolicy, SshPrincipal, SshRule};
-use bowline_proto::policy::v1::{Class, SshRule as Compiled};
+use std::net::{IpAddr, SocketAddr};
+
+use bowline_control_wire::{SshAction, SshPolicy, SshPrincipal, SshRecorderFailureAction, SshRule};
+use bowline_proto::policy::v1::{ListRef, Settings, SshRule as Compiled};
+
+use crate::tailnet::{Shown, View};
 
 /// Where a client asks about a connection that has to be checked (policy reference section 14.2).
 const CHECK: &str =
     "https://unused/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID?local_user=$LOCAL_USER";
 
-/// Returns the SSH policy of a class.
-pub(crate) fn policy(class: &Class) -> SshPolicy {
+/// The port recorders listen on.
+const RECORDER_PORT: u16 = 80;
+
+/// Returns the SSH policy of a node.
+pub(crate) fn policy(view: &View, shown: &Shown, settings: &Settings) -> SshPolicy {
+    let rules = settings.ssh.iter();
     SshPolicy {
-        rules: class.ssh.iter().map(rule).collect(),
+        rules: rules
+            .filter_map(|compiled| rule(view, shown, compiled))
+            .collect(),
     }
 }
 
-fn rule(compiled: &Compiled) -> SshRule {
-    let principals = compiled.principal_addresses.iter();
+/// Returns a rule as one node has it; `None` for one that lets nobody in.
+fn rule(view: &View, shown: &Shown, compiled: &Compiled) -> Option<SshRule> {
+    let own = [&shown.node.ipv4, &shown.node.ipv6];
+    let own = own
+        .into_iter()
+        .filter(|address| compiled.itself && !address.is_empty());
+    let lists = compiled
+        .principals
+        .iter()
+        .flat_map(|list| elements(view, *list));
+    let node_ips: Vec<String> = lists.chain(own.cloned()).collect();
+    if node_ips.is_empty() {
+        return None;
+    }
     let users = compiled.users.iter();
-    SshRule {
-        principals: principals
-            .map(|address| SshPrincipal {
-                node_ip: address.clone(),
-            })
+    Some(SshRule {
+        principals: node_ips
+            .into_iter()
+            .map(|node_ip| SshPrincipal { node_ip })
             .collect(),
         ssh_users: users
             .map(|user| (user.ssh_user.clone(), user.local_user.clone()))
             .collect(),
-        action: if compiled.check {
-            SshAction {
-                hold_and_delegate: CHECK.to_owned(),
-                ..SshAction::default()
-            }
-        } else {
-            SshAction {
-                accept: true,
-                allow_agent_forwarding: true,
-                allow_local_port_forwarding: true,
-                allow_remote_port_forwarding: true,
-                recorders: compiled.recorders.clone(),
-                ..SshAction::default()
-            }
-        },
+        action: action(view, compiled),
         accept_env: compiled.accept_env.clone(),
+    })
+}
+
+fn action(view: &View, compiled: &Compiled) -> SshAction {
+    if compiled.check {
+        return SshAction {
+            hold_and_delegate: CHECK.to_owned(),
+            ..SshAction::default()
+        };
     }
+    let recorders = compiled
+        .recorders
+        .into_iter()
+        .flat_map(|list| elements(view, list));
+    let endpoint = |address: String| match address.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, RECORDER_PORT).to_string(),
+        Err(_) => address,
+    };
+    SshAction {
+        accept: true,
+        allow_agent_forwarding: true,
+        allow_local_port_forwarding: true,
+        allow_remote_port_forwarding: true,
+        recorders: recorders.map(endpoint).collect(),
+        on_recording_failure: compiled.enforce_recorder.then(refusal),
+        ..SshAction::default()
+    }
+}
+
+fn refusal() -> SshRecorderFailureAction {
+    SshRecorderFailureAction {
+        reject_session_with_message: "this session has to be recorded, and no recorder answers"
+            .to_owned(),
+        terminate_session_with_message: "the recording of this session failed".to_owned(),
+        ..SshRecorderFailureAction::default()
+    }
+}
+
+fn elements(view: &View, list: ListRef) -> impl Iterator<Item = String> {
+    let found = view.compiled.lists.get(&(list.id, list.user_id));
+    found.into_iter().flatten().map(ToString::to_string)
 }

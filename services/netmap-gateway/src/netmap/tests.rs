@@ -9,8 +9,8 @@ use bowline_proto::{
         ClientReport, Endpoint, Node, RegistryChange, RegistrySnapshot, SoftState, registry_change,
     },
     policy::v1::{
-        Class, CompiledUpdate, Destination, FilterRule, Membership, SourceList, Stamp,
-        VisibleClass, destination::Address,
+        Class, CompiledUpdate, Destination, FilterRule, Membership, Settings, SourceListChange,
+        Stamp, destination::Address,
     },
 };
 use chrono::DateTime;
@@ -47,14 +47,9 @@ fn compiled(revision: u64, members: &[u64], full: bool) -> CompiledUpdate {
             address: Some(Address::Own(true)),
             first_port: 22,
             last_port: 22,
-            families: 3,
         }],
         ..FilterRule::default()
     };
-    let visible = vec![VisibleClass {
-        class_id: 1,
-        ..VisibleClass::default()
-    }];
     let addresses = members.iter().map(|id| format!("100.64.0.{id}")).collect();
     CompiledUpdate {
         stamp: Some(Stamp {
@@ -65,16 +60,26 @@ fn compiled(revision: u64, members: &[u64], full: bool) -> CompiledUpdate {
         full,
         classes: vec![Class {
             id: 1,
-            visible,
+            selectors: vec![7],
+            sees: vec![7],
             filter: vec![rule],
             ..Class::default()
         }],
-        source_lists: vec![SourceList { id: 5, addresses }],
+        settings: vec![Settings {
+            id: 3,
+            ..Settings::default()
+        }],
+        source_lists: vec![SourceListChange {
+            id: 5,
+            added: addresses,
+            ..SourceListChange::default()
+        }],
         memberships: members
             .iter()
             .map(|id| Membership {
                 node_id: *id,
                 class_id: 1,
+                settings_id: 3,
             })
             .collect(),
         last: true,

@@ -5,19 +5,32 @@ use std::{
     sync::Arc,
 };
 
-use bowline_proto::policy::v1::Class;
+use bowline_proto::policy::v1::{Class, Settings, Via};
 
-use super::view::{Shown, View};
+use super::{
+    compiled::ListKey,
+    view::{Shown, View},
+};
 
 /// The difference between a view and the one before it, or between two views further apart.
+///
+/// Each entry says how it was: `None` for what was not there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {
-    /// Each node that differs, as it was; `None` for one that was not shown.
+    /// Nodes that differ.
     pub nodes: BTreeMap<u64, Option<Shown>>,
-    /// Each class whose definition differs, as it was; `None` for a new one.
+    /// Classes whose definition differs.
     pub classes: BTreeMap<u64, Option<Arc<Class>>>,
+    /// Settings that differ.
+    pub settings: BTreeMap<u64, Option<Arc<Settings>>>,
+    /// Routes whose users differ, by prefix.
+    pub routes: BTreeMap<String, Option<Arc<Vec<u64>>>>,
+    /// Ways through chosen routers that differ.
+    pub vias: BTreeMap<u64, Option<Arc<Via>>>,
     /// Source lists that differ.
-    pub source_lists: BTreeSet<u64>,
+    pub lists: BTreeSet<ListKey>,
+    /// Whether the rules every node has differ.
+    pub common_filter: bool,
     /// Users that differ.
     pub users: BTreeSet<u64>,
     /// Whether settings of the tailnet differ.
@@ -33,54 +46,113 @@ impl ChangeSet {
 
     /// Extends the difference by that of a later view: what came first says how it was.
     pub fn extend(&mut self, later: &Self) {
-        for (id, before) in &later.nodes {
-            self.nodes.entry(*id).or_insert_with(|| before.clone());
-        }
-        for (id, before) in &later.classes {
-            self.classes.entry(*id).or_insert_with(|| before.clone());
-        }
-        self.source_lists.extend(&later.source_lists);
+        keep_first(&mut self.nodes, &later.nodes);
+        keep_first(&mut self.classes, &later.classes);
+        keep_first(&mut self.settings, &later.settings);
+        keep_first(&mut self.routes, &later.routes);
+        keep_first(&mut self.vias, &later.vias);
+        self.lists.extend(&later.lists);
+        self.common_filter |= later.common_filter;
         self.users.extend(&later.users);
         self.tailnet |= later.tailnet;
     }
 
+    /// Says whether nothing but nodes differs.
+    #[must_use]
+    pub fn is_of_nodes_only(&self) -> bool {
+        self.classes.is_empty()
+            && self.settings.is_empty()
+            && self.routes.is_empty()
+            && self.vias.is_empty()
+            && self.lists.is_empty()
+            && !self.common_filter
+            && self.users.is_empty()
+            && !self.tailnet
+    }
+
     /// Returns the classes of which some session has to look again, or `None` for all of them.
-    ///
-    /// Visibility is symmetric, so those who see a class are those it sees.
     #[must_use]
     pub fn affected(&self, view: &View) -> Option<BTreeSet<u64>> {
-        if self.tailnet || !self.users.is_empty() {
+        let common = view.compiled.common_filter.iter();
+        let mut common = common.map(|rule| rule.source_list_id);
+        if self.tailnet
+            || !self.users.is_empty()
+            || self.common_filter
+            || common.any(|list| self.lists.contains(&(list, 0)))
+        {
             return None;
         }
         let mut affected = BTreeSet::new();
         for (id, before) in &self.nodes {
             for shown in before.iter().chain(view.nodes.get(id)) {
-                self.add_viewers(view, shown.class, &mut affected);
+                self.add_viewers(view, shown, &mut affected);
             }
         }
-        affected.extend(self.classes.keys());
-        if !self.source_lists.is_empty() {
-            let uses = |class: &Class| {
-                class
-                    .filter
-                    .iter()
-                    .any(|rule| self.source_lists.contains(&rule.source_list_id))
-            };
-            affected.extend(
-                view.classes
-                    .iter()
-                    .filter(|(_, class)| uses(class))
-                    .map(|(id, _)| id),
-            );
+        for (id, before) in &self.classes {
+            affected.insert(*id);
+            for class in before.iter().chain(view.compiled.classes.get(id)) {
+                affected.extend(view.compiled.peer_classes(class));
+            }
+        }
+        for id in self.settings.keys() {
+            for shown in view.set(*id).filter_map(|node| view.nodes.get(&node)) {
+                self.add_viewers(view, shown, &mut affected);
+            }
+        }
+        for (prefix, before) in &self.routes {
+            for users in before.iter().chain(view.compiled.routes.get(prefix)) {
+                affected.extend(view.compiled.belonging(users));
+            }
+        }
+        if !self.vias.is_empty() {
+            let uses = |class: &Class| class.vias.iter().any(|way| self.vias.contains_key(way));
+            let using = view
+                .compiled
+                .classes
+                .iter()
+                .filter(|(_, class)| uses(class));
+            affected.extend(using.map(|(id, _)| *id));
+        }
+        for list in &self.lists {
+            Self::add_list(view, *list, &mut affected);
         }
         Some(affected)
     }
 
-    fn add_viewers(&self, view: &View, class: u64, affected: &mut BTreeSet<u64>) {
-        affected.insert(class);
-        let before = self.classes.get(&class).and_then(Option::as_ref);
-        for definition in before.into_iter().chain(view.classes.get(&class)) {
-            affected.extend(definition.visible.iter().map(|visible| visible.class_id));
+    /// Adds the classes of those who see a node, its own among them.
+    fn add_viewers(&self, view: &View, shown: &Shown, affected: &mut BTreeSet<u64>) {
+        affected.insert(shown.class);
+        let before = self.classes.get(&shown.class).and_then(Option::as_ref);
+        for class in before
+            .into_iter()
+            .chain(view.compiled.classes.get(&shown.class))
+        {
+            affected.extend(view.compiled.peer_classes(class));
         }
+        let devices = view
+            .devices(shown.user())
+            .filter_map(|device| view.nodes.get(&device));
+        affected.extend(devices.map(|device| device.class));
+    }
+
+    /// Adds the classes whose filter or SSH rules have a list.
+    fn add_list(view: &View, (list, user): ListKey, affected: &mut BTreeSet<u64>) {
+        let class = |node| view.nodes.get(&node).map(|shown| shown.class);
+        if user == 0 {
+            affected.extend(view.compiled.filtering(list));
+        } else {
+            affected.extend(view.devices(Some(user)).filter_map(class));
+        }
+        let set = view
+            .compiled
+            .admitting(list)
+            .flat_map(|settings| view.set(settings));
+        affected.extend(set.filter_map(class));
+    }
+}
+
+fn keep_first<K: Ord + Clone, V: Clone>(kept: &mut BTreeMap<K, V>, later: &BTreeMap<K, V>) {
+    for (key, before) in later {
+        kept.entry(key.clone()).or_insert_with(|| before.clone());
     }
 }

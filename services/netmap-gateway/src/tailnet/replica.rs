@@ -15,7 +15,7 @@ use bowline_proto::{
     key_registry::v1::{
         ClientReport, Node, RegistryChange, RegistrySnapshot, SoftState, registry_change,
     },
-    policy::v1::{CompiledUpdate, Stamp},
+    policy::v1::{CompiledUpdate, Membership, Stamp},
 };
 
 use super::{
@@ -30,7 +30,7 @@ pub struct Replica {
     changes: ChangeSet,
     stamp: Option<Stamp>,
     known: BTreeMap<u64, Known>,
-    classes: BTreeMap<u64, u64>,
+    memberships: BTreeMap<u64, Membership>,
     reports: BTreeMap<u64, ClientReport>,
     /// Nodes whose newest facts wait for a class computed from them.
     waiting: BTreeSet<u64>,
@@ -232,70 +232,46 @@ impl Replica {
     fn remove_node(&mut self, id: u64) {
         self.known.remove(&id);
         self.reports.remove(&id);
-        self.classes.remove(&id);
+        self.memberships.remove(&id);
         self.waiting.remove(&id);
         self.set_shown(id, None);
     }
 
     /// Applies one whole compiled update in one step.
     pub fn compiled(&mut self, parts: Vec<CompiledUpdate>) {
-        let full = parts.first().is_some_and(|part| part.full);
         let mut update = CompiledUpdate::default();
         for part in parts {
             self.stamp = part.stamp.or(self.stamp);
+            update.full |= part.full;
+            update.common_filter = part.common_filter.or(update.common_filter);
             update.classes.extend(part.classes);
             update.removed_classes.extend(part.removed_classes);
+            update.settings.extend(part.settings);
+            update.removed_settings.extend(part.removed_settings);
             update.source_lists.extend(part.source_lists);
-            update
-                .removed_source_lists
-                .extend(part.removed_source_lists);
+            update.routes.extend(part.routes);
+            update.removed_routes.extend(part.removed_routes);
+            update.vias.extend(part.vias);
+            update.removed_vias.extend(part.removed_vias);
             update.memberships.extend(part.memberships);
             update.removed_nodes.extend(part.removed_nodes);
         }
-        if full {
-            let classes = update.classes.iter().map(|class| class.id);
-            update.removed_classes = missing(self.view.classes.keys(), classes);
-            let lists = update.source_lists.iter().map(|list| list.id);
-            update.removed_source_lists = missing(self.view.source_lists.keys(), lists);
-            let members = update.memberships.iter().map(|member| member.node_id);
-            update.removed_nodes = missing(self.classes.keys(), members);
+        let memberships = std::mem::take(&mut update.memberships);
+        let mut removed = std::mem::take(&mut update.removed_nodes);
+        if update.full {
+            let members = memberships.iter().map(|member| member.node_id);
+            removed.extend(missing(self.memberships.keys(), members));
         }
-        self.put_compiled(update);
-    }
-
-    fn put_compiled(&mut self, update: CompiledUpdate) {
-        for id in update.removed_classes {
-            if let Some(before) = self.view.classes.remove(&id) {
-                self.changes.classes.entry(id).or_insert(Some(before));
-            }
-        }
-        for class in update.classes {
-            let (id, class) = (class.id, Arc::new(class));
-            if self.view.classes.get(&id) != Some(&class) {
-                let before = self.view.classes.insert(id, class);
-                self.changes.classes.entry(id).or_insert(before);
-            }
-        }
-        for id in update.removed_source_lists {
-            self.view.source_lists.remove(&id);
-            self.changes.source_lists.insert(id);
-        }
-        for list in update.source_lists {
-            let id = list.id;
-            if self.view.source_lists.get(&id).map(|known| &**known) != Some(&list) {
-                self.view.source_lists.insert(id, Arc::new(list));
-                self.changes.source_lists.insert(id);
-            }
-        }
+        self.view.compiled.apply(update, &mut self.changes);
         // The stamp may have reached nodes whose class stays the same: their new facts may be shown now.
         let mut touched = std::mem::take(&mut self.waiting);
-        for id in update.removed_nodes {
-            self.classes.remove(&id);
+        for id in removed {
+            self.memberships.remove(&id);
             touched.insert(id);
         }
-        for member in update.memberships {
-            self.classes.insert(member.node_id, member.class_id);
+        for member in memberships {
             touched.insert(member.node_id);
+            self.memberships.insert(member.node_id, member);
         }
         for id in touched {
             self.show(id);
@@ -310,14 +286,18 @@ impl Replica {
         let judged = self
             .stamp
             .is_some_and(|stamp| stamp.registry_revision >= known.judged);
-        let class = self.classes.get(&id).copied();
+        let member = self.memberships.get(&id);
         let before = self.view.nodes.get(&id);
-        let (node, class) = match (class.filter(|_| judged), before) {
-            (Some(class), _) => (Arc::clone(&known.node), class),
+        let (node, class, settings) = match (member.filter(|_| judged), before) {
+            (Some(member), _) => (Arc::clone(&known.node), member.class_id, member.settings_id),
             (None, before) => {
                 self.waiting.insert(id);
                 let Some(before) = before else { return };
-                (at_once(&before.node, &known.node), before.class)
+                (
+                    at_once(&before.node, &known.node),
+                    before.class,
+                    before.settings,
+                )
             }
         };
         let owner_allows = !node.tags.is_empty()
@@ -337,6 +317,7 @@ impl Replica {
                 node,
                 soft,
                 class,
+                settings,
                 offered,
             }),
         );
@@ -347,30 +328,7 @@ impl Replica {
         if before == now.as_ref() {
             return;
         }
-        let before = before.cloned();
-        if before.as_ref().map(|shown| shown.class) != now.as_ref().map(|shown| shown.class) {
-            if let Some(before) = &before
-                && let Some(members) = self.view.members.get_mut(&before.class)
-            {
-                members.remove(&id);
-                if members.is_empty() {
-                    self.view.members.remove(&before.class);
-                }
-            }
-            if let Some(now) = &now {
-                self.view.members.entry(now.class).or_default().insert(id);
-            }
-        }
-        if let Some(before) = &before {
-            self.view.keys.remove(&before.node.node_key);
-        }
-        match now {
-            Some(now) => {
-                self.view.keys.insert(now.node.node_key.clone(), id);
-                self.view.nodes.insert(id, now)
-            }
-            None => self.view.nodes.remove(&id),
-        };
+        let before = self.view.put(id, now);
         self.changes.nodes.entry(id).or_insert(before);
     }
 
@@ -403,6 +361,7 @@ fn judged_differently(before: &Node, now: &Node) -> bool {
         != (now.user_id, &now.tags, &now.ipv4, &now.ipv6)
         || before.advertised_routes != now.advertised_routes
         || before.approved_routes != now.approved_routes
+        || (&before.os, &before.client_version) != (&now.os, &now.client_version)
 }
 
 /// What policy judges as `shown` has it, everything else as it is now.
@@ -414,6 +373,8 @@ fn at_once(shown: &Arc<Node>, now: &Node) -> Arc<Node> {
         ipv6: shown.ipv6.clone(),
         advertised_routes: shown.advertised_routes.clone(),
         approved_routes: shown.approved_routes.clone(),
+        os: shown.os.clone(),
+        client_version: shown.client_version.clone(),
         ..now.clone()
     };
     if node == **shown {

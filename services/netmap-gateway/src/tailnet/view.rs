@@ -1,13 +1,15 @@
 //! What is true of one tailnet, at one moment: an immutable snapshot, cheap to clone.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_proto::{
     identity::v1::{Tailnet, User},
     key_registry::v1::{Node, SoftState},
-    policy::v1::{Class, SourceList, VisibleClass},
+    policy::v1::Class,
 };
 use imbl::{OrdMap, OrdSet};
+
+use super::compiled::Compiled;
 
 /// A node as it may be shown: its facts and its class belong together (design: one output, one step).
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +20,26 @@ pub struct Shown {
     pub soft: Arc<SoftState>,
     /// The visibility class the policy puts it in.
     pub class: u64,
+    /// The settings the policy gives it.
+    pub settings: u64,
     /// Whether peers may be offered its key: approved, not expired, its user not suspended.
     pub offered: bool,
+}
+
+impl Shown {
+    /// Returns the user it belongs to; `None` with tags.
+    #[must_use]
+    pub fn user(&self) -> Option<u64> {
+        (self.node.tags.is_empty() && self.node.user_id != 0).then_some(self.node.user_id)
+    }
+
+    /// Returns the routes that are both advertised and approved.
+    pub fn usable_routes(&self) -> impl Iterator<Item = &String> {
+        let node = &self.node;
+        node.advertised_routes
+            .iter()
+            .filter(|route| node.approved_routes.contains(route))
+    }
 }
 
 /// One tailnet at one generation.
@@ -35,41 +55,93 @@ pub struct View {
     pub nodes: OrdMap<u64, Shown>,
     /// The node of each node key.
     pub keys: OrdMap<Vec<u8>, u64>,
+    /// What the policy means.
+    pub compiled: Compiled,
     /// The nodes of each class.
     pub members: OrdMap<u64, OrdSet<u64>>,
-    /// Class definitions by class number.
-    pub classes: OrdMap<u64, Arc<Class>>,
-    /// Source lists of filter rules by their number.
-    pub source_lists: OrdMap<u64, Arc<SourceList>>,
+    /// The nodes of each settings.
+    pub set: OrdMap<u64, OrdSet<u64>>,
+    /// The devices of each user, tagged nodes not among them.
+    pub devices: OrdMap<u64, OrdSet<u64>>,
+    /// The nodes that offer each usable route.
+    pub routers: OrdMap<String, OrdSet<u64>>,
 }
 
 impl View {
-    /// Returns the nodes that node `viewer` of class `class` sees, class by class, each in ascending order.
-    pub fn peers(&self, viewer: u64, class: u64) -> impl Iterator<Item = (&Shown, &VisibleClass)> {
-        self.classes
-            .get(&class)
+    /// Puts a node in, or takes it out; returns how it was.
+    pub(super) fn put(&mut self, id: u64, now: Option<Shown>) -> Option<Shown> {
+        let before = self.nodes.get(&id).cloned();
+        if let Some(before) = &before {
+            self.keys.remove(&before.node.node_key);
+            drop_from(&mut self.members, &before.class, id);
+            drop_from(&mut self.set, &before.settings, id);
+            if let Some(user) = before.user() {
+                drop_from(&mut self.devices, &user, id);
+            }
+            for route in before.usable_routes() {
+                drop_from(&mut self.routers, route, id);
+            }
+        }
+        if let Some(now) = &now {
+            self.keys.insert(now.node.node_key.clone(), id);
+            self.members.entry(now.class).or_default().insert(id);
+            self.set.entry(now.settings).or_default().insert(id);
+            if let Some(user) = now.user() {
+                self.devices.entry(user).or_default().insert(id);
+            }
+            for route in now.usable_routes() {
+                self.routers.entry(route.clone()).or_default().insert(id);
+            }
+        }
+        match now {
+            Some(now) => self.nodes.insert(id, now),
+            None => self.nodes.remove(&id),
+        };
+        before
+    }
+
+    /// Returns the nodes of a class, ascending.
+    pub fn members(&self, class: u64) -> impl Iterator<Item = u64> {
+        self.members.get(&class).into_iter().flatten().copied()
+    }
+
+    /// Returns the nodes with some settings, ascending.
+    pub fn set(&self, settings: u64) -> impl Iterator<Item = u64> {
+        self.set.get(&settings).into_iter().flatten().copied()
+    }
+
+    /// Returns the devices of a user, ascending.
+    pub fn devices(&self, user: Option<u64>) -> impl Iterator<Item = u64> {
+        user.and_then(|user| self.devices.get(&user))
             .into_iter()
-            .flat_map(|class| &class.visible)
-            .flat_map(move |visible| {
-                self.members
-                    .get(&visible.class_id)
-                    .into_iter()
-                    .flatten()
-                    .filter(move |&&id| id != viewer)
-                    .filter_map(|id| self.nodes.get(id))
-                    .filter(|shown| shown.offered)
-                    .map(move |shown| (shown, visible))
-            })
+            .flatten()
+            .copied()
+    }
+
+    /// Returns the nodes that may be peers of a node, ascending.
+    #[must_use]
+    pub fn neighbours(&self, own: &Shown) -> BTreeSet<u64> {
+        let class = self.compiled.classes.get(&own.class);
+        let mut found =
+            class.map_or_else(BTreeSet::new, |class| self.neighbours_of(class, own.user()));
+        found.remove(&own.node.id);
+        found
+    }
+
+    /// Returns the nodes of the classes that a class sees, and the devices of a user, ascending.
+    #[must_use]
+    pub fn neighbours_of(&self, class: &Class, user: Option<u64>) -> BTreeSet<u64> {
+        let classes = self.compiled.peer_classes(class);
+        let members = classes.into_iter().flat_map(|class| self.members(class));
+        members.chain(self.devices(user)).collect()
     }
 }
 
-/// Returns how a class sees another, when it sees it at all.
-#[must_use]
-pub fn visible_in(class: &Class, peer: u64) -> Option<&VisibleClass> {
-    // The compiler sends the list sorted by class number.
-    let index = class
-        .visible
-        .binary_search_by_key(&peer, |visible| visible.class_id)
-        .ok()?;
-    class.visible.get(index)
+fn drop_from<K: Ord + Clone>(table: &mut OrdMap<K, OrdSet<u64>>, key: &K, id: u64) {
+    if let Some(ids) = table.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            table.remove(key);
+        }
+    }
 }

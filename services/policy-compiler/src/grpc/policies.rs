@@ -16,7 +16,9 @@ use crate::{PolicyCompiler, error::CompilerError, store};
 
 /// Returns what is wrong with a document; read on a thread of its own, since it may be long.
 async fn problems(text: String) -> Result<Vec<PolicyProblem>, Status> {
-    let parsed = tokio::task::spawn_blocking(move || Policy::parse(&text).err());
+    let parsed = tokio::task::spawn_blocking(move || {
+        Policy::parse(&text, &std::collections::BTreeSet::new()).err()
+    });
     let found = parsed
         .await
         .map_err(|_| Status::internal("the document could not be read"))?;

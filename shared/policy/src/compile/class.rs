@@ -1,229 +1,357 @@
-//! What makes a class, and what a rule means between two of them.
+//! What makes a class, and what the rules mean for its nodes.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::{BTreeSet, HashMap};
 
-use bowline_ip_set::{IpRange, IpSet, prefix_text};
-use ipnet::IpNet;
-use sha2::{Digest as _, Sha256};
-
-use super::output::{Address, Destination, Visible};
+use super::{
+    hash,
+    output::{Address, CapGrant, Class, Destination, FilterRule},
+    plan::{Plan, PlannedRule},
+};
 use crate::{
+    internet,
     inventory::{Node, User},
-    policy::{Policy, Rule},
+    policy::Reach,
     selector::Selector,
 };
 
-/// What the policy can tell about a node: nodes with the same are one class.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The selector every class belongs to.
+pub(super) const ANY: u64 = 0;
+/// The selector of exit nodes.
+pub(super) const EXIT: u64 = 1;
+
+/// What the access rules can tell about a node: nodes with the same are one class.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClassKey {
-    /// The selectors of the policy that select it.
-    pub(super) selectors: BTreeSet<Selector>,
-    /// Its user, where `autogroup:self` matters.
-    pub(super) user: Option<u64>,
-    /// Its usable routes, exit routes included.
-    pub(super) routes: BTreeSet<IpNet>,
+    /// The parties it belongs to by who it is or which addresses it has, ascending.
+    selected: Vec<u32>,
+    /// The ranges that its routes overlap, ascending.
+    overlapped: Vec<u32>,
+    /// Whether it is an exit node.
+    is_exit: bool,
+    /// Whether it belongs to a user, where `autogroup:self` matters.
+    is_owned: bool,
 }
 
 impl ClassKey {
-    pub(super) fn new(
-        policy: &Policy,
-        selectors: &BTreeSet<Selector>,
-        has_own_rules: bool,
-        node: &Node,
-        user: Option<&User>,
-    ) -> Self {
-        let user = user.filter(|_| node.tags.is_empty());
-        let selected = selectors
-            .iter()
-            .filter(|selector| selects(policy, selector, node, user));
+    pub(super) fn new(plan: &Plan, node: &Node, user: Option<&User>) -> Self {
         Self {
-            selectors: selected.cloned().collect(),
-            user: user.filter(|_| has_own_rules).map(|user| user.id),
-            routes: node.usable_routes.iter().copied().collect(),
+            selected: plan.parties.selected(node, user),
+            overlapped: plan.parties.overlapped(node),
+            is_exit: node.is_exit(),
+            is_owned: !plan.own.is_empty() && user.is_some(),
         }
     }
 
-    /// Returns the class's number: a hash of what makes it, the same on every replica.
-    pub(super) fn id(&self) -> u64 {
-        hash("class", &format!("{self:?}"))
+    /// Returns the parties selected by who the node is or which addresses it has.
+    pub(super) fn selected(&self) -> &[u32] {
+        &self.selected
     }
 
-    fn is_exit(&self) -> bool {
-        self.routes.iter().any(|route| route.prefix_len() == 0)
+    /// Returns the class's number: the same on every replica.
+    pub(super) fn id(&self, plan: &Plan) -> u64 {
+        let id = |party: &u32| plan.parties.ids[*party as usize];
+        let mut selected: Vec<_> = self.selected.iter().map(id).collect();
+        let mut overlapped: Vec<_> = self.overlapped.iter().map(id).collect();
+        selected.sort_unstable();
+        overlapped.sort_unstable();
+        let flags = u64::from(self.is_exit) | u64::from(self.is_owned) << 1;
+        let bytes = |ids: Vec<u64>| {
+            ids.into_iter()
+                .flat_map(u64::to_be_bytes)
+                .collect::<Vec<_>>()
+        };
+        hash(
+            "class",
+            [bytes(selected), bytes(overlapped), bytes(vec![flags])],
+        )
     }
 
-    pub(super) fn subnet_routes(&self) -> impl Iterator<Item = &IpNet> {
-        self.routes.iter().filter(|route| route.prefix_len() != 0)
-    }
-
-    fn routes_overlap(&self, prefix: &IpNet) -> bool {
-        let range = IpRange::from(*prefix);
-        self.subnet_routes()
-            .any(|route| IpRange::from(*route).overlaps(&range))
-    }
-
-    /// Says whether a rule's sources contain the class's nodes.
-    fn is_source(&self, rule: &Rule) -> bool {
-        rule.sources.iter().any(|source| match source {
-            Selector::Any => true,
-            Selector::Prefix(prefix) => {
-                self.selectors.contains(source) || self.routes_overlap(prefix)
-            }
-            _ => self.selectors.contains(source),
-        })
-    }
-
-    /// Says whether a rule's destination contains the class's nodes, or what they route.
-    fn is_destination(&self, rule: &Rule) -> bool {
-        match &rule.destination {
-            Selector::Any => true,
-            Selector::Own => false,
-            Selector::Internet => self.is_exit(),
-            Selector::Prefix(prefix) => {
-                self.selectors.contains(&rule.destination)
-                    || self.routes_overlap(prefix)
-                    || (prefix.prefix_len() == 0 && self.is_exit())
-            }
-            other => self.selectors.contains(other),
-        }
-    }
-
-    /// Says whether a rule lets this class reach the other.
-    fn reaches(&self, other: &Self, rule: &Rule) -> bool {
-        if rule.destination == Selector::Own {
-            return self.user.is_some() && self.user == other.user && self.is_source(rule);
-        }
-        self.is_source(rule) && other.is_destination(rule)
-    }
-
-    /// Returns how this class sees the other (policy reference section 13), when a rule lets either reach the other.
-    pub(super) fn sees(&self, other: &Self, rules: &[Rule]) -> Option<Visible> {
-        let peers = rules
+    /// Returns all parties, ascending.
+    fn parties(&self) -> Vec<u32> {
+        let mut all: Vec<_> = self
+            .selected
             .iter()
-            .any(|rule| self.reaches(other, rule) || other.reaches(self, rule));
-        peers.then(|| Visible {
-            routes: other
-                .subnet_routes()
-                .filter(|route| self.routes.contains(route) || self.may_use(route, rules))
-                .copied()
-                .collect(),
-            exit_routes: other.is_exit()
-                && rules
-                    .iter()
-                    .any(|rule| self.is_source(rule) && covers_internet(rule)),
-        })
+            .chain(&self.overlapped)
+            .copied()
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
-    /// Says whether a rule connects the class with a subnet, in either direction.
-    fn may_use(&self, route: &IpNet, rules: &[Rule]) -> bool {
-        let range = IpRange::from(*route);
-        let overlaps = |selector: &Selector| match selector {
-            Selector::Any => true,
-            Selector::Prefix(prefix) => IpRange::from(*prefix).overlaps(&range),
-            _ => false,
-        };
-        rules.iter().any(|rule| {
-            (self.is_source(rule) && overlaps(&rule.destination))
-                || (rule.sources.iter().any(overlaps) && self.is_destination(rule))
-        })
+    fn is(&self, party: u32) -> bool {
+        self.selected.binary_search(&party).is_ok()
     }
 
-    /// Returns the destinations of a rule that concern the class's nodes (policy reference section 8).
-    pub(super) fn destinations(&self, rule: &Rule) -> Vec<Destination> {
-        let addresses = match &rule.destination {
-            Selector::Any => vec![Address::Literal("*".to_owned())],
-            Selector::Own => match self.user {
-                Some(_) => vec![Address::Own],
-                None => Vec::new(),
-            },
-            Selector::Internet if self.is_exit() => INTERNET
-                .iter()
-                .map(|text| Address::Literal((*text).to_owned()))
-                .collect(),
-            Selector::Prefix(prefix) => {
-                let public = internet();
-                let through_exit = self.is_exit() && public.covers(&IpRange::from(*prefix));
-                let kept = self.selectors.contains(&rule.destination)
-                    || self.routes_overlap(prefix)
-                    || through_exit;
-                if kept {
-                    vec![Address::Literal(prefix_text(prefix))]
-                } else {
-                    Vec::new()
-                }
-            }
-            other if self.selectors.contains(other) => vec![Address::Own],
-            _ => Vec::new(),
-        };
-        let ports = |address: &Address| {
-            let address = address.clone();
-            rule.ports.iter().map(move |ports| Destination {
-                address: address.clone(),
-                ports: *ports,
-            })
-        };
-        addresses.iter().flat_map(ports).collect()
+    fn routes(&self, party: u32) -> bool {
+        self.overlapped.binary_search(&party).is_ok()
     }
-}
 
-/// Says whether a selector selects a node by who it is or which addresses it has.
-pub(super) fn selects(
-    policy: &Policy,
-    selector: &Selector,
-    node: &Node,
-    user: Option<&User>,
-) -> bool {
-    match selector {
-        Selector::Any => true,
-        Selector::Tag(tag) => node.tags.contains(tag),
-        Selector::Tagged => !node.tags.is_empty(),
-        Selector::Own | Selector::Internet => false,
-        Selector::Prefix(prefix) => {
-            let ipv4 = node.ipv4.map(IpAddr::from);
-            let ipv6 = node.ipv6.map(IpAddr::from);
-            ipv4.into_iter()
-                .chain(ipv6)
-                .any(|address| prefix.contains(&address))
+    /// Says whether the class is a router that a rule goes through (policy reference section 10.1).
+    fn is_way_of(&self, rule: &PlannedRule) -> bool {
+        rule.via.iter().any(|tag| self.is(*tag))
+            && (rule.destinations.iter().any(|party| self.routes(*party))
+                || (self.is_exit && rule.to_internet))
+    }
+
+    /// Returns what the rules mean for the class.
+    pub(super) fn class(&self, plan: &Plan) -> Class {
+        let parties = self.parties();
+        let mut selectors: Vec<_> = parties
+            .iter()
+            .map(|party| plan.parties.ids[*party as usize])
+            .collect();
+        selectors.push(ANY);
+        if self.is_exit {
+            selectors.push(EXIT);
         }
-        other => node.tags.is_empty() && user.is_some_and(|user| policy.selects_user(other, user)),
+        let mut class = Class {
+            exit_routes: plan.exits_for_any,
+            vias: plan.vias_for_any.clone(),
+            ..Class::default()
+        };
+        if plan.full_mesh {
+            class.sees.push(ANY);
+        }
+        self.look_out(plan, &parties, &mut class);
+        self.look_in(plan, &parties, &mut class, &mut selectors);
+        let sees_own = |number: &u32| {
+            let rule = plan.rule(*number);
+            rule.from_any || rule.sources.iter().any(|party| self.is(*party))
+        };
+        class.sees_own = self.is_owned && plan.own.iter().any(sees_own);
+        class.filter = self.filter(plan, &parties);
+        class.selectors = selectors;
+        for sorted in [&mut class.selectors, &mut class.sees, &mut class.vias] {
+            sorted.sort_unstable();
+            sorted.dedup();
+        }
+        class
+    }
+
+    /// Adds what the class sees as a source.
+    fn look_out(&self, plan: &Plan, parties: &[u32], class: &mut Class) {
+        let rules = parties.iter().flat_map(|party| &plan.from[*party as usize]);
+        for number in rules.collect::<BTreeSet<_>>() {
+            let rule = plan.rule(*number);
+            if rule.rule.reach != Reach::Named {
+                continue;
+            }
+            if rule.via_id != 0 {
+                class.vias.push(rule.via_id);
+                class.sees.push(rule.via_id);
+                continue;
+            }
+            class.exit_routes |= rule.rule.covers_internet;
+            if rule.to_any {
+                class.sees.push(ANY);
+                continue;
+            }
+            let ids = rule
+                .destinations
+                .iter()
+                .map(|party| plan.parties.ids[*party as usize]);
+            class.sees.extend(ids);
+            if rule.rule.covers_internet {
+                class.sees.push(EXIT);
+            }
+        }
+    }
+
+    /// Adds what the class sees as a destination of rules from everything, and the ways it is a router of.
+    fn look_in(&self, plan: &Plan, parties: &[u32], class: &mut Class, selectors: &mut Vec<u64>) {
+        let mut to = parties.iter().flat_map(|party| &plan.to[*party as usize]);
+        let mut outward = plan.outward.iter().filter(|_| self.is_exit);
+        let covers = |number: &&u32| {
+            let rule = plan.rule(**number);
+            rule.via_id == 0 && rule.rule.covers_internet
+        };
+        let from_any = |number: &u32| plan.rule(*number).from_any;
+        if to.any(from_any) || outward.any(|number| covers(&number) && from_any(number)) {
+            class.sees.push(ANY);
+        }
+        let ways = parties
+            .iter()
+            .flat_map(|party| &plan.through[*party as usize]);
+        for rule in ways
+            .map(|number| plan.rule(*number))
+            .filter(|rule| self.is_way_of(rule))
+        {
+            selectors.push(rule.via_id);
+            if rule.from_any {
+                class.sees.push(ANY);
+            }
+        }
+    }
+
+    /// Returns the rules of the filter that are the class's own.
+    fn filter(&self, plan: &Plan, parties: &[u32]) -> Vec<FilterRule> {
+        let mut numbers: Vec<u32> = Vec::new();
+        for party in parties {
+            numbers.extend(&plan.to[*party as usize]);
+            numbers.extend(&plan.through[*party as usize]);
+        }
+        if self.is_exit {
+            numbers.extend(&plan.outward);
+        }
+        if self.is_owned {
+            numbers.extend(&plan.own);
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut filter = Filter::default();
+        for number in numbers {
+            let rule = plan.rule(number);
+            filter.add(rule, &self.reached(plan, rule));
+        }
+        filter.rules
+    }
+
+    /// Returns what of a rule's destinations concerns the class (policy reference sections 8 to 10).
+    fn reached(&self, plan: &Plan, rule: &PlannedRule) -> Vec<Reached> {
+        match rule.rule.reach {
+            Reach::Named => {}
+            Reach::Own => return vec![Reached::own()],
+            Reach::OwnReversed => {
+                let is_source = rule.from_any || rule.sources.iter().any(|party| self.is(*party));
+                return is_source.then(Reached::own).into_iter().collect();
+            }
+        }
+        let is_way = rule.via_id != 0;
+        if is_way && !self.is_way_of(rule) {
+            return Vec::new();
+        }
+        let mut reached = Vec::new();
+        if rule.to_internet && self.is_exit {
+            reached.extend(internet::TEXTS.map(|text| Reached::routed(text.to_owned())));
+        }
+        for party in &rule.destinations {
+            match &plan.parties.get(*party).selector {
+                Selector::Range(range) => {
+                    let own = self.is(*party) && !is_way;
+                    let through_exit = self.is_exit && !is_way && internet::is_public(range);
+                    if own || self.routes(*party) || through_exit {
+                        reached.push(Reached {
+                            own: (own && range.low().is_ipv4(), own && range.low().is_ipv6()),
+                            text: Some(range.to_string()),
+                            is_routed: self.routes(*party),
+                        });
+                    }
+                }
+                _ if self.is(*party) && !is_way => reached.push(Reached::own()),
+                _ => {}
+            }
+        }
+        reached
     }
 }
 
-/// Public addresses, as the wire has them (policy reference section 4.4).
-const INTERNET: [&str; 7] = [
-    "0.0.0.0-9.255.255.255",
-    "11.0.0.0-100.63.255.255",
-    "100.128.0.0-169.253.255.255",
-    "169.255.0.0-172.15.255.255",
-    "172.32.0.0-192.167.255.255",
-    "192.169.0.0-255.255.255.255",
-    "2000::-3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-];
-
-fn internet() -> IpSet {
-    let range = |text: &&str| {
-        let (low, high) = text.split_once('-')?;
-        IpRange::new(low.parse().ok()?, high.parse().ok()?)
-    };
-    INTERNET.iter().filter_map(range).collect()
+/// A destination that concerns a node.
+struct Reached {
+    /// Whether it has the node's own IPv4 address, and its IPv6 address.
+    own: (bool, bool),
+    /// As it is written; `None` for the node's own addresses.
+    text: Option<String>,
+    /// Whether it is reached through a route of the node.
+    is_routed: bool,
 }
 
-fn covers_internet(rule: &Rule) -> bool {
-    match &rule.destination {
-        Selector::Any | Selector::Internet => true,
-        Selector::Prefix(prefix) => prefix.prefix_len() == 0,
-        _ => false,
+impl Reached {
+    fn own() -> Self {
+        Self {
+            own: (true, true),
+            text: None,
+            is_routed: false,
+        }
+    }
+
+    fn routed(text: String) -> Self {
+        Self {
+            own: (false, false),
+            text: Some(text),
+            is_routed: true,
+        }
     }
 }
 
-/// Returns a number that stands for a text on every replica.
-pub(super) fn hash(kind: &str, text: &str) -> u64 {
-    let digest = Sha256::new()
-        .chain_update(kind)
-        .chain_update([0])
-        .chain_update(text)
-        .finalize();
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&digest[..8]);
-    u64::from_be_bytes(bytes)
+/// Returns the rules that every node has: those to `*`.
+pub(super) fn common_filter(plan: &Plan) -> Vec<FilterRule> {
+    let mut filter = Filter::default();
+    for rule in plan
+        .rules
+        .iter()
+        .filter(|rule| rule.to_any && rule.via_id == 0)
+    {
+        let everything = Reached {
+            own: (true, true),
+            text: Some("*".to_owned()),
+            is_routed: false,
+        };
+        filter.add(rule, &[everything]);
+    }
+    filter.rules
+}
+
+/// A filter being made: rules with the same sources and protocol are one (policy reference section 7.5).
+#[derive(Default)]
+struct Filter {
+    rules: Vec<FilterRule>,
+    known: HashMap<(u64, Option<u8>), usize>,
+}
+
+impl Filter {
+    fn add(&mut self, rule: &PlannedRule, reached: &[Reached]) {
+        if reached.is_empty() {
+            return;
+        }
+        let empty = FilterRule {
+            sources: rule.list,
+            per_user: rule.rule.reach != Reach::Named,
+            destinations: Vec::new(),
+            protocol: None,
+            grants: Vec::new(),
+        };
+        for service in &rule.rule.services {
+            let protocol = service.protocol;
+            let at = *self.known.entry((rule.list, protocol)).or_insert_with(|| {
+                self.rules.push(FilterRule {
+                    protocol,
+                    ..empty.clone()
+                });
+                self.rules.len() - 1
+            });
+            for one in reached {
+                let address = one.text.clone().map_or(Address::Own, Address::Literal);
+                let destination = |ports: &_| Destination {
+                    address: address.clone(),
+                    ports: *ports,
+                };
+                self.rules[at]
+                    .destinations
+                    .extend(service.ports.iter().map(destination));
+            }
+        }
+        // A way through chosen routers carries no capabilities (policy reference section 10.1).
+        if rule.rule.capabilities.is_empty() || rule.via_id != 0 {
+            return;
+        }
+        let grant = |one: &Reached| CapGrant {
+            own: one.own,
+            routed: one
+                .text
+                .clone()
+                .filter(|_| one.is_routed)
+                .into_iter()
+                .collect(),
+            capabilities: rule.rule.capabilities.clone(),
+        };
+        let grants: Vec<_> = reached.iter().map(grant).collect();
+        let grants = grants
+            .into_iter()
+            .filter(|grant| grant.own != (false, false) || !grant.routed.is_empty());
+        let grants: Vec<_> = grants.collect();
+        if !grants.is_empty() {
+            self.rules.push(FilterRule { grants, ..empty });
+        }
+    }
 }

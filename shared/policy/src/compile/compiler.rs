@@ -1,16 +1,24 @@
-//! The compiler: keeps classes and source lists while users and nodes change.
+//! The compiler: keeps what it put out up to date while users and nodes change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
 
 use super::{
     class::ClassKey,
-    output::{Class, FilterRule, Membership, Output, SourceList},
-    source_list::ListKey,
+    output::{Class, ListChange, ListId, Membership, Output, Settings, Via},
+    plan::Plan,
+    route,
+    settings::{SettingsKey, SettingsPlan},
+    via,
 };
 use crate::{
     inventory::{Node, User},
-    policy::{Policy, Rule},
-    selector::Selector,
+    policy::Policy,
 };
 
 /// A policy applied to an inventory, kept up to date change by change.
@@ -19,25 +27,41 @@ use crate::{
 #[derive(Debug)]
 pub struct Compiler {
     policy: Policy,
-    /// Every selector of the rules.
-    selectors: BTreeSet<Selector>,
-    has_own_rules: bool,
+    plan: Plan,
+    settings_plan: SettingsPlan,
     users: BTreeMap<u64, User>,
     nodes: BTreeMap<u64, Node>,
     /// The nodes of each user, tagged ones too.
     nodes_of: BTreeMap<u64, BTreeSet<u64>>,
-    class_of: BTreeMap<u64, u64>,
-    classes: BTreeMap<u64, Kept>,
-    lists: BTreeMap<u64, (ListKey, SourceList)>,
+    /// The nodes behind each usable subnet route.
+    routers: BTreeMap<IpNet, BTreeSet<u64>>,
+    exits: BTreeSet<u64>,
+    placed: BTreeMap<u64, Placed>,
+    classes: BTreeMap<u64, Shared<Class>>,
+    settings: BTreeMap<u64, (SettingsKey, Shared<Settings>)>,
+    /// How many devices are in each list of a user.
+    user_lists: BTreeMap<ListId, u64>,
+    routes: BTreeMap<IpNet, Arc<Vec<u64>>>,
+    vias: BTreeMap<u64, Arc<Via>>,
     changes: Output,
 }
 
-/// A class with its nodes.
+/// Something that several nodes have.
 #[derive(Debug)]
-struct Kept {
-    key: ClassKey,
-    nodes: BTreeSet<u64>,
-    class: Class,
+struct Shared<T> {
+    nodes: usize,
+    what: Arc<T>,
+}
+
+/// Where a node is.
+#[derive(Debug, PartialEq, Eq)]
+struct Placed {
+    membership: Membership,
+    lists: BTreeSet<ListId>,
+    addresses: Vec<Arc<str>>,
+    /// Routes and tags that ways through chosen routers may depend on.
+    routes: Vec<IpNet>,
+    tags: Vec<String>,
 }
 
 impl Default for Compiler {
@@ -52,14 +76,19 @@ impl Compiler {
     pub fn new(policy: Policy) -> Self {
         let mut compiler = Self {
             policy: Policy::default(),
-            selectors: BTreeSet::new(),
-            has_own_rules: false,
+            plan: Plan::default(),
+            settings_plan: SettingsPlan::default(),
             users: BTreeMap::new(),
             nodes: BTreeMap::new(),
             nodes_of: BTreeMap::new(),
-            class_of: BTreeMap::new(),
+            routers: BTreeMap::new(),
+            exits: BTreeSet::new(),
+            placed: BTreeMap::new(),
             classes: BTreeMap::new(),
-            lists: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            user_lists: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            vias: BTreeMap::new(),
             changes: Output::default(),
         };
         compiler.set_policy(policy);
@@ -72,83 +101,66 @@ impl Compiler {
         &self.policy
     }
 
+    /// Returns the users by number.
+    #[must_use]
+    pub fn users(&self) -> &BTreeMap<u64, User> {
+        &self.users
+    }
+
+    /// Returns the nodes by number.
+    #[must_use]
+    pub fn nodes(&self) -> &BTreeMap<u64, Node> {
+        &self.nodes
+    }
+
     /// Puts another policy in force.
     pub fn set_policy(&mut self, policy: Policy) {
-        let rules = policy.rules.iter();
-        self.selectors = rules
-            .flat_map(|rule| rule.sources.iter().chain([&rule.destination]))
-            .filter(|selector| {
-                !matches!(selector, Selector::Any | Selector::Own | Selector::Internet)
-            })
-            .cloned()
-            .collect();
-        self.has_own_rules = policy
-            .rules
-            .iter()
-            .any(|rule| rule.destination == Selector::Own);
+        let before = self.full();
+        let pending = std::mem::take(&mut self.changes);
+        self.plan = Plan::new(&policy);
+        self.settings_plan = SettingsPlan::new(&policy);
         self.policy = policy;
-        let before = std::mem::take(&mut self.classes);
-        let lists_before = std::mem::take(&mut self.lists);
-        let class_before = std::mem::take(&mut self.class_of);
+        self.placed.clear();
+        self.classes.clear();
+        self.settings.clear();
+        self.user_lists.clear();
+        self.routes.clear();
+        self.vias.clear();
+        let routes: Vec<_> = self.routers.keys().copied().collect();
+        for route in routes {
+            self.add_route(route);
+        }
+        self.refresh_vias(None);
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.place(id);
         }
-        self.changes
-            .classes
-            .retain(|id, class| before.get(id).is_none_or(|kept| kept.class != *class));
-        let gone = before.keys().filter(|id| !self.classes.contains_key(id));
-        self.changes.removed_classes = gone.copied().collect();
-        self.changes
-            .source_lists
-            .retain(|id, list| lists_before.get(id).is_none_or(|(_, known)| known != list));
-        let gone = lists_before
-            .keys()
-            .filter(|id| !self.lists.contains_key(id));
-        self.changes.removed_source_lists = gone.copied().collect();
-        self.changes
-            .memberships
-            .retain(|member| class_before.get(&member.node) != Some(&member.class));
+        self.refresh_dependent_settings();
+        let after = self.full();
+        self.changes = pending;
+        self.changes.add_difference(&before, &after);
     }
 
     /// Adds or changes a user.
     pub fn put_user(&mut self, user: User) {
         let id = user.id;
-        if self.users.get(&id) != Some(&user) {
-            self.touch_user(id, |users| {
-                users.insert(id, user);
-            });
+        if self.users.get(&id) == Some(&user) {
+            return;
         }
+        self.users.insert(id, user);
+        self.place_nodes_of(id);
     }
 
     /// Removes a user.
     pub fn remove_user(&mut self, id: u64) {
-        self.touch_user(id, |users| {
-            users.remove(&id);
-        });
+        self.users.remove(&id);
+        self.place_nodes_of(id);
     }
 
-    fn touch_user(&mut self, id: u64, change: impl FnOnce(&mut BTreeMap<u64, User>)) {
-        let nodes: Vec<_> = self
-            .nodes_of
-            .get(&id)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
-        let fed_before: BTreeSet<_> = nodes
-            .iter()
-            .flat_map(|node| self.fed_lists(*node))
-            .collect();
-        change(&mut self.users);
-        for node in &nodes {
-            self.place(*node);
+    fn place_nodes_of(&mut self, user: u64) {
+        for node in self.nodes_of.get(&user).cloned().unwrap_or_default() {
+            self.place(node);
         }
-        let fed_now = nodes.iter().flat_map(|node| self.fed_lists(*node));
-        let fed: BTreeSet<_> = fed_before
-            .into_iter()
-            .chain(fed_now.collect::<Vec<_>>())
-            .collect();
-        self.refresh_lists(&fed);
+        self.refresh_dependent_settings();
     }
 
     /// Adds or changes a node.
@@ -157,220 +169,330 @@ impl Compiler {
         if self.nodes.get(&id) == Some(&node) {
             return;
         }
-        let mut fed: BTreeSet<_> = self.fed_lists(id).collect();
-        if let Some(before) = self.nodes.get(&id) {
-            self.nodes_of.entry(before.user).or_default().remove(&id);
-        }
+        self.forget(id);
         self.nodes_of.entry(node.user).or_default().insert(id);
+        for route in node.subnet_routes().copied().collect::<Vec<_>>() {
+            let routers = self.routers.entry(route).or_default();
+            routers.insert(id);
+            if routers.len() == 1 {
+                self.add_route(route);
+            }
+        }
+        if node.is_exit() {
+            self.exits.insert(id);
+        }
         self.nodes.insert(id, node);
         self.place(id);
-        fed.extend(self.fed_lists(id).collect::<Vec<_>>());
-        self.refresh_lists(&fed);
+        self.after(id);
     }
 
     /// Removes a node.
     pub fn remove_node(&mut self, id: u64) {
-        let fed: BTreeSet<_> = self.fed_lists(id).collect();
-        let Some(node) = self.nodes.remove(&id) else {
+        self.forget(id);
+        if self.nodes.remove(&id).is_none() {
             return;
-        };
-        self.nodes_of.entry(node.user).or_default().remove(&id);
-        if let Some(class) = self.class_of.remove(&id) {
-            self.leave(id, class);
         }
-        self.changes.memberships.retain(|member| member.node != id);
-        self.changes.removed_nodes.insert(id);
-        self.refresh_lists(&fed);
+        if let Some(placed) = self.placed.remove(&id) {
+            self.leave(&placed, None);
+            self.refresh_vias(Some(&placed.tags));
+        }
+        self.changes.nodes.insert(id, None);
+        self.refresh_dependent_settings();
     }
 
-    /// Puts a node into its class.
+    /// Takes a node out of the tables of the inventory.
+    fn forget(&mut self, id: u64) {
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        let (user, routes) = (node.user, node.subnet_routes().copied().collect::<Vec<_>>());
+        if let Some(nodes) = self.nodes_of.get_mut(&user) {
+            nodes.remove(&id);
+            if nodes.is_empty() {
+                self.nodes_of.remove(&user);
+            }
+        }
+        self.exits.remove(&id);
+        for route in routes {
+            let routers = self.routers.entry(route).or_default();
+            routers.remove(&id);
+            if routers.is_empty() {
+                self.routers.remove(&route);
+                self.remove_route(route);
+            }
+        }
+    }
+
+    fn after(&mut self, id: u64) {
+        let tags = self.placed.get(&id).map(|placed| placed.tags.clone());
+        if let Some(tags) = tags {
+            self.refresh_vias(Some(&tags));
+        }
+        self.refresh_dependent_settings();
+    }
+
+    fn add_route(&mut self, route: IpNet) {
+        let users = Arc::new(route::users(&self.plan, route));
+        self.changes.routes.insert(route, Some(Arc::clone(&users)));
+        self.routes.insert(route, users);
+        let element: Arc<str> = Arc::from(route.to_string());
+        for list in self.lists_with_routes() {
+            if !self.plan.lists.has_literal(list, &element) {
+                self.changes.add(list, &element);
+            }
+        }
+    }
+
+    fn remove_route(&mut self, route: IpNet) {
+        self.routes.remove(&route);
+        self.changes.routes.insert(route, None);
+        let element: Arc<str> = Arc::from(route.to_string());
+        for list in self.lists_with_routes() {
+            if !self.plan.lists.has_literal(list, &element) {
+                self.changes.remove(list, &element);
+            }
+        }
+    }
+
+    fn lists_with_routes(&self) -> Vec<ListId> {
+        let lists = &self.plan.lists;
+        let numbers = lists.with_routes.iter();
+        let id = |number: &u32| ListId {
+            id: lists.all[*number as usize].id,
+            user: 0,
+        };
+        numbers.map(id).collect()
+    }
+
+    /// Works out the ways through chosen routers again; `tags` are those of a node that changed.
+    fn refresh_vias(&mut self, tags: Option<&[String]>) {
+        for (id, number) in &self.plan.vias {
+            let rule = self.plan.rule(*number);
+            if tags.is_some_and(|tags| !tags.iter().any(|tag| rule.rule.via.contains(tag))) {
+                continue;
+            }
+            let way = Arc::new(via::way(rule, &self.nodes, &self.routers, &self.exits));
+            if self.vias.get(id) != Some(&way) {
+                self.changes.vias.insert(*id, Some(Arc::clone(&way)));
+                self.vias.insert(*id, way);
+            }
+        }
+    }
+
+    /// Works out settings that depend on who the users behind other nodes are.
+    fn refresh_dependent_settings(&mut self) {
+        if !self.settings_plan.depends_on_users() {
+            return;
+        }
+        for (id, (key, kept)) in &mut self.settings {
+            let now = self
+                .settings_plan
+                .settings(key, &self.user_lists, &self.users);
+            if *kept.what != now {
+                kept.what = Arc::new(now);
+                self.changes
+                    .settings
+                    .insert(*id, Some(Arc::clone(&kept.what)));
+            }
+        }
+    }
+
+    /// Puts a node into its class, its settings and its lists.
     fn place(&mut self, id: u64) {
         let Some(node) = self.nodes.get(&id) else {
             return;
         };
-        let user = self.users.get(&node.user);
-        let key = ClassKey::new(
-            &self.policy,
-            &self.selectors,
-            self.has_own_rules,
-            node,
-            user,
-        );
-        let class = key.id();
-        let before = self.class_of.insert(id, class);
-        if before == Some(class) {
+        let user = self.users.get(&node.user).filter(|_| node.tags.is_empty());
+        let owner = user.map_or(0, |user| user.id);
+        let class_key = ClassKey::new(&self.plan, node, user);
+        let settings_key = self.settings_plan.key(node, user);
+        let mut lists = self.plan.lists.fed(class_key.selected(), owner);
+        lists.extend(self.settings_plan.fed(node, &settings_key, owner));
+        let addresses = node
+            .ipv4
+            .map(IpAddr::from)
+            .into_iter()
+            .chain(node.ipv6.map(IpAddr::from));
+        let placed = Placed {
+            membership: Membership {
+                class: class_key.id(&self.plan),
+                settings: settings_key.id(&self.settings_plan),
+            },
+            lists,
+            addresses: addresses
+                .map(|address| Arc::from(address.to_string()))
+                .collect(),
+            routes: node.usable_routes.clone(),
+            tags: node.tags.clone(),
+        };
+        let before = self.placed.remove(&id);
+        if before.as_ref() == Some(&placed) {
+            self.placed.insert(id, placed);
             return;
         }
-        match self.classes.get_mut(&class) {
-            Some(kept) => {
-                kept.nodes.insert(id);
-            }
-            None => self.add_class(class, key, id),
+        self.enter(&placed, &class_key, settings_key, before.as_ref());
+        if before.as_ref().map(|before| before.membership) != Some(placed.membership) {
+            self.changes.nodes.insert(id, Some(placed.membership));
         }
         if let Some(before) = before {
-            self.leave(id, before);
-        }
-        self.changes.removed_nodes.remove(&id);
-        self.changes.memberships.retain(|member| member.node != id);
-        self.changes
-            .memberships
-            .push(Membership { node: id, class });
-    }
-
-    fn add_class(&mut self, id: u64, key: ClassKey, node: u64) {
-        let mut class = Class {
-            filter: self.filter(&key),
-            ..Class::default()
-        };
-        for (other_id, other) in &mut self.classes {
-            if let Some(visible) = key.sees(&other.key, &self.policy.rules) {
-                class.visible.insert(*other_id, visible);
-            }
-            if let Some(visible) = other.key.sees(&key, &self.policy.rules) {
-                other.class.visible.insert(id, visible);
-                self.changes.classes.insert(*other_id, other.class.clone());
+            self.leave(&before, Some(&placed));
+            if before.tags != placed.tags {
+                self.refresh_vias(Some(&before.tags));
             }
         }
-        if let Some(visible) = key.sees(&key, &self.policy.rules) {
-            class.visible.insert(id, visible);
-        }
-        self.changes.removed_classes.remove(&id);
-        self.changes.classes.insert(id, class.clone());
-        self.classes.insert(
-            id,
-            Kept {
-                key,
-                nodes: BTreeSet::from([node]),
-                class,
-            },
-        );
+        self.placed.insert(id, placed);
     }
 
-    fn leave(&mut self, node: u64, class: u64) {
-        let Some(kept) = self.classes.get_mut(&class) else {
-            return;
-        };
-        kept.nodes.remove(&node);
-        if !kept.nodes.is_empty() {
-            return;
-        }
-        self.classes.remove(&class);
-        self.changes.classes.remove(&class);
-        self.changes.removed_classes.insert(class);
-        for (id, other) in &mut self.classes {
-            if other.class.visible.remove(&class).is_some() {
-                self.changes.classes.insert(*id, other.class.clone());
-            }
-        }
-        self.drop_unused_lists();
-    }
-
-    /// Returns the filter of a class; makes the source lists it needs.
-    fn filter(&mut self, key: &ClassKey) -> Vec<FilterRule> {
-        let mut filter: Vec<FilterRule> = Vec::new();
-        for index in 0..self.policy.rules.len() {
-            let rule = &self.policy.rules[index];
-            let destinations = key.destinations(rule);
-            if destinations.is_empty() {
-                continue;
-            }
-            let protocols = rule.protocols.clone();
-            let source_list = self.list(list_key(rule, key));
-            // Rules with the same sources and protocols are one (policy reference section 7.5).
-            let same = filter
-                .iter_mut()
-                .find(|known| (known.source_list, &known.protocols) == (source_list, &protocols));
-            match same {
-                Some(known) => known.destinations.extend(destinations),
-                None => filter.push(FilterRule {
-                    source_list,
-                    destinations,
-                    protocols,
-                }),
-            }
-        }
-        filter
-    }
-
-    fn list(&mut self, key: ListKey) -> u64 {
-        let id = key.id();
-        if !self.lists.contains_key(&id) {
-            let list = key.elements(&self.policy, inventory(&self.nodes, &self.users));
-            self.changes.removed_source_lists.remove(&id);
-            self.changes.source_lists.insert(id, list.clone());
-            self.lists.insert(id, (key, list));
-        }
-        id
-    }
-
-    /// Returns the lists that a node feeds.
-    fn fed_lists(&self, id: u64) -> impl Iterator<Item = u64> {
-        let node = self.nodes.get(&id);
-        let fed = node.into_iter().flat_map(|node| {
-            let user = self.users.get(&node.user).filter(|_| node.tags.is_empty());
-            self.lists
-                .iter()
-                .filter(move |(_, (key, _))| key.is_fed_by(&self.policy, node, user))
-                .map(|(list, _)| *list)
+    /// Counts a node in, making what is new.
+    fn enter(
+        &mut self,
+        placed: &Placed,
+        class: &ClassKey,
+        settings: SettingsKey,
+        before: Option<&Placed>,
+    ) {
+        let id = placed.membership.class;
+        let kept = self.classes.entry(id).or_insert_with(|| {
+            let what = Arc::new(class.class(&self.plan));
+            self.changes.classes.insert(id, Some(Arc::clone(&what)));
+            Shared { nodes: 0, what }
         });
-        fed.collect::<Vec<_>>().into_iter()
-    }
-
-    fn refresh_lists(&mut self, lists: &BTreeSet<u64>) {
-        for id in lists {
-            let Some((key, known)) = self.lists.get_mut(id) else {
+        kept.nodes += 1;
+        for list in placed.lists.iter().filter(|list| list.user != 0) {
+            *self.user_lists.entry(*list).or_default() += 1;
+        }
+        let id = placed.membership.settings;
+        let (_, kept) = self.settings.entry(id).or_insert_with(|| {
+            let what = self
+                .settings_plan
+                .settings(&settings, &self.user_lists, &self.users);
+            let what = Arc::new(what);
+            self.changes.settings.insert(id, Some(Arc::clone(&what)));
+            (settings, Shared { nodes: 0, what })
+        });
+        kept.nodes += 1;
+        let same_addresses = before.is_some_and(|before| before.addresses == placed.addresses);
+        for list in &placed.lists {
+            if same_addresses && before.is_some_and(|before| before.lists.contains(list)) {
                 continue;
-            };
-            let now = key.elements(&self.policy, inventory(&self.nodes, &self.users));
-            if *known != now {
-                self.changes.source_lists.insert(*id, now.clone());
-                *known = now;
+            }
+            for address in &placed.addresses {
+                if !self.plan.lists.has_literal(*list, address) {
+                    self.changes.add(*list, address);
+                }
             }
         }
     }
 
-    fn drop_unused_lists(&mut self) {
-        let used: BTreeSet<u64> = self
-            .classes
-            .values()
-            .flat_map(|kept| kept.class.filter.iter().map(|rule| rule.source_list))
-            .collect();
-        let unused: Vec<_> = self
-            .lists
-            .keys()
-            .filter(|id| !used.contains(id))
-            .copied()
-            .collect();
-        for id in unused {
-            self.lists.remove(&id);
-            self.changes.source_lists.remove(&id);
-            self.changes.removed_source_lists.insert(id);
+    /// Counts a node out, dropping what nobody has any more; `now` is where it is instead.
+    fn leave(&mut self, before: &Placed, now: Option<&Placed>) {
+        for list in before.lists.iter().filter(|list| list.user != 0) {
+            if let Some(devices) = self.user_lists.get_mut(list) {
+                *devices -= 1;
+                if *devices == 0 {
+                    self.user_lists.remove(list);
+                }
+            }
+        }
+        for list in &before.lists {
+            let stays = now.filter(|now| now.lists.contains(list));
+            for address in &before.addresses {
+                let kept = stays.is_some_and(|now| now.addresses.contains(address));
+                if !kept && !self.plan.lists.has_literal(*list, address) {
+                    self.changes.remove(*list, address);
+                }
+            }
+        }
+        let Membership { class, settings } = before.membership;
+        if let Some(kept) = self.classes.get_mut(&class) {
+            kept.nodes -= 1;
+            if kept.nodes == 0 {
+                self.classes.remove(&class);
+                self.changes.classes.insert(class, None);
+            }
+        }
+        if let Some((_, kept)) = self.settings.get_mut(&settings) {
+            kept.nodes -= 1;
+            if kept.nodes == 0 {
+                self.settings.remove(&settings);
+                self.changes.settings.insert(settings, None);
+            }
         }
     }
 
     /// Returns everything.
     #[must_use]
     pub fn full(&self) -> Output {
+        let mut lists: BTreeMap<ListId, Vec<Arc<str>>> = BTreeMap::new();
+        let routes: Vec<Arc<str>> = self
+            .routers
+            .keys()
+            .map(|route| Arc::from(route.to_string()))
+            .collect();
+        for list in self
+            .plan
+            .lists
+            .all
+            .iter()
+            .filter(|list| !list.literals.is_empty())
+        {
+            let elements = lists
+                .entry(ListId {
+                    id: list.id,
+                    user: 0,
+                })
+                .or_default();
+            elements.extend(list.literals.iter().cloned());
+            if list.has_routes {
+                elements.extend(routes.iter().cloned());
+            }
+        }
+        for placed in self.placed.values() {
+            for list in &placed.lists {
+                lists
+                    .entry(*list)
+                    .or_default()
+                    .extend(placed.addresses.iter().cloned());
+            }
+        }
+        let filled = |(id, elements): (ListId, Vec<Arc<str>>)| {
+            let added = elements.into_iter().collect();
+            (
+                id,
+                ListChange {
+                    added,
+                    ..ListChange::default()
+                },
+            )
+        };
         Output {
+            common_filter: Some(Arc::clone(&self.plan.common_filter)),
             classes: self
                 .classes
                 .iter()
-                .map(|(id, kept)| (*id, kept.class.clone()))
+                .map(|(id, kept)| (*id, Some(Arc::clone(&kept.what))))
                 .collect(),
-            source_lists: self
-                .lists
+            settings: self
+                .settings
                 .iter()
-                .map(|(id, (_, list))| (*id, list.clone()))
+                .map(|(id, (_, kept))| (*id, Some(Arc::clone(&kept.what))))
                 .collect(),
-            memberships: self
-                .class_of
+            lists: lists.into_iter().map(filled).collect(),
+            routes: self
+                .routes
                 .iter()
-                .map(|(node, class)| Membership {
-                    node: *node,
-                    class: *class,
-                })
+                .map(|(route, users)| (*route, Some(Arc::clone(users))))
                 .collect(),
-            ..Output::default()
+            vias: self
+                .vias
+                .iter()
+                .map(|(id, way)| (*id, Some(Arc::clone(way))))
+                .collect(),
+            nodes: self
+                .placed
+                .iter()
+                .map(|(id, placed)| (*id, Some(placed.membership)))
+                .collect(),
         }
     }
 
@@ -378,22 +500,4 @@ impl Compiler {
     pub fn take_changes(&mut self) -> Output {
         std::mem::take(&mut self.changes)
     }
-}
-
-/// Returns what feeds the sources of a rule for a class.
-fn list_key(rule: &Rule, key: &ClassKey) -> ListKey {
-    let user = key.user.filter(|_| rule.destination == Selector::Own);
-    ListKey {
-        sources: rule.sources.clone(),
-        user,
-    }
-}
-
-fn inventory<'i>(
-    nodes: &'i BTreeMap<u64, Node>,
-    users: &'i BTreeMap<u64, User>,
-) -> impl Iterator<Item = (&'i Node, Option<&'i User>)> {
-    nodes
-        .values()
-        .map(|node| (node, users.get(&node.user).filter(|_| node.tags.is_empty())))
 }

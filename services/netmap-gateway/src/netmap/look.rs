@@ -1,0 +1,177 @@
+//! What a node may see, now or as it was before some changes.
+
+use std::collections::BTreeSet;
+
+use bowline_proto::policy::v1::{Class, Settings, Via};
+
+use super::node::EXIT_ROUTES;
+use crate::tailnet::{ChangeSet, Shown, View, intersect, see_each_other};
+
+/// A view as it is, or as it was before some changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Look<'v> {
+    pub(crate) view: &'v View,
+    before: Option<&'v ChangeSet>,
+}
+
+impl<'v> Look<'v> {
+    /// Returns the view as it is.
+    pub(crate) const fn now(view: &'v View) -> Self {
+        Self { view, before: None }
+    }
+
+    /// Returns the view as it was before some changes.
+    pub(crate) const fn before(view: &'v View, changes: &'v ChangeSet) -> Self {
+        Self {
+            view,
+            before: Some(changes),
+        }
+    }
+
+    /// Returns a node.
+    pub(crate) fn node(self, id: u64) -> Option<&'v Shown> {
+        match self.before.and_then(|changes| changes.nodes.get(&id)) {
+            Some(before) => before.as_ref(),
+            None => self.view.nodes.get(&id),
+        }
+    }
+
+    /// Returns a class.
+    pub(crate) fn class(self, id: u64) -> Option<&'v Class> {
+        match self.before.and_then(|changes| changes.classes.get(&id)) {
+            Some(before) => before.as_deref(),
+            None => self.view.compiled.classes.get(&id).map(|class| &**class),
+        }
+    }
+
+    /// Returns settings.
+    pub(crate) fn settings(self, id: u64) -> Option<&'v Settings> {
+        match self.before.and_then(|changes| changes.settings.get(&id)) {
+            Some(before) => before.as_deref(),
+            None => self
+                .view
+                .compiled
+                .settings
+                .get(&id)
+                .map(|settings| &**settings),
+        }
+    }
+
+    fn route_users(self, prefix: &str) -> &'v [u64] {
+        let users = match self.before.and_then(|changes| changes.routes.get(prefix)) {
+            Some(before) => before.as_ref(),
+            None => self.view.compiled.routes.get(prefix),
+        };
+        users.map(|users| users.as_slice()).unwrap_or_default()
+    }
+
+    fn via(self, id: u64) -> Option<&'v Via> {
+        match self.before.and_then(|changes| changes.vias.get(&id)) {
+            Some(before) => before.as_deref(),
+            None => self.view.compiled.vias.get(&id).map(|way| &**way),
+        }
+    }
+}
+
+/// The eyes of one node.
+#[derive(Clone, Copy)]
+pub(crate) struct Eyes<'v> {
+    pub(crate) look: Look<'v>,
+    pub(crate) own: &'v Shown,
+    pub(crate) class: &'v Class,
+}
+
+impl<'v> Eyes<'v> {
+    /// Returns the eyes of a node that is shown.
+    pub(crate) fn of(look: Look<'v>, id: u64) -> Option<Self> {
+        let own = look.node(id)?;
+        let class = look.class(own.class)?;
+        Some(Self { look, own, class })
+    }
+
+    /// Returns a node when it is a peer.
+    pub(crate) fn peer(self, id: u64) -> Option<&'v Shown> {
+        let peer = self
+            .look
+            .node(id)
+            .filter(|peer| peer.offered && id != self.own.node.id)?;
+        let class = self.look.class(peer.class)?;
+        let are_own = || peer.user().is_some() && peer.user() == self.own.user();
+        let is_peer = see_each_other(self.class, class)
+            || ((self.class.sees_own || class.sees_own) && are_own());
+        is_peer.then_some(peer)
+    }
+
+    /// Says whether a node's IPv4 address is kept from this one: neither of them has one for the other.
+    pub(crate) fn hides_ipv4_of(self, shown: &Shown) -> bool {
+        let hides = |shown: &Shown| {
+            self.look
+                .settings(shown.settings)
+                .is_some_and(|set| set.hide_ipv4)
+        };
+        hides(shown) || hides(self.own)
+    }
+
+    /// Returns the routes it has through a peer: subnets first, then the two of an exit node (policy reference
+    /// section 13.2).
+    pub(crate) fn routes_through(self, peer: &Shown) -> Vec<String> {
+        let is_exit = |route: &str| EXIT_ROUTES.contains(&route);
+        let subnets = peer
+            .usable_routes()
+            .filter(|route| !is_exit(route.as_str()));
+        let mut routes: Vec<_> = subnets
+            .filter(|route| self.routes_by(peer, route))
+            .cloned()
+            .collect();
+        if self.exits_by(peer) {
+            routes.extend(
+                peer.usable_routes()
+                    .filter(|route| is_exit(route.as_str()))
+                    .cloned(),
+            );
+        }
+        routes
+    }
+
+    /// Says whether a subnet route leads through a peer.
+    fn routes_by(self, peer: &Shown, route: &String) -> bool {
+        let may_use = intersect(&self.class.selectors, self.look.route_users(route))
+            || self.own.usable_routes().any(|own| own == route);
+        if may_use {
+            return peer.node.primary_routes.contains(route);
+        }
+        self.chosen_router(route) == Some(peer.node.id)
+    }
+
+    /// Returns the router of a route that the policy chooses for this node: of those the first that is online.
+    fn chosen_router(self, route: &str) -> Option<u64> {
+        let ways = self.class.vias.iter().filter_map(|id| self.look.via(*id));
+        let routes = ways
+            .flat_map(|way| &way.routes)
+            .filter(|way| way.prefix == route);
+        let candidates: BTreeSet<_> = routes.flat_map(|way| &way.node_ids).copied().collect();
+        let offered = candidates
+            .iter()
+            .filter_map(|id| self.look.node(*id))
+            .filter(|shown| shown.offered);
+        let offered: Vec<_> = offered.collect();
+        let online = offered
+            .iter()
+            .find(|shown| shown.soft.online)
+            .or_else(|| offered.first());
+        online.map(|shown| shown.node.id)
+    }
+
+    fn exits_by(self, peer: &Shown) -> bool {
+        let mut ways = self.class.vias.iter().filter_map(|id| self.look.via(*id));
+        self.class.exit_routes || ways.any(|way| way.exit_node_ids.contains(&peer.node.id))
+    }
+
+    /// Returns the nodes that a choice of routers may move a route between, because one of them changed.
+    pub(crate) fn rivals(self, changed: impl Fn(u64) -> bool) -> BTreeSet<u64> {
+        let ways = self.class.vias.iter().filter_map(|id| self.look.via(*id));
+        let routes = ways.flat_map(|way| &way.routes);
+        let moved = routes.filter(|route| route.node_ids.iter().any(|id| changed(*id)));
+        moved.flat_map(|route| &route.node_ids).copied().collect()
+    }
+}

@@ -1,0 +1,293 @@
+//! What the policy means, as the compiler sends it, with the tables that find who sees whom.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bowline_proto::policy::v1::{
+    Class, CompiledUpdate, FilterRule, Route, Settings, SourceListChange, Via,
+};
+use imbl::{OrdMap, OrdSet};
+
+use super::change_set::ChangeSet;
+
+/// A source list's number and the user it is of, zero for none.
+pub type ListKey = (u64, u64);
+/// The elements of a source list, in the order of the wire.
+pub type Elements = OrdSet<Arc<str>>;
+
+/// The compiled policy of one tailnet. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// The rules every node has.
+    pub common_filter: Arc<Vec<FilterRule>>,
+    /// Class definitions by number.
+    pub classes: OrdMap<u64, Arc<Class>>,
+    /// Settings by number.
+    pub settings: OrdMap<u64, Arc<Settings>>,
+    /// Source lists.
+    pub lists: OrdMap<ListKey, Elements>,
+    /// The selectors whose classes may use a subnet route, by prefix.
+    pub routes: OrdMap<String, Arc<Vec<u64>>>,
+    /// Ways through chosen routers by number.
+    pub vias: OrdMap<u64, Arc<Via>>,
+    /// The classes of each selector.
+    belonging: OrdMap<u64, OrdSet<u64>>,
+    /// The classes that see each selector.
+    seeing: OrdMap<u64, OrdSet<u64>>,
+    /// The classes whose filter has a source list, by the list's number.
+    filtering: OrdMap<u64, OrdSet<u64>>,
+    /// The settings whose SSH rules have a source list, by the list's number.
+    admitting: OrdMap<u64, OrdSet<u64>>,
+}
+
+impl Compiled {
+    /// Applies an update whose messages were put together; what differs is noted in `changes`.
+    pub fn apply(&mut self, update: CompiledUpdate, changes: &mut ChangeSet) {
+        if let Some(common) = update.common_filter
+            && *self.common_filter != common.rules
+        {
+            self.common_filter = Arc::new(common.rules);
+            changes.common_filter = true;
+        }
+        let present: BTreeSet<_> = update.classes.iter().map(|class| class.id).collect();
+        let gone = gone(
+            update.full,
+            &update.removed_classes,
+            self.classes.keys(),
+            &present,
+        );
+        gone.into_iter()
+            .for_each(|id| self.put_class(id, None, changes));
+        for class in update.classes {
+            self.put_class(class.id, Some(class), changes);
+        }
+        let present: BTreeSet<_> = update.settings.iter().map(|settings| settings.id).collect();
+        let gone = self::gone(
+            update.full,
+            &update.removed_settings,
+            self.settings.keys(),
+            &present,
+        );
+        gone.into_iter()
+            .for_each(|id| self.put_settings(id, None, changes));
+        for settings in update.settings {
+            self.put_settings(settings.id, Some(settings), changes);
+        }
+        self.put_routes(update.full, update.routes, &update.removed_routes, changes);
+        let present: BTreeSet<_> = update.vias.iter().map(|way| way.id).collect();
+        let gone = self::gone(
+            update.full,
+            &update.removed_vias,
+            self.vias.keys(),
+            &present,
+        );
+        for id in gone {
+            if let Some(before) = self.vias.remove(&id) {
+                changes.vias.entry(id).or_insert(Some(before));
+            }
+        }
+        for way in update.vias {
+            let (id, way) = (way.id, Arc::new(way));
+            if self.vias.get(&id) != Some(&way) {
+                let before = self.vias.insert(id, way);
+                changes.vias.entry(id).or_insert(before);
+            }
+        }
+        self.put_lists(update.full, update.source_lists, changes);
+    }
+
+    fn put_class(&mut self, id: u64, class: Option<Class>, changes: &mut ChangeSet) {
+        let before = self.classes.get(&id).cloned();
+        if before.as_deref() == class.as_ref() {
+            return;
+        }
+        if let Some(before) = &before {
+            unlink(&mut self.belonging, &before.selectors, id);
+            unlink(&mut self.seeing, &before.sees, id);
+            unlink(&mut self.filtering, &filter_lists(before), id);
+        }
+        if let Some(class) = &class {
+            link(&mut self.belonging, &class.selectors, id);
+            link(&mut self.seeing, &class.sees, id);
+            link(&mut self.filtering, &filter_lists(class), id);
+        }
+        match class {
+            Some(class) => self.classes.insert(id, Arc::new(class)),
+            None => self.classes.remove(&id),
+        };
+        changes.classes.entry(id).or_insert(before);
+    }
+
+    fn put_settings(&mut self, id: u64, settings: Option<Settings>, changes: &mut ChangeSet) {
+        let before = self.settings.get(&id).cloned();
+        if before.as_deref() == settings.as_ref() {
+            return;
+        }
+        if let Some(before) = &before {
+            unlink(&mut self.admitting, &login_lists(before), id);
+        }
+        if let Some(settings) = &settings {
+            link(&mut self.admitting, &login_lists(settings), id);
+        }
+        match settings {
+            Some(settings) => self.settings.insert(id, Arc::new(settings)),
+            None => self.settings.remove(&id),
+        };
+        changes.settings.entry(id).or_insert(before);
+    }
+
+    fn put_routes(
+        &mut self,
+        full: bool,
+        routes: Vec<Route>,
+        removed: &[String],
+        changes: &mut ChangeSet,
+    ) {
+        let present: BTreeSet<_> = routes.iter().map(|route| route.prefix.clone()).collect();
+        let missing = self
+            .routes
+            .keys()
+            .filter(|prefix| full && !present.contains(*prefix));
+        let gone: Vec<_> = removed.iter().chain(missing).cloned().collect();
+        for prefix in gone {
+            if let Some(before) = self.routes.remove(&prefix) {
+                changes.routes.entry(prefix).or_insert(Some(before));
+            }
+        }
+        for Route { prefix, users } in routes {
+            let users = Arc::new(users);
+            if self.routes.get(&prefix) != Some(&users) {
+                let before = self.routes.insert(prefix.clone(), users);
+                changes.routes.entry(prefix).or_insert(before);
+            }
+        }
+    }
+
+    fn put_lists(&mut self, full: bool, lists: Vec<SourceListChange>, changes: &mut ChangeSet) {
+        if full {
+            let mut all: BTreeMap<ListKey, Elements> = BTreeMap::new();
+            for list in lists {
+                let elements = all.entry((list.id, list.user_id)).or_default();
+                elements.extend(list.added.into_iter().map(Arc::from));
+            }
+            let all: OrdMap<_, _> = all.into();
+            let differs = |key: &&ListKey| self.lists.get(*key) != all.get(*key);
+            let keys = self.lists.keys().chain(all.keys()).filter(differs);
+            changes.lists.extend(keys.copied().collect::<Vec<_>>());
+            self.lists = all;
+            return;
+        }
+        for list in lists {
+            let key = (list.id, list.user_id);
+            let elements = self.lists.entry(key).or_default();
+            for gone in &list.removed {
+                elements.remove(&**gone);
+            }
+            elements.extend(list.added.into_iter().map(Arc::from));
+            if elements.is_empty() {
+                self.lists.remove(&key);
+            }
+            changes.lists.insert(key);
+        }
+    }
+
+    /// Returns the classes that a class sees or that see it: visibility is symmetric.
+    #[must_use]
+    pub fn peer_classes(&self, class: &Class) -> BTreeSet<u64> {
+        let seen = class
+            .sees
+            .iter()
+            .filter_map(|selector| self.belonging.get(selector));
+        let seeing = class
+            .selectors
+            .iter()
+            .filter_map(|selector| self.seeing.get(selector));
+        seen.chain(seeing).flatten().copied().collect()
+    }
+
+    /// Returns the classes that belong to one of some selectors.
+    pub fn belonging(&self, selectors: &[u64]) -> impl Iterator<Item = u64> {
+        let found = selectors
+            .iter()
+            .filter_map(|selector| self.belonging.get(selector));
+        found.flatten().copied()
+    }
+
+    /// Returns the classes whose filter has a source list.
+    pub fn filtering(&self, list: u64) -> impl Iterator<Item = u64> {
+        self.filtering.get(&list).into_iter().flatten().copied()
+    }
+
+    /// Returns the settings whose SSH rules have a source list.
+    pub fn admitting(&self, list: u64) -> impl Iterator<Item = u64> {
+        self.admitting.get(&list).into_iter().flatten().copied()
+    }
+}
+
+/// Says whether nodes of the two classes are peers by their classes.
+#[must_use]
+pub fn see_each_other(left: &Class, right: &Class) -> bool {
+    intersect(&left.sees, &right.selectors) || intersect(&right.sees, &left.selectors)
+}
+
+/// Says whether two ascending lists have an element in common.
+#[must_use]
+pub fn intersect(left: &[u64], right: &[u64]) -> bool {
+    let (short, long) = if left.len() < right.len() {
+        (left, right)
+    } else {
+        (right, left)
+    };
+    short
+        .iter()
+        .any(|wanted| long.binary_search(wanted).is_ok())
+}
+
+/// Returns the source lists of a settings' SSH rules.
+pub fn login_lists(settings: &Settings) -> Vec<u64> {
+    let lists = settings.ssh.iter().flat_map(|rule| {
+        rule.principals
+            .iter()
+            .chain(&rule.recorders)
+            .map(|list| list.id)
+    });
+    lists.collect()
+}
+
+fn filter_lists(class: &Class) -> Vec<u64> {
+    class
+        .filter
+        .iter()
+        .map(|rule| rule.source_list_id)
+        .collect()
+}
+
+fn link(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
+    for key in keys {
+        table.entry(*key).or_default().insert(id);
+    }
+}
+
+fn unlink(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
+    for key in keys {
+        if let Some(ids) = table.get_mut(key) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                table.remove(key);
+            }
+        }
+    }
+}
+
+/// Returns what an update removes: what it names, or in a full one whatever it does not have.
+fn gone<'k>(
+    full: bool,
+    removed: &[u64],
+    known: impl Iterator<Item = &'k u64>,
+    present: &BTreeSet<u64>,
+) -> Vec<u64> {
+    let missing = known.filter(|id| full && !present.contains(id)).copied();
+    missing.chain(removed.iter().copied()).collect()
+}

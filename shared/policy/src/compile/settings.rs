@@ -1,0 +1,403 @@
+//! What the policy sets on nodes besides who reaches them: SSH rules and capabilities (policy reference sections 14
+//! and 17).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    hash,
+    list::{ListPlan, SourceList},
+    output::{ListId, Principals, Settings, SshLogin},
+    party::Parties,
+};
+use crate::{
+    inventory::{Node, User},
+    policy::{Capability, Policy, SshRule},
+    selector::Selector,
+};
+
+/// The account that the rules of `localpart:` add to their own.
+const ROOT: &str = "root";
+/// What `funnel` brings with it (policy reference section 17.3).
+const FUNNEL: [&str; 2] = [
+    "https://tailscale.com/cap/funnel-ports?ports=443,8443,10000",
+    "https://tailscale.com/cap/warn-funnel-no-https",
+];
+
+/// How often a node is listed at most that is a source by several tags: the hosted service repeats it, which changes
+/// nothing for clients (policy reference section 14.2).
+const REPEATS: usize = 4;
+
+/// The kinds of their lists.
+const REPEATED: [&str; REPEATS] = [
+    "logins",
+    "logins by two tags",
+    "logins by three tags",
+    "logins by four tags",
+];
+
+/// The SSH rules and capabilities of a policy, by parties.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SettingsPlan {
+    pub(super) parties: Parties,
+    pub(super) lists: ListPlan,
+    rules: Vec<PlannedLogin>,
+    attributes: Vec<PlannedAttribute>,
+    /// Capabilities of every node.
+    common: Vec<Capability>,
+    hide_ipv4: bool,
+    /// Whether the user of a node matters.
+    has_own: bool,
+}
+
+/// An SSH rule by parties.
+#[derive(Clone, Debug)]
+struct PlannedLogin {
+    rule: SshRule,
+    sources: Vec<u32>,
+    destinations: Vec<u32>,
+    /// All source nodes; then those that are sources by two tags, by three, by four.
+    everybody: [u64; REPEATS],
+    /// The source nodes of one user, a list each.
+    each: u64,
+    /// The tagged source nodes.
+    tagged: u64,
+    /// The recording nodes.
+    recorders: Option<ListId>,
+}
+
+#[derive(Clone, Debug)]
+struct PlannedAttribute {
+    targets: Vec<u32>,
+    all: bool,
+    capabilities: Vec<Capability>,
+}
+
+/// What makes nodes have the same settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SettingsKey {
+    selected: Vec<u32>,
+    /// The owner, where it matters.
+    user: u64,
+    is_exit: bool,
+    is_tagged: bool,
+}
+
+impl SettingsPlan {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let mut plan = Self {
+            has_own: policy
+                .ssh
+                .iter()
+                .any(|rule| rule.to_own || !rule.localparts.is_empty()),
+            hide_ipv4: policy.switches.disable_ipv4,
+            common: common(policy),
+            ..Self::default()
+        };
+        for rule in &policy.ssh {
+            let planned = plan.login(rule);
+            plan.rules.push(planned);
+        }
+        for attribute in &policy.attributes {
+            let targets = attribute.targets.iter();
+            let targets = targets.filter(|target| **target != Selector::Any);
+            plan.attributes.push(PlannedAttribute {
+                targets: targets
+                    .map(|target| plan.parties.intern(&target.clone().into()))
+                    .collect(),
+                all: attribute.targets.contains(&Selector::Any),
+                capabilities: attribute.capabilities.clone(),
+            });
+        }
+        plan.parties.index(policy);
+        plan.lists.index(plan.parties.ids.len());
+        plan
+    }
+
+    fn login(&mut self, rule: &SshRule) -> PlannedLogin {
+        let mut sources: Vec<_> = rule
+            .sources
+            .iter()
+            .map(|party| self.parties.intern(party))
+            .collect();
+        sources.sort_unstable();
+        let destinations = rule.destinations.iter();
+        let destinations = destinations
+            .map(|named| self.parties.intern(&named.clone().into()))
+            .collect();
+        let ids: Vec<_> = sources
+            .iter()
+            .map(|party| self.parties.ids[*party as usize].to_be_bytes())
+            .collect();
+        let mut list = |kind: &str, per_user, tagged_only, parties: &[u32]| {
+            let id = hash(kind, &ids);
+            let list = SourceList {
+                id,
+                per_user,
+                tagged_only,
+                ..SourceList::default()
+            };
+            self.lists.add(list, parties)
+        };
+        let everybody = REPEATED.map(|kind| {
+            let parties = if kind == REPEATED[0] { &*sources } else { &[] };
+            list(kind, false, false, parties)
+        });
+        let each = list("logins of a user", true, false, &sources);
+        let tagged = list("logins of tags", false, true, &sources);
+        let recorders = (!rule.recorders.is_empty()).then(|| {
+            let tags = rule
+                .recorders
+                .iter()
+                .map(|tag| Selector::Tag(tag.clone()).into());
+            let tags: Vec<_> = tags.map(|tag| self.parties.intern(&tag)).collect();
+            let id = hash("recorders", &rule.recorders);
+            let list = SourceList {
+                id,
+                ..SourceList::default()
+            };
+            ListId {
+                id: self.lists.add(list, &tags),
+                user: 0,
+            }
+        });
+        PlannedLogin {
+            rule: rule.clone(),
+            sources,
+            destinations,
+            everybody,
+            each,
+            tagged,
+            recorders,
+        }
+    }
+
+    /// Returns the lists that a node is in; `user` is its owner, zero for a tagged node.
+    pub(super) fn fed(&self, node: &Node, key: &SettingsKey, user: u64) -> BTreeSet<ListId> {
+        let mut lists = self.lists.fed(&key.selected, user);
+        for planned in &self.rules {
+            let tags = planned
+                .rule
+                .sources
+                .iter()
+                .map(|source| match &source.selector {
+                    Selector::Tagged => node.tags.len(),
+                    Selector::Tag(tag) => usize::from(node.tags.contains(tag)),
+                    _ => 0,
+                });
+            let again = planned.everybody.iter().take(tags.sum()).skip(1);
+            if planned.sources.iter().any(|party| key.is(*party)) {
+                lists.extend(again.map(|id| ListId { id: *id, user: 0 }));
+            }
+        }
+        lists
+    }
+
+    /// Says whether who the source users are changes settings.
+    pub(super) fn depends_on_users(&self) -> bool {
+        self.rules
+            .iter()
+            .any(|planned| !planned.rule.localparts.is_empty())
+    }
+
+    pub(super) fn key(&self, node: &Node, user: Option<&User>) -> SettingsKey {
+        SettingsKey {
+            selected: self.parties.selected(node, user),
+            user: user.filter(|_| self.has_own).map_or(0, |user| user.id),
+            is_exit: node.is_exit(),
+            is_tagged: !node.tags.is_empty(),
+        }
+    }
+
+    /// Returns what nodes with a key are set; `users` has those whose devices are in lists of theirs, by list.
+    pub(super) fn settings(
+        &self,
+        key: &SettingsKey,
+        users: &BTreeMap<ListId, u64>,
+        logins: &BTreeMap<u64, User>,
+    ) -> Settings {
+        let mut capabilities: BTreeMap<String, Option<Vec<String>>> = BTreeMap::new();
+        let matching = self.attributes.iter().filter(|attribute| {
+            attribute.all || attribute.targets.iter().any(|target| key.is(*target))
+        });
+        let named = matching.flat_map(|attribute| &attribute.capabilities);
+        for capability in named.chain(&self.common) {
+            let values = capabilities.entry(capability.name.clone()).or_default();
+            if let Some(more) = &capability.values {
+                values.get_or_insert_default().extend(more.iter().cloned());
+            }
+        }
+        if capabilities.contains_key("funnel") {
+            capabilities.extend(FUNNEL.map(|name| (name.to_owned(), None)));
+        }
+        let hide_ipv4 = self.hide_ipv4 || capabilities.contains_key("disable-ipv4");
+        // Clients suggest every exit node they may use, with the attribute or without.
+        let suggest = || Capability {
+            name: "suggest-exit-node".to_owned(),
+            values: None,
+        };
+        Settings {
+            ssh: self.ssh(key, users, logins),
+            capabilities: capabilities
+                .into_iter()
+                .map(|(name, values)| Capability { name, values })
+                .collect(),
+            peer_capabilities: key.is_exit.then(suggest).into_iter().collect(),
+            hide_ipv4,
+        }
+    }
+
+    fn ssh(
+        &self,
+        key: &SettingsKey,
+        users: &BTreeMap<ListId, u64>,
+        logins: &BTreeMap<u64, User>,
+    ) -> Vec<SshLogin> {
+        let mut ssh = Vec::new();
+        for planned in &self.rules {
+            planned.logins(key, users, logins, &mut ssh);
+        }
+        // Checks come first (policy reference section 14.2).
+        ssh.sort_by_key(|login| !login.check);
+        ssh
+    }
+}
+
+impl SettingsKey {
+    /// Returns the number of the settings: the same on every replica.
+    pub(super) fn id(&self, plan: &SettingsPlan) -> u64 {
+        let mut ids: Vec<_> = self
+            .selected
+            .iter()
+            .map(|party| plan.parties.ids[*party as usize])
+            .collect();
+        ids.sort_unstable();
+        ids.push(self.user);
+        ids.push(u64::from(self.is_exit) | u64::from(self.is_tagged) << 1);
+        hash("settings", ids.into_iter().map(u64::to_be_bytes))
+    }
+
+    fn is(&self, party: u32) -> bool {
+        self.selected.binary_search(&party).is_ok()
+    }
+}
+
+impl PlannedLogin {
+    /// Adds what the rule means for a node (policy reference section 14.2).
+    fn logins(
+        &self,
+        key: &SettingsKey,
+        users: &BTreeMap<ListId, u64>,
+        logins: &BTreeMap<u64, User>,
+        ssh: &mut Vec<SshLogin>,
+    ) {
+        let own = ListId {
+            id: self.each,
+            user: key.user,
+        };
+        let is_own = self.rule.to_own && key.user != 0;
+        if is_own && self.rule.localparts.is_empty() {
+            ssh.push(self.login(Principals::Lists(vec![own]), self.accounts()));
+        } else if is_own {
+            self.user_logins(own, logins, ssh);
+        }
+        if self.destinations.iter().any(|party| key.is(*party)) {
+            if self.rule.localparts.is_empty() {
+                let everybody = self.everybody.map(|id| ListId { id, user: 0 });
+                ssh.push(self.login(Principals::Lists(everybody.to_vec()), self.accounts()));
+                return;
+            }
+            let first = ListId {
+                id: self.each,
+                user: 0,
+            };
+            let last = ListId {
+                id: self.each,
+                user: u64::MAX,
+            };
+            for list in users.range(first..=last).map(|(list, _)| *list) {
+                self.user_logins(list, logins, ssh);
+            }
+            let tagged = ListId {
+                id: self.tagged,
+                user: 0,
+            };
+            ssh.push(self.login(Principals::Lists(vec![tagged]), self.accounts()));
+            return;
+        }
+        // The hosted service tells sources of such a rule about themselves; nobody gains by it.
+        let is_source = self.sources.iter().any(|party| key.is(*party));
+        if self.rule.localparts.is_empty() || is_own || !is_source {
+            return;
+        }
+        if key.is_tagged {
+            ssh.push(self.login(Principals::Itself, self.accounts()));
+        } else {
+            self.user_logins(own, logins, ssh);
+        }
+    }
+
+    /// Adds what one source user may log in as.
+    fn user_logins(&self, list: ListId, logins: &BTreeMap<u64, User>, ssh: &mut Vec<SshLogin>) {
+        ssh.push(self.login(Principals::Lists(vec![list]), self.accounts()));
+        let parts = logins
+            .get(&list.user)
+            .and_then(|user| user.login_name.split_once('@'));
+        if let Some((local, domain)) = parts
+            && self
+                .rule
+                .localparts
+                .iter()
+                .any(|wanted| wanted.eq_ignore_ascii_case(domain))
+        {
+            let account = (local.to_owned(), local.to_owned());
+            ssh.push(self.login(Principals::Lists(vec![list]), vec![account]));
+        }
+    }
+
+    fn accounts(&self) -> Vec<(String, String)> {
+        let root = if self.rule.users.contains(ROOT) {
+            ROOT
+        } else {
+            ""
+        };
+        let mut accounts = BTreeMap::from([(ROOT.to_owned(), root.to_owned())]);
+        if self.rule.nonroot {
+            accounts.insert("*".to_owned(), "=".to_owned());
+        }
+        accounts.extend(
+            self.rule
+                .users
+                .iter()
+                .map(|user| (user.clone(), user.clone())),
+        );
+        accounts.into_iter().collect()
+    }
+
+    fn login(&self, principals: Principals, users: Vec<(String, String)>) -> SshLogin {
+        SshLogin {
+            principals,
+            users,
+            check: self.rule.check,
+            accept_env: self.rule.accept_env.clone().unwrap_or_default(),
+            recorders: self.recorders,
+            enforce_recorder: self.rule.enforce_recorder,
+        }
+    }
+}
+
+fn common(policy: &Policy) -> Vec<Capability> {
+    let mut names = BTreeSet::new();
+    if policy.switches.randomize_client_port {
+        names.insert("randomize-client-port");
+    }
+    match policy.switches.one_cgnat_route {
+        Some(true) => names.insert("one-cgnat?v=true"),
+        Some(false) => names.insert("one-cgnat?v=false"),
+        None => false,
+    };
+    let capability = |name: &str| Capability {
+        name: name.to_owned(),
+        values: None,
+    };
+    names.into_iter().map(capability).collect()
+}

@@ -1,0 +1,273 @@
+//! Device postures: what a device must be like (policy reference section 18).
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+/// What is known of a device, by attribute: `node:os`, `node:tsVersion`, `custom:tier`.
+pub type Attributes = BTreeMap<String, AttributeValue>;
+
+/// A value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttributeValue {
+    /// A text or a version.
+    Text(String),
+    /// A number.
+    Number(f64),
+    /// True or false.
+    Bool(bool),
+}
+
+/// A named posture: all assertions must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Posture(Vec<Assertion>);
+
+/// `ATTRIBUTE OPERATOR VALUE`.
+#[derive(Clone, Debug, PartialEq)]
+struct Assertion {
+    attribute: String,
+    test: Test,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Test {
+    Is(Comparison, AttributeValue),
+    In(Vec<AttributeValue>),
+    NotIn(Vec<AttributeValue>),
+    Set,
+    NotSet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Equal,
+    Unequal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Two-letter operators first, so that `<=` is not read as `<`.
+const COMPARISONS: [(&str, Comparison); 6] = [
+    ("==", Comparison::Equal),
+    ("!=", Comparison::Unequal),
+    ("<=", Comparison::LessOrEqual),
+    (">=", Comparison::GreaterOrEqual),
+    ("<", Comparison::Less),
+    (">", Comparison::Greater),
+];
+
+impl Posture {
+    /// Adds an assertion.
+    ///
+    /// # Errors
+    ///
+    /// What can not be read.
+    pub(crate) fn add(&mut self, text: &str) -> Result<(), String> {
+        self.0.push(parse(text)?);
+        Ok(())
+    }
+
+    /// Says whether a device meets it.
+    #[must_use]
+    pub fn holds(&self, attributes: &Attributes) -> bool {
+        self.0.iter().all(|assertion| assertion.holds(attributes))
+    }
+}
+
+impl Assertion {
+    fn holds(&self, attributes: &Attributes) -> bool {
+        let value = attributes.get(&self.attribute);
+        match (&self.test, value) {
+            (Test::Set, value) => value.is_some(),
+            (Test::NotSet, value) => value.is_none(),
+            // Without a value no comparison holds, not even that it differs.
+            (_, None) => false,
+            (Test::In(listed), Some(value)) => listed.contains(value),
+            (Test::NotIn(listed), Some(value)) => !listed.contains(value),
+            (Test::Is(comparison, wanted), Some(value)) => {
+                compare(value, wanted).is_some_and(|found| comparison.allows(found))
+            }
+        }
+    }
+}
+
+impl Comparison {
+    fn allows(self, found: Ordering) -> bool {
+        match self {
+            Self::Equal => found.is_eq(),
+            Self::Unequal => found.is_ne(),
+            Self::Less => found.is_lt(),
+            Self::LessOrEqual => found.is_le(),
+            Self::Greater => found.is_gt(),
+            Self::GreaterOrEqual => found.is_ge(),
+        }
+    }
+}
+
+fn compare(value: &AttributeValue, wanted: &AttributeValue) -> Option<Ordering> {
+    match (value, wanted) {
+        (AttributeValue::Text(value), AttributeValue::Text(wanted)) => {
+            Some(compare_versions(value, wanted))
+        }
+        (AttributeValue::Number(value), AttributeValue::Number(wanted)) => {
+            value.partial_cmp(wanted)
+        }
+        (AttributeValue::Bool(value), AttributeValue::Bool(wanted)) => Some(value.cmp(wanted)),
+        _ => None,
+    }
+}
+
+/// Compares field by field: text by its letters, runs of digits as numbers.
+fn compare_versions(mut left: &str, mut right: &str) -> Ordering {
+    loop {
+        let (left_text, left_rest) = split(left, |c| !c.is_ascii_digit());
+        let (right_text, right_rest) = split(right, |c| !c.is_ascii_digit());
+        let (left_digits, left_after) = split(left_rest, |c| c.is_ascii_digit());
+        let (right_digits, right_after) = split(right_rest, |c| c.is_ascii_digit());
+        let (left_number, right_number) = (
+            left_digits.trim_start_matches('0'),
+            right_digits.trim_start_matches('0'),
+        );
+        let fields = left_text
+            .cmp(right_text)
+            .then(left_number.len().cmp(&right_number.len()))
+            .then(left_number.cmp(right_number));
+        let ended = left_after.is_empty() && right_after.is_empty();
+        if fields.is_ne() || ended {
+            return fields;
+        }
+        (left, right) = (left_after, right_after);
+    }
+}
+
+fn split(text: &str, inside: impl Fn(char) -> bool) -> (&str, &str) {
+    let end = text.find(|c| !inside(c)).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+fn parse(text: &str) -> Result<Assertion, String> {
+    let text = text.trim();
+    let wrong = |what: &str| format!("posture assertion \"{text}\": {what}");
+    let end = text
+        .find(|c: char| c.is_whitespace() || "=!<>".contains(c))
+        .ok_or_else(|| wrong("an operator and a value are missing"))?;
+    let (attribute, rest) = text.split_at(end);
+    if !attribute
+        .split_once(':')
+        .is_some_and(|(space, name)| !space.is_empty() && !name.is_empty())
+    {
+        return Err(wrong(
+            "an attribute has the form namespace:name, such as node:os",
+        ));
+    }
+    let rest = rest.trim();
+    let words = rest
+        .split_whitespace()
+        .map(str::to_uppercase)
+        .collect::<Vec<_>>();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let test = match *words {
+        ["IS", "SET"] => Test::Set,
+        ["NOT", "SET"] | ["IS", "NOT", "SET"] => Test::NotSet,
+        ["NOT", "IN", ..] => {
+            let list = rest.get(3..).and_then(|rest| rest.trim_start().get(2..));
+            Test::NotIn(list_of(list.unwrap_or_default()).map_err(|what| wrong(&what))?)
+        }
+        [word, ..] if word == "IN" || word.starts_with("IN[") => {
+            Test::In(list_of(rest.get(2..).unwrap_or_default()).map_err(|what| wrong(&what))?)
+        }
+        _ => {
+            let found = COMPARISONS.iter().find_map(|(sign, comparison)| {
+                rest.strip_prefix(sign).map(|value| (*comparison, value))
+            });
+            let (comparison, value) = found.ok_or_else(|| {
+                wrong("the operator is one of ==, !=, <, <=, >, >=, IN, NOT IN, IS SET, NOT SET")
+            })?;
+            Test::Is(comparison, literal(value).map_err(|what| wrong(&what))?)
+        }
+    };
+    Ok(Assertion {
+        attribute: attribute.to_owned(),
+        test,
+    })
+}
+
+fn list_of(text: &str) -> Result<Vec<AttributeValue>, String> {
+    let inner = text
+        .trim()
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let inner = inner.ok_or("a list has the form ['a', 'b']")?;
+    inner.split(',').map(literal).collect()
+}
+
+fn literal(text: &str) -> Result<AttributeValue, String> {
+    let text = text.trim();
+    if let Some(inner) = text
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''))
+    {
+        return Ok(AttributeValue::Text(inner.to_owned()));
+    }
+    match text {
+        "true" => Ok(AttributeValue::Bool(true)),
+        "false" => Ok(AttributeValue::Bool(false)),
+        _ => text.parse().ok().filter(|number: &f64| number.is_finite()).map(AttributeValue::Number).ok_or_else(|| {
+            format!("{text} is no value: texts stand in single quotes, numbers, true and false are bare")
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(assertion: &str) -> bool {
+        let mut posture = Posture::default();
+        posture.add(assertion).unwrap();
+        let text = |text: &str| AttributeValue::Text(text.to_owned());
+        posture.holds(&Attributes::from([
+            ("node:os".to_owned(), text("linux")),
+            ("node:tsVersion".to_owned(), text("1.102.5")),
+            ("falcon:ztaScore".to_owned(), AttributeValue::Number(70.0)),
+            ("node:tsAutoUpdate".to_owned(), AttributeValue::Bool(true)),
+        ]))
+    }
+
+    #[test]
+    fn assertions_are_judged() {
+        for (assertion, verdict) in [
+            ("node:os == 'linux'", true),
+            ("node:os != 'linux'", false),
+            ("node:os IN ['macos', 'linux']", true),
+            ("node:os NOT IN ['macos','linux']", false),
+            ("node:tsVersion >= '1.40'", true),
+            ("node:tsVersion >= '1.102.5'", true),
+            ("node:tsVersion < '1.102.10'", true),
+            ("falcon:ztaScore >= 70", true),
+            ("falcon:ztaScore < 70", false),
+            ("node:tsAutoUpdate == true", true),
+            ("node:os IS SET", true),
+            ("custom:tier IS NOT SET", true),
+            ("custom:tier NOT SET", true),
+            ("custom:tier != 'gold'", false),
+            ("node:os == 7", false),
+        ] {
+            assert_eq!(holds(assertion), verdict, "{assertion}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_assertion_is_refused() {
+        for wrong in [
+            "",
+            "node:os",
+            "os == 'linux'",
+            "node:os ~ 'x'",
+            "node:os == linux",
+            "node:os IN 'x'",
+        ] {
+            assert!(Posture::default().add(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `acls` (policy reference section 6.1).
+
+use jsonc_parser::ast::{Object, Value};
+
+use super::{Reading, member};
+use crate::{
+    internet,
+    policy::{Party, Reach, Rule, Service},
+    port, protocol,
+    selector::Selector,
+};
+
+const ACL: &[&str] = &[
+    "action",
+    "src",
+    "proto",
+    "dst",
+    "users",
+    "ports",
+    "srcPosture",
+];
+
+impl Reading<'_> {
+    pub(super) fn acls(&mut self, value: &Value<'_>) {
+        for (object, place) in self.objects(value, "an ACL") {
+            self.acl(object, place);
+        }
+    }
+
+    fn acl(&mut self, object: &Object<'_>, place: &Value<'_>) {
+        let members = self.reader.members(object, ACL, &mut self.problems);
+        let action = member(&members, &["action"])
+            .and_then(|value| self.reader.string(value, &mut self.problems));
+        if action.map(str::trim) != Some("accept") {
+            let message = format!("action={:?} is not supported", action.unwrap_or_default());
+            self.refuse_with_hint(place, message, "what no rule accepts is denied");
+        }
+        let protocol = member(&members, &["proto"]).and_then(|value| self.protocol(value));
+        let postures = self.source_postures(&members);
+        let sources = member(&members, &["src", "users"])
+            .map(|value| self.sources(value, &postures))
+            .unwrap_or_default();
+        let Some(value) = member(&members, &["dst", "ports"]) else {
+            return;
+        };
+        let mut rules = Vec::new();
+        let mut all_autogroups = true;
+        for (text, value) in self.strings(value) {
+            let Some((selectors, service)) = self.destination_with_ports(text, value, protocol)
+            else {
+                continue;
+            };
+            all_autogroups &= text.trim().starts_with("autogroup:");
+            let own = selectors == [Selector::Own];
+            if own && !sources.iter().all(may_mean_own) {
+                self.refuse(value, NOT_OWN);
+            }
+            rules.push(Rule {
+                sources: sources.clone(),
+                reach: if own { Reach::Own } else { Reach::Named },
+                covers_internet: covers_internet(&selectors),
+                destinations: selectors
+                    .into_iter()
+                    .filter(|_| !own)
+                    .map(Party::from)
+                    .collect(),
+                services: vec![service],
+                line: self.reader.line(value),
+                ..Rule::default()
+            });
+        }
+        // Own devices come after the other destinations, unless all are autogroups (policy reference section 7.2).
+        if !all_autogroups {
+            rules.sort_by_key(|rule| rule.reach == Reach::Own);
+        }
+        self.policy.rules.extend(rules);
+    }
+
+    fn protocol(&mut self, value: &Value<'_>) -> Option<u8> {
+        let text = self.reader.string(value, &mut self.problems)?;
+        match text.trim() {
+            "" => None,
+            text => match protocol::parse(text) {
+                Ok(number) => Some(number),
+                Err(message) => {
+                    self.refuse(value, message);
+                    None
+                }
+            },
+        }
+    }
+
+    fn destination_with_ports(
+        &mut self,
+        text: &str,
+        value: &Value<'_>,
+        protocol: Option<u8>,
+    ) -> Option<(Vec<Selector>, Service)> {
+        let text = text.trim();
+        let (selector, ports_text) = text.rsplit_once(':').unwrap_or(("", text));
+        let ports = match port::parse(ports_text) {
+            Ok(ports) => ports,
+            Err(message) => {
+                let hint = "a destination ends in its ports, such as :22 or :*";
+                self.refuse_with_hint(value, format!("dst=\"{text}\": {message}"), hint);
+                return None;
+            }
+        };
+        if protocol.is_some_and(|number| !protocol::has_ports(number))
+            && ports != [port::Ports::ALL]
+        {
+            self.refuse(
+                value,
+                format!("dst=\"{text}\": this protocol has no ports: use :*"),
+            );
+            return None;
+        }
+        Some((
+            self.destination(selector, value)?,
+            Service { protocol, ports },
+        ))
+    }
+}
+
+/// What is told of `autogroup:self` with sources that are no users.
+pub(super) const NOT_OWN: &str =
+    "autogroup:self can only be used with users, groups, or supported autogroups";
+
+/// Says whether a source can go with `autogroup:self` in an ACL: it must name users, or be `*`.
+pub(super) fn may_mean_own(source: &Party) -> bool {
+    !matches!(
+        source.selector,
+        Selector::Tag(_)
+            | Selector::Tagged
+            | Selector::Range(_)
+            | Selector::Everyone
+            | Selector::Shared
+    )
+}
+
+/// Says whether destinations cover the whole internet.
+pub(super) fn covers_internet(selectors: &[Selector]) -> bool {
+    let ranges: Vec<_> = selectors
+        .iter()
+        .filter_map(|selector| match selector {
+            Selector::Range(range) => Some(*range),
+            _ => None,
+        })
+        .collect();
+    selectors
+        .iter()
+        .any(|selector| matches!(selector, Selector::Any | Selector::Internet))
+        || internet::covered_by(&ranges)
+}

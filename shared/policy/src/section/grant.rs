@@ -1,0 +1,282 @@
+//! `grants` (policy reference sections 6.2, 10, 11).
+
+use std::collections::BTreeSet;
+
+use jsonc_parser::ast::{Object, Value};
+
+use super::{
+    Reading,
+    acl::{NOT_OWN, covers_internet, may_mean_own},
+    member,
+};
+use crate::{
+    document,
+    policy::{Capability, Party, Reach, Rule, Service},
+    port, protocol,
+    selector::Selector,
+};
+
+const GRANT: &[&str] = &["src", "dst", "ip", "app", "srcPosture", "via"];
+
+/// Capabilities under the vendor's domain that policies may grant.
+const BUILT_IN: [&str; 8] = [
+    "tailscale.com/cap/drive",
+    "tailscale.com/cap/relay",
+    "tailscale.com/cap/webui",
+    "tailscale.com/cap/kubernetes",
+    "tailscale.com/cap/tsidp",
+    "tailscale.com/cap/secrets",
+    "tailscale.com/cap/golink",
+    "tailscale.com/cap/tailsql",
+];
+
+/// What is granted in the opposite direction beside a capability (policy reference section 11.3).
+const COMPANIONS: [(&str, &str); 2] = [
+    ("tailscale.com/cap/drive", "tailscale.com/cap/drive-sharer"),
+    ("tailscale.com/cap/relay", "tailscale.com/cap/relay-target"),
+];
+
+impl Reading<'_> {
+    pub(super) fn grants(&mut self, value: &Value<'_>) {
+        for (object, place) in self.objects(value, "a grant") {
+            self.grant(object, place);
+        }
+    }
+
+    fn grant(&mut self, object: &Object<'_>, place: &Value<'_>) {
+        let members = self.reader.members(object, GRANT, &mut self.problems);
+        let postures = self.source_postures(&members);
+        let sources = member(&members, &["src"])
+            .map(|value| self.sources(value, &postures))
+            .unwrap_or_default();
+        let services =
+            member(&members, &["ip"]).map_or_else(Vec::new, |value| self.services(value));
+        let capabilities =
+            member(&members, &["app"]).map_or_else(Vec::new, |value| self.capabilities(value));
+        let has_ip = member(&members, &["ip"]).is_some_and(is_filled);
+        let has_app = member(&members, &["app"]).is_some_and(is_filled);
+        if !has_ip && !has_app {
+            self.refuse(place, "ip and app can not both be empty");
+        }
+        let via = member(&members, &["via"]).map_or_else(BTreeSet::new, |value| self.via(value));
+        let mut destinations = Vec::new();
+        let mut own = false;
+        if let Some(value) = member(&members, &["dst"]) {
+            for (text, value) in self.strings(value) {
+                let Some(selectors) = self.grant_destination(text, value, has_app) else {
+                    continue;
+                };
+                if selectors != [Selector::Own] {
+                    destinations.extend(selectors);
+                    continue;
+                }
+                own = true;
+                let any = |source: &Party| source.selector == Selector::Any;
+                if !sources
+                    .iter()
+                    .all(|source| may_mean_own(source) && !any(source))
+                {
+                    self.refuse(value, NOT_OWN);
+                }
+            }
+        }
+        let rule = Rule {
+            sources,
+            covers_internet: covers_internet(&destinations),
+            destinations: destinations.into_iter().map(Party::from).collect(),
+            services,
+            capabilities,
+            via,
+            line: self.reader.line(place),
+            ..Rule::default()
+        };
+        if !rule.destinations.is_empty() {
+            self.add_with_companions(rule.clone());
+        }
+        if own {
+            self.add_with_companions(Rule {
+                reach: Reach::Own,
+                destinations: Vec::new(),
+                covers_internet: false,
+                ..rule
+            });
+        }
+    }
+
+    /// Adds a rule and, for some capabilities, rules in the opposite direction.
+    fn add_with_companions(&mut self, rule: Rule) {
+        let granted = COMPANIONS.iter().filter(|(name, _)| {
+            rule.via.is_empty()
+                && rule
+                    .capabilities
+                    .iter()
+                    .any(|capability| capability.name == *name)
+        });
+        let companions: Vec<_> = granted
+            .map(|(_, companion)| Rule {
+                capabilities: vec![Capability {
+                    name: (*companion).to_owned(),
+                    values: None,
+                }],
+                services: Vec::new(),
+                covers_internet: false,
+                ..reversed(&rule)
+            })
+            .collect();
+        self.policy.rules.push(rule);
+        self.policy.rules.extend(companions);
+    }
+
+    fn grant_destination(
+        &mut self,
+        text: &str,
+        value: &Value<'_>,
+        has_app: bool,
+    ) -> Option<Vec<Selector>> {
+        let selectors = self.destination(text, value)?;
+        if selectors.contains(&Selector::Internet) && has_app {
+            self.refuse(value, "cannot use app grants with autogroup:internet");
+            return None;
+        }
+        if has_app && matches!(&*selectors, [Selector::Role(_)]) {
+            self.refuse(
+                value,
+                format!("cannot use app grants with {}", selectors[0]),
+            );
+            return None;
+        }
+        if let [Selector::Range(range)] = &*selectors
+            && range
+                .prefix()
+                .is_some_and(|prefix| prefix.prefix_len() == 0)
+        {
+            let message = format!(
+                "dst \"{}\": to allow all IP addresses, use \"*\" or \"autogroup:internet\"",
+                text.trim()
+            );
+            self.refuse(value, message);
+            return None;
+        }
+        Some(selectors)
+    }
+
+    fn services(&mut self, value: &Value<'_>) -> Vec<Service> {
+        let mut services = Vec::new();
+        for (text, value) in self.strings(value) {
+            match service(text.trim()) {
+                Ok(service) => services.push(service),
+                Err(message) => {
+                    let hint = "write \"*\", ports such as \"80,443\", or a protocol with ports such as \"tcp:22\" or \"icmp:*\"";
+                    self.refuse_with_hint(value, message, hint);
+                }
+            }
+        }
+        services
+    }
+
+    /// Reads capabilities with their values, sorted by name.
+    pub(super) fn capabilities(&mut self, value: &Value<'_>) -> Vec<Capability> {
+        let mut capabilities = Vec::new();
+        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+            if let Some(message) = capability_problem(name) {
+                self.problems.push(self.reader.problem_at(place, message));
+                continue;
+            }
+            let values = self.reader.elements(value, &mut self.problems);
+            capabilities.push(Capability {
+                name: name.to_owned(),
+                values: Some(values.iter().map(document::json).collect()),
+            });
+        }
+        capabilities.sort_by(|a, b| a.name.cmp(&b.name));
+        capabilities
+    }
+
+    fn via(&mut self, value: &Value<'_>) -> BTreeSet<String> {
+        let mut tags = BTreeSet::new();
+        for (text, value) in self.strings(value) {
+            let tag = text.trim();
+            if !tag.starts_with("tag:") {
+                self.refuse(value, "via can only be a tag");
+            } else if !self.policy.tag_owners.contains_key(tag) {
+                let message = format!("tag \"{tag}\" not found");
+                self.refuse_with_hint(value, message, "every tag is a key of tagOwners");
+            } else {
+                tags.insert(tag.to_owned());
+            }
+        }
+        tags
+    }
+}
+
+/// Returns the rule from the destinations to the sources.
+fn reversed(rule: &Rule) -> Rule {
+    let flipped = Rule {
+        line: rule.line,
+        ..Rule::default()
+    };
+    match rule.reach {
+        Reach::Named => Rule {
+            sources: rule.destinations.iter().cloned().collect(),
+            destinations: rule.sources.iter().cloned().collect(),
+            ..flipped
+        },
+        _ => Rule {
+            sources: rule.sources.clone(),
+            reach: Reach::OwnReversed,
+            ..flipped
+        },
+    }
+}
+
+fn is_filled(value: &Value<'_>) -> bool {
+    match value {
+        Value::Array(array) => !array.elements.is_empty(),
+        Value::Object(object) => !object.properties.is_empty(),
+        _ => true,
+    }
+}
+
+/// Reads an element of `ip` (policy reference section 5.1).
+fn service(text: &str) -> Result<Service, String> {
+    match text.split_once(':') {
+        None => Ok(Service {
+            protocol: None,
+            ports: port::parse(text)?,
+        }),
+        Some((name, ports)) => {
+            let number = protocol::parse(name.trim())?;
+            let ports = port::parse(ports)?;
+            if !protocol::has_ports(number) && ports != [port::Ports::ALL] {
+                return Err(format!(
+                    "\"{text}\": this protocol has no ports: use {name}:*"
+                ));
+            }
+            Ok(Service {
+                protocol: Some(number),
+                ports,
+            })
+        }
+    }
+}
+
+/// Returns what is wrong with a capability's name (policy reference section 11.1).
+fn capability_problem(name: &str) -> Option<&'static str> {
+    let well_formed = name.split_once('/').is_some_and(|(domain, path)| {
+        domain.contains('.') && !domain.contains(':') && !path.is_empty()
+    });
+    if name.contains("://") || !well_formed {
+        return Some("capability name must have the form {domain}/{path}");
+    }
+    let domain = name.split('/').next().unwrap_or_default();
+    let within = |reserved: &str| {
+        domain == reserved
+            || domain
+                .strip_suffix(reserved)
+                .is_some_and(|sub| sub.ends_with('.'))
+    };
+    if within("tailscale.com") && !BUILT_IN.contains(&name) {
+        return Some("capability name must not be in the tailscale.com domain");
+    }
+    within("tailscale.io").then_some("capability name must not be in the tailscale.io domain")
+}

@@ -1,0 +1,110 @@
+//! `ipsets`: named sets of addresses (policy reference section 19).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_ip_set::{IpRange, IpSet};
+use jsonc_parser::ast::Value;
+
+use super::Reading;
+use crate::internet;
+
+/// One set being read: its operations, in order.
+type Operations<'v> = Vec<(bool, &'v str, &'v Value<'v>)>;
+
+impl Reading<'_> {
+    pub(super) fn ip_sets(&mut self, value: &Value<'_>) {
+        let mut written: BTreeMap<&str, Operations<'_>> = BTreeMap::new();
+        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+            if !name.starts_with("ipset:") || name.len() == "ipset:".len() {
+                let message = format!("IP set name \"{name}\" does not begin with \"ipset:\"");
+                self.problems.push(self.reader.problem_at(place, message));
+                continue;
+            }
+            let operations = self.operations(name, value);
+            written.insert(name, operations);
+        }
+        let names: Vec<_> = written.keys().copied().collect();
+        for name in names {
+            self.ip_set(name, &written, &mut BTreeSet::new());
+        }
+    }
+
+    fn operations<'v>(&mut self, name: &str, value: &'v Value<'v>) -> Operations<'v> {
+        let mut operations = Vec::new();
+        let mut bare = false;
+        for (text, value) in self.strings(value) {
+            let text = text.trim();
+            let (adds, target) = match text.split_once(char::is_whitespace) {
+                Some(("add", target)) => (true, target),
+                Some(("remove", target)) => (false, target),
+                _ => {
+                    bare = true;
+                    (true, text)
+                }
+            };
+            operations.push((adds, target.trim(), value));
+        }
+        if bare && operations.iter().any(|(adds, ..)| !adds) {
+            let message = format!(
+                "\"{name}\": a set with \"remove\" needs \"add\" before its other elements"
+            );
+            self.refuse(value, message);
+        }
+        operations
+    }
+
+    /// Works out one set, after those it is made of.
+    fn ip_set<'v>(
+        &mut self,
+        name: &'v str,
+        written: &BTreeMap<&'v str, Operations<'v>>,
+        open: &mut BTreeSet<&'v str>,
+    ) {
+        if self.ip_sets.contains_key(name) {
+            return;
+        }
+        open.insert(name);
+        let mut set = IpSet::default();
+        for (adds, target, value) in written.get(name).into_iter().flatten() {
+            if let Some((inner, _)) = written.get_key_value(target) {
+                // Sets are as deep as nested names; a document can name thousands.
+                if open.contains(inner) || open.len() > 64 {
+                    self.refuse(
+                        value,
+                        format!("\"{name}\": \"{target}\" leads back to itself"),
+                    );
+                    continue;
+                }
+                self.ip_set(inner, written, open);
+            }
+            match self.ranges(target) {
+                Ok(ranges) if *adds => set = set.ranges().copied().chain(ranges).collect(),
+                Ok(ranges) => ranges.iter().for_each(|range| set.remove(range)),
+                Err(message) => self.refuse(value, format!("\"{name}\": {message}")),
+            }
+        }
+        open.remove(name);
+        self.ip_sets
+            .insert(name.to_owned(), set.ranges().copied().collect());
+    }
+
+    fn ranges(&self, target: &str) -> Result<Vec<IpRange>, String> {
+        if let Some(host) = target.strip_prefix("host:") {
+            let found = self.policy.hosts.get(host);
+            return found
+                .map(|range| vec![*range])
+                .ok_or_else(|| format!("host not found: \"{host}\""));
+        }
+        if target == "autogroup:internet" {
+            return Ok(internet::RANGES.to_vec());
+        }
+        if target.starts_with("ipset:") {
+            let found = self.ip_sets.get(target).cloned();
+            return found.ok_or_else(|| format!("ipset not found: \"{target}\""));
+        }
+        let range = target.parse().map_err(|_| {
+            format!("\"{target}\" is no address, prefix, range a-b, host:NAME, ipset:NAME or autogroup:internet")
+        })?;
+        Ok(vec![range])
+    }
+}

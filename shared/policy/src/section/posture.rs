@@ -1,0 +1,76 @@
+//! `postures`, `defaultSrcPosture`, `attrConfig`, and `srcPosture` of rules (policy reference section 18).
+
+use jsonc_parser::ast::Value;
+
+use super::{Reading, member};
+use crate::posture::Posture;
+
+impl Reading<'_> {
+    pub(super) fn postures(&mut self, value: &Value<'_>) {
+        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+            if !name.starts_with("posture:") || name.len() == "posture:".len() {
+                let message = format!("posture name \"{name}\" does not begin with \"posture:\"");
+                self.problems.push(self.reader.problem_at(place, message));
+            }
+            let mut posture = Posture::default();
+            for (text, value) in self.strings(value) {
+                if let Err(message) = posture.add(text) {
+                    self.refuse(value, message);
+                }
+            }
+            self.policy.postures.insert(name.to_owned(), posture);
+        }
+    }
+
+    pub(super) fn default_posture(&mut self, value: &Value<'_>) {
+        self.default_postures = self.posture_names(value);
+    }
+
+    /// Returns the postures of a rule: its own, or else the default.
+    pub(super) fn source_postures(
+        &mut self,
+        members: &[(&'static str, &Value<'_>)],
+    ) -> Vec<String> {
+        match member(members, &["srcPosture"]) {
+            Some(value) => self.posture_names(value),
+            None => self.default_postures.clone(),
+        }
+    }
+
+    fn posture_names(&mut self, value: &Value<'_>) -> Vec<String> {
+        let mut names = Vec::new();
+        for (text, value) in self.strings(value) {
+            if self.policy.postures.contains_key(text) {
+                names.push(text.to_owned());
+            } else {
+                let message = format!("posture not found: \"{text}\"");
+                self.refuse_with_hint(value, message, "every posture is a key of postures");
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Checks the types of custom attributes. Nodes can not set or broadcast them here yet, so nothing is kept.
+    pub(super) fn attribute_config(&mut self, value: &Value<'_>) {
+        const CONFIG: &[&str] = &["type", "allowSetByNode", "broadcastToPeers"];
+        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+            if !name.starts_with("custom:") || name.len() == "custom:".len() {
+                let message = format!("attribute name \"{name}\" does not begin with \"custom:\"");
+                self.problems.push(self.reader.problem_at(place, message));
+            }
+            let Value::Object(object) = value else {
+                self.refuse(value, "the configuration of an attribute is an object");
+                continue;
+            };
+            let members = self.reader.members(object, CONFIG, &mut self.problems);
+            if let Some(value) = member(&members, &["type"]) {
+                let text = self.reader.string(value, &mut self.problems);
+                if text.is_some_and(|text| !["string", "bool", "number"].contains(&text)) {
+                    self.refuse(value, "the type of an attribute is string, bool or number");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! `ssh` (policy reference section 14.1).
+
+use std::collections::BTreeSet;
+
+use jsonc_parser::ast::{Object, Value};
+
+use super::{Reading, member};
+use crate::{
+    policy::{Party, SshRule},
+    selector::Selector,
+};
+
+const SSH: &[&str] = &[
+    "action",
+    "src",
+    "dst",
+    "users",
+    "checkPeriod",
+    "acceptEnv",
+    "srcPosture",
+    "recorder",
+    "enforceRecorder",
+];
+
+/// How long a check holds when the rule does not say: 12 hours.
+const CHECK_PERIOD: u64 = 12 * 3600;
+/// The longest check period: a week.
+const LONGEST_CHECK: i128 = 168 * 3600 * NANOS;
+const NANOS: i128 = 1_000_000_000;
+
+impl Reading<'_> {
+    pub(super) fn ssh(&mut self, value: &Value<'_>) {
+        for (object, place) in self.objects(value, "an SSH rule") {
+            self.ssh_rule(object, place);
+        }
+    }
+
+    fn ssh_rule(&mut self, object: &Object<'_>, place: &Value<'_>) {
+        let members = self.reader.members(object, SSH, &mut self.problems);
+        let postures = self.source_postures(&members);
+        let mut rule = SshRule {
+            check: self.ssh_action(member(&members, &["action"]), place),
+            sources: BTreeSet::new(),
+            destinations: BTreeSet::new(),
+            to_own: false,
+            users: BTreeSet::new(),
+            nonroot: false,
+            localparts: BTreeSet::new(),
+            check_period: CHECK_PERIOD,
+            accept_env: None,
+            recorders: BTreeSet::new(),
+            enforce_recorder: false,
+            line: self.reader.line(place),
+        };
+        if let Some(value) = member(&members, &["src"]) {
+            rule.sources = self.ssh_sources(value, &postures);
+        }
+        if let Some(value) = member(&members, &["dst"]) {
+            self.ssh_destinations(value, &mut rule);
+        }
+        self.ssh_users(member(&members, &["users"]), place, &mut rule);
+        if let Some(value) = member(&members, &["checkPeriod"]) {
+            rule.check_period = self.check_period(value);
+        }
+        if let Some(value) = member(&members, &["acceptEnv"]) {
+            rule.accept_env = Some(self.accept_env(value));
+        }
+        if let Some(value) = member(&members, &["recorder"]) {
+            for (text, value) in self.strings(value) {
+                match self.resolve(text).as_deref() {
+                    Ok([Selector::Tag(tag)]) => {
+                        rule.recorders.insert(tag.clone());
+                    }
+                    Ok(_) => self.refuse(value, format!("recorder \"{text}\" is not a tag")),
+                    Err(message) => self.refuse(value, message.clone()),
+                }
+            }
+        }
+        if let Some(value) = member(&members, &["enforceRecorder"]) {
+            rule.enforce_recorder = self.reader.boolean(value, &mut self.problems);
+        }
+        self.policy.ssh.push(rule);
+    }
+
+    fn ssh_action(&mut self, value: Option<&Value<'_>>, place: &Value<'_>) -> bool {
+        let text = value.and_then(|value| self.reader.string(value, &mut self.problems));
+        match text.map(str::trim) {
+            Some("check") => true,
+            Some("accept") => false,
+            None | Some("") => {
+                self.refuse_with_hint(place, "action must be specified", "\"accept\" or \"check\"");
+                false
+            }
+            Some(other) => {
+                let message = format!("\"{other}\" is not a valid action");
+                self.refuse_with_hint(value.unwrap_or(place), message, "\"accept\" or \"check\"");
+                false
+            }
+        }
+    }
+
+    fn ssh_sources(&mut self, value: &Value<'_>, postures: &[String]) -> BTreeSet<Party> {
+        let mut sources = BTreeSet::new();
+        for (text, value) in self.strings(value) {
+            match self.resolve(text) {
+                Ok(selectors) => {
+                    for selector in selectors {
+                        if selector.is_identity() {
+                            let postures = postures.to_vec();
+                            sources.insert(Party { selector, postures });
+                        } else {
+                            let hint = "name users, groups, tags or autogroups";
+                            self.refuse_with_hint(
+                                value,
+                                format!("invalid src \"{}\"", text.trim()),
+                                hint,
+                            );
+                        }
+                    }
+                }
+                Err(message) if text.trim().starts_with("user:") => {
+                    self.refuse(value, format!("[ssh] {message}"));
+                }
+                Err(message) => self.refuse(value, message),
+            }
+        }
+        sources
+    }
+
+    fn ssh_destinations(&mut self, value: &Value<'_>, rule: &mut SshRule) {
+        for (text, value) in self.strings(value) {
+            let named = text.trim();
+            match self.resolve(named).as_deref() {
+                Ok([Selector::Own]) => {
+                    if rule.sources.iter().any(is_tagged) {
+                        let message = "a tagged source can not have autogroup:self as its dst";
+                        self.refuse(value, message);
+                    }
+                    rule.to_own = true;
+                }
+                Ok([user @ Selector::User(_)]) => {
+                    let only = rule
+                        .sources
+                        .iter()
+                        .map(|source| &source.selector)
+                        .eq([user]);
+                    if !only && !rule.sources.is_empty() {
+                        let message =
+                            format!("dst \"{named}\": a user can only be the dst of the same user");
+                        self.refuse(value, message);
+                    }
+                    rule.destinations.insert(user.clone());
+                }
+                Ok([selector @ (Selector::Tag(_) | Selector::Tagged | Selector::Member)]) => {
+                    rule.destinations.insert(selector.clone());
+                }
+                Err(message) if named.starts_with("tag:") => self.refuse(value, message.clone()),
+                _ => {
+                    let hint = "name tags, autogroup:self, autogroup:tagged, or the user in src";
+                    self.refuse_with_hint(value, format!("invalid dst \"{named}\""), hint);
+                }
+            }
+        }
+    }
+
+    fn ssh_users(&mut self, value: Option<&Value<'_>>, place: &Value<'_>, rule: &mut SshRule) {
+        let users = value.map_or_else(Vec::new, |value| self.strings(value));
+        if users.is_empty() {
+            let hint = "local accounts, such as \"root\" or \"autogroup:nonroot\"";
+            self.refuse_with_hint(place, "users must be specified", hint);
+        }
+        for (text, value) in users {
+            let user = text.trim();
+            match user.strip_prefix("localpart:*@") {
+                _ if user.is_empty() || user == "*" => {
+                    self.refuse(value, format!("user \"{user}\" is not valid"));
+                }
+                // Without a domain it is the name of an account.
+                Some("") | None if user != "autogroup:nonroot" => {
+                    rule.users.insert(user.to_owned());
+                }
+                None | Some("") => rule.nonroot = true,
+                Some(domain) => match self.own_domain(domain) {
+                    Ok(()) => {
+                        rule.localparts.insert(domain.to_owned());
+                    }
+                    Err(message) => self.refuse(value, message),
+                },
+            }
+        }
+    }
+
+    fn accept_env(&mut self, value: &Value<'_>) -> Vec<String> {
+        let mut patterns = Vec::new();
+        for (text, value) in self.strings(value) {
+            if text.is_empty() {
+                self.refuse(value, "acceptEnv values cannot be empty");
+            }
+            patterns.push(text.to_owned());
+        }
+        patterns
+    }
+
+    fn check_period(&mut self, value: &Value<'_>) -> u64 {
+        let Some(text) = self.reader.string(value, &mut self.problems) else {
+            return CHECK_PERIOD;
+        };
+        if text == "always" {
+            return 0;
+        }
+        match go_duration(text) {
+            None => self.refuse(value, format!("time: invalid duration \"{text}\"")),
+            Some(nanos) if nanos < 0 => {
+                let said = duration_text(nanos);
+                self.refuse(
+                    value,
+                    format!("checkPeriod {said} must be a positive duration"),
+                );
+            }
+            Some(nanos) if nanos > LONGEST_CHECK => {
+                let said = duration_text(nanos);
+                self.refuse(value, format!("checkPeriod {said} is above the max (168h)"));
+            }
+            Some(nanos) => return u64::try_from(nanos / NANOS).unwrap_or_default(),
+        }
+        CHECK_PERIOD
+    }
+}
+
+fn is_tagged(source: &Party) -> bool {
+    matches!(source.selector, Selector::Tag(_) | Selector::Tagged)
+}
+
+/// Reads a duration as Go writes it, such as `1h30m`, in nanoseconds.
+fn go_duration(text: &str) -> Option<i128> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() || rest.len() > 64 {
+        return None;
+    }
+    let mut nanos = 0_i128;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(end);
+        let end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let unit: i128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => NANOS,
+            "m" => 60 * NANOS,
+            "h" => 3600 * NANOS,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let digits = |text: &str| {
+            if text.is_empty() {
+                Some(0)
+            } else {
+                text.parse::<i128>().ok()
+            }
+        };
+        let fraction = fraction.get(..fraction.len().min(18))?;
+        let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+        let part = digits(fraction)?.checked_mul(unit)? / scale;
+        nanos = nanos
+            .checked_add(digits(whole)?.checked_mul(unit)?)?
+            .checked_add(part)?;
+        rest = after;
+    }
+    Some(if negative { -nanos } else { nanos })
+}
+
+/// Writes a duration as Go does: `200h0m0s`.
+fn duration_text(nanos: i128) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let seconds = nanos.abs() / NANOS;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}s"),
+        (0, _) => format!("{sign}{minutes}m{seconds}s"),
+        _ => format!("{sign}{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_as_go_does() {
+        for (text, seconds) in [
+            ("12h", 43_200),
+            ("1h30m", 5_400),
+            ("0s", 0),
+            ("0", 0),
+            ("1.5h", 5_400),
+            ("-1m", -60),
+        ] {
+            assert_eq!(go_duration(text), Some(seconds * NANOS), "{text}");
+        }
+        for wrong in [
+            "",
+            "abc",
+            "5",
+            "1h-2m",
+            ".h",
+            "9999999999999999999999999999999999999999h",
+        ] {
+            assert_eq!(go_duration(wrong), None, "{wrong}");
+        }
+        assert_eq!(duration_text(-60 * NANOS), "-1m0s");
+        assert_eq!(duration_text(200 * 3600 * NANOS), "200h0m0s");
+    }
+}

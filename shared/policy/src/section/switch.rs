@@ -1,0 +1,37 @@
+//! Switches of the whole tailnet (policy reference sections 2.1 and 17.5).
+
+use jsonc_parser::ast::Value;
+
+use super::Reading;
+use crate::document;
+
+impl Reading<'_> {
+    pub(super) fn randomize_client_port(&mut self, value: &Value<'_>) {
+        self.policy.switches.randomize_client_port = self.reader.boolean(value, &mut self.problems);
+    }
+
+    pub(super) fn one_cgnat_route(&mut self, value: &Value<'_>) {
+        match self.reader.string(value, &mut self.problems) {
+            Some("mac-always") => self.policy.switches.one_cgnat_route = Some(true),
+            Some("mac-never") => self.policy.switches.one_cgnat_route = Some(false),
+            Some("") | None => {}
+            Some(other) => {
+                let message = format!("OneCGNATRoute=\"{other}\" is not supported");
+                self.refuse_with_hint(value, message, "\"mac-always\", \"mac-never\" or \"\"");
+            }
+        }
+    }
+
+    pub(super) fn derp_map(&mut self, value: &Value<'_>) {
+        let Value::Object(object) = value else {
+            self.refuse(value, "derpMap is an object");
+            return;
+        };
+        self.reader.members(
+            object,
+            &["omitDefaultRegions", "regions"],
+            &mut self.problems,
+        );
+        self.policy.derp_map = Some(document::json(value));
+    }
+}

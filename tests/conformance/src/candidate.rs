@@ -1,0 +1,170 @@
+//! What each node of a case would be told.
+
+use std::collections::BTreeMap;
+
+use bowline_control_wire::{DerpMap, FilterRule, MapResponse, SshRule};
+use bowline_netmap_gateway::{Replica, full};
+use bowline_policy::{Compiler, Policy, failed_tests};
+use bowline_policy_compiler::{inventory, message};
+use bowline_proto::{
+    identity::v1::IdentitySnapshot,
+    key_registry::v1::{RegistrySnapshot, SoftState},
+    policy::v1::Stamp,
+};
+use chrono::DateTime;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{case::Case, world::World};
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+pub struct Candidate {
+    /// The case.
+    pub id: String,
+    /// Whether the policy was accepted.
+    pub accepted: bool,
+    /// Why it was not.
+    pub error: String,
+    /// What each node would be told, by name.
+    pub nodes: BTreeMap<String, Told>,
+}
+
+/// What one node would be told.
+#[derive(Debug, Serialize)]
+pub struct Told {
+    /// Its packet filter, all chunks.
+    pub packet_filter_rules: Vec<FilterRule>,
+    /// Its SSH policy.
+    pub ssh_rules: Vec<SshRule>,
+    /// Its peers by name.
+    pub peers: BTreeMap<String, Peer>,
+    /// Its own capabilities.
+    pub cap_map: Value,
+}
+
+/// A peer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Peer {
+    /// The addresses that lead to it.
+    #[serde(rename = "AllowedIPs")]
+    pub allowed_ips: Vec<String>,
+    /// The subnets it is the router of.
+    pub primary_routes: Vec<String>,
+    /// The capabilities it shows.
+    pub cap_map: Value,
+}
+
+/// Returns what the nodes of a case would be told.
+#[must_use]
+pub fn candidate(case: &Case) -> Candidate {
+    let world = World::new(case);
+    let refused = |error: String| Candidate {
+        id: case.id.clone(),
+        accepted: false,
+        error,
+        nodes: BTreeMap::new(),
+    };
+    let lines = |problems: Vec<bowline_policy::Problem>| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    };
+    let policy = match Policy::parse(&case.policy, &world.domains) {
+        Ok(policy) => policy,
+        Err(problems) => return refused(lines(problems)),
+    };
+    let mut compiler = Compiler::new(policy);
+    world
+        .users
+        .iter()
+        .for_each(|user| compiler.put_user(inventory::user(user)));
+    world
+        .nodes
+        .iter()
+        .for_each(|(_, node)| compiler.put_node(inventory::node(node)));
+    let failed = failed_tests(compiler.policy(), compiler.users(), compiler.nodes());
+    if !failed.is_empty() {
+        return refused(lines(failed));
+    }
+    let told = told(&world, &compiler);
+    Candidate {
+        id: case.id.clone(),
+        accepted: true,
+        error: String::new(),
+        nodes: told,
+    }
+}
+
+fn told(world: &World, compiler: &Compiler) -> BTreeMap<String, Told> {
+    let mut replica = Replica::default();
+    replica.identity_snapshot(vec![IdentitySnapshot {
+        revision: 1,
+        tailnet: Some(world.tailnet.clone()),
+        users: world.users.clone(),
+        last: true,
+    }]);
+    let online = |id| SoftState {
+        node_id: id,
+        soft_revision: 1,
+        online: true,
+        ..SoftState::default()
+    };
+    replica.registry_snapshot(vec![RegistrySnapshot {
+        revision: 1,
+        nodes: world.nodes.iter().map(|(_, node)| node.clone()).collect(),
+        soft: world
+            .nodes
+            .iter()
+            .map(|(_, node)| online(node.id))
+            .collect(),
+        last: true,
+        ..RegistrySnapshot::default()
+    }]);
+    let stamp = Stamp {
+        policy_version: 1,
+        registry_revision: 1,
+        identity_revision: 1,
+    };
+    replica.compiled(message::update(&compiler.full(), stamp, true));
+    let Some((view, _)) = replica.publish() else {
+        return BTreeMap::new();
+    };
+    let names: BTreeMap<_, _> = world
+        .nodes
+        .iter()
+        .map(|(name, node)| (node.id, name.clone()))
+        .collect();
+    let now = DateTime::UNIX_EPOCH;
+    let netmap = |id: &u64| full(&view, *id, &DerpMap::default(), now);
+    names
+        .iter()
+        .filter_map(|(id, name)| Some((name.clone(), node(netmap(id)?, &names))))
+        .collect()
+}
+
+fn node(message: MapResponse, names: &BTreeMap<u64, String>) -> Told {
+    let json = |value: &_| serde_json::to_value(value).unwrap_or_default();
+    let peer = |peer: bowline_control_wire::Node| {
+        let told = Peer {
+            allowed_ips: peer.allowed_ips,
+            primary_routes: peer.primary_routes,
+            cap_map: json(&peer.cap_map),
+        };
+        (names.get(&peer.id).cloned().unwrap_or_default(), told)
+    };
+    Told {
+        packet_filter_rules: message
+            .packet_filters
+            .into_values()
+            .flatten()
+            .flatten()
+            .collect(),
+        ssh_rules: message
+            .ssh_policy
+            .map(|policy| policy.rules)
+            .unwrap_or_default(),
+        peers: message.peers.into_iter().map(peer).collect(),
+        cap_map: json(&message.node.map(|node| node.cap_map).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,15 @@
+//! Runs recorded policy cases through the code that tells clients.
+//!
+//! ```text
+//! case line ─▶ Case ─▶ Policy ─▶ Compiler ─▶ messages to gateways ─▶ Replica, View ─▶ netmap of each node ─▶ candidate line
+//! ```
+//!
+//! Nothing here decides what a policy means: the policy is compiled by `bowline-policy`, sent as `policy-compiler`
+//! sends it, and told as `netmap-gateway` tells it.
+
+mod candidate;
+mod case;
+mod world;
+
+pub use candidate::{Candidate, candidate};
+pub use case::Case;

@@ -1,0 +1,34 @@
+//! `bowline-conformance FILE.jsonl… > candidate.jsonl`
+
+use std::{
+    env, fs,
+    io::{self, BufWriter, Write as _},
+};
+
+use anyhow::{Context as _, ensure};
+use bowline_conformance::{Case, candidate};
+
+fn main() -> anyhow::Result<()> {
+    let files: Vec<_> = env::args_os().skip(1).collect();
+    ensure!(
+        !files.is_empty(),
+        "usage: bowline-conformance FILE.jsonl… > candidate.jsonl"
+    );
+    let mut output = BufWriter::new(io::stdout().lock());
+    for file in files {
+        let name = file.to_string_lossy().into_owned();
+        let lines = fs::read_to_string(&file).with_context(|| name.clone())?;
+        for (number, line) in lines
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
+            let case: Case = serde_json::from_str(line)
+                .with_context(|| format!("{name}: line {}", number + 1))?;
+            serde_json::to_writer(&mut output, &candidate(&case))?;
+            writeln!(output)?;
+        }
+    }
+    output.flush()?;
+    Ok(())
+}
