@@ -161,27 +161,23 @@ impl KeyRegistry {
         } else {
             Vec::new()
         };
-        let mut approved_routes = Vec::new();
-        if !asks.is_empty() || !offered.is_empty() {
-            let user = credential.user.clone().unwrap_or_default();
-            let question = JudgeNodeRequest {
-                tailnet_id: credential.tailnet.id,
-                user_id: user.id,
-                role: user.role,
-                login_name: user.login_name,
-                groups: user.groups,
-                current_tags: credential.tags.clone(),
-                requested_tags: asks.clone(),
-                administrator: false,
-                advertised_routes: offered.clone(),
-            };
-            let judgement = self.judge(question).await?;
-            if !judgement.refused_tags.is_empty() {
-                let listed = judgement.refused_tags.join(", ");
-                let text = format!("requested tags [{listed}] are invalid or not permitted");
-                return Ok(refused(RefusalReason::TagsNotPermitted, text));
-            }
-            approved_routes = judgement.approved_routes;
+        let user = credential.user.clone().unwrap_or_default();
+        let question = JudgeNodeRequest {
+            tailnet_id: credential.tailnet.id,
+            user_id: user.id,
+            role: user.role,
+            login_name: user.login_name,
+            groups: user.groups,
+            current_tags: credential.tags.clone(),
+            requested_tags: asks.clone(),
+            administrator: false,
+            advertised_routes: offered.clone(),
+        };
+        let judgement = self.judge(question).await?;
+        if !judgement.refused_tags.is_empty() {
+            let listed = judgement.refused_tags.join(", ");
+            let text = format!("requested tags [{listed}] are invalid or not permitted");
+            return Ok(refused(RefusalReason::TagsNotPermitted, text));
         }
         let tags = if credential.tags.is_empty() {
             asks
@@ -193,7 +189,7 @@ impl KeyRegistry {
             credential,
             tags,
             offered,
-            approved_routes,
+            judgement,
         };
         self.bind(wish).await
     }

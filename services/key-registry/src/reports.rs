@@ -156,6 +156,7 @@ impl KeyRegistry {
             question.user_id = user.id;
             question.login_name = user.login_name;
             question.groups = user.groups;
+            question.role = user.role;
         }
         Ok(self.judge(question).await?.approved_routes)
     }

@@ -26,6 +26,9 @@ pub enum CompilerError {
     /// What the request names is not there.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// Identity or the registry could not be heard yet.
+    #[error("the users and nodes of the tailnet are not known yet: try again in a moment")]
+    NotReady,
     /// The database's fault.
     #[error("the policy store can not answer: {0}")]
     Database(#[from] DatabaseError),
@@ -43,7 +46,7 @@ impl ServiceError for CompilerError {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::LostRace { .. } => Code::FailedPrecondition,
             Self::NotFound(_) => Code::NotFound,
-            Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
+            Self::NotReady | Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
             Self::Database(_) => Code::Internal,
         }
     }
@@ -53,6 +56,7 @@ impl ServiceError for CompilerError {
             Self::Invalid { .. } => "INVALID",
             Self::LostRace { .. } => "LOST_RACE",
             Self::NotFound(_) => "NOT_FOUND",
+            Self::NotReady => "NOT_READY",
             Self::Database(_) => "DATABASE",
         }
     }

@@ -1,10 +1,61 @@
 //! Users and nodes as the language sees them.
 
-use bowline_policy::{AttributeValue, Attributes, Node, Role, User};
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_policy::{
+    AttributeValue, Attributes, Compiler, Node, Policy, Problem, Role, User, failed_tests,
+};
 use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
 use ipnet::IpNet;
 
+/// The users and nodes of a tailnet, by number.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// The users.
+    pub users: BTreeMap<u64, User>,
+    /// The nodes.
+    pub nodes: BTreeMap<u64, Node>,
+}
+
+impl Inventory {
+    /// Returns the tailnet's own domains: those of its owners, or of all users while it has no owner.
+    #[must_use]
+    pub fn domains(&self) -> BTreeSet<String> {
+        let domains = |role: Option<Role>| {
+            let users = self.users.values().filter(move |user| role.is_none_or(|role| user.role == role));
+            let domain = |user: &User| Some(user.login_name.rsplit_once('@')?.1.to_owned());
+            users.filter_map(domain).collect::<BTreeSet<_>>()
+        };
+        let owners = domains(Some(Role::Owner));
+        if owners.is_empty() { domains(None) } else { owners }
+    }
+
+    /// Returns a policy that may be put in force, or what is wrong with the document: its mistakes first, then the
+    /// tests of its own that fail.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn policy(&self, text: &str) -> Result<Policy, Vec<Problem>> {
+        let policy = Policy::parse(text, &self.domains())?;
+        match failed_tests(&policy, &self.users, &self.nodes) {
+            failed if failed.is_empty() => Ok(policy),
+            failed => Err(failed),
+        }
+    }
+
+    /// Returns a compiler with a policy applied to everything.
+    #[must_use]
+    pub fn compiler(self, policy: Policy) -> Compiler {
+        let mut compiler = Compiler::new(policy);
+        self.users.into_values().for_each(|user| compiler.put_user(user));
+        self.nodes.into_values().for_each(|node| compiler.put_node(node));
+        compiler
+    }
+}
+
 /// Returns a user as the language sees it.
+#[must_use]
 pub fn user(user: &identity::User) -> User {
     User {
         id: user.id,

@@ -135,6 +135,15 @@ impl PolicyCompiler {
         Ok(())
     }
 
+    /// Returns the version in force and its number.
+    pub(crate) async fn in_force(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<(u64, Arc<Policy>), CompilerError> {
+        let head = store::head(self.log.database().reader(), tailnet.get()).await?;
+        Ok((head, self.policy(tailnet, head).await?))
+    }
+
     /// Returns a version's policy; version zero is the default.
     pub(crate) async fn policy(
         &self,

@@ -17,12 +17,19 @@ use bowline_proto::{
 use bowline_service_kit::Tasks;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{inventory, message};
+use crate::{
+    error::CompilerError,
+    inventory::{self, Inventory},
+    message,
+};
 
 /// How many updates a slow watcher may miss before it gets everything again.
 const KEPT: usize = 64;
 /// How long a workspace nobody watches is kept.
 const IDLE: Duration = Duration::from_secs(600);
+
+/// How long a question waits for identity and the registry to be heard.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One update of a tailnet: its messages.
 pub type Messages = Arc<Vec<CompiledUpdate>>;
@@ -88,6 +95,24 @@ impl Workspace {
             message::update(&state.compiler.full(), state.stamp, true),
             self.updates.subscribe(),
         )
+    }
+
+    /// Returns the users and nodes as they are now, once everything was heard.
+    ///
+    /// # Errors
+    ///
+    /// [`CompilerError::NotReady`] when that takes longer than ten seconds.
+    pub async fn inventory(&self) -> Result<Inventory, CompilerError> {
+        let mut ready = self.ready.subscribe();
+        let heard = tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await;
+        if heard.is_err() {
+            return Err(CompilerError::NotReady);
+        }
+        let state = self.state();
+        Ok(Inventory {
+            users: state.compiler.users().clone(),
+            nodes: state.compiler.nodes().clone(),
+        })
     }
 
     /// Returns everything, for a watcher that missed something.

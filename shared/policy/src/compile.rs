@@ -16,6 +16,7 @@ mod output;
 mod party;
 mod plan;
 mod range_index;
+mod reach;
 mod route;
 mod settings;
 #[cfg(test)]
@@ -27,6 +28,8 @@ pub use output::{
     Address, CapGrant, Class, Destination, FilterRule, ListChange, ListId, Membership, Output,
     Principals, Settings, SshLogin, Via,
 };
+
+pub use reach::{Explanation, PairChange, Preview, RuleUse};
 
 use sha2::{Digest as _, Sha256};
 

@@ -35,6 +35,12 @@ pub fn parse(text: &str) -> Result<u8, String> {
     }
 }
 
+/// Returns a protocol's name, or its number when it has none.
+pub fn name(number: u8) -> String {
+    let named = NAMES.iter().find(|(_, known)| *known == number);
+    named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+}
+
 /// Says whether rules of a protocol may name ports: TCP, UDP, SCTP.
 pub fn has_ports(number: u8) -> bool {
     [6, 17, 132].contains(&number)

@@ -53,6 +53,26 @@ impl AddressPool {
         })
     }
 
+    /// Returns the first free pair whose IPv4 address is in one of the prefixes that a policy wants.
+    ///
+    /// The IPv6 address is at the same place of the tailnet's own pool as it would be for the pool of all tailnets,
+    /// beyond the places of the tailnet's IPv4 pool.
+    pub fn free_within(
+        &self,
+        wanted: &[Ipv4Net],
+        used: &BTreeSet<Ipv4Addr>,
+    ) -> Option<(Ipv4Addr, Ipv6Addr)> {
+        let inner = |prefix: &Ipv4Net| (u32::from(prefix.network()) + 1)..u32::from(prefix.broadcast());
+        let mut addresses = wanted.iter().flat_map(inner).map(Ipv4Addr::from);
+        let ipv4 = addresses.find(|address| !used.contains(address) && !is_reserved(*address))?;
+        if self.ipv4.contains(&ipv4) {
+            return self.at(u32::from(ipv4) - u32::from(self.ipv4.network()));
+        }
+        let beyond = (1 << 32) + u128::from(u32::from(ipv4));
+        let ipv6 = Ipv6Addr::from(u128::from(self.ipv6.network()) + beyond);
+        self.ipv6.contains(&ipv6).then_some((ipv4, ipv6))
+    }
+
     fn places(&self) -> u32 {
         u32::from(self.ipv4.broadcast()) - u32::from(self.ipv4.network())
     }
@@ -85,6 +105,21 @@ mod tests {
         let to = |a: Ipv4Addr| u32::from(a) - u32::from(Ipv4Addr::new(100, 64, 0, 0));
         let place = pool.next_place(to(Ipv4Addr::new(100, 115, 92, 0))).unwrap();
         assert_eq!(pool.at(place).unwrap().0, Ipv4Addr::new(100, 115, 94, 0));
+    }
+
+    #[test]
+    fn policy_can_choose_the_pool() {
+        let pool = AddressPool::parse("100.64.0.0/24", "fd7a:115c:a1e0::/64").unwrap();
+        let inside = ["100.64.0.8/29".parse().unwrap()];
+        let used = BTreeSet::from([Ipv4Addr::new(100, 64, 0, 9)]);
+        let (ipv4, ipv6) = pool.free_within(&inside, &used).unwrap();
+        assert_eq!((ipv4.to_string(), ipv6.to_string()), ("100.64.0.10".into(), "fd7a:115c:a1e0::a".into()));
+        let outside = ["100.81.0.0/30".parse().unwrap()];
+        let (ipv4, ipv6) = pool.free_within(&outside, &used).unwrap();
+        assert_eq!(ipv4.to_string(), "100.81.0.1");
+        assert_eq!(ipv6.to_string(), "fd7a:115c:a1e0::1:6451:1");
+        let used = [Ipv4Addr::new(100, 81, 0, 1), Ipv4Addr::new(100, 81, 0, 2)];
+        assert_eq!(pool.free_within(&outside, &used.into()), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The transaction that binds a node key: key used up, node made or rotated, address, name, log, audit.
 
 use bowline_db::{Mutation, next_id};
-use bowline_proto::key_registry::v1::{
-    Node, RefusalReason, RegisterRequest, register_response::Outcome,
+use bowline_proto::{
+    key_registry::v1::{Node, RefusalReason, RegisterRequest, register_response::Outcome},
+    policy::v1::JudgeNodeResponse,
 };
 use chrono::TimeDelta;
 use serde_json::json;
@@ -22,7 +23,7 @@ pub(super) struct Wish {
     pub(super) credential: Credential,
     pub(super) tags: Vec<String>,
     pub(super) offered: Vec<String>,
-    pub(super) approved_routes: Vec<String>,
+    pub(super) judgement: JudgeNodeResponse,
 }
 
 /// What the transaction did.
@@ -72,7 +73,7 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
         credential,
         tags,
         offered,
-        approved_routes,
+        judgement,
     } = wish;
     if let Some(login_id) = &credential.login_id
         && let Some(node) = nodes::by_login(mutation.connection(), login_id).await?
@@ -101,7 +102,7 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
     let rotated = old.is_some();
     let mut node = match old {
         Some(old) => old,
-        None => new_node(mutation, &request, &credential).await?,
+        None => new_node(mutation, &request, &credential, &judgement.ipv4_pools).await?,
     };
     let lifetime = credential
         .tailnet
@@ -118,7 +119,7 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
     node.client_version = request.client_version;
     node.requested_tags = request.requested_tags;
     node.ephemeral = credential.ephemeral || request.ephemeral;
-    node.approved_routes.extend(approved_routes);
+    node.approved_routes.extend(judgement.approved_routes);
     node.approved_routes.sort();
     node.approved_routes.dedup();
     node.advertised_routes = offered;
@@ -164,12 +165,18 @@ async fn new_node(
     mutation: &mut Mutation,
     request: &RegisterRequest,
     credential: &Credential,
+    ipv4_pools: &[String],
 ) -> Result<Node, RegistryError> {
     let tailnet = &credential.tailnet;
     let pool = AddressPool::parse(&tailnet.ipv4_pool, &tailnet.ipv6_pool).ok_or_else(|| {
         RegistryError::Refused("the tailnet's address pools do not parse".to_owned())
     })?;
-    let (ipv4, ipv6) = pools::take(mutation.connection(), tailnet.id, pool).await?;
+    let wanted: Vec<_> = ipv4_pools.iter().filter_map(|pool| pool.parse().ok()).collect();
+    let (ipv4, ipv6) = if wanted.is_empty() {
+        pools::take(mutation.connection(), tailnet.id, pool).await?
+    } else {
+        pools::take_from(mutation.connection(), tailnet.id, pool, &wanted).await?
+    };
     Ok(Node {
         id: next_id(mutation.connection()).await?.cast_unsigned(),
         tailnet_id: tailnet.id,

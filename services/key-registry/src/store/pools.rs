@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+use ipnet::Ipv4Net;
 use sqlx::{AnyConnection, Row as _};
 
 use crate::{domain::address_pool::AddressPool, error::RegistryError};
@@ -25,10 +26,18 @@ pub async fn take(
     } else {
         Some(used(on, tailnet_id).await?)
     };
-    let place = match used {
+    let mut place = match &used {
         None => pool.next_place(next),
-        Some(used) => pool.free_place(&used),
+        Some(used) => pool.free_place(used),
     };
+    // A policy may have given out addresses ahead.
+    while let Some(taken) = place
+        && used.is_none()
+        && let Some((ipv4, _)) = pool.at(taken)
+        && is_used(on, tailnet_id, ipv4).await?
+    {
+        place = pool.next_place(taken + 1);
+    }
     let place = place.ok_or(RegistryError::AddressesExhausted)?;
     let pair = pool.at(place).ok_or(RegistryError::AddressesExhausted)?;
     if place >= next {
@@ -42,6 +51,32 @@ pub async fn take(
         .await?;
     }
     Ok(pair)
+}
+
+/// Takes a free pair whose IPv4 address is in one of the prefixes that a policy wants, under the counter lock.
+pub async fn take_from(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    pool: AddressPool,
+    wanted: &[Ipv4Net],
+) -> Result<(Ipv4Addr, Ipv6Addr), RegistryError> {
+    let used = used(on, tailnet_id).await?;
+    pool.free_within(wanted, &used).ok_or(RegistryError::AddressesExhausted)
+}
+
+async fn is_used(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    ipv4: Ipv4Addr,
+) -> Result<bool, RegistryError> {
+    let found: i64 = sqlx::query_scalar(
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM nodes WHERE tailnet_id = $1 AND ipv4 = $2",
+    )
+    .bind(tailnet_id.cast_signed())
+    .bind(ipv4.to_string())
+    .fetch_one(on)
+    .await?;
+    Ok(found > 0)
 }
 
 async fn used(

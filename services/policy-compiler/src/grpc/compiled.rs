@@ -1,6 +1,6 @@
 //! What other services ask of the policy in force.
 
-use bowline_policy::{Applicant, User, refused_tags};
+use bowline_policy::{Applicant, User, address_pools, approved_routes, refused_tags};
 use bowline_proto::{
     changes::v1::{Head, HeadsRequest, HeadsResponse},
     policy::v1::{
@@ -9,6 +9,7 @@ use bowline_proto::{
     },
 };
 use futures_util::stream::{self, BoxStream, StreamExt as _};
+use ipnet::IpNet;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::{Request, Response, Status};
 
@@ -40,15 +41,23 @@ impl PolicyCompilerService for PolicyCompiler {
                 .map(|name| format!("group:{name}"))
                 .collect(),
         });
-        let applicant = Applicant {
+        let mut applicant = Applicant {
             user,
             tags: request.current_tags,
             administrator: request.administrator,
         };
         let refused_tags = refused_tags(&policy, &applicant, &request.requested_tags);
+        if refused_tags.is_empty() && !request.requested_tags.is_empty() {
+            // Routes and addresses are for what the node will be.
+            applicant.tags = request.requested_tags;
+        }
+        let advertised: Vec<IpNet> =
+            request.advertised_routes.iter().filter_map(|route| route.parse().ok()).collect();
+        let texts = |prefixes: Vec<IpNet>| prefixes.iter().map(IpNet::to_string).collect();
         Ok(Response::new(JudgeNodeResponse {
             refused_tags,
-            approved_routes: Vec::new(),
+            approved_routes: texts(approved_routes(&policy, &applicant, &advertised)),
+            ipv4_pools: texts(address_pools(&policy, &applicant)),
         }))
     }
 

@@ -2,9 +2,9 @@
 
 use bowline_policy::{Policy, Problem};
 use bowline_proto::policy::v1::{
-    CheckPolicyRequest, CheckPolicyResponse, GetPolicyRequest, GetPolicyResponse,
-    ListPolicyVersionsRequest, ListPolicyVersionsResponse, PolicyChange, PolicyProblem,
-    PolicyVersion, SetPolicyRequest, SetPolicyResponse, policy_service_server::PolicyService,
+    CheckPolicyRequest, CheckPolicyResponse, ExplainAccessRequest, ExplainAccessResponse, GetPolicyRequest, GetPolicyResponse,
+    ListPolicyVersionsRequest, ListPolicyVersionsResponse, PairChange, PolicyChange, PolicyProblem,
+    PolicyVersion, PreviewPolicyRequest, PreviewPolicyResponse, RuleUse, SetPolicyRequest, SetPolicyResponse, policy_service_server::PolicyService,
 };
 use bowline_service_kit::Caller;
 use prost_types::Timestamp;
@@ -12,16 +12,17 @@ use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::tailnet_id;
-use crate::{PolicyCompiler, error::CompilerError, store};
+use crate::{PolicyCompiler, error::CompilerError, inventory::Inventory, store};
 
-/// Returns what is wrong with a document; read on a thread of its own, since it may be long.
-async fn problems(text: String) -> Result<Vec<PolicyProblem>, Status> {
-    let parsed = tokio::task::spawn_blocking(move || {
-        Policy::parse(&text, &std::collections::BTreeSet::new()).err()
-    });
-    let found = parsed
-        .await
-        .map_err(|_| Status::internal("the document could not be read"))?;
+/// Runs something long on a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Status::internal("the document could not be read"))
+}
+
+/// Returns what is wrong with a document.
+async fn problems(inventory: Inventory, text: String) -> Result<Vec<PolicyProblem>, Status> {
+    let found = apart(move || inventory.policy(&text).err()).await?;
     Ok(found.unwrap_or_default().into_iter().map(problem).collect())
 }
 
@@ -40,6 +41,24 @@ fn problem(problem: Problem) -> PolicyProblem {
     }
 }
 
+fn pair(pair: bowline_policy::PairChange) -> PairChange {
+    PairChange {
+        source_node_id: pair.source,
+        destination_node_id: pair.destination,
+        gained: pair.gained.into_iter().collect(),
+        lost: pair.lost.into_iter().collect(),
+    }
+}
+
+fn rule_use(used: bowline_policy::RuleUse) -> RuleUse {
+    RuleUse {
+        line: used.line,
+        rule: used.rule,
+        allows: used.allows,
+        through_routes: used.through_routes,
+    }
+}
+
 #[tonic::async_trait]
 impl PolicyService for PolicyCompiler {
     async fn set_policy(
@@ -53,7 +72,8 @@ impl PolicyService for PolicyCompiler {
             expected_version,
         } = request.into_inner();
         let tailnet = tailnet_id(tailnet)?;
-        let problems = problems(text.clone()).await?;
+        let inventory = self.workspace(tailnet).inventory().await?;
+        let problems = problems(inventory, text.clone()).await?;
         if !problems.is_empty() {
             return Ok(Response::new(SetPolicyResponse {
                 version: None,
@@ -134,8 +154,61 @@ impl PolicyService for PolicyCompiler {
         &self,
         request: Request<CheckPolicyRequest>,
     ) -> Result<Response<CheckPolicyResponse>, Status> {
-        let problems = problems(request.into_inner().text).await?;
+        let request = request.into_inner();
+        let tailnet = tailnet_id(request.tailnet_id)?;
+        let inventory = self.workspace(tailnet).inventory().await?;
+        let problems = problems(inventory, request.text).await?;
         Ok(Response::new(CheckPolicyResponse { problems }))
+    }
+
+    async fn preview_policy(
+        &self,
+        request: Request<PreviewPolicyRequest>,
+    ) -> Result<Response<PreviewPolicyResponse>, Status> {
+        let PreviewPolicyRequest { tailnet_id: tailnet, text } = request.into_inner();
+        let tailnet = tailnet_id(tailnet)?;
+        let inventory = self.workspace(tailnet).inventory().await?;
+        let (_, in_force) = self.in_force(tailnet).await?;
+        let preview = apart(move || {
+            let policy = inventory.policy(&text)?;
+            let compiler = inventory.compiler(Policy::clone(&in_force));
+            Ok::<_, Vec<Problem>>(compiler.preview(&policy))
+        });
+        Ok(Response::new(match preview.await? {
+            Err(problems) => PreviewPolicyResponse {
+                problems: problems.into_iter().map(problem).collect(),
+                ..PreviewPolicyResponse::default()
+            },
+            Ok(preview) => PreviewPolicyResponse {
+                problems: Vec::new(),
+                pairs: preview.pairs.into_iter().map(pair).collect(),
+                total_pairs: preview.total,
+            },
+        }))
+    }
+
+    async fn explain_access(
+        &self,
+        request: Request<ExplainAccessRequest>,
+    ) -> Result<Response<ExplainAccessResponse>, Status> {
+        let request = request.into_inner();
+        let tailnet = tailnet_id(request.tailnet_id)?;
+        let inventory = self.workspace(tailnet).inventory().await?;
+        let (version, in_force) = self.in_force(tailnet).await?;
+        let (source, destination) = (request.source_node_id, request.destination_node_id);
+        let explanation = apart(move || {
+            let compiler = inventory.compiler(Policy::clone(&in_force));
+            compiler.explain(source, destination)
+        });
+        let found = explanation.await?.ok_or(CompilerError::NotFound("node"))?;
+        let uses = |uses: Vec<bowline_policy::RuleUse>| uses.into_iter().map(rule_use).collect();
+        Ok(Response::new(ExplainAccessResponse {
+            policy_version: version,
+            allowed_by: uses(found.allowed_by),
+            only_source: uses(found.only_source),
+            only_destination: uses(found.only_destination),
+            posture_missing: uses(found.posture_missing),
+        }))
     }
 
     async fn list_policy_versions(

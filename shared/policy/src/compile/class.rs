@@ -129,6 +129,13 @@ impl ClassKey {
         class
     }
 
+    /// Returns the rules that name the class as a source; those from everything are not among them.
+    pub(super) fn rules_from(&self, plan: &Plan) -> BTreeSet<u32> {
+        let parties = self.parties();
+        let rules = parties.iter().flat_map(|party| &plan.from[*party as usize]);
+        rules.copied().collect()
+    }
+
     /// Adds what the class sees as a source.
     fn look_out(&self, plan: &Plan, parties: &[u32], class: &mut Class) {
         let rules = parties.iter().flat_map(|party| &plan.from[*party as usize]);
@@ -208,7 +215,7 @@ impl ClassKey {
     }
 
     /// Returns what of a rule's destinations concerns the class (policy reference sections 8 to 10).
-    fn reached(&self, plan: &Plan, rule: &PlannedRule) -> Vec<Reached> {
+    pub(super) fn reached(&self, plan: &Plan, rule: &PlannedRule) -> Vec<Reached> {
         match rule.rule.reach {
             Reach::Named => {}
             Reach::Own => return vec![Reached::own()],
@@ -247,9 +254,9 @@ impl ClassKey {
 }
 
 /// A destination that concerns a node.
-struct Reached {
+pub(super) struct Reached {
     /// Whether it has the node's own IPv4 address, and its IPv6 address.
-    own: (bool, bool),
+    pub(super) own: (bool, bool),
     /// As it is written; `None` for the node's own addresses.
     text: Option<String>,
     /// Whether it is reached through a route of the node.
@@ -257,6 +264,11 @@ struct Reached {
 }
 
 impl Reached {
+    /// Returns it as it is written; `None` for the node's own addresses.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     fn own() -> Self {
         Self {
             own: (true, true),

@@ -43,6 +43,8 @@ pub struct Compiler {
     user_lists: BTreeMap<ListId, u64>,
     routes: BTreeMap<IpNet, Arc<Vec<u64>>>,
     vias: BTreeMap<u64, Arc<Via>>,
+    /// Whether a list of a user came or went, or a user changed, since settings were worked out.
+    users_moved: bool,
     changes: Output,
 }
 
@@ -89,6 +91,7 @@ impl Compiler {
             user_lists: BTreeMap::new(),
             routes: BTreeMap::new(),
             vias: BTreeMap::new(),
+            users_moved: false,
             changes: Output::default(),
         };
         compiler.set_policy(policy);
@@ -99,6 +102,10 @@ impl Compiler {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Returns the users by number.
@@ -134,6 +141,7 @@ impl Compiler {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.place(id);
         }
+        self.users_moved = true;
         self.refresh_dependent_settings();
         let after = self.full();
         self.changes = pending;
@@ -157,6 +165,7 @@ impl Compiler {
     }
 
     fn place_nodes_of(&mut self, user: u64) {
+        self.users_moved = true;
         for node in self.nodes_of.get(&user).cloned().unwrap_or_default() {
             self.place(node);
         }
@@ -281,7 +290,7 @@ impl Compiler {
 
     /// Works out settings that depend on who the users behind other nodes are.
     fn refresh_dependent_settings(&mut self) {
-        if !self.settings_plan.depends_on_users() {
+        if !std::mem::take(&mut self.users_moved) || !self.settings_plan.depends_on_users() {
             return;
         }
         for (id, (key, kept)) in &mut self.settings {
@@ -359,7 +368,9 @@ impl Compiler {
         });
         kept.nodes += 1;
         for list in placed.lists.iter().filter(|list| list.user != 0) {
-            *self.user_lists.entry(*list).or_default() += 1;
+            let devices = self.user_lists.entry(*list).or_default();
+            *devices += 1;
+            self.users_moved |= *devices == 1;
         }
         let id = placed.membership.settings;
         let (_, kept) = self.settings.entry(id).or_insert_with(|| {
@@ -391,6 +402,7 @@ impl Compiler {
                 *devices -= 1;
                 if *devices == 0 {
                     self.user_lists.remove(list);
+                    self.users_moved = true;
                 }
             }
         }
