@@ -16,3 +16,4 @@ mod tests;
 pub use delta::{Delta, delta};
 pub use full::full;
 pub use profile::TAGGED_DEVICES;
+pub(crate) use profile::{owner, profile};

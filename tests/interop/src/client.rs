@@ -1,8 +1,10 @@
-//! A real client on a host of a lab: `tailscaled` without TUN device, and `tailscale` to drive it.
+//! A real client on a host of a lab: `tailscaled`, and `tailscale` to drive it.
+
+mod release;
 
 use std::{
+    fs,
     io::Write as _,
-    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -11,41 +13,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use self::release::{Device, Release};
 use crate::{Host, Process, wait_for};
-
-/// Which release of the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
-    /// 1.102.5.
-    Current,
-    /// 1.62.1: the last that speaks crypto_box.
-    Nacl,
-}
-
-impl Release {
-    fn directory(self) -> PathBuf {
-        let peers = std::env::var_os("BOWLINE_PEERS_DIR")
-            .map(PathBuf::from)
-            .unwrap_or_else(|| {
-                let home = std::env::var_os("HOME")
-                    .map(PathBuf::from)
-                    .unwrap_or_default();
-                home.join(".cache/bowline/peers")
-            });
-        peers.join(match self {
-            Self::Current => "1.102.5",
-            Self::Nacl => "1.62.1",
-        })
-    }
-
-    /// Says whether the programs are there.
-    #[must_use]
-    pub fn is_built(self) -> bool {
-        ["tailscaled", "tailscale"]
-            .iter()
-            .all(|program| self.directory().join(program).is_file())
-    }
-}
 
 /// A running client.
 #[derive(Debug)]
@@ -53,48 +22,109 @@ pub struct Client {
     /// Where it runs.
     pub host: Host,
     release: Release,
+    device: Device,
+    environment: Vec<(String, String)>,
     // Before the directory, which holds their logs.
-    _daemon: Process,
-    _echo: Option<Process>,
+    daemon: Option<Process>,
+    echoes: Vec<Process>,
     directory: TempDir,
 }
 
 impl Client {
-    /// Starts a client that knows no network yet.
+    /// Starts a client that knows no network yet, without a device of the kernel.
     ///
     /// # Errors
     ///
     /// When it can not be started.
     pub fn start(host: Host, release: Release, environment: &[(&str, &str)]) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let path = directory.path();
-        let mut command = host.command(release.directory().join("tailscaled"));
+        Self::start_with(host, release, Device::Userspace, environment)
+    }
+
+    /// Starts a client of the current release with a TUN device.
+    ///
+    /// # Errors
+    ///
+    /// When it can not be started.
+    pub fn start_tun(host: Host) -> Result<Self> {
+        Self::start_with(host, Release::Current, Device::Tun, &[])
+    }
+
+    fn start_with(
+        host: Host,
+        release: Release,
+        device: Device,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut client = Self {
+            host,
+            release,
+            device,
+            environment: environment.iter().map(owned).collect(),
+            daemon: None,
+            echoes: Vec::new(),
+            directory: tempfile::tempdir()?,
+        };
+        client.restart()?;
+        Ok(client)
+    }
+
+    /// Starts it again with the keys it has, after `kill -9` if it runs.
+    ///
+    /// # Errors
+    ///
+    /// When it can not be started.
+    pub fn restart(&mut self) -> Result<()> {
+        self.daemon = None;
+        let path = self.directory.path();
+        let (socket, resolvers) = (path.join("s"), path.join("resolv.conf"));
+        drop(fs::remove_file(&socket));
+        let program = self.release.directory().join("tailscaled");
+        let mut command = match self.device {
+            Device::Userspace => {
+                let mut command = self.host.command(program);
+                command.arg("--tun=userspace-networking");
+                command
+            }
+            // A client with a device may write the machine's list of resolvers: it gets one of its own.
+            Device::Tun => {
+                fs::write(&resolvers, "")?;
+                let mut command = self.host.command("sh");
+                command
+                    .args(["-c", r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#])
+                    .args([&resolvers, &program])
+                    .arg("--tun=tailscale0");
+                command
+            }
+        };
         command
-            .args([
-                "--tun=userspace-networking",
-                "--port=41641",
-                "--no-logs-no-support",
-            ])
+            .args(["--port=41641", "--no-logs-no-support"])
             .arg(format!("--statedir={}", path.display()))
-            .arg(format!("--socket={}", path.join("s").display()))
+            .arg(format!("--socket={}", socket.display()))
             .env("HOME", path)
             .env("TS_DISABLE_PORTMAPPER", "1")
             .env("TS_PANIC_IF_HIT_MAIN_CONTROL", "1")
-            .envs(environment.iter().copied());
-        let daemon = Process::start(&mut command, &path.join("tailscaled.log"))?;
+            .envs(self.environment.iter().cloned());
+        self.daemon = Some(Process::start(&mut command, &path.join("tailscaled.log"))?);
         wait_for("the daemon listens", Duration::from_secs(20), || {
-            path.join("s")
+            socket
                 .exists()
                 .then_some(())
                 .ok_or_else(|| "no socket".to_owned())
         });
-        Ok(Self {
-            host,
-            release,
-            directory,
-            _daemon: daemon,
-            _echo: None,
-        })
+        Ok(())
+    }
+
+    /// Returns what the daemon has written, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// Returns how often the client has asked to be registered, by its own account.
+    #[must_use]
+    pub fn registrations(&self) -> usize {
+        self.log().matches("RegisterReq: onode=").count()
     }
 
     fn tailscale(&self, arguments: &[&str]) -> Command {
@@ -132,8 +162,12 @@ impl Client {
     pub fn join(&self, url: &str, key: &str, hostname: &str) -> Result<()> {
         let (url, key) = (format!("--login-server={url}"), format!("--authkey={key}"));
         let hostname = format!("--hostname={hostname}");
-        self.run(&["up", &url, &key, &hostname, "--timeout=60s"])
-            .map(drop)
+        let mut arguments = vec!["up", &url, &key, &hostname, "--timeout=60s"];
+        if self.device == Device::Tun {
+            // The lab's hosts have neither resolvers nor packet filters for it to change.
+            arguments.extend(["--accept-dns=false", "--netfilter-mode=off"]);
+        }
+        self.run(&arguments).map(drop)
     }
 
     /// Begins to join without a key; returns the address to visit, and the command that waits for it.
@@ -193,6 +227,41 @@ impl Client {
         names
     }
 
+    /// Waits until the client is in a state; returns how long it took.
+    pub fn wait_for_state(&self, expected: &str, limit: Duration) -> Duration {
+        let (_, took) = wait_for(&format!("the state {expected}"), limit, || {
+            let state = self.state();
+            if state == expected {
+                Ok(())
+            } else {
+                Err(state)
+            }
+        });
+        took
+    }
+
+    /// Asks a peer for an answer once, and returns the path it came by, such as `10.77.0.12:41641` or `DERP(bowline)`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none within five seconds.
+    pub fn path_to(&self, address: &str) -> Result<String> {
+        let arguments = [
+            "ping",
+            "--c=1",
+            "--until-direct=false",
+            "--timeout=5s",
+            address,
+        ];
+        let said = self.run(&arguments)?;
+        let path = said.split(" via ").nth(1).context("no pong")?;
+        Ok(path
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned())
+    }
+
     /// Waits until the client knows exactly these peers; returns how long it took.
     pub fn wait_for_peers(&self, expected: &[&str], limit: Duration) -> Duration {
         let (_, took) = wait_for(&format!("peers {expected:?}"), limit, || {
@@ -226,9 +295,13 @@ impl Client {
     /// When it can not.
     pub fn serve_echo(&mut self, program: &str, port: u16) -> Result<()> {
         let mut command = self.host.command(program);
-        command.arg(port.to_string());
+        let address = match self.device {
+            Device::Userspace => "127.0.0.1",
+            Device::Tun => "0.0.0.0",
+        };
+        command.arg(format!("{address}:{port}"));
         let log = self.directory.path().join("echo.log");
-        self._echo = Some(Process::start(&mut command, &log)?);
+        self.echoes.push(Process::start(&mut command, &log)?);
         Ok(())
     }
 
@@ -238,13 +311,24 @@ impl Client {
     ///
     /// When there is none within five seconds.
     pub fn echo(&self, address: &str, port: u16, line: &str) -> Result<String> {
+        let port = port.to_string();
+        let inner = match self.device {
+            Device::Userspace => self.tailscale(&["nc", address, &port]),
+            // The kernel's own TCP.
+            Device::Tun => {
+                let mut inner = self.host.command("bash");
+                let script =
+                    r#"read -r line; exec 3<>"/dev/tcp/$0/$1"; echo "$line" >&3; head -n 1 <&3"#;
+                inner.args(["-c", script, address, &port]);
+                inner
+            }
+        };
         let mut command = Command::new("timeout");
-        let inner = self.tailscale(&["nc", address, &port.to_string()]);
         command
             .arg("5")
             .arg(inner.get_program())
-            .args(inner.get_args());
-        command.env("HOME", self.directory.path());
+            .args(inner.get_args())
+            .env("HOME", self.directory.path());
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,11 +1,18 @@
 //! Network namespaces joined by a bridge.
 
+mod sweeper;
+
 use std::{
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use anyhow::{Result, bail};
+
+pub use self::sweeper::sweep;
 
 /// A network of its own: a switch and hosts around it.
 #[derive(Debug)]
@@ -45,13 +52,15 @@ fn ip(arguments: &[&str]) -> Result<()> {
 }
 
 impl Lab {
-    /// Makes a switch without hosts.
+    /// Makes a switch without hosts; the first in a process clears away what killed tests have left.
     ///
     /// # Errors
     ///
     /// What the operating system says.
     pub fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
         let name = format!(
             "bl{}x{}",
             std::process::id(),
@@ -189,5 +198,33 @@ impl Host {
     pub fn set_cable(&self, is_plugged: bool) -> Result<()> {
         let state = if is_plugged { "up" } else { "down" };
         ip(&["-n", &self.switch, "link", "set", &self.port, state])
+    }
+
+    /// Keeps the host's packets from every other isolated host, or lets them pass again: a host that is not isolated,
+    /// such as the server's, is reached all the same.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_isolated(&self, is_isolated: bool) -> Result<()> {
+        let state = if is_isolated { "on" } else { "off" };
+        let link = ["link", "set", &self.port, "type", "bridge_slave"];
+        ip(&[&["-n", &self.switch], &link[..], &["isolated", state]].concat())
+    }
+
+    /// Breaks the host's TCP connections to a port; returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn break_connections(&self, port: u16) -> Result<usize> {
+        let mut command = self.command("ss");
+        let output = command
+            .args(["-HtnK", "dport", "=", &format!(":{port}")])
+            .output()?;
+        if !output.status.success() {
+            bail!("ss: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).lines().count())
     }
 }

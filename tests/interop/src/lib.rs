@@ -20,14 +20,16 @@ mod lab;
 mod process;
 mod rust_client;
 mod server;
+mod sessions;
 mod split;
 mod wait;
 
-pub use client::{Client, Release};
-pub use lab::{Host, Lab};
+pub use client::{Client, Device, Release};
+pub use lab::{Host, Lab, sweep};
 pub use process::Process;
 pub use rust_client::RustClient;
 pub use server::Server;
+pub use sessions::Sessions;
 pub use split::{Split, inside};
 pub use wait::wait_for;
 

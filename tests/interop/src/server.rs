@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Host, Process, wait_for};
+use crate::{Host, Process, Sessions, wait_for};
 
 /// A server of one process.
 #[derive(Debug)]
@@ -112,6 +112,18 @@ impl Server {
     /// Ends it at once.
     pub fn kill9(&mut self) {
         self.process = None;
+    }
+
+    /// Returns what it has written since it was started last.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// Returns the map sessions of a node since the server was started last.
+    #[must_use]
+    pub fn sessions(&self, node: u64) -> Sessions {
+        Sessions::of(node, &self.log())
     }
 
     /// Runs the command line and returns its JSON.

@@ -15,7 +15,7 @@ use bowline_test_servers::{PostgresServer, RedisServer};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Host, Lab, Process, server::program, wait_for};
+use crate::{Host, Lab, Process, Sessions, server::program, wait_for};
 
 /// Where the lab's names travel to the test inside.
 const LAB: &str = "BOWLINE_LAB";
@@ -41,8 +41,9 @@ pub fn inside(test: &str, clients: usize) -> Option<Vec<Host>> {
         .args([test, "--exact", "--nocapture"])
         .env(LAB, hosts.join(" "));
     let output = command.output().expect("the test inside starts");
+    // Indented: what counts results must not count the test inside as another one.
     let said = [output.stdout, output.stderr]
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .map(|text| String::from_utf8_lossy(&text).replace('\n', "\n  | "))
         .concat();
     assert!(
         output.status.success(),
@@ -103,7 +104,7 @@ impl Split {
         for (service, _) in OWNERS {
             split.start_service(service)?;
         }
-        split.start_relay()?;
+        split.start_service("relay")?;
         for (gateway, _) in GATEWAYS {
             split.start_service(gateway)?;
         }
@@ -121,6 +122,14 @@ impl Split {
     #[must_use]
     pub fn url(&self, gateway: usize) -> String {
         format!("http://10.77.0.1:{}", GATEWAYS[gateway - 1].1)
+    }
+
+    /// Returns the map sessions that a gateway, 1 or 2, has had with a node over all its starts.
+    #[must_use]
+    pub fn sessions(&self, gateway: usize, node: u64) -> Sessions {
+        let process = self.processes.get(GATEWAYS[gateway - 1].0);
+        let log = process.map(Process::log).unwrap_or_default();
+        Sessions::of(node, &log)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -163,13 +172,16 @@ impl Split {
         )
     }
 
-    /// Starts a service, again after `kill -9` if it runs.
+    /// Starts a service, a gateway or the relay, again after `kill -9` if it runs.
     ///
     /// # Errors
     ///
     /// What hinders it.
     pub fn start_service(&mut self, service: &'static str) -> Result<()> {
         self.processes.remove(service);
+        if service == "relay" {
+            return self.start_relay();
+        }
         let names: Vec<_> = OWNERS
             .iter()
             .chain(&GATEWAYS)

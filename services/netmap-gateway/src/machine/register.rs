@@ -6,21 +6,25 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use bowline_control_wire::{Login, RegisterRequest, RegisterResponse, User, plain_text};
 use bowline_ids::{LoginId, TailnetId};
+use bowline_keys::NodePublic;
 use bowline_proto::{
     identity::v1::{WaitLoginRequest, login_service_client::LoginServiceClient},
     key_registry::v1::{
-        self as registry, Registered, register_response::Outcome,
+        self as registry, Node, Registered, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
     },
 };
 use prost_types::Timestamp;
-use tonic::Request;
+use tonic::{Code, Request, Status};
 
 use super::{
     Failure, Machine,
     host::{self, Host},
 };
-use crate::{gateway::Gateway, netmap::TAGGED_DEVICES};
+use crate::{
+    gateway::Gateway,
+    netmap::{TAGGED_DEVICES, owner, profile},
+};
 
 /// How long one question to identity is held while a person decides.
 const WAIT: Duration = Duration::from_secs(50);
@@ -38,10 +42,19 @@ pub async fn register(
         ));
     }
     let followup = login_id(&request.followup);
+    let node_key = request.node_key;
     let passed_on = pass_on(machine, request, followup)?;
     let mut client = RegistrationServiceClient::new(gateway.backends.registry.clone());
     loop {
-        let answer = client.register(passed_on.clone()).await?.into_inner();
+        let answer = match client.register(passed_on.clone()).await {
+            Ok(answer) => answer.into_inner(),
+            // A wish for another expiry, a logout among them, is a change: it waits.
+            Err(status) if passed_on.expiry.is_none() && is_away(&status) => {
+                let readmitted = readmit(gateway, machine, node_key);
+                return readmitted.ok_or_else(|| status.into());
+            }
+            Err(status) => return Err(status.into()),
+        };
         return Ok(match answer.outcome {
             Some(Outcome::Registered(registered)) => {
                 machine.connection.is_known();
@@ -78,6 +91,41 @@ pub async fn register(
             }
         });
     }
+}
+
+/// Says whether the registry gave no verdict because it or what it needs is away.
+fn is_away(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
+    )
+}
+
+/// Answers the restart of a known node from the view while the registry is away (protocol section 5.3): nothing is
+/// changed by it, and nobody else than the holder of a live key is let in.
+fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option<RegisterResponse> {
+    let located = gateway.hub.locate_here(node_key, machine.key).ok()??;
+    let view = located.tailnet.history.view();
+    let shown = view.nodes.get(&located.node)?;
+    let now = gateway.clock.now().timestamp();
+    let is_live = |end: &Timestamp| end.seconds > now;
+    if !gateway.may_readmit()
+        || !shown.offered
+        || !shown.node.key_expiry.as_ref().is_none_or(is_live)
+    {
+        return None;
+    }
+    machine.connection.is_known();
+    let user = profile(&view, owner(&shown.node));
+    Some(accept(
+        gateway,
+        &Registered {
+            node: Some(Node::clone(&shown.node)),
+            login_name: user.login_name,
+            display_name: user.display_name,
+            ..Registered::default()
+        },
+    ))
 }
 
 /// Waits until somebody has decided, or for a while.

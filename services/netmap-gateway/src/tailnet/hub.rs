@@ -133,7 +133,12 @@ impl Hub {
         })
     }
 
-    fn locate_here(
+    /// Finds the node of a node key that belongs to a machine, in the views held here and nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for a key of another machine.
+    pub fn locate_here(
         &self,
         key: NodePublic,
         machine: MachinePublic,

@@ -1,4 +1,4 @@
-//! Answers each line on a TCP port of 127.0.0.1 with the same line.
+//! Answers each line on a TCP address, such as `127.0.0.1:7000`, with the same line.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -6,11 +6,8 @@ use std::{
 };
 
 fn main() -> std::io::Result<()> {
-    let port: u16 = std::env::args()
-        .nth(1)
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(7);
-    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    let address = std::env::args().nth(1).unwrap_or_default();
+    let listener = TcpListener::bind(address)?;
     for stream in listener.incoming() {
         let stream = stream?;
         std::thread::spawn(move || {

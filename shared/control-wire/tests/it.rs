@@ -1,0 +1,6 @@
+//! What clients send: recorded, and mutated.
+
+#[path = "it/fuzzed.rs"]
+mod fuzzed;
+#[path = "it/recorded.rs"]
+mod recorded;

@@ -1,0 +1,41 @@
+//! Writes the inputs that fuzzing begins with to `corpus`, a folder for each target.
+
+use std::{fs, io, path::Path};
+
+#[path = "entry/addresses.rs"]
+mod addresses;
+#[path = "entry/boxes.rs"]
+mod boxes;
+#[path = "entry/frames.rs"]
+mod frames;
+#[path = "entry/handshakes.rs"]
+mod handshakes;
+#[path = "entry/records.rs"]
+mod records;
+#[path = "entry/requests.rs"]
+mod requests;
+
+type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
+
+const TARGETS: &[Target] = &[
+    ("addresses", addresses::seeds, addresses::run),
+    ("boxes", boxes::seeds, boxes::run),
+    ("frames", frames::seeds, frames::run),
+    ("handshakes", handshakes::seeds, handshakes::run),
+    ("records", records::seeds, records::run),
+    ("requests", requests::seeds, requests::run),
+];
+
+fn main() -> io::Result<()> {
+    for (name, seeds, run) in TARGETS {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(name);
+        fs::create_dir_all(&corpus)?;
+        for (number, seed) in seeds().iter().enumerate() {
+            run(seed);
+            fs::write(corpus.join(format!("seed-{number}")), seed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! The labs themselves.
+
+use std::process::{Command, Stdio};
+
+use bowline_interop::{Lab, is_possible, sweep};
+
+fn namespaces() -> String {
+    let output = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn labs_of_killed_tests_are_removed_with_their_processes() {
+    if !is_possible() {
+        return;
+    }
+    let mut killed = Command::new("true").spawn().unwrap();
+    killed.wait().unwrap();
+    let left = format!("bl{}x0h0", killed.id());
+    let lab = Lab::new().unwrap();
+    let host = lab.host().unwrap();
+    let made = Command::new("ip")
+        .args(["netns", "add", &left])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let mut client = Command::new("ip")
+        .args(["netns", "exec", &left, "sleep", "1000"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    sweep();
+    assert!(!namespaces().contains(&left), "{left} is gone");
+    assert!(!client.wait().unwrap().success(), "its process was ended");
+    let own = host.command("true").status().unwrap();
+    assert!(own.success(), "a living test's lab stays");
+}

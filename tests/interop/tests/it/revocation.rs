@@ -1,0 +1,128 @@
+//! Ends of keys: the node's own stream ends and its peers are told, within a second.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use bowline_interop::{Client, Sessions, is_possible, wait_for};
+use serde_json::Value;
+
+use super::{SECOND, SOON, joined, split};
+
+/// How the scene is administered and watched.
+struct Network<'a> {
+    bowline: &'a (dyn Fn(&[&str]) -> Result<Value> + Sync),
+    /// The sessions of a node on the gateway it is connected to.
+    sessions: &'a (dyn Fn(u64) -> Sessions + Sync),
+}
+
+impl Network<'_> {
+    /// Ends the key of a node called `name`, and checks how soon its stream ends and the watcher is told.
+    fn ends(&self, what: &str, name: &str, watcher: &Client, left: &[&str], end: impl FnOnce()) {
+        let shown = (self.bowline)(&["nodes", "show", name]).unwrap();
+        let node = shown["id"].as_u64().unwrap();
+        wait_for("the node's own stream", SOON, || {
+            let sessions = (self.sessions)(node);
+            if sessions.begun > sessions.ended {
+                Ok(())
+            } else {
+                Err(format!("{sessions:?}"))
+            }
+        });
+        let ended = (self.sessions)(node).ended;
+        let start = Instant::now();
+        let own_stream = || {
+            wait_for("the end of the node's own stream", SOON, || {
+                let sessions = (self.sessions)(node);
+                if sessions.ended > ended {
+                    Ok(())
+                } else {
+                    Err(format!("{sessions:?}"))
+                }
+            });
+            start.elapsed()
+        };
+        let peers = || {
+            watcher.wait_for_peers(left, SOON);
+            start.elapsed()
+        };
+        let (own, told): (Duration, Duration) = thread::scope(|scope| {
+            let (own, told) = (scope.spawn(own_stream), scope.spawn(peers));
+            end();
+            (own.join().unwrap(), told.join().unwrap())
+        });
+        assert!(own < SECOND, "{what}: own stream ended after {own:?}");
+        assert!(told < SECOND, "{what}: a peer was told after {told:?}");
+    }
+
+    /// Ends the keys of three nodes in three ways.
+    fn ends_in_every_way(&self, watcher: &Client, logged_out: &Client) {
+        watcher.wait_for_peers(&["c2", "c3", "c4"], SOON);
+        self.ends("expiry", "c2", watcher, &["c3", "c4"], || {
+            let answer = (self.bowline)(&["nodes", "expire", "c2"]).unwrap();
+            all_applied(&answer);
+        });
+        self.ends("deletion", "c3", watcher, &["c4"], || {
+            let answer = (self.bowline)(&["nodes", "delete", "c3"]).unwrap();
+            all_applied(&answer);
+        });
+        self.ends("logout", "c4", watcher, &[], || {
+            logged_out.run(&["logout"]).unwrap();
+        });
+    }
+}
+
+fn all_applied(answer: &Value) {
+    let gateways = answer["gateways"].as_array().unwrap();
+    let applied = |gateway: &Value| gateway["state"] == "applied";
+    assert!(
+        !gateways.is_empty() && gateways.iter().all(applied),
+        "{answer}"
+    );
+}
+
+#[test]
+fn expiry_deletion_and_logout_take_effect_within_a_second() {
+    if !is_possible() {
+        return;
+    }
+    let (_lab, server, clients) = joined(4, &[]);
+    let address = clients[0].ipv4().unwrap();
+    let network = Network {
+        bowline: &|arguments| server.bowline(arguments),
+        sessions: &|node| server.sessions(node),
+    };
+    network.ends_in_every_way(&clients[0], &clients[3]);
+    clients[1].wait_for_state("NeedsLogin", SOON);
+    clients[3].wait_for_state("NeedsLogin", SOON);
+    assert_eq!(
+        clients[0].ipv4().unwrap(),
+        address,
+        "the others keep theirs"
+    );
+
+    // A client that logged out has forgotten its key: it comes back as a new node.
+    let key = server.key().unwrap();
+    clients[3].join(&server.url, &key, "c4").unwrap();
+    clients[0].wait_for_peers(&["c4"], SOON);
+}
+
+#[test]
+fn expiry_deletion_and_logout_cross_gateways_within_a_second() {
+    let name = "revocation::expiry_deletion_and_logout_cross_gateways_within_a_second";
+    let Some((split, clients)) = split(name, 4) else {
+        return;
+    };
+    let key = split.key().unwrap();
+    clients[0].join(&split.url(1), &key, "c1").unwrap();
+    for (client, name) in clients[1..].iter().zip(["c2", "c3", "c4"]) {
+        client.join(&split.url(2), &key, name).unwrap();
+    }
+    let network = Network {
+        bowline: &|arguments| split.bowline(arguments),
+        sessions: &|node| split.sessions(2, node),
+    };
+    network.ends_in_every_way(&clients[0], &clients[3]);
+}
