@@ -1,12 +1,16 @@
 //! `bowline policy`.
 
+mod access;
+mod edit;
+mod inventory;
+
 use std::path::PathBuf;
 
-use bowline_policy::Policy;
 use bowline_proto::policy::v1::{
     GetPolicyRequest, ListPolicyVersionsRequest, PolicyProblem, PolicyVersion, SetPolicyRequest,
     policy_service_client::PolicyServiceClient,
 };
+use bowline_service_kit::GrpcChannel;
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
@@ -40,10 +44,46 @@ pub enum Command {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
+    /// Edit the document in force with $VISUAL or $EDITOR.
+    Edit {
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
     /// Say what is wrong with a document; asks no server.
     Check {
         /// The file.
         file: PathBuf,
+        /// Users and nodes to run the document's tests against, as `bowline policy inventory` prints them.
+        #[arg(long)]
+        inventory: Option<PathBuf>,
+    },
+    /// Print the users and nodes that the policy judges, for `bowline policy check --inventory`.
+    Inventory {
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Say whose access a document would change, without putting it in force.
+    Preview {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Say which rules let a node reach another, or why none does.
+    Explain {
+        /// The node that connects, by name or number.
+        source: String,
+        /// The node it connects to.
+        destination: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Put an older version in force again, as a new version.
+    Rollback {
+        /// The version.
+        version: u64,
+        #[command(flatten)]
+        tailnet: TailnetArg,
     },
     /// List the versions.
     History {
@@ -91,20 +131,20 @@ pub async fn run(
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
+    match command {
+        Command::Check { file, inventory } => {
+            return inventory::check(printer, &file, inventory.as_deref());
+        }
+        Command::Inventory { tailnet } => {
+            return inventory::print(connection, printer, &tailnet).await;
+        }
+        _ => {}
+    }
     let mut client = PolicyServiceClient::new(connection.compiler()?);
     match command {
         Command::Get { version, tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
-            let request = GetPolicyRequest {
-                tailnet_id,
-                version,
-            };
-            let found = client
-                .get_policy(request)
-                .await?
-                .into_inner()
-                .version
-                .unwrap_or_default();
+            let found = get(&mut client, tailnet_id, version).await?;
             if found.version == 0 {
                 printer.said(
                     &json!({ "version": 0, "text": "" }),
@@ -121,31 +161,43 @@ pub async fn run(
             tailnet,
         } => {
             let tailnet_id = tailnet.find(connection).await?.id;
-            let text = read(&file)?;
             let request = SetPolicyRequest {
                 tailnet_id,
-                text,
+                text: read(&file)?,
                 expected_version,
             };
-            let answer = client.set_policy(request).await?.into_inner();
-            complain(printer, &file, &answer.problems)?;
-            printer.one(&Shown::from(answer.version.unwrap_or_default()));
+            let name = file.display().to_string();
+            let stored = set(&mut client, printer, &name, request).await?;
+            printer.one(&Shown::from(stored));
         }
-        Command::Check { file } => {
-            let problems = Policy::parse(&read(&file)?, &std::collections::BTreeSet::new())
-                .err()
-                .unwrap_or_default();
-            let problems: Vec<_> = problems
-                .into_iter()
-                .map(|problem| PolicyProblem {
-                    line: problem.line,
-                    column: problem.column,
-                    message: problem.message,
-                    hint: problem.hint,
-                })
-                .collect();
-            complain(printer, &file, &problems)?;
-            printer.said(&json!({ "problems": [] }), "the policy is valid");
+        Command::Edit { tailnet } => {
+            let tailnet_id = tailnet.find(connection).await?.id;
+            edit::edit(&mut client, printer, tailnet_id).await?;
+        }
+        Command::Preview { file, tailnet } => {
+            let tailnet_id = tailnet.find(connection).await?.id;
+            access::preview(&mut client, connection, printer, tailnet_id, &file).await?;
+        }
+        Command::Explain {
+            source,
+            destination,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find(connection).await?.id;
+            let names = (source.as_str(), destination.as_str());
+            access::explain(&mut client, connection, printer, tailnet_id, names).await?;
+        }
+        Command::Rollback { version, tailnet } => {
+            let tailnet_id = tailnet.find(connection).await?.id;
+            let in_force = get(&mut client, tailnet_id, 0).await?.version;
+            let request = SetPolicyRequest {
+                tailnet_id,
+                text: get(&mut client, tailnet_id, version).await?.text,
+                expected_version: Some(in_force),
+            };
+            let name = format!("version {version}");
+            let stored = set(&mut client, printer, &name, request).await?;
+            printer.one(&Shown::from(stored));
         }
         Command::History { tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
@@ -157,21 +209,48 @@ pub async fn run(
                 .versions;
             printer.list(&versions.into_iter().map(Shown::from).collect::<Vec<_>>());
         }
+        Command::Check { .. } | Command::Inventory { .. } => {}
     }
     Ok(())
 }
 
-fn read(file: &PathBuf) -> Result<String, Failure> {
+/// Returns a version; zero for the one in force.
+async fn get(
+    client: &mut PolicyServiceClient<GrpcChannel>,
+    tailnet_id: u64,
+    version: u64,
+) -> Result<PolicyVersion, Failure> {
+    let request = GetPolicyRequest {
+        tailnet_id,
+        version,
+    };
+    Ok(client
+        .get_policy(request)
+        .await?
+        .into_inner()
+        .version
+        .unwrap_or_default())
+}
+
+/// Puts a document in force; one with mistakes is refused and they are printed, with `name` for its place.
+async fn set(
+    client: &mut PolicyServiceClient<GrpcChannel>,
+    printer: &Printer,
+    name: &str,
+    request: SetPolicyRequest,
+) -> Result<PolicyVersion, Failure> {
+    let answer = client.set_policy(request).await?.into_inner();
+    complain(printer, name, &answer.problems)?;
+    Ok(answer.version.unwrap_or_default())
+}
+
+fn read(file: &std::path::Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Kind::Failed, format!("{}: {error}", file.display())))
 }
 
 /// Prints what is wrong with a document, if anything is, and fails then.
-fn complain(
-    printer: &Printer,
-    file: &std::path::Path,
-    problems: &[PolicyProblem],
-) -> Result<(), Failure> {
+fn complain(printer: &Printer, name: &str, problems: &[PolicyProblem]) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -184,11 +263,8 @@ fn complain(
                 format!(" ({})", problem.hint)
             };
             format!(
-                "{}:{}:{}: {}{hint}",
-                file.display(),
-                problem.line,
-                problem.column,
-                problem.message
+                "{name}:{}:{}: {}{hint}",
+                problem.line, problem.column, problem.message
             )
         })
         .collect();

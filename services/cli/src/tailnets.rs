@@ -37,6 +37,9 @@ pub enum Command {
         /// Whether an administrator approves each machine.
         #[arg(long)]
         machine_approval: Option<bool>,
+        /// Whether clients update themselves unless their users chose.
+        #[arg(long)]
+        auto_update: Option<bool>,
         /// How long a user's key lives, such as 180d.
         #[arg(long, value_parser = time::parse_duration)]
         key_lifetime: Option<TimeDelta>,
@@ -65,6 +68,7 @@ struct Shown {
     ipv6_pool: String,
     key_lifetime_seconds: Option<i64>,
     machine_approval: bool,
+    auto_update: Option<bool>,
     created_at: Option<String>,
 }
 
@@ -79,6 +83,7 @@ impl From<Tailnet> for Shown {
             ipv6_pool: tailnet.ipv6_pool,
             key_lifetime_seconds: tailnet.key_lifetime.map(|lifetime| lifetime.seconds),
             machine_approval: tailnet.machine_approval,
+            auto_update: tailnet.auto_update,
             created_at: time::text(tailnet.created_at),
         }
     }
@@ -126,6 +131,7 @@ pub async fn run(
             tailnet,
             display_name,
             machine_approval,
+            auto_update,
             key_lifetime,
             ipv4_pool,
             ipv6_pool,
@@ -139,11 +145,13 @@ pub async fn run(
             };
             changes("display_name", display_name.is_some());
             changes("machine_approval", machine_approval.is_some());
+            changes("auto_update", auto_update.is_some());
             changes("key_lifetime", key_lifetime.is_some());
             changes("ipv4_pool", ipv4_pool.is_some());
             changes("ipv6_pool", ipv6_pool.is_some());
             wanted.display_name = display_name.unwrap_or_default();
             wanted.machine_approval = machine_approval.unwrap_or_default();
+            wanted.auto_update = auto_update;
             wanted.key_lifetime = key_lifetime.map(|lifetime| prost_types::Duration {
                 seconds: lifetime.num_seconds(),
                 nanos: 0,

@@ -22,12 +22,19 @@ impl Inventory {
     #[must_use]
     pub fn domains(&self) -> BTreeSet<String> {
         let domains = |role: Option<Role>| {
-            let users = self.users.values().filter(move |user| role.is_none_or(|role| user.role == role));
+            let users = self
+                .users
+                .values()
+                .filter(move |user| role.is_none_or(|role| user.role == role));
             let domain = |user: &User| Some(user.login_name.rsplit_once('@')?.1.to_owned());
             users.filter_map(domain).collect::<BTreeSet<_>>()
         };
         let owners = domains(Some(Role::Owner));
-        if owners.is_empty() { domains(None) } else { owners }
+        if owners.is_empty() {
+            domains(None)
+        } else {
+            owners
+        }
     }
 
     /// Returns a policy that may be put in force, or what is wrong with the document: its mistakes first, then the
@@ -48,8 +55,12 @@ impl Inventory {
     #[must_use]
     pub fn compiler(self, policy: Policy) -> Compiler {
         let mut compiler = Compiler::new(policy);
-        self.users.into_values().for_each(|user| compiler.put_user(user));
-        self.nodes.into_values().for_each(|node| compiler.put_node(node));
+        self.users
+            .into_values()
+            .for_each(|user| compiler.put_user(user));
+        self.nodes
+            .into_values()
+            .for_each(|node| compiler.put_node(node));
         compiler
     }
 }

@@ -109,7 +109,8 @@ fn node(id: u64) -> Node {
     };
     let low = u32::try_from(id).unwrap_or(u32::MAX);
     let [_, a, b, c] = low.to_be_bytes();
-    let route = id.is_multiple_of(50)
+    let route = id
+        .is_multiple_of(50)
         .then(|| format!("10.{b}.{c}.0/24").parse().ok())
         .flatten();
     Node {

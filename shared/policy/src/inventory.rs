@@ -41,6 +41,21 @@ impl Role {
         }
     }
 
+    /// Returns the role with a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Member,
+            Self::Owner,
+            Self::Admin,
+            Self::ItAdmin,
+            Self::NetworkAdmin,
+            Self::BillingAdmin,
+            Self::Auditor,
+        ];
+        all.into_iter().find(|role| role.name() == name)
+    }
+
     /// Says whether the autogroup of `wanted` selects a user with this role: owners are admins too.
     #[must_use]
     pub fn is_in(self, wanted: Self) -> bool {

@@ -123,13 +123,7 @@ fn autogroup(name: &str) -> Option<Selector> {
         "self" => Selector::Own,
         "internet" => Selector::Internet,
         "danger-all" => Selector::Everyone,
-        "owner" => Selector::Role(Role::Owner),
-        "admin" => Selector::Role(Role::Admin),
-        "it-admin" => Selector::Role(Role::ItAdmin),
-        "network-admin" => Selector::Role(Role::NetworkAdmin),
-        "billing-admin" => Selector::Role(Role::BillingAdmin),
-        "auditor" => Selector::Role(Role::Auditor),
-        _ => return None,
+        name => Selector::Role(Role::named(name)?),
     })
 }
 

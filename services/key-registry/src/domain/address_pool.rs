@@ -62,7 +62,8 @@ impl AddressPool {
         wanted: &[Ipv4Net],
         used: &BTreeSet<Ipv4Addr>,
     ) -> Option<(Ipv4Addr, Ipv6Addr)> {
-        let inner = |prefix: &Ipv4Net| (u32::from(prefix.network()) + 1)..u32::from(prefix.broadcast());
+        let inner =
+            |prefix: &Ipv4Net| (u32::from(prefix.network()) + 1)..u32::from(prefix.broadcast());
         let mut addresses = wanted.iter().flat_map(inner).map(Ipv4Addr::from);
         let ipv4 = addresses.find(|address| !used.contains(address) && !is_reserved(*address))?;
         if self.ipv4.contains(&ipv4) {
@@ -113,7 +114,10 @@ mod tests {
         let inside = ["100.64.0.8/29".parse().unwrap()];
         let used = BTreeSet::from([Ipv4Addr::new(100, 64, 0, 9)]);
         let (ipv4, ipv6) = pool.free_within(&inside, &used).unwrap();
-        assert_eq!((ipv4.to_string(), ipv6.to_string()), ("100.64.0.10".into(), "fd7a:115c:a1e0::a".into()));
+        assert_eq!(
+            (ipv4.to_string(), ipv6.to_string()),
+            ("100.64.0.10".into(), "fd7a:115c:a1e0::a".into())
+        );
         let outside = ["100.81.0.0/30".parse().unwrap()];
         let (ipv4, ipv6) = pool.free_within(&outside, &used).unwrap();
         assert_eq!(ipv4.to_string(), "100.81.0.1");

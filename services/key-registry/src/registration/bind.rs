@@ -171,7 +171,10 @@ async fn new_node(
     let pool = AddressPool::parse(&tailnet.ipv4_pool, &tailnet.ipv6_pool).ok_or_else(|| {
         RegistryError::Refused("the tailnet's address pools do not parse".to_owned())
     })?;
-    let wanted: Vec<_> = ipv4_pools.iter().filter_map(|pool| pool.parse().ok()).collect();
+    let wanted: Vec<_> = ipv4_pools
+        .iter()
+        .filter_map(|pool| pool.parse().ok())
+        .collect();
     let (ipv4, ipv6) = if wanted.is_empty() {
         pools::take(mutation.connection(), tailnet.id, pool).await?
     } else {

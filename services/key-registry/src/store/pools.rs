@@ -61,7 +61,8 @@ pub async fn take_from(
     wanted: &[Ipv4Net],
 ) -> Result<(Ipv4Addr, Ipv6Addr), RegistryError> {
     let used = used(on, tailnet_id).await?;
-    pool.free_within(wanted, &used).ok_or(RegistryError::AddressesExhausted)
+    pool.free_within(wanted, &used)
+        .ok_or(RegistryError::AddressesExhausted)
 }
 
 async fn is_used(

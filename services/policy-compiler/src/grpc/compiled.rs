@@ -51,8 +51,11 @@ impl PolicyCompilerService for PolicyCompiler {
             // Routes and addresses are for what the node will be.
             applicant.tags = request.requested_tags;
         }
-        let advertised: Vec<IpNet> =
-            request.advertised_routes.iter().filter_map(|route| route.parse().ok()).collect();
+        let advertised: Vec<IpNet> = request
+            .advertised_routes
+            .iter()
+            .filter_map(|route| route.parse().ok())
+            .collect();
         let texts = |prefixes: Vec<IpNet>| prefixes.iter().map(IpNet::to_string).collect();
         Ok(Response::new(JudgeNodeResponse {
             refused_tags,

@@ -2,9 +2,11 @@
 
 use bowline_policy::{Policy, Problem};
 use bowline_proto::policy::v1::{
-    CheckPolicyRequest, CheckPolicyResponse, ExplainAccessRequest, ExplainAccessResponse, GetPolicyRequest, GetPolicyResponse,
-    ListPolicyVersionsRequest, ListPolicyVersionsResponse, PairChange, PolicyChange, PolicyProblem,
-    PolicyVersion, PreviewPolicyRequest, PreviewPolicyResponse, RuleUse, SetPolicyRequest, SetPolicyResponse, policy_service_server::PolicyService,
+    CheckPolicyRequest, CheckPolicyResponse, ExplainAccessRequest, ExplainAccessResponse,
+    GetPolicyRequest, GetPolicyResponse, ListPolicyVersionsRequest, ListPolicyVersionsResponse,
+    PairChange, PolicyChange, PolicyProblem, PolicyVersion, PreviewPolicyRequest,
+    PreviewPolicyResponse, RuleUse, SetPolicyRequest, SetPolicyResponse,
+    policy_service_server::PolicyService,
 };
 use bowline_service_kit::Caller;
 use prost_types::Timestamp;
@@ -165,7 +167,10 @@ impl PolicyService for PolicyCompiler {
         &self,
         request: Request<PreviewPolicyRequest>,
     ) -> Result<Response<PreviewPolicyResponse>, Status> {
-        let PreviewPolicyRequest { tailnet_id: tailnet, text } = request.into_inner();
+        let PreviewPolicyRequest {
+            tailnet_id: tailnet,
+            text,
+        } = request.into_inner();
         let tailnet = tailnet_id(tailnet)?;
         let inventory = self.workspace(tailnet).inventory().await?;
         let (_, in_force) = self.in_force(tailnet).await?;

@@ -102,7 +102,11 @@ impl Compiler {
         let mut explanation = Explanation::default();
         for (number, rule) in (0..).zip(&plan.rules) {
             let to_own = rule.rule.reach != Reach::Named;
-            let is_destination = if to_own { same_user } else { reached.contains_key(&number) };
+            let is_destination = if to_own {
+                same_user
+            } else {
+                reached.contains_key(&number)
+            };
             let routes = reached.get(&number).cloned().unwrap_or_default();
             let used = use_of(&rule.rule, routes);
             match (sources.contains(&number), is_destination) {
@@ -126,7 +130,8 @@ impl Compiler {
         let mut preview = Preview::default();
         for from in &groups {
             for to in &groups {
-                let [before, now] = [0, 1].map(|at| access(plans[at], &from.sides[at], &to.sides[at]));
+                let [before, now] =
+                    [0, 1].map(|at| access(plans[at], &from.sides[at], &to.sides[at]));
                 if before == now {
                     continue;
                 }
@@ -138,14 +143,19 @@ impl Compiler {
             }
         }
         self.preview_own(plans, &mut preview);
-        preview.pairs.sort_by_key(|pair| (pair.source, pair.destination));
+        preview
+            .pairs
+            .sort_by_key(|pair| (pair.source, pair.destination));
         preview
     }
 
     fn groups(&self, plans: [&Plan; 2]) -> Vec<Group> {
         let mut groups: BTreeMap<[u64; 2], Group> = BTreeMap::new();
         for node in self.nodes().values() {
-            let user = self.users().get(&node.user).filter(|_| node.tags.is_empty());
+            let user = self
+                .users()
+                .get(&node.user)
+                .filter(|_| node.tags.is_empty());
             let id = plans.map(|plan| ClassKey::new(plan, node, user).id(plan));
             let group = groups.entry(id).or_insert_with(|| Group {
                 nodes: Vec::new(),
@@ -172,7 +182,8 @@ impl Compiler {
                 let [before, now] = plans.map(|plan| {
                     let sources = side(self, plan, from).from;
                     let own = plan.own.iter().filter(|number| sources.contains(number));
-                    own.flat_map(|number| allows(&plan.rule(*number).rule)).collect::<BTreeSet<_>>()
+                    own.flat_map(|number| allows(&plan.rule(*number).rule))
+                        .collect::<BTreeSet<_>>()
                 });
                 if before != now {
                     for to in nodes.iter().filter(|to| to.id != from.id) {
@@ -192,7 +203,11 @@ impl Preview {
         before: &BTreeSet<String>,
         now: &BTreeSet<String>,
     ) {
-        let known = self.pairs.iter_mut().rev().find(|pair| (pair.source, pair.destination) == (source, destination));
+        let known = self
+            .pairs
+            .iter_mut()
+            .rev()
+            .find(|pair| (pair.source, pair.destination) == (source, destination));
         let (gained, lost) = (now - before, before - now);
         if let Some(pair) = known {
             pair.gained.extend(gained);
@@ -201,24 +216,43 @@ impl Preview {
         }
         self.total += 1;
         if self.pairs.len() < MOST_PAIRS {
-            self.pairs.push(PairChange { source, destination, gained, lost });
+            self.pairs.push(PairChange {
+                source,
+                destination,
+                gained,
+                lost,
+            });
         }
     }
 }
 
 fn owner<'c>(compiler: &'c Compiler, node: &Node) -> Option<&'c User> {
-    compiler.users().get(&node.user).filter(|_| node.tags.is_empty())
+    compiler
+        .users()
+        .get(&node.user)
+        .filter(|_| node.tags.is_empty())
 }
 
 /// Returns the rules that name a node as a source, and those that name it as a destination.
 fn side(compiler: &Compiler, plan: &Plan, node: &Node) -> Side {
     let key = ClassKey::new(plan, node, owner(compiler, node));
     let mut from = key.rules_from(plan);
-    from.extend((0..).zip(&plan.rules).filter(|(_, rule)| rule.from_any).map(|(number, _)| number));
+    from.extend(
+        (0..)
+            .zip(&plan.rules)
+            .filter(|(_, rule)| rule.from_any)
+            .map(|(number, _)| number),
+    );
     let mut to = ReachedBy::new();
-    for (number, rule) in (0..).zip(&plan.rules).filter(|(_, rule)| rule.rule.reach == Reach::Named) {
+    for (number, rule) in (0..)
+        .zip(&plan.rules)
+        .filter(|(_, rule)| rule.rule.reach == Reach::Named)
+    {
         let reached = key.reached(plan, rule);
-        let routed = reached.iter().filter(|one| one.own == (false, false)).filter_map(Reached::text);
+        let routed = reached
+            .iter()
+            .filter(|one| one.own == (false, false))
+            .filter_map(Reached::text);
         let routed: Vec<_> = routed.map(str::to_owned).collect();
         let to_any = rule.to_any && rule.via_id == 0;
         if to_any || !reached.is_empty() {
@@ -231,11 +265,20 @@ fn side(compiler: &Compiler, plan: &Plan, node: &Node) -> Side {
 
 /// Returns what one class may do at another, in words.
 fn access(plan: &Plan, from: &Side, to: &Side) -> BTreeSet<String> {
-    let both = to.to.iter().filter(|(number, _)| from.from.contains(number));
+    let both = to
+        .to
+        .iter()
+        .filter(|(number, _)| from.from.contains(number));
     let words = both.flat_map(|(number, routes)| {
         let allows = allows(&plan.rule(*number).rule);
-        let behind = if routes.is_empty() { String::new() } else { format!(" at {}", routes.join(", ")) };
-        allows.into_iter().map(move |allowed| format!("{allowed}{behind}"))
+        let behind = if routes.is_empty() {
+            String::new()
+        } else {
+            format!(" at {}", routes.join(", "))
+        };
+        allows
+            .into_iter()
+            .map(move |allowed| format!("{allowed}{behind}"))
     });
     words.collect()
 }
@@ -251,11 +294,22 @@ fn use_of(rule: &Rule, through_routes: Vec<String>) -> RuleUse {
 
 /// Returns what a rule allows: protocols with ports, and names of capabilities.
 fn allows(rule: &Rule) -> Vec<String> {
-    let services = rule.services.iter().flat_map(|Service { protocol, ports }| {
-        let name = protocol.map_or_else(|| "any".to_owned(), protocol::name);
-        ports.iter().map(move |ports| format!("{name}:{}", port_text(*ports)))
-    });
-    services.chain(rule.capabilities.iter().map(|capability| capability.name.clone())).collect()
+    let services = rule
+        .services
+        .iter()
+        .flat_map(|Service { protocol, ports }| {
+            let name = protocol.map_or_else(|| "any".to_owned(), protocol::name);
+            ports
+                .iter()
+                .map(move |ports| format!("{name}:{}", port_text(*ports)))
+        });
+    services
+        .chain(
+            rule.capabilities
+                .iter()
+                .map(|capability| capability.name.clone()),
+        )
+        .collect()
 }
 
 fn port_text(ports: Ports) -> String {
@@ -274,13 +328,21 @@ impl fmt::Display for Words<'_> {
         let list = |parties: Vec<&Selector>| {
             let texts: Vec<_> = parties.iter().map(ToString::to_string).collect();
             match &*texts {
-                [first, second, third, _, ..] => format!("{first}, {second}, {third} and {} more", texts.len() - 3),
+                [first, second, third, _, ..] => {
+                    format!("{first}, {second}, {third} and {} more", texts.len() - 3)
+                }
                 _ => texts.join(", "),
             }
         };
         let sources = list(self.0.sources.iter().map(|party| &party.selector).collect());
         let destinations = match self.0.reach {
-            Reach::Named => list(self.0.destinations.iter().map(|party| &party.selector).collect()),
+            Reach::Named => list(
+                self.0
+                    .destinations
+                    .iter()
+                    .map(|party| &party.selector)
+                    .collect(),
+            ),
             Reach::Own | Reach::OwnReversed => Selector::Own.to_string(),
         };
         write!(formatter, "{sources} → {destinations}")?;
@@ -297,7 +359,10 @@ fn without_postures(policy: &Policy) -> Policy {
     let mut relaxed = policy.clone();
     for rule in &mut relaxed.rules {
         let sources = std::mem::take(&mut rule.sources);
-        rule.sources = sources.into_iter().map(|party| party.selector.into()).collect();
+        rule.sources = sources
+            .into_iter()
+            .map(|party| party.selector.into())
+            .collect();
     }
     relaxed
 }

@@ -1,0 +1,171 @@
+//! `bowline policy preview` and `bowline policy explain`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use bowline_proto::policy::v1::{
+    ExplainAccessRequest, ExplainAccessResponse, PreviewPolicyRequest, RuleUse,
+    policy_service_client::PolicyServiceClient,
+};
+use bowline_service_kit::GrpcChannel;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{complain, read};
+use crate::{
+    administer::{node, nodes},
+    connection::ConnectionArgs,
+    failure::Failure,
+    output::{Printer, Row},
+};
+
+/// A pair of nodes whose access would differ.
+#[derive(Debug, Serialize)]
+struct Pair {
+    source: String,
+    destination: String,
+    gained: Vec<String>,
+    lost: Vec<String>,
+}
+
+impl Row for Pair {
+    const HEADS: &'static [&'static str] = &["source", "destination", "gains", "loses"];
+
+    fn cells(&self) -> Vec<String> {
+        let (gained, lost) = (self.gained.join(", "), self.lost.join(", "));
+        vec![self.source.clone(), self.destination.clone(), gained, lost]
+    }
+}
+
+/// Prints whose access a document would change.
+pub async fn preview(
+    client: &mut PolicyServiceClient<GrpcChannel>,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+    tailnet_id: u64,
+    file: &Path,
+) -> Result<(), Failure> {
+    let text = read(file)?;
+    let answer = client
+        .preview_policy(PreviewPolicyRequest { tailnet_id, text })
+        .await?
+        .into_inner();
+    complain(printer, &file.display().to_string(), &answer.problems)?;
+    let names = names(connection, tailnet_id).await?;
+    let name = |id: u64| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
+    let pairs = answer.pairs.into_iter().map(|pair| Pair {
+        source: name(pair.source_node_id),
+        destination: name(pair.destination_node_id),
+        gained: pair.gained,
+        lost: pair.lost,
+    });
+    let pairs: Vec<_> = pairs.collect();
+    if pairs.is_empty() {
+        printer.said(&json!([]), "no node gains or loses access to another");
+        return Ok(());
+    }
+    printer.list(&pairs);
+    let shown = u64::try_from(pairs.len()).unwrap_or(u64::MAX);
+    if shown < answer.total_pairs {
+        printer.say(&format!(
+            "and {} more pairs of nodes",
+            answer.total_pairs - shown
+        ));
+    }
+    Ok(())
+}
+
+/// Prints why a node may or may not reach another.
+pub async fn explain(
+    client: &mut PolicyServiceClient<GrpcChannel>,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+    tailnet_id: u64,
+    (source, destination): (&str, &str),
+) -> Result<(), Failure> {
+    let id =
+        |listed: bowline_proto::key_registry::v1::NodeWithState| listed.node.unwrap_or_default().id;
+    let request = ExplainAccessRequest {
+        tailnet_id,
+        source_node_id: id(node(connection, tailnet_id, source).await?),
+        destination_node_id: id(node(connection, tailnet_id, destination).await?),
+    };
+    let found = client.explain_access(request).await?.into_inner();
+    let uses = |uses: &[RuleUse]| {
+        let one = |used: &RuleUse| json!({"line": used.line, "rule": used.rule, "allows": used.allows, "through_routes": used.through_routes});
+        uses.iter().map(one).collect::<Vec<_>>()
+    };
+    let value = json!({
+        "policy_version": found.policy_version,
+        "allowed": !found.allowed_by.is_empty(),
+        "allowed_by": uses(&found.allowed_by),
+        "only_source": uses(&found.only_source),
+        "only_destination": uses(&found.only_destination),
+        "posture_missing": uses(&found.posture_missing),
+    });
+    printer.said(&value, &sentences(source, destination, &found).join("\n"));
+    Ok(())
+}
+
+fn sentences(source: &str, destination: &str, found: &ExplainAccessResponse) -> Vec<String> {
+    let verdict = if found.allowed_by.is_empty() {
+        "may not"
+    } else {
+        "may"
+    };
+    let policy = match found.policy_version {
+        0 => "the default policy (everything is allowed)".to_owned(),
+        version => format!("policy version {version}"),
+    };
+    let mut sentences = vec![format!(
+        "{source} {verdict} reach {destination}, by {policy}."
+    )];
+    let mut part = |head: &str, uses: &[RuleUse]| {
+        if !uses.is_empty() {
+            sentences.push(head.to_owned());
+            sentences.extend(uses.iter().map(line));
+        }
+    };
+    part("Allowed by:", &found.allowed_by);
+    if found.allowed_by.is_empty() {
+        part(
+            &format!("{source} does not meet the posture of:"),
+            &found.posture_missing,
+        );
+        part(
+            &format!("Rules for {source}, to other destinations:"),
+            &found.only_source,
+        );
+        part(
+            &format!("Rules to {destination}, for other sources:"),
+            &found.only_destination,
+        );
+        if sentences.len() == 1 {
+            sentences.push("No rule names either of them.".to_owned());
+        }
+    }
+    sentences
+}
+
+fn line(used: &RuleUse) -> String {
+    let place = if used.line == 0 {
+        String::new()
+    } else {
+        format!("line {}: ", used.line)
+    };
+    let behind = match &*used.through_routes {
+        [] => String::new(),
+        routes => format!(" at {}", routes.join(", ")),
+    };
+    format!("  {place}{}, {}{behind}", used.rule, used.allows.join(" "))
+}
+
+async fn names(
+    connection: &ConnectionArgs,
+    tailnet_id: u64,
+) -> Result<BTreeMap<u64, String>, Failure> {
+    let listed = nodes(connection, tailnet_id)
+        .await?
+        .into_iter()
+        .filter_map(|listed| listed.node);
+    Ok(listed.map(|node| (node.id, node.name)).collect())
+}
