@@ -123,6 +123,28 @@ mod tests {
     }
 
     #[test]
+    fn machine_keys_of_low_order_are_refused() {
+        // With such a key anybody could seal: the shared secret is known to all.
+        let control = PrivateKey::from_random([1; 32]);
+        let prime = |first: u8| {
+            let mut point = [0xff; 32];
+            (point[0], point[31]) = (first, 0x7f);
+            point
+        };
+        let mut one = [0; 32];
+        one[0] = 1;
+        for mut point in [[0; 32], one, prime(0xec), prime(0xed), prime(0xee)] {
+            for high in [0, 0x80] {
+                point[31] |= high;
+                let machine = MachinePublic::from_bytes(point);
+                let sealed = seal(b"forged", &control, machine, [7; NONCE]);
+                let refused = open(&sealed, machine, [&control]).err();
+                assert_eq!(refused, Some(OpenError::LowOrder), "{point:02x?}");
+            }
+        }
+    }
+
+    #[test]
     fn changed_truncated_and_foreign_boxes_are_refused() {
         let control = PrivateKey::from_random([1; 32]);
         let machine = PrivateKey::from_random([2; 32]);

@@ -66,6 +66,8 @@ impl Client {
             directory: tempfile::tempdir()?,
         };
         client.restart()?;
+        // Its own first steps end here; 1.62.1 forgets a server it is told of before.
+        client.wait_for_state("NeedsLogin", Duration::from_secs(20));
         Ok(client)
     }
 
@@ -240,12 +242,8 @@ impl Client {
         took
     }
 
-    /// Asks a peer for an answer once, and returns the path it came by, such as `10.77.0.12:41641` or `DERP(bowline)`.
-    ///
-    /// # Errors
-    ///
-    /// When there is none within five seconds.
-    pub fn path_to(&self, address: &str) -> Result<String> {
+    /// Waits until a peer's answers come by a path, such as `10.77.0.12:41641` or `DERP(bowline)`.
+    pub fn wait_for_path(&self, address: &str, expected: &str) {
         let arguments = [
             "ping",
             "--c=1",
@@ -253,13 +251,18 @@ impl Client {
             "--timeout=5s",
             address,
         ];
-        let said = self.run(&arguments)?;
-        let path = said.split(" via ").nth(1).context("no pong")?;
-        Ok(path
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned())
+        let what = format!("a pong via {expected}");
+        wait_for(&what, Duration::from_secs(60), || {
+            let said = self.run(&arguments).map_err(|error| error.to_string())?;
+            let path = said
+                .split_once(" via ")
+                .and_then(|(_, path)| path.split_whitespace().next());
+            if path == Some(expected) {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        });
     }
 
     /// Waits until the client knows exactly these peers; returns how long it took.

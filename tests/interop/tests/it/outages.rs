@@ -98,6 +98,12 @@ fn killed_services_lose_nothing_and_what_changed_meanwhile_is_seen() {
         hears_of(client, "c4", MINUTE);
     }
     reaches(&clients[3], &two, 7000);
+    // The relay serves again, too.
+    for client in &clients[..2] {
+        client.host.set_isolated(true).unwrap();
+    }
+    clients[0].wait_for_path(&two, "DERP(bowline)");
+    reaches(&clients[0], &two, 7000);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Pairs of clients whose direct path is blocked: real packets, not a setting of the client.
 
-use bowline_interop::{Client, Device, Lab, Server, is_possible, wait_for};
+use bowline_interop::{Client, Device, Lab, Server, is_possible};
 
-use super::{ECHO, MINUTE, SOON, joined, reaches};
+use super::{ECHO, SOON, joined, reaches};
 
 #[test]
 fn clients_whose_direct_path_is_blocked_talk_through_the_relay() {
@@ -40,12 +40,7 @@ fn moves_to_the_relay_and_back(mut clients: Vec<Client>) {
     clients[0].wait_for_peers(&["c2"], SOON);
     let direct = format!("{}:41641", clients[1].host.address);
     let comes_by = |path: &str| {
-        wait_for(&format!("a pong via {path}"), MINUTE, || {
-            match clients[0].path_to(&two) {
-                Ok(found) if found == path => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        });
+        clients[0].wait_for_path(&two, path);
         reaches(&clients[0], &two, 7000);
     };
     comes_by(&direct);

@@ -1,5 +1,6 @@
 //! What follows a handshake and is no record of it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_clock::random_bytes;
 use bowline_control_noise::{Initiator, Keys, NoiseStream};
 use bowline_interop::{inside, is_possible};
@@ -9,7 +10,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{session::upgrade, upgrade::rest, witness::Scene};
+use super::{
+    session::{ADDRESS, upgrade},
+    upgrade::rest,
+    witness::Scene,
+};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -125,5 +130,58 @@ async fn replayed_handshake_gives_its_sender_nothing() {
     // The answer is made with a new key: what was recorded opens nothing.
     let told = rest(&mut replay).await;
     assert!(told.len() < 1000, "{}", told.len());
+    scene.is_undisturbed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spoiled_websockets_end_their_own_connection_only() {
+    let name = "bad_input::records::spoiled_websockets_end_their_own_connection_only";
+    if !is_possible() || inside(name, 0).is_none() {
+        return;
+    }
+    let mut scene = Scene::start("").await;
+    let long = (1_u64 << 40).to_be_bytes();
+    let allowed = 64 * 1024_u64;
+    let longer = (allowed + 1).to_be_bytes();
+    let pieces = [&[0x02, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..], &[0; 65_535]].concat();
+    for (what, sent) in [
+        (
+            "a message of a tebibyte",
+            [&[0x82, 0xff][..], &long, &[0; 4096]].concat(),
+        ),
+        (
+            "one a byte too long",
+            [&[0x82, 0xff][..], &longer, &[0; 70_000]].concat(),
+        ),
+        ("one too long in pieces", pieces.repeat(3)),
+        ("one without a mask", vec![0x82, 5, 1, 2, 3, 4, 5]),
+        ("a reserved kind", vec![0x83, 0x80, 0, 0, 0, 0]),
+        (
+            "a ping too long",
+            [&[0x89, 0xfe, 0, 200, 0, 0, 0, 0][..], &[0; 200]].concat(),
+        ),
+        (
+            "no record",
+            [&[0x82, 0x90, 0, 0, 0, 0][..], &[7; 16]].concat(),
+        ),
+    ] {
+        let machine = PrivateKey::from_random(random_bytes());
+        let (_, initiation) = Initiator::begin(&machine, scene.control, 130).unwrap();
+        let handshake = STANDARD.encode(initiation).replace('+', "%2B");
+        let head = format!(
+            "GET /ts2021?X-Tailscale-Handshake={handshake} HTTP/1.1\r\nHost: x\r\n\
+             Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+             Sec-WebSocket-Protocol: tailscale-control-protocol\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(ADDRESS).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status[9..], b"101", "{what}");
+        drop(stream.write_all(&sent).await);
+        let told = rest(&mut stream).await;
+        assert!(told.len() < 1000, "{what}: {}", told.len());
+    }
     scene.is_undisturbed().await;
 }

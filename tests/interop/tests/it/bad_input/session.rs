@@ -113,6 +113,14 @@ impl Session {
         let request = Request::post(format!("https://unused{path}"))
             .body(body)
             .unwrap();
+        self.send(request).await
+    }
+
+    /// Sends a request as it is and returns the answer's head.
+    pub async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> hyper::Result<Response<Incoming>> {
         self.0.ready().await?;
         self.0.send_request(request).await
     }
