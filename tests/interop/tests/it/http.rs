@@ -29,10 +29,30 @@ pub fn send(stream: &mut TcpStream, request: &[u8]) -> (u16, Vec<u8>) {
         .unwrap();
     // A server that has heard enough may close before everything is sent.
     drop(stream.write_all(request));
-    let mut answer = Vec::new();
-    drop(stream.read_to_end(&mut answer));
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    let end = end.expect("the head of an answer");
+    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    while !is_whole(&answer) {
+        match stream.read(&mut piece) {
+            Ok(count) if count > 0 => answer.extend_from_slice(&piece[..count]),
+            _ => break,
+        }
+    }
+    let end = head_length(&answer).expect("the head of an answer");
     let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
-    (status, answer.split_off(end + 4))
+    (status, answer.split_off(end))
+}
+
+fn head_length(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
+/// Says whether an answer that tells its length is there.
+fn is_whole(answer: &[u8]) -> bool {
+    let length = head_length(answer).and_then(|end| {
+        let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+        let (_, rest) = head.split_once("content-length: ")?;
+        let length: usize = rest.lines().next()?.parse().ok()?;
+        Some(end + length)
+    });
+    length.is_some_and(|length| answer.len() >= length)
 }
