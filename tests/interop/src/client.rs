@@ -278,6 +278,36 @@ impl Client {
         took
     }
 
+    /// Returns the subnets a peer is the router of, sorted.
+    #[must_use]
+    pub fn routes_of(&self, name: &str) -> Vec<String> {
+        let status = self.status().unwrap_or_default();
+        let peers = status["Peer"]
+            .as_object()
+            .into_iter()
+            .flat_map(|peers| peers.values());
+        let peer = peers.into_iter().find(|peer| peer["HostName"] == name);
+        let routes = peer.and_then(|peer| peer["PrimaryRoutes"].as_array());
+        let mut routes: Vec<_> = routes
+            .into_iter()
+            .flatten()
+            .filter_map(|route| route.as_str().map(str::to_owned))
+            .collect();
+        routes.sort();
+        routes
+    }
+
+    /// Waits until the client's netmap is as it should be.
+    pub fn wait_for_netmap(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
+        wait_for(what, Duration::from_secs(20), || {
+            let text = self
+                .run(&["debug", "netmap"])
+                .map_err(|error| error.to_string())?;
+            let netmap: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            if is_so(&netmap) { Ok(()) } else { Err(text) }
+        });
+    }
+
     /// Returns the client's own IPv4 address.
     ///
     /// # Errors
