@@ -119,6 +119,15 @@ impl Compiler {
                 (false, false) => {}
             }
         }
+        let Explanation {
+            allowed_by,
+            only_source,
+            only_destination,
+            posture_missing,
+        } = &mut explanation;
+        for uses in [allowed_by, only_source, only_destination, posture_missing] {
+            uses.sort_by_key(|used| used.line);
+        }
         Some(explanation)
     }
 
