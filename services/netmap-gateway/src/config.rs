@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+use crate::tailnet::Sources;
+
 /// The `[gateway]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +30,9 @@ pub struct GatewayConfig {
     pub derp_map_file: Option<PathBuf>,
     /// The token in `/verify/<token>`, where relays ask whom they may serve; without one the page is off.
     pub verify_token: Option<String>,
+    /// How packet filters name the nodes that may send: `addresses`, or `capabilities`, which are shorter and change
+    /// less in tailnets where many nodes share rules.
+    pub filter_sources: Sources,
     /// How long known nodes are readmitted while the registry can not be reached, in seconds.
     pub max_staleness_seconds: u64,
     /// The most connections at once.
@@ -46,6 +51,7 @@ impl Default for GatewayConfig {
             plain_http_boxes: false,
             derp_map_file: None,
             verify_token: None,
+            filter_sources: Sources::Addresses,
             max_staleness_seconds: 3600,
             max_connections: 16_384,
         }

@@ -33,4 +33,4 @@ pub use control_keys::{ControlKeyError, ControlKeys};
 pub use gateway::Gateway;
 pub use netmap::{Delta, delta, full};
 pub use start::{Dependencies, StartError, Started, start};
-pub use tailnet::{ChangeSet, Replica, View};
+pub use tailnet::{ChangeSet, Replica, Sources, View};

@@ -121,7 +121,7 @@ impl Session {
 
     /// Returns the first frame, or one that says everything again.
     fn tell_everything(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let view = self.tailnet.history.view();
+        let view = self.tailnet.history.view().told(self.dialect.version);
         let message = full(&view, self.node, &self.tailnet.derp_map, self.clock.now());
         let Some((message, shown)) = message.zip(view.nodes.get(&self.node)) else {
             self.state = State::Ended;
@@ -148,6 +148,7 @@ impl Session {
         let class_before = *class;
         let since = wake.borrow_and_update().since(*generation);
         let (view, changes) = self.tailnet.history.since(since);
+        let view = view.told(self.dialect.version);
         let Some(shown) = view.nodes.get(&self.node) else {
             self.state = State::Ended;
             return Ok(None);

@@ -92,7 +92,12 @@ pub async fn start(config: GatewayConfig, given: Dependencies) -> Result<Started
         more_routes,
     } = given;
     let incarnation = u64::from_be_bytes(random_bytes()).to_string();
-    let hub = Arc::new(Hub::new(&backends, &bus, derp_map, &tasks));
+    let hub = Arc::new(Hub::new(
+        &backends,
+        &bus,
+        (derp_map, config.filter_sources),
+        &tasks,
+    ));
     let registry = backends.registry.clone();
     let seats = Arc::new(Semaphore::new(config.max_connections));
     let gateway = Arc::new(Gateway {

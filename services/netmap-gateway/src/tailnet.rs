@@ -25,7 +25,7 @@ pub use history::{History, Wake};
 pub use hub::{Hub, Located};
 pub use replica::Replica;
 pub use sessions::{Seat, Sessions};
-pub use view::{Shown, View};
+pub use view::{Shown, Sources, View};
 
 use crate::encoding::DeltaCache;
 
@@ -42,6 +42,8 @@ pub struct Tailnet {
     pub deltas: DeltaCache,
     /// The relays its clients are told of.
     pub derp_map: Arc<DerpMap>,
+    /// How its packet filters name sources.
+    pub sources: Sources,
     inputs: mpsc::UnboundedSender<Input>,
     progress: watch::Receiver<Progress>,
 }

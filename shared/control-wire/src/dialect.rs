@@ -26,6 +26,12 @@ pub fn takes_filter_chunks(version: Cap) -> bool {
     version >= Cap::PACKET_FILTERS
 }
 
+/// Says whether filter rules may name sources by a capability of theirs (`cap:`).
+#[must_use]
+pub fn takes_capability_sources(version: Cap) -> bool {
+    version >= Cap::CAP_SOURCES
+}
+
 /// Says whether [`adapt`] leaves messages for this client as they are.
 #[must_use]
 pub fn is_current(version: Cap) -> bool {

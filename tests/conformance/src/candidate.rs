@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline_control_wire::{DerpMap, FilterRule, MapResponse, SshRule};
-use bowline_netmap_gateway::{Replica, full};
+use bowline_netmap_gateway::{Replica, Sources, full};
 use bowline_policy::{Compiler, Policy, failed_tests};
 use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{
@@ -56,9 +56,10 @@ pub struct Peer {
     pub cap_map: Value,
 }
 
-/// Returns what the nodes of a case would be told.
+/// Returns what the nodes of a case would be told; where filters name sources by capabilities, these are written out
+/// as the addresses of the peers that have them.
 #[must_use]
-pub fn candidate(case: &Case) -> Candidate {
+pub fn candidate(case: &Case, sources: Sources) -> Candidate {
     let world = World::new(case);
     let refused = |error: String| Candidate {
         id: case.id.clone(),
@@ -87,7 +88,7 @@ pub fn candidate(case: &Case) -> Candidate {
     if !failed.is_empty() {
         return refused(lines(failed));
     }
-    let told = told(&world, &compiler);
+    let told = told(&world, &compiler, sources);
     Candidate {
         id: case.id.clone(),
         accepted: true,
@@ -96,8 +97,8 @@ pub fn candidate(case: &Case) -> Candidate {
     }
 }
 
-fn told(world: &World, compiler: &Compiler) -> BTreeMap<String, Told> {
-    let mut replica = Replica::default();
+fn told(world: &World, compiler: &Compiler, sources: Sources) -> BTreeMap<String, Told> {
+    let mut replica = Replica::new(sources);
     replica.identity_snapshot(vec![IdentitySnapshot {
         revision: 1,
         tailnet: Some(world.tailnet.clone()),
@@ -143,7 +144,8 @@ fn told(world: &World, compiler: &Compiler) -> BTreeMap<String, Told> {
         .collect()
 }
 
-fn node(message: MapResponse, names: &BTreeMap<u64, String>) -> Told {
+fn node(mut message: MapResponse, names: &BTreeMap<u64, String>) -> Told {
+    write_out(&mut message);
     let json = |value: &_| serde_json::to_value(value).unwrap_or_default();
     let peer = |peer: bowline_control_wire::Node| {
         let told = Peer {
@@ -166,5 +168,40 @@ fn node(message: MapResponse, names: &BTreeMap<u64, String>) -> Told {
             .unwrap_or_default(),
         peers: message.peers.into_iter().map(peer).collect(),
         cap_map: json(&message.node.map(|node| node.cap_map).unwrap_or_default()),
+    }
+}
+
+/// Puts addresses in place of the capabilities that stand for sources, and takes those off the peers.
+fn write_out(message: &mut MapResponse) {
+    const SOURCE: &str = "bowline.internal/source/";
+    let mut holders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for peer in &mut message.peers {
+        let names: Vec<_> = peer
+            .cap_map
+            .keys()
+            .filter(|name| name.starts_with(SOURCE))
+            .cloned()
+            .collect();
+        for name in names {
+            peer.cap_map.remove(&name);
+            let addresses = peer
+                .addresses
+                .iter()
+                .filter_map(|prefix| prefix.split('/').next());
+            holders
+                .entry(name)
+                .or_default()
+                .extend(addresses.map(str::to_owned));
+        }
+    }
+    for rule in message.packet_filters.values_mut().flatten().flatten() {
+        let written = |source: String| match source.strip_prefix("cap:") {
+            Some(name) => holders.get(name).cloned().unwrap_or_default(),
+            None => vec![source],
+        };
+        rule.src_ips = std::mem::take(&mut rule.src_ips)
+            .into_iter()
+            .flat_map(written)
+            .collect();
     }
 }

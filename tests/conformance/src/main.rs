@@ -1,4 +1,4 @@
-//! `bowline-conformance FILE.jsonl… > candidate.jsonl`
+//! `bowline-conformance [--capabilities] FILE.jsonl… > candidate.jsonl`
 
 use std::{
     env, fs,
@@ -7,12 +7,21 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use bowline_conformance::{Case, candidate};
+use bowline_netmap_gateway::Sources;
 
 fn main() -> anyhow::Result<()> {
-    let files: Vec<_> = env::args_os().skip(1).collect();
+    let mut files: Vec<_> = env::args_os().skip(1).collect();
+    let mut sources = Sources::Addresses;
+    files.retain(|argument| {
+        let is_flag = argument == "--capabilities";
+        if is_flag {
+            sources = Sources::Capabilities;
+        }
+        !is_flag
+    });
     ensure!(
         !files.is_empty(),
-        "usage: bowline-conformance FILE.jsonl… > candidate.jsonl"
+        "usage: bowline-conformance [--capabilities] FILE.jsonl… > candidate.jsonl"
     );
     let mut output = BufWriter::new(io::stdout().lock());
     for file in files {
@@ -25,7 +34,7 @@ fn main() -> anyhow::Result<()> {
         {
             let case: Case = serde_json::from_str(line)
                 .with_context(|| format!("{name}: line {}", number + 1))?;
-            serde_json::to_writer(&mut output, &candidate(&case))?;
+            serde_json::to_writer(&mut output, &candidate(&case, sources))?;
             writeln!(output)?;
         }
     }

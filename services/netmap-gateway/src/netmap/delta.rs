@@ -1,6 +1,6 @@
 //! What differs for one node between the generation it was told of and now.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_control_wire::{MapResponse, PeerChange};
 use bowline_keys::NodePublic;
@@ -13,7 +13,7 @@ use super::{
     profile::{owner, profile},
     ssh,
 };
-use crate::tailnet::{ChangeSet, Shown, View, login_lists};
+use crate::tailnet::{ChangeSet, ListKey, Shown, Sources, View, login_lists};
 
 /// What a session sends next.
 #[derive(Clone, Debug)]
@@ -66,6 +66,9 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
         before: Eyes::of(Look::before(view, changes), id),
         now: eyes,
     };
+    if looks.recasts_sources() {
+        return Delta::Full;
+    }
     let mut message = MapResponse::default();
     looks.peers(id, &mut message);
     looks.own(now, &mut message);
@@ -79,6 +82,46 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
 }
 
 impl Looks<'_> {
+    /// Says whether the capabilities that stand for sources are others than before, at every peer.
+    fn recasts_sources(&self) -> bool {
+        let same = self.before.is_some_and(|before| {
+            before.class.filter == self.now.class.filter && before.own.user() == self.now.own.user()
+        });
+        self.now.look.view.sources == Sources::Capabilities && (!same || self.changes.common_filter)
+    }
+
+    /// Says whether a chunk of the filter differs because of its source list.
+    fn resources(&self, key: ListKey) -> bool {
+        let (changes, view) = (self.changes, self.now.look.view);
+        let changed = changes.lists.get(&key);
+        if view.sources == Sources::Addresses {
+            return changed.is_some();
+        }
+        let list = view.compiled.lists.get(&key);
+        let is_written = |element: &Arc<str>| {
+            view.addresses
+                .get(element)
+                .is_none_or(|id| *id == self.now.own.node.id)
+        };
+        let differs = changed.is_some_and(|changed| {
+            // The first element of a list, or its last, makes the rule come or go.
+            changed.iter().any(is_written) || list.is_none_or(|list| list.len() <= changed.len())
+        });
+        // An address is written out while no node is shown with it.
+        let shown_otherwise = |(id, before): (&u64, &Option<Shown>)| {
+            let now = view.nodes.get(id);
+            let addresses = |shown: Option<&Shown>| {
+                shown.map(|shown| (shown.node.ipv4.clone(), shown.node.ipv6.clone()))
+            };
+            let mut sides = before.iter().chain(now);
+            addresses(before.as_ref()) != addresses(now)
+                && list.is_some_and(|list| {
+                    sides.any(|shown| shown.addresses().any(|address| list.contains(address)))
+                })
+        };
+        differs || changes.nodes.iter().any(shown_otherwise)
+    }
+
     fn peers(&self, id: u64, message: &mut MapResponse) {
         let mut candidates = self.candidates();
         candidates.remove(&id);
@@ -137,13 +180,17 @@ impl Looks<'_> {
     }
 
     fn changed(&self, before: Eyes<'_>, was: &Shown, now: &Shown, message: &mut MapResponse) {
+        let view = self.now.look.view;
         let capabilities = |eyes: Eyes<'_>, shown: &Shown| {
             let settings = eyes.look.settings(shown.settings);
             settings
                 .map(|set| set.peer_capabilities.clone())
                 .unwrap_or_default()
         };
-        let same = before.routes_through(was) == self.now.routes_through(now)
+        // The source lists a node is in follow from its class.
+        let same_lists = view.sources == Sources::Addresses || was.class == now.class;
+        let same = same_lists
+            && before.routes_through(was) == self.now.routes_through(now)
             && before.hides_ipv4_of(was) == self.now.hides_ipv4_of(now)
             && capabilities(before, was) == capabilities(self.now, now);
         match (same, patch(was, now)) {
@@ -175,7 +222,7 @@ impl Looks<'_> {
         let same_lists = !self
             .changes
             .lists
-            .iter()
+            .keys()
             .any(|(list, _)| lists.contains(list));
         if !same_lists || before.is_none_or(|before| before.ssh != now.ssh) {
             message.ssh_policy = Some(ssh::policy(self.now.look.view, self.now.own, &now));
@@ -194,7 +241,7 @@ impl Looks<'_> {
             before.class.filter == self.now.class.filter && facts(before) == facts(self.now)
         });
         message.packet_filters = if same && !self.changes.common_filter {
-            filter::some(self.now, |list| self.changes.lists.contains(&list))
+            filter::some(self.now, |list| self.resources(list))
         } else {
             filter::replacing(filter::all(self.now))
         };

@@ -2,7 +2,7 @@
 //!
 //! Rules with the same sources are one named chunk, so that a change of who is in a source list touches one chunk.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_control_wire::{CapGrant, FilterRule, NetPortRange, PortRange};
 use bowline_proto::policy::v1::{
@@ -11,9 +11,9 @@ use bowline_proto::policy::v1::{
 
 use super::{
     look::Eyes,
-    node::{addresses, cap_map},
+    node::{addresses, cap_map, source_capability},
 };
-use crate::tailnet::{ListKey, Shown};
+use crate::tailnet::{ListKey, Shown, Sources};
 
 /// Named chunks, as a message carries them; `None` deletes one.
 pub(crate) type Chunks = BTreeMap<String, Option<Vec<FilterRule>>>;
@@ -61,13 +61,7 @@ pub(crate) fn replacing(chunks: Chunks) -> Chunks {
 
 /// Returns the rule as one node has it; `None` when nothing of it concerns the node.
 fn rule(eyes: Eyes<'_>, compiled: &Compiled) -> Option<FilterRule> {
-    let lists = &eyes.look.view.compiled.lists;
-    let list = lists.get(&list_key(eyes.own, compiled));
-    let src_ips: Vec<_> = list
-        .into_iter()
-        .flatten()
-        .map(ToString::to_string)
-        .collect();
+    let src_ips = sources(eyes, list_key(eyes.own, compiled));
     let dst_ports: Vec<_> = compiled
         .destinations
         .iter()
@@ -93,6 +87,27 @@ fn rule(eyes: Eyes<'_>, compiled: &Compiled) -> Option<FilterRule> {
         cap_grant,
         ..FilterRule::default()
     })
+}
+
+/// Returns the elements of a source list; peers among them by their capability where filters name them so.
+fn sources(eyes: Eyes<'_>, key: ListKey) -> Vec<String> {
+    let view = eyes.look.view;
+    let Some(list) = view.compiled.lists.get(&key) else {
+        return Vec::new();
+    };
+    let is_peer = |element: &Arc<str>| {
+        let node = view.addresses.get(element);
+        view.sources == Sources::Capabilities && node.is_some_and(|id| *id != eyes.own.node.id)
+    };
+    let mut sources: Vec<_> = list
+        .iter()
+        .filter(|element| !is_peer(element))
+        .map(ToString::to_string)
+        .collect();
+    if view.sources == Sources::Capabilities {
+        sources.push(format!("cap:{}", source_capability(key)));
+    }
+    sources
 }
 
 fn grant(shown: &Shown, granted: &Granted) -> CapGrant {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bowline_proto::policy::v1::{Class, Settings, Via};
+use bowline_proto::policy::v1::{Class, FilterRule, Settings, Via};
 
 use super::node::EXIT_ROUTES;
-use crate::tailnet::{ChangeSet, Shown, View, intersect, see_each_other};
+use crate::tailnet::{ChangeSet, ListKey, Shown, Sources, View, intersect, see_each_other};
 
 /// A view as it is, or as it was before some changes.
 #[derive(Clone, Copy)]
@@ -110,6 +110,28 @@ impl<'v> Eyes<'v> {
                 .is_some_and(|set| set.hide_ipv4)
         };
         hides(shown) || hides(self.own)
+    }
+
+    /// Returns the source lists of the node's own filter.
+    pub(crate) fn lists(self) -> impl Iterator<Item = ListKey> {
+        let common = self.look.view.compiled.common_filter.iter();
+        let user = self.own.user().unwrap_or_default();
+        let key =
+            move |rule: &FilterRule| (rule.source_list_id, if rule.per_user { user } else { 0 });
+        common.chain(&self.class.filter).map(key)
+    }
+
+    /// Returns the source lists of the node's own filter that a peer is in, where filters name them by a capability.
+    pub(crate) fn lists_of(self, peer: &Shown) -> BTreeSet<ListKey> {
+        let view = self.look.view;
+        if view.sources == Sources::Addresses {
+            return BTreeSet::new();
+        }
+        let has = |key: &ListKey| {
+            let list = view.compiled.lists.get(key);
+            list.is_some_and(|list| peer.addresses().any(|address| list.contains(address)))
+        };
+        self.lists().filter(has).collect()
     }
 
     /// Returns the routes it has through a peer: subnets first, then the two of an exit node (policy reference

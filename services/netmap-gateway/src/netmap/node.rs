@@ -9,7 +9,7 @@ use prost_types::Timestamp;
 use serde_json::value::RawValue;
 
 use super::{look::Eyes, profile::owner};
-use crate::tailnet::{Shown, View};
+use crate::tailnet::{ListKey, Shown, View};
 
 /// The two routes of an exit node.
 pub(crate) const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -35,6 +35,12 @@ pub(crate) fn peer(eyes: Eyes<'_>, shown: &Shown) -> Node {
     let mut allowed_ips = addresses.clone();
     allowed_ips.extend(routes.iter().cloned());
     let settings = look.settings(shown.settings);
+    let mut capabilities = settings
+        .map(|set| cap_map(&set.peer_capabilities))
+        .unwrap_or_default();
+    for list in eyes.lists_of(shown) {
+        capabilities.insert(source_capability(list), Some(Vec::new()));
+    }
     Node {
         addresses,
         allowed_ips,
@@ -52,12 +58,15 @@ pub(crate) fn peer(eyes: Eyes<'_>, shown: &Shown) -> Node {
         online: Some(online),
         last_seen: shown.soft.last_seen.filter(|_| !online).and_then(time),
         machine_authorized: node.approved,
-        cap_map: settings
-            .map(|set| cap_map(&set.peer_capabilities))
-            .unwrap_or_default(),
+        cap_map: capabilities,
         expired: node.expired,
         ..common(look.view, shown)
     }
+}
+
+/// Returns the capability that stands for a source list: opaque, and seen only where a filter uses it.
+pub(crate) fn source_capability((list, user): ListKey) -> String {
+    format!("bowline.internal/source/{list:016x}-{user:x}")
 }
 
 /// Returns the client's own node.

@@ -27,8 +27,8 @@ pub struct ChangeSet {
     pub routes: BTreeMap<String, Option<Arc<Vec<u64>>>>,
     /// Ways through chosen routers that differ.
     pub vias: BTreeMap<u64, Option<Arc<Via>>>,
-    /// Source lists that differ.
-    pub lists: BTreeSet<ListKey>,
+    /// Source lists that differ, with the elements that came or went.
+    pub lists: BTreeMap<ListKey, BTreeSet<Arc<str>>>,
     /// Whether the rules every node has differ.
     pub common_filter: bool,
     /// Users that differ.
@@ -51,7 +51,12 @@ impl ChangeSet {
         keep_first(&mut self.settings, &later.settings);
         keep_first(&mut self.routes, &later.routes);
         keep_first(&mut self.vias, &later.vias);
-        self.lists.extend(&later.lists);
+        for (list, elements) in &later.lists {
+            self.lists
+                .entry(*list)
+                .or_default()
+                .extend(elements.iter().cloned());
+        }
         self.common_filter |= later.common_filter;
         self.users.extend(&later.users);
         self.tailnet |= later.tailnet;
@@ -78,7 +83,7 @@ impl ChangeSet {
         if self.tailnet
             || !self.users.is_empty()
             || self.common_filter
-            || common.any(|list| self.lists.contains(&(list, 0)))
+            || common.any(|list| self.lists.contains_key(&(list, 0)))
         {
             return None;
         }
@@ -113,7 +118,7 @@ impl ChangeSet {
                 .filter(|(_, class)| uses(class));
             affected.extend(using.map(|(id, _)| *id));
         }
-        for list in &self.lists {
+        for list in self.lists.keys() {
             Self::add_list(view, *list, &mut affected);
         }
         Some(affected)

@@ -173,23 +173,34 @@ impl Compiled {
                 elements.extend(list.added.into_iter().map(Arc::from));
             }
             let all: OrdMap<_, _> = all.into();
-            let differs = |key: &&ListKey| self.lists.get(*key) != all.get(*key);
-            let keys = self.lists.keys().chain(all.keys()).filter(differs);
-            changes.lists.extend(keys.copied().collect::<Vec<_>>());
+            let none = Elements::new();
+            for key in self.lists.keys().chain(all.keys()) {
+                let before = self.lists.get(key).unwrap_or(&none);
+                let now = all.get(key).unwrap_or(&none);
+                if before != now {
+                    let differing = before.clone().symmetric_difference(now.clone());
+                    changes.lists.entry(*key).or_default().extend(differing);
+                }
+            }
             self.lists = all;
             return;
         }
         for list in lists {
             let key = (list.id, list.user_id);
             let elements = self.lists.entry(key).or_default();
-            for gone in &list.removed {
-                elements.remove(&**gone);
+            let differing = changes.lists.entry(key).or_default();
+            for gone in list.removed {
+                elements.remove(&*gone);
+                differing.insert(Arc::from(gone));
             }
-            elements.extend(list.added.into_iter().map(Arc::from));
+            for came in list.added {
+                let came: Arc<str> = Arc::from(came);
+                differing.insert(Arc::clone(&came));
+                elements.insert(came);
+            }
             if elements.is_empty() {
                 self.lists.remove(&key);
             }
-            changes.lists.insert(key);
         }
     }
 

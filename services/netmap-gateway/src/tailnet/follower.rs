@@ -61,7 +61,7 @@ pub(super) fn start(
     );
     let follower = Follower {
         tailnet: Arc::downgrade(tailnet),
-        replica: Replica::default(),
+        replica: Replica::new(tailnet.sources),
         progress,
     };
     tasks.background("follow-tailnet", follower.run(events, inputs));

@@ -19,7 +19,7 @@ use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 
-use super::{History, Progress, Sessions, Tailnet, follower, follower::Origins};
+use super::{History, Progress, Sessions, Sources, Tailnet, follower, follower::Origins};
 use crate::{Backends, encoding::DeltaCache};
 
 /// A view nobody has used for this long is dropped.
@@ -31,6 +31,7 @@ pub struct Hub {
     origins: Origins,
     registry: GrpcChannel,
     derp_map: Arc<DerpMap>,
+    sources: Sources,
     tasks: Tasks,
     tailnets: Mutex<BTreeMap<TailnetId, Held>>,
 }
@@ -53,7 +54,12 @@ pub struct Located {
 impl Hub {
     /// Returns a hub without tailnets; they come with their clients.
     #[must_use]
-    pub fn new(backends: &Backends, bus: &Bus, derp_map: DerpMap, tasks: &Tasks) -> Self {
+    pub fn new(
+        backends: &Backends,
+        bus: &Bus,
+        (derp_map, sources): (DerpMap, Sources),
+        tasks: &Tasks,
+    ) -> Self {
         let origins = Origins {
             identity: Feed::start(Identity::new(backends.identity.clone()), bus, tasks),
             registry: Feed::start(Registry::new(backends.registry.clone()), bus, tasks),
@@ -63,6 +69,7 @@ impl Hub {
             origins,
             registry: backends.registry.clone(),
             derp_map: Arc::new(derp_map),
+            sources,
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
         }
@@ -92,6 +99,7 @@ impl Hub {
             sessions: Sessions::default(),
             deltas: DeltaCache::default(),
             derp_map: Arc::clone(&self.derp_map),
+            sources: self.sources,
             inputs,
             progress,
         });

@@ -20,7 +20,7 @@ use bowline_proto::{
 
 use super::{
     change_set::ChangeSet,
-    view::{Shown, View},
+    view::{Shown, Sources, View},
 };
 
 /// One tailnet as the logs have it so far, and what of it is published.
@@ -48,6 +48,14 @@ struct Known {
 }
 
 impl Replica {
+    /// Returns a replica that has heard nothing yet.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        let mut replica = Self::default();
+        replica.view.sources = sources;
+        replica
+    }
+
     /// Applies an identity snapshot.
     pub fn identity_snapshot(&mut self, chunks: Vec<IdentitySnapshot>) {
         let mut users = BTreeMap::new();

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use bowline_control_wire::{CapabilityVersion, dialect};
 use bowline_proto::{
     identity::v1::{Tailnet, User},
     key_registry::v1::{Node, SoftState},
     policy::v1::Class,
 };
 use imbl::{OrdMap, OrdSet};
+use serde::Deserialize;
 
 use super::compiled::Compiled;
 
@@ -33,6 +35,12 @@ impl Shown {
         (self.node.tags.is_empty() && self.node.user_id != 0).then_some(self.node.user_id)
     }
 
+    /// Returns its addresses, IPv4 then IPv6.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let both = [self.node.ipv4.as_str(), self.node.ipv6.as_str()];
+        both.into_iter().filter(|address| !address.is_empty())
+    }
+
     /// Returns the routes that are both advertised and approved.
     pub fn usable_routes(&self) -> impl Iterator<Item = &String> {
         let node = &self.node;
@@ -42,9 +50,23 @@ impl Shown {
     }
 }
 
+/// How packet filters name the nodes that may send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sources {
+    /// By their addresses.
+    #[default]
+    Addresses,
+    /// By a capability that they have: a node that comes or goes changes itself only, not the filters of those it
+    /// may reach. For clients from capability version 109 on; older ones are told addresses.
+    Capabilities,
+}
+
 /// One tailnet at one generation.
 #[derive(Clone, Debug, Default)]
 pub struct View {
+    /// How packet filters name sources.
+    pub sources: Sources,
     /// Counts the published views of this process; means nothing to another.
     pub generation: u64,
     /// The tailnet and its settings.
@@ -55,6 +77,8 @@ pub struct View {
     pub nodes: OrdMap<u64, Shown>,
     /// The node of each node key.
     pub keys: OrdMap<Vec<u8>, u64>,
+    /// The node of each address.
+    pub addresses: OrdMap<Arc<str>, u64>,
     /// What the policy means.
     pub compiled: Compiled,
     /// The nodes of each class.
@@ -68,11 +92,26 @@ pub struct View {
 }
 
 impl View {
+    /// Returns the view as a client of a capability version can be told it.
+    #[must_use]
+    pub fn told(self: Arc<Self>, version: CapabilityVersion) -> Arc<Self> {
+        if self.sources == Sources::Addresses || dialect::takes_capability_sources(version) {
+            return self;
+        }
+        Arc::new(Self {
+            sources: Sources::Addresses,
+            ..Self::clone(&self)
+        })
+    }
+
     /// Puts a node in, or takes it out; returns how it was.
     pub(super) fn put(&mut self, id: u64, now: Option<Shown>) -> Option<Shown> {
         let before = self.nodes.get(&id).cloned();
         if let Some(before) = &before {
             self.keys.remove(&before.node.node_key);
+            for address in before.addresses() {
+                self.addresses.remove(address);
+            }
             drop_from(&mut self.members, &before.class, id);
             drop_from(&mut self.set, &before.settings, id);
             if let Some(user) = before.user() {
@@ -84,6 +123,9 @@ impl View {
         }
         if let Some(now) = &now {
             self.keys.insert(now.node.node_key.clone(), id);
+            for address in now.addresses() {
+                self.addresses.insert(Arc::from(address), id);
+            }
             self.members.entry(now.class).or_default().insert(id);
             self.set.entry(now.settings).or_default().insert(id);
             if let Some(user) = now.user() {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{DerpMap, MapResponse, Node as WireNode, PeerChange};
-use bowline_netmap_gateway::{ChangeSet, Delta, Replica, View, delta, full};
+use bowline_netmap_gateway::{ChangeSet, Delta, Replica, Sources, View, delta, full};
 use bowline_policy::{Compiler, Policy};
 use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{
@@ -18,7 +18,7 @@ use chrono::DateTime;
 use proptest::prelude::*;
 use serde_json::Value;
 
-const POLICIES: [&str; 7] = [
+const POLICIES: [&str; 9] = [
     "",
     r#"{"acls": []}"#,
     r#"{"groups": {"group:eng": ["u1@a.test"]}, "tagOwners": {"tag:web": []},
@@ -36,6 +36,11 @@ const POLICIES: [&str; 7] = [
     r#"{"acls": [{"action": "accept", "src": ["autogroup:admin"], "dst": ["*:22"]},
                  {"action": "accept", "src": ["10.0.0.0/8"], "dst": ["autogroup:member:53"]}]}"#,
     r#"{"acls": [{"action": "accept", "src": ["*"], "dst": ["autogroup:self:*", "0.0.0.0/0:443"]}]}"#,
+    // The same selectors in other places: classes stay, and what they see differs.
+    r#"{"acls": [{"action": "accept", "src": ["*"], "dst": ["u1@a.test:22"]},
+                 {"action": "accept", "src": ["u1@a.test"], "dst": ["u2@a.test:53"]}]}"#,
+    r#"{"acls": [{"action": "accept", "src": ["*"], "dst": ["u2@a.test:22"]},
+                 {"action": "accept", "src": ["u2@a.test"], "dst": ["u1@a.test:53"]}]}"#,
 ];
 
 const ROUTES: [&str; 4] = ["10.0.0.0/16", "10.1.0.0/24", "0.0.0.0/0", "::/0"];
@@ -84,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(id, admin, suspended)| Step::User { id, admin, suspended }),
         2 => (1..6_u64, any::<bool>()).prop_map(|(id, online)| Step::Online { id, online }),
         2 => (1..6_u64, 0..3_u32).prop_map(|(id, derp)| Step::Report { id, derp }),
-        2 => (0..POLICIES.len()).prop_map(Step::Policy),
+        3 => (0..POLICIES.len()).prop_map(Step::Policy),
         4 => Just(Step::Compiled),
         4 => Just(Step::Look),
     ]
@@ -186,8 +191,8 @@ struct Lab {
 }
 
 impl Lab {
-    fn new() -> Self {
-        let mut replica = Replica::default();
+    fn new(sources: Sources) -> Self {
+        let mut replica = Replica::new(sources);
         let tailnet = Tailnet {
             id: 1,
             name: "t".to_owned(),
@@ -401,8 +406,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_was_sent_adds_up_to_what_a_new_client_is_told(steps in prop::collection::vec(step(), 1..60)) {
-        let mut lab = Lab::new();
+    fn what_was_sent_adds_up_to_what_a_new_client_is_told(
+        steps in prop::collection::vec(step(), 1..60),
+        sources in prop_oneof![Just(Sources::Addresses), Just(Sources::Capabilities)],
+    ) {
+        let mut lab = Lab::new(sources);
         for step in steps {
             lab.step(step);
             lab.step(Step::Look);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bowline_conformance::{Case, candidate};
+use bowline_netmap_gateway::Sources;
 
 /// Cases whose recording is known to lack a fact.
 const DEFECTS: [&str; 1] = ["acl-k03"];
@@ -23,6 +24,16 @@ fn folder() -> Option<PathBuf> {
 
 #[test]
 fn every_recorded_case_is_told_as_it_was_recorded() {
+    grade(Sources::Addresses, "addresses.jsonl");
+}
+
+#[test]
+fn sources_named_by_capabilities_mean_the_same() {
+    grade(Sources::Capabilities, "capabilities.jsonl");
+}
+
+fn grade(sources: Sources, name: &str) {
+    let candidates = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let Some(folder) = folder() else {
         println!("LEFT OUT: no recorded cases here (BOWLINE_GOLDEN_DIR names their folder)");
         return;
@@ -31,13 +42,12 @@ fn every_recorded_case_is_told_as_it_was_recorded() {
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
-    let mut output =
-        fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("candidate.jsonl")).unwrap();
+    let mut output = fs::File::create(&candidates).unwrap();
     let mut cases = 0;
     for file in files {
         for line in fs::read_to_string(file).unwrap().lines() {
             let case: Case = serde_json::from_str(line).unwrap();
-            let told = serde_json::to_string(&candidate(&case)).unwrap();
+            let told = serde_json::to_string(&candidate(&case, sources)).unwrap();
             writeln!(output, "{told}").unwrap();
             cases += 1;
         }
@@ -45,7 +55,7 @@ fn every_recorded_case_is_told_as_it_was_recorded() {
     assert!(cases > 0, "no case in {}", folder.display());
     let graded = Command::new("python3")
         .arg(folder.join("compare.py"))
-        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("candidate.jsonl"))
+        .arg(&candidates)
         .output()
         .unwrap();
     let report = String::from_utf8_lossy(&graded.stdout);
