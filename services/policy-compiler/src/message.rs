@@ -69,6 +69,7 @@ fn head(output: &Output, full: bool) -> CompiledUpdate {
         common_filter: common_filter.map(|rules| proto::CommonFilter {
             rules: rules.iter().map(rule).collect(),
         }),
+        derp_map: output.derp_map.as_ref().map(ToString::to_string),
         removed_classes: gone(&output.classes),
         removed_settings: gone(&output.settings),
         removed_routes: gone(&output.routes)

@@ -29,6 +29,9 @@ pub struct DerpRegion {
     pub region_code: String,
     /// Long name.
     pub region_name: String,
+    /// Whether it is used only when nothing else is left.
+    #[serde(skip_serializing_if = "is_default")]
+    pub avoid: bool,
     /// Whether it may not become a home.
     #[serde(skip_serializing_if = "is_default")]
     pub no_measure_no_home: bool,

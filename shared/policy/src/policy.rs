@@ -161,7 +161,7 @@ pub struct Policy {
     pub(crate) ssh_tests: Vec<SshTest>,
     /// Hosts, for tests that name them.
     pub(crate) hosts: BTreeMap<String, bowline_ip_set::IpRange>,
-    /// Relays besides or instead of the server's own, as JSON text.
+    /// Relays besides or instead of the server's own, as JSON text in the clients' spelling.
     pub(crate) derp_map: Option<String>,
 }
 
@@ -192,12 +192,6 @@ impl Policy {
             Ok(Some(result)) => result,
             Err(problem) => Err(vec![problem]),
         }
-    }
-
-    /// Returns the relays besides or instead of the server's own, as JSON text.
-    #[must_use]
-    pub fn derp_map(&self) -> Option<&str> {
-        self.derp_map.as_deref()
     }
 }
 

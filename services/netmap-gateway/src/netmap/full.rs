@@ -25,7 +25,7 @@ pub fn full(view: &View, id: u64, derp_map: &DerpMap, now: DateTime<Utc>) -> Opt
     let shown = eyes.own;
     let mut message = MapResponse {
         node: Some(node::own(eyes, now)),
-        derp_map: Some(derp_map.clone()),
+        derp_map: Some(view.compiled.relays.over(derp_map)),
         domain: domain(&view.tailnet),
         dns_config: Some(dns_config(&view.tailnet)),
         collect_services: Some(false),

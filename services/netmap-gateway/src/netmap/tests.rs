@@ -329,3 +329,21 @@ fn many_changes_meanwhile_are_one_difference() {
         (vec![2], 0)
     );
 }
+
+#[test]
+fn relays_of_the_policy_come_over_the_servers_own() {
+    let mut tailnet = Tailnet2::new();
+    let own: DerpMap = serde_json::from_str(
+        r#"{"Regions": {"1": {"RegionID": 1}, "2": {"RegionID": 2, "RegionCode": "old"}}}"#,
+    )
+    .expect("a map");
+    let mut update = compiled(tailnet.revision, &[1, 2], false);
+    let text = r#"{"Regions": {"1": null, "2": {"RegionID": 2, "RegionCode": "new"}, "900": {"RegionID": 900}}}"#;
+    update.derp_map = Some(text.to_owned());
+    tailnet.replica.compiled(vec![update]);
+    assert!(matches!(tailnet.told(), Delta::Full));
+    let message = full(&tailnet.view, 1, &own, DateTime::UNIX_EPOCH).expect("shown");
+    let regions = message.derp_map.expect("told").regions;
+    assert_eq!(regions.keys().copied().collect::<Vec<_>>(), [2, 900]);
+    assert_eq!(regions[&2].region_code, "new");
+}

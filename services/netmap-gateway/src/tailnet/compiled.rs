@@ -5,12 +5,49 @@ use std::{
     sync::Arc,
 };
 
+use bowline_control_wire::{DerpMap, DerpRegion};
 use bowline_proto::policy::v1::{
     Class, CompiledUpdate, FilterRule, Route, Settings, SourceListChange, Via,
 };
 use imbl::{OrdMap, OrdSet};
+use serde::Deserialize;
 
 use super::change_set::ChangeSet;
+
+/// Relays besides or instead of the server's own.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Relays {
+    /// Whether the server's own are left out.
+    #[serde(rename = "omitDefaultRegions")]
+    omit_default_regions: bool,
+    /// Regions by number; `None` leaves one of the server's out.
+    #[serde(rename = "Regions")]
+    regions: BTreeMap<u32, Option<DerpRegion>>,
+}
+
+impl Relays {
+    /// Reads what the compiler sends; it has checked it.
+    fn parse(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// Returns the map clients are told, given the server's own.
+    #[must_use]
+    pub fn over(&self, own: &DerpMap) -> DerpMap {
+        let mut map = own.clone();
+        if self.omit_default_regions {
+            map.regions.clear();
+        }
+        for (id, region) in &self.regions {
+            match region {
+                Some(region) => map.regions.insert(*id, region.clone()),
+                None => map.regions.remove(id),
+            };
+        }
+        map
+    }
+}
 
 /// A source list's number and the user it is of, zero for none.
 pub type ListKey = (u64, u64);
@@ -22,6 +59,8 @@ pub type Elements = OrdSet<Arc<str>>;
 pub struct Compiled {
     /// The rules every node has.
     pub common_filter: Arc<Vec<FilterRule>>,
+    /// Relays of the policy.
+    pub relays: Arc<Relays>,
     /// Class definitions by number.
     pub classes: OrdMap<u64, Arc<Class>>,
     /// Settings by number.
@@ -50,6 +89,14 @@ impl Compiled {
         {
             self.common_filter = Arc::new(common.rules);
             changes.common_filter = true;
+        }
+        if let Some(text) = update.derp_map {
+            let relays = Relays::parse(&text);
+            if *self.relays != relays {
+                self.relays = Arc::new(relays);
+                // Every client is told everything again.
+                changes.tailnet = true;
+            }
         }
         let present: BTreeSet<_> = update.classes.iter().map(|class| class.id).collect();
         let gone = gone(

@@ -252,6 +252,7 @@ impl Replica {
             self.stamp = part.stamp.or(self.stamp);
             update.full |= part.full;
             update.common_filter = part.common_filter.or(update.common_filter);
+            update.derp_map = part.derp_map.or(update.derp_map);
             update.classes.extend(part.classes);
             update.removed_classes.extend(part.removed_classes);
             update.settings.extend(part.settings);

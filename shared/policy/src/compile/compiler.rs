@@ -479,6 +479,9 @@ impl Compiler {
         };
         Output {
             common_filter: Some(Arc::clone(&self.plan.common_filter)),
+            derp_map: Some(Arc::from(
+                self.policy.derp_map.as_deref().unwrap_or_default(),
+            )),
             classes: self
                 .classes
                 .iter()

@@ -172,6 +172,9 @@ pub struct Membership {
 pub struct Output {
     /// The rules every node has, when they differ.
     pub common_filter: Option<Arc<Vec<FilterRule>>>,
+    /// Relays besides or instead of the server's own, as JSON text in the clients' spelling, when they differ; empty
+    /// for none.
+    pub derp_map: Option<Arc<str>>,
     /// Classes that are new or differ; `None` for one that is gone.
     pub classes: BTreeMap<u64, Option<Arc<Class>>>,
     /// Settings that are new or differ; `None` for those that are gone.
@@ -217,6 +220,9 @@ impl Output {
     pub(super) fn add_difference(&mut self, before: &Self, after: &Self) {
         if before.common_filter != after.common_filter {
             self.common_filter.clone_from(&after.common_filter);
+        }
+        if before.derp_map != after.derp_map {
+            self.derp_map.clone_from(&after.derp_map);
         }
         difference(&mut self.classes, &before.classes, &after.classes);
         difference(&mut self.settings, &before.settings, &after.settings);

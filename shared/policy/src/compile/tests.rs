@@ -136,6 +136,9 @@ fn receive(held: &mut Output, update: Output) {
     if update.common_filter.is_some() {
         held.common_filter = update.common_filter;
     }
+    if update.derp_map.is_some() {
+        held.derp_map = update.derp_map;
+    }
     put(&mut held.classes, update.classes);
     put(&mut held.settings, update.settings);
     put(&mut held.routes, update.routes);

@@ -267,6 +267,25 @@ fn each_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn relays_are_written_as_clients_spell_them() {
+    let policy = parse(
+        r#"{"derpMap": {"OmitDefaultRegions": true, "regions": {"1": null, "900": {"regionID": 900, "regionCode": "x",
+            "nodes": [{"name": "900a", "regionID": 900, "hostName": "r.example.com", "stunPort": -1}]}}}}"#,
+    );
+    assert_eq!(
+        policy.unwrap().derp_map.unwrap(),
+        r#"{"omitDefaultRegions":true,"Regions":{"1":null,"900":{"RegionID":900,"RegionCode":"x","Nodes":[{"Name":"900a","RegionID":900,"HostName":"r.example.com","STUNPort":-1}]}}}"#
+    );
+    for wrong in [
+        r#"{"derpMap": {"regions": {"x": {}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"port": 1}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"regionID": "900"}}}}"#,
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn hostile_documents_are_refused_without_harm() {
     let deep = format!("{{\"acls\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     for text in [

@@ -1,8 +1,8 @@
 //! Switches of the whole tailnet (policy reference sections 2.1 and 17.5).
 
-use jsonc_parser::ast::Value;
+use jsonc_parser::ast::{Object, Value};
 
-use super::Reading;
+use super::{Reading, member};
 use crate::document;
 
 impl Reading<'_> {
@@ -27,11 +27,126 @@ impl Reading<'_> {
             self.refuse(value, "derpMap is an object");
             return;
         };
-        self.reader.members(
+        let members = self.spelled(object, &DERP_MAP, &["regions"]);
+        let mut map: Vec<_> = members.into_iter().collect();
+        let known = self.reader.members(
             object,
             &["omitDefaultRegions", "regions"],
             &mut self.problems,
         );
-        self.policy.derp_map = Some(document::json(value));
+        let mut regions = Vec::new();
+        if let Some(value) = member(&known, &["regions"]) {
+            for (id, value, place) in self.reader.entries(value, &mut self.problems) {
+                if id.parse::<u32>().ok().is_none_or(|id| id == 0) {
+                    let message =
+                        format!("derpMap.regions: \"{id}\" is not the number of a region");
+                    self.problems.push(self.reader.problem_at(place, message));
+                }
+                regions.push(format!("\"{id}\":{}", self.derp_region(value)));
+            }
+        }
+        map.push(format!("\"Regions\":{{{}}}", regions.join(",")));
+        self.policy.derp_map = Some(format!("{{{}}}", map.join(",")));
+    }
+
+    /// Returns a region as clients spell it; null takes one of the server's away.
+    fn derp_region(&mut self, value: &Value<'_>) -> String {
+        let object = match value {
+            Value::NullKeyword(_) => return "null".to_owned(),
+            Value::Object(object) => object,
+            other => {
+                self.refuse(other, "a region is an object, or null to leave it out");
+                return "null".to_owned();
+            }
+        };
+        let mut region = self.spelled(object, &DERP_REGION, &["nodes"]);
+        let nodes = object
+            .properties
+            .iter()
+            .find(|member| member.name.as_str().eq_ignore_ascii_case("nodes"));
+        let nodes = nodes.map_or_else(Vec::new, |member| self.objects(&member.value, "a relay"));
+        let nodes: Vec<_> = nodes
+            .into_iter()
+            .map(|(object, _)| format!("{{{}}}", self.spelled(object, &DERP_NODE, &[]).join(",")))
+            .collect();
+        region.push(format!("\"Nodes\":[{}]", nodes.join(",")));
+        format!("{{{}}}", region.join(","))
+    }
+
+    /// Returns the members of an object as clients spell them; `apart` are read elsewhere.
+    fn spelled(
+        &mut self,
+        object: &Object<'_>,
+        known: &[(&'static str, Kind)],
+        apart: &[&str],
+    ) -> Vec<String> {
+        let mut spelled = Vec::new();
+        for property in &object.properties {
+            let name = property.name.as_str();
+            if apart.iter().any(|apart| apart.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let found = known
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let Some((known, kind)) = found else {
+                let message = format!("unknown field: \"{name}\"");
+                let place = property.range.start;
+                self.problems.push(self.reader.problem_at(place, message));
+                continue;
+            };
+            let fits = match (&property.value, kind) {
+                (Value::BooleanLit(_), Kind::Switch) | (Value::StringLit(_), Kind::Text) => true,
+                (Value::NumberLit(number), Kind::Number) => number
+                    .value
+                    .parse::<i32>()
+                    .is_ok_and(|number| (-1..=65_535).contains(&number)),
+                _ => false,
+            };
+            if fits {
+                spelled.push(format!("\"{known}\":{}", document::json(&property.value)));
+            } else {
+                self.refuse(&property.value, format!("{name} is not {}", kind.words()));
+            }
+        }
+        spelled
     }
 }
+
+/// What a member of the relay map is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Switch,
+    Text,
+    Number,
+}
+
+impl Kind {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Switch => "true or false",
+            Self::Text => "a text",
+            Self::Number => "a number from -1 to 65535",
+        }
+    }
+}
+
+/// Members of the map, of a region and of a relay, as clients spell them (protocol section 8.9).
+const DERP_MAP: [(&str, Kind); 1] = [("omitDefaultRegions", Kind::Switch)];
+const DERP_REGION: [(&str, Kind); 4] = [
+    ("RegionID", Kind::Number),
+    ("RegionCode", Kind::Text),
+    ("RegionName", Kind::Text),
+    ("Avoid", Kind::Switch),
+];
+const DERP_NODE: [(&str, Kind); 9] = [
+    ("Name", Kind::Text),
+    ("RegionID", Kind::Number),
+    ("HostName", Kind::Text),
+    ("CertName", Kind::Text),
+    ("IPv4", Kind::Text),
+    ("IPv6", Kind::Text),
+    ("STUNPort", Kind::Number),
+    ("STUNOnly", Kind::Switch),
+    ("DERPPort", Kind::Number),
+];
