@@ -189,14 +189,7 @@ pub async fn run(
         }
         Command::Rollback { version, tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
-            let in_force = get(&mut client, tailnet_id, 0).await?.version;
-            let request = SetPolicyRequest {
-                tailnet_id,
-                text: get(&mut client, tailnet_id, version).await?.text,
-                expected_version: Some(in_force),
-            };
-            let name = format!("version {version}");
-            let stored = set(&mut client, printer, &name, request).await?;
+            let stored = roll_back(&mut client, printer, tailnet_id, version).await?;
             printer.one(&Shown::from(stored));
         }
         Command::History { tailnet } => {
@@ -212,6 +205,22 @@ pub async fn run(
         Command::Check { .. } | Command::Inventory { .. } => {}
     }
     Ok(())
+}
+
+/// Puts an older version in force again, unless somebody stores one meanwhile.
+async fn roll_back(
+    client: &mut PolicyServiceClient<GrpcChannel>,
+    printer: &Printer,
+    tailnet_id: u64,
+    version: u64,
+) -> Result<PolicyVersion, Failure> {
+    let in_force = get(client, tailnet_id, 0).await?.version;
+    let request = SetPolicyRequest {
+        tailnet_id,
+        text: get(client, tailnet_id, version).await?.text,
+        expected_version: Some(in_force),
+    };
+    set(client, printer, &format!("version {version}"), request).await
 }
 
 /// Returns a version; zero for the one in force.

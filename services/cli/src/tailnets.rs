@@ -137,18 +137,16 @@ pub async fn run(
             ipv6_pool,
         } => {
             let mut wanted = tailnet.find(connection).await?;
-            let mut paths = Vec::new();
-            let mut changes = |name: &str, is_given: bool| {
-                if is_given {
-                    paths.push(name.to_owned());
-                }
-            };
-            changes("display_name", display_name.is_some());
-            changes("machine_approval", machine_approval.is_some());
-            changes("auto_update", auto_update.is_some());
-            changes("key_lifetime", key_lifetime.is_some());
-            changes("ipv4_pool", ipv4_pool.is_some());
-            changes("ipv6_pool", ipv6_pool.is_some());
+            let given = [
+                ("display_name", display_name.is_some()),
+                ("machine_approval", machine_approval.is_some()),
+                ("auto_update", auto_update.is_some()),
+                ("key_lifetime", key_lifetime.is_some()),
+                ("ipv4_pool", ipv4_pool.is_some()),
+                ("ipv6_pool", ipv6_pool.is_some()),
+            ];
+            let given = given.into_iter().filter(|(_, is_given)| *is_given);
+            let paths: Vec<_> = given.map(|(name, _)| name.to_owned()).collect();
             wanted.display_name = display_name.unwrap_or_default();
             wanted.machine_approval = machine_approval.unwrap_or_default();
             wanted.auto_update = auto_update;
