@@ -239,7 +239,15 @@ async fn run(workspace: Arc<Workspace>, mut events: mpsc::Receiver<Event>) {
     loop {
         let event = tokio::time::timeout(Duration::from_secs(30), events.recv()).await;
         match event {
-            Ok(Some(event)) => workspace.apply(event),
+            Ok(Some(event)) => {
+                // A snapshot or another policy of a large tailnet takes its time: others shall not wait for it.
+                let applying = Arc::clone(&workspace);
+                let applied = tokio::task::spawn_blocking(move || applying.apply(event)).await;
+                if let Err(error) = applied {
+                    tracing::error!(%error, "a change could not be compiled");
+                    return;
+                }
+            }
             Ok(None) => return,
             Err(_) if !workspace.is_idle() => idle_since = None,
             Err(_) => {

@@ -43,12 +43,12 @@ fn problem(problem: Problem) -> PolicyProblem {
     }
 }
 
-fn pair(pair: bowline_policy::PairChange) -> PairChange {
+fn pair(((source, destination), change): ((u64, u64), bowline_policy::PairChange)) -> PairChange {
     PairChange {
-        source_node_id: pair.source,
-        destination_node_id: pair.destination,
-        gained: pair.gained.into_iter().collect(),
-        lost: pair.lost.into_iter().collect(),
+        source_node_id: source,
+        destination_node_id: destination,
+        gained: change.gained.into_iter().collect(),
+        lost: change.lost.into_iter().collect(),
     }
 }
 

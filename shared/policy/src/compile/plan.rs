@@ -1,12 +1,16 @@
 //! A policy's access rules, ready to be applied to nodes: parties instead of names, rules found by party.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     class, hash,
     list::{ListPlan, SourceList},
     output::FilterRule,
     party::Parties,
+    route,
 };
 use crate::{
     internet,
@@ -61,6 +65,8 @@ pub(super) struct Plan {
     /// The rules of each way through chosen routers.
     pub(super) vias: BTreeMap<u64, u32>,
     pub(super) lists: ListPlan,
+    /// The selectors whose classes may use every subnet route.
+    pub(super) users_of_any: BTreeSet<u64>,
     /// The part of the filter that every node has.
     pub(super) common_filter: Arc<Vec<FilterRule>>,
 }
@@ -81,6 +87,7 @@ impl Plan {
             plan.file(index);
         }
         plan.lists.index(parties);
+        plan.users_of_any = route::users_of_any(&plan);
         plan.common_filter = Arc::new(class::common_filter(&plan));
         plan
     }

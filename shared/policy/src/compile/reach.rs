@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     inventory::{Node, User},
-    policy::{Policy, Reach, Rule, Service},
+    policy::{Party, Policy, Reach, Rule, Service},
     port::Ports,
     protocol,
     selector::Selector,
@@ -51,18 +51,14 @@ pub struct RuleUse {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preview {
     /// Pairs of nodes whose access differs, by source and destination; at most a thousand.
-    pub pairs: Vec<PairChange>,
+    pub pairs: BTreeMap<(u64, u64), PairChange>,
     /// How many there are.
     pub total: u64,
 }
 
 /// A pair of nodes whose access differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PairChange {
-    /// From.
-    pub source: u64,
-    /// To.
-    pub destination: u64,
     /// What it gains.
     pub gained: BTreeSet<String>,
     /// What it loses.
@@ -74,6 +70,7 @@ type ReachedBy = BTreeMap<u32, Vec<String>>;
 
 /// A class as both policies see it.
 struct Group {
+    number: usize,
     nodes: Vec<u64>,
     sides: [Side; 2],
 }
@@ -135,38 +132,36 @@ impl Compiler {
     #[must_use]
     pub fn preview(&self, after: &Policy) -> Preview {
         let plans = [self.plan(), &Plan::new(after)];
+        let changed = [
+            changed_rules(self.policy(), after),
+            changed_rules(after, self.policy()),
+        ];
         let groups = self.groups(plans);
         let mut preview = Preview::default();
-        for from in &groups {
-            for to in &groups {
+        let mut differing = BTreeSet::new();
+        let touched_from = groups.iter().filter(|group| group.is_from(&changed));
+        for from in touched_from {
+            for to in groups.iter().filter(|to| from.reaches_by(&changed, to)) {
                 let [before, now] =
                     [0, 1].map(|at| access(plans[at], &from.sides[at], &to.sides[at]));
-                if before == now {
-                    continue;
-                }
-                for source in &from.nodes {
-                    for destination in to.nodes.iter().filter(|node| *node != source) {
-                        preview.add(*source, *destination, &before, &now);
-                    }
+                if before != now {
+                    differing.insert((from.number, to.number));
+                    preview.add_groups(from, to, &before, &now);
                 }
             }
         }
-        self.preview_own(plans, &mut preview);
-        preview
-            .pairs
-            .sort_by_key(|pair| (pair.source, pair.destination));
+        self.preview_own(plans, &groups, &differing, &mut preview);
         preview
     }
 
     fn groups(&self, plans: [&Plan; 2]) -> Vec<Group> {
         let mut groups: BTreeMap<[u64; 2], Group> = BTreeMap::new();
         for node in self.nodes().values() {
-            let user = self
-                .users()
-                .get(&node.user)
-                .filter(|_| node.tags.is_empty());
+            let user = owner(self, node);
             let id = plans.map(|plan| ClassKey::new(plan, node, user).id(plan));
+            let number = groups.len();
             let group = groups.entry(id).or_insert_with(|| Group {
+                number,
                 nodes: Vec::new(),
                 sides: plans.map(|plan| side(self, plan, node)),
             });
@@ -176,63 +171,138 @@ impl Compiler {
     }
 
     /// Adds the pairs of devices of one user whose access by `autogroup:self` differs.
-    fn preview_own(&self, plans: [&Plan; 2], preview: &mut Preview) {
+    fn preview_own(
+        &self,
+        plans: [&Plan; 2],
+        groups: &[Group],
+        differing: &BTreeSet<(usize, usize)>,
+        preview: &mut Preview,
+    ) {
         if plans.iter().all(|plan| plan.own.is_empty()) {
             return;
         }
-        let mut devices: BTreeMap<u64, Vec<&Node>> = BTreeMap::new();
-        for node in self.nodes().values() {
-            if let Some(user) = owner(self, node) {
-                devices.entry(user.id).or_default().push(node);
+        let mut devices: BTreeMap<u64, Vec<(u64, &Group)>> = BTreeMap::new();
+        for group in groups {
+            for node in &group.nodes {
+                if let Some(user) = owner(self, &self.nodes()[node]) {
+                    devices.entry(user.id).or_default().push((*node, group));
+                }
             }
         }
         for nodes in devices.values().filter(|nodes| nodes.len() > 1) {
-            for from in nodes {
-                let [before, now] = plans.map(|plan| {
-                    let sources = side(self, plan, from).from;
-                    let own = plan.own.iter().filter(|number| sources.contains(number));
-                    own.flat_map(|number| allows(&plan.rule(*number).rule))
+            for (source, from) in nodes {
+                let [before, now] = [0, 1].map(|at| {
+                    let sources = &from.sides[at].from;
+                    let own = plans[at]
+                        .own
+                        .iter()
+                        .filter(|number| sources.contains(number));
+                    own.flat_map(|number| allows(&plans[at].rule(*number).rule))
                         .collect::<BTreeSet<_>>()
                 });
-                if before != now {
-                    for to in nodes.iter().filter(|to| to.id != from.id) {
-                        preview.add(from.id, to.id, &before, &now);
-                    }
+                if before == now {
+                    continue;
+                }
+                for (destination, to) in nodes.iter().filter(|(to, _)| to != source) {
+                    let is_new = !differing.contains(&(from.number, to.number));
+                    preview.total += u64::from(is_new);
+                    preview.add((*source, *destination), &before, &now);
                 }
             }
         }
     }
 }
 
+impl Group {
+    /// Says whether a changed rule names the group as a source.
+    fn is_from(&self, changed: &[BTreeSet<u32>; 2]) -> bool {
+        (0..2).any(|at| !self.sides[at].from.is_disjoint(&changed[at]))
+    }
+
+    /// Says whether a changed rule leads from this group to another.
+    fn reaches_by(&self, changed: &[BTreeSet<u32>; 2], to: &Self) -> bool {
+        (0..2).any(|at| {
+            let from = self.sides[at].from.intersection(&changed[at]);
+            from.into_iter()
+                .any(|rule| to.sides[at].to.contains_key(rule))
+        })
+    }
+}
+
 impl Preview {
-    fn add(
+    /// Adds all pairs of two groups.
+    fn add_groups(
         &mut self,
-        source: u64,
-        destination: u64,
+        from: &Group,
+        to: &Group,
         before: &BTreeSet<String>,
         now: &BTreeSet<String>,
     ) {
-        let known = self
-            .pairs
-            .iter_mut()
-            .rev()
-            .find(|pair| (pair.source, pair.destination) == (source, destination));
-        let (gained, lost) = (now - before, before - now);
-        if let Some(pair) = known {
-            pair.gained.extend(gained);
-            pair.lost.extend(lost);
-            return;
-        }
-        self.total += 1;
-        if self.pairs.len() < MOST_PAIRS {
-            self.pairs.push(PairChange {
-                source,
-                destination,
-                gained,
-                lost,
-            });
+        let themselves = if from.number == to.number {
+            from.nodes.len()
+        } else {
+            0
+        };
+        let pairs = from.nodes.len() * to.nodes.len() - themselves;
+        self.total += u64::try_from(pairs).unwrap_or(u64::MAX);
+        let listed = from
+            .nodes
+            .iter()
+            .flat_map(|source| to.nodes.iter().map(move |to| (*source, *to)));
+        let room = MOST_PAIRS.saturating_sub(self.pairs.len());
+        for pair in listed.filter(|(source, to)| source != to).take(room) {
+            self.add(pair, before, now);
         }
     }
+
+    fn add(&mut self, pair: (u64, u64), before: &BTreeSet<String>, now: &BTreeSet<String>) {
+        if self.pairs.len() >= MOST_PAIRS && !self.pairs.contains_key(&pair) {
+            return;
+        }
+        let change = self.pairs.entry(pair).or_default();
+        change.gained.extend(now - before);
+        change.lost.extend(before - now);
+    }
+}
+
+/// Returns the rules of a policy that are not in another, or mean something else there.
+fn changed_rules(policy: &Policy, other: &Policy) -> BTreeSet<u32> {
+    let text = |rule: &Rule| {
+        let rule = Rule {
+            line: 0,
+            ..rule.clone()
+        };
+        format!("{rule:?}")
+    };
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for rule in &other.rules {
+        *known.entry(text(rule)).or_default() += 1;
+    }
+    let differs = |party: &Party| {
+        let group = match &party.selector {
+            Selector::Group(name) => policy.groups.get(name) != other.groups.get(name),
+            _ => false,
+        };
+        group
+            || party
+                .postures
+                .iter()
+                .any(|name| policy.postures.get(name) != other.postures.get(name))
+    };
+    let is_changed = |rule: &Rule| {
+        let is_known = known.get_mut(&text(rule)).is_some_and(|left| {
+            let found = *left > 0;
+            *left = left.saturating_sub(1);
+            found
+        });
+        !is_known || rule.sources.iter().chain(&rule.destinations).any(differs)
+    };
+    let mut is_changed = is_changed;
+    let numbered = (0..).zip(&policy.rules);
+    numbered
+        .filter(|(_, rule)| is_changed(rule))
+        .map(|(number, _)| number)
+        .collect()
 }
 
 fn owner<'c>(compiler: &'c Compiler, node: &Node) -> Option<&'c User> {

@@ -12,15 +12,9 @@ use super::{
 
 /// Returns the selectors whose classes a rule connects with a subnet, in either direction, ascending.
 pub(super) fn users(plan: &Plan, route: IpNet) -> Vec<u64> {
-    let mut users = BTreeSet::new();
-    // Everything is a source or a destination of these, the subnet among it.
-    for rule in &plan.rules {
-        if rule.to_any && rule.via_id == 0 {
-            add_sources(plan, rule, &mut users);
-        }
-        if rule.from_any && rule.via_id == 0 {
-            add_destinations(plan, rule, &mut users);
-        }
+    let mut users = plan.users_of_any.clone();
+    if users.contains(&ANY) {
+        return vec![ANY];
     }
     for party in plan.parties.overlapping(IpRange::from(route)) {
         for number in &plan.to[party as usize] {
@@ -34,6 +28,20 @@ pub(super) fn users(plan: &Plan, route: IpNet) -> Vec<u64> {
         return vec![ANY];
     }
     users.into_iter().collect()
+}
+
+/// Returns the selectors whose classes a rule connects with every subnet: those from or to everything.
+pub(super) fn users_of_any(plan: &Plan) -> BTreeSet<u64> {
+    let mut users = BTreeSet::new();
+    for rule in plan.rules.iter().filter(|rule| rule.via_id == 0) {
+        if rule.to_any {
+            add_sources(plan, rule, &mut users);
+        }
+        if rule.from_any {
+            add_destinations(plan, rule, &mut users);
+        }
+    }
+    users
 }
 
 fn add_sources(plan: &Plan, rule: &PlannedRule, users: &mut BTreeSet<u64>) {

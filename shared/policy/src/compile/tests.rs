@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::{Compiler, ListChange, Output};
+use super::{Compiler, ListChange, Output, RuleUse};
 use crate::{
     Policy,
     assertion::{Place, World, reaches},
@@ -287,4 +287,64 @@ fn a_change_of_one_node_sends_only_what_concerns_it() {
     assert_eq!(elements, 2 * changes.lists.len());
     compiler.put_node(node(100, 1, Vec::new(), Vec::new(), true));
     assert!(compiler.take_changes().is_empty());
+}
+
+#[test]
+fn explanations_name_the_rules_that_allow_and_those_that_come_near() {
+    let text = r#"{"postures": {"posture:linux": ["node:os == 'linux'"]}, "tagOwners": {"tag:web": []},
+        "acls": [
+            {"action": "accept", "src": ["u1@a.test"], "dst": ["tag:web:22"], "srcPosture": ["posture:linux"]},
+            {"action": "accept", "src": ["u2@b.test"], "dst": ["tag:web:80"]},
+            {"action": "accept", "src": ["u1@a.test"], "dst": ["u2@b.test:53"]}]}"#;
+    let mut compiler = Compiler::new(Policy::parse(text, &BTreeSet::new()).unwrap());
+    (1..3).for_each(|id| compiler.put_user(user(id, 0)));
+    compiler.put_node(node(1, 1, Vec::new(), Vec::new(), true));
+    compiler.put_node(node(2, 1, Vec::new(), Vec::new(), false));
+    compiler.put_node(node(3, 3, vec!["tag:web".to_owned()], Vec::new(), true));
+    let lines = |uses: &[RuleUse]| uses.iter().map(|used| used.line).collect::<Vec<_>>();
+    let linux = compiler.explain(1, 3).unwrap();
+    assert_eq!(lines(&linux.allowed_by), [3]);
+    assert_eq!(linux.allowed_by[0].rule, "u1@a.test → tag:web");
+    assert_eq!(linux.allowed_by[0].allows, ["any:22"]);
+    let other = compiler.explain(2, 3).unwrap();
+    assert!(other.allowed_by.is_empty());
+    assert_eq!(
+        (lines(&other.posture_missing), lines(&other.only_source)),
+        (vec![3], vec![5])
+    );
+    assert_eq!(lines(&other.only_destination), [4]);
+    assert!(compiler.explain(1, 9).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn preview_lists_just_the_pairs_whose_rules_differ(
+        before in 0..POLICIES.len(), after in 0..POLICIES.len(), steps in prop::collection::vec(step(), 1..30),
+    ) {
+        let mut compiler = Compiler::new(policy(before));
+        (1..4).for_each(|id| compiler.put_user(user(id, 0)));
+        steps.iter().filter(|step| !matches!(step, Step::SetPolicy(_))).for_each(|step| apply(&mut compiler, step));
+        let preview = compiler.preview(&policy(after));
+        let mut other = Compiler::new(policy(after));
+        compiler.users().values().for_each(|user| other.put_user(user.clone()));
+        compiler.nodes().values().for_each(|node| other.put_node(node.clone()));
+        let allowed = |compiler: &Compiler, source, destination| {
+            let uses = compiler.explain(source, destination).unwrap().allowed_by;
+            let words = uses.into_iter().flat_map(|used| {
+                let behind = used.through_routes.join(", ");
+                used.allows.into_iter().map(move |allowed| (allowed, behind.clone()))
+            });
+            words.collect::<BTreeSet<_>>()
+        };
+        let nodes: Vec<_> = compiler.nodes().keys().copied().collect();
+        let pairs = nodes.iter().flat_map(|source| nodes.iter().map(move |to| (*source, *to)));
+        let differing: BTreeSet<_> = pairs
+            .filter(|(source, to)| source != to)
+            .filter(|(source, to)| allowed(&compiler, *source, *to) != allowed(&other, *source, *to))
+            .collect();
+        prop_assert_eq!(preview.total, differing.len() as u64);
+        prop_assert_eq!(preview.pairs.keys().copied().collect::<BTreeSet<_>>(), differing);
+    }
 }
