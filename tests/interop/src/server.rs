@@ -160,9 +160,19 @@ impl Server {
     ///
     /// What the command says.
     pub fn set_policy(&self, text: &str) -> Result<()> {
+        self.set_policy_of("home", text)
+    }
+
+    /// Puts a policy of one of several tailnets in force.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn set_policy_of(&self, tailnet: &str, text: &str) -> Result<()> {
         let file = self.directory.path().join("policy.hujson");
         fs::write(&file, text)?;
-        self.bowline(&["policy", "set", &file.display().to_string()])
+        let file = file.display().to_string();
+        self.bowline(&["policy", "set", &file, "--tailnet", tailnet])
             .map(drop)
     }
 }

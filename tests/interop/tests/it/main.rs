@@ -16,6 +16,7 @@ mod outages;
 mod policy;
 mod relay;
 mod revocation;
+mod tailnets;
 mod websocket;
 
 use std::time::Duration;
