@@ -46,29 +46,33 @@ pub fn refused_tags(policy: &Policy, applicant: &Applicant, requested: &[String]
 /// A route is approved by a prefix that contains it; the two exit routes only by the list for exit nodes.
 #[must_use]
 pub fn approved_routes(policy: &Policy, node: &Applicant, advertised: &[IpNet]) -> Vec<IpNet> {
-    let matches = |selector: &Selector| match selector {
-        Selector::Tag(tag) => node.tags.contains(tag),
-        Selector::Tagged => !node.tags.is_empty(),
-        other => {
-            let user = node.user.as_ref().filter(|_| node.tags.is_empty());
-            user.is_some_and(|user| policy.selects_user(other, user))
-        }
-    };
+    let is_approver =
+        |selectors: &[Selector]| selectors.iter().any(|selector| is(policy, node, selector));
     let approved = |route: &&IpNet| {
         if route.prefix_len() == 0 {
-            return policy.approvers.exit_nodes.iter().any(matches);
+            return is_approver(&policy.approvers.exit_nodes);
         }
         let mut prefixes = policy.approvers.routes.iter();
-        prefixes.any(|(prefix, approvers)| prefix.contains(*route) && approvers.iter().any(matches))
+        prefixes.any(|(prefix, approvers)| prefix.contains(*route) && is_approver(approvers))
     };
     advertised.iter().filter(approved).copied().collect()
 }
 
 /// Returns the prefixes a new node's IPv4 address comes from; empty when the policy does not say. The first entry of
-/// `nodeAttrs` with a pool that targets the node decides.
+/// `nodeAttrs` with a pool that targets the node decides (policy reference section 17.6).
 #[must_use]
 pub fn address_pools(policy: &Policy, node: &Applicant) -> Vec<IpNet> {
-    let matches = |selector: &Selector| match selector {
+    let mut entries = policy
+        .attributes
+        .iter()
+        .filter(|entry| !entry.pools.is_empty());
+    let found = entries.find(|entry| entry.targets.iter().any(|target| is(policy, node, target)));
+    found.map_or_else(Vec::new, |entry| entry.pools.clone())
+}
+
+/// Says whether a selector selects a node by who it is: by its tags, or else by its user.
+fn is(policy: &Policy, node: &Applicant, selector: &Selector) -> bool {
+    match selector {
         Selector::Any => true,
         Selector::Tag(tag) => node.tags.contains(tag),
         Selector::Tagged => !node.tags.is_empty(),
@@ -76,13 +80,7 @@ pub fn address_pools(policy: &Policy, node: &Applicant) -> Vec<IpNet> {
             let user = node.user.as_ref().filter(|_| node.tags.is_empty());
             user.is_some_and(|user| policy.selects_user(other, user))
         }
-    };
-    let mut entries = policy
-        .attributes
-        .iter()
-        .filter(|entry| !entry.pools.is_empty());
-    let found = entries.find(|entry| entry.targets.iter().any(matches));
-    found.map_or_else(Vec::new, |entry| entry.pools.clone())
+    }
 }
 
 /// Owners, admins and network admins may apply any defined tag.
