@@ -191,22 +191,15 @@ impl Compiler {
         }
         for nodes in devices.values().filter(|nodes| nodes.len() > 1) {
             for (source, from) in nodes {
-                let [before, now] = [0, 1].map(|at| {
-                    let sources = &from.sides[at].from;
-                    let own = plans[at]
-                        .own
-                        .iter()
-                        .filter(|number| sources.contains(number));
-                    own.flat_map(|number| allows(&plans[at].rule(*number).rule))
-                        .collect::<BTreeSet<_>>()
-                });
-                if before == now {
+                let own = [0, 1].map(|at| own_access(plans[at], &from.sides[at]));
+                if own.iter().all(BTreeSet::is_empty) {
                     continue;
                 }
                 for (destination, to) in nodes.iter().filter(|(to, _)| to != source) {
-                    let is_new = !differing.contains(&(from.number, to.number));
-                    preview.total += u64::from(is_new);
-                    preview.add((*source, *destination), &before, &now);
+                    let [before, now] = [0, 1]
+                        .map(|at| &access(plans[at], &from.sides[at], &to.sides[at]) | &own[at]);
+                    let was_counted = differing.contains(&(from.number, to.number));
+                    preview.replace((*source, *destination), was_counted, &before, &now);
                 }
             }
         }
@@ -255,13 +248,31 @@ impl Preview {
         }
     }
 
+    /// Says of a pair what its devices' own access adds to that of their groups.
+    fn replace(
+        &mut self,
+        pair: (u64, u64),
+        was_counted: bool,
+        before: &BTreeSet<String>,
+        now: &BTreeSet<String>,
+    ) {
+        self.pairs.remove(&pair);
+        self.total -= u64::from(was_counted);
+        if before != now {
+            self.total += 1;
+            self.add(pair, before, now);
+        }
+    }
+
     fn add(&mut self, pair: (u64, u64), before: &BTreeSet<String>, now: &BTreeSet<String>) {
-        if self.pairs.len() >= MOST_PAIRS && !self.pairs.contains_key(&pair) {
+        if self.pairs.len() >= MOST_PAIRS {
             return;
         }
-        let change = self.pairs.entry(pair).or_default();
-        change.gained.extend(now - before);
-        change.lost.extend(before - now);
+        let change = PairChange {
+            gained: now - before,
+            lost: before - now,
+        };
+        self.pairs.insert(pair, change);
     }
 }
 
@@ -340,6 +351,14 @@ fn side(compiler: &Compiler, plan: &Plan, node: &Node) -> Side {
         }
     }
     Side { from, to }
+}
+
+/// Returns what the devices of a class may do at other devices of the same user, in words.
+fn own_access(plan: &Plan, from: &Side) -> BTreeSet<String> {
+    let rules = plan.own.iter().filter(|number| from.from.contains(number));
+    rules
+        .flat_map(|number| allows(&plan.rule(*number).rule))
+        .collect()
 }
 
 /// Returns what one class may do at another, in words.

@@ -333,6 +333,7 @@ proptest! {
         let allowed = |compiler: &Compiler, source, destination| {
             let uses = compiler.explain(source, destination).unwrap().allowed_by;
             let words = uses.into_iter().flat_map(|used| {
+                // What is only behind a router is another thing than the router itself.
                 let behind = used.through_routes.join(", ");
                 used.allows.into_iter().map(move |allowed| (allowed, behind.clone()))
             });
