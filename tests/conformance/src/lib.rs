@@ -11,5 +11,5 @@ mod candidate;
 mod case;
 mod world;
 
-pub use candidate::{Candidate, candidate};
-pub use case::Case;
+pub use candidate::{Candidate, Peer, Told, candidate};
+pub use case::{Case, Node, Recorded, RecordedSelf, Switches, TailnetSettings, Topology, User};
