@@ -1,5 +1,7 @@
 //! From messages to frames, once for all who are sent the same.
 
+mod blocks;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -9,6 +11,8 @@ use bowline_control_wire::{
     CapabilityVersion, Compression, FrameError, MapResponse, dialect, frame, frame_payload,
 };
 use bytes::Bytes;
+
+pub use blocks::Blocks;
 
 /// How one client reads messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

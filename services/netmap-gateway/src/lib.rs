@@ -30,6 +30,7 @@ mod transport;
 pub use backends::Backends;
 pub use config::GatewayConfig;
 pub use control_keys::{ControlKeyError, ControlKeys};
+pub use encoding::{Blocks, Dialect};
 pub use gateway::Gateway;
 pub use netmap::{Delta, delta, full};
 pub use start::{Dependencies, StartError, Started, start};

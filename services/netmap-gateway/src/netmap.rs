@@ -15,5 +15,8 @@ mod tests;
 
 pub use delta::{Delta, delta};
 pub use full::full;
+pub(crate) use full::head;
+pub(crate) use look::Eyes;
+pub(crate) use node::peer;
 pub use profile::TAGGED_DEVICES;
 pub(crate) use profile::{owner, profile};

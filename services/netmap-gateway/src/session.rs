@@ -122,17 +122,31 @@ impl Session {
     /// Returns the first frame, or one that says everything again.
     fn tell_everything(&mut self) -> Result<Option<Bytes>, FrameError> {
         let view = self.tailnet.history.view().told(self.dialect.version);
-        let message = full(&view, self.node, &self.tailnet.derp_map, self.clock.now());
-        let Some((message, shown)) = message.zip(view.nodes.get(&self.node)) else {
+        let shown = view.nodes.get(&self.node);
+        let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
             self.state = State::Ended;
             return Ok(None);
         };
-        if shown.node.node_key != self.node_key {
+        let (derp_map, now) = (&self.tailnet.derp_map, self.clock.now());
+        let shared =
+            self.tailnet
+                .blocks
+                .first_frame(&view, self.node, derp_map, (self.dialect, now));
+        let frame = match shared? {
+            Some(frame) => Some(frame),
+            None => {
+                let message = full(&view, self.node, derp_map, now);
+                message
+                    .map(|message| self.dialect.encode(message))
+                    .transpose()?
+            }
+        };
+        if frame.is_none() {
             self.state = State::Ended;
-            return Ok(None);
+        } else {
+            self.told(&view, shown.class);
         }
-        self.told(&view, shown.class);
-        self.dialect.encode(message).map(Some)
+        Ok(frame)
     }
 
     /// Compares what the client was told with what is true, and returns the difference.

@@ -27,7 +27,7 @@ pub use replica::Replica;
 pub use sessions::{Seat, Sessions};
 pub use view::{Shown, Sources, View};
 
-use crate::encoding::DeltaCache;
+use crate::encoding::{Blocks, DeltaCache};
 
 /// One tailnet with at least one lately connected client.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Tailnet {
     pub sessions: Sessions,
     /// Messages that several sessions send alike.
     pub deltas: DeltaCache,
+    /// Parts of first messages that several sessions are sent alike.
+    pub blocks: Blocks,
     /// The relays its clients are told of.
     pub derp_map: Arc<DerpMap>,
     /// How its packet filters name sources.

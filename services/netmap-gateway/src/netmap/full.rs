@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     filter,
-    look::{Eyes, Look},
+    look::Eyes,
     node,
     profile::{owner, profile},
     ssh,
@@ -21,8 +21,33 @@ use crate::tailnet::View;
 /// nothing else.
 #[must_use]
 pub fn full(view: &View, id: u64, derp_map: &DerpMap, now: DateTime<Utc>) -> Option<MapResponse> {
-    let eyes = Eyes::of(Look::now(view), id)?;
-    let shown = eyes.own;
+    let eyes = Eyes::now(view, id)?;
+    let mut users = BTreeSet::from([owner(&eyes.own.node)]);
+    let mut peers = Vec::new();
+    if eyes.own.offered {
+        for peer in view
+            .neighbours(eyes.own)
+            .into_iter()
+            .filter_map(|id| eyes.peer(id))
+        {
+            users.insert(owner(&peer.node));
+            peers.push(node::peer(eyes, peer));
+        }
+    }
+    Some(MapResponse {
+        peers,
+        ..head(eyes, users, derp_map, now)
+    })
+}
+
+/// Returns the first message of a stream without its peers; `users` are those of its peers, and its own.
+pub(crate) fn head(
+    eyes: Eyes<'_>,
+    users: BTreeSet<u64>,
+    derp_map: &DerpMap,
+    now: DateTime<Utc>,
+) -> MapResponse {
+    let (view, shown) = (eyes.look.view, eyes.own);
     let mut message = MapResponse {
         node: Some(node::own(eyes, now)),
         derp_map: Some(view.compiled.relays.over(derp_map)),
@@ -33,29 +58,17 @@ pub fn full(view: &View, id: u64, derp_map: &DerpMap, now: DateTime<Utc>) -> Opt
             disable_log_tail: true,
         }),
         control_time: Some(now),
+        user_profiles: users.into_iter().map(|user| profile(view, user)).collect(),
         ..MapResponse::default()
     };
-    let mut users = BTreeSet::from([owner(&shown.node)]);
     if shown.offered {
-        for peer in view
-            .neighbours(shown)
-            .into_iter()
-            .filter_map(|id| eyes.peer(id))
-        {
-            users.insert(owner(&peer.node));
-            message.peers.push(node::peer(eyes, peer));
-        }
         message.packet_filters = filter::all(eyes);
-        message.ssh_policy = view
-            .compiled
-            .settings
-            .get(&shown.settings)
-            .map(|set| ssh::policy(view, shown, set));
+        let settings = view.compiled.settings.get(&shown.settings);
+        message.ssh_policy = settings.map(|set| ssh::policy(view, shown, set));
     } else {
         message.packet_filters = BTreeMap::from([("base".to_owned(), Some(Vec::new()))]);
     }
-    message.user_profiles = users.into_iter().map(|user| profile(view, user)).collect();
-    Some(message)
+    message
 }
 
 /// Returns the name clients show for the network.

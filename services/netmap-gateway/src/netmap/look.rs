@@ -82,6 +82,11 @@ pub(crate) struct Eyes<'v> {
 }
 
 impl<'v> Eyes<'v> {
+    /// Returns the eyes of a node that is shown now.
+    pub(crate) fn now(view: &'v View, id: u64) -> Option<Self> {
+        Self::of(Look::now(view), id)
+    }
+
     /// Returns the eyes of a node that is shown.
     pub(crate) fn of(look: Look<'v>, id: u64) -> Option<Self> {
         let own = look.node(id)?;

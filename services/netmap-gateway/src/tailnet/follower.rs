@@ -183,6 +183,7 @@ impl Follower {
         };
         let complete = self.replica.is_complete();
         if complete && let Some((view, changes)) = self.replica.publish() {
+            tailnet.blocks.note(&view, &changes);
             tailnet.history.publish(view, changes);
         }
         let registry_revision = self.replica.registry_revision();

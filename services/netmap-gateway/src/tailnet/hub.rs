@@ -20,7 +20,10 @@ use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 
 use super::{History, Progress, Sessions, Sources, Tailnet, follower, follower::Origins};
-use crate::{Backends, encoding::DeltaCache};
+use crate::{
+    Backends,
+    encoding::{Blocks, DeltaCache},
+};
 
 /// A view nobody has used for this long is dropped.
 const IDLE: Duration = Duration::from_secs(600);
@@ -98,6 +101,7 @@ impl Hub {
             history: History::default(),
             sessions: Sessions::default(),
             deltas: DeltaCache::default(),
+            blocks: Blocks::default(),
             derp_map: Arc::clone(&self.derp_map),
             sources: self.sources,
             inputs,

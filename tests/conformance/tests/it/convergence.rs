@@ -3,8 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_control_wire::{DerpMap, MapResponse, Node as WireNode, PeerChange};
-use bowline_netmap_gateway::{ChangeSet, Delta, Replica, Sources, View, delta, full};
+use bowline_control_wire::{
+    CapabilityVersion, Compression, DerpMap, MapResponse, Node as WireNode, PeerChange, unframe,
+};
+use bowline_netmap_gateway::{
+    Blocks, ChangeSet, Delta, Dialect, Replica, Sources, View, delta, full,
+};
 use bowline_policy::{Compiler, Policy};
 use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{
@@ -14,6 +18,7 @@ use bowline_proto::{
     },
     policy::v1::Stamp,
 };
+use bytes::BytesMut;
 use chrono::DateTime;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -76,19 +81,24 @@ enum Step {
     Look,
 }
 
+/// Numbers of nodes: neighbours, and some far away.
+fn number() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![1, 2, 130, 131, 300])
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let some = |all: &'static [&'static str]| {
         let picked = prop::sample::subsequence(all.to_vec(), 0..=all.len().min(3));
         picked.prop_map(|some| some.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
     prop_oneof![
-        5 => (1..6_u64, 1..4_u64, some(&TAGS), some(&ROUTES), prop::bool::weighted(0.1))
+        5 => (number(), 1..4_u64, some(&TAGS), some(&ROUTES), prop::bool::weighted(0.1))
             .prop_map(|(id, user, tags, routes, expired)| Step::Node { id, user, tags, routes, expired }),
-        1 => (1..6_u64).prop_map(Step::Delete),
+        1 => number().prop_map(Step::Delete),
         2 => (1..4_u64, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(id, admin, suspended)| Step::User { id, admin, suspended }),
-        2 => (1..6_u64, any::<bool>()).prop_map(|(id, online)| Step::Online { id, online }),
-        2 => (1..6_u64, 0..3_u32).prop_map(|(id, derp)| Step::Report { id, derp }),
+        2 => (number(), any::<bool>()).prop_map(|(id, online)| Step::Online { id, online }),
+        2 => (number(), 0..3_u32).prop_map(|(id, derp)| Step::Report { id, derp }),
         3 => (0..POLICIES.len()).prop_map(Step::Policy),
         4 => Just(Step::Compiled),
         4 => Just(Step::Look),
@@ -184,6 +194,8 @@ struct Lab {
     replica: Replica,
     view: std::sync::Arc<View>,
     changes: ChangeSet,
+    /// Parts of first messages, kept all the time.
+    blocks: Blocks,
     revisions: (u64, u64),
     nodes: BTreeMap<u64, Node>,
     soft: BTreeMap<u64, SoftState>,
@@ -223,6 +235,7 @@ impl Lab {
             replica,
             view,
             changes: ChangeSet::default(),
+            blocks: Blocks::default(),
             revisions: (1, 1),
             nodes: BTreeMap::new(),
             soft: BTreeMap::new(),
@@ -286,7 +299,7 @@ impl Lab {
             }
             Step::Report { id, derp } if self.nodes.contains_key(&id) => {
                 let endpoint = Endpoint {
-                    address: format!("192.0.2.{id}:{derp}"),
+                    address: format!("192.0.2.{}:{derp}", id % 200),
                     kind: 1,
                 };
                 let report = ClientReport {
@@ -305,6 +318,7 @@ impl Lab {
             Step::Look => self.look(),
         }
         if let Some((view, changes)) = self.replica.publish() {
+            self.blocks.note(&view, &changes);
             self.view = view;
             self.changes.extend(&changes);
         }
@@ -337,9 +351,36 @@ impl Lab {
     }
 
     fn told_now(&self, id: u64) -> Client {
+        self.compare_first_frames(id);
         let mut client = Client::default();
         client.receive(full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).unwrap());
         client
+    }
+}
+
+impl Lab {
+    /// A first frame made of shared parts says what a message made for the node alone says.
+    fn compare_first_frames(&self, id: u64) {
+        let whole = full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH);
+        let whole = serde_json::to_value(whole.unwrap()).unwrap();
+        for compression in [Compression::None, Compression::Zstd] {
+            let version = CapabilityVersion(130);
+            let dialect = Dialect {
+                version,
+                compression,
+            };
+            let frame = self.blocks.first_frame(
+                &self.view,
+                id,
+                &DerpMap::default(),
+                (dialect, DateTime::UNIX_EPOCH),
+            );
+            if let Some(frame) = frame.unwrap() {
+                let json = unframe(&mut BytesMut::from(&frame[..]), compression, 1 << 20);
+                let glued: Value = serde_json::from_slice(&json.unwrap().unwrap()).unwrap();
+                assert_eq!(glued, whole, "the first frame of node {id}");
+            }
+        }
     }
 }
 
@@ -379,14 +420,14 @@ fn node(
         tailnet_id: 1,
         machine_key: vec![7; 32],
         node_key: known.map_or_else(
-            || vec![u8::try_from(id).unwrap(); 32],
+            || vec![u8::try_from(id % 251).unwrap(); 32],
             |known| known.node_key.clone(),
         ),
         user_id: user,
         tags,
         name: format!("n{id}"),
-        ipv4: format!("100.64.0.{id}"),
-        ipv6: format!("fd7a:115c:a1e0::{id}"),
+        ipv4: format!("100.64.{}.{}", id / 256, id % 256),
+        ipv6: format!("fd7a:115c:a1e0::{id:x}"),
         // The registry elects one router of each route; here odd nodes are.
         primary_routes: routes
             .iter()
