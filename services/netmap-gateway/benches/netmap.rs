@@ -1,0 +1,235 @@
+//! What a gateway spends: on a first message made for one node alone, on one glued from shared blocks, and on telling
+//! one change.
+//!
+//! The tailnet: everybody reaches everybody, the hardest case; all nodes are one class.
+
+use std::{sync::Arc, time::Instant};
+
+use bowline_control_wire::{CapabilityVersion, Compression, DerpMap};
+use bowline_netmap_gateway::{Blocks, ChangeSet, Dialect, Replica, Sources, View, delta, full};
+use bowline_proto::{
+    identity::v1::{IdentitySnapshot, Tailnet, User},
+    key_registry::v1::{ClientReport, Endpoint, Node, RegistrySnapshot, SoftState},
+    policy::v1::{Class, CompiledUpdate, Membership, Settings, Stamp},
+};
+use chrono::DateTime;
+use divan::{Bencher, black_box};
+
+const NODES: [u64; 3] = [100, 1_000, 10_000];
+const DIALECT: Dialect = Dialect {
+    version: CapabilityVersion(140),
+    compression: Compression::Zstd,
+};
+
+fn main() {
+    divan::main();
+    growth();
+}
+
+/// A message made for one node alone.
+#[divan::bench(args = NODES, sample_count = 10)]
+fn alone(bencher: Bencher<'_, '_>, nodes: u64) {
+    let world = World::new(nodes);
+    bencher.bench_local(|| black_box(world.alone(1)));
+}
+
+/// The same of shared blocks that were never made.
+#[divan::bench(args = NODES, sample_count = 10)]
+fn glued_cold(bencher: Bencher<'_, '_>, nodes: u64) {
+    let world = World::new(nodes);
+    bencher
+        .with_inputs(|| world.blocks())
+        .bench_local_values(|blocks| black_box(world.glued(&blocks, 1)));
+}
+
+/// The same of shared blocks that other sessions were sent.
+#[divan::bench(args = NODES, sample_count = 100)]
+fn glued_warm(bencher: Bencher<'_, '_>, nodes: u64) {
+    let world = World::new(nodes);
+    let blocks = world.blocks();
+    world.glued(&blocks, nodes);
+    bencher.bench_local(|| black_box(world.glued(&blocks, 1)));
+}
+
+/// One node's report, from the registry's word to the published view.
+#[divan::bench(args = NODES, sample_count = 100)]
+fn publish_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
+    let mut world = World::new(nodes);
+    let mut round = 0;
+    bencher.bench_local(|| {
+        round += 1;
+        black_box(world.report(2, round))
+    });
+}
+
+/// What one other node is told of that report.
+#[divan::bench(args = NODES, sample_count = 100)]
+fn tell_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
+    let mut world = World::new(nodes);
+    let changes = world.report(2, 1);
+    bencher.bench_local(|| black_box(delta(&world.view, &changes, 1, DateTime::UNIX_EPOCH)));
+}
+
+/// Prints how the costs grow with the number of nodes.
+#[expect(clippy::print_stdout, reason = "a benchmark's output")]
+fn growth() {
+    println!(
+        "\n{:>8} {:>12} {:>12} {:>12} {:>12}",
+        "nodes", "alone", "glued warm", "publish", "bytes"
+    );
+    for nodes in NODES {
+        let mut world = World::new(nodes);
+        let blocks = world.blocks();
+        world.glued(&blocks, nodes);
+        let alone = median(|| world.alone(1));
+        let bytes = world.glued(&blocks, 1);
+        let glued = median(|| world.glued(&blocks, 1));
+        let mut round = 0;
+        let publish = median(|| {
+            round += 1;
+            world.report(2, round)
+        });
+        println!("{nodes:>8} {alone:>12.1?} {glued:>12.1?} {publish:>12.1?} {bytes:>12}");
+    }
+}
+
+fn median<T>(mut work: impl FnMut() -> T) -> std::time::Duration {
+    let mut times: Vec<_> = (0..11)
+        .map(|_| {
+            let start = Instant::now();
+            black_box(work());
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[5]
+}
+
+struct World {
+    replica: Replica,
+    view: Arc<View>,
+    first: Arc<ChangeSet>,
+}
+
+impl World {
+    fn new(nodes: u64) -> Self {
+        let mut replica = Replica::new(Sources::Addresses);
+        let tailnet = Tailnet {
+            id: 1,
+            name: "bench".to_owned(),
+            magic_dns_suffix: "bench.test".to_owned(),
+            ..Tailnet::default()
+        };
+        let user = |id| User {
+            id,
+            login_name: format!("user{id}@example.com"),
+            ..User::default()
+        };
+        replica.identity_snapshot(vec![IdentitySnapshot {
+            revision: 1,
+            tailnet: Some(tailnet),
+            users: (1..=nodes / 3 + 1).map(user).collect(),
+            last: true,
+        }]);
+        replica.registry_snapshot(vec![RegistrySnapshot {
+            revision: 1,
+            nodes: (1..=nodes).map(node).collect(),
+            soft: (1..=nodes)
+                .map(|id| SoftState {
+                    node_id: id,
+                    ..SoftState::default()
+                })
+                .collect(),
+            last: true,
+            ..RegistrySnapshot::default()
+        }]);
+        let class = Class {
+            id: 1,
+            selectors: vec![0],
+            sees: vec![0],
+            ..Class::default()
+        };
+        let member = |node_id| Membership {
+            node_id,
+            class_id: 1,
+            settings_id: 1,
+        };
+        replica.compiled(vec![CompiledUpdate {
+            full: true,
+            last: true,
+            stamp: Some(Stamp {
+                policy_version: 1,
+                registry_revision: 1,
+                identity_revision: 1,
+            }),
+            classes: vec![class],
+            settings: vec![Settings {
+                id: 1,
+                ..Settings::default()
+            }],
+            memberships: (1..=nodes).map(member).collect(),
+            ..CompiledUpdate::default()
+        }]);
+        let (view, first) = replica.publish().expect("a complete tailnet");
+        Self {
+            replica,
+            view,
+            first,
+        }
+    }
+
+    fn blocks(&self) -> Blocks {
+        let blocks = Blocks::default();
+        blocks.note(&self.view, &self.first);
+        blocks
+    }
+
+    /// Returns the length of the frame.
+    fn alone(&self, id: u64) -> usize {
+        let message =
+            full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).expect("shown");
+        DIALECT.encode(message).expect("a frame").len()
+    }
+
+    fn glued(&self, blocks: &Blocks, id: u64) -> usize {
+        let told = (DIALECT, DateTime::UNIX_EPOCH);
+        let frame = blocks.first_frame(&self.view, id, &DerpMap::default(), told);
+        frame.expect("a frame").expect("of shared blocks").len()
+    }
+
+    /// Reports another endpoint of a node, and returns what differs.
+    fn report(&mut self, id: u64, round: u64) -> Arc<ChangeSet> {
+        let endpoint = Endpoint {
+            address: format!("192.0.2.1:{}", 1024 + round % 60_000),
+            kind: 1,
+        };
+        let report = ClientReport {
+            endpoints: vec![endpoint],
+            sequence: round,
+            ..ClientReport::default()
+        };
+        self.replica.report(id, report);
+        let (view, changes) = self.replica.publish().expect("a change");
+        self.view = view;
+        changes
+    }
+}
+
+fn node(id: u64) -> Node {
+    let mut key = vec![0; 24];
+    key.extend(id.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    Node {
+        id,
+        tailnet_id: 1,
+        user_id: id % (id / 3 + 1) + 1,
+        machine_key: key.clone(),
+        node_key: key,
+        name: format!("host-{id}"),
+        hostname: format!("host-{id}"),
+        os: "linux".to_owned(),
+        ipv4: format!("100.{}.{}.{}", 64 + id / 65_536, id / 256 % 256, id % 256),
+        ipv6: format!("fd7a:115c:a1e0::{id:x}"),
+        approved: true,
+        ..Node::default()
+    }
+}
