@@ -95,7 +95,9 @@ pub async fn nodes(
     connection: &ConnectionArgs,
     tailnet_id: u64,
 ) -> Result<Vec<NodeWithState>, Failure> {
-    let mut client = NodeServiceClient::new(connection.registry()?);
+    let client = NodeServiceClient::new(connection.registry()?);
+    // A kilobyte or so for each node.
+    let mut client = client.max_decoding_message_size(1 << 30);
     Ok(client
         .list_nodes(ListNodesRequest { tailnet_id })
         .await?

@@ -23,6 +23,9 @@ use crate::{
     time,
 };
 
+/// The longest document and what travels with it.
+const LONGEST: usize = 17 << 20;
+
 /// What to do with the policy.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -140,7 +143,9 @@ pub async fn run(
         }
         _ => {}
     }
-    let mut client = PolicyServiceClient::new(connection.compiler()?);
+    let mut client = PolicyServiceClient::new(connection.compiler()?)
+        .max_decoding_message_size(LONGEST)
+        .max_encoding_message_size(LONGEST);
     match command {
         Command::Get { version, tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;

@@ -116,6 +116,11 @@ impl PolicyService for PolicyCompiler {
         if let Err(error) = self.refresh(tailnet).await {
             tracing::debug!(%error, "the stored policy can not be read back yet");
         }
+        // Whoever sent the text has it.
+        let version = PolicyVersion {
+            text: String::new(),
+            ..version
+        };
         Ok(Response::new(SetPolicyResponse {
             version: Some(version),
             problems: Vec::new(),
