@@ -2,6 +2,8 @@
 
 use std::{fs, io, path::Path};
 
+#[path = "entry/access.rs"]
+mod access;
 #[path = "entry/addresses.rs"]
 mod addresses;
 #[path = "entry/boxes.rs"]
@@ -10,6 +12,8 @@ mod boxes;
 mod frames;
 #[path = "entry/handshakes.rs"]
 mod handshakes;
+#[path = "entry/policies.rs"]
+mod policies;
 #[path = "entry/records.rs"]
 mod records;
 #[path = "entry/requests.rs"]
@@ -18,10 +22,12 @@ mod requests;
 type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
 
 const TARGETS: &[Target] = &[
+    ("access", access::seeds, access::run),
     ("addresses", addresses::seeds, addresses::run),
     ("boxes", boxes::seeds, boxes::run),
     ("frames", frames::seeds, frames::run),
     ("handshakes", handshakes::seeds, handshakes::run),
+    ("policies", policies::seeds, policies::run),
     ("records", records::seeds, records::run),
     ("requests", requests::seeds, requests::run),
 ];
