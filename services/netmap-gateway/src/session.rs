@@ -26,6 +26,9 @@ use crate::{
 /// The longest silence, before jitter: a client gives up after 120 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(50);
 
+/// How often clients of the oldest forms are told anything at most.
+const PACE: Duration = Duration::from_secs(2);
+
 /// One client's long poll.
 #[derive(Debug)]
 pub struct Session {
@@ -40,6 +43,8 @@ pub struct Session {
     epoch: watch::Receiver<u64>,
     state: State,
     keep_alive_at: Instant,
+    /// Nothing is told before: clients of the oldest forms read a whole message each time.
+    next_at: Instant,
 }
 
 /// What the client was told.
@@ -70,6 +75,7 @@ impl Session {
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
         tracing::info!(tailnet = %tailnet.id, node, version = dialect.version.0, "map session begins");
         let keep_alive_at = Instant::now();
+        let next_at = keep_alive_at;
         let state = State::New;
         Self {
             tailnet,
@@ -83,6 +89,7 @@ impl Session {
             epoch,
             state,
             keep_alive_at,
+            next_at,
         }
     }
 
@@ -101,7 +108,7 @@ impl Session {
                         biased;
                         () = self.seat.lost() => return Ok(None),
                         () = drained(&self.shutdown, self.node) => return Ok(None),
-                        changed = wake.changed() => match changed {
+                        changed = woken(wake, self.next_at) => match changed {
                             Ok(()) => self.look()?,
                             Err(_) => return Ok(None),
                         },
@@ -114,6 +121,9 @@ impl Session {
             };
             if let Some(frame) = frame {
                 self.keep_alive_at = Instant::now() + KEEP_ALIVE + jitter(self.node);
+                if dialect::is_paced(self.dialect.version) {
+                    self.next_at = Instant::now() + PACE;
+                }
                 return Ok(Some(frame));
             }
         }
@@ -277,6 +287,17 @@ impl Drop for Session {
                 .ended(&self.tailnet, self.node, &self.node_key, epoch, draining);
         }
     }
+}
+
+/// Waits until there may be something to tell, but not before a moment.
+async fn woken(
+    wake: &mut watch::Receiver<Wake>,
+    not_before: Instant,
+) -> Result<(), watch::error::RecvError> {
+    if not_before > Instant::now() {
+        tokio::time::sleep_until(not_before).await;
+    }
+    wake.changed().await
 }
 
 /// Waits for a node's turn in the drain: sessions end spread over most of the drain time.

@@ -14,6 +14,12 @@ pub fn needs_full_messages(version: Cap) -> bool {
     version < Cap::NODE_UNCHANGED
 }
 
+/// Says whether a client is told things one whole message after the other, so that they should not come too often.
+#[must_use]
+pub fn is_paced(version: Cap) -> bool {
+    version < Cap::DELTAS
+}
+
 /// Says whether a peer may be changed field by field; below, it is sent whole.
 #[must_use]
 pub fn takes_patches(version: Cap) -> bool {

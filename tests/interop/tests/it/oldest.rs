@@ -1,6 +1,12 @@
 //! A client of the oldest form, as no release of it can be had: `/key` without a version, boxes only, whole messages
 //! (protocol sections 2 and 3).
 
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
 use bowline_clock::random_bytes;
 use bowline_control_nacl::{open, seal};
 use bowline_control_wire::{Compression, MapResponse, RegisterResponse, unframe};
@@ -9,7 +15,7 @@ use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
-use crate::http::http;
+use crate::{MINUTE, http::http};
 
 /// A device with its keys.
 struct Oldest {
@@ -108,6 +114,8 @@ fn client_of_the_oldest_form_registers_and_gets_whole_maps() {
             .all(|rule| rule.src_ips.len() == rule.src_bits.len())
     );
 
+    whole_messages_come_two_seconds_apart(&client, &server, &node_key);
+
     // Another machine's box for this node is turned away.
     let thief = Oldest {
         machine: PrivateKey::from_random(random_bytes()),
@@ -117,4 +125,49 @@ fn client_of_the_oldest_form_registers_and_gets_whole_maps() {
         http("POST", &thief.path("/map"), &thief.sealed(&map)).0,
         404
     );
+}
+
+/// Several changes right after a message are one more message, and that two seconds later.
+fn whole_messages_come_two_seconds_apart(client: &Oldest, server: &Server, node_key: &str) {
+    let map = json!({ "Version": 4, "NodeKey": node_key, "Compress": "zstd", "Stream": true });
+    let body = client.sealed(&map);
+    let mut stream = BufReader::new(TcpStream::connect("10.77.0.1:8080").unwrap());
+    stream.get_ref().set_read_timeout(Some(MINUTE)).unwrap();
+    // As HTTP/1.0 the answer comes without chunks.
+    let path = client.path("/map");
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.get_mut().write_all(head.as_bytes()).unwrap();
+    stream.get_mut().write_all(&body).unwrap();
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+    }
+    let mut next = || {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut sealed = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap()];
+        stream.read_exact(&mut sealed).unwrap();
+        let framed = bowline_control_wire::frame(&[&client.opened(&sealed)]).unwrap();
+        let json = unframe(&mut BytesMut::from(&framed[..]), Compression::Zstd, 1 << 20).unwrap();
+        serde_json::from_slice::<MapResponse>(&json.unwrap()).unwrap()
+    };
+    assert!(next().node.is_some());
+    let first = Instant::now();
+    for name in ["older", "oldish", "oldest"] {
+        let known = server.bowline(&["nodes", "list"]).unwrap()[0]["name"].clone();
+        server
+            .bowline(&["nodes", "rename", known.as_str().unwrap(), name])
+            .unwrap();
+    }
+    let changed = next().node.unwrap();
+    assert!(
+        first.elapsed() > Duration::from_millis(1900),
+        "{:?}",
+        first.elapsed()
+    );
+    assert_eq!(changed.name, "oldest.home.bowline.internal.");
 }
