@@ -1,16 +1,20 @@
 //! Reads HuJSON into a tree with places: JSON with comments and trailing commas, nothing else (policy reference
 //! section 1).
 
+mod place;
+
 use std::collections::HashSet;
 
 use jsonc_parser::{
     CollectOptions, ParseOptions,
     ast::{Array, Object, ObjectProp, Value},
     common::Ranged as _,
+    errors::ParseErrorKind,
     parse_to_ast,
 };
 
 use crate::problem::Problem;
+use place::Places;
 
 /// The longest document.
 const LONGEST: usize = 16 << 20;
@@ -32,6 +36,10 @@ const STRICT: ParseOptions = ParseOptions {
 
 /// The most mistakes that are told of one document.
 const MOST_PROBLEMS: usize = 50;
+/// The most characters that are told of one mistake: messages quote what is written.
+const LONGEST_MESSAGE: usize = 500;
+/// The longest key; messages about what is inside quote it, each of them.
+const LONGEST_NAME: usize = 256;
 
 /// What is wrong with a document, as far as it is told.
 #[derive(Debug, Default)]
@@ -39,8 +47,12 @@ pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Adds a mistake, if there are not too many.
-    pub(crate) fn push(&mut self, problem: Problem) {
+    pub(crate) fn push(&mut self, mut problem: Problem) {
         if self.0.len() < MOST_PROBLEMS {
+            if let Some((end, _)) = problem.message.char_indices().nth(LONGEST_MESSAGE) {
+                problem.message.truncate(end);
+                problem.message.push('…');
+            }
             self.0.push(problem);
         }
     }
@@ -54,9 +66,7 @@ impl Problems {
 /// A document with the helpers that read it.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'t> {
-    text: &'t str,
-    /// Where lines end.
-    newlines: &'t [usize],
+    places: &'t Places<'t>,
 }
 
 /// Parses a document and hands its top-level object to `read`; `None` for one without content.
@@ -73,55 +83,45 @@ pub(crate) fn parse<T>(
             hint: String::new(),
         });
     }
-    if let Some(offset) = too_deep(text) {
-        return Err(Problem::at(
-            text,
-            offset,
-            format!("nesting is deeper than {DEEPEST} levels"),
-        ));
-    }
-    let parsed = parse_to_ast(text, &CollectOptions::default(), &STRICT)
-        .map_err(|error| Problem::at(text, error.range().start, error.kind().to_string()))?;
+    let places = Places::new(text);
+    let parsed = parse_to_ast(text, &CollectOptions::default(), &STRICT).map_err(|error| {
+        let message = match error.kind() {
+            ParseErrorKind::NestingDepthExceeded => deeper(),
+            kind => kind.to_string(),
+        };
+        places.problem(error.range().start, message)
+    })?;
     match &parsed.value {
         None => Ok(None),
-        Some(Value::Object(object)) => {
-            let newlines: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
-            let newlines = &newlines;
-            Ok(Some(read(Reader { text, newlines }, object)))
+        Some(value) if let Some(offset) = too_deep(value, DEEPEST) => {
+            Err(places.problem(offset, deeper()))
         }
-        Some(other) => Err(Problem::at(
-            text,
-            other.range().start,
-            "the document is not an object",
-        )),
+        Some(Value::Object(object)) => Ok(Some(read(Reader { places: &places }, object))),
+        Some(other) => Err(places.problem(other.range().start, "the document is not an object")),
     }
 }
 
-/// Returns where nesting becomes too deep, so that the parser's stack is safe.
-fn too_deep(text: &str) -> Option<usize> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for (offset, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                if depth > DEEPEST {
-                    return Some(offset);
-                }
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+fn deeper() -> String {
+    format!("nesting is deeper than {DEEPEST} levels")
+}
+
+/// Returns where nesting becomes too deep.
+fn too_deep(value: &Value<'_>, levels: usize) -> Option<usize> {
+    let mut inside: Box<dyn Iterator<Item = &Value<'_>>> = match value {
+        Value::Array(array) => Box::new(array.elements.iter()),
+        Value::Object(object) => Box::new(object.properties.iter().map(|one| &one.value)),
+        _ => return None,
+    };
+    match levels.checked_sub(1) {
+        Some(levels) => inside.find_map(|value| too_deep(value, levels)),
+        None => Some(value.range().start),
     }
-    None
 }
 
 impl<'t> Reader<'t> {
     /// Returns a problem at a value.
     pub(crate) fn problem(self, value: &Value<'_>, message: impl Into<String>) -> Problem {
-        Problem::at(self.text, value.range().start, message)
+        self.places.problem(value.range().start, message)
     }
 
     /// Returns the members of an object in order, with canonical names; unknown and repeated ones are problems.
@@ -136,19 +136,21 @@ impl<'t> Reader<'t> {
             let name = property.name.as_str();
             let place = property.range.start;
             // Tools leave notes under such names.
-            if name.starts_with('#') {
+            if name.starts_with('#') || self.name_is_too_long(property, problems) {
                 continue;
             }
             match known.iter().find(|known| known.eq_ignore_ascii_case(name)) {
                 Some(known) if members.iter().any(|(seen, _)| seen == known) => {
                     let message = format!("duplicate field: \"{name}\"");
-                    problems.push(Problem::at(self.text, place, message));
+                    problems.push(self.places.problem(place, message));
                 }
                 Some(known) => members.push((known, &property.value)),
                 None => {
                     let message = format!("unknown field: \"{name}\"");
-                    let problem = Problem::at(self.text, place, message);
-                    problems.push(match nearest(name, known) {
+                    let problem = self.places.problem(place, message);
+                    let is_told = problems.0.len() < MOST_PROBLEMS;
+                    let near = is_told.then(|| nearest(name, known)).flatten();
+                    problems.push(match near {
                         Some(near) => problem.hint(format!("did you mean \"{near}\"?")),
                         None => problem,
                     });
@@ -173,14 +175,26 @@ impl<'t> Reader<'t> {
         let mut entries: Vec<(&str, &Value<'_>, usize)> = Vec::new();
         for property in &object.properties {
             let (name, place) = (property.name.as_str(), property.range.start);
+            if self.name_is_too_long(property, problems) {
+                continue;
+            }
             if seen.insert(name) {
                 entries.push((name, &property.value, place));
             } else {
                 let message = format!("duplicate key: \"{name}\"");
-                problems.push(Problem::at(self.text, place, message));
+                problems.push(self.places.problem(place, message));
             }
         }
         entries
+    }
+
+    fn name_is_too_long(self, property: &ObjectProp<'_>, problems: &mut Problems) -> bool {
+        let is_too_long = property.name.as_str().len() > LONGEST_NAME;
+        if is_too_long {
+            let message = format!("a key is longer than {LONGEST_NAME} bytes");
+            problems.push(self.places.problem(property.range.start, message));
+        }
+        is_too_long
     }
 
     /// Returns the elements of an array.
@@ -237,14 +251,12 @@ impl<'t> Reader<'t> {
 
     /// Returns the line of a value, from one.
     pub(crate) fn line(self, value: &Value<'_>) -> u32 {
-        let start = value.range().start;
-        let before = self.newlines.partition_point(|newline| *newline < start);
-        u32::try_from(before + 1).unwrap_or(u32::MAX)
+        self.places.line(value.range().start)
     }
 
     /// Returns a problem at an offset.
     pub(crate) fn problem_at(self, offset: usize, message: impl Into<String>) -> Problem {
-        Problem::at(self.text, offset, message)
+        self.places.problem(offset, message)
     }
 }
 
@@ -286,5 +298,5 @@ fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
         .iter()
         .copied()
         .min_by_key(distance)
-        .filter(|near| distance(near) <= 3)
+        .filter(|near| distance(near) <= 3.min(name.chars().count() / 2))
 }

@@ -27,12 +27,7 @@ pub fn refused_tags(policy: &Policy, applicant: &Applicant, requested: &[String]
     let permitted = |tag: &String| match policy.tag_owners.get(tag) {
         None => false,
         Some(_) if applicant.administrator || is_administrator(applicant) => true,
-        Some(owners) => owns(
-            policy,
-            applicant,
-            owners,
-            &mut BTreeSet::from([tag.clone()]),
-        ),
+        Some(_) => owns(policy, applicant, tag),
     };
     requested
         .iter()
@@ -92,32 +87,31 @@ fn is_administrator(applicant: &Applicant) -> bool {
         .is_some_and(|user| roles.contains(&user.role))
 }
 
-fn owns(
-    policy: &Policy,
-    applicant: &Applicant,
-    owners: &[Selector],
-    seen: &mut BTreeSet<String>,
-) -> bool {
-    owners.iter().any(|owner| {
-        if let Selector::Tag(tag) = owner {
-            if applicant.tags.contains(tag) {
+/// Says whether an applicant owns a tag, or what owns it, or what owns that.
+fn owns(policy: &Policy, applicant: &Applicant, tag: &String) -> bool {
+    // A cycle adds nothing, and a chain may be long.
+    let mut seen = BTreeSet::from([tag]);
+    let mut open = vec![tag];
+    while let Some(owners) = open.pop().and_then(|tag| policy.tag_owners.get(tag)) {
+        for owner in owners {
+            let user = applicant.user.as_ref();
+            let is_owner = match owner {
+                Selector::Tag(tag) => applicant.tags.contains(tag),
+                Selector::Tagged => !applicant.tags.is_empty(),
+                other => user.is_some_and(|user| policy.selects_user(other, user)),
+            };
+            if is_owner {
                 return true;
             }
-            // A tag's owners may use what the tag owns; a cycle adds nothing.
-            let nested = policy
-                .tag_owners
-                .get(tag)
-                .filter(|_| seen.insert(tag.clone()));
-            return nested.is_some_and(|owners| owns(policy, applicant, owners, seen));
+            if let Selector::Tag(tag) = owner
+                && policy.tag_owners.contains_key(tag)
+                && seen.insert(tag)
+            {
+                open.push(tag);
+            }
         }
-        if *owner == Selector::Tagged {
-            return !applicant.tags.is_empty();
-        }
-        applicant
-            .user
-            .as_ref()
-            .is_some_and(|user| policy.selects_user(owner, user))
-    })
+    }
+    false
 }
 
 impl Policy {

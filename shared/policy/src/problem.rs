@@ -16,19 +16,6 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Returns a problem at a byte offset of the text.
-    pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self {
-            line: count(before.matches('\n').count() + 1),
-            column: count(before[line_start..].chars().count() + 1),
-            message: message.into(),
-            hint: String::new(),
-        }
-    }
-
     /// Adds what to do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();

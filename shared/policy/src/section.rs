@@ -46,6 +46,9 @@ const SECTIONS: &[&str] = &[
     "randomizeClientPort",
 ];
 
+/// The most sources of rules, counted again for each destination, and addresses of IP sets, for each use.
+const MOST_MEANT: usize = 2 << 20;
+
 /// A document being read: the tables so far, and what is wrong so far.
 pub(crate) struct Reading<'t> {
     reader: Reader<'t>,
@@ -57,6 +60,8 @@ pub(crate) struct Reading<'t> {
     default_postures: Vec<String>,
     /// How `autogroup:member` was spelled first.
     member_spelling: Option<String>,
+    /// How many sources and addresses were meant so far: few bytes can mean very many.
+    meant: usize,
     policy: Policy,
 }
 
@@ -69,6 +74,7 @@ impl<'t> Reading<'t> {
             ip_sets: BTreeMap::new(),
             default_postures: Vec::new(),
             member_spelling: None,
+            meant: 0,
             policy: Policy::default(),
         }
     }
@@ -153,16 +159,29 @@ impl<'t> Reading<'t> {
         let text = text.trim();
         match selector::parse(text) {
             Written::Selector(selector) => self.known(text, selector).map(|known| vec![known]),
-            Written::IpSet(name) => match self.ip_sets.get(name) {
-                Some(ranges) => Ok(ranges.iter().copied().map(Selector::Range).collect()),
-                None => Err(format!("ipset not found: \"{name}\"")),
-            },
+            Written::IpSet(name) => {
+                let found = self.ip_sets.get(name).map(Vec::len);
+                self.mean(found.ok_or_else(|| format!("ipset not found: \"{name}\""))?)?;
+                let ranges = self.ip_sets[name].iter().copied();
+                Ok(ranges.map(Selector::Range).collect())
+            }
             Written::Host(name) => match self.policy.hosts.get(name) {
                 Some(range) => Ok(vec![Selector::Range(*range)]),
                 None => Err(format!("host not found: \"{name}\"")),
             },
             Written::UnknownAutogroup => Err(format!("autogroup not found: \"{text}\"")),
         }
+    }
+
+    /// Counts what is meant, so that a document's size bounds its cost.
+    fn mean(&mut self, count: usize) -> Result<(), String> {
+        self.meant = self.meant.saturating_add(count);
+        if self.meant > MOST_MEANT {
+            return Err(format!(
+                "the document means more than {MOST_MEANT} sources and addresses: name them by groups and tags"
+            ));
+        }
+        Ok(())
     }
 
     /// Checks that what a selector names is there.

@@ -50,6 +50,11 @@ impl Reading<'_> {
             else {
                 continue;
             };
+            // Each destination is a rule with all the sources.
+            if let Err(message) = self.mean(sources.len()) {
+                self.refuse(value, message);
+                break;
+            }
             all_autogroups &= text.trim().starts_with("autogroup:");
             let own = selectors == [Selector::Own];
             if own && !sources.iter().all(may_mean_own) {

@@ -65,6 +65,7 @@ impl Reading<'_> {
         }
         open.insert(name);
         let mut set = IpSet::default();
+        let mut added = Vec::new();
         for (adds, target, value) in written.get(name).into_iter().flatten() {
             if let Some((inner, _)) = written.get_key_value(target) {
                 // Sets are as deep as nested names; a document can name thousands.
@@ -78,17 +79,28 @@ impl Reading<'_> {
                 self.ip_set(inner, written, open);
             }
             match self.ranges(target) {
-                Ok(ranges) if *adds => set = set.ranges().copied().chain(ranges).collect(),
-                Ok(ranges) => ranges.iter().for_each(|range| set.remove(range)),
+                Ok(ranges) if *adds => added.extend(ranges),
+                Ok(ranges) => {
+                    if !added.is_empty() {
+                        set = set.ranges().copied().chain(added.drain(..)).collect();
+                    }
+                    // Each removal looks at the whole set.
+                    if let Err(message) = self.mean(set.ranges().count() * ranges.len()) {
+                        self.refuse(value, message);
+                        break;
+                    }
+                    ranges.iter().for_each(|range| set.remove(range));
+                }
                 Err(message) => self.refuse(value, format!("\"{name}\": {message}")),
             }
         }
+        set = set.ranges().copied().chain(added).collect();
         open.remove(name);
         self.ip_sets
             .insert(name.to_owned(), set.ranges().copied().collect());
     }
 
-    fn ranges(&self, target: &str) -> Result<Vec<IpRange>, String> {
+    fn ranges(&mut self, target: &str) -> Result<Vec<IpRange>, String> {
         if let Some(host) = target.strip_prefix("host:") {
             let found = self.policy.hosts.get(host);
             return found
@@ -99,8 +111,9 @@ impl Reading<'_> {
             return Ok(internet::RANGES.to_vec());
         }
         if target.starts_with("ipset:") {
-            let found = self.ip_sets.get(target).cloned();
-            return found.ok_or_else(|| format!("ipset not found: \"{target}\""));
+            let found = self.ip_sets.get(target).map(Vec::len);
+            self.mean(found.ok_or_else(|| format!("ipset not found: \"{target}\""))?)?;
+            return Ok(self.ip_sets[target].clone());
         }
         let range = target.parse().map_err(|_| {
             format!("\"{target}\" is no address, prefix, range a-b, host:NAME, ipset:NAME or autogroup:internet")

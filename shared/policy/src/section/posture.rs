@@ -5,6 +5,9 @@ use jsonc_parser::ast::Value;
 use super::{Reading, member};
 use crate::posture::Posture;
 
+/// The most postures of a rule: each of its sources has them all.
+const MOST_POSTURES: usize = 64;
+
 impl Reading<'_> {
     pub(super) fn postures(&mut self, value: &Value<'_>) {
         for (name, value, place) in self.reader.entries(value, &mut self.problems) {
@@ -40,6 +43,10 @@ impl Reading<'_> {
     fn posture_names(&mut self, value: &Value<'_>) -> Vec<String> {
         let mut names = Vec::new();
         for (text, value) in self.strings(value) {
+            if names.len() >= MOST_POSTURES {
+                self.refuse(value, format!("more than {MOST_POSTURES} postures"));
+                break;
+            }
             if self.policy.postures.contains_key(text) {
                 names.push(text.to_owned());
             } else {
