@@ -16,7 +16,7 @@ pub struct ConnectionArgs {
     #[arg(long, global = true, env = "BOWLINE_STATE_DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
     /// Address `host:port` of the identity service, for a server of separate processes.
-    #[arg(long, global = true, env = "BOWLINE_IDENTITY", requires_all = ["key_registry", "policy_compiler", "ca", "cert", "key"])]
+    #[arg(long, global = true, env = "BOWLINE_IDENTITY")]
     identity: Option<String>,
     /// Address of the key-registry service.
     #[arg(long, global = true, env = "BOWLINE_KEY_REGISTRY")]
@@ -45,18 +45,29 @@ fn default_state_dir() -> PathBuf {
 }
 
 impl ConnectionArgs {
+    /// Says whether the server is one of separate processes.
+    pub fn is_remote(&self) -> bool {
+        [&self.identity, &self.key_registry, &self.policy_compiler]
+            .into_iter()
+            .any(Option::is_some)
+    }
+
     /// Returns a channel to a service.
     pub fn to(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
-        let address = match service {
-            ServiceName::Identity => &self.identity,
-            ServiceName::KeyRegistry => &self.key_registry,
-            _ => &self.policy_compiler,
-        };
-        let (Some(address), Some(authority), Some(certificate), Some(key)) =
-            (address, &self.ca, &self.cert, &self.key)
-        else {
+        if !self.is_remote() {
             return Ok(GrpcChannel::admin_socket(self.state_dir.join("admin.sock")));
+        }
+        let (address, flag) = match service {
+            ServiceName::Identity => (&self.identity, "--identity"),
+            ServiceName::KeyRegistry => (&self.key_registry, "--key-registry"),
+            _ => (&self.policy_compiler, "--policy-compiler"),
         };
+        let address = given(address, flag)?;
+        let (authority, certificate, key) = (
+            given(&self.ca, "--ca")?,
+            given(&self.cert, "--cert")?,
+            given(&self.key, "--key")?,
+        );
         install_crypto_provider();
         let files = CertificateFiles {
             authority: authority.clone(),
@@ -65,7 +76,7 @@ impl ConnectionArgs {
         };
         let failed = |error: &dyn std::error::Error| Failure::new(Kind::Failed, error.to_string());
         let certificates = Certificates::load(&files).map_err(|error| failed(&error))?;
-        GrpcChannel::remote(service, std::slice::from_ref(address), &certificates)
+        GrpcChannel::remote(service, &[address.clone()], &certificates)
             .map_err(|error| failed(&error))
     }
 
@@ -83,4 +94,12 @@ impl ConnectionArgs {
     pub fn compiler(&self) -> Result<GrpcChannel, Failure> {
         self.to(ServiceName::PolicyCompiler)
     }
+}
+
+/// Returns what a server of separate processes needs to be named.
+fn given<'a, T>(value: &'a Option<T>, flag: &str) -> Result<&'a T, Failure> {
+    value.as_ref().ok_or_else(|| {
+        let text = format!("a server of separate processes needs {flag} for this: see `bowline help`");
+        Failure::new(Kind::Failed, text)
+    })
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use bowline_netmap_gateway::ControlKeys;
 use bowline_service_kit::{Authority, ServiceName};
-use bowline_standalone::{Options, RelayConfig};
+use bowline_standalone::{Options, Owners, RelayConfig, RelayProcess};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -59,6 +59,9 @@ pub struct RelayArgs {
     /// Where to write the DERP map that tells clients of this relay; the gateways read it.
     #[arg(long)]
     map: PathBuf,
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    telemetry_listen: SocketAddr,
 }
 
 /// Relays until a signal.
@@ -68,14 +71,30 @@ pub async fn relay(connection: ConnectionArgs, args: RelayArgs) -> Result<(), Fa
         listen,
         stun_listen,
         map,
+        telemetry_listen,
     } = args;
-    let registry = connection.registry()?;
+    if !connection.is_remote() {
+        let text = "a relay asks separate services whom it may serve: name them with --key-registry and --identity";
+        return Err(Failure::new(Kind::Failed, text));
+    }
+    let owners = Owners {
+        registry: connection.registry()?,
+        identity: connection.identity()?,
+    };
     let config = RelayConfig {
         enabled: true,
         listen,
         stun_listen,
     };
-    Ok(bowline_standalone::relay(&connection.state_dir, &config, &host, registry, &map).await?)
+    let process = RelayProcess {
+        state_dir: connection.state_dir,
+        config,
+        host,
+        owners,
+        map,
+        telemetry_listen,
+    };
+    Ok(bowline_standalone::relay(process).await?)
 }
 
 /// What to do with the settings file.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bowline_ids::TailnetId;
 use bowline_keys::NodePublic;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -25,9 +26,9 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer to whether a node is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is served.
-    Allowed,
-    /// It is not: unknown, expired, unapproved or revoked.
+    /// It is served, and reaches nodes of this tailnet alone.
+    Allowed(TailnetId),
+    /// It is not: unknown, expired, unapproved, revoked, or its user is suspended.
     Refused,
     /// Nobody could be asked: served only if it was before.
     Unknown,
@@ -41,22 +42,29 @@ pub trait Admission: Send + Sync {
     async fn allowed(&self, node: NodePublic, source: IpAddr) -> Verdict;
 }
 
-/// Serves everyone: for tests and closed networks.
+/// Serves everyone, as nodes of one tailnet: for tests and closed networks.
 #[derive(Clone, Copy, Debug)]
-pub struct AllowAll;
+pub struct AllowAll(pub TailnetId);
 
 #[async_trait]
 impl Admission for AllowAll {
     async fn allowed(&self, _node: NodePublic, _source: IpAddr) -> Verdict {
-        Verdict::Allowed
+        Verdict::Allowed(self.0)
     }
+}
+
+/// A yes that is remembered.
+#[derive(Clone, Copy)]
+struct Allowed {
+    tailnet: TailnetId,
+    at: Instant,
 }
 
 /// Asks an [`Admission`] and remembers whom it allowed.
 pub(crate) struct Gate {
     admission: Arc<dyn Admission>,
     asking: Semaphore,
-    allowed: Mutex<HashMap<NodePublic, Instant>>,
+    allowed: Mutex<HashMap<NodePublic, Allowed>>,
     capacity: usize,
     fresh: Duration,
     unasked: Duration,
@@ -74,27 +82,26 @@ impl Gate {
         }
     }
 
-    /// Answers whether a node that connects is served.
-    pub(crate) async fn admits(&self, node: NodePublic, source: IpAddr) -> bool {
-        self.last_allowed(node)
-            .is_some_and(|at| at.elapsed() < self.fresh)
-            || self.still_admits(node, source).await
+    /// Returns the tailnet in which a node that connects is served; `None` when it is not.
+    pub(crate) async fn admits(&self, node: NodePublic, source: IpAddr) -> Option<TailnetId> {
+        match self.allowed_within(node, self.fresh) {
+            Some(tailnet) => Some(tailnet),
+            None => self.still_admits(node, source).await,
+        }
     }
 
-    /// Answers whether a connected node is served on; asks anew.
-    pub(crate) async fn still_admits(&self, node: NodePublic, source: IpAddr) -> bool {
+    /// Returns the tailnet in which a connected node is served on; asks anew.
+    pub(crate) async fn still_admits(&self, node: NodePublic, source: IpAddr) -> Option<TailnetId> {
         match self.ask(node, source).await {
-            Verdict::Allowed => {
-                self.remember(node);
-                true
+            Verdict::Allowed(tailnet) => {
+                self.remember(node, tailnet);
+                Some(tailnet)
             }
             Verdict::Refused => {
                 self.remembered().remove(&node);
-                false
+                None
             }
-            Verdict::Unknown => self
-                .last_allowed(node)
-                .is_some_and(|at| at.elapsed() < self.unasked),
+            Verdict::Unknown => self.allowed_within(node, self.unasked),
         }
     }
 
@@ -107,23 +114,26 @@ impl Gate {
             .unwrap_or(Verdict::Unknown)
     }
 
-    fn remember(&self, node: NodePublic) {
+    fn remember(&self, node: NodePublic, tailnet: TailnetId) {
         let mut allowed = self.remembered();
         if allowed.len() >= self.capacity && !allowed.contains_key(&node) {
             let oldest = allowed
                 .iter()
-                .min_by_key(|(_, at)| **at)
+                .min_by_key(|(_, allowed)| allowed.at)
                 .map(|(node, _)| *node);
             oldest.map(|node| allowed.remove(&node));
         }
-        allowed.insert(node, Instant::now());
+        let at = Instant::now();
+        allowed.insert(node, Allowed { tailnet, at });
     }
 
-    fn last_allowed(&self, node: NodePublic) -> Option<Instant> {
-        self.remembered().get(&node).copied()
+    /// Returns the tailnet of a yes that is younger than `age`.
+    fn allowed_within(&self, node: NodePublic, age: Duration) -> Option<TailnetId> {
+        let allowed = self.remembered().get(&node).copied()?;
+        (allowed.at.elapsed() < age).then_some(allowed.tailnet)
     }
 
-    fn remembered(&self) -> MutexGuard<'_, HashMap<NodePublic, Instant>> {
+    fn remembered(&self) -> MutexGuard<'_, HashMap<NodePublic, Allowed>> {
         self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,6 +13,8 @@
 //! What holds:
 //! - A client is served under a node key only after it opened a box with it ([`Relay`] learns no other secret of it), and
 //!   only while the [`Admission`] allows that key.
+//! - A packet reaches nodes of its sender's tailnet alone: to the sender, a key of another tailnet is as absent as one
+//!   that nobody holds.
 //! - The newest connection of a key is its only one.
 //! - A slow client costs its own packets: whatever exceeds its outbox is dropped, and nobody waits for it.
 //! - Every length, number and time is bounded by [`Limits`] before anything is spent on it.

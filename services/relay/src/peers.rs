@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bowline_ids::TailnetId;
 use bowline_keys::NodePublic;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ pub(crate) struct Peers(RwLock<HashMap<NodePublic, Arc<Peer>>>);
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) key: NodePublic,
+    pub(crate) tailnet: TailnetId,
     pub(crate) outbox: Outbox,
     /// Cancelled when a newer connection of the same key took over.
     pub(crate) replaced: CancellationToken,
@@ -31,7 +33,7 @@ pub(crate) struct Peer {
 pub(crate) enum Delivery {
     /// It waits for its destination; so many packets, older than it or itself, were dropped.
     Queued { dropped: u64 },
-    /// Its destination is not connected.
+    /// Its destination is not connected, or is of another tailnet: a sender can not tell which.
     NotHere,
 }
 
@@ -45,9 +47,15 @@ pub(crate) struct Connected {
 
 impl Peers {
     /// Enters a client, in place of an older connection of the same key.
-    pub(crate) fn enter(self: &Arc<Self>, key: NodePublic, outbox_bytes: usize) -> Connected {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        key: NodePublic,
+        tailnet: TailnetId,
+        outbox_bytes: usize,
+    ) -> Connected {
         let peer = Arc::new(Peer {
             key,
+            tailnet,
             outbox: Outbox::new(outbox_bytes),
             replaced: CancellationToken::new(),
         });
@@ -66,11 +74,13 @@ impl Peers {
         }
     }
 
-    fn get(&self, key: &NodePublic) -> Option<Arc<Peer>> {
+    /// Returns a client that nodes of `tailnet` may reach.
+    fn get(&self, key: &NodePublic, tailnet: TailnetId) -> Option<Arc<Peer>> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(key)
+            .filter(|peer| peer.tailnet == tailnet)
             .cloned()
     }
 
@@ -89,9 +99,9 @@ impl Connected {
         self.peer.clone()
     }
 
-    /// Hands a RecvPacket frame to its destination, without waiting.
+    /// Hands a RecvPacket frame to its destination in the same tailnet, without waiting.
     pub(crate) fn deliver(&mut self, to: NodePublic, frame: Bytes) -> Delivery {
-        let Some(peer) = self.peers.get(&to) else {
+        let Some(peer) = self.peers.get(&to, self.peer.tailnet) else {
             return Delivery::NotHere;
         };
         if self.reached.len() < MAX_REACHED {
@@ -109,7 +119,12 @@ impl Drop for Connected {
             return;
         }
         let gone = frame::peer_gone(self.peer.key.as_bytes(), Gone::Disconnected);
-        for peer in self.reached.iter().filter_map(|key| self.peers.get(key)) {
+        let tailnet = self.peer.tailnet;
+        for peer in self
+            .reached
+            .iter()
+            .filter_map(|key| self.peers.get(key, tailnet))
+        {
             peer.outbox.push(gone.clone());
         }
     }

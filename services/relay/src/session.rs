@@ -98,11 +98,13 @@ async fn greet(
     writer.flush().await?;
     let (_, frame) = wire::read_frame(reader, Header::decode_first).await?;
     let info = handshake::open(wire::body(&frame), &relay.secret)?;
-    if !relay.gate.admits(info.node, source).await {
+    let Some(tailnet) = relay.gate.admits(info.node, source).await else {
         return Err(Ended::NotAdmitted);
-    }
+    };
     // Entered before it is told so: from the first moment it believes to be connected it can be reached.
-    let connected = relay.peers.enter(info.node, relay.limits.outbox_bytes);
+    let connected = relay
+        .peers
+        .enter(info.node, tailnet, relay.limits.outbox_bytes);
     let nonce = bowline_clock::random_bytes();
     writer
         .write(&frame::server_info(&info.server_info(nonce)))
@@ -195,12 +197,12 @@ async fn send(
     }
 }
 
-/// Returns once the node is no longer served.
+/// Returns once the node is no longer served in its tailnet.
 async fn refusal(relay: &Inner, peer: &Peer, source: IpAddr) {
     let quarter = relay.limits.admission_ttl / 4;
     loop {
         sleep(quarter + jitter(quarter)).await;
-        if !relay.gate.still_admits(peer.key, source).await {
+        if relay.gate.still_admits(peer.key, source).await != Some(peer.tailnet) {
             return;
         }
     }

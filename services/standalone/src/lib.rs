@@ -8,6 +8,7 @@
 //! The services are the same as in a scaled deployment; only how they reach each other, the bus and the databases
 //! differ. What a first start makes lies in the state directory: databases, control keys, certificates.
 
+mod admission;
 mod config;
 mod first_start;
 mod relay;
@@ -15,5 +16,5 @@ mod start;
 mod tls;
 
 pub use config::{Config, Options, RelayConfig, load};
-pub use relay::run as relay;
+pub use relay::{Owners, RelayProcess, run as relay};
 pub use start::{Started, run, start};

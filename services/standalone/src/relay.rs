@@ -1,34 +1,45 @@
 //! The relay of this process, and the map that tells clients of it.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use bowline_clock::random_bytes;
 use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};
-use bowline_keys::{NodePublic, PrivateKey};
-use bowline_proto::key_registry::v1::{
-    ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
-};
-use bowline_relay::{Admission, Limits, Relay, RelayOptions, Sockets, Verdict};
+use bowline_keys::PrivateKey;
+use bowline_relay::{Limits, Relay, RelayOptions, Sockets};
 use bowline_service_kit::{
     GrpcChannel, Shutdown, Tasks, install_crypto_provider,
     telemetry::{self, TelemetryConfig},
 };
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 
-use crate::{RelayConfig, tls};
+use crate::{RelayConfig, admission::Registered, tls};
 
 /// The region of this process's relay; 900 to 999 are for such.
 const REGION: u32 = 900;
+
+/// The services a relay asks whom it may serve.
+#[derive(Clone, Debug)]
+pub struct Owners {
+    /// Key registry: whose a node key is.
+    pub registry: GrpcChannel,
+    /// Identity: whether a user is suspended.
+    pub identity: GrpcChannel,
+}
 
 /// Starts the relay and returns the map with it. Clients reach it at `host`.
 pub async fn start(
     config: &RelayConfig,
     state_dir: &Path,
     host: &str,
-    registry: GrpcChannel,
+    owners: Owners,
     tasks: &Tasks,
 ) -> Result<DerpMap> {
     let pinned = tls::relay(&state_dir.join("tls"), host)?;
@@ -47,7 +58,7 @@ pub async fn start(
     let relay = Relay::new(RelayOptions {
         // Clients know a relay by its certificate: its key may change with each start.
         private_key: PrivateKey::from_random(random_bytes()),
-        admission: Arc::new(Registered(registry)),
+        admission: Arc::new(Registered::new(owners.registry, owners.identity)),
         limits: Limits::default(),
     });
     let ended = CancellationToken::new();
@@ -66,24 +77,48 @@ pub async fn start(
     Ok(map)
 }
 
+/// How a relay runs as a process of its own.
+#[derive(Clone, Debug)]
+pub struct RelayProcess {
+    /// Where its certificate is kept.
+    pub state_dir: PathBuf,
+    /// Where clients reach it, as far as it listens.
+    pub config: RelayConfig,
+    /// The name or address clients reach it at.
+    pub host: String,
+    /// The services it asks.
+    pub owners: Owners,
+    /// Where the map for the gateways is written.
+    pub map: PathBuf,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub telemetry_listen: SocketAddr,
+}
+
 /// Relays until a signal, as a process of its own beside separate services; writes the map for the gateways.
 ///
 /// # Errors
 ///
 /// What hinders it.
-pub async fn run(
-    state_dir: &Path,
-    config: &RelayConfig,
-    host: &str,
-    registry: GrpcChannel,
-    map: &Path,
-) -> Result<()> {
+pub async fn run(process: RelayProcess) -> Result<()> {
     install_crypto_provider();
-    telemetry::init(&TelemetryConfig::default())?;
+    let telemetry = telemetry::init(&TelemetryConfig::default())?;
     let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
-    let relays = start(config, state_dir, host, registry, &tasks).await?;
-    std::fs::write(map, serde_json::to_vec_pretty(&relays)?)
+    let RelayProcess {
+        state_dir,
+        config,
+        host,
+        owners,
+        map,
+        telemetry_listen,
+    } = process;
+    let relays = start(&config, &state_dir, &host, owners, &tasks).await?;
+    std::fs::write(&map, serde_json::to_vec_pretty(&relays)?)
         .with_context(|| format!("{}", map.display()))?;
+    let serving = telemetry
+        .clone()
+        .serve(telemetry_listen, tasks.shutdown().clone());
+    tasks.companion("telemetry", serving);
+    telemetry.ready();
     Ok(tasks.run().await?)
 }
 
@@ -119,26 +154,5 @@ fn map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
     DerpMap {
         regions: BTreeMap::from([(REGION, region)]),
         omit_default_regions: true,
-    }
-}
-
-/// Asks the registry whom the relay may serve.
-struct Registered(GrpcChannel);
-
-#[async_trait::async_trait]
-impl Admission for Registered {
-    async fn allowed(&self, node: NodePublic, _: IpAddr) -> Verdict {
-        let mut client = KeyRegistryServiceClient::new(self.0.clone());
-        let question = ResolveNodeRequest {
-            node_key: node.as_bytes().to_vec(),
-        };
-        match client.resolve_node(question).await {
-            Ok(answer) => match answer.into_inner().node {
-                Some(node) if node.approved && !node.expired => Verdict::Allowed,
-                _ => Verdict::Refused,
-            },
-            Err(status) if status.code() == Code::NotFound => Verdict::Refused,
-            Err(_) => Verdict::Unknown,
-        }
     }
 }

@@ -97,8 +97,12 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let derp_map = match &config.gateway.derp_map_file {
         Some(path) => read_map(path)?,
         None if config.relay.enabled => {
-            let registry = services.channel(Caller::Service(ServiceName::Relay));
-            relay::start(&config.relay, state_dir, host, registry, tasks).await?
+            let channel = services.channel(Caller::Service(ServiceName::Relay));
+            let owners = relay::Owners {
+                registry: channel.clone(),
+                identity: channel,
+            };
+            relay::start(&config.relay, state_dir, host, owners, tasks).await?
         }
         None => DerpMap::default(),
     };

@@ -216,6 +216,8 @@ impl Split {
                 "10.77.0.1:3478",
                 "--key-registry",
                 "127.0.0.1:7102",
+                "--identity",
+                "127.0.0.1:7101",
             ])
             .arg("--state-dir")
             .arg(self.directory.path())

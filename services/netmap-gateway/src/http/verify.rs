@@ -1,20 +1,32 @@
 //! `POST /verify/<token>`: tells outside relays whom they may serve (protocol section 9.5).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    body::Body,
-    extract::{Extension, Path, State},
+    body::{Body, Bytes},
+    extract::{Path, State},
     http::StatusCode,
 };
-use bowline_keys::NodePublic;
-use bowline_proto::key_registry::v1::{
-    ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
+use bowline_keys::{MachinePublic, NodePublic};
+use bowline_proto::{
+    identity::v1::{ResolveUserRequest, identity_service_client::IdentityServiceClient},
+    key_registry::v1::{
+        Node, ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
+    },
 };
+use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
+use tonic::{Code, Request};
 
-use crate::{gateway::Gateway, listener::Connection, machine::Failure, transport::read_body};
+use crate::{gateway::Gateway, machine::Failure};
+
+/// The longest question: a key and an address.
+const LONGEST_BODY: usize = 4 << 10;
+/// How long a relay may take to send it.
+const BODY_TIME: Duration = Duration::from_secs(15);
+/// How long identity is waited for: relays have little patience.
+const IDENTITY_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -28,10 +40,10 @@ pub(super) struct VerifyResponse {
     allow: bool,
 }
 
-/// Answers whether a node's key may be relayed for.
+/// Answers whether a node's key may be relayed for: it is registered, approved and not expired, and its user is not
+/// suspended.
 pub(super) async fn post_verify(
     State(gateway): State<Arc<Gateway>>,
-    Extension(connection): Extension<Connection>,
     Path(token): Path<String>,
     body: Body,
 ) -> Result<Json<VerifyResponse>, Failure> {
@@ -42,21 +54,80 @@ pub(super) async fn post_verify(
             "there is nothing here\n",
         ));
     }
-    let request: VerifyRequest = serde_json::from_slice(&read_body(&connection, body).await?)
+    let request: VerifyRequest = serde_json::from_slice(&read(body).await?)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let mut client = KeyRegistryServiceClient::new(gateway.backends.registry.clone());
     let request = ResolveNodeRequest {
         node_key: request.node_public.as_bytes().to_vec(),
     };
     let allow = match client.resolve_node(request).await {
-        Ok(answer) => answer
-            .into_inner()
-            .node
-            .is_some_and(|node| node.approved && !node.expired),
-        Err(status) if status.code() == tonic::Code::NotFound => false,
+        Ok(answer) => {
+            let node = answer.into_inner().node.unwrap_or_default();
+            node.approved && !node.expired && !is_suspended(&gateway, &node).await
+        }
+        Err(status) if status.code() == Code::NotFound => false,
         Err(status) => return Err(status.into()),
     };
     Ok(Json(VerifyResponse { allow }))
+}
+
+/// Says whether a node's user is suspended or gone. While identity can not be asked, what this gateway shows clients
+/// counts; of a node that it does not show nothing is held against it.
+async fn is_suspended(gateway: &Gateway, node: &Node) -> bool {
+    if !node.tags.is_empty() {
+        // It belongs to no user.
+        return false;
+    }
+    let mut question = Request::new(ResolveUserRequest {
+        tailnet_id: node.tailnet_id,
+        user_id: node.user_id,
+    });
+    question.set_timeout(IDENTITY_PATIENCE);
+    let mut client = IdentityServiceClient::new(gateway.backends.identity.clone());
+    match client.resolve_user(question).await {
+        Ok(answer) => answer.into_inner().user.is_none_or(|user| user.suspended),
+        Err(status) if status.code() == Code::NotFound => true,
+        Err(_) => is_shown_without_key(gateway, node),
+    }
+}
+
+/// Says whether this gateway shows a node, but offers its key to nobody.
+fn is_shown_without_key(gateway: &Gateway, node: &Node) -> bool {
+    let keys = (
+        NodePublic::try_from(&*node.node_key),
+        MachinePublic::try_from(&*node.machine_key),
+    );
+    let (Ok(key), Ok(machine)) = keys else {
+        return false;
+    };
+    let Ok(Some(located)) = gateway.hub.locate_here(key, machine) else {
+        return false;
+    };
+    let view = located.tailnet.history.view();
+    view.nodes
+        .get(&located.node)
+        .is_some_and(|shown| !shown.offered)
+}
+
+/// Reads a question, bounded in size and time.
+async fn read(body: Body) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, LONGEST_BODY));
+    match read.await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => {
+            let cause = std::error::Error::source(&error);
+            Err(if cause.is_some_and(|cause| cause.is::<LengthLimitError>()) {
+                let text = "the body is longer than 4 KiB\n";
+                Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+            } else {
+                Failure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole\n")
+            })
+        }
+        Err(_) => {
+            let text = "the body did not arrive within 15 seconds\n";
+            Err(Failure::new(StatusCode::REQUEST_TIMEOUT, text))
+        }
+    }
 }
 
 /// Compares secrets in a time that does not depend on where they differ.

@@ -28,60 +28,68 @@ fn gate<const N: usize>(script: [Verdict; N]) -> Gate {
     Gate::new(Arc::new(Script(Mutex::new(script.into()))), &limits)
 }
 
+fn tailnet(number: u64) -> TailnetId {
+    TailnetId::try_from(number).unwrap()
+}
+
+fn allowed() -> Verdict {
+    Verdict::Allowed(tailnet(1))
+}
+
 fn node(number: u8) -> NodePublic {
     NodePublic::from_bytes([number; 32])
 }
 
 #[tokio::test(start_paused = true)]
 async fn yes_is_remembered_for_half_the_ttl() {
-    let gate = gate([Verdict::Allowed, Verdict::Refused]);
-    assert!(gate.admits(node(1), SOURCE).await);
+    let gate = gate([allowed(), Verdict::Refused]);
+    assert!(gate.admits(node(1), SOURCE).await.is_some());
     advance(Duration::from_secs(14)).await;
-    assert!(gate.admits(node(1), SOURCE).await);
+    assert!(gate.admits(node(1), SOURCE).await.is_some());
     advance(Duration::from_secs(2)).await;
-    assert!(!gate.admits(node(1), SOURCE).await);
+    assert!(!gate.admits(node(1), SOURCE).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_is_never_remembered() {
-    let gate = gate([Verdict::Refused, Verdict::Allowed]);
-    assert!(!gate.admits(node(1), SOURCE).await);
-    assert!(gate.admits(node(1), SOURCE).await);
+    let gate = gate([Verdict::Refused, allowed()]);
+    assert!(!gate.admits(node(1), SOURCE).await.is_some());
+    assert!(gate.admits(node(1), SOURCE).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn admitted_node_is_served_for_an_hour_while_nobody_can_be_asked() {
-    let gate = gate([Verdict::Allowed]);
-    assert!(gate.admits(node(1), SOURCE).await);
+    let gate = gate([allowed()]);
+    assert!(gate.admits(node(1), SOURCE).await.is_some());
     advance(Duration::from_secs(59 * 60)).await;
-    assert!(gate.still_admits(node(1), SOURCE).await);
-    assert!(gate.admits(node(1), SOURCE).await, "it may reconnect");
+    assert!(gate.still_admits(node(1), SOURCE).await.is_some());
+    assert!(gate.admits(node(1), SOURCE).await.is_some(), "it may reconnect");
     assert!(
-        !gate.admits(node(2), SOURCE).await,
+        !gate.admits(node(2), SOURCE).await.is_some(),
         "a stranger is not let in"
     );
     advance(Duration::from_secs(2 * 60)).await;
-    assert!(!gate.still_admits(node(1), SOURCE).await);
+    assert!(!gate.still_admits(node(1), SOURCE).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn revoked_node_is_not_let_in_when_the_registry_goes_away() {
-    let gate = gate([Verdict::Allowed, Verdict::Refused]);
-    assert!(gate.admits(node(1), SOURCE).await);
-    assert!(!gate.still_admits(node(1), SOURCE).await);
-    assert!(!gate.admits(node(1), SOURCE).await);
+    let gate = gate([allowed(), Verdict::Refused]);
+    assert!(gate.admits(node(1), SOURCE).await.is_some());
+    assert!(!gate.still_admits(node(1), SOURCE).await.is_some());
+    assert!(!gate.admits(node(1), SOURCE).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_nodes_are_remembered_the_latest() {
-    let gate = gate([Verdict::Allowed; 3]);
+    let gate = gate([allowed(); 3]);
     for number in 1..=3 {
-        assert!(gate.admits(node(number), SOURCE).await);
+        assert!(gate.admits(node(number), SOURCE).await.is_some());
         advance(Duration::from_secs(1)).await;
     }
-    assert!(!gate.admits(node(1), SOURCE).await);
-    assert!(gate.admits(node(2), SOURCE).await);
-    assert!(gate.admits(node(3), SOURCE).await);
+    assert!(!gate.admits(node(1), SOURCE).await.is_some());
+    assert!(gate.admits(node(2), SOURCE).await.is_some());
+    assert!(gate.admits(node(3), SOURCE).await.is_some());
 }
 
 /// Never answers.
@@ -97,5 +105,14 @@ impl Admission for Silent {
 #[tokio::test(start_paused = true)]
 async fn question_without_an_answer_lets_no_stranger_in() {
     let gate = Gate::new(Arc::new(Silent), &Limits::default());
-    assert!(!gate.admits(node(1), SOURCE).await);
+    assert!(!gate.admits(node(1), SOURCE).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_is_served_in_the_tailnet_it_was_last_said_to_be_in() {
+    let gate = gate([Verdict::Allowed(tailnet(1)), Verdict::Allowed(tailnet(2))]);
+    assert_eq!(gate.admits(node(1), SOURCE).await, Some(tailnet(1)));
+    assert_eq!(gate.admits(node(1), SOURCE).await, Some(tailnet(1)));
+    assert_eq!(gate.still_admits(node(1), SOURCE).await, Some(tailnet(2)));
+    assert_eq!(gate.still_admits(node(1), SOURCE).await, Some(tailnet(2)));
 }

@@ -7,8 +7,10 @@ use bowline_keys::NodePublic;
 use bowline_relay::{Admission, Limits, Verdict};
 use tokio::net::TcpStream;
 
-use crate::client::{CLIENT_INFO, Client, GET, public, sealed_info, secret};
-use crate::server::{Server, limits, relay};
+use crate::client::{
+    CLIENT_INFO, Client, GET, PEER_GONE, PING, PONG, public, sealed_info, secret,
+};
+use crate::server::{Server, limits, relay, tailnet};
 
 /// Answers by a table that a test changes; nodes that are not in it are refused.
 #[derive(Default)]
@@ -58,8 +60,8 @@ async fn node_that_is_not_admitted_is_not_served() {
 #[tokio::test]
 async fn revoked_node_is_cut_and_others_stay() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed);
-    table.set(2, Verdict::Allowed);
+    table.set(1, Verdict::Allowed(tailnet(1)));
+    table.set(2, Verdict::Allowed(tailnet(1)));
     let server = server(&table).await;
     let mut revoked = Client::connect(server.http, 1).await;
     let mut other = Client::connect(server.http, 2).await;
@@ -72,8 +74,8 @@ async fn revoked_node_is_cut_and_others_stay() {
 #[tokio::test]
 async fn admitted_node_is_served_on_while_nobody_can_be_asked() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed);
-    table.set(2, Verdict::Allowed);
+    table.set(1, Verdict::Allowed(tailnet(1)));
+    table.set(2, Verdict::Allowed(tailnet(1)));
     let server = server(&table).await;
     let mut known = Client::connect(server.http, 1).await;
     let mut revoked = Client::connect(server.http, 2).await;
@@ -85,4 +87,58 @@ async fn admitted_node_is_served_on_while_nobody_can_be_asked() {
     revoked.rest().await;
     known.settle().await;
     Client::connect(server.http, 1).await.settle().await;
+}
+
+/// Returns what a sender hears when it sends to a key `packets` times and then pings.
+async fn heard(sender: &mut Client, to: u8, packets: usize) -> Vec<Vec<u8>> {
+    for _ in 0..packets {
+        sender.send_packet(to, b"anyone?").await;
+    }
+    sender.send(PING, b"the last").await;
+    let mut heard = Vec::new();
+    loop {
+        let (kind, body) = sender.recv().await;
+        if kind == PONG {
+            return heard;
+        }
+        assert_eq!(kind, PEER_GONE);
+        heard.push(body);
+    }
+}
+
+#[tokio::test]
+async fn key_of_another_tailnet_is_as_absent_as_an_unknown_one() {
+    let table = Arc::new(Table::default());
+    for (node, of) in [(1, 1), (2, 1), (3, 2), (4, 1)] {
+        table.set(node, Verdict::Allowed(tailnet(of)));
+    }
+    let server = server(&table).await;
+    let mut alice = Client::connect(server.http, 1).await;
+    let mut bob = Client::connect(server.http, 2).await;
+    let mut foreign = Client::connect(server.http, 3).await;
+    let mut dave = Client::connect(server.http, 4).await;
+
+    // Two senders, since what each is told is paced.
+    let of_foreign = heard(&mut alice, 3, 2).await;
+    let of_unknown = heard(&mut dave, 9, 2).await;
+    assert_eq!(of_foreign, vec![[&public(3)[..], &[1]].concat(); 2]);
+    assert_eq!(of_unknown, vec![[&public(9)[..], &[1]].concat(); 2]);
+    // Nothing came through: the next thing it gets is its own answer.
+    foreign.settle().await;
+
+    alice.send_packet(2, b"hello").await;
+    assert_eq!(bob.recv_packet().await, (public(1), b"hello".to_vec()));
+    drop(foreign);
+    // Those who were never reached are not told of the end either.
+    alice.settle().await;
+}
+
+#[tokio::test]
+async fn node_that_came_to_another_tailnet_is_cut() {
+    let table = Arc::new(Table::default());
+    table.set(1, Verdict::Allowed(tailnet(1)));
+    let server = server(&table).await;
+    let mut moved = Client::connect(server.http, 1).await;
+    table.set(1, Verdict::Allowed(tailnet(2)));
+    assert_eq!(moved.rest().await, b"");
 }

@@ -163,7 +163,7 @@ async fn clients_connect_over_tls() {
         )
         .unwrap();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let relay = relay(Arc::new(bowline_relay::AllowAll), limits());
+    let relay = relay(crate::server::everyone(), limits());
     let server = Server::with(relay, Some(Arc::new(tls))).await;
 
     let mut roots = rustls::RootCertStore::empty();

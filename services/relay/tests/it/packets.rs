@@ -93,8 +93,7 @@ async fn newest_connection_of_a_key_wins() {
 async fn client_that_reads_nothing_costs_its_own_packets_and_nobody_else_any() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let relay = metrics::with_local_recorder(&recorder, || {
-        let admission = std::sync::Arc::new(bowline_relay::AllowAll);
-        crate::server::relay(admission, crate::server::limits())
+        crate::server::relay(crate::server::everyone(), crate::server::limits())
     });
     let server = Server::with(relay, None).await;
     let mut alice = Client::connect(server.http, 1).await;

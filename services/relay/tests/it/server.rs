@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_ids::TailnetId;
 use bowline_keys::PrivateKey;
 use bowline_relay::{Admission, AllowAll, Limits, Relay, RelayOptions, Sockets};
 use tokio::net::{TcpListener, UdpSocket};
@@ -29,6 +30,14 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
+pub(crate) fn tailnet(number: u64) -> TailnetId {
+    TailnetId::try_from(number).unwrap()
+}
+
+pub(crate) fn everyone() -> Arc<dyn Admission> {
+    Arc::new(AllowAll(tailnet(1)))
+}
+
 pub(crate) fn relay(admission: Arc<dyn Admission>, limits: Limits) -> Relay {
     let private_key = PrivateKey::from_random(bowline_clock::random_bytes());
     Relay::new(RelayOptions {
@@ -40,11 +49,11 @@ pub(crate) fn relay(admission: Arc<dyn Admission>, limits: Limits) -> Relay {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::with(relay(Arc::new(AllowAll), limits()), None).await
+        Self::with(relay(everyone(), limits()), None).await
     }
 
     pub(crate) async fn limited(limits: Limits) -> Self {
-        Self::with(relay(Arc::new(AllowAll), limits), None).await
+        Self::with(relay(everyone(), limits), None).await
     }
 
     pub(crate) async fn with(relay: Relay, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
