@@ -99,7 +99,8 @@ impl ConnectionArgs {
 /// Returns what a server of separate processes needs to be named.
 fn given<'a, T>(value: &'a Option<T>, flag: &str) -> Result<&'a T, Failure> {
     value.as_ref().ok_or_else(|| {
-        let text = format!("a server of separate processes needs {flag} for this: see `bowline help`");
+        let text =
+            format!("a server of separate processes needs {flag} for this: see `bowline help`");
         Failure::new(Kind::Failed, text)
     })
 }

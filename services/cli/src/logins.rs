@@ -43,6 +43,8 @@ pub enum Command {
         /// Shown on the device.
         #[arg(long, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
     },
 }
 
@@ -135,10 +137,15 @@ pub async fn run(
             };
             client.approve_login(request).await?.into_inner().login
         }
-        Command::Deny { id, reason } => {
+        Command::Deny {
+            id,
+            reason,
+            tailnet,
+        } => {
             let request = DenyLoginRequest {
                 login_id: last_part(&id),
                 reason,
+                tailnet_id: tailnet.find(connection).await?.id,
             };
             client.deny_login(request).await?.into_inner().login
         }

@@ -19,7 +19,10 @@ pub fn from_now(duration: TimeDelta) -> Timestamp {
     }
 }
 
-/// Reads a duration such as `90m`, `24h` or `30d`.
+/// The longest duration anything takes: 100 years, in seconds.
+const LONGEST: i64 = 100 * 365 * 86_400;
+
+/// Reads a duration such as `90m`, `24h` or `30d`, of at most 100 years.
 pub fn parse_duration(text: &str) -> Result<TimeDelta, String> {
     let wrong = || format!("\"{text}\" is no duration such as 90m, 24h or 30d");
     let (number, unit) = text
@@ -37,6 +40,9 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, String> {
         .checked_mul(seconds)
         .filter(|seconds| *seconds > 0)
         .ok_or_else(wrong)?;
+    if seconds > LONGEST {
+        return Err(format!("\"{text}\" is longer than 100 years"));
+    }
     TimeDelta::try_seconds(seconds).ok_or_else(wrong)
 }
 
@@ -48,7 +54,8 @@ mod tests {
     fn durations_have_a_unit() {
         assert_eq!(parse_duration("24h"), Ok(TimeDelta::hours(24)));
         assert_eq!(parse_duration("30d"), Ok(TimeDelta::days(30)));
-        for wrong in ["", "24", "h", "-1h", "0d", "1w", "é"] {
+        assert_eq!(parse_duration("36500d"), Ok(TimeDelta::days(36_500)));
+        for wrong in ["", "24", "h", "-1h", "0d", "1w", "é", "36501d"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

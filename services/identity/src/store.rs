@@ -197,7 +197,7 @@ pub async fn count_pending(
     Ok((row.try_get(1)?, row.try_get(0)?))
 }
 
-/// Writes a login.
+/// Writes a new login.
 pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), DatabaseError> {
     let source = login
         .device
@@ -206,8 +206,7 @@ pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), Data
     let expires_at = login.expires_at.map_or(0, |end| end.seconds * 1_000_000);
     sqlx::query(
         "INSERT INTO logins (id, pending, machine_key, source, expires_at, body)
-         VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (id) DO UPDATE SET pending = excluded.pending, body = excluded.body",
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(login.id.clone())
     .bind(i64::from(login.state() == LoginState::Pending))
@@ -218,6 +217,18 @@ pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), Data
     .execute(on)
     .await?;
     Ok(())
+}
+
+/// Writes the decision about a login, if it is still pending; says whether it was.
+pub async fn decide_login(on: &mut AnyConnection, login: &Login) -> Result<bool, DatabaseError> {
+    let query =
+        sqlx::query("UPDATE logins SET pending = 0, body = $2 WHERE id = $1 AND pending = 1");
+    let done = query
+        .bind(login.id.clone())
+        .bind(login.encode_to_vec())
+        .execute(on)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Forgets logins whose end is longer ago than `before`.

@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test fails where something is not as expected"
 )]
 
@@ -25,6 +26,7 @@ use tonic::Code;
 /// The service on one database, called as different callers.
 struct Served {
     identity: Identity,
+    url: String,
     /// What the database lives in.
     _held: Box<dyn std::any::Any>,
 }
@@ -38,15 +40,17 @@ impl Served {
         );
         Self {
             identity: start(&url).await,
+            url,
             _held: Box::new(directory),
         }
     }
 
     async fn on_postgres() -> Option<Self> {
         let server = PostgresServer::shared().unwrap()?;
-        let identity = start(&server.new_database().unwrap()).await;
+        let url = server.new_database().unwrap();
         Some(Self {
-            identity,
+            identity: start(&url).await,
+            url,
             _held: Box::new(server),
         })
     }
@@ -97,6 +101,46 @@ impl Served {
         Ok(answer.into_inner().user.unwrap())
     }
 
+    async fn approve(&self, login: &Login, user: &User) -> Result<Login, tonic::Status> {
+        let request = ApproveLoginRequest {
+            login_id: login.id.clone(),
+            tailnet_id: user.tailnet_id,
+            user_id: user.id,
+        };
+        let answer = LoginServiceClient::new(self.admin())
+            .approve_login(request)
+            .await?;
+        Ok(answer.into_inner().login.unwrap())
+    }
+
+    async fn deny(&self, login: &Login, tailnet: &Tailnet) -> Result<Login, tonic::Status> {
+        let request = DenyLoginRequest {
+            login_id: login.id.clone(),
+            reason: "not ours".to_owned(),
+            tailnet_id: tailnet.id,
+        };
+        let answer = LoginServiceClient::new(self.admin())
+            .deny_login(request)
+            .await?;
+        Ok(answer.into_inner().login.unwrap())
+    }
+
+    /// Returns what was decided about a login, as the audit trails of all tailnets tell it.
+    async fn audited(&self, login: &Login) -> Vec<String> {
+        let table = if self.url.starts_with("sqlite") {
+            "audit"
+        } else {
+            "identity.audit"
+        };
+        let pool = sqlx::AnyPool::connect(&self.url).await.unwrap();
+        let query = format!("SELECT action FROM {table} WHERE object = $1");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+            .bind(login.id.clone())
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+    }
+
     async fn login(&self, machine: u8, node: u8) -> Result<Login, tonic::Status> {
         let request = StartLoginRequest {
             machine_key: vec![machine; 32],
@@ -133,6 +177,8 @@ on_both!(
     follower_sees_every_change_in_order,
     suspended_and_unknown_users_get_no_login,
     approved_login_wakes_who_waits,
+    login_is_decided_once_whoever_decides_at_the_same_time,
+    repeated_decision_is_audited_once_and_a_contrary_one_is_refused,
     one_machine_can_not_fill_the_queue,
     tailnet_with_users_is_not_deleted,
     callers_may_only_do_what_is_declared,
@@ -259,6 +305,51 @@ async fn approved_login_wakes_who_waits(served: Served) {
     assert_eq!((decided.tailnet_id, decided.user_id), (home.id, user.id));
 }
 
+async fn login_is_decided_once_whoever_decides_at_the_same_time(served: Served) {
+    let (home, work) = (served.tailnet("home").await, served.tailnet("work").await);
+    let user = served.user(home.id, "amira@example.com").await.unwrap();
+    for round in 0..20 {
+        let login = served.login(round, 2).await.unwrap();
+        // Two tailnets: nothing but the login itself orders the two.
+        let (approved, denied) =
+            tokio::join!(served.approve(&login, &user), served.deny(&login, &work));
+        let (decided, refused, action) = match (approved, denied) {
+            (Ok(decided), Err(refused)) => (decided, refused, "login.approve"),
+            (Err(refused), Ok(decided)) => (decided, refused, "login.deny"),
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("already"), "{refused}");
+        let request = GetLoginRequest {
+            login_id: login.id.clone(),
+        };
+        let mut client = LoginServiceClient::new(served.registry());
+        let kept = client.get_login(request).await.unwrap().into_inner().login;
+        assert_eq!(kept, Some(decided));
+        assert_eq!(served.audited(&login).await, [action]);
+    }
+}
+
+async fn repeated_decision_is_audited_once_and_a_contrary_one_is_refused(served: Served) {
+    let home = served.tailnet("home").await;
+    let user = served.user(home.id, "amira@example.com").await.unwrap();
+    let other = served.user(home.id, "noor@example.com").await.unwrap();
+    let login = served.login(1, 2).await.unwrap();
+    let once = served.approve(&login, &user).await.unwrap();
+    assert_eq!(served.approve(&login, &user).await.unwrap(), once);
+    assert!(served.approve(&login, &other).await.is_err());
+    assert!(served.deny(&login, &home).await.is_err());
+    assert_eq!(served.audited(&login).await, ["login.approve"]);
+
+    let login = served.login(1, 3).await.unwrap();
+    let once = served.deny(&login, &home).await.unwrap();
+    assert_eq!(once.denial, "not ours");
+    assert_eq!(served.deny(&login, &home).await.unwrap(), once);
+    let refused = served.approve(&login, &user).await.unwrap_err();
+    assert!(refused.message().contains("denied already"), "{refused}");
+    assert_eq!(served.audited(&login).await, ["login.deny"]);
+}
+
 async fn one_machine_can_not_fill_the_queue(served: Served) {
     for node in 0..5 {
         served.login(1, node).await.unwrap();
@@ -287,6 +378,26 @@ async fn tailnet_with_users_is_not_deleted(served: Served) {
         .await
         .unwrap();
     tailnets.delete_tailnet(delete).await.unwrap();
+
+    // Followers see it by the log as by a snapshot.
+    let mut client = IdentityServiceClient::new(served.registry());
+    let since = ChangesSinceRequest {
+        tailnet_id: home.id,
+        revision: 3,
+        soft_revision: 0,
+    };
+    let changes = client.changes_since(since).await.unwrap().into_inner();
+    let deleted = identity_change::Change::TailnetDeleted(true);
+    assert_eq!(changes.entries[0].change, Some(deleted));
+    assert_eq!((changes.entries.len(), changes.head), (1, 4));
+    let request = SnapshotRequest {
+        tailnet_id: home.id,
+    };
+    let mut stream = client.snapshot(request).await.unwrap().into_inner();
+    let only = stream.message().await.unwrap().unwrap();
+    assert!(only.last && only.tailnet.is_none() && only.users.is_empty());
+    assert_eq!(only.revision, 4);
+
     let again = served.tailnet("home").await;
     assert!(again.id > home.id, "a number is never used again");
 }

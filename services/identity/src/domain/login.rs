@@ -80,8 +80,8 @@ pub fn approve(login: &mut Login, tailnet_id: u64, user_id: u64) -> Result<(), I
 }
 
 /// Refuses a login; again changes nothing.
-pub fn deny(login: &mut Login, reason: String) -> Result<(), IdentityError> {
-    check_text("reason", &reason, 500)?;
+pub fn deny(login: &mut Login, reason: &str) -> Result<(), IdentityError> {
+    check_text("reason", reason, 500)?;
     match login.state() {
         LoginState::Denied => {}
         LoginState::Pending => {
@@ -89,7 +89,7 @@ pub fn deny(login: &mut Login, reason: String) -> Result<(), IdentityError> {
             login.denial = if reason.is_empty() {
                 "an administrator denied this device".to_owned()
             } else {
-                reason
+                reason.to_owned()
             };
         }
         _ => return Err(decided(login.state())),
@@ -99,7 +99,7 @@ pub fn deny(login: &mut Login, reason: String) -> Result<(), IdentityError> {
 
 fn decided(state: LoginState) -> IdentityError {
     IdentityError::Refused(match state {
-        LoginState::Approved => "the login was approved already, for another user or tailnet",
+        LoginState::Approved => "the login was approved already: expire or delete its node instead",
         LoginState::Denied => "the login was denied already: start a new one on the device",
         LoginState::Expired => "the login has expired: start a new one on the device",
         LoginState::Pending | LoginState::Unspecified => "the login is in no state to be decided",
@@ -133,7 +133,7 @@ mod tests {
         let mut login = at(pending(), DateTime::UNIX_EPOCH + LIFETIME);
         assert_eq!(login.state(), LoginState::Expired);
         assert!(approve(&mut login, 1, 2).is_err());
-        assert!(deny(&mut login, String::new()).is_err());
+        assert!(deny(&mut login, "").is_err());
         assert_eq!(
             at(pending(), DateTime::UNIX_EPOCH).state(),
             LoginState::Pending
@@ -146,10 +146,10 @@ mod tests {
         approve(&mut login, 1, 2).unwrap();
         approve(&mut login, 1, 2).unwrap();
         assert!(approve(&mut login, 1, 3).is_err());
-        assert!(deny(&mut login, String::new()).is_err());
+        assert!(deny(&mut login, "").is_err());
         let mut login = pending();
-        deny(&mut login, "not ours".to_owned()).unwrap();
-        deny(&mut login, String::new()).unwrap();
+        deny(&mut login, "not ours").unwrap();
+        deny(&mut login, "").unwrap();
         assert_eq!(login.denial, "not ours");
         assert!(approve(&mut login, 1, 2).is_err());
     }

@@ -14,6 +14,8 @@ const IPV4: &str = "100.64.0.0/10";
 const IPV6: &str = "fd7a:115c:a1e0::/48";
 /// How long a user's node key lives unless the tailnet says otherwise.
 const KEY_LIFETIME: i64 = 180 * 24 * 3600;
+/// The longest a key may live: 100 years, in seconds.
+const LONGEST_KEY_LIFETIME: i64 = 100 * 365 * 24 * 3600;
 const LONGEST_LIST: usize = 100;
 
 /// Returns a new tailnet: what was chosen, and defaults for the rest.
@@ -106,14 +108,10 @@ fn check(tailnet: &Tailnet) -> Result<(), IdentityError> {
             format!("lies outside {IPV6}"),
         ));
     }
-    if tailnet
-        .key_lifetime
-        .is_some_and(|lifetime| lifetime.seconds < 60)
-    {
-        return Err(IdentityError::invalid(
-            "key_lifetime",
-            "is shorter than a minute",
-        ));
+    let lifetime = tailnet.key_lifetime.map(|lifetime| lifetime.seconds);
+    if lifetime.is_some_and(|seconds| !(60..=LONGEST_KEY_LIFETIME).contains(&seconds)) {
+        let problem = "is not between a minute and 100 years; leave it out for keys without end";
+        return Err(IdentityError::invalid("key_lifetime", problem));
     }
     check_dns(&tailnet.dns.clone().unwrap_or_default())
 }
@@ -181,6 +179,25 @@ mod tests {
             assert!(make("home", pool).is_err(), "{pool}");
         }
         assert!(make("home", "100.80.0.0/16").is_ok());
+    }
+
+    #[test]
+    fn keys_live_for_a_minute_to_a_hundred_years() {
+        let lives = |seconds| {
+            let mut tailnet = new(1, "home".to_owned(), None, DateTime::UNIX_EPOCH).unwrap();
+            let wanted = Tailnet {
+                key_lifetime: Some(Duration { seconds, nanos: 0 }),
+                ..Tailnet::default()
+            };
+            update(&mut tailnet, &wanted, &["key_lifetime".to_owned()])
+        };
+        for seconds in [60, LONGEST_KEY_LIFETIME] {
+            assert!(lives(seconds).is_ok(), "{seconds}");
+        }
+        for seconds in [i64::MIN, -1, 0, 59, LONGEST_KEY_LIFETIME + 1, i64::MAX] {
+            let refused = lives(seconds).unwrap_err().to_string();
+            assert!(refused.contains("key_lifetime"), "{seconds}: {refused}");
+        }
     }
 
     #[test]

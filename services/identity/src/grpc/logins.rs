@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bowline_clock::random_bytes;
-use bowline_ids::LoginId;
+use bowline_db::Mutation;
+use bowline_ids::{LoginId, TailnetId};
 use bowline_proto::identity::v1::{
     ApproveLoginRequest, ApproveLoginResponse, DenyLoginRequest, DenyLoginResponse,
     GetLoginRequest, GetLoginResponse, ListLoginsRequest, ListLoginsResponse, Login, LoginState,
@@ -34,28 +35,94 @@ impl Identity {
             .ok_or(IdentityError::NotFound("login"))
     }
 
-    /// Changes a login by `decide` and audits it where it belongs.
+    /// Decides a login, and audits it in the tailnet whose administrator decides; a repeated decision is audited once.
     async fn decide(
         &self,
+        (tailnet, actor): (TailnetId, String),
         id: String,
-        decide: impl FnOnce(&mut Login) -> Result<(), IdentityError> + Send + 'static,
+        decision: Decision,
     ) -> Result<Login, IdentityError> {
-        let decided = self
+        let (decided, _) = self
             .log
-            .database()
-            .write(|write| {
+            .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
-                    let found = store::login(write.connection(), &id).await?;
-                    let mut decided =
-                        login::at(found.ok_or(IdentityError::NotFound("login"))?, write.now());
-                    decide(&mut decided)?;
-                    store::put_login(write.connection(), &decided).await?;
+                    let detail = decision.check(mutation).await?;
+                    let (decided, is_new) = decide(mutation, &id, &decision).await?;
+                    if is_new {
+                        mutation.audit(decision.action(), id, &detail);
+                    }
                     Ok::<_, IdentityError>(decided)
                 })
             })
             .await?;
         self.decisions.send_modify(|count| *count += 1);
         Ok(decided)
+    }
+}
+
+/// What an administrator decides about a login.
+enum Decision {
+    /// It becomes a node of a user.
+    Approve { user_id: u64 },
+    /// It is turned away.
+    Deny { reason: String },
+}
+
+impl Decision {
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Approve { .. } => "login.approve",
+            Self::Deny { .. } => "login.deny",
+        }
+    }
+
+    /// Checks what the decision needs beside the login; returns what the audit says of it.
+    async fn check(&self, mutation: &mut Mutation) -> Result<serde_json::Value, IdentityError> {
+        let tailnet = mutation.tailnet().get();
+        match self {
+            Self::Approve { user_id } => {
+                let user = store::user(mutation.connection(), tailnet, *user_id).await?;
+                let user = user.ok_or(IdentityError::NotFound("user"))?;
+                if user.suspended {
+                    return Err(IdentityError::Refused("the user is suspended"));
+                }
+                Ok(json!({ "user": user.login_name }))
+            }
+            Self::Deny { reason } => {
+                let found = store::tailnet(mutation.connection(), tailnet).await?;
+                found.ok_or(IdentityError::NotFound("tailnet"))?;
+                Ok(json!({ "reason": reason }))
+            }
+        }
+    }
+
+    fn apply(&self, tailnet: TailnetId, login: &mut Login) -> Result<(), IdentityError> {
+        match self {
+            Self::Approve { user_id } => login::approve(login, tailnet.get(), *user_id),
+            Self::Deny { reason } => login::deny(login, reason),
+        }
+    }
+}
+
+/// Decides a login once, whoever else decides about it in other transactions; says whether this decided it.
+async fn decide(
+    mutation: &mut Mutation,
+    id: &str,
+    decision: &Decision,
+) -> Result<(Login, bool), IdentityError> {
+    let (now, tailnet) = (mutation.now(), mutation.tailnet());
+    loop {
+        let found = store::login(mutation.connection(), id).await?;
+        let before = login::at(found.ok_or(IdentityError::NotFound("login"))?, now);
+        let mut decided = before.clone();
+        decision.apply(tailnet, &mut decided)?;
+        if decided == before {
+            return Ok((decided, false));
+        }
+        if store::decide_login(mutation.connection(), &decided).await? {
+            return Ok((decided, true));
+        }
+        // Decided by somebody else since it was read: the next look finds how.
     }
 }
 
@@ -155,25 +222,9 @@ impl LoginService for Identity {
             tailnet_id: tailnet,
             user_id,
         } = request.into_inner();
-        let tailnet = tailnet_id(tailnet)?;
-        let user = store::user(self.log.database().reader(), tailnet.get(), user_id)
-            .await
-            .map_err(IdentityError::from)?
-            .ok_or(IdentityError::NotFound("user"))?;
-        if user.suspended {
-            return Err(IdentityError::Refused("the user is suspended").into());
-        }
+        let who = (tailnet_id(tailnet)?, actor);
         let login = self
-            .decide(login_id.clone(), move |login| {
-                login::approve(login, tailnet.get(), user_id)
-            })
-            .await?;
-        let detail = json!({ "user": user.login_name });
-        self.log
-            .mutate(tailnet, actor, move |mutation| {
-                mutation.audit("login.approve", login_id, &detail);
-                Box::pin(async { Ok::<_, IdentityError>(()) })
-            })
+            .decide(who, login_id, Decision::Approve { user_id })
             .await?;
         Ok(Response::new(ApproveLoginResponse { login: Some(login) }))
     }
@@ -183,11 +234,15 @@ impl LoginService for Identity {
         request: Request<DenyLoginRequest>,
     ) -> Result<Response<DenyLoginResponse>, Status> {
         let actor = Caller::of(&request)?.to_string();
-        let DenyLoginRequest { login_id, reason } = request.into_inner();
+        let DenyLoginRequest {
+            login_id,
+            reason,
+            tailnet_id: tailnet,
+        } = request.into_inner();
+        let who = (tailnet_id(tailnet)?, actor);
         let login = self
-            .decide(login_id, |login| login::deny(login, reason))
+            .decide(who, login_id, Decision::Deny { reason })
             .await?;
-        tracing::info!(login = login.id, actor, "login denied");
         Ok(Response::new(DenyLoginResponse { login: Some(login) }))
     }
 }

@@ -116,12 +116,14 @@ async fn read(body: Body) -> Result<Bytes, Failure> {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
             let cause = std::error::Error::source(&error);
-            Err(if cause.is_some_and(|cause| cause.is::<LengthLimitError>()) {
-                let text = "the body is longer than 4 KiB\n";
-                Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-            } else {
-                Failure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole\n")
-            })
+            Err(
+                if cause.is_some_and(|cause| cause.is::<LengthLimitError>()) {
+                    let text = "the body is longer than 4 KiB\n";
+                    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+                } else {
+                    Failure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole\n")
+                },
+            )
         }
         Err(_) => {
             let text = "the body did not arrive within 15 seconds\n";

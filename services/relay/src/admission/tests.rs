@@ -63,7 +63,10 @@ async fn admitted_node_is_served_for_an_hour_while_nobody_can_be_asked() {
     assert!(gate.admits(node(1), SOURCE).await.is_some());
     advance(Duration::from_secs(59 * 60)).await;
     assert!(gate.still_admits(node(1), SOURCE).await.is_some());
-    assert!(gate.admits(node(1), SOURCE).await.is_some(), "it may reconnect");
+    assert!(
+        gate.admits(node(1), SOURCE).await.is_some(),
+        "it may reconnect"
+    );
     assert!(
         !gate.admits(node(2), SOURCE).await.is_some(),
         "a stranger is not let in"

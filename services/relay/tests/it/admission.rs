@@ -7,9 +7,7 @@ use bowline_keys::NodePublic;
 use bowline_relay::{Admission, Limits, Verdict};
 use tokio::net::TcpStream;
 
-use crate::client::{
-    CLIENT_INFO, Client, GET, PEER_GONE, PING, PONG, public, sealed_info, secret,
-};
+use crate::client::{CLIENT_INFO, Client, GET, PEER_GONE, PING, PONG, public, sealed_info, secret};
 use crate::server::{Server, limits, relay, tailnet};
 
 /// Answers by a table that a test changes; nodes that are not in it are refused.
