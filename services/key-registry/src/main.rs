@@ -26,6 +26,6 @@ async fn main() -> Result<(), ProcessError> {
     let mut routes = Routes::builder();
     registry.add_to(&mut routes);
     process
-        .serve(Some((routes.routes(), bowline_proto::DESCRIPTOR_SET)))
+        .serve(routes.routes(), bowline_proto::DESCRIPTOR_SET)
         .await
 }

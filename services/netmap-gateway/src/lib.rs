@@ -13,6 +13,7 @@
 mod backends;
 mod config;
 mod control_keys;
+mod derp_map;
 mod encoding;
 mod gateway;
 mod http;
@@ -28,8 +29,9 @@ mod tls;
 mod transport;
 
 pub use backends::Backends;
-pub use config::GatewayConfig;
+pub use config::{GatewayConfig, SettingsError};
 pub use control_keys::{ControlKeyError, ControlKeys};
+pub use derp_map::DerpMapError;
 pub use encoding::{Blocks, Dialect};
 pub use gateway::Gateway;
 pub use netmap::{Delta, delta, full};

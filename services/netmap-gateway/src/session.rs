@@ -137,7 +137,7 @@ impl Session {
             self.state = State::Ended;
             return Ok(None);
         };
-        let (derp_map, now) = (&self.tailnet.derp_map, self.clock.now());
+        let (derp_map, now) = (&self.tailnet.derp_map.load_full(), self.clock.now());
         let shared =
             self.tailnet
                 .blocks
@@ -252,7 +252,7 @@ impl Session {
             }
             Delta::Full => self.tell_everything(),
             Delta::Ended => {
-                let last = full(view, self.node, &self.tailnet.derp_map, now);
+                let last = full(view, self.node, &self.tailnet.derp_map.load(), now);
                 self.state = State::Ended;
                 last.map(|message| self.dialect.encode(message)).transpose()
             }

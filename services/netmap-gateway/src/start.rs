@@ -16,7 +16,8 @@ use bowline_service_kit::Tasks;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    Backends, ControlKeyError, ControlKeys, Gateway, GatewayConfig, http, lease,
+    Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, SettingsError,
+    derp_map, http, lease,
     listener::Listener,
     reporter::Reporter,
     tailnet::Hub,
@@ -37,7 +38,7 @@ pub struct Dependencies {
     pub clock: SharedClock,
     /// What runs in the background.
     pub tasks: Tasks,
-    /// The relays clients are told of.
+    /// The relays clients are told of, unless the settings name others.
     pub derp_map: DerpMap,
     /// Further addresses on the same listener: those of a relay in this process.
     pub more_routes: Router,
@@ -55,6 +56,12 @@ pub enum StartError {
     /// The certificate can not be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The settings do not fit together.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The file of the DERP map can not be used.
+    #[error(transparent)]
+    DerpMap(#[from] DerpMapError),
 }
 
 /// A gateway that serves.
@@ -71,12 +78,14 @@ pub struct Started {
 /// # Errors
 ///
 /// [`StartError`].
-pub async fn start(config: GatewayConfig, given: Dependencies) -> Result<Started, StartError> {
-    let keys = ControlKeys::load(&config.control_keys)?;
-    let tls = match (&config.certificate_file, &config.key_file) {
-        (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
-        _ => None,
+pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Started, StartError> {
+    // Paths are put behind it.
+    config.public_url = config.public_url.trim_end_matches('/').to_owned();
+    let tls = match config.certificate()? {
+        Some((certificate, key)) => Some(acceptor(certificate, key)?),
+        None => None,
     };
+    let keys = ControlKeys::load(&config.control_keys)?;
     let socket = TcpListener::bind(config.listen)
         .await
         .map_err(|error| StartError::Listen(config.listen, error))?;
@@ -91,13 +100,22 @@ pub async fn start(config: GatewayConfig, given: Dependencies) -> Result<Started
         derp_map,
         more_routes,
     } = given;
+    let first = derp_map::first(&config, derp_map).await?;
     let incarnation = u64::from_be_bytes(random_bytes()).to_string();
     let hub = Arc::new(Hub::new(
         &backends,
         &bus,
-        (derp_map, config.filter_sources),
+        (first.map.clone(), config.filter_sources),
         &tasks,
     ));
+    if let Some(url) = config.derp_map_url.clone() {
+        let told = Arc::clone(&hub);
+        let tell = move |map| told.tell_relays(map);
+        tasks.background(
+            "derp-map",
+            derp_map::follow(url, first, derp_map::PACE, tell),
+        );
+    }
     let registry = backends.registry.clone();
     let seats = Arc::new(Semaphore::new(config.max_connections));
     let gateway = Arc::new(Gateway {

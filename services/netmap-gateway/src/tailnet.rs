@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::ClientReport;
@@ -43,7 +44,7 @@ pub struct Tailnet {
     /// Parts of first messages that several sessions are sent alike.
     pub blocks: Blocks,
     /// The relays its clients are told of.
-    pub derp_map: Arc<DerpMap>,
+    pub derp_map: Arc<ArcSwap<DerpMap>>,
     /// How its packet filters name sources.
     pub sources: Sources,
     inputs: mpsc::UnboundedSender<Input>,
@@ -57,6 +58,8 @@ enum Input {
     Report(u64, ClientReport),
     /// The registry has taken a report up to this sequence.
     Taken(u64, u64),
+    /// Clients are to be told of other relays.
+    Relays,
 }
 
 /// How far a tailnet has come.
@@ -78,6 +81,11 @@ impl Tailnet {
     /// Says that the registry keeps a report now.
     pub fn report_taken(&self, node: u64, sequence: u64) {
         drop(self.inputs.send(Input::Taken(node, sequence)));
+    }
+
+    /// Says that the relays are others than they were.
+    pub fn relays_changed(&self) {
+        drop(self.inputs.send(Input::Relays));
     }
 
     /// Returns how far the tailnet has come.

@@ -25,6 +25,6 @@ async fn main() -> Result<(), ProcessError> {
     let mut routes = Routes::builder();
     compiler.add_to(&mut routes);
     process
-        .serve(Some((routes.routes(), bowline_proto::DESCRIPTOR_SET)))
+        .serve(routes.routes(), bowline_proto::DESCRIPTOR_SET)
         .await
 }

@@ -2,6 +2,7 @@
 
 mod deadline;
 mod remote;
+mod standing;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -72,7 +73,7 @@ impl GrpcChannel {
     /// Returns a channel to the replicas of a service, each `host:port`, proven by certificates both ways.
     ///
     /// Connects at the first call, and again when a connection breaks. A call goes to the replicas in turn, past
-    /// those that could not be reached a moment ago.
+    /// those that could not be reached, or did not answer in time, a moment ago.
     ///
     /// # Errors
     ///
@@ -126,7 +127,8 @@ impl Service<http::Request<Body>> for GrpcChannel {
                     std::future::ready(Err(starting)).boxed()
                 }
             },
-            Transport::Remote(remote) => remote.clone().call(request).boxed(),
+            // It ends in time by itself, to know whose fault it was.
+            Transport::Remote(remote) => return remote.clone().call(request, limit).boxed(),
         };
         deadline::enforce(limit, answer).boxed()
     }

@@ -1,13 +1,16 @@
 //! One TOML file with a table for each part, overridden by the environment.
 //!
-//! * `BOWLINE_<TABLE>__<KEY>` overrides a key, deeper tables with more `__`: `BOWLINE_IDENTITY__DATABASE`. A value that
-//!   reads as a TOML number, boolean, array or inline table is that; everything else is text.
+//! * `BOWLINE_<KEY>` overrides a key at the top, `BOWLINE_<TABLE>__<KEY>` one in a table, deeper tables with more `__`:
+//!   `BOWLINE_IDENTITY__DATABASE`. A value that reads as a TOML number, boolean, array or inline table is that; everything
+//!   else is text. Not settings are the variables of the command line itself, such as `BOWLINE_STATE_DIR` and
+//!   `BOWLINE_IDENTITY`, those of the tests, and what Kubernetes sets for services called `bowline…`.
 //! * Any text key `x` may be given as `x_file`: the name of a file with the value, for secrets.
-//! * Unknown keys are refused, with their place and the nearest known name. That needs
+//! * Unknown keys and variables are refused, with their place and the nearest known name. That needs
 //!   `#[serde(deny_unknown_fields)]` on every struct, and no `#[serde(flatten)]`.
 //! * A table that another program reads is declared `Option<serde::de::IgnoredAny>`.
 
 mod document;
+mod environment;
 mod error;
 mod secret;
 

@@ -32,8 +32,8 @@ pub struct NoSettings {}
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessConfig<S> {
-    /// Where other services and administrators call; a gateway, which nobody calls, leaves it out.
-    pub listen: Option<SocketAddr>,
+    /// Where other services and administrators call, and health is asked for.
+    pub listen: SocketAddr,
     /// The process's certificate.
     pub certificates: CertificateFiles,
     /// The database, `postgres://…`; a gateway has none.
@@ -124,24 +124,23 @@ impl<S: DeserializeOwned + Default> Process<S> {
         Ok(url.expose())
     }
 
-    /// Serves until a signal: `routes` where others call, health and metrics beside it.
+    /// Serves until a signal: `routes` where others call, health and metrics beside it. `descriptors` is the encoded
+    /// `FileDescriptorSet` of what the routes answer.
     ///
     /// # Errors
     ///
     /// What hinders it.
-    pub async fn serve(self, routes: Option<(Routes, &'static [u8])>) -> Result<(), ProcessError> {
+    pub async fn serve(
+        self,
+        routes: Routes,
+        descriptors: &'static [u8],
+    ) -> Result<(), ProcessError> {
         let shutdown = self.tasks.shutdown().clone();
-        if let Some((routes, descriptors)) = routes {
-            let address = self
-                .config
-                .listen
-                .ok_or("the settings do not say where to listen")?;
-            let listeners = Listeners::default()
-                .with_tcp(address, self.certificates)
-                .await?;
-            let serving = serve(routes, descriptors, listeners, shutdown.clone());
-            self.tasks.critical("grpc", serving);
-        }
+        let listeners = Listeners::default()
+            .with_tcp(self.config.listen, self.certificates)
+            .await?;
+        let serving = serve(routes, descriptors, listeners, shutdown.clone());
+        self.tasks.critical("grpc", serving);
         let address = self.config.telemetry.listen;
         self.tasks
             .companion("telemetry", self.telemetry.clone().serve(address, shutdown));

@@ -34,6 +34,7 @@ async fn serve() -> SocketAddr {
     ControlKeys::create(&control_keys).expect("control keys");
     let config = GatewayConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        public_url: "http://127.0.0.1".to_owned(),
         control_keys,
         plain_http_boxes: true,
         ..GatewayConfig::default()

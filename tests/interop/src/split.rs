@@ -70,7 +70,7 @@ const OWNERS: [(&str, u16); 3] = [
     ("key-registry", 7102),
     ("policy-compiler", 7103),
 ];
-/// The gateways, with the port clients connect to.
+/// The gateways, with the port clients connect to; health is asked for a thousand below.
 const GATEWAYS: [(&str, u16); 2] = [("gateway-1", 8081), ("gateway-2", 8082)];
 
 impl Split {
@@ -143,7 +143,9 @@ impl Split {
         } else {
             service
         };
-        let listen = OWNERS.iter().find(|(name, _)| *name == service);
+        let health = GATEWAYS.map(|(name, port)| (name, port - 1000));
+        let mut listen = OWNERS.iter().chain(&health);
+        let listen = listen.find(|(name, _)| *name == service);
         let listen = listen.map(|(_, port)| format!("listen = \"127.0.0.1:{port}\"\n"));
         let database = match service {
             gateway if gateway.starts_with("gateway") => String::new(),

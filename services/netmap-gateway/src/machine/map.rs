@@ -104,7 +104,7 @@ fn once(gateway: &Gateway, located: &Located, dialect: Dialect) -> Result<Answer
     let message = full(
         &tailnet.history.view(),
         node,
-        &tailnet.derp_map,
+        &tailnet.derp_map.load(),
         gateway.clock.now(),
     )
     .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;

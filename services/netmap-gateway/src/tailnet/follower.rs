@@ -140,6 +140,7 @@ impl Follower {
                 input = inputs.recv() => match input {
                     Some(Input::Report(node, report)) => self.replica.report(node, report),
                     Some(Input::Taken(node, sequence)) => self.replica.report_taken(node, sequence),
+                    Some(Input::Relays) => self.replica.relays_changed(),
                     None => return,
                 },
                 () = tokio::time::sleep_until(publish_at), if dirty => {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bowline_bus::Bus;
 use bowline_change_feed::{Feed, Identity, Position, Registry};
 use bowline_control_wire::DerpMap;
@@ -33,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(600);
 pub struct Hub {
     origins: Origins,
     registry: GrpcChannel,
-    derp_map: Arc<DerpMap>,
+    derp_map: Arc<ArcSwap<DerpMap>>,
     sources: Sources,
     tasks: Tasks,
     tailnets: Mutex<BTreeMap<TailnetId, Held>>,
@@ -71,7 +72,7 @@ impl Hub {
         Self {
             origins,
             registry: backends.registry.clone(),
-            derp_map: Arc::new(derp_map),
+            derp_map: Arc::new(ArcSwap::from_pointee(derp_map)),
             sources,
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
@@ -109,6 +110,14 @@ impl Hub {
         });
         follower::start(&tailnet, &self.origins, received, sender, &self.tasks);
         tailnet
+    }
+
+    /// Tells every client of other relays.
+    pub fn tell_relays(&self, derp_map: DerpMap) {
+        self.derp_map.store(Arc::new(derp_map));
+        for tailnet in self.held() {
+            tailnet.relays_changed();
+        }
     }
 
     /// Finds the node of a node key that belongs to a machine.

@@ -245,6 +245,11 @@ impl Replica {
         self.set_shown(id, None);
     }
 
+    /// Notes that every client is to be told of the relays again.
+    pub fn relays_changed(&mut self) {
+        self.changes.tailnet = true;
+    }
+
     /// Applies one whole compiled update in one step.
     pub fn compiled(&mut self, parts: Vec<CompiledUpdate>) {
         let mut update = CompiledUpdate::default();

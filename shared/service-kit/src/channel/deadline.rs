@@ -23,7 +23,12 @@ pub(super) async fn enforce<T>(
 ) -> Result<T, Status> {
     tokio::time::timeout(limit, answer)
         .await
-        .unwrap_or_else(|_| Err(Status::unavailable("no answer in time")))
+        .unwrap_or_else(|_| Err(late()))
+}
+
+/// Says that an answer took too long.
+pub(super) fn late() -> Status {
+    Status::unavailable("no answer in time")
 }
 
 /// Reads up to eight digits and a unit, as the gRPC protocol over HTTP/2 writes timeouts.

@@ -1,24 +1,25 @@
 //! Calls over the network: one connection to each replica, the next one when a replica can not be reached.
+//!
+//! A replica that can not be reached, or that does not answer in time, is passed over: see [`Standing`].
 
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{ConnectError, Status};
+use tonic::{ConnectError, Status, TimeoutExpired};
 use tower::ServiceExt;
 
+use super::deadline;
+use super::standing::Standing;
 use crate::server::WINDOWS;
 use crate::{Certificates, ServiceName};
-
-/// How long a replica that could not be reached is passed over.
-const DOWN: Duration = Duration::from_secs(1);
 
 /// An address list that is empty, or has an address that is not `host:port`.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,7 @@ struct Replica {
     channel: Channel,
     address: String,
     /// A plain mutex: read and written, never held across an await.
-    down_until: Mutex<Option<Instant>>,
+    standing: Mutex<Standing>,
 }
 
 impl Remote {
@@ -82,7 +83,7 @@ impl Remote {
         let replica = Replica {
             channel,
             address,
-            down_until: Mutex::new(None),
+            standing: Mutex::default(),
         };
         Self {
             replicas: Arc::new([replica]),
@@ -90,11 +91,13 @@ impl Remote {
         }
     }
 
-    /// Sends a call to the next replica, and on to another while one refuses the connection.
+    /// Sends a call to the next replica, and on to another while one refuses the connection; ends within `limit`.
     pub(super) async fn call(
         self,
         request: http::Request<Body>,
+        limit: Duration,
     ) -> Result<http::Response<Body>, Status> {
+        let deadline = Instant::now() + limit;
         let (parts, body) = request.into_parts();
         // Requests are single messages; whole, they can be sent again.
         let body = body.collect().await?.to_bytes();
@@ -102,24 +105,34 @@ impl Remote {
         for replica in self.in_turn() {
             let body = Body::new(Full::new(body.clone()));
             let request = http::Request::from_parts(parts.clone(), body);
-            match replica.channel.clone().oneshot(request).await {
-                Ok(answer) => {
-                    replica.mark(None);
+            replica.standing().tried(Instant::now());
+            let answer = replica.channel.clone().oneshot(request);
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => {
+                    replica.standing().answered();
                     return Ok(answer);
                 }
-                Err(error) if never_connected(&error) => {
+                Ok(Err(error)) if has_cause::<ConnectError>(&error) => {
                     tracing::debug!(address = replica.address, %error, "replica not reached");
-                    replica.mark(Some(Instant::now() + DOWN));
+                    replica.standing().failed(Instant::now());
                     refusal =
                         Status::unavailable(format!("{} can not be reached", replica.address));
                 }
-                Err(error) => return Err(Status::unavailable(format!("connection lost: {error}"))),
+                Ok(Err(error)) if !has_cause::<TimeoutExpired>(&error) => {
+                    return Err(Status::unavailable(format!("connection lost: {error}")));
+                }
+                _ => {
+                    // Perhaps it does what it was asked all the same: nobody else is asked.
+                    tracing::debug!(address = replica.address, "no answer in time");
+                    replica.standing().failed(Instant::now());
+                    return Err(deadline::late());
+                }
             }
         }
         Err(refusal)
     }
 
-    /// Returns the replicas, starting one later each time, those not reached a moment ago last.
+    /// Returns the replicas, starting one later each time, those that are passed over last.
     fn in_turn(&self) -> Vec<&Replica> {
         let start = self.next.fetch_add(1, Ordering::Relaxed) % self.replicas.len();
         let now = Instant::now();
@@ -127,7 +140,7 @@ impl Remote {
             .iter()
             .chain(&self.replicas[..start])
             .collect();
-        turn.sort_by_key(|replica| replica.is_down(now));
+        turn.sort_by_key(|replica| replica.standing().is_down(now));
         turn
     }
 }
@@ -147,31 +160,20 @@ impl Replica {
         Self {
             channel,
             address,
-            down_until: Mutex::new(None),
+            standing: Mutex::default(),
         }
     }
 
-    fn mark(&self, down_until: Option<Instant>) {
-        *self
-            .down_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = down_until;
-    }
-
-    fn is_down(&self, now: Instant) -> bool {
-        let until = self
-            .down_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| until > now)
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tells whether the request can not have reached anybody.
-fn never_connected(error: &tonic::transport::Error) -> bool {
+/// Tells whether an error has a cause of this kind; [`ConnectError`]: the request can not have reached anybody.
+fn has_cause<E: Error + 'static>(error: &tonic::transport::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if error.is::<ConnectError>() {
+        if error.is::<E>() {
             return true;
         }
         cause = error.source();

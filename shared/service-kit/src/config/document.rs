@@ -7,9 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
-use super::ConfigError;
-
-const PREFIX: &str = "BOWLINE_";
+use super::{ConfigError, environment};
 
 /// A configuration before it is typed.
 ///
@@ -46,12 +44,9 @@ impl<'t> Document<'t> {
         mut self,
         variables: &'t [(String, String)],
     ) -> Result<Self, ConfigError> {
-        let variables = variables.iter().filter_map(|(name, value)| {
-            let path = name
-                .strip_prefix(PREFIX)
-                .filter(|path| path.contains("__"))?;
-            Some((name, path.to_ascii_lowercase(), value))
-        });
+        let variables = variables
+            .iter()
+            .filter_map(|(name, value)| Some((name, environment::path(name)?, value)));
         for (name, path, value) in variables {
             let at = self.text.len() + 1 + self.variables.len();
             self.variables.push(name);

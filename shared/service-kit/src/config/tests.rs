@@ -10,6 +10,8 @@ use super::*;
 #[serde(deny_unknown_fields)]
 struct Config {
     identity: Identity,
+    drain_seconds: Option<u64>,
+    database: Option<Secret>,
     #[expect(dead_code, reason = "another program's table")]
     relay: Option<serde::de::IgnoredAny>,
 }
@@ -54,12 +56,14 @@ fn the_environment_overrides_the_file() {
         ("BOWLINE_IDENTITY__REPLICAS", "3"),
         ("BOWLINE_IDENTITY__PEERS", r#"["x:1", "y:2"]"#),
         ("BOWLINE_IDENTITY__PROVIDERS__OKTA__CLIENT_SECRET", "hush"),
-        ("BOWLINE_CONFIG", "ignored"),
+        ("BOWLINE_DRAIN_SECONDS", "7"),
+        ("BOWLINE_STATE_DIR", "the command line's"),
         ("PATH", "/bin"),
     ];
     let config = load_text(PLAIN, &environment).unwrap();
     assert_eq!(config.identity.database, "b");
     assert_eq!(config.identity.replicas, 3);
+    assert_eq!(config.drain_seconds, Some(7));
     assert_eq!(config.identity.peers, ["x:1", "y:2"]);
     assert_eq!(
         config.identity.providers["okta"].client_secret.expose(),
@@ -87,7 +91,20 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_name() {
 }
 
 #[test]
+fn a_secret_at_the_top_is_read_from_the_file_a_variable_names() {
+    let mut secret = NamedTempFile::new().unwrap();
+    secret.write_all(b"postgres://x\n").unwrap();
+    let variable = [("BOWLINE_DATABASE_FILE", secret.path().to_str().unwrap())];
+    let config = load_text(PLAIN, &variable).unwrap();
+    assert_eq!(config.database.unwrap().expose(), "postgres://x");
+}
+
+#[test]
 fn an_unknown_variable_is_refused_by_name() {
+    assert_eq!(
+        refusal(PLAIN, &[("BOWLINE_DRAIN_SECOND", "1")]),
+        "environment variable BOWLINE_DRAIN_SECOND: unknown key \"drain_second\"; did you mean \"drain_seconds\"?"
+    );
     let refusal = refusal(PLAIN, &[("BOWLINE_IDENTITY__DATABSE", "b")]);
     assert_eq!(
         refusal,

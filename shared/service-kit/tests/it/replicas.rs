@@ -1,12 +1,16 @@
 //! Calls find a replica that lives, and end in time.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bowline_service_kit::{Caller, GrpcChannel, ServiceName};
+use tokio::sync::watch;
 use tonic::{Code, Request};
 
 use crate::support::{
-    call, call_with, channel, deployment, gateways_only, routes, start_on, today,
+    Handle, call, call_with, channel, deployment, gateways_only, proxy, routes, start_on,
+    start_with, today,
 };
 
 #[tokio::test]
@@ -38,6 +42,54 @@ async fn a_call_goes_past_a_dead_replica() {
     assert_eq!(refusal.code(), Code::Unavailable);
     let _back = start_on(server.address, certificates, None).await;
     call(&gateway, gateways_only()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_delays_one_call_and_is_used_again_once_it_answers() {
+    let (authority, _) = deployment().await;
+    let certificates = authority
+        .issue_service(ServiceName::KeyRegistry, today())
+        .unwrap();
+    let free = "127.0.0.1:0".parse().unwrap();
+    let [good, hanging] = [(); 2].map(|()| Arc::new(Handle::default()));
+    let calls = |handle: &Handle| handle.calls.load(Ordering::Relaxed);
+    let server = start_with(Arc::clone(&good), free, certificates.clone(), None).await;
+    let other = start_with(Arc::clone(&hanging), free, certificates, None).await;
+    let (open, is_open) = watch::channel(true);
+    let between = proxy(other.address, is_open).await;
+    let gateway = authority
+        .issue_service(ServiceName::NetmapGateway, today())
+        .unwrap();
+    let addresses = [server.address.to_string(), between.to_string()];
+    let gateway = GrpcChannel::remote(ServiceName::KeyRegistry, &addresses, &gateway).unwrap();
+    for _ in 0..4 {
+        call(&gateway, gateways_only()).await.unwrap();
+    }
+    assert_eq!((calls(&good), calls(&hanging)), (2, 2));
+
+    open.send_replace(false);
+    let mut refused = 0;
+    for _ in 0..10 {
+        let mut request = Request::new(());
+        request.set_timeout(Duration::from_millis(300));
+        if let Err(status) = call_with(&gateway, gateways_only(), request).await {
+            assert_eq!(status.message(), "no answer in time");
+            refused += 1;
+        }
+    }
+    // Perhaps it was done all the same: the call that hung was sent to nobody else.
+    assert_eq!((refused, calls(&good)), (1, 2 + 9));
+
+    open.send_replace(true);
+    let used_again = async {
+        // The call that hung arrives now, if at all.
+        while calls(&hanging) <= 2 + 1 {
+            call(&gateway, gateways_only()).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), used_again)
+        .await
+        .expect("it is used again");
 }
 
 #[tokio::test]

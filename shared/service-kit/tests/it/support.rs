@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowline_proto::access::{Role, rules};
@@ -11,6 +13,10 @@ use bowline_service_kit::{
 };
 use chrono::{NaiveDate, Utc};
 use http::uri::PathAndQuery;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -42,27 +48,46 @@ pub(crate) fn today() -> NaiveDate {
 
 /// Answers everything, after a pause that the request's metadata may ask for.
 pub(crate) fn routes() -> Routes {
-    let answer = tower::service_fn(|request: http::Request<Body>| async {
-        let handler = tower::service_fn(|request: Request<()>| async move {
-            if let Some(pause) = request.metadata().get("pause-ms") {
-                let pause = pause.to_str().unwrap().parse().unwrap();
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
-            let mut response = Response::new(());
-            let caller = Caller::of(&request)?.to_string();
-            response
-                .metadata_mut()
-                .insert("caller", caller.parse().unwrap());
-            Ok::<_, Status>(response)
-        });
-        let mut grpc = tonic::server::Grpc::new(ProstCodec::<(), ()>::default());
-        Ok::<_, Infallible>(grpc.unary(handler, request).await)
+    routes_with(Arc::default())
+}
+
+/// What a test learns of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Handle {
+    /// How many calls came.
+    pub(crate) calls: AtomicUsize,
+}
+
+pub(crate) fn routes_with(handle: Arc<Handle>) -> Routes {
+    let answer = tower::service_fn(move |request: http::Request<Body>| {
+        let handle = Arc::clone(&handle);
+        async move {
+            handle.calls.fetch_add(1, Ordering::Relaxed);
+            respond(request).await
+        }
     });
     let router = axum::Router::new().fallback_service(tower::util::MapRequest::new(
         answer,
         |request: http::Request<axum::body::Body>| request.map(Body::new),
     ));
     Routes::from(router)
+}
+
+async fn respond(request: http::Request<Body>) -> Result<http::Response<Body>, Infallible> {
+    let handler = tower::service_fn(|request: Request<()>| async move {
+        if let Some(pause) = request.metadata().get("pause-ms") {
+            let pause = pause.to_str().unwrap().parse().unwrap();
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        let mut response = Response::new(());
+        let caller = Caller::of(&request)?.to_string();
+        response
+            .metadata_mut()
+            .insert("caller", caller.parse().unwrap());
+        Ok::<_, Status>(response)
+    });
+    let mut grpc = tonic::server::Grpc::new(ProstCodec::<(), ()>::default());
+    Ok(grpc.unary(handler, request).await)
 }
 
 /// Calls an RPC without arguments; returns who the server thinks called.
@@ -106,6 +131,15 @@ pub(crate) async fn start_on(
     certificates: Certificates,
     socket: Option<&Path>,
 ) -> Server {
+    start_with(Arc::default(), address, certificates, socket).await
+}
+
+pub(crate) async fn start_with(
+    handle: Arc<Handle>,
+    address: SocketAddr,
+    certificates: Certificates,
+    socket: Option<&Path>,
+) -> Server {
     bowline_service_kit::install_crypto_provider();
     let mut listeners = Listeners::default()
         .with_tcp(address, certificates)
@@ -118,7 +152,8 @@ pub(crate) async fn start_on(
     let shutdown = Shutdown::new(Duration::from_secs(10));
     let until = shutdown.clone();
     let task = tokio::spawn(async move {
-        serve(routes(), bowline_proto::DESCRIPTOR_SET, listeners, until)
+        let routes = routes_with(handle);
+        serve(routes, bowline_proto::DESCRIPTOR_SET, listeners, until)
             .await
             .unwrap();
     });
@@ -126,6 +161,33 @@ pub(crate) async fn start_on(
         address,
         shutdown,
         task,
+    }
+}
+
+/// Passes on what comes for `server` while `open` says so, and holds it otherwise; returns where.
+pub(crate) async fn proxy(server: SocketAddr, open: watch::Receiver<bool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let server = TcpStream::connect(server).await.unwrap();
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(pass_on(from_client, to_server, open.clone()));
+            tokio::spawn(pass_on(from_server, to_client, open.clone()));
+        }
+    });
+    address
+}
+
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(len @ 1..) = from.read(&mut buffer).await {
+        if open.wait_for(|open| *open).await.is_err() || to.write_all(&buffer[..len]).await.is_err()
+        {
+            return;
+        }
     }
 }
 

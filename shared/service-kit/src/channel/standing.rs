@@ -1,0 +1,108 @@
+//! Whether calls go to a replica: pure, the time is a parameter.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a replica is passed over at first; twice as long each further time in a row.
+const DOWN: Duration = Duration::from_secs(1);
+/// How often that doubles.
+const DOUBLINGS: u32 = 4;
+/// How long one call may try a replica while the others go on passing it over.
+const TRIAL: Duration = Duration::from_secs(10);
+
+/// What is known of a replica.
+///
+/// One that fails is passed over for a while. Then one call tries it: an answer makes it good again, a failure has it
+/// passed over for longer. So one replica that hangs costs one call now and then, not every second call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It answers, as far as is known.
+    #[default]
+    Good,
+    /// It failed so many times in a row.
+    Failed { times: u32, until: Instant },
+    /// A call tries it.
+    OnTrial { times: u32, until: Instant },
+}
+
+impl Standing {
+    /// Tells whether calls go to others first.
+    pub(super) fn is_down(self, now: Instant) -> bool {
+        match self {
+            Self::Good => false,
+            Self::Failed { until, .. } | Self::OnTrial { until, .. } => until > now,
+        }
+    }
+
+    /// Notes that a call goes there.
+    pub(super) fn tried(&mut self, now: Instant) {
+        if let Self::Failed { times, .. } | Self::OnTrial { times, .. } = *self
+            && !self.is_down(now)
+        {
+            let until = now + TRIAL;
+            *self = Self::OnTrial { times, until };
+        }
+    }
+
+    /// Notes an answer.
+    pub(super) fn answered(&mut self) {
+        *self = Self::Good;
+    }
+
+    /// Notes that it could not be reached, or did not answer in time. Calls that were under way together count once.
+    pub(super) fn failed(&mut self, now: Instant) {
+        let times = match *self {
+            Self::Good => 0,
+            Self::Failed { until, .. } if until > now => return,
+            Self::Failed { times, .. } | Self::OnTrial { times, .. } => times,
+        };
+        let until = now + DOWN * 2_u32.pow(times.min(DOUBLINGS));
+        let times = times.saturating_add(1);
+        *self = Self::Failed { times, until };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replica_that_failed_is_passed_over_longer_each_time_and_tried_by_one_call() {
+        let mut now = Instant::now();
+        let mut standing = Standing::default();
+        for seconds in [1, 2, 4, 8, 16, 16] {
+            standing.failed(now);
+            now += Duration::from_millis(seconds * 1000 - 1);
+            assert!(standing.is_down(now), "{seconds}");
+            now += Duration::from_millis(1);
+            assert!(!standing.is_down(now), "{seconds}");
+            standing.tried(now);
+            assert!(standing.is_down(now), "the others go on passing it over");
+        }
+        standing.answered();
+        assert!(!standing.is_down(now));
+        standing.failed(now);
+        assert!(!standing.is_down(now + DOWN));
+    }
+
+    #[test]
+    fn calls_that_fail_together_count_once() {
+        let now = Instant::now();
+        let mut standing = Standing::default();
+        for _ in 0..100 {
+            standing.failed(now);
+        }
+        assert!(!standing.is_down(now + DOWN));
+    }
+
+    #[test]
+    fn trial_that_nobody_finishes_does_not_last() {
+        let now = Instant::now();
+        let mut standing = Standing::default();
+        standing.failed(now);
+        standing.tried(now + DOWN);
+        assert!(standing.is_down(now + DOWN));
+        assert!(!standing.is_down(now + DOWN + TRIAL));
+    }
+}

@@ -1,0 +1,69 @@
+//! Which environment variables are settings.
+
+/// What every setting's variable begins with.
+const PREFIX: &str = "BOWLINE_";
+
+/// Variables with that beginning that are none: the command line's own, and those of the tests.
+const OTHERS: [&str; 12] = [
+    "CA",
+    "CERT",
+    "CERT_KEY",
+    "GOLDEN_DIR",
+    "IDENTITY",
+    "KEY_REGISTRY",
+    "LAB",
+    "PEERS_DIR",
+    "POLICY_COMPILER",
+    "RUST_CLIENT",
+    "STATE_DIR",
+    "TAILNET",
+];
+
+/// Returns the path of the key that a variable overrides, its parts joined by `__`; `None` when it is no setting.
+pub(super) fn path(variable: &str) -> Option<String> {
+    let path = variable.strip_prefix(PREFIX)?;
+    let is_setting = path.contains("__") || !(OTHERS.contains(&path) || is_service_link(path));
+    is_setting.then(|| path.to_ascii_lowercase())
+}
+
+/// Tells whether Kubernetes sets this for each service whose name begins with `bowline`: `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, `…_SERVICE_PORT_HTTPS`, `…_PORT`, `…_PORT_443_TCP`, `…_PORT_443_TCP_ADDR`.
+fn is_service_link(path: &str) -> bool {
+    let words: Vec<_> = path.split('_').collect();
+    let is_numbered = |pair: &[&str]| {
+        pair[0] == "PORT" && pair[1].starts_with(|first: char| first.is_ascii_digit())
+    };
+    let is_of_service = |pair: &[&str]| pair[0] == "SERVICE" && ["HOST", "PORT"].contains(&pair[1]);
+    words.last() == Some(&"PORT")
+        || words
+            .windows(2)
+            .any(|pair| is_numbered(pair) || is_of_service(pair))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_others_are_no_settings() {
+        for variable in [
+            "PATH",
+            "BOWLINE_STATE_DIR",
+            "BOWLINE_KEY_REGISTRY",
+            "BOWLINE_SERVICE_HOST",
+            "BOWLINE_PORT",
+            "BOWLINE_IDENTITY_SERVICE_HOST",
+            "BOWLINE_IDENTITY_SERVICE_PORT_GRPC",
+            "BOWLINE_IDENTITY_PORT",
+            "BOWLINE_IDENTITY_PORT_7101_TCP",
+            "BOWLINE_IDENTITY_PORT_7101_TCP_ADDR",
+        ] {
+            assert_eq!(path(variable), None, "{variable}");
+        }
+        assert_eq!(path("BOWLINE_DATABASE").as_deref(), Some("database"));
+        assert_eq!(
+            path("BOWLINE_IDENTITY__PORT").as_deref(),
+            Some("identity__port")
+        );
+    }
+}
