@@ -23,6 +23,11 @@ pub struct TailnetArg {
 }
 
 impl TailnetArg {
+    /// Returns a choice made otherwise than by the option.
+    pub fn new(tailnet: Option<String>) -> Self {
+        Self { tailnet }
+    }
+
     /// Finds the tailnet.
     pub async fn find(&self, connection: &ConnectionArgs) -> Result<Tailnet, Failure> {
         let mut client = TailnetServiceClient::new(connection.identity()?);
@@ -52,9 +57,8 @@ impl TailnetArg {
                 Err(Failure::new(Kind::Refused, text))
             }
             (Some(name), _) => {
-                let found = tailnets
-                    .iter()
-                    .find(|t| t.name == *name || t.id.to_string() == *name);
+                let called = tailnets.iter().map(|t| (t.name.as_str(), t.id, t));
+                let found = one("tailnet", name, called)?;
                 found.cloned().ok_or_else(|| {
                     let text = format!("there is no tailnet \"{name}\"; there are: {}", names());
                     Failure::new(Kind::NotFound, text)
@@ -81,10 +85,8 @@ pub async fn user(
     name: &str,
 ) -> Result<User, Failure> {
     let users = users(connection, tailnet_id).await?;
-    let found = users
-        .into_iter()
-        .find(|user| user.login_name == name || user.id.to_string() == name);
-    found.ok_or_else(|| {
+    let called = users.iter().map(|u| (u.login_name.as_str(), u.id, u));
+    one("user", name, called)?.cloned().ok_or_else(|| {
         let text = format!("there is no user \"{name}\": bowline users list");
         Failure::new(Kind::NotFound, text)
     })
@@ -112,14 +114,63 @@ pub async fn node(
     name: &str,
 ) -> Result<NodeWithState, Failure> {
     let nodes = nodes(connection, tailnet_id).await?;
-    let is_it = |listed: &NodeWithState| {
-        listed
-            .node
-            .as_ref()
-            .is_some_and(|node| node.name == name || node.id.to_string() == name)
-    };
-    nodes.into_iter().find(is_it).ok_or_else(|| {
+    let called = nodes.iter().filter_map(|listed| {
+        let node = listed.node.as_ref()?;
+        Some((node.name.as_str(), node.id, listed))
+    });
+    one("node", name, called)?.cloned().ok_or_else(|| {
         let text = format!("there is no node \"{name}\": bowline nodes list");
         Failure::new(Kind::NotFound, text)
     })
+}
+
+/// Finds what has this name or number; refuses when one has the name and another the number.
+fn one<'a, T>(
+    what: &str,
+    wanted: &str,
+    called: impl Iterator<Item = (&'a str, u64, T)>,
+) -> Result<Option<T>, Failure> {
+    let mut found = called.filter(|(name, id, _)| *name == wanted || id.to_string() == wanted);
+    match (found.next(), found.next()) {
+        (Some((name, id, _)), Some((other, other_id, _))) => {
+            let text = format!(
+                "\"{wanted}\" is both a name and a number: {what} number {id} is called \"{name}\", number {other_id} \"{other}\"; give the one's number or the other's name, or rename one"
+            );
+            Err(Failure::new(Kind::Refused, text))
+        }
+        (first, _) => Ok(first.map(|(.., it)| it)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(wanted: &str) -> Result<Option<u64>, Failure> {
+        let nodes = [("laptop", 41), ("42", 43), ("web1", 42), ("44", 44)];
+        one(
+            "node",
+            wanted,
+            nodes.into_iter().map(|(name, id)| (name, id, id)),
+        )
+    }
+
+    #[test]
+    fn name_or_number_finds_one_and_what_could_be_both_is_refused_naming_both() {
+        for (wanted, id) in [
+            ("laptop", 41),
+            ("41", 41),
+            ("43", 43),
+            ("web1", 42),
+            ("44", 44),
+        ] {
+            assert_eq!(find(wanted).unwrap(), Some(id), "{wanted}");
+        }
+        assert_eq!(find("45").unwrap(), None);
+        let refused = find("42").unwrap_err();
+        assert_eq!(refused.code(), Kind::Refused as u8);
+        for part in ["number 43 is called \"42\"", "number 42 \"web1\""] {
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
+    }
 }

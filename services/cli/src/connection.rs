@@ -76,7 +76,7 @@ impl ConnectionArgs {
         };
         let failed = |error: &dyn std::error::Error| Failure::new(Kind::Failed, error.to_string());
         let certificates = Certificates::load(&files).map_err(|error| failed(&error))?;
-        GrpcChannel::remote(service, &[address.clone()], &certificates)
+        GrpcChannel::remote(service, std::slice::from_ref(address), &certificates)
             .map_err(|error| failed(&error))
     }
 

@@ -1,7 +1,8 @@
 //! What went wrong, in one line, and the exit code that says it to programs.
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
+use bowline_service_kit::sources;
 use tonic::{Code, Status};
 
 /// A failed command.
@@ -49,6 +50,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let kind = match status.code() {
@@ -73,7 +80,7 @@ impl From<Status> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(Kind::Failed, format!("{error:#}"))
+        Self::new(Kind::Failed, sources(error.as_ref()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod administer;
 mod connection;
+mod control_keys;
 mod failure;
 mod keys;
 mod logins;
@@ -66,7 +67,7 @@ enum Command {
     Config(server::ConfigCommand),
     /// The server's own keys.
     #[command(subcommand)]
-    ControlKeys(server::ControlKeysCommand),
+    ControlKeys(control_keys::Command),
     /// Certificates for services that run as separate processes.
     #[command(subcommand)]
     Certificates(server::CertificatesCommand),
@@ -107,7 +108,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Logins(command) => logins::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
         Command::Config(command) => server::config(command, &connection, &printer),
-        Command::ControlKeys(command) => server::control_keys(&command, &printer),
+        Command::ControlKeys(command) => control_keys::run(&command, &printer),
         Command::Certificates(command) => server::certificates(&command, &printer),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

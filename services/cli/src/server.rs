@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use bowline_netmap_gateway::ControlKeys;
 use bowline_service_kit::{Authority, ServiceName};
 use bowline_standalone::{Options, Owners, RelayConfig, RelayProcess};
 use clap::{Args, Subcommand};
@@ -120,32 +119,8 @@ pub fn config(
         listen: None,
         public_url: None,
     };
-    bowline_standalone::load(&options)
-        .map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+    bowline_standalone::load(&options)?;
     printer.said(&json!({ "valid": true }), "the settings are valid");
-    Ok(())
-}
-
-/// What to do with control keys.
-#[derive(Debug, Subcommand)]
-pub enum ControlKeysCommand {
-    /// Make both keys, once for all gateways; keys that are there stay.
-    Create {
-        /// Where to.
-        directory: PathBuf,
-    },
-}
-
-/// Makes control keys.
-pub fn control_keys(command: &ControlKeysCommand, printer: &Printer) -> Result<(), Failure> {
-    let ControlKeysCommand::Create { directory } = command;
-    ControlKeys::create(directory)
-        .map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
-    let text = format!(
-        "control keys are in {}: keep them, every gateway needs the same",
-        directory.display()
-    );
-    printer.said(&json!({ "directory": directory }), &text);
     Ok(())
 }
 

@@ -22,6 +22,11 @@ use crate::{
 pub enum Command {
     /// List all.
     List,
+    /// Show one.
+    Show {
+        /// Its name; the only one when not given.
+        name: Option<String>,
+    },
     /// Make one.
     Create {
         /// A DNS label such as "home".
@@ -52,7 +57,7 @@ pub enum Command {
     },
     /// Delete one without users.
     Delete {
-        /// Its name.
+        /// Its name or number.
         name: String,
     },
 }
@@ -119,6 +124,10 @@ pub async fn run(
             let rows: Vec<Shown> = answer.tailnets.into_iter().map(Shown::from).collect();
             printer.list(&rows);
         }
+        Command::Show { name } => {
+            let found = TailnetArg::new(name).find(connection).await?;
+            printer.one(&Shown::from(found));
+        }
         Command::Create { name } => {
             let request = CreateTailnetRequest {
                 name,
@@ -165,21 +174,12 @@ pub async fn run(
             printer.one(&Shown::from(changed.unwrap_or_default()));
         }
         Command::Delete { name } => {
-            let answer = client
-                .list_tailnets(ListTailnetsRequest {})
-                .await?
-                .into_inner();
-            let found = answer
-                .tailnets
-                .into_iter()
-                .find(|tailnet| tailnet.name == name);
-            let tailnet =
-                found.ok_or_else(|| tonic::Status::not_found("there is no such tailnet"))?;
-            client
-                .delete_tailnet(DeleteTailnetRequest {
-                    tailnet_id: tailnet.id,
-                })
-                .await?;
+            let tailnet = TailnetArg::new(Some(name)).find(connection).await?;
+            let request = DeleteTailnetRequest {
+                tailnet_id: tailnet.id,
+            };
+            client.delete_tailnet(request).await?;
+            let name = tailnet.name;
             printer.said(
                 &serde_json::json!({ "deleted": name }),
                 &format!("{name} is deleted"),

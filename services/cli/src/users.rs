@@ -24,6 +24,13 @@ pub enum Command {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
+    /// Show one.
+    Show {
+        /// Who.
+        user: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
     /// Add one.
     Create {
         /// E-mail-like: amira@example.com.
@@ -161,6 +168,10 @@ pub async fn run(
             let users = administer::users(connection, tailnet.id).await?;
             printer.list(&users.into_iter().map(Shown::from).collect::<Vec<_>>());
             return Ok(());
+        }
+        Command::Show { user, tailnet } => {
+            let tailnet = tailnet.find(connection).await?;
+            Some(administer::user(connection, tailnet.id, &user).await?)
         }
         Command::Create {
             login_name,

@@ -1,5 +1,7 @@
 //! The server's own keys: one pair for each transport, and the previous pair while rolling.
 
+mod rolling;
+
 use std::{
     fs, io,
     os::unix::fs::OpenOptionsExt as _,
@@ -10,6 +12,9 @@ use bowline_clock::random_bytes;
 use bowline_keys::{KeyError, MachinePublic, PrivateKey};
 use io::Write as _;
 
+/// The transports, as files name them.
+const NAMES: [&str; 2] = ["noise", "legacy"];
+
 /// Why control keys can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlKeyError {
@@ -18,6 +23,16 @@ pub enum ControlKeyError {
         "no control keys in {0}: make them once with `bowline control-keys create {0}`, for all gateways"
     )]
     Missing(PathBuf),
+    /// A previous key is there: rolling again would take it from clients that hold it.
+    #[error(
+        "the previous control keys in {0} are still in use: remove them with `bowline control-keys retire {0}` before the next roll"
+    )]
+    Rolling(PathBuf),
+    /// A roll ended in its midst.
+    #[error(
+        "a roll of the control keys in {0} was cut short: finish it with `bowline control-keys roll {0}`"
+    )]
+    CutShort(PathBuf),
     /// A file can not be read or written.
     #[error("control key {path}: {source}")]
     File {
@@ -72,9 +87,9 @@ impl ControlKeys {
     /// [`ControlKeyError::Missing`] when there are none, or what is wrong with a file.
     pub fn load(directory: &Path) -> Result<Self, ControlKeyError> {
         let ring = |name: &str| {
-            let newest = read(&directory.join(format!("{name}.key")))?
+            let newest = read(&newest(directory, name))?
                 .ok_or_else(|| ControlKeyError::Missing(directory.to_owned()))?;
-            let previous = read(&directory.join(format!("{name}.previous.key")))?;
+            let previous = read(&previous(directory, name))?;
             Ok(KeyRing([newest].into_iter().chain(previous).collect()))
         };
         Ok(Self {
@@ -89,13 +104,9 @@ impl ControlKeys {
     ///
     /// When a file can not be written.
     pub fn create(directory: &Path) -> Result<(), ControlKeyError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| ControlKeyError::File { path, source }
-        };
         fs::create_dir_all(directory).map_err(failed(directory))?;
-        for name in ["noise", "legacy"] {
-            let path = directory.join(format!("{name}.key"));
+        for name in NAMES {
+            let path = newest(directory, name);
             let file = fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -114,6 +125,19 @@ impl ControlKeys {
         }
         Ok(())
     }
+}
+
+fn newest(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.key"))
+}
+
+fn previous(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.previous.key"))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ControlKeyError {
+    let path = path.to_owned();
+    move |source| ControlKeyError::File { path, source }
 }
 
 fn read(path: &Path) -> Result<Option<PrivateKey>, ControlKeyError> {

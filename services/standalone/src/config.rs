@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Result;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
 use bowline_service_kit::{config, telemetry::TelemetryConfig};
@@ -62,12 +63,12 @@ impl Default for RelayConfig {
     }
 }
 
-/// Reads the settings.
+/// Reads the settings, and checks that they fit together.
 ///
 /// # Errors
 ///
 /// What is wrong with the file or the environment.
-pub fn load(options: &Options) -> Result<Config, config::ConfigError> {
+pub fn load(options: &Options) -> Result<Config> {
     let usual = options.state_dir.join("bowline.toml");
     let path = options
         .config
@@ -86,6 +87,7 @@ pub fn load(options: &Options) -> Result<Config, config::ConfigError> {
     }
     gateway.public_url = gateway.public_url.trim_end_matches('/').to_owned();
     gateway.control_keys = in_state_dir(&options.state_dir, &gateway.control_keys);
+    gateway.check()?;
     Ok(config)
 }
 

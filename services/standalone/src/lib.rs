@@ -13,6 +13,7 @@ mod config;
 mod first_start;
 mod relay;
 mod start;
+mod state_dir;
 mod tls;
 
 pub use config::{Config, Options, RelayConfig, load};

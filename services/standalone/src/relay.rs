@@ -103,23 +103,30 @@ pub async fn run(process: RelayProcess) -> Result<()> {
     install_crypto_provider();
     let telemetry = telemetry::init(&TelemetryConfig::default())?;
     let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
+    let listener = telemetry::listen(process.telemetry_listen).await?;
     let RelayProcess {
         state_dir,
         config,
         host,
         owners,
         map,
-        telemetry_listen,
+        ..
     } = process;
     let relays = start(&config, &state_dir, &host, owners, &tasks).await?;
-    std::fs::write(&map, serde_json::to_vec_pretty(&relays)?)
-        .with_context(|| format!("{}", map.display()))?;
-    let serving = telemetry
-        .clone()
-        .serve(telemetry_listen, tasks.shutdown().clone());
+    write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
+        .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
+    let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());
     tasks.companion("telemetry", serving);
     telemetry.ready();
     Ok(tasks.run().await?)
+}
+
+/// Writes a file that others read at any time: they find the old text or the new one.
+fn write_whole(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(format!(".{}", std::process::id()));
+    std::fs::write(&hidden, text)?;
+    std::fs::rename(&hidden, path)
 }
 
 fn map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {

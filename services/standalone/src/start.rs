@@ -1,6 +1,6 @@
 //! Puts the process together.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -17,7 +17,7 @@ use bowline_service_kit::{
 };
 use tonic::service::Routes;
 
-use crate::{Config, Options, first_start, load, relay, tls};
+use crate::{Config, Options, first_start, load, relay, state_dir, tls};
 
 /// How long a drain takes unless the settings say otherwise.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -31,6 +31,8 @@ pub struct Started {
     pub authority: Option<std::path::PathBuf>,
     /// The first key, when this was the first start.
     pub first_key: Option<String>,
+    /// Keeps other processes out of the state directory.
+    _lock: fs::File,
 }
 
 /// Serves until a signal.
@@ -44,9 +46,9 @@ pub async fn run(options: Options) -> Result<()> {
     let telemetry = telemetry::init(&config.telemetry)?;
     let shutdown = Shutdown::new(config.drain_seconds.map_or(DRAIN, Duration::from_secs));
     let tasks = Tasks::new(shutdown.clone());
-    let listen = config.telemetry.listen;
+    let listener = telemetry::listen(config.telemetry.listen).await?;
     let started = start(&options, config, &tasks).await?;
-    tasks.companion("telemetry", telemetry.clone().serve(listen, shutdown));
+    tasks.companion("telemetry", telemetry.clone().serve(listener, shutdown));
     telemetry.ready();
     greet(&options, &started);
     Ok(tasks.run().await?)
@@ -59,16 +61,7 @@ pub async fn run(options: Options) -> Result<()> {
 /// What hinders the start.
 pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Result<Started> {
     let state_dir = &options.state_dir;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .with_context(|| {
-            format!(
-                "the state directory {} can not be made",
-                state_dir.display()
-            )
-        })?;
+    let lock = state_dir::take(state_dir)?;
     ControlKeys::create(&config.gateway.control_keys)?;
     let url = url::Url::parse(&config.gateway.public_url)
         .with_context(|| format!("public_url {:?} is no URL", config.gateway.public_url))?;
@@ -77,7 +70,9 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         .context("public_url has no host")?
         .trim_matches(['[', ']']);
     let mut authority = None;
-    if url.scheme() == "https" && config.gateway.certificate_file.is_none() {
+    // With one of the two, the gateway says what is missing.
+    let has_none = config.gateway.certificate_file.is_none() && config.gateway.key_file.is_none();
+    if url.scheme() == "https" && has_none {
         let files = tls::listener(&state_dir.join("tls"), host)?;
         config.gateway.certificate_file = Some(files.certificate);
         config.gateway.key_file = Some(files.key);
@@ -88,15 +83,10 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let services = Later::default();
     let routes = start_owners(state_dir, &config, (&bus, &clock), &services, tasks).await?;
     services.serve(routes.clone());
-    let admin = services.channel(Caller::Admin {
-        name: "first-start".to_owned(),
-    });
-    let first_key = first_start::prepare(admin, clock.now()).await?;
-    listen_for_administrators(state_dir, routes, tasks)?;
-
-    let derp_map = match &config.gateway.derp_map_file {
-        Some(path) => read_map(path)?,
-        None if config.relay.enabled => {
+    let others = &config.gateway;
+    let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
+    let derp_map = match has_others {
+        false if config.relay.enabled => {
             let channel = services.channel(Caller::Service(ServiceName::Relay));
             let owners = relay::Owners {
                 registry: channel.clone(),
@@ -104,7 +94,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
             };
             relay::start(&config.relay, state_dir, host, owners, tasks).await?
         }
-        None => DerpMap::default(),
+        _ => DerpMap::default(),
     };
     let channel = services.channel(Caller::Service(ServiceName::NetmapGateway));
     let backends = Backends {
@@ -117,16 +107,23 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let given = Dependencies {
         backends,
         bus,
-        clock,
+        clock: Arc::clone(&clock),
         tasks: tasks.clone(),
         derp_map,
         more_routes,
     };
     bowline_netmap_gateway::start(config.gateway, given).await?;
+    // Once everything listens: a start that fails before leaves nothing behind that the next one would not make.
+    let admin = services.channel(Caller::Admin {
+        name: "first-start".to_owned(),
+    });
+    let first_key = first_start::prepare(admin, clock.now()).await?;
+    listen_for_administrators(state_dir, routes, tasks)?;
     Ok(Started {
         public_url,
         authority,
         first_key,
+        _lock: lock,
     })
 }
 
@@ -180,11 +177,6 @@ fn listen_for_administrators(state_dir: &Path, routes: Routes, tasks: &Tasks) ->
         serve(routes, descriptors, listeners, shutdown),
     );
     Ok(())
-}
-
-fn read_map(path: &Path) -> Result<DerpMap> {
-    let text = fs::read(path).with_context(|| format!("the DERP map {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("the DERP map {}", path.display()))
 }
 
 /// Tells the person at the terminal how to join a machine.

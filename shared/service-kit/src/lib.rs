@@ -21,6 +21,7 @@ mod channel;
 mod meter;
 mod server;
 mod shutdown;
+mod sources;
 mod status;
 mod tasks;
 
@@ -30,6 +31,7 @@ pub use certificates::{Authority, CertificateFiles, Certificates, IssueError};
 pub use channel::{GrpcChannel, InvalidAddress, Later};
 pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;
+pub use sources::sources;
 pub use status::{Code, ServiceError, reason, retry_after, status};
 pub use tasks::{TaskError, Tasks};
 

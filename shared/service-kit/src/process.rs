@@ -4,7 +4,7 @@
 //! bowline-SERVICE --config FILE ─▶ Process::start ─▶ build the service ─▶ Process::serve
 //! ```
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use tonic::service::Routes;
@@ -13,15 +13,27 @@ use crate::{
     Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks,
     certificates::CertificateFiles,
     config::{self, Secret},
-    install_crypto_provider, serve,
+    install_crypto_provider, serve, sources,
     telemetry::{self, Telemetry, TelemetryConfig},
 };
 
 /// How long a drain takes unless the settings say otherwise.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// What goes wrong in a `main`; its text is for the operator.
-pub type ProcessError = Box<dyn std::error::Error + Send + Sync>;
+/// What goes wrong in a `main`, which shows it to the operator in one line.
+pub struct ProcessError(String);
+
+impl<E: Error> From<E> for ProcessError {
+    fn from(error: E) -> Self {
+        Self(sources(&error))
+    }
+}
+
+impl fmt::Debug for ProcessError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
 
 /// The table of a service without settings of its own.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -81,7 +93,7 @@ impl<S: DeserializeOwned + Default> Process<S> {
         let mut arguments = std::env::args_os().skip(1);
         let path = match (arguments.next(), arguments.next(), arguments.next()) {
             (Some(flag), Some(path), None) if flag == "--config" => PathBuf::from(path),
-            _ => return Err("usage: --config FILE".into()),
+            _ => return Err(ProcessError("usage: --config FILE".to_owned())),
         };
         let config: ProcessConfig<S> = config::load(Some(&path), std::env::vars())?;
         let telemetry = telemetry::init(&config.telemetry)?;
@@ -116,12 +128,10 @@ impl<S: DeserializeOwned + Default> Process<S> {
     ///
     /// When the settings do not name it.
     pub fn database(&self) -> Result<&str, ProcessError> {
-        let url = self
-            .config
-            .database
-            .as_ref()
-            .ok_or("the settings name no database")?;
-        Ok(url.expose())
+        match &self.config.database {
+            Some(url) => Ok(url.expose()),
+            None => Err(ProcessError("the settings name no database".to_owned())),
+        }
     }
 
     /// Serves until a signal: `routes` where others call, health and metrics beside it. `descriptors` is the encoded
@@ -141,9 +151,9 @@ impl<S: DeserializeOwned + Default> Process<S> {
             .await?;
         let serving = serve(routes, descriptors, listeners, shutdown.clone());
         self.tasks.critical("grpc", serving);
-        let address = self.config.telemetry.listen;
-        self.tasks
-            .companion("telemetry", self.telemetry.clone().serve(address, shutdown));
+        let listener = telemetry::listen(self.config.telemetry.listen).await?;
+        let serving = self.telemetry.clone().serve(listener, shutdown);
+        self.tasks.companion("telemetry", serving);
         self.telemetry.ready();
         Ok(self.tasks.run().await?)
     }

@@ -15,7 +15,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
 use crate::meter::Meter;
-use crate::{Access, Certificates, Shutdown};
+use crate::{Access, Certificates, Shutdown, sources};
 
 /// How many calls one connection may have open; streams and calls that wait for a person count.
 const STREAMS: u32 = 16_384;
@@ -175,15 +175,4 @@ fn builder() -> Server<Stack<Meter, Stack<Access, Identity>>> {
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .layer(Access::declared())
         .layer(Meter)
-}
-
-/// Returns an error's causes in one line: the transport's own message says nothing.
-fn sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -67,7 +67,7 @@ pub enum TelemetryError {
     #[error("log filter \"{0}\" does not parse; an example is \"info,bowline_db=debug\"")]
     Filter(String),
     /// The address is not free.
-    #[error("can not listen on {address}")]
+    #[error("metrics and health can not be served on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -115,6 +115,17 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     })
 }
 
+/// Takes the address where `/metrics`, `/healthz` and `/readyz` are to be served.
+///
+/// # Errors
+///
+/// [`TelemetryError::Listen`] when it is not free.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, TelemetryError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| TelemetryError::Listen { address, source })
+}
+
 impl Telemetry {
     /// Says that the process serves: `/readyz` answers 200 until draining starts.
     pub fn ready(&self) {
@@ -125,14 +136,8 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// [`TelemetryError::Listen`] when the address is not free.
-    pub async fn serve(
-        self,
-        address: SocketAddr,
-        shutdown: Shutdown,
-    ) -> Result<(), TelemetryError> {
-        let listen = |source| TelemetryError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
+    /// What the listener fails with.
+    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> std::io::Result<()> {
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok\n" }))
@@ -145,7 +150,7 @@ impl Telemetry {
             }
         };
         tokio::select! {
-            result = axum::serve(listener, router).into_future() => result.map_err(listen),
+            result = axum::serve(listener, router).into_future() => result,
             () = upkeep => Ok(()),
             () = shutdown.ended() => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bowline_service_kit::telemetry::{self, TelemetryConfig};
 use bowline_service_kit::{Caller, GrpcChannel, ServiceName, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::support::{call, gateways_only, routes};
 
@@ -27,13 +27,13 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
 async fn readiness_follows_the_life_of_the_process() {
     let telemetry = telemetry::init(&TelemetryConfig::default()).unwrap();
     assert!(telemetry::init(&TelemetryConfig::default()).is_err());
-    let address = TcpListener::bind("127.0.0.1:0")
+    let listener = telemetry::listen("127.0.0.1:0".parse().unwrap())
         .await
-        .unwrap()
-        .local_addr()
         .unwrap();
+    let address = listener.local_addr().unwrap();
+    assert!(telemetry::listen(address).await.is_err());
     let shutdown = Shutdown::new(Duration::from_secs(10));
-    let serving = tokio::spawn(telemetry.clone().serve(address, shutdown.clone()));
+    let serving = tokio::spawn(telemetry.clone().serve(listener, shutdown.clone()));
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
     telemetry.ready();

@@ -1,0 +1,122 @@
+//! `bowline control-keys`.
+
+use std::path::PathBuf;
+
+use bowline_keys::{MachinePublic, PrivateKey};
+use bowline_netmap_gateway::{ControlKeyError, ControlKeys};
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    failure::{Failure, Kind},
+    output::{Printer, Row},
+};
+
+/// What to do with control keys.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make both keys, once for all gateways; keys that are there stay.
+    Create {
+        /// Where to.
+        directory: PathBuf,
+    },
+    /// Show the public halves.
+    Show {
+        /// Where they are.
+        directory: PathBuf,
+    },
+    /// Make new keys; the newest become the previous ones, which go on working until they are retired.
+    Roll {
+        /// Where they are.
+        directory: PathBuf,
+    },
+    /// Remove the previous keys: clients that still hold them have to be started again.
+    Retire {
+        /// Where they are.
+        directory: PathBuf,
+    },
+}
+
+/// A key as shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    transport: &'static str,
+    age: &'static str,
+    public: String,
+}
+
+impl Row for Shown {
+    const HEADS: &'static [&'static str] = &["transport", "age", "public"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.transport.to_owned(),
+            self.age.to_owned(),
+            self.public.clone(),
+        ]
+    }
+}
+
+/// Runs a command.
+pub fn run(command: &Command, printer: &Printer) -> Result<(), Failure> {
+    match command {
+        Command::Create { directory } => {
+            ControlKeys::create(directory)?;
+            let text = format!(
+                "control keys are in {}: keep them, every gateway needs the same",
+                directory.display()
+            );
+            printer.said(&json!({ "directory": directory }), &text);
+        }
+        Command::Show { directory } => printer.list(&shown(&ControlKeys::load(directory)?)),
+        Command::Roll { directory } => {
+            ControlKeys::roll(directory)?;
+            let place = directory.display();
+            let text = format!(
+                "new control keys are in {place}: give them to every gateway and start it again; when all clients have been started again, too, `bowline control-keys retire {place}`"
+            );
+            printer.said(&json!({ "directory": directory }), &text);
+        }
+        Command::Retire { directory } => {
+            if !ControlKeys::retire(directory)? {
+                let text = format!(
+                    "there are no previous control keys in {}",
+                    directory.display()
+                );
+                return Err(Failure::new(Kind::NotFound, text));
+            }
+            let text = format!(
+                "the previous control keys are gone from {}: start every gateway again without them",
+                directory.display()
+            );
+            printer.said(&json!({ "directory": directory }), &text);
+        }
+    }
+    Ok(())
+}
+
+fn shown(keys: &ControlKeys) -> Vec<Shown> {
+    let public = |key: &PrivateKey| MachinePublic::from_bytes(key.public_bytes()).to_string();
+    let rings = [("noise", &keys.noise), ("legacy", &keys.legacy)];
+    let keys = rings.into_iter().flat_map(|(transport, ring)| {
+        let ages = ["newest", "previous"];
+        ring.iter().zip(ages).map(move |(key, age)| Shown {
+            transport,
+            age,
+            public: public(key),
+        })
+    });
+    keys.collect()
+}
+
+impl From<ControlKeyError> for Failure {
+    fn from(error: ControlKeyError) -> Self {
+        let kind = match error {
+            ControlKeyError::Missing(_) => Kind::NotFound,
+            ControlKeyError::Rolling(_) | ControlKeyError::CutShort(_) => Kind::Refused,
+            ControlKeyError::File { .. } | ControlKeyError::Text { .. } => Kind::Failed,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,12 @@
+//! The command as people run it: a process, its exit code, and what it says.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails where something is not as expected"
+)]
+
+mod bowline;
+mod commands;
+mod serve;
+mod settings;

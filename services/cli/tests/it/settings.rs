@@ -1,0 +1,56 @@
+//! Settings from files and variables.
+
+use crate::bowline::{Place, command, run};
+
+#[tokio::test]
+async fn file_is_checked_with_place_and_nearest_name() {
+    let place = Place::new();
+    let file = place.path("bowline.toml");
+    let check = ["config", "check", file.to_str().unwrap()];
+    assert_eq!(place.bowline(&check).await.out, "the settings are valid\n");
+
+    std::fs::write(&file, "[gateway]\nlistn = \"x\"\n").unwrap();
+    let said = place.bowline(&check).await;
+    said.failed(
+        1,
+        "line 2, column 1: unknown key \"listn\"; did you mean \"listen\"?",
+    );
+    std::fs::write(&file, "[gateway]\nkey_file = \"x\"\n").unwrap();
+    let said = place.bowline(&check).await;
+    said.failed(1, "key_file is set and certificate_file is not");
+    std::fs::write(&file, "[gateway]\npublic_url = \"x.example\"\n").unwrap();
+    let said = place.bowline(&check).await;
+    said.failed(1, "public_url \"x.example\" is no URL for clients");
+    let nowhere = ["config", "check", "/nowhere.toml"];
+    let said = place.bowline(&nowhere).await;
+    said.failed(1, "/nowhere.toml can not be read: No such file");
+}
+
+#[tokio::test]
+async fn variables_override_keys_at_the_top_and_unknown_ones_are_refused() {
+    let place = Place::new();
+    let with = |name: &str, value: &str| {
+        let mut command = command(place.directory());
+        command
+            .args(["config", "check"])
+            .arg(place.path("bowline.toml"))
+            .env(name, value);
+        command
+    };
+    let said = run(&mut with("BOWLINE_DRAIN_SECONDS", "3")).await;
+    assert_eq!(said.code, 0, "{}", said.error);
+    let said = run(&mut with("BOWLINE_DRAIN_SECONDS", "soon")).await;
+    said.failed(
+        1,
+        "environment variable BOWLINE_DRAIN_SECONDS: invalid type",
+    );
+    let said = run(&mut with("BOWLINE_DRAIN_SECOND", "3")).await;
+    said.failed(
+        1,
+        "BOWLINE_DRAIN_SECOND: unknown key \"drain_second\"; did you mean \"drain_seconds\"?",
+    );
+    for other in ["BOWLINE_TAILNET", "BOWLINE_IDENTITY_SERVICE_HOST"] {
+        let said = run(&mut with(other, "x")).await;
+        assert_eq!(said.code, 0, "{other}: {}", said.error);
+    }
+}
