@@ -15,6 +15,8 @@ mod relay;
 mod start;
 mod state_dir;
 mod tls;
+#[cfg(test)]
+mod world;
 
 pub use config::{Config, Options, RelayConfig, load};
 pub use relay::{Owners, RelayProcess, run as relay};

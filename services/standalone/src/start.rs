@@ -205,3 +205,6 @@ fn greet(options: &Options, started: &Started) {
         println!("Make a key: bowline keys create --user owner@home");
     }
 }
+
+#[cfg(test)]
+mod tests;

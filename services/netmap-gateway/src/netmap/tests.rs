@@ -347,3 +347,11 @@ fn relays_of_the_policy_come_over_the_servers_own() {
     assert_eq!(regions.keys().copied().collect::<Vec<_>>(), [2, 900]);
     assert_eq!(regions[&2].region_code, "new");
 }
+
+#[test]
+fn relays_of_the_server_that_change_are_told_to_connected_clients() {
+    let mut tailnet = Tailnet2::new();
+    tailnet.told();
+    tailnet.replica.relays_changed();
+    assert!(matches!(tailnet.told(), Delta::Full));
+}
