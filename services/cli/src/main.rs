@@ -8,6 +8,7 @@ mod logins;
 mod nodes;
 mod output;
 mod policy;
+mod revocation;
 mod server;
 mod status;
 mod tailnets;

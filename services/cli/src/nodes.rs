@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, DeleteNodeRequest, ExpireNodeRequest, Node, NodeWithState,
-    RenameNodeRequest, Revocation, SetApprovedRoutesRequest, SetTagsRequest,
+    RenameNodeRequest, SetApprovedRoutesRequest, SetTagsRequest,
     node_service_client::NodeServiceClient,
 };
 use clap::{Args, Subcommand};
@@ -17,7 +17,7 @@ use crate::{
     connection::ConnectionArgs,
     failure::Failure,
     output::{Printer, Row, joined, mark},
-    time,
+    revocation, time,
 };
 
 /// A node, by name or number.
@@ -192,7 +192,13 @@ pub async fn run(
                 node_id,
             };
             let answer = client.expire_node(request).await?.into_inner();
-            revoked(printer, &target.node, "key has ended", answer.revocation);
+            let text = format!("{} key has ended", target.node);
+            revocation::said(
+                printer,
+                json!({ "node": target.node }),
+                text,
+                answer.revocation,
+            );
             return Ok(());
         }
         Command::Delete(target) => {
@@ -202,7 +208,13 @@ pub async fn run(
                 node_id,
             };
             let answer = client.delete_node(request).await?.into_inner();
-            revoked(printer, &target.node, "is deleted", answer.revocation);
+            let text = format!("{} is deleted", target.node);
+            revocation::said(
+                printer,
+                json!({ "node": target.node }),
+                text,
+                answer.revocation,
+            );
             return Ok(());
         }
         Command::Rename { target, name } => {
@@ -299,30 +311,4 @@ async fn names(
         .into_iter()
         .map(|user| (user.id, user.login_name))
         .collect())
-}
-
-/// Says how a revocation has reached the gateways.
-fn revoked(printer: &Printer, node: &str, what: &str, revocation: Option<Revocation>) {
-    let revocation = revocation.unwrap_or_default();
-    let state = |state: &str| state.trim_start_matches("GATEWAY_STATE_").to_lowercase();
-    let gateways: Vec<_> = revocation
-        .gateways
-        .iter()
-        .map(|progress| {
-            (
-                progress.gateway.clone(),
-                state(progress.state().as_str_name()),
-            )
-        })
-        .collect();
-    let mut text = format!("{node} {what}");
-    for (gateway, state) in &gateways {
-        text.push_str(&format!("\ngateway {gateway}: {state}"));
-    }
-    let gateways: Vec<_> = gateways
-        .into_iter()
-        .map(|(gateway, state)| json!({ "gateway": gateway, "state": state }))
-        .collect();
-    let value = json!({ "node": node, "revision": revocation.revision, "gateways": gateways });
-    printer.said(&value, &text);
 }

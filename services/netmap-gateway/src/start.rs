@@ -16,7 +16,8 @@ use bowline_service_kit::Tasks;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    Backends, ControlKeyError, ControlKeys, Gateway, GatewayConfig, http, lease,
+    Backends, ControlKeyError, ControlKeys, Gateway, GatewayConfig, http,
+    lease::{self, Lease},
     listener::Listener,
     reporter::Reporter,
     tailnet::Hub,
@@ -100,9 +101,11 @@ pub async fn start(config: GatewayConfig, given: Dependencies) -> Result<Started
     ));
     let registry = backends.registry.clone();
     let seats = Arc::new(Semaphore::new(config.max_connections));
+    let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
+    let lease = Lease::new(incarnation.clone(), registry);
     let gateway = Arc::new(Gateway {
-        reporter: Reporter::start(incarnation.clone(), registry.clone(), &tasks),
-        lease: lease::start(incarnation, registry, Arc::clone(&hub), &tasks),
+        lease: lease.keep(Arc::clone(&hub), reporter.clone(), &tasks),
+        reporter,
         replays: Mutex::new(ReplayCache::new(REPLAYS)),
         config,
         keys,
@@ -120,13 +123,18 @@ pub async fn start(config: GatewayConfig, given: Dependencies) -> Result<Started
     };
     tasks.critical(
         "listen",
-        serve(listener, Arc::clone(&gateway), tasks.clone()),
+        serve(listener, Arc::clone(&gateway), incarnation, tasks.clone()),
     );
     Ok(Started { address, gateway })
 }
 
 /// Accepts until the drain, then waits for the sessions to end and their ends to be known.
-async fn serve(listener: Listener, gateway: Arc<Gateway>, tasks: Tasks) -> io::Result<()> {
+async fn serve(
+    listener: Listener,
+    gateway: Arc<Gateway>,
+    incarnation: String,
+    tasks: Tasks,
+) -> io::Result<()> {
     listener.run(tasks).await?;
     while gateway
         .hub
@@ -137,5 +145,6 @@ async fn serve(listener: Listener, gateway: Arc<Gateway>, tasks: Tasks) -> io::R
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     gateway.reporter.flushed().await;
+    lease::leave(incarnation, gateway.backends.registry.clone()).await;
     Ok(())
 }

@@ -15,6 +15,9 @@ use bowline_proto::{
 use bowline_service_kit::GrpcChannel;
 use tonic::{Status, Streaming};
 
+/// The longest answer of an owner: owners cut theirs well before, but for what one batch wrote in one piece.
+const LONGEST_MESSAGE: usize = 32 << 20;
+
 /// How far a follower has come in one owner's log of one tailnet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
@@ -108,7 +111,7 @@ impl Identity {
     /// Asks over `channel`.
     #[must_use]
     pub fn new(channel: GrpcChannel) -> Self {
-        Self(IdentityServiceClient::new(channel))
+        Self(IdentityServiceClient::new(channel).max_decoding_message_size(LONGEST_MESSAGE))
     }
 }
 
@@ -174,7 +177,7 @@ impl Registry {
     /// Asks over `channel`.
     #[must_use]
     pub fn new(channel: GrpcChannel) -> Self {
-        Self(KeyRegistryServiceClient::new(channel))
+        Self(KeyRegistryServiceClient::new(channel).max_decoding_message_size(LONGEST_MESSAGE))
     }
 }
 
