@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, DeleteNodeRequest, ExpireNodeRequest, Node, NodeWithState,
-    RenameNodeRequest, SetApprovedRoutesRequest, SetTagsRequest,
+    RenameNodeRequest, Revocation, SetApprovedRoutesRequest, SetTagsRequest,
     node_service_client::NodeServiceClient,
 };
 use clap::{Args, Subcommand};
@@ -192,13 +192,7 @@ pub async fn run(
                 node_id,
             };
             let answer = client.expire_node(request).await?.into_inner();
-            let text = format!("{} key has ended", target.node);
-            revocation::said(
-                printer,
-                json!({ "node": target.node }),
-                text,
-                answer.revocation,
-            );
+            ended(printer, &target.node, "key has ended", answer.revocation);
             return Ok(());
         }
         Command::Delete(target) => {
@@ -208,13 +202,7 @@ pub async fn run(
                 node_id,
             };
             let answer = client.delete_node(request).await?.into_inner();
-            let text = format!("{} is deleted", target.node);
-            revocation::said(
-                printer,
-                json!({ "node": target.node }),
-                text,
-                answer.revocation,
-            );
+            ended(printer, &target.node, "is deleted", answer.revocation);
             return Ok(());
         }
         Command::Rename { target, name } => {
@@ -311,4 +299,10 @@ async fn names(
         .into_iter()
         .map(|user| (user.id, user.login_name))
         .collect())
+}
+
+/// Says what has ended of a node, and how that has reached the gateways.
+fn ended(printer: &Printer, node: &str, what: &str, revocation: Option<Revocation>) {
+    let text = format!("{node} {what}");
+    revocation::said(printer, json!({ "node": node }), text, revocation);
 }

@@ -421,7 +421,7 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
     }
     let long = |id: u64| NodeReport {
         client: Some(ClientReport {
-            hostinfo: vec![b' '; if id % 10 == 0 { 60_000 } else { 10 }],
+            hostinfo: vec![b' '; if id.is_multiple_of(10) { 60_000 } else { 10 }],
             ..client(1, 900)
         }),
         ..report(id)
