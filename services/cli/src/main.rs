@@ -9,6 +9,7 @@ mod logins;
 mod nodes;
 mod output;
 mod policy;
+mod revocation;
 mod server;
 mod status;
 mod tailnets;

@@ -17,7 +17,7 @@ use crate::{
     connection::ConnectionArgs,
     failure::Failure,
     output::{Printer, Row, joined, mark},
-    time,
+    revocation, time,
 };
 
 /// A node, by name or number.
@@ -192,7 +192,7 @@ pub async fn run(
                 node_id,
             };
             let answer = client.expire_node(request).await?.into_inner();
-            revoked(printer, &target.node, "key has ended", answer.revocation);
+            ended(printer, &target.node, "key has ended", answer.revocation);
             return Ok(());
         }
         Command::Delete(target) => {
@@ -202,7 +202,7 @@ pub async fn run(
                 node_id,
             };
             let answer = client.delete_node(request).await?.into_inner();
-            revoked(printer, &target.node, "is deleted", answer.revocation);
+            ended(printer, &target.node, "is deleted", answer.revocation);
             return Ok(());
         }
         Command::Rename { target, name } => {
@@ -301,28 +301,8 @@ async fn names(
         .collect())
 }
 
-/// Says how a revocation has reached the gateways.
-fn revoked(printer: &Printer, node: &str, what: &str, revocation: Option<Revocation>) {
-    let revocation = revocation.unwrap_or_default();
-    let state = |state: &str| state.trim_start_matches("GATEWAY_STATE_").to_lowercase();
-    let gateways: Vec<_> = revocation
-        .gateways
-        .iter()
-        .map(|progress| {
-            (
-                progress.gateway.clone(),
-                state(progress.state().as_str_name()),
-            )
-        })
-        .collect();
-    let mut text = format!("{node} {what}");
-    for (gateway, state) in &gateways {
-        text.push_str(&format!("\ngateway {gateway}: {state}"));
-    }
-    let gateways: Vec<_> = gateways
-        .into_iter()
-        .map(|(gateway, state)| json!({ "gateway": gateway, "state": state }))
-        .collect();
-    let value = json!({ "node": node, "revision": revocation.revision, "gateways": gateways });
-    printer.said(&value, &text);
+/// Says what has ended of a node, and how that has reached the gateways.
+fn ended(printer: &Printer, node: &str, what: &str, revocation: Option<Revocation>) {
+    let text = format!("{node} {what}");
+    revocation::said(printer, json!({ "node": node }), text, revocation);
 }

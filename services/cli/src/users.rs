@@ -1,7 +1,7 @@
 //! `bowline users`.
 
 use bowline_proto::identity::v1::{
-    CreateUserRequest, DeleteUserRequest, Role, UpdateUserRequest, User,
+    CreateUserRequest, DeleteUserRequest, Role, UpdateUserRequest, UpdateUserResponse, User,
     user_service_client::UserServiceClient,
 };
 use clap::{Subcommand, ValueEnum};
@@ -13,7 +13,7 @@ use crate::{
     connection::ConnectionArgs,
     failure::Failure,
     output::{Printer, Row, joined, mark},
-    time,
+    revocation, time,
 };
 
 /// What to do with users.
@@ -195,29 +195,42 @@ pub async fn run(
             tailnet,
         } => {
             let change = |user: &mut User| user.set_role(role.into());
-            Some(update(connection, &tailnet, &user, "role", change).await?)
+            update(connection, &tailnet, &user, "role", change)
+                .await?
+                .user
         }
         Command::Suspend { user, tailnet } => {
             let change = |user: &mut User| user.suspended = true;
-            Some(update(connection, &tailnet, &user, "suspended", change).await?)
+            let answer = update(connection, &tailnet, &user, "suspended", change).await?;
+            let user = answer.user.unwrap_or_default();
+            let reached = revocation::of_identity(connection, user.tailnet_id, answer.revision);
+            let reached = reached.await?;
+            let text = format!("{} is suspended", user.login_name);
+            let user = serde_json::json!({ "user": Shown::from(user) });
+            revocation::said(printer, user, text, reached);
+            return Ok(());
         }
         Command::Restore { user, tailnet } => {
             let change = |user: &mut User| user.suspended = false;
-            Some(update(connection, &tailnet, &user, "suspended", change).await?)
+            let answer = update(connection, &tailnet, &user, "suspended", change).await?;
+            answer.user
         }
         Command::Delete { user, tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
             let found = administer::user(connection, tailnet_id, &user).await?;
-            client
-                .delete_user(DeleteUserRequest {
-                    tailnet_id,
-                    user_id: found.id,
-                })
-                .await?;
+            let request = DeleteUserRequest {
+                tailnet_id,
+                user_id: found.id,
+            };
+            let answer = client.delete_user(request).await?.into_inner();
+            let reached = revocation::of_identity(connection, tailnet_id, answer.revision).await?;
             let name = found.login_name;
-            printer.said(
-                &serde_json::json!({ "deleted": name }),
-                &format!("{name} is deleted"),
+            let text = format!("{name} is deleted");
+            revocation::said(
+                printer,
+                serde_json::json!({ "deleted": name }),
+                text,
+                reached,
             );
             return Ok(());
         }
@@ -232,7 +245,7 @@ async fn update(
     name: &str,
     field: &str,
     change: impl FnOnce(&mut User),
-) -> Result<User, Failure> {
+) -> Result<UpdateUserResponse, Failure> {
     let tailnet_id = tailnet.find(connection).await?.id;
     let mut user = administer::user(connection, tailnet_id, name).await?;
     change(&mut user);
@@ -244,10 +257,5 @@ async fn update(
         update_mask,
     };
     let mut client = UserServiceClient::new(connection.identity()?);
-    Ok(client
-        .update_user(request)
-        .await?
-        .into_inner()
-        .user
-        .unwrap_or_default())
+    Ok(client.update_user(request).await?.into_inner())
 }

@@ -4,6 +4,7 @@ pub mod address_pool;
 pub mod hostname;
 pub mod key;
 pub mod pre_auth_key;
+pub mod retagging;
 pub mod routes;
 pub mod tags;
 

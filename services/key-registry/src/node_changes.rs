@@ -4,7 +4,7 @@ use bowline_db::Mutation;
 use bowline_proto::key_registry::v1::{Node, RegistryChange, registry_change::Change};
 
 use crate::{
-    domain::{hostname, routes},
+    domain::{hostname, routes, time, timestamp},
     error::RegistryError,
     store::{nodes, soft_states},
 };
@@ -34,8 +34,34 @@ pub async fn delete(mutation: &mut Mutation, node: &Node) -> Result<(), Registry
     Ok(())
 }
 
-/// Gives every route of the tailnet its primary router, and logs the nodes that differ.
-pub async fn elect_primaries(mutation: &mut Mutation) -> Result<(), RegistryError> {
+/// Ends a node's key now; what it routed goes to others.
+pub async fn expire(mutation: &mut Mutation, mut node: Node) -> Result<Node, RegistryError> {
+    let now = mutation.now();
+    node.expired = true;
+    if node.key_expiry.and_then(time).is_none_or(|end| end > now) {
+        node.key_expiry = Some(timestamp(now));
+    }
+    put(mutation, &node, None).await?;
+    if !node.primary_routes.is_empty() {
+        elect_primaries(mutation).await?;
+    }
+    Ok(node)
+}
+
+/// Lets a node's name follow its hostname, unless an administrator chose it.
+pub async fn follow_hostname(
+    mutation: &mut Mutation,
+    node: &mut Node,
+) -> Result<(), RegistryError> {
+    let label = hostname::label(&node.hostname);
+    if !node.name_chosen && !hostname::is_from(&node.name, &label) {
+        node.name = free_name(mutation, &label, node.id).await?;
+    }
+    Ok(())
+}
+
+/// Gives every route of the tailnet its primary router, logs the nodes that differ, and returns them.
+pub async fn elect_primaries(mutation: &mut Mutation) -> Result<Vec<u64>, RegistryError> {
     let tailnet = mutation.tailnet().get();
     let mut routers = Vec::new();
     for node in nodes::routers(mutation.connection(), tailnet).await? {
@@ -45,10 +71,11 @@ pub async fn elect_primaries(mutation: &mut Mutation) -> Result<(), RegistryErro
             online: soft.is_some_and(|row| row.state.online),
         });
     }
-    for node in routes::elect(&routers) {
-        put(mutation, &node, None).await?;
+    let moved = routes::elect(&routers);
+    for node in &moved {
+        put(mutation, node, None).await?;
     }
-    Ok(())
+    Ok(moved.into_iter().map(|node| node.id).collect())
 }
 
 /// Returns the first form of a label that no other node of the tailnet has.

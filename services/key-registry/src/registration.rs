@@ -7,6 +7,7 @@
 
 mod bind;
 mod credential;
+mod foreign;
 
 use bowline_db::DatabaseError;
 use bowline_ids::TailnetId;
@@ -27,7 +28,9 @@ use crate::{
     node_changes,
     store::nodes,
 };
+use chrono::{DateTime, Utc};
 use credential::{Credential, Found};
+pub use foreign::ForeignKeys;
 
 /// The verdict on a registration.
 type Verdict = Result<Outcome, RegistryError>;
@@ -70,6 +73,9 @@ impl KeyRegistry {
         if let Some(machine) = nodes::key_machine(reader, &request.node_key).await? {
             return Ok(retired(&machine, &request));
         }
+        if let Some(verdict) = self.old_key(&request).await? {
+            return Ok(verdict);
+        }
         let now = self.log.database().now().await?;
         let wished_end = request.expiry.and_then(domain::time);
         if wished_end.is_some_and(|end| end <= now) {
@@ -81,25 +87,34 @@ impl KeyRegistry {
         }
     }
 
+    /// Refuses a request that names a key of another machine as its old one.
+    async fn old_key(&self, request: &RegisterRequest) -> Result<Option<Outcome>, RegistryError> {
+        let reader = self.log.database().reader();
+        if let Some(old) = nodes::by_key(reader, &request.old_node_key).await? {
+            if old.machine_key == request.machine_key {
+                return Ok(None);
+            }
+            self.audit_foreign_key(&old, request).await;
+            return Ok(Some(another_machines()));
+        }
+        let machine = nodes::key_machine(reader, &request.old_node_key).await?;
+        let is_foreign = machine.is_some_and(|machine| machine != request.machine_key);
+        Ok(is_foreign.then(another_machines))
+    }
+
     /// Answers for a key that is bound already; nobody else is asked, so that it works while they are away.
     async fn known(&self, node: Node, request: RegisterRequest) -> Verdict {
         let now = self.log.database().now().await?;
         let wished_end = request.expiry.and_then(domain::time);
         match key::known(&node, &request.machine_key, wished_end, now) {
             key::Known::AnotherMachines => {
-                self.audit_foreign_key(&node, &request).await?;
+                self.audit_foreign_key(&node, &request).await;
                 Ok(another_machines())
             }
             key::Known::Ended => Ok(Outcome::KeyExpired(KeyExpired { node: Some(node) })),
             key::Known::Logout => self.log_out(node).await,
             key::Known::Shorten(end) => {
-                let end = domain::timestamp(end);
-                let actor = machine_actor(&request.machine_key);
-                let (node, revision) = self
-                    .change_node(actor, node, "node.shorten", move |node| {
-                        node.key_expiry = Some(end)
-                    })
-                    .await?;
+                let (node, revision) = self.shorten(node, end).await?;
                 Ok(self.registered(node, revision).await)
             }
             key::Known::Good => {
@@ -120,17 +135,17 @@ impl KeyRegistry {
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
                     let found = nodes::by_key(mutation.connection(), &node_key).await?;
-                    let Some(mut node) = found.filter(|node| node.id == id) else {
+                    let Some(node) = found.filter(|node| node.id == id) else {
                         return Ok(());
                     };
-                    mutation.audit("node.logout", id.to_string(), &json!({ "name": node.name }));
+                    let detail = json!({ "name": node.name });
                     if node.ephemeral {
+                        mutation.audit("node.logout", id.to_string(), &detail);
                         return node_changes::delete(mutation, &node).await;
                     }
                     if !node.expired {
-                        node.expired = true;
-                        node.key_expiry = Some(domain::timestamp(mutation.now()));
-                        node_changes::put(mutation, &node, None).await?;
+                        mutation.audit("node.logout", id.to_string(), &detail);
+                        node_changes::expire(mutation, node).await?;
                     }
                     Ok::<_, RegistryError>(())
                 })
@@ -238,25 +253,22 @@ impl KeyRegistry {
         Outcome::Registered(registered)
     }
 
-    /// Changes one node that still has the key it had, and returns it.
-    pub(crate) async fn change_node(
-        &self,
-        actor: String,
-        node: Node,
-        action: &'static str,
-        change: impl FnOnce(&mut Node) + Send + 'static,
-    ) -> Result<(Node, u64), RegistryError> {
+    /// Lets a key end sooner; what became of it meanwhile stays.
+    async fn shorten(&self, node: Node, end: DateTime<Utc>) -> Result<(Node, u64), RegistryError> {
         let tailnet = tailnet_id(node.tailnet_id)?;
+        let actor = machine_actor(&node.machine_key);
         let (node, revision) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
-                    let found =
-                        nodes::by_id(mutation.connection(), node.tailnet_id, node.id).await?;
-                    let mut node = found.ok_or(RegistryError::NotFound("node"))?;
-                    change(&mut node);
-                    node_changes::put(mutation, &node, None).await?;
-                    mutation.audit(action, node.id.to_string(), &json!({ "name": node.name }));
+                    let found = nodes::by_key(mutation.connection(), &node.node_key).await?;
+                    let mut node = found.ok_or(RegistryError::NotFound("node key"))?;
+                    if key::can_end(&node, end) {
+                        node.key_expiry = Some(domain::timestamp(end));
+                        node_changes::put(mutation, &node, None).await?;
+                        let detail = json!({ "name": node.name });
+                        mutation.audit("node.shorten", node.id.to_string(), &detail);
+                    }
                     Ok::<_, RegistryError>(node)
                 })
             })
@@ -264,13 +276,15 @@ impl KeyRegistry {
         Ok((node, revision.get()))
     }
 
-    /// Keeps it on record that a machine named another machine's key.
-    async fn audit_foreign_key(
-        &self,
-        node: &Node,
-        request: &RegisterRequest,
-    ) -> Result<(), RegistryError> {
-        let tailnet = tailnet_id(node.tailnet_id)?;
+    /// Keeps it on record that a machine named another machine's key, once in a while for each: machine keys cost
+    /// nothing, and the other's tailnet has better things to do.
+    pub(crate) async fn audit_foreign_key(&self, node: &Node, request: &RegisterRequest) {
+        let Ok(tailnet) = tailnet_id(node.tailnet_id) else {
+            return;
+        };
+        if !self.foreign.is_told(node.id, self.log.waiting(tailnet)) {
+            return;
+        }
         let actor = machine_actor(&request.machine_key);
         let (id, source) = (node.id, request.source_address.clone());
         tracing::warn!(
@@ -279,17 +293,14 @@ impl KeyRegistry {
             source,
             "a machine named another machine's node key"
         );
-        self.log
-            .mutate(tailnet, actor, move |mutation| {
-                mutation.audit(
-                    "node.foreign_key",
-                    id.to_string(),
-                    &json!({ "source": source }),
-                );
-                Box::pin(async { Ok::<_, RegistryError>(()) })
-            })
-            .await?;
-        Ok(())
+        let audited = self.log.mutate(tailnet, actor, move |mutation| {
+            let detail = json!({ "source": source });
+            mutation.audit("node.foreign_key", id.to_string(), &detail);
+            Box::pin(async { Ok::<_, RegistryError>(()) })
+        });
+        if let Err(error) = audited.await {
+            tracing::warn!(node = id, %error, "this could not be put on record");
+        }
     }
 }
 

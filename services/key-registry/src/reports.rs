@@ -1,83 +1,115 @@
 //! What nodes report of themselves: soft state at once, what policy judges as changes of the node.
 
+use std::collections::BTreeSet;
+
 use bowline_db::SoftBatch;
 use bowline_proto::{
     identity::v1::{ResolveUserRequest, identity_service_client::IdentityServiceClient},
     key_registry::v1::{
         ClientReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport, SoftState,
     },
-    policy::v1::JudgeNodeRequest,
+    policy::v1::{JudgeNodeRequest, JudgeNodeResponse},
 };
 use chrono::TimeDelta;
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use crate::{
     KeyRegistry,
-    domain::{self, hostname, routes},
+    domain::{self, retagging::Retagging, routes},
     error::RegistryError,
     node_changes,
     registration::{machine_actor, tailnet_id},
     store::{
-        nodes,
-        soft_states::{self, SoftRow},
+        elections, gateways, nodes,
+        soft_states::{self, LARGEST_BATCH, SoftRow},
     },
 };
 
 /// How long a node of a draining gateway counts as online: it is on its way to another.
 const DRAIN_GRACE: TimeDelta = TimeDelta::seconds(60);
-/// The most reports in one batch, as the contract has it.
-const MOST: usize = 1000;
+/// How many nodes' hard state is taken over at the same time.
+const ADOPTED_AT_ONCE: usize = 32;
 
 /// A committed batch: the results, and what has to follow.
 #[derive(Default)]
 struct Taken {
     results: Vec<NodeReportResult>,
-    /// Nodes whose hard state differs from the report.
-    differing: Vec<(Node, ClientReport)>,
+    /// Nodes whose hard state differs from the report, by their place among the reports.
+    differing: Vec<(usize, Node, ClientReport)>,
     /// Tailnets where a router came online.
-    routers: Vec<u64>,
+    routers: BTreeSet<u64>,
 }
 
 impl KeyRegistry {
-    /// Records reports; answers once they are committed.
+    /// Records what a gateway reports; answers once it is committed.
+    ///
+    /// What policy judges follows in mutations of its own; a report whose mutation fails is answered to be sent again.
     pub(crate) async fn report_nodes(
         &self,
+        gateway: String,
         mut reports: Vec<NodeReport>,
     ) -> Result<Vec<NodeReportResult>, RegistryError> {
-        if reports.len() > MOST {
+        if reports.len() > LARGEST_BATCH {
             return Err(RegistryError::invalid(
                 "reports",
-                format!("are more than {MOST}"),
+                format!("are more than {LARGEST_BATCH}"),
             ));
+        }
+        if gateway.is_empty() {
+            return Err(RegistryError::invalid("gateway", "is not named"));
         }
         // Counters are locked in ascending order, so that two batches never wait for each other.
         let mut order: Vec<usize> = (0..reports.len()).collect();
         order.sort_by_key(|&index| reports[index].tailnet_id);
         reports.sort_by_key(|report| report.tailnet_id);
         let grace = self.config.offline_grace();
-        let taken = self
+        let Taken {
+            mut results,
+            differing,
+            routers,
+        } = self
             .log
-            .soft(move |batch| Box::pin(take(batch, reports, grace)))
+            .soft(move |batch| Box::pin(take(batch, gateway, reports, grace)))
             .await?;
-        for (node, report) in taken.differing {
-            self.adopt(node, report).await?;
+        let adopting = differing.into_iter().map(async |(index, node, report)| {
+            let id = node.id;
+            let adopted = self.adopt(node, report).await;
+            (index, id, adopted)
+        });
+        let mut adopting = stream::iter(adopting).buffer_unordered(ADOPTED_AT_ONCE);
+        while let Some((index, node, adopted)) = adopting.next().await {
+            if let Err(error) = adopted {
+                tracing::debug!(node, %error, "a report can not be taken over yet");
+                results[index].again = true;
+            }
         }
-        for tailnet in taken.routers {
-            self.elect(tailnet).await?;
+        for tailnet in routers {
+            // It is noted that they have to be elected: the sweep does it otherwise.
+            if let Err(error) = self.elect(tailnet).await {
+                tracing::debug!(tailnet, %error, "routers can not be elected yet");
+            }
         }
-        let mut results = vec![NodeReportResult::default(); taken.results.len()];
-        for (index, result) in order.into_iter().zip(taken.results) {
-            results[index] = result;
+        let mut answers = vec![NodeReportResult::default(); results.len()];
+        for (index, result) in order.into_iter().zip(results) {
+            answers[index] = result;
         }
-        Ok(results)
+        Ok(answers)
     }
 
     /// Elects the primaries of a tailnet again.
     pub(crate) async fn elect(&self, tailnet: u64) -> Result<(), RegistryError> {
         let tailnet = tailnet_id(tailnet)?;
         self.log
-            .mutate(tailnet, "service:key-registry", |mutation| {
-                Box::pin(node_changes::elect_primaries(mutation))
+            .mutate(tailnet, "service:key-registry", move |mutation| {
+                Box::pin(async move {
+                    elections::held(mutation.connection(), tailnet.get()).await?;
+                    let moved = node_changes::elect_primaries(mutation).await?;
+                    if !moved.is_empty() {
+                        mutation.audit("routes.elect", "", &json!({ "nodes": moved }));
+                    }
+                    Ok::<_, RegistryError>(())
+                })
             })
             .await?;
         Ok(())
@@ -87,9 +119,13 @@ impl KeyRegistry {
     async fn adopt(&self, node: Node, report: ClientReport) -> Result<(), RegistryError> {
         let tailnet = tailnet_id(node.tailnet_id)?;
         let offered = routes::tolerant(&report.advertised_routes);
-        let approved = match offered == node.advertised_routes {
-            true => Vec::new(),
-            false => self.approved(&node, &offered).await?,
+        let retagging = Retagging::of(&node, &report);
+        let judgement = match offered == node.advertised_routes && retagging == Retagging::None {
+            true => JudgeNodeResponse::default(),
+            false => {
+                self.judge_again(&node, &offered, retagging.wanted())
+                    .await?
+            }
         };
         let actor = machine_actor(&node.machine_key);
         self.log
@@ -98,31 +134,33 @@ impl KeyRegistry {
                     let found = nodes::by_key(mutation.connection(), &node.node_key).await?;
                     let Some(mut node) = found else { return Ok(()) };
                     let routes_differ = node.advertised_routes != offered;
+                    retagging.apply(&mut node, &judgement, mutation.now());
                     node.hostname = report.hostname;
                     node.os = report.os;
                     node.client_version = report.client_version;
                     node.requested_tags = report.requested_tags;
                     node.advertised_routes = offered;
-                    node.approved_routes.extend(approved);
+                    node.approved_routes.extend(judgement.approved_routes);
                     node.approved_routes.sort();
                     node.approved_routes.dedup();
-                    if !node.name_chosen {
-                        let label = hostname::label(&node.hostname);
-                        let follows = node.name == label
-                            || node.name.strip_prefix(&label).is_some_and(|rest| {
-                                rest.strip_prefix('-')
-                                    .is_some_and(|n| n.parse::<u64>().is_ok())
-                            });
-                        if !follows {
-                            node.name = node_changes::free_name(mutation, &label, node.id).await?;
-                        }
-                    }
+                    node_changes::follow_hostname(mutation, &mut node).await?;
                     node_changes::put(mutation, &node, None).await?;
-                    if routes_differ {
+                    if routes_differ || node.expired {
                         node_changes::elect_primaries(mutation).await?;
-                        let detail = json!({ "routes": node.advertised_routes });
-                        mutation.audit("node.advertise", node.id.to_string(), &detail);
                     }
+                    let action = if routes_differ {
+                        "node.advertise"
+                    } else {
+                        "node.describe"
+                    };
+                    let detail = json!({
+                        "hostname": node.hostname,
+                        "os": node.os,
+                        "client": node.client_version,
+                        "routes": node.advertised_routes,
+                        "tags": node.tags,
+                    });
+                    mutation.audit(action, node.id.to_string(), &detail);
                     Ok::<_, RegistryError>(())
                 })
             })
@@ -130,15 +168,17 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// Asks which newly offered routes the policy approves by itself.
-    async fn approved(
+    /// Asks what the policy says of routes newly offered and of tags newly asked for.
+    async fn judge_again(
         &self,
         node: &Node,
         offered: &[String],
-    ) -> Result<Vec<String>, RegistryError> {
+        wanted: &[String],
+    ) -> Result<JudgeNodeResponse, RegistryError> {
         let mut question = JudgeNodeRequest {
             tailnet_id: node.tailnet_id,
             current_tags: node.tags.clone(),
+            requested_tags: wanted.to_vec(),
             advertised_routes: offered.to_vec(),
             ..JudgeNodeRequest::default()
         };
@@ -158,65 +198,77 @@ impl KeyRegistry {
             question.groups = user.groups;
             question.role = user.role;
         }
-        Ok(self.judge(question).await?.approved_routes)
+        self.judge(question).await
     }
 }
 
 async fn take(
     batch: &mut SoftBatch,
+    gateway: String,
     reports: Vec<NodeReport>,
     grace: TimeDelta,
 ) -> Result<Taken, RegistryError> {
     let mut taken = Taken::default();
-    for report in reports {
+    // Its nodes' time to come back needs an end, also when it dies before it ever renews its lease.
+    let now = batch.now();
+    gateways::know(batch.connection(), &gateway, now).await?;
+    for (index, report) in reports.into_iter().enumerate() {
+        let tailnet = tailnet_id(report.tailnet_id)?;
+        batch.lock(tailnet).await?;
         let node = nodes::by_id(batch.connection(), report.tailnet_id, report.node_id).await?;
         let Some(node) = node.filter(|node| node.node_key == report.node_key) else {
             taken.results.push(NodeReportResult::default());
             continue;
         };
         let found = soft_states::by_node(batch.connection(), node.id).await?;
-        let mut row = found.unwrap_or_default();
+        let mut row = found.unwrap_or_else(|| SoftRow::first(&node, now));
         let before = row.clone();
-        row.tailnet_id = node.tailnet_id;
-        row.state.node_id = node.id;
-        let epoch = report.presence.map_or(0, |presence| {
-            let was_online = row.state.online;
-            let epoch = apply_presence(&mut row, presence, batch.now(), grace);
-            if row.state.online && !was_online && routes::usable(&node).next().is_some() {
-                taken.routers.push(node.tailnet_id);
-            }
-            epoch
-        });
-        if let Some(client) = report.client {
-            let gateway = row
-                .state
-                .presence
-                .as_ref()
-                .map(|presence| presence.gateway.clone());
-            let outdated =
-                client.sequence <= row.sequence && row.gateway == gateway.unwrap_or_default();
-            if !outdated {
-                apply_client(&mut row, &client);
-                if differs(&node, &client) {
-                    taken.differing.push((node, client));
-                }
+        let epoch = report
+            .presence
+            .map_or(0, |presence| apply_presence(&mut row, presence, now, grace));
+        if row.state.online && !before.state.online && routes::usable(&node).next().is_some() {
+            elections::call(batch.connection(), report.tailnet_id).await?;
+            taken.routers.insert(report.tailnet_id);
+        }
+        let age = TimeDelta::milliseconds(
+            report
+                .age_milliseconds
+                .min(u64::from(u32::MAX))
+                .cast_signed(),
+        );
+        let sent_at = bowline_db::to_micros(now - age);
+        if let Some(client) = report.client
+            && is_news(&row, &gateway, client.sequence, sent_at)
+        {
+            row.reporter.clone_from(&gateway);
+            row.sequence = client.sequence;
+            row.reported_at = sent_at;
+            apply_client(&mut row, &client);
+            if differs(&node, &client) {
+                taken.differing.push((index, node, client));
             }
         }
-        if row.state != before.state
-            || row.offline_at != before.offline_at
-            || row.sequence != before.sequence
-        {
-            let tailnet = tailnet_id(row.tailnet_id)?;
+        if row != before {
             row.state.soft_revision = batch.revision(tailnet).await?;
             soft_states::put(batch.connection(), &row).await?;
         }
         taken.results.push(NodeReportResult {
             accepted: true,
             epoch,
+            again: false,
         });
     }
-    taken.routers.dedup();
     Ok(taken)
+}
+
+/// Says whether a report is not older than the one that counts. The same one again is: what should have followed it
+/// may not have been done.
+fn is_news(row: &SoftRow, gateway: &str, sequence: u64, sent_at: i64) -> bool {
+    if row.reporter == gateway {
+        sequence >= row.sequence
+    } else {
+        sent_at >= row.reported_at
+    }
 }
 
 /// Applies a session's begin or end, and returns the epoch it has.
@@ -235,11 +287,7 @@ fn apply_presence(
             reported.epoch
         };
         if epoch >= current.epoch {
-            if row.gateway != reported.gateway {
-                // Numbers of reports count for one gateway.
-                row.gateway.clone_from(&reported.gateway);
-                row.sequence = 0;
-            }
+            row.gateway.clone_from(&reported.gateway);
             row.state.presence = Some(Presence {
                 epoch,
                 gateway: reported.gateway,
@@ -261,7 +309,6 @@ fn apply_presence(
 }
 
 fn apply_client(row: &mut SoftRow, client: &ClientReport) {
-    row.sequence = client.sequence;
     row.state = SoftState {
         disco_key: client.disco_key.clone(),
         endpoints: client.endpoints.clone(),

@@ -6,7 +6,11 @@ use bowline_db::to_micros;
 use bowline_proto::key_registry::v1::{GatewayProgress, GatewayState, Revocation};
 use tokio::time::Instant;
 
-use crate::{KeyRegistry, error::RegistryError, store::gateways};
+use crate::{
+    KeyRegistry,
+    error::RegistryError,
+    store::gateways::{self, Log},
+};
 
 /// How long an administrator waits for the gateways.
 const WAIT: Duration = Duration::from_secs(1);
@@ -14,16 +18,17 @@ const WAIT: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(15);
 
 impl KeyRegistry {
-    /// Waits until every gateway with a live lease has applied a revision, at most a second.
+    /// Waits until every gateway with a live lease has applied a revision of a log, at most a second.
     pub(crate) async fn revocation(
         &self,
+        log: Log,
         tailnet_id: u64,
         revision: u64,
     ) -> Result<Revocation, RegistryError> {
         let deadline = Instant::now() + WAIT;
         loop {
             let now = to_micros(self.log.database().now().await?);
-            let rows = gateways::serving(self.log.database().reader(), tailnet_id).await?;
+            let rows = gateways::serving(self.log.database().reader(), log, tailnet_id).await?;
             let gateways: Vec<_> = rows
                 .into_iter()
                 .map(|row| {

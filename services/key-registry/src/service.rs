@@ -1,6 +1,6 @@
 //! The service put together.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bowline_bus::{Bus, Owner};
 use bowline_clock::SharedClock;
@@ -12,12 +12,16 @@ use bowline_proto::key_registry::v1::{
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tonic::service::RoutesBuilder;
 
-use crate::{owners, sweeper};
+use crate::{owners, registration::ForeignKeys, sweeper};
 
 /// The steps of the schema.
-const MIGRATIONS: Migrations = migrations!["0001_registry"];
+pub(crate) const MIGRATIONS: Migrations = migrations!["0001_registry", "0002_presence"];
+
+/// How many snapshots are made and sent at the same time; others wait.
+const SNAPSHOTS: usize = 4;
 
 /// The `[registry]` table.
 #[derive(Clone, Debug, Deserialize)]
@@ -59,6 +63,9 @@ pub struct KeyRegistry {
     pub(crate) log: ChangeLog,
     pub(crate) peers: Peers,
     pub(crate) config: RegistryConfig,
+    pub(crate) foreign: Arc<ForeignKeys>,
+    /// Bounds how many snapshots are made and sent at the same time.
+    pub(crate) snapshots: Arc<Semaphore>,
 }
 
 impl KeyRegistry {
@@ -78,7 +85,13 @@ impl KeyRegistry {
         let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
         let database = Database::open(url, options).await?;
         let log = ChangeLog::new(database, bus.clone(), Owner::KeyRegistry);
-        let registry = Self { log, peers, config };
+        let registry = Self {
+            log,
+            peers,
+            config,
+            foreign: Arc::default(),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
+        };
         tasks.background("sweep-registry", sweeper::run(registry.clone()));
         owners::follow(&registry, &bus, tasks);
         Ok(registry)
@@ -86,8 +99,8 @@ impl KeyRegistry {
 
     /// Adds the services to those a process serves.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
-        /// The longest report batch: 1,000 descriptions of hosts.
-        const LONGEST_MESSAGE: usize = 96 << 20;
+        /// The longest report batch: what it writes is read back by followers in one piece.
+        const LONGEST_MESSAGE: usize = 8 << 20;
         let registry = KeyRegistryServiceServer::new(self.clone());
         routes
             .add_service(RegistrationServiceServer::new(self.clone()))

@@ -1,5 +1,6 @@
 //! The rows of the registry: one message a row, with the columns that are looked up.
 
+pub mod elections;
 pub mod gateways;
 pub mod nodes;
 pub mod pools;

@@ -15,18 +15,19 @@ use bowline_policy_compiler::PolicyCompiler;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, SnapshotRequest},
     identity::v1::{
-        ApproveLoginRequest, CreateTailnetRequest, CreateUserRequest,
+        ApproveLoginRequest, CreateTailnetRequest, CreateUserRequest, DeleteTailnetRequest,
         login_service_client::LoginServiceClient, tailnet_service_client::TailnetServiceClient,
         user_service_client::UserServiceClient,
     },
     key_registry::v1::{
-        ClientReport, CreatePreAuthKeyRequest, DeleteNodeRequest, Node, NodeReport, PreAuthKey,
-        Presence, PresenceReport, RefusalReason, RegisterRequest, ReportNodesRequest,
-        key_registry_service_client::KeyRegistryServiceClient,
+        ClientReport, CreatePreAuthKeyRequest, DeleteNodeRequest, GetNodeRequest, ListNodesRequest,
+        Node, NodeReport, PreAuthKey, Presence, PresenceReport, RefusalReason, RegisterRequest,
+        ReportNodesRequest, key_registry_service_client::KeyRegistryServiceClient,
         node_service_client::NodeServiceClient,
         pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
     },
+    policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
 use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::PostgresServer;
@@ -204,6 +205,10 @@ on_both!(
     one_off_key_registers_one_node_however_many_try,
     key_of_another_machine_is_refused_on_every_path,
     restart_with_a_used_up_key_succeeds,
+    one_off_key_is_used_up_once_by_a_request_that_is_sent_again,
+    rotation_keeps_a_numbered_name,
+    nodes_of_a_deleted_tailnet_go_with_it,
+    tags_asked_for_later_are_given_or_end_the_key,
     rotation_keeps_the_node_and_retires_the_old_key,
     logout_ends_the_key_and_deletes_an_ephemeral_node,
     followed_up_login_makes_one_node,
@@ -247,13 +252,13 @@ async fn key_of_another_machine_is_refused_on_every_path(served: Served) {
         ..request(2, 101)
     };
     assert_eq!(refusal(served.register(logout).await), foreign);
-    // Naming it as the old key takes nothing from its machine.
     let old_node_key = vec![101; 32];
     let thief = RegisterRequest {
         old_node_key,
         ..with_key(2, 102, &key)
     };
-    assert_ne!(served.registered(thief).await.id, own.id);
+    assert_eq!(refusal(served.register(thief).await), foreign);
+    served.registered(with_key(2, 102, &key)).await;
     assert_eq!(
         served.registered(request(1, 101)).await.node_key,
         own.node_key
@@ -265,6 +270,131 @@ async fn restart_with_a_used_up_key_succeeds(served: Served) {
     let first = served.registered(with_key(1, 101, &key)).await;
     let again = served.registered(with_key(1, 101, &key)).await;
     assert_eq!((first.id, first.ipv4), (again.id, again.ipv4));
+}
+
+async fn one_off_key_is_used_up_once_by_a_request_that_is_sent_again(served: Served) {
+    let key = served.key(false).await;
+    let tries = (0..8).map(|_| served.registered(with_key(1, 101, &key)));
+    let nodes = futures_util::future::join_all(tries).await;
+    assert!(nodes.iter().all(|node| node.id == nodes[0].id));
+}
+
+async fn rotation_keeps_a_numbered_name(served: Served) {
+    let key = served.key(true).await;
+    served.registered(with_key(1, 101, &key)).await;
+    assert_eq!(
+        served.registered(with_key(2, 102, &key)).await.name,
+        "laptop-1"
+    );
+    let rotate = RegisterRequest {
+        old_node_key: vec![102; 32],
+        ..with_key(2, 103, &key)
+    };
+    assert_eq!(served.registered(rotate).await.name, "laptop-1");
+}
+
+async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
+    let mut tailnets = TailnetServiceClient::new(served.admin());
+    let request = CreateTailnetRequest {
+        name: "passing".to_owned(),
+        settings: None,
+    };
+    let made = tailnets.create_tailnet(request).await.unwrap();
+    let tailnet_id = made.into_inner().tailnet.unwrap().id;
+    let key = PreAuthKey {
+        tailnet_id,
+        tags: vec!["tag:web".to_owned()],
+        ..PreAuthKey::default()
+    };
+    let request = CreatePreAuthKeyRequest { key: Some(key) };
+    let mut keys = PreAuthKeyServiceClient::new(served.admin());
+    let secret = keys
+        .create_pre_auth_key(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .secret;
+    served.registered(with_key(1, 101, &secret)).await;
+    let request = DeleteTailnetRequest { tailnet_id };
+    tailnets.delete_tailnet(request).await.unwrap();
+    let mut nodes = NodeServiceClient::new(served.admin());
+    let gone = async {
+        loop {
+            let request = ListNodesRequest { tailnet_id };
+            if nodes
+                .list_nodes(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .nodes
+                .is_empty()
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone)
+        .await
+        .unwrap();
+    assert!(matches!(
+        served.register(self::request(1, 101)).await,
+        Outcome::KeyExpired(_)
+    ));
+}
+
+async fn tags_asked_for_later_are_given_or_end_the_key(served: Served) {
+    let text = r#"{"tagOwners": {"tag:web": ["amira@example.com"], "tag:db": []}}"#;
+    let request = SetPolicyRequest {
+        tailnet_id: served.tailnet,
+        text: text.to_owned(),
+        expected_version: None,
+    };
+    let stored = PolicyServiceClient::new(served.admin())
+        .set_policy(request)
+        .await;
+    assert!(stored.unwrap().into_inner().problems.is_empty());
+    let key = served.key(true).await;
+    for (number, tag, is_given) in [(1, "tag:web", true), (2, "tag:db", false)] {
+        let node = served
+            .registered(with_key(number, 100 + number, &key))
+            .await;
+        let client = ClientReport {
+            sequence: 1,
+            hostname: "laptop".to_owned(),
+            requested_tags: vec![tag.to_owned()],
+            ..ClientReport::default()
+        };
+        let report = NodeReport {
+            tailnet_id: served.tailnet,
+            node_id: node.id,
+            node_key: node.node_key,
+            client: Some(client),
+            ..NodeReport::default()
+        };
+        let request = ReportNodesRequest {
+            reports: vec![report],
+            gateway: "g1".to_owned(),
+        };
+        let mut registry = KeyRegistryServiceClient::new(served.gateway());
+        let results = registry
+            .report_nodes(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .results;
+        assert!(results[0].accepted && !results[0].again);
+        let request = GetNodeRequest {
+            tailnet_id: served.tailnet,
+            node_id: node.id,
+        };
+        let found = NodeServiceClient::new(served.admin())
+            .get_node(request)
+            .await;
+        let found = found.unwrap().into_inner().node.unwrap().node.unwrap();
+        assert_eq!(found.tags == [tag], is_given, "{tag}");
+        assert_eq!(found.expired, !is_given, "{tag}");
+    }
 }
 
 async fn rotation_keeps_the_node_and_retires_the_old_key(served: Served) {
@@ -409,6 +539,7 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
         node_key,
         client: Some(client),
         presence,
+        age_milliseconds: 0,
     };
     let own = vec![101; 32];
     let reports = vec![
@@ -417,7 +548,10 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
         of_node(vec![102; 32], report(3, 902), None),
     ];
     let results = client
-        .report_nodes(ReportNodesRequest { reports })
+        .report_nodes(ReportNodesRequest {
+            reports,
+            gateway: "g1".to_owned(),
+        })
         .await
         .unwrap()
         .into_inner();

@@ -1,66 +1,133 @@
 //! Tells the registry that this gateway lives and how far it has applied the logs.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bowline_proto::key_registry::v1::{
-    RenewLeaseRequest, key_registry_service_client::KeyRegistryServiceClient,
+use bowline_ids::TailnetId;
+use bowline_proto::{
+    changes::v1::Head,
+    key_registry::v1::{RenewLeaseRequest, key_registry_service_client::KeyRegistryServiceClient},
 };
-use bowline_service_kit::{GrpcChannel, Shutdown, Tasks};
+use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::sync::watch;
+use tonic::Request;
 
-use crate::tailnet::Hub;
+use crate::{
+    reporter::Reporter,
+    tailnet::{Hub, Progress},
+};
 
 /// How often the lease of five seconds is renewed.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// How long one renewal may take: after a registry that hangs there is time for another.
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// How soon progress is told: an administrator may be waiting for it.
 const PROGRESS: Duration = Duration::from_millis(20);
 
 /// Follows when the lease was renewed last; `None` before the first time.
 pub type Renewed = watch::Receiver<Option<Instant>>;
 
-/// Renews the lease of gateway incarnation `gateway` until the process ends.
-pub fn start(gateway: String, registry: GrpcChannel, hub: Arc<Hub>, tasks: &Tasks) -> Renewed {
-    let (renewed, follow) = watch::channel(None);
-    let shutdown = tasks.shutdown().clone();
-    tasks.background("lease", run(gateway, registry, hub, renewed, shutdown));
-    follow
+/// What was applied of each tailnet's logs.
+type Applied = BTreeMap<TailnetId, Progress>;
+
+/// The lease of one gateway incarnation.
+#[derive(Debug)]
+pub struct Lease {
+    gateway: String,
+    client: KeyRegistryServiceClient<GrpcChannel>,
+    told: Applied,
 }
 
-async fn run(
-    gateway: String,
-    registry: GrpcChannel,
-    hub: Arc<Hub>,
-    renewed: watch::Sender<Option<Instant>>,
-    shutdown: Shutdown,
-) {
-    let mut client = KeyRegistryServiceClient::new(registry);
-    let mut told = Vec::new();
-    let mut next = Instant::now();
-    loop {
-        let applied = hub.applied();
-        let leaving =
-            shutdown.is_draining() && hub.held().iter().all(|held| held.sessions.len() == 0);
-        if applied != told || Instant::now() >= next || leaving {
-            let request = RenewLeaseRequest {
-                gateway: gateway.clone(),
-                applied: applied.clone(),
-                leaving,
-            };
-            match client.renew_lease(request).await {
-                Ok(_) => {
-                    renewed.send_replace(Some(Instant::now()));
-                    told = applied;
-                }
-                Err(status) => tracing::debug!(%status, "the lease can not be renewed"),
-            }
-            next = Instant::now() + RENEWAL;
-            if leaving {
-                return;
-            }
+impl Lease {
+    /// Returns the lease of gateway incarnation `gateway`, not yet renewed.
+    pub fn new(gateway: String, registry: GrpcChannel) -> Self {
+        Self {
+            gateway,
+            client: KeyRegistryServiceClient::new(registry),
+            told: Applied::new(),
         }
-        tokio::time::sleep(PROGRESS).await;
+    }
+
+    /// Renews the lease until the process ends.
+    pub fn keep(self, hub: Arc<Hub>, reporter: Reporter, tasks: &Tasks) -> Renewed {
+        let (renewed, follow) = watch::channel(None);
+        tasks.background("lease", self.run(hub, reporter, renewed));
+        follow
+    }
+
+    async fn run(
+        mut self,
+        hub: Arc<Hub>,
+        reporter: Reporter,
+        renewed: watch::Sender<Option<Instant>>,
+    ) {
+        let mut next = Instant::now();
+        loop {
+            let applied = hub.applied();
+            if applied != self.told || Instant::now() >= next {
+                match self.renew(applied).await {
+                    Ok(lapsed) => {
+                        renewed.send_replace(Some(Instant::now()));
+                        if lapsed {
+                            self.told.clear();
+                            reporter.again();
+                        }
+                    }
+                    Err(status) => tracing::debug!(%status, "the lease can not be renewed"),
+                }
+                next = Instant::now() + RENEWAL;
+            }
+            tokio::time::sleep(PROGRESS).await;
+        }
+    }
+
+    /// Renews the lease, telling what has changed; says whether it was over.
+    async fn renew(&mut self, applied: Applied) -> Result<bool, tonic::Status> {
+        let changed = |revision: fn(&Progress) -> u64| {
+            let is_told = |id: &TailnetId, now: &Progress| {
+                self.told
+                    .get(id)
+                    .is_some_and(|told| revision(told) == revision(now))
+            };
+            let heads = applied.iter().filter(|(id, now)| !is_told(id, now));
+            heads
+                .map(|(id, now)| Head {
+                    tailnet_id: id.get(),
+                    revision: revision(now),
+                    soft_revision: 0,
+                })
+                .collect()
+        };
+        let dropped = self.told.keys().filter(|id| !applied.contains_key(id));
+        let mut request = Request::new(RenewLeaseRequest {
+            gateway: self.gateway.clone(),
+            applied: changed(|progress| progress.registry_revision),
+            applied_identity: changed(|progress| progress.identity_revision),
+            dropped: dropped.map(|id| id.get()).collect(),
+            leaving: false,
+        });
+        request.set_timeout(PATIENCE);
+        let answer = self.client.renew_lease(request).await?.into_inner();
+        self.told = applied;
+        Ok(answer.lapsed)
+    }
+}
+
+/// Gives the lease up: nobody waits for this gateway any more.
+pub async fn leave(gateway: String, registry: GrpcChannel) {
+    let mut request = Request::new(RenewLeaseRequest {
+        gateway,
+        leaving: true,
+        ..RenewLeaseRequest::default()
+    });
+    request.set_timeout(PATIENCE);
+    if let Err(status) = KeyRegistryServiceClient::new(registry)
+        .renew_lease(request)
+        .await
+    {
+        tracing::debug!(%status, "the lease can not be given up: it ends by itself");
     }
 }

@@ -15,14 +15,18 @@ use bowline_proto::key_registry::v1::{
     key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::tailnet::Tailnet;
 
 /// How long reports are gathered.
 const GATHER: Duration = Duration::from_millis(5);
-/// The most reports in one request, as the contract has it.
+/// The most reports in one request, and the most bytes of what they say of hosts.
 const BATCH: usize = 1000;
+const BATCH_BYTES: usize = 2 << 20;
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -41,13 +45,25 @@ struct Inner {
 struct Pending {
     sequence: u64,
     reports: BTreeMap<(TailnetId, u64), Waiting>,
+    /// Whether some are on their way to the registry.
+    under_way: bool,
+    /// The newest session of each node, with the epoch it was given.
+    live: BTreeMap<(TailnetId, u64), Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    tailnet: Arc<Tailnet>,
+    node_key: Vec<u8>,
+    epoch: watch::Receiver<u64>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     tailnet: Arc<Tailnet>,
     node_key: Vec<u8>,
-    client: Option<ClientReport>,
+    /// What the client sent, and when.
+    client: Option<(ClientReport, Instant)>,
     presence: Option<PresenceReport>,
     /// Learns the epoch a beginning session is given.
     epoch: Option<watch::Sender<u64>>,
@@ -78,7 +94,7 @@ impl Reporter {
         pending.sequence += 1;
         report.sequence = pending.sequence;
         tailnet.report(node, report.clone());
-        waiting(&mut pending, tailnet, node, node_key).client = Some(report);
+        waiting(&mut pending, tailnet, node, node_key).client = Some((report, Instant::now()));
         drop(pending);
         self.0.news.notify_one();
     }
@@ -95,6 +111,12 @@ impl Reporter {
         let waiting = waiting(&mut pending, tailnet, node, node_key);
         waiting.presence = Some(self.presence(0, true, false));
         waiting.epoch = Some(sender);
+        let live = Live {
+            tailnet: Arc::clone(tailnet),
+            node_key: node_key.to_vec(),
+            epoch: epoch.clone(),
+        };
+        pending.live.insert((tailnet.id, node), live);
         drop(pending);
         self.0.news.notify_one();
         epoch
@@ -113,6 +135,33 @@ impl Reporter {
         let waiting = waiting(&mut pending, tailnet, node, node_key);
         waiting.presence = Some(self.presence(epoch, false, draining));
         waiting.epoch = None;
+        pending.live.remove(&(tailnet.id, node));
+        drop(pending);
+        self.0.news.notify_one();
+    }
+
+    /// Says again which sessions live: the registry may have taken their nodes for offline meanwhile.
+    pub fn again(&self) {
+        let mut pending = self.pending();
+        let live: Vec<_> = pending
+            .live
+            .iter()
+            .map(|(key, live)| {
+                (
+                    key.1,
+                    Arc::clone(&live.tailnet),
+                    live.node_key.clone(),
+                    *live.epoch.borrow(),
+                )
+            })
+            .filter(|(.., epoch)| *epoch != 0)
+            .collect();
+        for (node, tailnet, node_key, epoch) in live {
+            let waiting = waiting(&mut pending, &tailnet, node, &node_key);
+            if waiting.presence.is_none() {
+                waiting.presence = Some(self.presence(epoch, true, false));
+            }
+        }
         drop(pending);
         self.0.news.notify_one();
     }
@@ -138,9 +187,14 @@ impl Reporter {
 
     /// Waits until everything is with the registry, for a drain.
     pub async fn flushed(&self) {
-        while !self.pending().reports.is_empty() {
+        while !self.is_flushed() {
             tokio::time::sleep(GATHER).await;
         }
+    }
+
+    fn is_flushed(&self) -> bool {
+        let pending = self.pending();
+        pending.reports.is_empty() && !pending.under_way
     }
 
     async fn run(self, registry: GrpcChannel) {
@@ -153,7 +207,9 @@ impl Reporter {
                 if batch.is_empty() {
                     break;
                 }
-                if !self.send(&mut client, batch).await {
+                let sent = self.send(&mut client, batch).await;
+                self.pending().under_way = false;
+                if !sent {
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -162,10 +218,16 @@ impl Reporter {
 
     fn take(&self) -> BTreeMap<(TailnetId, u64), Waiting> {
         let mut pending = self.pending();
-        if pending.reports.len() <= BATCH {
-            return std::mem::take(&mut pending.reports);
-        }
-        let keys: Vec<_> = pending.reports.keys().take(BATCH).copied().collect();
+        let mut bytes = 0;
+        let fits = |(_, waiting): &(&(TailnetId, u64), &Waiting)| {
+            let fits = bytes < BATCH_BYTES;
+            let client = waiting.client.as_ref();
+            bytes += client.map_or(0, |(report, _)| report.hostinfo.len());
+            fits
+        };
+        let some = pending.reports.iter().take(BATCH).take_while(fits);
+        let keys: Vec<_> = some.map(|(key, _)| *key).collect();
+        pending.under_way = !keys.is_empty();
         keys.iter()
             .filter_map(|key| pending.reports.remove_entry(key))
             .collect()
@@ -182,22 +244,36 @@ impl Reporter {
                 tailnet_id: tailnet.get(),
                 node_id: *node,
                 node_key: waiting.node_key.clone(),
-                client: waiting.client.clone(),
+                client: waiting.client.as_ref().map(|(report, _)| report.clone()),
                 presence: waiting.presence.clone(),
+                age_milliseconds: waiting
+                    .client
+                    .as_ref()
+                    .map_or(0, |(_, sent)| milliseconds(*sent)),
             })
             .collect();
-        match client.report_nodes(ReportNodesRequest { reports }).await {
+        let gateway = self.0.gateway.clone();
+        match client
+            .report_nodes(ReportNodesRequest { reports, gateway })
+            .await
+        {
             Ok(answer) => {
                 let results = answer.into_inner().results;
-                for (((_, node), waiting), result) in batch.into_iter().zip(results) {
-                    if let Some(report) = waiting.client {
-                        waiting.tailnet.report_taken(node, report.sequence);
-                    }
-                    if let Some(epoch) = waiting.epoch {
+                let mut unfinished = BTreeMap::new();
+                for ((key, mut waiting), result) in batch.into_iter().zip(results) {
+                    if let Some(epoch) = waiting.epoch.take() {
                         epoch.send_replace(result.epoch);
                     }
+                    if result.again {
+                        waiting.presence = None;
+                        unfinished.insert(key, waiting);
+                    } else if let Some((report, _)) = waiting.client {
+                        waiting.tailnet.report_taken(key.1, report.sequence);
+                    }
                 }
-                true
+                let is_done = unfinished.is_empty();
+                self.put_back(unfinished);
+                is_done
             }
             Err(status) => {
                 tracing::debug!(%status, "reports can not be brought to the registry");
@@ -227,6 +303,10 @@ impl Reporter {
             }
         }
     }
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn waiting<'p>(

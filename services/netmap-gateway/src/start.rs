@@ -17,7 +17,8 @@ use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, SettingsError,
-    derp_map, http, lease,
+    derp_map, http,
+    lease::{self, Lease},
     listener::Listener,
     reporter::Reporter,
     tailnet::Hub,
@@ -118,9 +119,11 @@ pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Sta
     }
     let registry = backends.registry.clone();
     let seats = Arc::new(Semaphore::new(config.max_connections));
+    let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
+    let lease = Lease::new(incarnation.clone(), registry);
     let gateway = Arc::new(Gateway {
-        reporter: Reporter::start(incarnation.clone(), registry.clone(), &tasks),
-        lease: lease::start(incarnation, registry, Arc::clone(&hub), &tasks),
+        lease: lease.keep(Arc::clone(&hub), reporter.clone(), &tasks),
+        reporter,
         replays: Mutex::new(ReplayCache::new(REPLAYS)),
         config,
         keys,
@@ -138,13 +141,18 @@ pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Sta
     };
     tasks.critical(
         "listen",
-        serve(listener, Arc::clone(&gateway), tasks.clone()),
+        serve(listener, Arc::clone(&gateway), incarnation, tasks.clone()),
     );
     Ok(Started { address, gateway })
 }
 
 /// Accepts until the drain, then waits for the sessions to end and their ends to be known.
-async fn serve(listener: Listener, gateway: Arc<Gateway>, tasks: Tasks) -> io::Result<()> {
+async fn serve(
+    listener: Listener,
+    gateway: Arc<Gateway>,
+    incarnation: String,
+    tasks: Tasks,
+) -> io::Result<()> {
     listener.run(tasks).await?;
     while gateway
         .hub
@@ -155,5 +163,6 @@ async fn serve(listener: Listener, gateway: Arc<Gateway>, tasks: Tasks) -> io::R
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     gateway.reporter.flushed().await;
+    lease::leave(incarnation, gateway.backends.registry.clone()).await;
     Ok(())
 }

@@ -63,12 +63,14 @@ enum Input {
 }
 
 /// How far a tailnet has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Whether all owners have been heard: before that nothing is complete.
     pub complete: bool,
     /// The registry revision applied.
     pub registry_revision: u64,
+    /// The identity revision applied.
+    pub identity_revision: u64,
 }
 
 impl Tailnet {

@@ -9,6 +9,7 @@ use std::{
 use bowline_bus::{Bus, Event, Subscription};
 use bowline_ids::TailnetId;
 use bowline_service_kit::Tasks;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{Follow, Position, Source};
@@ -114,29 +115,44 @@ async fn watch_heads<S: Source>(
 ) {
     let mut ticks = tokio::time::interval(HEADS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Heads are asked for beside the hints: an owner that hangs holds up nothing that others say.
+    let mut asking: Option<BoxFuture<'static, ()>> = None;
     loop {
         let event = tokio::select! {
             event = subscription.next() => match event {
-                Some(event) => Some(event),
+                Some(event) => event,
                 None => return,
             },
-            _ = ticks.tick() => None,
+            () = finished(&mut asking) => {
+                asking = None;
+                continue;
+            }
+            _ = ticks.tick() => Event::Gap(S::OWNER),
         };
         let Some(heads) = heads.upgrade() else { return };
         match event {
-            Some(Event::Hint(_, hint)) => {
+            Event::Hint(_, hint) => {
                 let head = Position {
                     revision: hint.revision.get(),
                     soft_revision: hint.soft_revision,
                 };
                 heads.advance(hint.tailnet, head);
             }
-            Some(Event::Gap(_)) | None => ask(&source, &heads).await,
+            Event::Gap(_) if asking.is_none() => asking = Some(ask(source.clone(), heads).boxed()),
+            Event::Gap(_) => {}
         }
     }
 }
 
-async fn ask<S: Source>(source: &S, heads: &Heads) {
+/// Waits for what is asked, or for ever without it.
+async fn finished(asking: &mut Option<BoxFuture<'static, ()>>) {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ask<S: Source>(source: S, heads: Arc<Heads>) {
     let tailnets = heads.tailnets();
     for some in tailnets.chunks(HEADS_PER_REQUEST) {
         match source
@@ -160,5 +176,73 @@ async fn ask<S: Source>(source: &S, heads: &Heads) {
     }
     if !tailnets.is_empty() {
         heads.contact.send_replace(Some(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bowline_bus::{Hint, Owner};
+    use bowline_ids::Revision;
+    use bowline_proto::changes::v1::Head;
+    use bowline_service_kit::Shutdown;
+    use tokio::sync::Semaphore;
+    use tonic::Status;
+
+    use super::*;
+    use crate::{Fetched, Snapshot, Update};
+
+    /// An owner that answers all but a question for heads.
+    #[derive(Clone)]
+    struct Hanging(Arc<Semaphore>);
+
+    #[async_trait]
+    impl Source for Hanging {
+        const OWNER: Owner = Owner::KeyRegistry;
+        type Changes = ();
+        type Chunk = ();
+
+        async fn heads(&self, _: Vec<u64>) -> Result<Vec<Head>, Status> {
+            self.0.add_permits(1);
+            std::future::pending().await
+        }
+
+        async fn changes_since(
+            &self,
+            _: TailnetId,
+            position: Position,
+        ) -> Result<Fetched<()>, Status> {
+            let position = Position {
+                revision: position.revision + 1,
+                ..position
+            };
+            Ok(Fetched::Changes((), position))
+        }
+
+        async fn snapshot(&self, _: TailnetId) -> Result<Snapshot<()>, Status> {
+            Ok(Snapshot {
+                chunks: Vec::new(),
+                position: Position::default(),
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn hints_arrive_while_the_owner_hangs() {
+        let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
+        let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
+        let asked = Arc::new(Semaphore::new(0));
+        let feed = Feed::start(Hanging(Arc::clone(&asked)), &bus, &tasks);
+        let mut follow = feed.follow(tailnet);
+        assert!(matches!(follow.next().await, Update::Snapshot(_)));
+        asked.acquire().await.unwrap().forget();
+        let hint = Hint {
+            tailnet,
+            revision: Revision::new(1),
+            soft_revision: 0,
+        };
+        bus.publish(Owner::KeyRegistry, hint);
+        let update = tokio::time::timeout(Duration::from_secs(20), follow.next()).await;
+        assert!(matches!(update.unwrap(), Update::Changes((), reached) if reached.revision == 1));
     }
 }

@@ -1,5 +1,7 @@
 //! The owners of change logs, as a follower asks them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bowline_bus::Owner;
 use bowline_ids::TailnetId;
@@ -13,7 +15,14 @@ use bowline_proto::{
     },
 };
 use bowline_service_kit::GrpcChannel;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
+
+/// The longest answer of an owner: owners cut theirs well before, but for what one batch wrote in one piece.
+const LONGEST_MESSAGE: usize = 32 << 20;
+
+/// How long heads are waited for, and entries.
+const HEADS_PATIENCE: Duration = Duration::from_secs(1);
+const CHANGES_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How far a follower has come in one owner's log of one tailnet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +83,13 @@ pub trait Source: Clone + Send + Sync + 'static {
     async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<Self::Chunk>, Status>;
 }
 
+/// Returns a request that is given up after a while: another replica answers the next.
+fn within<T>(patience: Duration, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(patience);
+    request
+}
+
 fn changes_since(tailnet: TailnetId, position: Position) -> ChangesSinceRequest {
     ChangesSinceRequest {
         tailnet_id: tailnet.get(),
@@ -108,7 +124,7 @@ impl Identity {
     /// Asks over `channel`.
     #[must_use]
     pub fn new(channel: GrpcChannel) -> Self {
-        Self(IdentityServiceClient::new(channel))
+        Self(IdentityServiceClient::new(channel).max_decoding_message_size(LONGEST_MESSAGE))
     }
 }
 
@@ -122,7 +138,7 @@ impl Source for Identity {
         Ok(self
             .0
             .clone()
-            .heads(HeadsRequest { tailnet_ids })
+            .heads(within(HEADS_PATIENCE, HeadsRequest { tailnet_ids }))
             .await?
             .into_inner()
             .heads)
@@ -133,7 +149,7 @@ impl Source for Identity {
         tailnet: TailnetId,
         position: Position,
     ) -> Result<Fetched<IdentityChanges>, Status> {
-        let request = changes_since(tailnet, position);
+        let request = within(CHANGES_PATIENCE, changes_since(tailnet, position));
         let changes = self.0.clone().changes_since(request).await?.into_inner();
         if changes.compacted {
             return Ok(Fetched::Compacted);
@@ -174,7 +190,7 @@ impl Registry {
     /// Asks over `channel`.
     #[must_use]
     pub fn new(channel: GrpcChannel) -> Self {
-        Self(KeyRegistryServiceClient::new(channel))
+        Self(KeyRegistryServiceClient::new(channel).max_decoding_message_size(LONGEST_MESSAGE))
     }
 }
 
@@ -188,7 +204,7 @@ impl Source for Registry {
         Ok(self
             .0
             .clone()
-            .heads(HeadsRequest { tailnet_ids })
+            .heads(within(HEADS_PATIENCE, HeadsRequest { tailnet_ids }))
             .await?
             .into_inner()
             .heads)
@@ -199,7 +215,7 @@ impl Source for Registry {
         tailnet: TailnetId,
         position: Position,
     ) -> Result<Fetched<RegistryChanges>, Status> {
-        let request = changes_since(tailnet, position);
+        let request = within(CHANGES_PATIENCE, changes_since(tailnet, position));
         let changes = self.0.clone().changes_since(request).await?.into_inner();
         if changes.compacted {
             return Ok(Fetched::Compacted);

@@ -86,7 +86,7 @@ impl UserService for Identity {
         let wanted = wanted.unwrap_or_default();
         let mask = update_mask.unwrap_or_default().paths;
         let tailnet = tailnet_id(wanted.tailnet_id)?;
-        let (user, _) = self
+        let (user, revision) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
@@ -107,7 +107,10 @@ impl UserService for Identity {
                 })
             })
             .await?;
-        Ok(Response::new(UpdateUserResponse { user: Some(user) }))
+        Ok(Response::new(UpdateUserResponse {
+            user: Some(user),
+            revision: revision.get(),
+        }))
     }
 
     async fn delete_user(
@@ -120,7 +123,8 @@ impl UserService for Identity {
             user_id,
         } = request.into_inner();
         let tailnet = tailnet_id(tailnet)?;
-        self.log
+        let ((), revision) = self
+            .log
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
                     let users = store::users(mutation.connection(), tailnet.get()).await?;
@@ -142,7 +146,9 @@ impl UserService for Identity {
                 })
             })
             .await?;
-        Ok(Response::new(DeleteUserResponse {}))
+        Ok(Response::new(DeleteUserResponse {
+            revision: revision.get(),
+        }))
     }
 }
 

@@ -36,6 +36,14 @@ pub fn numbered(label: &str, number: u64) -> String {
     }
 }
 
+/// Says whether a name is a label or was made from it.
+pub fn is_from(name: &str, label: &str) -> bool {
+    let number = name
+        .strip_prefix(label)
+        .and_then(|rest| rest.strip_prefix('-'));
+    name == label || number.is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
 /// Checks a name an administrator chose.
 pub fn check(name: &str) -> Result<(), RegistryError> {
     if name.len() > 63 || label(name) != name && !is_label(name) {
@@ -71,6 +79,12 @@ mod tests {
             (numbered("web", 0), numbered("web", 2)),
             ("web".into(), "web-2".into())
         );
+    }
+
+    #[test]
+    fn name_made_from_a_label_is_known_as_such() {
+        assert!(is_from("web", "web") && is_from("web-12", "web"));
+        assert!(!is_from("web-a", "web") && !is_from("webs", "web") && !is_from("we", "web"));
     }
 
     #[test]

@@ -37,16 +37,15 @@ pub fn known(
         return Known::Ended;
     }
     match wished_end {
-        Some(end)
-            if node
-                .key_expiry
-                .and_then(time)
-                .is_none_or(|current| end < current) =>
-        {
-            Known::Shorten(end)
-        }
+        Some(end) if can_end(node, end) => Known::Shorten(end),
         _ => Known::Good,
     }
+}
+
+/// Says whether a node's key can end at a time: only sooner than it does.
+pub fn can_end(node: &Node, end: DateTime<Utc>) -> bool {
+    let current = node.key_expiry.and_then(time);
+    !node.expired && current.is_none_or(|current| end < current)
 }
 
 /// Says whether a node's key has ended.
@@ -84,7 +83,7 @@ pub fn expiry(
     now: DateTime<Utc>,
 ) -> Option<prost_types::Timestamp> {
     let by_tailnet = if owner.tags.is_empty() {
-        lifetime.map(|lifetime| now + lifetime)
+        lifetime.and_then(|lifetime| now.checked_add_signed(lifetime))
     } else {
         None
     };

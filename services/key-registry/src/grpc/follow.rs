@@ -1,6 +1,6 @@
 //! What gateways, the compiler and relays ask, and how they follow the log.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_db::Changes;
 use bowline_ids::{Revision, TailnetId};
@@ -13,27 +13,33 @@ use bowline_proto::{
     },
 };
 use chrono::TimeDelta;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use prost::Message;
-use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
 use crate::{
     KeyRegistry, domain,
     error::RegistryError,
     registration::tailnet_id,
-    store::{gateways, nodes, soft_states},
+    store::{
+        gateways::{self, Log},
+        nodes, soft_states,
+    },
 };
 
 /// The most entries in one answer.
 const MOST_ENTRIES: u32 = 1000;
-/// The most nodes in one chunk of a snapshot.
-const CHUNK: usize = 200;
+/// How many bytes of entries an answer holds, and how many of nodes a chunk of a snapshot: one more may follow.
+const MOST_BYTES: usize = 1 << 20;
 /// How long a lease lives.
 const LEASE: TimeDelta = TimeDelta::seconds(5);
 
 #[tonic::async_trait]
 impl KeyRegistryService for KeyRegistry {
-    type SnapshotStream = Iter<std::vec::IntoIter<Result<RegistrySnapshot, Status>>>;
+    type SnapshotStream = BoxStream<'static, Result<RegistrySnapshot, Status>>;
 
     async fn resolve_node(
         &self,
@@ -62,7 +68,8 @@ impl KeyRegistryService for KeyRegistry {
         &self,
         request: Request<ReportNodesRequest>,
     ) -> Result<Response<ReportNodesResponse>, Status> {
-        let results = KeyRegistry::report_nodes(self, request.into_inner().reports).await?;
+        let ReportNodesRequest { reports, gateway } = request.into_inner();
+        let results = KeyRegistry::report_nodes(self, gateway, reports).await?;
         Ok(Response::new(ReportNodesResponse { results }))
     }
 
@@ -74,32 +81,45 @@ impl KeyRegistryService for KeyRegistry {
             gateway,
             applied,
             leaving,
+            applied_identity,
+            dropped,
         } = request.into_inner();
         if gateway.is_empty() || gateway.len() > 100 || applied.len() > 100_000 {
             return Err(RegistryError::invalid("gateway", "is not named").into());
         }
         let renewed = self.log.database().write(move |write| {
             Box::pin(async move {
-                let expires_at = write.now() + LEASE;
+                let now = write.now();
+                let expires_at = now + LEASE;
                 if leaving {
-                    gateways::forget(write.connection(), &gateway).await?;
-                    return Ok(expires_at);
+                    gateways::leave(write.connection(), &gateway, now).await?;
+                    return Ok((now, false));
                 }
+                let before = gateways::lease(write.connection(), &gateway).await?;
+                let lapsed = before.is_none_or(|end| end < bowline_db::to_micros(now));
                 gateways::renew(write.connection(), &gateway, expires_at).await?;
-                for head in applied {
-                    let progress = gateways::progress(
-                        write.connection(),
-                        &gateway,
-                        head.tailnet_id,
-                        head.revision,
-                    );
-                    progress.await?;
+                for tailnet in dropped {
+                    gateways::drop_progress(write.connection(), &gateway, tailnet).await?;
                 }
-                Ok::<_, RegistryError>(expires_at)
+                for (log, heads) in [(Log::Registry, applied), (Log::Identity, applied_identity)] {
+                    for Head {
+                        tailnet_id,
+                        revision,
+                        ..
+                    } in heads
+                    {
+                        let on = write.connection();
+                        gateways::progress(on, &gateway, log, tailnet_id, revision).await?;
+                    }
+                }
+                Ok::<_, RegistryError>((expires_at, lapsed))
             })
         });
-        let expires_at = Some(domain::timestamp(renewed.await?));
-        Ok(Response::new(RenewLeaseResponse { expires_at }))
+        let (expires_at, lapsed) = renewed.await?;
+        Ok(Response::new(RenewLeaseResponse {
+            expires_at: Some(domain::timestamp(expires_at)),
+            lapsed,
+        }))
     }
 
     async fn heads(
@@ -133,9 +153,15 @@ impl KeyRegistryService for KeyRegistry {
         request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
+        let seat = Arc::clone(&self.snapshots).acquire_owned().await;
+        let seat = seat.map_err(|_| Status::unavailable("the registry ends"))?;
         let chunks = self.snapshot_chunks(tailnet).await?;
-        let chunks: Vec<_> = chunks.into_iter().map(Ok).collect();
-        Ok(Response::new(tokio_stream::iter(chunks)))
+        // The seat is free again once everything is sent.
+        let sent = stream::iter(chunks).map(move |chunk| {
+            let _ = &seat;
+            Ok(chunk)
+        });
+        Ok(Response::new(sent.boxed()))
     }
 }
 
@@ -160,8 +186,15 @@ impl KeyRegistry {
             }
             Changes::Entries(entries) => entries,
         };
+        let mut bytes = 0;
+        let fits = |(_, entry): &&(Revision, Vec<u8>)| {
+            let fits = bytes < MOST_BYTES;
+            bytes += entry.len();
+            fits
+        };
         let entries = entries
             .iter()
+            .take_while(fits)
             .map(|(_, entry)| RegistryChange::decode(&**entry));
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|_| {
             let row = tailnet.to_string();
@@ -171,22 +204,15 @@ impl KeyRegistry {
             }
         })?;
         let reader = self.log.database().reader();
-        let limit = i64::from(MOST_ENTRIES);
-        let soft = soft_states::since(reader, tailnet.get(), request.soft_revision, limit).await?;
-        let whole = soft.len() < MOST_ENTRIES as usize;
-        let last = soft.last().map_or(0, |state| state.soft_revision);
-        // A batch that is cut off is asked for again from its beginning.
-        let soft_through = if whole {
-            soft_head.max(last)
-        } else {
-            last.saturating_sub(1)
-        };
+        let page = soft_states::since(reader, tailnet.get(), request.soft_revision).await?;
+        let last = page.states.last().map_or(0, |state| state.soft_revision);
+        let soft_through = page.through.unwrap_or(soft_head.max(last));
         Ok(RegistryChanges {
             entries,
             from_revision: request.revision,
             head,
             compacted: false,
-            soft,
+            soft: page.states,
             soft_through: soft_through.max(request.soft_revision),
             soft_head,
         })
@@ -210,25 +236,23 @@ impl KeyRegistry {
             soft_revision,
             ..RegistrySnapshot::default()
         };
-        let mut chunks: Vec<_> = nodes
-            .chunks(CHUNK)
-            .map(|nodes| RegistrySnapshot {
-                nodes: nodes.to_vec(),
-                soft: nodes
-                    .iter()
-                    .map(|node| {
-                        let unreported = SoftState {
-                            node_id: node.id,
-                            ..SoftState::default()
-                        };
-                        soft.remove(&node.id).unwrap_or(unreported)
-                    })
-                    .collect(),
-                ..empty.clone()
-            })
-            .collect();
-        if chunks.is_empty() {
-            chunks.push(empty);
+        let mut chunks = vec![empty.clone()];
+        let mut bytes = 0;
+        for node in nodes {
+            let unreported = SoftState {
+                node_id: node.id,
+                ..SoftState::default()
+            };
+            let soft = soft.remove(&node.id).unwrap_or(unreported);
+            if bytes >= MOST_BYTES {
+                chunks.push(empty.clone());
+                bytes = 0;
+            }
+            bytes += node.encoded_len() + soft.encoded_len();
+            if let Some(chunk) = chunks.last_mut() {
+                chunk.nodes.push(node);
+                chunk.soft.push(soft);
+            }
         }
         if let Some(last) = chunks.last_mut() {
             last.last = true;

@@ -61,7 +61,7 @@ impl PreAuthKeyService for KeyRegistry {
                         revoked_at: None,
                         ..wanted
                     };
-                    pre_auth_keys::put(mutation.connection(), &key, hash).await?;
+                    pre_auth_keys::insert(mutation.connection(), &key, hash).await?;
                     let detail =
                         json!({ "user": key.user_id, "tags": key.tags, "reusable": key.reusable });
                     mutation.audit("pre_auth_key.create", key.id.clone(), &detail);
@@ -102,10 +102,10 @@ impl PreAuthKeyService for KeyRegistry {
                 Box::pin(async move {
                     let found = pre_auth_keys::by_id(mutation.connection(), &id).await?;
                     let found = found.filter(|(key, _)| key.tailnet_id == tailnet.get());
-                    let (mut key, hash) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
+                    let (mut key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
                     if key.revoked_at.is_none() {
                         key.revoked_at = Some(domain::timestamp(mutation.now()));
-                        pre_auth_keys::put(mutation.connection(), &key, hash).await?;
+                        pre_auth_keys::update(mutation.connection(), &key).await?;
                         mutation.audit("pre_auth_key.revoke", id, &json!({}));
                     }
                     Ok::<_, RegistryError>(key)

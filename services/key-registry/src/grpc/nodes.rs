@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use bowline_proto::{
     key_registry::v1::{
-        ApproveNodeRequest, ApproveNodeResponse, DeleteNodeRequest, DeleteNodeResponse,
-        ExpireNodeRequest, ExpireNodeResponse, GetNodeRequest, GetNodeResponse, ListNodesRequest,
-        ListNodesResponse, Node, NodeWithState, RenameNodeRequest, RenameNodeResponse,
-        SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetTagsRequest, SetTagsResponse,
-        node_service_server::NodeService,
+        ApproveNodeRequest, ApproveNodeResponse, AwaitGatewaysRequest, AwaitGatewaysResponse,
+        DeleteNodeRequest, DeleteNodeResponse, ExpireNodeRequest, ExpireNodeResponse,
+        GetNodeRequest, GetNodeResponse, ListNodesRequest, ListNodesResponse, Node, NodeWithState,
+        RenameNodeRequest, RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse,
+        SetTagsRequest, SetTagsResponse, node_service_server::NodeService,
     },
     policy::v1::JudgeNodeRequest,
 };
@@ -22,7 +22,7 @@ use crate::{
     error::RegistryError,
     node_changes,
     registration::tailnet_id,
-    store::{nodes, soft_states},
+    store::{gateways::Log, nodes, soft_states},
 };
 
 /// Which node an administrator means, and who asks.
@@ -162,7 +162,7 @@ impl NodeService for KeyRegistry {
                 },
             )
             .await?;
-        let revocation = Some(self.revocation(tailnet, revision).await?);
+        let revocation = Some(self.revocation(Log::Registry, tailnet, revision).await?);
         Ok(Response::new(ExpireNodeResponse {
             node: Some(node),
             revocation,
@@ -192,7 +192,8 @@ impl NodeService for KeyRegistry {
                 })
             })
             .await?;
-        let revocation = Some(self.revocation(tailnet.get(), revision.get()).await?);
+        let revocation = self.revocation(Log::Registry, tailnet.get(), revision.get());
+        let revocation = Some(revocation.await?);
         Ok(Response::new(DeleteNodeResponse { revocation }))
     }
 
@@ -277,5 +278,17 @@ impl NodeService for KeyRegistry {
             })
             .await?;
         Ok(Response::new(ApproveNodeResponse { node: Some(node) }))
+    }
+
+    async fn await_gateways(
+        &self,
+        request: Request<AwaitGatewaysRequest>,
+    ) -> Result<Response<AwaitGatewaysResponse>, Status> {
+        let request = request.into_inner();
+        let tailnet = tailnet_id(request.tailnet_id)?.get();
+        let revocation = self.revocation(Log::Identity, tailnet, request.identity_revision);
+        Ok(Response::new(AwaitGatewaysResponse {
+            revocation: Some(revocation.await?),
+        }))
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Verdict, credential::Credential, is_conflict, machine_actor, refused, tailnet_id};
 use crate::{
     KeyRegistry,
-    domain::{self, address_pool::AddressPool, hostname, key, pre_auth_key},
+    domain::{self, address_pool::AddressPool, key, pre_auth_key},
     error::RegistryError,
     node_changes,
     store::{nodes, pools, pre_auth_keys},
@@ -30,6 +30,8 @@ pub(super) struct Wish {
 enum Bound {
     Node(Box<Node>),
     Refused(Box<Outcome>),
+    /// Another request bound the key meanwhile: its outcome is this one's.
+    Before,
 }
 
 impl KeyRegistry {
@@ -50,19 +52,28 @@ impl KeyRegistry {
         match bound {
             Ok((Bound::Node(node), revision)) => Ok(self.registered(*node, revision.get()).await),
             Ok((Bound::Refused(outcome), _)) => Ok(*outcome),
+            Ok((Bound::Before, _)) => self.bound_before(request, None).await,
             Err(RegistryError::AddressesExhausted) => {
                 let text = RegistryError::AddressesExhausted.to_string();
                 Ok(refused(RefusalReason::AddressesExhausted, text))
             }
             Err(error) if is_conflict(&error, "node_keys_pkey") => {
-                // Another request bound the key meanwhile: its outcome is this one's.
-                let found = nodes::by_key(self.log.database().reader(), &request.node_key).await?;
-                match found {
-                    Some(node) => Box::pin(self.known(node, request)).await,
-                    None => Err(error),
-                }
+                self.bound_before(request, Some(error)).await
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Answers for a key that another request has bound.
+    async fn bound_before(
+        &self,
+        request: RegisterRequest,
+        error: Option<RegistryError>,
+    ) -> Verdict {
+        let found = nodes::by_key(self.log.database().reader(), &request.node_key).await?;
+        match found {
+            Some(node) => Box::pin(self.known(node, request)).await,
+            None => Err(error.unwrap_or(RegistryError::NotFound("node key"))),
         }
     }
 }
@@ -75,16 +86,20 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
         offered,
         judgement,
     } = wish;
+    let bound = nodes::by_key(mutation.connection(), &request.node_key).await?;
+    if bound.is_some() {
+        // The answer to the first try was lost, or is on its way: a one-off key is used up once.
+        return Ok(Bound::Before);
+    }
     if let Some(login_id) = &credential.login_id
         && let Some(node) = nodes::by_login(mutation.connection(), login_id).await?
     {
-        // The answer to the first try was lost: the login made its node already.
-        return Ok(if node.node_key == request.node_key {
-            Bound::Node(Box::new(node))
-        } else {
-            let text = "this login was used already: start a new one";
-            Bound::Refused(Box::new(refused(RefusalReason::LoginDenied, text)))
-        });
+        let text = format!(
+            "this login made the device {} already: start a new one",
+            node.name
+        );
+        let refusal = refused(RefusalReason::LoginDenied, text);
+        return Ok(Bound::Refused(Box::new(refusal)));
     }
     if let Some(refusal) = use_up(mutation, &credential).await? {
         return Ok(Bound::Refused(Box::new(refusal)));
@@ -104,10 +119,8 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
         Some(old) => old,
         None => new_node(mutation, &request, &credential, &judgement.ipv4_pools).await?,
     };
-    let lifetime = credential
-        .tailnet
-        .key_lifetime
-        .map(|life| TimeDelta::seconds(life.seconds));
+    let lifetime = credential.tailnet.key_lifetime;
+    let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
     let wished_end = request.expiry.and_then(domain::time);
     node.key_expiry = key::expiry(&owner, lifetime, wished_end, mutation.now());
     node.node_key.clone_from(&request.node_key);
@@ -123,14 +136,11 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
     node.approved_routes.sort();
     node.approved_routes.dedup();
     node.advertised_routes = offered;
-    if !node.name_chosen {
-        let label = hostname::label(&node.hostname);
-        node.name = node_changes::free_name(mutation, &label, node.id).await?;
-    }
+    node_changes::follow_hostname(mutation, &mut node).await?;
     let now = mutation.now();
     nodes::bind_key(mutation.connection(), &node, now).await?;
     node_changes::put(mutation, &node, credential.login_id).await?;
-    if !node.advertised_routes.is_empty() {
+    if !node.advertised_routes.is_empty() || !node.primary_routes.is_empty() {
         node_changes::elect_primaries(mutation).await?;
     }
     let action = if rotated {
@@ -152,12 +162,12 @@ async fn use_up(
         return Ok(None);
     };
     let found = pre_auth_keys::by_id(mutation.connection(), id).await?;
-    let (mut key, hash) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
+    let (mut key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
     if let Some((reason, text)) = pre_auth_key::refusal(&key, mutation.now()) {
         return Ok(Some(refused(reason, text)));
     }
     key.uses += 1;
-    pre_auth_keys::put(mutation.connection(), &key, hash).await?;
+    pre_auth_keys::update(mutation.connection(), &key).await?;
     Ok(None)
 }
 

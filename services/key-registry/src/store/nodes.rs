@@ -110,15 +110,17 @@ pub async fn due<'e>(
     messages("nodes", &query.bind(to_micros(now)).fetch_all(on).await?)
 }
 
-/// Returns some ephemeral nodes that were offline since before `since`.
+/// Returns some ephemeral nodes that are not online, and neither were nor got their key since `since`.
 pub async fn abandoned<'e>(
     on: impl Executor<'e, Database = Any>,
     since: DateTime<Utc>,
 ) -> Result<Vec<Node>, DatabaseError> {
     let query = sqlx::query(
         "SELECT nodes.body AS body FROM nodes
-         JOIN soft_states ON soft_states.node_id = nodes.id
-         WHERE nodes.ephemeral = 1 AND soft_states.online = 0 AND soft_states.last_seen < $1
+         JOIN node_keys ON node_keys.node_key = nodes.node_key
+         LEFT JOIN soft_states ON soft_states.node_id = nodes.id
+         WHERE nodes.ephemeral = 1 AND node_keys.bound_at < $1
+             AND (soft_states.node_id IS NULL OR (soft_states.online = 0 AND soft_states.last_seen < $1))
          LIMIT 1000",
     );
     messages("nodes", &query.bind(to_micros(since)).fetch_all(on).await?)

@@ -33,15 +33,14 @@ pub async fn of_tailnet<'e>(
     )
 }
 
-/// Writes a key; the hash counts only for a new one.
-pub async fn put(
+/// Writes a new key.
+pub async fn insert(
     on: &mut AnyConnection,
     key: &PreAuthKey,
     hash: Vec<u8>,
 ) -> Result<(), DatabaseError> {
     sqlx::query(
-        "INSERT INTO pre_auth_keys (id, tailnet_id, hash, created_at, body) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+        "INSERT INTO pre_auth_keys (id, tailnet_id, hash, created_at, body) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(key.id.clone())
     .bind(key.tailnet_id.cast_signed())
@@ -50,5 +49,15 @@ pub async fn put(
     .bind(key.encode_to_vec())
     .execute(on)
     .await?;
+    Ok(())
+}
+
+/// Writes a known key.
+pub async fn update(on: &mut AnyConnection, key: &PreAuthKey) -> Result<(), DatabaseError> {
+    sqlx::query("UPDATE pre_auth_keys SET body = $2 WHERE id = $1")
+        .bind(key.id.clone())
+        .bind(key.encode_to_vec())
+        .execute(on)
+        .await?;
     Ok(())
 }

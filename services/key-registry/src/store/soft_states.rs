@@ -1,26 +1,56 @@
 //! What nodes report of themselves, and their presence.
 
 use bowline_db::{DatabaseError, to_micros};
-use bowline_proto::key_registry::v1::SoftState;
+use bowline_proto::key_registry::v1::{Node, SoftState};
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
 use prost::Message as _;
-use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
+use sqlx::{Any, AnyConnection, AnyPool, Executor, Row as _, any::AnyRow};
 
 use super::{message, messages};
+use crate::domain::timestamp;
+
+/// The most rows that share a soft revision: what one batch writes.
+pub const LARGEST_BATCH: usize = 1000;
+/// How many rows, and how many bytes of them, one answer to a follower holds before the next revision is left out.
+const PAGE_ROWS: usize = 1000;
+const PAGE_BYTES: usize = 2 << 20;
+/// How many rows go offline in one batch: their descriptions of hosts may be long.
+const GOING: i64 = 100;
 
 /// A node's soft state with what only the registry keeps of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SoftRow {
     /// The tailnet.
     pub tailnet_id: u64,
     /// As others see it.
     pub state: SoftState,
-    /// The gateway incarnation whose report it is.
+    /// The gateway incarnation whose session holds it online.
     pub gateway: String,
-    /// That report's number.
+    /// The gateway incarnation that the report came through.
+    pub reporter: String,
+    /// The report's number, among those that came through that gateway.
     pub sequence: u64,
+    /// When the client sent the report, microseconds.
+    pub reported_at: i64,
     /// When it counts as offline, unless a session begins before.
     pub offline_at: Option<i64>,
+}
+
+impl SoftRow {
+    /// Returns the row of a node that reports for the first time.
+    #[must_use]
+    pub fn first(node: &Node, now: DateTime<Utc>) -> Self {
+        Self {
+            tailnet_id: node.tailnet_id,
+            state: SoftState {
+                node_id: node.id,
+                last_seen: Some(timestamp(now)),
+                ..SoftState::default()
+            },
+            ..Self::default()
+        }
+    }
 }
 
 fn row(row: &AnyRow) -> Result<SoftRow, DatabaseError> {
@@ -28,20 +58,23 @@ fn row(row: &AnyRow) -> Result<SoftRow, DatabaseError> {
         tailnet_id: row.try_get::<i64, _>("tailnet_id")?.cast_unsigned(),
         state: message("soft_states", row)?,
         gateway: row.try_get("gateway")?,
+        reporter: row.try_get("reporter")?,
         sequence: row.try_get::<i64, _>("sequence")?.cast_unsigned(),
+        reported_at: row.try_get("reported_at")?,
         offline_at: row.try_get("offline_at")?,
     })
 }
 
-const COLUMNS_OF_NODE: &str =
-    "SELECT tailnet_id, gateway, sequence, offline_at, body FROM soft_states WHERE node_id = $1";
+const BY_NODE: &str =
+    "SELECT tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body
+     FROM soft_states WHERE node_id = $1";
 
 /// Returns a node's soft state.
 pub async fn by_node<'e>(
     on: impl Executor<'e, Database = Any>,
     node_id: u64,
 ) -> Result<Option<SoftRow>, DatabaseError> {
-    let query = sqlx::query(COLUMNS_OF_NODE).bind(node_id.cast_signed());
+    let query = sqlx::query(BY_NODE).bind(node_id.cast_signed());
     query
         .fetch_optional(on)
         .await?
@@ -61,56 +94,76 @@ pub async fn of_tailnet<'e>(
     )
 }
 
-/// Returns soft states newer than a revision, in its order, at most `limit`.
-pub async fn since<'e>(
-    on: impl Executor<'e, Database = Any>,
+/// Some soft states in the order of their revisions; of each revision all or none.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The soft states.
+    pub states: Vec<SoftState>,
+    /// The last revision in it when more follow; `None` when it leads to the end.
+    pub through: Option<u64>,
+}
+
+/// Returns soft states newer than a revision.
+pub async fn since(
+    on: &AnyPool,
     tailnet_id: u64,
     soft_revision: u64,
-    limit: i64,
-) -> Result<Vec<SoftState>, DatabaseError> {
+) -> Result<Page, DatabaseError> {
+    const LIMIT: usize = PAGE_ROWS + LARGEST_BATCH + 1;
     let query = sqlx::query(
-        "SELECT body FROM soft_states WHERE tailnet_id = $1 AND soft_revision > $2
+        "SELECT soft_revision, body FROM soft_states WHERE tailnet_id = $1 AND soft_revision > $2
          ORDER BY soft_revision LIMIT $3",
     );
     let query = query
         .bind(tailnet_id.cast_signed())
         .bind(soft_revision.cast_signed())
-        .bind(limit);
-    messages("soft_states", &query.fetch_all(on).await?)
+        .bind(LIMIT as i64);
+    let mut rows = query.fetch(on);
+    let (mut page, mut last, mut bytes) = (Page::default(), 0, 0);
+    while let Some(row) = rows.try_next().await? {
+        let revision = row.try_get::<i64, _>(0)?.cast_unsigned();
+        let is_full = page.states.len() >= PAGE_ROWS || bytes > PAGE_BYTES;
+        if is_full && revision != last {
+            page.through = Some(last);
+            break;
+        }
+        bytes += row.try_get::<Vec<u8>, _>(1)?.len();
+        page.states.push(message("soft_states", &row)?);
+        last = revision;
+    }
+    Ok(page)
 }
 
-/// Returns some rows that count as offline now.
+/// Returns some rows that count as offline: their session ended some time before `now`, or the lease of its gateway
+/// before `leases`. Fewer than there are; ask again until there are none.
 pub async fn going_offline<'e>(
-    on: impl Executor<'e, Database = Any>,
+    on: impl Executor<'e, Database = Any> + Copy,
     now: DateTime<Utc>,
+    leases: DateTime<Utc>,
 ) -> Result<Vec<SoftRow>, DatabaseError> {
-    let query = sqlx::query(
-        "SELECT tailnet_id, gateway, sequence, offline_at, body FROM soft_states
-         WHERE online = 1 AND offline_at <= $1 ORDER BY tailnet_id LIMIT 1000",
+    let ended = sqlx::query(
+        "SELECT tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body FROM soft_states
+         WHERE online = 1 AND offline_at <= $1 ORDER BY tailnet_id LIMIT $2",
     );
-    query
-        .bind(to_micros(now))
+    let ended = ended.bind(to_micros(now)).bind(GOING).fetch_all(on).await?;
+    let left = sqlx::query(
+        "SELECT tailnet_id, soft_states.gateway, reporter, sequence, reported_at, offline_at, body
+         FROM gateways JOIN soft_states ON soft_states.gateway = gateways.gateway
+         WHERE gateways.expires_at < $1 AND soft_states.online = 1 ORDER BY tailnet_id LIMIT $2",
+    );
+    let left = left
+        .bind(to_micros(leases))
+        .bind(GOING)
         .fetch_all(on)
-        .await?
+        .await?;
+    let mut rows = ended
         .iter()
+        .chain(&left)
         .map(row)
-        .collect()
-}
-
-/// Starts the grace time of the nodes that a gateway without lease holds online.
-pub async fn doubt(
-    on: &mut AnyConnection,
-    gateway: &str,
-    offline_at: DateTime<Utc>,
-) -> Result<(), DatabaseError> {
-    sqlx::query(
-        "UPDATE soft_states SET offline_at = $2 WHERE gateway = $1 AND online = 1 AND offline_at IS NULL",
-    )
-    .bind(gateway.to_owned())
-    .bind(to_micros(offline_at))
-    .execute(on)
-    .await?;
-    Ok(())
+        .collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|row| (row.tailnet_id, row.state.node_id));
+    rows.dedup_by_key(|row| row.state.node_id);
+    Ok(rows)
 }
 
 /// Writes a node's soft state.
@@ -121,11 +174,13 @@ pub async fn put(on: &mut AnyConnection, row: &SoftRow) -> Result<(), DatabaseEr
         .map_or(0, |seen| seen.seconds * 1_000_000);
     sqlx::query(
         "INSERT INTO soft_states
-             (node_id, tailnet_id, soft_revision, gateway, sequence, online, offline_at, last_seen, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             (node_id, tailnet_id, soft_revision, gateway, sequence, online, offline_at, last_seen, body,
+              reporter, reported_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (node_id) DO UPDATE SET soft_revision = excluded.soft_revision,
              gateway = excluded.gateway, sequence = excluded.sequence, online = excluded.online,
-             offline_at = excluded.offline_at, last_seen = excluded.last_seen, body = excluded.body",
+             offline_at = excluded.offline_at, last_seen = excluded.last_seen, body = excluded.body,
+             reporter = excluded.reporter, reported_at = excluded.reported_at",
     )
     .bind(row.state.node_id.cast_signed())
     .bind(row.tailnet_id.cast_signed())
@@ -136,6 +191,8 @@ pub async fn put(on: &mut AnyConnection, row: &SoftRow) -> Result<(), DatabaseEr
     .bind(row.offline_at)
     .bind(last_seen)
     .bind(row.state.encode_to_vec())
+    .bind(row.reporter.clone())
+    .bind(row.reported_at)
     .execute(on)
     .await?;
     Ok(())

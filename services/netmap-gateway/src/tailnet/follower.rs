@@ -187,10 +187,10 @@ impl Follower {
             tailnet.blocks.note(&view, &changes);
             tailnet.history.publish(view, changes);
         }
-        let registry_revision = self.replica.registry_revision();
         self.progress.send_replace(Progress {
             complete,
-            registry_revision,
+            registry_revision: self.replica.registry_revision(),
+            identity_revision: self.replica.identity_revision(),
         });
         true
     }

@@ -12,9 +12,8 @@ use bowline_change_feed::{Feed, Identity, Position, Registry};
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
 use bowline_keys::{MachinePublic, NodePublic};
-use bowline_proto::{
-    changes::v1::Head,
-    key_registry::v1::{ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient},
+use bowline_proto::key_registry::v1::{
+    ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::sync::{mpsc, watch};
@@ -198,16 +197,12 @@ impl Hub {
         );
     }
 
-    /// Returns what is applied of the registry's log, for each tailnet held.
+    /// Returns how far each tailnet held has come.
     #[must_use]
-    pub fn applied(&self) -> Vec<Head> {
+    pub fn applied(&self) -> BTreeMap<TailnetId, Progress> {
         let tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = |held: &Held| Head {
-            tailnet_id: held.tailnet.id.get(),
-            revision: held.tailnet.progress().registry_revision,
-            soft_revision: 0,
-        };
-        tailnets.values().map(head).collect()
+        let progress = |(id, held): (&TailnetId, &Held)| (*id, held.tailnet.progress());
+        tailnets.iter().map(progress).collect()
     }
 
     /// Follows a number that changes whenever the registry's answers are newly applied.

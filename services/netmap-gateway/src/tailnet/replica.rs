@@ -367,6 +367,12 @@ impl Replica {
     pub fn registry_revision(&self) -> u64 {
         self.registry_revision
     }
+
+    /// Returns the identity revision applied.
+    #[must_use]
+    pub fn identity_revision(&self) -> u64 {
+        self.identity_revision
+    }
 }
 
 /// Says whether policy may judge the two differently.

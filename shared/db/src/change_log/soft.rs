@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, Row};
 
-use super::{Head, Inner};
+use super::{Head, Inner, head::Counter};
 use crate::{DatabaseError, WriteTransaction, audit};
 
 /// One transaction of soft state, of several tailnets when their reports came together.
@@ -30,6 +30,18 @@ impl SoftBatch {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.write.now()
+    }
+
+    /// Locks a tailnet's counter until the commit: what is read of the tailnet afterwards nobody else changes.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn lock(&mut self, tailnet: TailnetId) -> Result<(), DatabaseError> {
+        if !self.heads.contains_key(&tailnet) {
+            Counter::lock(self.write.connection(), tailnet).await?;
+        }
+        Ok(())
     }
 
     /// Returns the soft revision of this batch for a tailnet: the next one, taken under the counter lock at the

@@ -1,0 +1,57 @@
+//! How often it is put on record that somebody named another machine's key.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long nothing more is told of a node after it was.
+const PAUSE: Duration = Duration::from_secs(60);
+/// The most nodes remembered; beyond them nothing is told until the oldest are over.
+const MOST: usize = 10_000;
+/// With more mutations of the tailnet waiting than this, those go first.
+const BUSY: usize = 64;
+
+/// The nodes whose keys were named by others lately.
+#[derive(Debug, Default)]
+pub struct ForeignKeys(Mutex<BTreeMap<u64, Instant>>);
+
+impl ForeignKeys {
+    /// Says whether it is told this time that a node's key was named, while `waiting` mutations wait.
+    pub fn is_told(&self, node: u64, waiting: usize) -> bool {
+        let now = Instant::now();
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST {
+            told.retain(|_, when| now.duration_since(*when) < PAUSE);
+        }
+        let lately = told
+            .get(&node)
+            .is_some_and(|when| now.duration_since(*when) < PAUSE);
+        if lately || waiting > BUSY || told.len() >= MOST {
+            return false;
+        }
+        told.insert(node, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_is_told_of_once_in_a_while_and_never_in_the_way() {
+        let foreign = ForeignKeys::default();
+        assert!(foreign.is_told(1, 0) && !foreign.is_told(1, 0) && foreign.is_told(2, 0));
+        assert!(!foreign.is_told(3, 1000), "others wait");
+        assert!(foreign.is_told(3, 0));
+    }
+
+    #[test]
+    fn it_remembers_a_bounded_number() {
+        let foreign = ForeignKeys::default();
+        let told = (0..20_000).filter(|node| foreign.is_told(*node, 0)).count();
+        assert_eq!(told, MOST);
+    }
+}

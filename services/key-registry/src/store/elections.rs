@@ -1,0 +1,26 @@
+//! Tailnets whose primary routers have to be elected again.
+
+use bowline_db::DatabaseError;
+use sqlx::{Any, AnyConnection, Executor};
+
+/// Notes that a tailnet's primaries have to be elected, in the transaction of what makes it necessary.
+pub async fn call(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), DatabaseError> {
+    let query =
+        sqlx::query("INSERT INTO elections (tailnet_id) VALUES ($1) ON CONFLICT DO NOTHING");
+    query.bind(tailnet_id.cast_signed()).execute(on).await?;
+    Ok(())
+}
+
+/// Notes that a tailnet's primaries are elected, in the transaction that elects them.
+pub async fn held(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), DatabaseError> {
+    let query = sqlx::query("DELETE FROM elections WHERE tailnet_id = $1");
+    query.bind(tailnet_id.cast_signed()).execute(on).await?;
+    Ok(())
+}
+
+/// Returns the tailnets that wait.
+pub async fn called<'e>(on: impl Executor<'e, Database = Any>) -> Result<Vec<u64>, DatabaseError> {
+    let query = sqlx::query_scalar::<_, i64>("SELECT tailnet_id FROM elections");
+    let found = query.fetch_all(on).await?;
+    Ok(found.into_iter().map(i64::cast_unsigned).collect())
+}
