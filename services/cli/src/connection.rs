@@ -9,29 +9,32 @@ use clap::Args;
 
 use crate::failure::{Failure, Kind};
 
+/// What the options are listed under in each command's help.
+const HEADING: &str = "Where the server is";
+
 /// Where the server is.
 #[derive(Clone, Debug, Args)]
 pub struct ConnectionArgs {
     /// The directory of the local server.
-    #[arg(long, global = true, env = "BOWLINE_STATE_DIR", default_value_os_t = default_state_dir())]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_STATE_DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
     /// Address `host:port` of the identity service, for a server of separate processes.
-    #[arg(long, global = true, env = "BOWLINE_IDENTITY")]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_IDENTITY")]
     identity: Option<String>,
     /// Address of the key-registry service.
-    #[arg(long, global = true, env = "BOWLINE_KEY_REGISTRY")]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_KEY_REGISTRY")]
     key_registry: Option<String>,
     /// Address of the policy-compiler service.
-    #[arg(long, global = true, env = "BOWLINE_POLICY_COMPILER")]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_POLICY_COMPILER")]
     policy_compiler: Option<String>,
     /// The certificate authority of the services.
-    #[arg(long, global = true, env = "BOWLINE_CA")]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_CA")]
     ca: Option<PathBuf>,
     /// The administrator's certificate.
-    #[arg(long, global = true, env = "BOWLINE_CERT")]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_CERT")]
     cert: Option<PathBuf>,
     /// Its key.
-    #[arg(long, global = true, env = "BOWLINE_CERT_KEY")]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_CERT_KEY")]
     key: Option<PathBuf>,
 }
 

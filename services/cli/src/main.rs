@@ -112,8 +112,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
         Command::Certificates(command) => server::certificates(&command, &printer),
         Command::Completions { shell } => {
-            let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "bowline", &mut std::io::stdout());
+            let (mut command, mut script) = (Arguments::command(), Vec::new());
+            clap_complete::generate(shell, &mut command, "bowline", &mut script);
+            printer.write(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
     }

@@ -1,8 +1,12 @@
 //! The one place that prints: tables for people, JSON for machines.
 
+use std::io::{ErrorKind, Write as _};
+
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
+
+use crate::failure::{Failure, Kind};
 
 /// How answers look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,14 +83,16 @@ impl Printer {
         }
     }
 
-    /// Prints a text as it is.
-    #[expect(
-        clippy::print_stdout,
-        clippy::unused_self,
-        reason = "the one place that prints"
-    )]
+    /// Prints a text as it is. Whoever reads no further, such as `head`, has what it wants.
+    #[expect(clippy::unused_self, reason = "the one place that prints")]
     pub fn write(self, text: &str) {
-        println!("{text}");
+        let written = writeln!(std::io::stdout(), "{text}");
+        if let Err(error) = written
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            Failure::from(error).report();
+            std::process::exit(Kind::Failed as i32);
+        }
     }
 
     fn json(self, value: &impl Serialize) {

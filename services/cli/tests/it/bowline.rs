@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// Time by which whatever a test waits for has happened, on a busy machine.
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A state directory, and the settings in it.
 pub(crate) struct Place {

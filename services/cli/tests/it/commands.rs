@@ -1,6 +1,6 @@
 //! Commands to a server, and those that need none.
 
-use crate::bowline::Place;
+use crate::bowline::{Place, command, run};
 
 #[tokio::test]
 async fn people_and_tailnets_are_listed_shown_and_changed_by_name_or_number() {
@@ -16,7 +16,8 @@ async fn people_and_tailnets_are_listed_shown_and_changed_by_name_or_number() {
     let home = place.json(&["tailnets", "show"]).await;
     assert_eq!(home["name"], "home");
     assert_eq!(place.json(&["nodes", "list"]).await, serde_json::json!([]));
-    let suspended = place.json(&["users", "suspend", &number]).await;
+    place.json(&["users", "suspend", &number]).await;
+    let suspended = place.json(&["users", "show", &number]).await;
     assert_eq!(suspended["suspended"], true);
 
     place
@@ -109,4 +110,17 @@ async fn control_keys_are_made_shown_rolled_and_retired() {
         .bowline(&["control-keys", "retire", keys])
         .await
         .failed(3, "no previous");
+}
+
+#[tokio::test]
+async fn completions_and_lists_end_quietly_when_nobody_reads_on() {
+    let place = Place::new();
+    let script = place.bowline(&["completions", "bash"]).await;
+    assert!(script.out.contains("control-keys"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(place.directory());
+    command.args(["completions", "bash"]).stdout(writer);
+    let said = run(&mut command).await;
+    assert_eq!((said.code, &*said.error), (0, ""));
 }

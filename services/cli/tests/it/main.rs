@@ -8,5 +8,6 @@
 
 mod bowline;
 mod commands;
+mod relay;
 mod serve;
 mod settings;
