@@ -42,6 +42,9 @@ pub enum Command {
         /// Whether an administrator approves each machine.
         #[arg(long)]
         machine_approval: Option<bool>,
+        /// Whether a node key is replaced only for clients that prove to hold both; released clients do not.
+        #[arg(long)]
+        require_key_proof: Option<bool>,
         /// Whether clients update themselves unless their users chose.
         #[arg(long)]
         auto_update: Option<bool>,
@@ -73,6 +76,7 @@ struct Shown {
     ipv6_pool: String,
     key_lifetime_seconds: Option<i64>,
     machine_approval: bool,
+    require_key_proof: bool,
     auto_update: Option<bool>,
     created_at: Option<String>,
 }
@@ -88,6 +92,7 @@ impl From<Tailnet> for Shown {
             ipv6_pool: tailnet.ipv6_pool,
             key_lifetime_seconds: tailnet.key_lifetime.map(|lifetime| lifetime.seconds),
             machine_approval: tailnet.machine_approval,
+            require_key_proof: tailnet.require_key_proof,
             auto_update: tailnet.auto_update,
             created_at: time::text(tailnet.created_at),
         }
@@ -140,6 +145,7 @@ pub async fn run(
             tailnet,
             display_name,
             machine_approval,
+            require_key_proof,
             auto_update,
             key_lifetime,
             ipv4_pool,
@@ -149,6 +155,7 @@ pub async fn run(
             let given = [
                 ("display_name", display_name.is_some()),
                 ("machine_approval", machine_approval.is_some()),
+                ("require_key_proof", require_key_proof.is_some()),
                 ("auto_update", auto_update.is_some()),
                 ("key_lifetime", key_lifetime.is_some()),
                 ("ipv4_pool", ipv4_pool.is_some()),
@@ -158,6 +165,7 @@ pub async fn run(
             let paths: Vec<_> = given.map(|(name, _)| name.to_owned()).collect();
             wanted.display_name = display_name.unwrap_or_default();
             wanted.machine_approval = machine_approval.unwrap_or_default();
+            wanted.require_key_proof = require_key_proof.unwrap_or_default();
             wanted.auto_update = auto_update;
             wanted.key_lifetime = key_lifetime.map(|lifetime| prost_types::Duration {
                 seconds: lifetime.num_seconds(),

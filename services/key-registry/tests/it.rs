@@ -16,8 +16,8 @@ use bowline_proto::{
     changes::v1::{ChangesSinceRequest, SnapshotRequest},
     identity::v1::{
         ApproveLoginRequest, CreateTailnetRequest, CreateUserRequest, DeleteTailnetRequest,
-        login_service_client::LoginServiceClient, tailnet_service_client::TailnetServiceClient,
-        user_service_client::UserServiceClient,
+        Tailnet, UpdateTailnetRequest, login_service_client::LoginServiceClient,
+        tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
         ClientReport, CreatePreAuthKeyRequest, DeleteNodeRequest, GetNodeRequest, ListNodesRequest,
@@ -31,7 +31,7 @@ use bowline_proto::{
 };
 use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::PostgresServer;
-use prost_types::Timestamp;
+use prost_types::{FieldMask, Timestamp};
 use tonic::service::Routes;
 
 /// The three owners in one process, with a tailnet and a user.
@@ -207,6 +207,7 @@ on_both!(
     restart_with_a_used_up_key_succeeds,
     one_off_key_is_used_up_once_by_a_request_that_is_sent_again,
     rotation_keeps_a_numbered_name,
+    rotation_is_refused_unproven_where_the_tailnet_asks_for_proof,
     nodes_of_a_deleted_tailnet_go_with_it,
     tags_asked_for_later_are_given_or_end_the_key,
     rotation_keeps_the_node_and_retires_the_old_key,
@@ -291,6 +292,37 @@ async fn rotation_keeps_a_numbered_name(served: Served) {
         ..with_key(2, 103, &key)
     };
     assert_eq!(served.registered(rotate).await.name, "laptop-1");
+}
+
+async fn rotation_is_refused_unproven_where_the_tailnet_asks_for_proof(served: Served) {
+    let wanted = Tailnet {
+        id: served.tailnet,
+        require_key_proof: true,
+        ..Tailnet::default()
+    };
+    let request = UpdateTailnetRequest {
+        tailnet: Some(wanted),
+        update_mask: Some(FieldMask {
+            paths: vec!["require_key_proof".to_owned()],
+        }),
+    };
+    let mut tailnets = TailnetServiceClient::new(served.admin());
+    tailnets.update_tailnet(request).await.unwrap();
+    let (key, once) = (served.key(true).await, served.key(false).await);
+    let first = served.registered(with_key(1, 101, &key)).await;
+    let rotate = RegisterRequest {
+        old_node_key: vec![101; 32],
+        ..with_key(1, 102, &once)
+    };
+    let outcome = served.register(rotate.clone()).await;
+    assert_eq!(refusal(outcome), RefusalReason::NodeKeyUnproven);
+    // A refusal changes nothing: the one-off key still works, the old node key, too.
+    served.registered(self::request(1, 101)).await;
+    let proven = RegisterRequest {
+        proven_node_keys: vec![vec![101; 32], vec![102; 32]],
+        ..rotate
+    };
+    assert_eq!(served.registered(proven).await.id, first.id);
 }
 
 async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {

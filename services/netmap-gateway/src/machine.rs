@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bowline_control_wire::RequestError;
-use bowline_keys::MachinePublic;
+use bowline_keys::{MachinePublic, NodePublic};
 use tonic::{Code, Status};
 
 use crate::listener::Connection;
@@ -21,6 +21,8 @@ pub struct Machine {
     pub key: MachinePublic,
     /// The connection it asks on.
     pub connection: Connection,
+    /// The node keys that the request proves its client to hold.
+    pub proven: Vec<NodePublic>,
 }
 
 /// The longest text of a refusal: it may repeat what was sent.
@@ -38,6 +40,13 @@ impl Failure {
         let mut text = text.into();
         text.truncate(text.floor_char_boundary(LONGEST_TEXT));
         Self { status, text }
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    pub(crate) const fn status(&self) -> u16 {
+        self.status.as_u16()
     }
 }
 

@@ -76,6 +76,7 @@ pub fn update(
             "display_name" => tailnet.display_name.clone_from(&wanted.display_name),
             "key_lifetime" => tailnet.key_lifetime = wanted.key_lifetime,
             "machine_approval" => tailnet.machine_approval = wanted.machine_approval,
+            "require_key_proof" => tailnet.require_key_proof = wanted.require_key_proof,
             "auto_update" => tailnet.auto_update = wanted.auto_update,
             "dns" => tailnet.dns.clone_from(&wanted.dns),
             "ipv4_pool" => tailnet.ipv4_pool.clone_from(&wanted.ipv4_pool),

@@ -64,15 +64,63 @@ pub struct Owner {
     pub tags: Vec<String>,
 }
 
-/// Says whether a new key replaces the key of `old`, which the client names as its last: the same machine, the same
-/// tailnet, the same owner (protocol section 3.6). Else the new key is a new node.
-pub fn replaces(old: &Node, machine_key: &[u8], owner: &Owner) -> bool {
+/// What a request for a new key proves.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'r> {
+    /// The machine key, proven by the transport.
+    pub machine_key: &'r [u8],
+    /// The new node key.
+    pub node_key: &'r [u8],
+    /// The node keys that the client proved to hold.
+    pub held: &'r [Vec<u8>],
+    /// Whether the tailnet asks for the proof of both.
+    pub is_required: bool,
+}
+
+impl Proof<'_> {
+    fn has(&self, node_key: &[u8]) -> bool {
+        self.held.iter().any(|held| held == node_key)
+    }
+}
+
+/// What the old key that a client names means for its new one (protocol section 3.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The new key replaces the old one: the same node.
+    Replaces,
+    /// The old one stays with whose it is: the new key is a new node's.
+    NewNode,
+    /// The request is refused.
+    Refused(RotationRefusal),
+}
+
+/// Why a key is not replaced and nothing else is done either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotationRefusal {
+    /// The old key belongs to another machine.
+    AnotherMachines,
+    /// The tailnet asks for a proof that the client holds both keys, and it gave none.
+    Unproven,
+}
+
+/// Judges a request for a new key of a client that names the key of `old` as its last: it is replaced for the same
+/// machine, tailnet and owner.
+pub fn rotation(old: &Node, proof: Proof<'_>, owner: &Owner) -> Rotation {
+    if old.machine_key != proof.machine_key {
+        return Rotation::Refused(RotationRefusal::AnotherMachines);
+    }
     let same_owner = if owner.tags.is_empty() {
         old.tags.is_empty() && old.user_id == owner.user_id
     } else {
         !old.tags.is_empty() || old.user_id == owner.user_id
     };
-    old.machine_key == machine_key && old.tailnet_id == owner.tailnet_id && same_owner
+    if old.tailnet_id != owner.tailnet_id || !same_owner {
+        return Rotation::NewNode;
+    }
+    if proof.is_required && !(proof.has(&old.node_key) && proof.has(proof.node_key)) {
+        return Rotation::Refused(RotationRefusal::Unproven);
+    }
+    Rotation::Replaces
 }
 
 /// Returns when a new key ends: tagged nodes' keys do not, a wish can only shorten.
@@ -149,45 +197,79 @@ mod tests {
         assert_eq!(known(&ending, &[1; 32], None, end), Known::Ended);
     }
 
-    #[test]
-    fn only_the_same_machine_and_owner_replace_a_key() {
-        let owner = Owner {
+    const NEW: [u8; 32] = [9; 32];
+
+    fn owner() -> Owner {
+        Owner {
             tailnet_id: 3,
             user_id: 7,
             tags: Vec::new(),
+        }
+    }
+
+    fn judged(old: &Node, machine: u8, owner: &Owner) -> Rotation {
+        let proof = Proof {
+            machine_key: &[machine; 32],
+            node_key: &NEW,
+            held: &[],
+            is_required: false,
         };
-        assert!(replaces(&node(), &[1; 32], &owner));
-        assert!(!replaces(&node(), &[2; 32], &owner));
-        assert!(!replaces(
-            &node(),
-            &[1; 32],
-            &Owner {
-                user_id: 8,
-                ..owner.clone()
-            }
-        ));
-        assert!(!replaces(
-            &node(),
-            &[1; 32],
-            &Owner {
-                tailnet_id: 4,
-                ..owner.clone()
-            }
-        ));
+        rotation(old, proof, owner)
+    }
+
+    #[test]
+    fn key_is_replaced_for_the_same_machine_tailnet_and_owner() {
+        assert_eq!(judged(&node(), 1, &owner()), Rotation::Replaces);
+        let other_user = Owner {
+            user_id: 8,
+            ..owner()
+        };
+        assert_eq!(judged(&node(), 1, &other_user), Rotation::NewNode);
+        let other_tailnet = Owner {
+            tailnet_id: 4,
+            ..owner()
+        };
+        assert_eq!(judged(&node(), 1, &other_tailnet), Rotation::NewNode);
         let tagged = Node {
             tags: vec!["tag:a".to_owned()],
             ..node()
         };
-        assert!(!replaces(&tagged, &[1; 32], &owner));
-        assert!(replaces(
-            &tagged,
-            &[1; 32],
-            &Owner {
-                user_id: 0,
-                tags: vec!["tag:b".to_owned()],
-                ..owner
-            }
-        ));
+        assert_eq!(judged(&tagged, 1, &owner()), Rotation::NewNode);
+        let by_tag = Owner {
+            user_id: 0,
+            tags: vec!["tag:b".to_owned()],
+            ..owner()
+        };
+        assert_eq!(judged(&tagged, 1, &by_tag), Rotation::Replaces);
+    }
+
+    #[test]
+    fn key_of_another_machine_is_not_replaced() {
+        let refused = Rotation::Refused(RotationRefusal::AnotherMachines);
+        assert_eq!(judged(&node(), 2, &owner()), refused);
+    }
+
+    #[test]
+    fn key_is_not_replaced_unproven_where_the_tailnet_asks_for_proof() {
+        let old = Node {
+            node_key: vec![8; 32],
+            ..node()
+        };
+        let judged = |held: &[Vec<u8>]| {
+            let proof = Proof {
+                machine_key: &[1; 32],
+                node_key: &NEW,
+                held,
+                is_required: true,
+            };
+            rotation(&old, proof, &owner())
+        };
+        let unproven = Rotation::Refused(RotationRefusal::Unproven);
+        let (own, new) = (old.node_key.clone(), NEW.to_vec());
+        assert_eq!(judged(&[]), unproven);
+        assert_eq!(judged(std::slice::from_ref(&own)), unproven);
+        assert_eq!(judged(std::slice::from_ref(&new)), unproven);
+        assert_eq!(judged(&[new, own]), Rotation::Replaces);
     }
 
     #[test]

@@ -8,7 +8,10 @@ use bowline_proto::{
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{Verdict, credential::Credential, is_conflict, machine_actor, refused, tailnet_id};
+use super::{
+    Verdict, another_machines, credential::Credential, is_conflict, machine_actor, refused,
+    tailnet_id,
+};
 use crate::{
     KeyRegistry,
     domain::{self, address_pool::AddressPool, key, pre_auth_key},
@@ -101,9 +104,6 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
         let refusal = refused(RefusalReason::LoginDenied, text);
         return Ok(Bound::Refused(Box::new(refusal)));
     }
-    if let Some(refusal) = use_up(mutation, &credential).await? {
-        return Ok(Bound::Refused(Box::new(refusal)));
-    }
     let owner = key::Owner {
         tailnet_id: mutation.tailnet().get(),
         user_id: credential.user.as_ref().map_or(0, |user| user.id),
@@ -113,7 +113,20 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
         32 => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
         _ => None,
     };
-    let old = old.filter(|old| key::replaces(old, &request.machine_key, &owner));
+    let proof = key::Proof {
+        machine_key: &request.machine_key,
+        node_key: &request.node_key,
+        held: &request.proven_node_keys,
+        is_required: credential.tailnet.require_key_proof,
+    };
+    let rotation = old.as_ref().map(|old| key::rotation(old, proof, &owner));
+    if let Some(key::Rotation::Refused(refusal)) = rotation {
+        return Ok(Bound::Refused(Box::new(not_replaced(refusal))));
+    }
+    if let Some(refusal) = use_up(mutation, &credential).await? {
+        return Ok(Bound::Refused(Box::new(refusal)));
+    }
+    let old = old.filter(|_| rotation == Some(key::Rotation::Replaces));
     let rotated = old.is_some();
     let mut node = match old {
         Some(old) => old,
@@ -151,6 +164,17 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
     let detail = json!({ "name": node.name, "ipv4": node.ipv4, "tags": node.tags });
     mutation.audit(action, node.id.to_string(), &detail);
     Ok(Bound::Node(Box::new(node)))
+}
+
+/// Returns what a client is told whose old key is not replaced.
+fn not_replaced(refusal: key::RotationRefusal) -> Outcome {
+    match refusal {
+        key::RotationRefusal::AnotherMachines => another_machines(),
+        key::RotationRefusal::Unproven => {
+            let text = "this network asks for a proof of both node keys: log out, then log in as a new device";
+            refused(RefusalReason::NodeKeyUnproven, text)
+        }
+    }
 }
 
 /// Counts a use of the pre-auth key, unless it has none left.

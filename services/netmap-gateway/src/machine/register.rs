@@ -237,5 +237,10 @@ fn pass_on(
         capability_version: request.version.0.into(),
         source_address: machine.connection.source().to_string(),
         hostinfo: json,
+        proven_node_keys: machine
+            .proven
+            .iter()
+            .map(|key| key.as_bytes().to_vec())
+            .collect(),
     })
 }

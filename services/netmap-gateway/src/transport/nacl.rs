@@ -107,7 +107,11 @@ async fn receive<T: DeserializeOwned>(
     }
     drop(replays);
     let control = MachinePublic::from_bytes(opened.control.public_bytes());
-    let machine = Machine { key, connection };
+    let machine = Machine {
+        key,
+        connection,
+        proven: Vec::new(),
+    };
     Ok((
         Sealer { machine, control },
         parse_request(&opened.plaintext)?,

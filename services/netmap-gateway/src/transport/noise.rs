@@ -1,5 +1,7 @@
 //! Noise: `/ts2021` upgrades a connection to HTTP/2 inside Noise records (protocol section 4).
 
+mod challenge;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -11,13 +13,12 @@ use axum::{
     routing::post,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bowline_clock::random_bytes;
 use bowline_control_noise::{
     Accepted, EARLY_PAYLOAD_SINCE, HandshakeError, NoiseStream, Responder, early_payload,
     error_frame,
 };
 use bowline_control_wire::{MapRequest, RegisterRequest, parse_request};
-use bowline_keys::{ChallengePublic, PrivateKey};
+use challenge::Challenge;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::Deserialize;
@@ -148,18 +149,22 @@ async fn converse<S>(
         return;
     }
     let mut stream = NoiseStream::new(stream, &accepted.keys);
-    if accepted.version >= EARLY_PAYLOAD_SINCE {
-        let challenge = PrivateKey::from_random(random_bytes());
-        let challenge = ChallengePublic::from_bytes(challenge.public_bytes());
-        if stream.write_all(&early_payload(challenge)).await.is_err() {
-            return;
-        }
+    let challenge = if accepted.version >= EARLY_PAYLOAD_SINCE {
+        Challenge::new()
+    } else {
+        Challenge::none()
+    };
+    if let Some(public) = challenge.public()
+        && stream.write_all(&early_payload(public)).await.is_err()
+    {
+        return;
     }
     let machine = Machine {
         key: accepted.machine,
         connection: connection.clone(),
+        proven: Vec::new(),
     };
-    let routes = routes(gateway, machine);
+    let routes = routes(gateway, machine, challenge);
     let asked = CancellationToken::new();
     let heard = asked.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
@@ -188,7 +193,7 @@ async fn converse<S>(
 }
 
 /// The addresses inside Noise (protocol section 4.7).
-fn routes(gateway: Arc<Gateway>, machine: Machine) -> Router {
+fn routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Router {
     Router::new()
         .route("/machine/register", post(post_register))
         .route("/machine/map", post(post_map))
@@ -202,14 +207,18 @@ fn routes(gateway: Arc<Gateway>, machine: Machine) -> Router {
             (StatusCode::METHOD_NOT_ALLOWED, text)
         })
         .layer(Extension(machine))
+        .layer(Extension(challenge))
         .with_state(gateway)
 }
 
 async fn post_register(
     State(gateway): State<Arc<Gateway>>,
-    Extension(machine): Extension<Machine>,
+    Extension(mut machine): Extension<Machine>,
+    Extension(challenge): Extension<Challenge>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Failure> {
+    machine.proven = challenge.proven(&headers)?;
     let request: RegisterRequest = parse_request(&read_body(&machine.connection, body).await?)?;
     Ok(Json(register::register(&gateway, &machine, request).await?))
 }

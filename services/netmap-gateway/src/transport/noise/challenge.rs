@@ -1,0 +1,144 @@
+//! The challenge of a connection: who answers it with a node key holds that key (protocol section 3.7).
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bowline_clock::random_bytes;
+use bowline_control_nacl::open;
+use bowline_keys::{ChallengePublic, MachinePublic, NodePublic, PrivateKey};
+
+use crate::machine::Failure;
+
+/// Where a client answers: once for each key.
+const PROOF: &str = "tailscale-node-proof";
+/// The most answers of one request: for an old key and a new one.
+const MOST: usize = 2;
+
+/// The challenge of one connection; none was made for clients that know of none. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Challenge(Option<Arc<PrivateKey>>);
+
+impl Challenge {
+    /// Makes a challenge.
+    pub(super) fn new() -> Self {
+        Self(Some(Arc::new(PrivateKey::from_random(random_bytes()))))
+    }
+
+    /// Returns no challenge: nothing answers it.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Returns what the client is told of it.
+    pub(super) fn public(&self) -> Option<ChallengePublic> {
+        let key = self.0.as_ref()?;
+        Some(ChallengePublic::from_bytes(key.public_bytes()))
+    }
+
+    /// Returns the node keys that a request proves its client to hold.
+    ///
+    /// # Errors
+    ///
+    /// 400 when an answer is none, 401 when it is not of the key it names or of another challenge.
+    pub(super) fn proven(&self, headers: &HeaderMap) -> Result<Vec<NodePublic>, Failure> {
+        let answers = headers.get_all(PROOF);
+        if answers.iter().count() > MOST {
+            let text = "a request proves two node keys at most";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, text));
+        }
+        let answers = answers.iter().map(|answer| {
+            let (node, sealed) = answer.to_str().ok().and_then(read).ok_or_else(|| {
+                let text = "Tailscale-Node-Proof is a node key, a space, and a box in base64";
+                Failure::new(StatusCode::BAD_REQUEST, text)
+            })?;
+            if self.is_answered(node, &sealed) {
+                Ok(node)
+            } else {
+                let text = "Tailscale-Node-Proof does not prove its node key on this connection";
+                Err(Failure::new(StatusCode::UNAUTHORIZED, text))
+            }
+        });
+        answers.collect()
+    }
+
+    fn is_answered(&self, node: NodePublic, sealed: &[u8]) -> bool {
+        let (Some(key), Some(public)) = (&self.0, self.public()) else {
+            return false;
+        };
+        let sender = MachinePublic::from_bytes(*node.as_bytes());
+        open(sealed, sender, [&**key])
+            .is_ok_and(|opened| opened.plaintext == public.to_string().as_bytes())
+    }
+}
+
+fn read(answer: &str) -> Option<(NodePublic, Vec<u8>)> {
+    let (node, sealed) = answer.split_once(' ')?;
+    Some((node.parse().ok()?, STANDARD.decode(sealed).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use bowline_control_nacl::seal;
+
+    use super::*;
+
+    fn answer(node: &PrivateKey, text: &str, challenge: &Challenge) -> HeaderValue {
+        let public = NodePublic::from_bytes(node.public_bytes());
+        let recipient = MachinePublic::from_bytes(*challenge.public().unwrap().as_bytes());
+        let sealed = seal(text.as_bytes(), node, recipient, random_bytes());
+        HeaderValue::try_from(format!("{public} {}", STANDARD.encode(sealed))).unwrap()
+    }
+
+    fn headers(answers: &[HeaderValue]) -> HeaderMap {
+        let name = axum::http::HeaderName::from_static(PROOF);
+        answers
+            .iter()
+            .map(|answer| (name.clone(), answer.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn each_key_that_answers_the_challenge_is_proven() {
+        let challenge = Challenge::new();
+        let text = challenge.public().unwrap().to_string();
+        let keys = [(), ()].map(|()| PrivateKey::from_random(random_bytes()));
+        let answers = keys.each_ref().map(|key| answer(key, &text, &challenge));
+        let proven = challenge.proven(&headers(&answers)).unwrap();
+        let expected = keys
+            .each_ref()
+            .map(|key| NodePublic::from_bytes(key.public_bytes()));
+        assert_eq!(proven, expected);
+        assert!(challenge.proven(&HeaderMap::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn nothing_else_is_a_proof() {
+        let challenge = Challenge::new();
+        let text = challenge.public().unwrap().to_string();
+        let key = PrivateKey::from_random(random_bytes());
+        let status = |challenge: &Challenge, answers: &[HeaderValue]| {
+            challenge.proven(&headers(answers)).unwrap_err().status()
+        };
+        let good = answer(&key, &text, &challenge);
+        // Another connection's challenge, another text, another key's box, no challenge at all.
+        assert_eq!(status(&Challenge::new(), std::slice::from_ref(&good)), 401);
+        assert_eq!(status(&Challenge::none(), std::slice::from_ref(&good)), 401);
+        assert_eq!(
+            status(&challenge, &[answer(&key, "chalpub:", &challenge)]),
+            401
+        );
+        let other = NodePublic::from_bytes(PrivateKey::from_random(random_bytes()).public_bytes());
+        let (_, sealed) = good.to_str().unwrap().split_once(' ').unwrap();
+        let stolen = HeaderValue::try_from(format!("{other} {sealed}")).unwrap();
+        assert_eq!(status(&challenge, &[stolen]), 401);
+        for nonsense in ["", "nodekey:00", "a b"] {
+            assert_eq!(
+                status(&challenge, &[HeaderValue::from_static(nonsense)]),
+                400
+            );
+        }
+        assert_eq!(status(&challenge, &[good.clone(), good.clone(), good]), 400);
+    }
+}
