@@ -26,7 +26,7 @@ mod via;
 pub use compiler::Compiler;
 pub use output::{
     Address, CapGrant, Class, Destination, FilterRule, ListChange, ListId, Membership, Output,
-    Principals, Settings, SshLogin, Via,
+    Pass, Principals, RouteUsers, Settings, SshLogin, Via,
 };
 
 pub use reach::{Explanation, PairChange, Preview, RuleUse};

@@ -29,7 +29,8 @@ mod selector;
 pub use assertion::failed_tests;
 pub use compile::{
     Address, CapGrant, Class, Compiler, Destination, Explanation, FilterRule, ListChange, ListId,
-    Membership, Output, PairChange, Preview, Principals, RuleUse, Settings, SshLogin, Via,
+    Membership, Output, PairChange, Pass, Preview, Principals, RouteUsers, RuleUse, Settings,
+    SshLogin, Via,
 };
 pub use inventory::{Node, Role, User};
 pub use judge::{Applicant, address_pools, approved_routes, refused_tags};

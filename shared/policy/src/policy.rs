@@ -1,6 +1,9 @@
 //! A valid policy: what the document says, with every name resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
@@ -32,7 +35,7 @@ impl From<Selector> for Party {
 }
 
 /// A protocol with its ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// IP protocol; `None` for the default set: TCP, UDP, ICMP.
     pub protocol: Option<u8>,
@@ -41,7 +44,7 @@ pub struct Service {
 }
 
 /// A capability with its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Capability {
     /// The name.
     pub name: String,
@@ -65,8 +68,8 @@ pub enum Reach {
 /// several statements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Who.
-    pub sources: BTreeSet<Party>,
+    /// Who; the statements of one ACL share it.
+    pub sources: Arc<BTreeSet<Party>>,
     /// Where; empty unless `reach` is `Named`.
     pub destinations: Vec<Party>,
     /// How the destinations are meant.
@@ -147,7 +150,7 @@ pub struct Switches {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// Grants in order, then ACLs in order.
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<Arc<Rule>>,
     /// Members of each group, by login name.
     pub(crate) groups: BTreeMap<String, BTreeSet<String>>,
     /// Who may use each tag.
@@ -170,7 +173,7 @@ impl Policy {
     #[must_use]
     pub fn allow_all() -> Self {
         Self {
-            rules: vec![Rule::allow_all()],
+            rules: vec![Arc::new(Rule::allow_all())],
             ..Self::default()
         }
     }
@@ -199,7 +202,7 @@ impl Rule {
     /// Returns the rule that lets everybody reach everything.
     pub(crate) fn allow_all() -> Self {
         Self {
-            sources: BTreeSet::from([Selector::Any.into()]),
+            sources: Arc::new(BTreeSet::from([Selector::Any.into()])),
             destinations: vec![Selector::Any.into()],
             services: vec![Service {
                 protocol: None,

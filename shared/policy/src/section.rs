@@ -12,7 +12,10 @@ mod ssh;
 pub(crate) mod ssh_tests;
 mod switch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bowline_ip_set::IpRange;
 use jsonc_parser::ast::{Object, Value};
@@ -114,7 +117,7 @@ impl<'t> Reading<'t> {
             self.one_cgnat_route(value);
         }
         if section("acls").is_none() && section("grants").is_none() {
-            self.policy.rules = vec![Rule::allow_all()];
+            self.policy.rules = vec![Arc::new(Rule::allow_all())];
         }
         match self.problems.into_vec() {
             problems if problems.is_empty() => Ok(self.policy),

@@ -67,8 +67,8 @@ pub struct Compiled {
     pub settings: OrdMap<u64, Arc<Settings>>,
     /// Source lists.
     pub lists: OrdMap<ListKey, Elements>,
-    /// The selectors whose classes may use a subnet route, by prefix.
-    pub routes: OrdMap<String, Arc<Vec<u64>>>,
+    /// Who has to do with each subnet route, by prefix.
+    pub routes: OrdMap<String, Arc<Route>>,
     /// Ways through chosen routers by number.
     pub vias: OrdMap<u64, Arc<Via>>,
     /// The classes of each selector.
@@ -203,10 +203,10 @@ impl Compiled {
                 changes.routes.entry(prefix).or_insert(Some(before));
             }
         }
-        for Route { prefix, users } in routes {
-            let users = Arc::new(users);
-            if self.routes.get(&prefix) != Some(&users) {
-                let before = self.routes.insert(prefix.clone(), users);
+        for route in routes {
+            let (prefix, route) = (route.prefix.clone(), Arc::new(route));
+            if self.routes.get(&prefix) != Some(&route) {
+                let before = self.routes.insert(prefix.clone(), route);
                 changes.routes.entry(prefix).or_insert(before);
             }
         }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     class::ClassKey,
-    output::{Class, ListChange, ListId, Membership, Output, Settings, Via},
+    output::{Class, ListChange, ListId, Membership, Output, RouteUsers, Settings, Via},
     plan::Plan,
     route,
     settings::{SettingsKey, SettingsPlan},
@@ -26,7 +26,7 @@ use crate::{
 /// What it puts out is a function of the two alone, however they came to be.
 #[derive(Debug)]
 pub struct Compiler {
-    policy: Policy,
+    policy: Arc<Policy>,
     plan: Plan,
     settings_plan: SettingsPlan,
     users: BTreeMap<u64, User>,
@@ -41,7 +41,7 @@ pub struct Compiler {
     settings: BTreeMap<u64, (SettingsKey, Shared<Settings>)>,
     /// How many devices are in each list of a user.
     user_lists: BTreeMap<ListId, u64>,
-    routes: BTreeMap<IpNet, Arc<Vec<u64>>>,
+    routes: BTreeMap<IpNet, Arc<RouteUsers>>,
     vias: BTreeMap<u64, Arc<Via>>,
     /// Whether a list of a user came or went, or a user changed, since settings were worked out.
     users_moved: bool,
@@ -75,9 +75,9 @@ impl Default for Compiler {
 impl Compiler {
     /// Returns a compiler without users and nodes.
     #[must_use]
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: impl Into<Arc<Policy>>) -> Self {
         let mut compiler = Self {
-            policy: Policy::default(),
+            policy: Arc::default(),
             plan: Plan::default(),
             settings_plan: SettingsPlan::default(),
             users: BTreeMap::new(),
@@ -100,7 +100,7 @@ impl Compiler {
 
     /// Returns the policy in force.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
@@ -121,7 +121,8 @@ impl Compiler {
     }
 
     /// Puts another policy in force.
-    pub fn set_policy(&mut self, policy: Policy) {
+    pub fn set_policy(&mut self, policy: impl Into<Arc<Policy>>) {
+        let policy = policy.into();
         let before = self.full();
         let pending = std::mem::take(&mut self.changes);
         self.plan = Plan::new(&policy);

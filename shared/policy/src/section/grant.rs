@@ -1,6 +1,6 @@
 //! `grants` (policy reference sections 6.2, 10, 11).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jsonc_parser::ast::{Object, Value};
 
@@ -81,7 +81,7 @@ impl Reading<'_> {
             }
         }
         let rule = Rule {
-            sources,
+            sources: Arc::new(sources),
             covers_internet: covers_internet(&destinations),
             destinations: destinations.into_iter().map(Party::from).collect(),
             services,
@@ -93,7 +93,8 @@ impl Reading<'_> {
         if !rule.destinations.is_empty() {
             self.add_with_companions(rule.clone());
         }
-        if own {
+        // Chosen routers lead to addresses behind them, never to devices (policy reference section 10.1).
+        if own && rule.via.is_empty() {
             self.add_with_companions(Rule {
                 reach: Reach::Own,
                 destinations: Vec::new(),
@@ -123,8 +124,8 @@ impl Reading<'_> {
                 ..reversed(&rule)
             })
             .collect();
-        self.policy.rules.push(rule);
-        self.policy.rules.extend(companions);
+        let rules = [rule].into_iter().chain(companions);
+        self.policy.rules.extend(rules.map(Arc::new));
     }
 
     fn grant_destination(
@@ -217,12 +218,12 @@ fn reversed(rule: &Rule) -> Rule {
     };
     match rule.reach {
         Reach::Named => Rule {
-            sources: rule.destinations.iter().cloned().collect(),
+            sources: Arc::new(rule.destinations.iter().cloned().collect()),
             destinations: rule.sources.iter().cloned().collect(),
             ..flipped
         },
         _ => Rule {
-            sources: rule.sources.clone(),
+            sources: Arc::clone(&rule.sources),
             reach: Reach::OwnReversed,
             ..flipped
         },
