@@ -31,6 +31,12 @@ pub use output::{
 
 pub use reach::{Explanation, PairChange, Preview, RuleUse};
 
+pub(crate) use plan::{Plan, PlannedRule};
+pub(crate) use settings::SettingsPlan;
+
+#[cfg(test)]
+pub(crate) use tests::naive;
+
 use sha2::{Digest as _, Sha256};
 
 /// Returns a number that stands for some bytes on every replica.

@@ -1,6 +1,6 @@
 //! What a policy is resolved against: users and nodes.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -96,6 +96,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Returns its addresses, the old family first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv4 = self.ipv4.map(IpAddr::from);
+        ipv4.into_iter().chain(self.ipv6.map(IpAddr::from))
+    }
+
     /// Says whether the node offers the way to the internet.
     #[must_use]
     pub fn is_exit(&self) -> bool {

@@ -164,6 +164,8 @@ pub struct Policy {
     pub(crate) ssh_tests: Vec<SshTest>,
     /// Hosts, for tests that name them.
     pub(crate) hosts: BTreeMap<String, bowline_ip_set::IpRange>,
+    /// IP sets, for tests that name them; empty without tests.
+    pub(crate) ip_sets: BTreeMap<String, Vec<bowline_ip_set::IpRange>>,
     /// Relays besides or instead of the server's own, as JSON text in the clients' spelling.
     pub(crate) derp_map: Option<String>,
 }

@@ -119,6 +119,9 @@ impl<'t> Reading<'t> {
         if section("acls").is_none() && section("grants").is_none() {
             self.policy.rules = vec![Arc::new(Rule::allow_all())];
         }
+        if !self.policy.tests.is_empty() {
+            self.policy.ip_sets = self.ip_sets;
+        }
         match self.problems.into_vec() {
             problems if problems.is_empty() => Ok(self.policy),
             problems => Err(problems),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -318,11 +317,7 @@ impl Compiler {
         let settings_key = self.settings_plan.key(node, user);
         let mut lists = self.plan.lists.fed(class_key.selected(), owner);
         lists.extend(self.settings_plan.fed(node, &settings_key, owner));
-        let addresses = node
-            .ipv4
-            .map(IpAddr::from)
-            .into_iter()
-            .chain(node.ipv6.map(IpAddr::from));
+        let addresses = node.addresses();
         let placed = Placed {
             membership: Membership {
                 class: class_key.id(&self.plan),

@@ -20,32 +20,32 @@ use crate::{
 
 /// A rule by parties.
 #[derive(Clone, Debug)]
-pub(super) struct PlannedRule {
+pub(crate) struct PlannedRule {
     /// The rule as it was read.
-    pub(super) rule: Arc<Rule>,
+    pub(crate) rule: Arc<Rule>,
     /// Sources besides `*`, ascending.
-    pub(super) sources: Arc<[u32]>,
+    pub(crate) sources: Arc<[u32]>,
     /// Whether everything is a source.
-    pub(super) from_any: bool,
+    pub(crate) from_any: bool,
     /// Destinations that are parties.
-    pub(super) destinations: Vec<u32>,
+    pub(crate) destinations: Vec<u32>,
     /// Whether everything is a destination.
-    pub(super) to_any: bool,
+    pub(crate) to_any: bool,
     /// Whether the internet is a destination.
-    pub(super) to_internet: bool,
+    pub(crate) to_internet: bool,
     /// The tags of routers it goes through.
     pub(super) via: Vec<u32>,
     /// What stands for that way; zero without one.
-    pub(super) via_id: u64,
+    pub(crate) via_id: u64,
     /// Who may send, by source list.
     pub(super) list: u64,
 }
 
 /// The access rules of a policy.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
-    pub(super) parties: Parties,
-    pub(super) rules: Vec<PlannedRule>,
+pub(crate) struct Plan {
+    pub(crate) parties: Parties,
+    pub(crate) rules: Vec<PlannedRule>,
     /// For each party the rules it is a source of; rules from everything are not among them.
     pub(super) from: Vec<Vec<u32>>,
     /// For each party the rules it is a destination of.
@@ -74,7 +74,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(crate) fn new(policy: &Policy) -> Self {
         Self::of(&policy.rules, policy)
     }
 

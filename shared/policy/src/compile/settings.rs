@@ -37,7 +37,7 @@ const REPEATED: [&str; REPEATS] = [
 
 /// The SSH rules and capabilities of a policy, by parties.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SettingsPlan {
+pub(crate) struct SettingsPlan {
     pub(super) parties: Parties,
     pub(super) lists: ListPlan,
     rules: Vec<PlannedLogin>,
@@ -74,7 +74,7 @@ struct PlannedAttribute {
 
 /// What makes nodes have the same settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SettingsKey {
+pub(crate) struct SettingsKey {
     selected: Vec<u32>,
     /// The owner, where it matters.
     user: u64,
@@ -83,7 +83,7 @@ pub(super) struct SettingsKey {
 }
 
 impl SettingsPlan {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(crate) fn new(policy: &Policy) -> Self {
         let mut plan = Self {
             has_own: policy
                 .ssh
@@ -172,7 +172,7 @@ impl SettingsPlan {
     }
 
     /// Returns the lists that a node is in; `user` is its owner, zero for a tagged node.
-    pub(super) fn fed(&self, node: &Node, key: &SettingsKey, user: u64) -> BTreeSet<ListId> {
+    pub(crate) fn fed(&self, node: &Node, key: &SettingsKey, user: u64) -> BTreeSet<ListId> {
         let mut lists = self.lists.fed(&key.selected, user);
         for planned in &self.rules {
             let tags = planned
@@ -199,7 +199,7 @@ impl SettingsPlan {
             .any(|planned| !planned.rule.localparts.is_empty())
     }
 
-    pub(super) fn key(&self, node: &Node, user: Option<&User>) -> SettingsKey {
+    pub(crate) fn key(&self, node: &Node, user: Option<&User>) -> SettingsKey {
         SettingsKey {
             selected: self.parties.selected(node, user),
             user: user.filter(|_| self.has_own).map_or(0, |user| user.id),
@@ -209,7 +209,7 @@ impl SettingsPlan {
     }
 
     /// Returns what nodes with a key are set; `users` has those whose devices are in lists of theirs, by list.
-    pub(super) fn settings(
+    pub(crate) fn settings(
         &self,
         key: &SettingsKey,
         users: &BTreeMap<ListId, u64>,
@@ -264,7 +264,7 @@ impl SettingsPlan {
 
 impl SettingsKey {
     /// Returns the number of the settings: the same on every replica.
-    pub(super) fn id(&self, plan: &SettingsPlan) -> u64 {
+    pub(crate) fn id(&self, plan: &SettingsPlan) -> u64 {
         let mut ids: Vec<_> = self
             .selected
             .iter()

@@ -1,6 +1,8 @@
 //! However an inventory came to be, the output is that of a fresh compiler; and it says the same as a naive look at
 //! each pair of nodes and each rule.
 
+pub(crate) mod naive;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
@@ -9,10 +11,11 @@ use proptest::prelude::*;
 use super::{Compiler, ListChange, Output, RuleUse};
 use crate::{
     Policy,
-    assertion::{Place, World, reaches},
     inventory::{Node, Role, User},
     posture::{AttributeValue, Attributes},
 };
+
+use naive::{Place, World, reaches};
 
 const POLICIES: [&str; 8] = [
     "",
