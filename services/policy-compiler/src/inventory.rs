@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_policy::{
-    AttributeValue, Attributes, Compiler, Node, Policy, Problem, Role, User, failed_tests,
+    AttributeValue, Attributes, Compiler, Node, Policy, Problem, Role, User, failed_tests, tag_name,
 };
 use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
 use ipnet::IpNet;
@@ -105,7 +105,7 @@ pub fn node(node: &registry::Node) -> Node {
     Node {
         id: node.id,
         user: node.user_id,
-        tags: node.tags.clone(),
+        tags: node.tags.iter().map(|tag| tag_name(tag)).collect(),
         ipv4: node.ipv4.parse().ok(),
         ipv6: node.ipv6.parse().ok(),
         usable_routes,

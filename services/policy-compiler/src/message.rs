@@ -182,11 +182,15 @@ fn login(login: &SshLogin) -> proto::SshRule {
     };
     let principals = match &login.principals {
         Principals::Lists(lists) => lists.iter().copied().map(list_ref).collect(),
-        Principals::Itself => Vec::new(),
+        Principals::Itself(_) => Vec::new(),
+    };
+    let itself = match login.principals {
+        Principals::Lists(_) => 0,
+        Principals::Itself(times) => u32::try_from(times).unwrap_or(u32::MAX),
     };
     proto::SshRule {
         principals,
-        itself: login.principals == Principals::Itself,
+        itself,
         users: login.users.iter().map(user).collect(),
         accept_env: login.accept_env.clone(),
         check: login.check,

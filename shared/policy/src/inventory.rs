@@ -83,7 +83,7 @@ pub struct Node {
     pub id: u64,
     /// Owner; ignored when there are tags.
     pub user: u64,
-    /// Tags with `tag:`.
+    /// Tags with `tag:`, as [`crate::tag_name`] has them.
     pub tags: Vec<String>,
     /// IPv4 address.
     pub ipv4: Option<Ipv4Addr>,

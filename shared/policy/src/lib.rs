@@ -38,3 +38,4 @@ pub use policy::{Capability, Policy};
 pub use port::Ports;
 pub use posture::{AttributeValue, Attributes};
 pub use problem::Problem;
+pub use selector::tag_name;

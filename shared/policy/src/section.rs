@@ -4,6 +4,7 @@ pub(crate) mod access_tests;
 mod acl;
 mod approver;
 mod attribute;
+mod duration;
 mod grant;
 mod ip_set;
 mod name;
@@ -197,7 +198,7 @@ impl<'t> Reading<'t> {
                 return Err(format!("group not found: \"{name}\""));
             }
             Selector::Tag(name) if !self.policy.tag_owners.contains_key(name) => {
-                return Err(format!("tag not found: \"{name}\""));
+                return Err(format!("tag not found: \"{text}\""));
             }
             Selector::Domain(domain) => self.own_domain(domain)?,
             Selector::Member => {

@@ -209,7 +209,7 @@ fn all_are(
                         first.entry(*list).or_insert(at);
                     }
                 }
-                Principals::Itself => itself = itself.or(Some(at)),
+                Principals::Itself(_) => itself = itself.or(Some(at)),
             }
         }
         for (node, lists) in sources {

@@ -85,8 +85,8 @@ pub struct SshLogin {
 pub enum Principals {
     /// The nodes with the addresses of some lists, repeated where several have them.
     Lists(Vec<ListId>),
-    /// The node itself.
-    Itself,
+    /// The node itself, so many times.
+    Itself(usize),
 }
 
 /// One rule of a packet filter.

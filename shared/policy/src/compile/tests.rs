@@ -293,6 +293,25 @@ fn a_change_of_one_node_sends_only_what_concerns_it() {
 }
 
 #[test]
+fn macos_devices_alone_are_told_of_the_one_route() {
+    let policy = Policy::parse(r#"{"OneCGNATRoute": "mac-always"}"#, &BTreeSet::new()).unwrap();
+    let mut compiler = Compiler::new(policy);
+    for (id, linux) in [(1, true), (2, false)] {
+        compiler.put_node(node(id, 1, Vec::new(), Vec::new(), linux));
+    }
+    let output = compiler.full();
+    let names = |id| {
+        let settings = output.nodes[&id].unwrap().settings;
+        let capabilities = &output.settings[&settings].as_ref().unwrap().capabilities;
+        capabilities
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((names(1), names(2)), (vec![], vec!["one-cgnat?v=true"]));
+}
+
+#[test]
 fn explanations_name_the_rules_that_allow_and_those_that_come_near() {
     let text = r#"{"postures": {"posture:linux": ["node:os == 'linux'"]}, "tagOwners": {"tag:web": []},
         "acls": [

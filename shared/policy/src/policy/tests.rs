@@ -83,6 +83,31 @@ const MISTAKES: &[(&str, u32, &str)] = &[
         "autogroup:self can only be used with users, groups, or supported autogroups",
     ),
     (
+        r#"{"tagOwners":{"tag:web":[],"tag:Web":[]}}"#,
+        1,
+        "duplicate key: \"tag:Web\" is in tagOwners in another case",
+    ),
+    (
+        r#"{"acls":[{"action":"accept","src":["tag:Gone"],"dst":["*:*"]}]}"#,
+        1,
+        "src=tag not found: \"tag:Gone\"",
+    ),
+    (
+        r#"{"acls":[{"action":"accept","src":["*"],"dst":["*:22, 80"]}]}"#,
+        1,
+        "dst=\"*:22, 80\": port range \"22, 80\": invalid first integer",
+    ),
+    (
+        r#"{"ssh":[{"action":"check","src":[],"dst":[],"users":["root"],"checkPeriod":"7d"}]}"#,
+        1,
+        "time: unknown unit \"d\" in duration \"7d\"",
+    ),
+    (
+        r#"{"ssh":[{"action":"check","src":[],"dst":[],"users":["root"],"checkPeriod":"-1.5s"}]}"#,
+        1,
+        "checkPeriod -1.5s must be a positive duration",
+    ),
+    (
         r#"{"acls":[{"action":"accept","src":["nohost"],"dst":["*:*"]}]}"#,
         1,
         "src=host not found: \"nohost\"",
@@ -282,6 +307,12 @@ fn relays_are_written_as_clients_spell_them() {
         r#"{"derpMap": {"regions": {"x": {}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"port": 1}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"regionID": "900"}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"regionID": -1}}}}"#,
+        r#"{"derpMap": {"regions": {"0900": {"regionID": 900}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"nodes": [{"derpPort": -1}]}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"avoid": true, "Avoid": false}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"nodes": [], "Nodes": [{"name": "a"}]}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"nodes": [{"hostName": "a", "HostName": "b"}]}}}}"#,
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

@@ -13,7 +13,7 @@ use crate::{
     document,
     policy::{Capability, Party, Reach, Rule, Service},
     port, protocol,
-    selector::Selector,
+    selector::{Selector, tag_name},
 };
 
 const GRANT: &[&str] = &["src", "dst", "ip", "app", "srcPosture", "via"];
@@ -199,11 +199,11 @@ impl Reading<'_> {
             let tag = text.trim();
             if !tag.starts_with("tag:") {
                 self.refuse(value, "via can only be a tag");
-            } else if !self.policy.tag_owners.contains_key(tag) {
+            } else if !self.policy.tag_owners.contains_key(&tag_name(tag)) {
                 let message = format!("tag \"{tag}\" not found");
                 self.refuse_with_hint(value, message, "every tag is a key of tagOwners");
             } else {
-                tags.insert(tag.to_owned());
+                tags.insert(tag_name(tag));
             }
         }
         tags
