@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(super) vias_for_any: Vec<u64>,
     /// The rules of each way through chosen routers.
     pub(super) vias: BTreeMap<u64, u32>,
+    /// The ways that go through the routers with each tag.
+    pub(super) ways_of: BTreeMap<String, BTreeSet<u64>>,
     pub(super) lists: ListPlan,
     /// The selectors whose classes have to do with every subnet route.
     pub(super) users_of_any: RouteSides,
@@ -174,6 +176,10 @@ impl Plan {
             self.vias.insert(rule.via_id, number);
             for tag in &rule.via {
                 self.through[*tag as usize].push(number);
+            }
+            for tag in &rule.rule.via {
+                let ways = self.ways_of.entry(tag.clone()).or_default();
+                ways.insert(rule.via_id);
             }
             for party in &rule.destinations {
                 self.ways_to[*party as usize].push(rule.via_id);

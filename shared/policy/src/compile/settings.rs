@@ -204,11 +204,19 @@ impl SettingsPlan {
         lists
     }
 
-    /// Says whether who the source users are changes settings.
-    pub(super) fn depends_on_users(&self) -> bool {
-        self.rules
-            .iter()
-            .any(|planned| !planned.rule.localparts.is_empty())
+    /// Returns the lists of users that settings say may log in under their own names.
+    pub(super) fn named_by(&self, key: &SettingsKey) -> impl Iterator<Item = u64> {
+        let rules = self.rules.iter();
+        let rules = rules.filter(|planned| !planned.rule.localparts.is_empty());
+        let rules = rules.filter(|planned| planned.destinations.iter().any(|party| key.is(*party)));
+        rules.map(|planned| planned.each)
+    }
+
+    /// Returns the user whose own name settings may say.
+    pub(super) fn named_self(&self, key: &SettingsKey) -> Option<u64> {
+        let mut rules = self.rules.iter();
+        let is_named = rules.any(|planned| !planned.rule.localparts.is_empty());
+        (is_named && key.user != 0).then_some(key.user)
     }
 
     pub(crate) fn key(&self, node: &Node, user: Option<&User>) -> SettingsKey {

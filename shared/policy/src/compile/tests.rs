@@ -293,6 +293,37 @@ fn a_change_of_one_node_sends_only_what_concerns_it() {
 }
 
 #[test]
+fn who_comes_or_is_renamed_changes_only_the_settings_that_name_people() {
+    let text = r#"{"tagOwners": {"tag:web": [], "tag:db": []}, "acls": [],
+        "ssh": [{"action": "accept", "src": ["autogroup:member"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]},
+                {"action": "accept", "src": ["autogroup:member"], "dst": ["tag:db"], "users": ["root"]}]}"#;
+    let mut compiler = Compiler::new(Policy::parse(text, &BTreeSet::new()).unwrap());
+    (1..4).for_each(|id| compiler.put_user(user(id, 0)));
+    for (id, tag) in [(1, "tag:web"), (2, "tag:db")] {
+        compiler.put_node(node(id, 1, vec![tag.to_owned()], Vec::new(), true));
+    }
+    (1..3).for_each(|id| compiler.put_node(node(2 + id, id, Vec::new(), Vec::new(), true)));
+    let first = compiler.take_changes();
+    let web = first.nodes[&1].unwrap().settings;
+    // A second device of a user.
+    compiler.put_node(node(5, 1, Vec::new(), Vec::new(), true));
+    assert!(compiler.take_changes().settings.is_empty());
+    // The first device of another: its own settings, and those that name it.
+    compiler.put_node(node(6, 3, Vec::new(), Vec::new(), true));
+    let changes = compiler.take_changes();
+    let own = changes.nodes[&6].unwrap().settings;
+    let changed: BTreeSet<_> = changes.settings.keys().copied().collect();
+    assert_eq!(changed, BTreeSet::from([web, own]));
+    // Another name.
+    let mut renamed = user(3, 0);
+    renamed.login_name = "cleo@a.test".to_owned();
+    compiler.put_user(renamed);
+    let changes = compiler.take_changes();
+    let changed: BTreeSet<_> = changes.settings.keys().copied().collect();
+    assert_eq!(changed, BTreeSet::from([web, own]));
+}
+
+#[test]
 fn macos_devices_alone_are_told_of_the_one_route() {
     let policy = Policy::parse(r#"{"OneCGNATRoute": "mac-always"}"#, &BTreeSet::new()).unwrap();
     let mut compiler = Compiler::new(policy);

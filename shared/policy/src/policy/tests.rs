@@ -44,6 +44,16 @@ fn document_without_content_or_rules_allows_all_and_an_empty_list_nothing() {
     assert!(parse(r#"{"acls": []}"#).unwrap().rules.is_empty());
 }
 
+#[test]
+fn the_statements_of_one_acl_share_its_sources() {
+    let text = r#"{"acls": [{"action": "accept", "src": ["a@example.com", "10.0.0.1"], "dst": ["b@example.com:22", "10.0.0.2:*"]}]}"#;
+    let policy = parse(text).unwrap();
+    let [first, second] = &*policy.rules else {
+        panic!("two destinations are two statements");
+    };
+    assert!(std::sync::Arc::ptr_eq(&first.sources, &second.sources));
+}
+
 /// A document, the line of its mistake, and what is said of it.
 const MISTAKES: &[(&str, u32, &str)] = &[
     ("{\n \"aclz\": []}", 2, "unknown field: \"aclz\""),
