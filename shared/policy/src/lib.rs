@@ -34,7 +34,7 @@ pub use compile::{
 };
 pub use inventory::{Node, Role, User};
 pub use judge::{Applicant, address_pools, approved_routes, refused_tags};
-pub use policy::{Capability, Policy};
+pub use policy::{Capability, Policy, unknown_attributes};
 pub use port::Ports;
 pub use posture::{AttributeValue, Attributes};
 pub use problem::Problem;

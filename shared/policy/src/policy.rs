@@ -159,6 +159,8 @@ pub struct Policy {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) approvers: Approvers,
     pub(crate) postures: BTreeMap<String, Posture>,
+    /// The attributes that postures judge, with the line of the first assertion.
+    pub(crate) asserted: BTreeMap<String, u32>,
     pub(crate) switches: Switches,
     pub(crate) tests: Vec<AccessTest>,
     pub(crate) ssh_tests: Vec<SshTest>,
@@ -198,6 +200,24 @@ impl Policy {
             Err(problem) => Err(vec![problem]),
         }
     }
+}
+
+/// Returns the attributes that postures of a policy judge and that are not among those devices can have: no device
+/// meets such a posture, whatever it is like.
+#[must_use]
+pub fn unknown_attributes(policy: &Policy, known: &[&str]) -> Vec<Problem> {
+    let asserted = policy.asserted.iter();
+    let unknown = asserted.filter(|(attribute, _)| !known.contains(&attribute.as_str()));
+    let problem = |(attribute, line): (&String, &u32)| {
+        let problem = Problem {
+            line: *line,
+            column: 1,
+            message: format!("\"{attribute}\" is never set here: no device can meet this posture"),
+            hint: String::new(),
+        };
+        problem.hint(format!("postures here judge {}", known.join(", ")))
+    };
+    unknown.map(problem).collect()
 }
 
 impl Rule {
