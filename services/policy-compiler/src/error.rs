@@ -29,6 +29,9 @@ pub enum CompilerError {
     /// Identity or the registry could not be heard yet.
     #[error("the users and nodes of the tailnet are not known yet: try again in a moment")]
     NotReady,
+    /// A fault of this program.
+    #[error("the policy can not be worked with: the log says why")]
+    Broken,
     /// The database's fault.
     #[error("the policy store can not answer: {0}")]
     Database(#[from] DatabaseError),
@@ -47,7 +50,7 @@ impl ServiceError for CompilerError {
             Self::LostRace { .. } => Code::FailedPrecondition,
             Self::NotFound(_) => Code::NotFound,
             Self::NotReady | Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
-            Self::Database(_) => Code::Internal,
+            Self::Broken | Self::Database(_) => Code::Internal,
         }
     }
 
@@ -57,6 +60,7 @@ impl ServiceError for CompilerError {
             Self::LostRace { .. } => "LOST_RACE",
             Self::NotFound(_) => "NOT_FOUND",
             Self::NotReady => "NOT_READY",
+            Self::Broken => "BROKEN",
             Self::Database(_) => "DATABASE",
         }
     }

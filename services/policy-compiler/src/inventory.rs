@@ -3,65 +3,52 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_policy::{
-    AttributeValue, Attributes, Compiler, Node, Policy, Problem, Role, User, failed_tests,
+    AttributeValue, Attributes, Node, Policy, Problem, Role, User, failed_tests, tag_name,
+    unknown_attributes,
 };
 use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
 use ipnet::IpNet;
 
-/// The users and nodes of a tailnet, by number.
-#[derive(Clone, Debug, Default)]
-pub struct Inventory {
-    /// The users.
-    pub users: BTreeMap<u64, User>,
-    /// The nodes.
-    pub nodes: BTreeMap<u64, Node>,
+/// What postures can judge here: clients say more of themselves, but the registry keeps no more of it.
+const ATTRIBUTES: [&str; 3] = ["node:os", "node:tsVersion", "node:tsReleaseTrack"];
+
+/// Returns the tailnet's own domains: those of its owners, or of all users while it has no owner.
+#[must_use]
+pub fn domains(users: &BTreeMap<u64, User>) -> BTreeSet<String> {
+    let domains = |role: Option<Role>| {
+        let users = users
+            .values()
+            .filter(move |user| role.is_none_or(|role| user.role == role));
+        let domain = |user: &User| Some(user.login_name.rsplit_once('@')?.1.to_owned());
+        users.filter_map(domain).collect::<BTreeSet<_>>()
+    };
+    let owners = domains(Some(Role::Owner));
+    if owners.is_empty() {
+        domains(None)
+    } else {
+        owners
+    }
 }
 
-impl Inventory {
-    /// Returns the tailnet's own domains: those of its owners, or of all users while it has no owner.
-    #[must_use]
-    pub fn domains(&self) -> BTreeSet<String> {
-        let domains = |role: Option<Role>| {
-            let users = self
-                .users
-                .values()
-                .filter(move |user| role.is_none_or(|role| user.role == role));
-            let domain = |user: &User| Some(user.login_name.rsplit_once('@')?.1.to_owned());
-            users.filter_map(domain).collect::<BTreeSet<_>>()
-        };
-        let owners = domains(Some(Role::Owner));
-        if owners.is_empty() {
-            domains(None)
-        } else {
-            owners
-        }
-    }
-
-    /// Returns a policy that may be put in force, or what is wrong with the document: its mistakes first, then the
-    /// tests of its own that fail.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub fn policy(&self, text: &str) -> Result<Policy, Vec<Problem>> {
-        let policy = Policy::parse(text, &self.domains())?;
-        match failed_tests(&policy, &self.users, &self.nodes) {
-            failed if failed.is_empty() => Ok(policy),
-            failed => Err(failed),
-        }
-    }
-
-    /// Returns a compiler with a policy applied to everything.
-    #[must_use]
-    pub fn compiler(self, policy: Policy) -> Compiler {
-        let mut compiler = Compiler::new(policy);
-        self.users
-            .into_values()
-            .for_each(|user| compiler.put_user(user));
-        self.nodes
-            .into_values()
-            .for_each(|node| compiler.put_node(node));
-        compiler
+/// Returns a policy that may be put in force, or what is wrong with the document: its mistakes first, then what no
+/// device can meet, then the tests of its own that fail.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn policy(
+    text: &str,
+    users: &BTreeMap<u64, User>,
+    nodes: &BTreeMap<u64, Node>,
+) -> Result<Policy, Vec<Problem>> {
+    let policy = Policy::parse(text, &domains(users))?;
+    let problems = [
+        unknown_attributes(&policy, &ATTRIBUTES),
+        failed_tests(&policy, users, nodes),
+    ];
+    match problems.into_iter().find(|problems| !problems.is_empty()) {
+        Some(problems) => Err(problems),
+        None => Ok(policy),
     }
 }
 
@@ -105,7 +92,7 @@ pub fn node(node: &registry::Node) -> Node {
     Node {
         id: node.id,
         user: node.user_id,
-        tags: node.tags.clone(),
+        tags: node.tags.iter().map(|tag| tag_name(tag)).collect(),
         ipv4: node.ipv4.parse().ok(),
         ipv6: node.ipv6.parse().ok(),
         usable_routes,
@@ -136,4 +123,42 @@ fn attributes(os: &str, client_version: &str) -> Attributes {
         }
     }
     attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postures_that_no_device_can_meet_are_refused_with_those_that_some_can() {
+        let check = |assertion: &str| {
+            let text = format!(r#"{{"postures": {{"posture:p": ["{assertion}"]}}}}"#);
+            policy(&text, &BTreeMap::new(), &BTreeMap::new())
+        };
+        for assertion in ["node:os == 'linux'", "node:tsVersion >= '1.80'"] {
+            assert!(check(assertion).is_ok(), "{assertion}");
+        }
+        for assertion in [
+            "node:osVersion >= '14'",
+            "ip:country IS SET",
+            "custom:tier == 'a'",
+        ] {
+            let problems = check(assertion).unwrap_err();
+            assert!(
+                problems[0].message.contains("is never set here")
+                    && problems[0].hint.contains("node:tsVersion"),
+                "{}",
+                problems[0]
+            );
+        }
+    }
+
+    #[test]
+    fn tags_of_nodes_are_compared_in_lower_case() {
+        let registered = registry::Node {
+            tags: vec!["tag:Web".to_owned()],
+            ..registry::Node::default()
+        };
+        assert_eq!(node(&registered).tags, ["tag:web"]);
+    }
 }

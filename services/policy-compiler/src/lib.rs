@@ -8,12 +8,15 @@
 //! What it puts out is a function of policy version, registry revision and identity revision, stamped with all
 //! three and never stored. Decisions of the language are in `bowline-policy`; here is who asks and who is told.
 
+mod apart;
 mod error;
 mod grpc;
 pub mod inventory;
 pub mod message;
 mod service;
+mod shelf;
 mod store;
 mod workspace;
+mod workspaces;
 
 pub use service::PolicyCompiler;

@@ -1,7 +1,7 @@
 //! Output as gateways are sent it: in messages of bounded size, the last one marked.
 
 use bowline_policy::{
-    Address, CapGrant, Capability, Class, FilterRule, ListChange, ListId, Output, Principals,
+    Address, CapGrant, Capability, Class, FilterRule, ListChange, ListId, Output, Pass, Principals,
     Settings, SshLogin, Via,
 };
 use bowline_proto::policy::v1::{self as proto, CompiledUpdate, Stamp, destination};
@@ -31,9 +31,11 @@ pub fn update(output: &Output, stamp: Stamp, full: bool) -> Vec<CompiledUpdate> 
         .filter_map(|(id, kept)| Some(settings(*id, kept.as_deref()?)));
     in_parts(&mut parts, PARTS, kept, |part, some| part.settings = some);
     let routes = output.routes.iter().filter_map(|(prefix, users)| {
+        let users = users.as_deref()?;
         Some(proto::Route {
             prefix: prefix.to_string(),
-            users: users.as_deref()?.clone(),
+            users: users.reach.clone(),
+            reached: users.reached.clone(),
         })
     });
     in_parts(&mut parts, PARTS, routes, |part, some| part.routes = some);
@@ -140,6 +142,14 @@ fn class(id: u64, class: &Class) -> proto::Class {
         exit_routes: class.exit_routes,
         vias: class.vias.clone(),
         filter: class.filter.iter().map(rule).collect(),
+        passes: class.passes.iter().map(pass).collect(),
+    }
+}
+
+fn pass(pass: &Pass) -> proto::Pass {
+    proto::Pass {
+        way_id: pass.way,
+        selector: pass.to,
     }
 }
 
@@ -172,11 +182,15 @@ fn login(login: &SshLogin) -> proto::SshRule {
     };
     let principals = match &login.principals {
         Principals::Lists(lists) => lists.iter().copied().map(list_ref).collect(),
-        Principals::Itself => Vec::new(),
+        Principals::Itself(_) => Vec::new(),
+    };
+    let itself = match login.principals {
+        Principals::Lists(_) => 0,
+        Principals::Itself(times) => u32::try_from(times).unwrap_or(u32::MAX),
     };
     proto::SshRule {
         principals,
-        itself: login.principals == Principals::Itself,
+        itself,
         users: login.users.iter().map(user).collect(),
         accept_env: login.accept_env.clone(),
         check: login.check,

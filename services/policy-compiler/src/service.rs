@@ -1,8 +1,8 @@
 //! The service put together.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,33 +17,25 @@ use bowline_proto::policy::v1::{
     policy_service_server::PolicyServiceServer,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
-use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 
-use crate::{error::CompilerError, store, workspace::Workspace};
+use crate::{
+    apart::apart, error::CompilerError, shelf::Shelf, store, workspace::Workspace,
+    workspaces::Workspaces,
+};
 
 /// The steps of the schema.
 const MIGRATIONS: Migrations = migrations!["0001_policies"];
 /// How soon a version stored by another replica is noticed without a hint.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The version in force of one tailnet, for those who follow it.
-type InForce = watch::Sender<Option<(u64, Arc<Policy>)>>;
-
 /// The policy compiler. Clones share it.
 #[derive(Clone, Debug)]
 pub struct PolicyCompiler {
     pub(crate) log: ChangeLog,
-    identity: Feed<Identity>,
-    registry: Feed<Registry>,
     tasks: Tasks,
-    tailnets: Arc<Mutex<BTreeMap<TailnetId, Compiled>>>,
-}
-
-#[derive(Clone, Debug)]
-struct Compiled {
-    in_force: InForce,
-    workspace: Arc<Workspace>,
+    workspaces: Workspaces,
+    shelf: Arc<Mutex<Shelf>>,
 }
 
 impl PolicyCompiler {
@@ -63,10 +55,13 @@ impl PolicyCompiler {
         let database = Database::open(url, options).await?;
         let compiler = Self {
             log: ChangeLog::new(database, bus.clone(), Owner::PolicyCompiler),
-            identity: Feed::start(Identity::new(identity), &bus, tasks),
-            registry: Feed::start(Registry::new(registry), &bus, tasks),
             tasks: tasks.clone(),
-            tailnets: Arc::default(),
+            workspaces: Workspaces::new(
+                Feed::start(Identity::new(identity), &bus, tasks),
+                Feed::start(Registry::new(registry), &bus, tasks),
+                tasks,
+            ),
+            shelf: Arc::default(),
         };
         tasks.background("follow-policies", compiler.clone().follow_versions(bus));
         Ok(compiler)
@@ -84,16 +79,7 @@ impl PolicyCompiler {
 
     /// Returns a tailnet being compiled, from now on if it was not.
     pub(crate) fn workspace(&self, tailnet: TailnetId) -> Arc<Workspace> {
-        let mut tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
-        let compiled = tailnets.entry(tailnet).or_insert_with(|| {
-            let (in_force, policies) = watch::channel(None);
-            let workspace = Workspace::start(
-                tailnet,
-                &self.identity,
-                &self.registry,
-                policies,
-                &self.tasks,
-            );
+        self.workspaces.get(tailnet, || {
             let compiler = self.clone();
             self.tasks.background("load-policy", async move {
                 while let Err(error) = compiler.refresh(tailnet).await {
@@ -101,27 +87,16 @@ impl PolicyCompiler {
                     tokio::time::sleep(LOOK).await;
                 }
             });
-            Compiled {
-                in_force,
-                workspace,
-            }
-        });
-        Arc::clone(&compiled.workspace)
+        })
     }
 
-    /// Brings the version in force up to date for those who follow it.
-    pub(crate) async fn refresh(&self, tailnet: TailnetId) -> Result<(), CompilerError> {
-        let in_force = {
-            let tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
-            tailnets
-                .get(&tailnet)
-                .map(|compiled| compiled.in_force.clone())
-        };
-        let Some(in_force) = in_force else {
-            return Ok(());
+    /// Brings the version in force up to date for those who follow it, and returns its number.
+    pub(crate) async fn refresh(&self, tailnet: TailnetId) -> Result<u64, CompilerError> {
+        let head = store::head(self.log.database().reader(), tailnet.get()).await?;
+        let Some(in_force) = self.workspaces.in_force(tailnet) else {
+            return Ok(head);
         };
         let known = in_force.borrow().as_ref().map(|(version, _)| *version);
-        let head = store::head(self.log.database().reader(), tailnet.get()).await?;
         if known.is_none_or(|known| known < head) {
             let policy = self.policy(tailnet, head).await?;
             in_force.send_if_modified(|current| {
@@ -132,16 +107,7 @@ impl PolicyCompiler {
                 newer
             });
         }
-        Ok(())
-    }
-
-    /// Returns the version in force and its number.
-    pub(crate) async fn in_force(
-        &self,
-        tailnet: TailnetId,
-    ) -> Result<(u64, Arc<Policy>), CompilerError> {
-        let head = store::head(self.log.database().reader(), tailnet.get()).await?;
-        Ok((head, self.policy(tailnet, head).await?))
+        Ok(head)
     }
 
     /// Returns a version's policy; version zero is the default.
@@ -153,19 +119,40 @@ impl PolicyCompiler {
         if version == 0 {
             return Ok(Arc::new(Policy::allow_all()));
         }
+        if let Some(policy) = self.shelf().get(tailnet, version) {
+            return Ok(policy);
+        }
         let reader = self.log.database().reader();
         let found = store::by_version(reader, tailnet.get(), version).await?;
         let text = found.ok_or(CompilerError::NotFound("policy version"))?.text;
-        let row = format!("{tailnet}/{version}");
+        let bytes = text.len();
         // The tailnet's domains may have changed since: what is in force stays in force.
-        let policy = Policy::parse(&text, &BTreeSet::new()).map_err(|_| {
+        let parsed = apart(move || Policy::parse(&text, &BTreeSet::new())).await?;
+        let policy = parsed.map_err(|_| {
             // It was valid when it was stored: a newer release wrote it, or the row was tampered with.
             bowline_db::DatabaseError::Inconsistent {
                 table: "policies",
-                row,
+                row: format!("{tailnet}/{version}"),
             }
         })?;
-        Ok(Arc::new(policy))
+        let policy = Arc::new(policy);
+        self.keep(tailnet, version, &policy, bytes);
+        Ok(policy)
+    }
+
+    /// Keeps a version's policy at hand, read from a document of so many bytes.
+    pub(crate) fn keep(
+        &self,
+        tailnet: TailnetId,
+        version: u64,
+        policy: &Arc<Policy>,
+        bytes: usize,
+    ) {
+        self.shelf().put(tailnet, version, policy, bytes);
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn follow_versions(self, bus: Bus) {
@@ -178,10 +165,7 @@ impl PolicyCompiler {
             };
             let tailnets: Vec<_> = match hinted {
                 Some(tailnet) => vec![tailnet],
-                None => {
-                    let held = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
-                    held.keys().copied().collect()
-                }
+                None => self.workspaces.tailnets(),
             };
             for tailnet in tailnets {
                 if let Err(error) = self.refresh(tailnet).await {

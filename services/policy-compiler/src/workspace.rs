@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -17,16 +17,10 @@ use bowline_proto::{
 use bowline_service_kit::Tasks;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{
-    error::CompilerError,
-    inventory::{self, Inventory},
-    message,
-};
+use crate::{apart::apart, error::CompilerError, inventory, message};
 
 /// How many updates a slow watcher may miss before it gets everything again.
 const KEPT: usize = 64;
-/// How long a workspace nobody watches is kept.
-const IDLE: Duration = Duration::from_secs(600);
 
 /// How long a question waits for identity and the registry to be heard.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,10 +31,28 @@ pub type Messages = Arc<Vec<CompiledUpdate>>;
 /// A tailnet being compiled.
 #[derive(Debug)]
 pub struct Workspace {
-    state: Mutex<State>,
+    state: RwLock<State>,
     updates: broadcast::Sender<Messages>,
-    /// Whether everything was heard once.
-    ready: watch::Sender<bool>,
+    life: watch::Sender<Life>,
+}
+
+/// How far a workspace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// Something was not heard yet.
+    Starting,
+    /// Everything was heard; this version is in force.
+    Ready(u64),
+    /// It is given up: nothing is compiled any more.
+    Ended,
+}
+
+/// What a watcher hears: everything first, then what differs, until the workspace ends.
+pub struct Watch {
+    workspace: Arc<Workspace>,
+    updates: broadcast::Receiver<Messages>,
+    life: watch::Receiver<Life>,
+    first: Option<Vec<CompiledUpdate>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,108 +67,174 @@ struct State {
 }
 
 /// Something to apply.
-enum Event {
+pub enum Event {
+    /// Users came, went or changed.
     Identity(Update<Identity>),
+    /// Nodes came, went or changed.
     Registry(Update<Registry>),
+    /// A version is in force.
     Policy(u64, Arc<Policy>),
+    /// Something that the compiler can not do.
+    #[cfg(test)]
+    Impossible,
 }
 
 impl Workspace {
-    /// Starts to compile a tailnet; `policies` follows the version in force.
+    /// Starts to follow what a tailnet is compiled from: returns what comes, to be applied in order. `policies`
+    /// follows the version in force.
     pub fn start(
         tailnet: TailnetId,
-        identity: &Feed<Identity>,
-        registry: &Feed<Registry>,
+        (identity, registry): (&Feed<Identity>, &Feed<Registry>),
         policies: watch::Receiver<Option<(u64, Arc<Policy>)>>,
         tasks: &Tasks,
-    ) -> Arc<Self> {
-        let workspace = Arc::new(Self {
-            state: Mutex::default(),
-            updates: broadcast::channel(KEPT).0,
-            ready: watch::channel(false).0,
-        });
+    ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (sender, events) = mpsc::channel(1);
         let follow = pump(identity.follow(tailnet), sender.clone(), Event::Identity);
         tasks.background("compile-identity", follow);
         let follow = pump(registry.follow(tailnet), sender.clone(), Event::Registry);
         tasks.background("compile-registry", follow);
         tasks.background("compile-policy", pump_policies(policies, sender));
-        tasks.background("compile", run(Arc::clone(&workspace), events));
-        workspace
+        (Arc::new(Self::empty()), events)
     }
 
-    /// Waits until everything was heard once, then returns everything and what comes after it.
-    pub async fn watch(&self) -> (Vec<CompiledUpdate>, broadcast::Receiver<Messages>) {
-        let mut ready = self.ready.subscribe();
-        // The sender lives in self: this can only end well.
-        drop(ready.wait_for(|ready| *ready).await);
-        let state = self.state();
-        (
-            message::update(&state.compiler.full(), state.stamp, true),
-            self.updates.subscribe(),
-        )
-    }
-
-    /// Returns the users and nodes as they are now, once everything was heard.
-    ///
-    /// # Errors
-    ///
-    /// [`CompilerError::NotReady`] when that takes longer than ten seconds.
-    pub async fn inventory(&self) -> Result<Inventory, CompilerError> {
-        let mut ready = self.ready.subscribe();
-        let heard = tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await;
-        if heard.is_err() {
-            return Err(CompilerError::NotReady);
+    fn empty() -> Self {
+        Self {
+            state: RwLock::default(),
+            updates: broadcast::channel(KEPT).0,
+            life: watch::channel(Life::Starting).0,
         }
-        let state = self.state();
-        Ok(Inventory {
-            users: state.compiler.users().clone(),
-            nodes: state.compiler.nodes().clone(),
+    }
+
+    /// Waits until everything was heard once, then returns everything and what comes after it; `None` when the
+    /// workspace ended.
+    pub async fn watch(self: Arc<Self>) -> Option<Watch> {
+        let mut life = self.life.subscribe();
+        let now = *life.wait_for(|life| *life != Life::Starting).await.ok()?;
+        if now == Life::Ended {
+            return None;
+        }
+        let workspace = Arc::clone(&self);
+        let (first, updates) = apart(move || {
+            // Between the two no update is sent: whoever sends one holds the state.
+            let state = workspace.read();
+            (state.everything(), workspace.updates.subscribe())
+        })
+        .await
+        .ok()?;
+        Some(Watch {
+            workspace: self,
+            updates,
+            life,
+            first: Some(first),
         })
     }
 
-    /// Returns everything, for a watcher that missed something.
-    pub fn everything(&self) -> Vec<CompiledUpdate> {
-        let state = self.state();
-        message::update(&state.compiler.full(), state.stamp, true)
+    /// Asks the compiler, once everything was heard and a version is in force that is at least this one; the answer is
+    /// worked out on a thread of its own, with the version.
+    ///
+    /// # Errors
+    ///
+    /// [`CompilerError::NotReady`] when that takes longer than ten seconds, or the workspace ended.
+    pub async fn ask<T: Send + 'static>(
+        self: Arc<Self>,
+        version: u64,
+        question: impl FnOnce(&Compiler, u64) -> T + Send + 'static,
+    ) -> Result<T, CompilerError> {
+        let mut life = self.life.subscribe();
+        let answers = |life: &Life| match life {
+            Life::Starting => false,
+            Life::Ready(found) => *found >= version,
+            Life::Ended => true,
+        };
+        match tokio::time::timeout(PATIENCE, life.wait_for(answers)).await {
+            Ok(Ok(life)) if *life != Life::Ended => {}
+            _ => return Err(CompilerError::NotReady),
+        }
+        apart(move || {
+            let state = self.read();
+            question(&state.compiler, state.stamp.policy_version)
+        })
+        .await
     }
 
-    /// Says whether nobody watches.
-    pub fn is_idle(&self) -> bool {
-        self.updates.receiver_count() == 0
+    /// Applies what came; `false` when that can not be done and the workspace is of no use any more.
+    pub async fn apply(self: &Arc<Self>, event: Event) -> bool {
+        // A snapshot or another policy of a large tailnet takes its time: others shall not wait for it.
+        let workspace = Arc::clone(self);
+        let applied = apart(move || workspace.apply_now(event)).await;
+        applied.is_ok()
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells watchers and questioners that nothing comes any more: they ask for the tailnet again.
+    pub fn end(&self) {
+        self.life.send_replace(Life::Ended);
     }
 
-    fn apply(&self, event: Event) {
-        let mut state = self.state();
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply_now(&self, event: Event) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let before = state.stamp;
         match event {
             Event::Policy(version, policy) => {
-                state.compiler.set_policy(Policy::clone(&policy));
+                state.compiler.set_policy(policy);
                 state.stamp.policy_version = version;
                 state.policy = true;
             }
             Event::Identity(update) => state.identity(update),
             Event::Registry(update) => state.registry(update),
+            #[cfg(test)]
+            Event::Impossible => panic!("the test wants it so"),
         }
-        let ready = state.policy && state.identity && state.registry;
-        let was_ready = *self.ready.borrow();
-        if ready && !was_ready {
-            state.compiler.take_changes();
-            self.ready.send_replace(true);
-        } else if ready && state.stamp != before {
-            let changes = state.compiler.take_changes();
+        if !(state.policy && state.identity && state.registry) {
+            return;
+        }
+        let changes = state.compiler.take_changes();
+        // Before everything was heard nobody watches.
+        if *self.life.borrow() != Life::Starting && state.stamp != before {
             let update = message::update(&changes, state.stamp, false);
             // Without watchers nobody needs it.
             drop(self.updates.send(Arc::new(update)));
+        }
+        self.life
+            .send_replace(Life::Ready(state.stamp.policy_version));
+    }
+}
+
+impl Watch {
+    /// Returns what comes next; `None` when the workspace ended.
+    pub async fn next(&mut self) -> Option<Vec<CompiledUpdate>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        let received = tokio::select! {
+            received = self.updates.recv() => received,
+            _ = self.life.wait_for(|life| *life == Life::Ended) => return None,
+        };
+        match received {
+            Ok(messages) => Some(messages.to_vec()),
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                let workspace = Arc::clone(&self.workspace);
+                let again = apart(move || {
+                    let state = workspace.read();
+                    (state.everything(), workspace.updates.subscribe())
+                });
+                let (everything, updates) = again.await.ok()?;
+                self.updates = updates;
+                Some(everything)
+            }
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 }
 
 impl State {
+    fn everything(&self) -> Vec<CompiledUpdate> {
+        message::update(&self.compiler.full(), self.stamp, true)
+    }
+
     fn identity(&mut self, update: Update<Identity>) {
         match update {
             Update::Snapshot(snapshot) => {
@@ -229,32 +307,6 @@ impl State {
                     }
                 }
                 self.stamp.registry_revision = position.revision;
-            }
-        }
-    }
-}
-
-async fn run(workspace: Arc<Workspace>, mut events: mpsc::Receiver<Event>) {
-    let mut idle_since = None;
-    loop {
-        let event = tokio::time::timeout(Duration::from_secs(30), events.recv()).await;
-        match event {
-            Ok(Some(event)) => {
-                // A snapshot or another policy of a large tailnet takes its time: others shall not wait for it.
-                let applying = Arc::clone(&workspace);
-                let applied = tokio::task::spawn_blocking(move || applying.apply(event)).await;
-                if let Err(error) = applied {
-                    tracing::error!(%error, "a change could not be compiled");
-                    return;
-                }
-            }
-            Ok(None) => return,
-            Err(_) if !workspace.is_idle() => idle_since = None,
-            Err(_) => {
-                let since = *idle_since.get_or_insert_with(std::time::Instant::now);
-                if since.elapsed() > IDLE && Arc::strong_count(&workspace) == 1 {
-                    return;
-                }
             }
         }
     }

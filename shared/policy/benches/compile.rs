@@ -1,7 +1,8 @@
 //! What compiling costs: everything at once, and one node more.
 //!
 //! The tailnet: seven of ten nodes belong to users with a few devices each, the rest carry tags, one in fifty is a
-//! router. The rules name groups, tags, users, prefixes and `*`, as documents do.
+//! router. The rules name groups, tags, users, prefixes and `*`, as documents do; every tenth is followed by an SSH rule,
+//! some of them by people's own names, and by an attribute.
 
 use std::{
     collections::BTreeSet,
@@ -164,6 +165,25 @@ fn policy(rules: u64) -> Policy {
         };
         text.push_str(&format!(
             "{{\"action\":\"accept\",\"src\":[\"{source}\"],\"dst\":[\"{destination}:{port}\"]}},"
+        ));
+    }
+    text.push_str("], \"ssh\": [");
+    for rule in 0..rules.div_ceil(10) {
+        let (group, tag) = (rule % 50, rule % 100);
+        let users = if rule % 3 == 0 {
+            "localpart:*@example.com"
+        } else {
+            "root"
+        };
+        text.push_str(&format!(
+            "{{\"action\":\"accept\",\"src\":[\"group:g{group}\",\"autogroup:member\"],\"dst\":[\"tag:t{tag}\"],\"users\":[\"{users}\"]}},"
+        ));
+    }
+    text.push_str("], \"nodeAttrs\": [");
+    for rule in 0..rules.div_ceil(10) {
+        let (group, tag) = (rule % 50, rule % 100);
+        text.push_str(&format!(
+            "{{\"target\":[\"group:g{group}\",\"tag:t{tag}\"],\"attr\":[\"nextdns:{rule}\"]}},"
         ));
     }
     text.push_str("]}");

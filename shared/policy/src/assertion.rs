@@ -1,176 +1,112 @@
 //! The `tests` and `sshTests` of a document, run against an inventory (policy reference section 20).
 
 mod access;
+mod budget;
+mod named;
 mod ssh;
 
-#[cfg(test)]
-pub(crate) use access::reaches;
-
-use std::{collections::BTreeMap, net::IpAddr};
-
-use bowline_ip_set::IpRange;
-
-use crate::{
-    internet,
-    inventory::{Node, User},
-    policy::{Party, Policy},
-    posture::Attributes,
-    problem::Problem,
-    selector::{self, Selector, Written},
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
 };
 
+use crate::{
+    document::Problems,
+    inventory::{Node, User},
+    policy::Policy,
+    problem::Problem,
+};
+use budget::{Budget, Exhausted};
+
 /// A policy and what it is judged with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct World<'w> {
-    pub(crate) policy: &'w Policy,
-    pub(crate) users: &'w BTreeMap<u64, User>,
-    pub(crate) nodes: &'w BTreeMap<u64, Node>,
+#[derive(Debug)]
+struct World<'w> {
+    policy: &'w Policy,
+    users: &'w BTreeMap<u64, User>,
+    nodes: &'w BTreeMap<u64, Node>,
+    by_address: HashMap<IpAddr, &'w Node>,
+    by_tag: HashMap<&'w str, Vec<&'w Node>>,
+    by_login: HashMap<&'w str, &'w User>,
+    /// The nodes of each user.
+    devices: HashMap<u64, Vec<&'w Node>>,
 }
 
-/// An address, and the node that has it, if one does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'w> {
-    pub(crate) address: IpAddr,
-    pub(crate) node: Option<&'w Node>,
-}
-
-/// Returns the tests of a policy that fail, in order, with the place of each.
+/// Returns the tests of a policy that fail, in order, with the place of each; at most fifty.
+///
+/// Tests that would take too long fail: what is left of them is not run.
 #[must_use]
 pub fn failed_tests(
     policy: &Policy,
     users: &BTreeMap<u64, User>,
     nodes: &BTreeMap<u64, Node>,
 ) -> Vec<Problem> {
-    let world = World {
-        policy,
-        users,
-        nodes,
+    if policy.tests.is_empty() && policy.ssh_tests.is_empty() {
+        return Vec::new();
+    }
+    let world = World::new(policy, users, nodes);
+    let mut budget = Budget::default();
+    let mut problems = Problems::default();
+    let mut note = |line, failures: Result<Vec<String>, Exhausted>| {
+        let (failures, goes_on) = match failures {
+            Ok(failures) => (failures, true),
+            Err(exhausted) => (vec![exhausted.to_string()], false),
+        };
+        for why in failures {
+            problems.push(Problem {
+                line,
+                column: 1,
+                message: format!("test(s) failed: {why}"),
+                hint: String::new(),
+            });
+        }
+        goes_on
     };
-    let access = policy.tests.iter().flat_map(|test| {
-        let failures = access::failures(world, test);
-        failures.into_iter().map(|why| (test.line, why))
-    });
-    let ssh = policy.ssh_tests.iter().flat_map(|test| {
-        let failures = ssh::failures(world, test);
-        failures.into_iter().map(|why| (test.line, why))
-    });
-    let problem = |(line, why)| Problem {
-        line,
-        column: 1,
-        message: format!("test(s) failed: {why}"),
-        hint: String::new(),
-    };
-    access.chain(ssh).map(problem).collect()
+    let mut access = access::Judge::new(&world);
+    let mut ssh = ssh::Judge::new(&world);
+    let mut tests = policy.tests.iter();
+    let mut ssh_tests = policy.ssh_tests.iter();
+    let _all_ran = tests.all(|test| note(test.line, access.failures(test, &mut budget)))
+        && ssh_tests.all(|test| note(test.line, ssh.failures(test, &mut budget)));
+    problems.into_vec()
 }
 
 impl<'w> World<'w> {
+    fn new(
+        policy: &'w Policy,
+        users: &'w BTreeMap<u64, User>,
+        nodes: &'w BTreeMap<u64, Node>,
+    ) -> Self {
+        let mut world = Self {
+            policy,
+            users,
+            nodes,
+            by_address: HashMap::new(),
+            by_tag: HashMap::new(),
+            by_login: users
+                .values()
+                .map(|user| (&*user.login_name, user))
+                .collect(),
+            devices: HashMap::new(),
+        };
+        for node in nodes.values() {
+            for address in node.addresses() {
+                world.by_address.entry(address).or_insert(node);
+            }
+            for tag in &node.tags {
+                world.by_tag.entry(tag).or_default().push(node);
+            }
+            if let Some(user) = world.owner(node) {
+                world.devices.entry(user.id).or_default().push(node);
+            }
+        }
+        world
+    }
+
     /// Returns the owner of a node that has no tags.
-    pub(crate) fn owner(self, node: &Node) -> Option<&'w User> {
+    fn owner(&self, node: &Node) -> Option<&'w User> {
         self.users.get(&node.user).filter(|_| node.tags.is_empty())
     }
-
-    /// Returns all addresses of a node.
-    pub(crate) fn places_of(node: &'w Node) -> impl Iterator<Item = Place<'w>> {
-        let addresses = node
-            .ipv4
-            .map(IpAddr::from)
-            .into_iter()
-            .chain(node.ipv6.map(IpAddr::from));
-        addresses.map(|address| Place {
-            address,
-            node: Some(node),
-        })
-    }
-
-    /// Returns the addresses that a selector names; empty when it names nothing that a test can use.
-    pub(crate) fn places(self, text: &str) -> Vec<Place<'w>> {
-        let single = |range: &IpRange| {
-            if !range.is_single() {
-                return Vec::new();
-            }
-            let node = self.nodes.values().find(|node| {
-                node.ipv4.map(IpAddr::from) == Some(range.low())
-                    || node.ipv6.map(IpAddr::from) == Some(range.low())
-            });
-            vec![Place {
-                address: range.low(),
-                node,
-            }]
-        };
-        let selector = match selector::parse(text) {
-            Written::Selector(Selector::Range(range))
-                if text.contains('/') || !range.is_single() =>
-            {
-                return Vec::new();
-            }
-            Written::Selector(Selector::Range(range)) => return single(&range),
-            Written::Selector(selector) => selector,
-            Written::Host(name) => {
-                return self.policy.hosts.get(name).map(single).unwrap_or_default();
-            }
-            Written::IpSet(_) | Written::UnknownAutogroup => return Vec::new(),
-        };
-        if !selector.is_identity() {
-            return Vec::new();
-        }
-        let selected = self
-            .nodes
-            .values()
-            .filter(|node| self.selects(&selector, node));
-        selected.flat_map(Self::places_of).collect()
-    }
-
-    /// Says whether a selector selects a node by who it is.
-    pub(crate) fn selects(self, selector: &Selector, node: &Node) -> bool {
-        match selector {
-            Selector::Tag(tag) => node.tags.contains(tag),
-            Selector::Tagged => !node.tags.is_empty(),
-            Selector::Any | Selector::Everyone => true,
-            other => self
-                .owner(node)
-                .is_some_and(|user| self.policy.selects_user(other, user)),
-        }
-    }
-
-    /// Says whether a party is where a place is; `attributes` stand in for those of the device.
-    pub(crate) fn has(
-        self,
-        party: &Party,
-        place: Place<'_>,
-        attributes: Option<&Attributes>,
-    ) -> bool {
-        match &party.selector {
-            Selector::Range(range) => range.contains(place.address),
-            Selector::Everyone => true,
-            Selector::Any if party.postures.is_empty() => self.is_inside(place),
-            selector => place.node.is_some_and(|node| {
-                self.selects(selector, node)
-                    && self.meets(party, attributes.unwrap_or(&node.attributes))
-            }),
-        }
-    }
-
-    fn meets(self, party: &Party, attributes: &Attributes) -> bool {
-        let postures = party
-            .postures
-            .iter()
-            .filter_map(|name| self.policy.postures.get(name));
-        party.postures.is_empty()
-            || postures
-                .into_iter()
-                .any(|posture| posture.holds(attributes))
-    }
-
-    /// Says whether `*` as a source has an address (policy reference section 4.3).
-    fn is_inside(self, place: Place<'_>) -> bool {
-        let mut ranges = internet::ANY
-            .iter()
-            .filter_map(|text| text.parse::<IpRange>().ok());
-        ranges.any(|range| range.contains(place.address))
-            || self
-                .nodes
-                .values()
-                .flat_map(Node::subnet_routes)
-                .any(|route| route.contains(&place.address))
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,10 +26,16 @@ mod via;
 pub use compiler::Compiler;
 pub use output::{
     Address, CapGrant, Class, Destination, FilterRule, ListChange, ListId, Membership, Output,
-    Principals, Settings, SshLogin, Via,
+    Pass, Principals, RouteUsers, Settings, SshLogin, Via,
 };
 
 pub use reach::{Explanation, PairChange, Preview, RuleUse};
+
+pub(crate) use plan::{Plan, PlannedRule};
+pub(crate) use settings::SettingsPlan;
+
+#[cfg(test)]
+pub(crate) use tests::naive;
 
 use sha2::{Digest as _, Sha256};
 

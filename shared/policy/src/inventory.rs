@@ -1,6 +1,6 @@
 //! What a policy is resolved against: users and nodes.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -83,7 +83,7 @@ pub struct Node {
     pub id: u64,
     /// Owner; ignored when there are tags.
     pub user: u64,
-    /// Tags with `tag:`.
+    /// Tags with `tag:`, as [`crate::tag_name`] has them.
     pub tags: Vec<String>,
     /// IPv4 address.
     pub ipv4: Option<Ipv4Addr>,
@@ -96,6 +96,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Returns its addresses, the old family first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv4 = self.ipv4.map(IpAddr::from);
+        ipv4.into_iter().chain(self.ipv6.map(IpAddr::from))
+    }
+
     /// Says whether the node offers the way to the internet.
     #[must_use]
     pub fn is_exit(&self) -> bool {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::{
     Policy,
     inventory::{Role, User},
-    selector::Selector,
+    selector::{Selector, tag_name},
 };
 
 /// Who asks for tags.
@@ -24,10 +24,10 @@ pub struct Applicant {
 /// Returns the tags that the applicant may not use: undefined ones, and those it does not own.
 #[must_use]
 pub fn refused_tags(policy: &Policy, applicant: &Applicant, requested: &[String]) -> Vec<String> {
-    let permitted = |tag: &String| match policy.tag_owners.get(tag) {
-        None => false,
-        Some(_) if applicant.administrator || is_administrator(applicant) => true,
-        Some(_) => owns(policy, applicant, tag),
+    let permitted = |tag: &String| {
+        let tag = tag_name(tag);
+        let is_administrator = applicant.administrator || is_administrator(applicant);
+        policy.tag_owners.contains_key(&tag) && (is_administrator || owns(policy, applicant, &tag))
     };
     requested
         .iter()
@@ -69,13 +69,20 @@ pub fn address_pools(policy: &Policy, node: &Applicant) -> Vec<IpNet> {
 fn is(policy: &Policy, node: &Applicant, selector: &Selector) -> bool {
     match selector {
         Selector::Any => true,
-        Selector::Tag(tag) => node.tags.contains(tag),
+        Selector::Tag(tag) => holds(node, tag),
         Selector::Tagged => !node.tags.is_empty(),
         other => {
             let user = node.user.as_ref().filter(|_| node.tags.is_empty());
             user.is_some_and(|user| policy.selects_user(other, user))
         }
     }
+}
+
+fn holds(applicant: &Applicant, tag: &str) -> bool {
+    applicant
+        .tags
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(tag))
 }
 
 /// Owners, admins and network admins may apply any defined tag.
@@ -96,7 +103,7 @@ fn owns(policy: &Policy, applicant: &Applicant, tag: &String) -> bool {
         for owner in owners {
             let user = applicant.user.as_ref();
             let is_owner = match owner {
-                Selector::Tag(tag) => applicant.tags.contains(tag),
+                Selector::Tag(tag) => holds(applicant, tag),
                 Selector::Tagged => !applicant.tags.is_empty(),
                 other => user.is_some_and(|user| policy.selects_user(other, user)),
             };
@@ -185,6 +192,26 @@ mod tests {
         };
         assert!(refused(&web, &["tag:db"]).is_empty());
         assert_eq!(refused(&web, &["tag:web"]), ["tag:web"]);
+    }
+
+    #[test]
+    fn tags_are_the_same_in_any_case() {
+        let policy = Policy::parse(
+            r#"{"tagOwners": {"tag:Web": ["amira@example.com"], "tag:db": ["tag:wEb"]},
+                "autoApprovers": {"routes": {"10.0.0.0/8": ["tag:WEB"]}}}"#,
+            &BTreeSet::new(),
+        )
+        .unwrap();
+        let amira = user("amira@example.com", Role::Member);
+        let requested = ["tag:web", "tag:WEB", "tag:Db"].map(str::to_owned);
+        assert!(refused_tags(&policy, &amira, &requested).is_empty());
+        let route = ["10.1.0.0/16".parse().unwrap()];
+        let web = Applicant {
+            tags: vec!["tag:WeB".to_owned()],
+            ..Applicant::default()
+        };
+        assert_eq!(approved_routes(&policy, &web, &route), route);
+        assert!(refused_tags(&policy, &web, &["tag:db".to_owned()]).is_empty());
     }
 
     #[test]

@@ -29,11 +29,13 @@ mod selector;
 pub use assertion::failed_tests;
 pub use compile::{
     Address, CapGrant, Class, Compiler, Destination, Explanation, FilterRule, ListChange, ListId,
-    Membership, Output, PairChange, Preview, Principals, RuleUse, Settings, SshLogin, Via,
+    Membership, Output, PairChange, Pass, Preview, Principals, RouteUsers, RuleUse, Settings,
+    SshLogin, Via,
 };
 pub use inventory::{Node, Role, User};
 pub use judge::{Applicant, address_pools, approved_routes, refused_tags};
-pub use policy::{Capability, Policy};
+pub use policy::{Capability, Policy, unknown_attributes};
 pub use port::Ports;
 pub use posture::{AttributeValue, Attributes};
 pub use problem::Problem;
+pub use selector::tag_name;

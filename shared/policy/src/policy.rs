@@ -1,6 +1,9 @@
 //! A valid policy: what the document says, with every name resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
@@ -32,7 +35,7 @@ impl From<Selector> for Party {
 }
 
 /// A protocol with its ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// IP protocol; `None` for the default set: TCP, UDP, ICMP.
     pub protocol: Option<u8>,
@@ -41,7 +44,7 @@ pub struct Service {
 }
 
 /// A capability with its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Capability {
     /// The name.
     pub name: String,
@@ -65,8 +68,8 @@ pub enum Reach {
 /// several statements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Who.
-    pub sources: BTreeSet<Party>,
+    /// Who; the statements of one ACL share it.
+    pub sources: Arc<BTreeSet<Party>>,
     /// Where; empty unless `reach` is `Named`.
     pub destinations: Vec<Party>,
     /// How the destinations are meant.
@@ -147,7 +150,7 @@ pub struct Switches {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// Grants in order, then ACLs in order.
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<Arc<Rule>>,
     /// Members of each group, by login name.
     pub(crate) groups: BTreeMap<String, BTreeSet<String>>,
     /// Who may use each tag.
@@ -156,11 +159,15 @@ pub struct Policy {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) approvers: Approvers,
     pub(crate) postures: BTreeMap<String, Posture>,
+    /// The attributes that postures judge, with the line of the first assertion.
+    pub(crate) asserted: BTreeMap<String, u32>,
     pub(crate) switches: Switches,
     pub(crate) tests: Vec<AccessTest>,
     pub(crate) ssh_tests: Vec<SshTest>,
     /// Hosts, for tests that name them.
     pub(crate) hosts: BTreeMap<String, bowline_ip_set::IpRange>,
+    /// IP sets, for tests that name them; empty without tests.
+    pub(crate) ip_sets: BTreeMap<String, Vec<bowline_ip_set::IpRange>>,
     /// Relays besides or instead of the server's own, as JSON text in the clients' spelling.
     pub(crate) derp_map: Option<String>,
 }
@@ -170,7 +177,7 @@ impl Policy {
     #[must_use]
     pub fn allow_all() -> Self {
         Self {
-            rules: vec![Rule::allow_all()],
+            rules: vec![Arc::new(Rule::allow_all())],
             ..Self::default()
         }
     }
@@ -195,11 +202,29 @@ impl Policy {
     }
 }
 
+/// Returns the attributes that postures of a policy judge and that are not among those devices can have: no device
+/// meets such a posture, whatever it is like.
+#[must_use]
+pub fn unknown_attributes(policy: &Policy, known: &[&str]) -> Vec<Problem> {
+    let asserted = policy.asserted.iter();
+    let unknown = asserted.filter(|(attribute, _)| !known.contains(&attribute.as_str()));
+    let problem = |(attribute, line): (&String, &u32)| {
+        let problem = Problem {
+            line: *line,
+            column: 1,
+            message: format!("\"{attribute}\" is never set here: no device can meet this posture"),
+            hint: String::new(),
+        };
+        problem.hint(format!("postures here judge {}", known.join(", ")))
+    };
+    unknown.map(problem).collect()
+}
+
 impl Rule {
     /// Returns the rule that lets everybody reach everything.
     pub(crate) fn allow_all() -> Self {
         Self {
-            sources: BTreeSet::from([Selector::Any.into()]),
+            sources: Arc::new(BTreeSet::from([Selector::Any.into()])),
             destinations: vec![Selector::Any.into()],
             services: vec![Service {
                 protocol: None,

@@ -22,17 +22,16 @@ pub fn parse(text: &str) -> Result<Vec<Ports>, String> {
     if text == "*" {
         return Ok(vec![Ports::ALL]);
     }
-    text.split(',')
-        .map(|item| parse_item(text, item.trim()))
-        .collect()
+    text.split(',').map(|item| parse_item(text, item)).collect()
 }
 
 fn parse_item(text: &str, item: &str) -> Result<Ports, String> {
     let (first, last) = item.split_once('-').unwrap_or((item, item));
     let number = |digits: &str, which: &str| {
-        digits
-            .parse::<u16>()
-            .map_err(|_| format!("port range {text:?}: invalid {which} integer"))
+        // A sign is no digit, whatever parses.
+        let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.parse::<u16>().ok().filter(|_| is_decimal);
+        number.ok_or_else(|| format!("port range {text:?}: invalid {which} integer"))
     };
     let (first, last) = (number(first, "first")?, number(last, "last")?);
     if first == 0 {
@@ -68,7 +67,10 @@ mod tests {
         );
         let zero = "port range \"0\": first port must be >0, or use '*' for wildcard";
         assert_eq!(parse("0").unwrap_err(), zero);
-        for wrong in ["", "1-", "70000", "9-8", "1,,2"] {
+        for wrong in [
+            "", "1-", "-1", "70000", "9-8", "1,,2", "+22", "22, 80", " 22", "22 ", "1-+2", "1- 2",
+            "*,22",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -67,6 +67,11 @@ impl Posture {
         Ok(())
     }
 
+    /// Returns the attributes it judges.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|assertion| &*assertion.attribute)
+    }
+
     /// Says whether a device meets it.
     #[must_use]
     pub fn holds(&self, attributes: &Attributes) -> bool {

@@ -4,6 +4,7 @@ pub(crate) mod access_tests;
 mod acl;
 mod approver;
 mod attribute;
+mod duration;
 mod grant;
 mod ip_set;
 mod name;
@@ -12,7 +13,10 @@ mod ssh;
 pub(crate) mod ssh_tests;
 mod switch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bowline_ip_set::IpRange;
 use jsonc_parser::ast::{Object, Value};
@@ -114,7 +118,10 @@ impl<'t> Reading<'t> {
             self.one_cgnat_route(value);
         }
         if section("acls").is_none() && section("grants").is_none() {
-            self.policy.rules = vec![Rule::allow_all()];
+            self.policy.rules = vec![Arc::new(Rule::allow_all())];
+        }
+        if !self.policy.tests.is_empty() {
+            self.policy.ip_sets = self.ip_sets;
         }
         match self.problems.into_vec() {
             problems if problems.is_empty() => Ok(self.policy),
@@ -191,7 +198,7 @@ impl<'t> Reading<'t> {
                 return Err(format!("group not found: \"{name}\""));
             }
             Selector::Tag(name) if !self.policy.tag_owners.contains_key(name) => {
-                return Err(format!("tag not found: \"{name}\""));
+                return Err(format!("tag not found: \"{text}\""));
             }
             Selector::Domain(domain) => self.own_domain(domain)?,
             Selector::Member => {

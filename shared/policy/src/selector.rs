@@ -19,7 +19,7 @@ pub enum Selector {
     Domain(String),
     /// The nodes of a group's members.
     Group(String),
-    /// The nodes with a tag.
+    /// The nodes with a tag, see [`tag_name`].
     Tag(String),
     /// All nodes of users.
     Member,
@@ -69,6 +69,12 @@ pub(crate) enum Written<'t> {
     UnknownAutogroup,
 }
 
+/// Returns a tag as it is compared: in lower case, however it is written.
+#[must_use]
+pub fn tag_name(text: &str) -> String {
+    text.to_ascii_lowercase()
+}
+
 /// Classifies a text (policy reference section 4.1).
 pub(crate) fn parse(text: &str) -> Written<'_> {
     let text = text.trim();
@@ -88,7 +94,7 @@ pub(crate) fn parse(text: &str) -> Written<'_> {
         return Written::Selector(Selector::Group(text.to_owned()));
     }
     if text.starts_with("tag:") {
-        return Written::Selector(Selector::Tag(text.to_owned()));
+        return Written::Selector(Selector::Tag(tag_name(text)));
     }
     if let Some(name) = text.strip_prefix("autogroup:") {
         return autogroup(name).map_or(Written::UnknownAutogroup, Written::Selector);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bowline_proto::policy::v1::{Class, FilterRule, Settings, Via};
+use bowline_proto::policy::v1::{Class, FilterRule, Pass, Route, Settings, Via, ViaRoute};
 
 use super::node::EXIT_ROUTES;
 use crate::tailnet::{ChangeSet, ListKey, Shown, Sources, View, intersect, see_each_other};
@@ -57,12 +57,11 @@ impl<'v> Look<'v> {
         }
     }
 
-    fn route_users(self, prefix: &str) -> &'v [u64] {
-        let users = match self.before.and_then(|changes| changes.routes.get(prefix)) {
-            Some(before) => before.as_ref(),
-            None => self.view.compiled.routes.get(prefix),
-        };
-        users.map(|users| users.as_slice()).unwrap_or_default()
+    fn route(self, prefix: &str) -> Option<&'v Route> {
+        match self.before.and_then(|changes| changes.routes.get(prefix)) {
+            Some(before) => before.as_deref(),
+            None => self.view.compiled.routes.get(prefix).map(|route| &**route),
+        }
     }
 
     fn via(self, id: u64) -> Option<&'v Via> {
@@ -161,13 +160,29 @@ impl<'v> Eyes<'v> {
     }
 
     /// Says whether a subnet route leads through a peer.
-    fn routes_by(self, peer: &Shown, route: &String) -> bool {
-        let may_use = intersect(&self.class.selectors, self.look.route_users(route))
-            || self.own.usable_routes().any(|own| own == route);
-        if may_use {
-            return peer.node.primary_routes.contains(route);
+    fn routes_by(self, peer: &Shown, prefix: &String) -> bool {
+        let route = self.look.route(prefix);
+        let is_primary = peer.node.primary_routes.contains(prefix);
+        let reaches = route.is_some_and(|route| intersect(&self.class.selectors, &route.users))
+            || self.own.usable_routes().any(|own| own == prefix);
+        if reaches {
+            return is_primary;
         }
-        self.chosen_router(route) == Some(peer.node.id)
+        match self.chosen_router(prefix) {
+            Some(chosen) => chosen == peer.node.id,
+            None => is_primary && route.is_some_and(|route| self.is_reached(route, peer)),
+        }
+    }
+
+    /// Says whether what is behind a route of a peer reaches this node.
+    fn is_reached(self, route: &Route, peer: &Shown) -> bool {
+        let has = |pass: &Pass| {
+            route.reached.binary_search(&pass.way_id).is_ok()
+                && self.class.selectors.binary_search(&pass.selector).is_ok()
+        };
+        let class = self.look.class(peer.class);
+        intersect(&self.class.selectors, &route.reached)
+            || class.is_some_and(|class| class.passes.iter().any(has))
     }
 
     /// Returns the router of a route that the policy chooses for this node: of those the first that is online.
@@ -199,6 +214,13 @@ impl<'v> Eyes<'v> {
         let ways = self.class.vias.iter().filter_map(|id| self.look.via(*id));
         let routes = ways.flat_map(|way| &way.routes);
         let moved = routes.filter(|route| route.node_ids.iter().any(|id| changed(*id)));
-        moved.flat_map(|route| &route.node_ids).copied().collect()
+        // Without any of the chosen it may be the common router.
+        let common = |route: &ViaRoute| self.look.view.routers.get(&route.prefix).cloned();
+        moved
+            .flat_map(|route| {
+                let routers = common(route).into_iter().flatten();
+                routers.chain(route.node_ids.iter().copied())
+            })
+            .collect()
     }
 }

@@ -27,9 +27,8 @@ pub(crate) fn policy(view: &View, shown: &Shown, settings: &Settings) -> SshPoli
 /// Returns a rule as one node has it; `None` for one that lets nobody in.
 fn rule(view: &View, shown: &Shown, compiled: &Compiled) -> Option<SshRule> {
     let own = [&shown.node.ipv4, &shown.node.ipv6];
-    let own = own
-        .into_iter()
-        .filter(|address| compiled.itself && !address.is_empty());
+    let own = own.into_iter().filter(|address| !address.is_empty());
+    let own = (0..compiled.itself).flat_map(|_| own.clone());
     let lists = compiled
         .principals
         .iter()

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use bowline_proto::policy::v1::{Class, Settings, Via};
+use bowline_proto::policy::v1::{Class, Route, Settings, Via};
 
 use super::{
     compiled::ListKey,
@@ -24,7 +24,7 @@ pub struct ChangeSet {
     /// Settings that differ.
     pub settings: BTreeMap<u64, Option<Arc<Settings>>>,
     /// Routes whose users differ, by prefix.
-    pub routes: BTreeMap<String, Option<Arc<Vec<u64>>>>,
+    pub routes: BTreeMap<String, Option<Arc<Route>>>,
     /// Ways through chosen routers that differ.
     pub vias: BTreeMap<u64, Option<Arc<Via>>>,
     /// Source lists that differ, with the elements that came or went.
@@ -105,8 +105,18 @@ impl ChangeSet {
             }
         }
         for (prefix, before) in &self.routes {
-            for users in before.iter().chain(view.compiled.routes.get(prefix)) {
-                affected.extend(view.compiled.belonging(users));
+            for route in before.iter().chain(view.compiled.routes.get(prefix)) {
+                affected.extend(view.compiled.belonging(&route.users));
+                for id in view.compiled.belonging(&route.reached) {
+                    affected.insert(id);
+                    let class = view.compiled.classes.get(&id);
+                    let passing = class.filter(|class| !class.passes.is_empty());
+                    affected.extend(
+                        passing
+                            .into_iter()
+                            .flat_map(|class| view.compiled.peer_classes(class)),
+                    );
+                }
             }
         }
         if !self.vias.is_empty() {

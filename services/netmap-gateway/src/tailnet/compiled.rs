@@ -27,9 +27,12 @@ pub struct Relays {
 }
 
 impl Relays {
-    /// Reads what the compiler sends; it has checked it.
-    fn parse(text: &str) -> Self {
-        serde_json::from_str(text).unwrap_or_default()
+    /// Reads what the compiler sends; an empty text is none.
+    fn parse(text: &str) -> serde_json::Result<Self> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_str(text)
     }
 
     /// Returns the map clients are told, given the server's own.
@@ -67,8 +70,8 @@ pub struct Compiled {
     pub settings: OrdMap<u64, Arc<Settings>>,
     /// Source lists.
     pub lists: OrdMap<ListKey, Elements>,
-    /// The selectors whose classes may use a subnet route, by prefix.
-    pub routes: OrdMap<String, Arc<Vec<u64>>>,
+    /// Who has to do with each subnet route, by prefix.
+    pub routes: OrdMap<String, Arc<Route>>,
     /// Ways through chosen routers by number.
     pub vias: OrdMap<u64, Arc<Via>>,
     /// The classes of each selector.
@@ -91,11 +94,17 @@ impl Compiled {
             changes.common_filter = true;
         }
         if let Some(text) = update.derp_map {
-            let relays = Relays::parse(&text);
-            if *self.relays != relays {
-                self.relays = Arc::new(relays);
-                // Every client is told everything again.
-                changes.tailnet = true;
+            match Relays::parse(&text) {
+                Ok(relays) if *self.relays == relays => {}
+                Ok(relays) => {
+                    self.relays = Arc::new(relays);
+                    // Every client is told everything again.
+                    changes.tailnet = true;
+                }
+                // Clients without relays lose each other: those they have stay.
+                Err(error) => {
+                    tracing::error!(%error, "the relays of the policy can not be read");
+                }
             }
         }
         let present: BTreeSet<_> = update.classes.iter().map(|class| class.id).collect();
@@ -203,10 +212,10 @@ impl Compiled {
                 changes.routes.entry(prefix).or_insert(Some(before));
             }
         }
-        for Route { prefix, users } in routes {
-            let users = Arc::new(users);
-            if self.routes.get(&prefix) != Some(&users) {
-                let before = self.routes.insert(prefix.clone(), users);
+        for route in routes {
+            let (prefix, route) = (route.prefix.clone(), Arc::new(route));
+            if self.routes.get(&prefix) != Some(&route) {
+                let before = self.routes.insert(prefix.clone(), route);
                 changes.routes.entry(prefix).or_insert(before);
             }
         }

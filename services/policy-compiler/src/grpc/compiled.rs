@@ -10,11 +10,10 @@ use bowline_proto::{
 };
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use ipnet::IpNet;
-use tokio::sync::broadcast::error::RecvError;
 use tonic::{Request, Response, Status};
 
 use super::tailnet_id;
-use crate::{PolicyCompiler, error::CompilerError, inventory, store};
+use crate::{PolicyCompiler, error::CompilerError, inventory, store, workspace::Watch};
 
 #[tonic::async_trait]
 impl PolicyCompilerService for PolicyCompiler {
@@ -69,24 +68,18 @@ impl PolicyCompilerService for PolicyCompiler {
         request: Request<WatchCompiledRequest>,
     ) -> Result<Response<Self::WatchCompiledStream>, Status> {
         let workspace = self.workspace(tailnet_id(request.into_inner().tailnet_id)?);
-        // Headers go out at once; the first message when everything was heard.
-        let updates = stream::once(async move {
-            let (everything, updates) = workspace.watch().await;
-            let later = stream::unfold((workspace, updates), |(workspace, mut updates)| async {
-                let messages = match updates.recv().await {
-                    Ok(messages) => messages.to_vec(),
-                    Err(RecvError::Lagged(_)) => {
-                        updates = updates.resubscribe();
-                        workspace.everything()
-                    }
-                    Err(RecvError::Closed) => return None,
-                };
-                Some((messages, (workspace, updates)))
-            });
-            stream::once(async { everything }).chain(later)
+        // Headers go out at once; the first message when everything was heard. Whoever is told of the end asks again.
+        let ended = || Status::unavailable("the tailnet is compiled anew: ask again");
+        let updates = stream::once(workspace.watch()).flat_map(move |watch| {
+            let next = async |watch: Option<Watch>| {
+                let mut watch = watch?;
+                let messages = watch.next().await?;
+                Some((messages, Some(watch)))
+            };
+            let messages = stream::unfold(watch, next).flat_map(stream::iter).map(Ok);
+            messages.chain(stream::once(async move { Err(ended()) }))
         });
-        let messages = updates.flatten().flat_map(stream::iter).map(Ok);
-        Ok(Response::new(messages.boxed()))
+        Ok(Response::new(updates.boxed()))
     }
 
     async fn heads(

@@ -1,6 +1,9 @@
 //! Policy documents, for administrators.
 
-use bowline_policy::{Policy, Problem};
+use std::sync::Arc;
+
+use bowline_ids::TailnetId;
+use bowline_policy::{Compiler, Policy, Problem};
 use bowline_proto::policy::v1::{
     CheckPolicyRequest, CheckPolicyResponse, ExplainAccessRequest, ExplainAccessResponse,
     GetPolicyRequest, GetPolicyResponse, ListPolicyVersionsRequest, ListPolicyVersionsResponse,
@@ -14,18 +17,18 @@ use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::tailnet_id;
-use crate::{PolicyCompiler, error::CompilerError, inventory::Inventory, store};
+use crate::{PolicyCompiler, error::CompilerError, inventory, store};
 
-/// Runs something long on a thread of its own.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Status::internal("the document could not be read"))
-}
-
-/// Returns what is wrong with a document.
-async fn problems(inventory: Inventory, text: String) -> Result<Vec<PolicyProblem>, Status> {
-    let found = apart(move || inventory.policy(&text).err()).await?;
-    Ok(found.unwrap_or_default().into_iter().map(problem).collect())
+/// Returns a document's policy, or what is wrong with it.
+async fn checked(
+    compiler: &PolicyCompiler,
+    tailnet: TailnetId,
+    text: String,
+) -> Result<Result<Policy, Vec<PolicyProblem>>, CompilerError> {
+    let check =
+        move |compiler: &Compiler, _| inventory::policy(&text, compiler.users(), compiler.nodes());
+    let found = compiler.workspace(tailnet).ask(0, check).await?;
+    Ok(found.map_err(|problems| problems.into_iter().map(problem).collect()))
 }
 
 fn problem(problem: Problem) -> PolicyProblem {
@@ -74,14 +77,15 @@ impl PolicyService for PolicyCompiler {
             expected_version,
         } = request.into_inner();
         let tailnet = tailnet_id(tailnet)?;
-        let inventory = self.workspace(tailnet).inventory().await?;
-        let problems = problems(inventory, text.clone()).await?;
-        if !problems.is_empty() {
-            return Ok(Response::new(SetPolicyResponse {
-                version: None,
-                problems,
-            }));
-        }
+        let policy = match checked(self, tailnet, text.clone()).await? {
+            Ok(policy) => Arc::new(policy),
+            Err(problems) => {
+                return Ok(Response::new(SetPolicyResponse {
+                    version: None,
+                    problems,
+                }));
+            }
+        };
         let (version, _) = self
             .log
             .mutate(tailnet, author.clone(), move |mutation| {
@@ -112,6 +116,7 @@ impl PolicyService for PolicyCompiler {
                 })
             })
             .await?;
+        self.keep(tailnet, version.version, &policy, version.text.len());
         // Those who follow it on this replica need not wait for the hint.
         if let Err(error) = self.refresh(tailnet).await {
             tracing::debug!(%error, "the stored policy can not be read back yet");
@@ -163,8 +168,8 @@ impl PolicyService for PolicyCompiler {
     ) -> Result<Response<CheckPolicyResponse>, Status> {
         let request = request.into_inner();
         let tailnet = tailnet_id(request.tailnet_id)?;
-        let inventory = self.workspace(tailnet).inventory().await?;
-        let problems = problems(inventory, request.text).await?;
+        let checked = checked(self, tailnet, request.text).await?;
+        let problems = checked.err().unwrap_or_default();
         Ok(Response::new(CheckPolicyResponse { problems }))
     }
 
@@ -177,11 +182,10 @@ impl PolicyService for PolicyCompiler {
             text,
         } = request.into_inner();
         let tailnet = tailnet_id(tailnet)?;
-        let inventory = self.workspace(tailnet).inventory().await?;
-        let (_, in_force) = self.in_force(tailnet).await?;
-        let preview = apart(move || {
-            let policy = inventory.policy(&text)?;
-            let compiler = inventory.compiler(Policy::clone(&in_force));
+        let workspace = self.workspace(tailnet);
+        let version = self.refresh(tailnet).await?;
+        let preview = workspace.ask(version, move |compiler, _| {
+            let policy = inventory::policy(&text, compiler.users(), compiler.nodes())?;
             Ok::<_, Vec<Problem>>(compiler.preview(&policy))
         });
         Ok(Response::new(match preview.await? {
@@ -203,14 +207,14 @@ impl PolicyService for PolicyCompiler {
     ) -> Result<Response<ExplainAccessResponse>, Status> {
         let request = request.into_inner();
         let tailnet = tailnet_id(request.tailnet_id)?;
-        let inventory = self.workspace(tailnet).inventory().await?;
-        let (version, in_force) = self.in_force(tailnet).await?;
+        let workspace = self.workspace(tailnet);
+        let version = self.refresh(tailnet).await?;
         let (source, destination) = (request.source_node_id, request.destination_node_id);
-        let explanation = apart(move || {
-            let compiler = inventory.compiler(Policy::clone(&in_force));
-            compiler.explain(source, destination)
+        let explanation = workspace.ask(version, move |compiler, version| {
+            (compiler.explain(source, destination), version)
         });
-        let found = explanation.await?.ok_or(CompilerError::NotFound("node"))?;
+        let (found, version) = explanation.await?;
+        let found = found.ok_or(CompilerError::NotFound("node"))?;
         let uses = |uses: Vec<bowline_policy::RuleUse>| uses.into_iter().map(rule_use).collect();
         Ok(Response::new(ExplainAccessResponse {
             policy_version: version,

@@ -1,51 +1,448 @@
 //! Access tests (policy reference section 20.1).
+//!
+//! Sources that no rule tells apart are judged once, and what does not depend on the source is worked out once for
+//! each destination.
 
-use super::{Place, World};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use bowline_ip_set::{IpRange, IpSet};
+
+use super::{
+    World,
+    budget::{ADDRESS, Budget, Exhausted},
+    named::Named,
+};
 use crate::{
+    compile::{Plan, PlannedRule},
     internet,
-    policy::{Reach, Rule, Service},
+    inventory::Node,
+    policy::{Reach, Service},
+    posture::Attributes,
     protocol,
     section::access_tests::AccessTest,
     selector::Selector,
 };
 
 /// The protocols a test without one is satisfied by: TCP and UDP.
-const EITHER: [u8; 2] = [6, 17];
+const EITHER: &[u8] = &[6, 17];
 /// The protocols of a rule without one.
-const DEFAULT: [u8; 4] = [1, 6, 17, 58];
+const DEFAULT: &[u8] = &[1, 6, 17, 58];
+/// The most parts of sources and destinations that are kept for later tests that name the same.
+const MOST_KEPT: usize = 200_000;
 
-/// Returns why a test fails; empty when it passes.
-pub(super) fn failures(world: World<'_>, test: &AccessTest) -> Vec<String> {
-    if test.accept.is_empty() && test.deny.is_empty() {
-        return vec![format!(
-            "the test of \"{}\" neither accepts nor denies anything",
-            test.source
-        )];
+/// Runs access tests.
+pub(super) struct Judge<'w> {
+    world: &'w World<'w>,
+    plan: Plan,
+    /// By party, whether rules have it as a source.
+    is_source: Vec<bool>,
+    /// What `*` is as a source.
+    inside: IpSet,
+    known: HashMap<String, Arc<Sources>>,
+    destinations: HashMap<String, Arc<Destination>>,
+    kept: usize,
+}
+
+/// The sources of a test.
+#[derive(Debug, Default)]
+struct Sources {
+    kinds: BTreeSet<Kind>,
+    ranges: Vec<IpRange>,
+}
+
+/// An address as the sources of rules see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    parties: Vec<u32>,
+    /// Whether `*` has it.
+    is_inside: bool,
+    owner: Option<u64>,
+}
+
+/// Some destination as rules see it.
+#[derive(Debug, Default)]
+struct Destination {
+    /// Whether it has an address.
+    is_there: bool,
+    /// Ascending.
+    parties: Vec<u32>,
+    /// Those that addresses without a node have: chosen routers lead there.
+    behind_routers: Vec<u32>,
+    is_public: bool,
+    is_public_outside: bool,
+    owners: BTreeSet<u64>,
+}
+
+/// Who gets through.
+#[derive(Debug, Default)]
+struct Admitted {
+    everyone: bool,
+    inside: bool,
+    parties: BTreeSet<u32>,
+    /// Sources of rules to own devices.
+    own_inside: bool,
+    own_parties: BTreeSet<u32>,
+    ranges: Vec<IpRange>,
+}
+
+impl<'w> Judge<'w> {
+    pub(super) fn new(world: &'w World<'w>) -> Self {
+        let has_tests = !world.policy.tests.is_empty();
+        let plan = if has_tests {
+            Plan::new(world.policy)
+        } else {
+            Plan::default()
+        };
+        let mut is_source = vec![false; plan.parties.ids.len()];
+        for party in plan.rules.iter().flat_map(|rule| rule.sources.iter()) {
+            is_source[*party as usize] = true;
+        }
+        let known = internet::ANY.iter().filter_map(|text| text.parse().ok());
+        let routes = world.nodes.values().flat_map(Node::subnet_routes);
+        Self {
+            world,
+            plan,
+            is_source,
+            inside: known
+                .chain(routes.map(|route| IpRange::from(*route)))
+                .collect(),
+            known: HashMap::new(),
+            destinations: HashMap::new(),
+            kept: 0,
+        }
     }
-    let protocols = match protocols(test.protocol.as_deref()) {
-        Ok(protocols) => protocols,
-        Err(why) => return vec![why],
-    };
-    let sources = world.places(&test.source);
-    if sources.is_empty() {
-        return vec![format!("src \"{}\" is nobody", test.source)];
-    }
-    let mut failures = Vec::new();
-    for (texts, wanted) in [(&test.accept, true), (&test.deny, false)] {
-        for text in texts {
-            let said = if wanted { "accept" } else { "deny" };
-            match destination(world, text) {
-                Err(why) => failures.push(format!("{said} \"{text}\": {why}")),
-                Ok((places, port)) => {
-                    if allows(world, test, &sources, &places, port, &protocols) != wanted {
+
+    /// Returns why a test fails; empty when it passes.
+    pub(super) fn failures(
+        &mut self,
+        test: &AccessTest,
+        budget: &mut Budget,
+    ) -> Result<Vec<String>, Exhausted> {
+        if test.accept.is_empty() && test.deny.is_empty() {
+            return Ok(vec![format!(
+                "the test of \"{}\" neither accepts nor denies anything",
+                test.source
+            )]);
+        }
+        let protocols = match protocols(test.protocol.as_deref()) {
+            Ok(protocols) => protocols,
+            Err(why) => return Ok(vec![why]),
+        };
+        let sources = self.sources(test, budget)?;
+        if sources.kinds.is_empty() && sources.ranges.is_empty() {
+            return Ok(vec![format!("src \"{}\" is nobody", test.source)]);
+        }
+        let mut failures = Vec::new();
+        for (texts, wanted) in [(&test.accept, true), (&test.deny, false)] {
+            for text in texts {
+                let said = if wanted { "accept" } else { "deny" };
+                match self.allows(&sources, text, &protocols, budget)? {
+                    Err(why) => failures.push(format!("{said} \"{text}\": {why}")),
+                    Ok(allowed) if allowed != wanted => {
                         let fact = if wanted { "can not reach" } else { "can reach" };
                         failures.push(format!("\"{}\" {fact} \"{text}\"", test.source));
                     }
+                    Ok(_) => {}
                 }
             }
         }
+        Ok(failures)
     }
-    failures
+
+    /// Returns the sources of a test; few kinds, however many devices there are.
+    fn sources(
+        &mut self,
+        test: &AccessTest,
+        budget: &mut Budget,
+    ) -> Result<Arc<Sources>, Exhausted> {
+        let attributes = test.attributes.as_ref();
+        if attributes.is_none()
+            && let Some(known) = self.known.get(&test.source)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let mut sources = Sources::default();
+        match self.world.named(&test.source, budget)? {
+            Named::Nodes(nodes) => {
+                for node in nodes {
+                    for address in node.addresses() {
+                        let kind = self.kind(address, Some(node), attributes);
+                        budget.spend(kind.parties.len() + ADDRESS)?;
+                        sources.kinds.insert(kind);
+                    }
+                }
+            }
+            Named::Address(address) => {
+                let node = self.world.at(address);
+                sources.kinds.insert(self.kind(address, node, attributes));
+            }
+            Named::Ranges(ranges) => sources.ranges = ranges,
+            Named::Own | Named::Nothing => {}
+        }
+        let sources = Arc::new(sources);
+        if attributes.is_none() {
+            self.kept += sources.kinds.len() + sources.ranges.len();
+            if self.kept > MOST_KEPT {
+                self.forget();
+            }
+            self.known.insert(test.source.clone(), Arc::clone(&sources));
+        }
+        Ok(sources)
+    }
+
+    fn kind(&self, address: IpAddr, node: Option<&Node>, attributes: Option<&Attributes>) -> Kind {
+        let owner = node.and_then(|node| self.world.owner(node));
+        let mut parties: Vec<_> = self.plan.parties.having(address).collect();
+        if let Some(node) = node {
+            let attributes = attributes.unwrap_or(&node.attributes);
+            parties.extend(self.plan.parties.identified(node, owner, attributes));
+        }
+        parties.retain(|party| self.is_source[*party as usize]);
+        parties.sort_unstable();
+        parties.dedup();
+        Kind {
+            parties,
+            is_inside: self.inside.contains(address),
+            owner: owner.map(|user| user.id),
+        }
+    }
+
+    /// Says whether every source reaches some address of a destination, written `selector:port`.
+    fn allows(
+        &mut self,
+        sources: &Sources,
+        text: &str,
+        protocols: &[u8],
+        budget: &mut Budget,
+    ) -> Result<Result<bool, &'static str>, Exhausted> {
+        let (selector, port) = match destination(text) {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        let destination = match self.destinations.get(selector) {
+            Some(known) => Arc::clone(known),
+            None => match self.world.named(selector, budget)? {
+                Named::Own => {
+                    let rules = self.rules(port, protocols, budget)?;
+                    return self.allows_own(sources, &rules, budget);
+                }
+                Named::Address(address) => {
+                    let place = (address, self.world.at(address));
+                    self.keep(selector, [place].into_iter(), budget)?
+                }
+                Named::Nodes(nodes) => self.keep(selector, places(&nodes), budget)?,
+                Named::Ranges(_) | Named::Nothing => Arc::default(),
+            },
+        };
+        if !destination.is_there {
+            return Ok(Err("the destination is no node and no single address"));
+        }
+        let rules = self.rules(port, protocols, budget)?;
+        self.admits(sources, &destination, &rules, budget).map(Ok)
+    }
+
+    /// Returns the rules with a port, for one of some protocols.
+    fn rules(
+        &self,
+        port: u16,
+        protocols: &[u8],
+        budget: &mut Budget,
+    ) -> Result<Vec<&PlannedRule>, Exhausted> {
+        let has_port = |service: &Service| {
+            let named = service.protocol.map(|number| [number]);
+            let numbers = named.as_ref().map_or(DEFAULT, |number| number);
+            numbers.iter().any(|number| protocols.contains(number))
+                && service
+                    .ports
+                    .iter()
+                    .any(|ports| ports.first <= port && port <= ports.last)
+        };
+        budget.spend(self.plan.rules.len())?;
+        let rules = self.plan.rules.iter();
+        Ok(rules
+            .filter(|rule| rule.rule.services.iter().any(has_port))
+            .collect())
+    }
+
+    /// Says whether every source reaches the devices of its own user.
+    fn allows_own(
+        &self,
+        sources: &Sources,
+        rules: &[&PlannedRule],
+        budget: &mut Budget,
+    ) -> Result<Result<bool, &'static str>, Exhausted> {
+        let mut by_owner: HashMap<u64, Sources> = HashMap::new();
+        for kind in &sources.kinds {
+            let Some(owner) = kind.owner else {
+                return Ok(Err("the source has no own devices"));
+            };
+            let own = by_owner.entry(owner).or_default();
+            own.kinds.insert(kind.clone());
+        }
+        if by_owner.is_empty() {
+            return Ok(Err("the source has no own devices"));
+        }
+        for (owner, sources) in &by_owner {
+            let devices = self.world.devices.get(owner).map_or(&[][..], Vec::as_slice);
+            let destination = self.destination(places(devices), budget)?;
+            if !self.admits(sources, &destination, rules, budget)? {
+                return Ok(Ok(false));
+            }
+        }
+        Ok(Ok(true))
+    }
+
+    /// Says whether rules let every source reach some address of a destination.
+    fn admits(
+        &self,
+        sources: &Sources,
+        destination: &Destination,
+        rules: &[&PlannedRule],
+        budget: &mut Budget,
+    ) -> Result<bool, Exhausted> {
+        let mut admitted = Admitted::default();
+        for rule in rules {
+            budget.spend(rule.destinations.len() + 1)?;
+            if rule.rule.reach == Reach::Own || destination.is_reached_by(rule) {
+                budget.spend(rule.sources.len())?;
+                self.admit(rule, !sources.ranges.is_empty(), &mut admitted);
+            }
+        }
+        budget.spend(sources.kinds.len())?;
+        let mut kinds = sources.kinds.iter();
+        let all = kinds.all(|kind| admitted.has(kind, destination));
+        Ok(all && (sources.ranges.is_empty() || admitted.covers(&sources.ranges)))
+    }
+
+    /// Returns a destination, and keeps it for later tests.
+    fn keep<'n>(
+        &mut self,
+        selector: &str,
+        places: impl Iterator<Item = (IpAddr, Option<&'n Node>)>,
+        budget: &mut Budget,
+    ) -> Result<Arc<Destination>, Exhausted> {
+        let found = Arc::new(self.destination(places, budget)?);
+        self.kept += found.parties.len() + found.owners.len() + 1;
+        if self.kept > MOST_KEPT {
+            self.forget();
+        }
+        self.destinations
+            .insert(selector.to_owned(), Arc::clone(&found));
+        Ok(found)
+    }
+
+    fn forget(&mut self) {
+        self.kept = 0;
+        self.known.clear();
+        self.destinations.clear();
+    }
+
+    fn destination<'n>(
+        &self,
+        places: impl Iterator<Item = (IpAddr, Option<&'n Node>)>,
+        budget: &mut Budget,
+    ) -> Result<Destination, Exhausted> {
+        let parties = &self.plan.parties;
+        let mut destination = Destination::default();
+        for (address, node) in places {
+            let is_public = internet::is_public(&address.into());
+            let had = destination.parties.len();
+            destination.is_there = true;
+            destination.parties.extend(parties.having(address));
+            destination.is_public |= is_public;
+            match node {
+                Some(node) => {
+                    let owner = self.world.owner(node);
+                    let by_who = parties.identified(node, owner, &node.attributes);
+                    destination.parties.extend(by_who);
+                    destination.owners.extend(owner.map(|user| user.id));
+                }
+                None => {
+                    destination.is_public_outside |= is_public;
+                    let here = destination.parties[had..].to_vec();
+                    destination.behind_routers.extend(here);
+                }
+            }
+            budget.spend(destination.parties.len() - had + ADDRESS)?;
+        }
+        for parties in [&mut destination.parties, &mut destination.behind_routers] {
+            parties.sort_unstable();
+            parties.dedup();
+        }
+        Ok(destination)
+    }
+
+    /// Adds the sources of a rule.
+    fn admit(&self, rule: &PlannedRule, wants_ranges: bool, admitted: &mut Admitted) {
+        let is_everyone = rule.from_any && rule.rule.sources.contains(&Selector::Everyone.into());
+        let is_inside = rule.from_any && rule.rule.sources.contains(&Selector::Any.into());
+        if rule.rule.reach == Reach::Own {
+            admitted.own_inside |= is_inside;
+            admitted.own_parties.extend(rule.sources.iter());
+            return;
+        }
+        admitted.everyone |= is_everyone;
+        admitted.inside |= is_inside;
+        admitted.parties.extend(rule.sources.iter());
+        if wants_ranges {
+            let ranges = rule.sources.iter().filter_map(|party| {
+                match self.plan.parties.get(*party).selector {
+                    Selector::Range(range) => Some(range),
+                    _ => None,
+                }
+            });
+            admitted.ranges.extend(ranges);
+            if is_inside {
+                admitted.ranges.extend(self.inside.ranges());
+            }
+        }
+    }
+}
+
+impl Destination {
+    /// Says whether a rule that names its destinations has some of it.
+    fn is_reached_by(&self, rule: &PlannedRule) -> bool {
+        let (parties, is_public) = if rule.via_id == 0 {
+            (&self.parties, self.is_public)
+        } else {
+            (&self.behind_routers, self.is_public_outside)
+        };
+        let named = rule.destinations.iter();
+        (rule.to_any && rule.via_id == 0)
+            || (rule.to_internet && is_public)
+            || named
+                .into_iter()
+                .any(|party| parties.binary_search(party).is_ok())
+    }
+}
+
+impl Admitted {
+    fn has(&self, kind: &Kind, destination: &Destination) -> bool {
+        let among =
+            |admitted: &BTreeSet<u32>| kind.parties.iter().any(|one| admitted.contains(one));
+        let is_own = kind
+            .owner
+            .is_some_and(|owner| destination.owners.contains(&owner));
+        self.everyone
+            || (self.inside && kind.is_inside)
+            || among(&self.parties)
+            || (is_own && (self.own_inside || among(&self.own_parties)))
+    }
+
+    /// Says whether the addresses that rules name as sources cover all of some ranges.
+    fn covers(&self, ranges: &[IpRange]) -> bool {
+        let set: IpSet = self.ranges.iter().copied().collect();
+        self.everyone || ranges.iter().all(|range| set.covers(range))
+    }
+}
+
+fn places<'n>(nodes: &[&'n Node]) -> impl Iterator<Item = (IpAddr, Option<&'n Node>)> {
+    let each = |node: &'n Node| node.addresses().map(move |address| (address, Some(node)));
+    nodes.iter().copied().flat_map(each)
 }
 
 fn protocols(text: Option<&str>) -> Result<Vec<u8>, String> {
@@ -63,74 +460,14 @@ fn protocols(text: Option<&str>) -> Result<Vec<u8>, String> {
 }
 
 /// Reads `selector:port`.
-fn destination<'w>(world: World<'w>, text: &str) -> Result<(Vec<Place<'w>>, u16), String> {
+fn destination(text: &str) -> Result<(&str, u16), &'static str> {
     let (selector, port) = text.rsplit_once(':').ok_or("the port is missing")?;
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|port| digits && *port != 0);
-    let port: u16 = port.ok_or("a test names one port from 1 to 65535")?;
+    let port = port.ok_or("a test names one port from 1 to 65535")?;
     let selector = selector
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(selector);
-    let places = world.places(selector);
-    if places.is_empty() {
-        return Err("the destination is no node and no single address".to_owned());
-    }
-    Ok((places, port))
-}
-
-/// Says whether every source reaches some address of the destination.
-fn allows(
-    world: World<'_>,
-    test: &AccessTest,
-    sources: &[Place<'_>],
-    destinations: &[Place<'_>],
-    port: u16,
-    protocols: &[u8],
-) -> bool {
-    let has_port = |service: &Service| {
-        let numbers = service
-            .protocol
-            .map_or_else(|| DEFAULT.to_vec(), |number| vec![number]);
-        numbers.iter().any(|number| protocols.contains(number))
-            && service
-                .ports
-                .iter()
-                .any(|ports| ports.first <= port && port <= ports.last)
-    };
-    let rules: Vec<_> = world
-        .policy
-        .rules
-        .iter()
-        .filter(|rule| rule.services.iter().any(has_port))
-        .collect();
-    sources.iter().all(|source| {
-        rules.iter().any(|rule| {
-            let is_source = |party| world.has(party, *source, test.attributes.as_ref());
-            rule.sources.iter().any(is_source)
-                && destinations
-                    .iter()
-                    .any(|to| reaches(world, rule, *source, *to))
-        })
-    })
-}
-
-/// Says whether a destination of a rule has an address, for a source that the rule has.
-pub(crate) fn reaches(world: World<'_>, rule: &Rule, from: Place<'_>, to: Place<'_>) -> bool {
-    match rule.reach {
-        Reach::Named => rule.destinations.iter().any(|party| match &party.selector {
-            Selector::Any => true,
-            Selector::Internet => internet::is_public(&to.address.into()),
-            _ => world.has(party, to, None),
-        }),
-        Reach::Own | Reach::OwnReversed => {
-            let owner = |place: Place<'_>| {
-                place
-                    .node
-                    .and_then(|node| world.owner(node))
-                    .map(|user| user.id)
-            };
-            owner(from).is_some() && owner(from) == owner(to)
-        }
-    }
+    Ok((selector, port))
 }

@@ -1,9 +1,21 @@
-//! SSH tests (policy reference section 20.2).
+//! SSH tests (policy reference section 20.2): the compiled rules of each destination, read as its client reads them.
 
-use std::net::Ipv6Addr;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::Ipv6Addr,
+};
 
-use super::{Place, World};
-use crate::{inventory::Node, policy::SshRule, posture::Attributes, section::ssh_tests::SshTest};
+use super::{
+    World,
+    budget::{ADDRESS, Budget, Exhausted},
+    named::Named,
+};
+use crate::{
+    compile::{ListId, Principals, SettingsPlan, SshLogin},
+    inventory::Node,
+    posture::Attributes,
+    section::ssh_tests::SshTest,
+};
 
 /// What the first rule that matches says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,122 +25,221 @@ enum Verdict {
     Refuse,
 }
 
-/// Returns why a test fails; empty when it passes.
-pub(super) fn failures(world: World<'_>, test: &SshTest) -> Vec<String> {
-    let lists = [
-        ("accept", &test.accept),
-        ("check", &test.check),
-        ("deny", &test.deny),
-    ];
-    if lists.iter().all(|(_, users)| users.is_empty()) {
-        return vec![format!("the SSH test of \"{}\" tests no user", test.source)];
-    }
-    let sources = nodes(&world.places(&test.source));
-    if sources.is_empty() {
-        return vec![format!("src \"{}\" has no node", test.source)];
-    }
-    let mut failures = Vec::new();
-    for text in &test.destinations {
-        if text.parse::<Ipv6Addr>().is_ok() {
-            // The hosted service fails such a test; a policy shall mean the same here.
-            failures.push(format!(
-                "dst \"{text}\": name the node by its tag, host or IPv4 address"
-            ));
-            continue;
+/// Runs SSH tests.
+pub(super) struct Judge<'w> {
+    world: &'w World<'w>,
+    plan: SettingsPlan,
+    /// How many devices are in each list of a user.
+    user_lists: BTreeMap<ListId, u64>,
+}
+
+/// A source: its number, and the lists it is in.
+type Source = (u64, BTreeSet<ListId>);
+
+/// Nodes with the same rules.
+struct Destination {
+    nodes: HashSet<u64>,
+    logins: Vec<SshLogin>,
+}
+
+impl<'w> Judge<'w> {
+    pub(super) fn new(world: &'w World<'w>) -> Self {
+        let mut judge = Self {
+            world,
+            plan: SettingsPlan::default(),
+            user_lists: BTreeMap::new(),
+        };
+        if !world.policy.ssh_tests.is_empty() {
+            judge.plan = SettingsPlan::new(world.policy);
+            for node in world.nodes.values() {
+                let lists = judge.lists(node);
+                judge.count(lists);
+            }
         }
-        let destinations = nodes(&world.places(text));
-        if destinations.is_empty() {
-            failures.push(format!("dst \"{text}\" has no node"));
+        judge
+    }
+
+    /// Returns why a test fails; empty when it passes.
+    pub(super) fn failures(
+        &mut self,
+        test: &SshTest,
+        budget: &mut Budget,
+    ) -> Result<Vec<String>, Exhausted> {
+        let lists = [
+            ("accept", &test.accept, Verdict::Accept),
+            ("check", &test.check, Verdict::Check),
+            ("deny", &test.deny, Verdict::Refuse),
+        ];
+        if lists.iter().all(|(_, users, _)| users.is_empty()) {
+            return Ok(vec![format!(
+                "the SSH test of \"{}\" tests no user",
+                test.source
+            )]);
         }
-        for (said, users) in lists {
-            for user in users {
-                let passes = |source: &&Node, destination: &&Node| {
-                    let verdict =
-                        verdict(world, test.attributes.as_ref(), source, destination, user);
-                    match said {
-                        "accept" => verdict == Verdict::Accept,
-                        "check" => verdict == Verdict::Check,
-                        _ => verdict == Verdict::Refuse,
+        if test.destinations.is_empty() {
+            return Ok(vec![format!(
+                "the SSH test of \"{}\" has no dst",
+                test.source
+            )]);
+        }
+        let sources = self.sources(&test.source, test.attributes.as_ref(), budget)?;
+        if sources.is_empty() {
+            return Ok(vec![format!("src \"{}\" has no node", test.source)]);
+        }
+        let mut failures = Vec::new();
+        for text in &test.destinations {
+            if text.parse::<Ipv6Addr>().is_ok() {
+                // The hosted service fails such a test; a policy shall mean the same here.
+                failures.push(format!(
+                    "dst \"{text}\": name the node by its tag, host or IPv4 address"
+                ));
+                continue;
+            }
+            let destinations = self.destinations(text, budget)?;
+            if destinations.is_empty() {
+                failures.push(format!("dst \"{text}\" has no node"));
+            }
+            for (said, users, wanted) in lists {
+                for user in users {
+                    let passes =
+                        !user.is_empty() && all_are(wanted, &sources, &destinations, user, budget)?;
+                    if !passes {
+                        failures.push(format!(
+                            "{said} \"{user}\" for \"{}\" on \"{text}\"",
+                            test.source
+                        ));
                     }
-                };
-                let all = sources
-                    .iter()
-                    .all(|from| destinations.iter().all(|to| passes(from, to)));
-                if user.is_empty() || !all {
-                    failures.push(format!(
-                        "{said} \"{user}\" for \"{}\" on \"{text}\"",
-                        test.source
-                    ));
                 }
             }
         }
+        Ok(failures)
     }
-    failures
-}
 
-fn nodes<'w>(places: &[Place<'w>]) -> Vec<&'w Node> {
-    let mut nodes: Vec<_> = places.iter().filter_map(|place| place.node).collect();
-    nodes.dedup_by_key(|node| node.id);
-    nodes
-}
-
-/// Returns what a client says to a connection: checks come first, and the first rule that matches decides.
-fn verdict(
-    world: World<'_>,
-    attributes: Option<&Attributes>,
-    source: &Node,
-    destination: &Node,
-    account: &str,
-) -> Verdict {
-    let admits = |rule: &&SshRule| admits(world, attributes, rule, source, destination, account);
-    let rules = &world.policy.ssh;
-    let mut checks = rules.iter().filter(|rule| rule.check);
-    let mut accepts = rules.iter().filter(|rule| !rule.check);
-    if checks.any(|rule| admits(&rule)) {
-        Verdict::Check
-    } else if accepts.any(|rule| admits(&rule)) {
-        Verdict::Accept
-    } else {
-        Verdict::Refuse
-    }
-}
-
-fn admits(
-    world: World<'_>,
-    attributes: Option<&Attributes>,
-    rule: &SshRule,
-    source: &Node,
-    destination: &Node,
-    account: &str,
-) -> bool {
-    let place = World::places_of(source).next();
-    let is_source = place.is_some_and(|place| {
-        rule.sources
-            .iter()
-            .any(|party| world.has(party, place, attributes))
-    });
-    let owner = |node: &Node| world.owner(node).map(|user| user.id);
-    let is_own = rule.to_own && owner(source).is_some() && owner(source) == owner(destination);
-    let is_named = rule
-        .destinations
-        .iter()
-        .any(|selector| world.selects(selector, destination));
-    if !is_source || !(is_own || is_named) {
-        return false;
-    }
-    let is_localpart = || {
-        let login = world
-            .owner(source)
-            .and_then(|user| user.login_name.split_once('@'));
-        login.is_some_and(|(local, domain)| {
-            local == account
-                && rule
-                    .localparts
-                    .iter()
-                    .any(|wanted| wanted.eq_ignore_ascii_case(domain))
+    fn nodes(&self, text: &str, budget: &mut Budget) -> Result<Vec<&'w Node>, Exhausted> {
+        Ok(match self.world.named(text, budget)? {
+            Named::Nodes(nodes) => nodes,
+            Named::Address(address) => self.world.at(address).into_iter().collect(),
+            Named::Ranges(_) | Named::Own | Named::Nothing => Vec::new(),
         })
-    };
-    rule.users.contains(account)
-        || (rule.nonroot && account != "root")
-        || (is_named && is_localpart())
+    }
+
+    /// Returns the sources of a test; with attributes, as if the devices had these.
+    fn sources(
+        &mut self,
+        text: &str,
+        attributes: Option<&Attributes>,
+        budget: &mut Budget,
+    ) -> Result<Vec<Source>, Exhausted> {
+        let mut sources = Vec::new();
+        for node in self.nodes(text, budget)? {
+            let lists = match attributes {
+                None => self.lists(node),
+                Some(attributes) => self.lists(&Node {
+                    attributes: attributes.clone(),
+                    ..node.clone()
+                }),
+            };
+            budget.spend(lists.len() + ADDRESS)?;
+            if attributes.is_some() {
+                // A device that meets a posture only here makes rules for its user all the same.
+                self.count(lists.clone());
+            }
+            sources.push((node.id, lists));
+        }
+        Ok(sources)
+    }
+
+    /// Returns the nodes a text names, by their rules.
+    fn destinations(&self, text: &str, budget: &mut Budget) -> Result<Vec<Destination>, Exhausted> {
+        let mut found: HashMap<u64, Destination> = HashMap::new();
+        for node in self.nodes(text, budget)? {
+            let key = self.plan.key(node, self.world.owner(node));
+            let id = key.id(&self.plan);
+            budget.spend(ADDRESS)?;
+            if let Some(known) = found.get_mut(&id) {
+                known.nodes.insert(node.id);
+                continue;
+            }
+            let settings = self.plan.settings(&key, &self.user_lists, self.world.users);
+            budget.spend(settings.ssh.len() + 1)?;
+            let destination = Destination {
+                nodes: HashSet::from([node.id]),
+                logins: settings.ssh,
+            };
+            found.insert(id, destination);
+        }
+        Ok(found.into_values().collect())
+    }
+
+    fn lists(&self, node: &Node) -> BTreeSet<ListId> {
+        let user = self.world.owner(node);
+        let key = self.plan.key(node, user);
+        self.plan.fed(node, &key, user.map_or(0, |user| user.id))
+    }
+
+    fn count(&mut self, lists: BTreeSet<ListId>) {
+        for list in lists.into_iter().filter(|list| list.user != 0) {
+            *self.user_lists.entry(list).or_default() += 1;
+        }
+    }
+}
+
+/// Says whether every destination says the same to every source that asks for an account.
+fn all_are(
+    wanted: Verdict,
+    sources: &[Source],
+    destinations: &[Destination],
+    account: &str,
+    budget: &mut Budget,
+) -> Result<bool, Exhausted> {
+    for destination in destinations {
+        let logins = &destination.logins;
+        budget.spend(logins.len())?;
+        // The first rule that lets each list have the account.
+        let mut first: HashMap<ListId, usize> = HashMap::new();
+        let mut itself = None;
+        for (at, login) in logins
+            .iter()
+            .enumerate()
+            .filter(|(_, login)| admits(login, account))
+        {
+            match &login.principals {
+                Principals::Lists(lists) => {
+                    for list in lists {
+                        first.entry(*list).or_insert(at);
+                    }
+                }
+                Principals::Itself(_) => itself = itself.or(Some(at)),
+            }
+        }
+        for (node, lists) in sources {
+            budget.spend(lists.len() + 1)?;
+            let named = lists
+                .iter()
+                .filter_map(|list| first.get(list).copied())
+                .min();
+            let own = itself.filter(|_| destination.nodes.contains(node));
+            let verdict = |own: Option<usize>| match named.into_iter().chain(own).min() {
+                None => Verdict::Refuse,
+                Some(at) if logins[at].check => Verdict::Check,
+                Some(_) => Verdict::Accept,
+            };
+            let has_others = destination.nodes.len() > usize::from(own.is_some());
+            if (own.is_some() && verdict(own) != wanted) || (has_others && verdict(None) != wanted)
+            {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Says whether a rule lets its principals have an account: by its name, or else by `*`, which is never root.
+fn admits(login: &SshLogin, account: &str) -> bool {
+    let local = |name: &str| login.users.iter().find(|(ssh, _)| ssh == name);
+    match local(account).or_else(|| local("*")) {
+        None => false,
+        Some((_, local)) if local == "=" => account != "root",
+        Some((_, local)) => !local.is_empty(),
+    }
 }

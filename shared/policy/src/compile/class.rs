@@ -1,10 +1,16 @@
 //! What makes a class, and what the rules mean for its nodes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use bowline_ip_set::IpRange;
+use ipnet::{IpSubnets, Ipv4Subnets, Ipv6Subnets};
 
 use super::{
     hash,
-    output::{Address, CapGrant, Class, Destination, FilterRule},
+    output::{Address, CapGrant, Class, Destination, FilterRule, Pass},
     plan::{Plan, PlannedRule},
 };
 use crate::{
@@ -18,6 +24,11 @@ use crate::{
 pub(super) const ANY: u64 = 0;
 /// The selector of exit nodes.
 pub(super) const EXIT: u64 = 1;
+
+/// Returns the selector of routers that a way goes through, that may use it themselves, to what they route.
+pub(super) fn held(way: u64, to: u64) -> u64 {
+    hash("held", [way.to_be_bytes(), to.to_be_bytes()])
+}
 
 /// What the access rules can tell about a node: nodes with the same are one class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,6 +133,8 @@ impl ClassKey {
         class.sees_own = self.is_owned && plan.own.iter().any(sees_own);
         class.filter = self.filter(plan, &parties);
         class.selectors = selectors;
+        class.passes.sort_unstable();
+        class.passes.dedup();
         for sorted in [&mut class.selectors, &mut class.sees, &mut class.vias] {
             sorted.sort_unstable();
             sorted.dedup();
@@ -188,7 +201,35 @@ impl ClassKey {
             if rule.from_any {
                 class.sees.push(ANY);
             }
+            self.hold(plan, rule, class, selectors);
         }
+    }
+
+    /// Adds what a rule means that goes through the class: as far as the class routes the destinations, its nodes have
+    /// the rule as if it were an ordinary one (policy reference section 13.1).
+    fn hold(&self, plan: &Plan, rule: &PlannedRule, class: &mut Class, selectors: &mut Vec<u64>) {
+        let is_range =
+            |party: &u32| matches!(plan.parties.get(*party).selector, Selector::Range(_));
+        let has_subnets = rule.from_any || rule.sources.iter().any(is_range);
+        let is_source = |party: &u32| self.is(*party) || self.routes(*party);
+        let is_source = rule.from_any || rule.sources.iter().any(is_source);
+        let leads_out = self.is_exit && rule.to_internet;
+        let routed = rule
+            .destinations
+            .iter()
+            .filter(|party| self.routes(**party));
+        let routed = routed.map(|party| plan.parties.ids[*party as usize]);
+        for to in routed.chain(leads_out.then_some(EXIT)) {
+            if has_subnets {
+                let way = rule.via_id;
+                class.passes.push(Pass { way, to });
+            }
+            if is_source {
+                class.sees.push(to);
+                selectors.push(held(rule.via_id, to));
+            }
+        }
+        class.exit_routes |= leads_out && is_source;
     }
 
     /// Returns the rules of the filter that are the class's own.
@@ -230,7 +271,7 @@ impl ClassKey {
         }
         let mut reached = Vec::new();
         if rule.to_internet && self.is_exit {
-            reached.extend(internet::TEXTS.map(|text| Reached::routed(text.to_owned())));
+            reached.extend(internet::TEXTS.map(Reached::outside));
         }
         for party in &rule.destinations {
             match &plan.parties.get(*party).selector {
@@ -241,7 +282,7 @@ impl ClassKey {
                         reached.push(Reached {
                             own: (own && range.low().is_ipv4(), own && range.low().is_ipv6()),
                             text: Some(range.to_string()),
-                            is_routed: self.routes(*party),
+                            routed: self.routes(*party).then_some(*range),
                         });
                     }
                 }
@@ -259,8 +300,8 @@ pub(super) struct Reached {
     pub(super) own: (bool, bool),
     /// As it is written; `None` for the node's own addresses.
     text: Option<String>,
-    /// Whether it is reached through a route of the node.
-    is_routed: bool,
+    /// What of it is reached through routes of the node.
+    routed: Option<IpRange>,
 }
 
 impl Reached {
@@ -273,15 +314,16 @@ impl Reached {
         Self {
             own: (true, true),
             text: None,
-            is_routed: false,
+            routed: None,
         }
     }
 
-    fn routed(text: String) -> Self {
+    /// Returns a part of the internet.
+    fn outside(text: &str) -> Self {
         Self {
             own: (false, false),
-            text: Some(text),
-            is_routed: true,
+            text: Some(text.to_owned()),
+            routed: None,
         }
     }
 }
@@ -297,7 +339,7 @@ pub(super) fn common_filter(plan: &Plan) -> Vec<FilterRule> {
         let everything = Reached {
             own: (true, true),
             text: Some("*".to_owned()),
-            is_routed: false,
+            routed: None,
         };
         filter.add(rule, &[everything]);
     }
@@ -349,12 +391,7 @@ impl Filter {
         }
         let grant = |one: &Reached| CapGrant {
             own: one.own,
-            routed: one
-                .text
-                .clone()
-                .filter(|_| one.is_routed)
-                .into_iter()
-                .collect(),
+            routed: one.routed.map_or_else(Vec::new, prefixes),
             capabilities: rule.rule.capabilities.clone(),
         };
         let grants: Vec<_> = reached.iter().map(grant).collect();
@@ -366,4 +403,15 @@ impl Filter {
             self.rules.push(FilterRule { grants, ..empty });
         }
     }
+}
+
+/// Returns a range as prefixes: clients read nothing else as what a capability is granted on.
+fn prefixes(range: IpRange) -> Vec<String> {
+    let subnets = match (range.low(), range.high()) {
+        (IpAddr::V4(low), IpAddr::V4(high)) => Ipv4Subnets::new(low, high, 0).into(),
+        (IpAddr::V6(low), IpAddr::V6(high)) => Ipv6Subnets::new(low, high, 0).into(),
+        _ => return Vec::new(),
+    };
+    let subnets: IpSubnets = subnets;
+    subnets.map(|prefix| prefix.to_string()).collect()
 }

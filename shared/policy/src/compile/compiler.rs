@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -10,11 +9,11 @@ use ipnet::IpNet;
 
 use super::{
     class::ClassKey,
-    output::{Class, ListChange, ListId, Membership, Output, Settings, Via},
+    output::{Class, ListChange, ListId, Membership, Output, RouteUsers, Settings, Via},
     plan::Plan,
     route,
     settings::{SettingsKey, SettingsPlan},
-    via,
+    via::TaggedRouters,
 };
 use crate::{
     inventory::{Node, User},
@@ -26,7 +25,7 @@ use crate::{
 /// What it puts out is a function of the two alone, however they came to be.
 #[derive(Debug)]
 pub struct Compiler {
-    policy: Policy,
+    policy: Arc<Policy>,
     plan: Plan,
     settings_plan: SettingsPlan,
     users: BTreeMap<u64, User>,
@@ -35,16 +34,20 @@ pub struct Compiler {
     nodes_of: BTreeMap<u64, BTreeSet<u64>>,
     /// The nodes behind each usable subnet route.
     routers: BTreeMap<IpNet, BTreeSet<u64>>,
-    exits: BTreeSet<u64>,
+    tagged_routers: TaggedRouters,
     placed: BTreeMap<u64, Placed>,
     classes: BTreeMap<u64, Shared<Class>>,
     settings: BTreeMap<u64, (SettingsKey, Shared<Settings>)>,
     /// How many devices are in each list of a user.
     user_lists: BTreeMap<ListId, u64>,
-    routes: BTreeMap<IpNet, Arc<Vec<u64>>>,
+    routes: BTreeMap<IpNet, Arc<RouteUsers>>,
     vias: BTreeMap<u64, Arc<Via>>,
-    /// Whether a list of a user came or went, or a user changed, since settings were worked out.
-    users_moved: bool,
+    /// For each list of users the settings that say who of them may log in.
+    naming: BTreeMap<u64, BTreeSet<u64>>,
+    /// The settings of each user's own devices, where the login name matters.
+    own_settings: BTreeMap<u64, BTreeSet<u64>>,
+    /// Settings to be worked out again, for users came, went or changed.
+    outdated: BTreeSet<u64>,
     changes: Output,
 }
 
@@ -61,9 +64,6 @@ struct Placed {
     membership: Membership,
     lists: BTreeSet<ListId>,
     addresses: Vec<Arc<str>>,
-    /// Routes and tags that ways through chosen routers may depend on.
-    routes: Vec<IpNet>,
-    tags: Vec<String>,
 }
 
 impl Default for Compiler {
@@ -75,23 +75,25 @@ impl Default for Compiler {
 impl Compiler {
     /// Returns a compiler without users and nodes.
     #[must_use]
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: impl Into<Arc<Policy>>) -> Self {
         let mut compiler = Self {
-            policy: Policy::default(),
+            policy: Arc::default(),
             plan: Plan::default(),
             settings_plan: SettingsPlan::default(),
             users: BTreeMap::new(),
             nodes: BTreeMap::new(),
             nodes_of: BTreeMap::new(),
             routers: BTreeMap::new(),
-            exits: BTreeSet::new(),
+            tagged_routers: TaggedRouters::default(),
             placed: BTreeMap::new(),
             classes: BTreeMap::new(),
             settings: BTreeMap::new(),
             user_lists: BTreeMap::new(),
             routes: BTreeMap::new(),
             vias: BTreeMap::new(),
-            users_moved: false,
+            naming: BTreeMap::new(),
+            own_settings: BTreeMap::new(),
+            outdated: BTreeSet::new(),
             changes: Output::default(),
         };
         compiler.set_policy(policy);
@@ -100,7 +102,7 @@ impl Compiler {
 
     /// Returns the policy in force.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
@@ -121,7 +123,9 @@ impl Compiler {
     }
 
     /// Puts another policy in force.
-    pub fn set_policy(&mut self, policy: Policy) {
+    pub fn set_policy(&mut self, policy: impl Into<Arc<Policy>>) {
+        let policy = policy.into();
+        self.refresh_settings();
         let before = self.full();
         let pending = std::mem::take(&mut self.changes);
         self.plan = Plan::new(&policy);
@@ -131,18 +135,19 @@ impl Compiler {
         self.classes.clear();
         self.settings.clear();
         self.user_lists.clear();
+        self.naming.clear();
+        self.own_settings.clear();
         self.routes.clear();
         self.vias.clear();
         let routes: Vec<_> = self.routers.keys().copied().collect();
         for route in routes {
             self.add_route(route);
         }
-        self.refresh_vias(None);
+        let ways: Vec<_> = self.plan.vias.keys().copied().collect();
+        self.refresh_vias(ways);
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.place(id);
         }
-        self.users_moved = true;
-        self.refresh_dependent_settings();
         let after = self.full();
         self.changes = pending;
         self.changes.add_difference(&before, &after);
@@ -165,19 +170,30 @@ impl Compiler {
     }
 
     fn place_nodes_of(&mut self, user: u64) {
-        self.users_moved = true;
         for node in self.nodes_of.get(&user).cloned().unwrap_or_default() {
             self.place(node);
         }
-        self.refresh_dependent_settings();
+        // The name they log in by may be another.
+        let own = self.own_settings.get(&user).into_iter().flatten();
+        self.outdated.extend(own);
+        for (list, settings) in &self.naming {
+            if self.user_lists.contains_key(&ListId { id: *list, user }) {
+                self.outdated.extend(settings);
+            }
+        }
     }
 
     /// Adds or changes a node.
     pub fn put_node(&mut self, node: Node) {
         let id = node.id;
-        if self.nodes.get(&id) == Some(&node) {
+        let before = self.nodes.get(&id);
+        if before == Some(&node) {
             return;
         }
+        let routed = |node: &Node| (node.tags.clone(), node.usable_routes.clone());
+        let reroutes = before.map(routed) != Some(routed(&node));
+        let mut ways = self.ways_of(before.filter(|_| reroutes));
+        ways.extend(self.ways_of(Some(&node).filter(|_| reroutes)));
         self.forget(id);
         self.nodes_of.entry(node.user).or_default().insert(id);
         for route in node.subnet_routes().copied().collect::<Vec<_>>() {
@@ -187,26 +203,31 @@ impl Compiler {
                 self.add_route(route);
             }
         }
-        if node.is_exit() {
-            self.exits.insert(id);
-        }
+        self.tagged_routers.insert(&node);
         self.nodes.insert(id, node);
         self.place(id);
-        self.after(id);
+        self.refresh_vias(ways);
     }
 
     /// Removes a node.
     pub fn remove_node(&mut self, id: u64) {
+        let ways = self.ways_of(self.nodes.get(&id));
         self.forget(id);
         if self.nodes.remove(&id).is_none() {
             return;
         }
         if let Some(placed) = self.placed.remove(&id) {
             self.leave(&placed, None);
-            self.refresh_vias(Some(&placed.tags));
         }
+        self.refresh_vias(ways);
         self.changes.nodes.insert(id, None);
-        self.refresh_dependent_settings();
+    }
+
+    /// Returns the ways that may go through a node.
+    fn ways_of(&self, node: Option<&Node>) -> BTreeSet<u64> {
+        let tags = node.into_iter().flat_map(|node| &node.tags);
+        let ways = tags.filter_map(|tag| self.plan.ways_of.get(tag));
+        ways.flatten().copied().collect()
     }
 
     /// Takes a node out of the tables of the inventory.
@@ -215,13 +236,13 @@ impl Compiler {
             return;
         };
         let (user, routes) = (node.user, node.subnet_routes().copied().collect::<Vec<_>>());
+        self.tagged_routers.remove(node);
         if let Some(nodes) = self.nodes_of.get_mut(&user) {
             nodes.remove(&id);
             if nodes.is_empty() {
                 self.nodes_of.remove(&user);
             }
         }
-        self.exits.remove(&id);
         for route in routes {
             let routers = self.routers.entry(route).or_default();
             routers.remove(&id);
@@ -230,14 +251,6 @@ impl Compiler {
                 self.remove_route(route);
             }
         }
-    }
-
-    fn after(&mut self, id: u64) {
-        let tags = self.placed.get(&id).map(|placed| placed.tags.clone());
-        if let Some(tags) = tags {
-            self.refresh_vias(Some(&tags));
-        }
-        self.refresh_dependent_settings();
     }
 
     fn add_route(&mut self, route: IpNet) {
@@ -273,35 +286,34 @@ impl Compiler {
         numbers.map(id).collect()
     }
 
-    /// Works out the ways through chosen routers again; `tags` are those of a node that changed.
-    fn refresh_vias(&mut self, tags: Option<&[String]>) {
-        for (id, number) in &self.plan.vias {
-            let rule = self.plan.rule(*number);
-            if tags.is_some_and(|tags| !tags.iter().any(|tag| rule.rule.via.contains(tag))) {
+    /// Works out ways through chosen routers again.
+    fn refresh_vias(&mut self, ways: impl IntoIterator<Item = u64>) {
+        for id in ways {
+            let Some(number) = self.plan.vias.get(&id) else {
                 continue;
-            }
-            let way = Arc::new(via::way(rule, &self.nodes, &self.routers, &self.exits));
-            if self.vias.get(id) != Some(&way) {
-                self.changes.vias.insert(*id, Some(Arc::clone(&way)));
-                self.vias.insert(*id, way);
+            };
+            let rule = self.plan.rule(*number);
+            let way = Arc::new(self.tagged_routers.way(rule, &self.nodes));
+            if self.vias.get(&id) != Some(&way) {
+                self.changes.vias.insert(id, Some(Arc::clone(&way)));
+                self.vias.insert(id, way);
             }
         }
     }
 
-    /// Works out settings that depend on who the users behind other nodes are.
-    fn refresh_dependent_settings(&mut self) {
-        if !std::mem::take(&mut self.users_moved) || !self.settings_plan.depends_on_users() {
-            return;
-        }
-        for (id, (key, kept)) in &mut self.settings {
+    /// Works out settings again that depend on who the users behind other nodes are.
+    fn refresh_settings(&mut self) {
+        for id in std::mem::take(&mut self.outdated) {
+            let Some((key, kept)) = self.settings.get_mut(&id) else {
+                continue;
+            };
             let now = self
                 .settings_plan
                 .settings(key, &self.user_lists, &self.users);
             if *kept.what != now {
                 kept.what = Arc::new(now);
-                self.changes
-                    .settings
-                    .insert(*id, Some(Arc::clone(&kept.what)));
+                let what = Arc::clone(&kept.what);
+                self.changes.settings.insert(id, Some(what));
             }
         }
     }
@@ -317,11 +329,7 @@ impl Compiler {
         let settings_key = self.settings_plan.key(node, user);
         let mut lists = self.plan.lists.fed(class_key.selected(), owner);
         lists.extend(self.settings_plan.fed(node, &settings_key, owner));
-        let addresses = node
-            .ipv4
-            .map(IpAddr::from)
-            .into_iter()
-            .chain(node.ipv6.map(IpAddr::from));
+        let addresses = node.addresses();
         let placed = Placed {
             membership: Membership {
                 class: class_key.id(&self.plan),
@@ -331,8 +339,6 @@ impl Compiler {
             addresses: addresses
                 .map(|address| Arc::from(address.to_string()))
                 .collect(),
-            routes: node.usable_routes.clone(),
-            tags: node.tags.clone(),
         };
         let before = self.placed.remove(&id);
         if before.as_ref() == Some(&placed) {
@@ -345,9 +351,6 @@ impl Compiler {
         }
         if let Some(before) = before {
             self.leave(&before, Some(&placed));
-            if before.tags != placed.tags {
-                self.refresh_vias(Some(&before.tags));
-            }
         }
         self.placed.insert(id, placed);
     }
@@ -370,18 +373,12 @@ impl Compiler {
         for list in placed.lists.iter().filter(|list| list.user != 0) {
             let devices = self.user_lists.entry(*list).or_default();
             *devices += 1;
-            self.users_moved |= *devices == 1;
+            if *devices == 1 {
+                let naming = self.naming.get(&list.id);
+                self.outdated.extend(naming.into_iter().flatten());
+            }
         }
-        let id = placed.membership.settings;
-        let (_, kept) = self.settings.entry(id).or_insert_with(|| {
-            let what = self
-                .settings_plan
-                .settings(&settings, &self.user_lists, &self.users);
-            let what = Arc::new(what);
-            self.changes.settings.insert(id, Some(Arc::clone(&what)));
-            (settings, Shared { nodes: 0, what })
-        });
-        kept.nodes += 1;
+        self.enter_settings(placed.membership.settings, settings);
         let same_addresses = before.is_some_and(|before| before.addresses == placed.addresses);
         for list in &placed.lists {
             if same_addresses && before.is_some_and(|before| before.lists.contains(list)) {
@@ -395,6 +392,25 @@ impl Compiler {
         }
     }
 
+    /// Counts a node of some settings in, making these when they are new.
+    fn enter_settings(&mut self, id: u64, key: SettingsKey) {
+        let (_, kept) = self.settings.entry(id).or_insert_with(|| {
+            for list in self.settings_plan.named_by(&key) {
+                self.naming.entry(list).or_default().insert(id);
+            }
+            if let Some(user) = self.settings_plan.named_self(&key) {
+                self.own_settings.entry(user).or_default().insert(id);
+            }
+            let what = self
+                .settings_plan
+                .settings(&key, &self.user_lists, &self.users);
+            let what = Arc::new(what);
+            self.changes.settings.insert(id, Some(Arc::clone(&what)));
+            (key, Shared { nodes: 0, what })
+        });
+        kept.nodes += 1;
+    }
+
     /// Counts a node out, dropping what nobody has any more; `now` is where it is instead.
     fn leave(&mut self, before: &Placed, now: Option<&Placed>) {
         for list in before.lists.iter().filter(|list| list.user != 0) {
@@ -402,7 +418,8 @@ impl Compiler {
                 *devices -= 1;
                 if *devices == 0 {
                     self.user_lists.remove(list);
-                    self.users_moved = true;
+                    let naming = self.naming.get(&list.id);
+                    self.outdated.extend(naming.into_iter().flatten());
                 }
             }
         }
@@ -426,10 +443,23 @@ impl Compiler {
         if let Some((_, kept)) = self.settings.get_mut(&settings) {
             kept.nodes -= 1;
             if kept.nodes == 0 {
-                self.settings.remove(&settings);
-                self.changes.settings.insert(settings, None);
+                self.drop_settings(settings);
             }
         }
+    }
+
+    fn drop_settings(&mut self, id: u64) {
+        let Some((key, _)) = self.settings.remove(&id) else {
+            return;
+        };
+        for list in self.settings_plan.named_by(&key) {
+            drop_from(&mut self.naming, list, id);
+        }
+        if let Some(user) = self.settings_plan.named_self(&key) {
+            drop_from(&mut self.own_settings, user, id);
+        }
+        self.outdated.remove(&id);
+        self.changes.settings.insert(id, None);
     }
 
     /// Returns everything.
@@ -490,7 +520,7 @@ impl Compiler {
             settings: self
                 .settings
                 .iter()
-                .map(|(id, (_, kept))| (*id, Some(Arc::clone(&kept.what))))
+                .map(|(id, (key, kept))| (*id, Some(self.current(*id, key, kept))))
                 .collect(),
             lists: lists.into_iter().map(filled).collect(),
             routes: self
@@ -511,8 +541,27 @@ impl Compiler {
         }
     }
 
+    /// Returns settings as they are now.
+    fn current(&self, id: u64, key: &SettingsKey, kept: &Shared<Settings>) -> Arc<Settings> {
+        if !self.outdated.contains(&id) {
+            return Arc::clone(&kept.what);
+        }
+        let plan = &self.settings_plan;
+        Arc::new(plan.settings(key, &self.user_lists, &self.users))
+    }
+
     /// Returns what differs from the last time this was asked; empty when nothing does.
     pub fn take_changes(&mut self) -> Output {
+        self.refresh_settings();
         std::mem::take(&mut self.changes)
+    }
+}
+
+fn drop_from(table: &mut BTreeMap<u64, BTreeSet<u64>>, key: u64, id: u64) {
+    if let Some(ids) = table.get_mut(&key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            table.remove(&key);
+        }
     }
 }

@@ -71,7 +71,7 @@ impl SourceList {
             list.has_routes = true;
             list.literals.extend(internet::ANY.map(Arc::from));
         }
-        for party in &rule.sources {
+        for party in rule.sources.iter() {
             if let Selector::Range(range) = party.selector {
                 list.literals.insert(Arc::from(range.to_string()));
             }

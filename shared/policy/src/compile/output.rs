@@ -24,6 +24,8 @@ pub struct Class {
     pub exit_routes: bool,
     /// Ways through chosen routers that it may use.
     pub vias: Vec<u64>,
+    /// Where its nodes lead as routers that a rule goes through, ascending.
+    pub passes: Vec<Pass>,
     /// The packet filter besides what is common to all classes, in order.
     pub filter: Vec<FilterRule>,
 }
@@ -83,8 +85,8 @@ pub struct SshLogin {
 pub enum Principals {
     /// The nodes with the addresses of some lists, repeated where several have them.
     Lists(Vec<ListId>),
-    /// The node itself.
-    Itself,
+    /// The node itself, so many times.
+    Itself(usize),
 }
 
 /// One rule of a packet filter.
@@ -149,6 +151,27 @@ pub struct ListChange {
     pub removed: BTreeSet<Arc<str>>,
 }
 
+/// Who has to do with a subnet route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteUsers {
+    /// The selectors whose classes reach it through its common router, whatever routers are chosen; ascending.
+    pub reach: Vec<u64>,
+    /// The selectors whose classes it reaches, and so have it through its common router unless another is chosen for
+    /// them; ascending. Ways are among them: see [`Pass`].
+    pub reached: Vec<u64>,
+}
+
+/// Where a router that a rule goes through leads.
+///
+/// What lies behind the router's own routes has those of them that the way is a user of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pass {
+    /// The way.
+    pub way: u64,
+    /// The selector of what it leads to.
+    pub to: u64,
+}
+
 /// A way through chosen routers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Via {
@@ -181,8 +204,8 @@ pub struct Output {
     pub settings: BTreeMap<u64, Option<Arc<Settings>>>,
     /// What changed in lists.
     pub lists: BTreeMap<ListId, ListChange>,
-    /// The selectors whose classes may use a subnet route; `None` for a route that is gone.
-    pub routes: BTreeMap<IpNet, Option<Arc<Vec<u64>>>>,
+    /// Who has to do with each subnet route; `None` for a route that is gone.
+    pub routes: BTreeMap<IpNet, Option<Arc<RouteUsers>>>,
     /// Ways through chosen routers that are new or differ; `None` for one that is gone.
     pub vias: BTreeMap<u64, Option<Arc<Via>>>,
     /// Nodes that are new or moved; `None` for one that is gone.

@@ -23,7 +23,7 @@ pub(crate) struct Parties {
     all: Vec<Party>,
     numbers: HashMap<Party, u32>,
     /// What stands for each party on every replica.
-    pub(super) ids: Vec<u64>,
+    pub(crate) ids: Vec<u64>,
     users: HashMap<String, Vec<u32>>,
     domains: HashMap<String, Vec<u32>>,
     /// By name, for the groups of identity providers.
@@ -93,12 +93,27 @@ impl Parties {
     }
 
     /// Returns a party.
-    pub(super) fn get(&self, number: u32) -> &Party {
+    pub(crate) fn get(&self, number: u32) -> &Party {
         &self.all[number as usize]
     }
 
     /// Returns the parties a node belongs to by who it is or which addresses it has, ascending.
     pub(crate) fn selected(&self, node: &Node, user: Option<&User>) -> Vec<u32> {
+        let mut found = self.identified(node, user, &node.attributes);
+        found.extend(node.addresses().flat_map(|address| self.having(address)));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Returns the parties a node belongs to by who it is, were it a device with these attributes; in no order, some
+    /// of them twice.
+    pub(crate) fn identified(
+        &self,
+        node: &Node,
+        user: Option<&User>,
+        attributes: &Attributes,
+    ) -> Vec<u32> {
         let mut found = self.any.clone();
         if node.tags.is_empty() {
             if let Some(user) = user {
@@ -109,14 +124,13 @@ impl Parties {
             let tags = node.tags.iter().filter_map(|tag| self.tags.get(tag));
             found.extend(tags.flatten());
         }
-        found.retain(|number| self.meets(*number, &node.attributes));
-        let ipv4 = node.ipv4.map(IpAddr::from);
-        for address in ipv4.into_iter().chain(node.ipv6.map(IpAddr::from)) {
-            found.extend(self.ranges.overlapping(address.into()));
-        }
-        found.sort_unstable();
-        found.dedup();
+        found.retain(|number| self.meets(*number, attributes));
         found
+    }
+
+    /// Returns the parties that are ranges with an address.
+    pub(crate) fn having(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+        self.ranges.overlapping(address.into())
     }
 
     fn select_user(&self, user: &User, found: &mut Vec<u32>) {

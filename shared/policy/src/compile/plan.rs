@@ -10,7 +10,7 @@ use super::{
     list::{ListPlan, SourceList},
     output::FilterRule,
     party::Parties,
-    route,
+    route::{self, RouteSides},
 };
 use crate::{
     internet,
@@ -20,38 +20,40 @@ use crate::{
 
 /// A rule by parties.
 #[derive(Clone, Debug)]
-pub(super) struct PlannedRule {
+pub(crate) struct PlannedRule {
     /// The rule as it was read.
-    pub(super) rule: Rule,
-    /// Sources besides `*`.
-    pub(super) sources: Vec<u32>,
+    pub(crate) rule: Arc<Rule>,
+    /// Sources besides `*`, ascending.
+    pub(crate) sources: Arc<[u32]>,
     /// Whether everything is a source.
-    pub(super) from_any: bool,
+    pub(crate) from_any: bool,
     /// Destinations that are parties.
-    pub(super) destinations: Vec<u32>,
+    pub(crate) destinations: Vec<u32>,
     /// Whether everything is a destination.
-    pub(super) to_any: bool,
+    pub(crate) to_any: bool,
     /// Whether the internet is a destination.
-    pub(super) to_internet: bool,
+    pub(crate) to_internet: bool,
     /// The tags of routers it goes through.
     pub(super) via: Vec<u32>,
     /// What stands for that way; zero without one.
-    pub(super) via_id: u64,
+    pub(crate) via_id: u64,
     /// Who may send, by source list.
     pub(super) list: u64,
 }
 
 /// The access rules of a policy.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
-    pub(super) parties: Parties,
-    pub(super) rules: Vec<PlannedRule>,
+pub(crate) struct Plan {
+    pub(crate) parties: Parties,
+    pub(crate) rules: Vec<PlannedRule>,
     /// For each party the rules it is a source of; rules from everything are not among them.
     pub(super) from: Vec<Vec<u32>>,
     /// For each party the rules it is a destination of.
     pub(super) to: Vec<Vec<u32>>,
     /// For each tag the rules that go through its routers.
     pub(super) through: Vec<Vec<u32>>,
+    /// For each party the ways through chosen routers that lead to it.
+    pub(super) ways_to: Vec<Vec<u64>>,
     /// Rules through exit nodes: to the internet or a part of it.
     pub(super) outward: Vec<u32>,
     /// Rules to the devices of the same user.
@@ -64,18 +66,26 @@ pub(super) struct Plan {
     pub(super) vias_for_any: Vec<u64>,
     /// The rules of each way through chosen routers.
     pub(super) vias: BTreeMap<u64, u32>,
+    /// The ways that go through the routers with each tag.
+    pub(super) ways_of: BTreeMap<String, BTreeSet<u64>>,
     pub(super) lists: ListPlan,
-    /// The selectors whose classes may use every subnet route.
-    pub(super) users_of_any: BTreeSet<u64>,
+    /// The selectors whose classes have to do with every subnet route.
+    pub(super) users_of_any: RouteSides,
     /// The part of the filter that every node has.
     pub(super) common_filter: Arc<Vec<FilterRule>>,
 }
 
 impl Plan {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        Self::of(&policy.rules, policy)
+    }
+
+    /// Returns the plan of some rules, with the groups and postures of a policy.
+    pub(super) fn of(rules: &[Arc<Rule>], policy: &Policy) -> Self {
         let mut plan = Self::default();
-        for rule in &policy.rules {
-            let planned = plan.planned(rule);
+        let mut sources = None;
+        for rule in rules {
+            let planned = plan.planned(rule, &mut sources);
             plan.rules.push(planned);
         }
         plan.parties.index(policy);
@@ -83,6 +93,7 @@ impl Plan {
         plan.from = vec![Vec::new(); parties];
         plan.to = vec![Vec::new(); parties];
         plan.through = vec![Vec::new(); parties];
+        plan.ways_to = vec![Vec::new(); parties];
         for index in 0..plan.rules.len() {
             plan.file(index);
         }
@@ -92,19 +103,19 @@ impl Plan {
         plan
     }
 
-    fn planned(&mut self, rule: &Rule) -> PlannedRule {
+    /// Returns a rule by parties; `last` are the sources of the rule before, which often has the same.
+    fn planned(&mut self, rule: &Arc<Rule>, last: &mut Option<PlannedSources>) -> PlannedRule {
+        let same = last
+            .take()
+            .filter(|last| Arc::ptr_eq(&last.written, &rule.sources) && last.reach == rule.reach);
+        let sources = same.unwrap_or_else(|| self.sources(rule));
+        let PlannedSources {
+            ref parties,
+            from_any,
+            list,
+            ..
+        } = *last.insert(sources);
         let mut intern = |party: &Party| self.parties.intern(party);
-        let is_any = |party: &Party| {
-            party.selector == Selector::Everyone
-                || (party.selector == Selector::Any && party.postures.is_empty())
-        };
-        let mut sources: Vec<_> = rule
-            .sources
-            .iter()
-            .filter(|party| !is_any(party))
-            .map(&mut intern)
-            .collect();
-        sources.sort_unstable();
         let named = rule.destinations.iter();
         let named = named.filter(|party| !is_any(party) && party.selector != Selector::Internet);
         let destinations = named.map(&mut intern).collect();
@@ -113,24 +124,36 @@ impl Plan {
             .iter()
             .map(|tag| intern(&Selector::Tag(tag.clone()).into()))
             .collect();
-        let list = SourceList::of(rule);
-        // Addresses are in a list as they are written, whoever has them.
-        let is_identity =
-            |party: &u32| !matches!(self.parties.get(*party).selector, Selector::Range(_));
-        let feeding: Vec<_> = sources.iter().copied().filter(is_identity).collect();
         PlannedRule {
-            from_any: rule.sources.iter().any(is_any),
+            sources: Arc::clone(parties),
+            from_any,
+            list,
             to_any: rule.destinations.iter().any(is_any),
             to_internet: rule
                 .destinations
                 .iter()
                 .any(|party| party.selector == Selector::Internet),
             via_id: if via.is_empty() { 0 } else { via_id(rule) },
-            list: self.lists.add(list, &feeding),
-            rule: rule.clone(),
-            sources,
+            rule: Arc::clone(rule),
             destinations,
             via,
+        }
+    }
+
+    fn sources(&mut self, rule: &Rule) -> PlannedSources {
+        let named = rule.sources.iter().filter(|party| !is_any(party));
+        let mut parties: Vec<_> = named.map(|party| self.parties.intern(party)).collect();
+        parties.sort_unstable();
+        // Addresses are in a list as they are written, whoever has them.
+        let is_identity =
+            |party: &u32| !matches!(self.parties.get(*party).selector, Selector::Range(_));
+        let feeding: Vec<_> = parties.iter().copied().filter(is_identity).collect();
+        PlannedSources {
+            written: Arc::clone(&rule.sources),
+            reach: rule.reach,
+            parties: parties.into(),
+            from_any: rule.sources.iter().any(is_any),
+            list: self.lists.add(SourceList::of(rule), &feeding),
         }
     }
 
@@ -154,6 +177,13 @@ impl Plan {
             for tag in &rule.via {
                 self.through[*tag as usize].push(number);
             }
+            for tag in &rule.rule.via {
+                let ways = self.ways_of.entry(tag.clone()).or_default();
+                ways.insert(rule.via_id);
+            }
+            for party in &rule.destinations {
+                self.ways_to[*party as usize].push(rule.via_id);
+            }
         }
         if rule.from_any && rule.via_id != 0 {
             self.vias_for_any.push(rule.via_id);
@@ -161,7 +191,7 @@ impl Plan {
             self.full_mesh |= rule.to_any;
             self.exits_for_any |= rule.rule.covers_internet;
         } else {
-            for party in &rule.sources {
+            for party in rule.sources.iter() {
                 self.from[*party as usize].push(number);
             }
         }
@@ -181,11 +211,28 @@ impl Plan {
     }
 }
 
+/// The sources of a rule by parties.
+struct PlannedSources {
+    written: Arc<BTreeSet<Party>>,
+    reach: Reach,
+    parties: Arc<[u32]>,
+    from_any: bool,
+    list: u64,
+}
+
+/// Says whether a party is everything: rules have it as a flag.
+fn is_any(party: &Party) -> bool {
+    party.selector == Selector::Everyone
+        || (party.selector == Selector::Any && party.postures.is_empty())
+}
+
 /// Returns what stands for the way of a rule through chosen routers.
 fn via_id(rule: &Rule) -> u64 {
     let destinations = rule
         .destinations
         .iter()
         .map(|party| party.selector.to_string());
-    hash("via", rule.via.iter().cloned().chain(destinations))
+    let tags = rule.via.iter().cloned();
+    // No text is empty but the one between the two lists.
+    hash("via", tags.chain([String::new()]).chain(destinations))
 }

@@ -1,8 +1,10 @@
 //! Which rules let a node reach another, and what another policy would change.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use super::{
@@ -92,8 +94,7 @@ impl Compiler {
         let sources = side(self, plan, from).from;
         let reached = side(self, plan, to).to;
         let without_postures = {
-            let policy = without_postures(self.policy());
-            let relaxed = Plan::new(&policy);
+            let relaxed = Plan::of(&without_postures(self.policy()), self.policy());
             side(self, &relaxed, from).from
         };
         let mut explanation = Explanation::default();
@@ -276,18 +277,45 @@ impl Preview {
     }
 }
 
+/// A rule, wherever in the document it is.
+struct Meaning<'r>(&'r Rule);
+
+impl<'r> Meaning<'r> {
+    fn parts(&self) -> impl PartialEq + Hash + use<'r> {
+        let Rule {
+            sources,
+            destinations,
+            reach,
+            services,
+            capabilities,
+            via,
+            covers_internet,
+            line: _,
+        } = self.0;
+        let who = (sources, destinations, reach, via);
+        (who, services, capabilities, covers_internet)
+    }
+}
+
+impl PartialEq for Meaning<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Meaning<'_> {}
+
+impl Hash for Meaning<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
 /// Returns the rules of a policy that are not in another, or mean something else there.
 fn changed_rules(policy: &Policy, other: &Policy) -> BTreeSet<u32> {
-    let text = |rule: &Rule| {
-        let rule = Rule {
-            line: 0,
-            ..rule.clone()
-        };
-        format!("{rule:?}")
-    };
-    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    let mut known: HashMap<Meaning<'_>, usize> = HashMap::new();
     for rule in &other.rules {
-        *known.entry(text(rule)).or_default() += 1;
+        *known.entry(Meaning(rule)).or_default() += 1;
     }
     let differs = |party: &Party| {
         let group = match &party.selector {
@@ -300,20 +328,19 @@ fn changed_rules(policy: &Policy, other: &Policy) -> BTreeSet<u32> {
                 .iter()
                 .any(|name| policy.postures.get(name) != other.postures.get(name))
     };
-    let is_changed = |rule: &Rule| {
-        let is_known = known.get_mut(&text(rule)).is_some_and(|left| {
+    let mut changed = BTreeSet::new();
+    for (number, rule) in (0..).zip(&policy.rules) {
+        let is_known = known.get_mut(&Meaning(rule)).is_some_and(|left| {
             let found = *left > 0;
             *left = left.saturating_sub(1);
             found
         });
-        !is_known || rule.sources.iter().chain(&rule.destinations).any(differs)
-    };
-    let mut is_changed = is_changed;
-    let numbered = (0..).zip(&policy.rules);
-    numbered
-        .filter(|(_, rule)| is_changed(rule))
-        .map(|(number, _)| number)
-        .collect()
+        let mut parties = rule.sources.iter().chain(&rule.destinations);
+        if !is_known || parties.any(differs) {
+            changed.insert(number);
+        }
+    }
+    changed
 }
 
 fn owner<'c>(compiler: &'c Compiler, node: &Node) -> Option<&'c User> {
@@ -452,15 +479,17 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// Returns the policy as it would be if every device met every posture.
-fn without_postures(policy: &Policy) -> Policy {
-    let mut relaxed = policy.clone();
-    for rule in &mut relaxed.rules {
-        let sources = std::mem::take(&mut rule.sources);
-        rule.sources = sources
-            .into_iter()
-            .map(|party| party.selector.into())
-            .collect();
-    }
-    relaxed
+/// Returns the rules as they would be if every device met every posture.
+fn without_postures(policy: &Policy) -> Vec<Arc<Rule>> {
+    let relaxed = |rule: &Arc<Rule>| {
+        if rule.sources.iter().all(|party| party.postures.is_empty()) {
+            return Arc::clone(rule);
+        }
+        let selectors = rule.sources.iter().map(|party| party.selector.clone());
+        Arc::new(Rule {
+            sources: Arc::new(selectors.map(Party::from).collect()),
+            ..Rule::clone(rule)
+        })
+    };
+    policy.rules.iter().map(relaxed).collect()
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     inventory::{Node, User},
     policy::{Capability, Policy, SshRule},
+    posture::AttributeValue,
     selector::Selector,
 };
 
@@ -23,27 +24,37 @@ const FUNNEL: [&str; 2] = [
     "https://tailscale.com/cap/warn-funnel-no-https",
 ];
 
-/// How often a node is listed at most that is a source by several tags: the hosted service repeats it, which changes
-/// nothing for clients (policy reference section 14.2).
+/// How often a node with several tags is listed at most: the hosted service lists it once for each of its tags, which
+/// changes nothing for clients (policy reference section 14.2).
 const REPEATS: usize = 4;
 
-/// The kinds of their lists.
-const REPEATED: [&str; REPEATS] = [
+/// The kinds of lists of all sources.
+const EVERYBODY: [&str; REPEATS] = [
     "logins",
-    "logins by two tags",
-    "logins by three tags",
-    "logins by four tags",
+    "logins with two tags",
+    "logins with three tags",
+    "logins with four tags",
+];
+
+/// The kinds of lists of tagged sources.
+const TAGGED: [&str; REPEATS] = [
+    "logins of tags",
+    "logins of two tags",
+    "logins of three tags",
+    "logins of four tags",
 ];
 
 /// The SSH rules and capabilities of a policy, by parties.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SettingsPlan {
+pub(crate) struct SettingsPlan {
     pub(super) parties: Parties,
     pub(super) lists: ListPlan,
     rules: Vec<PlannedLogin>,
     attributes: Vec<PlannedAttribute>,
     /// Capabilities of every node.
     common: Vec<Capability>,
+    /// A capability of macOS nodes.
+    one_cgnat: Option<Capability>,
     hide_ipv4: bool,
     /// Whether the user of a node matters.
     has_own: bool,
@@ -55,12 +66,12 @@ struct PlannedLogin {
     rule: SshRule,
     sources: Vec<u32>,
     destinations: Vec<u32>,
-    /// All source nodes; then those that are sources by two tags, by three, by four.
+    /// All source nodes; then those with two tags, with three, with four.
     everybody: [u64; REPEATS],
     /// The source nodes of one user, a list each.
     each: u64,
-    /// The tagged source nodes.
-    tagged: u64,
+    /// The tagged source nodes; then those with two tags, with three, with four.
+    tagged: [u64; REPEATS],
     /// The recording nodes.
     recorders: Option<ListId>,
 }
@@ -74,16 +85,19 @@ struct PlannedAttribute {
 
 /// What makes nodes have the same settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SettingsKey {
+pub(crate) struct SettingsKey {
     selected: Vec<u32>,
     /// The owner, where it matters.
     user: u64,
     is_exit: bool,
-    is_tagged: bool,
+    /// How many tags it has, as far as it matters.
+    tags: usize,
+    /// Whether it runs macOS, where that matters.
+    is_macos: bool,
 }
 
 impl SettingsPlan {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(crate) fn new(policy: &Policy) -> Self {
         let mut plan = Self {
             has_own: policy
                 .ssh
@@ -91,6 +105,7 @@ impl SettingsPlan {
                 .any(|rule| rule.to_own || !rule.localparts.is_empty()),
             hide_ipv4: policy.switches.disable_ipv4,
             common: common(policy),
+            one_cgnat: one_cgnat(policy),
             ..Self::default()
         };
         for rule in &policy.ssh {
@@ -138,12 +153,16 @@ impl SettingsPlan {
             };
             self.lists.add(list, parties)
         };
-        let everybody = REPEATED.map(|kind| {
-            let parties = if kind == REPEATED[0] { &*sources } else { &[] };
-            list(kind, false, false, parties)
-        });
+        // Nodes are in the repeated ones by their tags, not by party.
+        let mut repeated = |kinds: [&str; REPEATS], tagged_only| {
+            kinds.map(|kind| {
+                let parties = if kind == kinds[0] { &*sources } else { &[] };
+                list(kind, false, tagged_only, parties)
+            })
+        };
+        let everybody = repeated(EVERYBODY, false);
+        let tagged = repeated(TAGGED, true);
         let each = list("logins of a user", true, false, &sources);
-        let tagged = list("logins of tags", false, true, &sources);
         let recorders = (!rule.recorders.is_empty()).then(|| {
             let tags = rule
                 .recorders
@@ -172,44 +191,48 @@ impl SettingsPlan {
     }
 
     /// Returns the lists that a node is in; `user` is its owner, zero for a tagged node.
-    pub(super) fn fed(&self, node: &Node, key: &SettingsKey, user: u64) -> BTreeSet<ListId> {
+    pub(crate) fn fed(&self, node: &Node, key: &SettingsKey, user: u64) -> BTreeSet<ListId> {
         let mut lists = self.lists.fed(&key.selected, user);
-        for planned in &self.rules {
-            let tags = planned
-                .rule
-                .sources
-                .iter()
-                .map(|source| match &source.selector {
-                    Selector::Tagged => node.tags.len(),
-                    Selector::Tag(tag) => usize::from(node.tags.contains(tag)),
-                    _ => 0,
-                });
-            let again = planned.everybody.iter().take(tags.sum()).skip(1);
+        let times = node.tags.len().min(REPEATS);
+        for planned in self.rules.iter().filter(|_| times > 1) {
             if planned.sources.iter().any(|party| key.is(*party)) {
+                let again = planned.everybody[1..times].iter();
+                let again = again.chain(&planned.tagged[1..times]);
                 lists.extend(again.map(|id| ListId { id: *id, user: 0 }));
             }
         }
         lists
     }
 
-    /// Says whether who the source users are changes settings.
-    pub(super) fn depends_on_users(&self) -> bool {
-        self.rules
-            .iter()
-            .any(|planned| !planned.rule.localparts.is_empty())
+    /// Returns the lists of users that settings say may log in under their own names.
+    pub(super) fn named_by(&self, key: &SettingsKey) -> impl Iterator<Item = u64> {
+        let rules = self.rules.iter();
+        let rules = rules.filter(|planned| !planned.rule.localparts.is_empty());
+        let rules = rules.filter(|planned| planned.destinations.iter().any(|party| key.is(*party)));
+        rules.map(|planned| planned.each)
     }
 
-    pub(super) fn key(&self, node: &Node, user: Option<&User>) -> SettingsKey {
+    /// Returns the user whose own name settings may say.
+    pub(super) fn named_self(&self, key: &SettingsKey) -> Option<u64> {
+        let mut rules = self.rules.iter();
+        let is_named = rules.any(|planned| !planned.rule.localparts.is_empty());
+        (is_named && key.user != 0).then_some(key.user)
+    }
+
+    pub(crate) fn key(&self, node: &Node, user: Option<&User>) -> SettingsKey {
         SettingsKey {
             selected: self.parties.selected(node, user),
             user: user.filter(|_| self.has_own).map_or(0, |user| user.id),
             is_exit: node.is_exit(),
-            is_tagged: !node.tags.is_empty(),
+            tags: node.tags.len().min(if self.has_own { REPEATS } else { 1 }),
+            is_macos: self.one_cgnat.is_some()
+                && node.attributes.get("node:os")
+                    == Some(&AttributeValue::Text("macos".to_owned())),
         }
     }
 
     /// Returns what nodes with a key are set; `users` has those whose devices are in lists of theirs, by list.
-    pub(super) fn settings(
+    pub(crate) fn settings(
         &self,
         key: &SettingsKey,
         users: &BTreeMap<ListId, u64>,
@@ -220,7 +243,8 @@ impl SettingsPlan {
             attribute.all || attribute.targets.iter().any(|target| key.is(*target))
         });
         let named = matching.flat_map(|attribute| &attribute.capabilities);
-        for capability in named.chain(&self.common) {
+        let one_cgnat = self.one_cgnat.iter().filter(|_| key.is_macos);
+        for capability in named.chain(&self.common).chain(one_cgnat) {
             let values = capabilities.entry(capability.name.clone()).or_default();
             if let Some(more) = &capability.values {
                 values.get_or_insert_default().extend(more.iter().cloned());
@@ -231,10 +255,7 @@ impl SettingsPlan {
         }
         let hide_ipv4 = self.hide_ipv4 || capabilities.contains_key("disable-ipv4");
         // Clients suggest every exit node they may use, with the attribute or without.
-        let suggest = || Capability {
-            name: "suggest-exit-node".to_owned(),
-            values: None,
-        };
+        let suggest = || switch("suggest-exit-node");
         Settings {
             ssh: self.ssh(key, users, logins),
             capabilities: capabilities
@@ -264,7 +285,7 @@ impl SettingsPlan {
 
 impl SettingsKey {
     /// Returns the number of the settings: the same on every replica.
-    pub(super) fn id(&self, plan: &SettingsPlan) -> u64 {
+    pub(crate) fn id(&self, plan: &SettingsPlan) -> u64 {
         let mut ids: Vec<_> = self
             .selected
             .iter()
@@ -272,7 +293,8 @@ impl SettingsKey {
             .collect();
         ids.sort_unstable();
         ids.push(self.user);
-        ids.push(u64::from(self.is_exit) | u64::from(self.is_tagged) << 1);
+        let tags = u64::try_from(self.tags).unwrap_or(u64::MAX);
+        ids.push(u64::from(self.is_exit) | u64::from(self.is_macos) << 1 | tags << 2);
         hash("settings", ids.into_iter().map(u64::to_be_bytes))
     }
 
@@ -302,8 +324,7 @@ impl PlannedLogin {
         }
         if self.destinations.iter().any(|party| key.is(*party)) {
             if self.rule.localparts.is_empty() {
-                let everybody = self.everybody.map(|id| ListId { id, user: 0 });
-                ssh.push(self.login(Principals::Lists(everybody.to_vec()), self.accounts()));
+                ssh.push(self.login(all_of(self.everybody), self.accounts()));
                 return;
             }
             let first = ListId {
@@ -317,11 +338,7 @@ impl PlannedLogin {
             for list in users.range(first..=last).map(|(list, _)| *list) {
                 self.user_logins(list, logins, ssh);
             }
-            let tagged = ListId {
-                id: self.tagged,
-                user: 0,
-            };
-            ssh.push(self.login(Principals::Lists(vec![tagged]), self.accounts()));
+            ssh.push(self.login(all_of(self.tagged), self.accounts()));
             return;
         }
         // The hosted service tells sources of such a rule about themselves; nobody gains by it.
@@ -329,8 +346,8 @@ impl PlannedLogin {
         if self.rule.localparts.is_empty() || is_own || !is_source {
             return;
         }
-        if key.is_tagged {
-            ssh.push(self.login(Principals::Itself, self.accounts()));
+        if key.tags > 0 {
+            ssh.push(self.login(Principals::Itself(key.tags), self.accounts()));
         } else {
             self.user_logins(own, logins, ssh);
         }
@@ -385,19 +402,32 @@ impl PlannedLogin {
     }
 }
 
+/// Returns the nodes of some lists that are not a user's.
+fn all_of(lists: [u64; REPEATS]) -> Principals {
+    Principals::Lists(lists.map(|id| ListId { id, user: 0 }).to_vec())
+}
+
 fn common(policy: &Policy) -> Vec<Capability> {
     let mut names = BTreeSet::new();
     if policy.switches.randomize_client_port {
         names.insert("randomize-client-port");
     }
-    match policy.switches.one_cgnat_route {
-        Some(true) => names.insert("one-cgnat?v=true"),
-        Some(false) => names.insert("one-cgnat?v=false"),
-        None => false,
+    names.into_iter().map(switch).collect()
+}
+
+/// Returns what macOS nodes are told of the route of all tailnet addresses (policy reference section 17.5).
+fn one_cgnat(policy: &Policy) -> Option<Capability> {
+    let name = if policy.switches.one_cgnat_route? {
+        "one-cgnat?v=true"
+    } else {
+        "one-cgnat?v=false"
     };
-    let capability = |name: &str| Capability {
+    Some(switch(name))
+}
+
+fn switch(name: &str) -> Capability {
+    Capability {
         name: name.to_owned(),
         values: None,
-    };
-    names.into_iter().map(capability).collect()
+    }
 }

@@ -1,6 +1,8 @@
 //! However an inventory came to be, the output is that of a fresh compiler; and it says the same as a naive look at
 //! each pair of nodes and each rule.
 
+pub(crate) mod naive;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
@@ -9,10 +11,11 @@ use proptest::prelude::*;
 use super::{Compiler, ListChange, Output, RuleUse};
 use crate::{
     Policy,
-    assertion::{Place, World, reaches},
     inventory::{Node, Role, User},
     posture::{AttributeValue, Attributes},
 };
+
+use naive::{Place, World, reaches};
 
 const POLICIES: [&str; 8] = [
     "",
@@ -287,6 +290,56 @@ fn a_change_of_one_node_sends_only_what_concerns_it() {
     assert_eq!(elements, 2 * changes.lists.len());
     compiler.put_node(node(100, 1, Vec::new(), Vec::new(), true));
     assert!(compiler.take_changes().is_empty());
+}
+
+#[test]
+fn who_comes_or_is_renamed_changes_only_the_settings_that_name_people() {
+    let text = r#"{"tagOwners": {"tag:web": [], "tag:db": []}, "acls": [],
+        "ssh": [{"action": "accept", "src": ["autogroup:member"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]},
+                {"action": "accept", "src": ["autogroup:member"], "dst": ["tag:db"], "users": ["root"]}]}"#;
+    let mut compiler = Compiler::new(Policy::parse(text, &BTreeSet::new()).unwrap());
+    (1..4).for_each(|id| compiler.put_user(user(id, 0)));
+    for (id, tag) in [(1, "tag:web"), (2, "tag:db")] {
+        compiler.put_node(node(id, 1, vec![tag.to_owned()], Vec::new(), true));
+    }
+    (1..3).for_each(|id| compiler.put_node(node(2 + id, id, Vec::new(), Vec::new(), true)));
+    let first = compiler.take_changes();
+    let web = first.nodes[&1].unwrap().settings;
+    // A second device of a user.
+    compiler.put_node(node(5, 1, Vec::new(), Vec::new(), true));
+    assert!(compiler.take_changes().settings.is_empty());
+    // The first device of another: its own settings, and those that name it.
+    compiler.put_node(node(6, 3, Vec::new(), Vec::new(), true));
+    let changes = compiler.take_changes();
+    let own = changes.nodes[&6].unwrap().settings;
+    let changed: BTreeSet<_> = changes.settings.keys().copied().collect();
+    assert_eq!(changed, BTreeSet::from([web, own]));
+    // Another name.
+    let mut renamed = user(3, 0);
+    renamed.login_name = "cleo@a.test".to_owned();
+    compiler.put_user(renamed);
+    let changes = compiler.take_changes();
+    let changed: BTreeSet<_> = changes.settings.keys().copied().collect();
+    assert_eq!(changed, BTreeSet::from([web, own]));
+}
+
+#[test]
+fn macos_devices_alone_are_told_of_the_one_route() {
+    let policy = Policy::parse(r#"{"OneCGNATRoute": "mac-always"}"#, &BTreeSet::new()).unwrap();
+    let mut compiler = Compiler::new(policy);
+    for (id, linux) in [(1, true), (2, false)] {
+        compiler.put_node(node(id, 1, Vec::new(), Vec::new(), linux));
+    }
+    let output = compiler.full();
+    let names = |id| {
+        let settings = output.nodes[&id].unwrap().settings;
+        let capabilities = &output.settings[&settings].as_ref().unwrap().capabilities;
+        capabilities
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((names(1), names(2)), (vec![], vec!["one-cgnat?v=true"]));
 }
 
 #[test]

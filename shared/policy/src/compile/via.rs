@@ -8,28 +8,45 @@ use ipnet::IpNet;
 use super::{output::Via, plan::PlannedRule};
 use crate::{inventory::Node, policy::Party, selector::Selector};
 
-/// Returns the routers of a rule with `via` among the nodes that offer routes, the lowest number first.
-pub(super) fn way(
-    rule: &PlannedRule,
-    nodes: &BTreeMap<u64, Node>,
-    routers: &BTreeMap<IpNet, BTreeSet<u64>>,
-    exits: &BTreeSet<u64>,
-) -> Via {
-    let is_chosen = |id: &&u64| {
-        let node = nodes.get(id);
-        node.is_some_and(|node| node.tags.iter().any(|tag| rule.rule.via.contains(tag)))
-    };
-    let mut way = Via::default();
-    for (route, nodes) in routers {
-        let chosen: Vec<_> = nodes.iter().filter(is_chosen).copied().collect();
-        if !chosen.is_empty() && concerns(rule, *route) {
-            way.routes.insert(*route, chosen);
+/// The nodes that route something, by tag.
+#[derive(Debug, Default)]
+pub(super) struct TaggedRouters(BTreeMap<String, BTreeSet<u64>>);
+
+impl TaggedRouters {
+    /// Adds a node.
+    pub(super) fn insert(&mut self, node: &Node) {
+        for tag in node.tags.iter().filter(|_| !node.usable_routes.is_empty()) {
+            self.0.entry(tag.clone()).or_default().insert(node.id);
         }
     }
-    if rule.to_internet {
-        way.exits = exits.iter().filter(is_chosen).copied().collect();
+
+    /// Takes a node out.
+    pub(super) fn remove(&mut self, node: &Node) {
+        for tag in &node.tags {
+            if let Some(nodes) = self.0.get_mut(tag) {
+                nodes.remove(&node.id);
+                if nodes.is_empty() {
+                    self.0.remove(tag);
+                }
+            }
+        }
     }
-    way
+
+    /// Returns the way of a rule with `via`: its routers, the lowest number first.
+    pub(super) fn way(&self, rule: &PlannedRule, nodes: &BTreeMap<u64, Node>) -> Via {
+        let chosen = rule.rule.via.iter().filter_map(|tag| self.0.get(tag));
+        let chosen: BTreeSet<_> = chosen.flatten().copied().collect();
+        let mut way = Via::default();
+        for node in chosen.iter().filter_map(|id| nodes.get(id)) {
+            for route in node.subnet_routes().filter(|route| concerns(rule, **route)) {
+                way.routes.entry(*route).or_default().push(node.id);
+            }
+            if rule.to_internet && node.is_exit() {
+                way.exits.push(node.id);
+            }
+        }
+        way
+    }
 }
 
 fn concerns(rule: &PlannedRule, route: IpNet) -> bool {

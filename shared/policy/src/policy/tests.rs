@@ -44,6 +44,16 @@ fn document_without_content_or_rules_allows_all_and_an_empty_list_nothing() {
     assert!(parse(r#"{"acls": []}"#).unwrap().rules.is_empty());
 }
 
+#[test]
+fn the_statements_of_one_acl_share_its_sources() {
+    let text = r#"{"acls": [{"action": "accept", "src": ["a@example.com", "10.0.0.1"], "dst": ["b@example.com:22", "10.0.0.2:*"]}]}"#;
+    let policy = parse(text).unwrap();
+    let [first, second] = &*policy.rules else {
+        panic!("two destinations are two statements");
+    };
+    assert!(std::sync::Arc::ptr_eq(&first.sources, &second.sources));
+}
+
 /// A document, the line of its mistake, and what is said of it.
 const MISTAKES: &[(&str, u32, &str)] = &[
     ("{\n \"aclz\": []}", 2, "unknown field: \"aclz\""),
@@ -81,6 +91,31 @@ const MISTAKES: &[(&str, u32, &str)] = &[
         r#"{"acls":[{"action":"accept","src":["10.0.0.1"],"dst":["autogroup:self:*"]}]}"#,
         1,
         "autogroup:self can only be used with users, groups, or supported autogroups",
+    ),
+    (
+        r#"{"tagOwners":{"tag:web":[],"tag:Web":[]}}"#,
+        1,
+        "duplicate key: \"tag:Web\" is in tagOwners in another case",
+    ),
+    (
+        r#"{"acls":[{"action":"accept","src":["tag:Gone"],"dst":["*:*"]}]}"#,
+        1,
+        "src=tag not found: \"tag:Gone\"",
+    ),
+    (
+        r#"{"acls":[{"action":"accept","src":["*"],"dst":["*:22, 80"]}]}"#,
+        1,
+        "dst=\"*:22, 80\": port range \"22, 80\": invalid first integer",
+    ),
+    (
+        r#"{"ssh":[{"action":"check","src":[],"dst":[],"users":["root"],"checkPeriod":"7d"}]}"#,
+        1,
+        "time: unknown unit \"d\" in duration \"7d\"",
+    ),
+    (
+        r#"{"ssh":[{"action":"check","src":[],"dst":[],"users":["root"],"checkPeriod":"-1.5s"}]}"#,
+        1,
+        "checkPeriod -1.5s must be a positive duration",
     ),
     (
         r#"{"acls":[{"action":"accept","src":["nohost"],"dst":["*:*"]}]}"#,
@@ -282,6 +317,12 @@ fn relays_are_written_as_clients_spell_them() {
         r#"{"derpMap": {"regions": {"x": {}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"port": 1}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"regionID": "900"}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"regionID": -1}}}}"#,
+        r#"{"derpMap": {"regions": {"0900": {"regionID": 900}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"nodes": [{"derpPort": -1}]}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"avoid": true, "Avoid": false}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"nodes": [], "Nodes": [{"name": "a"}]}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"nodes": [{"hostName": "a", "HostName": "b"}]}}}}"#,
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

@@ -1,5 +1,7 @@
 //! `acls` (policy reference section 6.1).
 
+use std::sync::Arc;
+
 use jsonc_parser::ast::{Object, Value};
 
 use super::{Reading, member};
@@ -40,6 +42,7 @@ impl Reading<'_> {
         let sources = member(&members, &["src", "users"])
             .map(|value| self.sources(value, &postures))
             .unwrap_or_default();
+        let sources = Arc::new(sources);
         let Some(value) = member(&members, &["dst", "ports"]) else {
             return;
         };
@@ -61,7 +64,7 @@ impl Reading<'_> {
                 self.refuse(value, NOT_OWN);
             }
             rules.push(Rule {
-                sources: sources.clone(),
+                sources: Arc::clone(&sources),
                 reach: if own { Reach::Own } else { Reach::Named },
                 covers_internet: covers_internet(&selectors),
                 destinations: selectors
@@ -78,7 +81,7 @@ impl Reading<'_> {
         if !all_autogroups {
             rules.sort_by_key(|rule| rule.reach == Reach::Own);
         }
-        self.policy.rules.extend(rules);
+        self.policy.rules.extend(rules.into_iter().map(Arc::new));
     }
 
     fn protocol(&mut self, value: &Value<'_>) -> Option<u8> {

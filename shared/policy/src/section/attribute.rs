@@ -15,7 +15,7 @@ use crate::{
 const ATTRIBUTE: &[&str] = &["target", "attr", "app", "ipPool"];
 
 /// Addresses that clients and services use for themselves.
-const RESERVED: [&str; 2] = ["100.100.0.0/24", "100.115.92.0/23"];
+const RESERVED: [&str; 3] = ["100.100.0.0/24", "100.100.100.0/24", "100.115.92.0/23"];
 
 impl Reading<'_> {
     pub(super) fn node_attributes(&mut self, value: &Value<'_>) {

@@ -1,6 +1,6 @@
 //! `grants` (policy reference sections 6.2, 10, 11).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jsonc_parser::ast::{Object, Value};
 
@@ -13,7 +13,7 @@ use crate::{
     document,
     policy::{Capability, Party, Reach, Rule, Service},
     port, protocol,
-    selector::Selector,
+    selector::{Selector, tag_name},
 };
 
 const GRANT: &[&str] = &["src", "dst", "ip", "app", "srcPosture", "via"];
@@ -81,7 +81,7 @@ impl Reading<'_> {
             }
         }
         let rule = Rule {
-            sources,
+            sources: Arc::new(sources),
             covers_internet: covers_internet(&destinations),
             destinations: destinations.into_iter().map(Party::from).collect(),
             services,
@@ -93,7 +93,8 @@ impl Reading<'_> {
         if !rule.destinations.is_empty() {
             self.add_with_companions(rule.clone());
         }
-        if own {
+        // Chosen routers lead to addresses behind them, never to devices (policy reference section 10.1).
+        if own && rule.via.is_empty() {
             self.add_with_companions(Rule {
                 reach: Reach::Own,
                 destinations: Vec::new(),
@@ -123,8 +124,8 @@ impl Reading<'_> {
                 ..reversed(&rule)
             })
             .collect();
-        self.policy.rules.push(rule);
-        self.policy.rules.extend(companions);
+        let rules = [rule].into_iter().chain(companions);
+        self.policy.rules.extend(rules.map(Arc::new));
     }
 
     fn grant_destination(
@@ -198,11 +199,11 @@ impl Reading<'_> {
             let tag = text.trim();
             if !tag.starts_with("tag:") {
                 self.refuse(value, "via can only be a tag");
-            } else if !self.policy.tag_owners.contains_key(tag) {
+            } else if !self.policy.tag_owners.contains_key(&tag_name(tag)) {
                 let message = format!("tag \"{tag}\" not found");
                 self.refuse_with_hint(value, message, "every tag is a key of tagOwners");
             } else {
-                tags.insert(tag.to_owned());
+                tags.insert(tag_name(tag));
             }
         }
         tags
@@ -217,12 +218,12 @@ fn reversed(rule: &Rule) -> Rule {
     };
     match rule.reach {
         Reach::Named => Rule {
-            sources: rule.destinations.iter().cloned().collect(),
+            sources: Arc::new(rule.destinations.iter().cloned().collect()),
             destinations: rule.sources.iter().cloned().collect(),
             ..flipped
         },
         _ => Rule {
-            sources: rule.sources.clone(),
+            sources: Arc::clone(&rule.sources),
             reach: Reach::OwnReversed,
             ..flipped
         },

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jsonc_parser::ast::Value;
 
 use super::Reading;
-use crate::selector;
+use crate::selector::{self, tag_name};
 
 impl Reading<'_> {
     pub(super) fn hosts(&mut self, value: &Value<'_>) {
@@ -58,7 +58,11 @@ impl Reading<'_> {
             match tag_problem(name) {
                 None => {
                     let owners = &mut self.policy.tag_owners;
-                    owners.insert((*name).to_owned(), Vec::new());
+                    if owners.insert(tag_name(name), Vec::new()).is_some() {
+                        let message =
+                            format!("duplicate key: \"{name}\" is in tagOwners in another case");
+                        self.problems.push(self.reader.problem_at(*place, message));
+                    }
                 }
                 Some(problem) => {
                     let message = format!("tagOwners[\"{name}\"]: {problem}");
@@ -68,7 +72,7 @@ impl Reading<'_> {
         }
         for (name, value, _) in entries {
             let owners = self.identities(value, "the owner of a tag");
-            if let Some(known) = self.policy.tag_owners.get_mut(name) {
+            if let Some(known) = self.policy.tag_owners.get_mut(&tag_name(name)) {
                 *known = owners;
             }
         }

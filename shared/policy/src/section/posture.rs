@@ -20,6 +20,11 @@ impl Reading<'_> {
                 if let Err(message) = posture.add(text) {
                     self.refuse(value, message);
                 }
+                let line = self.reader.line(value);
+                if let Some(attribute) = posture.attributes().last() {
+                    let asserted = self.policy.asserted.entry(attribute.to_owned());
+                    asserted.or_insert(line);
+                }
             }
             self.policy.postures.insert(name.to_owned(), posture);
         }

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use jsonc_parser::ast::{Object, Value};
 
-use super::{Reading, member};
+use super::{
+    Reading,
+    duration::{self, SECOND},
+    member,
+};
 use crate::{
     policy::{Party, SshRule},
     selector::Selector,
@@ -25,8 +29,7 @@ const SSH: &[&str] = &[
 /// How long a check holds when the rule does not say: 12 hours.
 const CHECK_PERIOD: u64 = 12 * 3600;
 /// The longest check period: a week.
-const LONGEST_CHECK: i128 = 168 * 3600 * NANOS;
-const NANOS: i128 = 1_000_000_000;
+const LONGEST_CHECK: u64 = 168 * 3600 * SECOND;
 
 impl Reading<'_> {
     pub(super) fn ssh(&mut self, value: &Value<'_>) {
@@ -208,20 +211,20 @@ impl Reading<'_> {
         if text == "always" {
             return 0;
         }
-        match go_duration(text) {
-            None => self.refuse(value, format!("time: invalid duration \"{text}\"")),
-            Some(nanos) if nanos < 0 => {
-                let said = duration_text(nanos);
+        match duration::parse(text) {
+            Err(message) => self.refuse(value, message),
+            Ok(nanos) if nanos < 0 => {
+                let said = duration::text(nanos);
                 self.refuse(
                     value,
                     format!("checkPeriod {said} must be a positive duration"),
                 );
             }
-            Some(nanos) if nanos > LONGEST_CHECK => {
-                let said = duration_text(nanos);
+            Ok(nanos) if nanos.unsigned_abs() > LONGEST_CHECK => {
+                let said = duration::text(nanos);
                 self.refuse(value, format!("checkPeriod {said} is above the max (168h)"));
             }
-            Some(nanos) => return u64::try_from(nanos / NANOS).unwrap_or_default(),
+            Ok(nanos) => return nanos.unsigned_abs() / SECOND,
         }
         CHECK_PERIOD
     }
@@ -229,98 +232,4 @@ impl Reading<'_> {
 
 fn is_tagged(source: &Party) -> bool {
     matches!(source.selector, Selector::Tag(_) | Selector::Tagged)
-}
-
-/// Reads a duration as Go writes it, such as `1h30m`, in nanoseconds.
-fn go_duration(text: &str) -> Option<i128> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() || rest.len() > 64 {
-        return None;
-    }
-    let mut nanos = 0_i128;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let unit: i128 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => NANOS,
-            "m" => 60 * NANOS,
-            "h" => 3600 * NANOS,
-            _ => return None,
-        };
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if whole.is_empty() && fraction.is_empty() {
-            return None;
-        }
-        let digits = |text: &str| {
-            if text.is_empty() {
-                Some(0)
-            } else {
-                text.parse::<i128>().ok()
-            }
-        };
-        let fraction = fraction.get(..fraction.len().min(18))?;
-        let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-        let part = digits(fraction)?.checked_mul(unit)? / scale;
-        nanos = nanos
-            .checked_add(digits(whole)?.checked_mul(unit)?)?
-            .checked_add(part)?;
-        rest = after;
-    }
-    Some(if negative { -nanos } else { nanos })
-}
-
-/// Writes a duration as Go does: `200h0m0s`.
-fn duration_text(nanos: i128) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let seconds = nanos.abs() / NANOS;
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{sign}{seconds}s"),
-        (0, _) => format!("{sign}{minutes}m{seconds}s"),
-        _ => format!("{sign}{hours}h{minutes}m{seconds}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_and_written_as_go_does() {
-        for (text, seconds) in [
-            ("12h", 43_200),
-            ("1h30m", 5_400),
-            ("0s", 0),
-            ("0", 0),
-            ("1.5h", 5_400),
-            ("-1m", -60),
-        ] {
-            assert_eq!(go_duration(text), Some(seconds * NANOS), "{text}");
-        }
-        for wrong in [
-            "",
-            "abc",
-            "5",
-            "1h-2m",
-            ".h",
-            "9999999999999999999999999999999999999999h",
-        ] {
-            assert_eq!(go_duration(wrong), None, "{wrong}");
-        }
-        assert_eq!(duration_text(-60 * NANOS), "-1m0s");
-        assert_eq!(duration_text(200 * 3600 * NANOS), "200h0m0s");
-    }
 }

@@ -71,7 +71,7 @@ impl Reading<'_> {
             Written::Selector(Selector::Range(range)) => !range.is_single() || text.contains('/'),
             Written::Selector(Selector::Tag(tag)) => {
                 if !self.policy.tag_owners.contains_key(&tag) {
-                    let message = format!("SSH tests dst contains unknown tag \"{tag}\"");
+                    let message = format!("SSH tests dst contains unknown tag \"{text}\"");
                     self.refuse_with_hint(value, message, "a destination here has no port");
                 }
                 false

@@ -1,6 +1,6 @@
 //! Switches of the whole tailnet (policy reference sections 2.1 and 17.5).
 
-use jsonc_parser::ast::{Object, Value};
+use jsonc_parser::ast::{Object, ObjectProp, Value};
 
 use super::{Reading, member};
 use crate::document;
@@ -37,7 +37,8 @@ impl Reading<'_> {
         let mut regions = Vec::new();
         if let Some(value) = member(&known, &["regions"]) {
             for (id, value, place) in self.reader.entries(value, &mut self.problems) {
-                if id.parse::<u32>().ok().is_none_or(|id| id == 0) {
+                let number = id.parse::<u32>().ok().filter(|number| *number > 0);
+                if number.is_none_or(|number| number.to_string() != id) {
                     let message =
                         format!("derpMap.regions: \"{id}\" is not the number of a region");
                     self.problems.push(self.reader.problem_at(place, message));
@@ -60,17 +61,26 @@ impl Reading<'_> {
             }
         };
         let mut region = self.spelled(object, &DERP_REGION, &["nodes"]);
-        let nodes = object
-            .properties
-            .iter()
-            .find(|member| member.name.as_str().eq_ignore_ascii_case("nodes"));
-        let nodes = nodes.map_or_else(Vec::new, |member| self.objects(&member.value, "a relay"));
-        let nodes: Vec<_> = nodes
+        let nodes = object.properties.iter();
+        let mut nodes = nodes.filter(|member| member.name.as_str().eq_ignore_ascii_case("nodes"));
+        let relays = nodes
+            .next()
+            .map_or_else(Vec::new, |member| self.objects(&member.value, "a relay"));
+        for again in nodes {
+            self.refuse_repeated(again);
+        }
+        let nodes: Vec<_> = relays
             .into_iter()
             .map(|(object, _)| format!("{{{}}}", self.spelled(object, &DERP_NODE, &[]).join(",")))
             .collect();
         region.push(format!("\"Nodes\":[{}]", nodes.join(",")));
         format!("{{{}}}", region.join(","))
+    }
+
+    fn refuse_repeated(&mut self, property: &ObjectProp<'_>) {
+        let message = format!("duplicate field: \"{}\"", property.name.as_str());
+        let place = property.range.start;
+        self.problems.push(self.reader.problem_at(place, message));
     }
 
     /// Returns the members of an object as clients spell them; `apart` are read elsewhere.
@@ -81,6 +91,7 @@ impl Reading<'_> {
         apart: &[&str],
     ) -> Vec<String> {
         let mut spelled = Vec::new();
+        let mut seen = Vec::new();
         for property in &object.properties {
             let name = property.name.as_str();
             if apart.iter().any(|apart| apart.eq_ignore_ascii_case(name)) {
@@ -95,12 +106,17 @@ impl Reading<'_> {
                 self.problems.push(self.reader.problem_at(place, message));
                 continue;
             };
+            if seen.contains(known) {
+                self.refuse_repeated(property);
+                continue;
+            }
+            seen.push(*known);
             let fits = match (&property.value, kind) {
                 (Value::BooleanLit(_), Kind::Switch) | (Value::StringLit(_), Kind::Text) => true,
-                (Value::NumberLit(number), Kind::Number) => number
+                (Value::NumberLit(number), Kind::Number { least, most }) => number
                     .value
-                    .parse::<i32>()
-                    .is_ok_and(|number| (-1..=65_535).contains(&number)),
+                    .parse::<i64>()
+                    .is_ok_and(|number| (*least..=*most).contains(&number)),
                 _ => false,
             };
             if fits {
@@ -118,15 +134,31 @@ impl Reading<'_> {
 enum Kind {
     Switch,
     Text,
-    Number,
+    Number { least: i64, most: i64 },
 }
 
+/// A region's number.
+const REGION: Kind = Kind::Number {
+    least: 1,
+    most: 0xffff_ffff,
+};
+/// A port; zero stands for the usual one.
+const PORT: Kind = Kind::Number {
+    least: 0,
+    most: 65_535,
+};
+/// A port, or none at all.
+const PORT_OR_NONE: Kind = Kind::Number {
+    least: -1,
+    most: 65_535,
+};
+
 impl Kind {
-    const fn words(self) -> &'static str {
+    fn words(self) -> String {
         match self {
-            Self::Switch => "true or false",
-            Self::Text => "a text",
-            Self::Number => "a number from -1 to 65535",
+            Self::Switch => "true or false".to_owned(),
+            Self::Text => "a text".to_owned(),
+            Self::Number { least, most } => format!("a number from {least} to {most}"),
         }
     }
 }
@@ -134,19 +166,19 @@ impl Kind {
 /// Members of the map, of a region and of a relay, as clients spell them (protocol section 8.9).
 const DERP_MAP: [(&str, Kind); 1] = [("omitDefaultRegions", Kind::Switch)];
 const DERP_REGION: [(&str, Kind); 4] = [
-    ("RegionID", Kind::Number),
+    ("RegionID", REGION),
     ("RegionCode", Kind::Text),
     ("RegionName", Kind::Text),
     ("Avoid", Kind::Switch),
 ];
 const DERP_NODE: [(&str, Kind); 9] = [
     ("Name", Kind::Text),
-    ("RegionID", Kind::Number),
+    ("RegionID", REGION),
     ("HostName", Kind::Text),
     ("CertName", Kind::Text),
     ("IPv4", Kind::Text),
     ("IPv6", Kind::Text),
-    ("STUNPort", Kind::Number),
+    ("STUNPort", PORT_OR_NONE),
     ("STUNOnly", Kind::Switch),
-    ("DERPPort", Kind::Number),
+    ("DERPPort", PORT),
 ];

@@ -25,7 +25,7 @@ struct Example {
     policy: &'static str,
     /// The filters: nodes by name (`all`: each), and their rules; nodes not named have none.
     ///
-    /// `SOURCES -> DESTINATION:PORTS` or `SOURCES => own CAPABILITIES`. A node's name stands for both its addresses,
+    /// `SOURCES -> DESTINATION:PORTS` or `SOURCES => own CAPABILITIES`, or prefixes in the place of `own`. A node's name stands for both its addresses,
     /// `wild` for what `*` is as a source, `own` for the node itself, `inet` for the internet.
     told: &'static [(&'static str, &'static [&'static str])],
     /// `a, b <-> c; …`; `everyone` for all others, `mesh` for all with all, empty for none.
@@ -104,6 +104,7 @@ fn expected(example: &Example, name: &str) -> Rules {
 /// Writes one line of an example out for a node.
 fn expand(tailnet: Tailnet, name: &str, line: &str) -> Rules {
     if let Some((sources, rest)) = line.split_once(" => ") {
+        let (named, map) = rest.split_once(" {").unwrap();
         let own = NODES[name].map(|address| {
             if address.contains(':') {
                 format!("{address}/128")
@@ -111,11 +112,15 @@ fn expand(tailnet: Tailnet, name: &str, line: &str) -> Rules {
                 format!("{address}/32")
             }
         });
-        let map: Value = serde_json::from_str(rest.strip_prefix("own ").unwrap()).unwrap();
-        return Rules::from([format!(
-            "{} => {} {map}",
-            expand_sources(tailnet, sources),
+        let named = if named == "own" {
             own.join(" ")
+        } else {
+            named.to_owned()
+        };
+        let map: Value = serde_json::from_str(&format!("{{{map}")).unwrap();
+        return Rules::from([format!(
+            "{} => {named} {map}",
+            expand_sources(tailnet, sources)
         )]);
     }
     let (sources, rest) = line.split_once(" -> ").unwrap();

@@ -32,14 +32,14 @@ fn attributes_reach_their_targets() {
         holders(Small, r#""randomizeClientPort": true"#, random).len(),
         8
     );
-    assert_eq!(
+    assert!(
         holders(
             Small,
             r#""OneCGNATRoute": "mac-never""#,
             "one-cgnat?v=false"
         )
-        .len(),
-        8
+        .is_empty(),
+        "none of them runs macOS"
     );
     assert!(
         holders(

@@ -38,6 +38,13 @@ fn rules_of_people_tags_groups_and_domains() {
             peers: "anas, bens <-> everyone",
         },
         Example {
+            shows: "a tag in any case",
+            tailnet: Small,
+            policy: r#""acls": [{"action": "accept", "src": ["tag:Probe"], "dst": ["tag:API:22"]}]"#,
+            told: &[("api", &["probe -> own:22"])],
+            peers: "probe <-> api",
+        },
+        Example {
             shows: "people of one domain",
             tailnet: Small,
             policy: r#""grants": [{"src": ["user:*@corp.test"], "dst": ["tag:api"], "ip": ["tcp:22"]}]"#,

@@ -46,6 +46,10 @@ fn each_is_told_what_is_wrong() {
             r#"dst "0.0.0.0/0": to allow all IP addresses, use "*" or "autogroup:internet""#,
         ),
         (
+            r#""nodeAttrs": [{"target": ["*"], "ipPool": ["100.100.100.0/24"]}]"#,
+            "IPPool(100.100.100.0/24): network within reserved range",
+        ),
+        (
             r#""ssh": [{"action": "deny", "src": [], "dst": [], "users": ["root"]}]"#,
             r#""deny" is not a valid action"#,
         ),

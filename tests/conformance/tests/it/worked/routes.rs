@@ -73,6 +73,54 @@ fn rules_to_subnets_and_the_internet() {
             peers: "four <-> one; five <-> two",
         },
         Example {
+            shows: "chosen routers do not lead to own devices",
+            tailnet: Chosen,
+            policy: r#""grants": [{"src": ["autogroup:member"], "dst": ["autogroup:self"], "ip": ["*"], "via": ["tag:gate"]}]"#,
+            told: &[],
+            peers: "",
+        },
+        Example {
+            shows: "a capability alone by a chosen router makes peers and no rule",
+            tailnet: Chosen,
+            policy: r#""grants": [{"src": ["*"], "dst": ["10.33.0.0/16"], "app": {"example.com/cap/a": []}, "via": ["tag:gate"]}]"#,
+            told: &[],
+            peers: "gate <-> everyone",
+        },
+        Example {
+            shows: "a chosen router that is a source itself sees whoever else routes a part of the destination",
+            tailnet: Chosen,
+            policy: r#""grants": [{"src": ["tag:four"], "dst": ["10.0.0.0/8"], "ip": ["*"], "via": ["tag:four"]}]"#,
+            told: &[("four", &["four -> 10.0.0.0/8:*"])],
+            peers: "four <-> gate, five",
+        },
+        Example {
+            shows: "a chosen exit node that is a source itself sees the other exit nodes",
+            tailnet: Routed,
+            policy: r#""grants": [{"src": ["172.16.0.0/24"], "dst": ["autogroup:internet"], "ip": ["*"], "via": ["tag:gate"]}]"#,
+            told: &[("both", &["172.16.0.0/24 -> inet:*"])],
+            peers: "both <-> opened",
+        },
+        Example {
+            shows: "capabilities behind a router are granted on prefixes",
+            tailnet: Routed,
+            policy: r#""ipsets": {"ipset:some": ["10.33.0.0-10.33.0.6"]},
+                "grants": [{"src": ["tag:probe"], "dst": ["10.33.0.100", "ipset:some", "fd7a:115c:a1e0::a"], "app": {"example.com/cap/a": []}}]"#,
+            told: &[
+                (
+                    "gate, wide",
+                    &[
+                        r#"probe => 10.33.0.100/32 {"example.com/cap/a": []}"#,
+                        r#"probe => 10.33.0.0/30 10.33.0.4/31 10.33.0.6/32 {"example.com/cap/a": []}"#,
+                    ],
+                ),
+                (
+                    "api",
+                    &[r#"probe => fd7a:115c:a1e0::a/128 {"example.com/cap/a": []}"#],
+                ),
+            ],
+            peers: "probe <-> gate, wide, api",
+        },
+        Example {
             shows: "a chosen router for a part of its route",
             tailnet: Chosen,
             policy: r#""grants": [{"src": ["tag:one"], "dst": ["10.33.5.0/24"], "ip": ["*"], "via": ["tag:gate"]}]"#,
@@ -206,6 +254,48 @@ fn each_client_has_the_route_through_its_chosen_router_unless_another_rule_gives
         common,
         "by an ordinary rule beside",
         &["one, two, south: north 10.44.0.0/16"],
+    );
+}
+
+#[test]
+fn being_reached_from_a_subnet_does_not_override_the_choice_of_a_router() {
+    let reached = r#"{"src": ["*"], "dst": ["tag:two"], "ip": ["22"]}"#;
+    let policy: &'static str =
+        Box::leak(format!(r#""grants": [{MESH}, {reached}]"#).into_boxed_str());
+    leads(
+        Rivals,
+        policy,
+        "by chosen routers, and reached from behind them",
+        &[
+            "one: north 10.44.0.0/16",
+            "two: south 10.44.0.0/16",
+            "south: north 10.44.0.0/16",
+        ],
+    );
+}
+
+#[test]
+fn chosen_routers_see_the_subnets_that_their_rules_connect_them_with() {
+    leads(
+        Chosen,
+        r#""grants": [{"src": ["*"], "dst": ["10.33.0.0/16"], "ip": ["*"], "via": ["tag:gate"]}]"#,
+        "the subnets among the sources",
+        &[
+            "anas, bens, cleos, api, probe, live, door, one, two, four, five: gate 10.33.0.0/16",
+            "gate: four 10.44.0.0/16, five 10.55.0.0/16",
+        ],
+    );
+    leads(
+        Chosen,
+        r#""grants": [{"src": ["tag:four"], "dst": ["10.0.0.0/8"], "ip": ["*"], "via": ["tag:four"]}]"#,
+        "other parts of the destination",
+        &["four: gate 10.33.0.0/16, five 10.55.0.0/16"],
+    );
+    leads(
+        Routed,
+        r#""grants": [{"src": ["172.16.0.0/24"], "dst": ["autogroup:internet"], "ip": ["*"], "via": ["tag:gate"]}]"#,
+        "exits, and the subnet that is a source to the other exit node",
+        &["both: opened 0.0.0.0/0 ::/0", "opened: both 172.16.0.0/24"],
     );
 }
 

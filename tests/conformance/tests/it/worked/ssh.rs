@@ -80,6 +80,21 @@ fn tagged_sources_are_listed_once_for_each_tag() {
             &["accept api probe live gate opened wide twin1 twin2 both both as root=root"],
         )],
     );
+    logins(
+        Routed,
+        r#"{"action": "accept", "src": ["tag:door"], "dst": ["tag:api"], "users": ["root"]}"#,
+        &[("api", &["accept opened both both as root=root"])],
+    );
+    // Under the names of people, as a source that is told of itself too.
+    logins(
+        Routed,
+        r#"{"action": "accept", "src": ["tag:door"], "dst": ["tag:api"], "users": ["localpart:*@corp.test"]}"#,
+        &[
+            ("api", &["accept opened both both as root="]),
+            ("opened", &["accept own as root="]),
+            ("both", &["accept own own as root="]),
+        ],
+    );
 }
 
 #[test]

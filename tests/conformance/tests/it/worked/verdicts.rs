@@ -114,3 +114,83 @@ fn ssh_is_judged_by_ssh_rules_alone() {
         told.error
     );
 }
+
+#[test]
+fn sources_may_be_several_addresses() {
+    let rule = r#""ipsets": {"ipset:far": ["172.20.0.0/16", "172.30.0.7"]},
+        "acls": [{"action": "accept", "src": ["lan", "172.16.0.0/12"], "dst": ["tag:api:22"]}]"#;
+    for (source, verdict) in [
+        ("lan", true),
+        ("192.168.1.0/25", true),
+        ("192.168.1.9", true),
+        ("ipset:far", true),
+        ("inside", false),
+        ("192.168.0.0/16", false),
+        ("ipset:none", false),
+        ("*", false),
+    ] {
+        let test = format!(r#"{rule}, "tests": [{{"src": "{source}", "accept": ["tag:api:22"]}}]"#);
+        assert_eq!(passes(&test), verdict, "{source}");
+    }
+}
+
+#[test]
+fn own_devices_are_a_destination_of_people() {
+    let rule =
+        r#""acls": [{"action": "accept", "src": ["group:makers"], "dst": ["autogroup:self:22"]}]"#;
+    for (source, destination, verdict) in [
+        ("ana@corp.test", "autogroup:self:22", true),
+        ("group:makers", "autogroup:self:22", true),
+        ("100.80.0.1", "autogroup:self:22", true),
+        ("ana@corp.test", "autogroup:self:23", false),
+        ("cleo@corp.test", "autogroup:self:22", false),
+        ("tag:api", "autogroup:self:22", false),
+        ("192.168.1.9", "autogroup:self:22", false),
+    ] {
+        let test =
+            format!(r#"{rule}, "tests": [{{"src": "{source}", "accept": ["{destination}"]}}]"#);
+        assert_eq!(passes(&test), verdict, "{source} to {destination}");
+    }
+}
+
+#[test]
+fn chosen_routers_lead_to_what_is_behind_them_alone() {
+    let grant = r#""grants": [{"src": ["tag:probe"], "dst": ["10.33.0.0/16", "100.80.0.10", "tag:live"], "ip": ["*"], "via": ["tag:gate"]}]"#;
+    for (destination, verdict) in [
+        ("10.33.0.5:22", true),
+        ("100.80.0.10:22", false),
+        ("tag:live:22", false),
+    ] {
+        let test =
+            format!(r#"{grant}, "tests": [{{"src": "tag:probe", "accept": ["{destination}"]}}]"#);
+        assert_eq!(passes(&test), verdict, "{destination}");
+    }
+}
+
+#[test]
+fn ssh_tests_say_what_the_devices_are_told() {
+    let judged =
+        |rule: &str, test: &str| passes(&format!(r#""ssh": [{rule}], "sshTests": [{test}]"#));
+    // To own devices under the own name.
+    let own = r#"{"action": "accept", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["localpart:*@corp.test"]}"#;
+    let test = r#"{"src": "ana@corp.test", "dst": ["ana@corp.test"], "accept": ["ana"], "deny": ["cleo", "root"]}"#;
+    assert!(judged(own, test));
+    let other = r#"{"src": "ben@partner.test", "dst": ["ben@partner.test"], "accept": ["ben"]}"#;
+    assert!(!judged(own, other));
+    // A check comes before what accepts the same.
+    let both = r#"{"action": "accept", "src": ["ana@corp.test"], "dst": ["tag:api"], "users": ["root"]},
+        {"action": "check", "src": ["ana@corp.test"], "dst": ["tag:api"], "users": ["root"]}"#;
+    let test = |said: &str| {
+        format!(r#"{{"src": "ana@corp.test", "dst": ["tag:api"], "{said}": ["root"]}}"#)
+    };
+    assert!(judged(both, &test("check")));
+    assert!(!judged(both, &test("accept")));
+    // Without a destination nothing was tested.
+    for test in [
+        r#"{"src": "ana@corp.test", "dst": [], "accept": ["root"]}"#,
+        r#"{"src": "ana@corp.test", "accept": ["root"]}"#,
+        r#"{"src": "ana@corp.test", "dst": [], "deny": ["root"]}"#,
+    ] {
+        assert!(!judged(both, test), "{test}");
+    }
+}

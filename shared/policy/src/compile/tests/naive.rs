@@ -1,0 +1,117 @@
+//! What rules say, looked at one by one.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use bowline_ip_set::IpRange;
+
+use crate::{
+    internet,
+    inventory::{Node, User},
+    policy::{Party, Policy, Reach, Rule},
+    posture::Attributes,
+    selector::Selector,
+};
+
+/// A policy and what it is applied to.
+#[derive(Clone, Copy)]
+pub(crate) struct World<'w> {
+    pub(crate) policy: &'w Policy,
+    pub(crate) users: &'w BTreeMap<u64, User>,
+    pub(crate) nodes: &'w BTreeMap<u64, Node>,
+}
+
+/// An address, and the node that has it, if one does.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'w> {
+    pub(crate) address: IpAddr,
+    pub(crate) node: Option<&'w Node>,
+}
+
+impl<'w> World<'w> {
+    /// Returns the owner of a node that has no tags.
+    pub(crate) fn owner(self, node: &Node) -> Option<&'w User> {
+        self.users.get(&node.user).filter(|_| node.tags.is_empty())
+    }
+
+    /// Returns all addresses of a node.
+    pub(crate) fn places_of(node: &'w Node) -> impl Iterator<Item = Place<'w>> {
+        node.addresses().map(|address| Place {
+            address,
+            node: Some(node),
+        })
+    }
+
+    /// Says whether a selector selects a node by who it is.
+    pub(crate) fn selects(self, selector: &Selector, node: &Node) -> bool {
+        match selector {
+            Selector::Tag(tag) => node.tags.contains(tag),
+            Selector::Tagged => !node.tags.is_empty(),
+            Selector::Any | Selector::Everyone => true,
+            other => self
+                .owner(node)
+                .is_some_and(|user| self.policy.selects_user(other, user)),
+        }
+    }
+
+    /// Says whether a party is where a place is; `attributes` stand in for those of the device.
+    pub(crate) fn has(
+        self,
+        party: &Party,
+        place: Place<'_>,
+        attributes: Option<&Attributes>,
+    ) -> bool {
+        match &party.selector {
+            Selector::Range(range) => range.contains(place.address),
+            Selector::Everyone => true,
+            Selector::Any if party.postures.is_empty() => self.is_inside(place),
+            selector => place.node.is_some_and(|node| {
+                self.selects(selector, node)
+                    && self.meets(party, attributes.unwrap_or(&node.attributes))
+            }),
+        }
+    }
+
+    fn meets(self, party: &Party, attributes: &Attributes) -> bool {
+        let postures = party
+            .postures
+            .iter()
+            .filter_map(|name| self.policy.postures.get(name));
+        party.postures.is_empty()
+            || postures
+                .into_iter()
+                .any(|posture| posture.holds(attributes))
+    }
+
+    /// Says whether `*` as a source has an address (policy reference section 4.3).
+    fn is_inside(self, place: Place<'_>) -> bool {
+        let mut ranges = internet::ANY
+            .iter()
+            .filter_map(|text| text.parse::<IpRange>().ok());
+        ranges.any(|range| range.contains(place.address))
+            || self
+                .nodes
+                .values()
+                .flat_map(Node::subnet_routes)
+                .any(|route| route.contains(&place.address))
+    }
+}
+
+/// Says whether a destination of a rule has an address, for a source that the rule has.
+pub(crate) fn reaches(world: World<'_>, rule: &Rule, from: Place<'_>, to: Place<'_>) -> bool {
+    match rule.reach {
+        Reach::Named => rule.destinations.iter().any(|party| match &party.selector {
+            Selector::Any => true,
+            Selector::Internet => internet::is_public(&to.address.into()),
+            _ => world.has(party, to, None),
+        }),
+        Reach::Own | Reach::OwnReversed => {
+            let owner = |place: Place<'_>| {
+                place
+                    .node
+                    .and_then(|node| world.owner(node))
+                    .map(|user| user.id)
+            };
+            owner(from).is_some() && owner(from) == owner(to)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Durations as Go reads and writes them: `1h30m`, `-1.5s`.
+
+const LONGEST: u64 = 1 << 63;
+const UNITS: [(&str, u64); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", SECOND),
+    ("m", 60 * SECOND),
+    ("h", 3600 * SECOND),
+];
+/// A second in nanoseconds.
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// Reads a duration in nanoseconds.
+///
+/// # Errors
+///
+/// What Go says of a text that is none, or that 64 bits do not hold.
+pub(super) fn parse(text: &str) -> Result<i64, String> {
+    let invalid = || format!("time: invalid duration {}", quoted(text));
+    let (is_negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut nanos = 0_u64;
+    while !rest.is_empty() {
+        let (whole, after) = digits(rest);
+        let (fraction, after) = after.strip_prefix('.').map_or(("", after), digits);
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let end = after.find(|c: char| c == '.' || c.is_ascii_digit());
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        // A number that is too long is wrong before its unit is looked at.
+        let whole = if whole.is_empty() {
+            Some(0)
+        } else {
+            whole.parse::<u64>().ok()
+        };
+        let whole = whole
+            .filter(|whole| *whole <= LONGEST)
+            .ok_or_else(invalid)?;
+        if unit.is_empty() {
+            return Err(format!("time: missing unit in duration {}", quoted(text)));
+        }
+        let known = UNITS.iter().find(|(name, _)| *name == unit);
+        let (_, unit) = known.ok_or_else(|| {
+            let (unit, text) = (quoted(unit), quoted(text));
+            format!("time: unknown unit {unit} in duration {text}")
+        })?;
+        let part = whole
+            .checked_mul(*unit)
+            .and_then(|part| part.checked_add(share(fraction, *unit)));
+        let sum = part.and_then(|part| nanos.checked_add(part));
+        nanos = sum.filter(|sum| *sum <= LONGEST).ok_or_else(invalid)?;
+        rest = after;
+    }
+    if is_negative {
+        return Ok(0_i64.checked_sub_unsigned(nanos).unwrap_or(i64::MIN));
+    }
+    i64::try_from(nanos).map_err(|_| invalid())
+}
+
+/// Returns a fraction of a unit, written in digits after the point; what is less than its last place is cut off.
+fn share(fraction: &str, unit: u64) -> u64 {
+    let mut part = 0_u128;
+    let mut scale = 1_u128;
+    for digit in fraction.bytes().take(18) {
+        part = part * 10 + u128::from(digit - b'0');
+        scale *= 10;
+    }
+    u64::try_from(part * u128::from(unit) / scale).unwrap_or(u64::MAX)
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+/// Writes nanoseconds as a duration: `200h0m0s`, `-1.5s`, `20ms`.
+pub(super) fn text(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let size = nanos.unsigned_abs();
+    if size == 0 {
+        return "0s".to_owned();
+    }
+    let below = [
+        (1_000, 1, "ns"),
+        (1_000_000, 1_000, "\u{b5}s"),
+        (SECOND, 1_000_000, "ms"),
+    ];
+    if let Some((_, unit, name)) = below.iter().find(|(end, ..)| size < *end) {
+        return format!("{sign}{}{name}", decimal(size, *unit));
+    }
+    let seconds = decimal(size % (60 * SECOND), SECOND);
+    let minutes = size / (60 * SECOND);
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{sign}{seconds}s"),
+        (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
+        (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+/// Writes a number of units, without zeros at the end.
+fn decimal(size: u64, unit: u64) -> String {
+    let places = unit.ilog10() as usize;
+    let fraction = format!("{:0places$}", size % unit);
+    match (places, fraction.trim_end_matches('0')) {
+        (0, _) | (_, "") => (size / unit).to_string(),
+        (_, fraction) => format!("{}.{fraction}", size / unit),
+    }
+}
+
+/// Quotes a text as Go's durations do: what is not printable in ASCII is written as its bytes.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..=b'\x7e' => quoted.push(char::from(byte)),
+            _ => quoted.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_does() {
+        for (text, nanos) in [
+            ("12h", 43_200_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("0s", 0),
+            ("0", 0),
+            ("+5s", 5_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("1\u{b5}s1us", 2_000),
+            ("-1m", -60_000_000_000),
+            ("-1.5s", -1_500_000_000),
+            ("9223372036854775807ns", i64::MAX),
+            ("-9223372036854775808ns", i64::MIN),
+        ] {
+            assert_eq!(parse(text), Ok(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_told_in_go_s_words() {
+        for (text, said) in [
+            ("7d", r#"unknown unit "d" in duration "7d""#),
+            ("1h5x", r#"unknown unit "x" in duration "1h5x""#),
+            ("5", r#"missing unit in duration "5""#),
+            ("1h5", r#"missing unit in duration "1h5""#),
+            ("1h-2m", r#"unknown unit "h-" in duration "1h-2m""#),
+            ("", r#"invalid duration """#),
+            ("-", r#"invalid duration "-""#),
+            ("abc", r#"invalid duration "abc""#),
+            (".h", r#"invalid duration ".h""#),
+            (" 5s", r#"invalid duration " 5s""#),
+            ("2562048h", r#"invalid duration "2562048h""#),
+            (
+                "9223372036854775808ns",
+                r#"invalid duration "9223372036854775808ns""#,
+            ),
+            (
+                "5\u{b5}",
+                r#"unknown unit "\xc2\xb5" in duration "5\xc2\xb5""#,
+            ),
+        ] {
+            assert_eq!(parse(text), Err(format!("time: {said}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        for (nanos, said) in [
+            (0, "0s"),
+            (-60_000_000_000, "-1m0s"),
+            (720_000_000_000_000, "200h0m0s"),
+            (-1_500_000_000, "-1.5s"),
+            (1_500_000, "1.5ms"),
+            (-7, "-7ns"),
+            (61_000_000_001, "1m1.000000001s"),
+        ] {
+            assert_eq!(text(nanos), said);
+        }
+    }
+}
