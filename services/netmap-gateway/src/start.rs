@@ -16,7 +16,9 @@ use bowline_service_kit::Tasks;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    Backends, ControlKeyError, ControlKeys, Gateway, GatewayConfig, http, lease,
+    Backends, ControlKeyError, ControlKeys, Gateway, GatewayConfig,
+    admission::Admission,
+    http, lease,
     listener::Listener,
     reporter::Reporter,
     tailnet::Hub,
@@ -103,6 +105,7 @@ pub async fn start(config: GatewayConfig, given: Dependencies) -> Result<Started
     let gateway = Arc::new(Gateway {
         reporter: Reporter::start(incarnation.clone(), registry.clone(), &tasks),
         lease: lease::start(incarnation, registry, Arc::clone(&hub), &tasks),
+        admission: Admission::default(),
         replays: Mutex::new(ReplayCache::new(REPLAYS)),
         config,
         keys,
