@@ -70,26 +70,68 @@ impl DeltaKey {
     }
 }
 
-/// How many encoded deltas are kept; the oldest generations go first.
-const KEPT: usize = 256;
+/// How many bytes of encoded deltas are kept; the oldest generations go first.
+const BUDGET: usize = 8 << 20;
+/// About how many bytes an encoded delta takes besides its frame.
+const OVERHEAD: usize = 128;
 
 /// Encoded deltas by what makes them the same; `None` for one without content.
 #[derive(Debug, Default)]
-pub struct DeltaCache(Mutex<BTreeMap<(u64, DeltaKey), Option<Bytes>>>);
+pub struct DeltaCache(Mutex<Deltas>);
+
+#[derive(Debug, Default)]
+struct Deltas {
+    kept: BTreeMap<(u64, DeltaKey), Option<Bytes>>,
+    bytes: usize,
+}
 
 impl DeltaCache {
     /// Returns an encoded delta.
     pub fn get(&self, key: &DeltaKey) -> Option<Option<Bytes>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&(key.until, *key)).cloned()
+        let deltas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deltas.kept.get(&(key.until, *key)).cloned()
     }
 
     /// Keeps an encoded delta.
     pub fn put(&self, key: DeltaKey, frame: Option<Bytes>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert((key.until, key), frame);
-        while kept.len() > KEPT {
-            kept.pop_first();
+        let mut deltas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deltas.bytes += weight(&frame);
+        if let Some(before) = deltas.kept.insert((key.until, key), frame) {
+            deltas.bytes -= weight(&before);
         }
+        while deltas.bytes > BUDGET {
+            let Some((_, oldest)) = deltas.kept.pop_first() else {
+                return;
+            };
+            deltas.bytes -= weight(&oldest);
+        }
+    }
+}
+
+fn weight(frame: &Option<Bytes>) -> usize {
+    OVERHEAD + frame.as_ref().map_or(0, Bytes::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_deltas_are_bounded_by_their_bytes_and_the_oldest_go_first() {
+        let cache = DeltaCache::default();
+        let dialect = Dialect {
+            version: CapabilityVersion(130),
+            compression: Compression::None,
+        };
+        let key = |until: u64| DeltaKey::new(1, until - 1, until, dialect);
+        let large = Bytes::from(vec![0; BUDGET / 3]);
+        for until in 1..=4 {
+            cache.put(key(until), Some(large.clone()));
+            cache.put(key(until), Some(large.clone()));
+        }
+        let kept: Vec<_> = (1..=4)
+            .filter(|until| cache.get(&key(*until)).is_some())
+            .collect();
+        assert_eq!(kept, [3, 4]);
     }
 }

@@ -10,8 +10,8 @@ use bowline_control_nacl::ReplayCache;
 use bowline_service_kit::Tasks;
 
 use crate::{
-    Backends, GatewayConfig, control_keys::ControlKeys, lease::Renewed, reporter::Reporter,
-    tailnet::Hub,
+    Backends, GatewayConfig, admission::Admission, control_keys::ControlKeys, lease::Renewed,
+    reporter::Reporter, tailnet::Hub,
 };
 
 /// One gateway process.
@@ -23,6 +23,7 @@ pub struct Gateway {
     pub(crate) hub: Arc<Hub>,
     pub(crate) reporter: Reporter,
     pub(crate) lease: Renewed,
+    pub(crate) admission: Admission,
     pub(crate) replays: Mutex<ReplayCache>,
     pub(crate) clock: SharedClock,
     pub(crate) tasks: Tasks,

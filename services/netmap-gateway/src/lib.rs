@@ -10,6 +10,7 @@
 //! It keeps nothing durable. What it never does: send an empty netmap because something failed, a delta before the
 //! first full netmap, or a fact together with a class that was not computed from it.
 
+mod admission;
 mod backends;
 mod config;
 mod control_keys;
@@ -17,6 +18,8 @@ mod derp_map;
 mod encoding;
 mod gateway;
 mod http;
+#[cfg(test)]
+mod lab;
 mod lease;
 mod listener;
 mod machine;
@@ -34,6 +37,6 @@ pub use control_keys::{ControlKeyError, ControlKeys};
 pub use derp_map::DerpMapError;
 pub use encoding::{Blocks, Dialect};
 pub use gateway::Gateway;
-pub use netmap::{Delta, delta, full};
+pub use netmap::{Delta, delta, full, lost};
 pub use start::{Dependencies, StartError, Started, start};
 pub use tailnet::{ChangeSet, Replica, Sources, View};

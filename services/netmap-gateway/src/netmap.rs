@@ -13,7 +13,7 @@ mod ssh;
 #[cfg(test)]
 mod tests;
 
-pub use delta::{Delta, delta};
+pub use delta::{Delta, concerns_own, delta, lost};
 pub use full::full;
 pub(crate) use full::head;
 pub(crate) use look::Eyes;

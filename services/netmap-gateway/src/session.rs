@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     encoding::{DeltaKey, Dialect},
-    netmap::{Delta, delta, full},
+    netmap::{Delta, concerns_own, delta, full, lost},
     reporter::Reporter,
     tailnet::{ChangeSet, Seat, Shown, Tailnet, View, Wake},
 };
@@ -59,6 +59,16 @@ enum State {
     Ended,
 }
 
+/// What a client knows that is told everything.
+enum Earlier<'c> {
+    /// Nothing: its stream begins.
+    Nothing,
+    /// What it was told before these changes.
+    Before(&'c ChangeSet),
+    /// More than can be said: it fell behind the changes that are kept.
+    Unknown,
+}
+
 impl Session {
     /// Takes the node's seat; an older session of the node ends.
     #[must_use]
@@ -74,8 +84,8 @@ impl Session {
         let epoch = reporter.began(&tailnet, node, &node_key);
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
         tracing::info!(tailnet = %tailnet.id, node, version = dialect.version.0, "map session begins");
-        let keep_alive_at = Instant::now();
-        let next_at = keep_alive_at;
+        let next_at = Instant::now();
+        let keep_alive_at = next_at + silence(node);
         let state = State::New;
         Self {
             tailnet,
@@ -100,28 +110,39 @@ impl Session {
     /// When a frame can not be made: the stream breaks, and the client comes back.
     pub async fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
+            let mut is_keep_alive = false;
             let frame = match &mut self.state {
-                State::New => self.tell_everything()?,
+                State::New => {
+                    let view = self.tailnet.history.view().told(self.dialect.version);
+                    self.tell_everything(&view, &Earlier::Nothing)?
+                }
                 State::Ended => return Ok(None),
                 State::Told { wake, .. } => {
+                    // Sessions end spread over most of the drain time.
+                    let turn = 0.7 * fraction(self.node);
                     tokio::select! {
                         biased;
-                        () = self.seat.lost() => return Ok(None),
-                        () = drained(&self.shutdown, self.node) => return Ok(None),
+                        () = self.seat.lost(&mut self.epoch) => return Ok(None),
+                        () = self.shutdown.drained_for(turn) => return Ok(None),
+                        () = tokio::time::sleep_until(self.keep_alive_at) => {
+                            is_keep_alive = true;
+                            let message = MapResponse { keep_alive: true, ..MapResponse::default() };
+                            Some(self.dialect.encode(message)?)
+                        }
                         changed = woken(wake, self.next_at) => match changed {
                             Ok(()) => self.look()?,
                             Err(_) => return Ok(None),
                         },
-                        () = tokio::time::sleep_until(self.keep_alive_at) => {
-                            let message = MapResponse { keep_alive: true, ..MapResponse::default() };
-                            Some(self.dialect.encode(message)?)
-                        }
                     }
                 }
             };
             if let Some(frame) = frame {
-                self.keep_alive_at = Instant::now() + KEEP_ALIVE + jitter(self.node);
-                if dialect::is_paced(self.dialect.version) {
+                let is_paced = dialect::is_paced(self.dialect.version);
+                // To clients of the oldest forms nothing else is a sign of life (protocol section 3.5).
+                if is_keep_alive || !is_paced {
+                    self.keep_alive_at = Instant::now() + silence(self.node);
+                }
+                if is_paced {
                     self.next_at = Instant::now() + PACE;
                 }
                 return Ok(Some(frame));
@@ -130,33 +151,38 @@ impl Session {
     }
 
     /// Returns the first frame, or one that says everything again.
-    fn tell_everything(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let view = self.tailnet.history.view().told(self.dialect.version);
+    fn tell_everything(
+        &mut self,
+        view: &Arc<View>,
+        earlier: &Earlier<'_>,
+    ) -> Result<Option<Bytes>, FrameError> {
+        let (tailnet, now) = (Arc::clone(&self.tailnet), self.clock.now());
         let shown = view.nodes.get(&self.node);
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
-            self.state = State::Ended;
-            return Ok(None);
+            return Ok(self.end());
         };
-        let (derp_map, now) = (&self.tailnet.derp_map.load_full(), self.clock.now());
-        let shared =
-            self.tailnet
-                .blocks
-                .first_frame(&view, self.node, derp_map, (self.dialect, now));
-        let frame = match shared? {
-            Some(frame) => Some(frame),
-            None => {
-                let message = full(&view, self.node, derp_map, now);
-                message
-                    .map(|message| self.dialect.encode(message))
-                    .transpose()?
-            }
-        };
-        if frame.is_none() {
-            self.state = State::Ended;
-        } else {
-            self.told(&view, shown.class);
+        let told = (self.dialect, now);
+        let shared = tailnet
+            .blocks
+            .first_frame(view, self.node, &tailnet.derp_map.load(), told)?;
+        if shared.is_some() {
+            self.told(view, shown.class);
+            return Ok(shared);
         }
-        Ok(frame)
+        let Some(mut message) = full(view, self.node, &tailnet.derp_map.load(), now) else {
+            return Ok(self.end());
+        };
+        // A list without peers says nothing.
+        if message.peers.is_empty() {
+            match earlier {
+                Earlier::Nothing => {}
+                Earlier::Before(changes) => message.peers_removed = lost(view, changes, self.node),
+                // The client's next stream begins without any.
+                Earlier::Unknown => return Ok(self.end()),
+            }
+        }
+        self.told(view, shown.class);
+        self.dialect.encode(message).map(Some)
     }
 
     /// Compares what the client was told with what is true, and returns the difference.
@@ -173,50 +199,44 @@ impl Session {
         let since = wake.borrow_and_update().since(*generation);
         let (view, changes) = self.tailnet.history.since(since);
         let view = view.told(self.dialect.version);
-        let Some(shown) = view.nodes.get(&self.node) else {
-            self.state = State::Ended;
-            return Ok(None);
+        let shown = view.nodes.get(&self.node);
+        let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
+            return Ok(self.end());
         };
-        if shown.node.node_key != self.node_key || self.is_superseded(shown.soft.presence.as_ref())
-        {
-            self.state = State::Ended;
-            return Ok(None);
-        }
         let Some(changes) = changes else {
-            return self.tell_everything();
+            return self.tell_everything(&view, &Earlier::Unknown);
         };
         let class_now = shown.class;
         // A node that may not take part is told otherwise than its class.
-        let frame =
-            if shown.offered && class_before == class_now && self.shares(&view, shown, &changes) {
-                let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
-                match self.tailnet.deltas.get(&key) {
-                    Some(frame) => frame,
-                    None => {
-                        let frame = self.difference(&view, &changes)?;
-                        if matches!(self.state, State::Told { .. }) {
-                            self.tailnet.deltas.put(key, frame.clone());
-                        }
-                        frame
-                    }
-                }
-            } else {
-                self.difference(&view, &changes)?
-            };
-        if let State::Told {
-            class, generation, ..
-        } = &mut self.state
-        {
-            *generation = view.generation;
-            if *class != class_now {
-                self.told(&view, class_now);
-            }
+        let shares =
+            shown.offered && class_before == class_now && self.shares(&view, shown, &changes);
+        let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
+        let kept = shares.then(|| self.tailnet.deltas.get(&key)).flatten();
+        if let Some(frame) = kept {
+            self.caught_up(&view, class_now);
+            return Ok(frame);
         }
+        let message = match delta(&view, &changes, self.node, self.clock.now()) {
+            Delta::Nothing => None,
+            Delta::Message(message) if self.takes(&message) => Some(*message),
+            Delta::Message(_) | Delta::Full => {
+                return self.tell_everything(&view, &Earlier::Before(&changes));
+            }
+            Delta::Ended => return self.tell_last(&view, &changes),
+        };
+        let shares = shares && message.as_ref().is_none_or(is_of_others);
+        let frame = message
+            .map(|message| self.dialect.encode(message))
+            .transpose()?;
+        if shares {
+            self.tailnet.deltas.put(key, frame.clone());
+        }
+        self.caught_up(&view, class_now);
         Ok(frame)
     }
 
     /// Says whether every session of the class is sent the same for these changes: not what concerns its own node,
-    /// its user's devices, or what it sees otherwise than its class.
+    /// its user, its user's devices, or what it sees otherwise than its class.
     fn shares(&self, view: &View, own: &Shown, changes: &ChangeSet) -> bool {
         let user = own.user();
         let is_close = |(id, before): (&u64, &Option<Shown>)| {
@@ -228,33 +248,49 @@ impl Session {
             && own.usable_routes().next().is_none()
             && settings.is_none_or(|set| !set.hide_ipv4)
             && !changes.nodes.iter().any(is_close)
+            && user.is_none_or(|user| !changes.users.contains(&user))
+            && !concerns_own(view, changes, self.node)
             && dialect::takes_patches(self.dialect.version)
     }
 
-    fn difference(
-        &mut self,
-        view: &View,
-        changes: &ChangeSet,
-    ) -> Result<Option<Bytes>, FrameError> {
-        let now = self.clock.now();
-        match delta(view, changes, self.node, now) {
-            Delta::Nothing => Ok(None),
-            Delta::Message(message) => {
-                let version = self.dialect.version;
-                if dialect::needs_full_messages(version)
-                    || (!dialect::takes_filter_chunks(version)
-                        && !message.packet_filters.is_empty())
-                    || (!dialect::takes_patches(version) && !message.peers_changed_patch.is_empty())
-                {
-                    return self.tell_everything();
-                }
-                self.dialect.encode(*message).map(Some)
-            }
-            Delta::Full => self.tell_everything(),
-            Delta::Ended => {
-                let last = full(view, self.node, &self.tailnet.derp_map.load(), now);
-                self.state = State::Ended;
-                last.map(|message| self.dialect.encode(message)).transpose()
+    /// Says whether the client understands a difference.
+    fn takes(&self, message: &MapResponse) -> bool {
+        let version = self.dialect.version;
+        !dialect::needs_full_messages(version)
+            && (dialect::takes_filter_chunks(version) || message.packet_filters.is_empty())
+            && (dialect::takes_patches(version) || message.peers_changed_patch.is_empty())
+    }
+
+    /// Returns the last frame of a node that may not take part any more, if it is still there.
+    fn tell_last(&mut self, view: &View, changes: &ChangeSet) -> Result<Option<Bytes>, FrameError> {
+        self.end();
+        let last = full(
+            view,
+            self.node,
+            &self.tailnet.derp_map.load(),
+            self.clock.now(),
+        );
+        let last = last.map(|message| MapResponse {
+            peers_removed: lost(view, changes, self.node),
+            ..message
+        });
+        last.map(|message| self.dialect.encode(message)).transpose()
+    }
+
+    fn end(&mut self) -> Option<Bytes> {
+        self.state = State::Ended;
+        None
+    }
+
+    /// Notes that the client knows what a view says.
+    fn caught_up(&mut self, view: &View, class_now: u64) {
+        if let State::Told {
+            class, generation, ..
+        } = &mut self.state
+        {
+            *generation = view.generation;
+            if *class != class_now {
+                self.told(view, class_now);
             }
         }
     }
@@ -266,12 +302,6 @@ impl Session {
             generation: view.generation,
             wake,
         };
-    }
-
-    /// Says whether a newer session of the node lives on another gateway.
-    fn is_superseded(&self, presence: Option<&bowline_proto::key_registry::v1::Presence>) -> bool {
-        let own = *self.epoch.borrow();
-        own != 0 && presence.is_some_and(|presence| presence.epoch > own && self.seat.is_held())
     }
 }
 
@@ -300,15 +330,14 @@ async fn woken(
     wake.changed().await
 }
 
-/// Waits for a node's turn in the drain: sessions end spread over most of the drain time.
-async fn drained(shutdown: &Shutdown, node: u64) {
-    shutdown.draining().await;
-    let spread = shutdown.drain_time().mul_f64(0.7);
-    tokio::time::sleep(spread.mul_f64(fraction(node))).await;
+/// Says whether nothing of a message is about the client itself.
+fn is_of_others(message: &MapResponse) -> bool {
+    message.node.is_none() && message.packet_filters.is_empty() && message.ssh_policy.is_none()
 }
 
-fn jitter(node: u64) -> Duration {
-    Duration::from_secs(9).mul_f64(fraction(node))
+/// Returns the longest silence towards a node, different for neighbours.
+fn silence(node: u64) -> Duration {
+    KEEP_ALIVE + Duration::from_secs(9).mul_f64(fraction(node))
 }
 
 /// Returns a number between 0 and 1 that is different for neighbours.
@@ -316,3 +345,6 @@ fn jitter(node: u64) -> Duration {
 fn fraction(node: u64) -> f64 {
     (node.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests;

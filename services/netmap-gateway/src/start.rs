@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, SettingsError,
+    admission::Admission,
     derp_map, http,
     lease::{self, Lease},
     listener::Listener,
@@ -124,6 +125,7 @@ pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Sta
     let gateway = Arc::new(Gateway {
         lease: lease.keep(Arc::clone(&hub), reporter.clone(), &tasks),
         reporter,
+        admission: Admission::default(),
         replays: Mutex::new(ReplayCache::new(REPLAYS)),
         config,
         keys,

@@ -5,20 +5,23 @@ mod compiled;
 mod follower;
 mod history;
 mod hub;
+mod key_index;
 mod replica;
 mod sessions;
+mod soft_state;
+mod stamps;
 mod view;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::ClientReport;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 pub use change_set::ChangeSet;
 pub use compiled::{ListKey, intersect, login_lists, see_each_other};
@@ -29,6 +32,7 @@ pub use sessions::{Seat, Sessions};
 pub use view::{Shown, Sources, View};
 
 use crate::encoding::{Blocks, DeltaCache};
+use key_index::KeyIndex;
 
 /// One tailnet with at least one lately connected client.
 #[derive(Debug)]
@@ -47,6 +51,7 @@ pub struct Tailnet {
     pub derp_map: Arc<ArcSwap<DerpMap>>,
     /// How its packet filters name sources.
     pub sources: Sources,
+    keys: Arc<KeyIndex>,
     inputs: mpsc::UnboundedSender<Input>,
     progress: watch::Receiver<Progress>,
 }
@@ -73,7 +78,47 @@ pub struct Progress {
     pub identity_revision: u64,
 }
 
+/// The other ends of a tailnet: what its follower hears, and where it says how far it has come.
+type Ends = (mpsc::UnboundedReceiver<Input>, watch::Sender<Progress>);
+
 impl Tailnet {
+    /// Returns a tailnet of which nothing is known yet.
+    fn new(
+        id: TailnetId,
+        (derp_map, sources): (Arc<ArcSwap<DerpMap>>, Sources),
+        keys: Arc<KeyIndex>,
+    ) -> (Arc<Self>, Ends) {
+        let (inputs, received) = mpsc::unbounded_channel();
+        let (sender, progress) = watch::channel(Progress::default());
+        let tailnet = Arc::new(Self {
+            id,
+            history: History::default(),
+            sessions: Sessions::default(),
+            deltas: DeltaCache::default(),
+            blocks: Blocks::default(),
+            derp_map,
+            sources,
+            keys,
+            inputs,
+            progress,
+        });
+        (tailnet, (received, sender))
+    }
+
+    /// Publishes what a replica holds, if that differs from before.
+    fn publish(self: &Arc<Self>, replica: &mut Replica) {
+        // What nobody is told of wakes only the session it is about.
+        let presences = replica.take_presences();
+        if let Some((view, changes)) = replica.publish() {
+            self.keys.note(self, &view, &changes);
+            self.blocks.note(&view, &changes);
+            self.history.publish(view, changes);
+        }
+        for (node, epoch) in presences {
+            self.sessions.heard(node, epoch);
+        }
+    }
+
     /// Shows a client's report to its peers at once.
     pub fn report(&self, node: u64, report: ClientReport) {
         // The follower lives as long as the tailnet.
@@ -96,21 +141,35 @@ impl Tailnet {
         *self.progress.borrow()
     }
 
-    /// Waits until a node is shown, at most for `limit`; says whether it is.
-    pub async fn shows(&self, node: u64, limit: Duration) -> bool {
+    /// Waits until a node is shown with this key, at most for `limit`; says whether it is.
+    ///
+    /// A node whose key was replaced a moment ago is shown with the key before until the registry's entry arrives.
+    pub async fn shows(&self, node: u64, node_key: &[u8], limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut progress = self.progress.clone();
         loop {
-            if progress.borrow_and_update().complete
-                && self.history.view().nodes.contains_key(&node)
-            {
+            if progress.borrow_and_update().complete && self.has(node, node_key) {
                 return true;
             }
-            let rest = deadline.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(rest, progress.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return false,
+            let changed = tokio::time::timeout_at(deadline, progress.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                return false;
             }
         }
     }
+
+    fn has(&self, node: u64, node_key: &[u8]) -> bool {
+        let view = self.history.view();
+        let shown = view.nodes.get(&node);
+        shown.is_some_and(|shown| shown.node.node_key == node_key)
+    }
 }
+
+impl Drop for Tailnet {
+    fn drop(&mut self) {
+        self.keys.sweep();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,8 +1,14 @@
 //! How a process ends: first it drains, then it goes.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Tells the parts of a process that it drains, and that it ends. Clones share it.
@@ -11,6 +17,8 @@ pub struct Shutdown {
     draining: CancellationToken,
     ended: CancellationToken,
     drain_time: Duration,
+    /// When draining started.
+    since: Arc<OnceLock<Instant>>,
 }
 
 impl Shutdown {
@@ -21,6 +29,7 @@ impl Shutdown {
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             drain_time,
+            since: Arc::default(),
         }
     }
 
@@ -32,12 +41,13 @@ impl Shutdown {
 
     /// Starts draining: nothing new is taken on, what runs is finished.
     pub fn drain(&self) {
+        self.since.get_or_init(Instant::now);
         self.draining.cancel();
     }
 
     /// Ends at once.
     pub fn end(&self) {
-        self.draining.cancel();
+        self.drain();
         self.ended.cancel();
     }
 
@@ -50,6 +60,14 @@ impl Shutdown {
     /// Waits until draining starts.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
+    }
+
+    /// Waits until a part of the drain time is over, counted from the start of the drain however late the wait begins.
+    /// A share of 1 is all of it.
+    pub async fn drained_for(&self, share: f64) {
+        self.draining().await;
+        let since = self.since.get_or_init(Instant::now);
+        tokio::time::sleep_until(*since + self.drain_time.mul_f64(share)).await;
     }
 
     /// Waits until the end: what still runs is cut off.
@@ -70,5 +88,23 @@ pub(crate) async fn signalled() {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_of_the_drain_counts_from_its_start() {
+        let shutdown = Shutdown::new(Duration::from_secs(100));
+        let start = Instant::now();
+        shutdown.drain();
+        tokio::time::advance(Duration::from_secs(30)).await;
+        shutdown.drain();
+        shutdown.drained_for(0.5).await;
+        assert_eq!(start.elapsed().as_secs(), 50);
+        shutdown.drained_for(0.1).await;
+        assert_eq!(start.elapsed().as_secs(), 50, "that share is over");
     }
 }

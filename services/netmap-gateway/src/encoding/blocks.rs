@@ -30,6 +30,8 @@ use crate::{
 const BLOCK: u64 = 128;
 /// How many bytes of blocks are kept for each tailnet.
 const BUDGET: usize = 64 << 20;
+/// About how many bytes a block takes besides what it holds.
+const OVERHEAD: usize = 256;
 
 /// The kept blocks of one tailnet, and since when each is what it is.
 #[derive(Debug, Default)]
@@ -37,10 +39,14 @@ pub struct Blocks(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The generation at which more than single nodes differed last.
+    /// The generation at which all that is told of nodes differed last.
     all_since: u64,
-    /// The generation at which a node of each block differed last.
+    /// The generation at which a node of each block differed last, for the blocks that have nodes.
     since: BTreeMap<u64, u64>,
+    /// The generation at which a block was last left by its nodes.
+    left_at: u64,
+    /// The generation at which each class came, or what it sees differed last.
+    defined: BTreeMap<u64, u64>,
     kept: BTreeMap<Key, Arc<Block>>,
     bytes: usize,
 }
@@ -64,32 +70,46 @@ impl Blocks {
     pub fn note(&self, view: &View, changes: &ChangeSet) {
         let mut state = self.state();
         let generation = view.generation;
-        for id in changes.nodes.keys() {
-            state.since.insert(id / BLOCK, generation);
-        }
-        // What is new or gone comes and goes with nodes; what is otherwise than before does not.
-        let compiled = &view.compiled;
-        let redefined = changes.tailnet
-            || !changes.vias.is_empty()
-            || changes
-                .classes
-                .iter()
-                .any(|(id, before)| before.is_some() && compiled.classes.contains_key(id))
-            || changes
-                .settings
-                .iter()
-                .any(|(id, before)| before.is_some() && compiled.settings.contains_key(id))
-            || changes
-                .routes
-                .iter()
-                .any(|(id, before)| before.is_some() && compiled.routes.contains_key(id));
-        if redefined {
+        if changes.tailnet {
             state.all_since = generation;
+        }
+        let redefined = changes.classes.keys().flat_map(|id| view.members(*id));
+        let set = changes.settings.keys().flat_map(|id| view.set(*id));
+        let routers = changes
+            .routes
+            .keys()
+            .filter_map(|prefix| view.routers.get(prefix));
+        let differing = changes.nodes.keys().copied().chain(redefined).chain(set);
+        let differing = differing.chain(routers.flatten().copied());
+        let blocks: BTreeSet<_> = differing.map(|id| id / BLOCK).collect();
+        let (here, left): (BTreeSet<_>, BTreeSet<_>) = blocks
+            .into_iter()
+            .partition(|number| range(view, *number).next().is_some());
+        let classes = changes.classes.keys().copied();
+        let (defined, gone): (BTreeSet<_>, BTreeSet<_>) =
+            classes.partition(|id| view.compiled.classes.contains_key(id));
+        state
+            .since
+            .extend(here.into_iter().map(|number| (number, generation)));
+        state
+            .defined
+            .extend(defined.into_iter().map(|id| (id, generation)));
+        if !left.is_empty() {
+            state.left_at = generation;
+        }
+        for number in &left {
+            state.since.remove(number);
+        }
+        for id in &gone {
+            state.defined.remove(id);
+        }
+        if !(left.is_empty() && gone.is_empty()) {
+            state.retain(|(class, block, _), _| !gone.contains(class) && !left.contains(block));
         }
     }
 
-    /// Returns the first frame of a session from shared parts; `None` when the node sees otherwise than its class, or
-    /// its client wants another form.
+    /// Returns the first frame of a session from shared parts; `None` when the node sees otherwise than its class or
+    /// nobody, or its client wants another form.
     ///
     /// # Errors
     ///
@@ -112,10 +132,9 @@ impl Blocks {
             .chain([id])
             .map(|id| id / BLOCK)
             .collect();
-        let numbers: Vec<_> = self.state().since.keys().copied().collect();
         let mut users = BTreeSet::from([netmap::owner(&eyes.own.node)]);
         let mut blocks = Vec::new();
-        for number in numbers {
+        for number in numbers(view) {
             let block = if own.contains(&number) {
                 let peers = range(view, number).filter_map(|(peer, _)| eyes.peer(*peer));
                 Arc::new(block(eyes, peers, dialect.compression)?)
@@ -126,6 +145,9 @@ impl Blocks {
             if !block.payload.is_empty() {
                 blocks.push(block);
             }
+        }
+        if blocks.is_empty() {
+            return Ok(None);
         }
         let message = netmap::head(eyes, users, derp_map, now);
         glue(&message, &blocks, dialect.compression).map(Some)
@@ -142,12 +164,7 @@ impl Blocks {
         let key = (eyes.own.class, number, compression);
         {
             let state = self.state();
-            let since = state
-                .since
-                .get(&number)
-                .copied()
-                .unwrap_or_default()
-                .max(state.all_since);
+            let since = state.since(eyes.own.class, number);
             let kept = state.kept.get(&key);
             if let Some(kept) = kept.filter(|kept| since <= kept.generation.min(view.generation)) {
                 return Ok(Arc::clone(kept));
@@ -165,19 +182,38 @@ impl Blocks {
 }
 
 impl State {
+    /// Returns since when a block is what it is for a class.
+    fn since(&self, class: u64, number: u64) -> u64 {
+        let block = self.since.get(&number).copied().unwrap_or(self.left_at);
+        // A class that the newest view does not have may be asked for from a view before.
+        let class = self.defined.get(&class).copied().unwrap_or(u64::MAX);
+        block.max(class).max(self.all_since)
+    }
+
     fn keep(&mut self, key: Key, block: Arc<Block>) {
-        self.bytes += block.payload.len();
+        self.bytes += block.weight();
         if let Some(before) = self.kept.insert(key, block) {
-            self.bytes -= before.payload.len();
+            self.bytes -= before.weight();
         }
         if self.bytes > BUDGET {
             // The half that is out of date the longest goes.
             let mut generations: Vec<_> = self.kept.values().map(|kept| kept.generation).collect();
             generations.sort_unstable();
             let oldest = generations[generations.len() / 2];
-            self.kept.retain(|_, kept| kept.generation > oldest);
-            self.bytes = self.kept.values().map(|kept| kept.payload.len()).sum();
+            self.retain(|_, kept| kept.generation > oldest);
         }
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Key, &Block) -> bool) {
+        self.kept.retain(|key, kept| stays(key, kept));
+        self.bytes = self.kept.values().map(|kept| kept.weight()).sum();
+    }
+}
+
+impl Block {
+    /// Returns about how many bytes it takes.
+    fn weight(&self) -> usize {
+        OVERHEAD + self.payload.len() + self.users.len() * size_of::<u64>()
     }
 }
 
@@ -188,6 +224,12 @@ fn sees_as_its_class(eyes: Eyes<'_>) -> bool {
         && eyes.own.usable_routes().next().is_none()
         && !eyes.hides_ipv4_of(eyes.own)
         && eyes.look.view.sources == Sources::Addresses
+}
+
+/// Returns the numbers of the blocks that have nodes, ascending.
+fn numbers(view: &View) -> impl Iterator<Item = u64> {
+    let first = |from: u64| view.nodes.range(from..).next().map(|(id, _)| id / BLOCK);
+    std::iter::successors(first(0), move |number| first((number + 1) * BLOCK))
 }
 
 fn range(view: &View, number: u64) -> impl Iterator<Item = (&u64, &Shown)> {
@@ -229,9 +271,6 @@ fn glue(
     compression: Compression,
 ) -> Result<Bytes, FrameError> {
     let mut head = serde_json::to_vec(message).map_err(std::io::Error::from)?;
-    if blocks.is_empty() {
-        return frame(&[&frame_payload(&head, compression)?]);
-    }
     // The message is an object with members: its peers come last.
     head.pop();
     head.extend_from_slice(b",\"Peers\":[");

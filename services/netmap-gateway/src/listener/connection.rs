@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::quota::{Quota, Share};
+use super::quota::{self, Quota, Share};
 
 /// How long a client may take for the TLS handshake, for the head of a request, and until its first.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +53,11 @@ impl Connection {
     /// Returns where it comes from.
     pub fn source(&self) -> IpAddr {
         self.0.source.ip()
+    }
+
+    /// Returns what counts as one source: an IPv4 address, or the first of the /64 it comes from.
+    pub fn network(&self) -> IpAddr {
+        quota::source(self.source())
     }
 
     /// Says whether it is inside TLS.

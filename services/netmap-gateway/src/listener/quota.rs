@@ -85,7 +85,7 @@ impl Drop for Share {
 }
 
 /// Returns what counts as one source: an IPv4 address, or the /64 that one customer is given.
-fn source(address: IpAddr) -> IpAddr {
+pub(super) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) & !u128::from(u64::MAX);

@@ -42,6 +42,7 @@ pub async fn map(
             let text = "the node key is not known for this machine: log in again";
             Failure::new(StatusCode::NOT_FOUND, text)
         }
+        Code::ResourceExhausted => Failure::new(StatusCode::SERVICE_UNAVAILABLE, status.message()),
         _ => status.into(),
     })?;
     machine.connection.is_known();
@@ -59,9 +60,10 @@ pub async fn map(
         let text = "the server has lost touch with its registry: try again later";
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
     }
-    if !located.tailnet.shows(located.node, FIRST_VIEW).await {
-        let text = "the network's state is not complete yet: try again in a few seconds";
-        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+    let node_key = request.node_key.as_bytes();
+    let tailnet = &located.tailnet;
+    if !tailnet.shows(located.node, node_key, FIRST_VIEW).await {
+        return Err(incomplete());
     }
     let compression = if request.wants_zstd() {
         Compression::Zstd
@@ -73,19 +75,31 @@ pub async fn map(
         compression,
     };
     if request.stream {
-        Ok(Answer::Frames(stream(gateway, located, &request, dialect)))
+        stream(gateway, located, &request, dialect).await
     } else {
-        once(gateway, &located, dialect)
+        once(gateway, &located, dialect).await
     }
 }
 
-fn stream(
+fn incomplete() -> Failure {
+    let text = "the network's state is not complete yet: try again in a few seconds";
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+fn unencodable(error: &FrameError) -> Failure {
+    tracing::error!(%error, "a message could not be encoded");
+    let text = "the message could not be encoded";
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+}
+
+async fn stream(
     gateway: &Arc<Gateway>,
     located: Located,
     request: &MapRequest,
     dialect: Dialect,
-) -> BoxStream<'static, Result<Bytes, FrameError>> {
-    let session = Session::begin(
+) -> Result<Answer, Failure> {
+    let turn = gateway.admission.first_map().await?;
+    let mut session = Session::begin(
         (located.tailnet, located.node),
         request.node_key.as_bytes().to_vec(),
         dialect,
@@ -93,29 +107,29 @@ fn stream(
         gateway.reporter.clone(),
         gateway.tasks.shutdown().clone(),
     );
-    stream::try_unfold(session, |mut session| async move {
+    // A stream that is begun has its first message: clients take an empty one for a broken server.
+    let first = session.next_frame().await;
+    let first = first
+        .map_err(|error| unencodable(&error))?
+        .ok_or_else(incomplete)?;
+    drop(turn);
+    let later = stream::try_unfold(session, |mut session| async move {
         Ok(session.next_frame().await?.map(|frame| (frame, session)))
-    })
-    .boxed()
+    });
+    let frames = stream::once(async { Ok(first) }).chain(later);
+    Ok(Answer::Frames(frames.boxed()))
 }
 
-fn once(gateway: &Gateway, located: &Located, dialect: Dialect) -> Result<Answer, Failure> {
+async fn once(gateway: &Gateway, located: &Located, dialect: Dialect) -> Result<Answer, Failure> {
+    let _turn = gateway.admission.first_map().await?;
     let (tailnet, node) = (&located.tailnet, located.node);
-    let message = full(
-        &tailnet.history.view(),
-        node,
-        &tailnet.derp_map.load(),
-        gateway.clock.now(),
-    )
-    .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;
-    let frame = dialect.encode(message).map_err(|error| {
-        tracing::error!(%error, "a message could not be encoded");
-        Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the message could not be encoded",
-        )
-    })?;
-    Ok(Answer::Frame(frame))
+    let view = tailnet.history.view().told(dialect.version);
+    let message = full(&view, node, &tailnet.derp_map.load(), gateway.clock.now())
+        .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;
+    let frame = dialect.encode(message);
+    frame
+        .map(Answer::Frame)
+        .map_err(|error| unencodable(&error))
 }
 
 /// Returns what a request says about the host, bounded and without addresses peers can not use.

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use bowline_control_wire::{Login, RegisterRequest, RegisterResponse, User, plain_text};
+use bowline_control_wire::{
+    Login, RegisterRequest, RegisterResponse, User, UserProfile, plain_text,
+};
 use bowline_ids::{LoginId, TailnetId};
 use bowline_keys::NodePublic;
 use bowline_proto::{
@@ -24,6 +26,7 @@ use super::{
 use crate::{
     gateway::Gateway,
     netmap::{TAGGED_DEVICES, owner, profile},
+    tailnet::View,
 };
 
 /// How long one question to identity is held while a person decides.
@@ -45,16 +48,23 @@ pub async fn register(
     let node_key = request.node_key;
     let passed_on = pass_on(machine, request, followup)?;
     let mut client = RegistrationServiceClient::new(gateway.backends.registry.clone());
+    // A wish for another expiry, a logout among them, is a change: it waits.
+    let readmit = || match passed_on.expiry {
+        None => readmit(gateway, machine, node_key),
+        Some(_) => None,
+    };
     loop {
+        // No turn is held while a person decides.
+        let turn = match gateway.admission.registration().await {
+            Ok(turn) => turn,
+            Err(failure) => return readmit().ok_or(failure),
+        };
         let answer = match client.register(passed_on.clone()).await {
             Ok(answer) => answer.into_inner(),
-            // A wish for another expiry, a logout among them, is a change: it waits.
-            Err(status) if passed_on.expiry.is_none() && is_away(&status) => {
-                let readmitted = readmit(gateway, machine, node_key);
-                return readmitted.ok_or_else(|| status.into());
-            }
+            Err(status) if is_away(&status) => return readmit().ok_or_else(|| status.into()),
             Err(status) => return Err(status.into()),
         };
+        drop(turn);
         return Ok(match answer.outcome {
             Some(Outcome::Registered(registered)) => {
                 machine.connection.is_known();
@@ -145,20 +155,19 @@ async fn wait(gateway: &Gateway, login_id: &str) -> Result<(), Failure> {
 
 fn accept(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
     let node = registered.node.clone().unwrap_or_default();
-    if let Ok(tailnet) = TailnetId::try_from(node.tailnet_id) {
+    let held = TailnetId::try_from(node.tailnet_id).map(|tailnet| {
         // The client's map request follows at once: begin to follow its tailnet now.
-        gateway.hub.tailnet(tailnet);
+        let held = gateway.hub.tailnet(tailnet);
         gateway.hub.hint(tailnet, registered.revision);
-    }
-    let id = if node.tags.is_empty() && node.user_id != 0 {
-        node.user_id
-    } else {
-        TAGGED_DEVICES
-    };
-    let name =
-        |text: &str, otherwise: &str| plain_text(if text.is_empty() { otherwise } else { text });
-    let login_name = name(&registered.login_name, "tagged-devices");
-    let display_name = name(&registered.display_name, &login_name);
+        held
+    });
+    let view = held.map(|held| held.history.view()).unwrap_or_default();
+    let UserProfile {
+        id,
+        login_name,
+        display_name,
+        ..
+    } = account(&view, &node, registered);
     RegisterResponse {
         user: User {
             id,
@@ -172,6 +181,24 @@ fn accept(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
         },
         machine_authorized: node.approved,
         ..RegisterResponse::default()
+    }
+}
+
+/// Returns whose node the client is told it is: as the registry says, and as the view has it while the registry could
+/// not ask identity.
+fn account(view: &View, node: &Node, registered: &Registered) -> UserProfile {
+    let known = profile(view, owner(node));
+    if registered.login_name.is_empty() {
+        return known;
+    }
+    let login_name = plain_text(&registered.login_name);
+    UserProfile {
+        display_name: match &*registered.display_name {
+            "" => login_name.clone(),
+            shown => plain_text(shown),
+        },
+        login_name,
+        ..known
     }
 }
 
@@ -235,7 +262,7 @@ fn pass_on(
                 .unwrap_or_default(),
         ),
         capability_version: request.version.0.into(),
-        source_address: machine.connection.source().to_string(),
+        source_address: machine.connection.network().to_string(),
         hostinfo: json,
         proven_node_keys: machine
             .proven
@@ -243,4 +270,49 @@ fn pass_on(
             .map(|key| key.as_bytes().to_vec())
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bowline_proto::identity::v1::User;
+
+    use super::*;
+
+    fn told(view: &View, tags: &[&str], login_name: &str) -> (u64, String, String) {
+        let node = Node {
+            user_id: 7,
+            tags: tags.iter().map(ToString::to_string).collect(),
+            ..Node::default()
+        };
+        let registered = Registered {
+            login_name: login_name.to_owned(),
+            ..Registered::default()
+        };
+        let told = account(view, &node, &registered);
+        (told.id, told.login_name, told.display_name)
+    }
+
+    #[test]
+    fn node_of_a_user_keeps_its_login_while_identity_is_away() {
+        let mut view = View::default();
+        let user = User {
+            id: 7,
+            login_name: "amira@example.com".to_owned(),
+            display_name: "Amira".to_owned(),
+            ..User::default()
+        };
+        view.users.insert(7, Arc::new(user));
+        let known = (7, "amira@example.com".to_owned(), "Amira".to_owned());
+        assert_eq!(told(&view, &[], ""), known);
+        let answered = (
+            7,
+            "new@example.com".to_owned(),
+            "new@example.com".to_owned(),
+        );
+        assert_eq!(told(&view, &[], "new@example.com"), answered);
+        let (id, login, _) = told(&view, &["tag:web"], "");
+        assert_eq!((id, &*login), (TAGGED_DEVICES, "tagged-devices"));
+    }
 }

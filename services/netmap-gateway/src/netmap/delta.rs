@@ -31,6 +31,8 @@ pub enum Delta {
 /// One node's eyes before and now.
 struct Looks<'v> {
     changes: &'v ChangeSet,
+    /// The addresses that filters name otherwise than before because of their nodes.
+    moved: BTreeSet<&'v str>,
     before: Option<Eyes<'v>>,
     now: Eyes<'v>,
 }
@@ -50,7 +52,7 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
     match (was.offered, own.offered) {
         (true, false) => return Delta::Ended,
         (false, true) => return Delta::Full,
-        (false, false) if was == own => return Delta::Nothing,
+        (false, false) if was == own && !touches_own(changes, own) => return Delta::Nothing,
         (false, false) => return Delta::Full,
         (true, true) => {}
     }
@@ -63,6 +65,7 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
     };
     let looks = Looks {
         changes,
+        moved: changes.moved_addresses(view),
         before: Eyes::of(Look::before(view, changes), id),
         now: eyes,
     };
@@ -81,6 +84,45 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
     }
 }
 
+/// Says whether what a node is told of itself differs, its facts apart.
+fn touches_own(changes: &ChangeSet, own: &Shown) -> bool {
+    changes.tailnet
+        || changes.users.contains(&owner(&own.node))
+        || changes.settings.contains_key(&own.settings)
+}
+
+/// Returns the peers that node `id` saw before `changes`, for a message that has none: clients take a list without
+/// peers for none at all.
+#[must_use]
+pub fn lost(view: &View, changes: &ChangeSet, id: u64) -> Vec<u64> {
+    let before = Eyes::of(Look::before(view, changes), id);
+    let Some(before) = before.filter(|before| before.own.offered) else {
+        return Vec::new();
+    };
+    let mut candidates = view.neighbours_of(before.class, before.own.user());
+    candidates.extend(changes.nodes.keys());
+    for class in changes.classes.keys() {
+        candidates.extend(view.members(*class));
+    }
+    candidates.retain(|candidate| before.peer(*candidate).is_some());
+    candidates.into_iter().collect()
+}
+
+/// Says whether node `id` has to be told something of its own filter or SSH policy because of nodes that differ.
+#[must_use]
+pub fn concerns_own(view: &View, changes: &ChangeSet, id: u64) -> bool {
+    let moved = changes.moved_addresses(view);
+    let Some(eyes) = Eyes::now(view, id).filter(|_| !moved.is_empty()) else {
+        return false;
+    };
+    let has_moved = |list: ListKey| {
+        let elements = view.compiled.lists.get(&list);
+        elements.is_some_and(|some| moved.iter().any(|address| some.contains(*address)))
+    };
+    let logins = eyes.look.settings(eyes.own.settings).map(login_lists);
+    eyes.lists().any(has_moved) || logins.into_iter().flatten().any(has_moved)
+}
+
 impl Looks<'_> {
     /// Says whether the capabilities that stand for sources are others than before, at every peer.
     fn recasts_sources(&self) -> bool {
@@ -94,32 +136,29 @@ impl Looks<'_> {
     fn resources(&self, key: ListKey) -> bool {
         let (changes, view) = (self.changes, self.now.look.view);
         let changed = changes.lists.get(&key);
+        let list = view.compiled.lists.get(&key);
+        if list.is_some_and(|list| self.moved.iter().any(|address| list.contains(*address))) {
+            return true;
+        }
         if view.sources == Sources::Addresses {
             return changed.is_some();
         }
-        let list = view.compiled.lists.get(&key);
         let is_written = |element: &Arc<str>| {
             view.addresses
                 .get(element)
                 .is_none_or(|id| *id == self.now.own.node.id)
         };
-        let differs = changed.is_some_and(|changed| {
+        changed.is_some_and(|changed| {
             // The first element of a list, or its last, makes the rule come or go.
             changed.iter().any(is_written) || list.is_none_or(|list| list.len() <= changed.len())
-        });
-        // An address is written out while no node is shown with it.
-        let shown_otherwise = |(id, before): (&u64, &Option<Shown>)| {
-            let now = view.nodes.get(id);
-            let addresses = |shown: Option<&Shown>| {
-                shown.map(|shown| (shown.node.ipv4.clone(), shown.node.ipv6.clone()))
-            };
-            let mut sides = before.iter().chain(now);
-            addresses(before.as_ref()) != addresses(now)
-                && list.is_some_and(|list| {
-                    sides.any(|shown| shown.addresses().any(|address| list.contains(address)))
-                })
-        };
-        differs || changes.nodes.iter().any(shown_otherwise)
+        })
+    }
+
+    /// Says whether SSH rules differ because of a source list.
+    fn resources_login(&self, key: ListKey) -> bool {
+        let list = self.now.look.view.compiled.lists.get(&key);
+        self.changes.lists.contains_key(&key)
+            || list.is_some_and(|list| self.moved.iter().any(|address| list.contains(*address)))
     }
 
     fn peers(&self, id: u64, message: &mut MapResponse) {
@@ -154,6 +193,11 @@ impl Looks<'_> {
         for eyes in self.before.iter().chain([&self.now]) {
             candidates.extend(eyes.rivals(|id| changes.nodes.contains_key(&id)));
         }
+        if view.sources == Sources::Capabilities {
+            let lists = self.now.lists();
+            let relisted = lists.filter_map(|list| changes.lists.get(&list)).flatten();
+            candidates.extend(relisted.filter_map(|element| view.addresses.get(element)));
+        }
         let same_eyes = self.before.is_some_and(|before| {
             before.own.class == self.now.own.class
                 && before.class.sees == self.now.class.sees
@@ -179,6 +223,16 @@ impl Looks<'_> {
         candidates
     }
 
+    /// Says whether a peer came to a source list of the node's own filter, or left one: mostly with its class, but one
+    /// that waits for a class computed from it stays in its class.
+    fn is_relisted(&self, peer: &Shown) -> bool {
+        let mut lists = self.now.lists();
+        lists.any(|list| {
+            let elements = self.changes.lists.get(&list);
+            elements.is_some_and(|some| peer.addresses().any(|address| some.contains(address)))
+        })
+    }
+
     fn changed(&self, before: Eyes<'_>, was: &Shown, now: &Shown, message: &mut MapResponse) {
         let view = self.now.look.view;
         let capabilities = |eyes: Eyes<'_>, shown: &Shown| {
@@ -187,8 +241,8 @@ impl Looks<'_> {
                 .map(|set| set.peer_capabilities.clone())
                 .unwrap_or_default()
         };
-        // The source lists a node is in follow from its class.
-        let same_lists = view.sources == Sources::Addresses || was.class == now.class;
+        let same_lists = view.sources == Sources::Addresses
+            || (was.class == now.class && !self.is_relisted(now));
         let same = same_lists
             && before.routes_through(was) == self.now.routes_through(now)
             && before.hides_ipv4_of(was) == self.now.hides_ipv4_of(now)
@@ -219,11 +273,7 @@ impl Looks<'_> {
             message.node = Some(node::own(self.now, time));
         }
         let lists = login_lists(&now);
-        let same_lists = !self
-            .changes
-            .lists
-            .keys()
-            .any(|(list, _)| lists.contains(list));
+        let same_lists = !lists.iter().any(|list| self.resources_login(*list));
         if !same_lists || before.is_none_or(|before| before.ssh != now.ssh) {
             message.ssh_policy = Some(ssh::policy(self.now.look.view, self.now.own, &now));
         }
@@ -253,14 +303,11 @@ impl Looks<'_> {
         if let Some(node) = &message.node {
             users.insert(node.user);
         }
-        if !self.changes.users.is_empty() {
-            let neighbours = view.neighbours(own).into_iter();
-            let visible = neighbours
-                .filter_map(|id| self.now.peer(id))
-                .map(|peer| owner(&peer.node));
-            let visible: BTreeSet<u64> = visible.chain([owner(&own.node)]).collect();
-            users.extend(self.changes.users.intersection(&visible));
-        }
+        let sees = |user: &u64| {
+            let mut devices = view.devices(Some(*user));
+            *user == owner(&own.node) || devices.any(|id| self.now.peer(id).is_some())
+        };
+        users.extend(self.changes.users.iter().copied().filter(sees));
         message.user_profiles = users.into_iter().map(|user| profile(view, user)).collect();
     }
 }
@@ -288,6 +335,10 @@ fn patch(was: &Shown, now: &Shown) -> Patch {
         || emptied(soft_was.endpoints.is_empty(), soft.endpoints.is_empty())
         || emptied(soft_was.disco_key.is_empty(), soft.disco_key.is_empty())
         || emptied(soft_was.home_derp == 0, soft.home_derp == 0)
+        || emptied(
+            soft_was.online || soft_was.last_seen.is_none(),
+            !soft.online && soft.last_seen.is_none(),
+        ) && !soft_was.online
     {
         return Patch::Whole;
     }
@@ -321,6 +372,8 @@ fn patch(was: &Shown, now: &Shown) -> Patch {
     }
     if soft_was.online != soft.online {
         change.online = Some(soft.online);
+    }
+    if (soft_was.online, soft_was.last_seen) != (soft.online, soft.last_seen) {
         change.last_seen = soft.last_seen.filter(|_| !soft.online).and_then(time);
     }
     let empty = PeerChange {

@@ -24,8 +24,13 @@ const BASE: &str = "base";
 /// Returns every chunk of a node.
 pub(crate) fn all(eyes: Eyes<'_>) -> Chunks {
     let mut chunks = some(eyes, |_| true);
-    chunks.insert(BASE.to_owned(), Some(Vec::new()));
+    chunks.extend(none());
     chunks
+}
+
+/// Returns the chunk of a node that nobody may reach.
+pub(crate) fn none() -> Chunks {
+    Chunks::from([(BASE.to_owned(), Some(Vec::new()))])
 }
 
 /// Returns the chunks of a node whose source list is wanted.
@@ -89,19 +94,22 @@ fn rule(eyes: Eyes<'_>, compiled: &Compiled) -> Option<FilterRule> {
     })
 }
 
-/// Returns the elements of a source list; peers among them by their capability where filters name them so.
+/// Returns the elements of a source list, without nodes that may not take part; peers among them by their capability
+/// where filters name them so.
 fn sources(eyes: Eyes<'_>, key: ListKey) -> Vec<String> {
     let view = eyes.look.view;
     let Some(list) = view.compiled.lists.get(&key) else {
         return Vec::new();
     };
-    let is_peer = |element: &Arc<str>| {
-        let node = view.addresses.get(element);
-        view.sources == Sources::Capabilities && node.is_some_and(|id| *id != eyes.own.node.id)
+    let is_written = |element: &&Arc<str>| match view.addresses.get(*element) {
+        Some(id) if *id != eyes.own.node.id => {
+            view.sources == Sources::Addresses && view.offers(element)
+        }
+        _ => true,
     };
     let mut sources: Vec<_> = list
         .iter()
-        .filter(|element| !is_peer(element))
+        .filter(is_written)
         .map(ToString::to_string)
         .collect();
     if view.sources == Sources::Capabilities {

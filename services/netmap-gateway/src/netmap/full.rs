@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_control_wire::{Debug, DerpMap, DnsConfig, MapResponse, Resolver, plain_text};
+use bowline_control_wire::{
+    Debug, DerpMap, DnsConfig, MapResponse, Resolver, SshPolicy, plain_text,
+};
 use bowline_proto::identity::v1::Tailnet;
 use chrono::{DateTime, Utc};
 
@@ -15,7 +17,8 @@ use super::{
 };
 use crate::tailnet::View;
 
-/// Returns everything node `id` may know, or `None` while it is not shown.
+/// Returns everything node `id` may know, or `None` while it is not shown; it replaces all that its client knows, but
+/// for the peers when there are none (see [`lost`](super::lost)).
 ///
 /// A node whose key may not be offered (not approved, expired, its user suspended) is told of itself and of
 /// nothing else.
@@ -61,12 +64,14 @@ pub(crate) fn head(
         user_profiles: users.into_iter().map(|user| profile(view, user)).collect(),
         ..MapResponse::default()
     };
+    // The client of a running stream has chunks and an SSH policy from before: what is not said here stays.
     if shown.offered {
-        message.packet_filters = filter::all(eyes);
+        message.packet_filters = filter::replacing(filter::all(eyes));
         let settings = view.compiled.settings.get(&shown.settings);
         message.ssh_policy = settings.map(|set| ssh::policy(view, shown, set));
     } else {
-        message.packet_filters = BTreeMap::from([("base".to_owned(), Some(Vec::new()))]);
+        message.packet_filters = filter::replacing(filter::none());
+        message.ssh_policy = Some(SshPolicy::default());
     }
     message
 }

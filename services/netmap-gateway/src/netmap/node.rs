@@ -1,6 +1,6 @@
 //! Nodes as a client sees them.
 
-use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Location, Node, plain_text};
+use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
 use bowline_ids::{NodeId, StableNodeId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
 use bowline_proto::policy::v1::Capability;
@@ -54,7 +54,7 @@ pub(crate) fn peer(eyes: Eyes<'_>, shown: &Shown) -> Node {
             .into_iter()
             .filter(|route| !EXIT_ROUTES.contains(&route.as_str()))
             .collect(),
-        hostinfo: reduced(hostinfo(shown)),
+        hostinfo: hostinfo(shown),
         online: Some(online),
         last_seen: shown.soft.last_seen.filter(|_| !online).and_then(time),
         machine_authorized: node.approved,
@@ -99,7 +99,7 @@ pub(crate) fn own(eyes: Eyes<'_>, now: DateTime<Utc>) -> Node {
             _ => DateTime::from_timestamp(123, 0),
         },
         primary_routes: node.primary_routes.clone(),
-        hostinfo: reduced(hostinfo(shown)),
+        hostinfo: hostinfo(shown),
         online: Some(true),
         machine_authorized: node.approved,
         cap_map: capabilities,
@@ -138,6 +138,7 @@ pub(crate) fn addresses(shown: &Shown, hides_ipv4: bool) -> Vec<String> {
         .collect()
 }
 
+/// Returns what clients are told of the host: the replica keeps nothing else of what it sent.
 fn hostinfo(shown: &Shown) -> Hostinfo {
     let stored: Hostinfo = serde_json::from_slice(&shown.soft.hostinfo).unwrap_or_default();
     Hostinfo {
@@ -145,38 +146,6 @@ fn hostinfo(shown: &Shown) -> Hostinfo {
         hostname: plain_text(&shown.node.hostname),
         routable_ips: shown.node.advertised_routes.clone(),
         ..stored
-    }
-}
-
-/// Keeps what peers need.
-fn reduced(hostinfo: Hostinfo) -> Hostinfo {
-    Hostinfo {
-        os: hostinfo.os,
-        hostname: hostinfo.hostname,
-        services: hostinfo
-            .services
-            .into_iter()
-            .filter(|service| service.proto.starts_with("peerapi"))
-            .map(|service| bowline_control_wire::Service {
-                proto: plain_text(&service.proto),
-                description: plain_text(&service.description),
-                ..service
-            })
-            .collect(),
-        routable_ips: hostinfo.routable_ips,
-        ssh_host_keys: hostinfo
-            .ssh_host_keys
-            .iter()
-            .map(|key| plain_text(key))
-            .collect(),
-        location: hostinfo.location.map(|place| Location {
-            country: plain_text(&place.country),
-            country_code: plain_text(&place.country_code),
-            city: plain_text(&place.city),
-            city_code: plain_text(&place.city_code),
-            ..place
-        }),
-        ..Hostinfo::default()
     }
 }
 

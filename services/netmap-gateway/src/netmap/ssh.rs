@@ -86,7 +86,12 @@ fn refusal() -> SshRecorderFailureAction {
     }
 }
 
+/// Returns the elements of a list, without nodes that may not take part.
 fn elements(view: &View, list: ListRef) -> impl Iterator<Item = String> {
     let found = view.compiled.lists.get(&(list.id, list.user_id));
-    found.into_iter().flatten().map(ToString::to_string)
+    let offered = found
+        .into_iter()
+        .flatten()
+        .filter(|element| view.offers(element));
+    offered.map(ToString::to_string)
 }

@@ -1,167 +1,23 @@
 //! Worked cases on small views: what is told first, and what after each kind of change.
 
-use std::sync::Arc;
-
 use bowline_control_wire::{DerpMap, MapResponse};
 use bowline_proto::{
-    identity::v1::{IdentityChange, IdentitySnapshot, Tailnet, User, identity_change},
-    key_registry::v1::{
-        ClientReport, Endpoint, Node, RegistryChange, RegistrySnapshot, SoftState, registry_change,
-    },
-    policy::v1::{
-        Class, CompiledUpdate, Destination, FilterRule, Membership, Settings, SourceListChange,
-        Stamp, destination::Address,
-    },
+    identity::v1::{User, identity_change},
+    key_registry::v1::{ClientReport, Endpoint, Node, SoftState},
+    policy::v1::{ListRef, SshRule},
 };
 use chrono::DateTime;
+use prost_types::Timestamp;
 
-use super::{Delta, delta, full};
-use crate::tailnet::{ChangeSet, Replica, View};
-
-/// Two nodes of one user in one class that sees itself.
-struct Tailnet2 {
-    replica: Replica,
-    revision: u64,
-    view: Arc<View>,
-}
-
-fn node(id: u64) -> Node {
-    Node {
-        id,
-        tailnet_id: 1,
-        user_id: 7,
-        machine_key: vec![id as u8; 32],
-        node_key: vec![100 + id as u8; 32],
-        name: format!("n{id}"),
-        ipv4: format!("100.64.0.{id}"),
-        ipv6: format!("fd7a:115c:a1e0::{id}"),
-        approved: true,
-        ..Node::default()
-    }
-}
-
-fn compiled(revision: u64, members: &[u64], full: bool) -> CompiledUpdate {
-    let rule = FilterRule {
-        source_list_id: 5,
-        destinations: vec![Destination {
-            address: Some(Address::Own(true)),
-            first_port: 22,
-            last_port: 22,
-        }],
-        ..FilterRule::default()
-    };
-    let addresses = members.iter().map(|id| format!("100.64.0.{id}")).collect();
-    CompiledUpdate {
-        stamp: Some(Stamp {
-            registry_revision: revision,
-            identity_revision: 1,
-            policy_version: 0,
-        }),
-        full,
-        classes: vec![Class {
-            id: 1,
-            selectors: vec![7],
-            sees: vec![7],
-            filter: vec![rule],
-            ..Class::default()
-        }],
-        settings: vec![Settings {
-            id: 3,
-            ..Settings::default()
-        }],
-        source_lists: vec![SourceListChange {
-            id: 5,
-            added: addresses,
-            ..SourceListChange::default()
-        }],
-        memberships: members
-            .iter()
-            .map(|id| Membership {
-                node_id: *id,
-                class_id: 1,
-                settings_id: 3,
-            })
-            .collect(),
-        last: true,
-        ..CompiledUpdate::default()
-    }
-}
-
-impl Tailnet2 {
-    fn new() -> Self {
-        let mut replica = Replica::default();
-        let tailnet = Tailnet {
-            id: 1,
-            name: "home".to_owned(),
-            magic_dns_suffix: "home.test".to_owned(),
-            ..Tailnet::default()
-        };
-        let user = User {
-            id: 7,
-            login_name: "amira@example.com".to_owned(),
-            ..User::default()
-        };
-        replica.identity_snapshot(vec![IdentitySnapshot {
-            revision: 1,
-            tailnet: Some(tailnet),
-            users: vec![user],
-            last: true,
-        }]);
-        replica.registry_snapshot(vec![RegistrySnapshot {
-            revision: 2,
-            nodes: vec![node(1), node(2)],
-            soft: vec![SoftState::default(), SoftState::default()],
-            last: true,
-            ..RegistrySnapshot::default()
-        }]);
-        replica.compiled(vec![compiled(2, &[1, 2], true)]);
-        let (view, _) = replica.publish().expect("the first view");
-        Self {
-            replica,
-            revision: 2,
-            view,
-        }
-    }
-
-    fn put(&mut self, node: Node) {
-        let change = Some(registry_change::Change::Node(node));
-        self.replica
-            .registry_changes(vec![RegistryChange { change }], self.revision);
-        self.revision += 1;
-    }
-
-    /// Publishes and returns what differs; nothing when nothing does.
-    fn publish(&mut self) -> Arc<ChangeSet> {
-        match self.replica.publish() {
-            Some((view, changes)) => {
-                self.view = view;
-                changes
-            }
-            None => Arc::default(),
-        }
-    }
-
-    /// Returns what node 1 is told next.
-    fn told(&mut self) -> Delta {
-        let changes = self.publish();
-        delta(&self.view, &changes, 1, DateTime::UNIX_EPOCH)
-    }
-
-    fn message(&mut self) -> MapResponse {
-        match self.told() {
-            Delta::Message(message) => *message,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn full(&self, id: u64) -> Option<MapResponse> {
-        full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH)
-    }
-}
+use super::{Delta, delta, full, lost};
+use crate::{
+    lab::{Lab, compiled, node, user},
+    tailnet::ChangeSet,
+};
 
 #[test]
 fn first_message_has_everything_and_never_oneself_among_peers() {
-    let tailnet = Tailnet2::new();
+    let tailnet = Lab::new();
     let message = tailnet.full(1).expect("shown");
     assert_eq!(
         message.node.as_ref().map(|node| node.name.as_str()),
@@ -188,7 +44,7 @@ fn first_message_has_everything_and_never_oneself_among_peers() {
 
 #[test]
 fn report_reaches_peers_as_a_patch_and_not_oneself() {
-    let mut tailnet = Tailnet2::new();
+    let mut tailnet = Lab::new();
     let endpoints = vec![Endpoint {
         address: "10.0.0.2:41641".to_owned(),
         kind: 1,
@@ -209,7 +65,7 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
 
 #[test]
 fn new_node_is_shown_only_with_a_class_computed_from_it() {
-    let mut tailnet = Tailnet2::new();
+    let mut tailnet = Lab::new();
     tailnet.put(node(3));
     assert!(matches!(tailnet.told(), Delta::Nothing));
     assert!(tailnet.full(3).is_none());
@@ -243,44 +99,37 @@ fn ends_need_no_compiler() {
             ..node(2)
         },
     ] {
-        let mut tailnet = Tailnet2::new();
+        let mut tailnet = Lab::new();
         tailnet.put(end);
         assert_eq!(tailnet.message().peers_removed, [2]);
         let itself = tailnet.full(2).expect("told of itself");
-        assert!(itself.peers.is_empty() && itself.ssh_policy.is_none());
+        assert!(itself.peers.is_empty());
     }
-    let mut tailnet = Tailnet2::new();
-    let change = Some(registry_change::Change::NodeDeleted(2));
-    tailnet
-        .replica
-        .registry_changes(vec![RegistryChange { change }], 2);
+    let mut tailnet = Lab::new();
+    tailnet.delete(2);
     assert_eq!(tailnet.message().peers_removed, [2]);
     assert!(tailnet.full(2).is_none());
 }
 
 #[test]
 fn suspended_user_is_cut_off_at_once_and_comes_back() {
-    let mut tailnet = Tailnet2::new();
-    let user = |suspended| {
+    let mut tailnet = Lab::new();
+    let change = |suspended| {
         let user = User {
-            id: 7,
-            login_name: "amira@example.com".to_owned(),
             suspended,
-            ..User::default()
+            ..user(7)
         };
-        IdentityChange {
-            change: Some(identity_change::Change::User(user)),
-        }
+        identity_change::Change::User(user)
     };
-    tailnet.replica.identity_changes(vec![user(true)], 2);
+    tailnet.identity(change(true));
     assert!(matches!(tailnet.told(), Delta::Ended));
-    tailnet.replica.identity_changes(vec![user(false)], 3);
+    tailnet.identity(change(false));
     assert!(matches!(tailnet.told(), Delta::Full));
 }
 
 #[test]
 fn own_end_ends_the_stream() {
-    let mut tailnet = Tailnet2::new();
+    let mut tailnet = Lab::new();
     tailnet.put(Node {
         expired: true,
         ..node(1)
@@ -298,7 +147,7 @@ fn own_end_ends_the_stream() {
 
 #[test]
 fn rotated_key_reaches_peers_as_a_patch_at_once() {
-    let mut tailnet = Tailnet2::new();
+    let mut tailnet = Lab::new();
     tailnet.put(Node {
         node_key: vec![9; 32],
         ..node(2)
@@ -311,7 +160,7 @@ fn rotated_key_reaches_peers_as_a_patch_at_once() {
 
 #[test]
 fn many_changes_meanwhile_are_one_difference() {
-    let mut tailnet = Tailnet2::new();
+    let mut tailnet = Lab::new();
     let mut changes = ChangeSet::default();
     for end in [true, false, true] {
         tailnet.put(Node {
@@ -332,7 +181,7 @@ fn many_changes_meanwhile_are_one_difference() {
 
 #[test]
 fn relays_of_the_policy_come_over_the_servers_own() {
-    let mut tailnet = Tailnet2::new();
+    let mut tailnet = Lab::new();
     let own: DerpMap = serde_json::from_str(
         r#"{"Regions": {"1": {"RegionID": 1}, "2": {"RegionID": 2, "RegionCode": "old"}}}"#,
     )
@@ -350,8 +199,151 @@ fn relays_of_the_policy_come_over_the_servers_own() {
 
 #[test]
 fn relays_of_the_server_that_change_are_told_to_connected_clients() {
-    let mut tailnet = Tailnet2::new();
+    let mut tailnet = Lab::new();
     tailnet.told();
     tailnet.replica.relays_changed();
     assert!(matches!(tailnet.told(), Delta::Full));
+}
+
+#[test]
+fn first_message_replaces_every_chunk_and_login_a_client_has() {
+    let mut tailnet = Lab::new();
+    let message = tailnet.full(1).expect("shown");
+    assert!(matches!(message.packet_filters.get("*"), Some(None)));
+    tailnet.put(Node {
+        expired: true,
+        ..node(1)
+    });
+    tailnet.publish();
+    let last = tailnet.full(1).expect("told of itself");
+    assert!(matches!(last.packet_filters.get("*"), Some(None)));
+    assert!(last.packet_filters.values().flatten().all(Vec::is_empty));
+    assert!(
+        last.ssh_policy
+            .is_some_and(|policy| policy.rules.is_empty())
+    );
+}
+
+#[test]
+fn message_without_peers_names_those_that_were_seen() {
+    let mut tailnet = Lab::new();
+    tailnet.put(Node {
+        expired: true,
+        ..node(2)
+    });
+    let changes = tailnet.publish();
+    assert_eq!(lost(&tailnet.view, &changes, 1), [2]);
+    tailnet.put(node(2));
+    let changes = tailnet.publish();
+    assert!(
+        lost(&tailnet.view, &changes, 2).is_empty(),
+        "it was told of nobody"
+    );
+}
+
+#[test]
+fn ended_node_leaves_filters_and_logins() {
+    let mut tailnet = Lab::new();
+    let mut update = compiled(tailnet.revision, &[1, 2], false);
+    update.settings[0].ssh = vec![SshRule {
+        principals: vec![ListRef { id: 5, user_id: 0 }],
+        ..SshRule::default()
+    }];
+    tailnet.replica.compiled(vec![update]);
+    tailnet.publish();
+    let named = |message: &MapResponse| {
+        let rules = message.packet_filters.values().flatten().flatten();
+        let sources: Vec<_> = rules.flat_map(|rule| rule.src_ips.clone()).collect();
+        let logins = message.ssh_policy.clone().unwrap_or_default().rules;
+        let logins: Vec<_> = logins
+            .into_iter()
+            .flat_map(|rule| rule.principals)
+            .map(|principal| principal.node_ip)
+            .collect();
+        (sources, logins)
+    };
+    let of =
+        |addresses: &[&str]| -> Vec<String> { addresses.iter().map(ToString::to_string).collect() };
+    let both = of(&["100.64.0.1", "100.64.0.2"]);
+    let one = of(&["100.64.0.1"]);
+    assert_eq!(
+        named(&tailnet.full(1).expect("shown")),
+        (both.clone(), both.clone())
+    );
+    let mut ended = node(2);
+    ended.expired = true;
+    tailnet.put(ended);
+    assert_eq!(named(&tailnet.message()), (one.clone(), one.clone()));
+    assert_eq!(named(&tailnet.full(1).expect("shown")), (one.clone(), one));
+    tailnet.put(node(2));
+    assert_eq!(named(&tailnet.message()), (both.clone(), both));
+}
+
+#[test]
+fn changed_name_of_a_user_reaches_those_who_see_a_device_of_it() {
+    let mut tailnet = Lab::new();
+    let (other, unseen) = (user(8), user(9));
+    tailnet.identity(identity_change::Change::User(other.clone()));
+    tailnet.identity(identity_change::Change::User(unseen.clone()));
+    tailnet.put(Node {
+        user_id: 8,
+        ..node(2)
+    });
+    tailnet.compile(&[1, 2]);
+    tailnet.publish();
+    for named in [other, unseen] {
+        tailnet.identity(identity_change::Change::User(User {
+            display_name: "Somebody".to_owned(),
+            ..named
+        }));
+    }
+    let profiles = tailnet.message().user_profiles;
+    let told: Vec<_> = profiles
+        .iter()
+        .map(|profile| (profile.id, profile.display_name.as_str()))
+        .collect();
+    assert_eq!(told, [(8, "Somebody")]);
+}
+
+#[test]
+fn report_that_changes_relay_and_measurements_is_a_patch() {
+    let mut tailnet = Lab::new();
+    let report = |derp: u32| {
+        ClientReport {
+        home_derp: derp,
+        hostinfo: format!(
+            r#"{{"NetInfo":{{"PreferredDERP":{derp}}},"Services":[{{"Proto":"peerapi4","Port":1}}]}}"#
+        )
+        .into_bytes(),
+        ..ClientReport::default()
+    }
+    };
+    tailnet.replica.report(2, report(1));
+    let message = tailnet.message();
+    assert_eq!(
+        message.peers_changed[0].hostinfo.services.len(),
+        1,
+        "a service is new"
+    );
+    tailnet.replica.report(2, report(2));
+    let message = tailnet.message();
+    assert!(message.peers_changed.is_empty());
+    assert_eq!(message.peers_changed_patch[0].derp_region, 2);
+}
+
+#[test]
+fn moved_end_of_an_offline_node_is_told() {
+    let mut tailnet = Lab::new();
+    let state = |soft_revision, seconds| SoftState {
+        node_id: 2,
+        soft_revision,
+        last_seen: Some(Timestamp { seconds, nanos: 0 }),
+        ..SoftState::default()
+    };
+    tailnet.replica.soft_states(vec![state(1, 10)]);
+    tailnet.publish();
+    tailnet.replica.soft_states(vec![state(2, 20)]);
+    let message = tailnet.message();
+    let seen = message.peers_changed_patch[0].last_seen;
+    assert_eq!(seen.map(|seen| seen.timestamp()), Some(20));
 }

@@ -12,6 +12,10 @@ use super::{
     view::{Shown, View},
 };
 
+/// About how many bytes a node or a definition takes, and a small item such as an element of a list.
+const NODE: usize = 1024;
+const ITEM: usize = 64;
+
 /// The difference between a view and the one before it, or between two views further apart.
 ///
 /// Each entry says how it was: `None` for what was not there.
@@ -62,7 +66,7 @@ impl ChangeSet {
         self.tailnet |= later.tailnet;
     }
 
-    /// Says whether nothing but nodes differs.
+    /// Says whether nothing but nodes and users differs.
     #[must_use]
     pub fn is_of_nodes_only(&self) -> bool {
         self.classes.is_empty()
@@ -71,8 +75,50 @@ impl ChangeSet {
             && self.vias.is_empty()
             && self.lists.is_empty()
             && !self.common_filter
-            && self.users.is_empty()
             && !self.tailnet
+    }
+
+    /// Returns the addresses that stand in filters before or now and not both times: those of nodes that came, went,
+    /// may be offered otherwise than before, or have others.
+    #[must_use]
+    pub fn moved_addresses<'c>(&'c self, view: &'c View) -> BTreeSet<&'c str> {
+        fn named(shown: Option<&Shown>) -> Option<(&str, &str, bool)> {
+            shown.map(|shown| (&*shown.node.ipv4, &*shown.node.ipv6, shown.offered))
+        }
+        let sides = self
+            .nodes
+            .iter()
+            .map(|(id, before)| (before.as_ref(), view.nodes.get(id)));
+        let moved = sides.filter(|(before, now)| named(*before) != named(*now));
+        let shown = moved.flat_map(|(before, now)| before.into_iter().chain(now));
+        shown.flat_map(Shown::addresses).collect()
+    }
+
+    /// Returns about how many bytes it keeps alive.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let node = |shown: &Option<Shown>| {
+            let soft = shown.as_ref().map_or(0, |shown| {
+                shown.soft.hostinfo.len() + shown.soft.endpoints.len() * ITEM
+            });
+            NODE + soft
+        };
+        let class = |class: &Option<Arc<Class>>| {
+            let numbers = class.as_ref().map_or(0, |class| {
+                class.filter.len() + class.sees.len() + class.selectors.len()
+            });
+            NODE + numbers * ITEM
+        };
+        let elements = self.lists.values().map(|elements| elements.len() * ITEM);
+        let vias = self.vias.len() + self.settings.len();
+        let users = self.users.len() + self.routes.len();
+        self.nodes.values().map(node).sum::<usize>()
+            + self.classes.values().map(class).sum::<usize>()
+            + elements.sum::<usize>()
+            + self.lists.len() * ITEM
+            + vias * NODE
+            + users * ITEM
+            + NODE
     }
 
     /// Returns the classes of which some session has to look again, or `None` for all of them.
@@ -81,17 +127,23 @@ impl ChangeSet {
         let common = view.compiled.common_filter.iter();
         let mut common = common.map(|rule| rule.source_list_id);
         if self.tailnet
-            || !self.users.is_empty()
             || self.common_filter
             || common.any(|list| self.lists.contains_key(&(list, 0)))
         {
             return None;
         }
         let mut affected = BTreeSet::new();
+        // The classes whose viewers look again, and the users whose devices do: each once, however many nodes differ.
+        let mut viewed = BTreeSet::new();
+        let mut users = BTreeSet::new();
         for (id, before) in &self.nodes {
             for shown in before.iter().chain(view.nodes.get(id)) {
-                self.add_viewers(view, shown, &mut affected);
+                viewed.insert(shown.class);
+                users.extend(shown.user());
             }
+        }
+        for user in &self.users {
+            viewed.extend(Self::companions(view, *user));
         }
         for (id, before) in &self.classes {
             affected.insert(*id);
@@ -101,8 +153,15 @@ impl ChangeSet {
         }
         for id in self.settings.keys() {
             for shown in view.set(*id).filter_map(|node| view.nodes.get(&node)) {
-                self.add_viewers(view, shown, &mut affected);
+                viewed.insert(shown.class);
+                users.extend(shown.user());
             }
+        }
+        for class in viewed {
+            self.add_viewers(view, class, &mut affected);
+        }
+        for user in users {
+            affected.extend(Self::companions(view, user));
         }
         for (prefix, before) in &self.routes {
             for route in before.iter().chain(view.compiled.routes.get(prefix)) {
@@ -131,23 +190,30 @@ impl ChangeSet {
         for list in self.lists.keys() {
             Self::add_list(view, *list, &mut affected);
         }
+        // Whom filters name is seen; SSH rules name others too.
+        let moved = self.moved_addresses(view);
+        for list in view.compiled.lists_admitted().filter(|_| !moved.is_empty()) {
+            let elements = view.compiled.lists.get(&list);
+            if elements.is_some_and(|some| moved.iter().any(|address| some.contains(*address))) {
+                Self::add_list(view, list, &mut affected);
+            }
+        }
         Some(affected)
     }
 
-    /// Adds the classes of those who see a node, its own among them.
-    fn add_viewers(&self, view: &View, shown: &Shown, affected: &mut BTreeSet<u64>) {
-        affected.insert(shown.class);
-        let before = self.classes.get(&shown.class).and_then(Option::as_ref);
-        for class in before
-            .into_iter()
-            .chain(view.compiled.classes.get(&shown.class))
-        {
+    /// Adds a class and the classes that see it, before or now.
+    fn add_viewers(&self, view: &View, id: u64, affected: &mut BTreeSet<u64>) {
+        affected.insert(id);
+        let before = self.classes.get(&id).and_then(Option::as_ref);
+        for class in before.into_iter().chain(view.compiled.classes.get(&id)) {
             affected.extend(view.compiled.peer_classes(class));
         }
-        let devices = view
-            .devices(shown.user())
-            .filter_map(|device| view.nodes.get(&device));
-        affected.extend(devices.map(|device| device.class));
+    }
+
+    /// Returns the classes of a user's devices.
+    fn companions(view: &View, user: u64) -> impl Iterator<Item = u64> {
+        let devices = view.devices(Some(user));
+        devices.filter_map(|device| view.nodes.get(&device).map(|shown| shown.class))
     }
 
     /// Adds the classes whose filter or SSH rules have a list.

@@ -86,7 +86,10 @@ pub struct Compiled {
 
 impl Compiled {
     /// Applies an update whose messages were put together; what differs is noted in `changes`.
-    pub fn apply(&mut self, update: CompiledUpdate, changes: &mut ChangeSet) {
+    ///
+    /// Returns the classes and the settings that the update removes. They stay for the nodes that are still shown
+    /// with them: [`Compiled::remove_class`] and [`Compiled::remove_settings`] take them out.
+    pub fn apply(&mut self, update: CompiledUpdate, changes: &mut ChangeSet) -> Removed {
         if let Some(common) = update.common_filter
             && *self.common_filter != common.rules
         {
@@ -108,32 +111,28 @@ impl Compiled {
             }
         }
         let present: BTreeSet<_> = update.classes.iter().map(|class| class.id).collect();
-        let gone = gone(
+        let classes = gone(
             update.full,
             &update.removed_classes,
             self.classes.keys(),
             &present,
         );
-        gone.into_iter()
-            .for_each(|id| self.put_class(id, None, changes));
         for class in update.classes {
             self.put_class(class.id, Some(class), changes);
         }
         let present: BTreeSet<_> = update.settings.iter().map(|settings| settings.id).collect();
-        let gone = self::gone(
+        let settings = gone(
             update.full,
             &update.removed_settings,
             self.settings.keys(),
             &present,
         );
-        gone.into_iter()
-            .for_each(|id| self.put_settings(id, None, changes));
         for settings in update.settings {
             self.put_settings(settings.id, Some(settings), changes);
         }
         self.put_routes(update.full, update.routes, &update.removed_routes, changes);
         let present: BTreeSet<_> = update.vias.iter().map(|way| way.id).collect();
-        let gone = self::gone(
+        let gone = gone(
             update.full,
             &update.removed_vias,
             self.vias.keys(),
@@ -152,6 +151,17 @@ impl Compiled {
             }
         }
         self.put_lists(update.full, update.source_lists, changes);
+        Removed { classes, settings }
+    }
+
+    /// Takes a class out, which no node is shown with.
+    pub fn remove_class(&mut self, id: u64, changes: &mut ChangeSet) {
+        self.put_class(id, None, changes);
+    }
+
+    /// Takes settings out, which no node is shown with.
+    pub fn remove_settings(&mut self, id: u64, changes: &mut ChangeSet) {
+        self.put_settings(id, None, changes);
     }
 
     fn put_class(&mut self, id: u64, class: Option<Class>, changes: &mut ChangeSet) {
@@ -182,10 +192,10 @@ impl Compiled {
             return;
         }
         if let Some(before) = &before {
-            unlink(&mut self.admitting, &login_lists(before), id);
+            unlink(&mut self.admitting, &numbers(&login_lists(before)), id);
         }
         if let Some(settings) = &settings {
-            link(&mut self.admitting, &login_lists(settings), id);
+            link(&mut self.admitting, &numbers(&login_lists(settings)), id);
         }
         match settings {
             Some(settings) => self.settings.insert(id, Arc::new(settings)),
@@ -287,10 +297,26 @@ impl Compiled {
         self.filtering.get(&list).into_iter().flatten().copied()
     }
 
+    /// Returns the source lists that SSH rules have.
+    pub fn lists_admitted(&self) -> impl Iterator<Item = ListKey> {
+        let of_list = |list: &u64| self.lists.range((*list, 0)..=(*list, u64::MAX));
+        let lists = self.admitting.keys().flat_map(of_list);
+        lists.map(|(key, _)| *key)
+    }
+
     /// Returns the settings whose SSH rules have a source list.
     pub fn admitting(&self, list: u64) -> impl Iterator<Item = u64> {
         self.admitting.get(&list).into_iter().flatten().copied()
     }
+}
+
+/// What an update removes, and what stays as long as nodes are shown with it.
+#[derive(Debug)]
+pub struct Removed {
+    /// Numbers of classes.
+    pub classes: Vec<u64>,
+    /// Numbers of settings.
+    pub settings: Vec<u64>,
 }
 
 /// Says whether nodes of the two classes are peers by their classes.
@@ -313,14 +339,14 @@ pub fn intersect(left: &[u64], right: &[u64]) -> bool {
 }
 
 /// Returns the source lists of a settings' SSH rules.
-pub fn login_lists(settings: &Settings) -> Vec<u64> {
-    let lists = settings.ssh.iter().flat_map(|rule| {
-        rule.principals
-            .iter()
-            .chain(&rule.recorders)
-            .map(|list| list.id)
-    });
-    lists.collect()
+pub fn login_lists(settings: &Settings) -> Vec<ListKey> {
+    let rules = settings.ssh.iter();
+    let lists = rules.flat_map(|rule| rule.principals.iter().chain(&rule.recorders));
+    lists.map(|list| (list.id, list.user_id)).collect()
+}
+
+fn numbers(lists: &[ListKey]) -> Vec<u64> {
+    lists.iter().map(|(id, _)| *id).collect()
 }
 
 fn filter_lists(class: &Class) -> Vec<u64> {

@@ -15,12 +15,16 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{Input, Progress, Replica, Tailnet};
+use super::{
+    Ends, Input, Progress, Replica, Tailnet,
+    stamps::{Stamps, Verdict},
+};
 
 /// The least time between two views: what happens meanwhile is published together.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
-/// How long to wait before the compiler is asked again.
+/// How long to wait before the compiler is asked again, and when the replica that answered lags: its output is whole.
 const RETRY: Duration = Duration::from_millis(200);
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Where a tailnet's facts come from.
 #[derive(Clone, Debug)]
@@ -41,8 +45,7 @@ enum Event {
 pub(super) fn start(
     tailnet: &Arc<Tailnet>,
     origins: &Origins,
-    inputs: mpsc::UnboundedReceiver<Input>,
-    progress: watch::Sender<Progress>,
+    (inputs, progress): Ends,
     tasks: &Tasks,
 ) {
     let (sender, events) = mpsc::channel(1);
@@ -85,39 +88,64 @@ async fn pump<S: Source>(
 
 async fn watch_compiled(channel: GrpcChannel, tailnet: TailnetId, events: mpsc::Sender<Event>) {
     let mut client = PolicyCompilerServiceClient::new(channel).max_decoding_message_size(64 << 20);
+    let mut stamps = Stamps::default();
     loop {
         let ended = tokio::select! {
-            ended = compiled_stream(&mut client, tailnet, &events) => ended,
+            ended = compiled_stream(&mut client, tailnet, &mut stamps, &events) => ended,
             () = events.closed() => return,
         };
-        if let Err(status) = ended {
-            tracing::debug!(%tailnet, %status, "the compiler can not be followed");
-        }
-        tokio::time::sleep(RETRY).await;
+        let pause = match ended {
+            Ok(End::Over) => RETRY,
+            Ok(End::Behind) => CATCH_UP,
+            Err(status) => {
+                tracing::debug!(%tailnet, %status, "the compiler can not be followed");
+                RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
+}
+
+/// Why a stream of the compiler ended without an error.
+enum End {
+    /// There is no more.
+    Over,
+    /// What came was older than what another replica had sent.
+    Behind,
 }
 
 async fn compiled_stream(
     client: &mut PolicyCompilerServiceClient<GrpcChannel>,
     tailnet: TailnetId,
+    stamps: &mut Stamps,
     events: &mpsc::Sender<Event>,
-) -> Result<(), Status> {
+) -> Result<End, Status> {
     let request = WatchCompiledRequest {
         tailnet_id: tailnet.get(),
     };
     let mut stream = client.watch_compiled(request).await?.into_inner();
     let mut parts = Vec::new();
     while let Some(part) = stream.message().await? {
-        let last = part.last;
+        let (last, stamp) = (part.last, part.stamp.unwrap_or_default());
         parts.push(part);
         if last {
+            match stamps.judge(stamp, std::time::Instant::now()) {
+                Verdict::Newer => {}
+                Verdict::Behind => {
+                    tracing::info!(%tailnet, ?stamp, "a replica of the compiler lags: its output is left out");
+                    return Ok(End::Behind);
+                }
+                Verdict::PutBack => {
+                    tracing::warn!(%tailnet, ?stamp, "the compiler's output is older for long: it is followed");
+                }
+            }
             let update = Event::Compiled(std::mem::take(&mut parts));
             if events.send(update).await.is_err() {
-                return Ok(());
+                return Ok(End::Over);
             }
         }
     }
-    Ok(())
+    Ok(End::Over)
 }
 
 struct Follower {
@@ -183,9 +211,9 @@ impl Follower {
             return false;
         };
         let complete = self.replica.is_complete();
-        if complete && let Some((view, changes)) = self.replica.publish() {
-            tailnet.blocks.note(&view, &changes);
-            tailnet.history.publish(view, changes);
+        // The end of a tailnet is told like any other change.
+        if complete || self.replica.is_deleted() {
+            tailnet.publish(&mut self.replica);
         }
         self.progress.send_replace(Progress {
             complete,

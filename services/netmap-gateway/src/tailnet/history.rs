@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -10,8 +10,9 @@ use tokio::sync::watch;
 
 use super::{change_set::ChangeSet, view::View};
 
-/// How many change sets are kept: a session further behind gets a full map.
+/// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
 const KEPT: usize = 1024;
+const BUDGET: usize = 16 << 20;
 
 /// The published views of one tailnet.
 #[derive(Debug)]
@@ -22,8 +23,9 @@ pub struct History {
 
 #[derive(Debug, Default)]
 struct Recent {
-    /// Change sets by the generation they led to, without holes.
-    sets: VecDeque<(u64, Arc<ChangeSet>)>,
+    /// Change sets without holes, the newest led to the view; each with about how many bytes it takes.
+    sets: VecDeque<(usize, Arc<ChangeSet>)>,
+    bytes: usize,
     /// The newest wake of each class somebody listens for.
     wakes: BTreeMap<u64, watch::Sender<Wake>>,
 }
@@ -74,13 +76,20 @@ impl History {
 
     /// Publishes a view and wakes the classes it concerns.
     pub fn publish(&self, view: Arc<View>, changes: Arc<ChangeSet>) {
-        let affected = changes.affected(&view);
+        let has_listeners = !self.recent().wakes.is_empty();
+        // Who begins to listen meanwhile is woken in any case.
+        let affected = has_listeners.then(|| changes.affected(&view)).flatten();
         let generation = view.generation;
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let weight = changes.weight();
+        let mut recent = self.recent();
         self.view.store(view);
-        recent.sets.push_back((generation, changes));
-        if recent.sets.len() > KEPT {
-            recent.sets.pop_front();
+        recent.sets.push_back((weight, changes));
+        recent.bytes += weight;
+        while recent.sets.len() > KEPT || recent.bytes > BUDGET {
+            let Some((weight, _)) = recent.sets.pop_front() else {
+                break;
+            };
+            recent.bytes -= weight;
         }
         recent.wakes.retain(|_, wake| wake.receiver_count() > 0);
         let concerned = |class: &u64| affected.as_ref().is_none_or(|some| some.contains(class));
@@ -91,7 +100,7 @@ impl History {
 
     /// Listens for generations that concern a class, for a session that was told of generation `told`.
     pub fn listen(&self, class: u64, told: u64) -> watch::Receiver<Wake> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent();
         let generation = self.view.load().generation;
         let wake = Wake {
             previous: generation,
@@ -111,17 +120,140 @@ impl History {
 
     /// Returns the newest view and what differs from generation `since`; `None` for the difference when that is
     /// longer ago than what is kept.
-    pub fn since(&self, since: u64) -> (Arc<View>, Option<ChangeSet>) {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn since(&self, since: u64) -> (Arc<View>, Option<Arc<ChangeSet>>) {
+        let (view, sets) = self.sets_since(since);
+        (view, sets.map(merged))
+    }
+
+    /// Returns the newest view and the change sets since a generation: what is made of them holds up nobody.
+    fn sets_since(&self, since: u64) -> (Arc<View>, Option<Vec<Arc<ChangeSet>>>) {
+        let recent = self.recent();
         let view = self.view.load_full();
         let missed = usize::try_from(view.generation.saturating_sub(since)).unwrap_or(usize::MAX);
-        let Some(first) = recent.sets.len().checked_sub(missed) else {
-            return (view, None);
-        };
-        let mut changes = ChangeSet::default();
-        for (_, set) in recent.sets.range(first..) {
-            changes.extend(set);
+        let first = recent.sets.len().checked_sub(missed);
+        let sets = first.map(|first| recent.sets.range(first..).map(|(_, set)| Arc::clone(set)));
+        (view, sets.map(Iterator::collect))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn merged(mut sets: Vec<Arc<ChangeSet>>) -> Arc<ChangeSet> {
+    if sets.len() == 1 {
+        return sets.remove(0);
+    }
+    let mut changes = ChangeSet::default();
+    sets.iter().for_each(|set| changes.extend(set));
+    Arc::new(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_proto::{
+        identity::v1::{User, identity_change::Change},
+        key_registry::v1::Node,
+        policy::v1::Class,
+    };
+
+    use super::*;
+    use crate::{
+        lab::{Lab, compiled, node, user},
+        tailnet::Sources,
+    };
+
+    /// A history with the lab's views.
+    struct Stage {
+        lab: Lab,
+        history: History,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let mut stage = Self {
+                lab: Lab::unpublished(Sources::Addresses),
+                history: History::default(),
+            };
+            stage.publish();
+            stage
         }
-        (view, Some(changes))
+
+        fn publish(&mut self) -> Arc<ChangeSet> {
+            let (view, changes) = self.lab.replica.publish().expect("something differs");
+            self.history.publish(view, Arc::clone(&changes));
+            changes
+        }
+
+        fn rename(&mut self, round: usize) -> Arc<ChangeSet> {
+            self.lab.put(Node {
+                name: format!("name{round}"),
+                ..node(2)
+            });
+            self.publish()
+        }
+    }
+
+    #[test]
+    fn one_change_is_handed_out_as_it_is_and_several_are_put_together() {
+        let mut stage = Stage::new();
+        let first = stage.rename(1);
+        let (_, since) = stage.history.since(1);
+        assert!(Arc::ptr_eq(&since.expect("kept"), &first));
+        stage.rename(2);
+        let (view, since) = stage.history.since(1);
+        assert_eq!(since.expect("kept").nodes, first.nodes);
+        assert_eq!(view.generation, 3);
+    }
+
+    #[test]
+    fn changes_are_kept_within_a_number_and_a_budget_of_bytes() {
+        let mut stage = Stage::new();
+        (0..=KEPT).for_each(|round| drop(stage.rename(round)));
+        let newest = stage.history.view().generation;
+        assert!(stage.history.since(newest - KEPT as u64).1.is_some());
+        assert!(stage.history.since(newest - KEPT as u64 - 1).1.is_none());
+        let mut update = compiled(stage.lab.revision, &[1, 2], false);
+        let elements = (0..BUDGET / 64).map(|number| format!("10.{number}.0.0/16"));
+        update.source_lists[0].added = elements.collect();
+        stage.lab.replica.compiled(vec![update]);
+        stage.publish();
+        assert!(
+            stage.history.since(newest).1.is_none(),
+            "one that is too large is not kept"
+        );
+        stage.rename(0);
+        assert!(stage.history.since(newest + 1).1.is_some());
+    }
+
+    #[test]
+    fn only_viewers_of_a_users_nodes_look_again_when_its_name_differs() {
+        let mut stage = Stage::new();
+        let lab = &mut stage.lab;
+        lab.identity(Change::User(user(8)));
+        lab.put(Node {
+            user_id: 8,
+            ..node(3)
+        });
+        let mut update = compiled(lab.revision, &[1, 2, 3], true);
+        let apart = Class {
+            id: 2,
+            selectors: vec![8],
+            sees: vec![8],
+            ..Class::default()
+        };
+        update.classes.push(apart);
+        update.memberships[2].class_id = 2;
+        lab.replica.compiled(vec![update]);
+        stage.publish();
+        let told = stage.history.view().generation;
+        let (own, other) = (stage.history.listen(2, told), stage.history.listen(1, told));
+        let named = User {
+            display_name: "Somebody".to_owned(),
+            ..user(8)
+        };
+        stage.lab.identity(Change::User(named));
+        stage.publish();
+        assert!(own.has_changed().expect("open") && !other.has_changed().expect("open"));
     }
 }

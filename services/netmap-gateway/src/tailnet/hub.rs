@@ -16,17 +16,18 @@ use bowline_proto::key_registry::v1::{
     ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
-use super::{History, Progress, Sessions, Sources, Tailnet, follower, follower::Origins};
-use crate::{
-    Backends,
-    encoding::{Blocks, DeltaCache},
-};
+use super::{Progress, Sources, Tailnet, follower, follower::Origins, key_index::KeyIndex};
+use crate::Backends;
 
 /// A view nobody has used for this long is dropped.
 const IDLE: Duration = Duration::from_secs(600);
+/// How many node keys that no view here has the registry is asked for at once: anybody can make such keys.
+const ASKING: usize = 64;
+/// How long another such request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// All tailnets of this gateway.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Hub {
     sources: Sources,
     tasks: Tasks,
     tailnets: Mutex<BTreeMap<TailnetId, Held>>,
+    keys: Arc<KeyIndex>,
+    asking: Semaphore,
 }
 
 #[derive(Debug)]
@@ -75,6 +78,8 @@ impl Hub {
             sources,
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
+            keys: Arc::default(),
+            asking: Semaphore::new(ASKING),
         }
     }
 
@@ -94,20 +99,9 @@ impl Hub {
     }
 
     fn follow(&self, id: TailnetId) -> Arc<Tailnet> {
-        let (inputs, received) = mpsc::unbounded_channel();
-        let (sender, progress) = watch::channel(Progress::default());
-        let tailnet = Arc::new(Tailnet {
-            id,
-            history: History::default(),
-            sessions: Sessions::default(),
-            deltas: DeltaCache::default(),
-            blocks: Blocks::default(),
-            derp_map: Arc::clone(&self.derp_map),
-            sources: self.sources,
-            inputs,
-            progress,
-        });
-        follower::start(&tailnet, &self.origins, received, sender, &self.tasks);
+        let told = (Arc::clone(&self.derp_map), self.sources);
+        let (tailnet, ends) = Tailnet::new(id, told, Arc::clone(&self.keys));
+        follower::start(&tailnet, &self.origins, ends, &self.tasks);
         tailnet
     }
 
@@ -124,11 +118,15 @@ impl Hub {
     /// # Errors
     ///
     /// `NotFound` alike for an unknown key and for one of another machine; `Unavailable` when the registry has to
-    /// be asked and can not be.
+    /// be asked and can not be, `ResourceExhausted` when too many wait to ask it.
     pub async fn locate(&self, key: NodePublic, machine: MachinePublic) -> Result<Located, Status> {
         if let Some(located) = self.locate_here(key, machine)? {
             return Ok(located);
         }
+        let turn = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
+            Status::resource_exhausted("too many unknown node keys are asked for at the moment")
+        })?;
         let request = ResolveNodeRequest {
             node_key: key.as_bytes().to_vec(),
         };
@@ -163,27 +161,30 @@ impl Hub {
         key: NodePublic,
         machine: MachinePublic,
     ) -> Result<Option<Located>, Status> {
-        let mut tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
-        for held in tailnets.values_mut() {
-            let view = held.tailnet.history.view();
-            let Some(shown) = view
-                .keys
-                .get(&key.as_bytes()[..])
-                .and_then(|id| view.nodes.get(id))
-            else {
-                continue;
-            };
-            if shown.node.machine_key != machine.as_bytes() {
-                return Err(unknown());
-            }
-            held.used = Instant::now();
-            let tailnet = Arc::clone(&held.tailnet);
-            return Ok(Some(Located {
-                tailnet,
-                node: shown.node.id,
-            }));
+        let Some(tailnet) = self.keys.find(key.as_bytes()) else {
+            return Ok(None);
+        };
+        let view = tailnet.history.view();
+        let found = view.keys.get(&key.as_bytes()[..]);
+        let Some(shown) = found.and_then(|id| view.nodes.get(id)) else {
+            return Ok(None);
+        };
+        if shown.node.machine_key != machine.as_bytes() {
+            return Err(unknown());
         }
-        Ok(None)
+        let node = shown.node.id;
+        Ok(self.used(tailnet).map(|tailnet| Located { tailnet, node }))
+    }
+
+    /// Notes that a tailnet is in use; `None` when it is not held any more.
+    fn used(&self, tailnet: Arc<Tailnet>) -> Option<Arc<Tailnet>> {
+        let mut tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = tailnets.get_mut(&tailnet.id)?;
+        if !Arc::ptr_eq(&held.tailnet, &tailnet) {
+            return None;
+        }
+        held.used = Instant::now();
+        Some(tailnet)
     }
 
     /// Says that the registry has committed a revision this gateway caused itself.
@@ -205,7 +206,7 @@ impl Hub {
         tailnets.iter().map(progress).collect()
     }
 
-    /// Follows a number that changes whenever the registry's answers are newly applied.
+    /// Returns the tailnets held.
     #[must_use]
     pub fn held(&self) -> Vec<Arc<Tailnet>> {
         let tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,4 +222,41 @@ fn unknown() -> Status {
         Code::NotFound,
         "the node key is not known for this machine: log in again",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_service_kit::Shutdown;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_nobody_has_ask_the_registry_only_so_many_at_once() {
+        let nobody = || GrpcChannel::admin_socket("/nonexistent/bowline.sock");
+        let backends = Backends {
+            identity: nobody(),
+            registry: nobody(),
+            compiler: nobody(),
+        };
+        let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
+        let told = (DerpMap::default(), Sources::Addresses);
+        let hub = Hub::new(&backends, &Bus::in_process(), told, &tasks);
+        let all = u32::try_from(ASKING).expect("a small number");
+        let asking = hub.asking.acquire_many(all).await.expect("open");
+        let keys = (
+            NodePublic::from_bytes([1; 32]),
+            MachinePublic::from_bytes([2; 32]),
+        );
+        let refused = hub
+            .locate(keys.0, keys.1)
+            .await
+            .expect_err("it waits in vain");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        drop(asking);
+        let failed = hub
+            .locate(keys.0, keys.1)
+            .await
+            .expect_err("nobody answers");
+        assert_eq!(failed.code(), Code::Unavailable);
+    }
 }

@@ -20,6 +20,7 @@ use bowline_proto::{
 
 use super::{
     change_set::ChangeSet,
+    soft_state::{look_alike, overlay, told, told_report},
     view::{Shown, Sources, View},
 };
 
@@ -32,10 +33,29 @@ pub struct Replica {
     known: BTreeMap<u64, Known>,
     memberships: BTreeMap<u64, Membership>,
     reports: BTreeMap<u64, ClientReport>,
+    /// The nodes of each user, as the registry has it.
+    owned: BTreeMap<u64, BTreeSet<u64>>,
     /// Nodes whose newest facts wait for a class computed from them.
     waiting: BTreeSet<u64>,
+    /// Classes and settings that the policy has no more, while nodes that wait are shown with them.
+    outdated: (BTreeSet<u64>, BTreeSet<u64>),
+    /// The newest session of each node whose presence was heard of since it was asked for last.
+    presences: BTreeMap<u64, u64>,
+    life: Life,
     identity_revision: u64,
     registry_revision: u64,
+}
+
+/// What identity says of the tailnet itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    /// Nothing yet.
+    #[default]
+    Unheard,
+    /// It is there.
+    Lives,
+    /// It was there.
+    Deleted,
 }
 
 /// A node as the registry has it.
@@ -59,12 +79,17 @@ impl Replica {
     /// Applies an identity snapshot.
     pub fn identity_snapshot(&mut self, chunks: Vec<IdentitySnapshot>) {
         let mut users = BTreeMap::new();
+        let mut found = None;
         for chunk in chunks {
             self.identity_revision = chunk.revision;
-            if let Some(tailnet) = chunk.tailnet {
-                self.identity_change(identity_change::Change::Tailnet(tailnet));
-            }
+            found = chunk.tailnet.or(found);
             users.extend(chunk.users.into_iter().map(|user| (user.id, user)));
+        }
+        match found {
+            Some(tailnet) => self.identity_change(identity_change::Change::Tailnet(tailnet)),
+            // A log without a tailnet is that of a deleted one.
+            None if self.identity_revision > 0 => self.set_life(Life::Deleted),
+            None => {}
         }
         let gone: Vec<_> = self
             .view
@@ -92,6 +117,7 @@ impl Replica {
     fn identity_change(&mut self, change: identity_change::Change) {
         match change {
             identity_change::Change::Tailnet(tailnet) => {
+                self.set_life(Life::Lives);
                 if *self.view.tailnet != tailnet {
                     self.view.tailnet = Arc::new(tailnet);
                     self.changes.tailnet = true;
@@ -104,10 +130,15 @@ impl Replica {
                     self.show_nodes_of(id);
                 }
             }
-            identity_change::Change::TailnetDeleted(_) => {
-                for id in self.known.keys().copied().collect::<Vec<_>>() {
-                    self.remove_node(id);
-                }
+            identity_change::Change::TailnetDeleted(_) => self.set_life(Life::Deleted),
+        }
+    }
+
+    fn set_life(&mut self, life: Life) {
+        let before = std::mem::replace(&mut self.life, life);
+        if before != life && [before, life].contains(&Life::Deleted) {
+            for id in self.known.keys().copied().collect::<Vec<_>>() {
+                self.show(id);
             }
         }
     }
@@ -116,23 +147,22 @@ impl Replica {
         let id = user.id;
         let before = self.view.users.insert(id, Arc::new(user));
         let now = &self.view.users[&id];
-        if before.as_deref() == Some(&**now) {
-            return;
+        let looks = |user: &User| {
+            let (login, name) = (user.login_name.clone(), user.display_name.clone());
+            (login, name, user.profile_pic_url.clone())
+        };
+        if before.as_deref().map(looks) != Some(looks(now)) {
+            self.changes.users.insert(id);
         }
-        let suspension_differs = before.is_some_and(|before| before.suspended != now.suspended);
-        self.changes.users.insert(id);
-        if suspension_differs {
+        if before.is_none_or(|before| before.suspended != now.suspended) {
             self.show_nodes_of(id);
         }
     }
 
     fn show_nodes_of(&mut self, user: u64) {
-        let nodes: Vec<_> = self
-            .known
-            .values()
-            .filter(|known| known.node.user_id == user)
-            .map(|known| known.node.id)
-            .collect();
+        let owned = self.owned.get(&user).into_iter().flatten().copied();
+        // A node that waits may be shown as that of its user before.
+        let nodes: BTreeSet<_> = owned.chain(self.view.devices(Some(user))).collect();
         for id in nodes {
             self.show(id);
         }
@@ -184,7 +214,7 @@ impl Replica {
 
     /// Shows what a client of this gateway reports before the registry has it.
     pub fn report(&mut self, node: u64, report: ClientReport) {
-        self.reports.insert(node, report);
+        self.reports.insert(node, told_report(report));
         self.show(node);
     }
 
@@ -204,6 +234,11 @@ impl Replica {
 
     fn put_node(&mut self, node: Node, revision: u64) {
         let id = node.id;
+        let owner = self.known.get(&id).map(|known| known.node.user_id);
+        if owner != Some(node.user_id) {
+            self.disown(id);
+            self.owned.entry(node.user_id).or_default().insert(id);
+        }
         match self.known.get_mut(&id) {
             Some(known) => {
                 if judged_differently(&known.node, &node) {
@@ -231,13 +266,29 @@ impl Replica {
         let Some(known) = self.known.get_mut(&id) else {
             return;
         };
-        if soft.soft_revision >= known.soft.soft_revision && *known.soft != soft {
-            known.soft = Arc::new(soft);
-            self.show(id);
+        if soft.soft_revision >= known.soft.soft_revision {
+            let soft = told(soft);
+            if *known.soft != soft {
+                known.soft = Arc::new(soft);
+                self.show(id);
+            }
+        }
+    }
+
+    fn disown(&mut self, id: u64) {
+        let Some(user) = self.known.get(&id).map(|known| known.node.user_id) else {
+            return;
+        };
+        if let Some(nodes) = self.owned.get_mut(&user) {
+            nodes.remove(&id);
+            if nodes.is_empty() {
+                self.owned.remove(&user);
+            }
         }
     }
 
     fn remove_node(&mut self, id: u64) {
+        self.disown(id);
         self.known.remove(&id);
         self.reports.remove(&id);
         self.memberships.remove(&id);
@@ -276,7 +327,13 @@ impl Replica {
             let members = memberships.iter().map(|member| member.node_id);
             removed.extend(missing(self.memberships.keys(), members));
         }
-        self.view.compiled.apply(update, &mut self.changes);
+        let classes: Vec<_> = update.classes.iter().map(|class| class.id).collect();
+        let settings: Vec<_> = update.settings.iter().map(|set| set.id).collect();
+        let removed_now = self.view.compiled.apply(update, &mut self.changes);
+        self.outdated.0.extend(removed_now.classes);
+        self.outdated.0.retain(|id| !classes.contains(id));
+        self.outdated.1.extend(removed_now.settings);
+        self.outdated.1.retain(|id| !settings.contains(id));
         // The stamp may have reached nodes whose class stays the same: their new facts may be shown now.
         let mut touched = std::mem::take(&mut self.waiting);
         for id in removed {
@@ -292,11 +349,34 @@ impl Replica {
         }
     }
 
+    /// Takes out the classes and settings that the policy has no more, but for those some node is shown with.
+    fn sweep(&mut self) {
+        let (classes, settings) = &mut self.outdated;
+        let Self { view, changes, .. } = self;
+        classes.retain(|id| {
+            let is_used = view.members.contains_key(id);
+            if !is_used {
+                view.compiled.remove_class(*id, changes);
+            }
+            is_used
+        });
+        settings.retain(|id| {
+            let is_used = view.set.contains_key(id);
+            if !is_used {
+                view.compiled.remove_settings(*id, changes);
+            }
+            is_used
+        });
+    }
+
     /// Brings what is shown of one node up to what may be shown of it.
     fn show(&mut self, id: u64) {
         let Some(known) = self.known.get(&id) else {
             return;
         };
+        if self.life == Life::Deleted {
+            return self.set_shown(id, None);
+        }
         let judged = self
             .stamp
             .is_some_and(|stamp| stamp.registry_revision >= known.judged);
@@ -319,7 +399,7 @@ impl Replica {
                 .view
                 .users
                 .get(&node.user_id)
-                .is_none_or(|user| !user.suspended);
+                .is_some_and(|user| !user.suspended);
         let offered = node.approved && !node.expired && owner_allows;
         let soft = match self.reports.get(&id) {
             Some(report) => Arc::new(overlay(&known.soft, report)),
@@ -342,12 +422,26 @@ impl Replica {
         if before == now.as_ref() {
             return;
         }
+        let presence = |shown: Option<&Shown>| shown.and_then(|shown| shown.soft.presence.clone());
+        let newest = presence(now.as_ref());
+        if newest != presence(before)
+            && let Some(newest) = newest
+        {
+            self.presences.insert(id, newest.epoch);
+        }
+        let is_noted = match (before, &now) {
+            (Some(before), Some(now)) => !look_alike(before, now),
+            _ => true,
+        };
         let before = self.view.put(id, now);
-        self.changes.nodes.entry(id).or_insert(before);
+        if is_noted {
+            self.changes.nodes.entry(id).or_insert(before);
+        }
     }
 
     /// Returns the view as it is now and what differs from the one published before, or `None` when nothing does.
     pub fn publish(&mut self) -> Option<(Arc<View>, Arc<ChangeSet>)> {
+        self.sweep();
         if self.changes.is_empty() {
             return None;
         }
@@ -356,10 +450,21 @@ impl Replica {
         Some((Arc::new(self.view.clone()), Arc::new(changes)))
     }
 
-    /// Says whether all three owners have been heard: before that nothing is complete.
+    /// Returns the newest session of each node whose presence was heard of since the last call.
+    pub fn take_presences(&mut self) -> BTreeMap<u64, u64> {
+        std::mem::take(&mut self.presences)
+    }
+
+    /// Says whether all three owners have been heard, and the tailnet is there: otherwise nobody gets a netmap.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.stamp.is_some() && self.identity_revision > 0
+        self.stamp.is_some() && self.life == Life::Lives
+    }
+
+    /// Says whether the tailnet was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.life == Life::Deleted
     }
 
     /// Returns the registry revision applied.
@@ -404,18 +509,6 @@ fn at_once(shown: &Arc<Node>, now: &Node) -> Arc<Node> {
     }
 }
 
-/// The registry's soft state with what the client has reported since.
-fn overlay(soft: &SoftState, report: &ClientReport) -> SoftState {
-    SoftState {
-        disco_key: report.disco_key.clone(),
-        endpoints: report.endpoints.clone(),
-        home_derp: report.home_derp,
-        capability_version: report.capability_version,
-        hostinfo: report.hostinfo.clone(),
-        ..soft.clone()
-    }
-}
-
 fn missing<'a>(
     known: impl Iterator<Item = &'a u64>,
     present: impl Iterator<Item = u64>,
@@ -423,3 +516,6 @@ fn missing<'a>(
     let present: BTreeSet<_> = present.collect();
     known.copied().filter(|id| !present.contains(id)).collect()
 }
+
+#[cfg(test)]
+mod tests;

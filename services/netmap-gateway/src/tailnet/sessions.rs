@@ -2,64 +2,89 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::watch;
 
 /// The live map sessions by node.
 #[derive(Debug, Default)]
-pub struct Sessions(Arc<Mutex<BTreeMap<u64, Taken>>>);
+pub struct Sessions(Arc<Mutex<Seats>>);
+
+#[derive(Debug, Default)]
+struct Seats {
+    /// The number of the newest seat, never used again.
+    newest: u64,
+    taken: BTreeMap<u64, Taken>,
+}
 
 #[derive(Debug)]
 struct Taken {
     number: u64,
-    /// Dropped when a newer session takes the seat.
-    _hold: watch::Sender<()>,
+    /// Holds the epoch of the node's newest session anywhere, as far as it is known; dropped when a newer session
+    /// takes the seat.
+    hold: watch::Sender<u64>,
 }
 
 /// A node's place among the live sessions; given up when dropped.
 #[derive(Debug)]
 pub struct Seat {
-    seats: Arc<Mutex<BTreeMap<u64, Taken>>>,
+    sessions: Arc<Mutex<Seats>>,
     node: u64,
     number: u64,
-    hold: watch::Receiver<()>,
+    hold: watch::Receiver<u64>,
 }
 
 impl Sessions {
     /// Takes a node's seat; an older session on it ends.
     #[must_use]
     pub fn take(&self, node: u64) -> Seat {
-        let (sender, hold) = watch::channel(());
-        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = seats.get(&node).map_or(1, |taken| taken.number + 1);
-        seats.insert(
-            node,
-            Taken {
-                number,
-                _hold: sender,
-            },
-        );
+        let (sender, hold) = watch::channel(0);
+        let mut seats = seats(&self.0);
+        seats.newest += 1;
+        let number = seats.newest;
+        let taken = Taken {
+            number,
+            hold: sender,
+        };
+        seats.taken.insert(node, taken);
         Seat {
-            seats: Arc::clone(&self.0),
+            sessions: Arc::clone(&self.0),
             node,
             number,
             hold,
         }
     }
 
+    /// Tells the session of a node, if one lives here, the epoch of the node's newest session anywhere.
+    pub fn heard(&self, node: u64, epoch: u64) {
+        if let Some(taken) = seats(&self.0).taken.get(&node) {
+            taken.hold.send_replace(epoch);
+        }
+    }
+
     /// Returns how many sessions live.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        seats(&self.0).taken.len()
     }
 }
 
 impl Seat {
-    /// Waits until a newer session has taken the seat.
-    pub async fn lost(&mut self) {
-        while self.hold.changed().await.is_ok() {}
+    /// Waits until a newer session has taken the seat, or one with a higher epoch than `own` lives elsewhere; while
+    /// `own` is zero it is not known yet.
+    pub async fn lost(&mut self, own: &mut watch::Receiver<u64>) {
+        let mut own_changes = true;
+        loop {
+            let epoch = *own.borrow_and_update();
+            if epoch != 0 && *self.hold.borrow_and_update() > epoch {
+                return;
+            }
+            tokio::select! {
+                changed = self.hold.changed() => if changed.is_err() { return },
+                changed = own.changed(), if own_changes => own_changes = changed.is_ok(),
+            }
+        }
     }
 
     /// Says whether no newer session has taken the seat.
@@ -71,30 +96,71 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if seats
-            .get(&self.node)
-            .is_some_and(|taken| taken.number == self.number)
-        {
-            seats.remove(&self.node);
+        let mut seats = seats(&self.sessions);
+        let taken = seats.taken.get(&self.node);
+        if taken.is_some_and(|taken| taken.number == self.number) {
+            seats.taken.remove(&self.node);
         }
     }
 }
 
+fn seats(seats: &Mutex<Seats>) -> MutexGuard<'_, Seats> {
+    seats.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// Returns an epoch that the registry has not given yet.
+    fn unknown() -> (watch::Sender<u64>, watch::Receiver<u64>) {
+        watch::channel(0)
+    }
+
+    async fn ends(seat: &mut Seat, epoch: &mut watch::Receiver<u64>) -> bool {
+        let limit = Duration::from_millis(1);
+        tokio::time::timeout(limit, seat.lost(epoch)).await.is_ok()
+    }
 
     #[tokio::test]
     async fn newer_session_ends_the_older_and_keeps_the_seat() {
         let sessions = Sessions::default();
         let mut older = sessions.take(7);
         let newer = sessions.take(7);
-        older.lost().await;
+        older.lost(&mut unknown().1).await;
         assert!(!older.is_held() && newer.is_held());
         drop(older);
         assert_eq!(sessions.len(), 1);
         drop(newer);
         assert_eq!(sessions.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn session_that_ends_late_takes_no_seat_from_newer_ones() {
+        let sessions = Sessions::default();
+        let half_open = sessions.take(7);
+        drop(sessions.take(7));
+        let newest = sessions.take(7);
+        drop(half_open);
+        assert!(newest.is_held());
+        assert_eq!(sessions.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn session_with_a_higher_epoch_elsewhere_ends_the_one_here() {
+        let sessions = Sessions::default();
+        let mut seat = sessions.take(7);
+        let (given, mut epoch) = unknown();
+        sessions.heard(7, 5);
+        assert!(
+            !ends(&mut seat, &mut epoch).await,
+            "its own epoch may be higher"
+        );
+        given.send_replace(5);
+        assert!(!ends(&mut seat, &mut epoch).await, "that is itself");
+        sessions.heard(7, 6);
+        assert!(ends(&mut seat, &mut epoch).await);
     }
 }

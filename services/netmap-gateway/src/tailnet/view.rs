@@ -142,6 +142,16 @@ impl View {
         before
     }
 
+    /// Says whether clients may be told an address: it is not that of a node that may not take part.
+    #[must_use]
+    pub fn offers(&self, address: &str) -> bool {
+        let node = self
+            .addresses
+            .get(address)
+            .and_then(|id| self.nodes.get(id));
+        node.is_none_or(|shown| shown.offered)
+    }
+
     /// Returns the nodes of a class, ascending.
     pub fn members(&self, class: u64) -> impl Iterator<Item = u64> {
         self.members.get(&class).into_iter().flatten().copied()

@@ -7,7 +7,7 @@ use bowline_control_wire::{
     CapabilityVersion, Compression, DerpMap, MapResponse, Node as WireNode, PeerChange, unframe,
 };
 use bowline_netmap_gateway::{
-    Blocks, ChangeSet, Delta, Dialect, Replica, Sources, View, delta, full,
+    Blocks, ChangeSet, Delta, Dialect, Replica, Sources, View, delta, full, lost,
 };
 use bowline_policy::{Compiler, Policy};
 use bowline_policy_compiler::{inventory, message};
@@ -21,6 +21,7 @@ use bowline_proto::{
 use bytes::BytesMut;
 use chrono::DateTime;
 use proptest::prelude::*;
+use prost_types::Timestamp;
 use serde_json::Value;
 
 const POLICIES: [&str; 9] = [
@@ -59,13 +60,16 @@ enum Step {
         tags: Vec<String>,
         routes: Vec<String>,
         expired: bool,
+        approved: bool,
     },
     Delete(u64),
     User {
         id: u64,
         admin: bool,
         suspended: bool,
+        named: bool,
     },
+    DeleteUser(u64),
     Online {
         id: u64,
         online: bool,
@@ -75,8 +79,14 @@ enum Step {
         derp: u32,
     },
     Policy(usize),
+    /// A setting that every client is told whole.
+    Tailnet {
+        magic_dns: bool,
+    },
     /// The compiler's newest output arrives.
     Compiled,
+    /// The same, computed before the newest entry of the registry: what that entry is about waits.
+    Lagging,
     /// The clients look.
     Look,
 }
@@ -92,15 +102,20 @@ fn step() -> impl Strategy<Value = Step> {
         picked.prop_map(|some| some.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
     prop_oneof![
-        5 => (number(), 1..4_u64, some(&TAGS), some(&ROUTES), prop::bool::weighted(0.1))
-            .prop_map(|(id, user, tags, routes, expired)| Step::Node { id, user, tags, routes, expired }),
+        5 => (number(), 1..4_u64, some(&TAGS), some(&ROUTES), prop::bool::weighted(0.1), prop::bool::weighted(0.9))
+            .prop_map(|(id, user, tags, routes, expired, approved)| {
+                Step::Node { id, user, tags, routes, expired, approved }
+            }),
         1 => number().prop_map(Step::Delete),
-        2 => (1..4_u64, any::<bool>(), prop::bool::weighted(0.2))
-            .prop_map(|(id, admin, suspended)| Step::User { id, admin, suspended }),
+        2 => (1..4_u64, any::<bool>(), prop::bool::weighted(0.2), any::<bool>())
+            .prop_map(|(id, admin, suspended, named)| Step::User { id, admin, suspended, named }),
+        1 => (1..4_u64).prop_map(Step::DeleteUser),
+        1 => any::<bool>().prop_map(|magic_dns| Step::Tailnet { magic_dns }),
         2 => (number(), any::<bool>()).prop_map(|(id, online)| Step::Online { id, online }),
         2 => (number(), 0..3_u32).prop_map(|(id, derp)| Step::Report { id, derp }),
         3 => (0..POLICIES.len()).prop_map(Step::Policy),
         4 => Just(Step::Compiled),
+        1 => Just(Step::Lagging),
         4 => Just(Step::Look),
     ]
 }
@@ -112,18 +127,36 @@ struct Client {
     peers: BTreeMap<u64, WireNode>,
     filters: BTreeMap<String, Value>,
     ssh: Value,
+    profiles: BTreeMap<u64, Value>,
 }
 
 impl Client {
-    /// Returns everything in one comparable form.
+    /// Returns everything in one comparable form; of the profiles it keeps for ever, those of the nodes it knows.
     fn known(&self) -> Value {
         let Self {
             own,
             peers,
             filters,
             ssh,
+            profiles,
         } = self;
-        serde_json::json!({"own": own, "peers": peers, "filters": filters, "ssh": ssh})
+        let own_user = own["User"].as_u64();
+        let users = peers.values().map(|peer| peer.user).chain(own_user);
+        let profiles: BTreeMap<_, _> = users.map(|user| (user, &profiles[&user])).collect();
+        serde_json::json!({"own": own, "peers": peers, "filters": filters, "ssh": ssh, "profiles": profiles})
+    }
+
+    /// Returns whatever its filters and SSH rules name as sources.
+    fn sources(&self) -> Vec<String> {
+        let rules = self.filters.values().filter_map(Value::as_array).flatten();
+        let sources = rules.filter_map(|rule| rule["SrcIPs"].as_array()).flatten();
+        let logins = self.ssh["rules"].as_array().into_iter().flatten();
+        let principals = logins
+            .filter_map(|rule| rule["principals"].as_array())
+            .flatten();
+        let addresses = principals.map(|principal| &principal["nodeIP"]);
+        let named = sources.chain(addresses).filter_map(Value::as_str);
+        named.map(str::to_owned).collect()
     }
 
     fn receive(&mut self, message: MapResponse) {
@@ -135,8 +168,14 @@ impl Client {
             };
             self.own = serde_json::to_value(node).unwrap();
         }
-        self.peers
-            .extend(message.peers.into_iter().map(|peer| (peer.id, peer)));
+        let profiles = message.user_profiles.into_iter();
+        self.profiles
+            .extend(profiles.map(|profile| (profile.id, serde_json::to_value(profile).unwrap())));
+        // A list of peers replaces all; one without any is none.
+        if !message.peers.is_empty() {
+            let peers = message.peers.into_iter();
+            self.peers = peers.map(|peer| (peer.id, peer)).collect();
+        }
         self.peers.extend(
             message
                 .peers_changed
@@ -179,6 +218,9 @@ fn patch(peer: &mut WireNode, change: PeerChange) {
     }
     if let Some(online) = change.online {
         peer.online = Some(online);
+        peer.last_seen = None;
+    }
+    if change.last_seen.is_some() {
         peer.last_seen = change.last_seen;
     }
     if !change.endpoints.is_empty() {
@@ -197,6 +239,7 @@ struct Lab {
     /// Parts of first messages, kept all the time.
     blocks: Blocks,
     revisions: (u64, u64),
+    tailnet: Tailnet,
     nodes: BTreeMap<u64, Node>,
     soft: BTreeMap<u64, SoftState>,
     clients: BTreeMap<u64, Client>,
@@ -212,13 +255,13 @@ impl Lab {
             ..Tailnet::default()
         };
         let mut compiler = Compiler::new(Policy::allow_all());
-        let users: Vec<_> = (1..4).map(|id| user(id, false, false)).collect();
+        let users: Vec<_> = (1..4).map(|id| user(id, false, false, false)).collect();
         users
             .iter()
             .for_each(|user| compiler.put_user(inventory::user(user)));
         replica.identity_snapshot(vec![IdentitySnapshot {
             revision: 1,
-            tailnet: Some(tailnet),
+            tailnet: Some(tailnet.clone()),
             users,
             last: true,
         }]);
@@ -229,14 +272,17 @@ impl Lab {
         }]);
         replica.compiled(message::update(&compiler.full(), stamp((1, 1)), true));
         compiler.take_changes();
-        let (view, _) = replica.publish().unwrap();
+        let (view, changes) = replica.publish().unwrap();
+        let blocks = Blocks::default();
+        blocks.note(&view, &changes);
         Self {
             compiler,
             replica,
             view,
             changes: ChangeSet::default(),
-            blocks: Blocks::default(),
+            blocks,
             revisions: (1, 1),
+            tailnet,
             nodes: BTreeMap::new(),
             soft: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -262,9 +308,14 @@ impl Lab {
                 tags,
                 routes,
                 expired,
+                approved,
             } => {
                 let known = self.nodes.get(&id);
-                let node = node(id, user, tags, routes, expired, known);
+                let node = Node {
+                    expired,
+                    approved,
+                    ..node(id, user, tags, routes, known)
+                };
                 self.compiler.put_node(inventory::node(&node));
                 self.nodes.insert(id, node.clone());
                 self.change(registry_change::Change::Node(node));
@@ -279,42 +330,29 @@ impl Lab {
                 id,
                 admin,
                 suspended,
+                named,
             } => {
-                let user = user(id, admin, suspended);
+                let user = user(id, admin, suspended, named);
                 self.compiler.put_user(inventory::user(&user));
-                self.revisions.0 += 1;
-                let change = Some(identity_change::Change::User(user));
-                self.replica
-                    .identity_changes(vec![IdentityChange { change }], self.revisions.0);
+                self.identity(identity_change::Change::User(user));
             }
-            Step::Online { id, online } if self.nodes.contains_key(&id) => {
-                let soft = self.soft.entry(id).or_insert_with(|| SoftState {
-                    node_id: id,
-                    ..SoftState::default()
-                });
-                soft.soft_revision += 1;
-                soft.online = online;
-                let soft = soft.clone();
-                self.replica.soft_states(vec![soft]);
+            Step::DeleteUser(id) => {
+                self.compiler.remove_user(id);
+                self.identity(identity_change::Change::UserDeleted(id));
             }
-            Step::Report { id, derp } if self.nodes.contains_key(&id) => {
-                let endpoint = Endpoint {
-                    address: format!("192.0.2.{}:{derp}", id % 200),
-                    kind: 1,
-                };
-                let report = ClientReport {
-                    endpoints: vec![endpoint],
-                    home_derp: derp,
-                    sequence: 1,
-                    ..ClientReport::default()
-                };
-                self.replica.report(id, report);
+            Step::Tailnet { magic_dns } => {
+                let dns = self.tailnet.dns.get_or_insert_default();
+                dns.magic_dns = magic_dns;
+                self.identity(identity_change::Change::Tailnet(self.tailnet.clone()));
             }
+            Step::Online { id, online } if self.nodes.contains_key(&id) => self.online(id, online),
+            Step::Report { id, derp } if self.nodes.contains_key(&id) => self.report(id, derp),
             Step::Online { .. } | Step::Report { .. } => {}
             Step::Policy(number) => self
                 .compiler
                 .set_policy(Policy::parse(POLICIES[number], &BTreeSet::new()).unwrap()),
-            Step::Compiled => self.compiled(),
+            Step::Compiled => self.compiled(self.revisions),
+            Step::Lagging => self.compiled((self.revisions.0, self.revisions.1 - 1)),
             Step::Look => self.look(),
         }
         if let Some((view, changes)) = self.replica.publish() {
@@ -324,13 +362,50 @@ impl Lab {
         }
     }
 
-    fn compiled(&mut self) {
+    fn online(&mut self, id: u64, online: bool) {
+        let soft = self.soft.entry(id).or_insert_with(|| SoftState {
+            node_id: id,
+            ..SoftState::default()
+        });
+        soft.soft_revision += 1;
+        soft.online = online;
+        if !online {
+            let seconds = i64::try_from(soft.soft_revision).unwrap();
+            soft.last_seen = Some(Timestamp { seconds, nanos: 0 });
+        }
+        let soft = soft.clone();
+        self.replica.soft_states(vec![soft]);
+    }
+
+    fn report(&mut self, id: u64, derp: u32) {
+        let endpoint = Endpoint {
+            address: format!("192.0.2.{}:{derp}", id % 200),
+            kind: 1,
+        };
+        let report = ClientReport {
+            endpoints: vec![endpoint],
+            home_derp: derp,
+            sequence: 1,
+            ..ClientReport::default()
+        };
+        self.replica.report(id, report);
+    }
+
+    fn identity(&mut self, change: identity_change::Change) {
+        self.revisions.0 += 1;
+        let change = Some(change);
+        self.replica
+            .identity_changes(vec![IdentityChange { change }], self.revisions.0);
+    }
+
+    fn compiled(&mut self, revisions: (u64, u64)) {
         let changes = self.compiler.take_changes();
-        let update = message::update(&changes, stamp(self.revisions), false);
+        let update = message::update(&changes, stamp(revisions), false);
         self.replica.compiled(update);
     }
 
-    /// Every client is sent what differs; those not shown are gone, new ones are told everything.
+    /// Every client is sent what differs, or everything on the stream it has; those whose stream ended are gone, new
+    /// ones are told everything.
     fn look(&mut self) {
         let changes = std::mem::take(&mut self.changes);
         let told: BTreeSet<_> = self.clients.keys().copied().collect();
@@ -338,7 +413,15 @@ impl Lab {
             match delta(&self.view, &changes, id, DateTime::UNIX_EPOCH) {
                 Delta::Nothing => {}
                 Delta::Message(message) => self.clients.get_mut(&id).unwrap().receive(*message),
-                Delta::Full | Delta::Ended => {
+                Delta::Full => {
+                    let mut message =
+                        full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).unwrap();
+                    if message.peers.is_empty() {
+                        message.peers_removed = lost(&self.view, &changes, id);
+                    }
+                    self.clients.get_mut(&id).unwrap().receive(message);
+                }
+                Delta::Ended => {
                     self.clients.remove(&id);
                 }
             }
@@ -392,7 +475,7 @@ fn stamp((identity_revision, registry_revision): (u64, u64)) -> Stamp {
     }
 }
 
-fn user(id: u64, admin: bool, suspended: bool) -> User {
+fn user(id: u64, admin: bool, suspended: bool, named: bool) -> User {
     let role = if admin { Role::Admin } else { Role::Member };
     User {
         id,
@@ -400,18 +483,16 @@ fn user(id: u64, admin: bool, suspended: bool) -> User {
         login_name: format!("u{id}@a.test"),
         role: role.into(),
         suspended,
+        display_name: if named {
+            format!("User {id}")
+        } else {
+            String::new()
+        },
         ..User::default()
     }
 }
 
-fn node(
-    id: u64,
-    user: u64,
-    tags: Vec<String>,
-    routes: Vec<String>,
-    expired: bool,
-    known: Option<&Node>,
-) -> Node {
+fn node(id: u64, user: u64, tags: Vec<String>, routes: Vec<String>, known: Option<&Node>) -> Node {
     let mut routes = routes;
     routes.sort();
     let is_subnet = |route: &&String| !route.ends_with("/0");
@@ -437,8 +518,6 @@ fn node(
             .collect(),
         advertised_routes: routes.clone(),
         approved_routes: routes,
-        approved: true,
-        expired,
         ..Node::default()
     }
 }
@@ -459,6 +538,10 @@ proptest! {
                 let told = lab.told_now(*id);
                 prop_assert_eq!(client.known(), told.known(), "node {}", id);
                 prop_assert!(!told.peers.contains_key(id));
+                for source in told.sources() {
+                    let named = lab.view.addresses.get(&*source).map(|named| &lab.view.nodes[named]);
+                    prop_assert!(named.is_none_or(|named| named.offered), "{} is named to {}", source, id);
+                }
             }
         }
         lab.step(Step::Compiled);

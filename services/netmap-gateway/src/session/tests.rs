@@ -1,0 +1,314 @@
+//! One client's stream while its tailnet changes.
+
+use std::time::Duration;
+
+use bowline_clock::SystemClock;
+use bowline_control_wire::{CapabilityVersion, Compression, unframe};
+use bowline_proto::{
+    identity::v1::identity_change::Change,
+    key_registry::v1::{ClientReport, Node},
+    policy::v1::{ListRef, Settings, SourceListChange, SshRule},
+};
+use bowline_service_kit::{GrpcChannel, Tasks};
+use bytes::BytesMut;
+
+use super::*;
+use crate::{
+    lab::{Lab, compiled, node, user},
+    tailnet::{
+        Sources,
+        tests::{publish, tailnet},
+    },
+};
+
+/// Nodes 1, 2 and 3 of three users, in one class.
+struct Stage {
+    lab: Lab,
+    tailnet: Arc<Tailnet>,
+    reporter: Reporter,
+    shutdown: Shutdown,
+}
+
+impl Stage {
+    fn new(sources: Sources) -> Self {
+        let mut lab = Lab::unpublished(sources);
+        for id in [2, 3] {
+            lab.identity(Change::User(user(id)));
+            lab.put(Node {
+                user_id: id,
+                ..node(id)
+            });
+        }
+        lab.compile(&[1, 2, 3]);
+        let shutdown = Shutdown::new(Duration::from_secs(100));
+        let tasks = Tasks::new(shutdown.clone());
+        let registry = GrpcChannel::admin_socket("/nonexistent/bowline.sock");
+        let reporter = Reporter::start("test".to_owned(), registry, &tasks);
+        let mut stage = Self {
+            lab,
+            tailnet: tailnet(sources).0,
+            reporter,
+            shutdown,
+        };
+        stage.publish();
+        stage
+    }
+
+    fn publish(&mut self) {
+        publish(&self.tailnet, &mut self.lab.replica);
+    }
+
+    /// Ends a node's key.
+    fn expire(&mut self, id: u64) {
+        self.lab.put(Node {
+            user_id: id,
+            expired: true,
+            ..node(id)
+        });
+    }
+
+    /// Lets peers of a node see a change.
+    fn report(&mut self, id: u64, round: u32) {
+        let report = ClientReport {
+            home_derp: 1 + round,
+            ..ClientReport::default()
+        };
+        self.lab.replica.report(id, report);
+    }
+
+    /// Changes what every client is told whole.
+    fn redefine(&mut self, round: u32) {
+        let mut update = compiled(self.lab.revision, &[1, 2, 3], false);
+        update.source_lists = vec![SourceListChange::default()];
+        update.derp_map = Some(format!(
+            r#"{{"Regions": {{"{round}": {{"RegionID": {round}}}}}}}"#
+        ));
+        self.lab.replica.compiled(vec![update]);
+    }
+
+    async fn begin(&self, id: u64, version: u16) -> (Session, MapResponse) {
+        let dialect = Dialect {
+            version: CapabilityVersion(version),
+            compression: Compression::None,
+        };
+        let mut session = Session::begin(
+            (Arc::clone(&self.tailnet), id),
+            node(id).node_key,
+            dialect,
+            Arc::new(SystemClock),
+            self.reporter.clone(),
+            self.shutdown.clone(),
+        );
+        let first = next(&mut session).await.expect("the first message");
+        (session, first)
+    }
+}
+
+async fn next(session: &mut Session) -> Option<MapResponse> {
+    let frame = session.next_frame().await.expect("a frame")?;
+    let json = unframe(&mut BytesMut::from(&frame[..]), Compression::None, 1 << 20);
+    let json = json.expect("whole").expect("JSON");
+    Some(serde_json::from_slice(&json).expect("a message"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_is_told_everything_again_keeps_no_peer_that_is_gone() {
+    for version in [130, 100, 80, 12] {
+        let mut stage = Stage::new(Sources::Addresses);
+        let (mut session, first) = stage.begin(1, version).await;
+        assert_eq!(first.peers.len(), 2);
+        stage.expire(2);
+        stage.expire(3);
+        stage.redefine(9);
+        stage.publish();
+        let again = next(&mut session).await.expect("everything again");
+        assert!(again.derp_map.is_some() && again.peers.is_empty());
+        assert_eq!(again.peers_removed, [2, 3], "a client of version {version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_fell_behind_is_told_everything_or_begins_again() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut session, _) = stage.begin(1, 130).await;
+    let fall_behind = |stage: &mut Stage| {
+        for round in 0..1100 {
+            stage.report(2, round);
+            stage.publish();
+        }
+    };
+    fall_behind(&mut stage);
+    let again = next(&mut session).await.expect("everything again");
+    assert_eq!(again.peers.len(), 2);
+    fall_behind(&mut stage);
+    stage.expire(2);
+    stage.expire(3);
+    stage.publish();
+    assert!(
+        next(&mut session).await.is_none(),
+        "what it has seen is not known"
+    );
+    assert!(stage.begin(1, 130).await.1.peers.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_was_told_everything_again_is_told_each_later_change_once() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut session, _) = stage.begin(1, 130).await;
+    stage.redefine(9);
+    stage.publish();
+    stage.report(2, 1);
+    stage.publish();
+    let again = next(&mut session).await.expect("everything again");
+    assert_eq!(again.peers[0].home_derp, 2);
+    stage.report(2, 2);
+    stage.publish();
+    let change = next(&mut session).await.expect("the change");
+    assert_eq!(change.peers_changed_patch.len(), 1);
+    let silence = next(&mut session).await.expect("a sign of life");
+    assert!(silence.keep_alive);
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspended_user_is_told_to_forget_its_peers() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut session, _) = stage.begin(2, 130).await;
+    let mut suspended = user(2);
+    suspended.suspended = true;
+    stage.lab.identity(Change::User(suspended));
+    stage.publish();
+    let last = next(&mut session).await.expect("the last message");
+    assert_eq!((last.peers.len(), last.peers_removed), (0, vec![1, 3]));
+    assert!(next(&mut session).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_node_of_a_class_is_told_its_own_filter() {
+    for sources in [Sources::Addresses, Sources::Capabilities] {
+        let mut stage = Stage::new(sources);
+        let (mut one, _) = stage.begin(1, 130).await;
+        let (mut two, _) = stage.begin(2, 130).await;
+        stage.lab.delete(3);
+        stage.publish();
+        for (session, own) in [(&mut one, "100.64.0.1"), (&mut two, "100.64.0.2")] {
+            let message = next(session).await.expect("the change");
+            assert_eq!(message.peers_removed, [3]);
+            let rules = message.packet_filters.values().flatten().flatten();
+            let reached: Vec<_> = rules
+                .flat_map(|rule| &rule.dst_ports)
+                .map(|to| &*to.ip)
+                .collect();
+            assert!(reached.contains(&own), "{reached:?} with {sources:?}");
+            assert!(reached.iter().all(|ip| *ip == own || ip.contains(':')));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_node_of_a_class_is_told_its_own_logins() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let mut update = compiled(stage.lab.revision, &[1, 2, 3], true);
+    update.classes[0].filter.clear();
+    let mut settings = Settings {
+        id: 4,
+        ..Settings::default()
+    };
+    settings.ssh = vec![SshRule {
+        principals: vec![ListRef { id: 5, user_id: 0 }],
+        ..SshRule::default()
+    }];
+    update.settings.push(settings);
+    update.memberships[1].settings_id = 4;
+    stage.lab.replica.compiled(vec![update]);
+    stage.publish();
+    let (mut one, _) = stage.begin(1, 130).await;
+    let (mut two, _) = stage.begin(2, 130).await;
+    stage.expire(3);
+    stage.publish();
+    let first = next(&mut one).await.expect("the change");
+    assert!(first.ssh_policy.is_none() && first.peers_removed == [3]);
+    let second = next(&mut two).await.expect("the change");
+    let rules = second.ssh_policy.expect("its logins").rules;
+    assert_eq!(rules[0].principals.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn same_change_is_encoded_once_for_a_class() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut one, _) = stage.begin(1, 130).await;
+    let (mut two, _) = stage.begin(2, 130).await;
+    stage.report(3, 1);
+    stage.publish();
+    let first = one
+        .next_frame()
+        .await
+        .expect("a frame")
+        .expect("the change");
+    let second = two
+        .next_frame()
+        .await
+        .expect("a frame")
+        .expect("the change");
+    assert_eq!(first.as_ptr(), second.as_ptr());
+}
+
+#[tokio::test(start_paused = true)]
+async fn busy_session_ends_at_its_turn_in_the_drain() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut session, _) = stage.begin(1, 130).await;
+    let start = Instant::now();
+    stage.shutdown.drain();
+    let mut round = 0;
+    loop {
+        round += 1;
+        stage.report(2, round);
+        stage.publish();
+        tokio::time::advance(Duration::from_millis(100)).await;
+        if next(&mut session).await.is_none() {
+            break;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(100),
+            "it goes on past the drain"
+        );
+    }
+    let turn = Duration::from_secs(70).mul_f64(fraction(1));
+    let late = start
+        .elapsed()
+        .checked_sub(turn)
+        .expect("not before its turn");
+    assert!(late < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_of_the_oldest_form_get_signs_of_life_among_whole_messages() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut session, _) = stage.begin(1, 4).await;
+    let start = Instant::now();
+    let mut round = 0;
+    loop {
+        round += 1;
+        stage.report(2, round);
+        stage.publish();
+        if next(&mut session).await.expect("a message").keep_alive {
+            break;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "its watchdog barks"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replaced_key_ends_the_stream_of_the_key_before() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut session, _) = stage.begin(2, 130).await;
+    stage.lab.put(Node {
+        user_id: 2,
+        node_key: vec![9; 32],
+        ..node(2)
+    });
+    stage.publish();
+    assert!(next(&mut session).await.is_none());
+}

@@ -1,0 +1,49 @@
+//! Which tailnet a node key is in, so that finding it, or that nobody has it, costs one look.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, Weak},
+};
+
+use super::{ChangeSet, Shown, Tailnet, View};
+
+/// The node keys shown in all tailnets held.
+#[derive(Debug, Default)]
+pub struct KeyIndex(RwLock<HashMap<Vec<u8>, Weak<Tailnet>>>);
+
+impl KeyIndex {
+    /// Returns the tailnet that shows a node key.
+    pub fn find(&self, node_key: &[u8]) -> Option<Arc<Tailnet>> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(node_key).and_then(Weak::upgrade)
+    }
+
+    /// Follows what differs in a tailnet.
+    pub fn note(&self, tailnet: &Arc<Tailnet>, view: &View, changes: &ChangeSet) {
+        fn key(shown: Option<&Shown>) -> Option<&Vec<u8>> {
+            shown.map(|shown| &shown.node.node_key)
+        }
+        let sides = changes.nodes.iter();
+        let sides = sides.map(|(id, before)| (key(before.as_ref()), key(view.nodes.get(id))));
+        let differing: Vec<_> = sides.filter(|(before, now)| before != now).collect();
+        if differing.is_empty() {
+            return;
+        }
+        let held = Arc::downgrade(tailnet);
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for before in differing.iter().filter_map(|(before, _)| *before) {
+            if keys.get(before).is_some_and(|other| other.ptr_eq(&held)) {
+                keys.remove(before);
+            }
+        }
+        for now in differing.iter().filter_map(|(_, now)| *now) {
+            keys.insert(now.clone(), Weak::clone(&held));
+        }
+    }
+
+    /// Forgets tailnets that are gone.
+    pub fn sweep(&self) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|_, held| held.strong_count() > 0);
+    }
+}

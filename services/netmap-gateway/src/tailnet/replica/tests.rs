@@ -1,0 +1,172 @@
+//! What the three logs say in any order, and what of it may be shown.
+
+use bowline_proto::{
+    identity::v1::{IdentitySnapshot, Role, User, identity_change::Change},
+    key_registry::v1::{Presence, SoftState},
+};
+
+use super::*;
+use crate::lab::{Lab, compiled, node, user};
+
+fn offered(lab: &Lab) -> Vec<u64> {
+    let nodes = lab.view.nodes.iter();
+    let offered = nodes.filter(|(_, shown)| shown.offered);
+    offered.map(|(id, _)| *id).collect()
+}
+
+#[test]
+fn node_is_offered_only_once_its_user_is_known_not_to_be_suspended() {
+    for suspended in [false, true] {
+        let mut lab = Lab::new();
+        lab.put(Node {
+            user_id: 8,
+            ..node(3)
+        });
+        lab.compile(&[1, 2, 3]);
+        lab.publish();
+        assert_eq!(offered(&lab), [1, 2], "nobody knows its user");
+        lab.identity(Change::User(User {
+            suspended,
+            ..user(8)
+        }));
+        lab.publish();
+        assert_eq!(offered(&lab).contains(&3), !suspended);
+    }
+}
+
+#[test]
+fn deleted_user_takes_the_suspension_along_with_the_nodes() {
+    let mut lab = Lab::new();
+    lab.identity(Change::User(User {
+        suspended: true,
+        ..user(7)
+    }));
+    lab.publish();
+    assert!(offered(&lab).is_empty());
+    lab.identity(Change::UserDeleted(7));
+    lab.publish();
+    assert!(offered(&lab).is_empty(), "its nodes are still there");
+    lab.identity(Change::User(user(7)));
+    lab.publish();
+    assert_eq!(offered(&lab), [1, 2]);
+}
+
+#[test]
+fn tagged_node_needs_no_user() {
+    let mut lab = Lab::new();
+    lab.put(Node {
+        user_id: 0,
+        tags: vec!["tag:web".to_owned()],
+        ..node(3)
+    });
+    lab.compile(&[1, 2, 3]);
+    lab.publish();
+    assert_eq!(offered(&lab), [1, 2, 3]);
+}
+
+#[test]
+fn nobody_of_a_deleted_tailnet_is_shown() {
+    let mut lab = Lab::new();
+    lab.identity(Change::TailnetDeleted(true));
+    lab.publish();
+    assert!(lab.view.nodes.is_empty() && !lab.replica.is_complete());
+    lab.put(node(3));
+    lab.compile(&[1, 2, 3]);
+    lab.publish();
+    assert!(
+        lab.view.nodes.is_empty(),
+        "whatever the registry still says"
+    );
+}
+
+#[test]
+fn log_of_a_tailnet_that_is_gone_is_not_complete() {
+    let mut lab = Lab::new();
+    assert!(lab.replica.is_complete());
+    lab.replica.identity_snapshot(vec![IdentitySnapshot {
+        revision: 9,
+        tailnet: None,
+        users: vec![],
+        last: true,
+    }]);
+    lab.publish();
+    assert!(lab.view.nodes.is_empty() && !lab.replica.is_complete());
+}
+
+#[test]
+fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
+    let mut lab = Lab::new();
+    lab.put(Node {
+        tags: vec!["tag:web".to_owned()],
+        ..node(2)
+    });
+    let mut update = compiled(2, &[1, 2], true);
+    update.classes[0].id = 11;
+    update.settings[0].id = 13;
+    for member in &mut update.memberships {
+        (member.class_id, member.settings_id) = (11, 13);
+    }
+    // Computed before the node had its tag: its new facts and this class do not belong together.
+    lab.replica.compiled(vec![update.clone()]);
+    lab.publish();
+    let shown = &lab.view.nodes[&2];
+    assert_eq!((shown.class, shown.settings), (1, 3));
+    assert!(
+        lab.view.compiled.classes.contains_key(&1) && lab.view.compiled.settings.contains_key(&3)
+    );
+    let peers = lab.full(2).map(|message| message.peers.len());
+    assert_eq!(peers, Some(1), "its session goes on");
+    update.stamp = compiled(lab.revision, &[], false).stamp;
+    lab.replica.compiled(vec![update]);
+    lab.publish();
+    assert_eq!(lab.view.nodes[&2].class, 11);
+    assert!(
+        !lab.view.compiled.classes.contains_key(&1) && !lab.view.compiled.settings.contains_key(&3)
+    );
+}
+
+#[test]
+fn class_that_comes_back_stays() {
+    let mut lab = Lab::new();
+    lab.put(Node {
+        tags: vec!["tag:web".to_owned()],
+        ..node(2)
+    });
+    let mut without = compiled(2, &[1, 2], true);
+    without.classes.clear();
+    lab.replica.compiled(vec![without]);
+    lab.compile(&[1, 2]);
+    lab.publish();
+    lab.delete(1);
+    lab.delete(2);
+    lab.publish();
+    assert!(lab.view.compiled.classes.contains_key(&1));
+}
+
+#[test]
+fn changes_nobody_can_see_make_no_view() {
+    let mut lab = Lab::new();
+    let presence = Presence {
+        epoch: 4,
+        gateway: "elsewhere".to_owned(),
+    };
+    lab.replica.soft_states(vec![SoftState {
+        node_id: 2,
+        soft_revision: 8,
+        hostinfo: br#"{"OSVersion":"6.1","NetInfo":{"DERPLatency":{"1-v4":0.25}}}"#.to_vec(),
+        presence: Some(presence),
+        ..SoftState::default()
+    }]);
+    lab.put(Node {
+        client_version: "1.90.1".to_owned(),
+        ..node(2)
+    });
+    lab.compile(&[1, 2]);
+    lab.identity(Change::User(User {
+        role: Role::Admin.into(),
+        groups: vec!["eng".to_owned()],
+        ..user(7)
+    }));
+    assert_eq!(*lab.publish(), ChangeSet::default());
+    assert_eq!(lab.replica.take_presences(), [(2, 4)].into());
+}

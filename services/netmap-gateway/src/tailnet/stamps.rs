@@ -1,0 +1,110 @@
+//! Which output of the compiler is newer.
+
+use std::time::{Duration, Instant};
+
+use bowline_proto::policy::v1::Stamp;
+
+/// How long an output that is behind is refused: for longer no replica lags, so the owners were put back to an older
+/// state.
+const PUT_BACK: Duration = Duration::from_secs(300);
+
+/// What a follower of the compiler has taken so far, whichever replica sent it.
+#[derive(Debug, Default)]
+pub(super) struct Stamps {
+    newest: Option<Stamp>,
+    behind_since: Option<Instant>,
+}
+
+/// What becomes of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is as new as what was taken before in everything it was computed from.
+    Newer,
+    /// It was computed from something older: the replica that sent it lags.
+    Behind,
+    /// Nothing but older outputs has come for long: the owners were put back.
+    PutBack,
+}
+
+impl Stamps {
+    /// Judges an output that came at a moment; what is not behind counts as taken.
+    pub(super) fn judge(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+        let is_behind = self.newest.is_some_and(|newest| {
+            stamp.policy_version < newest.policy_version
+                || stamp.registry_revision < newest.registry_revision
+                || stamp.identity_revision < newest.identity_revision
+        });
+        let verdict = if !is_behind {
+            Verdict::Newer
+        } else if now - *self.behind_since.get_or_insert(now) < PUT_BACK {
+            return Verdict::Behind;
+        } else {
+            Verdict::PutBack
+        };
+        *self = Self {
+            newest: Some(stamp),
+            behind_since: None,
+        };
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(policy_version: u64, registry_revision: u64, identity_revision: u64) -> Stamp {
+        Stamp {
+            policy_version,
+            registry_revision,
+            identity_revision,
+        }
+    }
+
+    #[test]
+    fn output_of_a_replica_that_lags_in_any_owner_is_refused() {
+        let mut stamps = Stamps::default();
+        let now = Instant::now();
+        assert_eq!(stamps.judge(stamp(2, 2, 2), now), Verdict::Newer);
+        for behind in [stamp(1, 9, 9), stamp(9, 1, 9), stamp(9, 9, 1)] {
+            assert_eq!(stamps.judge(behind, now), Verdict::Behind);
+        }
+        assert_eq!(stamps.judge(stamp(2, 2, 2), now), Verdict::Newer);
+    }
+
+    #[test]
+    fn owners_that_were_put_back_are_followed_after_a_while() {
+        let mut stamps = Stamps::default();
+        let start = Instant::now();
+        assert_eq!(stamps.judge(stamp(5, 5, 5), start), Verdict::Newer);
+        assert_eq!(stamps.judge(stamp(4, 4, 4), start), Verdict::Behind);
+        assert_eq!(
+            stamps.judge(stamp(4, 4, 4), start + PUT_BACK / 2),
+            Verdict::Behind
+        );
+        assert_eq!(
+            stamps.judge(stamp(4, 4, 4), start + PUT_BACK),
+            Verdict::PutBack
+        );
+        assert_eq!(
+            stamps.judge(stamp(4, 5, 4), start + PUT_BACK),
+            Verdict::Newer
+        );
+    }
+
+    #[test]
+    fn a_newer_output_ends_the_wait_of_an_older_one() {
+        let mut stamps = Stamps::default();
+        let start = Instant::now();
+        assert_eq!(stamps.judge(stamp(5, 5, 5), start), Verdict::Newer);
+        assert_eq!(stamps.judge(stamp(4, 4, 4), start), Verdict::Behind);
+        assert_eq!(
+            stamps.judge(stamp(6, 6, 6), start + PUT_BACK / 2),
+            Verdict::Newer
+        );
+        assert_eq!(
+            stamps.judge(stamp(5, 5, 5), start + PUT_BACK),
+            Verdict::Behind
+        );
+    }
+}
