@@ -5,7 +5,7 @@ use bowline_proto::{
     key_registry::v1::{Node, RefusalReason, RegisterRequest, register_response::Outcome},
     policy::v1::JudgeNodeResponse,
 };
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
@@ -132,25 +132,13 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
         Some(old) => old,
         None => new_node(mutation, &request, &credential, &judgement.ipv4_pools).await?,
     };
-    let lifetime = credential.tailnet.key_lifetime;
-    let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
-    let wished_end = request.expiry.and_then(domain::time);
-    node.key_expiry = key::expiry(&owner, lifetime, wished_end, mutation.now());
-    node.node_key.clone_from(&request.node_key);
-    node.expired = false;
-    node.user_id = owner.user_id;
-    node.tags = owner.tags;
-    node.hostname = request.hostname;
-    node.os = request.os;
-    node.client_version = request.client_version;
-    node.requested_tags = request.requested_tags;
-    node.ephemeral = credential.ephemeral || request.ephemeral;
+    let now = mutation.now();
+    describe(&mut node, &owner, &request, &credential, now);
     node.approved_routes.extend(judgement.approved_routes);
     node.approved_routes.sort();
     node.approved_routes.dedup();
     node.advertised_routes = offered;
     node_changes::follow_hostname(mutation, &mut node).await?;
-    let now = mutation.now();
     nodes::bind_key(mutation.connection(), &node, now).await?;
     node_changes::put(mutation, &node, credential.login_id).await?;
     if !node.advertised_routes.is_empty() || !node.primary_routes.is_empty() {
@@ -164,6 +152,29 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
     let detail = json!({ "name": node.name, "ipv4": node.ipv4, "tags": node.tags });
     mutation.audit(action, node.id.to_string(), &detail);
     Ok(Bound::Node(Box::new(node)))
+}
+
+/// Gives a node its new key, whose it is, until when, and what its client says of it.
+fn describe(
+    node: &mut Node,
+    owner: &key::Owner,
+    request: &RegisterRequest,
+    credential: &Credential,
+    now: DateTime<Utc>,
+) {
+    let lifetime = credential.tailnet.key_lifetime;
+    let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
+    let wished_end = request.expiry.and_then(domain::time);
+    node.key_expiry = key::expiry(owner, lifetime, wished_end, now);
+    node.node_key.clone_from(&request.node_key);
+    node.expired = false;
+    node.user_id = owner.user_id;
+    node.tags.clone_from(&owner.tags);
+    node.hostname.clone_from(&request.hostname);
+    node.os.clone_from(&request.os);
+    node.client_version.clone_from(&request.client_version);
+    node.requested_tags.clone_from(&request.requested_tags);
+    node.ephemeral = credential.ephemeral || request.ephemeral;
 }
 
 /// Returns what a client is told whose old key is not replaced.
