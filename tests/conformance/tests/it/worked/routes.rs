@@ -62,6 +62,32 @@ fn rules_to_subnets_and_the_internet() {
             peers: "opened, both <-> everyone",
         },
         Example {
+            shows: "capabilities behind a router are granted on prefixes",
+            tailnet: Routed,
+            policy: r#""ipsets": {"ipset:some": ["10.33.0.0-10.33.0.6"]},
+                "grants": [{"src": ["tag:probe"], "dst": ["10.33.0.100", "ipset:some", "fd7a:115c:a1e0::a"], "app": {"example.com/cap/a": []}}]"#,
+            told: &[
+                (
+                    "gate, wide",
+                    &[
+                        r#"probe => 10.33.0.100/32 {"example.com/cap/a": []}"#,
+                        r#"probe => 10.33.0.0/30 10.33.0.4/31 10.33.0.6/32 {"example.com/cap/a": []}"#,
+                    ],
+                ),
+                (
+                    "api",
+                    &[r#"probe => fd7a:115c:a1e0::a/128 {"example.com/cap/a": []}"#],
+                ),
+            ],
+            peers: "probe <-> gate, wide, api",
+        },
+    ]);
+}
+
+#[test]
+fn rules_by_chosen_routers() {
+    check(&[
+        Example {
             shows: "each client by its chosen router",
             tailnet: Chosen,
             policy: r#""grants": [{"src": ["tag:one"], "dst": ["10.44.0.0/16"], "ip": ["*"], "via": ["tag:four"]},
@@ -99,26 +125,6 @@ fn rules_to_subnets_and_the_internet() {
             policy: r#""grants": [{"src": ["172.16.0.0/24"], "dst": ["autogroup:internet"], "ip": ["*"], "via": ["tag:gate"]}]"#,
             told: &[("both", &["172.16.0.0/24 -> inet:*"])],
             peers: "both <-> opened",
-        },
-        Example {
-            shows: "capabilities behind a router are granted on prefixes",
-            tailnet: Routed,
-            policy: r#""ipsets": {"ipset:some": ["10.33.0.0-10.33.0.6"]},
-                "grants": [{"src": ["tag:probe"], "dst": ["10.33.0.100", "ipset:some", "fd7a:115c:a1e0::a"], "app": {"example.com/cap/a": []}}]"#,
-            told: &[
-                (
-                    "gate, wide",
-                    &[
-                        r#"probe => 10.33.0.100/32 {"example.com/cap/a": []}"#,
-                        r#"probe => 10.33.0.0/30 10.33.0.4/31 10.33.0.6/32 {"example.com/cap/a": []}"#,
-                    ],
-                ),
-                (
-                    "api",
-                    &[r#"probe => fd7a:115c:a1e0::a/128 {"example.com/cap/a": []}"#],
-                ),
-            ],
-            peers: "probe <-> gate, wide, api",
         },
         Example {
             shows: "a chosen router for a part of its route",
