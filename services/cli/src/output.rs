@@ -1,5 +1,7 @@
 //! The one place that prints: tables for people, JSON for machines.
 
+use std::io::{self, IsTerminal as _};
+
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
@@ -69,6 +71,16 @@ impl Printer {
         match self.0 {
             Format::Json => self.json(value),
             Format::Table => self.write(sentence),
+        }
+    }
+
+    /// Prints a value for machines, or a document byte for byte; on a screen its last line is ended.
+    #[expect(clippy::print_stdout, reason = "the one place that prints")]
+    pub fn document(self, value: &impl Serialize, text: &str) {
+        match self.0 {
+            Format::Json => self.json(value),
+            Format::Table if io::stdout().is_terminal() => self.write(text.trim_end()),
+            Format::Table => print!("{text}"),
         }
     }
 
