@@ -38,7 +38,7 @@ impl Grant {
         };
         let to_self = self.destinations.contains(&"autogroup:self");
         let to_internet = self.destinations.contains(&"autogroup:internet");
-        !(to_self && !self.sources.iter().all(is_user)) && !(to_internet && self.capability)
+        (!to_self || self.sources.iter().all(is_user)) && !(to_internet && self.capability)
     }
 }
 

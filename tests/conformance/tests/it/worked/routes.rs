@@ -61,6 +61,12 @@ fn rules_to_subnets_and_the_internet() {
             told: &[("opened, both", &["wild -> inet:*"])],
             peers: "opened, both <-> everyone",
         },
+    ]);
+}
+
+#[test]
+fn rules_through_chosen_routers_and_capabilities_behind_routers() {
+    check(&[
         Example {
             shows: "each client by its chosen router",
             tailnet: Chosen,
