@@ -1,6 +1,6 @@
 //! The one place that prints: tables for people, JSON for machines.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
@@ -73,6 +73,16 @@ impl Printer {
         match self.0 {
             Format::Json => self.json(value),
             Format::Table => self.write(sentence),
+        }
+    }
+
+    /// Prints a value for machines, or a document byte for byte; on a screen its last line is ended.
+    #[expect(clippy::print_stdout, reason = "the one place that prints")]
+    pub fn document(self, value: &impl Serialize, text: &str) {
+        match self.0 {
+            Format::Json => self.json(value),
+            Format::Table if io::stdout().is_terminal() => self.write(text.trim_end()),
+            Format::Table => print!("{text}"),
         }
     }
 

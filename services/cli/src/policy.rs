@@ -157,7 +157,7 @@ pub async fn run(
                 );
             } else {
                 let value = json!({ "version": found.version, "text": found.text });
-                printer.said(&value, found.text.trim_end());
+                printer.document(&value, &found.text);
             }
         }
         Command::Set {
@@ -199,17 +199,33 @@ pub async fn run(
         }
         Command::History { tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
-            let request = ListPolicyVersionsRequest { tailnet_id };
-            let versions = client
-                .list_policy_versions(request)
-                .await?
-                .into_inner()
-                .versions;
+            let versions = versions(&mut client, tailnet_id).await?;
             printer.list(&versions.into_iter().map(Shown::from).collect::<Vec<_>>());
         }
         Command::Check { .. } | Command::Inventory { .. } => {}
     }
     Ok(())
+}
+
+/// Returns all versions without their text, newest first.
+async fn versions(
+    client: &mut PolicyServiceClient<GrpcChannel>,
+    tailnet_id: u64,
+) -> Result<Vec<PolicyVersion>, Failure> {
+    let mut versions: Vec<PolicyVersion> = Vec::new();
+    loop {
+        let before = versions.last().map_or(0, |oldest| oldest.version);
+        let request = ListPolicyVersionsRequest { tailnet_id, before };
+        let page = client.list_policy_versions(request).await?.into_inner();
+        let reaches_first = page
+            .versions
+            .last()
+            .is_none_or(|oldest| oldest.version <= 1);
+        versions.extend(page.versions);
+        if reaches_first {
+            return Ok(versions);
+        }
+    }
 }
 
 /// Puts an older version in force again, unless somebody stores one meanwhile.

@@ -1,34 +1,13 @@
 //! Users and nodes as the language sees them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bowline_policy::{
-    AttributeValue, Attributes, Node, Policy, Problem, Role, User, failed_tests, tag_name,
+    Node, Policy, Problem, Role, User, device_attributes, failed_tests, own_domains, tag_name,
     unknown_attributes,
 };
 use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
 use ipnet::IpNet;
-
-/// What postures can judge here: clients say more of themselves, but the registry keeps no more of it.
-const ATTRIBUTES: [&str; 3] = ["node:os", "node:tsVersion", "node:tsReleaseTrack"];
-
-/// Returns the tailnet's own domains: those of its owners, or of all users while it has no owner.
-#[must_use]
-pub fn domains(users: &BTreeMap<u64, User>) -> BTreeSet<String> {
-    let domains = |role: Option<Role>| {
-        let users = users
-            .values()
-            .filter(move |user| role.is_none_or(|role| user.role == role));
-        let domain = |user: &User| Some(user.login_name.rsplit_once('@')?.1.to_owned());
-        users.filter_map(domain).collect::<BTreeSet<_>>()
-    };
-    let owners = domains(Some(Role::Owner));
-    if owners.is_empty() {
-        domains(None)
-    } else {
-        owners
-    }
-}
 
 /// Returns a policy that may be put in force, or what is wrong with the document: its mistakes first, then what no
 /// device can meet, then the tests of its own that fail.
@@ -41,9 +20,9 @@ pub fn policy(
     users: &BTreeMap<u64, User>,
     nodes: &BTreeMap<u64, Node>,
 ) -> Result<Policy, Vec<Problem>> {
-    let policy = Policy::parse(text, &domains(users))?;
+    let policy = Policy::parse(text, &own_domains(users))?;
     let problems = [
-        unknown_attributes(&policy, &ATTRIBUTES),
+        unknown_attributes(&policy),
         failed_tests(&policy, users, nodes),
     ];
     match problems.into_iter().find(|problems| !problems.is_empty()) {
@@ -96,33 +75,8 @@ pub fn node(node: &registry::Node) -> Node {
         ipv4: node.ipv4.parse().ok(),
         ipv6: node.ipv6.parse().ok(),
         usable_routes,
-        attributes: attributes(&node.os, &node.client_version),
+        attributes: device_attributes(&node.os, &node.client_version),
     }
-}
-
-/// Returns what postures judge (policy reference section 18.3), from what a client says of itself.
-fn attributes(os: &str, client_version: &str) -> Attributes {
-    let mut attributes = Attributes::new();
-    let mut put = |name: &str, value: &str| {
-        attributes.insert(name.to_owned(), AttributeValue::Text(value.to_owned()));
-    };
-    if !os.is_empty() {
-        put("node:os", &os.to_lowercase());
-    }
-    // Clients append the build to the number: "1.102.5-tabcdef".
-    let version = client_version.split('-').next().unwrap_or_default();
-    if !version.is_empty() {
-        put("node:tsVersion", version);
-        let minor = version
-            .split('.')
-            .nth(1)
-            .and_then(|minor| minor.parse::<u32>().ok());
-        if let Some(minor) = minor {
-            let track = if minor % 2 == 0 { "stable" } else { "unstable" };
-            put("node:tsReleaseTrack", track);
-        }
-    }
-    attributes
 }
 
 #[cfg(test)]

@@ -50,16 +50,23 @@ pub async fn by_version<'e>(
     row.map(|row| version(tailnet_id, &row)).transpose()
 }
 
-/// Returns the versions without their text, newest first.
+/// Returns the versions before one, or the newest for zero, without their text, newest first.
 pub async fn versions<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
+    before: u64,
 ) -> Result<Vec<PolicyVersion>, DatabaseError> {
+    let before = if before == 0 {
+        i64::MAX
+    } else {
+        i64::try_from(before).unwrap_or(i64::MAX)
+    };
     let rows = sqlx::query(
         "SELECT version, author, created_at, '' AS text FROM policies
-         WHERE tailnet_id = $1 ORDER BY version DESC LIMIT 1000",
+         WHERE tailnet_id = $1 AND version < $2 ORDER BY version DESC LIMIT 1000",
     )
     .bind(tailnet_id.cast_signed())
+    .bind(before)
     .fetch_all(on)
     .await?;
     rows.iter().map(|row| version(tailnet_id, row)).collect()

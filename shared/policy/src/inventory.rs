@@ -1,6 +1,9 @@
 //! What a policy is resolved against: users and nodes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 
@@ -115,5 +118,23 @@ impl Node {
         self.usable_routes
             .iter()
             .filter(|route| route.prefix_len() != 0)
+    }
+}
+
+/// Returns a tailnet's own domains: those of its owners, or of all users while it has no owner.
+#[must_use]
+pub fn own_domains(users: &BTreeMap<u64, User>) -> BTreeSet<String> {
+    let domains = |role: Option<Role>| {
+        let users = users
+            .values()
+            .filter(move |user| role.is_none_or(|role| user.role == role));
+        let domain = |user: &User| Some(user.login_name.rsplit_once('@')?.1.to_owned());
+        users.filter_map(domain).collect::<BTreeSet<_>>()
+    };
+    let owners = domains(Some(Role::Owner));
+    if owners.is_empty() {
+        domains(None)
+    } else {
+        owners
     }
 }

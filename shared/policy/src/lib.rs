@@ -32,10 +32,10 @@ pub use compile::{
     Membership, Output, PairChange, Pass, Preview, Principals, RouteUsers, RuleUse, Settings,
     SshLogin, Via,
 };
-pub use inventory::{Node, Role, User};
+pub use inventory::{Node, Role, User, own_domains};
 pub use judge::{Applicant, address_pools, approved_routes, refused_tags};
 pub use policy::{Capability, Policy, unknown_attributes};
 pub use port::Ports;
-pub use posture::{AttributeValue, Attributes};
+pub use posture::{AttributeValue, Attributes, device_attributes};
 pub use problem::Problem;
 pub use selector::tag_name;

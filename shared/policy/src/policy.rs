@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::{
     document,
     port::Ports,
-    posture::Posture,
+    posture::{self, Posture},
     problem::Problem,
     section::{Reading, access_tests::AccessTest, ssh_tests::SshTest},
     selector::Selector,
@@ -202,12 +202,12 @@ impl Policy {
     }
 }
 
-/// Returns the attributes that postures of a policy judge and that are not among those devices can have: no device
-/// meets such a posture, whatever it is like.
+/// Returns the attributes that postures of a policy judge and no device here can have: none meets such a posture,
+/// whatever it is like.
 #[must_use]
-pub fn unknown_attributes(policy: &Policy, known: &[&str]) -> Vec<Problem> {
+pub fn unknown_attributes(policy: &Policy) -> Vec<Problem> {
     let asserted = policy.asserted.iter();
-    let unknown = asserted.filter(|(attribute, _)| !known.contains(&attribute.as_str()));
+    let unknown = asserted.filter(|(attribute, _)| !posture::KNOWN.contains(&attribute.as_str()));
     let problem = |(attribute, line): (&String, &u32)| {
         let problem = Problem {
             line: *line,
@@ -215,7 +215,7 @@ pub fn unknown_attributes(policy: &Policy, known: &[&str]) -> Vec<Problem> {
             message: format!("\"{attribute}\" is never set here: no device can meet this posture"),
             hint: String::new(),
         };
-        problem.hint(format!("postures here judge {}", known.join(", ")))
+        problem.hint(format!("postures here judge {}", posture::KNOWN.join(", ")))
     };
     unknown.map(problem).collect()
 }

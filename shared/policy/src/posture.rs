@@ -16,6 +16,36 @@ pub enum AttributeValue {
     Bool(bool),
 }
 
+/// What is known of devices, as [`device_attributes`] has it: clients say more of themselves, but no more of that is
+/// kept where policies judge.
+pub(crate) const KNOWN: [&str; 3] = ["node:os", "node:tsVersion", "node:tsReleaseTrack"];
+
+/// Returns what postures judge (policy reference section 18.3), from what a client says of itself.
+#[must_use]
+pub fn device_attributes(os: &str, client_version: &str) -> Attributes {
+    let mut attributes = Attributes::new();
+    let mut put = |name: &str, value: &str| {
+        attributes.insert(name.to_owned(), AttributeValue::Text(value.to_owned()));
+    };
+    if !os.is_empty() {
+        put("node:os", &os.to_lowercase());
+    }
+    // Clients append the build to the number: "1.102.5-tabcdef".
+    let version = client_version.split('-').next().unwrap_or_default();
+    if !version.is_empty() {
+        put("node:tsVersion", version);
+        let minor = version
+            .split('.')
+            .nth(1)
+            .and_then(|minor| minor.parse::<u32>().ok());
+        if let Some(minor) = minor {
+            let track = if minor % 2 == 0 { "stable" } else { "unstable" };
+            put("node:tsReleaseTrack", track);
+        }
+    }
+    attributes
+}
+
 /// A named posture: all assertions must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Posture(Vec<Assertion>);

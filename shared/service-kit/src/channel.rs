@@ -4,12 +4,15 @@ mod deadline;
 mod remote;
 mod standing;
 
+use std::convert::Infallible;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -109,18 +112,12 @@ impl Service<http::Request<Body>> for GrpcChannel {
         let answer = match &self.0 {
             Transport::InProcess { routes, caller } => {
                 request.extensions_mut().insert(caller.clone());
-                let answer = routes.clone().oneshot(request);
-                answer
-                    .map(|answer| answer.map_err(|never| match never {}))
-                    .boxed()
+                apart(routes.clone().oneshot(request)).boxed()
             }
             Transport::Later { routes, caller } => match routes.get() {
                 Some(routes) => {
                     request.extensions_mut().insert(caller.clone());
-                    let answer = routes.clone().oneshot(request);
-                    answer
-                        .map(|answer| answer.map_err(|never| match never {}))
-                        .boxed()
+                    apart(routes.clone().oneshot(request)).boxed()
                 }
                 None => {
                     let starting = Status::unavailable("the service is starting");
@@ -131,6 +128,20 @@ impl Service<http::Request<Body>> for GrpcChannel {
             Transport::Remote(remote) => return remote.clone().call(request, limit).boxed(),
         };
         deadline::enforce(limit, answer).boxed()
+    }
+}
+
+/// Runs a call into this process as a task of its own, which ends with its caller: services that call each other in
+/// turn then need no deeper stack than one, and one that panics fails its caller as a remote one does.
+async fn apart(
+    answer: impl Future<Output = Result<http::Response<Body>, Infallible>> + Send + 'static,
+) -> Result<http::Response<Body>, Status> {
+    match AbortOnDropHandle::new(tokio::spawn(answer)).await {
+        Ok(answer) => answer.map_err(|never| match never {}),
+        Err(error) => {
+            tracing::error!(%error, "a call within this process was cut short");
+            Err(Status::internal("the service failed"))
+        }
     }
 }
 

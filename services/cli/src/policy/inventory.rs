@@ -5,10 +5,13 @@ use std::{
     path::Path,
 };
 
-use bowline_policy::{Node, Policy, Problem, Role, User, failed_tests};
+use bowline_policy::{
+    AttributeValue, Node, Policy, Problem, Role, User, device_attributes, failed_tests,
+    own_domains, tag_name, unknown_attributes,
+};
 use bowline_proto::{identity::v1 as identity, policy::v1::PolicyProblem};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{complain, read};
 use crate::{
@@ -56,18 +59,16 @@ struct ListedNode {
     /// Routes that are advertised and approved.
     #[serde(default)]
     routes: Vec<ipnet::IpNet>,
+    /// What postures judge: `node:os`, `node:tsVersion`.
+    #[serde(default)]
+    attributes: BTreeMap<String, Value>,
 }
 
 /// Prints what is wrong with a document, if anything is.
 pub fn check(printer: &Printer, file: &Path, inventory: Option<&Path>) -> Result<(), Failure> {
     let text = read(file)?;
     let known = inventory.map(load).transpose()?;
-    let problems = match Policy::parse(&text, &BTreeSet::new()) {
-        Err(problems) => problems,
-        Ok(policy) => known.map_or_else(Vec::new, |(users, nodes)| {
-            failed_tests(&policy, &users, &nodes)
-        }),
-    };
+    let problems = problems(&text, known.as_ref());
     let told = |problem: Problem| PolicyProblem {
         line: problem.line,
         column: problem.column,
@@ -82,6 +83,20 @@ pub fn check(printer: &Printer, file: &Path, inventory: Option<&Path>) -> Result
     };
     printer.said(&json!({ "problems": [] }), sentence);
     Ok(())
+}
+
+/// Returns what is wrong with a document: its mistakes, or what no device can meet, or the tests that fail.
+fn problems(text: &str, known: Option<&Known>) -> Vec<Problem> {
+    let domains = known.map_or_else(BTreeSet::new, |(users, _)| own_domains(users));
+    let policy = match Policy::parse(text, &domains) {
+        Ok(policy) => policy,
+        Err(problems) => return problems,
+    };
+    let unknown = unknown_attributes(&policy);
+    match known {
+        Some((users, nodes)) if unknown.is_empty() => failed_tests(&policy, users, nodes),
+        _ => unknown,
+    }
 }
 
 type Known = (BTreeMap<u64, User>, BTreeMap<u64, Node>);
@@ -127,10 +142,20 @@ fn load(file: &Path) -> Result<Known, Failure> {
         let mut node = Node {
             id,
             user,
-            tags: listed.tags,
+            tags: listed.tags.iter().map(|tag| tag_name(tag)).collect(),
             usable_routes: listed.routes,
             ..Node::default()
         };
+        for (name, value) in listed.attributes {
+            let value = attribute(&value).ok_or_else(|| {
+                let text = "is a text, a number, true or false";
+                wrong(format!(
+                    "node \"{}\": attribute \"{name}\" {text}",
+                    listed.name
+                ))
+            })?;
+            node.attributes.insert(name, value);
+        }
         for address in listed.addresses {
             match address {
                 std::net::IpAddr::V4(address) => node.ipv4 = Some(address),
@@ -140,6 +165,23 @@ fn load(file: &Path) -> Result<Known, Failure> {
         nodes.insert(id, node);
     }
     Ok((users, nodes))
+}
+
+fn attribute(value: &Value) -> Option<AttributeValue> {
+    match value {
+        Value::String(text) => Some(AttributeValue::Text(text.clone())),
+        Value::Number(number) => number.as_f64().map(AttributeValue::Number),
+        Value::Bool(is) => Some(AttributeValue::Bool(*is)),
+        _ => None,
+    }
+}
+
+fn json_of(attribute: AttributeValue) -> Value {
+    match attribute {
+        AttributeValue::Text(text) => Value::from(text),
+        AttributeValue::Number(number) => Value::from(number),
+        AttributeValue::Bool(is) => Value::from(is),
+    }
 }
 
 /// Prints the inventory of a tailnet.
@@ -175,6 +217,10 @@ pub async fn print(
             .filter(|route| node.approved_routes.contains(route))
             .filter_map(|route| route.parse().ok())
             .collect(),
+        attributes: device_attributes(&node.os, &node.client_version)
+            .into_iter()
+            .map(|(name, value)| (name, json_of(value)))
+            .collect(),
         name: node.name,
         tags: node.tags,
     };
@@ -200,5 +246,39 @@ fn role(role: identity::Role) -> Role {
         identity::Role::BillingAdmin => Role::BillingAdmin,
         identity::Role::Auditor => Role::Auditor,
         identity::Role::Member | identity::Role::Unspecified => Role::Member,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const INVENTORY: &str = r#"{"users": [{"login_name": "ana@corp.test", "role": "owner"}],
+        "nodes": [{"name": "a", "user": "ana@corp.test", "addresses": ["100.64.0.1"], "attributes": {"node:os": "linux"}},
+                  {"name": "b", "tags": ["tag:Web"], "addresses": ["100.64.0.2"]}]}"#;
+
+    fn judged(document: &str) -> Vec<String> {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(INVENTORY.as_bytes()).expect("a file");
+        let known = load(file.path()).expect("an inventory");
+        let problems = problems(document, Some(&known)).into_iter();
+        problems.map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn documents_are_judged_with_the_domains_and_postures_of_the_inventory() {
+        let rule = r#""tagOwners": {"tag:web": []}, "postures": {"posture:p": ["node:os == 'linux'"]},
+            "acls": [{"action": "accept", "src": ["ana@corp.test"], "dst": ["tag:web:22"], "srcPosture": ["posture:p"]}]"#;
+        let document = format!(
+            r#"{{{rule}, "tests": [{{"src": "ana@corp.test", "accept": ["tag:web:22"]}}]}}"#
+        );
+        assert_eq!(judged(&document), Vec::<String>::new());
+        let foreign =
+            r#"{"acls": [{"action": "accept", "src": ["user:*@other.test"], "dst": ["*:*"]}]}"#;
+        assert!(judged(foreign)[0].contains("other.test is not associated with this Tailnet"));
+        let unknown = r#"{"postures": {"posture:p": ["ip:country == 'CH'"]}}"#;
+        assert!(judged(unknown)[0].contains("is never set here"));
     }
 }

@@ -384,3 +384,27 @@ fn gone<'k>(
     let missing = known.filter(|id| full && !present.contains(id)).copied();
     missing.chain(removed.iter().copied()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relays_that_can_not_be_read_leave_those_clients_have() {
+        let mut compiled = Compiled::default();
+        let mut relays = |text: &str| {
+            let update = CompiledUpdate {
+                derp_map: Some(text.to_owned()),
+                ..CompiledUpdate::default()
+            };
+            let mut changes = ChangeSet::default();
+            compiled.apply(update, &mut changes);
+            (compiled.relays.regions.len(), changes.tailnet)
+        };
+        let one = r#"{"Regions":{"900":{"RegionID":900}}}"#;
+        assert_eq!(relays(one), (1, true));
+        assert_eq!(relays(r#"{"Regions":{"900":{"RegionID":-1}}}"#), (1, false));
+        assert_eq!(relays(one), (1, false));
+        assert_eq!(relays(""), (0, true));
+    }
+}

@@ -229,8 +229,9 @@ impl PolicyService for PolicyCompiler {
         &self,
         request: Request<ListPolicyVersionsRequest>,
     ) -> Result<Response<ListPolicyVersionsResponse>, Status> {
-        let tailnet = tailnet_id(request.into_inner().tailnet_id)?.get();
-        let versions = store::versions(self.log.database().reader(), tailnet)
+        let request = request.into_inner();
+        let tailnet = tailnet_id(request.tailnet_id)?.get();
+        let versions = store::versions(self.log.database().reader(), tailnet, request.before)
             .await
             .map_err(CompilerError::from)?;
         Ok(Response::new(ListPolicyVersionsResponse { versions }))

@@ -35,16 +35,17 @@ pub async fn lost_race_is_refused_and_nothing_is_overwritten(served: Served) {
     });
     let answers = futures_util::future::join_all(tries).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    let request = ListPolicyVersionsRequest {
-        tailnet_id: served.tailnet,
+    let list = async |before| {
+        let request = ListPolicyVersionsRequest {
+            tailnet_id: served.tailnet,
+            before,
+        };
+        let answer = served.policies().list_policy_versions(request).await;
+        answer.unwrap().into_inner().versions
     };
-    let versions = served
-        .policies()
-        .list_policy_versions(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .versions;
+    let older = list(2).await;
+    assert_eq!((older.len(), older[0].version), (1, 1));
+    let versions = list(0).await;
     assert_eq!(
         versions
             .iter()

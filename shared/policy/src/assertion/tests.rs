@@ -72,8 +72,14 @@ fn node(id: u64, kind: u8) -> Node {
         2 => &["tag:a"],
         _ => &["tag:a", "tag:b"],
     };
-    let os = if kind % 3 == 0 { "linux" } else { "macos" };
-    let route = (kind % 5 == 0).then(|| "10.0.0.0/24".parse().unwrap());
+    let os = if kind.is_multiple_of(3) {
+        "linux"
+    } else {
+        "macos"
+    };
+    let route = kind
+        .is_multiple_of(5)
+        .then(|| "10.0.0.0/24".parse().unwrap());
     Node {
         id,
         user: u64::from(kind / 4 % 2) + 1,

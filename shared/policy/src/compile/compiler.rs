@@ -148,6 +148,8 @@ impl Compiler {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.place(id);
         }
+        // What is told as the difference is what later differences start from.
+        self.refresh_settings();
         let after = self.full();
         self.changes = pending;
         self.changes.add_difference(&before, &after);

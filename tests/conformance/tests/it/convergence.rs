@@ -24,7 +24,7 @@ use proptest::prelude::*;
 use prost_types::Timestamp;
 use serde_json::Value;
 
-const POLICIES: [&str; 9] = [
+const POLICIES: [&str; 11] = [
     "",
     r#"{"acls": []}"#,
     r#"{"groups": {"group:eng": ["u1@a.test"]}, "tagOwners": {"tag:web": []},
@@ -42,6 +42,14 @@ const POLICIES: [&str; 9] = [
     r#"{"acls": [{"action": "accept", "src": ["autogroup:admin"], "dst": ["*:22"]},
                  {"action": "accept", "src": ["10.0.0.0/8"], "dst": ["autogroup:member:53"]}]}"#,
     r#"{"acls": [{"action": "accept", "src": ["*"], "dst": ["autogroup:self:*", "0.0.0.0/0:443"]}]}"#,
+    // Chosen routers that are sources themselves, reached from subnets and reaching others, exits too.
+    r#"{"tagOwners": {"tag:r1": [], "tag:r2": []},
+        "grants": [{"src": ["*"], "dst": ["10.0.0.0/8", "autogroup:internet"], "ip": ["*"], "via": ["tag:r1"]},
+                   {"src": ["10.1.0.0/24"], "dst": ["u1@a.test", "tag:r2"], "ip": ["22"]}]}"#,
+    r#"{"tagOwners": {"tag:r1": [], "tag:r2": []},
+        "grants": [{"src": ["10.1.0.0/24", "tag:r1"], "dst": ["10.0.0.0/8", "autogroup:internet"], "ip": ["*"], "via": ["tag:r1"]},
+                   {"src": ["autogroup:member"], "dst": ["10.0.0.0/16"], "ip": ["*"], "via": ["tag:r2"]},
+                   {"src": ["u2@a.test"], "dst": ["10.0.0.0/8"], "ip": ["22"]}]}"#,
     // The same selectors in other places: classes stay, and what they see differs.
     r#"{"acls": [{"action": "accept", "src": ["*"], "dst": ["u1@a.test:22"]},
                  {"action": "accept", "src": ["u1@a.test"], "dst": ["u2@a.test:53"]}]}"#,

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests say so when something is wrong")]
 
 mod convergence;
+mod pairs;
 mod recorded;
 mod worked;

@@ -6,7 +6,7 @@ mod filters;
 mod refusals;
 mod routes;
 mod ssh;
-mod tailnet;
+pub(crate) mod tailnet;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ struct Example {
 }
 
 /// One rule in a form that can be compared: sources, protocol, ports, one destination; or a grant.
-type Rules = BTreeSet<String>;
+pub(crate) type Rules = BTreeSet<String>;
 
 fn check(examples: &[Example]) {
     for example in examples {
@@ -62,7 +62,7 @@ fn accepted(example: &Example) -> Candidate {
     told
 }
 
-fn rules(told: &Told) -> Rules {
+pub(crate) fn rules(told: &Told) -> Rules {
     let mut rules = Rules::new();
     for rule in &told.packet_filter_rules {
         let mut sources = rule.src_ips.clone();
