@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline_keys::{MachinePublic, NodePublic};
+use bowline_proto::identity::v1::User;
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, DeleteNodeRequest, ExpireNodeRequest, Node, NodeWithState,
     RenameNodeRequest, Revocation, SetApprovedRoutesRequest, SetTagsRequest,
@@ -76,6 +77,7 @@ struct Shown {
     id: u64,
     name: String,
     user: String,
+    user_suspended: bool,
     tags: Vec<String>,
     ipv4: String,
     ipv6: String,
@@ -96,12 +98,14 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(listed: NodeWithState, users: &BTreeMap<u64, String>) -> Self {
+    fn new(listed: NodeWithState, users: &BTreeMap<u64, User>) -> Self {
         let node = listed.node.unwrap_or_default();
         let soft = listed.soft.unwrap_or_default();
+        let user = users.get(&node.user_id).cloned().unwrap_or_default();
         Self {
             id: node.id,
-            user: users.get(&node.user_id).cloned().unwrap_or_default(),
+            user_suspended: user.suspended && node.tags.is_empty(),
+            user: user.login_name,
             online: soft.online,
             last_seen: time::text(soft.last_seen),
             key_expiry: time::text(node.key_expiry),
@@ -128,10 +132,16 @@ impl Shown {
     }
 
     fn state(&self) -> &'static str {
-        match (self.approved, self.expired, self.online) {
-            (false, ..) => "waits for approval",
-            (_, true, _) => "expired",
-            (_, _, true) => "online",
+        match self {
+            Self {
+                approved: false, ..
+            } => "waits for approval",
+            Self { expired: true, .. } => "expired",
+            Self {
+                user_suspended: true,
+                ..
+            } => "user suspended",
+            Self { online: true, .. } => "online",
             _ => "offline",
         }
     }
@@ -181,7 +191,7 @@ pub async fn run(
         Command::List { tailnet } => return list(connection, printer, &tailnet).await,
         Command::Show(target) => {
             let (tailnet_id, listed) = find(connection, &target).await?;
-            let users = names(connection, tailnet_id).await?;
+            let users = users(connection, tailnet_id).await?;
             printer.one(&Shown::new(listed, &users));
             return Ok(());
         }
@@ -253,7 +263,7 @@ async fn list(
     tailnet: &TailnetArg,
 ) -> Result<(), Failure> {
     let tailnet = tailnet.find(connection).await?;
-    let users = names(connection, tailnet.id).await?;
+    let users = users(connection, tailnet.id).await?;
     let nodes = administer::nodes(connection, tailnet.id).await?;
     let rows: Vec<_> = nodes
         .into_iter()
@@ -264,7 +274,7 @@ async fn list(
 }
 
 async fn show(connection: &ConnectionArgs, printer: &Printer, node: Node) -> Result<(), Failure> {
-    let users = names(connection, node.tailnet_id).await?;
+    let users = users(connection, node.tailnet_id).await?;
     let listed = administer::node(connection, node.tailnet_id, &node.id.to_string()).await?;
     printer.one(&Shown::new(
         NodeWithState {
@@ -290,15 +300,12 @@ async fn ids(connection: &ConnectionArgs, target: &Target) -> Result<(u64, u64),
     Ok((tailnet, listed.node.unwrap_or_default().id))
 }
 
-async fn names(
+async fn users(
     connection: &ConnectionArgs,
     tailnet_id: u64,
-) -> Result<BTreeMap<u64, String>, Failure> {
+) -> Result<BTreeMap<u64, User>, Failure> {
     let users = administer::users(connection, tailnet_id).await?;
-    Ok(users
-        .into_iter()
-        .map(|user| (user.id, user.login_name))
-        .collect())
+    Ok(users.into_iter().map(|user| (user.id, user)).collect())
 }
 
 /// Says what has ended of a node, and how that has reached the gateways.

@@ -307,6 +307,6 @@ fn complain(printer: &Printer, name: &str, problems: &[PolicyProblem]) -> Result
     printer.said(&json!({ "problems": values }), &lines.join("\n"));
     Err(Failure::new(
         Kind::Refused,
-        "the policy was refused; the one in force stays",
+        "the policy has mistakes: the one in force stays",
     ))
 }

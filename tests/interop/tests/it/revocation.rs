@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use bowline_interop::{Client, Sessions, is_possible, wait_for};
+use bowline_interop::{Client, Release, Sessions, is_possible, wait_for};
 use serde_json::Value;
 
 use super::{SECOND, SOON, joined, split};
@@ -107,6 +107,36 @@ fn expiry_deletion_and_logout_take_effect_within_a_second() {
     let key = server.key().unwrap();
     clients[3].join(&server.url, &key, "c4").unwrap();
     clients[0].wait_for_peers(&["c4"], SOON);
+}
+
+#[test]
+fn suspension_of_a_user_takes_effect_within_a_second_until_it_is_taken_back() {
+    if !is_possible() {
+        return;
+    }
+    let (lab, server, clients) = joined(1, &[]);
+    let login = "ben@example.com";
+    server.bowline(&["users", "create", login]).unwrap();
+    let key = server
+        .bowline(&["keys", "create", "--user", login])
+        .unwrap();
+    let other = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let key = key["secret"].as_str().unwrap();
+    other.join(&server.url, key, "c2").unwrap();
+    clients[0].wait_for_peers(&["c2"], SOON);
+    let network = Network {
+        bowline: &|arguments| server.bowline(arguments),
+        sessions: &|node| server.sessions(node),
+    };
+    network.ends("suspension", "c2", &clients[0], &[], || {
+        let answer = server.bowline(&["users", "suspend", login]).unwrap();
+        all_applied(&answer);
+    });
+    let shown = server.bowline(&["nodes", "show", "c2"]).unwrap();
+    assert_eq!(shown["user_suspended"], true);
+    server.bowline(&["users", "restore", login]).unwrap();
+    clients[0].wait_for_peers(&["c2"], SOON);
+    other.wait_for_peers(&["c1"], SOON);
 }
 
 #[test]
