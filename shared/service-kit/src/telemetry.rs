@@ -12,7 +12,10 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::Shutdown;
 
@@ -90,7 +93,9 @@ pub struct Telemetry {
 /// When the filter does not parse, or the process was set up before.
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| config.log_filter.clone());
-    let filter = EnvFilter::try_new(&directives).map_err(|_| TelemetryError::Filter(directives))?;
+    let filter: Targets = directives
+        .parse()
+        .map_err(|_| TelemetryError::Filter(directives))?;
     let format = config
         .log_format
         .unwrap_or(match std::io::stderr().is_terminal() {
@@ -98,11 +103,16 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
             false => LogFormat::Json,
         });
     let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr);
     let result = match format {
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
-        LogFormat::Pretty => logs.try_init(),
+        LogFormat::Json => logs
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(filter)
+            .try_init(),
+        LogFormat::Pretty => logs.finish().with(filter).try_init(),
     };
     result.map_err(|error| TelemetryError::Again(error.to_string()))?;
     let metrics = PrometheusBuilder::new()
