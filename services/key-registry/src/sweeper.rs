@@ -93,21 +93,25 @@ impl KeyRegistry {
             if now - since >= grace {
                 self.remove_abandoned(now - grace).await?;
             }
-            let before = now - GATEWAY_MEMORY;
-            let forgetting = self.log.database().write(move |write| {
-                Box::pin(async move {
-                    gateways::forget(write.connection(), before).await?;
-                    Ok::<_, RegistryError>(())
-                })
-            });
             if !gateways::ended(reader, now).await?.is_empty() {
-                forgetting.await?;
+                self.forget_gateways(now - GATEWAY_MEMORY).await?;
             }
         }
         for tailnet in elections::called(reader).await? {
             self.elect(tailnet).await?;
         }
         Ok(())
+    }
+
+    /// Forgets the gateways that have left, and those whose lease ended before a time.
+    async fn forget_gateways(&self, before: DateTime<Utc>) -> Result<(), RegistryError> {
+        let forgetting = self.log.database().write(move |write| {
+            Box::pin(async move {
+                gateways::forget(write.connection(), before).await?;
+                Ok::<_, RegistryError>(())
+            })
+        });
+        forgetting.await
     }
 
     /// Deletes ephemeral nodes that have not been online since a time.

@@ -13,6 +13,7 @@ use bowline_proto::{
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use crate::{
@@ -51,18 +52,30 @@ impl Lease {
         }
     }
 
-    /// Renews the lease until the process ends.
-    pub fn keep(self, hub: Arc<Hub>, reporter: Reporter, tasks: &Tasks) -> Renewed {
-        let (renewed, follow) = watch::channel(None);
-        tasks.background("lease", self.run(hub, reporter, renewed));
-        follow
-    }
-
-    async fn run(
+    /// Renews the lease until it is given up because of `leaving`; what is returned ends then.
+    pub fn keep(
         mut self,
         hub: Arc<Hub>,
         reporter: Reporter,
-        renewed: watch::Sender<Option<Instant>>,
+        leaving: CancellationToken,
+        tasks: &Tasks,
+    ) -> Renewed {
+        let (renewed, follow) = watch::channel(None);
+        tasks.background("lease", async move {
+            tokio::select! {
+                () = self.renew_always(&hub, &reporter, &renewed) => {}
+                () = leaving.cancelled() => {}
+            }
+            self.leave().await;
+        });
+        follow
+    }
+
+    async fn renew_always(
+        &mut self,
+        hub: &Hub,
+        reporter: &Reporter,
+        renewed: &watch::Sender<Option<Instant>>,
     ) {
         let mut next = Instant::now();
         loop {
@@ -114,20 +127,17 @@ impl Lease {
         self.told = applied;
         Ok(answer.lapsed)
     }
-}
 
-/// Gives the lease up: nobody waits for this gateway any more.
-pub async fn leave(gateway: String, registry: GrpcChannel) {
-    let mut request = Request::new(RenewLeaseRequest {
-        gateway,
-        leaving: true,
-        ..RenewLeaseRequest::default()
-    });
-    request.set_timeout(PATIENCE);
-    if let Err(status) = KeyRegistryServiceClient::new(registry)
-        .renew_lease(request)
-        .await
-    {
-        tracing::debug!(%status, "the lease can not be given up: it ends by itself");
+    /// Gives the lease up: nobody waits for this gateway any more.
+    async fn leave(&mut self) {
+        let mut request = Request::new(RenewLeaseRequest {
+            gateway: self.gateway.clone(),
+            leaving: true,
+            ..RenewLeaseRequest::default()
+        });
+        request.set_timeout(PATIENCE);
+        if let Err(status) = self.client.renew_lease(request).await {
+            tracing::debug!(%status, "the lease can not be given up: it ends by itself");
+        }
     }
 }

@@ -14,12 +14,13 @@ use bowline_control_nacl::ReplayCache;
 use bowline_control_wire::DerpMap;
 use bowline_service_kit::Tasks;
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, SettingsError,
     admission::Admission,
     derp_map, http,
-    lease::{self, Lease},
+    lease::Lease,
     listener::Listener,
     reporter::Reporter,
     tailnet::Hub,
@@ -121,9 +122,10 @@ pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Sta
     let registry = backends.registry.clone();
     let seats = Arc::new(Semaphore::new(config.max_connections));
     let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
-    let lease = Lease::new(incarnation.clone(), registry);
+    let leaving = CancellationToken::new();
+    let lease = Lease::new(incarnation, registry);
     let gateway = Arc::new(Gateway {
-        lease: lease.keep(Arc::clone(&hub), reporter.clone(), &tasks),
+        lease: lease.keep(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
         reporter,
         admission: Admission::default(),
         replays: Mutex::new(ReplayCache::new(REPLAYS)),
@@ -143,7 +145,7 @@ pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Sta
     };
     tasks.critical(
         "listen",
-        serve(listener, Arc::clone(&gateway), incarnation, tasks.clone()),
+        serve(listener, Arc::clone(&gateway), leaving, tasks.clone()),
     );
     Ok(Started { address, gateway })
 }
@@ -152,7 +154,7 @@ pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Sta
 async fn serve(
     listener: Listener,
     gateway: Arc<Gateway>,
-    incarnation: String,
+    leaving: CancellationToken,
     tasks: Tasks,
 ) -> io::Result<()> {
     listener.run(tasks).await?;
@@ -165,6 +167,8 @@ async fn serve(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     gateway.reporter.flushed().await;
-    lease::leave(incarnation, gateway.backends.registry.clone()).await;
+    leaving.cancel();
+    let mut lease = gateway.lease.clone();
+    while lease.changed().await.is_ok() {}
     Ok(())
 }

@@ -103,6 +103,15 @@ impl Served {
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
+
+    /// Lets it drain and end.
+    pub(crate) async fn end(mut self) {
+        let number = self.child.id().unwrap().to_string();
+        let signal = Command::new("kill").args(["-TERM", &number]).status();
+        assert!(signal.await.unwrap().success());
+        let ended = timeout(SOON, self.child.wait()).await.unwrap();
+        assert!(ended.unwrap().success());
+    }
 }
 
 /// Returns a command without the variables of whoever runs the tests.

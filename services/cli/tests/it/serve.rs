@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::bowline::{Place, command, run};
+use crate::bowline::{Place, SOON, command, run};
 
 const FIRST_KEY: &str = "The key works for 24 hours";
 
@@ -78,4 +78,37 @@ async fn map_of_relays_that_is_none_is_refused_with_its_file() {
     place.set("127.0.0.1:0", "127.0.0.1:0", "derp_map_url = \"ftp://x\"");
     let said = place.bowline(&["serve"]).await;
     said.failed(1, "\"ftp://x\" is no https URL");
+}
+
+/// Suspends somebody, and returns the gateways that are waited for by then, once there are some.
+async fn waited_for(place: &Place) -> Vec<String> {
+    let named = async {
+        loop {
+            let said =
+                place.bowline(&["--output", "json", "users", "suspend", "amira@example.com"]);
+            let said = said.await;
+            let answer: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
+            let gateways = answer["gateways"].as_array().cloned().unwrap_or_default();
+            let names: Vec<_> = gateways
+                .iter()
+                .map(|one| one["gateway"].to_string())
+                .collect();
+            if !names.is_empty() {
+                return names;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, named).await.unwrap()
+}
+
+#[tokio::test]
+async fn gateway_that_ended_in_order_is_waited_for_by_nobody() {
+    let place = Place::new();
+    let served = place.serve().await;
+    place.json(&["users", "create", "amira@example.com"]).await;
+    let before = waited_for(&place).await;
+    served.end().await;
+    let _again = command(place.directory()).arg("serve").spawn().unwrap();
+    let after = waited_for(&place).await;
+    assert!(!after.contains(&before[0]), "{before:?} {after:?}");
 }
