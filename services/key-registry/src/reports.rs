@@ -6,7 +6,8 @@ use bowline_db::SoftBatch;
 use bowline_proto::{
     identity::v1::{ResolveUserRequest, identity_service_client::IdentityServiceClient},
     key_registry::v1::{
-        ClientReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport, SoftState,
+        ClientReport, HostReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport,
+        SoftState,
     },
     policy::v1::{JudgeNodeRequest, JudgeNodeResponse},
 };
@@ -36,7 +37,7 @@ const ADOPTED_AT_ONCE: usize = 32;
 struct Taken {
     results: Vec<NodeReportResult>,
     /// Nodes whose hard state differs from the report, by their place among the reports.
-    differing: Vec<(usize, Node, ClientReport)>,
+    differing: Vec<(usize, Node, HostReport)>,
     /// Tailnets where a router came online.
     routers: BTreeSet<u64>,
 }
@@ -116,7 +117,7 @@ impl KeyRegistry {
     }
 
     /// Takes over what a client reports about itself that policy judges.
-    async fn adopt(&self, node: Node, report: ClientReport) -> Result<(), RegistryError> {
+    async fn adopt(&self, node: Node, report: HostReport) -> Result<(), RegistryError> {
         let tailnet = tailnet_id(node.tailnet_id)?;
         let offered = routes::tolerant(&report.advertised_routes);
         let retagging = Retagging::of(&node, &report);
@@ -244,8 +245,8 @@ async fn take(
             row.sequence = client.sequence;
             row.reported_at = sent_at;
             apply_client(&mut row, &client);
-            if differs(&node, &client) {
-                taken.differing.push((index, node, client));
+            if let Some(host) = client.host.filter(|host| differs(&node, host)) {
+                taken.differing.push((index, node, host));
             }
         }
         if row != before {
@@ -312,17 +313,19 @@ fn apply_client(row: &mut SoftRow, client: &ClientReport) {
     row.state = SoftState {
         disco_key: client.disco_key.clone(),
         endpoints: client.endpoints.clone(),
-        home_derp: client.home_derp,
         capability_version: client.capability_version,
-        hostinfo: client.hostinfo.clone(),
         ..row.state.clone()
     };
+    if let Some(host) = &client.host {
+        row.state.home_derp = host.home_derp;
+        row.state.hostinfo.clone_from(&host.hostinfo);
+    }
 }
 
-/// Says whether a report differs from the node in what the log keeps.
-fn differs(node: &Node, client: &ClientReport) -> bool {
+/// Says whether what is said of a host differs from the node in what the log keeps.
+fn differs(node: &Node, host: &HostReport) -> bool {
     (&node.hostname, &node.os, &node.client_version)
-        != (&client.hostname, &client.os, &client.client_version)
-        || node.requested_tags != client.requested_tags
-        || node.advertised_routes != routes::tolerant(&client.advertised_routes)
+        != (&host.hostname, &host.os, &host.client_version)
+        || node.requested_tags != host.requested_tags
+        || node.advertised_routes != routes::tolerant(&host.advertised_routes)
 }

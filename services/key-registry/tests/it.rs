@@ -20,9 +20,9 @@ use bowline_proto::{
         tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
-        ClientReport, CreatePreAuthKeyRequest, DeleteNodeRequest, GetNodeRequest, ListNodesRequest,
-        Node, NodeReport, PreAuthKey, Presence, PresenceReport, RefusalReason, RegisterRequest,
-        ReportNodesRequest, key_registry_service_client::KeyRegistryServiceClient,
+        ClientReport, CreatePreAuthKeyRequest, DeleteNodeRequest, GetNodeRequest, HostReport,
+        ListNodesRequest, Node, NodeReport, PreAuthKey, Presence, PresenceReport, RefusalReason,
+        RegisterRequest, ReportNodesRequest, key_registry_service_client::KeyRegistryServiceClient,
         node_service_client::NodeServiceClient,
         pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
@@ -393,8 +393,11 @@ async fn tags_asked_for_later_are_given_or_end_the_key(served: Served) {
             .await;
         let client = ClientReport {
             sequence: 1,
-            hostname: "laptop".to_owned(),
-            requested_tags: vec![tag.to_owned()],
+            host: Some(HostReport {
+                hostname: "laptop".to_owned(),
+                requested_tags: vec![tag.to_owned()],
+                ..HostReport::default()
+            }),
             ..ClientReport::default()
         };
         let report = NodeReport {
@@ -561,8 +564,11 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
     };
     let report = |sequence, home_derp| ClientReport {
         sequence,
-        home_derp,
-        hostname: "laptop".to_owned(),
+        host: Some(HostReport {
+            home_derp,
+            hostname: "laptop".to_owned(),
+            ..HostReport::default()
+        }),
         ..ClientReport::default()
     };
     let of_node = |node_key: Vec<u8>, client, presence| NodeReport {

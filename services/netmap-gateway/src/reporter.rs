@@ -58,12 +58,14 @@ struct Live {
     epoch: watch::Receiver<u64>,
 }
 
+/// What a client sent, and when.
+type Sent = (ClientReport, Instant);
+
 #[derive(Debug)]
 struct Waiting {
     tailnet: Arc<Tailnet>,
     node_key: Vec<u8>,
-    /// What the client sent, and when.
-    client: Option<(ClientReport, Instant)>,
+    client: Option<Sent>,
     presence: Option<PresenceReport>,
     /// Learns the epoch a beginning session is given.
     epoch: Option<watch::Sender<u64>>,
@@ -94,7 +96,9 @@ impl Reporter {
         pending.sequence += 1;
         report.sequence = pending.sequence;
         tailnet.report(node, report.clone());
-        waiting(&mut pending, tailnet, node, node_key).client = Some((report, Instant::now()));
+        let waiting = waiting(&mut pending, tailnet, node, node_key);
+        let before = waiting.client.take();
+        waiting.client = newest(Some((report, Instant::now())), before);
         drop(pending);
         self.0.news.notify_one();
     }
@@ -222,7 +226,8 @@ impl Reporter {
         let fits = |(_, waiting): &(&(TailnetId, u64), &Waiting)| {
             let fits = bytes < BATCH_BYTES;
             let client = waiting.client.as_ref();
-            bytes += client.map_or(0, |(report, _)| report.hostinfo.len());
+            let host = client.and_then(|(report, _)| report.host.as_ref());
+            bytes += host.map_or(0, |host| host.hostinfo.len());
             fits
         };
         let some = pending.reports.iter().take(BATCH).take_while(fits);
@@ -294,7 +299,7 @@ impl Reporter {
                 }
                 std::collections::btree_map::Entry::Occupied(mut newer) => {
                     let newer = newer.get_mut();
-                    newer.client = newer.client.take().or(waiting.client);
+                    newer.client = newest(newer.client.take(), waiting.client);
                     if newer.presence.is_none() {
                         newer.presence = waiting.presence;
                         newer.epoch = waiting.epoch;
@@ -303,6 +308,15 @@ impl Reporter {
             }
         }
     }
+}
+
+/// Returns the later of two reports, with what the earlier said of the host where the later says nothing of it.
+fn newest(later: Option<Sent>, earlier: Option<Sent>) -> Option<Sent> {
+    let Some((mut report, sent)) = later else {
+        return earlier;
+    };
+    report.host = report.host.or_else(|| earlier?.0.host);
+    Some((report, sent))
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -327,4 +341,37 @@ fn waiting<'p>(
         });
     waiting.node_key = node_key.to_vec();
     waiting
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_proto::key_registry::v1::HostReport;
+
+    use super::*;
+
+    #[test]
+    fn later_report_counts_with_what_an_earlier_one_said_of_the_host() {
+        let sent = |sequence, hostname: Option<&str>| {
+            let host = hostname.map(|hostname| HostReport {
+                hostname: hostname.to_owned(),
+                ..HostReport::default()
+            });
+            let report = ClientReport {
+                sequence,
+                host,
+                ..ClientReport::default()
+            };
+            Some((report, Instant::now()))
+        };
+        for (later, earlier, expected) in [
+            (sent(2, Some("b")), sent(1, Some("a")), (2, Some("b"))),
+            (sent(2, None), sent(1, Some("a")), (2, Some("a"))),
+            (sent(2, None), None, (2, None)),
+            (None, sent(1, Some("a")), (1, Some("a"))),
+        ] {
+            let (report, _) = newest(later, earlier).unwrap();
+            let hostname = report.host.as_ref().map(|host| host.hostname.as_str());
+            assert_eq!((report.sequence, hostname), expected);
+        }
+    }
 }

@@ -60,7 +60,7 @@ pub struct Tailnet {
 #[derive(Debug)]
 enum Input {
     /// A client reported its state.
-    Report(u64, ClientReport),
+    Report(u64, Box<ClientReport>),
     /// The registry has taken a report up to this sequence.
     Taken(u64, u64),
     /// Clients are to be told of other relays.
@@ -122,7 +122,7 @@ impl Tailnet {
     /// Shows a client's report to its peers at once.
     pub fn report(&self, node: u64, report: ClientReport) {
         // The follower lives as long as the tailnet.
-        drop(self.inputs.send(Input::Report(node, report)));
+        drop(self.inputs.send(Input::Report(node, Box::new(report))));
     }
 
     /// Says that the registry keeps a report now.

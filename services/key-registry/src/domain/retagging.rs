@@ -1,7 +1,7 @@
 //! Tags that a node asks for while it is logged in (protocol section 5.3).
 
 use bowline_proto::{
-    key_registry::v1::{ClientReport, Node},
+    key_registry::v1::{HostReport, Node},
     policy::v1::JudgeNodeResponse,
 };
 use chrono::{DateTime, Utc};
@@ -19,7 +19,7 @@ pub enum Retagging {
 
 impl Retagging {
     /// Says what a report asks for; only what it did not ask for before counts.
-    pub fn of(node: &Node, report: &ClientReport) -> Self {
+    pub fn of(node: &Node, report: &HostReport) -> Self {
         if report.requested_tags == node.requested_tags {
             return Self::None;
         }
@@ -65,10 +65,10 @@ mod tests {
         }
     }
 
-    fn report(tags: &[&str]) -> ClientReport {
-        ClientReport {
+    fn report(tags: &[&str]) -> HostReport {
+        HostReport {
             requested_tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
-            ..ClientReport::default()
+            ..HostReport::default()
         }
     }
 

@@ -7,8 +7,9 @@ use bowline_ids::TailnetId;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, Head},
     key_registry::v1::{
-        ClientReport, NodeReport, NodeReportResult, Presence, PresenceReport, RenewLeaseRequest,
-        RenewLeaseResponse, SoftState, key_registry_service_server::KeyRegistryService as _,
+        ClientReport, HostReport, NodeReport, NodeReportResult, Presence, PresenceReport,
+        RenewLeaseRequest, RenewLeaseResponse, SoftState,
+        key_registry_service_server::KeyRegistryService as _,
     },
 };
 use bowline_service_kit::{Caller, Later, ServiceName};
@@ -176,12 +177,19 @@ fn presence(gateway: &str, epoch: u64, live: bool) -> PresenceReport {
     }
 }
 
+fn host(home_derp: u32) -> HostReport {
+    HostReport {
+        home_derp,
+        hostname: "laptop".to_owned(),
+        ..HostReport::default()
+    }
+}
+
 /// A report that differs from the node in nothing that policy judges.
 fn client(sequence: u64, home_derp: u32) -> ClientReport {
     ClientReport {
         sequence,
-        home_derp,
-        hostname: "laptop".to_owned(),
+        host: Some(host(home_derp)),
         ..ClientReport::default()
     }
 }
@@ -310,7 +318,10 @@ async fn report_that_could_not_be_judged_is_sent_again_and_taken_over_then() {
     scene.put(node(1)).await;
     scene.put(node(2)).await;
     let offering = ClientReport {
-        advertised_routes: vec!["10.0.0.0/8".to_owned()],
+        host: Some(HostReport {
+            advertised_routes: vec!["10.0.0.0/8".to_owned()],
+            ..host(900)
+        }),
         ..client(1, 900)
     };
     let reports = vec![
@@ -335,8 +346,10 @@ async fn report_that_could_not_be_judged_is_sent_again_and_taken_over_then() {
     assert!(scene.report("g", reports).await[0].again);
     // Without anything to judge it is taken over.
     let renamed = ClientReport {
-        hostname: "desktop".to_owned(),
-        advertised_routes: Vec::new(),
+        host: Some(HostReport {
+            hostname: "desktop".to_owned(),
+            ..host(900)
+        }),
         ..offering
     };
     let again = NodeReport {
@@ -345,6 +358,27 @@ async fn report_that_could_not_be_judged_is_sent_again_and_taken_over_then() {
     };
     assert!(!scene.report("g", vec![again]).await[0].again);
     assert_eq!(scene.node(1).await.unwrap().name, "desktop");
+}
+
+#[tokio::test]
+async fn report_that_says_nothing_of_the_host_leaves_what_is_known_of_it() {
+    let scene = Scene::new().await;
+    scene.put(node(1)).await;
+    let sent = |client| NodeReport {
+        client: Some(client),
+        ..report(1)
+    };
+    scene.report("g", vec![sent(client(1, 900))]).await;
+    let before = scene.node(1).await;
+    let silent = ClientReport {
+        capability_version: 4,
+        host: None,
+        ..client(2, 900)
+    };
+    scene.report("g", vec![sent(silent)]).await;
+    assert_eq!(scene.node(1).await, before);
+    let soft = scene.soft(1).await;
+    assert_eq!((soft.home_derp, soft.capability_version), (900, 4));
 }
 
 #[tokio::test]
@@ -421,7 +455,10 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
     }
     let long = |id: u64| NodeReport {
         client: Some(ClientReport {
-            hostinfo: vec![b' '; if id.is_multiple_of(10) { 60_000 } else { 10 }],
+            host: Some(HostReport {
+                hostinfo: vec![b' '; if id.is_multiple_of(10) { 60_000 } else { 10 }],
+                ..host(900)
+            }),
             ..client(1, 900)
         }),
         ..report(id)

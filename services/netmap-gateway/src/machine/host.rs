@@ -25,8 +25,7 @@ impl Host {
     /// # Errors
     ///
     /// 400 when it is longer than any host's is.
-    pub(super) fn new(sent: Option<Hostinfo>) -> Result<Self, Failure> {
-        let sent = sent.unwrap_or_default();
+    pub(super) fn new(sent: Hostinfo) -> Result<Self, Failure> {
         let info = Hostinfo {
             hostname: name(&sent.hostname),
             os: name(&sent.os),
@@ -58,11 +57,10 @@ mod tests {
             os: "ü".repeat(1000),
             ..Hostinfo::default()
         };
-        let host = Host::new(Some(sent)).unwrap();
+        let host = Host::new(sent).unwrap();
         assert_eq!(host.info.hostname, "a b\u{202e} ");
         assert_eq!(host.info.os, "ü".repeat(128));
         assert!(!host.json.is_empty());
-        assert!(Host::new(None).unwrap().info.hostname.is_empty());
     }
 
     #[test]
@@ -71,6 +69,6 @@ mod tests {
             routable_ips: vec!["10.0.0.0/8".to_owned(); 10_000],
             ..Hostinfo::default()
         };
-        assert!(Host::new(Some(sent)).is_err());
+        assert!(Host::new(sent).is_err());
     }
 }

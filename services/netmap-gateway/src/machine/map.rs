@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use bowline_control_wire::{Compression, FrameError, MapRequest};
-use bowline_proto::key_registry::v1::{ClientReport, Endpoint};
+use bowline_control_wire::{Compression, FrameError, Hostinfo, MapRequest};
+use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tonic::Code;
@@ -134,11 +134,7 @@ async fn once(gateway: &Gateway, located: &Located, dialect: Dialect) -> Result<
 
 /// Returns what a request says about the host, bounded and without addresses peers can not use.
 fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
-    let Host { info, json } = Host::new(request.hostinfo.clone())?;
-    let home_derp = info
-        .net_info
-        .as_ref()
-        .map_or(0, |net_info| net_info.preferred_derp);
+    let host = request.hostinfo.clone().map(host_report).transpose()?;
     let kinds = request
         .endpoint_types
         .iter()
@@ -161,15 +157,23 @@ fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
                 kind,
             })
             .collect(),
-        home_derp,
         capability_version: request.version.0.into(),
+        host,
+        sequence: 0,
+    })
+}
+
+fn host_report(hostinfo: Hostinfo) -> Result<HostReport, Failure> {
+    let Host { info, json } = Host::new(hostinfo)?;
+    let net_info = info.net_info.as_ref();
+    Ok(HostReport {
+        home_derp: net_info.map_or(0, |net_info| net_info.preferred_derp),
         hostinfo: json,
         hostname: info.hostname,
         os: info.os,
         client_version: info.ipn_version,
         advertised_routes: info.routable_ips,
         requested_tags: info.request_tags,
-        sequence: 0,
     })
 }
 

@@ -228,7 +228,7 @@ fn pass_on(
     request: RegisterRequest,
     followup: Option<LoginId>,
 ) -> Result<registry::RegisterRequest, Failure> {
-    let Host { info, json } = Host::new(request.hostinfo)?;
+    let Host { info, json } = Host::new(request.hostinfo.unwrap_or_default())?;
     let auth = request.auth.as_ref();
     Ok(registry::RegisterRequest {
         machine_key: machine.key.as_bytes().to_vec(),

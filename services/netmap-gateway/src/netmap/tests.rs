@@ -3,7 +3,7 @@
 use bowline_control_wire::{DerpMap, MapResponse};
 use bowline_proto::{
     identity::v1::{User, identity_change},
-    key_registry::v1::{ClientReport, Endpoint, Node, SoftState},
+    key_registry::v1::{ClientReport, Endpoint, HostReport, Node, SoftState},
     policy::v1::{ListRef, SshRule},
 };
 use chrono::DateTime;
@@ -45,13 +45,16 @@ fn first_message_has_everything_and_never_oneself_among_peers() {
 #[test]
 fn report_reaches_peers_as_a_patch_and_not_oneself() {
     let mut tailnet = Lab::new();
-    let endpoints = vec![Endpoint {
-        address: "10.0.0.2:41641".to_owned(),
+    let endpoint = |address: &str| Endpoint {
+        address: address.to_owned(),
         kind: 1,
-    }];
+    };
     let report = ClientReport {
-        endpoints,
-        home_derp: 900,
+        endpoints: vec![endpoint("10.0.0.2:41641")],
+        host: Some(HostReport {
+            home_derp: 900,
+            ..HostReport::default()
+        }),
         ..ClientReport::default()
     };
     tailnet.replica.report(2, report.clone());
@@ -59,8 +62,23 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
     assert!(message.peers_changed.is_empty() && message.packet_filters.is_empty());
     assert_eq!(message.peers_changed_patch[0].endpoints, ["10.0.0.2:41641"]);
     assert_eq!(message.peers_changed_patch[0].derp_region, 900);
-    tailnet.replica.report(1, report);
+    tailnet.replica.report(1, report.clone());
     assert!(matches!(tailnet.told(), Delta::Nothing));
+    // One that says nothing of the host leaves what is known of it, whether the registry has that already or not.
+    let silent = ClientReport {
+        endpoints: vec![endpoint("10.0.0.3:41641")],
+        host: None,
+        ..report
+    };
+    tailnet.replica.report(2, silent.clone());
+    let message = tailnet.message();
+    assert_eq!(
+        message.peers_changed_patch[0].derp_region, 0,
+        "not told again"
+    );
+    tailnet.replica.report_taken(2, silent.sequence);
+    tailnet.replica.report(2, silent);
+    assert_eq!(tailnet.full(1).unwrap().peers[0].home_derp, 900);
 }
 
 #[test]
@@ -310,11 +328,14 @@ fn report_that_changes_relay_and_measurements_is_a_patch() {
     let mut tailnet = Lab::new();
     let report = |derp: u32| {
         ClientReport {
-        home_derp: derp,
-        hostinfo: format!(
-            r#"{{"NetInfo":{{"PreferredDERP":{derp}}},"Services":[{{"Proto":"peerapi4","Port":1}}]}}"#
-        )
-        .into_bytes(),
+        host: Some(HostReport {
+            home_derp: derp,
+            hostinfo: format!(
+                r#"{{"NetInfo":{{"PreferredDERP":{derp}}},"Services":[{{"Proto":"peerapi4","Port":1}}]}}"#
+            )
+            .into_bytes(),
+            ..HostReport::default()
+        }),
         ..ClientReport::default()
     }
     };

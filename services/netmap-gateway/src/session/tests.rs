@@ -6,7 +6,7 @@ use bowline_clock::SystemClock;
 use bowline_control_wire::{CapabilityVersion, Compression, unframe};
 use bowline_proto::{
     identity::v1::identity_change::Change,
-    key_registry::v1::{ClientReport, Node},
+    key_registry::v1::{ClientReport, HostReport, Node},
     policy::v1::{ListRef, Settings, SourceListChange, SshRule},
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
@@ -70,7 +70,10 @@ impl Stage {
     /// Lets peers of a node see a change.
     fn report(&mut self, id: u64, round: u32) {
         let report = ClientReport {
-            home_derp: 1 + round,
+            host: Some(HostReport {
+                home_derp: 1 + round,
+                ..HostReport::default()
+            }),
             ..ClientReport::default()
         };
         self.lab.replica.report(id, report);

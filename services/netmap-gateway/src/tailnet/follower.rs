@@ -166,7 +166,7 @@ impl Follower {
             tokio::select! {
                 Some(event) = events.recv() => self.apply(event),
                 input = inputs.recv() => match input {
-                    Some(Input::Report(node, report)) => self.replica.report(node, report),
+                    Some(Input::Report(node, report)) => self.replica.report(node, *report),
                     Some(Input::Taken(node, sequence)) => self.replica.report_taken(node, sequence),
                     Some(Input::Relays) => self.replica.relays_changed(),
                     None => return,

@@ -214,7 +214,10 @@ impl Replica {
 
     /// Shows what a client of this gateway reports before the registry has it.
     pub fn report(&mut self, node: u64, report: ClientReport) {
-        self.reports.insert(node, told_report(report));
+        let mut report = told_report(report);
+        let before = self.reports.remove(&node);
+        report.host = report.host.or_else(|| before?.host);
+        self.reports.insert(node, report);
         self.show(node);
     }
 

@@ -1,7 +1,7 @@
 //! Soft states, reduced to what peers are told, and what of them differs.
 
 use bowline_control_wire::{Hostinfo, Location, Service, plain_text};
-use bowline_proto::key_registry::v1::{ClientReport, Endpoint, SoftState};
+use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport, SoftState};
 
 use super::view::Shown;
 
@@ -15,22 +15,26 @@ pub(super) fn told(soft: SoftState) -> SoftState {
 
 /// Returns a report with what peers are told of the host, and nothing else of it.
 pub(super) fn told_report(report: ClientReport) -> ClientReport {
-    ClientReport {
-        hostinfo: told_host(&report.hostinfo),
-        ..report
-    }
+    let host = report.host.map(|host| HostReport {
+        hostinfo: told_host(&host.hostinfo),
+        ..host
+    });
+    ClientReport { host, ..report }
 }
 
 /// The registry's soft state with what the client has reported since.
 pub(super) fn overlay(soft: &SoftState, report: &ClientReport) -> SoftState {
-    SoftState {
+    let mut soft = SoftState {
         disco_key: report.disco_key.clone(),
         endpoints: report.endpoints.clone(),
-        home_derp: report.home_derp,
         capability_version: report.capability_version,
-        hostinfo: report.hostinfo.clone(),
         ..soft.clone()
+    };
+    if let Some(host) = &report.host {
+        soft.home_derp = host.home_derp;
+        soft.hostinfo.clone_from(&host.hostinfo);
     }
+    soft
 }
 
 /// Keeps of a host's description what peers need and hard state does not have; empty for nothing.

@@ -14,7 +14,8 @@ use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{
     identity::v1::{IdentityChange, IdentitySnapshot, Role, Tailnet, User, identity_change},
     key_registry::v1::{
-        ClientReport, Endpoint, Node, RegistryChange, RegistrySnapshot, SoftState, registry_change,
+        ClientReport, Endpoint, HostReport, Node, RegistryChange, RegistrySnapshot, SoftState,
+        registry_change,
     },
     policy::v1::Stamp,
 };
@@ -392,7 +393,10 @@ impl Lab {
         };
         let report = ClientReport {
             endpoints: vec![endpoint],
-            home_derp: derp,
+            host: Some(HostReport {
+                home_derp: derp,
+                ..HostReport::default()
+            }),
             sequence: 1,
             ..ClientReport::default()
         };
