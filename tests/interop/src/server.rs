@@ -29,7 +29,7 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let path = directory.join(name);
     if !path.is_file() {
         bail!(
-            "{} is not built: cargo build --workspace --bins",
+            "{} is not built: cargo build --workspace --bins --tests",
             path.display()
         );
     }
