@@ -11,6 +11,7 @@ use bowline_proto::identity::v1::{
 };
 use bowline_service_kit::Tasks;
 use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 
@@ -40,21 +41,24 @@ impl Identity {
     /// # Errors
     ///
     /// When the database can not be opened.
-    pub async fn start(
-        url: &str,
+    pub fn start<'a>(
+        url: &'a str,
         bus: Bus,
         clock: SharedClock,
-        tasks: &Tasks,
-    ) -> Result<Self, OpenError> {
-        let options = DatabaseOptions::new("identity", MIGRATIONS, clock);
-        let database = Database::open(url, options).await?;
-        let log = ChangeLog::new(database, bus, Owner::Identity);
-        let identity = Self {
-            log,
-            decisions: watch::channel(0).0,
-        };
-        tasks.background("sweep-identity", identity.clone().sweep());
-        Ok(identity)
+        tasks: &'a Tasks,
+    ) -> BoxFuture<'a, Result<Self, OpenError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            let options = DatabaseOptions::new("identity", MIGRATIONS, clock);
+            let database = Database::open(url, options).await?;
+            let log = ChangeLog::new(database, bus, Owner::Identity);
+            let identity = Self {
+                log,
+                decisions: watch::channel(0).0,
+            };
+            tasks.background("sweep-identity", identity.clone().sweep());
+            Ok(identity)
+        })
     }
 
     /// Adds the services to those a process serves.

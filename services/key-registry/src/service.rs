@@ -11,6 +11,7 @@ use bowline_proto::key_registry::v1::{
     registration_service_server::RegistrationServiceServer,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
+use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tonic::service::RoutesBuilder;
@@ -74,27 +75,30 @@ impl KeyRegistry {
     /// # Errors
     ///
     /// When the database can not be opened.
-    pub async fn start(
-        url: &str,
+    pub fn start<'a>(
+        url: &'a str,
         config: RegistryConfig,
         peers: Peers,
         bus: Bus,
         clock: SharedClock,
-        tasks: &Tasks,
-    ) -> Result<Self, OpenError> {
-        let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
-        let database = Database::open(url, options).await?;
-        let log = ChangeLog::new(database, bus.clone(), Owner::KeyRegistry);
-        let registry = Self {
-            log,
-            peers,
-            config,
-            foreign: Arc::default(),
-            snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
-        };
-        tasks.background("sweep-registry", sweeper::run(registry.clone()));
-        owners::follow(&registry, &bus, tasks);
-        Ok(registry)
+        tasks: &'a Tasks,
+    ) -> BoxFuture<'a, Result<Self, OpenError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
+            let database = Database::open(url, options).await?;
+            let log = ChangeLog::new(database, bus.clone(), Owner::KeyRegistry);
+            let registry = Self {
+                log,
+                peers,
+                config,
+                foreign: Arc::default(),
+                snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
+            };
+            tasks.background("sweep-registry", sweeper::run(registry.clone()));
+            owners::follow(&registry, &bus, tasks);
+            Ok(registry)
+        })
     }
 
     /// Adds the services to those a process serves.

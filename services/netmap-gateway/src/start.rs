@@ -13,6 +13,7 @@ use bowline_clock::{SharedClock, random_bytes};
 use bowline_control_nacl::ReplayCache;
 use bowline_control_wire::DerpMap;
 use bowline_service_kit::Tasks;
+use futures_util::future::BoxFuture;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -81,73 +82,79 @@ pub struct Started {
 /// # Errors
 ///
 /// [`StartError`].
-pub async fn start(mut config: GatewayConfig, given: Dependencies) -> Result<Started, StartError> {
-    // Paths are put behind it.
-    config.public_url = config.public_url.trim_end_matches('/').to_owned();
-    let tls = match config.certificate()? {
-        Some((certificate, key)) => Some(acceptor(certificate, key)?),
-        None => None,
-    };
-    let keys = ControlKeys::load(&config.control_keys)?;
-    let socket = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| StartError::Listen(config.listen, error))?;
-    let address = socket
-        .local_addr()
-        .map_err(|error| StartError::Listen(config.listen, error))?;
-    let Dependencies {
-        backends,
-        bus,
-        clock,
-        tasks,
-        derp_map,
-        more_routes,
-    } = given;
-    let first = derp_map::first(&config, derp_map).await?;
-    let incarnation = u64::from_be_bytes(random_bytes()).to_string();
-    let hub = Arc::new(Hub::new(
-        &backends,
-        &bus,
-        (first.map.clone(), config.filter_sources),
-        &tasks,
-    ));
-    if let Some(url) = config.derp_map_url.clone() {
-        let told = Arc::clone(&hub);
-        let tell = move |map| told.tell_relays(map);
-        tasks.background(
-            "derp-map",
-            derp_map::follow(url, first, derp_map::PACE, tell),
+pub fn start(
+    mut config: GatewayConfig,
+    given: Dependencies,
+) -> BoxFuture<'static, Result<Started, StartError>> {
+    // Boxed: it is compiled here once, and not again in each crate that awaits it.
+    Box::pin(async move {
+        // Paths are put behind it.
+        config.public_url = config.public_url.trim_end_matches('/').to_owned();
+        let tls = match config.certificate()? {
+            Some((certificate, key)) => Some(acceptor(certificate, key)?),
+            None => None,
+        };
+        let keys = ControlKeys::load(&config.control_keys)?;
+        let socket = TcpListener::bind(config.listen)
+            .await
+            .map_err(|error| StartError::Listen(config.listen, error))?;
+        let address = socket
+            .local_addr()
+            .map_err(|error| StartError::Listen(config.listen, error))?;
+        let Dependencies {
+            backends,
+            bus,
+            clock,
+            tasks,
+            derp_map,
+            more_routes,
+        } = given;
+        let first = derp_map::first(&config, derp_map).await?;
+        let incarnation = u64::from_be_bytes(random_bytes()).to_string();
+        let hub = Arc::new(Hub::new(
+            &backends,
+            &bus,
+            (first.map.clone(), config.filter_sources),
+            &tasks,
+        ));
+        if let Some(url) = config.derp_map_url.clone() {
+            let told = Arc::clone(&hub);
+            let tell = move |map| told.tell_relays(map);
+            tasks.background(
+                "derp-map",
+                derp_map::follow(url, first, derp_map::PACE, tell),
+            );
+        }
+        let registry = backends.registry.clone();
+        let seats = Arc::new(Semaphore::new(config.max_connections));
+        let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
+        let leaving = CancellationToken::new();
+        let lease = Lease::new(incarnation, registry);
+        let gateway = Arc::new(Gateway {
+            lease: lease.keep(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
+            reporter,
+            admission: Admission::default(),
+            replays: Mutex::new(ReplayCache::new(REPLAYS)),
+            config,
+            keys,
+            backends,
+            hub,
+            clock,
+            tasks: tasks.clone(),
+        });
+        let routes = http::routes(Arc::clone(&gateway)).merge(more_routes);
+        let listener = Listener {
+            socket,
+            tls,
+            routes,
+            seats,
+        };
+        tasks.critical(
+            "listen",
+            serve(listener, Arc::clone(&gateway), leaving, tasks.clone()),
         );
-    }
-    let registry = backends.registry.clone();
-    let seats = Arc::new(Semaphore::new(config.max_connections));
-    let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
-    let leaving = CancellationToken::new();
-    let lease = Lease::new(incarnation, registry);
-    let gateway = Arc::new(Gateway {
-        lease: lease.keep(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
-        reporter,
-        admission: Admission::default(),
-        replays: Mutex::new(ReplayCache::new(REPLAYS)),
-        config,
-        keys,
-        backends,
-        hub,
-        clock,
-        tasks: tasks.clone(),
-    });
-    let routes = http::routes(Arc::clone(&gateway)).merge(more_routes);
-    let listener = Listener {
-        socket,
-        tls,
-        routes,
-        seats,
-    };
-    tasks.critical(
-        "listen",
-        serve(listener, Arc::clone(&gateway), leaving, tasks.clone()),
-    );
-    Ok(Started { address, gateway })
+        Ok(Started { address, gateway })
+    })
 }
 
 /// Accepts until the drain, then waits for the sessions to end and their ends to be known.

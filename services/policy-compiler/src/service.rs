@@ -17,6 +17,7 @@ use bowline_proto::policy::v1::{
     policy_service_server::PolicyServiceServer,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
+use futures_util::future::BoxFuture;
 use tonic::service::RoutesBuilder;
 
 use crate::{
@@ -44,27 +45,30 @@ impl PolicyCompiler {
     /// # Errors
     ///
     /// When the database can not be opened.
-    pub async fn start(
-        url: &str,
+    pub fn start<'a>(
+        url: &'a str,
         (identity, registry): (GrpcChannel, GrpcChannel),
         bus: Bus,
         clock: SharedClock,
-        tasks: &Tasks,
-    ) -> Result<Self, OpenError> {
-        let options = DatabaseOptions::new("policy_compiler", MIGRATIONS, clock);
-        let database = Database::open(url, options).await?;
-        let compiler = Self {
-            log: ChangeLog::new(database, bus.clone(), Owner::PolicyCompiler),
-            tasks: tasks.clone(),
-            workspaces: Workspaces::new(
-                Feed::start(Identity::new(identity), &bus, tasks),
-                Feed::start(Registry::new(registry), &bus, tasks),
-                tasks,
-            ),
-            shelf: Arc::default(),
-        };
-        tasks.background("follow-policies", compiler.clone().follow_versions(bus));
-        Ok(compiler)
+        tasks: &'a Tasks,
+    ) -> BoxFuture<'a, Result<Self, OpenError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            let options = DatabaseOptions::new("policy_compiler", MIGRATIONS, clock);
+            let database = Database::open(url, options).await?;
+            let compiler = Self {
+                log: ChangeLog::new(database, bus.clone(), Owner::PolicyCompiler),
+                tasks: tasks.clone(),
+                workspaces: Workspaces::new(
+                    Feed::start(Identity::new(identity), &bus, tasks),
+                    Feed::start(Registry::new(registry), &bus, tasks),
+                    tasks,
+                ),
+                shelf: Arc::default(),
+            };
+            tasks.background("follow-policies", compiler.clone().follow_versions(bus));
+            Ok(compiler)
+        })
     }
 
     /// Adds the services to those a process serves.

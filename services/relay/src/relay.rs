@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bowline_keys::{NodePublic, PrivateKey};
 use crypto_box::SecretKey;
+use futures_util::future::BoxFuture;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
@@ -100,23 +101,26 @@ impl Relay {
     }
 
     /// Serves the sockets until `shutdown`, then drains. Without `tls`, DERP is served as plain HTTP.
-    pub async fn serve(
+    pub fn serve(
         &self,
         sockets: Sockets,
         tls: Option<Arc<ServerConfig>>,
         shutdown: CancellationToken,
-    ) {
-        let tls = tls.map(listener::http1_only);
-        let mut loops = JoinSet::new();
-        for socket in sockets.http {
-            loops.spawn(listener::accept(self.clone(), socket, tls.clone()));
-        }
-        for socket in sockets.stun {
-            loops.spawn(reflector::reflect(self.clone(), socket));
-        }
-        shutdown.cancelled().await;
-        loops.shutdown().await;
-        self.drain().await;
+    ) -> BoxFuture<'_, ()> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            let tls = tls.map(listener::http1_only);
+            let mut loops = JoinSet::new();
+            for socket in sockets.http {
+                loops.spawn(listener::accept(self.clone(), socket, tls.clone()));
+            }
+            for socket in sockets.stun {
+                loops.spawn(reflector::reflect(self.clone(), socket));
+            }
+            shutdown.cancelled().await;
+            loops.shutdown().await;
+            self.drain().await;
+        })
     }
 
     /// Takes no more clients, asks those connected to reconnect, and ends their connections spread over

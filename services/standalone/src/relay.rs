@@ -17,6 +17,7 @@ use bowline_service_kit::{
     GrpcChannel, Shutdown, Tasks, install_crypto_provider,
     telemetry::{self, TelemetryConfig},
 };
+use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
@@ -99,26 +100,29 @@ pub struct RelayProcess {
 /// # Errors
 ///
 /// What hinders it.
-pub async fn run(process: RelayProcess) -> Result<()> {
-    install_crypto_provider();
-    let telemetry = telemetry::init(&TelemetryConfig::default())?;
-    let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
-    let listener = telemetry::listen(process.telemetry_listen).await?;
-    let RelayProcess {
-        state_dir,
-        config,
-        host,
-        owners,
-        map,
-        ..
-    } = process;
-    let relays = start(&config, &state_dir, &host, owners, &tasks).await?;
-    write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
-        .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
-    let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());
-    tasks.companion("telemetry", serving);
-    telemetry.ready();
-    Ok(tasks.run().await?)
+pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
+    // Boxed: it is compiled here once, and not again in each crate that awaits it.
+    Box::pin(async move {
+        install_crypto_provider();
+        let telemetry = telemetry::init(&TelemetryConfig::default())?;
+        let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
+        let listener = telemetry::listen(process.telemetry_listen).await?;
+        let RelayProcess {
+            state_dir,
+            config,
+            host,
+            owners,
+            map,
+            ..
+        } = process;
+        let relays = start(&config, &state_dir, &host, owners, &tasks).await?;
+        write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
+            .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
+        let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());
+        tasks.companion("telemetry", serving);
+        telemetry.ready();
+        Ok(tasks.run().await?)
+    })
 }
 
 /// Writes a file that others read at any time: they find the old text or the new one.

@@ -15,6 +15,7 @@ use bowline_service_kit::{
     Caller, Later, Listeners, ServiceName, Shutdown, Tasks, install_crypto_provider, serve,
     telemetry,
 };
+use futures_util::future::BoxFuture;
 use tonic::service::Routes;
 
 use crate::{Config, Options, first_start, load, relay, state_dir, tls};
@@ -40,18 +41,21 @@ pub struct Started {
 /// # Errors
 ///
 /// What hinders the start, or what fails later.
-pub async fn run(options: Options) -> Result<()> {
-    install_crypto_provider();
-    let config = load(&options)?;
-    let telemetry = telemetry::init(&config.telemetry)?;
-    let shutdown = Shutdown::new(config.drain_seconds.map_or(DRAIN, Duration::from_secs));
-    let tasks = Tasks::new(shutdown.clone());
-    let listener = telemetry::listen(config.telemetry.listen).await?;
-    let started = start(&options, config, &tasks).await?;
-    tasks.companion("telemetry", telemetry.clone().serve(listener, shutdown));
-    telemetry.ready();
-    greet(&options, &started);
-    Ok(tasks.run().await?)
+pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
+    // Boxed: it is compiled here once, and not again in each crate that awaits it.
+    Box::pin(async move {
+        install_crypto_provider();
+        let config = load(&options)?;
+        let telemetry = telemetry::init(&config.telemetry)?;
+        let shutdown = Shutdown::new(config.drain_seconds.map_or(DRAIN, Duration::from_secs));
+        let tasks = Tasks::new(shutdown.clone());
+        let listener = telemetry::listen(config.telemetry.listen).await?;
+        let started = start(&options, config, &tasks).await?;
+        tasks.companion("telemetry", telemetry.clone().serve(listener, shutdown));
+        telemetry.ready();
+        greet(&options, &started);
+        Ok(tasks.run().await?)
+    })
 }
 
 /// Starts all services; they serve when this returns.

@@ -85,7 +85,7 @@ impl ChangeLog {
     {
         let (sender, receiver) = oneshot::channel();
         let request = Request::new(tailnet, actor.into(), work, sender);
-        lane::enqueue(&self.0, request)?;
+        lane::enqueue(&self.0, Box::new(request))?;
         receiver.await.unwrap_or_else(|_| {
             Err(DatabaseError::unavailable("a mutation of the same commit ended abruptly").into())
         })
@@ -140,45 +140,48 @@ impl ChangeLog {
     /// # Errors
     ///
     /// [`DatabaseError`] when the database can not answer.
-    pub async fn changes_since(
+    pub fn changes_since(
         &self,
         tailnet: TailnetId,
         revision: Revision,
         limit: u32,
-    ) -> Result<Changes, DatabaseError> {
-        // One statement, so that head and entries are of one state.
-        let rows = sqlx::query(
-            "SELECT heads.revision, change_log.revision, change_log.entry
-             FROM heads LEFT JOIN change_log
-               ON change_log.tailnet_id = heads.tailnet_id AND change_log.revision > $2
-             WHERE heads.tailnet_id = $1 ORDER BY change_log.revision LIMIT $3",
-        )
-        .bind(i64::from(tailnet))
-        .bind(revision.get().cast_signed())
-        .bind(i64::from(limit.max(1)))
-        .fetch_all(self.0.database.reader())
-        .await?;
-        let head = rows
-            .first()
-            .map_or(Ok(0), |row| row.try_get::<i64, _>(0))?
-            .cast_unsigned();
-        let mut entries = Vec::with_capacity(rows.len());
-        let mut expected = revision;
-        for row in &rows {
-            let Some(found) = row.try_get::<Option<i64>, _>(1)? else {
-                break;
-            };
-            expected = expected.next();
-            if found.cast_unsigned() != expected.get() {
-                return Ok(Changes::Compacted);
+    ) -> BoxFuture<'_, Result<Changes, DatabaseError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            // One statement, so that head and entries are of one state.
+            let rows = sqlx::query(
+                "SELECT heads.revision, change_log.revision, change_log.entry
+                 FROM heads LEFT JOIN change_log
+                   ON change_log.tailnet_id = heads.tailnet_id AND change_log.revision > $2
+                 WHERE heads.tailnet_id = $1 ORDER BY change_log.revision LIMIT $3",
+            )
+            .bind(i64::from(tailnet))
+            .bind(revision.get().cast_signed())
+            .bind(i64::from(limit.max(1)))
+            .fetch_all(self.0.database.reader())
+            .await?;
+            let head = rows
+                .first()
+                .map_or(Ok(0), |row| row.try_get::<i64, _>(0))?
+                .cast_unsigned();
+            let mut entries = Vec::with_capacity(rows.len());
+            let mut expected = revision;
+            for row in &rows {
+                let Some(found) = row.try_get::<Option<i64>, _>(1)? else {
+                    break;
+                };
+                expected = expected.next();
+                if found.cast_unsigned() != expected.get() {
+                    return Ok(Changes::Compacted);
+                }
+                entries.push((expected, row.try_get(2)?));
             }
-            entries.push((expected, row.try_get(2)?));
-        }
-        let complete = !entries.is_empty() || head == revision.get();
-        Ok(if complete {
-            Changes::Entries(entries)
-        } else {
-            Changes::Compacted
+            let complete = !entries.is_empty() || head == revision.get();
+            Ok(if complete {
+                Changes::Entries(entries)
+            } else {
+                Changes::Compacted
+            })
         })
     }
 
@@ -189,12 +192,13 @@ impl ChangeLog {
     /// # Errors
     ///
     /// [`DatabaseError`] when the database can not answer.
-    pub async fn compact(
+    pub fn compact(
         &self,
         keep_entries: u32,
         keep_age: std::time::Duration,
-    ) -> Result<u64, DatabaseError> {
-        compact::run(&self.0.database, keep_entries, keep_age).await
+    ) -> BoxFuture<'_, Result<u64, DatabaseError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move { compact::run(&self.0.database, keep_entries, keep_age).await })
     }
 
     /// Returns up to `limit` rows of a tailnet's audit trail after a place, oldest first.

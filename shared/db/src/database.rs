@@ -86,21 +86,24 @@ impl Database {
     /// # Errors
     ///
     /// [`OpenError::Newer`] when a newer release has migrated the schema; else what hindered.
-    pub async fn open(url: &str, options: DatabaseOptions) -> Result<Self, OpenError> {
-        sqlx::any::install_default_drivers();
-        let (dialect, (writer, reader)) = if let Some(path) = url.strip_prefix("sqlite://") {
-            (Dialect::Sqlite, sqlite::open(path, &options).await?)
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            (Dialect::Postgres, postgres::open(url, &options).await?)
-        } else {
-            return Err(OpenError::Url);
-        };
-        Ok(Self {
-            dialect,
-            time: options.time,
-            clock: options.clock,
-            writer,
-            reader,
+    pub fn open(url: &str, options: DatabaseOptions) -> BoxFuture<'_, Result<Self, OpenError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            sqlx::any::install_default_drivers();
+            let (dialect, (writer, reader)) = if let Some(path) = url.strip_prefix("sqlite://") {
+                (Dialect::Sqlite, sqlite::open(path, &options).await?)
+            } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+                (Dialect::Postgres, postgres::open(url, &options).await?)
+            } else {
+                return Err(OpenError::Url);
+            };
+            Ok(Self {
+                dialect,
+                time: options.time,
+                clock: options.clock,
+                writer,
+                reader,
+            })
         })
     }
 
@@ -162,13 +165,18 @@ impl Database {
     }
 
     /// Begins a transaction that may write.
-    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Any>, DatabaseError> {
-        let begin = match self.dialect {
-            Dialect::Postgres => "BEGIN",
-            // Without it two writers that began by reading would deadlock.
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
-        };
-        Ok(self.writer.begin_with(begin).await?)
+    pub(crate) fn begin_write(
+        &self,
+    ) -> BoxFuture<'_, Result<Transaction<'static, Any>, DatabaseError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            let begin = match self.dialect {
+                Dialect::Postgres => "BEGIN",
+                // Without it two writers that began by reading would deadlock.
+                Dialect::Sqlite => "BEGIN IMMEDIATE",
+            };
+            Ok(self.writer.begin_with(begin).await?)
+        })
     }
 
     pub(crate) async fn now_on(

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::Routes;
@@ -113,55 +114,58 @@ fn private_socket(path: &Path) -> std::io::Result<UnixListener> {
 /// # Errors
 ///
 /// When a listener fails.
-pub async fn serve(
+pub fn serve(
     routes: Routes,
     descriptors: &[u8],
     listeners: Listeners,
     shutdown: Shutdown,
-) -> Result<(), ServeError> {
-    let health = HealthReporter::new();
-    health.set_service_status("", ServingStatus::Serving).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(descriptors)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    let routes = routes
-        .add_service(HealthServer::new(HealthService::from_health_reporter(
-            health.clone(),
-        )))
-        .add_service(reflection)
-        .prepare();
-    let tcp = async {
-        let Some((listener, certificates)) = listeners.tcp else {
-            return Ok(());
+) -> BoxFuture<'_, Result<(), ServeError>> {
+    // Boxed: it is compiled here once, and not again in each crate that awaits it.
+    Box::pin(async move {
+        let health = HealthReporter::new();
+        health.set_service_status("", ServingStatus::Serving).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        let routes = routes
+            .add_service(HealthServer::new(HealthService::from_health_reporter(
+                health.clone(),
+            )))
+            .add_service(reflection)
+            .prepare();
+        let tcp = async {
+            let Some((listener, certificates)) = listeners.tcp else {
+                return Ok(());
+            };
+            let mut server = builder().tls_config(certificates.server_tls())?;
+            let incoming = TcpListenerStream::new(listener);
+            let router = server.add_routes(routes.clone());
+            router
+                .serve_with_incoming_shutdown(incoming, shutdown.draining())
+                .await
         };
-        let mut server = builder().tls_config(certificates.server_tls())?;
-        let incoming = TcpListenerStream::new(listener);
-        let router = server.add_routes(routes.clone());
-        router
-            .serve_with_incoming_shutdown(incoming, shutdown.draining())
-            .await
-    };
-    let admin = async {
-        let Some(listener) = listeners.admin else {
-            return Ok(());
+        let admin = async {
+            let Some(listener) = listeners.admin else {
+                return Ok(());
+            };
+            let incoming = UnixListenerStream::new(listener);
+            let router = builder().add_routes(routes.clone());
+            router
+                .serve_with_incoming_shutdown(incoming, shutdown.draining())
+                .await
         };
-        let incoming = UnixListenerStream::new(listener);
-        let router = builder().add_routes(routes.clone());
-        router
-            .serve_with_incoming_shutdown(incoming, shutdown.draining())
-            .await
-    };
-    let drained = async {
-        shutdown.draining().await;
-        health
-            .set_service_status("", ServingStatus::NotServing)
-            .await;
-    };
-    tokio::select! {
-        result = async { tokio::try_join!(tcp, admin) } => result.map(drop).map_err(ServeError::from),
-        () = async { drained.await; shutdown.ended().await } => Ok(()),
-    }
+        let drained = async {
+            shutdown.draining().await;
+            health
+                .set_service_status("", ServingStatus::NotServing)
+                .await;
+        };
+        tokio::select! {
+            result = async { tokio::try_join!(tcp, admin) } => result.map(drop).map_err(ServeError::from),
+            () = async { drained.await; shutdown.ended().await } => Ok(()),
+        }
+    })
 }
 
 fn builder() -> Server<Stack<Meter, Stack<Access, Identity>>> {

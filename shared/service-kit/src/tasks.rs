@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
@@ -142,24 +142,27 @@ impl Tasks {
     /// # Errors
     ///
     /// What failed first. `main` returns it, so that the process ends with an error.
-    pub async fn run(self) -> Result<(), TaskError> {
-        tokio::select! {
-            () = signalled() => tracing::info!("signal received, draining"),
-            () = self.shutdown.draining() => {}
-            () = self.failure.news.notified() => {}
-        }
-        self.shutdown.drain();
-        self.tracker.close();
-        tokio::select! {
-            () = self.tracker.wait() => {}
-            () = signalled() => tracing::warn!("second signal received, ending at once"),
-            () = self.shutdown.ended() => {}
-            () = sleep(self.shutdown.drain_time()) => {
-                tracing::warn!(tasks = self.tracker.len(), "drain time is over");
+    pub fn run(self) -> BoxFuture<'static, Result<(), TaskError>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            tokio::select! {
+                () = signalled() => tracing::info!("signal received, draining"),
+                () = self.shutdown.draining() => {}
+                () = self.failure.news.notified() => {}
             }
-        }
-        self.shutdown.end();
-        self.failure.cause.get().cloned().map_or(Ok(()), Err)
+            self.shutdown.drain();
+            self.tracker.close();
+            tokio::select! {
+                () = self.tracker.wait() => {}
+                () = signalled() => tracing::warn!("second signal received, ending at once"),
+                () = self.shutdown.ended() => {}
+                () = sleep(self.shutdown.drain_time()) => {
+                    tracing::warn!(tasks = self.tracker.len(), "drain time is over");
+                }
+            }
+            self.shutdown.end();
+            self.failure.cause.get().cloned().map_or(Ok(()), Err)
+        })
     }
 }
 

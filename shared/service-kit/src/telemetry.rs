@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
@@ -147,23 +148,30 @@ impl Telemetry {
     /// # Errors
     ///
     /// What the listener fails with.
-    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> std::io::Result<()> {
-        let router = Router::new()
-            .route("/metrics", get(metrics))
-            .route("/healthz", get(|| async { "ok\n" }))
-            .route("/readyz", get(readiness))
-            .with_state((self.clone(), shutdown.clone()));
-        let upkeep = async {
-            loop {
-                tokio::time::sleep(UPKEEP).await;
-                self.metrics.run_upkeep();
+    pub fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+    ) -> BoxFuture<'static, std::io::Result<()>> {
+        // Boxed: it is compiled here once, and not again in each crate that awaits it.
+        Box::pin(async move {
+            let router = Router::new()
+                .route("/metrics", get(metrics))
+                .route("/healthz", get(|| async { "ok\n" }))
+                .route("/readyz", get(readiness))
+                .with_state((self.clone(), shutdown.clone()));
+            let upkeep = async {
+                loop {
+                    tokio::time::sleep(UPKEEP).await;
+                    self.metrics.run_upkeep();
+                }
+            };
+            tokio::select! {
+                result = axum::serve(listener, router).into_future() => result,
+                () = upkeep => Ok(()),
+                () = shutdown.ended() => Ok(()),
             }
-        };
-        tokio::select! {
-            result = axum::serve(listener, router).into_future() => result,
-            () = upkeep => Ok(()),
-            () = shutdown.ended() => Ok(()),
-        }
+        })
     }
 }
 

@@ -118,7 +118,7 @@ impl Lanes {
 }
 
 /// Puts a mutation in its lane, and a worker on the lane if it has none.
-pub(super) fn enqueue(log: &Arc<Inner>, job: impl Job + 'static) -> Result<(), DatabaseError> {
+pub(super) fn enqueue(log: &Arc<Inner>, job: Box<dyn Job>) -> Result<(), DatabaseError> {
     let lane = lane(log, job.tailnet());
     let mut lanes = log.lanes.lock();
     let is_idle = !lanes.contains_key(&lane);
@@ -128,7 +128,7 @@ pub(super) fn enqueue(log: &Arc<Inner>, job: impl Job + 'static) -> Result<(), D
             "too many mutations of the tailnet wait",
         ));
     }
-    queue.push_back(Box::new(job));
+    queue.push_back(job);
     if is_idle {
         tokio::spawn(work(Worker {
             log: Arc::clone(log),
