@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -45,12 +45,9 @@ impl AddressPool {
         None
     }
 
-    /// Returns the lowest place whose address is not in use, for a pool that was given out once.
-    pub fn free_place(&self, used: &BTreeSet<Ipv4Addr>) -> Option<u32> {
-        (1..=self.places()).find(|place| {
-            self.at(*place)
-                .is_some_and(|(ipv4, _)| !used.contains(&ipv4))
-        })
+    /// Returns the lowest place whose addresses are not in use, for a pool that was given out once.
+    pub fn free_place(&self, used: &BTreeSet<IpAddr>) -> Option<u32> {
+        (1..=self.places()).find(|place| self.at(*place).is_some_and(|pair| is_free(pair, used)))
     }
 
     /// Returns the first free pair whose IPv4 address is in one of the prefixes that a policy wants.
@@ -60,23 +57,31 @@ impl AddressPool {
     pub fn free_within(
         &self,
         wanted: &[Ipv4Net],
-        used: &BTreeSet<Ipv4Addr>,
+        used: &BTreeSet<IpAddr>,
     ) -> Option<(Ipv4Addr, Ipv6Addr)> {
         let inner =
             |prefix: &Ipv4Net| (u32::from(prefix.network()) + 1)..u32::from(prefix.broadcast());
         let mut addresses = wanted.iter().flat_map(inner).map(Ipv4Addr::from);
-        let ipv4 = addresses.find(|address| !used.contains(address) && !is_reserved(*address))?;
+        addresses.find_map(|ipv4| self.with(ipv4).filter(|pair| is_free(*pair, used)))
+    }
+
+    /// Returns an IPv4 address that a policy wants with the IPv6 address that goes with it.
+    fn with(&self, ipv4: Ipv4Addr) -> Option<(Ipv4Addr, Ipv6Addr)> {
         if self.ipv4.contains(&ipv4) {
             return self.at(u32::from(ipv4) - u32::from(self.ipv4.network()));
         }
         let beyond = (1 << 32) + u128::from(u32::from(ipv4));
         let ipv6 = Ipv6Addr::from(u128::from(self.ipv6.network()) + beyond);
-        self.ipv6.contains(&ipv6).then_some((ipv4, ipv6))
+        (self.ipv6.contains(&ipv6) && !is_reserved(ipv4)).then_some((ipv4, ipv6))
     }
 
     fn places(&self) -> u32 {
         u32::from(self.ipv4.broadcast()) - u32::from(self.ipv4.network())
     }
+}
+
+fn is_free((ipv4, ipv6): (Ipv4Addr, Ipv6Addr), used: &BTreeSet<IpAddr>) -> bool {
+    !used.contains(&ipv4.into()) && !used.contains(&ipv6.into())
 }
 
 /// Says whether clients or their systems use the address themselves (protocol section 8.1).
@@ -88,6 +93,11 @@ fn is_reserved(address: Ipv4Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn used(addresses: &[&str]) -> BTreeSet<IpAddr> {
+        let addresses = addresses.iter().map(|address| address.parse());
+        addresses.collect::<Result<_, _>>().unwrap()
+    }
 
     #[test]
     fn first_node_gets_the_first_addresses() {
@@ -112,26 +122,35 @@ mod tests {
     fn policy_can_choose_the_pool() {
         let pool = AddressPool::parse("100.64.0.0/24", "fd7a:115c:a1e0::/64").unwrap();
         let inside = ["100.64.0.8/29".parse().unwrap()];
-        let used = BTreeSet::from([Ipv4Addr::new(100, 64, 0, 9)]);
-        let (ipv4, ipv6) = pool.free_within(&inside, &used).unwrap();
+        let one = used(&["100.64.0.9"]);
+        let (ipv4, ipv6) = pool.free_within(&inside, &one).unwrap();
         assert_eq!(
             (ipv4.to_string(), ipv6.to_string()),
             ("100.64.0.10".into(), "fd7a:115c:a1e0::a".into())
         );
         let outside = ["100.81.0.0/30".parse().unwrap()];
-        let (ipv4, ipv6) = pool.free_within(&outside, &used).unwrap();
+        let (ipv4, ipv6) = pool.free_within(&outside, &one).unwrap();
         assert_eq!(ipv4.to_string(), "100.81.0.1");
         assert_eq!(ipv6.to_string(), "fd7a:115c:a1e0::1:6451:1");
-        let used = [Ipv4Addr::new(100, 81, 0, 1), Ipv4Addr::new(100, 81, 0, 2)];
-        assert_eq!(pool.free_within(&outside, &used.into()), None);
+        let both = used(&["100.81.0.1", "100.81.0.2"]);
+        assert_eq!(pool.free_within(&outside, &both), None);
     }
 
     #[test]
     fn empty_pool_is_said_and_does_not_spin() {
         let pool = AddressPool::parse("100.64.0.0/30", "fd7a:115c:a1e0::/64").unwrap();
         assert_eq!(pool.next_place(3), None);
-        let used = [Ipv4Addr::new(100, 64, 0, 1), Ipv4Addr::new(100, 64, 0, 2)];
-        assert_eq!(pool.free_place(&used.into()), None);
-        assert_eq!(pool.free_place(&[used[0]].into()), Some(2));
+        assert_eq!(pool.free_place(&used(&["100.64.0.1", "100.64.0.2"])), None);
+        assert_eq!(pool.free_place(&used(&["100.64.0.1"])), Some(2));
+    }
+
+    #[test]
+    fn moved_pool_gives_no_ipv6_address_again() {
+        let pool = AddressPool::parse("100.65.0.0/30", "fd7a:115c:a1e0::/64").unwrap();
+        let elsewhere = used(&["100.64.0.1", "fd7a:115c:a1e0::1"]);
+        assert_eq!(pool.free_place(&elsewhere), Some(2));
+        let wanted = ["100.65.0.0/30".parse().unwrap()];
+        let (ipv4, _) = pool.free_within(&wanted, &elsewhere).unwrap();
+        assert_eq!(ipv4.to_string(), "100.65.0.2");
     }
 }

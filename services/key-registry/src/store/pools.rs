@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::Ipv4Net;
@@ -21,24 +21,20 @@ pub async fn take(
         .fetch_optional(&mut *on)
         .await?;
     let next = u32::try_from(next.unwrap_or(1)).unwrap_or(u32::MAX);
-    let used = if pool.next_place(next).is_some() {
-        None
-    } else {
-        Some(used(on, tailnet_id).await?)
-    };
-    let mut place = match &used {
-        None => pool.next_place(next),
-        Some(used) => pool.free_place(used),
-    };
-    // A policy may have given out addresses ahead.
+    let mut place = pool.next_place(next);
+    // A policy may have given out addresses ahead, or the pool lay elsewhere.
     while let Some(taken) = place
-        && used.is_none()
-        && let Some((ipv4, _)) = pool.at(taken)
-        && is_used(on, tailnet_id, ipv4).await?
+        && let Some(pair) = pool.at(taken)
+        && is_used(on, tailnet_id, pair).await?
     {
         place = pool.next_place(taken + 1);
     }
-    let place = place.ok_or(RegistryError::AddressesExhausted)?;
+    let place = match place {
+        Some(place) => place,
+        None => pool
+            .free_place(&used(on, tailnet_id).await?)
+            .ok_or(RegistryError::AddressesExhausted)?,
+    };
     let pair = pool.at(place).ok_or(RegistryError::AddressesExhausted)?;
     if place >= next {
         sqlx::query(
@@ -68,30 +64,28 @@ pub async fn take_from(
 async fn is_used(
     on: &mut AnyConnection,
     tailnet_id: u64,
-    ipv4: Ipv4Addr,
+    (ipv4, ipv6): (Ipv4Addr, Ipv6Addr),
 ) -> Result<bool, RegistryError> {
     let found: i64 = sqlx::query_scalar(
-        "SELECT CAST(COUNT(*) AS BIGINT) FROM nodes WHERE tailnet_id = $1 AND ipv4 = $2",
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM nodes WHERE tailnet_id = $1 AND (ipv4 = $2 OR ipv6 = $3)",
     )
     .bind(tailnet_id.cast_signed())
     .bind(ipv4.to_string())
+    .bind(ipv6.to_string())
     .fetch_one(on)
     .await?;
     Ok(found > 0)
 }
 
-async fn used(
-    on: &mut AnyConnection,
-    tailnet_id: u64,
-) -> Result<BTreeSet<Ipv4Addr>, RegistryError> {
-    let rows = sqlx::query("SELECT ipv4 FROM nodes WHERE tailnet_id = $1")
+async fn used(on: &mut AnyConnection, tailnet_id: u64) -> Result<BTreeSet<IpAddr>, RegistryError> {
+    let rows = sqlx::query("SELECT ipv4, ipv6 FROM nodes WHERE tailnet_id = $1")
         .bind(tailnet_id.cast_signed())
         .fetch_all(on)
         .await?;
-    let addresses = rows
+    let both = rows
         .iter()
-        .filter_map(|row| row.try_get::<String, _>(0).ok());
-    Ok(addresses
-        .filter_map(|address| address.parse().ok())
+        .flat_map(|row| [row.try_get::<String, _>(0), row.try_get(1)]);
+    Ok(both
+        .filter_map(|address| address.ok()?.parse().ok())
         .collect())
 }
