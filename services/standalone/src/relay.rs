@@ -165,5 +165,6 @@ fn map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
     DerpMap {
         regions: BTreeMap::from([(REGION, region)]),
         omit_default_regions: true,
+        ..DerpMap::default()
     }
 }

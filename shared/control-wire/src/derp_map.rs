@@ -10,12 +10,34 @@ use crate::is_default;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DerpMap {
+    /// What weighs in the choice of a home. Absent, clients keep what they were told last.
+    #[serde(rename = "HomeParams", skip_serializing_if = "Option::is_none")]
+    pub home_params: Option<DerpHomeParams>,
     /// Regions by number.
     #[serde(rename = "Regions")]
     pub regions: BTreeMap<u32, DerpRegion>,
     /// Whether the client's built-in regions are left out.
     #[serde(rename = "omitDefaultRegions", skip_serializing_if = "is_default")]
     pub omit_default_regions: bool,
+}
+
+impl DerpMap {
+    /// Returns the map as clients have to be told it that know another.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        if before.home_params.is_some() {
+            self.home_params.get_or_insert_default();
+        }
+        self
+    }
+}
+
+/// What weighs in a client's choice of its home region.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DerpHomeParams {
+    /// Factors of regions' latencies, by number; one that is not named has 1.
+    pub region_score: BTreeMap<u32, f64>,
 }
 
 /// A region: relays that know of each other.
@@ -29,6 +51,12 @@ pub struct DerpRegion {
     pub region_code: String,
     /// Long name.
     pub region_name: String,
+    /// Degrees north.
+    #[serde(skip_serializing_if = "is_default")]
+    pub latitude: f64,
+    /// Degrees east.
+    #[serde(skip_serializing_if = "is_default")]
+    pub longitude: f64,
     /// Whether it is used only when nothing else is left.
     #[serde(skip_serializing_if = "is_default")]
     pub avoid: bool,
@@ -71,4 +99,46 @@ pub struct DerpNode {
     /// Whether the certificate is not verified.
     #[serde(skip_serializing_if = "is_default")]
     pub insecure_for_tests: bool,
+    /// Address that answers STUN in place of the others.
+    #[serde(rename = "STUNTestIP", skip_serializing_if = "String::is_empty")]
+    pub stun_test_ip: String,
+    /// Whether port 80 answers probes for captive portals.
+    #[serde(rename = "CanPort80", skip_serializing_if = "is_default")]
+    pub can_port80: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_map_is_lost() {
+        let text = r#"{"HomeParams":{"RegionScore":{"901":0.5}},"Regions":{"901":{"RegionID":901,"RegionCode":"x",
+            "RegionName":"X","Latitude":52.5,"Longitude":13.25,"Avoid":true,"NoMeasureNoHome":true,"Nodes":[{
+            "Name":"901a","RegionID":901,"HostName":"relay.example.com","CertName":"cert.example.com",
+            "IPv4":"192.0.2.1","IPv6":"2001:db8::1","STUNPort":-1,"STUNOnly":true,"DERPPort":8443,
+            "InsecureForTests":true,"STUNTestIP":"192.0.2.2","CanPort80":true}]}},"omitDefaultRegions":true}"#;
+        let sent: serde_json::Value = serde_json::from_str(text).unwrap();
+        let map: DerpMap = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_value(&map).unwrap(), sent);
+    }
+
+    #[test]
+    fn weights_that_are_gone_are_taken_back() {
+        let score = BTreeMap::from([(901, 0.5)]);
+        let weighed = DerpMap {
+            home_params: Some(DerpHomeParams {
+                region_score: score,
+            }),
+            ..DerpMap::default()
+        };
+        let plain = DerpMap::default();
+        assert_eq!(plain.clone().after(&plain), plain);
+        assert_eq!(weighed.clone().after(&plain), weighed);
+        let taken_back = serde_json::to_value(plain.after(&weighed)).unwrap();
+        assert_eq!(
+            taken_back["HomeParams"]["RegionScore"],
+            serde_json::json!({})
+        );
+    }
 }

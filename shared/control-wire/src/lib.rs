@@ -32,7 +32,7 @@ mod user;
 
 pub use cap_map::CapMap;
 pub use capability_version::CapabilityVersion;
-pub use derp_map::{DerpMap, DerpNode, DerpRegion};
+pub use derp_map::{DerpHomeParams, DerpMap, DerpNode, DerpRegion};
 pub use dns::{DnsConfig, DnsRecord, Resolver};
 pub use framing::{Compression, FrameError, frame, frame_payload, unframe};
 pub use hostinfo::{Hostinfo, Location, NetInfo, Service};
