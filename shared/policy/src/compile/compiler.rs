@@ -1,5 +1,9 @@
 //! The compiler: keeps what it put out up to date while users and nodes change.
 
+mod full;
+mod placing;
+mod routing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -8,10 +12,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    class::ClassKey,
-    output::{Class, ListChange, ListId, Membership, Output, RouteUsers, Settings, Via},
+    output::{Class, ListId, Membership, Output, RouteUsers, Settings, Via},
     plan::Plan,
-    route,
     settings::{SettingsKey, SettingsPlan},
     via::TaggedRouters,
 };
@@ -225,84 +227,6 @@ impl Compiler {
         self.changes.nodes.insert(id, None);
     }
 
-    /// Returns the ways that may go through a node.
-    fn ways_of(&self, node: Option<&Node>) -> BTreeSet<u64> {
-        let tags = node.into_iter().flat_map(|node| &node.tags);
-        let ways = tags.filter_map(|tag| self.plan.ways_of.get(tag));
-        ways.flatten().copied().collect()
-    }
-
-    /// Takes a node out of the tables of the inventory.
-    fn forget(&mut self, id: u64) {
-        let Some(node) = self.nodes.get(&id) else {
-            return;
-        };
-        let (user, routes) = (node.user, node.subnet_routes().copied().collect::<Vec<_>>());
-        self.tagged_routers.remove(node);
-        if let Some(nodes) = self.nodes_of.get_mut(&user) {
-            nodes.remove(&id);
-            if nodes.is_empty() {
-                self.nodes_of.remove(&user);
-            }
-        }
-        for route in routes {
-            let routers = self.routers.entry(route).or_default();
-            routers.remove(&id);
-            if routers.is_empty() {
-                self.routers.remove(&route);
-                self.remove_route(route);
-            }
-        }
-    }
-
-    fn add_route(&mut self, route: IpNet) {
-        let users = Arc::new(route::users(&self.plan, route));
-        self.changes.routes.insert(route, Some(Arc::clone(&users)));
-        self.routes.insert(route, users);
-        let element: Arc<str> = Arc::from(route.to_string());
-        for list in self.lists_with_routes() {
-            if !self.plan.lists.has_literal(list, &element) {
-                self.changes.add(list, &element);
-            }
-        }
-    }
-
-    fn remove_route(&mut self, route: IpNet) {
-        self.routes.remove(&route);
-        self.changes.routes.insert(route, None);
-        let element: Arc<str> = Arc::from(route.to_string());
-        for list in self.lists_with_routes() {
-            if !self.plan.lists.has_literal(list, &element) {
-                self.changes.remove(list, &element);
-            }
-        }
-    }
-
-    fn lists_with_routes(&self) -> Vec<ListId> {
-        let lists = &self.plan.lists;
-        let numbers = lists.with_routes.iter();
-        let id = |number: &u32| ListId {
-            id: lists.all[*number as usize].id,
-            user: 0,
-        };
-        numbers.map(id).collect()
-    }
-
-    /// Works out ways through chosen routers again.
-    fn refresh_vias(&mut self, ways: impl IntoIterator<Item = u64>) {
-        for id in ways {
-            let Some(number) = self.plan.vias.get(&id) else {
-                continue;
-            };
-            let rule = self.plan.rule(*number);
-            let way = Arc::new(self.tagged_routers.way(rule, &self.nodes));
-            if self.vias.get(&id) != Some(&way) {
-                self.changes.vias.insert(id, Some(Arc::clone(&way)));
-                self.vias.insert(id, way);
-            }
-        }
-    }
-
     /// Works out settings again that depend on who the users behind other nodes are.
     fn refresh_settings(&mut self) {
         for id in std::mem::take(&mut self.outdated) {
@@ -320,250 +244,9 @@ impl Compiler {
         }
     }
 
-    /// Puts a node into its class, its settings and its lists.
-    fn place(&mut self, id: u64) {
-        let Some(node) = self.nodes.get(&id) else {
-            return;
-        };
-        let user = self.users.get(&node.user).filter(|_| node.tags.is_empty());
-        let owner = user.map_or(0, |user| user.id);
-        let class_key = ClassKey::new(&self.plan, node, user);
-        let settings_key = self.settings_plan.key(node, user);
-        let mut lists = self.plan.lists.fed(class_key.selected(), owner);
-        lists.extend(self.settings_plan.fed(node, &settings_key, owner));
-        let addresses = node.addresses();
-        let placed = Placed {
-            membership: Membership {
-                class: class_key.id(&self.plan),
-                settings: settings_key.id(&self.settings_plan),
-            },
-            lists,
-            addresses: addresses
-                .map(|address| Arc::from(address.to_string()))
-                .collect(),
-        };
-        let before = self.placed.remove(&id);
-        if before.as_ref() == Some(&placed) {
-            self.placed.insert(id, placed);
-            return;
-        }
-        self.enter(&placed, &class_key, settings_key, before.as_ref());
-        if before.as_ref().map(|before| before.membership) != Some(placed.membership) {
-            self.changes.nodes.insert(id, Some(placed.membership));
-        }
-        if let Some(before) = before {
-            self.leave(&before, Some(&placed));
-        }
-        self.placed.insert(id, placed);
-    }
-
-    /// Counts a node in, making what is new.
-    fn enter(
-        &mut self,
-        placed: &Placed,
-        class: &ClassKey,
-        settings: SettingsKey,
-        before: Option<&Placed>,
-    ) {
-        let id = placed.membership.class;
-        let kept = self.classes.entry(id).or_insert_with(|| {
-            let what = Arc::new(class.class(&self.plan));
-            self.changes.classes.insert(id, Some(Arc::clone(&what)));
-            Shared { nodes: 0, what }
-        });
-        kept.nodes += 1;
-        for list in placed.lists.iter().filter(|list| list.user != 0) {
-            let devices = self.user_lists.entry(*list).or_default();
-            *devices += 1;
-            if *devices == 1 {
-                let naming = self.naming.get(&list.id);
-                self.outdated.extend(naming.into_iter().flatten());
-            }
-        }
-        self.enter_settings(placed.membership.settings, settings);
-        let same_addresses = before.is_some_and(|before| before.addresses == placed.addresses);
-        for list in &placed.lists {
-            if same_addresses && before.is_some_and(|before| before.lists.contains(list)) {
-                continue;
-            }
-            for address in &placed.addresses {
-                if !self.plan.lists.has_literal(*list, address) {
-                    self.changes.add(*list, address);
-                }
-            }
-        }
-    }
-
-    /// Counts a node of some settings in, making these when they are new.
-    fn enter_settings(&mut self, id: u64, key: SettingsKey) {
-        let (_, kept) = self.settings.entry(id).or_insert_with(|| {
-            for list in self.settings_plan.named_by(&key) {
-                self.naming.entry(list).or_default().insert(id);
-            }
-            if let Some(user) = self.settings_plan.named_self(&key) {
-                self.own_settings.entry(user).or_default().insert(id);
-            }
-            let what = self
-                .settings_plan
-                .settings(&key, &self.user_lists, &self.users);
-            let what = Arc::new(what);
-            self.changes.settings.insert(id, Some(Arc::clone(&what)));
-            (key, Shared { nodes: 0, what })
-        });
-        kept.nodes += 1;
-    }
-
-    /// Counts a node out, dropping what nobody has any more; `now` is where it is instead.
-    fn leave(&mut self, before: &Placed, now: Option<&Placed>) {
-        for list in before.lists.iter().filter(|list| list.user != 0) {
-            if let Some(devices) = self.user_lists.get_mut(list) {
-                *devices -= 1;
-                if *devices == 0 {
-                    self.user_lists.remove(list);
-                    let naming = self.naming.get(&list.id);
-                    self.outdated.extend(naming.into_iter().flatten());
-                }
-            }
-        }
-        for list in &before.lists {
-            let stays = now.filter(|now| now.lists.contains(list));
-            for address in &before.addresses {
-                let kept = stays.is_some_and(|now| now.addresses.contains(address));
-                if !kept && !self.plan.lists.has_literal(*list, address) {
-                    self.changes.remove(*list, address);
-                }
-            }
-        }
-        let Membership { class, settings } = before.membership;
-        if let Some(kept) = self.classes.get_mut(&class) {
-            kept.nodes -= 1;
-            if kept.nodes == 0 {
-                self.classes.remove(&class);
-                self.changes.classes.insert(class, None);
-            }
-        }
-        if let Some((_, kept)) = self.settings.get_mut(&settings) {
-            kept.nodes -= 1;
-            if kept.nodes == 0 {
-                self.drop_settings(settings);
-            }
-        }
-    }
-
-    fn drop_settings(&mut self, id: u64) {
-        let Some((key, _)) = self.settings.remove(&id) else {
-            return;
-        };
-        for list in self.settings_plan.named_by(&key) {
-            drop_from(&mut self.naming, list, id);
-        }
-        if let Some(user) = self.settings_plan.named_self(&key) {
-            drop_from(&mut self.own_settings, user, id);
-        }
-        self.outdated.remove(&id);
-        self.changes.settings.insert(id, None);
-    }
-
-    /// Returns everything.
-    #[must_use]
-    pub fn full(&self) -> Output {
-        let mut lists: BTreeMap<ListId, Vec<Arc<str>>> = BTreeMap::new();
-        let routes: Vec<Arc<str>> = self
-            .routers
-            .keys()
-            .map(|route| Arc::from(route.to_string()))
-            .collect();
-        for list in self
-            .plan
-            .lists
-            .all
-            .iter()
-            .filter(|list| !list.literals.is_empty())
-        {
-            let elements = lists
-                .entry(ListId {
-                    id: list.id,
-                    user: 0,
-                })
-                .or_default();
-            elements.extend(list.literals.iter().cloned());
-            if list.has_routes {
-                elements.extend(routes.iter().cloned());
-            }
-        }
-        for placed in self.placed.values() {
-            for list in &placed.lists {
-                lists
-                    .entry(*list)
-                    .or_default()
-                    .extend(placed.addresses.iter().cloned());
-            }
-        }
-        let filled = |(id, elements): (ListId, Vec<Arc<str>>)| {
-            let added = elements.into_iter().collect();
-            (
-                id,
-                ListChange {
-                    added,
-                    ..ListChange::default()
-                },
-            )
-        };
-        Output {
-            common_filter: Some(Arc::clone(&self.plan.common_filter)),
-            derp_map: Some(Arc::from(
-                self.policy.derp_map.as_deref().unwrap_or_default(),
-            )),
-            classes: self
-                .classes
-                .iter()
-                .map(|(id, kept)| (*id, Some(Arc::clone(&kept.what))))
-                .collect(),
-            settings: self
-                .settings
-                .iter()
-                .map(|(id, (key, kept))| (*id, Some(self.current(*id, key, kept))))
-                .collect(),
-            lists: lists.into_iter().map(filled).collect(),
-            routes: self
-                .routes
-                .iter()
-                .map(|(route, users)| (*route, Some(Arc::clone(users))))
-                .collect(),
-            vias: self
-                .vias
-                .iter()
-                .map(|(id, way)| (*id, Some(Arc::clone(way))))
-                .collect(),
-            nodes: self
-                .placed
-                .iter()
-                .map(|(id, placed)| (*id, Some(placed.membership)))
-                .collect(),
-        }
-    }
-
-    /// Returns settings as they are now.
-    fn current(&self, id: u64, key: &SettingsKey, kept: &Shared<Settings>) -> Arc<Settings> {
-        if !self.outdated.contains(&id) {
-            return Arc::clone(&kept.what);
-        }
-        let plan = &self.settings_plan;
-        Arc::new(plan.settings(key, &self.user_lists, &self.users))
-    }
-
     /// Returns what differs from the last time this was asked; empty when nothing does.
     pub fn take_changes(&mut self) -> Output {
         self.refresh_settings();
         std::mem::take(&mut self.changes)
-    }
-}
-
-fn drop_from(table: &mut BTreeMap<u64, BTreeSet<u64>>, key: u64, id: u64) {
-    if let Some(ids) = table.get_mut(&key) {
-        ids.remove(&id);
-        if ids.is_empty() {
-            table.remove(&key);
-        }
     }
 }

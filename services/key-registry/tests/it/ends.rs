@@ -1,0 +1,113 @@
+//! What ends a node.
+
+use std::time::Duration;
+
+use bowline_proto::{
+    identity::v1::{
+        CreateTailnetRequest, DeleteTailnetRequest, tailnet_service_client::TailnetServiceClient,
+    },
+    key_registry::v1::{
+        CreatePreAuthKeyRequest, DeleteNodeRequest, ListNodesRequest, PreAuthKey, RegisterRequest,
+        node_service_client::NodeServiceClient,
+        pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
+    },
+};
+use prost_types::Timestamp;
+
+use crate::served::{Served, on_both, request, with_key};
+
+on_both!(
+    logout_ends_the_key_and_deletes_an_ephemeral_node,
+    nodes_of_a_deleted_tailnet_go_with_it,
+);
+
+async fn logout_ends_the_key_and_deletes_an_ephemeral_node(served: Served) {
+    let key = served.key(true).await;
+    served.registered(with_key(1, 101, &key)).await;
+    let past = Some(Timestamp {
+        seconds: 123,
+        nanos: 0,
+    });
+    let logout = RegisterRequest {
+        expiry: past,
+        ..with_key(1, 101, &key)
+    };
+    assert!(matches!(
+        served.register(logout).await,
+        Outcome::LoggedOut(_)
+    ));
+    assert!(matches!(
+        served.register(with_key(1, 101, &key)).await,
+        Outcome::KeyExpired(_)
+    ));
+
+    let passing = RegisterRequest {
+        ephemeral: true,
+        ..with_key(1, 102, &key)
+    };
+    let node = served.registered(passing).await;
+    let logout = RegisterRequest {
+        expiry: past,
+        ..request(1, 102)
+    };
+    served.register(logout).await;
+    let delete = DeleteNodeRequest {
+        tailnet_id: served.tailnet,
+        node_id: node.id,
+    };
+    let gone = NodeServiceClient::new(served.admin())
+        .delete_node(delete)
+        .await
+        .unwrap_err();
+    assert_eq!(gone.code(), tonic::Code::NotFound);
+}
+
+async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
+    let mut tailnets = TailnetServiceClient::new(served.admin());
+    let request = CreateTailnetRequest {
+        name: "passing".to_owned(),
+        settings: None,
+    };
+    let made = tailnets.create_tailnet(request).await.unwrap();
+    let tailnet_id = made.into_inner().tailnet.unwrap().id;
+    let key = PreAuthKey {
+        tailnet_id,
+        tags: vec!["tag:web".to_owned()],
+        ..PreAuthKey::default()
+    };
+    let request = CreatePreAuthKeyRequest { key: Some(key) };
+    let mut keys = PreAuthKeyServiceClient::new(served.admin());
+    let secret = keys
+        .create_pre_auth_key(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .secret;
+    served.registered(with_key(1, 101, &secret)).await;
+    let request = DeleteTailnetRequest { tailnet_id };
+    tailnets.delete_tailnet(request).await.unwrap();
+    let mut nodes = NodeServiceClient::new(served.admin());
+    let gone = async {
+        loop {
+            let request = ListNodesRequest { tailnet_id };
+            if nodes
+                .list_nodes(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .nodes
+                .is_empty()
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone)
+        .await
+        .unwrap();
+    assert!(matches!(
+        served.register(self::request(1, 101)).await,
+        Outcome::KeyExpired(_)
+    ));
+}

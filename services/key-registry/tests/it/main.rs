@@ -1,0 +1,12 @@
+//! The key registry over gRPC beside the real identity and policy-compiler services, on both databases.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails where something is not as expected"
+)]
+
+mod ends;
+mod registration;
+mod reports;
+mod rotation;
+mod served;

@@ -1,0 +1,119 @@
+//! Keys, logins and names that let a node in.
+
+use bowline_proto::{
+    identity::v1::{ApproveLoginRequest, login_service_client::LoginServiceClient},
+    key_registry::v1::{RefusalReason, RegisterRequest, register_response::Outcome},
+};
+
+use crate::served::{Served, on_both, refusal, request, with_key};
+
+on_both!(
+    one_off_key_registers_one_node_however_many_try,
+    restart_with_a_used_up_key_succeeds,
+    one_off_key_is_used_up_once_by_a_request_that_is_sent_again,
+    followed_up_login_makes_one_node,
+    names_and_addresses_are_unique,
+    requested_tags_need_an_owner,
+);
+
+async fn one_off_key_registers_one_node_however_many_try(served: Served) {
+    let key = served.key(false).await;
+    let tries = (1..=32).map(|number| served.register(with_key(number, 100 + number, &key)));
+    let mut registered = 0;
+    for outcome in futures_util::future::join_all(tries).await {
+        match outcome {
+            Outcome::Registered(_) => registered += 1,
+            other => assert_eq!(refusal(other), RefusalReason::PreAuthKeyUsed),
+        }
+    }
+    assert_eq!(registered, 1);
+    let wrong = served
+        .register(with_key(1, 200, "bowline-auth-000000000000-00"))
+        .await;
+    assert_eq!(refusal(wrong), RefusalReason::PreAuthKeyInvalid);
+}
+
+async fn restart_with_a_used_up_key_succeeds(served: Served) {
+    let key = served.key(false).await;
+    let first = served.registered(with_key(1, 101, &key)).await;
+    let again = served.registered(with_key(1, 101, &key)).await;
+    assert_eq!((first.id, first.ipv4), (again.id, again.ipv4));
+}
+
+async fn one_off_key_is_used_up_once_by_a_request_that_is_sent_again(served: Served) {
+    let key = served.key(false).await;
+    let tries = (0..8).map(|_| served.registered(with_key(1, 101, &key)));
+    let nodes = futures_util::future::join_all(tries).await;
+    assert!(nodes.iter().all(|node| node.id == nodes[0].id));
+}
+
+async fn followed_up_login_makes_one_node(served: Served) {
+    let Outcome::LoginNeeded(needed) = served.register(request(1, 101)).await else {
+        panic!("a login is needed")
+    };
+    let followup = RegisterRequest {
+        login_id: needed.login_id.clone(),
+        ..request(1, 101)
+    };
+    let pending = served.register(followup.clone()).await;
+    assert!(matches!(pending, Outcome::LoginNeeded(again) if again.login_id == needed.login_id));
+    let approve = ApproveLoginRequest {
+        login_id: needed.login_id.clone(),
+        tailnet_id: served.tailnet,
+        user_id: served.user,
+    };
+    LoginServiceClient::new(served.admin())
+        .approve_login(approve)
+        .await
+        .unwrap();
+    // Another device that follows up the same login gets one of its own.
+    let thief = RegisterRequest {
+        login_id: needed.login_id.clone(),
+        ..request(2, 102)
+    };
+    let other = served.register(thief).await;
+    assert!(matches!(other, Outcome::LoginNeeded(new) if new.login_id != needed.login_id));
+    let first = served.registered(followup.clone()).await;
+    assert_eq!(
+        served.registered(followup).await.id,
+        first.id,
+        "a lost answer is given again"
+    );
+}
+
+async fn names_and_addresses_are_unique(served: Served) {
+    let key = served.key(true).await;
+    let mut names = Vec::new();
+    let mut addresses = Vec::new();
+    for number in 1..=4 {
+        let node = served
+            .registered(with_key(number, 100 + number, &key))
+            .await;
+        names.push(node.name);
+        addresses.push((node.ipv4, node.ipv6));
+    }
+    assert_eq!(names, ["laptop", "laptop-1", "laptop-2", "laptop-3"]);
+    assert_eq!(addresses[0].0, "100.64.0.1");
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 4);
+}
+
+async fn requested_tags_need_an_owner(served: Served) {
+    let key = served.key(true).await;
+    let requested_tags = vec!["tag:web".to_owned()];
+    let refused = served
+        .register(RegisterRequest {
+            requested_tags,
+            ..with_key(1, 101, &key)
+        })
+        .await;
+    let Outcome::Refused(refused) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(refused.reason(), RefusalReason::TagsNotPermitted);
+    assert_eq!(
+        refused.text,
+        "requested tags [tag:web] are invalid or not permitted"
+    );
+}

@@ -1,0 +1,104 @@
+//! What identity says of the tailnet and its users.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bowline_proto::identity::v1::{IdentityChange, IdentitySnapshot, User, identity_change};
+
+use super::{Life, Replica};
+
+impl Replica {
+    /// Applies an identity snapshot.
+    pub fn identity_snapshot(&mut self, chunks: Vec<IdentitySnapshot>) {
+        let mut users = BTreeMap::new();
+        let mut found = None;
+        for chunk in chunks {
+            self.identity_revision = chunk.revision;
+            found = chunk.tailnet.or(found);
+            users.extend(chunk.users.into_iter().map(|user| (user.id, user)));
+        }
+        match found {
+            Some(tailnet) => self.identity_change(identity_change::Change::Tailnet(tailnet)),
+            // A log without a tailnet is that of a deleted one.
+            None if self.identity_revision > 0 => self.set_life(Life::Deleted),
+            None => {}
+        }
+        let gone: Vec<_> = self
+            .view
+            .users
+            .keys()
+            .copied()
+            .filter(|id| !users.contains_key(id))
+            .collect();
+        for id in gone {
+            self.identity_change(identity_change::Change::UserDeleted(id));
+        }
+        for user in users.into_values() {
+            self.identity_change(identity_change::Change::User(user));
+        }
+    }
+
+    /// Applies entries of the identity log, which lead to `revision`.
+    pub fn identity_changes(&mut self, entries: Vec<IdentityChange>, revision: u64) {
+        self.identity_revision = revision;
+        for change in entries.into_iter().filter_map(|entry| entry.change) {
+            self.identity_change(change);
+        }
+    }
+
+    fn identity_change(&mut self, change: identity_change::Change) {
+        match change {
+            identity_change::Change::Tailnet(tailnet) => {
+                self.set_life(Life::Lives);
+                if *self.view.tailnet != tailnet {
+                    self.view.tailnet = Arc::new(tailnet);
+                    self.changes.tailnet = true;
+                }
+            }
+            identity_change::Change::User(user) => self.put_user(user),
+            identity_change::Change::UserDeleted(id) => {
+                if self.view.users.remove(&id).is_some() {
+                    self.changes.users.insert(id);
+                    self.show_nodes_of(id);
+                }
+            }
+            identity_change::Change::TailnetDeleted(_) => self.set_life(Life::Deleted),
+        }
+    }
+
+    fn set_life(&mut self, life: Life) {
+        let before = std::mem::replace(&mut self.life, life);
+        if before != life && [before, life].contains(&Life::Deleted) {
+            for id in self.known.keys().copied().collect::<Vec<_>>() {
+                self.show(id);
+            }
+        }
+    }
+
+    fn put_user(&mut self, user: User) {
+        let id = user.id;
+        let before = self.view.users.insert(id, Arc::new(user));
+        let now = &self.view.users[&id];
+        let looks = |user: &User| {
+            let (login, name) = (user.login_name.clone(), user.display_name.clone());
+            (login, name, user.profile_pic_url.clone())
+        };
+        if before.as_deref().map(looks) != Some(looks(now)) {
+            self.changes.users.insert(id);
+        }
+        if before.is_none_or(|before| before.suspended != now.suspended) {
+            self.show_nodes_of(id);
+        }
+    }
+
+    fn show_nodes_of(&mut self, user: u64) {
+        let owned = self.owned.get(&user).into_iter().flatten().copied();
+        // A node that waits may be shown as that of its user before.
+        let nodes: BTreeSet<_> = owned.chain(self.view.devices(Some(user))).collect();
+        for id in nodes {
+            self.show(id);
+        }
+    }
+}
