@@ -71,7 +71,8 @@ impl KeyRegistry {
             return self.known(node, request).await;
         }
         if let Some(machine) = nodes::key_machine(reader, &request.node_key).await? {
-            return Ok(retired(&machine, &request));
+            let retired = retired(&machine, &request);
+            return self.bound_before(request, Ok(retired)).await;
         }
         if let Some(verdict) = self.old_key(&request).await? {
             return Ok(verdict);
@@ -83,7 +84,8 @@ impl KeyRegistry {
         }
         match self.credential(&request, now).await? {
             Found::Credential(credential) => self.admit(request, *credential).await,
-            Found::Verdict(outcome) => Ok(*outcome),
+            // The same request, sent before, may have used the credential up meanwhile.
+            Found::Verdict(outcome) => self.bound_before(request, Ok(*outcome)).await,
         }
     }
 

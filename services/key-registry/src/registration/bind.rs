@@ -55,28 +55,32 @@ impl KeyRegistry {
         match bound {
             Ok((Bound::Node(node), revision)) => Ok(self.registered(*node, revision.get()).await),
             Ok((Bound::Refused(outcome), _)) => Ok(*outcome),
-            Ok((Bound::Before, _)) => self.bound_before(request, None).await,
+            Ok((Bound::Before, _)) => {
+                let gone = Err(RegistryError::NotFound("node key"));
+                self.bound_before(request, gone).await
+            }
             Err(RegistryError::AddressesExhausted) => {
                 let text = RegistryError::AddressesExhausted.to_string();
                 Ok(refused(RefusalReason::AddressesExhausted, text))
             }
             Err(error) if is_conflict(&error, "node_keys_pkey") => {
-                self.bound_before(request, Some(error)).await
+                self.bound_before(request, Err(error)).await
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Answers for a key that another request has bound.
-    async fn bound_before(
+    /// Answers for a key that another request may have bound since this one looked for it; with `otherwise` when none
+    /// has.
+    pub(super) async fn bound_before(
         &self,
         request: RegisterRequest,
-        error: Option<RegistryError>,
+        otherwise: Verdict,
     ) -> Verdict {
         let found = nodes::by_key(self.log.database().reader(), &request.node_key).await?;
         match found {
             Some(node) => Box::pin(self.known(node, request)).await,
-            None => Err(error.unwrap_or(RegistryError::NotFound("node key"))),
+            None => otherwise,
         }
     }
 }

@@ -133,6 +133,7 @@ pub(super) fn enqueue(log: &Arc<Inner>, job: Box<dyn Job>) -> Result<(), Databas
         tokio::spawn(work(Worker {
             log: Arc::clone(log),
             lane,
+            has_begun: false,
             is_done: false,
         }));
     }
@@ -158,10 +159,12 @@ fn lane(log: &Inner, tailnet: TailnetId) -> Lane {
 struct Worker {
     log: Arc<Inner>,
     lane: Lane,
+    has_begun: bool,
     is_done: bool,
 }
 
 async fn work(mut worker: Worker) {
+    worker.has_begun = true;
     while let Some(jobs) = worker.take() {
         metrics::histogram!("bowline_group_commit_mutations").record(jobs.len() as f64);
         let rest = batch::run(&worker.log, jobs).await;
@@ -197,12 +200,15 @@ impl Drop for Worker {
         if self.is_done {
             return;
         }
-        if let (true, Ok(runtime)) = (std::thread::panicking(), Handle::try_current()) {
+        // One that never began has not panicked itself: the runtime ends, and takes no more.
+        let has_panicked = self.has_begun && std::thread::panicking();
+        if let (true, Ok(runtime)) = (has_panicked, Handle::try_current()) {
             // Those of the batch are told by their dropped jobs; those who wait get another worker.
             let (log, lane) = (Arc::clone(&self.log), self.lane);
             runtime.spawn(work(Worker {
                 log,
                 lane,
+                has_begun: false,
                 is_done: false,
             }));
         } else {

@@ -177,6 +177,23 @@ async fn a_panicking_mutation_fails_its_commit_alone(fixture: Fixture) {
     assert_eq!(fixture.names(tailnet(1)).await, ["b"]);
 }
 
+#[test]
+fn a_runtime_that_ends_in_a_panic_ends_its_lanes() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let working = move || {
+        runtime.block_on(async {
+            let fixture = Fixture::sqlite().await;
+            let _held = hold(&fixture).await;
+            panic!("a defect");
+        });
+    };
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(working));
+    assert!(ended.is_err());
+}
+
 async fn a_full_queue_refuses_with_a_retry_time(fixture: Fixture) {
     let (go, holder) = hold(&fixture).await;
     let work = (0..1100).map(|index| {
