@@ -3,6 +3,7 @@
 mod host;
 pub mod map;
 pub mod register;
+pub mod ssh;
 
 use axum::{
     http::{HeaderValue, StatusCode, header},

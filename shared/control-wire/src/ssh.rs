@@ -42,6 +42,12 @@ pub struct SshPrincipal {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SshAction {
+    /// What the person who connects is shown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Whether to refuse.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reject: bool,
     /// Whether to accept.
     #[serde(skip_serializing_if = "is_default")]
     pub accept: bool,

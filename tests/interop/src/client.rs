@@ -321,6 +321,30 @@ impl Client {
         Ok(address.to_owned())
     }
 
+    /// Runs a command on a peer by OpenSSH through the tailnet; returns whether it went well, and all that was said.
+    ///
+    /// # Errors
+    ///
+    /// When `ssh` can not be run.
+    pub fn ssh(&self, account: &str, address: &str, command: &str) -> Result<(bool, String)> {
+        let nc = self.tailscale(&["nc", address, "22"]);
+        let words = std::iter::once(nc.get_program()).chain(nc.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        let output = Command::new("timeout")
+            .args(["20", "ssh", "-o", "BatchMode=yes"])
+            .args(["-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null"])
+            .arg("-o")
+            .arg(format!("ProxyCommand={}", words.join(" ")))
+            .arg(format!("{account}@{address}"))
+            .arg(command)
+            .env("HOME", self.directory.path())
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), text))
+    }
+
     /// Answers lines on a TCP port of the client.
     ///
     /// # Errors

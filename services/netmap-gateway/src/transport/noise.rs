@@ -10,7 +10,7 @@ use axum::{
     extract::{FromRequestParts as _, Query, Request, State, WebSocketUpgrade},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
-    routing::post,
+    routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_control_noise::{
@@ -32,7 +32,7 @@ use crate::{
     listener::{
         CONNECTION_WINDOW, Connection, LONGEST_HEADERS, MOST_STREAMS, STREAM_WINDOW, contained,
     },
-    machine::{Failure, Machine, map, register},
+    machine::{Failure, Machine, map, register, ssh},
 };
 
 const PROTOCOL: &str = "tailscale-control-protocol";
@@ -200,6 +200,10 @@ fn routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Rout
         .route(
             "/machine/update-health",
             post(async || StatusCode::NO_CONTENT),
+        )
+        .route(
+            "/machine/ssh/action/{source}/to/{destination}",
+            get(async || Json(ssh::check())),
         )
         .fallback(async || (StatusCode::NOT_FOUND, "this server does not offer that"))
         .method_not_allowed_fallback(async || {

@@ -16,6 +16,7 @@ mod outages;
 mod policy;
 mod relay;
 mod revocation;
+mod ssh;
 mod tailnets;
 mod websocket;
 
