@@ -143,10 +143,10 @@ impl Looks<'_> {
         if view.sources == Sources::Addresses {
             return changed.is_some();
         }
+        // An address whose node came or went was written as one of nobody, or is now.
         let is_written = |element: &Arc<str>| {
-            view.addresses
-                .get(element)
-                .is_none_or(|id| *id == self.now.own.node.id)
+            let named = view.addresses.get(element);
+            named.is_none_or(|id| *id == self.now.own.node.id) || self.moved.contains(&**element)
         };
         changed.is_some_and(|changed| {
             // The first element of a list, or its last, makes the rule come or go.
