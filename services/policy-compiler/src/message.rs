@@ -192,7 +192,7 @@ fn login(login: &SshLogin) -> proto::SshRule {
         principals,
         itself,
         users: login.users.iter().map(user).collect(),
-        accept_env: login.accept_env.clone(),
+        accept_env: login.accept_env.to_vec(),
         check: login.check,
         recorders: login.recorders.map(list_ref),
         enforce_recorder: login.enforce_recorder,

@@ -48,8 +48,11 @@ pub struct Compiler {
     naming: BTreeMap<u64, BTreeSet<u64>>,
     /// The settings of each user's own devices, where the login name matters.
     own_settings: BTreeMap<u64, BTreeSet<u64>>,
-    /// Settings to be worked out again, for users came, went or changed.
+    /// Settings to be worked out: new ones, and those of users whose login name changed.
     outdated: BTreeSet<u64>,
+    /// Lists of users of which one came, went or changed: settings that say who of them may log in are to be worked
+    /// out again.
+    touched: BTreeSet<u64>,
     changes: Output,
 }
 
@@ -96,6 +99,7 @@ impl Compiler {
             naming: BTreeMap::new(),
             own_settings: BTreeMap::new(),
             outdated: BTreeSet::new(),
+            touched: BTreeSet::new(),
             changes: Output::default(),
         };
         compiler.set_policy(policy);
@@ -180,9 +184,9 @@ impl Compiler {
         // The name they log in by may be another.
         let own = self.own_settings.get(&user).into_iter().flatten();
         self.outdated.extend(own);
-        for (list, settings) in &self.naming {
+        for list in self.naming.keys() {
             if self.user_lists.contains_key(&ListId { id: *list, user }) {
-                self.outdated.extend(settings);
+                self.touched.insert(*list);
             }
         }
     }
@@ -227,21 +231,39 @@ impl Compiler {
         self.changes.nodes.insert(id, None);
     }
 
-    /// Works out settings again that depend on who the users behind other nodes are.
+    /// Works out settings that are new, or depend on who the users behind other nodes are: once for all changes since
+    /// the last time.
     fn refresh_settings(&mut self) {
-        for id in std::mem::take(&mut self.outdated) {
-            let Some((key, kept)) = self.settings.get_mut(&id) else {
+        for id in self.outdated() {
+            let Some((key, _)) = self.settings.get(&id) else {
                 continue;
             };
-            let now = self
-                .settings_plan
-                .settings(key, &self.user_lists, &self.users);
-            if *kept.what != now {
+            let now = self.worked_out(key);
+            if let Some((_, kept)) = self.settings.get_mut(&id)
+                && *kept.what != now
+            {
                 kept.what = Arc::new(now);
                 let what = Arc::clone(&kept.what);
                 self.changes.settings.insert(id, Some(what));
             }
         }
+        self.outdated.clear();
+        self.touched.clear();
+    }
+
+    /// Returns the settings that are to be worked out.
+    fn outdated(&self) -> BTreeSet<u64> {
+        let naming = self.touched.iter().filter_map(|list| self.naming.get(list));
+        self.outdated
+            .iter()
+            .chain(naming.flatten())
+            .copied()
+            .collect()
+    }
+
+    fn worked_out(&self, key: &SettingsKey) -> Settings {
+        let plan = &self.settings_plan;
+        plan.settings(key, &self.user_lists, &self.users)
     }
 
     /// Returns what differs from the last time this was asked; empty when nothing does.

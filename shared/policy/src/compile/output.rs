@@ -69,11 +69,11 @@ pub struct SshLogin {
     /// Who.
     pub principals: Principals,
     /// SSH user to local user: `=` for the same, empty for none.
-    pub users: Vec<(String, String)>,
+    pub users: Arc<[(String, String)]>,
     /// Whether the connection waits for a check.
     pub check: bool,
     /// Environment variables to accept, patterns.
-    pub accept_env: Vec<String>,
+    pub accept_env: Arc<[String]>,
     /// The list of nodes that record the session, when it is recorded.
     pub recorders: Option<ListId>,
     /// Whether a session that can not be recorded is refused.

@@ -1,7 +1,10 @@
 //! What the policy sets on nodes besides who reaches them: SSH rules and capabilities (policy reference sections 14
 //! and 17).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     hash,
@@ -74,6 +77,9 @@ struct PlannedLogin {
     tagged: [u64; REPEATS],
     /// The recording nodes.
     recorders: Option<ListId>,
+    /// SSH user to local user, without the users' own names.
+    accounts: Arc<[(String, String)]>,
+    accept_env: Arc<[String]>,
 }
 
 #[derive(Clone, Debug)]
@@ -187,6 +193,8 @@ impl SettingsPlan {
             each,
             tagged,
             recorders,
+            accounts: accounts(rule),
+            accept_env: rule.accept_env.clone().unwrap_or_default().into(),
         }
     }
 
@@ -318,13 +326,13 @@ impl PlannedLogin {
         };
         let is_own = self.rule.to_own && key.user != 0;
         if is_own && self.rule.localparts.is_empty() {
-            ssh.push(self.login(Principals::Lists(vec![own]), self.accounts()));
+            ssh.push(self.login(Principals::Lists(vec![own])));
         } else if is_own {
             self.user_logins(own, logins, ssh);
         }
         if self.destinations.iter().any(|party| key.is(*party)) {
             if self.rule.localparts.is_empty() {
-                ssh.push(self.login(all_of(self.everybody), self.accounts()));
+                ssh.push(self.login(all_of(self.everybody)));
                 return;
             }
             let first = ListId {
@@ -338,7 +346,7 @@ impl PlannedLogin {
             for list in users.range(first..=last).map(|(list, _)| *list) {
                 self.user_logins(list, logins, ssh);
             }
-            ssh.push(self.login(all_of(self.tagged), self.accounts()));
+            ssh.push(self.login(all_of(self.tagged)));
             return;
         }
         // The hosted service tells sources of such a rule about themselves; nobody gains by it.
@@ -347,7 +355,7 @@ impl PlannedLogin {
             return;
         }
         if key.tags > 0 {
-            ssh.push(self.login(Principals::Itself(key.tags), self.accounts()));
+            ssh.push(self.login(Principals::Itself(key.tags)));
         } else {
             self.user_logins(own, logins, ssh);
         }
@@ -355,7 +363,7 @@ impl PlannedLogin {
 
     /// Adds what one source user may log in as.
     fn user_logins(&self, list: ListId, logins: &BTreeMap<u64, User>, ssh: &mut Vec<SshLogin>) {
-        ssh.push(self.login(Principals::Lists(vec![list]), self.accounts()));
+        ssh.push(self.login(Principals::Lists(vec![list])));
         let parts = logins
             .get(&list.user)
             .and_then(|user| user.login_name.split_once('@'));
@@ -366,40 +374,35 @@ impl PlannedLogin {
                 .iter()
                 .any(|wanted| wanted.eq_ignore_ascii_case(domain))
         {
-            let account = (local.to_owned(), local.to_owned());
-            ssh.push(self.login(Principals::Lists(vec![list]), vec![account]));
+            let account = [(local.to_owned(), local.to_owned())];
+            ssh.push(SshLogin {
+                users: account.into(),
+                ..self.login(Principals::Lists(vec![list]))
+            });
         }
     }
 
-    fn accounts(&self) -> Vec<(String, String)> {
-        let root = if self.rule.users.contains(ROOT) {
-            ROOT
-        } else {
-            ""
-        };
-        let mut accounts = BTreeMap::from([(ROOT.to_owned(), root.to_owned())]);
-        if self.rule.nonroot {
-            accounts.insert("*".to_owned(), "=".to_owned());
-        }
-        accounts.extend(
-            self.rule
-                .users
-                .iter()
-                .map(|user| (user.clone(), user.clone())),
-        );
-        accounts.into_iter().collect()
-    }
-
-    fn login(&self, principals: Principals, users: Vec<(String, String)>) -> SshLogin {
+    fn login(&self, principals: Principals) -> SshLogin {
         SshLogin {
             principals,
-            users,
+            users: Arc::clone(&self.accounts),
             check: self.rule.check,
-            accept_env: self.rule.accept_env.clone().unwrap_or_default(),
+            accept_env: Arc::clone(&self.accept_env),
             recorders: self.recorders,
             enforce_recorder: self.rule.enforce_recorder,
         }
     }
+}
+
+/// Returns the accounts that a rule names itself.
+fn accounts(rule: &SshRule) -> Arc<[(String, String)]> {
+    let root = if rule.users.contains(ROOT) { ROOT } else { "" };
+    let mut accounts = BTreeMap::from([(ROOT.to_owned(), root.to_owned())]);
+    if rule.nonroot {
+        accounts.insert("*".to_owned(), "=".to_owned());
+    }
+    accounts.extend(rule.users.iter().map(|user| (user.clone(), user.clone())));
+    accounts.into_iter().collect()
 }
 
 /// Returns the nodes of some lists that are not a user's.

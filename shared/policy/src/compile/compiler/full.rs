@@ -3,17 +3,56 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    super::{
-        output::{ListChange, ListId, Output, Settings},
-        settings::SettingsKey,
-    },
-    Compiler, Shared,
+    super::output::{ListChange, ListId, Output},
+    Compiler,
 };
 
 impl Compiler {
     /// Returns everything.
     #[must_use]
     pub fn full(&self) -> Output {
+        let outdated = self.outdated();
+        Output {
+            common_filter: Some(Arc::clone(&self.plan.common_filter)),
+            derp_map: Some(Arc::from(
+                self.policy.derp_map.as_deref().unwrap_or_default(),
+            )),
+            classes: self
+                .classes
+                .iter()
+                .map(|(id, kept)| (*id, Some(Arc::clone(&kept.what))))
+                .collect(),
+            settings: self
+                .settings
+                .iter()
+                .map(|(id, (key, kept))| {
+                    let what = match outdated.contains(id) {
+                        true => Arc::new(self.worked_out(key)),
+                        false => Arc::clone(&kept.what),
+                    };
+                    (*id, Some(what))
+                })
+                .collect(),
+            lists: self.filled_lists(),
+            routes: self
+                .routes
+                .iter()
+                .map(|(route, users)| (*route, Some(Arc::clone(users))))
+                .collect(),
+            vias: self
+                .vias
+                .iter()
+                .map(|(id, way)| (*id, Some(Arc::clone(way))))
+                .collect(),
+            nodes: self
+                .placed
+                .iter()
+                .map(|(id, placed)| (*id, Some(placed.membership)))
+                .collect(),
+        }
+    }
+
+    fn filled_lists(&self) -> BTreeMap<ListId, ListChange> {
         let mut lists: BTreeMap<ListId, Vec<Arc<str>>> = BTreeMap::new();
         let routes: Vec<Arc<str>> = self
             .routers
@@ -56,51 +95,6 @@ impl Compiler {
                 },
             )
         };
-        Output {
-            common_filter: Some(Arc::clone(&self.plan.common_filter)),
-            derp_map: Some(Arc::from(
-                self.policy.derp_map.as_deref().unwrap_or_default(),
-            )),
-            classes: self
-                .classes
-                .iter()
-                .map(|(id, kept)| (*id, Some(Arc::clone(&kept.what))))
-                .collect(),
-            settings: self
-                .settings
-                .iter()
-                .map(|(id, (key, kept))| (*id, Some(self.current(*id, key, kept))))
-                .collect(),
-            lists: lists.into_iter().map(filled).collect(),
-            routes: self
-                .routes
-                .iter()
-                .map(|(route, users)| (*route, Some(Arc::clone(users))))
-                .collect(),
-            vias: self
-                .vias
-                .iter()
-                .map(|(id, way)| (*id, Some(Arc::clone(way))))
-                .collect(),
-            nodes: self
-                .placed
-                .iter()
-                .map(|(id, placed)| (*id, Some(placed.membership)))
-                .collect(),
-        }
-    }
-
-    /// Returns settings as they are now.
-    pub(super) fn current(
-        &self,
-        id: u64,
-        key: &SettingsKey,
-        kept: &Shared<Settings>,
-    ) -> Arc<Settings> {
-        if !self.outdated.contains(&id) {
-            return Arc::clone(&kept.what);
-        }
-        let plan = &self.settings_plan;
-        Arc::new(plan.settings(key, &self.user_lists, &self.users))
+        lists.into_iter().map(filled).collect()
     }
 }

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::{
-    super::{class::ClassKey, output::Membership, settings::SettingsKey},
+    super::{
+        class::ClassKey,
+        output::{Membership, Settings},
+        settings::SettingsKey,
+    },
     Compiler, Placed, Shared,
 };
 
@@ -67,8 +71,7 @@ impl Compiler {
             let devices = self.user_lists.entry(*list).or_default();
             *devices += 1;
             if *devices == 1 {
-                let naming = self.naming.get(&list.id);
-                self.outdated.extend(naming.into_iter().flatten());
+                self.touched.insert(list.id);
             }
         }
         self.enter_settings(placed.membership.settings, settings);
@@ -94,10 +97,8 @@ impl Compiler {
             if let Some(user) = self.settings_plan.named_self(&key) {
                 self.own_settings.entry(user).or_default().insert(id);
             }
-            let what = self
-                .settings_plan
-                .settings(&key, &self.user_lists, &self.users);
-            let what = Arc::new(what);
+            self.outdated.insert(id);
+            let what = Arc::new(Settings::default());
             self.changes.settings.insert(id, Some(Arc::clone(&what)));
             (key, Shared { nodes: 0, what })
         });
@@ -111,8 +112,7 @@ impl Compiler {
                 *devices -= 1;
                 if *devices == 0 {
                     self.user_lists.remove(list);
-                    let naming = self.naming.get(&list.id);
-                    self.outdated.extend(naming.into_iter().flatten());
+                    self.touched.insert(list.id);
                 }
             }
         }
