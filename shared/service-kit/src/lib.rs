@@ -14,6 +14,7 @@ pub mod access;
 pub mod certificates;
 pub mod config;
 pub mod process;
+pub mod rate_limit;
 pub mod telemetry;
 
 mod caller;

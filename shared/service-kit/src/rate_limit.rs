@@ -1,0 +1,208 @@
+//! How often somebody may do something: pure, the instant is a parameter.
+//!
+//! A bucket holds `burst` tokens at first and gets one back each `period`. All that is kept of it is the instant at which
+//! it will be full again (the generic cell rate algorithm), so a bucket that is full needs no room at all.
+//!
+//! With a burst of 2 and a period of 1 s: taken at 0.0 s and 0.1 s, refused at 0.2 s with "wait 0.8 s", taken at 1.0 s.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// How many at once, and how long until each comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// How many may be taken at once; at least one.
+    pub burst: u32,
+    /// How long until one comes back.
+    pub period: Duration,
+}
+
+impl RateLimit {
+    /// Returns a limit of `burst` at once and one more each `period`.
+    #[must_use]
+    pub const fn new(burst: u32, period: Duration) -> Self {
+        Self { burst, period }
+    }
+
+    /// Returns how far ahead of now a bucket's fill may lie so that one more can be taken.
+    fn slack(self) -> Duration {
+        self.period.saturating_mul(self.burst.saturating_sub(1))
+    }
+}
+
+/// The tokens of one holder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenBucket {
+    /// When it is full again; `None`, or an instant that has passed: it is full.
+    full_at: Option<Instant>,
+}
+
+impl TokenBucket {
+    /// Takes a token.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait until there is one; nothing is taken then.
+    pub fn take(&mut self, limit: RateLimit, now: Instant) -> Result<(), Duration> {
+        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now));
+        let ahead = full_at - now;
+        match ahead.checked_sub(limit.slack()) {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            _ => {
+                self.full_at = Some(full_at + limit.period);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says whether all tokens are there: such a bucket can be forgotten.
+    #[must_use]
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|full_at| full_at <= now)
+    }
+}
+
+/// The buckets of many holders, bounded in number.
+///
+/// Full buckets are dropped when room is needed. When none is full, a holder without a bucket gets none and is let
+/// through: a crowd of holders must be bounded by what they share, see [`TokenBuckets::take`].
+#[derive(Clone, Debug)]
+pub struct TokenBuckets<K> {
+    limit: RateLimit,
+    most: usize,
+    buckets: BTreeMap<K, TokenBucket>,
+    /// When full buckets were last dropped.
+    swept: Option<Instant>,
+}
+
+impl<K: Ord> TokenBuckets<K> {
+    /// Returns buckets of one limit, for at most `most` holders at a time.
+    #[must_use]
+    pub const fn new(limit: RateLimit, most: usize) -> Self {
+        let buckets = BTreeMap::new();
+        Self {
+            limit,
+            most,
+            buckets,
+            swept: None,
+        }
+    }
+
+    /// Takes a token of a holder.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait until there is one.
+    pub fn take(&mut self, holder: K, now: Instant) -> Result<(), Duration> {
+        if let Some(bucket) = self.buckets.get_mut(&holder) {
+            return bucket.take(self.limit, now);
+        }
+        if self.buckets.len() >= self.most {
+            self.sweep(now);
+        }
+        let mut bucket = TokenBucket::default();
+        let taken = bucket.take(self.limit, now);
+        if self.buckets.len() < self.most {
+            self.buckets.insert(holder, bucket);
+        }
+        taken
+    }
+
+    /// Returns how many holders have a bucket.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Says whether no holder has a bucket.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// Drops full buckets; at most once a period, so that a crowd does not cost a pass over all for each of it.
+    fn sweep(&mut self, now: Instant) {
+        let is_due = self
+            .swept
+            .is_none_or(|swept| now.saturating_duration_since(swept) >= self.limit.period);
+        if is_due {
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            self.swept = Some(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const LIMIT: RateLimit = RateLimit::new(3, Duration::from_secs(1));
+
+    #[test]
+    fn burst_is_taken_at_once_and_then_one_each_period() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::default();
+        for after in [0, 10, 20] {
+            assert_eq!(bucket.take(LIMIT, start + MS * after), Ok(()));
+        }
+        assert_eq!(bucket.take(LIMIT, start + MS * 100), Err(MS * 900));
+        assert_eq!(bucket.take(LIMIT, start + MS * 999), Err(MS));
+        assert_eq!(bucket.take(LIMIT, start + MS * 1000), Ok(()));
+        assert_eq!(bucket.take(LIMIT, start + MS * 1001), Err(MS * 999));
+        assert!(!bucket.is_full(start + MS * 3999));
+        assert!(bucket.is_full(start + MS * 4000));
+    }
+
+    #[test]
+    fn idle_bucket_holds_no_more_than_its_burst() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::default();
+        assert_eq!(bucket.take(LIMIT, start), Ok(()));
+        let later = start + Duration::from_secs(3600);
+        let taken = (0..10).filter(|_| bucket.take(LIMIT, later).is_ok());
+        assert_eq!(taken.count(), 3);
+    }
+
+    #[test]
+    fn instant_before_the_last_one_takes_nothing_more() {
+        let start = Instant::now() + Duration::from_secs(10);
+        let mut bucket = TokenBucket::default();
+        (0..3).for_each(|_| assert_eq!(bucket.take(LIMIT, start), Ok(())));
+        assert!(bucket.take(LIMIT, start - MS).is_err());
+    }
+
+    #[test]
+    fn limit_of_one_or_none_at_once_lets_one_through_each_period() {
+        for burst in [0, 1] {
+            let limit = RateLimit::new(burst, MS);
+            let start = Instant::now();
+            let mut bucket = TokenBucket::default();
+            assert_eq!(bucket.take(limit, start), Ok(()));
+            assert_eq!(bucket.take(limit, start), Err(MS));
+            assert_eq!(bucket.take(limit, start + MS), Ok(()));
+        }
+    }
+
+    #[test]
+    fn holders_are_apart_and_bounded_and_full_buckets_make_room() {
+        let start = Instant::now();
+        let limit = RateLimit::new(1, Duration::from_secs(1));
+        let mut buckets = TokenBuckets::new(limit, 2);
+        assert_eq!(buckets.take("a", start), Ok(()));
+        assert!(buckets.take("a", start).is_err());
+        assert_eq!(buckets.take("b", start), Ok(()));
+        assert_eq!(buckets.take("c", start), Ok(()), "there is no room for it");
+        assert_eq!(buckets.len(), 2);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(
+            buckets.take("c", later),
+            Ok(()),
+            "those of a and b are full"
+        );
+        assert_eq!(buckets.len(), 1);
+        assert!(buckets.take("c", later).is_err());
+    }
+}
