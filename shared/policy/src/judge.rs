@@ -36,6 +36,17 @@ pub fn refused_tags(policy: &Policy, applicant: &Applicant, requested: &[String]
         .collect()
 }
 
+/// Returns the tags that the policy does not define, each once.
+#[must_use]
+pub fn undefined_tags<'t>(
+    policy: &Policy,
+    tags: impl IntoIterator<Item = &'t String>,
+) -> Vec<String> {
+    let is_defined = |tag: &String| policy.tag_owners.contains_key(&tag_name(tag));
+    let undefined: BTreeSet<_> = tags.into_iter().filter(|tag| !is_defined(tag)).collect();
+    undefined.into_iter().cloned().collect()
+}
+
 /// Returns the routes that the policy approves without asking (policy reference section 15).
 ///
 /// A route is approved by a prefix that contains it; the two exit routes only by the list for exit nodes.
@@ -212,6 +223,16 @@ mod tests {
         };
         assert_eq!(approved_routes(&policy, &web, &route), route);
         assert!(refused_tags(&policy, &web, &["tag:db".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn tags_that_no_owner_is_named_for_are_undefined_whoever_asks() {
+        let tags = ["tag:none", "tag:X", "tag:WEB", "tag:X"].map(str::to_owned);
+        assert_eq!(undefined_tags(&policy(), &tags), ["tag:X"]);
+        assert_eq!(
+            undefined_tags(&Policy::allow_all(), &tags[..1]),
+            ["tag:none"]
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use compile::{
     SshLogin, Via,
 };
 pub use inventory::{Node, Role, User, own_domains};
-pub use judge::{Applicant, address_pools, approved_routes, refused_tags};
+pub use judge::{Applicant, address_pools, approved_routes, refused_tags, undefined_tags};
 pub use policy::{Capability, Policy, unknown_attributes};
 pub use port::Ports;
 pub use posture::{AttributeValue, Attributes, device_attributes};

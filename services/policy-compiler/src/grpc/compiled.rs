@@ -1,6 +1,8 @@
 //! What other services ask of the policy in force.
 
-use bowline_policy::{Applicant, User, address_pools, approved_routes, refused_tags};
+use bowline_policy::{
+    Applicant, User, address_pools, approved_routes, refused_tags, undefined_tags,
+};
 use bowline_proto::{
     changes::v1::{Head, HeadsRequest, HeadsResponse},
     policy::v1::{
@@ -45,6 +47,8 @@ impl PolicyCompilerService for PolicyCompiler {
             tags: request.current_tags,
             administrator: request.administrator,
         };
+        let named_tags = applicant.tags.iter().chain(&request.requested_tags);
+        let undefined_tags = undefined_tags(&policy, named_tags);
         let refused_tags = refused_tags(&policy, &applicant, &request.requested_tags);
         if refused_tags.is_empty() && !request.requested_tags.is_empty() {
             // Routes and addresses are for what the node will be.
@@ -58,6 +62,7 @@ impl PolicyCompilerService for PolicyCompiler {
         let texts = |prefixes: Vec<IpNet>| prefixes.iter().map(IpNet::to_string).collect();
         Ok(Response::new(JudgeNodeResponse {
             refused_tags,
+            undefined_tags,
             approved_routes: texts(approved_routes(&policy, &applicant, &advertised)),
             ipv4_pools: texts(address_pools(&policy, &applicant)),
         }))

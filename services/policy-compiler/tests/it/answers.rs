@@ -2,7 +2,10 @@
 
 use bowline_proto::{
     key_registry::v1::{SetTagsRequest, node_service_client::NodeServiceClient},
-    policy::v1::{ExplainAccessRequest, PreviewPolicyRequest},
+    policy::v1::{
+        ExplainAccessRequest, JudgeNodeRequest, PreviewPolicyRequest,
+        policy_compiler_service_client::PolicyCompilerServiceClient,
+    },
 };
 use tonic::Code;
 
@@ -121,6 +124,23 @@ pub async fn routes_tags_and_addresses_are_as_the_policy_says(served: Served) {
     let refused = nodes.set_tags(tag("tag:none")).await.unwrap_err();
     assert!(refused.message().contains("tag:none"), "{refused:?}");
     nodes.set_tags(tag("tag:web")).await.unwrap();
+}
+
+pub async fn judgement_names_the_tags_that_are_not_defined(served: Served) {
+    served
+        .set(r#"{"tagOwners": {"tag:web": []}}"#, None)
+        .await
+        .unwrap();
+    let mut compiler = PolicyCompilerServiceClient::new(served.registry());
+    let request = JudgeNodeRequest {
+        tailnet_id: served.tailnet,
+        current_tags: vec!["tag:old".to_owned(), "tag:Web".to_owned()],
+        requested_tags: vec!["tag:web".to_owned(), "tag:new".to_owned()],
+        ..JudgeNodeRequest::default()
+    };
+    let judged = compiler.judge_node(request).await.unwrap().into_inner();
+    assert_eq!(judged.undefined_tags, ["tag:new", "tag:old"]);
+    assert_eq!(judged.refused_tags, ["tag:web", "tag:new"]);
 }
 
 pub async fn watchers_hear_everything_first_and_then_what_differs(served: Served) {

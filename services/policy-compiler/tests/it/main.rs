@@ -27,6 +27,7 @@ on_both!(
     answers::preview_says_who_gains_and_loses_and_changes_nothing,
     answers::explanation_names_the_line,
     answers::routes_tags_and_addresses_are_as_the_policy_says,
+    answers::judgement_names_the_tags_that_are_not_defined,
     answers::watchers_hear_everything_first_and_then_what_differs,
     versions::each_version_is_audited_and_nothing_else,
     versions::texts_that_are_not_utf8_are_refused,

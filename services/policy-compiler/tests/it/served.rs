@@ -129,6 +129,11 @@ impl Served {
             .channel(Caller::Service(ServiceName::NetmapGateway))
     }
 
+    pub fn registry(&self) -> GrpcChannel {
+        self.services
+            .channel(Caller::Service(ServiceName::KeyRegistry))
+    }
+
     pub fn policies(&self) -> PolicyServiceClient<GrpcChannel> {
         PolicyServiceClient::new(self.admin()).max_encoding_message_size(64 << 20)
     }
