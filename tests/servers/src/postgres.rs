@@ -109,7 +109,53 @@ impl PostgresServer {
     pub fn sql(&self, statements: &str) -> Result<()> {
         let url = format!("postgres://{ACCOUNT}@127.0.0.1:{}/postgres", self.port);
         let mut psql = Command::new(self.programs.join("psql"));
-        finish(psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statements, &url]))
+        finish(psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statements, &url])).map(drop)
+    }
+
+    /// Returns the statements that make a database anew, without what depends on the version of the server.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub fn dump(&self, url: &str) -> Result<String> {
+        let mut dump = Command::new(self.programs.join("pg_dump"));
+        dump.args([
+            "--format=plain",
+            "--inserts",
+            "--no-owner",
+            "--no-privileges",
+        ]);
+        let statements = String::from_utf8(finish(dump.arg(url))?)?;
+        let unwanted = [
+            "SET ",
+            "SELECT pg_catalog.set_config",
+            "\\restrict",
+            "\\unrestrict",
+        ];
+        let is_kept = |line: &&str| !unwanted.iter().any(|start| line.starts_with(start));
+        let kept = statements.lines().filter(is_kept);
+        Ok(kept.flat_map(|line| [line, "\n"]).collect())
+    }
+
+    /// Runs the statements of a [`dump`](Self::dump) in a database.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub fn load(&self, url: &str, statements: &str) -> Result<()> {
+        let file = self.directory.path().join("load.sql");
+        fs::write(&file, statements)?;
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args([
+            "-qX",
+            "-1",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-o",
+            "/dev/null",
+            "-f",
+        ]);
+        finish(psql.arg(file).arg(url)).map(drop)
     }
 
     /// Kills the server at once; what was committed is recovered at the next start.
@@ -181,6 +227,7 @@ impl PostgresServer {
             "UTF8",
             "-N",
         ]))
+        .map(drop)
     }
 
     fn data(&self) -> String {
@@ -212,12 +259,12 @@ fn is_root() -> Result<bool> {
     Ok(fs::metadata(Path::new("/proc/self"))?.uid() == 0)
 }
 
-fn finish(command: &mut Command) -> Result<()> {
+fn finish(command: &mut Command) -> Result<Vec<u8>> {
     let output = command
         .output()
         .with_context(|| format!("{command:?} does not start"))?;
     if !output.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    Ok(())
+    Ok(output.stdout)
 }
