@@ -20,13 +20,13 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use connection::PATIENCE;
+use connection::{End, PATIENCE};
 use quota::Quota;
 
-pub use connection::Connection;
+pub use connection::{Connection, fraction};
 
 /// The part of all connections that one source may have while no registered node speaks on them.
 const STRANGERS: usize = 8;
@@ -42,6 +42,8 @@ pub(crate) const LONGEST_HEADERS: u32 = 16 * 1024;
 /// How much of a body a client may send ahead of being read, and of all bodies of its connection.
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// How long a connection that closes has for what is still under way on it.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 const WANTS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\
     Connection: close\r\n\r\nthis port speaks https: use an https URL";
@@ -55,15 +57,26 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Accepts until the drain begins.
+    /// Accepts until the drain begins, then waits until the last connection has closed.
     pub(crate) async fn run(self, tasks: Tasks) -> io::Result<()> {
+        let open = TaskTracker::new();
+        let mut accepting = self;
+        accepting.accept(&tasks, &open).await;
+        // Who comes now is refused at once, and asks another gateway.
+        drop(accepting);
+        open.close();
+        open.wait().await;
+        Ok(())
+    }
+
+    async fn accept(&mut self, tasks: &Tasks, open: &TaskTracker) {
         let shutdown = tasks.shutdown().clone();
         let most = self.seats.available_permits();
         let strangers = Quota::new(most, most.div_ceil(STRANGERS));
         let bodies = Quota::new(BODIES, BODIES_OF_ONE);
-        loop {
+        for number in 1.. {
             let accepted = tokio::select! {
-                () = shutdown.draining() => return Ok(()),
+                () = shutdown.draining() => return,
                 accepted = self.socket.accept() => accepted,
             };
             let (socket, source) = match accepted {
@@ -83,8 +96,9 @@ impl Listener {
             };
             drop(socket.set_nodelay(true));
             let is_secured = self.tls.is_some();
+            let end = End::new(shutdown.clone(), number, open.token());
             let connection =
-                Connection::new(source, is_secured, Arc::clone(&bodies), stranger, seat);
+                Connection::new(source, is_secured, Arc::clone(&bodies), stranger, seat, end);
             let (routes, tls, shutdown) = (self.routes.clone(), self.tls.clone(), shutdown.clone());
             tasks.background(
                 "connection",
@@ -92,7 +106,10 @@ impl Listener {
                     let Some(tls) = tls else {
                         return serve(socket, source, connection, routes, shutdown).await;
                     };
-                    let secured = tokio::time::timeout(PATIENCE, secure(&tls, socket)).await;
+                    let secured = tokio::select! {
+                        secured = tokio::time::timeout(PATIENCE, secure(&tls, socket)) => secured,
+                        () = connection.turn() => return,
+                    };
                     if let Ok(Ok(Some(socket))) = secured {
                         serve(socket, source, connection, routes, shutdown).await;
                     }
@@ -166,8 +183,13 @@ async fn serve<S>(
             if let Err(error) = ended {
                 tracing::debug!(%source, %error, "connection ended");
             }
+            return;
         }
-        () = connection.overstayed(&asked) => tracing::debug!(%source, "connection overstayed"),
-        () = shutdown.ended() => {}
+        () = connection.overstayed(&asked) => return tracing::debug!(%source, "connection overstayed"),
+        () = shutdown.ended() => return,
+        () = connection.turn() => {}
     }
+    serving.as_mut().graceful_shutdown();
+    connection.announce_closing();
+    drop(tokio::time::timeout(FAREWELL, serving).await);
 }

@@ -26,6 +26,26 @@ pub struct Machine {
     pub proven: Vec<NodePublic>,
 }
 
+impl Machine {
+    /// Lets a machine whose gateway drains ask another one.
+    ///
+    /// # Errors
+    ///
+    /// 503 with a time to try again, and the connection closes.
+    fn refuse_in_drain(&self) -> Result<(), Failure> {
+        if self.connection.is_draining() {
+            self.connection.leave();
+            return Err(draining());
+        }
+        Ok(())
+    }
+}
+
+fn draining() -> Failure {
+    let text = "this gateway is being stopped: ask again, and another one answers";
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
 /// The longest text of a refusal: it may repeat what was sent.
 const LONGEST_TEXT: usize = 500;
 

@@ -39,6 +39,8 @@ struct Inner {
     gateway: String,
     pending: Mutex<Pending>,
     news: Notify,
+    /// Notified when everything is with the registry.
+    idle: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +80,7 @@ impl Reporter {
             gateway,
             pending: Mutex::default(),
             news: Notify::new(),
+            idle: Notify::new(),
         };
         let reporter = Self(Arc::new(inner));
         tasks.background("report-nodes", reporter.clone().run(registry));
@@ -191,8 +194,15 @@ impl Reporter {
 
     /// Waits until everything is with the registry, for a drain.
     pub async fn flushed(&self) {
-        while !self.is_flushed() {
-            tokio::time::sleep(GATHER).await;
+        loop {
+            let idle = self.0.idle.notified();
+            tokio::pin!(idle);
+            // Heard from here on: what is finished after the look is not missed.
+            idle.as_mut().enable();
+            if self.is_flushed() {
+                return;
+            }
+            idle.await;
         }
     }
 
@@ -209,6 +219,7 @@ impl Reporter {
             loop {
                 let batch = self.take();
                 if batch.is_empty() {
+                    self.0.idle.notify_waiters();
                     break;
                 }
                 let sent = self.send(&mut client, batch).await;

@@ -12,12 +12,12 @@ use std::{sync::Arc, time::Duration};
 
 use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
-use bowline_service_kit::Shutdown;
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     encoding::{DeltaKey, Dialect},
+    listener::{Connection, fraction},
     netmap::{Delta, concerns_own, delta, full, lost},
     reporter::Reporter,
     tailnet::{ChangeSet, Seat, Shown, Tailnet, View, Wake},
@@ -38,7 +38,7 @@ pub struct Session {
     dialect: Dialect,
     clock: SharedClock,
     reporter: Reporter,
-    shutdown: Shutdown,
+    connection: Connection,
     seat: Seat,
     epoch: watch::Receiver<u64>,
     state: State,
@@ -78,7 +78,7 @@ impl Session {
         dialect: Dialect,
         clock: SharedClock,
         reporter: Reporter,
-        shutdown: Shutdown,
+        connection: Connection,
     ) -> Self {
         let seat = tailnet.sessions.take(node);
         let epoch = reporter.began(&tailnet, node, &node_key);
@@ -94,7 +94,7 @@ impl Session {
             dialect,
             clock,
             reporter,
-            shutdown,
+            connection,
             seat,
             epoch,
             state,
@@ -118,12 +118,10 @@ impl Session {
                 }
                 State::Ended => return Ok(None),
                 State::Told { wake, .. } => {
-                    // Sessions end spread over most of the drain time.
-                    let turn = 0.7 * fraction(self.node);
                     tokio::select! {
                         biased;
                         () = self.seat.lost(&mut self.epoch) => return Ok(None),
-                        () = self.shutdown.drained_for(turn) => return Ok(None),
+                        () = self.connection.closing() => return Ok(None),
                         () = tokio::time::sleep_until(self.keep_alive_at) => {
                             is_keep_alive = true;
                             let message = MapResponse { keep_alive: true, ..MapResponse::default() };
@@ -312,7 +310,7 @@ impl Drop for Session {
         // A newer session of this gateway speaks for the node now.
         if self.seat.is_held() {
             let epoch = *self.epoch.borrow();
-            let draining = self.shutdown.is_draining();
+            let draining = self.connection.is_draining();
             self.reporter
                 .ended(&self.tailnet, self.node, &self.node_key, epoch, draining);
         }
@@ -338,12 +336,6 @@ fn is_of_others(message: &MapResponse) -> bool {
 /// Returns the longest silence towards a node, different for neighbours.
 fn silence(node: u64) -> Duration {
     KEEP_ALIVE + Duration::from_secs(9).mul_f64(fraction(node))
-}
-
-/// Returns a number between 0 and 1 that is different for neighbours.
-#[expect(clippy::cast_precision_loss, reason = "a spread needs no precision")]
-fn fraction(node: u64) -> f64 {
-    (node.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use axum::Router;
@@ -157,7 +156,7 @@ pub fn start(
     })
 }
 
-/// Accepts until the drain, then waits for the sessions to end and their ends to be known.
+/// Serves until the last connection has closed in a drain, and the ends of their sessions are known.
 async fn serve(
     listener: Listener,
     gateway: Arc<Gateway>,
@@ -165,14 +164,6 @@ async fn serve(
     tasks: Tasks,
 ) -> io::Result<()> {
     listener.run(tasks).await?;
-    while gateway
-        .hub
-        .held()
-        .iter()
-        .any(|tailnet| tailnet.sessions.len() > 0)
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
     gateway.reporter.flushed().await;
     leaving.cancel();
     let mut lease = gateway.lease.clone();

@@ -15,6 +15,7 @@
     reason = "this crate is only for tests"
 )]
 
+mod balancer;
 mod client;
 mod lab;
 mod process;
@@ -24,6 +25,7 @@ mod sessions;
 mod split;
 mod wait;
 
+pub use balancer::Balancer;
 pub use client::{Client, Device, Release};
 pub use lab::{Host, Lab, sweep};
 pub use process::Process;

@@ -41,6 +41,25 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Asks it to end, as `kill` does.
+    ///
+    /// # Errors
+    ///
+    /// When it can not be asked.
+    pub fn terminate(&self) -> Result<()> {
+        let status = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
+        anyhow::ensure!(status.success(), "kill: {status}");
+        Ok(())
+    }
+
+    /// Says whether it has ended, and well.
+    pub fn has_ended(&mut self) -> Option<bool> {
+        let status = self.child.try_wait().ok().flatten();
+        status.map(|status| status.success())
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill9(&mut self) {
         drop(self.child.kill());

@@ -61,6 +61,7 @@ pub struct Split {
     /// Where hints travel.
     pub redis: RedisServer,
     database: String,
+    drain_seconds: u32,
     directory: TempDir,
 }
 
@@ -80,6 +81,15 @@ impl Split {
     ///
     /// What hinders it.
     pub fn start() -> Result<Self> {
+        Self::start_with_drain(3)
+    }
+
+    /// Starts everything, with the time in seconds that a process which is asked to end may take.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn start_with_drain(drain_seconds: u32) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let postgres = PostgresServer::start()?.context("PostgreSQL is not installed")?;
         let redis = RedisServer::start()?.context("Redis is not installed")?;
@@ -90,6 +100,7 @@ impl Split {
             postgres,
             redis,
             database,
+            drain_seconds,
             directory,
         };
         for made in [["certificates", "create"], ["control-keys", "create"]] {
@@ -160,13 +171,14 @@ impl Split {
             )
         });
         format!(
-            "{}{database}redis = \"{}\"\ndrain_seconds = 3\n\
+            "{}{database}redis = \"{}\"\ndrain_seconds = {}\n\
              identity = [\"127.0.0.1:7101\"]\nkey_registry = [\"127.0.0.1:7102\"]\n\
              policy_compiler = [\"127.0.0.1:7103\"]\n\
              [certificates]\nauthority = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
              {}[telemetry]\nlisten = \"127.0.0.1:{telemetry}\"\nlog_filter = \"info,bowline=debug\"\n",
             listen.unwrap_or_default(),
             self.redis.url(),
+            self.drain_seconds,
             certificates.join("ca.pem").display(),
             certificates.join(format!("{identity}.pem")).display(),
             certificates.join(format!("{identity}.key")).display(),
@@ -240,6 +252,29 @@ impl Split {
                 .ok_or_else(|| "no map".to_owned())
         });
         Ok(())
+    }
+
+    /// Asks a process to end.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn terminate(&self, service: &str) -> Result<()> {
+        let process = self.processes.get(service).context("not running")?;
+        process.terminate()
+    }
+
+    /// Says whether a process has ended, and well; `None` while it runs.
+    pub fn has_ended(&mut self, service: &str) -> Option<bool> {
+        self.processes.get_mut(service)?.has_ended()
+    }
+
+    /// Returns how many map sessions a gateway, 1 or 2, has begun over all its starts.
+    #[must_use]
+    pub fn begun(&self, gateway: usize) -> usize {
+        let process = self.processes.get(GATEWAYS[gateway - 1].0);
+        let log = process.map(Process::log).unwrap_or_default();
+        log.matches("map session begins").count()
     }
 
     /// Ends a process at once.

@@ -35,6 +35,10 @@ pub async fn map(
     machine: &Machine,
     request: MapRequest,
 ) -> Result<Answer, Failure> {
+    // A report is taken in a drain, too: clients do not repeat them.
+    if request.stream || !request.is_report() {
+        machine.refuse_in_drain()?;
+    }
     let located = gateway.hub.locate(request.node_key, machine.key).await;
     let located = located.map_err(|status| match status.code() {
         // A key that nobody has and one of another machine are told apart by nothing.
@@ -75,7 +79,7 @@ pub async fn map(
         compression,
     };
     if request.stream {
-        stream(gateway, located, &request, dialect).await
+        stream(gateway, machine, located, &request, dialect).await
     } else {
         once(gateway, &located, dialect).await
     }
@@ -94,6 +98,7 @@ fn unencodable(error: &FrameError) -> Failure {
 
 async fn stream(
     gateway: &Arc<Gateway>,
+    machine: &Machine,
     located: Located,
     request: &MapRequest,
     dialect: Dialect,
@@ -105,7 +110,7 @@ async fn stream(
         dialect,
         Arc::clone(&gateway.clock),
         gateway.reporter.clone(),
-        gateway.tasks.shutdown().clone(),
+        machine.connection.clone(),
     );
     // A stream that is begun has its first message: clients take an empty one for a broken server.
     let first = session.next_frame().await;

@@ -20,7 +20,7 @@ use prost_types::Timestamp;
 use tonic::{Code, Request, Status};
 
 use super::{
-    Failure, Machine,
+    Failure, Machine, draining,
     host::{self, Host},
 };
 use crate::{
@@ -38,6 +38,7 @@ pub async fn register(
     machine: &Machine,
     request: RegisterRequest,
 ) -> Result<RegisterResponse, Failure> {
+    machine.refuse_in_drain()?;
     if request.node_key.is_zero() {
         return Err(Failure::new(
             StatusCode::BAD_REQUEST,
@@ -76,7 +77,10 @@ pub async fn register(
             },
             Some(Outcome::LoginNeeded(needed)) => {
                 if followup.is_some_and(|id| id.to_string() == needed.login_id) {
-                    wait(gateway, &needed.login_id).await?;
+                    tokio::select! {
+                        waited = wait(gateway, &needed.login_id) => waited?,
+                        () = machine.connection.closing() => return Err(draining()),
+                    }
                     continue;
                 }
                 let auth_url =

@@ -30,7 +30,8 @@ use super::{read_body, websocket};
 use crate::{
     gateway::Gateway,
     listener::{
-        CONNECTION_WINDOW, Connection, LONGEST_HEADERS, MOST_STREAMS, STREAM_WINDOW, contained,
+        CONNECTION_WINDOW, Connection, FAREWELL, LONGEST_HEADERS, MOST_STREAMS, STREAM_WINDOW,
+        contained,
     },
     machine::{Failure, Machine, map, register, ssh},
 };
@@ -180,16 +181,22 @@ async fn converse<S>(
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(30))
         .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
     tokio::select! {
-        served = serving => {
+        served = &mut serving => {
             if let Err(error) = served {
                 tracing::debug!(machine = ?accepted.machine, %error, "connection ended");
             }
+            return;
         }
         () = connection.overstayed(&asked) => {
-            tracing::debug!(machine = ?accepted.machine, "connection overstayed");
+            return tracing::debug!(machine = ?accepted.machine, "connection overstayed");
         }
+        () = connection.turn() => {}
     }
+    serving.as_mut().graceful_shutdown();
+    connection.announce_closing();
+    drop(tokio::time::timeout(FAREWELL, serving).await);
 }
 
 /// The addresses inside Noise (protocol section 4.7).

@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod drain;
 mod http;
 mod idle;
 mod join;
@@ -49,6 +50,11 @@ fn joined(clients: usize, environment: &[(&str, &str)]) -> (Lab, Server, Vec<Cli
 /// The services of a scaled deployment with clients c1, c2, … that are not joined yet, inside the server's namespace;
 /// `None` in the test around it.
 fn split(test: &str, clients: usize) -> Option<(Split, Vec<Client>)> {
+    split_with_drain(test, clients, 3)
+}
+
+/// The same, with the seconds that a process which is asked to end may take.
+fn split_with_drain(test: &str, clients: usize, drain: u32) -> Option<(Split, Vec<Client>)> {
     if !is_possible() {
         return None;
     }
@@ -57,7 +63,7 @@ fn split(test: &str, clients: usize) -> Option<(Split, Vec<Client>)> {
         .into_iter()
         .map(|host| Client::start(host, Release::Current, &[]).unwrap())
         .collect();
-    Some((Split::start().unwrap(), clients))
+    Some((Split::start_with_drain(drain).unwrap(), clients))
 }
 
 fn reaches(from: &Client, address: &str, port: u16) {
