@@ -29,6 +29,8 @@ use crate::{
 
 /// How long a node of a draining gateway counts as online: it is on its way to another.
 const DRAIN_GRACE: TimeDelta = TimeDelta::seconds(60);
+/// How long a node whose link is dead is waited for: it was silent for a while before that was known.
+const DEAD_LINK_GRACE: TimeDelta = TimeDelta::seconds(5);
 /// How many nodes' hard state is taken over at the same time.
 const ADOPTED_AT_ONCE: usize = 32;
 
@@ -302,7 +304,11 @@ fn apply_presence(
     let is_current = current.gateway == reported.gateway
         && (reported.epoch == 0 || reported.epoch == current.epoch);
     if is_current && row.state.online {
-        let grace = if report.draining { DRAIN_GRACE } else { grace };
+        let grace = match () {
+            () if report.draining => DRAIN_GRACE,
+            () if report.dead_link => grace.min(DEAD_LINK_GRACE),
+            () => grace,
+        };
         row.offline_at = Some(bowline_db::to_micros(now + grace));
         row.state.last_seen = Some(domain::timestamp(now));
     }

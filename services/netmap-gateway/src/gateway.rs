@@ -11,7 +11,7 @@ use bowline_service_kit::Tasks;
 
 use crate::{
     Backends, GatewayConfig, admission::Admission, control_keys::ControlKeys, lease::Renewed,
-    reporter::Reporter, tailnet::Hub,
+    pace::ReportPace, reporter::Reporter, session::Deliveries, tailnet::Hub,
 };
 
 /// One gateway process.
@@ -22,6 +22,8 @@ pub struct Gateway {
     pub(crate) backends: Backends,
     pub(crate) hub: Arc<Hub>,
     pub(crate) reporter: Reporter,
+    pub(crate) pace: ReportPace,
+    pub(crate) deliveries: Deliveries,
     pub(crate) lease: Renewed,
     pub(crate) admission: Admission,
     pub(crate) replays: Mutex<ReplayCache>,

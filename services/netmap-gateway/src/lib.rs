@@ -24,6 +24,7 @@ mod lease;
 mod listener;
 mod machine;
 mod netmap;
+mod pace;
 mod reporter;
 mod session;
 mod start;

@@ -1,6 +1,7 @@
 //! Accepts connections, speaks TLS, and bounds what a connection may cost before it has proven anything.
 
 mod connection;
+mod link;
 mod quota;
 
 use std::{
@@ -24,9 +25,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use connection::{End, PATIENCE};
+use link::Heard;
 use quota::Quota;
 
 pub use connection::{Connection, fraction};
+pub(crate) use link::QUIET;
 
 /// The part of all connections that one source may have while no registered node speaks on them.
 const STRANGERS: usize = 8;
@@ -42,6 +45,8 @@ pub(crate) const LONGEST_HEADERS: u32 = 16 * 1024;
 /// How much of a body a client may send ahead of being read, and of all bodies of its connection.
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// How much of an answer waits in the transport for a client that does not take it.
+pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 /// How long a connection that closes has for what is still under way on it.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 const WANTS_TLS: &[u8] =
@@ -172,10 +177,12 @@ async fn serve<S>(
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LONGEST_HEADERS)
+        .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(30));
+    let socket = Heard::new(socket, connection.clone());
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     tokio::pin!(serving);
     tokio::select! {
@@ -186,6 +193,7 @@ async fn serve<S>(
             return;
         }
         () = connection.overstayed(&asked) => return tracing::debug!(%source, "connection overstayed"),
+        () = connection.link().death() => return tracing::info!(%source, "a link is dead"),
         () = shutdown.ended() => return,
         () = connection.turn() => {}
     }

@@ -6,6 +6,7 @@
 mod delta;
 mod filter;
 mod full;
+mod gone;
 mod look;
 mod node;
 mod profile;
@@ -16,6 +17,7 @@ mod tests;
 pub use delta::{Delta, concerns_own, delta, lost};
 pub use full::full;
 pub(crate) use full::head;
+pub(crate) use gone::gone;
 pub(crate) use look::Eyes;
 pub(crate) use node::peer;
 pub use profile::TAGGED_DEVICES;

@@ -60,6 +60,17 @@ struct Live {
     epoch: watch::Receiver<u64>,
 }
 
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its client left, or was replaced.
+    Left,
+    /// The gateway drains.
+    Drain,
+    /// Nothing comes through its link any more.
+    DeadLink,
+}
+
 /// What a client sent, and when.
 type Sent = (ClientReport, Instant);
 
@@ -116,7 +127,7 @@ impl Reporter {
         let (sender, epoch) = watch::channel(0);
         let mut pending = self.pending();
         let waiting = waiting(&mut pending, tailnet, node, node_key);
-        waiting.presence = Some(self.presence(0, true, false));
+        waiting.presence = Some(self.presence(0, None));
         waiting.epoch = Some(sender);
         let live = Live {
             tailnet: Arc::clone(tailnet),
@@ -136,11 +147,11 @@ impl Reporter {
         node: u64,
         node_key: &[u8],
         epoch: u64,
-        draining: bool,
+        why: Ending,
     ) {
         let mut pending = self.pending();
         let waiting = waiting(&mut pending, tailnet, node, node_key);
-        waiting.presence = Some(self.presence(epoch, false, draining));
+        waiting.presence = Some(self.presence(epoch, Some(why)));
         waiting.epoch = None;
         pending.live.remove(&(tailnet.id, node));
         drop(pending);
@@ -166,22 +177,24 @@ impl Reporter {
         for (node, tailnet, node_key, epoch) in live {
             let waiting = waiting(&mut pending, &tailnet, node, &node_key);
             if waiting.presence.is_none() {
-                waiting.presence = Some(self.presence(epoch, true, false));
+                waiting.presence = Some(self.presence(epoch, None));
             }
         }
         drop(pending);
         self.0.news.notify_one();
     }
 
-    fn presence(&self, epoch: u64, live: bool, draining: bool) -> PresenceReport {
+    /// Returns what is said of a session that lives, or has ended.
+    fn presence(&self, epoch: u64, ended: Option<Ending>) -> PresenceReport {
         let presence = Presence {
             epoch,
             gateway: self.0.gateway.clone(),
         };
         PresenceReport {
             presence: Some(presence),
-            live,
-            draining,
+            live: ended.is_none(),
+            draining: ended == Some(Ending::Drain),
+            dead_link: ended == Some(Ending::DeadLink),
         }
     }
 

@@ -8,20 +8,30 @@
 //! Level-triggered: a wake says only "look again", and the session looks when the client takes the next frame. A
 //! slow client holds no queue, only its own lateness.
 
+mod contest;
+mod delivery;
+mod signs;
+
 use std::{sync::Arc, time::Duration};
 
 use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
+use bowline_keys::{MachinePublic, NodePublic};
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     encoding::{DeltaKey, Dialect},
     listener::{Connection, fraction},
-    netmap::{Delta, concerns_own, delta, full, lost},
-    reporter::Reporter,
+    netmap::{Delta, concerns_own, delta, full, gone, lost},
+    reporter::{Ending, Reporter},
     tailnet::{ChangeSet, Seat, Shown, Tailnet, View, Wake},
 };
+
+pub use contest::{Contest, later};
+pub use delivery::{Deliveries, Frames, Kind};
+
+use signs::Signs;
 
 /// The longest silence, before jitter: a client gives up after 120 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(50);
@@ -45,6 +55,7 @@ pub struct Session {
     keep_alive_at: Instant,
     /// Nothing is told before: clients of the oldest forms read a whole message each time.
     next_at: Instant,
+    signs: Signs,
 }
 
 /// What the client was told.
@@ -80,7 +91,7 @@ impl Session {
         reporter: Reporter,
         connection: Connection,
     ) -> Self {
-        let seat = tailnet.sessions.take(node);
+        let seat = tailnet.sessions.take(node, connection.number());
         let epoch = reporter.began(&tailnet, node, &node_key);
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
         tracing::info!(tailnet = %tailnet.id, node, version = dialect.version.0, "map session begins");
@@ -100,6 +111,7 @@ impl Session {
             state,
             keep_alive_at,
             next_at,
+            signs: Signs::default(),
         }
     }
 
@@ -120,12 +132,19 @@ impl Session {
                 State::Told { wake, .. } => {
                     tokio::select! {
                         biased;
-                        () = self.seat.lost(&mut self.epoch) => return Ok(None),
+                        () = self.seat.lost(&mut self.epoch) => {
+                            if self.seat.is_lost_to_another() {
+                                self.connection.contest().note_loss(self.node, Instant::now());
+                            }
+                            return Ok(None);
+                        }
                         () = self.connection.closing() => return Ok(None),
                         () = tokio::time::sleep_until(self.keep_alive_at) => {
                             is_keep_alive = true;
-                            let message = MapResponse { keep_alive: true, ..MapResponse::default() };
-                            Some(self.dialect.encode(message)?)
+                            Some(keep_alive(self.dialect)?)
+                        }
+                        () = self.signs.quiet(&self.connection) => {
+                            Some(self.dialect.encode(self.signs.ask(self.connection.number()))?)
                         }
                         changed = woken(wake, self.next_at) => match changed {
                             Ok(()) => self.look()?,
@@ -199,7 +218,7 @@ impl Session {
         let view = view.told(self.dialect.version);
         let shown = view.nodes.get(&self.node);
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
-            return Ok(self.end());
+            return self.tell_gone(&view, changes.as_deref());
         };
         let Some(changes) = changes else {
             return self.tell_everything(&view, &Earlier::Unknown);
@@ -275,6 +294,32 @@ impl Session {
         last.map(|message| self.dialect.encode(message)).transpose()
     }
 
+    /// Returns the last frame of a node that is gone; nothing when only its key is another.
+    fn tell_gone(
+        &mut self,
+        view: &View,
+        changes: Option<&ChangeSet>,
+    ) -> Result<Option<Bytes>, FrameError> {
+        self.end();
+        let Ok(key) = NodePublic::try_from(&*self.node_key) else {
+            return Ok(None);
+        };
+        if view.nodes.contains_key(&self.node) {
+            return Ok(None);
+        }
+        let was = changes.and_then(|changes| changes.nodes.get(&self.node));
+        let was = was.and_then(Option::as_ref);
+        let machine = was.and_then(|was| MachinePublic::try_from(&*was.node.machine_key).ok());
+        let (relays, now) = (self.tailnet.derp_map.load(), self.clock.now());
+        let message = MapResponse {
+            peers_removed: changes
+                .map(|changes| lost(view, changes, self.node))
+                .unwrap_or_default(),
+            ..gone(self.node, key, machine, &relays, now)
+        };
+        self.dialect.encode(message).map(Some)
+    }
+
     fn end(&mut self) -> Option<Bytes> {
         self.state = State::Ended;
         None
@@ -287,6 +332,8 @@ impl Session {
         } = &mut self.state
         {
             *generation = view.generation;
+            self.signs
+                .want(view, self.node, self.dialect, &self.connection);
             if *class != class_now {
                 self.told(view, class_now);
             }
@@ -294,6 +341,8 @@ impl Session {
     }
 
     fn told(&mut self, view: &View, class: u64) {
+        self.signs
+            .want(view, self.node, self.dialect, &self.connection);
         let wake = self.tailnet.history.listen(class, view.generation);
         self.state = State::Told {
             class,
@@ -310,9 +359,13 @@ impl Drop for Session {
         // A newer session of this gateway speaks for the node now.
         if self.seat.is_held() {
             let epoch = *self.epoch.borrow();
-            let draining = self.connection.is_draining();
+            let why = match () {
+                () if self.connection.link().is_dead() => Ending::DeadLink,
+                () if self.connection.is_draining() => Ending::Drain,
+                () => Ending::Left,
+            };
             self.reporter
-                .ended(&self.tailnet, self.node, &self.node_key, epoch, draining);
+                .ended(&self.tailnet, self.node, &self.node_key, epoch, why);
         }
     }
 }
@@ -333,8 +386,20 @@ fn is_of_others(message: &MapResponse) -> bool {
     message.node.is_none() && message.packet_filters.is_empty() && message.ssh_policy.is_none()
 }
 
+/// Returns a sign of life.
+///
+/// # Errors
+///
+/// When it can not be encoded.
+pub fn keep_alive(dialect: Dialect) -> Result<Bytes, FrameError> {
+    dialect.encode(MapResponse {
+        keep_alive: true,
+        ..MapResponse::default()
+    })
+}
+
 /// Returns the longest silence towards a node, different for neighbours.
-fn silence(node: u64) -> Duration {
+pub fn silence(node: u64) -> Duration {
     KEEP_ALIVE + Duration::from_secs(9).mul_f64(fraction(node))
 }
 

@@ -22,7 +22,9 @@ use crate::{
     derp_map, http,
     lease::Lease,
     listener::Listener,
+    pace::ReportPace,
     reporter::Reporter,
+    session::Deliveries,
     tailnet::Hub,
     tls::{TlsError, acceptor},
 };
@@ -131,6 +133,8 @@ pub fn start(
         let lease = Lease::new(incarnation, registry);
         let gateway = Arc::new(Gateway {
             lease: lease.keep(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
+            pace: ReportPace::new(reporter.clone(), tasks.clone()),
+            deliveries: Deliveries::start(&tasks),
             reporter,
             admission: Admission::default(),
             replays: Mutex::new(ReplayCache::new(REPLAYS)),
@@ -164,6 +168,7 @@ async fn serve(
     tasks: Tasks,
 ) -> io::Result<()> {
     listener.run(tasks).await?;
+    gateway.pace.pass_all_on();
     gateway.reporter.flushed().await;
     leaving.cancel();
     let mut lease = gateway.lease.clone();

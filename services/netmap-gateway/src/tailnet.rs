@@ -26,7 +26,7 @@ use tokio::{
 pub use change_set::ChangeSet;
 pub use compiled::{ListKey, intersect, login_lists, see_each_other};
 pub use history::{History, Wake};
-pub use hub::{Hub, Located};
+pub use hub::{Found, Hub, Located};
 pub use replica::Replica;
 pub use sessions::{Seat, Sessions};
 pub use view::{Shown, Sources, View};

@@ -24,6 +24,7 @@
 //! | `connections` | | clients served now |
 //! | `refused_total` | `reason` | connections turned away before they were served |
 //! | `ended_total` | `reason` | connections that ended after they were served |
+//! | `contested_total` | | connections that waited because another machine uses their key |
 //! | `packets_total`, `bytes_total` | | packets put into an outbox, and their payload |
 //! | `packets_dropped_total` | `reason`: `queue_full`, `not_here` | packets that reached nobody |
 //! | `stun_total` | `outcome`: `answered`, `ignored` | datagrams |

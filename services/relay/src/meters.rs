@@ -52,3 +52,8 @@ pub(crate) fn refused(reason: &'static str) {
 pub(crate) fn ended(reason: &'static str) {
     counter!("bowline_relay_ended_total", "reason" => reason).increment(1);
 }
+
+/// Counts a connection that had to wait because another machine uses its key.
+pub(crate) fn contested() {
+    counter!("bowline_relay_contested_total").increment(1);
+}

@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bowline_ids::TailnetId;
 use bowline_keys::NodePublic;
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::frame::{self, Gone};
@@ -13,6 +15,12 @@ use crate::outbox::Outbox;
 
 /// Nodes a connection remembers having reached, to tell them when it ends.
 const MAX_REACHED: usize = 4096;
+/// Two machines with one key replace each other: how young a connection is then, how often that is let pass, and how
+/// long the next newcomer waits at most. A client whose network changes replaces its own connection once or twice.
+const YOUNG: Duration = Duration::from_secs(15);
+const LET_PASS: u32 = 2;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The connected clients.
 #[derive(Debug, Default)]
@@ -26,6 +34,28 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     /// Cancelled when a newer connection of the same key took over.
     pub(crate) replaced: CancellationToken,
+    since: Instant,
+    /// How many young connections of the key were replaced, one after the other, before this one.
+    takeovers: u32,
+    /// Cancelled when it is gone.
+    left: CancellationToken,
+}
+
+/// A connection whose key another machine uses as well.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    older: Arc<Peer>,
+    wait: Duration,
+}
+
+impl Contest {
+    /// Waits until the other connection has gone, or for so long that both together cost little.
+    pub(crate) async fn wait(&self) {
+        tokio::select! {
+            () = self.older.left.cancelled() => {}
+            () = tokio::time::sleep(self.wait) => {}
+        }
+    }
 }
 
 /// What became of a packet.
@@ -46,6 +76,18 @@ pub(crate) struct Connected {
 }
 
 impl Peers {
+    /// Returns the contest that a newcomer with this key would carry on.
+    pub(crate) fn contest(&self, key: &NodePublic) -> Option<Contest> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let older = all.get(key).filter(|peer| peer.since.elapsed() < YOUNG)?;
+        let round = older.takeovers.checked_sub(LET_PASS)?;
+        let wait = FIRST_WAIT.saturating_mul(1 << round.min(8));
+        Some(Contest {
+            older: older.clone(),
+            wait: wait.min(LONGEST_WAIT),
+        })
+    }
+
     /// Enters a client, in place of an older connection of the same key.
     pub(crate) fn enter(
         self: &Arc<Self>,
@@ -53,17 +95,19 @@ impl Peers {
         tailnet: TailnetId,
         outbox_bytes: usize,
     ) -> Connected {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let young = all.get(&key).filter(|peer| peer.since.elapsed() < YOUNG);
         let peer = Arc::new(Peer {
             key,
             tailnet,
             outbox: Outbox::new(outbox_bytes),
             replaced: CancellationToken::new(),
+            since: Instant::now(),
+            takeovers: young.map_or(0, |older| older.takeovers.saturating_add(1)),
+            left: CancellationToken::new(),
         });
-        let older = self
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, peer.clone());
+        let older = all.insert(key, peer.clone());
+        drop(all);
         if let Some(older) = older {
             older.replaced.cancel();
         }
@@ -115,6 +159,7 @@ impl Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
+        self.peer.left.cancel();
         if !self.peers.leave(&self.peer) {
             return;
         }
@@ -126,6 +171,55 @@ impl Drop for Connected {
             .filter_map(|key| self.peers.get(key, tailnet))
         {
             peer.outbox.push(gone.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enter(peers: &Arc<Peers>, key: NodePublic) -> Connected {
+        let tailnet = TailnetId::try_from(1_u64).unwrap();
+        peers.enter(key, tailnet, 1024)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_machines_with_one_key_replace_each_other_ever_more_slowly() {
+        let peers = Arc::new(Peers::default());
+        let key = NodePublic::from_bytes([7; 32]);
+        let other = NodePublic::from_bytes([8; 32]);
+        let start = Instant::now();
+        let mut held = vec![enter(&peers, key)];
+        let mut waited = Vec::new();
+        for _ in 0..8 {
+            let before = Instant::now();
+            if let Some(contest) = peers.contest(&key) {
+                contest.wait().await;
+            }
+            waited.push(before.elapsed().as_secs());
+            held.push(enter(&peers, key));
+            assert!(peers.contest(&other).is_none());
+        }
+        assert_eq!(waited, [0, 0, 1, 2, 4, 5, 5, 5]);
+        // When one machine has gone the other comes in at once.
+        let contest = peers.contest(&key).unwrap();
+        held.clear();
+        let gone = start.elapsed();
+        contest.wait().await;
+        assert_eq!(start.elapsed(), gone);
+        assert!(peers.contest(&key).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_changes_its_network_now_and_then_never_waits() {
+        let peers = Arc::new(Peers::default());
+        let key = NodePublic::from_bytes([7; 32]);
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            held.push(enter(&peers, key));
+            tokio::time::sleep(YOUNG).await;
+            assert!(peers.contest(&key).is_none());
         }
     }
 }

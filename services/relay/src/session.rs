@@ -101,6 +101,14 @@ async fn greet(
     let Some(tailnet) = relay.gate.admits(info.node, source).await else {
         return Err(Ended::NotAdmitted);
     };
+    if let Some(contest) = relay.peers.contest(&info.node) {
+        meters::contested();
+        tracing::warn!(
+            %source, node = %info.node,
+            "two machines use the key of one node, most likely a disk and its copy: log out on one of them, and in again"
+        );
+        contest.wait().await;
+    }
     // Entered before it is told so: from the first moment it believes to be connected it can be reached.
     let connected = relay
         .peers

@@ -82,4 +82,8 @@ impl CapabilityVersion {
     pub const DISPLAY_MESSAGES: Self = Self(117);
     /// `UseWithExitNode` is understood.
     pub const USE_WITH_EXIT_NODE: Self = Self(125);
+    /// 429, and 503 with `Retry-After`, are waited out as told.
+    pub const RETRY_AFTER: Self = Self(147);
+    /// The own node's `StableTailnetID` is understood; the newest level that is known here.
+    pub const STABLE_TAILNET_ID: Self = Self(148);
 }

@@ -18,6 +18,9 @@ pub struct Node {
     /// Stable name.
     #[serde(rename = "StableID")]
     pub stable_id: String,
+    /// Stable name of the tailnet; only on the client's own node.
+    #[serde(rename = "StableTailnetID", skip_serializing_if = "String::is_empty")]
+    pub stable_tailnet_id: String,
     /// MagicDNS name with a trailing dot.
     pub name: String,
     /// Owner.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`TailnetId`], [`UserId`], [`NodeId`] | services, and (user, node) clients as JSON numbers below 2^53 | reused |
 //! | [`StableNodeId`] | clients, logs, people: `n<number>CNTRL` | reused |
+//! | [`StableTailnetId`] | clients: `T<number>CNTRL` | reused |
 //! | [`LoginId`] | the browser, inside an auth URL; 128 bits of randomness | guessed |
 //! | [`Revision`] | services only: one per-tailnet counter for each owner of hard state | going back |
 
@@ -12,5 +13,5 @@ mod number;
 mod revision;
 
 pub use login::{InvalidLoginId, LoginId};
-pub use number::{InvalidId, NodeId, StableNodeId, TailnetId, UserId};
+pub use number::{InvalidId, NodeId, StableNodeId, StableTailnetId, TailnetId, UserId};
 pub use revision::Revision;

@@ -92,6 +92,22 @@ impl fmt::Display for StableNodeId {
     }
 }
 
+/// A tailnet's stable name, as clients see it in `Node.StableTailnetID`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StableTailnetId(TailnetId);
+
+impl From<TailnetId> for StableTailnetId {
+    fn from(id: TailnetId) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for StableTailnetId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "T{}CNTRL", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,8 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn stable_id_names_the_number() {
+    fn stable_ids_name_the_number() {
         let id = NodeId::try_from(17_u64).expect("valid");
         assert_eq!(StableNodeId::from(id).to_string(), "n17CNTRL");
+        let id = TailnetId::try_from(17_u64).expect("valid");
+        assert_eq!(StableTailnetId::from(id).to_string(), "T17CNTRL");
     }
 }

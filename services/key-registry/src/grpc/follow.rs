@@ -52,13 +52,21 @@ impl KeyRegistryService for KeyRegistry {
             .await
             .map_err(RegistryError::from)?;
         let resolved = async {
-            let found = nodes::by_key(&mut *read, &request.into_inner().node_key).await?;
-            let node = found.ok_or(RegistryError::NotFound("node key"))?;
+            let node_key = request.into_inner().node_key;
+            let Some(node) = nodes::by_key(&mut *read, &node_key).await? else {
+                let former = nodes::key_holder(&mut *read, &node_key).await?;
+                let former = former.ok_or(RegistryError::NotFound("node key"))?;
+                return Ok(ResolveNodeResponse {
+                    former: Some(former),
+                    ..ResolveNodeResponse::default()
+                });
+            };
             let tailnet = tailnet_id(node.tailnet_id)?;
             let revision = self.log.head_in(&mut read, tailnet).await?.revision.get();
             Ok::<_, RegistryError>(ResolveNodeResponse {
                 node: Some(node),
                 revision,
+                former: None,
             })
         };
         Ok(Response::new(resolved.await?))

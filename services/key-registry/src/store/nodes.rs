@@ -1,7 +1,7 @@
 //! Nodes and the history of their keys.
 
 use bowline_db::{DatabaseError, to_micros};
-use bowline_proto::key_registry::v1::Node;
+use bowline_proto::key_registry::v1::{FormerHolder, Node};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _};
@@ -213,6 +213,19 @@ pub async fn key_machine<'e>(
 ) -> Result<Option<Vec<u8>>, DatabaseError> {
     let query = sqlx::query_scalar("SELECT machine_key FROM node_keys WHERE node_key = $1");
     Ok(query.bind(node_key.to_vec()).fetch_optional(on).await?)
+}
+
+/// Returns the machine and the node that a key was ever bound to.
+pub async fn key_holder<'e>(
+    on: impl Executor<'e, Database = Any>,
+    node_key: &[u8],
+) -> Result<Option<FormerHolder>, DatabaseError> {
+    let query = sqlx::query_as("SELECT machine_key, node_id FROM node_keys WHERE node_key = $1");
+    let found: Option<(Vec<u8>, i64)> = query.bind(node_key.to_vec()).fetch_optional(on).await?;
+    Ok(found.map(|(machine_key, node_id)| FormerHolder {
+        machine_key,
+        node_id: node_id.cast_unsigned(),
+    }))
 }
 
 /// Binds a key to a machine and a node for ever; a conflict says that it was bound before.

@@ -174,6 +174,7 @@ fn presence(gateway: &str, epoch: u64, live: bool) -> PresenceReport {
         }),
         live,
         draining: false,
+        dead_link: false,
     }
 }
 
@@ -247,6 +248,33 @@ async fn gateway_that_left_is_waited_for_by_nobody_and_its_nodes_have_their_grac
     assert!(scene.soft(1).await.online);
     scene.pass(4).await;
     assert!(!scene.soft(1).await.online);
+}
+
+#[tokio::test]
+async fn node_whose_link_is_dead_is_waited_for_less_than_one_that_left() {
+    let mut scene = Scene::new().await;
+    for id in [1, 2] {
+        scene.put(node(id)).await;
+    }
+    scene.renew("g").await;
+    for (id, dead_link) in [(1, true), (2, false)] {
+        let epoch = scene.begin("g", id, 0).await;
+        let ended = PresenceReport {
+            dead_link,
+            ..presence("g", epoch, false)
+        };
+        let report = NodeReport {
+            presence: Some(ended),
+            ..report(id)
+        };
+        scene.report("g", vec![report]).await;
+    }
+    scene.renew("g").await;
+    scene.pass(4).await;
+    assert!(scene.soft(1).await.online && scene.soft(2).await.online);
+    scene.renew("g").await;
+    scene.pass(2).await;
+    assert!(!scene.soft(1).await.online && scene.soft(2).await.online);
 }
 
 #[tokio::test]

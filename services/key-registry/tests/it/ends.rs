@@ -7,7 +7,8 @@ use bowline_proto::{
         CreateTailnetRequest, DeleteTailnetRequest, tailnet_service_client::TailnetServiceClient,
     },
     key_registry::v1::{
-        CreatePreAuthKeyRequest, DeleteNodeRequest, ListNodesRequest, PreAuthKey, RegisterRequest,
+        CreatePreAuthKeyRequest, DeleteNodeRequest, FormerHolder, ListNodesRequest, PreAuthKey,
+        RegisterRequest, ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
         node_service_client::NodeServiceClient,
         pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
     },
@@ -60,6 +61,18 @@ async fn logout_ends_the_key_and_deletes_an_ephemeral_node(served: Served) {
         .await
         .unwrap_err();
     assert_eq!(gone.code(), tonic::Code::NotFound);
+
+    // Whose key it was is known for ever: its client is told to log in.
+    let mut registry = KeyRegistryServiceClient::new(served.gateway());
+    let mut resolve = async |node_key| registry.resolve_node(ResolveNodeRequest { node_key }).await;
+    let answer = resolve(vec![102; 32]).await.unwrap().into_inner();
+    let former = FormerHolder {
+        machine_key: request(1, 102).machine_key,
+        node_id: node.id,
+    };
+    assert_eq!((answer.node, answer.former), (None, Some(former)));
+    let unknown = resolve(vec![103; 32]).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
 }
 
 async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {

@@ -29,6 +29,7 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
         presence: Some(presence),
         live: true,
         draining: false,
+        dead_link: false,
     };
     let report = |sequence, home_derp| ClientReport {
         sequence,

@@ -10,7 +10,11 @@ use bowline_service_kit::Shutdown;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
-use super::quota::{self, Quota, Share};
+use super::{
+    link::Link,
+    quota::{self, Quota, Share},
+};
+use crate::session::Contest;
 
 /// How long a client may take for the TLS handshake, for the head of a request, and until its first.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,12 +37,15 @@ struct Inner {
     bodies: Arc<Quota>,
     stranger: Mutex<Option<Share>>,
     end: End,
+    link: Link,
+    contest: Contest,
     _seat: OwnedSemaphorePermit,
 }
 
 /// How a connection ends in a drain.
 #[derive(Debug)]
 pub struct End {
+    number: u64,
     shutdown: Shutdown,
     /// The part of the drain time after which it closes.
     share: f64,
@@ -54,6 +61,7 @@ impl End {
     /// Returns the end of the connection with this number: consecutive numbers lie far apart in the drain.
     pub(super) fn new(shutdown: Shutdown, number: u64, open: TaskTrackerToken) -> Self {
         Self {
+            number,
             shutdown,
             share: DRAIN_SPREAD * fraction(number),
             early: CancellationToken::new(),
@@ -79,8 +87,25 @@ impl Connection {
             bodies,
             stranger: Mutex::new(Some(stranger)),
             end,
+            link: Link::new(),
+            contest: Contest::default(),
             _seat: seat,
         }))
+    }
+
+    /// Returns its number; no other connection of this process has the same.
+    pub fn number(&self) -> u64 {
+        self.0.end.number
+    }
+
+    /// Returns what is known of its link.
+    pub fn link(&self) -> &Link {
+        &self.0.link
+    }
+
+    /// Returns what it has lost to other machines with the same node key.
+    pub fn contest(&self) -> &Contest {
+        &self.0.contest
     }
 
     /// Waits for its turn to close: in a drain connections close one after the other, so that clients move to other

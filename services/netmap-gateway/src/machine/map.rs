@@ -1,17 +1,24 @@
 //! Map requests: polls and reports (protocol section 6).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::http::StatusCode;
 use bowline_control_wire::{Compression, FrameError, Hostinfo, MapRequest};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport};
-use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream;
 use tonic::Code;
 
-use super::{Failure, Machine, host::Host};
+use super::{Failure, Machine, draining, host::Host};
 use crate::{
-    encoding::Dialect, gateway::Gateway, netmap::full, session::Session, tailnet::Located,
+    encoding::Dialect,
+    gateway::Gateway,
+    netmap::{full, gone},
+    session::{Frames, Kind, Session, keep_alive, later, silence},
+    tailnet::{Found, Located},
 };
 
 /// How long a known node waits for the first complete view.
@@ -23,10 +30,8 @@ const MOST_ENDPOINTS: usize = 64;
 pub enum Answer {
     /// The report is taken; only the status is read.
     Taken,
-    /// One frame, then the end.
-    Frame(Bytes),
-    /// Frames until the client leaves.
-    Frames(BoxStream<'static, Result<Bytes, FrameError>>),
+    /// One frame, or frames until the client leaves.
+    Frames(Frames),
 }
 
 /// Answers a map request.
@@ -35,27 +40,32 @@ pub async fn map(
     machine: &Machine,
     request: MapRequest,
 ) -> Result<Answer, Failure> {
-    // A report is taken in a drain, too: clients do not repeat them.
-    if request.stream || !request.is_report() {
+    let is_only_report = request.is_report() && !request.stream;
+    if !is_only_report {
+        // A report is taken in a drain, too: clients do not repeat them.
         machine.refuse_in_drain()?;
     }
-    let located = gateway.hub.locate(request.node_key, machine.key).await;
-    let located = located.map_err(|status| match status.code() {
-        // A key that nobody has and one of another machine are told apart by nothing.
-        Code::NotFound => {
-            let text = "the node key is not known for this machine: log in again";
-            Failure::new(StatusCode::NOT_FOUND, text)
+    let found = gateway.hub.locate(request.node_key, machine.key).await;
+    let located = match found {
+        Ok(Found::Node(located)) => located,
+        Ok(Found::Former(node)) if !is_only_report => {
+            return tell_former(gateway, machine, node, &request).await;
         }
-        Code::ResourceExhausted => Failure::new(StatusCode::SERVICE_UNAVAILABLE, status.message()),
-        _ => status.into(),
-    })?;
+        Ok(Found::Former(_)) => return Err(unknown()),
+        // A key that nobody has and one of another machine are told apart by nothing.
+        Err(status) if status.code() == Code::NotFound => return Err(unknown()),
+        Err(status) if status.code() == Code::ResourceExhausted => {
+            let text = status.message();
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+        }
+        Err(status) => return Err(status.into()),
+    };
     machine.connection.is_known();
     if request.is_report() {
-        let node_key = request.node_key.as_bytes();
         let report = report(&request)?;
-        gateway
-            .reporter
-            .client(&located.tailnet, located.node, node_key, report);
+        if let Some(report) = machine.connection.contest().keep(located.node, report) {
+            tell(gateway, &located, &request, report);
+        }
         if !request.stream {
             return Ok(Answer::Taken);
         }
@@ -69,24 +79,46 @@ pub async fn map(
     if !tailnet.shows(located.node, node_key, FIRST_VIEW).await {
         return Err(incomplete());
     }
+    let dialect = dialect(&request);
+    if request.stream {
+        stream(gateway, machine, located, &request, dialect).await
+    } else {
+        once(gateway, machine, &located, dialect).await
+    }
+}
+
+fn dialect(request: &MapRequest) -> Dialect {
     let compression = if request.wants_zstd() {
         Compression::Zstd
     } else {
         Compression::None
     };
-    let dialect = Dialect {
+    Dialect {
         version: request.version,
         compression,
-    };
-    if request.stream {
-        stream(gateway, machine, located, &request, dialect).await
-    } else {
-        once(gateway, &located, dialect).await
     }
+}
+
+/// Shows a report to peers and brings it to the registry, at the node's pace.
+fn tell(gateway: &Gateway, located: &Located, request: &MapRequest, report: ClientReport) {
+    let node_key = request.node_key.as_bytes();
+    gateway
+        .pace
+        .take(&located.tailnet, located.node, node_key, report);
+}
+
+fn unknown() -> Failure {
+    let text = "the node key is not known for this machine: log in again";
+    Failure::new(StatusCode::NOT_FOUND, text)
 }
 
 fn incomplete() -> Failure {
     let text = "the network's state is not complete yet: try again in a few seconds";
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+fn no_room() -> Failure {
+    let text = "too much is being sent at the moment: try again in a few seconds";
     Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
@@ -103,38 +135,123 @@ async fn stream(
     request: &MapRequest,
     dialect: Dialect,
 ) -> Result<Answer, Failure> {
+    let connection = &machine.connection;
+    if let Some(wait) = connection.contest().come_back(located.node) {
+        wait_for_seat(machine, &located, wait).await?;
+    }
+    let delivery = gateway
+        .deliveries
+        .begin(located.node, Kind::Stream, connection.clone());
     let turn = gateway.admission.first_map().await?;
+    if let Some(kept) = connection.contest().note_seat(located.node) {
+        // What the other machine has said of itself is not so any more.
+        tell(
+            gateway,
+            &located,
+            request,
+            later(kept, report(request).ok()),
+        );
+    }
     let mut session = Session::begin(
         (located.tailnet, located.node),
         request.node_key.as_bytes().to_vec(),
         dialect,
         Arc::clone(&gateway.clock),
         gateway.reporter.clone(),
-        machine.connection.clone(),
+        connection.clone(),
     );
     // A stream that is begun has its first message: clients take an empty one for a broken server.
     let first = session.next_frame().await;
     let first = first
         .map_err(|error| unencodable(&error))?
         .ok_or_else(incomplete)?;
+    if !delivery.hold_first(first).await {
+        return Err(no_room());
+    }
     drop(turn);
     let later = stream::try_unfold(session, |mut session| async move {
         Ok(session.next_frame().await?.map(|frame| (frame, session)))
     });
-    let frames = stream::once(async { Ok(first) }).chain(later);
-    Ok(Answer::Frames(frames.boxed()))
+    Ok(Answer::Frames(Frames::new(delivery, later)))
 }
 
-async fn once(gateway: &Gateway, located: &Located, dialect: Dialect) -> Result<Answer, Failure> {
-    let _turn = gateway.admission.first_map().await?;
+/// Lets a machine wait that another one with the same node key has taken the seat from.
+async fn wait_for_seat(
+    machine: &Machine,
+    located: &Located,
+    wait: Duration,
+) -> Result<(), Failure> {
     let (tailnet, node) = (&located.tailnet, located.node);
+    metrics::counter!("bowline_gateway_contested_seats_total").increment(1);
+    tracing::warn!(
+        tailnet = %tailnet.id, node, source = %machine.connection.source(), wait_seconds = wait.as_secs(),
+        "two machines use the key of one node, most likely a disk and its copy: log out on one of them, and in again"
+    );
+    tokio::select! {
+        () = tailnet.sessions.vacant(node) => Ok(()),
+        () = tokio::time::sleep(wait) => Ok(()),
+        () = machine.connection.closing() => Err(draining()),
+    }
+}
+
+async fn once(
+    gateway: &Gateway,
+    machine: &Machine,
+    located: &Located,
+    dialect: Dialect,
+) -> Result<Answer, Failure> {
+    let (tailnet, node) = (&located.tailnet, located.node);
+    let connection = machine.connection.clone();
+    let delivery = gateway.deliveries.begin(node, Kind::Once, connection);
+    let _turn = gateway.admission.first_map().await?;
     let view = tailnet.history.view().told(dialect.version);
     let message = full(&view, node, &tailnet.derp_map.load(), gateway.clock.now())
         .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;
-    let frame = dialect.encode(message);
-    frame
-        .map(Answer::Frame)
-        .map_err(|error| unencodable(&error))
+    let frame = dialect
+        .encode(message)
+        .map_err(|error| unencodable(&error))?;
+    if !delivery.hold_first(frame).await {
+        return Err(no_room());
+    }
+    Ok(Answer::Frames(Frames::new(delivery, stream::empty())))
+}
+
+/// Tells the former holder of a node key to log in, and keeps its stream: it would ask again at once.
+///
+/// Its connection stays a stranger's.
+async fn tell_former(
+    gateway: &Arc<Gateway>,
+    machine: &Machine,
+    node: u64,
+    request: &MapRequest,
+) -> Result<Answer, Failure> {
+    let kind = if request.stream {
+        Kind::Stream
+    } else {
+        Kind::Once
+    };
+    let connection = machine.connection.clone();
+    let delivery = gateway.deliveries.begin(node, kind, connection.clone());
+    let (key, now) = (request.node_key, gateway.clock.now());
+    let message = gone(node, key, Some(machine.key), &gateway.hub.relays(), now);
+    let dialect = dialect(request);
+    let frame = dialect
+        .encode(message)
+        .map_err(|error| unencodable(&error))?;
+    if !delivery.hold_first(frame).await {
+        return Err(no_room());
+    }
+    if kind == Kind::Once {
+        return Ok(Answer::Frames(Frames::new(delivery, stream::empty())));
+    }
+    let later = stream::unfold(connection, move |connection| async move {
+        tokio::select! {
+            () = tokio::time::sleep(silence(node)) => {}
+            () = connection.closing() => return None,
+        }
+        Some((keep_alive(dialect), connection))
+    });
+    Ok(Answer::Frames(Frames::new(delivery, later)))
 }
 
 /// Returns what a request says about the host, bounded and without addresses peers can not use.
@@ -149,7 +266,7 @@ fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
         .endpoints
         .iter()
         .zip(kinds)
-        .filter(|(address, _)| usable(address));
+        .filter_map(|(address, kind)| Some((usable(address)?, kind)));
     let disco_key = Some(request.disco_key).filter(|key| !key.is_zero());
     Ok(ClientReport {
         disco_key: disco_key
@@ -158,7 +275,7 @@ fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
         endpoints: endpoints
             .take(MOST_ENDPOINTS)
             .map(|(address, kind)| Endpoint {
-                address: address.clone(),
+                address: address.to_string(),
                 kind,
             })
             .collect(),
@@ -182,13 +299,45 @@ fn host_report(hostinfo: Hostinfo) -> Result<HostReport, Failure> {
     })
 }
 
-/// Says whether peers can send to an address: well-formed, without a zone, not link-local IPv6.
-fn usable(address: &str) -> bool {
-    match address.parse() {
-        Ok(SocketAddr::V4(_)) => true,
-        Ok(SocketAddr::V6(address)) => {
-            address.scope_id() == 0 && !address.ip().is_unicast_link_local()
+/// Returns an address if peers can send to it: well-formed, one host of a network, without a zone, not link-local IPv6.
+fn usable(text: &str) -> Option<SocketAddr> {
+    let address: SocketAddr = text.parse().ok()?;
+    let ip = address.ip().to_canonical();
+    let is_one_host = match ip {
+        IpAddr::V4(ip) => !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    };
+    let has_zone = matches!(address, SocketAddr::V6(address) if address.scope_id() != 0);
+    let is_nobody = ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
+    (is_one_host && !has_zone && !is_nobody && address.port() != 0).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_no_peer_can_send_to_are_not_told() {
+        for unusable in [
+            "127.0.0.1:41641",
+            "[::1]:41641",
+            "0.0.0.0:41641",
+            "[::]:41641",
+            "224.0.0.1:41641",
+            "[ff02::1]:41641",
+            "255.255.255.255:41641",
+            "192.0.2.1:0",
+            "[::ffff:127.0.0.1]:41641",
+            "[fe80::1]:41641",
+            "[fe80::1%2]:41641",
+            "192.0.2.1",
+            "example.com:41641",
+        ] {
+            assert_eq!(usable(unusable), None, "{unusable}");
         }
-        Err(_) => false,
+        for address in ["192.0.2.1:41641", "10.0.0.1:1", "[2001:db8::1]:65535"] {
+            let told = usable(address).map(|told| told.to_string());
+            assert_eq!(told.as_deref(), Some(address));
+        }
     }
 }

@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 
 use super::{
     filter,
+    full::domain,
     look::{Eyes, Look},
     node::{self, capability_version, disco_key, time},
-    profile::{owner, profile},
+    profile::{TAGGED_DEVICES, owner, profile},
     ssh,
 };
 use crate::tailnet::{ChangeSet, ListKey, Shown, Sources, View, login_lists};
@@ -308,7 +309,41 @@ impl Looks<'_> {
             *user == owner(&own.node) || devices.any(|id| self.now.peer(id).is_some())
         };
         users.extend(self.changes.users.iter().copied().filter(sees));
+        if users.iter().any(|user| self.is_new_profile(*user)) {
+            // Clients from 1.100 on show a profile that is new to them only after they have built their whole map
+            // anew. The network's name makes them do that, and is the least that does.
+            message.domain = domain(&view.tailnet);
+        }
         message.user_profiles = users.into_iter().map(|user| profile(view, user)).collect();
+    }
+
+    /// Says whether the client does not know a profile yet, or knows another one.
+    fn is_new_profile(&self, user: u64) -> bool {
+        let view = self.now.look.view;
+        let Some(before) = self.before else {
+            return true;
+        };
+        if self.changes.users.contains(&user) {
+            return true;
+        }
+        if owner(&before.own.node) == user {
+            return false;
+        }
+        let devices = view.devices(Some(user));
+        // Tagged nodes have no list of their own; mostly the first neighbours have some.
+        let neighbours = if user == TAGGED_DEVICES {
+            view.neighbours_of(before.class, before.own.user())
+        } else {
+            BTreeSet::new()
+        };
+        let mut candidates = self.changes.nodes.keys().copied();
+        let was_seen = |id: u64| {
+            let peer = before.peer(id);
+            id != before.own.node.id && peer.is_some_and(|peer| owner(&peer.node) == user)
+        };
+        !(candidates.any(was_seen)
+            || devices.into_iter().any(was_seen)
+            || neighbours.into_iter().any(was_seen))
     }
 }
 

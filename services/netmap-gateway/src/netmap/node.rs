@@ -1,7 +1,7 @@
 //! Nodes as a client sees them.
 
 use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
-use bowline_ids::{NodeId, StableNodeId};
+use bowline_ids::{NodeId, StableNodeId, StableTailnetId, TailnetId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
 use bowline_proto::policy::v1::Capability;
 use chrono::{DateTime, Utc};
@@ -91,6 +91,9 @@ pub(crate) fn own(eyes: Eyes<'_>, now: DateTime<Utc>) -> Node {
     Node {
         addresses,
         allowed_ips,
+        stable_tailnet_id: TailnetId::try_from(eyes.look.view.tailnet.id)
+            .map(|id| StableTailnetId::from(id).to_string())
+            .unwrap_or_default(),
         machine: MachinePublic::try_from(&*node.machine_key).ok(),
         // A client believes only an end that has passed by its clock.
         key_expiry: match key_expiry {

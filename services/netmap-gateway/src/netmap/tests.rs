@@ -43,6 +43,47 @@ fn first_message_has_everything_and_never_oneself_among_peers() {
 }
 
 #[test]
+fn own_node_alone_names_the_tailnet_for_ever() {
+    let tailnet = Lab::new();
+    let message = tailnet.full(1).expect("shown");
+    let own = serde_json::to_value(message.node).expect("JSON");
+    assert_eq!(own["StableTailnetID"], "T1CNTRL");
+    let peer = serde_json::to_value(&message.peers[0]).expect("JSON");
+    assert_eq!(peer.get("StableTailnetID"), None);
+}
+
+#[test]
+fn profile_that_is_new_to_a_client_makes_it_build_its_map_anew() {
+    let mut tailnet = Lab::new();
+    let of = |user_id: u64, id: u64, tags: &[&str]| Node {
+        user_id,
+        tags: tags.iter().map(ToString::to_string).collect(),
+        ..node(id)
+    };
+    tailnet.identity(identity_change::Change::User(user(8)));
+    let steps: [(Node, &[u64], &str); 5] = [
+        (of(7, 3, &[]), &[1, 2, 3], ""),
+        (of(8, 4, &[]), &[1, 2, 3, 4], "home"),
+        (of(8, 5, &[]), &[1, 2, 3, 4, 5], ""),
+        (of(8, 6, &["tag:a"]), &[1, 2, 3, 4, 5, 6], "home"),
+        (of(8, 7, &["tag:b"]), &[1, 2, 3, 4, 5, 6, 7], ""),
+    ];
+    for (newcomer, members, domain) in steps {
+        let id = newcomer.id;
+        tailnet.put(newcomer);
+        tailnet.compile(members);
+        let message = tailnet.message();
+        assert_eq!(message.user_profiles.len(), 1, "with node {id}");
+        assert_eq!(message.domain, domain, "with node {id}");
+    }
+    tailnet.identity(identity_change::Change::User(User {
+        display_name: "Somebody".to_owned(),
+        ..user(8)
+    }));
+    assert_eq!(tailnet.message().domain, "home", "another name is new, too");
+}
+
+#[test]
 fn report_reaches_peers_as_a_patch_and_not_oneself() {
     let mut tailnet = Lab::new();
     let endpoint = |address: &str| Endpoint {

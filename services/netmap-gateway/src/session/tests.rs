@@ -304,3 +304,56 @@ async fn replaced_key_ends_the_stream_of_the_key_before() {
     stage.publish();
     assert!(next(&mut session).await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn client_of_a_deleted_node_is_told_that_its_key_has_ended() {
+    for version in [130, 100, 80, 12] {
+        let mut stage = Stage::new(Sources::Addresses);
+        let (mut session, _) = stage.begin(2, version).await;
+        stage.lab.delete(2);
+        stage.publish();
+        let last = next(&mut session).await.expect("the last message");
+        let own = last.node.expect("its node");
+        assert!(own.key_expiry.is_some_and(|end| end.timestamp() == 123));
+        assert_eq!(own.key.as_bytes()[..], node(2).node_key);
+        assert_eq!((last.peers.len(), last.peers_removed), (0, vec![1, 3]));
+        assert!(next(&mut session).await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_clients_that_others_route_through_are_asked_for_signs_of_life() {
+    let mut stage = Stage::new(Sources::Addresses);
+    let (mut session, _) = stage.begin(1, 130).await;
+    let start = Instant::now();
+    let quiet = next(&mut session).await.expect("a sign of life");
+    assert!(quiet.keep_alive && quiet.ping_request.is_none());
+    assert!(start.elapsed() >= KEEP_ALIVE);
+    let routes = vec!["10.0.0.0/8".to_owned()];
+    stage.lab.put(Node {
+        user_id: 7,
+        advertised_routes: routes.clone(),
+        approved_routes: routes,
+        ..node(1)
+    });
+    stage.lab.compile(&[1, 2, 3]);
+    stage.publish();
+    assert!(next(&mut session).await.expect("its routes").node.is_some());
+    let start = Instant::now();
+    let mut urls = Vec::new();
+    while urls.len() < 3 {
+        let asked = next(&mut session).await.expect("a question");
+        urls.extend(asked.ping_request.map(|ping| ping.url));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{urls:?}");
+    urls.dedup();
+    assert_eq!(urls.len(), 3, "each is another");
+    let ignored = next(&mut session).await.expect("a sign of life");
+    assert!(
+        ignored.ping_request.is_none(),
+        "it is of those that do not answer"
+    );
+    session.connection.link().note_answer();
+    let asked = next(&mut session).await.expect("a question");
+    assert!(asked.ping_request.is_some());
+}

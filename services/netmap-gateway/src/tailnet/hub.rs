@@ -48,6 +48,15 @@ struct Held {
     used: Instant,
 }
 
+/// Whom a machine's node key belongs to.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A node of the machine.
+    Node(Located),
+    /// Nobody any more: it was the key of the machine's node with this number.
+    Former(u64),
+}
+
 /// A node key's node.
 #[derive(Clone, Debug)]
 pub struct Located {
@@ -105,6 +114,12 @@ impl Hub {
         tailnet
     }
 
+    /// Returns the relays that clients are told of.
+    #[must_use]
+    pub fn relays(&self) -> Arc<DerpMap> {
+        self.derp_map.load_full()
+    }
+
     /// Tells every client of other relays.
     pub fn tell_relays(&self, derp_map: DerpMap) {
         let derp_map = derp_map.after(&self.derp_map.load());
@@ -114,15 +129,15 @@ impl Hub {
         }
     }
 
-    /// Finds the node of a node key that belongs to a machine.
+    /// Finds the node of a node key that belongs to a machine, or belonged to it.
     ///
     /// # Errors
     ///
     /// `NotFound` alike for an unknown key and for one of another machine; `Unavailable` when the registry has to
     /// be asked and can not be, `ResourceExhausted` when too many wait to ask it.
-    pub async fn locate(&self, key: NodePublic, machine: MachinePublic) -> Result<Located, Status> {
+    pub async fn locate(&self, key: NodePublic, machine: MachinePublic) -> Result<Found, Status> {
         if let Some(located) = self.locate_here(key, machine)? {
-            return Ok(located);
+            return Ok(Found::Node(located));
         }
         let turn = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
         let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
@@ -133,6 +148,11 @@ impl Hub {
         };
         let mut client = KeyRegistryServiceClient::new(self.registry.clone());
         let answer = client.resolve_node(request).await?.into_inner();
+        if let Some(former) = answer.former
+            && former.machine_key == machine.as_bytes()
+        {
+            return Ok(Found::Former(former.node_id));
+        }
         let node = answer.node.ok_or_else(unknown)?;
         if node.machine_key != machine.as_bytes() {
             return Err(unknown());
@@ -146,10 +166,10 @@ impl Hub {
                 soft_revision: 0,
             },
         );
-        Ok(Located {
+        Ok(Found::Node(Located {
             tailnet,
             node: node.id,
-        })
+        }))
     }
 
     /// Finds the node of a node key that belongs to a machine, in the views held here and nowhere else.

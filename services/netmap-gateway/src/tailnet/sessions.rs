@@ -21,6 +21,8 @@ struct Seats {
 #[derive(Debug)]
 struct Taken {
     number: u64,
+    /// The number of the connection it was taken on.
+    connection: u64,
     /// Holds the epoch of the node's newest session anywhere, as far as it is known; dropped when a newer session
     /// takes the seat.
     hold: watch::Sender<u64>,
@@ -32,19 +34,21 @@ pub struct Seat {
     sessions: Arc<Mutex<Seats>>,
     node: u64,
     number: u64,
+    connection: u64,
     hold: watch::Receiver<u64>,
 }
 
 impl Sessions {
-    /// Takes a node's seat; an older session on it ends.
+    /// Takes a node's seat on a connection; an older session on it ends.
     #[must_use]
-    pub fn take(&self, node: u64) -> Seat {
+    pub fn take(&self, node: u64, connection: u64) -> Seat {
         let (sender, hold) = watch::channel(0);
         let mut seats = seats(&self.0);
         seats.newest += 1;
         let number = seats.newest;
         let taken = Taken {
             number,
+            connection,
             hold: sender,
         };
         seats.taken.insert(node, taken);
@@ -52,7 +56,22 @@ impl Sessions {
             sessions: Arc::clone(&self.0),
             node,
             number,
+            connection,
             hold,
+        }
+    }
+
+    /// Waits until no session of a node lives here.
+    pub async fn vacant(&self, node: u64) {
+        loop {
+            let held = seats(&self.0)
+                .taken
+                .get(&node)
+                .map(|taken| taken.hold.subscribe());
+            let Some(mut held) = held else {
+                return;
+            };
+            while held.changed().await.is_ok() {}
         }
     }
 
@@ -85,6 +104,15 @@ impl Seat {
                 changed = own.changed(), if own_changes => own_changes = changed.is_ok(),
             }
         }
+    }
+
+    /// Says whether the seat was lost to another connection, here or at another gateway: not to a newer session of the
+    /// same client on the same connection.
+    #[must_use]
+    pub fn is_lost_to_another(&self) -> bool {
+        let seats = seats(&self.sessions);
+        let taken = seats.taken.get(&self.node);
+        taken.is_none_or(|taken| taken.number == self.number || taken.connection != self.connection)
     }
 
     /// Says whether no newer session has taken the seat.
@@ -127,9 +155,10 @@ mod tests {
     #[tokio::test]
     async fn newer_session_ends_the_older_and_keeps_the_seat() {
         let sessions = Sessions::default();
-        let mut older = sessions.take(7);
-        let newer = sessions.take(7);
+        let mut older = sessions.take(7, 1);
+        let newer = sessions.take(7, 1);
         older.lost(&mut unknown().1).await;
+        assert!(!older.is_lost_to_another());
         assert!(!older.is_held() && newer.is_held());
         drop(older);
         assert_eq!(sessions.len(), 1);
@@ -140,9 +169,9 @@ mod tests {
     #[tokio::test]
     async fn session_that_ends_late_takes_no_seat_from_newer_ones() {
         let sessions = Sessions::default();
-        let half_open = sessions.take(7);
-        drop(sessions.take(7));
-        let newest = sessions.take(7);
+        let half_open = sessions.take(7, 1);
+        drop(sessions.take(7, 2));
+        let newest = sessions.take(7, 3);
         drop(half_open);
         assert!(newest.is_held());
         assert_eq!(sessions.len(), 1);
@@ -151,7 +180,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn session_with_a_higher_epoch_elsewhere_ends_the_one_here() {
         let sessions = Sessions::default();
-        let mut seat = sessions.take(7);
+        let mut seat = sessions.take(7, 1);
         let (given, mut epoch) = unknown();
         sessions.heard(7, 5);
         assert!(
@@ -162,5 +191,22 @@ mod tests {
         assert!(!ends(&mut seat, &mut epoch).await, "that is itself");
         sessions.heard(7, 6);
         assert!(ends(&mut seat, &mut epoch).await);
+        assert!(seat.is_lost_to_another());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn seat_is_vacant_when_the_last_of_its_sessions_has_ended() {
+        let sessions = Sessions::default();
+        let first = sessions.take(7, 1);
+        let second = sessions.take(7, 2);
+        assert!(first.is_lost_to_another());
+        let limit = Duration::from_millis(1);
+        for held in [first, second] {
+            let waited = tokio::time::timeout(limit, sessions.vacant(7)).await;
+            assert!(waited.is_err(), "somebody has it");
+            drop(held);
+        }
+        sessions.vacant(7).await;
+        sessions.vacant(8).await;
     }
 }

@@ -5,6 +5,14 @@ use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport, SoftSt
 
 use super::view::Shown;
 
+/// The most services of a host that are told: a client has three.
+const SERVICES: usize = 16;
+/// The longest text of a service or a place, in bytes.
+const LABEL: usize = 64;
+/// The most SSH host keys that are told, and the longest, in bytes: an RSA key of 4096 bits has 730.
+const SSH_KEYS: usize = 8;
+const SSH_KEY: usize = 1024;
+
 /// Returns a soft state with what peers are told of the host, and nothing else of it.
 pub(super) fn told(soft: SoftState) -> SoftState {
     SoftState {
@@ -38,28 +46,30 @@ pub(super) fn overlay(soft: &SoftState, report: &ClientReport) -> SoftState {
 }
 
 /// Keeps of a host's description what peers need and hard state does not have; empty for nothing.
+///
+/// Each peer is sent it, so it is bounded: what is too long is cut where a part still means something, and left out
+/// where not.
 fn told_host(json: &[u8]) -> Vec<u8> {
     let sent: Hostinfo = serde_json::from_slice(json).unwrap_or_default();
-    let is_told = |service: &Service| service.proto.starts_with("peerapi");
+    let is_told =
+        |service: &Service| service.proto.starts_with("peerapi") && service.proto.len() <= LABEL;
     let services = sent.services.into_iter().filter(is_told);
+    let keys = sent.ssh_host_keys.iter().filter(|key| key.len() <= SSH_KEY);
     let told = Hostinfo {
         services: services
+            .take(SERVICES)
             .map(|service| Service {
                 proto: plain_text(&service.proto),
-                description: plain_text(&service.description),
+                description: label(&service.description),
                 ..service
             })
             .collect(),
-        ssh_host_keys: sent
-            .ssh_host_keys
-            .iter()
-            .map(|key| plain_text(key))
-            .collect(),
+        ssh_host_keys: keys.take(SSH_KEYS).map(|key| plain_text(key)).collect(),
         location: sent.location.map(|place| Location {
-            country: plain_text(&place.country),
-            country_code: plain_text(&place.country_code),
-            city: plain_text(&place.city),
-            city_code: plain_text(&place.city_code),
+            country: label(&place.country),
+            country_code: label(&place.country_code),
+            city: label(&place.city),
+            city_code: label(&place.city_code),
             ..place
         }),
         ..Hostinfo::default()
@@ -68,6 +78,11 @@ fn told_host(json: &[u8]) -> Vec<u8> {
         return Vec::new();
     }
     serde_json::to_vec(&told).unwrap_or_default()
+}
+
+/// Returns a short text, cut.
+fn label(text: &str) -> String {
+    plain_text(&text[..text.floor_char_boundary(LABEL)])
 }
 
 /// Says whether anybody is told of a difference between the two: the numbers of batches and sessions are nobody's
@@ -100,4 +115,44 @@ fn same_soft(was: &SoftState, now: &SoftState) -> bool {
             .iter()
             .map(address)
             .eq(now.endpoints.iter().map(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_peer_is_told_of_a_host_is_bounded() {
+        let service = |proto: &str| Service {
+            proto: proto.to_owned(),
+            port: 80,
+            description: "ü".repeat(10_000),
+        };
+        let place = "x".repeat(10_000);
+        let sent = Hostinfo {
+            services: vec![service("peerapi4"); 1000]
+                .into_iter()
+                .chain([service(&format!("peerapi{place}"))])
+                .collect(),
+            ssh_host_keys: [vec![place.clone()], vec!["ssh-rsa A".repeat(80); 100]].concat(),
+            location: Some(Location {
+                country: place.clone(),
+                country_code: place.clone(),
+                city: place.clone(),
+                city_code: place,
+                ..Location::default()
+            }),
+            ..Hostinfo::default()
+        };
+        let told = told_host(&serde_json::to_vec(&sent).unwrap());
+        assert!(told.len() < 12_000, "{} bytes", told.len());
+        let told: Hostinfo = serde_json::from_slice(&told).unwrap();
+        assert_eq!((told.services.len(), told.ssh_host_keys.len()), (16, 8));
+        assert_eq!(told.services[0].description, "ü".repeat(32));
+        assert_eq!(
+            told.ssh_host_keys[0], sent.ssh_host_keys[1],
+            "whole or not at all"
+        );
+        assert_eq!(told.location.unwrap().city_code.len(), 64);
+    }
 }

@@ -15,7 +15,6 @@ use bowline_control_nacl::{open, seal};
 use bowline_control_wire::{FrameError, MapRequest, RegisterRequest, frame, parse_request};
 use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use super::read_body;
@@ -66,9 +65,8 @@ pub async fn post_map(
     let (sealer, request) = receive::<MapRequest>(&gateway, connection, &machine, body).await?;
     Ok(match map::map(&gateway, &sealer.machine, request).await? {
         map::Answer::Taken => Body::empty(),
-        map::Answer::Frame(plain) => Body::from(sealed_frame(&gateway, &sealer, &plain)?),
-        map::Answer::Frames(frames) => Body::from_stream(frames.map(move |plain| {
-            sealed_frame(&gateway, &sealer, &plain?).map_err(|_| FrameError::Length(0))
+        map::Answer::Frames(frames) => Body::from_stream(frames.pieces_of(move |plain| {
+            sealed_frame(&gateway, &sealer, &plain).map_err(|_| FrameError::Length(0))
         })),
     })
 }

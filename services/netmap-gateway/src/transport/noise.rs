@@ -30,8 +30,8 @@ use super::{read_body, websocket};
 use crate::{
     gateway::Gateway,
     listener::{
-        CONNECTION_WINDOW, Connection, FAREWELL, LONGEST_HEADERS, MOST_STREAMS, STREAM_WINDOW,
-        contained,
+        CONNECTION_WINDOW, Connection, FAREWELL, LONGEST_HEADERS, MOST_STREAMS, SEND_BUFFER,
+        STREAM_WINDOW, contained,
     },
     machine::{Failure, Machine, map, register, ssh},
 };
@@ -176,6 +176,7 @@ async fn converse<S>(
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LONGEST_HEADERS)
+        .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_secs(60))
@@ -192,6 +193,9 @@ async fn converse<S>(
         () = connection.overstayed(&asked) => {
             return tracing::debug!(machine = ?accepted.machine, "connection overstayed");
         }
+        () = connection.link().death() => {
+            return tracing::info!(machine = ?accepted.machine, "a link is dead");
+        }
         () = connection.turn() => {}
     }
     serving.as_mut().graceful_shutdown();
@@ -204,6 +208,7 @@ fn routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Rout
     Router::new()
         .route("/machine/register", post(post_register))
         .route("/machine/map", post(post_map))
+        .route("/machine/alive/{number}", get(get_alive))
         .route(
             "/machine/update-health",
             post(async || StatusCode::NO_CONTENT),
@@ -234,6 +239,12 @@ async fn post_register(
     Ok(Json(register::register(&gateway, &machine, request).await?))
 }
 
+/// Takes a sign of life that was asked for.
+async fn get_alive(Extension(machine): Extension<Machine>) -> StatusCode {
+    machine.connection.link().note_answer();
+    StatusCode::NO_CONTENT
+}
+
 async fn post_map(
     State(gateway): State<Arc<Gateway>>,
     Extension(machine): Extension<Machine>,
@@ -242,7 +253,6 @@ async fn post_map(
     let request: MapRequest = parse_request(&read_body(&machine.connection, body).await?)?;
     Ok(match map::map(&gateway, &machine, request).await? {
         map::Answer::Taken => Body::empty(),
-        map::Answer::Frame(frame) => Body::from(frame),
-        map::Answer::Frames(frames) => Body::from_stream(frames),
+        map::Answer::Frames(frames) => Body::from_stream(frames.pieces()),
     })
 }

@@ -1,0 +1,210 @@
+//! When a connection was heard of last, and whether its link is dead.
+//!
+//! Where it matters (a node that others route through) a quiet client is asked for a sign of life. One that has answered
+//! before and then says nothing at all for [`SILENCE`] is gone, whatever TCP still believes. Whoever does not answer
+//! such questions is not judged by them.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::watch,
+    time::Instant,
+};
+
+use super::Connection;
+
+/// After how long a watched client is asked for a sign of life.
+pub(crate) const QUIET: Duration = Duration::from_secs(4);
+/// After how long it is gone: three questions without an answer, and not a byte of anything else.
+const SILENCE: Duration = Duration::from_secs(12);
+
+/// What is known of a connection's link.
+#[derive(Debug)]
+pub struct Link {
+    start: Instant,
+    /// When something came last, in milliseconds since the start.
+    heard: AtomicU64,
+    /// Whether the client has answered a question for a sign of life.
+    answers: AtomicBool,
+    is_watched: watch::Sender<bool>,
+    is_dead: AtomicBool,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            heard: AtomicU64::new(0),
+            answers: AtomicBool::new(false),
+            is_watched: watch::Sender::new(false),
+            is_dead: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that something came.
+    fn note_heard(&self) {
+        let since = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(since, Ordering::Relaxed);
+    }
+
+    /// Returns when something came last.
+    pub fn last_heard(&self) -> Instant {
+        self.start + Duration::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the client has answered a question for a sign of life.
+    pub fn note_answer(&self) {
+        self.answers.store(true, Ordering::Relaxed);
+        // Who waits for the silence looks again.
+        self.is_watched.send_modify(|_| {});
+    }
+
+    /// Says whether the client has ever answered a question for a sign of life.
+    pub fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Begins to watch the link, or stops.
+    pub fn watch(&self, is_watched: bool) {
+        self.is_watched.send_if_modified(|before| {
+            let differs = *before != is_watched;
+            if differs && is_watched {
+                // It was free to say nothing until now.
+                self.note_heard();
+            }
+            *before = is_watched;
+            differs
+        });
+    }
+
+    /// Says whether the link has been found dead.
+    pub fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the link is watched and dead.
+    pub async fn death(&self) {
+        let mut watched = self.is_watched.subscribe();
+        loop {
+            if *watched.borrow_and_update() && self.answers() {
+                let end = self.last_heard() + SILENCE;
+                if Instant::now() >= end {
+                    self.is_dead.store(true, Ordering::Relaxed);
+                    return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep_until(end) => {}
+                    _ = watched.changed() => {}
+                }
+            } else if watched.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// A socket that notes when something comes.
+#[derive(Debug)]
+pub(super) struct Heard<S> {
+    socket: S,
+    connection: Connection,
+}
+
+impl<S> Heard<S> {
+    pub(super) fn new(socket: S, connection: Connection) -> Self {
+        Self { socket, connection }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.connection.link().note_heard();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    async fn after(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watched_client_that_has_answered_is_gone_when_it_falls_silent() {
+        let link = Link::new();
+        let start = Instant::now();
+        let death = link.death();
+        tokio::pin!(death);
+        after(1000).await;
+        link.watch(true);
+        after(1000).await;
+        assert!(
+            death.as_mut().now_or_never().is_none(),
+            "it has never answered"
+        );
+        link.note_heard();
+        link.note_answer();
+        for _ in 0..10 {
+            after(11).await;
+            assert!(death.as_mut().now_or_never().is_none(), "it is slow");
+            link.note_heard();
+        }
+        link.watch(false);
+        after(1000).await;
+        assert!(death.as_mut().now_or_never().is_none(), "nobody watches");
+        link.watch(true);
+        let watched = start.elapsed();
+        death.await;
+        assert_eq!(start.elapsed() - watched, SILENCE);
+        assert!(link.is_dead());
+    }
+}

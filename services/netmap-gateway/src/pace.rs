@@ -1,0 +1,190 @@
+//! How often a node's reports reach others: each is sent to every peer of the node and written by the registry.
+//!
+//! A burst passes at once. After it one report a second does, the newest; what an earlier one said of the host is not
+//! lost.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bowline_ids::TailnetId;
+use bowline_proto::key_registry::v1::ClientReport;
+use bowline_service_kit::{
+    Tasks,
+    rate_limit::{RateLimit, TokenBuckets},
+};
+
+use crate::{reporter::Reporter, session::later, tailnet::Tailnet};
+
+/// What of a node passes at once, and what then.
+const LIMIT: RateLimit = RateLimit::new(10, Duration::from_secs(1));
+/// Of how many nodes it is remembered how much they have sent lately.
+const NODES: usize = 100_000;
+
+type Key = (TailnetId, u64);
+
+/// Passes reports on, each node's at its pace. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ReportPace {
+    waiting: Arc<Mutex<Waiting<Sent>>>,
+    reporter: Reporter,
+    tasks: Tasks,
+}
+
+#[derive(Debug)]
+struct Sent {
+    tailnet: Arc<Tailnet>,
+    node_key: Vec<u8>,
+    report: ClientReport,
+}
+
+impl ReportPace {
+    /// Returns a pace at which nothing waits yet.
+    pub fn new(reporter: Reporter, tasks: Tasks) -> Self {
+        Self {
+            waiting: Arc::default(),
+            reporter,
+            tasks,
+        }
+    }
+
+    /// Takes what a client sent; it is passed on now or soon.
+    pub fn take(&self, tailnet: &Arc<Tailnet>, node: u64, node_key: &[u8], report: ClientReport) {
+        let sent = Sent {
+            tailnet: Arc::clone(tailnet),
+            node_key: node_key.to_vec(),
+            report,
+        };
+        let key = (tailnet.id, node);
+        let offered = self
+            .waiting()
+            .offer(key, sent, Instant::now(), |sent, earlier| Sent {
+                report: later(sent.report, Some(earlier.report)),
+                ..sent
+            });
+        match offered {
+            Offered::Pass(sent) => self.pass_on(node, &sent),
+            Offered::Joined => {}
+            Offered::Wait(wait) => {
+                let pace = self.clone();
+                self.tasks.background("pace-report", async move {
+                    tokio::time::sleep(wait).await;
+                    let due = pace.waiting().take(key, Instant::now());
+                    if let Some(sent) = due {
+                        pace.pass_on(node, &sent);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Passes everything on: the gateway ends.
+    pub fn pass_all_on(&self) {
+        let all = std::mem::take(&mut self.waiting().waiting);
+        for ((_, node), sent) in all {
+            self.pass_on(node, &sent);
+        }
+    }
+
+    fn pass_on(&self, node: u64, sent: &Sent) {
+        let report = sent.report.clone();
+        self.reporter
+            .client(&sent.tailnet, node, &sent.node_key, report);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting<Sent>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What waits for its node's next turn.
+#[derive(Debug)]
+struct Waiting<T> {
+    buckets: TokenBuckets<Key>,
+    waiting: BTreeMap<Key, T>,
+}
+
+/// What becomes of a report.
+#[derive(Debug, PartialEq, Eq)]
+enum Offered<T> {
+    /// It passes at once.
+    Pass(T),
+    /// It is due after this time.
+    Wait(Duration),
+    /// It goes with one that waits already.
+    Joined,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self {
+            buckets: TokenBuckets::new(LIMIT, NODES),
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Waiting<T> {
+    fn offer(
+        &mut self,
+        key: Key,
+        sent: T,
+        now: Instant,
+        join: impl FnOnce(T, T) -> T,
+    ) -> Offered<T> {
+        if let Some(earlier) = self.waiting.remove(&key) {
+            self.waiting.insert(key, join(sent, earlier));
+            return Offered::Joined;
+        }
+        match self.buckets.take(key, now) {
+            Ok(()) => Offered::Pass(sent),
+            Err(wait) => {
+                self.waiting.insert(key, sent);
+                Offered::Wait(wait)
+            }
+        }
+    }
+
+    /// Takes what was due now.
+    fn take(&mut self, key: Key, now: Instant) -> Option<T> {
+        // Its time has come: the token is there.
+        self.buckets.take(key, now).ok();
+        self.waiting.remove(&key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burst_passes_and_then_the_newest_of_each_second() {
+        let mut waiting = Waiting::default();
+        let tailnet = TailnetId::try_from(1_u64).unwrap();
+        let (one, other) = ((tailnet, 1), (tailnet, 2));
+        let start = Instant::now();
+        let joined = |newer: Vec<u32>, older: Vec<u32>| [older, newer].concat();
+        for number in 0..10 {
+            let offered = waiting.offer(one, vec![number], start, joined);
+            assert_eq!(offered, Offered::Pass(vec![number]));
+        }
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            waiting.offer(one, vec![10], start, joined),
+            Offered::Wait(second)
+        );
+        for number in 11..100 {
+            let offered = waiting.offer(one, vec![number], start + second / 2, joined);
+            assert_eq!(offered, Offered::Joined);
+        }
+        let offered = waiting.offer(other, vec![0], start, joined);
+        assert_eq!(offered, Offered::Pass(vec![0]), "another node's is its own");
+        let all: Vec<_> = (10..100).collect();
+        assert_eq!(waiting.take(one, start + second), Some(all));
+        assert_eq!(waiting.take(one, start + second), None);
+        let offered = waiting.offer(one, vec![100], start + second, joined);
+        assert_eq!(offered, Offered::Wait(second), "one a second");
+    }
+}

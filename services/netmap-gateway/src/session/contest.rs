@@ -1,0 +1,152 @@
+//! Two machines that use one node key, most likely a disk and its copy: each ends the other's session.
+//!
+//! A client that is replaced by its own newer connection never asks again on the older one. So who lost its seat to
+//! another connection and asks again on the same one contests the seat. It waits, longer each time, unless the other
+//! leaves before; what it reports meanwhile is told when it has the seat.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bowline_proto::key_registry::v1::ClientReport;
+use tokio::time::Instant;
+
+/// How long the first who comes back waits, and how long at most.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// After how long without another loss a contest is over.
+const OVER: Duration = Duration::from_secs(120);
+
+/// What a connection has lost to others.
+#[derive(Debug, Default)]
+pub struct Contest(Mutex<Option<Lost>>);
+
+#[derive(Debug)]
+struct Lost {
+    node: u64,
+    times: u32,
+    at: Instant,
+    phase: Phase,
+    /// What the client reported since it lost the seat.
+    kept: Option<ClientReport>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its client may be on another connection by now.
+    Gone,
+    /// It has come back for its seat.
+    Waiting,
+    /// It has its seat again.
+    Seated,
+}
+
+impl Contest {
+    /// Notes that the connection's session of a node has lost its seat to another connection.
+    pub fn note_loss(&self, node: u64, now: Instant) {
+        let mut lost = self.lost();
+        let times = match &*lost {
+            Some(before) if before.node == node && now - before.at < OVER => before.times + 1,
+            _ => 1,
+        };
+        *lost = Some(Lost {
+            node,
+            times,
+            at: now,
+            phase: Phase::Gone,
+            kept: None,
+        });
+    }
+
+    /// Notes that the client asks for a session of the node; returns how long it has to wait for its seat, if it lost
+    /// it on this connection.
+    pub fn come_back(&self, node: u64) -> Option<Duration> {
+        let mut lost = self.lost();
+        let lost = lost
+            .as_mut()
+            .filter(|lost| lost.node == node && lost.phase != Phase::Seated)?;
+        lost.phase = Phase::Waiting;
+        let doubled = FIRST_WAIT.saturating_mul(1 << (lost.times - 1).min(8));
+        Some(doubled.min(LONGEST_WAIT))
+    }
+
+    /// Keeps a report of a client that waits for its seat; gives any other back, to be told.
+    pub fn keep(&self, node: u64, report: ClientReport) -> Option<ClientReport> {
+        let mut lost = self.lost();
+        let is_waiting = |lost: &&mut Lost| lost.node == node && lost.phase == Phase::Waiting;
+        let Some(lost) = lost.as_mut().filter(is_waiting) else {
+            return Some(report);
+        };
+        lost.kept = Some(later(report, lost.kept.take()));
+        None
+    }
+
+    /// Notes that the client has its seat again, and returns what it reported meanwhile.
+    pub fn note_seat(&self, node: u64) -> Option<ClientReport> {
+        let mut lost = self.lost();
+        let lost = lost.as_mut().filter(|lost| lost.node == node)?;
+        lost.phase = Phase::Seated;
+        lost.kept.take()
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Option<Lost>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the later of two reports, with what the earlier said of the host where the later says nothing of it.
+pub fn later(later: ClientReport, earlier: Option<ClientReport>) -> ClientReport {
+    let host = later.host.or_else(|| earlier?.host);
+    ClientReport { host, ..later }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_proto::key_registry::v1::HostReport;
+
+    use super::*;
+
+    #[test]
+    fn who_comes_back_waits_longer_each_time_until_it_is_left_alone() {
+        let contest = Contest::default();
+        let start = Instant::now();
+        assert_eq!(contest.come_back(7), None);
+        let mut waits = Vec::new();
+        for round in 0..6 {
+            contest.note_loss(7, start + Duration::from_secs(30 * round));
+            waits.extend(contest.come_back(7).map(|wait| wait.as_secs()));
+            assert_eq!(contest.come_back(8), None, "another node's seat");
+            contest.note_seat(7);
+            assert_eq!(contest.come_back(7), None, "it has its seat");
+        }
+        assert_eq!(waits, [2, 4, 8, 15, 15, 15]);
+        contest.note_loss(7, start + Duration::from_secs(150) + OVER);
+        assert_eq!(contest.come_back(7), Some(FIRST_WAIT));
+    }
+
+    #[test]
+    fn reports_of_who_has_no_seat_are_told_when_it_has() {
+        let contest = Contest::default();
+        let report = |capability_version, home_derp: Option<u32>| ClientReport {
+            capability_version,
+            host: home_derp.map(|home_derp| HostReport {
+                home_derp,
+                ..HostReport::default()
+            }),
+            ..ClientReport::default()
+        };
+        assert!(contest.keep(7, report(1, None)).is_some(), "told at once");
+        contest.note_loss(7, Instant::now());
+        assert!(
+            contest.keep(7, report(1, None)).is_some(),
+            "its client may be on another connection"
+        );
+        assert!(contest.come_back(7).is_some());
+        assert_eq!(contest.keep(7, report(2, Some(900))), None);
+        assert_eq!(contest.keep(7, report(3, None)), None);
+        assert!(contest.keep(8, report(4, None)).is_some());
+        assert_eq!(contest.note_seat(7), Some(report(3, Some(900))));
+        assert!(contest.keep(7, report(5, None)).is_some());
+    }
+}

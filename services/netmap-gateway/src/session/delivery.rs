@@ -1,0 +1,419 @@
+//! Whether what is sent is also taken.
+//!
+//! A frame is handed to the transport in pieces, the next when the one before has left. What waits for a client that
+//! does not read is bounded: in all by bytes, for each node by the number of its responses, and in time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bowline_control_wire::FrameError;
+use bowline_service_kit::Tasks;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::listener::Connection;
+
+/// What all frames that wait to be taken may hold together, in KiB.
+const ROOM: u32 = 512 << 10;
+/// How long a first frame waits for room.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+/// How much of a frame is handed over at once.
+const PIECE: usize = 32 << 10;
+/// How many responses of a kind one node may have at a time: its newest, and one that is on its way out.
+const EACH: usize = 2;
+/// How long a response may stand still before it ends, and how often that is looked at.
+const STANDSTILL: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Frames until the client leaves.
+    Stream,
+    /// One frame.
+    Once,
+}
+
+/// The responses of a gateway that are being sent. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deliveries {
+    room: Arc<Semaphore>,
+    all: Arc<Mutex<All>>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    newest: u64,
+    /// The responses of each node, the oldest first.
+    of_nodes: BTreeMap<(u64, Kind), VecDeque<Arc<Held>>>,
+    /// Those of which a piece is under way, with when it was handed over.
+    under_way: BTreeMap<u64, (Instant, Arc<Held>)>,
+}
+
+/// What a response holds while its client does not take it.
+#[derive(Debug)]
+struct Held {
+    number: u64,
+    connection: Connection,
+    rest: Mutex<Rest>,
+    ended: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
+    bytes: Bytes,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// One response; its node may have another when it is dropped.
+#[derive(Debug)]
+pub struct Delivery {
+    deliveries: Deliveries,
+    of: (u64, Kind),
+    held: Arc<Held>,
+}
+
+impl Deliveries {
+    /// Starts to look for responses that stand still.
+    pub fn start(tasks: &Tasks) -> Self {
+        let deliveries = Self::new(ROOM);
+        let looked_at = deliveries.clone();
+        tasks.background("end-unread-responses", async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                looked_at.end_those_at_a_standstill(Instant::now());
+            }
+        });
+        deliveries
+    }
+
+    fn new(room: u32) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(room as usize)),
+            all: Arc::default(),
+        }
+    }
+
+    /// Begins a response of a node; its oldest of the kind ends when there are too many.
+    pub fn begin(&self, node: u64, kind: Kind, connection: Connection) -> Delivery {
+        let mut all = self.all();
+        all.newest += 1;
+        let held = Arc::new(Held {
+            number: all.newest,
+            connection,
+            rest: Mutex::default(),
+            ended: CancellationToken::new(),
+        });
+        let of = (node, kind);
+        let responses = all.of_nodes.entry(of).or_default();
+        responses.push_back(Arc::clone(&held));
+        let oldest = (responses.len() > EACH).then(|| responses.pop_front());
+        drop(all);
+        if let Some(oldest) = oldest.flatten() {
+            oldest.end();
+        }
+        Delivery {
+            deliveries: self.clone(),
+            of,
+            held,
+        }
+    }
+
+    /// Ends the responses of which a piece has been under way for too long, and closes their connections.
+    fn end_those_at_a_standstill(&self, now: Instant) {
+        let all = self.all();
+        let stands = |(since, _): &&(Instant, Arc<Held>)| now - *since >= STANDSTILL;
+        let still: Vec<_> = all.under_way.values().filter(stands).cloned().collect();
+        drop(all);
+        for (_, held) in still {
+            metrics::counter!("bowline_gateway_unread_responses_total").increment(1);
+            held.end();
+            held.connection.leave();
+        }
+    }
+
+    fn note_under_way(&self, held: &Arc<Held>) {
+        let under_way = (Instant::now(), Arc::clone(held));
+        self.all().under_way.insert(held.number, under_way);
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns room for a frame if there is some.
+    fn room_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room)
+            .try_acquire_many_owned(kib(bytes))
+            .ok()
+    }
+}
+
+/// Returns how much room a frame takes; the largest takes all there is.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024))
+        .unwrap_or(ROOM)
+        .min(ROOM)
+}
+
+impl Held {
+    /// Ends the response: what was not taken is dropped.
+    fn end(&self) {
+        self.ended.cancel();
+        drop(std::mem::take(&mut *self.rest()));
+    }
+
+    fn hold(&self, bytes: Bytes, room: Option<OwnedSemaphorePermit>) {
+        let mut rest = self.rest();
+        // Who has ended holds nothing any more.
+        if !self.ended.is_cancelled() {
+            *rest = Rest { bytes, room };
+        }
+    }
+
+    /// Takes the next piece of what is held, and gives its room back.
+    fn take_piece(&self) -> Option<Bytes> {
+        let mut rest = self.rest();
+        if rest.bytes.is_empty() {
+            rest.room = None;
+            return None;
+        }
+        let length = rest.bytes.len().min(PIECE);
+        let piece = rest.bytes.split_to(length);
+        let left = kib(rest.bytes.len()) as usize;
+        if let Some(room) = &mut rest.room {
+            drop(room.split(room.num_permits().saturating_sub(left)));
+        }
+        Some(piece)
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Delivery {
+    /// Waits for room for the first frame and holds it; `false` when there is none for long.
+    pub async fn hold_first(&self, frame: Bytes) -> bool {
+        let room = Arc::clone(&self.deliveries.room).acquire_many_owned(kib(frame.len()));
+        match tokio::time::timeout(ROOM_PATIENCE, room).await {
+            Ok(Ok(room)) => {
+                self.held.hold(frame, Some(room));
+                // A client may keep even the first piece from leaving.
+                self.deliveries.note_under_way(&self.held);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the pieces of the frame that is held, if any, and of those that follow.
+    ///
+    /// It ends when a newer response takes its place, when its client takes nothing for long, and when a later frame
+    /// finds no room: the client comes back for everything, and waits for its turn.
+    pub fn pieces(
+        self,
+        frames: impl Stream<Item = Result<Bytes, FrameError>> + Send + 'static,
+    ) -> BoxStream<'static, Result<Bytes, FrameError>> {
+        let state = (self, frames.boxed());
+        stream::try_unfold(state, |(delivery, mut frames)| async move {
+            let piece = delivery.next_piece(&mut frames).await?;
+            Ok(piece.map(|piece| (piece, (delivery, frames))))
+        })
+        .boxed()
+    }
+
+    async fn next_piece(
+        &self,
+        frames: &mut BoxStream<'static, Result<Bytes, FrameError>>,
+    ) -> Result<Option<Bytes>, FrameError> {
+        let held = &self.held;
+        self.deliveries.all().under_way.remove(&held.number);
+        loop {
+            if held.ended.is_cancelled() {
+                return Ok(None);
+            }
+            if let Some(piece) = held.take_piece() {
+                self.deliveries.note_under_way(held);
+                return Ok(Some(piece));
+            }
+            let frame = tokio::select! {
+                () = held.ended.cancelled() => return Ok(None),
+                frame = frames.next() => match frame {
+                    Some(frame) => frame?,
+                    None => return Ok(None),
+                },
+            };
+            let room = if frame.len() > PIECE {
+                match self.deliveries.room_now(frame.len()) {
+                    Some(room) => Some(room),
+                    None => return Ok(None),
+                }
+            } else {
+                None
+            };
+            held.hold(frame, room);
+        }
+    }
+}
+
+/// The frames of a response.
+pub struct Frames {
+    delivery: Delivery,
+    later: BoxStream<'static, Result<Bytes, FrameError>>,
+}
+
+impl Frames {
+    /// Returns the frame that a response holds, and what comes later.
+    pub fn new(
+        delivery: Delivery,
+        later: impl Stream<Item = Result<Bytes, FrameError>> + Send + 'static,
+    ) -> Self {
+        let later = later.boxed();
+        Self { delivery, later }
+    }
+
+    /// Returns what is handed to the transport, piece by piece.
+    pub fn pieces(self) -> BoxStream<'static, Result<Bytes, FrameError>> {
+        self.delivery.pieces(self.later)
+    }
+
+    /// Returns the same of frames that are changed first.
+    pub fn pieces_of(
+        self,
+        change: impl Fn(Bytes) -> Result<Bytes, FrameError> + Send + 'static,
+    ) -> BoxStream<'static, Result<Bytes, FrameError>> {
+        let mut rest = self.delivery.held.rest();
+        match change(std::mem::take(&mut rest.bytes)) {
+            Ok(bytes) => rest.bytes = bytes,
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        }
+        drop(rest);
+        let later = self.later.map(move |frame| change(frame?));
+        self.delivery.pieces(later)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let mut all = self.deliveries.all();
+        all.under_way.remove(&self.held.number);
+        if let Some(responses) = all.of_nodes.get_mut(&self.of) {
+            responses.retain(|held| held.number != self.held.number);
+            if responses.is_empty() {
+                all.of_nodes.remove(&self.of);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_service_kit::Shutdown;
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    type Pieces = BoxStream<'static, Result<Bytes, FrameError>>;
+
+    fn connection() -> Connection {
+        Connection::unconnected(Shutdown::new(Duration::ZERO), 1)
+    }
+
+    fn frame(bytes: usize) -> Bytes {
+        Bytes::from(vec![7; bytes])
+    }
+
+    /// A response with a first frame and nothing after it, open until its client leaves.
+    async fn response(deliveries: &Deliveries, kind: Kind, bytes: usize) -> Pieces {
+        let delivery = deliveries.begin(1, kind, connection());
+        assert!(delivery.hold_first(frame(bytes)).await);
+        delivery.pieces(stream::pending())
+    }
+
+    async fn next(pieces: &mut Pieces) -> Option<usize> {
+        let piece = pieces.next().await?;
+        Some(piece.expect("a piece").len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_given_back_piece_by_piece_and_a_first_frame_waits_for_it() {
+        let deliveries = Deliveries::new(100);
+        let mut one = response(&deliveries, Kind::Stream, 96 << 10).await;
+        assert_eq!(deliveries.room.available_permits(), 4);
+        let late = deliveries.begin(2, Kind::Stream, connection());
+        assert!(!late.hold_first(frame(36 << 10)).await, "no room");
+        assert_eq!(next(&mut one).await, Some(PIECE));
+        assert!(late.hold_first(frame(36 << 10)).await);
+        for _ in 0..2 {
+            assert_eq!(next(&mut one).await, Some(PIECE));
+        }
+        assert!(next(&mut one).now_or_never().is_none(), "nothing to tell");
+        drop(late);
+        assert_eq!(deliveries.room.available_permits(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn third_response_of_a_kind_ends_the_first_which_holds_nothing_any_more() {
+        let deliveries = Deliveries::new(100);
+        let mut responses = Vec::new();
+        for _ in 0..5 {
+            responses.push(response(&deliveries, Kind::Once, 20 << 10).await);
+        }
+        let mut stream = response(&deliveries, Kind::Stream, 20 << 10).await;
+        assert_eq!(
+            deliveries.room.available_permits(),
+            40,
+            "two of one kind and one of the other"
+        );
+        let mut taken = Vec::new();
+        for response in &mut responses {
+            taken.push(next(response).await);
+        }
+        let whole = Some(20 << 10);
+        assert_eq!(taken, [None, None, None, whole, whole]);
+        assert_eq!(next(&mut stream).await, whole);
+        drop((responses, stream));
+        assert!(deliveries.all().of_nodes.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn response_that_nobody_takes_ends_with_its_connection() {
+        let deliveries = Deliveries::new(200);
+        let closing = connection();
+        let unread = deliveries.begin(1, Kind::Stream, closing.clone());
+        assert!(unread.hold_first(frame(64 << 10)).await);
+        let mut unread = unread.pieces(stream::pending());
+        let mut read = response(&deliveries, Kind::Stream, 64 << 10).await;
+        assert_eq!(next(&mut unread).await, Some(PIECE));
+        assert_eq!(next(&mut read).await, Some(PIECE));
+        let start = Instant::now();
+        deliveries.end_those_at_a_standstill(start + STANDSTILL / 2);
+        assert_eq!(next(&mut read).await, Some(PIECE));
+        assert!(next(&mut read).now_or_never().is_none(), "all is taken");
+        deliveries.end_those_at_a_standstill(start + STANDSTILL);
+        closing.turn().await;
+        assert_eq!(deliveries.room.available_permits(), 200);
+        assert_eq!(next(&mut unread).await, None);
+        assert!(next(&mut read).now_or_never().is_none(), "it goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn response_ends_when_a_later_frame_finds_no_room() {
+        let deliveries = Deliveries::new(100);
+        let _unread = response(&deliveries, Kind::Once, 60 << 10).await;
+        let delivery = deliveries.begin(2, Kind::Stream, connection());
+        let later = [frame(100), frame(60 << 10), frame(100)].map(Ok);
+        let mut pieces = delivery.pieces(stream::iter(later));
+        assert_eq!(next(&mut pieces).await, Some(100));
+        assert_eq!(next(&mut pieces).await, None);
+    }
+}

@@ -1,0 +1,69 @@
+//! Signs of life, asked of clients whose nodes others route through.
+
+use bowline_control_wire::{CapabilityVersion, MapResponse, PingRequest};
+use tokio::time::Instant;
+
+use crate::{
+    encoding::Dialect,
+    listener::{Connection, QUIET},
+    tailnet::View,
+};
+
+/// The signs of life that a client is asked for whose node others route through.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    are_wanted: bool,
+    asked: u32,
+    asked_at: Option<Instant>,
+}
+
+/// How often a client is asked that has never answered: it may be of those that do not.
+const UNANSWERED: u32 = 3;
+
+impl Signs {
+    /// Wants signs of life as long as others route through the node.
+    pub(super) fn want(
+        &mut self,
+        view: &View,
+        node: u64,
+        dialect: Dialect,
+        connection: &Connection,
+    ) {
+        let shown = view.nodes.get(&node);
+        let routes = shown.is_some_and(|shown| shown.usable_routes().next().is_some());
+        self.are_wanted = routes && dialect.version >= CapabilityVersion::URL_IS_NOISE;
+        connection.link().watch(self.are_wanted);
+    }
+
+    /// Waits until the client has to be asked.
+    pub(super) async fn quiet(&self, connection: &Connection) {
+        let link = connection.link();
+        if !self.are_wanted || self.asked >= UNANSWERED && !link.answers() {
+            return std::future::pending().await;
+        }
+        loop {
+            let heard = link.last_heard();
+            let last = self.asked_at.map_or(heard, |asked_at| asked_at.max(heard));
+            if last + QUIET <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(last + QUIET).await;
+        }
+    }
+
+    /// Returns the question, each time another.
+    pub(super) fn ask(&mut self, connection: u64) -> MapResponse {
+        self.asked += 1;
+        self.asked_at = Some(Instant::now());
+        let request = PingRequest {
+            url: format!("https://unused/machine/alive/{connection}-{}", self.asked),
+            url_is_noise: true,
+            ..PingRequest::default()
+        };
+        MapResponse {
+            keep_alive: true,
+            ping_request: Some(request),
+            ..MapResponse::default()
+        }
+    }
+}
