@@ -16,6 +16,13 @@
 
 pub mod access;
 
+/// What each owner of hard state answers about its audit trail.
+pub mod audit {
+    pub mod v1 {
+        tonic::include_proto!("bowline.audit.v1");
+    }
+}
+
 /// How owners of hard state tell others what changed.
 pub mod changes {
     pub mod v1 {

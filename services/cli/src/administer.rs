@@ -78,7 +78,7 @@ pub async fn users(connection: &ConnectionArgs, tailnet_id: u64) -> Result<Vec<U
         .users)
 }
 
-/// Finds a user by login name or number.
+/// Finds a user by login name or number; a login name may be written in another case.
 pub async fn user(
     connection: &ConnectionArgs,
     tailnet_id: u64,
@@ -86,10 +86,33 @@ pub async fn user(
 ) -> Result<User, Failure> {
     let users = users(connection, tailnet_id).await?;
     let called = users.iter().map(|u| (u.login_name.as_str(), u.id, u));
-    one("user", name, called)?.cloned().ok_or_else(|| {
+    let found = match one("user", name, called)? {
+        Some(user) => Some(user),
+        None => only_named_alike(&users, name)?,
+    };
+    found.cloned().ok_or_else(|| {
         let text = format!("there is no user \"{name}\": bowline users list");
         Failure::new(Kind::NotFound, text)
     })
+}
+
+/// Finds the user whose login name differs from `name` in case only; refuses when there are several, as tailnets from
+/// before names were folded may have.
+fn only_named_alike<'a>(users: &'a [User], name: &str) -> Result<Option<&'a User>, Failure> {
+    let folded = name.to_lowercase();
+    let mut alike = users
+        .iter()
+        .filter(|user| user.login_name.to_lowercase() == folded);
+    match (alike.next(), alike.next()) {
+        (Some(one), Some(other)) => {
+            let text = format!(
+                "\"{name}\" may be {} or {}: write it as the one that is meant",
+                one.login_name, other.login_name
+            );
+            Err(Failure::new(Kind::Refused, text))
+        }
+        (first, _) => Ok(first),
+    }
 }
 
 /// Returns the nodes of a tailnet.
@@ -153,6 +176,23 @@ mod tests {
             wanted,
             nodes.into_iter().map(|(name, id)| (name, id, id)),
         )
+    }
+
+    #[test]
+    fn login_name_is_found_in_any_case_unless_two_differ_in_nothing_else() {
+        let user = |login_name: &str| User {
+            login_name: login_name.to_owned(),
+            ..User::default()
+        };
+        let users = ["Ämira@Example.com", "noor@a.test", "Noor@a.test"].map(user);
+        let found = only_named_alike(&users, "äMIRA@example.COM").unwrap();
+        assert_eq!(found, Some(&users[0]));
+        assert_eq!(only_named_alike(&users, "somebody@a.test").unwrap(), None);
+        let refused = only_named_alike(&users, "NOOR@a.test").unwrap_err();
+        assert!(
+            refused.to_string().contains("noor@a.test or Noor@a.test"),
+            "{refused}"
+        );
     }
 
     #[test]

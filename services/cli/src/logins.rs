@@ -2,7 +2,7 @@
 
 use bowline_keys::MachinePublic;
 use bowline_proto::identity::v1::{
-    ApproveLoginRequest, DenyLoginRequest, GetLoginRequest, ListLoginsRequest, Login,
+    ApproveLoginRequest, DenyLoginRequest, GetLoginRequest, ListLoginsRequest, Login, LoginState,
     login_service_client::LoginServiceClient,
 };
 use clap::Subcommand;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::Failure,
+    failure::{Failure, Kind},
     output::{Printer, Row},
     time,
 };
@@ -26,13 +26,16 @@ pub enum Command {
         /// Its id, or the whole address the device showed.
         id: String,
     },
-    /// Let the device in, as a node of a user.
+    /// Let the device in, as a node of a user. Shows the device first, and asks at a terminal.
     Approve {
         /// Its id, or the whole address the device showed.
         id: String,
         /// Whose node it becomes.
         #[arg(long)]
         user: String,
+        /// Ask nothing.
+        #[arg(long, short)]
+        yes: bool,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -104,6 +107,27 @@ impl Row for Shown {
     }
 }
 
+/// A login as it is shown before somebody decides: what tells the device from another.
+#[derive(Debug, Serialize)]
+struct Asked(Shown);
+
+impl Row for Asked {
+    const HEADS: &'static [&'static str] =
+        &["device", "system", "client", "from", "machine key", "state"];
+
+    fn cells(&self) -> Vec<String> {
+        let Self(shown) = self;
+        vec![
+            shown.hostname.escape_debug().to_string(),
+            shown.os.escape_debug().to_string(),
+            shown.client_version.escape_debug().to_string(),
+            shown.source_address.clone(),
+            shown.machine_key.clone(),
+            shown.state.clone(),
+        ]
+    }
+}
+
 /// Runs a command.
 pub async fn run(
     command: Command,
@@ -127,13 +151,35 @@ pub async fn run(
             };
             client.get_login(request).await?.into_inner().login
         }
-        Command::Approve { id, user, tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
-            let user_id = administer::user(connection, tailnet_id, &user).await?.id;
+        Command::Approve {
+            id,
+            user,
+            yes,
+            tailnet,
+        } => {
+            let tailnet = tailnet.find(connection).await?;
+            let user = administer::user(connection, tailnet.id, &user).await?;
+            let login_id = last_part(&id);
+            let request = GetLoginRequest {
+                login_id: login_id.clone(),
+            };
+            let login = client.get_login(request).await?.into_inner().login;
+            let login = login.unwrap_or_default();
+            let is_open = login.state() == LoginState::Pending;
+            printer.show_first(&Asked(Shown::from(login)));
+            let question = format!(
+                "Let this device in as one of {} in tailnet {}?",
+                user.login_name, tailnet.name
+            );
+            if is_open && !yes && !printer.is_confirmed(&question)? {
+                let text =
+                    "not approved: the device goes on waiting, bowline logins deny turns it away";
+                return Err(Failure::new(Kind::Refused, text));
+            }
             let request = ApproveLoginRequest {
-                login_id: last_part(&id),
-                tailnet_id,
-                user_id,
+                login_id,
+                tailnet_id: tailnet.id,
+                user_id: user.id,
             };
             client.approve_login(request).await?.into_inner().login
         }

@@ -1,8 +1,10 @@
 //! The bowline command line: starts a server, and administers one over gRPC.
 
 mod administer;
+mod audit;
 mod connection;
 mod control_keys;
+mod dns;
 mod failure;
 mod keys;
 mod logins;
@@ -60,9 +62,15 @@ enum Command {
     /// Devices that wait for somebody to let them in.
     #[command(subcommand)]
     Logins(logins::Command),
+    /// What clients resolve names with: nameservers, split DNS, search domains, MagicDNS, more names.
+    #[command(subcommand)]
+    Dns(dns::Command),
     /// Who may reach what.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// What was done, by whom and when.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// The settings file.
     #[command(subcommand)]
     Config(server::ConfigCommand),
@@ -107,7 +115,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Nodes(command) => nodes::run(command, &connection, &printer).await,
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
         Command::Logins(command) => logins::run(command, &connection, &printer).await,
+        Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
+        Command::Audit(command) => audit::run(command, &connection, &printer).await,
         Command::Config(command) => server::config(command, &connection, &printer),
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
         Command::Certificates(command) => server::certificates(&command, &printer),

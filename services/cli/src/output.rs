@@ -105,6 +105,35 @@ impl Printer {
         }
     }
 
+    /// Shows on standard error what a question is about: standard output is for the answer.
+    #[expect(
+        clippy::unused_self,
+        clippy::print_stderr,
+        reason = "the one place that prints"
+    )]
+    pub fn show_first<R: Row>(self, row: &R) {
+        let width = R::HEADS.iter().map(|head| head.len()).max().unwrap_or(0);
+        for (head, cell) in R::HEADS.iter().zip(row.cells()) {
+            eprintln!("{head:width$}  {cell}");
+        }
+    }
+
+    /// Asks whether to go on; without a person at a terminal there is nobody to ask, and the answer is yes.
+    #[expect(
+        clippy::unused_self,
+        clippy::print_stderr,
+        reason = "the one place that prints"
+    )]
+    pub fn is_confirmed(self, question: &str) -> io::Result<bool> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Ok(true);
+        }
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(["y", "yes"].contains(&&*answer.trim().to_lowercase()))
+    }
+
     fn json(self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => self.write(&text),

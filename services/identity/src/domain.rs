@@ -1,8 +1,12 @@
 //! What may be: rules without IO, clock or database.
 
+mod differences;
+pub mod dns;
 pub mod login;
 pub mod tailnet;
 pub mod user;
+
+pub use differences::differences;
 
 use crate::error::IdentityError;
 

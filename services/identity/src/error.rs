@@ -1,5 +1,7 @@
 //! Why identity refuses, in its callers' words.
 
+use std::time::Duration;
+
 use bowline_db::DatabaseError;
 use bowline_service_kit::{Code, ServiceError};
 use tonic::Status;
@@ -10,6 +12,11 @@ pub enum IdentityError {
     /// What would be made is there.
     #[error("{0} exists already: choose another name")]
     Exists(&'static str),
+    /// Somebody has the login name, but for its case.
+    #[error(
+        "the user {0} exists already, and login names that differ only in case are one: choose another name"
+    )]
+    NamedAlike(String),
     /// A field can not be right.
     #[error("{field}: {problem}")]
     Invalid {
@@ -27,6 +34,15 @@ pub enum IdentityError {
     /// Too many logins wait.
     #[error("too many logins wait for a decision: try again in a few minutes")]
     TooManyLogins,
+    /// A source asks for logins faster than people log in.
+    #[error("too many logins begin from your network: try again in a moment")]
+    LoginsTooFast(Duration),
+    /// Too many wait for one login.
+    #[error("this login is waited for already: end the other commands that wait for it")]
+    TooManyOfLogin,
+    /// Too many wait for logins.
+    #[error("too many devices wait for their logins: try again in a minute")]
+    TooManyWaiters,
     /// The database's fault.
     #[error("the identity store can not answer: {0}")]
     Database(#[source] DatabaseError),
@@ -64,11 +80,14 @@ impl From<sqlx::Error> for IdentityError {
 impl ServiceError for IdentityError {
     fn code(&self) -> Code {
         match self {
-            Self::Exists(_) => Code::AlreadyExists,
+            Self::Exists(_) | Self::NamedAlike(_) => Code::AlreadyExists,
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
             Self::Refused(_) => Code::FailedPrecondition,
-            Self::TooManyLogins => Code::ResourceExhausted,
+            Self::TooManyLogins
+            | Self::LoginsTooFast(_)
+            | Self::TooManyOfLogin
+            | Self::TooManyWaiters => Code::ResourceExhausted,
             Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
             Self::Database(_) => Code::Internal,
         }
@@ -76,12 +95,24 @@ impl ServiceError for IdentityError {
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::Exists(_) => "EXISTS",
+            Self::Exists(_) | Self::NamedAlike(_) => "EXISTS",
             Self::Invalid { .. } => "INVALID",
             Self::NotFound(_) => "NOT_FOUND",
             Self::Refused(_) => "REFUSED",
             Self::TooManyLogins => "TOO_MANY_LOGINS",
+            Self::LoginsTooFast(_) => "LOGINS_TOO_FAST",
+            Self::TooManyOfLogin | Self::TooManyWaiters => "TOO_MANY_WAITERS",
             Self::Database(_) => "DATABASE",
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        match self {
+            // Rounded up: a client that comes too early begins again.
+            Self::LoginsTooFast(wait) => Duration::from_secs(wait.as_secs() + 1),
+            Self::TooManyLogins | Self::TooManyWaiters => Duration::from_secs(60),
+            Self::TooManyOfLogin => Duration::from_secs(10),
+            _ => Duration::from_secs(1),
         }
     }
 }

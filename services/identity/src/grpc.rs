@@ -1,5 +1,6 @@
 //! The RPCs: convert, call, convert back.
 
+mod audit;
 mod follow;
 mod logins;
 mod tailnets;

@@ -11,7 +11,9 @@
 mod domain;
 mod error;
 mod grpc;
+mod pace;
 mod service;
 mod store;
+mod waiting;
 
 pub use service::Identity;

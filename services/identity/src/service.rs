@@ -1,28 +1,28 @@
 //! The service put together.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bowline_bus::{Bus, Owner};
 use bowline_clock::SharedClock;
 use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
 use bowline_proto::identity::v1::{
-    identity_service_server::IdentityServiceServer, login_service_server::LoginServiceServer,
-    tailnet_service_server::TailnetServiceServer, user_service_server::UserServiceServer,
+    audit_service_server::AuditServiceServer, identity_service_server::IdentityServiceServer,
+    login_service_server::LoginServiceServer, tailnet_service_server::TailnetServiceServer,
+    user_service_server::UserServiceServer,
 };
 use bowline_service_kit::Tasks;
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 
-use crate::{error::IdentityError, store};
+use crate::{error::IdentityError, pace::LoginPace, store, waiting::Waiters};
 
 /// The steps of the schema.
-const MIGRATIONS: Migrations = migrations!["0001_identity"];
+const MIGRATIONS: Migrations = migrations!["0001_identity", "0002_folded_names_and_login_sources",];
 /// How often logins that ended long ago are forgotten, and the log is compacted.
 const SWEEP: Duration = Duration::from_secs(60);
-/// How long a decided or expired login can still be asked for.
-const LOGIN_MEMORY: TimeDelta = TimeDelta::hours(24);
+/// How long a login can still be asked for after the time it had.
+const LOGIN_MEMORY: TimeDelta = TimeDelta::hours(1);
 /// How much of the log is kept.
 const KEPT_ENTRIES: u32 = 100_000;
 const KEPT_AGE: Duration = Duration::from_secs(600);
@@ -31,8 +31,10 @@ const KEPT_AGE: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub(crate) log: ChangeLog,
-    /// Counts decisions made by this process, to wake those who wait for one.
-    pub(crate) decisions: watch::Sender<u64>,
+    /// Who waits for a login here.
+    pub(crate) waiters: Waiters,
+    /// How fast logins begin.
+    pub(crate) pace: Arc<LoginPace>,
 }
 
 impl Identity {
@@ -54,8 +56,11 @@ impl Identity {
             let log = ChangeLog::new(database, bus, Owner::Identity);
             let identity = Self {
                 log,
-                decisions: watch::channel(0).0,
+                waiters: Waiters::default(),
+                pace: Arc::default(),
             };
+            let database = identity.log.database().clone();
+            tasks.background("follow-logins", identity.waiters.clone().follow(database));
             tasks.background("sweep-identity", identity.clone().sweep());
             Ok(identity)
         })
@@ -67,11 +72,29 @@ impl Identity {
             .add_service(TailnetServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .add_service(LoginServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(IdentityServiceServer::new(self.clone()));
+    }
+
+    /// Fills in what an older release left out, also one that still runs beside this.
+    async fn fold_names(&self) -> Result<(), IdentityError> {
+        loop {
+            let folded = self.log.database().write(|write| {
+                Box::pin(async move {
+                    Ok::<_, IdentityError>(store::fold_some_names(write.connection()).await?)
+                })
+            });
+            if folded.await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     async fn sweep(self) {
         loop {
+            if let Err(error) = self.fold_names().await {
+                tracing::warn!(%error, "login names can not be folded");
+            }
             tokio::time::sleep(SWEEP).await;
             let forgotten = self.log.database().write(|write| {
                 Box::pin(async move {

@@ -4,7 +4,9 @@ use bowline_db::{DatabaseError, to_micros};
 use bowline_proto::identity::v1::{Login, LoginState, Tailnet, User};
 use chrono::{DateTime, Utc};
 use prost::Message;
-use sqlx::{Any, AnyConnection, Executor, Row, any::AnyRow};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, any::AnyRow};
+
+use crate::domain::{login::room::Networks, user::folded_login_name};
 
 /// Reads the message of a row whose first column is the key and second the body.
 fn message<M: Message + Default>(table: &'static str, row: &AnyRow) -> Result<M, DatabaseError> {
@@ -111,15 +113,54 @@ pub async fn user<'e>(
         .transpose()
 }
 
+/// Returns the user of a tailnet whose login name differs from one in case only, or not at all.
+pub async fn user_named_alike(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    login_name: &str,
+) -> Result<Option<User>, DatabaseError> {
+    let folded = folded_login_name(login_name);
+    let query = sqlx::query(
+        "SELECT body FROM users WHERE tailnet_id = $1 AND (folded_name = $2 OR folded_name IS NULL)
+         ORDER BY id",
+    );
+    let rows = query
+        .bind(tailnet_id.cast_signed())
+        .bind(folded.clone())
+        .fetch_all(on)
+        .await?;
+    let users: Vec<User> = messages("users", &rows)?;
+    let is_alike = |user: &User| folded_login_name(&user.login_name) == folded;
+    Ok(users.into_iter().find(is_alike))
+}
+
+/// Fills in the folded names of some users that an older release wrote; returns how many there were.
+pub async fn fold_some_names(on: &mut AnyConnection) -> Result<usize, DatabaseError> {
+    let rows = sqlx::query("SELECT id, login_name FROM users WHERE folded_name IS NULL LIMIT 500")
+        .fetch_all(&mut *on)
+        .await?;
+    for row in &rows {
+        let (id, login_name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        sqlx::query("UPDATE users SET folded_name = $2 WHERE id = $1")
+            .bind(id)
+            .bind(folded_login_name(&login_name))
+            .execute(&mut *on)
+            .await?;
+    }
+    Ok(rows.len())
+}
+
 /// Writes a user.
 pub async fn put_user(on: &mut AnyConnection, user: &User) -> Result<(), DatabaseError> {
     sqlx::query(
-        "INSERT INTO users (id, tailnet_id, login_name, body) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (id) DO UPDATE SET login_name = excluded.login_name, body = excluded.body",
+        "INSERT INTO users (id, tailnet_id, login_name, folded_name, body) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (id) DO UPDATE SET login_name = excluded.login_name,
+             folded_name = excluded.folded_name, body = excluded.body",
     )
     .bind(user.id.cast_signed())
     .bind(user.tailnet_id.cast_signed())
     .bind(user.login_name.clone())
+    .bind(folded_login_name(&user.login_name))
     .bind(user.encode_to_vec())
     .execute(on)
     .await?;
@@ -180,38 +221,137 @@ pub async fn pending_logins<'e>(
     messages("logins", &rows)
 }
 
-/// Counts the pending logins of a source address, and of all.
+/// Locks the start of logins until the transaction ends: what is counted holds until then.
+pub async fn lock_logins(on: &mut AnyConnection) -> Result<(), DatabaseError> {
+    sqlx::query("UPDATE login_gate SET started = started + 1 WHERE id = 1")
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// Counts the pending logins of the networks of a source, narrow to wide.
+pub async fn count_pending_of(
+    on: &mut AnyConnection,
+    networks: &Networks,
+    now: DateTime<Utc>,
+) -> Result<[i64; 3], DatabaseError> {
+    let mut counts = [0; 3];
+    let columns = [
+        ("near", &networks.near),
+        ("middle", &networks.middle),
+        ("far", &networks.far),
+    ];
+    for (count, (column, network)) in counts.iter_mut().zip(columns) {
+        let query = format!(
+            "SELECT CAST(COUNT(*) AS BIGINT) FROM logins
+             WHERE {column} = $1 AND pending = 1 AND expires_at > $2"
+        );
+        *count = sqlx::query_scalar(AssertSqlSafe(query))
+            .bind(network.clone())
+            .bind(to_micros(now))
+            .fetch_one(&mut *on)
+            .await?;
+    }
+    Ok(counts)
+}
+
+/// Counts the pending logins.
 pub async fn count_pending(
     on: &mut AnyConnection,
-    source: &str,
     now: DateTime<Utc>,
-) -> Result<(i64, i64), DatabaseError> {
-    let row = sqlx::query(
-        "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(CASE WHEN source = $1 THEN 1 ELSE 0 END), 0) AS BIGINT)
-         FROM logins WHERE pending = 1 AND expires_at > $2",
-    )
-    .bind(source.to_owned())
-    .bind(to_micros(now))
-    .fetch_one(on)
-    .await?;
-    Ok((row.try_get(1)?, row.try_get(0)?))
+) -> Result<i64, DatabaseError> {
+    let query = "SELECT CAST(COUNT(*) AS BIGINT) FROM logins WHERE pending = 1 AND expires_at > $1";
+    let count = sqlx::query_scalar(query).bind(to_micros(now));
+    Ok(count.fetch_one(on).await?)
+}
+
+/// Forgets some pending logins that nobody has waited for since `followed_before` and that end before
+/// `ending_before`: first of the network that has most, and of one network the oldest. Returns how many went.
+pub async fn make_room(
+    on: &mut AnyConnection,
+    now: DateTime<Utc>,
+    followed_before: DateTime<Utc>,
+    ending_before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, DatabaseError> {
+    let query = sqlx::query(
+        "DELETE FROM logins WHERE id IN (
+             SELECT waiting.id FROM logins AS waiting JOIN (
+                 SELECT far, COUNT(*) AS weight FROM logins
+                 WHERE pending = 1 AND expires_at > $1 GROUP BY far
+             ) AS networks ON networks.far = waiting.far
+             WHERE waiting.pending = 1 AND waiting.expires_at > $1
+               AND waiting.followed_at < $2 AND waiting.expires_at < $3
+             ORDER BY networks.weight DESC, waiting.far, waiting.expires_at LIMIT $4)",
+    );
+    let gone = query
+        .bind(to_micros(now))
+        .bind(to_micros(followed_before))
+        .bind(to_micros(ending_before))
+        .bind(limit)
+        .execute(on)
+        .await?;
+    Ok(gone.rows_affected())
+}
+
+/// The most ids in one question.
+pub const MOST_IDS: usize = 1000;
+
+/// Returns `$1, $2, …` for a list of values.
+fn placeholders(first: usize, count: usize) -> String {
+    let numbers = (first..first + count).map(|number| format!("${number}"));
+    numbers.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns those of some logins that are decided.
+pub async fn decided_logins(on: &AnyPool, ids: &[String]) -> Result<Vec<Login>, DatabaseError> {
+    let query = format!(
+        "SELECT body FROM logins WHERE pending = 0 AND id IN ({})",
+        placeholders(1, ids.len())
+    );
+    let mut query = sqlx::query(AssertSqlSafe(query));
+    for id in ids {
+        query = query.bind(id.clone());
+    }
+    messages("logins", &query.fetch_all(on).await?)
+}
+
+/// Notes that logins are waited for.
+pub async fn note_followed(
+    on: &mut AnyConnection,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    for ids in ids.chunks(MOST_IDS) {
+        let query = format!(
+            "UPDATE logins SET followed_at = $1 WHERE id IN ({})",
+            placeholders(2, ids.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(query)).bind(to_micros(now));
+        for id in ids {
+            query = query.bind(id.clone());
+        }
+        query.execute(&mut *on).await?;
+    }
+    Ok(())
 }
 
 /// Writes a new login.
 pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), DatabaseError> {
-    let source = login
-        .device
-        .as_ref()
-        .map(|device| device.source_address.clone());
+    let source = login.device.clone().unwrap_or_default().source_address;
+    let networks = Networks::of(&source);
     let expires_at = login.expires_at.map_or(0, |end| end.seconds * 1_000_000);
     sqlx::query(
-        "INSERT INTO logins (id, pending, machine_key, source, expires_at, body)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO logins (id, pending, machine_key, source, near, middle, far, expires_at, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(login.id.clone())
     .bind(i64::from(login.state() == LoginState::Pending))
     .bind(login.machine_key.clone())
-    .bind(source.unwrap_or_default())
+    .bind(source)
+    .bind(networks.near)
+    .bind(networks.middle)
+    .bind(networks.far)
     .bind(expires_at)
     .bind(login.encode_to_vec())
     .execute(on)

@@ -1,5 +1,7 @@
 //! Why the registry refuses, in its callers' words.
 
+use std::time::Duration;
+
 use bowline_db::DatabaseError;
 use bowline_service_kit::{Code, ServiceError};
 use tonic::Status;
@@ -28,7 +30,7 @@ pub enum RegistryError {
     #[error("the tailnet has no address left: widen its pool, or delete nodes")]
     AddressesExhausted,
     /// Another service can not be asked.
-    #[error("{service} can not be asked: {status}")]
+    #[error("{}", unasked(service, status))]
     Service {
         /// Which.
         service: &'static str,
@@ -62,6 +64,14 @@ impl From<sqlx::Error> for RegistryError {
     }
 }
 
+/// Returns what another service's refusal says: its own words where it has reached a limit, for devices show them.
+fn unasked(service: &str, status: &Status) -> String {
+    match status.code() {
+        tonic::Code::ResourceExhausted => status.message().to_owned(),
+        _ => format!("{service} can not be asked: {}", status.message()),
+    }
+}
+
 impl ServiceError for RegistryError {
     fn code(&self) -> Code {
         match self {
@@ -77,6 +87,14 @@ impl ServiceError for RegistryError {
             Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
             Self::Database(_) => Code::Internal,
         }
+    }
+
+    fn retry_after(&self) -> Duration {
+        let told = match self {
+            Self::Service { status, .. } => bowline_service_kit::retry_after(status),
+            _ => None,
+        };
+        told.unwrap_or(Duration::from_secs(1))
     }
 
     fn reason(&self) -> &'static str {
@@ -95,5 +113,22 @@ impl ServiceError for RegistryError {
 impl From<RegistryError> for Status {
     fn from(error: RegistryError) -> Self {
         bowline_service_kit::status(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_of_a_service_at_its_limit_is_told_in_its_own_words() {
+        let status = Status::resource_exhausted("too many logins wait: try again in a moment");
+        let error = RegistryError::service("identity")(status);
+        assert_eq!(
+            error.to_string(),
+            "too many logins wait: try again in a moment"
+        );
+        let error = RegistryError::service("identity")(Status::unavailable("no route"));
+        assert_eq!(error.to_string(), "identity can not be asked: no route");
     }
 }

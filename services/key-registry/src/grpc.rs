@@ -1,5 +1,6 @@
 //! The RPCs: convert, call, convert back.
 
+mod audit;
 mod follow;
 mod keys;
 mod nodes;

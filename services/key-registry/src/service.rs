@@ -6,6 +6,7 @@ use bowline_bus::{Bus, Owner};
 use bowline_clock::SharedClock;
 use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
 use bowline_proto::key_registry::v1::{
+    audit_service_server::AuditServiceServer,
     key_registry_service_server::KeyRegistryServiceServer, node_service_server::NodeServiceServer,
     pre_auth_key_service_server::PreAuthKeyServiceServer,
     registration_service_server::RegistrationServiceServer,
@@ -110,6 +111,7 @@ impl KeyRegistry {
             .add_service(RegistrationServiceServer::new(self.clone()))
             .add_service(NodeServiceServer::new(self.clone()))
             .add_service(PreAuthKeyServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(registry.max_decoding_message_size(LONGEST_MESSAGE));
     }
 

@@ -1,5 +1,6 @@
 //! The RPCs: convert, call, convert back.
 
+mod audit;
 mod compiled;
 mod policies;
 

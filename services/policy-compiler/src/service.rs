@@ -13,6 +13,7 @@ use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, mi
 use bowline_ids::TailnetId;
 use bowline_policy::Policy;
 use bowline_proto::policy::v1::{
+    audit_service_server::AuditServiceServer,
     policy_compiler_service_server::PolicyCompilerServiceServer,
     policy_service_server::PolicyServiceServer,
 };
@@ -78,6 +79,7 @@ impl PolicyCompiler {
         let policies = PolicyServiceServer::new(self.clone());
         routes
             .add_service(policies.max_decoding_message_size(LONGEST_MESSAGE))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(PolicyCompilerServiceServer::new(self.clone()));
     }
 

@@ -1,6 +1,8 @@
 //! The audit trail: rows whose hashes chain, so that none can be changed or taken away unseen.
 
+use bowline_proto::audit::v1::{self, ListAuditRequest};
 use chrono::{DateTime, Utc};
+use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
@@ -77,6 +79,61 @@ pub(crate) async fn entries(
     .iter()
     .map(|row| entry(tailnet, row))
     .collect()
+}
+
+/// The most rows in one answer.
+const LONGEST_PAGE: u32 = 1000;
+
+/// Returns the rows that a caller asks for, newest first.
+pub(crate) async fn newest(
+    connection: &mut AnyConnection,
+    tailnet: i64,
+    request: &ListAuditRequest,
+) -> Result<Vec<AuditEntry>, DatabaseError> {
+    let before = match i64::try_from(request.before_sequence) {
+        Ok(sequence) if sequence > 0 => sequence,
+        _ => i64::MAX,
+    };
+    let until = request.before_time.as_ref().map_or(i64::MAX, |time| {
+        let micros = i64::from(time.nanos / 1000);
+        time.seconds
+            .saturating_mul(1_000_000)
+            .saturating_add(micros)
+    });
+    let limit = match request.limit {
+        0 => LONGEST_PAGE,
+        limit => limit.min(LONGEST_PAGE),
+    };
+    sqlx::query(
+        "SELECT sequence, happened_at, actor, action, object, detail, hash FROM audit
+         WHERE tailnet_id = $1 AND sequence < $2 AND happened_at < $3 ORDER BY sequence DESC LIMIT $4",
+    )
+    .bind(tailnet)
+    .bind(before)
+    .bind(until)
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(|row| entry(tailnet, row))
+    .collect()
+}
+
+impl From<AuditEntry> for v1::AuditEntry {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            sequence: entry.sequence,
+            time: Some(Timestamp {
+                seconds: entry.time.timestamp(),
+                nanos: entry.time.timestamp_subsec_nanos().cast_signed(),
+            }),
+            actor: entry.actor,
+            action: entry.action,
+            object: entry.object,
+            detail: entry.detail,
+            hash: entry.hash.to_vec(),
+        }
+    }
 }
 
 fn entry(tailnet: i64, row: &AnyRow) -> Result<AuditEntry, DatabaseError> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bowline_bus::{Bus, Hint, Owner};
 use bowline_ids::{Revision, TailnetId};
+use bowline_proto::audit::v1::{ListAuditRequest, ListAuditResponse, VerifyAuditResponse};
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 use tokio::sync::oneshot;
@@ -216,20 +217,61 @@ impl ChangeLog {
         audit::entries(&mut connection, tailnet.into(), after, limit).await
     }
 
+    /// Answers which rows of a tailnet's audit trail a caller asks for, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn list_audit(
+        &self,
+        tailnet: TailnetId,
+        request: &ListAuditRequest,
+    ) -> Result<ListAuditResponse, DatabaseError> {
+        let mut connection = self.0.database.reader().acquire().await?;
+        let entries = audit::newest(&mut connection, tailnet.into(), request).await?;
+        let entries = entries.into_iter().map(Into::into).collect();
+        Ok(ListAuditResponse { entries })
+    }
+
     /// Checks a tailnet's audit trail from its first row to its head.
     ///
     /// # Errors
     ///
     /// [`DatabaseError`] when the database can not answer.
     pub async fn verify_audit(&self, tailnet: TailnetId) -> Result<AuditVerdict, DatabaseError> {
+        Ok(self.verdict(tailnet).await?.0)
+    }
+
+    /// Answers what a check of a tailnet's audit trail finds.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn answer_verify_audit(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<VerifyAuditResponse, DatabaseError> {
+        let (verdict, head) = self.verdict(tailnet).await?;
+        let broken_sequence = match verdict {
+            AuditVerdict::Whole { .. } => 0,
+            AuditVerdict::Broken { sequence } => sequence,
+        };
+        Ok(VerifyAuditResponse {
+            entries: head.audit_sequence,
+            broken_sequence,
+            head_hash: head.audit_hash.to_vec(),
+        })
+    }
+
+    async fn verdict(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<(AuditVerdict, head::Counter), DatabaseError> {
         let mut read = self.0.database.read().await?;
         let counter = head::Counter::read(&mut read, tailnet).await?;
-        audit::verify(
-            &mut read,
-            tailnet.into(),
-            (counter.audit_sequence, counter.audit_hash),
-        )
-        .await
+        let head = (counter.audit_sequence, counter.audit_hash);
+        let verdict = audit::verify(&mut read, tailnet.into(), head).await?;
+        Ok((verdict, counter))
     }
 }
 

@@ -539,6 +539,7 @@ async fn set_dns_and_groups(channel: GrpcChannel) -> Result<()> {
             suffix: "corp.example.com".to_owned(),
             nameservers: vec!["10.20.0.53".to_owned()],
         }],
+        ..DnsSettings::default()
     };
     let update = UpdateTailnetRequest {
         tailnet: Some(Tailnet {

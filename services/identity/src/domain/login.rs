@@ -3,19 +3,15 @@
 use bowline_proto::identity::v1::{Device, Login, LoginState};
 use chrono::{DateTime, TimeDelta, Utc};
 use prost_types::Timestamp;
+use serde_json::{Value, json};
 
 use super::check_text;
 use crate::error::IdentityError;
 
+pub mod room;
+
 /// How long a person has to decide.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(15);
-/// The most logins that wait for one machine key.
-pub const PER_MACHINE: i64 = 5;
-/// The most logins that wait for one source address.
-pub const PER_SOURCE: i64 = 50;
-/// The most logins that wait in all.
-pub const IN_ALL: i64 = 10_000;
-
 /// Returns a new login of a device.
 pub fn new(
     id: String,
@@ -52,6 +48,24 @@ pub fn new(
         created_at: Some(timestamp(now)),
         expires_at: Some(timestamp(now + LIFETIME)),
         ..Login::default()
+    })
+}
+
+/// Returns what the audit trail keeps of a login: the login itself is forgotten soon after its end.
+pub fn audited(login: &Login) -> Value {
+    let device = login.device.clone().unwrap_or_default();
+    let key = |key: &[u8]| {
+        key.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    json!({
+        "machine_key": format!("mkey:{}", key(&login.machine_key)),
+        "node_key": format!("nodekey:{}", key(&login.node_key)),
+        "hostname": device.hostname,
+        "os": device.os,
+        "client_version": device.client_version,
+        "source": device.source_address,
     })
 }
 

@@ -4,8 +4,9 @@ use bowline_proto::identity::v1::{DnsSettings, Tailnet};
 use chrono::{DateTime, Utc};
 use ipnet::{Ipv4Net, Ipv6Net};
 use prost_types::{Duration, Timestamp};
+use serde_json::{Value, json};
 
-use super::{check_label, check_text};
+use super::{check_label, check_text, dns};
 use crate::error::IdentityError;
 
 /// All IPv4 addresses clients use for a tailnet (protocol section 8.1).
@@ -16,7 +17,6 @@ const IPV6: &str = "fd7a:115c:a1e0::/48";
 const KEY_LIFETIME: i64 = 180 * 24 * 3600;
 /// The longest a key may live: 100 years, in seconds.
 const LONGEST_KEY_LIFETIME: i64 = 100 * 365 * 24 * 3600;
-const LONGEST_LIST: usize = 100;
 
 /// Returns a new tailnet: what was chosen, and defaults for the rest.
 pub fn new(
@@ -49,9 +49,12 @@ pub fn new(
     );
     default(&mut tailnet.ipv4_pool, IPV4.to_owned());
     default(&mut tailnet.ipv6_pool, ipv6_pool(id));
-    tailnet.dns.get_or_insert_with(|| DnsSettings {
-        magic_dns: true,
-        ..DnsSettings::default()
+    tailnet.dns = Some(match tailnet.dns.take() {
+        Some(chosen) => dns::checked(chosen)?,
+        None => DnsSettings {
+            magic_dns: true,
+            ..DnsSettings::default()
+        },
     });
     tailnet.name = name;
     check(&tailnet)?;
@@ -78,7 +81,7 @@ pub fn update(
             "machine_approval" => tailnet.machine_approval = wanted.machine_approval,
             "require_key_proof" => tailnet.require_key_proof = wanted.require_key_proof,
             "auto_update" => tailnet.auto_update = wanted.auto_update,
-            "dns" => tailnet.dns.clone_from(&wanted.dns),
+            "dns" => tailnet.dns = Some(dns::checked(wanted.dns.clone().unwrap_or_default())?),
             "ipv4_pool" => tailnet.ipv4_pool.clone_from(&wanted.ipv4_pool),
             "ipv6_pool" => tailnet.ipv6_pool.clone_from(&wanted.ipv6_pool),
             other => {
@@ -114,33 +117,19 @@ fn check(tailnet: &Tailnet) -> Result<(), IdentityError> {
         let problem = "is not between a minute and 100 years; leave it out for keys without end";
         return Err(IdentityError::invalid("key_lifetime", problem));
     }
-    check_dns(&tailnet.dns.clone().unwrap_or_default())
+    Ok(())
 }
 
-fn check_dns(dns: &DnsSettings) -> Result<(), IdentityError> {
-    let split = dns.split.iter().flat_map(|split| &split.nameservers);
-    let servers: Vec<_> = dns.nameservers.iter().chain(split).collect();
-    let names: Vec<_> = dns
-        .search_domains
-        .iter()
-        .chain(dns.split.iter().map(|split| &split.suffix))
-        .collect();
-    if servers.len() > LONGEST_LIST || names.len() > LONGEST_LIST {
-        return Err(IdentityError::invalid(
-            "dns",
-            format!("has more than {LONGEST_LIST} entries"),
-        ));
-    }
-    for server in servers {
-        check_text("dns", server, 253)?;
-        if server.parse::<std::net::IpAddr>().is_err() && !server.starts_with("https://") {
-            let problem = format!("nameserver \"{server}\" is neither an address nor an https URL");
-            return Err(IdentityError::invalid("dns", problem));
-        }
-    }
-    names.into_iter().try_for_each(|name| {
-        name.split('.')
-            .try_for_each(|label| check_label("dns", &label.to_ascii_lowercase()))
+/// Returns the settings, DNS apart, as the audit trail shows them.
+pub fn audited(tailnet: &Tailnet) -> Value {
+    json!({
+        "display_name": tailnet.display_name,
+        "key_lifetime_seconds": tailnet.key_lifetime.map(|lifetime| lifetime.seconds),
+        "machine_approval": tailnet.machine_approval,
+        "require_key_proof": tailnet.require_key_proof,
+        "auto_update": tailnet.auto_update,
+        "ipv4_pool": tailnet.ipv4_pool,
+        "ipv6_pool": tailnet.ipv6_pool,
     })
 }
 

@@ -2,6 +2,8 @@
 
 use bowline_proto::identity::v1::{Role, User};
 
+use serde_json::{Value, json};
+
 use super::check_text;
 use crate::error::IdentityError;
 
@@ -50,6 +52,25 @@ pub fn update(user: &mut User, wanted: &User, mask: &[String]) -> Result<(), Ide
         }
     }
     check(user)
+}
+
+/// Returns what can be changed of a user, as the audit trail shows it.
+pub fn audited(user: &User) -> Value {
+    let role = user.role().as_str_name();
+    json!({
+        "login_name": user.login_name,
+        "display_name": user.display_name,
+        "profile_pic_url": user.profile_pic_url,
+        "role": role.trim_start_matches("ROLE_").to_lowercase().replace('_', "-"),
+        "groups": user.groups,
+        "suspended": user.suspended,
+    })
+}
+
+/// Returns the form of a login name in which two that differ only in case are one: each letter of both parts in lower
+/// case as Unicode has it, without regard to language. Nothing else is made alike, such as accents written in two ways.
+pub fn folded_login_name(login_name: &str) -> String {
+    login_name.to_lowercase()
 }
 
 /// Says whether a tailnet would lose its last owner.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_clock::random_bytes;
-use bowline_db::Mutation;
+use bowline_db::{Mutation, WriteTransaction};
 use bowline_ids::{LoginId, TailnetId};
 use bowline_proto::identity::v1::{
     ApproveLoginRequest, ApproveLoginResponse, DenyLoginRequest, DenyLoginResponse,
@@ -12,23 +12,34 @@ use bowline_proto::identity::v1::{
     login_service_server::LoginService,
 };
 use bowline_service_kit::Caller;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::tailnet_id;
-use crate::{Identity, domain::login, error::IdentityError, store};
+use crate::{
+    Identity,
+    domain::login::{
+        self,
+        room::{self, Networks},
+    },
+    error::IdentityError,
+    store,
+};
 
 /// How long one question is held.
 const LONGEST_WAIT: Duration = Duration::from_secs(45);
-/// How soon a decision made by another replica is noticed.
-const LOOK: Duration = Duration::from_millis(500);
 /// The most logins in one list.
 const LONGEST_LIST: i64 = 1000;
 
 impl Identity {
+    async fn now(&self) -> Result<DateTime<Utc>, IdentityError> {
+        Ok(self.log.database().now().await?)
+    }
+
     async fn login(&self, id: &str) -> Result<Login, IdentityError> {
-        let now = self.log.database().now().await?;
+        let now = self.now().await?;
         let found = store::login(self.log.database().reader(), id).await?;
         found
             .map(|found| login::at(found, now))
@@ -46,16 +57,17 @@ impl Identity {
             .log
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
-                    let detail = decision.check(mutation).await?;
+                    let mut detail = decision.check(mutation).await?;
                     let (decided, is_new) = decide(mutation, &id, &decision).await?;
                     if is_new {
+                        detail["device"] = login::audited(&decided);
                         mutation.audit(decision.action(), id, &detail);
                     }
                     Ok::<_, IdentityError>(decided)
                 })
             })
             .await?;
-        self.decisions.send_modify(|count| *count += 1);
+        self.waiters.tell(&decided);
         Ok(decided)
     }
 }
@@ -126,6 +138,38 @@ async fn decide(
     }
 }
 
+/// Begins a login, unless the device has one that is pending or there is no room.
+async fn start(write: &mut WriteTransaction, made: Login) -> Result<Login, IdentityError> {
+    let now = write.now();
+    let on = write.connection();
+    store::lock_logins(on).await?;
+    let key = Some(&*made.machine_key);
+    let same = store::pending_logins(&mut *on, key, now, room::PER_MACHINE).await?;
+    if let Some(same) = same.iter().find(|login| login.node_key == made.node_key) {
+        return Ok(same.clone());
+    }
+    let source = made.device.clone().unwrap_or_default().source_address;
+    room::check(room::Waiting {
+        machine: i64::try_from(same.len()).unwrap_or(i64::MAX),
+        networks: store::count_pending_of(on, &Networks::of(&source), now).await?,
+    })?;
+    if store::count_pending(on, now).await? >= room::IN_ALL {
+        let followed = now - room::FOLLOWED;
+        let ending = now + login::LIFETIME - room::NEW;
+        let gone = store::make_room(on, now, followed, ending, room::MAKING_ROOM).await?;
+        if gone == 0 {
+            return Err(IdentityError::TooManyLogins);
+        }
+        metrics::counter!("bowline_identity_logins_let_go_total").increment(gone);
+        tracing::warn!(
+            gone,
+            "too many logins wait: some that nobody follows up are let go"
+        );
+    }
+    store::put_login(on, &made).await?;
+    Ok(made)
+}
+
 #[tonic::async_trait]
 impl LoginService for Identity {
     async fn start_login(
@@ -137,38 +181,22 @@ impl LoginService for Identity {
             node_key,
             device,
         } = request.into_inner();
+        let now = self.now().await?;
+        let reader = self.log.database().reader();
+        let same = store::pending_logins(reader, Some(&machine_key), now, room::PER_MACHINE)
+            .await
+            .map_err(IdentityError::from)?;
+        if let Some(same) = same.into_iter().find(|login| login.node_key == node_key) {
+            return Ok(Response::new(StartLoginResponse { login: Some(same) }));
+        }
+        let source = device.clone().unwrap_or_default().source_address;
+        self.pace.take(&source, std::time::Instant::now())?;
         let id = LoginId::from_random(random_bytes()).to_string();
+        let made = login::new(id, machine_key, node_key, device, now)?;
         let started = self
             .log
             .database()
-            .write(|write| {
-                Box::pin(async move {
-                    let now = write.now();
-                    let on = write.connection();
-                    let waiting = store::pending_logins(
-                        &mut *on,
-                        Some(&machine_key),
-                        now,
-                        login::PER_MACHINE,
-                    );
-                    let waiting = waiting.await?;
-                    if let Some(same) = waiting.iter().find(|login| login.node_key == node_key) {
-                        return Ok(same.clone());
-                    }
-                    let made = login::new(id, machine_key, node_key, device, now)?;
-                    let source = made.device.clone().unwrap_or_default().source_address;
-                    let (of_source, all) = store::count_pending(&mut *on, &source, now).await?;
-                    let waiting = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
-                    if waiting >= login::PER_MACHINE
-                        || of_source >= login::PER_SOURCE
-                        || all >= login::IN_ALL
-                    {
-                        return Err(IdentityError::TooManyLogins);
-                    }
-                    store::put_login(on, &made).await?;
-                    Ok(made)
-                })
-            })
+            .write(|write| Box::pin(async move { start(write, made).await }))
             .await?;
         Ok(Response::new(StartLoginResponse {
             login: Some(started),
@@ -188,25 +216,33 @@ impl LoginService for Identity {
         request: Request<WaitLoginRequest>,
     ) -> Result<Response<WaitLoginResponse>, Status> {
         let id = request.into_inner().login_id;
-        let mut decisions = self.decisions.subscribe();
         let deadline = Instant::now() + LONGEST_WAIT;
-        loop {
-            let login = self.login(&id).await?;
-            if login.state() != LoginState::Pending || Instant::now() >= deadline {
-                return Ok(Response::new(WaitLoginResponse { login: Some(login) }));
+        // First a place, then a look: what is decided in between wakes.
+        let mut wait = self.waiters.join(&id)?;
+        let now = self.now().await?;
+        let login = self.login(&id).await?;
+        let ends = login
+            .expires_at
+            .map_or(0, |end| end.seconds - now.timestamp());
+        let left = Duration::from_secs(u64::try_from(ends).unwrap_or(0));
+        let login = if login.state() == LoginState::Pending {
+            let end = deadline.min(Instant::now() + left);
+            match wait.decided_until(end).await {
+                Some(decided) => decided,
+                None => self.login(&id).await?,
             }
-            // Woken or not: what counts is what the next look finds.
-            drop(tokio::time::timeout(LOOK, decisions.changed()).await);
-        }
+        } else {
+            login
+        };
+        Ok(Response::new(WaitLoginResponse { login: Some(login) }))
     }
 
     async fn list_logins(
         &self,
         _: Request<ListLoginsRequest>,
     ) -> Result<Response<ListLoginsResponse>, Status> {
-        let database = self.log.database();
-        let now = database.now().await.map_err(IdentityError::from)?;
-        let logins = store::pending_logins(database.reader(), None, now, LONGEST_LIST)
+        let (now, reader) = (self.now().await?, self.log.database().reader());
+        let logins = store::pending_logins(reader, None, now, LONGEST_LIST)
             .await
             .map_err(IdentityError::from)?;
         Ok(Response::new(ListLoginsResponse { logins }))

@@ -1,17 +1,52 @@
 //! Tailnets.
 
-use bowline_db::next_id;
+use bowline_db::{Mutation, next_id};
 use bowline_proto::identity::v1::{
     CreateTailnetRequest, CreateTailnetResponse, DeleteTailnetRequest, DeleteTailnetResponse,
-    IdentityChange, ListTailnetsRequest, ListTailnetsResponse, UpdateTailnetRequest,
-    UpdateTailnetResponse, identity_change::Change, tailnet_service_server::TailnetService,
+    IdentityChange, ListTailnetsRequest, ListTailnetsResponse, Tailnet, UpdateDnsRequest,
+    UpdateDnsResponse, UpdateTailnetRequest, UpdateTailnetResponse, identity_change::Change,
+    tailnet_service_server::TailnetService,
 };
 use bowline_service_kit::Caller;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::tailnet_id;
-use crate::{Identity, domain::tailnet, error::IdentityError, store};
+use crate::{
+    Identity,
+    domain::{differences, dns, tailnet},
+    error::IdentityError,
+    store,
+};
+
+/// Writes a tailnet as it is now, with what the log and the audit trail say of it; nothing when nothing differs.
+async fn keep(
+    mutation: &mut Mutation,
+    before: &Tailnet,
+    now: &Tailnet,
+) -> Result<(), IdentityError> {
+    if before == now {
+        return Ok(());
+    }
+    store::put_tailnet(mutation.connection(), now).await?;
+    mutation.record(&IdentityChange {
+        change: Some(Change::Tailnet(now.clone())),
+    });
+    let pairs = [
+        (
+            "tailnet.update",
+            tailnet::audited(before),
+            tailnet::audited(now),
+        ),
+        ("dns.update", dns::audited(before), dns::audited(now)),
+    ];
+    for (action, was, is) in pairs {
+        if was != is {
+            mutation.audit(action, now.name.clone(), &differences(&was, &is));
+        }
+    }
+    Ok(())
+}
 
 #[tonic::async_trait]
 impl TailnetService for Identity {
@@ -74,22 +109,43 @@ impl TailnetService for Identity {
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
                     let found = store::tailnet(mutation.connection(), id.get()).await?;
-                    let mut changed = found.ok_or(IdentityError::NotFound("tailnet"))?;
+                    let before = found.ok_or(IdentityError::NotFound("tailnet"))?;
+                    let mut changed = before.clone();
                     tailnet::update(&mut changed, &wanted, &mask)?;
-                    store::put_tailnet(mutation.connection(), &changed).await?;
-                    mutation.record(&IdentityChange {
-                        change: Some(Change::Tailnet(changed.clone())),
-                    });
-                    mutation.audit(
-                        "tailnet.update",
-                        changed.name.clone(),
-                        &json!({ "fields": mask }),
-                    );
+                    keep(mutation, &before, &changed).await?;
                     Ok::<_, IdentityError>(changed)
                 })
             })
             .await?;
         Ok(Response::new(UpdateTailnetResponse {
+            tailnet: Some(tailnet),
+        }))
+    }
+
+    async fn update_dns(
+        &self,
+        request: Request<UpdateDnsRequest>,
+    ) -> Result<Response<UpdateDnsResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let UpdateDnsRequest {
+            tailnet_id: id,
+            changes,
+        } = request.into_inner();
+        let id = tailnet_id(id)?;
+        let (tailnet, _) = self
+            .log
+            .mutate(id, actor, move |mutation| {
+                Box::pin(async move {
+                    let found = store::tailnet(mutation.connection(), id.get()).await?;
+                    let before = found.ok_or(IdentityError::NotFound("tailnet"))?;
+                    let mut changed = before.clone();
+                    dns::update(&mut changed, changes)?;
+                    keep(mutation, &before, &changed).await?;
+                    Ok::<_, IdentityError>(changed)
+                })
+            })
+            .await?;
+        Ok(Response::new(UpdateDnsResponse {
             tailnet: Some(tailnet),
         }))
     }

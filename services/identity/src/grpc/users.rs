@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::tailnet_id;
 use crate::{
     Identity,
-    domain::{login::timestamp, user},
+    domain::{differences, login::timestamp, user},
     error::IdentityError,
     store,
 };
@@ -46,6 +46,12 @@ impl UserService for Identity {
                         ..User::default()
                     };
                     user::check(&made)?;
+                    let on = mutation.connection();
+                    if let Some(other) =
+                        store::user_named_alike(on, tailnet.get(), &made.login_name).await?
+                    {
+                        return Err(IdentityError::NamedAlike(other.login_name));
+                    }
                     made.id = next_id(mutation.connection()).await?.cast_unsigned();
                     store::put_user(mutation.connection(), &made).await?;
                     mutation.record(&IdentityChange {
@@ -54,7 +60,7 @@ impl UserService for Identity {
                     mutation.audit(
                         "user.create",
                         made.login_name.clone(),
-                        &json!({ "id": made.id }),
+                        &json!({ "id": made.id, "after": user::audited(&made) }),
                     );
                     Ok::<_, IdentityError>(made)
                 })
@@ -91,8 +97,9 @@ impl UserService for Identity {
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
                     let users = store::users(mutation.connection(), tailnet.get()).await?;
-                    let found = users.iter().find(|user| user.id == wanted.id).cloned();
-                    let mut changed = found.ok_or(IdentityError::NotFound("user"))?;
+                    let found = users.iter().find(|user| user.id == wanted.id);
+                    let before = found.ok_or(IdentityError::NotFound("user"))?;
+                    let mut changed = before.clone();
                     user::update(&mut changed, &wanted, &mask)?;
                     if user::loses_last_owner(&users, wanted.id, Some(&changed)) {
                         return Err(LAST_OWNER);
@@ -101,7 +108,7 @@ impl UserService for Identity {
                     mutation.record(&IdentityChange {
                         change: Some(Change::User(changed.clone())),
                     });
-                    let detail = json!({ "fields": mask, "suspended": changed.suspended });
+                    let detail = differences(&user::audited(before), &user::audited(&changed));
                     mutation.audit("user.update", changed.login_name.clone(), &detail);
                     Ok(changed)
                 })
@@ -140,7 +147,7 @@ impl UserService for Identity {
                     mutation.audit(
                         "user.delete",
                         gone.login_name.clone(),
-                        &json!({ "id": user_id }),
+                        &json!({ "id": user_id, "before": user::audited(gone) }),
                     );
                     Ok(())
                 })

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     filter,
-    full::domain,
+    full::{dns_config, domain},
     look::{Eyes, Look},
     node::{self, capability_version, disco_key, time},
     profile::{TAGGED_DEVICES, owner, profile},
@@ -78,6 +78,7 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
     looks.own(now, &mut message);
     looks.filter(&mut message);
     looks.profiles(&mut message);
+    message.dns_config = changes.dns.then(|| dns_config(&view.tailnet));
     if is_empty(&message) {
         Delta::Nothing
     } else {
@@ -88,6 +89,7 @@ pub fn delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>) -> D
 /// Says whether what a node is told of itself differs, its facts apart.
 fn touches_own(changes: &ChangeSet, own: &Shown) -> bool {
     changes.tailnet
+        || changes.dns
         || changes.users.contains(&owner(&own.node))
         || changes.settings.contains_key(&own.settings)
 }
@@ -430,4 +432,5 @@ fn is_empty(message: &MapResponse) -> bool {
         && message.packet_filters.is_empty()
         && message.user_profiles.is_empty()
         && message.ssh_policy.is_none()
+        && message.dns_config.is_none()
 }

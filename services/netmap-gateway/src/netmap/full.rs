@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{
-    Debug, DerpMap, DnsConfig, MapResponse, Resolver, SshPolicy, plain_text,
+    Debug, DerpMap, DnsConfig, DnsRecord, MapResponse, Resolver, SshPolicy, plain_text,
 };
 use bowline_proto::identity::v1::Tailnet;
 use chrono::{DateTime, Utc};
@@ -84,6 +84,14 @@ pub(super) fn domain(tailnet: &Tailnet) -> String {
     }
 }
 
+fn record(record: &bowline_proto::identity::v1::DnsRecord) -> DnsRecord {
+    DnsRecord {
+        name: plain_text(&record.name),
+        kind: plain_text(&record.r#type),
+        value: plain_text(&record.value),
+    }
+}
+
 /// Returns the DNS settings of a tailnet's clients (protocol section 8.6).
 pub(super) fn dns_config(tailnet: &Tailnet) -> DnsConfig {
     let settings = tailnet.dns.clone().unwrap_or_default();
@@ -106,6 +114,17 @@ pub(super) fn dns_config(tailnet: &Tailnet) -> DnsConfig {
         routes.insert(format!("{suffix}."), Vec::new());
     }
     let nameservers: Vec<_> = settings.nameservers.iter().map(resolver).collect();
+    // An operating system with split DNS asks the client only for names that a route covers.
+    for record in &settings.records {
+        let is_below = |suffix: &String| {
+            let suffix = suffix.trim_end_matches('.');
+            let above = record.name.strip_suffix(suffix);
+            above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+        };
+        if !routes.keys().any(is_below) {
+            routes.insert(plain_text(&record.name), nameservers.clone());
+        }
+    }
     let (resolvers, fallback_resolvers) = if settings.override_local {
         (nameservers, Vec::new())
     } else {
@@ -121,6 +140,7 @@ pub(super) fn dns_config(tailnet: &Tailnet) -> DnsConfig {
         fallback_resolvers,
         domains: [suffix].into_iter().chain(searched).collect(),
         proxied: settings.magic_dns,
+        extra_records: settings.records.iter().map(record).collect(),
         ..DnsConfig::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use bowline_control_wire::{DerpMap, MapResponse};
 use bowline_proto::{
-    identity::v1::{User, identity_change},
+    identity::v1::{DnsRecord, DnsSettings, SplitDns, Tailnet, User, identity_change},
     key_registry::v1::{ClientReport, Endpoint, HostReport, Node, SoftState},
     policy::v1::{ListRef, SshRule},
 };
@@ -254,6 +254,76 @@ fn relays_of_the_policy_come_over_the_servers_own() {
     let regions = message.derp_map.expect("told").regions;
     assert_eq!(regions.keys().copied().collect::<Vec<_>>(), [2, 900]);
     assert_eq!(regions[&2].region_code, "new");
+}
+
+#[test]
+fn dns_settings_are_told_alone_and_another_suffix_with_all_names() {
+    let mut tailnet = Lab::new();
+    tailnet.told();
+    let record = |name: &str| DnsRecord {
+        name: name.to_owned(),
+        r#type: "A".to_owned(),
+        value: "100.64.0.7".to_owned(),
+    };
+    let split = SplitDns {
+        suffix: "corp.test".to_owned(),
+        nameservers: vec!["10.0.0.53".to_owned()],
+    };
+    let mut changed = Tailnet::clone(&tailnet.view.tailnet);
+    changed.dns = Some(DnsSettings {
+        magic_dns: true,
+        nameservers: vec!["1.1.1.1".to_owned()],
+        override_local: true,
+        search_domains: vec!["corp.test".to_owned()],
+        split: vec![split],
+        records: vec![record("printer.home.test"), record("www.else.test")],
+    });
+    tailnet.identity(identity_change::Change::Tailnet(changed.clone()));
+    let message = tailnet.message();
+    let dns = message.dns_config.clone().expect("told");
+    let rest = MapResponse {
+        dns_config: None,
+        ..message
+    };
+    assert_eq!(
+        serde_json::to_value(rest).expect("JSON"),
+        serde_json::to_value(MapResponse::default()).expect("JSON")
+    );
+    assert_eq!(
+        dns,
+        tailnet
+            .full(1)
+            .and_then(|message| message.dns_config)
+            .expect("told")
+    );
+    let servers = |suffix: &str| {
+        let servers = dns.routes[suffix].iter();
+        servers
+            .map(|server| server.addr.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(servers("corp.test"), ["10.0.0.53"]);
+    assert_eq!(servers("home.test."), [""; 0]);
+    // A name that no route covers has one of its own: else an operating system with split DNS asks elsewhere.
+    assert_eq!(servers("www.else.test"), ["1.1.1.1"]);
+    assert_eq!(dns.routes.len(), 3);
+    assert_eq!(dns.resolvers[0].addr, "1.1.1.1");
+    let told: Vec<_> = dns
+        .extra_records
+        .iter()
+        .map(|record| (&*record.name, &*record.kind, &*record.value))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("printer.home.test", "A", "100.64.0.7"),
+            ("www.else.test", "A", "100.64.0.7")
+        ]
+    );
+
+    changed.magic_dns_suffix = "new.test".to_owned();
+    tailnet.identity(identity_change::Change::Tailnet(changed));
+    assert!(matches!(tailnet.told(), Delta::Full));
 }
 
 #[test]

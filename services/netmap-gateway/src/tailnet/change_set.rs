@@ -37,7 +37,9 @@ pub struct ChangeSet {
     pub common_filter: bool,
     /// Users that differ.
     pub users: BTreeSet<u64>,
-    /// Whether settings of the tailnet differ.
+    /// Whether what names are resolved with differs; it is told alone.
+    pub dns: bool,
+    /// Whether other settings of the tailnet differ.
     pub tailnet: bool,
 }
 
@@ -63,10 +65,11 @@ impl ChangeSet {
         }
         self.common_filter |= later.common_filter;
         self.users.extend(&later.users);
+        self.dns |= later.dns;
         self.tailnet |= later.tailnet;
     }
 
-    /// Says whether nothing but nodes and users differs.
+    /// Says whether nothing but nodes, users and what names are resolved with differs.
     #[must_use]
     pub fn is_of_nodes_only(&self) -> bool {
         self.classes.is_empty()
@@ -127,6 +130,7 @@ impl ChangeSet {
         let common = view.compiled.common_filter.iter();
         let mut common = common.map(|rule| rule.source_list_id);
         if self.tailnet
+            || self.dns
             || self.common_filter
             || common.any(|list| self.lists.contains_key(&(list, 0)))
         {

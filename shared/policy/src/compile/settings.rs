@@ -262,15 +262,20 @@ impl SettingsPlan {
             capabilities.extend(FUNNEL.map(|name| (name.to_owned(), None)));
         }
         let hide_ipv4 = self.hide_ipv4 || capabilities.contains_key("disable-ipv4");
-        // Clients suggest every exit node they may use, with the attribute or without.
-        let suggest = || switch("suggest-exit-node");
+        // Clients look for these at their peers: which of them answer all names below their own, and which are exit nodes,
+        // with the attribute or without.
+        let subdomains = capabilities.contains_key("dns-subdomain-resolve");
+        let of_peers = [
+            subdomains.then(|| switch("dns-subdomain-resolve")),
+            key.is_exit.then(|| switch("suggest-exit-node")),
+        ];
         Settings {
             ssh: self.ssh(key, users, logins),
             capabilities: capabilities
                 .into_iter()
                 .map(|(name, values)| Capability { name, values })
                 .collect(),
-            peer_capabilities: key.is_exit.then(suggest).into_iter().collect(),
+            peer_capabilities: of_peers.into_iter().flatten().collect(),
             hide_ipv4,
         }
     }

@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod dns;
 mod drain;
 mod http;
 mod idle;

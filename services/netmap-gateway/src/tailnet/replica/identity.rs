@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use bowline_proto::identity::v1::{IdentityChange, IdentitySnapshot, User, identity_change};
+use bowline_proto::identity::v1::{
+    IdentityChange, IdentitySnapshot, Tailnet, User, identity_change,
+};
 
 use super::{Life, Replica};
 
@@ -53,8 +55,12 @@ impl Replica {
             identity_change::Change::Tailnet(tailnet) => {
                 self.set_life(Life::Lives);
                 if *self.view.tailnet != tailnet {
-                    self.view.tailnet = Arc::new(tailnet);
-                    self.changes.tailnet = true;
+                    let before = std::mem::replace(&mut self.view.tailnet, Arc::new(tailnet));
+                    if differ_in_dns_only(&before, &self.view.tailnet) {
+                        self.changes.dns = true;
+                    } else {
+                        self.changes.tailnet = true;
+                    }
                 }
             }
             identity_change::Change::User(user) => self.put_user(user),
@@ -101,4 +107,13 @@ impl Replica {
             self.show(id);
         }
     }
+}
+
+/// Says whether nothing but what names are resolved with differs. Another suffix is more: every name ends otherwise.
+fn differ_in_dns_only(before: &Tailnet, now: &Tailnet) -> bool {
+    let rest = Tailnet {
+        dns: now.dns.clone(),
+        ..before.clone()
+    };
+    rest == *now
 }

@@ -1,0 +1,125 @@
+//! How many logins may wait, and for whom.
+//!
+//! Machine keys cost nothing, so it is sources that are counted, and the networks around them: who has one IPv6 address
+//! mostly has a /64 of them, and often a /56 or a /48. When all are too many, room is made at the cost of the networks
+//! that have most, from logins that no client waits for: a real client waits for its login all the time.
+
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use crate::error::IdentityError;
+
+/// The most logins that wait for one machine key.
+pub const PER_MACHINE: i64 = 5;
+/// The most logins that wait for a source, narrow to wide: an IPv4 address or a /64, a /56, a /48 or an IPv4 /24.
+const PER_NETWORK: [i64; 3] = [50, 100, 200];
+/// The most logins that wait in all.
+pub const IN_ALL: i64 = 10_000;
+/// How many make room at once.
+pub const MAKING_ROOM: i64 = 100;
+/// How long after its client waited for it last a login counts as waited for: clients ask again in between.
+pub const FOLLOWED: TimeDelta = TimeDelta::seconds(90);
+/// How long a new login counts as waited for: its client has to come back first.
+pub const NEW: TimeDelta = TimeDelta::seconds(10);
+
+/// The networks of a source, narrow to wide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Networks {
+    /// An IPv4 address, or an IPv6 /64.
+    pub near: String,
+    /// An IPv4 address, or an IPv6 /56.
+    pub middle: String,
+    /// An IPv4 /24, or an IPv6 /48.
+    pub far: String,
+}
+
+impl Networks {
+    /// Returns those of a source address as it is written; what is no address is a network of its own.
+    pub fn of(source: &str) -> Self {
+        let network = |bits: u8| match source.parse::<IpAddr>().map(|found| found.to_canonical()) {
+            Ok(IpAddr::V4(address)) => {
+                Ipv4Net::new(address, bits).map(|network| network.trunc().to_string())
+            }
+            Ok(IpAddr::V6(address)) => {
+                Ipv6Net::new(address, bits).map(|network| network.trunc().to_string())
+            }
+            Err(_) => Ok(source.to_owned()),
+        };
+        let is_v6 = matches!(
+            source.parse::<IpAddr>().map(|found| found.to_canonical()),
+            Ok(IpAddr::V6(_))
+        );
+        let [near, middle, far] = if is_v6 { [64, 56, 48] } else { [32, 32, 24] }
+            .map(|bits| network(bits).unwrap_or_else(|_| source.to_owned()));
+        Self { near, middle, far }
+    }
+}
+
+/// How many logins wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    /// Of the machine key.
+    pub machine: i64,
+    /// Of the networks of the source, narrow to wide.
+    pub networks: [i64; 3],
+}
+
+/// Refuses one more login of a machine and source that have enough.
+pub fn check(waiting: Waiting) -> Result<(), IdentityError> {
+    let has_room = waiting
+        .networks
+        .iter()
+        .zip(PER_NETWORK)
+        .all(|(waiting, most)| *waiting < most);
+    if waiting.machine < PER_MACHINE && has_room {
+        Ok(())
+    } else {
+        Err(IdentityError::TooManyLogins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_counted_with_the_networks_around_them() {
+        let of = |source| {
+            let Networks { near, middle, far } = Networks::of(source);
+            [near, middle, far]
+        };
+        assert_eq!(
+            of("2001:db8:1:2ff::9"),
+            [
+                "2001:db8:1:2ff::/64",
+                "2001:db8:1:200::/56",
+                "2001:db8:1::/48"
+            ]
+        );
+        assert_eq!(
+            of("192.0.2.7"),
+            ["192.0.2.7/32", "192.0.2.7/32", "192.0.2.0/24"]
+        );
+        assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.7"));
+        assert_eq!(of("somewhere"), ["somewhere"; 3]);
+    }
+
+    #[test]
+    fn each_network_has_its_limit() {
+        let waiting = |machine, networks| check(Waiting { machine, networks });
+        assert!(waiting(4, [49, 99, 199]).is_ok());
+        for (machine, networks) in [
+            (5, [0; 3]),
+            (0, [50, 50, 50]),
+            (0, [0, 100, 100]),
+            (0, [0, 0, 200]),
+        ] {
+            assert!(
+                waiting(machine, networks).is_err(),
+                "{machine} {networks:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Who waits for which login, and the one loop of a replica that looks for decisions made elsewhere.
+//!
+//! ```text
+//! WaitLogin ─▶ join(id) ─┐                     ┌─ a decision made here wakes those of its id at once
+//! WaitLogin ─▶ join(id) ─┴▶ waited ids ────────┴─ every 500 ms one question for all ids: which are decided?
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bowline_db::Database;
+use bowline_proto::identity::v1::Login;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{error::IdentityError, store};
+
+/// How soon a decision made by another replica is noticed.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often it is noted that a login is waited for.
+const NOTE: Duration = Duration::from_secs(20);
+/// The most that wait for one login: its client, and what is left of connections that it lost.
+const PER_LOGIN: usize = 4;
+/// The most that wait in all, at one replica.
+const IN_ALL: usize = 10_000;
+
+/// Everybody who waits at this replica. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiters(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    waited: Mutex<Waited>,
+    /// Wakes the loop when somebody comes and nobody was there.
+    come: tokio::sync::Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waited {
+    logins: BTreeMap<String, WaitedLogin>,
+    count: usize,
+}
+
+/// One login that is waited for.
+#[derive(Debug)]
+struct WaitedLogin {
+    count: usize,
+    /// When it was last noted that it is waited for.
+    noted: Option<Instant>,
+    decided: watch::Sender<Option<Login>>,
+}
+
+/// A place among those who wait, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    waiters: Waiters,
+    id: String,
+    decided: watch::Receiver<Option<Login>>,
+}
+
+impl Waiters {
+    /// Takes a place among those who wait for a login.
+    ///
+    /// # Errors
+    ///
+    /// When too many wait for this one, or in all.
+    pub(crate) fn join(&self, id: &str) -> Result<Wait, IdentityError> {
+        let mut waited = self.waited();
+        if waited.count >= IN_ALL {
+            return Err(IdentityError::TooManyWaiters);
+        }
+        let login = waited
+            .logins
+            .entry(id.to_owned())
+            .or_insert_with(|| WaitedLogin {
+                count: 0,
+                noted: None,
+                decided: watch::channel(None).0,
+            });
+        if login.count >= PER_LOGIN {
+            return Err(IdentityError::TooManyOfLogin);
+        }
+        login.count += 1;
+        let decided = login.decided.subscribe();
+        waited.count += 1;
+        self.0.come.notify_one();
+        Ok(Wait {
+            waiters: self.clone(),
+            id: id.to_owned(),
+            decided,
+        })
+    }
+
+    /// Tells those who wait for a login what was decided.
+    pub(crate) fn tell(&self, login: &Login) {
+        if let Some(waited) = self.waited().logins.get(&login.id) {
+            waited.decided.send_replace(Some(login.clone()));
+        }
+    }
+
+    /// Looks for decisions made elsewhere, as long as somebody waits.
+    pub(crate) async fn follow(self, database: Database) {
+        loop {
+            let come = self.0.come.notified();
+            let (ids, unnoted) = self.ids(Instant::now());
+            if ids.is_empty() {
+                come.await;
+                continue;
+            }
+            match look(&database, &ids, &unnoted).await {
+                Ok(decided) => decided.iter().for_each(|login| self.tell(login)),
+                Err(error) => tracing::warn!(%error, "logins that are waited for can not be read"),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Returns the logins that are waited for, and those of them of which that was not noted for a while.
+    fn ids(&self, now: Instant) -> (Vec<String>, Vec<String>) {
+        let mut waited = self.waited();
+        let ids = waited.logins.keys().cloned().collect();
+        let mut unnoted = Vec::new();
+        for (id, login) in &mut waited.logins {
+            if login.noted.is_none_or(|noted| now - noted >= NOTE) {
+                login.noted = Some(now);
+                unnoted.push(id.clone());
+            }
+        }
+        (ids, unnoted)
+    }
+
+    fn waited(&self) -> MutexGuard<'_, Waited> {
+        self.0.waited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes who is waited for, and returns the logins that are pending no more.
+async fn look(
+    database: &Database,
+    ids: &[String],
+    unnoted: &[String],
+) -> Result<Vec<Login>, IdentityError> {
+    if !unnoted.is_empty() {
+        let unnoted = unnoted.to_vec();
+        let note = database.write(|write| {
+            Box::pin(async move {
+                let now = write.now();
+                store::note_followed(write.connection(), &unnoted, now).await?;
+                Ok::<_, IdentityError>(())
+            })
+        });
+        note.await?;
+    }
+    let mut decided = Vec::new();
+    for ids in ids.chunks(store::MOST_IDS) {
+        decided.extend(store::decided_logins(database.reader(), ids).await?);
+    }
+    Ok(decided)
+}
+
+impl Wait {
+    /// Returns the login as soon as it is decided; `None` when it is not until then.
+    pub(crate) async fn decided_until(&mut self, end: Instant) -> Option<Login> {
+        let decided = self.decided.wait_for(Option::is_some);
+        let decided = tokio::time::timeout_at(end, decided).await.ok()?.ok()?;
+        decided.clone()
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut waited = self.waiters.waited();
+        waited.count = waited.count.saturating_sub(1);
+        if let Some(login) = waited.logins.get_mut(&self.id) {
+            login.count -= 1;
+            if login.count == 0 {
+                waited.logins.remove(&self.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided(id: &str) -> Login {
+        Login {
+            id: id.to_owned(),
+            ..Login::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_decision_wakes_those_of_its_login_and_nobody_else() {
+        let waiters = Waiters::default();
+        let mut one = waiters.join("1").unwrap();
+        let mut other = waiters.join("2").unwrap();
+        waiters.tell(&decided("1"));
+        let soon = Instant::now() + Duration::from_secs(45);
+        assert_eq!(one.decided_until(soon).await, Some(decided("1")));
+        assert_eq!(Instant::now() + Duration::from_secs(45), soon);
+        assert_eq!(other.decided_until(soon).await, None);
+    }
+
+    #[test]
+    fn places_are_bounded_for_a_login_and_in_all_and_come_back() {
+        let waiters = Waiters::default();
+        let mut waits: Vec<_> = (0..PER_LOGIN).map(|_| waiters.join("1").unwrap()).collect();
+        assert!(matches!(
+            waiters.join("1"),
+            Err(IdentityError::TooManyOfLogin)
+        ));
+        waits.pop();
+        waits.push(waiters.join("1").unwrap());
+        for id in 0..IN_ALL - PER_LOGIN {
+            waits.push(waiters.join(&format!("other {id}")).unwrap());
+        }
+        assert!(matches!(
+            waiters.join("2"),
+            Err(IdentityError::TooManyWaiters)
+        ));
+        drop(waits);
+        assert!(waiters.join("2").is_ok());
+        assert!(waiters.ids(Instant::now()).0.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn being_waited_for_is_noted_at_first_and_then_rarely() {
+        let waiters = Waiters::default();
+        let _wait = waiters.join("1").unwrap();
+        assert_eq!(waiters.ids(Instant::now()).1, ["1"]);
+        assert!(waiters.ids(Instant::now() + LOOK).1.is_empty());
+        assert_eq!(waiters.ids(Instant::now() + NOTE).1, ["1"]);
+    }
+}
