@@ -93,6 +93,14 @@ impl Printer {
         }
     }
 
+    /// Prints a warning for people on standard error; machines find it in the answer.
+    #[expect(clippy::print_stderr, reason = "the one place that prints")]
+    pub fn warn(self, line: &str) {
+        if self.0 == Format::Table {
+            eprintln!("warning: {line}");
+        }
+    }
+
     /// Prints a text as it is. Whoever reads no further, such as `head`, has what it wants.
     #[expect(clippy::unused_self, reason = "the one place that prints")]
     pub fn write(self, text: &str) {

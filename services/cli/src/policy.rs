@@ -3,17 +3,19 @@
 mod access;
 mod edit;
 mod inventory;
+mod problems;
 
 use std::path::PathBuf;
 
 use bowline_proto::policy::v1::{
-    GetPolicyRequest, ListPolicyVersionsRequest, PolicyProblem, PolicyVersion, SetPolicyRequest,
+    GetPolicyRequest, ListPolicyVersionsRequest, PolicyVersion, SetPolicyRequest,
     policy_service_client::PolicyServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
 use clap::Subcommand;
+use problems::Said;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     administer::TailnetArg,
@@ -44,6 +46,9 @@ pub enum Command {
         /// Refuse unless this version is in force now.
         #[arg(long)]
         expected_version: Option<u64>,
+        /// Refuse a document that there are warnings of.
+        #[arg(long)]
+        strict: bool,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -59,6 +64,9 @@ pub enum Command {
         /// Users and nodes to run the document's tests against, as `bowline policy inventory` prints them.
         #[arg(long)]
         inventory: Option<PathBuf>,
+        /// Refuse a document that there are warnings of.
+        #[arg(long)]
+        strict: bool,
     },
     /// Print the users and nodes that the policy judges, for `bowline policy check --inventory`.
     Inventory {
@@ -128,6 +136,23 @@ impl Row for Shown {
     }
 }
 
+/// A version that was just stored, as shown.
+#[derive(Debug, Serialize)]
+struct Stored {
+    #[serde(flatten)]
+    version: Shown,
+    /// What of the document does not do what it says.
+    warnings: Vec<Value>,
+}
+
+impl Row for Stored {
+    const HEADS: &'static [&'static str] = Shown::HEADS;
+
+    fn cells(&self) -> Vec<String> {
+        self.version.cells()
+    }
+}
+
 /// Runs a command.
 pub async fn run(
     command: Command,
@@ -135,8 +160,12 @@ pub async fn run(
     printer: &Printer,
 ) -> Result<(), Failure> {
     match command {
-        Command::Check { file, inventory } => {
-            return inventory::check(printer, &file, inventory.as_deref());
+        Command::Check {
+            file,
+            inventory,
+            strict,
+        } => {
+            return inventory::check(printer, &file, inventory.as_deref(), strict);
         }
         Command::Inventory { tailnet } => {
             return inventory::print(connection, printer, &tailnet).await;
@@ -163,6 +192,7 @@ pub async fn run(
         Command::Set {
             file,
             expected_version,
+            strict,
             tailnet,
         } => {
             let tailnet_id = tailnet.find(connection).await?.id;
@@ -170,10 +200,11 @@ pub async fn run(
                 tailnet_id,
                 text: read(&file)?,
                 expected_version,
+                strict,
             };
             let name = file.display().to_string();
             let stored = set(&mut client, printer, &name, request).await?;
-            printer.one(&Shown::from(stored));
+            printer.one(&stored);
         }
         Command::Edit { tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
@@ -195,7 +226,7 @@ pub async fn run(
         Command::Rollback { version, tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
             let stored = roll_back(&mut client, printer, tailnet_id, version).await?;
-            printer.one(&Shown::from(stored));
+            printer.one(&stored);
         }
         Command::History { tailnet } => {
             let tailnet_id = tailnet.find(connection).await?.id;
@@ -234,12 +265,13 @@ async fn roll_back(
     printer: &Printer,
     tailnet_id: u64,
     version: u64,
-) -> Result<PolicyVersion, Failure> {
+) -> Result<Stored, Failure> {
     let in_force = get(client, tailnet_id, 0).await?.version;
     let request = SetPolicyRequest {
         tailnet_id,
         text: get(client, tailnet_id, version).await?.text,
         expected_version: Some(in_force),
+        strict: false,
     };
     set(client, printer, &format!("version {version}"), request).await
 }
@@ -262,51 +294,26 @@ async fn get(
         .unwrap_or_default())
 }
 
-/// Puts a document in force; one with mistakes is refused and they are printed, with `name` for its place.
+/// Puts a document in force; its mistakes, which refuse it, and warnings are printed, with `name` for its place.
 async fn set(
     client: &mut PolicyServiceClient<GrpcChannel>,
     printer: &Printer,
     name: &str,
     request: SetPolicyRequest,
-) -> Result<PolicyVersion, Failure> {
+) -> Result<Stored, Failure> {
     let answer = client.set_policy(request).await?.into_inner();
-    complain(printer, name, &answer.problems)?;
-    Ok(answer.version.unwrap_or_default())
+    let said = Said {
+        problems: answer.problems,
+        warnings: answer.warnings,
+    };
+    said.report(printer, name)?;
+    Ok(Stored {
+        version: Shown::from(answer.version.unwrap_or_default()),
+        warnings: problems::values(&said.warnings),
+    })
 }
 
 fn read(file: &std::path::Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Kind::Failed, format!("{}: {error}", file.display())))
-}
-
-/// Prints what is wrong with a document, if anything is, and fails then.
-fn complain(printer: &Printer, name: &str, problems: &[PolicyProblem]) -> Result<(), Failure> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|problem| {
-            let hint = if problem.hint.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", problem.hint)
-            };
-            format!(
-                "{name}:{}:{}: {}{hint}",
-                problem.line, problem.column, problem.message
-            )
-        })
-        .collect();
-    let values: Vec<_> = problems
-        .iter()
-        .map(|problem| {
-            json!({ "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint })
-        })
-        .collect();
-    printer.said(&json!({ "problems": values }), &lines.join("\n"));
-    Err(Failure::new(
-        Kind::Refused,
-        "the policy has mistakes: the one in force stays",
-    ))
 }

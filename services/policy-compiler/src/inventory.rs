@@ -1,49 +1,13 @@
 //! Users and nodes as the language sees them.
 
-use std::collections::BTreeMap;
-
-use bowline_policy::{
-    Node, Policy, Problem, Role, User, device_attributes, failed_tests, own_domains, tag_name,
-    unknown_attributes,
-};
+use bowline_policy::{Node, Role, User, device_attributes, tag_name};
 use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
 use ipnet::IpNet;
-
-/// Returns a policy that may be put in force, or what is wrong with the document: its mistakes first, then what no
-/// device can meet, then the tests of its own that fail.
-///
-/// # Errors
-///
-/// What is wrong with it.
-pub fn policy(
-    text: &str,
-    users: &BTreeMap<u64, User>,
-    nodes: &BTreeMap<u64, Node>,
-) -> Result<Policy, Vec<Problem>> {
-    let policy = Policy::parse(text, &own_domains(users))?;
-    let problems = [
-        unknown_attributes(&policy),
-        failed_tests(&policy, users, nodes),
-    ];
-    match problems.into_iter().find(|problems| !problems.is_empty()) {
-        Some(problems) => Err(problems),
-        None => Ok(policy),
-    }
-}
 
 /// Returns a user as the language sees it.
 #[must_use]
 pub fn user(user: &identity::User) -> User {
-    User {
-        id: user.id,
-        login_name: user.login_name.clone(),
-        role: role(user.role()),
-        groups: user
-            .groups
-            .iter()
-            .map(|name| format!("group:{name}"))
-            .collect(),
-    }
+    User::new(user.id, &user.login_name, role(user.role()), &user.groups)
 }
 
 /// Returns a role as the language sees it.
@@ -84,35 +48,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn postures_that_no_device_can_meet_are_refused_with_those_that_some_can() {
-        let check = |assertion: &str| {
-            let text = format!(r#"{{"postures": {{"posture:p": ["{assertion}"]}}}}"#);
-            policy(&text, &BTreeMap::new(), &BTreeMap::new())
-        };
-        for assertion in ["node:os == 'linux'", "node:tsVersion >= '1.80'"] {
-            assert!(check(assertion).is_ok(), "{assertion}");
-        }
-        for assertion in [
-            "node:osVersion >= '14'",
-            "ip:country IS SET",
-            "custom:tier == 'a'",
-        ] {
-            let problems = check(assertion).unwrap_err();
-            assert!(
-                problems[0].message.contains("is never set here")
-                    && problems[0].hint.contains("node:tsVersion"),
-                "{}",
-                problems[0]
-            );
-        }
-    }
-
-    #[test]
     fn tags_of_nodes_are_compared_in_lower_case() {
         let registered = registry::Node {
             tags: vec!["tag:Web".to_owned()],
             ..registry::Node::default()
         };
         assert_eq!(node(&registered).tags, ["tag:web"]);
+    }
+
+    #[test]
+    fn logins_are_compared_in_lower_case() {
+        let known = identity::User {
+            login_name: "Amira@Example.com".to_owned(),
+            groups: vec!["OnCall".to_owned()],
+            ..identity::User::default()
+        };
+        assert_eq!(user(&known).login_name, "amira@example.com");
+        assert_eq!(user(&known).groups, ["group:OnCall"]);
     }
 }

@@ -1,7 +1,6 @@
 //! The service put together.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +10,7 @@ use bowline_change_feed::{Feed, Identity, Registry};
 use bowline_clock::SharedClock;
 use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
 use bowline_ids::TailnetId;
-use bowline_policy::Policy;
+use bowline_policy::{DocumentContext, Policy};
 use bowline_proto::policy::v1::{
     audit_service_server::AuditServiceServer,
     policy_compiler_service_server::PolicyCompilerServiceServer,
@@ -132,8 +131,8 @@ impl PolicyCompiler {
         let found = store::by_version(reader, tailnet.get(), version).await?;
         let text = found.ok_or(CompilerError::NotFound("policy version"))?.text;
         let bytes = text.len();
-        // The tailnet's domains may have changed since: what is in force stays in force.
-        let parsed = apart(move || Policy::parse(&text, &BTreeSet::new())).await?;
+        // What is known of the tailnet may have changed since: what is in force stays in force.
+        let parsed = apart(move || Policy::parse(&text, &DocumentContext::stored())).await?;
         let policy = parsed.map_err(|_| {
             // It was valid when it was stored: a newer release wrote it, or the row was tampered with.
             bowline_db::DatabaseError::Inconsistent {

@@ -5,12 +5,11 @@
 //! some of them by people's own names, and by an attribute.
 
 use std::{
-    collections::BTreeSet,
     net::{Ipv4Addr, Ipv6Addr},
     time::Instant,
 };
 
-use bowline_policy::{Compiler, Node, Policy, User};
+use bowline_policy::{Compiler, DocumentContext, Node, Policy, User};
 use divan::{Bencher, black_box};
 
 const NODES: [u64; 4] = [100, 1_000, 10_000, 100_000];
@@ -187,5 +186,5 @@ fn policy(rules: u64) -> Policy {
         ));
     }
     text.push_str("]}");
-    Policy::parse(&text, &BTreeSet::new()).expect("a valid document")
+    Policy::parse(&text, &DocumentContext::default()).expect("a valid document")
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod budget;
+mod device;
 mod named;
 mod ssh;
 
@@ -17,6 +18,7 @@ use crate::{
     problem::Problem,
 };
 use budget::{Budget, Exhausted};
+use device::Device;
 
 /// A policy and what it is judged with.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ struct World<'w> {
     by_tag: HashMap<&'w str, Vec<&'w Node>>,
     by_login: HashMap<&'w str, &'w User>,
     /// The nodes of each user.
-    devices: HashMap<u64, Vec<&'w Node>>,
+    devices: HashMap<u64, Vec<Device<'w>>>,
 }
 
 /// Returns the tests of a policy that fail, in order, with the place of each; at most fifty.
@@ -95,16 +97,21 @@ impl<'w> World<'w> {
             for tag in &node.tags {
                 world.by_tag.entry(tag).or_default().push(node);
             }
-            if let Some(user) = world.owner(node) {
-                world.devices.entry(user.id).or_default().push(node);
+            let device = world.device(node);
+            if let Some(user) = device.owner {
+                world.devices.entry(user.id).or_default().push(device);
             }
         }
         world
     }
 
-    /// Returns the owner of a node that has no tags.
-    fn owner(&self, node: &Node) -> Option<&'w User> {
-        self.users.get(&node.user).filter(|_| node.tags.is_empty())
+    /// Returns a node with its owner; one that has tags has none.
+    fn device(&self, node: &'w Node) -> Device<'w> {
+        let owner = self.users.get(&node.user);
+        Device {
+            node,
+            owner: owner.filter(|_| node.tags.is_empty()),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) use tests::naive;
 use sha2::{Digest as _, Sha256};
 
 /// Returns a number that stands for some bytes on every replica.
-fn hash(kind: &str, parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
+pub(crate) fn hash(kind: &str, parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
     let mut digest = Sha256::new().chain_update(kind);
     for part in parts {
         let part = part.as_ref();

@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::posture::Attributes;
+use crate::{posture::Attributes, selector::login_name};
 
 /// What a user may administer, as the role autogroups select it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,12 +71,28 @@ impl Role {
 pub struct User {
     /// Number.
     pub id: u64,
-    /// E-mail-like login name.
+    /// E-mail-like login name, as [`login_name`] has it.
     pub login_name: String,
     /// Role.
     pub role: Role,
     /// Groups from the identity provider, with `group:`.
     pub groups: Vec<String>,
+}
+
+impl User {
+    /// Returns a user as identity knows it: group names come without `group:`.
+    #[must_use]
+    pub fn new(id: u64, name: &str, role: Role, groups: &[String]) -> Self {
+        Self {
+            id,
+            login_name: login_name(name),
+            role,
+            groups: groups
+                .iter()
+                .map(|group| format!("group:{group}"))
+                .collect(),
+        }
+    }
 }
 
 /// A node. With tags it belongs to no user.

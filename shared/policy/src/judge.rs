@@ -142,12 +142,11 @@ impl Policy {
                 .login_name
                 .rsplit_once('@')
                 .is_some_and(|(_, own)| own == domain),
-            Selector::Group(name) => {
-                self.groups
-                    .get(name)
-                    .is_some_and(|members| members.contains(&user.login_name))
-                    || user.groups.contains(name)
-            }
+            // Where the document defines a group, that of the identity provider is another.
+            Selector::Group(name) => match self.groups.get(name) {
+                Some(members) => members.contains(&user.login_name),
+                None => user.groups.contains(name),
+            },
             Selector::Role(role) => user.role.is_in(*role),
             Selector::Everyone
             | Selector::Tag(_)
@@ -164,13 +163,14 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DocumentContext;
 
     fn policy() -> Policy {
         Policy::parse(
             r#"{"groups": {"group:eng": ["amira@example.com"]},
                 "tagOwners": {"tag:web": ["group:eng"], "tag:db": ["tag:web"], "tag:none": [],
                               "tag:a": ["tag:b"], "tag:b": ["tag:a"]}}"#,
-            &BTreeSet::new(),
+            &DocumentContext::default(),
         )
         .unwrap()
     }
@@ -210,7 +210,7 @@ mod tests {
         let policy = Policy::parse(
             r#"{"tagOwners": {"tag:Web": ["amira@example.com"], "tag:db": ["tag:wEb"]},
                 "autoApprovers": {"routes": {"10.0.0.0/8": ["tag:WEB"]}}}"#,
-            &BTreeSet::new(),
+            &DocumentContext::default(),
         )
         .unwrap();
         let amira = user("amira@example.com", Role::Member);

@@ -10,10 +10,12 @@
 //! lists that its parties feed.
 //!
 //! Services (`svc:`) have no addresses here yet, and there are no shared nodes: `svc:` and `autogroup:shared` are read
-//! and select nothing.
+//! and select nothing, with a warning. What can not be told of a device is never met as a condition, with a warning too.
 
 mod assertion;
+mod check;
 mod compile;
+mod context;
 mod document;
 mod internet;
 mod inventory;
@@ -27,15 +29,17 @@ mod section;
 mod selector;
 
 pub use assertion::failed_tests;
+pub use check::{Inventory, Verdict, check_document};
 pub use compile::{
     Address, CapGrant, Class, Compiler, Destination, Explanation, FilterRule, ListChange, ListId,
     Membership, Output, PairChange, Pass, Preview, Principals, RouteUsers, RuleUse, Settings,
     SshLogin, Via,
 };
+pub use context::DocumentContext;
 pub use inventory::{Node, Role, User, own_domains};
 pub use judge::{Applicant, address_pools, approved_routes, refused_tags, undefined_tags};
-pub use policy::{Capability, Policy, unknown_attributes};
+pub use policy::{Capability, Policy};
 pub use port::Ports;
 pub use posture::{AttributeValue, Attributes, device_attributes};
 pub use problem::Problem;
-pub use selector::tag_name;
+pub use selector::{login_name, tag_name};

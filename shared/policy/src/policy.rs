@@ -8,9 +8,9 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    document,
+    DocumentContext, document,
     port::Ports,
-    posture::{self, Posture},
+    posture::Posture,
     problem::Problem,
     section::{Reading, access_tests::AccessTest, ssh_tests::SshTest},
     selector::Selector,
@@ -151,16 +151,16 @@ pub struct Switches {
 pub struct Policy {
     /// Grants in order, then ACLs in order.
     pub(crate) rules: Vec<Arc<Rule>>,
-    /// Members of each group, by login name.
+    /// Members of each group that the document defines, by login name.
     pub(crate) groups: BTreeMap<String, BTreeSet<String>>,
+    /// The groups it names and does not define: users have them from outside.
+    pub(crate) synced_groups: BTreeSet<String>,
     /// Who may use each tag.
     pub(crate) tag_owners: BTreeMap<String, Vec<Selector>>,
     pub(crate) ssh: Vec<SshRule>,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) approvers: Approvers,
     pub(crate) postures: BTreeMap<String, Posture>,
-    /// The attributes that postures judge, with the line of the first assertion.
-    pub(crate) asserted: BTreeMap<String, u32>,
     pub(crate) switches: Switches,
     pub(crate) tests: Vec<AccessTest>,
     pub(crate) ssh_tests: Vec<SshTest>,
@@ -170,6 +170,8 @@ pub struct Policy {
     pub(crate) ip_sets: BTreeMap<String, Vec<bowline_ip_set::IpRange>>,
     /// Relays besides or instead of the server's own, as JSON text in the clients' spelling.
     pub(crate) derp_map: Option<String>,
+    /// What does not do what it says.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 impl Policy {
@@ -184,15 +186,12 @@ impl Policy {
 
     /// Reads a document. One without content means [`Policy::allow_all`].
     ///
-    /// `domains` are the tailnet's own; a document that names users of another domain with a wildcard is refused.
-    /// An empty list accepts any.
-    ///
     /// # Errors
     ///
     /// What is wrong with it, at most fifty mistakes.
-    pub fn parse(text: &str, domains: &BTreeSet<String>) -> Result<Self, Vec<Problem>> {
+    pub fn parse(text: &str, context: &DocumentContext) -> Result<Self, Vec<Problem>> {
         let read = document::parse(text, |reader, object| {
-            Reading::new(reader, domains).document(object)
+            Reading::new(reader, context).document(object)
         });
         match read {
             Ok(None) => Ok(Self::allow_all()),
@@ -200,24 +199,12 @@ impl Policy {
             Err(problem) => Err(vec![problem]),
         }
     }
-}
 
-/// Returns the attributes that postures of a policy judge and no device here can have: none meets such a posture,
-/// whatever it is like.
-#[must_use]
-pub fn unknown_attributes(policy: &Policy) -> Vec<Problem> {
-    let asserted = policy.asserted.iter();
-    let unknown = asserted.filter(|(attribute, _)| !posture::KNOWN.contains(&attribute.as_str()));
-    let problem = |(attribute, line): (&String, &u32)| {
-        let problem = Problem {
-            line: *line,
-            column: 1,
-            message: format!("\"{attribute}\" is never set here: no device can meet this posture"),
-            hint: String::new(),
-        };
-        problem.hint(format!("postures here judge {}", posture::KNOWN.join(", ")))
-    };
-    unknown.map(problem).collect()
+    /// Returns what of the document does not do what it says, at most fifty of it.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
 }
 
 impl Rule {

@@ -54,6 +54,8 @@ pub struct Posture(Vec<Assertion>);
 #[derive(Clone, Debug, PartialEq)]
 struct Assertion {
     attribute: String,
+    /// Whether devices here can have the attribute.
+    is_known: bool,
     test: Test,
 }
 
@@ -97,9 +99,10 @@ impl Posture {
         Ok(())
     }
 
-    /// Returns the attributes it judges.
-    pub(crate) fn attributes(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|assertion| &*assertion.attribute)
+    /// Returns the attribute that the assertion added last judges, if no device here can have it.
+    pub(crate) fn unknown_attribute(&self) -> Option<&str> {
+        let last = self.0.last().filter(|last| !last.is_known)?;
+        Some(&last.attribute)
     }
 
     /// Says whether a device meets it.
@@ -114,7 +117,8 @@ impl Assertion {
         let value = attributes.get(&self.attribute);
         match (&self.test, value) {
             (Test::Set, value) => value.is_some(),
-            (Test::NotSet, value) => value.is_none(),
+            // Of what is not known here nobody can say that it is not set.
+            (Test::NotSet, value) => value.is_none() && self.is_known,
             // Without a value no comparison holds, not even that it differs.
             (_, None) => false,
             (Test::In(listed), Some(value)) => listed.contains(value),
@@ -223,6 +227,7 @@ fn parse(text: &str) -> Result<Assertion, String> {
     };
     Ok(Assertion {
         attribute: attribute.to_owned(),
+        is_known: KNOWN.contains(&attribute),
         test,
     })
 }
@@ -283,8 +288,9 @@ mod tests {
             ("falcon:ztaScore < 70", false),
             ("node:tsAutoUpdate == true", true),
             ("node:os IS SET", true),
-            ("custom:tier IS NOT SET", true),
-            ("custom:tier NOT SET", true),
+            ("node:tsReleaseTrack IS NOT SET", true),
+            ("node:tsReleaseTrack NOT SET", true),
+            ("custom:tier IS NOT SET", false),
             ("custom:tier != 'gold'", false),
             ("node:os == 7", false),
         ] {

@@ -1,14 +1,16 @@
 //! Reads the sections of a document, names first: rules refer to them.
 
 pub(crate) mod access_tests;
-mod acl;
+pub(crate) mod acl;
 mod approver;
 mod attribute;
 mod duration;
 mod grant;
 mod ip_set;
 mod name;
+mod named;
 mod posture;
+mod relay;
 mod ssh;
 pub(crate) mod ssh_tests;
 mod switch;
@@ -20,12 +22,14 @@ use std::{
 
 use bowline_ip_set::IpRange;
 use jsonc_parser::ast::{Object, Value};
+use named::missing_hint;
 
 use crate::{
+    DocumentContext,
     document::{Problems, Reader},
     policy::{Party, Policy, Rule},
     problem::Problem,
-    selector::{self, Selector, Written},
+    selector::{DOMAIN, Selector},
 };
 
 /// The sections, as they are spelled here; documents may use any case (policy reference section 2).
@@ -57,8 +61,9 @@ const MOST_MEANT: usize = 2 << 20;
 pub(crate) struct Reading<'t> {
     reader: Reader<'t>,
     problems: Problems,
-    /// The tailnet's own domains; empty when they are not known.
-    domains: &'t BTreeSet<String>,
+    /// What does not do what it says, so far.
+    warnings: Problems,
+    context: &'t DocumentContext,
     ip_sets: BTreeMap<String, Vec<IpRange>>,
     /// What rules without postures of their own demand.
     default_postures: Vec<String>,
@@ -70,11 +75,12 @@ pub(crate) struct Reading<'t> {
 }
 
 impl<'t> Reading<'t> {
-    pub(crate) fn new(reader: Reader<'t>, domains: &'t BTreeSet<String>) -> Self {
+    pub(crate) fn new(reader: Reader<'t>, context: &'t DocumentContext) -> Self {
         Self {
             reader,
             problems: Problems::default(),
-            domains,
+            warnings: Problems::default(),
+            context,
             ip_sets: BTreeMap::new(),
             default_postures: Vec::new(),
             member_spelling: None,
@@ -124,7 +130,10 @@ impl<'t> Reading<'t> {
             self.policy.ip_sets = self.ip_sets;
         }
         match self.problems.into_vec() {
-            problems if problems.is_empty() => Ok(self.policy),
+            problems if problems.is_empty() => {
+                self.policy.warnings = self.warnings.into_vec();
+                Ok(self.policy)
+            }
             problems => Err(problems),
         }
     }
@@ -138,6 +147,21 @@ impl<'t> Reading<'t> {
     fn refuse_with_hint(&mut self, value: &Value<'_>, message: impl Into<String>, hint: &str) {
         let problem = self.reader.problem(value, message).hint(hint);
         self.problems.push(problem);
+    }
+
+    /// Notes a mistake that older releases let pass: a document that is stored stays in force with it.
+    fn refuse_from_now_on(&mut self, value: &Value<'_>, message: impl Into<String>, hint: &str) {
+        if self.context.is_stored {
+            self.warn(value, message, hint);
+        } else {
+            self.refuse_with_hint(value, message, hint);
+        }
+    }
+
+    /// Notes what does not do what it says, and what to do.
+    fn warn(&mut self, value: &Value<'_>, message: impl Into<String>, hint: &str) {
+        let warning = self.reader.problem(value, message).hint(hint);
+        self.warnings.push(warning);
     }
 
     /// Returns the objects of an array.
@@ -161,74 +185,11 @@ impl<'t> Reading<'t> {
         self.reader.strings(value, &mut self.problems)
     }
 
-    /// Reads a selector and looks up what it names: a host or an IP set is its ranges.
-    fn resolve(&mut self, text: &str) -> Result<Vec<Selector>, String> {
-        let text = text.trim();
-        match selector::parse(text) {
-            Written::Selector(selector) => self.known(text, selector).map(|known| vec![known]),
-            Written::IpSet(name) => {
-                let found = self.ip_sets.get(name).map(Vec::len);
-                self.mean(found.ok_or_else(|| format!("ipset not found: \"{name}\""))?)?;
-                let ranges = self.ip_sets[name].iter().copied();
-                Ok(ranges.map(Selector::Range).collect())
-            }
-            Written::Host(name) => match self.policy.hosts.get(name) {
-                Some(range) => Ok(vec![Selector::Range(*range)]),
-                None => Err(format!("host not found: \"{name}\"")),
-            },
-            Written::UnknownAutogroup => Err(format!("autogroup not found: \"{text}\"")),
-        }
-    }
-
-    /// Counts what is meant, so that a document's size bounds its cost.
-    fn mean(&mut self, count: usize) -> Result<(), String> {
-        self.meant = self.meant.saturating_add(count);
-        if self.meant > MOST_MEANT {
-            return Err(format!(
-                "the document means more than {MOST_MEANT} sources and addresses: name them by groups and tags"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Checks that what a selector names is there.
-    fn known(&mut self, text: &str, selector: Selector) -> Result<Selector, String> {
-        match &selector {
-            Selector::Group(name) if !self.policy.groups.contains_key(name) => {
-                return Err(format!("group not found: \"{name}\""));
-            }
-            Selector::Tag(name) if !self.policy.tag_owners.contains_key(name) => {
-                return Err(format!("tag not found: \"{text}\""));
-            }
-            Selector::Domain(domain) => self.own_domain(domain)?,
-            Selector::Member => {
-                let first = self.member_spelling.get_or_insert_with(|| text.to_owned());
-                if first != text {
-                    return Err(format!(
-                        "\"{text}\" and \"{first}\" are the same: use one of them"
-                    ));
-                }
-            }
-            _ => {}
-        }
-        Ok(selector)
-    }
-
-    /// Checks that a domain is the tailnet's own.
-    fn own_domain(&self, domain: &str) -> Result<(), String> {
-        if self.domains.is_empty() && domain != "*" || self.domains.contains(domain) {
-            return Ok(());
-        }
-        Err(format!(
-            "{domain} is not associated with this Tailnet and cannot be used in user:*@<domain> expressions"
-        ))
-    }
-
     /// Reads the sources of a rule.
     fn sources(&mut self, value: &Value<'_>, postures: &[String]) -> BTreeSet<Party> {
         let mut sources = BTreeSet::new();
         for (text, value) in self.strings(value) {
-            match self.resolve(text) {
+            match self.resolve(text, value) {
                 Ok(selectors) => {
                     for selector in selectors {
                         if let Selector::Own | Selector::Internet | Selector::Service(_) = selector
@@ -242,7 +203,7 @@ impl<'t> Reading<'t> {
                         }
                     }
                 }
-                Err(message) if text.trim().starts_with("user:") => self.refuse(value, message),
+                Err(message) if text.trim().starts_with(DOMAIN) => self.refuse(value, message),
                 Err(message) => {
                     let hint = missing_hint(text);
                     self.refuse_with_hint(value, format!("src={message}"), hint);
@@ -253,16 +214,24 @@ impl<'t> Reading<'t> {
     }
 
     /// Reads one destination; `None` when it is wrong.
-    fn destination(&mut self, text: &str, value: &Value<'_>) -> Option<Vec<Selector>> {
-        let selectors = match self.resolve(text) {
+    ///
+    /// `hint` is what to do about one that names nothing, in place of the usual.
+    fn destination(
+        &mut self,
+        text: &str,
+        value: &Value<'_>,
+        hint: Option<&str>,
+    ) -> Option<Vec<Selector>> {
+        let selectors = match self.resolve(text, value) {
             Ok(selectors) => selectors,
-            Err(message) if text.trim().starts_with("user:") => {
+            Err(message) if text.trim().starts_with(DOMAIN) => {
                 self.refuse(value, message);
                 return None;
             }
             Err(message) => {
                 let message = format!("dst=\"{}\": {message}", text.trim());
-                self.refuse_with_hint(value, message, missing_hint(text));
+                let hint = hint.unwrap_or_else(|| missing_hint(text));
+                self.refuse_with_hint(value, message, hint);
                 return None;
             }
         };
@@ -286,7 +255,7 @@ impl<'t> Reading<'t> {
     fn identities(&mut self, value: &Value<'_>, what: &str) -> Vec<Selector> {
         let mut found = Vec::new();
         for (text, value) in self.strings(value) {
-            match self.resolve(text) {
+            match self.resolve(text, value) {
                 Ok(selectors) => {
                     if let Some(wrong) = selectors.iter().find(|selector| !selector.is_identity()) {
                         let message = format!("\"{wrong}\" can not be {what}");
@@ -310,14 +279,4 @@ impl<'t> Reading<'t> {
 fn member<'v>(members: &[(&'static str, &'v Value<'v>)], names: &[&str]) -> Option<&'v Value<'v>> {
     let found = members.iter().find(|(known, _)| names.contains(known));
     found.map(|(_, value)| *value)
-}
-
-fn missing_hint(text: &str) -> &'static str {
-    match text.trim().split_once(':').map(|(kind, _)| kind) {
-        Some("tag") => "every tag is a key of tagOwners",
-        Some("group") => "every group is a key of groups",
-        Some("ipset") => "every IP set is a key of ipsets",
-        Some("autogroup") => "see the list of autogroups in the policy language",
-        _ => "a host is a key of hosts; a user's login has an @",
-    }
 }

@@ -13,7 +13,7 @@ pub enum Selector {
     Any,
     /// `autogroup:danger-all`: every address, inside and outside; sources only.
     Everyone,
-    /// The nodes of a user, by login name.
+    /// The nodes of a user, by login name, see [`login_name`].
     User(String),
     /// The nodes of users whose login ends in `@domain`.
     Domain(String),
@@ -67,12 +67,20 @@ pub(crate) enum Written<'t> {
     Host(&'t str),
     /// `autogroup:nonroot` and unknown autogroups.
     UnknownAutogroup,
+    /// What looks like a login with something before it, such as `user:amira@example.com`.
+    UnknownKind,
 }
 
 /// Returns a tag as it is compared: in lower case, however it is written.
 #[must_use]
 pub fn tag_name(text: &str) -> String {
     text.to_ascii_lowercase()
+}
+
+/// Returns a login name as it is compared: in lower case, however it is written.
+#[must_use]
+pub fn login_name(text: &str) -> String {
+    text.to_lowercase()
 }
 
 /// Classifies a text (policy reference section 4.1).
@@ -84,12 +92,10 @@ pub(crate) fn parse(text: &str) -> Written<'_> {
     if text == "*" {
         return Written::Selector(Selector::Any);
     }
-    if let Some(domain) = text.strip_prefix("user:*@") {
-        return Written::Selector(Selector::Domain(domain.to_owned()));
+    if let Some(domain) = text.strip_prefix(DOMAIN) {
+        return Written::Selector(Selector::Domain(domain.to_lowercase()));
     }
-    if text.contains('@') {
-        return Written::Selector(Selector::User(text.to_owned()));
-    }
+    // Names of any kind may have an @: what stands before the first colon decides.
     if text.starts_with("group:") {
         return Written::Selector(Selector::Group(text.to_owned()));
     }
@@ -105,14 +111,22 @@ pub(crate) fn parse(text: &str) -> Written<'_> {
     if text.starts_with("svc:") {
         return Written::Selector(Selector::Service(text.to_owned()));
     }
-    Written::Host(text)
+    match text.split_once('@') {
+        Some((before, _)) if before.contains(':') => Written::UnknownKind,
+        Some(_) => Written::Selector(Selector::User(login_name(text))),
+        None => Written::Host(text),
+    }
 }
+
+/// What stands before a domain whose users are meant.
+pub(crate) const DOMAIN: &str = "user:*@";
 
 /// Reads an address or a prefix, in brackets or without; host bits are cut off. Ranges `a-b` are no selectors.
 pub(crate) fn parse_range(text: &str) -> Option<IpRange> {
     let inner = text.strip_prefix('[').and_then(|rest| {
         let (address, rest) = rest.split_once(']')?;
-        Some(format!("{address}{rest}"))
+        let is_range = rest.is_empty() || rest.starts_with('/');
+        is_range.then(|| format!("{address}{rest}"))
     });
     let text = inner.as_deref().unwrap_or(text);
     if text.contains('-') {

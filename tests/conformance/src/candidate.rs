@@ -1,10 +1,10 @@
 //! What each node of a case would be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{DerpMap, FilterRule, MapResponse, SshRule};
 use bowline_netmap_gateway::{Replica, Sources, full};
-use bowline_policy::{Compiler, Policy, failed_tests};
+use bowline_policy::{Compiler, DocumentContext, Policy, failed_tests};
 use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{
     identity::v1::IdentitySnapshot,
@@ -71,7 +71,12 @@ pub fn candidate(case: &Case, sources: Sources) -> Candidate {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         lines.join("\n")
     };
-    let policy = match Policy::parse(&case.policy, &world.domains) {
+    let context = DocumentContext {
+        domains: world.domains.clone(),
+        groups: Some(BTreeSet::new()),
+        ..DocumentContext::default()
+    };
+    let policy = match Policy::parse(&case.policy, &context) {
         Ok(policy) => policy,
         Err(problems) => return refused(lines(problems)),
     };

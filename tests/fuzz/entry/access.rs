@@ -1,10 +1,9 @@
 //! A small tailnet and some rules, made of any bytes: who reaches what by the compiled filters, and who sees whom, is
 //! what a look at each pair of nodes and each rule says.
 
-use std::collections::BTreeSet;
-
 use bowline_policy::{
-    Address, Class, Compiler, FilterRule, ListId, Node, Output, Policy, Ports, User,
+    Address, Class, Compiler, DocumentContext, FilterRule, ListId, Node, Output, Policy, Ports,
+    User,
 };
 
 /// Sources and destinations; the last one is a destination only, and not for each source.
@@ -123,7 +122,7 @@ fn policy(rules: &[Rule]) -> Policy {
         r#"{{"groups":{{"group:g":["u1@a.test","u2@a.test"]}},"tagOwners":{{"tag:a":[],"tag:b":[]}},"acls":[{}]}}"#,
         rules.join(",")
     );
-    Policy::parse(&text, &BTreeSet::new()).expect("a valid document")
+    Policy::parse(&text, &DocumentContext::default()).expect("a valid document")
 }
 
 /// Says whether a rule lets one node reach another, by what the language says.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bowline_policy::{Compiler, Node, Policy, User, failed_tests};
+use bowline_policy::{Compiler, DocumentContext, Node, Policy, User, failed_tests};
 
 /// Documents with every section, and odd ones.
 pub fn seeds() -> Vec<Vec<u8>> {
@@ -39,7 +39,11 @@ pub fn run(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
-    let policy = match Policy::parse(text, &BTreeSet::from(["a.test".to_owned()])) {
+    let context = DocumentContext {
+        domains: BTreeSet::from(["a.test".to_owned()]),
+        ..DocumentContext::default()
+    };
+    let policy = match Policy::parse(text, &context) {
         Ok(policy) => policy,
         Err(problems) => {
             assert!(!problems.is_empty() && problems.len() <= 50);
@@ -47,6 +51,10 @@ pub fn run(input: &[u8]) {
             return;
         }
     };
+    assert!(
+        Policy::parse(text, &DocumentContext::stored()).is_ok(),
+        "what was accepted stays in force"
+    );
     let mut compiler = Compiler::new(policy);
     for id in 1..4 {
         compiler.put_user(User {

@@ -10,7 +10,7 @@ use bowline_service_kit::GrpcChannel;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{complain, read};
+use super::{problems::Said, read};
 use crate::{
     administer::{node, nodes},
     connection::ConnectionArgs,
@@ -49,7 +49,11 @@ pub async fn preview(
         .preview_policy(PreviewPolicyRequest { tailnet_id, text })
         .await?
         .into_inner();
-    complain(printer, &file.display().to_string(), &answer.problems)?;
+    let said = Said {
+        problems: answer.problems,
+        warnings: answer.warnings,
+    };
+    said.report(printer, &file.display().to_string())?;
     let names = names(connection, tailnet_id).await?;
     let name = |id: u64| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
     let pairs = answer.pairs.into_iter().map(|pair| Pair {

@@ -10,7 +10,7 @@ use std::{
 use bowline_proto::policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient};
 use bowline_service_kit::GrpcChannel;
 
-use super::{Shown, get, set};
+use super::{get, set};
 use crate::{
     failure::{Failure, Kind},
     output::Printer,
@@ -54,11 +54,12 @@ pub async fn edit(
             tailnet_id,
             text,
             expected_version: Some(in_force.version),
+            strict: false,
         };
         let name = file.display().to_string();
         match set(client, printer, &name, request).await {
             Ok(stored) => {
-                printer.one(&Shown::from(stored));
+                printer.one(&stored);
                 return Ok(());
             }
             Err(refused) if !again()? => {

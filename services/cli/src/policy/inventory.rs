@@ -1,19 +1,19 @@
 //! `bowline policy check` and the inventory it runs a document's tests against: no server is asked.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use bowline_policy::{
-    AttributeValue, Node, Policy, Problem, Role, User, device_attributes, failed_tests,
-    own_domains, tag_name, unknown_attributes,
+    AttributeValue, Node, Role, User, Verdict, check_document, device_attributes, login_name,
+    tag_name,
 };
-use bowline_proto::{identity::v1 as identity, policy::v1::PolicyProblem};
+use bowline_proto::identity::v1 as identity;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{complain, read};
+use super::{
+    problems::{Said, told},
+    read,
+};
 use crate::{
     administer::{TailnetArg, nodes, users},
     connection::ConnectionArgs,
@@ -64,39 +64,40 @@ struct ListedNode {
     attributes: BTreeMap<String, Value>,
 }
 
-/// Prints what is wrong with a document, if anything is.
-pub fn check(printer: &Printer, file: &Path, inventory: Option<&Path>) -> Result<(), Failure> {
+/// Prints what is wrong with a document, if anything is, and what there are warnings of.
+pub fn check(
+    printer: &Printer,
+    file: &Path,
+    inventory: Option<&Path>,
+    strict: bool,
+) -> Result<(), Failure> {
     let text = read(file)?;
     let known = inventory.map(load).transpose()?;
-    let problems = problems(&text, known.as_ref());
-    let told = |problem: Problem| PolicyProblem {
-        line: problem.line,
-        column: problem.column,
-        message: problem.message,
-        hint: problem.hint,
+    let mut verdict = verdict(&text, known.as_ref());
+    if strict {
+        verdict = verdict.strict();
+    }
+    let said = Said {
+        problems: verdict.problems.into_iter().map(told).collect(),
+        warnings: verdict.warnings.into_iter().map(told).collect(),
     };
-    let problems: Vec<_> = problems.into_iter().map(told).collect();
-    complain(printer, &file.display().to_string(), &problems)?;
+    said.report(printer, &file.display().to_string())?;
     let sentence = match inventory {
         Some(_) => "the policy is valid, and its tests pass",
         None => "the policy is valid (its tests need --inventory)",
     };
-    printer.said(&json!({ "problems": [] }), sentence);
+    printer.said(&said.json(), sentence);
     Ok(())
 }
 
-/// Returns what is wrong with a document: its mistakes, or what no device can meet, or the tests that fail.
-fn problems(text: &str, known: Option<&Known>) -> Vec<Problem> {
-    let domains = known.map_or_else(BTreeSet::new, |(users, _)| own_domains(users));
-    let policy = match Policy::parse(text, &domains) {
-        Ok(policy) => policy,
-        Err(problems) => return problems,
-    };
-    let unknown = unknown_attributes(&policy);
-    match known {
-        Some((users, nodes)) if unknown.is_empty() => failed_tests(&policy, users, nodes),
-        _ => unknown,
-    }
+/// Judges a document.
+fn verdict(text: &str, known: Option<&Known>) -> Verdict {
+    let inventory = known.map(|(users, nodes)| bowline_policy::Inventory {
+        users,
+        nodes,
+        in_force: None,
+    });
+    check_document(text, inventory)
 }
 
 type Known = (BTreeMap<u64, User>, BTreeMap<u64, Node>);
@@ -112,27 +113,15 @@ fn load(file: &Path) -> Result<Known, Failure> {
             "" => Role::Member,
             name => Role::named(name).ok_or_else(|| wrong(format!("\"{name}\" is no role")))?,
         };
+        let user = User::new(id, &user.login_name, role, &user.groups);
         ids.insert(user.login_name.clone(), id);
-        let groups = user
-            .groups
-            .iter()
-            .map(|name| format!("group:{name}"))
-            .collect();
-        users.insert(
-            id,
-            User {
-                id,
-                login_name: user.login_name,
-                role,
-                groups,
-            },
-        );
+        users.insert(id, user);
     }
     let mut nodes = BTreeMap::new();
     for (id, listed) in (1..).zip(inventory.nodes) {
         let user = match &*listed.user {
             "" => 0,
-            name => *ids.get(name).ok_or_else(|| {
+            name => *ids.get(&login_name(name)).ok_or_else(|| {
                 wrong(format!(
                     "node \"{}\": there is no user \"{name}\" under users",
                     listed.name
@@ -255,30 +244,37 @@ mod tests {
 
     use super::*;
 
-    const INVENTORY: &str = r#"{"users": [{"login_name": "ana@corp.test", "role": "owner"}],
+    const INVENTORY: &str = r#"{"users": [{"login_name": "Ana@corp.test", "role": "owner", "groups": ["ops@corp.test"]}],
         "nodes": [{"name": "a", "user": "ana@corp.test", "addresses": ["100.64.0.1"], "attributes": {"node:os": "linux"}},
                   {"name": "b", "tags": ["tag:Web"], "addresses": ["100.64.0.2"]}]}"#;
 
-    fn judged(document: &str) -> Vec<String> {
+    fn judged(document: &str) -> [Vec<String>; 2] {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(INVENTORY.as_bytes()).expect("a file");
         let known = load(file.path()).expect("an inventory");
-        let problems = problems(document, Some(&known)).into_iter();
-        problems.map(|problem| problem.message).collect()
+        let verdict = verdict(document, Some(&known));
+        let messages = |problems: Vec<bowline_policy::Problem>| {
+            let problems = problems.into_iter();
+            problems.map(|problem| problem.message).collect()
+        };
+        [messages(verdict.problems), messages(verdict.warnings)]
     }
 
     #[test]
-    fn documents_are_judged_with_the_domains_and_postures_of_the_inventory() {
-        let rule = r#""tagOwners": {"tag:web": []}, "postures": {"posture:p": ["node:os == 'linux'"]},
-            "acls": [{"action": "accept", "src": ["ana@corp.test"], "dst": ["tag:web:22"], "srcPosture": ["posture:p"]}]"#;
+    fn documents_are_judged_with_the_users_domains_and_groups_of_the_inventory() {
+        let rule = r#""tagOwners": {"tag:web": ["group:ops@corp.test"]}, "postures": {"posture:p": ["node:os == 'linux'"]},
+            "acls": [{"action": "accept", "src": ["ANA@corp.test"], "dst": ["tag:web:22"], "srcPosture": ["posture:p"]}]"#;
         let document = format!(
-            r#"{{{rule}, "tests": [{{"src": "ana@corp.test", "accept": ["tag:web:22"]}}]}}"#
+            r#"{{{rule}, "tests": [{{"src": "ana@Corp.test", "accept": ["tag:web:22"]}}]}}"#
         );
-        assert_eq!(judged(&document), Vec::<String>::new());
+        assert_eq!(judged(&document), [const { Vec::<String>::new() }; 2]);
         let foreign =
             r#"{"acls": [{"action": "accept", "src": ["user:*@other.test"], "dst": ["*:*"]}]}"#;
-        assert!(judged(foreign)[0].contains("other.test is not associated with this Tailnet"));
+        assert!(judged(foreign)[0][0].contains("other.test is not associated with this Tailnet"));
+        let nobody = r#"{"acls": [{"action": "accept", "src": ["group:dev"], "dst": ["*:*"]}]}"#;
+        assert_eq!(judged(nobody)[0], ["src=group not found: \"group:dev\""]);
         let unknown = r#"{"postures": {"posture:p": ["ip:country == 'CH'"]}}"#;
-        assert!(judged(unknown)[0].contains("is never set here"));
+        let [problems, warnings] = judged(unknown);
+        assert!(problems.is_empty() && warnings[0].contains("is never set here"));
     }
 }

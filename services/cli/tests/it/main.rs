@@ -8,6 +8,7 @@
 
 mod bowline;
 mod commands;
+mod policies;
 mod relay;
 mod serve;
 mod settings;

@@ -93,7 +93,7 @@ async fn tags_asked_for_later_are_given_or_end_the_key(served: Served) {
     let request = SetPolicyRequest {
         tailnet_id: served.tailnet,
         text: text.to_owned(),
-        expected_version: None,
+        ..SetPolicyRequest::default()
     };
     let stored = PolicyServiceClient::new(served.admin())
         .set_policy(request)

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use bowline_control_wire::{DerpMap, DerpRegion};
+use bowline_control_wire::{DerpHomeParams, DerpMap, DerpRegion};
 use bowline_proto::policy::v1::{
     Class, CompiledUpdate, FilterRule, Route, Settings, SourceListChange, Via,
 };
@@ -18,6 +18,9 @@ use super::change_set::ChangeSet;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Relays {
+    /// What weighs in the choice of a home, in place of what the server says.
+    #[serde(rename = "HomeParams")]
+    home_params: Option<DerpHomeParams>,
     /// Whether the server's own are left out.
     #[serde(rename = "omitDefaultRegions")]
     omit_default_regions: bool,
@@ -35,12 +38,27 @@ impl Relays {
         serde_json::from_str(text)
     }
 
+    /// Returns the relays as clients have to be told them that know others: weights that are not said stay.
+    fn after(mut self, before: &Self) -> Self {
+        if before.home_params.is_some() {
+            self.home_params.get_or_insert_default();
+        }
+        self
+    }
+
     /// Returns the map clients are told, given the server's own.
     #[must_use]
     pub fn over(&self, own: &DerpMap) -> DerpMap {
         let mut map = own.clone();
         if self.omit_default_regions {
             map.regions.clear();
+        }
+        match &self.home_params {
+            Some(params) if params.region_score.is_empty() => {
+                map.home_params.get_or_insert_default();
+            }
+            Some(params) => map.home_params = Some(params.clone()),
+            None => {}
         }
         for (id, region) in &self.regions {
             match region {
@@ -97,7 +115,7 @@ impl Compiled {
             changes.common_filter = true;
         }
         if let Some(text) = update.derp_map {
-            match Relays::parse(&text) {
+            match Relays::parse(&text).map(|relays| relays.after(&self.relays)) {
                 Ok(relays) if *self.relays == relays => {}
                 Ok(relays) => {
                     self.relays = Arc::new(relays);
@@ -388,6 +406,32 @@ fn gone<'k>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_of_homes_are_those_of_the_policy_and_taken_back_with_it() {
+        let mut compiled = Compiled::default();
+        let own = DerpMap {
+            home_params: Some(DerpHomeParams {
+                region_score: BTreeMap::from([(1, 0.5)]),
+            }),
+            ..DerpMap::default()
+        };
+        let mut scores = |text: &str, own: &DerpMap| {
+            let update = CompiledUpdate {
+                derp_map: Some(text.to_owned()),
+                ..CompiledUpdate::default()
+            };
+            compiled.apply(update, &mut ChangeSet::default());
+            let told = compiled.relays.over(own).home_params;
+            told.map(|params| params.region_score.into_iter().collect::<Vec<_>>())
+        };
+        let none = DerpMap::default();
+        assert_eq!(scores(r#"{"Regions":{}}"#, &none), None);
+        let weighed = r#"{"HomeParams":{"RegionScore":{"901":2.5}},"Regions":{}}"#;
+        assert_eq!(scores(weighed, &own), Some(vec![(901, 2.5)]));
+        assert_eq!(scores("", &none), Some(Vec::new()));
+        assert_eq!(scores("", &own), Some(vec![(1, 0.5)]));
+    }
 
     #[test]
     fn relays_that_can_not_be_read_leave_those_clients_have() {

@@ -32,16 +32,9 @@ impl PolicyCompilerService for PolicyCompiler {
             .policy(tailnet, head.map_err(CompilerError::from)?)
             .await?;
         let role = inventory::role(request.role());
-        let user = (!request.login_name.is_empty()).then(|| User {
-            id: request.user_id,
-            login_name: request.login_name,
-            role,
-            groups: request
-                .groups
-                .iter()
-                .map(|name| format!("group:{name}"))
-                .collect(),
-        });
+        let login = &request.login_name;
+        let user =
+            (!login.is_empty()).then(|| User::new(request.user_id, login, role, &request.groups));
         let mut applicant = Applicant {
             user,
             tags: request.current_tags,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bowline_ids::TailnetId;
-use bowline_policy::{Compiler, Policy, Problem};
+use bowline_policy::{Compiler, Inventory, Problem, Verdict, check_document};
 use bowline_proto::policy::v1::{
     CheckPolicyRequest, CheckPolicyResponse, ExplainAccessRequest, ExplainAccessResponse,
     GetPolicyRequest, GetPolicyResponse, ListPolicyVersionsRequest, ListPolicyVersionsResponse,
@@ -17,33 +17,43 @@ use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::tailnet_id;
-use crate::{PolicyCompiler, error::CompilerError, inventory, store};
+use crate::{PolicyCompiler, error::CompilerError, store};
 
-/// Returns a document's policy, or what is wrong with it.
+/// Judges a document for a tailnet, beside the version in force.
 async fn checked(
     compiler: &PolicyCompiler,
     tailnet: TailnetId,
     text: String,
-) -> Result<Result<Policy, Vec<PolicyProblem>>, CompilerError> {
-    let check =
-        move |compiler: &Compiler, _| inventory::policy(&text, compiler.users(), compiler.nodes());
-    let found = compiler.workspace(tailnet).ask(0, check).await?;
-    Ok(found.map_err(|problems| problems.into_iter().map(problem).collect()))
+) -> Result<Verdict, CompilerError> {
+    let check = move |compiler: &Compiler, _| verdict(&text, compiler);
+    compiler.workspace(tailnet).ask(0, check).await
 }
 
-fn problem(problem: Problem) -> PolicyProblem {
-    let Problem {
-        line,
-        column,
-        message,
-        hint,
-    } = problem;
-    PolicyProblem {
-        line,
-        column,
-        message,
-        hint,
-    }
+fn verdict(text: &str, compiler: &Compiler) -> Verdict {
+    let inventory = Inventory {
+        users: compiler.users(),
+        nodes: compiler.nodes(),
+        in_force: Some(compiler.policy()),
+    };
+    check_document(text, Some(inventory))
+}
+
+fn listed(problems: Vec<Problem>) -> Vec<PolicyProblem> {
+    let one = |problem: Problem| {
+        let Problem {
+            line,
+            column,
+            message,
+            hint,
+        } = problem;
+        PolicyProblem {
+            line,
+            column,
+            message,
+            hint,
+        }
+    };
+    problems.into_iter().map(one).collect()
 }
 
 fn pair(((source, destination), change): ((u64, u64), bowline_policy::PairChange)) -> PairChange {
@@ -75,16 +85,20 @@ impl PolicyService for PolicyCompiler {
             tailnet_id: tailnet,
             text,
             expected_version,
+            strict,
         } = request.into_inner();
         let tailnet = tailnet_id(tailnet)?;
-        let policy = match checked(self, tailnet, text.clone()).await? {
-            Ok(policy) => Arc::new(policy),
-            Err(problems) => {
-                return Ok(Response::new(SetPolicyResponse {
-                    version: None,
-                    problems,
-                }));
-            }
+        let mut verdict = checked(self, tailnet, text.clone()).await?;
+        if strict {
+            verdict = verdict.strict();
+        }
+        let warnings = listed(verdict.warnings);
+        let Some(policy) = verdict.policy.map(Arc::new) else {
+            return Ok(Response::new(SetPolicyResponse {
+                version: None,
+                problems: listed(verdict.problems),
+                warnings,
+            }));
         };
         let (version, _) = self
             .log
@@ -129,6 +143,7 @@ impl PolicyService for PolicyCompiler {
         Ok(Response::new(SetPolicyResponse {
             version: Some(version),
             problems: Vec::new(),
+            warnings,
         }))
     }
 
@@ -168,9 +183,11 @@ impl PolicyService for PolicyCompiler {
     ) -> Result<Response<CheckPolicyResponse>, Status> {
         let request = request.into_inner();
         let tailnet = tailnet_id(request.tailnet_id)?;
-        let checked = checked(self, tailnet, request.text).await?;
-        let problems = checked.err().unwrap_or_default();
-        Ok(Response::new(CheckPolicyResponse { problems }))
+        let verdict = checked(self, tailnet, request.text).await?;
+        Ok(Response::new(CheckPolicyResponse {
+            problems: listed(verdict.problems),
+            warnings: listed(verdict.warnings),
+        }))
     }
 
     async fn preview_policy(
@@ -185,19 +202,17 @@ impl PolicyService for PolicyCompiler {
         let workspace = self.workspace(tailnet);
         let version = self.refresh(tailnet).await?;
         let preview = workspace.ask(version, move |compiler, _| {
-            let policy = inventory::policy(&text, compiler.users(), compiler.nodes())?;
-            Ok::<_, Vec<Problem>>(compiler.preview(&policy))
+            let mut verdict = verdict(&text, compiler);
+            let policy = verdict.policy.take();
+            let preview = policy.map(|policy| compiler.preview(&policy));
+            (verdict, preview.unwrap_or_default())
         });
-        Ok(Response::new(match preview.await? {
-            Err(problems) => PreviewPolicyResponse {
-                problems: problems.into_iter().map(problem).collect(),
-                ..PreviewPolicyResponse::default()
-            },
-            Ok(preview) => PreviewPolicyResponse {
-                problems: Vec::new(),
-                pairs: preview.pairs.into_iter().map(pair).collect(),
-                total_pairs: preview.total,
-            },
+        let (verdict, preview) = preview.await?;
+        Ok(Response::new(PreviewPolicyResponse {
+            problems: listed(verdict.problems),
+            pairs: preview.pairs.into_iter().map(pair).collect(),
+            total_pairs: preview.total,
+            warnings: listed(verdict.warnings),
         }))
     }
 

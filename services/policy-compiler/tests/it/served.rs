@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use bowline_bus::{Bus, Owner};
 use bowline_clock::SystemClock;
-use bowline_db::{AuditEntry, AuditVerdict, ChangeLog, Database, DatabaseOptions};
+use bowline_db::{AuditEntry, AuditVerdict, ChangeLog, Database, DatabaseError, DatabaseOptions};
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
 use bowline_policy_compiler::PolicyCompiler;
 use bowline_proto::{
     identity::v1::{
-        CreateTailnetRequest, CreateUserRequest, tailnet_service_client::TailnetServiceClient,
-        user_service_client::UserServiceClient,
+        CreateTailnetRequest, CreateUserRequest, UpdateUserRequest, User,
+        tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
         CreatePreAuthKeyRequest, Node, PreAuthKey, RegisterRequest,
@@ -26,6 +26,7 @@ use bowline_proto::{
 };
 use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::PostgresServer;
+use prost_types::FieldMask;
 use tonic::{Status, Streaming, service::Routes};
 
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -183,8 +184,62 @@ impl Served {
             tailnet_id: self.tailnet,
             text: text.to_owned(),
             expected_version,
+            ..SetPolicyRequest::default()
         };
         Ok(self.policies().set_policy(request).await?.into_inner())
+    }
+
+    /// Sets a document that there may be no warnings of.
+    pub async fn set_strictly(&self, text: &str) -> SetPolicyResponse {
+        let request = SetPolicyRequest {
+            tailnet_id: self.tailnet,
+            text: text.to_owned(),
+            strict: true,
+            ..SetPolicyRequest::default()
+        };
+        let answer = self.policies().set_policy(request).await;
+        answer.unwrap().into_inner()
+    }
+
+    /// Sets the groups of the user.
+    pub async fn group(&self, groups: &[&str]) {
+        let user = User {
+            id: self.user,
+            tailnet_id: self.tailnet,
+            groups: groups.iter().map(ToString::to_string).collect(),
+            ..User::default()
+        };
+        let request = UpdateUserRequest {
+            user: Some(user),
+            update_mask: Some(FieldMask {
+                paths: vec!["groups".to_owned()],
+            }),
+        };
+        let mut users = UserServiceClient::new(self.admin());
+        users.update_user(request).await.unwrap();
+    }
+
+    /// Writes a first version as an older release has left it.
+    pub async fn store(&self, text: &str) {
+        let database = self.database().await;
+        let (tailnet, text) = (self.tailnet.cast_signed(), text.to_owned());
+        let written = database.write(move |write| {
+            Box::pin(async move {
+                let row = sqlx::query(
+                    "INSERT INTO policies (tailnet_id, version, author, created_at, text) VALUES ($1, 1, 'older', 0, $2)",
+                );
+                let row = row.bind(tailnet).bind(text);
+                row.execute(write.connection()).await?;
+                Ok::<_, DatabaseError>(())
+            })
+        });
+        written.await.unwrap();
+    }
+
+    async fn database(&self) -> Database {
+        let migrations = bowline_db::migrations!["0001_policies"];
+        let options = DatabaseOptions::new("policy_compiler", migrations, Arc::new(SystemClock));
+        Database::open(&self.policies, options).await.unwrap()
     }
 
     pub async fn in_force(&self) -> PolicyVersion {
@@ -198,10 +253,11 @@ impl Served {
 
     /// Reads the compiler's own audit trail, as an export does.
     pub async fn audit(&self) -> Vec<AuditEntry> {
-        let migrations = bowline_db::migrations!["0001_policies"];
-        let options = DatabaseOptions::new("policy_compiler", migrations, Arc::new(SystemClock));
-        let database = Database::open(&self.policies, options).await.unwrap();
-        let log = ChangeLog::new(database, Bus::in_process(), Owner::PolicyCompiler);
+        let log = ChangeLog::new(
+            self.database().await,
+            Bus::in_process(),
+            Owner::PolicyCompiler,
+        );
         let tailnet = self.tailnet.try_into().unwrap();
         let entries = log.audit(tailnet, 0, 100).await.unwrap();
         let verdict = log.verify_audit(tailnet).await.unwrap();

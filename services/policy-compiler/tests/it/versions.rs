@@ -3,8 +3,9 @@
 use bowline_proto::{
     key_registry::v1::RegisterRequest,
     policy::v1::{
-        CheckPolicyRequest, GetPolicyRequest, ListPolicyVersionsRequest, PreviewPolicyRequest,
-        SetPolicyResponse,
+        CheckPolicyRequest, GetPolicyRequest, JudgeNodeRequest, ListPolicyVersionsRequest,
+        PreviewPolicyRequest, SetPolicyResponse,
+        policy_compiler_service_client::PolicyCompilerServiceClient,
     },
 };
 use bowline_service_kit::GrpcChannel;
@@ -114,6 +115,110 @@ pub async fn failing_tests_refuse_the_save_and_say_which(served: Served) {
         refused.problems[0].message.starts_with("test(s) failed"),
         "{refused:?}"
     );
+}
+
+pub async fn warnings_come_with_what_is_stored_and_refuse_where_they_are_to(served: Served) {
+    let document = r#"{"postures": {"posture:mac": [
+  "node:osVersion >= '13'"]}}"#;
+    let check = CheckPolicyRequest {
+        tailnet_id: served.tailnet,
+        text: document.to_owned(),
+    };
+    let checked = served.policies().check_policy(check).await;
+    let checked = checked.unwrap().into_inner();
+    let stored = served.set(document, None).await.unwrap();
+    assert_eq!(stored.version.unwrap().version, 1);
+    let preview = PreviewPolicyRequest {
+        tailnet_id: served.tailnet,
+        text: document.to_owned(),
+    };
+    let preview = served.policies().preview_policy(preview).await;
+    let previewed = preview.unwrap().into_inner().warnings;
+    for (problems, warnings) in [
+        (checked.problems, checked.warnings),
+        (stored.problems, stored.warnings),
+        (Vec::new(), previewed),
+    ] {
+        assert_eq!(problems, []);
+        assert_eq!((warnings[0].line, warnings[0].column), (2, 3));
+        assert!(
+            warnings[0].message.contains("not met by any device"),
+            "{warnings:?}"
+        );
+    }
+    let refused = served.set_strictly(document).await;
+    assert!(refused.version.is_none() && refused.problems.len() == 1);
+    assert_eq!(served.in_force().await.version, 1);
+    let stored = served.set_strictly("{}").await;
+    assert_eq!(stored.version.unwrap().version, 2);
+}
+
+pub async fn groups_of_users_may_be_named_and_those_of_nobody_may_not(served: Served) {
+    let document = |name: &str| {
+        format!(
+            r#"{{"tagOwners": {{"tag:web": ["{name}"]}}, "grants": [{{"src": ["{name}"], "dst": ["tag:web"], "ip": ["22"]}}],
+                "tests": [{{"src": "AMIRA@example.com", "accept": ["tag:web:22"]}}]}}"#
+        )
+    };
+    served.group(&["oncall", "ops@example.com"]).await;
+    for name in ["group:oncall", "group:ops@example.com"] {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        // What identity acknowledged the compiler hears a moment later.
+        while let answer = served.set(&document(name), None).await.unwrap()
+            && answer.version.is_none()
+        {
+            assert!(tokio::time::Instant::now() < deadline, "{answer:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+    let refused = served.set(&document("group:other"), None).await.unwrap();
+    let problem = &refused.problems[0];
+    assert_eq!(problem.message, "group not found: \"group:other\"");
+    assert!(
+        problem
+            .hint
+            .contains("a group that a user of the tailnet has"),
+        "{problem:?}"
+    );
+    // The last user leaves the group: the next edit of the document is not in the way of that.
+    served.group(&[]).await;
+    let untested = |name: &str| document(name).replace("\"accept\"", "\"deny\"");
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let left = loop {
+        let answer = served.set(&untested("group:ops@example.com"), None).await;
+        let answer = answer.unwrap();
+        if answer.version.is_some() {
+            break answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{answer:?}");
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(left.problems, []);
+    assert!(
+        left.warnings[0].message.contains("no user has the group"),
+        "{left:?}"
+    );
+    let refused = served.set(&untested("group:oncall"), None).await.unwrap();
+    assert!(refused.version.is_none(), "that one is not named any more");
+}
+
+pub async fn what_an_older_release_stored_stays_in_force(served: Served) {
+    let stored = r#"{"tagOwners": {"tag:ci": []},
+        "ssh": [{"action": "check", "src": ["tag:ci"], "dst": ["tag:ci"], "users": ["root"]}],
+        "acls": [{"action": "accept", "src": ["group:x@example.com"], "dst": ["*:*"]}]}"#;
+    served.store(stored).await;
+    let mut compiler = PolicyCompilerServiceClient::new(served.registry());
+    let request = JudgeNodeRequest {
+        tailnet_id: served.tailnet,
+        current_tags: vec!["tag:ci".to_owned(), "tag:x".to_owned()],
+        ..JudgeNodeRequest::default()
+    };
+    let judged = compiler.judge_node(request).await.unwrap().into_inner();
+    assert_eq!(judged.undefined_tags, ["tag:x"]);
+    // It names the group already; the check is refused from now on.
+    let again = served.set(stored, None).await.unwrap();
+    assert_eq!(again.problems.len(), 1, "{again:?}");
+    assert!(again.problems[0].message.contains("check mode"));
 }
 
 pub async fn each_version_is_audited_and_nothing_else(served: Served) {

@@ -14,6 +14,7 @@ use bowline_ip_set::{IpRange, IpSet};
 use super::{
     World,
     budget::{ADDRESS, Budget, Exhausted},
+    device::{Device, MadeUpDevice, Place},
     named::Named,
 };
 use crate::{
@@ -23,7 +24,10 @@ use crate::{
     policy::{Reach, Service},
     posture::Attributes,
     protocol,
-    section::access_tests::AccessTest,
+    section::{
+        access_tests::AccessTest,
+        acl::{lacks_ports, missing_ports},
+    },
     selector::Selector,
 };
 
@@ -52,6 +56,8 @@ pub(super) struct Judge<'w> {
 struct Sources {
     kinds: BTreeSet<Kind>,
     ranges: Vec<IpRange>,
+    /// The devices that stand in for those that are not there.
+    made_up: Vec<MadeUpDevice>,
 }
 
 /// An address as the sources of rules see it.
@@ -123,6 +129,9 @@ impl<'w> Judge<'w> {
         budget: &mut Budget,
     ) -> Result<Vec<String>, Exhausted> {
         if test.accept.is_empty() && test.deny.is_empty() {
+            if test.leaves_out {
+                return Ok(Vec::new());
+            }
             return Ok(vec![format!(
                 "the test of \"{}\" neither accepts nor denies anything",
                 test.source
@@ -167,25 +176,26 @@ impl<'w> Judge<'w> {
         }
         let mut sources = Sources::default();
         match self.world.named(&test.source, budget)? {
-            Named::Nodes(nodes) => {
-                for node in nodes {
-                    for address in node.addresses() {
-                        let kind = self.kind(address, Some(node), attributes);
-                        budget.spend(kind.parties.len() + ADDRESS)?;
-                        sources.kinds.insert(kind);
-                    }
-                }
+            Named::Devices(devices) => {
+                let places = devices.into_iter().flat_map(Device::places);
+                sources.kinds = self.kinds(places, attributes, budget)?;
+            }
+            Named::MadeUp(devices) => {
+                let places = devices.iter().map(MadeUpDevice::device);
+                let places = places.flat_map(Device::places);
+                sources.kinds = self.kinds(places, attributes, budget)?;
+                sources.made_up = devices;
             }
             Named::Address(address) => {
-                let node = self.world.at(address);
-                sources.kinds.insert(self.kind(address, node, attributes));
+                let device = self.world.at(address);
+                sources.kinds.insert(self.kind(address, device, attributes));
             }
             Named::Ranges(ranges) => sources.ranges = ranges,
             Named::Own | Named::Nothing => {}
         }
         let sources = Arc::new(sources);
         if attributes.is_none() {
-            self.kept += sources.kinds.len() + sources.ranges.len();
+            self.kept += sources.kinds.len() + sources.ranges.len() + sources.made_up.len();
             if self.kept > MOST_KEPT {
                 self.forget();
             }
@@ -194,10 +204,30 @@ impl<'w> Judge<'w> {
         Ok(sources)
     }
 
-    fn kind(&self, address: IpAddr, node: Option<&Node>, attributes: Option<&Attributes>) -> Kind {
-        let owner = node.and_then(|node| self.world.owner(node));
+    /// Returns what rules can tell of some places.
+    fn kinds<'d>(
+        &self,
+        places: impl Iterator<Item = Place<'d>>,
+        attributes: Option<&Attributes>,
+        budget: &mut Budget,
+    ) -> Result<BTreeSet<Kind>, Exhausted> {
+        let mut kinds = BTreeSet::new();
+        for (address, device) in places {
+            let kind = self.kind(address, device, attributes);
+            budget.spend(kind.parties.len() + ADDRESS)?;
+            kinds.insert(kind);
+        }
+        Ok(kinds)
+    }
+
+    fn kind(
+        &self,
+        address: IpAddr,
+        device: Option<Device<'_>>,
+        attributes: Option<&Attributes>,
+    ) -> Kind {
         let mut parties: Vec<_> = self.plan.parties.having(address).collect();
-        if let Some(node) = node {
+        if let Some(Device { node, owner }) = device {
             let attributes = attributes.unwrap_or(&node.attributes);
             parties.extend(self.plan.parties.identified(node, owner, attributes));
         }
@@ -207,7 +237,7 @@ impl<'w> Judge<'w> {
         Kind {
             parties,
             is_inside: self.inside.contains(address),
-            owner: owner.map(|user| user.id),
+            owner: device.and_then(|device| device.owner).map(|user| user.id),
         }
     }
 
@@ -218,8 +248,8 @@ impl<'w> Judge<'w> {
         text: &str,
         protocols: &[u8],
         budget: &mut Budget,
-    ) -> Result<Result<bool, &'static str>, Exhausted> {
-        let (selector, port) = match destination(text) {
+    ) -> Result<Result<bool, String>, Exhausted> {
+        let (selector, port) = match destination(text, protocols) {
             Ok(read) => read,
             Err(why) => return Ok(Err(why)),
         };
@@ -234,21 +264,29 @@ impl<'w> Judge<'w> {
                     let place = (address, self.world.at(address));
                     self.keep(selector, [place].into_iter(), budget)?
                 }
-                Named::Nodes(nodes) => self.keep(selector, places(&nodes), budget)?,
+                Named::Devices(devices) => {
+                    let places = devices.into_iter().flat_map(Device::places);
+                    self.keep(selector, places, budget)?
+                }
+                Named::MadeUp(devices) => {
+                    let places = devices.iter().map(MadeUpDevice::device);
+                    self.keep(selector, places.flat_map(Device::places), budget)?
+                }
                 Named::Ranges(_) | Named::Nothing => Arc::default(),
             },
         };
         if !destination.is_there {
-            return Ok(Err("the destination is no node and no single address"));
+            let why = "the destination is no node and no single address";
+            return Ok(Err(why.to_owned()));
         }
         let rules = self.rules(port, protocols, budget)?;
         self.admits(sources, &destination, &rules, budget).map(Ok)
     }
 
-    /// Returns the rules with a port, for one of some protocols.
+    /// Returns the rules with a port, for one of some protocols; where there are no ports any rule for them.
     fn rules(
         &self,
-        port: u16,
+        port: Option<u16>,
         protocols: &[u8],
         budget: &mut Budget,
     ) -> Result<Vec<&PlannedRule>, Exhausted> {
@@ -256,10 +294,10 @@ impl<'w> Judge<'w> {
             let named = service.protocol.map(|number| [number]);
             let numbers = named.as_ref().map_or(DEFAULT, |number| number);
             numbers.iter().any(|number| protocols.contains(number))
-                && service
-                    .ports
-                    .iter()
-                    .any(|ports| ports.first <= port && port <= ports.last)
+                && port.is_none_or(|port| {
+                    let mut ports = service.ports.iter();
+                    ports.any(|ports| ports.first <= port && port <= ports.last)
+                })
         };
         budget.spend(self.plan.rules.len())?;
         let rules = self.plan.rules.iter();
@@ -274,22 +312,27 @@ impl<'w> Judge<'w> {
         sources: &Sources,
         rules: &[&PlannedRule],
         budget: &mut Budget,
-    ) -> Result<Result<bool, &'static str>, Exhausted> {
+    ) -> Result<Result<bool, String>, Exhausted> {
+        const NO_DEVICES: &str = "the source has no own devices";
         let mut by_owner: HashMap<u64, Sources> = HashMap::new();
         for kind in &sources.kinds {
             let Some(owner) = kind.owner else {
-                return Ok(Err("the source has no own devices"));
+                return Ok(Err(NO_DEVICES.to_owned()));
             };
             let own = by_owner.entry(owner).or_default();
             own.kinds.insert(kind.clone());
         }
         if by_owner.is_empty() {
-            return Ok(Err("the source has no own devices"));
+            return Ok(Err(NO_DEVICES.to_owned()));
         }
-        for (owner, sources) in &by_owner {
-            let devices = self.world.devices.get(owner).map_or(&[][..], Vec::as_slice);
-            let destination = self.destination(places(devices), budget)?;
-            if !self.admits(sources, &destination, rules, budget)? {
+        for (owner, own) in &by_owner {
+            let known = self.world.devices.get(owner).into_iter().flatten().copied();
+            let made_up = sources.made_up.iter().map(MadeUpDevice::device);
+            let made_up =
+                made_up.filter(|device| device.owner.is_some_and(|user| user.id == *owner));
+            let places = known.chain(made_up).flat_map(Device::places);
+            let destination = self.destination(places, budget)?;
+            if !self.admits(own, &destination, rules, budget)? {
                 return Ok(Ok(false));
             }
         }
@@ -319,10 +362,10 @@ impl<'w> Judge<'w> {
     }
 
     /// Returns a destination, and keeps it for later tests.
-    fn keep<'n>(
+    fn keep<'d>(
         &mut self,
         selector: &str,
-        places: impl Iterator<Item = (IpAddr, Option<&'n Node>)>,
+        places: impl Iterator<Item = Place<'d>>,
         budget: &mut Budget,
     ) -> Result<Arc<Destination>, Exhausted> {
         let found = Arc::new(self.destination(places, budget)?);
@@ -341,22 +384,21 @@ impl<'w> Judge<'w> {
         self.destinations.clear();
     }
 
-    fn destination<'n>(
+    fn destination<'d>(
         &self,
-        places: impl Iterator<Item = (IpAddr, Option<&'n Node>)>,
+        places: impl Iterator<Item = Place<'d>>,
         budget: &mut Budget,
     ) -> Result<Destination, Exhausted> {
         let parties = &self.plan.parties;
         let mut destination = Destination::default();
-        for (address, node) in places {
+        for (address, device) in places {
             let is_public = internet::is_public(&address.into());
             let had = destination.parties.len();
             destination.is_there = true;
             destination.parties.extend(parties.having(address));
             destination.is_public |= is_public;
-            match node {
-                Some(node) => {
-                    let owner = self.world.owner(node);
+            match device {
+                Some(Device { node, owner }) => {
                     let by_who = parties.identified(node, owner, &node.attributes);
                     destination.parties.extend(by_who);
                     destination.owners.extend(owner.map(|user| user.id));
@@ -440,31 +482,32 @@ impl Admitted {
     }
 }
 
-fn places<'n>(nodes: &[&'n Node]) -> impl Iterator<Item = (IpAddr, Option<&'n Node>)> {
-    let each = |node: &'n Node| node.addresses().map(move |address| (address, Some(node)));
-    nodes.iter().copied().flat_map(each)
-}
-
 fn protocols(text: Option<&str>) -> Result<Vec<u8>, String> {
     let Some(text) = text else {
         return Ok(EITHER.to_vec());
     };
-    let number = protocol::parse(text)?;
-    if protocol::has_ports(number) {
-        Ok(vec![number])
-    } else {
-        Err(format!(
-            "proto \"{text}\": only tcp, udp and sctp can be tested"
-        ))
-    }
+    Ok(vec![protocol::parse(text)?])
 }
 
-/// Reads `selector:port`.
-fn destination(text: &str) -> Result<(&str, u16), &'static str> {
-    let (selector, port) = text.rsplit_once(':').ok_or("the port is missing")?;
+/// Reads `selector:port`; the port of a protocol without ports is written 0, and none.
+fn destination<'t>(text: &'t str, protocols: &[u8]) -> Result<(&'t str, Option<u16>), String> {
+    if lacks_ports(text) {
+        return Err(missing_ports(text));
+    }
+    let (selector, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    let port = port.parse().ok().filter(|port| digits && *port != 0);
-    let port = port.ok_or("a test names one port from 1 to 65535")?;
+    let number = port.parse::<u16>().ok().filter(|_| digits);
+    let has_ports = protocols.iter().any(|number| protocol::has_ports(*number));
+    let port = match (has_ports, number) {
+        (false, Some(0)) => None,
+        (false, _) => {
+            return Err(format!(
+                "this protocol has no ports: write \"{selector}:0\""
+            ));
+        }
+        (true, Some(1..)) => number,
+        (true, _) => return Err("a test names one port from 1 to 65535".to_owned()),
+    };
     let selector = selector
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))

@@ -7,17 +7,20 @@ use bowline_ip_set::IpRange;
 use super::{
     World,
     budget::{Budget, Exhausted},
+    device::{Device, MadeUpDevice},
 };
 use crate::{
-    inventory::{Node, User},
+    inventory::User,
     selector::{self, Selector, Written},
 };
 
 /// What a text of a test names.
 #[derive(Debug)]
 pub(super) enum Named<'w> {
-    /// Nodes, by who they are.
-    Nodes(Vec<&'w Node>),
+    /// Devices, by who they are.
+    Devices(Vec<Device<'w>>),
+    /// Devices of an identity that has none.
+    MadeUp(Vec<MadeUpDevice>),
     /// One address, whether or not a node has it.
     Address(IpAddr),
     /// Addresses that are not one: prefixes, hosts that stand for several, IP sets.
@@ -54,32 +57,42 @@ impl<'w> World<'w> {
             }
             Written::Selector(Selector::Own) => Named::Own,
             Written::Selector(selector) if selector.is_identity() => {
-                let nodes = self.selected(&selector, budget)?;
-                budget.spend(nodes.len())?;
-                Named::Nodes(nodes)
+                let devices = self.selected(&selector, budget)?;
+                budget.spend(devices.len())?;
+                if devices.is_empty() {
+                    Named::MadeUp(self.made_up(&selector, budget)?)
+                } else {
+                    Named::Devices(devices)
+                }
             }
-            Written::Selector(_) | Written::UnknownAutogroup => Named::Nothing,
+            Written::Selector(_) | Written::UnknownAutogroup | Written::UnknownKind => {
+                Named::Nothing
+            }
         })
     }
 
-    /// Returns the node that has an address.
-    pub(super) fn at(&self, address: IpAddr) -> Option<&'w Node> {
-        self.by_address.get(&address).copied()
+    /// Returns the device that has an address.
+    pub(super) fn at(&self, address: IpAddr) -> Option<Device<'w>> {
+        let node = self.by_address.get(&address);
+        node.map(|node| self.device(node))
     }
 
-    /// Returns the nodes that a selector selects by who they are.
+    /// Returns the devices that a selector selects by who they are.
     fn selected(
         &self,
         selector: &Selector,
         budget: &mut Budget,
-    ) -> Result<Vec<&'w Node>, Exhausted> {
+    ) -> Result<Vec<Device<'w>>, Exhausted> {
         let devices = |user: &User| self.devices.get(&user.id).cloned().unwrap_or_default();
         Ok(match selector {
-            Selector::Tag(tag) => self.by_tag.get(&**tag).cloned().unwrap_or_default(),
+            Selector::Tag(tag) => {
+                let nodes = self.by_tag.get(&**tag).into_iter().flatten();
+                nodes.map(|node| self.device(node)).collect()
+            }
             Selector::Tagged => {
                 budget.spend(self.nodes.len())?;
-                let nodes = self.nodes.values();
-                nodes.filter(|node| !node.tags.is_empty()).collect()
+                let tagged = self.nodes.values().filter(|node| !node.tags.is_empty());
+                tagged.map(|node| self.device(node)).collect()
             }
             Selector::User(login) => {
                 let user = self.by_login.get(&**login);

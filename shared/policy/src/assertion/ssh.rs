@@ -1,6 +1,7 @@
 //! SSH tests (policy reference section 20.2): the compiled rules of each destination, read as its client reads them.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::Ipv6Addr,
 };
@@ -8,11 +9,12 @@ use std::{
 use super::{
     World,
     budget::{ADDRESS, Budget, Exhausted},
+    device::{Device, MadeUpDevice},
     named::Named,
 };
 use crate::{
     compile::{ListId, Principals, SettingsPlan, SshLogin},
-    inventory::Node,
+    inventory::{Node, User},
     posture::Attributes,
     section::ssh_tests::SshTest,
 };
@@ -29,8 +31,25 @@ enum Verdict {
 pub(super) struct Judge<'w> {
     world: &'w World<'w>,
     plan: SettingsPlan,
+    /// The users, and the owners of made-up devices.
+    users: Cow<'w, BTreeMap<u64, User>>,
     /// How many devices are in each list of a user.
     user_lists: BTreeMap<ListId, u64>,
+}
+
+/// Devices of the inventory, or made-up ones.
+enum Devices<'w> {
+    Known(Vec<Device<'w>>),
+    MadeUp(Vec<MadeUpDevice>),
+}
+
+impl Devices<'_> {
+    fn iter(&self) -> Box<dyn Iterator<Item = Device<'_>> + '_> {
+        match self {
+            Self::Known(devices) => Box::new(devices.iter().copied()),
+            Self::MadeUp(devices) => Box::new(devices.iter().map(MadeUpDevice::device)),
+        }
+    }
 }
 
 /// A source: its number, and the lists it is in.
@@ -47,12 +66,13 @@ impl<'w> Judge<'w> {
         let mut judge = Self {
             world,
             plan: SettingsPlan::default(),
+            users: Cow::Borrowed(world.users),
             user_lists: BTreeMap::new(),
         };
         if !world.policy.ssh_tests.is_empty() {
             judge.plan = SettingsPlan::new(world.policy);
             for node in world.nodes.values() {
-                let lists = judge.lists(node);
+                let lists = judge.lists(world.device(node));
                 judge.count(lists);
             }
         }
@@ -115,11 +135,20 @@ impl<'w> Judge<'w> {
         Ok(failures)
     }
 
-    fn nodes(&self, text: &str, budget: &mut Budget) -> Result<Vec<&'w Node>, Exhausted> {
+    /// Returns the devices a text names; of made-up ones the owners are known from here on.
+    fn devices(&mut self, text: &str, budget: &mut Budget) -> Result<Devices<'w>, Exhausted> {
         Ok(match self.world.named(text, budget)? {
-            Named::Nodes(nodes) => nodes,
-            Named::Address(address) => self.world.at(address).into_iter().collect(),
-            Named::Ranges(_) | Named::Own | Named::Nothing => Vec::new(),
+            Named::Devices(devices) => Devices::Known(devices),
+            Named::MadeUp(devices) => {
+                for owner in devices.iter().filter_map(|made_up| made_up.device().owner) {
+                    if !self.users.contains_key(&owner.id) {
+                        self.users.to_mut().insert(owner.id, owner.clone());
+                    }
+                }
+                Devices::MadeUp(devices)
+            }
+            Named::Address(address) => Devices::Known(self.world.at(address).into_iter().collect()),
+            Named::Ranges(_) | Named::Own | Named::Nothing => Devices::Known(Vec::new()),
         })
     }
 
@@ -131,17 +160,24 @@ impl<'w> Judge<'w> {
         budget: &mut Budget,
     ) -> Result<Vec<Source>, Exhausted> {
         let mut sources = Vec::new();
-        for node in self.nodes(text, budget)? {
+        let devices = self.devices(text, budget)?;
+        let is_assumed = attributes.is_some() || matches!(devices, Devices::MadeUp(_));
+        for device in devices.iter() {
+            let Device { node, owner } = device;
             let lists = match attributes {
-                None => self.lists(node),
-                Some(attributes) => self.lists(&Node {
-                    attributes: attributes.clone(),
-                    ..node.clone()
-                }),
+                None => self.lists(device),
+                Some(attributes) => {
+                    let attributes = attributes.clone();
+                    let node = &Node {
+                        attributes,
+                        ..node.clone()
+                    };
+                    self.lists(Device { node, owner })
+                }
             };
             budget.spend(lists.len() + ADDRESS)?;
-            if attributes.is_some() {
-                // A device that meets a posture only here makes rules for its user all the same.
+            if is_assumed {
+                // A device that is there, or meets a posture, only here makes rules for its user all the same.
                 self.count(lists.clone());
             }
             sources.push((node.id, lists));
@@ -150,17 +186,22 @@ impl<'w> Judge<'w> {
     }
 
     /// Returns the nodes a text names, by their rules.
-    fn destinations(&self, text: &str, budget: &mut Budget) -> Result<Vec<Destination>, Exhausted> {
+    fn destinations(
+        &mut self,
+        text: &str,
+        budget: &mut Budget,
+    ) -> Result<Vec<Destination>, Exhausted> {
         let mut found: HashMap<u64, Destination> = HashMap::new();
-        for node in self.nodes(text, budget)? {
-            let key = self.plan.key(node, self.world.owner(node));
+        let devices = self.devices(text, budget)?;
+        for Device { node, owner } in devices.iter() {
+            let key = self.plan.key(node, owner);
             let id = key.id(&self.plan);
             budget.spend(ADDRESS)?;
             if let Some(known) = found.get_mut(&id) {
                 known.nodes.insert(node.id);
                 continue;
             }
-            let settings = self.plan.settings(&key, &self.user_lists, self.world.users);
+            let settings = self.plan.settings(&key, &self.user_lists, &self.users);
             budget.spend(settings.ssh.len() + 1)?;
             let destination = Destination {
                 nodes: HashSet::from([node.id]),
@@ -171,10 +212,9 @@ impl<'w> Judge<'w> {
         Ok(found.into_values().collect())
     }
 
-    fn lists(&self, node: &Node) -> BTreeSet<ListId> {
-        let user = self.world.owner(node);
-        let key = self.plan.key(node, user);
-        self.plan.fed(node, &key, user.map_or(0, |user| user.id))
+    fn lists(&self, Device { node, owner }: Device<'_>) -> BTreeSet<ListId> {
+        let key = self.plan.key(node, owner);
+        self.plan.fed(node, &key, owner.map_or(0, |user| user.id))
     }
 
     fn count(&mut self, lists: BTreeSet<ListId>) {

@@ -1,11 +1,12 @@
 //! What tests of documents say is what a look at each address and each rule says, however many there are.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    DocumentContext,
     compile::naive::{self, Place, reaches},
     inventory::Role,
     policy::Rule,
@@ -46,7 +47,7 @@ fn document(rules: &[usize], tests: &str) -> Policy {
             "postures":{{"posture:linux":["node:os == 'linux'"]}},"acls":[{}],"tests":[{tests}]}}"#,
         rules.join(",")
     );
-    Policy::parse(&text, &BTreeSet::new()).unwrap()
+    Policy::parse(&text, &DocumentContext::default()).unwrap()
 }
 
 fn users() -> BTreeMap<u64, User> {
@@ -94,6 +95,35 @@ fn node(id: u64, kind: u8) -> Node {
     }
 }
 
+fn places<'n>(world: &'n World<'_>, named: &'n named::Named<'_>) -> Vec<Place<'n>> {
+    match named {
+        named::Named::Devices(devices) => devices
+            .iter()
+            .flat_map(|device| naive::World::places_of(device.node))
+            .collect(),
+        named::Named::MadeUp(devices) => devices
+            .iter()
+            .flat_map(|made_up| naive::World::places_of(made_up.device().node))
+            .collect(),
+        named::Named::Address(address) => {
+            let node = world.at(*address).map(|device| device.node);
+            vec![Place {
+                address: *address,
+                node,
+            }]
+        }
+        named::Named::Ranges(ranges) => {
+            let first = ranges[0].low();
+            // All addresses of the range here are the same to all rules.
+            vec![Place {
+                address: first,
+                node: None,
+            }]
+        }
+        named::Named::Own | named::Named::Nothing => Vec::new(),
+    }
+}
+
 /// Says whether every address of the source has a rule to some address of the destination.
 fn allowed(world: &World<'_>, source: &str, destination: &str, port: u16) -> bool {
     let naive = naive::World {
@@ -101,28 +131,9 @@ fn allowed(world: &World<'_>, source: &str, destination: &str, port: u16) -> boo
         users: world.users,
         nodes: world.nodes,
     };
-    let places = |text: &str| -> Vec<Place<'_>> {
-        match world.named(text, &mut Budget::default()).unwrap() {
-            named::Named::Nodes(nodes) => nodes
-                .into_iter()
-                .flat_map(naive::World::places_of)
-                .collect(),
-            named::Named::Address(address) => {
-                let node = world.at(address);
-                vec![Place { address, node }]
-            }
-            named::Named::Ranges(ranges) => {
-                let first = ranges[0].low();
-                // All addresses of the range here are the same to all rules.
-                vec![Place {
-                    address: first,
-                    node: None,
-                }]
-            }
-            named::Named::Own | named::Named::Nothing => Vec::new(),
-        }
-    };
-    let destinations = places(destination);
+    let named = [source, destination].map(|text| world.named(text, &mut Budget::default()));
+    let [from, to] = named.map(Result::unwrap);
+    let destinations = places(world, &to);
     let fits = |rule: &Rule| {
         rule.services.iter().any(|service| {
             service
@@ -134,7 +145,7 @@ fn allowed(world: &World<'_>, source: &str, destination: &str, port: u16) -> boo
                     .any(|ports| ports.first <= port && port <= ports.last)
         })
     };
-    places(source).into_iter().all(|from| {
+    places(world, &from).into_iter().all(|from| {
         world
             .policy
             .rules
@@ -168,8 +179,7 @@ proptest! {
         let test = format!(r#"{{"src":"{source}","accept":["{to}:{port}"]}}"#);
         let (policy, users) = (document(&rules, &test), users());
         let world = World::new(&policy, &users, &nodes);
-        let has = |text: &str| !matches!(world.named(text, &mut Budget::default()), Ok(named::Named::Nodes(nodes)) if nodes.is_empty());
-        let expected = has(source) && has(destination) && allowed(&world, source, destination, port);
+        let expected = allowed(&world, source, destination, port);
         prop_assert_eq!(
             failed_tests(&policy, &users, &nodes).is_empty(), expected,
             "{} to {}:{} under {:?}", source, destination, port, rules
@@ -212,7 +222,7 @@ fn a_test_of_everybody_under_many_rules_takes_no_time() {
             "sshTests":[{{"src":"autogroup:member","dst":["tag:a"],"deny":["root"]}}]}}"#,
         rules.collect::<Vec<_>>().join(",")
     );
-    let policy = Policy::parse(&text, &BTreeSet::new()).unwrap();
+    let policy = Policy::parse(&text, &DocumentContext::default()).unwrap();
     let start = Instant::now();
     assert_eq!(failed_tests(&policy, &users, &nodes), []);
     let took = start.elapsed();
@@ -229,11 +239,133 @@ fn tests_that_would_take_too_long_are_refused() {
         r#"{{"tagOwners":{{"tag:a":[]}},"tests":[{}]}}"#,
         vec![test; 10_000].join(",")
     );
-    let policy = Policy::parse(&text, &BTreeSet::new()).unwrap();
+    let policy = Policy::parse(&text, &DocumentContext::default()).unwrap();
     let start = Instant::now();
     let failed = failed_tests(&policy, &users, &nodes);
     let took = start.elapsed();
     assert_eq!(failed.len(), 1);
     assert!(failed[0].message.contains("take too long"), "{}", failed[0]);
     assert!(took.as_secs() < 60, "{took:?}");
+}
+
+fn failures(text: &str, users: &[User], nodes: &[Node]) -> Vec<String> {
+    let users: BTreeMap<_, _> = users.iter().map(|user| (user.id, user.clone())).collect();
+    let nodes: BTreeMap<_, _> = nodes.iter().map(|node| (node.id, node.clone())).collect();
+    let context = DocumentContext::of(&users, None);
+    let policy = Policy::parse(text, &context).unwrap();
+    let failed = failed_tests(&policy, &users, &nodes).into_iter();
+    failed.map(|problem| problem.message).collect()
+}
+
+/// Rules of a tailnet that nobody has joined yet.
+const MOVING_IN: &str = r#"
+    "groups": {"group:eng": ["ana@a.test", "Ben@a.test"], "group:none": []},
+    "tagOwners": {"tag:web": [], "tag:db": []},
+    "acls": [{"action": "accept", "src": ["group:eng"], "dst": ["tag:web:22", "autogroup:self:80"]},
+             {"action": "accept", "src": ["user:*@a.test"], "dst": ["tag:db:443"]},
+             {"action": "accept", "src": ["autogroup:tagged"], "dst": ["ana@a.test:80"]},
+             {"action": "accept", "src": ["autogroup:admin"], "dst": ["*:*"]}],
+    "ssh": [{"action": "accept", "src": ["group:eng"], "dst": ["tag:web"], "users": ["root", "localpart:*@a.test"]},
+            {"action": "check", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["autogroup:nonroot"]}]"#;
+
+#[test]
+fn tests_of_identities_without_devices_judge_one_they_would_have() {
+    let passing = r#""tests": [
+        {"src": "ANA@a.test", "accept": ["tag:web:22", "tag:db:443", "autogroup:self:80"], "deny": ["tag:web:80", "tag:db:22"]},
+        {"src": "group:eng", "accept": ["tag:web:22"]},
+        {"src": "user:*@a.test", "accept": ["tag:db:443"], "deny": ["tag:web:22"]},
+        {"src": "someone@b.test", "deny": ["tag:web:22", "tag:db:443", "ben@a.test:80"]},
+        {"src": "tag:web", "accept": ["ana@a.test:80"], "deny": ["ben@a.test:80", "tag:db:443"]},
+        {"src": "autogroup:tagged", "accept": ["ana@a.test:80"]},
+        {"src": "autogroup:admin", "accept": ["tag:db:22", "group:eng:22"]},
+        {"src": "autogroup:member", "deny": ["tag:web:22"]}],
+      "sshTests": [
+        {"src": "ben@a.test", "dst": ["tag:web"], "accept": ["root", "ben"], "deny": ["ana"]},
+        {"src": "ben@a.test", "dst": ["BEN@a.test"], "check": ["ben"]},
+        {"src": "someone@b.test", "dst": ["tag:web"], "deny": ["root", "someone"]}]"#;
+    assert_eq!(
+        failures(&format!("{{{MOVING_IN}, {passing}}}"), &[], &[]),
+        [""; 0]
+    );
+    let nobodies = [
+        r#"{"src": "group:none", "deny": ["tag:web:22"]}"#,
+        r#"{"src": "group:other", "deny": ["tag:web:22"]}"#,
+        r#"{"src": "tag:other", "deny": ["tag:web:22"]}"#,
+        r#"{"src": "ana@a.test", "deny": ["tag:other:22"]}"#,
+        r#"{"src": "someone@b.test", "accept": ["tag:web:22"]}"#,
+    ];
+    for test in nobodies {
+        let text = format!(r#"{{{MOVING_IN}, "tests": [{test}]}}"#);
+        assert_eq!(failures(&text, &[], &[]).len(), 1, "{test}");
+    }
+}
+
+#[test]
+fn groups_of_identity_providers_are_tested_by_their_users_and_those_defined_here_by_theirs() {
+    let ana = User::new(
+        1,
+        "Ana@a.test",
+        Role::Member,
+        &["ops@a.test".to_owned(), "eng".to_owned()],
+    );
+    let text = r#"{"groups": {"group:eng": ["ben@a.test"]}, "tagOwners": {"tag:web": []},
+        "acls": [{"action": "accept", "src": ["group:ops@a.test"], "dst": ["tag:web:22"]},
+                 {"action": "accept", "src": ["group:eng"], "dst": ["tag:web:80"]}],
+        "tests": [{"src": "group:ops@a.test", "accept": ["tag:web:22"]},
+                  {"src": "ana@A.test", "accept": ["tag:web:22"], "deny": ["tag:web:80"]},
+                  {"src": "ben@a.test", "accept": ["tag:web:80"], "deny": ["tag:web:22"]}]}"#;
+    let users = [ana];
+    assert_eq!(failures(text, &users, &[]), [""; 0]);
+    let nodes = [node(1, 0), node(2, 2)].map(|node| Node { user: 1, ..node });
+    assert_eq!(failures(text, &users, &nodes), [""; 0]);
+}
+
+#[test]
+fn protocols_without_ports_are_tested_with_port_zero() {
+    let judged = |services: &str, protocol: &str, test: &str| {
+        let text = format!(
+            r#"{{"tagOwners": {{"tag:a": [], "tag:b": []}},
+                "grants": [{{"src": ["tag:a"], "dst": ["tag:b"], "ip": ["{services}"]}}],
+                "tests": [{{"src": "tag:a", "proto": "{protocol}", {test}}}]}}"#
+        );
+        failures(
+            &text,
+            &[],
+            &[
+                node(1, 2),
+                Node {
+                    tags: vec!["tag:b".to_owned()],
+                    ..node(2, 2)
+                },
+            ],
+        )
+    };
+    let accept = r#""accept": ["tag:b:0"]"#;
+    let deny = r#""deny": ["tag:b:0"]"#;
+    for services in ["*", "icmp:*", "22", "*:22"] {
+        assert_eq!(judged(services, "icmp", accept), [""; 0], "{services}");
+        assert_eq!(judged(services, "1", deny).len(), 1, "{services}");
+    }
+    for services in ["tcp:22", "gre:*"] {
+        assert_eq!(judged(services, "icmp", accept).len(), 1, "{services}");
+        assert_eq!(judged(services, "icmp", deny), [""; 0], "{services}");
+    }
+    assert_eq!(judged("gre:*", "gre", accept), [""; 0]);
+    for (protocol, destination, told) in [
+        ("icmp", "tag:b:22", r#"write "tag:b:0""#),
+        ("icmp", "tag:b:*", "has no ports"),
+        ("tcp", "tag:b:0", "one port from 1 to 65535"),
+        ("tcp", "tag:b", r#"ports are missing: write "tag:b:*""#),
+        ("none", "tag:b:22", "unknown protocol"),
+    ] {
+        let failed = judged("*", protocol, &format!(r#""accept": ["{destination}"]"#));
+        assert!(failed[0].contains(told), "{destination}: {failed:?}");
+    }
+}
+
+#[test]
+fn services_are_left_out_of_tests() {
+    let text = r#"{"tagOwners": {"tag:a": []}, "tests": [{"src": "tag:a", "accept": ["svc:web:443"]},
+        {"src": "tag:a", "accept": ["svc:web:443", "tag:a:22"], "deny": ["svc:db:1"]}]}"#;
+    assert_eq!(failures(text, &[], &[]), [""; 0]);
 }

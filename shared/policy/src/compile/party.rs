@@ -26,7 +26,7 @@ pub(crate) struct Parties {
     pub(crate) ids: Vec<u64>,
     users: HashMap<String, Vec<u32>>,
     domains: HashMap<String, Vec<u32>>,
-    /// By name, for the groups of identity providers.
+    /// By name, for the groups of identity providers that the policy does not define.
     groups: HashMap<String, Vec<u32>>,
     /// By login name, for the groups of the policy.
     members: HashMap<String, Vec<u32>>,
@@ -66,12 +66,15 @@ impl Parties {
                 Selector::User(name) => self.users.entry(name.clone()).or_default(),
                 Selector::Domain(name) => self.domains.entry(name.clone()).or_default(),
                 Selector::Tag(name) => self.tags.entry(name.clone()).or_default(),
-                Selector::Group(name) => {
-                    for member in policy.groups.get(name).into_iter().flatten() {
-                        self.members.entry(member.clone()).or_default().push(number);
+                Selector::Group(name) => match policy.groups.get(name) {
+                    Some(members) => {
+                        for member in members {
+                            self.members.entry(member.clone()).or_default().push(number);
+                        }
+                        continue;
                     }
-                    self.groups.entry(name.clone()).or_default()
-                }
+                    None => self.groups.entry(name.clone()).or_default(),
+                },
                 Selector::Role(role) => {
                     self.roles.push((*role, number));
                     continue;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{Compiler, ListChange, Output, RuleUse};
 use crate::{
-    Policy,
+    DocumentContext, Policy,
     inventory::{Node, Role, User},
     posture::{AttributeValue, Attributes},
 };
@@ -37,7 +37,8 @@ const POLICIES: [&str; 8] = [
     r#"{"tagOwners": {"tag:web": [], "tag:db": []},
         "acls": [{"action": "accept", "src": ["user:*@a.test"], "dst": ["tag:web:22"]}],
         "ssh": [{"action": "accept", "src": ["autogroup:member"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]},
-                {"action": "check", "src": ["autogroup:tagged"], "dst": ["tag:db"], "users": ["root"]},
+                {"action": "accept", "src": ["autogroup:tagged"], "dst": ["tag:db"], "users": ["root"]},
+                {"action": "check", "src": ["u1@a.test"], "dst": ["tag:db"], "users": ["root"]},
                 {"action": "accept", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["autogroup:nonroot"]}],
         "nodeAttrs": [{"target": ["autogroup:member"], "attr": ["nextdns:x"]}, {"target": ["*"], "attr": ["funnel"]}]}"#,
     r#"{"ipsets": {"ipset:lan": ["add 10.0.0.0/8", "remove 10.1.0.0/16"]},
@@ -83,7 +84,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn policy(number: usize) -> Policy {
-    Policy::parse(POLICIES[number], &BTreeSet::new()).unwrap()
+    Policy::parse(POLICIES[number], &DocumentContext::default()).unwrap()
 }
 
 fn user(id: u64, kind: u8) -> User {
@@ -297,7 +298,7 @@ fn who_comes_or_is_renamed_changes_only_the_settings_that_name_people() {
     let text = r#"{"tagOwners": {"tag:web": [], "tag:db": []}, "acls": [],
         "ssh": [{"action": "accept", "src": ["autogroup:member"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]},
                 {"action": "accept", "src": ["autogroup:member"], "dst": ["tag:db"], "users": ["root"]}]}"#;
-    let mut compiler = Compiler::new(Policy::parse(text, &BTreeSet::new()).unwrap());
+    let mut compiler = Compiler::new(Policy::parse(text, &DocumentContext::default()).unwrap());
     (1..4).for_each(|id| compiler.put_user(user(id, 0)));
     for (id, tag) in [(1, "tag:web"), (2, "tag:db")] {
         compiler.put_node(node(id, 1, vec![tag.to_owned()], Vec::new(), true));
@@ -325,7 +326,11 @@ fn who_comes_or_is_renamed_changes_only_the_settings_that_name_people() {
 
 #[test]
 fn macos_devices_alone_are_told_of_the_one_route() {
-    let policy = Policy::parse(r#"{"OneCGNATRoute": "mac-always"}"#, &BTreeSet::new()).unwrap();
+    let policy = Policy::parse(
+        r#"{"OneCGNATRoute": "mac-always"}"#,
+        &DocumentContext::default(),
+    )
+    .unwrap();
     let mut compiler = Compiler::new(policy);
     for (id, linux) in [(1, true), (2, false)] {
         compiler.put_node(node(id, 1, Vec::new(), Vec::new(), linux));
@@ -349,7 +354,7 @@ fn explanations_name_the_rules_that_allow_and_those_that_come_near() {
             {"action": "accept", "src": ["u1@a.test"], "dst": ["tag:web:22"], "srcPosture": ["posture:linux"]},
             {"action": "accept", "src": ["u2@b.test"], "dst": ["tag:web:80"]},
             {"action": "accept", "src": ["u1@a.test"], "dst": ["u2@b.test:53"]}]}"#;
-    let mut compiler = Compiler::new(Policy::parse(text, &BTreeSet::new()).unwrap());
+    let mut compiler = Compiler::new(Policy::parse(text, &DocumentContext::default()).unwrap());
     (1..3).for_each(|id| compiler.put_user(user(id, 0)));
     compiler.put_node(node(1, 1, Vec::new(), Vec::new(), true));
     compiler.put_node(node(2, 1, Vec::new(), Vec::new(), false));

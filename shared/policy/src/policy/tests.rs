@@ -1,11 +1,21 @@
 //! What is accepted, and what each mistake is told.
 
 mod hostile;
+mod warned;
 
 use super::*;
 
 fn parse(text: &str) -> Result<Policy, Vec<Problem>> {
-    Policy::parse(text, &BTreeSet::from(["example.com".to_owned()]))
+    let context = DocumentContext {
+        domains: BTreeSet::from(["example.com".to_owned()]),
+        groups: Some(BTreeSet::from(["group:synced".to_owned()])),
+        ..DocumentContext::default()
+    };
+    Policy::parse(text, &context)
+}
+
+fn lines(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 fn problems(text: &str) -> Vec<Problem> {
@@ -287,6 +297,41 @@ const MISTAKES: &[(&str, u32, &str)] = &[
         1,
         "dst=\"autogroup:members\": \"autogroup:members\" and \"autogroup:member\" are the same: use one of them",
     ),
+    (
+        r#"{"acls":[{"action":"accept","src":["user:bob@example.com"],"dst":["*:*"]}]}"#,
+        1,
+        "src=\"user:bob@example.com\" is not a selector",
+    ),
+    (
+        r#"{"acls":[{"action":"accept","src":["tag:web@example.com"],"dst":["*:*"]}]}"#,
+        1,
+        "src=tag not found: \"tag:web@example.com\"",
+    ),
+    (
+        r#"{"acls":[{"action":"accept","src":["user:*@EXAMPLE.com"],"dst":["*:*"]}]}"#,
+        1,
+        "EXAMPLE.com is not associated with this Tailnet and cannot be used in user:*@<domain> expressions: write example.com",
+    ),
+    (
+        r#"{"ssh":[{"action":"check","src":["tag:ci"],"dst":["tag:ci"],"users":["root"]}],"tagOwners":{"tag:ci":[]}}"#,
+        1,
+        "src \"tag:ci\": a tagged source can not be in check mode",
+    ),
+    (
+        r#"{"ssh":[{"action":"check","src":["autogroup:tagged"],"dst":[],"users":["root"]}]}"#,
+        1,
+        "src \"autogroup:tagged\": a tagged source can not be in check mode",
+    ),
+    (
+        r#"{"grants":[{"src":["*"],"dst":["*"],"ip":["*:icmp"]}]}"#,
+        1,
+        "port range \"icmp\": invalid first integer",
+    ),
+    (
+        "{\n\"derpMap\": {\"omitDefaultRegions\": true}}",
+        2,
+        "derpMap leaves clients without any relay: the regions of the server are omitted, and none here has a relay that can be a home",
+    ),
 ];
 
 #[test]
@@ -304,6 +349,73 @@ fn each_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn destinations_without_ports_are_told_what_to_write() {
+    for (destination, written) in [
+        ("*", "*:*"),
+        ("22", "22:*"),
+        ("tag:a", "tag:a:*"),
+        ("autogroup:self", "autogroup:self:*"),
+        ("a@example.com", "a@example.com:*"),
+        ("user:*@example.com", "user:*@example.com:*"),
+        ("10.0.0.1", "10.0.0.1:*"),
+        ("10.0.0.0/8", "10.0.0.0/8:*"),
+        ("fd7a:115c:a1e0::1", "[fd7a:115c:a1e0::1]:*"),
+        ("[fd7a:115c:a1e0::1]", "[fd7a:115c:a1e0::1]:*"),
+    ] {
+        let text = format!(
+            r#"{{"tagOwners":{{"tag:a":[]}},"acls":[{{"action":"accept","src":["*"],"dst":["{destination}"]}}]}}"#
+        );
+        let hint = &problems(&text)[0].hint;
+        let wanted = format!("ports are missing: write \"{written}\"");
+        assert!(hint.starts_with(&wanted), "{destination}: {hint}");
+    }
+    let grant =
+        r#"{"grants":[{"src":["*"],"dst":["tag:a:22"],"ip":["*"]}],"tagOwners":{"tag:a":[]}}"#;
+    assert!(problems(grant)[0].hint.contains("stand under ip"));
+}
+
+#[test]
+fn what_older_releases_let_pass_stays_in_force() {
+    for text in [
+        r#"{"ssh":[{"action":"check","src":["autogroup:tagged"],"dst":[],"users":["root"]}]}"#,
+        r#"{"acls":[{"action":"accept","src":["user:bob@example.com","group:gone"],"dst":["*:*"]}]}"#,
+        r#"{"acls":[{"action":"accept","src":["user:*@Other.test"],"dst":["*:*"]}]}"#,
+        r#"{"derpMap": {"omitDefaultRegions": true}}"#,
+    ] {
+        assert!(parse(text).is_err(), "{text}");
+        let stored = Policy::parse(text, &DocumentContext::stored());
+        assert!(stored.is_ok(), "{text}: {stored:?}");
+    }
+}
+
+#[test]
+fn grants_for_any_protocol_are_for_the_usual_ones() {
+    let services = |service: &str| {
+        let text = format!(r#"{{"grants":[{{"src":["*"],"dst":["*"],"ip":["{service}"]}}]}}"#);
+        parse(&text).unwrap().rules[0].services.clone()
+    };
+    for (any, plain) in [
+        ("*:*", "*"),
+        ("*:8096", "8096"),
+        ("*:8000-8100,9000", "8000-8100,9000"),
+    ] {
+        assert_eq!(services(any), services(plain), "{any}");
+    }
+}
+
+#[test]
+fn a_grant_without_sources_is_no_rule() {
+    let rules = |source: &str| {
+        let text = format!(
+            r#"{{"groups":{{"group:none":[]}},"grants":[{{{source}"dst":["*"],"ip":["*"],"app":{{"tailscale.com/cap/relay":[]}}}}]}}"#
+        );
+        parse(&text).unwrap().rules.len()
+    };
+    assert_eq!((rules(r#""src":[],"#), rules("")), (0, 0));
+    assert_eq!(rules(r#""src":["group:none"],"#), 2);
+}
+
+#[test]
 fn relays_are_written_as_clients_spell_them() {
     let policy = parse(
         r#"{"derpMap": {"OmitDefaultRegions": true, "regions": {"1": null, "900": {"regionID": 900, "regionCode": "x",
@@ -311,12 +423,29 @@ fn relays_are_written_as_clients_spell_them() {
     );
     assert_eq!(
         policy.unwrap().derp_map.unwrap(),
-        r#"{"omitDefaultRegions":true,"Regions":{"1":null,"900":{"RegionID":900,"RegionCode":"x","Nodes":[{"Name":"900a","RegionID":900,"HostName":"r.example.com","STUNPort":-1}]}}}"#
+        r#"{"Regions":{"1":null,"900":{"RegionID":900,"RegionCode":"x","Nodes":[{"Name":"900a","RegionID":900,"HostName":"r.example.com","STUNPort":-1}]}},"omitDefaultRegions":true}"#
+    );
+    let whole = r#"{"HomeParams":{"RegionScore":{"901":0.5}},"Regions":{"901":{"RegionID":901,"RegionCode":"x","RegionName":"X","Latitude":-48.1,"Longitude":11.6,"Avoid":true,"NoMeasureNoHome":false,"Nodes":[{"Name":"901a","RegionID":901,"HostName":"r.example.com","CertName":"c.example.com","IPv4":"203.0.113.9","IPv6":"none","STUNPort":3479,"STUNOnly":false,"DERPPort":8443,"InsecureForTests":true,"STUNTestIP":"203.0.113.10","CanPort80":true}]}},"omitDefaultRegions":false}"#;
+    let policy = parse(&format!(r#"{{"derpMap": {whole}}}"#)).unwrap();
+    assert_eq!(policy.derp_map.as_deref(), Some(whole));
+    assert_eq!(lines(policy.warnings()), [""; 0]);
+    let nulls = r#"{"derpMap": {"HomeParams": null, "Regions": {"900": {"RegionID": 900, "Latitude": null, "Nodes": null}}}}"#;
+    assert_eq!(
+        parse(nulls).unwrap().derp_map.unwrap(),
+        r#"{"Regions":{"900":{"RegionID":900,"Nodes":[]}}}"#
     );
     for wrong in [
         r#"{"derpMap": {"regions": {"x": {}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"port": 1}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"regionID": "900"}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"latitude": "48"}}}}"#,
+        r#"{"derpMap": {"regions": {"900": {"nodes": [{"canPort80": 1}]}}}}"#,
+        r#"{"derpMap": {"homeParams": {"regionScore": {"x": 1}}}}"#,
+        r#"{"derpMap": {"homeParams": {"regionScore": {"1": "x"}}}}"#,
+        r#"{"derpMap": {"homeParams": []}}"#,
+        r#"{"derpMap": {"omitDefaultRegions": true, "regions": {"900": {"regionID": 900, "nodes": []}}}}"#,
+        r#"{"derpMap": {"omitDefaultRegions": true, "regions": {"900": {"regionID": 900, "nodes": [{"regionID": 900, "hostName": "a", "stunOnly": true}]}}}}"#,
+        r#"{"derpMap": {"omitDefaultRegions": true, "regions": {"900": {"regionID": 900, "noMeasureNoHome": true, "nodes": [{"regionID": 900, "hostName": "a"}]}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"regionID": -1}}}}"#,
         r#"{"derpMap": {"regions": {"0900": {"regionID": 900}}}}"#,
         r#"{"derpMap": {"regions": {"900": {"nodes": [{"derpPort": -1}]}}}}"#,

@@ -17,6 +17,8 @@ pub(crate) struct AccessTest {
     pub(crate) accept: Vec<String>,
     /// `destination:port` that must not be.
     pub(crate) deny: Vec<String>,
+    /// Whether destinations were left out that can not be tested here.
+    pub(crate) leaves_out: bool,
     /// Where it is, for the verdict.
     pub(crate) line: u32,
 }
@@ -56,17 +58,29 @@ impl Reading<'_> {
                 .map(|text| text.trim().to_owned())
                 .filter(|text| !text.is_empty());
         }
-        let list = |reading: &mut Self, names: &[&str]| -> Vec<String> {
-            let value = member(&members, names);
-            let texts = value.map_or_else(Vec::new, |value| reading.strings(value));
-            texts
-                .into_iter()
-                .map(|(text, _)| text.trim().to_owned())
-                .collect()
-        };
-        test.accept = list(self, &["accept", "allow"]);
-        test.deny = list(self, &["deny"]);
+        if let Some(value) = member(&members, &["accept", "allow"]) {
+            test.accept = self.tested(value, &mut test.leaves_out);
+        }
+        if let Some(value) = member(&members, &["deny"]) {
+            test.deny = self.tested(value, &mut test.leaves_out);
+        }
         test
+    }
+
+    /// Reads the destinations of a test, without services: nothing is known of those.
+    fn tested(&mut self, value: &Value<'_>, leaves_out: &mut bool) -> Vec<String> {
+        let mut tested = Vec::new();
+        for (text, value) in self.strings(value) {
+            let text = text.trim();
+            if text.starts_with("svc:") {
+                *leaves_out = true;
+                let message = format!("there are no services here yet: \"{text}\" is not tested");
+                self.warn(value, message, "");
+            } else {
+                tested.push(text.to_owned());
+            }
+        }
+        tested
     }
 
     /// Reads what a device is taken to be like.

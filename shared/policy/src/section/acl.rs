@@ -9,7 +9,7 @@ use crate::{
     internet,
     policy::{Party, Reach, Rule, Service},
     port, protocol,
-    selector::Selector,
+    selector::{self, Selector},
 };
 
 const ACL: &[&str] = &[
@@ -106,10 +106,19 @@ impl Reading<'_> {
     ) -> Option<(Vec<Selector>, Service)> {
         let text = text.trim();
         let (selector, ports_text) = text.rsplit_once(':').unwrap_or(("", text));
+        // An IPv6 address whose last part was meant as ports is one without them.
+        let is_whole = lacks_ports(text) || selector::parse_range(text).is_some();
+        let lacking = is_whole.then(|| missing_ports(text));
         let ports = match port::parse(ports_text) {
+            Ok(_) if selector.is_empty() => {
+                let hint = lacking.unwrap_or_default();
+                self.refuse_with_hint(value, format!("dst=\"{text}\": ports are missing"), &hint);
+                return None;
+            }
             Ok(ports) => ports,
             Err(message) => {
-                let hint = "a destination ends in its ports, such as :22 or :*";
+                let hint = lacking.as_deref();
+                let hint = hint.unwrap_or("a destination ends in its ports, such as :22 or :*");
                 self.refuse_with_hint(value, format!("dst=\"{text}\": {message}"), hint);
                 return None;
             }
@@ -124,10 +133,35 @@ impl Reading<'_> {
             return None;
         }
         Some((
-            self.destination(selector, value)?,
+            self.destination(selector, value, lacking.as_deref())?,
             Service { protocol, ports },
         ))
     }
+}
+
+/// Says whether a destination does not end in ports: it has no colon at all, only the one after its kind, or only those
+/// in brackets. Without brackets the last part of an IPv6 address is taken for ports.
+pub(crate) fn lacks_ports(text: &str) -> bool {
+    const KINDS: [&str; 6] = ["autogroup", "group", "ipset", "svc", "tag", "user"];
+    match text.split_once(':') {
+        None => true,
+        Some((kind, rest)) if !rest.contains(':') => KINDS.contains(&kind),
+        Some(_) => text.starts_with('[') && selector::parse_range(text).is_some(),
+    }
+}
+
+/// Returns what to write in place of a destination that lacks ports.
+pub(crate) fn missing_ports(text: &str) -> String {
+    let is_ipv6 = !text.starts_with('[')
+        && selector::parse_range(text).is_some_and(|range| range.low().is_ipv6());
+    let selector = if is_ipv6 {
+        format!("[{text}]")
+    } else {
+        text.to_owned()
+    };
+    format!(
+        "ports are missing: write \"{selector}:*\" for all of them, or such as \"{selector}:22\""
+    )
 }
 
 /// What is told of `autogroup:self` with sources that are no users.

@@ -39,6 +39,9 @@ impl Reading<'_> {
         if let Some(value) = member(&members, &["services"]) {
             for (name, value, place) in self.reader.entries(value, &mut self.problems) {
                 self.identities(value, "an approver");
+                let message =
+                    format!("there are no services here yet: \"{name}\" approves nothing");
+                self.warnings.push(self.reader.problem_at(place, message));
                 if !name.starts_with("svc:") && !name.starts_with("tag:") {
                     let message = format!(
                         "autoApprovers.services: \"{name}\" is neither a service nor a tag"

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use jsonc_parser::ast::{Object, Value};
 
-use super::{Reading, member};
+use super::{Reading, member, named::missing_hint};
 use crate::{
     document,
     policy::{Attribute, Capability},
@@ -61,7 +61,7 @@ impl Reading<'_> {
         for (text, value) in self.strings(value) {
             let named = text.trim();
             let is_host = matches!(selector::parse(named), Written::Host(_));
-            match self.resolve(named) {
+            match self.resolve(named, value) {
                 Ok(selectors) => {
                     let allowed = |selector: &Selector| {
                         selector.is_identity()
@@ -80,7 +80,7 @@ impl Reading<'_> {
                     format!("\"{named}\": invalid address"),
                     "a target is *, a user, group, tag, autogroup, host or address",
                 ),
-                Err(message) => self.refuse(value, message),
+                Err(message) => self.refuse_with_hint(value, message, missing_hint(named)),
             }
         }
         targets

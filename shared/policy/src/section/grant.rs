@@ -90,6 +90,10 @@ impl Reading<'_> {
             line: self.reader.line(place),
             ..Rule::default()
         };
+        // What no source is written for gives nothing; a source that nobody belongs to is one all the same.
+        if rule.sources.is_empty() {
+            return;
+        }
         if !rule.destinations.is_empty() {
             self.add_with_companions(rule.clone());
         }
@@ -134,7 +138,7 @@ impl Reading<'_> {
         value: &Value<'_>,
         has_app: bool,
     ) -> Option<Vec<Selector>> {
-        let selectors = self.destination(text, value)?;
+        let selectors = self.destination(text, value, ports_hint(text))?;
         if selectors.contains(&Selector::Internet) && has_app {
             self.refuse(value, "cannot use app grants with autogroup:internet");
             return None;
@@ -167,7 +171,7 @@ impl Reading<'_> {
             match service(text.trim()) {
                 Ok(service) => services.push(service),
                 Err(message) => {
-                    let hint = "write \"*\", ports such as \"80,443\", or a protocol with ports such as \"tcp:22\" or \"icmp:*\"";
+                    let hint = "write \"*\", ports such as \"80,443\", or a protocol with ports such as \"tcp:22\", \"*:22\" or \"icmp:*\"";
                     self.refuse_with_hint(value, message, hint);
                 }
             }
@@ -230,6 +234,13 @@ fn reversed(rule: &Rule) -> Rule {
     }
 }
 
+/// Returns what to do when a destination that is written with ports, as in an ACL, names nothing.
+fn ports_hint(text: &str) -> Option<&'static str> {
+    let (_, ports) = text.trim().rsplit_once(':')?;
+    let has_ports = port::parse(ports).is_ok();
+    has_ports.then_some("the ports of a grant stand under ip, not in dst")
+}
+
 fn is_filled(value: &Value<'_>) -> bool {
     match value {
         Value::Array(array) => !array.elements.is_empty(),
@@ -241,6 +252,11 @@ fn is_filled(value: &Value<'_>) -> bool {
 /// Reads an element of `ip` (policy reference section 5.1).
 fn service(text: &str) -> Result<Service, String> {
     match text.split_once(':') {
+        // Any protocol is what ports without one are for: TCP, UDP, ICMP.
+        Some((any, ports)) if any.trim() == "*" => Ok(Service {
+            protocol: None,
+            ports: port::parse(ports)?,
+        }),
         None => Ok(Service {
             protocol: None,
             ports: port::parse(text)?,

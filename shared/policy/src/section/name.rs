@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jsonc_parser::ast::Value;
 
 use super::Reading;
-use crate::selector::{self, tag_name};
+use crate::selector::{self, login_name, tag_name};
 
 impl Reading<'_> {
     pub(super) fn hosts(&mut self, value: &Value<'_>) {
@@ -32,6 +32,13 @@ impl Reading<'_> {
                 let message = format!("group name \"{name}\" does not begin with \"group:\"");
                 self.problems.push(self.reader.problem_at(place, message));
             }
+            let synced = self.context.groups.as_ref();
+            if synced.is_some_and(|synced| synced.contains(name)) {
+                let message = format!("\"{name}\" is a group of an identity provider too");
+                let hint = "only those listed here are in it, as long as it is defined here";
+                self.warnings
+                    .push(self.reader.problem_at(place, message).hint(hint));
+            }
             let mut members = BTreeSet::new();
             for (text, value) in self.strings(value) {
                 let member = text.trim();
@@ -41,7 +48,7 @@ impl Reading<'_> {
                     );
                     self.refuse_with_hint(value, message, "list the users of that group here too");
                 } else if member.contains('@') && !member.starts_with("user:") {
-                    members.insert(member.to_owned());
+                    members.insert(login_name(member));
                 } else {
                     let message = format!("groups[\"{name}\"]: \"{member}\" is not a login name");
                     let hint = "groups hold users such as amira@example.com";

@@ -3,7 +3,7 @@
 use jsonc_parser::ast::Value;
 
 use super::{Reading, member};
-use crate::posture::Posture;
+use crate::posture::{self, Posture};
 
 /// The most postures of a rule: each of its sources has them all.
 const MOST_POSTURES: usize = 64;
@@ -17,17 +17,28 @@ impl Reading<'_> {
             }
             let mut posture = Posture::default();
             for (text, value) in self.strings(value) {
-                if let Err(message) = posture.add(text) {
-                    self.refuse(value, message);
-                }
-                let line = self.reader.line(value);
-                if let Some(attribute) = posture.attributes().last() {
-                    let asserted = self.policy.asserted.entry(attribute.to_owned());
-                    asserted.or_insert(line);
+                match posture.add(text) {
+                    Err(message) => self.refuse(value, message),
+                    Ok(()) => self.warn_of_unknown(name, &posture, value),
                 }
             }
             self.policy.postures.insert(name.to_owned(), posture);
         }
+    }
+
+    /// Warns of a condition on what is not known of devices here: none meets it, so that nobody is let in by mistake.
+    fn warn_of_unknown(&mut self, name: &str, posture: &Posture, value: &Value<'_>) {
+        let Some(attribute) = posture.unknown_attribute() else {
+            return;
+        };
+        let message = format!(
+            "\"{attribute}\" is never set here: this condition is not met by any device, and \"{name}\" by none"
+        );
+        let hint = format!(
+            "rules that demand it let nobody through; postures here judge {}",
+            posture::KNOWN.join(", ")
+        );
+        self.warn(value, message, &hint);
     }
 
     pub(super) fn default_posture(&mut self, value: &Value<'_>) {

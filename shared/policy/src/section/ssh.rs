@@ -8,10 +8,11 @@ use super::{
     Reading,
     duration::{self, SECOND},
     member,
+    named::missing_hint,
 };
 use crate::{
     policy::{Party, SshRule},
-    selector::Selector,
+    selector::{DOMAIN, Selector, login_name},
 };
 
 const SSH: &[&str] = &[
@@ -28,6 +29,8 @@ const SSH: &[&str] = &[
 
 /// How long a check holds when the rule does not say: 12 hours.
 const CHECK_PERIOD: u64 = 12 * 3600;
+/// What check periods should not be below: a minute.
+const SHORTEST_CHECK: u64 = 60 * SECOND;
 /// The longest check period: a week.
 const LONGEST_CHECK: u64 = 168 * 3600 * SECOND;
 
@@ -61,16 +64,19 @@ impl Reading<'_> {
         if let Some(value) = member(&members, &["dst"]) {
             self.ssh_destinations(value, &mut rule);
         }
+        if rule.check {
+            self.ssh_check(&members, &rule);
+        }
         self.ssh_users(member(&members, &["users"]), place, &mut rule);
         if let Some(value) = member(&members, &["checkPeriod"]) {
-            rule.check_period = self.check_period(value);
+            rule.check_period = self.check_period(value, rule.check);
         }
         if let Some(value) = member(&members, &["acceptEnv"]) {
             rule.accept_env = Some(self.accept_env(value));
         }
         if let Some(value) = member(&members, &["recorder"]) {
             for (text, value) in self.strings(value) {
-                match self.resolve(text).as_deref() {
+                match self.resolve(text, value).as_deref() {
                     Ok([Selector::Tag(tag)]) => {
                         rule.recorders.insert(tag.clone());
                     }
@@ -83,6 +89,21 @@ impl Reading<'_> {
             rule.enforce_recorder = self.reader.boolean(value, &mut self.problems);
         }
         self.policy.ssh.push(rule);
+    }
+
+    /// Refuses checks that nobody can pass: a tagged node has no user who could log in again.
+    fn ssh_check(&mut self, members: &[(&'static str, &Value<'_>)], rule: &SshRule) {
+        let Some(value) = member(members, &["src"]) else {
+            return;
+        };
+        if let Some(tagged) = rule.sources.iter().find(|source| is_tagged(source)) {
+            let message = format!(
+                "src \"{}\": a tagged source can not be in check mode",
+                tagged.selector
+            );
+            let hint = "nobody is behind it who could log in again: use action \"accept\" in a rule of its own";
+            self.refuse_from_now_on(value, message, hint);
+        }
     }
 
     fn ssh_action(&mut self, value: Option<&Value<'_>>, place: &Value<'_>) -> bool {
@@ -105,7 +126,7 @@ impl Reading<'_> {
     fn ssh_sources(&mut self, value: &Value<'_>, postures: &[String]) -> BTreeSet<Party> {
         let mut sources = BTreeSet::new();
         for (text, value) in self.strings(value) {
-            match self.resolve(text) {
+            match self.resolve(text, value) {
                 Ok(selectors) => {
                     for selector in selectors {
                         if selector.is_identity() {
@@ -121,10 +142,10 @@ impl Reading<'_> {
                         }
                     }
                 }
-                Err(message) if text.trim().starts_with("user:") => {
+                Err(message) if text.trim().starts_with(DOMAIN) => {
                     self.refuse(value, format!("[ssh] {message}"));
                 }
-                Err(message) => self.refuse(value, message),
+                Err(message) => self.refuse_with_hint(value, message, missing_hint(text)),
             }
         }
         sources
@@ -133,7 +154,7 @@ impl Reading<'_> {
     fn ssh_destinations(&mut self, value: &Value<'_>, rule: &mut SshRule) {
         for (text, value) in self.strings(value) {
             let named = text.trim();
-            match self.resolve(named).as_deref() {
+            match self.resolve(named, value).as_deref() {
                 Ok([Selector::Own]) => {
                     if rule.sources.iter().any(is_tagged) {
                         let message = "a tagged source can not have autogroup:self as its dst";
@@ -185,7 +206,7 @@ impl Reading<'_> {
                 None | Some("") => rule.nonroot = true,
                 Some(domain) => match self.own_domain(domain) {
                     Ok(()) => {
-                        rule.localparts.insert(domain.to_owned());
+                        rule.localparts.insert(login_name(domain));
                     }
                     Err(message) => self.refuse(value, message),
                 },
@@ -204,7 +225,7 @@ impl Reading<'_> {
         patterns
     }
 
-    fn check_period(&mut self, value: &Value<'_>) -> u64 {
+    fn check_period(&mut self, value: &Value<'_>, is_check: bool) -> u64 {
         let Some(text) = self.reader.string(value, &mut self.problems) else {
             return CHECK_PERIOD;
         };
@@ -224,7 +245,15 @@ impl Reading<'_> {
                 let said = duration::text(nanos);
                 self.refuse(value, format!("checkPeriod {said} is above the max (168h)"));
             }
-            Ok(nanos) => return nanos.unsigned_abs() / SECOND,
+            Ok(nanos) => {
+                if is_check && nanos.unsigned_abs() < SHORTEST_CHECK {
+                    let said = duration::text(nanos);
+                    let message = format!("checkPeriod {said} is below one minute");
+                    let hint = "people have to log in again all the time; \"always\" asks at every connection";
+                    self.warn(value, message, hint);
+                }
+                return nanos.unsigned_abs() / SECOND;
+            }
         }
         CHECK_PERIOD
     }

@@ -84,7 +84,8 @@ impl Reading<'_> {
                 | Selector::Service(_),
             )
             | Written::IpSet(_)
-            | Written::UnknownAutogroup => true,
+            | Written::UnknownAutogroup
+            | Written::UnknownKind => true,
             Written::Selector(_) | Written::Host(_) => false,
         };
         if disallowed {

@@ -9,7 +9,7 @@ use bowline_control_wire::{
 use bowline_netmap_gateway::{
     Blocks, ChangeSet, Delta, Dialect, Replica, Sources, View, delta, full, lost,
 };
-use bowline_policy::{Compiler, Policy};
+use bowline_policy::{Compiler, DocumentContext, Policy};
 use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{
     identity::v1::{IdentityChange, IdentitySnapshot, Role, Tailnet, User, identity_change},
@@ -38,7 +38,8 @@ const POLICIES: [&str; 11] = [
                    {"src": ["autogroup:member"], "dst": ["autogroup:internet"], "ip": ["*"]}]}"#,
     r#"{"tagOwners": {"tag:web": []},
         "ssh": [{"action": "accept", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["root"]},
-                {"action": "check", "src": ["autogroup:tagged", "u1@a.test"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]}],
+                {"action": "accept", "src": ["autogroup:tagged", "u1@a.test"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]},
+                {"action": "check", "src": ["u2@a.test", "u1@a.test"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]}],
         "nodeAttrs": [{"target": ["tag:web"], "attr": ["disable-ipv4"]}, {"target": ["u1@a.test"], "attr": ["nextdns:x"]}]}"#,
     r#"{"acls": [{"action": "accept", "src": ["autogroup:admin"], "dst": ["*:22"]},
                  {"action": "accept", "src": ["10.0.0.0/8"], "dst": ["autogroup:member:53"]}]}"#,
@@ -359,7 +360,7 @@ impl Lab {
             Step::Online { .. } | Step::Report { .. } => {}
             Step::Policy(number) => self
                 .compiler
-                .set_policy(Policy::parse(POLICIES[number], &BTreeSet::new()).unwrap()),
+                .set_policy(Policy::parse(POLICIES[number], &DocumentContext::default()).unwrap()),
             Step::Compiled => self.compiled(self.revisions),
             Step::Lagging => self.compiled((self.revisions.0, self.revisions.1 - 1)),
             Step::Look => self.look(),

@@ -1,6 +1,6 @@
 //! Subnets, exit nodes, chosen routers, approvals.
 
-use bowline_policy::{Applicant, Policy, approved_routes};
+use bowline_policy::{Applicant, DocumentContext, Policy, approved_routes};
 use std::collections::BTreeSet;
 
 use super::{
@@ -315,7 +315,7 @@ fn routes_are_approved_by_who_offers_them_and_by_prefixes_that_contain_them() {
         let text = format!(
             r#"{{"tagOwners": {{"tag:gate": [], "tag:twin": [], "tag:door": []}}, {sections}}}"#
         );
-        Policy::parse(&text, &BTreeSet::new()).unwrap()
+        Policy::parse(&text, &DocumentContext::default()).unwrap()
     };
     let approved = |policy: &Policy, tags: &[&str], offered: &[&str]| {
         let node = Applicant {

@@ -1,0 +1,73 @@
+//! What is wrong with a document, and what there are warnings of, as it is printed.
+
+use bowline_policy::Problem;
+use bowline_proto::policy::v1::PolicyProblem;
+use serde_json::{Value, json};
+
+use crate::{
+    failure::{Failure, Kind},
+    output::Printer,
+};
+
+/// What was said of a document.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Why it is refused.
+    pub problems: Vec<PolicyProblem>,
+    /// What does not do what it says.
+    pub warnings: Vec<PolicyProblem>,
+}
+
+impl Said {
+    /// Prints it, with `name` for the document, and fails when the document is refused. Warnings go to standard error;
+    /// for machines they are in the answer, which is the caller's where nothing is wrong.
+    pub fn report(&self, printer: &Printer, name: &str) -> Result<(), Failure> {
+        for line in lines(name, &self.warnings) {
+            printer.warn(&line);
+        }
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        printer.said(&self.json(), &lines(name, &self.problems).join("\n"));
+        Err(Failure::new(
+            Kind::Refused,
+            "the policy has mistakes: the one in force stays",
+        ))
+    }
+
+    /// Returns it for machines.
+    pub fn json(&self) -> Value {
+        json!({ "problems": values(&self.problems), "warnings": values(&self.warnings) })
+    }
+}
+
+/// Returns problems for machines.
+pub fn values(problems: &[PolicyProblem]) -> Vec<Value> {
+    let value = |problem: &PolicyProblem| json!({ "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint });
+    problems.iter().map(value).collect()
+}
+
+/// Returns a problem as servers tell it.
+pub fn told(problem: Problem) -> PolicyProblem {
+    PolicyProblem {
+        line: problem.line,
+        column: problem.column,
+        message: problem.message,
+        hint: problem.hint,
+    }
+}
+
+fn lines(name: &str, problems: &[PolicyProblem]) -> Vec<String> {
+    let line = |problem: &PolicyProblem| {
+        let hint = if problem.hint.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", problem.hint)
+        };
+        format!(
+            "{name}:{}:{}: {}{hint}",
+            problem.line, problem.column, problem.message
+        )
+    };
+    problems.iter().map(line).collect()
+}

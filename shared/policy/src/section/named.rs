@@ -1,0 +1,146 @@
+//! Looks up what selectors name.
+
+use jsonc_parser::ast::Value;
+
+use super::{MOST_MEANT, Reading};
+use crate::selector::{self, DOMAIN, Selector, Written, login_name};
+
+impl Reading<'_> {
+    /// Reads a selector and looks up what it names: a host or an IP set is its ranges.
+    pub(super) fn resolve(
+        &mut self,
+        text: &str,
+        place: &Value<'_>,
+    ) -> Result<Vec<Selector>, String> {
+        let text = text.trim();
+        match selector::parse(text) {
+            Written::Selector(selector) => {
+                let known = self.known(text, selector, place);
+                known.map(|known| vec![known])
+            }
+            Written::IpSet(name) => {
+                let found = self.ip_sets.get(name).map(Vec::len);
+                self.mean(found.ok_or_else(|| format!("ipset not found: \"{name}\""))?)?;
+                let ranges = self.ip_sets[name].iter().copied();
+                Ok(ranges.map(Selector::Range).collect())
+            }
+            Written::Host(name) => match self.policy.hosts.get(name) {
+                Some(range) => Ok(vec![Selector::Range(*range)]),
+                None => Err(format!("host not found: \"{name}\"")),
+            },
+            Written::UnknownAutogroup => Err(format!("autogroup not found: \"{text}\"")),
+            // Older releases took it for a login, which nobody has.
+            Written::UnknownKind if self.context.is_stored => {
+                Ok(vec![Selector::User(login_name(text))])
+            }
+            Written::UnknownKind => Err(format!("\"{text}\" is not a selector")),
+        }
+    }
+
+    /// Counts what is meant, so that a document's size bounds its cost.
+    pub(super) fn mean(&mut self, count: usize) -> Result<(), String> {
+        self.meant = self.meant.saturating_add(count);
+        if self.meant > MOST_MEANT {
+            return Err(format!(
+                "the document means more than {MOST_MEANT} sources and addresses: name them by groups and tags"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that what a selector names is there.
+    fn known(
+        &mut self,
+        text: &str,
+        selector: Selector,
+        place: &Value<'_>,
+    ) -> Result<Selector, String> {
+        match &selector {
+            Selector::Group(name) if !self.policy.groups.contains_key(name) => {
+                self.synced_group(name, place)?;
+            }
+            Selector::Tag(name) if !self.policy.tag_owners.contains_key(name) => {
+                return Err(format!("tag not found: \"{text}\""));
+            }
+            Selector::Domain(_) => self.own_domain(text.strip_prefix(DOMAIN).unwrap_or(text))?,
+            Selector::Member => {
+                let first = self.member_spelling.get_or_insert_with(|| text.to_owned());
+                if first != text {
+                    return Err(format!(
+                        "\"{text}\" and \"{first}\" are the same: use one of them"
+                    ));
+                }
+            }
+            Selector::Service(_) => self.warn(
+                place,
+                format!("there are no services here yet: \"{text}\" selects nothing"),
+                "rules to it let nobody through",
+            ),
+            Selector::Shared => self.warn(
+                place,
+                format!("nodes can not be shared here yet: \"{text}\" selects nobody"),
+                "rules from it let nobody through",
+            ),
+            _ => {}
+        }
+        Ok(selector)
+    }
+
+    /// Checks that a group which the document does not define is one of the identity provider's.
+    ///
+    /// It is known while a user has it. The document in force may name one that the last user has left: what it means
+    /// did not change by that. Where no users are known nobody can say, so it is taken.
+    fn synced_group(&mut self, name: &str, place: &Value<'_>) -> Result<(), String> {
+        let context = self.context;
+        let is_named_before = self.policy.synced_groups.contains(name);
+        let warning = match &context.groups {
+            _ if context.is_stored || is_named_before => None,
+            Some(groups) if groups.contains(name) => None,
+            Some(_) if context.groups_in_force.contains(name) => Some(format!(
+                "no user has the group \"{name}\" now: it selects nobody"
+            )),
+            Some(_) => return Err(format!("group not found: \"{name}\"")),
+            None => Some(format!(
+                "\"{name}\" is not defined here: it selects those who have it from an identity provider"
+            )),
+        };
+        if let Some(warning) = warning {
+            self.warn(place, warning, UNDEFINED_GROUP);
+        }
+        self.policy.synced_groups.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// Checks that a domain is the tailnet's own.
+    pub(super) fn own_domain(&self, domain: &str) -> Result<(), String> {
+        let domains = &self.context.domains;
+        if domains.is_empty() && domain != "*" || domains.contains(domain) {
+            return Ok(());
+        }
+        let lower = login_name(domain);
+        let advice = if domains.contains(&lower) {
+            format!(": write {lower}")
+        } else {
+            String::new()
+        };
+        Err(format!(
+            "{domain} is not associated with this Tailnet and cannot be used in user:*@<domain> expressions{advice}"
+        ))
+    }
+}
+
+const UNDEFINED_GROUP: &str = "a group is a key of groups, or a group that a user of the tailnet has; any other is refused when the policy is set";
+
+/// Returns what to do when what a selector names is not there.
+pub(super) fn missing_hint(text: &str) -> &'static str {
+    match text.trim().split_once(':').map(|(kind, _)| kind) {
+        Some("tag") => "every tag is a key of tagOwners",
+        Some("group") => "a group is a key of groups, or a group that a user of the tailnet has",
+        Some("ipset") => "every IP set is a key of ipsets",
+        Some("autogroup") => "see the list of autogroups in the policy language",
+        Some(_) if text.contains('@') => {
+            "a user is the login alone, such as amira@example.com; all of a domain are user:*@example.com"
+        }
+        _ => "a host is a key of hosts; a user's login has an @",
+    }
+}
