@@ -10,7 +10,10 @@ use bowline_bus::{Bus, Event, Subscription};
 use bowline_ids::TailnetId;
 use bowline_service_kit::Tasks;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{self, MissedTickBehavior},
+};
 
 use crate::{Follow, Position, Source};
 
@@ -71,40 +74,87 @@ impl<S: Source> Feed<S> {
     }
 }
 
+/// What is known of the head of a tailnet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KnownHead {
+    head: Position,
+    /// When the owner was asked that answered this; `None` for what only a hint said.
+    asked_at: Option<time::Instant>,
+}
+
+impl KnownHead {
+    /// Says whether a follower that reached a position then has to look again: the head is ahead of it, or the owner
+    /// says, asked after that, that it is not there, because it was put back to an older state.
+    pub(crate) fn calls(&self, position: Position, reached_at: time::Instant) -> bool {
+        let is_asked_later = self.asked_at.is_some_and(|asked_at| asked_at > reached_at);
+        position.is_behind(self.head) || (is_asked_later && self.head.is_behind(position))
+    }
+}
+
 /// The newest known head of each followed tailnet.
 #[derive(Debug)]
 struct Heads {
-    followed: Mutex<BTreeMap<TailnetId, watch::Sender<Position>>>,
+    followed: Mutex<BTreeMap<TailnetId, watch::Sender<KnownHead>>>,
     contact: watch::Sender<Option<Instant>>,
 }
 
 impl Heads {
-    fn receiver(&self, tailnet: TailnetId) -> watch::Receiver<Position> {
+    fn receiver(&self, tailnet: TailnetId) -> watch::Receiver<KnownHead> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed
             .entry(tailnet)
-            .or_insert_with(|| watch::channel(Position::default()).0)
+            .or_insert_with(|| watch::channel(KnownHead::default()).0)
             .subscribe()
     }
 
+    /// Notes what a hint says, when it is more than what is known.
     fn advance(&self, tailnet: TailnetId, head: Position) {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = followed.get(&tailnet) {
             known.send_if_modified(|known| {
-                let behind = known.is_behind(head);
-                known.revision = known.revision.max(head.revision);
-                known.soft_revision = known.soft_revision.max(head.soft_revision);
-                behind
+                let is_news = known.head.is_behind(head);
+                if is_news {
+                    let head = known.head.or_later(head);
+                    let asked_at = None;
+                    *known = KnownHead { head, asked_at };
+                }
+                is_news
+            });
+        }
+    }
+
+    /// Notes what the owner answered when it was asked at a time with that head known. It is the truth of then: what a
+    /// hint said before may have been forged, what it said since may be newer.
+    fn answered(&self, asked: Asked, asked_at: time::Instant, head: Position) {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = followed.get(&asked.tailnet) {
+            known.send_modify(|known| {
+                known.head = match known.head == asked.known {
+                    true => head,
+                    false => known.head.or_later(head),
+                };
+                known.asked_at = Some(asked_at).filter(|_| known.head == head);
             });
         }
     }
 
     /// Returns the tailnets somebody follows, and forgets the others.
-    fn tailnets(&self) -> Vec<TailnetId> {
+    fn tailnets(&self) -> Vec<Asked> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.retain(|_, head| head.receiver_count() > 0);
-        followed.keys().copied().collect()
+        let asked = |(&tailnet, known): (&TailnetId, &watch::Sender<KnownHead>)| Asked {
+            tailnet,
+            known: known.borrow().head,
+        };
+        followed.iter().map(asked).collect()
     }
+}
+
+/// A tailnet whose head is asked for, and the head known before.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    tailnet: TailnetId,
+    known: Position,
 }
 
 /// Keeps the heads up to date. It holds the bus: a subscription ends with the last who does.
@@ -155,17 +205,18 @@ async fn finished(asking: &mut Option<BoxFuture<'static, ()>>) {
 async fn ask<S: Source>(source: S, heads: Arc<Heads>) {
     let tailnets = heads.tailnets();
     for some in tailnets.chunks(HEADS_PER_REQUEST) {
+        let asked_at = time::Instant::now();
         match source
-            .heads(some.iter().map(|tailnet| tailnet.get()).collect())
+            .heads(some.iter().map(|asked| asked.tailnet.get()).collect())
             .await
         {
             Ok(answer) => {
-                for (tailnet, head) in some.iter().zip(answer) {
+                for (asked, head) in some.iter().zip(answer) {
                     let head = Position {
                         revision: head.revision,
                         soft_revision: head.soft_revision,
                     };
-                    heads.advance(*tailnet, head);
+                    heads.answered(*asked, asked_at, head);
                 }
             }
             Err(status) => {
@@ -181,6 +232,8 @@ async fn ask<S: Source>(source: S, heads: Arc<Heads>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use async_trait::async_trait;
     use bowline_bus::{Hint, Owner};
     use bowline_ids::Revision;
@@ -244,5 +297,110 @@ mod tests {
         bus.publish(Owner::KeyRegistry, hint);
         let update = tokio::time::timeout(Duration::from_secs(20), follow.next()).await;
         assert!(matches!(update.unwrap(), Update::Changes((), reached) if reached.revision == 1));
+    }
+
+    /// An owner whose log ends at `.head`, and that counts how often it is asked for entries.
+    #[derive(Clone, Default)]
+    struct Counting {
+        head: Arc<AtomicU64>,
+        asked: Arc<AtomicU64>,
+    }
+
+    #[async_trait]
+    impl Source for Counting {
+        const OWNER: Owner = Owner::Identity;
+        type Changes = ();
+        type Chunk = ();
+
+        async fn heads(&self, asked: Vec<u64>) -> Result<Vec<Head>, Status> {
+            let revision = self.head.load(Ordering::SeqCst);
+            let head = |tailnet_id| Head {
+                tailnet_id,
+                revision,
+                soft_revision: 0,
+            };
+            Ok(asked.into_iter().map(head).collect())
+        }
+
+        async fn changes_since(
+            &self,
+            _: TailnetId,
+            position: Position,
+        ) -> Result<Fetched<()>, Status> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let revision = self.head.load(Ordering::SeqCst);
+            if position.revision > revision {
+                return Ok(Fetched::Compacted);
+            }
+            let position = Position {
+                revision,
+                ..position
+            };
+            Ok(Fetched::Changes((), position))
+        }
+
+        async fn snapshot(&self, _: TailnetId) -> Result<Snapshot<()>, Status> {
+            let position = Position {
+                revision: self.head.load(Ordering::SeqCst),
+                soft_revision: 0,
+            };
+            Ok(Snapshot {
+                chunks: Vec::new(),
+                position,
+            })
+        }
+    }
+
+    fn hint(tailnet: TailnetId, revision: u64) -> Hint {
+        Hint {
+            tailnet,
+            revision: Revision::new(revision),
+            soft_revision: 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forged_hint_is_forgotten_and_hints_count_again() {
+        let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
+        let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
+        let source = Counting::default();
+        let feed = Feed::start(source.clone(), &bus, &tasks);
+        let mut follow = feed.follow(tailnet);
+        assert!(matches!(follow.next().await, Update::Snapshot(_)));
+        bus.publish(Owner::Identity, hint(tailnet, i64::MAX.cast_unsigned()));
+        let wait = Duration::from_secs(3);
+        assert!(time::timeout(wait, follow.next()).await.is_err());
+        let asked = source.asked.load(Ordering::SeqCst);
+        assert!(time::timeout(wait, follow.next()).await.is_err());
+        assert_eq!(
+            source.asked.load(Ordering::SeqCst),
+            asked,
+            "it is not believed for ever"
+        );
+        source.head.store(1, Ordering::SeqCst);
+        bus.publish(Owner::Identity, hint(tailnet, 1));
+        let begin = time::Instant::now();
+        let update = follow.next().await;
+        assert!(matches!(update, Update::Changes((), reached) if reached.revision == 1));
+        assert_eq!(begin.elapsed(), Duration::ZERO, "the hint was enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn owner_that_was_put_back_is_noticed_though_it_gets_ahead_again() {
+        let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
+        let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
+        let source = Counting::default();
+        source.head.store(1000, Ordering::SeqCst);
+        let feed = Feed::start(source.clone(), &bus, &tasks);
+        let mut follow = feed.follow(tailnet);
+        assert!(matches!(follow.next().await, Update::Snapshot(_)));
+        source.head.store(950, Ordering::SeqCst);
+        let noticed = time::timeout(Duration::from_secs(5), follow.next()).await;
+        assert!(matches!(noticed, Ok(Update::Snapshot(_))));
+        // An owner that stays where it is is asked for nothing.
+        let asked = source.asked.load(Ordering::SeqCst);
+        let idle = time::timeout(Duration::from_secs(5), follow.next()).await;
+        assert!(idle.is_err());
+        assert_eq!(source.asked.load(Ordering::SeqCst), asked);
     }
 }

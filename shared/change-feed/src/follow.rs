@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bowline_ids::TailnetId;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
-use crate::{Fetched, Position, Snapshot, Source};
+use crate::{Fetched, Position, Snapshot, Source, feed::KnownHead};
 
 /// The first pause after a failure; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -29,18 +29,25 @@ pub enum Update<S: Source> {
 pub struct Follow<S> {
     source: S,
     tailnet: TailnetId,
-    head: watch::Receiver<Position>,
+    head: watch::Receiver<KnownHead>,
     position: Option<Position>,
+    reached_at: Instant,
 }
 
 impl<S: Source> Follow<S> {
-    pub(crate) fn new(source: S, tailnet: TailnetId, head: watch::Receiver<Position>) -> Self {
+    pub(crate) fn new(source: S, tailnet: TailnetId, head: watch::Receiver<KnownHead>) -> Self {
         Self {
             source,
             tailnet,
             head,
             position: None,
+            reached_at: Instant::now(),
         }
+    }
+
+    fn reach(&mut self, position: Position) {
+        self.position = Some(position);
+        self.reached_at = Instant::now();
     }
 
     /// Returns the next update; waits while there is none, and tries again while the owner can not be reached.
@@ -63,11 +70,12 @@ impl<S: Source> Follow<S> {
     async fn attempt(&mut self) -> Result<Option<Update<S>>, Status> {
         let Some(position) = self.position else {
             let snapshot = self.source.snapshot(self.tailnet).await?;
-            self.position = Some(snapshot.position);
+            self.reach(snapshot.position);
             return Ok(Some(Update::Snapshot(snapshot)));
         };
+        let reached_at = self.reached_at;
         self.head
-            .wait_for(|head| position.is_behind(*head))
+            .wait_for(|known| known.calls(position, reached_at))
             .await
             .map_err(|_| Status::unavailable("the feed has ended"))?;
         match self.source.changes_since(self.tailnet, position).await? {
@@ -78,7 +86,7 @@ impl<S: Source> Follow<S> {
                 let _ = tokio::time::timeout(LONGEST_PAUSE, self.head.changed()).await;
             }
             Fetched::Changes(changes, reached) => {
-                self.position = Some(reached);
+                self.reach(reached);
                 return Ok(Some(Update::Changes(changes, reached)));
             }
         }

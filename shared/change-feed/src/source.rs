@@ -34,6 +34,15 @@ pub struct Position {
 }
 
 impl Position {
+    /// Returns what is later of each.
+    #[must_use]
+    pub(crate) fn or_later(self, other: Self) -> Self {
+        Self {
+            revision: self.revision.max(other.revision),
+            soft_revision: self.soft_revision.max(other.soft_revision),
+        }
+    }
+
     /// Says whether the owner has something newer.
     #[must_use]
     pub fn is_behind(self, head: Self) -> bool {
