@@ -1,6 +1,7 @@
 //! What may be: rules without IO, clock or database.
 
 pub mod address_pool;
+pub mod fleet;
 pub mod hostname;
 pub mod key;
 pub mod pre_auth_key;

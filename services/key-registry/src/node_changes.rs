@@ -35,16 +35,22 @@ pub async fn delete(mutation: &mut Mutation, node: &Node) -> Result<(), Registry
 }
 
 /// Ends a node's key now; what it routed goes to others.
-pub async fn expire(mutation: &mut Mutation, mut node: Node) -> Result<Node, RegistryError> {
+pub async fn expire(mutation: &mut Mutation, node: Node) -> Result<Node, RegistryError> {
+    let node = end_key(mutation, node).await?;
+    if !node.primary_routes.is_empty() {
+        elect_primaries(mutation).await?;
+    }
+    Ok(node)
+}
+
+/// Ends a node's key now; whoever calls it elects again if the node was a primary router.
+pub async fn end_key(mutation: &mut Mutation, mut node: Node) -> Result<Node, RegistryError> {
     let now = mutation.now();
     node.expired = true;
     if node.key_expiry.and_then(time).is_none_or(|end| end > now) {
         node.key_expiry = Some(timestamp(now));
     }
     put(mutation, &node, None).await?;
-    if !node.primary_routes.is_empty() {
-        elect_primaries(mutation).await?;
-    }
     Ok(node)
 }
 

@@ -240,9 +240,11 @@ async fn take(
                 .cast_signed(),
         );
         let sent_at = bowline_db::to_micros(now - age);
-        if let Some(client) = report.client
-            && is_news(&row, &gateway, client.sequence, sent_at)
-        {
+        let news = report
+            .client
+            .filter(|client| is_news(&row, &gateway, client.sequence, sent_at));
+        let applied = news.is_some();
+        if let Some(client) = news {
             row.reporter.clone_from(&gateway);
             row.sequence = client.sequence;
             row.reported_at = sent_at;
@@ -259,6 +261,8 @@ async fn take(
             accepted: true,
             epoch,
             again: false,
+            applied,
+            soft_revision: row.state.soft_revision,
         });
     }
     Ok(taken)
@@ -311,6 +315,9 @@ fn apply_presence(
         };
         row.offline_at = Some(bowline_db::to_micros(now + grace));
         row.state.last_seen = Some(domain::timestamp(now));
+    } else if is_current {
+        // It was told offline when its gateway lost the lease: now it is known that its session has ended.
+        row.gateway.clear();
     }
     reported.epoch
 }

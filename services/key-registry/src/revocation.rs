@@ -1,10 +1,12 @@
 //! How far a revocation has come: which gateways have applied it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bowline_db::to_micros;
+use bowline_bus::{Bus, Hint, Owner};
+use bowline_ids::{Revision, TailnetId};
 use bowline_proto::key_registry::v1::{GatewayProgress, GatewayState, Revocation};
-use tokio::time::Instant;
+use bowline_service_kit::Tasks;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     KeyRegistry,
@@ -14,8 +16,46 @@ use crate::{
 
 /// How long an administrator waits for the gateways.
 const WAIT: Duration = Duration::from_secs(1);
-/// How often progress is looked at.
-const LOOK: Duration = Duration::from_millis(15);
+/// How soon progress is looked at again without a word of it: the bus may lose what another replica said.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The news that some gateway has come further, recorded by any replica. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct ProgressNews {
+    heard: Arc<watch::Sender<u64>>,
+    bus: Bus,
+}
+
+impl ProgressNews {
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self {
+            heard: Arc::new(watch::channel(0).0),
+            bus,
+        }
+    }
+
+    /// Starts to listen to the other replicas.
+    pub(crate) fn listen(&self, tasks: &Tasks) {
+        let (heard, bus) = (Arc::clone(&self.heard), self.bus.clone());
+        tasks.background("gateway-progress", async move {
+            let mut subscription = bus.subscribe(&[Owner::NetmapGateway]);
+            while subscription.next().await.is_some() {
+                heard.send_modify(|count| *count += 1);
+            }
+        });
+    }
+
+    /// Says that progress is recorded, that of a tailnet and maybe others.
+    pub(crate) fn tell(&self, tailnet: TailnetId, revision: u64) {
+        self.heard.send_modify(|count| *count += 1);
+        let hint = Hint {
+            tailnet,
+            revision: Revision::new(revision),
+            soft_revision: 0,
+        };
+        self.bus.publish(Owner::NetmapGateway, hint);
+    }
+}
 
 impl KeyRegistry {
     /// Waits until every gateway with a live lease has applied a revision of a log, at most a second.
@@ -26,32 +66,38 @@ impl KeyRegistry {
         revision: u64,
     ) -> Result<Revocation, RegistryError> {
         let deadline = Instant::now() + WAIT;
+        let mut news = self.progress.heard.subscribe();
         loop {
-            let now = to_micros(self.log.database().now().await?);
-            let rows = gateways::serving(self.log.database().reader(), log, tailnet_id).await?;
-            let gateways: Vec<_> = rows
-                .into_iter()
-                .map(|row| {
-                    // One that does not serve the tailnet learns the state from its first snapshot.
-                    let applied = row.revision.is_none_or(|applied| applied >= revision);
-                    let state = match (row.expires_at > now, applied) {
-                        (true, true) => GatewayState::Applied,
-                        (true, false) => GatewayState::Lagging,
-                        (false, _) => GatewayState::Stale,
-                    };
-                    GatewayProgress {
-                        gateway: row.gateway,
-                        state: state.into(),
-                    }
-                })
-                .collect();
-            let lagging = gateways
-                .iter()
-                .any(|progress| progress.state() == GatewayState::Lagging);
-            if !lagging || Instant::now() >= deadline {
+            // What is recorded from here on is news.
+            news.mark_unchanged();
+            let gateways = self.reached(log, tailnet_id, revision).await?;
+            let is_lagging = |one: &GatewayProgress| one.state() == GatewayState::Lagging;
+            let now = Instant::now();
+            if !gateways.iter().any(is_lagging) || now >= deadline {
                 return Ok(Revocation { revision, gateways });
             }
-            tokio::time::sleep(LOOK).await;
+            let look = deadline.min(now + LOOK);
+            // Either way it looks again.
+            drop(tokio::time::timeout_at(look, news.changed()).await);
         }
+    }
+
+    async fn reached(
+        &self,
+        log: Log,
+        tailnet_id: u64,
+        revision: u64,
+    ) -> Result<Vec<GatewayProgress>, RegistryError> {
+        let now = self.log.database().now().await?;
+        let rows = gateways::serving(self.log.database().reader(), log, tailnet_id).await?;
+        let fleet: Vec<_> = rows.iter().map(|row| row.incarnation.clone()).collect();
+        let progress = rows.iter().filter_map(|row| {
+            let state = row.incarnation.state(row.applied, revision, &fleet, now)?;
+            Some(GatewayProgress {
+                gateway: row.incarnation.gateway.clone(),
+                state: state.into(),
+            })
+        });
+        Ok(progress.collect())
     }
 }

@@ -17,10 +17,11 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tonic::service::RoutesBuilder;
 
-use crate::{owners, registration::ForeignKeys, sweeper};
+use crate::{owners, registration::ForeignKeys, revocation::ProgressNews, sweeper};
 
 /// The steps of the schema.
-pub(crate) const MIGRATIONS: Migrations = migrations!["0001_registry", "0002_presence"];
+pub(crate) const MIGRATIONS: Migrations =
+    migrations!["0001_registry", "0002_presence", "0003_fleet"];
 
 /// How many snapshots are made and sent at the same time; others wait.
 const SNAPSHOTS: usize = 4;
@@ -66,6 +67,7 @@ pub struct KeyRegistry {
     pub(crate) peers: Peers,
     pub(crate) config: RegistryConfig,
     pub(crate) foreign: Arc<ForeignKeys>,
+    pub(crate) progress: ProgressNews,
     /// Bounds how many snapshots are made and sent at the same time.
     pub(crate) snapshots: Arc<Semaphore>,
 }
@@ -94,9 +96,12 @@ impl KeyRegistry {
                 peers,
                 config,
                 foreign: Arc::default(),
+                progress: ProgressNews::new(bus.clone()),
                 snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             };
+            registry.progress.listen(tasks);
             tasks.background("sweep-registry", sweeper::run(registry.clone()));
+            tasks.background("compact-registry", sweeper::compact(registry.clone()));
             owners::follow(&registry, &bus, tasks);
             Ok(registry)
         })

@@ -26,3 +26,14 @@ fn messages<M: Message + Default>(
 ) -> Result<Vec<M>, DatabaseError> {
     rows.iter().map(|row| message(table, row)).collect()
 }
+
+/// Returns the messages that can be read: work on many rows is not held up by one that can not.
+fn readable<M: Message + Default>(table: &'static str, rows: &[AnyRow]) -> Vec<M> {
+    let read = rows.iter().map(|row| message(table, row));
+    read.filter_map(|message| {
+        message
+            .inspect_err(|error| tracing::error!(%error, "a row is left out"))
+            .ok()
+    })
+    .collect()
+}

@@ -1,113 +1,182 @@
 //! Ends that time brings: keys, ephemeral nodes, presence. Each second, on any replica, by the database's time.
+//!
+//! Each kind of end is looked for by itself, and each tailnet's are written by themselves: what fails for one holds up
+//! no other, and is tried again a second later.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bowline_db::{SoftBatch, to_micros};
+use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::{
-    KeyRegistry, domain,
+    KeyRegistry,
+    domain::{
+        self,
+        fleet::{Alarm, Counting, Incarnation},
+    },
     error::RegistryError,
     node_changes,
     registration::tailnet_id,
     store::{
         elections, gateways, nodes,
-        soft_states::{self, SoftRow},
+        soft_states::{self, Ends, SoftRow},
     },
 };
 
 const TICK: Duration = Duration::from_secs(1);
-/// After a pause this long gateways could not renew their leases: time starts to count again.
-const PAUSE: Duration = Duration::from_secs(4);
-/// How long gateways are given to renew their leases after such a pause, and at the start.
-const FORGIVENESS: Duration = Duration::from_secs(8);
-/// How long a gateway without lease is still named in answers to revocations.
-const GATEWAY_MEMORY: TimeDelta = TimeDelta::hours(1);
+/// How often the log is compacted.
+const COMPACTION: Duration = Duration::from_secs(60);
+/// How long one kind of end may take: a server that vanished answers never.
+const LONGEST: Duration = Duration::from_secs(30);
+/// How many tailnets are written at the same time.
+const TAILNETS: usize = 8;
+/// How many keys end in one mutation.
+const KEYS: usize = 100;
 const ACTOR: &str = "service:key-registry";
 
-/// Since when this replica has swept without a pause: only since then could gateways renew their leases.
-struct Counting {
-    since: Instant,
-    since_time: Option<DateTime<Utc>>,
-    swept: Instant,
-}
-
-impl Counting {
-    fn start() -> Self {
-        let now = Instant::now();
-        Self {
-            since: now,
-            since_time: None,
-            swept: now,
-        }
-    }
-
-    /// Notes a sweep; after a pause time starts to count again.
-    fn resume(&mut self, now: DateTime<Utc>) {
-        if self.since_time.is_none() || self.swept.elapsed() > PAUSE {
-            self.since = Instant::now();
-            self.since_time = Some(now);
-        }
-        self.swept = Instant::now();
-    }
-
-    /// Returns since when it counts, once gateways have had the time to renew their leases.
-    fn since(&self) -> Option<DateTime<Utc>> {
-        self.since_time
-            .filter(|_| self.since.elapsed() >= FORGIVENESS)
-    }
-}
+/// A part of a sweep.
+type Work<'w> = BoxFuture<'w, Result<(), RegistryError>>;
 
 /// Runs until the process ends.
 pub async fn run(registry: KeyRegistry) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut counting = Counting::start();
-    let mut compacted = Instant::now();
+    let mut counting = Counting::default();
     loop {
         ticks.tick().await;
-        if let Err(error) = registry.sweep(&mut counting).await {
-            tracing::warn!(%error, "the sweep could not be done");
-        }
-        if compacted.elapsed() > Duration::from_secs(60) {
-            registry.compact().await;
-            compacted = Instant::now();
-        }
+        registry.sweep(&mut counting).await;
     }
 }
 
+/// Compacts the log now and then, until the process ends.
+pub async fn compact(registry: KeyRegistry) {
+    let mut ticks = tokio::time::interval(COMPACTION);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        registry.compact().await;
+    }
+}
+
+/// Waits for one kind of end; a failure is logged, and holds up no other.
+async fn attempt(what: &'static str, work: Work<'_>) {
+    match timeout(LONGEST, work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(what, %error, "a part of the sweep could not be done"),
+        Err(_) => tracing::warn!(what, "a part of the sweep was not done in time"),
+    }
+}
+
+/// Does the work of each tailnet, several at once; a failure is logged, and holds up no other.
+async fn each_tailnet(what: &'static str, work: Vec<(u64, Work<'_>)>) {
+    let mut logged = Vec::with_capacity(work.len());
+    for (tailnet, work) in work {
+        let log_failure = move |result: Result<(), RegistryError>| {
+            if let Err(error) = result {
+                tracing::warn!(what, tailnet, %error, "a part of the sweep could not be done");
+            }
+        };
+        logged.push(work.map(log_failure).boxed());
+    }
+    stream::iter(logged)
+        .buffer_unordered(TAILNETS)
+        .collect::<()>()
+        .await;
+}
+
+fn by_tailnet<T>(all: Vec<T>, tailnet: impl Fn(&T) -> u64) -> BTreeMap<u64, Vec<T>> {
+    let mut grouped = BTreeMap::<_, Vec<T>>::new();
+    for one in all {
+        grouped.entry(tailnet(&one)).or_default().push(one);
+    }
+    grouped
+}
+
 impl KeyRegistry {
-    async fn sweep(&self, counting: &mut Counting) -> Result<(), RegistryError> {
+    async fn sweep(&self, counting: &mut Counting) {
+        attempt("keys", self.end_due_keys().boxed()).await;
+        attempt("presence", self.sweep_presence(counting).boxed()).await;
+        attempt("elections", self.hold_elections().boxed()).await;
+    }
+
+    async fn end_due_keys(&self) -> Result<(), RegistryError> {
         let now = self.log.database().now().await?;
-        counting.resume(now);
-        let reader = self.log.database().reader();
-        for node in nodes::due(reader, now).await? {
-            self.expire(node).await?;
-        }
-        if let Some(since) = counting.since() {
-            self.take_offline(now).await?;
-            let grace = TimeDelta::seconds(self.config.ephemeral_seconds.cast_signed());
-            if now - since >= grace {
-                self.remove_abandoned(now - grace).await?;
+        let due = nodes::due(self.log.database().reader(), now).await?;
+        let due = by_tailnet(due, |node| node.tailnet_id).into_iter();
+        let work = due.map(|(tailnet, nodes)| (tailnet, self.expire(tailnet, nodes).boxed()));
+        each_tailnet("keys", work.collect()).await;
+        Ok(())
+    }
+
+    async fn sweep_presence(&self, counting: &mut Counting) -> Result<(), RegistryError> {
+        let now = self.log.database().now().await?;
+        let fleet = gateways::all(self.log.database().reader()).await?;
+        match counting.note(&fleet, now) {
+            Some(Alarm::Begins) => {
+                metrics::gauge!("bowline_registry_presence_held").set(1);
+                tracing::error!(
+                    "most gateways have lost their leases, or leases can not be recorded: nodes stay online and none \
+                     is deleted until gateways renew their leases; see whether the gateways reach the registry, and \
+                     whether its database can be written"
+                );
             }
-            if !gateways::ended(reader, now).await?.is_empty() {
-                self.forget_gateways(now - GATEWAY_MEMORY).await?;
+            Some(Alarm::Ends) => {
+                metrics::gauge!("bowline_registry_presence_held").set(0);
+                tracing::info!("gateways renew their leases: what ends is told again");
             }
+            None => {}
         }
-        for tailnet in elections::called(reader).await? {
-            self.elect(tailnet).await?;
+        let Some(ends_since) = counting.ends_since() else {
+            return Ok(());
+        };
+        attempt("gateways", self.forget_gateways(&fleet, now).boxed()).await;
+        let ephemeral = TimeDelta::seconds(self.config.ephemeral_seconds.cast_signed());
+        let is_long_enough = |since: DateTime<Utc>| now - since >= ephemeral;
+        let leases = counting.leases_since();
+        let leases = leases.map(|_| now - self.config.offline_grace());
+        let ends = Ends {
+            reported: now,
+            leases,
+        };
+        attempt("offline", self.take_offline(ends).boxed()).await;
+        if is_long_enough(ends_since) && counting.leases_since().is_some_and(is_long_enough) {
+            attempt(
+                "ephemeral nodes",
+                self.remove_abandoned(now - ephemeral).boxed(),
+            )
+            .await;
         }
         Ok(())
     }
 
-    /// Forgets the gateways that have left, and those whose lease ended before a time.
-    async fn forget_gateways(&self, before: DateTime<Utc>) -> Result<(), RegistryError> {
+    async fn hold_elections(&self) -> Result<(), RegistryError> {
+        let called = elections::called(self.log.database().reader()).await?;
+        let work = called
+            .into_iter()
+            .map(|tailnet| (tailnet, self.elect(tailnet).boxed()));
+        each_tailnet("elections", work.collect()).await;
+        Ok(())
+    }
+
+    /// Records which gateways are gone, and forgets them once no node counts as online there.
+    async fn forget_gateways(
+        &self,
+        fleet: &[Incarnation],
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError> {
+        let gone = fleet.iter().filter(|one| one.is_gone(fleet, now));
+        let gone: Vec<_> = gone.cloned().collect();
+        if gone.iter().all(|one| one.has_left && one.holds_nodes) {
+            return Ok(());
+        }
         let forgetting = self.log.database().write(move |write| {
             Box::pin(async move {
-                gateways::forget(write.connection(), before).await?;
+                gateways::forget(write.connection(), &gone).await?;
                 Ok::<_, RegistryError>(())
             })
         });
@@ -116,33 +185,62 @@ impl KeyRegistry {
 
     /// Deletes ephemeral nodes that have not been online since a time.
     async fn remove_abandoned(&self, since: DateTime<Utc>) -> Result<(), RegistryError> {
-        for node in nodes::abandoned(self.log.database().reader(), since).await? {
-            let is_still = move |node: &Node, soft: Option<&SoftRow>| {
-                let seen = soft
-                    .and_then(|row| row.state.last_seen)
-                    .and_then(domain::time);
-                let is_online = soft.is_some_and(|row| row.state.online);
-                node.ephemeral && !is_online && seen.is_none_or(|seen| seen < since)
+        let abandoned = nodes::abandoned(self.log.database().reader(), since).await?;
+        let abandoned = by_tailnet(abandoned, |node| node.tailnet_id).into_iter();
+        let is_still = move |node: &Node, soft: Option<&SoftRow>| {
+            let seen = soft
+                .and_then(|row| row.state.last_seen)
+                .and_then(domain::time);
+            let is_online = soft.is_some_and(|row| row.state.online);
+            node.ephemeral && !is_online && seen.is_none_or(|seen| seen < since)
+        };
+        let work = abandoned.map(|(tailnet, nodes)| {
+            let removing = async move {
+                // They share commits.
+                let removing = nodes
+                    .into_iter()
+                    .map(|node| self.remove(node, "node.abandoned", is_still));
+                for removed in futures_util::future::join_all(removing).await {
+                    removed?;
+                }
+                Ok(())
             };
-            self.remove(node, "node.abandoned", is_still).await?;
+            (tailnet, removing.boxed())
+        });
+        each_tailnet("ephemeral nodes", work.collect()).await;
+        Ok(())
+    }
+
+    /// Ends the keys of nodes of one tailnet that are still due.
+    async fn expire(&self, tailnet: u64, nodes: Vec<Node>) -> Result<(), RegistryError> {
+        let tailnet = tailnet_id(tailnet)?;
+        for some in nodes.chunks(KEYS) {
+            let ids: Vec<_> = some.iter().map(|node| node.id).collect();
+            self.expire_some(tailnet, ids).await?;
         }
         Ok(())
     }
 
-    async fn expire(&self, node: Node) -> Result<(), RegistryError> {
-        let tailnet = tailnet_id(node.tailnet_id)?;
+    async fn expire_some(&self, tailnet: TailnetId, ids: Vec<u64>) -> Result<(), RegistryError> {
         self.log
             .mutate(tailnet, ACTOR, move |mutation| {
                 Box::pin(async move {
-                    let found =
-                        nodes::by_id(mutation.connection(), node.tailnet_id, node.id).await?;
-                    let due = found.filter(|node| {
-                        let end = node.key_expiry.and_then(domain::time);
-                        !node.expired && end.is_some_and(|end| end <= mutation.now())
-                    });
-                    let Some(node) = due else { return Ok(()) };
-                    let node = node_changes::expire(mutation, node).await?;
-                    mutation.audit("node.expire", node.id.to_string(), &json!({ "by": "time" }));
+                    let mut has_primary_ended = false;
+                    for id in ids {
+                        let found = nodes::by_id(mutation.connection(), tailnet.get(), id).await?;
+                        let due = found.filter(|node| {
+                            let end = node.key_expiry.and_then(domain::time);
+                            !node.expired && end.is_some_and(|end| end <= mutation.now())
+                        });
+                        let Some(node) = due else { continue };
+                        let node = node_changes::end_key(mutation, node).await?;
+                        has_primary_ended |= !node.primary_routes.is_empty();
+                        let detail = json!({ "by": "time" });
+                        mutation.audit("node.expire", node.id.to_string(), &detail);
+                    }
+                    if has_primary_ended {
+                        node_changes::elect_primaries(mutation).await?;
+                    }
                     Ok::<_, RegistryError>(())
                 })
             })
@@ -175,24 +273,26 @@ impl KeyRegistry {
     }
 
     /// Tells of the nodes whose grace time is over that they are offline.
-    async fn take_offline(&self, now: DateTime<Utc>) -> Result<(), RegistryError> {
-        let leases = now - self.config.offline_grace();
+    async fn take_offline(&self, ends: Ends) -> Result<(), RegistryError> {
+        let mut after = (0, 0);
         loop {
             let reader = self.log.database().reader();
-            let going = soft_states::going_offline(reader, now, leases).await?;
-            if going.is_empty() {
-                return Ok(());
-            }
-            self.log
-                .soft(move |batch| {
+            let (going, last) = soft_states::going_offline(reader, ends, after).await?;
+            let Some(last) = last else { return Ok(()) };
+            after = last;
+            let going = by_tailnet(going, |row| row.tailnet_id).into_iter();
+            let work = going.map(|(tailnet, rows)| {
+                let telling = self.log.soft(move |batch| {
                     Box::pin(async move {
-                        for row in going {
-                            go_offline(batch, &row, (now, leases)).await?;
+                        for row in rows {
+                            go_offline(batch, &row, ends).await?;
                         }
                         Ok::<_, RegistryError>(())
                     })
-                })
-                .await?;
+                });
+                (tailnet, telling.boxed())
+            });
+            each_tailnet("offline", work.collect()).await;
         }
     }
 }
@@ -201,7 +301,7 @@ impl KeyRegistry {
 async fn go_offline(
     batch: &mut SoftBatch,
     going: &SoftRow,
-    (now, leases): (DateTime<Utc>, DateTime<Utc>),
+    ends: Ends,
 ) -> Result<(), RegistryError> {
     let tailnet = tailnet_id(going.tailnet_id)?;
     batch.lock(tailnet).await?;
@@ -209,13 +309,21 @@ async fn go_offline(
     let Some(mut row) = found.filter(|row| row.state.online) else {
         return Ok(());
     };
-    let session_ended = row.offline_at.is_some_and(|at| at <= to_micros(now));
-    if !session_ended {
+    let has_session_ended = row
+        .offline_at
+        .is_some_and(|at| at <= to_micros(ends.reported));
+    if has_session_ended {
+        // No gateway holds it any more.
+        row.gateway.clear();
+    } else {
+        let Some(leases) = ends.leases else {
+            return Ok(());
+        };
         let lease = gateways::lease(batch.connection(), &row.gateway).await?;
         if lease.is_some_and(|end| end >= to_micros(leases)) {
             return Ok(());
         }
-        row.state.last_seen = Some(domain::timestamp(now));
+        row.state.last_seen = Some(domain::timestamp(ends.reported));
     }
     row.state.online = false;
     row.offline_at = None;

@@ -40,7 +40,7 @@ pub struct GatewayConfig {
     /// How packet filters name the nodes that may send: `addresses`, or `capabilities`, which are shorter and change
     /// less in tailnets where many nodes share rules.
     pub filter_sources: Sources,
-    /// How long known nodes are readmitted while the registry can not be reached, in seconds.
+    /// How long map sessions live and known nodes are readmitted while the registry can not be reached, in seconds.
     pub max_staleness_seconds: u64,
     /// The most connections at once.
     pub max_connections: usize,

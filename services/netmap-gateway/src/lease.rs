@@ -1,69 +1,85 @@
 //! Tells the registry that this gateway lives and how far it has applied the logs.
+//!
+//! The two go separate ways: a lease is one row, and renewing it waits for nothing; progress follows in parts, each of
+//! which is told for good once the registry has it.
+
+mod slot;
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bowline_ids::TailnetId;
-use bowline_proto::{
-    changes::v1::Head,
-    key_registry::v1::{RenewLeaseRequest, key_registry_service_client::KeyRegistryServiceClient},
+use bowline_proto::key_registry::v1::{
+    RenewLeaseRequest, ReportProgressRequest, TailnetProgress,
+    key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
-use tokio::sync::watch;
+use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use crate::{
-    reporter::Reporter,
-    tailnet::{Hub, Progress},
-};
+pub use slot::slot;
+
+use crate::{reporter::Reporter, tailnet::Hub};
 
 /// How often the lease of five seconds is renewed.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// How soon it is tried again after a failure.
+const RETRY: Duration = Duration::from_millis(250);
 /// How long one renewal may take: after a registry that hangs there is time for another.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// How soon progress is told: an administrator may be waiting for it.
+/// The least time between two reports of progress: the first after a while is sent at once, because an administrator
+/// may be waiting for it.
 const PROGRESS: Duration = Duration::from_millis(20);
+/// How many tailnets one report of progress holds.
+const PART: usize = 1000;
 
 /// Follows when the lease was renewed last; `None` before the first time.
 pub type Renewed = watch::Receiver<Option<Instant>>;
 
-/// What was applied of each tailnet's logs.
-type Applied = BTreeMap<TailnetId, Progress>;
-
 /// The lease of one gateway incarnation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lease {
     gateway: String,
+    slot: String,
+    max_staleness: Duration,
     client: KeyRegistryServiceClient<GrpcChannel>,
-    told: Applied,
 }
 
 impl Lease {
-    /// Returns the lease of gateway incarnation `gateway`, not yet renewed.
-    pub fn new(gateway: String, registry: GrpcChannel) -> Self {
+    /// Returns the lease of gateway incarnation `gateway`, which listens in a slot and serves its clients for a while
+    /// without the registry; not yet renewed.
+    pub fn new(
+        gateway: String,
+        slot: String,
+        max_staleness: Duration,
+        registry: GrpcChannel,
+    ) -> Self {
         Self {
             gateway,
+            slot,
+            max_staleness,
             client: KeyRegistryServiceClient::new(registry),
-            told: Applied::new(),
         }
     }
 
     /// Renews the lease until it is given up because of `leaving`; what is returned ends then.
     pub fn keep(
-        mut self,
+        self,
         hub: Arc<Hub>,
         reporter: Reporter,
         leaving: CancellationToken,
         tasks: &Tasks,
     ) -> Renewed {
         let (renewed, follow) = watch::channel(None);
+        let telling = self.clone().tell_progress(Arc::clone(&hub));
+        let stale = end_stale_sessions(Arc::clone(&hub), follow.clone(), self.max_staleness);
         tasks.background("lease", async move {
             tokio::select! {
                 () = self.renew_always(&hub, &reporter, &renewed) => {}
+                () = telling => {}
+                () = stale => {}
                 () = leaving.cancelled() => {}
             }
             self.leave().await;
@@ -72,72 +88,119 @@ impl Lease {
     }
 
     async fn renew_always(
-        &mut self,
+        &self,
         hub: &Hub,
         reporter: &Reporter,
         renewed: &watch::Sender<Option<Instant>>,
     ) {
-        let mut next = Instant::now();
         loop {
-            let applied = hub.applied();
-            if applied != self.told || Instant::now() >= next {
-                match self.renew(applied).await {
-                    Ok(lapsed) => {
-                        renewed.send_replace(Some(Instant::now()));
-                        if lapsed {
-                            self.told.clear();
-                            reporter.again();
-                        }
+            let pause = match self.renew().await {
+                Ok(lapsed) => {
+                    renewed.send_replace(Some(Instant::now()));
+                    if lapsed {
+                        let held = hub.held();
+                        hub.advances()
+                            .tell_again(held.iter().map(|tailnet| tailnet.id));
+                        reporter.again();
                     }
-                    Err(status) => tracing::debug!(%status, "the lease can not be renewed"),
+                    RENEWAL
                 }
-                next = Instant::now() + RENEWAL;
-            }
-            tokio::time::sleep(PROGRESS).await;
+                Err(status) => {
+                    tracing::debug!(%status, "the lease can not be renewed");
+                    RETRY
+                }
+            };
+            time::sleep(pause).await;
         }
     }
 
-    /// Renews the lease, telling what has changed; says whether it was over.
-    async fn renew(&mut self, applied: Applied) -> Result<bool, tonic::Status> {
-        let changed = |revision: fn(&Progress) -> u64| {
-            let is_told = |id: &TailnetId, now: &Progress| {
-                self.told
-                    .get(id)
-                    .is_some_and(|told| revision(told) == revision(now))
-            };
-            let heads = applied.iter().filter(|(id, now)| !is_told(id, now));
-            heads
-                .map(|(id, now)| Head {
-                    tailnet_id: id.get(),
-                    revision: revision(now),
-                    soft_revision: 0,
-                })
-                .collect()
-        };
-        let dropped = self.told.keys().filter(|id| !applied.contains_key(id));
+    /// Renews the lease; says whether it was over.
+    async fn renew(&self) -> Result<bool, tonic::Status> {
         let mut request = Request::new(RenewLeaseRequest {
             gateway: self.gateway.clone(),
-            applied: changed(|progress| progress.registry_revision),
-            applied_identity: changed(|progress| progress.identity_revision),
-            dropped: dropped.map(|id| id.get()).collect(),
-            leaving: false,
+            slot: self.slot.clone(),
+            max_staleness_seconds: Some(self.max_staleness.as_secs()),
+            ..RenewLeaseRequest::default()
         });
         request.set_timeout(PATIENCE);
-        let answer = self.client.renew_lease(request).await?.into_inner();
-        self.told = applied;
-        Ok(answer.lapsed)
+        let answer = self.client.clone().renew_lease(request).await?;
+        Ok(answer.into_inner().lapsed)
+    }
+
+    async fn tell_progress(self, hub: Arc<Hub>) {
+        loop {
+            hub.advances().wait().await;
+            let next = time::Instant::now() + PROGRESS;
+            let part = hub.advances().take(PART);
+            let mut request = ReportProgressRequest {
+                gateway: self.gateway.clone(),
+                complete: part.is_last,
+                ..ReportProgressRequest::default()
+            };
+            for tailnet in &part.tailnets {
+                match hub.progress(*tailnet) {
+                    Some(progress) => request.progress.push(TailnetProgress {
+                        tailnet_id: tailnet.get(),
+                        registry_revision: progress.registry_revision,
+                        identity_revision: progress.identity_revision,
+                    }),
+                    None => request.dropped.push(tailnet.get()),
+                }
+            }
+            let mut request = Request::new(request);
+            request.set_timeout(PATIENCE);
+            if let Err(status) = self.client.clone().report_progress(request).await {
+                tracing::debug!(%status, "progress can not be told");
+                hub.advances().tell_again(part.tailnets);
+                time::sleep(RETRY).await;
+            }
+            time::sleep_until(next).await;
+        }
     }
 
     /// Gives the lease up: nobody waits for this gateway any more.
-    async fn leave(&mut self) {
+    async fn leave(&self) {
         let mut request = Request::new(RenewLeaseRequest {
             gateway: self.gateway.clone(),
             leaving: true,
             ..RenewLeaseRequest::default()
         });
         request.set_timeout(PATIENCE);
-        if let Err(status) = self.client.renew_lease(request).await {
+        if let Err(status) = self.client.clone().renew_lease(request).await {
             tracing::debug!(%status, "the lease can not be given up: it ends by itself");
         }
     }
 }
+
+/// Ends the sessions of a gateway that has not renewed its lease for too long: another may know what has changed.
+async fn end_stale_sessions(hub: Arc<Hub>, mut renewed: Renewed, max_staleness: Duration) {
+    loop {
+        let last = *renewed.borrow_and_update();
+        let is_over = async {
+            match last {
+                Some(last) => time::sleep_until((last + max_staleness).into()).await,
+                // Nothing was ever heard, so nothing is told either.
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = is_over => {}
+            changed = renewed.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        }
+        tracing::warn!(
+            "the registry was not reached for too long: map sessions end, and none begins until it is"
+        );
+        for tailnet in hub.held() {
+            tailnet.sessions.end_all();
+        }
+        if renewed.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

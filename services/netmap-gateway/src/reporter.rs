@@ -297,7 +297,10 @@ impl Reporter {
                         waiting.presence = None;
                         unfinished.insert(key, waiting);
                     } else if let Some((report, _)) = waiting.client {
-                        waiting.tailnet.report_taken(key.1, report.sequence);
+                        let applied_at = result.applied.then_some(result.soft_revision);
+                        waiting
+                            .tailnet
+                            .report_taken(key.1, report.sequence, applied_at);
                     }
                 }
                 let is_done = unfinished.is_empty();

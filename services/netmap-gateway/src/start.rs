@@ -20,7 +20,7 @@ use crate::{
     Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, SettingsError,
     admission::Admission,
     derp_map, http,
-    lease::Lease,
+    lease::{Lease, slot},
     listener::Listener,
     pace::ReportPace,
     reporter::Reporter,
@@ -130,7 +130,8 @@ pub fn start(
         let seats = Arc::new(Semaphore::new(config.max_connections));
         let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
         let leaving = CancellationToken::new();
-        let lease = Lease::new(incarnation, registry);
+        let staleness = config.max_staleness();
+        let lease = Lease::new(incarnation, slot(address), staleness, registry);
         let gateway = Arc::new(Gateway {
             lease: lease.keep(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
             pace: ReportPace::new(reporter.clone(), tasks.clone()),

@@ -1,10 +1,12 @@
 //! What this gateway knows of a tailnet, and how it keeps up.
 
+mod advances;
 mod change_set;
 mod compiled;
 mod follower;
 mod history;
 mod hub;
+mod inputs;
 mod key_index;
 mod replica;
 mod sessions;
@@ -18,11 +20,9 @@ use arc_swap::ArcSwap;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::ClientReport;
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 
+pub use advances::Advances;
 pub use change_set::ChangeSet;
 pub use compiled::{ListKey, intersect, login_lists, see_each_other};
 pub use history::{History, Wake};
@@ -32,6 +32,7 @@ pub use sessions::{Seat, Sessions};
 pub use view::{Shown, Sources, View};
 
 use crate::encoding::{Blocks, DeltaCache};
+use inputs::{Inputs, Outcome};
 use key_index::KeyIndex;
 
 /// One tailnet with at least one lately connected client.
@@ -51,20 +52,16 @@ pub struct Tailnet {
     pub derp_map: Arc<ArcSwap<DerpMap>>,
     /// How its packet filters name sources.
     pub sources: Sources,
-    keys: Arc<KeyIndex>,
-    inputs: mpsc::UnboundedSender<Input>,
+    shared: Shared,
+    inputs: Arc<Inputs>,
     progress: watch::Receiver<Progress>,
 }
 
-/// What the gateway itself adds to the logs.
-#[derive(Debug)]
-enum Input {
-    /// A client reported its state.
-    Report(u64, Box<ClientReport>),
-    /// The registry has taken a report up to this sequence.
-    Taken(u64, u64),
-    /// Clients are to be told of other relays.
-    Relays,
+/// What all tailnets of a gateway share.
+#[derive(Clone, Debug, Default)]
+struct Shared {
+    keys: Arc<KeyIndex>,
+    advances: Arc<Advances>,
 }
 
 /// How far a tailnet has come.
@@ -78,17 +75,23 @@ pub struct Progress {
     pub identity_revision: u64,
 }
 
+impl Progress {
+    fn revisions(self) -> (u64, u64) {
+        (self.registry_revision, self.identity_revision)
+    }
+}
+
 /// The other ends of a tailnet: what its follower hears, and where it says how far it has come.
-type Ends = (mpsc::UnboundedReceiver<Input>, watch::Sender<Progress>);
+type Ends = (Arc<Inputs>, watch::Sender<Progress>);
 
 impl Tailnet {
     /// Returns a tailnet of which nothing is known yet.
     fn new(
         id: TailnetId,
         (derp_map, sources): (Arc<ArcSwap<DerpMap>>, Sources),
-        keys: Arc<KeyIndex>,
+        shared: Shared,
     ) -> (Arc<Self>, Ends) {
-        let (inputs, received) = mpsc::unbounded_channel();
+        let inputs = Arc::<Inputs>::default();
         let (sender, progress) = watch::channel(Progress::default());
         let tailnet = Arc::new(Self {
             id,
@@ -98,11 +101,11 @@ impl Tailnet {
             blocks: Blocks::default(),
             derp_map,
             sources,
-            keys,
-            inputs,
+            shared,
+            inputs: Arc::clone(&inputs),
             progress,
         });
-        (tailnet, (received, sender))
+        (tailnet, (inputs, sender))
     }
 
     /// Publishes what a replica holds, if that differs from before.
@@ -110,7 +113,7 @@ impl Tailnet {
         // What nobody is told of wakes only the session it is about.
         let presences = replica.take_presences();
         if let Some((view, changes)) = replica.publish() {
-            self.keys.note(self, &view, &changes);
+            self.shared.keys.note(self, &view, &changes);
             self.blocks.note(&view, &changes);
             self.history.publish(view, changes);
         }
@@ -121,18 +124,22 @@ impl Tailnet {
 
     /// Shows a client's report to its peers at once.
     pub fn report(&self, node: u64, report: ClientReport) {
-        // The follower lives as long as the tailnet.
-        drop(self.inputs.send(Input::Report(node, Box::new(report))));
+        self.inputs.report(node, report);
     }
 
-    /// Says that the registry keeps a report now.
-    pub fn report_taken(&self, node: u64, sequence: u64) {
-        drop(self.inputs.send(Input::Taken(node, sequence)));
+    /// Says that the registry has taken the reports of a node up to a number: the newest counts from a soft revision
+    /// on, or something newer counts.
+    pub fn report_taken(&self, node: u64, sequence: u64, applied_at: Option<u64>) {
+        let outcome = Outcome {
+            sequence,
+            applied_at,
+        };
+        self.inputs.outcome(node, outcome);
     }
 
     /// Says that the relays are others than they were.
     pub fn relays_changed(&self) {
-        drop(self.inputs.send(Input::Relays));
+        self.inputs.relays();
     }
 
     /// Returns how far the tailnet has come.
@@ -167,7 +174,9 @@ impl Tailnet {
 
 impl Drop for Tailnet {
     fn drop(&mut self) {
-        self.keys.sweep();
+        self.inputs.close();
+        self.shared.keys.sweep();
+        self.shared.advances.note(self.id);
     }
 }
 

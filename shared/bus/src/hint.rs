@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The longest message looked at; a real one has about 80 bytes.
 const LONGEST: usize = 200;
 
-/// A service that keeps a change log.
+/// A service that others wait for: one that keeps a change log, or the gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// Tailnets, users, logins.
@@ -15,11 +15,18 @@ pub enum Owner {
     KeyRegistry,
     /// Policy versions.
     PolicyCompiler,
+    /// How far gateways have applied the logs: a hint says that some gateway has come further.
+    NetmapGateway,
 }
 
 impl Owner {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Identity, Self::KeyRegistry, Self::PolicyCompiler];
+    pub const ALL: [Self; 4] = [
+        Self::Identity,
+        Self::KeyRegistry,
+        Self::PolicyCompiler,
+        Self::NetmapGateway,
+    ];
 
     /// Returns the owner's name in channels, metrics and logs.
     #[must_use]
@@ -28,6 +35,7 @@ impl Owner {
             Self::Identity => "identity",
             Self::KeyRegistry => "key-registry",
             Self::PolicyCompiler => "policy-compiler",
+            Self::NetmapGateway => "netmap-gateway",
         }
     }
 }

@@ -8,8 +8,9 @@ use bowline_proto::{
     changes::v1::{ChangesSinceRequest, Head, HeadsRequest, HeadsResponse, SnapshotRequest},
     key_registry::v1::{
         RegistryChange, RegistryChanges, RegistrySnapshot, RenewLeaseRequest, RenewLeaseResponse,
-        ReportNodesRequest, ReportNodesResponse, ResolveNodeRequest, ResolveNodeResponse,
-        SoftState, key_registry_service_server::KeyRegistryService,
+        ReportNodesRequest, ReportNodesResponse, ReportProgressRequest, ReportProgressResponse,
+        ResolveNodeRequest, ResolveNodeResponse, SoftState,
+        key_registry_service_server::KeyRegistryService,
     },
 };
 use chrono::TimeDelta;
@@ -25,7 +26,7 @@ use crate::{
     error::RegistryError,
     registration::tailnet_id,
     store::{
-        gateways::{self, Log},
+        gateways::{self, Progress, Renewal},
         nodes, soft_states,
     },
 };
@@ -36,6 +37,10 @@ const MOST_ENTRIES: u32 = 1000;
 const MOST_BYTES: usize = 1 << 20;
 /// How long a lease lives.
 const LEASE: TimeDelta = TimeDelta::seconds(5);
+/// How long the clients of a gateway that does not say may hold on to it without a lease.
+const STALENESS: TimeDelta = TimeDelta::hours(1);
+/// The most tailnets whose progress is recorded in one transaction.
+const MOST_TAILNETS: usize = 1000;
 
 #[tonic::async_trait]
 impl KeyRegistryService for KeyRegistry {
@@ -91,43 +96,81 @@ impl KeyRegistryService for KeyRegistry {
             leaving,
             applied_identity,
             dropped,
+            slot,
+            max_staleness_seconds,
         } = request.into_inner();
-        if gateway.is_empty() || gateway.len() > 100 || applied.len() > 100_000 {
-            return Err(RegistryError::invalid("gateway", "is not named").into());
+        check_gateway(&gateway)?;
+        if slot.len() > 100 {
+            return Err(RegistryError::invalid("slot", "is longer than 100 bytes").into());
         }
+        let staleness = max_staleness_seconds.and_then(|seconds| i64::try_from(seconds).ok());
+        let staleness = staleness.and_then(TimeDelta::try_seconds);
+        let name = gateway.clone();
         let renewed = self.log.database().write(move |write| {
             Box::pin(async move {
                 let now = write.now();
-                let expires_at = now + LEASE;
                 if leaving {
-                    gateways::leave(write.connection(), &gateway, now).await?;
+                    gateways::leave(write.connection(), &name, now).await?;
                     return Ok((now, false));
                 }
-                let before = gateways::lease(write.connection(), &gateway).await?;
-                let lapsed = before.is_none_or(|end| end < bowline_db::to_micros(now));
-                gateways::renew(write.connection(), &gateway, expires_at).await?;
-                for tailnet in dropped {
-                    gateways::drop_progress(write.connection(), &gateway, tailnet).await?;
-                }
-                for (log, heads) in [(Log::Registry, applied), (Log::Identity, applied_identity)] {
-                    for Head {
-                        tailnet_id,
-                        revision,
-                        ..
-                    } in heads
-                    {
-                        let on = write.connection();
-                        gateways::progress(on, &gateway, log, tailnet_id, revision).await?;
-                    }
-                }
-                Ok::<_, RegistryError>((expires_at, lapsed))
+                let renewal = Renewal {
+                    gateway: name,
+                    slot,
+                    staleness: staleness.unwrap_or(STALENESS),
+                    now,
+                    expires_at: now + LEASE,
+                };
+                let lapsed = gateways::renew(write.connection(), &renewal).await?;
+                Ok::<_, RegistryError>((renewal.expires_at, lapsed))
             })
         });
         let (expires_at, lapsed) = renewed.await?;
+        // A gateway of an earlier release says all that it serves with its lease.
+        if max_staleness_seconds.is_none() && !leaving {
+            let registry = applied.iter().map(|head| Progress {
+                tailnet_id: head.tailnet_id,
+                revision: Some(head.revision),
+                identity_revision: None,
+            });
+            let identity = applied_identity.iter().map(|head| Progress {
+                tailnet_id: head.tailnet_id,
+                revision: None,
+                identity_revision: Some(head.revision),
+            });
+            let progress = [registry.collect(), identity.collect()];
+            self.record_progress(gateway, progress.into(), dropped, true)
+                .await?;
+        }
         Ok(Response::new(RenewLeaseResponse {
             expires_at: Some(domain::timestamp(expires_at)),
             lapsed,
         }))
+    }
+
+    async fn report_progress(
+        &self,
+        request: Request<ReportProgressRequest>,
+    ) -> Result<Response<ReportProgressResponse>, Status> {
+        let ReportProgressRequest {
+            gateway,
+            progress,
+            dropped,
+            complete,
+        } = request.into_inner();
+        check_gateway(&gateway)?;
+        if progress.len() > MOST_TAILNETS || dropped.len() > MOST_TAILNETS {
+            let most = format!("is of more than {MOST_TAILNETS} tailnets");
+            return Err(RegistryError::invalid("progress", most).into());
+        }
+        let progress = progress.iter().map(|one| Progress {
+            tailnet_id: one.tailnet_id,
+            revision: Some(one.registry_revision),
+            identity_revision: Some(one.identity_revision),
+        });
+        let progress = vec![progress.collect()];
+        self.record_progress(gateway, progress, dropped, complete)
+            .await?;
+        Ok(Response::new(ReportProgressResponse {}))
     }
 
     async fn heads(
@@ -173,19 +216,107 @@ impl KeyRegistryService for KeyRegistry {
     }
 }
 
+fn check_gateway(gateway: &str) -> Result<(), RegistryError> {
+    if gateway.is_empty() || gateway.len() > 100 {
+        return Err(RegistryError::invalid(
+            "gateway",
+            "is not named, or by more than 100 bytes",
+        ));
+    }
+    Ok(())
+}
+
+/// What is read for a follower before the entries.
+pub(crate) struct SoftHalf {
+    head: u64,
+    soft_head: u64,
+    page: soft_states::Page,
+}
+
 impl KeyRegistry {
-    async fn changes(
+    /// Records how far a gateway has come, a part of it in each transaction, and tells who waits for it.
+    async fn record_progress(
+        &self,
+        gateway: String,
+        progress: Vec<Vec<Progress>>,
+        dropped: Vec<u64>,
+        complete: bool,
+    ) -> Result<(), RegistryError> {
+        let first = progress.iter().flatten().next().copied();
+        let parts = progress
+            .iter()
+            .flat_map(|all| all.chunks(MOST_TAILNETS))
+            .map(<[Progress]>::to_vec);
+        for part in parts.collect::<Vec<_>>() {
+            let gateway = gateway.clone();
+            let recording = self.log.database().write(move |write| {
+                Box::pin(async move {
+                    gateways::record_progress(write.connection(), &gateway, &part).await?;
+                    Ok::<_, RegistryError>(())
+                })
+            });
+            recording.await?;
+        }
+        if complete || !dropped.is_empty() {
+            let recording = self.log.database().write(move |write| {
+                Box::pin(async move {
+                    gateways::drop_progress(write.connection(), &gateway, &dropped).await?;
+                    if complete {
+                        gateways::told_all(write.connection(), &gateway).await?;
+                    }
+                    Ok::<_, RegistryError>(())
+                })
+            });
+            recording.await?;
+        }
+        if let Some(first) = first {
+            let revision = first.revision.or(first.identity_revision).unwrap_or(0);
+            self.progress.tell(tailnet_id(first.tailnet_id)?, revision);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn changes(
         &self,
         tailnet: TailnetId,
         request: &ChangesSinceRequest,
     ) -> Result<RegistryChanges, RegistryError> {
-        // The head first: what is read after it is at least as new.
+        let soft = self.read_soft(tailnet, request).await?;
+        self.read_entries(tailnet, request, soft).await
+    }
+
+    /// Reads the heads and the soft states: the first half of an answer.
+    ///
+    /// A soft state is committed after its node. So the soft states come first: the nodes of all of them are among
+    /// the entries read afterwards, or among those the follower has.
+    pub(crate) async fn read_soft(
+        &self,
+        tailnet: TailnetId,
+        request: &ChangesSinceRequest,
+    ) -> Result<SoftHalf, RegistryError> {
+        // The head before all: what is read after it is at least as new.
         let heads = self.log.heads(&[tailnet]).await?;
         let (head, soft_head) = heads
             .first()
             .map_or((0, 0), |head| (head.revision.get(), head.soft_revision));
+        let reader = self.log.database().reader();
+        let page = soft_states::since(reader, tailnet.get(), request.soft_revision).await?;
+        Ok(SoftHalf {
+            head,
+            soft_head,
+            page,
+        })
+    }
+
+    /// Reads the entries: the second half of an answer.
+    pub(crate) async fn read_entries(
+        &self,
+        tailnet: TailnetId,
+        request: &ChangesSinceRequest,
+        soft: SoftHalf,
+    ) -> Result<RegistryChanges, RegistryError> {
         let since = Revision::new(request.revision);
-        let entries = match self.log.changes_since(tailnet, since, MOST_ENTRIES).await? {
+        let found = match self.log.changes_since(tailnet, since, MOST_ENTRIES).await? {
             Changes::Compacted => {
                 return Ok(RegistryChanges {
                     compacted: true,
@@ -200,7 +331,7 @@ impl KeyRegistry {
             bytes += entry.len();
             fits
         };
-        let entries = entries
+        let entries = found
             .iter()
             .take_while(fits)
             .map(|(_, entry)| RegistryChange::decode(&**entry));
@@ -211,19 +342,25 @@ impl KeyRegistry {
                 row,
             }
         })?;
-        let reader = self.log.database().reader();
-        let page = soft_states::since(reader, tailnet.get(), request.soft_revision).await?;
-        let last = page.states.last().map_or(0, |state| state.soft_revision);
-        let soft_through = page.through.unwrap_or(soft_head.max(last));
-        Ok(RegistryChanges {
+        let may_go_on = entries.len() < found.len() || found.len() == MOST_ENTRIES as usize;
+        let mut answer = RegistryChanges {
             entries,
             from_revision: request.revision,
-            head,
+            head: soft.head,
             compacted: false,
-            soft: page.states,
-            soft_through: soft_through.max(request.soft_revision),
-            soft_head,
-        })
+            soft: Vec::new(),
+            soft_through: request.soft_revision,
+            soft_head: soft.soft_head,
+        };
+        // Entries that follow may bring nodes of these soft states: they are sent with the last of them.
+        if !may_go_on {
+            let last = soft.page.states.last();
+            let last = last.map_or(0, |state| state.soft_revision);
+            let through = soft.page.through.unwrap_or(soft.soft_head.max(last));
+            answer.soft = soft.page.states;
+            answer.soft_through = through.max(request.soft_revision);
+        }
+        Ok(answer)
     }
 
     async fn snapshot_chunks(

@@ -1,8 +1,10 @@
 //! Leases of gateways, and how far each has applied the logs.
 
-use bowline_db::{DatabaseError, to_micros};
-use chrono::{DateTime, Utc};
-use sqlx::{Any, AnyConnection, Executor, Row as _};
+use bowline_db::{DatabaseError, from_micros, to_micros};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
+
+use crate::domain::fleet::{Applied, Incarnation};
 
 /// A log that gateways apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,48 +24,77 @@ impl Log {
     }
 }
 
-/// A gateway incarnation as the registry knows it.
+/// A gateway, and how far it has applied the log and tailnet asked for.
 #[derive(Clone, Debug)]
-pub struct GatewayRow {
-    /// The incarnation.
-    pub gateway: String,
-    /// When its lease ends, microseconds.
-    pub expires_at: i64,
-    /// What it has applied of the log and tailnet asked for; `None` when it does not serve the tailnet.
-    pub revision: Option<u64>,
+pub struct Serving {
+    /// The gateway.
+    pub incarnation: Incarnation,
+    /// How far.
+    pub applied: Applied,
 }
 
-/// Makes a gateway known, as one whose lease ends then; one that is known stays as it is.
+/// How far a gateway has applied the logs of one tailnet.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The tailnet.
+    pub tailnet_id: u64,
+    /// Of the registry's log; nothing when it says nothing of it.
+    pub revision: Option<u64>,
+    /// Of identity's log; nothing when it says nothing of it.
+    pub identity_revision: Option<u64>,
+}
+
+/// Makes a gateway known, as one whose lease ends now; one that is known stays as it is.
 pub async fn know(
     on: &mut AnyConnection,
     gateway: &str,
-    expires_at: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
     sqlx::query(
-        "INSERT INTO gateways (gateway, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO gateways (gateway, expires_at, known_at, is_telling) VALUES ($1, $2, $2, 1)
+         ON CONFLICT DO NOTHING",
     )
     .bind(gateway.to_owned())
-    .bind(to_micros(expires_at))
+    .bind(to_micros(now))
     .execute(on)
     .await?;
     Ok(())
 }
 
-/// Renews a lease.
-pub async fn renew(
-    on: &mut AnyConnection,
-    gateway: &str,
-    expires_at: DateTime<Utc>,
-) -> Result<(), DatabaseError> {
+/// A renewal of a lease.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// The gateway.
+    pub gateway: String,
+    /// Where it listens.
+    pub slot: String,
+    /// How long its clients may hold on to it without a lease.
+    pub staleness: TimeDelta,
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// When the lease ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Renews a lease; says whether it was over.
+pub async fn renew(on: &mut AnyConnection, renewal: &Renewal) -> Result<bool, DatabaseError> {
+    let before = lease(&mut *on, &renewal.gateway).await?;
+    let lapsed = before.is_none_or(|end| end < to_micros(renewal.now));
     sqlx::query(
-        "INSERT INTO gateways (gateway, expires_at) VALUES ($1, $2)
-         ON CONFLICT (gateway) DO UPDATE SET expires_at = excluded.expires_at, has_left = 0",
+        "INSERT INTO gateways (gateway, expires_at, slot, staleness, known_at, is_telling)
+         VALUES ($1, $2, $3, $4, $5, 1)
+         ON CONFLICT (gateway) DO UPDATE SET expires_at = excluded.expires_at, has_left = 0,
+             slot = excluded.slot, staleness = excluded.staleness,
+             is_telling = CASE WHEN gateways.expires_at < $5 THEN 1 ELSE gateways.is_telling END",
     )
-    .bind(gateway.to_owned())
-    .bind(to_micros(expires_at))
+    .bind(renewal.gateway.clone())
+    .bind(to_micros(renewal.expires_at))
+    .bind(renewal.slot.clone())
+    .bind(renewal.staleness.num_microseconds().unwrap_or(i64::MAX))
+    .bind(to_micros(renewal.now))
     .execute(on)
     .await?;
-    Ok(())
+    Ok(lapsed)
 }
 
 /// Ends a lease for good.
@@ -84,58 +115,92 @@ pub async fn lease(on: &mut AnyConnection, gateway: &str) -> Result<Option<i64>,
     Ok(query.bind(gateway.to_owned()).fetch_optional(on).await?)
 }
 
-/// Records how far a gateway has applied a tailnet's log.
-pub async fn progress(
+/// Records how far a gateway has applied the logs of some tailnets, in one statement.
+pub async fn record_progress(
     on: &mut AnyConnection,
     gateway: &str,
-    log: Log,
-    tailnet_id: u64,
-    revision: u64,
+    progress: &[Progress],
 ) -> Result<(), DatabaseError> {
-    // One for each log: a query's text is fixed.
-    let sql = match log {
-        Log::Registry => {
-            "INSERT INTO gateway_progress (gateway, tailnet_id, revision) VALUES ($1, $2, $3)
-             ON CONFLICT (gateway, tailnet_id) DO UPDATE SET revision = excluded.revision"
-        }
-        Log::Identity => {
-            "INSERT INTO gateway_progress (gateway, tailnet_id, revision, identity_revision)
-             VALUES ($1, $2, 0, $3) ON CONFLICT (gateway, tailnet_id)
-             DO UPDATE SET identity_revision = excluded.identity_revision"
-        }
+    if progress.is_empty() {
+        return Ok(());
+    }
+    // Numbers only: they are part of the text, which is prepared for this once.
+    let number = |revision: Option<u64>| revision.unwrap_or(0).cast_signed();
+    let rows: Vec<_> = progress
+        .iter()
+        .map(|one| {
+            let (revision, identity) = (number(one.revision), number(one.identity_revision));
+            let tailnet = one.tailnet_id.cast_signed();
+            format!("($1, {tailnet}, {revision}, {identity})")
+        })
+        .collect();
+    let column = |name: &str, is_told: bool| {
+        let kept = if is_told {
+            "excluded"
+        } else {
+            "gateway_progress"
+        };
+        format!("{name} = {kept}.{name}")
     };
-    sqlx::query(sql)
+    let first = &progress[0];
+    let sql = format!(
+        "INSERT INTO gateway_progress (gateway, tailnet_id, revision, identity_revision) VALUES {}
+         ON CONFLICT (gateway, tailnet_id) DO UPDATE SET {}, {}",
+        rows.join(", "),
+        column("revision", first.revision.is_some()),
+        column("identity_revision", first.identity_revision.is_some()),
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .persistent(false)
         .bind(gateway.to_owned())
-        .bind(tailnet_id.cast_signed())
-        .bind(revision.cast_signed())
         .execute(on)
         .await?;
     Ok(())
 }
 
-/// Forgets how far a gateway had come in a tailnet that it serves no longer.
+/// Notes that a gateway has told how far it is in all the tailnets that it serves.
+pub async fn told_all(on: &mut AnyConnection, gateway: &str) -> Result<(), DatabaseError> {
+    sqlx::query("UPDATE gateways SET is_telling = 0 WHERE gateway = $1 AND is_telling = 1")
+        .bind(gateway.to_owned())
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// Forgets how far a gateway had come in tailnets that it serves no longer.
 pub async fn drop_progress(
     on: &mut AnyConnection,
     gateway: &str,
-    tailnet_id: u64,
+    tailnets: &[u64],
 ) -> Result<(), DatabaseError> {
-    sqlx::query("DELETE FROM gateway_progress WHERE gateway = $1 AND tailnet_id = $2")
+    if tailnets.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = tailnets
+        .iter()
+        .map(|tailnet| tailnet.cast_signed().to_string())
+        .collect();
+    let sql = format!(
+        "DELETE FROM gateway_progress WHERE gateway = $1 AND tailnet_id IN ({})",
+        ids.join(", ")
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .persistent(false)
         .bind(gateway.to_owned())
-        .bind(tailnet_id.cast_signed())
         .execute(on)
         .await?;
     Ok(())
 }
 
-/// Returns the gateways that have not left, with what each has applied of a tailnet's log.
+/// Returns the gateways that are not known to be gone, with what each has applied of a tailnet's log.
 pub async fn serving<'e>(
     on: impl Executor<'e, Database = Any>,
     log: Log,
     tailnet_id: u64,
-) -> Result<Vec<GatewayRow>, DatabaseError> {
+) -> Result<Vec<Serving>, DatabaseError> {
     let rows = sqlx::query(
-        "SELECT gateways.gateway, gateways.expires_at, gateway_progress.revision,
-             gateway_progress.identity_revision FROM gateways
+        "SELECT gateways.gateway, gateways.expires_at, has_left, slot, known_at, staleness, is_telling,
+             gateway_progress.revision, gateway_progress.identity_revision FROM gateways
          LEFT JOIN gateway_progress ON gateway_progress.gateway = gateways.gateway
              AND gateway_progress.tailnet_id = $1
          WHERE gateways.has_left = 0 ORDER BY gateways.gateway",
@@ -146,31 +211,70 @@ pub async fn serving<'e>(
     rows.iter()
         .map(|row| {
             let revision = row.try_get::<Option<i64>, _>(log.column())?;
-            Ok(GatewayRow {
-                gateway: row.try_get(0)?,
-                expires_at: row.try_get(1)?,
-                revision: revision.map(i64::cast_unsigned),
+            let applied = match revision {
+                Some(revision) => Applied::Through(revision.cast_unsigned()),
+                None if row.try_get::<i64, _>("is_telling")? == 0 => Applied::NotServed,
+                None => Applied::NotTold,
+            };
+            Ok(Serving {
+                incarnation: incarnation(row, false)?,
+                applied,
             })
         })
         .collect()
 }
 
-/// Returns the gateways whose lease ended before a time.
-pub async fn ended<'e>(
+/// Returns all gateways that are remembered.
+pub async fn all<'e>(
     on: impl Executor<'e, Database = Any>,
-    before: DateTime<Utc>,
-) -> Result<Vec<String>, DatabaseError> {
-    let query = sqlx::query_scalar("SELECT gateway FROM gateways WHERE expires_at < $1");
-    Ok(query.bind(to_micros(before)).fetch_all(on).await?)
+) -> Result<Vec<Incarnation>, DatabaseError> {
+    let rows = sqlx::query(
+        "SELECT gateway, expires_at, has_left, slot, known_at, staleness,
+             CAST(CASE WHEN EXISTS (SELECT 1 FROM soft_states
+                 WHERE soft_states.gateway = gateways.gateway AND soft_states.online = 1)
+                 THEN 1 ELSE 0 END AS BIGINT) AS holds_nodes
+         FROM gateways",
+    )
+    .fetch_all(on)
+    .await?;
+    rows.iter()
+        .map(|row| incarnation(row, row.try_get::<i64, _>("holds_nodes")? == 1))
+        .collect()
 }
 
-/// Forgets the gateways that have left, or whose lease ended before a time, once no node counts as online there.
-pub async fn forget(on: &mut AnyConnection, before: DateTime<Utc>) -> Result<(), DatabaseError> {
+fn incarnation(row: &AnyRow, holds_nodes: bool) -> Result<Incarnation, DatabaseError> {
+    let time = |name: &str| {
+        let micros = row.try_get::<i64, _>(name)?;
+        from_micros(micros).ok_or(DatabaseError::Inconsistent {
+            table: "gateways",
+            row: "its times are beyond the calendar".to_owned(),
+        })
+    };
+    Ok(Incarnation {
+        gateway: row.try_get("gateway")?,
+        slot: row.try_get("slot")?,
+        known_at: time("known_at")?,
+        lease_end: time("expires_at")?,
+        staleness: TimeDelta::microseconds(row.try_get("staleness")?),
+        has_left: row.try_get::<i64, _>("has_left")? == 1,
+        holds_nodes,
+    })
+}
+
+/// Records that gateways are gone, and forgets those that are, once no node counts as online there.
+pub async fn forget(on: &mut AnyConnection, gone: &[Incarnation]) -> Result<(), DatabaseError> {
+    for one in gone {
+        // One that has renewed its lease meanwhile is there.
+        sqlx::query("UPDATE gateways SET has_left = 1 WHERE gateway = $1 AND expires_at = $2")
+            .bind(one.gateway.clone())
+            .bind(to_micros(one.lease_end))
+            .execute(&mut *on)
+            .await?;
+    }
     sqlx::query(
-        "DELETE FROM gateways WHERE (has_left = 1 OR expires_at < $1) AND NOT EXISTS
+        "DELETE FROM gateways WHERE has_left = 1 AND NOT EXISTS
              (SELECT 1 FROM soft_states WHERE soft_states.gateway = gateways.gateway AND online = 1)",
     )
-    .bind(to_micros(before))
     .execute(&mut *on)
     .await?;
     sqlx::query(

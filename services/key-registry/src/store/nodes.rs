@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _};
 
-use super::{message, messages};
+use super::{message, messages, readable};
 use crate::domain::{routes, time};
 
 /// Returns the node a key is bound to, whatever its tailnet.
@@ -107,10 +107,12 @@ pub async fn due<'e>(
     let query = sqlx::query(
         "SELECT body FROM nodes WHERE expired = 0 AND key_expiry <= $1 ORDER BY key_expiry LIMIT 1000",
     );
-    messages("nodes", &query.bind(to_micros(now)).fetch_all(on).await?)
+    let found = query.bind(to_micros(now)).fetch_all(on).await?;
+    Ok(readable("nodes", &found))
 }
 
-/// Returns some ephemeral nodes that are not online, and neither were nor got their key since `since`.
+/// Returns some ephemeral nodes that are not online, and neither were nor got their key since `since`: those whose
+/// session is known to have ended, because that was reported or because its gateway is gone.
 pub async fn abandoned<'e>(
     on: impl Executor<'e, Database = Any>,
     since: DateTime<Utc>,
@@ -120,10 +122,13 @@ pub async fn abandoned<'e>(
          JOIN node_keys ON node_keys.node_key = nodes.node_key
          LEFT JOIN soft_states ON soft_states.node_id = nodes.id
          WHERE nodes.ephemeral = 1 AND node_keys.bound_at < $1
-             AND (soft_states.node_id IS NULL OR (soft_states.online = 0 AND soft_states.last_seen < $1))
+             AND (soft_states.node_id IS NULL OR (soft_states.online = 0 AND soft_states.last_seen < $1
+                 AND NOT EXISTS (SELECT 1 FROM gateways
+                     WHERE gateways.gateway = soft_states.gateway AND gateways.has_left = 0)))
          LIMIT 1000",
     );
-    messages("nodes", &query.bind(to_micros(since)).fetch_all(on).await?)
+    let found = query.bind(to_micros(since)).fetch_all(on).await?;
+    Ok(readable("nodes", &found))
 }
 
 /// Says how many nodes of a tailnet have this label, or one made from it.

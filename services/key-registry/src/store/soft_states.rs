@@ -134,36 +134,70 @@ pub async fn since(
     Ok(page)
 }
 
-/// Returns some rows that count as offline: their session ended some time before `now`, or the lease of its gateway
-/// before `leases`. Fewer than there are; ask again until there are none.
+/// What makes nodes count as offline.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// Their session ended, with its time to come back, before this.
+    pub reported: DateTime<Utc>,
+    /// The lease of their gateway ended before this; nothing while leases do not count.
+    pub leases: Option<DateTime<Utc>>,
+}
+
+/// A place among the nodes of all tailnets.
+pub type Place = (u64, u64);
+
+/// Returns some rows after a place that count as offline, in the order of their places. Rows that can not be read are
+/// left out; the place after which to go on is `None` at the end.
 pub async fn going_offline<'e>(
     on: impl Executor<'e, Database = Any> + Copy,
-    now: DateTime<Utc>,
-    leases: DateTime<Utc>,
-) -> Result<Vec<SoftRow>, DatabaseError> {
+    ends: Ends,
+    after: Place,
+) -> Result<(Vec<SoftRow>, Option<Place>), DatabaseError> {
     let ended = sqlx::query(
-        "SELECT tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body FROM soft_states
-         WHERE online = 1 AND offline_at <= $1 ORDER BY tailnet_id LIMIT $2",
+        "SELECT node_id, tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body FROM soft_states
+         WHERE online = 1 AND offline_at <= $1
+             AND (tailnet_id > $2 OR (tailnet_id = $2 AND node_id > $3))
+         ORDER BY tailnet_id, node_id LIMIT $4",
     );
-    let ended = ended.bind(to_micros(now)).bind(GOING).fetch_all(on).await?;
-    let left = sqlx::query(
-        "SELECT tailnet_id, soft_states.gateway, reporter, sequence, reported_at, offline_at, body
-         FROM gateways JOIN soft_states ON soft_states.gateway = gateways.gateway
-         WHERE gateways.expires_at < $1 AND soft_states.online = 1 ORDER BY tailnet_id LIMIT $2",
-    );
-    let left = left
-        .bind(to_micros(leases))
-        .bind(GOING)
-        .fetch_all(on)
-        .await?;
-    let mut rows = ended
-        .iter()
-        .chain(&left)
-        .map(row)
-        .collect::<Result<Vec<_>, _>>()?;
-    rows.sort_by_key(|row| (row.tailnet_id, row.state.node_id));
-    rows.dedup_by_key(|row| row.state.node_id);
-    Ok(rows)
+    let ended = ended
+        .bind(to_micros(ends.reported))
+        .bind(after.0.cast_signed())
+        .bind(after.1.cast_signed())
+        .bind(GOING);
+    let mut found = ended.fetch_all(on).await?;
+    if let Some(leases) = ends.leases {
+        let left = sqlx::query(
+            "SELECT node_id, tailnet_id, soft_states.gateway, reporter, sequence, reported_at, offline_at, body
+             FROM gateways JOIN soft_states ON soft_states.gateway = gateways.gateway
+             WHERE gateways.expires_at < $1 AND soft_states.online = 1
+                 AND (tailnet_id > $2 OR (tailnet_id = $2 AND node_id > $3))
+             ORDER BY tailnet_id, node_id LIMIT $4",
+        );
+        let left = left
+            .bind(to_micros(leases))
+            .bind(after.0.cast_signed())
+            .bind(after.1.cast_signed())
+            .bind(GOING);
+        found.extend(left.fetch_all(on).await?);
+    }
+    let mut placed = Vec::with_capacity(found.len());
+    for row in &found {
+        let place = (
+            row.try_get::<i64, _>("tailnet_id")?.cast_unsigned(),
+            row.try_get::<i64, _>("node_id")?.cast_unsigned(),
+        );
+        placed.push((place, row));
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    placed.dedup_by_key(|(place, _)| *place);
+    placed.truncate(GOING.unsigned_abs() as usize);
+    let last = placed.last().map(|(place, _)| *place);
+    let read = placed.into_iter().filter_map(|(_, found)| {
+        row(found)
+            .inspect_err(|error| tracing::error!(%error, "a row is left out"))
+            .ok()
+    });
+    Ok((read.collect(), last))
 }
 
 /// Writes a node's soft state.

@@ -2,22 +2,25 @@ use std::sync::Arc;
 
 use bowline_bus::Bus;
 use bowline_clock::{ManualClock, SharedClock};
-use bowline_db::{ChangeLog, Database, DatabaseOptions};
+use bowline_db::{ChangeLog, Database, DatabaseOptions, TimeSource};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, Head},
     key_registry::v1::{
-        ClientReport, HostReport, NodeReport, NodeReportResult, Presence, PresenceReport,
-        RenewLeaseRequest, RenewLeaseResponse, SoftState,
-        key_registry_service_server::KeyRegistryService as _,
+        ClientReport, GatewayState, HostReport, NodeReport, NodeReportResult, Presence,
+        PresenceReport, RenewLeaseRequest, RenewLeaseResponse, ReportProgressRequest, SoftState,
+        TailnetProgress, key_registry_service_server::KeyRegistryService as _,
     },
 };
 use bowline_service_kit::{Caller, Later, ServiceName};
+use bowline_test_servers::PostgresServer;
 use tokio::sync::Semaphore;
 use tonic::Request;
 
 use super::*;
-use crate::{Peers, RegistryConfig, service::MIGRATIONS, store::gateways::Log};
+use crate::{
+    Peers, RegistryConfig, revocation::ProgressNews, service::MIGRATIONS, store::gateways::Log,
+};
 
 const TAILNET: u64 = 1;
 
@@ -26,48 +29,77 @@ struct Scene {
     registry: KeyRegistry,
     clock: Arc<ManualClock>,
     counting: Counting,
-    _directory: tempfile::TempDir,
+    /// Gateways that renew their leases as time passes.
+    living: Vec<&'static str>,
+    /// What the database lives in.
+    _held: Box<dyn std::any::Any>,
 }
 
 impl Scene {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("registry").display());
+        Self::on(&url, Box::new(directory)).await
+    }
+
+    async fn on_postgres() -> Option<Self> {
+        let server = PostgresServer::shared().unwrap()?;
+        let url = server.new_database().unwrap();
+        Some(Self::on(&url, Box::new(server)).await)
+    }
+
+    async fn on(url: &str, held: Box<dyn std::any::Any>) -> Self {
         let clock = Arc::new(ManualClock::new(
             DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
         ));
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
-        let options = DatabaseOptions::new("key_registry", MIGRATIONS, shared);
-        let database = Database::open(&url, options).await.unwrap();
+        let options = DatabaseOptions {
+            time: TimeSource::Clock,
+            ..DatabaseOptions::new("key_registry", MIGRATIONS, shared)
+        };
+        let database = Database::open(url, options).await.unwrap();
         let nobody = Later::default().channel(Caller::Service(ServiceName::KeyRegistry));
+        let bus = Bus::in_process();
         let registry = KeyRegistry {
-            log: ChangeLog::new(database, Bus::in_process(), bowline_bus::Owner::KeyRegistry),
+            log: ChangeLog::new(database, bus.clone(), bowline_bus::Owner::KeyRegistry),
             peers: Peers {
                 identity: nobody.clone(),
                 compiler: nobody,
             },
             config: RegistryConfig::default(),
             foreign: Arc::default(),
+            progress: ProgressNews::new(bus),
             snapshots: Arc::new(Semaphore::new(1)),
         };
         let mut scene = Self {
             registry,
             clock,
-            counting: Counting::start(),
-            _directory: directory,
+            counting: Counting::default(),
+            living: Vec::new(),
+            _held: held,
         };
         scene.sweep().await;
-        scene.counting.since = Instant::now().checked_sub(FORGIVENESS).unwrap();
+        scene.pass(8).await;
         scene
     }
 
     async fn sweep(&mut self) {
-        self.registry.sweep(&mut self.counting).await.unwrap();
+        self.registry.sweep(&mut self.counting).await;
     }
 
+    /// Lets time pass, four seconds at most between two sweeps.
     async fn pass(&mut self, seconds: i64) {
-        self.clock.advance(TimeDelta::seconds(seconds));
-        self.sweep().await;
+        let mut left = seconds;
+        while left > 0 {
+            let step = left.min(4);
+            left -= step;
+            self.clock.advance(TimeDelta::seconds(step));
+            for gateway in self.living.clone() {
+                // While leases can not be recorded this fails, as it has to.
+                drop(self.try_to_renew(gateway).await);
+            }
+            self.sweep().await;
+        }
     }
 
     async fn put(&self, node: Node) {
@@ -107,24 +139,72 @@ impl Scene {
     }
 
     async fn renew(&self, gateway: &str) -> RenewLeaseResponse {
-        let head = Head {
-            tailnet_id: TAILNET,
-            revision: 3,
-            soft_revision: 0,
-        };
+        self.try_to_renew(gateway).await.unwrap()
+    }
+
+    async fn try_to_renew(&self, gateway: &str) -> Result<RenewLeaseResponse, tonic::Status> {
+        self.renew_at(gateway, "").await
+    }
+
+    /// Renews the lease of a gateway that listens in a place.
+    async fn renew_at(
+        &self,
+        gateway: &str,
+        slot: &str,
+    ) -> Result<RenewLeaseResponse, tonic::Status> {
         let request = RenewLeaseRequest {
             gateway: gateway.to_owned(),
-            applied: vec![head],
+            slot: slot.to_owned(),
+            max_staleness_seconds: Some(3600),
             ..RenewLeaseRequest::default()
         };
-        let answer = self.registry.renew_lease(Request::new(request)).await;
-        answer.unwrap().into_inner()
+        let answer = self.registry.renew_lease(Request::new(request)).await?;
+        Ok(answer.into_inner())
+    }
+
+    async fn execute(&self, sql: &'static str) {
+        let writing = self.registry.log.database().write(move |write| {
+            Box::pin(async move {
+                let done = sqlx::raw_sql(sql).execute(write.connection()).await;
+                done.map_err(bowline_db::DatabaseError::from)?;
+                Ok::<_, RegistryError>(())
+            })
+        });
+        writing.await.unwrap();
+    }
+
+    async fn receipt(&self, revision: u64) -> Vec<(String, GatewayState)> {
+        let receipt = self.registry.revocation(Log::Registry, TAILNET, revision);
+        let gateways = receipt.await.unwrap().gateways.into_iter();
+        gateways
+            .map(|one| (one.gateway.clone(), one.state()))
+            .collect()
+    }
+
+    /// Says how far a gateway is in tailnets.
+    async fn progress(&self, gateway: &str, progress: Vec<(u64, u64)>, complete: bool) {
+        let progress = progress.into_iter();
+        let request = ReportProgressRequest {
+            gateway: gateway.to_owned(),
+            progress: progress
+                .map(|(tailnet_id, registry_revision)| TailnetProgress {
+                    tailnet_id,
+                    registry_revision,
+                    identity_revision: 1,
+                })
+                .collect(),
+            dropped: Vec::new(),
+            complete,
+        };
+        let answer = self.registry.report_progress(Request::new(request)).await;
+        answer.unwrap();
     }
 
     async fn gateways(&self) -> Vec<String> {
         let reader = self.registry.log.database().reader();
         let found = gateways::serving(reader, Log::Registry, TAILNET).await;
-        found.unwrap().into_iter().map(|row| row.gateway).collect()
+        let names = found.unwrap().into_iter();
+        names.map(|row| row.incarnation.gateway).collect()
     }
 }
 
@@ -198,6 +278,7 @@ fn client(sequence: u64, home_derp: u32) -> ClientReport {
 #[tokio::test]
 async fn nodes_of_a_lapsed_gateway_go_offline_and_come_back_with_it() {
     let mut scene = Scene::new().await;
+    scene.living = vec!["other"];
     scene.put(node(1)).await;
     assert!(
         scene.renew("g").await.lapsed,
@@ -216,7 +297,8 @@ async fn nodes_of_a_lapsed_gateway_go_offline_and_come_back_with_it() {
         assert!(scene.soft(1).await.online);
     }
     // Over for longer: offline, seen last when it was found out; and back when the gateway says so.
-    scene.pass(16).await;
+    scene.pass(12).await;
+    scene.pass(4).await;
     let soft = scene.soft(1).await;
     assert!(!soft.online);
     let now = domain::timestamp(scene.registry.log.database().now().await.unwrap());
@@ -277,38 +359,320 @@ async fn node_whose_link_is_dead_is_waited_for_less_than_one_that_left() {
     assert!(!scene.soft(1).await.online && scene.soft(2).await.online);
 }
 
-#[tokio::test]
-async fn ephemeral_node_goes_when_it_was_offline_long_enough_while_that_could_be_known() {
-    let mut scene = Scene::new().await;
-    let ephemeral = |id| Node {
+fn ephemeral(id: u64) -> Node {
+    Node {
         ephemeral: true,
         ..node(id)
-    };
-    scene.put(ephemeral(1)).await;
-    scene.put(ephemeral(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn ephemeral_node_goes_when_its_session_is_known_to_have_ended_long_enough_ago() {
+    let mut scene = Scene::new().await;
+    scene.living = vec!["other", "g"];
+    for id in 1..=3 {
+        scene.put(ephemeral(id)).await;
+    }
     scene.begin("g", 1, 0).await;
-    // Online for longer than an ephemeral node is kept, then its gateway dies.
-    for _ in 0..100 {
-        scene.renew("g").await;
+    let epoch = scene.begin("g", 2, 0).await;
+    // Online for longer than an ephemeral node is kept.
+    scene.pass(400).await;
+    assert!(scene.node(1).await.is_some() && scene.node(2).await.is_some());
+    let never = scene.node(3).await;
+    assert!(never.is_none(), "it never came after its registration");
+    // The end of a session is reported, then the gateway is heard of no more.
+    let ended = NodeReport {
+        presence: Some(presence("g", epoch, false)),
+        ..report(2)
+    };
+    scene.report("g", vec![ended]).await;
+    scene.living = vec!["other"];
+    scene.pass(300).await;
+    assert!(scene.node(2).await.is_some());
+    // The registry was away: what passed meanwhile does not count.
+    scene.clock.advance(TimeDelta::seconds(200));
+    scene.pass(300).await;
+    assert!(scene.node(2).await.is_some());
+    scene.pass(8).await;
+    assert!(scene.node(2).await.is_none());
+    // The other's session may go on, for as long as the gateway can serve it without the registry.
+    assert!(!scene.soft(1).await.online);
+    scene.pass(2700).await;
+    assert!(scene.node(1).await.is_some());
+    scene.pass(200).await;
+    assert!(scene.node(1).await.is_none());
+    assert_eq!(scene.gateways().await, ["other"]);
+}
+
+#[tokio::test]
+async fn ephemeral_node_of_a_gateway_whose_place_is_taken_goes_like_one_whose_end_was_reported() {
+    let mut scene = Scene::new().await;
+    scene.put(ephemeral(1)).await;
+    scene.renew_at("dead", "here").await.unwrap();
+    scene.begin("dead", 1, 0).await;
+    scene.pass(2).await;
+    for _ in 0..5 {
+        scene.renew_at("next", "here").await.unwrap();
         scene.pass(4).await;
     }
-    assert!(scene.node(1).await.is_some());
-    assert!(
-        scene.node(2).await.is_none(),
-        "it never came after its registration"
-    );
-    scene.pass(16).await;
+    assert_eq!(scene.gateways().await, ["next"]);
     assert!(!scene.soft(1).await.online);
-    scene.pass(290).await;
+    scene.living = vec!["next"];
+    scene.pass(292).await;
     assert!(scene.node(1).await.is_some());
-    // The registry was away: what passed meanwhile does not count.
-    scene.counting = Counting::start();
-    scene.sweep().await;
-    scene.counting.since = Instant::now().checked_sub(FORGIVENESS).unwrap();
-    scene.pass(20).await;
-    assert!(scene.node(1).await.is_some());
-    scene.pass(300).await;
+    scene.pass(12).await;
     assert!(scene.node(1).await.is_none());
+}
+
+#[tokio::test]
+async fn end_that_is_reported_late_is_the_end_of_an_ephemeral_node_too() {
+    let mut scene = Scene::new().await;
+    scene.living = vec!["other"];
+    scene.put(ephemeral(1)).await;
+    scene.renew("g").await;
+    let epoch = scene.begin("g", 1, 0).await;
+    scene.pass(20).await;
+    assert!(!scene.soft(1).await.online, "its gateway reaches nobody");
+    scene.living.push("g");
+    let ended = NodeReport {
+        presence: Some(presence("g", epoch, false)),
+        ..report(1)
+    };
+    scene.report("g", vec![ended]).await;
+    scene.pass(320).await;
+    assert!(scene.node(1).await.is_none());
+}
+
+/// Nobody can say which gateways live while their leases can not be recorded.
+async fn leases_that_can_not_be_written_end_nothing(
+    mut scene: Scene,
+    (forbid, allow): (&'static str, &'static str),
+) {
+    scene.living = vec!["g", "h"];
+    for id in 1..=4 {
+        scene.put(ephemeral(id)).await;
+    }
+    scene.put(router(5)).await;
+    scene.pass(4).await;
+    for (gateway, id) in [("g", 1), ("h", 2), ("g", 3), ("h", 5)] {
+        scene.begin(gateway, id, 0).await;
+    }
+    let epoch = scene.begin("g", 4, 0).await;
+    scene.pass(300).await;
+    // A session ends, and begins again while that can not be recorded.
+    let ended = NodeReport {
+        presence: Some(presence("g", epoch, false)),
+        ..report(4)
+    };
+    scene.report("g", vec![ended]).await;
+    scene.pass(4).await;
+    scene.execute(forbid).await;
+    let before = scene
+        .registry
+        .log
+        .heads(&[TailnetId::try_from(TAILNET).unwrap()])
+        .await
+        .unwrap();
+    assert!(scene.try_to_renew("g").await.is_err());
+    scene.pass(2000).await;
+    scene.execute(allow).await;
+    // The first sweep is sooner than the first renewal, and one gateway comes back sooner than the other.
+    scene.sweep().await;
+    scene.renew("g").await;
+    scene.sweep().await;
+    let after = scene
+        .registry
+        .log
+        .heads(&[TailnetId::try_from(TAILNET).unwrap()])
+        .await
+        .unwrap();
+    assert_eq!(before, after, "nothing was told of anybody");
+    assert!(scene.renew("h").await.lapsed);
+    scene.begin("h", 4, 0).await;
+    scene.pass(400).await;
+    for id in 1..=5 {
+        assert!(scene.node(id).await.is_some(), "{id}");
+        assert!(scene.soft(id).await.online, "{id}");
+    }
+    assert_eq!(scene.node(5).await.unwrap().primary_routes, ["10.0.0.0/8"]);
+    // Time counts again: one of two that falls silent is told so.
+    scene.living = vec!["g"];
+    scene.pass(24).await;
+    assert!(!scene.soft(2).await.online && scene.soft(1).await.online);
+}
+
+#[tokio::test]
+async fn leases_that_can_not_be_written_end_nothing_on_sqlite() {
+    let forbid = "CREATE TRIGGER full_insert BEFORE INSERT ON gateways BEGIN SELECT RAISE(ABORT, 'full'); END;
+        CREATE TRIGGER full_update BEFORE UPDATE ON gateways BEGIN SELECT RAISE(ABORT, 'full'); END;";
+    let allow = "DROP TRIGGER full_insert; DROP TRIGGER full_update;";
+    leases_that_can_not_be_written_end_nothing(Scene::new().await, (forbid, allow)).await;
+}
+
+#[tokio::test]
+async fn leases_that_can_not_be_written_end_nothing_on_postgres() {
+    let Some(scene) = Scene::on_postgres().await else {
+        return;
+    };
+    let forbid = "CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full'; END $$;
+        CREATE TRIGGER full_rows BEFORE INSERT OR UPDATE ON gateways FOR EACH ROW EXECUTE FUNCTION full();";
+    let allow = "DROP TRIGGER full_rows ON gateways; DROP FUNCTION full();";
+    leases_that_can_not_be_written_end_nothing(scene, (forbid, allow)).await;
+}
+
+#[tokio::test]
+async fn most_gateways_that_fall_silent_together_take_nobody_offline() {
+    let mut scene = Scene::new().await;
+    scene.living = vec!["a", "b", "c"];
+    for id in 1..=4 {
+        scene.put(ephemeral(id)).await;
+    }
+    for (gateway, id) in [("a", 1), ("b", 2), ("c", 3), ("c", 4)] {
+        scene.begin(gateway, id, 0).await;
+    }
+    scene.pass(20).await;
+    scene.living = vec!["c"];
+    scene.pass(1000).await;
+    for id in 1..=4 {
+        assert!(scene.soft(id).await.online, "{id}");
+    }
+    // What a gateway says itself counts all the time.
+    let ended = NodeReport {
+        presence: Some(presence("c", 1, false)),
+        ..report(4)
+    };
+    scene.report("c", vec![ended]).await;
+    scene.pass(12).await;
+    assert!(!scene.soft(4).await.online);
+    // Once most are back, the one that is not back counts again.
+    scene.living = vec!["c", "b"];
+    scene.pass(8).await;
+    assert!(
+        scene.soft(1).await.online,
+        "they have the time to come back"
+    );
+    scene.pass(12).await;
+    assert!(!scene.soft(1).await.online && scene.soft(2).await.online);
+}
+
+#[tokio::test]
+async fn receipt_waits_for_what_was_not_told_yet_and_names_nobody_who_serves_nobody() {
+    let mut scene = Scene::new().await;
+    scene.renew_at("g", "here").await.unwrap();
+    assert_eq!(
+        scene.receipt(3).await,
+        [("g".to_owned(), GatewayState::Lagging)]
+    );
+    // It serves thousands, and tells them in parts.
+    let others = |from: u64| {
+        (from..from + 1000)
+            .map(|tailnet| (tailnet, 9))
+            .collect::<Vec<_>>()
+    };
+    scene.progress("g", others(1000), false).await;
+    scene.progress("g", others(2000), false).await;
+    assert_eq!(
+        scene.receipt(3).await,
+        [("g".to_owned(), GatewayState::Lagging)]
+    );
+    scene.progress("g", others(3000), true).await;
+    assert_eq!(
+        scene.receipt(3).await,
+        [("g".to_owned(), GatewayState::Applied)]
+    );
+    // A receipt is there as soon as the progress is.
+    scene.progress("g", vec![(TAILNET, 2)], true).await;
+    let receipt = scene.receipt(3);
+    let progress = scene.progress("g", vec![(TAILNET, 3)], true);
+    let (receipt, ()) = tokio::join!(receipt, progress);
+    assert_eq!(receipt, [("g".to_owned(), GatewayState::Applied)]);
+    // It is killed, and starts again in its place.
+    scene.pass(2).await;
+    scene.renew_at("next", "here").await.unwrap();
+    scene.progress("next", vec![(TAILNET, 3)], true).await;
+    assert_eq!(
+        scene.receipt(3).await,
+        [("next".to_owned(), GatewayState::Applied)]
+    );
+    // One that dies for good is named while clients may hold on to it, where it served.
+    scene.pass(8).await;
+    scene.renew("other").await;
+    scene.progress("other", Vec::new(), true).await;
+    let applied = ("other".to_owned(), GatewayState::Applied);
+    let stale = ("next".to_owned(), GatewayState::Stale);
+    assert_eq!(scene.receipt(3).await, [stale, applied.clone()]);
+    let elsewhere = scene
+        .registry
+        .revocation(Log::Registry, 77, 3)
+        .await
+        .unwrap();
+    assert_eq!(elsewhere.gateways.len(), 1, "it never served that tailnet");
+    scene.living = vec!["other"];
+    scene.pass(3600).await;
+    assert_eq!(scene.receipt(3).await, [applied]);
+}
+
+#[tokio::test]
+async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
+    let scene = Scene::new().await;
+    let head = |tailnet_id| Head {
+        tailnet_id,
+        revision: 3,
+        soft_revision: 0,
+    };
+    let request = RenewLeaseRequest {
+        gateway: "g".to_owned(),
+        applied: (1..=2500).map(head).collect(),
+        applied_identity: vec![head(TAILNET)],
+        ..RenewLeaseRequest::default()
+    };
+    let answer = scene.registry.renew_lease(Request::new(request)).await;
+    assert!(answer.unwrap().into_inner().lapsed);
+    for (tailnet, revision, expected) in [
+        (TAILNET, 3, GatewayState::Applied),
+        (2500, 3, GatewayState::Applied),
+        (2501, 9, GatewayState::Applied),
+        (2500, 4, GatewayState::Lagging),
+    ] {
+        let receipt = scene.registry.revocation(Log::Registry, tailnet, revision);
+        assert_eq!(
+            receipt.await.unwrap().gateways[0].state(),
+            expected,
+            "{tailnet}"
+        );
+    }
+    let identity = scene.registry.revocation(Log::Identity, TAILNET, 3).await;
+    assert_eq!(identity.unwrap().gateways[0].state(), GatewayState::Applied);
+}
+
+#[tokio::test]
+async fn row_that_can_not_be_read_holds_up_no_other() {
+    let mut scene = Scene::new().await;
+    scene.living = vec!["g"];
+    let soon = scene.registry.log.database().now().await.unwrap() + TimeDelta::seconds(10);
+    let ending = |id| Node {
+        key_expiry: Some(domain::timestamp(soon)),
+        ..ephemeral(id)
+    };
+    for id in 1..=250 {
+        scene.put(ending(id)).await;
+    }
+    for id in [7, 8] {
+        let epoch = scene.begin("g", id, 0).await;
+        let ended = NodeReport {
+            presence: Some(presence("g", epoch, false)),
+            ..report(id)
+        };
+        scene.report("g", vec![ended]).await;
+    }
+    scene.execute("UPDATE nodes SET body = 'x' WHERE id = 3; UPDATE soft_states SET body = 'x' WHERE node_id = 7").await;
+    scene.pass(12).await;
+    for id in [1, 2, 4, 250] {
+        assert!(scene.node(id).await.unwrap().expired, "{id}");
+    }
+    assert!(!scene.soft(8).await.online);
+    scene.pass(400).await;
+    assert!(scene.node(4).await.is_none() && scene.node(250).await.is_none());
 }
 
 #[tokio::test]
@@ -419,6 +783,7 @@ async fn route_goes_to_a_router_that_can_carry_it() {
         ..router(1)
     };
     scene.put(ending).await;
+    scene.living = vec!["g", "h"];
     for id in [2, 3] {
         scene.put(router(id)).await;
     }
@@ -436,11 +801,7 @@ async fn route_goes_to_a_router_that_can_carry_it() {
     };
     assert_eq!(primary(&scene).await, [1]);
     // Its key ends by time while it is online.
-    for _ in 0..26 {
-        scene.renew("g").await;
-        scene.renew("h").await;
-        scene.pass(4).await;
-    }
+    scene.pass(104).await;
     assert!(scene.node(1).await.unwrap().expired && scene.soft(1).await.online);
     assert_eq!(primary(&scene).await, [2]);
     // The session of the next ends.
@@ -451,7 +812,6 @@ async fn route_goes_to_a_router_that_can_carry_it() {
     scene.report("h", vec![ended]).await;
     scene.pass(4).await;
     assert_eq!(primary(&scene).await, [2], "it may come back");
-    scene.renew("h").await;
     scene.pass(8).await;
     assert_eq!(primary(&scene).await, [3]);
 }
@@ -512,4 +872,84 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
         soft_revision = answer.soft_through;
     }
     assert_eq!(seen.len(), 1001);
+}
+
+#[tokio::test]
+async fn soft_states_come_no_earlier_than_their_nodes() {
+    let scene = Scene::new().await;
+    scene.put(node(1)).await;
+    let tailnet = TailnetId::try_from(TAILNET).unwrap();
+    let since = |revision, soft_revision| ChangesSinceRequest {
+        tailnet_id: TAILNET,
+        revision,
+        soft_revision,
+    };
+    let reported = |id| NodeReport {
+        client: Some(client(1, 900)),
+        ..report(id)
+    };
+    // A node is registered and reports between the two halves of an answer.
+    let half = scene
+        .registry
+        .read_soft(tailnet, &since(1, 0))
+        .await
+        .unwrap();
+    scene.put(node(2)).await;
+    scene.report("g", vec![reported(2)]).await;
+    let answer = scene
+        .registry
+        .read_entries(tailnet, &since(1, 0), half)
+        .await
+        .unwrap();
+    assert_eq!((answer.entries.len(), answer.soft.len()), (1, 0));
+    assert_eq!(answer.soft_through, 0);
+    // More entries than an answer has come first: the soft states come with the last of them.
+    let renaming = scene.registry.log.mutate(tailnet, "test", move |mutation| {
+        Box::pin(async move {
+            for number in 0..1000 {
+                let renamed = Node {
+                    hostname: format!("h{number}"),
+                    ..node(1)
+                };
+                node_changes::put(mutation, &renamed, None).await?;
+            }
+            Ok::<_, RegistryError>(())
+        })
+    });
+    renaming.await.unwrap();
+    scene.put(node(3)).await;
+    scene.report("g", vec![reported(3)]).await;
+    let first = scene.registry.changes(tailnet, &since(2, 0)).await.unwrap();
+    assert_eq!((first.entries.len(), first.soft.len()), (1000, 0));
+    assert_eq!(first.soft_through, 0);
+    let second = scene
+        .registry
+        .changes(tailnet, &since(1002, 0))
+        .await
+        .unwrap();
+    let brought: Vec<_> = second.soft.iter().map(|soft| soft.node_id).collect();
+    assert_eq!((second.entries.len(), brought), (1, vec![2, 3]));
+    assert_eq!(second.soft_through, second.soft_head);
+}
+
+#[tokio::test]
+async fn answer_to_a_report_says_whether_it_counts_and_from_which_row_on() {
+    let scene = Scene::new().await;
+    scene.put(node(1)).await;
+    let sent = |sequence, age_milliseconds| NodeReport {
+        client: Some(client(sequence, 900)),
+        age_milliseconds,
+        ..report(1)
+    };
+    let first = scene.report("a", vec![sent(1, 0)]).await;
+    assert_eq!((first[0].applied, first[0].soft_revision), (true, 1));
+    let elsewhere = scene.report("b", vec![sent(1, 0)]).await;
+    assert_eq!(
+        (elsewhere[0].applied, elsewhere[0].soft_revision),
+        (true, 2)
+    );
+    let late = scene.report("a", vec![sent(2, 60_000)]).await;
+    assert!(late[0].accepted && !late[0].applied, "the other's counts");
+    let again = scene.report("b", vec![sent(1, 0)]).await;
+    assert!(again[0].applied, "its answer may have been lost");
 }

@@ -117,7 +117,7 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
         message.peers_changed_patch[0].derp_region, 0,
         "not told again"
     );
-    tailnet.replica.report_taken(2, silent.sequence);
+    tailnet.replica.report_taken(2, silent.sequence, Some(1));
     tailnet.replica.report(2, silent);
     assert_eq!(tailnet.full(1).unwrap().peers[0].home_derp, 900);
 }

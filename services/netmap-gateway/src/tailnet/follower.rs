@@ -16,7 +16,8 @@ use tokio::{
 use tonic::Status;
 
 use super::{
-    Ends, Input, Progress, Replica, Tailnet,
+    Ends, Progress, Replica, Tailnet,
+    inputs::{Inputs, Waiting},
     stamps::{Stamps, Verdict},
 };
 
@@ -155,20 +156,14 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(
-        mut self,
-        mut events: mpsc::Receiver<Event>,
-        mut inputs: mpsc::UnboundedReceiver<Input>,
-    ) {
+    async fn run(mut self, mut events: mpsc::Receiver<Event>, inputs: Arc<Inputs>) {
         let mut publish_at = Instant::now();
         let mut dirty = false;
         loop {
             tokio::select! {
                 Some(event) = events.recv() => self.apply(event),
-                input = inputs.recv() => match input {
-                    Some(Input::Report(node, report)) => self.replica.report(node, *report),
-                    Some(Input::Taken(node, sequence)) => self.replica.report_taken(node, sequence),
-                    Some(Input::Relays) => self.replica.relays_changed(),
+                waiting = inputs.next() => match waiting {
+                    Some(waiting) => self.add(waiting),
                     None => return,
                 },
                 () = tokio::time::sleep_until(publish_at), if dirty => {
@@ -184,6 +179,20 @@ impl Follower {
         }
     }
 
+    /// Applies what the gateway itself adds. An outcome is of the reports before it.
+    fn add(&mut self, waiting: Waiting) {
+        for (node, report) in waiting.reports {
+            self.replica.report(node, report);
+        }
+        for (node, outcome) in waiting.outcomes {
+            self.replica
+                .report_taken(node, outcome.sequence, outcome.applied_at);
+        }
+        if waiting.relays {
+            self.replica.relays_changed();
+        }
+    }
+
     fn apply(&mut self, event: Event) {
         match event {
             Event::Identity(Update::Snapshot(snapshot)) => {
@@ -196,11 +205,7 @@ impl Follower {
             Event::Registry(Update::Snapshot(snapshot)) => {
                 self.replica.registry_snapshot(snapshot.chunks);
             }
-            Event::Registry(Update::Changes(changes, _)) => {
-                self.replica
-                    .registry_changes(changes.entries, changes.from_revision);
-                self.replica.soft_states(changes.soft);
-            }
+            Event::Registry(Update::Changes(changes, _)) => self.replica.registry_answer(changes),
             Event::Compiled(parts) => self.replica.compiled(parts),
         }
     }
@@ -215,11 +220,15 @@ impl Follower {
         if complete || self.replica.is_deleted() {
             tailnet.publish(&mut self.replica);
         }
-        self.progress.send_replace(Progress {
+        let now = Progress {
             complete,
             registry_revision: self.replica.registry_revision(),
             identity_revision: self.replica.identity_revision(),
-        });
+        };
+        let before = self.progress.send_replace(now);
+        if before.revisions() != now.revisions() {
+            tailnet.shared.advances.note(tailnet.id);
+        }
         true
     }
 }

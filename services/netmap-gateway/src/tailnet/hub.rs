@@ -19,7 +19,7 @@ use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
-use super::{Progress, Sources, Tailnet, follower, follower::Origins, key_index::KeyIndex};
+use super::{Advances, Progress, Shared, Sources, Tailnet, follower, follower::Origins};
 use crate::Backends;
 
 /// A view nobody has used for this long is dropped.
@@ -38,7 +38,7 @@ pub struct Hub {
     sources: Sources,
     tasks: Tasks,
     tailnets: Mutex<BTreeMap<TailnetId, Held>>,
-    keys: Arc<KeyIndex>,
+    shared: Shared,
     asking: Semaphore,
 }
 
@@ -87,7 +87,7 @@ impl Hub {
             sources,
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
-            keys: Arc::default(),
+            shared: Shared::default(),
             asking: Semaphore::new(ASKING),
         }
     }
@@ -109,7 +109,8 @@ impl Hub {
 
     fn follow(&self, id: TailnetId) -> Arc<Tailnet> {
         let told = (Arc::clone(&self.derp_map), self.sources);
-        let (tailnet, ends) = Tailnet::new(id, told, Arc::clone(&self.keys));
+        let (tailnet, ends) = Tailnet::new(id, told, self.shared.clone());
+        self.shared.advances.note(id);
         follower::start(&tailnet, &self.origins, ends, &self.tasks);
         tailnet
     }
@@ -182,7 +183,7 @@ impl Hub {
         key: NodePublic,
         machine: MachinePublic,
     ) -> Result<Option<Located>, Status> {
-        let Some(tailnet) = self.keys.find(key.as_bytes()) else {
+        let Some(tailnet) = self.shared.keys.find(key.as_bytes()) else {
             return Ok(None);
         };
         let view = tailnet.history.view();
@@ -219,12 +220,17 @@ impl Hub {
         );
     }
 
-    /// Returns how far each tailnet held has come.
+    /// Returns which tailnets have come further than was told.
     #[must_use]
-    pub fn applied(&self) -> BTreeMap<TailnetId, Progress> {
+    pub fn advances(&self) -> &Advances {
+        &self.shared.advances
+    }
+
+    /// Returns how far a tailnet has come, if it is held.
+    #[must_use]
+    pub fn progress(&self, id: TailnetId) -> Option<Progress> {
         let tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = |(id, held): (&TailnetId, &Held)| (*id, held.tailnet.progress());
-        tailnets.iter().map(progress).collect()
+        tailnets.get(&id).map(|held| held.tailnet.progress())
     }
 
     /// Returns the tailnets held.

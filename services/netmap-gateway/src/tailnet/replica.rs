@@ -6,6 +6,7 @@
 //! suspensions and key changes need no compiler and apply at once.
 
 mod identity;
+mod orphans;
 mod policy;
 mod registry;
 
@@ -15,9 +16,12 @@ use std::{
 };
 
 use bowline_proto::{
-    key_registry::v1::{ClientReport, Node, SoftState},
+    key_registry::v1::{Node, SoftState},
     policy::v1::{Membership, Stamp},
 };
+
+use orphans::Orphans;
+use registry::Reported;
 
 use super::{
     change_set::ChangeSet,
@@ -33,7 +37,8 @@ pub struct Replica {
     stamp: Option<Stamp>,
     known: BTreeMap<u64, Known>,
     memberships: BTreeMap<u64, Membership>,
-    reports: BTreeMap<u64, ClientReport>,
+    reports: BTreeMap<u64, Reported>,
+    orphans: Orphans,
     /// The nodes of each user, as the registry has it.
     owned: BTreeMap<u64, BTreeSet<u64>>,
     /// Nodes whose newest facts wait for a class computed from them.
@@ -107,15 +112,19 @@ impl Replica {
                 )
             }
         };
-        let owner_allows = !node.tags.is_empty()
-            || self
-                .view
-                .users
-                .get(&node.user_id)
-                .is_some_and(|user| !user.suspended);
+        let owner = self.view.users.get(&node.user_id);
+        let is_owner_behind = self
+            .stamp
+            .is_some_and(|stamp| stamp.identity_revision > self.identity_revision);
+        if node.tags.is_empty() && owner.is_none() && before.is_none() && is_owner_behind {
+            // Who it belongs to comes in a moment.
+            self.waiting.insert(id);
+            return;
+        }
+        let owner_allows = !node.tags.is_empty() || owner.is_some_and(|user| !user.suspended);
         let offered = node.approved && !node.expired && owner_allows;
         let soft = match self.reports.get(&id) {
-            Some(report) => Arc::new(overlay(&known.soft, report)),
+            Some(reported) => Arc::new(overlay(&known.soft, &reported.report)),
             None => Arc::clone(&known.soft),
         };
         self.set_shown(

@@ -13,6 +13,8 @@ pub struct Sessions(Arc<Mutex<Seats>>);
 
 #[derive(Debug, Default)]
 struct Seats {
+    /// Grows when all sessions that live have to end.
+    ends: watch::Sender<u64>,
     /// The number of the newest seat, never used again.
     newest: u64,
     taken: BTreeMap<u64, Taken>,
@@ -36,6 +38,7 @@ pub struct Seat {
     number: u64,
     connection: u64,
     hold: watch::Receiver<u64>,
+    ends: watch::Receiver<u64>,
 }
 
 impl Sessions {
@@ -58,6 +61,7 @@ impl Sessions {
             number,
             connection,
             hold,
+            ends: seats.ends.subscribe(),
         }
     }
 
@@ -75,6 +79,11 @@ impl Sessions {
         }
     }
 
+    /// Ends all sessions that live; their ends are reported like any other.
+    pub fn end_all(&self) {
+        seats(&self.0).ends.send_modify(|count| *count += 1);
+    }
+
     /// Tells the session of a node, if one lives here, the epoch of the node's newest session anywhere.
     pub fn heard(&self, node: u64, epoch: u64) {
         if let Some(taken) = seats(&self.0).taken.get(&node) {
@@ -90,8 +99,8 @@ impl Sessions {
 }
 
 impl Seat {
-    /// Waits until a newer session has taken the seat, or one with a higher epoch than `own` lives elsewhere; while
-    /// `own` is zero it is not known yet.
+    /// Waits until a newer session has taken the seat, or one with a higher epoch than `own` lives elsewhere, or all
+    /// have to end; while `own` is zero it is not known yet.
     pub async fn lost(&mut self, own: &mut watch::Receiver<u64>) {
         let mut own_changes = true;
         loop {
@@ -102,6 +111,7 @@ impl Seat {
             tokio::select! {
                 changed = self.hold.changed() => if changed.is_err() { return },
                 changed = own.changed(), if own_changes => own_changes = changed.is_ok(),
+                _ = self.ends.changed() => return,
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::lab::{Lab, node};
 /// Returns a tailnet that nobody follows, and its other ends.
 pub(crate) fn tailnet(sources: Sources) -> (Arc<Tailnet>, impl Sized) {
     let id = TailnetId::try_from(1_u64).expect("a number");
-    Tailnet::new(id, (Arc::default(), sources), Arc::default())
+    Tailnet::new(id, (Arc::default(), sources), Shared::default())
 }
 
 /// Publishes what a replica holds.
@@ -19,7 +19,7 @@ pub(crate) fn publish(tailnet: &Arc<Tailnet>, replica: &mut Replica) {
 fn followed() -> (Arc<Tailnet>, Lab, watch::Sender<Progress>) {
     let id = TailnetId::try_from(1_u64).expect("a number");
     let told = (Arc::default(), Sources::Addresses);
-    let (tailnet, (_, progress)) = Tailnet::new(id, told, Arc::default());
+    let (tailnet, (_, progress)) = Tailnet::new(id, told, Shared::default());
     let mut lab = Lab::unpublished(Sources::Addresses);
     tailnet.publish(&mut lab.replica);
     progress.send_replace(Progress {
@@ -54,7 +54,7 @@ async fn replaced_key_is_shown_only_when_the_registrys_entry_is() {
 #[test]
 fn keys_are_found_while_they_are_shown_and_the_tailnet_is_held() {
     let (tailnet, mut lab, _progress) = followed();
-    let keys = Arc::clone(&tailnet.keys);
+    let keys = Arc::clone(&tailnet.shared.keys);
     let found = |key: &[u8]| keys.find(key).is_some();
     let before = node(2).node_key;
     assert!(found(&before) && !found(&[9; 32]));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests say so when something is wrong")]
 
 mod convergence;
+mod following;
 mod pairs;
 mod recorded;
 mod worked;

@@ -40,6 +40,7 @@ impl Replica {
         for user in users.into_values() {
             self.identity_change(identity_change::Change::User(user));
         }
+        self.show_waiting();
     }
 
     /// Applies entries of the identity log, which lead to `revision`.
@@ -47,6 +48,14 @@ impl Replica {
         self.identity_revision = revision;
         for change in entries.into_iter().filter_map(|entry| entry.change) {
             self.identity_change(change);
+        }
+        self.show_waiting();
+    }
+
+    /// Shows those who may have waited for identity.
+    fn show_waiting(&mut self) {
+        for id in std::mem::take(&mut self.waiting) {
+            self.show(id);
         }
     }
 

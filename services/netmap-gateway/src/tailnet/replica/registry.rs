@@ -3,18 +3,32 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_proto::key_registry::v1::{
-    ClientReport, Node, RegistryChange, RegistrySnapshot, SoftState, registry_change,
+    ClientReport, Node, RegistryChange, RegistryChanges, RegistrySnapshot, SoftState,
+    registry_change,
 };
 
 use super::{Known, Replica};
-use crate::tailnet::soft_state::{overlay, told, told_report};
+use crate::tailnet::soft_state::{told, told_report};
+
+/// What a client of this gateway reported, shown until the registry's own row has it.
+#[derive(Debug)]
+pub(super) struct Reported {
+    pub(super) report: ClientReport,
+    /// The soft revision whose row has it, once the registry has taken it.
+    applied_at: Option<u64>,
+}
 
 impl Replica {
     /// Applies a registry snapshot.
     pub fn registry_snapshot(&mut self, chunks: Vec<RegistrySnapshot>) {
         let mut present = BTreeMap::new();
+        self.orphans.clear();
         for chunk in chunks {
             self.registry_revision = chunk.revision;
+            self.reports.retain(|_, reported| {
+                let applied = reported.applied_at;
+                applied.is_none_or(|applied| applied > chunk.soft_revision)
+            });
             for (node, soft) in chunk.nodes.into_iter().zip(chunk.soft) {
                 present.insert(node.id, (node, soft));
             }
@@ -31,8 +45,16 @@ impl Replica {
         let revision = self.registry_revision;
         for (id, (node, soft)) in present {
             self.put_node(node, revision);
-            self.put_soft(id, soft);
+            // It replaces what was known, also where that has a higher number: the owner was put back.
+            self.set_soft(id, soft);
         }
+    }
+
+    /// Applies an answer of the registry.
+    pub fn registry_answer(&mut self, answer: RegistryChanges) {
+        // The row of a node that the entries take away goes with it.
+        self.soft_states(answer.soft);
+        self.registry_changes(answer.entries, answer.from_revision);
     }
 
     /// Applies entries of the registry log after revision `from`.
@@ -58,22 +80,30 @@ impl Replica {
     pub fn report(&mut self, node: u64, report: ClientReport) {
         let mut report = told_report(report);
         let before = self.reports.remove(&node);
-        report.host = report.host.or_else(|| before?.host);
-        self.reports.insert(node, report);
+        report.host = report.host.or_else(|| before?.report.host);
+        let applied_at = None;
+        self.reports.insert(node, Reported { report, applied_at });
         self.show(node);
     }
 
-    /// Forgets a report the registry has taken, unless the client has sent a newer one.
-    pub fn report_taken(&mut self, node: u64, sequence: u64) {
-        if self
-            .reports
-            .get(&node)
-            .is_some_and(|report| report.sequence <= sequence)
-            && let Some(report) = self.reports.remove(&node)
-            && let Some(known) = self.known.get_mut(&node)
-        {
-            // The registry's own row may come a moment later: it says the same.
-            known.soft = Arc::new(overlay(&known.soft, &report));
+    /// Notes what the registry made of the reports of a node up to `sequence`: the newest counts from the soft
+    /// revision `applied_at` on, or something newer counts already.
+    pub fn report_taken(&mut self, node: u64, sequence: u64, applied_at: Option<u64>) {
+        let Some(reported) = self.reports.get_mut(&node) else {
+            return;
+        };
+        if reported.report.sequence > sequence {
+            return;
+        }
+        let known = self.known.get(&node);
+        let has = known.map_or(0, |known| known.soft.soft_revision);
+        match applied_at.filter(|applied_at| has < *applied_at) {
+            // The registry's row comes in a moment.
+            Some(_) => reported.applied_at = applied_at,
+            None => {
+                self.reports.remove(&node);
+                self.show(node);
+            }
         }
     }
 
@@ -92,32 +122,45 @@ impl Replica {
                 known.node = Arc::new(node);
             }
             None => {
-                let soft = Arc::new(SoftState {
+                let unreported = SoftState {
                     node_id: id,
                     ..SoftState::default()
-                });
+                };
                 let known = Known {
                     node: Arc::new(node),
-                    soft,
+                    soft: Arc::new(unreported),
                     judged: revision,
                 };
                 self.known.insert(id, known);
+                if let Some(soft) = self.orphans.take(id) {
+                    self.put_soft(id, soft);
+                }
             }
         }
         self.show(id);
     }
 
     fn put_soft(&mut self, id: u64, soft: SoftState) {
-        let Some(known) = self.known.get_mut(&id) else {
-            return;
-        };
-        if soft.soft_revision >= known.soft.soft_revision {
+        match self.known.get(&id) {
+            Some(known) if soft.soft_revision < known.soft.soft_revision => {}
+            Some(_) => self.set_soft(id, soft),
+            None => self.orphans.put(told(soft)),
+        }
+    }
+
+    fn set_soft(&mut self, id: u64, soft: SoftState) {
+        let reported = self.reports.get(&id);
+        let applied_at = reported.and_then(|reported| reported.applied_at);
+        if applied_at.is_some_and(|applied_at| applied_at <= soft.soft_revision) {
+            self.reports.remove(&id);
+        }
+        if let Some(known) = self.known.get_mut(&id) {
             let soft = told(soft);
             if *known.soft != soft {
                 known.soft = Arc::new(soft);
-                self.show(id);
             }
         }
+        self.show(id);
     }
 
     fn disown(&mut self, id: u64) {
@@ -135,6 +178,7 @@ impl Replica {
     fn remove_node(&mut self, id: u64) {
         self.disown(id);
         self.known.remove(&id);
+        self.orphans.take(id);
         self.reports.remove(&id);
         self.memberships.remove(&id);
         self.waiting.remove(&id);

@@ -2,7 +2,7 @@
 
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Role, User, identity_change::Change},
-    key_registry::v1::{Presence, SoftState},
+    key_registry::v1::{ClientReport, Endpoint, Presence, SoftState},
 };
 
 use super::*;
@@ -31,6 +31,29 @@ fn node_is_offered_only_once_its_user_is_known_not_to_be_suspended() {
         }));
         lab.publish();
         assert_eq!(offered(&lab).contains(&3), !suspended);
+    }
+}
+
+#[test]
+fn node_whose_user_the_compiler_knows_first_is_not_shown_without_it() {
+    for is_user_left in [true, false] {
+        let mut lab = Lab::new();
+        lab.put(Node {
+            user_id: 8,
+            ..node(3)
+        });
+        let mut update = compiled(lab.revision, &[1, 2, 3], true);
+        update.stamp.as_mut().unwrap().identity_revision = 2;
+        lab.replica.compiled(vec![update]);
+        lab.publish();
+        assert!(!lab.view.nodes.contains_key(&3));
+        let change = match is_user_left {
+            true => Change::User(user(8)),
+            false => Change::UserDeleted(8),
+        };
+        lab.identity(change);
+        lab.publish();
+        assert_eq!(lab.view.nodes[&3].offered, is_user_left);
     }
 }
 
@@ -169,4 +192,69 @@ fn changes_nobody_can_see_make_no_view() {
     }));
     assert_eq!(*lab.publish(), ChangeSet::default());
     assert_eq!(lab.replica.take_presences(), [(2, 4)].into());
+}
+
+fn soft(id: u64, soft_revision: u64, address: &str) -> SoftState {
+    SoftState {
+        node_id: id,
+        soft_revision,
+        online: true,
+        endpoints: vec![endpoint(address)],
+        ..SoftState::default()
+    }
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint {
+        address: address.to_owned(),
+        kind: 0,
+    }
+}
+
+fn address(lab: &mut Lab, id: u64) -> String {
+    lab.publish();
+    lab.view.nodes[&id].soft.endpoints[0].address.clone()
+}
+
+#[test]
+fn soft_state_that_comes_before_its_node_is_shown_with_it() {
+    let mut lab = Lab::new();
+    lab.replica.soft_states(vec![soft(3, 7, "192.0.2.3:1")]);
+    lab.put(node(3));
+    lab.compile(&[1, 2, 3]);
+    assert_eq!(address(&mut lab, 3), "192.0.2.3:1");
+    // What is gone takes its own along, and a snapshot has everything.
+    lab.replica.soft_states(vec![soft(4, 8, "192.0.2.4:1")]);
+    lab.delete(4);
+    lab.put(node(4));
+    lab.compile(&[1, 2, 3, 4]);
+    lab.publish();
+    assert_eq!(lab.view.nodes[&4].soft.endpoints, []);
+}
+
+#[test]
+fn report_that_is_older_than_what_counts_hides_nothing() {
+    let mut lab = Lab::new();
+    let report = |sequence, address: &str| ClientReport {
+        sequence,
+        endpoints: vec![endpoint(address)],
+        ..ClientReport::default()
+    };
+    // The registry can not be reached, and the node goes on to another gateway, which can reach it.
+    lab.replica.report(2, report(1, "192.0.2.1:1"));
+    lab.replica.soft_states(vec![soft(2, 50, "192.0.2.2:2")]);
+    lab.replica.report_taken(2, 1, None);
+    assert_eq!(address(&mut lab, 2), "192.0.2.2:2");
+    // One that counts is shown until its own row has come, however old the rows before it are.
+    lab.replica.report(2, report(2, "192.0.2.3:3"));
+    lab.replica.report_taken(2, 2, Some(52));
+    lab.replica.soft_states(vec![soft(2, 51, "192.0.2.2:2")]);
+    assert_eq!(address(&mut lab, 2), "192.0.2.3:3");
+    lab.replica.soft_states(vec![soft(2, 53, "192.0.2.4:4")]);
+    assert_eq!(address(&mut lab, 2), "192.0.2.4:4");
+    // One whose row came first is not put over what has come since.
+    lab.replica.report(2, report(3, "192.0.2.5:5"));
+    lab.replica.soft_states(vec![soft(2, 55, "192.0.2.6:6")]);
+    lab.replica.report_taken(2, 3, Some(54));
+    assert_eq!(address(&mut lab, 2), "192.0.2.6:6");
 }

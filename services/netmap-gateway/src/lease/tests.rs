@@ -1,0 +1,200 @@
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use bowline_bus::Bus;
+use bowline_control_wire::DerpMap;
+use bowline_ids::TailnetId;
+use bowline_proto::{
+    changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
+    key_registry::v1::{
+        RegistryChanges, RegistrySnapshot, RenewLeaseResponse, ReportNodesRequest,
+        ReportNodesResponse, ReportProgressResponse, ResolveNodeRequest, ResolveNodeResponse,
+        key_registry_service_server::{KeyRegistryService, KeyRegistryServiceServer},
+    },
+};
+use bowline_service_kit::{Caller, Later, ServiceName, Shutdown};
+use futures_util::stream::BoxStream;
+use tonic::{Response, Status, service::Routes};
+
+use super::*;
+use crate::{Backends, tailnet::Sources};
+
+/// A registry that records leases at once, and progress only while it may.
+#[derive(Debug, Default)]
+struct Recording {
+    may_record: AtomicBool,
+    renewals: AtomicUsize,
+    tries: AtomicUsize,
+    told: Mutex<Vec<ReportProgressRequest>>,
+}
+
+#[derive(Clone, Debug)]
+struct Registry(Arc<Recording>);
+
+#[tonic::async_trait]
+impl KeyRegistryService for Registry {
+    type SnapshotStream = BoxStream<'static, Result<RegistrySnapshot, Status>>;
+
+    async fn renew_lease(
+        &self,
+        request: Request<RenewLeaseRequest>,
+    ) -> Result<Response<RenewLeaseResponse>, Status> {
+        let request = request.into_inner();
+        assert!(
+            request.applied.is_empty() && request.dropped.is_empty(),
+            "a lease is one row"
+        );
+        let before = self.0.renewals.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(RenewLeaseResponse {
+            lapsed: before == 0,
+            ..RenewLeaseResponse::default()
+        }))
+    }
+
+    async fn report_progress(
+        &self,
+        request: Request<ReportProgressRequest>,
+    ) -> Result<Response<ReportProgressResponse>, Status> {
+        self.0.tries.fetch_add(1, Ordering::SeqCst);
+        if !self.0.may_record.load(Ordering::SeqCst) {
+            // Longer than anybody waits.
+            std::future::pending::<()>().await;
+        }
+        self.0.told.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(ReportProgressResponse {}))
+    }
+
+    async fn resolve_node(
+        &self,
+        _: Request<ResolveNodeRequest>,
+    ) -> Result<Response<ResolveNodeResponse>, Status> {
+        Err(Status::unavailable("not here"))
+    }
+
+    async fn report_nodes(
+        &self,
+        _: Request<ReportNodesRequest>,
+    ) -> Result<Response<ReportNodesResponse>, Status> {
+        Err(Status::unavailable("not here"))
+    }
+
+    async fn heads(&self, _: Request<HeadsRequest>) -> Result<Response<HeadsResponse>, Status> {
+        Err(Status::unavailable("not here"))
+    }
+
+    async fn changes_since(
+        &self,
+        _: Request<ChangesSinceRequest>,
+    ) -> Result<Response<RegistryChanges>, Status> {
+        Err(Status::unavailable("not here"))
+    }
+
+    async fn snapshot(
+        &self,
+        _: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(Status::unavailable("not here"))
+    }
+}
+
+struct Scene {
+    recording: Arc<Recording>,
+    hub: Arc<Hub>,
+    lease: Lease,
+    tasks: Tasks,
+    registry: GrpcChannel,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let recording = Arc::<Recording>::default();
+        let mut routes = Routes::builder();
+        routes.add_service(KeyRegistryServiceServer::new(Registry(Arc::clone(
+            &recording,
+        ))));
+        let services = Later::default();
+        services.serve(routes.routes());
+        let registry = services.channel(Caller::Service(ServiceName::NetmapGateway));
+        let nobody = || GrpcChannel::admin_socket("/nonexistent/bowline.sock");
+        let backends = Backends {
+            identity: nobody(),
+            registry: registry.clone(),
+            compiler: nobody(),
+        };
+        let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
+        let told = (DerpMap::default(), Sources::Addresses);
+        let hub = Arc::new(Hub::new(&backends, &Bus::in_process(), told, &tasks));
+        let staleness = Duration::from_secs(60);
+        let lease = Lease::new("g".to_owned(), String::new(), staleness, registry.clone());
+        Self {
+            recording,
+            hub,
+            lease,
+            tasks,
+            registry,
+        }
+    }
+
+    fn keep(&self) -> Renewed {
+        let reporter = Reporter::start("g".to_owned(), self.registry.clone(), &self.tasks);
+        let leaving = CancellationToken::new();
+        self.lease
+            .clone()
+            .keep(Arc::clone(&self.hub), reporter, leaving, &self.tasks)
+    }
+}
+
+fn id(number: u64) -> TailnetId {
+    TailnetId::try_from(number).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn lease_is_renewed_though_thousands_of_tailnets_can_not_be_told() {
+    let scene = Scene::new();
+    // Nobody follows them: what is told is that they are not held.
+    scene.hub.advances().tell_again((1..=2500).map(id));
+    let held = scene.hub.tailnet(id(2501));
+    let mut renewed = scene.keep();
+    for _ in 0..10 {
+        renewed.changed().await.unwrap();
+    }
+    let tries = scene.recording.tries.load(Ordering::SeqCst);
+    assert!(tries > 1, "it is tried again");
+    scene.recording.may_record.store(true, Ordering::SeqCst);
+    let is_told = || {
+        let told = scene.recording.told.lock().unwrap();
+        told.last().is_some_and(|last| last.complete)
+    };
+    while !is_told() {
+        renewed.changed().await.unwrap();
+    }
+    let told = scene.recording.told.lock().unwrap();
+    let sizes: Vec<_> = told
+        .iter()
+        .map(|part| (part.dropped.len(), part.progress.len()))
+        .collect();
+    assert_eq!(sizes, [(1000, 0), (1000, 0), (500, 1)], "each is told once");
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_a_gateway_that_reaches_nobody_end_when_they_may_not_begin_either() {
+    let scene = Scene::new();
+    let tailnet = scene.hub.tailnet(id(1));
+    let (renew, renewed) = watch::channel(Some(Instant::now()));
+    let ending = end_stale_sessions(Arc::clone(&scene.hub), renewed, Duration::from_secs(60));
+    scene.tasks.background("end-stale", ending);
+    let mut seat = tailnet.sessions.take(7, 0);
+    let (_epoch, mut own) = watch::channel(0);
+    let wait = Duration::from_secs(50);
+    assert!(time::timeout(wait, seat.lost(&mut own)).await.is_err());
+    renew.send_replace(Some(Instant::now() + wait));
+    assert!(
+        time::timeout(wait, seat.lost(&mut own)).await.is_err(),
+        "it was renewed"
+    );
+    assert!(time::timeout(wait, seat.lost(&mut own)).await.is_ok());
+    assert!(seat.is_held(), "its end is reported");
+}

@@ -1,0 +1,109 @@
+//! Which tailnets have come further, or are held no more, since that was told.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bowline_ids::TailnetId;
+use tokio::sync::Notify;
+
+/// Tailnets whose progress is to be told. For one who tells.
+#[derive(Debug, Default)]
+pub struct Advances {
+    state: Mutex<State>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    untold: BTreeSet<TailnetId>,
+    /// Whether something is to be told even if it is nothing: that nothing else is left.
+    is_due: bool,
+}
+
+/// Some of the tailnets whose progress is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The tailnets.
+    pub tailnets: Vec<TailnetId>,
+    /// Whether no others are to be told.
+    pub is_last: bool,
+}
+
+impl Advances {
+    /// Notes that a tailnet has come further, that it is held from now on, or no more.
+    pub(super) fn note(&self, tailnet: TailnetId) {
+        self.state().untold.insert(tailnet);
+        self.news.notify_one();
+    }
+
+    /// Notes that all of these are to be told again, though they be none.
+    pub fn tell_again(&self, tailnets: impl IntoIterator<Item = TailnetId>) {
+        let mut state = self.state();
+        state.untold.extend(tailnets);
+        state.is_due = true;
+        self.news.notify_one();
+    }
+
+    /// Waits until there is something to tell.
+    pub async fn wait(&self) {
+        loop {
+            {
+                let state = self.state();
+                if state.is_due || !state.untold.is_empty() {
+                    return;
+                }
+            }
+            self.news.notified().await;
+        }
+    }
+
+    /// Takes at most so many.
+    pub fn take(&self, most: usize) -> Part {
+        let mut state = self.state();
+        let rest = state.untold.iter().nth(most).copied();
+        let rest = rest.map(|first| state.untold.split_off(&first));
+        let taken = std::mem::replace(&mut state.untold, rest.unwrap_or_default());
+        state.is_due = false;
+        Part {
+            tailnets: taken.into_iter().collect(),
+            is_last: state.untold.is_empty(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_told_in_parts_comes_to_an_end_once_and_is_told_again_when_it_failed() {
+        let advances = Advances::default();
+        let id = |number: u64| TailnetId::try_from(number).expect("a number");
+        let part = |numbers: std::ops::RangeInclusive<u64>, is_last| Part {
+            tailnets: numbers.map(id).collect(),
+            is_last,
+        };
+        for number in (1..=5).rev() {
+            advances.note(id(number));
+        }
+        advances.wait().await;
+        assert_eq!(advances.take(2), part(1..=2, false));
+        assert_eq!(advances.take(3), part(3..=5, true));
+        let failed = part(3..=5, true);
+        advances.note(id(4));
+        advances.tell_again(failed.tailnets);
+        advances.wait().await;
+        assert_eq!(advances.take(9), part(3..=5, true));
+        advances.tell_again([]);
+        advances.wait().await;
+        assert_eq!(advances.take(9).tailnets, []);
+        let idle = tokio::time::timeout(std::time::Duration::from_millis(1), advances.wait());
+        assert!(idle.await.is_err());
+    }
+}

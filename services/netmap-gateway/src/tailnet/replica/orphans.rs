@@ -1,0 +1,69 @@
+//! Soft states of nodes that no entry has brought yet.
+
+use std::collections::BTreeMap;
+
+use bowline_proto::key_registry::v1::SoftState;
+
+/// How many are kept: as many as one answer of the registry has at most.
+const MOST: usize = 2000;
+
+/// Soft states that wait for their nodes, the newest of each.
+///
+/// The registry sends a soft state no earlier than its node. They wait here all the same: a row that is dropped does
+/// not come again.
+#[derive(Debug, Default)]
+pub(super) struct Orphans(BTreeMap<u64, SoftState>);
+
+impl Orphans {
+    /// Keeps a soft state until its node comes; of too many the oldest goes.
+    pub(super) fn put(&mut self, soft: SoftState) {
+        let kept = self.0.get(&soft.node_id);
+        if kept.is_some_and(|kept| kept.soft_revision > soft.soft_revision) {
+            return;
+        }
+        self.0.insert(soft.node_id, soft);
+        if self.0.len() > MOST {
+            let oldest = self.0.values().min_by_key(|soft| soft.soft_revision);
+            if let Some(id) = oldest.map(|soft| soft.node_id) {
+                self.0.remove(&id);
+            }
+        }
+    }
+
+    /// Gives up the soft state of a node that has come, or is gone.
+    pub(super) fn take(&mut self, node: u64) -> Option<SoftState> {
+        self.0.remove(&node)
+    }
+
+    /// Forgets all: a snapshot has every soft state with its node.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soft(node_id: u64, soft_revision: u64) -> SoftState {
+        SoftState {
+            node_id,
+            soft_revision,
+            ..SoftState::default()
+        }
+    }
+
+    #[test]
+    fn newest_soft_state_of_each_node_is_kept_and_the_oldest_of_too_many_goes() {
+        let mut orphans = Orphans::default();
+        orphans.put(soft(1, 9));
+        orphans.put(soft(1, 8));
+        assert_eq!(orphans.take(1), Some(soft(1, 9)));
+        assert_eq!(orphans.take(1), None);
+        for id in 0..=MOST as u64 {
+            orphans.put(soft(id, 10 + id));
+        }
+        assert_eq!(orphans.take(0), None);
+        assert_eq!(orphans.take(1), Some(soft(1, 11)));
+    }
+}
