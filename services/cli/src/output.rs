@@ -101,6 +101,16 @@ impl Printer {
         }
     }
 
+    /// Prints a warning on standard error, whatever answers look like: this one has no place for it.
+    #[expect(
+        clippy::unused_self,
+        clippy::print_stderr,
+        reason = "the one place that prints"
+    )]
+    pub fn warn_always(self, text: &str) {
+        eprintln!("bowline: warning: {text}");
+    }
+
     /// Prints a text as it is. Whoever reads no further, such as `head`, has what it wants.
     #[expect(clippy::unused_self, reason = "the one place that prints")]
     pub fn write(self, text: &str) {

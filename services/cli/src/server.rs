@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use bowline_service_kit::{Authority, ServiceName};
-use bowline_standalone::{Options, Owners, RelayConfig, RelayProcess};
+use bowline_standalone::{Checked, Options, Owners, RelayConfig, RelayProcess};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -99,7 +99,7 @@ pub async fn relay(connection: ConnectionArgs, args: RelayArgs) -> Result<(), Fa
 /// What to do with the settings file.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say what is wrong with a settings file of `bowline serve`.
+    /// Say everything that is wrong with a settings file of `bowline serve`, and what it leaves clients without.
     Check {
         /// The file.
         file: PathBuf,
@@ -119,8 +119,14 @@ pub fn config(
         listen: None,
         public_url: None,
     };
-    bowline_standalone::load(&options)?;
-    printer.said(&json!({ "valid": true }), "the settings are valid");
+    let Checked { problems, warnings } = bowline_standalone::check(&options);
+    if !problems.is_empty() {
+        return Err(Failure::new(Kind::Failed, problems.join("\nbowline: ")));
+    }
+    let answer = json!({ "valid": true, "warnings": warnings });
+    let mut text = vec!["the settings are valid".to_owned()];
+    text.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
+    printer.said(&answer, &text.join("\n"));
     Ok(())
 }
 

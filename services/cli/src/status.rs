@@ -3,6 +3,8 @@
 use bowline_proto::identity::v1::{
     ListTailnetsRequest, tailnet_service_client::TailnetServiceClient,
 };
+use bowline_service_kit::ask_health;
+use bowline_standalone::RELAY_HEALTH;
 use serde::Serialize;
 
 use crate::{
@@ -52,5 +54,9 @@ pub async fn run(connection: &ConnectionArgs, printer: &Printer) -> Result<(), F
         });
     }
     printer.list(&figures);
+    if ask_health(connection.identity()?, RELAY_HEALTH).await == Some(false) {
+        let text = "clients have no relay: they reach nobody unless the policy of their tailnet brings relays; see `bowline config check`";
+        printer.warn_always(text);
+    }
     Ok(())
 }

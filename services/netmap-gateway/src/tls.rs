@@ -1,10 +1,18 @@
 //! The certificate clients see.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
+use bowline_service_kit::FileWatch;
 use rustls::{
     ServerConfig,
+    crypto::aws_lc_rs::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -24,23 +32,139 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
-/// Returns an acceptor for a certificate chain and its key. Both HTTP versions are offered (protocol section 2.4).
-///
-/// # Errors
-///
-/// [`TlsError`].
-pub fn acceptor(certificates: &PathBuf, key: &PathBuf) -> Result<TlsAcceptor, TlsError> {
-    let failed = |path: &PathBuf| {
-        let path = path.clone();
+/// A certificate and its key, read again when their files change.
+#[derive(Debug)]
+struct FileCertificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    watch: FileWatch,
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl FileCertificate {
+    fn new(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
+        let watch = FileWatch::new(vec![certificate.clone(), key.clone()]);
+        let current = ArcSwap::from_pointee(read(&certificate, &key)?);
+        Ok(Self {
+            certificate,
+            key,
+            watch,
+            current,
+        })
+    }
+
+    /// Reads the files again if they have changed. What can not be used changes nothing.
+    fn refresh(&self) {
+        if !self.watch.look() {
+            return;
+        }
+        match read(&self.certificate, &self.key) {
+            Ok(pair) => {
+                tracing::info!(file = %self.certificate.display(), "the certificate was read again");
+                self.current.store(Arc::new(pair));
+            }
+            Err(error) => {
+                self.watch.forget();
+                tracing::warn!(%error, "the certificate before stays in use");
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for FileCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.refresh();
+        Some(self.current.load_full())
+    }
+}
+
+fn read(certificates: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
         move |source| TlsError::Pem { path, source }
     };
     let chain = CertificateDer::pem_file_iter(certificates)
         .and_then(Iterator::collect)
         .map_err(failed(certificates))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
+    Ok(CertifiedKey::from_der(chain, key, &default_provider())?)
+}
+
+/// Returns an acceptor for a certificate chain and its key, which are read again when their files change. Both HTTP
+/// versions are offered (protocol section 2.4).
+///
+/// # Errors
+///
+/// [`TlsError`].
+pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let pair = FileCertificate::new(certificate.to_owned(), key.to_owned())?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(pair));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bowline_service_kit::{Authority, ServiceName, install_crypto_provider};
+    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// Shakes hands with the acceptor and returns the certificate a client sees.
+    async fn seen(acceptor: &TlsAcceptor, authority: &Path) -> CertificateDer<'static> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(authority).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(ServiceName::NetmapGateway.host()).unwrap();
+        let (near, far) = tokio::io::duplex(1 << 14);
+        let connector = TlsConnector::from(Arc::new(config));
+        let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+        server.unwrap();
+        let client = client.unwrap();
+        let chain = client.get_ref().1.peer_certificates().unwrap();
+        chain[0].clone().into_owned()
+    }
+
+    #[tokio::test]
+    async fn certificate_is_read_again_when_its_files_change_and_a_bad_one_changes_nothing() {
+        install_crypto_provider();
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path();
+        let today = chrono::Utc::now().date_naive();
+        let authority = Authority::generate(today).unwrap();
+        let issue = || {
+            let issued = authority.issue_service(ServiceName::NetmapGateway, today);
+            issued.unwrap().save(place, "own").unwrap()
+        };
+        let files = issue();
+        let acceptor = acceptor(&files.certificate, &files.key).unwrap();
+        let first = seen(&acceptor, &files.authority).await;
+        assert_eq!(seen(&acceptor, &files.authority).await, first);
+
+        // A certificate without its key, as between two writes.
+        let key = std::fs::read(&files.key).unwrap();
+        issue();
+        let next = std::fs::read(&files.key).unwrap();
+        std::fs::write(&files.key, key).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let half = Instant::now() + Duration::from_secs(6);
+        while Instant::now() < half {
+            assert_eq!(seen(&acceptor, &files.authority).await, first);
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(&files.key, next).unwrap();
+        while seen(&acceptor, &files.authority).await == first {
+            assert!(Instant::now() < deadline, "it is not read again");
+            tokio::task::yield_now().await;
+        }
+    }
 }

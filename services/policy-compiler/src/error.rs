@@ -29,6 +29,9 @@ pub enum CompilerError {
     /// Identity or the registry could not be heard yet.
     #[error("the users and nodes of the tailnet are not known yet: try again in a moment")]
     NotReady,
+    /// The process ends: another replica, or the next start, can answer.
+    #[error("the service is ending: try again in a moment")]
+    Ending,
     /// A fault of this program.
     #[error("the policy can not be worked with: the log says why")]
     Broken,
@@ -49,7 +52,9 @@ impl ServiceError for CompilerError {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::LostRace { .. } => Code::FailedPrecondition,
             Self::NotFound(_) => Code::NotFound,
-            Self::NotReady | Self::Database(DatabaseError::Unavailable { .. }) => Code::Unavailable,
+            Self::NotReady | Self::Ending | Self::Database(DatabaseError::Unavailable { .. }) => {
+                Code::Unavailable
+            }
             Self::Broken | Self::Database(_) => Code::Internal,
         }
     }
@@ -60,6 +65,7 @@ impl ServiceError for CompilerError {
             Self::LostRace { .. } => "LOST_RACE",
             Self::NotFound(_) => "NOT_FOUND",
             Self::NotReady => "NOT_READY",
+            Self::Ending => "ENDING",
             Self::Broken => "BROKEN",
             Self::Database(_) => "DATABASE",
         }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
-use bowline_service_kit::{config, telemetry::TelemetryConfig};
+use bowline_service_kit::{config, sources, telemetry::TelemetryConfig};
 use serde::Deserialize;
 
 /// What the command line says.
@@ -69,12 +69,59 @@ impl Default for RelayConfig {
 ///
 /// What is wrong with the file or the environment.
 pub fn load(options: &Options) -> Result<Config> {
+    let mut config = config::load(file_of(options).as_deref(), std::env::vars())?;
+    complete(options, &mut config);
+    config.gateway.check()?;
+    Ok(config)
+}
+
+/// What a look at the settings says, without a server being started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What hinders a start.
+    pub problems: Vec<String>,
+    /// What a start warns of.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the settings as [`load`] does and says everything that is wrong with them, and with the files they name.
+#[must_use]
+pub fn check(options: &Options) -> Checked {
+    let found = config::check::<Config>(file_of(options).as_deref(), std::env::vars());
+    let mut problems: Vec<_> = found.problems.iter().map(|error| sources(error)).collect();
+    let Some(mut config) = found.config else {
+        return Checked {
+            problems,
+            warnings: Vec::new(),
+        };
+    };
+    complete(options, &mut config);
+    problems.extend(config.gateway.check().err().map(|error| error.to_string()));
+    let gateway = &config.gateway;
+    for (setting, file) in [
+        ("certificate_file", &gateway.certificate_file),
+        ("key_file", &gateway.key_file),
+        ("derp_map_file", &gateway.derp_map_file),
+    ] {
+        let Some(file) = file else { continue };
+        if let Err(error) = std::fs::File::open(file) {
+            let file = file.display();
+            problems.push(format!("{setting}: {file} can not be read: {error}"));
+        }
+    }
+    let warnings = config.warnings();
+    Checked { problems, warnings }
+}
+
+/// Returns the file that the settings are read from, when there is one.
+fn file_of(options: &Options) -> Option<PathBuf> {
     let usual = options.state_dir.join("bowline.toml");
-    let path = options
-        .config
-        .clone()
-        .or_else(|| usual.is_file().then_some(usual));
-    let mut config: Config = config::load(path.as_deref(), std::env::vars())?;
+    let named = options.config.clone();
+    named.or_else(|| usual.is_file().then_some(usual))
+}
+
+/// Puts the command line over the settings, and finds what they leave open.
+fn complete(options: &Options, config: &mut Config) {
     let gateway = &mut config.gateway;
     if let Some(listen) = options.listen {
         gateway.listen = listen;
@@ -87,8 +134,33 @@ pub fn load(options: &Options) -> Result<Config> {
     }
     gateway.public_url = gateway.public_url.trim_end_matches('/').to_owned();
     gateway.control_keys = in_state_dir(&options.state_dir, &gateway.control_keys);
-    gateway.check()?;
-    Ok(config)
+}
+
+impl Config {
+    /// Returns what the settings leave clients without.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let others = &self.gateway;
+        let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
+        let has_relay = self.relay.enabled || has_others;
+        let text = "clients have no relay: they stay in the state \"Starting\" and reach nobody, unless the policy of \
+                    their tailnet brings relays (derpMap). Set relay.enabled = true, or name relays with \
+                    gateway.derp_map_url or gateway.derp_map_file";
+        (!has_relay).then(|| text.to_owned()).into_iter().collect()
+    }
+
+    /// Returns the ports that clients have to reach.
+    pub(crate) fn ports(&self) -> String {
+        let others = &self.gateway;
+        let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
+        let port = self.gateway.listen.port();
+        match self.relay.enabled && !has_others {
+            true => {
+                let (relay, stun) = (self.relay.listen.port(), self.relay.stun_listen.port());
+                format!("TCP {port} and {relay}, UDP {stun}")
+            }
+            false => format!("TCP {port}"),
+        }
+    }
 }
 
 fn in_state_dir(state_dir: &Path, path: &Path) -> PathBuf {

@@ -11,6 +11,7 @@
 mod admission;
 mod config;
 mod first_start;
+mod greeting;
 mod relay;
 mod start;
 mod state_dir;
@@ -18,6 +19,6 @@ mod tls;
 #[cfg(test)]
 mod world;
 
-pub use config::{Config, Options, RelayConfig, load};
+pub use config::{Checked, Config, Options, RelayConfig, check, load};
 pub use relay::{Owners, RelayProcess, run as relay};
-pub use start::{Started, run, start};
+pub use start::{RELAY_HEALTH, Started, run, start};

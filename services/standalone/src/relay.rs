@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bowline_clock::random_bytes;
+use bowline_clock::{Clock as _, SystemClock, random_bytes};
 use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};
 use bowline_keys::PrivateKey;
 use bowline_relay::{Limits, Relay, RelayOptions, Sockets};
@@ -17,14 +17,17 @@ use bowline_service_kit::{
     GrpcChannel, Shutdown, Tasks, install_crypto_provider,
     telemetry::{self, TelemetryConfig},
 };
+use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::{RelayConfig, admission::Registered, tls};
 
-/// The region of this process's relay; 900 to 999 are for such.
-const REGION: u32 = 900;
+/// The region of this process's relay. It has to be one that nobody takes for relays of their own: guides and policies
+/// take 900 to 999, other servers 1000, the hosted service counts up from 1; and it has to fit into a port, which is
+/// where older clients write it.
+const REGION: u32 = 2695;
 
 /// The services a relay asks whom it may serve.
 #[derive(Clone, Debug)]
@@ -38,12 +41,12 @@ pub struct Owners {
 /// Starts the relay and returns the map with it. Clients reach it at `host`.
 pub async fn start(
     config: &RelayConfig,
-    state_dir: &Path,
+    (state_dir, today): (&Path, NaiveDate),
     host: &str,
     owners: Owners,
     tasks: &Tasks,
 ) -> Result<DerpMap> {
-    let pinned = tls::relay(&state_dir.join("tls"), host)?;
+    let pinned = tls::relay(&state_dir.join("tls"), host, today)?;
     let http = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("the relay can not listen on {}", config.listen))?;
@@ -115,7 +118,8 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
             map,
             ..
         } = process;
-        let relays = start(&config, &state_dir, &host, owners, &tasks).await?;
+        let place = (state_dir.as_path(), SystemClock.now().date_naive());
+        let relays = start(&config, place, &host, owners, &tasks).await?;
         write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
             .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
         let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());
@@ -136,7 +140,7 @@ fn write_whole(path: &Path, text: &[u8]) -> std::io::Result<()> {
 fn map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
     let address = host.parse::<IpAddr>().ok();
     let node = DerpNode {
-        name: "900a".to_owned(),
+        name: format!("{REGION}a"),
         region_id: REGION,
         host_name: host.to_owned(),
         cert_name: format!("sha256-raw:{hash}"),

@@ -1,11 +1,16 @@
 //! Puts the process together.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use bowline_bus::Bus;
-use bowline_clock::{SharedClock, SystemClock};
+use bowline_clock::{Clock as _, SharedClock, SystemClock};
 use bowline_control_wire::DerpMap;
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers};
@@ -15,13 +20,18 @@ use bowline_service_kit::{
     Caller, Later, Listeners, ServiceName, Shutdown, Tasks, install_crypto_provider, serve,
     telemetry,
 };
+use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use tonic::service::Routes;
 
-use crate::{Config, Options, first_start, load, relay, state_dir, tls};
+use crate::{Config, Options, first_start, greeting, load, relay, state_dir, tls};
 
 /// How long a drain takes unless the settings say otherwise.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often certificates are looked at.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// What a server is asked about at its health service: whether the settings give clients a relay.
+pub const RELAY_HEALTH: &str = "relay";
 
 /// A process that serves.
 #[derive(Debug)]
@@ -32,6 +42,10 @@ pub struct Started {
     pub authority: Option<std::path::PathBuf>,
     /// The first key, when this was the first start.
     pub first_key: Option<String>,
+    /// What the settings leave clients without.
+    pub warnings: Vec<String>,
+    /// The ports that clients have to reach.
+    pub ports: String,
     /// Keeps other processes out of the state directory.
     _lock: fs::File,
 }
@@ -53,7 +67,7 @@ pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
         let started = start(&options, config, &tasks).await?;
         tasks.companion("telemetry", telemetry.clone().serve(listener, shutdown));
         telemetry.ready();
-        greet(&options, &started);
+        greeting::greet(&options.state_dir, &started);
         Ok(tasks.run().await?)
     })
 }
@@ -65,6 +79,10 @@ pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
 /// What hinders the start.
 pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Result<Started> {
     let state_dir = &options.state_dir;
+    let (warnings, ports) = (config.warnings(), config.ports());
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     let lock = state_dir::take(state_dir)?;
     ControlKeys::create(&config.gateway.control_keys)?;
     let url = url::Url::parse(&config.gateway.public_url)
@@ -77,7 +95,11 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     // With one of the two, the gateway says what is missing.
     let has_none = config.gateway.certificate_file.is_none() && config.gateway.key_file.is_none();
     if url.scheme() == "https" && has_none {
-        let files = tls::listener(&state_dir.join("tls"), host)?;
+        let files = tls::listener(&state_dir.join("tls"), host, today())?;
+        tasks.background(
+            "certificates",
+            keep_certificate(state_dir.join("tls"), host.to_owned()),
+        );
         config.gateway.certificate_file = Some(files.certificate);
         config.gateway.key_file = Some(files.key);
         authority = Some(files.authority);
@@ -96,7 +118,8 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
                 registry: channel.clone(),
                 identity: channel,
             };
-            relay::start(&config.relay, state_dir, host, owners, tasks).await?
+            let place = (state_dir.as_path(), today());
+            relay::start(&config.relay, place, host, owners, tasks).await?
         }
         _ => DerpMap::default(),
     };
@@ -122,11 +145,13 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         name: "first-start".to_owned(),
     });
     let first_key = first_start::prepare(admin, clock.now()).await?;
-    listen_for_administrators(state_dir, routes, tasks)?;
+    listen_for_administrators(state_dir, routes, warnings.is_empty(), tasks)?;
     Ok(Started {
         public_url,
         authority,
         first_key,
+        warnings,
+        ports,
         _lock: lock,
     })
 }
@@ -172,8 +197,30 @@ async fn start_owners(
     Ok(routes.routes())
 }
 
-fn listen_for_administrators(state_dir: &Path, routes: Routes, tasks: &Tasks) -> Result<()> {
-    let listeners = Listeners::default().with_admin_socket(&state_dir.join("admin.sock"))?;
+/// Makes the clients' certificate anew in time while the process runs; the listener reads it again by itself.
+async fn keep_certificate(directory: PathBuf, host: String) {
+    loop {
+        tokio::time::sleep(DAY).await;
+        if let Err(error) = tls::listener(&directory, &host, today()) {
+            tracing::error!("the certificate can not be kept: {error:#}");
+        }
+    }
+}
+
+fn today() -> NaiveDate {
+    SystemClock.now().date_naive()
+}
+
+/// `has_relay`: what `bowline status` asks for.
+fn listen_for_administrators(
+    state_dir: &Path,
+    routes: Routes,
+    has_relay: bool,
+    tasks: &Tasks,
+) -> Result<()> {
+    let listeners = Listeners::default()
+        .with_admin_socket(&state_dir.join("admin.sock"))?
+        .with_health(RELAY_HEALTH, has_relay);
     let shutdown = tasks.shutdown().clone();
     let descriptors = bowline_proto::DESCRIPTOR_SET;
     tasks.critical(
@@ -181,33 +228,6 @@ fn listen_for_administrators(state_dir: &Path, routes: Routes, tasks: &Tasks) ->
         serve(routes, descriptors, listeners, shutdown),
     );
     Ok(())
-}
-
-/// Tells the person at the terminal how to join a machine.
-#[expect(clippy::print_stdout, reason = "this is the answer to the command")]
-fn greet(options: &Options, started: &Started) {
-    println!("Bowline serves {}", started.public_url);
-    println!("State: {}", options.state_dir.display());
-    let key = started.first_key.as_deref().unwrap_or("KEY");
-    println!("\nJoin a machine:\n");
-    if let Some(authority) = &started.authority {
-        println!(
-            "  copy {} to it, and let tailscaled start with",
-            authority.display()
-        );
-        println!("  SSL_CERT_FILE=PATH/ca.pem\n");
-    }
-    println!(
-        "  tailscale up --login-server={} --auth-key={key}\n",
-        started.public_url
-    );
-    if started.first_key.is_some() {
-        println!(
-            "The key works for 24 hours, for any number of machines. More: bowline keys create --help"
-        );
-    } else {
-        println!("Make a key: bowline keys create --user owner@home");
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,12 @@
-//! Certificates a first start makes: an authority of its own for the clients' listener, and one pinned certificate
+//! Certificates a start makes and keeps: an authority of its own for the clients' listener, and one pinned certificate
 //! for the relay.
+//!
+//! What is there stays until it is near its end: clients trust the authority and were told of the relay. A new
+//! certificate of either keeps the key of the old one.
+
+mod issue;
+mod made;
+mod names;
 
 use std::{
     fs,
@@ -10,12 +17,23 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use chrono::NaiveDate;
+use rcgen::KeyPair;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use sha2::{Digest as _, Sha256};
+
+use made::MadeCertificate;
+use names::CertificateNames;
+
+/// How long an authority is valid, in days: all clients have to be given the next one.
+const AUTHORITY_DAYS: u64 = 10 * 365;
+/// How long a certificate of the listener is valid, in days: some systems take none of more than 825.
+const LISTENER_DAYS: u64 = 800;
+/// How long the relay's certificate is valid, in days.
+const RELAY_DAYS: u64 = 5 * 365;
 
 /// Files of a certificate for the clients' listener.
 #[derive(Clone, Debug)]
@@ -28,45 +46,73 @@ pub struct ListenerFiles {
     pub key: PathBuf,
 }
 
-/// Returns the certificate for `host`, made when it is not there.
-pub fn listener(directory: &Path, host: &str) -> Result<ListenerFiles> {
+/// Returns the certificate for `host`, made when it is not there or near its end.
+pub fn listener(directory: &Path, host: &str, today: NaiveDate) -> Result<ListenerFiles> {
     fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
+    let stem = file_stem(host);
     let files = ListenerFiles {
         authority: directory.join("ca.pem"),
-        certificate: directory.join(format!("{host}.pem").replace(':', "_")),
-        key: directory.join(format!("{host}.key").replace(':', "_")),
+        certificate: directory.join(format!("{stem}.pem")),
+        key: directory.join(format!("{stem}.key")),
     };
+    let names = CertificateNames::of_host(host);
     let authority_key = directory.join("ca.key");
-    if !files.authority.is_file() || !authority_key.is_file() {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Bowline, made by this installation");
-        let authority = params.self_signed(&key)?;
-        private(&authority_key, &key.serialize_pem())?;
-        fs::write(&files.authority, authority.pem())?;
-    }
-    if !files.certificate.is_file() || !files.key.is_file() {
-        let authority_key = KeyPair::from_pem(&fs::read_to_string(&authority_key)?)?;
-        let issuer =
-            Issuer::from_ca_cert_pem(&fs::read_to_string(&files.authority)?, authority_key)?;
-        let key = KeyPair::generate()?;
-        let mut names = vec![host.to_owned()];
-        names.extend(
-            ["localhost", "127.0.0.1"]
-                .map(str::to_owned)
-                .into_iter()
-                .filter(|n| n != host),
+    let authority = keep_authority(&files.authority, &authority_key, &names, today)?;
+    let is_good = match MadeCertificate::read(&files.certificate)? {
+        Some(made) => files.key.is_file() && !made.is_near_its_end(today, LISTENER_DAYS),
+        None => false,
+    };
+    if !is_good {
+        let key = key_in(&files.key)?;
+        let end = authority
+            .last_day
+            .min(issue::last_day(today, LISTENER_DAYS));
+        let issuer = (
+            fs::read_to_string(&files.authority)?,
+            key_in(&authority_key)?,
         );
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name.push(DnType::CommonName, host);
-        let certificate = params.signed_by(&key, &issuer)?;
-        private(&files.key, &key.serialize_pem())?;
-        fs::write(&files.certificate, certificate.pem())?;
+        let certificate = issue::listener(host, &names, (today, end), issuer, &key)?;
+        write_whole(&files.certificate, &certificate)?;
     }
     Ok(files)
+}
+
+/// Returns the authority, made when it is not there, and made again with the same key when it is near its end or not
+/// for these names.
+fn keep_authority(
+    certificate: &Path,
+    key: &Path,
+    names: &CertificateNames,
+    today: NaiveDate,
+) -> Result<MadeCertificate> {
+    let made = MadeCertificate::read(certificate)?.filter(|_| key.is_file());
+    let names = match &made {
+        Some(made) if made.permits(names) && !made.is_near_its_end(today, AUTHORITY_DAYS) => {
+            return Ok(made.clone());
+        }
+        Some(made) => {
+            let file = certificate.display();
+            tracing::warn!(
+                "{file} was made anew: give it to the clients in place of the one they trust"
+            );
+            names.with(made.permitted.as_ref())
+        }
+        None => names.clone(),
+    };
+    let key = key_in(key)?;
+    let text = issue::authority(&names, (today, AUTHORITY_DAYS), &key)?;
+    write_whole(certificate, &text)?;
+    MadeCertificate::read(certificate)?.context("the authority was not written")
+}
+
+/// Returns what a host's files are called: its name, unless the authority or the relay is called so. No host has an
+/// `@` in its name.
+fn file_stem(host: &str) -> String {
+    let stem = host.replace(':', "_");
+    match &*stem {
+        "ca" | "relay" => format!("@{stem}"),
+        _ => stem,
+    }
 }
 
 /// The relay's certificate: clients check its hash, which the DERP map names (protocol section 8.9).
@@ -78,18 +124,21 @@ pub struct Pinned {
     pub hash: String,
 }
 
-/// Returns the relay's certificate for `host`, made when it is not there.
-pub fn relay(directory: &Path, host: &str) -> Result<Pinned> {
+/// Returns the relay's certificate for `host`, made when it is not there or near its end.
+pub fn relay(directory: &Path, host: &str, today: NaiveDate) -> Result<Pinned> {
     fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
     let certificate_file = directory.join("relay.pem");
     let key_file = directory.join("relay.key");
-    if !certificate_file.is_file() || !key_file.is_file() {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![host.to_owned()])?;
-        params.distinguished_name.push(DnType::CommonName, host);
-        let certificate = params.self_signed(&key)?;
-        private(&key_file, &key.serialize_pem())?;
-        fs::write(&certificate_file, certificate.pem())?;
+    let is_good = match MadeCertificate::read(&certificate_file)? {
+        Some(made) => key_file.is_file() && !made.is_near_its_end(today, RELAY_DAYS),
+        None => false,
+    };
+    if !is_good {
+        let key = key_in(&key_file)?;
+        write_whole(
+            &certificate_file,
+            &issue::relay(host, (today, RELAY_DAYS), &key)?,
+        )?;
     }
     let certificate = CertificateDer::from_pem_file(&certificate_file)?;
     let key = PrivateKeyDer::from_pem_file(&key_file)?;
@@ -103,14 +152,30 @@ pub fn relay(directory: &Path, host: &str) -> Result<Pinned> {
     })
 }
 
-/// Writes a file only its owner can read.
-fn private(path: &Path, text: &str) -> Result<()> {
+/// Returns the key in a file that only its owner can read, made when it is not there.
+fn key_in(path: &Path) -> Result<KeyPair> {
+    if path.is_file() {
+        let text = fs::read_to_string(path)?;
+        return KeyPair::from_pem(&text).with_context(|| format!("the key {}", path.display()));
+    }
+    let key = KeyPair::generate()?;
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(())
+        .open(path)
+        .with_context(|| format!("the key {} can not be written", path.display()))?;
+    file.write_all(key.serialize_pem().as_bytes())?;
+    Ok(key)
 }
+
+/// Writes a file in one step: whoever reads it finds the old text or the new one.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let hidden = path.with_extension("pem.new");
+    fs::write(&hidden, text)
+        .and_then(|()| fs::rename(&hidden, path))
+        .with_context(|| format!("the certificate {} can not be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -138,6 +138,8 @@ async fn apart(
 ) -> Result<http::Response<Body>, Status> {
     match AbortOnDropHandle::new(tokio::spawn(answer)).await {
         Ok(answer) => answer.map_err(|never| match never {}),
+        // Only a runtime that ends does that.
+        Err(error) if error.is_cancelled() => Err(Status::unavailable("the service is ending")),
         Err(error) => {
             tracing::error!(%error, "a call within this process was cut short");
             Err(Status::internal("the service failed"))

@@ -33,22 +33,59 @@ pub fn load<T: DeserializeOwned>(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let (name, text) = match path {
-        Some(path) => {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
-                path: name.clone(),
-                source,
-            })?;
-            (name, text)
-        }
-        None => ("the defaults".to_owned(), String::new()),
-    };
-    let mut variables: Vec<_> = environment.into_iter().collect();
-    variables.sort_unstable();
+    let (name, text) = text_of(path)?;
+    let variables = sorted(environment);
     Document::parse(name, &text)?
         .with_variables(&variables)?
         .read()
+}
+
+/// What a look at a configuration has found.
+#[derive(Debug)]
+pub struct Findings<T> {
+    /// Everything that is wrong.
+    pub problems: Vec<ConfigError>,
+    /// The configuration without what is wrong; `None` when nothing can be made of it.
+    pub config: Option<T>,
+}
+
+/// Reads a configuration as [`load`] does, and goes on after what is wrong, so that all of it is named at once.
+pub fn check<T: DeserializeOwned>(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Findings<T> {
+    let only = |problem| Findings {
+        problems: vec![problem],
+        config: None,
+    };
+    let (name, text) = match text_of(path) {
+        Ok(found) => found,
+        Err(problem) => return only(problem),
+    };
+    let variables = sorted(environment);
+    let document = Document::parse(name, &text).and_then(|it| it.with_variables(&variables));
+    match document {
+        Ok(document) => document.check(),
+        Err(problem) => only(problem),
+    }
+}
+
+/// Returns what the file is called in problems, and its text.
+fn text_of(path: Option<&Path>) -> Result<(String, String), ConfigError> {
+    let Some(path) = path else {
+        return Ok(("the defaults".to_owned(), String::new()));
+    };
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(source) => Err(ConfigError::File { path: name, source }),
+    }
+}
+
+fn sorted(environment: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut variables: Vec<_> = environment.into_iter().collect();
+    variables.sort_unstable();
+    variables
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub mod telemetry;
 
 mod caller;
 mod channel;
+mod file_watch;
+mod health;
 mod meter;
 mod server;
 mod shutdown;
@@ -30,6 +32,8 @@ pub use access::Access;
 pub use caller::{Caller, ServiceName, UnknownService};
 pub use certificates::{Authority, CertificateFiles, Certificates, IssueError};
 pub use channel::{GrpcChannel, InvalidAddress, Later};
+pub use file_watch::FileWatch;
+pub use health::ask_health;
 pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;
 pub use sources::sources;

@@ -32,6 +32,8 @@ const LONGEST_CALL: Duration = Duration::from_secs(60);
 pub struct Listeners {
     tcp: Option<(TcpListener, Certificates)>,
     admin: Option<UnixListener>,
+    /// What is asked about at the health service besides the whole, and how it is.
+    health: Vec<(&'static str, bool)>,
 }
 
 /// Why a service can not listen.
@@ -88,6 +90,13 @@ impl Listeners {
         Ok(self)
     }
 
+    /// Adds a part that the health service is asked about by its name.
+    #[must_use]
+    pub fn with_health(mut self, part: &'static str, is_good: bool) -> Self {
+        self.health.push((part, is_good));
+        self
+    }
+
     /// Returns the TCP address, with the real port when 0 was asked for.
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
@@ -124,6 +133,13 @@ pub fn serve(
     Box::pin(async move {
         let health = HealthReporter::new();
         health.set_service_status("", ServingStatus::Serving).await;
+        for (part, is_good) in listeners.health {
+            let status = match is_good {
+                true => ServingStatus::Serving,
+                false => ServingStatus::NotServing,
+            };
+            health.set_service_status(part, status).await;
+        }
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

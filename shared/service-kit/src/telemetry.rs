@@ -13,9 +13,9 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
-use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 use crate::Shutdown;
@@ -32,8 +32,8 @@ const SECONDS: [f64; 12] = [
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
-    /// How log lines look; by default pretty on a terminal, JSON elsewhere.
-    pub log_format: Option<LogFormat>,
+    /// How log lines look.
+    pub log_format: LogFormat,
     /// Which log lines are written, as in `RUST_LOG`, which wins over this.
     pub log_filter: String,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
@@ -41,20 +41,24 @@ pub struct TelemetryConfig {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// Plain on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
     /// One JSON object for each line.
     Json,
     /// For people.
-    Pretty,
+    #[serde(alias = "pretty")]
+    Plain,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 9090));
         Self {
-            log_format: None,
+            log_format: LogFormat::Auto,
             log_filter: "info".to_owned(),
             listen,
         }
@@ -97,24 +101,9 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let filter: Targets = directives
         .parse()
         .map_err(|_| TelemetryError::Filter(directives))?;
-    let format = config
-        .log_format
-        .unwrap_or(match std::io::stderr().is_terminal() {
-            true => LogFormat::Pretty,
-            false => LogFormat::Json,
-        });
-    let logs = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(std::io::stderr);
-    let result = match format {
-        LogFormat::Json => logs
-            .json()
-            .flatten_event(true)
-            .finish()
-            .with(filter)
-            .try_init(),
-        LogFormat::Pretty => logs.finish().with(filter).try_init(),
-    };
+    let is_terminal = std::io::stderr().is_terminal();
+    let logs = subscriber(config.log_format, is_terminal, std::io::stderr);
+    let result = logs.with(filter).try_init();
     result.map_err(|error| TelemetryError::Again(error.to_string()))?;
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
@@ -124,6 +113,29 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         metrics,
         is_ready: Arc::default(),
     })
+}
+
+/// Returns what writes log lines; coloured only where a person looks.
+fn subscriber<W>(
+    format: LogFormat,
+    is_terminal: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let is_plain = match format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Plain => true,
+        LogFormat::Json => false,
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(writer);
+    match is_plain {
+        true => Box::new(logs.compact().with_ansi(is_terminal).finish()),
+        false => Box::new(logs.json().flatten_event(true).finish()),
+    }
 }
 
 /// Takes the address where `/metrics`, `/healthz` and `/readyz` are to be served.
@@ -188,5 +200,71 @@ async fn readiness(
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Returns the line that an event becomes.
+    fn line(format: LogFormat, is_terminal: bool) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&written);
+        let logs = subscriber(format, is_terminal, move || Shared(Arc::clone(&writer)));
+        tracing::subscriber::with_default(logs, || tracing::warn!(node = 7, "it is away"));
+        String::from_utf8(written.lock().unwrap().clone()).unwrap()
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_plain_for_people_and_json_for_programs_unless_said_otherwise() {
+        for (format, is_terminal, is_plain) in [
+            (LogFormat::Auto, true, true),
+            (LogFormat::Auto, false, false),
+            (LogFormat::Plain, false, true),
+            (LogFormat::Plain, true, true),
+            (LogFormat::Json, true, false),
+        ] {
+            let line = line(format, is_terminal);
+            assert_eq!(!line.starts_with('{'), is_plain, "{format:?}: {line}");
+            assert_eq!(line.contains('\u{1b}'), is_plain && is_terminal, "{line:?}");
+            assert!(
+                line.contains("WARN") && line.contains("it is away"),
+                "{line}"
+            );
+            assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_format_has_a_name() {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            format: LogFormat,
+        }
+        for (name, format) in [
+            ("auto", LogFormat::Auto),
+            ("plain", LogFormat::Plain),
+            ("pretty", LogFormat::Plain),
+            ("json", LogFormat::Json),
+        ] {
+            let named: Named = toml::from_str(&format!("format = \"{name}\"")).unwrap();
+            assert_eq!(named.format, format);
+        }
     }
 }

@@ -67,6 +67,7 @@ fn check(server: &dyn Deployment, record: &Record) {
     every_command_that_lists_works(server);
     policy_is_edited_and_a_device_joins(server, record);
     same_device_registers_again_as_the_same_node(server, record);
+    relays_of_a_policy_stand_beside_our_own(server);
 }
 
 /// Compares part by part, so that a difference is readable.
@@ -178,4 +179,26 @@ fn same_device_registers_again_as_the_same_node(server: &dyn Deployment, record:
     let registered = device.register(server.address(), &before.hostinfo, &nothing);
     assert_eq!(registered.unwrap(), Registered::Node(true));
     assert_eq!(before.told(server).unwrap().0, before.name);
+}
+
+/// The policy of the tailnet "work" brings a region with the number that guides use.
+fn relays_of_a_policy_stand_beside_our_own(server: &dyn Deployment) {
+    let codes = |tailnet: &str, user: &str| {
+        let create = ["keys", "create", "--tailnet", tailnet, "--user", user];
+        let made = server.bowline(&create).unwrap();
+        let device = Device::new();
+        let auth = json!({ "Auth": { "AuthKey": made["secret"] } });
+        let host = json!({ "IPNVersion": "1.58.2", "OS": "linux", "Hostname": "relayed" });
+        device.register(server.address(), &host, &auth).unwrap();
+        let map = device.map(server.address()).unwrap();
+        let regions = map.derp_map.unwrap_or_default().regions.into_values();
+        let mut codes: Vec<_> = regions.map(|region| region.region_code).collect();
+        codes.sort();
+        codes
+    };
+    let own = codes("home", "owner@home");
+    assert!(own.is_empty() || own == ["bowline"], "{own:?}");
+    let mut both = own;
+    both.push("myderp".to_owned());
+    assert_eq!(codes("work", "noor@example.com"), both);
 }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, Command},
     time::timeout,
 };
@@ -104,13 +104,17 @@ impl Served {
         self.child.kill().await.unwrap();
     }
 
-    /// Lets it drain and end.
-    pub(crate) async fn end(mut self) {
+    /// Lets it drain and end; returns its log.
+    pub(crate) async fn end(mut self) -> String {
         let number = self.child.id().unwrap().to_string();
         let signal = Command::new("kill").args(["-TERM", &number]).status();
         assert!(signal.await.unwrap().success());
         let ended = timeout(SOON, self.child.wait()).await.unwrap();
         assert!(ended.unwrap().success());
+        let mut log = String::new();
+        let mut errors = self.child.stderr.take().unwrap();
+        errors.read_to_string(&mut log).await.unwrap();
+        log
     }
 }
 

@@ -59,5 +59,5 @@ async fn relay_shows_health_and_metrics_and_writes_the_map_for_gateways() {
             .expect(path);
     }
     let map: serde_json::Value = serde_json::from_slice(&std::fs::read(map).unwrap()).unwrap();
-    assert_eq!(map["Regions"]["900"]["Nodes"][0]["HostName"], "127.0.0.1");
+    assert_eq!(map["Regions"]["2695"]["Nodes"][0]["HostName"], "127.0.0.1");
 }

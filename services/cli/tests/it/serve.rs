@@ -1,6 +1,11 @@
 //! `bowline serve` that can not.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, os::unix::fs::PermissionsExt as _, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 use crate::bowline::{Place, SOON, command, run};
 
@@ -19,10 +24,113 @@ async fn taken_port_is_named_and_the_next_start_is_still_the_first() {
     place.set("127.0.0.1:0", "127.0.0.1:0", "");
     let served = place.serve().await;
     assert!(served.greeting.contains(FIRST_KEY), "{}", served.greeting);
-    assert!(served.greeting.contains("--auth-key=bowline-auth-"));
     served.kill().await;
     let served = place.serve().await;
     assert!(!served.greeting.contains(FIRST_KEY), "{}", served.greeting);
+}
+
+#[tokio::test]
+async fn first_key_goes_into_a_private_file_where_nobody_looks() {
+    let place = Place::new();
+    // Whatever lies there is replaced, its mode as well.
+    std::fs::write(place.path("first-key"), "").unwrap();
+    let served = place.serve().await;
+    let greeting = &served.greeting;
+    assert!(!greeting.contains("bowline-auth-"), "{greeting}");
+    let file = place.path("first-key");
+    assert!(
+        greeting.contains(&format!("cat {}", file.display())),
+        "{greeting}"
+    );
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(key.starts_with("bowline-auth-") && key.ends_with('\n'));
+    let listed = place.json(&["keys", "list"]).await;
+    let id = listed[0]["id"].as_str().unwrap();
+    assert!(key.starts_with(&format!("bowline-auth-{id}-")));
+}
+
+#[tokio::test]
+async fn first_key_is_shown_to_a_person_at_a_terminal() {
+    let place = Place::new();
+    // `script` gives it a terminal.
+    let bowline = env!("CARGO_BIN_EXE_bowline");
+    let (own, file) = (place.directory().display(), place.path("number"));
+    let number = file.display();
+    let line = format!("echo $$ > {number}; exec {bowline} --state-dir {own} serve");
+    let mut command = Command::new("script");
+    command
+        .args(["-q", "-e", "-c", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let shown = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the key is shown");
+            if line.contains("--auth-key=") {
+                return line;
+            }
+        }
+    };
+    let shown = tokio::time::timeout(SOON, shown).await.unwrap();
+    let number = std::fs::read_to_string(file).unwrap();
+    let ended = Command::new("kill").args(["-KILL", number.trim()]).status();
+    assert!(ended.await.unwrap().success());
+    assert!(shown.contains("--auth-key=bowline-auth-"), "{shown}");
+    assert!(!place.path("first-key").exists());
+}
+
+#[tokio::test]
+async fn clean_stop_is_told_of_without_an_error() {
+    let place = Place::new();
+    let settings = std::fs::read_to_string(place.path("bowline.toml")).unwrap();
+    let settings = settings.replace("log_filter = \"off\"", "log_format = \"plain\"");
+    std::fs::write(place.path("bowline.toml"), settings).unwrap();
+    let served = place.serve().await;
+    let file = place.path("policy.hujson");
+    std::fs::write(&file, "{\"acls\": []}").unwrap();
+    place.json(&["policy", "set", file.to_str().unwrap()]).await;
+    let log = served.end().await;
+    assert!(log.contains("draining"), "{log}");
+    assert!(!log.contains("ERROR") && !log.contains('{'), "{log}");
+}
+
+#[tokio::test]
+async fn settings_that_leave_clients_without_a_relay_are_warned_of() {
+    let place = Place::new();
+    let settings = std::fs::read_to_string(place.path("bowline.toml")).unwrap();
+    let settings = settings.replace("log_filter = \"off\"", "log_filter = \"warn\"");
+    std::fs::write(place.path("bowline.toml"), &settings).unwrap();
+    let warning = "clients have no relay";
+    let file = place.path("bowline.toml");
+    let check = ["config", "check", file.to_str().unwrap()];
+    let said = place.bowline(&check).await;
+    assert!(said.code == 0 && said.out.contains(warning), "{}", said.out);
+    let found = place.json(&check).await;
+    assert!(found["warnings"][0].as_str().unwrap().contains(warning));
+
+    let served = place.serve().await;
+    assert!(served.greeting.contains(warning), "{}", served.greeting);
+    let said = place.bowline(&["--output", "json", "status"]).await;
+    assert!(
+        said.code == 0 && said.error.contains(warning),
+        "{}",
+        said.error
+    );
+    assert!(serde_json::from_str::<serde_json::Value>(&said.out).is_ok());
+    let log = served.end().await;
+    assert!(log.contains("WARN") && log.contains(warning), "{log}");
+
+    let relay = "[relay]\nlisten = \"127.0.0.1:0\"\nstun_listen = \"127.0.0.1:0\"\n";
+    let settings = settings.replace("[relay]\nenabled = false\n", relay);
+    std::fs::write(&file, settings).unwrap();
+    assert_eq!(place.bowline(&check).await.out, "the settings are valid\n");
+    let served = place.serve().await;
+    assert!(!served.greeting.contains(warning), "{}", served.greeting);
+    assert_eq!(place.bowline(&["status"]).await.error, "");
 }
 
 #[tokio::test]
@@ -46,8 +154,8 @@ async fn second_server_of_a_state_directory_is_refused_and_the_first_serves_on()
     let _served = place.serve().await;
     let said = place.bowline(&["serve"]).await;
     said.failed(1, "another `bowline serve` uses the state directory");
-    let status = place.json(&["status"]).await;
-    assert_eq!(status[0]["tailnet"], "home");
+    let tailnets = place.json(&["tailnets", "list"]).await;
+    assert_eq!(tailnets[0]["name"], "home");
 }
 
 #[tokio::test]

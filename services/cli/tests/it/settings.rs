@@ -7,7 +7,12 @@ async fn file_is_checked_with_place_and_nearest_name() {
     let place = Place::new();
     let file = place.path("bowline.toml");
     let check = ["config", "check", file.to_str().unwrap()];
-    assert_eq!(place.bowline(&check).await.out, "the settings are valid\n");
+    let said = place.bowline(&check).await;
+    assert!(
+        said.out.starts_with("the settings are valid\n"),
+        "{}",
+        said.out
+    );
 
     std::fs::write(&file, "[gateway]\nlistn = \"x\"\n").unwrap();
     let said = place.bowline(&check).await;
@@ -15,7 +20,8 @@ async fn file_is_checked_with_place_and_nearest_name() {
         1,
         "line 2, column 1: unknown key \"listn\"; did you mean \"listen\"?",
     );
-    std::fs::write(&file, "[gateway]\nkey_file = \"x\"\n").unwrap();
+    let half = format!("[gateway]\nkey_file = \"{}\"\n", file.display());
+    std::fs::write(&file, half).unwrap();
     let said = place.bowline(&check).await;
     said.failed(1, "key_file is set and certificate_file is not");
     std::fs::write(&file, "[gateway]\npublic_url = \"x.example\"\n").unwrap();
@@ -24,6 +30,30 @@ async fn file_is_checked_with_place_and_nearest_name() {
     let nowhere = ["config", "check", "/nowhere.toml"];
     let said = place.bowline(&nowhere).await;
     said.failed(1, "/nowhere.toml can not be read: No such file");
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_named_at_once() {
+    let place = Place::new();
+    let file = place.path("bowline.toml");
+    let settings = "drain_secs = 1\n[gateway]\nlisten = \"nowhere\"\nkey_file = \"/nowhere.key\"\n\
+                    [relay]\nenabled = \"yes\"\n[telemetry]\nlog_format = \"loud\"\n";
+    std::fs::write(&file, settings).unwrap();
+    let said = place
+        .bowline(&["config", "check", file.to_str().unwrap()])
+        .await;
+    assert_eq!(said.code, 1);
+    for part in [
+        "line 1, column 1: unknown key \"drain_secs\"",
+        "line 3, column 10: invalid socket address",
+        "line 6, column 11: invalid type",
+        "line 8, column 14: unknown variant `loud`",
+        "key_file is set and certificate_file is not",
+        "key_file: /nowhere.key can not be read",
+    ] {
+        assert!(said.error.contains(part), "{part}: {}", said.error);
+    }
+    assert!(said.error.lines().all(|line| line.starts_with("bowline: ")));
 }
 
 #[tokio::test]

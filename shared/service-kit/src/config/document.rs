@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
-use super::{ConfigError, environment};
+use super::{ConfigError, Findings, environment};
 
 /// A configuration before it is typed.
 ///
@@ -63,28 +63,58 @@ impl<'t> Document<'t> {
 
     /// Reads the typed configuration, fetching the files of `_file` keys that it has no field for.
     pub(super) fn read<T: DeserializeOwned>(mut self) -> Result<T, ConfigError> {
+        self.try_read().map_err(|(problem, _)| problem)
+    }
+
+    /// Reads the typed configuration again and again without what is wrong, and returns all that was.
+    pub(super) fn check<T: DeserializeOwned>(mut self) -> Findings<T> {
+        let mut problems = Vec::new();
+        loop {
+            match self.try_read() {
+                Ok(config) => {
+                    let config = Some(config);
+                    return Findings { problems, config };
+                }
+                Err((problem, span)) => {
+                    problems.push(problem);
+                    let is_gone = span.is_some_and(|span| remove(self.root.get_mut(), &span));
+                    if !is_gone {
+                        let config = None;
+                        return Findings { problems, config };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the typed configuration; an error comes with its place in the text.
+    fn try_read<T: DeserializeOwned>(&mut self) -> Result<T, (ConfigError, Option<Range<usize>>)> {
         loop {
             let error = match T::deserialize(Deserializer::from(self.root.clone())) {
                 Ok(config) => return Ok(config),
                 Err(error) => error,
             };
-            let place = self.place(error.span().as_ref());
+            let span = error.span();
+            let place = self.place(span.as_ref());
             let Some((key, known)) = unknown_key(&error) else {
                 let message = error.message().to_owned();
-                return Err(ConfigError::Invalid { place, message });
+                return Err((ConfigError::Invalid { place, message }, span));
             };
             let twin = key
                 .strip_suffix("_file")
                 .filter(|twin| known.contains(twin));
-            let (Some(twin), Some(span)) = (twin, error.span()) else {
+            let (Some(twin), Some(at)) = (twin, span.clone()) else {
                 let nearest = nearest(key, &known).map(str::to_owned);
-                return Err(ConfigError::UnknownKey {
+                let key = key.to_owned();
+                let problem = ConfigError::UnknownKey {
                     place,
-                    key: key.to_owned(),
+                    key,
                     nearest,
-                });
+                };
+                return Err((problem, span));
             };
-            self.fetch(twin, &span, place)?;
+            self.fetch(twin, &at, place)
+                .map_err(|problem| (problem, span))?;
         }
     }
 
@@ -174,6 +204,21 @@ fn typed(text: &str) -> DeValue<'_> {
         Ok(value) if !value.is_str() && !value.is_datetime() => value,
         _ => DeValue::String(Cow::Borrowed(text)),
     }
+}
+
+/// Takes out the key that has this place, or whose value has it; tells whether there was one.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
+    let found = table
+        .iter()
+        .find(|(key, value)| key.span() == *span || value.span() == *span)
+        .map(|(key, _)| key.get_ref().clone().into_owned());
+    if let Some(key) = found {
+        return table.remove(key.as_str()).is_some();
+    }
+    table.iter_mut().any(|(_, value)| match value.get_mut() {
+        DeValue::Table(table) => remove(table, span),
+        _ => false,
+    })
 }
 
 /// Finds the table with this key at this place.

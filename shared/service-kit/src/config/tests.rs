@@ -165,3 +165,47 @@ fn a_missing_secret_file_is_named() {
     let text = format!("{PLAIN}[identity.providers.okta]\nclient_secret_file = \"/nowhere\"\n");
     assert!(refusal(&text, &[]).contains("the file of \"client_secret_file\" can not be read"));
 }
+
+#[test]
+fn check_names_everything_that_is_wrong_and_keeps_the_rest() {
+    let text = "drain_second = 1\ndrain_seconds = \"soon\"\n\
+                [identity]\ndatabase = \"a\"\nreplicas = -1\npear = 1\n\
+                [identity.providers.okta]\nclient_secret_file = \"/nowhere\"\nclient_secret = \"x\"\n";
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let variable = ("BOWLINE_IDENTITY__PEERS".to_owned(), "7".to_owned());
+    let found: Findings<Config> = check(Some(file.path()), [variable]);
+    let problems: Vec<_> = found.problems.iter().map(ToString::to_string).collect();
+    for part in [
+        "line 1, column 1: unknown key \"drain_second\"",
+        "line 2, column 17: invalid type",
+        "line 5, column 12: invalid value",
+        "line 6, column 1: unknown key \"pear\"",
+        "\"client_secret\" is given twice",
+        "environment variable BOWLINE_IDENTITY__PEERS: invalid type",
+    ] {
+        let count = problems.iter().filter(|it| it.contains(part)).count();
+        assert_eq!(count, 1, "{part}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 6, "{problems:#?}");
+    let config = found.config.unwrap();
+    assert_eq!(
+        (
+            &*config.identity.database,
+            config.identity.replicas,
+            config.drain_seconds
+        ),
+        ("a", 0, None)
+    );
+}
+
+#[test]
+fn check_of_a_text_that_is_none_and_of_a_missing_key_ends() {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(b"[identity\n").unwrap();
+    let found: Findings<Config> = check(Some(file.path()), []);
+    assert_eq!((found.problems.len(), found.config.is_none()), (1, true));
+    let found: Findings<Config> = check(None, []);
+    let problem = found.problems[0].to_string();
+    assert!(problem.contains("missing field `identity`"), "{problem}");
+}
