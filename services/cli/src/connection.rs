@@ -36,6 +36,9 @@ pub struct ConnectionArgs {
     /// Its key.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_CERT_KEY")]
     key: Option<PathBuf>,
+    /// Whose certificates are not taken although they are valid.
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_DENIED")]
+    denied: Option<PathBuf>,
 }
 
 /// Returns where a server of this account keeps its state.
@@ -76,6 +79,7 @@ impl ConnectionArgs {
             authority: authority.clone(),
             certificate: certificate.clone(),
             key: key.clone(),
+            denied: self.denied.clone(),
         };
         let failed = |error: &dyn std::error::Error| Failure::new(Kind::Failed, error.to_string());
         let certificates = Certificates::load(&files).map_err(|error| failed(&error))?;

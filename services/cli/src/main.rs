@@ -2,6 +2,7 @@
 
 mod administer;
 mod audit;
+mod certificates;
 mod connection;
 mod control_keys;
 mod dns;
@@ -79,7 +80,7 @@ enum Command {
     ControlKeys(control_keys::Command),
     /// Certificates for services that run as separate processes.
     #[command(subcommand)]
-    Certificates(server::CertificatesCommand),
+    Certificates(certificates::Command),
     /// Completions for a shell.
     Completions {
         /// The shell.
@@ -120,7 +121,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Audit(command) => audit::run(command, &connection, &printer).await,
         Command::Config(command) => server::config(command, &connection, &printer),
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
-        Command::Certificates(command) => server::certificates(&command, &printer),
+        Command::Certificates(command) => certificates::run(&command, &printer),
         Command::Completions { shell } => {
             let (mut command, mut script) = (Arguments::command(), Vec::new());
             clap_complete::generate(shell, &mut command, "bowline", &mut script);

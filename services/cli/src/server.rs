@@ -1,8 +1,7 @@
-//! Commands about the server itself: starting it, its settings, its keys and certificates.
+//! Commands about the server itself: starting it, and its settings.
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use bowline_service_kit::{Authority, ServiceName};
 use bowline_standalone::{Checked, Options, Owners, RelayConfig, RelayProcess};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -127,54 +126,5 @@ pub fn config(
     let mut text = vec!["the settings are valid".to_owned()];
     text.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
     printer.said(&answer, &text.join("\n"));
-    Ok(())
-}
-
-/// What to do with certificates.
-#[derive(Debug, Subcommand)]
-pub enum CertificatesCommand {
-    /// Make an authority, a certificate for each service, and one for an administrator.
-    Create {
-        /// Where to.
-        directory: PathBuf,
-        /// The administrator's name.
-        #[arg(long, default_value = "admin")]
-        admin: String,
-    },
-}
-
-/// Makes certificates.
-pub fn certificates(command: &CertificatesCommand, printer: &Printer) -> Result<(), Failure> {
-    let CertificatesCommand::Create { directory, admin } = command;
-    let failed = |error: &dyn std::error::Error| Failure::new(Kind::Failed, error.to_string());
-    let today = chrono::Utc::now().date_naive();
-    std::fs::create_dir_all(directory)?;
-    let authority = match Authority::load(directory) {
-        Ok(authority) => authority,
-        Err(_) => {
-            let authority = Authority::generate(today).map_err(|error| failed(&error))?;
-            authority.save(directory).map_err(|error| failed(&error))?;
-            authority
-        }
-    };
-    for service in ServiceName::ALL {
-        let certificates = authority
-            .issue_service(service, today)
-            .map_err(|error| failed(&error))?;
-        certificates
-            .save(directory, service.as_str())
-            .map_err(|error| failed(&error))?;
-    }
-    let certificates = authority
-        .issue_admin(admin, today)
-        .map_err(|error| failed(&error))?;
-    certificates
-        .save(directory, admin)
-        .map_err(|error| failed(&error))?;
-    let text = format!(
-        "certificates for all services and {admin} are in {}",
-        directory.display()
-    );
-    printer.said(&json!({ "directory": directory }), &text);
     Ok(())
 }

@@ -1,33 +1,48 @@
 //! The certificates with which services and administrators prove themselves to each other.
+//!
+//! ```text
+//! files ─▶ Certificates ─▶ Material (one reading of the files) ─▶ server and client configuration of TLS
+//!             └── looks again when it is used: a renewed certificate, another authority, a longer denied list
+//! ```
 
 mod authority;
+mod denied;
+mod material;
+mod trusted_stream;
+mod verifier;
 
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
-use crate::ServiceName;
-pub use authority::{Authority, IssueError};
+use crate::FileWatch;
+pub use authority::{Authority, IssueError, RenewError};
+use denied::Denied;
+use material::Material;
+pub(crate) use trusted_stream::{accept, connect};
 
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// A process's own certificate and key, and the authority it trusts, all as PEM.
+/// A process's own certificate and key, and the authority it trusts. Clones share them; what was read from files is
+/// read again when they change, on connections that are held as well.
 #[derive(Clone)]
 pub struct Certificates {
-    authority: String,
-    certificate: String,
-    key: Zeroizing<String>,
+    current: Arc<ArcSwap<Material>>,
+    followed: Option<Arc<Followed>>,
+}
+
+/// The files, and whether they have changed.
+struct Followed {
+    files: CertificateFiles,
+    watch: FileWatch,
 }
 
 /// Where a process finds its certificates.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateFiles {
     /// The authority's certificate.
@@ -36,9 +51,13 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The key of that certificate.
     pub key: PathBuf,
+    /// Whose certificates are not taken although they are valid: on each line a serial number in hexadecimal digits, or
+    /// a name such as `admin:amira` or `service:relay`.
+    #[serde(default)]
+    pub denied: Option<PathBuf>,
 }
 
-/// A file that can not be read or written.
+/// A file that can not be read, written or used.
 #[derive(Debug, thiserror::Error)]
 #[error("certificate file {}", path.display())]
 pub struct FileError {
@@ -47,20 +66,36 @@ pub struct FileError {
 }
 
 impl Certificates {
-    /// Reads the three files.
+    /// Reads the files. They are read again when they change; what can not be used then changes nothing.
     ///
     /// # Errors
     ///
-    /// Names the file that can not be read.
+    /// Names the file that can not be read or used.
     pub fn load(files: &CertificateFiles) -> Result<Self, FileError> {
+        let paths = [&files.authority, &files.certificate, &files.key];
+        let paths = paths.into_iter().chain(&files.denied).cloned().collect();
+        let watch = FileWatch::new(paths);
+        let material = Material::read(files)?;
         Ok(Self {
-            authority: read(&files.authority)?,
-            certificate: read(&files.certificate)?,
-            key: Zeroizing::new(read(&files.key)?),
+            current: Arc::new(ArcSwap::from_pointee(material)),
+            followed: Some(Arc::new(Followed {
+                files: files.clone(),
+                watch,
+            })),
         })
     }
 
-    /// Writes `ca.pem`, `NAME.pem` and, for this account's eyes only, `NAME.key` into a directory.
+    /// Returns certificates that are in no file yet.
+    fn issued(authority: String, certificate: String, key: String) -> Self {
+        let key = Zeroizing::new(key);
+        let material = Material::new(authority, certificate, key, Denied::default());
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(material)),
+            followed: None,
+        }
+    }
+
+    /// Writes `ca.pem`, `NAME.pem` and, for this account's eyes only, `NAME.key` into a directory; each in one step.
     ///
     /// # Errors
     ///
@@ -70,27 +105,36 @@ impl Certificates {
             authority: directory.join("ca.pem"),
             certificate: directory.join(format!("{name}.pem")),
             key: directory.join(format!("{name}.key")),
+            denied: None,
         };
-        write(&files.authority, &self.authority, 0o644)?;
-        write(&files.certificate, &self.certificate, 0o644)?;
-        write(&files.key, &self.key, 0o600)?;
+        let material = self.current.load();
+        write(&files.authority, &material.authority, 0o644)?;
+        write(&files.key, &material.key, 0o600)?;
+        write(&files.certificate, &material.certificate, 0o644)?;
         Ok(files)
     }
 
-    /// Returns what a server shows, and that it wants a client certificate of the same authority.
-    pub(crate) fn server_tls(&self) -> ServerTlsConfig {
-        ServerTlsConfig::new()
-            .timeout(HANDSHAKE)
-            .identity(Identity::from_pem(&self.certificate, self.key.as_bytes()))
-            .client_ca_root(Certificate::from_pem(&self.authority))
-    }
-
-    /// Returns what a client shows, and that it wants to meet this service.
-    pub(crate) fn client_tls(&self, service: ServiceName) -> ClientTlsConfig {
-        ClientTlsConfig::new()
-            .identity(Identity::from_pem(&self.certificate, self.key.as_bytes()))
-            .ca_certificate(Certificate::from_pem(&self.authority))
-            .domain_name(service.host())
+    /// Returns what is in force, after a look at the files.
+    pub(crate) fn current(&self) -> Arc<Material> {
+        if let Some(followed) = &self.followed
+            && followed.watch.look()
+        {
+            match Material::read(&followed.files) {
+                Ok(material) => {
+                    let file = followed.files.certificate.display();
+                    tracing::info!(%file, "the certificates between services were read again");
+                    self.current.store(Arc::new(material));
+                }
+                Err(error) => {
+                    followed.watch.forget();
+                    let error = crate::sources(&error);
+                    tracing::warn!(%error, "the certificates between services stay as they were");
+                }
+            }
+        }
+        let material = self.current.load_full();
+        material.warn_near_the_end();
+        material
     }
 }
 
@@ -109,14 +153,19 @@ fn read(path: &Path) -> Result<String, FileError> {
     })
 }
 
+/// Writes a file in one step, so that a process that follows it finds the old text or the new one.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), FileError> {
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(format!(".{}", std::process::id()));
+    let hidden = PathBuf::from(hidden);
+    drop(std::fs::remove_file(&hidden));
     OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(mode)
-        .open(path)
+        .open(&hidden)
         .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&hidden, path))
         .map_err(|source| FileError {
             path: path.to_owned(),
             source,

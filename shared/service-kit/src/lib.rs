@@ -30,7 +30,7 @@ mod tasks;
 
 pub use access::Access;
 pub use caller::{Caller, ServiceName, UnknownService};
-pub use certificates::{Authority, CertificateFiles, Certificates, IssueError};
+pub use certificates::{Authority, CertificateFiles, Certificates, IssueError, RenewError};
 pub use channel::{GrpcChannel, InvalidAddress, Later};
 pub use file_watch::FileWatch;
 pub use health::ask_health;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
@@ -15,6 +15,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
+use crate::certificates::accept;
 use crate::meter::Meter;
 use crate::{Access, Certificates, Shutdown, sources};
 
@@ -50,7 +51,7 @@ pub enum ServeError {
     /// The descriptor set does not parse.
     #[error("the descriptor set of the contracts does not parse")]
     Descriptors(#[from] tonic_reflection::server::Error),
-    /// A listener failed, or the certificates do not fit together.
+    /// A listener failed.
     #[error("the gRPC server failed: {}", sources(.0))]
     Transport(#[from] tonic::transport::Error),
 }
@@ -154,9 +155,8 @@ pub fn serve(
             let Some((listener, certificates)) = listeners.tcp else {
                 return Ok(());
             };
-            let mut server = builder().tls_config(certificates.server_tls())?;
-            let incoming = TcpListenerStream::new(listener);
-            let router = server.add_routes(routes.clone());
+            let incoming = accept(listener, certificates);
+            let router = builder().add_routes(routes.clone());
             router
                 .serve_with_incoming_shutdown(incoming, shutdown.draining())
                 .await

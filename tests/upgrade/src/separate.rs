@@ -137,6 +137,7 @@ impl Separate {
             authority: certificates.join("ca.pem"),
             certificate: certificates.join("admin.pem"),
             key: certificates.join("admin.key"),
+            ..CertificateFiles::default()
         }
     }
 }

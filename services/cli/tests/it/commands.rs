@@ -404,3 +404,54 @@ async fn completions_and_lists_end_quietly_when_nobody_reads_on() {
     let said = run(&mut command).await;
     assert_eq!((said.code, &*said.error), (0, ""));
 }
+
+#[tokio::test]
+async fn certificates_are_made_and_renewed_under_the_same_authority() {
+    let place = Place::new();
+    let directory = place.path("certificates");
+    let at = directory.to_str().unwrap();
+    let text = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    place
+        .bowline(&["certificates", "renew", at])
+        .await
+        .failed(1, "ca.pem");
+    let create = [
+        "certificates",
+        "create",
+        at,
+        "--admin",
+        "amira",
+        "--days",
+        "2",
+    ];
+    place.json(&create).await;
+    let (authority, own) = (text("ca.pem"), text("amira.pem"));
+    let renewed = place
+        .json(&["certificates", "renew", at, "--days", "1"])
+        .await;
+    let holders: Vec<_> = renewed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["holder"].as_str().unwrap())
+        .collect();
+    let services = [
+        "service:identity",
+        "service:key-registry",
+        "service:netmap-gateway",
+        "service:policy-compiler",
+        "service:relay",
+    ];
+    assert_eq!(holders, [&["admin:amira"], &services[..]].concat());
+    assert_eq!(text("ca.pem"), authority);
+    assert_ne!(text("amira.pem"), own);
+    place
+        .bowline(&["certificates", "renew", at, "--days", "0"])
+        .await
+        .failed(1, "1 to 3650 days");
+    std::fs::write(directory.join("relay.pem"), "nonsense").unwrap();
+    place
+        .bowline(&["certificates", "renew", at])
+        .await
+        .failed(1, "relay.pem: it is no certificate");
+}

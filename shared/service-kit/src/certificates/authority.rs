@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
 
 use super::{Certificates, FileError, read, write};
@@ -17,13 +18,17 @@ use crate::{Caller, ServiceName};
 /// How long the authority is valid, in days.
 const AUTHORITY_DAYS: u64 = 10 * 365;
 
-/// How long what it issues is valid, in days.
-const LEAF_DAYS: u64 = 2 * 365;
+/// How long what it issues is valid unless somebody says otherwise, in days.
+const USUAL_DAYS: u64 = 90;
+/// The longest that what it issues may be valid, in days.
+const MOST_DAYS: u64 = 10 * 365;
 
 /// An authority of one deployment, with its key.
 pub struct Authority {
     certificate: String,
     key: Zeroizing<String>,
+    /// How long what it issues is valid, in days.
+    days: u64,
 }
 
 /// Why a certificate was not made.
@@ -33,9 +38,24 @@ pub enum IssueError {
     /// The name has characters that do not belong in logs.
     #[error("administrator's name \"{0}\" must have 1 to 64 letters, digits, or -_.@")]
     AdminName(String),
+    /// The time would be over at once, or longer than anybody remembers.
+    #[error("a certificate is valid for 1 to {MOST_DAYS} days, not {0}")]
+    Days(u64),
     /// The authority's certificate or key is damaged.
     #[error("the certificate was not made")]
     Certificate(#[from] rcgen::Error),
+}
+
+/// Why a certificate was not renewed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenewError {
+    /// It is no certificate, or names no caller of a deployment.
+    #[error("it is no certificate of a service or an administrator")]
+    Nobody,
+    /// The next one can not be made.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
 }
 
 impl Authority {
@@ -53,7 +73,20 @@ impl Authority {
         Ok(Self {
             certificate,
             key: Zeroizing::new(key.serialize_pem()),
+            days: USUAL_DAYS,
         })
+    }
+
+    /// Returns the authority issuing for so many days, through the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError::Days`].
+    pub fn for_days(self, days: u64) -> Result<Self, IssueError> {
+        match days {
+            1..=MOST_DAYS => Ok(Self { days, ..self }),
+            _ => Err(IssueError::Days(days)),
+        }
     }
 
     /// Reads `ca.pem` and `ca.key` from a directory.
@@ -65,6 +98,7 @@ impl Authority {
         Ok(Self {
             certificate: read(&directory.join("ca.pem"))?,
             key: Zeroizing::new(read(&directory.join("ca.key"))?),
+            days: USUAL_DAYS,
         })
     }
 
@@ -78,7 +112,7 @@ impl Authority {
         write(&directory.join("ca.key"), &self.key, 0o600)
     }
 
-    /// Issues a service's certificate, valid from `today` for two years.
+    /// Issues a service's certificate, valid from `today`.
     ///
     /// # Errors
     ///
@@ -88,7 +122,7 @@ impl Authority {
         service: ServiceName,
         today: NaiveDate,
     ) -> Result<Certificates, IssueError> {
-        let mut params = params(service.as_str(), today, LEAF_DAYS);
+        let mut params = params(service.as_str(), today, self.days);
         params
             .subject_alt_names
             .push(SanType::DnsName(service.host().try_into()?));
@@ -98,7 +132,7 @@ impl Authority {
         self.issue(params, &Caller::Service(service))
     }
 
-    /// Issues an administrator's certificate, valid from `today` for two years.
+    /// Issues an administrator's certificate, valid from `today`.
     ///
     /// # Errors
     ///
@@ -108,11 +142,31 @@ impl Authority {
             return Err(IssueError::AdminName(name.to_owned()));
         }
         self.issue(
-            params(name, today, LEAF_DAYS),
+            params(name, today, self.days),
             &Caller::Admin {
                 name: name.to_owned(),
             },
         )
+    }
+
+    /// Issues another certificate for whom one was issued, with another key. Returns whose it is as well.
+    ///
+    /// # Errors
+    ///
+    /// [`RenewError`].
+    pub fn renew(
+        &self,
+        certificate: &str,
+        today: NaiveDate,
+    ) -> Result<(Caller, Certificates), RenewError> {
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes());
+        let der = der.map_err(|_| RenewError::Nobody)?;
+        let caller = Caller::from_certificate(&der).ok_or(RenewError::Nobody)?;
+        let issued = match &caller {
+            Caller::Service(service) => self.issue_service(*service, today)?,
+            Caller::Admin { name } => self.issue_admin(name, today)?,
+        };
+        Ok((caller, issued))
     }
 
     fn issue(
@@ -130,15 +184,16 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        Ok(Certificates {
-            authority: self.certificate.clone(),
-            certificate: params.signed_by(&key, &issuer)?.pem(),
-            key: Zeroizing::new(key.serialize_pem()),
-        })
+        Ok(Certificates::issued(
+            self.certificate.clone(),
+            params.signed_by(&key, &issuer)?.pem(),
+            key.serialize_pem(),
+        ))
     }
 }
 
-/// Returns the parameters that all certificates share; a day early, for clocks that are behind.
+/// Returns the parameters that all certificates share: from a day early on, for clocks that are behind, to the end of
+/// the last day.
 fn params(name: &str, today: NaiveDate, days: u64) -> CertificateParams {
     let date = |date: NaiveDate| {
         // Months and days of a calendar date fit.
@@ -148,7 +203,7 @@ fn params(name: &str, today: NaiveDate, days: u64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = date(today - Days::new(1));
-    params.not_after = date(today + Days::new(days));
+    params.not_after = date(today + Days::new(days + 1));
     params
 }
 

@@ -9,15 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::Uri;
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{ConnectError, Status, TimeoutExpired};
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use super::deadline;
 use super::standing::Standing;
+use crate::certificates::connect;
 use crate::server::WINDOWS;
 use crate::{Certificates, ServiceName};
 
@@ -57,10 +61,15 @@ impl Remote {
             return Err(invalid(""));
         }
         let replicas = addresses.iter().map(|address| {
-            let endpoint = Endpoint::from_shared(format!("https://{address}"))
-                .and_then(|endpoint| endpoint.tls_config(certificates.client_tls(service)))
-                .map_err(|_| invalid(address))?;
-            Ok(Replica::new(address, &endpoint))
+            // TLS is spoken by the connector, which takes the certificates of the moment.
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))
+                .ok()
+                .filter(|endpoint| endpoint.uri().port_u16().is_some())
+                .ok_or_else(|| invalid(address))?;
+            let (host, certificates) = (address.clone(), certificates.clone());
+            let connector =
+                tower::service_fn(move |_| connect(host.clone(), service, certificates.clone()));
+            Ok(Replica::new(address, &endpoint, connector))
         });
         Ok(Self {
             replicas: replicas.collect::<Result<_, _>>()?,
@@ -76,7 +85,7 @@ impl Remote {
             async move {
                 tokio::net::UnixStream::connect(path)
                     .await
-                    .map(hyper_util::rt::TokioIo::new)
+                    .map(TokioIo::new)
             }
         });
         let channel = endpoint.connect_with_connector_lazy(connector);
@@ -146,17 +155,24 @@ impl Remote {
 }
 
 impl Replica {
-    fn new(address: &str, endpoint: &Endpoint) -> Self {
+    fn new<C, S>(address: &str, endpoint: &Endpoint, connector: C) -> Self
+    where
+        C: Service<Uri, Response = TokioIo<S>, Error = std::io::Error> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        C::Future: Send,
+    {
         let endpoint = endpoint
             .clone()
             .connect_timeout(Duration::from_secs(2))
-            .tcp_nodelay(true)
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);
-        let (channel, address) = (endpoint.connect_lazy(), address.to_owned());
+        let (channel, address) = (
+            endpoint.connect_with_connector_lazy(connector),
+            address.to_owned(),
+        );
         Self {
             channel,
             address,

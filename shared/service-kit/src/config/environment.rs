@@ -4,10 +4,11 @@
 const PREFIX: &str = "BOWLINE_";
 
 /// Variables with that beginning that are none: the command line's own, and those of the tests.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "CA",
     "CERT",
     "CERT_KEY",
+    "DENIED",
     "GOLDEN_DIR",
     "IDENTITY",
     "KEY_REGISTRY",

@@ -1,0 +1,160 @@
+//! `bowline certificates`: with which services and administrators prove themselves to each other.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bowline_service_kit::{Authority, ServiceName};
+use chrono::{NaiveDate, Utc};
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    failure::{Failure, Kind},
+    output::{Printer, Row},
+};
+
+/// What to do with certificates.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an authority, a certificate for each service, and one for an administrator.
+    Create {
+        /// Where to.
+        directory: PathBuf,
+        /// The administrator's name.
+        #[arg(long, default_value = "admin")]
+        admin: String,
+        /// For how many days they are valid.
+        #[arg(long, default_value_t = 90)]
+        days: u64,
+    },
+    /// Make the certificates in a directory anew, with new keys; processes that use them there read them without a
+    /// restart.
+    Renew {
+        /// Where they are, with the authority and its key.
+        directory: PathBuf,
+        /// For how many days they are valid.
+        #[arg(long, default_value_t = 90)]
+        days: u64,
+    },
+}
+
+/// A certificate that was made anew.
+#[derive(Debug, Serialize)]
+struct Renewed {
+    name: String,
+    holder: String,
+    last_day: NaiveDate,
+}
+
+impl Row for Renewed {
+    const HEADS: &'static [&'static str] = &["name", "holder", "last day"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.holder.clone(),
+            self.last_day.to_string(),
+        ]
+    }
+}
+
+/// Runs a command.
+pub fn run(command: &Command, printer: &Printer) -> Result<(), Failure> {
+    let today = Utc::now().date_naive();
+    match command {
+        Command::Create {
+            directory,
+            admin,
+            days,
+        } => create(directory, admin, (today, *days), printer),
+        Command::Renew { directory, days } => renew(directory, (today, *days), printer),
+    }
+}
+
+fn create(
+    directory: &Path,
+    admin: &str,
+    (today, days): (NaiveDate, u64),
+    printer: &Printer,
+) -> Result<(), Failure> {
+    fs::create_dir_all(directory)?;
+    let authority = match Authority::load(directory) {
+        Ok(authority) => authority,
+        Err(_) => {
+            let authority = Authority::generate(today).map_err(failed)?;
+            authority.save(directory).map_err(failed)?;
+            authority
+        }
+    };
+    let authority = authority.for_days(days).map_err(failed)?;
+    for service in ServiceName::ALL {
+        let certificates = authority.issue_service(service, today).map_err(failed)?;
+        certificates
+            .save(directory, service.as_str())
+            .map_err(failed)?;
+    }
+    let certificates = authority.issue_admin(admin, today).map_err(failed)?;
+    certificates.save(directory, admin).map_err(failed)?;
+    let place = directory.display();
+    let text = format!(
+        "certificates for all services and {admin} are in {place}, valid for {days} days: `bowline certificates renew {place}` makes the next"
+    );
+    printer.said(&json!({ "directory": directory }), &text);
+    Ok(())
+}
+
+fn renew(
+    directory: &Path,
+    (today, days): (NaiveDate, u64),
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let authority = Authority::load(directory).map_err(failed)?;
+    let authority = authority.for_days(days).map_err(failed)?;
+    let mut renewed = Vec::new();
+    for name in names(directory)? {
+        let text = fs::read_to_string(directory.join(format!("{name}.pem")))?;
+        let (caller, certificates) = authority
+            .renew(&text, today)
+            .map_err(|error| Failure::new(Kind::Failed, format!("{name}.pem: {error}")))?;
+        certificates.save(directory, &name).map_err(failed)?;
+        renewed.push(Renewed {
+            name,
+            holder: caller.to_string(),
+            last_day: today + chrono::Days::new(days),
+        });
+    }
+    if renewed.is_empty() {
+        let place = directory.display();
+        let text = format!(
+            "there are no certificates in {place}: `bowline certificates create` makes the first"
+        );
+        return Err(Failure::new(Kind::NotFound, text));
+    }
+    printer.list(&renewed);
+    Ok(())
+}
+
+/// Returns the names of the certificates that lie beside their keys, the authority's left out.
+fn names(directory: &Path) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_pair = path.extension().is_some_and(|end| end == "pem")
+            && path.with_extension("key").is_file();
+        if let Some(name) = path.file_stem().and_then(|name| name.to_str())
+            && is_pair
+            && name != "ca"
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn failed(error: impl std::error::Error) -> Failure {
+    Failure::new(Kind::Failed, bowline_service_kit::sources(&error))
+}

@@ -1,0 +1,120 @@
+//! The list of those who are not let in although their certificate is valid.
+
+use std::collections::BTreeSet;
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::{Caller, caller::is_admin_name};
+
+/// Serial numbers and names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Denied {
+    /// Without leading zeros.
+    serials: BTreeSet<Vec<u8>>,
+    /// As audit trails have them.
+    names: BTreeSet<String>,
+}
+
+impl Denied {
+    /// Reads a list: on each line a serial number or a name; `#` begins a comment.
+    ///
+    /// # Errors
+    ///
+    /// The first line that is neither: whoever wrote it wanted somebody kept out.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut denied = Self::default();
+        for (index, line) in text.lines().enumerate() {
+            let entry = line.split('#').next().unwrap_or_default().trim();
+            if entry.is_empty() {
+                continue;
+            }
+            if is_name(entry) {
+                denied.names.insert(entry.to_owned());
+            } else if let Some(serial) = serial(entry) {
+                denied.serials.insert(serial);
+            } else {
+                return Err(format!(
+                    "line {}: \"{}\" is neither a serial number in hexadecimal digits nor a name such as admin:amira or service:relay",
+                    index + 1,
+                    entry.escape_debug()
+                ));
+            }
+        }
+        Ok(denied)
+    }
+
+    /// Says whether the list names a certificate. One that can not be read is named: nobody can say whose it is.
+    pub(super) fn includes(&self, certificate: &[u8]) -> bool {
+        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+            return true;
+        };
+        let is_named = || {
+            Caller::from_certificate(certificate)
+                .is_some_and(|caller| self.names.contains(&caller.to_string()))
+        };
+        self.serials.contains(without_zeros(parsed.raw_serial())) || is_named()
+    }
+}
+
+fn is_name(entry: &str) -> bool {
+    match entry.split_once(':') {
+        Some(("admin", name)) => is_admin_name(name),
+        Some(("service", name)) => name.parse::<crate::ServiceName>().is_ok(),
+        _ => false,
+    }
+}
+
+/// Reads a serial number as tools print it: digits, with colons between the bytes or without.
+fn serial(entry: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = entry
+        .chars()
+        .filter(|digit| *digit != ':')
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|value| u8::try_from(value).ok())
+        })
+        .collect::<Option<_>>()?;
+    let (odd, pairs) = digits.split_at(digits.len() % 2);
+    let bytes = pairs.chunks(2).map(|pair| pair[0] << 4 | pair[1]);
+    let bytes: Vec<_> = odd.iter().copied().chain(bytes).collect();
+    let serial = without_zeros(&bytes);
+    (!serial.is_empty()).then(|| serial.to_vec())
+}
+
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| *byte != 0);
+    &bytes[start.unwrap_or(bytes.len())..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serials_and_names_are_read_and_anything_else_is_refused_with_its_line() {
+        let text =
+            "# stolen laptops\n0A:1b:ff\n\nadmin:amira@example.com  # left\nservice:relay\n00ff\n";
+        let denied = Denied::parse(text).unwrap();
+        let serials = [vec![0x0a, 0x1b, 0xff], vec![0xff]];
+        assert!(denied.serials.iter().eq(&serials));
+        assert!(
+            denied.names.contains("admin:amira@example.com")
+                && denied.names.contains("service:relay")
+        );
+        for line in [
+            "amira",
+            "admin:",
+            "admin:a b",
+            "service:nobody",
+            "0x1f",
+            "::",
+            "0",
+        ] {
+            let refused = Denied::parse(&format!("ff\n{line}\n")).unwrap_err();
+            assert!(refused.starts_with("line 2: "), "{line}: {refused}");
+        }
+        assert_eq!(Denied::parse("").unwrap(), Denied::default());
+        assert!(Denied::default().includes(b"no certificate"));
+    }
+}

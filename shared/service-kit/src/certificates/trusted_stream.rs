@@ -1,0 +1,182 @@
+//! Connections whose other end has proven itself, for as long as it is not denied.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
+
+use super::Certificates;
+use super::denied::Denied;
+use crate::ServiceName;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many handshakes a server has open at most: those that come then wait.
+const HANDSHAKES: usize = 4096;
+/// How often a connection asks whether its other end is denied now.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long accepting rests after it failed, as it does when files have run out.
+const REST: Duration = Duration::from_millis(50);
+
+/// A connection that ends when its other end is denied.
+pub(crate) struct TrustedStream<S> {
+    stream: S,
+    peer: CertificateDer<'static>,
+    certificates: Certificates,
+    /// The list that the peer was checked against last.
+    denied: Arc<Denied>,
+    looks: Interval,
+}
+
+impl<S> TrustedStream<S> {
+    fn new(
+        stream: S,
+        peer: Option<&[CertificateDer<'_>]>,
+        certificates: Certificates,
+        denied: Arc<Denied>,
+    ) -> io::Result<Self> {
+        let peer = peer.and_then(<[_]>::first);
+        let peer = peer.ok_or_else(|| io::Error::other("no certificate was shown"))?;
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            stream,
+            peer: peer.clone().into_owned(),
+            certificates,
+            denied,
+            looks,
+        })
+    }
+
+    /// Looks whether the other end is denied, and has the task woken for the next look.
+    fn poll_denied(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while self.looks.poll_tick(context).is_ready() {
+            let denied = Arc::clone(&self.certificates.current().denied);
+            if Arc::ptr_eq(&denied, &self.denied) {
+                continue;
+            }
+            if denied.includes(&self.peer) {
+                let text = "the certificate of the other end is denied";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
+            self.denied = denied;
+        }
+        Ok(())
+    }
+}
+
+/// A connection that a server has accepted.
+pub(crate) type Accepted = TrustedStream<server::TlsStream<TcpStream>>;
+
+/// Accepts connections for ever. Handshakes run beside each other; those that fail are passed over.
+pub(crate) fn accept(
+    listener: TcpListener,
+    certificates: Certificates,
+) -> impl Stream<Item = io::Result<Accepted>> {
+    TcpListenerStream::new(listener)
+        .map(move |stream| shake(stream, certificates.clone()))
+        .buffer_unordered(HANDSHAKES)
+        .filter_map(|shaken| async move {
+            match shaken {
+                Ok(stream) => Some(Ok(stream)),
+                Err(error) => {
+                    tracing::debug!(%error, "a caller has not proven itself");
+                    None
+                }
+            }
+        })
+}
+
+async fn shake(stream: io::Result<TcpStream>, certificates: Certificates) -> io::Result<Accepted> {
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            tokio::time::sleep(REST).await;
+            return Err(error);
+        }
+    };
+    stream.set_nodelay(true)?;
+    let material = certificates.current();
+    let acceptor = TlsAcceptor::from(material.server()?);
+    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let denied = Arc::clone(&material.denied);
+    let peer = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+    TrustedStream::new(stream, peer.as_deref(), certificates, denied)
+}
+
+/// Connects to a service at `host:port`.
+pub(crate) async fn connect(
+    address: String,
+    service: ServiceName,
+    certificates: Certificates,
+) -> io::Result<TokioIo<TrustedStream<client::TlsStream<TcpStream>>>> {
+    let stream = TcpStream::connect(&address).await?;
+    stream.set_nodelay(true)?;
+    let material = certificates.current();
+    let connector = TlsConnector::from(material.client()?);
+    let name = ServerName::try_from(service.host()).map_err(io::Error::other)?;
+    let stream = timeout(HANDSHAKE, connector.connect(name, stream)).await??;
+    let denied = Arc::clone(&material.denied);
+    let peer = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+    TrustedStream::new(stream, peer.as_deref(), certificates, denied).map(TokioIo::new)
+}
+
+impl Connected for Accepted {
+    type ConnectInfo = TlsConnectInfo<TcpConnectInfo>;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for TrustedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_denied(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrustedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
