@@ -27,6 +27,8 @@ pub enum Role {
     BillingAdmin,
     /// Reads everything.
     Auditor,
+    /// Nothing, and is not even a member. No user of a tailnet is: tests judge somebody who never joined.
+    Outsider,
 }
 
 impl Role {
@@ -41,22 +43,25 @@ impl Role {
             Self::NetworkAdmin => "network-admin",
             Self::BillingAdmin => "billing-admin",
             Self::Auditor => "auditor",
+            Self::Outsider => "outsider",
         }
     }
 
-    /// Returns the role with a name.
+    /// The roles that users have.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Member,
+        Self::Owner,
+        Self::Admin,
+        Self::ItAdmin,
+        Self::NetworkAdmin,
+        Self::BillingAdmin,
+        Self::Auditor,
+    ];
+
+    /// Returns the role of users with a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let all = [
-            Self::Member,
-            Self::Owner,
-            Self::Admin,
-            Self::ItAdmin,
-            Self::NetworkAdmin,
-            Self::BillingAdmin,
-            Self::Auditor,
-        ];
-        all.into_iter().find(|role| role.name() == name)
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
     /// Says whether the autogroup of `wanted` selects a user with this role: owners are admins too.

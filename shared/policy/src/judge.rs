@@ -136,12 +136,13 @@ impl Policy {
     /// Says whether an identity selector selects a user.
     pub(crate) fn selects_user(&self, selector: &Selector, user: &User) -> bool {
         match selector {
-            Selector::Any | Selector::Member => true,
+            Selector::Any => true,
+            Selector::Member => user.role != Role::Outsider,
             Selector::User(login_name) => *login_name == user.login_name,
-            Selector::Domain(domain) => user
-                .login_name
-                .rsplit_once('@')
-                .is_some_and(|(_, own)| own == domain),
+            Selector::Domain(domain) => {
+                let own = user.login_name.rsplit_once('@');
+                user.role != Role::Outsider && own.is_some_and(|(_, own)| own == domain)
+            }
             // Where the document defines a group, that of the identity provider is another.
             Selector::Group(name) => match self.groups.get(name) {
                 Some(members) => members.contains(&user.login_name),

@@ -187,10 +187,8 @@ fn split(text: &str, inside: impl Fn(char) -> bool) -> (&str, &str) {
 fn parse(text: &str) -> Result<Assertion, String> {
     let text = text.trim();
     let wrong = |what: &str| format!("posture assertion \"{text}\": {what}");
-    let end = text
-        .find(|c: char| c.is_whitespace() || "=!<>".contains(c))
-        .ok_or_else(|| wrong("an operator and a value are missing"))?;
-    let (attribute, rest) = text.split_at(end);
+    let end = text.find(|c: char| c.is_whitespace() || "=!<>".contains(c));
+    let (attribute, rest) = text.split_at(end.unwrap_or(text.len()));
     if !attribute
         .split_once(':')
         .is_some_and(|(space, name)| !space.is_empty() && !name.is_empty())
@@ -206,6 +204,8 @@ fn parse(text: &str) -> Result<Assertion, String> {
         .collect::<Vec<_>>();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let test = match *words {
+        // An attribute alone is one that is true.
+        [] => Test::Is(Comparison::Equal, AttributeValue::Bool(true)),
         ["IS", "SET"] => Test::Set,
         ["NOT", "SET"] | ["IS", "NOT", "SET"] => Test::NotSet,
         ["NOT", "IN", ..] => {
@@ -287,6 +287,8 @@ mod tests {
             ("falcon:ztaScore >= 70", true),
             ("falcon:ztaScore < 70", false),
             ("node:tsAutoUpdate == true", true),
+            ("node:tsAutoUpdate", true),
+            ("node:os", false),
             ("node:os IS SET", true),
             ("node:tsReleaseTrack IS NOT SET", true),
             ("node:tsReleaseTrack NOT SET", true),
@@ -302,7 +304,8 @@ mod tests {
     fn what_is_no_assertion_is_refused() {
         for wrong in [
             "",
-            "node:os",
+            "node",
+            "node:",
             "os == 'linux'",
             "node:os ~ 'x'",
             "node:os == linux",

@@ -14,7 +14,7 @@ use bowline_ip_set::{IpRange, IpSet};
 use super::{
     World,
     budget::{ADDRESS, Budget, Exhausted},
-    device::{Device, MadeUpDevice, Place},
+    device::{Device, MadeUpDevice, Place, Standings},
     named::Named,
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) struct Judge<'w> {
     known: HashMap<String, Arc<Sources>>,
     destinations: HashMap<String, Arc<Destination>>,
     kept: usize,
+    /// Whether the test at hand names strangers.
+    has_strangers: bool,
 }
 
 /// The sources of a test.
@@ -119,6 +121,7 @@ impl<'w> Judge<'w> {
             known: HashMap::new(),
             destinations: HashMap::new(),
             kept: 0,
+            has_strangers: false,
         }
     }
 
@@ -141,7 +144,27 @@ impl<'w> Judge<'w> {
             Ok(protocols) => protocols,
             Err(why) => return Ok(vec![why]),
         };
-        let sources = self.sources(test, budget)?;
+        let mut first = None;
+        for standings in Standings::all() {
+            self.has_strangers = false;
+            let failures = self.failures_as(test, &protocols, standings, budget)?;
+            if failures.is_empty() || !self.has_strangers {
+                return Ok(failures);
+            }
+            first.get_or_insert(failures);
+        }
+        Ok(first.unwrap_or_default())
+    }
+
+    /// Returns why a test fails where strangers are of some standing.
+    fn failures_as(
+        &mut self,
+        test: &AccessTest,
+        protocols: &[u8],
+        standings: Standings,
+        budget: &mut Budget,
+    ) -> Result<Vec<String>, Exhausted> {
+        let sources = self.sources(test, standings, budget)?;
         if sources.kinds.is_empty() && sources.ranges.is_empty() {
             return Ok(vec![format!("src \"{}\" is nobody", test.source)]);
         }
@@ -149,7 +172,7 @@ impl<'w> Judge<'w> {
         for (texts, wanted) in [(&test.accept, true), (&test.deny, false)] {
             for text in texts {
                 let said = if wanted { "accept" } else { "deny" };
-                match self.allows(&sources, text, &protocols, budget)? {
+                match self.allows(&sources, text, protocols, standings, budget)? {
                     Err(why) => failures.push(format!("{said} \"{text}\": {why}")),
                     Ok(allowed) if allowed != wanted => {
                         let fact = if wanted { "can not reach" } else { "can reach" };
@@ -166,6 +189,7 @@ impl<'w> Judge<'w> {
     fn sources(
         &mut self,
         test: &AccessTest,
+        standings: Standings,
         budget: &mut Budget,
     ) -> Result<Arc<Sources>, Exhausted> {
         let attributes = test.attributes.as_ref();
@@ -175,7 +199,10 @@ impl<'w> Judge<'w> {
             return Ok(Arc::clone(known));
         }
         let mut sources = Sources::default();
-        match self.world.named(&test.source, budget)? {
+        let named = self
+            .world
+            .named(&test.source, standings.of_sources, budget)?;
+        match named {
             Named::Devices(devices) => {
                 let places = devices.into_iter().flat_map(Device::places);
                 sources.kinds = self.kinds(places, attributes, budget)?;
@@ -193,8 +220,10 @@ impl<'w> Judge<'w> {
             Named::Ranges(ranges) => sources.ranges = ranges,
             Named::Own | Named::Nothing => {}
         }
+        let is_strangers = sources.made_up.iter().any(|device| device.is_strangers);
+        self.has_strangers |= is_strangers;
         let sources = Arc::new(sources);
-        if attributes.is_none() {
+        if attributes.is_none() && !is_strangers {
             self.kept += sources.kinds.len() + sources.ranges.len() + sources.made_up.len();
             if self.kept > MOST_KEPT {
                 self.forget();
@@ -247,6 +276,7 @@ impl<'w> Judge<'w> {
         sources: &Sources,
         text: &str,
         protocols: &[u8],
+        standings: Standings,
         budget: &mut Budget,
     ) -> Result<Result<bool, String>, Exhausted> {
         let (selector, port) = match destination(text, protocols) {
@@ -255,7 +285,10 @@ impl<'w> Judge<'w> {
         };
         let destination = match self.destinations.get(selector) {
             Some(known) => Arc::clone(known),
-            None => match self.world.named(selector, budget)? {
+            None => match self
+                .world
+                .named(selector, standings.of_destinations, budget)?
+            {
                 Named::Own => {
                     let rules = self.rules(port, protocols, budget)?;
                     return self.allows_own(sources, &rules, budget);
@@ -270,7 +303,13 @@ impl<'w> Judge<'w> {
                 }
                 Named::MadeUp(devices) => {
                     let places = devices.iter().map(MadeUpDevice::device);
-                    self.keep(selector, places.flat_map(Device::places), budget)?
+                    let places = places.flat_map(Device::places);
+                    if devices.iter().any(|device| device.is_strangers) {
+                        self.has_strangers = true;
+                        Arc::new(self.destination(places, budget)?)
+                    } else {
+                        self.keep(selector, places, budget)?
+                    }
                 }
                 Named::Ranges(_) | Named::Nothing => Arc::default(),
             },
@@ -492,7 +531,7 @@ fn protocols(text: Option<&str>) -> Result<Vec<u8>, String> {
 /// Reads `selector:port`; the port of a protocol without ports is written 0, and none.
 fn destination<'t>(text: &'t str, protocols: &[u8]) -> Result<(&'t str, Option<u16>), String> {
     if lacks_ports(text) {
-        return Err(missing_ports(text));
+        return Err(format!("ports are missing: {}", missing_ports(text)));
     }
     let (selector, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());

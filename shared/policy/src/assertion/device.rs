@@ -36,10 +36,38 @@ pub(super) type Place<'d> = (IpAddr, Option<Device<'d>>);
 pub(super) struct MadeUpDevice {
     node: Node,
     owner: Option<User>,
+    /// Whether identity does not know the owner.
+    pub(super) is_strangers: bool,
+}
+
+/// What strangers are taken for, as sources and as destinations. Whoever moves in writes tests before the first login:
+/// they fail when they fail for whatever the stranger may turn out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standings {
+    pub(super) of_sources: Role,
+    pub(super) of_destinations: Role,
+}
+
+impl Standings {
+    /// Returns what strangers may be, the most likely first.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let roles = Role::ALL.into_iter().chain([Role::Outsider]);
+        roles.flat_map(|of_sources| {
+            let destinations = [Role::Member, of_sources];
+            let used = if of_sources == Role::Member { 1 } else { 2 };
+            let standings = move |of_destinations| Self {
+                of_sources,
+                of_destinations,
+            };
+            destinations.into_iter().take(used).map(standings)
+        })
+    }
 }
 
 /// The number of made-up nodes: the registry counts from one.
 const NUMBER: u64 = u64::MAX;
+/// The numbers of strangers are from here on.
+const STRANGERS: u64 = 1 << 63;
 /// Addresses of the tailnet's own blocks that pools come to last.
 const IPV4: Ipv4Addr = Ipv4Addr::new(100, 127, 255, 254);
 const IPV6: Ipv6Addr = Ipv6Addr::new(
@@ -56,6 +84,7 @@ impl MadeUpDevice {
         };
         Self {
             node,
+            is_strangers: owner.id >= STRANGERS,
             owner: Some(owner),
         }
     }
@@ -68,7 +97,11 @@ impl MadeUpDevice {
             ipv6: Some(IPV6),
             ..Node::default()
         };
-        Self { node, owner: None }
+        Self {
+            node,
+            owner: None,
+            is_strangers: false,
+        }
     }
 
     /// Returns the device.
@@ -86,6 +119,7 @@ impl World<'_> {
     pub(super) fn made_up(
         &self,
         selector: &Selector,
+        standing: Role,
         budget: &mut Budget,
     ) -> Result<Vec<MadeUpDevice>, Exhausted> {
         let defined = &self.policy.tag_owners;
@@ -94,21 +128,24 @@ impl World<'_> {
             Selector::Tag(tag) if defined.contains_key(tag) => return Ok(of_tag(tag)),
             Selector::Tag(_) => return Ok(Vec::new()),
             Selector::Tagged => return Ok(of_tag(SOME_TAG)),
-            Selector::User(login) => vec![self.user(login)],
+            Selector::User(login) => vec![self.user(login, standing)],
             Selector::Group(name) => match self.policy.groups.get(name) {
-                Some(members) => members.iter().map(|login| self.user(login)).collect(),
+                Some(members) => {
+                    let members = members.iter();
+                    members.map(|login| self.user(login, standing)).collect()
+                }
                 None => self.users_of(selector, budget)?,
             },
             Selector::Domain(domain) => {
-                let someone = stranger(format!("@{domain}"), Role::Member);
+                let someone = somebody(format!("@{domain}"), Role::Member);
                 self.users_or(someone, selector, budget)?
             }
             Selector::Role(role) => {
-                let someone = stranger(String::new(), *role);
+                let someone = somebody(String::new(), *role);
                 self.users_or(someone, selector, budget)?
             }
             Selector::Member => {
-                let someone = stranger(String::new(), Role::Member);
+                let someone = somebody(String::new(), Role::Member);
                 self.users_or(someone, selector, budget)?
             }
             _ => Vec::new(),
@@ -117,13 +154,15 @@ impl World<'_> {
         Ok(owners.into_iter().map(MadeUpDevice::of).collect())
     }
 
-    /// Returns the user with a login, known or not: whoever moves in writes tests before the first login.
-    fn user(&self, login: &str) -> User {
-        let known = self.by_login.get(login);
-        known.map_or_else(
-            || stranger(login.to_owned(), Role::Member),
-            |user| (*user).clone(),
-        )
+    /// Returns the user with a login, or a stranger.
+    fn user(&self, login: &str, standing: Role) -> User {
+        match self.by_login.get(login) {
+            Some(known) => (*known).clone(),
+            None => User {
+                id: hash("stranger", [login]) | STRANGERS,
+                ..somebody(login.to_owned(), standing)
+            },
+        }
     }
 
     fn users_of(&self, selector: &Selector, budget: &mut Budget) -> Result<Vec<User>, Exhausted> {
@@ -149,10 +188,10 @@ impl World<'_> {
     }
 }
 
-/// Returns a user whom identity does not know; the same login gives the same number.
-fn stranger(login_name: String, role: Role) -> User {
+/// Returns a user who stands for whoever would be selected.
+fn somebody(login_name: String, role: Role) -> User {
     User {
-        id: hash("stranger", [&login_name]) | 1 << 63,
+        id: STRANGERS - 1,
         login_name,
         role,
         groups: Vec::new(),

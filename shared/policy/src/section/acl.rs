@@ -91,7 +91,8 @@ impl Reading<'_> {
             text => match protocol::parse(text) {
                 Ok(number) => Some(number),
                 Err(message) => {
-                    self.refuse(value, message);
+                    let hint = "leave proto out for TCP, UDP and ICMP";
+                    self.refuse_with_hint(value, message, hint);
                     None
                 }
             },
@@ -108,10 +109,13 @@ impl Reading<'_> {
         let (selector, ports_text) = text.rsplit_once(':').unwrap_or(("", text));
         // An IPv6 address whose last part was meant as ports is one without them.
         let is_whole = lacks_ports(text) || selector::parse_range(text).is_some();
-        let lacking = is_whole.then(|| missing_ports(text));
+        let written = is_whole.then(|| missing_ports(text));
+        let lacking = written
+            .as_ref()
+            .map(|written| format!("ports are missing: {written}"));
         let ports = match port::parse(ports_text) {
             Ok(_) if selector.is_empty() => {
-                let hint = lacking.unwrap_or_default();
+                let hint = written.unwrap_or_default();
                 self.refuse_with_hint(value, format!("dst=\"{text}\": ports are missing"), &hint);
                 return None;
             }
@@ -159,9 +163,7 @@ pub(crate) fn missing_ports(text: &str) -> String {
     } else {
         text.to_owned()
     };
-    format!(
-        "ports are missing: write \"{selector}:*\" for all of them, or such as \"{selector}:22\""
-    )
+    format!("write \"{selector}:*\" for all of them, or such as \"{selector}:22\"")
 }
 
 /// What is told of `autogroup:self` with sources that are no users.

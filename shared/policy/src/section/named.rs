@@ -137,6 +137,7 @@ pub(super) fn missing_hint(text: &str) -> &'static str {
         Some("tag") => "every tag is a key of tagOwners",
         Some("group") => "a group is a key of groups, or a group that a user of the tailnet has",
         Some("ipset") => "every IP set is a key of ipsets",
+        Some("autogroup") if text.trim().starts_with("autogroup:member") => "",
         Some("autogroup") => "see the list of autogroups in the policy language",
         Some(_) if text.contains('@') => {
             "a user is the login alone, such as amira@example.com; all of a domain are user:*@example.com"
