@@ -109,7 +109,7 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
         install_crypto_provider();
         let telemetry = telemetry::init(&TelemetryConfig::default())?;
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
-        let listener = telemetry::listen(process.telemetry_listen).await?;
+        let listener = telemetry::listen(process.telemetry_listen)?;
         let RelayProcess {
             state_dir,
             config,

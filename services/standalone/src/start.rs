@@ -63,7 +63,7 @@ pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
         let telemetry = telemetry::init(&config.telemetry)?;
         let shutdown = Shutdown::new(config.drain_seconds.map_or(DRAIN, Duration::from_secs));
         let tasks = Tasks::new(shutdown.clone());
-        let listener = telemetry::listen(config.telemetry.listen).await?;
+        let listener = telemetry::listen(config.telemetry.listen)?;
         let started = start(&options, config, &tasks).await?;
         tasks.companion("telemetry", telemetry.clone().serve(listener, shutdown));
         telemetry.ready();

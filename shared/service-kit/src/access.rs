@@ -12,6 +12,7 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use tower::{Layer, Service};
 
 use crate::Caller;
+use crate::seats::SeatHandle;
 
 /// Services that any proven caller may ask.
 const OPEN: [&str; 2] = [
@@ -119,11 +120,17 @@ fn prove(extensions: &http::Extensions) -> Option<Caller> {
     if let Some(caller) = extensions.get::<Caller>() {
         return Some(caller.clone());
     }
-    if let Some(connection) = extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
-        return Caller::from_certificate(connection.peer_certs()?.first()?);
+    if let Some(connection) = extensions.get::<TlsConnectInfo<(TcpConnectInfo, SeatHandle<()>)>>() {
+        let caller = Caller::from_certificate(connection.peer_certs()?.first()?)?;
+        connection.get_ref().1.settle(());
+        return Some(caller);
     }
-    // The socket's mode lets only its owner and root in.
-    let account = extensions.get::<UdsConnectInfo>()?.peer_cred?.uid();
+    // The socket's mode lets only its owner and root in. Whoever came before the mode was set is nobody.
+    let (socket, _) = extensions.get::<(UdsConnectInfo, SeatHandle<()>)>()?;
+    let account = socket.peer_cred?.uid();
+    if account != 0 && account != rustix::process::geteuid().as_raw() {
+        return None;
+    }
     Some(Caller::Admin {
         name: format!("uid-{account}"),
     })

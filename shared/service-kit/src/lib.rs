@@ -13,14 +13,19 @@
 pub mod access;
 pub mod certificates;
 pub mod config;
+pub mod descriptors;
+pub mod networks;
 pub mod process;
 pub mod rate_limit;
+pub mod retry_window;
+pub mod seats;
 pub mod telemetry;
 
 mod caller;
 mod channel;
 mod file_watch;
 mod health;
+mod listening;
 mod meter;
 mod server;
 mod shutdown;
@@ -34,6 +39,7 @@ pub use certificates::{Authority, CertificateFiles, Certificates, IssueError, Re
 pub use channel::{GrpcChannel, InvalidAddress, Later};
 pub use file_watch::FileWatch;
 pub use health::ask_health;
+pub use listening::{listen, listen_at};
 pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;
 pub use sources::sources;

@@ -13,7 +13,7 @@ use crate::{
     Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks,
     certificates::CertificateFiles,
     config::{self, Secret},
-    install_crypto_provider, serve, sources,
+    descriptors, install_crypto_provider, serve, sources,
     telemetry::{self, Telemetry, TelemetryConfig},
 };
 
@@ -97,6 +97,7 @@ impl<S: DeserializeOwned + Default> Process<S> {
         };
         let config: ProcessConfig<S> = config::load(Some(&path), std::env::vars())?;
         let telemetry = telemetry::init(&config.telemetry)?;
+        descriptors::raise_limit();
         let certificates = Certificates::load(&config.certificates)?;
         let drain = config.drain_seconds.map_or(DRAIN, Duration::from_secs);
         let tasks = Tasks::new(Shutdown::new(drain));
@@ -146,12 +147,10 @@ impl<S: DeserializeOwned + Default> Process<S> {
         descriptors: &'static [u8],
     ) -> Result<(), ProcessError> {
         let shutdown = self.tasks.shutdown().clone();
-        let listeners = Listeners::default()
-            .with_tcp(self.config.listen, self.certificates)
-            .await?;
+        let listeners = Listeners::default().with_tcp(self.config.listen, self.certificates)?;
         let serving = serve(routes, descriptors, listeners, shutdown.clone());
         self.tasks.critical("grpc", serving);
-        let listener = telemetry::listen(self.config.telemetry.listen).await?;
+        let listener = telemetry::listen(self.config.telemetry.listen)?;
         let serving = self.telemetry.clone().serve(listener, shutdown);
         self.tasks.companion("telemetry", serving);
         self.telemetry.ready();

@@ -57,6 +57,13 @@ impl TokenBucket {
         }
     }
 
+    /// Gives a token back that should not have been taken.
+    pub fn give_back(&mut self, limit: RateLimit) {
+        self.full_at = self
+            .full_at
+            .and_then(|full_at| full_at.checked_sub(limit.period));
+    }
+
     /// Says whether all tokens are there: such a bucket can be forgotten.
     #[must_use]
     pub fn is_full(&self, now: Instant) -> bool {
@@ -110,6 +117,13 @@ impl<K: Ord> TokenBuckets<K> {
         taken
     }
 
+    /// Gives a token back to a holder.
+    pub fn give_back(&mut self, holder: &K) {
+        if let Some(bucket) = self.buckets.get_mut(holder) {
+            bucket.give_back(self.limit);
+        }
+    }
+
     /// Returns how many holders have a bucket.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -154,6 +168,16 @@ mod tests {
         assert_eq!(bucket.take(LIMIT, start + MS * 1001), Err(MS * 999));
         assert!(!bucket.is_full(start + MS * 3999));
         assert!(bucket.is_full(start + MS * 4000));
+    }
+
+    #[test]
+    fn token_that_is_given_back_can_be_taken_again() {
+        let now = Instant::now();
+        let mut bucket = TokenBucket::default();
+        (0..3).for_each(|_| assert_eq!(bucket.take(LIMIT, now), Ok(())));
+        bucket.give_back(LIMIT);
+        assert_eq!(bucket.take(LIMIT, now), Ok(()));
+        assert!(bucket.take(LIMIT, now).is_err());
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The gRPC server of a service: TLS with client certificates for everybody, a local socket for administrators.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::UnixListenerStream;
+use futures_util::stream::{self, Stream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
@@ -17,13 +19,23 @@ use tower::layer::util::{Identity, Stack};
 
 use crate::certificates::accept;
 use crate::meter::Meter;
-use crate::{Access, Certificates, Shutdown, sources};
+use crate::seats::{SeatLimits, Seated, Seats};
+use crate::{Access, Certificates, Shutdown, descriptors, listen, listen_at, sources};
 
 /// How many calls one connection may have open; streams and calls that wait for a person count.
 const STREAMS: u32 = 16_384;
 
 /// How much of one stream, and of one connection, may be under way: a snapshot is not held up by round trips.
 pub(crate) const WINDOWS: (u32, u32) = (1 << 20, 8 << 20);
+
+/// How many connections other services and administrators may have over TCP, where there are files for as many.
+const CONNECTIONS: usize = 1024;
+
+/// How many connections administrators may have on the local socket.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long accepting rests after a failure: out of files, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a call may take until its response headers, whatever the caller would wait.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
@@ -62,17 +74,15 @@ impl Listeners {
     /// # Errors
     ///
     /// When the address is not free.
-    pub async fn with_tcp(
+    pub fn with_tcp(
         mut self,
         address: SocketAddr,
         certificates: Certificates,
     ) -> Result<Self, ListenError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ListenError {
-                address: address.to_string(),
-                source,
-            })?;
+        let listener = listen(address).map_err(|source| ListenError {
+            address: address.to_string(),
+            source,
+        })?;
         self.tcp = Some((listener, certificates));
         Ok(self)
     }
@@ -111,7 +121,7 @@ fn private_socket(path: &Path) -> std::io::Result<UnixListener> {
     let mut hidden = PathBuf::from(path).into_os_string();
     hidden.push(format!(".{}", std::process::id()));
     let hidden = PathBuf::from(hidden);
-    let listener = UnixListener::bind(&hidden)?;
+    let listener = listen_at(&hidden)?;
     std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&hidden, path)?;
     Ok(listener)
@@ -155,7 +165,7 @@ pub fn serve(
             let Some((listener, certificates)) = listeners.tcp else {
                 return Ok(());
             };
-            let incoming = accept(listener, certificates);
+            let incoming = accept(from_services(listener), certificates);
             let router = builder().add_routes(routes.clone());
             router
                 .serve_with_incoming_shutdown(incoming, shutdown.draining())
@@ -165,7 +175,7 @@ pub fn serve(
             let Some(listener) = listeners.admin else {
                 return Ok(());
             };
-            let incoming = UnixListenerStream::new(listener);
+            let incoming = from_administrators(listener);
             let router = builder().add_routes(routes.clone());
             router
                 .serve_with_incoming_shutdown(incoming, shutdown.draining())
@@ -184,6 +194,97 @@ pub fn serve(
     })
 }
 
+/// Accepts from other services. Whoever has shown no certificate makes room for newcomers.
+fn from_services(listener: TcpListener) -> impl Stream<Item = io::Result<Seated<TcpStream, ()>>> {
+    let all = CONNECTIONS.min(descriptors::connections() / 4);
+    let seats = Seats::new(SeatLimits {
+        all,
+        of_one_holder: all,
+    });
+    stream::unfold((listener, seats), async |(listener, seats)| {
+        loop {
+            let Some((socket, source)) = accepted(listener.accept().await).await else {
+                continue;
+            };
+            let Some(seat) = seats.take(Some(source.ip())).await else {
+                metrics::counter!("bowline_rpc_connections_refused_total").increment(1);
+                continue;
+            };
+            // An answer of some frames would wait for the acknowledgement of the first. The server's own option does
+            // nothing for sockets it is given.
+            drop(socket.set_nodelay(true));
+            return Some((Ok(Seated::new(socket, seat)), (listener, seats)));
+        }
+    })
+}
+
+/// Accepts from the local socket; nobody but administrators gets there.
+fn from_administrators(
+    listener: UnixListener,
+) -> impl Stream<Item = io::Result<Seated<UnixStream, ()>>> {
+    let seats = Seats::new(SeatLimits {
+        all: ADMIN_CONNECTIONS,
+        of_one_holder: ADMIN_CONNECTIONS,
+    });
+    stream::unfold((listener, seats), async |(listener, seats)| {
+        loop {
+            let Some((socket, _)) = accepted(listener.accept().await).await else {
+                continue;
+            };
+            if let Some(seat) = seats.take(None).await {
+                return Some((Ok(Seated::new(socket, seat)), (listener, seats)));
+            }
+        }
+    })
+}
+
+/// Returns what was accepted; after a failure it rests.
+async fn accepted<S, A>(accepted: io::Result<(S, A)>) -> Option<(S, A)> {
+    match accepted {
+        Ok(accepted) => Some(accepted),
+        Err(error) => {
+            tracing::warn!(%error, "a connection can not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// A listener for a small page inside the house: the fullest source makes room for newcomers.
+pub(crate) struct BoundedListener {
+    listener: TcpListener,
+    seats: Arc<Seats<()>>,
+}
+
+impl BoundedListener {
+    pub(crate) fn new(listener: TcpListener) -> Self {
+        let seats = Seats::new(SeatLimits {
+            all: ADMIN_CONNECTIONS,
+            of_one_holder: 1,
+        });
+        Self { listener, seats }
+    }
+}
+
+impl axum::serve::Listener for BoundedListener {
+    type Io = Seated<TcpStream, ()>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            if let Some((socket, source)) = accepted(self.listener.accept().await).await
+                && let Some(seat) = self.seats.take(Some(source.ip())).await
+            {
+                return (Seated::new(socket, seat), source);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
 fn builder() -> Server<Stack<Meter, Stack<Access, Identity>>> {
     Server::builder()
         .timeout(LONGEST_CALL)
@@ -195,4 +296,21 @@ fn builder() -> Server<Stack<Meter, Stack<Access, Identity>>> {
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .layer(Access::declared())
         .layer(Meter)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_of_services_send_small_frames_at_once() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let _client = TcpStream::connect(address).await.expect("a connection");
+        let mut incoming = std::pin::pin!(from_services(listener));
+        let mut accepted = incoming.next().await.expect("one").expect("accepted");
+        assert!(accepted.stream().nodelay().expect("an option"));
+    }
 }

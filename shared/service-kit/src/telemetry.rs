@@ -19,6 +19,7 @@ use tracing_subscriber::{
 };
 
 use crate::Shutdown;
+use crate::server::BoundedListener;
 
 /// How often old samples of histograms are folded together.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -143,10 +144,8 @@ where
 /// # Errors
 ///
 /// [`TelemetryError::Listen`] when it is not free.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, TelemetryError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| TelemetryError::Listen { address, source })
+pub fn listen(address: SocketAddr) -> Result<TcpListener, TelemetryError> {
+    crate::listen(address).map_err(|source| TelemetryError::Listen { address, source })
 }
 
 impl Telemetry {
@@ -179,7 +178,7 @@ impl Telemetry {
                 }
             };
             tokio::select! {
-                result = axum::serve(listener, router).into_future() => result,
+                result = axum::serve(BoundedListener::new(listener), router).into_future() => result,
                 () = upkeep => Ok(()),
                 () = shutdown.ended() => Ok(()),
             }

@@ -10,24 +10,22 @@ use futures_util::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
 use super::Certificates;
 use super::denied::Denied;
 use crate::ServiceName;
+use crate::seats::{SeatHandle, Seated};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How many handshakes a server has open at most: those that come then wait.
+/// How many handshakes a server has open at most; there are fewer seats than these.
 const HANDSHAKES: usize = 4096;
 /// How often a connection asks whether its other end is denied now.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long accepting rests after it failed, as it does when files have run out.
-const REST: Duration = Duration::from_millis(50);
 
 /// A connection that ends when its other end is denied.
 pub(crate) struct TrustedStream<S> {
@@ -77,14 +75,15 @@ impl<S> TrustedStream<S> {
 }
 
 /// A connection that a server has accepted.
-pub(crate) type Accepted = TrustedStream<server::TlsStream<TcpStream>>;
+pub(crate) type Accepted = TrustedStream<server::TlsStream<Seated<TcpStream, ()>>>;
 
-/// Accepts connections for ever. Handshakes run beside each other; those that fail are passed over.
+/// Lets those who connect prove themselves, for ever. Handshakes run beside each other, as many as there are seats; those
+/// that fail are passed over.
 pub(crate) fn accept(
-    listener: TcpListener,
+    incoming: impl Stream<Item = io::Result<Seated<TcpStream, ()>>>,
     certificates: Certificates,
 ) -> impl Stream<Item = io::Result<Accepted>> {
-    TcpListenerStream::new(listener)
+    incoming
         .map(move |stream| shake(stream, certificates.clone()))
         .buffer_unordered(HANDSHAKES)
         .filter_map(|shaken| async move {
@@ -98,18 +97,16 @@ pub(crate) fn accept(
         })
 }
 
-async fn shake(stream: io::Result<TcpStream>, certificates: Certificates) -> io::Result<Accepted> {
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => {
-            tokio::time::sleep(REST).await;
-            return Err(error);
-        }
-    };
-    stream.set_nodelay(true)?;
+async fn shake(
+    stream: io::Result<Seated<TcpStream, ()>>,
+    certificates: Certificates,
+) -> io::Result<Accepted> {
+    let stream = stream?;
+    let seat = stream.handle();
     let material = certificates.current();
     let acceptor = TlsAcceptor::from(material.server()?);
     let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    seat.settle(());
     let denied = Arc::clone(&material.denied);
     let peer = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
     TrustedStream::new(stream, peer.as_deref(), certificates, denied)
@@ -133,7 +130,7 @@ pub(crate) async fn connect(
 }
 
 impl Connected for Accepted {
-    type ConnectInfo = TlsConnectInfo<TcpConnectInfo>;
+    type ConnectInfo = TlsConnectInfo<(TcpConnectInfo, SeatHandle<()>)>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
         self.stream.connect_info()

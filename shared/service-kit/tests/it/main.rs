@@ -6,5 +6,6 @@ mod access;
 mod certificates;
 mod drain;
 mod replicas;
+mod strangers;
 mod support;
 mod telemetry;

@@ -143,7 +143,6 @@ pub(crate) async fn start_with(
     bowline_service_kit::install_crypto_provider();
     let mut listeners = Listeners::default()
         .with_tcp(address, certificates)
-        .await
         .unwrap();
     if let Some(socket) = socket {
         listeners = listeners.with_admin_socket(socket).unwrap();

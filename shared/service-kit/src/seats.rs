@@ -1,0 +1,194 @@
+//! Seats for connections: how many there may be, and who goes when there is no room.
+//!
+//! A connection that has proven nothing is a stranger's. Strangers make room: for a newcomer from the same source when that
+//! source has its share, for any newcomer when all seats are taken. So silent connections, however many, keep nobody out.
+//! A connection whose client is known stays until it ends; one holder has only so many.
+//!
+//! ```text
+//! accept ─▶ Seats::take(address) ─▶ Seat ─▶ Seated(socket): frees the seat when it is closed, fails when displaced
+//!                                    └─▶ SeatHandle: settle(holder), unsettle, relocate(address)
+//! ```
+
+mod crowd;
+mod seated;
+mod seating;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use seated::Seated;
+use seating::{Entered, Seating};
+
+/// How many connections that were told to go may be there beside the others before newcomers wait for them.
+pub const LEAVING: usize = 32;
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatLimits {
+    /// At once, of all.
+    pub all: usize,
+    /// At once, of one holder that is known.
+    pub of_one_holder: usize,
+}
+
+/// The seats of a listener. `K` is what makes somebody known, such as a node's number.
+#[derive(Debug)]
+pub struct Seats<K> {
+    most: usize,
+    state: Mutex<State<K>>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    seating: Seating<K>,
+    ends: std::collections::BTreeMap<u64, CancellationToken>,
+}
+
+/// A seat, free again when dropped.
+#[derive(Debug)]
+pub struct Seat<K: Ord + Clone>(SeatHandle<K>);
+
+/// A way to say what becomes of a seat; holds nothing.
+#[derive(Clone, Debug)]
+pub struct SeatHandle<K: Ord + Clone> {
+    seats: Arc<Seats<K>>,
+    id: u64,
+    end: CancellationToken,
+}
+
+impl<K: Ord + Clone> Seats<K> {
+    /// Returns seats that are free.
+    #[must_use]
+    pub fn new(limits: SeatLimits) -> Arc<Self> {
+        Arc::new(Self {
+            most: limits.all + LEAVING,
+            state: Mutex::new(State {
+                seating: Seating::new(limits),
+                ends: std::collections::BTreeMap::new(),
+            }),
+            freed: Notify::new(),
+        })
+    }
+
+    /// Takes a seat for a connection from `address`; `None` for an address that is not known yet, as of a trusted proxy.
+    ///
+    /// Waits only for connections that were told to go. Returns nothing when all seats are taken by those who stay.
+    pub async fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Seat<K>> {
+        loop {
+            // Asked for before the look, so that no seat that becomes free in between is missed.
+            let freed = self.freed.notified();
+            {
+                let mut state = self.state();
+                if state.seating.held() < self.most {
+                    let Entered { id, displaced } = state.seating.enter(address)?;
+                    state.end(displaced);
+                    let end = CancellationToken::new();
+                    state.ends.insert(id, end.clone());
+                    let seats = Arc::clone(self);
+                    return Some(Seat(SeatHandle { seats, id, end }));
+                }
+            }
+            freed.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> State<K> {
+    fn end(&self, id: Option<u64>) {
+        if let Some(end) = id.and_then(|id| self.ends.get(&id)) {
+            metrics::counter!("bowline_connections_displaced_total").increment(1);
+            end.cancel();
+        }
+    }
+}
+
+impl<K: Ord + Clone> Seat<K> {
+    /// Returns a way to say what becomes of it.
+    #[must_use]
+    pub fn handle(&self) -> SeatHandle<K> {
+        self.0.clone()
+    }
+}
+
+impl<K: Ord + Clone> Drop for Seat<K> {
+    fn drop(&mut self) {
+        let mut state = self.0.seats.state();
+        state.seating.leave(self.0.id);
+        state.ends.remove(&self.0.id);
+        drop(state);
+        self.0.seats.freed.notify_one();
+    }
+}
+
+impl<K: Ord + Clone> SeatHandle<K> {
+    /// Notes that the client is known: the connection stays. `false` when its source has too many of those.
+    pub fn settle(&self, holder: K) -> bool {
+        let mut state = self.seats.state();
+        let (stays, displaced) = state.seating.settle(self.id, holder);
+        state.end(displaced);
+        stays
+    }
+
+    /// Notes that the client is a stranger again.
+    pub fn unsettle(&self) {
+        self.seats.state().seating.unsettle(self.id);
+    }
+
+    /// Notes where a client comes from that a proxy speaks for.
+    pub fn relocate(&self, address: IpAddr) {
+        let mut state = self.seats.state();
+        let displaced = state.seating.relocate(self.id, address);
+        state.end(displaced);
+    }
+
+    /// Returns once the connection has to go for another.
+    pub async fn displaced(&self) {
+        self.end.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
+    }
+
+    #[tokio::test]
+    async fn newcomers_wait_only_for_those_who_were_told_to_go() {
+        let limits = SeatLimits {
+            all: 1,
+            of_one_holder: 1,
+        };
+        let seats: Arc<Seats<u64>> = Seats::new(limits);
+        let mut held = Vec::new();
+        for _ in 0..=LEAVING {
+            held.push(seats.take(ip("192.0.2.1")).await.expect("a seat"));
+        }
+        let (last, told) = held.split_last().expect("some");
+        for seat in told {
+            seat.handle().displaced().await;
+        }
+        let waiting = seats.take(ip("192.0.2.2"));
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        let handle = last.handle();
+        held.remove(0);
+        let newest = waiting.await.expect("a seat");
+        handle.displaced().await;
+        assert!(newest.handle().settle(7));
+        held.clear();
+        assert!(seats.take(ip("192.0.2.1")).await.is_none());
+    }
+}
