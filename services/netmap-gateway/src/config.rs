@@ -1,8 +1,13 @@
 //! The gateway's settings.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use http::Uri;
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::tailnet::Sources;
@@ -16,6 +21,15 @@ pub struct GatewayConfig {
     /// The URL clients were given, without a trailing slash: what auth URLs begin with. `bowline serve` finds one
     /// by itself when it is empty.
     pub public_url: String,
+    /// Whether this process speaks TLS. `false`: a proxy in front does, and only it may reach this port; `public_url` is the
+    /// proxy's.
+    pub tls: bool,
+    /// The networks of proxies and balancers in front, such as `10.0.0.0/8`: what they say of where a client comes from
+    /// is believed, in `X-Forwarded-For` and, with `proxy_protocol`, in a PROXY header.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether they write a PROXY header (version 1 or 2) before each connection.
+    pub proxy_protocol: bool,
     /// TLS certificate chain (PEM). Without one the listener speaks plain HTTP, where `public_url` begins with `http://`;
     /// else `bowline serve` makes one, and a gateway by itself does not start.
     pub certificate_file: Option<PathBuf>,
@@ -26,7 +40,9 @@ pub struct GatewayConfig {
     /// Clients that speak both transports are offered a zero Noise key below this capability version, so that they
     /// use crypto_box; zero: never.
     pub nacl_below: u16,
-    /// Whether crypto_box requests are served without TLS: nothing then protects them from replay at another gateway.
+    /// Whether crypto_box requests are served without TLS. Whoever listens can then send one again: at another gateway, at
+    /// this one once it has forgotten it (after five minutes, or sooner when it is flooded), and so repeat a report or
+    /// a logout. Behind a proxy that speaks TLS (`tls = false`) this is not needed.
     pub plain_http_boxes: bool,
     /// Where the DERP map (JSON) is fetched, at the start and every ten minutes: `https://…`, or `http://…`. The last
     /// good map stays while it can not be.
@@ -51,6 +67,9 @@ impl Default for GatewayConfig {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
             public_url: String::new(),
+            tls: true,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             certificate_file: None,
             key_file: None,
             control_keys: PathBuf::from("control-keys"),
@@ -90,6 +109,26 @@ pub enum SettingsError {
     /// The public URL is none.
     #[error("public_url \"{0}\" is no URL for clients, such as https://bowline.example.com")]
     PublicUrl(String),
+    /// The public URL has more than a host.
+    #[error(
+        "public_url \"{url}\" has a {part}: clients ask at the root of a host, so it is only scheme, host and port, such as https://bowline.example.com:8443"
+    )]
+    PublicUrlPart {
+        /// The URL.
+        url: String,
+        /// What it has too much.
+        part: &'static str,
+    },
+    /// PROXY headers are expected of nobody.
+    #[error(
+        "proxy_protocol is set and trusted_proxies is not: say whose PROXY headers are believed, such as trusted_proxies = [\"10.0.0.0/8\"]"
+    )]
+    NoProxies,
+    /// There is a certificate, and no TLS to show it in.
+    #[error(
+        "tls is false and certificate_file is set: where a proxy speaks TLS, the certificate is the proxy's"
+    )]
+    UnusedCertificate,
 }
 
 impl GatewayConfig {
@@ -103,8 +142,18 @@ impl GatewayConfig {
             return Err(SettingsError::NoPublicUrl);
         }
         let url = self.public_url.parse::<Uri>().ok();
-        if !url.is_some_and(|url| is_http(&url)) {
+        let Some(url) = url.filter(is_http) else {
             return Err(SettingsError::PublicUrl(self.public_url.clone()));
+        };
+        if let Some(part) = part_beyond_host(&self.public_url, &url) {
+            let url = self.public_url.clone();
+            return Err(SettingsError::PublicUrlPart { url, part });
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(SettingsError::NoProxies);
+        }
+        if !self.tls && self.certificate_file.is_some() {
+            return Err(SettingsError::UnusedCertificate);
         }
         let half = |given, missing| Err(SettingsError::HalfPair { given, missing });
         match (&self.certificate_file, &self.key_file) {
@@ -122,11 +171,16 @@ impl GatewayConfig {
     pub(crate) fn certificate(&self) -> Result<Option<(&PathBuf, &PathBuf)>, SettingsError> {
         self.check()?;
         let pair = self.certificate_file.as_ref().zip(self.key_file.as_ref());
-        let is_plain = self.public_url.to_ascii_lowercase().starts_with("http://");
-        if pair.is_none() && !is_plain {
+        if pair.is_none() && self.tls && self.is_https() {
             return Err(SettingsError::NoCertificate(self.public_url.clone()));
         }
         Ok(pair)
+    }
+
+    /// Says whether clients are given an https URL.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        !self.public_url.to_ascii_lowercase().starts_with("http://")
     }
 
     /// Returns how long known nodes are readmitted while the registry can not be reached.
@@ -139,6 +193,42 @@ impl GatewayConfig {
 fn is_http(url: &Uri) -> bool {
     let has_host = url.host().is_some_and(|host| !host.is_empty());
     matches!(url.scheme_str(), Some("http" | "https")) && has_host
+}
+
+/// Returns what a URL has beside scheme, host and port.
+fn part_beyond_host(text: &str, url: &Uri) -> Option<&'static str> {
+    // A parsed URL has no fragment any more.
+    if text.contains('#') {
+        Some("fragment")
+    } else if url.query().is_some() {
+        Some("query")
+    } else if !matches!(url.path(), "" | "/") {
+        Some("path")
+    } else if url
+        .authority()
+        .is_some_and(|host| host.as_str().contains('@'))
+    {
+        Some("user name")
+    } else {
+        None
+    }
+}
+
+/// Reads networks; an address alone is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: &String| {
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        let network = text.parse::<IpNet>().or_else(|_| address());
+        network.map_err(|_| {
+            D::Error::custom(format!(
+                "\"{text}\" is no network, such as 10.0.0.0/8 or 192.0.2.1"
+            ))
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?
+        .iter()
+        .map(network)
+        .collect()
 }
 
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uri>, D::Error> {
@@ -172,6 +262,70 @@ mod tests {
             let pair = settings(url, Some("c"), Some("k"));
             assert!(pair.certificate().unwrap().is_some(), "{url}");
         }
+    }
+
+    #[test]
+    fn proxy_in_front_may_speak_tls_instead() {
+        let behind = |url: &str, certificate| GatewayConfig {
+            tls: false,
+            ..settings(url, certificate, certificate)
+        };
+        for url in ["https://x.example", "http://x.example"] {
+            assert_eq!(behind(url, None).certificate(), Ok(None));
+        }
+        let refused = behind("https://x.example", Some("c")).check();
+        assert_eq!(refused, Err(SettingsError::UnusedCertificate));
+    }
+
+    #[test]
+    fn public_url_is_a_host_and_nothing_behind_it() {
+        for (url, part) in [
+            ("https://x.example/base", "path"),
+            ("https://x.example:8443/?a=b", "query"),
+            ("https://x.example#top", "fragment"),
+            ("https://me@x.example", "user name"),
+        ] {
+            let refused = settings(url, Some("c"), Some("k")).check().unwrap_err();
+            let text = refused.to_string();
+            assert!(
+                text.contains(url) && text.contains(&format!("has a {part}:")),
+                "{text}"
+            );
+        }
+        for url in [
+            "https://x.example",
+            "https://x.example/",
+            "http://[::1]:8080",
+        ] {
+            assert_eq!(settings(url, None, None).check(), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn proxy_headers_are_believed_of_listed_networks_only() {
+        let read = serde_json::from_str::<GatewayConfig>;
+        let config = read(
+            r#"{"trusted_proxies": ["10.0.0.0/8", "192.0.2.1", "::1"], "proxy_protocol": true}"#,
+        )
+        .unwrap();
+        let networks: Vec<_> = config
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "::1/128"]);
+        let refused = read(r#"{"trusted_proxies": ["proxy.example"]}"#).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("\"proxy.example\" is no network"),
+            "{refused}"
+        );
+        let nobody = GatewayConfig {
+            proxy_protocol: true,
+            ..settings("http://x.example", None, None)
+        };
+        assert_eq!(nobody.check(), Err(SettingsError::NoProxies));
     }
 
     #[test]

@@ -10,8 +10,15 @@ use bowline_control_nacl::ReplayCache;
 use bowline_service_kit::Tasks;
 
 use crate::{
-    Backends, GatewayConfig, admission::Admission, control_keys::ControlKeys, lease::Renewed,
-    pace::ReportPace, reporter::Reporter, session::Deliveries, tailnet::Hub,
+    Backends, GatewayConfig,
+    admission::Admission,
+    control_keys::ControlKeys,
+    lease::Renewed,
+    machine::{RefusalLog, Waits},
+    pace::ReportPace,
+    reporter::Reporter,
+    session::Deliveries,
+    tailnet::Hub,
 };
 
 /// One gateway process.
@@ -26,6 +33,8 @@ pub struct Gateway {
     pub(crate) deliveries: Deliveries,
     pub(crate) lease: Renewed,
     pub(crate) admission: Admission,
+    pub(crate) waits: Arc<Waits>,
+    pub(crate) refusals: RefusalLog,
     pub(crate) replays: Mutex<ReplayCache>,
     pub(crate) clock: SharedClock,
     pub(crate) tasks: Tasks,

@@ -1,15 +1,18 @@
 //! Accepts connections, speaks TLS, and bounds what a connection may cost before it has proven anything.
 
 mod connection;
+mod front;
 mod link;
+mod preface;
+mod proxies;
 mod quota;
 
 use std::{
     future::Future, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration,
 };
 
-use axum::{Extension, Router, body::Body, extract::ConnectInfo, http::Request};
-use bowline_service_kit::{Shutdown, Tasks};
+use axum::{Router, body::Body, http::Request};
+use bowline_service_kit::{Shutdown, Tasks, seats::Seated};
 use futures_util::FutureExt as _;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -18,33 +21,29 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
 
 use connection::{End, PATIENCE};
+use front::Holder;
 use link::Heard;
-use quota::Quota;
 
 pub use connection::{Connection, fraction};
+pub(crate) use front::{BodyShare, Front, answer};
 pub(crate) use link::QUIET;
+pub(crate) use proxies::Proxies;
+pub(crate) use quota::{Quota, QuotaShare};
 
-/// The part of all connections that one source may have while no registered node speaks on them.
-const STRANGERS: usize = 8;
-/// What the bodies being received may hold together, and those of one source.
-const BODIES: usize = 64 << 20;
-const BODIES_OF_ONE: usize = 8 << 20;
 /// The longest head of an HTTP/1 request.
 const LONGEST_HEAD: usize = 32 * 1024;
-/// How many requests one HTTP/2 connection may have open: a poll and short ones.
+/// How many requests one HTTP/2 connection may have open: a poll and short ones. Strangers have fewer.
 pub(crate) const MOST_STREAMS: u32 = 128;
 /// The longest head of an HTTP/2 request, unpacked.
 pub(crate) const LONGEST_HEADERS: u32 = 16 * 1024;
 /// How much of a body a client may send ahead of being read, and of all bodies of its connection.
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
-pub(crate) const CONNECTION_WINDOW: u32 = 256 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// How much of an answer waits in the transport for a client that does not take it.
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 /// How long a connection that closes has for what is still under way on it.
@@ -53,12 +52,15 @@ const WANTS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\
     Connection: close\r\n\r\nthis port speaks https: use an https URL";
 
+/// A socket on its seat.
+type Socket = Seated<TcpStream, Holder>;
+
 /// Where clients connect.
 pub struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) routes: Router,
-    pub(crate) seats: Arc<Semaphore>,
+    pub(crate) front: Arc<Front>,
 }
 
 impl Listener {
@@ -76,9 +78,6 @@ impl Listener {
 
     async fn accept(&mut self, tasks: &Tasks, open: &TaskTracker) {
         let shutdown = tasks.shutdown().clone();
-        let most = self.seats.available_permits();
-        let strangers = Quota::new(most, most.div_ceil(STRANGERS));
-        let bodies = Quota::new(BODIES, BODIES_OF_ONE);
         for number in 1.. {
             let accepted = tokio::select! {
                 () = shutdown.draining() => return,
@@ -93,33 +92,86 @@ impl Listener {
                     continue;
                 }
             };
-            let mut stranger = strangers.share(source.ip());
-            let seat = Arc::clone(&self.seats).try_acquire_owned();
-            let (Ok(seat), true) = (seat, stranger.grow(1)) else {
+            // A proxy takes nobody's share: its clients do.
+            let stranger = (!self.front.proxies.are(source.ip())).then(|| source.ip());
+            let Some(seat) = self.front.seats.take(stranger).await else {
                 metrics::counter!("bowline_gateway_connections_refused_total").increment(1);
                 continue;
             };
             drop(socket.set_nodelay(true));
-            let is_secured = self.tls.is_some();
-            let end = End::new(shutdown.clone(), number, open.token());
-            let connection =
-                Connection::new(source, is_secured, Arc::clone(&bodies), stranger, seat, end);
+            let accepted = Accepted {
+                socket: Seated::new(socket, seat),
+                source,
+                front: Arc::clone(&self.front),
+                end: End::new(shutdown.clone(), number, open.token()),
+            };
             let (routes, tls, shutdown) = (self.routes.clone(), self.tls.clone(), shutdown.clone());
-            tasks.background(
-                "connection",
-                contained(async move {
-                    let Some(tls) = tls else {
-                        return serve(socket, source, connection, routes, shutdown).await;
-                    };
-                    let secured = tokio::select! {
-                        secured = tokio::time::timeout(PATIENCE, secure(&tls, socket)) => secured,
-                        () = connection.turn() => return,
-                    };
-                    if let Ok(Ok(Some(socket))) = secured {
-                        serve(socket, source, connection, routes, shutdown).await;
-                    }
-                }),
-            );
+            let seat = accepted.socket.handle();
+            let serving = async move {
+                tokio::select! {
+                    () = accepted.serve(tls, routes, shutdown) => {}
+                    () = seat.displaced() => {}
+                }
+            };
+            tasks.background("connection", contained(serving));
+        }
+    }
+}
+
+/// A connection of which nothing was read.
+struct Accepted {
+    socket: Socket,
+    source: SocketAddr,
+    front: Arc<Front>,
+    end: End,
+}
+
+impl Accepted {
+    async fn serve(mut self, tls: Option<TlsAcceptor>, routes: Router, shutdown: Shutdown) {
+        let source = match self.client().await {
+            Ok(source) => source,
+            Err(error) => {
+                metrics::counter!("bowline_gateway_proxy_headers_refused_total").increment(1);
+                return tracing::debug!(source = %self.source, %error, "a PROXY header is refused");
+            }
+        };
+        let Self {
+            socket, front, end, ..
+        } = self;
+        let connection = Connection::new(front, source, socket.handle(), end);
+        let Some(tls) = tls else {
+            return serve(socket, connection, routes, shutdown).await;
+        };
+        let secured = tokio::select! {
+            secured = tokio::time::timeout(PATIENCE, secure(&tls, socket)) => secured,
+            () = connection.turn() => return,
+        };
+        if let Ok(Ok(Some(socket))) = secured {
+            serve(socket, connection, routes, shutdown).await;
+        }
+    }
+
+    /// Returns where it comes from, as a trusted balancer says in a header before it.
+    async fn client(&mut self) -> io::Result<SocketAddr> {
+        let proxies = &self.front.proxies;
+        if !proxies.write_headers {
+            return Ok(self.source);
+        }
+        if proxies.are(self.source.ip()) {
+            let client = preface::read_header(self.socket.stream()).await?;
+            if let Some(client) = client {
+                self.socket.handle().relocate(client.ip());
+            }
+            return Ok(client.unwrap_or(self.source));
+        }
+        let begins = preface::begins_with_header(self.socket.stream());
+        match tokio::time::timeout(PATIENCE, begins).await {
+            Ok(Ok(false)) => Ok(self.source),
+            Ok(Ok(true)) => Err(io::Error::other(
+                "trusted_proxies does not list this address",
+            )),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
@@ -133,39 +185,29 @@ pub(crate) async fn contained(work: impl Future<Output = ()>) {
 }
 
 /// Finishes the TLS handshake; a client that speaks plain HTTP is told so.
-async fn secure(
-    tls: &TlsAcceptor,
-    mut socket: TcpStream,
-) -> io::Result<Option<TlsStream<TcpStream>>> {
+async fn secure(tls: &TlsAcceptor, mut socket: Socket) -> io::Result<Option<TlsStream<Socket>>> {
     let mut first = [0];
-    if socket.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+    if socket.stream().peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
         socket.write_all(WANTS_TLS).await?;
         socket.shutdown().await?;
         // What is left unread would reset the connection, and the answer with it.
-        let rest = (&mut socket).take(LONGEST_HEAD as u64);
+        let rest = socket.take(LONGEST_HEAD as u64);
         tokio::io::copy(&mut { rest }, &mut tokio::io::sink()).await?;
         return Ok(None);
     }
     tls.accept(socket).await.map(Some)
 }
 
-async fn serve<S>(
-    socket: S,
-    source: SocketAddr,
-    connection: Connection,
-    routes: Router,
-    shutdown: Shutdown,
-) where
+async fn serve<S>(socket: S, connection: Connection, routes: Router, shutdown: Shutdown)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = CancellationToken::new();
-    let routes = routes
-        .layer(Extension(connection.clone()))
-        .layer(Extension(ConnectInfo(source)));
-    let heard = asked.clone();
+    let source = connection.source();
+    let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         heard.cancel();
-        routes.clone().oneshot(request.map(Body::new))
+        answer(asking.clone(), routes.clone(), request.map(Body::new))
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

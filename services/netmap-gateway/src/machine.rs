@@ -2,18 +2,24 @@
 
 mod host;
 pub mod map;
+mod refusals;
 pub mod register;
 pub mod ssh;
+mod waits;
+
+pub(crate) use refusals::RefusalLog;
+pub(crate) use waits::Waits;
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use bowline_control_wire::RequestError;
 use bowline_keys::{MachinePublic, NodePublic};
+use bowline_service_kit::networks::Network;
 use tonic::{Code, Status};
 
-use crate::listener::Connection;
+use crate::{admission::Asker, listener::Connection};
 
 /// Who asks: proven by the transport.
 #[derive(Clone, Debug)]
@@ -27,6 +33,14 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Returns how it waits for a turn.
+    pub(crate) fn asker(&self) -> Asker {
+        match self.connection.is_known() {
+            true => Asker::Known,
+            false => Asker::Stranger(Network::narrowest(self.connection.source())),
+        }
+    }
+
     /// Lets a machine whose gateway drains ask another one.
     ///
     /// # Errors
@@ -83,7 +97,12 @@ impl From<Status> for Failure {
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::InvalidArgument => StatusCode::BAD_REQUEST,
             Code::PermissionDenied | Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            Code::ResourceExhausted => {
+                // The message is for the house: it names services.
+                tracing::debug!(%status, "a service has reached a limit");
+                let text = "too many ask for this at the moment: try again in a few minutes";
+                return Self::new(StatusCode::TOO_MANY_REQUESTS, text);
+            }
             _ => {
                 tracing::warn!(%status, "a service could not answer");
                 let text = "the server can not do this at the moment: try again in a few seconds";
@@ -96,16 +115,7 @@ impl From<Status> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response = (self.status, self.text).into_response();
-        let waits = [
-            StatusCode::SERVICE_UNAVAILABLE,
-            StatusCode::TOO_MANY_REQUESTS,
-        ];
-        if waits.contains(&self.status) {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        }
-        response
+        // When to come back is said where all answers pass.
+        (self.status, self.text).into_response()
     }
 }

@@ -8,7 +8,7 @@ use bowline_clock::SystemClock;
 use bowline_control_wire::DerpMap;
 use bowline_netmap_gateway::{Backends, Dependencies, GatewayConfig};
 use bowline_service_kit::{
-    ServiceName,
+    ServiceName, descriptors,
     process::{Process, ProcessError},
 };
 use tonic::service::Routes;
@@ -19,10 +19,14 @@ async fn main() -> Result<(), ProcessError> {
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let backends = Backends {
         identity: process.channel(ServiceName::Identity)?,
+        waits: process.channel(ServiceName::Identity)?,
         registry: process.channel(ServiceName::KeyRegistry)?,
         compiler: process.channel(ServiceName::PolicyCompiler)?,
     };
-    let config = process.config.service.clone();
+    let mut config = process.config.service.clone();
+    // A quarter of the files is for other services.
+    let files = descriptors::connections() / 4 * 3;
+    config.max_connections = descriptors::bounded("gateway", config.max_connections, files);
     let given = Dependencies {
         backends,
         bus,

@@ -13,7 +13,6 @@ use bowline_control_nacl::ReplayCache;
 use bowline_control_wire::DerpMap;
 use bowline_service_kit::Tasks;
 use futures_util::future::BoxFuture;
-use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,7 +20,8 @@ use crate::{
     admission::Admission,
     derp_map, http,
     lease::{Lease, slot},
-    listener::Listener,
+    listener::{Front, Listener, Proxies},
+    machine::{RefusalLog, Waits},
     pace::ReportPace,
     reporter::Reporter,
     session::Deliveries,
@@ -96,8 +96,7 @@ pub fn start(
             None => None,
         };
         let keys = ControlKeys::load(&config.control_keys)?;
-        let socket = TcpListener::bind(config.listen)
-            .await
+        let socket = bowline_service_kit::listen(config.listen)
             .map_err(|error| StartError::Listen(config.listen, error))?;
         let address = socket
             .local_addr()
@@ -127,7 +126,13 @@ pub fn start(
             );
         }
         let registry = backends.registry.clone();
-        let seats = Arc::new(Semaphore::new(config.max_connections));
+        let proxies = Proxies {
+            trusted: config.trusted_proxies.clone(),
+            write_headers: config.proxy_protocol,
+        };
+        // Inside TLS, be it a proxy's.
+        let is_secured = tls.is_some() || config.is_https();
+        let front = Front::new(config.max_connections, proxies, is_secured);
         let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
         let leaving = CancellationToken::new();
         let staleness = config.max_staleness();
@@ -138,6 +143,8 @@ pub fn start(
             deliveries: Deliveries::start(&tasks),
             reporter,
             admission: Admission::default(),
+            waits: Waits::new(),
+            refusals: RefusalLog::default(),
             replays: Mutex::new(ReplayCache::new(REPLAYS)),
             config,
             keys,
@@ -151,7 +158,7 @@ pub fn start(
             socket,
             tls,
             routes,
-            seats,
+            front,
         };
         tasks.critical(
             "listen",

@@ -9,15 +9,30 @@ use std::time::Duration;
 use axum::{body::Body, http::StatusCode};
 use http_body_util::BodyExt as _;
 
-use crate::{listener::Connection, machine::Failure};
+use crate::{
+    listener::{BodyShare, Connection},
+    machine::Failure,
+};
 
-/// The longest request body.
-const LONGEST_BODY: usize = 1 << 20;
+/// The longest request body: a host's description of 64 KiB, and as much again and more around it.
+const LONGEST_BODY: usize = 256 << 10;
+/// How much of each body is free of what all bodies may hold: ordinary requests come through whatever others send.
+const FREE: usize = 8 << 10;
 /// How long a client may take to send it.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
+/// A body that was read, and its share in what all bodies may hold: kept as long as what is made of the body.
+#[derive(Debug)]
+pub(crate) struct ReceivedBody {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) share: BodyShare,
+}
+
 /// Reads a request body, bounded in size and time, and in what all bodies hold together.
-pub(crate) async fn read_body(connection: &Connection, body: Body) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn read_body(
+    connection: &Connection,
+    body: Body,
+) -> Result<ReceivedBody, Failure> {
     match tokio::time::timeout(BODY_TIME, collect(connection, body)).await {
         Ok(result) => result,
         Err(_) => {
@@ -27,9 +42,9 @@ pub(crate) async fn read_body(connection: &Connection, body: Body) -> Result<Vec
     }
 }
 
-async fn collect(connection: &Connection, mut body: Body) -> Result<Vec<u8>, Failure> {
+async fn collect(connection: &Connection, mut body: Body) -> Result<ReceivedBody, Failure> {
     let too_long = || {
-        let text = "the body is longer than 1 MiB";
+        let text = "the body is longer than 256 KiB";
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     if http_body::Body::size_hint(&body).lower() > LONGEST_BODY as u64 {
@@ -47,11 +62,13 @@ async fn collect(connection: &Connection, mut body: Body) -> Result<Vec<u8>, Fai
         if bytes.len() + data.len() > LONGEST_BODY {
             return Err(too_long());
         }
-        if !share.grow(data.len()) {
+        let beyond = |length: usize| length.saturating_sub(FREE);
+        let counted = beyond(bytes.len() + data.len()) - beyond(bytes.len());
+        if !share.grow(counted) {
             let text = "too many requests are being received: try again in a few seconds";
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok(ReceivedBody { bytes, share })
 }

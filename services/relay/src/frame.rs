@@ -10,8 +10,8 @@ pub(crate) const HEADER_LEN: usize = 5;
 pub(crate) const KEY_LEN: usize = 32;
 /// Longest packet a client may send, without its destination.
 pub(crate) const MAX_PACKET: usize = 64 << 10;
-/// Longest ClientInfo body.
-pub(crate) const MAX_CLIENT_INFO: usize = 256 << 10;
+/// Longest ClientInfo body: clients send some hundred bytes, and it is read before they have proven anything.
+pub(crate) const MAX_CLIENT_INFO: usize = 4 << 10;
 
 /// Longest ping: clients send 8 bytes, only 8 are echoed, more is read past.
 const MAX_PING: usize = 1000;

@@ -18,6 +18,7 @@
 //! - The newest connection of a key is its only one.
 //! - A slow client costs its own packets: whatever exceeds its outbox is dropped, and nobody waits for it.
 //! - Every length, number and time is bounded by [`Limits`] before anything is spent on it.
+//! - Whoever has not been admitted makes room for newcomers; clients that are served stay.
 //!
 //! | metric `bowline_relay_…` | labels | counts |
 //! |---|---|---|
@@ -45,11 +46,11 @@ mod quiet;
 mod reflector;
 mod relay;
 mod routes;
-mod seats;
 mod session;
 mod stun;
 mod wire;
 
 pub use admission::{Admission, AllowAll, Verdict};
 pub use limits::Limits;
+pub(crate) use relay::Place;
 pub use relay::{Relay, RelayOptions, Sockets};

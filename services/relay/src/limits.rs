@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use bowline_service_kit::rate_limit::RateLimit;
+
 /// Bounds on what clients may cost; the default suits a few thousand nodes.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once, of all clients.
+    /// Connections at once, of all clients; those who are not admitted have a part of it for each network.
     pub connections: usize,
-    /// Connections at once from one IPv4 address or one IPv6 /64.
-    pub connections_per_source: usize,
+    /// How fast one client may send, in KiB: so much at once, and one more each period. It is read no faster.
+    pub sending: RateLimit,
     /// Bytes that wait for one client; the oldest packets are dropped beyond.
     pub outbox_bytes: usize,
     /// Nodes whose admission is remembered.
@@ -33,7 +35,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            connections_per_source: 256,
+            sending: RateLimit::new(16 << 10, Duration::from_micros(61)),
             outbox_bytes: 256 << 10,
             remembered_nodes: 16_384,
             handshake: Duration::from_secs(10),

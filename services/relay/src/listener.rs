@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use bowline_keys::NodePublic;
+use bowline_service_kit::seats::Seated;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,8 +21,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::quiet::{Quiet, QuietStream};
-use crate::seats::Seat;
-use crate::{Relay, meters};
+use crate::{Place, Relay, meters};
 
 /// Pause after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,13 +48,16 @@ pub(crate) async fn accept(relay: Relay, socket: TcpListener, tls: Option<Arc<Se
                 continue;
             }
         };
-        let Some(seat) = relay.inner().seats.take(source.ip()) else {
+        let Some(seat) = relay.inner().seats.take(Some(source.ip())).await else {
             meters::refused("full");
             continue;
         };
+        // Packets are small and wait for nobody; where the option can not be set they are only slower.
+        let _ = stream.set_nodelay(true);
+        let stream = Seated::new(stream, seat);
         let connection = Connection {
             source,
-            seat: Arc::new(seat),
+            place: stream.handle(),
             router: router.clone(),
         };
         let (relay, acceptor) = (relay.clone(), acceptor.clone());
@@ -68,19 +72,17 @@ pub(crate) async fn accept(relay: Relay, socket: TcpListener, tls: Option<Arc<Se
 /// An accepted connection.
 struct Connection {
     source: SocketAddr,
-    seat: Arc<Seat>,
+    place: Place,
     router: Router,
 }
 
 async fn serve(
     relay: Relay,
     connection: Connection,
-    stream: TcpStream,
+    stream: Seated<TcpStream, NodePublic>,
     acceptor: Option<TlsAcceptor>,
 ) {
     let source = connection.source;
-    // Packets are small and wait for nobody; where the option can not be set they are only slower.
-    let _ = stream.set_nodelay(true);
     let deadline = relay.inner().limits.handshake;
     let Some(acceptor) = acceptor else {
         return connection.http(stream, deadline).await;
@@ -100,7 +102,7 @@ impl Connection {
     {
         let Self {
             source,
-            seat,
+            place,
             router,
         } = self;
         let quiet = Quiet::default();
@@ -108,7 +110,7 @@ impl Connection {
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             let known = request.extensions_mut();
             known.insert(ConnectInfo(source));
-            known.insert(seat.clone());
+            known.insert(place.clone());
             known.insert(quiet.clone());
             router.clone().oneshot(request)
         });

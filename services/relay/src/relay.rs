@@ -1,10 +1,12 @@
 //! The relay as its owner holds it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_keys::{NodePublic, PrivateKey};
+use bowline_service_kit::retry_window::RetryWindow;
+use bowline_service_kit::seats::{SeatHandle, SeatLimits, Seats};
 use crypto_box::SecretKey;
 use futures_util::future::BoxFuture;
 use rustls::ServerConfig;
@@ -18,11 +20,16 @@ use crate::admission::{Admission, Gate};
 use crate::limits::Limits;
 use crate::meters::Meters;
 use crate::peers::Peers;
-use crate::seats::Seats;
 use crate::{listener, reflector, routes};
 
 /// Time a connection has, after the drain, to end by itself.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How many connections one node may have: the newest is its only one, those before it are on their way out.
+const CONNECTIONS_OF_NODE: usize = 4;
+
+/// The seat of a connection, settled once its client is admitted.
+pub(crate) type Place = SeatHandle<NodePublic>;
 
 /// What a relay is made from.
 pub struct RelayOptions {
@@ -54,7 +61,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
     pub(crate) peers: Arc<Peers>,
-    pub(crate) seats: Arc<Seats>,
+    pub(crate) seats: Arc<Seats<NodePublic>>,
+    pub(crate) retry: Mutex<RetryWindow>,
     pub(crate) meters: Meters,
     /// Every task that holds a connection.
     pub(crate) tasks: TaskTracker,
@@ -78,7 +86,11 @@ impl Relay {
             public_key: NodePublic::from_bytes(private_key.public_bytes()),
             gate: Gate::new(admission, &limits),
             peers: Arc::default(),
-            seats: Seats::new(limits.connections, limits.connections_per_source),
+            seats: Seats::new(SeatLimits {
+                all: limits.connections,
+                of_one_holder: CONNECTIONS_OF_NODE,
+            }),
+            retry: Mutex::default(),
             meters: Meters::new(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),

@@ -1,12 +1,15 @@
 //! The HTTP side: the upgrade to DERP, and the probes clients measure by.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use bowline_keys::NodePublic;
+use bowline_service_kit::seats::Seat;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, UPGRADE,
 };
@@ -16,8 +19,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::quiet::Quiet;
-use crate::seats::Seat;
-use crate::{Relay, meters, session};
+use crate::{Place, Relay, meters, session};
 
 const DERP: HeaderValue = HeaderValue::from_static("DERP");
 const DERP_VERSION: HeaderName = HeaderName::from_static("derp-version");
@@ -48,10 +50,12 @@ async fn derp(
         return (StatusCode::UPGRADE_REQUIRED, [(UPGRADE, DERP)], text).into_response();
     }
     if relay.inner().draining.is_cancelled() {
-        return unavailable("draining", "the relay is restarting\n");
+        return unavailable(&relay, "draining", "the relay is restarting\n");
     }
-    let Some(seat) = seat(&relay, &request, source) else {
-        return unavailable("full", "the relay has no room for another connection\n");
+    let held = request.extensions().get::<Place>().cloned();
+    let Some((place, seat)) = place(&relay, held, source).await else {
+        let text = "the relay has no room for another connection\n";
+        return unavailable(&relay, "full", text);
     };
     let fast_start = request
         .headers()
@@ -70,6 +74,7 @@ async fn derp(
 
     let tasks = relay.inner().tasks.clone();
     tasks.spawn(async move {
+        // Of a connection that another listener has accepted.
         let _seat = seat;
         let stream = match timeout(relay.inner().limits.handshake, upgrade).await {
             Ok(Ok(stream)) => TokioIo::new(stream),
@@ -79,7 +84,11 @@ async fn derp(
         if let Some(quiet) = quiet {
             quiet.set(false);
         }
-        session::run(relay.inner(), stream, source.ip().to_canonical()).await;
+        let source = source.ip().to_canonical();
+        tokio::select! {
+            () = session::run(relay.inner(), stream, source, &place) => {}
+            () = place.displaced() => debug!(%source, "connection made room for another"),
+        }
     });
 
     let headers = [
@@ -95,10 +104,17 @@ async fn derp(
         .into_response()
 }
 
-/// Returns the place the connection already has, or takes one for it.
-fn seat(relay: &Relay, request: &Request, source: SocketAddr) -> Option<Arc<Seat>> {
-    let held = request.extensions().get::<Arc<Seat>>().cloned();
-    held.or_else(|| relay.inner().seats.take(source.ip()).map(Arc::new))
+/// Returns the place the connection already has, or takes a seat for it.
+async fn place(
+    relay: &Relay,
+    held: Option<Place>,
+    source: SocketAddr,
+) -> Option<(Place, Option<Seat<NodePublic>>)> {
+    if let Some(place) = held {
+        return Some((place, None));
+    }
+    let seat = relay.inner().seats.take(Some(source.ip())).await?;
+    Some((seat.handle(), Some(seat)))
 }
 
 fn asks_for_derp(request: &Request) -> bool {
@@ -120,9 +136,18 @@ fn asks_for_derp(request: &Request) -> bool {
         && lists(CONNECTION, "upgrade")
 }
 
-fn unavailable(reason: &'static str, text: &'static str) -> Response {
+fn unavailable(relay: &Relay, reason: &'static str, text: &'static str) -> Response {
     meters::refused(reason);
-    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response()
+    let random = u64::from_be_bytes(bowline_clock::random_bytes());
+    let mut retry = relay
+        .inner()
+        .retry
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let seconds = retry.refuse(Instant::now(), random);
+    drop(retry);
+    let retry_after = [(RETRY_AFTER, HeaderValue::from(seconds))];
+    (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response()
 }
 
 async fn probe() -> impl IntoResponse {

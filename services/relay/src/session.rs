@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_keys::NodePublic;
+use bowline_service_kit::rate_limit::{RateLimit, TokenBucket};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::select;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
+use crate::Place;
 use crate::ended::Ended;
 use crate::frame::{self, Gone, Header, Kind};
 use crate::handshake;
@@ -37,7 +39,7 @@ const NOT_HERE_TOLD: u32 = 3;
 const NOT_HERE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Serves a client on an upgraded stream to its end.
-pub(crate) async fn run<S>(relay: &Inner, stream: S, source: IpAddr)
+pub(crate) async fn run<S>(relay: &Inner, stream: S, source: IpAddr, place: &Place)
 where
     S: AsyncRead + AsyncWrite,
 {
@@ -60,6 +62,7 @@ where
     };
 
     let peer = client.connected.peer();
+    place.settle(peer.key);
     let acks_pings = client.acks_pings;
     relay.meters.connections.increment(1);
     let Err(ended) = select! {
@@ -132,6 +135,7 @@ async fn receive(
 ) -> Result<Never, Ended> {
     let peer = client.connected.peer();
     let mut not_here = NotHere::default();
+    let mut sent = TokenBucket::default();
     loop {
         let reading = wire::read_frame(reader, Header::decode);
         let (kind, mut frame) = if client.acks_pings {
@@ -147,6 +151,7 @@ async fn receive(
                     continue;
                 };
                 let len = frame.len() - frame::HEADER_LEN - frame::KEY_LEN;
+                paced(&mut sent, relay.limits.sending, len).await;
                 let delivery = client
                     .connected
                     .deliver(NodePublic::from_bytes(to), frame.into());
@@ -160,6 +165,15 @@ async fn receive(
             }
             // Which relay a client prefers is its own business, a Pong has done its work by arriving.
             _ => {}
+        }
+    }
+}
+
+/// Waits until a client may send so many bytes.
+async fn paced(sent: &mut TokenBucket, limit: RateLimit, bytes: usize) {
+    for _ in 0..bytes.div_ceil(1 << 10).max(1) {
+        while let Err(wait) = sent.take(limit, Instant::now().into_std()) {
+            sleep(wait).await;
         }
     }
 }

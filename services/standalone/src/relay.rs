@@ -14,12 +14,12 @@ use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};
 use bowline_keys::PrivateKey;
 use bowline_relay::{Limits, Relay, RelayOptions, Sockets};
 use bowline_service_kit::{
-    GrpcChannel, Shutdown, Tasks, install_crypto_provider,
+    GrpcChannel, Shutdown, Tasks, descriptors, install_crypto_provider, listen,
     telemetry::{self, TelemetryConfig},
 };
 use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::{RelayConfig, admission::Registered, tls};
@@ -38,17 +38,18 @@ pub struct Owners {
     pub identity: GrpcChannel,
 }
 
-/// Starts the relay and returns the map with it. Clients reach it at `host`.
+/// Starts the relay and returns the map with it. Clients reach it at `host`, with as many connections as it has files for.
 pub async fn start(
     config: &RelayConfig,
     (state_dir, today): (&Path, NaiveDate),
     host: &str,
     owners: Owners,
+    files: usize,
     tasks: &Tasks,
 ) -> Result<DerpMap> {
+    let connections = descriptors::bounded("relay", Limits::default().connections, files);
     let pinned = tls::relay(&state_dir.join("tls"), host, today)?;
-    let http = TcpListener::bind(config.listen)
-        .await
+    let http = listen(config.listen)
         .with_context(|| format!("the relay can not listen on {}", config.listen))?;
     let stun = UdpSocket::bind(config.stun_listen)
         .await
@@ -63,7 +64,10 @@ pub async fn start(
         // Clients know a relay by its certificate: its key may change with each start.
         private_key: PrivateKey::from_random(random_bytes()),
         admission: Arc::new(Registered::new(owners.registry, owners.identity)),
-        limits: Limits::default(),
+        limits: Limits {
+            connections,
+            ..Limits::default()
+        },
     });
     let ended = CancellationToken::new();
     let (shutdown, end) = (tasks.shutdown().clone(), ended.clone());
@@ -108,6 +112,7 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
     Box::pin(async move {
         install_crypto_provider();
         let telemetry = telemetry::init(&TelemetryConfig::default())?;
+        descriptors::raise_limit();
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
         let listener = telemetry::listen(process.telemetry_listen)?;
         let RelayProcess {
@@ -119,7 +124,8 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
             ..
         } = process;
         let place = (state_dir.as_path(), SystemClock.now().date_naive());
-        let relays = start(&config, place, &host, owners, &tasks).await?;
+        let files = descriptors::connections();
+        let relays = start(&config, place, &host, owners, files, &tasks).await?;
         write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
             .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
         let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());

@@ -17,8 +17,8 @@ use bowline_key_registry::{KeyRegistry, Peers};
 use bowline_netmap_gateway::{Backends, ControlKeys, Dependencies};
 use bowline_policy_compiler::PolicyCompiler;
 use bowline_service_kit::{
-    Caller, Later, Listeners, ServiceName, Shutdown, Tasks, install_crypto_provider, serve,
-    telemetry,
+    Caller, Later, Listeners, ServiceName, Shutdown, Tasks, descriptors, install_crypto_provider,
+    serve, telemetry,
 };
 use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
@@ -61,6 +61,7 @@ pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
         install_crypto_provider();
         let config = load(&options)?;
         let telemetry = telemetry::init(&config.telemetry)?;
+        descriptors::raise_limit();
         let shutdown = Shutdown::new(config.drain_seconds.map_or(DRAIN, Duration::from_secs));
         let tasks = Tasks::new(shutdown.clone());
         let listener = telemetry::listen(config.telemetry.listen)?;
@@ -94,7 +95,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let mut authority = None;
     // With one of the two, the gateway says what is missing.
     let has_none = config.gateway.certificate_file.is_none() && config.gateway.key_file.is_none();
-    if url.scheme() == "https" && has_none {
+    if config.gateway.tls && url.scheme() == "https" && has_none {
         let files = tls::listener(&state_dir.join("tls"), host, today())?;
         tasks.background(
             "certificates",
@@ -104,6 +105,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         config.gateway.key_file = Some(files.key);
         authority = Some(files.authority);
     }
+    let for_relay = divide_files(&mut config);
     let bus = Bus::in_process();
     let clock: SharedClock = Arc::new(SystemClock);
     let services = Later::default();
@@ -119,13 +121,14 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
                 identity: channel,
             };
             let place = (state_dir.as_path(), today());
-            relay::start(&config.relay, place, host, owners, tasks).await?
+            relay::start(&config.relay, place, host, owners, for_relay, tasks).await?
         }
         _ => DerpMap::default(),
     };
     let channel = services.channel(Caller::Service(ServiceName::NetmapGateway));
     let backends = Backends {
         identity: channel.clone(),
+        waits: channel.clone(),
         registry: channel.clone(),
         compiler: channel,
     };
@@ -154,6 +157,16 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         ports,
         _lock: lock,
     })
+}
+
+/// Bounds the gateway's connections by the files there are, and returns how many are the relay's: a third, since it is for
+/// those who reach each other in no other way.
+fn divide_files(config: &mut Config) -> usize {
+    let files = descriptors::connections();
+    let for_relay = if config.relay.enabled { files / 3 } else { 0 };
+    let most = &mut config.gateway.max_connections;
+    *most = descriptors::bounded("gateway", *most, files - for_relay);
+    for_relay
 }
 
 /// Starts the owners of hard state, each on a database of its own, and returns what they serve.

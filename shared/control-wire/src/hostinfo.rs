@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::is_default;
+use crate::{bounded::first, is_default};
 
 /// A host's description of itself; also, reduced, what its peers see of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,19 +35,33 @@ pub struct Hostinfo {
     #[serde(skip_serializing_if = "is_default")]
     pub shields_up: bool,
     /// Advertised routes.
-    #[serde(rename = "RoutableIPs", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "RoutableIPs",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "first::<1000, _, _>"
+    )]
     pub routable_ips: Vec<String>,
     /// Tags asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "first::<100, _, _>"
+    )]
     pub request_tags: Vec<String>,
     /// Services offered.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "first::<100, _, _>"
+    )]
     pub services: Vec<Service>,
     /// Network conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net_info: Option<NetInfo>,
     /// SSH host keys; non-empty: runs SSH.
-    #[serde(rename = "sshHostKeys", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "sshHostKeys",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "first::<100, _, _>"
+    )]
     pub ssh_host_keys: Vec<String>,
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@
 //!
 //! [`MapResponse`] is always built in its newest form; [`dialect`] turns it into what an older client needs.
 
+mod bounded;
 mod cap_map;
 mod capability_version;
 mod derp_map;

@@ -3,7 +3,7 @@
 use bowline_keys::{DiscoPublic, NodePublic};
 use serde::{Deserialize, Serialize};
 
-use crate::{CapabilityVersion, Hostinfo};
+use crate::{CapabilityVersion, Hostinfo, bounded::first};
 
 /// A poll, a report, or both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,8 +24,10 @@ pub struct MapRequest {
     /// The host.
     pub hostinfo: Option<Hostinfo>,
     /// UDP candidates.
+    #[serde(deserialize_with = "first::<1000, _, _>")]
     pub endpoints: Vec<String>,
     /// Their kinds, parallel.
+    #[serde(deserialize_with = "first::<1000, _, _>")]
     pub endpoint_types: Vec<u32>,
     /// Fetch without updating.
     pub read_only: bool,

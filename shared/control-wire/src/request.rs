@@ -174,10 +174,10 @@ mod tests {
             let refused = parse_request::<MapRequest>(body.as_bytes());
             assert!(matches!(refused, Err(RequestError::Values)), "{unit}");
         }
-        let endpoints = vec!["192.0.2.1:41641"; 10_000];
+        let endpoints = vec!["192.0.2.1:41641"; 1000];
         let body = serde_json::json!({ "Endpoints": endpoints }).to_string();
         let request: MapRequest = parse_request(body.as_bytes()).unwrap();
-        assert_eq!(request.endpoints.len(), 10_000);
+        assert_eq!(request.endpoints.len(), 1000);
     }
 
     #[test]

@@ -43,6 +43,7 @@ async fn serve() -> SocketAddr {
     let given = Dependencies {
         backends: Backends {
             identity: nobody(),
+            waits: nobody(),
             registry: nobody(),
             compiler: nobody(),
         },

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::{Body, Bytes},
     extract::{Path, State},
     http::StatusCode,
@@ -19,7 +19,7 @@ use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Request};
 
-use crate::{gateway::Gateway, machine::Failure};
+use crate::{gateway::Gateway, listener::Connection, machine::Failure};
 
 /// The longest question: a key and an address.
 const LONGEST_BODY: usize = 4 << 10;
@@ -44,6 +44,7 @@ pub(super) struct VerifyResponse {
 /// suspended.
 pub(super) async fn post_verify(
     State(gateway): State<Arc<Gateway>>,
+    Extension(connection): Extension<Connection>,
     Path(token): Path<String>,
     body: Body,
 ) -> Result<Json<VerifyResponse>, Failure> {
@@ -54,6 +55,8 @@ pub(super) async fn post_verify(
             "there is nothing here\n",
         ));
     }
+    // A relay asks for each of its clients.
+    connection.excuse();
     let request: VerifyRequest = serde_json::from_slice(&read(body).await?)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let mut client = KeyRegistryServiceClient::new(gateway.backends.registry.clone());

@@ -120,6 +120,7 @@ impl Scene {
         let nobody = || GrpcChannel::admin_socket("/nonexistent/bowline.sock");
         let backends = Backends {
             identity: nobody(),
+            waits: nobody(),
             registry: registry.clone(),
             compiler: nobody(),
         };

@@ -2,17 +2,21 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use bowline_service_kit::Shutdown;
-use tokio::sync::OwnedSemaphorePermit;
+use axum::http::HeaderMap;
+use bowline_service_kit::{Shutdown, networks::Network, seats::SeatHandle};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use super::{
+    front::{BodyShare, Front, Holder},
     link::Link,
-    quota::{self, Quota, Share},
 };
 use crate::session::Contest;
 
@@ -20,26 +24,54 @@ use crate::session::Contest;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection lives on which no node of ours speaks: longer than a login waits for somebody.
 const STRANGER: Duration = Duration::from_secs(20 * 60);
+/// How long a connection is known after a node's last request was accepted on it, unless a stream of maps is open.
+const KNOWN: Duration = Duration::from_secs(60);
+/// How many requests a stranger may have under way on a connection.
+const STRANGERS_REQUESTS: usize = 8;
 /// The part of the drain time over which connections close; the rest is for what they still have to send.
 const DRAIN_SPREAD: f64 = 0.7;
 
-/// A connection, as the handlers of its requests see it; it holds its seat until the last of them is done.
+/// A connection, as the handlers of its requests see it.
 ///
 /// Machine keys cost nothing, so a proven one makes nobody known: until a registered node speaks, the connection is a
-/// stranger's, of which one source may have only so many.
+/// stranger's. It is one again when its node's stream of maps has ended and it is asked for nothing: so a node that
+/// is gone holds no seat.
 #[derive(Clone, Debug)]
 pub struct Connection(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    front: Arc<Front>,
     source: SocketAddr,
-    is_secured: bool,
-    bodies: Arc<Quota>,
-    stranger: Mutex<Option<Share>>,
-    end: End,
-    link: Link,
+    seat: SeatHandle<Holder>,
+    end: Arc<End>,
+    /// The proxy whose connection this is, and which speaks for other clients on it as well.
+    is_of_proxy: bool,
+    link: Arc<Link>,
     contest: Contest,
-    _seat: OwnedSemaphorePermit,
+    state: Mutex<State>,
+    under_way: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The node that speaks on it.
+    holder: Option<Holder>,
+    /// How many streams of maps are open.
+    streams: usize,
+    /// Since when it is a stranger's, or when a node's request was accepted last.
+    since: Instant,
+    /// How many requests of a stranger were counted that may yet turn out to be a node's.
+    counted: u32,
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Too many are under way on the connection.
+    UnderWay,
+    /// Too many come from its network, for so long.
+    Often(Duration),
 }
 
 /// How a connection ends in a drain.
@@ -71,25 +103,64 @@ impl End {
     }
 }
 
+/// A request that is under way.
+#[derive(Debug)]
+pub(super) struct UnderWay(Connection);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream of maps that is open: its connection stays known.
+#[derive(Debug)]
+pub struct OpenStream(Connection);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.streams -= 1;
+        state.since = Instant::now();
+    }
+}
+
 impl Connection {
     /// Describes a connection that was accepted.
     pub(super) fn new(
+        front: Arc<Front>,
         source: SocketAddr,
-        is_secured: bool,
-        bodies: Arc<Quota>,
-        stranger: Share,
-        seat: OwnedSemaphorePermit,
+        seat: SeatHandle<Holder>,
         end: End,
     ) -> Self {
+        let is_of_proxy = front.proxies.are(source.ip());
+        let link = Arc::new(Link::new());
+        Self::with(front, source, seat, (Arc::new(end), link), is_of_proxy)
+    }
+
+    fn with(
+        front: Arc<Front>,
+        source: SocketAddr,
+        seat: SeatHandle<Holder>,
+        (end, link): (Arc<End>, Arc<Link>),
+        is_of_proxy: bool,
+    ) -> Self {
+        let state = State {
+            holder: None,
+            streams: 0,
+            since: Instant::now(),
+            counted: 0,
+        };
         Self(Arc::new(Inner {
+            front,
             source,
-            is_secured,
-            bodies,
-            stranger: Mutex::new(Some(stranger)),
+            seat,
             end,
-            link: Link::new(),
+            is_of_proxy,
+            link,
             contest: Contest::default(),
-            _seat: seat,
+            state: Mutex::new(state),
+            under_way: AtomicUsize::new(0),
         }))
     }
 
@@ -106,6 +177,41 @@ impl Connection {
     /// Returns what it has lost to other machines with the same node key.
     pub fn contest(&self) -> &Contest {
         &self.0.contest
+    }
+
+    /// Returns the connection as a request on it has it: a proxy's requests come from different clients.
+    pub(super) fn of_request(&self, headers: &HeaderMap) -> Self {
+        if !self.0.is_of_proxy {
+            return self.clone();
+        }
+        let client = self.0.front.proxies.client_of(headers);
+        let source = client.map_or(self.0.source, |client| SocketAddr::new(client, 0));
+        Self::with(
+            Arc::clone(&self.0.front),
+            source,
+            self.0.seat.clone(),
+            (Arc::clone(&self.0.end), Arc::clone(&self.0.link)),
+            true,
+        )
+    }
+
+    /// Returns the connection as it goes on after an upgrade: its client has it alone from now on, a proxy in between
+    /// or not.
+    pub(crate) fn upgraded(&self) -> Self {
+        if !self.0.is_of_proxy {
+            return self.clone();
+        }
+        let source = self.0.source;
+        self.0.seat.relocate(source.ip());
+        let upgraded = Self::with(
+            Arc::clone(&self.0.front),
+            source,
+            self.0.seat.clone(),
+            (Arc::clone(&self.0.end), Arc::clone(&self.0.link)),
+            false,
+        );
+        upgraded.state().counted = std::mem::take(&mut self.state().counted);
+        upgraded
     }
 
     /// Waits for its turn to close: in a drain connections close one after the other, so that clients move to other
@@ -139,29 +245,83 @@ impl Connection {
         self.0.end.shutdown.is_draining()
     }
 
-    /// Returns where it comes from.
+    /// Returns where it comes from: the client's address, as far as a trusted proxy told it.
     pub fn source(&self) -> IpAddr {
         self.0.source.ip()
     }
 
-    /// Returns what counts as one source: an IPv4 address, or the first of the /64 it comes from.
-    pub fn network(&self) -> IpAddr {
-        quota::source(self.source())
+    /// Returns the same with the port.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.source
     }
 
-    /// Says whether it is inside TLS.
+    /// Returns what counts as one source: an IPv4 address, or the first of the /64 it comes from.
+    pub fn network(&self) -> IpAddr {
+        Network::narrowest(self.source()).first()
+    }
+
+    /// Says whether it is inside TLS, here or at a proxy in front.
     pub fn is_secured(&self) -> bool {
-        self.0.is_secured
+        self.0.front.is_secured
+    }
+
+    pub(super) fn front(&self) -> &Arc<Front> {
+        &self.0.front
     }
 
     /// Notes that a registered node speaks on it.
-    pub fn is_known(&self) {
-        drop(self.stranger().take());
+    pub fn settle(&self, holder: Holder) {
+        let inner = &self.0;
+        let counted = std::mem::take(&mut self.state().counted);
+        inner.front.give_back_requests(self.source(), counted);
+        // A proxy's connection is nobody's; and one too many of one source stays a stranger's.
+        if inner.is_of_proxy || inner.seat.settle(holder) {
+            let mut state = self.state();
+            state.holder = Some(holder);
+            state.since = Instant::now();
+        }
+    }
+
+    /// Notes that those who ask on it were proven to be trusted otherwise: their requests are not counted.
+    pub fn excuse(&self) {
+        let counted = std::mem::take(&mut self.state().counted);
+        self.0.front.give_back_requests(self.source(), counted);
+    }
+
+    /// Says whether a registered node has spoken on it lately.
+    pub fn is_known(&self) -> bool {
+        self.state().holder.is_some()
+    }
+
+    /// Keeps it known as long as a stream of maps is open.
+    pub fn open_stream(&self) -> OpenStream {
+        self.state().streams += 1;
+        OpenStream(self.clone())
     }
 
     /// Returns the share of a request's body in what all bodies may hold, empty at first.
-    pub fn body(&self) -> Share {
-        self.0.bodies.share(self.source())
+    pub(crate) fn body(&self) -> BodyShare {
+        let holder = self.state().holder;
+        self.0.front.body(self.source(), holder)
+    }
+
+    /// Begins a request, unless too many are under way or come from where this one does.
+    pub(super) fn begin_request(&self) -> Result<UnderWay, Refused> {
+        let inner = &self.0;
+        let before = inner.under_way.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay(self.clone());
+        if !self.is_known() {
+            if before >= STRANGERS_REQUESTS {
+                return Err(Refused::UnderWay);
+            }
+            let now = Instant::now().into_std();
+            inner
+                .front
+                .take_request(self.source(), now)
+                .map_err(Refused::Often)?;
+            self.state().counted += 1;
+        }
+        Ok(under_way)
     }
 
     /// Returns when the connection should end: nothing is asked on it at first, or no registered node speaks for long.
@@ -172,17 +332,33 @@ impl Connection {
         {
             return;
         }
-        tokio::time::sleep(STRANGER).await;
-        if self.stranger().is_none() {
-            std::future::pending().await
+        if self.0.is_of_proxy {
+            return std::future::pending().await;
+        }
+        while let Some(look) = self.next_look(Instant::now()) {
+            tokio::time::sleep_until(look).await;
         }
     }
 
-    fn stranger(&self) -> std::sync::MutexGuard<'_, Option<Share>> {
-        self.0
-            .stranger
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Returns when to look again whether it is a stranger's for too long; `None`: it is.
+    fn next_look(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state();
+        if state.holder.is_some() {
+            if state.streams > 0 {
+                return Some(now + KNOWN);
+            }
+            if state.since + KNOWN > now {
+                return Some(state.since + KNOWN);
+            }
+            state.holder = None;
+            state.since = now;
+            self.0.seat.unsettle();
+        }
+        Some(state.since + STRANGER).filter(|end| *end > now)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -193,54 +369,5 @@ pub fn fraction(number: u64) -> f64 {
 }
 
 #[cfg(test)]
-impl Connection {
-    /// Returns the connection with a number that nobody is at the other end of.
-    pub(crate) fn unconnected(shutdown: Shutdown, number: u64) -> Self {
-        let everything = Quota::new(1, 1);
-        let seat = Arc::new(tokio::sync::Semaphore::new(1));
-        let source = SocketAddr::from(([192, 0, 2, 1], 1));
-        let open = tokio_util::task::TaskTracker::new().token();
-        Self::new(
-            source,
-            true,
-            Arc::clone(&everything),
-            everything.share(source.ip()),
-            seat.try_acquire_owned().expect("free"),
-            End::new(shutdown, number, open),
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn connections_close_spread_over_the_drain_or_when_they_have_to() {
-        let shutdown = Shutdown::new(Duration::from_secs(100));
-        let connections: Vec<_> = (1..=20)
-            .map(|number| Connection::unconnected(shutdown.clone(), number))
-            .collect();
-        let early = Connection::unconnected(shutdown.clone(), 21);
-        early.leave();
-        early.turn().await;
-        shutdown.drain();
-        let start = Instant::now();
-        let mut turns = Vec::new();
-        for connection in &connections {
-            // Each wait counts from the start of the drain.
-            let turn = async {
-                connection.turn().await;
-                start.elapsed().as_secs()
-            };
-            turns.push(turn);
-        }
-        let mut turns = futures_util::future::join_all(turns).await;
-        turns.sort_unstable();
-        assert!(turns[19] < 70, "the rest is for what is still to be sent");
-        let widest = turns.windows(2).map(|two| two[1] - two[0]).max();
-        assert!(widest.is_some_and(|gap| gap <= 10), "{turns:?}");
-    }
-}
+#[path = "connection/tests.rs"]
+mod tests;

@@ -1,73 +1,80 @@
-//! How much of something all sources may hold together, and each.
+//! How much of something all may hold together, and each.
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A bounded amount that sources share.
+/// A bounded amount that many share. A holder has one part or several, such as the networks an address is in, each with
+/// a bound of its own.
 #[derive(Debug)]
-pub struct Quota {
+pub(crate) struct Quota<K> {
     all: usize,
-    each: usize,
-    held: Mutex<Held>,
+    held: Mutex<Held<K>>,
 }
 
-#[derive(Debug, Default)]
-struct Held {
+#[derive(Debug)]
+struct Held<K> {
     all: usize,
-    each: BTreeMap<IpAddr, usize>,
+    each: BTreeMap<K, usize>,
 }
 
 /// What one holder has of a quota, given back when dropped.
 #[derive(Debug)]
-pub struct Share {
-    quota: Arc<Quota>,
-    source: IpAddr,
+pub(crate) struct QuotaShare<K: Ord> {
+    quota: Arc<Quota<K>>,
+    /// The parts, and the most each may hold.
+    parts: Vec<(K, usize)>,
     amount: usize,
 }
 
-impl Quota {
-    /// Returns a quota of `all`, of which one source holds at most `each`.
-    pub fn new(all: usize, each: usize) -> Arc<Self> {
+impl<K: Ord + Clone> Quota<K> {
+    /// Returns a quota of `all`.
+    pub(crate) fn new(all: usize) -> Arc<Self> {
+        let held = Held {
+            all: 0,
+            each: BTreeMap::new(),
+        };
         Arc::new(Self {
             all,
-            each,
-            held: Mutex::default(),
+            held: Mutex::new(held),
         })
     }
 
-    /// Returns a share of nothing yet.
-    pub fn share(self: &Arc<Self>, address: IpAddr) -> Share {
-        Share {
+    /// Returns a share of nothing yet, of a holder with these parts.
+    pub(crate) fn share(self: &Arc<Self>, parts: Vec<(K, usize)>) -> QuotaShare<K> {
+        QuotaShare {
             quota: Arc::clone(self),
-            source: source(address),
+            parts,
             amount: 0,
         }
     }
+
+    fn held(&self) -> MutexGuard<'_, Held<K>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Share {
+impl<K: Ord + Clone> QuotaShare<K> {
     /// Takes more; `false` when there is not as much, and then nothing is taken.
-    pub fn grow(&mut self, more: usize) -> bool {
-        let mut held = self
-            .quota
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let of_source = held.each.get(&self.source).copied().unwrap_or_default();
-        if held.all + more > self.quota.all || of_source + more > self.quota.each {
+    pub(crate) fn grow(&mut self, more: usize) -> bool {
+        let mut held = self.quota.held();
+        let is_full = |(part, most): &(K, usize)| {
+            held.each.get(part).copied().unwrap_or_default() + more > *most
+        };
+        if held.all + more > self.quota.all || self.parts.iter().any(is_full) {
             return false;
         }
         held.all += more;
-        held.each.insert(self.source, of_source + more);
+        for (part, _) in &self.parts {
+            *held.each.entry(part.clone()).or_default() += more;
+        }
         self.amount += more;
         true
     }
 }
 
-impl Drop for Share {
+impl<K: Ord> Drop for QuotaShare<K> {
     fn drop(&mut self) {
         let mut held = self
             .quota
@@ -75,23 +82,14 @@ impl Drop for Share {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         held.all -= self.amount;
-        if let Some(of_source) = held.each.get_mut(&self.source) {
-            *of_source -= self.amount;
-            if *of_source == 0 {
-                held.each.remove(&self.source);
+        for (part, _) in &self.parts {
+            if let Some(amount) = held.each.get_mut(part) {
+                *amount -= self.amount;
+                if *amount == 0 {
+                    held.each.remove(part);
+                }
             }
         }
-    }
-}
-
-/// Returns what counts as one source: an IPv4 address, or the /64 that one customer is given.
-pub(super) fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            Ipv6Addr::from(network).into()
-        }
-        v4 => v4,
     }
 }
 
@@ -100,32 +98,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_source_can_not_take_the_share_of_another() {
-        let quota = Quota::new(10, 4);
-        let share = |text: &str| quota.share(text.parse().unwrap());
-        let mut greedy = share("192.0.2.1");
+    fn one_holder_can_not_take_the_share_of_another() {
+        let quota = Quota::new(10);
+        let share = |name: &'static str| quota.share(vec![(name, 4)]);
+        let mut greedy = share("a");
         assert!(greedy.grow(3) && greedy.grow(1) && !greedy.grow(1));
-        assert!(
-            !share("::ffff:192.0.2.1").grow(1),
-            "the same in another form"
-        );
-        let mut other = share("192.0.2.2");
+        assert!(!share("a").grow(1));
+        let mut other = share("b");
         assert!(other.grow(4));
-        let mut last = share("192.0.2.3");
+        let mut last = share("c");
         assert!(!last.grow(3), "all together have 10");
         assert!(last.grow(2), "a refusal takes nothing");
         drop((greedy, other, last));
-        assert!(share("192.0.2.1").grow(4), "what is dropped is given back");
-        assert!(quota.held.lock().unwrap().each.is_empty());
+        assert!(share("a").grow(4), "what is dropped is given back");
+        assert!(quota.held().each.is_empty());
     }
 
     #[test]
-    fn addresses_of_one_network_are_one_source() {
-        let quota = Quota::new(10, 1);
-        let share = |text: &str| quota.share(text.parse().unwrap());
-        let mut one = share("2001:db8::1");
-        assert!(one.grow(1));
-        assert!(!share("2001:db8::ffff").grow(1));
-        assert!(share("2001:db8:0:1::1").grow(1));
+    fn each_part_of_a_holder_is_bounded() {
+        let quota = Quota::new(10);
+        let mut one = quota.share(vec![("wide", 3), ("narrow", 2)]);
+        assert!(one.grow(2) && !one.grow(1));
+        let mut other = quota.share(vec![("wide", 3), ("other", 2)]);
+        assert!(other.grow(1) && !other.grow(1));
     }
 }

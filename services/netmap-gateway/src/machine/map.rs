@@ -45,7 +45,10 @@ pub async fn map(
         // A report is taken in a drain, too: clients do not repeat them.
         machine.refuse_in_drain()?;
     }
-    let found = gateway.hub.locate(request.node_key, machine.key).await;
+    let found = gateway
+        .hub
+        .locate(request.node_key, machine.key, machine.asker())
+        .await;
     let located = match found {
         Ok(Found::Node(located)) => located,
         Ok(Found::Former(node)) if !is_only_report => {
@@ -60,7 +63,9 @@ pub async fn map(
         }
         Err(status) => return Err(status.into()),
     };
-    machine.connection.is_known();
+    machine
+        .connection
+        .settle((located.tailnet.id, located.node));
     if request.is_report() {
         let report = report(&request)?;
         if let Some(report) = machine.connection.contest().keep(located.node, report) {
@@ -169,8 +174,11 @@ async fn stream(
         return Err(no_room());
     }
     drop(turn);
-    let later = stream::try_unfold(session, |mut session| async move {
-        Ok(session.next_frame().await?.map(|frame| (frame, session)))
+    // The connection is known as long as the stream lives.
+    let begun = (session, machine.connection.open_stream());
+    let later = stream::try_unfold(begun, |(mut session, open)| async move {
+        let frame = session.next_frame().await?;
+        Ok(frame.map(|frame| (frame, (session, open))))
     });
     Ok(Answer::Frames(Frames::new(delivery, later)))
 }

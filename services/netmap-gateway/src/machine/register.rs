@@ -1,7 +1,7 @@
 //! Registration: passes on what the client proved and sent, and tells it the registry's verdict (protocol
 //! section 5). No verdict is made here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use bowline_control_wire::{
@@ -16,6 +16,7 @@ use bowline_proto::{
         registration_service_client::RegistrationServiceClient,
     },
 };
+use prost::Message as _;
 use prost_types::Timestamp;
 use tonic::{Code, Request, Status};
 
@@ -24,7 +25,9 @@ use super::{
     host::{self, Host},
 };
 use crate::{
+    admission::Asker,
     gateway::Gateway,
+    listener::BodyShare,
     netmap::{TAGGED_DEVICES, owner, profile},
     tailnet::View,
 };
@@ -32,11 +35,15 @@ use crate::{
 /// How long one question to identity is held while a person decides.
 const WAIT: Duration = Duration::from_secs(50);
 
-/// Answers a registration.
+/// The most bytes of a registration that are kept while a person decides; a client that sent more is asked again.
+const MOST_KEPT: usize = 8 * 1024;
+
+/// Answers a registration. `share` is what its body holds of all bodies.
 pub async fn register(
     gateway: &Gateway,
     machine: &Machine,
     request: RegisterRequest,
+    share: BodyShare,
 ) -> Result<RegisterResponse, Failure> {
     machine.refuse_in_drain()?;
     if request.node_key.is_zero() {
@@ -48,63 +55,118 @@ pub async fn register(
     let followup = login_id(&request.followup);
     let node_key = request.node_key;
     let passed_on = pass_on(machine, request, followup)?;
-    let mut client = RegistrationServiceClient::new(gateway.backends.registry.clone());
-    // A wish for another expiry, a logout among them, is a change: it waits.
-    let readmit = || match passed_on.expiry {
-        None => readmit(gateway, machine, node_key),
-        Some(_) => None,
+    let kept = followup.and_then(|_| keep(&passed_on));
+    let outcome = ask(gateway, machine, node_key, passed_on).await?;
+    drop(share);
+    let (Some(login), Asked::Pending(needed)) = (followup, &outcome) else {
+        return Ok(told(gateway, outcome));
     };
-    loop {
-        // No turn is held while a person decides.
-        let turn = match gateway.admission.registration().await {
-            Ok(turn) => turn,
-            Err(failure) => return readmit().ok_or(failure),
-        };
-        let answer = match client.register(passed_on.clone()).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) if is_away(&status) => return readmit().ok_or_else(|| status.into()),
-            Err(status) => return Err(status.into()),
-        };
-        drop(turn);
-        return Ok(match answer.outcome {
-            Some(Outcome::Registered(registered)) => {
-                machine.connection.is_known();
-                accept(gateway, &registered)
-            }
-            Some(Outcome::KeyExpired(_)) | Some(Outcome::LoggedOut(_)) => RegisterResponse {
-                node_key_expired: true,
-                ..empty()
-            },
-            Some(Outcome::LoginNeeded(needed)) => {
-                if followup.is_some_and(|id| id.to_string() == needed.login_id) {
-                    tokio::select! {
-                        waited = wait(gateway, &needed.login_id) => waited?,
-                        () = machine.connection.closing() => return Err(draining()),
-                    }
-                    continue;
-                }
-                let auth_url =
-                    format!("{}/register/{}", gateway.config.public_url, needed.login_id);
-                RegisterResponse {
-                    auth_url,
-                    ..empty()
-                }
-            }
-            Some(Outcome::Refused(refused)) => {
-                tracing::info!(machine = ?machine.key, reason = ?refused.reason(), "registration refused");
-                RegisterResponse {
-                    error: plain_text(&refused.text),
-                    ..empty()
-                }
-            }
-            None => {
-                return Err(Failure::new(
-                    StatusCode::BAD_GATEWAY,
-                    "the registry gave no verdict",
-                ));
-            }
-        });
+    if login.to_string() != *needed {
+        return Ok(told(gateway, outcome));
     }
+    loop {
+        wait(gateway, machine, login).await?;
+        // What was too long to keep comes again: the client asks anew at once.
+        let Some(passed_on) = kept.as_deref().and_then(restore) else {
+            return Ok(told(gateway, Asked::Pending(login.to_string())));
+        };
+        match ask(gateway, machine, node_key, passed_on).await? {
+            Asked::Pending(needed) if needed == login.to_string() => {}
+            outcome => return Ok(told(gateway, outcome)),
+        }
+    }
+}
+
+/// What came of asking the registry.
+enum Asked {
+    /// It answers so, or the view does while it is away.
+    Answered(Box<RegisterResponse>),
+    /// Somebody has to decide about this login.
+    Pending(String),
+}
+
+/// Asks the registry for its verdict.
+async fn ask(
+    gateway: &Gateway,
+    machine: &Machine,
+    node_key: NodePublic,
+    passed_on: registry::RegisterRequest,
+) -> Result<Asked, Failure> {
+    // A wish for another expiry, a logout among them, is a change: it waits.
+    let may_readmit = passed_on.expiry.is_none();
+    let readmit = || {
+        let readmitted = may_readmit.then(|| readmit(gateway, machine, node_key));
+        readmitted.flatten().map(Box::new).map(Asked::Answered)
+    };
+    // A node that has a key of ours comes back: it does not stand behind strangers.
+    let asker = match gateway.hub.locate_here(node_key, machine.key) {
+        Ok(Some(_)) => Asker::Known,
+        _ => machine.asker(),
+    };
+    // No turn is held while a person decides.
+    let turn = match gateway.admission.registration(asker).await {
+        Ok(turn) => turn,
+        Err(failure) => return readmit().ok_or(failure),
+    };
+    let mut client = RegistrationServiceClient::new(gateway.backends.registry.clone());
+    let answer = match client.register(passed_on).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if is_away(&status) => return readmit().ok_or_else(|| status.into()),
+        Err(status) => return Err(status.into()),
+    };
+    drop(turn);
+    let answered = |response| Ok(Asked::Answered(Box::new(response)));
+    match answer.outcome {
+        Some(Outcome::Registered(registered)) => {
+            let node = registered.node.as_ref();
+            let tailnet = node.and_then(|node| TailnetId::try_from(node.tailnet_id).ok());
+            if let Some((tailnet, node)) = tailnet.zip(node) {
+                machine.connection.settle((tailnet, node.id));
+            }
+            answered(accept(gateway, &registered))
+        }
+        Some(Outcome::KeyExpired(_)) | Some(Outcome::LoggedOut(_)) => answered(RegisterResponse {
+            node_key_expired: true,
+            ..empty()
+        }),
+        Some(Outcome::LoginNeeded(needed)) => Ok(Asked::Pending(needed.login_id)),
+        Some(Outcome::Refused(refused)) => {
+            let (source, reason) = (machine.connection.source(), refused.reason().as_str_name());
+            gateway
+                .refusals
+                .note(source, machine.key, reason, Instant::now());
+            answered(RegisterResponse {
+                error: plain_text(&refused.text),
+                ..empty()
+            })
+        }
+        None => Err(Failure::new(
+            StatusCode::BAD_GATEWAY,
+            "the registry gave no verdict",
+        )),
+    }
+}
+
+/// Returns what the client is told; where somebody has to decide, at which address.
+fn told(gateway: &Gateway, asked: Asked) -> RegisterResponse {
+    match asked {
+        Asked::Answered(response) => *response,
+        Asked::Pending(login) => RegisterResponse {
+            auth_url: format!("{}/register/{login}", gateway.config.public_url),
+            ..empty()
+        },
+    }
+}
+
+/// Returns a registration as few bytes, to be kept while a person decides; `None`: it is too long, or has a secret.
+fn keep(passed_on: &registry::RegisterRequest) -> Option<Box<[u8]>> {
+    let is_short = passed_on.pre_auth_key.is_empty() && passed_on.encoded_len() <= MOST_KEPT;
+    is_short.then(|| passed_on.encode_to_vec().into_boxed_slice())
+}
+
+/// Returns a registration from what was kept of it.
+fn restore(kept: &[u8]) -> Option<registry::RegisterRequest> {
+    registry::RegisterRequest::decode(kept).ok()
 }
 
 /// Says whether the registry gave no verdict because it or what it needs is away.
@@ -129,7 +191,9 @@ fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option
     {
         return None;
     }
-    machine.connection.is_known();
+    machine
+        .connection
+        .settle((located.tailnet.id, located.node));
     let user = profile(&view, owner(&shown.node));
     Some(accept(
         gateway,
@@ -142,18 +206,32 @@ fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option
     ))
 }
 
-/// Waits until somebody has decided, or for a while.
-async fn wait(gateway: &Gateway, login_id: &str) -> Result<(), Failure> {
-    let mut client = LoginServiceClient::new(gateway.backends.identity.clone());
+/// Waits until somebody has decided, or for a while. Held meanwhile: ids and keys, and what was kept of the request.
+async fn wait(gateway: &Gateway, machine: &Machine, login: LoginId) -> Result<(), Failure> {
+    let crowded = |text| {
+        metrics::counter!("bowline_gateway_waits_refused_total").increment(1);
+        Failure::new(StatusCode::TOO_MANY_REQUESTS, text)
+    };
+    let source = machine.connection.source();
+    let Some(place) = gateway.waits.enter(login, machine.key, source) else {
+        let text = "too many devices wait for somebody to let them in: try again in a few minutes";
+        return Err(crowded(text));
+    };
+    let mut client = LoginServiceClient::new(gateway.backends.waits.clone());
     let mut request = Request::new(WaitLoginRequest {
-        login_id: login_id.to_owned(),
+        login_id: login.to_string(),
     });
     request.set_timeout(WAIT + Duration::from_secs(5));
-    match client.wait_login(request).await {
-        Ok(_) => Ok(()),
-        Err(status) if status.code() == tonic::Code::DeadlineExceeded => Ok(()),
-        Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
-        Err(status) => Err(status.into()),
+    let decided = tokio::select! {
+        decided = client.wait_login(request) => decided.map(drop),
+        () = place.ended() => return Err(crowded("this login is waited for on newer connections")),
+        () = machine.connection.closing() => return Err(draining()),
+    };
+    match decided {
+        Err(status) if !matches!(status.code(), Code::DeadlineExceeded | Code::NotFound) => {
+            Err(status.into())
+        }
+        _ => Ok(()),
     }
 }
 

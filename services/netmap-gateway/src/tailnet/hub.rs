@@ -16,11 +16,13 @@ use bowline_proto::key_registry::v1::{
     ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
-use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
 use super::{Advances, Progress, Shared, Sources, Tailnet, follower, follower::Origins};
-use crate::Backends;
+use crate::{
+    Backends,
+    admission::{Asker, Turns},
+};
 
 /// A view nobody has used for this long is dropped.
 const IDLE: Duration = Duration::from_secs(600);
@@ -39,7 +41,7 @@ pub struct Hub {
     tasks: Tasks,
     tailnets: Mutex<BTreeMap<TailnetId, Held>>,
     shared: Shared,
-    asking: Semaphore,
+    asking: Arc<Turns>,
 }
 
 #[derive(Debug)]
@@ -88,7 +90,7 @@ impl Hub {
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
             shared: Shared::default(),
-            asking: Semaphore::new(ASKING),
+            asking: Turns::new(ASKING),
         }
     }
 
@@ -136,12 +138,17 @@ impl Hub {
     ///
     /// `NotFound` alike for an unknown key and for one of another machine; `Unavailable` when the registry has to
     /// be asked and can not be, `ResourceExhausted` when too many wait to ask it.
-    pub async fn locate(&self, key: NodePublic, machine: MachinePublic) -> Result<Found, Status> {
+    pub async fn locate(
+        &self,
+        key: NodePublic,
+        machine: MachinePublic,
+        asker: Asker,
+    ) -> Result<Found, Status> {
         if let Some(located) = self.locate_here(key, machine)? {
             return Ok(Found::Node(located));
         }
-        let turn = tokio::time::timeout(PATIENCE, self.asking.acquire()).await;
-        let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
+        let turn = self.asking.take(asker, PATIENCE).await;
+        let _turn = turn.ok_or_else(|| {
             Status::resource_exhausted("too many unknown node keys are asked for at the moment")
         })?;
         let request = ResolveNodeRequest {
@@ -262,26 +269,29 @@ mod tests {
         let nobody = || GrpcChannel::admin_socket("/nonexistent/bowline.sock");
         let backends = Backends {
             identity: nobody(),
+            waits: nobody(),
             registry: nobody(),
             compiler: nobody(),
         };
         let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
         let told = (DerpMap::default(), Sources::Addresses);
         let hub = Hub::new(&backends, &Bus::in_process(), told, &tasks);
-        let all = u32::try_from(ASKING).expect("a small number");
-        let asking = hub.asking.acquire_many(all).await.expect("open");
+        let mut asking = Vec::new();
+        for _ in 0..ASKING {
+            asking.extend(hub.asking.take(Asker::Known, PATIENCE).await);
+        }
         let keys = (
             NodePublic::from_bytes([1; 32]),
             MachinePublic::from_bytes([2; 32]),
         );
         let refused = hub
-            .locate(keys.0, keys.1)
+            .locate(keys.0, keys.1, Asker::Known)
             .await
             .expect_err("it waits in vain");
         assert_eq!(refused.code(), Code::ResourceExhausted);
         drop(asking);
         let failed = hub
-            .locate(keys.0, keys.1)
+            .locate(keys.0, keys.1, Asker::Known)
             .await
             .expect_err("nobody answers");
         assert_eq!(failed.code(), Code::Unavailable);

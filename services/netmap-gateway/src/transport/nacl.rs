@@ -17,10 +17,10 @@ use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::read_body;
+use super::{ReceivedBody, read_body};
 use crate::{
     gateway::Gateway,
-    listener::Connection,
+    listener::{BodyShare, Connection},
     machine::{Failure, Machine, map, register},
 };
 
@@ -41,13 +41,13 @@ pub async fn post_register(
     Path(machine): Path<String>,
     body: Body,
 ) -> Result<Body, Failure> {
-    let (sealer, request) =
-        receive::<RegisterRequest>(&gateway, connection, &machine, body).await?;
+    let received = receive::<RegisterRequest>(&gateway, connection, &machine, body).await?;
+    let (sealer, request, share) = received;
     let version = request
         .hostinfo
         .as_ref()
         .map(|hostinfo| hostinfo.ipn_version.clone());
-    let response = register::register(&gateway, &sealer.machine, request).await?;
+    let response = register::register(&gateway, &sealer.machine, request, share).await?;
     if !response.error.is_empty() && !reads_errors(version.as_deref().unwrap_or_default()) {
         return Err(Failure::new(StatusCode::UNAUTHORIZED, response.error));
     }
@@ -62,7 +62,8 @@ pub async fn post_map(
     Path(machine): Path<String>,
     body: Body,
 ) -> Result<Body, Failure> {
-    let (sealer, request) = receive::<MapRequest>(&gateway, connection, &machine, body).await?;
+    let received = receive::<MapRequest>(&gateway, connection, &machine, body).await?;
+    let (sealer, request, _share) = received;
     Ok(match map::map(&gateway, &sealer.machine, request).await? {
         map::Answer::Taken => Body::empty(),
         map::Answer::Frames(frames) => Body::from_stream(frames.pieces_of(move |plain| {
@@ -85,16 +86,16 @@ async fn receive<T: DeserializeOwned>(
     connection: Connection,
     machine: &str,
     body: Body,
-) -> Result<(Sealer, T), Failure> {
+) -> Result<(Sealer, T, BodyShare), Failure> {
     if !connection.is_secured() && !gateway.config.plain_http_boxes {
         let text = "this server takes such requests over https only";
         return Err(Failure::new(StatusCode::FORBIDDEN, text));
     }
     let bad = |text: String| Failure::new(StatusCode::BAD_REQUEST, text);
     let key = MachinePublic::from_hex(machine).map_err(|error| bad(error.to_string()))?;
-    let sealed = read_body(&connection, body).await?;
+    let ReceivedBody { bytes, share } = read_body(&connection, body).await?;
     let opened =
-        open(&sealed, key, gateway.keys.legacy.iter()).map_err(|error| bad(error.to_string()))?;
+        open(&bytes, key, gateway.keys.legacy.iter()).map_err(|error| bad(error.to_string()))?;
     let mut replays = gateway
         .replays
         .lock()
@@ -113,6 +114,7 @@ async fn receive<T: DeserializeOwned>(
     Ok((
         Sealer { machine, control },
         parse_request(&opened.plaintext)?,
+        share,
     ))
 }
 

@@ -24,14 +24,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
-use super::{read_body, websocket};
+use super::{ReceivedBody, read_body, websocket};
 use crate::{
     gateway::Gateway,
     listener::{
         CONNECTION_WINDOW, Connection, FAREWELL, LONGEST_HEADERS, MOST_STREAMS, SEND_BUFFER,
-        STREAM_WINDOW, contained,
+        STREAM_WINDOW, answer, contained,
     },
     machine::{Failure, Machine, map, register, ssh},
 };
@@ -135,6 +134,7 @@ async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let connection = connection.upgraded();
     let accepted = match result {
         Ok(accepted) => accepted,
         Err(error) => {
@@ -167,10 +167,10 @@ async fn converse<S>(
     };
     let routes = routes(gateway, machine, challenge);
     let asked = CancellationToken::new();
-    let heard = asked.clone();
+    let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         heard.cancel();
-        routes.clone().oneshot(request.map(Body::new))
+        answer(asking.clone(), routes.clone(), request.map(Body::new))
     });
     let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -235,8 +235,12 @@ async fn post_register(
     body: Body,
 ) -> Result<impl IntoResponse, Failure> {
     machine.proven = challenge.proven(&headers)?;
-    let request: RegisterRequest = parse_request(&read_body(&machine.connection, body).await?)?;
-    Ok(Json(register::register(&gateway, &machine, request).await?))
+    let ReceivedBody { bytes, share } = read_body(&machine.connection, body).await?;
+    let request: RegisterRequest = parse_request(&bytes)?;
+    drop(bytes);
+    Ok(Json(
+        register::register(&gateway, &machine, request, share).await?,
+    ))
 }
 
 /// Takes a sign of life that was asked for.
@@ -250,7 +254,8 @@ async fn post_map(
     Extension(machine): Extension<Machine>,
     body: Body,
 ) -> Result<Body, Failure> {
-    let request: MapRequest = parse_request(&read_body(&machine.connection, body).await?)?;
+    let received = read_body(&machine.connection, body).await?;
+    let request: MapRequest = parse_request(&received.bytes)?;
     Ok(match map::map(&gateway, &machine, request).await? {
         map::Answer::Taken => Body::empty(),
         map::Answer::Frames(frames) => Body::from_stream(frames.pieces()),

@@ -19,9 +19,9 @@ fn packets_are_allowed_up_to_64_kib_beside_their_destination() {
 }
 
 #[test]
-fn first_frame_is_client_info_of_at_most_256_kib() {
-    assert!(Header::decode_first(header(0x02, 256 << 10)).is_ok());
-    assert!(Header::decode_first(header(0x02, (256 << 10) + 1)).is_err());
+fn first_frame_is_client_info_of_at_most_4_kib() {
+    assert!(Header::decode_first(header(0x02, 4 << 10)).is_ok());
+    assert!(Header::decode_first(header(0x02, (4 << 10) + 1)).is_err());
     assert_eq!(
         Header::decode_first(header(0x04, 40)),
         Err(FrameError::NotClientInfo(0x04))

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bowline_relay::Limits;
+use bowline_service_kit::rate_limit::RateLimit;
 use tokio::net::TcpStream;
 
 use crate::client::{
@@ -77,34 +78,68 @@ async fn client_that_never_introduces_itself_is_cut() {
 }
 
 #[tokio::test]
-async fn one_source_gets_only_so_many_connections() {
+async fn silent_connections_make_room_and_clients_that_are_served_stay() {
     let server = Server::limited(Limits {
-        connections_per_source: 2,
+        connections: 8,
         ..limits()
     })
     .await;
     let mut alice = Client::connect(server.http, 1).await;
-    let bob = Client::connect(server.http, 2).await;
-    let stream = TcpStream::connect(server.http).await.unwrap();
-    let mut third = Client::silent(stream, 3);
-    assert_eq!(third.rest().await, b"");
-
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let stream = TcpStream::connect(server.http).await.unwrap();
+        silent.push(Client::silent(stream, 3));
+    }
+    assert_eq!(silent[0].rest().await, b"", "the oldest has made room");
+    let mut bob = Client::connect(server.http, 2).await;
     alice.settle().await;
     alice.send_packet(2, b"hello").await;
-    drop(bob);
-    let place_is_free = async {
-        loop {
-            let stream = TcpStream::connect(server.http).await.unwrap();
-            let mut client = Client::silent(stream, 3);
-            client.write(b"GET /derp/probe HTTP/1.0\r\n\r\n").await;
-            if !client.rest().await.is_empty() {
-                break;
-            }
-        }
-    };
-    tokio::time::timeout(SOON, place_is_free)
-        .await
-        .expect("bob's place is free");
+    assert_eq!(bob.recv_packet().await, (public(1), b"hello".to_vec()));
+}
+
+#[tokio::test]
+async fn nobody_is_taken_when_all_places_are_those_of_clients_that_are_served() {
+    let server = Server::limited(Limits {
+        connections: 2,
+        ..limits()
+    })
+    .await;
+    // One source has half of the places for certain; who is beyond is served as long as nobody needs the place.
+    let _alice = Client::connect(server.http, 1).await;
+    let mut bob = Client::connect(server.http, 2).await;
+    let mut carol = Client::connect(server.http, 3).await;
+    assert_eq!(bob.rest().await, b"");
+    carol.settle().await;
+}
+
+#[tokio::test]
+async fn introduction_is_as_long_as_those_of_clients_and_no_longer() {
+    let server = Server::start().await;
+    let (mut mallory, _) = greeted(&server, 1).await;
+    let len = u32::try_from((4 << 10) + 1).unwrap().to_be_bytes();
+    mallory.write(&[&[CLIENT_INFO], &len[..]].concat()).await;
+    assert_eq!(mallory.rest().await, b"");
+}
+
+#[tokio::test]
+async fn client_sends_no_faster_than_it_may() {
+    let server = Server::limited(Limits {
+        sending: RateLimit::new(4, Duration::from_millis(50)),
+        ..limits()
+    })
+    .await;
+    let mut alice = Client::connect(server.http, 1).await;
+    let mut bob = Client::connect(server.http, 2).await;
+    bob.settle().await;
+    let start = tokio::time::Instant::now();
+    for _ in 0..12 {
+        alice.send_packet(2, &[7; 1024]).await;
+        assert_eq!(bob.recv_packet().await.1.len(), 1024);
+    }
+    assert!(
+        start.elapsed() >= Duration::from_millis(400),
+        "four at once, then one each 50 ms"
+    );
 }
 
 #[tokio::test]

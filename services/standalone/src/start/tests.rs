@@ -27,6 +27,7 @@ async fn gateway(world: &World, identity: GrpcChannel) -> SocketAddr {
     };
     let given = Dependencies {
         backends: Backends {
+            waits: identity.clone(),
             identity,
             registry: channel.clone(),
             compiler: channel,

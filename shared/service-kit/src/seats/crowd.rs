@@ -145,7 +145,7 @@ mod tests {
             "192.0.2.2",
             "198.51.100.9",
         ]);
-        assert_eq!(order(crowd), [1, 2, 4, 3, 6, 5]);
+        assert_eq!(order(crowd), [1, 2, 4, 3, 5, 6]);
     }
 
     #[test]

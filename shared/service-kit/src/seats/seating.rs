@@ -249,8 +249,8 @@ mod tests {
         assert_eq!(displaced(&mut seating, "203.0.114.1"), Some(0));
         assert_eq!(
             displaced(&mut seating, "203.0.115.1"),
-            Some(3),
-            "3 of 203.0 by now, 2 and 2 of the others; these grew first"
+            Some(1),
+            "two of each now: this network grew longest ago"
         );
     }
 

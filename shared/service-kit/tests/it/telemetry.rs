@@ -27,11 +27,9 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
 async fn readiness_follows_the_life_of_the_process() {
     let telemetry = telemetry::init(&TelemetryConfig::default()).unwrap();
     assert!(telemetry::init(&TelemetryConfig::default()).is_err());
-    let listener = telemetry::listen("127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
+    let listener = telemetry::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    assert!(telemetry::listen(address).await.is_err());
+    assert!(telemetry::listen(address).is_err());
     let shutdown = Shutdown::new(Duration::from_secs(10));
     let serving = tokio::spawn(telemetry.clone().serve(listener, shutdown.clone()));
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));

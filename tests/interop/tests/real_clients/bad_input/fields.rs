@@ -12,7 +12,7 @@ use super::{
 
 /// What no member of a request is, or at least not sensibly.
 fn wrong_values() -> Vec<Value> {
-    let long = "a".repeat(300_000);
+    let long = "a".repeat(200_000);
     vec![
         json!(true),
         json!(-1),
@@ -175,7 +175,7 @@ async fn strange_reports_reach_peers_harmless() {
         (json!({ "Hostname": "a".repeat(300) }), none(), 200),
         (json!({ "Hostname": "\u{202e}\u{0}..\"\\" }), none(), 200),
         (json!({ "Hostname": "../../etc" }), none(), 200),
-        (json!({ "Hostname": "a".repeat(900_000) }), none(), 200),
+        (json!({ "Hostname": "a".repeat(200_000) }), none(), 200),
         (json!({ "OS": "\u{0}\"\\\n".repeat(1000) }), none(), 200),
         (json!({ "IPNVersion": "\u{0}" }), none(), 200),
         (json!({ "Services": services }), none(), 200),

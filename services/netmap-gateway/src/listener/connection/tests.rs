@@ -1,0 +1,155 @@
+use bowline_ids::TailnetId;
+use bowline_service_kit::seats::Seat;
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::listener::proxies::Proxies;
+
+fn node(number: u64) -> Holder {
+    (TailnetId::try_from(1_u64).expect("a number"), number)
+}
+
+impl Connection {
+    /// Returns the connection with a number that nobody is at the other end of.
+    pub(crate) fn unconnected(shutdown: Shutdown, number: u64) -> Self {
+        let source = SocketAddr::from(([192, 0, 2, 1], 1));
+        let front = Front::new(1000, Proxies::default(), true);
+        let (connection, seat) = accepted(&front, source, shutdown, number);
+        // Held for ever: nobody closes the socket.
+        std::mem::forget(seat);
+        connection
+    }
+}
+
+fn accepted(
+    front: &Arc<Front>,
+    source: SocketAddr,
+    shutdown: Shutdown,
+    number: u64,
+) -> (Connection, Seat<Holder>) {
+    let open = tokio_util::task::TaskTracker::new().token();
+    let seat = front.seats.take(Some(source.ip()));
+    let seat = seat.now_or_never().flatten().expect("a seat");
+    let end = End::new(shutdown, number, open);
+    let connection = Connection::new(Arc::clone(front), source, seat.handle(), end);
+    (connection, seat)
+}
+
+fn from(front: &Arc<Front>, source: &str) -> (Connection, Seat<Holder>) {
+    let source = SocketAddr::new(source.parse().expect("an address"), 1);
+    accepted(front, source, Shutdown::new(Duration::ZERO), 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_close_spread_over_the_drain_or_when_they_have_to() {
+    let shutdown = Shutdown::new(Duration::from_secs(100));
+    let connections: Vec<_> = (1..=20)
+        .map(|number| Connection::unconnected(shutdown.clone(), number))
+        .collect();
+    let early = Connection::unconnected(shutdown.clone(), 21);
+    early.leave();
+    early.turn().await;
+    shutdown.drain();
+    let start = Instant::now();
+    let mut turns = Vec::new();
+    for connection in &connections {
+        // Each wait counts from the start of the drain.
+        let turn = async {
+            connection.turn().await;
+            start.elapsed().as_secs()
+        };
+        turns.push(turn);
+    }
+    let mut turns = futures_util::future::join_all(turns).await;
+    turns.sort_unstable();
+    assert!(turns[19] < 70, "the rest is for what is still to be sent");
+    let widest = turns.windows(2).map(|two| two[1] - two[0]).max();
+    assert!(widest.is_some_and(|gap| gap <= 10), "{turns:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_is_known_while_a_stream_is_open_and_a_little_longer() {
+    let connection = Connection::unconnected(Shutdown::new(Duration::ZERO), 1);
+    let asked = CancellationToken::new();
+    asked.cancel();
+    let overstayed = connection.overstayed(&asked);
+    tokio::pin!(overstayed);
+    connection.settle(node(1));
+    let stream = connection.open_stream();
+    let hour = tokio::time::sleep(Duration::from_secs(3600));
+    tokio::select! {
+        () = &mut overstayed => unreachable!("a stream is open"),
+        () = hour => assert!(connection.is_known()),
+    }
+    drop(stream);
+    let start = Instant::now();
+    let minutes = tokio::time::sleep(KNOWN * 3);
+    tokio::select! {
+        () = &mut overstayed => unreachable!("a stranger has some time"),
+        () = minutes => assert!(!connection.is_known()),
+    }
+    overstayed.await;
+    assert!(start.elapsed() <= KNOWN * 3 + STRANGER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stranger_has_few_requests_under_way_and_a_node_has_more() {
+    let connection = Connection::unconnected(Shutdown::new(Duration::ZERO), 1);
+    let mut held: Vec<_> = (0..STRANGERS_REQUESTS)
+        .map(|_| connection.begin_request().expect("one of few"))
+        .collect();
+    assert_eq!(connection.begin_request().err(), Some(Refused::UnderWay));
+    held.pop();
+    held.push(connection.begin_request().expect("another has ended"));
+    connection.settle(node(1));
+    held.extend((0..100).map(|_| connection.begin_request().expect("a node's")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_node_are_not_counted_as_a_strangers() {
+    let front = Front::new(1000, Proxies::default(), true);
+    for _ in 0..5000 {
+        let (connection, _seat) = from(&front, "192.0.2.1");
+        drop(connection.begin_request().expect("the handshake"));
+        drop(connection.begin_request().expect("the map"));
+        connection.settle(node(1));
+    }
+    let (stranger, _seat) = from(&front, "192.0.2.1");
+    let often = (0..5000).find_map(|_| stranger.begin_request().err());
+    assert!(matches!(often, Some(Refused::Often(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn proxy_speaks_for_its_clients() {
+    let proxies = Proxies {
+        trusted: vec!["10.0.0.0/8".parse().expect("a network")],
+        write_headers: false,
+    };
+    let front = Front::new(1000, proxies, true);
+    let headers: HeaderMap = [(
+        "x-forwarded-for".parse().expect("a name"),
+        "203.0.113.9, 192.0.2.7".parse().expect("a value"),
+    )]
+    .into_iter()
+    .collect();
+    let (of_proxy, _seat) = from(&front, "10.0.0.1");
+    let request = of_proxy.of_request(&headers);
+    assert_eq!(request.source().to_string(), "192.0.2.7");
+    request.settle(node(1));
+    assert!(request.is_known() && !of_proxy.is_known());
+    assert!(
+        !of_proxy.of_request(&headers).is_known(),
+        "the next is another's"
+    );
+    let upgraded = request.upgraded();
+    assert_eq!(upgraded.source().to_string(), "192.0.2.7");
+    upgraded.settle(node(1));
+    assert!(upgraded.is_known());
+    let (client, _seat) = from(&front, "192.0.2.1");
+    let of_client = client.of_request(&headers);
+    assert_eq!(
+        of_client.source().to_string(),
+        "192.0.2.1",
+        "anybody can write a header"
+    );
+}

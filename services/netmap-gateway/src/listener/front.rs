@@ -1,0 +1,313 @@
+//! What connections share: seats, what bodies may hold, how often strangers may ask, and when those who are turned away come
+//! back.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderValue, Request, Response, StatusCode, header},
+    response::IntoResponse as _,
+};
+use bowline_clock::random_bytes;
+use bowline_ids::TailnetId;
+use bowline_service_kit::{
+    networks::Network,
+    rate_limit::{RateLimit, TokenBuckets},
+    retry_window::RetryWindow,
+    seats::{SeatLimits, Seats},
+};
+use tower::ServiceExt as _;
+
+use super::{
+    Connection,
+    connection::Refused,
+    proxies::Proxies,
+    quota::{Quota, QuotaShare},
+};
+
+/// Whom a connection is known by: a tailnet's node.
+pub(crate) type Holder = (TailnetId, u64);
+
+/// How many connections one node may have: one, and those whose end nobody has noticed yet.
+const CONNECTIONS_OF_NODE: usize = 8;
+/// What the bodies of strangers may hold together, and at least those of one source.
+const STRANGERS_BODIES: usize = 32 << 20;
+const LEAST_BODIES: usize = 512 << 10;
+/// What the bodies of nodes may hold together, and those of one node.
+const NODES_BODIES: usize = 64 << 20;
+const BODIES_OF_NODE: usize = 1 << 20;
+/// How often one source may ask on connections that are not known; those behind one address are an office that wakes up.
+const REQUESTS: RateLimit = RateLimit::new(1000, Duration::from_millis(5));
+/// The same for the networks around it.
+const REQUESTS_AROUND: RateLimit = RateLimit::new(4000, Duration::from_micros(1250));
+/// How many sources have a bucket at a time.
+const MOST_SOURCES: usize = 65_536;
+
+/// What the connections of a listener share.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(super) seats: Arc<Seats<Holder>>,
+    pub(super) proxies: Proxies,
+    pub(super) is_secured: bool,
+    strangers_bodies: Arc<Quota<Network>>,
+    nodes_bodies: Arc<Quota<Holder>>,
+    requests: Mutex<Requests>,
+    retry: Mutex<RetryWindow>,
+}
+
+/// The requests of strangers.
+#[derive(Debug)]
+struct Requests {
+    of_source: TokenBuckets<Network>,
+    around: TokenBuckets<Network>,
+}
+
+/// A part of what bodies may hold.
+#[derive(Debug)]
+pub(crate) enum BodyShare {
+    /// A stranger's.
+    Stranger(QuotaShare<Network>),
+    /// A node's.
+    Node(QuotaShare<Holder>),
+}
+
+impl BodyShare {
+    /// Takes more; `false` when there is not as much, and then nothing is taken.
+    pub(crate) fn grow(&mut self, more: usize) -> bool {
+        match self {
+            Self::Stranger(share) => share.grow(more),
+            Self::Node(share) => share.grow(more),
+        }
+    }
+}
+
+impl Front {
+    /// Returns what so many connections share.
+    pub(crate) fn new(connections: usize, proxies: Proxies, is_secured: bool) -> Arc<Self> {
+        let limits = SeatLimits {
+            all: connections,
+            of_one_holder: CONNECTIONS_OF_NODE,
+        };
+        Arc::new(Self {
+            seats: Seats::new(limits),
+            proxies,
+            is_secured,
+            strangers_bodies: Quota::new(STRANGERS_BODIES),
+            nodes_bodies: Quota::new(NODES_BODIES),
+            requests: Mutex::new(Requests {
+                of_source: TokenBuckets::new(REQUESTS, MOST_SOURCES),
+                around: TokenBuckets::new(REQUESTS_AROUND, MOST_SOURCES),
+            }),
+            retry: Mutex::default(),
+        })
+    }
+
+    /// Returns the share of a body of nothing yet.
+    pub(super) fn body(&self, source: IpAddr, holder: Option<Holder>) -> BodyShare {
+        match holder {
+            Some(holder) => {
+                BodyShare::Node(self.nodes_bodies.share(vec![(holder, BODIES_OF_NODE)]))
+            }
+            None => {
+                let parts = Network::around(source).map(|network| {
+                    let share = network.share_of(STRANGERS_BODIES, LEAST_BODIES);
+                    (network, share)
+                });
+                BodyShare::Stranger(self.strangers_bodies.share(parts.into()))
+            }
+        }
+    }
+
+    /// Takes the right to one request of a stranger.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait for it.
+    pub(super) fn take_request(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
+        let [_, around, narrowest] = networks(source);
+        let mut requests = self.requests();
+        requests.of_source.take(narrowest, now)?;
+        let taken = requests.around.take(around, now);
+        if taken.is_err() {
+            requests.of_source.give_back(&narrowest);
+        }
+        taken
+    }
+
+    /// Gives back what was taken for requests of a client that turned out to be known.
+    pub(super) fn give_back_requests(&self, source: IpAddr, number: u32) {
+        let [_, around, narrowest] = networks(source);
+        let mut requests = self.requests();
+        for _ in 0..number {
+            requests.of_source.give_back(&narrowest);
+            requests.around.give_back(&around);
+        }
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says when to come back in an answer that turns somebody away for now.
+    fn note_refusal(&self, response: &mut Response<Body>, at_least: Duration) {
+        let waits = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if !waits.contains(&response.status()) {
+            return;
+        }
+        let random = u64::from_be_bytes(random_bytes());
+        let mut retry = self.retry.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = retry.refuse(Instant::now(), random) + at_least.as_secs();
+        drop(retry);
+        let told = HeaderValue::from(seconds);
+        response
+            .headers_mut()
+            .entry(header::RETRY_AFTER)
+            .or_insert(told);
+    }
+}
+
+/// Returns the networks whose requests are counted: the source is the last, those around it the second.
+fn networks(source: IpAddr) -> [Network; 3] {
+    let [wide, middle, narrow] = Network::around(source);
+    match source.to_canonical() {
+        IpAddr::V4(_) => [wide, middle, narrow],
+        IpAddr::V6(_) => [wide, wide, narrow],
+    }
+}
+
+/// Answers a request of a connection, if it may ask now.
+pub(crate) async fn answer(
+    connection: Connection,
+    routes: Router,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, std::convert::Infallible> {
+    let connection = connection.of_request(request.headers());
+    let front = Arc::clone(connection.front());
+    let (mut response, wait) = match connection.begin_request() {
+        Ok(_under_way) => {
+            let source = ConnectInfo(connection.address());
+            request.extensions_mut().insert(source);
+            request.extensions_mut().insert(connection);
+            let answer = routes.oneshot(request).await;
+            (
+                answer.unwrap_or_else(|never| match never {}),
+                Duration::ZERO,
+            )
+        }
+        Err(refused) => {
+            let (reason, text, wait) = match refused {
+                Refused::UnderWay => (
+                    "under_way",
+                    "too many requests are under way on this connection",
+                    Duration::ZERO,
+                ),
+                Refused::Often(wait) => (
+                    "often",
+                    "too many requests come from this network: try again later",
+                    wait,
+                ),
+            };
+            metrics::counter!("bowline_gateway_requests_refused_total", "reason" => reason)
+                .increment(1);
+            ((StatusCode::TOO_MANY_REQUESTS, text).into_response(), wait)
+        }
+    };
+    front.note_refusal(&mut response, wait);
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn front() -> Arc<Front> {
+        Front::new(100, Proxies::default(), false)
+    }
+
+    /// Returns how many requests of an address are taken at once.
+    fn taken(front: &Front, address: &str, now: Instant) -> usize {
+        let asks = 0..10_000;
+        asks.take_while(|_| front.take_request(ip(address), now).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn strangers_of_one_source_and_of_the_network_around_it_ask_only_so_often() {
+        let (front, now) = (front(), Instant::now());
+        assert_eq!(taken(&front, "192.0.2.1", now), 1000);
+        assert!((2..=5).all(|host| taken(&front, &format!("192.0.2.{host}"), now) <= 1000));
+        assert_eq!(
+            taken(&front, "192.0.2.6", now),
+            0,
+            "the network has had 4,000"
+        );
+        assert_eq!(taken(&front, "198.51.100.1", now), 1000);
+        let of_subnets =
+            (0..8).map(|subnet| taken(&front, &format!("2001:db8:0:{subnet}00::1"), now));
+        assert_eq!(of_subnets.sum::<usize>(), 4000, "one /48");
+    }
+
+    #[test]
+    fn requests_of_those_who_are_known_cost_nothing() {
+        let (front, now) = (front(), Instant::now());
+        assert_eq!(taken(&front, "192.0.2.1", now), 1000);
+        front.give_back_requests(ip("192.0.2.1"), 3);
+        assert_eq!(taken(&front, "192.0.2.1", now), 3);
+    }
+
+    #[test]
+    fn strangers_leave_room_for_the_bodies_of_nodes_and_of_other_strangers() {
+        let front = front();
+        let mut held: Vec<_> = (0..64)
+            .map(|host| front.body(ip(&format!("192.{host}.2.1")), None))
+            .collect();
+        assert!(
+            held.iter_mut().all(|body| body.grow(512 << 10)),
+            "64 networks hold everything"
+        );
+        assert!(!front.body(ip("198.51.100.1"), None).grow(1));
+        let node = |number| (TailnetId::try_from(1_u64).expect("a number"), number);
+        let mut of_node = front.body(ip("198.51.100.1"), Some(node(1)));
+        assert!(of_node.grow(1 << 20) && !of_node.grow(1));
+        assert!(front.body(ip("198.51.100.1"), Some(node(2))).grow(1 << 20));
+        held.pop();
+        assert!(front.body(ip("198.51.100.1"), None).grow(1));
+        let mut subnets: Vec<_> = (0..2)
+            .map(|subnet| front.body(ip(&format!("2001:db8:0:{subnet}::1")), None))
+            .collect();
+        drop(held);
+        assert!(
+            subnets[0].grow(512 << 10) && !subnets[1].grow(1),
+            "one /48 is one source"
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_is_turned_away_is_told_when_to_come_back() {
+        let front = front();
+        for (status, is_told) in [(503, true), (429, true), (404, false), (200, false)] {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+            front.note_refusal(&mut response, Duration::ZERO);
+            let told = response.headers().get(header::RETRY_AFTER);
+            assert_eq!(told.is_some(), is_told, "{status}");
+            let seconds = told.map_or(1, |told| {
+                told.to_str().expect("text").parse().expect("a number")
+            });
+            assert!((1..=5).contains(&seconds));
+        }
+    }
+}

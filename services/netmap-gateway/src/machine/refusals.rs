@@ -1,0 +1,70 @@
+//! Says that registrations were refused: each in a metric, and for each source one line a minute in the log, with the address, so
+//! that whoever guesses keys can be found and does not fill the log.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bowline_keys::MachinePublic;
+use bowline_service_kit::rate_limit::{RateLimit, TokenBuckets};
+
+/// One line a minute.
+const LINES: RateLimit = RateLimit::new(1, Duration::from_secs(60));
+/// How many sources have a minute of their own.
+const MOST_SOURCES: usize = 10_000;
+
+/// The refusals of registrations.
+#[derive(Debug)]
+pub(crate) struct RefusalLog(Mutex<TokenBuckets<IpAddr>>);
+
+impl Default for RefusalLog {
+    fn default() -> Self {
+        Self(Mutex::new(TokenBuckets::new(LINES, MOST_SOURCES)))
+    }
+}
+
+impl RefusalLog {
+    /// Notes a refusal; returns whether it is in the log.
+    pub(super) fn note(
+        &self,
+        source: IpAddr,
+        machine: MachinePublic,
+        reason: &'static str,
+        now: Instant,
+    ) -> bool {
+        metrics::counter!("bowline_gateway_registrations_refused_total", "reason" => reason)
+            .increment(1);
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_told = lines.take(source, now).is_ok();
+        if is_told {
+            tracing::warn!(
+                %source,
+                ?machine,
+                reason,
+                "registration refused; others from there within a minute are not logged"
+            );
+        }
+        is_told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_one_line_a_minute() {
+        let log = RefusalLog::default();
+        let now = Instant::now();
+        let machine = MachinePublic::from_bytes([1; 32]);
+        let note = |last: u8, seconds| {
+            let source = IpAddr::from([192, 0, 2, last]);
+            log.note(source, machine, "KEY", now + Duration::from_secs(seconds))
+        };
+        let lines = (0..3000).filter(|_| note(1, 0)).count();
+        assert_eq!(lines, 1);
+        assert!(note(2, 0) && !note(1, 59) && note(1, 60));
+    }
+}

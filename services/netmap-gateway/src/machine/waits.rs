@@ -1,0 +1,254 @@
+//! Who waits for a login to be decided: bounded for each login, machine and network, and in all. Pure but for the sign to end.
+//!
+//! A client that lost its connection asks again on another: so of one login or machine the oldest wait ends for the newest.
+//! Strangers of one network, and all together, are refused instead.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bowline_ids::LoginId;
+use bowline_keys::MachinePublic;
+use bowline_service_kit::networks::Network;
+use tokio_util::sync::CancellationToken;
+
+use crate::listener::{Quota, QuotaShare};
+
+/// How many wait for one login, and for all logins of one machine.
+const OF_LOGIN: usize = 2;
+const OF_MACHINE: usize = 4;
+/// How many wait from one source: an IPv4 address, or what one customer has of IPv6.
+const OF_SOURCE: usize = 64;
+/// How many wait in all.
+const IN_ALL: usize = 4096;
+
+/// All who wait.
+#[derive(Debug)]
+pub struct Waits {
+    sources: Arc<Quota<Network>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    /// Those who wait for a login, and for those of a machine, the oldest first.
+    logins: BTreeMap<LoginId, BTreeSet<u64>>,
+    machines: BTreeMap<MachinePublic, BTreeSet<u64>>,
+    places: BTreeMap<u64, Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    login: LoginId,
+    end: CancellationToken,
+}
+
+/// One who waits; it has a place until this is dropped.
+#[derive(Debug)]
+pub struct Wait {
+    waits: Arc<Waits>,
+    id: u64,
+    login: LoginId,
+    machine: MachinePublic,
+    end: CancellationToken,
+    _source: QuotaShare<Network>,
+}
+
+impl Waits {
+    /// Returns nobody.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            sources: Quota::new(IN_ALL),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Lets a machine wait for a login; `None` when too many wait, of its network or in all.
+    pub fn enter(
+        self: &Arc<Self>,
+        login: LoginId,
+        machine: MachinePublic,
+        address: IpAddr,
+    ) -> Option<Wait> {
+        let parts = Network::around(address).map(|network| (network, most_of(network)));
+        let mut waiting = self.waiting();
+        waiting.make_room(login, machine);
+        let mut source = self.sources.share(parts.into());
+        if !source.grow(1) {
+            return None;
+        }
+        let id = waiting.next;
+        waiting.next += 1;
+        waiting.logins.entry(login).or_default().insert(id);
+        waiting.machines.entry(machine).or_default().insert(id);
+        let end = CancellationToken::new();
+        let place = Place {
+            login,
+            end: end.clone(),
+        };
+        waiting.places.insert(id, place);
+        Some(Wait {
+            waits: Arc::clone(self),
+            id,
+            login,
+            machine,
+            end,
+            _source: source,
+        })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns how many may wait from a network: as many as from one source in all networks of one customer, more in wide IPv4
+/// networks, which have many.
+fn most_of(network: Network) -> usize {
+    network.share_of(IN_ALL, OF_SOURCE)
+}
+
+impl Waiting {
+    /// Ends the oldest where a login or a machine has as many as it may.
+    fn make_room(&mut self, login: LoginId, machine: MachinePublic) {
+        let of_login = self.logins.get(&login).filter(|ids| ids.len() >= OF_LOGIN);
+        let of_machine = self
+            .machines
+            .get(&machine)
+            .filter(|ids| ids.len() >= OF_MACHINE);
+        let oldest = of_login.or(of_machine).and_then(BTreeSet::first).copied();
+        let Some((id, place)) = oldest.and_then(|id| Some((id, self.places.remove(&id)?))) else {
+            return;
+        };
+        place.end.cancel();
+        remove(&mut self.logins, &place.login, id);
+        remove(&mut self.machines, &machine, id);
+    }
+}
+
+impl Wait {
+    /// Returns once another has taken the place.
+    pub async fn ended(&self) {
+        self.end.cancelled().await;
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut waiting = self.waits.waiting();
+        waiting.places.remove(&self.id);
+        let Waiting {
+            logins, machines, ..
+        } = &mut *waiting;
+        remove(logins, &self.login, self.id);
+        remove(machines, &self.machine, self.id);
+    }
+}
+
+fn remove<K: Ord>(of: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, id: u64) {
+    if let Some(ids) = of.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            of.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn login(number: u8) -> LoginId {
+        LoginId::from_random([number; 16])
+    }
+
+    fn machine(number: u8) -> MachinePublic {
+        MachinePublic::from_bytes([number; 32])
+    }
+
+    fn enter(waits: &Arc<Waits>, numbers: (u8, u8), address: &str) -> Option<Wait> {
+        let address = address.parse().expect("an address");
+        waits.enter(login(numbers.0), machine(numbers.1), address)
+    }
+
+    fn has_ended(wait: &Wait) -> bool {
+        wait.ended().now_or_never().is_some()
+    }
+
+    #[test]
+    fn newest_waits_of_a_login_and_of_a_machine_end_the_oldest() {
+        let waits = Waits::new();
+        let of_login: Vec<_> = (0..3)
+            .map(|_| enter(&waits, (1, 1), "192.0.2.1").expect("a place"))
+            .collect();
+        assert_eq!(
+            of_login.iter().map(has_ended).collect::<Vec<_>>(),
+            [true, false, false]
+        );
+        let of_machine: Vec<_> = (2..5)
+            .map(|number| enter(&waits, (number, 1), "192.0.2.1").expect("a place"))
+            .collect();
+        assert_eq!(
+            of_login.iter().map(has_ended).collect::<Vec<_>>(),
+            [true, true, false]
+        );
+        assert!(!of_machine.iter().any(has_ended));
+        drop((of_login, of_machine));
+        let waiting = waits.waiting();
+        assert!(
+            waiting.logins.is_empty() && waiting.machines.is_empty() && waiting.places.is_empty()
+        );
+    }
+
+    #[test]
+    fn one_source_has_so_many_and_no_more() {
+        let waits = Waits::new();
+        let held: Vec<_> = (0..70)
+            .filter_map(|number| enter(&waits, (number, number), "192.0.2.1"))
+            .collect();
+        assert_eq!(held.len(), OF_SOURCE);
+        assert!(enter(&waits, (100, 100), "192.0.2.2").is_some());
+        let subnets: Vec<_> = (0..70)
+            .filter_map(|number| {
+                let address = format!("2001:db8:0:{number:x}00::1");
+                enter(&waits, (number + 100, number + 100), &address)
+            })
+            .collect();
+        assert_eq!(subnets.len(), OF_SOURCE, "one /48");
+        drop(held);
+        assert!(enter(&waits, (100, 100), "192.0.2.1").is_some());
+    }
+
+    #[test]
+    fn all_together_have_a_bound() {
+        let waits = Waits::new();
+        let address = |number: usize| {
+            format!(
+                "{}.{}.{}.1",
+                1 + number % 100,
+                number / 100 % 256,
+                number / 25_600
+            )
+        };
+        let held: Vec<_> = (0..5000_usize)
+            .filter_map(|number| {
+                let mut bytes = [0; 16];
+                bytes[..8].copy_from_slice(&number.to_be_bytes());
+                let address = address(number).parse().expect("an address");
+                let mut key = [0; 32];
+                key[..8].copy_from_slice(&number.to_be_bytes());
+                waits.enter(
+                    LoginId::from_random(bytes),
+                    MachinePublic::from_bytes(key),
+                    address,
+                )
+            })
+            .collect();
+        assert_eq!(held.len(), IN_ALL);
+    }
+}
