@@ -15,6 +15,7 @@
 #![expect(clippy::all, clippy::pedantic, reason = "generated code")]
 
 pub mod access;
+mod node;
 
 /// What each owner of hard state answers about its audit trail.
 pub mod audit {

@@ -6,7 +6,7 @@ use bowline_keys::{MachinePublic, NodePublic};
 use bowline_proto::identity::v1::User;
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, DeleteNodeRequest, ExpireNodeRequest, Node, NodeWithState,
-    RenameNodeRequest, Revocation, SetApprovedRoutesRequest, SetTagsRequest,
+    RenameNodeRequest, Revocation, SetApprovedRoutesRequest, SetTagsRequest, TaggedBy,
     node_service_client::NodeServiceClient,
 };
 use clap::{Args, Subcommand};
@@ -52,7 +52,7 @@ pub enum Command {
         #[arg(default_value = "")]
         name: String,
     },
-    /// Replace a node's tags: it belongs to no user then.
+    /// Replace a node's tags, or confirm those it has: it belongs to no user then, and is not suspended with one.
     Tag {
         #[command(flatten)]
         target: Target,
@@ -64,7 +64,7 @@ pub enum Command {
     ApproveRoutes {
         #[command(flatten)]
         target: Target,
-        /// Such as 10.0.0.0/8; none to withdraw all.
+        /// Such as 10.0.0.0/8; 0.0.0.0/0 or ::/0 for an exit node, which needs both and gets both; none to withdraw all.
         routes: Vec<String>,
     },
     /// Approve a machine that waits.
@@ -90,6 +90,14 @@ struct Shown {
     advertised_routes: Vec<String>,
     approved_routes: Vec<String>,
     primary_routes: Vec<String>,
+    /// What it offers and nobody has approved.
+    pending_routes: Vec<String>,
+    /// Whether it is an exit node: it offers both exit routes, and both are approved.
+    exit_node: bool,
+    /// Who gave it its tags: user, pre_auth_key or administrator; empty without tags, or where that is not known.
+    tagged_by: &'static str,
+    /// Other nodes that are on another machine with the same machine key.
+    shares_machine_with: Vec<u64>,
     os: String,
     client_version: String,
     node_key: String,
@@ -97,14 +105,38 @@ struct Shown {
     created_at: Option<String>,
 }
 
+/// What an exit node offers.
+const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
 impl Shown {
     fn new(listed: NodeWithState, users: &BTreeMap<u64, User>) -> Self {
         let node = listed.node.unwrap_or_default();
         let soft = listed.soft.unwrap_or_default();
-        let user = users.get(&node.user_id).cloned().unwrap_or_default();
+        // A node of a user who is gone is cut off like one of a user who is suspended.
+        let user = users.get(&node.user_id);
+        let is_barred = user.is_none_or(|user| user.suspended);
+        let user = user.cloned().unwrap_or_default();
+        let is_exit = |routes: &[String]| {
+            EXIT_ROUTES
+                .iter()
+                .all(|exit| routes.iter().any(|route| route == exit))
+        };
+        let offered = &node.advertised_routes;
+        let pending = offered
+            .iter()
+            .filter(|route| !node.approved_routes.contains(route));
         Self {
             id: node.id,
-            user_suspended: user.suspended && node.tags.is_empty(),
+            user_suspended: node.goes_with_user() && is_barred,
+            pending_routes: pending.cloned().collect(),
+            exit_node: is_exit(offered) && is_exit(&node.approved_routes),
+            tagged_by: match node.tagged_by() {
+                TaggedBy::Unspecified => "",
+                TaggedBy::User => "user",
+                TaggedBy::PreAuthKey => "pre_auth_key",
+                TaggedBy::Administrator => "administrator",
+            },
+            shares_machine_with: listed.shares_machine_with,
             user: user.login_name,
             online: soft.online,
             last_seen: time::text(soft.last_seen),
@@ -128,6 +160,18 @@ impl Shown {
             primary_routes: node.primary_routes,
             os: node.os,
             client_version: node.client_version,
+        }
+    }
+
+    /// Says whether it is an exit node, or waits to be one.
+    fn exit_state(&self) -> &'static str {
+        let is_pending = |exit: &&str| self.pending_routes.iter().any(|route| route == exit);
+        if self.exit_node {
+            "yes"
+        } else if EXIT_ROUTES.iter().any(|exit| is_pending(&exit)) {
+            "pending"
+        } else {
+            ""
         }
     }
 
@@ -157,7 +201,10 @@ impl Row for Shown {
         "state",
         "last seen",
         "routes",
+        "pending routes",
+        "exit node",
         "ephemeral",
+        "shares machine key with",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -166,6 +213,11 @@ impl Row for Shown {
         } else {
             joined(&self.tags)
         };
+        let others: Vec<_> = self
+            .shares_machine_with
+            .iter()
+            .map(u64::to_string)
+            .collect();
         vec![
             self.id.to_string(),
             self.name.clone(),
@@ -175,7 +227,10 @@ impl Row for Shown {
             self.state().to_owned(),
             self.last_seen.clone().unwrap_or_default(),
             joined(&self.approved_routes),
+            joined(&self.pending_routes),
+            self.exit_state().to_owned(),
             mark(self.ephemeral),
+            joined(&others),
         ]
     }
 }

@@ -1,12 +1,17 @@
 //! `bowline users`.
 
-use bowline_proto::identity::v1::{
-    CreateUserRequest, DeleteUserRequest, Role, UpdateUserRequest, UpdateUserResponse, User,
-    user_service_client::UserServiceClient,
+use bowline_proto::{
+    identity::v1::{
+        CreateUserRequest, DeleteUserRequest, Role, UpdateUserRequest, UpdateUserResponse, User,
+        user_service_client::UserServiceClient,
+    },
+    key_registry::v1::{DeleteNodeRequest, Node, node_service_client::NodeServiceClient},
 };
 use clap::{Subcommand, ValueEnum};
 use prost_types::FieldMask;
 use serde::Serialize;
+use serde_json::json;
+use tonic::Code;
 
 use crate::{
     administer::{self, TailnetArg},
@@ -68,10 +73,13 @@ pub enum Command {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
-    /// Delete a user and the user's nodes.
+    /// Delete a user and the user's nodes. Tagged nodes stay and are listed.
     Delete {
         /// Who.
         user: String,
+        /// Delete the tagged nodes that the user added as well.
+        #[arg(long)]
+        with_tagged_nodes: bool,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -215,27 +223,78 @@ pub async fn run(
             let answer = update(connection, &tailnet, &user, "suspended", change).await?;
             answer.user
         }
-        Command::Delete { user, tailnet } => {
+        Command::Delete {
+            user,
+            with_tagged_nodes,
+            tailnet,
+        } => {
             let tailnet_id = tailnet.find(connection).await?.id;
             let found = administer::user(connection, tailnet_id, &user).await?;
-            let request = DeleteUserRequest {
-                tailnet_id,
-                user_id: found.id,
-            };
-            let answer = client.delete_user(request).await?.into_inner();
-            let reached = revocation::of_identity(connection, tailnet_id, answer.revision).await?;
-            let name = found.login_name;
-            let text = format!("{name} is deleted");
-            revocation::said(
-                printer,
-                serde_json::json!({ "deleted": name }),
-                text,
-                reached,
-            );
-            return Ok(());
+            return delete(connection, printer, found, with_tagged_nodes).await;
         }
     };
     printer.one(&Shown::from(changed.unwrap_or_default()));
+    Ok(())
+}
+
+/// Deletes a user; of the tagged nodes that the user added it says what becomes of them.
+async fn delete(
+    connection: &ConnectionArgs,
+    printer: &Printer,
+    user: User,
+    with_tagged_nodes: bool,
+) -> Result<(), Failure> {
+    let tailnet_id = user.tailnet_id;
+    let request = DeleteUserRequest {
+        tailnet_id,
+        user_id: user.id,
+    };
+    let mut users = UserServiceClient::new(connection.identity()?);
+    let answer = users.delete_user(request).await?.into_inner();
+    // The user can add no more from here on.
+    let mut tagged = administer::nodes(connection, tailnet_id).await?;
+    tagged.retain(|listed| {
+        let node = listed.node.as_ref();
+        node.is_some_and(|node| node.user_id == user.id && !node.tags.is_empty())
+    });
+    let tagged: Vec<Node> = tagged
+        .into_iter()
+        .filter_map(|listed| listed.node)
+        .collect();
+    let names: Vec<_> = tagged.iter().map(|node| node.name.clone()).collect();
+    let mut text = format!("{} is deleted", user.login_name);
+    let mut what = json!({ "deleted": user.login_name });
+    if with_tagged_nodes {
+        let mut nodes = NodeServiceClient::new(connection.registry()?);
+        for node in &tagged {
+            let request = DeleteNodeRequest {
+                tailnet_id,
+                node_id: node.id,
+            };
+            match nodes.delete_node(request).await {
+                Ok(_) => {}
+                // Somebody else was faster.
+                Err(status) if status.code() == Code::NotFound => {}
+                Err(status) => return Err(status.into()),
+            }
+        }
+        what["deleted_nodes"] = json!(names);
+    } else {
+        what["tagged_nodes"] = json!(names);
+    }
+    for node in &tagged {
+        let (name, tags) = (&node.name, node.tags.join(","));
+        text.push_str(&match (with_tagged_nodes, node.goes_with_user()) {
+            (true, _) => format!("\nnode {name} ({tags}) is deleted"),
+            (false, true) => format!(
+                "\nnode {name} ({tags}) stays, cut off: bowline nodes tag {name} {} confirms its tags",
+                node.tags.join(" ")
+            ),
+            (false, false) => format!("\nnode {name} ({tags}) stays"),
+        });
+    }
+    let reached = revocation::of_identity(connection, tailnet_id, answer.revision).await?;
+    revocation::said(printer, what, text, reached);
     Ok(())
 }
 

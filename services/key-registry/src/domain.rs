@@ -1,12 +1,16 @@
 //! What may be: rules without IO, clock or database.
 
 pub mod address_pool;
+pub mod difference;
 pub mod fleet;
 pub mod hostname;
 pub mod key;
+pub mod pace;
 pub mod pre_auth_key;
 pub mod retagging;
 pub mod routes;
+pub mod self_report;
+pub mod standing;
 pub mod tags;
 
 use chrono::{DateTime, Utc};

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bowline_db::DatabaseError;
 use bowline_service_kit::{Code, ServiceError};
+use ipnet::Ipv4Net;
 use tonic::Status;
+
+use crate::domain::address_pool::AddressPool;
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +29,9 @@ pub enum RegistryError {
     /// The state does not allow it.
     #[error("{0}")]
     Refused(String),
-    /// The tailnet's address pool is used up.
-    #[error("the tailnet has no address left: widen its pool, or delete nodes")]
-    AddressesExhausted,
+    /// An address pool is used up; the text names it.
+    #[error("{0}")]
+    AddressesExhausted(String),
     /// Another service can not be asked.
     #[error("{}", unasked(service, status))]
     Service {
@@ -48,6 +51,23 @@ impl RegistryError {
             field,
             problem: problem.into(),
         }
+    }
+
+    /// The tailnet's own pool has no address left.
+    pub(crate) fn tailnet_exhausted(pool: AddressPool) -> Self {
+        Self::AddressesExhausted(format!(
+            "the tailnet's address pool {} has no address left: widen it, or delete nodes",
+            pool.ipv4()
+        ))
+    }
+
+    /// The pools that a policy wants have no address left.
+    pub(crate) fn policy_exhausted(pools: &[Ipv4Net]) -> Self {
+        let pools: Vec<_> = pools.iter().map(ToString::to_string).collect();
+        Self::AddressesExhausted(format!(
+            "the policy's ipPool [{}] has no address left: widen it under nodeAttrs, or delete nodes",
+            pools.join(", ")
+        ))
     }
 
     pub(crate) fn service(service: &'static str) -> impl Fn(Status) -> Self {
@@ -79,7 +99,7 @@ impl ServiceError for RegistryError {
             Self::NameInUse(_) => Code::AlreadyExists,
             Self::NotFound(_) => Code::NotFound,
             Self::Refused(_) => Code::FailedPrecondition,
-            Self::AddressesExhausted => Code::ResourceExhausted,
+            Self::AddressesExhausted(_) => Code::ResourceExhausted,
             Self::Service { status, .. } => match status.code() {
                 tonic::Code::ResourceExhausted => Code::ResourceExhausted,
                 _ => Code::Unavailable,
@@ -103,7 +123,7 @@ impl ServiceError for RegistryError {
             Self::NameInUse(_) => "NAME_IN_USE",
             Self::NotFound(_) => "NOT_FOUND",
             Self::Refused(_) => "REFUSED",
-            Self::AddressesExhausted => "ADDRESSES_EXHAUSTED",
+            Self::AddressesExhausted(_) => "ADDRESSES_EXHAUSTED",
             Self::Service { .. } => "SERVICE",
             Self::Database(_) => "DATABASE",
         }

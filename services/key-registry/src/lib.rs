@@ -9,10 +9,12 @@
 //! What holds: a node key is bound to one machine key for ever, retired ones included; a one-off pre-auth key is
 //! used up in the transaction that registers its node; no two nodes of a tailnet share an address or a name.
 
+mod adoption;
 mod domain;
 mod error;
 mod grpc;
 mod node_changes;
+mod own_changes;
 mod owners;
 mod registration;
 mod reports;

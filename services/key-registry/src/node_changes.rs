@@ -6,7 +6,8 @@ use bowline_proto::key_registry::v1::{Node, RegistryChange, registry_change::Cha
 use crate::{
     domain::{hostname, routes, time, timestamp},
     error::RegistryError,
-    store::{nodes, soft_states},
+    own_changes,
+    store::{elections, nodes},
 };
 
 /// Writes a node as it is from here on.
@@ -24,6 +25,7 @@ pub async fn put(
 
 /// Deletes a node; its key stays retired.
 pub async fn delete(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
+    own_changes::tell_held_back(mutation, node).await?;
     nodes::delete(mutation.connection(), node.id).await?;
     mutation.record(&RegistryChange {
         change: Some(Change::NodeDeleted(node.id)),
@@ -45,6 +47,7 @@ pub async fn expire(mutation: &mut Mutation, node: Node) -> Result<Node, Registr
 
 /// Ends a node's key now; whoever calls it elects again if the node was a primary router.
 pub async fn end_key(mutation: &mut Mutation, mut node: Node) -> Result<Node, RegistryError> {
+    own_changes::tell_held_back(mutation, &node).await?;
     let now = mutation.now();
     node.expired = true;
     if node.key_expiry.and_then(time).is_none_or(|end| end > now) {
@@ -54,29 +57,30 @@ pub async fn end_key(mutation: &mut Mutation, mut node: Node) -> Result<Node, Re
     Ok(node)
 }
 
-/// Lets a node's name follow its hostname, unless an administrator chose it.
+/// Lets a node's name follow its hostname where that has changed, unless an administrator chose it.
 pub async fn follow_hostname(
     mutation: &mut Mutation,
     node: &mut Node,
+    hostname_before: &str,
 ) -> Result<(), RegistryError> {
     let label = hostname::label(&node.hostname);
-    if !node.name_chosen && !hostname::is_from(&node.name, &label) {
+    let is_right = node.hostname == hostname_before || hostname::is_from(&node.name, &label);
+    if node.name.is_empty() || !node.name_chosen && !is_right {
         node.name = free_name(mutation, &label, node.id).await?;
     }
     Ok(())
 }
 
+/// Says whether an election was noted that nobody has held since; from here on it is.
+pub async fn is_election_due(mutation: &mut Mutation) -> Result<bool, RegistryError> {
+    let tailnet = mutation.tailnet().get();
+    Ok(elections::held(mutation.connection(), tailnet).await?)
+}
+
 /// Gives every route of the tailnet its primary router, logs the nodes that differ, and returns them.
 pub async fn elect_primaries(mutation: &mut Mutation) -> Result<Vec<u64>, RegistryError> {
     let tailnet = mutation.tailnet().get();
-    let mut routers = Vec::new();
-    for node in nodes::routers(mutation.connection(), tailnet).await? {
-        let soft = soft_states::by_node(mutation.connection(), node.id).await?;
-        routers.push(routes::Router {
-            node,
-            online: soft.is_some_and(|row| row.state.online),
-        });
-    }
+    let routers = nodes::routers(mutation.connection(), tailnet).await?;
     let moved = routes::elect(&routers);
     for node in &moved {
         put(mutation, node, None).await?;

@@ -1,4 +1,5 @@
-//! Follows identity's log: the nodes of a deleted user go with the user, those of a deleted tailnet with it.
+//! Follows identity's log: who is suspended or gone, whose nodes change nothing of themselves until that is over. The
+//! nodes of a deleted user go with the user, but for tagged ones; those of a deleted tailnet with it.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -7,15 +8,21 @@ use std::{
 
 use bowline_bus::Bus;
 use bowline_change_feed::{Feed, Identity, Update};
+use bowline_db::Mutation;
 use bowline_ids::TailnetId;
-use bowline_proto::{identity::v1::identity_change::Change, key_registry::v1::Node};
+use bowline_proto::{
+    identity::v1::{IdentityChange, identity_change::Change},
+    key_registry::v1::Node,
+};
 use bowline_service_kit::Tasks;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
     KeyRegistry,
     error::RegistryError,
-    store::{nodes, soft_states::SoftRow},
+    node_changes,
+    store::{adoptions, barred_users, nodes, soft_states::SoftRow},
 };
 
 /// How soon a tailnet with its first node is followed.
@@ -59,7 +66,14 @@ async fn follow_one(registry: KeyRegistry, feed: Feed<Identity>, tailnet: Tailne
     loop {
         let due = again.front().map(|(due, _)| *due);
         let ends = tokio::select! {
-            update = follow.next() => Ends::of(update),
+            update = follow.next() => {
+                let heard = Heard::of(&update);
+                while let Err(error) = registry.hear(tailnet, heard.clone()).await {
+                    tracing::warn!(%error, %tailnet, "suspensions can not be noted yet");
+                    tokio::time::sleep(RETRY).await;
+                }
+                Ends::of(update)
+            }
             () = sleep_until(due) => Ends::Users(again.pop_front().map(|(_, user)| user).into_iter().collect()),
         };
         while let Err(error) = registry.apply_ends(tailnet, &ends).await {
@@ -80,6 +94,50 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+/// What identity's log says of who is in good standing, up to a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Heard {
+    /// Of all users; those it does not name are gone.
+    All {
+        suspended: BTreeSet<u64>,
+        present: BTreeSet<u64>,
+        revision: u64,
+    },
+    /// Of these, in order: the revision that says so, the user, and whether the user is suspended or gone.
+    Some {
+        changes: Vec<(u64, u64, bool)>,
+        revision: u64,
+    },
+}
+
+impl Heard {
+    fn of(update: &Update<Identity>) -> Self {
+        match update {
+            Update::Snapshot(snapshot) => {
+                let users = || snapshot.chunks.iter().flat_map(|chunk| &chunk.users);
+                let suspended = users().filter(|user| user.suspended);
+                Self::All {
+                    suspended: suspended.map(|user| user.id).collect(),
+                    present: users().map(|user| user.id).collect(),
+                    revision: snapshot.position.revision,
+                }
+            }
+            Update::Changes(changes, position) => {
+                let numbered = (changes.from_revision + 1..).zip(&changes.entries);
+                let change = |(revision, entry): (u64, &IdentityChange)| match &entry.change {
+                    Some(Change::User(user)) => Some((revision, user.id, user.suspended)),
+                    Some(Change::UserDeleted(user)) => Some((revision, *user, true)),
+                    _ => None,
+                };
+                Self::Some {
+                    changes: numbered.filter_map(change).collect(),
+                    revision: position.revision,
+                }
+            }
+        }
     }
 }
 
@@ -136,6 +194,20 @@ impl Ends {
 }
 
 impl KeyRegistry {
+    /// Notes who is suspended or gone, and lets be looked at what waited for somebody who is not any more.
+    async fn hear(&self, tailnet: TailnetId, heard: Heard) -> Result<(), RegistryError> {
+        let (woken, _) = self
+            .log
+            .mutate(tailnet, "service:key-registry", move |mutation| {
+                Box::pin(note_standing(mutation, heard))
+            })
+            .await?;
+        if woken {
+            self.due.notify_one();
+        }
+        Ok(())
+    }
+
     async fn apply_ends(&self, tailnet: TailnetId, ends: &Ends) -> Result<(), RegistryError> {
         let reader = self.log.database().reader();
         let candidates = match ends {
@@ -157,6 +229,55 @@ impl KeyRegistry {
         }
         Ok(())
     }
+}
+
+/// Says whether something that waited is due now.
+async fn note_standing(mutation: &mut Mutation, heard: Heard) -> Result<bool, RegistryError> {
+    let (now, tailnet) = (mutation.now(), mutation.tailnet().get());
+    let known = barred_users::progress(mutation.connection(), tailnet).await?;
+    let (changes, revision) = match heard {
+        Heard::All {
+            suspended,
+            present,
+            revision,
+        } => {
+            let barred = barred_users::of_tailnet(mutation.connection(), tailnet).await?;
+            let owners = nodes::owners(mutation.connection(), tailnet).await?;
+            let users: BTreeSet<u64> = barred
+                .into_iter()
+                .chain(owners)
+                .chain(suspended.iter().copied())
+                .collect();
+            // A log that was lost says nothing of who is gone.
+            let is_gone = |user: &u64| revision > 0 && !present.contains(user);
+            let changes = users
+                .into_iter()
+                .map(|user| (user, suspended.contains(&user) || is_gone(&user)));
+            (changes.collect::<Vec<_>>(), revision)
+        }
+        // Another replica may be ahead: what it noted is newer.
+        Heard::Some { changes, revision } => {
+            let newer = changes.into_iter().filter(|(at, ..)| *at > known);
+            let changes = newer.map(|(_, user, is_barred)| (user, is_barred));
+            (changes.collect(), revision.max(known))
+        }
+    };
+    let mut differs = false;
+    for (user, is_barred) in changes {
+        differs |= barred_users::set(mutation.connection(), (tailnet, user), is_barred).await?;
+    }
+    if revision != known {
+        barred_users::set_progress(mutation.connection(), tailnet, revision).await?;
+    }
+    if !differs {
+        return Ok(false);
+    }
+    // Another router takes over from one that is cut off.
+    let moved = node_changes::elect_primaries(mutation).await?;
+    if !moved.is_empty() {
+        mutation.audit("routes.elect", "", &json!({ "nodes": moved }));
+    }
+    Ok(adoptions::wake_tailnet(mutation.connection(), tailnet, now).await?)
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use bowline_ids::TailnetId;
 use bowline_proto::{
     identity::v1::{ResolveTailnetRequest, identity_service_client::IdentityServiceClient},
     key_registry::v1::{
-        KeyExpired, LoggedOut, Node, RefusalReason, Refused, RegisterRequest, RegisterResponse,
-        Registered, register_response::Outcome,
+        HostReport, KeyExpired, LoggedOut, Node, RefusalReason, Refused, RegisterRequest,
+        RegisterResponse, Registered, TaggedBy, register_response::Outcome,
     },
     policy::v1::{JudgeNodeRequest, policy_compiler_service_client::PolicyCompilerServiceClient},
 };
@@ -23,12 +23,11 @@ use serde_json::json;
 
 use crate::{
     KeyRegistry,
-    domain::{self, key, tags},
+    domain::{self, key, self_report, tags},
     error::RegistryError,
     node_changes,
-    store::nodes,
+    store::{nodes, soft_states},
 };
-use chrono::{DateTime, Utc};
 use credential::{Credential, Found};
 pub use foreign::ForeignKeys;
 
@@ -149,6 +148,9 @@ impl KeyRegistry {
                         mutation.audit("node.logout", id.to_string(), &detail);
                         node_changes::expire(mutation, node).await?;
                     }
+                    // Its client is gone: whoever logs in on the machine next is no other.
+                    let now = mutation.now();
+                    soft_states::end_session(mutation.connection(), id, now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })
@@ -172,11 +174,18 @@ impl KeyRegistry {
             Ok(requested) => requested,
             Err(error) => return Ok(refused(RefusalReason::Malformed, error.to_string())),
         };
-        let offered = domain::routes::tolerant(&request.advertised_routes);
-        let asks = if credential.tags.is_empty() {
-            requested
-        } else {
-            Vec::new()
+        let host = self_report::judged_part(&HostReport {
+            hostname: request.hostname.clone(),
+            os: request.os.clone(),
+            client_version: request.client_version.clone(),
+            advertised_routes: request.advertised_routes.clone(),
+            requested_tags: request.requested_tags.clone(),
+            ..HostReport::default()
+        });
+        let has_key_tags = !credential.tags.is_empty();
+        let tags = match has_key_tags {
+            true => credential.tags.clone(),
+            false => requested,
         };
         let user = credential.user.clone().unwrap_or_default();
         let question = JudgeNodeRequest {
@@ -186,26 +195,33 @@ impl KeyRegistry {
             login_name: user.login_name,
             groups: user.groups,
             current_tags: credential.tags.clone(),
-            requested_tags: asks.clone(),
-            administrator: false,
-            advertised_routes: offered.clone(),
+            requested_tags: tags.clone(),
+            // Who made a key with tags could give them; they have to be there still.
+            administrator: has_key_tags,
+            advertised_routes: host.advertised_routes.clone(),
         };
         let judgement = self.judge(question).await?;
         if !judgement.refused_tags.is_empty() {
             let listed = judgement.refused_tags.join(", ");
-            let text = format!("requested tags [{listed}] are invalid or not permitted");
+            let text = match has_key_tags {
+                true => format!(
+                    "the tags [{listed}] of the auth key are not defined in the policy any more: define them under tagOwners, or use another key"
+                ),
+                false => format!("requested tags [{listed}] are invalid or not permitted"),
+            };
             return Ok(refused(RefusalReason::TagsNotPermitted, text));
         }
-        let tags = if credential.tags.is_empty() {
-            asks
-        } else {
-            credential.tags.clone()
+        let tagged_by = match (has_key_tags, tags.is_empty()) {
+            (true, _) => TaggedBy::PreAuthKey,
+            (false, false) => TaggedBy::User,
+            (false, true) => TaggedBy::Unspecified,
         };
         let wish = bind::Wish {
             request,
             credential,
+            host,
             tags,
-            offered,
+            tagged_by,
             judgement,
         };
         self.bind(wish).await
@@ -253,29 +269,6 @@ impl KeyRegistry {
         }
         registered.node = Some(node);
         Outcome::Registered(registered)
-    }
-
-    /// Lets a key end sooner; what became of it meanwhile stays.
-    async fn shorten(&self, node: Node, end: DateTime<Utc>) -> Result<(Node, u64), RegistryError> {
-        let tailnet = tailnet_id(node.tailnet_id)?;
-        let actor = machine_actor(&node.machine_key);
-        let (node, revision) = self
-            .log
-            .mutate(tailnet, actor, move |mutation| {
-                Box::pin(async move {
-                    let found = nodes::by_key(mutation.connection(), &node.node_key).await?;
-                    let mut node = found.ok_or(RegistryError::NotFound("node key"))?;
-                    if key::can_end(&node, end) {
-                        node.key_expiry = Some(domain::timestamp(end));
-                        node_changes::put(mutation, &node, None).await?;
-                        let detail = json!({ "name": node.name });
-                        mutation.audit("node.shorten", node.id.to_string(), &detail);
-                    }
-                    Ok::<_, RegistryError>(node)
-                })
-            })
-            .await?;
-        Ok((node, revision.get()))
     }
 
     /// Keeps it on record that a machine named another machine's key, once in a while for each: machine keys cost

@@ -3,24 +3,19 @@
 use std::collections::BTreeSet;
 
 use bowline_db::SoftBatch;
-use bowline_proto::{
-    identity::v1::{ResolveUserRequest, identity_service_client::IdentityServiceClient},
-    key_registry::v1::{
-        ClientReport, HostReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport,
-        SoftState,
-    },
-    policy::v1::{JudgeNodeRequest, JudgeNodeResponse},
+use bowline_proto::key_registry::v1::{
+    ClientReport, HostReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport,
+    SoftState,
 };
 use chrono::TimeDelta;
-use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use crate::{
     KeyRegistry,
-    domain::{self, retagging::Retagging, routes},
+    domain::{self, routes, self_report},
     error::RegistryError,
     node_changes,
-    registration::{machine_actor, tailnet_id},
+    registration::tailnet_id,
     store::{
         elections, gateways, nodes,
         soft_states::{self, LARGEST_BATCH, SoftRow},
@@ -31,8 +26,6 @@ use crate::{
 const DRAIN_GRACE: TimeDelta = TimeDelta::seconds(60);
 /// How long a node whose link is dead is waited for: it was silent for a while before that was known.
 const DEAD_LINK_GRACE: TimeDelta = TimeDelta::seconds(5);
-/// How many nodes' hard state is taken over at the same time.
-const ADOPTED_AT_ONCE: usize = 32;
 
 /// A committed batch: the results, and what has to follow.
 #[derive(Default)]
@@ -47,7 +40,8 @@ struct Taken {
 impl KeyRegistry {
     /// Records what a gateway reports; answers once it is committed.
     ///
-    /// What policy judges follows in mutations of its own; a report whose mutation fails is answered to be sent again.
+    /// What policy judges follows in mutations of its own, now or later; when not even that can be noted, the report is
+    /// answered to be sent again.
     pub(crate) async fn report_nodes(
         &self,
         gateway: String,
@@ -75,16 +69,13 @@ impl KeyRegistry {
             .log
             .soft(move |batch| Box::pin(take(batch, gateway, reports, grace)))
             .await?;
-        let adopting = differing.into_iter().map(async |(index, node, report)| {
-            let id = node.id;
-            let adopted = self.adopt(node, report).await;
-            (index, id, adopted)
-        });
-        let mut adopting = stream::iter(adopting).buffer_unordered(ADOPTED_AT_ONCE);
-        while let Some((index, node, adopted)) = adopting.next().await {
-            if let Err(error) = adopted {
-                tracing::debug!(node, %error, "a report can not be taken over yet");
-                results[index].again = true;
+        let nodes = differing
+            .iter()
+            .map(|(_, node, _)| (node.tailnet_id, node.id));
+        if let Err(error) = self.adopt_all(nodes.collect()).await {
+            tracing::debug!(%error, "reports can neither be taken over nor noted for later");
+            for (index, ..) in &differing {
+                results[*index].again = true;
             }
         }
         for tailnet in routers {
@@ -100,13 +91,15 @@ impl KeyRegistry {
         Ok(answers)
     }
 
-    /// Elects the primaries of a tailnet again.
+    /// Elects the primaries of a tailnet again, where that is noted.
     pub(crate) async fn elect(&self, tailnet: u64) -> Result<(), RegistryError> {
         let tailnet = tailnet_id(tailnet)?;
         self.log
             .mutate(tailnet, "service:key-registry", move |mutation| {
                 Box::pin(async move {
-                    elections::held(mutation.connection(), tailnet.get()).await?;
+                    if !node_changes::is_election_due(mutation).await? {
+                        return Ok(());
+                    }
                     let moved = node_changes::elect_primaries(mutation).await?;
                     if !moved.is_empty() {
                         mutation.audit("routes.elect", "", &json!({ "nodes": moved }));
@@ -116,92 +109,6 @@ impl KeyRegistry {
             })
             .await?;
         Ok(())
-    }
-
-    /// Takes over what a client reports about itself that policy judges.
-    async fn adopt(&self, node: Node, report: HostReport) -> Result<(), RegistryError> {
-        let tailnet = tailnet_id(node.tailnet_id)?;
-        let offered = routes::tolerant(&report.advertised_routes);
-        let retagging = Retagging::of(&node, &report);
-        let judgement = match offered == node.advertised_routes && retagging == Retagging::None {
-            true => JudgeNodeResponse::default(),
-            false => {
-                self.judge_again(&node, &offered, retagging.wanted())
-                    .await?
-            }
-        };
-        let actor = machine_actor(&node.machine_key);
-        self.log
-            .mutate(tailnet, actor, move |mutation| {
-                Box::pin(async move {
-                    let found = nodes::by_key(mutation.connection(), &node.node_key).await?;
-                    let Some(mut node) = found else { return Ok(()) };
-                    let routes_differ = node.advertised_routes != offered;
-                    retagging.apply(&mut node, &judgement, mutation.now());
-                    node.hostname = report.hostname;
-                    node.os = report.os;
-                    node.client_version = report.client_version;
-                    node.requested_tags = report.requested_tags;
-                    node.advertised_routes = offered;
-                    node.approved_routes.extend(judgement.approved_routes);
-                    node.approved_routes.sort();
-                    node.approved_routes.dedup();
-                    node_changes::follow_hostname(mutation, &mut node).await?;
-                    node_changes::put(mutation, &node, None).await?;
-                    if routes_differ || node.expired {
-                        node_changes::elect_primaries(mutation).await?;
-                    }
-                    let action = if routes_differ {
-                        "node.advertise"
-                    } else {
-                        "node.describe"
-                    };
-                    let detail = json!({
-                        "hostname": node.hostname,
-                        "os": node.os,
-                        "client": node.client_version,
-                        "routes": node.advertised_routes,
-                        "tags": node.tags,
-                    });
-                    mutation.audit(action, node.id.to_string(), &detail);
-                    Ok::<_, RegistryError>(())
-                })
-            })
-            .await?;
-        Ok(())
-    }
-
-    /// Asks what the policy says of routes newly offered and of tags newly asked for.
-    async fn judge_again(
-        &self,
-        node: &Node,
-        offered: &[String],
-        wanted: &[String],
-    ) -> Result<JudgeNodeResponse, RegistryError> {
-        let mut question = JudgeNodeRequest {
-            tailnet_id: node.tailnet_id,
-            current_tags: node.tags.clone(),
-            requested_tags: wanted.to_vec(),
-            advertised_routes: offered.to_vec(),
-            ..JudgeNodeRequest::default()
-        };
-        if node.tags.is_empty() {
-            let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
-            let user = ResolveUserRequest {
-                tailnet_id: node.tailnet_id,
-                user_id: node.user_id,
-            };
-            let answer = identity.resolve_user(user).await;
-            let answer = answer
-                .map_err(RegistryError::service("identity"))?
-                .into_inner();
-            let user = answer.user.unwrap_or_default();
-            question.user_id = user.id;
-            question.login_name = user.login_name;
-            question.groups = user.groups;
-            question.role = user.role;
-        }
-        self.judge(question).await
     }
 }
 
@@ -249,7 +156,7 @@ async fn take(
             row.sequence = client.sequence;
             row.reported_at = sent_at;
             apply_client(&mut row, &client);
-            if let Some(host) = client.host.filter(|host| differs(&node, host)) {
+            if let Some(host) = client.host.filter(|host| self_report::differs(&node, host)) {
                 taken.differing.push((index, node, host));
             }
         }
@@ -332,13 +239,6 @@ fn apply_client(row: &mut SoftRow, client: &ClientReport) {
     if let Some(host) = &client.host {
         row.state.home_derp = host.home_derp;
         row.state.hostinfo.clone_from(&host.hostinfo);
+        row.host = Some(self_report::judged_part(host));
     }
-}
-
-/// Says whether what is said of a host differs from the node in what the log keeps.
-fn differs(node: &Node, host: &HostReport) -> bool {
-    (&node.hostname, &node.os, &node.client_version)
-        != (&host.hostname, &host.os, &host.client_version)
-        || node.requested_tags != host.requested_tags
-        || node.advertised_routes != routes::tolerant(&host.advertised_routes)
 }

@@ -14,14 +14,18 @@ use bowline_proto::key_registry::v1::{
 use bowline_service_kit::{GrpcChannel, Tasks};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tonic::service::RoutesBuilder;
 
-use crate::{owners, registration::ForeignKeys, revocation::ProgressNews, sweeper};
+use crate::{adoption, owners, registration::ForeignKeys, revocation::ProgressNews, sweeper};
 
 /// The steps of the schema.
-pub(crate) const MIGRATIONS: Migrations =
-    migrations!["0001_registry", "0002_presence", "0003_fleet"];
+pub(crate) const MIGRATIONS: Migrations = migrations![
+    "0001_registry",
+    "0002_presence",
+    "0003_fleet",
+    "0004_hard_state"
+];
 
 /// How many snapshots are made and sent at the same time; others wait.
 const SNAPSHOTS: usize = 4;
@@ -68,6 +72,8 @@ pub struct KeyRegistry {
     pub(crate) config: RegistryConfig,
     pub(crate) foreign: Arc<ForeignKeys>,
     pub(crate) progress: ProgressNews,
+    /// Wakes what takes over kept reports.
+    pub(crate) due: Arc<Notify>,
     /// Bounds how many snapshots are made and sent at the same time.
     pub(crate) snapshots: Arc<Semaphore>,
 }
@@ -97,11 +103,13 @@ impl KeyRegistry {
                 config,
                 foreign: Arc::default(),
                 progress: ProgressNews::new(bus.clone()),
+                due: Arc::default(),
                 snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             };
             registry.progress.listen(tasks);
             tasks.background("sweep-registry", sweeper::run(registry.clone()));
             tasks.background("compact-registry", sweeper::compact(registry.clone()));
+            tasks.background("adopt-reports", adoption::run(registry.clone()));
             owners::follow(&registry, &bus, tasks);
             Ok(registry)
         })

@@ -337,4 +337,4 @@ async fn go_offline(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

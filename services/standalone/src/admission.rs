@@ -85,9 +85,7 @@ impl Admission for Registered {
         let Ok(tailnet) = TailnetId::try_from(node.tailnet_id) else {
             return Verdict::Refused;
         };
-        // A node with tags belongs to no user.
-        let has_user = node.tags.is_empty();
-        if !node.approved || node.expired || has_user && self.is_barred(&node).await {
+        if !node.approved || node.expired || node.goes_with_user() && self.is_barred(&node).await {
             return Verdict::Refused;
         }
         Verdict::Allowed(tailnet)

@@ -111,6 +111,11 @@ impl World {
 
     /// Registers a node of a user; its keys are `number` repeated.
     pub(crate) async fn node(&self, user: &User, number: u8) -> Node {
+        self.tagged_node(user, number, &[]).await
+    }
+
+    /// Registers a node that asks for tags.
+    pub(crate) async fn tagged_node(&self, user: &User, number: u8, tags: &[String]) -> Node {
         let key = PreAuthKey {
             tailnet_id: user.tailnet_id,
             user_id: user.id,
@@ -124,6 +129,7 @@ impl World {
             machine_key: vec![number; 32],
             node_key: vec![number; 32],
             pre_auth_key: made.into_inner().secret,
+            requested_tags: tags.to_vec(),
             ..RegisterRequest::default()
         };
         let gateway = self.service(ServiceName::NetmapGateway);

@@ -23,6 +23,11 @@ impl AddressPool {
         })
     }
 
+    /// Returns the IPv4 pool.
+    pub fn ipv4(&self) -> Ipv4Net {
+        self.ipv4
+    }
+
     /// Returns the pair at a place, 1 for the first; `None` beyond the pools and where no node may be.
     pub fn at(&self, place: u32) -> Option<(Ipv4Addr, Ipv6Addr)> {
         let ipv4 = Ipv4Addr::from(u32::from(self.ipv4.network()).checked_add(place)?);
@@ -50,7 +55,8 @@ impl AddressPool {
         (1..=self.places()).find(|place| self.at(*place).is_some_and(|pair| is_free(pair, used)))
     }
 
-    /// Returns the first free pair whose IPv4 address is in one of the prefixes that a policy wants.
+    /// Returns the first free pair whose IPv4 address is in one of the prefixes that a policy wants, the first and the
+    /// last of each included: there is no network to broadcast in.
     ///
     /// The IPv6 address is at the same place of the tailnet's own pool as it would be for the pool of all tailnets,
     /// beyond the places of the tailnet's IPv4 pool.
@@ -59,16 +65,20 @@ impl AddressPool {
         wanted: &[Ipv4Net],
         used: &BTreeSet<IpAddr>,
     ) -> Option<(Ipv4Addr, Ipv6Addr)> {
-        let inner =
-            |prefix: &Ipv4Net| (u32::from(prefix.network()) + 1)..u32::from(prefix.broadcast());
-        let mut addresses = wanted.iter().flat_map(inner).map(Ipv4Addr::from);
+        let all = |prefix: &Ipv4Net| u32::from(prefix.network())..=u32::from(prefix.broadcast());
+        let mut addresses = wanted.iter().flat_map(all).map(Ipv4Addr::from);
         addresses.find_map(|ipv4| self.with(ipv4).filter(|pair| is_free(*pair, used)))
     }
 
     /// Returns an IPv4 address that a policy wants with the IPv6 address that goes with it.
     fn with(&self, ipv4: Ipv4Addr) -> Option<(Ipv4Addr, Ipv6Addr)> {
-        if self.ipv4.contains(&ipv4) {
-            return self.at(u32::from(ipv4) - u32::from(self.ipv4.network()));
+        let place = u32::from(ipv4).wrapping_sub(u32::from(self.ipv4.network()));
+        // The first IPv6 address of a network is its routers'.
+        if self.ipv4.contains(&ipv4)
+            && place != 0
+            && let Some(pair) = self.at(place)
+        {
+            return Some(pair);
         }
         let beyond = (1 << 32) + u128::from(u32::from(ipv4));
         let ipv6 = Ipv6Addr::from(u128::from(self.ipv6.network()) + beyond);
@@ -126,14 +136,41 @@ mod tests {
         let (ipv4, ipv6) = pool.free_within(&inside, &one).unwrap();
         assert_eq!(
             (ipv4.to_string(), ipv6.to_string()),
-            ("100.64.0.10".into(), "fd7a:115c:a1e0::a".into())
+            ("100.64.0.8".into(), "fd7a:115c:a1e0::8".into())
         );
-        let outside = ["100.81.0.0/30".parse().unwrap()];
-        let (ipv4, ipv6) = pool.free_within(&outside, &one).unwrap();
+        let first = used(&["100.64.0.8", "100.64.0.9"]);
+        assert_eq!(
+            pool.free_within(&inside, &first).unwrap().0,
+            Ipv4Addr::new(100, 64, 0, 10)
+        );
+        let outside = ["100.81.0.0/31".parse().unwrap()];
+        let (ipv4, ipv6) = pool.free_within(&outside, &used(&["100.81.0.0"])).unwrap();
         assert_eq!(ipv4.to_string(), "100.81.0.1");
         assert_eq!(ipv6.to_string(), "fd7a:115c:a1e0::1:6451:1");
-        let both = used(&["100.81.0.1", "100.81.0.2"]);
+        let both = used(&["100.81.0.0", "100.81.0.1"]);
         assert_eq!(pool.free_within(&outside, &both), None);
+    }
+
+    #[test]
+    fn each_address_of_a_wanted_pool_is_ordinary() {
+        let pool = AddressPool::parse("100.64.0.0/24", "fd7a:115c:a1e0::/64").unwrap();
+        for (wanted, count) in [
+            ("100.81.0.1/32", 1),
+            ("100.81.0.0/31", 2),
+            ("100.81.0.0/30", 4),
+            ("100.64.0.0/32", 1),
+            ("100.64.0.255/32", 1),
+            ("100.64.0.252/30", 4),
+            ("100.100.100.100/32", 0),
+        ] {
+            let wanted = [wanted.parse().unwrap()];
+            let mut given = BTreeSet::new();
+            while let Some((ipv4, ipv6)) = pool.free_within(&wanted, &given) {
+                given.extend([IpAddr::from(ipv4), IpAddr::from(ipv6)]);
+            }
+            assert_eq!(given.len(), 2 * count, "{wanted:?}");
+            assert!(!given.contains(&"fd7a:115c:a1e0::".parse::<IpAddr>().unwrap()));
+        }
     }
 
     #[test]
@@ -150,7 +187,8 @@ mod tests {
         let elsewhere = used(&["100.64.0.1", "fd7a:115c:a1e0::1"]);
         assert_eq!(pool.free_place(&elsewhere), Some(2));
         let wanted = ["100.65.0.0/30".parse().unwrap()];
-        let (ipv4, _) = pool.free_within(&wanted, &elsewhere).unwrap();
-        assert_eq!(ipv4.to_string(), "100.65.0.2");
+        let (ipv4, ipv6) = pool.free_within(&wanted, &elsewhere).unwrap();
+        assert_eq!(ipv4.to_string(), "100.65.0.0");
+        assert!(!elsewhere.contains(&ipv6.into()));
     }
 }

@@ -1,7 +1,7 @@
 //! Tags that a node asks for while it is logged in (protocol section 5.3).
 
 use bowline_proto::{
-    key_registry::v1::{HostReport, Node},
+    key_registry::v1::{HostReport, Node, TaggedBy},
     policy::v1::JudgeNodeResponse,
 };
 use chrono::{DateTime, Utc};
@@ -42,6 +42,9 @@ impl Retagging {
     pub fn apply(self, node: &mut Node, judgement: &JudgeNodeResponse, now: DateTime<Utc>) {
         let Self::To(wanted) = self else { return };
         if judgement.refused_tags.is_empty() {
+            if node.tags.is_empty() {
+                node.tagged_by = TaggedBy::User.into();
+            }
             node.tags = wanted;
             if !node.expired {
                 node.key_expiry = None;
@@ -104,9 +107,25 @@ mod tests {
             &JudgeNodeResponse::default(),
             DateTime::UNIX_EPOCH,
         );
+        assert_eq!(permitted.tagged_by(), TaggedBy::User);
         assert_eq!(
             (permitted.tags, permitted.key_expiry),
             (vec!["tag:a".to_owned()], None)
+        );
+        let by_key = Node {
+            tagged_by: TaggedBy::PreAuthKey.into(),
+            ..node(&["tag:b"])
+        };
+        let mut retagged = by_key;
+        wish.clone().apply(
+            &mut retagged,
+            &JudgeNodeResponse::default(),
+            DateTime::UNIX_EPOCH,
+        );
+        assert_eq!(
+            retagged.tagged_by(),
+            TaggedBy::PreAuthKey,
+            "as one of its tags may"
         );
         let refused = JudgeNodeResponse {
             refused_tags: vec!["tag:a".to_owned()],

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_proto::key_registry::v1::Node;
+use bowline_proto::key_registry::v1::{Node, RouteList};
 use ipnet::IpNet;
 
 use crate::error::RegistryError;
@@ -51,6 +51,55 @@ pub fn tolerant(routes: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Returns approved routes with both exit routes where one is among them: clients take a node for an exit node only
+/// with both.
+pub fn with_both_exit_routes(mut routes: Vec<String>) -> Vec<String> {
+    if routes.iter().any(|route| !is_subnet(route)) {
+        routes.extend(EXIT.map(str::to_owned));
+        routes.sort();
+        routes.dedup();
+    }
+    routes
+}
+
+/// Approves exactly these routes of a node, offered or not, for an administrator.
+pub fn approve_by_administrator(node: &mut Node, routes: Vec<String>) {
+    node.administrator_routes = Some(RouteList {
+        prefixes: routes.clone(),
+    });
+    node.approved_routes = routes;
+}
+
+/// Approves what the policy approves of the routes a node offers, beside what an administrator approved.
+pub fn approve_by_policy(node: &mut Node, approved: &[String]) {
+    let by_administrator = administrator_routes(node);
+    let approved: BTreeSet<&String> = approved.iter().collect();
+    let offered = node.advertised_routes.iter();
+    let by_policy = offered.filter(|route| approved.contains(route)).cloned();
+    let all: BTreeSet<String> = by_policy.chain(by_administrator.iter().cloned()).collect();
+    node.approved_routes = all.into_iter().collect();
+    node.administrator_routes = Some(RouteList {
+        prefixes: by_administrator,
+    });
+}
+
+/// Returns the routes an administrator approved. Where that was never kept apart, all that are approved count, unless
+/// they are more than an administrator can approve: then those that are offered.
+fn administrator_routes(node: &Node) -> Vec<String> {
+    if let Some(routes) = &node.administrator_routes {
+        return routes.prefixes.clone();
+    }
+    if node.approved_routes.len() <= MOST {
+        return node.approved_routes.clone();
+    }
+    let offered: BTreeSet<&String> = node.advertised_routes.iter().collect();
+    let both = node.approved_routes.iter();
+    both.filter(|route| offered.contains(route))
+        .take(MOST)
+        .cloned()
+        .collect()
+}
+
 /// Says whether a route needs a primary router.
 fn is_subnet(route: &str) -> bool {
     !EXIT.contains(&route)
@@ -58,9 +107,20 @@ fn is_subnet(route: &str) -> bool {
 
 /// Returns the subnet routes that work: advertised and approved.
 pub fn usable(node: &Node) -> impl Iterator<Item = &String> {
+    let approved: BTreeSet<&String> = node.approved_routes.iter().collect();
     node.advertised_routes
         .iter()
-        .filter(|route| node.approved_routes.contains(route) && is_subnet(route))
+        .filter(move |route| is_subnet(route) && approved.contains(route))
+}
+
+/// Says whether a change of a node can make another the primary of a route.
+pub fn may_move_primaries(before: &Node, after: &Node) -> bool {
+    let routed = |node: &Node| usable(node).next().is_some() || !node.primary_routes.is_empty();
+    let differs = (&before.advertised_routes, &before.approved_routes)
+        != (&after.advertised_routes, &after.approved_routes)
+        || (before.approved, before.expired) != (after.approved, after.expired)
+        || (before.user_id, before.goes_with_user()) != (after.user_id, after.goes_with_user());
+    differs && (routed(before) || routed(after))
 }
 
 /// A router as the election sees it.
@@ -68,50 +128,56 @@ pub fn usable(node: &Node) -> impl Iterator<Item = &String> {
 pub struct Router {
     /// The node.
     pub node: Node,
-    /// Whether it is online.
+    /// Whether it is online, and not cut off with its user.
     pub online: bool,
+}
+
+/// Who could be the primary of one route, by their places among the routers.
+#[derive(Default)]
+struct Candidates {
+    first: Option<usize>,
+    current: Option<usize>,
+    /// The online one with the lowest number.
+    lowest: Option<usize>,
 }
 
 /// Returns the nodes whose primary routes change, with their new ones: the current router is kept while it is
 /// online, else the online one with the lowest number, else nobody moves.
 pub fn elect(routers: &[Router]) -> Vec<Node> {
-    let mut primaries: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    let routes: BTreeSet<_> = routers
-        .iter()
-        .flat_map(|router| usable(&router.node))
-        .collect();
-    for route in routes {
-        let able: Vec<_> = routers
-            .iter()
-            .filter(|router| usable(&router.node).any(|usable| usable == route))
-            .filter(|router| router.node.approved && !router.node.expired)
-            .collect();
-        let current = able
-            .iter()
-            .find(|router| router.node.primary_routes.contains(route));
-        let lowest = able
-            .iter()
-            .filter(|router| router.online)
-            .min_by_key(|router| router.node.id);
-        let primary = match (current, lowest) {
-            (Some(current), _) if current.online => Some(current),
-            (current, lowest) => lowest.or(current).or(able.first()),
-        };
+    let mut candidates: BTreeMap<&String, Candidates> = BTreeMap::new();
+    for (place, router) in routers.iter().enumerate() {
+        let node = &router.node;
+        if !node.approved || node.expired {
+            continue;
+        }
+        let primary: BTreeSet<&String> = node.primary_routes.iter().collect();
+        for route in usable(node) {
+            let able = candidates.entry(route).or_default();
+            able.first.get_or_insert(place);
+            if primary.contains(route) {
+                able.current.get_or_insert(place);
+            }
+            let is_lower = |lowest: usize| node.id < routers[lowest].node.id;
+            if router.online && able.lowest.is_none_or(is_lower) {
+                able.lowest = Some(place);
+            }
+        }
+    }
+    let mut primaries: Vec<Vec<String>> = vec![Vec::new(); routers.len()];
+    for (route, able) in candidates {
+        let kept = able.current.filter(|&current| routers[current].online);
+        let primary = kept.or(able.lowest).or(able.current).or(able.first);
         if let Some(primary) = primary {
-            primaries
-                .entry(primary.node.id)
-                .or_default()
-                .push(route.clone());
+            primaries[primary].push(route.clone());
         }
     }
     routers
         .iter()
-        .filter_map(|router| {
-            let now = primaries.remove(&router.node.id).unwrap_or_default();
-            (now != router.node.primary_routes).then(|| Node {
-                primary_routes: now,
-                ..router.node.clone()
-            })
+        .zip(primaries)
+        .filter(|(router, primaries)| router.node.primary_routes != *primaries)
+        .map(|(router, primary_routes)| Node {
+            primary_routes,
+            ..router.node.clone()
         })
         .collect()
 }
@@ -162,6 +228,60 @@ mod tests {
             elected(&[router(2, false, false), router(3, false, true)]),
             []
         );
+    }
+
+    #[test]
+    fn election_of_many_routes_takes_time_in_proportion() {
+        // Each of the routes has every router; looking through all for each would be 10^10 comparisons.
+        let routes: Vec<String> = (0..10_000_u32)
+            .map(|number| format!("10.{}.{}.0/24", number / 256, number % 256))
+            .collect();
+        let routers: Vec<_> = (1..=10)
+            .map(|id| Router {
+                node: Node {
+                    advertised_routes: routes.clone(),
+                    approved_routes: routes.clone(),
+                    ..router(id, true, false).node
+                },
+                online: true,
+            })
+            .collect();
+        assert_eq!(elected(&routers), [(1, 10_000)]);
+    }
+
+    #[test]
+    fn one_exit_route_stands_for_both() {
+        let both = |routes: &[&str]| {
+            with_both_exit_routes(routes.iter().map(|&route| route.to_owned()).collect())
+        };
+        assert_eq!(both(&["0.0.0.0/0"]), EXIT);
+        assert_eq!(
+            both(&["10.0.0.0/8", "::/0"]),
+            ["0.0.0.0/0", "10.0.0.0/8", "::/0"]
+        );
+        assert_eq!(both(&["10.0.0.0/8"]), ["10.0.0.0/8"]);
+    }
+
+    #[test]
+    fn routes_approved_before_they_were_told_apart_stay_and_are_bounded() {
+        let routes = |count: u32| -> Vec<String> {
+            let route = |number| format!("10.{}.{}.0/24", number / 256, number % 256);
+            (0..count).map(route).collect()
+        };
+        let mut node = Node {
+            approved_routes: routes(3),
+            advertised_routes: routes(1),
+            ..Node::default()
+        };
+        approve_by_policy(&mut node, &[]);
+        assert_eq!(node.approved_routes, routes(3));
+        let mut grown = Node {
+            approved_routes: routes(23_000),
+            advertised_routes: routes(7),
+            ..Node::default()
+        };
+        approve_by_policy(&mut grown, &[]);
+        assert_eq!(grown.approved_routes.len(), 7);
     }
 
     #[test]

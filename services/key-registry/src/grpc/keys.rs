@@ -10,6 +10,7 @@ use bowline_proto::{
         ListPreAuthKeysResponse, PreAuthKey, RevokePreAuthKeyRequest, RevokePreAuthKeyResponse,
         pre_auth_key_service_server::PreAuthKeyService,
     },
+    policy::v1::JudgeNodeRequest,
 };
 use bowline_service_kit::Caller;
 use chrono::TimeDelta;
@@ -37,7 +38,8 @@ impl PreAuthKeyService for KeyRegistry {
         let wanted = request.into_inner().key.unwrap_or_default();
         let tailnet = tailnet_id(wanted.tailnet_id)?;
         self.check_owner(&wanted).await?;
-        let tags = tags::canonical(wanted.tags)?;
+        let tags = tags::canonical(wanted.tags.clone())?;
+        self.check_tags(wanted.tailnet_id, &tags).await?;
         let (id, text) = pre_auth_key::text(random_bytes(), random_bytes());
         let hash = pre_auth_key::hash(&text);
         let (key, _) = self
@@ -62,8 +64,15 @@ impl PreAuthKeyService for KeyRegistry {
                         ..wanted
                     };
                     pre_auth_keys::insert(mutation.connection(), &key, hash).await?;
-                    let detail =
-                        json!({ "user": key.user_id, "tags": key.tags, "reusable": key.reusable });
+                    let detail = json!({
+                        "user": key.user_id,
+                        "tags": key.tags,
+                        "reusable": key.reusable,
+                        "ephemeral": key.ephemeral,
+                        "pre_approved": key.pre_approved,
+                        "expires_at": ends.to_rfc3339(),
+                        "description": key.description,
+                    });
                     mutation.audit("pre_auth_key.create", key.id.clone(), &detail);
                     Ok(key)
                 })
@@ -106,7 +115,13 @@ impl PreAuthKeyService for KeyRegistry {
                     if key.revoked_at.is_none() {
                         key.revoked_at = Some(domain::timestamp(mutation.now()));
                         pre_auth_keys::update(mutation.connection(), &key).await?;
-                        mutation.audit("pre_auth_key.revoke", id, &json!({}));
+                        let detail = json!({
+                            "user": key.user_id,
+                            "tags": key.tags,
+                            "uses": key.uses,
+                            "description": key.description,
+                        });
+                        mutation.audit("pre_auth_key.revoke", id, &detail);
                     }
                     Ok::<_, RegistryError>(key)
                 })
@@ -117,6 +132,31 @@ impl PreAuthKeyService for KeyRegistry {
 }
 
 impl KeyRegistry {
+    /// Checks that the policy defines tags that an administrator gives.
+    pub(super) async fn check_tags(
+        &self,
+        tailnet_id: u64,
+        tags: &[String],
+    ) -> Result<(), RegistryError> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let question = JudgeNodeRequest {
+            tailnet_id,
+            requested_tags: tags.to_vec(),
+            administrator: true,
+            ..JudgeNodeRequest::default()
+        };
+        let refused = self.judge(question).await?.refused_tags;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(RegistryError::Refused(format!(
+            "[{}] are no tags of the policy: define them under tagOwners first",
+            refused.join(", ")
+        )))
+    }
+
     /// Checks that a key to be names a user who is there, or gives tags.
     async fn check_owner(&self, key: &PreAuthKey) -> Result<(), RegistryError> {
         let mut identity = IdentityServiceClient::new(self.peers.identity.clone());

@@ -1,16 +1,13 @@
 //! Nodes, for administrators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_proto::{
-    key_registry::v1::{
-        ApproveNodeRequest, ApproveNodeResponse, AwaitGatewaysRequest, AwaitGatewaysResponse,
-        DeleteNodeRequest, DeleteNodeResponse, ExpireNodeRequest, ExpireNodeResponse,
-        GetNodeRequest, GetNodeResponse, ListNodesRequest, ListNodesResponse, Node, NodeWithState,
-        RenameNodeRequest, RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse,
-        SetTagsRequest, SetTagsResponse, node_service_server::NodeService,
-    },
-    policy::v1::JudgeNodeRequest,
+use bowline_proto::key_registry::v1::{
+    ApproveNodeRequest, ApproveNodeResponse, AwaitGatewaysRequest, AwaitGatewaysResponse,
+    DeleteNodeRequest, DeleteNodeResponse, ExpireNodeRequest, ExpireNodeResponse, GetNodeRequest,
+    GetNodeResponse, ListNodesRequest, ListNodesResponse, Node, NodeWithState, RenameNodeRequest,
+    RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetTagsRequest,
+    SetTagsResponse, TaggedBy, node_service_server::NodeService,
 };
 use bowline_service_kit::Caller;
 use serde_json::{Value, json};
@@ -18,11 +15,11 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     KeyRegistry,
-    domain::{self, hostname, routes, tags},
+    domain::{self, difference, hostname, routes, tags},
     error::RegistryError,
-    node_changes,
-    registration::tailnet_id,
-    store::{gateways::Log, nodes, soft_states},
+    node_changes, own_changes,
+    registration::{machine_actor, tailnet_id},
+    store::{adoptions, gateways::Log, nodes, soft_states},
 };
 
 /// Which node an administrator means, and who asks.
@@ -42,7 +39,8 @@ fn target<T>(request: &Request<T>, ids: impl Fn(&T) -> (u64, u64)) -> Result<Tar
 }
 
 impl KeyRegistry {
-    /// Changes a node as an administrator asks, with an audit entry, and returns it with the revision.
+    /// Changes a node as an administrator asks, with an audit entry, and returns it with the revision. What the node
+    /// reported while it was not in good standing is judged, if it is now.
     async fn administer(
         &self,
         target: Target,
@@ -51,7 +49,7 @@ impl KeyRegistry {
         change: impl FnOnce(&mut Node, chrono::DateTime<chrono::Utc>) + Send + 'static,
     ) -> Result<(Node, u64), RegistryError> {
         let tailnet = tailnet_id(target.tailnet)?;
-        let (node, revision) = self
+        let ((node, is_due), revision) = self
             .log
             .mutate(tailnet, target.actor, move |mutation| {
                 Box::pin(async move {
@@ -59,7 +57,8 @@ impl KeyRegistry {
                         nodes::by_id(mutation.connection(), target.tailnet, target.node).await?;
                     let mut node = found.ok_or(RegistryError::NotFound("node"))?;
                     let before = node.clone();
-                    change(&mut node, mutation.now());
+                    let now = mutation.now();
+                    change(&mut node, now);
                     if node.name.is_empty() {
                         let label = hostname::label(&node.hostname);
                         node.name = node_changes::free_name(mutation, &label, node.id).await?;
@@ -70,18 +69,41 @@ impl KeyRegistry {
                             return Err(RegistryError::NameInUse(node.name));
                         }
                     }
-                    if node != before {
-                        node_changes::put(mutation, &node, None).await?;
-                        node_changes::elect_primaries(mutation).await?;
-                        mutation.audit(action, node.id.to_string(), &detail);
+                    if node == before {
+                        return Ok((node, false));
                     }
+                    own_changes::tell_held_back(mutation, &before).await?;
+                    node_changes::put(mutation, &node, None).await?;
+                    if routes::may_move_primaries(&before, &node) {
+                        node_changes::elect_primaries(mutation).await?;
+                    }
+                    let detail = difference::with(detail, &before, &node);
+                    mutation.audit(action, node.id.to_string(), &detail);
+                    let is_due = adoptions::wake_node(mutation.connection(), node.id, now).await?;
                     let found = nodes::by_id(mutation.connection(), target.tailnet, target.node);
-                    Ok(found.await?.unwrap_or(node))
+                    Ok((found.await?.unwrap_or(node), is_due))
                 })
             })
             .await?;
+        if is_due {
+            self.due.notify_one();
+        }
         Ok((node, revision.get()))
     }
+}
+
+/// Says of each node which others are on another machine with the same machine key.
+fn sharing(nodes: &[Node]) -> BTreeMap<u64, Vec<u64>> {
+    let present: BTreeSet<u64> = nodes.iter().map(|node| node.id).collect();
+    let mut sharing: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for node in nodes {
+        let other = node.machine_shared_with;
+        if present.contains(&other) {
+            sharing.entry(node.id).or_default().push(other);
+            sharing.entry(other).or_default().push(node.id);
+        }
+    }
+    sharing
 }
 
 #[tonic::async_trait]
@@ -107,10 +129,12 @@ impl NodeService for KeyRegistry {
             .into_iter()
             .map(|state| (state.node_id, state))
             .collect();
+        let mut sharing = sharing(&nodes);
         let mut nodes: Vec<_> = nodes
             .into_iter()
             .map(|node| NodeWithState {
                 soft: soft.remove(&node.id),
+                shares_machine_with: sharing.remove(&node.id).unwrap_or_default(),
                 node: Some(node),
             })
             .collect();
@@ -133,13 +157,21 @@ impl NodeService for KeyRegistry {
         let node = nodes::by_id(reader, tailnet, node_id)
             .await
             .map_err(RegistryError::from)?;
-        let node = Some(node.ok_or(RegistryError::NotFound("node"))?);
+        let node = node.ok_or(RegistryError::NotFound("node"))?;
+        let machine = nodes::all_of_machine(reader, tailnet, &node.machine_key).await;
+        let shares_machine_with = sharing(&machine.map_err(RegistryError::from)?)
+            .remove(&node_id)
+            .unwrap_or_default();
         let soft = soft_states::by_node(reader, node_id)
             .await
             .map_err(RegistryError::from)?;
         let soft = soft.map(|row| row.state);
         Ok(Response::new(GetNodeResponse {
-            node: Some(NodeWithState { node, soft }),
+            node: Some(NodeWithState {
+                node: Some(node),
+                soft,
+                shares_machine_with,
+            }),
         }))
     }
 
@@ -183,11 +215,15 @@ impl NodeService for KeyRegistry {
                         nodes::by_id(mutation.connection(), target.tailnet, target.node).await?;
                     let node = found.ok_or(RegistryError::NotFound("node"))?;
                     node_changes::delete(mutation, &node).await?;
-                    mutation.audit(
-                        "node.delete",
-                        node.id.to_string(),
-                        &json!({ "name": node.name }),
-                    );
+                    let detail = json!({
+                        "name": node.name,
+                        "user": node.user_id,
+                        "tags": node.tags,
+                        "ipv4": node.ipv4,
+                        "ipv6": node.ipv6,
+                        "machine": machine_actor(&node.machine_key),
+                    });
+                    mutation.audit("node.delete", node.id.to_string(), &detail);
                     Ok::<_, RegistryError>(())
                 })
             })
@@ -226,24 +262,12 @@ impl NodeService for KeyRegistry {
             let text = "the last tag can not be removed: let the device log in again as a user";
             return Err(RegistryError::Refused(text.to_owned()).into());
         }
-        let question = JudgeNodeRequest {
-            tailnet_id: target.tailnet,
-            requested_tags: tags.clone(),
-            administrator: true,
-            ..JudgeNodeRequest::default()
-        };
-        let refused = self.judge(question).await?.refused_tags;
-        if !refused.is_empty() {
-            let text = format!(
-                "[{}] are no tags of the policy: define them under tagOwners first",
-                refused.join(", ")
-            );
-            return Err(RegistryError::Refused(text).into());
-        }
+        self.check_tags(target.tailnet, &tags).await?;
         let detail = json!({ "tags": tags });
         let (node, _) = self
             .administer(target, "node.tag", detail, move |node, _| {
                 node.tags = tags;
+                node.tagged_by = TaggedBy::Administrator.into();
                 node.key_expiry = if node.expired { node.key_expiry } else { None };
             })
             .await?;
@@ -256,10 +280,11 @@ impl NodeService for KeyRegistry {
     ) -> Result<Response<SetApprovedRoutesResponse>, Status> {
         let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
         let routes = routes::canonical(&request.into_inner().routes)?;
+        let routes = routes::with_both_exit_routes(routes);
         let detail = json!({ "routes": routes });
         let (node, _) = self
             .administer(target, "node.approve_routes", detail, move |node, _| {
-                node.approved_routes = routes;
+                routes::approve_by_administrator(node, routes);
             })
             .await?;
         Ok(Response::new(SetApprovedRoutesResponse {

@@ -2,30 +2,39 @@
 
 use bowline_db::{Mutation, next_id};
 use bowline_proto::{
-    key_registry::v1::{Node, RefusalReason, RegisterRequest, register_response::Outcome},
+    key_registry::v1::{
+        HostReport, Node, RefusalReason, RegisterRequest, TaggedBy, register_response::Outcome,
+    },
     policy::v1::JudgeNodeResponse,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    Verdict, another_machines, credential::Credential, is_conflict, machine_actor, refused,
-    tailnet_id,
+    Verdict, another_machines,
+    credential::{Credential, user_is_gone},
+    is_conflict, machine_actor, refused, tailnet_id,
 };
 use crate::{
     KeyRegistry,
-    domain::{self, address_pool::AddressPool, key, pre_auth_key},
+    domain::{self, address_pool::AddressPool, difference, key, pre_auth_key, routes},
     error::RegistryError,
-    node_changes,
-    store::{nodes, pools, pre_auth_keys},
+    node_changes, own_changes,
+    store::{
+        adoptions::{self, Adoption, IN_GOOD_STANDING},
+        barred_users, nodes, pools, pre_auth_keys,
+        soft_states::{self, SoftRow},
+    },
 };
 
 /// Everything the transaction needs.
 pub(super) struct Wish {
     pub(super) request: RegisterRequest,
     pub(super) credential: Credential,
+    /// What the client says of its host, bounded.
+    pub(super) host: HostReport,
     pub(super) tags: Vec<String>,
-    pub(super) offered: Vec<String>,
+    pub(super) tagged_by: TaggedBy,
     pub(super) judgement: JudgeNodeResponse,
 }
 
@@ -59,8 +68,7 @@ impl KeyRegistry {
                 let gone = Err(RegistryError::NotFound("node key"));
                 self.bound_before(request, gone).await
             }
-            Err(RegistryError::AddressesExhausted) => {
-                let text = RegistryError::AddressesExhausted.to_string();
+            Err(RegistryError::AddressesExhausted(text)) => {
                 Ok(refused(RefusalReason::AddressesExhausted, text))
             }
             Err(error) if is_conflict(&error, "node_keys_pkey") => {
@@ -86,13 +94,12 @@ impl KeyRegistry {
 }
 
 async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryError> {
+    let refused = |outcome| Ok(Bound::Refused(Box::new(outcome)));
     let Wish {
         request,
         credential,
-        tags,
-        offered,
-        judgement,
-    } = wish;
+        ..
+    } = &wish;
     let bound = nodes::by_key(mutation.connection(), &request.node_key).await?;
     if bound.is_some() {
         // The answer to the first try was lost, or is on its way: a one-off key is used up once.
@@ -105,80 +112,247 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
             "this login made the device {} already: start a new one",
             node.name
         );
-        let refusal = refused(RefusalReason::LoginDenied, text);
-        return Ok(Bound::Refused(Box::new(refusal)));
+        return refused(super::refused(RefusalReason::LoginDenied, text));
     }
-    let owner = key::Owner {
-        tailnet_id: mutation.tailnet().get(),
-        user_id: credential.user.as_ref().map_or(0, |user| user.id),
-        tags,
+    let newcomer = key::Newcomer {
+        owner: key::Owner {
+            tailnet_id: mutation.tailnet().get(),
+            user_id: credential.user.as_ref().map_or(0, |user| user.id),
+            tags: wish.tags.clone(),
+        },
+        ephemeral: credential.ephemeral || request.ephemeral,
     };
+    let user = (newcomer.owner.tailnet_id, newcomer.owner.user_id);
+    let revision = credential.identity_revision;
+    if barred_users::is_barred_since(mutation.connection(), user, revision).await? {
+        return refused(user_is_gone());
+    }
+    let found = match find_node(mutation, &wish, &newcomer).await? {
+        Ok(found) => found,
+        Err(refusal) => return refused(not_replaced(refusal)),
+    };
+    if let Some(refusal) = use_up(mutation, credential).await? {
+        return refused(refusal);
+    }
+    match found {
+        Found::Same(node) => rebind(mutation, wish, &newcomer, *node).await,
+        Found::New { shared_with } => make(mutation, wish, &newcomer, shared_with).await,
+    }
+}
+
+/// Which node a newcomer is.
+enum Found {
+    /// One that its machine holds.
+    Same(Box<Node>),
+    /// A new one; another that is in use with the same machine key, if there is one.
+    New { shared_with: Option<Box<Node>> },
+}
+
+async fn find_node(
+    mutation: &mut Mutation,
+    wish: &Wish,
+    newcomer: &key::Newcomer,
+) -> Result<Result<Found, key::RotationRefusal>, RegistryError> {
+    let (request, now) = (&wish.request, mutation.now());
     let old = match request.old_node_key.len() {
         32 => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
         _ => None,
     };
-    let proof = key::Proof {
-        machine_key: &request.machine_key,
-        node_key: &request.node_key,
-        held: &request.proven_node_keys,
-        is_required: credential.tailnet.require_key_proof,
-    };
-    let rotation = old.as_ref().map(|old| key::rotation(old, proof, &owner));
-    if let Some(key::Rotation::Refused(refusal)) = rotation {
-        return Ok(Bound::Refused(Box::new(not_replaced(refusal))));
+    if let Some(old) = old {
+        let proof = key::Proof {
+            machine_key: &request.machine_key,
+            node_key: &request.node_key,
+            held: &request.proven_node_keys,
+            is_required: wish.credential.tailnet.require_key_proof,
+        };
+        // Of its own user identity has just said that it is in good standing.
+        let is_barred = old.user_id != newcomer.owner.user_id
+            && barred_users::is_barred(mutation.connection(), &old).await?;
+        match key::rotation(&old, proof, newcomer, is_barred, now) {
+            key::Rotation::Replaces => return Ok(Ok(Found::Same(Box::new(old)))),
+            key::Rotation::Refused(refusal) => return Ok(Err(refusal)),
+            key::Rotation::NewNode => {}
+        }
     }
-    if let Some(refusal) = use_up(mutation, &credential).await? {
-        return Ok(Bound::Refused(Box::new(refusal)));
+    let tailnet = newcomer.owner.tailnet_id;
+    let on = mutation.connection();
+    let mut held = nodes::of_machine(on, tailnet, &request.machine_key, now).await?;
+    for held in &mut held {
+        held.is_user_barred &= held.node.user_id != newcomer.owner.user_id;
     }
-    let old = old.filter(|_| rotation == Some(key::Rotation::Replaces));
-    let rotated = old.is_some();
-    let mut node = match old {
-        Some(old) => old,
-        None => new_node(mutation, &request, &credential, &judgement.ipv4_pools).await?,
-    };
-    let now = mutation.now();
-    describe(&mut node, &owner, &request, &credential, now);
-    node.approved_routes.extend(judgement.approved_routes);
-    node.approved_routes.sort();
-    node.approved_routes.dedup();
-    node.advertised_routes = offered;
-    node_changes::follow_hostname(mutation, &mut node).await?;
-    nodes::bind_key(mutation.connection(), &node, now).await?;
-    node_changes::put(mutation, &node, credential.login_id).await?;
-    if !node.advertised_routes.is_empty() || !node.primary_routes.is_empty() {
-        node_changes::elect_primaries(mutation).await?;
+    Ok(Ok(match key::returning(&held, newcomer, now) {
+        Some(node) => Found::Same(Box::new(node.clone())),
+        None => {
+            let shared_with = key::shared(&held, newcomer, &request.old_node_key);
+            Found::New {
+                shared_with: shared_with.cloned().map(Box::new),
+            }
+        }
+    }))
+}
+
+/// Gives a node that its machine holds already its new key.
+async fn rebind(
+    mutation: &mut Mutation,
+    wish: Wish,
+    newcomer: &key::Newcomer,
+    mut node: Node,
+) -> Result<Bound, RegistryError> {
+    own_changes::tell_held_back(mutation, &node).await?;
+    let before = node.clone();
+    node.approved |= wish.credential.approved;
+    take_key(&mut node, &wish, newcomer, mutation.now());
+    let is_good = node.approved;
+    if is_good {
+        describe(&mut node, &wish, newcomer);
+        node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
-    let action = if rotated {
-        "node.rotate"
-    } else {
-        "node.register"
-    };
-    let detail = json!({ "name": node.name, "ipv4": node.ipv4, "tags": node.tags });
-    mutation.audit(action, node.id.to_string(), &detail);
+    // What was reported before the login is older than what the client says with it.
+    let kept = (!is_good).then(|| wish.host.clone());
+    keep_report(mutation, &node, kept).await?;
+    put(mutation, &wish, &before, &node).await?;
+    audit(mutation, "node.rotate", &wish, Some(&before), &node);
     Ok(Bound::Node(Box::new(node)))
 }
 
-/// Gives a node its new key, whose it is, until when, and what its client says of it.
-fn describe(
-    node: &mut Node,
-    owner: &key::Owner,
-    request: &RegisterRequest,
-    credential: &Credential,
-    now: DateTime<Utc>,
-) {
-    let lifetime = credential.tailnet.key_lifetime;
+async fn make(
+    mutation: &mut Mutation,
+    wish: Wish,
+    newcomer: &key::Newcomer,
+    shared_with: Option<Box<Node>>,
+) -> Result<Bound, RegistryError> {
+    let pools = &wish.judgement.ipv4_pools;
+    let mut node = new_node(mutation, &wish.request, &wish.credential, pools).await?;
+    take_key(&mut node, &wish, newcomer, mutation.now());
+    describe(&mut node, &wish, newcomer);
+    node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
+    node_changes::follow_hostname(mutation, &mut node, "").await?;
+    put(mutation, &wish, &Node::default(), &node).await?;
+    audit(mutation, "node.register", &wish, None, &node);
+    if let Some(other) = shared_with {
+        let machine = machine_actor(&node.machine_key);
+        tracing::warn!(
+            machine,
+            node = node.id,
+            other = other.id,
+            "two machines share a machine key: one is a copy of the other's disk"
+        );
+        let detail = json!({
+            "name": node.name,
+            "other": other.id,
+            "other_name": other.name,
+            "machine": machine,
+            "source": wish.request.source_address,
+        });
+        mutation.audit("machine.shared", node.id.to_string(), &detail);
+    }
+    Ok(Bound::Node(Box::new(node)))
+}
+
+/// Binds the key and writes the node; what it routes may have to go elsewhere.
+async fn put(
+    mutation: &mut Mutation,
+    wish: &Wish,
+    before: &Node,
+    node: &Node,
+) -> Result<(), RegistryError> {
+    let now = mutation.now();
+    nodes::bind_key(mutation.connection(), node, now).await?;
+    node_changes::put(mutation, node, wish.credential.login_id.clone()).await?;
+    if routes::may_move_primaries(before, node) {
+        node_changes::elect_primaries(mutation).await?;
+    }
+    Ok(())
+}
+
+/// Keeps what a client says with a login for when its node may change itself, or forgets what was kept of it.
+async fn keep_report(
+    mutation: &mut Mutation,
+    node: &Node,
+    host: Option<HostReport>,
+) -> Result<(), RegistryError> {
+    let now = mutation.now();
+    let soft = soft_states::by_node(mutation.connection(), node.id).await?;
+    let is_kept = host.is_some();
+    if is_kept || soft.is_some() {
+        let mut soft = soft.unwrap_or_else(|| SoftRow::first(node, now));
+        soft.host = host;
+        soft_states::put(mutation.connection(), &soft).await?;
+    }
+    let asked = adoptions::by_node(mutation.connection(), node.id).await?;
+    if is_kept || asked.is_some() {
+        let mut asked = asked.unwrap_or_else(|| Adoption::of(node));
+        asked.due = is_kept.then_some(IN_GOOD_STANDING);
+        asked.wished_end = None;
+        adoptions::put(mutation.connection(), &asked).await?;
+    }
+    Ok(())
+}
+
+/// Gives a node its new key, and until when.
+fn take_key(node: &mut Node, wish: &Wish, newcomer: &key::Newcomer, now: DateTime<Utc>) {
+    let lifetime = wish.credential.tailnet.key_lifetime;
     let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
-    let wished_end = request.expiry.and_then(domain::time);
-    node.key_expiry = key::expiry(owner, lifetime, wished_end, now);
-    node.node_key.clone_from(&request.node_key);
+    let wished_end = wish.request.expiry.and_then(domain::time);
+    node.key_expiry = key::expiry(&newcomer.owner, lifetime, wished_end, now);
+    node.node_key.clone_from(&wish.request.node_key);
     node.expired = false;
+}
+
+/// Says whose a node is, and what its client says of it.
+fn describe(node: &mut Node, wish: &Wish, newcomer: &key::Newcomer) {
+    let owner = &newcomer.owner;
+    // Tags that it has already are no newer for being asked for again.
+    if node.tags != owner.tags || wish.tagged_by == TaggedBy::PreAuthKey {
+        node.tagged_by = wish.tagged_by.into();
+    }
     node.user_id = owner.user_id;
     node.tags.clone_from(&owner.tags);
-    node.hostname.clone_from(&request.hostname);
-    node.os.clone_from(&request.os);
-    node.client_version.clone_from(&request.client_version);
-    node.requested_tags.clone_from(&request.requested_tags);
-    node.ephemeral = credential.ephemeral || request.ephemeral;
+    let HostReport {
+        hostname,
+        os,
+        client_version,
+        advertised_routes,
+        requested_tags,
+        ..
+    } = wish.host.clone();
+    node.hostname = hostname;
+    node.os = os;
+    node.client_version = client_version;
+    node.requested_tags = requested_tags;
+    node.ephemeral = newcomer.ephemeral;
+    node.advertised_routes = advertised_routes;
+    routes::approve_by_policy(node, &wish.judgement.approved_routes);
+}
+
+fn audit(
+    mutation: &mut Mutation,
+    action: &'static str,
+    wish: &Wish,
+    before: Option<&Node>,
+    node: &Node,
+) {
+    let mut detail = json!({
+        "name": node.name,
+        "ipv4": node.ipv4,
+        "tags": node.tags,
+        "user": node.user_id,
+        "machine": machine_actor(&node.machine_key),
+        "hostname": node.hostname,
+        "os": node.os,
+        "client": node.client_version,
+        "source": wish.request.source_address,
+        "ephemeral": node.ephemeral,
+        "approved": node.approved,
+        "routes": node.advertised_routes,
+    });
+    if let Some(login_id) = &wish.credential.login_id {
+        detail["login"] = json!(login_id);
+    }
+    if let Some(before) = before {
+        detail = difference::with(detail, before, node);
+    }
+    mutation.audit(action, node.id.to_string(), &detail);
 }
 
 /// Returns what a client is told whose old key is not replaced.

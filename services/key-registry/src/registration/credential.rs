@@ -29,6 +29,8 @@ pub(super) struct Credential {
     pub(super) pre_auth_key: Option<String>,
     /// The login that makes the node, once.
     pub(super) login_id: Option<String>,
+    /// The revision of identity's log that the user was good at.
+    pub(super) identity_revision: u64,
 }
 
 /// What was found of a credential.
@@ -41,6 +43,12 @@ impl Found {
     fn verdict(outcome: Outcome) -> Self {
         Self::Verdict(Box::new(outcome))
     }
+}
+
+/// Returns what a device is told whose user may have no nodes.
+pub(super) fn user_is_gone() -> Outcome {
+    let text = "the user of these credentials is gone or suspended: ask an administrator";
+    refused(RefusalReason::UserSuspended, text)
 }
 
 impl KeyRegistry {
@@ -166,10 +174,7 @@ impl KeyRegistry {
         user_id: u64,
     ) -> Result<Found, RegistryError> {
         let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
-        let gone = || {
-            let text = "the user of these credentials is gone or suspended: ask an administrator";
-            Ok(Found::verdict(refused(RefusalReason::UserSuspended, text)))
-        };
+        let gone = || Ok(Found::verdict(user_is_gone()));
         if user_id == 0 {
             let question = ResolveTailnetRequest {
                 tailnet_id,
@@ -196,6 +201,7 @@ impl KeyRegistry {
         }
         credential.tailnet = answer.tailnet.unwrap_or_default();
         credential.user = answer.user;
+        credential.identity_revision = answer.revision;
         Ok(Found::Credential(Box::new(credential)))
     }
 }

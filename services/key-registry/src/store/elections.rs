@@ -11,11 +11,11 @@ pub async fn call(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), Databas
     Ok(())
 }
 
-/// Notes that a tailnet's primaries are elected, in the transaction that elects them.
-pub async fn held(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), DatabaseError> {
+/// Notes that a tailnet's primaries are elected, in the transaction that elects them, and says whether they had to be.
+pub async fn held(on: &mut AnyConnection, tailnet_id: u64) -> Result<bool, DatabaseError> {
     let query = sqlx::query("DELETE FROM elections WHERE tailnet_id = $1");
-    query.bind(tailnet_id.cast_signed()).execute(on).await?;
-    Ok(())
+    let held = query.bind(tailnet_id.cast_signed()).execute(on).await?;
+    Ok(held.rows_affected() > 0)
 }
 
 /// Returns the tailnets that wait.

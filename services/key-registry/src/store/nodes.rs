@@ -4,10 +4,14 @@ use bowline_db::{DatabaseError, to_micros};
 use bowline_proto::key_registry::v1::{FormerHolder, Node};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
-use sqlx::{Any, AnyConnection, Executor, Row as _};
+use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
 use super::{message, messages, readable};
-use crate::domain::{routes, time};
+use crate::domain::{
+    key::MachineNode,
+    routes::{self, Router},
+    standing, time,
+};
 
 /// Returns the node a key is bound to, whatever its tailnet.
 pub async fn by_key<'e>(
@@ -63,17 +67,83 @@ pub async fn of_tailnet<'e>(
     )
 }
 
-/// Returns the nodes of a tailnet that route something.
+/// Returns the nodes of a tailnet that route something, as an election sees them.
 pub async fn routers<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
+) -> Result<Vec<Router>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT nodes.body AS body, soft_states.online AS online, barred_users.user_id AS barred FROM nodes
+         LEFT JOIN soft_states ON soft_states.node_id = nodes.id
+         LEFT JOIN barred_users ON barred_users.tailnet_id = nodes.tailnet_id
+             AND barred_users.user_id = nodes.user_id
+         WHERE nodes.tailnet_id = $1 AND nodes.routes = 1 ORDER BY nodes.id",
+    );
+    let rows = query.bind(tailnet_id.cast_signed()).fetch_all(on).await?;
+    let router = |row: &AnyRow| {
+        let node: Node = message("nodes", row)?;
+        let online: Option<i64> = row.try_get("online")?;
+        let barred: Option<i64> = row.try_get("barred")?;
+        let is_cut_off = standing::is_cut_off(&node, barred.is_some());
+        Ok(Router {
+            node,
+            online: online == Some(1) && !is_cut_off,
+        })
+    };
+    rows.iter().map(router).collect()
+}
+
+/// Returns the nodes of a machine in a tailnet whose key has ended or that have a live session, last seen first.
+pub async fn of_machine(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    machine_key: &[u8],
+    now: DateTime<Utc>,
+) -> Result<Vec<MachineNode>, DatabaseError> {
+    /// A machine that makes nodes without end is no reason to read them all.
+    const MOST: i64 = 100;
+    let query = sqlx::query(
+        "SELECT nodes.body AS body, soft_states.online AS online, soft_states.offline_at AS offline_at,
+             barred_users.user_id AS barred
+         FROM nodes
+         LEFT JOIN soft_states ON soft_states.node_id = nodes.id
+         LEFT JOIN barred_users ON barred_users.tailnet_id = nodes.tailnet_id
+             AND barred_users.user_id = nodes.user_id
+         WHERE nodes.tailnet_id = $1 AND nodes.machine_key = $2
+             AND (nodes.expired = 1 OR nodes.key_expiry <= $3 OR soft_states.online = 1)
+         ORDER BY COALESCE(soft_states.last_seen, 0) DESC, nodes.id DESC LIMIT $4",
+    );
+    let query = query
+        .bind(tailnet_id.cast_signed())
+        .bind(machine_key.to_vec())
+        .bind(to_micros(now))
+        .bind(MOST);
+    let held = |row: &AnyRow| {
+        let online: Option<i64> = row.try_get("online")?;
+        let offline_at: Option<i64> = row.try_get("offline_at")?;
+        let barred: Option<i64> = row.try_get("barred")?;
+        Ok(MachineNode {
+            node: message("nodes", row)?,
+            is_live: online == Some(1) && offline_at.is_none(),
+            is_user_barred: barred.is_some(),
+        })
+    };
+    query.fetch_all(on).await?.iter().map(held).collect()
+}
+
+/// Returns some nodes of a machine in a tailnet.
+pub async fn all_of_machine<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    machine_key: &[u8],
 ) -> Result<Vec<Node>, DatabaseError> {
-    let query =
-        sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 AND routes = 1 ORDER BY id");
-    messages(
-        "nodes",
-        &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
-    )
+    let query = sqlx::query(
+        "SELECT body FROM nodes WHERE tailnet_id = $1 AND machine_key = $2 ORDER BY id LIMIT 1000",
+    );
+    let query = query
+        .bind(tailnet_id.cast_signed())
+        .bind(machine_key.to_vec());
+    messages("nodes", &query.fetch_all(on).await?)
 }
 
 /// Returns the tailnets that have nodes.
@@ -85,6 +155,15 @@ pub async fn tailnets<'e>(
     rows.iter()
         .map(|row| Ok(row.try_get::<i64, _>(0)?.cast_unsigned()))
         .collect()
+}
+
+/// Returns the users who have nodes in a tailnet, tagged ones included.
+pub async fn owners(on: &mut AnyConnection, tailnet_id: u64) -> Result<Vec<u64>, DatabaseError> {
+    let query = sqlx::query_scalar::<_, i64>(
+        "SELECT DISTINCT user_id FROM nodes WHERE tailnet_id = $1 AND user_id <> 0",
+    );
+    let found = query.bind(tailnet_id.cast_signed()).fetch_all(on).await?;
+    Ok(found.into_iter().map(i64::cast_unsigned).collect())
 }
 
 /// Returns the nodes of a user.
@@ -202,6 +281,7 @@ pub async fn delete(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError
     for sql in [
         "DELETE FROM nodes WHERE id = $1",
         "DELETE FROM soft_states WHERE node_id = $1",
+        "DELETE FROM adoptions WHERE node_id = $1",
     ] {
         sqlx::query(sql)
             .bind(id.cast_signed())

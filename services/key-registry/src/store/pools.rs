@@ -33,9 +33,10 @@ pub async fn take(
         Some(place) => place,
         None => pool
             .free_place(&used(on, tailnet_id).await?)
-            .ok_or(RegistryError::AddressesExhausted)?,
+            .ok_or_else(|| RegistryError::tailnet_exhausted(pool))?,
     };
-    let pair = pool.at(place).ok_or(RegistryError::AddressesExhausted)?;
+    let pair = pool.at(place);
+    let pair = pair.ok_or_else(|| RegistryError::tailnet_exhausted(pool))?;
     if place >= next {
         sqlx::query(
             "INSERT INTO pools (tailnet_id, next) VALUES ($1, $2)
@@ -58,7 +59,7 @@ pub async fn take_from(
 ) -> Result<(Ipv4Addr, Ipv6Addr), RegistryError> {
     let used = used(on, tailnet_id).await?;
     pool.free_within(wanted, &used)
-        .ok_or(RegistryError::AddressesExhausted)
+        .ok_or_else(|| RegistryError::policy_exhausted(wanted))
 }
 
 async fn is_used(

@@ -1,14 +1,14 @@
 //! What nodes report of themselves, and their presence.
 
 use bowline_db::{DatabaseError, to_micros};
-use bowline_proto::key_registry::v1::{Node, SoftState};
+use bowline_proto::key_registry::v1::{HostReport, Node, SoftState};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, AnyPool, Executor, Row as _, any::AnyRow};
 
 use super::{message, messages};
-use crate::domain::timestamp;
+use crate::domain::{time, timestamp};
 
 /// The most rows that share a soft revision: what one batch writes.
 pub const LARGEST_BATCH: usize = 1000;
@@ -35,6 +35,8 @@ pub struct SoftRow {
     pub reported_at: i64,
     /// When it counts as offline, unless a session begins before.
     pub offline_at: Option<i64>,
+    /// What the newest report that speaks of the host says of it that policy judges; `None` before the first.
+    pub host: Option<HostReport>,
 }
 
 impl SoftRow {
@@ -54,7 +56,13 @@ impl SoftRow {
 }
 
 fn row(row: &AnyRow) -> Result<SoftRow, DatabaseError> {
+    let host: Option<Vec<u8>> = row.try_get("host")?;
+    let host = host.map(|body| HostReport::decode(&*body)).transpose();
     Ok(SoftRow {
+        host: host.map_err(|_| DatabaseError::Inconsistent {
+            table: "soft_states",
+            row: "its host does not decode".to_owned(),
+        })?,
         tailnet_id: row.try_get::<i64, _>("tailnet_id")?.cast_unsigned(),
         state: message("soft_states", row)?,
         gateway: row.try_get("gateway")?,
@@ -66,7 +74,7 @@ fn row(row: &AnyRow) -> Result<SoftRow, DatabaseError> {
 }
 
 const BY_NODE: &str =
-    "SELECT tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body
+    "SELECT tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body, host
      FROM soft_states WHERE node_id = $1";
 
 /// Returns a node's soft state.
@@ -154,8 +162,8 @@ pub async fn going_offline<'e>(
     after: Place,
 ) -> Result<(Vec<SoftRow>, Option<Place>), DatabaseError> {
     let ended = sqlx::query(
-        "SELECT node_id, tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body FROM soft_states
-         WHERE online = 1 AND offline_at <= $1
+        "SELECT node_id, tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body, host
+         FROM soft_states WHERE online = 1 AND offline_at <= $1
              AND (tailnet_id > $2 OR (tailnet_id = $2 AND node_id > $3))
          ORDER BY tailnet_id, node_id LIMIT $4",
     );
@@ -167,7 +175,7 @@ pub async fn going_offline<'e>(
     let mut found = ended.fetch_all(on).await?;
     if let Some(leases) = ends.leases {
         let left = sqlx::query(
-            "SELECT node_id, tailnet_id, soft_states.gateway, reporter, sequence, reported_at, offline_at, body
+            "SELECT node_id, tailnet_id, soft_states.gateway, reporter, sequence, reported_at, offline_at, body, host
              FROM gateways JOIN soft_states ON soft_states.gateway = gateways.gateway
              WHERE gateways.expires_at < $1 AND soft_states.online = 1
                  AND (tailnet_id > $2 OR (tailnet_id = $2 AND node_id > $3))
@@ -202,19 +210,16 @@ pub async fn going_offline<'e>(
 
 /// Writes a node's soft state.
 pub async fn put(on: &mut AnyConnection, row: &SoftRow) -> Result<(), DatabaseError> {
-    let last_seen = row
-        .state
-        .last_seen
-        .map_or(0, |seen| seen.seconds * 1_000_000);
+    let last_seen = row.state.last_seen.and_then(time).map_or(0, to_micros);
     sqlx::query(
         "INSERT INTO soft_states
              (node_id, tailnet_id, soft_revision, gateway, sequence, online, offline_at, last_seen, body,
-              reporter, reported_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+              reporter, reported_at, host)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (node_id) DO UPDATE SET soft_revision = excluded.soft_revision,
              gateway = excluded.gateway, sequence = excluded.sequence, online = excluded.online,
              offline_at = excluded.offline_at, last_seen = excluded.last_seen, body = excluded.body,
-             reporter = excluded.reporter, reported_at = excluded.reported_at",
+             reporter = excluded.reporter, reported_at = excluded.reported_at, host = excluded.host",
     )
     .bind(row.state.node_id.cast_signed())
     .bind(row.tailnet_id.cast_signed())
@@ -227,7 +232,21 @@ pub async fn put(on: &mut AnyConnection, row: &SoftRow) -> Result<(), DatabaseEr
     .bind(row.state.encode_to_vec())
     .bind(row.reporter.clone())
     .bind(row.reported_at)
+    .bind(row.host.as_ref().map(HostReport::encode_to_vec))
     .execute(on)
     .await?;
+    Ok(())
+}
+
+/// Takes the session of a node whose key its client has ended for ended, too: it counts as offline at once.
+pub async fn end_session(
+    on: &mut AnyConnection,
+    node_id: u64,
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let query =
+        sqlx::query("UPDATE soft_states SET offline_at = $2 WHERE node_id = $1 AND online = 1");
+    let query = query.bind(node_id.cast_signed()).bind(to_micros(now));
+    query.execute(on).await?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use bowline_proto::{
         node_service_client::NodeServiceClient,
         pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
     },
+    policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
 use prost_types::Timestamp;
 
@@ -83,6 +84,14 @@ async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
     };
     let made = tailnets.create_tailnet(request).await.unwrap();
     let tailnet_id = made.into_inner().tailnet.unwrap().id;
+    let text = r#"{"tagOwners": {"tag:web": []}}"#;
+    let request = SetPolicyRequest {
+        tailnet_id,
+        text: text.to_owned(),
+        expected_version: None,
+    };
+    let mut policies = PolicyServiceClient::new(served.admin());
+    policies.set_policy(request).await.unwrap();
     let key = PreAuthKey {
         tailnet_id,
         tags: vec!["tag:web".to_owned()],

@@ -5,8 +5,11 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod administration;
 mod ends;
 mod registration;
 mod reports;
+mod returning;
 mod rotation;
 mod served;
+mod standing;

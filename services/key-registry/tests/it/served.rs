@@ -9,43 +9,77 @@ use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
 use bowline_policy_compiler::PolicyCompiler;
 use bowline_proto::{
     identity::v1::{
-        CreateTailnetRequest, CreateUserRequest, tailnet_service_client::TailnetServiceClient,
+        CreateTailnetRequest, CreateUserRequest, ListTailnetsRequest, ListUsersRequest,
+        UpdateUserRequest, User, tailnet_service_client::TailnetServiceClient,
         user_service_client::UserServiceClient,
     },
     key_registry::v1::{
-        CreatePreAuthKeyRequest, Node, PreAuthKey, RefusalReason, RegisterRequest,
+        CreatePreAuthKeyRequest, GetNodeRequest, ListNodesRequest, Node, NodeReport,
+        NodeReportResult, NodeWithState, PreAuthKey, Presence, PresenceReport, RefusalReason,
+        RegisterRequest, ReportNodesRequest, key_registry_service_client::KeyRegistryServiceClient,
+        node_service_client::NodeServiceClient,
         pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
     },
+    policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
 use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::PostgresServer;
+use prost_types::FieldMask;
 use tonic::service::Routes;
+
+/// Where the databases of the three owners live.
+pub(crate) enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres {
+        url: String,
+        _server: Arc<PostgresServer>,
+    },
+}
+
+impl Place {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn postgres() -> Option<Self> {
+        let server = PostgresServer::shared().unwrap()?;
+        Some(Self::Postgres {
+            url: server.new_database().unwrap(),
+            _server: server,
+        })
+    }
+
+    fn url(&self, name: &str) -> String {
+        match self {
+            Self::Sqlite(directory) => {
+                format!("sqlite://{}", directory.path().join(name).display())
+            }
+            Self::Postgres { url, .. } => url.clone(),
+        }
+    }
+}
 
 /// The three owners in one process, with a tailnet and a user.
 pub(crate) struct Served {
     services: Later,
     pub(crate) tailnet: u64,
     pub(crate) user: u64,
-    /// What the databases live in.
-    _held: Box<dyn std::any::Any>,
+    pub(crate) place: Place,
 }
 
 impl Served {
     pub(crate) async fn on_sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().to_owned();
-        let url = move |name: &str| format!("sqlite://{}", path.join(name).display());
-        Self::start(url, Box::new(directory)).await
+        Self::start(Place::sqlite()).await
     }
 
     pub(crate) async fn on_postgres() -> Option<Self> {
-        let server = PostgresServer::shared().unwrap()?;
-        let url = server.new_database().unwrap();
-        Some(Self::start(move |_| url.clone(), Box::new(server)).await)
+        Some(Self::start(Place::postgres()?).await)
     }
 
-    async fn start(url: impl Fn(&str) -> String, held: Box<dyn std::any::Any>) -> Self {
+    /// Opens the databases, made anew or by a process that has ended.
+    pub(crate) async fn start(place: Place) -> Self {
+        let url = |name: &str| place.url(name);
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
         let (bus, clock) = (Bus::in_process(), Arc::new(SystemClock));
         let services = Later::default();
@@ -80,31 +114,39 @@ impl Served {
         let admin = services.channel(Caller::Admin {
             name: "test".to_owned(),
         });
+        let mut tailnets = TailnetServiceClient::new(admin.clone());
+        let mut users = UserServiceClient::new(admin);
         let request = CreateTailnetRequest {
             name: "home".to_owned(),
             settings: None,
         };
-        let made = TailnetServiceClient::new(admin.clone())
-            .create_tailnet(request)
-            .await
-            .unwrap();
-        let tailnet = made.into_inner().tailnet.unwrap().id;
-        let login_name = "amira@example.com".to_owned();
-        let request = CreateUserRequest {
-            tailnet_id: tailnet,
-            login_name,
-            ..Default::default()
+        let (tailnet, user) = match tailnets.create_tailnet(request).await {
+            Ok(made) => {
+                let tailnet_id = made.into_inner().tailnet.unwrap().id;
+                let request = CreateUserRequest {
+                    tailnet_id,
+                    login_name: "amira@example.com".to_owned(),
+                    ..Default::default()
+                };
+                let made = users.create_user(request).await.unwrap();
+                (tailnet_id, made.into_inner().user.unwrap().id)
+            }
+            // It was there before the restart.
+            Err(_) => {
+                let found = tailnets
+                    .list_tailnets(ListTailnetsRequest {})
+                    .await
+                    .unwrap();
+                let tailnet_id = found.into_inner().tailnets[0].id;
+                let found = users.list_users(ListUsersRequest { tailnet_id }).await;
+                (tailnet_id, found.unwrap().into_inner().users[0].id)
+            }
         };
-        let made = UserServiceClient::new(admin)
-            .create_user(request)
-            .await
-            .unwrap();
-        let user = made.into_inner().user.unwrap().id;
         Self {
             services,
             tailnet,
             user,
-            _held: held,
+            place,
         }
     }
 
@@ -121,10 +163,27 @@ impl Served {
 
     pub(crate) async fn key(&self, reusable: bool) -> String {
         let key = PreAuthKey {
-            tailnet_id: self.tailnet,
             user_id: self.user,
             reusable,
             ..PreAuthKey::default()
+        };
+        self.made_key(key).await
+    }
+
+    /// Makes a key without user for nodes with a tag.
+    pub(crate) async fn tag_key(&self, tag: &str) -> String {
+        let key = PreAuthKey {
+            tags: vec![tag.to_owned()],
+            reusable: true,
+            ..PreAuthKey::default()
+        };
+        self.made_key(key).await
+    }
+
+    pub(crate) async fn made_key(&self, key: PreAuthKey) -> String {
+        let key = PreAuthKey {
+            tailnet_id: self.tailnet,
+            ..key
         };
         let request = CreatePreAuthKeyRequest { key: Some(key) };
         let mut client = PreAuthKeyServiceClient::new(self.admin());
@@ -134,6 +193,107 @@ impl Served {
             .unwrap()
             .into_inner()
             .secret
+    }
+
+    pub(crate) async fn set_policy(&self, text: &str) {
+        let request = SetPolicyRequest {
+            tailnet_id: self.tailnet,
+            text: text.to_owned(),
+            expected_version: None,
+        };
+        let mut policies = PolicyServiceClient::new(self.admin());
+        let stored = policies.set_policy(request).await.unwrap();
+        let problems = stored.into_inner().problems;
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    pub(crate) async fn suspend(&self, suspended: bool) {
+        let user = User {
+            id: self.user,
+            tailnet_id: self.tailnet,
+            suspended,
+            ..User::default()
+        };
+        let update_mask = Some(FieldMask {
+            paths: vec!["suspended".to_owned()],
+        });
+        let request = UpdateUserRequest {
+            user: Some(user),
+            update_mask,
+        };
+        let mut users = UserServiceClient::new(self.admin());
+        users.update_user(request).await.unwrap();
+    }
+
+    pub(crate) async fn listed(&self, node_id: u64) -> NodeWithState {
+        let request = GetNodeRequest {
+            tailnet_id: self.tailnet,
+            node_id,
+        };
+        let mut nodes = NodeServiceClient::new(self.admin());
+        let found = nodes.get_node(request).await.unwrap();
+        found.into_inner().node.unwrap()
+    }
+
+    pub(crate) async fn node(&self, node_id: u64) -> Node {
+        self.listed(node_id).await.node.unwrap()
+    }
+
+    pub(crate) async fn nodes(&self) -> Vec<Node> {
+        let request = ListNodesRequest {
+            tailnet_id: self.tailnet,
+        };
+        let mut nodes = NodeServiceClient::new(self.admin());
+        let found = nodes.list_nodes(request).await.unwrap();
+        let nodes = found.into_inner().nodes;
+        nodes.into_iter().filter_map(|listed| listed.node).collect()
+    }
+
+    /// Waits until a node is as it is to be.
+    pub(crate) async fn until(&self, node_id: u64, is: impl Fn(&Node) -> bool) -> Node {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let node = self.node(node_id).await;
+            if is(&node) {
+                return node;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{node:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Reports for a node, as a gateway does.
+    pub(crate) async fn report(&self, node: &Node, report: NodeReport) -> NodeReportResult {
+        let report = NodeReport {
+            tailnet_id: self.tailnet,
+            node_id: node.id,
+            node_key: node.node_key.clone(),
+            ..report
+        };
+        let request = ReportNodesRequest {
+            reports: vec![report],
+            gateway: "g1".to_owned(),
+        };
+        let mut registry = KeyRegistryServiceClient::new(self.gateway());
+        let answer = registry.report_nodes(request).await.unwrap();
+        answer.into_inner().results.remove(0)
+    }
+
+    /// Begins or ends the session of a node.
+    pub(crate) async fn session(&self, node: &Node, live: bool) {
+        let presence = PresenceReport {
+            presence: Some(Presence {
+                epoch: 0,
+                gateway: "g1".to_owned(),
+            }),
+            live,
+            ..PresenceReport::default()
+        };
+        let report = NodeReport {
+            presence: Some(presence),
+            ..NodeReport::default()
+        };
+        assert!(self.report(node, report).await.accepted);
     }
 
     pub(crate) async fn register(&self, request: RegisterRequest) -> Outcome {

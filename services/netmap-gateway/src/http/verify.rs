@@ -77,8 +77,7 @@ pub(super) async fn post_verify(
 /// Says whether a node's user is suspended or gone. While identity can not be asked, what this gateway shows clients
 /// counts; of a node that it does not show nothing is held against it.
 async fn is_suspended(gateway: &Gateway, node: &Node) -> bool {
-    if !node.tags.is_empty() {
-        // It belongs to no user.
+    if !node.goes_with_user() {
         return false;
     }
     let mut question = Request::new(ResolveUserRequest {

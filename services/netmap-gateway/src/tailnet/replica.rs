@@ -116,12 +116,12 @@ impl Replica {
         let is_owner_behind = self
             .stamp
             .is_some_and(|stamp| stamp.identity_revision > self.identity_revision);
-        if node.tags.is_empty() && owner.is_none() && before.is_none() && is_owner_behind {
+        if node.goes_with_user() && owner.is_none() && before.is_none() && is_owner_behind {
             // Who it belongs to comes in a moment.
             self.waiting.insert(id);
             return;
         }
-        let owner_allows = !node.tags.is_empty() || owner.is_some_and(|user| !user.suspended);
+        let owner_allows = !node.goes_with_user() || owner.is_some_and(|user| !user.suspended);
         let offered = node.approved && !node.expired && owner_allows;
         let soft = match self.reports.get(&id) {
             Some(reported) => Arc::new(overlay(&known.soft, &reported.report)),
@@ -207,6 +207,7 @@ fn at_once(shown: &Arc<Node>, now: &Node) -> Arc<Node> {
     let node = Node {
         user_id: shown.user_id,
         tags: shown.tags.clone(),
+        tagged_by: shown.tagged_by,
         ipv4: shown.ipv4.clone(),
         ipv6: shown.ipv6.clone(),
         advertised_routes: shown.advertised_routes.clone(),

@@ -99,6 +99,10 @@ fn same_node(was: &Shown, now: &Shown) -> bool {
     node.ephemeral = now.node.ephemeral;
     node.client_version.clone_from(&now.node.client_version);
     node.requested_tags.clone_from(&now.node.requested_tags);
+    node.tagged_by = now.node.tagged_by;
+    node.administrator_routes
+        .clone_from(&now.node.administrator_routes);
+    node.machine_shared_with = now.node.machine_shared_with;
     node == *now.node
 }
 

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use bowline_proto::{
     identity::v1::User,
-    key_registry::v1::{ExpireNodeRequest, node_service_client::NodeServiceClient},
+    key_registry::v1::{ExpireNodeRequest, SetTagsRequest, node_service_client::NodeServiceClient},
+    policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
 use bowline_service_kit::ServiceName;
 
@@ -58,6 +59,34 @@ async fn nodes_of_a_suspended_user_are_refused_until_the_user_is_restored() {
     world.suspend(&user, true).await;
     assert_eq!(verdict(&admission, 1).await, Verdict::Refused);
     world.suspend(&user, false).await;
+    assert_eq!(verdict(&admission, 1).await, allowed(&user));
+}
+
+#[tokio::test]
+async fn node_that_its_user_tagged_is_refused_with_the_user_until_an_administrator_confirms_the_tags()
+ {
+    let world = World::start().await;
+    let user = world.user("home").await;
+    let tags = vec!["tag:web".to_owned()];
+    let request = SetPolicyRequest {
+        tailnet_id: user.tailnet_id,
+        text: r#"{"tagOwners": {"tag:web": ["amira@example.com"]}}"#.to_owned(),
+        expected_version: None,
+    };
+    let mut policies = PolicyServiceClient::new(world.admin());
+    policies.set_policy(request).await.unwrap();
+    let node = world.tagged_node(&user, 1, &tags).await;
+    let admission = admission(&world);
+    assert_eq!(verdict(&admission, 1).await, allowed(&user));
+    world.suspend(&user, true).await;
+    assert_eq!(verdict(&admission, 1).await, Verdict::Refused);
+    let confirm = SetTagsRequest {
+        tailnet_id: user.tailnet_id,
+        node_id: node.id,
+        tags,
+    };
+    let mut nodes = NodeServiceClient::new(world.admin());
+    nodes.set_tags(confirm).await.unwrap();
     assert_eq!(verdict(&admission, 1).await, allowed(&user));
 }
 

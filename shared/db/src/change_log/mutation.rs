@@ -54,8 +54,19 @@ impl Mutation {
         object: impl Into<String>,
         detail: &serde_json::Value,
     ) {
+        self.audit_of(self.actor.clone(), action, object, detail);
+    }
+
+    /// Appends an audit row of what another than the mutation's own actor did, earlier or elsewhere.
+    pub fn audit_of(
+        &mut self,
+        actor: impl Into<String>,
+        action: impl Into<String>,
+        object: impl Into<String>,
+        detail: &serde_json::Value,
+    ) {
         self.audits.push(Audit {
-            actor: self.actor.clone(),
+            actor: actor.into(),
             action: action.into(),
             object: object.into(),
             detail: detail.to_string(),

@@ -2,7 +2,7 @@
 
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Role, User, identity_change::Change},
-    key_registry::v1::{ClientReport, Endpoint, Presence, SoftState},
+    key_registry::v1::{ClientReport, Endpoint, Presence, SoftState, TaggedBy},
 };
 
 use super::*;
@@ -72,6 +72,36 @@ fn deleted_user_takes_the_suspension_along_with_the_nodes() {
     lab.identity(Change::User(user(7)));
     lab.publish();
     assert_eq!(offered(&lab), [1, 2]);
+}
+
+#[test]
+fn node_that_its_user_tagged_goes_with_the_user_until_an_administrator_confirms_the_tags() {
+    let mut lab = Lab::new();
+    let tagged = |by: TaggedBy| Node {
+        tags: vec!["tag:web".to_owned()],
+        tagged_by: by.into(),
+        ..node(2)
+    };
+    lab.identity(Change::User(User {
+        suspended: true,
+        ..user(7)
+    }));
+    for (by, is_offered) in [
+        (TaggedBy::User, false),
+        (TaggedBy::Unspecified, false),
+        (TaggedBy::PreAuthKey, true),
+        (TaggedBy::User, false),
+        (TaggedBy::Administrator, true),
+    ] {
+        lab.put(tagged(by));
+        lab.compile(&[1, 2]);
+        lab.publish();
+        assert_eq!(offered(&lab).contains(&2), is_offered, "{by:?}");
+    }
+    lab.put(tagged(TaggedBy::User));
+    lab.identity(Change::UserDeleted(7));
+    lab.publish();
+    assert!(!offered(&lab).contains(&2), "its user is gone");
 }
 
 #[test]

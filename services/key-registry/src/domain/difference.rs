@@ -1,0 +1,94 @@
+//! What differs between two states of a node, for the audit trail.
+
+use bowline_proto::key_registry::v1::Node;
+use serde_json::{Map, Value, json};
+
+use super::time;
+
+/// Returns the fields that differ, as they were and as they are.
+pub fn of(before: &Node, after: &Node) -> (Value, Value) {
+    let (mut was, mut is) = (Map::new(), Map::new());
+    for ((name, old), (_, new)) in fields(before).into_iter().zip(fields(after)) {
+        if old != new {
+            was.insert(name.to_owned(), old);
+            is.insert(name.to_owned(), new);
+        }
+    }
+    (was.into(), is.into())
+}
+
+/// Returns a detail with the fields that differ added as `before` and `after`.
+pub fn with(mut detail: Value, before: &Node, after: &Node) -> Value {
+    (detail["before"], detail["after"]) = of(before, after);
+    detail
+}
+
+/// Returns what an audit entry of a node's own change says, and the action it is.
+pub fn own_change(before: &Node, after: &Node) -> (&'static str, Value) {
+    let is_shortened = Node {
+        key_expiry: after.key_expiry,
+        ..before.clone()
+    } == *after;
+    if is_shortened {
+        let detail = json!({ "name": after.name });
+        return ("node.shorten", with(detail, before, after));
+    }
+    let action = if before.advertised_routes == after.advertised_routes {
+        "node.describe"
+    } else {
+        "node.advertise"
+    };
+    let detail = json!({
+        "hostname": after.hostname,
+        "os": after.os,
+        "client": after.client_version,
+        "routes": after.advertised_routes,
+        "tags": after.tags,
+    });
+    (action, with(detail, before, after))
+}
+
+fn fields(node: &Node) -> [(&'static str, Value); 14] {
+    let end = node.key_expiry.and_then(time).map(|end| end.to_rfc3339());
+    let tagged_by = node.tagged_by().as_str_name();
+    let tagged_by = tagged_by.trim_start_matches("TAGGED_BY_").to_lowercase();
+    [
+        ("name", json!(node.name)),
+        ("user", json!(node.user_id)),
+        ("tags", json!(node.tags)),
+        ("tagged_by", json!(tagged_by)),
+        ("routes", json!(node.advertised_routes)),
+        ("approved_routes", json!(node.approved_routes)),
+        ("key_expiry", json!(end)),
+        ("expired", json!(node.expired)),
+        ("approved", json!(node.approved)),
+        ("ephemeral", json!(node.ephemeral)),
+        ("hostname", json!(node.hostname)),
+        ("os", json!(node.os)),
+        ("client", json!(node.client_version)),
+        ("requested_tags", json!(node.requested_tags)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let before = Node {
+            name: "web".to_owned(),
+            hostname: "web".to_owned(),
+            ..Node::default()
+        };
+        let after = Node {
+            tags: vec!["tag:web".to_owned()],
+            ..before.clone()
+        };
+        let (was, is) = of(&before, &after);
+        assert_eq!(
+            (was, is),
+            (json!({ "tags": [] }), json!({ "tags": ["tag:web"] }))
+        );
+    }
+}

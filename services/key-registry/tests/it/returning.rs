@@ -1,0 +1,225 @@
+//! A machine that logs in again as the same owner is the same node.
+
+use bowline_proto::{
+    identity::v1::{
+        ApproveLoginRequest, CreateUserRequest, login_service_client::LoginServiceClient,
+        user_service_client::UserServiceClient,
+    },
+    key_registry::v1::{
+        ExpireNodeRequest, Node, PreAuthKey, RegisterRequest,
+        node_service_client::NodeServiceClient, register_response::Outcome,
+    },
+};
+use prost_types::Timestamp;
+
+use crate::served::{Served, on_both, request, with_key};
+
+on_both!(
+    logging_out_and_in_again_by_key_is_the_same_node,
+    logging_out_and_in_again_by_login_is_the_same_node,
+    expired_node_comes_back_without_naming_its_old_key,
+    tagged_node_comes_back_and_becomes_its_user_s_by_a_login_without_tags,
+    node_with_a_live_session_is_never_taken_over,
+    ephemeral_nodes_and_others_never_merge,
+    other_owner_is_another_node_and_of_several_the_last_seen_comes_back,
+);
+
+async fn log_out(served: &Served, machine: u8, node: u8) {
+    let past = Some(Timestamp {
+        seconds: 123,
+        nanos: 0,
+    });
+    let logout = RegisterRequest {
+        expiry: past,
+        ..request(machine, node)
+    };
+    let outcome = served.register(logout).await;
+    assert!(matches!(outcome, Outcome::LoggedOut(_)), "{outcome:?}");
+}
+
+fn assert_same(one: &Node, other: &Node) {
+    assert_eq!(
+        (one.id, &one.name, &one.ipv4, &one.ipv6),
+        (other.id, &other.name, &other.ipv4, &other.ipv6)
+    );
+    assert!(!other.expired);
+}
+
+async fn logging_out_and_in_again_by_key_is_the_same_node(served: Served) {
+    let key = served.key(true).await;
+    let first = served.registered(with_key(1, 101, &key)).await;
+    let mut last = first.clone();
+    for number in 102..105 {
+        // Its session is still there, or was until a moment ago.
+        served.session(&last, true).await;
+        log_out(&served, 1, number - 1).await;
+        last = served.registered(with_key(1, number, &key)).await;
+        assert_same(&first, &last);
+    }
+    assert_eq!(served.nodes().await.len(), 1);
+    // The machine's own keys from before stay retired.
+    let retired = served.register(with_key(1, 101, &key)).await;
+    assert!(matches!(retired, Outcome::KeyExpired(_)));
+}
+
+async fn log_in(served: &Served, wanted: RegisterRequest) -> Node {
+    let Outcome::LoginNeeded(needed) = served.register(wanted.clone()).await else {
+        panic!("a login is needed")
+    };
+    let approve = ApproveLoginRequest {
+        login_id: needed.login_id.clone(),
+        tailnet_id: served.tailnet,
+        user_id: served.user,
+    };
+    let mut logins = LoginServiceClient::new(served.admin());
+    logins.approve_login(approve).await.unwrap();
+    let followup = RegisterRequest {
+        login_id: needed.login_id,
+        ..wanted
+    };
+    let node = served.registered(followup.clone()).await;
+    assert_eq!(served.registered(followup).await.id, node.id);
+    node
+}
+
+async fn logging_out_and_in_again_by_login_is_the_same_node(served: Served) {
+    let first = log_in(&served, request(1, 101)).await;
+    log_out(&served, 1, 101).await;
+    let again = log_in(&served, request(1, 102)).await;
+    assert_same(&first, &again);
+    // By key as well as by login.
+    log_out(&served, 1, 102).await;
+    let key = served.key(true).await;
+    assert_same(&first, &served.registered(with_key(1, 103, &key)).await);
+}
+
+async fn expired_node_comes_back_without_naming_its_old_key(served: Served) {
+    let key = served.key(true).await;
+    let first = served.registered(with_key(1, 101, &key)).await;
+    let expire = ExpireNodeRequest {
+        tailnet_id: served.tailnet,
+        node_id: first.id,
+    };
+    let mut nodes = NodeServiceClient::new(served.admin());
+    nodes.expire_node(expire).await.unwrap();
+    assert_same(&first, &served.registered(with_key(1, 102, &key)).await);
+}
+
+const POLICY: &str = r#"{"tagOwners": {"tag:web": ["amira@example.com"], "tag:db": []}}"#;
+
+async fn tagged_node_comes_back_and_becomes_its_user_s_by_a_login_without_tags(served: Served) {
+    served.set_policy(POLICY).await;
+    let tag_key = served.tag_key("tag:db").await;
+    let server = served.registered(with_key(1, 101, &tag_key)).await;
+    log_out(&served, 1, 101).await;
+    assert_same(
+        &server,
+        &served.registered(with_key(1, 102, &tag_key)).await,
+    );
+
+    let key = served.key(true).await;
+    let tagged = RegisterRequest {
+        requested_tags: vec!["tag:web".to_owned()],
+        ..with_key(2, 103, &key)
+    };
+    let tagged = served.registered(tagged).await;
+    assert_eq!(
+        (&tagged.tags[..], tagged.key_expiry),
+        (&["tag:web".to_owned()][..], None)
+    );
+    served.session(&tagged, true).await;
+    // With --force-reauth the client names its key.
+    let untagged = RegisterRequest {
+        old_node_key: vec![103; 32],
+        ..with_key(2, 104, &key)
+    };
+    let untagged = served.registered(untagged).await;
+    assert_same(&tagged, &untagged);
+    assert_eq!((untagged.tags.len(), untagged.user_id), (0, served.user));
+    // A tagged node that nobody added is nobody's to take.
+    let stranger = RegisterRequest {
+        old_node_key: vec![102; 32],
+        ..with_key(1, 105, &key)
+    };
+    assert_ne!(served.registered(stranger).await.id, server.id);
+}
+
+async fn node_with_a_live_session_is_never_taken_over(served: Served) {
+    let key = served.key(true).await;
+    let first = served.registered(with_key(1, 101, &key)).await;
+    served.session(&first, true).await;
+    let copy = served.registered(with_key(1, 102, &key)).await;
+    assert_ne!(copy.id, first.id);
+    assert_eq!(served.node(first.id).await, first);
+    assert_eq!(served.listed(copy.id).await.shares_machine_with, [first.id]);
+    assert_eq!(served.listed(first.id).await.shares_machine_with, [copy.id]);
+    // Also not when its key has ended while it is in use.
+    let expire = ExpireNodeRequest {
+        tailnet_id: served.tailnet,
+        node_id: first.id,
+    };
+    let mut nodes = NodeServiceClient::new(served.admin());
+    nodes.expire_node(expire).await.unwrap();
+    let third = served.registered(with_key(1, 103, &key)).await;
+    assert!(third.id != first.id && third.id != copy.id);
+    // The one that is named as old is the newcomer's own.
+    let named = RegisterRequest {
+        old_node_key: vec![101; 32],
+        ..with_key(1, 104, &key)
+    };
+    assert_same(&first, &served.registered(named).await);
+}
+
+async fn ephemeral_nodes_and_others_never_merge(served: Served) {
+    let key = served.key(true).await;
+    let lasting = served.registered(with_key(1, 101, &key)).await;
+    let ephemeral = PreAuthKey {
+        user_id: served.user,
+        reusable: true,
+        ephemeral: true,
+        ..PreAuthKey::default()
+    };
+    let ephemeral = served.made_key(ephemeral).await;
+    let passing = RegisterRequest {
+        old_node_key: vec![101; 32],
+        ..with_key(1, 102, &ephemeral)
+    };
+    let passing = served.registered(passing).await;
+    assert!(passing.id != lasting.id && passing.ephemeral);
+    log_out(&served, 1, 101).await;
+    let other = served.registered(with_key(1, 103, &ephemeral)).await;
+    assert!(other.id != lasting.id && other.id != passing.id);
+    assert_same(&lasting, &served.registered(with_key(1, 104, &key)).await);
+}
+
+async fn other_owner_is_another_node_and_of_several_the_last_seen_comes_back(served: Served) {
+    let request = CreateUserRequest {
+        tailnet_id: served.tailnet,
+        login_name: "bo@example.com".to_owned(),
+        ..CreateUserRequest::default()
+    };
+    let mut users = UserServiceClient::new(served.admin());
+    let other = users.create_user(request).await.unwrap().into_inner();
+    let other = PreAuthKey {
+        user_id: other.user.unwrap().id,
+        reusable: true,
+        ..PreAuthKey::default()
+    };
+    let (key, other) = (served.key(true).await, served.made_key(other).await);
+    let first = served.registered(with_key(1, 101, &key)).await;
+    log_out(&served, 1, 101).await;
+    let others = served.registered(with_key(1, 102, &other)).await;
+    assert_ne!(others.id, first.id, "a profile of its own");
+    // Two of the same owner: made while neither had ended.
+    let own = served.registered(with_key(1, 103, &key)).await;
+    assert_same(&first, &own);
+    let second = served.registered(with_key(1, 104, &key)).await;
+    assert_ne!(second.id, own.id);
+    served.session(&second, true).await;
+    served.session(&own, true).await;
+    for node in [103, 104] {
+        log_out(&served, 1, node).await;
+    }
+    let back = served.registered(with_key(1, 105, &key)).await;
+    assert_same(&own, &back);
+}
