@@ -168,7 +168,7 @@ impl Shown {
         let is_pending = |exit: &&str| self.pending_routes.iter().any(|route| route == exit);
         if self.exit_node {
             "yes"
-        } else if EXIT_ROUTES.iter().any(|exit| is_pending(&exit)) {
+        } else if EXIT_ROUTES.iter().any(is_pending) {
             "pending"
         } else {
             ""

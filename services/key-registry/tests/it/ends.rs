@@ -88,7 +88,7 @@ async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
     let request = SetPolicyRequest {
         tailnet_id,
         text: text.to_owned(),
-        expected_version: None,
+        ..SetPolicyRequest::default()
     };
     let mut policies = PolicyServiceClient::new(served.admin());
     policies.set_policy(request).await.unwrap();

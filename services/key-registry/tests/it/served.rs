@@ -199,7 +199,7 @@ impl Served {
         let request = SetPolicyRequest {
             tailnet_id: self.tailnet,
             text: text.to_owned(),
-            expected_version: None,
+            ..SetPolicyRequest::default()
         };
         let mut policies = PolicyServiceClient::new(self.admin());
         let stored = policies.set_policy(request).await.unwrap();

@@ -71,7 +71,7 @@ async fn node_that_its_user_tagged_is_refused_with_the_user_until_an_administrat
     let request = SetPolicyRequest {
         tailnet_id: user.tailnet_id,
         text: r#"{"tagOwners": {"tag:web": ["amira@example.com"]}}"#.to_owned(),
-        expected_version: None,
+        ..SetPolicyRequest::default()
     };
     let mut policies = PolicyServiceClient::new(world.admin());
     policies.set_policy(request).await.unwrap();
