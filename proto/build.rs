@@ -11,6 +11,12 @@ const FILES: [&str; 3] = [
     "bowline/policy/v1/policy_service.proto",
 ];
 
+/// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
+const SECRETIVE: [&str; 2] = [
+    "bowline.key_registry.v1.RegisterRequest",
+    "bowline.key_registry.v1.CreatePreAuthKeyResponse",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=bowline");
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -27,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     tonic_prost_build::configure()
         .build_transport(false)
+        .skip_debug(SECRETIVE)
         .compile_fds(descriptors)?;
     Ok(())
 }

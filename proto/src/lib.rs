@@ -16,6 +16,7 @@
 
 pub mod access;
 mod node;
+mod redacted;
 
 /// What each owner of hard state answers about its audit trail.
 pub mod audit {

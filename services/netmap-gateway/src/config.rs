@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bowline_service_kit::config::Secret;
 use http::Uri;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -51,8 +52,9 @@ pub struct GatewayConfig {
     /// The DERP map's file (JSON), used while none could be fetched; without file and URL the map has the relay of this
     /// process, if any.
     pub derp_map_file: Option<PathBuf>,
-    /// The token in `/verify/<token>`, where relays ask whom they may serve; without one the page is off.
-    pub verify_token: Option<String>,
+    /// The token in `/verify/<token>`, where relays ask whom they may serve, of at least 16 bytes; without one the page
+    /// is off.
+    pub verify_token: Option<Secret>,
     /// How packet filters name the nodes that may send: `addresses`, or `capabilities`, which are shorter and change
     /// less in tailnets where many nodes share rules.
     pub filter_sources: Sources,
@@ -61,6 +63,9 @@ pub struct GatewayConfig {
     /// The most connections at once.
     pub max_connections: usize,
 }
+
+/// The shortest token of `/verify`, in bytes.
+const SHORTEST_TOKEN: usize = 16;
 
 impl Default for GatewayConfig {
     fn default() -> Self {
@@ -101,6 +106,11 @@ pub enum SettingsError {
         "there is no certificate for {0}: set certificate_file and key_file; without TLS public_url begins with http://"
     )]
     NoCertificate(String),
+    /// The token that keeps strangers out is short enough to be guessed.
+    #[error(
+        "verify_token has {0} bytes, and at least {SHORTEST_TOKEN} keep strangers from guessing it: make one with `openssl rand -hex 16`, and give it to the relays"
+    )]
+    ShortToken(usize),
     /// The public URL is missing.
     #[error(
         "public_url is not set: say what clients are given, such as https://bowline.example.com"
@@ -154,6 +164,13 @@ impl GatewayConfig {
         }
         if !self.tls && self.certificate_file.is_some() {
             return Err(SettingsError::UnusedCertificate);
+        }
+        let token = self
+            .verify_token
+            .as_ref()
+            .map_or("", |token| token.expose());
+        if (1..SHORTEST_TOKEN).contains(&token.len()) {
+            return Err(SettingsError::ShortToken(token.len()));
         }
         let half = |given, missing| Err(SettingsError::HalfPair { given, missing });
         match (&self.certificate_file, &self.key_file) {
@@ -358,5 +375,19 @@ mod tests {
             let refused = settings(url, None, None).check();
             assert_eq!(refused, Err(SettingsError::PublicUrl(url.to_owned())));
         }
+    }
+
+    #[test]
+    fn short_verify_token_is_refused_and_none_is_ever_shown() {
+        let with = |token: &str| GatewayConfig {
+            verify_token: Some(Secret::new(token.to_owned())),
+            ..settings("https://a.test", None, None)
+        };
+        assert_eq!(with("").check(), Ok(()));
+        let refused = with("0123456789abcde").check().unwrap_err();
+        assert!(refused.to_string().contains("openssl rand"), "{refused}");
+        let enough = with("0123456789abcdef");
+        assert_eq!(enough.check(), Ok(()));
+        assert!(!format!("{enough:?}").contains("0123456789abcdef"));
     }
 }

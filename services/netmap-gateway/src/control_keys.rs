@@ -4,7 +4,7 @@ mod rolling;
 
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -141,6 +141,11 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ControlKeyError {
 }
 
 fn read(path: &Path) -> Result<Option<PrivateKey>, ControlKeyError> {
+    // A mounted secret may have a mode that can not be set: it is said, and not refused.
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        let path = path.display();
+        tracing::warn!(%path, "others on this machine can read a control key: only its owner should (mode 0600)");
+    }
     match fs::read_to_string(path) {
         Ok(text) => text
             .trim_end()

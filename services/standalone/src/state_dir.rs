@@ -2,7 +2,9 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::Path,
 };
 
@@ -10,9 +12,12 @@ use anyhow::{Context as _, Result, bail};
 
 /// Makes the directory where there is none, and takes it for this process as long as the file is held.
 ///
+/// Nobody but its own account may look into it: wider modes, as of a directory that somebody else made or a backup
+/// brought back, are set right.
+///
 /// # Errors
 ///
-/// When it can not be made or written, or another process has it.
+/// When it can not be made, written or kept from others, belongs to another account, or another process has it.
 pub fn take(directory: &Path) -> Result<File> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -22,6 +27,7 @@ pub fn take(directory: &Path) -> Result<File> {
             let place = directory.display();
             format!("the state directory {place} can not be made")
         })?;
+    keep_from_others(directory)?;
     let file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -42,5 +48,108 @@ pub fn take(directory: &Path) -> Result<File> {
             let place = directory.display();
             format!("the state directory {place} can not be locked")
         }),
+    }
+}
+
+/// What others may do with a file.
+const OF_OTHERS: u32 = 0o077;
+
+/// Sets the modes of the directory and of the files in it right, and says so.
+fn keep_from_others(directory: &Path) -> Result<()> {
+    let place = directory.display();
+    let found = fs::metadata(directory)
+        .with_context(|| format!("the state directory {place} can not be read"))?;
+    let (own, owner) = (rustix::process::geteuid().as_raw(), found.uid());
+    // Root can read everything anyway.
+    if owner != own && owner != 0 {
+        bail!(
+            "the state directory {place} belongs to another account (number {owner}, this process runs as {own}), which could read every key in it: change its owner, or name another directory with --state-dir"
+        );
+    }
+    if found.mode() & OF_OTHERS != 0 {
+        let narrowed = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(directory, narrowed).with_context(|| {
+            format!(
+                "the state directory {place} is open to others (mode {:o}) and can not be closed: name a directory inside it with --state-dir, it is made with the right mode",
+                found.mode() & 0o7777
+            )
+        })?;
+        tracing::warn!(%place, "the state directory was open to others: now it is not");
+    }
+    for secrets in [".", "control-keys", "tls"] {
+        narrow_files(&directory.join(secrets))?;
+    }
+    Ok(())
+}
+
+/// Sets the modes of a directory's files right, but for settings and the certificates that are there to be copied.
+fn narrow_files(directory: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        // It is not there yet.
+        return Ok(());
+    };
+    for entry in entries {
+        let entry = entry?;
+        let found = entry.metadata()?;
+        let name = entry.file_name();
+        let is_public = name == "ca.pem" || Path::new(&name).extension() == Some("toml".as_ref());
+        if found.is_file() && !is_public && found.mode() & OF_OTHERS != 0 {
+            let (path, narrowed) = (entry.path(), found.mode() & 0o700);
+            fs::set_permissions(&path, fs::Permissions::from_mode(narrowed)).with_context(
+                || format!("{} is open to others and can not be closed", path.display()),
+            )?;
+            tracing::warn!(path = %path.display(), "a file of the server was open to others: now it is not");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn modes_that_let_others_in_are_set_right() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path();
+        fs::create_dir(place.join("tls")).unwrap();
+        let files = [
+            ("identity.db", 0o644, 0o600),
+            ("tls/ca.key", 0o640, 0o600),
+            ("tls/ca.pem", 0o644, 0o644),
+            ("bowline.toml", 0o644, 0o644),
+        ];
+        for (name, before, _) in files {
+            fs::write(place.join(name), "").unwrap();
+            set_mode(&place.join(name), before);
+        }
+        set_mode(place, 0o755);
+        let _held = take(place).unwrap();
+        assert_eq!(mode(place), 0o700);
+        for (name, _, after) in files {
+            assert_eq!(mode(&place.join(name)), after, "{name}");
+        }
+    }
+
+    #[test]
+    fn directory_of_another_account_is_refused_with_words() {
+        let directory = tempfile::tempdir().unwrap();
+        // Only root can give a directory away.
+        if std::os::unix::fs::chown(directory.path(), Some(4711), None).is_err() {
+            return;
+        }
+        let refused = take(directory.path()).unwrap_err().to_string();
+        assert!(
+            refused.contains("number 4711") && refused.contains("--state-dir"),
+            "{refused}"
+        );
     }
 }

@@ -1,11 +1,11 @@
 //! The gRPC server of a service: TLS with client certificates for everybody, a local socket for administrators.
 
-use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
@@ -116,15 +116,24 @@ impl Listeners {
 }
 
 /// Makes a socket of mode 0600, in place of one that an ended process has left.
-fn private_socket(path: &Path) -> std::io::Result<UnixListener> {
-    // Under another name until its mode is right: nobody connects in between.
-    let mut hidden = PathBuf::from(path).into_os_string();
-    hidden.push(format!(".{}", std::process::id()));
-    let hidden = PathBuf::from(hidden);
-    let listener = listen_at(&hidden)?;
-    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&hidden, path)?;
-    Ok(listener)
+fn private_socket(path: &Path) -> io::Result<UnixListener> {
+    // Made where nobody else gets in, whatever the mode of new files here: it comes out with its mode set.
+    let hidden = path.with_file_name(format!(".s{}", std::process::id()));
+    let socket = hidden.join("s");
+    // Of an ended process that had the same number.
+    drop(fs::remove_file(&socket));
+    drop(fs::remove_dir(&hidden));
+    fs::DirBuilder::new().mode(0o700).create(&hidden)?;
+    let made = listen_at(&socket).and_then(|listener| {
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&socket, path)?;
+        Ok(listener)
+    });
+    if made.is_err() {
+        drop(fs::remove_file(&socket));
+    }
+    fs::remove_dir(&hidden)?;
+    made
 }
 
 /// Serves a service's routes, health (`grpc.health.v1`) and reflection (v1) until the shutdown.
@@ -303,6 +312,25 @@ mod tests {
     use futures_util::StreamExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn admin_socket_is_made_where_nobody_else_gets_in() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("admin.sock");
+        fs::write(&path, "what an ended process has left").expect("a file");
+        let listener = private_socket(&path).expect("a socket");
+        let made = listener.local_addr().expect("an address");
+        let place = made.as_pathname().and_then(Path::parent);
+        assert!(place.is_some_and(|place| place != directory.path()));
+        let found = fs::metadata(&path).expect("a socket");
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
+        let left = fs::read_dir(directory.path()).expect("a directory");
+        assert_eq!(left.count(), 1);
+        UnixStream::connect(&path).await.expect("a connection");
+
+        let nowhere = directory.path().join("missing/admin.sock");
+        assert!(private_socket(&nowhere).is_err());
+    }
 
     #[tokio::test]
     async fn sockets_of_services_send_small_frames_at_once() {

@@ -72,7 +72,13 @@ impl TailnetService for Identity {
                     mutation.record(&IdentityChange {
                         change: Some(Change::Tailnet(made.clone())),
                     });
-                    mutation.audit("tailnet.create", made.name.clone(), &json!({}));
+                    let after =
+                        json!({ "settings": tailnet::audited(&made), "dns": dns::audited(&made) });
+                    mutation.audit(
+                        "tailnet.create",
+                        made.name.clone(),
+                        &json!({ "after": after }),
+                    );
                     Ok::<_, IdentityError>(made)
                 })
             })

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -104,6 +104,8 @@ fn write(path: &Path, key: &PrivateKey) -> Result<(), ControlKeyError> {
         .mode(0o600)
         .open(&hidden)
         .and_then(|mut file| {
+            // One that an interrupted write has left has its mode still.
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
             let text = key.expose_text();
             file.write_all(text.as_bytes())?;
             file.sync_all()

@@ -48,7 +48,8 @@ pub(super) async fn post_verify(
     Path(token): Path<String>,
     body: Body,
 ) -> Result<Json<VerifyResponse>, Failure> {
-    let wanted = gateway.config.verify_token.as_deref().unwrap_or_default();
+    let wanted = gateway.config.verify_token.as_ref();
+    let wanted = wanted.map_or("", |token| token.expose());
     if wanted.is_empty() || !equal(wanted.as_bytes(), token.as_bytes()) {
         return Err(Failure::new(
             StatusCode::NOT_FOUND,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bowline_netmap_gateway::GatewayConfig;
 use bowline_proto::key_registry::v1::{ExpireNodeRequest, node_service_client::NodeServiceClient};
-use bowline_service_kit::GrpcChannel;
+use bowline_service_kit::{GrpcChannel, config::Secret};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -21,7 +21,7 @@ async fn gateway(world: &World, identity: GrpcChannel) -> SocketAddr {
     let config = GatewayConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         public_url: "http://127.0.0.1".to_owned(),
-        verify_token: Some("token".to_owned()),
+        verify_token: Some(Secret::new("a-token-of-more-than-16-bytes".to_owned())),
         control_keys,
         ..GatewayConfig::default()
     };
@@ -62,7 +62,7 @@ async fn post(gateway: SocketAddr, path: &str, body: &str) -> (u16, String) {
 async fn verify(gateway: SocketAddr, number: u8) -> String {
     let key = hex::encode([number; 32]);
     let body = format!(r#"{{"NodePublic":"nodekey:{key}","Source":"192.0.2.1"}}"#);
-    let (status, text) = post(gateway, "/verify/token", &body).await;
+    let (status, text) = post(gateway, "/verify/a-token-of-more-than-16-bytes", &body).await;
     assert_eq!(status, 200, "{text}");
     text
 }
@@ -109,9 +109,19 @@ async fn while_identity_is_away_the_registry_s_word_counts() {
 async fn questions_of_outside_relays_are_short() {
     let world = World::start().await;
     let gateway = gateway(&world, nobody()).await;
-    let (status, _) = post(gateway, "/verify/token", &" ".repeat(4096)).await;
+    let (status, _) = post(
+        gateway,
+        "/verify/a-token-of-more-than-16-bytes",
+        &" ".repeat(4096),
+    )
+    .await;
     assert_eq!(status, 400);
-    let (status, text) = post(gateway, "/verify/token", &" ".repeat(4097)).await;
+    let (status, text) = post(
+        gateway,
+        "/verify/a-token-of-more-than-16-bytes",
+        &" ".repeat(4097),
+    )
+    .await;
     assert_eq!((status, &*text), (413, "the body is longer than 4 KiB\n"));
     let (status, _) = post(gateway, "/verify/other", "{}").await;
     assert_eq!(status, 404);

@@ -95,6 +95,10 @@ async fn certificates_survive_their_files() {
     authority.save(directory.path()).unwrap();
     let authority = Authority::load(directory.path()).unwrap();
     let admin = authority.issue_admin("amira", today()).unwrap();
+    // A file that is there and open to others is not written as it is.
+    let key = directory.path().join("amira.key");
+    std::fs::write(&key, "").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let files = admin.save(directory.path(), "amira").unwrap();
     for key in ["ca.key", "amira.key"] {
         let mode = std::fs::metadata(directory.path().join(key))

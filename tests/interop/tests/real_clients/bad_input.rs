@@ -22,11 +22,11 @@ fn outside_relays_learn_whom_they_may_serve() {
     if !is_possible() || inside(name, 0).is_none() {
         return;
     }
-    let _server = Server::start(Host::here(), "verify_token = \"secret\"").unwrap();
+    let _server = Server::start(Host::here(), "verify_token = \"a-secret-of-16-bytes\"").unwrap();
     let question =
         json!({ "NodePublic": format!("nodekey:{}", "5a".repeat(32)), "Source": "10.0.0.1" });
     let question = question.to_string().into_bytes();
-    let (status, answer) = http("POST", "/verify/secret", &question);
+    let (status, answer) = http("POST", "/verify/a-secret-of-16-bytes", &question);
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(
         (status, &answer["Allow"]),
@@ -34,5 +34,5 @@ fn outside_relays_learn_whom_they_may_serve() {
         "an unknown node"
     );
     assert_eq!(http("POST", "/verify/other", &question).0, 404);
-    assert_eq!(http("POST", "/verify/secret", b"{}").0, 400);
+    assert_eq!(http("POST", "/verify/a-secret-of-16-bytes", b"{}").0, 400);
 }

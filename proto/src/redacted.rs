@@ -1,0 +1,60 @@
+//! Messages that carry a secret say in `Debug` whether it is there, and nothing more.
+
+use std::fmt;
+
+use crate::key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest};
+
+/// What stands for a secret.
+const REDACTED: &str = "[redacted]";
+
+fn shown(secret: &str) -> &'static str {
+    if secret.is_empty() { "" } else { REDACTED }
+}
+
+impl fmt::Debug for RegisterRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RegisterRequest")
+            .field("machine_key", &self.machine_key)
+            .field("node_key", &self.node_key)
+            .field("old_node_key", &self.old_node_key)
+            .field("pre_auth_key", &shown(&self.pre_auth_key))
+            .field("login_id", &shown(&self.login_id))
+            .field("hostname", &self.hostname)
+            .field("source_address", &self.source_address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CreatePreAuthKeyResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CreatePreAuthKeyResponse")
+            .field("key", &self.key)
+            .field("secret", &shown(&self.secret))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let secret = "bowline-auth-1-2".to_owned();
+        let request = RegisterRequest {
+            pre_auth_key: secret.clone(),
+            login_id: secret.clone(),
+            hostname: "laptop".to_owned(),
+            ..RegisterRequest::default()
+        };
+        let made = CreatePreAuthKeyResponse {
+            secret: secret.clone(),
+            ..CreatePreAuthKeyResponse::default()
+        };
+        for text in [format!("{request:?}"), format!("{made:?}")] {
+            assert!(!text.contains(&secret) && text.contains(REDACTED), "{text}");
+        }
+    }
+}
