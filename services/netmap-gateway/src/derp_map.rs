@@ -89,6 +89,11 @@ pub(crate) async fn first(config: &GatewayConfig, own: DerpMap) -> Result<First,
         let regions = map.regions.len();
         tracing::error!(%error, regions, "clients are told of the regions known here until the map can be fetched");
     }
+    if map.regions.is_empty() {
+        tracing::warn!(
+            "clients have no relay: they stay in the state \"Starting\" and reach nobody, unless the policy of their tailnet brings relays (derpMap)"
+        );
+    }
     Ok(First {
         map,
         is_fetched: false,

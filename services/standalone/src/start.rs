@@ -81,9 +81,6 @@ pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
 pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Result<Started> {
     let state_dir = &options.state_dir;
     let (warnings, ports) = (config.warnings(), config.ports());
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
     let lock = state_dir::take(state_dir)?;
     ControlKeys::create(&config.gateway.control_keys)?;
     let url = url::Url::parse(&config.gateway.public_url)
