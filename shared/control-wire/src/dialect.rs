@@ -17,7 +17,7 @@ pub fn needs_full_messages(version: Cap) -> bool {
 /// Says whether a client is told things one whole message after the other, so that they should not come too often.
 #[must_use]
 pub fn is_paced(version: Cap) -> bool {
-    version < Cap::DELTAS
+    needs_full_messages(version)
 }
 
 /// Says whether a peer may be changed field by field; below, it is sent whole.

@@ -17,6 +17,7 @@
 
 mod balancer;
 mod client;
+mod frontend;
 mod lab;
 mod process;
 mod rust_client;
@@ -27,6 +28,7 @@ mod wait;
 
 pub use balancer::Balancer;
 pub use client::{Client, Device, Release};
+pub use frontend::Frontend;
 pub use lab::{Host, Lab, sweep};
 pub use process::Process;
 pub use rust_client::RustClient;

@@ -35,6 +35,12 @@ impl Process {
         })
     }
 
+    /// Returns its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns what it has written.
     #[must_use]
     pub fn log(&self) -> String {

@@ -17,6 +17,8 @@ pub struct Server {
     directory: TempDir,
     /// The URL clients are given.
     pub url: String,
+    /// How many files it may have open, if not as many as this process.
+    files: Option<u32>,
 }
 
 /// Returns a program under test: they are built beside the tests.
@@ -61,13 +63,48 @@ impl Server {
         self.directory.path().join("tls/ca.pem")
     }
 
+    /// Starts a server that only a proxy on its host reaches, at 127.0.0.1:8080; clients are given the proxy's URL.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_behind(url: &str, gateway: &str) -> Result<Self> {
+        Self::start_with(Host::here(), "127.0.0.1", url.to_owned(), gateway, None)
+    }
+
+    /// Starts a server that speaks plain HTTP and may not have more files open.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_with_files(host: Host, files: u32) -> Result<Self> {
+        let (listen, url) = (
+            host.address.clone(),
+            format!("http://{}:8080", host.address),
+        );
+        Self::start_with(host, &listen, url, "", Some(files))
+    }
+
     fn start_at(host: Host, scheme: &str, gateway: &str) -> Result<Self> {
+        let (listen, url) = (
+            host.address.clone(),
+            format!("{scheme}://{}:8080", host.address),
+        );
+        Self::start_with(host, &listen, url, gateway, None)
+    }
+
+    fn start_with(
+        host: Host,
+        listen: &str,
+        url: String,
+        gateway: &str,
+        files: Option<u32>,
+    ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let url = format!("{scheme}://{}:8080", host.address);
         let address = &host.address;
         let settings = format!(
             "drain_seconds = 3\n\
-             [gateway]\nlisten = \"{address}:8080\"\npublic_url = \"{url}\"\n{gateway}\n\
+             [gateway]\nlisten = \"{listen}:8080\"\npublic_url = \"{url}\"\n{gateway}\n\
              [relay]\nlisten = \"{address}:8444\"\nstun_listen = \"{address}:3478\"\n\
              [telemetry]\nlisten = \"127.0.0.1:9090\"\nlog_filter = \"info,bowline=debug\"\n"
         );
@@ -77,6 +114,7 @@ impl Server {
             directory,
             process: None,
             url,
+            files,
         };
         server.restart()?;
         Ok(server)
@@ -89,7 +127,15 @@ impl Server {
     /// When it does not come up.
     pub fn restart(&mut self) -> Result<()> {
         self.process = None;
-        let mut command = self.host.command(program("bowline")?);
+        let mut command = match self.files {
+            None => self.host.command(program("bowline")?),
+            Some(files) => {
+                let mut command = self.host.command("sh");
+                let limited = format!("ulimit -n {files} && ulimit -Sn 256 && exec \"$0\" \"$@\"");
+                command.args(["-c", &limited]).arg(program("bowline")?);
+                command
+            }
+        };
         command
             .arg("--state-dir")
             .arg(self.directory.path())
@@ -107,6 +153,12 @@ impl Server {
         });
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Returns its process id, where it runs.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().map_or(0, Process::id)
     }
 
     /// Ends it at once.

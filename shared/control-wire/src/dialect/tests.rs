@@ -236,5 +236,7 @@ fn each_field_takes_the_form_of_clients_that_speak_boxes_only() {
 #[test]
 fn oldest_clients_are_sent_whole_messages() {
     assert!(needs_full_messages(Cap(17)) && !needs_full_messages(Cap(18)));
+    // A whole message for every change costs a full encoding each time.
+    assert!(is_paced(Cap(17)) && !is_paced(Cap(18)));
     assert!(!takes_patches(Cap(35)) && takes_patches(Cap(36)));
 }

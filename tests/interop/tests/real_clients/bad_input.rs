@@ -9,6 +9,7 @@ mod front;
 mod records;
 mod session;
 mod upgrade;
+mod waits;
 mod witness;
 
 use bowline_interop::{Host, Server, inside, is_possible};

@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod crowds;
 mod dns;
 mod drain;
 mod http;
@@ -16,6 +17,7 @@ mod login;
 mod oldest;
 mod outages;
 mod policy;
+mod proxies;
 mod relay;
 mod revocation;
 mod ssh;

@@ -325,7 +325,7 @@ async fn one_connection_has_so_many_streams_and_no_more() {
     let uploads = of_streams(200, |stream| frame(HEADERS, END_HEADERS, stream, path));
     let outcome = attacked(noise, uploads).await;
     assert!(
-        outcome.has_ended || outcome.refused == 200 - 8,
+        outcome.has_ended || outcome.refused >= 200 - 8,
         "{outcome:?}"
     );
     scene.is_undisturbed().await;
