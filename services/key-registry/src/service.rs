@@ -24,7 +24,8 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0001_registry",
     "0002_presence",
     "0003_fleet",
-    "0004_hard_state"
+    "0004_hard_state",
+    "0005_tagged_by"
 ];
 
 /// How many snapshots are made and sent at the same time; others wait.
