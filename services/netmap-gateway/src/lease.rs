@@ -10,20 +10,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bowline_proto::key_registry::v1::{
-    RenewLeaseRequest, ReportProgressRequest, TailnetProgress,
-    key_registry_service_client::KeyRegistryServiceClient,
+use bowline_proto::{
+    changes::v1::Head,
+    key_registry::v1::{
+        RenewLeaseRequest, ReportProgressRequest, TailnetProgress,
+        key_registry_service_client::KeyRegistryServiceClient,
+    },
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
-use tonic::Request;
+use tonic::{Code, Request};
 
 pub use slot::slot;
 
 use crate::{reporter::Reporter, tailnet::Hub};
 
-/// How often the lease of five seconds is renewed.
+/// How long a lease lives.
+const LEASE: Duration = Duration::from_secs(5);
+/// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How soon it is tried again after a failure.
 const RETRY: Duration = Duration::from_millis(250);
@@ -147,15 +152,42 @@ impl Lease {
                     None => request.dropped.push(tailnet.get()),
                 }
             }
-            let mut request = Request::new(request);
-            request.set_timeout(PATIENCE);
-            if let Err(status) = self.client.clone().report_progress(request).await {
+            if let Err(status) = self.report(request).await {
                 tracing::debug!(%status, "progress can not be told");
                 hub.advances().tell_again(part.tailnets);
                 time::sleep(RETRY).await;
             }
             time::sleep_until(next).await;
         }
+    }
+
+    async fn report(&self, report: ReportProgressRequest) -> Result<(), tonic::Status> {
+        let mut request = Request::new(report.clone());
+        request.set_timeout(PATIENCE);
+        let Err(status) = self.client.clone().report_progress(request).await else {
+            return Ok(());
+        };
+        if status.code() != Code::Unimplemented {
+            return Err(status);
+        }
+        // A registry of an earlier release hears of it with the lease.
+        let heads = |revision: fn(&TailnetProgress) -> u64| {
+            let head = |one: &TailnetProgress| Head {
+                tailnet_id: one.tailnet_id,
+                revision: revision(one),
+                soft_revision: 0,
+            };
+            report.progress.iter().map(head).collect()
+        };
+        let mut request = Request::new(RenewLeaseRequest {
+            gateway: self.gateway.clone(),
+            applied: heads(|one| one.registry_revision),
+            applied_identity: heads(|one| one.identity_revision),
+            dropped: report.dropped.clone(),
+            ..RenewLeaseRequest::default()
+        });
+        request.set_timeout(PATIENCE);
+        self.client.clone().renew_lease(request).await.map(drop)
     }
 
     /// Gives the lease up: nobody waits for this gateway any more.
@@ -174,6 +206,8 @@ impl Lease {
 
 /// Ends the sessions of a gateway that has not renewed its lease for too long: another may know what has changed.
 async fn end_stale_sessions(hub: Arc<Hub>, mut renewed: Renewed, max_staleness: Duration) {
+    // While the lease lives nothing is stale.
+    let max_staleness = max_staleness.max(LEASE);
     loop {
         let last = *renewed.borrow_and_update();
         let is_over = async {

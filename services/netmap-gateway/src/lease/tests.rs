@@ -25,6 +25,8 @@ use crate::{Backends, tailnet::Sources};
 #[derive(Debug, Default)]
 struct Recording {
     may_record: AtomicBool,
+    /// Whether it is of an earlier release, which is told with the lease.
+    is_older: AtomicBool,
     renewals: AtomicUsize,
     tries: AtomicUsize,
     told: Mutex<Vec<ReportProgressRequest>>,
@@ -42,10 +44,20 @@ impl KeyRegistryService for Registry {
         request: Request<RenewLeaseRequest>,
     ) -> Result<Response<RenewLeaseResponse>, Status> {
         let request = request.into_inner();
-        assert!(
-            request.applied.is_empty() && request.dropped.is_empty(),
-            "a lease is one row"
-        );
+        let has_progress = !request.applied.is_empty() || !request.dropped.is_empty();
+        if has_progress {
+            assert!(self.0.is_older.load(Ordering::SeqCst), "a lease is one row");
+            let told = request.applied.iter().map(|head| TailnetProgress {
+                tailnet_id: head.tailnet_id,
+                registry_revision: head.revision,
+                identity_revision: 0,
+            });
+            self.0.told.lock().unwrap().push(ReportProgressRequest {
+                progress: told.collect(),
+                dropped: request.dropped,
+                ..ReportProgressRequest::default()
+            });
+        }
         let before = self.0.renewals.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(RenewLeaseResponse {
             lapsed: before == 0,
@@ -58,6 +70,9 @@ impl KeyRegistryService for Registry {
         request: Request<ReportProgressRequest>,
     ) -> Result<Response<ReportProgressResponse>, Status> {
         self.0.tries.fetch_add(1, Ordering::SeqCst);
+        if self.0.is_older.load(Ordering::SeqCst) {
+            return Err(Status::unimplemented("unknown method"));
+        }
         if !self.0.may_record.load(Ordering::SeqCst) {
             // Longer than anybody waits.
             std::future::pending::<()>().await;
@@ -177,6 +192,25 @@ async fn lease_is_renewed_though_thousands_of_tailnets_can_not_be_told() {
         .map(|part| (part.dropped.len(), part.progress.len()))
         .collect();
     assert_eq!(sizes, [(1000, 0), (1000, 0), (500, 1)], "each is told once");
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn registry_of_an_earlier_release_hears_of_progress_with_the_lease() {
+    let scene = Scene::new();
+    scene.recording.is_older.store(true, Ordering::SeqCst);
+    scene.hub.advances().tell_again((1..=1500).map(id));
+    let held = scene.hub.tailnet(id(1501));
+    let mut renewed = scene.keep();
+    let sizes = || {
+        let told = scene.recording.told.lock().unwrap();
+        let size = |part: &ReportProgressRequest| (part.dropped.len(), part.progress.len());
+        told.iter().map(size).collect::<Vec<_>>()
+    };
+    while sizes().len() < 2 {
+        renewed.changed().await.unwrap();
+    }
+    assert_eq!(sizes()[..2], [(1000, 0), (500, 1)]);
     drop(held);
 }
 

@@ -34,6 +34,23 @@ fn killed_server_comes_back_and_nothing_acknowledged_is_lost() {
     clients[1].wait_for_peers(&["c1", "c3"], MINUTE);
     let after = bindings(&server.bowline(&["nodes", "list"]).unwrap());
     assert_eq!(before, after[..2]);
+    names_only_the_living((1, "c3"), &|arguments| server.bowline(arguments));
+}
+
+/// Receipts of revocations name the gateways that run, and none that was killed: nobody can hold on to those.
+fn names_only_the_living(
+    (gateways, node): (usize, &str),
+    bowline: &dyn Fn(&[&str]) -> anyhow::Result<Value>,
+) {
+    wait_for("a receipt of the gateways that run", SOON, || {
+        let receipt = bowline(&["nodes", "expire", node]).unwrap();
+        let named = receipt["gateways"].as_array().unwrap();
+        let is_applied = |one: &Value| one["state"] == "applied";
+        match named.len() == gateways && named.iter().all(is_applied) {
+            true => Ok(()),
+            false => Err(receipt.to_string()),
+        }
+    });
 }
 
 /// Makes a change that a dead service does not hinder; returns the name that peers of `changed` see then.
@@ -104,6 +121,7 @@ fn killed_services_lose_nothing_and_what_changed_meanwhile_is_seen() {
     }
     clients[0].wait_for_path(&two, "DERP(bowline)");
     reaches(&clients[0], &two, 7000);
+    names_only_the_living((2, "c4"), &|arguments| split.bowline(arguments));
 }
 
 #[test]
