@@ -78,6 +78,8 @@ impl CapabilityVersion {
     pub const DEFAULT_ALLOWED_IPS: Self = Self(112);
     /// `NoMeasureNoHome` is understood.
     pub const NO_MEASURE: Self = Self(115);
+    /// `CertName` may be the hash of a certificate.
+    pub const CERTIFICATE_HASH: Self = Self(115);
     /// `DisplayMessages` replaces `Health`.
     pub const DISPLAY_MESSAGES: Self = Self(117);
     /// `UseWithExitNode` is understood.

@@ -83,6 +83,18 @@ pub fn adapt(message: &mut MapResponse, version: Cap) {
     {
         map.regions.retain(|_, region| !region.no_measure_no_home);
     }
+    if version < Cap::CERTIFICATE_HASH
+        && let Some(map) = &mut message.derp_map
+    {
+        let nodes = map
+            .regions
+            .values_mut()
+            .flat_map(|region| &mut region.nodes);
+        // They take a hash for the name that the certificate has to have, whatever else they are told.
+        for node in nodes.filter(|node| node.cert_name.starts_with("sha256-raw:")) {
+            node.cert_name.clear();
+        }
+    }
 }
 
 fn adapt_node(node: &mut Node, version: Cap) {

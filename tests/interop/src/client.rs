@@ -71,6 +71,31 @@ impl Client {
         Ok(client)
     }
 
+    /// Starts a client on another host with a copy of the keys that this one has.
+    ///
+    /// # Errors
+    ///
+    /// When it can not be started.
+    pub fn copy(&self, host: Host) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let state = "tailscaled.state";
+        fs::copy(
+            self.directory.path().join(state),
+            directory.path().join(state),
+        )?;
+        let mut client = Self {
+            host,
+            release: self.release,
+            device: self.device,
+            environment: self.environment.clone(),
+            daemon: None,
+            echoes: Vec::new(),
+            directory,
+        };
+        client.restart()?;
+        Ok(client)
+    }
+
     /// Starts it again with the keys it has, after `kill -9` if it runs.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::{
     encoding::Dialect,
     gateway::Gateway,
     netmap::{full, gone},
-    session::{Frames, Kind, Session, keep_alive, later, silence},
+    session::{Frames, Kind, Session, keep_alive, silence},
     tailnet::{Found, Located},
 };
 
@@ -54,7 +54,8 @@ pub async fn map(
         Ok(Found::Former(node)) if !is_only_report => {
             return tell_former(gateway, machine, node, &request).await;
         }
-        Ok(Found::Former(_)) => return Err(unknown()),
+        // Nobody is told of it any more, and the client need not try again.
+        Ok(Found::Former(_)) => return Ok(Answer::Taken),
         // A key that nobody has and one of another machine are told apart by nothing.
         Err(status) if status.code() == Code::NotFound => return Err(unknown()),
         Err(status) if status.code() == Code::ResourceExhausted => {
@@ -148,14 +149,9 @@ async fn stream(
         .deliveries
         .begin(located.node, Kind::Stream, connection.clone());
     let turn = gateway.admission.first_map().await?;
-    if let Some(kept) = connection.contest().note_seat(located.node) {
-        // What the other machine has said of itself is not so any more.
-        tell(
-            gateway,
-            &located,
-            request,
-            later(kept, report(request).ok()),
-        );
+    let asked = || report(request).unwrap_or_default();
+    if let Some(own) = connection.contest().note_seat(located.node, asked) {
+        tell(gateway, &located, request, own);
     }
     let mut session = Session::begin(
         (located.tailnet, located.node),

@@ -82,12 +82,21 @@ impl Contest {
         None
     }
 
-    /// Notes that the client has its seat again, and returns what it reported meanwhile.
-    pub fn note_seat(&self, node: u64) -> Option<ClientReport> {
+    /// Notes that a client which came back for its seat has it; returns what it reported since, or what it said as it
+    /// asked for the seat: the other machine has reported otherwise.
+    pub fn note_seat(
+        &self,
+        node: u64,
+        asked: impl FnOnce() -> ClientReport,
+    ) -> Option<ClientReport> {
         let mut lost = self.lost();
-        let lost = lost.as_mut().filter(|lost| lost.node == node)?;
+        let is_waiting = |lost: &&mut Lost| lost.node == node && lost.phase == Phase::Waiting;
+        let lost = lost.as_mut().filter(is_waiting)?;
         lost.phase = Phase::Seated;
-        lost.kept.take()
+        Some(match lost.kept.take() {
+            Some(kept) => later(kept, Some(asked())),
+            None => asked(),
+        })
     }
 
     fn lost(&self) -> MutexGuard<'_, Option<Lost>> {
@@ -117,7 +126,7 @@ mod tests {
             contest.note_loss(7, start + Duration::from_secs(30 * round));
             waits.extend(contest.come_back(7).map(|wait| wait.as_secs()));
             assert_eq!(contest.come_back(8), None, "another node's seat");
-            contest.note_seat(7);
+            assert!(contest.note_seat(7, ClientReport::default).is_some());
             assert_eq!(contest.come_back(7), None, "it has its seat");
         }
         assert_eq!(waits, [2, 4, 8, 15, 15, 15]);
@@ -146,7 +155,14 @@ mod tests {
         assert_eq!(contest.keep(7, report(2, Some(900))), None);
         assert_eq!(contest.keep(7, report(3, None)), None);
         assert!(contest.keep(8, report(4, None)).is_some());
-        assert_eq!(contest.note_seat(7), Some(report(3, Some(900))));
+        let asked = report(1, Some(901));
+        let told = contest.note_seat(7, || asked.clone());
+        assert_eq!(told, Some(report(3, Some(900))));
+        assert_eq!(contest.note_seat(7, || asked.clone()), None, "it has it");
         assert!(contest.keep(7, report(5, None)).is_some());
+        contest.note_loss(7, Instant::now());
+        assert!(contest.come_back(7).is_some());
+        let told = contest.note_seat(7, || asked.clone());
+        assert_eq!(told, Some(asked), "it had nothing new to say");
     }
 }

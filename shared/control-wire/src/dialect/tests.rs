@@ -240,3 +240,30 @@ fn oldest_clients_are_sent_whole_messages() {
     assert!(is_paced(Cap(17)) && !is_paced(Cap(18)));
     assert!(!takes_patches(Cap(35)) && takes_patches(Cap(36)));
 }
+
+#[test]
+fn hash_of_a_certificate_is_told_only_to_those_who_do_not_take_it_for_a_name() {
+    let cert_names = |version| {
+        let node = |cert_name: &str| crate::DerpNode {
+            cert_name: cert_name.to_owned(),
+            ..crate::DerpNode::default()
+        };
+        let region = DerpRegion {
+            nodes: vec![node("sha256-raw:00ff"), node("relay.example.com")],
+            ..DerpRegion::default()
+        };
+        let mut message = MapResponse {
+            derp_map: Some(DerpMap {
+                regions: [(1, region)].into(),
+                ..DerpMap::default()
+            }),
+            ..MapResponse::default()
+        };
+        adapt(&mut message, Cap(version));
+        let map = message.derp_map.unwrap();
+        let nodes = map.regions.into_values().flat_map(|region| region.nodes);
+        nodes.map(|node| node.cert_name).collect::<Vec<_>>()
+    };
+    assert_eq!(cert_names(114), ["", "relay.example.com"]);
+    assert_eq!(cert_names(115), ["sha256-raw:00ff", "relay.example.com"]);
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bowline_interop::{Client, Lab, Release, Server, Sessions, is_possible};
+use bowline_interop::{Client, Lab, Release, Server, Sessions, is_possible, wait_for};
 
 use super::{ECHO, MINUTE, SOON, hears_of, joined, reaches};
 
@@ -75,4 +75,59 @@ fn cut_cable_is_survived_without_a_new_registration() {
     assert_eq!(keys("c1"), before);
     let nodes = server.bowline(&["nodes", "list"]).unwrap();
     assert_eq!(nodes.as_array().unwrap().len(), 2, "{nodes}");
+}
+
+#[test]
+fn router_whose_cable_is_cut_loses_its_routes_within_twenty_seconds() {
+    if !is_possible() {
+        return;
+    }
+    let (_lab, server, clients) = joined(3, &[]);
+    server
+        .set_policy(r#"{"autoApprovers": {"routes": {"10.9.0.0/16": ["owner@home"]}}, "grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}"#)
+        .unwrap();
+    let subnet = "10.9.0.0/16".to_owned();
+    for client in &clients[1..] {
+        let routes = format!("--advertise-routes={subnet}");
+        client.run(&["set", &routes]).unwrap();
+    }
+    let watcher = &clients[0];
+    let primary = |watcher: &Client| {
+        ["c2", "c3"]
+            .into_iter()
+            .position(|name| watcher.routes_of(name).contains(&subnet))
+    };
+    let (first, _) = wait_for("one is the primary", SOON, || {
+        primary(watcher).ok_or_else(|| "nobody".to_owned())
+    });
+    let (router, idle) = (&clients[1 + first], node(&server, "c1"));
+    // Both answer signs of life for a while, and nobody is cut: longer than the silence that is taken for death.
+    let held = server.sessions(node(&server, &format!("c{}", 2 + first)));
+    let quiet = server.sessions(idle);
+    std::thread::sleep(Duration::from_secs(30));
+    assert_eq!(
+        server.sessions(node(&server, &format!("c{}", 2 + first))),
+        held,
+        "a healthy router keeps its stream"
+    );
+    router.host.set_cable(false).unwrap();
+    let start = Instant::now();
+    wait_for("the other is the primary", MINUTE, || {
+        (primary(watcher) == Some(1 - first))
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
+    });
+    let took = start.elapsed();
+    println!("the route moved after {took:?}");
+    assert!(took <= Duration::from_secs(20), "{took:?}");
+    assert_eq!(server.sessions(idle), quiet, "others are as they were");
+    // It comes back without a new registration.
+    router.host.set_cable(true).unwrap();
+    wait_for("it is back", MINUTE, || {
+        let shown = server.bowline(&["nodes", "show", &format!("c{}", 2 + first)]);
+        let shown = shown.map_err(|error| error.to_string())?;
+        (shown["online"] == true)
+            .then_some(())
+            .ok_or_else(|| shown.to_string())
+    });
 }

@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod clones;
 mod crowds;
 mod dns;
 mod drain;

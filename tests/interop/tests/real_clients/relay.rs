@@ -1,6 +1,6 @@
 //! Pairs of clients whose direct path is blocked: real packets, not a setting of the client.
 
-use bowline_interop::{Client, Device, Lab, Server, is_possible};
+use bowline_interop::{Client, Device, Lab, Release, Server, is_possible};
 
 use super::{ECHO, SOON, joined, reaches};
 
@@ -11,6 +11,22 @@ fn clients_whose_direct_path_is_blocked_talk_through_the_relay() {
     }
     let (_lab, _server, clients) = joined(2, &[]);
     moves_to_the_relay_and_back(clients);
+}
+
+#[test]
+fn clients_that_know_no_hashes_of_certificates_talk_through_the_relay() {
+    if !is_possible() {
+        return;
+    }
+    let lab = Lab::new().unwrap();
+    let server = Server::start(lab.host().unwrap(), "").unwrap();
+    let key = server.key().unwrap();
+    let clients = [("c1", Release::Nacl), ("c2", Release::Nacl)].map(|(name, release)| {
+        let client = Client::start(lab.host().unwrap(), release, &[]).unwrap();
+        client.join(&server.url, &key, name).unwrap();
+        client
+    });
+    moves_to_the_relay_and_back(clients.into());
 }
 
 #[test]

@@ -156,3 +156,31 @@ fn expiry_deletion_and_logout_cross_gateways_within_a_second() {
     };
     network.ends_in_every_way(&clients[0], &clients[3]);
 }
+
+#[test]
+fn deleted_nodes_client_is_told_to_log_in_even_when_it_was_away() {
+    if !is_possible() {
+        return;
+    }
+    let (_lab, server, clients) = joined(3, &[]);
+    // Connected: at once.
+    let answer = server.bowline(&["nodes", "delete", "c2"]).unwrap();
+    all_applied(&answer);
+    let took = clients[1].wait_for_state("NeedsLogin", SOON);
+    println!("told after {took:?}");
+    // Away: when it is back, with the map it has.
+    clients[2].host.set_cable(false).unwrap();
+    server.bowline(&["nodes", "delete", "c3"]).unwrap();
+    clients[2].host.break_connections(8080).unwrap();
+    assert_eq!(clients[2].state(), "Running");
+    clients[2].host.set_cable(true).unwrap();
+    clients[2].wait_for_state("NeedsLogin", super::MINUTE);
+    // Both stay so, and ask no more often than they have to.
+    std::thread::sleep(Duration::from_secs(3));
+    let key = server.key().unwrap();
+    for (client, name) in clients[1..].iter().zip(["c4", "c5"]) {
+        assert_eq!(client.state(), "NeedsLogin");
+        client.join(&server.url, &key, name).unwrap();
+    }
+    clients[0].wait_for_peers(&["c4", "c5"], SOON);
+}

@@ -1,0 +1,56 @@
+//! Two machines with one node key: a disk and its copy.
+
+use std::time::{Duration, Instant};
+
+use bowline_interop::{Client, Lab, Release, Server, is_possible, wait_for};
+
+use super::{ECHO, MINUTE, SOON, reaches};
+
+#[test]
+fn copy_of_a_disk_contests_its_seat_slowly_and_leaves_the_first_reachable() {
+    if !is_possible() {
+        return;
+    }
+    let lab = Lab::new().unwrap();
+    let server = Server::start(lab.host().unwrap(), "").unwrap();
+    let key = server.key().unwrap();
+    let clients = ["c1", "c2"].map(|name| {
+        let client = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+        client.join(&server.url, &key, name).unwrap();
+        client
+    });
+    let [watcher, mut first] = clients;
+    let address = first.ipv4().unwrap();
+    first.serve_echo(ECHO, 7000).unwrap();
+    watcher.wait_for_peers(&["c2"], SOON);
+    reaches(&watcher, &address, 7000);
+    let node = server.bowline(&["nodes", "show", "c2"]).unwrap()["id"]
+        .as_u64()
+        .unwrap();
+    let before = server.sessions(node).begun;
+
+    let copy = first.copy(lab.host().unwrap()).unwrap();
+    copy.wait_for_state("Running", SOON);
+    wait_for("the log says what happens", MINUTE, || {
+        let log = server.log();
+        (log.matches("two machines use the key of one node").count() > 3)
+            .then_some(())
+            .ok_or(log)
+    });
+    // Each waits for twice as long as the time before, up to a quarter of a minute.
+    let start = Instant::now();
+    let contested = server.sessions(node).begun;
+    assert!(contested - before <= 8, "{before} to {contested} sessions");
+    std::thread::sleep(Duration::from_secs(20));
+    let later = server.sessions(node).begun;
+    assert!(later - contested <= 6, "{contested} to {later} sessions");
+    assert!(start.elapsed() < MINUTE);
+    let shown = server.bowline(&["nodes", "show", "c2"]).unwrap();
+    assert!(!shown["key_shared_at"].is_null(), "{shown}");
+
+    drop(copy);
+    reaches(&watcher, &address, 7000);
+    let direct = format!("{}:41641", first.host.address);
+    watcher.wait_for_path(&address, &direct);
+    assert_eq!(first.state(), "Running");
+}
