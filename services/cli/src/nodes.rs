@@ -102,6 +102,8 @@ struct Shown {
     client_version: String,
     node_key: String,
     machine_key: String,
+    /// When two machines were last seen to use its key; null when nobody else does.
+    key_shared_at: Option<String>,
     created_at: Option<String>,
 }
 
@@ -125,8 +127,11 @@ impl Shown {
         let pending = offered
             .iter()
             .filter(|route| !node.approved_routes.contains(route));
+        let shared_key = node.shared_key.clone();
+        let shared_key = shared_key.filter(|shared| shared.node_key == node.node_key);
         Self {
             id: node.id,
+            key_shared_at: time::text(shared_key.and_then(|shared| shared.seen_at)),
             user_suspended: node.goes_with_user() && is_barred,
             pending_routes: pending.cloned().collect(),
             exit_node: is_exit(offered) && is_exit(&node.approved_routes),

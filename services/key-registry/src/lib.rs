@@ -20,6 +20,7 @@ mod registration;
 mod reports;
 mod revocation;
 mod service;
+mod shared_keys;
 mod store;
 mod sweeper;
 

@@ -16,6 +16,7 @@ use crate::{
     error::RegistryError,
     node_changes,
     registration::tailnet_id,
+    shared_keys,
     store::{
         elections, gateways, nodes,
         soft_states::{self, LARGEST_BATCH, SoftRow},
@@ -35,6 +36,8 @@ struct Taken {
     differing: Vec<(usize, Node, HostReport)>,
     /// Tailnets where a router came online.
     routers: BTreeSet<u64>,
+    /// Nodes whose key two machines use.
+    sharing: Vec<Node>,
 }
 
 impl KeyRegistry {
@@ -65,6 +68,7 @@ impl KeyRegistry {
             mut results,
             differing,
             routers,
+            sharing,
         } = self
             .log
             .soft(move |batch| Box::pin(take(batch, gateway, reports, grace)))
@@ -82,6 +86,13 @@ impl KeyRegistry {
             // It is noted that they have to be elected: the sweep does it otherwise.
             if let Err(error) = self.elect(tailnet).await {
                 tracing::debug!(tailnet, %error, "routers can not be elected yet");
+            }
+        }
+        for node in sharing {
+            let id = node.id;
+            // It is reported again while it goes on.
+            if let Err(error) = self.record_shared_key(node).await {
+                tracing::debug!(node = id, %error, "a shared key can not be put on record yet");
             }
         }
         let mut answers = vec![NodeReportResult::default(); results.len()];
@@ -139,6 +150,9 @@ async fn take(
         if row.state.online && !before.state.online && routes::usable(&node).next().is_some() {
             elections::call(batch.connection(), report.tailnet_id).await?;
             taken.routers.insert(report.tailnet_id);
+        }
+        if report.key_shared && shared_keys::is_news(&node, now) {
+            taken.sharing.push(node.clone());
         }
         let age = TimeDelta::milliseconds(
             report

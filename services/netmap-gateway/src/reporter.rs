@@ -80,6 +80,8 @@ struct Waiting {
     node_key: Vec<u8>,
     client: Option<Sent>,
     presence: Option<PresenceReport>,
+    /// Whether two machines with its key end each other's sessions.
+    key_shared: bool,
     /// Learns the epoch a beginning session is given.
     epoch: Option<watch::Sender<u64>>,
 }
@@ -154,6 +156,14 @@ impl Reporter {
         waiting.presence = Some(self.presence(epoch, Some(why)));
         waiting.epoch = None;
         pending.live.remove(&(tailnet.id, node));
+        drop(pending);
+        self.0.news.notify_one();
+    }
+
+    /// Says that two machines with a node's key end each other's sessions.
+    pub fn key_is_shared(&self, tailnet: &Arc<Tailnet>, node: u64, node_key: &[u8]) {
+        let mut pending = self.pending();
+        waiting(&mut pending, tailnet, node, node_key).key_shared = true;
         drop(pending);
         self.0.news.notify_one();
     }
@@ -275,6 +285,7 @@ impl Reporter {
                 node_key: waiting.node_key.clone(),
                 client: waiting.client.as_ref().map(|(report, _)| report.clone()),
                 presence: waiting.presence.clone(),
+                key_shared: waiting.key_shared,
                 age_milliseconds: waiting
                     .client
                     .as_ref()
@@ -327,6 +338,7 @@ impl Reporter {
                 std::collections::btree_map::Entry::Occupied(mut newer) => {
                     let newer = newer.get_mut();
                     newer.client = newest(newer.client.take(), waiting.client);
+                    newer.key_shared |= waiting.key_shared;
                     if newer.presence.is_none() {
                         newer.presence = waiting.presence;
                         newer.epoch = waiting.epoch;
@@ -364,6 +376,7 @@ fn waiting<'p>(
             node_key: Vec::new(),
             client: None,
             presence: None,
+            key_shared: false,
             epoch: None,
         });
     waiting.node_key = node_key.to_vec();

@@ -8,8 +8,8 @@ use bowline_proto::{
     changes::v1::{ChangesSinceRequest, Head},
     key_registry::v1::{
         ClientReport, GatewayState, HostReport, NodeReport, NodeReportResult, Presence,
-        PresenceReport, RenewLeaseRequest, RenewLeaseResponse, ReportProgressRequest, SoftState,
-        TailnetProgress, key_registry_service_server::KeyRegistryService as _,
+        PresenceReport, RenewLeaseRequest, RenewLeaseResponse, ReportProgressRequest, SharedKey,
+        SoftState, TailnetProgress, key_registry_service_server::KeyRegistryService as _,
     },
 };
 use bowline_service_kit::{Caller, Later, ServiceName};
@@ -682,6 +682,46 @@ async fn row_that_can_not_be_read_holds_up_no_other() {
     assert!(!scene.soft(8).await.online);
     scene.pass(400).await;
     assert!(scene.node(4).await.is_none() && scene.node(250).await.is_none());
+}
+
+#[tokio::test]
+async fn key_that_two_machines_use_is_put_on_record_once_an_hour() {
+    let scene = Scene::new().await;
+    scene.put(node(1)).await;
+    let shared = || NodeReport {
+        key_shared: true,
+        ..report(1)
+    };
+    scene.report("g", vec![report(1)]).await;
+    assert_eq!(scene.node(1).await.unwrap().shared_key, None);
+    scene.report("g", vec![shared()]).await;
+    let first = scene.node(1).await.unwrap();
+    let known = first.shared_key.clone().unwrap();
+    assert_eq!(known.node_key, first.node_key);
+    scene.report("g", vec![shared(), shared()]).await;
+    assert_eq!(scene.node(1).await.unwrap(), first, "known already");
+    let seen_at = known.seen_at.unwrap();
+    let hour_ago = prost_types::Timestamp {
+        seconds: seen_at.seconds - 3600,
+        ..seen_at
+    };
+    let old = SharedKey {
+        node_key: node(2).node_key,
+        seen_at: Some(hour_ago),
+    };
+    scene
+        .put(Node {
+            shared_key: Some(old),
+            ..node(2)
+        })
+        .await;
+    let shared = NodeReport {
+        key_shared: true,
+        ..report(2)
+    };
+    scene.report("g", vec![shared]).await;
+    let again = scene.node(2).await.unwrap().shared_key.unwrap().seen_at;
+    assert!(again.unwrap().seconds >= seen_at.seconds);
 }
 
 #[tokio::test]

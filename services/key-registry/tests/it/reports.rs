@@ -47,6 +47,7 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
         client: Some(client),
         presence,
         age_milliseconds: 0,
+        key_shared: false,
     };
     let own = vec![101; 32];
     let reports = vec![

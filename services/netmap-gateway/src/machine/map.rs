@@ -143,6 +143,10 @@ async fn stream(
 ) -> Result<Answer, Failure> {
     let connection = &machine.connection;
     if let Some(wait) = connection.contest().come_back(located.node) {
+        let node_key = request.node_key.as_bytes();
+        gateway
+            .reporter
+            .key_is_shared(&located.tailnet, located.node, node_key);
         wait_for_seat(machine, &located, wait).await?;
     }
     let delivery = gateway

@@ -97,6 +97,7 @@ fn same_node(was: &Shown, now: &Shown) -> bool {
     let mut node = (*was.node).clone();
     node.name_chosen = now.node.name_chosen;
     node.ephemeral = now.node.ephemeral;
+    node.shared_key.clone_from(&now.node.shared_key);
     node.client_version.clone_from(&now.node.client_version);
     node.requested_tags.clone_from(&now.node.requested_tags);
     node.tagged_by = now.node.tagged_by;
