@@ -144,7 +144,7 @@ impl Session {
                             Some(keep_alive(self.dialect)?)
                         }
                         () = self.signs.quiet(&self.connection) => {
-                            Some(self.dialect.encode(self.signs.ask(self.connection.number()))?)
+                            Some(self.dialect.encode(self.signs.ask(&self.connection))?)
                         }
                         changed = woken(wake, self.next_at) => match changed {
                             Ok(()) => self.look()?,

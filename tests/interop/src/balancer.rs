@@ -1,11 +1,12 @@
-//! A TCP balancer: hands each connection to the next server that takes it, and knows nothing of what is said on it.
+//! A TCP balancer: the source of a connection decides which server it is handed to, the next one if that takes none. It
+//! knows nothing of what is said on it.
 
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
@@ -29,18 +30,15 @@ impl Balancer {
     pub fn start(address: &str, servers: &[SocketAddr]) -> Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let (next, is_ended) = (
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
+        let is_ended = Arc::new(AtomicBool::new(false));
         let (servers, ended) = (servers.to_vec(), Arc::clone(&is_ended));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
-                let (servers, next) = (servers.clone(), Arc::clone(&next));
-                thread::spawn(move || drop(carry(&client, &servers, &next)));
+                let servers = servers.clone();
+                thread::spawn(move || drop(carry(&client, &servers)));
             }
         });
         Ok(Self { address, is_ended })
@@ -56,9 +54,12 @@ impl Drop for Balancer {
 }
 
 /// Carries bytes both ways until both sides have ended.
-fn carry(client: &TcpStream, servers: &[SocketAddr], next: &AtomicUsize) -> io::Result<()> {
+fn carry(client: &TcpStream, servers: &[SocketAddr]) -> io::Result<()> {
     let connect = |server: &SocketAddr| TcpStream::connect_timeout(server, Duration::from_secs(1));
-    let first = next.fetch_add(1, Ordering::Relaxed);
+    let first = match client.peer_addr()?.ip() {
+        IpAddr::V4(ip) => usize::from(ip.octets()[3]),
+        IpAddr::V6(ip) => usize::from(ip.octets()[15]),
+    };
     let mut in_turn = (first..first + servers.len()).map(|place| &servers[place % servers.len()]);
     let Some(server) = in_turn.find_map(|server| connect(server).ok()) else {
         return Ok(());

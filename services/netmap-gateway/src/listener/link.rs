@@ -7,7 +7,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -35,7 +38,12 @@ pub struct Link {
     answers: AtomicBool,
     is_watched: watch::Sender<bool>,
     is_dead: AtomicBool,
+    /// How the client names the server: it answers on this very connection only under the same name.
+    authority: OnceLock<String>,
 }
+
+/// The longest name of a server that is repeated to the client.
+const LONGEST_AUTHORITY: usize = 300;
 
 impl Link {
     pub(super) fn new() -> Self {
@@ -45,7 +53,20 @@ impl Link {
             answers: AtomicBool::new(false),
             is_watched: watch::Sender::new(false),
             is_dead: AtomicBool::new(false),
+            authority: OnceLock::new(),
         }
+    }
+
+    /// Notes how the client names the server.
+    pub fn note_authority(&self, authority: &str) {
+        if authority.len() <= LONGEST_AUTHORITY {
+            self.authority.get_or_init(|| authority.to_owned());
+        }
+    }
+
+    /// Returns how the client names the server; any name while that is not known.
+    pub fn authority(&self) -> &str {
+        self.authority.get().map_or("unused", String::as_str)
     }
 
     /// Notes that something came.

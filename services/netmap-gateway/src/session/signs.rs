@@ -52,11 +52,16 @@ impl Signs {
     }
 
     /// Returns the question, each time another.
-    pub(super) fn ask(&mut self, connection: u64) -> MapResponse {
+    pub(super) fn ask(&mut self, connection: &Connection) -> MapResponse {
         self.asked += 1;
         self.asked_at = Some(Instant::now());
         let request = PingRequest {
-            url: format!("https://unused/machine/alive/{connection}-{}", self.asked),
+            url: format!(
+                "https://{}/machine/alive/{}-{}",
+                connection.link().authority(),
+                connection.number(),
+                self.asked
+            ),
             url_is_noise: true,
             ..PingRequest::default()
         };

@@ -8,7 +8,7 @@ use axum::{
     Extension, Json, Router,
     body::Body,
     extract::{FromRequestParts as _, Query, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header},
     response::IntoResponse,
     routing::{get, post},
 };
@@ -252,8 +252,12 @@ async fn get_alive(Extension(machine): Extension<Machine>) -> StatusCode {
 async fn post_map(
     State(gateway): State<Arc<Gateway>>,
     Extension(machine): Extension<Machine>,
+    uri: Uri,
     body: Body,
 ) -> Result<Body, Failure> {
+    if let Some(authority) = uri.authority() {
+        machine.connection.link().note_authority(authority.as_str());
+    }
     let received = read_body(&machine.connection, body).await?;
     let request: MapRequest = parse_request(&received.bytes)?;
     Ok(match map::map(&gateway, &machine, request).await? {

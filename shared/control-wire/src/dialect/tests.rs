@@ -267,3 +267,13 @@ fn hash_of_a_certificate_is_told_only_to_those_who_do_not_take_it_for_a_name() {
     assert_eq!(cert_names(114), ["", "relay.example.com"]);
     assert_eq!(cert_names(115), ["sha256-raw:00ff", "relay.example.com"]);
 }
+
+#[test]
+fn whoever_needs_whole_messages_is_told_them_at_a_pace() {
+    for version in [0, 4, 5, 17] {
+        assert!(needs_full_messages(Cap(version)) && is_paced(Cap(version)));
+    }
+    for version in [18, 90, 148] {
+        assert!(!needs_full_messages(Cap(version)) && !is_paced(Cap(version)));
+    }
+}
