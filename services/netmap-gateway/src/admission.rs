@@ -163,13 +163,21 @@ impl Admission {
         })
     }
 
-    /// Waits for the turn to make the first message of a stream.
+    /// Waits for the turn to make the first message of a response, unless a newer one of the same node has taken its
+    /// place: what nobody has a use for costs no turn, so the requests of one node never fill the queue.
     ///
     /// # Errors
     ///
-    /// 503 when too many wait.
-    pub async fn first_map(&self) -> Result<Turn, Failure> {
-        let turn = self.first_maps.take(Asker::Known, PATIENCE).await;
+    /// 503 when too many wait, and when the response was replaced.
+    pub async fn first_map(&self, replaced: impl Future<Output = ()>) -> Result<Turn, Failure> {
+        let turn = tokio::select! {
+            biased;
+            () = replaced => {
+                let text = "a newer request of this device has taken the place of this one";
+                return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            }
+            turn = self.first_maps.take(Asker::Known, PATIENCE) => turn,
+        };
         turn.ok_or_else(|| {
             let text = "too many devices are connecting at the moment: try again in a few seconds";
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
@@ -178,15 +186,20 @@ impl Admission {
 }
 
 impl Default for Admission {
-    /// Returns as many turns for first messages, which keep a processor busy, as there are processors.
+    /// Returns a turn for first messages, which keep a processor busy, for each processor but one: that one answers
+    /// everybody else meanwhile.
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, NonZero::get);
-        Self::new(REGISTRATIONS, processors)
+        Self::new(REGISTRATIONS, processors.saturating_sub(1).max(1))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
+
     use super::*;
 
     fn of(address: &str) -> Asker {
@@ -197,20 +210,34 @@ mod tests {
     async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_back() {
         let admission = Admission::new(1, 1);
         let registration = admission.registration(Asker::Known).await.expect("free");
-        let map = admission.first_map().await.expect("free");
+        let map = admission.first_map(pending()).await.expect("free");
         let refused = admission.registration(of("192.0.2.1")).await;
         assert_eq!(refused.expect_err("none is free").status(), 429);
-        let refused = admission.first_map().await;
+        let refused = admission.first_map(pending()).await;
         assert_eq!(refused.expect_err("none is free").status(), 503);
         let waiting = tokio::join!(
             admission.registration(of("192.0.2.1")),
-            admission.first_map(),
+            admission.first_map(pending()),
             async {
                 tokio::time::sleep(PATIENCE / 2).await;
                 drop((registration, map));
             }
         );
         assert!(waiting.0.is_ok() && waiting.1.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn response_that_was_replaced_takes_no_turn() {
+        let admission = Admission::new(1, 1);
+        let replaced = admission.first_map(ready(())).await;
+        assert_eq!(replaced.expect_err("it was replaced").status(), 503);
+        let map = admission.first_map(pending()).await.expect("free");
+        let waiting = Instant::now();
+        let replaced = admission.first_map(tokio::time::sleep(PATIENCE / 2)).await;
+        assert_eq!(replaced.expect_err("it was replaced").status(), 503);
+        assert_eq!(waiting.elapsed(), PATIENCE / 2, "at once, not at the end");
+        drop(map);
+        assert!(admission.first_map(pending()).await.is_ok(), "it is free");
     }
 
     #[tokio::test(start_paused = true)]

@@ -152,7 +152,7 @@ async fn stream(
     let delivery = gateway
         .deliveries
         .begin(located.node, Kind::Stream, connection.clone());
-    let turn = gateway.admission.first_map().await?;
+    let turn = gateway.admission.first_map(delivery.ended()).await?;
     let asked = || report(request).unwrap_or_default();
     if let Some(own) = connection.contest().note_seat(located.node, asked) {
         tell(gateway, &located, request, own);
@@ -211,7 +211,7 @@ async fn once(
     let (tailnet, node) = (&located.tailnet, located.node);
     let connection = machine.connection.clone();
     let delivery = gateway.deliveries.begin(node, Kind::Once, connection);
-    let _turn = gateway.admission.first_map().await?;
+    let _turn = gateway.admission.first_map(delivery.ended()).await?;
     let view = tailnet.history.view().told(dialect.version);
     let message = full(&view, node, &tailnet.derp_map.load(), gateway.clock.now())
         .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;

@@ -201,6 +201,11 @@ impl Held {
 }
 
 impl Delivery {
+    /// Waits until a newer response of the node takes its place.
+    pub async fn ended(&self) {
+        self.held.ended.cancelled().await;
+    }
+
     /// Waits for room for the first frame and holds it; `false` when there is none for long.
     pub async fn hold_first(&self, frame: Bytes) -> bool {
         let room = Arc::clone(&self.deliveries.room).acquire_many_owned(kib(frame.len()));
