@@ -1,9 +1,13 @@
 //! Any bytes as the address a request is for, on a running gateway whose services are all away.
 
 use std::{
+    io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +18,7 @@ use bowline_netmap_gateway::{Backends, ControlKeys, Dependencies, GatewayConfig,
 use bowline_service_kit::{GrpcChannel, Shutdown, Tasks};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     runtime::Runtime,
 };
 
@@ -95,8 +99,17 @@ pub fn run(input: &[u8]) {
     assert!(allowed.contains(&status), "{answer}");
 }
 
+/// Connects from one of many networks in turn: each may ask only so often.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let network = NEXT.fetch_add(1, Ordering::Relaxed);
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, network, 0, 1], 0)))?;
+    socket.connect(address).await
+}
+
 async fn ask(address: SocketAddr, input: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let mut stream = connect(address).await.expect("it listens");
     let rest = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     // The server may have heard enough before the end.
     drop(stream.write_all(&[input, rest].concat()).await);

@@ -111,10 +111,13 @@ pub async fn routes_tags_and_addresses_are_as_the_policy_says(served: Served) {
     served.set(policy, None).await.unwrap();
     let inside = served.node(1, "10.7.0.0/16").await;
     assert_eq!(inside.approved_routes, ["10.7.0.0/16"]);
-    assert_eq!(inside.ipv4, "100.81.0.1");
+    assert_eq!(
+        inside.ipv4, "100.81.0.0",
+        "the first address is an ordinary one"
+    );
     let outside = served.node(2, "192.168.0.0/24").await;
     assert!(outside.approved_routes.is_empty());
-    assert_eq!(outside.ipv4, "100.81.0.2");
+    assert_eq!(outside.ipv4, "100.81.0.1");
     let mut nodes = NodeServiceClient::new(served.admin());
     let tag = |tag: &str| SetTagsRequest {
         tailnet_id: served.tailnet,
