@@ -15,7 +15,10 @@ use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
-use crate::{MINUTE, http::http};
+use crate::{
+    MINUTE,
+    http::{http, send},
+};
 
 /// A device with its keys.
 struct Oldest {
@@ -39,6 +42,12 @@ impl Oldest {
             self.control,
             random_bytes(),
         )
+    }
+
+    /// Returns the head of a map request; as HTTP/1.0 the answer comes without chunks.
+    fn map_head(&self, body: &[u8]) -> String {
+        let (path, length) = (self.path("/map"), body.len());
+        format!("POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n")
     }
 
     fn opened(&self, answer: &[u8]) -> Vec<u8> {
@@ -92,7 +101,10 @@ fn client_of_the_oldest_form_registers_and_gets_whole_maps() {
     );
 
     let map = json!({ "Version": 4, "NodeKey": node_key, "Compress": "zstd", "Stream": false });
-    let (status, answer) = http("POST", &client.path("/map"), &client.sealed(&map));
+    let body = client.sealed(&map);
+    let head = client.map_head(&body);
+    let mut stream = TcpStream::connect("10.77.0.1:8080").unwrap();
+    let (status, answer) = send(&mut stream, &[head.as_bytes(), &body].concat());
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
     let payload = client.opened(&answer[4..]);
     let framed = bowline_control_wire::frame(&[&payload]).unwrap();
@@ -133,12 +145,7 @@ fn whole_messages_come_two_seconds_apart(client: &Oldest, server: &Server, node_
     let body = client.sealed(&map);
     let mut stream = BufReader::new(TcpStream::connect("10.77.0.1:8080").unwrap());
     stream.get_ref().set_read_timeout(Some(MINUTE)).unwrap();
-    // As HTTP/1.0 the answer comes without chunks.
-    let path = client.path("/map");
-    let head = format!(
-        "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head = client.map_head(&body);
     let asked = Instant::now();
     stream.get_mut().write_all(head.as_bytes()).unwrap();
     stream.get_mut().write_all(&body).unwrap();
