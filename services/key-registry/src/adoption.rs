@@ -88,7 +88,7 @@ fn turn(
         return Err(IN_GOOD_STANDING);
     }
     let rested_at = from_micros(asked.rested_at).unwrap_or(now);
-    pace::next_rest(rested_at, now)
+    pace::next_rest(pace::CHANGES, rested_at, now)
         .map(to_micros)
         .map_err(to_micros)
 }

@@ -5,6 +5,7 @@ pub mod difference;
 pub mod fleet;
 pub mod hostname;
 pub mod key;
+pub mod node_limits;
 pub mod pace;
 pub mod pre_auth_key;
 pub mod retagging;

@@ -32,6 +32,17 @@ pub enum RegistryError {
     /// An address pool is used up; the text names it.
     #[error("{0}")]
     AddressesExhausted(String),
+    /// There are as many nodes as there may be.
+    #[error("{0}")]
+    TooManyNodes(String),
+    /// It was done many times lately.
+    #[error("{text}")]
+    TooOften {
+        /// What it is.
+        text: String,
+        /// How long until it may be done again.
+        wait: Duration,
+    },
     /// Another service can not be asked.
     #[error("{}", unasked(service, status))]
     Service {
@@ -99,7 +110,9 @@ impl ServiceError for RegistryError {
             Self::NameInUse(_) => Code::AlreadyExists,
             Self::NotFound(_) => Code::NotFound,
             Self::Refused(_) => Code::FailedPrecondition,
-            Self::AddressesExhausted(_) => Code::ResourceExhausted,
+            Self::AddressesExhausted(_) | Self::TooManyNodes(_) | Self::TooOften { .. } => {
+                Code::ResourceExhausted
+            }
             Self::Service { status, .. } => match status.code() {
                 tonic::Code::ResourceExhausted => Code::ResourceExhausted,
                 _ => Code::Unavailable,
@@ -112,6 +125,7 @@ impl ServiceError for RegistryError {
     fn retry_after(&self) -> Duration {
         let told = match self {
             Self::Service { status, .. } => bowline_service_kit::retry_after(status),
+            Self::TooOften { wait, .. } => Some(*wait),
             _ => None,
         };
         told.unwrap_or(Duration::from_secs(1))
@@ -124,6 +138,8 @@ impl ServiceError for RegistryError {
             Self::NotFound(_) => "NOT_FOUND",
             Self::Refused(_) => "REFUSED",
             Self::AddressesExhausted(_) => "ADDRESSES_EXHAUSTED",
+            Self::TooManyNodes(_) => "TOO_MANY_NODES",
+            Self::TooOften { .. } => "TOO_OFTEN",
             Self::Service { .. } => "SERVICE",
             Self::Database(_) => "DATABASE",
         }

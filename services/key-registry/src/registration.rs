@@ -8,6 +8,7 @@
 mod bind;
 mod credential;
 mod foreign;
+mod limits;
 
 use bowline_db::DatabaseError;
 use bowline_ids::TailnetId;

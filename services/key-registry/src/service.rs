@@ -25,7 +25,8 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0002_presence",
     "0003_fleet",
     "0004_hard_state",
-    "0005_tagged_by"
+    "0005_tagged_by",
+    "0006_paces"
 ];
 
 /// How many snapshots are made and sent at the same time; others wait.

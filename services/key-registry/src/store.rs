@@ -5,6 +5,7 @@ pub mod barred_users;
 pub mod elections;
 pub mod gateways;
 pub mod nodes;
+pub mod paces;
 pub mod pools;
 pub mod pre_auth_keys;
 pub mod soft_states;

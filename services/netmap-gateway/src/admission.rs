@@ -1,32 +1,41 @@
 //! How many of the requests that cost most are worked on at once, so that a storm of clients queues.
 //!
-//! Nodes that are known go first; then strangers, one of each network in turn, so that a crowd from one network waits
-//! for itself.
+//! Nodes that are known go first, one request of each in turn; then strangers, one of each network in turn. So who asks
+//! for much waits for itself.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     num::NonZero,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::available_parallelism,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::http::StatusCode;
-use bowline_service_kit::networks::Network;
+use bowline_service_kit::{
+    networks::Network,
+    rate_limit::{RateLimit, TokenBuckets},
+};
 use tokio::sync::oneshot;
 
 use crate::machine::Failure;
 
 /// How many registrations are with the registry at once: it commits those that wait together.
 const REGISTRATIONS: usize = 256;
+/// How often one node may ask for everything: so often a client does that changes its network again and again.
+///
+/// Each gateway counts for itself: what is spared are its own processors.
+const FULL_MAPS: RateLimit = RateLimit::new(10, Duration::from_secs(1));
+/// How many nodes have a bucket at a time.
+const MOST_NODES: usize = 100_000;
 /// How long another request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who waits for a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// A node that is known.
-    Known,
+    /// The node of this number, which is known.
+    Known(u64),
     /// Somebody of this network.
     Stranger(Network),
 }
@@ -38,10 +47,16 @@ pub struct Turns(Mutex<Waiting>);
 #[derive(Debug)]
 struct Waiting {
     free: usize,
-    known: VecDeque<oneshot::Sender<Turn>>,
-    strangers: BTreeMap<Network, VecDeque<oneshot::Sender<Turn>>>,
-    /// The networks with strangers that wait, the next first.
-    order: VecDeque<Network>,
+    known: Rotation<u64>,
+    strangers: Rotation<Network>,
+}
+
+/// Those who wait, one of each `K` in turn.
+#[derive(Debug)]
+struct Rotation<K> {
+    waiting: BTreeMap<K, VecDeque<oneshot::Sender<Turn>>>,
+    /// Who has some that wait, the next first.
+    order: VecDeque<K>,
 }
 
 /// A turn, free for the next when dropped.
@@ -53,14 +68,20 @@ impl Turns {
     pub fn new(free: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Waiting {
             free,
-            known: VecDeque::new(),
-            strangers: BTreeMap::new(),
-            order: VecDeque::new(),
+            known: Rotation::default(),
+            strangers: Rotation::default(),
         })))
     }
 
     /// Waits for a turn, but not longer than this.
     pub async fn take(self: &Arc<Self>, asker: Asker, patience: Duration) -> Option<Turn> {
+        // A turn that arrives too late is dropped with the message, and goes to the next.
+        let turn = tokio::time::timeout(patience, self.wait(asker)).await;
+        turn.ok()?
+    }
+
+    /// Waits for a turn.
+    async fn wait(self: &Arc<Self>, asker: Asker) -> Option<Turn> {
         let waiting = {
             let mut state = self.waiting();
             if state.free > 0 {
@@ -68,11 +89,13 @@ impl Turns {
                 return Some(Turn(Arc::clone(self)));
             }
             let (sender, receiver) = oneshot::channel();
-            state.queue(asker, sender);
+            match asker {
+                Asker::Known(node) => state.known.queue(node, sender),
+                Asker::Stranger(network) => state.strangers.queue(network, sender),
+            }
             receiver
         };
-        // A turn that arrives too late is dropped with the message, and goes to the next.
-        tokio::time::timeout(patience, waiting).await.ok()?.ok()
+        waiting.await.ok()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -81,39 +104,47 @@ impl Turns {
 }
 
 impl Waiting {
-    fn queue(&mut self, asker: Asker, sender: oneshot::Sender<Turn>) {
-        match asker {
-            Asker::Known => self.known.push_back(sender),
-            Asker::Stranger(network) => {
-                let of_network = self.strangers.entry(network).or_default();
-                if of_network.is_empty() {
-                    self.order.push_back(network);
-                }
-                of_network.push_back(sender);
-            }
-        }
-    }
-
     /// Returns who is next of those who still wait.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        while let Some(sender) = self.known.pop_front().or_else(|| self.next_stranger()) {
+        while let Some(sender) = self.known.next().or_else(|| self.strangers.next()) {
             if !sender.is_closed() {
                 return Some(sender);
             }
         }
         None
     }
+}
 
-    fn next_stranger(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let network = self.order.pop_front()?;
-        let of_network = self.strangers.get_mut(&network)?;
-        let sender = of_network.pop_front();
-        if of_network.is_empty() {
-            self.strangers.remove(&network);
+impl<K: Ord + Copy> Rotation<K> {
+    fn queue(&mut self, of: K, sender: oneshot::Sender<Turn>) {
+        let waiting = self.waiting.entry(of).or_default();
+        if waiting.is_empty() {
+            self.order.push_back(of);
+        }
+        // Who has gone is forgotten: else a node that asks and leaves at once would leave a crowd behind.
+        waiting.retain(|sender| !sender.is_closed());
+        waiting.push_back(sender);
+    }
+
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        let of = self.order.pop_front()?;
+        let waiting = self.waiting.get_mut(&of)?;
+        let sender = waiting.pop_front();
+        if waiting.is_empty() {
+            self.waiting.remove(&of);
         } else {
-            self.order.push_back(network);
+            self.order.push_back(of);
         }
         sender
+    }
+}
+
+impl<K> Default for Rotation<K> {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
     }
 }
 
@@ -138,16 +169,33 @@ impl Drop for Turn {
 #[derive(Debug)]
 pub struct Admission {
     registrations: Arc<Turns>,
-    first_maps: Arc<Turns>,
+    full_maps: Arc<Turns>,
+    pace: Mutex<TokenBuckets<u64>>,
 }
 
 impl Admission {
-    /// Returns turns for a number of registrations and of first messages at once.
-    fn new(registrations: usize, first_maps: usize) -> Self {
+    /// Returns turns for a number of registrations and of messages that say everything at once.
+    fn new(registrations: usize, full_maps: usize) -> Self {
         Self {
             registrations: Turns::new(registrations),
-            first_maps: Turns::new(first_maps),
+            full_maps: Turns::new(full_maps),
+            pace: Mutex::new(TokenBuckets::new(FULL_MAPS, MOST_NODES)),
         }
+    }
+
+    /// Takes the right of a node to be told everything once.
+    ///
+    /// # Errors
+    ///
+    /// 429 with a time to try again when it has asked too often.
+    pub fn take_full_map(&self, node: u64, now: Instant) -> Result<(), Failure> {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.take(node, now).map_err(|wait| {
+            metrics::counter!("bowline_gateway_full_maps_refused_total").increment(1);
+            let text =
+                "this device asks for the whole network too often: try again in a few seconds";
+            Failure::new(StatusCode::TOO_MANY_REQUESTS, text).after(wait)
+        })
     }
 
     /// Waits for the turn to ask the registry for a registration.
@@ -169,25 +217,34 @@ impl Admission {
     /// # Errors
     ///
     /// 503 when too many wait, and when the response was replaced.
-    pub async fn first_map(&self, replaced: impl Future<Output = ()>) -> Result<Turn, Failure> {
+    pub async fn first_map(
+        &self,
+        node: u64,
+        replaced: impl Future<Output = ()>,
+    ) -> Result<Turn, Failure> {
         let turn = tokio::select! {
             biased;
             () = replaced => {
                 let text = "a newer request of this device has taken the place of this one";
                 return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
             }
-            turn = self.first_maps.take(Asker::Known, PATIENCE) => turn,
+            turn = self.full_maps.take(Asker::Known(node), PATIENCE) => turn,
         };
         turn.ok_or_else(|| {
             let text = "too many devices are connecting at the moment: try again in a few seconds";
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
         })
     }
+
+    /// Waits for the turn to tell everything again in a stream that is open; `None` when there are no turns any more.
+    pub async fn full_map_again(&self, node: u64) -> Option<Turn> {
+        self.full_maps.wait(Asker::Known(node)).await
+    }
 }
 
 impl Default for Admission {
-    /// Returns a turn for first messages, which keep a processor busy, for each processor but one: that one answers
-    /// everybody else meanwhile.
+    /// Returns a turn for messages that say everything, which keep a processor busy, for each processor but one: that one
+    /// answers everybody else meanwhile.
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, NonZero::get);
         Self::new(REGISTRATIONS, processors.saturating_sub(1).max(1))
@@ -198,8 +255,6 @@ impl Default for Admission {
 mod tests {
     use std::future::{pending, ready};
 
-    use tokio::time::Instant;
-
     use super::*;
 
     fn of(address: &str) -> Asker {
@@ -209,15 +264,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_back() {
         let admission = Admission::new(1, 1);
-        let registration = admission.registration(Asker::Known).await.expect("free");
-        let map = admission.first_map(pending()).await.expect("free");
+        let registration = admission.registration(Asker::Known(1)).await.expect("free");
+        let map = admission.first_map(1, pending()).await.expect("free");
         let refused = admission.registration(of("192.0.2.1")).await;
         assert_eq!(refused.expect_err("none is free").status(), 429);
-        let refused = admission.first_map(pending()).await;
+        let refused = admission.first_map(1, pending()).await;
         assert_eq!(refused.expect_err("none is free").status(), 503);
         let waiting = tokio::join!(
             admission.registration(of("192.0.2.1")),
-            admission.first_map(pending()),
+            admission.first_map(1, pending()),
             async {
                 tokio::time::sleep(PATIENCE / 2).await;
                 drop((registration, map));
@@ -229,21 +284,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn response_that_was_replaced_takes_no_turn() {
         let admission = Admission::new(1, 1);
-        let replaced = admission.first_map(ready(())).await;
+        let replaced = admission.first_map(1, ready(())).await;
         assert_eq!(replaced.expect_err("it was replaced").status(), 503);
-        let map = admission.first_map(pending()).await.expect("free");
-        let waiting = Instant::now();
-        let replaced = admission.first_map(tokio::time::sleep(PATIENCE / 2)).await;
+        let map = admission.first_map(1, pending()).await.expect("free");
+        let waiting = tokio::time::Instant::now();
+        let replaced = admission
+            .first_map(1, tokio::time::sleep(PATIENCE / 2))
+            .await;
         assert_eq!(replaced.expect_err("it was replaced").status(), 503);
         assert_eq!(waiting.elapsed(), PATIENCE / 2, "at once, not at the end");
         drop(map);
-        assert!(admission.first_map(pending()).await.is_ok(), "it is free");
+        assert!(
+            admission.first_map(1, pending()).await.is_ok(),
+            "it is free"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn known_nodes_go_first_and_networks_take_turns() {
+    async fn known_nodes_go_first_and_nodes_and_networks_take_turns() {
         let turns = Turns::new(1);
-        let first = turns.take(Asker::Known, PATIENCE).await.expect("free");
+        let first = turns.take(Asker::Known(9), PATIENCE).await.expect("free");
         let order = Mutex::new(Vec::new());
         let ask = |name: &'static str, asker| {
             let (turns, order) = (&turns, &order);
@@ -259,21 +319,26 @@ mod tests {
                 ask("a2", of("192.0.2.1")),
                 ask("a3", of("192.0.2.1")),
                 ask("b1", of("192.0.2.2")),
-                ask("known", Asker::Known),
+                ask("n1", Asker::Known(1)),
+                ask("n2", Asker::Known(1)),
+                ask("n3", Asker::Known(1)),
+                ask("m1", Asker::Known(2)),
                 async { drop(first) },
             )
         };
         asking.await;
         let order = order.into_inner().expect("whole");
-        assert_eq!(order, ["known", "a1", "b1", "a2", "a3"]);
+        assert_eq!(order, ["n1", "m1", "n2", "n3", "a1", "b1", "a2", "a3"]);
         let state = turns.waiting();
-        assert!(state.free == 1 && state.strangers.is_empty() && state.order.is_empty());
+        assert_eq!(state.free, 1);
+        assert!(state.known.waiting.is_empty() && state.known.order.is_empty());
+        assert!(state.strangers.waiting.is_empty() && state.strangers.order.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn turn_of_those_who_have_gone_goes_on() {
         let turns = Turns::new(1);
-        let held = turns.take(Asker::Known, PATIENCE).await.expect("free");
+        let held = turns.take(Asker::Known(9), PATIENCE).await.expect("free");
         for _ in 0..1000 {
             let late = turns.take(of("192.0.2.1"), Duration::ZERO).await;
             assert!(late.is_none());
@@ -281,5 +346,33 @@ mod tests {
         drop(held);
         assert!(turns.take(of("192.0.2.1"), Duration::ZERO).await.is_some());
         assert_eq!(turns.waiting().free, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_ask_and_leave_at_once_leave_nothing_behind() {
+        let turns = Turns::new(1);
+        let _held = turns.take(Asker::Known(9), PATIENCE).await.expect("free");
+        for _ in 0..1000 {
+            turns.take(Asker::Known(1), Duration::ZERO).await;
+        }
+        let state = turns.waiting();
+        let left: usize = state.known.waiting.values().map(VecDeque::len).sum();
+        assert!(left <= 1 && state.known.order.len() <= 1, "{left}");
+    }
+
+    #[test]
+    fn node_is_told_everything_ten_times_at_once_and_then_once_a_second() {
+        let (admission, start) = (Admission::default(), Instant::now());
+        let taken = |node, now| {
+            let asked = (0..100).map(|_| admission.take_full_map(node, now));
+            asked.filter(Result::is_ok).count()
+        };
+        assert_eq!(taken(1, start), 10);
+        assert_eq!(taken(2, start), 10, "another node's are its own");
+        assert_eq!(taken(1, start + Duration::from_secs(3)), 3);
+        let refused = admission.take_full_map(1, start + Duration::from_secs(3));
+        let refused = refused.expect_err("too often");
+        assert_eq!(refused.status(), 429);
+        assert_eq!(refused.wait(), Duration::from_secs(1));
     }
 }

@@ -32,7 +32,7 @@ pub struct Gateway {
     pub(crate) pace: ReportPace,
     pub(crate) deliveries: Deliveries,
     pub(crate) lease: Renewed,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) waits: Arc<Waits>,
     pub(crate) refusals: RefusalLog,
     pub(crate) replays: Mutex<ReplayCache>,

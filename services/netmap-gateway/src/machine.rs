@@ -10,7 +10,10 @@ mod waits;
 pub(crate) use refusals::RefusalLog;
 pub(crate) use waits::Waits;
 
+use std::time::Duration;
+
 use axum::{
+    Extension,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -35,9 +38,9 @@ pub struct Machine {
 impl Machine {
     /// Returns how it waits for a turn.
     pub(crate) fn asker(&self) -> Asker {
-        match self.connection.is_known() {
-            true => Asker::Known,
-            false => Asker::Stranger(Network::narrowest(self.connection.source())),
+        match self.connection.holder() {
+            Some((_, node)) => Asker::Known(node),
+            None => Asker::Stranger(Network::narrowest(self.connection.source())),
         }
     }
 
@@ -60,6 +63,9 @@ fn draining() -> Failure {
     Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
+/// The registry's reason for what a device did too often: its text is for the device.
+const TOO_OFTEN: &str = "TOO_OFTEN";
+
 /// The longest text of a refusal: it may repeat what was sent.
 const LONGEST_TEXT: usize = 500;
 
@@ -68,13 +74,25 @@ const LONGEST_TEXT: usize = 500;
 pub struct Failure {
     status: StatusCode,
     text: String,
+    /// How long it is of no use to try again.
+    wait: Duration,
 }
+
+/// How long it is of no use to try again: goes with the response to where all answers pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotBefore(pub(crate) Duration);
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
         let mut text = text.into();
         text.truncate(text.floor_char_boundary(LONGEST_TEXT));
-        Self { status, text }
+        let wait = Duration::ZERO;
+        Self { status, text, wait }
+    }
+
+    /// Returns the same, with how long it is of no use to try again.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self { wait, ..self }
     }
 }
 
@@ -82,6 +100,10 @@ impl Failure {
 impl Failure {
     pub(crate) const fn status(&self) -> u16 {
         self.status.as_u16()
+    }
+
+    pub(crate) const fn wait(&self) -> Duration {
+        self.wait
     }
 }
 
@@ -98,10 +120,14 @@ impl From<Status> for Failure {
             Code::InvalidArgument => StatusCode::BAD_REQUEST,
             Code::PermissionDenied | Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::ResourceExhausted => {
-                // The message is for the house: it names services.
                 tracing::debug!(%status, "a service has reached a limit");
+                let wait = bowline_service_kit::retry_after(&status).unwrap_or_default();
+                if bowline_service_kit::reason(&status).as_deref() == Some(TOO_OFTEN) {
+                    return Self::new(StatusCode::TOO_MANY_REQUESTS, status.message()).after(wait);
+                }
+                // The message is for the house: it names services.
                 let text = "too many ask for this at the moment: try again in a few minutes";
-                return Self::new(StatusCode::TOO_MANY_REQUESTS, text);
+                return Self::new(StatusCode::TOO_MANY_REQUESTS, text).after(wait);
             }
             _ => {
                 tracing::warn!(%status, "a service could not answer");
@@ -116,6 +142,7 @@ impl From<Status> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         // When to come back is said where all answers pass.
-        (self.status, self.text).into_response()
+        let wait = Extension(NotBefore(self.wait));
+        (self.status, wait, self.text).into_response()
     }
 }

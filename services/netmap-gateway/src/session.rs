@@ -8,6 +8,7 @@
 //! Level-triggered: a wake says only "look again", and the session looks when the client takes the next frame. A
 //! slow client holds no queue, only its own lateness.
 
+mod aside;
 mod contest;
 mod delivery;
 mod signs;
@@ -18,9 +19,11 @@ use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
 use bowline_keys::{MachinePublic, NodePublic};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    admission::Admission,
     encoding::{DeltaKey, Dialect},
     listener::{Connection, fraction},
     netmap::{Delta, concerns_own, delta, full, gone, lost},
@@ -28,6 +31,7 @@ use crate::{
     tailnet::{ChangeSet, Seat, Shown, Tailnet, View, Wake},
 };
 
+pub use aside::{Sealing, aside};
 pub use contest::{Contest, later};
 pub use delivery::{Deliveries, Frames, Kind};
 
@@ -49,6 +53,7 @@ pub struct Session {
     clock: SharedClock,
     reporter: Reporter,
     connection: Connection,
+    admission: Arc<Admission>,
     seat: Seat,
     epoch: watch::Receiver<u64>,
     state: State,
@@ -71,11 +76,11 @@ enum State {
 }
 
 /// What a client knows that is told everything.
-enum Earlier<'c> {
+enum Earlier {
     /// Nothing: its stream begins.
     Nothing,
     /// What it was told before these changes.
-    Before(&'c ChangeSet),
+    Before(Arc<ChangeSet>),
     /// More than can be said: it fell behind the changes that are kept.
     Unknown,
 }
@@ -89,7 +94,7 @@ impl Session {
         dialect: Dialect,
         clock: SharedClock,
         reporter: Reporter,
-        connection: Connection,
+        (connection, admission): (Connection, Arc<Admission>),
     ) -> Self {
         let seat = tailnet.sessions.take(node, connection.number());
         let epoch = reporter.began(&tailnet, node, &node_key);
@@ -106,6 +111,7 @@ impl Session {
             clock,
             reporter,
             connection,
+            admission,
             seat,
             epoch,
             state,
@@ -126,7 +132,7 @@ impl Session {
             let frame = match &mut self.state {
                 State::New => {
                     let view = self.tailnet.history.view().told(self.dialect.version);
-                    self.tell_everything(&view, &Earlier::Nothing)?
+                    self.tell_everything(view, Earlier::Nothing).await?
                 }
                 State::Ended => return Ok(None),
                 State::Told { wake, .. } => {
@@ -147,7 +153,7 @@ impl Session {
                             Some(self.dialect.encode(self.signs.ask(&self.connection))?)
                         }
                         changed = woken(wake, self.next_at) => match changed {
-                            Ok(()) => self.look()?,
+                            Ok(()) => self.look().await?,
                             Err(_) => return Ok(None),
                         },
                     }
@@ -167,43 +173,33 @@ impl Session {
         }
     }
 
-    /// Returns the first frame, or one that says everything again.
-    fn tell_everything(
+    /// Returns the first frame, whose turn the caller has, or one that says everything again.
+    async fn tell_everything(
         &mut self,
-        view: &Arc<View>,
-        earlier: &Earlier<'_>,
+        view: Arc<View>,
+        earlier: Earlier,
     ) -> Result<Option<Bytes>, FrameError> {
-        let (tailnet, now) = (Arc::clone(&self.tailnet), self.clock.now());
         let shown = view.nodes.get(&self.node);
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
             return Ok(self.end());
         };
-        let told = (self.dialect, now);
-        let shared = tailnet
-            .blocks
-            .first_frame(view, self.node, &tailnet.derp_map.load(), told)?;
-        if shared.is_some() {
-            self.told(view, shown.class);
-            return Ok(shared);
-        }
-        let Some(mut message) = full(view, self.node, &tailnet.derp_map.load(), now) else {
-            return Ok(self.end());
+        let class = shown.class;
+        let _turn = match earlier {
+            Earlier::Nothing => None,
+            Earlier::Before(_) | Earlier::Unknown => self.admission.full_map_again(self.node).await,
         };
-        // A list without peers says nothing.
-        if message.peers.is_empty() {
-            match earlier {
-                Earlier::Nothing => {}
-                Earlier::Before(changes) => message.peers_removed = lost(view, changes, self.node),
-                // The client's next stream begins without any.
-                Earlier::Unknown => return Ok(self.end()),
-            }
+        let (tailnet, shown) = (Arc::clone(&self.tailnet), Arc::clone(&view));
+        let (node, told) = (self.node, (self.dialect, self.clock.now()));
+        let made = aside(move || everything(&tailnet, &shown, node, told, &earlier)).await?;
+        if made.is_none() {
+            return Ok(self.end());
         }
-        self.told(view, shown.class);
-        self.dialect.encode(message).map(Some)
+        self.told(&view, class);
+        Ok(made)
     }
 
     /// Compares what the client was told with what is true, and returns the difference.
-    fn look(&mut self) -> Result<Option<Bytes>, FrameError> {
+    async fn look(&mut self) -> Result<Option<Bytes>, FrameError> {
         let State::Told {
             class,
             generation,
@@ -221,7 +217,7 @@ impl Session {
             return self.tell_gone(&view, changes.as_deref());
         };
         let Some(changes) = changes else {
-            return self.tell_everything(&view, &Earlier::Unknown);
+            return self.tell_everything(view, Earlier::Unknown).await;
         };
         let class_now = shown.class;
         // A node that may not take part is told otherwise than its class.
@@ -237,7 +233,7 @@ impl Session {
             Delta::Nothing => None,
             Delta::Message(message) if self.takes(&message) => Some(*message),
             Delta::Message(_) | Delta::Full => {
-                return self.tell_everything(&view, &Earlier::Before(&changes));
+                return self.tell_everything(view, Earlier::Before(changes)).await;
             }
             Delta::Ended => return self.tell_last(&view, &changes),
         };
@@ -368,6 +364,35 @@ impl Drop for Session {
                 .ended(&self.tailnet, self.node, &self.node_key, epoch, why);
         }
     }
+}
+
+/// Returns a frame that says everything; `None` when nothing can be said so.
+fn everything(
+    tailnet: &Tailnet,
+    view: &View,
+    node: u64,
+    told: (Dialect, DateTime<Utc>),
+    earlier: &Earlier,
+) -> Result<Option<Bytes>, FrameError> {
+    let relays = tailnet.derp_map.load();
+    let shared = tailnet.blocks.first_frame(view, node, &relays, told)?;
+    if shared.is_some() {
+        return Ok(shared);
+    }
+    let (dialect, now) = told;
+    let Some(mut message) = full(view, node, &relays, now) else {
+        return Ok(None);
+    };
+    // A list without peers says nothing.
+    if message.peers.is_empty() {
+        match earlier {
+            Earlier::Nothing => {}
+            Earlier::Before(changes) => message.peers_removed = lost(view, changes, node),
+            // The client's next stream begins without any.
+            Earlier::Unknown => return Ok(None),
+        }
+    }
+    dialect.encode(message).map(Some)
 }
 
 /// Waits until there may be something to tell, but not before a moment.

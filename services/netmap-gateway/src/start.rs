@@ -142,7 +142,7 @@ pub fn start(
             pace: ReportPace::new(reporter.clone(), tasks.clone()),
             deliveries: Deliveries::start(&tasks),
             reporter,
-            admission: Admission::default(),
+            admission: Arc::new(Admission::default()),
             waits: Waits::new(),
             refusals: RefusalLog::default(),
             replays: Mutex::new(ReplayCache::new(REPLAYS)),

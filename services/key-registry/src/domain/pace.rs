@@ -1,25 +1,49 @@
-//! How often a node may change itself: some times at once, then once in a while.
+//! How often something may be done: some times at once, then once in a while.
+//!
+//! All that is kept is the instant at which the whole burst may be done again. What is paced so is paced for all replicas
+//! together: that instant lies in the database, and is read and written by the transaction that does it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How many changes are made at once.
-const BURST: i32 = 5;
-/// How often one more is made then.
-const INTERVAL: TimeDelta = TimeDelta::seconds(10);
+/// How many times at once, and how long until one more.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    burst: i32,
+    interval: TimeDelta,
+}
+
+/// What a node changes of itself.
+pub const CHANGES: Pace = Pace {
+    burst: 5,
+    interval: TimeDelta::seconds(10),
+};
+/// The node keys a node takes. They count as changes: a burst is longer, for people who log out and in while they try.
+pub const ROTATIONS: Pace = Pace {
+    burst: 10,
+    interval: TimeDelta::seconds(10),
+};
+/// The nodes that one user, or one key without user, makes.
+pub const NEW_NODES: Pace = Pace {
+    burst: 100,
+    interval: TimeDelta::seconds(1),
+};
 /// How often the audit trail says what a node changes of itself.
 pub const AUDITED_EVERY: TimeDelta = TimeDelta::seconds(60);
+/// The longest that any of these takes to have its whole burst again.
+const LONGEST_REST: TimeDelta = TimeDelta::seconds(100);
 
-/// Returns when a node that changes now has its whole burst again, having it again at `rested_at`; or else when it may
-/// change next.
+/// Returns when it is rested if it is done now, being rested at `rested_at`; or else when it may be done next.
 pub fn next_rest(
+    pace: Pace,
     rested_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, DateTime<Utc>> {
-    // A clock that was set back makes nobody wait longer than a whole burst.
-    let rested_at = rested_at.max(now).min(now + INTERVAL * BURST);
-    let next = rested_at + INTERVAL;
-    if next - now > INTERVAL * BURST {
-        return Err(next - INTERVAL * BURST);
+    // A clock that was set back makes nobody wait longer than for a whole burst.
+    let rested_at = rested_at.max(now).min(now + LONGEST_REST);
+    let next = rested_at + pace.interval;
+    let burst = pace.interval * pace.burst;
+    if next - now > burst {
+        return Err(next - burst);
     }
     Ok(next)
 }
@@ -28,27 +52,45 @@ pub fn next_rest(
 mod tests {
     use super::*;
 
+    /// Returns when it is rested after so many times at once.
+    fn after(
+        times: i32,
+        pace: Pace,
+        rested_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        (0..times).fold(rested_at, |rested, _| next_rest(pace, rested, now).unwrap())
+    }
+
     #[test]
-    fn five_changes_at_once_then_one_in_ten_seconds() {
+    fn burst_at_once_then_one_in_each_interval() {
         let start = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
-        let mut rested = DateTime::UNIX_EPOCH;
-        for _ in 0..5 {
-            rested = next_rest(rested, start).unwrap();
+        for (pace, burst) in [(CHANGES, 5), (ROTATIONS, 10), (NEW_NODES, 100)] {
+            let interval = pace.interval;
+            let rested = after(burst, pace, DateTime::UNIX_EPOCH, start);
+            let due = next_rest(pace, rested, start).unwrap_err();
+            assert_eq!(due, start + interval);
+            let rested = next_rest(pace, rested, due).unwrap();
+            assert_eq!(next_rest(pace, rested, due).unwrap_err(), due + interval);
+            let idle = due + TimeDelta::minutes(5);
+            let rested = after(burst, pace, rested, idle);
+            assert!(next_rest(pace, rested, idle).is_err());
+            let set_back = start - TimeDelta::days(1);
+            let due = next_rest(pace, rested, set_back).unwrap_err();
+            assert!(due <= set_back + LONGEST_REST + interval);
         }
-        let due = next_rest(rested, start).unwrap_err();
-        assert_eq!(due, start + INTERVAL);
-        rested = next_rest(rested, due).unwrap();
-        assert_eq!(next_rest(rested, due).unwrap_err(), due + INTERVAL);
-        let idle = due + TimeDelta::minutes(5);
-        let mut changes = 0;
-        while let Ok(next) = next_rest(rested, idle) {
-            (rested, changes) = (next, changes + 1);
-        }
-        assert_eq!(changes, 5);
-        let set_back = start - TimeDelta::days(1);
-        assert_eq!(
-            next_rest(rested, set_back).unwrap_err(),
-            set_back + INTERVAL
-        );
+    }
+
+    #[test]
+    fn changes_and_rotations_of_a_node_count_together() {
+        let start = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let rested = after(5, CHANGES, start, start);
+        assert!(next_rest(CHANGES, rested, start).is_err());
+        let rested = after(5, ROTATIONS, rested, start);
+        assert!(next_rest(ROTATIONS, rested, start).is_err());
+        let due = next_rest(CHANGES, rested, start).unwrap_err();
+        let early = start + TimeDelta::seconds(1);
+        assert_eq!(next_rest(CHANGES, rested, early).unwrap_err(), due);
+        assert!(next_rest(CHANGES, rested, due).is_ok());
     }
 }

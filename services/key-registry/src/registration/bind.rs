@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     Verdict, another_machines,
     credential::{Credential, user_is_gone},
-    is_conflict, machine_actor, refused, tailnet_id,
+    is_conflict, limits, machine_actor, refused, tailnet_id,
 };
 use crate::{
     KeyRegistry,
@@ -70,6 +70,9 @@ impl KeyRegistry {
             }
             Err(RegistryError::AddressesExhausted(text)) => {
                 Ok(refused(RefusalReason::AddressesExhausted, text))
+            }
+            Err(RegistryError::TooManyNodes(text)) => {
+                Ok(refused(RefusalReason::TooManyNodes, text))
             }
             Err(error) if is_conflict(&error, "node_keys_pkey") => {
                 self.bound_before(request, Err(error)).await
@@ -199,6 +202,7 @@ async fn rebind(
     mut node: Node,
 ) -> Result<Bound, RegistryError> {
     own_changes::tell_held_back(mutation, &node).await?;
+    let asked = limits::take_rotation(mutation, &node).await?;
     let before = node.clone();
     node.approved |= wish.credential.approved;
     take_key(&mut node, &wish, newcomer, mutation.now());
@@ -209,7 +213,7 @@ async fn rebind(
     }
     // What was reported before the login is older than what the client says with it.
     let kept = (!is_good).then(|| wish.host.clone());
-    keep_report(mutation, &node, kept).await?;
+    keep_report(mutation, &node, asked, kept).await?;
     put(mutation, &wish, &before, &node).await?;
     audit(mutation, "node.rotate", &wish, Some(&before), &node);
     Ok(Bound::Node(Box::new(node)))
@@ -221,6 +225,7 @@ async fn make(
     newcomer: &key::Newcomer,
     shared_with: Option<Box<Node>>,
 ) -> Result<Bound, RegistryError> {
+    limits::take_new_node(mutation, &wish, &newcomer.owner).await?;
     let pools = &wish.judgement.ipv4_pools;
     let mut node = new_node(mutation, &wish.request, &wish.credential, pools).await?;
     take_key(&mut node, &wish, newcomer, mutation.now());
@@ -269,6 +274,7 @@ async fn put(
 async fn keep_report(
     mutation: &mut Mutation,
     node: &Node,
+    mut asked: Adoption,
     host: Option<HostReport>,
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
@@ -279,13 +285,9 @@ async fn keep_report(
         soft.host = host;
         soft_states::put(mutation.connection(), &soft).await?;
     }
-    let asked = adoptions::by_node(mutation.connection(), node.id).await?;
-    if is_kept || asked.is_some() {
-        let mut asked = asked.unwrap_or_else(|| Adoption::of(node));
-        asked.due = is_kept.then_some(IN_GOOD_STANDING);
-        asked.wished_end = None;
-        adoptions::put(mutation.connection(), &asked).await?;
-    }
+    asked.due = is_kept.then_some(IN_GOOD_STANDING);
+    asked.wished_end = None;
+    adoptions::put(mutation.connection(), &asked).await?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 use super::{message, messages, readable};
 use crate::domain::{
     key::MachineNode,
+    node_limits::NodeCounts,
     routes::{self, Router},
     standing, time,
 };
@@ -53,6 +54,27 @@ pub async fn by_id<'e>(
         .await?
         .map(|row| message("nodes", &row))
         .transpose()
+}
+
+/// Returns how many nodes a tailnet and one of its users have.
+pub async fn counts(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    user_id: u64,
+) -> Result<NodeCounts, DatabaseError> {
+    let query = sqlx::query_scalar("SELECT COUNT(*) FROM nodes WHERE tailnet_id = $1");
+    let query = query.bind(tailnet_id.cast_signed());
+    let of_tailnet: i64 = query.fetch_one(&mut *on).await?;
+    let sql = "SELECT COUNT(*) FROM nodes WHERE tailnet_id = $1 AND user_id = $2";
+    let query = sqlx::query_scalar(sql).bind(tailnet_id.cast_signed());
+    let of_user: i64 = match user_id {
+        0 => 0,
+        _ => query.bind(user_id.cast_signed()).fetch_one(on).await?,
+    };
+    Ok(NodeCounts {
+        of_tailnet: of_tailnet.cast_unsigned(),
+        of_user: of_user.cast_unsigned(),
+    })
 }
 
 /// Returns the nodes of a tailnet by number.

@@ -7,6 +7,7 @@
 
 mod administration;
 mod ends;
+mod pace;
 mod registration;
 mod reports;
 mod returning;

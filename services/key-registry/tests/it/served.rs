@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline_bus::Bus;
-use bowline_clock::SystemClock;
+use bowline_clock::{SharedClock, SystemClock};
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
 use bowline_policy_compiler::PolicyCompiler;
@@ -26,7 +26,7 @@ use bowline_proto::{
 use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::PostgresServer;
 use prost_types::FieldMask;
-use tonic::service::Routes;
+use tonic::{Status, service::Routes};
 
 /// Where the databases of the three owners live.
 pub(crate) enum Place {
@@ -79,9 +79,14 @@ impl Served {
 
     /// Opens the databases, made anew or by a process that has ended.
     pub(crate) async fn start(place: Place) -> Self {
+        Self::start_by(place, Arc::new(SystemClock)).await
+    }
+
+    /// The same by a clock, which SQLite goes by.
+    pub(crate) async fn start_by(place: Place, clock: SharedClock) -> Self {
         let url = |name: &str| place.url(name);
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
-        let (bus, clock) = (Bus::in_process(), Arc::new(SystemClock));
+        let bus = Bus::in_process();
         let services = Later::default();
         let channel = |service| services.channel(Caller::Service(service));
         let mut routes = Routes::builder();
@@ -297,14 +302,13 @@ impl Served {
     }
 
     pub(crate) async fn register(&self, request: RegisterRequest) -> Outcome {
+        self.try_register(request).await.unwrap()
+    }
+
+    pub(crate) async fn try_register(&self, request: RegisterRequest) -> Result<Outcome, Status> {
         let mut client = RegistrationServiceClient::new(self.gateway());
-        client
-            .register(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .outcome
-            .unwrap()
+        let answer = client.register(request).await?;
+        Ok(answer.into_inner().outcome.unwrap())
     }
 
     pub(crate) async fn registered(&self, request: RegisterRequest) -> Node {

@@ -72,6 +72,8 @@ pub(super) enum Refused {
     UnderWay,
     /// Too many come from its network, for so long.
     Often(Duration),
+    /// Too many come from its node, for so long.
+    OftenOfNode(Duration),
 }
 
 /// How a connection ends in a drain.
@@ -269,17 +271,27 @@ impl Connection {
         &self.0.front
     }
 
-    /// Notes that a registered node speaks on it.
-    pub fn settle(&self, holder: Holder) {
+    /// Notes that a registered node speaks on it: what was counted as a stranger's requests is the node's.
+    ///
+    /// # Errors
+    ///
+    /// How long the node has to wait before it may ask anything.
+    pub fn settle(&self, holder: Holder) -> Result<(), Duration> {
         let inner = &self.0;
         let counted = std::mem::take(&mut self.state().counted);
         inner.front.give_back_requests(self.source(), counted);
+        let now = Instant::now().into_std();
+        let mut taken = Ok(());
+        for _ in 0..counted {
+            taken = inner.front.take_request_of_node(holder, now);
+        }
         // A proxy's connection is nobody's; and one too many of one source stays a stranger's.
         if inner.is_of_proxy || inner.seat.settle(holder) {
             let mut state = self.state();
             state.holder = Some(holder);
             state.since = Instant::now();
         }
+        taken
     }
 
     /// Notes that those who ask on it were proven to be trusted otherwise: their requests are not counted.
@@ -288,9 +300,9 @@ impl Connection {
         self.0.front.give_back_requests(self.source(), counted);
     }
 
-    /// Says whether a registered node has spoken on it lately.
-    pub fn is_known(&self) -> bool {
-        self.state().holder.is_some()
+    /// Returns the registered node that has spoken on it lately.
+    pub fn holder(&self) -> Option<Holder> {
+        self.state().holder
     }
 
     /// Keeps it known as long as a stream of maps is open.
@@ -301,8 +313,7 @@ impl Connection {
 
     /// Returns the share of a request's body in what all bodies may hold, empty at first.
     pub(crate) fn body(&self) -> BodyShare {
-        let holder = self.state().holder;
-        self.0.front.body(self.source(), holder)
+        self.0.front.body(self.source(), self.holder())
     }
 
     /// Begins a request, unless too many are under way or come from where this one does.
@@ -310,11 +321,14 @@ impl Connection {
         let inner = &self.0;
         let before = inner.under_way.fetch_add(1, Ordering::Relaxed);
         let under_way = UnderWay(self.clone());
-        if !self.is_known() {
+        let now = Instant::now().into_std();
+        if let Some(holder) = self.holder() {
+            let taken = inner.front.take_request_of_node(holder, now);
+            taken.map_err(Refused::OftenOfNode)?;
+        } else {
             if before >= STRANGERS_REQUESTS {
                 return Err(Refused::UnderWay);
             }
-            let now = Instant::now().into_std();
             inner
                 .front
                 .take_request(self.source(), now)

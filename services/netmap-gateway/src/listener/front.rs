@@ -24,6 +24,8 @@ use bowline_service_kit::{
 };
 use tower::ServiceExt as _;
 
+use crate::machine::NotBefore;
+
 use super::{
     Connection,
     connection::Refused,
@@ -46,6 +48,11 @@ const BODIES_OF_NODE: usize = 1 << 20;
 const REQUESTS: RateLimit = RateLimit::new(1000, Duration::from_millis(5));
 /// The same for the networks around it.
 const REQUESTS_AROUND: RateLimit = RateLimit::new(4000, Duration::from_micros(1250));
+/// How often one node may ask: a client that changes its network again and again asks for less. Each gateway counts for
+/// itself: what is spared is its own.
+const REQUESTS_OF_NODE: RateLimit = RateLimit::new(100, Duration::from_millis(50));
+/// How many nodes have a bucket at a time.
+const MOST_NODES: usize = 100_000;
 /// How many sources have a bucket at a time.
 const MOST_SOURCES: usize = 65_536;
 
@@ -61,11 +68,12 @@ pub(crate) struct Front {
     retry: Mutex<RetryWindow>,
 }
 
-/// The requests of strangers.
+/// How many requests may still be made.
 #[derive(Debug)]
 struct Requests {
     of_source: TokenBuckets<Network>,
     around: TokenBuckets<Network>,
+    of_node: TokenBuckets<Holder>,
 }
 
 /// A part of what bodies may hold.
@@ -103,6 +111,7 @@ impl Front {
             requests: Mutex::new(Requests {
                 of_source: TokenBuckets::new(REQUESTS, MOST_SOURCES),
                 around: TokenBuckets::new(REQUESTS_AROUND, MOST_SOURCES),
+                of_node: TokenBuckets::new(REQUESTS_OF_NODE, MOST_NODES),
             }),
             retry: Mutex::default(),
         })
@@ -138,6 +147,19 @@ impl Front {
             requests.of_source.give_back(&narrowest);
         }
         taken
+    }
+
+    /// Takes the right to one request of a node.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait for it.
+    pub(super) fn take_request_of_node(
+        &self,
+        holder: Holder,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        self.requests().of_node.take(holder, now)
     }
 
     /// Gives back what was taken for requests of a client that turned out to be known.
@@ -198,10 +220,9 @@ pub(crate) async fn answer(
             request.extensions_mut().insert(source);
             request.extensions_mut().insert(connection);
             let answer = routes.oneshot(request).await;
-            (
-                answer.unwrap_or_else(|never| match never {}),
-                Duration::ZERO,
-            )
+            let answer = answer.unwrap_or_else(|never| match never {});
+            let wait = answer.extensions().get::<NotBefore>().map(|wait| wait.0);
+            (answer, wait.unwrap_or_default())
         }
         Err(refused) => {
             let (reason, text, wait) = match refused {
@@ -213,6 +234,11 @@ pub(crate) async fn answer(
                 Refused::Often(wait) => (
                     "often",
                     "too many requests come from this network: try again later",
+                    wait,
+                ),
+                Refused::OftenOfNode(wait) => (
+                    "often_of_node",
+                    "this device asks too often: try again in a few seconds",
                     wait,
                 ),
             };

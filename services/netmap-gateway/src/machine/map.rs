@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::http::StatusCode;
@@ -17,7 +17,7 @@ use crate::{
     encoding::Dialect,
     gateway::Gateway,
     netmap::{full, gone},
-    session::{Frames, Kind, Session, keep_alive, silence},
+    session::{Frames, Kind, Sealing, Session, aside, keep_alive, silence},
     tailnet::{Found, Located},
 };
 
@@ -39,6 +39,7 @@ pub async fn map(
     gateway: &Arc<Gateway>,
     machine: &Machine,
     request: MapRequest,
+    sealing: Sealing,
 ) -> Result<Answer, Failure> {
     let is_only_report = request.is_report() && !request.stream;
     if !is_only_report {
@@ -52,7 +53,7 @@ pub async fn map(
     let located = match found {
         Ok(Found::Node(located)) => located,
         Ok(Found::Former(node)) if !is_only_report => {
-            return tell_former(gateway, machine, node, &request).await;
+            return tell_former(gateway, machine, node, &request, sealing).await;
         }
         // Nobody is told of it any more, and the client need not try again.
         Ok(Found::Former(_)) => return Ok(Answer::Taken),
@@ -64,9 +65,13 @@ pub async fn map(
         }
         Err(status) => return Err(status.into()),
     };
-    machine
+    let settled = machine
         .connection
         .settle((located.tailnet.id, located.node));
+    settled.map_err(|wait| {
+        let text = "this device asks too often: try again in a few seconds";
+        Failure::new(StatusCode::TOO_MANY_REQUESTS, text).after(wait)
+    })?;
     if request.is_report() {
         let report = report(&request)?;
         if let Some(report) = machine.connection.contest().keep(located.node, report) {
@@ -76,6 +81,10 @@ pub async fn map(
             return Ok(Answer::Taken);
         }
     }
+    // After its report: that is taken as often as it comes, and passed on at a pace of its own.
+    gateway
+        .admission
+        .take_full_map(located.node, Instant::now())?;
     if !gateway.may_readmit() {
         let text = "the server has lost touch with its registry: try again later";
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
@@ -87,9 +96,9 @@ pub async fn map(
     }
     let dialect = dialect(&request);
     if request.stream {
-        stream(gateway, machine, located, &request, dialect).await
+        stream(gateway, machine, located, &request, (dialect, sealing)).await
     } else {
-        once(gateway, machine, &located, dialect).await
+        once(gateway, machine, &located, (dialect, sealing)).await
     }
 }
 
@@ -139,7 +148,7 @@ async fn stream(
     machine: &Machine,
     located: Located,
     request: &MapRequest,
-    dialect: Dialect,
+    (dialect, sealing): (Dialect, Sealing),
 ) -> Result<Answer, Failure> {
     let connection = &machine.connection;
     if let Some(wait) = connection.contest().come_back(located.node) {
@@ -152,7 +161,8 @@ async fn stream(
     let delivery = gateway
         .deliveries
         .begin(located.node, Kind::Stream, connection.clone());
-    let turn = gateway.admission.first_map(delivery.ended()).await?;
+    let admission = &gateway.admission;
+    let turn = admission.first_map(located.node, delivery.ended()).await?;
     let asked = || report(request).unwrap_or_default();
     if let Some(own) = connection.contest().note_seat(located.node, asked) {
         tell(gateway, &located, request, own);
@@ -163,22 +173,27 @@ async fn stream(
         dialect,
         Arc::clone(&gateway.clock),
         gateway.reporter.clone(),
-        connection.clone(),
+        (connection.clone(), Arc::clone(admission)),
     );
     // A stream that is begun has its first message: clients take an empty one for a broken server.
     let first = session.next_frame().await;
     let first = first
         .map_err(|error| unencodable(&error))?
         .ok_or_else(incomplete)?;
+    let first = sealing.seal(first).await;
+    let first = first.map_err(|error| unencodable(&error))?;
     if !delivery.hold_first(first).await {
         return Err(no_room());
     }
     drop(turn);
     // The connection is known as long as the stream lives.
-    let begun = (session, machine.connection.open_stream());
-    let later = stream::try_unfold(begun, |(mut session, open)| async move {
-        let frame = session.next_frame().await?;
-        Ok(frame.map(|frame| (frame, (session, open))))
+    let begun = (session, sealing, machine.connection.open_stream());
+    let later = stream::try_unfold(begun, |(mut session, sealing, open)| async move {
+        let Some(frame) = session.next_frame().await? else {
+            return Ok(None);
+        };
+        let frame = sealing.seal(frame).await?;
+        Ok(Some((frame, (session, sealing, open))))
     });
     Ok(Answer::Frames(Frames::new(delivery, later)))
 }
@@ -206,18 +221,24 @@ async fn once(
     gateway: &Gateway,
     machine: &Machine,
     located: &Located,
-    dialect: Dialect,
+    (dialect, sealing): (Dialect, Sealing),
 ) -> Result<Answer, Failure> {
-    let (tailnet, node) = (&located.tailnet, located.node);
+    let (tailnet, node) = (Arc::clone(&located.tailnet), located.node);
     let connection = machine.connection.clone();
     let delivery = gateway.deliveries.begin(node, Kind::Once, connection);
-    let _turn = gateway.admission.first_map(delivery.ended()).await?;
-    let view = tailnet.history.view().told(dialect.version);
-    let message = full(&view, node, &tailnet.derp_map.load(), gateway.clock.now())
+    let turn = gateway.admission.first_map(node, delivery.ended());
+    let _turn = turn.await?;
+    let now = gateway.clock.now();
+    let frame = aside(move || {
+        let view = tailnet.history.view().told(dialect.version);
+        let message = full(&view, node, &tailnet.derp_map.load(), now);
+        message.map(|message| dialect.encode(message)).transpose()
+    });
+    let frame = frame.await.map_err(|error| unencodable(&error))?;
+    let frame = frame
         .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;
-    let frame = dialect
-        .encode(message)
-        .map_err(|error| unencodable(&error))?;
+    let frame = sealing.seal(frame).await;
+    let frame = frame.map_err(|error| unencodable(&error))?;
     if !delivery.hold_first(frame).await {
         return Err(no_room());
     }
@@ -232,6 +253,7 @@ async fn tell_former(
     machine: &Machine,
     node: u64,
     request: &MapRequest,
+    sealing: Sealing,
 ) -> Result<Answer, Failure> {
     let kind = if request.stream {
         Kind::Stream
@@ -246,18 +268,22 @@ async fn tell_former(
     let frame = dialect
         .encode(message)
         .map_err(|error| unencodable(&error))?;
+    let frame = sealing.seal(frame).await;
+    let frame = frame.map_err(|error| unencodable(&error))?;
     if !delivery.hold_first(frame).await {
         return Err(no_room());
     }
     if kind == Kind::Once {
         return Ok(Answer::Frames(Frames::new(delivery, stream::empty())));
     }
-    let later = stream::unfold(connection, move |connection| async move {
+    let begun = (connection, sealing);
+    let later = stream::try_unfold(begun, move |(connection, sealing)| async move {
         tokio::select! {
             () = tokio::time::sleep(silence(node)) => {}
-            () = connection.closing() => return None,
+            () = connection.closing() => return Ok(None),
         }
-        Some((keep_alive(dialect), connection))
+        let frame = sealing.seal(keep_alive(dialect)?).await?;
+        Ok(Some((frame, (connection, sealing))))
     });
     Ok(Answer::Frames(Frames::new(delivery, later)))
 }

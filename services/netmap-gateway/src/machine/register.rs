@@ -100,7 +100,7 @@ async fn ask(
     };
     // A node that has a key of ours comes back: it does not stand behind strangers.
     let asker = match gateway.hub.locate_here(node_key, machine.key) {
-        Ok(Some(_)) => Asker::Known,
+        Ok(Some(located)) => Asker::Known(located.node),
         _ => machine.asker(),
     };
     // No turn is held while a person decides.
@@ -121,7 +121,8 @@ async fn ask(
             let node = registered.node.as_ref();
             let tailnet = node.and_then(|node| TailnetId::try_from(node.tailnet_id).ok());
             if let Some((tailnet, node)) = tailnet.zip(node) {
-                machine.connection.settle((tailnet, node.id));
+                // It is answered already, however often it has asked.
+                machine.connection.settle((tailnet, node.id)).ok();
             }
             answered(accept(gateway, &registered))
         }
@@ -191,9 +192,8 @@ fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option
     {
         return None;
     }
-    machine
-        .connection
-        .settle((located.tailnet.id, located.node));
+    let holder = (located.tailnet.id, located.node);
+    machine.connection.settle(holder).ok();
     let user = profile(&view, owner(&shown.node));
     Some(accept(
         gateway,

@@ -290,21 +290,6 @@ impl Frames {
     pub fn pieces(self) -> BoxStream<'static, Result<Bytes, FrameError>> {
         self.delivery.pieces(self.later)
     }
-
-    /// Returns the same of frames that are changed first.
-    pub fn pieces_of(
-        self,
-        change: impl Fn(Bytes) -> Result<Bytes, FrameError> + Send + 'static,
-    ) -> BoxStream<'static, Result<Bytes, FrameError>> {
-        let mut rest = self.delivery.held.rest();
-        match change(std::mem::take(&mut rest.bytes)) {
-            Ok(bytes) => rest.bytes = bytes,
-            Err(error) => return stream::once(async { Err(error) }).boxed(),
-        }
-        drop(rest);
-        let later = self.later.map(move |frame| change(frame?));
-        self.delivery.pieces(later)
-    }
 }
 
 impl Drop for Delivery {

@@ -100,7 +100,10 @@ impl Stage {
             dialect,
             Arc::new(SystemClock),
             self.reporter.clone(),
-            Connection::unconnected(self.shutdown.clone(), id),
+            (
+                Connection::unconnected(self.shutdown.clone(), id),
+                Arc::default(),
+            ),
         );
         let first = next(&mut session).await.expect("the first message");
         (session, first)

@@ -278,20 +278,20 @@ mod tests {
         let hub = Hub::new(&backends, &Bus::in_process(), told, &tasks);
         let mut asking = Vec::new();
         for _ in 0..ASKING {
-            asking.extend(hub.asking.take(Asker::Known, PATIENCE).await);
+            asking.extend(hub.asking.take(Asker::Known(1), PATIENCE).await);
         }
         let keys = (
             NodePublic::from_bytes([1; 32]),
             MachinePublic::from_bytes([2; 32]),
         );
         let refused = hub
-            .locate(keys.0, keys.1, Asker::Known)
+            .locate(keys.0, keys.1, Asker::Known(1))
             .await
             .expect_err("it waits in vain");
         assert_eq!(refused.code(), Code::ResourceExhausted);
         drop(asking);
         let failed = hub
-            .locate(keys.0, keys.1, Asker::Known)
+            .locate(keys.0, keys.1, Asker::Known(1))
             .await
             .expect_err("nobody answers");
         assert_eq!(failed.code(), Code::Unavailable);

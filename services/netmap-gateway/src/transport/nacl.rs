@@ -22,6 +22,7 @@ use crate::{
     gateway::Gateway,
     listener::{BodyShare, Connection},
     machine::{Failure, Machine, map, register},
+    session::Sealing,
 };
 
 /// The first minor release that reads `RegisterResponse.Error`.
@@ -64,12 +65,19 @@ pub async fn post_map(
 ) -> Result<Body, Failure> {
     let received = receive::<MapRequest>(&gateway, connection, &machine, body).await?;
     let (sealer, request, _share) = received;
-    Ok(match map::map(&gateway, &sealer.machine, request).await? {
-        map::Answer::Taken => Body::empty(),
-        map::Answer::Frames(frames) => Body::from_stream(frames.pieces_of(move |plain| {
-            sealed_frame(&gateway, &sealer, &plain).map_err(|_| FrameError::Length(0))
-        })),
-    })
+    let machine = sealer.machine.clone();
+    let sealing = {
+        let gateway = Arc::clone(&gateway);
+        Sealing::by(move |plain| {
+            sealed_frame(&gateway, &sealer, plain).map_err(|_| FrameError::Length(0))
+        })
+    };
+    Ok(
+        match map::map(&gateway, &machine, request, sealing).await? {
+            map::Answer::Taken => Body::empty(),
+            map::Answer::Frames(frames) => Body::from_stream(frames.pieces()),
+        },
+    )
 }
 
 /// Answers `POST /machine/<machine key>/set-dns`: not offered.

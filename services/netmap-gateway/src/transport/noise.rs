@@ -33,6 +33,7 @@ use crate::{
         STREAM_WINDOW, answer, contained,
     },
     machine::{Failure, Machine, map, register, ssh},
+    session::Sealing,
 };
 
 const PROTOCOL: &str = "tailscale-control-protocol";
@@ -260,7 +261,8 @@ async fn post_map(
     }
     let received = read_body(&machine.connection, body).await?;
     let request: MapRequest = parse_request(&received.bytes)?;
-    Ok(match map::map(&gateway, &machine, request).await? {
+    let answer = map::map(&gateway, &machine, request, Sealing::NONE).await?;
+    Ok(match answer {
         map::Answer::Taken => Body::empty(),
         map::Answer::Frames(frames) => Body::from_stream(frames.pieces()),
     })

@@ -74,19 +74,19 @@ async fn connection_is_known_while_a_stream_is_open_and_a_little_longer() {
     asked.cancel();
     let overstayed = connection.overstayed(&asked);
     tokio::pin!(overstayed);
-    connection.settle(node(1));
+    connection.settle(node(1)).expect("it has asked little");
     let stream = connection.open_stream();
     let hour = tokio::time::sleep(Duration::from_secs(3600));
     tokio::select! {
         () = &mut overstayed => unreachable!("a stream is open"),
-        () = hour => assert!(connection.is_known()),
+        () = hour => assert!(connection.holder().is_some()),
     }
     drop(stream);
     let start = Instant::now();
     let minutes = tokio::time::sleep(KNOWN * 3);
     tokio::select! {
         () = &mut overstayed => unreachable!("a stranger has some time"),
-        () = minutes => assert!(!connection.is_known()),
+        () = minutes => assert!(connection.holder().is_none()),
     }
     overstayed.await;
     assert!(start.elapsed() <= KNOWN * 3 + STRANGER);
@@ -101,8 +101,8 @@ async fn stranger_has_few_requests_under_way_and_a_node_has_more() {
     assert_eq!(connection.begin_request().err(), Some(Refused::UnderWay));
     held.pop();
     held.push(connection.begin_request().expect("another has ended"));
-    connection.settle(node(1));
-    held.extend((0..100).map(|_| connection.begin_request().expect("a node's")));
+    connection.settle(node(1)).expect("it has asked little");
+    held.extend((0..80).map(|_| connection.begin_request().expect("a node's")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,7 @@ async fn requests_of_a_node_are_not_counted_as_a_strangers() {
         let (connection, _seat) = from(&front, "192.0.2.1");
         drop(connection.begin_request().expect("the handshake"));
         drop(connection.begin_request().expect("the map"));
-        connection.settle(node(1));
+        connection.settle(node(1)).ok();
     }
     let (stranger, _seat) = from(&front, "192.0.2.1");
     let often = (0..5000).find_map(|_| stranger.begin_request().err());
@@ -135,16 +135,16 @@ async fn proxy_speaks_for_its_clients() {
     let (of_proxy, _seat) = from(&front, "10.0.0.1");
     let request = of_proxy.of_request(&headers);
     assert_eq!(request.source().to_string(), "192.0.2.7");
-    request.settle(node(1));
-    assert!(request.is_known() && !of_proxy.is_known());
+    request.settle(node(1)).expect("it has asked little");
+    assert!(request.holder().is_some() && of_proxy.holder().is_none());
     assert!(
-        !of_proxy.of_request(&headers).is_known(),
+        of_proxy.of_request(&headers).holder().is_none(),
         "the next is another's"
     );
     let upgraded = request.upgraded();
     assert_eq!(upgraded.source().to_string(), "192.0.2.7");
-    upgraded.settle(node(1));
-    assert!(upgraded.is_known());
+    upgraded.settle(node(1)).expect("it has asked little");
+    assert!(upgraded.holder().is_some());
     let (client, _seat) = from(&front, "192.0.2.1");
     let of_client = client.of_request(&headers);
     assert_eq!(
@@ -152,4 +152,39 @@ async fn proxy_speaks_for_its_clients() {
         "192.0.2.1",
         "anybody can write a header"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_asks_only_so_often_on_however_many_connections() {
+    let front = Front::new(1000, Proxies::default(), true);
+    let mut asked = 0;
+    let mut seats = Vec::new();
+    // Each request on a connection of its own, which is a stranger's until the node is known.
+    for _ in 0..60 {
+        let (connection, seat) = from(&front, "192.0.2.1");
+        seats.push(seat);
+        connection.begin_request().expect("a stranger's");
+        asked += u32::from(connection.settle(node(1)).is_ok());
+    }
+    let (connection, _seat) = from(&front, "192.0.2.2");
+    connection.begin_request().expect("a stranger's");
+    asked += u32::from(connection.settle(node(1)).is_ok());
+    let refused = loop {
+        match connection.begin_request() {
+            Ok(_) => asked += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(asked, 100);
+    assert!(matches!(refused, Refused::OftenOfNode(_)));
+    let (late, _seat) = from(&front, "192.0.2.3");
+    late.begin_request().expect("a stranger's");
+    assert!(late.settle(node(1)).is_err());
+    let (other, _seat) = from(&front, "192.0.2.1");
+    other.begin_request().expect("a stranger's");
+    assert!(other.settle(node(2)).is_ok(), "another node's are its own");
+    let Refused::OftenOfNode(wait) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(wait <= Duration::from_millis(50), "{wait:?}");
 }

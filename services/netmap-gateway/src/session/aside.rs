@@ -1,0 +1,61 @@
+//! Work that keeps a processor busy, beside the threads that answer everybody.
+
+use std::{fmt, sync::Arc};
+
+use bowline_control_wire::FrameError;
+use bytes::Bytes;
+
+/// The longest frame that is sealed where it is: it takes less than a tenth of a millisecond.
+const SHORT: usize = 32 << 10;
+
+/// Does such work on a thread of its own, in place of which others go on.
+///
+/// # Errors
+///
+/// What the work returns, and when the process ends.
+pub async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FrameError> + Send + 'static,
+) -> Result<T, FrameError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(std::io::Error::other(error).into()),
+        },
+    }
+}
+
+type Seal = dyn Fn(&Bytes) -> Result<Bytes, FrameError> + Send + Sync;
+
+/// How a transport seals each frame, if it does. Cheap to clone.
+#[derive(Clone)]
+pub struct Sealing(Option<Arc<Seal>>);
+
+impl Sealing {
+    /// Frames go as they are.
+    pub const NONE: Self = Self(None);
+
+    /// Each frame is sealed so.
+    pub fn by(seal: impl Fn(&Bytes) -> Result<Bytes, FrameError> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(seal)))
+    }
+
+    /// Seals a frame.
+    ///
+    /// # Errors
+    ///
+    /// When it can not be sealed.
+    pub async fn seal(&self, frame: Bytes) -> Result<Bytes, FrameError> {
+        match self.0.clone() {
+            None => Ok(frame),
+            Some(seal) if frame.len() <= SHORT => seal(&frame),
+            Some(seal) => aside(move || seal(&frame)).await,
+        }
+    }
+}
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.0.is_some() { "sealed" } else { "plain" })
+    }
+}
