@@ -6,8 +6,10 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod answers;
 mod bowline;
 mod commands;
+mod help;
 mod policies;
 mod relay;
 mod serve;

@@ -1,0 +1,257 @@
+//! The shape of what every command answers with `--output json`: names of fields, and kinds of their values.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
+
+use bowline_interface::{Shape, assert_unchanged};
+use bowline_upgrade::{Deployment as _, Device, Fixture, OneProcess, Registered};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::help::leaf_commands;
+
+/// Commands that answer nothing with JSON: two serve until they are stopped, one prints a script.
+const WITHOUT_ANSWER: [&str; 3] = ["serve", "relay", "completions"];
+
+/// Lets one part of the people reach another; a part of it is never met, which is warned of.
+const POLICY: &str = r#"{
+  "tagOwners": {"tag:web": ["owner@home"], "tag:db": ["owner@home"]},
+  "postures": {"posture:mac": ["node:osVersion >= '13.0'"]},
+  "acls": [{"action": "accept", "src": ["amira@example.com"], "dst": ["tag:db:5432"]}],
+}"#;
+
+/// A server with something of every kind in it, and the shapes of its answers.
+struct Asked {
+    server: OneProcess,
+    place: TempDir,
+    /// The commands there are.
+    commands: Vec<String>,
+    shapes: BTreeMap<String, Shape>,
+}
+
+impl Asked {
+    fn new(commands: Vec<String>) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let fixture = Fixture::all().unwrap().remove(0);
+        fixture.unpack_state(place.path()).unwrap();
+        let server = OneProcess::start(place.path(), "http").unwrap();
+        let shapes = BTreeMap::new();
+        Self {
+            server,
+            place,
+            commands,
+            shapes,
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.place.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(Path::new(&path), text).unwrap();
+        path
+    }
+
+    /// Runs a command about the tailnet "home" that succeeds, and adds the shape of its answer.
+    fn home(&mut self, arguments: &[&str]) -> Value {
+        self.any(&[arguments, &["--tailnet", "home"]].concat())
+    }
+
+    /// Runs a command that succeeds, and adds the shape of its answer.
+    fn any(&mut self, arguments: &[&str]) -> Value {
+        let command = self.server.command().unwrap();
+        self.run(command, arguments, true)
+    }
+
+    fn run(&mut self, mut command: Command, arguments: &[&str], succeeds: bool) -> Value {
+        let output = command.args(["--output", "json"]).args(arguments).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), succeeds, "{arguments:?}: {said}");
+        let answer = serde_json::from_slice(&output.stdout);
+        let answer = answer.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        let name = self.name_of(arguments);
+        self.shapes.entry(name).or_default().add(&answer);
+        answer
+    }
+
+    /// Returns the words that name a command, without its arguments.
+    fn name_of(&self, arguments: &[&str]) -> String {
+        let names = (1..=arguments.len()).map(|count| arguments[..count].join(" "));
+        let mut names = names.filter(|name| self.commands.contains(name));
+        names.next().unwrap()
+    }
+
+    /// Suspends somebody until the answer names a gateway: it does once the gateway's lease is on record.
+    fn wait_for_gateway(&mut self) {
+        for _ in 0..600 {
+            let suspend = ["users", "suspend", "sam@example.com", "--tailnet", "home"];
+            let answer = self.server.bowline(&suspend).unwrap();
+            if answer["gateways"]
+                .as_array()
+                .is_some_and(|gateways| !gateways.is_empty())
+            {
+                return;
+            }
+        }
+        panic!("no gateway is named");
+    }
+
+    fn ask_about_tailnets_and_people(&mut self) {
+        self.any(&["status"]);
+        self.any(&["tailnets", "list"]);
+        self.any(&["tailnets", "show", "home"]);
+        self.any(&["tailnets", "create", "new"]);
+        let change = ["--display-name", "New", "--auto-update", "true"];
+        self.any(&[&["tailnets", "update", "--tailnet", "new"], &change[..]].concat());
+        self.any(&["tailnets", "delete", "new"]);
+        self.home(&["users", "list"]);
+        self.home(&["users", "show", "kim@example.com"]);
+        for user in ["lou@example.com", "max@example.com"] {
+            self.home(&["users", "create", user]);
+        }
+        self.home(&["users", "set-role", "lou@example.com", "auditor"]);
+        self.home(&["users", "suspend", "lou@example.com"]);
+        self.home(&["users", "restore", "lou@example.com"]);
+        self.home(&["users", "delete", "lou@example.com"]);
+        self.home(&["users", "delete", "max@example.com", "--with-tagged-nodes"]);
+    }
+
+    fn ask_about_nodes_and_keys(&mut self) {
+        self.home(&["nodes", "list"]);
+        self.home(&["nodes", "show", "router-1"]);
+        self.home(&["nodes", "rename", "router-1", "router"]);
+        self.home(&["nodes", "approve-routes", "router", "192.168.1.0/24"]);
+        self.home(&["nodes", "tag", "by-admin", "tag:db"]);
+        self.home(&["nodes", "expire", "laptop"]);
+        self.home(&["nodes", "delete", "laptop-1"]);
+        self.any(&["nodes", "approve", "waits", "--tailnet", "lab"]);
+        self.home(&["keys", "list"]);
+        let made = self.home(&["keys", "create", "--user", "owner@home"]);
+        self.home(&["keys", "revoke", made["key"]["id"].as_str().unwrap()]);
+    }
+
+    fn ask_about_logins(&mut self) {
+        let logins = [(), ()].map(|()| {
+            let device = Device::new();
+            let host = json!({ "IPNVersion": "1.58.2", "OS": "linux", "Hostname": "new" });
+            let answer = device.register(self.server.address(), &host, &json!({}));
+            match answer.unwrap() {
+                Registered::Login(login) => login,
+                other => panic!("{other:?}"),
+            }
+        });
+        self.any(&["logins", "list"]);
+        self.any(&["logins", "show", &logins[0]]);
+        let approve = ["logins", "approve", &logins[0], "--yes", "--user"];
+        self.home(&[&approve[..], &["kim@example.com"]].concat());
+        self.home(&["logins", "deny", &logins[1], "--reason", "not ours"]);
+    }
+
+    fn ask_about_dns(&mut self) {
+        for arguments in [
+            &["nameservers", "set", "1.1.1.1"][..],
+            &["override", "on"],
+            &["search", "set", "corp.example.com"],
+            &["split", "set", "corp.example.com", "10.0.0.53"],
+            &[
+                "records",
+                "add",
+                "printer.corp.example.com",
+                "a",
+                "100.64.0.7",
+            ],
+            &["suffix", "home.example.com"],
+            &["magic", "on"],
+            &["show"],
+            &["records", "remove", "printer.corp.example.com"],
+            &["split", "remove", "corp.example.com"],
+            &["search", "clear"],
+            &["override", "off"],
+            &["nameservers", "clear"],
+        ] {
+            self.home(&[&["dns"], arguments].concat());
+        }
+    }
+
+    fn ask_about_policy(&mut self) {
+        let file = self.write("policy.hujson", POLICY);
+        let wrong = self.write("wrong.hujson", r#"{"acls": [{"action": "deny"}]}"#);
+        self.any(&["policy", "get", "--tailnet", "empty"]);
+        self.home(&["policy", "get"]);
+        self.home(&["policy", "history"]);
+        let inventory = self.home(&["policy", "inventory"]);
+        let inventory = self.write("inventory.json", &inventory.to_string());
+        self.any(&["policy", "check", &file, "--inventory", &inventory]);
+        let command = self.server.command().unwrap();
+        self.run(command, &["policy", "check", &wrong], false);
+        self.home(&["policy", "preview", &file]);
+        self.home(&["policy", "set", &file]);
+        for destination in ["by-admin", "by-key"] {
+            self.home(&["policy", "explain", "chosen", destination]);
+        }
+        self.home(&["policy", "rollback", "1"]);
+        let mut command = self.server.command().unwrap();
+        command.env("VISUAL", format!("cp {file}"));
+        self.run(command, &["policy", "edit", "--tailnet", "home"], true);
+    }
+
+    fn ask_without_a_server(&mut self) {
+        let settings = self.path("bowline.toml");
+        self.any(&["config", "check", &settings]);
+        let keys = self.path("new-control-keys");
+        for what in ["create", "roll", "show", "retire"] {
+            self.any(&["control-keys", what, &keys]);
+        }
+        let certificates = self.path("certificates");
+        for what in ["create", "renew"] {
+            self.any(&["certificates", what, &certificates]);
+        }
+    }
+
+    /// Adds what the audit entries of the administrator say, each action by itself.
+    fn ask_about_audit(&mut self) {
+        self.home(&["audit", "verify"]);
+        let listed = self.home(&["audit", "list", "--limit", "500"]);
+        let mut shape = Shape::default();
+        for entry in listed.as_array().unwrap() {
+            let mut entry = entry.clone();
+            let action = entry["action"].as_str().unwrap().to_owned();
+            let detail = entry.as_object_mut().unwrap().remove("detail").unwrap();
+            shape.add(&json!([entry]));
+            if entry["actor"].as_str().unwrap().starts_with("admin") {
+                let name = format!("audit list: detail of {action}");
+                self.shapes.entry(name).or_default().add(&detail);
+            }
+        }
+        self.shapes.insert("audit list".to_owned(), shape);
+    }
+}
+
+#[tokio::test]
+async fn interface_of_answers_is_unchanged() {
+    let mut asked = Asked::new(leaf_commands().await);
+    asked.wait_for_gateway();
+    asked.ask_about_tailnets_and_people();
+    asked.ask_about_nodes_and_keys();
+    asked.ask_about_logins();
+    asked.ask_about_dns();
+    asked.ask_about_policy();
+    asked.ask_without_a_server();
+    asked.ask_about_audit();
+
+    let is_left_out = |name: &&String| {
+        !asked.shapes.contains_key(*name) && !WITHOUT_ANSWER.contains(&name.as_str())
+    };
+    let left_out: Vec<_> = asked.commands.iter().filter(is_left_out).collect();
+    assert!(
+        left_out.is_empty(),
+        "ask these in this test, too: {left_out:?}"
+    );
+    let mut text = String::new();
+    for (name, shape) in &asked.shapes {
+        writeln!(text, "bowline {name}\n{shape}").unwrap();
+    }
+    assert_unchanged("answers", &text);
+}
