@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
+use bowline_netmap::Sources;
 use bowline_service_kit::config::Secret;
 use http::Uri;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error as _};
-
-use crate::tailnet::Sources;
 
 /// The `[gateway]` table.
 #[derive(Clone, Debug, Deserialize)]

@@ -18,17 +18,18 @@ use std::{sync::Arc, time::Duration};
 use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
 use bowline_keys::{MachinePublic, NodePublic};
+use bowline_netmap::{
+    ChangeSet, Delta, DeltaKey, Dialect, Shown, View, concerns_own, delta, full, gone, lost,
+};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     admission::Admission,
-    encoding::{DeltaKey, Dialect},
     listener::{Connection, fraction},
-    netmap::{Delta, concerns_own, delta, full, gone, lost},
     reporter::{Ending, Reporter},
-    tailnet::{ChangeSet, Seat, Shown, Tailnet, View, Wake},
+    tailnet::{Seat, Tailnet, Wake},
 };
 
 pub use aside::{Sealing, aside};

@@ -1,37 +1,28 @@
 //! What this gateway knows of a tailnet, and how it keeps up.
 
 mod advances;
-mod change_set;
-mod compiled;
 mod follower;
 mod history;
 mod hub;
 mod inputs;
 mod key_index;
-mod replica;
 mod sessions;
-mod soft_state;
 mod stamps;
-mod view;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
+use bowline_netmap::{Blocks, DeltaCache, Replica, Sources};
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::{sync::watch, time::Instant};
 
 pub use advances::Advances;
-pub use change_set::ChangeSet;
-pub use compiled::{ListKey, intersect, login_lists, see_each_other};
 pub use history::{History, Wake};
 pub use hub::{Found, Hub, Located};
-pub use replica::Replica;
 pub use sessions::{Seat, Sessions};
-pub use view::{Shown, Sources, View};
 
-use crate::encoding::{Blocks, DeltaCache};
 use inputs::{Inputs, Outcome};
 use key_index::KeyIndex;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{DerpMap, FilterRule, MapResponse, SshRule};
-use bowline_netmap_gateway::{Replica, Sources, full};
+use bowline_netmap::{Replica, Sources, full};
 use bowline_policy::{Compiler, DocumentContext, Policy, failed_tests};
 use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use bowline_conformance::{Case, candidate};
-use bowline_netmap_gateway::Sources;
+use bowline_netmap::Sources;
 
 fn main() -> anyhow::Result<()> {
     let mut files: Vec<_> = env::args_os().skip(1).collect();

@@ -6,6 +6,7 @@ use std::sync::{
 use bowline_bus::Bus;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
+use bowline_netmap::Sources;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
     key_registry::v1::{
@@ -19,7 +20,7 @@ use futures_util::stream::BoxStream;
 use tonic::{Response, Status, service::Routes};
 
 use super::*;
-use crate::{Backends, tailnet::Sources};
+use crate::Backends;
 
 /// A registry that records leases at once, and progress only while it may.
 #[derive(Debug, Default)]

@@ -8,15 +8,14 @@ use std::{
 
 use axum::http::StatusCode;
 use bowline_control_wire::{Compression, FrameError, Hostinfo, MapRequest};
+use bowline_netmap::{Dialect, full, gone};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport};
 use futures_util::stream;
 use tonic::Code;
 
 use super::{Failure, Machine, draining, host::Host};
 use crate::{
-    encoding::Dialect,
     gateway::Gateway,
-    netmap::{full, gone},
     session::{Frames, Kind, Sealing, Session, aside, keep_alive, silence},
     tailnet::{Found, Located},
 };

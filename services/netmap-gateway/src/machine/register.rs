@@ -9,6 +9,7 @@ use bowline_control_wire::{
 };
 use bowline_ids::{LoginId, TailnetId};
 use bowline_keys::NodePublic;
+use bowline_netmap::{TAGGED_DEVICES, View, owner, profile};
 use bowline_proto::{
     identity::v1::{WaitLoginRequest, login_service_client::LoginServiceClient},
     key_registry::v1::{
@@ -24,13 +25,7 @@ use super::{
     Failure, Machine, draining,
     host::{self, Host},
 };
-use crate::{
-    admission::Asker,
-    gateway::Gateway,
-    listener::BodyShare,
-    netmap::{TAGGED_DEVICES, owner, profile},
-    tailnet::View,
-};
+use crate::{admission::Asker, gateway::Gateway, listener::BodyShare};
 
 /// How long one question to identity is held while a person decides.
 const WAIT: Duration = Duration::from_secs(50);

@@ -1,13 +1,10 @@
 //! Signs of life, asked of clients whose nodes others route through.
 
 use bowline_control_wire::{CapabilityVersion, MapResponse, PingRequest};
+use bowline_netmap::{Dialect, View};
 use tokio::time::Instant;
 
-use crate::{
-    encoding::Dialect,
-    listener::{Connection, QUIET},
-    tailnet::View,
-};
+use crate::listener::{Connection, QUIET};
 
 /// The signs of life that a client is asked for whose node others route through.
 #[derive(Debug, Default)]

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use bowline_clock::SystemClock;
 use bowline_control_wire::{CapabilityVersion, Compression, unframe};
+use bowline_netmap::{
+    Sources,
+    fixture::{Lab, compiled, node, user},
+};
 use bowline_proto::{
     identity::v1::identity_change::Change,
     key_registry::v1::{ClientReport, HostReport, Node},
@@ -13,13 +17,7 @@ use bowline_service_kit::{GrpcChannel, Shutdown, Tasks};
 use bytes::BytesMut;
 
 use super::*;
-use crate::{
-    lab::{Lab, compiled, node, user},
-    tailnet::{
-        Sources,
-        tests::{publish, tailnet},
-    },
-};
+use crate::tailnet::tests::{publish, tailnet};
 
 /// Nodes 1, 2 and 3 of three users, in one class.
 struct Stage {

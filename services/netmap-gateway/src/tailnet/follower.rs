@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bowline_change_feed::{Feed, Follow, Identity, Registry, Source, Update};
 use bowline_ids::TailnetId;
+use bowline_netmap::Replica;
 use bowline_proto::policy::v1::{
     CompiledUpdate, WatchCompiledRequest,
     policy_compiler_service_client::PolicyCompilerServiceClient,
@@ -16,7 +17,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{
-    Ends, Progress, Replica, Tailnet,
+    Ends, Progress, Tailnet,
     inputs::{Inputs, Waiting},
     stamps::{Stamps, Verdict},
 };

@@ -6,9 +6,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bowline_netmap::{ChangeSet, View};
 use tokio::sync::watch;
-
-use super::{change_set::ChangeSet, view::View};
 
 /// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
 const KEPT: usize = 1024;
@@ -151,6 +150,10 @@ fn merged(mut sets: Vec<Arc<ChangeSet>>) -> Arc<ChangeSet> {
 
 #[cfg(test)]
 mod tests {
+    use bowline_netmap::{
+        Sources,
+        fixture::{Lab, compiled, node, user},
+    };
     use bowline_proto::{
         identity::v1::{User, identity_change::Change},
         key_registry::v1::Node,
@@ -158,10 +161,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
-        lab::{Lab, compiled, node, user},
-        tailnet::Sources,
-    };
 
     /// A history with the lab's views.
     struct Stage {

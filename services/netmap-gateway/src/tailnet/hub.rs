@@ -12,13 +12,14 @@ use bowline_change_feed::{Feed, Identity, Position, Registry};
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
 use bowline_keys::{MachinePublic, NodePublic};
+use bowline_netmap::Sources;
 use bowline_proto::key_registry::v1::{
     ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use tonic::{Code, Status};
 
-use super::{Advances, Progress, Shared, Sources, Tailnet, follower, follower::Origins};
+use super::{Advances, Progress, Shared, Tailnet, follower, follower::Origins};
 use crate::{
     Backends,
     admission::{Asker, Turns},

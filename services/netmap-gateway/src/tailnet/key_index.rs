@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock, Weak},
 };
 
-use super::{ChangeSet, Shown, Tailnet, View};
+use bowline_netmap::{ChangeSet, Shown, View};
+
+use super::Tailnet;
 
 /// The node keys shown in all tailnets held.
 #[derive(Debug, Default)]

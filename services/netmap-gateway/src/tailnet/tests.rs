@@ -1,9 +1,9 @@
 //! A tailnet whose views tests publish.
 
+use bowline_netmap::fixture::{Lab, node};
 use bowline_proto::key_registry::v1::Node;
 
 use super::*;
-use crate::lab::{Lab, node};
 
 /// Returns a tailnet that nobody follows, and its other ends.
 pub(crate) fn tailnet(sources: Sources) -> (Arc<Tailnet>, impl Sized) {

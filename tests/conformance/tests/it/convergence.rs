@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_control_wire::{
     CapabilityVersion, Compression, DerpMap, MapResponse, Node as WireNode, PeerChange, unframe,
 };
-use bowline_netmap_gateway::{
+use bowline_netmap::{
     Blocks, ChangeSet, Delta, Dialect, Replica, Sources, View, delta, full, lost,
 };
 use bowline_policy::{Compiler, DocumentContext, Policy};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bowline_netmap_gateway::{Replica, Sources};
+use bowline_netmap::{Replica, Sources};
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Tailnet, User},
     key_registry::v1::{

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_conformance::{
     Case, Node, Recorded, RecordedSelf, TailnetSettings, Topology, User, candidate,
 };
-use bowline_netmap_gateway::Sources;
+use bowline_netmap::Sources;
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 

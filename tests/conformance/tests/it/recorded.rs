@@ -9,7 +9,7 @@ use std::{
 };
 
 use bowline_conformance::{Case, candidate};
-use bowline_netmap_gateway::Sources;
+use bowline_netmap::Sources;
 
 /// Cases whose recording is known to lack a fact.
 const DEFECTS: [&str; 1] = ["acl-k03"];

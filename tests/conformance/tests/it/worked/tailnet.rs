@@ -8,7 +8,7 @@ use std::{
 use bowline_conformance::{
     Candidate, Case, Node, Recorded, RecordedSelf, TailnetSettings, Topology, User, candidate,
 };
-use bowline_netmap_gateway::Sources;
+use bowline_netmap::Sources;
 use chrono::{DateTime, TimeDelta};
 
 /// Both addresses of each node.

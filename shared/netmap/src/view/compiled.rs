@@ -12,7 +12,7 @@ use bowline_proto::policy::v1::{
 use imbl::{OrdMap, OrdSet};
 use serde::Deserialize;
 
-use super::change_set::ChangeSet;
+use crate::change_set::ChangeSet;
 
 /// Relays besides or instead of the server's own.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

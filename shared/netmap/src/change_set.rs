@@ -7,10 +7,7 @@ use std::{
 
 use bowline_proto::policy::v1::{Class, Route, Settings, Via};
 
-use super::{
-    compiled::ListKey,
-    view::{Shown, View},
-};
+use crate::view::{ListKey, Shown, View};
 
 /// About how many bytes a node or a definition takes, and a small item such as an element of a list.
 const NODE: usize = 1024;

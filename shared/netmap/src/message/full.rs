@@ -15,7 +15,7 @@ use super::{
     profile::{owner, profile},
     ssh,
 };
-use crate::tailnet::View;
+use crate::View;
 
 /// Returns everything node `id` may know, or `None` while it is not shown; it replaces all that its client knows, but
 /// for the peers when there are none (see [`lost`](super::lost)).

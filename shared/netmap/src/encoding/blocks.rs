@@ -22,8 +22,9 @@ use chrono::{DateTime, Utc};
 
 use super::Dialect;
 use crate::{
-    netmap::{self, Eyes},
-    tailnet::{ChangeSet, Shown, Sources, View},
+    change_set::ChangeSet,
+    message::{self, Eyes},
+    view::{Shown, Sources, View},
 };
 
 /// How many numbers of nodes are one block.
@@ -132,7 +133,7 @@ impl Blocks {
             .chain([id])
             .map(|id| id / BLOCK)
             .collect();
-        let mut users = BTreeSet::from([netmap::owner(&eyes.own.node)]);
+        let mut users = BTreeSet::from([message::owner(&eyes.own.node)]);
         let mut blocks = Vec::new();
         for number in numbers(view) {
             let block = if own.contains(&number) {
@@ -149,7 +150,7 @@ impl Blocks {
         if blocks.is_empty() {
             return Ok(None);
         }
-        let message = netmap::head(eyes, users, derp_map, now);
+        let message = message::head(eyes, users, derp_map, now);
         glue(&message, &blocks, dialect.compression).map(Some)
     }
 
@@ -245,11 +246,11 @@ fn block<'v>(
     let mut users = BTreeSet::new();
     let mut json = Vec::new();
     for peer in peers {
-        users.insert(netmap::owner(&peer.node));
+        users.insert(message::owner(&peer.node));
         if !json.is_empty() {
             json.push(b',');
         }
-        serde_json::to_writer(&mut json, &netmap::peer(eyes, peer))
+        serde_json::to_writer(&mut json, &message::peer(eyes, peer))
             .map_err(std::io::Error::from)?;
     }
     let payload = if json.is_empty() {

@@ -11,13 +11,13 @@ use prost_types::Timestamp;
 
 use super::{Delta, delta, full, lost};
 use crate::{
-    lab::{Lab, compiled, node, user},
-    tailnet::ChangeSet,
+    ChangeSet,
+    fixture::{Lab, compiled, node, user},
 };
 
 #[test]
 fn first_message_has_everything_and_never_oneself_among_peers() {
-    let tailnet = Lab::new();
+    let tailnet = Lab::published();
     let message = tailnet.full(1).expect("shown");
     assert_eq!(
         message.node.as_ref().map(|node| node.name.as_str()),
@@ -44,7 +44,7 @@ fn first_message_has_everything_and_never_oneself_among_peers() {
 
 #[test]
 fn own_node_alone_names_the_tailnet_for_ever() {
-    let tailnet = Lab::new();
+    let tailnet = Lab::published();
     let message = tailnet.full(1).expect("shown");
     let own = serde_json::to_value(message.node).expect("JSON");
     assert_eq!(own["StableTailnetID"], "T1CNTRL");
@@ -54,7 +54,7 @@ fn own_node_alone_names_the_tailnet_for_ever() {
 
 #[test]
 fn profile_that_is_new_to_a_client_makes_it_build_its_map_anew() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let of = |user_id: u64, id: u64, tags: &[&str]| Node {
         user_id,
         tags: tags.iter().map(ToString::to_string).collect(),
@@ -85,7 +85,7 @@ fn profile_that_is_new_to_a_client_makes_it_build_its_map_anew() {
 
 #[test]
 fn report_reaches_peers_as_a_patch_and_not_oneself() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let endpoint = |address: &str| Endpoint {
         address: address.to_owned(),
         kind: 1,
@@ -124,7 +124,7 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
 
 #[test]
 fn new_node_is_shown_only_with_a_class_computed_from_it() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     tailnet.put(node(3));
     assert!(matches!(tailnet.told(), Delta::Nothing));
     assert!(tailnet.full(3).is_none());
@@ -158,13 +158,13 @@ fn ends_need_no_compiler() {
             ..node(2)
         },
     ] {
-        let mut tailnet = Lab::new();
+        let mut tailnet = Lab::published();
         tailnet.put(end);
         assert_eq!(tailnet.message().peers_removed, [2]);
         let itself = tailnet.full(2).expect("told of itself");
         assert!(itself.peers.is_empty());
     }
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     tailnet.delete(2);
     assert_eq!(tailnet.message().peers_removed, [2]);
     assert!(tailnet.full(2).is_none());
@@ -172,7 +172,7 @@ fn ends_need_no_compiler() {
 
 #[test]
 fn suspended_user_is_cut_off_at_once_and_comes_back() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let change = |suspended| {
         let user = User {
             suspended,
@@ -188,7 +188,7 @@ fn suspended_user_is_cut_off_at_once_and_comes_back() {
 
 #[test]
 fn own_end_ends_the_stream() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     tailnet.put(Node {
         expired: true,
         ..node(1)
@@ -206,7 +206,7 @@ fn own_end_ends_the_stream() {
 
 #[test]
 fn rotated_key_reaches_peers_as_a_patch_at_once() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     tailnet.put(Node {
         node_key: vec![9; 32],
         ..node(2)
@@ -219,7 +219,7 @@ fn rotated_key_reaches_peers_as_a_patch_at_once() {
 
 #[test]
 fn many_changes_meanwhile_are_one_difference() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let mut changes = ChangeSet::default();
     for end in [true, false, true] {
         tailnet.put(Node {
@@ -240,7 +240,7 @@ fn many_changes_meanwhile_are_one_difference() {
 
 #[test]
 fn relays_of_the_policy_come_over_the_servers_own() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let own: DerpMap = serde_json::from_str(
         r#"{"Regions": {"1": {"RegionID": 1}, "2": {"RegionID": 2, "RegionCode": "old"}}}"#,
     )
@@ -258,7 +258,7 @@ fn relays_of_the_policy_come_over_the_servers_own() {
 
 #[test]
 fn dns_settings_are_told_alone_and_another_suffix_with_all_names() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     tailnet.told();
     let record = |name: &str| DnsRecord {
         name: name.to_owned(),
@@ -328,7 +328,7 @@ fn dns_settings_are_told_alone_and_another_suffix_with_all_names() {
 
 #[test]
 fn relays_of_the_server_that_change_are_told_to_connected_clients() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     tailnet.told();
     tailnet.replica.relays_changed();
     assert!(matches!(tailnet.told(), Delta::Full));
@@ -336,7 +336,7 @@ fn relays_of_the_server_that_change_are_told_to_connected_clients() {
 
 #[test]
 fn first_message_replaces_every_chunk_and_login_a_client_has() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let message = tailnet.full(1).expect("shown");
     assert!(matches!(message.packet_filters.get("*"), Some(None)));
     tailnet.put(Node {
@@ -355,7 +355,7 @@ fn first_message_replaces_every_chunk_and_login_a_client_has() {
 
 #[test]
 fn message_without_peers_names_those_that_were_seen() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     tailnet.put(Node {
         expired: true,
         ..node(2)
@@ -372,7 +372,7 @@ fn message_without_peers_names_those_that_were_seen() {
 
 #[test]
 fn ended_node_leaves_filters_and_logins() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let mut update = compiled(tailnet.revision, &[1, 2], false);
     update.settings[0].ssh = vec![SshRule {
         principals: vec![ListRef { id: 5, user_id: 0 }],
@@ -410,7 +410,7 @@ fn ended_node_leaves_filters_and_logins() {
 
 #[test]
 fn changed_name_of_a_user_reaches_those_who_see_a_device_of_it() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let (other, unseen) = (user(8), user(9));
     tailnet.identity(identity_change::Change::User(other.clone()));
     tailnet.identity(identity_change::Change::User(unseen.clone()));
@@ -436,7 +436,7 @@ fn changed_name_of_a_user_reaches_those_who_see_a_device_of_it() {
 
 #[test]
 fn report_that_changes_relay_and_measurements_is_a_patch() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let report = |derp: u32| {
         ClientReport {
         host: Some(HostReport {
@@ -465,7 +465,7 @@ fn report_that_changes_relay_and_measurements_is_a_patch() {
 
 #[test]
 fn moved_end_of_an_offline_node_is_told() {
-    let mut tailnet = Lab::new();
+    let mut tailnet = Lab::published();
     let state = |soft_revision, seconds| SoftState {
         node_id: 2,
         soft_revision,

@@ -1,25 +1,34 @@
-//! What a gateway spends: on a first message made for one node alone, on one glued from shared blocks, and on telling
-//! one change.
+//! What a gateway spends: on a first message made for one node alone, on one glued from shared blocks, on telling one
+//! change, and on keeping the past.
 //!
-//! The tailnet: everybody reaches everybody, the hardest case; all nodes are one class.
+//! The tailnet: everybody reaches everybody, the hardest case; all nodes are one class. The past is kept in two ways to
+//! compare: as change sets, which say how it was, and as the views themselves. `alloc` less `dealloc` is what 256 kept
+//! generations take, each one node's report of another endpoint; `derive_one` finds from two views the difference that
+//! `publish_one_report` notes on the way.
 
 use std::{sync::Arc, time::Instant};
 
 use bowline_control_wire::{CapabilityVersion, Compression, DerpMap};
-use bowline_netmap_gateway::{Blocks, ChangeSet, Dialect, Replica, Sources, View, delta, full};
+use bowline_netmap::{Blocks, ChangeSet, Dialect, Replica, Sources, View, delta, full};
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Tailnet, User},
     key_registry::v1::{ClientReport, Endpoint, Node, RegistrySnapshot, SoftState},
     policy::v1::{Class, CompiledUpdate, Membership, Settings, Stamp},
 };
 use chrono::DateTime;
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 const NODES: [u64; 3] = [100, 1_000, 10_000];
 const DIALECT: Dialect = Dialect {
     version: CapabilityVersion(140),
     compression: Compression::Zstd,
 };
+
+/// How many generations of the past are kept.
+const GENERATIONS: u64 = 256;
 
 fn main() {
     divan::main();
@@ -68,6 +77,50 @@ fn tell_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
     let mut world = World::new(nodes);
     let changes = world.report(2, 1);
     bencher.bench_local(|| black_box(delta(&world.view, &changes, 1, DateTime::UNIX_EPOCH)));
+}
+
+fn keep<T>(mut world: World, kept: impl Fn(&World, Arc<ChangeSet>) -> T) -> (World, Vec<T>) {
+    let nodes = world.view.nodes.len() as u64;
+    let mut all = Vec::with_capacity(GENERATIONS as usize);
+    for round in 0..GENERATIONS {
+        let changes = world.report(round * 37 % nodes + 1, round);
+        all.push(kept(&world, changes));
+    }
+    (world, all)
+}
+
+#[divan::bench(args = NODES, sample_count = 3)]
+fn keep_change_sets(bencher: Bencher<'_, '_>, nodes: u64) {
+    let bencher = bencher.with_inputs(|| World::new(nodes));
+    bencher.bench_local_values(|world| keep(world, |_, changes| changes));
+}
+
+#[divan::bench(args = NODES, sample_count = 3)]
+fn keep_views(bencher: Bencher<'_, '_>, nodes: u64) {
+    let bencher = bencher.with_inputs(|| World::new(nodes));
+    bencher.bench_local_values(|world| keep(world, |world, _| Arc::clone(&world.view)));
+}
+
+#[divan::bench(args = NODES, sample_count = 100)]
+fn derive_one(bencher: Bencher<'_, '_>, nodes: u64) {
+    let mut world = World::new(nodes);
+    let before = Arc::clone(&world.view);
+    world.report(2, 1);
+    bencher.bench_local(|| black_box(differing(&before, &world.view)));
+}
+
+/// Counts what differs between two views, table by table.
+fn differing(before: &View, now: &View) -> usize {
+    let (was, is) = (&before.compiled, &now.compiled);
+    before.nodes.diff(&now.nodes).count()
+        + before.users.diff(&now.users).count()
+        + was.classes.diff(&is.classes).count()
+        + was.settings.diff(&is.settings).count()
+        + was.lists.diff(&is.lists).count()
+        + was.routes.diff(&is.routes).count()
+        + was.vias.diff(&is.vias).count()
+        + usize::from(!Arc::ptr_eq(&before.tailnet, &now.tailnet))
+        + usize::from(!Arc::ptr_eq(&was.common_filter, &is.common_filter))
 }
 
 /// Prints how the costs grow with the number of nodes.

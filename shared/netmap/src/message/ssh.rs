@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use bowline_control_wire::{SshAction, SshPolicy, SshPrincipal, SshRecorderFailureAction, SshRule};
 use bowline_proto::policy::v1::{ListRef, Settings, SshRule as Compiled};
 
-use crate::tailnet::{Shown, View};
+use crate::{Shown, View};
 
 /// Where a client asks about a connection that has to be checked (policy reference section 14.2).
 const CHECK: &str =

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bowline_proto::policy::v1::{Class, FilterRule, Pass, Route, Settings, Via, ViaRoute};
 
 use super::node::EXIT_ROUTES;
-use crate::tailnet::{ChangeSet, ListKey, Shown, Sources, View, intersect, see_each_other};
+use crate::{ChangeSet, ListKey, Shown, Sources, View, intersect, see_each_other};
 
 /// A view as it is, or as it was before some changes.
 #[derive(Clone, Copy)]

@@ -1,5 +1,7 @@
 //! What is true of one tailnet, at one moment: an immutable snapshot, cheap to clone.
 
+mod compiled;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_control_wire::{CapabilityVersion, dialect};
@@ -11,7 +13,7 @@ use bowline_proto::{
 use imbl::{OrdMap, OrdSet};
 use serde::Deserialize;
 
-use super::compiled::Compiled;
+pub use compiled::{Compiled, ListKey, intersect, login_lists, see_each_other};
 
 /// A node as it may be shown: its facts and its class belong together (design: one output, one step).
 #[derive(Clone, Debug, PartialEq)]

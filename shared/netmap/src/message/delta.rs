@@ -14,7 +14,7 @@ use super::{
     profile::{TAGGED_DEVICES, owner, profile},
     ssh,
 };
-use crate::tailnet::{ChangeSet, ListKey, Shown, Sources, View, login_lists};
+use crate::{ChangeSet, ListKey, Shown, Sources, View, login_lists};
 
 /// What a session sends next.
 #[derive(Clone, Debug)]

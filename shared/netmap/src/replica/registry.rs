@@ -7,8 +7,10 @@ use bowline_proto::key_registry::v1::{
     registry_change,
 };
 
-use super::{Known, Replica};
-use crate::tailnet::soft_state::{told, told_report};
+use super::{
+    Known, Replica,
+    soft_state::{told, told_report},
+};
 
 /// What a client of this gateway reported, shown until the registry's own row has it.
 #[derive(Debug)]

@@ -14,19 +14,23 @@ use bowline_proto::{
 use chrono::DateTime;
 
 use crate::{
-    netmap::{Delta, delta, full},
-    tailnet::{ChangeSet, Replica, Sources, View},
+    ChangeSet, Replica, Sources, View,
+    message::{Delta, delta, full},
 };
 
 /// Two nodes of one user in one class that sees itself, with all that was published of them.
-pub(crate) struct Lab {
-    pub(crate) replica: Replica,
-    pub(crate) revision: u64,
-    pub(crate) view: Arc<View>,
+pub struct Lab {
+    /// What the logs have brought.
+    pub replica: Replica,
+    /// The registry revision of the last entry.
+    pub revision: u64,
+    /// The view published last.
+    pub view: Arc<View>,
 }
 
 /// Returns a node of user 7.
-pub(crate) fn node(id: u64) -> Node {
+#[must_use]
+pub fn node(id: u64) -> Node {
     Node {
         id,
         tailnet_id: 1,
@@ -42,7 +46,8 @@ pub(crate) fn node(id: u64) -> Node {
 }
 
 /// Returns a user that nothing is wrong with.
-pub(crate) fn user(id: u64) -> User {
+#[must_use]
+pub fn user(id: u64) -> User {
     let login_name = match id {
         7 => "amira@example.com".to_owned(),
         _ => format!("user{id}@example.com"),
@@ -55,7 +60,8 @@ pub(crate) fn user(id: u64) -> User {
 }
 
 /// Returns output that puts nodes into one class, all of which reach each other's SSH port.
-pub(crate) fn compiled(revision: u64, members: &[u64], full: bool) -> CompiledUpdate {
+#[must_use]
+pub fn compiled(revision: u64, members: &[u64], full: bool) -> CompiledUpdate {
     let rule = FilterRule {
         source_list_id: 5,
         destinations: vec![Destination {
@@ -104,14 +110,16 @@ pub(crate) fn compiled(revision: u64, members: &[u64], full: bool) -> CompiledUp
 
 impl Lab {
     /// Returns the tailnet with its first view published.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn published() -> Self {
         let mut lab = Self::unpublished(Sources::Addresses);
         lab.publish();
         lab
     }
 
     /// Returns the tailnet before anything of it is published.
-    pub(crate) fn unpublished(sources: Sources) -> Self {
+    #[must_use]
+    pub fn unpublished(sources: Sources) -> Self {
         let mut replica = Replica::new(sources);
         let tailnet = Tailnet {
             id: 1,
@@ -141,12 +149,12 @@ impl Lab {
     }
 
     /// Applies the registry's next entry.
-    pub(crate) fn put(&mut self, node: Node) {
+    pub fn put(&mut self, node: Node) {
         self.registry(registry_change::Change::Node(node));
     }
 
     /// Applies the registry's next entry: a node is gone.
-    pub(crate) fn delete(&mut self, node: u64) {
+    pub fn delete(&mut self, node: u64) {
         self.registry(registry_change::Change::NodeDeleted(node));
     }
 
@@ -158,20 +166,20 @@ impl Lab {
     }
 
     /// Applies an entry of identity's.
-    pub(crate) fn identity(&mut self, change: identity_change::Change) {
+    pub fn identity(&mut self, change: identity_change::Change) {
         let change = Some(change);
         self.replica
             .identity_changes(vec![IdentityChange { change }], 2);
     }
 
     /// Applies the compiler's output for these nodes as the registry has them.
-    pub(crate) fn compile(&mut self, members: &[u64]) {
+    pub fn compile(&mut self, members: &[u64]) {
         self.replica
             .compiled(vec![compiled(self.revision, members, true)]);
     }
 
     /// Publishes and returns what differs; nothing when nothing does.
-    pub(crate) fn publish(&mut self) -> Arc<ChangeSet> {
+    pub fn publish(&mut self) -> Arc<ChangeSet> {
         match self.replica.publish() {
             Some((view, changes)) => {
                 self.view = view;
@@ -182,13 +190,18 @@ impl Lab {
     }
 
     /// Returns what node 1 is told next.
-    pub(crate) fn told(&mut self) -> Delta {
+    pub fn told(&mut self) -> Delta {
         let changes = self.publish();
         delta(&self.view, &changes, 1, DateTime::UNIX_EPOCH)
     }
 
     /// Returns the message node 1 is told next.
-    pub(crate) fn message(&mut self) -> MapResponse {
+    ///
+    /// # Panics
+    ///
+    /// When it is told something else than a difference.
+    #[expect(clippy::panic, reason = "it fails the test")]
+    pub fn message(&mut self) -> MapResponse {
         match self.told() {
             Delta::Message(message) => *message,
             other => panic!("{other:?}"),
@@ -196,7 +209,8 @@ impl Lab {
     }
 
     /// Returns the first message of a node.
-    pub(crate) fn full(&self, id: u64) -> Option<MapResponse> {
+    #[must_use]
+    pub fn full(&self, id: u64) -> Option<MapResponse> {
         full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH)
     }
 }

@@ -9,6 +9,7 @@ mod identity;
 mod orphans;
 mod policy;
 mod registry;
+mod soft_state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,9 +24,10 @@ use bowline_proto::{
 use orphans::Orphans;
 use registry::Reported;
 
-use super::{
+use soft_state::{look_alike, overlay};
+
+use crate::{
     change_set::ChangeSet,
-    soft_state::{look_alike, overlay},
     view::{Shown, Sources, View},
 };
 

@@ -3,7 +3,7 @@
 use bowline_control_wire::{Hostinfo, Location, Service, plain_text};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport, SoftState};
 
-use super::view::Shown;
+use crate::view::Shown;
 
 /// The most services of a host that are told: a client has three.
 const SERVICES: usize = 16;

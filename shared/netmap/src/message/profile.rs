@@ -3,13 +3,14 @@
 use bowline_control_wire::{UserProfile, plain_text};
 use bowline_proto::key_registry::v1::Node;
 
-use crate::tailnet::View;
+use crate::View;
 
 /// The pseudo user of tagged nodes: beyond every user's number.
 pub const TAGGED_DEVICES: u64 = 1 << 52;
 
 /// Returns the number of the user a node is shown under.
-pub(crate) fn owner(node: &Node) -> u64 {
+#[must_use]
+pub fn owner(node: &Node) -> u64 {
     if node.tags.is_empty() && node.user_id != 0 {
         node.user_id
     } else {
@@ -18,7 +19,8 @@ pub(crate) fn owner(node: &Node) -> u64 {
 }
 
 /// Returns the profile of a user, or of the pseudo user.
-pub(crate) fn profile(view: &View, id: u64) -> UserProfile {
+#[must_use]
+pub fn profile(view: &View, id: u64) -> UserProfile {
     match view.users.get(&id) {
         Some(user) => UserProfile {
             id,

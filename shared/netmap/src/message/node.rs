@@ -9,7 +9,7 @@ use prost_types::Timestamp;
 use serde_json::value::RawValue;
 
 use super::{look::Eyes, profile::owner};
-use crate::tailnet::{ListKey, Shown, View};
+use crate::{ListKey, Shown, View};
 
 /// The two routes of an exit node.
 pub(crate) const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];

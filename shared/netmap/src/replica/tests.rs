@@ -6,7 +6,7 @@ use bowline_proto::{
 };
 
 use super::*;
-use crate::lab::{Lab, compiled, node, user};
+use crate::fixture::{Lab, compiled, node, user};
 
 fn offered(lab: &Lab) -> Vec<u64> {
     let nodes = lab.view.nodes.iter();
@@ -17,7 +17,7 @@ fn offered(lab: &Lab) -> Vec<u64> {
 #[test]
 fn node_is_offered_only_once_its_user_is_known_not_to_be_suspended() {
     for suspended in [false, true] {
-        let mut lab = Lab::new();
+        let mut lab = Lab::published();
         lab.put(Node {
             user_id: 8,
             ..node(3)
@@ -37,7 +37,7 @@ fn node_is_offered_only_once_its_user_is_known_not_to_be_suspended() {
 #[test]
 fn node_whose_user_the_compiler_knows_first_is_not_shown_without_it() {
     for is_user_left in [true, false] {
-        let mut lab = Lab::new();
+        let mut lab = Lab::published();
         lab.put(Node {
             user_id: 8,
             ..node(3)
@@ -59,7 +59,7 @@ fn node_whose_user_the_compiler_knows_first_is_not_shown_without_it() {
 
 #[test]
 fn deleted_user_takes_the_suspension_along_with_the_nodes() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     lab.identity(Change::User(User {
         suspended: true,
         ..user(7)
@@ -76,7 +76,7 @@ fn deleted_user_takes_the_suspension_along_with_the_nodes() {
 
 #[test]
 fn node_that_its_user_tagged_goes_with_the_user_until_an_administrator_confirms_the_tags() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     let tagged = |by: TaggedBy| Node {
         tags: vec!["tag:web".to_owned()],
         tagged_by: by.into(),
@@ -106,7 +106,7 @@ fn node_that_its_user_tagged_goes_with_the_user_until_an_administrator_confirms_
 
 #[test]
 fn tagged_node_needs_no_user() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     lab.put(Node {
         user_id: 0,
         tags: vec!["tag:web".to_owned()],
@@ -119,7 +119,7 @@ fn tagged_node_needs_no_user() {
 
 #[test]
 fn nobody_of_a_deleted_tailnet_is_shown() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     lab.identity(Change::TailnetDeleted(true));
     lab.publish();
     assert!(lab.view.nodes.is_empty() && !lab.replica.is_complete());
@@ -134,7 +134,7 @@ fn nobody_of_a_deleted_tailnet_is_shown() {
 
 #[test]
 fn log_of_a_tailnet_that_is_gone_is_not_complete() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     assert!(lab.replica.is_complete());
     lab.replica.identity_snapshot(vec![IdentitySnapshot {
         revision: 9,
@@ -148,7 +148,7 @@ fn log_of_a_tailnet_that_is_gone_is_not_complete() {
 
 #[test]
 fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     lab.put(Node {
         tags: vec!["tag:web".to_owned()],
         ..node(2)
@@ -180,7 +180,7 @@ fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
 
 #[test]
 fn class_that_comes_back_stays() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     lab.put(Node {
         tags: vec!["tag:web".to_owned()],
         ..node(2)
@@ -198,7 +198,7 @@ fn class_that_comes_back_stays() {
 
 #[test]
 fn changes_nobody_can_see_make_no_view() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     let presence = Presence {
         epoch: 4,
         gateway: "elsewhere".to_owned(),
@@ -248,7 +248,7 @@ fn address(lab: &mut Lab, id: u64) -> String {
 
 #[test]
 fn soft_state_that_comes_before_its_node_is_shown_with_it() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     lab.replica.soft_states(vec![soft(3, 7, "192.0.2.3:1")]);
     lab.put(node(3));
     lab.compile(&[1, 2, 3]);
@@ -264,7 +264,7 @@ fn soft_state_that_comes_before_its_node_is_shown_with_it() {
 
 #[test]
 fn report_that_is_older_than_what_counts_hides_nothing() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::published();
     let report = |sequence, address: &str| ClientReport {
         sequence,
         endpoints: vec![endpoint(address)],

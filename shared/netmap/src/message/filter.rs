@@ -13,7 +13,7 @@ use super::{
     look::Eyes,
     node::{addresses, cap_map, source_capability},
 };
-use crate::tailnet::{ListKey, Shown, Sources};
+use crate::{ListKey, Shown, Sources};
 
 /// Named chunks, as a message carries them; `None` deletes one.
 pub(crate) type Chunks = BTreeMap<String, Option<Vec<FilterRule>>>;
