@@ -1,5 +1,7 @@
-//! What clients send: recorded, and mutated.
+//! What clients send, recorded and mutated, and the examples of the README.
 
+#[path = "it/examples.rs"]
+mod examples;
 #[path = "it/fuzzed.rs"]
 mod fuzzed;
 #[path = "it/recorded.rs"]

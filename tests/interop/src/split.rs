@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -147,43 +148,61 @@ impl Split {
         self.directory.path().join(name)
     }
 
-    fn settings(&self, service: &str, telemetry: u16) -> String {
-        let certificates = self.path("certificates");
-        let identity = if service.starts_with("gateway") {
-            "netmap-gateway"
-        } else {
-            service
+    /// Returns the settings of a service: the sample that operators are given, for the places of this test.
+    fn settings(&self, service: &str, telemetry: u16) -> Result<String> {
+        let quoted = |value: &dyn Display| Some(format!("\"{value}\""));
+        let path = |name: &str| quoted(&self.path(name).display());
+        let kind = match service.starts_with("gateway") {
+            true => "netmap-gateway",
+            false => service,
         };
         let health = GATEWAYS.map(|(name, port)| (name, port - 1000));
         let mut listen = OWNERS.iter().chain(&health);
         let listen = listen.find(|(name, _)| *name == service);
-        let listen = listen.map(|(_, port)| format!("listen = \"127.0.0.1:{port}\"\n"));
-        let database = match service {
-            gateway if gateway.starts_with("gateway") => String::new(),
-            _ => format!("database = \"{}\"\n", self.database),
-        };
-        let gateway = GATEWAYS.iter().find(|(name, _)| *name == service).map(|(_, port)| {
-            format!(
-                "[service]\nlisten = \"10.77.0.1:{port}\"\npublic_url = \"http://10.77.0.1:{port}\"\n\
-                 control_keys = \"{}\"\nderp_map_file = \"{}\"\n",
-                self.path("control-keys").display(),
-                self.path("derp.json").display(),
-            )
-        });
-        format!(
-            "{}{database}redis = \"{}\"\ndrain_seconds = {}\n\
-             identity = [\"127.0.0.1:7101\"]\nkey_registry = [\"127.0.0.1:7102\"]\n\
-             policy_compiler = [\"127.0.0.1:7103\"]\n\
-             [certificates]\nauthority = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
-             {}[telemetry]\nlisten = \"127.0.0.1:{telemetry}\"\nlog_filter = \"info,bowline=debug\"\n",
-            listen.unwrap_or_default(),
-            self.redis.url(),
-            self.drain_seconds,
-            certificates.join("ca.pem").display(),
-            certificates.join(format!("{identity}.pem")).display(),
-            certificates.join(format!("{identity}.key")).display(),
-            gateway.unwrap_or_default(),
-        )
+        let (_, port) = listen.context("unknown service")?;
+        let mut changes = vec![
+            ("listen", quoted(&format!("127.0.0.1:{port}"))),
+            ("redis", quoted(&self.redis.url())),
+            ("drain_seconds", Some(self.drain_seconds.to_string())),
+            ("certificates.authority", path("certificates/ca.pem")),
+            (
+                "certificates.certificate",
+                path(&format!("certificates/{kind}.pem")),
+            ),
+            (
+                "certificates.key",
+                path(&format!("certificates/{kind}.key")),
+            ),
+            (
+                "telemetry.listen",
+                quoted(&format!("127.0.0.1:{telemetry}")),
+            ),
+            ("telemetry.log_filter", quoted(&"info,bowline=debug")),
+        ];
+        for (called, key, port) in [
+            ("identity", "identity", 7101),
+            ("key-registry", "key_registry", 7102),
+            ("policy-compiler", "policy_compiler", 7103),
+        ] {
+            if kind == "netmap-gateway" || kind != "identity" && kind != called {
+                changes.push((key, Some(format!("[\"127.0.0.1:{port}\"]"))));
+            }
+        }
+        match GATEWAYS.iter().find(|(name, _)| *name == service) {
+            None => changes.push(("database", quoted(&self.database))),
+            Some((_, port)) => changes.extend([
+                ("service.listen", quoted(&format!("10.77.0.1:{port}"))),
+                (
+                    "service.public_url",
+                    quoted(&format!("http://10.77.0.1:{port}")),
+                ),
+                ("service.certificate_file", None),
+                ("service.key_file", None),
+                ("service.control_keys", path("control-keys")),
+                ("service.derp_map_file", path("derp.json")),
+            ]),
+        }
+        with_changes(sample(kind)?, &changes)
     }
 
     /// Starts a service, a gateway or the relay, again after `kill -9` if it runs.
@@ -205,7 +224,7 @@ impl Split {
             .iter()
             .position(|name| *name == service)
             .context("unknown service")?;
-        let settings = self.settings(service, 9100 + u16::try_from(place)?);
+        let settings = self.settings(service, 9100 + u16::try_from(place)?)?;
         let file = self.path(&format!("{service}.toml"));
         fs::write(&file, settings)?;
         let binary = if service.starts_with("gateway") {
@@ -320,6 +339,45 @@ impl Split {
         let answer = self.bowline(&["keys", "create", "--user", "owner@home", "--reusable"])?;
         Ok(answer["secret"].as_str().context("no secret")?.to_owned())
     }
+}
+
+/// Returns the sample settings of a service.
+fn sample(service: &str) -> Result<&'static str> {
+    Ok(match service {
+        "identity" => include_str!("../../../deploy/identity.toml"),
+        "key-registry" => include_str!("../../../deploy/key-registry.toml"),
+        "policy-compiler" => include_str!("../../../deploy/policy-compiler.toml"),
+        "netmap-gateway" => include_str!("../../../deploy/netmap-gateway.toml"),
+        _ => bail!("{service} has no sample"),
+    })
+}
+
+/// Returns a sample with other values for some of its settings, `None` to leave one out; each is there once.
+fn with_changes(sample: &str, changes: &[(&str, Option<String>)]) -> Result<String> {
+    let mut lines = Vec::new();
+    let mut changed = 0;
+    let mut table = String::new();
+    for line in sample.lines() {
+        if let Some(rest) = line.strip_prefix('[') {
+            table = rest.split(']').next().unwrap_or_default().to_owned() + ".";
+        }
+        let key = line.split_once(" = ").map(|(key, _)| key);
+        let change = key.and_then(|key| {
+            let wanted = format!("{}{key}", table.trim_start_matches('.'));
+            changes.iter().find(|(name, _)| *name == wanted)
+        });
+        match (key, change) {
+            (Some(key), Some((_, value))) => {
+                changed += 1;
+                lines.extend(value.iter().map(|value| format!("{key} = {value}")));
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    if changed != changes.len() {
+        bail!("the sample lacks one of the settings {changes:?}");
+    }
+    Ok(lines.join("\n"))
 }
 
 fn is_written(path: &Path) -> bool {
