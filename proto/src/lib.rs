@@ -17,6 +17,9 @@
 pub mod access;
 mod node;
 mod redacted;
+pub mod time;
+
+pub use node::JudgedFacts;
 
 /// What each owner of hard state answers about its audit trail.
 pub mod audit {

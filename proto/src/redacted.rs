@@ -7,7 +7,7 @@ use crate::key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest};
 /// What stands for a secret.
 const REDACTED: &str = "[redacted]";
 
-fn shown(secret: &str) -> &'static str {
+fn redact(secret: &str) -> &'static str {
     if secret.is_empty() { "" } else { REDACTED }
 }
 
@@ -18,8 +18,8 @@ impl fmt::Debug for RegisterRequest {
             .field("machine_key", &self.machine_key)
             .field("node_key", &self.node_key)
             .field("old_node_key", &self.old_node_key)
-            .field("pre_auth_key", &shown(&self.pre_auth_key))
-            .field("login_id", &shown(&self.login_id))
+            .field("pre_auth_key", &redact(&self.pre_auth_key))
+            .field("login_id", &redact(&self.login_id))
             .field("hostname", &self.hostname)
             .field("source_address", &self.source_address)
             .finish_non_exhaustive()
@@ -31,7 +31,7 @@ impl fmt::Debug for CreatePreAuthKeyResponse {
         formatter
             .debug_struct("CreatePreAuthKeyResponse")
             .field("key", &self.key)
-            .field("secret", &shown(&self.secret))
+            .field("secret", &redact(&self.secret))
             .finish()
     }
 }

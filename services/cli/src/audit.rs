@@ -7,6 +7,7 @@ use bowline_proto::{
     identity::v1::audit_service_client::AuditServiceClient as IdentityAudit,
     key_registry::v1::audit_service_client::AuditServiceClient as RegistryAudit,
     policy::v1::audit_service_client::AuditServiceClient as PolicyAudit,
+    time::{from_timestamp, to_timestamp},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
@@ -161,9 +162,7 @@ struct Shown {
 
 impl Shown {
     fn new(owner: Owner, entry: AuditEntry) -> Self {
-        let time = entry.time.unwrap_or_default();
-        let nanos = u32::try_from(time.nanos).unwrap_or(0);
-        let time = DateTime::<Utc>::from_timestamp(time.seconds, nanos).unwrap_or_default();
+        let time = entry.time.and_then(from_timestamp).unwrap_or_default();
         Self {
             // Exact: it is what continues a list.
             time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
@@ -232,10 +231,7 @@ pub async fn run(
             tailnet,
         } => {
             let tailnet_id = tailnet.find(connection).await?.id;
-            let before = before.map(|time| Timestamp {
-                seconds: time.timestamp(),
-                nanos: time.timestamp_subsec_nanos().cast_signed(),
-            });
+            let before = before.map(to_timestamp);
             printer.list(&newest(connection, tailnet_id, before, limit).await?);
             Ok(())
         }

@@ -1,22 +1,18 @@
 //! Times and durations as people and programs write them.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use bowline_proto::time::{from_timestamp, to_timestamp};
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use prost_types::Timestamp;
 
 /// Returns a time in RFC 3339; `None` for an absent one.
 pub fn text(timestamp: Option<Timestamp>) -> Option<String> {
-    let timestamp = timestamp?;
-    let time = DateTime::from_timestamp(timestamp.seconds, 0)?;
+    let time = from_timestamp(timestamp?)?;
     Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// Returns the time now plus a duration.
 pub fn from_now(duration: TimeDelta) -> Timestamp {
-    let time = Utc::now() + duration;
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: 0,
-    }
+    to_timestamp(Utc::now() + duration)
 }
 
 /// The longest duration anything takes: 100 years, in seconds.

@@ -233,7 +233,7 @@ impl KeyRegistry {
                         Ok(rested_at) => {
                             asked.rested_at = rested_at;
                             let before = node.clone();
-                            node.key_expiry = Some(domain::timestamp(end));
+                            node.key_expiry = Some(domain::to_timestamp(end));
                             node_changes::put(mutation, &node, None).await?;
                             own_changes::record(mutation, &mut asked, &before, &node);
                         }
@@ -337,7 +337,7 @@ async fn take_over(mutation: &mut Mutation, judged: Judged) -> Result<Adopted, R
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
     if let Some(end) = wanted.end.filter(|end| key::can_end(&node, *end)) {
-        node.key_expiry = Some(domain::timestamp(end));
+        node.key_expiry = Some(domain::to_timestamp(end));
     }
     node_changes::put(mutation, &node, None).await?;
     own_changes::record(mutation, &mut asked, &before, &node);

@@ -4,7 +4,7 @@ use bowline_db::Mutation;
 use bowline_proto::key_registry::v1::{Node, RegistryChange, registry_change::Change};
 
 use crate::{
-    domain::{hostname, routes, time, timestamp},
+    domain::{from_timestamp, hostname, routes, to_timestamp},
     error::RegistryError,
     own_changes,
     store::{elections, nodes},
@@ -50,8 +50,12 @@ pub async fn end_key(mutation: &mut Mutation, mut node: Node) -> Result<Node, Re
     own_changes::tell_held_back(mutation, &node).await?;
     let now = mutation.now();
     node.expired = true;
-    if node.key_expiry.and_then(time).is_none_or(|end| end > now) {
-        node.key_expiry = Some(timestamp(now));
+    if node
+        .key_expiry
+        .and_then(from_timestamp)
+        .is_none_or(|end| end > now)
+    {
+        node.key_expiry = Some(to_timestamp(now));
     }
     put(mutation, &node, None).await?;
     Ok(node)

@@ -184,10 +184,10 @@ impl Ends {
     }
 
     fn includes(&self, node: &Node) -> bool {
-        let is_owned = node.tags.is_empty() && node.user_id != 0;
+        let user = node.owning_user();
         match self {
-            Self::Users(users) => is_owned && users.contains(&node.user_id),
-            Self::AllBut(users) => is_owned && !users.contains(&node.user_id),
+            Self::Users(users) => user.is_some_and(|user| users.contains(&user)),
+            Self::AllBut(users) => user.is_some_and(|user| !users.contains(&user)),
             Self::Tailnet => true,
         }
     }

@@ -78,7 +78,7 @@ impl KeyRegistry {
             return Ok(verdict);
         }
         let now = self.log.database().now().await?;
-        let wished_end = request.expiry.and_then(domain::time);
+        let wished_end = request.expiry.and_then(domain::from_timestamp);
         if wished_end.is_some_and(|end| end <= now) {
             return Ok(Outcome::LoggedOut(LoggedOut { revision: 0 }));
         }
@@ -107,7 +107,7 @@ impl KeyRegistry {
     /// Answers for a key that is bound already; nobody else is asked, so that it works while they are away.
     async fn known(&self, node: Node, request: RegisterRequest) -> Verdict {
         let now = self.log.database().now().await?;
-        let wished_end = request.expiry.and_then(domain::time);
+        let wished_end = request.expiry.and_then(domain::from_timestamp);
         match key::known(&node, &request.machine_key, wished_end, now) {
             key::Known::AnotherMachines => {
                 self.audit_foreign_key(&node, &request).await;
@@ -246,10 +246,10 @@ impl KeyRegistry {
             ..Registered::default()
         };
         let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
-        if node.tags.is_empty() && node.user_id != 0 {
+        if let Some(user_id) = node.owning_user() {
             let question = bowline_proto::identity::v1::ResolveUserRequest {
                 tailnet_id: node.tailnet_id,
-                user_id: node.user_id,
+                user_id,
             };
             if let Ok(answer) = identity.resolve_user(question).await {
                 let answer = answer.into_inner();

@@ -221,7 +221,7 @@ fn apply_presence(
                 gateway: reported.gateway,
             });
             row.state.online = true;
-            row.state.last_seen = Some(domain::timestamp(now));
+            row.state.last_seen = Some(domain::to_timestamp(now));
             row.offline_at = None;
         }
         return epoch;
@@ -235,7 +235,7 @@ fn apply_presence(
             () => grace,
         };
         row.offline_at = Some(bowline_db::to_micros(now + grace));
-        row.state.last_seen = Some(domain::timestamp(now));
+        row.state.last_seen = Some(domain::to_timestamp(now));
     } else if is_current {
         // It was told offline when its gateway lost the lease: now it is known that its session has ended.
         row.gateway.clear();

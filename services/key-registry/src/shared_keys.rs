@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     KeyRegistry,
-    domain::{self, timestamp},
+    domain::{self, to_timestamp},
     error::RegistryError,
     node_changes,
     registration::tailnet_id,
@@ -20,7 +20,9 @@ const EACH: TimeDelta = TimeDelta::hours(1);
 pub fn is_news(node: &Node, now: DateTime<Utc>) -> bool {
     let known = node.shared_key.as_ref();
     let known = known.filter(|known| known.node_key == node.node_key);
-    let seen_at = known.and_then(|known| known.seen_at).and_then(domain::time);
+    let seen_at = known
+        .and_then(|known| known.seen_at)
+        .and_then(domain::from_timestamp);
     seen_at.is_none_or(|seen_at| now - seen_at >= EACH)
 }
 
@@ -38,7 +40,7 @@ impl KeyRegistry {
                     };
                     node.shared_key = Some(SharedKey {
                         node_key: node.node_key.clone(),
-                        seen_at: Some(timestamp(now)),
+                        seen_at: Some(to_timestamp(now)),
                     });
                     node_changes::put(mutation, &node, None).await?;
                     let detail = json!({ "name": node.name, "user": node.user_id });

@@ -190,7 +190,7 @@ impl KeyRegistry {
         let is_still = move |node: &Node, soft: Option<&SoftRow>| {
             let seen = soft
                 .and_then(|row| row.state.last_seen)
-                .and_then(domain::time);
+                .and_then(domain::from_timestamp);
             let is_online = soft.is_some_and(|row| row.state.online);
             node.ephemeral && !is_online && seen.is_none_or(|seen| seen < since)
         };
@@ -229,7 +229,7 @@ impl KeyRegistry {
                     for id in ids {
                         let found = nodes::by_id(mutation.connection(), tailnet.get(), id).await?;
                         let due = found.filter(|node| {
-                            let end = node.key_expiry.and_then(domain::time);
+                            let end = node.key_expiry.and_then(domain::from_timestamp);
                             !node.expired && end.is_some_and(|end| end <= mutation.now())
                         });
                         let Some(node) = due else { continue };
@@ -323,7 +323,7 @@ async fn go_offline(
         if lease.is_some_and(|end| end >= to_micros(leases)) {
             return Ok(());
         }
-        row.state.last_seen = Some(domain::timestamp(ends.reported));
+        row.state.last_seen = Some(domain::to_timestamp(ends.reported));
     }
     row.state.online = false;
     row.offline_at = None;

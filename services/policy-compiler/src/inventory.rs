@@ -26,10 +26,7 @@ pub fn role(role: identity::Role) -> Role {
 /// Returns a node as the language sees it.
 #[must_use]
 pub fn node(node: &registry::Node) -> Node {
-    let usable = node
-        .advertised_routes
-        .iter()
-        .filter(|route| node.approved_routes.contains(route));
+    let usable = node.usable_routes();
     let mut usable_routes: Vec<IpNet> = usable.filter_map(|route| route.parse().ok()).collect();
     usable_routes.sort();
     Node {

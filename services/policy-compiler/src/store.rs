@@ -1,9 +1,8 @@
 //! The rows of policy versions.
 
 use bowline_db::{DatabaseError, from_micros, to_micros};
-use bowline_proto::policy::v1::PolicyVersion;
+use bowline_proto::{policy::v1::PolicyVersion, time::to_timestamp};
 use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
 use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
 fn version(tailnet_id: u64, row: &AnyRow) -> Result<PolicyVersion, DatabaseError> {
@@ -13,10 +12,7 @@ fn version(tailnet_id: u64, row: &AnyRow) -> Result<PolicyVersion, DatabaseError
         version: row.try_get::<i64, _>("version")?.cast_unsigned(),
         text: row.try_get("text")?,
         author: row.try_get("author")?,
-        created_at: created_at.map(|time| Timestamp {
-            seconds: time.timestamp(),
-            nanos: 0,
-        }),
+        created_at: created_at.map(to_timestamp),
     })
 }
 

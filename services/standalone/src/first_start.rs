@@ -11,10 +11,10 @@ use bowline_proto::{
         CreatePreAuthKeyRequest, ListPreAuthKeysRequest, PreAuthKey,
         pre_auth_key_service_client::PreAuthKeyServiceClient,
     },
+    time::to_timestamp,
 };
 use bowline_service_kit::GrpcChannel;
 use chrono::TimeDelta;
-use prost_types::Timestamp;
 
 /// The first tailnet's name.
 const TAILNET: &str = "home";
@@ -53,10 +53,7 @@ pub async fn prepare(
         reusable: true,
         pre_approved: true,
         description: "made by the first start".to_owned(),
-        expires_at: Some(Timestamp {
-            seconds: (now + LIFETIME).timestamp(),
-            nanos: 0,
-        }),
+        expires_at: Some(to_timestamp(now + LIFETIME)),
         ..PreAuthKey::default()
     };
     let request = CreatePreAuthKeyRequest { key: Some(key) };

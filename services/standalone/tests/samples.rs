@@ -43,10 +43,9 @@ impl Sample {
         for text in [self.text.clone(), self.with_optional_settings()] {
             let file = tempfile::NamedTempFile::new().expect("a file");
             fs::write(file.path(), text).expect("the file is written");
-            if let Err(error) = config::load::<T>(Some(file.path()), []) {
-                let problem = bowline_service_kit::sources(&error);
-                panic!("deploy/{}: {problem}", self.name);
-            }
+            let problem = config::load::<T>(Some(file.path()), []).err();
+            let problem = problem.map(|error| bowline_service_kit::sources(&error));
+            assert_eq!(problem, None, "deploy/{}", self.name);
         }
     }
 

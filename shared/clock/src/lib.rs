@@ -16,7 +16,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 /// A clock shared by the parts of a service.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's own clock: the one place that reads it.
+/// The clock of the machine. No other code reads it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -53,7 +53,7 @@ impl Clock for ManualClock {
 ///
 /// # Panics
 ///
-/// When the operating system can not give randomness: no key or identifier may be made then.
+/// When the operating system has no randomness: a key or identifier made without it could be guessed.
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

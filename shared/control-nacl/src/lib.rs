@@ -47,7 +47,7 @@ pub struct Opened<'k> {
 /// # Errors
 ///
 /// Any [`OpenError`].
-pub fn open<'k>(
+pub fn open_box<'k>(
     sealed: &[u8],
     machine: MachinePublic,
     control: impl IntoIterator<Item = &'k PrivateKey>,
@@ -60,7 +60,7 @@ pub fn open<'k>(
     }
     let (nonce, ciphertext) = sealed.split_at(NONCE);
     for key in control {
-        let opened = shared(key, machine.as_bytes()).decrypt(nonce.into(), ciphertext);
+        let opened = shared_box(key, machine.as_bytes()).decrypt(nonce.into(), ciphertext);
         if let Ok(plaintext) = opened {
             let nonce = nonce.try_into().unwrap_or([0; NONCE]);
             return Ok(Opened {
@@ -75,21 +75,21 @@ pub fn open<'k>(
 
 /// Seals a message from `sender` to the holder of `recipient`, with a nonce that is used once.
 #[must_use]
-pub fn seal(
+pub fn seal_box(
     plaintext: &[u8],
     sender: &PrivateKey,
     recipient: MachinePublic,
     nonce: [u8; NONCE],
 ) -> Vec<u8> {
     let mut sealed = nonce.to_vec();
-    let ciphertext = shared(sender, recipient.as_bytes())
+    let ciphertext = shared_box(sender, recipient.as_bytes())
         .encrypt((&nonce).into(), plaintext)
         .expect("a message fits in memory");
     sealed.extend_from_slice(&ciphertext);
     sealed
 }
 
-fn shared(private: &PrivateKey, public: &[u8; 32]) -> SalsaBox {
+fn shared_box(private: &PrivateKey, public: &[u8; 32]) -> SalsaBox {
     SalsaBox::new(
         &PublicKey::from(*public),
         &SecretKey::from(*private.expose_bytes()),
@@ -111,12 +111,12 @@ mod tests {
         let recorded = "000102030405060708090a0b0c0d0e0f1011121314151617027580027d93fea4cf464a2c068b27d70a4f471713b2c3c561064c38eb";
         let nonce: [u8; NONCE] = std::array::from_fn(|index| index as u8);
         let control_public = MachinePublic::from_bytes(control.public_bytes());
-        let sealed = seal(br#"{"Version":1}"#, &machine, control_public, nonce);
+        let sealed = seal_box(br#"{"Version":1}"#, &machine, control_public, nonce);
         assert_eq!(hex::encode(&sealed), recorded);
 
         let machine_public = MachinePublic::from_bytes(machine.public_bytes());
         let newest = PrivateKey::from_random([3; 32]);
-        let opened = open(&sealed, machine_public, [&newest, &control]).unwrap();
+        let opened = open_box(&sealed, machine_public, [&newest, &control]).unwrap();
         assert_eq!(opened.plaintext, br#"{"Version":1}"#);
         assert_eq!(opened.nonce, nonce);
         assert_eq!(opened.control.public_bytes(), control.public_bytes());
@@ -137,8 +137,8 @@ mod tests {
             for high in [0, 0x80] {
                 point[31] |= high;
                 let machine = MachinePublic::from_bytes(point);
-                let sealed = seal(b"forged", &control, machine, [7; NONCE]);
-                let refused = open(&sealed, machine, [&control]).err();
+                let sealed = seal_box(b"forged", &control, machine, [7; NONCE]);
+                let refused = open_box(&sealed, machine, [&control]).err();
                 assert_eq!(refused, Some(OpenError::LowOrder), "{point:02x?}");
             }
         }
@@ -150,8 +150,8 @@ mod tests {
         let machine = PrivateKey::from_random([2; 32]);
         let public = MachinePublic::from_bytes(machine.public_bytes());
         let control_public = MachinePublic::from_bytes(control.public_bytes());
-        let sealed = seal(b"hello", &machine, control_public, [7; NONCE]);
-        let refused = |sealed: &[u8], machine| open(sealed, machine, [&control]).err();
+        let sealed = seal_box(b"hello", &machine, control_public, [7; NONCE]);
+        let refused = |sealed: &[u8], machine| open_box(sealed, machine, [&control]).err();
         for index in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[index] ^= 1;

@@ -1,4 +1,4 @@
-//! Refuses exact repetitions of sealed requests.
+//! Recognises exact repetitions of sealed requests.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -33,8 +33,8 @@ impl ReplayCache {
         }
     }
 
-    /// Records a pair and says whether it is new.
-    pub fn is_new(&mut self, machine: MachinePublic, nonce: [u8; NONCE], now: Instant) -> bool {
+    /// Remembers a pair; returns `false` when it was remembered already, so that the request is a repetition.
+    pub fn remember(&mut self, machine: MachinePublic, nonce: [u8; NONCE], now: Instant) -> bool {
         while let Some((when, _)) = self.order.front()
             && now.duration_since(*when) >= MEMORY
         {
@@ -71,16 +71,16 @@ mod tests {
             MachinePublic::from_bytes([2; 32]),
         );
         let mut cache = ReplayCache::new(3);
-        assert!(cache.is_new(machine, [0; NONCE], start));
-        assert!(!cache.is_new(machine, [0; NONCE], start + MEMORY / 2));
-        assert!(cache.is_new(other, [0; NONCE], start));
-        assert!(cache.is_new(machine, [0; NONCE], start + MEMORY));
+        assert!(cache.remember(machine, [0; NONCE], start));
+        assert!(!cache.remember(machine, [0; NONCE], start + MEMORY / 2));
+        assert!(cache.remember(other, [0; NONCE], start));
+        assert!(cache.remember(machine, [0; NONCE], start + MEMORY));
         for nonce in 1..100 {
-            assert!(cache.is_new(machine, [nonce; NONCE], start + MEMORY));
+            assert!(cache.remember(machine, [nonce; NONCE], start + MEMORY));
         }
         for _ in 0..2 {
             assert!(
-                !cache.is_new(machine, [97; NONCE], start + MEMORY),
+                !cache.remember(machine, [97; NONCE], start + MEMORY),
                 "also of a full cache"
             );
         }

@@ -29,7 +29,7 @@ pub enum HandshakeError {
     /// A public key that makes every shared secret zero.
     #[error("the handshake uses a key of low order")]
     LowOrder,
-    /// The other side refused, in its words.
+    /// The server refused; the text is its reason.
     #[error("the server refused: {0}")]
     Refused(String),
 }
@@ -68,7 +68,7 @@ pub struct Accepted {
     pub keys: Keys,
 }
 
-/// The server's side.
+/// The server's side of a handshake.
 #[derive(Debug, Default)]
 pub struct Responder {
     #[cfg(test)]
@@ -80,7 +80,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// Any [`HandshakeError`] but `Refused`; nothing is learnt about the client then.
+    /// Any [`HandshakeError`] but `Refused`; who the client is stays unknown then.
     pub fn accept<'k>(
         &self,
         initiation: &[u8],
@@ -115,7 +115,7 @@ impl Responder {
         control: &PrivateKey,
     ) -> Result<Accepted, HandshakeError> {
         let prologue = prologue(version);
-        let builder = builder()?
+        let builder = noise_builder()?
             .prologue(&prologue)?
             .local_private_key(control.expose_bytes())?;
         #[cfg(test)]
@@ -145,7 +145,7 @@ impl Responder {
     }
 }
 
-/// The client's side, for tests and load generators.
+/// The client's side of a handshake, for tests and load generators.
 #[derive(Debug)]
 pub struct Initiator(Box<HandshakeState>);
 
@@ -160,7 +160,7 @@ impl Initiator {
         control: MachinePublic,
         version: u16,
     ) -> Result<(Self, [u8; INITIATION]), HandshakeError> {
-        Self::begin_from(builder()?, machine, control, version)
+        Self::begin_from(noise_builder()?, machine, control, version)
     }
 
     fn begin_from(
@@ -208,7 +208,7 @@ impl Initiator {
     }
 }
 
-/// Returns the frame that tells a client in clear why there is no response; at most 1000 bytes of the text.
+/// Returns the error frame that is sent in place of a response, in clear; at most 1000 bytes of the text.
 #[must_use]
 pub fn error_frame(text: &str) -> Vec<u8> {
     let text = &text.as_bytes()[..text.floor_char_boundary(LONGEST_TEXT)];
@@ -219,7 +219,7 @@ pub fn error_frame(text: &str) -> Vec<u8> {
     frame
 }
 
-fn builder() -> Result<Builder<'static>, HandshakeError> {
+fn noise_builder() -> Result<Builder<'static>, HandshakeError> {
     PATTERN
         .parse()
         .map(Builder::new)

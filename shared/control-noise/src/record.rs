@@ -25,7 +25,7 @@ pub enum RecordError {
     Exhausted,
 }
 
-/// One direction: a key and a counter.
+/// Encrypts or decrypts the records of one direction: a key and a counter.
 pub(crate) struct Cipher {
     cipher: ChaCha20Poly1305,
     counter: u64,
@@ -43,8 +43,8 @@ impl Cipher {
         }
     }
 
-    /// Returns the next nonce: four zero bytes and the counter, big-endian, unlike the Noise standard.
-    fn nonce(&mut self) -> Result<Nonce, RecordError> {
+    /// Returns the next nonce and counts on: four zero bytes, then the counter, big-endian unlike in the Noise standard.
+    fn next_nonce(&mut self) -> Result<Nonce, RecordError> {
         if self.counter == u64::MAX {
             return Err(RecordError::Exhausted);
         }
@@ -55,13 +55,17 @@ impl Cipher {
     }
 
     /// Appends the record of `plaintext`, at most [`MAX_PLAINTEXT`] bytes, to `out`.
-    pub(crate) fn seal(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
+    pub(crate) fn seal_record(
+        &mut self,
+        plaintext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
         let length = plaintext.len() + TAG;
         let field = match u16::try_from(length) {
             Ok(field) if plaintext.len() <= MAX_PLAINTEXT => field,
             _ => return Err(RecordError::Length(length)),
         };
-        let nonce = self.nonce()?;
+        let nonce = self.next_nonce()?;
         out.push(TYPE_RECORD);
         out.extend_from_slice(&field.to_be_bytes());
         let start = out.len();
@@ -75,12 +79,12 @@ impl Cipher {
     }
 
     /// Decrypts a record's body in place and returns the plaintext's length.
-    pub(crate) fn open(&mut self, body: &mut [u8]) -> Result<usize, RecordError> {
+    pub(crate) fn open_record(&mut self, body: &mut [u8]) -> Result<usize, RecordError> {
         let length = body
             .len()
             .checked_sub(TAG)
             .ok_or(RecordError::Length(body.len()))?;
-        let nonce = self.nonce()?;
+        let nonce = self.next_nonce()?;
         let (text, tag) = body.split_at_mut(length);
         self.cipher
             .decrypt_in_place_detached(&nonce, &[], text, (&*tag).into())

@@ -15,7 +15,7 @@ use crate::{
 
 /// A byte stream over the records of one connection.
 ///
-/// An idle stream holds no buffers: each lives only while a record is in flight.
+/// A buffer exists only while a record is being read or written, so an idle stream costs almost no memory.
 pub struct NoiseStream<S> {
     inner: S,
     sealing: Cipher,
@@ -26,7 +26,7 @@ pub struct NoiseStream<S> {
     written: usize,
 }
 
-/// How far the record being received has come.
+/// How much of the current record has been received.
 enum Reading {
     Header {
         header: [u8; HEADER],
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseStream<S> {
                     }
                     *filled += count;
                     if *filled == HEADER {
-                        let length = body_length(*header).map_err(invalid)?;
+                        let length = body_length(*header).map_err(invalid_data)?;
                         self.reading = Reading::Body {
                             body: vec![0; length],
                             filled: 0,
@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseStream<S> {
                     }
                     *filled += count;
                     if *filled == body.len() {
-                        let end = self.opening.open(body).map_err(invalid)?;
+                        let end = self.opening.open_record(body).map_err(invalid_data)?;
                         let body = std::mem::take(body);
                         self.reading = Reading::Plain {
                             body,
@@ -136,7 +136,7 @@ fn poll_fill<S: AsyncRead + Unpin>(
     Poll::Ready(Ok(buffer.filled().len()))
 }
 
-fn invalid(error: RecordError) -> io::Error {
+fn invalid_data(error: RecordError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
@@ -173,10 +173,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for NoiseStream<S> {
         let count = data.len().min(4 * MAX_PLAINTEXT);
         for chunk in data[..count].chunks(MAX_PLAINTEXT) {
             this.sealing
-                .seal(chunk, &mut this.pending)
-                .map_err(invalid)?;
+                .seal_record(chunk, &mut this.pending)
+                .map_err(invalid_data)?;
         }
-        // What the inner stream does not take now goes with the next write or flush.
+        // Bytes that the inner stream does not accept now are sent with the next write or flush.
         if let Poll::Ready(result) = this.poll_pending(context) {
             result?;
         }

@@ -1,5 +1,5 @@
-//! Lists of bounded length: a few bytes on the wire may be many in memory. What is beyond is left out, since a client can
-//! not be told.
+//! Lists that keep only their first elements: a few bytes on the wire can be many in memory. Further elements are
+//! dropped without an error, because the protocol has no way to report one for a list.
 
 use std::{fmt, marker::PhantomData};
 
@@ -8,8 +8,10 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-/// Reads the first `MOST` elements of a list; what follows is nobody's.
-pub(crate) fn first<'de, const MOST: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+/// Reads the first `MOST` elements of a list and skips the rest.
+pub(crate) fn read_at_most<'de, const MOST: usize, T, D>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct CapabilityVersion(pub u16);
 
 impl CapabilityVersion {
-    /// Keep-alives and compression are opt-in; before, always on.
+    /// Keep-alives and compression are requested by the client; older clients always get both.
     pub const OPT_IN_KEEP_ALIVE: Self = Self(4);
     /// Messages may be deltas.
     pub const DELTAS: Self = Self(5);
@@ -60,7 +60,7 @@ impl CapabilityVersion {
     pub const EXPIRED: Self = Self(53);
     /// `CapGrant.CapMap` replaces `Caps`.
     pub const GRANT_CAP_MAP: Self = Self(67);
-    /// A streaming request is no update any more.
+    /// A streaming request no longer reports the host's state.
     pub const STREAM_IS_NO_UPDATE: Self = Self(68);
     /// `Node.CapMap` replaces `Capabilities`.
     pub const CAP_MAP: Self = Self(74);
@@ -84,8 +84,8 @@ impl CapabilityVersion {
     pub const DISPLAY_MESSAGES: Self = Self(117);
     /// `UseWithExitNode` is understood.
     pub const USE_WITH_EXIT_NODE: Self = Self(125);
-    /// 429, and 503 with `Retry-After`, are waited out as told.
+    /// The wait that `Retry-After` asks for, at 429 and 503, is honoured.
     pub const RETRY_AFTER: Self = Self(147);
-    /// The own node's `StableTailnetID` is understood; the newest level that is known here.
+    /// `StableTailnetID` of the own node is understood. No newer version is known here.
     pub const STABLE_TAILNET_ID: Self = Self(148);
 }

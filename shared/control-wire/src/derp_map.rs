@@ -10,7 +10,7 @@ use crate::is_default;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DerpMap {
-    /// What weighs in the choice of a home. Absent, clients keep what they were told last.
+    /// Factors for the choice of a home region. When absent, clients keep the last ones they were sent.
     #[serde(rename = "HomeParams", skip_serializing_if = "Option::is_none")]
     pub home_params: Option<DerpHomeParams>,
     /// Regions by number.
@@ -22,25 +22,25 @@ pub struct DerpMap {
 }
 
 impl DerpMap {
-    /// Returns the map as clients have to be told it that know another.
+    /// Returns the map to send to clients that have `previous`: factors that are gone need an explicit empty list.
     #[must_use]
-    pub fn after(mut self, before: &Self) -> Self {
-        if before.home_params.is_some() {
+    pub fn replacing(mut self, previous: &Self) -> Self {
+        if previous.home_params.is_some() {
             self.home_params.get_or_insert_default();
         }
         self
     }
 }
 
-/// What weighs in a client's choice of its home region.
+/// Factors for a client's choice of its home region.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DerpHomeParams {
-    /// Factors of regions' latencies, by number; one that is not named has 1.
+    /// By region number, the factor its measured latency is multiplied with; 1 for regions that are not named.
     pub region_score: BTreeMap<u32, f64>,
 }
 
-/// A region: relays that know of each other.
+/// A region: relays that pass packets on to each other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DerpRegion {
@@ -57,7 +57,7 @@ pub struct DerpRegion {
     /// Degrees east.
     #[serde(skip_serializing_if = "is_default")]
     pub longitude: f64,
-    /// Whether it is used only when nothing else is left.
+    /// Whether the region is used only when no other works.
     #[serde(skip_serializing_if = "is_default")]
     pub avoid: bool,
     /// Whether it may not become a home.
@@ -133,9 +133,9 @@ mod tests {
             ..DerpMap::default()
         };
         let plain = DerpMap::default();
-        assert_eq!(plain.clone().after(&plain), plain);
-        assert_eq!(weighed.clone().after(&plain), weighed);
-        let taken_back = serde_json::to_value(plain.after(&weighed)).unwrap();
+        assert_eq!(plain.clone().replacing(&plain), plain);
+        assert_eq!(weighed.clone().replacing(&plain), weighed);
+        let taken_back = serde_json::to_value(plain.replacing(&weighed)).unwrap();
         assert_eq!(
             taken_back["HomeParams"]["RegionScore"],
             serde_json::json!({})

@@ -1,7 +1,7 @@
 //! Turns the newest form of a message into what an older client needs (protocol section 7.7).
 //!
-//! Unknown members are ignored by every client, so only what misleads or is missing is changed. For a current
-//! client nothing is.
+//! Every client ignores members it does not know. So a message is changed only where an older client would misread it
+//! or lacks a member. Messages for current clients stay as they are.
 
 use crate::{CapGrant, CapabilityVersion as Cap, FilterRule, MapResponse, NetPortRange, Node};
 
@@ -14,7 +14,7 @@ pub fn needs_full_messages(version: Cap) -> bool {
     version < Cap::NODE_UNCHANGED
 }
 
-/// Says whether a client is told things one whole message after the other, so that they should not come too often.
+/// Says whether each message is a whole netmap for this client, which makes frequent messages expensive.
 #[must_use]
 pub fn is_paced(version: Cap) -> bool {
     needs_full_messages(version)
@@ -32,20 +32,20 @@ pub fn takes_filter_chunks(version: Cap) -> bool {
     version >= Cap::PACKET_FILTERS
 }
 
-/// Says whether filter rules may name sources by a capability of theirs (`cap:`).
+/// Says whether filter rules may name sources by a capability (`cap:`).
 #[must_use]
 pub fn takes_capability_sources(version: Cap) -> bool {
     version >= Cap::CAP_SOURCES
 }
 
-/// Says whether [`adapt`] leaves messages for this client as they are.
+/// Says whether [`adapt_message`] leaves messages for this client as they are.
 #[must_use]
 pub fn is_current(version: Cap) -> bool {
     version >= Cap::DISPLAY_MESSAGES
 }
 
 /// Changes a message into what a client of this version needs.
-pub fn adapt(message: &mut MapResponse, version: Cap) {
+pub fn adapt_message(message: &mut MapResponse, version: Cap) {
     if is_current(version) {
         return;
     }
@@ -90,7 +90,7 @@ pub fn adapt(message: &mut MapResponse, version: Cap) {
             .regions
             .values_mut()
             .flat_map(|region| &mut region.nodes);
-        // They take a hash for the name that the certificate has to have, whatever else they are told.
+        // These clients would compare the hash with the name in the certificate, and refuse the relay.
         for node in nodes.filter(|node| node.cert_name.starts_with("sha256-raw:")) {
             node.cert_name.clear();
         }
@@ -135,7 +135,7 @@ fn adapt_filter(message: &mut MapResponse, version: Cap) {
         return;
     }
     if !message.packet_filters.is_empty() {
-        // Such clients are always sent all chunks together.
+        // Clients without chunks are always sent the whole filter, so this replaces what they have.
         let chunks = std::mem::take(&mut message.packet_filters);
         message.packet_filter = Some(chunks.into_values().flatten().flatten().collect());
     }
@@ -144,7 +144,7 @@ fn adapt_filter(message: &mut MapResponse, version: Cap) {
             rules.retain(|rule| rule.cap_grant.is_empty());
         }
         if version < Cap::IP_PROTO {
-            // Without protocols a rule is for all of these: one for fewer would become wider.
+            // A rule without protocols allows all of these. Removing a shorter list would make the rule allow more.
             let is_default = |rule: &FilterRule| {
                 DEFAULT_PROTOCOLS
                     .iter()
@@ -159,8 +159,8 @@ fn adapt_filter(message: &mut MapResponse, version: Cap) {
     }
 }
 
-/// Removes the sources that name a capability, and rules that are left without any: such a client would allow
-/// nothing by them, or refuse the whole filter.
+/// Removes the sources that name a capability, and rules that have no source left: an older client would ignore
+/// them, or refuse the whole filter.
 fn remove_capability_sources(rules: &mut Vec<FilterRule>) {
     rules.retain_mut(|rule| {
         let before = rule.src_ips.len();
@@ -193,7 +193,7 @@ fn split_prefixes(rule: &mut FilterRule) {
     let sources = std::mem::take(&mut rule.src_ips);
     for source in sources
         .into_iter()
-        .flat_map(|source| crate::text::prefixes(&source))
+        .flat_map(|source| crate::text::split_into_prefixes(&source))
     {
         let (address, bits) = split_prefix(source);
         rule.src_ips.push(address);
@@ -201,7 +201,7 @@ fn split_prefixes(rule: &mut FilterRule) {
     }
     let destinations = std::mem::take(&mut rule.dst_ports);
     for destination in destinations {
-        for prefix in crate::text::prefixes(&destination.ip) {
+        for prefix in crate::text::split_into_prefixes(&destination.ip) {
             let (ip, bits) = split_prefix(prefix);
             let bits = (ip != "*").then_some(bits);
             rule.dst_ports.push(NetPortRange {

@@ -30,7 +30,7 @@ const LEVEL: i32 = 1;
 /// # Errors
 ///
 /// When the compressor fails.
-pub fn frame_payload(json: &[u8], compression: Compression) -> Result<Vec<u8>, FrameError> {
+pub fn encode_payload(json: &[u8], compression: Compression) -> Result<Vec<u8>, FrameError> {
     match compression {
         Compression::None => Ok(json.to_vec()),
         Compression::Zstd => Ok(zstd::bulk::compress(json, LEVEL)?),
@@ -42,7 +42,7 @@ pub fn frame_payload(json: &[u8], compression: Compression) -> Result<Vec<u8>, F
 /// # Errors
 ///
 /// When the parts are longer than 4 GiB together.
-pub fn frame(parts: &[&[u8]]) -> Result<Bytes, FrameError> {
+pub fn encode_frame(parts: &[&[u8]]) -> Result<Bytes, FrameError> {
     let length = parts.iter().map(|part| part.len()).sum();
     let field = u32::try_from(length).map_err(|_| FrameError::Length(length))?;
     let mut frame = BytesMut::with_capacity(4 + length);
@@ -56,7 +56,7 @@ pub fn frame(parts: &[&[u8]]) -> Result<Bytes, FrameError> {
 /// # Errors
 ///
 /// When it is longer than the limit, or not zstd.
-pub fn unframe(
+pub fn decode_frame(
     buffer: &mut BytesMut,
     compression: Compression,
     limit: usize,
@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn frames_come_back_in_order_also_from_spliced_zstd() {
-        let first = frame(&[br#"{"KeepAlive":true}"#]).unwrap();
+        let first = encode_frame(&[br#"{"KeepAlive":true}"#]).unwrap();
         let mut buffer = BytesMut::from(&first[..]);
         assert_eq!(
-            unframe(&mut buffer, Compression::None, 100)
+            decode_frame(&mut buffer, Compression::None, 100)
                 .unwrap()
                 .unwrap(),
             &first[4..]
@@ -106,11 +106,11 @@ mod tests {
         let parts = ["{\"Peers\":[", "1", ",", "2", "]}"];
         let parts: Vec<_> = parts
             .iter()
-            .map(|part| frame_payload(part.as_bytes(), Compression::Zstd).unwrap())
+            .map(|part| encode_payload(part.as_bytes(), Compression::Zstd).unwrap())
             .collect();
         let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
-        let mut buffer = BytesMut::from(&frame(&parts).unwrap()[..]);
-        let json = unframe(&mut buffer, Compression::Zstd, 1000)
+        let mut buffer = BytesMut::from(&encode_frame(&parts).unwrap()[..]);
+        let json = decode_frame(&mut buffer, Compression::Zstd, 1000)
             .unwrap()
             .unwrap();
         assert_eq!(json, b"{\"Peers\":[1,2]}");
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn bombs_and_long_frames_are_refused() {
-        let bomb = frame_payload(&vec![b' '; 1_000_000], Compression::Zstd).unwrap();
-        let mut buffer = BytesMut::from(&frame(&[&bomb]).unwrap()[..]);
+        let bomb = encode_payload(&vec![b' '; 1_000_000], Compression::Zstd).unwrap();
+        let mut buffer = BytesMut::from(&encode_frame(&[&bomb]).unwrap()[..]);
         assert!(matches!(
-            unframe(&mut buffer, Compression::Zstd, 10_000),
+            decode_frame(&mut buffer, Compression::Zstd, 10_000),
             Err(FrameError::Length(_))
         ));
         let mut buffer = BytesMut::from(&[0xff; 8][..]);
-        assert!(unframe(&mut buffer, Compression::None, 10_000).is_err());
+        assert!(decode_frame(&mut buffer, Compression::None, 10_000).is_err());
     }
 }

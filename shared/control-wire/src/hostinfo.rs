@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{bounded::first, is_default};
+use crate::{bounded::read_at_most, is_default};
 
 /// A host's description of itself; also, reduced, what its peers see of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,19 +38,19 @@ pub struct Hostinfo {
     #[serde(
         rename = "RoutableIPs",
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "first::<1000, _, _>"
+        deserialize_with = "read_at_most::<1000, _, _>"
     )]
     pub routable_ips: Vec<String>,
     /// Tags asked for.
     #[serde(
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "first::<100, _, _>"
+        deserialize_with = "read_at_most::<100, _, _>"
     )]
     pub request_tags: Vec<String>,
     /// Services offered.
     #[serde(
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "first::<100, _, _>"
+        deserialize_with = "read_at_most::<100, _, _>"
     )]
     pub services: Vec<Service>,
     /// Network conditions.
@@ -60,10 +60,10 @@ pub struct Hostinfo {
     #[serde(
         rename = "sshHostKeys",
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "first::<100, _, _>"
+        deserialize_with = "read_at_most::<100, _, _>"
     )]
     pub ssh_host_keys: Vec<String>,
-    /// Where it is.
+    /// The geographic place of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
 }
@@ -105,7 +105,7 @@ pub struct NetInfo {
     pub derp_latency: BTreeMap<String, f64>,
 }
 
-/// A place.
+/// A geographic place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Location {

@@ -35,7 +35,7 @@ pub use cap_map::CapMap;
 pub use capability_version::CapabilityVersion;
 pub use derp_map::{DerpHomeParams, DerpMap, DerpNode, DerpRegion};
 pub use dns::{DnsConfig, DnsRecord, Resolver};
-pub use framing::{Compression, FrameError, frame, frame_payload, unframe};
+pub use framing::{Compression, FrameError, decode_frame, encode_frame, encode_payload};
 pub use hostinfo::{Hostinfo, Location, NetInfo, Service};
 pub use key_response::{KeyAnswer, KeyResponse, KeySettings, key_answer};
 pub use map_request::MapRequest;

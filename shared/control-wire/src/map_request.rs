@@ -3,9 +3,9 @@
 use bowline_keys::{DiscoPublic, NodePublic};
 use serde::{Deserialize, Serialize};
 
-use crate::{CapabilityVersion, Hostinfo, bounded::first};
+use crate::{CapabilityVersion, Hostinfo, bounded::read_at_most};
 
-/// A poll, a report, or both.
+/// A request for the netmap, a report of the host's state, or both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct MapRequest {
@@ -24,14 +24,14 @@ pub struct MapRequest {
     /// The host.
     pub hostinfo: Option<Hostinfo>,
     /// UDP candidates.
-    #[serde(deserialize_with = "first::<1000, _, _>")]
+    #[serde(deserialize_with = "read_at_most::<1000, _, _>")]
     pub endpoints: Vec<String>,
     /// Their kinds, parallel.
-    #[serde(deserialize_with = "first::<1000, _, _>")]
+    #[serde(deserialize_with = "read_at_most::<1000, _, _>")]
     pub endpoint_types: Vec<u32>,
-    /// Fetch without updating.
+    /// Whether nothing of the request is stored.
     pub read_only: bool,
-    /// Peers are not needed.
+    /// Whether the client does without peers in the answer.
     pub omit_peers: bool,
 }
 

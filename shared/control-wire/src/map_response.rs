@@ -14,19 +14,19 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct MapResponse {
-    /// Nothing but a sign of life.
+    /// True in a message that only shows that the server is alive.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_alive: bool,
-    /// Something to answer.
+    /// A request that the client answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_request: Option<PingRequest>,
-    /// The client itself.
+    /// The client's own node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Node>,
     /// Relays.
     #[serde(rename = "DERPMap", skip_serializing_if = "Option::is_none")]
     pub derp_map: Option<DerpMap>,
-    /// All peers; an empty list does nothing.
+    /// All peers. An empty list changes nothing: name lost peers in `peers_removed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Node>,
     /// Peers to add or replace.
@@ -44,10 +44,10 @@ pub struct MapResponse {
     /// DNS settings.
     #[serde(rename = "DNSConfig", skip_serializing_if = "Option::is_none")]
     pub dns_config: Option<DnsConfig>,
-    /// Resolvers of clients before 9.
+    /// Resolvers, for clients before 9.
     #[serde(rename = "DNS", skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<String>,
-    /// Search domains of clients before 9.
+    /// Search domains, for clients before 9.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search_paths: Vec<String>,
     /// The network's name.
@@ -56,7 +56,7 @@ pub struct MapResponse {
     /// Whether to report services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collect_services: Option<bool>,
-    /// The filter of clients before `PacketFilters`.
+    /// The whole filter, for clients before `PacketFilters`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packet_filter: Option<Vec<FilterRule>>,
     /// Named filter chunks; `null` deletes one, `*` with `null` all.
@@ -65,7 +65,7 @@ pub struct MapResponse {
     /// New or changed profiles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub user_profiles: Vec<UserProfile>,
-    /// Warnings of clients before `DisplayMessages`.
+    /// Warnings, for clients before `DisplayMessages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Vec<String>>,
     /// Messages to show; `null` withdraws one.
@@ -77,16 +77,16 @@ pub struct MapResponse {
     /// The server's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_time: Option<DateTime<Utc>>,
-    /// Switches.
+    /// Settings that switch parts of the client on or off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub debug: Option<Debug>,
 }
 
-/// Switches of a client.
+/// Settings that switch parts of a client on or off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Debug {
-    /// Whether to stop uploading logs for good.
+    /// Whether the client stops uploading its logs.
     pub disable_log_tail: bool,
 }
 
@@ -96,7 +96,7 @@ pub struct Debug {
 pub struct DisplayMessage {
     /// Headline.
     pub title: String,
-    /// What is the matter.
+    /// What is wrong and what to do.
     pub text: String,
     /// `high`, `medium` or `low`.
     pub severity: String,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CapMap, CapabilityVersion, Hostinfo, cap_map, is_default};
 
-/// A node: the client itself, or a peer.
+/// A node: the client's own, or a peer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Node {
@@ -27,10 +27,10 @@ pub struct Node {
     pub user: u64,
     /// Node key.
     pub key: NodePublic,
-    /// Its end; absent: never.
+    /// When the node key ends; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_expiry: Option<DateTime<Utc>>,
-    /// Machine key; peers do without.
+    /// Machine key; sent only with the client's own node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachinePublic>,
     /// Path-discovery key.
@@ -38,7 +38,7 @@ pub struct Node {
     pub disco_key: Option<DiscoPublic>,
     /// Own addresses as prefixes, IPv4 then IPv6.
     pub addresses: Vec<String>,
-    /// Addresses and the routes this viewer may use.
+    /// The addresses, and the routes through this node that the receiving client may use.
     #[serde(rename = "AllowedIPs")]
     pub allowed_ips: Vec<String>,
     /// UDP candidates.
@@ -52,7 +52,7 @@ pub struct Node {
     pub derp: Option<String>,
     /// The host, reduced for peers.
     pub hostinfo: Hostinfo,
-    /// When it was made.
+    /// When the node was registered first.
     pub created: DateTime<Utc>,
     /// Capability version.
     #[serde(skip_serializing_if = "is_default")]
@@ -69,7 +69,7 @@ pub struct Node {
     /// Whether it is connected to control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub online: Option<bool>,
-    /// Whether an administrator has approved it, where that is asked for.
+    /// Whether the node may take part; false while it waits for an administrator's approval.
     pub machine_authorized: bool,
     /// Capability names for clients before `CapMap`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,7 +77,7 @@ pub struct Node {
     /// Capabilities.
     #[serde(
         skip_serializing_if = "BTreeMap::is_empty",
-        serialize_with = "cap_map::write"
+        serialize_with = "cap_map::write_cap_map"
     )]
     pub cap_map: CapMap,
     /// Whether its key has ended.

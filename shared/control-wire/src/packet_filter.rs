@@ -56,7 +56,7 @@ pub struct CapGrant {
     /// Where it is granted, prefixes.
     pub dsts: Vec<String>,
     /// Capabilities.
-    #[serde(serialize_with = "cap_map::write")]
+    #[serde(serialize_with = "cap_map::write_cap_map")]
     pub cap_map: CapMap,
     /// Capability names, for clients before 67 only.
     #[serde(skip_serializing_if = "is_default")]

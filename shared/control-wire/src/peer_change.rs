@@ -22,7 +22,7 @@ pub struct PeerChange {
     /// Capabilities.
     #[serde(
         skip_serializing_if = "Option::is_none",
-        serialize_with = "cap_map::write_some"
+        serialize_with = "cap_map::write_optional_cap_map"
     )]
     pub cap_map: Option<CapMap>,
     /// Capability names for clients before `CapMap` in patches.

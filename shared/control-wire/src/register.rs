@@ -20,24 +20,24 @@ pub struct RegisterRequest {
     /// Credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RegisterAuth>,
-    /// The wished end of the key; in the past: logout.
+    /// When the client wants its key to end; a time in the past is a logout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry: Option<DateTime<Utc>>,
-    /// An auth URL handed out before.
+    /// The auth URL of an earlier answer: wait until that login is decided.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub followup: String,
     /// The host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostinfo: Option<Hostinfo>,
-    /// Whether to be removed soon after going offline.
+    /// Whether the node is deleted soon after it goes offline.
     #[serde(skip_serializing_if = "is_default")]
     pub ephemeral: bool,
-    /// The tailnet wished for; with the prefix `required:` the only one accepted.
+    /// The tailnet the client wants; with the prefix `required:` it accepts no other.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub tailnet: String,
 }
 
-/// Credentials of a registration: wiped when dropped, never shown.
+/// Credentials of a registration: wiped when dropped, redacted in `Debug`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(rename_all = "PascalCase")]
 pub struct RegisterAuth {
@@ -52,7 +52,7 @@ impl std::fmt::Debug for RegisterAuth {
     }
 }
 
-/// The answer: every field is always sent.
+/// The answer to a registration. Every member is always sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RegisterResponse {
@@ -60,14 +60,14 @@ pub struct RegisterResponse {
     pub user: User,
     /// The account the client shows.
     pub login: Login,
-    /// True: make a new node key and register again.
+    /// Whether the client makes a new node key and registers again.
     pub node_key_expired: bool,
     /// False while an administrator has to approve the machine.
     pub machine_authorized: bool,
-    /// Non-empty: not registered, show this URL.
+    /// The URL the client shows to its person, when it is not registered.
     #[serde(rename = "AuthURL")]
     pub auth_url: String,
-    /// Non-empty: refused, show this text.
+    /// The text the client shows, when it is refused.
     pub error: String,
 }
 
@@ -78,7 +78,7 @@ pub struct User {
     /// Positive number.
     #[serde(rename = "ID")]
     pub id: u64,
-    /// What is shown.
+    /// The name that clients show.
     pub display_name: String,
 }
 
@@ -89,11 +89,11 @@ pub struct Login {
     /// Positive number.
     #[serde(rename = "ID")]
     pub id: u64,
-    /// Who vouches for it.
+    /// The identity provider.
     pub provider: String,
     /// E-mail-like.
     pub login_name: String,
-    /// What is shown.
+    /// The name that clients show.
     pub display_name: String,
 }
 

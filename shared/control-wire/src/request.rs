@@ -25,7 +25,7 @@ pub enum RequestError {
 /// The most values in a body.
 const MOST_VALUES: usize = 65_536;
 
-/// Member names as the types of this crate spell them; clients spell some of them otherwise.
+/// Member names as this crate's types spell them. Some clients use other upper and lower case.
 const NAMES: &[&str] = &[
     "Version",
     "NodeKey",
@@ -94,30 +94,32 @@ const NAMES: &[&str] = &[
 ///
 /// [`RequestError`], which names the member at fault.
 pub fn parse_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
-    // Each value but the first follows one of these; those inside strings are counted too.
+    // Each value but the first follows one of these bytes. Those inside strings are counted too: no client has so many.
     let separators = body.iter().filter(|byte| b",[{".contains(byte)).count();
     if separators > MOST_VALUES {
         return Err(RequestError::Values);
     }
     let value: Value = serde_json::from_slice(body).map_err(RequestError::Json)?;
-    serde_path_to_error::deserialize(canonical(value)).map_err(|error| RequestError::Member {
-        path: error.path().to_string(),
-        source: error.into_inner(),
+    serde_path_to_error::deserialize(with_known_names(value)).map_err(|error| {
+        RequestError::Member {
+            path: error.path().to_string(),
+            source: error.into_inner(),
+        }
     })
 }
 
-fn canonical(value: Value) -> Value {
+fn with_known_names(value: Value) -> Value {
     match value {
-        Value::Object(members) => Value::Object(canonical_members(members)),
+        Value::Object(members) => Value::Object(members_with_known_names(members)),
         Value::Array(elements) => {
             let present = elements.into_iter().filter(|element| !element.is_null());
-            Value::Array(present.map(canonical).collect())
+            Value::Array(present.map(with_known_names).collect())
         }
         other => other,
     }
 }
 
-fn canonical_members(members: Map<String, Value>) -> Map<String, Value> {
+fn members_with_known_names(members: Map<String, Value>) -> Map<String, Value> {
     members
         .into_iter()
         .filter(|(_, value)| !value.is_null())
@@ -125,7 +127,7 @@ fn canonical_members(members: Map<String, Value>) -> Map<String, Value> {
             let known = NAMES.iter().find(|known| known.eq_ignore_ascii_case(&name));
             (
                 known.map_or(name, |known| (*known).to_owned()),
-                canonical(value),
+                with_known_names(value),
             )
         })
         .collect()

@@ -18,18 +18,18 @@ pub struct SshPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SshRule {
-    /// Who.
+    /// Whose connections the rule is about.
     pub principals: Vec<SshPrincipal>,
     /// SSH user to local user.
     pub ssh_users: BTreeMap<String, String>,
-    /// What then.
+    /// What happens to such a connection.
     pub action: SshAction,
     /// Accepted environment variables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accept_env: Vec<String>,
 }
 
-/// Who a rule is for.
+/// A device that a rule is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SshPrincipal {
@@ -60,18 +60,18 @@ pub struct SshAction {
     /// Whether remote ports may be forwarded.
     #[serde(skip_serializing_if = "is_default")]
     pub allow_remote_port_forwarding: bool,
-    /// Where to ask for another action.
+    /// The URL where the destination asks for another action.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hold_and_delegate: String,
     /// Session recorders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recorders: Vec<String>,
-    /// What becomes of a session that can not be recorded; it goes on when absent.
+    /// What happens to a session that can not be recorded; absent: it goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_recording_failure: Option<SshRecorderFailureAction>,
 }
 
-/// What becomes of a session that can not be recorded. Texts are shown to the user.
+/// What happens to a session that can not be recorded. The texts are shown to the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct SshRecorderFailureAction {
@@ -81,7 +81,7 @@ pub struct SshRecorderFailureAction {
     /// Ends a session whose recording fails.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub terminate_session_with_message: String,
-    /// Where the client tells of the failure.
+    /// The URL where the client reports the failure.
     #[serde(rename = "NotifyURL", skip_serializing_if = "String::is_empty")]
     pub notify_url: String,
 }

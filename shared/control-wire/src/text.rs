@@ -16,7 +16,7 @@ pub fn plain_text(text: &str) -> String {
 }
 
 /// Splits a filter address of any form into prefixes: a range becomes the prefixes that make it up.
-pub(crate) fn prefixes(text: &str) -> Vec<String> {
+pub(crate) fn split_into_prefixes(text: &str) -> Vec<String> {
     let range = text.split_once('-').and_then(|(low, high)| {
         Some((
             low.parse::<std::net::Ipv4Addr>().ok()?,

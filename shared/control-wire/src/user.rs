@@ -11,9 +11,9 @@ pub struct UserProfile {
     pub id: u64,
     /// E-mail-like.
     pub login_name: String,
-    /// What is shown.
+    /// The name that clients show.
     pub display_name: String,
-    /// A picture.
+    /// The URL of a picture.
     #[serde(rename = "ProfilePicURL", skip_serializing_if = "String::is_empty")]
     pub profile_pic_url: String,
 }

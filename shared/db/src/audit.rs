@@ -1,8 +1,10 @@
 //! The audit trail: rows whose hashes chain, so that none can be changed or taken away unseen.
 
-use bowline_proto::audit::v1::{self, ListAuditRequest};
+use bowline_proto::{
+    audit::v1::{self, ListAuditRequest},
+    time::to_timestamp,
+};
 use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
@@ -123,10 +125,7 @@ impl From<AuditEntry> for v1::AuditEntry {
     fn from(entry: AuditEntry) -> Self {
         Self {
             sequence: entry.sequence,
-            time: Some(Timestamp {
-                seconds: entry.time.timestamp(),
-                nanos: entry.time.timestamp_subsec_nanos().cast_signed(),
-            }),
+            time: Some(to_timestamp(entry.time)),
             actor: entry.actor,
             action: entry.action,
             object: entry.object,

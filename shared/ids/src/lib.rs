@@ -1,4 +1,4 @@
-//! Identifiers: which are numbers clients see, which are stable names, and the per-tailnet revision.
+//! Identifiers of tailnets, users, nodes and logins, and the revision of a change log.
 //!
 //! | type | who sees it | never |
 //! |---|---|---|

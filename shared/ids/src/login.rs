@@ -37,13 +37,13 @@ impl FromStr for LoginId {
         }
         let mut bytes = [0; 16];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
         }
         Ok(Self(bytes))
     }
 }
 
-fn digit(character: u8) -> Result<u8, InvalidLoginId> {
+fn hex_digit(character: u8) -> Result<u8, InvalidLoginId> {
     match character {
         b'0'..=b'9' => Ok(character - b'0'),
         b'a'..=b'f' => Ok(character - b'a' + 10),

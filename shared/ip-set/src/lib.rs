@@ -79,7 +79,7 @@ impl IpRange {
     }
 }
 
-/// As a filter has it: a single address, a prefix, or `low-high`.
+/// Writes the form of packet filters: a single address, a prefix, or `low-high`.
 impl fmt::Display for IpRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_single() {
@@ -92,7 +92,7 @@ impl fmt::Display for IpRange {
     }
 }
 
-/// The text is none of: an address, a prefix, `low-high`.
+/// Why a text is no range: it is neither an address, nor a prefix, nor `low-high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotARange;
 
@@ -154,14 +154,14 @@ impl IpSet {
         self.0.iter().any(|own| own.covers(range))
     }
 
-    /// Takes the addresses of a range out.
+    /// Removes the addresses of a range.
     pub fn remove(&mut self, taken: &IpRange) {
         let cut = |range: &IpRange| {
             if !range.overlaps(taken) {
                 return [Some(*range), None];
             }
-            let below = previous(taken.low).and_then(|high| IpRange::new(range.low, high));
-            let above = next(taken.high).and_then(|low| IpRange::new(low, range.high));
+            let below = previous_address(taken.low).and_then(|high| IpRange::new(range.low, high));
+            let above = next_address(taken.high).and_then(|low| IpRange::new(low, range.high));
             [below, above]
         };
         self.0 = self.0.iter().flat_map(cut).flatten().collect();
@@ -180,7 +180,9 @@ impl FromIterator<IpRange> for IpSet {
         let mut merged: Vec<IpRange> = Vec::with_capacity(ranges.len());
         for range in ranges {
             match merged.last_mut() {
-                Some(last) if last.overlaps(&range) || next(last.high) == Some(range.low) => {
+                Some(last)
+                    if last.overlaps(&range) || next_address(last.high) == Some(range.low) =>
+                {
                     last.high = last.high.max(range.high);
                 }
                 _ => merged.push(range),
@@ -191,7 +193,7 @@ impl FromIterator<IpRange> for IpSet {
 }
 
 /// Returns the address after this one in its family.
-fn next(address: IpAddr) -> Option<IpAddr> {
+fn next_address(address: IpAddr) -> Option<IpAddr> {
     match address {
         IpAddr::V4(address) => u32::from(address)
             .checked_add(1)
@@ -203,7 +205,7 @@ fn next(address: IpAddr) -> Option<IpAddr> {
 }
 
 /// Returns the address before this one in its family.
-fn previous(address: IpAddr) -> Option<IpAddr> {
+fn previous_address(address: IpAddr) -> Option<IpAddr> {
     match address {
         IpAddr::V4(address) => u32::from(address)
             .checked_sub(1)
@@ -214,7 +216,7 @@ fn previous(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Returns a prefix as a filter has it: a single address without its length.
+/// Returns the form of packet filters: a prefix, or a single address without a length.
 #[must_use]
 pub fn prefix_text(prefix: &IpNet) -> String {
     if prefix.prefix_len() == prefix.max_prefix_len() {

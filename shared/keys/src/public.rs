@@ -26,12 +26,12 @@ pub(crate) fn from_hex(text: &str) -> Result<[u8; 32], KeyError> {
     }
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
     }
     Ok(bytes)
 }
 
-fn digit(character: u8) -> Result<u8, KeyError> {
+fn hex_digit(character: u8) -> Result<u8, KeyError> {
     match character {
         b'0'..=b'9' => Ok(character - b'0'),
         b'a'..=b'f' => Ok(character - b'a' + 10),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bowline_control_wire::{
-    CapabilityVersion, Compression, FrameError, MapResponse, dialect, frame, frame_payload,
+    CapabilityVersion, Compression, FrameError, MapResponse, dialect, encode_frame, encode_payload,
 };
 use bytes::Bytes;
 
@@ -30,9 +30,9 @@ impl Dialect {
     ///
     /// [`FrameError`] when it can not be compressed.
     pub fn encode(self, mut message: MapResponse) -> Result<Bytes, FrameError> {
-        dialect::adapt(&mut message, self.version);
+        dialect::adapt_message(&mut message, self.version);
         let json = serde_json::to_vec(&message).map_err(std::io::Error::from)?;
-        frame(&[&frame_payload(&json, self.compression)?])
+        encode_frame(&[&encode_payload(&json, self.compression)?])
     }
 
     /// Returns the dialect that stands for all whose messages are the same.

@@ -123,8 +123,7 @@ impl Replica {
             self.waiting.insert(id);
             return;
         }
-        let owner_allows = !node.goes_with_user() || owner.is_some_and(|user| !user.suspended);
-        let offered = node.approved && !node.expired && owner_allows;
+        let offered = node.may_take_part(owner.is_none_or(|user| user.suspended));
         let soft = match self.reports.get(&id) {
             Some(reported) => Arc::new(overlay(&known.soft, &reported.report)),
             None => Arc::clone(&known.soft),
@@ -204,20 +203,10 @@ impl Replica {
     }
 }
 
-/// What policy judges as `shown` has it, everything else as it is now.
+/// Returns the node as it may be shown before its class is computed: what policy judges as it is shown already, all else
+/// as it is now.
 fn at_once(shown: &Arc<Node>, now: &Node) -> Arc<Node> {
-    let node = Node {
-        user_id: shown.user_id,
-        tags: shown.tags.clone(),
-        tagged_by: shown.tagged_by,
-        ipv4: shown.ipv4.clone(),
-        ipv6: shown.ipv6.clone(),
-        advertised_routes: shown.advertised_routes.clone(),
-        approved_routes: shown.approved_routes.clone(),
-        os: shown.os.clone(),
-        client_version: shown.client_version.clone(),
-        ..now.clone()
-    };
+    let node = now.with_judged_facts_of(shown);
     if node == **shown {
         Arc::clone(shown)
     } else {

@@ -34,7 +34,7 @@ impl Shown {
     /// Returns the user it belongs to; `None` with tags.
     #[must_use]
     pub fn user(&self) -> Option<u64> {
-        (self.node.tags.is_empty() && self.node.user_id != 0).then_some(self.node.user_id)
+        self.node.owning_user()
     }
 
     /// Returns its addresses, IPv4 then IPv6.
@@ -45,10 +45,7 @@ impl Shown {
 
     /// Returns the routes that are both advertised and approved.
     pub fn usable_routes(&self) -> impl Iterator<Item = &String> {
-        let node = &self.node;
-        node.advertised_routes
-            .iter()
-            .filter(|route| node.approved_routes.contains(route))
+        self.node.usable_routes()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Any bytes as a sealed message.
 
-use bowline_control_nacl::{NONCE, OpenError, open, seal};
+use bowline_control_nacl::{NONCE, OpenError, open_box, seal_box};
 use bowline_keys::{MachinePublic, PrivateKey};
 
 const TEXT: &[u8] = br#"{"Version":1}"#;
@@ -20,7 +20,7 @@ fn public(key: &PrivateKey) -> MachinePublic {
 pub fn seeds() -> Vec<Vec<u8>> {
     let (control, machine) = keys();
     let other = PrivateKey::from_random([9; 32]);
-    let sealed = |text, sender| seal(text, sender, public(&control), [1; NONCE]);
+    let sealed = |text, sender| seal_box(text, sender, public(&control), [1; NONCE]);
     vec![
         sealed(TEXT, &machine),
         sealed(b"", &machine),
@@ -31,7 +31,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 /// Nothing opens but what the machine has sealed.
 pub fn run(input: &[u8]) {
     let (control, machine) = keys();
-    match open(input, public(&machine), [&control]) {
+    match open_box(input, public(&machine), [&control]) {
         Ok(opened) => assert!(
             seeds()[..2].contains(&input.to_vec()),
             "{:?}",

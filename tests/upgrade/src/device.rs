@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use bowline_clock::random_bytes;
-use bowline_control_nacl::{open, seal};
-use bowline_control_wire::{Compression, MapResponse, RegisterResponse, unframe};
+use bowline_control_nacl::{open_box, seal_box};
+use bowline_control_wire::{Compression, MapResponse, RegisterResponse, decode_frame};
 use bowline_keys::{MachinePublic, NodePublic, PrivateKey};
 use bytes::BytesMut;
 use serde_json::{Value, json};
@@ -107,9 +107,10 @@ impl Device {
         let request = json!({ "Version": VERSION, "NodeKey": self.node_key(), "ReadOnly": true });
         let (control, answer) = self.post_raw(server, "/map", &request)?;
         let payload = self.opened(control, answer.get(4..).context("no frame")?)?;
-        let framed = bowline_control_wire::frame(&[&payload])?;
+        let framed = bowline_control_wire::encode_frame(&[&payload])?;
         let mut framed = BytesMut::from(&framed[..]);
-        let message = unframe(&mut framed, Compression::None, LONGEST)?.context("half a frame")?;
+        let message =
+            decode_frame(&mut framed, Compression::None, LONGEST)?.context("half a frame")?;
         Ok(serde_json::from_slice(&message)?)
     }
 
@@ -123,7 +124,7 @@ impl Device {
             "Version": VERSION, "NodeKey": self.node_key(), "Stream": true, "KeepAlive": true, "Hostinfo": hostinfo,
         });
         let control = control_key(server)?;
-        let body = seal(
+        let body = seal_box(
             request.to_string().as_bytes(),
             &self.machine,
             control,
@@ -150,7 +151,7 @@ impl Device {
         request: &Value,
     ) -> Result<(MachinePublic, Vec<u8>)> {
         let control = control_key(server)?;
-        let body = seal(
+        let body = seal_box(
             request.to_string().as_bytes(),
             &self.machine,
             control,
@@ -161,7 +162,7 @@ impl Device {
     }
 
     fn opened(&self, control: MachinePublic, sealed: &[u8]) -> Result<Vec<u8>> {
-        Ok(open(sealed, control, [&self.machine])?.plaintext)
+        Ok(open_box(sealed, control, [&self.machine])?.plaintext)
     }
 
     fn path(&self, rest: &str) -> String {

@@ -201,9 +201,7 @@ pub async fn print(
             .filter_map(|address| address.parse().ok())
             .collect(),
         routes: node
-            .advertised_routes
-            .iter()
-            .filter(|route| node.approved_routes.contains(route))
+            .usable_routes()
             .filter_map(|route| route.parse().ok())
             .collect(),
         attributes: device_attributes(&node.os, &node.client_version)

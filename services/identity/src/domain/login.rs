@@ -1,8 +1,10 @@
 //! Logins in flight: pending, then approved, denied or expired, and nothing after that.
 
-use bowline_proto::identity::v1::{Device, Login, LoginState};
+use bowline_proto::{
+    identity::v1::{Device, Login, LoginState},
+    time::to_timestamp,
+};
 use chrono::{DateTime, TimeDelta, Utc};
-use prost_types::Timestamp;
 use serde_json::{Value, json};
 
 use super::check_text;
@@ -45,8 +47,8 @@ pub fn new(
         machine_key,
         node_key,
         device: Some(device),
-        created_at: Some(timestamp(now)),
-        expires_at: Some(timestamp(now + LIFETIME)),
+        created_at: Some(to_timestamp(now)),
+        expires_at: Some(to_timestamp(now + LIFETIME)),
         ..Login::default()
     })
 }
@@ -118,13 +120,6 @@ fn decided(state: LoginState) -> IdentityError {
         LoginState::Expired => "the login has expired: start a new one on the device",
         LoginState::Pending | LoginState::Unspecified => "the login is in no state to be decided",
     })
-}
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: time.timestamp_subsec_nanos().cast_signed(),
-    }
 }
 
 #[cfg(test)]

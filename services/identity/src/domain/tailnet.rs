@@ -1,9 +1,12 @@
 //! Tailnets: names, pools, settings.
 
-use bowline_proto::identity::v1::{DnsSettings, Tailnet};
+use bowline_proto::{
+    identity::v1::{DnsSettings, Tailnet},
+    time::to_timestamp,
+};
 use chrono::{DateTime, Utc};
 use ipnet::{Ipv4Net, Ipv6Net};
-use prost_types::{Duration, Timestamp};
+use prost_types::Duration;
 use serde_json::{Value, json};
 
 use super::{check_label, check_text, dns};
@@ -34,10 +37,7 @@ pub fn new(
         ..Tailnet::default()
     });
     tailnet.id = id;
-    tailnet.created_at = Some(Timestamp {
-        seconds: now.timestamp(),
-        nanos: now.timestamp_subsec_nanos().cast_signed(),
-    });
+    tailnet.created_at = Some(to_timestamp(now));
     let default = |field: &mut String, value: String| {
         if field.is_empty() {
             *field = value;

@@ -1,10 +1,13 @@
 //! Users.
 
 use bowline_db::next_id;
-use bowline_proto::identity::v1::{
-    CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, IdentityChange,
-    ListUsersRequest, ListUsersResponse, Role, UpdateUserRequest, UpdateUserResponse, User,
-    identity_change::Change, user_service_server::UserService,
+use bowline_proto::{
+    identity::v1::{
+        CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse,
+        IdentityChange, ListUsersRequest, ListUsersResponse, Role, UpdateUserRequest,
+        UpdateUserResponse, User, identity_change::Change, user_service_server::UserService,
+    },
+    time::to_timestamp,
 };
 use bowline_service_kit::Caller;
 use serde_json::json;
@@ -13,7 +16,7 @@ use tonic::{Request, Response, Status};
 use super::tailnet_id;
 use crate::{
     Identity,
-    domain::{differences, login::timestamp, user},
+    domain::{differences, user},
     error::IdentityError,
     store,
 };
@@ -42,7 +45,7 @@ impl UserService for Identity {
                         login_name: request.login_name,
                         display_name: request.display_name,
                         role: role.into(),
-                        created_at: Some(timestamp(mutation.now())),
+                        created_at: Some(to_timestamp(mutation.now())),
                         ..User::default()
                     };
                     user::check(&made)?;

@@ -112,7 +112,7 @@ async fn ends_that_come_sooner_and_sooner_are_paced_and_the_last_counts() {
     assert_eq!(audits(&scene).await.len(), 1);
     pass(&scene, 10).await;
     let shortened = scene.node(1).await.unwrap().key_expiry;
-    assert_eq!(shortened, Some(domain::timestamp(end(100))));
+    assert_eq!(shortened, Some(domain::to_timestamp(end(100))));
     pass(&scene, 60).await;
     let audits = audits(&scene).await;
     assert_eq!(audits.len(), 2);

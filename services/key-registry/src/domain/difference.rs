@@ -3,7 +3,7 @@
 use bowline_proto::key_registry::v1::Node;
 use serde_json::{Map, Value, json};
 
-use super::time;
+use super::from_timestamp;
 
 /// Returns the fields that differ, as they were and as they are.
 pub fn of(before: &Node, after: &Node) -> (Value, Value) {
@@ -49,7 +49,10 @@ pub fn own_change(before: &Node, after: &Node) -> (&'static str, Value) {
 }
 
 fn fields(node: &Node) -> [(&'static str, Value); 14] {
-    let end = node.key_expiry.and_then(time).map(|end| end.to_rfc3339());
+    let end = node
+        .key_expiry
+        .and_then(from_timestamp)
+        .map(|end| end.to_rfc3339());
     let tagged_by = node.tagged_by().as_str_name();
     let tagged_by = tagged_by.trim_start_matches("TAGGED_BY_").to_lowercase();
     [

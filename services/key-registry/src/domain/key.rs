@@ -3,7 +3,7 @@
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{standing, time, timestamp};
+use super::{from_timestamp, standing, to_timestamp};
 
 /// What a client that holds a known key is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +44,17 @@ pub fn known(
 
 /// Says whether a node's key can end at a time: only sooner than it does.
 pub fn can_end(node: &Node, end: DateTime<Utc>) -> bool {
-    let current = node.key_expiry.and_then(time);
+    let current = node.key_expiry.and_then(from_timestamp);
     !node.expired && current.is_none_or(|current| end < current)
 }
 
 /// Says whether a node's key has ended.
 pub fn has_ended(node: &Node, now: DateTime<Utc>) -> bool {
-    node.expired || node.key_expiry.and_then(time).is_some_and(|end| end <= now)
+    node.expired
+        || node
+            .key_expiry
+            .and_then(from_timestamp)
+            .is_some_and(|end| end <= now)
 }
 
 /// Who a key is registered for: decides whether an old node carries over.
@@ -199,7 +203,7 @@ pub fn expiry(
         None
     };
     let wished = wished_end.filter(|end| *end > now);
-    by_tailnet.into_iter().chain(wished).min().map(timestamp)
+    by_tailnet.into_iter().chain(wished).min().map(to_timestamp)
 }
 
 #[cfg(test)]
@@ -248,7 +252,7 @@ mod tests {
     fn end_can_only_come_sooner() {
         let end = now() + TimeDelta::days(10);
         let ending = Node {
-            key_expiry: Some(timestamp(end)),
+            key_expiry: Some(to_timestamp(end)),
             ..node()
         };
         let sooner = now() + TimeDelta::days(1);
@@ -427,7 +431,7 @@ mod tests {
             ..owner.clone()
         };
         let lifetime = Some(TimeDelta::days(180));
-        let days = |days| Some(timestamp(now() + TimeDelta::days(days)));
+        let days = |days| Some(to_timestamp(now() + TimeDelta::days(days)));
         assert_eq!(expiry(&tagged, lifetime, None, now()), None);
         assert_eq!(expiry(&owner, lifetime, None, now()), days(180));
         assert_eq!(

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::time;
+use super::from_timestamp;
 
 const PREFIX: &str = "bowline-auth-";
 /// The length of an id in text: 6 bytes.
@@ -43,7 +43,11 @@ pub fn refusal(key: &PreAuthKey, now: DateTime<Utc>) -> Option<(RefusalReason, &
             "the auth key was revoked: ask for another",
         ));
     }
-    if key.expires_at.and_then(time).is_some_and(|end| end <= now) {
+    if key
+        .expires_at
+        .and_then(from_timestamp)
+        .is_some_and(|end| end <= now)
+    {
         return Some((
             RefusalReason::PreAuthKeyExpired,
             "the auth key has expired: ask for another",
@@ -63,7 +67,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::domain::timestamp;
+    use crate::domain::to_timestamp;
 
     #[test]
     fn text_names_its_id_and_proves_itself() {
@@ -86,13 +90,13 @@ mod tests {
     fn each_end_of_a_key_has_its_reason() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(10_000);
         let good = PreAuthKey {
-            expires_at: Some(timestamp(now + TimeDelta::days(1))),
+            expires_at: Some(to_timestamp(now + TimeDelta::days(1))),
             ..PreAuthKey::default()
         };
         let reason = |key: &PreAuthKey| refusal(key, now).map(|(reason, _)| reason);
         assert_eq!(reason(&good), None);
         let expired = PreAuthKey {
-            expires_at: Some(timestamp(now)),
+            expires_at: Some(to_timestamp(now)),
             ..good.clone()
         };
         assert_eq!(reason(&expired), Some(RefusalReason::PreAuthKeyExpired));
@@ -109,7 +113,7 @@ mod tests {
             None
         );
         let revoked = PreAuthKey {
-            revoked_at: Some(timestamp(now)),
+            revoked_at: Some(to_timestamp(now)),
             ..good
         };
         assert_eq!(reason(&revoked), Some(RefusalReason::PreAuthKeyRevoked));

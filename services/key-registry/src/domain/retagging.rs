@@ -6,7 +6,7 @@ use bowline_proto::{
 };
 use chrono::{DateTime, Utc};
 
-use super::{tags, timestamp};
+use super::{tags, to_timestamp};
 
 /// What a report's tags ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Retagging {
             }
         } else if !node.expired {
             node.expired = true;
-            node.key_expiry = Some(timestamp(now));
+            node.key_expiry = Some(to_timestamp(now));
         }
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     fn node(tags: &[&str]) -> Node {
         Node {
             tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
-            key_expiry: Some(timestamp(DateTime::UNIX_EPOCH)),
+            key_expiry: Some(to_timestamp(DateTime::UNIX_EPOCH)),
             ..Node::default()
         }
     }

@@ -107,10 +107,7 @@ fn is_subnet(route: &str) -> bool {
 
 /// Returns the subnet routes that work: advertised and approved.
 pub fn usable(node: &Node) -> impl Iterator<Item = &String> {
-    let approved: BTreeSet<&String> = node.approved_routes.iter().collect();
-    node.advertised_routes
-        .iter()
-        .filter(move |route| is_subnet(route) && approved.contains(route))
+    node.usable_routes().filter(|route| is_subnet(route))
 }
 
 /// Says whether a change of a node can make another the primary of a route.

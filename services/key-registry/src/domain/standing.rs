@@ -24,7 +24,7 @@ mod tests {
     use bowline_proto::key_registry::v1::TaggedBy;
 
     use super::*;
-    use crate::domain::timestamp;
+    use crate::domain::to_timestamp;
 
     #[test]
     fn only_nodes_in_good_standing_change_themselves() {
@@ -52,7 +52,7 @@ mod tests {
         };
         assert!(!may_change_itself(&expired, false, now));
         let ended = Node {
-            key_expiry: Some(timestamp(now)),
+            key_expiry: Some(to_timestamp(now)),
             ..good.clone()
         };
         assert!(!may_change_itself(&ended, false, now), "not swept yet");

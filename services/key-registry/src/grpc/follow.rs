@@ -142,7 +142,7 @@ impl KeyRegistryService for KeyRegistry {
                 .await?;
         }
         Ok(Response::new(RenewLeaseResponse {
-            expires_at: Some(domain::timestamp(expires_at)),
+            expires_at: Some(domain::to_timestamp(expires_at)),
             lapsed,
         }))
     }

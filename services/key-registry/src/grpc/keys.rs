@@ -49,7 +49,7 @@ impl PreAuthKeyService for KeyRegistry {
                     let now = mutation.now();
                     let ends = wanted
                         .expires_at
-                        .and_then(domain::time)
+                        .and_then(domain::from_timestamp)
                         .unwrap_or(now + LIFETIME);
                     if ends <= now {
                         return Err(RegistryError::invalid("expires_at", "lies in the past"));
@@ -57,8 +57,8 @@ impl PreAuthKeyService for KeyRegistry {
                     let key = PreAuthKey {
                         id,
                         tags,
-                        created_at: Some(domain::timestamp(now)),
-                        expires_at: Some(domain::timestamp(ends)),
+                        created_at: Some(domain::to_timestamp(now)),
+                        expires_at: Some(domain::to_timestamp(ends)),
                         uses: 0,
                         revoked_at: None,
                         ..wanted
@@ -113,7 +113,7 @@ impl PreAuthKeyService for KeyRegistry {
                     let found = found.filter(|(key, _)| key.tailnet_id == tailnet.get());
                     let (mut key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
                     if key.revoked_at.is_none() {
-                        key.revoked_at = Some(domain::timestamp(mutation.now()));
+                        key.revoked_at = Some(domain::to_timestamp(mutation.now()));
                         pre_auth_keys::update(mutation.connection(), &key).await?;
                         let detail = json!({
                             "user": key.user_id,

@@ -189,7 +189,7 @@ impl NodeService for KeyRegistry {
                 |node, now| {
                     if !node.expired {
                         node.expired = true;
-                        node.key_expiry = Some(domain::timestamp(now));
+                        node.key_expiry = Some(domain::to_timestamp(now));
                     }
                 },
             )

@@ -295,7 +295,7 @@ async fn keep_report(
 fn take_key(node: &mut Node, wish: &Wish, newcomer: &key::Newcomer, now: DateTime<Utc>) {
     let lifetime = wish.credential.tailnet.key_lifetime;
     let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
-    let wished_end = wish.request.expiry.and_then(domain::time);
+    let wished_end = wish.request.expiry.and_then(domain::from_timestamp);
     node.key_expiry = key::expiry(&newcomer.owner, lifetime, wished_end, now);
     node.node_key.clone_from(&wish.request.node_key);
     node.expired = false;
@@ -412,7 +412,7 @@ async fn new_node(
         ipv4: ipv4.to_string(),
         ipv6: ipv6.to_string(),
         approved: credential.approved || !tailnet.machine_approval,
-        created_at: Some(domain::timestamp(mutation.now())),
+        created_at: Some(domain::to_timestamp(mutation.now())),
         ..Node::default()
     })
 }

@@ -8,10 +8,11 @@ use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
 use super::{message, messages, readable};
 use crate::domain::{
+    from_timestamp,
     key::MachineNode,
     node_limits::NodeCounts,
     routes::{self, Router},
-    standing, time,
+    standing,
 };
 
 /// Returns the node a key is bound to, whatever its tailnet.
@@ -288,7 +289,7 @@ pub async fn put(
     .bind(node.ipv4.clone())
     .bind(node.ipv6.clone())
     .bind(login_id)
-    .bind(node.key_expiry.and_then(time).map(to_micros))
+    .bind(node.key_expiry.and_then(from_timestamp).map(to_micros))
     .bind(i64::from(node.expired))
     .bind(i64::from(node.ephemeral))
     .bind(i64::from(routes::usable(node).next().is_some() || !node.primary_routes.is_empty()))

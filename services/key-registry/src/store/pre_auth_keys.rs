@@ -6,7 +6,7 @@ use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _};
 
 use super::{message, messages};
-use crate::domain::time;
+use crate::domain::from_timestamp;
 
 /// Returns a key and the hash of its text.
 pub async fn by_id<'e>(
@@ -45,7 +45,7 @@ pub async fn insert(
     .bind(key.id.clone())
     .bind(key.tailnet_id.cast_signed())
     .bind(hash)
-    .bind(key.created_at.and_then(time).map_or(0, to_micros))
+    .bind(key.created_at.and_then(from_timestamp).map_or(0, to_micros))
     .bind(key.encode_to_vec())
     .execute(on)
     .await?;

@@ -8,7 +8,7 @@ use prost::Message as _;
 use sqlx::{Any, AnyConnection, AnyPool, Executor, Row as _, any::AnyRow};
 
 use super::{message, messages};
-use crate::domain::{time, timestamp};
+use crate::domain::{from_timestamp, to_timestamp};
 
 /// The most rows that share a soft revision: what one batch writes.
 pub const LARGEST_BATCH: usize = 1000;
@@ -47,7 +47,7 @@ impl SoftRow {
             tailnet_id: node.tailnet_id,
             state: SoftState {
                 node_id: node.id,
-                last_seen: Some(timestamp(now)),
+                last_seen: Some(to_timestamp(now)),
                 ..SoftState::default()
             },
             ..Self::default()
@@ -210,7 +210,11 @@ pub async fn going_offline<'e>(
 
 /// Writes a node's soft state.
 pub async fn put(on: &mut AnyConnection, row: &SoftRow) -> Result<(), DatabaseError> {
-    let last_seen = row.state.last_seen.and_then(time).map_or(0, to_micros);
+    let last_seen = row
+        .state
+        .last_seen
+        .and_then(from_timestamp)
+        .map_or(0, to_micros);
     sqlx::query(
         "INSERT INTO soft_states
              (node_id, tailnet_id, soft_revision, gateway, sequence, online, offline_at, last_seen, body,

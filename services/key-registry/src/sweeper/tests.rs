@@ -310,7 +310,7 @@ async fn nodes_of_a_lapsed_gateway_go_offline_and_come_back_with_it() {
     scene.pass(4).await;
     let soft = scene.soft(1).await;
     assert!(!soft.online);
-    let now = domain::timestamp(scene.registry.log.database().now().await.unwrap());
+    let now = domain::to_timestamp(scene.registry.log.database().now().await.unwrap());
     assert_eq!(soft.last_seen, Some(now));
     assert!(scene.renew("g").await.lapsed);
     assert_eq!(scene.begin("g", 1, epoch).await, epoch);
@@ -660,7 +660,7 @@ async fn row_that_can_not_be_read_holds_up_no_other() {
     scene.living = vec!["g"];
     let soon = scene.registry.log.database().now().await.unwrap() + TimeDelta::seconds(10);
     let ending = |id| Node {
-        key_expiry: Some(domain::timestamp(soon)),
+        key_expiry: Some(domain::to_timestamp(soon)),
         ..ephemeral(id)
     };
     for id in 1..=250 {
@@ -827,7 +827,7 @@ async fn report_that_says_nothing_of_the_host_leaves_what_is_known_of_it() {
 async fn route_goes_to_a_router_that_can_carry_it() {
     let mut scene = Scene::new().await;
     let ending = Node {
-        key_expiry: Some(domain::timestamp(
+        key_expiry: Some(domain::to_timestamp(
             scene.registry.log.database().now().await.unwrap() + TimeDelta::seconds(100),
         )),
         ..router(1)

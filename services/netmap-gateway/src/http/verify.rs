@@ -67,7 +67,7 @@ pub(super) async fn post_verify(
     let allow = match client.resolve_node(request).await {
         Ok(answer) => {
             let node = answer.into_inner().node.unwrap_or_default();
-            node.approved && !node.expired && !is_suspended(&gateway, &node).await
+            node.may_take_part(false) && !is_suspended(&gateway, &node).await
         }
         Err(status) if status.code() == Code::NotFound => false,
         Err(status) => return Err(status.into()),

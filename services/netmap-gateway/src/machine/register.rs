@@ -16,6 +16,7 @@ use bowline_proto::{
         self as registry, Node, Registered, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
     },
+    time::to_timestamp,
 };
 use prost::Message as _;
 use prost_types::Timestamp;
@@ -322,10 +323,7 @@ fn pass_on(
         expiry: request
             .expiry
             .filter(|expiry| expiry.timestamp() >= 0)
-            .map(|expiry| Timestamp {
-                seconds: expiry.timestamp(),
-                nanos: expiry.timestamp_subsec_nanos().cast_signed(),
-            }),
+            .map(to_timestamp),
         ephemeral: request.ephemeral,
         hostname: info.hostname,
         os: info.os,

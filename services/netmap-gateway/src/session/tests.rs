@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_clock::SystemClock;
-use bowline_control_wire::{CapabilityVersion, Compression, unframe};
+use bowline_control_wire::{CapabilityVersion, Compression, decode_frame};
 use bowline_netmap::{
     Sources,
     fixture::{Lab, compiled, node, user},
@@ -110,7 +110,7 @@ impl Stage {
 
 async fn next(session: &mut Session) -> Option<MapResponse> {
     let frame = session.next_frame().await.expect("a frame")?;
-    let json = unframe(&mut BytesMut::from(&frame[..]), Compression::None, 1 << 20);
+    let json = decode_frame(&mut BytesMut::from(&frame[..]), Compression::None, 1 << 20);
     let json = json.expect("whole").expect("JSON");
     Some(serde_json::from_slice(&json).expect("a message"))
 }

@@ -126,7 +126,7 @@ impl Hub {
 
     /// Tells every client of other relays.
     pub fn tell_relays(&self, derp_map: DerpMap) {
-        let derp_map = derp_map.after(&self.derp_map.load());
+        let derp_map = derp_map.replacing(&self.derp_map.load());
         self.derp_map.store(Arc::new(derp_map));
         for tailnet in self.held() {
             tailnet.relays_changed();

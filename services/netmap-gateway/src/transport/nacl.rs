@@ -11,8 +11,8 @@ use axum::{
     http::StatusCode,
 };
 use bowline_clock::random_bytes;
-use bowline_control_nacl::{open, seal};
-use bowline_control_wire::{FrameError, MapRequest, RegisterRequest, frame, parse_request};
+use bowline_control_nacl::{open_box, seal_box};
+use bowline_control_wire::{FrameError, MapRequest, RegisterRequest, encode_frame, parse_request};
 use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -102,13 +102,13 @@ async fn receive<T: DeserializeOwned>(
     let bad = |text: String| Failure::new(StatusCode::BAD_REQUEST, text);
     let key = MachinePublic::from_hex(machine).map_err(|error| bad(error.to_string()))?;
     let ReceivedBody { bytes, share } = read_body(&connection, body).await?;
-    let opened =
-        open(&bytes, key, gateway.keys.legacy.iter()).map_err(|error| bad(error.to_string()))?;
+    let opened = open_box(&bytes, key, gateway.keys.legacy.iter())
+        .map_err(|error| bad(error.to_string()))?;
     let mut replays = gateway
         .replays
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    if !replays.is_new(key, opened.nonce, Instant::now()) {
+    if !replays.remember(key, opened.nonce, Instant::now()) {
         metrics::counter!("bowline_gateway_replays_total").increment(1);
         return Err(bad("this very request was sent before".to_owned()));
     }
@@ -131,7 +131,12 @@ fn sealed(gateway: &Gateway, sealer: &Sealer, plaintext: &[u8]) -> Result<Vec<u8
     let control = gateway.keys.legacy.iter().find(is_it).ok_or_else(|| {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the control key is gone")
     })?;
-    Ok(seal(plaintext, control, sealer.machine.key, random_bytes()))
+    Ok(seal_box(
+        plaintext,
+        control,
+        sealer.machine.key,
+        random_bytes(),
+    ))
 }
 
 /// Returns a frame with its payload sealed.
@@ -139,7 +144,7 @@ fn sealed_frame(gateway: &Gateway, sealer: &Sealer, plain: &Bytes) -> Result<Byt
     let payload = plain.get(4..).unwrap_or_default();
     let too_long =
         |error: FrameError| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    frame(&[&sealed(gateway, sealer, payload)?]).map_err(too_long)
+    encode_frame(&[&sealed(gateway, sealer, payload)?]).map_err(too_long)
 }
 
 /// Says whether a client of this version reads the error field; before 1.18 it takes any 200 for success.

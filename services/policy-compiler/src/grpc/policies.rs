@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use bowline_ids::TailnetId;
 use bowline_policy::{Compiler, Inventory, Problem, Verdict, check_document};
-use bowline_proto::policy::v1::{
-    CheckPolicyRequest, CheckPolicyResponse, ExplainAccessRequest, ExplainAccessResponse,
-    GetPolicyRequest, GetPolicyResponse, ListPolicyVersionsRequest, ListPolicyVersionsResponse,
-    PairChange, PolicyChange, PolicyProblem, PolicyVersion, PreviewPolicyRequest,
-    PreviewPolicyResponse, RuleUse, SetPolicyRequest, SetPolicyResponse,
-    policy_service_server::PolicyService,
+use bowline_proto::{
+    policy::v1::{
+        CheckPolicyRequest, CheckPolicyResponse, ExplainAccessRequest, ExplainAccessResponse,
+        GetPolicyRequest, GetPolicyResponse, ListPolicyVersionsRequest, ListPolicyVersionsResponse,
+        PairChange, PolicyChange, PolicyProblem, PolicyVersion, PreviewPolicyRequest,
+        PreviewPolicyResponse, RuleUse, SetPolicyRequest, SetPolicyResponse,
+        policy_service_server::PolicyService,
+    },
+    time::to_timestamp,
 };
 use bowline_service_kit::Caller;
-use prost_types::Timestamp;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
@@ -116,10 +118,7 @@ impl PolicyService for PolicyCompiler {
                         version: found + 1,
                         text,
                         author,
-                        created_at: Some(Timestamp {
-                            seconds: now.timestamp(),
-                            nanos: 0,
-                        }),
+                        created_at: Some(to_timestamp(now)),
                     };
                     store::put(mutation.connection(), &stored, now).await?;
                     mutation.record(&PolicyChange {

@@ -53,12 +53,12 @@ fn recorded_initiation_gives_the_recorded_response_and_keys() {
         "04001596b6aca19131307dfe7919eccf55da6e8dd606c34f",
     ] {
         let mut out = Vec::new();
-        cipher.seal(b"hello", &mut out).unwrap();
+        cipher.seal_record(b"hello", &mut out).unwrap();
         assert_eq!(hex::encode(out), record);
     }
     let mut record = hex::decode("0400159c2c40909d06f4c6e74221bc5ecc9114cbc053b47b").unwrap();
     let mut opening = Cipher::new(&accepted.keys.receive);
-    assert_eq!(opening.open(&mut record[HEADER..]), Ok(5));
+    assert_eq!(opening.open_record(&mut record[HEADER..]), Ok(5));
     assert_eq!(&record[HEADER..HEADER + 5], b"hello");
 }
 
@@ -96,7 +96,7 @@ fn every_flipped_bit_and_every_truncation_is_refused() {
 fn initiator_makes_the_recorded_initiation_and_keys() {
     let machine = key("f55d8777ec24f1286d731376a6413d5b8802abfb7d84c78fdbd774bd564fd762");
     let ephemeral = key("055543be3e9fbd475c4bb6df91fc89843b4a991ca36bb1cf25bdadc5617929a1");
-    let builder = builder()
+    let builder = noise_builder()
         .unwrap()
         .fixed_ephemeral_key_for_testing_only(ephemeral.expose_bytes());
     let (initiator, initiation) =

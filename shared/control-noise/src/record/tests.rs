@@ -14,12 +14,12 @@ fn records_of_wrong_kind_or_length_are_refused() {
 fn replayed_record_is_refused() {
     let mut sealing = Cipher::new(&[1; 32]);
     let mut record = Vec::new();
-    sealing.seal(b"once", &mut record).unwrap();
+    sealing.seal_record(b"once", &mut record).unwrap();
     let mut opening = Cipher::new(&[1; 32]);
     let body = &record[HEADER..];
-    assert_eq!(opening.open(&mut body.to_vec()), Ok(4));
+    assert_eq!(opening.open_record(&mut body.to_vec()), Ok(4));
     assert_eq!(
-        opening.open(&mut body.to_vec()),
+        opening.open_record(&mut body.to_vec()),
         Err(RecordError::Decryption)
     );
 }
@@ -29,10 +29,10 @@ fn reordered_records_are_refused() {
     let mut sealing = Cipher::new(&[1; 32]);
     let mut records = [Vec::new(), Vec::new()];
     for record in &mut records {
-        sealing.seal(b"text", record).unwrap();
+        sealing.seal_record(b"text", record).unwrap();
     }
     let mut opening = Cipher::new(&[1; 32]);
-    let opened = opening.open(&mut records[1][HEADER..]);
+    let opened = opening.open_record(&mut records[1][HEADER..]);
     assert_eq!(opened, Err(RecordError::Decryption));
 }
 
@@ -40,12 +40,12 @@ fn reordered_records_are_refused() {
 fn every_flipped_bit_of_a_record_is_refused() {
     let mut record = Vec::new();
     Cipher::new(&[1; 32])
-        .seal(b"some text", &mut record)
+        .seal_record(b"some text", &mut record)
         .unwrap();
     for bit in 0..8 * (record.len() - HEADER) {
         let mut body = record[HEADER..].to_vec();
         body[bit / 8] ^= 1 << (bit % 8);
-        let opened = Cipher::new(&[1; 32]).open(&mut body);
+        let opened = Cipher::new(&[1; 32]).open_record(&mut body);
         assert_eq!(opened, Err(RecordError::Decryption), "bit {bit}");
     }
 }
@@ -54,9 +54,9 @@ fn every_flipped_bit_of_a_record_is_refused() {
 fn longest_record_is_4096_bytes_and_a_longer_one_is_not_made() {
     let mut cipher = Cipher::new(&[1; 32]);
     let mut out = Vec::new();
-    cipher.seal(&[0; MAX_PLAINTEXT], &mut out).unwrap();
+    cipher.seal_record(&[0; MAX_PLAINTEXT], &mut out).unwrap();
     assert_eq!(out.len(), 4096);
-    let refused = cipher.seal(&[0; MAX_PLAINTEXT + 1], &mut out);
+    let refused = cipher.seal_record(&[0; MAX_PLAINTEXT + 1], &mut out);
     assert_eq!(refused, Err(RecordError::Length(4094)));
     assert_eq!(out.len(), 4096, "nothing is sent");
 }
@@ -66,12 +66,12 @@ fn last_counter_value_is_never_used() {
     let mut sealing = Cipher::starting_at(&[1; 32], u64::MAX - 1);
     let mut opening = Cipher::starting_at(&[1; 32], u64::MAX - 1);
     let mut out = Vec::new();
-    sealing.seal(b"last", &mut out).unwrap();
-    assert_eq!(opening.open(&mut out[HEADER..]), Ok(4));
+    sealing.seal_record(b"last", &mut out).unwrap();
+    assert_eq!(opening.open_record(&mut out[HEADER..]), Ok(4));
     for _ in 0..2 {
-        let refused = sealing.seal(b"more", &mut out);
+        let refused = sealing.seal_record(b"more", &mut out);
         assert_eq!(refused, Err(RecordError::Exhausted));
-        let refused = opening.open(&mut [0; 20]);
+        let refused = opening.open_record(&mut [0; 20]);
         assert_eq!(refused, Err(RecordError::Exhausted));
     }
 }

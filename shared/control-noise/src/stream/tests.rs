@@ -62,7 +62,7 @@ async fn empty_records_are_skipped() {
     let mut sealing = Cipher::new(&client.send);
     let mut wire = Vec::new();
     for text in ["", "one", "", "", "two", ""] {
-        sealing.seal(text.as_bytes(), &mut wire).unwrap();
+        sealing.seal_record(text.as_bytes(), &mut wire).unwrap();
     }
     let (text, end) = received(&server, &wire).await;
     assert_eq!((text.as_slice(), end.unwrap()), (&b"onetwo"[..], 6));
@@ -72,7 +72,9 @@ async fn empty_records_are_skipped() {
 async fn stream_cut_anywhere_but_between_records_ends_in_an_error() {
     let (client, server) = keys();
     let mut wire = Vec::new();
-    Cipher::new(&client.send).seal(b"text", &mut wire).unwrap();
+    Cipher::new(&client.send)
+        .seal_record(b"text", &mut wire)
+        .unwrap();
     for length in 0..=wire.len() {
         let (text, end) = received(&server, &wire[..length]).await;
         match length {
@@ -89,7 +91,7 @@ async fn one_bad_record_ends_the_stream_for_good() {
     let mut sealing = Cipher::new(&client.send);
     let mut records = [Vec::new(), Vec::new()];
     for record in &mut records {
-        sealing.seal(b"text", record).unwrap();
+        sealing.seal_record(b"text", record).unwrap();
     }
     let [first, second] = records;
     let plain_http = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();

@@ -118,7 +118,7 @@ fn message() -> MapResponse {
 
 fn adapted(version: u16) -> MapResponse {
     let mut message = message();
-    adapt(&mut message, Cap(version));
+    adapt_message(&mut message, Cap(version));
     message
 }
 
@@ -259,7 +259,7 @@ fn hash_of_a_certificate_is_told_only_to_those_who_do_not_take_it_for_a_name() {
             }),
             ..MapResponse::default()
         };
-        adapt(&mut message, Cap(version));
+        adapt_message(&mut message, Cap(version));
         let map = message.derp_map.unwrap();
         let nodes = map.regions.into_values().flat_map(|region| region.nodes);
         nodes.map(|node| node.cert_name).collect::<Vec<_>>()

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bowline_control_wire::{
-    Compression, DerpMap, FrameError, MapResponse, dialect, frame, frame_payload,
+    Compression, DerpMap, FrameError, MapResponse, dialect, encode_frame, encode_payload,
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -256,7 +256,7 @@ fn block<'v>(
     let payload = if json.is_empty() {
         json
     } else {
-        frame_payload(&json, compression)?
+        encode_payload(&json, compression)?
     };
     Ok(Block {
         generation: eyes.look.view.generation,
@@ -275,9 +275,9 @@ fn glue(
     // The message is an object with members: its peers come last.
     head.pop();
     head.extend_from_slice(b",\"Peers\":[");
-    let head = frame_payload(&head, compression)?;
-    let comma = frame_payload(b",", compression)?;
-    let end = frame_payload(b"]}", compression)?;
+    let head = encode_payload(&head, compression)?;
+    let comma = encode_payload(b",", compression)?;
+    let end = encode_payload(b"]}", compression)?;
     let mut parts: Vec<&[u8]> = vec![&head];
     for (at, block) in blocks.iter().enumerate() {
         if at > 0 {
@@ -286,5 +286,5 @@ fn glue(
         parts.push(&block.payload);
     }
     parts.push(&end);
-    frame(&parts)
+    encode_frame(&parts)
 }

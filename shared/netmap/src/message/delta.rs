@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_control_wire::{MapResponse, PeerChange};
 use bowline_keys::NodePublic;
+use bowline_proto::time::from_timestamp;
 use chrono::{DateTime, Utc};
 
 use super::{
     filter,
     full::{dns_config, domain},
     look::{Eyes, Look},
-    node::{self, capability_version, disco_key, time},
+    node::{self, capability_version, disco_key},
     profile::{TAGGED_DEVICES, owner, profile},
     ssh,
 };
@@ -387,7 +388,7 @@ fn patch(was: &Shown, now: &Shown) -> Patch {
         change.key = NodePublic::try_from(&*now.node.node_key).ok();
     }
     if was.node.key_expiry != now.node.key_expiry {
-        change.key_expiry = now.node.key_expiry.and_then(time);
+        change.key_expiry = now.node.key_expiry.and_then(from_timestamp);
     }
     if soft_was.home_derp != soft.home_derp {
         change.derp_region = soft.home_derp;
@@ -411,7 +412,10 @@ fn patch(was: &Shown, now: &Shown) -> Patch {
         change.online = Some(soft.online);
     }
     if (soft_was.online, soft_was.last_seen) != (soft.online, soft.last_seen) {
-        change.last_seen = soft.last_seen.filter(|_| !soft.online).and_then(time);
+        change.last_seen = soft
+            .last_seen
+            .filter(|_| !soft.online)
+            .and_then(from_timestamp);
     }
     let empty = PeerChange {
         node_id: now.node.id,

@@ -3,9 +3,8 @@
 use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
 use bowline_ids::{NodeId, StableNodeId, StableTailnetId, TailnetId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
-use bowline_proto::policy::v1::Capability;
+use bowline_proto::{policy::v1::Capability, time::from_timestamp};
 use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
 use serde_json::value::RawValue;
 
 use super::{look::Eyes, profile::owner};
@@ -56,7 +55,11 @@ pub(crate) fn peer(eyes: Eyes<'_>, shown: &Shown) -> Node {
             .collect(),
         hostinfo: hostinfo(shown),
         online: Some(online),
-        last_seen: shown.soft.last_seen.filter(|_| !online).and_then(time),
+        last_seen: shown
+            .soft
+            .last_seen
+            .filter(|_| !online)
+            .and_then(from_timestamp),
         machine_authorized: node.approved,
         cap_map: capabilities,
         expired: node.expired,
@@ -76,7 +79,7 @@ pub(crate) fn own(eyes: Eyes<'_>, now: DateTime<Utc>) -> Node {
     let addresses = addresses(shown, eyes.hides_ipv4_of(shown));
     let mut allowed_ips = addresses.clone();
     allowed_ips.extend(shown.usable_routes().cloned());
-    let key_expiry = node.key_expiry.and_then(time);
+    let key_expiry = node.key_expiry.and_then(from_timestamp);
     let settings = eyes.look.settings(shown.settings);
     let mut capabilities = settings
         .map(|set| cap_map(&set.capabilities))
@@ -121,10 +124,10 @@ fn common(view: &View, shown: &Shown) -> Node {
         name: plain_text(&format!("{}.{}.", node.name, view.tailnet.magic_dns_suffix)),
         user: owner(node),
         key: NodePublic::try_from(&*node.node_key).unwrap_or_default(),
-        key_expiry: node.key_expiry.and_then(time),
+        key_expiry: node.key_expiry.and_then(from_timestamp),
         disco_key: disco_key(&soft.disco_key),
         home_derp: soft.home_derp,
-        created: node.created_at.and_then(time).unwrap_or_default(),
+        created: node.created_at.and_then(from_timestamp).unwrap_or_default(),
         cap: capability_version(soft.capability_version),
         tags: node.tags.clone(),
         ..Node::default()
@@ -173,8 +176,4 @@ pub(crate) fn disco_key(bytes: &[u8]) -> Option<DiscoPublic> {
 
 pub(crate) fn capability_version(number: u32) -> CapabilityVersion {
     CapabilityVersion(u16::try_from(number).unwrap_or(u16::MAX))
-}
-
-pub(crate) fn time(timestamp: Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(timestamp.seconds, u32::try_from(timestamp.nanos).ok()?)
 }

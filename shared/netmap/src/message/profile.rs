@@ -11,11 +11,7 @@ pub const TAGGED_DEVICES: u64 = 1 << 52;
 /// Returns the number of the user a node is shown under.
 #[must_use]
 pub fn owner(node: &Node) -> u64 {
-    if node.tags.is_empty() && node.user_id != 0 {
-        node.user_id
-    } else {
-        TAGGED_DEVICES
-    }
+    node.owning_user().unwrap_or(TAGGED_DEVICES)
 }
 
 /// Returns the profile of a user, or of the pseudo user.

@@ -118,7 +118,7 @@ impl Replica {
         }
         match self.known.get_mut(&id) {
             Some(known) => {
-                if judged_differently(&known.node, &node) {
+                if known.node.judged_facts() != node.judged_facts() {
                     known.judged = revision;
                 }
                 known.node = Arc::new(node);
@@ -186,13 +186,4 @@ impl Replica {
         self.waiting.remove(&id);
         self.set_shown(id, None);
     }
-}
-
-/// Says whether policy may judge the two differently.
-fn judged_differently(before: &Node, now: &Node) -> bool {
-    (before.user_id, &before.tags, &before.ipv4, &before.ipv6)
-        != (now.user_id, &now.tags, &now.ipv4, &now.ipv6)
-        || before.advertised_routes != now.advertised_routes
-        || before.approved_routes != now.approved_routes
-        || (&before.os, &before.client_version) != (&now.os, &now.client_version)
 }

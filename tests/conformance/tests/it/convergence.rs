@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{
-    CapabilityVersion, Compression, DerpMap, MapResponse, Node as WireNode, PeerChange, unframe,
+    CapabilityVersion, Compression, DerpMap, MapResponse, Node as WireNode, PeerChange,
+    decode_frame,
 };
 use bowline_netmap::{
     Blocks, ChangeSet, Delta, Dialect, Replica, Sources, View, delta, full, lost,
@@ -472,7 +473,7 @@ impl Lab {
                 (dialect, DateTime::UNIX_EPOCH),
             );
             if let Some(frame) = frame.unwrap() {
-                let json = unframe(&mut BytesMut::from(&frame[..]), compression, 1 << 20);
+                let json = decode_frame(&mut BytesMut::from(&frame[..]), compression, 1 << 20);
                 let glued: Value = serde_json::from_slice(&json.unwrap().unwrap()).unwrap();
                 assert_eq!(glued, whole, "the first frame of node {id}");
             }

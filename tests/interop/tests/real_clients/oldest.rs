@@ -8,8 +8,8 @@ use std::{
 };
 
 use bowline_clock::random_bytes;
-use bowline_control_nacl::{open, seal};
-use bowline_control_wire::{Compression, MapResponse, RegisterResponse, unframe};
+use bowline_control_nacl::{open_box, seal_box};
+use bowline_control_wire::{Compression, MapResponse, RegisterResponse, decode_frame};
 use bowline_interop::{Host, Server, inside, is_possible};
 use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::BytesMut;
@@ -36,7 +36,7 @@ impl Oldest {
     }
 
     fn sealed(&self, request: &Value) -> Vec<u8> {
-        seal(
+        seal_box(
             request.to_string().as_bytes(),
             &self.machine,
             self.control,
@@ -51,7 +51,7 @@ impl Oldest {
     }
 
     fn opened(&self, answer: &[u8]) -> Vec<u8> {
-        open(answer, self.control, [&self.machine])
+        open_box(answer, self.control, [&self.machine])
             .unwrap()
             .plaintext
     }
@@ -107,8 +107,8 @@ fn client_of_the_oldest_form_registers_and_gets_whole_maps() {
     let (status, answer) = send(&mut stream, &[head.as_bytes(), &body].concat());
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
     let payload = client.opened(&answer[4..]);
-    let framed = bowline_control_wire::frame(&[&payload]).unwrap();
-    let json = unframe(&mut BytesMut::from(&framed[..]), Compression::Zstd, 1 << 20).unwrap();
+    let framed = bowline_control_wire::encode_frame(&[&payload]).unwrap();
+    let json = decode_frame(&mut BytesMut::from(&framed[..]), Compression::Zstd, 1 << 20).unwrap();
     let message: MapResponse = serde_json::from_slice(&json.unwrap()).unwrap();
     let node = message.node.unwrap();
     assert_eq!(
@@ -159,8 +159,9 @@ fn whole_messages_come_two_seconds_apart(client: &Oldest, server: &Server, node_
         stream.read_exact(&mut length).unwrap();
         let mut sealed = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap()];
         stream.read_exact(&mut sealed).unwrap();
-        let framed = bowline_control_wire::frame(&[&client.opened(&sealed)]).unwrap();
-        let json = unframe(&mut BytesMut::from(&framed[..]), Compression::Zstd, 1 << 20).unwrap();
+        let framed = bowline_control_wire::encode_frame(&[&client.opened(&sealed)]).unwrap();
+        let json =
+            decode_frame(&mut BytesMut::from(&framed[..]), Compression::Zstd, 1 << 20).unwrap();
         serde_json::from_slice::<MapResponse>(&json.unwrap()).unwrap()
     };
     assert!(next().node.is_some());

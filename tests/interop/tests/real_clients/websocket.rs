@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_clock::random_bytes;
 use bowline_control_noise::{Initiator, NoiseStream};
-use bowline_control_wire::{Compression, unframe};
+use bowline_control_wire::{Compression, decode_frame};
 use bowline_interop::{Client, Host, Release, Server, inside, is_possible};
 use bowline_keys::{MachinePublic, NodePublic, PrivateKey};
 use bytes::{Bytes, BytesMut};
@@ -130,7 +130,7 @@ async fn post(
 /// Returns the next message of a stream.
 async fn message(frames: &mut Incoming, received: &mut BytesMut) -> Value {
     loop {
-        if let Some(json) = unframe(received, Compression::None, 1 << 20).unwrap() {
+        if let Some(json) = decode_frame(received, Compression::None, 1 << 20).unwrap() {
             return serde_json::from_slice(&json).unwrap();
         }
         let frame = tokio::time::timeout(SOON, frames.frame()).await;

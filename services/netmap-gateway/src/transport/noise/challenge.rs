@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_clock::random_bytes;
-use bowline_control_nacl::open;
+use bowline_control_nacl::open_box;
 use bowline_keys::{ChallengePublic, MachinePublic, NodePublic, PrivateKey};
 
 use crate::machine::Failure;
@@ -67,7 +67,7 @@ impl Challenge {
             return false;
         };
         let sender = MachinePublic::from_bytes(*node.as_bytes());
-        open(sealed, sender, [&**key])
+        open_box(sealed, sender, [&**key])
             .is_ok_and(|opened| opened.plaintext == public.to_string().as_bytes())
     }
 }
@@ -80,14 +80,14 @@ fn read(answer: &str) -> Option<(NodePublic, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
-    use bowline_control_nacl::seal;
+    use bowline_control_nacl::seal_box;
 
     use super::*;
 
     fn answer(node: &PrivateKey, text: &str, challenge: &Challenge) -> HeaderValue {
         let public = NodePublic::from_bytes(node.public_bytes());
         let recipient = MachinePublic::from_bytes(*challenge.public().unwrap().as_bytes());
-        let sealed = seal(text.as_bytes(), node, recipient, random_bytes());
+        let sealed = seal_box(text.as_bytes(), node, recipient, random_bytes());
         HeaderValue::try_from(format!("{public} {}", STANDARD.encode(sealed))).unwrap()
     }
 

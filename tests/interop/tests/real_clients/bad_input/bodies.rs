@@ -114,7 +114,7 @@ async fn compressed_bodies_are_not_unpacked() {
     let machine = PrivateKey::from_random(random_bytes());
     let mut session = Session::open(&machine, scene.control).await;
     let bomb = vec![b' '; 64 << 20];
-    let bomb = bowline_control_wire::frame_payload(&bomb, bowline_control_wire::Compression::Zstd);
+    let bomb = bowline_control_wire::encode_payload(&bomb, bowline_control_wire::Compression::Zstd);
     let bomb = bomb.unwrap();
     let before = memory();
     for path in ["/machine/register", "/machine/map"] {

@@ -1,7 +1,7 @@
 //! crypto_box messages that prove nothing, or have been seen.
 
 use bowline_clock::random_bytes;
-use bowline_control_nacl::{open, seal};
+use bowline_control_nacl::{open_box, seal_box};
 use bowline_interop::{inside, is_possible};
 use bowline_keys::{MachinePublic, PrivateKey};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn boxes_that_do_not_open_are_refused() {
     let control = control();
     let machine = PrivateKey::from_random(random_bytes());
     let own = path(public(&machine));
-    let sealed = seal(
+    let sealed = seal_box(
         request().to_string().as_bytes(),
         &machine,
         control,
@@ -75,7 +75,7 @@ async fn boxes_that_do_not_open_are_refused() {
     refused(&path(public(&other)), &sealed, "can not be opened");
     refused(&path(control), &sealed, "can not be opened");
     // Sealed for another server, or by nobody in particular.
-    let elsewhere = seal(b"{}", &machine, public(&other), random_bytes());
+    let elsewhere = seal_box(b"{}", &machine, public(&other), random_bytes());
     refused(&own, &elsewhere, "can not be opened");
     for weak in ["00".repeat(32), format!("01{}", "00".repeat(31))] {
         refused(&format!("/machine/{weak}"), &sealed, "low order");
@@ -113,7 +113,7 @@ async fn opened_boxes_are_refused_for_what_they_hold_and_once_only() {
         let (status, body) = http(
             "POST",
             path,
-            &seal(plain, &machine, control, random_bytes()),
+            &seal_box(plain, &machine, control, random_bytes()),
         );
         (status, String::from_utf8_lossy(&body).into_owned())
     };
@@ -148,10 +148,10 @@ async fn opened_boxes_are_refused_for_what_they_hold_and_once_only() {
     );
 
     // A nonce of zeros is a nonce; a refusal comes sealed. Afterwards the box is known, wherever it is sent.
-    let sealed = seal(request().to_string().as_bytes(), &machine, control, [0; 24]);
+    let sealed = seal_box(request().to_string().as_bytes(), &machine, control, [0; 24]);
     let (status, answer) = http("POST", &own, &sealed);
     assert_eq!(status, 200);
-    let plain = open(&answer, control, [&machine]).unwrap().plaintext;
+    let plain = open_box(&answer, control, [&machine]).unwrap().plaintext;
     let answer: Value = serde_json::from_slice(&plain).unwrap();
     assert!(!answer["Error"].as_str().unwrap().is_empty(), "{answer}");
     for map in ["", "/map"] {
@@ -170,7 +170,7 @@ async fn boxes_need_tls_unless_told_otherwise() {
     }
     let mut scene = Scene::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
-    let sealed = seal(b"{}", &machine, control(), random_bytes());
+    let sealed = seal_box(b"{}", &machine, control(), random_bytes());
     let (status, text) = http("POST", &path(public(&machine)), &sealed);
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(status == 403 && text.contains("https"), "{status} {text}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_clock::random_bytes;
-use bowline_control_wire::{Compression, unframe};
+use bowline_control_wire::{Compression, decode_frame};
 use bowline_interop::{Host, Server};
 use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::BytesMut;
@@ -105,7 +105,7 @@ impl Witness {
     /// Returns the next message.
     async fn next(&mut self) -> Value {
         loop {
-            let frame = unframe(&mut self.received, Compression::None, 1 << 20).unwrap();
+            let frame = decode_frame(&mut self.received, Compression::None, 1 << 20).unwrap();
             if let Some(json) = frame {
                 self.heard.push_str(std::str::from_utf8(&json).unwrap());
                 return serde_json::from_slice(&json).unwrap();
