@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bowline_ids::{NodeOwner, UserId};
+
 use crate::key_registry::v1::{Node, TaggedBy};
 
 /// The fields of a node that policy judges: when one of them differs, the node may be in another class.
@@ -36,6 +38,15 @@ impl Node {
             TaggedBy::PreAuthKey | TaggedBy::Administrator => false,
             TaggedBy::Unspecified => self.user_id != 0,
         }
+    }
+
+    /// Returns who answers for the node.
+    #[must_use]
+    pub fn owner(&self) -> NodeOwner {
+        UserId::try_from(self.user_id).map_or_else(
+            |_| NodeOwner::Tag(self.tags.first().map_or("", String::as_str).into()),
+            NodeOwner::User,
+        )
     }
 
     /// Says whether the node may take part in its tailnet: it is approved, its key has not ended, and it is not cut off
@@ -113,6 +124,17 @@ mod tests {
         assert_eq!(node(&[], 7, TaggedBy::Unspecified).owning_user(), Some(7));
         assert_eq!(node(&[], 0, TaggedBy::Unspecified).owning_user(), None);
         assert_eq!(node(&TAGGED, 7, TaggedBy::User).owning_user(), None);
+    }
+
+    #[test]
+    fn user_who_added_a_node_answers_for_it_and_else_its_first_tag() {
+        let user = NodeOwner::User(UserId::try_from(7_u64).expect("a number"));
+        assert_eq!(node(&[], 7, TaggedBy::Unspecified).owner(), user);
+        assert_eq!(node(&TAGGED, 7, TaggedBy::User).owner(), user);
+        let tag = |tag: &str| NodeOwner::Tag(tag.into());
+        let tags = node(&["tag:db", "tag:web"], 0, TaggedBy::PreAuthKey);
+        assert_eq!(tags.owner(), tag("tag:db"));
+        assert_eq!(node(&[], 0, TaggedBy::Unspecified).owner(), tag(""));
     }
 
     #[test]

@@ -26,11 +26,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use connection::{End, PATIENCE};
-use front::Holder;
 use link::Heard;
 
 pub use connection::{Connection, fraction};
-pub(crate) use front::{BodyShare, Front, answer};
+pub(crate) use front::{BodyShare, Front, Holder, answer};
 pub(crate) use link::QUIET;
 pub(crate) use proxies::Proxies;
 pub(crate) use quota::{Quota, QuotaShare};

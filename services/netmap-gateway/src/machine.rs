@@ -39,7 +39,7 @@ impl Machine {
     /// Returns how it waits for a turn.
     pub(crate) fn asker(&self) -> Asker {
         match self.connection.holder() {
-            Some((_, node)) => Asker::Known(node),
+            Some(holder) => Asker::Known(holder.node),
             None => Asker::Stranger(Network::narrowest(self.connection.source())),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeOwner, TailnetId};
 use bowline_keys::NodePublic;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -23,11 +23,20 @@ const MAX_ASKING: usize = 64;
 /// Time one question may take before it counts as unanswered.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How a node is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// It reaches nodes of this tailnet alone.
+    pub tailnet: TailnetId,
+    /// Who answers for it: where there are not enough places the owner with most gives one.
+    pub owner: NodeOwner,
+}
+
 /// An answer to whether a node is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is served, and reaches nodes of this tailnet alone.
-    Allowed(TailnetId),
+    /// It is served.
+    Allowed(Admitted),
     /// It is not: unknown, expired, unapproved, revoked, or its user is suspended.
     Refused,
     /// Nobody could be asked: served only if it was before.
@@ -42,21 +51,20 @@ pub trait Admission: Send + Sync {
     async fn allowed(&self, node: NodePublic, source: IpAddr) -> Verdict;
 }
 
-/// Serves everyone, as nodes of one tailnet: for tests and closed networks.
-#[derive(Clone, Copy, Debug)]
-pub struct AllowAll(pub TailnetId);
+/// Serves everyone, as nodes of one owner: for tests and closed networks.
+#[derive(Clone, Debug)]
+pub struct AllowAll(pub Admitted);
 
 #[async_trait]
 impl Admission for AllowAll {
     async fn allowed(&self, _node: NodePublic, _source: IpAddr) -> Verdict {
-        Verdict::Allowed(self.0)
+        Verdict::Allowed(self.0.clone())
     }
 }
 
 /// A yes that is remembered.
-#[derive(Clone, Copy)]
 struct Allowed {
-    tailnet: TailnetId,
+    how: Admitted,
     at: Instant,
 }
 
@@ -82,20 +90,20 @@ impl Gate {
         }
     }
 
-    /// Returns the tailnet in which a node that connects is served; `None` when it is not.
-    pub(crate) async fn admits(&self, node: NodePublic, source: IpAddr) -> Option<TailnetId> {
+    /// Returns how a node that connects is served; `None` when it is not.
+    pub(crate) async fn admits(&self, node: NodePublic, source: IpAddr) -> Option<Admitted> {
         match self.allowed_within(node, self.fresh) {
-            Some(tailnet) => Some(tailnet),
+            Some(how) => Some(how),
             None => self.still_admits(node, source).await,
         }
     }
 
-    /// Returns the tailnet in which a connected node is served on; asks anew.
-    pub(crate) async fn still_admits(&self, node: NodePublic, source: IpAddr) -> Option<TailnetId> {
+    /// Returns how a connected node is served on; asks anew.
+    pub(crate) async fn still_admits(&self, node: NodePublic, source: IpAddr) -> Option<Admitted> {
         match self.ask(node, source).await {
-            Verdict::Allowed(tailnet) => {
-                self.remember(node, tailnet);
-                Some(tailnet)
+            Verdict::Allowed(how) => {
+                self.remember(node, how.clone());
+                Some(how)
             }
             Verdict::Refused => {
                 self.remembered().remove(&node);
@@ -114,7 +122,7 @@ impl Gate {
             .unwrap_or(Verdict::Unknown)
     }
 
-    fn remember(&self, node: NodePublic, tailnet: TailnetId) {
+    fn remember(&self, node: NodePublic, how: Admitted) {
         let mut allowed = self.remembered();
         if allowed.len() >= self.capacity && !allowed.contains_key(&node) {
             let oldest = allowed
@@ -124,13 +132,14 @@ impl Gate {
             oldest.map(|node| allowed.remove(&node));
         }
         let at = Instant::now();
-        allowed.insert(node, Allowed { tailnet, at });
+        allowed.insert(node, Allowed { how, at });
     }
 
-    /// Returns the tailnet of a yes that is younger than `age`.
-    fn allowed_within(&self, node: NodePublic, age: Duration) -> Option<TailnetId> {
-        let allowed = self.remembered().get(&node).copied()?;
-        (allowed.at.elapsed() < age).then_some(allowed.tailnet)
+    /// Returns a yes that is younger than `age`.
+    fn allowed_within(&self, node: NodePublic, age: Duration) -> Option<Admitted> {
+        let remembered = self.remembered();
+        let allowed = remembered.get(&node)?;
+        (allowed.at.elapsed() < age).then(|| allowed.how.clone())
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashMap<NodePublic, Allowed>> {

@@ -50,7 +50,7 @@ mod session;
 mod stun;
 mod wire;
 
-pub use admission::{Admission, AllowAll, Verdict};
+pub use admission::{Admission, Admitted, AllowAll, Verdict};
 pub use limits::Limits;
-pub(crate) use relay::Place;
+pub(crate) use relay::{Place, Served};
 pub use relay::{Relay, RelayOptions, Sockets};

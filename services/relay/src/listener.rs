@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use bowline_keys::NodePublic;
 use bowline_service_kit::seats::Seated;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,7 +20,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::quiet::{Quiet, QuietStream};
-use crate::{Place, Relay, meters};
+use crate::{Place, Relay, Served, meters};
 
 /// Pause after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -79,7 +78,7 @@ struct Connection {
 async fn serve(
     relay: Relay,
     connection: Connection,
-    stream: Seated<TcpStream, NodePublic>,
+    stream: Seated<TcpStream, Served>,
     acceptor: Option<TlsAcceptor>,
 ) {
     let source = connection.source;

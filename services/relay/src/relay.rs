@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bowline_ids::{NodeOwner, TailnetId};
 use bowline_keys::{NodePublic, PrivateKey};
 use bowline_service_kit::retry_window::RetryWindow;
-use bowline_service_kit::seats::{SeatHandle, SeatLimits, Seats};
+use bowline_service_kit::seats::{SeatHandle, SeatHolder, SeatLimits, Seats};
 use crypto_box::SecretKey;
 use futures_util::future::BoxFuture;
 use rustls::ServerConfig;
@@ -28,8 +29,23 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How many connections one node may have: the newest is its only one, those before it are on their way out.
 const CONNECTIONS_OF_NODE: usize = 4;
 
+/// A node that is served.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Served {
+    pub(crate) owner: (TailnetId, NodeOwner),
+    pub(crate) node: NodePublic,
+}
+
+impl SeatHolder for Served {
+    type Owner = (TailnetId, NodeOwner);
+
+    fn owner(&self) -> Self::Owner {
+        self.owner.clone()
+    }
+}
+
 /// The seat of a connection, settled once its client is admitted.
-pub(crate) type Place = SeatHandle<NodePublic>;
+pub(crate) type Place = SeatHandle<Served>;
 
 /// What a relay is made from.
 pub struct RelayOptions {
@@ -61,7 +77,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
     pub(crate) peers: Arc<Peers>,
-    pub(crate) seats: Arc<Seats<NodePublic>>,
+    pub(crate) seats: Arc<Seats<Served>>,
     pub(crate) retry: Mutex<RetryWindow>,
     pub(crate) meters: Meters,
     /// Every task that holds a connection.

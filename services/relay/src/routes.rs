@@ -8,7 +8,6 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use bowline_keys::NodePublic;
 use bowline_service_kit::seats::Seat;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, UPGRADE,
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::quiet::Quiet;
-use crate::{Place, Relay, meters, session};
+use crate::{Place, Relay, Served, meters, session};
 
 const DERP: HeaderValue = HeaderValue::from_static("DERP");
 const DERP_VERSION: HeaderName = HeaderName::from_static("derp-version");
@@ -109,7 +108,7 @@ async fn place(
     relay: &Relay,
     held: Option<Place>,
     source: SocketAddr,
-) -> Option<(Place, Option<Seat<NodePublic>>)> {
+) -> Option<(Place, Option<Seat<Served>>)> {
     if let Some(place) = held {
         return Some((place, None));
     }

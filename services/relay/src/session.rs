@@ -15,7 +15,6 @@ use tokio::select;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
-use crate::Place;
 use crate::ended::Ended;
 use crate::frame::{self, Gone, Header, Kind};
 use crate::handshake;
@@ -23,6 +22,7 @@ use crate::meters;
 use crate::peers::{Connected, Delivery, Peer};
 use crate::relay::Inner;
 use crate::wire::{self, FrameWriter};
+use crate::{Place, Served};
 
 /// Size of the read and the write buffer.
 const BUFFER: usize = 8 << 10;
@@ -62,7 +62,7 @@ where
     };
 
     let peer = client.connected.peer();
-    place.settle(peer.key);
+    place.settle(client.served.clone());
     let acks_pings = client.acks_pings;
     relay.meters.connections.increment(1);
     let Err(ended) = select! {
@@ -83,6 +83,7 @@ where
 /// A client that is served.
 struct Client {
     connected: Connected,
+    served: Served,
     acks_pings: bool,
 }
 
@@ -101,7 +102,7 @@ async fn greet(
     writer.flush().await?;
     let (_, frame) = wire::read_frame(reader, Header::decode_first).await?;
     let info = handshake::open(wire::body(&frame), &relay.secret)?;
-    let Some(tailnet) = relay.gate.admits(info.node, source).await else {
+    let Some(admitted) = relay.gate.admits(info.node, source).await else {
         return Err(Ended::NotAdmitted);
     };
     if let Some(contest) = relay.peers.contest(&info.node) {
@@ -115,7 +116,7 @@ async fn greet(
     // Entered before it is told so: from the first moment it believes to be connected it can be reached.
     let connected = relay
         .peers
-        .enter(info.node, tailnet, relay.limits.outbox_bytes);
+        .enter(info.node, admitted.tailnet, relay.limits.outbox_bytes);
     let nonce = bowline_clock::random_bytes();
     writer
         .write(&frame::server_info(&info.server_info(nonce)))
@@ -123,6 +124,10 @@ async fn greet(
     writer.flush().await?;
     Ok(Client {
         connected,
+        served: Served {
+            owner: (admitted.tailnet, admitted.owner),
+            node: info.node,
+        },
         acks_pings: info.acks_pings,
     })
 }
@@ -224,7 +229,8 @@ async fn refusal(relay: &Inner, peer: &Peer, source: IpAddr) {
     let quarter = relay.limits.admission_ttl / 4;
     loop {
         sleep(quarter + jitter(quarter)).await;
-        if relay.gate.still_admits(peer.key, source).await != Some(peer.tailnet) {
+        let admitted = relay.gate.still_admits(peer.key, source).await;
+        if admitted.is_none_or(|admitted| admitted.tailnet != peer.tailnet) {
             return;
         }
     }

@@ -15,7 +15,7 @@ use bowline_proto::{
         Node, ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
     },
 };
-use bowline_relay::{Admission, Verdict};
+use bowline_relay::{Admission, Admitted, Verdict};
 use bowline_service_kit::GrpcChannel;
 use tonic::{Code, Request};
 
@@ -88,7 +88,10 @@ impl Admission for Registered {
         if !node.approved || node.expired || node.goes_with_user() && self.is_barred(&node).await {
             return Verdict::Refused;
         }
-        Verdict::Allowed(tailnet)
+        Verdict::Allowed(Admitted {
+            tailnet,
+            owner: node.owner(),
+        })
     }
 }
 

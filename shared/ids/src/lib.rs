@@ -6,12 +6,15 @@
 //! | [`StableNodeId`] | clients, logs, people: `n<number>CNTRL` | reused |
 //! | [`StableTailnetId`] | clients: `T<number>CNTRL` | reused |
 //! | [`LoginId`] | the browser, inside an auth URL; 128 bits of randomness | guessed |
+//! | [`NodeOwner`] | services only: who answers for a node | shown |
 //! | [`Revision`] | services only: one per-tailnet counter for each owner of hard state | going back |
 
 mod login;
 mod number;
+mod owner;
 mod revision;
 
 pub use login::{InvalidLoginId, LoginId};
 pub use number::{InvalidId, NodeId, StableNodeId, StableTailnetId, TailnetId, UserId};
+pub use owner::NodeOwner;
 pub use revision::Revision;

@@ -2,7 +2,11 @@
 //!
 //! A connection that has proven nothing is a stranger's. Strangers make room: for a newcomer from the same source when that
 //! source has its share, for any newcomer when all seats are taken. So silent connections, however many, keep nobody out.
-//! A connection whose client is known stays until it ends; one holder has only so many.
+//! Strangers never displace those who are known, and an eighth of the seats is theirs, so that everybody can come in.
+//!
+//! A connection whose client is known stays until it ends, unless those who are known have all of their seats: then the
+//! owner with most seats gives one to whoever has fewer. So no owner, with however many nodes, keeps another out, and
+//! nobody who has little goes while somebody has more. One holder has only so many in any case.
 //!
 //! ```text
 //! accept ─▶ Seats::take(address) ─▶ Seat ─▶ Seated(socket): frees the seat when it is closed, fails when displaced
@@ -10,6 +14,7 @@
 //! ```
 
 mod crowd;
+mod known;
 mod seated;
 mod seating;
 
@@ -21,6 +26,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use known::SeatHolder;
 pub use seated::Seated;
 use seating::{Entered, Seating};
 
@@ -36,33 +42,33 @@ pub struct SeatLimits {
     pub of_one_holder: usize,
 }
 
-/// The seats of a listener. `K` is what makes somebody known, such as a node's number.
+/// The seats of a listener. `K` is what makes somebody known, such as a node of its owner.
 #[derive(Debug)]
-pub struct Seats<K> {
+pub struct Seats<K: SeatHolder> {
     most: usize,
     state: Mutex<State<K>>,
     freed: Notify,
 }
 
 #[derive(Debug)]
-struct State<K> {
+struct State<K: SeatHolder> {
     seating: Seating<K>,
     ends: std::collections::BTreeMap<u64, CancellationToken>,
 }
 
 /// A seat, free again when dropped.
 #[derive(Debug)]
-pub struct Seat<K: Ord + Clone>(SeatHandle<K>);
+pub struct Seat<K: SeatHolder>(SeatHandle<K>);
 
 /// A way to say what becomes of a seat; holds nothing.
 #[derive(Clone, Debug)]
-pub struct SeatHandle<K: Ord + Clone> {
+pub struct SeatHandle<K: SeatHolder> {
     seats: Arc<Seats<K>>,
     id: u64,
     end: CancellationToken,
 }
 
-impl<K: Ord + Clone> Seats<K> {
+impl<K: SeatHolder> Seats<K> {
     /// Returns seats that are free.
     #[must_use]
     pub fn new(limits: SeatLimits) -> Arc<Self> {
@@ -103,7 +109,7 @@ impl<K: Ord + Clone> Seats<K> {
     }
 }
 
-impl<K> State<K> {
+impl<K: SeatHolder> State<K> {
     fn end(&self, id: Option<u64>) {
         if let Some(end) = id.and_then(|id| self.ends.get(&id)) {
             metrics::counter!("bowline_connections_displaced_total").increment(1);
@@ -112,7 +118,7 @@ impl<K> State<K> {
     }
 }
 
-impl<K: Ord + Clone> Seat<K> {
+impl<K: SeatHolder> Seat<K> {
     /// Returns a way to say what becomes of it.
     #[must_use]
     pub fn handle(&self) -> SeatHandle<K> {
@@ -120,7 +126,7 @@ impl<K: Ord + Clone> Seat<K> {
     }
 }
 
-impl<K: Ord + Clone> Drop for Seat<K> {
+impl<K: SeatHolder> Drop for Seat<K> {
     fn drop(&mut self) {
         let mut state = self.0.seats.state();
         state.seating.leave(self.0.id);
@@ -130,8 +136,9 @@ impl<K: Ord + Clone> Drop for Seat<K> {
     }
 }
 
-impl<K: Ord + Clone> SeatHandle<K> {
-    /// Notes that the client is known: the connection stays. `false` when its source has too many of those.
+impl<K: SeatHolder> SeatHandle<K> {
+    /// Notes that the client is known: the connection stays. `false` when its source has too many of those, or when there
+    /// are no more seats for those who are known and nobody has more than it.
     pub fn settle(&self, holder: K) -> bool {
         let mut state = self.seats.state();
         let (stays, displaced) = state.seating.settle(self.id, holder);
@@ -171,7 +178,7 @@ mod tests {
             all: 1,
             of_one_holder: 1,
         };
-        let seats: Arc<Seats<u64>> = Seats::new(limits);
+        let seats: Arc<Seats<()>> = Seats::new(limits);
         let mut held = Vec::new();
         for _ in 0..=LEAVING {
             held.push(seats.take(ip("192.0.2.1")).await.expect("a seat"));
@@ -187,7 +194,7 @@ mod tests {
         held.remove(0);
         let newest = waiting.await.expect("a seat");
         handle.displaced().await;
-        assert!(newest.handle().settle(7));
+        assert!(newest.handle().settle(()));
         held.clear();
         assert!(seats.take(ip("192.0.2.1")).await.is_none());
     }

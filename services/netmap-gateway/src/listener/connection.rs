@@ -55,8 +55,10 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// The node that speaks on it.
+    /// The node that speaks on it, where it is known.
     holder: Option<Holder>,
+    /// The node that speaks on it, while there is no seat for it among those who are known.
+    unseated: Option<Holder>,
     /// How many streams of maps are open.
     streams: usize,
     /// Since when it is a stranger's, or when a node's request was accepted last.
@@ -149,6 +151,7 @@ impl Connection {
     ) -> Self {
         let state = State {
             holder: None,
+            unseated: None,
             streams: 0,
             since: Instant::now(),
             counted: 0,
@@ -283,13 +286,16 @@ impl Connection {
         let now = Instant::now().into_std();
         let mut taken = Ok(());
         for _ in 0..counted {
-            taken = inner.front.take_request_of_node(holder, now);
+            taken = inner.front.take_request_of_node(holder.clone(), now);
         }
-        // A proxy's connection is nobody's; and one too many of one source stays a stranger's.
-        if inner.is_of_proxy || inner.seat.settle(holder) {
-            let mut state = self.state();
-            state.holder = Some(holder);
+        // A proxy's connection is nobody's; and one too many of one source or owner stays a stranger's.
+        let is_known = inner.is_of_proxy || inner.seat.settle(holder.clone());
+        let mut state = self.state();
+        if is_known {
+            (state.holder, state.unseated) = (Some(holder), None);
             state.since = Instant::now();
+        } else {
+            (state.holder, state.unseated) = (None, Some(holder));
         }
         taken
     }
@@ -302,7 +308,7 @@ impl Connection {
 
     /// Returns the registered node that has spoken on it lately.
     pub fn holder(&self) -> Option<Holder> {
-        self.state().holder
+        self.state().holder.clone()
     }
 
     /// Keeps it known as long as a stream of maps is open.
@@ -356,11 +362,16 @@ impl Connection {
 
     /// Returns when to look again whether it is a stranger's for too long; `None`: it is.
     fn next_look(&self, now: Instant) -> Option<Instant> {
+        let unseated = self.state().unseated.clone();
+        if let Some(holder) = unseated {
+            // Others may have gone meanwhile.
+            self.settle(holder).ok();
+        }
         let mut state = self.state();
+        if state.streams > 0 {
+            return Some(now + KNOWN);
+        }
         if state.holder.is_some() {
-            if state.streams > 0 {
-                return Some(now + KNOWN);
-            }
             if state.since + KNOWN > now {
                 return Some(state.since + KNOWN);
             }

@@ -15,12 +15,12 @@ use axum::{
     response::IntoResponse as _,
 };
 use bowline_clock::random_bytes;
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeOwner, TailnetId};
 use bowline_service_kit::{
     networks::Network,
     rate_limit::{RateLimit, TokenBuckets},
     retry_window::RetryWindow,
-    seats::{SeatLimits, Seats},
+    seats::{SeatHolder, SeatLimits, Seats},
 };
 use tower::ServiceExt as _;
 
@@ -33,16 +33,34 @@ use super::{
     quota::{Quota, QuotaShare},
 };
 
-/// Whom a connection is known by: a tailnet's node.
-pub(crate) type Holder = (TailnetId, u64);
+/// Whom a connection is known by: a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Holder {
+    /// Who answers for it.
+    pub(crate) owner: Owner,
+    /// Its number.
+    pub(crate) node: u64,
+}
+
+/// Who answers for some nodes, in their tailnet.
+type Owner = (TailnetId, NodeOwner);
+
+impl SeatHolder for Holder {
+    type Owner = Owner;
+
+    fn owner(&self) -> Owner {
+        self.owner.clone()
+    }
+}
 
 /// How many connections one node may have: one, and those whose end nobody has noticed yet.
 const CONNECTIONS_OF_NODE: usize = 8;
 /// What the bodies of strangers may hold together, and at least those of one source.
 const STRANGERS_BODIES: usize = 32 << 20;
 const LEAST_BODIES: usize = 512 << 10;
-/// What the bodies of nodes may hold together, and those of one node.
+/// What the bodies of nodes may hold together, those of one owner's nodes, and those of one node.
 const NODES_BODIES: usize = 64 << 20;
+const BODIES_OF_OWNER: usize = NODES_BODIES / 2;
 const BODIES_OF_NODE: usize = 1 << 20;
 /// How often one source may ask on connections that are not known; those behind one address are an office that wakes up.
 const REQUESTS: RateLimit = RateLimit::new(1000, Duration::from_millis(5));
@@ -63,7 +81,7 @@ pub(crate) struct Front {
     pub(super) proxies: Proxies,
     pub(super) is_secured: bool,
     strangers_bodies: Arc<Quota<Network>>,
-    nodes_bodies: Arc<Quota<Holder>>,
+    nodes_bodies: Arc<Quota<NodeShare>>,
     requests: Mutex<Requests>,
     retry: Mutex<RetryWindow>,
 }
@@ -76,13 +94,22 @@ struct Requests {
     of_node: TokenBuckets<Holder>,
 }
 
+/// Whose part of what the bodies of nodes may hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NodeShare {
+    /// That of all nodes of an owner.
+    Owner(Owner),
+    /// A node's.
+    Node(Holder),
+}
+
 /// A part of what bodies may hold.
 #[derive(Debug)]
 pub(crate) enum BodyShare {
     /// A stranger's.
     Stranger(QuotaShare<Network>),
     /// A node's.
-    Node(QuotaShare<Holder>),
+    Node(QuotaShare<NodeShare>),
 }
 
 impl BodyShare {
@@ -121,7 +148,9 @@ impl Front {
     pub(super) fn body(&self, source: IpAddr, holder: Option<Holder>) -> BodyShare {
         match holder {
             Some(holder) => {
-                BodyShare::Node(self.nodes_bodies.share(vec![(holder, BODIES_OF_NODE)]))
+                let of_owner = (NodeShare::Owner(holder.owner()), BODIES_OF_OWNER);
+                let of_node = (NodeShare::Node(holder), BODIES_OF_NODE);
+                BodyShare::Node(self.nodes_bodies.share(vec![of_owner, of_node]))
             }
             None => {
                 let parts = Network::around(source).map(|network| {
@@ -305,10 +334,23 @@ mod tests {
             "64 networks hold everything"
         );
         assert!(!front.body(ip("198.51.100.1"), None).grow(1));
-        let node = |number| (TailnetId::try_from(1_u64).expect("a number"), number);
+        let tailnet = TailnetId::try_from(1_u64).expect("a number");
+        let owned = |owner: &str, node| Holder {
+            owner: (tailnet, NodeOwner::Tag(owner.into())),
+            node,
+        };
+        let node = |number| owned("a", number);
         let mut of_node = front.body(ip("198.51.100.1"), Some(node(1)));
         assert!(of_node.grow(1 << 20) && !of_node.grow(1));
         assert!(front.body(ip("198.51.100.1"), Some(node(2))).grow(1 << 20));
+        // The nodes of one owner have half of what all nodes have.
+        let mut fleet: Vec<_> = (2..33)
+            .map(|number| front.body(ip("198.51.100.1"), Some(node(number))))
+            .collect();
+        assert!(fleet.iter_mut().all(|body| body.grow(1 << 20)));
+        assert!(!front.body(ip("198.51.100.1"), Some(node(99))).grow(1));
+        let other = Some(owned("b", 99));
+        assert!(front.body(ip("198.51.100.1"), other).grow(1 << 20));
         held.pop();
         assert!(front.body(ip("198.51.100.1"), None).grow(1));
         let mut subnets: Vec<_> = (0..2)

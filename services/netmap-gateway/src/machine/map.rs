@@ -64,9 +64,7 @@ pub async fn map(
         }
         Err(status) => return Err(status.into()),
     };
-    let settled = machine
-        .connection
-        .settle((located.tailnet.id, located.node));
+    let settled = machine.connection.settle(located.holder());
     settled.map_err(|wait| {
         let text = "this device asks too often: try again in a few seconds";
         Failure::new(StatusCode::TOO_MANY_REQUESTS, text).after(wait)

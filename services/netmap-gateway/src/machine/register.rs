@@ -26,7 +26,11 @@ use super::{
     Failure, Machine, draining,
     host::{self, Host},
 };
-use crate::{admission::Asker, gateway::Gateway, listener::BodyShare};
+use crate::{
+    admission::Asker,
+    gateway::Gateway,
+    listener::{BodyShare, Holder},
+};
 
 /// How long one question to identity is held while a person decides.
 const WAIT: Duration = Duration::from_secs(50);
@@ -117,8 +121,12 @@ async fn ask(
             let node = registered.node.as_ref();
             let tailnet = node.and_then(|node| TailnetId::try_from(node.tailnet_id).ok());
             if let Some((tailnet, node)) = tailnet.zip(node) {
+                let holder = Holder {
+                    owner: (tailnet, node.owner()),
+                    node: node.id,
+                };
                 // It is answered already, however often it has asked.
-                machine.connection.settle((tailnet, node.id)).ok();
+                machine.connection.settle(holder).ok();
             }
             answered(accept(gateway, &registered))
         }
@@ -188,8 +196,7 @@ fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option
     {
         return None;
     }
-    let holder = (located.tailnet.id, located.node);
-    machine.connection.settle(holder).ok();
+    machine.connection.settle(located.holder()).ok();
     let user = profile(&view, owner(&shown.node));
     Some(accept(
         gateway,

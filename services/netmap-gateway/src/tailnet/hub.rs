@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bowline_bus::Bus;
 use bowline_change_feed::{Feed, Identity, Position, Registry};
 use bowline_control_wire::DerpMap;
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeOwner, TailnetId};
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_netmap::Sources;
 use bowline_proto::key_registry::v1::{
@@ -23,6 +23,7 @@ use super::{Advances, Progress, Shared, Tailnet, follower, follower::Origins};
 use crate::{
     Backends,
     admission::{Asker, Turns},
+    listener::Holder,
 };
 
 /// A view nobody has used for this long is dropped.
@@ -67,6 +68,18 @@ pub struct Located {
     pub tailnet: Arc<Tailnet>,
     /// The node.
     pub node: u64,
+    /// Who answers for it.
+    pub owner: NodeOwner,
+}
+
+impl Located {
+    /// Returns whom a connection is known by on which the node speaks.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder {
+            owner: (self.tailnet.id, self.owner.clone()),
+            node: self.node,
+        }
+    }
 }
 
 impl Hub {
@@ -178,6 +191,7 @@ impl Hub {
         Ok(Found::Node(Located {
             tailnet,
             node: node.id,
+            owner: node.owner(),
         }))
     }
 
@@ -202,8 +216,13 @@ impl Hub {
         if shown.node.machine_key != machine.as_bytes() {
             return Err(unknown());
         }
-        let node = shown.node.id;
-        Ok(self.used(tailnet).map(|tailnet| Located { tailnet, node }))
+        let (node, owner) = (shown.node.id, shown.node.owner());
+        let used = self.used(tailnet);
+        Ok(used.map(|tailnet| Located {
+            tailnet,
+            node,
+            owner,
+        }))
     }
 
     /// Notes that a tailnet is in use; `None` when it is not held any more.

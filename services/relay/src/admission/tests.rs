@@ -32,8 +32,15 @@ fn tailnet(number: u64) -> TailnetId {
     TailnetId::try_from(number).unwrap()
 }
 
+fn admitted(number: u64) -> Admitted {
+    Admitted {
+        tailnet: tailnet(number),
+        owner: NodeOwner::Tag("".into()),
+    }
+}
+
 fn allowed() -> Verdict {
-    Verdict::Allowed(tailnet(1))
+    Verdict::Allowed(admitted(1))
 }
 
 fn node(number: u8) -> NodePublic {
@@ -85,7 +92,7 @@ async fn revoked_node_is_not_let_in_when_the_registry_goes_away() {
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_nodes_are_remembered_the_latest() {
-    let gate = gate([allowed(); 3]);
+    let gate = gate([(); 3].map(|()| allowed()));
     for number in 1..=3 {
         assert!(gate.admits(node(number), SOURCE).await.is_some());
         advance(Duration::from_secs(1)).await;
@@ -113,9 +120,9 @@ async fn question_without_an_answer_lets_no_stranger_in() {
 
 #[tokio::test(start_paused = true)]
 async fn node_is_served_in_the_tailnet_it_was_last_said_to_be_in() {
-    let gate = gate([Verdict::Allowed(tailnet(1)), Verdict::Allowed(tailnet(2))]);
-    assert_eq!(gate.admits(node(1), SOURCE).await, Some(tailnet(1)));
-    assert_eq!(gate.admits(node(1), SOURCE).await, Some(tailnet(1)));
-    assert_eq!(gate.still_admits(node(1), SOURCE).await, Some(tailnet(2)));
-    assert_eq!(gate.still_admits(node(1), SOURCE).await, Some(tailnet(2)));
+    let gate = gate([1, 2].map(|number| Verdict::Allowed(admitted(number))));
+    assert_eq!(gate.admits(node(1), SOURCE).await, Some(admitted(1)));
+    assert_eq!(gate.admits(node(1), SOURCE).await, Some(admitted(1)));
+    assert_eq!(gate.still_admits(node(1), SOURCE).await, Some(admitted(2)));
+    assert_eq!(gate.still_admits(node(1), SOURCE).await, Some(admitted(2)));
 }

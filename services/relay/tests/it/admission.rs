@@ -8,7 +8,7 @@ use bowline_relay::{Admission, Limits, Verdict};
 use tokio::net::TcpStream;
 
 use crate::client::{CLIENT_INFO, Client, GET, PEER_GONE, PING, PONG, public, sealed_info, secret};
-use crate::server::{Server, limits, relay, tailnet};
+use crate::server::{Server, admitted, limits, relay};
 
 /// Answers by a table that a test changes; nodes that are not in it are refused.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Admission for Table {
         let table = self.0.lock().unwrap();
         table
             .get(node.as_bytes())
-            .copied()
+            .cloned()
             .unwrap_or(Verdict::Refused)
     }
 }
@@ -58,8 +58,8 @@ async fn node_that_is_not_admitted_is_not_served() {
 #[tokio::test]
 async fn revoked_node_is_cut_and_others_stay() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed(tailnet(1)));
-    table.set(2, Verdict::Allowed(tailnet(1)));
+    table.set(1, Verdict::Allowed(admitted(1, 1)));
+    table.set(2, Verdict::Allowed(admitted(1, 1)));
     let server = server(&table).await;
     let mut revoked = Client::connect(server.http, 1).await;
     let mut other = Client::connect(server.http, 2).await;
@@ -72,8 +72,8 @@ async fn revoked_node_is_cut_and_others_stay() {
 #[tokio::test]
 async fn admitted_node_is_served_on_while_nobody_can_be_asked() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed(tailnet(1)));
-    table.set(2, Verdict::Allowed(tailnet(1)));
+    table.set(1, Verdict::Allowed(admitted(1, 1)));
+    table.set(2, Verdict::Allowed(admitted(1, 1)));
     let server = server(&table).await;
     let mut known = Client::connect(server.http, 1).await;
     let mut revoked = Client::connect(server.http, 2).await;
@@ -108,7 +108,7 @@ async fn heard(sender: &mut Client, to: u8, packets: usize) -> Vec<Vec<u8>> {
 async fn key_of_another_tailnet_is_as_absent_as_an_unknown_one() {
     let table = Arc::new(Table::default());
     for (node, of) in [(1, 1), (2, 1), (3, 2), (4, 1)] {
-        table.set(node, Verdict::Allowed(tailnet(of)));
+        table.set(node, Verdict::Allowed(admitted(of, 1)));
     }
     let server = server(&table).await;
     let mut alice = Client::connect(server.http, 1).await;
@@ -134,9 +134,9 @@ async fn key_of_another_tailnet_is_as_absent_as_an_unknown_one() {
 #[tokio::test]
 async fn node_that_came_to_another_tailnet_is_cut() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed(tailnet(1)));
+    table.set(1, Verdict::Allowed(admitted(1, 1)));
     let server = server(&table).await;
     let mut moved = Client::connect(server.http, 1).await;
-    table.set(1, Verdict::Allowed(tailnet(2)));
+    table.set(1, Verdict::Allowed(admitted(2, 1)));
     assert_eq!(moved.rest().await, b"");
 }

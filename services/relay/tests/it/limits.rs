@@ -1,6 +1,9 @@
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_relay::Limits;
+use bowline_keys::NodePublic;
+use bowline_relay::{Admission, Limits, Verdict};
 use bowline_service_kit::rate_limit::RateLimit;
 use tokio::net::TcpStream;
 
@@ -8,7 +11,7 @@ use crate::client::{
     CLIENT_INFO, Client, GET, KEEP_ALIVE, PEER_GONE, PING, PONG, SEND_PACKET, public, sealed_info,
     secret,
 };
-use crate::server::{SOON, Server, limits};
+use crate::server::{SOON, Server, admitted, limits, relay};
 
 /// Upgrades, reads the greeting, and returns the relay's key with the connection.
 async fn greeted(server: &Server, number: u8) -> (Client, [u8; 32]) {
@@ -110,6 +113,40 @@ async fn nobody_is_taken_when_all_places_are_those_of_clients_that_are_served() 
     let mut carol = Client::connect(server.http, 3).await;
     assert_eq!(bob.rest().await, b"");
     carol.settle().await;
+}
+
+/// Serves everyone: nodes above 100 are of one user, each of the others is of its own.
+struct Crowd;
+
+#[async_trait::async_trait]
+impl Admission for Crowd {
+    async fn allowed(&self, node: NodePublic, _source: IpAddr) -> Verdict {
+        let number = (1..=120).find(|&number| public(number) == *node.as_bytes());
+        Verdict::Allowed(admitted(1, number.unwrap().min(100).into()))
+    }
+}
+
+#[tokio::test]
+async fn user_with_most_clients_makes_room_for_those_of_others() {
+    let limits = Limits {
+        connections: 16,
+        ..limits()
+    };
+    let server = Server::with(relay(Arc::new(Crowd), limits), None).await;
+    // Half of the places are for one source, and all of these have them.
+    let mut crowd = Vec::new();
+    for number in 101..=108 {
+        crowd.push(Client::connect(server.http, number).await);
+    }
+    let mut alice = Client::connect(server.http, 1).await;
+    assert_eq!(crowd[0].rest().await, b"", "the oldest of the crowd");
+    let mut bob = Client::connect(server.http, 2).await;
+    assert_eq!(crowd[1].rest().await, b"");
+    for number in 109..=120 {
+        crowd.push(Client::connect(server.http, number).await);
+    }
+    alice.send_packet(2, b"hello").await;
+    assert_eq!(bob.recv_packet().await, (public(1), b"hello".to_vec()));
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeOwner, TailnetId, UserId};
 use bowline_keys::PrivateKey;
-use bowline_relay::{Admission, AllowAll, Limits, Relay, RelayOptions, Sockets};
+use bowline_relay::{Admission, Admitted, AllowAll, Limits, Relay, RelayOptions, Sockets};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -34,8 +34,16 @@ pub(crate) fn tailnet(number: u64) -> TailnetId {
     TailnetId::try_from(number).unwrap()
 }
 
+/// How the nodes of a user are served.
+pub(crate) fn admitted(tailnet: u64, user: u64) -> Admitted {
+    Admitted {
+        tailnet: self::tailnet(tailnet),
+        owner: NodeOwner::User(UserId::try_from(user).unwrap()),
+    }
+}
+
 pub(crate) fn everyone() -> Arc<dyn Admission> {
-    Arc::new(AllowAll(tailnet(1)))
+    Arc::new(AllowAll(admitted(1, 1)))
 }
 
 pub(crate) fn relay(admission: Arc<dyn Admission>, limits: Limits) -> Relay {

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use bowline_ids::{NodeOwner, UserId};
 use bowline_proto::{
     identity::v1::User,
     key_registry::v1::{ExpireNodeRequest, SetTagsRequest, node_service_client::NodeServiceClient},
@@ -25,7 +26,10 @@ async fn verdict(admission: &Registered, number: u8) -> Verdict {
 }
 
 fn allowed(user: &User) -> Verdict {
-    Verdict::Allowed(TailnetId::try_from(user.tailnet_id).unwrap())
+    Verdict::Allowed(Admitted {
+        tailnet: TailnetId::try_from(user.tailnet_id).unwrap(),
+        owner: NodeOwner::User(UserId::try_from(user.id).unwrap()),
+    })
 }
 
 #[tokio::test]

@@ -10,18 +10,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
-use super::{Seat, SeatHandle};
+use super::{Seat, SeatHandle, SeatHolder};
 
 /// A stream that frees its seat when it is closed, and fails once it has to go for another.
 #[derive(Debug)]
-pub struct Seated<S, K: Ord + Clone> {
+pub struct Seated<S, K: SeatHolder> {
     stream: S,
     displaced: Pin<Box<WaitForCancellationFutureOwned>>,
     // After the stream: the seat is free when the socket is closed.
     seat: Seat<K>,
 }
 
-impl<S, K: Ord + Clone> Seated<S, K> {
+impl<S, K: SeatHolder> Seated<S, K> {
     /// Returns the stream on its seat.
     pub fn new(stream: S, seat: Seat<K>) -> Self {
         let displaced = Box::pin(seat.0.end.clone().cancelled_owned());
@@ -53,7 +53,7 @@ impl<S, K: Ord + Clone> Seated<S, K> {
     }
 }
 
-impl<S: AsyncRead + Unpin, K: Ord + Clone + Unpin> AsyncRead for Seated<S, K> {
+impl<S: AsyncRead + Unpin, K: SeatHolder> AsyncRead for Seated<S, K> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -64,7 +64,7 @@ impl<S: AsyncRead + Unpin, K: Ord + Clone + Unpin> AsyncRead for Seated<S, K> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, K: Ord + Clone + Unpin> AsyncWrite for Seated<S, K> {
+impl<S: AsyncWrite + Unpin, K: SeatHolder> AsyncWrite for Seated<S, K> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -96,7 +96,7 @@ impl<S: AsyncWrite + Unpin, K: Ord + Clone + Unpin> AsyncWrite for Seated<S, K> 
     }
 }
 
-impl<S: Connected, K: Ord + Clone + Send + Sync + 'static> Connected for Seated<S, K> {
+impl<S: Connected, K: SeatHolder> Connected for Seated<S, K> {
     /// What is known of the stream, and a way to settle its seat.
     type ConnectInfo = (S::ConnectInfo, SeatHandle<K>);
 

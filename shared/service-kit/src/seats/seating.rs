@@ -1,29 +1,27 @@
 //! Who has a seat, and who goes when there is none left. Pure: what is decided is told by number.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{SeatLimits, crowd::Crowd};
+use super::{SeatHolder, SeatLimits, crowd::Crowd, known::Known};
 use crate::networks::Network;
 
 /// The part of all seats that those who are known may have from one source.
 const KNOWN_OF_ONE: usize = 2;
+/// The part of all seats that stays free of those who are known: where they are proven to be known.
+const STRANGERS_OF_ALL: usize = 8;
 /// The least share of strangers of one source, where there are few seats.
 const LEAST_SHARE: usize = 16;
 
 /// All seats. `K` is what makes somebody known.
 #[derive(Debug)]
-pub(super) struct Seating<K> {
+pub(super) struct Seating<K: SeatHolder> {
     limits: SeatLimits,
     next: u64,
     sitters: BTreeMap<u64, Sitter<K>>,
     strangers: Crowd,
-    /// The seats of each who is known, the oldest first.
-    known: BTreeMap<K, BTreeSet<u64>>,
-    /// How many of them are from one source.
-    known_from: BTreeMap<Network, usize>,
+    known: Known<K>,
+    /// Those of them that are from one source.
+    known_from: BTreeMap<Network, Known<K>>,
     /// How many were told to go and have not gone.
     leaving: usize,
 }
@@ -36,6 +34,9 @@ struct Sitter<K> {
     is_leaving: bool,
 }
 
+/// Those who are known have all the seats they may have, and nobody of them has more than the newcomer.
+struct NoRoom;
+
 /// Somebody got a seat.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entered {
@@ -44,14 +45,14 @@ pub(super) struct Entered {
     pub(super) displaced: Option<u64>,
 }
 
-impl<K: Ord + Clone> Seating<K> {
+impl<K: SeatHolder> Seating<K> {
     pub(super) fn new(limits: SeatLimits) -> Self {
         Self {
             limits,
             next: 0,
             sitters: BTreeMap::new(),
             strangers: Crowd::default(),
-            known: BTreeMap::new(),
+            known: Known::default(),
             known_from: BTreeMap::new(),
             leaving: 0,
         }
@@ -103,7 +104,7 @@ impl<K: Ord + Clone> Seating<K> {
     }
 
     /// Notes that somebody is known; returns whether it stays now, and who has to go for it: the oldest of the same
-    /// holder, of whom there are too many.
+    /// holder, of whom there are too many, or of whoever has most.
     pub(super) fn settle(&mut self, id: u64, holder: K) -> (bool, Option<u64>) {
         let Some(sitter) = self.sitters.get(&id) else {
             return (false, None);
@@ -116,23 +117,21 @@ impl<K: Ord + Clone> Seating<K> {
         }
         self.unsettle(id);
         let network = self.sitters.get(&id).and_then(|sitter| sitter.address);
-        if let Some(network) = network.map(known_network) {
-            let from = self.known_from.entry(network).or_default();
-            if *from >= self.limits.all.div_ceil(KNOWN_OF_ONE) {
-                return (false, None);
-            }
-            *from += 1;
-        }
-        self.strangers.remove(id);
-        if let Some(sitter) = self.sitters.get_mut(&id) {
-            sitter.holder = Some(holder.clone());
-        }
-        let seats = self.known.entry(holder).or_default();
-        seats.insert(id);
-        let excess = (seats.len() > self.limits.of_one_holder).then(|| seats.first().copied());
-        let displaced = excess.flatten();
+        let network = network.map(known_network);
+        let Ok(displaced) = self.room_for(&holder, network) else {
+            return (false, None);
+        };
         if let Some(displaced) = displaced {
             self.send_away(displaced);
+        }
+        if let Some(network) = network {
+            let from = self.known_from.entry(network).or_default();
+            from.add(id, &holder);
+        }
+        self.strangers.remove(id);
+        self.known.add(id, &holder);
+        if let Some(sitter) = self.sitters.get_mut(&id) {
+            sitter.holder = Some(holder);
         }
         (true, displaced)
     }
@@ -146,19 +145,14 @@ impl<K: Ord + Clone> Seating<K> {
             return;
         };
         let (address, is_leaving) = (sitter.address, sitter.is_leaving);
-        if let Some(seats) = self.known.get_mut(&holder) {
-            seats.remove(&id);
-            if seats.is_empty() {
-                self.known.remove(&holder);
-            }
-        }
+        self.known.remove(id, &holder);
         let Some(address) = address else {
             return;
         };
         let network = known_network(address);
         if let Some(from) = self.known_from.get_mut(&network) {
-            *from -= 1;
-            if *from == 0 {
+            from.remove(id, &holder);
+            if from.count() == 0 {
                 self.known_from.remove(&network);
             }
         }
@@ -177,6 +171,24 @@ impl<K: Ord + Clone> Seating<K> {
             .is_some_and(|sitter| sitter.is_leaving)
         {
             self.leaving -= 1;
+        }
+    }
+
+    /// Returns who has to go, if anybody, so that a holder has one more seat among those who are known.
+    fn room_for(&self, holder: &K, network: Option<Network>) -> Result<Option<u64>, NoRoom> {
+        let all = self.limits.all;
+        let from = network.and_then(|network| self.known_from.get(&network));
+        let full = from.filter(|from| from.count() >= all.div_ceil(KNOWN_OF_ONE));
+        if self.known.count_of(holder) >= self.limits.of_one_holder {
+            let oldest = full.unwrap_or(&self.known).oldest_of(holder);
+            return oldest.map(Some).ok_or(NoRoom);
+        }
+        // Whoever leaves a source leaves all.
+        let most = all - all / STRANGERS_OF_ALL;
+        let full = full.or((self.known.count() >= most).then_some(&self.known));
+        match full {
+            Some(full) => full.first_to_go_for(holder).map(Some).ok_or(NoRoom),
+            None => Ok(None),
         }
     }
 
@@ -214,149 +226,4 @@ fn known_network(address: IpAddr) -> Network {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seating(all: usize) -> Seating<&'static str> {
-        Seating::new(SeatLimits {
-            all,
-            of_one_holder: 2,
-        })
-    }
-
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().expect("an address"))
-    }
-
-    /// Enters once and returns who had to go.
-    fn displaced(seating: &mut Seating<&'static str>, address: &str) -> Option<u64> {
-        seating.enter(ip(address)).expect("a seat").displaced
-    }
-
-    #[test]
-    fn newcomer_displaces_the_oldest_stranger_of_the_fullest_network() {
-        let mut seating = seating(6);
-        for address in [
-            "192.0.2.1",
-            "192.0.2.1",
-            "192.0.2.1",
-            "198.51.100.1",
-            "198.51.100.1",
-            "203.0.113.1",
-        ] {
-            assert_eq!(displaced(&mut seating, address), None);
-        }
-        assert_eq!(displaced(&mut seating, "203.0.114.1"), Some(0));
-        assert_eq!(
-            displaced(&mut seating, "203.0.115.1"),
-            Some(1),
-            "two of each now: this network grew longest ago"
-        );
-    }
-
-    #[test]
-    fn those_who_are_known_stay_and_nobody_enters_when_all_are() {
-        let mut seating = seating(2);
-        for holder in ["a", "b"] {
-            let entered = seating.enter(ip("192.0.2.1")).expect("a seat");
-            let settled = seating.settle(entered.id, holder);
-            assert_eq!(settled.1, None);
-        }
-        assert!(
-            seating.enter(ip("198.51.100.1")).is_some(),
-            "one source has half: the other is a stranger yet"
-        );
-        let settled = seating.settle(2, "c");
-        assert_eq!(settled, (true, None));
-        assert!(seating.enter(ip("203.0.113.1")).is_none());
-        seating.leave(0);
-        seating.leave(1);
-        assert!(seating.enter(ip("203.0.113.1")).is_some());
-    }
-
-    #[test]
-    fn share_of_one_source_is_displaced_before_others_are() {
-        let mut seating = seating(1024);
-        for _ in 0..16 {
-            assert_eq!(displaced(&mut seating, "192.0.2.1"), None);
-        }
-        assert_eq!(displaced(&mut seating, "192.0.2.1"), Some(0));
-        assert_eq!(displaced(&mut seating, "192.0.2.2"), None);
-        for number in 0..16 {
-            seating
-                .enter(ip(&format!("2001:db8:0:{number}::1")))
-                .expect("a seat");
-        }
-        assert_eq!(
-            displaced(&mut seating, "2001:db8:0:ff00::1"),
-            Some(18),
-            "one /48 is one source"
-        );
-    }
-
-    #[test]
-    fn holder_with_too_many_seats_loses_its_oldest() {
-        let mut seating = seating(100);
-        let ids: Vec<u64> = (0..3)
-            .map(|_| seating.enter(ip("192.0.2.1")).expect("a seat").id)
-            .collect();
-        assert_eq!(seating.settle(ids[0], "a"), (true, None));
-        assert_eq!(seating.settle(ids[1], "a"), (true, None));
-        assert_eq!(
-            seating.settle(ids[1], "a"),
-            (true, None),
-            "once more is nothing new"
-        );
-        assert_eq!(seating.settle(ids[2], "a"), (true, Some(ids[0])));
-        assert_eq!(
-            seating.settle(ids[0], "a"),
-            (false, None),
-            "it is on its way out"
-        );
-    }
-
-    #[test]
-    fn whoever_is_a_stranger_again_is_the_first_to_go() {
-        let mut seating = seating(2);
-        let known = seating.enter(ip("192.0.2.1")).expect("a seat").id;
-        assert!(seating.settle(known, "a").0);
-        let stranger = seating.enter(ip("192.0.2.1")).expect("a seat").id;
-        seating.unsettle(known);
-        assert_eq!(displaced(&mut seating, "192.0.2.1"), Some(known));
-        assert_eq!(displaced(&mut seating, "192.0.2.1"), Some(stranger));
-    }
-
-    #[test]
-    fn proxy_takes_nobodys_share_until_its_client_is_known() {
-        let mut seating = seating(1024);
-        let ids: Vec<u64> = (0..20)
-            .map(|_| seating.enter(None).expect("a seat").id)
-            .collect();
-        for id in &ids[..16] {
-            assert_eq!(seating.relocate(*id, ip("192.0.2.1").expect("one")), None);
-        }
-        assert_eq!(
-            seating.relocate(ids[16], ip("192.0.2.1").expect("one")),
-            Some(ids[0])
-        );
-        assert_eq!(
-            seating.relocate(ids[17], ip("192.0.2.2").expect("one")),
-            None
-        );
-    }
-
-    #[test]
-    fn everything_is_forgotten_of_those_who_left() {
-        let mut seating = seating(4);
-        for number in 0..40 {
-            let id = seating.enter(ip("192.0.2.1")).expect("a seat").id;
-            if number % 2 == 0 {
-                seating.settle(id, "a");
-            }
-        }
-        (0..40).for_each(|id| seating.leave(id));
-        assert!(seating.known.is_empty() && seating.known_from.is_empty());
-        assert_eq!((seating.held(), seating.leaving), (0, 0));
-        assert_eq!(seating.strangers.count(Network::ALL), 0);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeOwner, TailnetId};
 use bowline_service_kit::seats::Seat;
 use futures_util::FutureExt as _;
 
@@ -6,7 +6,13 @@ use super::*;
 use crate::listener::proxies::Proxies;
 
 fn node(number: u64) -> Holder {
-    (TailnetId::try_from(1_u64).expect("a number"), number)
+    Holder {
+        owner: (
+            TailnetId::try_from(1_u64).expect("a number"),
+            NodeOwner::Tag("tag:fleet".into()),
+        ),
+        node: number,
+    }
 }
 
 impl Connection {
@@ -187,4 +193,34 @@ async fn node_asks_only_so_often_on_however_many_connections() {
         panic!("{refused:?}")
     };
     assert!(wait <= Duration::from_millis(50), "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_finds_no_seat_is_served_as_a_stranger_until_there_is_one() {
+    let front = Front::new(16, Proxies::default(), true);
+    let mut fleet = Vec::new();
+    // One source has half of the seats.
+    for number in 0..8 {
+        let (connection, seat) = from(&front, "192.0.2.1");
+        connection
+            .settle(node(number))
+            .expect("it has asked little");
+        assert!(connection.holder().is_some());
+        fleet.push(seat);
+    }
+    let (late, _seat) = from(&front, "192.0.2.1");
+    late.settle(node(8)).expect("it has asked little");
+    assert!(late.holder().is_none());
+    let _stream = late.open_stream();
+    let asked = CancellationToken::new();
+    asked.cancel();
+    let overstayed = late.overstayed(&asked);
+    tokio::pin!(overstayed);
+    for (wait, is_known) in [(STRANGER * 2, false), (KNOWN * 2, true)] {
+        tokio::select! {
+            () = &mut overstayed => unreachable!("its stream is open"),
+            () = tokio::time::sleep(wait) => assert_eq!(late.holder().is_some(), is_known),
+        }
+        fleet.pop();
+    }
 }
