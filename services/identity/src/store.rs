@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use prost::Message;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, any::AnyRow};
 
-use crate::domain::{login::room::Networks, user::folded_login_name};
+use crate::domain::{
+    login::room::{MayGo, Networks},
+    user::folded_login_name,
+};
 
 /// Reads the message of a row whose first column is the key and second the body.
 fn message<M: Message + Default>(table: &'static str, row: &AnyRow) -> Result<M, DatabaseError> {
@@ -265,30 +268,39 @@ pub async fn count_pending(
     Ok(count.fetch_one(on).await?)
 }
 
-/// Forgets some pending logins that nobody has waited for since `followed_before` and that end before
-/// `ending_before`: first of the network that has most, and of one network the oldest. Returns how many went.
+/// Forgets the oldest pending logins that may go of the network that has most, among those where any may go. Returns how
+/// many went.
 pub async fn make_room(
     on: &mut AnyConnection,
     now: DateTime<Utc>,
-    followed_before: DateTime<Utc>,
-    ending_before: DateTime<Utc>,
-    limit: i64,
+    go: &MayGo,
 ) -> Result<u64, DatabaseError> {
-    let query = sqlx::query(
+    // Two plain questions: a plan for one that joins them can look at each pair of logins.
+    let heaviest = sqlx::query_scalar::<_, String>(
+        "SELECT far FROM logins WHERE pending = 1 AND expires_at > $1 GROUP BY far
+         HAVING SUM(CASE WHEN followed_at < $2 AND expires_at < $3 THEN 1 ELSE 0 END) > 0
+         ORDER BY COUNT(*) DESC, MIN(expires_at) LIMIT 1",
+    )
+    .bind(to_micros(now))
+    .bind(to_micros(go.followed_before))
+    .bind(to_micros(go.ending_before))
+    .fetch_optional(&mut *on)
+    .await?;
+    let Some(heaviest) = heaviest else {
+        return Ok(0);
+    };
+    let gone = sqlx::query(
         "DELETE FROM logins WHERE id IN (
-             SELECT waiting.id FROM logins AS waiting JOIN (
-                 SELECT far, COUNT(*) AS weight FROM logins
-                 WHERE pending = 1 AND expires_at > $1 GROUP BY far
-             ) AS networks ON networks.far = waiting.far
-             WHERE waiting.pending = 1 AND waiting.expires_at > $1
-               AND waiting.followed_at < $2 AND waiting.expires_at < $3
-             ORDER BY networks.weight DESC, waiting.far, waiting.expires_at LIMIT $4)",
+             SELECT id FROM logins WHERE far = $1 AND pending = 1 AND expires_at > $2
+                 AND followed_at < $3 AND expires_at < $4
+             ORDER BY expires_at LIMIT $5)",
     );
-    let gone = query
+    let gone = gone
+        .bind(heaviest)
         .bind(to_micros(now))
-        .bind(to_micros(followed_before))
-        .bind(to_micros(ending_before))
-        .bind(limit)
+        .bind(to_micros(go.followed_before))
+        .bind(to_micros(go.ending_before))
+        .bind(go.most)
         .execute(on)
         .await?;
     Ok(gone.rows_affected())

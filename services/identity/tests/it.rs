@@ -211,6 +211,7 @@ on_both!(
     one_machine_can_not_fill_the_queue,
     networks_have_limits_that_more_addresses_do_not_lift,
     when_all_are_too_many_those_nobody_waits_for_go_heaviest_network_first,
+    where_clients_wait_for_all_logins_the_oldest_of_the_heaviest_network_go,
     decision_at_another_replica_wakes_all_who_wait,
     those_who_wait_are_bounded,
     approval_says_in_the_trail_which_device,
@@ -679,6 +680,26 @@ async fn when_all_are_too_many_those_nobody_waits_for_go_heaviest_network_first(
     let mut client = LoginServiceClient::new(served.registry());
     let gone = client.get_login(oldest).await.unwrap_err();
     assert_eq!(gone.code(), Code::NotFound);
+}
+
+async fn where_clients_wait_for_all_logins_the_oldest_of_the_heaviest_network_go(served: Served) {
+    for network in 1..=50 {
+        let source = format!("192.0.{network}.1");
+        // Together 10,000; one network has more than the others.
+        let count = if network == 7 { 249 } else { 199 };
+        served.pending(count, &source, 300, Some(5)).await;
+    }
+    served.login_from(1, "192.0.99.1").await.unwrap();
+    assert_eq!(served.waiting("192.0.7.1").await, 239);
+    assert_eq!(served.waiting("192.0.8.1").await, 199);
+    let mut client = LoginServiceClient::new(served.registry());
+    for (number, is_gone) in [(0, true), (9, true), (10, false), (248, false)] {
+        let request = GetLoginRequest {
+            login_id: format!("192.0.7.1 {number}"),
+        };
+        let found = client.get_login(request).await;
+        assert_eq!(found.is_err(), is_gone, "{number}");
+    }
 }
 
 async fn decision_at_another_replica_wakes_all_who_wait(served: Served) {

@@ -154,16 +154,15 @@ async fn start(write: &mut WriteTransaction, made: Login) -> Result<Login, Ident
         networks: store::count_pending_of(on, &Networks::of(&source), now).await?,
     })?;
     if store::count_pending(on, now).await? >= room::IN_ALL {
-        let followed = now - room::FOLLOWED;
-        let ending = now + login::LIFETIME - room::NEW;
-        let gone = store::make_room(on, now, followed, ending, room::MAKING_ROOM).await?;
+        let [of_nobody, of_anybody] = room::MayGo::in_turn(now);
+        let mut gone = store::make_room(on, now, &of_nobody).await?;
         if gone == 0 {
-            return Err(IdentityError::TooManyLogins);
+            gone = store::make_room(on, now, &of_anybody).await?;
         }
         metrics::counter!("bowline_identity_logins_let_go_total").increment(gone);
         tracing::warn!(
             gone,
-            "too many logins wait: some that nobody follows up are let go"
+            "too many logins wait: some of the networks that have most are let go"
         );
     }
     store::put_login(on, &made).await?;

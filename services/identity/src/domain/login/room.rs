@@ -2,13 +2,15 @@
 //!
 //! Machine keys cost nothing, so it is sources that are counted, and the networks around them: who has one IPv6 address
 //! mostly has a /64 of them, and often a /56 or a /48. When all are too many, room is made at the cost of the networks
-//! that have most, from logins that no client waits for: a real client waits for its login all the time.
+//! that have most, from logins that no client waits for: a real client waits for its login all the time. Whoever waits
+//! for thousands keeps nobody out either: where nothing else can go, the oldest login of the heaviest network does.
 
 use std::net::IpAddr;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::LIFETIME;
 use crate::error::IdentityError;
 
 /// The most logins that wait for one machine key.
@@ -17,12 +19,13 @@ pub const PER_MACHINE: i64 = 5;
 const PER_NETWORK: [i64; 3] = [50, 100, 200];
 /// The most logins that wait in all.
 pub const IN_ALL: i64 = 10_000;
-/// How many make room at once.
-pub const MAKING_ROOM: i64 = 100;
+/// How many that nobody waits for make room at once, and how many of the others.
+const MAKING_ROOM: i64 = 100;
+const MAKING_ROOM_OF_FOLLOWED: i64 = 10;
 /// How long after its client waited for it last a login counts as waited for: clients ask again in between.
-pub const FOLLOWED: TimeDelta = TimeDelta::seconds(90);
+const FOLLOWED: TimeDelta = TimeDelta::seconds(90);
 /// How long a new login counts as waited for: its client has to come back first.
-pub const NEW: TimeDelta = TimeDelta::seconds(10);
+const NEW: TimeDelta = TimeDelta::seconds(10);
 
 /// The networks of a source, narrow to wide.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,34 @@ impl Networks {
         let [near, middle, far] = if is_v6 { [64, 56, 48] } else { [32, 32, 24] }
             .map(|bits| network(bits).unwrap_or_else(|_| source.to_owned()));
         Self { near, middle, far }
+    }
+}
+
+/// Which pending logins may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MayGo {
+    /// Those that nobody has waited for since.
+    pub followed_before: DateTime<Utc>,
+    /// Those that end before.
+    pub ending_before: DateTime<Utc>,
+    /// So many.
+    pub most: i64,
+}
+
+impl MayGo {
+    /// Returns what may go, and what may go where there is nothing of the first.
+    pub fn in_turn(now: DateTime<Utc>) -> [Self; 2] {
+        let of_nobody = Self {
+            followed_before: now - FOLLOWED,
+            ending_before: now + LIFETIME - NEW,
+            most: MAKING_ROOM,
+        };
+        let of_anybody = Self {
+            followed_before: now + LIFETIME,
+            ending_before: now + LIFETIME * 2,
+            most: MAKING_ROOM_OF_FOLLOWED,
+        };
+        [of_nobody, of_anybody]
     }
 }
 
