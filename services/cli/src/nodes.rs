@@ -107,6 +107,9 @@ struct Shown {
     created_at: Option<String>,
 }
 
+/// The head of a column that is empty unless a disk was copied.
+const SHARES_MACHINE_KEY: &str = "shares machine key with";
+
 /// What an exit node offers.
 const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
@@ -209,8 +212,9 @@ impl Row for Shown {
         "pending routes",
         "exit node",
         "ephemeral",
-        "shares machine key with",
+        SHARES_MACHINE_KEY,
     ];
+    const RARE: &'static [&'static str] = &[SHARES_MACHINE_KEY];
 
     fn cells(&self) -> Vec<String> {
         let owner = if self.tags.is_empty() {

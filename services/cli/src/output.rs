@@ -25,6 +25,8 @@ pub struct Printer(Format);
 pub trait Row: Serialize {
     /// The heads of the columns.
     const HEADS: &'static [&'static str];
+    /// The heads of columns that a list has only when a row has something there.
+    const RARE: &'static [&'static str] = &[];
 
     /// Returns the cells, one for each head.
     fn cells(&self) -> Vec<String>;
@@ -41,17 +43,7 @@ impl Printer {
         match self.0 {
             Format::Json => self.json(&rows),
             Format::Table if rows.is_empty() => self.say("nothing"),
-            Format::Table => {
-                let mut table = Table::new();
-                table
-                    .load_style(NOTHING)
-                    .set_content_arrangement(ContentArrangement::Disabled);
-                table.set_header(R::HEADS.iter().map(|head| head.to_uppercase()));
-                for row in rows {
-                    table.add_row(row.cells());
-                }
-                self.write(&table.trim_fmt());
-            }
+            Format::Table => self.write(&table(rows)),
         }
     }
 
@@ -160,6 +152,30 @@ impl Printer {
     }
 }
 
+/// Returns a list as a table.
+fn table<R: Row>(rows: &[R]) -> String {
+    let cells: Vec<_> = rows.iter().map(R::cells).collect();
+    let is_shown = |column: usize, head: &str| {
+        let has_some = |row: &Vec<String>| row.get(column).is_some_and(|cell| !cell.is_empty());
+        !R::RARE.contains(&head) || cells.iter().any(has_some)
+    };
+    let columns = R::HEADS.iter().enumerate();
+    let shown: Vec<_> = columns
+        .map(|(column, head)| is_shown(column, head))
+        .collect();
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    let heads = R::HEADS.iter().zip(&shown).filter(|(_, shown)| **shown);
+    table.set_header(heads.map(|(head, _)| head.to_uppercase()));
+    for row in &cells {
+        let cells = row.iter().zip(&shown).filter(|(_, shown)| **shown);
+        table.add_row(cells.map(|(cell, _)| cell));
+    }
+    table.trim_fmt()
+}
+
 /// Returns a list as a cell.
 pub fn joined(texts: &[String]) -> String {
     texts.join(",")
@@ -168,4 +184,35 @@ pub fn joined(texts: &[String]) -> String {
 /// Returns yes or nothing.
 pub fn mark(is: bool) -> String {
     if is { "yes".to_owned() } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Pet(&'static str, &'static str);
+
+    impl Row for Pet {
+        const HEADS: &'static [&'static str] = &["name", "bites", "kind"];
+        const RARE: &'static [&'static str] = &["bites"];
+
+        fn cells(&self) -> Vec<String> {
+            vec![self.0.to_owned(), self.1.to_owned(), "cat".to_owned()]
+        }
+    }
+
+    fn words(rows: &[Pet]) -> Vec<String> {
+        let table = table(rows);
+        table.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn rare_column_is_shown_when_a_row_has_something_there() {
+        assert_eq!(words(&[Pet("tom", "")]), ["NAME", "KIND", "tom", "cat"]);
+        assert_eq!(
+            words(&[Pet("tom", ""), Pet("kit", "yes")]),
+            ["NAME", "BITES", "KIND", "tom", "cat", "kit", "yes", "cat"]
+        );
+    }
 }
