@@ -116,6 +116,12 @@ impl Compiler {
         &self.plan
     }
 
+    /// Returns how many rules are found by their parties: applying the policy to a node looks at each of them at most.
+    #[cfg(test)]
+    pub(crate) fn filed_rules(&self) -> usize {
+        self.plan.filed_rules()
+    }
+
     /// Returns the users by number.
     #[must_use]
     pub fn users(&self) -> &BTreeMap<u64, User> {

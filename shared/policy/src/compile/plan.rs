@@ -205,6 +205,13 @@ impl Plan {
         }
     }
 
+    /// Returns how many rules are found by their parties, one for each party and side.
+    #[cfg(test)]
+    pub(super) fn filed_rules(&self) -> usize {
+        let tables = [&self.from, &self.to, &self.through];
+        tables.into_iter().flatten().map(Vec::len).sum()
+    }
+
     /// Returns a rule.
     pub(super) fn rule(&self, number: u32) -> &PlannedRule {
         &self.rules[number as usize]

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::parse;
 use crate::{Applicant, Compiler, Node, User, refused_tags};
 
-/// How long a document may take in a debug build while other tests run; what grows with the square of a document's
-/// size takes hours.
-const LONGEST: Duration = Duration::from_secs(20);
+/// A deadline that no machine misses: a debug build takes seconds, and hours for what grows with the square of a
+/// document's size.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Returns what is said of a document first, or `accepted`.
 fn said(text: &str) -> String {
@@ -221,7 +221,7 @@ fn long_chains_and_cycles_of_tag_owners_are_followed_to_their_end() {
 }
 
 #[test]
-fn very_many_rules_compile_in_time() {
+fn work_of_compiling_very_many_rules_grows_with_their_number() {
     let rules: Vec<_> = (0..100_000)
         .map(|n| {
             format!(
@@ -233,9 +233,10 @@ fn very_many_rules_compile_in_time() {
             )
         })
         .collect();
-    let started = Instant::now();
     let policy = parse(&format!(r#"{{"acls": [{}]}}"#, rules.join(","))).unwrap();
     let mut compiler = Compiler::new(policy);
+    // One by its source, and one by its destination: what a node may cost at most.
+    assert_eq!(compiler.filed_rules(), 2 * rules.len());
     for id in 1..=20 {
         compiler.put_user(User {
             id,
@@ -249,6 +250,13 @@ fn very_many_rules_compile_in_time() {
             ..Node::default()
         });
     }
-    assert_eq!(compiler.full().nodes.len(), 20);
-    assert!(started.elapsed() < LONGEST, "{:?}", started.elapsed());
+    let output = compiler.full();
+    assert_eq!(output.nodes.len(), 20);
+    let filters: usize = output
+        .classes
+        .values()
+        .flatten()
+        .map(|class| class.filter.len())
+        .sum();
+    assert!(filters <= rules.len(), "{filters}");
 }
