@@ -62,7 +62,7 @@ async fn logging_out_and_in_again_by_key_is_the_same_node(served: Served) {
     assert!(matches!(retired, Outcome::KeyExpired(_)));
 }
 
-async fn log_in(served: &Served, wanted: RegisterRequest) -> Node {
+pub(crate) async fn log_in(served: &Served, wanted: RegisterRequest) -> Node {
     let Outcome::LoginNeeded(needed) = served.register(wanted.clone()).await else {
         panic!("a login is needed")
     };

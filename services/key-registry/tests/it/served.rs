@@ -50,7 +50,7 @@ impl Place {
         })
     }
 
-    fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         match self {
             Self::Sqlite(directory) => {
                 format!("sqlite://{}", directory.path().join(name).display())
