@@ -1,6 +1,8 @@
 //! The gateway's settings.
 
 use std::{
+    error::Error,
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -140,55 +142,81 @@ pub enum SettingsError {
     UnusedCertificate,
 }
 
+/// All settings that do not fit together, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfitSettings(pub Vec<SettingsError>);
+
+impl fmt::Display for UnfitSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.iter().enumerate() {
+            let before = if number == 0 { "" } else { "\n" };
+            write!(formatter, "{before}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for UnfitSettings {}
+
 impl GatewayConfig {
     /// Checks what one key alone does not show.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`], but not [`SettingsError::NoCertificate`]: whether one is made is not said here.
-    pub fn check(&self) -> Result<(), SettingsError> {
-        if self.public_url.is_empty() {
-            return Err(SettingsError::NoPublicUrl);
-        }
-        let url = self.public_url.parse::<Uri>().ok();
-        let Some(url) = url.filter(is_http) else {
-            return Err(SettingsError::PublicUrl(self.public_url.clone()));
-        };
-        if let Some(part) = part_beyond_host(&self.public_url, &url) {
-            let url = self.public_url.clone();
-            return Err(SettingsError::PublicUrlPart { url, part });
-        }
+    /// All there is, but not [`SettingsError::NoCertificate`]: whether one is made is not said here.
+    pub fn check(&self) -> Result<(), UnfitSettings> {
+        let mut problems = Vec::new();
+        problems.extend(self.url_problem());
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
-            return Err(SettingsError::NoProxies);
+            problems.push(SettingsError::NoProxies);
         }
         if !self.tls && self.certificate_file.is_some() {
-            return Err(SettingsError::UnusedCertificate);
+            problems.push(SettingsError::UnusedCertificate);
         }
         let token = self
             .verify_token
             .as_ref()
             .map_or("", |token| token.expose());
         if (1..SHORTEST_TOKEN).contains(&token.len()) {
-            return Err(SettingsError::ShortToken(token.len()));
+            problems.push(SettingsError::ShortToken(token.len()));
         }
-        let half = |given, missing| Err(SettingsError::HalfPair { given, missing });
+        let mut half = |given, missing| problems.push(SettingsError::HalfPair { given, missing });
         match (&self.certificate_file, &self.key_file) {
             (Some(_), None) => half("certificate_file", "key_file"),
             (None, Some(_)) => half("key_file", "certificate_file"),
-            _ => Ok(()),
+            _ => {}
         }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(UnfitSettings(problems))
+        }
+    }
+
+    fn url_problem(&self) -> Option<SettingsError> {
+        if self.public_url.is_empty() {
+            return Some(SettingsError::NoPublicUrl);
+        }
+        let url = self.public_url.parse::<Uri>().ok();
+        let Some(url) = url.filter(is_http) else {
+            return Some(SettingsError::PublicUrl(self.public_url.clone()));
+        };
+        let part = part_beyond_host(&self.public_url, &url)?;
+        let url = self.public_url.clone();
+        Some(SettingsError::PublicUrlPart { url, part })
     }
 
     /// Returns the certificate and its key; `None` where plain HTTP is asked for.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`].
-    pub(crate) fn certificate(&self) -> Result<Option<(&PathBuf, &PathBuf)>, SettingsError> {
+    /// [`UnfitSettings`].
+    pub(crate) fn certificate(&self) -> Result<Option<(&PathBuf, &PathBuf)>, UnfitSettings> {
         self.check()?;
         let pair = self.certificate_file.as_ref().zip(self.key_file.as_ref());
         if pair.is_none() && self.tls && self.is_https() {
-            return Err(SettingsError::NoCertificate(self.public_url.clone()));
+            let missing = SettingsError::NoCertificate(self.public_url.clone());
+            return Err(UnfitSettings(vec![missing]));
         }
         Ok(pair)
     }
@@ -267,6 +295,10 @@ mod tests {
         }
     }
 
+    fn unfit(problem: SettingsError) -> Result<(), UnfitSettings> {
+        Err(UnfitSettings(vec![problem]))
+    }
+
     #[test]
     fn plain_http_is_served_only_where_the_url_says_so() {
         for url in ["http://x.example", "HTTP://x.example:80"] {
@@ -274,7 +306,8 @@ mod tests {
         }
         for url in ["https://x.example", "https://[::1]:8443"] {
             let refused = settings(url, None, None).certificate().unwrap_err();
-            assert_eq!(refused, SettingsError::NoCertificate(url.to_owned()));
+            let missing = SettingsError::NoCertificate(url.to_owned());
+            assert_eq!(refused, UnfitSettings(vec![missing]));
             let pair = settings(url, Some("c"), Some("k"));
             assert!(pair.certificate().unwrap().is_some(), "{url}");
         }
@@ -290,7 +323,23 @@ mod tests {
             assert_eq!(behind(url, None).certificate(), Ok(None));
         }
         let refused = behind("https://x.example", Some("c")).check();
-        assert_eq!(refused, Err(SettingsError::UnusedCertificate));
+        assert_eq!(refused, unfit(SettingsError::UnusedCertificate));
+    }
+
+    #[test]
+    fn all_that_does_not_fit_is_named() {
+        let refused = GatewayConfig {
+            tls: false,
+            proxy_protocol: true,
+            ..settings("https://x.example/base", Some("c"), None)
+        };
+        let text = refused.check().unwrap_err().to_string();
+        let lines: Vec<_> = text.lines().collect();
+        let expected = ["has a path", "trusted_proxies", "tls is false", "key_file"];
+        assert_eq!(lines.len(), expected.len(), "{text}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.contains(expected), "{line}");
+        }
     }
 
     #[test]
@@ -341,7 +390,7 @@ mod tests {
             proxy_protocol: true,
             ..settings("http://x.example", None, None)
         };
-        assert_eq!(nobody.check(), Err(SettingsError::NoProxies));
+        assert_eq!(nobody.check(), unfit(SettingsError::NoProxies));
     }
 
     #[test]
@@ -362,7 +411,7 @@ mod tests {
     fn public_url_is_one_that_clients_can_use() {
         assert_eq!(
             settings("", None, None).check(),
-            Err(SettingsError::NoPublicUrl)
+            unfit(SettingsError::NoPublicUrl)
         );
         for url in [
             "x.example",
@@ -372,7 +421,7 @@ mod tests {
             "/",
         ] {
             let refused = settings(url, None, None).check();
-            assert_eq!(refused, Err(SettingsError::PublicUrl(url.to_owned())));
+            assert_eq!(refused, unfit(SettingsError::PublicUrl(url.to_owned())));
         }
     }
 

@@ -29,7 +29,7 @@ mod tls;
 mod transport;
 
 pub use backends::Backends;
-pub use config::{GatewayConfig, SettingsError};
+pub use config::{GatewayConfig, SettingsError, UnfitSettings};
 pub use control_keys::{ControlKeyError, ControlKeys};
 pub use derp_map::DerpMapError;
 pub use gateway::Gateway;

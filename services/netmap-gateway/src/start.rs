@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, SettingsError,
+    Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, UnfitSettings,
     admission::Admission,
     derp_map, http,
     lease::{Lease, slot},
@@ -63,7 +63,7 @@ pub enum StartError {
     Tls(#[from] TlsError),
     /// The settings do not fit together.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] UnfitSettings),
     /// The file of the DERP map can not be used.
     #[error(transparent)]
     DerpMap(#[from] DerpMapError),

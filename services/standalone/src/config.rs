@@ -96,7 +96,9 @@ pub fn check(options: &Options) -> Checked {
         };
     };
     complete(options, &mut config);
-    problems.extend(config.gateway.check().err().map(|error| error.to_string()));
+    let unfit = config.gateway.check().err();
+    let unfit = unfit.into_iter().flat_map(|unfit| unfit.0);
+    problems.extend(unfit.map(|problem| problem.to_string()));
     let gateway = &config.gateway;
     for (setting, file) in [
         ("certificate_file", &gateway.certificate_file),
