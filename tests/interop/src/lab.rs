@@ -200,6 +200,21 @@ impl Host {
         ip(&["-n", &self.switch, "link", "set", &self.port, state])
     }
 
+    /// Moves the host to another address on the switch: what it had before is gone.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn move_to(&mut self, address: &str) -> Result<()> {
+        let in_namespace = |arguments: &[&str]| ip(&[&["-n", &self.namespace], arguments].concat());
+        let [before, after] = [&*self.address, address].map(|address| format!("{address}/24"));
+        in_namespace(&["addr", "del", &before, "dev", "eth0"])?;
+        in_namespace(&["addr", "add", &after, "dev", "eth0"])?;
+        in_namespace(&["route", "add", "default", "via", "10.77.0.1"])?;
+        address.clone_into(&mut self.address);
+        Ok(())
+    }
+
     /// Keeps the host's packets from every other isolated host, or lets them pass again: a host that is not isolated,
     /// such as the server's, is reached all the same.
     ///

@@ -178,6 +178,19 @@ impl Server {
         Sessions::of(node, &self.log())
     }
 
+    /// Says whether the registry has stored a text, such as the address of a node that nobody is shown.
+    #[must_use]
+    pub fn has_stored(&self, text: &str) -> bool {
+        ["key-registry.db", "key-registry.db-wal"]
+            .iter()
+            .any(|file| {
+                let stored = fs::read(self.directory.path().join(file)).unwrap_or_default();
+                stored
+                    .windows(text.len())
+                    .any(|part| part == text.as_bytes())
+            })
+    }
+
     /// Runs the command line and returns its JSON.
     ///
     /// # Errors

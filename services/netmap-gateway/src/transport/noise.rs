@@ -247,6 +247,7 @@ async fn post_register(
 /// Takes a sign of life that was asked for.
 async fn get_alive(Extension(machine): Extension<Machine>) -> StatusCode {
     machine.connection.link().note_answer();
+    tracing::debug!(connection = machine.connection.number(), "sign of life");
     StatusCode::NO_CONTENT
 }
 

@@ -104,7 +104,13 @@ fn router_whose_cable_is_cut_loses_its_routes_within_twenty_seconds() {
     // Both answer signs of life for a while, and nobody is cut: longer than the silence that is taken for death.
     let held = server.sessions(node(&server, &format!("c{}", 2 + first)));
     let quiet = server.sessions(idle);
-    std::thread::sleep(Duration::from_secs(30));
+    let signs = || server.log().matches("\"sign of life\"").count();
+    let before = signs();
+    // One each four seconds of either, where twelve of silence are death.
+    wait_for("both have answered often enough", 2 * MINUTE, || {
+        let found = signs() - before;
+        (found >= 12).then_some(()).ok_or_else(|| found.to_string())
+    });
     assert_eq!(
         server.sessions(node(&server, &format!("c{}", 2 + first))),
         held,

@@ -69,3 +69,36 @@ fn published_rust_client_joins_and_answers_a_go_client() {
         answer.map_err(|error| error.to_string())
     });
 }
+
+#[test]
+fn connected_client_shows_whose_a_newcomer_is() {
+    if !is_possible() {
+        return;
+    }
+    let (lab, server, clients) = joined(1, &[]);
+    let node = server.bowline(&["nodes", "show", "c1"]).unwrap()["id"]
+        .as_u64()
+        .unwrap();
+    let held = server.sessions(node);
+    let login = "ben@example.com";
+    server.bowline(&["users", "create", login]).unwrap();
+    let key = server
+        .bowline(&["keys", "create", "--user", login])
+        .unwrap();
+    let newcomer = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let key = key["secret"].as_str().unwrap();
+    newcomer.join(&server.url, key, "c2").unwrap();
+    for (client, peer, owner) in [(&clients[0], "c2", login), (&newcomer, "c1", "owner@home")] {
+        wait_for(&format!("{owner} is shown"), SOON, || {
+            let status = client.status().map_err(|error| error.to_string())?;
+            let mut peers = status["Peer"].as_object().into_iter().flatten();
+            let found = peers.find(|(_, found)| found["HostName"] == *peer);
+            let user = found.map(|(_, found)| found["UserID"].to_string());
+            let shown = &status["User"][user.unwrap_or_default()]["LoginName"];
+            (*shown == *owner)
+                .then_some(())
+                .ok_or_else(|| status.to_string())
+        });
+    }
+    assert_eq!(server.sessions(node), held, "on the stream it has");
+}

@@ -9,7 +9,7 @@ use anyhow::Result;
 use bowline_interop::{Client, Release, Sessions, is_possible, wait_for};
 use serde_json::Value;
 
-use super::{SECOND, SOON, joined, split};
+use super::{ECHO, SECOND, SOON, joined, reaches, split};
 
 /// How the scene is administered and watched.
 struct Network<'a> {
@@ -175,12 +175,46 @@ fn deleted_nodes_client_is_told_to_log_in_even_when_it_was_away() {
     assert_eq!(clients[2].state(), "Running");
     clients[2].host.set_cable(true).unwrap();
     clients[2].wait_for_state("NeedsLogin", super::MINUTE);
-    // Both stay so, and ask no more often than they have to.
-    std::thread::sleep(Duration::from_secs(3));
+    // Until somebody logs in again on them.
     let key = server.key().unwrap();
     for (client, name) in clients[1..].iter().zip(["c4", "c5"]) {
         assert_eq!(client.state(), "NeedsLogin");
         client.join(&server.url, &key, name).unwrap();
     }
     clients[0].wait_for_peers(&["c4", "c5"], SOON);
+}
+
+#[test]
+fn node_that_moved_while_its_user_was_suspended_is_reached_when_it_is_restored() {
+    if !is_possible() {
+        return;
+    }
+    let (lab, server, clients) = joined(1, &[]);
+    let login = "ben@example.com";
+    server.bowline(&["users", "create", login]).unwrap();
+    let key = server
+        .bowline(&["keys", "create", "--user", login])
+        .unwrap();
+    let mut other = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let key = key["secret"].as_str().unwrap();
+    other.join(&server.url, key, "c2").unwrap();
+    other.serve_echo(ECHO, 7000).unwrap();
+    let address = other.ipv4().unwrap();
+    clients[0].wait_for_peers(&["c2"], SOON);
+    reaches(&clients[0], &address, 7000);
+
+    let answer = server.bowline(&["users", "suspend", login]).unwrap();
+    all_applied(&answer);
+    clients[0].wait_for_peers(&[], SOON);
+    let moved = "10.77.0.99:41641";
+    other.host.move_to("10.77.0.99").unwrap();
+    wait_for("its client tells of the move", super::MINUTE, || {
+        let own = other.status().unwrap_or_default()["Self"]["Addrs"].to_string();
+        server.has_stored(moved).then_some(()).ok_or(own)
+    });
+
+    server.bowline(&["users", "restore", login]).unwrap();
+    clients[0].wait_for_peers(&["c2"], SOON);
+    clients[0].wait_for_path(&address, moved);
+    reaches(&clients[0], &address, 7000);
 }
