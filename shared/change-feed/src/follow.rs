@@ -93,3 +93,6 @@ impl<S: Source> Follow<S> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;
