@@ -17,6 +17,10 @@ const SECRETIVE: [&str; 2] = [
     "bowline.key_registry.v1.CreatePreAuthKeyResponse",
 ];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is how cargo tells where to"
+)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=bowline");
     let out = PathBuf::from(env::var("OUT_DIR")?);

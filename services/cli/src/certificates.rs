@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bowline_clock::{Clock as _, SystemClock};
 use bowline_service_kit::{Authority, ServiceName};
-use chrono::{NaiveDate, Utc};
+use chrono::NaiveDate;
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
@@ -63,7 +64,7 @@ impl Row for Renewed {
 
 /// Runs a command.
 pub fn run(command: &Command, printer: &Printer) -> Result<(), Failure> {
-    let today = Utc::now().date_naive();
+    let today = SystemClock.now().date_naive();
     match command {
         Command::Create {
             directory,

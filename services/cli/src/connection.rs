@@ -42,6 +42,10 @@ pub struct ConnectionArgs {
 }
 
 /// Returns where a server of this account keeps its state.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where accounts keep what programs store"
+)]
 fn default_state_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from) {

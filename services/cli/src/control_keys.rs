@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use bowline_control_keys::{ControlKeyError, ControlKeys};
 use bowline_keys::{MachinePublic, PrivateKey};
-use bowline_netmap_gateway::{ControlKeyError, ControlKeys};
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;

@@ -111,6 +111,7 @@ impl Printer {
             && error.kind() != ErrorKind::BrokenPipe
         {
             Failure::from(error).report();
+            #[expect(clippy::disallowed_methods, reason = "there is nobody left to tell")]
             std::process::exit(Kind::Failed as i32);
         }
     }

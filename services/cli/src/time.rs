@@ -1,7 +1,8 @@
 //! Times and durations as people and programs write them.
 
+use bowline_clock::{Clock as _, SystemClock};
 use bowline_proto::time::{from_timestamp, to_timestamp};
-use chrono::{SecondsFormat, TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta};
 use prost_types::Timestamp;
 
 /// Returns a time in RFC 3339; `None` for an absent one.
@@ -12,7 +13,7 @@ pub fn text(timestamp: Option<Timestamp>) -> Option<String> {
 
 /// Returns the time now plus a duration.
 pub fn from_now(duration: TimeDelta) -> Timestamp {
-    to_timestamp(Utc::now() + duration)
+    to_timestamp(SystemClock.now() + duration)
 }
 
 /// The longest duration anything takes: 100 years, in seconds.

@@ -8,6 +8,14 @@
 //! A change of a tailnet or a user is a row, an audit entry and a log entry in one transaction. A login in flight
 //! is no part of the log: it has no tailnet until its user is known.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests start work of their own and need any time to begin with"
+    )
+)]
+
 mod domain;
 mod error;
 mod grpc;

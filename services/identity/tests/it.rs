@@ -1,6 +1,7 @@
 //! The identity service over gRPC, on both databases.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test fails where something is not as expected"

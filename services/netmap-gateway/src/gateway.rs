@@ -1,18 +1,15 @@
 //! What every handler shares.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex};
 
 use bowline_clock::SharedClock;
+use bowline_control_keys::ControlKeys;
 use bowline_control_nacl::ReplayCache;
 use bowline_service_kit::Tasks;
 
 use crate::{
     Backends, GatewayConfig,
     admission::Admission,
-    control_keys::ControlKeys,
     lease::Renewed,
     machine::{RefusalLog, Waits},
     pace::ReportPace,
@@ -44,6 +41,8 @@ impl Gateway {
     /// Says whether the registry was heard of lately enough to readmit known nodes.
     pub(crate) fn may_readmit(&self) -> bool {
         let renewed = *self.lease.borrow();
-        renewed.is_none_or(|when| Instant::now() - when <= self.config.max_staleness())
+        renewed.is_none_or(|when| {
+            tokio::time::Instant::now().into_std() - when <= self.config.max_staleness()
+        })
     }
 }

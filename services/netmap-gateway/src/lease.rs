@@ -101,7 +101,7 @@ impl Lease {
         loop {
             let pause = match self.renew().await {
                 Ok(lapsed) => {
-                    renewed.send_replace(Some(Instant::now()));
+                    renewed.send_replace(Some(time::Instant::now().into_std()));
                     if lapsed {
                         let held = hub.held();
                         hub.advances()

@@ -10,10 +10,17 @@
 //! It keeps nothing durable. What it never does: send an empty netmap because something failed, a delta before the
 //! first full netmap, or a fact together with a class that was not computed from it.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests start work of their own and need any time to begin with"
+    )
+)]
+
 mod admission;
 mod backends;
 mod config;
-mod control_keys;
 mod derp_map;
 mod gateway;
 mod http;
@@ -29,8 +36,9 @@ mod tls;
 mod transport;
 
 pub use backends::Backends;
+/// The map of relays that [`Dependencies`] bring.
+pub use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};
 pub use config::{GatewayConfig, SettingsError, UnfitSettings};
-pub use control_keys::{ControlKeyError, ControlKeys};
 pub use derp_map::DerpMapError;
 pub use gateway::Gateway;
 pub use start::{Dependencies, StartError, Started, start};

@@ -58,12 +58,15 @@ impl ReportPace {
             report,
         };
         let key = (tailnet.id, node);
-        let offered = self
-            .waiting()
-            .offer(key, sent, Instant::now(), |sent, earlier| Sent {
+        let offered = self.waiting().offer(
+            key,
+            sent,
+            tokio::time::Instant::now().into_std(),
+            |sent, earlier| Sent {
                 report: later(sent.report, Some(earlier.report)),
                 ..sent
-            });
+            },
+        );
         match offered {
             Offered::Pass(sent) => self.pass_on(node, &sent),
             Offered::Joined => {}
@@ -71,7 +74,9 @@ impl ReportPace {
                 let pace = self.clone();
                 self.tasks.background("pace-report", async move {
                     tokio::time::sleep(wait).await;
-                    let due = pace.waiting().take(key, Instant::now());
+                    let due = pace
+                        .waiting()
+                        .take(key, tokio::time::Instant::now().into_std());
                     if let Some(sent) = due {
                         pace.pass_on(node, &sent);
                     }

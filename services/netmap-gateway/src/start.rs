@@ -9,6 +9,7 @@ use std::{
 use axum::Router;
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, random_bytes};
+use bowline_control_keys::{ControlKeyError, ControlKeys};
 use bowline_control_nacl::ReplayCache;
 use bowline_control_wire::DerpMap;
 use bowline_service_kit::Tasks;
@@ -16,7 +17,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Backends, ControlKeyError, ControlKeys, DerpMapError, Gateway, GatewayConfig, UnfitSettings,
+    Backends, DerpMapError, Gateway, GatewayConfig, UnfitSettings,
     admission::Admission,
     derp_map, http,
     lease::{Lease, slot},

@@ -1,13 +1,14 @@
 //! The gateway as a process of its own, with its services away.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a test fails where something is not as expected"
 )]
 
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
-use bowline_netmap_gateway::ControlKeys;
+use bowline_control_keys::ControlKeys;
 use bowline_service_kit::{
     Authority, Certificates, GrpcChannel, ServiceName, install_crypto_provider,
 };

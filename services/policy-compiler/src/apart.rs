@@ -10,6 +10,10 @@ use crate::error::CompilerError;
 pub async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, CompilerError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how many there are is bounded by who calls this"
+    )]
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| {
         // Only a runtime that ends does that: nobody waits for the answer any more.

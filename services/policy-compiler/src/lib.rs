@@ -8,6 +8,14 @@
 //! What it puts out is a function of policy version, registry revision and identity revision, stamped with all
 //! three and never stored. Decisions of the language are in `bowline-policy`; here is who asks and who is told.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests start work of their own and need any time to begin with"
+    )
+)]
+
 mod apart;
 mod error;
 mod grpc;

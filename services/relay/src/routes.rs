@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::PoisonError;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
@@ -14,7 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::quiet::Quiet;
@@ -143,7 +142,7 @@ fn unavailable(relay: &Relay, reason: &'static str, text: &'static str) -> Respo
         .retry
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let seconds = retry.refuse(Instant::now(), random);
+    let seconds = retry.refuse(Instant::now().into_std(), random);
     drop(retry);
     let retry_after = [(RETRY_AFTER, HeaderValue::from(seconds))];
     (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response()

@@ -1,6 +1,10 @@
 //! The relay over real sockets, against a client written from the protocol page.
 
-#![expect(clippy::unwrap_used, reason = "also what the tests share may panic")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "also what the tests share may panic"
+)]
 
 #[path = "it/admission.rs"]
 mod admission;

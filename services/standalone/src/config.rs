@@ -68,6 +68,10 @@ impl Default for RelayConfig {
 /// # Errors
 ///
 /// What is wrong with the file or the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "variables are part of the settings"
+)]
 pub fn load(options: &Options) -> Result<Config> {
     let mut config = config::load(file_of(options).as_deref(), std::env::vars())?;
     complete(options, &mut config);
@@ -86,6 +90,10 @@ pub struct Checked {
 
 /// Reads the settings as [`load`] does and says everything that is wrong with them, and with the files they name.
 #[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "variables are part of the settings"
+)]
 pub fn check(options: &Options) -> Checked {
     let found = config::check::<Config>(file_of(options).as_deref(), std::env::vars());
     let mut problems: Vec<_> = found.problems.iter().map(|error| sources(error)).collect();

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bowline_clock::{Clock as _, SystemClock, random_bytes};
-use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};
 use bowline_keys::PrivateKey;
+use bowline_netmap_gateway::{DerpMap, DerpNode, DerpRegion};
 use bowline_relay::{Limits, Relay, RelayOptions, Sockets};
 use bowline_service_kit::{
     GrpcChannel, Shutdown, Tasks, descriptors, install_crypto_provider, listen,

@@ -11,10 +11,10 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use bowline_bus::Bus;
 use bowline_clock::{Clock as _, SharedClock, SystemClock};
-use bowline_control_wire::DerpMap;
+use bowline_control_keys::ControlKeys;
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers};
-use bowline_netmap_gateway::{Backends, ControlKeys, Dependencies};
+use bowline_netmap_gateway::{Backends, Dependencies, DerpMap};
 use bowline_policy_compiler::PolicyCompiler;
 use bowline_service_kit::{
     Caller, Later, Listeners, ServiceName, Shutdown, Tasks, descriptors, install_crypto_provider,

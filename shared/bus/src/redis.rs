@@ -41,6 +41,10 @@ impl Redis {
         let client = open(url).map_err(|error| InvalidUrl(error.to_string()))?;
         let channels = Channels::default();
         let (outgoing, queue) = mpsc::channel(WAITING);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the last handle of this bus"
+        )]
         tokio::spawn(
             Link {
                 client,

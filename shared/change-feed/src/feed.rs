@@ -226,7 +226,9 @@ async fn ask<S: Source>(source: S, heads: Arc<Heads>) {
         }
     }
     if !tailnets.is_empty() {
-        heads.contact.send_replace(Some(Instant::now()));
+        heads
+            .contact
+            .send_replace(Some(time::Instant::now().into_std()));
     }
 }
 

@@ -21,6 +21,7 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -57,6 +58,7 @@ impl Clock for ManualClock {
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
+    #[expect(clippy::disallowed_methods, reason = "the one source")]
     getrandom::fill(&mut bytes).expect("the operating system gives randomness");
     bytes
 }

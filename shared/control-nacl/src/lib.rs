@@ -7,6 +7,14 @@
 //! A box that opens proves that its sender holds the machine key. It proves nothing about when it was made:
 //! [`ReplayCache`] refuses exact repetitions for a while.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests start work of their own and need any time to begin with"
+    )
+)]
+
 mod replay;
 
 use bowline_keys::{MachinePublic, PrivateKey, is_low_order};

@@ -6,6 +6,8 @@
 //! generations take, each one node's report of another endpoint; `derive_one` finds from two views the difference that
 //! `publish_one_report` notes on the way.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures")]
+
 use std::{sync::Arc, time::Instant};
 
 use bowline_control_wire::{CapabilityVersion, Compression, DerpMap};

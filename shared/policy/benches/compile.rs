@@ -4,6 +4,8 @@
 //! router. The rules name groups, tags, users, prefixes and `*`, as documents do; every tenth is followed by an SSH rule,
 //! some of them by people's own names, and by an attribute.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures")]
+
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     time::Instant,

@@ -12,6 +12,14 @@
 //! Services (`svc:`) have no addresses here yet, and there are no shared nodes: `svc:` and `autogroup:shared` are read
 //! and select nothing, with a warning. What can not be told of a device is never met as a condition, with a warning too.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests start work of their own and need any time to begin with"
+    )
+)]
+
 mod assertion;
 mod check;
 mod compile;

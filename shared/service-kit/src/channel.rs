@@ -133,6 +133,10 @@ impl Service<http::Request<Body>> for GrpcChannel {
 
 /// Runs a call into this process as a task of its own, which ends with its caller: services that call each other in
 /// turn then need no deeper stack than one, and one that panics fails its caller as a remote one does.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is waited for, and ends with whoever waits"
+)]
 async fn apart(
     answer: impl Future<Output = Result<http::Response<Body>, Infallible>> + Send + 'static,
 ) -> Result<http::Response<Body>, Status> {

@@ -37,7 +37,7 @@ impl FileWatch {
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
         let state = State {
-            looked: Instant::now(),
+            looked: tokio::time::Instant::now().into_std(),
             seen: look(&paths),
         };
         Self {
@@ -52,7 +52,7 @@ impl FileWatch {
         if state.looked.elapsed() < LOOK {
             return false;
         }
-        state.looked = Instant::now();
+        state.looked = tokio::time::Instant::now().into_std();
         let now = look(&self.paths);
         let has_changed = now != state.seen;
         state.seen = now;

@@ -10,6 +10,14 @@
 //! What holds: no RPC runs without a proven [`Caller`] that its declaration names; nothing is spawned outside
 //! [`Tasks`] in a service's own code; a secret of the configuration is never printed. What a service does is not here.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests start work of their own and need any time to begin with"
+    )
+)]
+
 pub mod access;
 pub mod certificates;
 pub mod config;

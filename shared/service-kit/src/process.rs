@@ -88,6 +88,10 @@ impl<S: DeserializeOwned + Default> Process<S> {
     /// # Errors
     ///
     /// What is wrong with the command line, the settings or the certificates.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one argument, and variables are part of the settings"
+    )]
     pub fn start() -> Result<Self, ProcessError> {
         install_crypto_provider();
         let mut arguments = std::env::args_os().skip(1);

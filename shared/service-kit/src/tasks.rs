@@ -86,6 +86,7 @@ impl Tasks {
     /// the process.
     pub fn background(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let failure = Arc::clone(&self.failure);
+        #[expect(clippy::disallowed_methods, reason = "its panic is reported")]
         tokio::spawn(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 failure.report(TaskError::Panicked(name));
@@ -110,6 +111,7 @@ impl Tasks {
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let tasks = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "its panic is reported")]
         tokio::spawn(async move {
             let shutdown = tasks.shutdown.clone();
             tokio::select! {

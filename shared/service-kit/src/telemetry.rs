@@ -97,6 +97,10 @@ pub struct Telemetry {
 /// # Errors
 ///
 /// When the filter does not parse, or the process was set up before.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "RUST_LOG is what programs in Rust are known by"
+)]
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| config.log_filter.clone());
     let filter: Targets = directives

@@ -1,5 +1,10 @@
 //! `bowline-conformance [--capabilities] FILE.jsonl… > candidate.jsonl`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "its arguments are names of files, and nothing else"
+)]
+
 use std::{
     env, fs,
     io::{self, BufWriter, Write as _},

@@ -13,8 +13,9 @@ use std::{
 
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
+use bowline_control_keys::ControlKeys;
 use bowline_control_wire::DerpMap;
-use bowline_netmap_gateway::{Backends, ControlKeys, Dependencies, GatewayConfig, start};
+use bowline_netmap_gateway::{Backends, Dependencies, GatewayConfig, start};
 use bowline_service_kit::{GrpcChannel, Shutdown, Tasks};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -10,6 +10,7 @@
 //! `tests/run` and looked for in `$BOWLINE_PEERS_DIR`. Everything is ended and removed when it is dropped.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::panic,
     reason = "this crate is only for tests"

@@ -12,6 +12,8 @@
 //! # }
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "this crate is only for tests")]
+
 mod binary;
 mod port;
 mod postgres;

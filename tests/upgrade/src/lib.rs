@@ -8,6 +8,8 @@
 //! A fixture is a state directory of `bowline serve`, the dump of a PostgreSQL database of separate services, and what
 //! both held, as JSON. Its devices' keys are in it, so that they come back without a registration.
 
+#![expect(clippy::disallowed_methods, reason = "this crate is only for tests")]
+
 mod deployment;
 mod device;
 mod fixture;

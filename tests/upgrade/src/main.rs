@@ -1,6 +1,10 @@
 //! Makes a fixture of the version that is checked out: `cargo run -p bowline-upgrade -- fixtures/VERSION`.
 
-#![expect(clippy::print_stdout, reason = "this crate is only for tests")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "this crate is only for tests"
+)]
 
 use std::path::PathBuf;
 

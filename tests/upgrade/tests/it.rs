@@ -1,6 +1,7 @@
 //! State that earlier versions left is opened by this one, and everything in it is as it was.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a test fails where something is not as expected"
 )]

@@ -73,6 +73,10 @@ pub async fn edit(
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "as every program that opens an editor"
+)]
 fn open(file: &Path) -> Result<(), Failure> {
     let editor = env::var("VISUAL").or_else(|_| env::var("EDITOR"));
     let editor = editor.unwrap_or_else(|_| "vi".to_owned());

@@ -1,6 +1,7 @@
 //! The command as people run it: a process, its exit code, and what it says.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test fails where something is not as expected"

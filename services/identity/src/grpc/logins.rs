@@ -189,7 +189,7 @@ impl LoginService for Identity {
             return Ok(Response::new(StartLoginResponse { login: Some(same) }));
         }
         let source = device.clone().unwrap_or_default().source_address;
-        self.pace.take(&source, std::time::Instant::now())?;
+        self.pace.take(&source, Instant::now().into_std())?;
         let id = LoginId::from_random(random_bytes()).to_string();
         let made = login::new(id, machine_key, node_key, device, now)?;
         let started = self

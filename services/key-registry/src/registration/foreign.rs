@@ -20,7 +20,7 @@ pub struct ForeignKeys(Mutex<BTreeMap<u64, Instant>>);
 impl ForeignKeys {
     /// Says whether it is told this time that a node's key was named, while `waiting` mutations wait.
     pub fn is_told(&self, node: u64, waiting: usize) -> bool {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= MOST {
             told.retain(|_, when| now.duration_since(*when) < PAUSE);

@@ -216,7 +216,8 @@ impl Front {
         }
         let random = u64::from_be_bytes(random_bytes());
         let mut retry = self.retry.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = retry.refuse(Instant::now(), random) + at_least.as_secs();
+        let seconds =
+            retry.refuse(tokio::time::Instant::now().into_std(), random) + at_least.as_secs();
         drop(retry);
         let told = HeaderValue::from(seconds);
         response

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::http::StatusCode;
@@ -81,7 +81,7 @@ pub async fn map(
     // After its report: that is taken as often as it comes, and passed on at a pace of its own.
     gateway
         .admission
-        .take_full_map(located.node, Instant::now())?;
+        .take_full_map(located.node, tokio::time::Instant::now().into_std())?;
     if !gateway.may_readmit() {
         let text = "the server has lost touch with its registry: try again later";
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));

@@ -1,7 +1,7 @@
 //! Registration: passes on what the client proved and sent, and tells it the registry's verdict (protocol
 //! section 5). No verdict is made here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use bowline_control_wire::{
@@ -137,9 +137,12 @@ async fn ask(
         Some(Outcome::LoginNeeded(needed)) => Ok(Asked::Pending(needed.login_id)),
         Some(Outcome::Refused(refused)) => {
             let (source, reason) = (machine.connection.source(), refused.reason().as_str_name());
-            gateway
-                .refusals
-                .note(source, machine.key, reason, Instant::now());
+            gateway.refusals.note(
+                source,
+                machine.key,
+                reason,
+                tokio::time::Instant::now().into_std(),
+            );
             answered(RegisterResponse {
                 error: plain_text(&refused.text),
                 ..empty()

@@ -13,6 +13,10 @@ const SHORT: usize = 32 << 10;
 /// # Errors
 ///
 /// What the work returns, and when the process ends.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is short, and its caller waits for it"
+)]
 pub async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FrameError> + Send + 'static,
 ) -> Result<T, FrameError> {

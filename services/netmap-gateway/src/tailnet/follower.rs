@@ -131,7 +131,7 @@ async fn compiled_stream(
         let (last, stamp) = (part.last, part.stamp.unwrap_or_default());
         parts.push(part);
         if last {
-            match stamps.judge(stamp, std::time::Instant::now()) {
+            match stamps.judge(stamp, Instant::now().into_std()) {
                 Verdict::Newer => {}
                 Verdict::Behind => {
                     tracing::info!(%tailnet, ?stamp, "a replica of the compiler lags: its output is left out");

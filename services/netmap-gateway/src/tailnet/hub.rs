@@ -110,7 +110,7 @@ impl Hub {
 
     /// Returns a tailnet, following it from now on.
     pub fn tailnet(&self, id: TailnetId) -> Arc<Tailnet> {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
         tailnets.retain(|_, held| {
             now.duration_since(held.used) < IDLE || held.tailnet.sessions.len() > 0
@@ -232,7 +232,7 @@ impl Hub {
         if !Arc::ptr_eq(&held.tailnet, &tailnet) {
             return None;
         }
-        held.used = Instant::now();
+        held.used = tokio::time::Instant::now().into_std();
         Some(tailnet)
     }
 

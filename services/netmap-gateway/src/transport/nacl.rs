@@ -1,9 +1,6 @@
 //! crypto_box: each request is sealed by the machine key (protocol section 3).
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Instant,
-};
+use std::sync::{Arc, PoisonError};
 
 use axum::{
     body::Body,
@@ -108,7 +105,7 @@ async fn receive<T: DeserializeOwned>(
         .replays
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    if !replays.remember(key, opened.nonce, Instant::now()) {
+    if !replays.remember(key, opened.nonce, tokio::time::Instant::now().into_std()) {
         metrics::counter!("bowline_gateway_replays_total").increment(1);
         return Err(bad("this very request was sent before".to_owned()));
     }

@@ -130,6 +130,10 @@ pub(super) fn enqueue(log: &Arc<Inner>, job: Box<dyn Job>) -> Result<(), Databas
     }
     queue.push_back(job);
     if is_idle {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends when its lane is empty; a panic is answered by its drop"
+        )]
         tokio::spawn(work(Worker {
             log: Arc::clone(log),
             lane,

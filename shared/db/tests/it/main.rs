@@ -1,6 +1,7 @@
 //! One contract for both databases: every case runs on SQLite and on a real PostgreSQL.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -4,7 +4,7 @@
 //! each destination.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
@@ -353,7 +353,8 @@ impl<'w> Judge<'w> {
         budget: &mut Budget,
     ) -> Result<Result<bool, String>, Exhausted> {
         const NO_DEVICES: &str = "the source has no own devices";
-        let mut by_owner: HashMap<u64, Sources> = HashMap::new();
+        // In order: which owner exhausts the budget is the same each time.
+        let mut by_owner: BTreeMap<u64, Sources> = BTreeMap::new();
         for kind in &sources.kinds {
             let Some(owner) = kind.owner else {
                 return Ok(Err(NO_DEVICES.to_owned()));

@@ -145,6 +145,7 @@ impl Material {
 
     /// Warns once a day when less than a third of the certificate's time is left.
     pub(super) fn warn_near_the_end(&self) {
+        #[expect(clippy::disallowed_methods, reason = "only when a warning is due")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |time| time.as_secs().cast_signed());
         let warned = self.warned.load(Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Servers and channels on real sockets.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
 mod access;
 mod certificates;

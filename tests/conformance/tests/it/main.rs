@@ -1,5 +1,9 @@
 //! Policies from text to what clients are told.
-#![expect(clippy::unwrap_used, reason = "tests say so when something is wrong")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests say so when something is wrong"
+)]
 
 mod convergence;
 mod following;

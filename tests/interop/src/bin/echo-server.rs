@@ -1,5 +1,7 @@
 //! Answers each line on a TCP address, such as `127.0.0.1:7000`, with the same line.
 
+#![expect(clippy::disallowed_methods, reason = "this program is only for tests")]
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,

@@ -1,6 +1,7 @@
 //! What a user of real clients sees.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a test fails where something is not as expected"
 )]

@@ -1,4 +1,7 @@
-//! The server's own keys: one pair for each transport, and the previous pair while rolling.
+//! The server's own keys, as files: one pair for each transport, and the previous pair while rolling.
+//!
+//! All gateways share them. `bowline control-keys` makes and rolls them, gateways read them; a server of one process makes
+//! its own at the first start.
 
 mod rolling;
 
