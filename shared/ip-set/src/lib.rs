@@ -1,6 +1,6 @@
 //! Sets of IP addresses as sorted ranges, and their text forms in packet filters.
 //!
-//! A filter element is a single address, a prefix, a range `low-high`, or `*` (policy reference section 4.6).
+//! A filter element is a single address, a prefix, a range `low-high`, or `*` (policy section 4.6).
 
 use std::{
     fmt,

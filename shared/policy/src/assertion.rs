@@ -1,4 +1,4 @@
-//! The `tests` and `sshTests` of a document, run against an inventory (policy reference section 20).
+//! The `tests` and `sshTests` of a document, run against an inventory (policy section 20).
 
 mod access;
 mod budget;

@@ -1,5 +1,5 @@
-//! Reads HuJSON into a tree with places: JSON with comments and trailing commas, nothing else (policy reference
-//! section 1).
+//! Reads HuJSON into a tree with places: JSON with comments and trailing commas, nothing else
+//! (policy section 1).
 
 mod place;
 

@@ -14,7 +14,7 @@ const fn ipv6(first: u16, fill: u16) -> IpAddr {
     ))
 }
 
-/// Public addresses, in the order of the wire (policy reference section 4.4).
+/// Public addresses, in the order of the wire (policy section 4.4).
 pub(crate) static RANGES: std::sync::LazyLock<Vec<IpRange>> = std::sync::LazyLock::new(|| {
     let bounds = [
         (ipv4(0, 0, 0, 0), ipv4(9, 255, 255, 255)),
@@ -42,7 +42,7 @@ pub(crate) const TEXTS: [&str; 7] = [
     "2000::-3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
-/// The addresses `*` stands for as a source, besides the tailnet's routes (policy reference section 4.3).
+/// The addresses `*` stands for as a source, besides the tailnet's routes (policy section 4.3).
 pub(crate) const ANY: [&str; 3] = [
     "100.64.0.0-100.115.91.255",
     "100.115.94.0-100.127.255.255",

@@ -1,4 +1,4 @@
-//! Who may use which tag (policy reference section 16).
+//! Who may use which tag (policy section 16).
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ pub fn undefined_tags<'t>(
     undefined.into_iter().cloned().collect()
 }
 
-/// Returns the routes that the policy approves without asking (policy reference section 15).
+/// Returns the routes that the policy approves without asking (policy section 15).
 ///
 /// A route is approved by a prefix that contains it; the two exit routes only by the list for exit nodes.
 #[must_use]
@@ -65,7 +65,7 @@ pub fn approved_routes(policy: &Policy, node: &Applicant, advertised: &[IpNet]) 
 }
 
 /// Returns the prefixes a new node's IPv4 address comes from; empty when the policy does not say. The first entry of
-/// `nodeAttrs` with a pool that targets the node decides (policy reference section 17.6).
+/// `nodeAttrs` with a pool that targets the node decides (policy section 17.6).
 #[must_use]
 pub fn address_pools(policy: &Policy, node: &Applicant) -> Vec<IpNet> {
     let mut entries = policy

@@ -64,7 +64,7 @@ pub enum Reach {
     OwnReversed,
 }
 
-/// One statement: sources may reach destinations (policy reference section 7.2). An ACL with several destinations is
+/// One statement: sources may reach destinations (policy section 7.2). An ACL with several destinations is
 /// several statements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
@@ -86,7 +86,7 @@ pub struct Rule {
     pub line: u32,
 }
 
-/// One SSH rule (policy reference section 14).
+/// One SSH rule (policy section 14).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshRule {
     /// Whether the connection waits for a check.
@@ -115,7 +115,7 @@ pub struct SshRule {
     pub line: u32,
 }
 
-/// Capabilities given to nodes (policy reference section 17).
+/// Capabilities given to nodes (policy section 17).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attribute {
     /// Which nodes.
@@ -126,7 +126,7 @@ pub struct Attribute {
     pub pools: Vec<IpNet>,
 }
 
-/// Who has routes approved without asking (policy reference section 15).
+/// Who has routes approved without asking (policy section 15).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Approvers {
     /// By prefix.
@@ -135,7 +135,7 @@ pub struct Approvers {
     pub exit_nodes: Vec<Selector>,
 }
 
-/// Switches of the whole tailnet (policy reference section 17.5).
+/// Switches of the whole tailnet (policy section 17.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     /// Whether no node has an IPv4 address.

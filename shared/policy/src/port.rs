@@ -1,4 +1,4 @@
-//! Ports (policy reference section 5.1).
+//! Ports (policy section 5.1).
 
 /// Ports from first to last; 0 to 65535 is all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

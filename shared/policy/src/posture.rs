@@ -1,4 +1,4 @@
-//! Device postures: what a device must be like (policy reference section 18).
+//! Device postures: what a device must be like (policy section 18).
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -20,7 +20,7 @@ pub enum AttributeValue {
 /// kept where policies judge.
 pub(crate) const KNOWN: [&str; 3] = ["node:os", "node:tsVersion", "node:tsReleaseTrack"];
 
-/// Returns what postures judge (policy reference section 18.3), from what a client says of itself.
+/// Returns what postures judge (policy section 18.3), from what a client says of itself.
 #[must_use]
 pub fn device_attributes(os: &str, client_version: &str) -> Attributes {
     let mut attributes = Attributes::new();

@@ -1,4 +1,4 @@
-//! IP protocols (policy reference section 5.2).
+//! IP protocols (policy section 5.2).
 
 const NAMES: [(&str, u8); 17] = [
     ("icmp", 1),

@@ -32,7 +32,7 @@ use crate::{
     selector::{DOMAIN, Selector},
 };
 
-/// The sections, as they are spelled here; documents may use any case (policy reference section 2).
+/// The sections, as they are spelled here; documents may use any case (policy section 2).
 const SECTIONS: &[&str] = &[
     "acls",
     "grants",

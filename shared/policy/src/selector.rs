@@ -1,4 +1,4 @@
-//! Selectors: who and where (policy reference section 4).
+//! Selectors: who and where (policy section 4).
 
 use std::fmt;
 
@@ -83,7 +83,7 @@ pub fn login_name(text: &str) -> String {
     text.to_lowercase()
 }
 
-/// Classifies a text (policy reference section 4.1).
+/// Classifies a text (policy section 4.1).
 pub(crate) fn parse(text: &str) -> Written<'_> {
     let text = text.trim();
     if let Some(range) = parse_range(text) {

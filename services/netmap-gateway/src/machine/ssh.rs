@@ -1,4 +1,4 @@
-//! What a node asks before it lets somebody in over SSH (policy reference section 14.2).
+//! What a node asks before it lets somebody in over SSH (policy section 14.2).
 
 use bowline_control_wire::SshAction;
 

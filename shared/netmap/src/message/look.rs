@@ -138,8 +138,8 @@ impl<'v> Eyes<'v> {
         self.lists().filter(has).collect()
     }
 
-    /// Returns the routes it has through a peer: subnets first, then the two of an exit node (policy reference
-    /// section 13.2).
+    /// Returns the routes it has through a peer: subnets first, then the two of an exit node
+    /// (policy section 13.2).
     pub(crate) fn routes_through(self, peer: &Shown) -> Vec<String> {
         let is_exit = |route: &str| EXIT_ROUTES.contains(&route);
         let subnets = peer

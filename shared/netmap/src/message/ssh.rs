@@ -7,7 +7,7 @@ use bowline_proto::policy::v1::{ListRef, Settings, SshRule as Compiled};
 
 use crate::{Shown, View};
 
-/// Where a client asks about a connection that has to be checked (policy reference section 14.2).
+/// Where a client asks about a connection that has to be checked (policy section 14.2).
 const CHECK: &str =
     "https://unused/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID?local_user=$LOCAL_USER";
 

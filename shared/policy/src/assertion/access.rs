@@ -1,4 +1,4 @@
-//! Access tests (policy reference section 20.1).
+//! Access tests (policy section 20.1).
 //!
 //! Sources that no rule tells apart are judged once, and what does not depend on the source is worked out once for
 //! each destination.

@@ -1,4 +1,4 @@
-//! SSH tests (policy reference section 20.2): the compiled rules of each destination, read as its client reads them.
+//! SSH tests (policy section 20.2): the compiled rules of each destination, read as its client reads them.
 
 use std::{
     borrow::Cow,

@@ -98,7 +98,7 @@ impl ClassKey {
         self.overlapped.binary_search(&party).is_ok()
     }
 
-    /// Says whether the class is a router that a rule goes through (policy reference section 10.1).
+    /// Says whether the class is a router that a rule goes through (policy section 10.1).
     fn is_way_of(&self, rule: &PlannedRule) -> bool {
         rule.via.iter().any(|tag| self.is(*tag))
             && (rule.destinations.iter().any(|party| self.routes(*party))
@@ -206,7 +206,7 @@ impl ClassKey {
     }
 
     /// Adds what a rule means that goes through the class: as far as the class routes the destinations, its nodes have
-    /// the rule as if it were an ordinary one (policy reference section 13.1).
+    /// the rule as if it were an ordinary one (policy section 13.1).
     fn hold(&self, plan: &Plan, rule: &PlannedRule, class: &mut Class, selectors: &mut Vec<u64>) {
         let is_range =
             |party: &u32| matches!(plan.parties.get(*party).selector, Selector::Range(_));
@@ -255,7 +255,7 @@ impl ClassKey {
         filter.rules
     }
 
-    /// Returns what of a rule's destinations concerns the class (policy reference sections 8 to 10).
+    /// Returns what of a rule's destinations concerns the class (policy sections 8 to 10).
     pub(super) fn reached(&self, plan: &Plan, rule: &PlannedRule) -> Vec<Reached> {
         match rule.rule.reach {
             Reach::Named => {}
@@ -346,7 +346,7 @@ pub(super) fn common_filter(plan: &Plan) -> Vec<FilterRule> {
     filter.rules
 }
 
-/// A filter being made: rules with the same sources and protocol are one (policy reference section 7.5).
+/// A filter being made: rules with the same sources and protocol are one (policy section 7.5).
 #[derive(Default)]
 struct Filter {
     rules: Vec<FilterRule>,
@@ -385,7 +385,7 @@ impl Filter {
                     .extend(service.ports.iter().map(destination));
             }
         }
-        // A way through chosen routers carries no capabilities (policy reference section 10.1).
+        // A way through chosen routers carries no capabilities (policy section 10.1).
         if rule.rule.capabilities.is_empty() || rule.via_id != 0 {
             return;
         }

@@ -30,7 +30,7 @@ pub(super) struct SourceList {
 }
 
 impl SourceList {
-    /// Returns the list of a rule's sources (policy reference sections 7.3 and 9).
+    /// Returns the list of a rule's sources (policy sections 7.3 and 9).
     pub(super) fn of(rule: &Rule) -> Self {
         let texts = rule.sources.iter().flat_map(|party| {
             let end = "\n".to_owned();

@@ -1,4 +1,4 @@
-//! Which classes have to do with a subnet route (policy reference section 13.2).
+//! Which classes have to do with a subnet route (policy section 13.2).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the policy sets on nodes besides who reaches them: SSH rules and capabilities (policy reference sections 14
+//! What the policy sets on nodes besides who reaches them: SSH rules and capabilities (policy sections 14
 //! and 17).
 
 use std::{
@@ -21,14 +21,14 @@ use crate::{
 
 /// The account that the rules of `localpart:` add to their own.
 const ROOT: &str = "root";
-/// What `funnel` brings with it (policy reference section 17.3).
+/// What `funnel` brings with it (policy section 17.3).
 const FUNNEL: [&str; 2] = [
     "https://tailscale.com/cap/funnel-ports?ports=443,8443,10000",
     "https://tailscale.com/cap/warn-funnel-no-https",
 ];
 
 /// How often a node with several tags is listed at most: the hosted service lists it once for each of its tags, which
-/// changes nothing for clients (policy reference section 14.2).
+/// changes nothing for clients (policy section 14.2).
 const REPEATS: usize = 4;
 
 /// The kinds of lists of all sources.
@@ -290,7 +290,7 @@ impl SettingsPlan {
         for planned in &self.rules {
             planned.logins(key, users, logins, &mut ssh);
         }
-        // Checks come first (policy reference section 14.2).
+        // Checks come first (policy section 14.2).
         ssh.sort_by_key(|login| !login.check);
         ssh
     }
@@ -317,7 +317,7 @@ impl SettingsKey {
 }
 
 impl PlannedLogin {
-    /// Adds what the rule means for a node (policy reference section 14.2).
+    /// Adds what the rule means for a node (policy section 14.2).
     fn logins(
         &self,
         key: &SettingsKey,
@@ -423,7 +423,7 @@ fn common(policy: &Policy) -> Vec<Capability> {
     names.into_iter().map(switch).collect()
 }
 
-/// Returns what macOS nodes are told of the route of all tailnet addresses (policy reference section 17.5).
+/// Returns what macOS nodes are told of the route of all tailnet addresses (policy section 17.5).
 fn one_cgnat(policy: &Policy) -> Option<Capability> {
     let name = if policy.switches.one_cgnat_route? {
         "one-cgnat?v=true"

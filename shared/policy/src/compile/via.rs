@@ -1,4 +1,4 @@
-//! Ways through chosen routers: which nodes they are (policy reference section 13.4).
+//! Ways through chosen routers: which nodes they are (policy section 13.4).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! `tests` (policy reference section 20.1).
+//! `tests` (policy section 20.1).
 
 use jsonc_parser::ast::{Object, Value};
 

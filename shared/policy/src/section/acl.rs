@@ -1,4 +1,4 @@
-//! `acls` (policy reference section 6.1).
+//! `acls` (policy section 6.1).
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl Reading<'_> {
                 ..Rule::default()
             });
         }
-        // Own devices come after the other destinations, unless all are autogroups (policy reference section 7.2).
+        // Own devices come after the other destinations, unless all are autogroups (policy section 7.2).
         if !all_autogroups {
             rules.sort_by_key(|rule| rule.reach == Reach::Own);
         }

@@ -1,4 +1,4 @@
-//! `autoApprovers` (policy reference section 15).
+//! `autoApprovers` (policy section 15).
 
 use ipnet::IpNet;
 use jsonc_parser::ast::Value;

@@ -1,4 +1,4 @@
-//! `nodeAttrs` (policy reference section 17).
+//! `nodeAttrs` (policy section 17).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `grants` (policy reference sections 6.2, 10, 11).
+//! `grants` (policy sections 6.2, 10, 11).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -30,7 +30,7 @@ const BUILT_IN: [&str; 8] = [
     "tailscale.com/cap/tailsql",
 ];
 
-/// What is granted in the opposite direction beside a capability (policy reference section 11.3).
+/// What is granted in the opposite direction beside a capability (policy section 11.3).
 const COMPANIONS: [(&str, &str); 2] = [
     ("tailscale.com/cap/drive", "tailscale.com/cap/drive-sharer"),
     ("tailscale.com/cap/relay", "tailscale.com/cap/relay-target"),
@@ -97,7 +97,7 @@ impl Reading<'_> {
         if !rule.destinations.is_empty() {
             self.add_with_companions(rule.clone());
         }
-        // Chosen routers lead to addresses behind them, never to devices (policy reference section 10.1).
+        // Chosen routers lead to addresses behind them, never to devices (policy section 10.1).
         if own && rule.via.is_empty() {
             self.add_with_companions(Rule {
                 reach: Reach::Own,
@@ -249,7 +249,7 @@ fn is_filled(value: &Value<'_>) -> bool {
     }
 }
 
-/// Reads an element of `ip` (policy reference section 5.1).
+/// Reads an element of `ip` (policy section 5.1).
 fn service(text: &str) -> Result<Service, String> {
     match text.split_once(':') {
         // Any protocol is what ports without one are for: TCP, UDP, ICMP.
@@ -277,7 +277,7 @@ fn service(text: &str) -> Result<Service, String> {
     }
 }
 
-/// Returns what is wrong with a capability's name (policy reference section 11.1).
+/// Returns what is wrong with a capability's name (policy section 11.1).
 fn capability_problem(name: &str) -> Option<&'static str> {
     let well_formed = name.split_once('/').is_some_and(|(domain, path)| {
         domain.contains('.') && !domain.contains(':') && !path.is_empty()

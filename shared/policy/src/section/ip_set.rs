@@ -1,4 +1,4 @@
-//! `ipsets`: named sets of addresses (policy reference section 19).
+//! `ipsets`: named sets of addresses (policy section 19).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! `postures`, `defaultSrcPosture`, `attrConfig`, and `srcPosture` of rules (policy reference section 18).
+//! `postures`, `defaultSrcPosture`, `attrConfig`, and `srcPosture` of rules (policy section 18).
 
 use jsonc_parser::ast::Value;
 

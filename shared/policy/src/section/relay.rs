@@ -1,4 +1,4 @@
-//! `derpMap`: relays besides or instead of the server's own (policy reference section 2.1), written as clients read
+//! `derpMap`: relays besides or instead of the server's own (policy section 2.1), written as clients read
 //! them.
 
 use std::collections::BTreeSet;

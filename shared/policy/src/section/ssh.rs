@@ -1,4 +1,4 @@
-//! `ssh` (policy reference section 14.1).
+//! `ssh` (policy section 14.1).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `sshTests` (policy reference section 20.2).
+//! `sshTests` (policy section 20.2).
 
 use jsonc_parser::ast::{Object, Value};
 

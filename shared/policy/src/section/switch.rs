@@ -1,4 +1,4 @@
-//! Switches of the whole tailnet (policy reference section 17.5).
+//! Switches of the whole tailnet (policy section 17.5).
 
 use jsonc_parser::ast::Value;
 

@@ -82,7 +82,7 @@ impl<'w> World<'w> {
                 .any(|posture| posture.holds(attributes))
     }
 
-    /// Says whether `*` as a source has an address (policy reference section 4.3).
+    /// Says whether `*` as a source has an address (policy section 4.3).
     fn is_inside(self, place: Place<'_>) -> bool {
         let mut ranges = internet::ANY
             .iter()

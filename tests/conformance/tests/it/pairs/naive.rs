@@ -1,4 +1,5 @@
-//! The rules of access, written down from the language's reference (sections 7 to 10 and 13) for one pair at a time.
+//! The rules of access for one pair of nodes at a time, written down from the description of the language (policy
+//! sections 7 to 10 and 13).
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
@@ -155,7 +156,7 @@ impl<'n> Naive<'n> {
         routes.filter(|route| route.ends_with("/0")).collect()
     }
 
-    /// Says whether an identity selector selects a node; `None` when the selector is none (section 4.2).
+    /// Says whether an identity selector selects a node; `None` when the selector is none (policy section 4.2).
     fn selects(&self, selector: &str, node: usize) -> Option<bool> {
         let node = self.node(node);
         Some(match selector {
@@ -167,7 +168,7 @@ impl<'n> Naive<'n> {
         })
     }
 
-    /// Returns the texts of a selector as a source (sections 4.3 and 7.3).
+    /// Returns the texts of a selector as a source (policy sections 4.3 and 7.3).
     fn source_texts(&self, selector: &str) -> BTreeSet<String> {
         match selector {
             "autogroup:danger-all" => BTreeSet::from(["*".to_owned()]),
@@ -196,7 +197,7 @@ impl<'n> Naive<'n> {
             .collect()
     }
 
-    /// Returns the devices of a node's user that a grant has as sources (section 9).
+    /// Returns the devices of a node's user that a grant has as sources (policy section 9).
     fn own_sources(&self, grant: &Grant, node: usize) -> Vec<usize> {
         let is_source = |device: &usize| {
             grant
@@ -221,7 +222,7 @@ impl<'n> Naive<'n> {
             .any(|tag| self.node(node).tags.contains(tag))
     }
 
-    /// Returns what of the destinations of a grant with `via` a router keeps (section 10.1).
+    /// Returns what of the destinations of a grant with `via` a router keeps (policy section 10.1).
     fn kept(&self, grant: &Grant, node: usize) -> Vec<&'static str> {
         let routes = self.subnets(node);
         let is_routed = |text: &str| {
@@ -244,7 +245,7 @@ impl<'n> Naive<'n> {
             .collect()
     }
 
-    /// Returns the rules as they are for a node (section 13.1).
+    /// Returns the rules as they are for a node (policy section 13.1).
     fn rules(&self, node: usize) -> Vec<Seen> {
         let everything = || [Range::new("0.0.0.0/0"), Range::new("::/0")];
         let ranges = |texts: BTreeSet<String>| -> Vec<Range> {
@@ -309,7 +310,7 @@ impl<'n> Naive<'n> {
         self.has(&rule.destinations, node) || (rule.covers_internet && !self.exits(node).is_empty())
     }
 
-    /// Says whether two nodes are peers (section 13.1).
+    /// Says whether two nodes are peers (policy section 13.1).
     pub fn are_peers(&self, left: usize, right: usize) -> bool {
         let can = |from: usize, to: usize| {
             let mut rules = self.rules(left).into_iter().chain(self.rules(right));
@@ -318,7 +319,7 @@ impl<'n> Naive<'n> {
         left != right && (can(left, right) || can(right, left))
     }
 
-    /// Returns the routes a node has through a peer (section 13.2).
+    /// Returns the routes a node has through a peer (policy section 13.2).
     pub fn routes(&self, viewer: usize, peer: usize) -> BTreeSet<String> {
         let rules: Vec<_> = self
             .rules(viewer)
@@ -346,7 +347,7 @@ impl<'n> Naive<'n> {
         subnets.chain(exits).map(str::to_owned).collect()
     }
 
-    /// Returns the router of a subnet for a viewer (sections 13.3 and 13.4).
+    /// Returns the router of a subnet for a viewer (policy sections 13.3 and 13.4).
     fn router(&self, viewer: usize, route: &str) -> usize {
         let routers: Vec<_> = self
             .all()
@@ -381,7 +382,7 @@ impl<'n> Naive<'n> {
         chosen.next().copied().unwrap_or(routers[0])
     }
 
-    /// Returns the filter of a node, a rule for each destination (sections 8 to 10).
+    /// Returns the filter of a node, a rule for each destination (policy sections 8 to 10).
     pub fn filter(&self, node: usize) -> BTreeSet<String> {
         let joined = |texts: BTreeSet<String>| texts.into_iter().collect::<Vec<_>>().join(" ");
         let mut rules = BTreeSet::new();
@@ -439,7 +440,7 @@ impl<'n> Naive<'n> {
     }
 
     /// Returns what of a destination concerns a node: elements of a filter, and what a capability is granted on
-    /// (section 8).
+    /// (policy section 8).
     fn reduced(&self, selector: &str, node: usize) -> (Vec<String>, Vec<String>) {
         match selector {
             "*" => (vec!["*".to_owned()], prefixes(node)),
