@@ -33,7 +33,7 @@ pub enum CompilerError {
     #[error("the service is ending: try again in a moment")]
     Ending,
     /// A fault of this program.
-    #[error("the policy can not be worked with: the log says why")]
+    #[error("the policy could not be compiled: the log of the policy compiler says why")]
     Broken,
     /// The database's fault.
     #[error("the policy store can not answer: {0}")]

@@ -1,17 +1,18 @@
-//! Users and nodes as the language sees them.
+//! Users and nodes as the policy language sees them.
 
-use bowline_policy::{Node, Role, User, device_attributes, tag_name};
+use bowline_policy::{PolicyNode, PolicyUser, Role, device_attributes, tag_name};
 use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
 use ipnet::IpNet;
 
-/// Returns a user as the language sees it.
+/// Returns identity's user as a user of the policy.
 #[must_use]
-pub fn user(user: &identity::User) -> User {
-    User::new(user.id, &user.login_name, role(user.role()), &user.groups)
+pub fn convert_user(user: &identity::User) -> PolicyUser {
+    let role = convert_role(user.role());
+    PolicyUser::new(user.id, &user.login_name, role, &user.groups)
 }
 
-/// Returns a role as the language sees it.
-pub fn role(role: identity::Role) -> Role {
+/// Returns identity's role as a role of the policy.
+pub fn convert_role(role: identity::Role) -> Role {
     match role {
         identity::Role::Owner => Role::Owner,
         identity::Role::Admin => Role::Admin,
@@ -23,13 +24,13 @@ pub fn role(role: identity::Role) -> Role {
     }
 }
 
-/// Returns a node as the language sees it.
+/// Returns the registry's node as a node of the policy.
 #[must_use]
-pub fn node(node: &registry::Node) -> Node {
+pub fn convert_node(node: &registry::Node) -> PolicyNode {
     let usable = node.usable_routes();
     let mut usable_routes: Vec<IpNet> = usable.filter_map(|route| route.parse().ok()).collect();
     usable_routes.sort();
-    Node {
+    PolicyNode {
         id: node.id,
         user: node.user_id,
         tags: node.tags.iter().map(|tag| tag_name(tag)).collect(),
@@ -50,7 +51,7 @@ mod tests {
             tags: vec!["tag:Web".to_owned()],
             ..registry::Node::default()
         };
-        assert_eq!(node(&registered).tags, ["tag:web"]);
+        assert_eq!(convert_node(&registered).tags, ["tag:web"]);
     }
 
     #[test]
@@ -60,7 +61,7 @@ mod tests {
             groups: vec!["OnCall".to_owned()],
             ..identity::User::default()
         };
-        assert_eq!(user(&known).login_name, "amira@example.com");
-        assert_eq!(user(&known).groups, ["group:OnCall"]);
+        assert_eq!(convert_user(&known).login_name, "amira@example.com");
+        assert_eq!(convert_user(&known).groups, ["group:OnCall"]);
     }
 }

@@ -5,8 +5,9 @@
 //! identity's and the registry's logs, the version in force ─▶ Workspace (shared/policy) ─▶ WatchCompiled ─▶ gateways
 //! ```
 //!
-//! What it puts out is a function of policy version, registry revision and identity revision, stamped with all
-//! three and never stored. Decisions of the language are in `bowline-policy`; here is who asks and who is told.
+//! The output is a function of policy version, registry revision and identity revision; it is stamped with all three and
+//! never stored. `bowline-policy` decides what a document means; this crate stores documents, feeds the compiler and
+//! sends what it puts out.
 
 #![cfg_attr(
     test,
@@ -16,15 +17,17 @@
     )
 )]
 
-mod apart;
+mod blocking;
+mod documents;
 mod error;
 mod grpc;
 pub mod inventory;
+mod judgement;
 pub mod message;
+mod policy_cache;
 mod service;
-mod shelf;
 mod store;
 mod workspace;
 mod workspaces;
 
-pub use service::PolicyCompiler;
+pub use service::{FollowedServices, PolicyCompiler};

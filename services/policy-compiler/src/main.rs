@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
-use bowline_policy_compiler::PolicyCompiler;
+use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_service_kit::{
     ServiceName,
     process::{NoSettings, Process, ProcessError},
@@ -16,12 +16,12 @@ async fn main() -> Result<(), ProcessError> {
     let process = Process::<NoSettings>::start()?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
-    let sources = (
-        process.channel(ServiceName::Identity)?,
-        process.channel(ServiceName::KeyRegistry)?,
-    );
+    let followed = FollowedServices {
+        identity: process.channel(ServiceName::Identity)?,
+        registry: process.channel(ServiceName::KeyRegistry)?,
+    };
     let url = process.database()?;
-    let compiler = PolicyCompiler::start(url, sources, bus, clock, &process.tasks).await?;
+    let compiler = PolicyCompiler::start(url, followed, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     compiler.add_to(&mut routes);
     process

@@ -1,13 +1,13 @@
-//! Output as gateways are sent it: in messages of bounded size, the last one marked.
+//! The compiled output as messages for gateways: of bounded size, the last one marked.
 
 use bowline_policy::{
-    Address, CapGrant, Capability, Class, FilterRule, ListChange, ListId, Output, Pass, Principals,
-    Settings, SshLogin, Via,
+    Capability, CapabilityGrant, Class, ClassFilterRule, CompiledSshRule, DestinationAddress,
+    ListChange, ListId, NodeProfile, Output, SshPrincipals, Via, ViaTarget,
 };
 use bowline_proto::policy::v1::{self as proto, CompiledUpdate, Stamp, destination};
 
-/// The most classes, settings or lists in one message.
-const PARTS: usize = 200;
+/// The most classes, profiles or lists in one message.
+const ITEMS: usize = 200;
 /// The most memberships in one message.
 const MEMBERSHIPS: usize = 5000;
 /// The most elements of a list in one message.
@@ -15,21 +15,23 @@ const ELEMENTS: usize = 20_000;
 
 /// Returns an output as the messages of one update.
 #[must_use]
-pub fn update(output: &Output, stamp: Stamp, full: bool) -> Vec<CompiledUpdate> {
-    let mut parts = vec![head(output, full)];
-    in_parts(&mut parts, PARTS, lists(output), |part, some| {
+pub fn update_messages(output: &Output, stamp: Stamp, full: bool) -> Vec<CompiledUpdate> {
+    let mut parts = vec![removals_message(output, full)];
+    push_in_parts(&mut parts, ITEMS, convert_lists(output), |part, some| {
         part.source_lists = some
     });
     let classes = output
         .classes
         .iter()
-        .filter_map(|(id, kept)| Some(class(*id, kept.as_deref()?)));
-    in_parts(&mut parts, PARTS, classes, |part, some| part.classes = some);
-    let kept = output
-        .settings
+        .filter_map(|(id, class)| Some(convert_class(*id, class.as_deref()?)));
+    push_in_parts(&mut parts, ITEMS, classes, |part, some| part.classes = some);
+    let profiles = output
+        .profiles
         .iter()
-        .filter_map(|(id, kept)| Some(settings(*id, kept.as_deref()?)));
-    in_parts(&mut parts, PARTS, kept, |part, some| part.settings = some);
+        .filter_map(|(id, profile)| Some(convert_profile(*id, profile.as_deref()?)));
+    push_in_parts(&mut parts, ITEMS, profiles, |part, some| {
+        part.settings = some
+    });
     let routes = output.routes.iter().filter_map(|(prefix, users)| {
         let users = users.as_deref()?;
         Some(proto::Route {
@@ -38,20 +40,20 @@ pub fn update(output: &Output, stamp: Stamp, full: bool) -> Vec<CompiledUpdate> 
             reached: users.reached.clone(),
         })
     });
-    in_parts(&mut parts, PARTS, routes, |part, some| part.routes = some);
+    push_in_parts(&mut parts, ITEMS, routes, |part, some| part.routes = some);
     let vias = output
         .vias
         .iter()
-        .filter_map(|(id, way)| Some(via(*id, way.as_deref()?)));
-    in_parts(&mut parts, PARTS, vias, |part, some| part.vias = some);
+        .filter_map(|(id, via)| Some(convert_via(*id, via.as_deref()?)));
+    push_in_parts(&mut parts, ITEMS, vias, |part, some| part.vias = some);
     let members = output.nodes.iter().filter_map(|(node, membership)| {
         membership.map(|membership| proto::Membership {
             node_id: *node,
             class_id: membership.class,
-            settings_id: membership.settings,
+            settings_id: membership.profile,
         })
     });
-    in_parts(&mut parts, MEMBERSHIPS, members, |part, some| {
+    push_in_parts(&mut parts, MEMBERSHIPS, members, |part, some| {
         part.memberships = some
     });
     for part in &mut parts {
@@ -63,28 +65,28 @@ pub fn update(output: &Output, stamp: Stamp, full: bool) -> Vec<CompiledUpdate> 
     parts
 }
 
-/// Returns the message with what is gone.
-fn head(output: &Output, full: bool) -> CompiledUpdate {
+/// Returns the first message: it lists what no longer exists.
+fn removals_message(output: &Output, full: bool) -> CompiledUpdate {
     let common_filter = output.common_filter.as_ref();
     CompiledUpdate {
         full,
         common_filter: common_filter.map(|rules| proto::CommonFilter {
-            rules: rules.iter().map(rule).collect(),
+            rules: rules.iter().map(convert_filter_rule).collect(),
         }),
         derp_map: output.derp_map.as_ref().map(ToString::to_string),
-        removed_classes: gone(&output.classes),
-        removed_settings: gone(&output.settings),
-        removed_routes: gone(&output.routes)
+        removed_classes: removed_keys(&output.classes),
+        removed_settings: removed_keys(&output.profiles),
+        removed_routes: removed_keys(&output.routes)
             .iter()
             .map(ToString::to_string)
             .collect(),
-        removed_vias: gone(&output.vias),
-        removed_nodes: gone(&output.nodes),
+        removed_vias: removed_keys(&output.vias),
+        removed_nodes: removed_keys(&output.nodes),
         ..CompiledUpdate::default()
     }
 }
 
-fn gone<K: Copy, V>(changes: &std::collections::BTreeMap<K, Option<V>>) -> Vec<K> {
+fn removed_keys<K: Copy, V>(changes: &std::collections::BTreeMap<K, Option<V>>) -> Vec<K> {
     changes
         .iter()
         .filter(|(_, now)| now.is_none())
@@ -93,7 +95,7 @@ fn gone<K: Copy, V>(changes: &std::collections::BTreeMap<K, Option<V>>) -> Vec<K
 }
 
 /// Adds messages with a bounded number of items each.
-fn in_parts<T>(
+fn push_in_parts<T>(
     parts: &mut Vec<CompiledUpdate>,
     most: usize,
     items: impl IntoIterator<Item = T>,
@@ -107,8 +109,8 @@ fn in_parts<T>(
     }
 }
 
-/// Returns the changes of lists, long ones in several.
-fn lists(output: &Output) -> impl Iterator<Item = proto::SourceListChange> {
+/// Returns the changes of lists; a long one is divided.
+fn convert_lists(output: &Output) -> impl Iterator<Item = proto::SourceListChange> {
     output
         .lists
         .iter()
@@ -121,19 +123,13 @@ fn lists(output: &Output) -> impl Iterator<Item = proto::SourceListChange> {
             };
             let added: Vec<_> = added.iter().map(ToString::to_string).collect();
             let removed: Vec<_> = removed.iter().map(ToString::to_string).collect();
-            let coming: Vec<_> = added
-                .chunks(ELEMENTS)
-                .map(|some| change(some, &[]))
-                .collect();
-            let going: Vec<_> = removed
-                .chunks(ELEMENTS)
-                .map(|some| change(&[], some))
-                .collect();
-            coming.into_iter().chain(going)
+            let additions = added.chunks(ELEMENTS).map(|some| change(some, &[]));
+            let removals = removed.chunks(ELEMENTS).map(|some| change(&[], some));
+            additions.chain(removals).collect::<Vec<_>>()
         })
 }
 
-fn class(id: u64, class: &Class) -> proto::Class {
+fn convert_class(id: u64, class: &Class) -> proto::Class {
     proto::Class {
         id,
         selectors: class.selectors.clone(),
@@ -141,76 +137,76 @@ fn class(id: u64, class: &Class) -> proto::Class {
         sees_own: class.sees_own,
         exit_routes: class.exit_routes,
         vias: class.vias.clone(),
-        filter: class.filter.iter().map(rule).collect(),
-        passes: class.passes.iter().map(pass).collect(),
+        filter: class.filter.iter().map(convert_filter_rule).collect(),
+        passes: class.via_targets.iter().map(convert_via_target).collect(),
     }
 }
 
-fn pass(pass: &Pass) -> proto::Pass {
+fn convert_via_target(target: &ViaTarget) -> proto::Pass {
     proto::Pass {
-        way_id: pass.way,
-        selector: pass.to,
+        way_id: target.via,
+        selector: target.to,
     }
 }
 
-fn settings(id: u64, settings: &Settings) -> proto::Settings {
+fn convert_profile(id: u64, profile: &NodeProfile) -> proto::Settings {
     proto::Settings {
         id,
-        ssh: settings.ssh.iter().map(login).collect(),
-        capabilities: capabilities(&settings.capabilities),
-        peer_capabilities: capabilities(&settings.peer_capabilities),
-        hide_ipv4: settings.hide_ipv4,
+        ssh: profile.ssh.iter().map(convert_ssh_rule).collect(),
+        capabilities: convert_capabilities(&profile.capabilities),
+        peer_capabilities: convert_capabilities(&profile.peer_capabilities),
+        hide_ipv4: profile.hide_ipv4,
     }
 }
 
-fn via(id: u64, way: &Via) -> proto::Via {
+fn convert_via(id: u64, via: &Via) -> proto::Via {
     let route = |(prefix, nodes): (&ipnet::IpNet, &Vec<u64>)| proto::ViaRoute {
         prefix: prefix.to_string(),
         node_ids: nodes.clone(),
     };
     proto::Via {
         id,
-        routes: way.routes.iter().map(route).collect(),
-        exit_node_ids: way.exits.clone(),
+        routes: via.routes.iter().map(route).collect(),
+        exit_node_ids: via.exits.clone(),
     }
 }
 
-fn login(login: &SshLogin) -> proto::SshRule {
+fn convert_ssh_rule(rule: &CompiledSshRule) -> proto::SshRule {
     let user = |(ssh_user, local_user): &(String, String)| proto::SshUser {
         ssh_user: ssh_user.clone(),
         local_user: local_user.clone(),
     };
-    let principals = match &login.principals {
-        Principals::Lists(lists) => lists.iter().copied().map(list_ref).collect(),
-        Principals::Itself(_) => Vec::new(),
+    let principals = match &rule.principals {
+        SshPrincipals::Lists(lists) => lists.iter().copied().map(convert_list_id).collect(),
+        SshPrincipals::Itself(_) => Vec::new(),
     };
-    let itself = match login.principals {
-        Principals::Lists(_) => 0,
-        Principals::Itself(times) => u32::try_from(times).unwrap_or(u32::MAX),
+    let itself = match rule.principals {
+        SshPrincipals::Lists(_) => 0,
+        SshPrincipals::Itself(times) => u32::try_from(times).unwrap_or(u32::MAX),
     };
     proto::SshRule {
         principals,
         itself,
-        users: login.users.iter().map(user).collect(),
-        accept_env: login.accept_env.to_vec(),
-        check: login.check,
-        recorders: login.recorders.map(list_ref),
-        enforce_recorder: login.enforce_recorder,
+        users: rule.users.iter().map(user).collect(),
+        accept_env: rule.accept_env.to_vec(),
+        check: rule.check,
+        recorders: rule.recorders.map(convert_list_id),
+        enforce_recorder: rule.enforce_recorder,
     }
 }
 
-fn list_ref(list: ListId) -> proto::ListRef {
+fn convert_list_id(list: ListId) -> proto::ListRef {
     proto::ListRef {
         id: list.id,
         user_id: list.user,
     }
 }
 
-fn rule(rule: &FilterRule) -> proto::FilterRule {
+fn convert_filter_rule(rule: &ClassFilterRule) -> proto::FilterRule {
     let destinations = rule.destinations.iter().map(|wanted| proto::Destination {
         address: Some(match &wanted.address {
-            Address::Own => destination::Address::Own(true),
-            Address::Literal(text) => destination::Address::Literal(text.clone()),
+            DestinationAddress::Own => destination::Address::Own(true),
+            DestinationAddress::Literal(text) => destination::Address::Literal(text.clone()),
         }),
         first_port: wanted.ports.first.into(),
         last_port: wanted.ports.last.into(),
@@ -220,20 +216,20 @@ fn rule(rule: &FilterRule) -> proto::FilterRule {
         per_user: rule.per_user,
         destinations: destinations.collect(),
         protocols: rule.protocol.into_iter().map(u32::from).collect(),
-        grants: rule.grants.iter().map(grant).collect(),
+        grants: rule.grants.iter().map(convert_grant).collect(),
     }
 }
 
-fn grant(grant: &CapGrant) -> proto::CapGrant {
+fn convert_grant(grant: &CapabilityGrant) -> proto::CapGrant {
     proto::CapGrant {
-        own_ipv4: grant.own.0,
-        own_ipv6: grant.own.1,
+        own_ipv4: grant.own_ipv4,
+        own_ipv6: grant.own_ipv6,
         routed: grant.routed.clone(),
-        capabilities: capabilities(&grant.capabilities),
+        capabilities: convert_capabilities(&grant.capabilities),
     }
 }
 
-fn capabilities(capabilities: &[Capability]) -> Vec<proto::Capability> {
+fn convert_capabilities(capabilities: &[Capability]) -> Vec<proto::Capability> {
     let capability = |capability: &Capability| proto::Capability {
         name: capability.name.clone(),
         values: capability.values.clone().unwrap_or_default(),

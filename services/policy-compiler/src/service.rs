@@ -1,14 +1,13 @@
-//! The service put together.
+//! The service put together: what it is made of, and which policy is in force.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bowline_bus::{Bus, Event, Owner};
 use bowline_change_feed::{Feed, Identity, Registry};
 use bowline_clock::SharedClock;
-use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
+use bowline_db::{
+    ChangeLog, Database, DatabaseError, DatabaseOptions, Migrations, OpenError, migrations,
+};
 use bowline_ids::TailnetId;
 use bowline_policy::{DocumentContext, Policy};
 use bowline_proto::policy::v1::{
@@ -18,17 +17,22 @@ use bowline_proto::policy::v1::{
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tonic::service::RoutesBuilder;
 
 use crate::{
-    apart::apart, error::CompilerError, shelf::Shelf, store, workspace::Workspace,
+    blocking::run_blocking,
+    error::CompilerError,
+    policy_cache::PolicyCache,
+    store,
+    workspace::{OwnerFeeds, PolicyInForce, Workspace},
     workspaces::Workspaces,
 };
 
 /// The steps of the schema.
 const MIGRATIONS: Migrations = migrations!["0001_policies"];
 /// How soon a version stored by another replica is noticed without a hint.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The policy compiler. Clones share it.
 #[derive(Clone, Debug)]
@@ -36,7 +40,16 @@ pub struct PolicyCompiler {
     pub(crate) log: ChangeLog,
     tasks: Tasks,
     workspaces: Workspaces,
-    shelf: Arc<Mutex<Shelf>>,
+    cache: Arc<Mutex<PolicyCache>>,
+}
+
+/// Leads to the services whose logs the compiler follows.
+#[derive(Clone, Debug)]
+pub struct FollowedServices {
+    /// Identity, for users.
+    pub identity: GrpcChannel,
+    /// The key registry, for nodes.
+    pub registry: GrpcChannel,
 }
 
 impl PolicyCompiler {
@@ -47,7 +60,7 @@ impl PolicyCompiler {
     /// When the database can not be opened.
     pub fn start<'a>(
         url: &'a str,
-        (identity, registry): (GrpcChannel, GrpcChannel),
+        followed: FollowedServices,
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
@@ -56,15 +69,15 @@ impl PolicyCompiler {
         Box::pin(async move {
             let options = DatabaseOptions::new("policy_compiler", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
+            let feeds = OwnerFeeds {
+                identity: Feed::start(Identity::new(followed.identity), &bus, tasks),
+                registry: Feed::start(Registry::new(followed.registry), &bus, tasks),
+            };
             let compiler = Self {
                 log: ChangeLog::new(database, bus.clone(), Owner::PolicyCompiler),
                 tasks: tasks.clone(),
-                workspaces: Workspaces::new(
-                    Feed::start(Identity::new(identity), &bus, tasks),
-                    Feed::start(Registry::new(registry), &bus, tasks),
-                    tasks,
-                ),
-                shelf: Arc::default(),
+                workspaces: Workspaces::new(feeds, tasks),
+                cache: Arc::default(),
             };
             tasks.background("follow-policies", compiler.clone().follow_versions(bus));
             Ok(compiler)
@@ -82,41 +95,48 @@ impl PolicyCompiler {
             .add_service(PolicyCompilerServiceServer::new(self.clone()));
     }
 
-    /// Returns a tailnet being compiled, from now on if it was not.
+    /// Returns a tailnet's workspace, and starts it when there is none.
     pub(crate) fn workspace(&self, tailnet: TailnetId) -> Arc<Workspace> {
-        self.workspaces.get(tailnet, || {
+        self.workspaces.get_or_start(tailnet, || {
             let compiler = self.clone();
             self.tasks.background("load-policy", async move {
-                while let Err(error) = compiler.refresh(tailnet).await {
+                while let Err(error) = compiler.refresh_policy(tailnet).await {
                     tracing::warn!(%tailnet, %error, "the policy can not be read");
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
             });
         })
     }
 
-    /// Brings the version in force up to date for those who follow it, and returns its number.
-    pub(crate) async fn refresh(&self, tailnet: TailnetId) -> Result<u64, CompilerError> {
-        let head = store::head(self.log.database().reader(), tailnet.get()).await?;
-        let Some(in_force) = self.workspaces.in_force(tailnet) else {
-            return Ok(head);
+    /// Returns the number of the newest version; a workspace that has an older one is sent the newest.
+    pub(crate) async fn refresh_policy(&self, tailnet: TailnetId) -> Result<u64, CompilerError> {
+        let reader = self.log.database().reader();
+        let newest = store::newest_version(reader, tailnet.get()).await?;
+        let Some(sender) = self.workspaces.policy_sender(tailnet) else {
+            return Ok(newest);
         };
-        let known = in_force.borrow().as_ref().map(|(version, _)| *version);
-        if known.is_none_or(|known| known < head) {
-            let policy = self.policy(tailnet, head).await?;
-            in_force.send_if_modified(|current| {
-                let newer = current.as_ref().is_none_or(|(version, _)| *version < head);
-                if newer {
-                    *current = Some((head, policy));
+        let is_older =
+            |sent: &Option<PolicyInForce>| sent.as_ref().is_none_or(|known| known.version < newest);
+        let needs_newest = is_older(&sender.borrow());
+        if needs_newest {
+            let policy = self.load_policy(tailnet, newest).await?;
+            // Meanwhile another call may have sent a newer one.
+            sender.send_if_modified(|sent| {
+                let is_newer = is_older(sent);
+                if is_newer {
+                    *sent = Some(PolicyInForce {
+                        version: newest,
+                        policy,
+                    });
                 }
-                newer
+                is_newer
             });
         }
-        Ok(head)
+        Ok(newest)
     }
 
     /// Returns a version's policy; version zero is the default.
-    pub(crate) async fn policy(
+    pub(crate) async fn load_policy(
         &self,
         tailnet: TailnetId,
         version: u64,
@@ -124,56 +144,55 @@ impl PolicyCompiler {
         if version == 0 {
             return Ok(Arc::new(Policy::allow_all()));
         }
-        if let Some(policy) = self.shelf().get(tailnet, version) {
+        let cached = self.cache.lock().get(tailnet, version);
+        if let Some(policy) = cached {
             return Ok(policy);
         }
         let reader = self.log.database().reader();
-        let found = store::by_version(reader, tailnet.get(), version).await?;
+        let found = store::find_version(reader, tailnet.get(), version).await?;
         let text = found.ok_or(CompilerError::NotFound("policy version"))?.text;
         let bytes = text.len();
-        // What is known of the tailnet may have changed since: what is in force stays in force.
-        let parsed = apart(move || Policy::parse(&text, &DocumentContext::stored())).await?;
-        let policy = parsed.map_err(|_| {
+        // It was checked against the users of its day: what has been accepted stays in force.
+        let parsed =
+            run_blocking(move || Policy::parse(&text, &DocumentContext::for_stored_document()));
+        let policy = parsed.await?.map_err(|_| {
             // It was valid when it was stored: a newer release wrote it, or the row was tampered with.
-            bowline_db::DatabaseError::Inconsistent {
+            DatabaseError::Inconsistent {
                 table: "policies",
                 row: format!("{tailnet}/{version}"),
             }
         })?;
         let policy = Arc::new(policy);
-        self.keep(tailnet, version, &policy, bytes);
+        self.cache_policy(tailnet, version, &policy, bytes);
         Ok(policy)
     }
 
-    /// Keeps a version's policy at hand, read from a document of so many bytes.
-    pub(crate) fn keep(
+    /// Keeps a version's policy in memory, read from a document of so many bytes.
+    pub(crate) fn cache_policy(
         &self,
         tailnet: TailnetId,
         version: u64,
         policy: &Arc<Policy>,
         bytes: usize,
     ) {
-        self.shelf().put(tailnet, version, policy, bytes);
+        self.cache.lock().insert(tailnet, version, policy, bytes);
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+    /// Sends new versions to the workspaces: on a hint, and every second in case one was lost.
     async fn follow_versions(self, bus: Bus) {
         let mut subscription = bus.subscribe(&[Owner::PolicyCompiler]);
         loop {
-            let hinted = match tokio::time::timeout(LOOK, subscription.next()).await {
+            let hinted = match tokio::time::timeout(POLL_INTERVAL, subscription.next()).await {
                 Ok(Some(Event::Hint(_, hint))) => Some(hint.tailnet),
                 Ok(Some(Event::Gap(_))) | Err(_) => None,
                 Ok(None) => return,
             };
-            let tailnets: Vec<_> = match hinted {
+            let tailnets = match hinted {
                 Some(tailnet) => vec![tailnet],
                 None => self.workspaces.tailnets(),
             };
             for tailnet in tailnets {
-                if let Err(error) = self.refresh(tailnet).await {
+                if let Err(error) = self.refresh_policy(tailnet).await {
                     tracing::debug!(%tailnet, %error, "the policy can not be read");
                 }
             }

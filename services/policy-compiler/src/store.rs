@@ -5,7 +5,7 @@ use bowline_proto::{policy::v1::PolicyVersion, time::to_timestamp};
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
-fn version(tailnet_id: u64, row: &AnyRow) -> Result<PolicyVersion, DatabaseError> {
+fn read_row(tailnet_id: u64, row: &AnyRow) -> Result<PolicyVersion, DatabaseError> {
     let created_at = from_micros(row.try_get("created_at")?);
     Ok(PolicyVersion {
         tailnet_id,
@@ -17,21 +17,21 @@ fn version(tailnet_id: u64, row: &AnyRow) -> Result<PolicyVersion, DatabaseError
 }
 
 /// Returns the number of the version in force, zero for none.
-pub async fn head<'e>(
+pub async fn newest_version<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
 ) -> Result<u64, DatabaseError> {
-    let head: i64 = sqlx::query_scalar(
+    let newest: i64 = sqlx::query_scalar(
         "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM policies WHERE tailnet_id = $1",
     )
     .bind(tailnet_id.cast_signed())
     .fetch_one(on)
     .await?;
-    Ok(head.cast_unsigned())
+    Ok(newest.cast_unsigned())
 }
 
 /// Returns a version.
-pub async fn by_version<'e>(
+pub async fn find_version<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
     number: u64,
@@ -43,11 +43,11 @@ pub async fn by_version<'e>(
     .bind(number.cast_signed())
     .fetch_optional(on)
     .await?;
-    row.map(|row| version(tailnet_id, &row)).transpose()
+    row.map(|row| read_row(tailnet_id, &row)).transpose()
 }
 
 /// Returns the versions before one, or the newest for zero, without their text, newest first.
-pub async fn versions<'e>(
+pub async fn list_versions<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
     before: u64,
@@ -65,11 +65,11 @@ pub async fn versions<'e>(
     .bind(before)
     .fetch_all(on)
     .await?;
-    rows.iter().map(|row| version(tailnet_id, row)).collect()
+    rows.iter().map(|row| read_row(tailnet_id, row)).collect()
 }
 
 /// Writes a version.
-pub async fn put(
+pub async fn insert_version(
     on: &mut AnyConnection,
     version: &PolicyVersion,
     now: DateTime<Utc>,

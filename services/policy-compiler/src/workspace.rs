@@ -1,347 +1,201 @@
-//! One tailnet being compiled: follows the two logs and the version in force, and tells who watches.
+//! One tailnet being compiled: follows two logs and the version in force, and sends what differs to its watchers.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
-    time::Duration,
-};
+mod events;
+mod state;
 
-use bowline_change_feed::{Feed, Follow, Identity, Registry, Source, Update};
+use std::{sync::Arc, time::Duration};
+
+use bowline_change_feed::{Feed, Identity, Registry};
 use bowline_ids::TailnetId;
-use bowline_policy::{Compiler, Policy};
-use bowline_proto::{
-    identity::v1::identity_change,
-    key_registry::v1::registry_change,
-    policy::v1::{CompiledUpdate, Stamp},
-};
+use bowline_policy::Compiler;
+use bowline_proto::policy::v1::CompiledUpdate;
 use bowline_service_kit::Tasks;
+use parking_lot::RwLock;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{apart::apart, error::CompilerError, inventory, message};
+use crate::{blocking::run_blocking, error::CompilerError, message};
+
+pub use events::{PolicyInForce, WorkspaceEvent};
+use state::WorkspaceState;
 
 /// How many updates a slow watcher may miss before it gets everything again.
-const KEPT: usize = 64;
+const MISSED_UPDATES: usize = 64;
 
-/// How long a question waits for identity and the registry to be heard.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a question waits until the workspace can answer it.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One update of a tailnet: its messages.
-pub type Messages = Arc<Vec<CompiledUpdate>>;
+type UpdateMessages = Arc<Vec<CompiledUpdate>>;
 
 /// A tailnet being compiled.
 #[derive(Debug)]
 pub struct Workspace {
-    state: RwLock<State>,
-    updates: broadcast::Sender<Messages>,
-    life: watch::Sender<Life>,
+    state: RwLock<WorkspaceState>,
+    updates: broadcast::Sender<UpdateMessages>,
+    phase: watch::Sender<WorkspacePhase>,
 }
 
 /// How far a workspace is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    /// Something was not heard yet.
+enum WorkspacePhase {
+    /// Users, nodes or the policy have not arrived yet.
     Starting,
-    /// Everything was heard; this version is in force.
+    /// Everything has arrived; this version is in force.
     Ready(u64),
     /// It is given up: nothing is compiled any more.
     Ended,
 }
 
-/// What a watcher hears: everything first, then what differs, until the workspace ends.
-pub struct Watch {
+/// What a watcher receives: everything first, then what differs, until the workspace ends.
+pub struct CompiledWatch {
     workspace: Arc<Workspace>,
-    updates: broadcast::Receiver<Messages>,
-    life: watch::Receiver<Life>,
+    updates: broadcast::Receiver<UpdateMessages>,
+    phase: watch::Receiver<WorkspacePhase>,
     first: Option<Vec<CompiledUpdate>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    compiler: Compiler,
-    stamp: Stamp,
-    policy: bool,
-    identity: bool,
-    registry: bool,
-    users: BTreeSet<u64>,
-    nodes: BTreeSet<u64>,
-}
-
-/// Something to apply.
-pub enum Event {
-    /// Users came, went or changed.
-    Identity(Update<Identity>),
-    /// Nodes came, went or changed.
-    Registry(Update<Registry>),
-    /// A version is in force.
-    Policy(u64, Arc<Policy>),
-    /// Something that the compiler can not do.
-    #[cfg(test)]
-    Impossible,
+/// The logs that a tailnet is compiled from.
+#[derive(Clone, Debug)]
+pub struct OwnerFeeds {
+    /// Users, from identity.
+    pub identity: Feed<Identity>,
+    /// Nodes, from the key registry.
+    pub registry: Feed<Registry>,
 }
 
 impl Workspace {
-    /// Starts to follow what a tailnet is compiled from: returns what comes, to be applied in order. `policies`
-    /// follows the version in force.
+    /// Starts to follow what a tailnet is compiled from. The events that the second value receives are to be applied in
+    /// order; `policies` follows the version in force.
     pub fn start(
         tailnet: TailnetId,
-        (identity, registry): (&Feed<Identity>, &Feed<Registry>),
-        policies: watch::Receiver<Option<(u64, Arc<Policy>)>>,
+        feeds: &OwnerFeeds,
+        policies: watch::Receiver<Option<PolicyInForce>>,
         tasks: &Tasks,
-    ) -> (Arc<Self>, mpsc::Receiver<Event>) {
+    ) -> (Arc<Self>, mpsc::Receiver<WorkspaceEvent>) {
         let (sender, events) = mpsc::channel(1);
-        let follow = pump(identity.follow(tailnet), sender.clone(), Event::Identity);
-        tasks.background("compile-identity", follow);
-        let follow = pump(registry.follow(tailnet), sender.clone(), Event::Registry);
-        tasks.background("compile-registry", follow);
-        tasks.background("compile-policy", pump_policies(policies, sender));
-        (Arc::new(Self::empty()), events)
-    }
-
-    fn empty() -> Self {
-        Self {
+        let users = feeds.identity.follow(tailnet);
+        let forward = events::forward_updates(users, sender.clone(), WorkspaceEvent::Identity);
+        tasks.background("compile-identity", forward);
+        let nodes = feeds.registry.follow(tailnet);
+        let forward = events::forward_updates(nodes, sender.clone(), WorkspaceEvent::Registry);
+        tasks.background("compile-registry", forward);
+        let forward = events::forward_policies(policies, sender);
+        tasks.background("compile-policy", forward);
+        let workspace = Self {
             state: RwLock::default(),
-            updates: broadcast::channel(KEPT).0,
-            life: watch::channel(Life::Starting).0,
-        }
+            updates: broadcast::channel(MISSED_UPDATES).0,
+            phase: watch::channel(WorkspacePhase::Starting).0,
+        };
+        (Arc::new(workspace), events)
     }
 
-    /// Waits until everything was heard once, then returns everything and what comes after it; `None` when the
-    /// workspace ended.
-    pub async fn watch(self: Arc<Self>) -> Option<Watch> {
-        let mut life = self.life.subscribe();
-        let now = *life.wait_for(|life| *life != Life::Starting).await.ok()?;
-        if now == Life::Ended {
+    /// Waits until everything has arrived once, then returns a watch of all that is compiled; `None` when the workspace
+    /// has ended.
+    pub async fn watch(self: Arc<Self>) -> Option<CompiledWatch> {
+        let mut phase = self.phase.subscribe();
+        let is_started = |phase: &WorkspacePhase| *phase != WorkspacePhase::Starting;
+        if *phase.wait_for(is_started).await.ok()? == WorkspacePhase::Ended {
             return None;
         }
-        let workspace = Arc::clone(&self);
-        let (first, updates) = apart(move || {
-            // Between the two no update is sent: whoever sends one holds the state.
-            let state = workspace.read();
-            (state.everything(), workspace.updates.subscribe())
-        })
-        .await
-        .ok()?;
-        Some(Watch {
+        let (first, updates) = Arc::clone(&self).subscribe().await?;
+        Some(CompiledWatch {
             workspace: self,
             updates,
-            life,
+            phase,
             first: Some(first),
         })
     }
 
-    /// Asks the compiler, once everything was heard and a version is in force that is at least this one; the answer is
-    /// worked out on a thread of its own, with the version.
+    /// Returns everything that is compiled, and the updates that follow it; `None` when that can not be done.
+    async fn subscribe(
+        self: Arc<Self>,
+    ) -> Option<(Vec<CompiledUpdate>, broadcast::Receiver<UpdateMessages>)> {
+        let both = run_blocking(move || {
+            // Whoever sends an update holds the state: none can be sent between these two.
+            let state = self.state.read();
+            (state.full_update(), self.updates.subscribe())
+        });
+        both.await.ok()
+    }
+
+    /// Asks the compiler a question, as soon as everything has arrived and at least this version is in force. The answer
+    /// is worked out on a thread of its own; the question is also told the version.
     ///
     /// # Errors
     ///
-    /// [`CompilerError::NotReady`] when that takes longer than ten seconds, or the workspace ended.
-    pub async fn ask<T: Send + 'static>(
+    /// [`CompilerError::NotReady`] when that takes longer than ten seconds, or the workspace has ended.
+    pub async fn query<T: Send + 'static>(
         self: Arc<Self>,
         version: u64,
         question: impl FnOnce(&Compiler, u64) -> T + Send + 'static,
     ) -> Result<T, CompilerError> {
-        let mut life = self.life.subscribe();
-        let answers = |life: &Life| match life {
-            Life::Starting => false,
-            Life::Ready(found) => *found >= version,
-            Life::Ended => true,
+        let mut phase = self.phase.subscribe();
+        let can_answer = |phase: &WorkspacePhase| match phase {
+            WorkspacePhase::Starting => false,
+            WorkspacePhase::Ready(found) => *found >= version,
+            WorkspacePhase::Ended => true,
         };
-        match tokio::time::timeout(PATIENCE, life.wait_for(answers)).await {
-            Ok(Ok(life)) if *life != Life::Ended => {}
+        match tokio::time::timeout(READY_TIMEOUT, phase.wait_for(can_answer)).await {
+            Ok(Ok(phase)) if *phase != WorkspacePhase::Ended => {}
             _ => return Err(CompilerError::NotReady),
         }
-        apart(move || {
-            let state = self.read();
+        run_blocking(move || {
+            let state = self.state.read();
             question(&state.compiler, state.stamp.policy_version)
         })
         .await
     }
 
-    /// Applies what came; `false` when that can not be done and the workspace is of no use any more.
-    pub async fn apply(self: &Arc<Self>, event: Event) -> bool {
-        // A snapshot or another policy of a large tailnet takes its time: others shall not wait for it.
+    /// Applies an event; `false` when that fails and the workspace is of no use any more.
+    pub async fn apply(self: &Arc<Self>, event: WorkspaceEvent) -> bool {
+        // A snapshot or another policy of a large tailnet takes seconds: others must not wait for it.
         let workspace = Arc::clone(self);
-        let applied = apart(move || workspace.apply_now(event)).await;
+        let applied = run_blocking(move || workspace.apply_now(event)).await;
         applied.is_ok()
     }
 
-    /// Tells watchers and questioners that nothing comes any more: they ask for the tailnet again.
+    /// Tells watchers and waiting questions that nothing comes any more: they ask for the tailnet again.
     pub fn end(&self) {
-        self.life.send_replace(Life::Ended);
+        self.phase.send_replace(WorkspacePhase::Ended);
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn apply_now(&self, event: Event) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+    fn apply_now(&self, event: WorkspaceEvent) {
+        let mut state = self.state.write();
         let before = state.stamp;
-        match event {
-            Event::Policy(version, policy) => {
-                state.compiler.set_policy(policy);
-                state.stamp.policy_version = version;
-                state.policy = true;
-            }
-            Event::Identity(update) => state.identity(update),
-            Event::Registry(update) => state.registry(update),
-            #[cfg(test)]
-            Event::Impossible => panic!("the test wants it so"),
-        }
-        if !(state.policy && state.identity && state.registry) {
+        state.apply_event(event);
+        if !state.is_complete() {
             return;
         }
         let changes = state.compiler.take_changes();
-        // Before everything was heard nobody watches.
-        if *self.life.borrow() != Life::Starting && state.stamp != before {
-            let update = message::update(&changes, state.stamp, false);
-            // Without watchers nobody needs it.
+        // While the workspace is starting, nobody watches yet.
+        if *self.phase.borrow() != WorkspacePhase::Starting && state.stamp != before {
+            let update = message::update_messages(&changes, state.stamp, false);
+            // An error means that there are no watchers.
             drop(self.updates.send(Arc::new(update)));
         }
-        self.life
-            .send_replace(Life::Ready(state.stamp.policy_version));
+        let version = state.stamp.policy_version;
+        self.phase.send_replace(WorkspacePhase::Ready(version));
     }
 }
 
-impl Watch {
-    /// Returns what comes next; `None` when the workspace ended.
+impl CompiledWatch {
+    /// Returns what comes next; `None` when the workspace has ended.
     pub async fn next(&mut self) -> Option<Vec<CompiledUpdate>> {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
         let received = tokio::select! {
             received = self.updates.recv() => received,
-            _ = self.life.wait_for(|life| *life == Life::Ended) => return None,
+            _ = self.phase.wait_for(|phase| *phase == WorkspacePhase::Ended) => return None,
         };
         match received {
             Ok(messages) => Some(messages.to_vec()),
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                let workspace = Arc::clone(&self.workspace);
-                let again = apart(move || {
-                    let state = workspace.read();
-                    (state.everything(), workspace.updates.subscribe())
-                });
-                let (everything, updates) = again.await.ok()?;
+                let (everything, updates) = Arc::clone(&self.workspace).subscribe().await?;
                 self.updates = updates;
                 Some(everything)
             }
             Err(broadcast::error::RecvError::Closed) => None,
-        }
-    }
-}
-
-impl State {
-    fn everything(&self) -> Vec<CompiledUpdate> {
-        message::update(&self.compiler.full(), self.stamp, true)
-    }
-
-    fn identity(&mut self, update: Update<Identity>) {
-        match update {
-            Update::Snapshot(snapshot) => {
-                let users: Vec<_> = snapshot
-                    .chunks
-                    .into_iter()
-                    .flat_map(|chunk| chunk.users)
-                    .collect();
-                let present: BTreeSet<_> = users.iter().map(|user| user.id).collect();
-                for gone in self.users.difference(&present) {
-                    self.compiler.remove_user(*gone);
-                }
-                users
-                    .iter()
-                    .for_each(|user| self.compiler.put_user(inventory::user(user)));
-                self.users = present;
-                self.identity = true;
-                self.stamp.identity_revision = snapshot.position.revision;
-            }
-            Update::Changes(changes, position) => {
-                for entry in changes.entries {
-                    match entry.change {
-                        Some(identity_change::Change::User(user)) => {
-                            self.users.insert(user.id);
-                            self.compiler.put_user(inventory::user(&user));
-                        }
-                        Some(identity_change::Change::UserDeleted(id)) => {
-                            self.users.remove(&id);
-                            self.compiler.remove_user(id);
-                        }
-                        _ => {}
-                    }
-                }
-                self.stamp.identity_revision = position.revision;
-            }
-        }
-    }
-
-    fn registry(&mut self, update: Update<Registry>) {
-        match update {
-            Update::Snapshot(snapshot) => {
-                let nodes: Vec<_> = snapshot
-                    .chunks
-                    .into_iter()
-                    .flat_map(|chunk| chunk.nodes)
-                    .collect();
-                let present: BTreeSet<_> = nodes.iter().map(|node| node.id).collect();
-                for gone in self.nodes.difference(&present) {
-                    self.compiler.remove_node(*gone);
-                }
-                nodes
-                    .iter()
-                    .for_each(|node| self.compiler.put_node(inventory::node(node)));
-                self.nodes = present;
-                self.registry = true;
-                self.stamp.registry_revision = snapshot.position.revision;
-            }
-            Update::Changes(changes, position) => {
-                for entry in changes.entries {
-                    match entry.change {
-                        Some(registry_change::Change::Node(node)) => {
-                            self.nodes.insert(node.id);
-                            self.compiler.put_node(inventory::node(&node));
-                        }
-                        Some(registry_change::Change::NodeDeleted(id)) => {
-                            self.nodes.remove(&id);
-                            self.compiler.remove_node(id);
-                        }
-                        None => {}
-                    }
-                }
-                self.stamp.registry_revision = position.revision;
-            }
-        }
-    }
-}
-
-async fn pump<S: Source>(
-    mut follow: Follow<S>,
-    events: mpsc::Sender<Event>,
-    event: impl Fn(Update<S>) -> Event,
-) {
-    loop {
-        let update = tokio::select! {
-            update = follow.next() => update,
-            () = events.closed() => return,
-        };
-        if events.send(event(update)).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn pump_policies(
-    mut policies: watch::Receiver<Option<(u64, Arc<Policy>)>>,
-    events: mpsc::Sender<Event>,
-) {
-    loop {
-        let found = policies.borrow_and_update().clone();
-        if let Some((version, policy)) = found
-            && events.send(Event::Policy(version, policy)).await.is_err()
-        {
-            return;
-        }
-        tokio::select! {
-            changed = policies.changed() => if changed.is_err() { return },
-            () = events.closed() => return,
         }
     }
 }

@@ -1,71 +1,65 @@
-//! Which tailnets are being compiled: those that somebody asks about, and for a while after.
+//! Which tailnets are being compiled: those that somebody asks about, and each for a while after.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bowline_change_feed::{Feed, Identity, Registry};
 use bowline_ids::TailnetId;
-use bowline_policy::Policy;
 use bowline_service_kit::Tasks;
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
 };
 
-use crate::workspace::{Event, Workspace};
+use crate::workspace::{OwnerFeeds, PolicyInForce, Workspace, WorkspaceEvent};
 
-/// How long a workspace that nobody asks is kept.
-const IDLE: Duration = Duration::from_secs(600);
-/// How often it is looked whether somebody does.
-const LOOK: Duration = Duration::from_secs(30);
+/// How long a workspace that nobody uses is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// How often a workspace checks whether somebody uses it.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// How many references to an unused workspace exist: that of the table, and that of the task that compiles it.
+const OWN_REFERENCES: usize = 2;
 
-/// The version in force of one tailnet, for those who follow it.
-pub type InForce = watch::Sender<Option<(u64, Arc<Policy>)>>;
+/// Tells a workspace which version is in force.
+pub type PolicySender = watch::Sender<Option<PolicyInForce>>;
 
 /// The tailnets being compiled. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Workspaces {
-    identity: Feed<Identity>,
-    registry: Feed<Registry>,
+    feeds: OwnerFeeds,
     tasks: Tasks,
-    held: Arc<Mutex<BTreeMap<TailnetId, Held>>>,
+    running: Arc<Mutex<BTreeMap<TailnetId, RunningWorkspace>>>,
 }
 
 #[derive(Clone, Debug)]
-struct Held {
-    in_force: InForce,
+struct RunningWorkspace {
+    policies: PolicySender,
     workspace: Arc<Workspace>,
 }
 
 impl Workspaces {
-    /// Returns none, to be compiled from these.
-    pub fn new(identity: Feed<Identity>, registry: Feed<Registry>, tasks: &Tasks) -> Self {
+    /// Returns an empty table; what is compiled later comes from these feeds.
+    pub fn new(feeds: OwnerFeeds, tasks: &Tasks) -> Self {
         Self {
-            identity,
-            registry,
+            feeds,
             tasks: tasks.clone(),
-            held: Arc::default(),
+            running: Arc::default(),
         }
     }
 
-    /// Returns a tailnet's workspace; when it is a new one, `load` is to bring in the version in force.
-    pub fn get(&self, tailnet: TailnetId, load: impl FnOnce()) -> Arc<Workspace> {
-        let mut held = self.held();
-        if let Some(known) = held.get(&tailnet) {
+    /// Returns a tailnet's workspace. When it is a new one, `load` is called to send it the version in force.
+    pub fn get_or_start(&self, tailnet: TailnetId, load: impl FnOnce()) -> Arc<Workspace> {
+        let mut running = self.running.lock();
+        if let Some(known) = running.get(&tailnet) {
             return Arc::clone(&known.workspace);
         }
-        let (in_force, policies) = watch::channel(None);
-        let feeds = (&self.identity, &self.registry);
-        let (workspace, events) = Workspace::start(tailnet, feeds, policies, &self.tasks);
+        let (sender, policies) = watch::channel(None);
+        let (workspace, events) = Workspace::start(tailnet, &self.feeds, policies, &self.tasks);
         let run = self.clone().run(tailnet, Arc::clone(&workspace), events);
         self.tasks.background("compile", run);
-        held.insert(
+        running.insert(
             tailnet,
-            Held {
-                in_force,
+            RunningWorkspace {
+                policies: sender,
                 workspace: Arc::clone(&workspace),
             },
         );
@@ -75,27 +69,26 @@ impl Workspaces {
 
     /// Returns the tailnets being compiled.
     pub fn tailnets(&self) -> Vec<TailnetId> {
-        self.held().keys().copied().collect()
+        self.running.lock().keys().copied().collect()
     }
 
-    /// Returns the version in force as a tailnet's workspace has it, while there is one.
-    pub fn in_force(&self, tailnet: TailnetId) -> Option<InForce> {
-        self.held()
-            .get(&tailnet)
-            .map(|known| known.in_force.clone())
+    /// Returns what tells a tailnet's workspace the version in force, while there is one.
+    pub fn policy_sender(&self, tailnet: TailnetId) -> Option<PolicySender> {
+        let running = self.running.lock();
+        running.get(&tailnet).map(|known| known.policies.clone())
     }
 
-    /// Compiles a tailnet until that fails or nobody has asked about it for a while; the next who asks gets a new
-    /// workspace.
+    /// Compiles a tailnet until that fails or nobody has used the workspace for a while. Who asks for it afterwards gets
+    /// a new one.
     async fn run(
         self,
         tailnet: TailnetId,
         workspace: Arc<Workspace>,
-        mut events: mpsc::Receiver<Event>,
+        mut events: mpsc::Receiver<WorkspaceEvent>,
     ) {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut idle_since = None;
+        let mut checks = tokio::time::interval(IDLE_CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut idle_since: Option<Instant> = None;
         loop {
             tokio::select! {
                 event = events.recv() => {
@@ -106,49 +99,47 @@ impl Workspaces {
                         break;
                     }
                 }
-                now = looks.tick() => {
-                    let is_idle = Arc::strong_count(&workspace) <= KEPT_ANYHOW;
-                    let since: Instant = *idle_since.filter(|_| is_idle).get_or_insert(now);
-                    idle_since = is_idle.then_some(since);
-                    if is_idle && now.duration_since(since) >= IDLE && self.let_go(tailnet, &workspace) {
+                now = checks.tick() => {
+                    if Arc::strong_count(&workspace) > OWN_REFERENCES {
+                        idle_since = None;
+                        continue;
+                    }
+                    let since = *idle_since.get_or_insert(now);
+                    if now.duration_since(since) >= IDLE_TIMEOUT && self.remove_if_unused(tailnet, &workspace) {
                         return;
                     }
                 }
             }
         }
-        let mut held = self.held();
-        if held
-            .get(&tailnet)
-            .is_some_and(|known| Arc::ptr_eq(&known.workspace, &workspace))
-        {
-            held.remove(&tailnet);
-        }
-        drop(held);
+        self.remove(tailnet, &workspace);
         workspace.end();
     }
 
-    /// Forgets a workspace, unless somebody asks for it just now.
-    fn let_go(&self, tailnet: TailnetId, workspace: &Arc<Workspace>) -> bool {
-        let mut held = self.held();
-        // Whoever asks does so here: nobody can while the table is held.
-        let is_idle = Arc::strong_count(workspace) <= KEPT_ANYHOW;
-        if is_idle {
-            held.remove(&tailnet);
+    /// Takes a workspace out of the table, unless another one has replaced it.
+    fn remove(&self, tailnet: TailnetId, workspace: &Arc<Workspace>) {
+        let mut running = self.running.lock();
+        let is_same = |known: &RunningWorkspace| Arc::ptr_eq(&known.workspace, workspace);
+        if running.get(&tailnet).is_some_and(is_same) {
+            running.remove(&tailnet);
         }
-        is_idle
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeMap<TailnetId, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes a workspace out of the table, unless somebody has asked for it just now; says whether it did.
+    fn remove_if_unused(&self, tailnet: TailnetId, workspace: &Arc<Workspace>) -> bool {
+        let mut running = self.running.lock();
+        // New references come from this table only: none can be taken while it is locked.
+        let is_unused = Arc::strong_count(workspace) <= OWN_REFERENCES;
+        if is_unused {
+            running.remove(&tailnet);
+        }
+        is_unused
     }
 }
-
-/// How many hold a workspace that nobody asks: the table and the task that compiles it.
-const KEPT_ANYHOW: usize = 2;
 
 #[cfg(test)]
 mod tests {
     use bowline_bus::Bus;
+    use bowline_change_feed::{Feed, Identity, Registry};
     use bowline_service_kit::{Caller, Later, ServiceName, Shutdown};
 
     use super::*;
@@ -160,11 +151,11 @@ mod tests {
         let bus = Bus::in_process();
         let owners = Later::default();
         let channel = || owners.channel(Caller::Service(ServiceName::PolicyCompiler));
-        Workspaces::new(
-            Feed::start(Identity::new(channel()), &bus, &tasks),
-            Feed::start(Registry::new(channel()), &bus, &tasks),
-            &tasks,
-        )
+        let feeds = OwnerFeeds {
+            identity: Feed::start(Identity::new(channel()), &bus, &tasks),
+            registry: Feed::start(Registry::new(channel()), &bus, &tasks),
+        };
+        Workspaces::new(feeds, &tasks)
     }
 
     fn tailnet() -> TailnetId {
@@ -174,11 +165,11 @@ mod tests {
     #[tokio::test]
     async fn a_workspace_that_broke_is_given_up_and_whoever_watches_asks_for_another() {
         let workspaces = workspaces();
-        let workspace = workspaces.get(tailnet(), || {});
+        let workspace = workspaces.get_or_start(tailnet(), || {});
         let watching = tokio::spawn(Arc::clone(&workspace).watch());
-        let asking = tokio::spawn(Arc::clone(&workspace).ask(0, |_, version| version));
+        let asking = tokio::spawn(Arc::clone(&workspace).query(0, |_, version| version));
         let (events, received) = mpsc::channel(1);
-        events.send(Event::Impossible).await.unwrap();
+        events.send(WorkspaceEvent::Impossible).await.unwrap();
         let run = workspaces
             .clone()
             .run(tailnet(), Arc::clone(&workspace), received);
@@ -188,20 +179,20 @@ mod tests {
             asking.await.unwrap(),
             Err(CompilerError::NotReady)
         ));
-        let another = workspaces.get(tailnet(), || {});
+        let another = workspaces.get_or_start(tailnet(), || {});
         assert!(!Arc::ptr_eq(&workspace, &another));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_workspace_is_kept_while_somebody_watches_and_dropped_a_while_after() {
         let workspaces = workspaces();
-        let watched = workspaces.get(tailnet(), || {});
-        tokio::time::sleep(3 * IDLE).await;
+        let watched = workspaces.get_or_start(tailnet(), || {});
+        tokio::time::sleep(3 * IDLE_TIMEOUT).await;
         assert_eq!(workspaces.tailnets(), [tailnet()]);
         drop(watched);
-        tokio::time::sleep(IDLE / 2).await;
+        tokio::time::sleep(IDLE_TIMEOUT / 2).await;
         assert_eq!(workspaces.tailnets(), [tailnet()]);
-        tokio::time::sleep(IDLE).await;
+        tokio::time::sleep(IDLE_TIMEOUT).await;
         assert_eq!(workspaces.tailnets(), []);
     }
 }

@@ -15,7 +15,7 @@ use bowline_control_keys::ControlKeys;
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers};
 use bowline_netmap_gateway::{Backends, Dependencies, DerpMap};
-use bowline_policy_compiler::PolicyCompiler;
+use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_service_kit::{
     Caller, Later, Listeners, ServiceName, Shutdown, Tasks, descriptors, install_crypto_provider,
     serve, telemetry,
@@ -194,10 +194,13 @@ async fn start_owners(
     KeyRegistry::start(&url, settings, peers, bus.clone(), Arc::clone(clock), tasks)
         .await?
         .add_to(&mut routes);
-    let sources = (channel(compiler), channel(compiler));
+    let followed = FollowedServices {
+        identity: channel(compiler),
+        registry: channel(compiler),
+    };
     PolicyCompiler::start(
         &database("policy"),
-        sources,
+        followed,
         bus.clone(),
         Arc::clone(clock),
         tasks,

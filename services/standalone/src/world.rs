@@ -6,7 +6,7 @@ use bowline_bus::Bus;
 use bowline_clock::{SharedClock, SystemClock};
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
-use bowline_policy_compiler::PolicyCompiler;
+use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_proto::{
     identity::v1::{
         CreateTailnetRequest, CreateUserRequest, UpdateUserRequest, User,
@@ -53,8 +53,11 @@ impl World {
             .unwrap()
             .add_to(&mut routes);
         let own = ServiceName::PolicyCompiler;
-        let sources = (channel(own), channel(own));
-        PolicyCompiler::start(&url("policy"), sources, bus, clock, &tasks)
+        let followed = FollowedServices {
+            identity: channel(own),
+            registry: channel(own),
+        };
+        PolicyCompiler::start(&url("policy"), followed, bus, clock, &tasks)
             .await
             .unwrap()
             .add_to(&mut routes);

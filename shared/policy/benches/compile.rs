@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use bowline_policy::{Compiler, DocumentContext, Node, Policy, User};
+use bowline_policy::{Compiler, DocumentContext, Policy, PolicyNode, PolicyUser};
 use divan::{Bencher, black_box};
 
 const NODES: [u64; 4] = [100, 1_000, 10_000, 100_000];
@@ -49,7 +49,7 @@ fn one_node(bencher: Bencher<'_, '_>, (nodes, rules): (u64, u64)) {
     });
 }
 
-fn compiled(policy: Policy, users: Vec<User>, nodes: Vec<Node>) -> Compiler {
+fn compiled(policy: Policy, users: Vec<PolicyUser>, nodes: Vec<PolicyNode>) -> Compiler {
     let mut compiler = Compiler::new(policy);
     users.into_iter().for_each(|user| compiler.put_user(user));
     nodes.into_iter().for_each(|node| compiler.put_node(node));
@@ -67,7 +67,7 @@ fn growth() {
         let (policy, users, all) = (policy(rules), users(nodes), inventory(nodes));
         let start = Instant::now();
         let mut compiler = compiled(policy, users, all);
-        let output = black_box(compiler.full());
+        let output = black_box(compiler.full_output());
         let full = start.elapsed();
         compiler.take_changes();
         let mut times: Vec<_> = (1..=101)
@@ -90,20 +90,20 @@ fn growth() {
     }
 }
 
-fn users(nodes: u64) -> Vec<User> {
-    let user = |id| User {
+fn users(nodes: u64) -> Vec<PolicyUser> {
+    let user = |id| PolicyUser {
         id,
         login_name: format!("user{id}@example.com"),
-        ..User::default()
+        ..PolicyUser::default()
     };
     (1..=nodes / 4 + 1).map(user).collect()
 }
 
-fn inventory(nodes: u64) -> Vec<Node> {
+fn inventory(nodes: u64) -> Vec<PolicyNode> {
     (1..=nodes).map(node).collect()
 }
 
-fn node(id: u64) -> Node {
+fn node(id: u64) -> PolicyNode {
     let tags = match id % 10 {
         0 | 1 => vec![format!("tag:t{}", id % 97)],
         2 => vec![format!("tag:t{}", id % 89), format!("tag:t{}", id % 83)],
@@ -115,7 +115,7 @@ fn node(id: u64) -> Node {
         .is_multiple_of(50)
         .then(|| format!("10.{b}.{c}.0/24").parse().ok())
         .flatten();
-    Node {
+    PolicyNode {
         id,
         user: id % (id / 4 + 1) + 1,
         tags,

@@ -3,8 +3,8 @@
 mod access;
 mod budget;
 mod device;
-mod named;
 mod ssh;
+mod target;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,72 +13,79 @@ use std::{
 
 use crate::{
     document::Problems,
-    inventory::{Node, User},
+    inventory::{PolicyNode, PolicyUser},
     policy::Policy,
     problem::Problem,
 };
 use budget::{Budget, Exhausted};
-use device::Device;
+use device::TestDevice;
 
-/// A policy and what it is judged with.
+/// A policy and the tailnet its tests are run against.
 #[derive(Debug)]
-struct World<'w> {
+struct TestedTailnet<'w> {
     policy: &'w Policy,
-    users: &'w BTreeMap<u64, User>,
-    nodes: &'w BTreeMap<u64, Node>,
-    by_address: HashMap<IpAddr, &'w Node>,
-    by_tag: HashMap<&'w str, Vec<&'w Node>>,
-    by_login: HashMap<&'w str, &'w User>,
+    users: &'w BTreeMap<u64, PolicyUser>,
+    nodes: &'w BTreeMap<u64, PolicyNode>,
+    by_address: HashMap<IpAddr, &'w PolicyNode>,
+    by_tag: HashMap<&'w str, Vec<&'w PolicyNode>>,
+    by_login: HashMap<&'w str, &'w PolicyUser>,
     /// The nodes of each user.
-    devices: HashMap<u64, Vec<Device<'w>>>,
+    devices: HashMap<u64, Vec<TestDevice<'w>>>,
 }
 
 /// Returns the tests of a policy that fail, in order, with the place of each; at most fifty.
 ///
-/// Tests that would take too long fail: what is left of them is not run.
+/// When the tests take too long, that is a failure too, and those that are left are not run.
 #[must_use]
 pub fn failed_tests(
     policy: &Policy,
-    users: &BTreeMap<u64, User>,
-    nodes: &BTreeMap<u64, Node>,
+    users: &BTreeMap<u64, PolicyUser>,
+    nodes: &BTreeMap<u64, PolicyNode>,
 ) -> Vec<Problem> {
+    let mut problems = Problems::default();
     if policy.tests.is_empty() && policy.ssh_tests.is_empty() {
         return Vec::new();
     }
-    let world = World::new(policy, users, nodes);
-    let mut budget = Budget::default();
-    let mut problems = Problems::default();
-    let mut note = |line, failures: Result<Vec<String>, Exhausted>| {
-        let (failures, goes_on) = match failures {
-            Ok(failures) => (failures, true),
-            Err(exhausted) => (vec![exhausted.to_string()], false),
-        };
-        for why in failures {
-            problems.push(Problem {
-                line,
-                column: 1,
-                message: format!("test(s) failed: {why}"),
-                hint: String::new(),
-            });
-        }
-        goes_on
-    };
-    let mut access = access::Judge::new(&world);
-    let mut ssh = ssh::Judge::new(&world);
-    let mut tests = policy.tests.iter();
-    let mut ssh_tests = policy.ssh_tests.iter();
-    let _all_ran = tests.all(|test| note(test.line, access.failures(test, &mut budget)))
-        && ssh_tests.all(|test| note(test.line, ssh.failures(test, &mut budget)));
+    // What is noted of the tests before stays when the budget is exhausted.
+    let _ = run_tests(&TestedTailnet::new(policy, users, nodes), &mut problems);
     problems.into_vec()
 }
 
-impl<'w> World<'w> {
+fn run_tests(tailnet: &TestedTailnet<'_>, problems: &mut Problems) -> Result<(), Exhausted> {
+    let mut budget = Budget::default();
+    let mut note = |line, failures: Result<Vec<String>, Exhausted>| {
+        let texts = match &failures {
+            Ok(failures) => failures.clone(),
+            Err(exhausted) => vec![exhausted.to_string()],
+        };
+        for text in texts {
+            problems.push(Problem {
+                line,
+                column: 1,
+                message: format!("test(s) failed: {text}"),
+                hint: String::new(),
+            });
+        }
+        failures.map(drop)
+    };
+    let mut access = access::AccessJudge::new(tailnet);
+    for test in &tailnet.policy.tests {
+        note(test.line, access.find_failures(test, &mut budget))?;
+    }
+    let mut ssh = ssh::SshJudge::new(tailnet);
+    for test in &tailnet.policy.ssh_tests {
+        note(test.line, ssh.find_failures(test, &mut budget))?;
+    }
+    Ok(())
+}
+
+impl<'w> TestedTailnet<'w> {
     fn new(
         policy: &'w Policy,
-        users: &'w BTreeMap<u64, User>,
-        nodes: &'w BTreeMap<u64, Node>,
+        users: &'w BTreeMap<u64, PolicyUser>,
+        nodes: &'w BTreeMap<u64, PolicyNode>,
     ) -> Self {
-        let mut world = Self {
+        let mut tailnet = Self {
             policy,
             users,
             nodes,
@@ -92,23 +99,23 @@ impl<'w> World<'w> {
         };
         for node in nodes.values() {
             for address in node.addresses() {
-                world.by_address.entry(address).or_insert(node);
+                tailnet.by_address.entry(address).or_insert(node);
             }
             for tag in &node.tags {
-                world.by_tag.entry(tag).or_default().push(node);
+                tailnet.by_tag.entry(tag).or_default().push(node);
             }
-            let device = world.device(node);
+            let device = tailnet.device_of(node);
             if let Some(user) = device.owner {
-                world.devices.entry(user.id).or_default().push(device);
+                tailnet.devices.entry(user.id).or_default().push(device);
             }
         }
-        world
+        tailnet
     }
 
     /// Returns a node with its owner; one that has tags has none.
-    fn device(&self, node: &'w Node) -> Device<'w> {
+    fn device_of(&self, node: &'w PolicyNode) -> TestDevice<'w> {
         let owner = self.users.get(&node.user);
-        Device {
+        TestDevice {
             node,
             owner: owner.filter(|_| node.tags.is_empty()),
         }

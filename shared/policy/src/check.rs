@@ -1,63 +1,63 @@
-//! A document judged as a whole: read, and its own tests run.
+//! Judges a whole document: reads it, and runs its own tests.
 
 use std::collections::BTreeMap;
 
 use crate::{
     DocumentContext, Policy, Problem, failed_tests,
-    inventory::{Node, User},
+    inventory::{PolicyNode, PolicyUser},
 };
 
-/// The users and nodes of a tailnet, and what is in force there.
+/// The users and nodes of a tailnet, and the policy in force there.
 #[derive(Clone, Copy, Debug)]
 pub struct Inventory<'i> {
     /// The users by number.
-    pub users: &'i BTreeMap<u64, User>,
+    pub users: &'i BTreeMap<u64, PolicyUser>,
     /// The nodes by number.
-    pub nodes: &'i BTreeMap<u64, Node>,
+    pub nodes: &'i BTreeMap<u64, PolicyNode>,
     /// The policy in force, if it is known.
     pub in_force: Option<&'i Policy>,
 }
 
-/// What is said of a document.
+/// What is right and wrong with a document.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct DocumentVerdict {
     /// The policy, when nothing is wrong.
     pub policy: Option<Policy>,
-    /// What is wrong: its mistakes, or else the tests of its own that fail.
+    /// What is wrong: mistakes, or, in a document without any, the tests that fail.
     pub problems: Vec<Problem>,
-    /// What is not wrong, and does not do what it says either.
+    /// What is right but does not do what it says.
     pub warnings: Vec<Problem>,
 }
 
-/// Judges a document that is to be put in force; its tests are run where the users and nodes are known.
+/// Judges a document that somebody wants to put in force. Its tests are run if the users and nodes are known.
 #[must_use]
-pub fn check_document(text: &str, inventory: Option<Inventory<'_>>) -> Verdict {
+pub fn check_document(text: &str, inventory: Option<Inventory<'_>>) -> DocumentVerdict {
     let context = inventory.map_or_else(DocumentContext::default, |known| {
-        DocumentContext::of(known.users, known.in_force)
+        DocumentContext::for_tailnet(known.users, known.in_force)
     });
     let policy = match Policy::parse(text, &context) {
         Ok(policy) => policy,
         Err(problems) => {
-            return Verdict {
+            return DocumentVerdict {
                 problems,
-                ..Verdict::default()
+                ..DocumentVerdict::default()
             };
         }
     };
     let problems = inventory.map_or_else(Vec::new, |known| {
         failed_tests(&policy, known.users, known.nodes)
     });
-    Verdict {
+    DocumentVerdict {
         warnings: policy.warnings().to_vec(),
         policy: problems.is_empty().then_some(policy),
         problems,
     }
 }
 
-impl Verdict {
-    /// Refuses what there are warnings of.
+impl DocumentVerdict {
+    /// Makes warnings problems: a document with warnings is refused.
     #[must_use]
-    pub fn strict(mut self) -> Self {
+    pub fn refuse_warnings(mut self) -> Self {
         if !self.warnings.is_empty() {
             self.policy = None;
             self.problems.append(&mut self.warnings);
@@ -76,9 +76,14 @@ mod tests {
         let verdict = check_document(text, None);
         assert!(verdict.policy.is_some() && verdict.problems.is_empty());
         assert_eq!(verdict.warnings.len(), 1);
-        let strict = verdict.strict();
+        let strict = verdict.refuse_warnings();
         assert!(strict.policy.is_none() && strict.warnings.is_empty());
         assert_eq!(strict.problems.len(), 1);
-        assert!(check_document("{}", None).strict().policy.is_some());
+        assert!(
+            check_document("{}", None)
+                .refuse_warnings()
+                .policy
+                .is_some()
+        );
     }
 }

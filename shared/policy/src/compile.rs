@@ -1,45 +1,50 @@
-//! From a policy and an inventory to what each node is told.
+//! From a policy, users and nodes to what each node is told (policy section 24).
 //!
 //! ```text
-//! Policy ─▶ Plan: parties (interned selectors), rules by party
-//! node   ─▶ the parties it belongs to ─▶ Class (visibility, filter)   Settings (SSH, capabilities)
-//!        └▶ the source lists it feeds, the routes it offers
+//! Policy ─▶ AccessPlan, ProfilePlan: selectors by number, rules found by selector
+//! node   ─▶ the selectors that select it ─▶ Class (visibility, filter)   NodeProfile (SSH, capabilities)
+//!        └▶ the source lists it is in, the routes it offers
 //! ```
 //!
-//! No pair of nodes and no pair of classes is ever looked at: a class says which parties it belongs to and which
-//! parties it sees, and two nodes are peers when either sees a party of the other.
+//! No pair of nodes and no pair of classes is ever looked at: a class lists the selectors it belongs to and the selectors
+//! it sees, and two nodes are peers when either sees a selector that the other belongs to.
 
 mod class;
+mod class_access;
+mod class_filter;
 mod compiler;
+mod explain;
 mod list;
 mod output;
-mod party;
 mod plan;
+mod preview;
+mod profile;
 mod range_index;
-mod reach;
 mod route;
-mod settings;
+mod rule_text;
+mod selector_table;
 #[cfg(test)]
 mod tests;
 mod via;
 
 pub use compiler::Compiler;
+pub use explain::{Explanation, RuleUse};
 pub use output::{
-    Address, CapGrant, Class, Destination, FilterRule, ListChange, ListId, Membership, Output,
-    Pass, Principals, RouteUsers, Settings, SshLogin, Via,
+    CapabilityGrant, Class, ClassFilterRule, CompiledSshRule, DestinationAddress,
+    FilterDestination, ListChange, ListId, Membership, NodeProfile, Output, RouteUsers,
+    SshPrincipals, Via, ViaTarget,
 };
+pub use preview::{PairChange, Preview};
 
-pub use reach::{Explanation, PairChange, Preview, RuleUse};
-
-pub(crate) use plan::{Plan, PlannedRule};
-pub(crate) use settings::SettingsPlan;
+pub(crate) use plan::{AccessPlan, PlannedRule};
+pub(crate) use profile::ProfilePlan;
 
 #[cfg(test)]
 pub(crate) use tests::naive;
 
 use sha2::{Digest as _, Sha256};
 
-/// Returns a number that stands for some bytes on every replica.
+/// Returns a number for some bytes, the same on every replica.
 pub(crate) fn hash(kind: &str, parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
     let mut digest = Sha256::new().chain_update(kind);
     for part in parts {

@@ -1,21 +1,21 @@
-//! What a document is read against: what of its tailnet is known.
+//! What is known of the tailnet that a document is read for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    inventory::{User, own_domains},
+    inventory::{PolicyUser, own_domains},
     policy::Policy,
 };
 
-/// What is known of the tailnet a document is for; the default is nothing.
+/// What is known of the tailnet that a document is read for; by default nothing.
 #[derive(Clone, Debug, Default)]
 pub struct DocumentContext {
-    /// The tailnet's own domains, in lower case. A document that names users of another domain with a wildcard is
-    /// refused; while none is known, any is accepted.
+    /// The tailnet's own domains, in lower case. `user:*@` with another domain is refused; while no domain is known, any
+    /// is accepted.
     pub domains: BTreeSet<String>,
-    /// The groups that its users have from outside, with `group:`; `None` while they are not known.
+    /// The groups that its users have from identity providers, with `group:`; `None` while they are not known.
     pub groups: Option<BTreeSet<String>>,
-    /// Such groups that the document in force names.
+    /// The groups from identity providers that the document in force names.
     pub groups_in_force: BTreeSet<String>,
     /// Whether the document was accepted before.
     pub is_stored: bool,
@@ -24,7 +24,7 @@ pub struct DocumentContext {
 impl DocumentContext {
     /// Returns what is known of a tailnet with these users.
     #[must_use]
-    pub fn of(users: &BTreeMap<u64, User>, in_force: Option<&Policy>) -> Self {
+    pub fn for_tailnet(users: &BTreeMap<u64, PolicyUser>, in_force: Option<&Policy>) -> Self {
         let groups = users.values().flat_map(|user| &user.groups);
         Self {
             domains: own_domains(users),
@@ -35,10 +35,10 @@ impl DocumentContext {
         }
     }
 
-    /// Returns the context of a document that was accepted before: what was known then may be forgotten, and what an
-    /// older release let pass stays in force.
+    /// Returns the context of a document that was accepted before. It stays in force, whatever has changed in the tailnet
+    /// and whatever an older release did not notice.
     #[must_use]
-    pub fn stored() -> Self {
+    pub fn for_stored_document() -> Self {
         Self {
             is_stored: true,
             ..Self::default()

@@ -1,7 +1,7 @@
-//! Reads HuJSON into a tree with places: JSON with comments and trailing commas, nothing else
+//! Reads HuJSON into a tree that knows the place of each value: JSON with comments and trailing commas, nothing else
 //! (policy section 1).
 
-mod place;
+mod text_positions;
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use jsonc_parser::{
 };
 
 use crate::problem::Problem;
-use place::Places;
+use text_positions::TextPositions;
 
 /// The longest document.
 const LONGEST: usize = 16 << 20;
@@ -34,19 +34,19 @@ const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// The most mistakes that are told of one document.
+/// The most mistakes that are reported of one document.
 const MOST_PROBLEMS: usize = 50;
-/// The most characters that are told of one mistake: messages quote what is written.
+/// The most characters of one message: messages quote the document.
 const LONGEST_MESSAGE: usize = 500;
-/// The longest key; messages about what is inside quote it, each of them.
+/// The longest key: every message about what is inside quotes it.
 const LONGEST_NAME: usize = 256;
 
-/// What is wrong with a document, as far as it is told.
+/// What is wrong with a document, in bounded length.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Adds a mistake, if there are not too many.
+    /// Adds a mistake, unless there are too many.
     pub(crate) fn push(&mut self, mut problem: Problem) {
         if self.0.len() < MOST_PROBLEMS {
             if let Some((end, _)) = problem.message.char_indices().nth(LONGEST_MESSAGE) {
@@ -63,16 +63,16 @@ impl Problems {
     }
 }
 
-/// A document with the helpers that read it.
+/// Reads values of a document's tree, and adds a mistake for each that has the wrong type.
 #[derive(Clone, Copy)]
-pub(crate) struct Reader<'t> {
-    places: &'t Places<'t>,
+pub(crate) struct SyntaxReader<'t> {
+    positions: &'t TextPositions<'t>,
 }
 
 /// Parses a document and hands its top-level object to `read`; `None` for one without content.
 pub(crate) fn parse<T>(
     text: &str,
-    read: impl FnOnce(Reader<'_>, &Object<'_>) -> T,
+    read: impl FnOnce(SyntaxReader<'_>, &Object<'_>) -> T,
 ) -> Result<Option<T>, Problem> {
     if text.len() > LONGEST {
         let message = format!("the document is longer than {} MiB", LONGEST >> 20);
@@ -83,49 +83,56 @@ pub(crate) fn parse<T>(
             hint: String::new(),
         });
     }
-    let places = Places::new(text);
+    let positions = TextPositions::new(text);
     let parsed = parse_to_ast(text, &CollectOptions::default(), &STRICT).map_err(|error| {
         let message = match error.kind() {
-            ParseErrorKind::NestingDepthExceeded => deeper(),
+            ParseErrorKind::NestingDepthExceeded => too_deep_message(),
             kind => kind.to_string(),
         };
-        places.problem(error.range().start, message)
+        positions.problem_at(error.range().start, message)
     })?;
     match &parsed.value {
         None => Ok(None),
-        Some(value) if let Some(offset) = too_deep(value, DEEPEST) => {
-            Err(places.problem(offset, deeper()))
+        Some(value) if let Some(offset) = find_too_deep(value, DEEPEST) => {
+            Err(positions.problem_at(offset, too_deep_message()))
         }
-        Some(Value::Object(object)) => Ok(Some(read(Reader { places: &places }, object))),
-        Some(other) => Err(places.problem(other.range().start, "the document is not an object")),
+        Some(Value::Object(object)) => Ok(Some(read(
+            SyntaxReader {
+                positions: &positions,
+            },
+            object,
+        ))),
+        Some(other) => {
+            Err(positions.problem_at(other.range().start, "the document is not an object"))
+        }
     }
 }
 
-fn deeper() -> String {
+fn too_deep_message() -> String {
     format!("nesting is deeper than {DEEPEST} levels")
 }
 
 /// Returns where nesting becomes too deep.
-fn too_deep(value: &Value<'_>, levels: usize) -> Option<usize> {
+fn find_too_deep(value: &Value<'_>, levels: usize) -> Option<usize> {
     let mut inside: Box<dyn Iterator<Item = &Value<'_>>> = match value {
         Value::Array(array) => Box::new(array.elements.iter()),
         Value::Object(object) => Box::new(object.properties.iter().map(|one| &one.value)),
         _ => return None,
     };
     match levels.checked_sub(1) {
-        Some(levels) => inside.find_map(|value| too_deep(value, levels)),
+        Some(levels) => inside.find_map(|value| find_too_deep(value, levels)),
         None => Some(value.range().start),
     }
 }
 
-impl<'t> Reader<'t> {
+impl<'t> SyntaxReader<'t> {
     /// Returns a problem at a value.
     pub(crate) fn problem(self, value: &Value<'_>, message: impl Into<String>) -> Problem {
-        self.places.problem(value.range().start, message)
+        self.positions.problem_at(value.range().start, message)
     }
 
     /// Returns the members of an object in order, with canonical names; unknown and repeated ones are problems.
-    pub(crate) fn members<'a>(
+    pub(crate) fn read_members<'a>(
         self,
         object: &'a Object<'a>,
         known: &'static [&'static str],
@@ -135,23 +142,23 @@ impl<'t> Reader<'t> {
         for property in &object.properties {
             let name = property.name.as_str();
             let place = property.range.start;
-            // Tools leave notes under such names.
-            if name.starts_with('#') || self.name_is_too_long(property, problems) {
+            // Tools keep notes under such names.
+            if name.starts_with('#') || self.refuse_long_name(property, problems) {
                 continue;
             }
             match known.iter().find(|known| known.eq_ignore_ascii_case(name)) {
                 Some(known) if members.iter().any(|(seen, _)| seen == known) => {
                     let message = format!("duplicate field: \"{name}\"");
-                    problems.push(self.places.problem(place, message));
+                    problems.push(self.positions.problem_at(place, message));
                 }
                 Some(known) => members.push((known, &property.value)),
                 None => {
                     let message = format!("unknown field: \"{name}\"");
-                    let problem = self.places.problem(place, message);
+                    let problem = self.positions.problem_at(place, message);
                     let is_told = problems.0.len() < MOST_PROBLEMS;
-                    let near = is_told.then(|| nearest(name, known)).flatten();
+                    let near = is_told.then(|| find_nearest(name, known)).flatten();
                     problems.push(match near {
-                        Some(near) => problem.hint(format!("did you mean \"{near}\"?")),
+                        Some(near) => problem.with_hint(format!("did you mean \"{near}\"?")),
                         None => problem,
                     });
                 }
@@ -161,8 +168,8 @@ impl<'t> Reader<'t> {
         members
     }
 
-    /// Returns the entries of a map whose keys are data; repeated keys are problems.
-    pub(crate) fn entries<'a>(
+    /// Returns the entries of an object whose keys are data, each with the place of its key; repeated keys are problems.
+    pub(crate) fn read_entries<'a>(
         self,
         value: &'a Value<'a>,
         problems: &mut Problems,
@@ -175,30 +182,30 @@ impl<'t> Reader<'t> {
         let mut entries: Vec<(&str, &Value<'_>, usize)> = Vec::new();
         for property in &object.properties {
             let (name, place) = (property.name.as_str(), property.range.start);
-            if self.name_is_too_long(property, problems) {
+            if self.refuse_long_name(property, problems) {
                 continue;
             }
             if seen.insert(name) {
                 entries.push((name, &property.value, place));
             } else {
                 let message = format!("duplicate key: \"{name}\"");
-                problems.push(self.places.problem(place, message));
+                problems.push(self.positions.problem_at(place, message));
             }
         }
         entries
     }
 
-    fn name_is_too_long(self, property: &ObjectProp<'_>, problems: &mut Problems) -> bool {
+    fn refuse_long_name(self, property: &ObjectProp<'_>, problems: &mut Problems) -> bool {
         let is_too_long = property.name.as_str().len() > LONGEST_NAME;
         if is_too_long {
             let message = format!("a key is longer than {LONGEST_NAME} bytes");
-            problems.push(self.places.problem(property.range.start, message));
+            problems.push(self.positions.problem_at(property.range.start, message));
         }
         is_too_long
     }
 
     /// Returns the elements of an array.
-    pub(crate) fn elements<'a>(
+    pub(crate) fn read_elements<'a>(
         self,
         value: &'a Value<'a>,
         problems: &mut Problems,
@@ -213,7 +220,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Returns a string.
-    pub(crate) fn string<'a>(
+    pub(crate) fn read_string<'a>(
         self,
         value: &'a Value<'a>,
         problems: &mut Problems,
@@ -227,21 +234,21 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Returns an array of strings, each with its value for a place.
-    pub(crate) fn strings<'a>(
+    /// Returns an array of strings, each with its value, which knows the place.
+    pub(crate) fn read_strings<'a>(
         self,
         value: &'a Value<'a>,
         problems: &mut Problems,
     ) -> Vec<(&'a str, &'a Value<'a>)> {
-        let elements = self.elements(value, problems);
+        let elements = self.read_elements(value, problems);
         elements
             .iter()
-            .filter_map(|element| Some((self.string(element, problems)?, element)))
+            .filter_map(|element| Some((self.read_string(element, problems)?, element)))
             .collect()
     }
 
     /// Returns true or false.
-    pub(crate) fn boolean(self, value: &Value<'_>, problems: &mut Problems) -> bool {
+    pub(crate) fn read_boolean(self, value: &Value<'_>, problems: &mut Problems) -> bool {
         if let Value::BooleanLit(literal) = value {
             return literal.value;
         }
@@ -250,33 +257,33 @@ impl<'t> Reader<'t> {
     }
 
     /// Returns the line of a value, from one.
-    pub(crate) fn line(self, value: &Value<'_>) -> u32 {
-        self.places.line(value.range().start)
+    pub(crate) fn line_of(self, value: &Value<'_>) -> u32 {
+        self.positions.line_at(value.range().start)
     }
 
     /// Returns a problem at an offset.
     pub(crate) fn problem_at(self, offset: usize, message: impl Into<String>) -> Problem {
-        self.places.problem(offset, message)
+        self.positions.problem_at(offset, message)
     }
 }
 
 /// Returns a value as JSON text: numbers digit for digit, members in order, no comments.
-pub(crate) fn json(value: &Value<'_>) -> String {
+pub(crate) fn to_json(value: &Value<'_>) -> String {
     let joined = |parts: Vec<String>| parts.join(",");
     match value {
         Value::NullKeyword(_) => "null".to_owned(),
         Value::BooleanLit(literal) => literal.value.to_string(),
         Value::NumberLit(number) => number.value.to_owned(),
-        Value::StringLit(text) => quoted(&text.value),
+        Value::StringLit(text) => to_json_string(&text.value),
         Value::Array(array) => {
-            format!("[{}]", joined(array.elements.iter().map(json).collect()))
+            format!("[{}]", joined(array.elements.iter().map(to_json).collect()))
         }
         Value::Object(object) => {
             let member = |property: &ObjectProp<'_>| {
                 format!(
                     "{}:{}",
-                    quoted(property.name.as_str()),
-                    json(&property.value)
+                    to_json_string(property.name.as_str()),
+                    to_json(&property.value)
                 )
             };
             format!(
@@ -287,11 +294,11 @@ pub(crate) fn json(value: &Value<'_>) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+fn to_json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+fn find_nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let name = name.to_lowercase();
     let distance = |known: &&str| strsim::damerau_levenshtein(&name, &known.to_lowercase());
     known

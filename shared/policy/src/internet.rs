@@ -1,4 +1,4 @@
-//! What counts as the internet, and what `*` stands for as a source.
+//! The addresses of the internet, and those that `*` means as a source.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ const fn ipv6(first: u16, fill: u16) -> IpAddr {
     ))
 }
 
-/// Public addresses, in the order of the wire (policy section 4.4).
+/// Public addresses, in the order in which filters have them (policy section 4.4).
 pub(crate) static RANGES: std::sync::LazyLock<Vec<IpRange>> = std::sync::LazyLock::new(|| {
     let bounds = [
         (ipv4(0, 0, 0, 0), ipv4(9, 255, 255, 255)),
@@ -31,7 +31,7 @@ pub(crate) static RANGES: std::sync::LazyLock<Vec<IpRange>> = std::sync::LazyLoc
         .collect()
 });
 
-/// Public addresses as a filter has them.
+/// Public addresses as filters write them.
 pub(crate) const TEXTS: [&str; 7] = [
     "0.0.0.0-9.255.255.255",
     "11.0.0.0-100.63.255.255",
@@ -42,7 +42,7 @@ pub(crate) const TEXTS: [&str; 7] = [
     "2000::-3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
-/// The addresses `*` stands for as a source, besides the tailnet's routes (policy section 4.3).
+/// The addresses that `*` means as a source, besides the tailnet's routes (policy section 4.3).
 pub(crate) const ANY: [&str; 3] = [
     "100.64.0.0-100.115.91.255",
     "100.115.94.0-100.127.255.255",
@@ -55,7 +55,7 @@ pub(crate) fn is_public(range: &IpRange) -> bool {
 }
 
 /// Says whether ranges cover the internet: one of the two default routes, or all public addresses.
-pub(crate) fn covered_by(ranges: &[IpRange]) -> bool {
+pub(crate) fn is_covered_by(ranges: &[IpRange]) -> bool {
     if ranges.iter().any(|range| {
         range
             .prefix()

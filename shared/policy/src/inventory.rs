@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::{posture::Attributes, selector::login_name};
 
-/// What a user may administer, as the role autogroups select it.
+/// What a user may administer. Autogroups such as `autogroup:admin` select by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// No administration.
@@ -27,7 +27,7 @@ pub enum Role {
     BillingAdmin,
     /// Reads everything.
     Auditor,
-    /// Nothing, and is not even a member. No user of a tailnet is: tests judge somebody who never joined.
+    /// Not even a member. No user of a tailnet has this role: tests use it to judge somebody who never joined.
     Outsider,
 }
 
@@ -58,9 +58,9 @@ impl Role {
         Self::Auditor,
     ];
 
-    /// Returns the role of users with a name.
+    /// Returns the role with a name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn with_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
@@ -73,10 +73,10 @@ impl Role {
 
 /// A user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct User {
+pub struct PolicyUser {
     /// Number.
     pub id: u64,
-    /// E-mail-like login name, as [`login_name`] has it.
+    /// E-mail-like login name, in the form that [`login_name`] returns.
     pub login_name: String,
     /// Role.
     pub role: Role,
@@ -84,8 +84,8 @@ pub struct User {
     pub groups: Vec<String>,
 }
 
-impl User {
-    /// Returns a user as identity knows it: group names come without `group:`.
+impl PolicyUser {
+    /// Returns a user from what identity knows: its group names have no `group:`.
     #[must_use]
     pub fn new(id: u64, name: &str, role: Role, groups: &[String]) -> Self {
         Self {
@@ -102,12 +102,12 @@ impl User {
 
 /// A node. With tags it belongs to no user.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Node {
+pub struct PolicyNode {
     /// Number.
     pub id: u64,
     /// Owner; ignored when there are tags.
     pub user: u64,
-    /// Tags with `tag:`, as [`crate::tag_name`] has them.
+    /// Tags with `tag:`, in the form that [`crate::tag_name`] returns.
     pub tags: Vec<String>,
     /// IPv4 address.
     pub ipv4: Option<Ipv4Addr>,
@@ -115,18 +115,18 @@ pub struct Node {
     pub ipv6: Option<Ipv6Addr>,
     /// Routes that are both advertised and approved, exit routes included, sorted.
     pub usable_routes: Vec<IpNet>,
-    /// What postures judge.
+    /// The attributes that postures ask about.
     pub attributes: Attributes,
 }
 
-impl Node {
-    /// Returns its addresses, the old family first.
+impl PolicyNode {
+    /// Returns its addresses, IPv4 first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let ipv4 = self.ipv4.map(IpAddr::from);
         ipv4.into_iter().chain(self.ipv6.map(IpAddr::from))
     }
 
-    /// Says whether the node offers the way to the internet.
+    /// Says whether the node is an exit node: it has a usable default route.
     #[must_use]
     pub fn is_exit(&self) -> bool {
         self.usable_routes
@@ -134,7 +134,7 @@ impl Node {
             .any(|route| route.prefix_len() == 0)
     }
 
-    /// Returns the usable routes that are no exit routes.
+    /// Returns the usable routes that are not exit routes.
     pub fn subnet_routes(&self) -> impl Iterator<Item = &IpNet> {
         self.usable_routes
             .iter()
@@ -144,12 +144,12 @@ impl Node {
 
 /// Returns a tailnet's own domains: those of its owners, or of all users while it has no owner.
 #[must_use]
-pub fn own_domains(users: &BTreeMap<u64, User>) -> BTreeSet<String> {
+pub fn own_domains(users: &BTreeMap<u64, PolicyUser>) -> BTreeSet<String> {
     let domains = |role: Option<Role>| {
         let users = users
             .values()
             .filter(move |user| role.is_none_or(|role| user.role == role));
-        let domain = |user: &User| Some(user.login_name.rsplit_once('@')?.1.to_owned());
+        let domain = |user: &PolicyUser| Some(user.login_name.rsplit_once('@')?.1.to_owned());
         users.filter_map(domain).collect::<BTreeSet<_>>()
     };
     let owners = domains(Some(Role::Owner));

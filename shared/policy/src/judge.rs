@@ -1,4 +1,4 @@
-//! Who may use which tag (policy section 16).
+//! What a node may have: tags, routes, addresses (policy sections 15, 16 and 17.6).
 
 use std::collections::BTreeSet;
 
@@ -6,28 +6,29 @@ use ipnet::IpNet;
 
 use crate::{
     Policy,
-    inventory::{Role, User},
+    inventory::{PolicyUser, Role},
     selector::{Selector, tag_name},
 };
 
-/// Who asks for tags.
+/// A node, or the user who registers it.
 #[derive(Clone, Debug, Default)]
 pub struct Applicant {
     /// The user who authenticated, if one did.
-    pub user: Option<User>,
-    /// Tags the applicant already holds.
+    pub user: Option<PolicyUser>,
+    /// Tags it has already.
     pub tags: Vec<String>,
-    /// Whether every defined tag may be used.
+    /// Whether it may have every defined tag.
     pub administrator: bool,
 }
 
-/// Returns the tags that the applicant may not use: undefined ones, and those it does not own.
+/// Returns the requested tags that the applicant may not have: undefined ones, and those it does not own.
 #[must_use]
 pub fn refused_tags(policy: &Policy, applicant: &Applicant, requested: &[String]) -> Vec<String> {
     let permitted = |tag: &String| {
         let tag = tag_name(tag);
         let is_administrator = applicant.administrator || is_administrator(applicant);
-        policy.tag_owners.contains_key(&tag) && (is_administrator || owns(policy, applicant, &tag))
+        policy.tag_owners.contains_key(&tag)
+            && (is_administrator || owns_tag(policy, applicant, &tag))
     };
     requested
         .iter()
@@ -47,13 +48,16 @@ pub fn undefined_tags<'t>(
     undefined.into_iter().cloned().collect()
 }
 
-/// Returns the routes that the policy approves without asking (policy section 15).
+/// Returns the routes that the policy approves without an administrator (policy section 15).
 ///
 /// A route is approved by a prefix that contains it; the two exit routes only by the list for exit nodes.
 #[must_use]
 pub fn approved_routes(policy: &Policy, node: &Applicant, advertised: &[IpNet]) -> Vec<IpNet> {
-    let is_approver =
-        |selectors: &[Selector]| selectors.iter().any(|selector| is(policy, node, selector));
+    let is_approver = |selectors: &[Selector]| {
+        selectors
+            .iter()
+            .any(|selector| selects_applicant(policy, node, selector))
+    };
     let approved = |route: &&IpNet| {
         if route.prefix_len() == 0 {
             return is_approver(&policy.approvers.exit_nodes);
@@ -64,7 +68,7 @@ pub fn approved_routes(policy: &Policy, node: &Applicant, advertised: &[IpNet]) 
     advertised.iter().filter(approved).copied().collect()
 }
 
-/// Returns the prefixes a new node's IPv4 address comes from; empty when the policy does not say. The first entry of
+/// Returns the pools that a new node's IPv4 address comes from; empty when the policy does not say. The first entry of
 /// `nodeAttrs` with a pool that targets the node decides (policy section 17.6).
 #[must_use]
 pub fn address_pools(policy: &Policy, node: &Applicant) -> Vec<IpNet> {
@@ -72,15 +76,20 @@ pub fn address_pools(policy: &Policy, node: &Applicant) -> Vec<IpNet> {
         .attributes
         .iter()
         .filter(|entry| !entry.pools.is_empty());
-    let found = entries.find(|entry| entry.targets.iter().any(|target| is(policy, node, target)));
+    let found = entries.find(|entry| {
+        entry
+            .targets
+            .iter()
+            .any(|target| selects_applicant(policy, node, target))
+    });
     found.map_or_else(Vec::new, |entry| entry.pools.clone())
 }
 
 /// Says whether a selector selects a node by who it is: by its tags, or else by its user.
-fn is(policy: &Policy, node: &Applicant, selector: &Selector) -> bool {
+fn selects_applicant(policy: &Policy, node: &Applicant, selector: &Selector) -> bool {
     match selector {
         Selector::Any => true,
-        Selector::Tag(tag) => holds(node, tag),
+        Selector::Tag(tag) => has_tag(node, tag),
         Selector::Tagged => !node.tags.is_empty(),
         other => {
             let user = node.user.as_ref().filter(|_| node.tags.is_empty());
@@ -89,14 +98,14 @@ fn is(policy: &Policy, node: &Applicant, selector: &Selector) -> bool {
     }
 }
 
-fn holds(applicant: &Applicant, tag: &str) -> bool {
+fn has_tag(applicant: &Applicant, tag: &str) -> bool {
     applicant
         .tags
         .iter()
         .any(|own| own.eq_ignore_ascii_case(tag))
 }
 
-/// Owners, admins and network admins may apply any defined tag.
+/// Says whether an applicant's role gives it every defined tag.
 fn is_administrator(applicant: &Applicant) -> bool {
     let roles = [Role::Owner, Role::Admin, Role::NetworkAdmin];
     applicant
@@ -105,16 +114,18 @@ fn is_administrator(applicant: &Applicant) -> bool {
         .is_some_and(|user| roles.contains(&user.role))
 }
 
-/// Says whether an applicant owns a tag, or what owns it, or what owns that.
-fn owns(policy: &Policy, applicant: &Applicant, tag: &String) -> bool {
-    // A cycle adds nothing, and a chain may be long.
+/// Says whether an applicant owns a tag: directly, or because it owns a tag that owns it, and so on.
+///
+/// Example: with `"tag:web": ["group:ops"], "tag:db": ["tag:web"]` a member of `group:ops` owns both tags.
+fn owns_tag(policy: &Policy, applicant: &Applicant, tag: &String) -> bool {
+    // Tags may own each other in a circle, and a chain may be too long for recursion.
     let mut seen = BTreeSet::from([tag]);
     let mut open = vec![tag];
     while let Some(owners) = open.pop().and_then(|tag| policy.tag_owners.get(tag)) {
         for owner in owners {
             let user = applicant.user.as_ref();
             let is_owner = match owner {
-                Selector::Tag(tag) => holds(applicant, tag),
+                Selector::Tag(tag) => has_tag(applicant, tag),
                 Selector::Tagged => !applicant.tags.is_empty(),
                 other => user.is_some_and(|user| policy.selects_user(other, user)),
             };
@@ -134,7 +145,7 @@ fn owns(policy: &Policy, applicant: &Applicant, tag: &String) -> bool {
 
 impl Policy {
     /// Says whether an identity selector selects a user.
-    pub(crate) fn selects_user(&self, selector: &Selector, user: &User) -> bool {
+    pub(crate) fn selects_user(&self, selector: &Selector, user: &PolicyUser) -> bool {
         match selector {
             Selector::Any => true,
             Selector::Member => user.role != Role::Outsider,
@@ -143,7 +154,7 @@ impl Policy {
                 let own = user.login_name.rsplit_once('@');
                 user.role != Role::Outsider && own.is_some_and(|(_, own)| own == domain)
             }
-            // Where the document defines a group, that of the identity provider is another.
+            // A group that the document defines is not that of the same name from an identity provider.
             Selector::Group(name) => match self.groups.get(name) {
                 Some(members) => members.contains(&user.login_name),
                 None => user.groups.contains(name),
@@ -177,10 +188,10 @@ mod tests {
     }
 
     fn user(login_name: &str, role: Role) -> Applicant {
-        let user = User {
+        let user = PolicyUser {
             login_name: login_name.to_owned(),
             role,
-            ..User::default()
+            ..PolicyUser::default()
         };
         Applicant {
             user: Some(user),

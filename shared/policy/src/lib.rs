@@ -5,12 +5,11 @@
 //!                                       users and nodes (inventory) ┴─▶ Compiler ─▶ classes, source lists
 //! ```
 //!
-//! The compiler works on parties (selectors) and classes, not on pairs of nodes: nodes that belong to the same parties
-//! are one class, and a class says which parties it sees. A change of one node touches its own class and the source
-//! lists that its parties feed.
+//! The README beside this crate describes the language and how the compiler works.
 //!
 //! Services (`svc:`) have no addresses here yet, and there are no shared nodes: `svc:` and `autogroup:shared` are read
-//! and select nothing, with a warning. What can not be told of a device is never met as a condition, with a warning too.
+//! and select nothing, with a warning. A condition on something that is not known of devices is never met, with a warning
+//! too.
 
 #![cfg_attr(
     test,
@@ -37,14 +36,14 @@ mod section;
 mod selector;
 
 pub use assertion::failed_tests;
-pub use check::{Inventory, Verdict, check_document};
+pub use check::{DocumentVerdict, Inventory, check_document};
 pub use compile::{
-    Address, CapGrant, Class, Compiler, Destination, Explanation, FilterRule, ListChange, ListId,
-    Membership, Output, PairChange, Pass, Preview, Principals, RouteUsers, RuleUse, Settings,
-    SshLogin, Via,
+    CapabilityGrant, Class, ClassFilterRule, CompiledSshRule, Compiler, DestinationAddress,
+    Explanation, FilterDestination, ListChange, ListId, Membership, NodeProfile, Output,
+    PairChange, Preview, RouteUsers, RuleUse, SshPrincipals, Via, ViaTarget,
 };
 pub use context::DocumentContext;
-pub use inventory::{Node, Role, User, own_domains};
+pub use inventory::{PolicyNode, PolicyUser, Role, own_domains};
 pub use judge::{Applicant, address_pools, approved_routes, refused_tags, undefined_tags};
 pub use policy::{Capability, Policy};
 pub use port::Ports;

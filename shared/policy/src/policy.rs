@@ -12,20 +12,20 @@ use crate::{
     port::Ports,
     posture::Posture,
     problem::Problem,
-    section::{Reading, access_tests::AccessTest, ssh_tests::SshTest},
+    section::{DocumentReader, access_tests::AccessTest, ssh_tests::SshTest},
     selector::Selector,
 };
 
-/// A selector, for nodes that meet one of the postures.
+/// A selector that selects only nodes which meet one of some postures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Party {
-    /// Who or where.
+pub struct PosturedSelector {
+    /// Who or where, before postures are looked at.
     pub selector: Selector,
-    /// Names of postures of which a node must meet one; empty: no condition.
+    /// The names of the postures of which a node must meet one; empty for no condition.
     pub postures: Vec<String>,
 }
 
-impl From<Selector> for Party {
+impl From<Selector> for PosturedSelector {
     fn from(selector: Selector) -> Self {
         Self {
             selector,
@@ -36,7 +36,7 @@ impl From<Selector> for Party {
 
 /// A protocol with its ports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Service {
+pub struct ProtocolPorts {
     /// IP protocol; `None` for the default set: TCP, UDP, ICMP.
     pub protocol: Option<u8>,
     /// Which ports.
@@ -52,33 +52,32 @@ pub struct Capability {
     pub values: Option<Vec<String>>,
 }
 
-/// How a rule's destinations are meant.
+/// How a rule names its destinations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reach {
-    /// As they are written.
+pub enum DestinationKind {
+    /// By selectors.
     #[default]
     Named,
     /// The devices of the source's own user (`autogroup:self`).
     Own,
-    /// The reverse of `Own`: from all devices of a user to those that are sources.
+    /// The reverse of `Own`: from all devices of a user to those of them that the sources select.
     OwnReversed,
 }
 
-/// One statement: sources may reach destinations (policy section 7.2). An ACL with several destinations is
-/// several statements.
+/// One rule: sources may reach destinations. An ACL with several destinations is several rules (policy section 7.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// Who; the statements of one ACL share it.
-    pub sources: Arc<BTreeSet<Party>>,
+pub struct AccessRule {
+    /// Who; the rules of one ACL share it.
+    pub sources: Arc<BTreeSet<PosturedSelector>>,
     /// Where; empty unless `reach` is `Named`.
-    pub destinations: Vec<Party>,
-    /// How the destinations are meant.
-    pub reach: Reach,
-    /// Which protocols and ports there.
-    pub services: Vec<Service>,
-    /// Which application capabilities there.
+    pub destinations: Vec<PosturedSelector>,
+    /// How the destinations are named.
+    pub reach: DestinationKind,
+    /// The protocols and ports that are allowed there.
+    pub services: Vec<ProtocolPorts>,
+    /// The application capabilities that are granted there.
     pub capabilities: Vec<Capability>,
-    /// Only through routers with one of these tags; empty: through any.
+    /// The tags of the routers it goes through; empty for a rule without `via`.
     pub via: BTreeSet<String>,
     /// Whether the destinations cover the whole internet.
     pub covers_internet: bool,
@@ -88,11 +87,11 @@ pub struct Rule {
 
 /// One SSH rule (policy section 14).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SshRule {
+pub struct SshPolicyRule {
     /// Whether the connection waits for a check.
     pub check: bool,
     /// Who.
-    pub sources: BTreeSet<Party>,
+    pub sources: BTreeSet<PosturedSelector>,
     /// Where.
     pub destinations: BTreeSet<Selector>,
     /// Whether the source user's own devices are destinations too.
@@ -103,9 +102,9 @@ pub struct SshRule {
     pub nonroot: bool,
     /// Domains whose users may use the account named like them.
     pub localparts: BTreeSet<String>,
-    /// How long a check holds, in seconds; zero: never.
+    /// How long a check holds, in seconds; zero asks at every connection.
     pub check_period: u64,
-    /// Environment variables to accept, patterns; `None` when not said.
+    /// Patterns of environment variables to accept; `None` when the rule does not say.
     pub accept_env: Option<Vec<String>>,
     /// Tags of the nodes that record sessions.
     pub recorders: BTreeSet<String>,
@@ -115,29 +114,29 @@ pub struct SshRule {
     pub line: u32,
 }
 
-/// Capabilities given to nodes (policy section 17).
+/// An entry of `nodeAttrs`: capabilities for nodes (policy section 17).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attribute {
+pub struct NodeAttribute {
     /// Which nodes.
     pub targets: BTreeSet<Selector>,
     /// What they get.
     pub capabilities: Vec<Capability>,
-    /// Where their IPv4 addresses come from.
+    /// The pools their IPv4 addresses come from.
     pub pools: Vec<IpNet>,
 }
 
-/// Who has routes approved without asking (policy section 15).
+/// Whose routes are approved without an administrator (policy section 15).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Approvers {
-    /// By prefix.
+pub struct RouteApprovers {
+    /// Approvers of subnet routes, by prefix.
     pub routes: BTreeMap<IpNet, Vec<Selector>>,
-    /// Of exit nodes.
+    /// Approvers of exit routes.
     pub exit_nodes: Vec<Selector>,
 }
 
 /// Switches of the whole tailnet (policy section 17.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Switches {
+pub struct TailnetSwitches {
     /// Whether no node has an IPv4 address.
     pub disable_ipv4: bool,
     /// Whether macOS nodes route the whole CGNAT block; `None` leaves it to them.
@@ -150,36 +149,36 @@ pub struct Switches {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// Grants in order, then ACLs in order.
-    pub(crate) rules: Vec<Arc<Rule>>,
+    pub(crate) rules: Vec<Arc<AccessRule>>,
     /// Members of each group that the document defines, by login name.
     pub(crate) groups: BTreeMap<String, BTreeSet<String>>,
-    /// The groups it names and does not define: users have them from outside.
+    /// The groups it names and does not define: users have them from an identity provider.
     pub(crate) synced_groups: BTreeSet<String>,
     /// Who may use each tag.
     pub(crate) tag_owners: BTreeMap<String, Vec<Selector>>,
-    pub(crate) ssh: Vec<SshRule>,
-    pub(crate) attributes: Vec<Attribute>,
-    pub(crate) approvers: Approvers,
+    pub(crate) ssh: Vec<SshPolicyRule>,
+    pub(crate) attributes: Vec<NodeAttribute>,
+    pub(crate) approvers: RouteApprovers,
     pub(crate) postures: BTreeMap<String, Posture>,
-    pub(crate) switches: Switches,
+    pub(crate) switches: TailnetSwitches,
     pub(crate) tests: Vec<AccessTest>,
     pub(crate) ssh_tests: Vec<SshTest>,
     /// Hosts, for tests that name them.
     pub(crate) hosts: BTreeMap<String, bowline_ip_set::IpRange>,
     /// IP sets, for tests that name them; empty without tests.
     pub(crate) ip_sets: BTreeMap<String, Vec<bowline_ip_set::IpRange>>,
-    /// Relays besides or instead of the server's own, as JSON text in the clients' spelling.
+    /// Relays beside or in place of the server's own: JSON in the clients' spelling.
     pub(crate) derp_map: Option<String>,
-    /// What does not do what it says.
+    /// What is right but does not do what it says.
     pub(crate) warnings: Vec<Problem>,
 }
 
 impl Policy {
-    /// Returns the policy that is in force while there is no document: everybody reaches everything.
+    /// Returns the policy of a tailnet without a document: everybody reaches everything.
     #[must_use]
     pub fn allow_all() -> Self {
         Self {
-            rules: vec![Arc::new(Rule::allow_all())],
+            rules: vec![Arc::new(AccessRule::allow_all())],
             ..Self::default()
         }
     }
@@ -191,7 +190,7 @@ impl Policy {
     /// What is wrong with it, at most fifty mistakes.
     pub fn parse(text: &str, context: &DocumentContext) -> Result<Self, Vec<Problem>> {
         let read = document::parse(text, |reader, object| {
-            Reading::new(reader, context).document(object)
+            DocumentReader::new(reader, context).read_document(object)
         });
         match read {
             Ok(None) => Ok(Self::allow_all()),
@@ -200,20 +199,20 @@ impl Policy {
         }
     }
 
-    /// Returns what of the document does not do what it says, at most fifty of it.
+    /// Returns what is right but does not do what it says, at most fifty warnings.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
 }
 
-impl Rule {
+impl AccessRule {
     /// Returns the rule that lets everybody reach everything.
     pub(crate) fn allow_all() -> Self {
         Self {
             sources: Arc::new(BTreeSet::from([Selector::Any.into()])),
             destinations: vec![Selector::Any.into()],
-            services: vec![Service {
+            services: vec![ProtocolPorts {
                 protocol: None,
                 ports: vec![Ports::ALL],
             }],

@@ -28,7 +28,7 @@ pub fn parse(text: &str) -> Result<Vec<Ports>, String> {
 fn parse_item(text: &str, item: &str) -> Result<Ports, String> {
     let (first, last) = item.split_once('-').unwrap_or((item, item));
     let number = |digits: &str, which: &str| {
-        // A sign is no digit, whatever parses.
+        // `parse` would accept a plus sign.
         let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
         let number = digits.parse::<u16>().ok().filter(|_| is_decimal);
         number.ok_or_else(|| format!("port range {text:?}: invalid {which} integer"))

@@ -1,4 +1,4 @@
-//! Device postures: what a device must be like (policy section 18).
+//! Device postures: conditions on devices (policy section 18).
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -16,11 +16,10 @@ pub enum AttributeValue {
     Bool(bool),
 }
 
-/// What is known of devices, as [`device_attributes`] has it: clients say more of themselves, but no more of that is
-/// kept where policies judge.
+/// The attributes that [`device_attributes`] can return. Clients report more of themselves, but policies are not told.
 pub(crate) const KNOWN: [&str; 3] = ["node:os", "node:tsVersion", "node:tsReleaseTrack"];
 
-/// Returns what postures judge (policy section 18.3), from what a client says of itself.
+/// Returns the attributes that postures ask about (policy section 18.3), from what a client reports.
 #[must_use]
 pub fn device_attributes(os: &str, client_version: &str) -> Attributes {
     let mut attributes = Attributes::new();
@@ -56,11 +55,11 @@ struct Assertion {
     attribute: String,
     /// Whether devices here can have the attribute.
     is_known: bool,
-    test: Test,
+    test: AssertionTest,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Test {
+enum AssertionTest {
     Is(Comparison, AttributeValue),
     In(Vec<AttributeValue>),
     NotIn(Vec<AttributeValue>),
@@ -99,7 +98,7 @@ impl Posture {
         Ok(())
     }
 
-    /// Returns the attribute that the assertion added last judges, if no device here can have it.
+    /// Returns the attribute of the assertion that was added last, if no device here can have it.
     pub(crate) fn unknown_attribute(&self) -> Option<&str> {
         let last = self.0.last().filter(|last| !last.is_known)?;
         Some(&last.attribute)
@@ -107,31 +106,33 @@ impl Posture {
 
     /// Says whether a device meets it.
     #[must_use]
-    pub fn holds(&self, attributes: &Attributes) -> bool {
-        self.0.iter().all(|assertion| assertion.holds(attributes))
+    pub fn is_met_by(&self, attributes: &Attributes) -> bool {
+        self.0
+            .iter()
+            .all(|assertion| assertion.is_met_by(attributes))
     }
 }
 
 impl Assertion {
-    fn holds(&self, attributes: &Attributes) -> bool {
+    fn is_met_by(&self, attributes: &Attributes) -> bool {
         let value = attributes.get(&self.attribute);
         match (&self.test, value) {
-            (Test::Set, value) => value.is_some(),
-            // Of what is not known here nobody can say that it is not set.
-            (Test::NotSet, value) => value.is_none() && self.is_known,
-            // Without a value no comparison holds, not even that it differs.
+            (AssertionTest::Set, value) => value.is_some(),
+            // Whether an attribute is set can only be said of those that are known here.
+            (AssertionTest::NotSet, value) => value.is_none() && self.is_known,
+            // Without a value no comparison holds, not even `!=`.
             (_, None) => false,
-            (Test::In(listed), Some(value)) => listed.contains(value),
-            (Test::NotIn(listed), Some(value)) => !listed.contains(value),
-            (Test::Is(comparison, wanted), Some(value)) => {
-                compare(value, wanted).is_some_and(|found| comparison.allows(found))
+            (AssertionTest::In(listed), Some(value)) => listed.contains(value),
+            (AssertionTest::NotIn(listed), Some(value)) => !listed.contains(value),
+            (AssertionTest::Is(comparison, wanted), Some(value)) => {
+                compare_values(value, wanted).is_some_and(|found| comparison.is_satisfied_by(found))
             }
         }
     }
 }
 
 impl Comparison {
-    fn allows(self, found: Ordering) -> bool {
+    fn is_satisfied_by(self, found: Ordering) -> bool {
         match self {
             Self::Equal => found.is_eq(),
             Self::Unequal => found.is_ne(),
@@ -143,7 +144,7 @@ impl Comparison {
     }
 }
 
-fn compare(value: &AttributeValue, wanted: &AttributeValue) -> Option<Ordering> {
+fn compare_values(value: &AttributeValue, wanted: &AttributeValue) -> Option<Ordering> {
     match (value, wanted) {
         (AttributeValue::Text(value), AttributeValue::Text(wanted)) => {
             Some(compare_versions(value, wanted))
@@ -156,13 +157,15 @@ fn compare(value: &AttributeValue, wanted: &AttributeValue) -> Option<Ordering> 
     }
 }
 
-/// Compares field by field: text by its letters, runs of digits as numbers.
+/// Compares versions field by field: runs of digits as numbers, the text between them by its letters.
+///
+/// Example: `1.9` is less than `1.10`, because 9 is less than 10.
 fn compare_versions(mut left: &str, mut right: &str) -> Ordering {
     loop {
-        let (left_text, left_rest) = split(left, |c| !c.is_ascii_digit());
-        let (right_text, right_rest) = split(right, |c| !c.is_ascii_digit());
-        let (left_digits, left_after) = split(left_rest, |c| c.is_ascii_digit());
-        let (right_digits, right_after) = split(right_rest, |c| c.is_ascii_digit());
+        let (left_text, left_rest) = split_while(left, |c| !c.is_ascii_digit());
+        let (right_text, right_rest) = split_while(right, |c| !c.is_ascii_digit());
+        let (left_digits, left_after) = split_while(left_rest, |c| c.is_ascii_digit());
+        let (right_digits, right_after) = split_while(right_rest, |c| c.is_ascii_digit());
         let (left_number, right_number) = (
             left_digits.trim_start_matches('0'),
             right_digits.trim_start_matches('0'),
@@ -179,7 +182,7 @@ fn compare_versions(mut left: &str, mut right: &str) -> Ordering {
     }
 }
 
-fn split(text: &str, inside: impl Fn(char) -> bool) -> (&str, &str) {
+fn split_while(text: &str, inside: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !inside(c)).unwrap_or(text.len());
     text.split_at(end)
 }
@@ -204,17 +207,17 @@ fn parse(text: &str) -> Result<Assertion, String> {
         .collect::<Vec<_>>();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let test = match *words {
-        // An attribute alone is one that is true.
-        [] => Test::Is(Comparison::Equal, AttributeValue::Bool(true)),
-        ["IS", "SET"] => Test::Set,
-        ["NOT", "SET"] | ["IS", "NOT", "SET"] => Test::NotSet,
+        // An attribute alone means that it is true.
+        [] => AssertionTest::Is(Comparison::Equal, AttributeValue::Bool(true)),
+        ["IS", "SET"] => AssertionTest::Set,
+        ["NOT", "SET"] | ["IS", "NOT", "SET"] => AssertionTest::NotSet,
         ["NOT", "IN", ..] => {
             let list = rest.get(3..).and_then(|rest| rest.trim_start().get(2..));
-            Test::NotIn(list_of(list.unwrap_or_default()).map_err(|what| wrong(&what))?)
+            AssertionTest::NotIn(parse_list(list.unwrap_or_default()).map_err(|what| wrong(&what))?)
         }
-        [word, ..] if word == "IN" || word.starts_with("IN[") => {
-            Test::In(list_of(rest.get(2..).unwrap_or_default()).map_err(|what| wrong(&what))?)
-        }
+        [word, ..] if word == "IN" || word.starts_with("IN[") => AssertionTest::In(
+            parse_list(rest.get(2..).unwrap_or_default()).map_err(|what| wrong(&what))?,
+        ),
         _ => {
             let found = COMPARISONS.iter().find_map(|(sign, comparison)| {
                 rest.strip_prefix(sign).map(|value| (*comparison, value))
@@ -222,7 +225,10 @@ fn parse(text: &str) -> Result<Assertion, String> {
             let (comparison, value) = found.ok_or_else(|| {
                 wrong("the operator is one of ==, !=, <, <=, >, >=, IN, NOT IN, IS SET, NOT SET")
             })?;
-            Test::Is(comparison, literal(value).map_err(|what| wrong(&what))?)
+            AssertionTest::Is(
+                comparison,
+                parse_literal(value).map_err(|what| wrong(&what))?,
+            )
         }
     };
     Ok(Assertion {
@@ -232,16 +238,16 @@ fn parse(text: &str) -> Result<Assertion, String> {
     })
 }
 
-fn list_of(text: &str) -> Result<Vec<AttributeValue>, String> {
+fn parse_list(text: &str) -> Result<Vec<AttributeValue>, String> {
     let inner = text
         .trim()
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let inner = inner.ok_or("a list has the form ['a', 'b']")?;
-    inner.split(',').map(literal).collect()
+    inner.split(',').map(parse_literal).collect()
 }
 
-fn literal(text: &str) -> Result<AttributeValue, String> {
+fn parse_literal(text: &str) -> Result<AttributeValue, String> {
     let text = text.trim();
     if let Some(inner) = text
         .strip_prefix('\'')
@@ -266,7 +272,7 @@ mod tests {
         let mut posture = Posture::default();
         posture.add(assertion).unwrap();
         let text = |text: &str| AttributeValue::Text(text.to_owned());
-        posture.holds(&Attributes::from([
+        posture.is_met_by(&Attributes::from([
             ("node:os".to_owned(), text("linux")),
             ("node:tsVersion".to_owned(), text("1.102.5")),
             ("falcon:ztaScore".to_owned(), AttributeValue::Number(70.0)),

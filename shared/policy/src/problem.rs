@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A place in a document and what is wrong there.
+/// A mistake in a document, or a warning, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Line, from one; zero when the whole document is meant.
@@ -16,8 +16,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Adds what to do.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// Adds what to do about it.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self
     }

@@ -1,19 +1,20 @@
-//! Reads the sections of a document, names first: rules refer to them.
+//! Reads the sections of a document. Names (hosts, groups, tags, IP sets, postures) come first, because rules refer to
+//! them.
 
 pub(crate) mod access_tests;
 pub(crate) mod acl;
-mod approver;
-mod attribute;
+mod auto_approvers;
+mod derp_map;
 mod duration;
 mod grant;
 mod ip_set;
-mod name;
-mod named;
+mod lookup;
+mod names;
+mod node_attributes;
 mod posture;
-mod relay;
 mod ssh;
 pub(crate) mod ssh_tests;
-mod switch;
+mod switches;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,17 +23,17 @@ use std::{
 
 use bowline_ip_set::IpRange;
 use jsonc_parser::ast::{Object, Value};
-use named::missing_hint;
+use lookup::missing_hint;
 
 use crate::{
     DocumentContext,
-    document::{Problems, Reader},
-    policy::{Party, Policy, Rule},
+    document::{Problems, SyntaxReader},
+    policy::{AccessRule, Policy, PosturedSelector},
     problem::Problem,
     selector::{DOMAIN, Selector},
 };
 
-/// The sections, as they are spelled here; documents may use any case (policy section 2).
+/// The names of the sections. Documents may write them in any case (policy section 2).
 const SECTIONS: &[&str] = &[
     "acls",
     "grants",
@@ -54,28 +55,29 @@ const SECTIONS: &[&str] = &[
     "randomizeClientPort",
 ];
 
-/// The most sources of rules, counted again for each destination, and addresses of IP sets, for each use.
+/// The most sources and addresses that a document may mean: the sources of a rule count again for each of its
+/// destinations, and the addresses of an IP set for each use. Few bytes can mean very many.
 const MOST_MEANT: usize = 2 << 20;
 
-/// A document being read: the tables so far, and what is wrong so far.
-pub(crate) struct Reading<'t> {
-    reader: Reader<'t>,
+/// Reads a document: holds what has been read so far, and what is wrong with it.
+pub(crate) struct DocumentReader<'t> {
+    reader: SyntaxReader<'t>,
     problems: Problems,
-    /// What does not do what it says, so far.
+    /// What is right but does not do what it says.
     warnings: Problems,
     context: &'t DocumentContext,
     ip_sets: BTreeMap<String, Vec<IpRange>>,
-    /// What rules without postures of their own demand.
+    /// The postures of rules that name none.
     default_postures: Vec<String>,
-    /// How `autogroup:member` was spelled first.
+    /// The spelling of `autogroup:member` that the document used first.
     member_spelling: Option<String>,
-    /// How many sources and addresses were meant so far: few bytes can mean very many.
+    /// How many sources and addresses the document means so far: see [`MOST_MEANT`].
     meant: usize,
     policy: Policy,
 }
 
-impl<'t> Reading<'t> {
-    pub(crate) fn new(reader: Reader<'t>, context: &'t DocumentContext) -> Self {
+impl<'t> DocumentReader<'t> {
+    pub(crate) fn new(reader: SyntaxReader<'t>, context: &'t DocumentContext) -> Self {
         Self {
             reader,
             problems: Problems::default(),
@@ -90,27 +92,29 @@ impl<'t> Reading<'t> {
     }
 
     /// Reads the whole document.
-    pub(crate) fn document(mut self, object: &Object<'_>) -> Result<Policy, Vec<Problem>> {
-        let members = self.reader.members(object, SECTIONS, &mut self.problems);
-        let section = |name| member(&members, &[name]);
-        type Read<'r, 'v> = fn(&mut Reading<'r>, &Value<'v>);
+    pub(crate) fn read_document(mut self, object: &Object<'_>) -> Result<Policy, Vec<Problem>> {
+        let members = self
+            .reader
+            .read_members(object, SECTIONS, &mut self.problems);
+        let section = |name| find_member(&members, &[name]);
+        type Read<'r, 'v> = fn(&mut DocumentReader<'r>, &Value<'v>);
         let in_order: [(&str, Read<'_, '_>); 16] = [
-            ("hosts", Self::hosts),
-            ("groups", Self::groups),
-            ("tagOwners", Self::tag_owners),
-            ("ipsets", Self::ip_sets),
-            ("attrConfig", Self::attribute_config),
-            ("postures", Self::postures),
-            ("defaultSrcPosture", Self::default_posture),
-            ("grants", Self::grants),
-            ("acls", Self::acls),
-            ("ssh", Self::ssh),
-            ("nodeAttrs", Self::node_attributes),
-            ("autoApprovers", Self::approvers),
-            ("tests", Self::access_tests),
-            ("sshTests", Self::ssh_tests),
-            ("derpMap", Self::derp_map),
-            ("randomizeClientPort", Self::randomize_client_port),
+            ("hosts", Self::read_hosts),
+            ("groups", Self::read_groups),
+            ("tagOwners", Self::read_tag_owners),
+            ("ipsets", Self::read_ip_sets),
+            ("attrConfig", Self::check_attribute_config),
+            ("postures", Self::read_postures),
+            ("defaultSrcPosture", Self::read_default_posture),
+            ("grants", Self::read_grants),
+            ("acls", Self::read_acls),
+            ("ssh", Self::read_ssh),
+            ("nodeAttrs", Self::read_node_attributes),
+            ("autoApprovers", Self::read_auto_approvers),
+            ("tests", Self::read_access_tests),
+            ("sshTests", Self::read_ssh_tests),
+            ("derpMap", Self::read_derp_map),
+            ("randomizeClientPort", Self::read_randomize_client_port),
         ];
         for (name, read) in in_order {
             if let Some(value) = section(name) {
@@ -118,13 +122,13 @@ impl<'t> Reading<'t> {
             }
         }
         if let Some(value) = section("disableIPv4") {
-            self.policy.switches.disable_ipv4 = self.reader.boolean(value, &mut self.problems);
+            self.policy.switches.disable_ipv4 = self.reader.read_boolean(value, &mut self.problems);
         }
         if let Some(value) = section("OneCGNATRoute") {
-            self.one_cgnat_route(value);
+            self.read_one_cgnat_route(value);
         }
         if section("acls").is_none() && section("grants").is_none() {
-            self.policy.rules = vec![Arc::new(Rule::allow_all())];
+            self.policy.rules = vec![Arc::new(AccessRule::allow_all())];
         }
         if !self.policy.tests.is_empty() {
             self.policy.ip_sets = self.ip_sets;
@@ -138,18 +142,19 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// Notes a mistake at a value.
+    /// Adds a mistake at a value.
     fn refuse(&mut self, value: &Value<'_>, message: impl Into<String>) {
         self.problems.push(self.reader.problem(value, message));
     }
 
-    /// Notes a mistake at a value, and what to do.
+    /// Adds a mistake at a value, and what to do about it.
     fn refuse_with_hint(&mut self, value: &Value<'_>, message: impl Into<String>, hint: &str) {
-        let problem = self.reader.problem(value, message).hint(hint);
+        let problem = self.reader.problem(value, message).with_hint(hint);
         self.problems.push(problem);
     }
 
-    /// Notes a mistake that older releases let pass: a document that is stored stays in force with it.
+    /// Adds a mistake that older releases did not notice. In a stored document it is only a warning: what was accepted
+    /// stays in force.
     fn refuse_from_now_on(&mut self, value: &Value<'_>, message: impl Into<String>, hint: &str) {
         if self.context.is_stored {
             self.warn(value, message, hint);
@@ -158,20 +163,20 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// Notes what does not do what it says, and what to do.
+    /// Adds a warning: something does not do what it says.
     fn warn(&mut self, value: &Value<'_>, message: impl Into<String>, hint: &str) {
-        let warning = self.reader.problem(value, message).hint(hint);
+        let warning = self.reader.problem(value, message).with_hint(hint);
         self.warnings.push(warning);
     }
 
     /// Returns the objects of an array.
-    fn objects<'v>(
+    fn read_objects<'v>(
         &mut self,
         value: &'v Value<'v>,
         what: &str,
     ) -> Vec<(&'v Object<'v>, &'v Value<'v>)> {
         let mut objects = Vec::new();
-        for element in self.reader.elements(value, &mut self.problems) {
+        for element in self.reader.read_elements(value, &mut self.problems) {
             match element {
                 Value::Object(object) => objects.push((object, element)),
                 other => self.refuse(other, format!("{what} is an object")),
@@ -181,14 +186,18 @@ impl<'t> Reading<'t> {
     }
 
     /// Returns an array of strings.
-    fn strings<'v>(&mut self, value: &'v Value<'v>) -> Vec<(&'v str, &'v Value<'v>)> {
-        self.reader.strings(value, &mut self.problems)
+    fn read_strings<'v>(&mut self, value: &'v Value<'v>) -> Vec<(&'v str, &'v Value<'v>)> {
+        self.reader.read_strings(value, &mut self.problems)
     }
 
     /// Reads the sources of a rule.
-    fn sources(&mut self, value: &Value<'_>, postures: &[String]) -> BTreeSet<Party> {
+    fn read_sources(
+        &mut self,
+        value: &Value<'_>,
+        postures: &[String],
+    ) -> BTreeSet<PosturedSelector> {
         let mut sources = BTreeSet::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             match self.resolve(text, value) {
                 Ok(selectors) => {
                     for selector in selectors {
@@ -199,7 +208,7 @@ impl<'t> Reading<'t> {
                             self.refuse(value, message);
                         } else {
                             let postures = postures.to_vec();
-                            sources.insert(Party { selector, postures });
+                            sources.insert(PosturedSelector { selector, postures });
                         }
                     }
                 }
@@ -215,8 +224,8 @@ impl<'t> Reading<'t> {
 
     /// Reads one destination; `None` when it is wrong.
     ///
-    /// `hint` is what to do about one that names nothing, in place of the usual.
-    fn destination(
+    /// `hint` replaces the usual advice for a destination that names nothing.
+    fn read_destination(
         &mut self,
         text: &str,
         value: &Value<'_>,
@@ -251,10 +260,10 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// Reads a list of selectors that must name users or tags; `what` says who they are meant to be.
-    fn identities(&mut self, value: &Value<'_>, what: &str) -> Vec<Selector> {
+    /// Reads a list of selectors that must name users or tags. Messages call such a selector `what`, as in "an approver".
+    fn read_identities(&mut self, value: &Value<'_>, what: &str) -> Vec<Selector> {
         let mut found = Vec::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             match self.resolve(text, value) {
                 Ok(selectors) => {
                     if let Some(wrong) = selectors.iter().find(|selector| !selector.is_identity()) {
@@ -276,7 +285,10 @@ impl<'t> Reading<'t> {
 }
 
 /// Returns the value of a member by any of its names.
-fn member<'v>(members: &[(&'static str, &'v Value<'v>)], names: &[&str]) -> Option<&'v Value<'v>> {
+fn find_member<'v>(
+    members: &[(&'static str, &'v Value<'v>)],
+    names: &[&str],
+) -> Option<&'v Value<'v>> {
     let found = members.iter().find(|(known, _)| names.contains(known));
     found.map(|(_, value)| *value)
 }

@@ -6,7 +6,7 @@ use bowline_ip_set::IpRange;
 
 use crate::inventory::Role;
 
-/// What a rule names. Hosts and IP sets are their ranges here.
+/// What a rule names. Hosts and IP sets are replaced by their ranges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Selector {
     /// `*`.
@@ -25,7 +25,7 @@ pub enum Selector {
     Member,
     /// All tagged nodes.
     Tagged,
-    /// Users of other tailnets who accepted a share; there are none yet.
+    /// Users of other tailnets to whom a node is shared; there are none yet.
     Shared,
     /// The nodes of users with a role.
     Role(Role),
@@ -56,10 +56,10 @@ impl Selector {
     }
 }
 
-/// What a text names before names are looked up.
+/// What a text names, before hosts and IP sets are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Written<'t> {
-    /// A selector that needs no table.
+pub(crate) enum WrittenSelector<'t> {
+    /// A selector that needs no lookup.
     Selector(Selector),
     /// An IP set, with its prefix.
     IpSet(&'t str),
@@ -67,58 +67,59 @@ pub(crate) enum Written<'t> {
     Host(&'t str),
     /// `autogroup:nonroot` and unknown autogroups.
     UnknownAutogroup,
-    /// What looks like a login with something before it, such as `user:amira@example.com`.
+    /// A login with an unknown kind before it, such as `user:amira@example.com`.
     UnknownKind,
 }
 
-/// Returns a tag as it is compared: in lower case, however it is written.
+/// Returns a tag in lower case: tags are the same in any case.
 #[must_use]
 pub fn tag_name(text: &str) -> String {
     text.to_ascii_lowercase()
 }
 
-/// Returns a login name as it is compared: in lower case, however it is written.
+/// Returns a login name in lower case: logins are the same in any case.
 #[must_use]
 pub fn login_name(text: &str) -> String {
     text.to_lowercase()
 }
 
 /// Classifies a text (policy section 4.1).
-pub(crate) fn parse(text: &str) -> Written<'_> {
+pub(crate) fn parse(text: &str) -> WrittenSelector<'_> {
     let text = text.trim();
     if let Some(range) = parse_range(text) {
-        return Written::Selector(Selector::Range(range));
+        return WrittenSelector::Selector(Selector::Range(range));
     }
     if text == "*" {
-        return Written::Selector(Selector::Any);
+        return WrittenSelector::Selector(Selector::Any);
     }
     if let Some(domain) = text.strip_prefix(DOMAIN) {
-        return Written::Selector(Selector::Domain(domain.to_lowercase()));
+        return WrittenSelector::Selector(Selector::Domain(domain.to_lowercase()));
     }
-    // Names of any kind may have an @: what stands before the first colon decides.
+    // Names of any kind may contain an @, so the kind before the first colon is looked at first.
     if text.starts_with("group:") {
-        return Written::Selector(Selector::Group(text.to_owned()));
+        return WrittenSelector::Selector(Selector::Group(text.to_owned()));
     }
     if text.starts_with("tag:") {
-        return Written::Selector(Selector::Tag(tag_name(text)));
+        return WrittenSelector::Selector(Selector::Tag(tag_name(text)));
     }
     if let Some(name) = text.strip_prefix("autogroup:") {
-        return autogroup(name).map_or(Written::UnknownAutogroup, Written::Selector);
+        return parse_autogroup(name)
+            .map_or(WrittenSelector::UnknownAutogroup, WrittenSelector::Selector);
     }
     if text.starts_with("ipset:") {
-        return Written::IpSet(text);
+        return WrittenSelector::IpSet(text);
     }
     if text.starts_with("svc:") {
-        return Written::Selector(Selector::Service(text.to_owned()));
+        return WrittenSelector::Selector(Selector::Service(text.to_owned()));
     }
     match text.split_once('@') {
-        Some((before, _)) if before.contains(':') => Written::UnknownKind,
-        Some(_) => Written::Selector(Selector::User(login_name(text))),
-        None => Written::Host(text),
+        Some((before, _)) if before.contains(':') => WrittenSelector::UnknownKind,
+        Some(_) => WrittenSelector::Selector(Selector::User(login_name(text))),
+        None => WrittenSelector::Host(text),
     }
 }
 
-/// What stands before a domain whose users are meant.
+/// The beginning of a selector for all users of a domain.
 pub(crate) const DOMAIN: &str = "user:*@";
 
 /// Reads an address or a prefix, in brackets or without; host bits are cut off. Ranges `a-b` are no selectors.
@@ -135,7 +136,7 @@ pub(crate) fn parse_range(text: &str) -> Option<IpRange> {
     text.parse().ok()
 }
 
-fn autogroup(name: &str) -> Option<Selector> {
+fn parse_autogroup(name: &str) -> Option<Selector> {
     Some(match name {
         "member" | "members" => Selector::Member,
         "tagged" => Selector::Tagged,
@@ -143,7 +144,7 @@ fn autogroup(name: &str) -> Option<Selector> {
         "self" => Selector::Own,
         "internet" => Selector::Internet,
         "danger-all" => Selector::Everyone,
-        name => Selector::Role(Role::named(name)?),
+        name => Selector::Role(Role::with_name(name)?),
     })
 }
 

@@ -84,11 +84,11 @@ pub fn candidate(case: &Case, sources: Sources) -> Candidate {
     world
         .users
         .iter()
-        .for_each(|user| compiler.put_user(inventory::user(user)));
+        .for_each(|user| compiler.put_user(inventory::convert_user(user)));
     world
         .nodes
         .iter()
-        .for_each(|(_, node)| compiler.put_node(inventory::node(node)));
+        .for_each(|(_, node)| compiler.put_node(inventory::convert_node(node)));
     let failed = failed_tests(compiler.policy(), compiler.users(), compiler.nodes());
     if !failed.is_empty() {
         return refused(lines(failed));
@@ -132,7 +132,11 @@ fn told(world: &World, compiler: &Compiler, sources: Sources) -> BTreeMap<String
         registry_revision: 1,
         identity_revision: 1,
     };
-    replica.compiled(message::update(&compiler.full(), stamp, true));
+    replica.compiled(message::update_messages(
+        &compiler.full_output(),
+        stamp,
+        true,
+    ));
     let Some((view, _)) = replica.publish() else {
         return BTreeMap::new();
     };

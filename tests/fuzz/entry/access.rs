@@ -2,8 +2,8 @@
 //! what a look at each pair of nodes and each rule says.
 
 use bowline_policy::{
-    Address, Class, Compiler, DocumentContext, FilterRule, ListId, Node, Output, Policy, Ports,
-    User,
+    Class, ClassFilterRule, Compiler, DestinationAddress, DocumentContext, ListId, Output, Policy,
+    PolicyNode, PolicyUser, Ports,
 };
 
 /// Sources and destinations; the last one is a destination only, and not for each source.
@@ -54,16 +54,16 @@ pub fn run(input: &[u8]) {
     }
     let mut compiler = Compiler::new(policy(&rules));
     for id in 1..3 {
-        compiler.put_user(User {
+        compiler.put_user(PolicyUser {
             id,
             login_name: format!("u{id}@a.test"),
-            ..User::default()
+            ..PolicyUser::default()
         });
     }
     nodes
         .iter()
         .for_each(|node| compiler.put_node(node.clone()));
-    let output = compiler.full();
+    let output = compiler.full_output();
     for from in &nodes {
         for to in nodes.iter().filter(|to| to.id != from.id) {
             let allowed = |port| {
@@ -92,7 +92,7 @@ pub fn run(input: &[u8]) {
     }
 }
 
-fn node(id: u64, kind: u8) -> Node {
+fn node(id: u64, kind: u8) -> PolicyNode {
     let tags: &[&str] = match kind % 6 {
         0 | 1 => &[],
         2 => &["tag:a"],
@@ -100,13 +100,13 @@ fn node(id: u64, kind: u8) -> Node {
         4 => &["tag:a", "tag:b"],
         _ => &[],
     };
-    Node {
+    PolicyNode {
         id,
         user: u64::from(kind / 6 % 2) + 1,
         tags: tags.iter().map(ToString::to_string).collect(),
         ipv4: format!("100.64.0.{id}").parse().ok(),
         ipv6: format!("fd7a:115c:a1e0::{id}").parse().ok(),
-        ..Node::default()
+        ..PolicyNode::default()
     }
 }
 
@@ -126,7 +126,7 @@ fn policy(rules: &[Rule]) -> Policy {
 }
 
 /// Says whether a rule lets one node reach another, by what the language says.
-fn allows((from, to, _): Rule, source: &Node, destination: &Node) -> bool {
+fn allows((from, to, _): Rule, source: &PolicyNode, destination: &PolicyNode) -> bool {
     if to == SELF {
         let owned = source.tags.is_empty() && destination.tags.is_empty();
         return is(from, source) && owned && source.user == destination.user;
@@ -134,7 +134,7 @@ fn allows((from, to, _): Rule, source: &Node, destination: &Node) -> bool {
     is(from, source) && is(to, destination)
 }
 
-fn is(selector: usize, node: &Node) -> bool {
+fn is(selector: usize, node: &PolicyNode) -> bool {
     let owned = node.tags.is_empty();
     let tagged = |tag: &str| node.tags.iter().any(|own| own == tag);
     match selector {
@@ -151,7 +151,7 @@ fn is(selector: usize, node: &Node) -> bool {
     }
 }
 
-fn class<'o>(output: &'o Output, node: &Node) -> &'o Class {
+fn class<'o>(output: &'o Output, node: &PolicyNode) -> &'o Class {
     let membership = output.nodes[&node.id].expect("every node is placed");
     output.classes[&membership.class]
         .as_ref()
@@ -159,17 +159,17 @@ fn class<'o>(output: &'o Output, node: &Node) -> &'o Class {
 }
 
 /// Says whether the filter that the destination is told lets a connection in, by IPv4.
-fn filters(output: &Output, source: &Node, destination: &Node, port: u16) -> bool {
+fn filters(output: &Output, source: &PolicyNode, destination: &PolicyNode, port: u16) -> bool {
     let common = output.common_filter.as_ref().expect("in a full output");
     let rules = common.iter().chain(&class(output, destination).filter);
     let own = destination.ipv4.expect("an address").to_string();
-    rules.into_iter().any(|rule: &FilterRule| {
+    rules.into_iter().any(|rule: &ClassFilterRule| {
         let user = if rule.per_user { destination.user } else { 0 };
         let named = rule.destinations.iter().any(|wanted| {
             let Ports { first, last } = wanted.ports;
             let here = match &wanted.address {
-                Address::Own => true,
-                Address::Literal(text) => text == "*" || contains(text, &own),
+                DestinationAddress::Own => true,
+                DestinationAddress::Literal(text) => text == "*" || contains(text, &own),
             };
             here && first <= port && port <= last
         });
@@ -187,7 +187,7 @@ fn filters(output: &Output, source: &Node, destination: &Node, port: u16) -> boo
     })
 }
 
-fn has(output: &Output, list: ListId, source: &Node) -> bool {
+fn has(output: &Output, list: ListId, source: &PolicyNode) -> bool {
     let own = source.ipv4.expect("an address").to_string();
     let found = output.lists.get(&list);
     found.is_some_and(|list| list.added.iter().any(|element| contains(element, &own)))
@@ -208,8 +208,8 @@ fn contains(element: &str, address: &str) -> bool {
     })
 }
 
-fn see_each_other(output: &Output, left: &Node, right: &Node) -> bool {
+fn see_each_other(output: &Output, left: &PolicyNode, right: &PolicyNode) -> bool {
     let (one, two) = (class(output, left), class(output, right));
     let own = left.tags.is_empty() && right.tags.is_empty() && left.user == right.user;
-    one.sees(two) || (own && (one.sees_own || two.sees_own))
+    one.is_peer_of(two) || (own && (one.sees_own || two.sees_own))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bowline_policy::{Compiler, DocumentContext, Node, Policy, User, failed_tests};
+use bowline_policy::{Compiler, DocumentContext, Policy, PolicyNode, PolicyUser, failed_tests};
 
 /// Documents with every section, and odd ones.
 pub fn seeds() -> Vec<Vec<u8>> {
@@ -52,17 +52,17 @@ pub fn run(input: &[u8]) {
         }
     };
     assert!(
-        Policy::parse(text, &DocumentContext::stored()).is_ok(),
+        Policy::parse(text, &DocumentContext::for_stored_document()).is_ok(),
         "what was accepted stays in force"
     );
     let mut compiler = Compiler::new(policy);
     for id in 1..4 {
-        compiler.put_user(User {
+        compiler.put_user(PolicyUser {
             id,
             login_name: format!("u{id}@a.test"),
-            ..User::default()
+            ..PolicyUser::default()
         });
-        compiler.put_node(Node {
+        compiler.put_node(PolicyNode {
             id,
             user: id % 2 + 1,
             tags: if id == 3 {
@@ -73,12 +73,12 @@ pub fn run(input: &[u8]) {
             ipv4: format!("100.64.0.{id}").parse().ok(),
             ipv6: format!("fd7a:115c:a1e0::{id}").parse().ok(),
             usable_routes: vec!["10.0.0.0/16".parse().expect("a prefix")],
-            ..Node::default()
+            ..PolicyNode::default()
         });
     }
     let failed = failed_tests(compiler.policy(), compiler.users(), compiler.nodes());
     assert!(failed.iter().all(|problem| !problem.message.is_empty()));
-    let preview = compiler.preview(&Policy::allow_all());
+    let preview = compiler.preview_policy(&Policy::allow_all());
     assert!(preview.total <= 6);
-    assert_eq!(compiler.full().nodes.len(), 3);
+    assert_eq!(compiler.full_output().nodes.len(), 3);
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use bowline_policy::{
-    AttributeValue, Node, Role, User, Verdict, check_document, device_attributes, login_name,
-    tag_name,
+    AttributeValue, DocumentVerdict, PolicyNode, PolicyUser, Role, check_document,
+    device_attributes, login_name, tag_name,
 };
 use bowline_proto::identity::v1 as identity;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub fn check(
     let known = inventory.map(load).transpose()?;
     let mut verdict = verdict(&text, known.as_ref());
     if strict {
-        verdict = verdict.strict();
+        verdict = verdict.refuse_warnings();
     }
     let said = Said {
         problems: verdict.problems.into_iter().map(told).collect(),
@@ -91,7 +91,7 @@ pub fn check(
 }
 
 /// Judges a document.
-fn verdict(text: &str, known: Option<&Known>) -> Verdict {
+fn verdict(text: &str, known: Option<&Known>) -> DocumentVerdict {
     let inventory = known.map(|(users, nodes)| bowline_policy::Inventory {
         users,
         nodes,
@@ -100,7 +100,7 @@ fn verdict(text: &str, known: Option<&Known>) -> Verdict {
     check_document(text, inventory)
 }
 
-type Known = (BTreeMap<u64, User>, BTreeMap<u64, Node>);
+type Known = (BTreeMap<u64, PolicyUser>, BTreeMap<u64, PolicyNode>);
 
 fn load(file: &Path) -> Result<Known, Failure> {
     let wrong = |what: String| Failure::new(Kind::Failed, format!("{}: {what}", file.display()));
@@ -111,9 +111,9 @@ fn load(file: &Path) -> Result<Known, Failure> {
     for (id, user) in (1..).zip(inventory.users) {
         let role = match &*user.role {
             "" => Role::Member,
-            name => Role::named(name).ok_or_else(|| wrong(format!("\"{name}\" is no role")))?,
+            name => Role::with_name(name).ok_or_else(|| wrong(format!("\"{name}\" is no role")))?,
         };
-        let user = User::new(id, &user.login_name, role, &user.groups);
+        let user = PolicyUser::new(id, &user.login_name, role, &user.groups);
         ids.insert(user.login_name.clone(), id);
         users.insert(id, user);
     }
@@ -128,12 +128,12 @@ fn load(file: &Path) -> Result<Known, Failure> {
                 ))
             })?,
         };
-        let mut node = Node {
+        let mut node = PolicyNode {
             id,
             user,
             tags: listed.tags.iter().map(|tag| tag_name(tag)).collect(),
             usable_routes: listed.routes,
-            ..Node::default()
+            ..PolicyNode::default()
         };
         for (name, value) in listed.attributes {
             let value = attribute(&value).ok_or_else(|| {

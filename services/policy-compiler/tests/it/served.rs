@@ -7,7 +7,7 @@ use bowline_clock::SystemClock;
 use bowline_db::{AuditEntry, AuditVerdict, ChangeLog, Database, DatabaseError, DatabaseOptions};
 use bowline_identity::Identity;
 use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
-use bowline_policy_compiler::PolicyCompiler;
+use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_proto::{
     identity::v1::{
         CreateTailnetRequest, CreateUserRequest, UpdateUserRequest, User,
@@ -81,9 +81,12 @@ impl Served {
         );
         registry.await.unwrap().add_to(&mut routes);
         let own = ServiceName::PolicyCompiler;
-        let sources = (channel(own), channel(own));
+        let followed = FollowedServices {
+            identity: channel(own),
+            registry: channel(own),
+        };
         let url_of_policies = url("policy");
-        let compiler = PolicyCompiler::start(&url_of_policies, sources, bus, clock, &tasks);
+        let compiler = PolicyCompiler::start(&url_of_policies, followed, bus, clock, &tasks);
         compiler.await.unwrap().add_to(&mut routes);
         services.serve(routes.routes());
 

@@ -3,195 +3,214 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    World,
+    TestedTailnet,
     budget::{Budget, Exhausted},
 };
 use crate::{
     compile::hash,
-    inventory::{Node, Role, User},
+    inventory::{PolicyNode, PolicyUser, Role},
     selector::Selector,
 };
 
 /// A node with its owner.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Device<'d> {
-    pub(super) node: &'d Node,
+pub(super) struct TestDevice<'d> {
+    pub(super) node: &'d PolicyNode,
     /// Nobody for a tagged node.
-    pub(super) owner: Option<&'d User>,
-}
-
-impl<'d> Device<'d> {
-    /// Returns its addresses, each with the device.
-    pub(super) fn places(self) -> impl Iterator<Item = Place<'d>> {
-        let place = move |address| (address, Some(self));
-        self.node.addresses().map(place)
-    }
+    pub(super) owner: Option<&'d PolicyUser>,
 }
 
 /// An address, and the device that has it, if one does.
-pub(super) type Place<'d> = (IpAddr, Option<Device<'d>>);
-
-/// A device that nobody has, as an identity would have it.
-#[derive(Clone, Debug)]
-pub(super) struct MadeUpDevice {
-    node: Node,
-    owner: Option<User>,
-    /// Whether identity does not know the owner.
-    pub(super) is_strangers: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TestAddress<'d> {
+    pub(super) address: IpAddr,
+    pub(super) device: Option<TestDevice<'d>>,
 }
 
-/// What strangers are taken for, as sources and as destinations. Whoever moves in writes tests before the first login:
-/// they fail when they fail for whatever the stranger may turn out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standings {
-    pub(super) of_sources: Role,
-    pub(super) of_destinations: Role,
-}
-
-impl Standings {
-    /// Returns what strangers may be, the most likely first.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        let roles = Role::ALL.into_iter().chain([Role::Outsider]);
-        roles.flat_map(|of_sources| {
-            let destinations = [Role::Member, of_sources];
-            let used = if of_sources == Role::Member { 1 } else { 2 };
-            let standings = move |of_destinations| Self {
-                of_sources,
-                of_destinations,
-            };
-            destinations.into_iter().take(used).map(standings)
+impl<'d> TestDevice<'d> {
+    /// Returns its addresses.
+    pub(super) fn addresses(self) -> impl Iterator<Item = TestAddress<'d>> {
+        let addresses = self.node.addresses();
+        addresses.map(move |address| TestAddress {
+            address,
+            device: Some(self),
         })
     }
 }
 
+/// A device that does not exist, as an identity would have it.
+#[derive(Clone, Debug)]
+pub(super) struct MadeUpDevice {
+    node: PolicyNode,
+    owner: Option<PolicyUser>,
+    /// Whether its owner is a stranger: a user that identity does not know.
+    pub(super) is_of_stranger: bool,
+}
+
+/// The roles that strangers are taken to have, as sources and as destinations.
+///
+/// Somebody who moves a tailnet here writes tests before anybody has logged in, and a login alone does not tell the role
+/// its user will have. So a test is run with each role, and fails only when it fails with all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StrangerRoles {
+    pub(super) of_sources: Role,
+    pub(super) of_destinations: Role,
+}
+
+impl StrangerRoles {
+    /// Returns the combinations to try, the most likely first. A destination is a member, or what the source is.
+    pub(super) fn candidates() -> Vec<Self> {
+        let mut candidates = Vec::new();
+        for of_sources in Role::ALL.into_iter().chain([Role::Outsider]) {
+            candidates.push(Self {
+                of_sources,
+                of_destinations: Role::Member,
+            });
+            if of_sources != Role::Member {
+                candidates.push(Self {
+                    of_sources,
+                    of_destinations: of_sources,
+                });
+            }
+        }
+        candidates
+    }
+}
+
 /// The number of made-up nodes: the registry counts from one.
-const NUMBER: u64 = u64::MAX;
-/// The numbers of strangers are from here on.
-const STRANGERS: u64 = 1 << 63;
-/// Addresses of the tailnet's own blocks that pools come to last.
+const MADE_UP_NODE: u64 = u64::MAX;
+/// The numbers of strangers begin here.
+const FIRST_STRANGER: u64 = 1 << 63;
+/// Addresses of the tailnet's own blocks that pools give out last.
 const IPV4: Ipv4Addr = Ipv4Addr::new(100, 127, 255, 254);
 const IPV6: Ipv6Addr = Ipv6Addr::new(
     0xfd7a, 0x115c, 0xa1e0, 0xffff, 0xffff, 0xffff, 0xffff, 0xfffe,
 );
-/// The tag of a node of which only is known that it has one: no policy can define it.
+/// The tag of a node about which only one thing is known: that it has one. No policy can define it.
 const SOME_TAG: &str = "tag:";
 
 impl MadeUpDevice {
-    fn of(owner: User) -> Self {
-        let node = Node {
+    fn of_user(owner: PolicyUser) -> Self {
+        let node = PolicyNode {
             user: owner.id,
-            ..Self::tagged(Vec::new()).node
+            ..Self::with_tags(Vec::new()).node
         };
         Self {
             node,
-            is_strangers: owner.id >= STRANGERS,
+            is_of_stranger: owner.id >= FIRST_STRANGER,
             owner: Some(owner),
         }
     }
 
-    fn tagged(tags: Vec<String>) -> Self {
-        let node = Node {
-            id: NUMBER,
+    fn with_tags(tags: Vec<String>) -> Self {
+        let node = PolicyNode {
+            id: MADE_UP_NODE,
             tags,
             ipv4: Some(IPV4),
             ipv6: Some(IPV6),
-            ..Node::default()
+            ..PolicyNode::default()
         };
         Self {
             node,
             owner: None,
-            is_strangers: false,
+            is_of_stranger: false,
         }
     }
 
     /// Returns the device.
-    pub(super) fn device(&self) -> Device<'_> {
-        Device {
+    pub(super) fn device(&self) -> TestDevice<'_> {
+        TestDevice {
             node: &self.node,
             owner: self.owner.as_ref(),
         }
     }
 }
 
-impl World<'_> {
-    /// Returns the devices that an identity without devices would have, one for each user; none where it is nobody:
-    /// a tag that is not defined, a group without members or that nobody knows.
-    pub(super) fn made_up(
+impl TestedTailnet<'_> {
+    /// Returns the devices that an identity without devices would have, one for each user. None when the identity is
+    /// nobody: a tag that is not defined, a group without members, a group that nobody has.
+    pub(super) fn make_up_devices(
         &self,
         selector: &Selector,
-        standing: Role,
+        stranger_role: Role,
         budget: &mut Budget,
     ) -> Result<Vec<MadeUpDevice>, Exhausted> {
-        let defined = &self.policy.tag_owners;
-        let of_tag = |tag: &str| vec![MadeUpDevice::tagged(vec![tag.to_owned()])];
         let owners = match selector {
-            Selector::Tag(tag) if defined.contains_key(tag) => return Ok(of_tag(tag)),
+            Selector::Tag(tag) if self.policy.tag_owners.contains_key(tag) => {
+                return Ok(vec![MadeUpDevice::with_tags(vec![tag.to_owned()])]);
+            }
             Selector::Tag(_) => return Ok(Vec::new()),
-            Selector::Tagged => return Ok(of_tag(SOME_TAG)),
-            Selector::User(login) => vec![self.user(login, standing)],
+            Selector::Tagged => {
+                return Ok(vec![MadeUpDevice::with_tags(vec![SOME_TAG.to_owned()])]);
+            }
+            Selector::User(login) => vec![self.user_or_stranger(login, stranger_role)],
             Selector::Group(name) => match self.policy.groups.get(name) {
-                Some(members) => {
-                    let members = members.iter();
-                    members.map(|login| self.user(login, standing)).collect()
-                }
-                None => self.users_of(selector, budget)?,
+                Some(members) => members
+                    .iter()
+                    .map(|login| self.user_or_stranger(login, stranger_role))
+                    .collect(),
+                None => self.selected_users(selector, budget)?,
             },
             Selector::Domain(domain) => {
-                let someone = somebody(format!("@{domain}"), Role::Member);
-                self.users_or(someone, selector, budget)?
+                let placeholder = placeholder_user(format!("@{domain}"), Role::Member);
+                self.users_or_placeholder(placeholder, selector, budget)?
             }
             Selector::Role(role) => {
-                let someone = somebody(String::new(), *role);
-                self.users_or(someone, selector, budget)?
+                let placeholder = placeholder_user(String::new(), *role);
+                self.users_or_placeholder(placeholder, selector, budget)?
             }
             Selector::Member => {
-                let someone = somebody(String::new(), Role::Member);
-                self.users_or(someone, selector, budget)?
+                let placeholder = placeholder_user(String::new(), Role::Member);
+                self.users_or_placeholder(placeholder, selector, budget)?
             }
             _ => Vec::new(),
         };
         budget.spend(owners.len())?;
-        Ok(owners.into_iter().map(MadeUpDevice::of).collect())
+        Ok(owners.into_iter().map(MadeUpDevice::of_user).collect())
     }
 
     /// Returns the user with a login, or a stranger.
-    fn user(&self, login: &str, standing: Role) -> User {
+    fn user_or_stranger(&self, login: &str, stranger_role: Role) -> PolicyUser {
         match self.by_login.get(login) {
             Some(known) => (*known).clone(),
-            None => User {
-                id: hash("stranger", [login]) | STRANGERS,
-                ..somebody(login.to_owned(), standing)
+            None => PolicyUser {
+                id: hash("stranger", [login]) | FIRST_STRANGER,
+                ..placeholder_user(login.to_owned(), stranger_role)
             },
         }
     }
 
-    fn users_of(&self, selector: &Selector, budget: &mut Budget) -> Result<Vec<User>, Exhausted> {
+    fn selected_users(
+        &self,
+        selector: &Selector,
+        budget: &mut Budget,
+    ) -> Result<Vec<PolicyUser>, Exhausted> {
         budget.spend(self.users.len())?;
         let users = self.users.values();
         let selected = users.filter(|user| self.policy.selects_user(selector, user));
         Ok(selected.cloned().collect())
     }
 
-    /// Returns the users that a selector selects, or else somebody whom it would select.
-    fn users_or(
+    /// Returns the users that a selector selects, or a placeholder for one it would select.
+    fn users_or_placeholder(
         &self,
-        someone: User,
+        placeholder: PolicyUser,
         selector: &Selector,
         budget: &mut Budget,
-    ) -> Result<Vec<User>, Exhausted> {
-        let found = self.users_of(selector, budget)?;
+    ) -> Result<Vec<PolicyUser>, Exhausted> {
+        let found = self.selected_users(selector, budget)?;
         Ok(if found.is_empty() {
-            vec![someone]
+            vec![placeholder]
         } else {
             found
         })
     }
 }
 
-/// Returns a user who stands for whoever would be selected.
-fn somebody(login_name: String, role: Role) -> User {
-    User {
-        id: STRANGERS - 1,
+/// Returns a user who stands for anybody with a role.
+fn placeholder_user(login_name: String, role: Role) -> PolicyUser {
+    PolicyUser {
+        id: FIRST_STRANGER - 1,
         login_name,
         role,
         groups: Vec::new(),

@@ -7,45 +7,45 @@ use std::{
 };
 
 use super::{
-    World,
-    budget::{ADDRESS, Budget, Exhausted},
-    device::{Device, MadeUpDevice, Standings},
-    named::Named,
+    TestedTailnet,
+    budget::{ADDRESS_STEPS, Budget, Exhausted},
+    device::{MadeUpDevice, StrangerRoles, TestDevice},
+    target::TestTarget,
 };
 use crate::{
-    compile::{ListId, Principals, SettingsPlan, SshLogin},
-    inventory::{Node, Role, User},
+    compile::{CompiledSshRule, ListId, ProfilePlan, SshPrincipals},
+    inventory::{PolicyNode, PolicyUser, Role},
     section::ssh_tests::SshTest,
 };
 
 /// What the first rule that matches says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum SshVerdict {
     Accept,
     Check,
     Refuse,
 }
 
 /// Runs SSH tests.
-pub(super) struct Judge<'w> {
-    world: &'w World<'w>,
-    plan: SettingsPlan,
+pub(super) struct SshJudge<'w> {
+    tailnet: &'w TestedTailnet<'w>,
+    plan: ProfilePlan,
     /// The users, and the owners of made-up devices.
-    users: Cow<'w, BTreeMap<u64, User>>,
+    users: Cow<'w, BTreeMap<u64, PolicyUser>>,
     /// How many devices are in each list of a user.
     user_lists: BTreeMap<ListId, u64>,
     /// Whether the test at hand names strangers.
-    has_strangers: bool,
+    names_strangers: bool,
 }
 
 /// Devices of the inventory, or made-up ones.
-enum Devices<'w> {
-    Known(Vec<Device<'w>>),
+enum TargetDevices<'w> {
+    Known(Vec<TestDevice<'w>>),
     MadeUp(Vec<MadeUpDevice>),
 }
 
-impl Devices<'_> {
-    fn iter(&self) -> Box<dyn Iterator<Item = Device<'_>> + '_> {
+impl TargetDevices<'_> {
+    fn iter(&self) -> Box<dyn Iterator<Item = TestDevice<'_>> + '_> {
         match self {
             Self::Known(devices) => Box::new(devices.iter().copied()),
             Self::MadeUp(devices) => Box::new(devices.iter().map(MadeUpDevice::device)),
@@ -53,44 +53,51 @@ impl Devices<'_> {
     }
 }
 
-/// A source: its number, and the lists it is in.
-type Source = (u64, BTreeSet<ListId>);
-
-/// Nodes with the same rules.
-struct Destination {
-    nodes: HashSet<u64>,
-    logins: Vec<SshLogin>,
+/// A source device.
+struct SshSource {
+    node: u64,
+    /// The lists it is in.
+    lists: BTreeSet<ListId>,
 }
 
-impl<'w> Judge<'w> {
-    pub(super) fn new(world: &'w World<'w>) -> Self {
+/// Destination nodes with the same rules.
+struct SshDestination {
+    nodes: HashSet<u64>,
+    rules: Vec<CompiledSshRule>,
+}
+
+/// The sources and destinations of a test.
+struct SshQuestion<'q> {
+    sources: &'q [SshSource],
+    destinations: &'q [SshDestination],
+}
+
+impl<'w> SshJudge<'w> {
+    pub(super) fn new(tailnet: &'w TestedTailnet<'w>) -> Self {
         let mut judge = Self {
-            world,
-            plan: SettingsPlan::default(),
-            users: Cow::Borrowed(world.users),
+            tailnet,
+            plan: ProfilePlan::default(),
+            users: Cow::Borrowed(tailnet.users),
             user_lists: BTreeMap::new(),
-            has_strangers: false,
+            names_strangers: false,
         };
-        if !world.policy.ssh_tests.is_empty() {
-            judge.plan = SettingsPlan::new(world.policy);
-            for node in world.nodes.values() {
-                let lists = judge.lists(world.device(node));
-                judge.count(lists);
+        if !tailnet.policy.ssh_tests.is_empty() {
+            judge.plan = ProfilePlan::new(tailnet.policy);
+            for node in tailnet.nodes.values() {
+                let lists = judge.lists_of_device(tailnet.device_of(node));
+                judge.count_user_lists(&lists);
             }
         }
         judge
     }
 
     /// Returns why a test fails; empty when it passes.
-    pub(super) fn failures(
+    pub(super) fn find_failures(
         &mut self,
         test: &SshTest,
         budget: &mut Budget,
     ) -> Result<Vec<String>, Exhausted> {
-        if [&test.accept, &test.check, &test.deny]
-            .iter()
-            .all(|users| users.is_empty())
-        {
+        if test.accept.is_empty() && test.check.is_empty() && test.deny.is_empty() {
             return Ok(vec![format!(
                 "the SSH test of \"{}\" tests no user",
                 test.source
@@ -102,54 +109,59 @@ impl<'w> Judge<'w> {
                 test.source
             )]);
         }
-        let mut first = None;
-        for standings in Standings::all() {
-            self.has_strangers = false;
-            let failures = self.failures_as(test, standings, budget)?;
-            if failures.is_empty() || !self.has_strangers {
+        let mut failures_as_members = None;
+        for stranger_roles in StrangerRoles::candidates() {
+            self.names_strangers = false;
+            let failures = self.find_failures_as(test, stranger_roles, budget)?;
+            if failures.is_empty() || !self.names_strangers {
                 return Ok(failures);
             }
-            first.get_or_insert(failures);
+            failures_as_members.get_or_insert(failures);
         }
-        Ok(first.unwrap_or_default())
+        Ok(failures_as_members.unwrap_or_default())
     }
 
-    /// Returns why a test fails where strangers are of some standing.
-    fn failures_as(
+    /// Returns why a test fails when strangers have some roles.
+    fn find_failures_as(
         &mut self,
         test: &SshTest,
-        standings: Standings,
+        stranger_roles: StrangerRoles,
         budget: &mut Budget,
     ) -> Result<Vec<String>, Exhausted> {
         let lists = [
-            ("accept", &test.accept, Verdict::Accept),
-            ("check", &test.check, Verdict::Check),
-            ("deny", &test.deny, Verdict::Refuse),
+            ("accept", &test.accept, SshVerdict::Accept),
+            ("check", &test.check, SshVerdict::Check),
+            ("deny", &test.deny, SshVerdict::Refuse),
         ];
-        let sources = self.sources(test, standings.of_sources, budget)?;
+        let sources = self.find_sources(test, stranger_roles.of_sources, budget)?;
         if sources.is_empty() {
             return Ok(vec![format!("src \"{}\" has no node", test.source)]);
         }
         let mut failures = Vec::new();
         for text in &test.destinations {
             if text.parse::<Ipv6Addr>().is_ok() {
-                // The hosted service fails such a test; a policy shall mean the same here.
+                // The hosted service fails such a test, and a policy means the same here.
                 failures.push(format!(
                     "dst \"{text}\": name the node by its tag, host or IPv4 address"
                 ));
                 continue;
             }
-            let destinations = self.destinations(text, standings.of_destinations, budget)?;
+            let role = stranger_roles.of_destinations;
+            let destinations = self.find_destinations(text, role, budget)?;
             if destinations.is_empty() {
                 failures.push(format!("dst \"{text}\" has no node"));
             }
-            for (said, users, wanted) in lists {
-                for user in users {
+            let question = SshQuestion {
+                sources: &sources,
+                destinations: &destinations,
+            };
+            for (said, accounts, wanted) in lists {
+                for account in accounts {
                     let passes =
-                        !user.is_empty() && all_are(wanted, &sources, &destinations, user, budget)?;
+                        !account.is_empty() && question.is_verdict(wanted, account, budget)?;
                     if !passes {
                         failures.push(format!(
-                            "{said} \"{user}\" for \"{}\" on \"{text}\"",
+                            "{said} \"{account}\" for \"{}\" on \"{text}\"",
                             test.source
                         ));
                     }
@@ -159,159 +171,197 @@ impl<'w> Judge<'w> {
         Ok(failures)
     }
 
-    /// Returns the devices a text names; of made-up ones the owners are known from here on.
-    fn devices(
+    /// Returns the devices a text names; the owners of made-up ones are added to the users.
+    fn find_devices(
         &mut self,
         text: &str,
-        standing: Role,
+        stranger_role: Role,
         budget: &mut Budget,
-    ) -> Result<Devices<'w>, Exhausted> {
-        Ok(match self.world.named(text, standing, budget)? {
-            Named::Devices(devices) => Devices::Known(devices),
-            Named::MadeUp(devices) => {
-                self.has_strangers |= devices.iter().any(|device| device.is_strangers);
-                for owner in devices.iter().filter_map(|made_up| made_up.device().owner) {
-                    if !self.users.contains_key(&owner.id) {
+    ) -> Result<TargetDevices<'w>, Exhausted> {
+        let known = match self.tailnet.resolve_target(text, stranger_role, budget)? {
+            TestTarget::Devices(devices) => devices,
+            TestTarget::MadeUp(devices) => {
+                for made_up in &devices {
+                    self.names_strangers |= made_up.is_of_stranger;
+                    if let Some(owner) = made_up.device().owner
+                        && !self.users.contains_key(&owner.id)
+                    {
                         self.users.to_mut().insert(owner.id, owner.clone());
                     }
                 }
-                Devices::MadeUp(devices)
+                return Ok(TargetDevices::MadeUp(devices));
             }
-            Named::Address(address) => Devices::Known(self.world.at(address).into_iter().collect()),
-            Named::Ranges(_) | Named::Own | Named::Nothing => Devices::Known(Vec::new()),
-        })
+            TestTarget::Address(address) => {
+                let device = self.tailnet.device_at(address);
+                device.into_iter().collect()
+            }
+            TestTarget::Ranges(_) | TestTarget::Own | TestTarget::Nothing => Vec::new(),
+        };
+        Ok(TargetDevices::Known(known))
     }
 
-    /// Returns the sources of a test; with attributes, as if the devices had these.
-    fn sources(
+    /// Returns the sources of a test, as if the devices had the attributes that it gives them.
+    fn find_sources(
         &mut self,
         test: &SshTest,
-        standing: Role,
+        stranger_role: Role,
         budget: &mut Budget,
-    ) -> Result<Vec<Source>, Exhausted> {
-        let attributes = test.attributes.as_ref();
+    ) -> Result<Vec<SshSource>, Exhausted> {
         let mut sources = Vec::new();
-        let devices = self.devices(&test.source, standing, budget)?;
-        let is_assumed = attributes.is_some() || matches!(devices, Devices::MadeUp(_));
+        let devices = self.find_devices(&test.source, stranger_role, budget)?;
+        let is_assumed = test.attributes.is_some() || matches!(devices, TargetDevices::MadeUp(_));
         for device in devices.iter() {
-            let Device { node, owner } = device;
-            let lists = match attributes {
-                None => self.lists(device),
+            let lists = match &test.attributes {
+                None => self.lists_of_device(device),
                 Some(attributes) => {
-                    let attributes = attributes.clone();
-                    let node = &Node {
-                        attributes,
-                        ..node.clone()
+                    let node = PolicyNode {
+                        attributes: attributes.clone(),
+                        ..device.node.clone()
                     };
-                    self.lists(Device { node, owner })
+                    self.lists_of_device(TestDevice {
+                        node: &node,
+                        ..device
+                    })
                 }
             };
-            budget.spend(lists.len() + ADDRESS)?;
+            budget.spend(lists.len() + ADDRESS_STEPS)?;
             if is_assumed {
-                // A device that is there, or meets a posture, only here makes rules for its user all the same.
-                self.count(lists.clone());
+                // The device, or its posture, exists only in this test. Rules for its user must exist all the same.
+                self.count_user_lists(&lists);
             }
-            sources.push((node.id, lists));
+            sources.push(SshSource {
+                node: device.node.id,
+                lists,
+            });
         }
         Ok(sources)
     }
 
     /// Returns the nodes a text names, by their rules.
-    fn destinations(
+    fn find_destinations(
         &mut self,
         text: &str,
-        standing: Role,
+        stranger_role: Role,
         budget: &mut Budget,
-    ) -> Result<Vec<Destination>, Exhausted> {
-        let mut found: HashMap<u64, Destination> = HashMap::new();
-        let devices = self.devices(text, standing, budget)?;
-        for Device { node, owner } in devices.iter() {
-            let key = self.plan.key(node, owner);
+    ) -> Result<Vec<SshDestination>, Exhausted> {
+        let mut found: HashMap<u64, SshDestination> = HashMap::new();
+        let devices = self.find_devices(text, stranger_role, budget)?;
+        for TestDevice { node, owner } in devices.iter() {
+            let key = self.plan.profile_key(node, owner);
             let id = key.id(&self.plan);
-            budget.spend(ADDRESS)?;
+            budget.spend(ADDRESS_STEPS)?;
             if let Some(known) = found.get_mut(&id) {
                 known.nodes.insert(node.id);
                 continue;
             }
-            let settings = self.plan.settings(&key, &self.user_lists, &self.users);
-            budget.spend(settings.ssh.len() + 1)?;
-            let destination = Destination {
+            let profile = self
+                .plan
+                .compile_profile(&key, &self.user_lists, &self.users);
+            budget.spend(profile.ssh.len() + 1)?;
+            let destination = SshDestination {
                 nodes: HashSet::from([node.id]),
-                logins: settings.ssh,
+                rules: profile.ssh,
             };
             found.insert(id, destination);
         }
         Ok(found.into_values().collect())
     }
 
-    fn lists(&self, Device { node, owner }: Device<'_>) -> BTreeSet<ListId> {
-        let key = self.plan.key(node, owner);
-        self.plan.fed(node, &key, owner.map_or(0, |user| user.id))
+    fn lists_of_device(&self, TestDevice { node, owner }: TestDevice<'_>) -> BTreeSet<ListId> {
+        let key = self.plan.profile_key(node, owner);
+        let user = owner.map_or(0, |user| user.id);
+        self.plan.lists_of_node(node, &key, user)
     }
 
-    fn count(&mut self, lists: BTreeSet<ListId>) {
-        for list in lists.into_iter().filter(|list| list.user != 0) {
-            *self.user_lists.entry(list).or_default() += 1;
+    fn count_user_lists(&mut self, lists: &BTreeSet<ListId>) {
+        for list in lists.iter().filter(|list| list.user != 0) {
+            *self.user_lists.entry(*list).or_default() += 1;
         }
     }
 }
 
-/// Says whether every destination says the same to every source that asks for an account.
-fn all_are(
-    wanted: Verdict,
-    sources: &[Source],
-    destinations: &[Destination],
-    account: &str,
-    budget: &mut Budget,
-) -> Result<bool, Exhausted> {
-    for destination in destinations {
-        let logins = &destination.logins;
-        budget.spend(logins.len())?;
-        // The first rule that lets each list have the account.
-        let mut first: HashMap<ListId, usize> = HashMap::new();
-        let mut itself = None;
-        for (at, login) in logins
-            .iter()
-            .enumerate()
-            .filter(|(_, login)| admits(login, account))
-        {
-            match &login.principals {
-                Principals::Lists(lists) => {
-                    for list in lists {
-                        first.entry(*list).or_insert(at);
+impl SshQuestion<'_> {
+    /// Says whether every destination gives the wanted verdict to every source that asks for an account.
+    fn is_verdict(
+        &self,
+        wanted: SshVerdict,
+        account: &str,
+        budget: &mut Budget,
+    ) -> Result<bool, Exhausted> {
+        for destination in self.destinations {
+            budget.spend(destination.rules.len())?;
+            let first = FirstRules::new(&destination.rules, account);
+            for source in self.sources {
+                budget.spend(source.lists.len() + 1)?;
+                let by_lists = first.for_lists(&source.lists);
+                let is_itself = destination.nodes.contains(&source.node);
+                let by_itself = if is_itself { first.for_itself } else { None };
+                let verdict = |first: Option<usize>| match first {
+                    None => SshVerdict::Refuse,
+                    Some(at) if destination.rules[at].check => SshVerdict::Check,
+                    Some(_) => SshVerdict::Accept,
+                };
+                // A rule for the node itself concerns the source when it is the destination, and no other node.
+                if by_itself.is_some() {
+                    let first = by_lists.into_iter().chain(by_itself).min();
+                    if verdict(first) != wanted {
+                        return Ok(false);
                     }
                 }
-                Principals::Itself(_) => itself = itself.or(Some(at)),
+                let others = destination.nodes.len() - usize::from(by_itself.is_some());
+                if others > 0 && verdict(by_lists) != wanted {
+                    return Ok(false);
+                }
             }
         }
-        for (node, lists) in sources {
-            budget.spend(lists.len() + 1)?;
-            let named = lists
-                .iter()
-                .filter_map(|list| first.get(list).copied())
-                .min();
-            let own = itself.filter(|_| destination.nodes.contains(node));
-            let verdict = |own: Option<usize>| match named.into_iter().chain(own).min() {
-                None => Verdict::Refuse,
-                Some(at) if logins[at].check => Verdict::Check,
-                Some(_) => Verdict::Accept,
-            };
-            let has_others = destination.nodes.len() > usize::from(own.is_some());
-            if (own.is_some() && verdict(own) != wanted) || (has_others && verdict(None) != wanted)
-            {
-                return Ok(false);
-            }
-        }
+        Ok(true)
     }
-    Ok(true)
+}
+
+/// The places of the first rules that let sources have an account.
+struct FirstRules {
+    by_list: HashMap<ListId, usize>,
+    for_itself: Option<usize>,
+}
+
+impl FirstRules {
+    fn new(rules: &[CompiledSshRule], account: &str) -> Self {
+        let mut first = Self {
+            by_list: HashMap::new(),
+            for_itself: None,
+        };
+        for (at, rule) in rules.iter().enumerate() {
+            if !admits_account(rule, account) {
+                continue;
+            }
+            match &rule.principals {
+                SshPrincipals::Lists(lists) => {
+                    for list in lists {
+                        first.by_list.entry(*list).or_insert(at);
+                    }
+                }
+                SshPrincipals::Itself(_) => first.for_itself = first.for_itself.or(Some(at)),
+            }
+        }
+        first
+    }
+
+    /// Returns the place of the first rule for a source that is in some lists.
+    fn for_lists(&self, lists: &BTreeSet<ListId>) -> Option<usize> {
+        let places = lists.iter().filter_map(|list| self.by_list.get(list));
+        places.copied().min()
+    }
 }
 
 /// Says whether a rule lets its principals have an account: by its name, or else by `*`, which is never root.
-fn admits(login: &SshLogin, account: &str) -> bool {
-    let local = |name: &str| login.users.iter().find(|(ssh, _)| ssh == name);
-    match local(account).or_else(|| local("*")) {
+fn admits_account(rule: &CompiledSshRule, account: &str) -> bool {
+    let local_account = |name: &str| {
+        let entry = rule.users.iter().find(|(asked, _)| asked == name);
+        entry.map(|(_, local)| local.as_str())
+    };
+    match local_account(account).or_else(|| local_account("*")) {
         None => false,
-        Some((_, local)) if local == "=" => account != "root",
-        Some((_, local)) => !local.is_empty(),
+        Some("=") => account != "root",
+        Some(local) => !local.is_empty(),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     DocumentContext,
     compile::naive::{self, Place, reaches},
     inventory::Role,
-    policy::Rule,
+    policy::AccessRule,
 };
 
 const SOURCES: [&str; 12] = [
@@ -50,13 +50,13 @@ fn document(rules: &[usize], tests: &str) -> Policy {
     Policy::parse(&text, &DocumentContext::default()).unwrap()
 }
 
-fn users() -> BTreeMap<u64, User> {
+fn users() -> BTreeMap<u64, PolicyUser> {
     let user = |id: u64| {
         let role = if id == 1 { Role::Admin } else { Role::Member };
         let login_name = format!("u{id}@a.test");
         (
             id,
-            User {
+            PolicyUser {
                 id,
                 login_name,
                 role,
@@ -67,7 +67,7 @@ fn users() -> BTreeMap<u64, User> {
     (1..3).map(user).collect()
 }
 
-fn node(id: u64, kind: u8) -> Node {
+fn node(id: u64, kind: u8) -> PolicyNode {
     let tags: &[&str] = match kind % 4 {
         0 | 1 => &[],
         2 => &["tag:a"],
@@ -81,7 +81,7 @@ fn node(id: u64, kind: u8) -> Node {
     let route = kind
         .is_multiple_of(5)
         .then(|| "10.0.0.0/24".parse().unwrap());
-    Node {
+    PolicyNode {
         id,
         user: u64::from(kind / 4 % 2) + 1,
         tags: tags.iter().map(ToString::to_string).collect(),
@@ -95,24 +95,24 @@ fn node(id: u64, kind: u8) -> Node {
     }
 }
 
-fn places<'n>(world: &'n World<'_>, named: &'n named::Named<'_>) -> Vec<Place<'n>> {
+fn places<'n>(world: &'n TestedTailnet<'_>, named: &'n target::TestTarget<'_>) -> Vec<Place<'n>> {
     match named {
-        named::Named::Devices(devices) => devices
+        target::TestTarget::Devices(devices) => devices
             .iter()
             .flat_map(|device| naive::World::places_of(device.node))
             .collect(),
-        named::Named::MadeUp(devices) => devices
+        target::TestTarget::MadeUp(devices) => devices
             .iter()
             .flat_map(|made_up| naive::World::places_of(made_up.device().node))
             .collect(),
-        named::Named::Address(address) => {
-            let node = world.at(*address).map(|device| device.node);
+        target::TestTarget::Address(address) => {
+            let node = world.device_at(*address).map(|device| device.node);
             vec![Place {
                 address: *address,
                 node,
             }]
         }
-        named::Named::Ranges(ranges) => {
+        target::TestTarget::Ranges(ranges) => {
             let first = ranges[0].low();
             // All addresses of the range here are the same to all rules.
             vec![Place {
@@ -120,22 +120,22 @@ fn places<'n>(world: &'n World<'_>, named: &'n named::Named<'_>) -> Vec<Place<'n
                 node: None,
             }]
         }
-        named::Named::Own | named::Named::Nothing => Vec::new(),
+        target::TestTarget::Own | target::TestTarget::Nothing => Vec::new(),
     }
 }
 
 /// Says whether every address of the source has a rule to some address of the destination.
-fn allowed(world: &World<'_>, source: &str, destination: &str, port: u16) -> bool {
+fn allowed(world: &TestedTailnet<'_>, source: &str, destination: &str, port: u16) -> bool {
     let naive = naive::World {
         policy: world.policy,
         users: world.users,
         nodes: world.nodes,
     };
-    let named =
-        [source, destination].map(|text| world.named(text, Role::Member, &mut Budget::default()));
+    let named = [source, destination]
+        .map(|text| world.resolve_target(text, Role::Member, &mut Budget::default()));
     let [from, to] = named.map(Result::unwrap);
     let destinations = places(world, &to);
-    let fits = |rule: &Rule| {
+    let fits = |rule: &AccessRule| {
         rule.services.iter().any(|service| {
             service
                 .protocol
@@ -155,7 +155,7 @@ fn allowed(world: &World<'_>, source: &str, destination: &str, port: u16) -> boo
             .any(|rule| {
                 rule.sources
                     .iter()
-                    .any(|party| naive.has(party, from, None))
+                    .any(|source_selector| naive.has(source_selector, from, None))
                     && destinations
                         .iter()
                         .any(|to| reaches(naive, rule, from, *to))
@@ -179,7 +179,7 @@ proptest! {
         let to = if destination.contains("::") { format!("[{destination}]") } else { destination.to_owned() };
         let test = format!(r#"{{"src":"{source}","accept":["{to}:{port}"]}}"#);
         let (policy, users) = (document(&rules, &test), users());
-        let world = World::new(&policy, &users, &nodes);
+        let world = TestedTailnet::new(&policy, &users, &nodes);
         let expected = allowed(&world, source, destination, port);
         prop_assert_eq!(
             failed_tests(&policy, &users, &nodes).is_empty(), expected,
@@ -189,19 +189,19 @@ proptest! {
 }
 
 /// Ten thousand devices of people.
-fn many() -> (BTreeMap<u64, User>, BTreeMap<u64, Node>) {
-    let user = |id: u64| User {
+fn many() -> (BTreeMap<u64, PolicyUser>, BTreeMap<u64, PolicyNode>) {
+    let user = |id: u64| PolicyUser {
         id,
         login_name: format!("u{id}@a.test"),
-        ..User::default()
+        ..PolicyUser::default()
     };
     let users = (1..=2_500).map(|id| (id, user(id))).collect();
-    let node = |id: u64| Node {
+    let node = |id: u64| PolicyNode {
         id,
         user: id % 2_500 + 1,
         ipv4: Some((0x6440_0000 + u32::try_from(id).unwrap()).into()),
         ipv6: Some((0xfd7a_115c_a1e0_0000_0000_0000_0000_0000 + u128::from(id)).into()),
-        ..Node::default()
+        ..PolicyNode::default()
     };
     let mut nodes: BTreeMap<_, _> = (1..=10_000).map(|id| (id, node(id))).collect();
     let server = nodes.entry(1).or_default();
@@ -246,10 +246,10 @@ fn tests_that_would_take_too_long_are_refused() {
     assert!(failed[0].message.contains("take too long"), "{}", failed[0]);
 }
 
-fn failures(text: &str, users: &[User], nodes: &[Node]) -> Vec<String> {
+fn failures(text: &str, users: &[PolicyUser], nodes: &[PolicyNode]) -> Vec<String> {
     let users: BTreeMap<_, _> = users.iter().map(|user| (user.id, user.clone())).collect();
     let nodes: BTreeMap<_, _> = nodes.iter().map(|node| (node.id, node.clone())).collect();
-    let context = DocumentContext::of(&users, None);
+    let context = DocumentContext::for_tailnet(&users, None);
     let policy = Policy::parse(text, &context).unwrap();
     let failed = failed_tests(&policy, &users, &nodes).into_iter();
     failed.map(|problem| problem.message).collect()
@@ -309,7 +309,7 @@ fn tests_of_identities_without_devices_judge_one_they_would_have() {
 
 #[test]
 fn groups_of_identity_providers_are_tested_by_their_users_and_those_defined_here_by_theirs() {
-    let ana = User::new(
+    let ana = PolicyUser::new(
         1,
         "Ana@a.test",
         Role::Member,
@@ -323,7 +323,7 @@ fn groups_of_identity_providers_are_tested_by_their_users_and_those_defined_here
                   {"src": "ben@a.test", "accept": ["tag:web:80"], "deny": ["tag:web:22"]}]}"#;
     let users = [ana];
     assert_eq!(failures(text, &users, &[]), [""; 0]);
-    let nodes = [node(1, 0), node(2, 2)].map(|node| Node { user: 1, ..node });
+    let nodes = [node(1, 0), node(2, 2)].map(|node| PolicyNode { user: 1, ..node });
     assert_eq!(failures(text, &users, &nodes), [""; 0]);
 }
 
@@ -340,7 +340,7 @@ fn protocols_without_ports_are_tested_with_port_zero() {
             &[],
             &[
                 node(1, 2),
-                Node {
+                PolicyNode {
                     tags: vec!["tag:b".to_owned()],
                     ..node(2, 2)
                 },

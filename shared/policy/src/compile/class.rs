@@ -1,140 +1,142 @@
-//! What makes a class, and what the rules mean for its nodes.
+//! Which nodes are one class, and whom a class sees.
+//!
+//! Rules can not tell two nodes apart when the same selectors select them, their routes overlap the same ranges, and both
+//! or neither are exit nodes. Such nodes are one class. A class *belongs to* selectors and *sees* selectors: two nodes are
+//! peers when the class of one sees a selector that the class of the other belongs to.
+//!
+//! Example, with the rules `group:dev → tag:web:80` and `tag:web → 10.1.0.0/16:22`:
+//!
+//! | node | belongs to | sees |
+//! |---|---|---|
+//! | a developer's laptop | `group:dev` | `tag:web` |
+//! | a web server | `tag:web` | `10.1.0.0/16` |
+//! | a router of `10.1.2.0/24` | `10.1.0.0/16` | nothing |
+//!
+//! The router belongs to `10.1.0.0/16` because its route overlaps it. The web server sees the router, so the two are
+//! peers; the laptop and the router are none.
+//!
+//! A rule with `via` has a selector of its own, its id: sources see it, and its routers belong to it. So sources see the
+//! routers, whatever the destinations are.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::IpAddr,
-};
-
-use bowline_ip_set::IpRange;
-use ipnet::{IpSubnets, Ipv4Subnets, Ipv6Subnets};
+use std::collections::BTreeSet;
 
 use super::{
     hash,
-    output::{Address, CapGrant, Class, Destination, FilterRule, Pass},
-    plan::{Plan, PlannedRule},
+    output::{Class, ViaTarget},
+    plan::{AccessPlan, PlannedRule},
 };
 use crate::{
-    internet,
-    inventory::{Node, User},
-    policy::Reach,
-    selector::Selector,
+    inventory::{PolicyNode, PolicyUser},
+    policy::DestinationKind,
 };
 
-/// The selector every class belongs to.
-pub(super) const ANY: u64 = 0;
-/// The selector of exit nodes.
-pub(super) const EXIT: u64 = 1;
+/// The id of the selector that every class belongs to.
+pub(super) const ANY_SELECTOR: u64 = 0;
+/// The id of the selector of exit nodes.
+pub(super) const EXIT_SELECTOR: u64 = 1;
 
-/// Returns the selector of routers that a way goes through, that may use it themselves, to what they route.
-pub(super) fn held(way: u64, to: u64) -> u64 {
-    hash("held", [way.to_be_bytes(), to.to_be_bytes()])
+/// Returns the id of the selector of the routers of a via that are also sources of it, for one of its destinations.
+///
+/// Such a router may itself reach the destination through the other routers.
+pub(super) fn router_selector(via: u64, destination: u64) -> u64 {
+    hash("held", [via.to_be_bytes(), destination.to_be_bytes()])
 }
 
-/// What the access rules can tell about a node: nodes with the same are one class.
+/// What the access rules can tell about a node: nodes with the same key are one class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClassKey {
-    /// The parties it belongs to by who it is or which addresses it has, ascending.
-    selected: Vec<u32>,
+    /// The selectors that select it by who it is or which addresses it has, ascending.
+    selectors: Vec<u32>,
     /// The ranges that its routes overlap, ascending.
-    overlapped: Vec<u32>,
+    routed_ranges: Vec<u32>,
     /// Whether it is an exit node.
-    is_exit: bool,
-    /// Whether it belongs to a user, where `autogroup:self` matters.
-    is_owned: bool,
+    pub(super) is_exit: bool,
+    /// Whether it belongs to a user; always `false` when no rule says `autogroup:self`.
+    pub(super) is_owned: bool,
 }
 
 impl ClassKey {
-    pub(super) fn new(plan: &Plan, node: &Node, user: Option<&User>) -> Self {
+    pub(super) fn new(plan: &AccessPlan, node: &PolicyNode, user: Option<&PolicyUser>) -> Self {
         Self {
-            selected: plan.parties.selected(node, user),
-            overlapped: plan.parties.overlapped(node),
+            selectors: plan.selectors.selectors_of_node(node, user),
+            routed_ranges: plan.selectors.ranges_routed_by(node),
             is_exit: node.is_exit(),
-            is_owned: !plan.own.is_empty() && user.is_some(),
+            is_owned: !plan.own_device_rules.is_empty() && user.is_some(),
         }
     }
 
-    /// Returns the parties selected by who the node is or which addresses it has.
-    pub(super) fn selected(&self) -> &[u32] {
-        &self.selected
+    /// Returns the selectors that select the node by who it is or which addresses it has.
+    pub(super) fn selectors(&self) -> &[u32] {
+        &self.selectors
     }
 
-    /// Returns the class's number: the same on every replica.
-    pub(super) fn id(&self, plan: &Plan) -> u64 {
-        let id = |party: &u32| plan.parties.ids[*party as usize];
-        let mut selected: Vec<_> = self.selected.iter().map(id).collect();
-        let mut overlapped: Vec<_> = self.overlapped.iter().map(id).collect();
-        selected.sort_unstable();
-        overlapped.sort_unstable();
-        let flags = u64::from(self.is_exit) | u64::from(self.is_owned) << 1;
-        let bytes = |ids: Vec<u64>| {
-            ids.into_iter()
-                .flat_map(u64::to_be_bytes)
-                .collect::<Vec<_>>()
+    /// Returns the id of the class: the same on every replica.
+    pub(super) fn id(&self, plan: &AccessPlan) -> u64 {
+        let sorted_bytes = |selectors: &[u32]| {
+            let mut ids: Vec<_> = plan.ids_of(selectors).collect();
+            ids.sort_unstable();
+            ids.into_iter().flat_map(u64::to_be_bytes).collect()
         };
-        hash(
-            "class",
-            [bytes(selected), bytes(overlapped), bytes(vec![flags])],
-        )
+        let flags = u64::from(self.is_exit) | u64::from(self.is_owned) << 1;
+        let parts: [Vec<u8>; 3] = [
+            sorted_bytes(&self.selectors),
+            sorted_bytes(&self.routed_ranges),
+            flags.to_be_bytes().to_vec(),
+        ];
+        hash("class", parts)
     }
 
-    /// Returns all parties, ascending.
-    fn parties(&self) -> Vec<u32> {
-        let mut all: Vec<_> = self
-            .selected
-            .iter()
-            .chain(&self.overlapped)
-            .copied()
-            .collect();
+    /// Returns the selectors that select the node or are routed by it, ascending.
+    pub(super) fn all_selectors(&self) -> Vec<u32> {
+        let mut all = [&*self.selectors, &*self.routed_ranges].concat();
         all.sort_unstable();
         all.dedup();
         all
     }
 
-    fn is(&self, party: u32) -> bool {
-        self.selected.binary_search(&party).is_ok()
+    pub(super) fn has_selector(&self, selector: u32) -> bool {
+        self.selectors.binary_search(&selector).is_ok()
     }
 
-    fn routes(&self, party: u32) -> bool {
-        self.overlapped.binary_search(&party).is_ok()
+    pub(super) fn routes_range(&self, range: u32) -> bool {
+        self.routed_ranges.binary_search(&range).is_ok()
     }
 
     /// Says whether the class is a router that a rule goes through (policy section 10.1).
-    fn is_way_of(&self, rule: &PlannedRule) -> bool {
-        rule.via.iter().any(|tag| self.is(*tag))
-            && (rule.destinations.iter().any(|party| self.routes(*party))
+    pub(super) fn is_router_of(&self, rule: &PlannedRule) -> bool {
+        let has_tag = rule.router_tags.iter().any(|tag| self.has_selector(*tag));
+        has_tag
+            && (rule.destinations.iter().any(|one| self.routes_range(*one))
                 || (self.is_exit && rule.to_internet))
     }
 
     /// Returns what the rules mean for the class.
-    pub(super) fn class(&self, plan: &Plan) -> Class {
-        let parties = self.parties();
-        let mut selectors: Vec<_> = parties
-            .iter()
-            .map(|party| plan.parties.ids[*party as usize])
-            .collect();
-        selectors.push(ANY);
-        if self.is_exit {
-            selectors.push(EXIT);
-        }
+    pub(super) fn compile_class(&self, plan: &AccessPlan) -> Class {
+        let selectors = self.all_selectors();
         let mut class = Class {
-            exit_routes: plan.exits_for_any,
-            vias: plan.vias_for_any.clone(),
+            selectors: plan.ids_of(&selectors).collect(),
+            exit_routes: plan.any_uses_exits,
+            vias: plan.vias_of_any.clone(),
             ..Class::default()
         };
-        if plan.full_mesh {
-            class.sees.push(ANY);
+        class.selectors.push(ANY_SELECTOR);
+        if self.is_exit {
+            class.selectors.push(EXIT_SELECTOR);
         }
-        self.look_out(plan, &parties, &mut class);
-        self.look_in(plan, &parties, &mut class, &mut selectors);
-        let sees_own = |number: &u32| {
+        if plan.is_full_mesh {
+            class.sees.push(ANY_SELECTOR);
+        }
+        add_as_source(plan, &selectors, &mut class);
+        self.add_as_destination(plan, &selectors, &mut class);
+        self.add_as_router(plan, &selectors, &mut class);
+        let reaches_own_devices = |number: &u32| {
             let rule = plan.rule(*number);
-            rule.from_any || rule.sources.iter().any(|party| self.is(*party))
+            rule.from_any || rule.sources.iter().any(|source| self.has_selector(*source))
         };
-        class.sees_own = self.is_owned && plan.own.iter().any(sees_own);
-        class.filter = self.filter(plan, &parties);
-        class.selectors = selectors;
-        class.passes.sort_unstable();
-        class.passes.dedup();
+        class.sees_own = self.is_owned && plan.own_device_rules.iter().any(reaches_own_devices);
+        class.filter = self.compile_filter(plan, &selectors);
+        class.via_targets.sort_unstable();
+        class.via_targets.dedup();
         for sorted in [&mut class.selectors, &mut class.sees, &mut class.vias] {
             sorted.sort_unstable();
             sorted.dedup();
@@ -142,276 +144,107 @@ impl ClassKey {
         class
     }
 
-    /// Returns the rules that name the class as a source; those from everything are not among them.
-    pub(super) fn rules_from(&self, plan: &Plan) -> BTreeSet<u32> {
-        let parties = self.parties();
-        let rules = parties.iter().flat_map(|party| &plan.from[*party as usize]);
-        rules.copied().collect()
+    /// Returns the rules that name the class as a source; those from everything are left out.
+    pub(super) fn rules_naming_source(&self, plan: &AccessPlan) -> BTreeSet<u32> {
+        find_rules_from(plan, &self.all_selectors())
     }
 
-    /// Adds what the class sees as a source.
-    fn look_out(&self, plan: &Plan, parties: &[u32], class: &mut Class) {
-        let rules = parties.iter().flat_map(|party| &plan.from[*party as usize]);
-        for number in rules.collect::<BTreeSet<_>>() {
-            let rule = plan.rule(*number);
-            if rule.rule.reach != Reach::Named {
-                continue;
+    /// Adds what the class sees because it is a destination of rules from everything. Other rules need nothing here:
+    /// their sources see the class.
+    fn add_as_destination(&self, plan: &AccessPlan, selectors: &[u32], class: &mut Class) {
+        let is_named_by_any = selectors.iter().any(|selector| {
+            let mut rules = plan.rules_by_destination[*selector as usize].iter();
+            rules.any(|number| plan.rule(*number).from_any)
+        });
+        let is_exit_for_any = self.is_exit
+            && plan.internet_rules.iter().any(|number| {
+                let rule = plan.rule(*number);
+                rule.from_any && rule.via_id == 0 && rule.rule.covers_internet
+            });
+        if is_named_by_any || is_exit_for_any {
+            class.sees.push(ANY_SELECTOR);
+        }
+    }
+
+    /// Adds what it means that the class is a router that rules go through.
+    fn add_as_router(&self, plan: &AccessPlan, selectors: &[u32], class: &mut Class) {
+        for tag in selectors {
+            for number in &plan.rules_by_router_tag[*tag as usize] {
+                let rule = plan.rule(*number);
+                if !self.is_router_of(rule) {
+                    continue;
+                }
+                class.selectors.push(rule.via_id);
+                if rule.from_any {
+                    class.sees.push(ANY_SELECTOR);
+                }
+                self.add_routed_destinations(plan, rule, class);
             }
-            if rule.via_id != 0 {
-                class.vias.push(rule.via_id);
-                class.sees.push(rule.via_id);
-                continue;
-            }
-            class.exit_routes |= rule.rule.covers_internet;
-            if rule.to_any {
-                class.sees.push(ANY);
-                continue;
-            }
-            let ids = rule
-                .destinations
+        }
+    }
+
+    /// Adds what the class routes of a rule with `via`: its nodes have the rule as if it were an ordinary one to these
+    /// destinations (policy section 13.1).
+    ///
+    /// Example: `10.9.0.0/16 → 10.1.0.0/16 via tag:r`, and a node with `tag:r` that routes both. It is a source too, so it
+    /// sees the other nodes that route `10.1.0.0/16`.
+    fn add_routed_destinations(&self, plan: &AccessPlan, rule: &PlannedRule, class: &mut Class) {
+        let has_subnets =
+            rule.from_any || rule.sources.iter().any(|one| plan.selectors.is_range(*one));
+        let is_source = rule.from_any
+            || rule
+                .sources
                 .iter()
-                .map(|party| plan.parties.ids[*party as usize]);
-            class.sees.extend(ids);
-            if rule.rule.covers_internet {
-                class.sees.push(EXIT);
-            }
-        }
-    }
-
-    /// Adds what the class sees as a destination of rules from everything, and the ways it is a router of.
-    fn look_in(&self, plan: &Plan, parties: &[u32], class: &mut Class, selectors: &mut Vec<u64>) {
-        let mut to = parties.iter().flat_map(|party| &plan.to[*party as usize]);
-        let mut outward = plan.outward.iter().filter(|_| self.is_exit);
-        let covers = |number: &&u32| {
-            let rule = plan.rule(**number);
-            rule.via_id == 0 && rule.rule.covers_internet
-        };
-        let from_any = |number: &u32| plan.rule(*number).from_any;
-        if to.any(from_any) || outward.any(|number| covers(&number) && from_any(number)) {
-            class.sees.push(ANY);
-        }
-        let ways = parties
-            .iter()
-            .flat_map(|party| &plan.through[*party as usize]);
-        for rule in ways
-            .map(|number| plan.rule(*number))
-            .filter(|rule| self.is_way_of(rule))
-        {
-            selectors.push(rule.via_id);
-            if rule.from_any {
-                class.sees.push(ANY);
-            }
-            self.hold(plan, rule, class, selectors);
-        }
-    }
-
-    /// Adds what a rule means that goes through the class: as far as the class routes the destinations, its nodes have
-    /// the rule as if it were an ordinary one (policy section 13.1).
-    fn hold(&self, plan: &Plan, rule: &PlannedRule, class: &mut Class, selectors: &mut Vec<u64>) {
-        let is_range =
-            |party: &u32| matches!(plan.parties.get(*party).selector, Selector::Range(_));
-        let has_subnets = rule.from_any || rule.sources.iter().any(is_range);
-        let is_source = |party: &u32| self.is(*party) || self.routes(*party);
-        let is_source = rule.from_any || rule.sources.iter().any(is_source);
+                .any(|source| self.has_selector(*source) || self.routes_range(*source));
         let leads_out = self.is_exit && rule.to_internet;
-        let routed = rule
-            .destinations
-            .iter()
-            .filter(|party| self.routes(**party));
-        let routed = routed.map(|party| plan.parties.ids[*party as usize]);
-        for to in routed.chain(leads_out.then_some(EXIT)) {
+        let mut routed = rule.destinations.clone();
+        routed.retain(|destination| self.routes_range(*destination));
+        let mut destinations: Vec<_> = plan.ids_of(&routed).collect();
+        if leads_out {
+            destinations.push(EXIT_SELECTOR);
+        }
+        for to in destinations {
             if has_subnets {
-                let way = rule.via_id;
-                class.passes.push(Pass { way, to });
+                let via = rule.via_id;
+                class.via_targets.push(ViaTarget { via, to });
             }
             if is_source {
                 class.sees.push(to);
-                selectors.push(held(rule.via_id, to));
+                class.selectors.push(router_selector(rule.via_id, to));
             }
         }
         class.exit_routes |= leads_out && is_source;
     }
-
-    /// Returns the rules of the filter that are the class's own.
-    fn filter(&self, plan: &Plan, parties: &[u32]) -> Vec<FilterRule> {
-        let mut numbers: Vec<u32> = Vec::new();
-        for party in parties {
-            numbers.extend(&plan.to[*party as usize]);
-            numbers.extend(&plan.through[*party as usize]);
-        }
-        if self.is_exit {
-            numbers.extend(&plan.outward);
-        }
-        if self.is_owned {
-            numbers.extend(&plan.own);
-        }
-        numbers.sort_unstable();
-        numbers.dedup();
-        let mut filter = Filter::default();
-        for number in numbers {
-            let rule = plan.rule(number);
-            filter.add(rule, &self.reached(plan, rule));
-        }
-        filter.rules
-    }
-
-    /// Returns what of a rule's destinations concerns the class (policy sections 8 to 10).
-    pub(super) fn reached(&self, plan: &Plan, rule: &PlannedRule) -> Vec<Reached> {
-        match rule.rule.reach {
-            Reach::Named => {}
-            Reach::Own => return vec![Reached::own()],
-            Reach::OwnReversed => {
-                let is_source = rule.from_any || rule.sources.iter().any(|party| self.is(*party));
-                return is_source.then(Reached::own).into_iter().collect();
-            }
-        }
-        let is_way = rule.via_id != 0;
-        if is_way && !self.is_way_of(rule) {
-            return Vec::new();
-        }
-        let mut reached = Vec::new();
-        if rule.to_internet && self.is_exit {
-            reached.extend(internet::TEXTS.map(Reached::outside));
-        }
-        for party in &rule.destinations {
-            match &plan.parties.get(*party).selector {
-                Selector::Range(range) => {
-                    let own = self.is(*party) && !is_way;
-                    let through_exit = self.is_exit && !is_way && internet::is_public(range);
-                    if own || self.routes(*party) || through_exit {
-                        reached.push(Reached {
-                            own: (own && range.low().is_ipv4(), own && range.low().is_ipv6()),
-                            text: Some(range.to_string()),
-                            routed: self.routes(*party).then_some(*range),
-                        });
-                    }
-                }
-                _ if self.is(*party) && !is_way => reached.push(Reached::own()),
-                _ => {}
-            }
-        }
-        reached
-    }
 }
 
-/// A destination that concerns a node.
-pub(super) struct Reached {
-    /// Whether it has the node's own IPv4 address, and its IPv6 address.
-    pub(super) own: (bool, bool),
-    /// As it is written; `None` for the node's own addresses.
-    text: Option<String>,
-    /// What of it is reached through routes of the node.
-    routed: Option<IpRange>,
+fn find_rules_from(plan: &AccessPlan, selectors: &[u32]) -> BTreeSet<u32> {
+    let mut rules = BTreeSet::new();
+    for selector in selectors {
+        rules.extend(&plan.rules_by_source[*selector as usize]);
+    }
+    rules
 }
 
-impl Reached {
-    /// Returns it as it is written; `None` for the node's own addresses.
-    pub(super) fn text(&self) -> Option<&str> {
-        self.text.as_deref()
-    }
-
-    fn own() -> Self {
-        Self {
-            own: (true, true),
-            text: None,
-            routed: None,
+/// Adds what the class sees because it is a source of rules.
+fn add_as_source(plan: &AccessPlan, selectors: &[u32], class: &mut Class) {
+    for number in find_rules_from(plan, selectors) {
+        let rule = plan.rule(number);
+        if rule.rule.reach != DestinationKind::Named {
+            continue;
+        }
+        if rule.via_id != 0 {
+            class.vias.push(rule.via_id);
+            class.sees.push(rule.via_id);
+            continue;
+        }
+        class.exit_routes |= rule.rule.covers_internet;
+        if rule.to_any {
+            class.sees.push(ANY_SELECTOR);
+            continue;
+        }
+        class.sees.extend(plan.ids_of(&rule.destinations));
+        if rule.rule.covers_internet {
+            class.sees.push(EXIT_SELECTOR);
         }
     }
-
-    /// Returns a part of the internet.
-    fn outside(text: &str) -> Self {
-        Self {
-            own: (false, false),
-            text: Some(text.to_owned()),
-            routed: None,
-        }
-    }
-}
-
-/// Returns the rules that every node has: those to `*`.
-pub(super) fn common_filter(plan: &Plan) -> Vec<FilterRule> {
-    let mut filter = Filter::default();
-    for rule in plan
-        .rules
-        .iter()
-        .filter(|rule| rule.to_any && rule.via_id == 0)
-    {
-        let everything = Reached {
-            own: (true, true),
-            text: Some("*".to_owned()),
-            routed: None,
-        };
-        filter.add(rule, &[everything]);
-    }
-    filter.rules
-}
-
-/// A filter being made: rules with the same sources and protocol are one (policy section 7.5).
-#[derive(Default)]
-struct Filter {
-    rules: Vec<FilterRule>,
-    known: HashMap<(u64, Option<u8>), usize>,
-}
-
-impl Filter {
-    fn add(&mut self, rule: &PlannedRule, reached: &[Reached]) {
-        if reached.is_empty() {
-            return;
-        }
-        let empty = FilterRule {
-            sources: rule.list,
-            per_user: rule.rule.reach != Reach::Named,
-            destinations: Vec::new(),
-            protocol: None,
-            grants: Vec::new(),
-        };
-        for service in &rule.rule.services {
-            let protocol = service.protocol;
-            let at = *self.known.entry((rule.list, protocol)).or_insert_with(|| {
-                self.rules.push(FilterRule {
-                    protocol,
-                    ..empty.clone()
-                });
-                self.rules.len() - 1
-            });
-            for one in reached {
-                let address = one.text.clone().map_or(Address::Own, Address::Literal);
-                let destination = |ports: &_| Destination {
-                    address: address.clone(),
-                    ports: *ports,
-                };
-                self.rules[at]
-                    .destinations
-                    .extend(service.ports.iter().map(destination));
-            }
-        }
-        // A way through chosen routers carries no capabilities (policy section 10.1).
-        if rule.rule.capabilities.is_empty() || rule.via_id != 0 {
-            return;
-        }
-        let grant = |one: &Reached| CapGrant {
-            own: one.own,
-            routed: one.routed.map_or_else(Vec::new, prefixes),
-            capabilities: rule.rule.capabilities.clone(),
-        };
-        let grants: Vec<_> = reached.iter().map(grant).collect();
-        let grants = grants
-            .into_iter()
-            .filter(|grant| grant.own != (false, false) || !grant.routed.is_empty());
-        let grants: Vec<_> = grants.collect();
-        if !grants.is_empty() {
-            self.rules.push(FilterRule { grants, ..empty });
-        }
-    }
-}
-
-/// Returns a range as prefixes: clients read nothing else as what a capability is granted on.
-fn prefixes(range: IpRange) -> Vec<String> {
-    let subnets = match (range.low(), range.high()) {
-        (IpAddr::V4(low), IpAddr::V4(high)) => Ipv4Subnets::new(low, high, 0).into(),
-        (IpAddr::V6(low), IpAddr::V6(high)) => Ipv6Subnets::new(low, high, 0).into(),
-        _ => return Vec::new(),
-    };
-    let subnets: IpSubnets = subnets;
-    subnets.map(|prefix| prefix.to_string()).collect()
 }

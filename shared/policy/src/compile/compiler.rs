@@ -1,4 +1,4 @@
-//! The compiler: keeps what it put out up to date while users and nodes change.
+//! The compiler: keeps its output up to date while users and nodes change.
 
 mod full;
 mod placing;
@@ -12,60 +12,65 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    output::{Class, ListId, Membership, Output, RouteUsers, Settings, Via},
-    plan::Plan,
-    settings::{SettingsKey, SettingsPlan},
+    output::{Class, ListId, Membership, NodeProfile, Output, RouteUsers, Via},
+    plan::AccessPlan,
+    profile::{ProfileKey, ProfilePlan},
     via::TaggedRouters,
 };
 use crate::{
-    inventory::{Node, User},
+    inventory::{PolicyNode, PolicyUser},
     policy::Policy,
 };
 
 /// A policy applied to an inventory, kept up to date change by change.
 ///
-/// What it puts out is a function of the two alone, however they came to be.
+/// The output depends on the policy, the users and the nodes, and not on the order in which they came.
 #[derive(Debug)]
 pub struct Compiler {
     policy: Arc<Policy>,
-    plan: Plan,
-    settings_plan: SettingsPlan,
-    users: BTreeMap<u64, User>,
-    nodes: BTreeMap<u64, Node>,
+    plan: AccessPlan,
+    profile_plan: ProfilePlan,
+    users: BTreeMap<u64, PolicyUser>,
+    nodes: BTreeMap<u64, PolicyNode>,
     /// The nodes of each user, tagged ones too.
-    nodes_of: BTreeMap<u64, BTreeSet<u64>>,
-    /// The nodes behind each usable subnet route.
+    nodes_by_user: BTreeMap<u64, BTreeSet<u64>>,
+    /// The nodes with each usable subnet route.
     routers: BTreeMap<IpNet, BTreeSet<u64>>,
     tagged_routers: TaggedRouters,
-    placed: BTreeMap<u64, Placed>,
+    placements: BTreeMap<u64, NodePlacement>,
     classes: BTreeMap<u64, Shared<Class>>,
-    settings: BTreeMap<u64, (SettingsKey, Shared<Settings>)>,
+    profiles: BTreeMap<u64, KeyedProfile>,
     /// How many devices are in each list of a user.
     user_lists: BTreeMap<ListId, u64>,
     routes: BTreeMap<IpNet, Arc<RouteUsers>>,
     vias: BTreeMap<u64, Arc<Via>>,
-    /// For each list of users the settings that say who of them may log in.
-    naming: BTreeMap<u64, BTreeSet<u64>>,
-    /// The settings of each user's own devices, where the login name matters.
-    own_settings: BTreeMap<u64, BTreeSet<u64>>,
-    /// Settings to be worked out: new ones, and those of users whose login name changed.
-    outdated: BTreeSet<u64>,
-    /// Lists of users of which one came, went or changed: settings that say who of them may log in are to be worked
-    /// out again.
-    touched: BTreeSet<u64>,
+    /// For each list of single users the profiles that name these users by their logins.
+    profiles_by_named_list: BTreeMap<u64, BTreeSet<u64>>,
+    /// The profiles of each user's own devices, where they name the user by the login.
+    profiles_by_user: BTreeMap<u64, BTreeSet<u64>>,
+    /// Profiles that have to be compiled: new ones, and those of users whose login changed.
+    outdated_profiles: BTreeSet<u64>,
+    /// Lists of single users in which a user came, went or changed: the profiles that name them have to be compiled.
+    touched_lists: BTreeSet<u64>,
     changes: Output,
 }
 
-/// Something that several nodes have.
+/// Something that several nodes have, and how many.
 #[derive(Debug)]
 struct Shared<T> {
     nodes: usize,
-    what: Arc<T>,
+    value: Arc<T>,
 }
 
-/// Where a node is.
+#[derive(Debug)]
+struct KeyedProfile {
+    key: ProfileKey,
+    shared: Shared<NodeProfile>,
+}
+
+/// Where a node belongs.
 #[derive(Debug, PartialEq, Eq)]
-struct Placed {
+struct NodePlacement {
     membership: Membership,
     lists: BTreeSet<ListId>,
     addresses: Vec<Arc<str>>,
@@ -83,23 +88,23 @@ impl Compiler {
     pub fn new(policy: impl Into<Arc<Policy>>) -> Self {
         let mut compiler = Self {
             policy: Arc::default(),
-            plan: Plan::default(),
-            settings_plan: SettingsPlan::default(),
+            plan: AccessPlan::default(),
+            profile_plan: ProfilePlan::default(),
             users: BTreeMap::new(),
             nodes: BTreeMap::new(),
-            nodes_of: BTreeMap::new(),
+            nodes_by_user: BTreeMap::new(),
             routers: BTreeMap::new(),
             tagged_routers: TaggedRouters::default(),
-            placed: BTreeMap::new(),
+            placements: BTreeMap::new(),
             classes: BTreeMap::new(),
-            settings: BTreeMap::new(),
+            profiles: BTreeMap::new(),
             user_lists: BTreeMap::new(),
             routes: BTreeMap::new(),
             vias: BTreeMap::new(),
-            naming: BTreeMap::new(),
-            own_settings: BTreeMap::new(),
-            outdated: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            profiles_by_named_list: BTreeMap::new(),
+            profiles_by_user: BTreeMap::new(),
+            outdated_profiles: BTreeSet::new(),
+            touched_lists: BTreeSet::new(),
             changes: Output::default(),
         };
         compiler.set_policy(policy);
@@ -112,63 +117,71 @@ impl Compiler {
         &self.policy
     }
 
-    pub(super) fn plan(&self) -> &Plan {
+    pub(super) fn plan(&self) -> &AccessPlan {
         &self.plan
     }
 
-    /// Returns how many rules are found by their parties: applying the policy to a node looks at each of them at most.
+    /// Returns how many rules the plan's tables hold: placing a node looks at each of them at most.
     #[cfg(test)]
-    pub(crate) fn filed_rules(&self) -> usize {
-        self.plan.filed_rules()
+    pub(crate) fn indexed_rules(&self) -> usize {
+        self.plan.indexed_rules()
     }
 
     /// Returns the users by number.
     #[must_use]
-    pub fn users(&self) -> &BTreeMap<u64, User> {
+    pub fn users(&self) -> &BTreeMap<u64, PolicyUser> {
         &self.users
     }
 
     /// Returns the nodes by number.
     #[must_use]
-    pub fn nodes(&self) -> &BTreeMap<u64, Node> {
+    pub fn nodes(&self) -> &BTreeMap<u64, PolicyNode> {
         &self.nodes
+    }
+
+    /// Returns the user that a node belongs to; a tagged node belongs to nobody.
+    pub(super) fn owner_of(&self, node: &PolicyNode) -> Option<&PolicyUser> {
+        if node.tags.is_empty() {
+            self.users.get(&node.user)
+        } else {
+            None
+        }
     }
 
     /// Puts another policy in force.
     pub fn set_policy(&mut self, policy: impl Into<Arc<Policy>>) {
         let policy = policy.into();
-        self.refresh_settings();
-        let before = self.full();
+        self.refresh_profiles();
+        let before = self.full_output();
         let pending = std::mem::take(&mut self.changes);
-        self.plan = Plan::new(&policy);
-        self.settings_plan = SettingsPlan::new(&policy);
+        self.plan = AccessPlan::new(&policy);
+        self.profile_plan = ProfilePlan::new(&policy);
         self.policy = policy;
-        self.placed.clear();
+        self.placements.clear();
         self.classes.clear();
-        self.settings.clear();
+        self.profiles.clear();
         self.user_lists.clear();
-        self.naming.clear();
-        self.own_settings.clear();
+        self.profiles_by_named_list.clear();
+        self.profiles_by_user.clear();
         self.routes.clear();
         self.vias.clear();
-        let routes: Vec<_> = self.routers.keys().copied().collect();
-        for route in routes {
+        for route in self.routers.keys().copied().collect::<Vec<_>>() {
             self.add_route(route);
         }
-        let ways: Vec<_> = self.plan.vias.keys().copied().collect();
-        self.refresh_vias(ways);
+        let vias: Vec<_> = self.plan.rule_by_via.keys().copied().collect();
+        self.refresh_vias(vias);
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            self.place(id);
+            self.place_node(id);
         }
-        // What is told as the difference is what later differences start from.
-        self.refresh_settings();
-        let after = self.full();
+        // Later changes are differences from what is compiled here: nothing may be left to compile.
+        self.refresh_profiles();
+        let after = self.full_output();
         self.changes = pending;
         self.changes.add_difference(&before, &after);
     }
 
     /// Adds or changes a user.
-    pub fn put_user(&mut self, user: User) {
+    pub fn put_user(&mut self, user: PolicyUser) {
         let id = user.id;
         if self.users.get(&id) == Some(&user) {
             return;
@@ -184,32 +197,36 @@ impl Compiler {
     }
 
     fn place_nodes_of(&mut self, user: u64) {
-        for node in self.nodes_of.get(&user).cloned().unwrap_or_default() {
-            self.place(node);
+        for node in self.nodes_by_user.get(&user).cloned().unwrap_or_default() {
+            self.place_node(node);
         }
-        // The name they log in by may be another.
-        let own = self.own_settings.get(&user).into_iter().flatten();
-        self.outdated.extend(own);
-        for list in self.naming.keys() {
+        // The user may have another login now.
+        let own = self.profiles_by_user.get(&user).into_iter().flatten();
+        self.outdated_profiles.extend(own);
+        for list in self.profiles_by_named_list.keys() {
             if self.user_lists.contains_key(&ListId { id: *list, user }) {
-                self.touched.insert(*list);
+                self.touched_lists.insert(*list);
             }
         }
     }
 
     /// Adds or changes a node.
-    pub fn put_node(&mut self, node: Node) {
+    pub fn put_node(&mut self, node: PolicyNode) {
         let id = node.id;
         let before = self.nodes.get(&id);
         if before == Some(&node) {
             return;
         }
-        let routed = |node: &Node| (node.tags.clone(), node.usable_routes.clone());
-        let reroutes = before.map(routed) != Some(routed(&node));
-        let mut ways = self.ways_of(before.filter(|_| reroutes));
-        ways.extend(self.ways_of(Some(&node).filter(|_| reroutes)));
-        self.forget(id);
-        self.nodes_of.entry(node.user).or_default().insert(id);
+        let has_same_routes = before.is_some_and(|before| {
+            before.tags == node.tags && before.usable_routes == node.usable_routes
+        });
+        let mut vias = BTreeSet::new();
+        if !has_same_routes {
+            vias.extend(before.into_iter().flat_map(|node| self.vias_through(node)));
+            vias.extend(self.vias_through(&node));
+        }
+        self.remove_from_tables(id);
+        self.nodes_by_user.entry(node.user).or_default().insert(id);
         for route in node.subnet_routes().copied().collect::<Vec<_>>() {
             let routers = self.routers.entry(route).or_default();
             routers.insert(id);
@@ -219,62 +236,60 @@ impl Compiler {
         }
         self.tagged_routers.insert(&node);
         self.nodes.insert(id, node);
-        self.place(id);
-        self.refresh_vias(ways);
+        self.place_node(id);
+        self.refresh_vias(vias);
     }
 
     /// Removes a node.
     pub fn remove_node(&mut self, id: u64) {
-        let ways = self.ways_of(self.nodes.get(&id));
-        self.forget(id);
-        if self.nodes.remove(&id).is_none() {
+        let Some(node) = self.nodes.get(&id) else {
             return;
+        };
+        let vias = self.vias_through(node);
+        self.remove_from_tables(id);
+        self.nodes.remove(&id);
+        if let Some(placement) = self.placements.remove(&id) {
+            self.count_out(&placement, None);
         }
-        if let Some(placed) = self.placed.remove(&id) {
-            self.leave(&placed, None);
-        }
-        self.refresh_vias(ways);
+        self.refresh_vias(vias);
         self.changes.nodes.insert(id, None);
     }
 
-    /// Works out settings that are new, or depend on who the users behind other nodes are: once for all changes since
-    /// the last time.
-    fn refresh_settings(&mut self) {
-        for id in self.outdated() {
-            let Some((key, _)) = self.settings.get(&id) else {
+    /// Compiles the profiles that are new, or name users that changed: once for all changes since the last time.
+    fn refresh_profiles(&mut self) {
+        for id in self.profiles_to_compile() {
+            let Some(profile) = self.profiles.get(&id) else {
                 continue;
             };
-            let now = self.worked_out(key);
-            if let Some((_, kept)) = self.settings.get_mut(&id)
-                && *kept.what != now
+            let now = self.compile_profile(&profile.key);
+            if let Some(KeyedProfile { shared, .. }) = self.profiles.get_mut(&id)
+                && *shared.value != now
             {
-                kept.what = Arc::new(now);
-                let what = Arc::clone(&kept.what);
-                self.changes.settings.insert(id, Some(what));
+                shared.value = Arc::new(now);
+                let value = Arc::clone(&shared.value);
+                self.changes.profiles.insert(id, Some(value));
             }
         }
-        self.outdated.clear();
-        self.touched.clear();
+        self.outdated_profiles.clear();
+        self.touched_lists.clear();
     }
 
-    /// Returns the settings that are to be worked out.
-    fn outdated(&self) -> BTreeSet<u64> {
-        let naming = self.touched.iter().filter_map(|list| self.naming.get(list));
-        self.outdated
-            .iter()
-            .chain(naming.flatten())
-            .copied()
-            .collect()
+    fn profiles_to_compile(&self) -> BTreeSet<u64> {
+        let mut profiles = self.outdated_profiles.clone();
+        for list in &self.touched_lists {
+            profiles.extend(self.profiles_by_named_list.get(list).into_iter().flatten());
+        }
+        profiles
     }
 
-    fn worked_out(&self, key: &SettingsKey) -> Settings {
-        let plan = &self.settings_plan;
-        plan.settings(key, &self.user_lists, &self.users)
+    fn compile_profile(&self, key: &ProfileKey) -> NodeProfile {
+        let plan = &self.profile_plan;
+        plan.compile_profile(key, &self.user_lists, &self.users)
     }
 
     /// Returns what differs from the last time this was asked; empty when nothing does.
     pub fn take_changes(&mut self) -> Output {
-        self.refresh_settings();
+        self.refresh_profiles();
         std::mem::take(&mut self.changes)
     }
 }

@@ -9,9 +9,9 @@ use ipnet::IpNet;
 
 use crate::{policy::Capability, port::Ports};
 
-/// What a policy means for nodes that it does not tell apart.
+/// What the access rules mean for nodes that they do not tell apart.
 ///
-/// A class sees another when one of the selectors that either sees is a selector of the other.
+/// Two classes are peers when one sees a selector that the other belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Class {
     /// The selectors its nodes belong to, ascending.
@@ -22,24 +22,25 @@ pub struct Class {
     pub sees_own: bool,
     /// Whether it may use exit nodes that it sees.
     pub exit_routes: bool,
-    /// Ways through chosen routers that it may use.
+    /// The ids of the grants with `via` that it may use.
     pub vias: Vec<u64>,
-    /// Where its nodes lead as routers that a rule goes through, ascending.
-    pub passes: Vec<Pass>,
+    /// What its nodes lead to as routers of grants with `via`, ascending.
+    pub via_targets: Vec<ViaTarget>,
     /// The packet filter besides what is common to all classes, in order.
-    pub filter: Vec<FilterRule>,
+    pub filter: Vec<ClassFilterRule>,
 }
 
 impl Class {
     /// Says whether the nodes of two classes are peers by their classes.
     #[must_use]
-    pub fn sees(&self, other: &Self) -> bool {
-        intersect(&self.sees, &other.selectors) || intersect(&other.sees, &self.selectors)
+    pub fn is_peer_of(&self, other: &Self) -> bool {
+        have_common_element(&self.sees, &other.selectors)
+            || have_common_element(&other.sees, &self.selectors)
     }
 }
 
 /// Says whether two ascending lists have an element in common.
-pub(super) fn intersect(left: &[u64], right: &[u64]) -> bool {
+pub(super) fn have_common_element(left: &[u64], right: &[u64]) -> bool {
     let (short, long) = if left.len() < right.len() {
         (left, right)
     } else {
@@ -50,24 +51,24 @@ pub(super) fn intersect(left: &[u64], right: &[u64]) -> bool {
         .any(|wanted| long.binary_search(wanted).is_ok())
 }
 
-/// What the policy sets on nodes besides who reaches them.
+/// What a node has from the policy besides access: SSH rules and capabilities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct NodeProfile {
     /// Who may log in by SSH; the first that matches decides.
-    pub ssh: Vec<SshLogin>,
+    pub ssh: Vec<CompiledSshRule>,
     /// Capabilities of the node itself, by name.
     pub capabilities: Vec<Capability>,
     /// Capabilities that its peers see on it, by name.
     pub peer_capabilities: Vec<Capability>,
-    /// Whether its IPv4 address is not shown and it is shown none.
+    /// Whether its IPv4 address is kept from others, and theirs from it.
     pub hide_ipv4: bool,
 }
 
-/// One rule of an SSH policy.
+/// One SSH rule of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SshLogin {
+pub struct CompiledSshRule {
     /// Who.
-    pub principals: Principals,
+    pub principals: SshPrincipals,
     /// SSH user to local user: `=` for the same, empty for none.
     pub users: Arc<[(String, String)]>,
     /// Whether the connection waits for a check.
@@ -82,8 +83,8 @@ pub struct SshLogin {
 
 /// Who may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Principals {
-    /// The nodes with the addresses of some lists, repeated where several have them.
+pub enum SshPrincipals {
+    /// The nodes in some lists; one that is in several of them is named several times.
     Lists(Vec<ListId>),
     /// The node itself, so many times.
     Itself(usize),
@@ -91,31 +92,31 @@ pub enum Principals {
 
 /// One rule of a packet filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterRule {
+pub struct ClassFilterRule {
     /// Who, by source list.
     pub sources: u64,
     /// Whether the list is that of the node's own user.
     pub per_user: bool,
     /// Where.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<FilterDestination>,
     /// IP protocol; `None` for the default set.
     pub protocol: Option<u8>,
     /// Application grants; exclusive with destinations.
-    pub grants: Vec<CapGrant>,
+    pub grants: Vec<CapabilityGrant>,
 }
 
 /// A destination of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
+pub struct FilterDestination {
     /// Which addresses.
-    pub address: Address,
+    pub address: DestinationAddress,
     /// Which ports there.
     pub ports: Ports,
 }
 
 /// Addresses of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum DestinationAddress {
     /// The node's own.
     Own,
     /// An element as a filter has it.
@@ -124,9 +125,11 @@ pub enum Address {
 
 /// An application grant on some addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CapGrant {
-    /// Whether it is granted on the node's own IPv4 address, and on its IPv6 address.
-    pub own: (bool, bool),
+pub struct CapabilityGrant {
+    /// Whether it is granted on the node's own IPv4 address.
+    pub own_ipv4: bool,
+    /// Whether it is granted on the node's own IPv6 address.
+    pub own_ipv6: bool,
     /// Routed prefixes and ranges it is granted on, as a filter has them.
     pub routed: Vec<String>,
     /// What is granted.
@@ -136,48 +139,50 @@ pub struct CapGrant {
 /// A list of addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListId {
-    /// What feeds it: equal on every replica, the same while its elements change.
+    /// A hash of the selectors that feed it: the same on every replica, and while its elements change.
     pub id: u64,
     /// The user whose devices it is reduced to; zero for none.
     pub user: u64,
 }
 
-/// What came into a list and what went; a list without elements is the same as none.
+/// Elements that were added to a list and removed from it. A list without elements is the same as none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListChange {
-    /// Elements that came, as a filter has them.
+    /// Elements that were added, as a filter writes them.
     pub added: BTreeSet<Arc<str>>,
-    /// Elements that went.
+    /// Elements that were removed.
     pub removed: BTreeSet<Arc<str>>,
 }
 
-/// Who has to do with a subnet route.
+/// Whose netmap a subnet route is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteUsers {
-    /// The selectors whose classes reach it through its common router, whatever routers are chosen; ascending.
+    /// The selectors whose classes may reach it: they have it through its primary router, whatever routers `via` chooses.
+    /// Ascending.
     pub reach: Vec<u64>,
-    /// The selectors whose classes it reaches, and so have it through its common router unless another is chosen for
-    /// them; ascending. Ways are among them: see [`Pass`].
+    /// The selectors whose classes are reached from it: they have it through its primary router, unless `via` chooses
+    /// another for them. Ids of vias are among them: see [`ViaTarget`]. Ascending.
     pub reached: Vec<u64>,
 }
 
-/// Where a router that a rule goes through leads.
+/// What a router of a grant with `via` leads to.
 ///
-/// What lies behind the router's own routes has those of them that the way is a user of.
+/// The classes that belong to the selector have, through this router, those of its subnet routes that list the via in
+/// [`RouteUsers::reached`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pass {
-    /// The way.
-    pub way: u64,
-    /// The selector of what it leads to.
+pub struct ViaTarget {
+    /// The id of the via.
+    pub via: u64,
+    /// The id of the selector it leads to.
     pub to: u64,
 }
 
-/// A way through chosen routers.
+/// The routers that a grant with `via` chooses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Via {
     /// The routers of each route, first choice first.
     pub routes: BTreeMap<IpNet, Vec<u64>>,
-    /// The exit nodes.
+    /// The exit nodes among them.
     pub exits: Vec<u64>,
 }
 
@@ -186,27 +191,27 @@ pub struct Via {
 pub struct Membership {
     /// Its class.
     pub class: u64,
-    /// Its settings.
-    pub settings: u64,
+    /// Its profile.
+    pub profile: u64,
 }
 
 /// Everything, or what differs from the output before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// The rules every node has, when they differ.
-    pub common_filter: Option<Arc<Vec<FilterRule>>>,
+    pub common_filter: Option<Arc<Vec<ClassFilterRule>>>,
     /// Relays besides or instead of the server's own, as JSON text in the clients' spelling, when they differ; empty
     /// for none.
     pub derp_map: Option<Arc<str>>,
     /// Classes that are new or differ; `None` for one that is gone.
     pub classes: BTreeMap<u64, Option<Arc<Class>>>,
-    /// Settings that are new or differ; `None` for those that are gone.
-    pub settings: BTreeMap<u64, Option<Arc<Settings>>>,
+    /// Profiles that are new or differ; `None` for those that are gone.
+    pub profiles: BTreeMap<u64, Option<Arc<NodeProfile>>>,
     /// What changed in lists.
     pub lists: BTreeMap<ListId, ListChange>,
-    /// Who has to do with each subnet route; `None` for a route that is gone.
+    /// The users of each subnet route that is new or differs; `None` for a route that is gone.
     pub routes: BTreeMap<IpNet, Option<Arc<RouteUsers>>>,
-    /// Ways through chosen routers that are new or differ; `None` for one that is gone.
+    /// Vias that are new or differ; `None` for one that is gone.
     pub vias: BTreeMap<u64, Option<Arc<Via>>>,
     /// Nodes that are new or moved; `None` for one that is gone.
     pub nodes: BTreeMap<u64, Option<Membership>>,
@@ -219,8 +224,8 @@ impl Output {
         *self == Self::default()
     }
 
-    /// Notes an element that came into a list.
-    pub(super) fn add(&mut self, list: ListId, element: &Arc<str>) {
+    /// Notes that an element was added to a list.
+    pub(super) fn add_element(&mut self, list: ListId, element: &Arc<str>) {
         let change = self.lists.entry(list).or_default();
         if !change.removed.remove(element) {
             change.added.insert(Arc::clone(element));
@@ -229,8 +234,8 @@ impl Output {
         }
     }
 
-    /// Notes an element that went from a list.
-    pub(super) fn remove(&mut self, list: ListId, element: &Arc<str>) {
+    /// Notes that an element was removed from a list.
+    pub(super) fn remove_element(&mut self, list: ListId, element: &Arc<str>) {
         let change = self.lists.entry(list).or_default();
         if !change.added.remove(element) {
             change.removed.insert(Arc::clone(element));
@@ -247,28 +252,27 @@ impl Output {
         if before.derp_map != after.derp_map {
             self.derp_map.clone_from(&after.derp_map);
         }
-        difference(&mut self.classes, &before.classes, &after.classes);
-        difference(&mut self.settings, &before.settings, &after.settings);
-        difference(&mut self.routes, &before.routes, &after.routes);
-        difference(&mut self.vias, &before.vias, &after.vias);
-        difference(&mut self.nodes, &before.nodes, &after.nodes);
+        add_map_difference(&mut self.classes, &before.classes, &after.classes);
+        add_map_difference(&mut self.profiles, &before.profiles, &after.profiles);
+        add_map_difference(&mut self.routes, &before.routes, &after.routes);
+        add_map_difference(&mut self.vias, &before.vias, &after.vias);
+        add_map_difference(&mut self.nodes, &before.nodes, &after.nodes);
         let none = ListChange::default();
-        for list in before
-            .lists
-            .keys()
-            .chain(after.lists.keys())
-            .collect::<BTreeSet<_>>()
-        {
+        let lists = before.lists.keys().chain(after.lists.keys());
+        for list in lists.collect::<BTreeSet<_>>() {
             let old = &before.lists.get(list).unwrap_or(&none).added;
             let new = &after.lists.get(list).unwrap_or(&none).added;
-            old.difference(new)
-                .for_each(|gone| self.remove(*list, gone));
-            new.difference(old).for_each(|came| self.add(*list, came));
+            for removed in old.difference(new) {
+                self.remove_element(*list, removed);
+            }
+            for added in new.difference(old) {
+                self.add_element(*list, added);
+            }
         }
     }
 }
 
-fn difference<K: Ord + Clone, V: PartialEq + Clone>(
+fn add_map_difference<K: Ord + Clone, V: PartialEq + Clone>(
     changes: &mut BTreeMap<K, Option<V>>,
     before: &BTreeMap<K, Option<V>>,
     after: &BTreeMap<K, Option<V>>,

@@ -1,4 +1,8 @@
-//! A policy's access rules, ready to be applied to nodes: parties instead of names, rules found by party.
+//! A policy's access rules, ready to be applied to nodes: selectors by number, and rules found by selector.
+//!
+//! Example: the rules `group:dev → tag:web:80` (number 0) and `tag:web → tag:db:5432` (number 1) have three selectors. The
+//! plan finds rule 0 from `group:dev` as a source and from `tag:web` as a destination, rule 1 from `tag:web` as a source and
+//! from `tag:db` as a destination. A class of nodes with `tag:web` looks at these two rules and at no other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,198 +10,201 @@ use std::{
 };
 
 use super::{
-    class, hash,
+    class_filter, hash,
     list::{ListPlan, SourceList},
-    output::FilterRule,
-    party::Parties,
+    output::ClassFilterRule,
     route::{self, RouteSides},
+    selector_table::SelectorTable,
 };
 use crate::{
     internet,
-    policy::{Party, Policy, Reach, Rule},
+    policy::{AccessRule, DestinationKind, Policy, PosturedSelector},
     selector::Selector,
 };
 
-/// A rule by parties.
+/// A rule with its selectors by number.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedRule {
     /// The rule as it was read.
-    pub(crate) rule: Arc<Rule>,
+    pub(crate) rule: Arc<AccessRule>,
     /// Sources besides `*`, ascending.
     pub(crate) sources: Arc<[u32]>,
     /// Whether everything is a source.
     pub(crate) from_any: bool,
-    /// Destinations that are parties.
+    /// Destinations besides `*` and the internet.
     pub(crate) destinations: Vec<u32>,
     /// Whether everything is a destination.
     pub(crate) to_any: bool,
     /// Whether the internet is a destination.
     pub(crate) to_internet: bool,
-    /// The tags of routers it goes through.
-    pub(super) via: Vec<u32>,
-    /// What stands for that way; zero without one.
+    /// The tags of the routers it goes through.
+    pub(super) router_tags: Vec<u32>,
+    /// The id of the choice of routers; zero for a rule without `via`.
     pub(crate) via_id: u64,
-    /// Who may send, by source list.
+    /// The id of its source list.
     pub(super) list: u64,
 }
 
-/// The access rules of a policy.
+/// The access rules of a policy. Rules are known by their number, choices of routers (`via`) by their id.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) parties: Parties,
+pub(crate) struct AccessPlan {
+    pub(crate) selectors: SelectorTable,
     pub(crate) rules: Vec<PlannedRule>,
-    /// For each party the rules it is a source of; rules from everything are not among them.
-    pub(super) from: Vec<Vec<u32>>,
-    /// For each party the rules it is a destination of.
-    pub(super) to: Vec<Vec<u32>>,
+    /// For each selector the rules it is a source of; rules from everything are left out.
+    pub(super) rules_by_source: Vec<Vec<u32>>,
+    /// For each selector the rules it is a destination of; rules with `via` are left out.
+    pub(super) rules_by_destination: Vec<Vec<u32>>,
     /// For each tag the rules that go through its routers.
-    pub(super) through: Vec<Vec<u32>>,
-    /// For each party the ways through chosen routers that lead to it.
-    pub(super) ways_to: Vec<Vec<u64>>,
+    pub(super) rules_by_router_tag: Vec<Vec<u32>>,
+    /// For each selector the vias that lead to it.
+    pub(super) vias_by_destination: Vec<Vec<u64>>,
     /// Rules through exit nodes: to the internet or a part of it.
-    pub(super) outward: Vec<u32>,
+    pub(super) internet_rules: Vec<u32>,
     /// Rules to the devices of the same user.
-    pub(super) own: Vec<u32>,
+    pub(super) own_device_rules: Vec<u32>,
     /// Whether a rule goes from everything to everything.
-    pub(super) full_mesh: bool,
+    pub(super) is_full_mesh: bool,
     /// Whether a rule lets everything use exit nodes.
-    pub(super) exits_for_any: bool,
-    /// Ways through chosen routers that everything may use.
-    pub(super) vias_for_any: Vec<u64>,
-    /// The rules of each way through chosen routers.
-    pub(super) vias: BTreeMap<u64, u32>,
-    /// The ways that go through the routers with each tag.
-    pub(super) ways_of: BTreeMap<String, BTreeSet<u64>>,
+    pub(super) any_uses_exits: bool,
+    /// The vias that everything may use.
+    pub(super) vias_of_any: Vec<u64>,
+    /// A rule of each via.
+    pub(super) rule_by_via: BTreeMap<u64, u32>,
+    /// The vias that go through the routers with each tag.
+    pub(super) vias_by_tag: BTreeMap<String, BTreeSet<u64>>,
     pub(super) lists: ListPlan,
-    /// The selectors whose classes have to do with every subnet route.
-    pub(super) users_of_any: RouteSides,
+    /// The selectors that every subnet route has on its sides.
+    pub(super) any_route_sides: RouteSides,
     /// The part of the filter that every node has.
-    pub(super) common_filter: Arc<Vec<FilterRule>>,
+    pub(super) common_filter: Arc<Vec<ClassFilterRule>>,
 }
 
-impl Plan {
+impl AccessPlan {
     pub(crate) fn new(policy: &Policy) -> Self {
-        Self::of(&policy.rules, policy)
+        Self::from_rules(&policy.rules, policy)
     }
 
     /// Returns the plan of some rules, with the groups and postures of a policy.
-    pub(super) fn of(rules: &[Arc<Rule>], policy: &Policy) -> Self {
+    pub(super) fn from_rules(rules: &[Arc<AccessRule>], policy: &Policy) -> Self {
         let mut plan = Self::default();
         let mut sources = None;
         for rule in rules {
-            let planned = plan.planned(rule, &mut sources);
+            let planned = plan.plan_rule(rule, &mut sources);
             plan.rules.push(planned);
         }
-        plan.parties.index(policy);
-        let parties = plan.parties.ids.len();
-        plan.from = vec![Vec::new(); parties];
-        plan.to = vec![Vec::new(); parties];
-        plan.through = vec![Vec::new(); parties];
-        plan.ways_to = vec![Vec::new(); parties];
+        plan.selectors.index(policy);
+        let count = plan.selectors.ids.len();
+        plan.rules_by_source = vec![Vec::new(); count];
+        plan.rules_by_destination = vec![Vec::new(); count];
+        plan.rules_by_router_tag = vec![Vec::new(); count];
+        plan.vias_by_destination = vec![Vec::new(); count];
         for index in 0..plan.rules.len() {
-            plan.file(index);
+            plan.index_rule(index);
         }
-        plan.lists.index(parties);
-        plan.users_of_any = route::users_of_any(&plan);
-        plan.common_filter = Arc::new(class::common_filter(&plan));
+        plan.lists.index(count);
+        plan.any_route_sides = route::any_route_sides(&plan);
+        plan.common_filter = Arc::new(class_filter::compile_common_filter(&plan));
         plan
     }
 
-    /// Returns a rule by parties; `last` are the sources of the rule before, which often has the same.
-    fn planned(&mut self, rule: &Arc<Rule>, last: &mut Option<PlannedSources>) -> PlannedRule {
-        let same = last
-            .take()
-            .filter(|last| Arc::ptr_eq(&last.written, &rule.sources) && last.reach == rule.reach);
-        let sources = same.unwrap_or_else(|| self.sources(rule));
-        let PlannedSources {
-            ref parties,
-            from_any,
-            list,
-            ..
-        } = *last.insert(sources);
-        let mut intern = |party: &Party| self.parties.intern(party);
-        let named = rule.destinations.iter();
-        let named = named.filter(|party| !is_any(party) && party.selector != Selector::Internet);
-        let destinations = named.map(&mut intern).collect();
-        let via: Vec<_> = rule
-            .via
-            .iter()
-            .map(|tag| intern(&Selector::Tag(tag.clone()).into()))
-            .collect();
-        PlannedRule {
-            sources: Arc::clone(parties),
-            from_any,
-            list,
-            to_any: rule.destinations.iter().any(is_any),
-            to_internet: rule
-                .destinations
-                .iter()
-                .any(|party| party.selector == Selector::Internet),
-            via_id: if via.is_empty() { 0 } else { via_id(rule) },
+    /// Numbers the selectors of a rule. `last` are the sources of the rule before, which often has the same.
+    fn plan_rule(
+        &mut self,
+        rule: &Arc<AccessRule>,
+        last: &mut Option<PlannedSources>,
+    ) -> PlannedRule {
+        let is_same = |last: &PlannedSources| {
+            Arc::ptr_eq(&last.written, &rule.sources) && last.reach == rule.reach
+        };
+        let sources = match last.take() {
+            Some(last) if is_same(&last) => last,
+            _ => self.plan_sources(rule),
+        };
+        let is_named = |destination: &&PosturedSelector| {
+            !is_any(destination) && destination.selector != Selector::Internet
+        };
+        let named = rule.destinations.iter().filter(is_named);
+        let destinations = named.map(|one| self.selectors.intern(one)).collect();
+        let tags = rule.via.iter().map(|tag| Selector::Tag(tag.clone()).into());
+        let router_tags: Vec<_> = tags.map(|tag| self.selectors.intern(&tag)).collect();
+        let to_internet =
+            |destination: &PosturedSelector| destination.selector == Selector::Internet;
+        let planned = PlannedRule {
             rule: Arc::clone(rule),
+            sources: Arc::clone(&sources.numbers),
+            from_any: sources.from_any,
+            list: sources.list,
+            to_any: rule.destinations.iter().any(is_any),
+            to_internet: rule.destinations.iter().any(to_internet),
+            via_id: if router_tags.is_empty() {
+                0
+            } else {
+                via_id(rule)
+            },
             destinations,
-            via,
-        }
+            router_tags,
+        };
+        *last = Some(sources);
+        planned
     }
 
-    fn sources(&mut self, rule: &Rule) -> PlannedSources {
-        let named = rule.sources.iter().filter(|party| !is_any(party));
-        let mut parties: Vec<_> = named.map(|party| self.parties.intern(party)).collect();
-        parties.sort_unstable();
-        // Addresses are in a list as they are written, whoever has them.
-        let is_identity =
-            |party: &u32| !matches!(self.parties.get(*party).selector, Selector::Range(_));
-        let feeding: Vec<_> = parties.iter().copied().filter(is_identity).collect();
+    fn plan_sources(&mut self, rule: &AccessRule) -> PlannedSources {
+        let named = rule.sources.iter().filter(|source| !is_any(source));
+        let mut numbers: Vec<_> = named.map(|source| self.selectors.intern(source)).collect();
+        numbers.sort_unstable();
+        // The addresses of a range are in the list as they are written, whatever nodes have them.
+        let is_identity = |number: &u32| !self.selectors.is_range(*number);
+        let feeding: Vec<_> = numbers.iter().copied().filter(is_identity).collect();
         PlannedSources {
             written: Arc::clone(&rule.sources),
             reach: rule.reach,
-            parties: parties.into(),
+            numbers: numbers.into(),
             from_any: rule.sources.iter().any(is_any),
-            list: self.lists.add(SourceList::of(rule), &feeding),
+            list: self.lists.add(SourceList::for_rule(rule), &feeding),
         }
     }
 
-    /// Enters a rule into the tables.
-    fn file(&mut self, index: usize) {
+    /// Enters a rule into the tables that find it.
+    fn index_rule(&mut self, index: usize) {
         let rule = &self.rules[index];
         let number = u32::try_from(index).unwrap_or(u32::MAX);
-        let is_public = |party: &u32| match &self.parties.get(*party).selector {
+        if rule.rule.reach != DestinationKind::Named {
+            self.own_device_rules.push(number);
+        }
+        let is_public = |number: &u32| match &self.selectors.get(*number).selector {
             Selector::Range(range) => internet::is_public(range),
             _ => false,
         };
-        if rule.rule.reach != Reach::Named {
-            self.own.push(number);
-        }
         if rule.to_internet || rule.rule.covers_internet || rule.destinations.iter().any(is_public)
         {
-            self.outward.push(number);
+            self.internet_rules.push(number);
         }
         if rule.via_id != 0 {
-            self.vias.insert(rule.via_id, number);
-            for tag in &rule.via {
-                self.through[*tag as usize].push(number);
+            self.rule_by_via.insert(rule.via_id, number);
+            for tag in &rule.router_tags {
+                self.rules_by_router_tag[*tag as usize].push(number);
             }
             for tag in &rule.rule.via {
-                let ways = self.ways_of.entry(tag.clone()).or_default();
-                ways.insert(rule.via_id);
+                let vias = self.vias_by_tag.entry(tag.clone()).or_default();
+                vias.insert(rule.via_id);
             }
-            for party in &rule.destinations {
-                self.ways_to[*party as usize].push(rule.via_id);
+            for selector in &rule.destinations {
+                self.vias_by_destination[*selector as usize].push(rule.via_id);
             }
         }
         if rule.from_any && rule.via_id != 0 {
-            self.vias_for_any.push(rule.via_id);
+            self.vias_of_any.push(rule.via_id);
         } else if rule.from_any {
-            self.full_mesh |= rule.to_any;
-            self.exits_for_any |= rule.rule.covers_internet;
+            self.is_full_mesh |= rule.to_any;
+            self.any_uses_exits |= rule.rule.covers_internet;
         } else {
-            for party in rule.sources.iter() {
-                self.from[*party as usize].push(number);
+            for selector in rule.sources.iter() {
+                self.rules_by_source[*selector as usize].push(number);
             }
         }
         if rule.via_id == 0 {
-            for party in &rule.destinations {
-                let rules = &mut self.to[*party as usize];
+            for selector in &rule.destinations {
+                let rules = &mut self.rules_by_destination[*selector as usize];
                 if rules.last() != Some(&number) {
                     rules.push(number);
                 }
@@ -205,10 +212,14 @@ impl Plan {
         }
     }
 
-    /// Returns how many rules are found by their parties, one for each party and side.
+    /// Returns how many rules the tables hold: a rule counts once for each of its selectors.
     #[cfg(test)]
-    pub(super) fn filed_rules(&self) -> usize {
-        let tables = [&self.from, &self.to, &self.through];
+    pub(super) fn indexed_rules(&self) -> usize {
+        let tables = [
+            &self.rules_by_source,
+            &self.rules_by_destination,
+            &self.rules_by_router_tag,
+        ];
         tables.into_iter().flatten().map(Vec::len).sum()
     }
 
@@ -216,30 +227,34 @@ impl Plan {
     pub(super) fn rule(&self, number: u32) -> &PlannedRule {
         &self.rules[number as usize]
     }
+
+    /// Returns the ids of selectors.
+    pub(super) fn ids_of<'s>(&'s self, selectors: &'s [u32]) -> impl Iterator<Item = u64> + 's {
+        let ids = &self.selectors.ids;
+        selectors.iter().map(|selector| ids[*selector as usize])
+    }
 }
 
-/// The sources of a rule by parties.
+/// The sources of a rule, numbered.
 struct PlannedSources {
-    written: Arc<BTreeSet<Party>>,
-    reach: Reach,
-    parties: Arc<[u32]>,
+    written: Arc<BTreeSet<PosturedSelector>>,
+    reach: DestinationKind,
+    numbers: Arc<[u32]>,
     from_any: bool,
     list: u64,
 }
 
-/// Says whether a party is everything: rules have it as a flag.
-fn is_any(party: &Party) -> bool {
-    party.selector == Selector::Everyone
-        || (party.selector == Selector::Any && party.postures.is_empty())
+/// Says whether a selector selects everything: rules carry it as a flag.
+fn is_any(selector: &PosturedSelector) -> bool {
+    selector.selector == Selector::Everyone
+        || (selector.selector == Selector::Any && selector.postures.is_empty())
 }
 
-/// Returns what stands for the way of a rule through chosen routers.
-fn via_id(rule: &Rule) -> u64 {
-    let destinations = rule
-        .destinations
-        .iter()
-        .map(|party| party.selector.to_string());
-    let tags = rule.via.iter().cloned();
-    // No text is empty but the one between the two lists.
-    hash("via", tags.chain([String::new()]).chain(destinations))
+/// Returns the id of a rule's choice of routers: the same for rules with the same tags and destinations.
+fn via_id(rule: &AccessRule) -> u64 {
+    let destinations = rule.destinations.iter();
+    let destinations = destinations.map(|destination| destination.selector.to_string());
+    // An empty text divides the two lists: no selector is empty.
+    let tags = rule.via.iter().cloned().chain([String::new()]);
+    hash("via", tags.chain(destinations))
 }

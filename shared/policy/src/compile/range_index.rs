@@ -30,7 +30,7 @@ impl FromIterator<(IpRange, u32)> for RangeIndex {
 
 impl RangeIndex {
     /// Returns the numbers of the ranges that have an address in common with this one.
-    pub(super) fn overlapping(&self, wanted: IpRange) -> impl Iterator<Item = u32> {
+    pub(super) fn find_overlapping(&self, wanted: IpRange) -> impl Iterator<Item = u32> {
         let end = self
             .ranges
             .partition_point(|(range, _)| range.low() <= wanted.high());
@@ -67,7 +67,7 @@ mod tests {
         ) {
             let numbered = |range: &IpRange, number: usize| (*range, u32::try_from(number).unwrap());
             let index: RangeIndex = ranges.iter().enumerate().map(|(n, r)| numbered(r, n)).collect();
-            let mut found: Vec<_> = index.overlapping(wanted).collect();
+            let mut found: Vec<_> = index.find_overlapping(wanted).collect();
             found.sort_unstable();
             let each = ranges.iter().enumerate().filter(|(_, range)| range.overlaps(&wanted));
             let each: Vec<_> = each.map(|(n, range)| numbered(range, n).1).collect();

@@ -1,4 +1,4 @@
-//! Which classes have to do with a subnet route (policy section 13.2).
+//! Whose netmap a subnet route is in (policy section 13.2).
 
 use std::collections::BTreeSet;
 
@@ -6,54 +6,51 @@ use bowline_ip_set::IpRange;
 use ipnet::IpNet;
 
 use super::{
-    class::{ANY, EXIT, held},
+    class::{ANY_SELECTOR, EXIT_SELECTOR, router_selector},
     output::RouteUsers,
-    plan::{Plan, PlannedRule},
+    plan::{AccessPlan, PlannedRule},
 };
 
-/// Selectors on the two sides of a subnet route.
+/// The ids of selectors on the two sides of a subnet route.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RouteSides {
     /// Those that ordinary rules let reach it.
     reach: BTreeSet<u64>,
-    /// Those that are reached from it, and those of chosen routers that may be its users.
+    /// Those that are reached from it, and those of chosen routers that may use it themselves.
     reached: BTreeSet<u64>,
 }
 
 /// Returns the selectors whose classes a rule connects with a subnet.
 ///
-/// Who may reach it and who is reached from it are kept apart: only the first overrides a choice of routers.
-pub(super) fn users(plan: &Plan, route: IpNet) -> RouteUsers {
-    let mut sides = plan.users_of_any.clone();
-    for party in plan.parties.overlapping(IpRange::from(route)) {
-        for number in &plan.to[party as usize] {
+/// Who reaches the subnet and who is reached from it are kept apart, because only the first overrides a choice of
+/// routers. Example: with `group:dev → 10.1.0.0/16` and `10.1.0.0/16 → tag:web`, the route `10.1.2.0/24` has `group:dev`
+/// in `reach` and `tag:web` in `reached`.
+pub(super) fn route_users(plan: &AccessPlan, route: IpNet) -> RouteUsers {
+    let mut sides = plan.any_route_sides.clone();
+    for selector in plan.selectors.ranges_overlapping(IpRange::from(route)) {
+        let selector = selector as usize;
+        for number in &plan.rules_by_destination[selector] {
             sides.add_sources(plan, plan.rule(*number));
         }
-        for number in &plan.from[party as usize] {
+        for number in &plan.rules_by_source[selector] {
             sides.add_destinations(plan, plan.rule(*number));
         }
-        let selector = plan.parties.ids[party as usize];
-        let ways = plan.ways_to[party as usize].iter();
-        sides.reached.extend(ways.map(|way| held(*way, selector)));
-    }
-    let short = |side: BTreeSet<u64>| {
-        if side.contains(&ANY) {
-            vec![ANY]
-        } else {
-            side.into_iter().collect()
+        let id = plan.selectors.ids[selector];
+        for via in &plan.vias_by_destination[selector] {
+            sides.reached.insert(router_selector(*via, id));
         }
-    };
-    if sides.reach.contains(&ANY) {
+    }
+    if sides.reach.contains(&ANY_SELECTOR) {
         sides.reached.clear();
     }
     RouteUsers {
-        reach: short(sides.reach),
-        reached: short(sides.reached),
+        reach: shorten(sides.reach),
+        reached: shorten(sides.reached),
     }
 }
 
-/// Returns the selectors whose classes a rule connects with every subnet: those from or to everything.
-pub(super) fn users_of_any(plan: &Plan) -> RouteSides {
+/// Returns the sides that every subnet route has: those of rules from or to everything.
+pub(super) fn any_route_sides(plan: &AccessPlan) -> RouteSides {
     let mut sides = RouteSides::default();
     for rule in &plan.rules {
         if rule.to_any && rule.via_id == 0 {
@@ -66,30 +63,35 @@ pub(super) fn users_of_any(plan: &Plan) -> RouteSides {
     sides
 }
 
+/// Returns a side in ascending order; the selector of every class stands for all others.
+fn shorten(side: BTreeSet<u64>) -> Vec<u64> {
+    if side.contains(&ANY_SELECTOR) {
+        vec![ANY_SELECTOR]
+    } else {
+        side.into_iter().collect()
+    }
+}
+
 impl RouteSides {
-    fn add_sources(&mut self, plan: &Plan, rule: &PlannedRule) {
+    fn add_sources(&mut self, plan: &AccessPlan, rule: &PlannedRule) {
         if rule.from_any {
-            self.reach.insert(ANY);
+            self.reach.insert(ANY_SELECTOR);
         }
-        let sources = rule.sources.iter();
-        self.reach
-            .extend(sources.map(|party| plan.parties.ids[*party as usize]));
+        self.reach.extend(plan.ids_of(&rule.sources));
     }
 
-    fn add_destinations(&mut self, plan: &Plan, rule: &PlannedRule) {
+    fn add_destinations(&mut self, plan: &AccessPlan, rule: &PlannedRule) {
         if rule.via_id != 0 {
-            // Nobody but its routers has such a rule, and they have what they route as its destination.
+            // Only its routers have such a rule, and its destinations are what they route.
             self.reached.insert(rule.via_id);
             return;
         }
         if rule.to_any {
-            self.reached.insert(ANY);
+            self.reached.insert(ANY_SELECTOR);
         }
         if rule.rule.covers_internet {
-            self.reached.insert(EXIT);
+            self.reached.insert(EXIT_SELECTOR);
         }
-        let destinations = rule.destinations.iter();
-        self.reached
-            .extend(destinations.map(|party| plan.parties.ids[*party as usize]));
+        self.reached.extend(plan.ids_of(&rule.destinations));
     }
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::{Compiler, ListChange, Output, RuleUse};
 use crate::{
     DocumentContext, Policy,
-    inventory::{Node, Role, User},
+    inventory::{PolicyNode, PolicyUser, Role},
     posture::{AttributeValue, Attributes},
 };
 
@@ -87,10 +87,10 @@ fn policy(number: usize) -> Policy {
     Policy::parse(POLICIES[number], &DocumentContext::default()).unwrap()
 }
 
-fn user(id: u64, kind: u8) -> User {
+fn user(id: u64, kind: u8) -> PolicyUser {
     let domain = if id == 2 { "b.test" } else { "a.test" };
     let roles = [Role::Member, Role::Owner, Role::Admin, Role::Member];
-    User {
+    PolicyUser {
         id,
         login_name: format!("u{id}@{domain}"),
         role: roles[usize::from(kind)],
@@ -102,9 +102,15 @@ fn user(id: u64, kind: u8) -> User {
     }
 }
 
-fn node(id: u64, user: u64, tags: Vec<String>, usable_routes: Vec<IpNet>, linux: bool) -> Node {
+fn node(
+    id: u64,
+    user: u64,
+    tags: Vec<String>,
+    usable_routes: Vec<IpNet>,
+    linux: bool,
+) -> PolicyNode {
     let os = AttributeValue::Text(if linux { "linux" } else { "macos" }.to_owned());
-    Node {
+    PolicyNode {
         id,
         user,
         tags,
@@ -144,7 +150,7 @@ fn receive(held: &mut Output, update: Output) {
         held.derp_map = update.derp_map;
     }
     put(&mut held.classes, update.classes);
-    put(&mut held.settings, update.settings);
+    put(&mut held.profiles, update.profiles);
     put(&mut held.routes, update.routes);
     put(&mut held.vias, update.vias);
     put(&mut held.nodes, update.nodes);
@@ -159,30 +165,30 @@ fn receive(held: &mut Output, update: Output) {
 }
 
 /// Says whether two nodes are peers, looking at every rule; without chosen routers.
-fn are_peers(compiler: &Compiler, left: &Node, right: &Node) -> bool {
+fn are_peers(compiler: &Compiler, left: &PolicyNode, right: &PolicyNode) -> bool {
     let (policy, users, nodes) = (compiler.policy(), compiler.users(), compiler.nodes());
     let world = World {
         policy,
         users,
         nodes,
     };
-    fn places(node: &Node) -> Vec<Place<'_>> {
+    fn places(node: &PolicyNode) -> Vec<Place<'_>> {
         World::places_of(node).collect()
     }
-    let can = |from: &Node, to: &Node| {
+    let can = |from: &PolicyNode, to: &PolicyNode| {
         policy
             .rules
             .iter()
             .filter(|rule| rule.via.is_empty())
             .any(|rule| {
-                let is_own = rule.reach != crate::policy::Reach::Named;
-                let has = |party: &crate::policy::Party, node: &Node| {
+                let is_own = rule.reach != crate::policy::DestinationKind::Named;
+                let has = |named: &crate::policy::PosturedSelector, node: &PolicyNode| {
                     let own = places(node).iter().any(|place| {
-                        party.selector == crate::selector::Selector::Any
-                            && party.postures.is_empty()
-                            || world.has(party, *place, None)
+                        named.selector == crate::selector::Selector::Any
+                            && named.postures.is_empty()
+                            || world.has(named, *place, None)
                     });
-                    let routed = match party.selector {
+                    let routed = match named.selector {
                         crate::selector::Selector::Range(range) if !is_own => node
                             .subnet_routes()
                             .any(|route| range.overlaps(&(*route).into())),
@@ -190,8 +196,8 @@ fn are_peers(compiler: &Compiler, left: &Node, right: &Node) -> bool {
                     };
                     own || routed
                 };
-                let is_source = rule.sources.iter().any(|party| has(party, from));
-                let named = rule.destinations.iter().any(|party| has(party, to));
+                let is_source = rule.sources.iter().any(|source| has(source, from));
+                let named = rule.destinations.iter().any(|one| has(one, to));
                 let own = is_own
                     && places(from)
                         .iter()
@@ -214,7 +220,7 @@ fn see_each_other(output: &Output, compiler: &Compiler, left: u64, right: u64) -
         (node.tags.is_empty() && compiler.users().contains_key(&node.user)).then_some(node.user)
     };
     let own = owner(left).is_some() && owner(left) == owner(right);
-    class(left).sees(class(right)) || (own && (class(left).sees_own || class(right).sees_own))
+    class(left).is_peer_of(class(right)) || (own && (class(left).sees_own || class(right).sees_own))
 }
 
 proptest! {
@@ -225,7 +231,7 @@ proptest! {
         steps in prop::collection::vec((step(), any::<bool>()), 1..40),
     ) {
         let mut compiler = Compiler::new(policy(0));
-        let mut held = compiler.full();
+        let mut held = compiler.full_output();
         compiler.take_changes();
         for (step, looks) in &steps {
             apply(&mut compiler, step);
@@ -234,11 +240,11 @@ proptest! {
             }
         }
         receive(&mut held, compiler.take_changes());
-        prop_assert_eq!(&held, &compiler.full());
+        prop_assert_eq!(&held, &compiler.full_output());
         let mut fresh = Compiler::new(compiler.policy().clone());
         compiler.users().values().for_each(|user| fresh.put_user(user.clone()));
         compiler.nodes().values().for_each(|node| fresh.put_node(node.clone()));
-        prop_assert_eq!(held, fresh.full());
+        prop_assert_eq!(held, fresh.full_output());
     }
 
     #[test]
@@ -248,8 +254,8 @@ proptest! {
         let mut compiler = Compiler::new(policy(number));
         (1..4).for_each(|id| compiler.put_user(user(id, 0)));
         steps.iter().filter(|step| !matches!(step, Step::SetPolicy(_))).for_each(|step| apply(&mut compiler, step));
-        let output = compiler.full();
-        // Ways through chosen routers make peers besides.
+        let output = compiler.full_output();
+        // Chosen routers make peers besides.
         prop_assume!(!POLICIES[number].contains("via"));
         for left in compiler.nodes().values() {
             for right in compiler.nodes().values().filter(|right| right.id > left.id) {
@@ -279,7 +285,7 @@ fn a_change_of_one_node_sends_only_what_concerns_it() {
         (
             changes.nodes.len(),
             changes.classes.len(),
-            changes.settings.len()
+            changes.profiles.len()
         ),
         (1, 0, 0)
     );
@@ -294,7 +300,7 @@ fn a_change_of_one_node_sends_only_what_concerns_it() {
 }
 
 #[test]
-fn who_comes_or_is_renamed_changes_only_the_settings_that_name_people() {
+fn who_comes_or_is_renamed_changes_only_the_profiles_that_name_people() {
     let text = r#"{"tagOwners": {"tag:web": [], "tag:db": []}, "acls": [],
         "ssh": [{"action": "accept", "src": ["autogroup:member"], "dst": ["tag:web"], "users": ["localpart:*@a.test"]},
                 {"action": "accept", "src": ["autogroup:member"], "dst": ["tag:db"], "users": ["root"]}]}"#;
@@ -305,22 +311,22 @@ fn who_comes_or_is_renamed_changes_only_the_settings_that_name_people() {
     }
     (1..3).for_each(|id| compiler.put_node(node(2 + id, id, Vec::new(), Vec::new(), true)));
     let first = compiler.take_changes();
-    let web = first.nodes[&1].unwrap().settings;
+    let web = first.nodes[&1].unwrap().profile;
     // A second device of a user.
     compiler.put_node(node(5, 1, Vec::new(), Vec::new(), true));
-    assert!(compiler.take_changes().settings.is_empty());
-    // The first device of another: its own settings, and those that name it.
+    assert!(compiler.take_changes().profiles.is_empty());
+    // The first device of another: its own profile, and those that name it.
     compiler.put_node(node(6, 3, Vec::new(), Vec::new(), true));
     let changes = compiler.take_changes();
-    let own = changes.nodes[&6].unwrap().settings;
-    let changed: BTreeSet<_> = changes.settings.keys().copied().collect();
+    let own = changes.nodes[&6].unwrap().profile;
+    let changed: BTreeSet<_> = changes.profiles.keys().copied().collect();
     assert_eq!(changed, BTreeSet::from([web, own]));
     // Another name.
     let mut renamed = user(3, 0);
     renamed.login_name = "cleo@a.test".to_owned();
     compiler.put_user(renamed);
     let changes = compiler.take_changes();
-    let changed: BTreeSet<_> = changes.settings.keys().copied().collect();
+    let changed: BTreeSet<_> = changes.profiles.keys().copied().collect();
     assert_eq!(changed, BTreeSet::from([web, own]));
 }
 
@@ -335,10 +341,10 @@ fn macos_devices_alone_are_told_of_the_one_route() {
     for (id, linux) in [(1, true), (2, false)] {
         compiler.put_node(node(id, 1, Vec::new(), Vec::new(), linux));
     }
-    let output = compiler.full();
+    let output = compiler.full_output();
     let names = |id| {
-        let settings = output.nodes[&id].unwrap().settings;
-        let capabilities = &output.settings[&settings].as_ref().unwrap().capabilities;
+        let profile = output.nodes[&id].unwrap().profile;
+        let capabilities = &output.profiles[&profile].as_ref().unwrap().capabilities;
         capabilities
             .iter()
             .map(|one| one.name.as_str())
@@ -360,18 +366,18 @@ fn explanations_name_the_rules_that_allow_and_those_that_come_near() {
     compiler.put_node(node(2, 1, Vec::new(), Vec::new(), false));
     compiler.put_node(node(3, 3, vec!["tag:web".to_owned()], Vec::new(), true));
     let lines = |uses: &[RuleUse]| uses.iter().map(|used| used.line).collect::<Vec<_>>();
-    let linux = compiler.explain(1, 3).unwrap();
+    let linux = compiler.explain_access(1, 3).unwrap();
     assert_eq!(lines(&linux.allowed_by), [3]);
     assert_eq!(linux.allowed_by[0].rule, "u1@a.test → tag:web");
     assert_eq!(linux.allowed_by[0].allows, ["any:22"]);
-    let other = compiler.explain(2, 3).unwrap();
+    let other = compiler.explain_access(2, 3).unwrap();
     assert!(other.allowed_by.is_empty());
     assert_eq!(
         (lines(&other.posture_missing), lines(&other.only_source)),
         (vec![3], vec![5])
     );
     assert_eq!(lines(&other.only_destination), [4]);
-    assert!(compiler.explain(1, 9).is_none());
+    assert!(compiler.explain_access(1, 9).is_none());
 }
 
 proptest! {
@@ -384,12 +390,12 @@ proptest! {
         let mut compiler = Compiler::new(policy(before));
         (1..4).for_each(|id| compiler.put_user(user(id, 0)));
         steps.iter().filter(|step| !matches!(step, Step::SetPolicy(_))).for_each(|step| apply(&mut compiler, step));
-        let preview = compiler.preview(&policy(after));
+        let preview = compiler.preview_policy(&policy(after));
         let mut other = Compiler::new(policy(after));
         compiler.users().values().for_each(|user| other.put_user(user.clone()));
         compiler.nodes().values().for_each(|node| other.put_node(node.clone()));
         let allowed = |compiler: &Compiler, source, destination| {
-            let uses = compiler.explain(source, destination).unwrap().allowed_by;
+            let uses = compiler.explain_access(source, destination).unwrap().allowed_by;
             let words = uses.into_iter().flat_map(|used| {
                 // What is only behind a router is another thing than the router itself.
                 let behind = used.through_routes.join(", ");

@@ -386,7 +386,7 @@ fn what_older_releases_let_pass_stays_in_force() {
         r#"{"derpMap": {"omitDefaultRegions": true}}"#,
     ] {
         assert!(parse(text).is_err(), "{text}");
-        let stored = Policy::parse(text, &DocumentContext::stored());
+        let stored = Policy::parse(text, &DocumentContext::for_stored_document());
         assert!(stored.is_ok(), "{text}: {stored:?}");
     }
 }

@@ -2,14 +2,14 @@
 
 use jsonc_parser::ast::{Object, Value};
 
-use super::{Reading, member};
+use super::{DocumentReader, find_member};
 
 /// One access test: what a source must and must not reach.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct AccessTest {
     /// One selector, looked up when the test runs: an unknown one fails the test.
     pub(crate) source: String,
-    /// What the source's devices are taken to be like.
+    /// The posture attributes that the source's devices are taken to have; `None` for their own.
     pub(crate) attributes: Option<crate::posture::Attributes>,
     /// TCP or UDP when absent.
     pub(crate) protocol: Option<String>,
@@ -17,9 +17,9 @@ pub(crate) struct AccessTest {
     pub(crate) accept: Vec<String>,
     /// `destination:port` that must not be.
     pub(crate) deny: Vec<String>,
-    /// Whether destinations were left out that can not be tested here.
+    /// Whether destinations were left out because they can not be tested here (`svc:`).
     pub(crate) leaves_out: bool,
-    /// Where it is, for the verdict.
+    /// The line of the document it is on.
     pub(crate) line: u32,
 }
 
@@ -33,44 +33,44 @@ const TEST: &[&str] = &[
     "allow",
 ];
 
-impl Reading<'_> {
-    pub(super) fn access_tests(&mut self, value: &Value<'_>) {
-        for (object, place) in self.objects(value, "a test") {
-            let test = self.access_test(object, place);
+impl DocumentReader<'_> {
+    pub(super) fn read_access_tests(&mut self, value: &Value<'_>) {
+        for (object, place) in self.read_objects(value, "a test") {
+            let test = self.read_access_test(object, place);
             self.policy.tests.push(test);
         }
     }
 
-    fn access_test(&mut self, object: &Object<'_>, place: &Value<'_>) -> AccessTest {
-        let members = self.reader.members(object, TEST, &mut self.problems);
+    fn read_access_test(&mut self, object: &Object<'_>, place: &Value<'_>) -> AccessTest {
+        let members = self.reader.read_members(object, TEST, &mut self.problems);
         let mut test = AccessTest {
-            line: self.reader.line(place),
+            line: self.reader.line_of(place),
             ..AccessTest::default()
         };
-        let text = member(&members, &["src", "user"])
-            .and_then(|value| self.reader.string(value, &mut self.problems));
+        let text = find_member(&members, &["src", "user"])
+            .and_then(|value| self.reader.read_string(value, &mut self.problems));
         test.source = text.unwrap_or_default().trim().to_owned();
-        test.attributes =
-            member(&members, &["srcPostureAttrs"]).map(|value| self.attributes(value));
-        if let Some(value) = member(&members, &["proto"]) {
-            let text = self.reader.string(value, &mut self.problems);
+        test.attributes = find_member(&members, &["srcPostureAttrs"])
+            .map(|value| self.read_posture_attributes(value));
+        if let Some(value) = find_member(&members, &["proto"]) {
+            let text = self.reader.read_string(value, &mut self.problems);
             test.protocol = text
                 .map(|text| text.trim().to_owned())
                 .filter(|text| !text.is_empty());
         }
-        if let Some(value) = member(&members, &["accept", "allow"]) {
-            test.accept = self.tested(value, &mut test.leaves_out);
+        if let Some(value) = find_member(&members, &["accept", "allow"]) {
+            test.accept = self.read_test_destinations(value, &mut test.leaves_out);
         }
-        if let Some(value) = member(&members, &["deny"]) {
-            test.deny = self.tested(value, &mut test.leaves_out);
+        if let Some(value) = find_member(&members, &["deny"]) {
+            test.deny = self.read_test_destinations(value, &mut test.leaves_out);
         }
         test
     }
 
-    /// Reads the destinations of a test, without services: nothing is known of those.
-    fn tested(&mut self, value: &Value<'_>, leaves_out: &mut bool) -> Vec<String> {
+    /// Reads the destinations of a test, without services: they have no addresses here.
+    fn read_test_destinations(&mut self, value: &Value<'_>, leaves_out: &mut bool) -> Vec<String> {
         let mut tested = Vec::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             let text = text.trim();
             if text.starts_with("svc:") {
                 *leaves_out = true;
@@ -83,11 +83,14 @@ impl Reading<'_> {
         tested
     }
 
-    /// Reads what a device is taken to be like.
-    pub(super) fn attributes(&mut self, value: &Value<'_>) -> crate::posture::Attributes {
+    /// Reads the posture attributes that a device is taken to have.
+    pub(super) fn read_posture_attributes(
+        &mut self,
+        value: &Value<'_>,
+    ) -> crate::posture::Attributes {
         use crate::posture::AttributeValue;
         let mut attributes = crate::posture::Attributes::new();
-        for (name, value, _) in self.reader.entries(value, &mut self.problems) {
+        for (name, value, _) in self.reader.read_entries(value, &mut self.problems) {
             let known = match value {
                 Value::StringLit(text) => Some(AttributeValue::Text(text.value.to_string())),
                 Value::BooleanLit(literal) => Some(AttributeValue::Bool(literal.value)),

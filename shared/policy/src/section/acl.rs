@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jsonc_parser::ast::{Object, Value};
 
-use super::{Reading, member};
+use super::{DocumentReader, find_member};
 use crate::{
     internet,
-    policy::{Party, Reach, Rule, Service},
+    policy::{AccessRule, DestinationKind, PosturedSelector, ProtocolPorts},
     port, protocol,
     selector::{self, Selector},
 };
@@ -22,39 +22,41 @@ const ACL: &[&str] = &[
     "srcPosture",
 ];
 
-impl Reading<'_> {
-    pub(super) fn acls(&mut self, value: &Value<'_>) {
-        for (object, place) in self.objects(value, "an ACL") {
-            self.acl(object, place);
+impl DocumentReader<'_> {
+    pub(super) fn read_acls(&mut self, value: &Value<'_>) {
+        for (object, place) in self.read_objects(value, "an ACL") {
+            self.read_acl(object, place);
         }
     }
 
-    fn acl(&mut self, object: &Object<'_>, place: &Value<'_>) {
-        let members = self.reader.members(object, ACL, &mut self.problems);
-        let action = member(&members, &["action"])
-            .and_then(|value| self.reader.string(value, &mut self.problems));
+    fn read_acl(&mut self, object: &Object<'_>, place: &Value<'_>) {
+        let members = self.reader.read_members(object, ACL, &mut self.problems);
+        let action = find_member(&members, &["action"])
+            .and_then(|value| self.reader.read_string(value, &mut self.problems));
         if action.map(str::trim) != Some("accept") {
             let message = format!("action={:?} is not supported", action.unwrap_or_default());
             self.refuse_with_hint(place, message, "what no rule accepts is denied");
         }
-        let protocol = member(&members, &["proto"]).and_then(|value| self.protocol(value));
-        let postures = self.source_postures(&members);
-        let sources = member(&members, &["src", "users"])
-            .map(|value| self.sources(value, &postures))
+        let protocol =
+            find_member(&members, &["proto"]).and_then(|value| self.read_protocol(value));
+        let postures = self.read_source_postures(&members);
+        let sources = find_member(&members, &["src", "users"])
+            .map(|value| self.read_sources(value, &postures))
             .unwrap_or_default();
         let sources = Arc::new(sources);
-        let Some(value) = member(&members, &["dst", "ports"]) else {
+        let Some(value) = find_member(&members, &["dst", "ports"]) else {
             return;
         };
         let mut rules = Vec::new();
         let mut all_autogroups = true;
-        for (text, value) in self.strings(value) {
-            let Some((selectors, service)) = self.destination_with_ports(text, value, protocol)
+        for (text, value) in self.read_strings(value) {
+            let Some((selectors, service)) =
+                self.read_destination_with_ports(text, value, protocol)
             else {
                 continue;
             };
-            // Each destination is a rule with all the sources.
-            if let Err(message) = self.mean(sources.len()) {
+            // Each destination makes a rule with all the sources.
+            if let Err(message) = self.count_meaning(sources.len()) {
                 self.refuse(value, message);
                 break;
             }
@@ -63,29 +65,33 @@ impl Reading<'_> {
             if own && !sources.iter().all(may_mean_own) {
                 self.refuse(value, NOT_OWN);
             }
-            rules.push(Rule {
+            rules.push(AccessRule {
                 sources: Arc::clone(&sources),
-                reach: if own { Reach::Own } else { Reach::Named },
+                reach: if own {
+                    DestinationKind::Own
+                } else {
+                    DestinationKind::Named
+                },
                 covers_internet: covers_internet(&selectors),
                 destinations: selectors
                     .into_iter()
                     .filter(|_| !own)
-                    .map(Party::from)
+                    .map(PosturedSelector::from)
                     .collect(),
                 services: vec![service],
-                line: self.reader.line(value),
-                ..Rule::default()
+                line: self.reader.line_of(value),
+                ..AccessRule::default()
             });
         }
         // Own devices come after the other destinations, unless all are autogroups (policy section 7.2).
         if !all_autogroups {
-            rules.sort_by_key(|rule| rule.reach == Reach::Own);
+            rules.sort_by_key(|rule| rule.reach == DestinationKind::Own);
         }
         self.policy.rules.extend(rules.into_iter().map(Arc::new));
     }
 
-    fn protocol(&mut self, value: &Value<'_>) -> Option<u8> {
-        let text = self.reader.string(value, &mut self.problems)?;
+    fn read_protocol(&mut self, value: &Value<'_>) -> Option<u8> {
+        let text = self.reader.read_string(value, &mut self.problems)?;
         match text.trim() {
             "" => None,
             text => match protocol::parse(text) {
@@ -99,15 +105,15 @@ impl Reading<'_> {
         }
     }
 
-    fn destination_with_ports(
+    fn read_destination_with_ports(
         &mut self,
         text: &str,
         value: &Value<'_>,
         protocol: Option<u8>,
-    ) -> Option<(Vec<Selector>, Service)> {
+    ) -> Option<(Vec<Selector>, ProtocolPorts)> {
         let text = text.trim();
         let (selector, ports_text) = text.rsplit_once(':').unwrap_or(("", text));
-        // An IPv6 address whose last part was meant as ports is one without them.
+        // `fd7a::1` reads as `fd7a:` with port 1, and is most likely an address without ports.
         let is_whole = lacks_ports(text) || selector::parse_range(text).is_some();
         let written = is_whole.then(|| missing_ports(text));
         let lacking = written
@@ -137,14 +143,14 @@ impl Reading<'_> {
             return None;
         }
         Some((
-            self.destination(selector, value, lacking.as_deref())?,
-            Service { protocol, ports },
+            self.read_destination(selector, value, lacking.as_deref())?,
+            ProtocolPorts { protocol, ports },
         ))
     }
 }
 
-/// Says whether a destination does not end in ports: it has no colon at all, only the one after its kind, or only those
-/// in brackets. Without brackets the last part of an IPv6 address is taken for ports.
+/// Says whether a destination has no ports: it has no colon (`*`), only the one after its kind (`tag:web`), or only those
+/// in brackets (`[fd7a::1]`). Without brackets the last part of an IPv6 address is taken for ports.
 pub(crate) fn lacks_ports(text: &str) -> bool {
     const KINDS: [&str; 6] = ["autogroup", "group", "ipset", "svc", "tag", "user"];
     match text.split_once(':') {
@@ -166,12 +172,12 @@ pub(crate) fn missing_ports(text: &str) -> String {
     format!("write \"{selector}:*\" for all of them, or such as \"{selector}:22\"")
 }
 
-/// What is told of `autogroup:self` with sources that are no users.
+/// The message for `autogroup:self` with sources that are no users.
 pub(super) const NOT_OWN: &str =
     "autogroup:self can only be used with users, groups, or supported autogroups";
 
-/// Says whether a source can go with `autogroup:self` in an ACL: it must name users, or be `*`.
-pub(super) fn may_mean_own(source: &Party) -> bool {
+/// Says whether a source may stand beside `autogroup:self` in an ACL: it must name users, or be `*`.
+pub(super) fn may_mean_own(source: &PosturedSelector) -> bool {
     !matches!(
         source.selector,
         Selector::Tag(_)
@@ -194,5 +200,5 @@ pub(super) fn covers_internet(selectors: &[Selector]) -> bool {
     selectors
         .iter()
         .any(|selector| matches!(selector, Selector::Any | Selector::Internet))
-        || internet::covered_by(&ranges)
+        || internet::is_covered_by(&ranges)
 }

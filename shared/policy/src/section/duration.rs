@@ -18,9 +18,9 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 ///
 /// # Errors
 ///
-/// What Go says of a text that is none, or that 64 bits do not hold.
+/// What Go says about a text that is no duration, or one that does not fit into 64 bits.
 pub(super) fn parse(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {}", quoted(text));
+    let invalid = || format!("time: invalid duration {}", quote_like_go(text));
     let (is_negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -33,14 +33,14 @@ pub(super) fn parse(text: &str) -> Result<i64, String> {
     }
     let mut nanos = 0_u64;
     while !rest.is_empty() {
-        let (whole, after) = digits(rest);
-        let (fraction, after) = after.strip_prefix('.').map_or(("", after), digits);
+        let (whole, after) = split_digits(rest);
+        let (fraction, after) = after.strip_prefix('.').map_or(("", after), split_digits);
         if whole.is_empty() && fraction.is_empty() {
             return Err(invalid());
         }
         let end = after.find(|c: char| c == '.' || c.is_ascii_digit());
         let (unit, after) = after.split_at(end.unwrap_or(after.len()));
-        // A number that is too long is wrong before its unit is looked at.
+        // Go finds a number too long before it looks at the unit.
         let whole = if whole.is_empty() {
             Some(0)
         } else {
@@ -50,16 +50,19 @@ pub(super) fn parse(text: &str) -> Result<i64, String> {
             .filter(|whole| *whole <= LONGEST)
             .ok_or_else(invalid)?;
         if unit.is_empty() {
-            return Err(format!("time: missing unit in duration {}", quoted(text)));
+            return Err(format!(
+                "time: missing unit in duration {}",
+                quote_like_go(text)
+            ));
         }
         let known = UNITS.iter().find(|(name, _)| *name == unit);
         let (_, unit) = known.ok_or_else(|| {
-            let (unit, text) = (quoted(unit), quoted(text));
+            let (unit, text) = (quote_like_go(unit), quote_like_go(text));
             format!("time: unknown unit {unit} in duration {text}")
         })?;
         let part = whole
             .checked_mul(*unit)
-            .and_then(|part| part.checked_add(share(fraction, *unit)));
+            .and_then(|part| part.checked_add(part_of_unit(fraction, *unit)));
         let sum = part.and_then(|part| nanos.checked_add(part));
         nanos = sum.filter(|sum| *sum <= LONGEST).ok_or_else(invalid)?;
         rest = after;
@@ -70,8 +73,8 @@ pub(super) fn parse(text: &str) -> Result<i64, String> {
     i64::try_from(nanos).map_err(|_| invalid())
 }
 
-/// Returns a fraction of a unit, written in digits after the point; what is less than its last place is cut off.
-fn share(fraction: &str, unit: u64) -> u64 {
+/// Returns the part of a unit that the digits after the point mean, in nanoseconds, rounded down.
+fn part_of_unit(fraction: &str, unit: u64) -> u64 {
     let mut part = 0_u128;
     let mut scale = 1_u128;
     for digit in fraction.bytes().take(18) {
@@ -81,13 +84,13 @@ fn share(fraction: &str, unit: u64) -> u64 {
     u64::try_from(part * u128::from(unit) / scale).unwrap_or(u64::MAX)
 }
 
-fn digits(text: &str) -> (&str, &str) {
+fn split_digits(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit());
     text.split_at(end.unwrap_or(text.len()))
 }
 
 /// Writes nanoseconds as a duration: `200h0m0s`, `-1.5s`, `20ms`.
-pub(super) fn text(nanos: i64) -> String {
+pub(super) fn format_duration(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let size = nanos.unsigned_abs();
     if size == 0 {
@@ -99,9 +102,9 @@ pub(super) fn text(nanos: i64) -> String {
         (SECOND, 1_000_000, "ms"),
     ];
     if let Some((_, unit, name)) = below.iter().find(|(end, ..)| size < *end) {
-        return format!("{sign}{}{name}", decimal(size, *unit));
+        return format!("{sign}{}{name}", format_decimal(size, *unit));
     }
-    let seconds = decimal(size % (60 * SECOND), SECOND);
+    let seconds = format_decimal(size % (60 * SECOND), SECOND);
     let minutes = size / (60 * SECOND);
     match (minutes / 60, minutes % 60) {
         (0, 0) => format!("{sign}{seconds}s"),
@@ -111,7 +114,7 @@ pub(super) fn text(nanos: i64) -> String {
 }
 
 /// Writes a number of units, without zeros at the end.
-fn decimal(size: u64, unit: u64) -> String {
+fn format_decimal(size: u64, unit: u64) -> String {
     let places = unit.ilog10() as usize;
     let fraction = format!("{:0places$}", size % unit);
     match (places, fraction.trim_end_matches('0')) {
@@ -120,8 +123,8 @@ fn decimal(size: u64, unit: u64) -> String {
     }
 }
 
-/// Quotes a text as Go's durations do: what is not printable in ASCII is written as its bytes.
-fn quoted(text: &str) -> String {
+/// Quotes a text as Go's messages about durations do: bytes that are not printable ASCII are written in hexadecimal.
+fn quote_like_go(text: &str) -> String {
     let mut quoted = String::from("\"");
     for byte in text.bytes() {
         match byte {
@@ -197,7 +200,7 @@ mod tests {
             (-7, "-7ns"),
             (61_000_000_001, "1m1.000000001s"),
         ] {
-            assert_eq!(text(nanos), said);
+            assert_eq!(format_duration(nanos), said);
         }
     }
 }

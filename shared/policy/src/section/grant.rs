@@ -5,20 +5,20 @@ use std::{collections::BTreeSet, sync::Arc};
 use jsonc_parser::ast::{Object, Value};
 
 use super::{
-    Reading,
+    DocumentReader,
     acl::{NOT_OWN, covers_internet, may_mean_own},
-    member,
+    find_member,
 };
 use crate::{
     document,
-    policy::{Capability, Party, Reach, Rule, Service},
+    policy::{AccessRule, Capability, DestinationKind, PosturedSelector, ProtocolPorts},
     port, protocol,
     selector::{Selector, tag_name},
 };
 
 const GRANT: &[&str] = &["src", "dst", "ip", "app", "srcPosture", "via"];
 
-/// Capabilities under the vendor's domain that policies may grant.
+/// The capabilities of the reserved domain that policies may grant.
 const BUILT_IN: [&str; 8] = [
     "tailscale.com/cap/drive",
     "tailscale.com/cap/relay",
@@ -30,40 +30,41 @@ const BUILT_IN: [&str; 8] = [
     "tailscale.com/cap/tailsql",
 ];
 
-/// What is granted in the opposite direction beside a capability (policy section 11.3).
+/// For some capabilities, the one that is granted in the opposite direction (policy section 11.3).
 const COMPANIONS: [(&str, &str); 2] = [
     ("tailscale.com/cap/drive", "tailscale.com/cap/drive-sharer"),
     ("tailscale.com/cap/relay", "tailscale.com/cap/relay-target"),
 ];
 
-impl Reading<'_> {
-    pub(super) fn grants(&mut self, value: &Value<'_>) {
-        for (object, place) in self.objects(value, "a grant") {
-            self.grant(object, place);
+impl DocumentReader<'_> {
+    pub(super) fn read_grants(&mut self, value: &Value<'_>) {
+        for (object, place) in self.read_objects(value, "a grant") {
+            self.read_grant(object, place);
         }
     }
 
-    fn grant(&mut self, object: &Object<'_>, place: &Value<'_>) {
-        let members = self.reader.members(object, GRANT, &mut self.problems);
-        let postures = self.source_postures(&members);
-        let sources = member(&members, &["src"])
-            .map(|value| self.sources(value, &postures))
+    fn read_grant(&mut self, object: &Object<'_>, place: &Value<'_>) {
+        let members = self.reader.read_members(object, GRANT, &mut self.problems);
+        let postures = self.read_source_postures(&members);
+        let sources = find_member(&members, &["src"])
+            .map(|value| self.read_sources(value, &postures))
             .unwrap_or_default();
         let services =
-            member(&members, &["ip"]).map_or_else(Vec::new, |value| self.services(value));
-        let capabilities =
-            member(&members, &["app"]).map_or_else(Vec::new, |value| self.capabilities(value));
-        let has_ip = member(&members, &["ip"]).is_some_and(is_filled);
-        let has_app = member(&members, &["app"]).is_some_and(is_filled);
+            find_member(&members, &["ip"]).map_or_else(Vec::new, |value| self.read_services(value));
+        let capabilities = find_member(&members, &["app"])
+            .map_or_else(Vec::new, |value| self.read_capabilities(value));
+        let has_ip = find_member(&members, &["ip"]).is_some_and(is_filled);
+        let has_app = find_member(&members, &["app"]).is_some_and(is_filled);
         if !has_ip && !has_app {
             self.refuse(place, "ip and app can not both be empty");
         }
-        let via = member(&members, &["via"]).map_or_else(BTreeSet::new, |value| self.via(value));
+        let via = find_member(&members, &["via"])
+            .map_or_else(BTreeSet::new, |value| self.read_via(value));
         let mut destinations = Vec::new();
         let mut own = false;
-        if let Some(value) = member(&members, &["dst"]) {
-            for (text, value) in self.strings(value) {
-                let Some(selectors) = self.grant_destination(text, value, has_app) else {
+        if let Some(value) = find_member(&members, &["dst"]) {
+            for (text, value) in self.read_strings(value) {
+                let Some(selectors) = self.read_grant_destination(text, value, has_app) else {
                     continue;
                 };
                 if selectors != [Selector::Own] {
@@ -71,7 +72,7 @@ impl Reading<'_> {
                     continue;
                 }
                 own = true;
-                let any = |source: &Party| source.selector == Selector::Any;
+                let any = |source: &PosturedSelector| source.selector == Selector::Any;
                 if !sources
                     .iter()
                     .all(|source| may_mean_own(source) && !any(source))
@@ -80,27 +81,30 @@ impl Reading<'_> {
                 }
             }
         }
-        let rule = Rule {
+        let rule = AccessRule {
             sources: Arc::new(sources),
             covers_internet: covers_internet(&destinations),
-            destinations: destinations.into_iter().map(Party::from).collect(),
+            destinations: destinations
+                .into_iter()
+                .map(PosturedSelector::from)
+                .collect(),
             services,
             capabilities,
             via,
-            line: self.reader.line(place),
-            ..Rule::default()
+            line: self.reader.line_of(place),
+            ..AccessRule::default()
         };
-        // What no source is written for gives nothing; a source that nobody belongs to is one all the same.
+        // Without any source the grant is no rule. A group without members is a source all the same.
         if rule.sources.is_empty() {
             return;
         }
         if !rule.destinations.is_empty() {
             self.add_with_companions(rule.clone());
         }
-        // Chosen routers lead to addresses behind them, never to devices (policy section 10.1).
+        // A way through chosen routers never ends at a device (policy section 10.1).
         if own && rule.via.is_empty() {
-            self.add_with_companions(Rule {
-                reach: Reach::Own,
+            self.add_with_companions(AccessRule {
+                reach: DestinationKind::Own,
                 destinations: Vec::new(),
                 covers_internet: false,
                 ..rule
@@ -109,7 +113,7 @@ impl Reading<'_> {
     }
 
     /// Adds a rule and, for some capabilities, rules in the opposite direction.
-    fn add_with_companions(&mut self, rule: Rule) {
+    fn add_with_companions(&mut self, rule: AccessRule) {
         let granted = COMPANIONS.iter().filter(|(name, _)| {
             rule.via.is_empty()
                 && rule
@@ -118,27 +122,27 @@ impl Reading<'_> {
                     .any(|capability| capability.name == *name)
         });
         let companions: Vec<_> = granted
-            .map(|(_, companion)| Rule {
+            .map(|(_, companion)| AccessRule {
                 capabilities: vec![Capability {
                     name: (*companion).to_owned(),
                     values: None,
                 }],
                 services: Vec::new(),
                 covers_internet: false,
-                ..reversed(&rule)
+                ..reverse_rule(&rule)
             })
             .collect();
         let rules = [rule].into_iter().chain(companions);
         self.policy.rules.extend(rules.map(Arc::new));
     }
 
-    fn grant_destination(
+    fn read_grant_destination(
         &mut self,
         text: &str,
         value: &Value<'_>,
         has_app: bool,
     ) -> Option<Vec<Selector>> {
-        let selectors = self.destination(text, value, ports_hint(text))?;
+        let selectors = self.read_destination(text, value, ports_hint(text))?;
         if selectors.contains(&Selector::Internet) && has_app {
             self.refuse(value, "cannot use app grants with autogroup:internet");
             return None;
@@ -165,10 +169,10 @@ impl Reading<'_> {
         Some(selectors)
     }
 
-    fn services(&mut self, value: &Value<'_>) -> Vec<Service> {
+    fn read_services(&mut self, value: &Value<'_>) -> Vec<ProtocolPorts> {
         let mut services = Vec::new();
-        for (text, value) in self.strings(value) {
-            match service(text.trim()) {
+        for (text, value) in self.read_strings(value) {
+            match parse_service(text.trim()) {
                 Ok(service) => services.push(service),
                 Err(message) => {
                     let hint = "write \"*\", ports such as \"80,443\", or a protocol with ports such as \"tcp:22\", \"*:22\" or \"icmp:*\"";
@@ -180,26 +184,26 @@ impl Reading<'_> {
     }
 
     /// Reads capabilities with their values, sorted by name.
-    pub(super) fn capabilities(&mut self, value: &Value<'_>) -> Vec<Capability> {
+    pub(super) fn read_capabilities(&mut self, value: &Value<'_>) -> Vec<Capability> {
         let mut capabilities = Vec::new();
-        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+        for (name, value, place) in self.reader.read_entries(value, &mut self.problems) {
             if let Some(message) = capability_problem(name) {
                 self.problems.push(self.reader.problem_at(place, message));
                 continue;
             }
-            let values = self.reader.elements(value, &mut self.problems);
+            let values = self.reader.read_elements(value, &mut self.problems);
             capabilities.push(Capability {
                 name: name.to_owned(),
-                values: Some(values.iter().map(document::json).collect()),
+                values: Some(values.iter().map(document::to_json).collect()),
             });
         }
         capabilities.sort_by(|a, b| a.name.cmp(&b.name));
         capabilities
     }
 
-    fn via(&mut self, value: &Value<'_>) -> BTreeSet<String> {
+    fn read_via(&mut self, value: &Value<'_>) -> BTreeSet<String> {
         let mut tags = BTreeSet::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             let tag = text.trim();
             if !tag.starts_with("tag:") {
                 self.refuse(value, "via can only be a tag");
@@ -215,26 +219,26 @@ impl Reading<'_> {
 }
 
 /// Returns the rule from the destinations to the sources.
-fn reversed(rule: &Rule) -> Rule {
-    let flipped = Rule {
+fn reverse_rule(rule: &AccessRule) -> AccessRule {
+    let flipped = AccessRule {
         line: rule.line,
-        ..Rule::default()
+        ..AccessRule::default()
     };
     match rule.reach {
-        Reach::Named => Rule {
+        DestinationKind::Named => AccessRule {
             sources: Arc::new(rule.destinations.iter().cloned().collect()),
             destinations: rule.sources.iter().cloned().collect(),
             ..flipped
         },
-        _ => Rule {
+        _ => AccessRule {
             sources: Arc::clone(&rule.sources),
-            reach: Reach::OwnReversed,
+            reach: DestinationKind::OwnReversed,
             ..flipped
         },
     }
 }
 
-/// Returns what to do when a destination that is written with ports, as in an ACL, names nothing.
+/// Returns advice for a destination that names nothing because it is written with ports, as in an ACL.
 fn ports_hint(text: &str) -> Option<&'static str> {
     let (_, ports) = text.trim().rsplit_once(':')?;
     let has_ports = port::parse(ports).is_ok();
@@ -250,14 +254,14 @@ fn is_filled(value: &Value<'_>) -> bool {
 }
 
 /// Reads an element of `ip` (policy section 5.1).
-fn service(text: &str) -> Result<Service, String> {
+fn parse_service(text: &str) -> Result<ProtocolPorts, String> {
     match text.split_once(':') {
-        // Any protocol is what ports without one are for: TCP, UDP, ICMP.
-        Some((any, ports)) if any.trim() == "*" => Ok(Service {
+        // `*:443` means the same as `443`: the protocols of a rule that names none.
+        Some((any, ports)) if any.trim() == "*" => Ok(ProtocolPorts {
             protocol: None,
             ports: port::parse(ports)?,
         }),
-        None => Ok(Service {
+        None => Ok(ProtocolPorts {
             protocol: None,
             ports: port::parse(text)?,
         }),
@@ -269,7 +273,7 @@ fn service(text: &str) -> Result<Service, String> {
                     "\"{text}\": this protocol has no ports: use {name}:*"
                 ));
             }
-            Ok(Service {
+            Ok(ProtocolPorts {
                 protocol: Some(number),
                 ports,
             })

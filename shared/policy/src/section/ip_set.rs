@@ -5,34 +5,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_ip_set::{IpRange, IpSet};
 use jsonc_parser::ast::Value;
 
-use super::Reading;
+use super::DocumentReader;
 use crate::internet;
 
-/// One set being read: its operations, in order.
+/// The operations of a set, in order: whether it adds, what, and where it is written.
 type Operations<'v> = Vec<(bool, &'v str, &'v Value<'v>)>;
 
-impl Reading<'_> {
-    pub(super) fn ip_sets(&mut self, value: &Value<'_>) {
+impl DocumentReader<'_> {
+    pub(super) fn read_ip_sets(&mut self, value: &Value<'_>) {
         let mut written: BTreeMap<&str, Operations<'_>> = BTreeMap::new();
-        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+        for (name, value, place) in self.reader.read_entries(value, &mut self.problems) {
             if !name.starts_with("ipset:") || name.len() == "ipset:".len() {
                 let message = format!("IP set name \"{name}\" does not begin with \"ipset:\"");
                 self.problems.push(self.reader.problem_at(place, message));
                 continue;
             }
-            let operations = self.operations(name, value);
+            let operations = self.read_operations(name, value);
             written.insert(name, operations);
         }
         let names: Vec<_> = written.keys().copied().collect();
         for name in names {
-            self.ip_set(name, &written, &mut BTreeSet::new());
+            self.resolve_ip_set(name, &written, &mut BTreeSet::new());
         }
     }
 
-    fn operations<'v>(&mut self, name: &str, value: &'v Value<'v>) -> Operations<'v> {
+    fn read_operations<'v>(&mut self, name: &str, value: &'v Value<'v>) -> Operations<'v> {
         let mut operations = Vec::new();
         let mut bare = false;
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             let text = text.trim();
             let (adds, target) = match text.split_once(char::is_whitespace) {
                 Some(("add", target)) => (true, target),
@@ -53,8 +53,8 @@ impl Reading<'_> {
         operations
     }
 
-    /// Works out one set, after those it is made of.
-    fn ip_set<'v>(
+    /// Computes a set, after the sets that it names. `open` are the sets that wait for this one.
+    fn resolve_ip_set<'v>(
         &mut self,
         name: &'v str,
         written: &BTreeMap<&'v str, Operations<'v>>,
@@ -68,7 +68,7 @@ impl Reading<'_> {
         let mut added = Vec::new();
         for (adds, target, value) in written.get(name).into_iter().flatten() {
             if let Some((inner, _)) = written.get_key_value(target) {
-                // Sets are as deep as nested names; a document can name thousands.
+                // A document can name thousands of sets: without a bound the recursion would be as deep.
                 if open.contains(inner) || open.len() > 64 {
                     self.refuse(
                         value,
@@ -76,16 +76,16 @@ impl Reading<'_> {
                     );
                     continue;
                 }
-                self.ip_set(inner, written, open);
+                self.resolve_ip_set(inner, written, open);
             }
-            match self.ranges(target) {
+            match self.resolve_target(target) {
                 Ok(ranges) if *adds => added.extend(ranges),
                 Ok(ranges) => {
                     if !added.is_empty() {
                         set = set.ranges().copied().chain(added.drain(..)).collect();
                     }
-                    // Each removal looks at the whole set.
-                    if let Err(message) = self.mean(set.ranges().count() * ranges.len()) {
+                    // Each removal goes through the whole set, so it counts as much.
+                    if let Err(message) = self.count_meaning(set.ranges().count() * ranges.len()) {
                         self.refuse(value, message);
                         break;
                     }
@@ -100,7 +100,7 @@ impl Reading<'_> {
             .insert(name.to_owned(), set.ranges().copied().collect());
     }
 
-    fn ranges(&mut self, target: &str) -> Result<Vec<IpRange>, String> {
+    fn resolve_target(&mut self, target: &str) -> Result<Vec<IpRange>, String> {
         if let Some(host) = target.strip_prefix("host:") {
             let found = self.policy.hosts.get(host);
             return found
@@ -112,7 +112,7 @@ impl Reading<'_> {
         }
         if target.starts_with("ipset:") {
             let found = self.ip_sets.get(target).map(Vec::len);
-            self.mean(found.ok_or_else(|| format!("ipset not found: \"{target}\""))?)?;
+            self.count_meaning(found.ok_or_else(|| format!("ipset not found: \"{target}\""))?)?;
             return Ok(self.ip_sets[target].clone());
         }
         let range = target.parse().map_err(|_| {

@@ -2,21 +2,21 @@
 
 use jsonc_parser::ast::Value;
 
-use super::{Reading, member};
+use super::{DocumentReader, find_member};
 use crate::posture::{self, Posture};
 
-/// The most postures of a rule: each of its sources has them all.
+/// The most postures of a rule: each of its sources is tested against all of them.
 const MOST_POSTURES: usize = 64;
 
-impl Reading<'_> {
-    pub(super) fn postures(&mut self, value: &Value<'_>) {
-        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+impl DocumentReader<'_> {
+    pub(super) fn read_postures(&mut self, value: &Value<'_>) {
+        for (name, value, place) in self.reader.read_entries(value, &mut self.problems) {
             if !name.starts_with("posture:") || name.len() == "posture:".len() {
                 let message = format!("posture name \"{name}\" does not begin with \"posture:\"");
                 self.problems.push(self.reader.problem_at(place, message));
             }
             let mut posture = Posture::default();
-            for (text, value) in self.strings(value) {
+            for (text, value) in self.read_strings(value) {
                 match posture.add(text) {
                     Err(message) => self.refuse(value, message),
                     Ok(()) => self.warn_of_unknown(name, &posture, value),
@@ -26,7 +26,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Warns of a condition on what is not known of devices here: none meets it, so that nobody is let in by mistake.
+    /// Warns of a condition on an attribute that is not known here. No device meets it, so that nobody is let in by
+    /// mistake.
     fn warn_of_unknown(&mut self, name: &str, posture: &Posture, value: &Value<'_>) {
         let Some(attribute) = posture.unknown_attribute() else {
             return;
@@ -41,24 +42,24 @@ impl Reading<'_> {
         self.warn(value, message, &hint);
     }
 
-    pub(super) fn default_posture(&mut self, value: &Value<'_>) {
-        self.default_postures = self.posture_names(value);
+    pub(super) fn read_default_posture(&mut self, value: &Value<'_>) {
+        self.default_postures = self.read_posture_names(value);
     }
 
     /// Returns the postures of a rule: its own, or else the default.
-    pub(super) fn source_postures(
+    pub(super) fn read_source_postures(
         &mut self,
         members: &[(&'static str, &Value<'_>)],
     ) -> Vec<String> {
-        match member(members, &["srcPosture"]) {
-            Some(value) => self.posture_names(value),
+        match find_member(members, &["srcPosture"]) {
+            Some(value) => self.read_posture_names(value),
             None => self.default_postures.clone(),
         }
     }
 
-    fn posture_names(&mut self, value: &Value<'_>) -> Vec<String> {
+    fn read_posture_names(&mut self, value: &Value<'_>) -> Vec<String> {
         let mut names = Vec::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             if names.len() >= MOST_POSTURES {
                 self.refuse(value, format!("more than {MOST_POSTURES} postures"));
                 break;
@@ -76,9 +77,9 @@ impl Reading<'_> {
     }
 
     /// Checks the types of custom attributes. Nodes can not set or broadcast them here yet, so nothing is kept.
-    pub(super) fn attribute_config(&mut self, value: &Value<'_>) {
+    pub(super) fn check_attribute_config(&mut self, value: &Value<'_>) {
         const CONFIG: &[&str] = &["type", "allowSetByNode", "broadcastToPeers"];
-        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+        for (name, value, place) in self.reader.read_entries(value, &mut self.problems) {
             if !name.starts_with("custom:") || name.len() == "custom:".len() {
                 let message = format!("attribute name \"{name}\" does not begin with \"custom:\"");
                 self.problems.push(self.reader.problem_at(place, message));
@@ -87,9 +88,9 @@ impl Reading<'_> {
                 self.refuse(value, "the configuration of an attribute is an object");
                 continue;
             };
-            let members = self.reader.members(object, CONFIG, &mut self.problems);
-            if let Some(value) = member(&members, &["type"]) {
-                let text = self.reader.string(value, &mut self.problems);
+            let members = self.reader.read_members(object, CONFIG, &mut self.problems);
+            if let Some(value) = find_member(&members, &["type"]) {
+                let text = self.reader.read_string(value, &mut self.problems);
                 if text.is_some_and(|text| !["string", "bool", "number"].contains(&text)) {
                     self.refuse(value, "the type of an attribute is string, bool or number");
                 }

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use jsonc_parser::ast::{Object, Value};
 
 use super::{
-    Reading,
+    DocumentReader,
     duration::{self, SECOND},
-    member,
-    named::missing_hint,
+    find_member,
+    lookup::missing_hint,
 };
 use crate::{
-    policy::{Party, SshRule},
+    policy::{PosturedSelector, SshPolicyRule},
     selector::{DOMAIN, Selector, login_name},
 };
 
@@ -29,23 +29,23 @@ const SSH: &[&str] = &[
 
 /// How long a check holds when the rule does not say: 12 hours.
 const CHECK_PERIOD: u64 = 12 * 3600;
-/// What check periods should not be below: a minute.
+/// The shortest check period without a warning: a minute.
 const SHORTEST_CHECK: u64 = 60 * SECOND;
 /// The longest check period: a week.
 const LONGEST_CHECK: u64 = 168 * 3600 * SECOND;
 
-impl Reading<'_> {
-    pub(super) fn ssh(&mut self, value: &Value<'_>) {
-        for (object, place) in self.objects(value, "an SSH rule") {
-            self.ssh_rule(object, place);
+impl DocumentReader<'_> {
+    pub(super) fn read_ssh(&mut self, value: &Value<'_>) {
+        for (object, place) in self.read_objects(value, "an SSH rule") {
+            self.read_ssh_rule(object, place);
         }
     }
 
-    fn ssh_rule(&mut self, object: &Object<'_>, place: &Value<'_>) {
-        let members = self.reader.members(object, SSH, &mut self.problems);
-        let postures = self.source_postures(&members);
-        let mut rule = SshRule {
-            check: self.ssh_action(member(&members, &["action"]), place),
+    fn read_ssh_rule(&mut self, object: &Object<'_>, place: &Value<'_>) {
+        let members = self.reader.read_members(object, SSH, &mut self.problems);
+        let postures = self.read_source_postures(&members);
+        let mut rule = SshPolicyRule {
+            check: self.read_ssh_action(find_member(&members, &["action"]), place),
             sources: BTreeSet::new(),
             destinations: BTreeSet::new(),
             to_own: false,
@@ -56,26 +56,26 @@ impl Reading<'_> {
             accept_env: None,
             recorders: BTreeSet::new(),
             enforce_recorder: false,
-            line: self.reader.line(place),
+            line: self.reader.line_of(place),
         };
-        if let Some(value) = member(&members, &["src"]) {
-            rule.sources = self.ssh_sources(value, &postures);
+        if let Some(value) = find_member(&members, &["src"]) {
+            rule.sources = self.read_ssh_sources(value, &postures);
         }
-        if let Some(value) = member(&members, &["dst"]) {
-            self.ssh_destinations(value, &mut rule);
+        if let Some(value) = find_member(&members, &["dst"]) {
+            self.read_ssh_destinations(value, &mut rule);
         }
         if rule.check {
-            self.ssh_check(&members, &rule);
+            self.refuse_tagged_checks(&members, &rule);
         }
-        self.ssh_users(member(&members, &["users"]), place, &mut rule);
-        if let Some(value) = member(&members, &["checkPeriod"]) {
-            rule.check_period = self.check_period(value, rule.check);
+        self.read_ssh_users(find_member(&members, &["users"]), place, &mut rule);
+        if let Some(value) = find_member(&members, &["checkPeriod"]) {
+            rule.check_period = self.read_check_period(value, rule.check);
         }
-        if let Some(value) = member(&members, &["acceptEnv"]) {
-            rule.accept_env = Some(self.accept_env(value));
+        if let Some(value) = find_member(&members, &["acceptEnv"]) {
+            rule.accept_env = Some(self.read_accept_env(value));
         }
-        if let Some(value) = member(&members, &["recorder"]) {
-            for (text, value) in self.strings(value) {
+        if let Some(value) = find_member(&members, &["recorder"]) {
+            for (text, value) in self.read_strings(value) {
                 match self.resolve(text, value).as_deref() {
                     Ok([Selector::Tag(tag)]) => {
                         rule.recorders.insert(tag.clone());
@@ -85,15 +85,19 @@ impl Reading<'_> {
                 }
             }
         }
-        if let Some(value) = member(&members, &["enforceRecorder"]) {
-            rule.enforce_recorder = self.reader.boolean(value, &mut self.problems);
+        if let Some(value) = find_member(&members, &["enforceRecorder"]) {
+            rule.enforce_recorder = self.reader.read_boolean(value, &mut self.problems);
         }
         self.policy.ssh.push(rule);
     }
 
-    /// Refuses checks that nobody can pass: a tagged node has no user who could log in again.
-    fn ssh_check(&mut self, members: &[(&'static str, &Value<'_>)], rule: &SshRule) {
-        let Some(value) = member(members, &["src"]) else {
+    /// Refuses checks of tagged sources: nobody is behind a tagged node who could log in again.
+    fn refuse_tagged_checks(
+        &mut self,
+        members: &[(&'static str, &Value<'_>)],
+        rule: &SshPolicyRule,
+    ) {
+        let Some(value) = find_member(members, &["src"]) else {
             return;
         };
         if let Some(tagged) = rule.sources.iter().find(|source| is_tagged(source)) {
@@ -106,8 +110,8 @@ impl Reading<'_> {
         }
     }
 
-    fn ssh_action(&mut self, value: Option<&Value<'_>>, place: &Value<'_>) -> bool {
-        let text = value.and_then(|value| self.reader.string(value, &mut self.problems));
+    fn read_ssh_action(&mut self, value: Option<&Value<'_>>, place: &Value<'_>) -> bool {
+        let text = value.and_then(|value| self.reader.read_string(value, &mut self.problems));
         match text.map(str::trim) {
             Some("check") => true,
             Some("accept") => false,
@@ -123,15 +127,19 @@ impl Reading<'_> {
         }
     }
 
-    fn ssh_sources(&mut self, value: &Value<'_>, postures: &[String]) -> BTreeSet<Party> {
+    fn read_ssh_sources(
+        &mut self,
+        value: &Value<'_>,
+        postures: &[String],
+    ) -> BTreeSet<PosturedSelector> {
         let mut sources = BTreeSet::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             match self.resolve(text, value) {
                 Ok(selectors) => {
                     for selector in selectors {
                         if selector.is_identity() {
                             let postures = postures.to_vec();
-                            sources.insert(Party { selector, postures });
+                            sources.insert(PosturedSelector { selector, postures });
                         } else {
                             let hint = "name users, groups, tags or autogroups";
                             self.refuse_with_hint(
@@ -151,8 +159,8 @@ impl Reading<'_> {
         sources
     }
 
-    fn ssh_destinations(&mut self, value: &Value<'_>, rule: &mut SshRule) {
-        for (text, value) in self.strings(value) {
+    fn read_ssh_destinations(&mut self, value: &Value<'_>, rule: &mut SshPolicyRule) {
+        for (text, value) in self.read_strings(value) {
             let named = text.trim();
             match self.resolve(named, value).as_deref() {
                 Ok([Selector::Own]) => {
@@ -187,8 +195,13 @@ impl Reading<'_> {
         }
     }
 
-    fn ssh_users(&mut self, value: Option<&Value<'_>>, place: &Value<'_>, rule: &mut SshRule) {
-        let users = value.map_or_else(Vec::new, |value| self.strings(value));
+    fn read_ssh_users(
+        &mut self,
+        value: Option<&Value<'_>>,
+        place: &Value<'_>,
+        rule: &mut SshPolicyRule,
+    ) {
+        let users = value.map_or_else(Vec::new, |value| self.read_strings(value));
         if users.is_empty() {
             let hint = "local accounts, such as \"root\" or \"autogroup:nonroot\"";
             self.refuse_with_hint(place, "users must be specified", hint);
@@ -199,12 +212,12 @@ impl Reading<'_> {
                 _ if user.is_empty() || user == "*" => {
                     self.refuse(value, format!("user \"{user}\" is not valid"));
                 }
-                // Without a domain it is the name of an account.
+                // `localpart:*@` without a domain is the name of an account.
                 Some("") | None if user != "autogroup:nonroot" => {
                     rule.users.insert(user.to_owned());
                 }
                 None | Some("") => rule.nonroot = true,
-                Some(domain) => match self.own_domain(domain) {
+                Some(domain) => match self.check_own_domain(domain) {
                     Ok(()) => {
                         rule.localparts.insert(login_name(domain));
                     }
@@ -214,9 +227,9 @@ impl Reading<'_> {
         }
     }
 
-    fn accept_env(&mut self, value: &Value<'_>) -> Vec<String> {
+    fn read_accept_env(&mut self, value: &Value<'_>) -> Vec<String> {
         let mut patterns = Vec::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             if text.is_empty() {
                 self.refuse(value, "acceptEnv values cannot be empty");
             }
@@ -225,8 +238,8 @@ impl Reading<'_> {
         patterns
     }
 
-    fn check_period(&mut self, value: &Value<'_>, is_check: bool) -> u64 {
-        let Some(text) = self.reader.string(value, &mut self.problems) else {
+    fn read_check_period(&mut self, value: &Value<'_>, is_check: bool) -> u64 {
+        let Some(text) = self.reader.read_string(value, &mut self.problems) else {
             return CHECK_PERIOD;
         };
         if text == "always" {
@@ -235,19 +248,19 @@ impl Reading<'_> {
         match duration::parse(text) {
             Err(message) => self.refuse(value, message),
             Ok(nanos) if nanos < 0 => {
-                let said = duration::text(nanos);
+                let said = duration::format_duration(nanos);
                 self.refuse(
                     value,
                     format!("checkPeriod {said} must be a positive duration"),
                 );
             }
             Ok(nanos) if nanos.unsigned_abs() > LONGEST_CHECK => {
-                let said = duration::text(nanos);
+                let said = duration::format_duration(nanos);
                 self.refuse(value, format!("checkPeriod {said} is above the max (168h)"));
             }
             Ok(nanos) => {
                 if is_check && nanos.unsigned_abs() < SHORTEST_CHECK {
-                    let said = duration::text(nanos);
+                    let said = duration::format_duration(nanos);
                     let message = format!("checkPeriod {said} is below one minute");
                     let hint = "people have to log in again all the time; \"always\" asks at every connection";
                     self.warn(value, message, hint);
@@ -259,6 +272,6 @@ impl Reading<'_> {
     }
 }
 
-fn is_tagged(source: &Party) -> bool {
+fn is_tagged(source: &PosturedSelector) -> bool {
     matches!(source.selector, Selector::Tag(_) | Selector::Tagged)
 }

@@ -269,7 +269,7 @@ impl Lab {
         let users: Vec<_> = (1..4).map(|id| user(id, false, false, false)).collect();
         users
             .iter()
-            .for_each(|user| compiler.put_user(inventory::user(user)));
+            .for_each(|user| compiler.put_user(inventory::convert_user(user)));
         replica.identity_snapshot(vec![IdentitySnapshot {
             revision: 1,
             tailnet: Some(tailnet.clone()),
@@ -281,7 +281,11 @@ impl Lab {
             last: true,
             ..RegistrySnapshot::default()
         }]);
-        replica.compiled(message::update(&compiler.full(), stamp((1, 1)), true));
+        replica.compiled(message::update_messages(
+            &compiler.full_output(),
+            stamp((1, 1)),
+            true,
+        ));
         compiler.take_changes();
         let (view, changes) = replica.publish().unwrap();
         let blocks = Blocks::default();
@@ -327,7 +331,7 @@ impl Lab {
                     approved,
                     ..node(id, user, tags, routes, known)
                 };
-                self.compiler.put_node(inventory::node(&node));
+                self.compiler.put_node(inventory::convert_node(&node));
                 self.nodes.insert(id, node.clone());
                 self.change(registry_change::Change::Node(node));
             }
@@ -344,7 +348,7 @@ impl Lab {
                 named,
             } => {
                 let user = user(id, admin, suspended, named);
-                self.compiler.put_user(inventory::user(&user));
+                self.compiler.put_user(inventory::convert_user(&user));
                 self.identity(identity_change::Change::User(user));
             }
             Step::DeleteUser(id) => {
@@ -414,7 +418,7 @@ impl Lab {
 
     fn compiled(&mut self, revisions: (u64, u64)) {
         let changes = self.compiler.take_changes();
-        let update = message::update(&changes, stamp(revisions), false);
+        let update = message::update_messages(&changes, stamp(revisions), false);
         self.replica.compiled(update);
     }
 

@@ -5,6 +5,7 @@
     reason = "tests say so when something is wrong"
 )]
 
+mod citations;
 mod convergence;
 mod following;
 mod pairs;

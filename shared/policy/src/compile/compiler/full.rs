@@ -1,4 +1,4 @@
-//! Everything that is put out at a moment.
+//! The whole output at a moment.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,93 +8,75 @@ use super::{
 };
 
 impl Compiler {
-    /// Returns everything.
+    /// Returns the whole output.
     #[must_use]
-    pub fn full(&self) -> Output {
-        let outdated = self.outdated();
+    pub fn full_output(&self) -> Output {
+        let derp_map = self.policy.derp_map.as_deref().unwrap_or_default();
+        let to_compile = self.profiles_to_compile();
+        let profile = |(id, profile): (&u64, &super::KeyedProfile)| {
+            let value = if to_compile.contains(id) {
+                Arc::new(self.compile_profile(&profile.key))
+            } else {
+                Arc::clone(&profile.shared.value)
+            };
+            (*id, Some(value))
+        };
+        let classes = self.classes.iter();
+        let nodes = self.placements.iter();
         Output {
             common_filter: Some(Arc::clone(&self.plan.common_filter)),
-            derp_map: Some(Arc::from(
-                self.policy.derp_map.as_deref().unwrap_or_default(),
-            )),
-            classes: self
-                .classes
-                .iter()
-                .map(|(id, kept)| (*id, Some(Arc::clone(&kept.what))))
+            derp_map: Some(Arc::from(derp_map)),
+            classes: classes
+                .map(|(id, class)| (*id, Some(Arc::clone(&class.value))))
                 .collect(),
-            settings: self
-                .settings
-                .iter()
-                .map(|(id, (key, kept))| {
-                    let what = match outdated.contains(id) {
-                        true => Arc::new(self.worked_out(key)),
-                        false => Arc::clone(&kept.what),
-                    };
-                    (*id, Some(what))
-                })
-                .collect(),
+            profiles: self.profiles.iter().map(profile).collect(),
             lists: self.filled_lists(),
-            routes: self
-                .routes
-                .iter()
-                .map(|(route, users)| (*route, Some(Arc::clone(users))))
-                .collect(),
-            vias: self
-                .vias
-                .iter()
-                .map(|(id, way)| (*id, Some(Arc::clone(way))))
-                .collect(),
-            nodes: self
-                .placed
-                .iter()
-                .map(|(id, placed)| (*id, Some(placed.membership)))
+            routes: share_values(&self.routes),
+            vias: share_values(&self.vias),
+            nodes: nodes
+                .map(|(id, placement)| (*id, Some(placement.membership)))
                 .collect(),
         }
     }
 
+    /// Returns the elements of every list that has some.
     fn filled_lists(&self) -> BTreeMap<ListId, ListChange> {
         let mut lists: BTreeMap<ListId, Vec<Arc<str>>> = BTreeMap::new();
-        let routes: Vec<Arc<str>> = self
-            .routers
-            .keys()
-            .map(|route| Arc::from(route.to_string()))
-            .collect();
-        for list in self
-            .plan
-            .lists
-            .all
-            .iter()
-            .filter(|list| !list.literals.is_empty())
-        {
-            let elements = lists
-                .entry(ListId {
-                    id: list.id,
-                    user: 0,
-                })
-                .or_default();
+        let routes = self.routers.keys();
+        let routes: Vec<Arc<str>> = routes.map(|route| Arc::from(route.to_string())).collect();
+        for list in &self.plan.lists.all {
+            if list.literals.is_empty() {
+                continue;
+            }
+            let id = ListId {
+                id: list.id,
+                user: 0,
+            };
+            let elements = lists.entry(id).or_default();
             elements.extend(list.literals.iter().cloned());
             if list.has_routes {
                 elements.extend(routes.iter().cloned());
             }
         }
-        for placed in self.placed.values() {
-            for list in &placed.lists {
-                lists
-                    .entry(*list)
-                    .or_default()
-                    .extend(placed.addresses.iter().cloned());
+        for placement in self.placements.values() {
+            for list in &placement.lists {
+                let elements = lists.entry(*list).or_default();
+                elements.extend(placement.addresses.iter().cloned());
             }
         }
         let filled = |(id, elements): (ListId, Vec<Arc<str>>)| {
-            let added = elements.into_iter().collect();
-            (
-                id,
-                ListChange {
-                    added,
-                    ..ListChange::default()
-                },
-            )
+            let change = ListChange {
+                added: elements.into_iter().collect(),
+                ..ListChange::default()
+            };
+            (id, change)
         };
         lists.into_iter().map(filled).collect()
     }
+}
+
+fn share_values<K: Ord + Copy, V>(map: &BTreeMap<K, Arc<V>>) -> BTreeMap<K, Option<Arc<V>>> {
+    map.iter()
+        .map(|(key, value)| (*key, Some(Arc::clone(value))))
+        .collect()
 }

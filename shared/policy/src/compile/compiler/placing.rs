@@ -1,4 +1,9 @@
-//! Puts nodes into classes, settings and lists, and counts who is in each.
+//! Puts nodes into classes, profiles and lists, and counts the nodes of each.
+//!
+//! Example: a node loses its tag `tag:web`. Its class key differs, so it is counted into the class without that selector
+//! (compiled if it is new), its addresses are removed from the lists that `tag:web` feeds, and it is counted out of its
+//! former class, which is dropped when it was the last node there. It is counted in before it is counted out, so that what
+//! both have is never dropped in between.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,159 +13,167 @@ use std::{
 use super::{
     super::{
         class::ClassKey,
-        output::{Membership, Settings},
-        settings::SettingsKey,
+        output::{ListId, Membership, NodeProfile},
+        profile::ProfileKey,
     },
-    Compiler, Placed, Shared,
+    Compiler, KeyedProfile, NodePlacement, Shared,
 };
 
 impl Compiler {
-    /// Puts a node into its class, its settings and its lists.
-    pub(super) fn place(&mut self, id: u64) {
+    /// Puts a node where it belongs now.
+    pub(super) fn place_node(&mut self, id: u64) {
         let Some(node) = self.nodes.get(&id) else {
             return;
         };
-        let user = self.users.get(&node.user).filter(|_| node.tags.is_empty());
+        let user = self.owner_of(node);
         let owner = user.map_or(0, |user| user.id);
         let class_key = ClassKey::new(&self.plan, node, user);
-        let settings_key = self.settings_plan.key(node, user);
-        let mut lists = self.plan.lists.fed(class_key.selected(), owner);
-        lists.extend(self.settings_plan.fed(node, &settings_key, owner));
+        let profile_key = self.profile_plan.profile_key(node, user);
+        let access_lists = &self.plan.lists;
+        let mut lists = access_lists.lists_of_node(class_key.selectors(), owner);
+        let ssh_lists = self.profile_plan.lists_of_node(node, &profile_key, owner);
+        lists.extend(ssh_lists);
         let addresses = node.addresses();
-        let placed = Placed {
+        let placement = NodePlacement {
             membership: Membership {
                 class: class_key.id(&self.plan),
-                settings: settings_key.id(&self.settings_plan),
+                profile: profile_key.id(&self.profile_plan),
             },
             lists,
             addresses: addresses
                 .map(|address| Arc::from(address.to_string()))
                 .collect(),
         };
-        let before = self.placed.remove(&id);
-        if before.as_ref() == Some(&placed) {
-            self.placed.insert(id, placed);
+        let before = self.placements.remove(&id);
+        if before.as_ref() == Some(&placement) {
+            self.placements.insert(id, placement);
             return;
         }
-        self.enter(&placed, &class_key, settings_key, before.as_ref());
-        if before.as_ref().map(|before| before.membership) != Some(placed.membership) {
-            self.changes.nodes.insert(id, Some(placed.membership));
+        self.count_into_class(placement.membership.class, &class_key);
+        self.count_into_user_lists(&placement.lists);
+        self.count_into_profile(placement.membership.profile, profile_key);
+        self.add_to_lists(&placement, before.as_ref());
+        let former_membership = before.as_ref().map(|before| before.membership);
+        if former_membership != Some(placement.membership) {
+            self.changes.nodes.insert(id, Some(placement.membership));
         }
         if let Some(before) = before {
-            self.leave(&before, Some(&placed));
+            self.count_out(&before, Some(&placement));
         }
-        self.placed.insert(id, placed);
+        self.placements.insert(id, placement);
     }
 
-    /// Counts a node in, making what is new.
-    pub(super) fn enter(
-        &mut self,
-        placed: &Placed,
-        class: &ClassKey,
-        settings: SettingsKey,
-        before: Option<&Placed>,
-    ) {
-        let id = placed.membership.class;
-        let kept = self.classes.entry(id).or_insert_with(|| {
-            let what = Arc::new(class.class(&self.plan));
-            self.changes.classes.insert(id, Some(Arc::clone(&what)));
-            Shared { nodes: 0, what }
+    /// Counts a node into a class, and compiles the class when it is new.
+    fn count_into_class(&mut self, id: u64, key: &ClassKey) {
+        let class = self.classes.entry(id).or_insert_with(|| {
+            let value = Arc::new(key.compile_class(&self.plan));
+            self.changes.classes.insert(id, Some(Arc::clone(&value)));
+            Shared { nodes: 0, value }
         });
-        kept.nodes += 1;
-        for list in placed.lists.iter().filter(|list| list.user != 0) {
+        class.nodes += 1;
+    }
+
+    /// Counts a node into those of its lists that are of one user.
+    fn count_into_user_lists(&mut self, lists: &BTreeSet<ListId>) {
+        for list in lists.iter().filter(|list| list.user != 0) {
             let devices = self.user_lists.entry(*list).or_default();
             *devices += 1;
             if *devices == 1 {
-                self.touched.insert(list.id);
+                self.touched_lists.insert(list.id);
             }
         }
-        self.enter_settings(placed.membership.settings, settings);
-        let same_addresses = before.is_some_and(|before| before.addresses == placed.addresses);
-        for list in &placed.lists {
-            if same_addresses && before.is_some_and(|before| before.lists.contains(list)) {
+    }
+
+    /// Counts a node into a profile. A new one is compiled later, once for all changes.
+    fn count_into_profile(&mut self, id: u64, key: ProfileKey) {
+        let profile = self.profiles.entry(id).or_insert_with(|| {
+            for list in self.profile_plan.lists_of_named_users(&key) {
+                let profiles = self.profiles_by_named_list.entry(list).or_default();
+                profiles.insert(id);
+            }
+            if let Some(user) = self.profile_plan.user_named_by(&key) {
+                self.profiles_by_user.entry(user).or_default().insert(id);
+            }
+            self.outdated_profiles.insert(id);
+            let value = Arc::new(NodeProfile::default());
+            self.changes.profiles.insert(id, Some(Arc::clone(&value)));
+            let shared = Shared { nodes: 0, value };
+            KeyedProfile { key, shared }
+        });
+        profile.shared.nodes += 1;
+    }
+
+    /// Adds a node's addresses to its lists, where they are not already.
+    fn add_to_lists(&mut self, placement: &NodePlacement, before: Option<&NodePlacement>) {
+        let before = before.filter(|before| before.addresses == placement.addresses);
+        for list in &placement.lists {
+            if before.is_some_and(|before| before.lists.contains(list)) {
                 continue;
             }
-            for address in &placed.addresses {
+            for address in &placement.addresses {
                 if !self.plan.lists.has_literal(*list, address) {
-                    self.changes.add(*list, address);
+                    self.changes.add_element(*list, address);
                 }
             }
         }
     }
 
-    /// Counts a node of some settings in, making these when they are new.
-    pub(super) fn enter_settings(&mut self, id: u64, key: SettingsKey) {
-        let (_, kept) = self.settings.entry(id).or_insert_with(|| {
-            for list in self.settings_plan.named_by(&key) {
-                self.naming.entry(list).or_default().insert(id);
-            }
-            if let Some(user) = self.settings_plan.named_self(&key) {
-                self.own_settings.entry(user).or_default().insert(id);
-            }
-            self.outdated.insert(id);
-            let what = Arc::new(Settings::default());
-            self.changes.settings.insert(id, Some(Arc::clone(&what)));
-            (key, Shared { nodes: 0, what })
-        });
-        kept.nodes += 1;
-    }
-
-    /// Counts a node out, dropping what nobody has any more; `now` is where it is instead.
-    pub(super) fn leave(&mut self, before: &Placed, now: Option<&Placed>) {
+    /// Counts a node out of where it was, and drops what no node has any more; `now` is where it is instead.
+    pub(super) fn count_out(&mut self, before: &NodePlacement, now: Option<&NodePlacement>) {
         for list in before.lists.iter().filter(|list| list.user != 0) {
             if let Some(devices) = self.user_lists.get_mut(list) {
                 *devices -= 1;
                 if *devices == 0 {
                     self.user_lists.remove(list);
-                    self.touched.insert(list.id);
+                    self.touched_lists.insert(list.id);
                 }
             }
         }
         for list in &before.lists {
             let stays = now.filter(|now| now.lists.contains(list));
             for address in &before.addresses {
-                let kept = stays.is_some_and(|now| now.addresses.contains(address));
-                if !kept && !self.plan.lists.has_literal(*list, address) {
-                    self.changes.remove(*list, address);
+                let is_kept = stays.is_some_and(|now| now.addresses.contains(address));
+                if !is_kept && !self.plan.lists.has_literal(*list, address) {
+                    self.changes.remove_element(*list, address);
                 }
             }
         }
-        let Membership { class, settings } = before.membership;
-        if let Some(kept) = self.classes.get_mut(&class) {
-            kept.nodes -= 1;
-            if kept.nodes == 0 {
+        let Membership { class, profile } = before.membership;
+        if let Some(shared) = self.classes.get_mut(&class) {
+            shared.nodes -= 1;
+            if shared.nodes == 0 {
                 self.classes.remove(&class);
                 self.changes.classes.insert(class, None);
             }
         }
-        if let Some((_, kept)) = self.settings.get_mut(&settings) {
-            kept.nodes -= 1;
-            if kept.nodes == 0 {
-                self.drop_settings(settings);
+        if let Some(KeyedProfile { shared, .. }) = self.profiles.get_mut(&profile) {
+            shared.nodes -= 1;
+            if shared.nodes == 0 {
+                self.drop_profile(profile);
             }
         }
     }
 
-    pub(super) fn drop_settings(&mut self, id: u64) {
-        let Some((key, _)) = self.settings.remove(&id) else {
+    fn drop_profile(&mut self, id: u64) {
+        let Some(KeyedProfile { key, .. }) = self.profiles.remove(&id) else {
             return;
         };
-        for list in self.settings_plan.named_by(&key) {
-            drop_from(&mut self.naming, list, id);
+        for list in self.profile_plan.lists_of_named_users(&key) {
+            remove_from_index(&mut self.profiles_by_named_list, list, id);
         }
-        if let Some(user) = self.settings_plan.named_self(&key) {
-            drop_from(&mut self.own_settings, user, id);
+        if let Some(user) = self.profile_plan.user_named_by(&key) {
+            remove_from_index(&mut self.profiles_by_user, user, id);
         }
-        self.outdated.remove(&id);
-        self.changes.settings.insert(id, None);
+        self.outdated_profiles.remove(&id);
+        self.changes.profiles.insert(id, None);
     }
 }
 
-fn drop_from(table: &mut BTreeMap<u64, BTreeSet<u64>>, key: u64, id: u64) {
-    if let Some(ids) = table.get_mut(&key) {
+fn remove_from_index(index: &mut BTreeMap<u64, BTreeSet<u64>>, key: u64, id: u64) {
+    if let Some(ids) = index.get_mut(&key) {
         ids.remove(&id);
         if ids.is_empty() {
-            table.remove(&key);
+            index.remove(&key);
         }
     }
 }

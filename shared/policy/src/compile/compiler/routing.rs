@@ -1,4 +1,4 @@
-//! Who routes what, and the ways through chosen routers.
+//! Which nodes have which routes, and which routers the grants with `via` choose.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,27 +8,27 @@ use super::{
     super::{output::ListId, route},
     Compiler,
 };
-use crate::inventory::Node;
+use crate::inventory::PolicyNode;
 
 impl Compiler {
-    /// Returns the ways that may go through a node.
-    pub(super) fn ways_of(&self, node: Option<&Node>) -> BTreeSet<u64> {
-        let tags = node.into_iter().flat_map(|node| &node.tags);
-        let ways = tags.filter_map(|tag| self.plan.ways_of.get(tag));
-        ways.flatten().copied().collect()
+    /// Returns the vias that may go through a node.
+    pub(super) fn vias_through(&self, node: &PolicyNode) -> BTreeSet<u64> {
+        let tags = node.tags.iter();
+        let vias = tags.filter_map(|tag| self.plan.vias_by_tag.get(tag));
+        vias.flatten().copied().collect()
     }
 
-    /// Takes a node out of the tables of the inventory.
-    pub(super) fn forget(&mut self, id: u64) {
+    /// Removes a node from the tables of users and routes.
+    pub(super) fn remove_from_tables(&mut self, id: u64) {
         let Some(node) = self.nodes.get(&id) else {
             return;
         };
         let (user, routes) = (node.user, node.subnet_routes().copied().collect::<Vec<_>>());
         self.tagged_routers.remove(node);
-        if let Some(nodes) = self.nodes_of.get_mut(&user) {
+        if let Some(nodes) = self.nodes_by_user.get_mut(&user) {
             nodes.remove(&id);
             if nodes.is_empty() {
-                self.nodes_of.remove(&user);
+                self.nodes_by_user.remove(&user);
             }
         }
         for route in routes {
@@ -42,13 +42,13 @@ impl Compiler {
     }
 
     pub(super) fn add_route(&mut self, route: IpNet) {
-        let users = Arc::new(route::users(&self.plan, route));
+        let users = Arc::new(route::route_users(&self.plan, route));
         self.changes.routes.insert(route, Some(Arc::clone(&users)));
         self.routes.insert(route, users);
         let element: Arc<str> = Arc::from(route.to_string());
         for list in self.lists_with_routes() {
             if !self.plan.lists.has_literal(list, &element) {
-                self.changes.add(list, &element);
+                self.changes.add_element(list, &element);
             }
         }
     }
@@ -59,14 +59,14 @@ impl Compiler {
         let element: Arc<str> = Arc::from(route.to_string());
         for list in self.lists_with_routes() {
             if !self.plan.lists.has_literal(list, &element) {
-                self.changes.remove(list, &element);
+                self.changes.remove_element(list, &element);
             }
         }
     }
 
     fn lists_with_routes(&self) -> Vec<ListId> {
         let lists = &self.plan.lists;
-        let numbers = lists.with_routes.iter();
+        let numbers = lists.lists_with_routes.iter();
         let id = |number: &u32| ListId {
             id: lists.all[*number as usize].id,
             user: 0,
@@ -74,17 +74,17 @@ impl Compiler {
         numbers.map(id).collect()
     }
 
-    /// Works out ways through chosen routers again.
-    pub(super) fn refresh_vias(&mut self, ways: impl IntoIterator<Item = u64>) {
-        for id in ways {
-            let Some(number) = self.plan.vias.get(&id) else {
+    /// Finds the routers of vias again.
+    pub(super) fn refresh_vias(&mut self, vias: impl IntoIterator<Item = u64>) {
+        for id in vias {
+            let Some(number) = self.plan.rule_by_via.get(&id) else {
                 continue;
             };
             let rule = self.plan.rule(*number);
-            let way = Arc::new(self.tagged_routers.way(rule, &self.nodes));
-            if self.vias.get(&id) != Some(&way) {
-                self.changes.vias.insert(id, Some(Arc::clone(&way)));
-                self.vias.insert(id, way);
+            let via = Arc::new(self.tagged_routers.find_routers(rule, &self.nodes));
+            if self.vias.get(&id) != Some(&via) {
+                self.changes.vias.insert(id, Some(Arc::clone(&via)));
+                self.vias.insert(id, via);
             }
         }
     }

@@ -6,8 +6,8 @@ use bowline_ip_set::IpRange;
 
 use crate::{
     internet,
-    inventory::{Node, User},
-    policy::{Party, Policy, Reach, Rule},
+    inventory::{PolicyNode, PolicyUser},
+    policy::{AccessRule, DestinationKind, Policy, PosturedSelector},
     posture::Attributes,
     selector::Selector,
 };
@@ -16,25 +16,25 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct World<'w> {
     pub(crate) policy: &'w Policy,
-    pub(crate) users: &'w BTreeMap<u64, User>,
-    pub(crate) nodes: &'w BTreeMap<u64, Node>,
+    pub(crate) users: &'w BTreeMap<u64, PolicyUser>,
+    pub(crate) nodes: &'w BTreeMap<u64, PolicyNode>,
 }
 
 /// An address, and the node that has it, if one does.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'w> {
     pub(crate) address: IpAddr,
-    pub(crate) node: Option<&'w Node>,
+    pub(crate) node: Option<&'w PolicyNode>,
 }
 
 impl<'w> World<'w> {
     /// Returns the owner of a node that has no tags.
-    pub(crate) fn owner(self, node: &Node) -> Option<&'w User> {
+    pub(crate) fn owner(self, node: &PolicyNode) -> Option<&'w PolicyUser> {
         self.users.get(&node.user).filter(|_| node.tags.is_empty())
     }
 
     /// Returns all addresses of a node.
-    pub(crate) fn places_of(node: &'w Node) -> impl Iterator<Item = Place<'w>> {
+    pub(crate) fn places_of(node: &'w PolicyNode) -> impl Iterator<Item = Place<'w>> {
         node.addresses().map(|address| Place {
             address,
             node: Some(node),
@@ -42,7 +42,7 @@ impl<'w> World<'w> {
     }
 
     /// Says whether a selector selects a node by who it is.
-    pub(crate) fn selects(self, selector: &Selector, node: &Node) -> bool {
+    pub(crate) fn selects(self, selector: &Selector, node: &PolicyNode) -> bool {
         match selector {
             Selector::Tag(tag) => node.tags.contains(tag),
             Selector::Tagged => !node.tags.is_empty(),
@@ -53,33 +53,33 @@ impl<'w> World<'w> {
         }
     }
 
-    /// Says whether a party is where a place is; `attributes` stand in for those of the device.
+    /// Says whether a named is where a place is; `attributes` stand in for those of the device.
     pub(crate) fn has(
         self,
-        party: &Party,
+        named: &PosturedSelector,
         place: Place<'_>,
         attributes: Option<&Attributes>,
     ) -> bool {
-        match &party.selector {
+        match &named.selector {
             Selector::Range(range) => range.contains(place.address),
             Selector::Everyone => true,
-            Selector::Any if party.postures.is_empty() => self.is_inside(place),
+            Selector::Any if named.postures.is_empty() => self.is_inside(place),
             selector => place.node.is_some_and(|node| {
                 self.selects(selector, node)
-                    && self.meets(party, attributes.unwrap_or(&node.attributes))
+                    && self.meets(named, attributes.unwrap_or(&node.attributes))
             }),
         }
     }
 
-    fn meets(self, party: &Party, attributes: &Attributes) -> bool {
-        let postures = party
+    fn meets(self, named: &PosturedSelector, attributes: &Attributes) -> bool {
+        let postures = named
             .postures
             .iter()
             .filter_map(|name| self.policy.postures.get(name));
-        party.postures.is_empty()
+        named.postures.is_empty()
             || postures
                 .into_iter()
-                .any(|posture| posture.holds(attributes))
+                .any(|posture| posture.is_met_by(attributes))
     }
 
     /// Says whether `*` as a source has an address (policy section 4.3).
@@ -91,20 +91,20 @@ impl<'w> World<'w> {
             || self
                 .nodes
                 .values()
-                .flat_map(Node::subnet_routes)
+                .flat_map(PolicyNode::subnet_routes)
                 .any(|route| route.contains(&place.address))
     }
 }
 
 /// Says whether a destination of a rule has an address, for a source that the rule has.
-pub(crate) fn reaches(world: World<'_>, rule: &Rule, from: Place<'_>, to: Place<'_>) -> bool {
+pub(crate) fn reaches(world: World<'_>, rule: &AccessRule, from: Place<'_>, to: Place<'_>) -> bool {
     match rule.reach {
-        Reach::Named => rule.destinations.iter().any(|party| match &party.selector {
+        DestinationKind::Named => rule.destinations.iter().any(|named| match &named.selector {
             Selector::Any => true,
             Selector::Internet => internet::is_public(&to.address.into()),
-            _ => world.has(party, to, None),
+            _ => world.has(named, to, None),
         }),
-        Reach::Own | Reach::OwnReversed => {
+        DestinationKind::Own | DestinationKind::OwnReversed => {
             let owner = |place: Place<'_>| {
                 place
                     .node

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::parse;
-use crate::{Applicant, Compiler, Node, User, refused_tags};
+use crate::{Applicant, Compiler, PolicyNode, PolicyUser, refused_tags};
 
 /// A deadline that no machine misses: a debug build takes seconds, and hours for what grows with the square of a
 /// document's size.
@@ -207,9 +207,9 @@ fn long_chains_and_cycles_of_tag_owners_are_followed_to_their_end() {
         )
     };
     let applicant = Applicant {
-        user: Some(User {
+        user: Some(PolicyUser {
             login_name: "u@example.com".to_owned(),
-            ..User::default()
+            ..PolicyUser::default()
         }),
         ..Applicant::default()
     };
@@ -236,21 +236,21 @@ fn work_of_compiling_very_many_rules_grows_with_their_number() {
     let policy = parse(&format!(r#"{{"acls": [{}]}}"#, rules.join(","))).unwrap();
     let mut compiler = Compiler::new(policy);
     // One by its source, and one by its destination: what a node may cost at most.
-    assert_eq!(compiler.filed_rules(), 2 * rules.len());
+    assert_eq!(compiler.indexed_rules(), 2 * rules.len());
     for id in 1..=20 {
-        compiler.put_user(User {
+        compiler.put_user(PolicyUser {
             id,
             login_name: format!("u{id}@example.com"),
-            ..User::default()
+            ..PolicyUser::default()
         });
-        compiler.put_node(Node {
+        compiler.put_node(PolicyNode {
             id,
             user: id,
             ipv4: format!("100.64.0.{id}").parse().ok(),
-            ..Node::default()
+            ..PolicyNode::default()
         });
     }
-    let output = compiler.full();
+    let output = compiler.full_output();
     assert_eq!(output.nodes.len(), 20);
     let filters: usize = output
         .classes

@@ -5,33 +5,35 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use jsonc_parser::ast::{Object, Value};
 
-use super::{Reading, member, named::missing_hint};
+use super::{DocumentReader, find_member, lookup::missing_hint};
 use crate::{
     document,
-    policy::{Attribute, Capability},
-    selector::{self, Selector, Written},
+    policy::{Capability, NodeAttribute},
+    selector::{self, Selector, WrittenSelector},
 };
 
 const ATTRIBUTE: &[&str] = &["target", "attr", "app", "ipPool"];
 
-/// Addresses that clients and services use for themselves.
+/// Addresses that clients use for themselves.
 const RESERVED: [&str; 3] = ["100.100.0.0/24", "100.100.100.0/24", "100.115.92.0/23"];
 
-impl Reading<'_> {
-    pub(super) fn node_attributes(&mut self, value: &Value<'_>) {
-        for (object, _) in self.objects(value, "an entry of nodeAttrs") {
-            self.node_attribute(object);
+impl DocumentReader<'_> {
+    pub(super) fn read_node_attributes(&mut self, value: &Value<'_>) {
+        for (object, _) in self.read_objects(value, "an entry of nodeAttrs") {
+            self.read_node_attribute(object);
         }
     }
 
-    fn node_attribute(&mut self, object: &Object<'_>) {
-        let members = self.reader.members(object, ATTRIBUTE, &mut self.problems);
-        let mut attribute = Attribute::default();
-        if let Some(value) = member(&members, &["target"]) {
-            attribute.targets = self.targets(value);
+    fn read_node_attribute(&mut self, object: &Object<'_>) {
+        let members = self
+            .reader
+            .read_members(object, ATTRIBUTE, &mut self.problems);
+        let mut attribute = NodeAttribute::default();
+        if let Some(value) = find_member(&members, &["target"]) {
+            attribute.targets = self.read_targets(value);
         }
-        if let Some(value) = member(&members, &["attr"]) {
-            for (name, value) in self.strings(value) {
+        if let Some(value) = find_member(&members, &["attr"]) {
+            for (name, value) in self.read_strings(value) {
                 if name.is_empty() {
                     self.refuse(value, "the name of an attribute is empty");
                 }
@@ -41,26 +43,26 @@ impl Reading<'_> {
                 });
             }
         }
-        if let Some(value) = member(&members, &["app"]) {
-            for (name, value, _) in self.reader.entries(value, &mut self.problems) {
-                let values = self.reader.elements(value, &mut self.problems);
+        if let Some(value) = find_member(&members, &["app"]) {
+            for (name, value, _) in self.reader.read_entries(value, &mut self.problems) {
+                let values = self.reader.read_elements(value, &mut self.problems);
                 attribute.capabilities.push(Capability {
                     name: name.to_owned(),
-                    values: Some(values.iter().map(document::json).collect()),
+                    values: Some(values.iter().map(document::to_json).collect()),
                 });
             }
         }
-        if let Some(value) = member(&members, &["ipPool"]) {
-            attribute.pools = self.pools(value);
+        if let Some(value) = find_member(&members, &["ipPool"]) {
+            attribute.pools = self.read_pools(value);
         }
         self.policy.attributes.push(attribute);
     }
 
-    fn targets(&mut self, value: &Value<'_>) -> BTreeSet<Selector> {
+    fn read_targets(&mut self, value: &Value<'_>) -> BTreeSet<Selector> {
         let mut targets = BTreeSet::new();
-        for (text, value) in self.strings(value) {
+        for (text, value) in self.read_strings(value) {
             let named = text.trim();
-            let is_host = matches!(selector::parse(named), Written::Host(_));
+            let is_host = matches!(selector::parse(named), WrittenSelector::Host(_));
             match self.resolve(named, value) {
                 Ok(selectors) => {
                     let allowed = |selector: &Selector| {
@@ -86,10 +88,10 @@ impl Reading<'_> {
         targets
     }
 
-    fn pools(&mut self, value: &Value<'_>) -> Vec<IpNet> {
+    fn read_pools(&mut self, value: &Value<'_>) -> Vec<IpNet> {
         let mut pools = Vec::new();
-        for (text, value) in self.strings(value) {
-            match pool(text.trim()) {
+        for (text, value) in self.read_strings(value) {
+            match parse_pool(text.trim()) {
                 Ok(prefix) => pools.push(prefix),
                 Err(message) => self.refuse(value, message),
             }
@@ -99,7 +101,7 @@ impl Reading<'_> {
 }
 
 /// Reads a pool: an IPv4 prefix of the tailnet's addresses.
-fn pool(text: &str) -> Result<IpNet, String> {
+fn parse_pool(text: &str) -> Result<IpNet, String> {
     let said = |what: &str| format!("IPPool({text}): {what}");
     let prefix: IpNet = text.parse().map_err(|_| said("this is not a prefix"))?;
     let prefix = prefix.trunc();

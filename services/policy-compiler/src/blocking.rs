@@ -1,13 +1,13 @@
-//! Work that takes longer than others should wait for.
+//! Work that takes so long that it would hold up other requests.
 
 use crate::error::CompilerError;
 
-/// Runs something long on a thread of its own.
+/// Runs `work` on a thread of its own and waits for its result.
 ///
 /// # Errors
 ///
 /// [`CompilerError::Broken`] when it panics, [`CompilerError::Ending`] when the process ends before it has begun.
-pub async fn apart<T: Send + 'static>(
+pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, CompilerError> {
     #[expect(
@@ -16,7 +16,7 @@ pub async fn apart<T: Send + 'static>(
     )]
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| {
-        // Only a runtime that ends does that: nobody waits for the answer any more.
+        // Only a runtime that shuts down cancels such a task: nobody waits for the answer any more.
         if error.is_cancelled() {
             return CompilerError::Ending;
         }
@@ -39,7 +39,7 @@ mod tests {
         let handle = ending.handle().clone();
         ending.shutdown_background();
         let _entered = handle.enter();
-        let mut waiting = Box::pin(apart(|| ()));
+        let mut waiting = Box::pin(run_blocking(|| ()));
         let mut context = Context::from_waker(Waker::noop());
         let answer = waiting.as_mut().poll(&mut context);
         assert!(

@@ -2,10 +2,10 @@
 
 use jsonc_parser::ast::Value;
 
-use super::{MOST_MEANT, Reading};
-use crate::selector::{self, DOMAIN, Selector, Written, login_name};
+use super::{DocumentReader, MOST_MEANT};
+use crate::selector::{self, DOMAIN, Selector, WrittenSelector, login_name};
 
-impl Reading<'_> {
+impl DocumentReader<'_> {
     /// Reads a selector and looks up what it names: a host or an IP set is its ranges.
     pub(super) fn resolve(
         &mut self,
@@ -14,31 +14,31 @@ impl Reading<'_> {
     ) -> Result<Vec<Selector>, String> {
         let text = text.trim();
         match selector::parse(text) {
-            Written::Selector(selector) => {
-                let known = self.known(text, selector, place);
+            WrittenSelector::Selector(selector) => {
+                let known = self.check_known(text, selector, place);
                 known.map(|known| vec![known])
             }
-            Written::IpSet(name) => {
+            WrittenSelector::IpSet(name) => {
                 let found = self.ip_sets.get(name).map(Vec::len);
-                self.mean(found.ok_or_else(|| format!("ipset not found: \"{name}\""))?)?;
+                self.count_meaning(found.ok_or_else(|| format!("ipset not found: \"{name}\""))?)?;
                 let ranges = self.ip_sets[name].iter().copied();
                 Ok(ranges.map(Selector::Range).collect())
             }
-            Written::Host(name) => match self.policy.hosts.get(name) {
+            WrittenSelector::Host(name) => match self.policy.hosts.get(name) {
                 Some(range) => Ok(vec![Selector::Range(*range)]),
                 None => Err(format!("host not found: \"{name}\"")),
             },
-            Written::UnknownAutogroup => Err(format!("autogroup not found: \"{text}\"")),
-            // Older releases took it for a login, which nobody has.
-            Written::UnknownKind if self.context.is_stored => {
+            WrittenSelector::UnknownAutogroup => Err(format!("autogroup not found: \"{text}\"")),
+            // Older releases took it for a login, which nobody has: a stored document stays in force.
+            WrittenSelector::UnknownKind if self.context.is_stored => {
                 Ok(vec![Selector::User(login_name(text))])
             }
-            Written::UnknownKind => Err(format!("\"{text}\" is not a selector")),
+            WrittenSelector::UnknownKind => Err(format!("\"{text}\" is not a selector")),
         }
     }
 
-    /// Counts what is meant, so that a document's size bounds its cost.
-    pub(super) fn mean(&mut self, count: usize) -> Result<(), String> {
+    /// Counts sources and addresses that the document means, and refuses too many: see [`MOST_MEANT`].
+    pub(super) fn count_meaning(&mut self, count: usize) -> Result<(), String> {
         self.meant = self.meant.saturating_add(count);
         if self.meant > MOST_MEANT {
             return Err(format!(
@@ -48,8 +48,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Checks that what a selector names is there.
-    fn known(
+    /// Checks that what a selector names exists.
+    fn check_known(
         &mut self,
         text: &str,
         selector: Selector,
@@ -57,12 +57,14 @@ impl Reading<'_> {
     ) -> Result<Selector, String> {
         match &selector {
             Selector::Group(name) if !self.policy.groups.contains_key(name) => {
-                self.synced_group(name, place)?;
+                self.check_synced_group(name, place)?;
             }
             Selector::Tag(name) if !self.policy.tag_owners.contains_key(name) => {
                 return Err(format!("tag not found: \"{text}\""));
             }
-            Selector::Domain(_) => self.own_domain(text.strip_prefix(DOMAIN).unwrap_or(text))?,
+            Selector::Domain(_) => {
+                self.check_own_domain(text.strip_prefix(DOMAIN).unwrap_or(text))?
+            }
             Selector::Member => {
                 let first = self.member_spelling.get_or_insert_with(|| text.to_owned());
                 if first != text {
@@ -86,11 +88,11 @@ impl Reading<'_> {
         Ok(selector)
     }
 
-    /// Checks that a group which the document does not define is one of the identity provider's.
+    /// Checks that a group which the document does not define comes from an identity provider.
     ///
-    /// It is known while a user has it. The document in force may name one that the last user has left: what it means
-    /// did not change by that. Where no users are known nobody can say, so it is taken.
-    fn synced_group(&mut self, name: &str, place: &Value<'_>) -> Result<(), String> {
+    /// A group is known while a user has it. A group that the last user has left may stay when the document in force
+    /// names it: it selects nobody. Without knowledge of users any group is accepted, with a warning.
+    fn check_synced_group(&mut self, name: &str, place: &Value<'_>) -> Result<(), String> {
         let context = self.context;
         let is_named_before = self.policy.synced_groups.contains(name);
         let warning = match &context.groups {
@@ -112,7 +114,7 @@ impl Reading<'_> {
     }
 
     /// Checks that a domain is the tailnet's own.
-    pub(super) fn own_domain(&self, domain: &str) -> Result<(), String> {
+    pub(super) fn check_own_domain(&self, domain: &str) -> Result<(), String> {
         let domains = &self.context.domains;
         if domains.is_empty() && domain != "*" || domains.contains(domain) {
             return Ok(());
@@ -131,7 +133,7 @@ impl Reading<'_> {
 
 const UNDEFINED_GROUP: &str = "a group is a key of groups, or a group that a user of the tailnet has; any other is refused when the policy is set";
 
-/// Returns what to do when what a selector names is not there.
+/// Returns advice for a selector that names nothing.
 pub(super) fn missing_hint(text: &str) -> &'static str {
     match text.trim().split_once(':').map(|(kind, _)| kind) {
         Some("tag") => "every tag is a key of tagOwners",

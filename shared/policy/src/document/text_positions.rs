@@ -2,27 +2,28 @@
 
 use crate::problem::Problem;
 
-/// Characters are counted from the last multiple of so many bytes on.
+/// Characters are counted in advance for each multiple of so many bytes.
 const STEP: usize = 1024;
 
-/// Finds places in a time that does not grow with the text or its lines: a document can be one long line of mistakes.
+/// Finds line and column of an offset. The time does not grow with the text: a document can be one long line of
+/// mistakes.
 #[derive(Debug)]
-pub(crate) struct Places<'t> {
+pub(crate) struct TextPositions<'t> {
     text: &'t [u8],
     newlines: Vec<usize>,
     /// How many characters begin before each step.
     characters: Vec<usize>,
 }
 
-impl<'t> Places<'t> {
-    /// Reads through a text.
+impl<'t> TextPositions<'t> {
+    /// Counts through a text once.
     pub(crate) fn new(text: &'t str) -> Self {
         let text = text.as_bytes();
         let newlines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let mut sum = 0;
         let counted = text.chunks(STEP).map(|chunk| {
             let before = sum;
-            sum += beginnings(chunk);
+            sum += count_characters(chunk);
             before
         });
         Self {
@@ -33,19 +34,19 @@ impl<'t> Places<'t> {
     }
 
     /// Returns the line of an offset, from one.
-    pub(crate) fn line(&self, offset: usize) -> u32 {
-        number(self.lines_before(offset) + 1)
+    pub(crate) fn line_at(&self, offset: usize) -> u32 {
+        to_u32(self.lines_before(offset) + 1)
     }
 
     /// Returns a problem at an offset.
-    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
+    pub(crate) fn problem_at(&self, offset: usize, message: impl Into<String>) -> Problem {
         let lines = self.lines_before(offset);
         let start = lines
             .checked_sub(1)
             .map_or(0, |last| self.newlines[last] + 1);
         Problem {
-            line: number(lines + 1),
-            column: number(self.characters_before(offset) - self.characters_before(start) + 1),
+            line: to_u32(lines + 1),
+            column: to_u32(self.characters_before(offset) - self.characters_before(start) + 1),
             message: message.into(),
             hint: String::new(),
         }
@@ -59,23 +60,23 @@ impl<'t> Places<'t> {
         let offset = offset.min(self.text.len());
         let step = offset / STEP;
         let from = self.characters.get(step).copied();
-        // The end of a text of whole steps has no step of its own.
+        // When the text ends with a whole step, no step begins at its end.
         let (from, step) = match (from, self.characters.last()) {
             (Some(from), _) => (from, step),
             (None, Some(last)) => (*last, step - 1),
             (None, None) => (0, 0),
         };
-        from + beginnings(&self.text[step * STEP..offset])
+        from + count_characters(&self.text[step * STEP..offset])
     }
 }
 
 /// Counts the bytes that begin a character.
-fn beginnings(bytes: &[u8]) -> usize {
+fn count_characters(bytes: &[u8]) -> usize {
     let begins = |byte: &&u8| **byte & 0xc0 != 0x80;
     bytes.iter().filter(begins).count()
 }
 
-fn number(count: usize) -> u32 {
+fn to_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
@@ -87,13 +88,13 @@ mod tests {
     fn columns_count_characters_across_steps() {
         for length in [0, 1, STEP - 2, STEP - 1, STEP, 3 * STEP] {
             let text = format!("{{\n{}x", "\u{e9}".repeat(length));
-            let places = Places::new(&text);
+            let positions = TextPositions::new(&text);
             for (offset, column) in [(text.len() - 1, length + 1), (text.len(), length + 2)] {
-                let problem = places.problem(offset, "here");
-                assert_eq!((problem.line, problem.column), (2, number(column)));
+                let problem = positions.problem_at(offset, "here");
+                assert_eq!((problem.line, problem.column), (2, to_u32(column)));
             }
         }
-        let first = Places::new("").problem(0, "here");
+        let first = TextPositions::new("").problem_at(0, "here");
         assert_eq!((first.line, first.column), (1, 1));
     }
 }

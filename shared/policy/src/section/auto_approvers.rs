@@ -3,19 +3,19 @@
 use ipnet::IpNet;
 use jsonc_parser::ast::Value;
 
-use super::{Reading, member};
+use super::{DocumentReader, find_member};
 
-impl Reading<'_> {
-    pub(super) fn approvers(&mut self, value: &Value<'_>) {
+impl DocumentReader<'_> {
+    pub(super) fn read_auto_approvers(&mut self, value: &Value<'_>) {
         let Value::Object(object) = value else {
             self.refuse(value, "autoApprovers is an object");
             return;
         };
         let known: &[&str] = &["routes", "exitNode", "services"];
-        let members = self.reader.members(object, known, &mut self.problems);
-        if let Some(value) = member(&members, &["routes"]) {
-            for (text, value, place) in self.reader.entries(value, &mut self.problems) {
-                let approvers = self.identities(value, "an approver");
+        let members = self.reader.read_members(object, known, &mut self.problems);
+        if let Some(value) = find_member(&members, &["routes"]) {
+            for (text, value, place) in self.reader.read_entries(value, &mut self.problems) {
+                let approvers = self.read_identities(value, "an approver");
                 match text.trim().parse::<IpNet>() {
                     Ok(prefix) => {
                         let known = self
@@ -33,12 +33,12 @@ impl Reading<'_> {
                 }
             }
         }
-        if let Some(value) = member(&members, &["exitNode"]) {
-            self.policy.approvers.exit_nodes = self.identities(value, "an approver");
+        if let Some(value) = find_member(&members, &["exitNode"]) {
+            self.policy.approvers.exit_nodes = self.read_identities(value, "an approver");
         }
-        if let Some(value) = member(&members, &["services"]) {
-            for (name, value, place) in self.reader.entries(value, &mut self.problems) {
-                self.identities(value, "an approver");
+        if let Some(value) = find_member(&members, &["services"]) {
+            for (name, value, place) in self.reader.read_entries(value, &mut self.problems) {
+                self.read_identities(value, "an approver");
                 let message =
                     format!("there are no services here yet: \"{name}\" approves nothing");
                 self.warnings.push(self.reader.problem_at(place, message));

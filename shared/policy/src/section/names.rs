@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use jsonc_parser::ast::Value;
 
-use super::Reading;
+use super::DocumentReader;
 use crate::selector::{self, login_name, tag_name};
 
-impl Reading<'_> {
-    pub(super) fn hosts(&mut self, value: &Value<'_>) {
-        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
-            let Some(text) = self.reader.string(value, &mut self.problems) else {
+impl DocumentReader<'_> {
+    pub(super) fn read_hosts(&mut self, value: &Value<'_>) {
+        for (name, value, place) in self.reader.read_entries(value, &mut self.problems) {
+            let Some(text) = self.reader.read_string(value, &mut self.problems) else {
                 continue;
             };
             if name.contains(['@', ':', '*']) {
@@ -26,8 +26,8 @@ impl Reading<'_> {
         }
     }
 
-    pub(super) fn groups(&mut self, value: &Value<'_>) {
-        for (name, value, place) in self.reader.entries(value, &mut self.problems) {
+    pub(super) fn read_groups(&mut self, value: &Value<'_>) {
+        for (name, value, place) in self.reader.read_entries(value, &mut self.problems) {
             if !name.starts_with("group:") || name.len() == "group:".len() {
                 let message = format!("group name \"{name}\" does not begin with \"group:\"");
                 self.problems.push(self.reader.problem_at(place, message));
@@ -37,10 +37,10 @@ impl Reading<'_> {
                 let message = format!("\"{name}\" is a group of an identity provider too");
                 let hint = "only those listed here are in it, as long as it is defined here";
                 self.warnings
-                    .push(self.reader.problem_at(place, message).hint(hint));
+                    .push(self.reader.problem_at(place, message).with_hint(hint));
             }
             let mut members = BTreeSet::new();
-            for (text, value) in self.strings(value) {
+            for (text, value) in self.read_strings(value) {
                 let member = text.trim();
                 if member.starts_with("group:") {
                     let message = format!(
@@ -59,8 +59,8 @@ impl Reading<'_> {
         }
     }
 
-    pub(super) fn tag_owners(&mut self, value: &Value<'_>) {
-        let entries = self.reader.entries(value, &mut self.problems);
+    pub(super) fn read_tag_owners(&mut self, value: &Value<'_>) {
+        let entries = self.reader.read_entries(value, &mut self.problems);
         for (name, _, place) in &entries {
             match tag_problem(name) {
                 None => {
@@ -78,7 +78,7 @@ impl Reading<'_> {
             }
         }
         for (name, value, _) in entries {
-            let owners = self.identities(value, "the owner of a tag");
+            let owners = self.read_identities(value, "the owner of a tag");
             if let Some(known) = self.policy.tag_owners.get_mut(&tag_name(name)) {
                 *known = owners;
             }

@@ -2,15 +2,16 @@
 
 use jsonc_parser::ast::Value;
 
-use super::Reading;
+use super::DocumentReader;
 
-impl Reading<'_> {
-    pub(super) fn randomize_client_port(&mut self, value: &Value<'_>) {
-        self.policy.switches.randomize_client_port = self.reader.boolean(value, &mut self.problems);
+impl DocumentReader<'_> {
+    pub(super) fn read_randomize_client_port(&mut self, value: &Value<'_>) {
+        self.policy.switches.randomize_client_port =
+            self.reader.read_boolean(value, &mut self.problems);
     }
 
-    pub(super) fn one_cgnat_route(&mut self, value: &Value<'_>) {
-        match self.reader.string(value, &mut self.problems) {
+    pub(super) fn read_one_cgnat_route(&mut self, value: &Value<'_>) {
+        match self.reader.read_string(value, &mut self.problems) {
             Some("mac-always") => self.policy.switches.one_cgnat_route = Some(true),
             Some("mac-never") => self.policy.switches.one_cgnat_route = Some(false),
             Some("") | None => {}

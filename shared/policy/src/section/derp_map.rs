@@ -1,46 +1,49 @@
-//! `derpMap`: relays besides or instead of the server's own (policy section 2.1), written as clients read
-//! them.
+//! `derpMap`: relays beside or in place of the server's own (policy section 2.1), in the spelling that clients read.
 
 use std::collections::BTreeSet;
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 
-use super::Reading;
+use super::DocumentReader;
 use crate::document;
 
-/// What the regions of a document are worth to clients.
+/// The regions of a document, as far as they decide whether clients have a home.
 #[derive(Debug, Default)]
-struct Regions {
+struct DerpRegions {
     /// Regions with a relay that can be a home.
     usable: BTreeSet<u32>,
-    /// Regions of the server that are left out.
+    /// Regions of the server that the document leaves out.
     left_out: BTreeSet<u32>,
 }
 
-/// The members of one object, the names clients know with their values.
-type Members<'v> = Vec<(&'static str, &'v Value<'v>)>;
+/// The members of one object: the name in the clients' spelling, and the value.
+type DerpMembers<'v> = Vec<(&'static str, &'v Value<'v>)>;
 
-impl Reading<'_> {
-    pub(super) fn derp_map(&mut self, value: &Value<'_>) {
+impl DocumentReader<'_> {
+    pub(super) fn read_derp_map(&mut self, value: &Value<'_>) {
         let Value::Object(object) = value else {
             self.refuse(value, "derpMap is an object");
             return;
         };
-        let members = self.spelled(object, &DERP_MAP);
-        let mut regions = Regions::default();
+        let members = self.read_derp_members(object, &DERP_MAP);
+        let mut regions = DerpRegions::default();
         let mut texts = Vec::new();
-        if let Some(value) = found(&members, "HomeParams") {
-            texts.push(format!("\"HomeParams\":{}", self.home_params(value)));
+        if let Some(value) = find_value(&members, "HomeParams") {
+            texts.push(format!("\"HomeParams\":{}", self.read_home_params(value)));
         }
-        let listed = found(&members, "Regions").map(|value| self.derp_regions(value, &mut regions));
+        let listed = find_value(&members, "Regions")
+            .map(|value| self.read_derp_regions(value, &mut regions));
         texts.push(format!("\"Regions\":{{{}}}", listed.unwrap_or_default()));
-        let omits = found(&members, "omitDefaultRegions");
+        let omits = find_value(&members, "omitDefaultRegions");
         if let Some(value) = omits {
-            texts.push(format!("\"omitDefaultRegions\":{}", document::json(value)));
+            texts.push(format!(
+                "\"omitDefaultRegions\":{}",
+                document::to_json(value)
+            ));
         }
         let omits_all = matches!(omits, Some(Value::BooleanLit(literal)) if literal.value);
         if !regions.usable.is_empty() {
-            // Clients have a home, whatever the server has.
+            // Clients have a home here, whatever the server offers.
         } else if omits_all {
             let message = "derpMap leaves clients without any relay: the regions of the server are omitted, and none here has a relay that can be a home";
             let hint = "name a region with a relay that is neither STUNOnly nor of a NoMeasureNoHome region, or take omitDefaultRegions away";
@@ -57,39 +60,42 @@ impl Reading<'_> {
         self.policy.derp_map = Some(format!("{{{}}}", texts.join(",")));
     }
 
-    /// Returns what weighs in the choice of a home, as clients spell it.
-    fn home_params(&mut self, value: &Value<'_>) -> String {
+    /// Returns the weights for the choice of a home, in the clients' spelling.
+    fn read_home_params(&mut self, value: &Value<'_>) -> String {
         let Value::Object(object) = value else {
             self.refuse(value, "HomeParams is an object");
             return "{}".to_owned();
         };
-        let members = self.spelled(object, &[("RegionScore", Kind::Table)]);
-        let Some(value) = found(&members, "RegionScore") else {
+        let members = self.read_derp_members(object, &[("RegionScore", DerpFieldKind::Table)]);
+        let Some(value) = find_value(&members, "RegionScore") else {
             return "{}".to_owned();
         };
         let mut scores = Vec::new();
-        for (id, value, place) in self.reader.entries(value, &mut self.problems) {
-            self.region_number("derpMap.HomeParams.RegionScore", id, place);
-            if Kind::Decimal.fits(value) {
-                scores.push(format!("\"{id}\":{}", document::json(value)));
+        for (id, value, place) in self.reader.read_entries(value, &mut self.problems) {
+            self.read_region_number("derpMap.HomeParams.RegionScore", id, place);
+            if DerpFieldKind::Decimal.accepts(value) {
+                scores.push(format!("\"{id}\":{}", document::to_json(value)));
             } else {
-                self.refuse(value, format!("{id} is not {}", Kind::Decimal.words()));
+                self.refuse(
+                    value,
+                    format!("{id} is not {}", DerpFieldKind::Decimal.describe()),
+                );
             }
         }
         format!("{{\"RegionScore\":{{{}}}}}", scores.join(","))
     }
 
-    fn derp_regions(&mut self, value: &Value<'_>, regions: &mut Regions) -> String {
+    fn read_derp_regions(&mut self, value: &Value<'_>, regions: &mut DerpRegions) -> String {
         let mut texts = Vec::new();
-        for (id, value, place) in self.reader.entries(value, &mut self.problems) {
-            let number = self.region_number("derpMap.regions", id, place);
+        for (id, value, place) in self.reader.read_entries(value, &mut self.problems) {
+            let number = self.read_region_number("derpMap.regions", id, place);
             let region = match value {
-                // Null takes one of the server's away.
+                // Null leaves out a region of the server.
                 Value::NullKeyword(_) => {
                     regions.left_out.extend(number);
                     "null".to_owned()
                 }
-                Value::Object(object) => self.derp_region(object, value, number, regions),
+                Value::Object(object) => self.read_derp_region(object, value, number, regions),
                 other => {
                     self.refuse(other, "a region is an object, or null to leave it out");
                     continue;
@@ -101,7 +107,7 @@ impl Reading<'_> {
     }
 
     /// Reads the number of a region.
-    fn region_number(&mut self, table: &str, id: &str, place: usize) -> Option<u32> {
+    fn read_region_number(&mut self, table: &str, id: &str, place: usize) -> Option<u32> {
         let number = id.parse::<u32>().ok();
         let number = number.filter(|number| *number > 0 && number.to_string() == id);
         if number.is_none() {
@@ -111,51 +117,52 @@ impl Reading<'_> {
         number
     }
 
-    /// Returns a region as clients spell it.
-    fn derp_region(
+    /// Returns a region in the clients' spelling.
+    fn read_derp_region(
         &mut self,
         object: &Object<'_>,
         value: &Value<'_>,
         number: Option<u32>,
-        regions: &mut Regions,
+        regions: &mut DerpRegions,
     ) -> String {
-        let members = self.spelled(object, &DERP_REGION);
+        let members = self.read_derp_members(object, &DERP_REGION);
         self.check_region_id(&members, value, number, "a region");
         let mut is_usable = false;
         let mut relays = Vec::new();
-        let listed =
-            found(&members, "Nodes").map_or_else(Vec::new, |value| self.objects(value, "a relay"));
+        let listed = find_value(&members, "Nodes")
+            .map_or_else(Vec::new, |value| self.read_objects(value, "a relay"));
         for (relay, place) in listed {
-            let relay = self.spelled(relay, &DERP_NODE);
+            let relay = self.read_derp_members(relay, &DERP_NODE);
             self.check_region_id(&relay, place, number, "a relay");
-            if found(&relay, "HostName").is_none_or(is_empty) {
+            if find_value(&relay, "HostName").is_none_or(is_empty) {
                 self.warn(
                     place,
                     "the relay has no HostName",
                     "clients can not connect to it",
                 );
             } else {
-                is_usable |= !is_true(found(&relay, "STUNOnly"));
+                is_usable |= !is_true(find_value(&relay, "STUNOnly"));
             }
-            relays.push(format!("{{{}}}", texts(&relay).join(",")));
+            relays.push(format!("{{{}}}", write_members(&relay).join(",")));
         }
-        if is_usable && !is_true(found(&members, "NoMeasureNoHome")) {
+        if is_usable && !is_true(find_value(&members, "NoMeasureNoHome")) {
             regions.usable.extend(number);
         }
-        let mut region = texts(&members);
+        let mut region = write_members(&members);
         region.push(format!("\"Nodes\":[{}]", relays.join(",")));
         format!("{{{}}}", region.join(","))
     }
 
-    /// Warns of a number that is not that of the region: clients look for the relay elsewhere, or nowhere.
+    /// Warns when a region or relay does not repeat the number of its region: clients then look for the relay in another
+    /// region, or nowhere.
     fn check_region_id(
         &mut self,
-        members: &Members<'_>,
+        members: &DerpMembers<'_>,
         place: &Value<'_>,
         number: Option<u32>,
         what: &str,
     ) {
-        let said = match found(members, "RegionID") {
+        let said = match find_value(members, "RegionID") {
             Some(Value::NumberLit(number)) => number.value.parse().ok(),
             _ => None,
         };
@@ -172,13 +179,13 @@ impl Reading<'_> {
         self.problems.push(self.reader.problem_at(place, message));
     }
 
-    /// Returns the members of an object by the names clients know; null is the same as absent.
-    fn spelled<'v>(
+    /// Returns the members of an object in the clients' spelling; null is the same as absent.
+    fn read_derp_members<'v>(
         &mut self,
         object: &'v Object<'v>,
-        known: &[(&'static str, Kind)],
-    ) -> Members<'v> {
-        let mut spelled: Members<'v> = Vec::new();
+        known: &[(&'static str, DerpFieldKind)],
+    ) -> DerpMembers<'v> {
+        let mut spelled: DerpMembers<'v> = Vec::new();
         let mut seen = Vec::new();
         for property in &object.properties {
             let name = property.name.as_str();
@@ -198,15 +205,15 @@ impl Reading<'_> {
             seen.push(*known);
             match &property.value {
                 Value::NullKeyword(_) => {}
-                value if kind.fits(value) => spelled.push((known, value)),
-                value => self.refuse(value, format!("{name} is not {}", kind.words())),
+                value if kind.accepts(value) => spelled.push((known, value)),
+                value => self.refuse(value, format!("{name} is not {}", kind.describe())),
             }
         }
         spelled
     }
 }
 
-fn found<'v>(members: &Members<'v>, name: &str) -> Option<&'v Value<'v>> {
+fn find_value<'v>(members: &DerpMembers<'v>, name: &str) -> Option<&'v Value<'v>> {
     let found = members.iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| *value)
 }
@@ -219,17 +226,17 @@ fn is_empty(value: &Value<'_>) -> bool {
     matches!(value, Value::StringLit(text) if text.value.trim().is_empty())
 }
 
-/// Returns members as clients spell them, without those that hold others.
-fn texts(members: &Members<'_>) -> Vec<String> {
+/// Writes members as JSON, without the list of relays, which is written apart.
+fn write_members(members: &DerpMembers<'_>) -> Vec<String> {
     let plain = members.iter().filter(|(name, _)| *name != "Nodes");
     plain
-        .map(|(name, value)| format!("\"{name}\":{}", document::json(value)))
+        .map(|(name, value)| format!("\"{name}\":{}", document::to_json(value)))
         .collect()
 }
 
-/// What a member of the relay map is.
+/// The type of a member of the relay map.
 #[derive(Clone, Copy)]
-enum Kind {
+enum DerpFieldKind {
     Switch,
     Text,
     Number {
@@ -237,30 +244,30 @@ enum Kind {
         most: i64,
     },
     Decimal,
-    /// An object that is read apart.
+    /// An object that another function reads.
     Table,
-    /// An array that is read apart.
+    /// An array that another function reads.
     List,
 }
 
 /// A region's number.
-const REGION: Kind = Kind::Number {
+const REGION: DerpFieldKind = DerpFieldKind::Number {
     least: 1,
     most: 0xffff_ffff,
 };
 /// A port; zero stands for the usual one.
-const PORT: Kind = Kind::Number {
+const PORT: DerpFieldKind = DerpFieldKind::Number {
     least: 0,
     most: 65_535,
 };
 /// A port, or none at all.
-const PORT_OR_NONE: Kind = Kind::Number {
+const PORT_OR_NONE: DerpFieldKind = DerpFieldKind::Number {
     least: -1,
     most: 65_535,
 };
 
-impl Kind {
-    fn fits(self, value: &Value<'_>) -> bool {
+impl DerpFieldKind {
+    fn accepts(self, value: &Value<'_>) -> bool {
         match (value, self) {
             (Value::BooleanLit(_), Self::Switch) | (Value::StringLit(_), Self::Text) => true,
             (Value::NumberLit(number), Self::Number { least, most }) => number
@@ -270,13 +277,13 @@ impl Kind {
             (Value::NumberLit(number), Self::Decimal) => {
                 number.value.parse::<f64>().is_ok_and(f64::is_finite)
             }
-            // Whoever reads them says what is wrong.
+            // The function that reads them says what is wrong.
             (_, Self::Table | Self::List) => true,
             _ => false,
         }
     }
 
-    fn words(self) -> String {
+    fn describe(self) -> String {
         match self {
             Self::Switch => "true or false".to_owned(),
             Self::Text => "a text".to_owned(),
@@ -288,33 +295,33 @@ impl Kind {
     }
 }
 
-/// Members of the map, of a region and of a relay, as clients spell them (protocol section 8.9).
-const DERP_MAP: [(&str, Kind); 3] = [
-    ("HomeParams", Kind::Table),
-    ("Regions", Kind::Table),
-    ("omitDefaultRegions", Kind::Switch),
+/// The members of the map, of a region and of a relay, in the clients' spelling (protocol section 8.9).
+const DERP_MAP: [(&str, DerpFieldKind); 3] = [
+    ("HomeParams", DerpFieldKind::Table),
+    ("Regions", DerpFieldKind::Table),
+    ("omitDefaultRegions", DerpFieldKind::Switch),
 ];
-const DERP_REGION: [(&str, Kind); 8] = [
+const DERP_REGION: [(&str, DerpFieldKind); 8] = [
     ("RegionID", REGION),
-    ("RegionCode", Kind::Text),
-    ("RegionName", Kind::Text),
-    ("Latitude", Kind::Decimal),
-    ("Longitude", Kind::Decimal),
-    ("Avoid", Kind::Switch),
-    ("NoMeasureNoHome", Kind::Switch),
-    ("Nodes", Kind::List),
+    ("RegionCode", DerpFieldKind::Text),
+    ("RegionName", DerpFieldKind::Text),
+    ("Latitude", DerpFieldKind::Decimal),
+    ("Longitude", DerpFieldKind::Decimal),
+    ("Avoid", DerpFieldKind::Switch),
+    ("NoMeasureNoHome", DerpFieldKind::Switch),
+    ("Nodes", DerpFieldKind::List),
 ];
-const DERP_NODE: [(&str, Kind); 12] = [
-    ("Name", Kind::Text),
+const DERP_NODE: [(&str, DerpFieldKind); 12] = [
+    ("Name", DerpFieldKind::Text),
     ("RegionID", REGION),
-    ("HostName", Kind::Text),
-    ("CertName", Kind::Text),
-    ("IPv4", Kind::Text),
-    ("IPv6", Kind::Text),
+    ("HostName", DerpFieldKind::Text),
+    ("CertName", DerpFieldKind::Text),
+    ("IPv4", DerpFieldKind::Text),
+    ("IPv6", DerpFieldKind::Text),
     ("STUNPort", PORT_OR_NONE),
-    ("STUNOnly", Kind::Switch),
+    ("STUNOnly", DerpFieldKind::Switch),
     ("DERPPort", PORT),
-    ("InsecureForTests", Kind::Switch),
-    ("STUNTestIP", Kind::Text),
-    ("CanPort80", Kind::Switch),
+    ("InsecureForTests", DerpFieldKind::Switch),
+    ("STUNTestIP", DerpFieldKind::Text),
+    ("CanPort80", DerpFieldKind::Switch),
 ];

@@ -1,0 +1,122 @@
+//! What a workspace knows: the compiler, and what it was fed.
+
+use std::collections::BTreeSet;
+
+use bowline_change_feed::{Identity, Registry, Update};
+use bowline_policy::Compiler;
+use bowline_proto::{
+    identity::v1::identity_change,
+    key_registry::v1::registry_change,
+    policy::v1::{CompiledUpdate, Stamp},
+};
+
+use super::events::{PolicyInForce, WorkspaceEvent};
+use crate::{inventory, message};
+
+/// The state of a workspace.
+#[derive(Debug, Default)]
+pub(super) struct WorkspaceState {
+    pub(super) compiler: Compiler,
+    /// What the compiler has been given: the version, and a revision of each log.
+    pub(super) stamp: Stamp,
+    has_policy: bool,
+    has_users: bool,
+    has_nodes: bool,
+    users: BTreeSet<u64>,
+    nodes: BTreeSet<u64>,
+}
+
+impl WorkspaceState {
+    /// Says whether users, nodes and a policy have arrived.
+    pub(super) fn is_complete(&self) -> bool {
+        self.has_policy && self.has_users && self.has_nodes
+    }
+
+    /// Returns everything that is compiled, as the messages of one update.
+    pub(super) fn full_update(&self) -> Vec<CompiledUpdate> {
+        message::update_messages(&self.compiler.full_output(), self.stamp, true)
+    }
+
+    /// Gives an event to the compiler.
+    pub(super) fn apply_event(&mut self, event: WorkspaceEvent) {
+        match event {
+            WorkspaceEvent::Policy(PolicyInForce { version, policy }) => {
+                self.compiler.set_policy(policy);
+                self.stamp.policy_version = version;
+                self.has_policy = true;
+            }
+            WorkspaceEvent::Identity(update) => self.apply_users(update),
+            WorkspaceEvent::Registry(update) => self.apply_nodes(update),
+            #[cfg(test)]
+            WorkspaceEvent::Impossible => panic!("the test wants it so"),
+        }
+    }
+
+    fn apply_users(&mut self, update: Update<Identity>) {
+        match update {
+            Update::Snapshot(snapshot) => {
+                let users = || snapshot.chunks.iter().flat_map(|chunk| &chunk.users);
+                let present: BTreeSet<u64> = users().map(|user| user.id).collect();
+                for gone in self.users.difference(&present) {
+                    self.compiler.remove_user(*gone);
+                }
+                for user in users() {
+                    self.compiler.put_user(inventory::convert_user(user));
+                }
+                self.users = present;
+                self.has_users = true;
+                self.stamp.identity_revision = snapshot.position.revision;
+            }
+            Update::Changes(changes, position) => {
+                for entry in changes.entries {
+                    match entry.change {
+                        Some(identity_change::Change::User(user)) => {
+                            self.users.insert(user.id);
+                            self.compiler.put_user(inventory::convert_user(&user));
+                        }
+                        Some(identity_change::Change::UserDeleted(id)) => {
+                            self.users.remove(&id);
+                            self.compiler.remove_user(id);
+                        }
+                        _ => {}
+                    }
+                }
+                self.stamp.identity_revision = position.revision;
+            }
+        }
+    }
+
+    fn apply_nodes(&mut self, update: Update<Registry>) {
+        match update {
+            Update::Snapshot(snapshot) => {
+                let nodes = || snapshot.chunks.iter().flat_map(|chunk| &chunk.nodes);
+                let present: BTreeSet<u64> = nodes().map(|node| node.id).collect();
+                for gone in self.nodes.difference(&present) {
+                    self.compiler.remove_node(*gone);
+                }
+                for node in nodes() {
+                    self.compiler.put_node(inventory::convert_node(node));
+                }
+                self.nodes = present;
+                self.has_nodes = true;
+                self.stamp.registry_revision = snapshot.position.revision;
+            }
+            Update::Changes(changes, position) => {
+                for entry in changes.entries {
+                    match entry.change {
+                        Some(registry_change::Change::Node(node)) => {
+                            self.nodes.insert(node.id);
+                            self.compiler.put_node(inventory::convert_node(&node));
+                        }
+                        Some(registry_change::Change::NodeDeleted(id)) => {
+                            self.nodes.remove(&id);
+                            self.compiler.remove_node(id);
+                        }
+                        None => {}
+                    }
+                }
+                self.stamp.registry_revision = position.revision;
+            }
+        }
+    }
+}
