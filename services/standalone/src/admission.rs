@@ -85,7 +85,8 @@ impl Admission for Registered {
         let Ok(tailnet) = TailnetId::try_from(node.tailnet_id) else {
             return Verdict::Refused;
         };
-        if !node.approved || node.expired || node.goes_with_user() && self.is_barred(&node).await {
+        let is_barred = node.goes_with_user() && self.is_barred(&node).await;
+        if !node.may_take_part(is_barred) {
             return Verdict::Refused;
         }
         Verdict::Allowed(Admitted {
