@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bowline_netmap::Sources;
+use bowline_netmap::FilterSources;
 use bowline_service_kit::config::Secret;
 use http::Uri;
 use ipnet::IpNet;
@@ -58,7 +58,7 @@ pub struct GatewayConfig {
     pub verify_token: Option<Secret>,
     /// How packet filters name the nodes that may send: `addresses`, or `capabilities`, which are shorter and change
     /// less in tailnets where many nodes share rules.
-    pub filter_sources: Sources,
+    pub filter_sources: FilterSources,
     /// How long map sessions live and known nodes are readmitted while the registry can not be reached, in seconds.
     pub max_staleness_seconds: u64,
     /// The most connections at once.
@@ -84,7 +84,7 @@ impl Default for GatewayConfig {
             derp_map_url: None,
             derp_map_file: None,
             verify_token: None,
-            filter_sources: Sources::Addresses,
+            filter_sources: FilterSources::Addresses,
             max_staleness_seconds: 3600,
             max_connections: 16_384,
         }

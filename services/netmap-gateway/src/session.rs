@@ -19,7 +19,8 @@ use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_netmap::{
-    ChangeSet, Delta, DeltaKey, Dialect, Shown, View, concerns_own, delta, full, gone, lost,
+    ChangeSet, Delta, DeltaKey, Dialect, ShownNode, View, build_delta, build_full, build_node_gone,
+    changes_own_rules, lost_peers,
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -132,7 +133,11 @@ impl Session {
             let mut is_keep_alive = false;
             let frame = match &mut self.state {
                 State::New => {
-                    let view = self.tailnet.history.view().told(self.dialect.version);
+                    let view = self
+                        .tailnet
+                        .history
+                        .view()
+                        .for_client_version(self.dialect.version);
                     self.tell_everything(view, Earlier::Nothing).await?
                 }
                 State::Ended => return Ok(None),
@@ -212,7 +217,7 @@ impl Session {
         let class_before = *class;
         let since = wake.borrow_and_update().since(*generation);
         let (view, changes) = self.tailnet.history.since(since);
-        let view = view.told(self.dialect.version);
+        let view = view.for_client_version(self.dialect.version);
         let shown = view.nodes.get(&self.node);
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
             return self.tell_gone(&view, changes.as_deref());
@@ -230,7 +235,7 @@ impl Session {
             self.caught_up(&view, class_now);
             return Ok(frame);
         }
-        let message = match delta(&view, &changes, self.node, self.clock.now()) {
+        let message = match build_delta(&view, &changes, self.node, self.clock.now()) {
             Delta::Nothing => None,
             Delta::Message(message) if self.takes(&message) => Some(*message),
             Delta::Message(_) | Delta::Full => {
@@ -251,9 +256,9 @@ impl Session {
 
     /// Says whether every session of the class is sent the same for these changes: not what concerns its own node,
     /// its user, its user's devices, or what it sees otherwise than its class.
-    fn shares(&self, view: &View, own: &Shown, changes: &ChangeSet) -> bool {
+    fn shares(&self, view: &View, own: &ShownNode, changes: &ChangeSet) -> bool {
         let user = own.user();
-        let is_close = |(id, before): (&u64, &Option<Shown>)| {
+        let is_close = |(id, before): (&u64, &Option<ShownNode>)| {
             let mut sides = before.iter().chain(view.nodes.get(id));
             *id == self.node || (user.is_some() && sides.any(|shown| shown.user() == user))
         };
@@ -263,7 +268,7 @@ impl Session {
             && settings.is_none_or(|set| !set.hide_ipv4)
             && !changes.nodes.iter().any(is_close)
             && user.is_none_or(|user| !changes.users.contains(&user))
-            && !concerns_own(view, changes, self.node)
+            && !changes_own_rules(view, changes, self.node)
             && dialect::takes_patches(self.dialect.version)
     }
 
@@ -278,14 +283,14 @@ impl Session {
     /// Returns the last frame of a node that may not take part any more, if it is still there.
     fn tell_last(&mut self, view: &View, changes: &ChangeSet) -> Result<Option<Bytes>, FrameError> {
         self.end();
-        let last = full(
+        let last = build_full(
             view,
             self.node,
             &self.tailnet.derp_map.load(),
             self.clock.now(),
         );
         let last = last.map(|message| MapResponse {
-            peers_removed: lost(view, changes, self.node),
+            peers_removed: lost_peers(view, changes, self.node),
             ..message
         });
         last.map(|message| self.dialect.encode(message)).transpose()
@@ -310,9 +315,9 @@ impl Session {
         let (relays, now) = (self.tailnet.derp_map.load(), self.clock.now());
         let message = MapResponse {
             peers_removed: changes
-                .map(|changes| lost(view, changes, self.node))
+                .map(|changes| lost_peers(view, changes, self.node))
                 .unwrap_or_default(),
-            ..gone(self.node, key, machine, &relays, now)
+            ..build_node_gone(self.node, key, machine, &relays, now)
         };
         self.dialect.encode(message).map(Some)
     }
@@ -381,14 +386,14 @@ fn everything(
         return Ok(shared);
     }
     let (dialect, now) = told;
-    let Some(mut message) = full(view, node, &relays, now) else {
+    let Some(mut message) = build_full(view, node, &relays, now) else {
         return Ok(None);
     };
     // A list without peers says nothing.
     if message.peers.is_empty() {
         match earlier {
             Earlier::Nothing => {}
-            Earlier::Before(changes) => message.peers_removed = lost(view, changes, node),
+            Earlier::Before(changes) => message.peers_removed = lost_peers(view, changes, node),
             // The client's next stream begins without any.
             Earlier::Unknown => return Ok(None),
         }

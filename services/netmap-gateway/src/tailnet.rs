@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
-use bowline_netmap::{Blocks, DeltaCache, Replica, Sources};
+use bowline_netmap::{DeltaCache, FilterSources, PeerBlocks, Replica};
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::{sync::watch, time::Instant};
 
@@ -38,11 +38,11 @@ pub struct Tailnet {
     /// Messages that several sessions send alike.
     pub deltas: DeltaCache,
     /// Parts of first messages that several sessions are sent alike.
-    pub blocks: Blocks,
+    pub blocks: PeerBlocks,
     /// The relays its clients are told of.
     pub derp_map: Arc<ArcSwap<DerpMap>>,
     /// How its packet filters name sources.
-    pub sources: Sources,
+    pub sources: FilterSources,
     shared: Shared,
     inputs: Arc<Inputs>,
     progress: watch::Receiver<Progress>,
@@ -79,7 +79,7 @@ impl Tailnet {
     /// Returns a tailnet of which nothing is known yet.
     fn new(
         id: TailnetId,
-        (derp_map, sources): (Arc<ArcSwap<DerpMap>>, Sources),
+        (derp_map, sources): (Arc<ArcSwap<DerpMap>>, FilterSources),
         shared: Shared,
     ) -> (Arc<Self>, Ends) {
         let inputs = Arc::<Inputs>::default();
@@ -89,7 +89,7 @@ impl Tailnet {
             history: History::default(),
             sessions: Sessions::default(),
             deltas: DeltaCache::default(),
-            blocks: Blocks::default(),
+            blocks: PeerBlocks::default(),
             derp_map,
             sources,
             shared,
@@ -105,7 +105,7 @@ impl Tailnet {
         let presences = replica.take_presences();
         if let Some((view, changes)) = replica.publish() {
             self.shared.keys.note(self, &view, &changes);
-            self.blocks.note(&view, &changes);
+            self.blocks.note_changes(&view, &changes);
             self.history.publish(view, changes);
         }
         for (node, epoch) in presences {

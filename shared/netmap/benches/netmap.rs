@@ -11,7 +11,9 @@
 use std::{sync::Arc, time::Instant};
 
 use bowline_control_wire::{CapabilityVersion, Compression, DerpMap};
-use bowline_netmap::{Blocks, ChangeSet, Dialect, Replica, Sources, View, delta, full};
+use bowline_netmap::{
+    ChangeSet, Dialect, FilterSources, PeerBlocks, Replica, View, build_delta, build_full,
+};
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Tailnet, User},
     key_registry::v1::{ClientReport, Endpoint, Node, RegistrySnapshot, SoftState},
@@ -78,7 +80,7 @@ fn publish_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
 fn tell_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
     let mut world = World::new(nodes);
     let changes = world.report(2, 1);
-    bencher.bench_local(|| black_box(delta(&world.view, &changes, 1, DateTime::UNIX_EPOCH)));
+    bencher.bench_local(|| black_box(build_delta(&world.view, &changes, 1, DateTime::UNIX_EPOCH)));
 }
 
 fn keep<T>(mut world: World, kept: impl Fn(&World, Arc<ChangeSet>) -> T) -> (World, Vec<T>) {
@@ -168,7 +170,7 @@ struct World {
 
 impl World {
     fn new(nodes: u64) -> Self {
-        let mut replica = Replica::new(Sources::Addresses);
+        let mut replica = Replica::new(FilterSources::Addresses);
         let tailnet = Tailnet {
             id: 1,
             name: "bench".to_owned(),
@@ -180,13 +182,13 @@ impl World {
             login_name: format!("user{id}@example.com"),
             ..User::default()
         };
-        replica.identity_snapshot(vec![IdentitySnapshot {
+        replica.apply_identity_snapshot(vec![IdentitySnapshot {
             revision: 1,
             tailnet: Some(tailnet),
             users: (1..=nodes / 3 + 1).map(user).collect(),
             last: true,
         }]);
-        replica.registry_snapshot(vec![RegistrySnapshot {
+        replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 1,
             nodes: (1..=nodes).map(node).collect(),
             soft: (1..=nodes)
@@ -209,7 +211,7 @@ impl World {
             class_id: 1,
             settings_id: 1,
         };
-        replica.compiled(vec![CompiledUpdate {
+        replica.apply_compiled(vec![CompiledUpdate {
             full: true,
             last: true,
             stamp: Some(Stamp {
@@ -233,20 +235,20 @@ impl World {
         }
     }
 
-    fn blocks(&self) -> Blocks {
-        let blocks = Blocks::default();
-        blocks.note(&self.view, &self.first);
+    fn blocks(&self) -> PeerBlocks {
+        let blocks = PeerBlocks::default();
+        blocks.note_changes(&self.view, &self.first);
         blocks
     }
 
     /// Returns the length of the frame.
     fn alone(&self, id: u64) -> usize {
         let message =
-            full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).expect("shown");
+            build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).expect("shown");
         DIALECT.encode(message).expect("a frame").len()
     }
 
-    fn glued(&self, blocks: &Blocks, id: u64) -> usize {
+    fn glued(&self, blocks: &PeerBlocks, id: u64) -> usize {
         let told = (DIALECT, DateTime::UNIX_EPOCH);
         let frame = blocks.first_frame(&self.view, id, &DerpMap::default(), told);
         frame.expect("a frame").expect("of shared blocks").len()
@@ -263,7 +265,7 @@ impl World {
             sequence: round,
             ..ClientReport::default()
         };
-        self.replica.report(id, report);
+        self.replica.apply_report(id, report);
         let (view, changes) = self.replica.publish().expect("a change");
         self.view = view;
         changes

@@ -7,7 +7,7 @@ use std::{
 
 use bowline_proto::policy::v1::{Class, Route, Settings, Via};
 
-use crate::view::{ListKey, Shown, View};
+use crate::view::{ShownNode, SourceListKey, View};
 
 /// About how many bytes a node or a definition takes, and a small item such as an element of a list.
 const NODE: usize = 1024;
@@ -19,7 +19,7 @@ const ITEM: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {
     /// Nodes that differ.
-    pub nodes: BTreeMap<u64, Option<Shown>>,
+    pub nodes: BTreeMap<u64, Option<ShownNode>>,
     /// Classes whose definition differs.
     pub classes: BTreeMap<u64, Option<Arc<Class>>>,
     /// Settings that differ.
@@ -29,7 +29,7 @@ pub struct ChangeSet {
     /// Ways through chosen routers that differ.
     pub vias: BTreeMap<u64, Option<Arc<Via>>>,
     /// Source lists that differ, with the elements that came or went.
-    pub lists: BTreeMap<ListKey, BTreeSet<Arc<str>>>,
+    pub lists: BTreeMap<SourceListKey, BTreeSet<Arc<str>>>,
     /// Whether the rules every node has differ.
     pub common_filter: bool,
     /// Users that differ.
@@ -82,7 +82,7 @@ impl ChangeSet {
     /// may be offered otherwise than before, or have others.
     #[must_use]
     pub fn moved_addresses<'c>(&'c self, view: &'c View) -> BTreeSet<&'c str> {
-        fn named(shown: Option<&Shown>) -> Option<(&str, &str, bool)> {
+        fn named(shown: Option<&ShownNode>) -> Option<(&str, &str, bool)> {
             shown.map(|shown| (&*shown.node.ipv4, &*shown.node.ipv6, shown.offered))
         }
         let sides = self
@@ -91,13 +91,13 @@ impl ChangeSet {
             .map(|(id, before)| (before.as_ref(), view.nodes.get(id)));
         let moved = sides.filter(|(before, now)| named(*before) != named(*now));
         let shown = moved.flat_map(|(before, now)| before.into_iter().chain(now));
-        shown.flat_map(Shown::addresses).collect()
+        shown.flat_map(ShownNode::addresses).collect()
     }
 
     /// Returns about how many bytes it keeps alive.
     #[must_use]
-    pub fn weight(&self) -> usize {
-        let node = |shown: &Option<Shown>| {
+    pub fn estimate_bytes(&self) -> usize {
+        let node = |shown: &Option<ShownNode>| {
             let soft = shown.as_ref().map_or(0, |shown| {
                 shown.soft.hostinfo.len() + shown.soft.endpoints.len() * ITEM
             });
@@ -123,7 +123,7 @@ impl ChangeSet {
 
     /// Returns the classes of which some session has to look again, or `None` for all of them.
     #[must_use]
-    pub fn affected(&self, view: &View) -> Option<BTreeSet<u64>> {
+    pub fn affected_classes(&self, view: &View) -> Option<BTreeSet<u64>> {
         let common = view.compiled.common_filter.iter();
         let mut common = common.map(|rule| rule.source_list_id);
         if self.tailnet
@@ -144,7 +144,7 @@ impl ChangeSet {
             }
         }
         for user in &self.users {
-            viewed.extend(Self::companions(view, *user));
+            viewed.extend(Self::classes_of_user(view, *user));
         }
         for (id, before) in &self.classes {
             affected.insert(*id);
@@ -153,7 +153,10 @@ impl ChangeSet {
             }
         }
         for id in self.settings.keys() {
-            for shown in view.set(*id).filter_map(|node| view.nodes.get(&node)) {
+            for shown in view
+                .nodes_with_settings(*id)
+                .filter_map(|node| view.nodes.get(&node))
+            {
                 viewed.insert(shown.class);
                 users.extend(shown.user());
             }
@@ -162,12 +165,12 @@ impl ChangeSet {
             self.add_viewers(view, class, &mut affected);
         }
         for user in users {
-            affected.extend(Self::companions(view, user));
+            affected.extend(Self::classes_of_user(view, user));
         }
         for (prefix, before) in &self.routes {
             for route in before.iter().chain(view.compiled.routes.get(prefix)) {
-                affected.extend(view.compiled.belonging(&route.users));
-                for id in view.compiled.belonging(&route.reached) {
+                affected.extend(view.compiled.classes_with_selectors(&route.users));
+                for id in view.compiled.classes_with_selectors(&route.reached) {
                     affected.insert(id);
                     let class = view.compiled.classes.get(&id);
                     let passing = class.filter(|class| !class.passes.is_empty());
@@ -189,14 +192,14 @@ impl ChangeSet {
             affected.extend(using.map(|(id, _)| *id));
         }
         for list in self.lists.keys() {
-            Self::add_list(view, *list, &mut affected);
+            Self::add_classes_with_list(view, *list, &mut affected);
         }
         // Whom filters name is seen; SSH rules name others too.
         let moved = self.moved_addresses(view);
-        for list in view.compiled.lists_admitted().filter(|_| !moved.is_empty()) {
+        for list in view.compiled.ssh_lists().filter(|_| !moved.is_empty()) {
             let elements = view.compiled.lists.get(&list);
             if elements.is_some_and(|some| moved.iter().any(|address| some.contains(*address))) {
-                Self::add_list(view, list, &mut affected);
+                Self::add_classes_with_list(view, list, &mut affected);
             }
         }
         Some(affected)
@@ -212,23 +215,27 @@ impl ChangeSet {
     }
 
     /// Returns the classes of a user's devices.
-    fn companions(view: &View, user: u64) -> impl Iterator<Item = u64> {
-        let devices = view.devices(Some(user));
+    fn classes_of_user(view: &View, user: u64) -> impl Iterator<Item = u64> {
+        let devices = view.devices_of_user(Some(user));
         devices.filter_map(|device| view.nodes.get(&device).map(|shown| shown.class))
     }
 
     /// Adds the classes whose filter or SSH rules have a list.
-    fn add_list(view: &View, (list, user): ListKey, affected: &mut BTreeSet<u64>) {
+    fn add_classes_with_list(
+        view: &View,
+        (list, user): SourceListKey,
+        affected: &mut BTreeSet<u64>,
+    ) {
         let class = |node| view.nodes.get(&node).map(|shown| shown.class);
         if user == 0 {
-            affected.extend(view.compiled.filtering(list));
+            affected.extend(view.compiled.classes_with_filter_list(list));
         } else {
-            affected.extend(view.devices(Some(user)).filter_map(class));
+            affected.extend(view.devices_of_user(Some(user)).filter_map(class));
         }
         let set = view
             .compiled
-            .admitting(list)
-            .flat_map(|settings| view.set(settings));
+            .settings_with_ssh_list(list)
+            .flat_map(|settings| view.nodes_with_settings(settings));
         affected.extend(set.filter_map(class));
     }
 }

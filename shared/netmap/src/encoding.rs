@@ -12,7 +12,7 @@ use bowline_control_wire::{
 };
 use bytes::Bytes;
 
-pub use blocks::Blocks;
+pub use blocks::PeerBlocks;
 
 /// How one client reads messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,10 +77,10 @@ const OVERHEAD: usize = 128;
 
 /// Encoded deltas by what makes them the same; `None` for one without content.
 #[derive(Debug, Default)]
-pub struct DeltaCache(Mutex<Deltas>);
+pub struct DeltaCache(Mutex<KeptDeltas>);
 
 #[derive(Debug, Default)]
-struct Deltas {
+struct KeptDeltas {
     kept: BTreeMap<(u64, DeltaKey), Option<Bytes>>,
     bytes: usize,
 }
@@ -95,20 +95,20 @@ impl DeltaCache {
     /// Keeps an encoded delta.
     pub fn put(&self, key: DeltaKey, frame: Option<Bytes>) {
         let mut deltas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        deltas.bytes += weight(&frame);
+        deltas.bytes += estimate_bytes(&frame);
         if let Some(before) = deltas.kept.insert((key.until, key), frame) {
-            deltas.bytes -= weight(&before);
+            deltas.bytes -= estimate_bytes(&before);
         }
         while deltas.bytes > BUDGET {
             let Some((_, oldest)) = deltas.kept.pop_first() else {
                 return;
             };
-            deltas.bytes -= weight(&oldest);
+            deltas.bytes -= estimate_bytes(&oldest);
         }
     }
 }
 
-fn weight(frame: &Option<Bytes>) -> usize {
+fn estimate_bytes(frame: &Option<Bytes>) -> usize {
     OVERHEAD + frame.as_ref().map_or(0, Bytes::len)
 }
 

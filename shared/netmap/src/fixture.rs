@@ -14,12 +14,12 @@ use bowline_proto::{
 use chrono::DateTime;
 
 use crate::{
-    ChangeSet, Replica, Sources, View,
-    message::{Delta, delta, full},
+    ChangeSet, FilterSources, Replica, View,
+    message::{Delta, build_delta, build_full},
 };
 
 /// Two nodes of one user in one class that sees itself, with all that was published of them.
-pub struct Lab {
+pub struct TestTailnet {
     /// What the logs have brought.
     pub replica: Replica,
     /// The registry revision of the last entry.
@@ -108,18 +108,18 @@ pub fn compiled(revision: u64, members: &[u64], full: bool) -> CompiledUpdate {
     }
 }
 
-impl Lab {
+impl TestTailnet {
     /// Returns the tailnet with its first view published.
     #[must_use]
     pub fn published() -> Self {
-        let mut lab = Self::unpublished(Sources::Addresses);
+        let mut lab = Self::unpublished(FilterSources::Addresses);
         lab.publish();
         lab
     }
 
     /// Returns the tailnet before anything of it is published.
     #[must_use]
-    pub fn unpublished(sources: Sources) -> Self {
+    pub fn unpublished(sources: FilterSources) -> Self {
         let mut replica = Replica::new(sources);
         let tailnet = Tailnet {
             id: 1,
@@ -127,20 +127,20 @@ impl Lab {
             magic_dns_suffix: "home.test".to_owned(),
             ..Tailnet::default()
         };
-        replica.identity_snapshot(vec![IdentitySnapshot {
+        replica.apply_identity_snapshot(vec![IdentitySnapshot {
             revision: 1,
             tailnet: Some(tailnet),
             users: vec![user(7)],
             last: true,
         }]);
-        replica.registry_snapshot(vec![RegistrySnapshot {
+        replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 2,
             nodes: vec![node(1), node(2)],
             soft: vec![SoftState::default(), SoftState::default()],
             last: true,
             ..RegistrySnapshot::default()
         }]);
-        replica.compiled(vec![compiled(2, &[1, 2], true)]);
+        replica.apply_compiled(vec![compiled(2, &[1, 2], true)]);
         Self {
             replica,
             revision: 2,
@@ -161,7 +161,7 @@ impl Lab {
     fn registry(&mut self, change: registry_change::Change) {
         let change = Some(change);
         self.replica
-            .registry_changes(vec![RegistryChange { change }], self.revision);
+            .apply_registry_changes(vec![RegistryChange { change }], self.revision);
         self.revision += 1;
     }
 
@@ -169,13 +169,13 @@ impl Lab {
     pub fn identity(&mut self, change: identity_change::Change) {
         let change = Some(change);
         self.replica
-            .identity_changes(vec![IdentityChange { change }], 2);
+            .apply_identity_changes(vec![IdentityChange { change }], 2);
     }
 
     /// Applies the compiler's output for these nodes as the registry has them.
     pub fn compile(&mut self, members: &[u64]) {
         self.replica
-            .compiled(vec![compiled(self.revision, members, true)]);
+            .apply_compiled(vec![compiled(self.revision, members, true)]);
     }
 
     /// Publishes and returns what differs; nothing when nothing does.
@@ -192,7 +192,7 @@ impl Lab {
     /// Returns what node 1 is told next.
     pub fn told(&mut self) -> Delta {
         let changes = self.publish();
-        delta(&self.view, &changes, 1, DateTime::UNIX_EPOCH)
+        build_delta(&self.view, &changes, 1, DateTime::UNIX_EPOCH)
     }
 
     /// Returns the message node 1 is told next.
@@ -211,6 +211,6 @@ impl Lab {
     /// Returns the first message of a node.
     #[must_use]
     pub fn full(&self, id: u64) -> Option<MapResponse> {
-        full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH)
+        build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH)
     }
 }

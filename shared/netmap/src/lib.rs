@@ -3,10 +3,10 @@
 //! ```text
 //! logs of identity, registry, compiler ─▶ replica ─▶ view (immutable) + change set (what differs from the view before)
 //!                                                     │
-//!                             message: full(view, node) · delta(view, changes, node) ─▶ encoding ─▶ frames
+//!                             message: build_full(view, node) · build_delta(view, changes, node) ─▶ encoding ─▶ frames
 //! ```
 //!
-//! Start reading at [`Replica`], which decides what may be shown together, then at [`delta`], which decides what a node
+//! Start reading at [`Replica`], which decides what may be shown together, then at [`build_delta`], which decides what a node
 //! is told of a change. Two gateways with equal views say the same, so a client may change between them at any time.
 
 mod change_set;
@@ -18,7 +18,13 @@ mod replica;
 mod view;
 
 pub use change_set::ChangeSet;
-pub use encoding::{Blocks, DeltaCache, DeltaKey, Dialect};
-pub use message::{Delta, TAGGED_DEVICES, concerns_own, delta, full, gone, lost, owner, profile};
+pub use encoding::{DeltaCache, DeltaKey, Dialect, PeerBlocks};
+pub use message::{
+    Delta, TAGGED_DEVICES, build_delta, build_full, build_node_gone, changes_own_rules, lost_peers,
+    owner_id, user_profile,
+};
 pub use replica::Replica;
-pub use view::{Compiled, ListKey, Shown, Sources, View, intersect, login_lists, see_each_other};
+pub use view::{
+    CompiledPolicy, FilterSources, ShownNode, SourceListKey, View, have_common_element,
+    see_each_other, ssh_source_lists,
+};

@@ -6,10 +6,10 @@
 //! suspensions and key changes need no compiler and apply at once.
 
 mod identity;
-mod orphans;
 mod policy;
 mod registry;
 mod soft_state;
+mod unmatched;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,14 +21,14 @@ use bowline_proto::{
     policy::v1::{Membership, Stamp},
 };
 
-use orphans::Orphans;
-use registry::Reported;
+use registry::PendingReport;
+use unmatched::UnmatchedSoftStates;
 
-use soft_state::{look_alike, overlay};
+use soft_state::{appear_equal, overlay_report};
 
 use crate::{
     change_set::ChangeSet,
-    view::{Shown, Sources, View},
+    view::{FilterSources, ShownNode, View},
 };
 
 /// One tailnet as the logs have it so far, and what of it is published.
@@ -37,26 +37,26 @@ pub struct Replica {
     view: View,
     changes: ChangeSet,
     stamp: Option<Stamp>,
-    known: BTreeMap<u64, Known>,
+    known: BTreeMap<u64, RegistryNode>,
     memberships: BTreeMap<u64, Membership>,
-    reports: BTreeMap<u64, Reported>,
-    orphans: Orphans,
+    reports: BTreeMap<u64, PendingReport>,
+    unmatched: UnmatchedSoftStates,
     /// The nodes of each user, as the registry has it.
-    owned: BTreeMap<u64, BTreeSet<u64>>,
+    nodes_of_user: BTreeMap<u64, BTreeSet<u64>>,
     /// Nodes whose newest facts wait for a class computed from them.
     waiting: BTreeSet<u64>,
     /// Classes and settings that the policy has no more, while nodes that wait are shown with them.
     outdated: (BTreeSet<u64>, BTreeSet<u64>),
     /// The newest session of each node whose presence was heard of since it was asked for last.
     presences: BTreeMap<u64, u64>,
-    life: Life,
+    state: TailnetState,
     identity_revision: u64,
     registry_revision: u64,
 }
 
 /// What identity says of the tailnet itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Life {
+enum TailnetState {
     /// Nothing yet.
     #[default]
     Unheard,
@@ -68,7 +68,7 @@ enum Life {
 
 /// A node as the registry has it.
 #[derive(Debug)]
-struct Known {
+struct RegistryNode {
     node: Arc<Node>,
     soft: Arc<SoftState>,
     /// The registry revision of its last change that policy judges.
@@ -78,7 +78,7 @@ struct Known {
 impl Replica {
     /// Returns a replica that has heard nothing yet.
     #[must_use]
-    pub fn new(sources: Sources) -> Self {
+    pub fn new(sources: FilterSources) -> Self {
         let mut replica = Self::default();
         replica.view.sources = sources;
         replica
@@ -90,11 +90,11 @@ impl Replica {
     }
 
     /// Brings what is shown of one node up to what may be shown of it.
-    fn show(&mut self, id: u64) {
+    fn update_shown(&mut self, id: u64) {
         let Some(known) = self.known.get(&id) else {
             return;
         };
-        if self.life == Life::Deleted {
+        if self.state == TailnetState::Deleted {
             return self.set_shown(id, None);
         }
         let judged = self
@@ -108,7 +108,7 @@ impl Replica {
                 self.waiting.insert(id);
                 let Some(before) = before else { return };
                 (
-                    at_once(&before.node, &known.node),
+                    with_immediate_changes(&before.node, &known.node),
                     before.class,
                     before.settings,
                 )
@@ -125,12 +125,12 @@ impl Replica {
         }
         let offered = node.may_take_part(owner.is_none_or(|user| user.suspended));
         let soft = match self.reports.get(&id) {
-            Some(reported) => Arc::new(overlay(&known.soft, &reported.report)),
+            Some(reported) => Arc::new(overlay_report(&known.soft, &reported.report)),
             None => Arc::clone(&known.soft),
         };
         self.set_shown(
             id,
-            Some(Shown {
+            Some(ShownNode {
                 node,
                 soft,
                 class,
@@ -140,12 +140,13 @@ impl Replica {
         );
     }
 
-    fn set_shown(&mut self, id: u64, now: Option<Shown>) {
+    fn set_shown(&mut self, id: u64, now: Option<ShownNode>) {
         let before = self.view.nodes.get(&id);
         if before == now.as_ref() {
             return;
         }
-        let presence = |shown: Option<&Shown>| shown.and_then(|shown| shown.soft.presence.clone());
+        let presence =
+            |shown: Option<&ShownNode>| shown.and_then(|shown| shown.soft.presence.clone());
         let newest = presence(now.as_ref());
         if newest != presence(before)
             && let Some(newest) = newest
@@ -153,10 +154,10 @@ impl Replica {
             self.presences.insert(id, newest.epoch);
         }
         let is_noted = match (before, &now) {
-            (Some(before), Some(now)) => !look_alike(before, now),
+            (Some(before), Some(now)) => !appear_equal(before, now),
             _ => true,
         };
-        let before = self.view.put(id, now);
+        let before = self.view.put_node(id, now);
         if is_noted {
             self.changes.nodes.entry(id).or_insert(before);
         }
@@ -164,7 +165,7 @@ impl Replica {
 
     /// Returns the view as it is now and what differs from the one published before, or `None` when nothing does.
     pub fn publish(&mut self) -> Option<(Arc<View>, Arc<ChangeSet>)> {
-        self.sweep();
+        self.remove_unused_definitions();
         if self.changes.is_empty() {
             return None;
         }
@@ -181,13 +182,13 @@ impl Replica {
     /// Says whether all three owners have been heard, and the tailnet is there: otherwise nobody gets a netmap.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.stamp.is_some() && self.life == Life::Lives
+        self.stamp.is_some() && self.state == TailnetState::Lives
     }
 
     /// Says whether the tailnet was deleted.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
-        self.life == Life::Deleted
+        self.state == TailnetState::Deleted
     }
 
     /// Returns the registry revision applied.
@@ -205,7 +206,7 @@ impl Replica {
 
 /// Returns the node as it may be shown before its class is computed: what policy judges as it is shown already, all else
 /// as it is now.
-fn at_once(shown: &Arc<Node>, now: &Node) -> Arc<Node> {
+fn with_immediate_changes(shown: &Arc<Node>, now: &Node) -> Arc<Node> {
     let node = now.with_judged_facts_of(shown);
     if node == **shown {
         Arc::clone(shown)

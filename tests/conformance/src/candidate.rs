@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{DerpMap, FilterRule, MapResponse, SshRule};
-use bowline_netmap::{Replica, Sources, full};
+use bowline_netmap::{FilterSources, Replica, build_full};
 use bowline_policy::{Compiler, DocumentContext, Policy, failed_tests};
 use bowline_policy_compiler::{inventory, message};
 use bowline_proto::{
@@ -59,7 +59,7 @@ pub struct Peer {
 /// Returns what the nodes of a case would be told; where filters name sources by capabilities, these are written out
 /// as the addresses of the peers that have them.
 #[must_use]
-pub fn candidate(case: &Case, sources: Sources) -> Candidate {
+pub fn candidate(case: &Case, sources: FilterSources) -> Candidate {
     let world = World::new(case);
     let refused = |error: String| Candidate {
         id: case.id.clone(),
@@ -102,9 +102,9 @@ pub fn candidate(case: &Case, sources: Sources) -> Candidate {
     }
 }
 
-fn told(world: &World, compiler: &Compiler, sources: Sources) -> BTreeMap<String, Told> {
+fn told(world: &World, compiler: &Compiler, sources: FilterSources) -> BTreeMap<String, Told> {
     let mut replica = Replica::new(sources);
-    replica.identity_snapshot(vec![IdentitySnapshot {
+    replica.apply_identity_snapshot(vec![IdentitySnapshot {
         revision: 1,
         tailnet: Some(world.tailnet.clone()),
         users: world.users.clone(),
@@ -116,7 +116,7 @@ fn told(world: &World, compiler: &Compiler, sources: Sources) -> BTreeMap<String
         online: true,
         ..SoftState::default()
     };
-    replica.registry_snapshot(vec![RegistrySnapshot {
+    replica.apply_registry_snapshot(vec![RegistrySnapshot {
         revision: 1,
         nodes: world.nodes.iter().map(|(_, node)| node.clone()).collect(),
         soft: world
@@ -132,7 +132,7 @@ fn told(world: &World, compiler: &Compiler, sources: Sources) -> BTreeMap<String
         registry_revision: 1,
         identity_revision: 1,
     };
-    replica.compiled(message::update_messages(
+    replica.apply_compiled(message::update_messages(
         &compiler.full_output(),
         stamp,
         true,
@@ -146,7 +146,7 @@ fn told(world: &World, compiler: &Compiler, sources: Sources) -> BTreeMap<String
         .map(|(name, node)| (node.id, name.clone()))
         .collect();
     let now = DateTime::UNIX_EPOCH;
-    let netmap = |id: &u64| full(&view, *id, &DerpMap::default(), now);
+    let netmap = |id: &u64| build_full(&view, *id, &DerpMap::default(), now);
     names
         .iter()
         .filter_map(|(id, name)| Some((name.clone(), node(netmap(id)?, &names))))

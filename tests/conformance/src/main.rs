@@ -12,15 +12,15 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use bowline_conformance::{Case, candidate};
-use bowline_netmap::Sources;
+use bowline_netmap::FilterSources;
 
 fn main() -> anyhow::Result<()> {
     let mut files: Vec<_> = env::args_os().skip(1).collect();
-    let mut sources = Sources::Addresses;
+    let mut sources = FilterSources::Addresses;
     files.retain(|argument| {
         let is_flag = argument == "--capabilities";
         if is_flag {
-            sources = Sources::Capabilities;
+            sources = FilterSources::Capabilities;
         }
         !is_flag
     });

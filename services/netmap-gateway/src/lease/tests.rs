@@ -6,7 +6,7 @@ use std::sync::{
 use bowline_bus::Bus;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
-use bowline_netmap::Sources;
+use bowline_netmap::FilterSources;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
     key_registry::v1::{
@@ -141,7 +141,7 @@ impl Scene {
             compiler: nobody(),
         };
         let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
-        let told = (DerpMap::default(), Sources::Addresses);
+        let told = (DerpMap::default(), FilterSources::Addresses);
         let hub = Arc::new(Hub::new(&backends, &Bus::in_process(), told, &tasks));
         let staleness = Duration::from_secs(60);
         let lease = Lease::new("g".to_owned(), String::new(), staleness, registry.clone());

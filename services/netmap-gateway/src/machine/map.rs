@@ -8,7 +8,7 @@ use std::{
 
 use axum::http::StatusCode;
 use bowline_control_wire::{Compression, FrameError, Hostinfo, MapRequest};
-use bowline_netmap::{Dialect, full, gone};
+use bowline_netmap::{Dialect, build_full, build_node_gone};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport};
 use futures_util::stream;
 use tonic::Code;
@@ -227,8 +227,8 @@ async fn once(
     let _turn = turn.await?;
     let now = gateway.clock.now();
     let frame = aside(move || {
-        let view = tailnet.history.view().told(dialect.version);
-        let message = full(&view, node, &tailnet.derp_map.load(), now);
+        let view = tailnet.history.view().for_client_version(dialect.version);
+        let message = build_full(&view, node, &tailnet.derp_map.load(), now);
         message.map(|message| dialect.encode(message)).transpose()
     });
     let frame = frame.await.map_err(|error| unencodable(&error))?;
@@ -260,7 +260,7 @@ async fn tell_former(
     let connection = machine.connection.clone();
     let delivery = gateway.deliveries.begin(node, kind, connection.clone());
     let (key, now) = (request.node_key, gateway.clock.now());
-    let message = gone(node, key, Some(machine.key), &gateway.hub.relays(), now);
+    let message = build_node_gone(node, key, Some(machine.key), &gateway.hub.relays(), now);
     let dialect = dialect(request);
     let frame = dialect
         .encode(message)

@@ -9,7 +9,7 @@ use bowline_control_wire::{
 };
 use bowline_ids::{LoginId, TailnetId};
 use bowline_keys::NodePublic;
-use bowline_netmap::{TAGGED_DEVICES, View, owner, profile};
+use bowline_netmap::{TAGGED_DEVICES, View, owner_id, user_profile};
 use bowline_proto::{
     identity::v1::{WaitLoginRequest, login_service_client::LoginServiceClient},
     key_registry::v1::{
@@ -200,7 +200,7 @@ fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option
         return None;
     }
     machine.connection.settle(located.holder()).ok();
-    let user = profile(&view, owner(&shown.node));
+    let user = user_profile(&view, owner_id(&shown.node));
     Some(accept(
         gateway,
         &Registered {
@@ -275,7 +275,7 @@ fn accept(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
 /// Returns whose node the client is told it is: as the registry says, and as the view has it while the registry could
 /// not ask identity.
 fn account(view: &View, node: &Node, registered: &Registered) -> UserProfile {
-    let known = profile(view, owner(node));
+    let known = user_profile(view, owner_id(node));
     if registered.login_name.is_empty() {
         return known;
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bowline_clock::SystemClock;
 use bowline_control_wire::{CapabilityVersion, Compression, decode_frame};
 use bowline_netmap::{
-    Sources,
-    fixture::{Lab, compiled, node, user},
+    FilterSources,
+    fixture::{TestTailnet, compiled, node, user},
 };
 use bowline_proto::{
     identity::v1::identity_change::Change,
@@ -21,15 +21,15 @@ use crate::tailnet::tests::{publish, tailnet};
 
 /// Nodes 1, 2 and 3 of three users, in one class.
 struct Stage {
-    lab: Lab,
+    lab: TestTailnet,
     tailnet: Arc<Tailnet>,
     reporter: Reporter,
     shutdown: Shutdown,
 }
 
 impl Stage {
-    fn new(sources: Sources) -> Self {
-        let mut lab = Lab::unpublished(sources);
+    fn new(sources: FilterSources) -> Self {
+        let mut lab = TestTailnet::unpublished(sources);
         for id in [2, 3] {
             lab.identity(Change::User(user(id)));
             lab.put(Node {
@@ -74,7 +74,7 @@ impl Stage {
             }),
             ..ClientReport::default()
         };
-        self.lab.replica.report(id, report);
+        self.lab.replica.apply_report(id, report);
     }
 
     /// Changes what every client is told whole.
@@ -84,7 +84,7 @@ impl Stage {
         update.derp_map = Some(format!(
             r#"{{"Regions": {{"{round}": {{"RegionID": {round}}}}}}}"#
         ));
-        self.lab.replica.compiled(vec![update]);
+        self.lab.replica.apply_compiled(vec![update]);
     }
 
     async fn begin(&self, id: u64, version: u16) -> (Session, MapResponse) {
@@ -118,7 +118,7 @@ async fn next(session: &mut Session) -> Option<MapResponse> {
 #[tokio::test(start_paused = true)]
 async fn client_that_is_told_everything_again_keeps_no_peer_that_is_gone() {
     for version in [130, 100, 80, 12] {
-        let mut stage = Stage::new(Sources::Addresses);
+        let mut stage = Stage::new(FilterSources::Addresses);
         let (mut session, first) = stage.begin(1, version).await;
         assert_eq!(first.peers.len(), 2);
         stage.expire(2);
@@ -133,7 +133,7 @@ async fn client_that_is_told_everything_again_keeps_no_peer_that_is_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn client_that_fell_behind_is_told_everything_or_begins_again() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut session, _) = stage.begin(1, 130).await;
     let fall_behind = |stage: &mut Stage| {
         for round in 0..1100 {
@@ -157,7 +157,7 @@ async fn client_that_fell_behind_is_told_everything_or_begins_again() {
 
 #[tokio::test(start_paused = true)]
 async fn client_that_was_told_everything_again_is_told_each_later_change_once() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut session, _) = stage.begin(1, 130).await;
     stage.redefine(9);
     stage.publish();
@@ -175,7 +175,7 @@ async fn client_that_was_told_everything_again_is_told_each_later_change_once() 
 
 #[tokio::test(start_paused = true)]
 async fn suspended_user_is_told_to_forget_its_peers() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut session, _) = stage.begin(2, 130).await;
     let mut suspended = user(2);
     suspended.suspended = true;
@@ -188,7 +188,7 @@ async fn suspended_user_is_told_to_forget_its_peers() {
 
 #[tokio::test(start_paused = true)]
 async fn each_node_of_a_class_is_told_its_own_filter() {
-    for sources in [Sources::Addresses, Sources::Capabilities] {
+    for sources in [FilterSources::Addresses, FilterSources::Capabilities] {
         let mut stage = Stage::new(sources);
         let (mut one, _) = stage.begin(1, 130).await;
         let (mut two, _) = stage.begin(2, 130).await;
@@ -210,7 +210,7 @@ async fn each_node_of_a_class_is_told_its_own_filter() {
 
 #[tokio::test(start_paused = true)]
 async fn each_node_of_a_class_is_told_its_own_logins() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let mut update = compiled(stage.lab.revision, &[1, 2, 3], true);
     update.classes[0].filter.clear();
     let mut settings = Settings {
@@ -223,7 +223,7 @@ async fn each_node_of_a_class_is_told_its_own_logins() {
     }];
     update.settings.push(settings);
     update.memberships[1].settings_id = 4;
-    stage.lab.replica.compiled(vec![update]);
+    stage.lab.replica.apply_compiled(vec![update]);
     stage.publish();
     let (mut one, _) = stage.begin(1, 130).await;
     let (mut two, _) = stage.begin(2, 130).await;
@@ -238,7 +238,7 @@ async fn each_node_of_a_class_is_told_its_own_logins() {
 
 #[tokio::test(start_paused = true)]
 async fn same_change_is_encoded_once_for_a_class() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut one, _) = stage.begin(1, 130).await;
     let (mut two, _) = stage.begin(2, 130).await;
     stage.report(3, 1);
@@ -258,7 +258,7 @@ async fn same_change_is_encoded_once_for_a_class() {
 
 #[tokio::test(start_paused = true)]
 async fn busy_session_ends_when_its_connection_closes() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut session, _) = stage.begin(1, 130).await;
     stage.report(2, 1);
     stage.publish();
@@ -275,7 +275,7 @@ async fn busy_session_ends_when_its_connection_closes() {
 
 #[tokio::test(start_paused = true)]
 async fn clients_of_the_oldest_form_get_signs_of_life_among_whole_messages() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut session, _) = stage.begin(1, 4).await;
     let start = Instant::now();
     let mut round = 0;
@@ -295,7 +295,7 @@ async fn clients_of_the_oldest_form_get_signs_of_life_among_whole_messages() {
 
 #[tokio::test(start_paused = true)]
 async fn replaced_key_ends_the_stream_of_the_key_before() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut session, _) = stage.begin(2, 130).await;
     stage.lab.put(Node {
         user_id: 2,
@@ -309,7 +309,7 @@ async fn replaced_key_ends_the_stream_of_the_key_before() {
 #[tokio::test(start_paused = true)]
 async fn client_of_a_deleted_node_is_told_that_its_key_has_ended() {
     for version in [130, 100, 80, 12] {
-        let mut stage = Stage::new(Sources::Addresses);
+        let mut stage = Stage::new(FilterSources::Addresses);
         let (mut session, _) = stage.begin(2, version).await;
         stage.lab.delete(2);
         stage.publish();
@@ -324,7 +324,7 @@ async fn client_of_a_deleted_node_is_told_that_its_key_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn only_clients_that_others_route_through_are_asked_for_signs_of_life() {
-    let mut stage = Stage::new(Sources::Addresses);
+    let mut stage = Stage::new(FilterSources::Addresses);
     let (mut session, _) = stage.begin(1, 130).await;
     let start = Instant::now();
     let quiet = next(&mut session).await.expect("a sign of life");

@@ -40,7 +40,7 @@ pub(super) struct Origins {
 enum Event {
     Identity(Update<Identity>),
     Registry(Update<Registry>),
-    Compiled(Vec<CompiledUpdate>),
+    CompiledPolicy(Vec<CompiledUpdate>),
 }
 
 /// Follows a tailnet until its last handle is gone.
@@ -141,7 +141,7 @@ async fn compiled_stream(
                     tracing::warn!(%tailnet, ?stamp, "the compiler's output is older for long: it is followed");
                 }
             }
-            let update = Event::Compiled(std::mem::take(&mut parts));
+            let update = Event::CompiledPolicy(std::mem::take(&mut parts));
             if events.send(update).await.is_err() {
                 return Ok(End::Over);
             }
@@ -183,11 +183,11 @@ impl Follower {
     /// Applies what the gateway itself adds. An outcome is of the reports before it.
     fn add(&mut self, waiting: Waiting) {
         for (node, report) in waiting.reports {
-            self.replica.report(node, report);
+            self.replica.apply_report(node, report);
         }
         for (node, outcome) in waiting.outcomes {
             self.replica
-                .report_taken(node, outcome.sequence, outcome.applied_at);
+                .note_report_accepted(node, outcome.sequence, outcome.applied_at);
         }
         if waiting.relays {
             self.replica.relays_changed();
@@ -197,17 +197,19 @@ impl Follower {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Identity(Update::Snapshot(snapshot)) => {
-                self.replica.identity_snapshot(snapshot.chunks);
+                self.replica.apply_identity_snapshot(snapshot.chunks);
             }
             Event::Identity(Update::Changes(changes, position)) => {
                 self.replica
-                    .identity_changes(changes.entries, position.revision);
+                    .apply_identity_changes(changes.entries, position.revision);
             }
             Event::Registry(Update::Snapshot(snapshot)) => {
-                self.replica.registry_snapshot(snapshot.chunks);
+                self.replica.apply_registry_snapshot(snapshot.chunks);
             }
-            Event::Registry(Update::Changes(changes, _)) => self.replica.registry_answer(changes),
-            Event::Compiled(parts) => self.replica.compiled(parts),
+            Event::Registry(Update::Changes(changes, _)) => {
+                self.replica.apply_registry_answer(changes)
+            }
+            Event::CompiledPolicy(parts) => self.replica.apply_compiled(parts),
         }
     }
 

@@ -77,9 +77,11 @@ impl History {
     pub fn publish(&self, view: Arc<View>, changes: Arc<ChangeSet>) {
         let has_listeners = !self.recent().wakes.is_empty();
         // Who begins to listen meanwhile is woken in any case.
-        let affected = has_listeners.then(|| changes.affected(&view)).flatten();
+        let affected = has_listeners
+            .then(|| changes.affected_classes(&view))
+            .flatten();
         let generation = view.generation;
-        let weight = changes.weight();
+        let weight = changes.estimate_bytes();
         let mut recent = self.recent();
         self.view.store(view);
         recent.sets.push_back((weight, changes));
@@ -151,8 +153,8 @@ fn merged(mut sets: Vec<Arc<ChangeSet>>) -> Arc<ChangeSet> {
 #[cfg(test)]
 mod tests {
     use bowline_netmap::{
-        Sources,
-        fixture::{Lab, compiled, node, user},
+        FilterSources,
+        fixture::{TestTailnet, compiled, node, user},
     };
     use bowline_proto::{
         identity::v1::{User, identity_change::Change},
@@ -164,14 +166,14 @@ mod tests {
 
     /// A history with the lab's views.
     struct Stage {
-        lab: Lab,
+        lab: TestTailnet,
         history: History,
     }
 
     impl Stage {
         fn new() -> Self {
             let mut stage = Self {
-                lab: Lab::unpublished(Sources::Addresses),
+                lab: TestTailnet::unpublished(FilterSources::Addresses),
                 history: History::default(),
             };
             stage.publish();
@@ -215,7 +217,7 @@ mod tests {
         let mut update = compiled(stage.lab.revision, &[1, 2], false);
         let elements = (0..BUDGET / 64).map(|number| format!("10.{number}.0.0/16"));
         update.source_lists[0].added = elements.collect();
-        stage.lab.replica.compiled(vec![update]);
+        stage.lab.replica.apply_compiled(vec![update]);
         stage.publish();
         assert!(
             stage.history.since(newest).1.is_none(),
@@ -243,7 +245,7 @@ mod tests {
         };
         update.classes.push(apart);
         update.memberships[2].class_id = 2;
-        lab.replica.compiled(vec![update]);
+        lab.replica.apply_compiled(vec![update]);
         stage.publish();
         let told = stage.history.view().generation;
         let (own, other) = (stage.history.listen(2, told), stage.history.listen(1, told));

@@ -12,7 +12,7 @@ use bowline_change_feed::{Feed, Identity, Position, Registry};
 use bowline_control_wire::DerpMap;
 use bowline_ids::{NodeOwner, TailnetId};
 use bowline_keys::{MachinePublic, NodePublic};
-use bowline_netmap::Sources;
+use bowline_netmap::FilterSources;
 use bowline_proto::key_registry::v1::{
     ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
 };
@@ -39,7 +39,7 @@ pub struct Hub {
     origins: Origins,
     registry: GrpcChannel,
     derp_map: Arc<ArcSwap<DerpMap>>,
-    sources: Sources,
+    sources: FilterSources,
     tasks: Tasks,
     tailnets: Mutex<BTreeMap<TailnetId, Held>>,
     shared: Shared,
@@ -88,7 +88,7 @@ impl Hub {
     pub fn new(
         backends: &Backends,
         bus: &Bus,
-        (derp_map, sources): (DerpMap, Sources),
+        (derp_map, sources): (DerpMap, FilterSources),
         tasks: &Tasks,
     ) -> Self {
         let origins = Origins {
@@ -209,7 +209,7 @@ impl Hub {
             return Ok(None);
         };
         let view = tailnet.history.view();
-        let found = view.keys.get(&key.as_bytes()[..]);
+        let found = view.node_by_key.get(&key.as_bytes()[..]);
         let Some(shown) = found.and_then(|id| view.nodes.get(id)) else {
             return Ok(None);
         };
@@ -294,7 +294,7 @@ mod tests {
             compiler: nobody(),
         };
         let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
-        let told = (DerpMap::default(), Sources::Addresses);
+        let told = (DerpMap::default(), FilterSources::Addresses);
         let hub = Hub::new(&backends, &Bus::in_process(), told, &tasks);
         let mut asking = Vec::new();
         for _ in 0..ASKING {

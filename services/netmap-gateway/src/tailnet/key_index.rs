@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, Weak},
 };
 
-use bowline_netmap::{ChangeSet, Shown, View};
+use bowline_netmap::{ChangeSet, ShownNode, View};
 
 use super::Tailnet;
 
@@ -22,7 +22,7 @@ impl KeyIndex {
 
     /// Follows what differs in a tailnet.
     pub fn note(&self, tailnet: &Arc<Tailnet>, view: &View, changes: &ChangeSet) {
-        fn key(shown: Option<&Shown>) -> Option<&Vec<u8>> {
+        fn key(shown: Option<&ShownNode>) -> Option<&Vec<u8>> {
             shown.map(|shown| &shown.node.node_key)
         }
         let sides = changes.nodes.iter();

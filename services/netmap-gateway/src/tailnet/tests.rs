@@ -1,12 +1,12 @@
 //! A tailnet whose views tests publish.
 
-use bowline_netmap::fixture::{Lab, node};
+use bowline_netmap::fixture::{TestTailnet, node};
 use bowline_proto::key_registry::v1::Node;
 
 use super::*;
 
 /// Returns a tailnet that nobody follows, and its other ends.
-pub(crate) fn tailnet(sources: Sources) -> (Arc<Tailnet>, impl Sized) {
+pub(crate) fn tailnet(sources: FilterSources) -> (Arc<Tailnet>, impl Sized) {
     let id = TailnetId::try_from(1_u64).expect("a number");
     Tailnet::new(id, (Arc::default(), sources), Shared::default())
 }
@@ -16,11 +16,11 @@ pub(crate) fn publish(tailnet: &Arc<Tailnet>, replica: &mut Replica) {
     tailnet.publish(replica);
 }
 
-fn followed() -> (Arc<Tailnet>, Lab, watch::Sender<Progress>) {
+fn followed() -> (Arc<Tailnet>, TestTailnet, watch::Sender<Progress>) {
     let id = TailnetId::try_from(1_u64).expect("a number");
-    let told = (Arc::default(), Sources::Addresses);
+    let told = (Arc::default(), FilterSources::Addresses);
     let (tailnet, (_, progress)) = Tailnet::new(id, told, Shared::default());
-    let mut lab = Lab::unpublished(Sources::Addresses);
+    let mut lab = TestTailnet::unpublished(FilterSources::Addresses);
     tailnet.publish(&mut lab.replica);
     progress.send_replace(Progress {
         complete: true,

@@ -23,8 +23,8 @@ use chrono::{DateTime, Utc};
 use super::Dialect;
 use crate::{
     change_set::ChangeSet,
-    message::{self, Eyes},
-    view::{Shown, Sources, View},
+    message::{self, Viewer},
+    view::{FilterSources, ShownNode, View},
 };
 
 /// How many numbers of nodes are one block.
@@ -36,10 +36,10 @@ const OVERHEAD: usize = 256;
 
 /// The kept blocks of one tailnet, and since when each is what it is.
 #[derive(Debug, Default)]
-pub struct Blocks(Mutex<State>);
+pub struct PeerBlocks(Mutex<BlockTable>);
 
 #[derive(Debug, Default)]
-struct State {
+struct BlockTable {
     /// The generation at which all that is told of nodes differed last.
     all_since: u64,
     /// The generation at which a node of each block differed last, for the blocks that have nodes.
@@ -48,7 +48,7 @@ struct State {
     left_at: u64,
     /// The generation at which each class came, or what it sees differed last.
     defined: BTreeMap<u64, u64>,
-    kept: BTreeMap<Key, Arc<Block>>,
+    kept: BTreeMap<Key, Arc<PeerBlock>>,
     bytes: usize,
 }
 
@@ -57,7 +57,7 @@ type Key = (u64, u64, Compression);
 
 /// Some peers, encoded.
 #[derive(Debug)]
-struct Block {
+struct PeerBlock {
     /// The generation of the view it was made from.
     generation: u64,
     /// JSON objects with commas between them, compressed; empty without peers.
@@ -66,26 +66,32 @@ struct Block {
     users: BTreeSet<u64>,
 }
 
-impl Blocks {
+impl PeerBlocks {
     /// Notes what differs in a view, before it is published.
-    pub fn note(&self, view: &View, changes: &ChangeSet) {
+    pub fn note_changes(&self, view: &View, changes: &ChangeSet) {
         let mut state = self.state();
         let generation = view.generation;
         if changes.tailnet {
             state.all_since = generation;
         }
-        let redefined = changes.classes.keys().flat_map(|id| view.members(*id));
-        let set = changes.settings.keys().flat_map(|id| view.set(*id));
+        let redefined = changes
+            .classes
+            .keys()
+            .flat_map(|id| view.nodes_in_class(*id));
+        let set = changes
+            .settings
+            .keys()
+            .flat_map(|id| view.nodes_with_settings(*id));
         let routers = changes
             .routes
             .keys()
-            .filter_map(|prefix| view.routers.get(prefix));
+            .filter_map(|prefix| view.route_nodes.get(prefix));
         let differing = changes.nodes.keys().copied().chain(redefined).chain(set);
         let differing = differing.chain(routers.flatten().copied());
         let blocks: BTreeSet<_> = differing.map(|id| id / BLOCK).collect();
         let (here, left): (BTreeSet<_>, BTreeSet<_>) = blocks
             .into_iter()
-            .partition(|number| range(view, *number).next().is_some());
+            .partition(|number| nodes_in_block(view, *number).next().is_some());
         let classes = changes.classes.keys().copied();
         let (defined, gone): (BTreeSet<_>, BTreeSet<_>) =
             classes.partition(|id| view.compiled.classes.contains_key(id));
@@ -122,25 +128,26 @@ impl Blocks {
         derp_map: &DerpMap,
         (dialect, now): (Dialect, DateTime<Utc>),
     ) -> Result<Option<Bytes>, FrameError> {
-        let Some(eyes) = Eyes::now(view, id).filter(|eyes| sees_as_its_class(*eyes)) else {
+        let Some(viewer) = Viewer::now(view, id).filter(|viewer| sees_as_its_class(*viewer)) else {
             return Ok(None);
         };
         if !dialect::is_current(dialect.version) {
             return Ok(None);
         }
         let own: BTreeSet<_> = view
-            .devices(eyes.own.user())
+            .devices_of_user(viewer.own.user())
             .chain([id])
             .map(|id| id / BLOCK)
             .collect();
-        let mut users = BTreeSet::from([message::owner(&eyes.own.node)]);
+        let mut users = BTreeSet::from([message::owner_id(&viewer.own.node)]);
         let mut blocks = Vec::new();
-        for number in numbers(view) {
+        for number in block_numbers(view) {
             let block = if own.contains(&number) {
-                let peers = range(view, number).filter_map(|(peer, _)| eyes.peer(*peer));
-                Arc::new(block(eyes, peers, dialect.compression)?)
+                let peers =
+                    nodes_in_block(view, number).filter_map(|(peer, _)| viewer.visible_peer(*peer));
+                Arc::new(encode_block(viewer, peers, dialect.compression)?)
             } else {
-                self.shared(eyes, number, dialect.compression)?
+                self.shared_block(viewer, number, dialect.compression)?
             };
             users.extend(&block.users);
             if !block.payload.is_empty() {
@@ -150,51 +157,51 @@ impl Blocks {
         if blocks.is_empty() {
             return Ok(None);
         }
-        let message = message::head(eyes, users, derp_map, now);
-        glue(&message, &blocks, dialect.compression).map(Some)
+        let message = message::full_without_peers(viewer, users, derp_map, now);
+        join_blocks(&message, &blocks, dialect.compression).map(Some)
     }
 
     /// Returns a block as it was made for another session of the class, or makes it.
-    fn shared(
+    fn shared_block(
         &self,
-        eyes: Eyes<'_>,
+        viewer: Viewer<'_>,
         number: u64,
         compression: Compression,
-    ) -> Result<Arc<Block>, FrameError> {
-        let view = eyes.look.view;
-        let key = (eyes.own.class, number, compression);
+    ) -> Result<Arc<PeerBlock>, FrameError> {
+        let view = viewer.at.view;
+        let key = (viewer.own.class, number, compression);
         {
             let state = self.state();
-            let since = state.since(eyes.own.class, number);
+            let since = state.changed_at(viewer.own.class, number);
             let kept = state.kept.get(&key);
             if let Some(kept) = kept.filter(|kept| since <= kept.generation.min(view.generation)) {
                 return Ok(Arc::clone(kept));
             }
         }
-        let peers = range(view, number).filter_map(|(peer, _)| eyes.peer(*peer));
-        let made = Arc::new(block(eyes, peers, compression)?);
+        let peers = nodes_in_block(view, number).filter_map(|(peer, _)| viewer.visible_peer(*peer));
+        let made = Arc::new(encode_block(viewer, peers, compression)?);
         self.state().keep(key, Arc::clone(&made));
         Ok(made)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, BlockTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl BlockTable {
     /// Returns since when a block is what it is for a class.
-    fn since(&self, class: u64, number: u64) -> u64 {
+    fn changed_at(&self, class: u64, number: u64) -> u64 {
         let block = self.since.get(&number).copied().unwrap_or(self.left_at);
         // A class that the newest view does not have may be asked for from a view before.
         let class = self.defined.get(&class).copied().unwrap_or(u64::MAX);
         block.max(class).max(self.all_since)
     }
 
-    fn keep(&mut self, key: Key, block: Arc<Block>) {
-        self.bytes += block.weight();
+    fn keep(&mut self, key: Key, block: Arc<PeerBlock>) {
+        self.bytes += block.estimate_bytes();
         if let Some(before) = self.kept.insert(key, block) {
-            self.bytes -= before.weight();
+            self.bytes -= before.estimate_bytes();
         }
         if self.bytes > BUDGET {
             // The half that is out of date the longest goes.
@@ -205,52 +212,52 @@ impl State {
         }
     }
 
-    fn retain(&mut self, stays: impl Fn(&Key, &Block) -> bool) {
+    fn retain(&mut self, stays: impl Fn(&Key, &PeerBlock) -> bool) {
         self.kept.retain(|key, kept| stays(key, kept));
-        self.bytes = self.kept.values().map(|kept| kept.weight()).sum();
+        self.bytes = self.kept.values().map(|kept| kept.estimate_bytes()).sum();
     }
 }
 
-impl Block {
+impl PeerBlock {
     /// Returns about how many bytes it takes.
-    fn weight(&self) -> usize {
+    fn estimate_bytes(&self) -> usize {
         OVERHEAD + self.payload.len() + self.users.len() * size_of::<u64>()
     }
 }
 
 /// Says whether a node sees every node but its user's devices just as all of its class do.
-fn sees_as_its_class(eyes: Eyes<'_>) -> bool {
-    eyes.own.offered
-        && eyes.class.vias.is_empty()
-        && eyes.own.usable_routes().next().is_none()
-        && !eyes.hides_ipv4_of(eyes.own)
-        && eyes.look.view.sources == Sources::Addresses
+fn sees_as_its_class(viewer: Viewer<'_>) -> bool {
+    viewer.own.offered
+        && viewer.class.vias.is_empty()
+        && viewer.own.usable_routes().next().is_none()
+        && !viewer.hides_ipv4_of(viewer.own)
+        && viewer.at.view.sources == FilterSources::Addresses
 }
 
 /// Returns the numbers of the blocks that have nodes, ascending.
-fn numbers(view: &View) -> impl Iterator<Item = u64> {
+fn block_numbers(view: &View) -> impl Iterator<Item = u64> {
     let first = |from: u64| view.nodes.range(from..).next().map(|(id, _)| id / BLOCK);
     std::iter::successors(first(0), move |number| first((number + 1) * BLOCK))
 }
 
-fn range(view: &View, number: u64) -> impl Iterator<Item = (&u64, &Shown)> {
+fn nodes_in_block(view: &View, number: u64) -> impl Iterator<Item = (&u64, &ShownNode)> {
     view.nodes.range(number * BLOCK..(number + 1) * BLOCK)
 }
 
 /// Encodes some peers.
-fn block<'v>(
-    eyes: Eyes<'_>,
-    peers: impl Iterator<Item = &'v Shown>,
+fn encode_block<'v>(
+    viewer: Viewer<'_>,
+    peers: impl Iterator<Item = &'v ShownNode>,
     compression: Compression,
-) -> Result<Block, FrameError> {
+) -> Result<PeerBlock, FrameError> {
     let mut users = BTreeSet::new();
     let mut json = Vec::new();
     for peer in peers {
-        users.insert(message::owner(&peer.node));
+        users.insert(message::owner_id(&peer.node));
         if !json.is_empty() {
             json.push(b',');
         }
-        serde_json::to_writer(&mut json, &message::peer(eyes, peer))
+        serde_json::to_writer(&mut json, &message::peer_node(viewer, peer))
             .map_err(std::io::Error::from)?;
     }
     let payload = if json.is_empty() {
@@ -258,17 +265,17 @@ fn block<'v>(
     } else {
         encode_payload(&json, compression)?
     };
-    Ok(Block {
-        generation: eyes.look.view.generation,
+    Ok(PeerBlock {
+        generation: viewer.at.view.generation,
         payload,
         users,
     })
 }
 
 /// Puts a message without peers and its blocks of peers together.
-fn glue(
+fn join_blocks(
     message: &MapResponse,
-    blocks: &[Arc<Block>],
+    blocks: &[Arc<PeerBlock>],
     compression: Compression,
 ) -> Result<Bytes, FrameError> {
     let mut head = serde_json::to_vec(message).map_err(std::io::Error::from)?;

@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_control_wire::{CapGrant, FilterRule, NetPortRange, PortRange};
 use bowline_proto::policy::v1::{
-    CapGrant as Granted, Destination, FilterRule as Compiled, destination::Address,
+    CapGrant as Granted, Destination, FilterRule as CompiledPolicy, destination::Address,
 };
 
 use super::{
-    look::Eyes,
     node::{addresses, cap_map, source_capability},
+    viewer::Viewer,
 };
-use crate::{ListKey, Shown, Sources};
+use crate::{FilterSources, ShownNode, SourceListKey};
 
 /// Named chunks, as a message carries them; `None` deletes one.
 pub(crate) type Chunks = BTreeMap<String, Option<Vec<FilterRule>>>;
@@ -22,34 +22,34 @@ pub(crate) type Chunks = BTreeMap<String, Option<Vec<FilterRule>>>;
 const BASE: &str = "base";
 
 /// Returns every chunk of a node.
-pub(crate) fn all(eyes: Eyes<'_>) -> Chunks {
-    let mut chunks = some(eyes, |_| true);
-    chunks.extend(none());
+pub(crate) fn all_chunks(viewer: Viewer<'_>) -> Chunks {
+    let mut chunks = chunks_where(viewer, |_| true);
+    chunks.extend(deny_all());
     chunks
 }
 
 /// Returns the chunk of a node that nobody may reach.
-pub(crate) fn none() -> Chunks {
+pub(crate) fn deny_all() -> Chunks {
     Chunks::from([(BASE.to_owned(), Some(Vec::new()))])
 }
 
 /// Returns the chunks of a node whose source list is wanted.
-pub(crate) fn some(eyes: Eyes<'_>, wanted: impl Fn(ListKey) -> bool) -> Chunks {
+pub(crate) fn chunks_where(viewer: Viewer<'_>, wanted: impl Fn(SourceListKey) -> bool) -> Chunks {
     let mut chunks = Chunks::new();
-    let common = eyes.look.view.compiled.common_filter.iter();
-    for compiled in common.chain(&eyes.class.filter) {
-        if !wanted(list_key(eyes.own, compiled)) {
+    let common = viewer.at.view.compiled.common_filter.iter();
+    for compiled in common.chain(&viewer.class.filter) {
+        if !wanted(list_key(viewer.own, compiled)) {
             continue;
         }
         let name = format!("{:016x}", compiled.source_list_id);
         let rules = chunks.entry(name).or_default().get_or_insert_default();
-        rules.extend(rule(eyes, compiled));
+        rules.extend(filter_rule(viewer, compiled));
     }
     chunks
 }
 
 /// Returns the source list of a rule, for one node.
-fn list_key(shown: &Shown, compiled: &Compiled) -> ListKey {
+fn list_key(shown: &ShownNode, compiled: &CompiledPolicy) -> SourceListKey {
     let user = shown
         .user()
         .filter(|_| compiled.per_user)
@@ -58,24 +58,24 @@ fn list_key(shown: &Shown, compiled: &Compiled) -> ListKey {
 }
 
 /// Returns chunks that replace whatever the client has.
-pub(crate) fn replacing(chunks: Chunks) -> Chunks {
+pub(crate) fn replace_all(chunks: Chunks) -> Chunks {
     let mut replacing = chunks;
     replacing.insert("*".to_owned(), None);
     replacing
 }
 
 /// Returns the rule as one node has it; `None` when nothing of it concerns the node.
-fn rule(eyes: Eyes<'_>, compiled: &Compiled) -> Option<FilterRule> {
-    let src_ips = sources(eyes, list_key(eyes.own, compiled));
+fn filter_rule(viewer: Viewer<'_>, compiled: &CompiledPolicy) -> Option<FilterRule> {
+    let src_ips = source_texts(viewer, list_key(viewer.own, compiled));
     let dst_ports: Vec<_> = compiled
         .destinations
         .iter()
-        .flat_map(|wanted| destination(eyes.own, wanted))
+        .flat_map(|wanted| destination_ranges(viewer.own, wanted))
         .collect();
     let granted = compiled
         .grants
         .iter()
-        .map(|granted| grant(eyes.own, granted));
+        .map(|granted| cap_grant(viewer.own, granted));
     let cap_grant: Vec<_> = granted.collect();
     if dst_ports.is_empty() && cap_grant.is_empty() {
         return None;
@@ -96,14 +96,14 @@ fn rule(eyes: Eyes<'_>, compiled: &Compiled) -> Option<FilterRule> {
 
 /// Returns the elements of a source list, without nodes that may not take part; peers among them by their capability
 /// where filters name them so.
-fn sources(eyes: Eyes<'_>, key: ListKey) -> Vec<String> {
-    let view = eyes.look.view;
+fn source_texts(viewer: Viewer<'_>, key: SourceListKey) -> Vec<String> {
+    let view = viewer.at.view;
     let Some(list) = view.compiled.lists.get(&key) else {
         return Vec::new();
     };
-    let is_written = |element: &&Arc<str>| match view.addresses.get(*element) {
-        Some(id) if *id != eyes.own.node.id => {
-            view.sources == Sources::Addresses && view.offers(element)
+    let is_written = |element: &&Arc<str>| match view.node_by_address.get(*element) {
+        Some(id) if *id != viewer.own.node.id => {
+            view.sources == FilterSources::Addresses && view.may_name(element)
         }
         _ => true,
     };
@@ -112,13 +112,13 @@ fn sources(eyes: Eyes<'_>, key: ListKey) -> Vec<String> {
         .filter(is_written)
         .map(ToString::to_string)
         .collect();
-    if view.sources == Sources::Capabilities {
+    if view.sources == FilterSources::Capabilities {
         sources.push(format!("cap:{}", source_capability(key)));
     }
     sources
 }
 
-fn grant(shown: &Shown, granted: &Granted) -> CapGrant {
+fn cap_grant(shown: &ShownNode, granted: &Granted) -> CapGrant {
     let own = addresses(shown, false).into_iter().filter(|address| {
         if address.contains(':') {
             granted.own_ipv6
@@ -133,7 +133,7 @@ fn grant(shown: &Shown, granted: &Granted) -> CapGrant {
     }
 }
 
-fn destination(shown: &Shown, wanted: &Destination) -> Vec<NetPortRange> {
+fn destination_ranges(shown: &ShownNode, wanted: &Destination) -> Vec<NetPortRange> {
     let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     let ports = PortRange {
         first: port(wanted.first_port),

@@ -9,51 +9,55 @@ use bowline_proto::identity::v1::Tailnet;
 use chrono::{DateTime, Utc};
 
 use super::{
-    filter,
-    look::Eyes,
-    node,
-    profile::{owner, profile},
+    filter, node,
+    profile::{owner_id, user_profile},
     ssh,
+    viewer::Viewer,
 };
 use crate::View;
 
 /// Returns everything node `id` may know, or `None` while it is not shown; it replaces all that its client knows, but
-/// for the peers when there are none (see [`lost`](super::lost)).
+/// for the peers when there are none (see [`lost_peers`](super::lost_peers)).
 ///
 /// A node whose key may not be offered (not approved, expired, its user suspended) is told of itself and of
 /// nothing else.
 #[must_use]
-pub fn full(view: &View, id: u64, derp_map: &DerpMap, now: DateTime<Utc>) -> Option<MapResponse> {
-    let eyes = Eyes::now(view, id)?;
-    let mut users = BTreeSet::from([owner(&eyes.own.node)]);
+pub fn build_full(
+    view: &View,
+    id: u64,
+    derp_map: &DerpMap,
+    now: DateTime<Utc>,
+) -> Option<MapResponse> {
+    let viewer = Viewer::now(view, id)?;
+    let mut users = BTreeSet::from([owner_id(&viewer.own.node)]);
     let mut peers = Vec::new();
-    if eyes.own.offered {
+    if viewer.own.offered {
         for peer in view
-            .neighbours(eyes.own)
+            .possible_peers(viewer.own)
             .into_iter()
-            .filter_map(|id| eyes.peer(id))
+            .filter_map(|id| viewer.visible_peer(id))
         {
-            users.insert(owner(&peer.node));
-            peers.push(node::peer(eyes, peer));
+            users.insert(owner_id(&peer.node));
+            peers.push(node::peer_node(viewer, peer));
         }
     }
     Some(MapResponse {
         peers,
-        ..head(eyes, users, derp_map, now)
+        ..full_without_peers(viewer, users, derp_map, now)
     })
 }
 
 /// Returns the first message of a stream without its peers; `users` are those of its peers, and its own.
-pub(crate) fn head(
-    eyes: Eyes<'_>,
+pub(crate) fn full_without_peers(
+    viewer: Viewer<'_>,
     users: BTreeSet<u64>,
     derp_map: &DerpMap,
     now: DateTime<Utc>,
 ) -> MapResponse {
-    let (view, shown) = (eyes.look.view, eyes.own);
+    let (view, shown) = (viewer.at.view, viewer.own);
     let mut message = MapResponse {
-        node: Some(node::own(eyes, now)),
-        derp_map: Some(view.compiled.relays.over(derp_map)),
+        node: Some(node::own_node(viewer, now)),
+        derp_map: Some(view.compiled.relays.merge_into(derp_map)),
         domain: domain(&view.tailnet),
         dns_config: Some(dns_config(&view.tailnet)),
         collect_services: Some(false),
@@ -61,16 +65,19 @@ pub(crate) fn head(
             disable_log_tail: true,
         }),
         control_time: Some(now),
-        user_profiles: users.into_iter().map(|user| profile(view, user)).collect(),
+        user_profiles: users
+            .into_iter()
+            .map(|user| user_profile(view, user))
+            .collect(),
         ..MapResponse::default()
     };
     // The client of a running stream has chunks and an SSH policy from before: what is not said here stays.
     if shown.offered {
-        message.packet_filters = filter::replacing(filter::all(eyes));
+        message.packet_filters = filter::replace_all(filter::all_chunks(viewer));
         let settings = view.compiled.settings.get(&shown.settings);
-        message.ssh_policy = settings.map(|set| ssh::policy(view, shown, set));
+        message.ssh_policy = settings.map(|set| ssh::ssh_policy(view, shown, set));
     } else {
-        message.packet_filters = filter::replacing(filter::none());
+        message.packet_filters = filter::replace_all(filter::deny_all());
         message.ssh_policy = Some(SshPolicy::default());
     }
     message
@@ -84,7 +91,7 @@ pub(super) fn domain(tailnet: &Tailnet) -> String {
     }
 }
 
-fn record(record: &bowline_proto::identity::v1::DnsRecord) -> DnsRecord {
+fn dns_record(record: &bowline_proto::identity::v1::DnsRecord) -> DnsRecord {
     DnsRecord {
         name: plain_text(&record.name),
         kind: plain_text(&record.r#type),
@@ -140,7 +147,7 @@ pub(super) fn dns_config(tailnet: &Tailnet) -> DnsConfig {
         fallback_resolvers,
         domains: [suffix].into_iter().chain(searched).collect(),
         proxied: settings.magic_dns,
-        extra_records: settings.records.iter().map(record).collect(),
+        extra_records: settings.records.iter().map(dns_record).collect(),
         ..DnsConfig::default()
     }
 }

@@ -11,7 +11,7 @@ use super::{filter, profile::TAGGED_DEVICES};
 ///
 /// No status of an answer does that: a client that gets none but errors tries again for ever and looks connected.
 #[must_use]
-pub fn gone(
+pub fn build_node_gone(
     id: u64,
     key: NodePublic,
     machine: Option<MachinePublic>,
@@ -35,7 +35,7 @@ pub fn gone(
         node: Some(node),
         derp_map: Some(derp_map.clone()),
         collect_services: Some(false),
-        packet_filters: filter::replacing(filter::none()),
+        packet_filters: filter::replace_all(filter::deny_all()),
         ssh_policy: Some(SshPolicy::default()),
         control_time: Some(now),
         debug: Some(Debug {

@@ -7,8 +7,8 @@ use bowline_proto::{policy::v1::Capability, time::from_timestamp};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
-use super::{look::Eyes, profile::owner};
-use crate::{ListKey, Shown, View};
+use super::{profile::owner_id, viewer::Viewer};
+use crate::{ShownNode, SourceListKey, View};
 
 /// The two routes of an exit node.
 pub(crate) const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -26,18 +26,18 @@ const CAPABILITIES: [&str; 5] = [
 const AUTO_UPDATE: &str = "default-auto-update";
 
 /// Returns a peer as a node is told of it.
-pub(crate) fn peer(eyes: Eyes<'_>, shown: &Shown) -> Node {
-    let (look, node) = (eyes.look, &shown.node);
+pub(crate) fn peer_node(viewer: Viewer<'_>, shown: &ShownNode) -> Node {
+    let (at, node) = (viewer.at, &shown.node);
     let online = shown.soft.online;
-    let addresses = addresses(shown, eyes.hides_ipv4_of(shown));
-    let routes = eyes.routes_through(shown);
+    let addresses = addresses(shown, viewer.hides_ipv4_of(shown));
+    let routes = viewer.routes_through(shown);
     let mut allowed_ips = addresses.clone();
     allowed_ips.extend(routes.iter().cloned());
-    let settings = look.settings(shown.settings);
+    let settings = at.settings(shown.settings);
     let mut capabilities = settings
         .map(|set| cap_map(&set.peer_capabilities))
         .unwrap_or_default();
-    for list in eyes.lists_of(shown) {
+    for list in viewer.filter_lists_with(shown) {
         capabilities.insert(source_capability(list), Some(Vec::new()));
     }
     Node {
@@ -63,38 +63,38 @@ pub(crate) fn peer(eyes: Eyes<'_>, shown: &Shown) -> Node {
         machine_authorized: node.approved,
         cap_map: capabilities,
         expired: node.expired,
-        ..common(look.view, shown)
+        ..common_fields(at.view, shown)
     }
 }
 
 /// Returns the capability that stands for a source list: opaque, and seen only where a filter uses it.
-pub(crate) fn source_capability((list, user): ListKey) -> String {
+pub(crate) fn source_capability((list, user): SourceListKey) -> String {
     format!("bowline.internal/source/{list:016x}-{user:x}")
 }
 
 /// Returns the client's own node.
-pub(crate) fn own(eyes: Eyes<'_>, now: DateTime<Utc>) -> Node {
-    let shown = eyes.own;
+pub(crate) fn own_node(viewer: Viewer<'_>, now: DateTime<Utc>) -> Node {
+    let shown = viewer.own;
     let node = &shown.node;
-    let addresses = addresses(shown, eyes.hides_ipv4_of(shown));
+    let addresses = addresses(shown, viewer.hides_ipv4_of(shown));
     let mut allowed_ips = addresses.clone();
     allowed_ips.extend(shown.usable_routes().cloned());
     let key_expiry = node.key_expiry.and_then(from_timestamp);
-    let settings = eyes.look.settings(shown.settings);
+    let settings = viewer.at.settings(shown.settings);
     let mut capabilities = settings
         .map(|set| cap_map(&set.capabilities))
         .unwrap_or_default();
     for name in CAPABILITIES {
         capabilities.entry(name.to_owned()).or_default();
     }
-    if let Some(updates) = eyes.look.view.tailnet.auto_update {
+    if let Some(updates) = viewer.at.view.tailnet.auto_update {
         let value = RawValue::from_string(updates.to_string()).ok();
         capabilities.insert(AUTO_UPDATE.to_owned(), Some(value.into_iter().collect()));
     }
     Node {
         addresses,
         allowed_ips,
-        stable_tailnet_id: TailnetId::try_from(eyes.look.view.tailnet.id)
+        stable_tailnet_id: TailnetId::try_from(viewer.at.view.tailnet.id)
             .map(|id| StableTailnetId::from(id).to_string())
             .unwrap_or_default(),
         machine: MachinePublic::try_from(&*node.machine_key).ok(),
@@ -109,12 +109,12 @@ pub(crate) fn own(eyes: Eyes<'_>, now: DateTime<Utc>) -> Node {
         online: Some(true),
         machine_authorized: node.approved,
         cap_map: capabilities,
-        ..common(eyes.look.view, shown)
+        ..common_fields(viewer.at.view, shown)
     }
 }
 
-/// What does not depend on who looks.
-fn common(view: &View, shown: &Shown) -> Node {
+/// What does not depend on who comparison.
+fn common_fields(view: &View, shown: &ShownNode) -> Node {
     let (node, soft) = (&shown.node, &shown.soft);
     Node {
         id: node.id,
@@ -122,7 +122,7 @@ fn common(view: &View, shown: &Shown) -> Node {
             .map(|id| StableNodeId::from(id).to_string())
             .unwrap_or_default(),
         name: plain_text(&format!("{}.{}.", node.name, view.tailnet.magic_dns_suffix)),
-        user: owner(node),
+        user: owner_id(node),
         key: NodePublic::try_from(&*node.node_key).unwrap_or_default(),
         key_expiry: node.key_expiry.and_then(from_timestamp),
         disco_key: disco_key(&soft.disco_key),
@@ -135,7 +135,7 @@ fn common(view: &View, shown: &Shown) -> Node {
 }
 
 /// Returns the node's own addresses as prefixes, IPv4 then IPv6.
-pub(crate) fn addresses(shown: &Shown, hides_ipv4: bool) -> Vec<String> {
+pub(crate) fn addresses(shown: &ShownNode, hides_ipv4: bool) -> Vec<String> {
     let families = [(&shown.node.ipv4, 32), (&shown.node.ipv6, 128)];
     families
         .into_iter()
@@ -145,7 +145,7 @@ pub(crate) fn addresses(shown: &Shown, hides_ipv4: bool) -> Vec<String> {
 }
 
 /// Returns what clients are told of the host: the replica keeps nothing else of what it sent.
-fn hostinfo(shown: &Shown) -> Hostinfo {
+fn hostinfo(shown: &ShownNode) -> Hostinfo {
     let stored: Hostinfo = serde_json::from_slice(&shown.soft.hostinfo).unwrap_or_default();
     Hostinfo {
         os: plain_text(&shown.node.os),

@@ -10,13 +10,13 @@ pub const TAGGED_DEVICES: u64 = 1 << 52;
 
 /// Returns the number of the user a node is shown under.
 #[must_use]
-pub fn owner(node: &Node) -> u64 {
+pub fn owner_id(node: &Node) -> u64 {
     node.owning_user().unwrap_or(TAGGED_DEVICES)
 }
 
 /// Returns the profile of a user, or of the pseudo user.
 #[must_use]
-pub fn profile(view: &View, id: u64) -> UserProfile {
+pub fn user_profile(view: &View, id: u64) -> UserProfile {
     match view.users.get(&id) {
         Some(user) => UserProfile {
             id,

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bowline_control_wire::{SshAction, SshPolicy, SshPrincipal, SshRecorderFailureAction, SshRule};
-use bowline_proto::policy::v1::{ListRef, Settings, SshRule as Compiled};
+use bowline_proto::policy::v1::{ListRef, Settings, SshRule as CompiledPolicy};
 
-use crate::{Shown, View};
+use crate::{ShownNode, View};
 
 /// Where a client asks about a connection that has to be checked (policy section 14.2).
 const CHECK: &str =
@@ -15,24 +15,24 @@ const CHECK: &str =
 const RECORDER_PORT: u16 = 80;
 
 /// Returns the SSH policy of a node.
-pub(crate) fn policy(view: &View, shown: &Shown, settings: &Settings) -> SshPolicy {
+pub(crate) fn ssh_policy(view: &View, shown: &ShownNode, settings: &Settings) -> SshPolicy {
     let rules = settings.ssh.iter();
     SshPolicy {
         rules: rules
-            .filter_map(|compiled| rule(view, shown, compiled))
+            .filter_map(|compiled| ssh_rule(view, shown, compiled))
             .collect(),
     }
 }
 
 /// Returns a rule as one node has it; `None` for one that lets nobody in.
-fn rule(view: &View, shown: &Shown, compiled: &Compiled) -> Option<SshRule> {
+fn ssh_rule(view: &View, shown: &ShownNode, compiled: &CompiledPolicy) -> Option<SshRule> {
     let own = [&shown.node.ipv4, &shown.node.ipv6];
     let own = own.into_iter().filter(|address| !address.is_empty());
     let own = (0..compiled.itself).flat_map(|_| own.clone());
     let lists = compiled
         .principals
         .iter()
-        .flat_map(|list| elements(view, *list));
+        .flat_map(|list| offered_elements(view, *list));
     let node_ips: Vec<String> = lists.chain(own.cloned()).collect();
     if node_ips.is_empty() {
         return None;
@@ -46,12 +46,12 @@ fn rule(view: &View, shown: &Shown, compiled: &Compiled) -> Option<SshRule> {
         ssh_users: users
             .map(|user| (user.ssh_user.clone(), user.local_user.clone()))
             .collect(),
-        action: action(view, compiled),
+        action: ssh_action(view, compiled),
         accept_env: compiled.accept_env.clone(),
     })
 }
 
-fn action(view: &View, compiled: &Compiled) -> SshAction {
+fn ssh_action(view: &View, compiled: &CompiledPolicy) -> SshAction {
     if compiled.check {
         return SshAction {
             hold_and_delegate: CHECK.to_owned(),
@@ -61,7 +61,7 @@ fn action(view: &View, compiled: &Compiled) -> SshAction {
     let recorders = compiled
         .recorders
         .into_iter()
-        .flat_map(|list| elements(view, list));
+        .flat_map(|list| offered_elements(view, list));
     let endpoint = |address: String| match address.parse::<IpAddr>() {
         Ok(address) => SocketAddr::new(address, RECORDER_PORT).to_string(),
         Err(_) => address,
@@ -72,12 +72,12 @@ fn action(view: &View, compiled: &Compiled) -> SshAction {
         allow_local_port_forwarding: true,
         allow_remote_port_forwarding: true,
         recorders: recorders.map(endpoint).collect(),
-        on_recording_failure: compiled.enforce_recorder.then(refusal),
+        on_recording_failure: compiled.enforce_recorder.then(recording_failure),
         ..SshAction::default()
     }
 }
 
-fn refusal() -> SshRecorderFailureAction {
+fn recording_failure() -> SshRecorderFailureAction {
     SshRecorderFailureAction {
         reject_session_with_message: "this session has to be recorded, and no recorder answers"
             .to_owned(),
@@ -87,11 +87,11 @@ fn refusal() -> SshRecorderFailureAction {
 }
 
 /// Returns the elements of a list, without nodes that may not take part.
-fn elements(view: &View, list: ListRef) -> impl Iterator<Item = String> {
+fn offered_elements(view: &View, list: ListRef) -> impl Iterator<Item = String> {
     let found = view.compiled.lists.get(&(list.id, list.user_id));
     let offered = found
         .into_iter()
         .flatten()
-        .filter(|element| view.offers(element));
+        .filter(|element| view.may_name(element));
     offered.map(ToString::to_string)
 }

@@ -9,15 +9,15 @@ use bowline_proto::{
 use chrono::DateTime;
 use prost_types::Timestamp;
 
-use super::{Delta, delta, full, lost};
+use super::{Delta, build_delta, build_full, lost_peers};
 use crate::{
     ChangeSet,
-    fixture::{Lab, compiled, node, user},
+    fixture::{TestTailnet, compiled, node, user},
 };
 
 #[test]
 fn first_message_has_everything_and_never_oneself_among_peers() {
-    let tailnet = Lab::published();
+    let tailnet = TestTailnet::published();
     let message = tailnet.full(1).expect("shown");
     assert_eq!(
         message.node.as_ref().map(|node| node.name.as_str()),
@@ -44,7 +44,7 @@ fn first_message_has_everything_and_never_oneself_among_peers() {
 
 #[test]
 fn own_node_alone_names_the_tailnet_for_ever() {
-    let tailnet = Lab::published();
+    let tailnet = TestTailnet::published();
     let message = tailnet.full(1).expect("shown");
     let own = serde_json::to_value(message.node).expect("JSON");
     assert_eq!(own["StableTailnetID"], "T1CNTRL");
@@ -54,7 +54,7 @@ fn own_node_alone_names_the_tailnet_for_ever() {
 
 #[test]
 fn profile_that_is_new_to_a_client_makes_it_build_its_map_anew() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let of = |user_id: u64, id: u64, tags: &[&str]| Node {
         user_id,
         tags: tags.iter().map(ToString::to_string).collect(),
@@ -85,7 +85,7 @@ fn profile_that_is_new_to_a_client_makes_it_build_its_map_anew() {
 
 #[test]
 fn report_reaches_peers_as_a_patch_and_not_oneself() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let endpoint = |address: &str| Endpoint {
         address: address.to_owned(),
         kind: 1,
@@ -98,12 +98,12 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
         }),
         ..ClientReport::default()
     };
-    tailnet.replica.report(2, report.clone());
+    tailnet.replica.apply_report(2, report.clone());
     let message = tailnet.message();
     assert!(message.peers_changed.is_empty() && message.packet_filters.is_empty());
     assert_eq!(message.peers_changed_patch[0].endpoints, ["10.0.0.2:41641"]);
     assert_eq!(message.peers_changed_patch[0].derp_region, 900);
-    tailnet.replica.report(1, report.clone());
+    tailnet.replica.apply_report(1, report.clone());
     assert!(matches!(tailnet.told(), Delta::Nothing));
     // One that says nothing of the host leaves what is known of it, whether the registry has that already or not.
     let silent = ClientReport {
@@ -111,26 +111,28 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
         host: None,
         ..report
     };
-    tailnet.replica.report(2, silent.clone());
+    tailnet.replica.apply_report(2, silent.clone());
     let message = tailnet.message();
     assert_eq!(
         message.peers_changed_patch[0].derp_region, 0,
         "not told again"
     );
-    tailnet.replica.report_taken(2, silent.sequence, Some(1));
-    tailnet.replica.report(2, silent);
+    tailnet
+        .replica
+        .note_report_accepted(2, silent.sequence, Some(1));
+    tailnet.replica.apply_report(2, silent);
     assert_eq!(tailnet.full(1).unwrap().peers[0].home_derp, 900);
 }
 
 #[test]
 fn new_node_is_shown_only_with_a_class_computed_from_it() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     tailnet.put(node(3));
     assert!(matches!(tailnet.told(), Delta::Nothing));
     assert!(tailnet.full(3).is_none());
     tailnet
         .replica
-        .compiled(vec![compiled(tailnet.revision, &[1, 2, 3], true)]);
+        .apply_compiled(vec![compiled(tailnet.revision, &[1, 2, 3], true)]);
     let message = tailnet.message();
     assert_eq!(
         message
@@ -158,13 +160,13 @@ fn ends_need_no_compiler() {
             ..node(2)
         },
     ] {
-        let mut tailnet = Lab::published();
+        let mut tailnet = TestTailnet::published();
         tailnet.put(end);
         assert_eq!(tailnet.message().peers_removed, [2]);
         let itself = tailnet.full(2).expect("told of itself");
         assert!(itself.peers.is_empty());
     }
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     tailnet.delete(2);
     assert_eq!(tailnet.message().peers_removed, [2]);
     assert!(tailnet.full(2).is_none());
@@ -172,7 +174,7 @@ fn ends_need_no_compiler() {
 
 #[test]
 fn suspended_user_is_cut_off_at_once_and_comes_back() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let change = |suspended| {
         let user = User {
             suspended,
@@ -188,7 +190,7 @@ fn suspended_user_is_cut_off_at_once_and_comes_back() {
 
 #[test]
 fn own_end_ends_the_stream() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     tailnet.put(Node {
         expired: true,
         ..node(1)
@@ -206,7 +208,7 @@ fn own_end_ends_the_stream() {
 
 #[test]
 fn rotated_key_reaches_peers_as_a_patch_at_once() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     tailnet.put(Node {
         node_key: vec![9; 32],
         ..node(2)
@@ -219,7 +221,7 @@ fn rotated_key_reaches_peers_as_a_patch_at_once() {
 
 #[test]
 fn many_changes_meanwhile_are_one_difference() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let mut changes = ChangeSet::default();
     for end in [true, false, true] {
         tailnet.put(Node {
@@ -228,7 +230,7 @@ fn many_changes_meanwhile_are_one_difference() {
         });
         changes.extend(&tailnet.publish());
     }
-    let told = delta(&tailnet.view, &changes, 1, DateTime::UNIX_EPOCH);
+    let told = build_delta(&tailnet.view, &changes, 1, DateTime::UNIX_EPOCH);
     let Delta::Message(message) = told else {
         panic!("{told:?}")
     };
@@ -240,7 +242,7 @@ fn many_changes_meanwhile_are_one_difference() {
 
 #[test]
 fn relays_of_the_policy_come_over_the_servers_own() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let own: DerpMap = serde_json::from_str(
         r#"{"Regions": {"1": {"RegionID": 1}, "2": {"RegionID": 2, "RegionCode": "old"}}}"#,
     )
@@ -248,9 +250,9 @@ fn relays_of_the_policy_come_over_the_servers_own() {
     let mut update = compiled(tailnet.revision, &[1, 2], false);
     let text = r#"{"Regions": {"1": null, "2": {"RegionID": 2, "RegionCode": "new"}, "900": {"RegionID": 900}}}"#;
     update.derp_map = Some(text.to_owned());
-    tailnet.replica.compiled(vec![update]);
+    tailnet.replica.apply_compiled(vec![update]);
     assert!(matches!(tailnet.told(), Delta::Full));
-    let message = full(&tailnet.view, 1, &own, DateTime::UNIX_EPOCH).expect("shown");
+    let message = build_full(&tailnet.view, 1, &own, DateTime::UNIX_EPOCH).expect("shown");
     let regions = message.derp_map.expect("told").regions;
     assert_eq!(regions.keys().copied().collect::<Vec<_>>(), [2, 900]);
     assert_eq!(regions[&2].region_code, "new");
@@ -258,7 +260,7 @@ fn relays_of_the_policy_come_over_the_servers_own() {
 
 #[test]
 fn dns_settings_are_told_alone_and_another_suffix_with_all_names() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     tailnet.told();
     let record = |name: &str| DnsRecord {
         name: name.to_owned(),
@@ -328,7 +330,7 @@ fn dns_settings_are_told_alone_and_another_suffix_with_all_names() {
 
 #[test]
 fn relays_of_the_server_that_change_are_told_to_connected_clients() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     tailnet.told();
     tailnet.replica.relays_changed();
     assert!(matches!(tailnet.told(), Delta::Full));
@@ -336,7 +338,7 @@ fn relays_of_the_server_that_change_are_told_to_connected_clients() {
 
 #[test]
 fn first_message_replaces_every_chunk_and_login_a_client_has() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let message = tailnet.full(1).expect("shown");
     assert!(matches!(message.packet_filters.get("*"), Some(None)));
     tailnet.put(Node {
@@ -355,30 +357,30 @@ fn first_message_replaces_every_chunk_and_login_a_client_has() {
 
 #[test]
 fn message_without_peers_names_those_that_were_seen() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     tailnet.put(Node {
         expired: true,
         ..node(2)
     });
     let changes = tailnet.publish();
-    assert_eq!(lost(&tailnet.view, &changes, 1), [2]);
+    assert_eq!(lost_peers(&tailnet.view, &changes, 1), [2]);
     tailnet.put(node(2));
     let changes = tailnet.publish();
     assert!(
-        lost(&tailnet.view, &changes, 2).is_empty(),
+        lost_peers(&tailnet.view, &changes, 2).is_empty(),
         "it was told of nobody"
     );
 }
 
 #[test]
 fn ended_node_leaves_filters_and_logins() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let mut update = compiled(tailnet.revision, &[1, 2], false);
     update.settings[0].ssh = vec![SshRule {
         principals: vec![ListRef { id: 5, user_id: 0 }],
         ..SshRule::default()
     }];
-    tailnet.replica.compiled(vec![update]);
+    tailnet.replica.apply_compiled(vec![update]);
     tailnet.publish();
     let named = |message: &MapResponse| {
         let rules = message.packet_filters.values().flatten().flatten();
@@ -410,7 +412,7 @@ fn ended_node_leaves_filters_and_logins() {
 
 #[test]
 fn changed_name_of_a_user_reaches_those_who_see_a_device_of_it() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let (other, unseen) = (user(8), user(9));
     tailnet.identity(identity_change::Change::User(other.clone()));
     tailnet.identity(identity_change::Change::User(unseen.clone()));
@@ -436,7 +438,7 @@ fn changed_name_of_a_user_reaches_those_who_see_a_device_of_it() {
 
 #[test]
 fn report_that_changes_relay_and_measurements_is_a_patch() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let report = |derp: u32| {
         ClientReport {
         host: Some(HostReport {
@@ -450,14 +452,14 @@ fn report_that_changes_relay_and_measurements_is_a_patch() {
         ..ClientReport::default()
     }
     };
-    tailnet.replica.report(2, report(1));
+    tailnet.replica.apply_report(2, report(1));
     let message = tailnet.message();
     assert_eq!(
         message.peers_changed[0].hostinfo.services.len(),
         1,
         "a service is new"
     );
-    tailnet.replica.report(2, report(2));
+    tailnet.replica.apply_report(2, report(2));
     let message = tailnet.message();
     assert!(message.peers_changed.is_empty());
     assert_eq!(message.peers_changed_patch[0].derp_region, 2);
@@ -465,16 +467,16 @@ fn report_that_changes_relay_and_measurements_is_a_patch() {
 
 #[test]
 fn moved_end_of_an_offline_node_is_told() {
-    let mut tailnet = Lab::published();
+    let mut tailnet = TestTailnet::published();
     let state = |soft_revision, seconds| SoftState {
         node_id: 2,
         soft_revision,
         last_seen: Some(Timestamp { seconds, nanos: 0 }),
         ..SoftState::default()
     };
-    tailnet.replica.soft_states(vec![state(1, 10)]);
+    tailnet.replica.apply_soft_states(vec![state(1, 10)]);
     tailnet.publish();
-    tailnet.replica.soft_states(vec![state(2, 20)]);
+    tailnet.replica.apply_soft_states(vec![state(2, 20)]);
     let message = tailnet.message();
     let seen = message.peers_changed_patch[0].last_seen;
     assert_eq!(seen.map(|seen| seen.timestamp()), Some(20));

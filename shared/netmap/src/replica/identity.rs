@@ -9,11 +9,11 @@ use bowline_proto::identity::v1::{
     IdentityChange, IdentitySnapshot, Tailnet, User, identity_change,
 };
 
-use super::{Life, Replica};
+use super::{Replica, TailnetState};
 
 impl Replica {
     /// Applies an identity snapshot.
-    pub fn identity_snapshot(&mut self, chunks: Vec<IdentitySnapshot>) {
+    pub fn apply_identity_snapshot(&mut self, chunks: Vec<IdentitySnapshot>) {
         let mut users = BTreeMap::new();
         let mut found = None;
         for chunk in chunks {
@@ -22,9 +22,9 @@ impl Replica {
             users.extend(chunk.users.into_iter().map(|user| (user.id, user)));
         }
         match found {
-            Some(tailnet) => self.identity_change(identity_change::Change::Tailnet(tailnet)),
+            Some(tailnet) => self.apply_identity_change(identity_change::Change::Tailnet(tailnet)),
             // A log without a tailnet is that of a deleted one.
-            None if self.identity_revision > 0 => self.set_life(Life::Deleted),
+            None if self.identity_revision > 0 => self.set_state(TailnetState::Deleted),
             None => {}
         }
         let gone: Vec<_> = self
@@ -35,19 +35,19 @@ impl Replica {
             .filter(|id| !users.contains_key(id))
             .collect();
         for id in gone {
-            self.identity_change(identity_change::Change::UserDeleted(id));
+            self.apply_identity_change(identity_change::Change::UserDeleted(id));
         }
         for user in users.into_values() {
-            self.identity_change(identity_change::Change::User(user));
+            self.apply_identity_change(identity_change::Change::User(user));
         }
         self.show_waiting();
     }
 
     /// Applies entries of the identity log, which lead to `revision`.
-    pub fn identity_changes(&mut self, entries: Vec<IdentityChange>, revision: u64) {
+    pub fn apply_identity_changes(&mut self, entries: Vec<IdentityChange>, revision: u64) {
         self.identity_revision = revision;
         for change in entries.into_iter().filter_map(|entry| entry.change) {
-            self.identity_change(change);
+            self.apply_identity_change(change);
         }
         self.show_waiting();
     }
@@ -55,14 +55,14 @@ impl Replica {
     /// Shows those who may have waited for identity.
     fn show_waiting(&mut self) {
         for id in std::mem::take(&mut self.waiting) {
-            self.show(id);
+            self.update_shown(id);
         }
     }
 
-    fn identity_change(&mut self, change: identity_change::Change) {
+    fn apply_identity_change(&mut self, change: identity_change::Change) {
         match change {
             identity_change::Change::Tailnet(tailnet) => {
-                self.set_life(Life::Lives);
+                self.set_state(TailnetState::Lives);
                 if *self.view.tailnet != tailnet {
                     let before = std::mem::replace(&mut self.view.tailnet, Arc::new(tailnet));
                     if differ_in_dns_only(&before, &self.view.tailnet) {
@@ -79,15 +79,15 @@ impl Replica {
                     self.show_nodes_of(id);
                 }
             }
-            identity_change::Change::TailnetDeleted(_) => self.set_life(Life::Deleted),
+            identity_change::Change::TailnetDeleted(_) => self.set_state(TailnetState::Deleted),
         }
     }
 
-    fn set_life(&mut self, life: Life) {
-        let before = std::mem::replace(&mut self.life, life);
-        if before != life && [before, life].contains(&Life::Deleted) {
+    fn set_state(&mut self, state: TailnetState) {
+        let before = std::mem::replace(&mut self.state, state);
+        if before != state && [before, state].contains(&TailnetState::Deleted) {
             for id in self.known.keys().copied().collect::<Vec<_>>() {
-                self.show(id);
+                self.update_shown(id);
             }
         }
     }
@@ -109,11 +109,11 @@ impl Replica {
     }
 
     fn show_nodes_of(&mut self, user: u64) {
-        let owned = self.owned.get(&user).into_iter().flatten().copied();
+        let owned = self.nodes_of_user.get(&user).into_iter().flatten().copied();
         // A node that waits may be shown as that of its user before.
-        let nodes: BTreeSet<_> = owned.chain(self.view.devices(Some(user))).collect();
+        let nodes: BTreeSet<_> = owned.chain(self.view.devices_of_user(Some(user))).collect();
         for id in nodes {
-            self.show(id);
+            self.update_shown(id);
         }
     }
 }

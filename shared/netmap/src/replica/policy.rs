@@ -8,7 +8,7 @@ use super::Replica;
 
 impl Replica {
     /// Applies one whole compiled update in one step.
-    pub fn compiled(&mut self, parts: Vec<CompiledUpdate>) {
+    pub fn apply_compiled(&mut self, parts: Vec<CompiledUpdate>) {
         let mut update = CompiledUpdate::default();
         for part in parts {
             self.stamp = part.stamp.or(self.stamp);
@@ -31,11 +31,11 @@ impl Replica {
         let mut removed = std::mem::take(&mut update.removed_nodes);
         if update.full {
             let members = memberships.iter().map(|member| member.node_id);
-            removed.extend(missing(self.memberships.keys(), members));
+            removed.extend(absent_keys(self.memberships.keys(), members));
         }
         let classes: Vec<_> = update.classes.iter().map(|class| class.id).collect();
         let settings: Vec<_> = update.settings.iter().map(|set| set.id).collect();
-        let removed_now = self.view.compiled.apply(update, &mut self.changes);
+        let removed_now = self.view.compiled.apply_update(update, &mut self.changes);
         self.outdated.0.extend(removed_now.classes);
         self.outdated.0.retain(|id| !classes.contains(id));
         self.outdated.1.extend(removed_now.settings);
@@ -51,23 +51,23 @@ impl Replica {
             self.memberships.insert(member.node_id, member);
         }
         for id in touched {
-            self.show(id);
+            self.update_shown(id);
         }
     }
 
     /// Takes out the classes and settings that the policy has no more, but for those some node is shown with.
-    pub(super) fn sweep(&mut self) {
+    pub(super) fn remove_unused_definitions(&mut self) {
         let (classes, settings) = &mut self.outdated;
         let Self { view, changes, .. } = self;
         classes.retain(|id| {
-            let is_used = view.members.contains_key(id);
+            let is_used = view.class_nodes.contains_key(id);
             if !is_used {
                 view.compiled.remove_class(*id, changes);
             }
             is_used
         });
         settings.retain(|id| {
-            let is_used = view.set.contains_key(id);
+            let is_used = view.settings_nodes.contains_key(id);
             if !is_used {
                 view.compiled.remove_settings(*id, changes);
             }
@@ -76,7 +76,7 @@ impl Replica {
     }
 }
 
-fn missing<'a>(
+fn absent_keys<'a>(
     known: impl Iterator<Item = &'a u64>,
     present: impl Iterator<Item = u64>,
 ) -> Vec<u64> {

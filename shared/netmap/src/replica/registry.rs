@@ -8,13 +8,13 @@ use bowline_proto::key_registry::v1::{
 };
 
 use super::{
-    Known, Replica,
-    soft_state::{told, told_report},
+    RegistryNode, Replica,
+    soft_state::{reduce_report, reduce_soft_state},
 };
 
 /// What a client of this gateway reported, shown until the registry's own row has it.
 #[derive(Debug)]
-pub(super) struct Reported {
+pub(super) struct PendingReport {
     pub(super) report: ClientReport,
     /// The soft revision whose row has it, once the registry has taken it.
     applied_at: Option<u64>,
@@ -22,9 +22,9 @@ pub(super) struct Reported {
 
 impl Replica {
     /// Applies a registry snapshot.
-    pub fn registry_snapshot(&mut self, chunks: Vec<RegistrySnapshot>) {
+    pub fn apply_registry_snapshot(&mut self, chunks: Vec<RegistrySnapshot>) {
         let mut present = BTreeMap::new();
-        self.orphans.clear();
+        self.unmatched.clear();
         for chunk in chunks {
             self.registry_revision = chunk.revision;
             self.reports.retain(|_, reported| {
@@ -53,14 +53,14 @@ impl Replica {
     }
 
     /// Applies an answer of the registry.
-    pub fn registry_answer(&mut self, answer: RegistryChanges) {
+    pub fn apply_registry_answer(&mut self, answer: RegistryChanges) {
         // The row of a node that the entries take away goes with it.
-        self.soft_states(answer.soft);
-        self.registry_changes(answer.entries, answer.from_revision);
+        self.apply_soft_states(answer.soft);
+        self.apply_registry_changes(answer.entries, answer.from_revision);
     }
 
     /// Applies entries of the registry log after revision `from`.
-    pub fn registry_changes(&mut self, entries: Vec<RegistryChange>, from: u64) {
+    pub fn apply_registry_changes(&mut self, entries: Vec<RegistryChange>, from: u64) {
         for (revision, entry) in (from + 1..).zip(entries) {
             self.registry_revision = revision;
             match entry.change {
@@ -72,25 +72,26 @@ impl Replica {
     }
 
     /// Applies soft states.
-    pub fn soft_states(&mut self, states: Vec<SoftState>) {
+    pub fn apply_soft_states(&mut self, states: Vec<SoftState>) {
         for state in states {
             self.put_soft(state.node_id, state);
         }
     }
 
     /// Shows what a client of this gateway reports before the registry has it.
-    pub fn report(&mut self, node: u64, report: ClientReport) {
-        let mut report = told_report(report);
+    pub fn apply_report(&mut self, node: u64, report: ClientReport) {
+        let mut report = reduce_report(report);
         let before = self.reports.remove(&node);
         report.host = report.host.or_else(|| before?.report.host);
         let applied_at = None;
-        self.reports.insert(node, Reported { report, applied_at });
-        self.show(node);
+        self.reports
+            .insert(node, PendingReport { report, applied_at });
+        self.update_shown(node);
     }
 
     /// Notes what the registry made of the reports of a node up to `sequence`: the newest counts from the soft
     /// revision `applied_at` on, or something newer counts already.
-    pub fn report_taken(&mut self, node: u64, sequence: u64, applied_at: Option<u64>) {
+    pub fn note_report_accepted(&mut self, node: u64, sequence: u64, applied_at: Option<u64>) {
         let Some(reported) = self.reports.get_mut(&node) else {
             return;
         };
@@ -104,7 +105,7 @@ impl Replica {
             Some(_) => reported.applied_at = applied_at,
             None => {
                 self.reports.remove(&node);
-                self.show(node);
+                self.update_shown(node);
             }
         }
     }
@@ -113,8 +114,11 @@ impl Replica {
         let id = node.id;
         let owner = self.known.get(&id).map(|known| known.node.user_id);
         if owner != Some(node.user_id) {
-            self.disown(id);
-            self.owned.entry(node.user_id).or_default().insert(id);
+            self.remove_from_owner(id);
+            self.nodes_of_user
+                .entry(node.user_id)
+                .or_default()
+                .insert(id);
         }
         match self.known.get_mut(&id) {
             Some(known) => {
@@ -128,25 +132,25 @@ impl Replica {
                     node_id: id,
                     ..SoftState::default()
                 };
-                let known = Known {
+                let known = RegistryNode {
                     node: Arc::new(node),
                     soft: Arc::new(unreported),
                     judged: revision,
                 };
                 self.known.insert(id, known);
-                if let Some(soft) = self.orphans.take(id) {
+                if let Some(soft) = self.unmatched.take(id) {
                     self.put_soft(id, soft);
                 }
             }
         }
-        self.show(id);
+        self.update_shown(id);
     }
 
     fn put_soft(&mut self, id: u64, soft: SoftState) {
         match self.known.get(&id) {
             Some(known) if soft.soft_revision < known.soft.soft_revision => {}
             Some(_) => self.set_soft(id, soft),
-            None => self.orphans.put(told(soft)),
+            None => self.unmatched.put(reduce_soft_state(soft)),
         }
     }
 
@@ -157,30 +161,30 @@ impl Replica {
             self.reports.remove(&id);
         }
         if let Some(known) = self.known.get_mut(&id) {
-            let soft = told(soft);
+            let soft = reduce_soft_state(soft);
             if *known.soft != soft {
                 known.soft = Arc::new(soft);
             }
         }
-        self.show(id);
+        self.update_shown(id);
     }
 
-    fn disown(&mut self, id: u64) {
+    fn remove_from_owner(&mut self, id: u64) {
         let Some(user) = self.known.get(&id).map(|known| known.node.user_id) else {
             return;
         };
-        if let Some(nodes) = self.owned.get_mut(&user) {
+        if let Some(nodes) = self.nodes_of_user.get_mut(&user) {
             nodes.remove(&id);
             if nodes.is_empty() {
-                self.owned.remove(&user);
+                self.nodes_of_user.remove(&user);
             }
         }
     }
 
     fn remove_node(&mut self, id: u64) {
-        self.disown(id);
+        self.remove_from_owner(id);
         self.known.remove(&id);
-        self.orphans.take(id);
+        self.unmatched.take(id);
         self.reports.remove(&id);
         self.memberships.remove(&id);
         self.waiting.remove(&id);

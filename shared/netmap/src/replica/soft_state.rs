@@ -3,7 +3,7 @@
 use bowline_control_wire::{Hostinfo, Location, Service, plain_text};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport, SoftState};
 
-use crate::view::Shown;
+use crate::view::ShownNode;
 
 /// The most services of a host that are told: a client has three.
 const SERVICES: usize = 16;
@@ -14,24 +14,24 @@ const SSH_KEYS: usize = 8;
 const SSH_KEY: usize = 1024;
 
 /// Returns a soft state with what peers are told of the host, and nothing else of it.
-pub(super) fn told(soft: SoftState) -> SoftState {
+pub(super) fn reduce_soft_state(soft: SoftState) -> SoftState {
     SoftState {
-        hostinfo: told_host(&soft.hostinfo),
+        hostinfo: reduce_hostinfo(&soft.hostinfo),
         ..soft
     }
 }
 
 /// Returns a report with what peers are told of the host, and nothing else of it.
-pub(super) fn told_report(report: ClientReport) -> ClientReport {
+pub(super) fn reduce_report(report: ClientReport) -> ClientReport {
     let host = report.host.map(|host| HostReport {
-        hostinfo: told_host(&host.hostinfo),
+        hostinfo: reduce_hostinfo(&host.hostinfo),
         ..host
     });
     ClientReport { host, ..report }
 }
 
 /// The registry's soft state with what the client has reported since.
-pub(super) fn overlay(soft: &SoftState, report: &ClientReport) -> SoftState {
+pub(super) fn overlay_report(soft: &SoftState, report: &ClientReport) -> SoftState {
     let mut soft = SoftState {
         disco_key: report.disco_key.clone(),
         endpoints: report.endpoints.clone(),
@@ -49,7 +49,7 @@ pub(super) fn overlay(soft: &SoftState, report: &ClientReport) -> SoftState {
 ///
 /// Each peer is sent it, so it is bounded: what is too long is cut where a part still means something, and left out
 /// where not.
-fn told_host(json: &[u8]) -> Vec<u8> {
+fn reduce_hostinfo(json: &[u8]) -> Vec<u8> {
     let sent: Hostinfo = serde_json::from_slice(json).unwrap_or_default();
     let is_told =
         |service: &Service| service.proto.starts_with("peerapi") && service.proto.len() <= LABEL;
@@ -60,16 +60,16 @@ fn told_host(json: &[u8]) -> Vec<u8> {
             .take(SERVICES)
             .map(|service| Service {
                 proto: plain_text(&service.proto),
-                description: label(&service.description),
+                description: cut_label(&service.description),
                 ..service
             })
             .collect(),
         ssh_host_keys: keys.take(SSH_KEYS).map(|key| plain_text(key)).collect(),
         location: sent.location.map(|place| Location {
-            country: label(&place.country),
-            country_code: label(&place.country_code),
-            city: label(&place.city),
-            city_code: label(&place.city_code),
+            country: cut_label(&place.country),
+            country_code: cut_label(&place.country_code),
+            city: cut_label(&place.city),
+            city_code: cut_label(&place.city_code),
             ..place
         }),
         ..Hostinfo::default()
@@ -81,19 +81,19 @@ fn told_host(json: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a short text, cut.
-fn label(text: &str) -> String {
+fn cut_label(text: &str) -> String {
     plain_text(&text[..text.floor_char_boundary(LABEL)])
 }
 
 /// Says whether anybody is told of a difference between the two: the numbers of batches and sessions are nobody's
 /// business, nor what only the policy judges.
-pub(super) fn look_alike(was: &Shown, now: &Shown) -> bool {
+pub(super) fn appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
     (was.class, was.settings, was.offered) == (now.class, now.settings, now.offered)
-        && (was.node == now.node || same_node(was, now))
-        && (was.soft == now.soft || same_soft(&was.soft, &now.soft))
+        && (was.node == now.node || nodes_appear_equal(was, now))
+        && (was.soft == now.soft || soft_states_appear_equal(&was.soft, &now.soft))
 }
 
-fn same_node(was: &Shown, now: &Shown) -> bool {
+fn nodes_appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
     let mut node = (*was.node).clone();
     node.name_chosen = now.node.name_chosen;
     node.ephemeral = now.node.ephemeral;
@@ -107,7 +107,7 @@ fn same_node(was: &Shown, now: &Shown) -> bool {
     node == *now.node
 }
 
-fn same_soft(was: &SoftState, now: &SoftState) -> bool {
+fn soft_states_appear_equal(was: &SoftState, now: &SoftState) -> bool {
     let address = |endpoint: &Endpoint| endpoint.address.clone();
     let seen = |soft: &SoftState| soft.last_seen.filter(|_| !soft.online);
     (was.online, was.home_derp, was.capability_version)
@@ -149,7 +149,7 @@ mod tests {
             }),
             ..Hostinfo::default()
         };
-        let told = told_host(&serde_json::to_vec(&sent).unwrap());
+        let told = reduce_hostinfo(&serde_json::to_vec(&sent).unwrap());
         assert!(told.len() < 12_000, "{} bytes", told.len());
         let told: Hostinfo = serde_json::from_slice(&told).unwrap();
         assert_eq!((told.services.len(), told.ssh_host_keys.len()), (16, 8));

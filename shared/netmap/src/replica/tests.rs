@@ -6,9 +6,9 @@ use bowline_proto::{
 };
 
 use super::*;
-use crate::fixture::{Lab, compiled, node, user};
+use crate::fixture::{TestTailnet, compiled, node, user};
 
-fn offered(lab: &Lab) -> Vec<u64> {
+fn offered(lab: &TestTailnet) -> Vec<u64> {
     let nodes = lab.view.nodes.iter();
     let offered = nodes.filter(|(_, shown)| shown.offered);
     offered.map(|(id, _)| *id).collect()
@@ -17,7 +17,7 @@ fn offered(lab: &Lab) -> Vec<u64> {
 #[test]
 fn node_is_offered_only_once_its_user_is_known_not_to_be_suspended() {
     for suspended in [false, true] {
-        let mut lab = Lab::published();
+        let mut lab = TestTailnet::published();
         lab.put(Node {
             user_id: 8,
             ..node(3)
@@ -37,14 +37,14 @@ fn node_is_offered_only_once_its_user_is_known_not_to_be_suspended() {
 #[test]
 fn node_whose_user_the_compiler_knows_first_is_not_shown_without_it() {
     for is_user_left in [true, false] {
-        let mut lab = Lab::published();
+        let mut lab = TestTailnet::published();
         lab.put(Node {
             user_id: 8,
             ..node(3)
         });
         let mut update = compiled(lab.revision, &[1, 2, 3], true);
         update.stamp.as_mut().unwrap().identity_revision = 2;
-        lab.replica.compiled(vec![update]);
+        lab.replica.apply_compiled(vec![update]);
         lab.publish();
         assert!(!lab.view.nodes.contains_key(&3));
         let change = match is_user_left {
@@ -59,7 +59,7 @@ fn node_whose_user_the_compiler_knows_first_is_not_shown_without_it() {
 
 #[test]
 fn deleted_user_takes_the_suspension_along_with_the_nodes() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     lab.identity(Change::User(User {
         suspended: true,
         ..user(7)
@@ -76,7 +76,7 @@ fn deleted_user_takes_the_suspension_along_with_the_nodes() {
 
 #[test]
 fn node_that_its_user_tagged_goes_with_the_user_until_an_administrator_confirms_the_tags() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     let tagged = |by: TaggedBy| Node {
         tags: vec!["tag:web".to_owned()],
         tagged_by: by.into(),
@@ -106,7 +106,7 @@ fn node_that_its_user_tagged_goes_with_the_user_until_an_administrator_confirms_
 
 #[test]
 fn tagged_node_needs_no_user() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     lab.put(Node {
         user_id: 0,
         tags: vec!["tag:web".to_owned()],
@@ -119,7 +119,7 @@ fn tagged_node_needs_no_user() {
 
 #[test]
 fn nobody_of_a_deleted_tailnet_is_shown() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     lab.identity(Change::TailnetDeleted(true));
     lab.publish();
     assert!(lab.view.nodes.is_empty() && !lab.replica.is_complete());
@@ -134,9 +134,9 @@ fn nobody_of_a_deleted_tailnet_is_shown() {
 
 #[test]
 fn log_of_a_tailnet_that_is_gone_is_not_complete() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     assert!(lab.replica.is_complete());
-    lab.replica.identity_snapshot(vec![IdentitySnapshot {
+    lab.replica.apply_identity_snapshot(vec![IdentitySnapshot {
         revision: 9,
         tailnet: None,
         users: vec![],
@@ -148,7 +148,7 @@ fn log_of_a_tailnet_that_is_gone_is_not_complete() {
 
 #[test]
 fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     lab.put(Node {
         tags: vec!["tag:web".to_owned()],
         ..node(2)
@@ -160,7 +160,7 @@ fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
         (member.class_id, member.settings_id) = (11, 13);
     }
     // Computed before the node had its tag: its new facts and this class do not belong together.
-    lab.replica.compiled(vec![update.clone()]);
+    lab.replica.apply_compiled(vec![update.clone()]);
     lab.publish();
     let shown = &lab.view.nodes[&2];
     assert_eq!((shown.class, shown.settings), (1, 3));
@@ -170,7 +170,7 @@ fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
     let peers = lab.full(2).map(|message| message.peers.len());
     assert_eq!(peers, Some(1), "its session goes on");
     update.stamp = compiled(lab.revision, &[], false).stamp;
-    lab.replica.compiled(vec![update]);
+    lab.replica.apply_compiled(vec![update]);
     lab.publish();
     assert_eq!(lab.view.nodes[&2].class, 11);
     assert!(
@@ -180,14 +180,14 @@ fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
 
 #[test]
 fn class_that_comes_back_stays() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     lab.put(Node {
         tags: vec!["tag:web".to_owned()],
         ..node(2)
     });
     let mut without = compiled(2, &[1, 2], true);
     without.classes.clear();
-    lab.replica.compiled(vec![without]);
+    lab.replica.apply_compiled(vec![without]);
     lab.compile(&[1, 2]);
     lab.publish();
     lab.delete(1);
@@ -198,12 +198,12 @@ fn class_that_comes_back_stays() {
 
 #[test]
 fn changes_nobody_can_see_make_no_view() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     let presence = Presence {
         epoch: 4,
         gateway: "elsewhere".to_owned(),
     };
-    lab.replica.soft_states(vec![SoftState {
+    lab.replica.apply_soft_states(vec![SoftState {
         node_id: 2,
         soft_revision: 8,
         hostinfo: br#"{"OSVersion":"6.1","NetInfo":{"DERPLatency":{"1-v4":0.25}}}"#.to_vec(),
@@ -241,20 +241,22 @@ fn endpoint(address: &str) -> Endpoint {
     }
 }
 
-fn address(lab: &mut Lab, id: u64) -> String {
+fn address(lab: &mut TestTailnet, id: u64) -> String {
     lab.publish();
     lab.view.nodes[&id].soft.endpoints[0].address.clone()
 }
 
 #[test]
 fn soft_state_that_comes_before_its_node_is_shown_with_it() {
-    let mut lab = Lab::published();
-    lab.replica.soft_states(vec![soft(3, 7, "192.0.2.3:1")]);
+    let mut lab = TestTailnet::published();
+    lab.replica
+        .apply_soft_states(vec![soft(3, 7, "192.0.2.3:1")]);
     lab.put(node(3));
     lab.compile(&[1, 2, 3]);
     assert_eq!(address(&mut lab, 3), "192.0.2.3:1");
     // What is gone takes its own along, and a snapshot has everything.
-    lab.replica.soft_states(vec![soft(4, 8, "192.0.2.4:1")]);
+    lab.replica
+        .apply_soft_states(vec![soft(4, 8, "192.0.2.4:1")]);
     lab.delete(4);
     lab.put(node(4));
     lab.compile(&[1, 2, 3, 4]);
@@ -264,27 +266,31 @@ fn soft_state_that_comes_before_its_node_is_shown_with_it() {
 
 #[test]
 fn report_that_is_older_than_what_counts_hides_nothing() {
-    let mut lab = Lab::published();
+    let mut lab = TestTailnet::published();
     let report = |sequence, address: &str| ClientReport {
         sequence,
         endpoints: vec![endpoint(address)],
         ..ClientReport::default()
     };
     // The registry can not be reached, and the node goes on to another gateway, which can reach it.
-    lab.replica.report(2, report(1, "192.0.2.1:1"));
-    lab.replica.soft_states(vec![soft(2, 50, "192.0.2.2:2")]);
-    lab.replica.report_taken(2, 1, None);
+    lab.replica.apply_report(2, report(1, "192.0.2.1:1"));
+    lab.replica
+        .apply_soft_states(vec![soft(2, 50, "192.0.2.2:2")]);
+    lab.replica.note_report_accepted(2, 1, None);
     assert_eq!(address(&mut lab, 2), "192.0.2.2:2");
     // One that counts is shown until its own row has come, however old the rows before it are.
-    lab.replica.report(2, report(2, "192.0.2.3:3"));
-    lab.replica.report_taken(2, 2, Some(52));
-    lab.replica.soft_states(vec![soft(2, 51, "192.0.2.2:2")]);
+    lab.replica.apply_report(2, report(2, "192.0.2.3:3"));
+    lab.replica.note_report_accepted(2, 2, Some(52));
+    lab.replica
+        .apply_soft_states(vec![soft(2, 51, "192.0.2.2:2")]);
     assert_eq!(address(&mut lab, 2), "192.0.2.3:3");
-    lab.replica.soft_states(vec![soft(2, 53, "192.0.2.4:4")]);
+    lab.replica
+        .apply_soft_states(vec![soft(2, 53, "192.0.2.4:4")]);
     assert_eq!(address(&mut lab, 2), "192.0.2.4:4");
     // One whose row came first is not put over what has come since.
-    lab.replica.report(2, report(3, "192.0.2.5:5"));
-    lab.replica.soft_states(vec![soft(2, 55, "192.0.2.6:6")]);
-    lab.replica.report_taken(2, 3, Some(54));
+    lab.replica.apply_report(2, report(3, "192.0.2.5:5"));
+    lab.replica
+        .apply_soft_states(vec![soft(2, 55, "192.0.2.6:6")]);
+    lab.replica.note_report_accepted(2, 3, Some(54));
     assert_eq!(address(&mut lab, 2), "192.0.2.6:6");
 }

@@ -14,10 +14,10 @@ use serde::Deserialize;
 
 use crate::change_set::ChangeSet;
 
-/// Relays besides or instead of the server's own.
+/// PolicyRelays besides or instead of the server's own.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Relays {
+pub struct PolicyRelays {
     /// What weighs in the choice of a home, in place of what the server says.
     #[serde(rename = "HomeParams")]
     home_params: Option<DerpHomeParams>,
@@ -29,7 +29,7 @@ pub struct Relays {
     regions: BTreeMap<u32, Option<DerpRegion>>,
 }
 
-impl Relays {
+impl PolicyRelays {
     /// Reads what the compiler sends; an empty text is none.
     fn parse(text: &str) -> serde_json::Result<Self> {
         if text.is_empty() {
@@ -39,7 +39,7 @@ impl Relays {
     }
 
     /// Returns the relays as clients have to be told them that know others: weights that are not said stay.
-    fn after(mut self, before: &Self) -> Self {
+    fn keep_scores_of(mut self, before: &Self) -> Self {
         if before.home_params.is_some() {
             self.home_params.get_or_insert_default();
         }
@@ -48,7 +48,7 @@ impl Relays {
 
     /// Returns the map clients are told, given the server's own.
     #[must_use]
-    pub fn over(&self, own: &DerpMap) -> DerpMap {
+    pub fn merge_into(&self, own: &DerpMap) -> DerpMap {
         let mut map = own.clone();
         if self.omit_default_regions {
             map.regions.clear();
@@ -71,43 +71,47 @@ impl Relays {
 }
 
 /// A source list's number and the user it is of, zero for none.
-pub type ListKey = (u64, u64);
+pub type SourceListKey = (u64, u64);
 /// The elements of a source list, in the order of the wire.
-pub type Elements = OrdSet<Arc<str>>;
+pub type SourceElements = OrdSet<Arc<str>>;
 
 /// The compiled policy of one tailnet. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Compiled {
+pub struct CompiledPolicy {
     /// The rules every node has.
     pub common_filter: Arc<Vec<FilterRule>>,
-    /// Relays of the policy.
-    pub relays: Arc<Relays>,
+    /// PolicyRelays of the policy.
+    pub relays: Arc<PolicyRelays>,
     /// Class definitions by number.
     pub classes: OrdMap<u64, Arc<Class>>,
     /// Settings by number.
     pub settings: OrdMap<u64, Arc<Settings>>,
     /// Source lists.
-    pub lists: OrdMap<ListKey, Elements>,
+    pub lists: OrdMap<SourceListKey, SourceElements>,
     /// Who has to do with each subnet route, by prefix.
     pub routes: OrdMap<String, Arc<Route>>,
     /// Ways through chosen routers by number.
     pub vias: OrdMap<u64, Arc<Via>>,
     /// The classes of each selector.
-    belonging: OrdMap<u64, OrdSet<u64>>,
+    selector_classes: OrdMap<u64, OrdSet<u64>>,
     /// The classes that see each selector.
-    seeing: OrdMap<u64, OrdSet<u64>>,
+    seeing_classes: OrdMap<u64, OrdSet<u64>>,
     /// The classes whose filter has a source list, by the list's number.
-    filtering: OrdMap<u64, OrdSet<u64>>,
+    filter_list_classes: OrdMap<u64, OrdSet<u64>>,
     /// The settings whose SSH rules have a source list, by the list's number.
-    admitting: OrdMap<u64, OrdSet<u64>>,
+    ssh_list_settings: OrdMap<u64, OrdSet<u64>>,
 }
 
-impl Compiled {
+impl CompiledPolicy {
     /// Applies an update whose messages were put together; what differs is noted in `changes`.
     ///
     /// Returns the classes and the settings that the update removes. They stay for the nodes that are still shown
-    /// with them: [`Compiled::remove_class`] and [`Compiled::remove_settings`] take them out.
-    pub fn apply(&mut self, update: CompiledUpdate, changes: &mut ChangeSet) -> Removed {
+    /// with them: [`CompiledPolicy::remove_class`] and [`CompiledPolicy::remove_settings`] take them out.
+    pub fn apply_update(
+        &mut self,
+        update: CompiledUpdate,
+        changes: &mut ChangeSet,
+    ) -> RemovedDefinitions {
         if let Some(common) = update.common_filter
             && *self.common_filter != common.rules
         {
@@ -115,7 +119,7 @@ impl Compiled {
             changes.common_filter = true;
         }
         if let Some(text) = update.derp_map {
-            match Relays::parse(&text).map(|relays| relays.after(&self.relays)) {
+            match PolicyRelays::parse(&text).map(|relays| relays.keep_scores_of(&self.relays)) {
                 Ok(relays) if *self.relays == relays => {}
                 Ok(relays) => {
                     self.relays = Arc::new(relays);
@@ -129,7 +133,7 @@ impl Compiled {
             }
         }
         let present: BTreeSet<_> = update.classes.iter().map(|class| class.id).collect();
-        let classes = gone(
+        let classes = removed_keys(
             update.full,
             &update.removed_classes,
             self.classes.keys(),
@@ -139,7 +143,7 @@ impl Compiled {
             self.put_class(class.id, Some(class), changes);
         }
         let present: BTreeSet<_> = update.settings.iter().map(|settings| settings.id).collect();
-        let settings = gone(
+        let settings = removed_keys(
             update.full,
             &update.removed_settings,
             self.settings.keys(),
@@ -150,7 +154,7 @@ impl Compiled {
         }
         self.put_routes(update.full, update.routes, &update.removed_routes, changes);
         let present: BTreeSet<_> = update.vias.iter().map(|way| way.id).collect();
-        let gone = gone(
+        let gone = removed_keys(
             update.full,
             &update.removed_vias,
             self.vias.keys(),
@@ -169,7 +173,7 @@ impl Compiled {
             }
         }
         self.put_lists(update.full, update.source_lists, changes);
-        Removed { classes, settings }
+        RemovedDefinitions { classes, settings }
     }
 
     /// Takes a class out, which no node is shown with.
@@ -188,14 +192,14 @@ impl Compiled {
             return;
         }
         if let Some(before) = &before {
-            unlink(&mut self.belonging, &before.selectors, id);
-            unlink(&mut self.seeing, &before.sees, id);
-            unlink(&mut self.filtering, &filter_lists(before), id);
+            drop_from_index(&mut self.selector_classes, &before.selectors, id);
+            drop_from_index(&mut self.seeing_classes, &before.sees, id);
+            drop_from_index(&mut self.filter_list_classes, &filter_lists(before), id);
         }
         if let Some(class) = &class {
-            link(&mut self.belonging, &class.selectors, id);
-            link(&mut self.seeing, &class.sees, id);
-            link(&mut self.filtering, &filter_lists(class), id);
+            add_to_index(&mut self.selector_classes, &class.selectors, id);
+            add_to_index(&mut self.seeing_classes, &class.sees, id);
+            add_to_index(&mut self.filter_list_classes, &filter_lists(class), id);
         }
         match class {
             Some(class) => self.classes.insert(id, Arc::new(class)),
@@ -210,10 +214,18 @@ impl Compiled {
             return;
         }
         if let Some(before) = &before {
-            unlink(&mut self.admitting, &numbers(&login_lists(before)), id);
+            drop_from_index(
+                &mut self.ssh_list_settings,
+                &list_numbers(&ssh_source_lists(before)),
+                id,
+            );
         }
         if let Some(settings) = &settings {
-            link(&mut self.admitting, &numbers(&login_lists(settings)), id);
+            add_to_index(
+                &mut self.ssh_list_settings,
+                &list_numbers(&ssh_source_lists(settings)),
+                id,
+            );
         }
         match settings {
             Some(settings) => self.settings.insert(id, Arc::new(settings)),
@@ -251,13 +263,13 @@ impl Compiled {
 
     fn put_lists(&mut self, full: bool, lists: Vec<SourceListChange>, changes: &mut ChangeSet) {
         if full {
-            let mut all: BTreeMap<ListKey, Elements> = BTreeMap::new();
+            let mut all: BTreeMap<SourceListKey, SourceElements> = BTreeMap::new();
             for list in lists {
                 let elements = all.entry((list.id, list.user_id)).or_default();
                 elements.extend(list.added.into_iter().map(Arc::from));
             }
             let all: OrdMap<_, _> = all.into();
-            let none = Elements::new();
+            let none = SourceElements::new();
             for key in self.lists.keys().chain(all.keys()) {
                 let before = self.lists.get(key).unwrap_or(&none);
                 let now = all.get(key).unwrap_or(&none);
@@ -294,43 +306,51 @@ impl Compiled {
         let seen = class
             .sees
             .iter()
-            .filter_map(|selector| self.belonging.get(selector));
+            .filter_map(|selector| self.selector_classes.get(selector));
         let seeing = class
             .selectors
             .iter()
-            .filter_map(|selector| self.seeing.get(selector));
+            .filter_map(|selector| self.seeing_classes.get(selector));
         seen.chain(seeing).flatten().copied().collect()
     }
 
     /// Returns the classes that belong to one of some selectors.
-    pub fn belonging(&self, selectors: &[u64]) -> impl Iterator<Item = u64> {
+    pub fn classes_with_selectors(&self, selectors: &[u64]) -> impl Iterator<Item = u64> {
         let found = selectors
             .iter()
-            .filter_map(|selector| self.belonging.get(selector));
+            .filter_map(|selector| self.selector_classes.get(selector));
         found.flatten().copied()
     }
 
     /// Returns the classes whose filter has a source list.
-    pub fn filtering(&self, list: u64) -> impl Iterator<Item = u64> {
-        self.filtering.get(&list).into_iter().flatten().copied()
+    pub fn classes_with_filter_list(&self, list: u64) -> impl Iterator<Item = u64> {
+        self.filter_list_classes
+            .get(&list)
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// Returns the source lists that SSH rules have.
-    pub fn lists_admitted(&self) -> impl Iterator<Item = ListKey> {
+    pub fn ssh_lists(&self) -> impl Iterator<Item = SourceListKey> {
         let of_list = |list: &u64| self.lists.range((*list, 0)..=(*list, u64::MAX));
-        let lists = self.admitting.keys().flat_map(of_list);
+        let lists = self.ssh_list_settings.keys().flat_map(of_list);
         lists.map(|(key, _)| *key)
     }
 
     /// Returns the settings whose SSH rules have a source list.
-    pub fn admitting(&self, list: u64) -> impl Iterator<Item = u64> {
-        self.admitting.get(&list).into_iter().flatten().copied()
+    pub fn settings_with_ssh_list(&self, list: u64) -> impl Iterator<Item = u64> {
+        self.ssh_list_settings
+            .get(&list)
+            .into_iter()
+            .flatten()
+            .copied()
     }
 }
 
 /// What an update removes, and what stays as long as nodes are shown with it.
 #[derive(Debug)]
-pub struct Removed {
+pub struct RemovedDefinitions {
     /// Numbers of classes.
     pub classes: Vec<u64>,
     /// Numbers of settings.
@@ -340,12 +360,13 @@ pub struct Removed {
 /// Says whether nodes of the two classes are peers by their classes.
 #[must_use]
 pub fn see_each_other(left: &Class, right: &Class) -> bool {
-    intersect(&left.sees, &right.selectors) || intersect(&right.sees, &left.selectors)
+    have_common_element(&left.sees, &right.selectors)
+        || have_common_element(&right.sees, &left.selectors)
 }
 
 /// Says whether two ascending lists have an element in common.
 #[must_use]
-pub fn intersect(left: &[u64], right: &[u64]) -> bool {
+pub fn have_common_element(left: &[u64], right: &[u64]) -> bool {
     let (short, long) = if left.len() < right.len() {
         (left, right)
     } else {
@@ -357,13 +378,13 @@ pub fn intersect(left: &[u64], right: &[u64]) -> bool {
 }
 
 /// Returns the source lists of a settings' SSH rules.
-pub fn login_lists(settings: &Settings) -> Vec<ListKey> {
+pub fn ssh_source_lists(settings: &Settings) -> Vec<SourceListKey> {
     let rules = settings.ssh.iter();
     let lists = rules.flat_map(|rule| rule.principals.iter().chain(&rule.recorders));
     lists.map(|list| (list.id, list.user_id)).collect()
 }
 
-fn numbers(lists: &[ListKey]) -> Vec<u64> {
+fn list_numbers(lists: &[SourceListKey]) -> Vec<u64> {
     lists.iter().map(|(id, _)| *id).collect()
 }
 
@@ -375,13 +396,13 @@ fn filter_lists(class: &Class) -> Vec<u64> {
         .collect()
 }
 
-fn link(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
+fn add_to_index(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
     for key in keys {
         table.entry(*key).or_default().insert(id);
     }
 }
 
-fn unlink(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
+fn drop_from_index(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
     for key in keys {
         if let Some(ids) = table.get_mut(key) {
             ids.remove(&id);
@@ -393,7 +414,7 @@ fn unlink(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
 }
 
 /// Returns what an update removes: what it names, or in a full one whatever it does not have.
-fn gone<'k>(
+fn removed_keys<'k>(
     full: bool,
     removed: &[u64],
     known: impl Iterator<Item = &'k u64>,
@@ -409,7 +430,7 @@ mod tests {
 
     #[test]
     fn weights_of_homes_are_those_of_the_policy_and_taken_back_with_it() {
-        let mut compiled = Compiled::default();
+        let mut compiled = CompiledPolicy::default();
         let own = DerpMap {
             home_params: Some(DerpHomeParams {
                 region_score: BTreeMap::from([(1, 0.5)]),
@@ -421,8 +442,8 @@ mod tests {
                 derp_map: Some(text.to_owned()),
                 ..CompiledUpdate::default()
             };
-            compiled.apply(update, &mut ChangeSet::default());
-            let told = compiled.relays.over(own).home_params;
+            compiled.apply_update(update, &mut ChangeSet::default());
+            let told = compiled.relays.merge_into(own).home_params;
             told.map(|params| params.region_score.into_iter().collect::<Vec<_>>())
         };
         let none = DerpMap::default();
@@ -435,14 +456,14 @@ mod tests {
 
     #[test]
     fn relays_that_can_not_be_read_leave_those_clients_have() {
-        let mut compiled = Compiled::default();
+        let mut compiled = CompiledPolicy::default();
         let mut relays = |text: &str| {
             let update = CompiledUpdate {
                 derp_map: Some(text.to_owned()),
                 ..CompiledUpdate::default()
             };
             let mut changes = ChangeSet::default();
-            compiled.apply(update, &mut changes);
+            compiled.apply_update(update, &mut changes);
             (compiled.relays.regions.len(), changes.tailnet)
         };
         let one = r#"{"Regions":{"900":{"RegionID":900}}}"#;

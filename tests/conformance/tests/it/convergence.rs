@@ -8,7 +8,8 @@ use bowline_control_wire::{
     decode_frame,
 };
 use bowline_netmap::{
-    Blocks, ChangeSet, Delta, Dialect, Replica, Sources, View, delta, full, lost,
+    ChangeSet, Delta, Dialect, FilterSources, PeerBlocks, Replica, View, build_delta, build_full,
+    lost_peers,
 };
 use bowline_policy::{Compiler, DocumentContext, Policy};
 use bowline_policy_compiler::{inventory, message};
@@ -95,7 +96,7 @@ enum Step {
         magic_dns: bool,
     },
     /// The compiler's newest output arrives.
-    Compiled,
+    CompiledPolicy,
     /// The same, computed before the newest entry of the registry: what that entry is about waits.
     Lagging,
     /// The clients look.
@@ -125,7 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (number(), any::<bool>()).prop_map(|(id, online)| Step::Online { id, online }),
         2 => (number(), 0..3_u32).prop_map(|(id, derp)| Step::Report { id, derp }),
         3 => (0..POLICIES.len()).prop_map(Step::Policy),
-        4 => Just(Step::Compiled),
+        4 => Just(Step::CompiledPolicy),
         1 => Just(Step::Lagging),
         4 => Just(Step::Look),
     ]
@@ -248,7 +249,7 @@ struct Lab {
     view: std::sync::Arc<View>,
     changes: ChangeSet,
     /// Parts of first messages, kept all the time.
-    blocks: Blocks,
+    blocks: PeerBlocks,
     revisions: (u64, u64),
     tailnet: Tailnet,
     nodes: BTreeMap<u64, Node>,
@@ -257,7 +258,7 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(sources: Sources) -> Self {
+    fn new(sources: FilterSources) -> Self {
         let mut replica = Replica::new(sources);
         let tailnet = Tailnet {
             id: 1,
@@ -270,26 +271,26 @@ impl Lab {
         users
             .iter()
             .for_each(|user| compiler.put_user(inventory::convert_user(user)));
-        replica.identity_snapshot(vec![IdentitySnapshot {
+        replica.apply_identity_snapshot(vec![IdentitySnapshot {
             revision: 1,
             tailnet: Some(tailnet.clone()),
             users,
             last: true,
         }]);
-        replica.registry_snapshot(vec![RegistrySnapshot {
+        replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 1,
             last: true,
             ..RegistrySnapshot::default()
         }]);
-        replica.compiled(message::update_messages(
+        replica.apply_compiled(message::update_messages(
             &compiler.full_output(),
             stamp((1, 1)),
             true,
         ));
         compiler.take_changes();
         let (view, changes) = replica.publish().unwrap();
-        let blocks = Blocks::default();
-        blocks.note(&view, &changes);
+        let blocks = PeerBlocks::default();
+        blocks.note_changes(&view, &changes);
         Self {
             compiler,
             replica,
@@ -307,7 +308,7 @@ impl Lab {
     fn change(&mut self, change: registry_change::Change) {
         let from = self.revisions.1;
         self.revisions.1 += 1;
-        self.replica.registry_changes(
+        self.replica.apply_registry_changes(
             vec![RegistryChange {
                 change: Some(change),
             }],
@@ -366,12 +367,12 @@ impl Lab {
             Step::Policy(number) => self
                 .compiler
                 .set_policy(Policy::parse(POLICIES[number], &DocumentContext::default()).unwrap()),
-            Step::Compiled => self.compiled(self.revisions),
+            Step::CompiledPolicy => self.compiled(self.revisions),
             Step::Lagging => self.compiled((self.revisions.0, self.revisions.1 - 1)),
             Step::Look => self.look(),
         }
         if let Some((view, changes)) = self.replica.publish() {
-            self.blocks.note(&view, &changes);
+            self.blocks.note_changes(&view, &changes);
             self.view = view;
             self.changes.extend(&changes);
         }
@@ -389,7 +390,7 @@ impl Lab {
             soft.last_seen = Some(Timestamp { seconds, nanos: 0 });
         }
         let soft = soft.clone();
-        self.replica.soft_states(vec![soft]);
+        self.replica.apply_soft_states(vec![soft]);
     }
 
     fn report(&mut self, id: u64, derp: u32) {
@@ -406,20 +407,20 @@ impl Lab {
             sequence: 1,
             ..ClientReport::default()
         };
-        self.replica.report(id, report);
+        self.replica.apply_report(id, report);
     }
 
     fn identity(&mut self, change: identity_change::Change) {
         self.revisions.0 += 1;
         let change = Some(change);
         self.replica
-            .identity_changes(vec![IdentityChange { change }], self.revisions.0);
+            .apply_identity_changes(vec![IdentityChange { change }], self.revisions.0);
     }
 
     fn compiled(&mut self, revisions: (u64, u64)) {
         let changes = self.compiler.take_changes();
         let update = message::update_messages(&changes, stamp(revisions), false);
-        self.replica.compiled(update);
+        self.replica.apply_compiled(update);
     }
 
     /// Every client is sent what differs, or everything on the stream it has; those whose stream ended are gone, new
@@ -428,14 +429,15 @@ impl Lab {
         let changes = std::mem::take(&mut self.changes);
         let told: BTreeSet<_> = self.clients.keys().copied().collect();
         for id in told {
-            match delta(&self.view, &changes, id, DateTime::UNIX_EPOCH) {
+            match build_delta(&self.view, &changes, id, DateTime::UNIX_EPOCH) {
                 Delta::Nothing => {}
                 Delta::Message(message) => self.clients.get_mut(&id).unwrap().receive(*message),
                 Delta::Full => {
                     let mut message =
-                        full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).unwrap();
+                        build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH)
+                            .unwrap();
                     if message.peers.is_empty() {
-                        message.peers_removed = lost(&self.view, &changes, id);
+                        message.peers_removed = lost_peers(&self.view, &changes, id);
                     }
                     self.clients.get_mut(&id).unwrap().receive(message);
                 }
@@ -454,7 +456,9 @@ impl Lab {
     fn told_now(&self, id: u64) -> Client {
         self.compare_first_frames(id);
         let mut client = Client::default();
-        client.receive(full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).unwrap());
+        client.receive(
+            build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).unwrap(),
+        );
         client
     }
 }
@@ -462,7 +466,7 @@ impl Lab {
 impl Lab {
     /// A first frame made of shared parts says what a message made for the node alone says.
     fn compare_first_frames(&self, id: u64) {
-        let whole = full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH);
+        let whole = build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH);
         let whole = serde_json::to_value(whole.unwrap()).unwrap();
         for compression in [Compression::None, Compression::Zstd] {
             let version = CapabilityVersion(130);
@@ -546,7 +550,7 @@ proptest! {
     #[test]
     fn what_was_sent_adds_up_to_what_a_new_client_is_told(
         steps in prop::collection::vec(step(), 1..60),
-        sources in prop_oneof![Just(Sources::Addresses), Just(Sources::Capabilities)],
+        sources in prop_oneof![Just(FilterSources::Addresses), Just(FilterSources::Capabilities)],
     ) {
         let mut lab = Lab::new(sources);
         for step in steps {
@@ -557,12 +561,12 @@ proptest! {
                 prop_assert_eq!(client.known(), told.known(), "node {}", id);
                 prop_assert!(!told.peers.contains_key(id));
                 for source in told.sources() {
-                    let named = lab.view.addresses.get(&*source).map(|named| &lab.view.nodes[named]);
+                    let named = lab.view.node_by_address.get(&*source).map(|named| &lab.view.nodes[named]);
                     prop_assert!(named.is_none_or(|named| named.offered), "{} is named to {}", source, id);
                 }
             }
         }
-        lab.step(Step::Compiled);
+        lab.step(Step::CompiledPolicy);
         lab.step(Step::Look);
         // In the end nothing waits: whoever may take part is shown.
         prop_assert_eq!(lab.view.nodes.len(), lab.nodes.len());

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bowline_netmap::{Replica, Sources};
+use bowline_netmap::{FilterSources, Replica};
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Tailnet, User},
     key_registry::v1::{
@@ -272,7 +272,7 @@ impl World {
             }
             Step::Hear => {
                 if let Some((id, sequence, applied_at)) = self.outcomes.pop_front() {
-                    self.replica.report_taken(id, sequence, applied_at);
+                    self.replica.note_report_accepted(id, sequence, applied_at);
                 }
             }
             Step::ReadSoft => self.read_soft(),
@@ -281,7 +281,7 @@ impl World {
             Step::TakeSnapshot => {
                 let snapshot = self.registry.snapshot();
                 self.position = (self.registry.log.len(), self.registry.soft_head);
-                self.replica.registry_snapshot(vec![snapshot]);
+                self.replica.apply_registry_snapshot(vec![snapshot]);
                 self.reading = Reading::default();
             }
             Step::Compile => compile(&mut self.replica, &self.registry),
@@ -291,7 +291,7 @@ impl World {
 
     fn report_here(&mut self, id: u64, with_host: bool) {
         let mut sent = self.report(with_host);
-        self.replica.report(id, sent.report.clone());
+        self.replica.apply_report(id, sent.report.clone());
         if let Some(place) = self.held.iter().position(|(held, _)| *held == id) {
             let earlier = self.held.remove(place).unwrap().1;
             sent.report.host = sent.report.host.or(earlier.report.host);
@@ -341,7 +341,7 @@ impl World {
         }
         self.position.0 += answer.entries.len();
         self.position.1 = answer.soft_through;
-        self.replica.registry_answer(answer);
+        self.replica.apply_registry_answer(answer);
         self.reading = Reading::default();
     }
 
@@ -383,13 +383,13 @@ fn node(id: u64, adopted: u64) -> Node {
 
 /// Returns a copy of a tailnet with one user, as a snapshot of the registry has it.
 fn replica(snapshot: RegistrySnapshot) -> Replica {
-    let mut replica = Replica::new(Sources::Addresses);
+    let mut replica = Replica::new(FilterSources::Addresses);
     let tailnet = Tailnet {
         id: 1,
         name: "t".to_owned(),
         ..Tailnet::default()
     };
-    replica.identity_snapshot(vec![IdentitySnapshot {
+    replica.apply_identity_snapshot(vec![IdentitySnapshot {
         revision: 1,
         tailnet: Some(tailnet),
         users: vec![User {
@@ -399,7 +399,7 @@ fn replica(snapshot: RegistrySnapshot) -> Replica {
         }],
         last: true,
     }]);
-    replica.registry_snapshot(vec![snapshot]);
+    replica.apply_registry_snapshot(vec![snapshot]);
     replica
 }
 
@@ -410,7 +410,7 @@ fn compile(replica: &mut Replica, registry: &Registry) {
         class_id: 1,
         settings_id: 3,
     };
-    replica.compiled(vec![CompiledUpdate {
+    replica.apply_compiled(vec![CompiledUpdate {
         stamp: Some(Stamp {
             registry_revision: registry.log.len() as u64,
             identity_revision: 1,

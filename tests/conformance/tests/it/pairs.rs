@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_conformance::{
     Case, Node, Recorded, RecordedSelf, TailnetSettings, Topology, User, candidate,
 };
-use bowline_netmap::Sources;
+use bowline_netmap::FilterSources;
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 
@@ -158,7 +158,7 @@ proptest! {
         nodes in prop::collection::vec(listed(), 2..7),
         grants in prop::collection::vec(grant(), 1..5),
     ) {
-        let told = candidate(&case(&nodes, &grants), Sources::Addresses);
+        let told = candidate(&case(&nodes, &grants), FilterSources::Addresses);
         prop_assert!(told.accepted, "{}", told.error);
         let naive = Naive::new(&nodes, &grants);
         for viewer in 1..=nodes.len() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bowline_conformance::{Case, candidate};
-use bowline_netmap::Sources;
+use bowline_netmap::FilterSources;
 
 /// Cases whose recording is known to lack a fact.
 const DEFECTS: [&str; 1] = ["acl-k03"];
@@ -24,15 +24,15 @@ fn folder() -> Option<PathBuf> {
 
 #[test]
 fn every_recorded_case_is_told_as_it_was_recorded() {
-    grade(Sources::Addresses, "addresses.jsonl");
+    grade(FilterSources::Addresses, "addresses.jsonl");
 }
 
 #[test]
 fn sources_named_by_capabilities_mean_the_same() {
-    grade(Sources::Capabilities, "capabilities.jsonl");
+    grade(FilterSources::Capabilities, "capabilities.jsonl");
 }
 
-fn grade(sources: Sources, name: &str) {
+fn grade(sources: FilterSources, name: &str) {
     let candidates = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let Some(folder) = folder() else {
         let told = "LEFT OUT: no recorded cases here (BOWLINE_GOLDEN_DIR names their folder)";

@@ -8,7 +8,7 @@ use std::{
 use bowline_conformance::{
     Candidate, Case, Node, Recorded, RecordedSelf, TailnetSettings, Topology, User, candidate,
 };
-use bowline_netmap::Sources;
+use bowline_netmap::FilterSources;
 use chrono::{DateTime, TimeDelta};
 
 /// Both addresses of each node.
@@ -124,7 +124,7 @@ impl Tailnet {
     pub fn told(self, sections: &str) -> Candidate {
         candidate(
             &self.case(&format!("{{{SHARED}{sections}}}")),
-            Sources::Addresses,
+            FilterSources::Addresses,
         )
     }
 

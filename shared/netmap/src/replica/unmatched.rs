@@ -12,9 +12,9 @@ const MOST: usize = 2000;
 /// The registry sends a soft state no earlier than its node. They wait here all the same: a row that is dropped does
 /// not come again.
 #[derive(Debug, Default)]
-pub(super) struct Orphans(BTreeMap<u64, SoftState>);
+pub(super) struct UnmatchedSoftStates(BTreeMap<u64, SoftState>);
 
-impl Orphans {
+impl UnmatchedSoftStates {
     /// Keeps a soft state until its node comes; of too many the oldest goes.
     pub(super) fn put(&mut self, soft: SoftState) {
         let kept = self.0.get(&soft.node_id);
@@ -55,15 +55,15 @@ mod tests {
 
     #[test]
     fn newest_soft_state_of_each_node_is_kept_and_the_oldest_of_too_many_goes() {
-        let mut orphans = Orphans::default();
-        orphans.put(soft(1, 9));
-        orphans.put(soft(1, 8));
-        assert_eq!(orphans.take(1), Some(soft(1, 9)));
-        assert_eq!(orphans.take(1), None);
+        let mut unmatched = UnmatchedSoftStates::default();
+        unmatched.put(soft(1, 9));
+        unmatched.put(soft(1, 8));
+        assert_eq!(unmatched.take(1), Some(soft(1, 9)));
+        assert_eq!(unmatched.take(1), None);
         for id in 0..=MOST as u64 {
-            orphans.put(soft(id, 10 + id));
+            unmatched.put(soft(id, 10 + id));
         }
-        assert_eq!(orphans.take(0), None);
-        assert_eq!(orphans.take(1), Some(soft(1, 11)));
+        assert_eq!(unmatched.take(0), None);
+        assert_eq!(unmatched.take(1), Some(soft(1, 11)));
     }
 }
