@@ -287,7 +287,8 @@ pub async fn hostile_documents_are_refused_by_name(served: Served) {
         "adds nothing, harms nothing"
     );
     let rule = r#"{"action": "accept", "src": ["*"], "dst": ["*:22"]},"#;
-    let many = format!("{{\"acls\": [{}]}}", rule.repeat(100_000));
+    // As many as an unoptimised build compiles well within the deadline of a call.
+    let many = format!("{{\"acls\": [{}]}}", rule.repeat(20_000));
     assert!(
         served.set(&many, None).await.unwrap().version.is_some(),
         "many rules are only many"
