@@ -18,7 +18,7 @@ use bowline_service_kit::{
 };
 use tokio::sync::oneshot;
 
-use crate::machine::Failure;
+use crate::machine::RequestFailure;
 
 /// How many registrations are with the registry at once: it commits those that wait together.
 const REGISTRATIONS: usize = 256;
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who waits for a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
+pub enum RequestOrigin {
     /// The node of this number, which is known.
     Known(u64),
     /// Somebody of this network.
@@ -42,10 +42,10 @@ pub enum Asker {
 
 /// A bounded number of turns.
 #[derive(Debug)]
-pub struct Turns(Mutex<Waiting>);
+pub struct FairSemaphore(Mutex<TurnQueues>);
 
 #[derive(Debug)]
-struct Waiting {
+struct TurnQueues {
     free: usize,
     known: Rotation<u64>,
     strangers: Rotation<Network>,
@@ -54,19 +54,19 @@ struct Waiting {
 /// Those who wait, one of each `K` in turn.
 #[derive(Debug)]
 struct Rotation<K> {
-    waiting: BTreeMap<K, VecDeque<oneshot::Sender<Turn>>>,
+    waiting: BTreeMap<K, VecDeque<oneshot::Sender<AdmissionPermit>>>,
     /// Who has some that wait, the next first.
     order: VecDeque<K>,
 }
 
 /// A turn, free for the next when dropped.
 #[derive(Debug)]
-pub struct Turn(Arc<Turns>);
+pub struct AdmissionPermit(Arc<FairSemaphore>);
 
-impl Turns {
+impl FairSemaphore {
     /// Returns so many turns.
     pub fn new(free: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Waiting {
+        Arc::new(Self(Mutex::new(TurnQueues {
             free,
             known: Rotation::default(),
             strangers: Rotation::default(),
@@ -74,38 +74,42 @@ impl Turns {
     }
 
     /// Waits for a turn, but not longer than this.
-    pub async fn take(self: &Arc<Self>, asker: Asker, patience: Duration) -> Option<Turn> {
+    pub async fn acquire(
+        self: &Arc<Self>,
+        asker: RequestOrigin,
+        patience: Duration,
+    ) -> Option<AdmissionPermit> {
         // A turn that arrives too late is dropped with the message, and goes to the next.
-        let turn = tokio::time::timeout(patience, self.wait(asker)).await;
+        let turn = tokio::time::timeout(patience, self.enqueue(asker)).await;
         turn.ok()?
     }
 
     /// Waits for a turn.
-    async fn wait(self: &Arc<Self>, asker: Asker) -> Option<Turn> {
+    async fn enqueue(self: &Arc<Self>, asker: RequestOrigin) -> Option<AdmissionPermit> {
         let waiting = {
-            let mut state = self.waiting();
+            let mut state = self.lock_queues();
             if state.free > 0 {
                 state.free -= 1;
-                return Some(Turn(Arc::clone(self)));
+                return Some(AdmissionPermit(Arc::clone(self)));
             }
             let (sender, receiver) = oneshot::channel();
             match asker {
-                Asker::Known(node) => state.known.queue(node, sender),
-                Asker::Stranger(network) => state.strangers.queue(network, sender),
+                RequestOrigin::Known(node) => state.known.push_waiter(node, sender),
+                RequestOrigin::Stranger(network) => state.strangers.push_waiter(network, sender),
             }
             receiver
         };
         waiting.await.ok()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn lock_queues(&self) -> MutexGuard<'_, TurnQueues> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl TurnQueues {
     /// Returns who is next of those who still wait.
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<AdmissionPermit>> {
         while let Some(sender) = self.known.next().or_else(|| self.strangers.next()) {
             if !sender.is_closed() {
                 return Some(sender);
@@ -116,7 +120,7 @@ impl Waiting {
 }
 
 impl<K: Ord + Copy> Rotation<K> {
-    fn queue(&mut self, of: K, sender: oneshot::Sender<Turn>) {
+    fn push_waiter(&mut self, of: K, sender: oneshot::Sender<AdmissionPermit>) {
         let waiting = self.waiting.entry(of).or_default();
         if waiting.is_empty() {
             self.order.push_back(of);
@@ -126,7 +130,7 @@ impl<K: Ord + Copy> Rotation<K> {
         waiting.push_back(sender);
     }
 
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<AdmissionPermit>> {
         let of = self.order.pop_front()?;
         let waiting = self.waiting.get_mut(&of)?;
         let sender = waiting.pop_front();
@@ -148,10 +152,10 @@ impl<K> Default for Rotation<K> {
     }
 }
 
-impl Drop for Turn {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         let next = {
-            let mut state = self.0.waiting();
+            let mut state = self.0.lock_queues();
             let next = state.next();
             if next.is_none() {
                 state.free += 1;
@@ -168,8 +172,8 @@ impl Drop for Turn {
 /// The turns of this gateway.
 #[derive(Debug)]
 pub struct Admission {
-    registrations: Arc<Turns>,
-    full_maps: Arc<Turns>,
+    registrations: Arc<FairSemaphore>,
+    full_maps: Arc<FairSemaphore>,
     pace: Mutex<TokenBuckets<u64>>,
 }
 
@@ -177,8 +181,8 @@ impl Admission {
     /// Returns turns for a number of registrations and of messages that say everything at once.
     fn new(registrations: usize, full_maps: usize) -> Self {
         Self {
-            registrations: Turns::new(registrations),
-            full_maps: Turns::new(full_maps),
+            registrations: FairSemaphore::new(registrations),
+            full_maps: FairSemaphore::new(full_maps),
             pace: Mutex::new(TokenBuckets::new(FULL_MAPS, MOST_NODES)),
         }
     }
@@ -188,13 +192,13 @@ impl Admission {
     /// # Errors
     ///
     /// 429 with a time to try again when it has asked too often.
-    pub fn take_full_map(&self, node: u64, now: Instant) -> Result<(), Failure> {
+    pub fn take_full_map(&self, node: u64, now: Instant) -> Result<(), RequestFailure> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.take(node, now).map_err(|wait| {
             metrics::counter!("bowline_gateway_full_maps_refused_total").increment(1);
             let text =
                 "this device asks for the whole network too often: try again in a few seconds";
-            Failure::new(StatusCode::TOO_MANY_REQUESTS, text).after(wait)
+            RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait)
         })
     }
 
@@ -203,11 +207,14 @@ impl Admission {
     /// # Errors
     ///
     /// 429 when too many wait.
-    pub async fn registration(&self, asker: Asker) -> Result<Turn, Failure> {
-        let turn = self.registrations.take(asker, PATIENCE).await;
+    pub async fn admit_registration(
+        &self,
+        asker: RequestOrigin,
+    ) -> Result<AdmissionPermit, RequestFailure> {
+        let turn = self.registrations.acquire(asker, PATIENCE).await;
         turn.ok_or_else(|| {
             let text = "too many devices are logging in at the moment: try again in a few seconds";
-            Failure::new(StatusCode::TOO_MANY_REQUESTS, text)
+            RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text)
         })
     }
 
@@ -221,24 +228,24 @@ impl Admission {
         &self,
         node: u64,
         replaced: impl Future<Output = ()>,
-    ) -> Result<Turn, Failure> {
+    ) -> Result<AdmissionPermit, RequestFailure> {
         let turn = tokio::select! {
             biased;
             () = replaced => {
                 let text = "a newer request of this device has taken the place of this one";
-                return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+                return Err(RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text));
             }
-            turn = self.full_maps.take(Asker::Known(node), PATIENCE) => turn,
+            turn = self.full_maps.acquire(RequestOrigin::Known(node), PATIENCE) => turn,
         };
         turn.ok_or_else(|| {
             let text = "too many devices are connecting at the moment: try again in a few seconds";
-            Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+            RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
         })
     }
 
     /// Waits for the turn to tell everything again in a stream that is open; `None` when there are no turns any more.
-    pub async fn full_map_again(&self, node: u64) -> Option<Turn> {
-        self.full_maps.wait(Asker::Known(node)).await
+    pub async fn full_map_again(&self, node: u64) -> Option<AdmissionPermit> {
+        self.full_maps.enqueue(RequestOrigin::Known(node)).await
     }
 }
 
@@ -257,21 +264,24 @@ mod tests {
 
     use super::*;
 
-    fn of(address: &str) -> Asker {
-        Asker::Stranger(Network::narrowest(address.parse().expect("an address")))
+    fn of(address: &str) -> RequestOrigin {
+        RequestOrigin::Stranger(Network::narrowest(address.parse().expect("an address")))
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_back() {
         let admission = Admission::new(1, 1);
-        let registration = admission.registration(Asker::Known(1)).await.expect("free");
+        let registration = admission
+            .admit_registration(RequestOrigin::Known(1))
+            .await
+            .expect("free");
         let map = admission.first_map(1, pending()).await.expect("free");
-        let refused = admission.registration(of("192.0.2.1")).await;
+        let refused = admission.admit_registration(of("192.0.2.1")).await;
         assert_eq!(refused.expect_err("none is free").status(), 429);
         let refused = admission.first_map(1, pending()).await;
         assert_eq!(refused.expect_err("none is free").status(), 503);
         let waiting = tokio::join!(
-            admission.registration(of("192.0.2.1")),
+            admission.admit_registration(of("192.0.2.1")),
             admission.first_map(1, pending()),
             async {
                 tokio::time::sleep(PATIENCE / 2).await;
@@ -302,13 +312,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn known_nodes_go_first_and_nodes_and_networks_take_turns() {
-        let turns = Turns::new(1);
-        let first = turns.take(Asker::Known(9), PATIENCE).await.expect("free");
+        let turns = FairSemaphore::new(1);
+        let first = turns
+            .acquire(RequestOrigin::Known(9), PATIENCE)
+            .await
+            .expect("free");
         let order = Mutex::new(Vec::new());
         let ask = |name: &'static str, asker| {
             let (turns, order) = (&turns, &order);
             async move {
-                let turn = turns.take(asker, PATIENCE).await.expect("in time");
+                let turn = turns.acquire(asker, PATIENCE).await.expect("in time");
                 order.lock().expect("whole").push(name);
                 drop(turn);
             }
@@ -319,17 +332,17 @@ mod tests {
                 ask("a2", of("192.0.2.1")),
                 ask("a3", of("192.0.2.1")),
                 ask("b1", of("192.0.2.2")),
-                ask("n1", Asker::Known(1)),
-                ask("n2", Asker::Known(1)),
-                ask("n3", Asker::Known(1)),
-                ask("m1", Asker::Known(2)),
+                ask("n1", RequestOrigin::Known(1)),
+                ask("n2", RequestOrigin::Known(1)),
+                ask("n3", RequestOrigin::Known(1)),
+                ask("m1", RequestOrigin::Known(2)),
                 async { drop(first) },
             )
         };
         asking.await;
         let order = order.into_inner().expect("whole");
         assert_eq!(order, ["n1", "m1", "n2", "n3", "a1", "b1", "a2", "a3"]);
-        let state = turns.waiting();
+        let state = turns.lock_queues();
         assert_eq!(state.free, 1);
         assert!(state.known.waiting.is_empty() && state.known.order.is_empty());
         assert!(state.strangers.waiting.is_empty() && state.strangers.order.is_empty());
@@ -337,25 +350,36 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turn_of_those_who_have_gone_goes_on() {
-        let turns = Turns::new(1);
-        let held = turns.take(Asker::Known(9), PATIENCE).await.expect("free");
+        let turns = FairSemaphore::new(1);
+        let held = turns
+            .acquire(RequestOrigin::Known(9), PATIENCE)
+            .await
+            .expect("free");
         for _ in 0..1000 {
-            let late = turns.take(of("192.0.2.1"), Duration::ZERO).await;
+            let late = turns.acquire(of("192.0.2.1"), Duration::ZERO).await;
             assert!(late.is_none());
         }
         drop(held);
-        assert!(turns.take(of("192.0.2.1"), Duration::ZERO).await.is_some());
-        assert_eq!(turns.waiting().free, 1);
+        assert!(
+            turns
+                .acquire(of("192.0.2.1"), Duration::ZERO)
+                .await
+                .is_some()
+        );
+        assert_eq!(turns.lock_queues().free, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_who_ask_and_leave_at_once_leave_nothing_behind() {
-        let turns = Turns::new(1);
-        let _held = turns.take(Asker::Known(9), PATIENCE).await.expect("free");
+        let turns = FairSemaphore::new(1);
+        let _held = turns
+            .acquire(RequestOrigin::Known(9), PATIENCE)
+            .await
+            .expect("free");
         for _ in 0..1000 {
-            turns.take(Asker::Known(1), Duration::ZERO).await;
+            turns.acquire(RequestOrigin::Known(1), Duration::ZERO).await;
         }
-        let state = turns.waiting();
+        let state = turns.lock_queues();
         let left: usize = state.known.waiting.values().map(VecDeque::len).sum();
         assert!(left <= 1 && state.known.order.len() <= 1, "{left}");
     }

@@ -28,7 +28,7 @@ pub struct GatewayConfig {
     pub tls: bool,
     /// The networks of proxies and balancers in front, such as `10.0.0.0/8`: what they say of where a client comes from
     /// is believed, in `X-Forwarded-For` and, with `proxy_protocol`, in a PROXY header.
-    #[serde(deserialize_with = "networks")]
+    #[serde(deserialize_with = "parse_networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// Whether they write a PROXY header (version 1 or 2) before each connection.
     pub proxy_protocol: bool,
@@ -48,7 +48,7 @@ pub struct GatewayConfig {
     pub plain_http_boxes: bool,
     /// Where the DERP map (JSON) is fetched, at the start and every ten minutes: `https://…`, or `http://…`. The last
     /// good map stays while it can not be.
-    #[serde(deserialize_with = "url")]
+    #[serde(deserialize_with = "parse_url")]
     pub derp_map_url: Option<Uri>,
     /// The DERP map's file (JSON), used while none could be fetched; without file and URL the map has the relay of this
     /// process, if any.
@@ -259,7 +259,7 @@ fn part_beyond_host(text: &str, url: &Uri) -> Option<&'static str> {
 }
 
 /// Reads networks; an address alone is a network of one.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+fn parse_networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let network = |text: &String| {
         let address = || text.parse::<IpAddr>().map(IpNet::from);
         let network = text.parse::<IpNet>().or_else(|_| address());
@@ -275,7 +275,7 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         .collect()
 }
 
-fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uri>, D::Error> {
+fn parse_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uri>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let url = text.parse::<Uri>().ok().filter(is_http);
     let url = url.ok_or_else(|| D::Error::custom(format!("\"{text}\" is no https URL")))?;

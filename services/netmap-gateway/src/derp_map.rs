@@ -43,7 +43,7 @@ pub enum DerpMapError {
 
 /// When a map is fetched again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RefreshIntervals {
     /// After it was fetched.
     pub(crate) refresh: Duration,
     /// After it could not be.
@@ -51,14 +51,14 @@ pub(crate) struct Pace {
 }
 
 /// The usual pace: relays change seldom, and a gateway without any wants one soon.
-pub(crate) const PACE: Pace = Pace {
+pub(crate) const PACE: RefreshIntervals = RefreshIntervals {
     refresh: Duration::from_secs(600),
     retry: Duration::from_secs(30),
 };
 
 /// The map to start with.
 #[derive(Debug)]
-pub(crate) struct First {
+pub(crate) struct InitialDerpMap {
     /// What clients are told.
     pub(crate) map: DerpMap,
     /// Whether the URL gave it.
@@ -70,19 +70,22 @@ pub(crate) struct First {
 /// # Errors
 ///
 /// What is wrong with the file. That the URL has no map is logged: the gateway serves without it.
-pub(crate) async fn first(config: &GatewayConfig, own: DerpMap) -> Result<First, DerpMapError> {
+pub(crate) async fn load_initial(
+    config: &GatewayConfig,
+    own: DerpMap,
+) -> Result<InitialDerpMap, DerpMapError> {
     let fetched = match &config.derp_map_url {
-        Some(url) => Some(fetch(url).await),
+        Some(url) => Some(fetch_url(url).await),
         None => None,
     };
     if let Some(Ok(map)) = fetched {
-        return Ok(First {
+        return Ok(InitialDerpMap {
             map,
             is_fetched: true,
         });
     }
     let map = match &config.derp_map_file {
-        Some(path) => read(path)?,
+        Some(path) => read_file(path)?,
         None => own,
     };
     if let Some(Err(error)) = fetched {
@@ -94,14 +97,19 @@ pub(crate) async fn first(config: &GatewayConfig, own: DerpMap) -> Result<First,
             "clients have no relay: they stay in the state \"Starting\" and reach nobody, unless the policy of their tailnet brings relays (derpMap)"
         );
     }
-    Ok(First {
+    Ok(InitialDerpMap {
         map,
         is_fetched: false,
     })
 }
 
 /// Fetches the map for ever, and tells each that differs from the one before; a failure changes nothing.
-pub(crate) async fn follow(url: Uri, first: First, pace: Pace, tell: impl Fn(DerpMap)) {
+pub(crate) async fn keep_refreshed(
+    url: Uri,
+    first: InitialDerpMap,
+    pace: RefreshIntervals,
+    tell: impl Fn(DerpMap),
+) {
     let mut known = first.map;
     let mut wait = if first.is_fetched {
         pace.refresh
@@ -110,7 +118,7 @@ pub(crate) async fn follow(url: Uri, first: First, pace: Pace, tell: impl Fn(Der
     };
     loop {
         tokio::time::sleep(wait).await;
-        wait = match fetch(&url).await {
+        wait = match fetch_url(&url).await {
             Ok(map) => {
                 if map != known {
                     tracing::info!(regions = map.regions.len(), "the DERP map has changed");
@@ -127,23 +135,23 @@ pub(crate) async fn follow(url: Uri, first: First, pace: Pace, tell: impl Fn(Der
     }
 }
 
-fn read(path: &Path) -> Result<DerpMap, DerpMapError> {
+fn read_file(path: &Path) -> Result<DerpMap, DerpMapError> {
     let text = std::fs::read(path).map_err(|error| DerpMapError::File(path.to_owned(), error))?;
-    parse(&text).map_err(|problem| DerpMapError::Text(path.display().to_string(), problem))
+    parse_derp_map(&text).map_err(|problem| DerpMapError::Text(path.display().to_string(), problem))
 }
 
-async fn fetch(url: &Uri) -> Result<DerpMap, DerpMapError> {
+async fn fetch_url(url: &Uri) -> Result<DerpMap, DerpMapError> {
     let failed = |problem: String| DerpMapError::Fetch(url.clone(), problem);
     let text = match tokio::time::timeout(PATIENCE, get(url)).await {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(_) => return Err(failed("no answer within 10 seconds".to_owned())),
     };
-    parse(&text).map_err(|problem| DerpMapError::Text(url.to_string(), problem))
+    parse_derp_map(&text).map_err(|problem| DerpMapError::Text(url.to_string(), problem))
 }
 
 /// Reads a map; one without a relay would cut off every client.
-fn parse(text: &[u8]) -> Result<DerpMap, String> {
+fn parse_derp_map(text: &[u8]) -> Result<DerpMap, String> {
     let map: DerpMap = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if map.regions.values().all(|region| region.nodes.is_empty()) {
         return Err("it names no relay".to_owned());
@@ -151,23 +159,25 @@ fn parse(text: &[u8]) -> Result<DerpMap, String> {
     Ok(map)
 }
 
-type Problem = Box<dyn std::error::Error + Send + Sync>;
+type FetchError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn get(url: &Uri) -> Result<Bytes, Problem> {
+async fn get(url: &Uri) -> Result<Bytes, FetchError> {
     let host = url.host().ok_or("it names no host")?;
     let host = host.trim_matches(['[', ']']);
     if url.scheme_str() != Some("https") {
         let stream = TcpStream::connect((host, url.port_u16().unwrap_or(80))).await?;
-        return ask(stream, url).await;
+        return send_request(stream, url).await;
     }
     let stream = TcpStream::connect((host, url.port_u16().unwrap_or(443))).await?;
     let name = ServerName::try_from(host.to_owned())?;
-    let stream = TlsConnector::from(trust()?).connect(name, stream).await?;
-    ask(stream, url).await
+    let stream = TlsConnector::from(load_trusted_roots()?)
+        .connect(name, stream)
+        .await?;
+    send_request(stream, url).await
 }
 
 /// Returns what the machine trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` say otherwise.
-fn trust() -> Result<Arc<ClientConfig>, Problem> {
+fn load_trusted_roots() -> Result<Arc<ClientConfig>, FetchError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
@@ -180,7 +190,7 @@ fn trust() -> Result<Arc<ClientConfig>, Problem> {
     Ok(Arc::new(config))
 }
 
-async fn ask<S>(stream: S, url: &Uri) -> Result<Bytes, Problem>
+async fn send_request<S>(stream: S, url: &Uri) -> Result<Bytes, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

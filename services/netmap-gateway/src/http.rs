@@ -19,12 +19,12 @@ use crate::{
 };
 
 /// Every address a client, a browser or a relay can reach without Noise.
-pub fn routes(gateway: Arc<Gateway>) -> Router {
+pub fn public_routes(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/key", get(key::get_key))
         .route(
             "/ts2021",
-            post(noise::upgrade).get(noise::upgrade_websocket),
+            post(noise::upgrade_to_noise).get(noise::upgrade_websocket),
         )
         .route("/machine/{machine}", post(nacl::post_register))
         .route("/machine/{machine}/map", post(nacl::post_map))

@@ -22,9 +22,9 @@ use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request};
 
-pub use slot::slot;
+pub use slot::lease_slot;
 
-use crate::{reporter::Reporter, tailnet::Hub};
+use crate::{reporter::Reporter, tailnet::TailnetHub};
 
 /// How long a lease lives.
 const LEASE: Duration = Duration::from_secs(5);
@@ -70,9 +70,9 @@ impl Lease {
     }
 
     /// Renews the lease until it is given up because of `leaving`; what is returned ends then.
-    pub fn keep(
+    pub fn keep_renewed(
         self,
-        hub: Arc<Hub>,
+        hub: Arc<TailnetHub>,
         reporter: Reporter,
         leaving: CancellationToken,
         tasks: &Tasks,
@@ -87,14 +87,14 @@ impl Lease {
                 () = stale => {}
                 () = leaving.cancelled() => {}
             }
-            self.leave().await;
+            self.give_up().await;
         });
         follow
     }
 
     async fn renew_always(
         &self,
-        hub: &Hub,
+        hub: &TailnetHub,
         reporter: &Reporter,
         renewed: &watch::Sender<Option<Instant>>,
     ) {
@@ -103,10 +103,10 @@ impl Lease {
                 Ok(lapsed) => {
                     renewed.send_replace(Some(time::Instant::now().into_std()));
                     if lapsed {
-                        let held = hub.held();
+                        let held = hub.held_tailnets();
                         hub.advances()
                             .tell_again(held.iter().map(|tailnet| tailnet.id));
-                        reporter.again();
+                        reporter.report_all_sessions();
                     }
                     RENEWAL
                 }
@@ -132,11 +132,11 @@ impl Lease {
         Ok(answer.into_inner().lapsed)
     }
 
-    async fn tell_progress(self, hub: Arc<Hub>) {
+    async fn tell_progress(self, hub: Arc<TailnetHub>) {
         loop {
-            hub.advances().wait().await;
+            hub.advances().wait_for_advance().await;
             let next = time::Instant::now() + PROGRESS;
-            let part = hub.advances().take(PART);
+            let part = hub.advances().take_part(PART);
             let mut request = ReportProgressRequest {
                 gateway: self.gateway.clone(),
                 complete: part.is_last,
@@ -152,7 +152,7 @@ impl Lease {
                     None => request.dropped.push(tailnet.get()),
                 }
             }
-            if let Err(status) = self.report(request).await {
+            if let Err(status) = self.report_progress(request).await {
                 tracing::debug!(%status, "progress can not be told");
                 hub.advances().tell_again(part.tailnets);
                 time::sleep(RETRY).await;
@@ -161,7 +161,7 @@ impl Lease {
         }
     }
 
-    async fn report(&self, report: ReportProgressRequest) -> Result<(), tonic::Status> {
+    async fn report_progress(&self, report: ReportProgressRequest) -> Result<(), tonic::Status> {
         let mut request = Request::new(report.clone());
         request.set_timeout(PATIENCE);
         let Err(status) = self.client.clone().report_progress(request).await else {
@@ -191,7 +191,7 @@ impl Lease {
     }
 
     /// Gives the lease up: nobody waits for this gateway any more.
-    async fn leave(&self) {
+    async fn give_up(&self) {
         let mut request = Request::new(RenewLeaseRequest {
             gateway: self.gateway.clone(),
             leaving: true,
@@ -205,7 +205,7 @@ impl Lease {
 }
 
 /// Ends the sessions of a gateway that has not renewed its lease for too long: another may know what has changed.
-async fn end_stale_sessions(hub: Arc<Hub>, mut renewed: Renewed, max_staleness: Duration) {
+async fn end_stale_sessions(hub: Arc<TailnetHub>, mut renewed: Renewed, max_staleness: Duration) {
     // While the lease lives nothing is stale.
     let max_staleness = max_staleness.max(LEASE);
     loop {
@@ -227,7 +227,7 @@ async fn end_stale_sessions(hub: Arc<Hub>, mut renewed: Renewed, max_staleness: 
         tracing::warn!(
             "the registry was not reached for too long: map sessions end, and none begins until it is"
         );
-        for tailnet in hub.held() {
+        for tailnet in hub.held_tailnets() {
             tailnet.sessions.end_all();
         }
         if renewed.changed().await.is_err() {

@@ -25,11 +25,11 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use connection::{End, PATIENCE};
-use link::Heard;
+use connection::{ConnectionEnd, PATIENCE};
+use link::HeardStream;
 
-pub use connection::{Connection, fraction};
-pub(crate) use front::{BodyShare, Front, Holder, answer};
+pub use connection::{Connection, spread_fraction};
+pub(crate) use front::{BodyShare, Holder, ListenerLimits, count_request};
 pub(crate) use link::QUIET;
 pub(crate) use proxies::Proxies;
 pub(crate) use quota::{Quota, QuotaShare};
@@ -59,7 +59,7 @@ pub struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) routes: Router,
-    pub(crate) front: Arc<Front>,
+    pub(crate) front: Arc<ListenerLimits>,
 }
 
 impl Listener {
@@ -92,17 +92,17 @@ impl Listener {
                 }
             };
             // A proxy takes nobody's share: its clients do.
-            let stranger = (!self.front.proxies.are(source.ip())).then(|| source.ip());
+            let stranger = (!self.front.proxies.contain(source.ip())).then(|| source.ip());
             let Some(seat) = self.front.seats.take(stranger).await else {
                 metrics::counter!("bowline_gateway_connections_refused_total").increment(1);
                 continue;
             };
             drop(socket.set_nodelay(true));
-            let accepted = Accepted {
+            let accepted = AcceptedSocket {
                 socket: Seated::new(socket, seat),
                 source,
                 front: Arc::clone(&self.front),
-                end: End::new(shutdown.clone(), number, open.token()),
+                end: ConnectionEnd::new(shutdown.clone(), number, open.token()),
             };
             let (routes, tls, shutdown) = (self.routes.clone(), self.tls.clone(), shutdown.clone());
             let seat = accepted.socket.handle();
@@ -112,22 +112,22 @@ impl Listener {
                     () = seat.displaced() => {}
                 }
             };
-            tasks.background("connection", contained(serving));
+            tasks.background("connection", contain_panic(serving));
         }
     }
 }
 
 /// A connection of which nothing was read.
-struct Accepted {
+struct AcceptedSocket {
     socket: Socket,
     source: SocketAddr,
-    front: Arc<Front>,
-    end: End,
+    front: Arc<ListenerLimits>,
+    end: ConnectionEnd,
 }
 
-impl Accepted {
+impl AcceptedSocket {
     async fn serve(mut self, tls: Option<TlsAcceptor>, routes: Router, shutdown: Shutdown) {
-        let source = match self.client().await {
+        let source = match self.read_client_address().await {
             Ok(source) => source,
             Err(error) => {
                 metrics::counter!("bowline_gateway_proxy_headers_refused_total").increment(1);
@@ -142,8 +142,8 @@ impl Accepted {
             return serve(socket, connection, routes, shutdown).await;
         };
         let secured = tokio::select! {
-            secured = tokio::time::timeout(PATIENCE, secure(&tls, socket)) => secured,
-            () = connection.turn() => return,
+            secured = tokio::time::timeout(PATIENCE, accept_tls(&tls, socket)) => secured,
+            () = connection.wait_for_drain_turn() => return,
         };
         if let Ok(Ok(Some(socket))) = secured {
             serve(socket, connection, routes, shutdown).await;
@@ -151,12 +151,12 @@ impl Accepted {
     }
 
     /// Returns where it comes from, as a trusted balancer says in a header before it.
-    async fn client(&mut self) -> io::Result<SocketAddr> {
+    async fn read_client_address(&mut self) -> io::Result<SocketAddr> {
         let proxies = &self.front.proxies;
         if !proxies.write_headers {
             return Ok(self.source);
         }
-        if proxies.are(self.source.ip()) {
+        if proxies.contain(self.source.ip()) {
             let client = preface::read_header(self.socket.stream()).await?;
             if let Some(client) = client {
                 self.socket.handle().relocate(client.ip());
@@ -176,7 +176,7 @@ impl Accepted {
 }
 
 /// Keeps a panic inside the connection that caused it: what one client sends ends nobody else's session.
-pub(crate) async fn contained(work: impl Future<Output = ()>) {
+pub(crate) async fn contain_panic(work: impl Future<Output = ()>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         metrics::counter!("bowline_gateway_panics_total").increment(1);
         tracing::error!("a connection ended in a panic");
@@ -184,7 +184,10 @@ pub(crate) async fn contained(work: impl Future<Output = ()>) {
 }
 
 /// Finishes the TLS handshake; a client that speaks plain HTTP is told so.
-async fn secure(tls: &TlsAcceptor, mut socket: Socket) -> io::Result<Option<TlsStream<Socket>>> {
+async fn accept_tls(
+    tls: &TlsAcceptor,
+    mut socket: Socket,
+) -> io::Result<Option<TlsStream<Socket>>> {
     let mut first = [0];
     if socket.stream().peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
         socket.write_all(WANTS_TLS).await?;
@@ -206,7 +209,7 @@ where
     let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         heard.cancel();
-        answer(asking.clone(), routes.clone(), request.map(Body::new))
+        count_request(asking.clone(), routes.clone(), request.map(Body::new))
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -223,7 +226,7 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(30));
-    let socket = Heard::new(socket, connection.clone());
+    let socket = HeardStream::new(socket, connection.clone());
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     tokio::pin!(serving);
     tokio::select! {
@@ -233,10 +236,10 @@ where
             }
             return;
         }
-        () = connection.overstayed(&asked) => return tracing::debug!(%source, "connection overstayed"),
-        () = connection.link().death() => return tracing::info!(%source, "a link is dead"),
+        () = connection.wait_until_overstayed(&asked) => return tracing::debug!(%source, "connection overstayed"),
+        () = connection.link().wait_until_dead() => return tracing::info!(%source, "a link is dead"),
         () = shutdown.ended() => return,
-        () = connection.turn() => {}
+        () = connection.wait_for_drain_turn() => {}
     }
     serving.as_mut().graceful_shutdown();
     connection.announce_closing();

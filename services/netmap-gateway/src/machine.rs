@@ -8,7 +8,7 @@ pub mod ssh;
 mod waits;
 
 pub(crate) use refusals::RefusalLog;
-pub(crate) use waits::Waits;
+pub(crate) use waits::FollowupWaits;
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use bowline_keys::{MachinePublic, NodePublic};
 use bowline_service_kit::networks::Network;
 use tonic::{Code, Status};
 
-use crate::{admission::Asker, listener::Connection};
+use crate::{admission::RequestOrigin, listener::Connection};
 
 /// Who asks: proven by the transport.
 #[derive(Clone, Debug)]
@@ -37,10 +37,10 @@ pub struct Machine {
 
 impl Machine {
     /// Returns how it waits for a turn.
-    pub(crate) fn asker(&self) -> Asker {
+    pub(crate) fn request_origin(&self) -> RequestOrigin {
         match self.connection.holder() {
-            Some(holder) => Asker::Known(holder.node),
-            None => Asker::Stranger(Network::narrowest(self.connection.source())),
+            Some(holder) => RequestOrigin::Known(holder.node),
+            None => RequestOrigin::Stranger(Network::narrowest(self.connection.source())),
         }
     }
 
@@ -49,18 +49,18 @@ impl Machine {
     /// # Errors
     ///
     /// 503 with a time to try again, and the connection closes.
-    fn refuse_in_drain(&self) -> Result<(), Failure> {
+    fn refuse_in_drain(&self) -> Result<(), RequestFailure> {
         if self.connection.is_draining() {
             self.connection.leave();
-            return Err(draining());
+            return Err(draining_failure());
         }
         Ok(())
     }
 }
 
-fn draining() -> Failure {
+fn draining_failure() -> RequestFailure {
     let text = "this gateway is being stopped: ask again, and another one answers";
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
 /// The registry's reason for what a device did too often: its text is for the device.
@@ -71,7 +71,7 @@ const LONGEST_TEXT: usize = 500;
 
 /// A request that is answered with plain text.
 #[derive(Debug)]
-pub struct Failure {
+pub struct RequestFailure {
     status: StatusCode,
     text: String,
     /// How long it is of no use to try again.
@@ -80,9 +80,9 @@ pub struct Failure {
 
 /// How long it is of no use to try again: goes with the response to where all answers pass.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NotBefore(pub(crate) Duration);
+pub(crate) struct RetryTime(pub(crate) Duration);
 
-impl Failure {
+impl RequestFailure {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
         let mut text = text.into();
         text.truncate(text.floor_char_boundary(LONGEST_TEXT));
@@ -91,13 +91,13 @@ impl Failure {
     }
 
     /// Returns the same, with how long it is of no use to try again.
-    pub(crate) fn after(self, wait: Duration) -> Self {
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { wait, ..self }
     }
 }
 
 #[cfg(test)]
-impl Failure {
+impl RequestFailure {
     pub(crate) const fn status(&self) -> u16 {
         self.status.as_u16()
     }
@@ -107,13 +107,13 @@ impl Failure {
     }
 }
 
-impl From<RequestError> for Failure {
+impl From<RequestError> for RequestFailure {
     fn from(error: RequestError) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error.to_string())
     }
 }
 
-impl From<Status> for Failure {
+impl From<Status> for RequestFailure {
     fn from(status: Status) -> Self {
         let code = match status.code() {
             Code::NotFound => StatusCode::NOT_FOUND,
@@ -123,11 +123,12 @@ impl From<Status> for Failure {
                 tracing::debug!(%status, "a service has reached a limit");
                 let wait = bowline_service_kit::retry_after(&status).unwrap_or_default();
                 if bowline_service_kit::reason(&status).as_deref() == Some(TOO_OFTEN) {
-                    return Self::new(StatusCode::TOO_MANY_REQUESTS, status.message()).after(wait);
+                    return Self::new(StatusCode::TOO_MANY_REQUESTS, status.message())
+                        .retry_after(wait);
                 }
                 // The message is for the house: it names services.
                 let text = "too many ask for this at the moment: try again in a few minutes";
-                return Self::new(StatusCode::TOO_MANY_REQUESTS, text).after(wait);
+                return Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait);
             }
             _ => {
                 tracing::warn!(%status, "a service could not answer");
@@ -139,10 +140,10 @@ impl From<Status> for Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for RequestFailure {
     fn into_response(self) -> Response {
         // When to come back is said where all answers pass.
-        let wait = Extension(NotBefore(self.wait));
+        let wait = Extension(RetryTime(self.wait));
         (self.status, wait, self.text).into_response()
     }
 }

@@ -16,7 +16,7 @@ use bowline_service_kit::{
     rate_limit::{RateLimit, TokenBuckets},
 };
 
-use crate::{reporter::Reporter, session::later, tailnet::Tailnet};
+use crate::{reporter::Reporter, session::merge_reports, tailnet::Tailnet};
 
 /// What of a node passes at once, and what then.
 const LIMIT: RateLimit = RateLimit::new(10, Duration::from_secs(1));
@@ -28,13 +28,13 @@ type Key = (TailnetId, u64);
 /// Passes reports on, each node's at its pace. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ReportPace {
-    waiting: Arc<Mutex<Waiting<Sent>>>,
+    waiting: Arc<Mutex<DelayedValues<PacedReport>>>,
     reporter: Reporter,
     tasks: Tasks,
 }
 
 #[derive(Debug)]
-struct Sent {
+struct PacedReport {
     tailnet: Arc<Tailnet>,
     node_key: Vec<u8>,
     report: ClientReport,
@@ -51,8 +51,14 @@ impl ReportPace {
     }
 
     /// Takes what a client sent; it is passed on now or soon.
-    pub fn take(&self, tailnet: &Arc<Tailnet>, node: u64, node_key: &[u8], report: ClientReport) {
-        let sent = Sent {
+    pub fn accept_report(
+        &self,
+        tailnet: &Arc<Tailnet>,
+        node: u64,
+        node_key: &[u8],
+        report: ClientReport,
+    ) {
+        let sent = PacedReport {
             tailnet: Arc::clone(tailnet),
             node_key: node_key.to_vec(),
             report,
@@ -62,15 +68,15 @@ impl ReportPace {
             key,
             sent,
             tokio::time::Instant::now().into_std(),
-            |sent, earlier| Sent {
-                report: later(sent.report, Some(earlier.report)),
+            |sent, earlier| PacedReport {
+                report: merge_reports(sent.report, Some(earlier.report)),
                 ..sent
             },
         );
         match offered {
-            Offered::Pass(sent) => self.pass_on(node, &sent),
-            Offered::Joined => {}
-            Offered::Wait(wait) => {
+            PaceDecision::Pass(sent) => self.pass_on(node, &sent),
+            PaceDecision::Joined => {}
+            PaceDecision::Wait(wait) => {
                 let pace = self.clone();
                 self.tasks.background("pace-report", async move {
                     tokio::time::sleep(wait).await;
@@ -93,27 +99,27 @@ impl ReportPace {
         }
     }
 
-    fn pass_on(&self, node: u64, sent: &Sent) {
+    fn pass_on(&self, node: u64, sent: &PacedReport) {
         let report = sent.report.clone();
         self.reporter
-            .client(&sent.tailnet, node, &sent.node_key, report);
+            .report_client(&sent.tailnet, node, &sent.node_key, report);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting<Sent>> {
+    fn waiting(&self) -> MutexGuard<'_, DelayedValues<PacedReport>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What waits for its node's next turn.
 #[derive(Debug)]
-struct Waiting<T> {
+struct DelayedValues<T> {
     buckets: TokenBuckets<Key>,
     waiting: BTreeMap<Key, T>,
 }
 
 /// What becomes of a report.
 #[derive(Debug, PartialEq, Eq)]
-enum Offered<T> {
+enum PaceDecision<T> {
     /// It passes at once.
     Pass(T),
     /// It is due after this time.
@@ -122,7 +128,7 @@ enum Offered<T> {
     Joined,
 }
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for DelayedValues<T> {
     fn default() -> Self {
         Self {
             buckets: TokenBuckets::new(LIMIT, NODES),
@@ -131,23 +137,23 @@ impl<T> Default for Waiting<T> {
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> DelayedValues<T> {
     fn offer(
         &mut self,
         key: Key,
         sent: T,
         now: Instant,
         join: impl FnOnce(T, T) -> T,
-    ) -> Offered<T> {
+    ) -> PaceDecision<T> {
         if let Some(earlier) = self.waiting.remove(&key) {
             self.waiting.insert(key, join(sent, earlier));
-            return Offered::Joined;
+            return PaceDecision::Joined;
         }
         match self.buckets.take(key, now) {
-            Ok(()) => Offered::Pass(sent),
+            Ok(()) => PaceDecision::Pass(sent),
             Err(wait) => {
                 self.waiting.insert(key, sent);
-                Offered::Wait(wait)
+                PaceDecision::Wait(wait)
             }
         }
     }
@@ -166,30 +172,34 @@ mod tests {
 
     #[test]
     fn burst_passes_and_then_the_newest_of_each_second() {
-        let mut waiting = Waiting::default();
+        let mut waiting = DelayedValues::default();
         let tailnet = TailnetId::try_from(1_u64).unwrap();
         let (one, other) = ((tailnet, 1), (tailnet, 2));
         let start = Instant::now();
         let joined = |newer: Vec<u32>, older: Vec<u32>| [older, newer].concat();
         for number in 0..10 {
             let offered = waiting.offer(one, vec![number], start, joined);
-            assert_eq!(offered, Offered::Pass(vec![number]));
+            assert_eq!(offered, PaceDecision::Pass(vec![number]));
         }
         let second = Duration::from_secs(1);
         assert_eq!(
             waiting.offer(one, vec![10], start, joined),
-            Offered::Wait(second)
+            PaceDecision::Wait(second)
         );
         for number in 11..100 {
             let offered = waiting.offer(one, vec![number], start + second / 2, joined);
-            assert_eq!(offered, Offered::Joined);
+            assert_eq!(offered, PaceDecision::Joined);
         }
         let offered = waiting.offer(other, vec![0], start, joined);
-        assert_eq!(offered, Offered::Pass(vec![0]), "another node's is its own");
+        assert_eq!(
+            offered,
+            PaceDecision::Pass(vec![0]),
+            "another node's is its own"
+        );
         let all: Vec<_> = (10..100).collect();
         assert_eq!(waiting.take(one, start + second), Some(all));
         assert_eq!(waiting.take(one, start + second), None);
         let offered = waiting.offer(one, vec![100], start + second, joined);
-        assert_eq!(offered, Offered::Wait(second), "one a second");
+        assert_eq!(offered, PaceDecision::Wait(second), "one a second");
     }
 }

@@ -32,29 +32,29 @@ const RETRY: Duration = Duration::from_millis(250);
 
 /// Sends reports of this gateway's clients. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reporter(Arc<Inner>);
+pub struct Reporter(Arc<ReporterInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct ReporterInner {
     gateway: String,
-    pending: Mutex<Pending>,
+    pending: Mutex<PendingReports>,
     news: Notify,
     /// Notified when everything is with the registry.
     idle: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingReports {
     sequence: u64,
-    reports: BTreeMap<(TailnetId, u64), Waiting>,
+    reports: BTreeMap<(TailnetId, u64), WaitingReport>,
     /// Whether some are on their way to the registry.
     under_way: bool,
     /// The newest session of each node, with the epoch it was given.
-    live: BTreeMap<(TailnetId, u64), Live>,
+    live: BTreeMap<(TailnetId, u64), LiveSession>,
 }
 
 #[derive(Debug)]
-struct Live {
+struct LiveSession {
     tailnet: Arc<Tailnet>,
     node_key: Vec<u8>,
     epoch: watch::Receiver<u64>,
@@ -62,7 +62,7 @@ struct Live {
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum SessionEnding {
     /// Its client left, or was replaced.
     Left,
     /// The gateway drains.
@@ -75,7 +75,7 @@ pub enum Ending {
 type Sent = (ClientReport, Instant);
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingReport {
     tailnet: Arc<Tailnet>,
     node_key: Vec<u8>,
     client: Option<Sent>,
@@ -89,7 +89,7 @@ struct Waiting {
 impl Reporter {
     /// Starts to send, as the gateway incarnation `gateway`.
     pub fn start(gateway: String, registry: GrpcChannel, tasks: &Tasks) -> Self {
-        let inner = Inner {
+        let inner = ReporterInner {
             gateway,
             pending: Mutex::default(),
             news: Notify::new(),
@@ -101,37 +101,37 @@ impl Reporter {
     }
 
     /// Takes what a client sent; its peers on this gateway see it at once.
-    pub fn client(
+    pub fn report_client(
         &self,
         tailnet: &Arc<Tailnet>,
         node: u64,
         node_key: &[u8],
         mut report: ClientReport,
     ) {
-        let mut pending = self.pending();
+        let mut pending = self.lock_pending();
         pending.sequence += 1;
         report.sequence = pending.sequence;
-        tailnet.report(node, report.clone());
-        let waiting = waiting(&mut pending, tailnet, node, node_key);
+        tailnet.show_report(node, report.clone());
+        let waiting = waiting_report(&mut pending, tailnet, node, node_key);
         let before = waiting.client.take();
-        waiting.client = newest(Some((report, Instant::now())), before);
+        waiting.client = newest_report(Some((report, Instant::now())), before);
         drop(pending);
         self.0.news.notify_one();
     }
 
     /// Says that a session began; the epoch it is given arrives later, zero until then.
-    pub fn began(
+    pub fn session_began(
         &self,
         tailnet: &Arc<Tailnet>,
         node: u64,
         node_key: &[u8],
     ) -> watch::Receiver<u64> {
         let (sender, epoch) = watch::channel(0);
-        let mut pending = self.pending();
-        let waiting = waiting(&mut pending, tailnet, node, node_key);
-        waiting.presence = Some(self.presence(0, None));
+        let mut pending = self.lock_pending();
+        let waiting = waiting_report(&mut pending, tailnet, node, node_key);
+        waiting.presence = Some(self.presence_report(0, None));
         waiting.epoch = Some(sender);
-        let live = Live {
+        let live = LiveSession {
             tailnet: Arc::clone(tailnet),
             node_key: node_key.to_vec(),
             epoch: epoch.clone(),
@@ -143,17 +143,17 @@ impl Reporter {
     }
 
     /// Says that a session with this epoch ended.
-    pub fn ended(
+    pub fn session_ended(
         &self,
         tailnet: &Arc<Tailnet>,
         node: u64,
         node_key: &[u8],
         epoch: u64,
-        why: Ending,
+        why: SessionEnding,
     ) {
-        let mut pending = self.pending();
-        let waiting = waiting(&mut pending, tailnet, node, node_key);
-        waiting.presence = Some(self.presence(epoch, Some(why)));
+        let mut pending = self.lock_pending();
+        let waiting = waiting_report(&mut pending, tailnet, node, node_key);
+        waiting.presence = Some(self.presence_report(epoch, Some(why)));
         waiting.epoch = None;
         pending.live.remove(&(tailnet.id, node));
         drop(pending);
@@ -162,15 +162,15 @@ impl Reporter {
 
     /// Says that two machines with a node's key end each other's sessions.
     pub fn key_is_shared(&self, tailnet: &Arc<Tailnet>, node: u64, node_key: &[u8]) {
-        let mut pending = self.pending();
-        waiting(&mut pending, tailnet, node, node_key).key_shared = true;
+        let mut pending = self.lock_pending();
+        waiting_report(&mut pending, tailnet, node, node_key).key_shared = true;
         drop(pending);
         self.0.news.notify_one();
     }
 
     /// Says again which sessions live: the registry may have taken their nodes for offline meanwhile.
-    pub fn again(&self) {
-        let mut pending = self.pending();
+    pub fn report_all_sessions(&self) {
+        let mut pending = self.lock_pending();
         let live: Vec<_> = pending
             .live
             .iter()
@@ -185,9 +185,9 @@ impl Reporter {
             .filter(|(.., epoch)| *epoch != 0)
             .collect();
         for (node, tailnet, node_key, epoch) in live {
-            let waiting = waiting(&mut pending, &tailnet, node, &node_key);
+            let waiting = waiting_report(&mut pending, &tailnet, node, &node_key);
             if waiting.presence.is_none() {
-                waiting.presence = Some(self.presence(epoch, None));
+                waiting.presence = Some(self.presence_report(epoch, None));
             }
         }
         drop(pending);
@@ -195,7 +195,7 @@ impl Reporter {
     }
 
     /// Returns what is said of a session that lives, or has ended.
-    fn presence(&self, epoch: u64, ended: Option<Ending>) -> PresenceReport {
+    fn presence_report(&self, epoch: u64, ended: Option<SessionEnding>) -> PresenceReport {
         let presence = Presence {
             epoch,
             gateway: self.0.gateway.clone(),
@@ -203,12 +203,12 @@ impl Reporter {
         PresenceReport {
             presence: Some(presence),
             live: ended.is_none(),
-            draining: ended == Some(Ending::Drain),
-            dead_link: ended == Some(Ending::DeadLink),
+            draining: ended == Some(SessionEnding::Drain),
+            dead_link: ended == Some(SessionEnding::DeadLink),
         }
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
+    fn lock_pending(&self) -> std::sync::MutexGuard<'_, PendingReports> {
         self.0
             .pending
             .lock()
@@ -216,7 +216,7 @@ impl Reporter {
     }
 
     /// Waits until everything is with the registry, for a drain.
-    pub async fn flushed(&self) {
+    pub async fn wait_until_flushed(&self) {
         loop {
             let idle = self.0.idle.notified();
             tokio::pin!(idle);
@@ -230,7 +230,7 @@ impl Reporter {
     }
 
     fn is_flushed(&self) -> bool {
-        let pending = self.pending();
+        let pending = self.lock_pending();
         pending.reports.is_empty() && !pending.under_way
     }
 
@@ -240,13 +240,13 @@ impl Reporter {
             self.0.news.notified().await;
             tokio::time::sleep(GATHER).await;
             loop {
-                let batch = self.take();
+                let batch = self.take_batch();
                 if batch.is_empty() {
                     self.0.idle.notify_waiters();
                     break;
                 }
-                let sent = self.send(&mut client, batch).await;
-                self.pending().under_way = false;
+                let sent = self.send_reports(&mut client, batch).await;
+                self.lock_pending().under_way = false;
                 if !sent {
                     tokio::time::sleep(RETRY).await;
                 }
@@ -254,10 +254,10 @@ impl Reporter {
         }
     }
 
-    fn take(&self) -> BTreeMap<(TailnetId, u64), Waiting> {
-        let mut pending = self.pending();
+    fn take_batch(&self) -> BTreeMap<(TailnetId, u64), WaitingReport> {
+        let mut pending = self.lock_pending();
         let mut bytes = 0;
-        let fits = |(_, waiting): &(&(TailnetId, u64), &Waiting)| {
+        let fits = |(_, waiting): &(&(TailnetId, u64), &WaitingReport)| {
             let fits = bytes < BATCH_BYTES;
             let client = waiting.client.as_ref();
             let host = client.and_then(|(report, _)| report.host.as_ref());
@@ -272,10 +272,10 @@ impl Reporter {
             .collect()
     }
 
-    async fn send(
+    async fn send_reports(
         &self,
         client: &mut KeyRegistryServiceClient<GrpcChannel>,
-        batch: BTreeMap<(TailnetId, u64), Waiting>,
+        batch: BTreeMap<(TailnetId, u64), WaitingReport>,
     ) -> bool {
         let reports = batch
             .iter()
@@ -289,7 +289,7 @@ impl Reporter {
                 age_milliseconds: waiting
                     .client
                     .as_ref()
-                    .map_or(0, |(_, sent)| milliseconds(*sent)),
+                    .map_or(0, |(_, sent)| milliseconds_since(*sent)),
             })
             .collect();
         let gateway = self.0.gateway.clone();
@@ -328,8 +328,8 @@ impl Reporter {
     }
 
     /// Keeps what could not be sent, unless something newer has come.
-    fn put_back(&self, batch: BTreeMap<(TailnetId, u64), Waiting>) {
-        let mut pending = self.pending();
+    fn put_back(&self, batch: BTreeMap<(TailnetId, u64), WaitingReport>) {
+        let mut pending = self.lock_pending();
         for (key, waiting) in batch {
             match pending.reports.entry(key) {
                 std::collections::btree_map::Entry::Vacant(place) => {
@@ -337,7 +337,7 @@ impl Reporter {
                 }
                 std::collections::btree_map::Entry::Occupied(mut newer) => {
                     let newer = newer.get_mut();
-                    newer.client = newest(newer.client.take(), waiting.client);
+                    newer.client = newest_report(newer.client.take(), waiting.client);
                     newer.key_shared |= waiting.key_shared;
                     if newer.presence.is_none() {
                         newer.presence = waiting.presence;
@@ -350,7 +350,7 @@ impl Reporter {
 }
 
 /// Returns the later of two reports, with what the earlier said of the host where the later says nothing of it.
-fn newest(later: Option<Sent>, earlier: Option<Sent>) -> Option<Sent> {
+fn newest_report(later: Option<Sent>, earlier: Option<Sent>) -> Option<Sent> {
     let Some((mut report, sent)) = later else {
         return earlier;
     };
@@ -358,20 +358,20 @@ fn newest(later: Option<Sent>, earlier: Option<Sent>) -> Option<Sent> {
     Some((report, sent))
 }
 
-fn milliseconds(since: Instant) -> u64 {
+fn milliseconds_since(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn waiting<'p>(
-    pending: &'p mut Pending,
+fn waiting_report<'p>(
+    pending: &'p mut PendingReports,
     tailnet: &Arc<Tailnet>,
     node: u64,
     node_key: &[u8],
-) -> &'p mut Waiting {
+) -> &'p mut WaitingReport {
     let waiting = pending
         .reports
         .entry((tailnet.id, node))
-        .or_insert_with(|| Waiting {
+        .or_insert_with(|| WaitingReport {
             tailnet: Arc::clone(tailnet),
             node_key: Vec::new(),
             client: None,
@@ -409,7 +409,7 @@ mod tests {
             (sent(2, None), None, (2, None)),
             (None, sent(1, Some("a")), (1, Some("a"))),
         ] {
-            let (report, _) = newest(later, earlier).unwrap();
+            let (report, _) = newest_report(later, earlier).unwrap();
             let hostname = report.host.as_ref().map(|host| host.hostname.as_str());
             assert_eq!((report.sequence, hostname), expected);
         }

@@ -28,16 +28,16 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     admission::Admission,
-    listener::{Connection, fraction},
-    reporter::{Ending, Reporter},
-    tailnet::{Seat, Tailnet, Wake},
+    listener::{Connection, spread_fraction},
+    reporter::{Reporter, SessionEnding},
+    tailnet::{ClassWake, SessionSlot, Tailnet},
 };
 
-pub use aside::{Sealing, aside};
-pub use contest::{Contest, later};
-pub use delivery::{Deliveries, Frames, Kind};
+pub use aside::{FrameSealer, run_blocking};
+pub use contest::{KeyContest, merge_reports};
+pub use delivery::{Deliveries, DeliveryKind, Frames};
 
-use signs::Signs;
+use signs::LivenessPings;
 
 /// The longest silence, before jitter: a client gives up after 120 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(50);
@@ -47,7 +47,7 @@ const PACE: Duration = Duration::from_secs(2);
 
 /// One client's long poll.
 #[derive(Debug)]
-pub struct Session {
+pub struct MapSession {
     tailnet: Arc<Tailnet>,
     node: u64,
     node_key: Vec<u8>,
@@ -56,29 +56,29 @@ pub struct Session {
     reporter: Reporter,
     connection: Connection,
     admission: Arc<Admission>,
-    seat: Seat,
+    seat: SessionSlot,
     epoch: watch::Receiver<u64>,
-    state: State,
+    state: ToldState,
     keep_alive_at: Instant,
     /// Nothing is told before: clients of the oldest forms read a whole message each time.
     next_at: Instant,
-    signs: Signs,
+    signs: LivenessPings,
 }
 
 /// What the client was told.
 #[derive(Debug)]
-enum State {
+enum ToldState {
     New,
     Told {
         class: u64,
         generation: u64,
-        wake: watch::Receiver<Wake>,
+        wake: watch::Receiver<ClassWake>,
     },
     Ended,
 }
 
 /// What a client knows that is told everything.
-enum Earlier {
+enum EarlierKnowledge {
     /// Nothing: its stream begins.
     Nothing,
     /// What it was told before these changes.
@@ -87,7 +87,7 @@ enum Earlier {
     Unknown,
 }
 
-impl Session {
+impl MapSession {
     /// Takes the node's seat; an older session of the node ends.
     #[must_use]
     pub fn begin(
@@ -98,13 +98,13 @@ impl Session {
         reporter: Reporter,
         (connection, admission): (Connection, Arc<Admission>),
     ) -> Self {
-        let seat = tailnet.sessions.take(node, connection.number());
-        let epoch = reporter.began(&tailnet, node, &node_key);
+        let seat = tailnet.sessions.take_slot(node, connection.number());
+        let epoch = reporter.session_began(&tailnet, node, &node_key);
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
         tracing::info!(tailnet = %tailnet.id, node, version = dialect.version.0, "map session begins");
         let next_at = Instant::now();
-        let keep_alive_at = next_at + silence(node);
-        let state = State::New;
+        let keep_alive_at = next_at + longest_silence(node);
+        let state = ToldState::New;
         Self {
             tailnet,
             node,
@@ -119,7 +119,7 @@ impl Session {
             state,
             keep_alive_at,
             next_at,
-            signs: Signs::default(),
+            signs: LivenessPings::default(),
         }
     }
 
@@ -132,19 +132,20 @@ impl Session {
         loop {
             let mut is_keep_alive = false;
             let frame = match &mut self.state {
-                State::New => {
+                ToldState::New => {
                     let view = self
                         .tailnet
                         .history
                         .view()
                         .for_client_version(self.dialect.version);
-                    self.tell_everything(view, Earlier::Nothing).await?
+                    self.tell_everything(view, EarlierKnowledge::Nothing)
+                        .await?
                 }
-                State::Ended => return Ok(None),
-                State::Told { wake, .. } => {
+                ToldState::Ended => return Ok(None),
+                ToldState::Told { wake, .. } => {
                     tokio::select! {
                         biased;
-                        () = self.seat.lost(&mut self.epoch) => {
+                        () = self.seat.wait_until_lost(&mut self.epoch) => {
                             if self.seat.is_lost_to_another() {
                                 self.connection.contest().note_loss(self.node, Instant::now());
                             }
@@ -155,11 +156,11 @@ impl Session {
                             is_keep_alive = true;
                             Some(keep_alive(self.dialect)?)
                         }
-                        () = self.signs.quiet(&self.connection) => {
-                            Some(self.dialect.encode(self.signs.ask(&self.connection))?)
+                        () = self.signs.wait_until_quiet(&self.connection) => {
+                            Some(self.dialect.encode(self.signs.next_ping(&self.connection))?)
                         }
-                        changed = woken(wake, self.next_at) => match changed {
-                            Ok(()) => self.look().await?,
+                        changed = wait_for_wake(wake, self.next_at) => match changed {
+                            Ok(()) => self.compare_with_newest().await?,
                             Err(_) => return Ok(None),
                         },
                     }
@@ -169,7 +170,7 @@ impl Session {
                 let is_paced = dialect::is_paced(self.dialect.version);
                 // To clients of the oldest forms nothing else is a sign of life (protocol section 3.5).
                 if is_keep_alive || !is_paced {
-                    self.keep_alive_at = Instant::now() + silence(self.node);
+                    self.keep_alive_at = Instant::now() + longest_silence(self.node);
                 }
                 if is_paced {
                     self.next_at = Instant::now() + PACE;
@@ -183,30 +184,33 @@ impl Session {
     async fn tell_everything(
         &mut self,
         view: Arc<View>,
-        earlier: Earlier,
+        earlier: EarlierKnowledge,
     ) -> Result<Option<Bytes>, FrameError> {
         let shown = view.nodes.get(&self.node);
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
-            return Ok(self.end());
+            return Ok(self.mark_ended());
         };
         let class = shown.class;
         let _turn = match earlier {
-            Earlier::Nothing => None,
-            Earlier::Before(_) | Earlier::Unknown => self.admission.full_map_again(self.node).await,
+            EarlierKnowledge::Nothing => None,
+            EarlierKnowledge::Before(_) | EarlierKnowledge::Unknown => {
+                self.admission.full_map_again(self.node).await
+            }
         };
         let (tailnet, shown) = (Arc::clone(&self.tailnet), Arc::clone(&view));
         let (node, told) = (self.node, (self.dialect, self.clock.now()));
-        let made = aside(move || everything(&tailnet, &shown, node, told, &earlier)).await?;
+        let made =
+            run_blocking(move || encode_everything(&tailnet, &shown, node, told, &earlier)).await?;
         if made.is_none() {
-            return Ok(self.end());
+            return Ok(self.mark_ended());
         }
-        self.told(&view, class);
+        self.mark_told(&view, class);
         Ok(made)
     }
 
     /// Compares what the client was told with what is true, and returns the difference.
-    async fn look(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let State::Told {
+    async fn compare_with_newest(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let ToldState::Told {
             class,
             generation,
             wake,
@@ -215,20 +219,21 @@ impl Session {
             return Ok(None);
         };
         let class_before = *class;
-        let since = wake.borrow_and_update().since(*generation);
-        let (view, changes) = self.tailnet.history.since(since);
+        let since = wake.borrow_and_update().compare_from(*generation);
+        let (view, changes) = self.tailnet.history.changes_since(since);
         let view = view.for_client_version(self.dialect.version);
         let shown = view.nodes.get(&self.node);
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
             return self.tell_gone(&view, changes.as_deref());
         };
         let Some(changes) = changes else {
-            return self.tell_everything(view, Earlier::Unknown).await;
+            return self.tell_everything(view, EarlierKnowledge::Unknown).await;
         };
         let class_now = shown.class;
         // A node that may not take part is told otherwise than its class.
-        let shares =
-            shown.offered && class_before == class_now && self.shares(&view, shown, &changes);
+        let shares = shown.offered
+            && class_before == class_now
+            && self.sends_same_as_class(&view, shown, &changes);
         let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
         let kept = shares.then(|| self.tailnet.deltas.get(&key)).flatten();
         if let Some(frame) = kept {
@@ -237,9 +242,11 @@ impl Session {
         }
         let message = match build_delta(&view, &changes, self.node, self.clock.now()) {
             Delta::Nothing => None,
-            Delta::Message(message) if self.takes(&message) => Some(*message),
+            Delta::Message(message) if self.understands(&message) => Some(*message),
             Delta::Message(_) | Delta::Full => {
-                return self.tell_everything(view, Earlier::Before(changes)).await;
+                return self
+                    .tell_everything(view, EarlierKnowledge::Before(changes))
+                    .await;
             }
             Delta::Ended => return self.tell_last(&view, &changes),
         };
@@ -256,7 +263,7 @@ impl Session {
 
     /// Says whether every session of the class is sent the same for these changes: not what concerns its own node,
     /// its user, its user's devices, or what it sees otherwise than its class.
-    fn shares(&self, view: &View, own: &ShownNode, changes: &ChangeSet) -> bool {
+    fn sends_same_as_class(&self, view: &View, own: &ShownNode, changes: &ChangeSet) -> bool {
         let user = own.user();
         let is_close = |(id, before): (&u64, &Option<ShownNode>)| {
             let mut sides = before.iter().chain(view.nodes.get(id));
@@ -273,7 +280,7 @@ impl Session {
     }
 
     /// Says whether the client understands a difference.
-    fn takes(&self, message: &MapResponse) -> bool {
+    fn understands(&self, message: &MapResponse) -> bool {
         let version = self.dialect.version;
         !dialect::needs_full_messages(version)
             && (dialect::takes_filter_chunks(version) || message.packet_filters.is_empty())
@@ -282,7 +289,7 @@ impl Session {
 
     /// Returns the last frame of a node that may not take part any more, if it is still there.
     fn tell_last(&mut self, view: &View, changes: &ChangeSet) -> Result<Option<Bytes>, FrameError> {
-        self.end();
+        self.mark_ended();
         let last = build_full(
             view,
             self.node,
@@ -302,7 +309,7 @@ impl Session {
         view: &View,
         changes: Option<&ChangeSet>,
     ) -> Result<Option<Bytes>, FrameError> {
-        self.end();
+        self.mark_ended();
         let Ok(key) = NodePublic::try_from(&*self.node_key) else {
             return Ok(None);
         };
@@ -322,31 +329,31 @@ impl Session {
         self.dialect.encode(message).map(Some)
     }
 
-    fn end(&mut self) -> Option<Bytes> {
-        self.state = State::Ended;
+    fn mark_ended(&mut self) -> Option<Bytes> {
+        self.state = ToldState::Ended;
         None
     }
 
     /// Notes that the client knows what a view says.
     fn caught_up(&mut self, view: &View, class_now: u64) {
-        if let State::Told {
+        if let ToldState::Told {
             class, generation, ..
         } = &mut self.state
         {
             *generation = view.generation;
             self.signs
-                .want(view, self.node, self.dialect, &self.connection);
+                .set_wanted(view, self.node, self.dialect, &self.connection);
             if *class != class_now {
-                self.told(view, class_now);
+                self.mark_told(view, class_now);
             }
         }
     }
 
-    fn told(&mut self, view: &View, class: u64) {
+    fn mark_told(&mut self, view: &View, class: u64) {
         self.signs
-            .want(view, self.node, self.dialect, &self.connection);
-        let wake = self.tailnet.history.listen(class, view.generation);
-        self.state = State::Told {
+            .set_wanted(view, self.node, self.dialect, &self.connection);
+        let wake = self.tailnet.history.listen_to_class(class, view.generation);
+        self.state = ToldState::Told {
             class,
             generation: view.generation,
             wake,
@@ -354,7 +361,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for MapSession {
     fn drop(&mut self) {
         metrics::gauge!("bowline_gateway_map_sessions").decrement(1);
         tracing::info!(tailnet = %self.tailnet.id, node = self.node, "map session ends");
@@ -362,23 +369,23 @@ impl Drop for Session {
         if self.seat.is_held() {
             let epoch = *self.epoch.borrow();
             let why = match () {
-                () if self.connection.link().is_dead() => Ending::DeadLink,
-                () if self.connection.is_draining() => Ending::Drain,
-                () => Ending::Left,
+                () if self.connection.link().is_dead() => SessionEnding::DeadLink,
+                () if self.connection.is_draining() => SessionEnding::Drain,
+                () => SessionEnding::Left,
             };
             self.reporter
-                .ended(&self.tailnet, self.node, &self.node_key, epoch, why);
+                .session_ended(&self.tailnet, self.node, &self.node_key, epoch, why);
         }
     }
 }
 
 /// Returns a frame that says everything; `None` when nothing can be said so.
-fn everything(
+fn encode_everything(
     tailnet: &Tailnet,
     view: &View,
     node: u64,
     told: (Dialect, DateTime<Utc>),
-    earlier: &Earlier,
+    earlier: &EarlierKnowledge,
 ) -> Result<Option<Bytes>, FrameError> {
     let relays = tailnet.derp_map.load();
     let shared = tailnet.blocks.first_frame(view, node, &relays, told)?;
@@ -392,18 +399,20 @@ fn everything(
     // A list without peers says nothing.
     if message.peers.is_empty() {
         match earlier {
-            Earlier::Nothing => {}
-            Earlier::Before(changes) => message.peers_removed = lost_peers(view, changes, node),
+            EarlierKnowledge::Nothing => {}
+            EarlierKnowledge::Before(changes) => {
+                message.peers_removed = lost_peers(view, changes, node)
+            }
             // The client's next stream begins without any.
-            Earlier::Unknown => return Ok(None),
+            EarlierKnowledge::Unknown => return Ok(None),
         }
     }
     dialect.encode(message).map(Some)
 }
 
 /// Waits until there may be something to tell, but not before a moment.
-async fn woken(
-    wake: &mut watch::Receiver<Wake>,
+async fn wait_for_wake(
+    wake: &mut watch::Receiver<ClassWake>,
     not_before: Instant,
 ) -> Result<(), watch::error::RecvError> {
     if not_before > Instant::now() {
@@ -430,8 +439,8 @@ pub fn keep_alive(dialect: Dialect) -> Result<Bytes, FrameError> {
 }
 
 /// Returns the longest silence towards a node, different for neighbours.
-pub fn silence(node: u64) -> Duration {
-    KEEP_ALIVE + Duration::from_secs(9).mul_f64(fraction(node))
+pub fn longest_silence(node: u64) -> Duration {
+    KEEP_ALIVE + Duration::from_secs(9).mul_f64(spread_fraction(node))
 }
 
 #[cfg(test)]

@@ -20,14 +20,14 @@ use crate::{
     Backends, DerpMapError, Gateway, GatewayConfig, UnfitSettings,
     admission::Admission,
     derp_map, http,
-    lease::{Lease, slot},
-    listener::{Front, Listener, Proxies},
-    machine::{RefusalLog, Waits},
+    lease::{Lease, lease_slot},
+    listener::{Listener, ListenerLimits, Proxies},
+    machine::{FollowupWaits, RefusalLog},
     pace::ReportPace,
     reporter::Reporter,
     session::Deliveries,
-    tailnet::Hub,
-    tls::{TlsError, acceptor},
+    tailnet::TailnetHub,
+    tls::{TlsError, build_acceptor},
 };
 
 /// How many (machine key, nonce) pairs are remembered against replay.
@@ -93,7 +93,7 @@ pub fn start(
         // Paths are put behind it.
         config.public_url = config.public_url.trim_end_matches('/').to_owned();
         let tls = match config.certificate()? {
-            Some((certificate, key)) => Some(acceptor(certificate, key)?),
+            Some((certificate, key)) => Some(build_acceptor(certificate, key)?),
             None => None,
         };
         let keys = ControlKeys::load(&config.control_keys)?;
@@ -110,9 +110,9 @@ pub fn start(
             derp_map,
             more_routes,
         } = given;
-        let first = derp_map::first(&config, derp_map).await?;
+        let first = derp_map::load_initial(&config, derp_map).await?;
         let incarnation = u64::from_be_bytes(random_bytes()).to_string();
-        let hub = Arc::new(Hub::new(
+        let hub = Arc::new(TailnetHub::new(
             &backends,
             &bus,
             (first.map.clone(), config.filter_sources),
@@ -123,7 +123,7 @@ pub fn start(
             let tell = move |map| told.tell_relays(map);
             tasks.background(
                 "derp-map",
-                derp_map::follow(url, first, derp_map::PACE, tell),
+                derp_map::keep_refreshed(url, first, derp_map::PACE, tell),
             );
         }
         let registry = backends.registry.clone();
@@ -133,18 +133,18 @@ pub fn start(
         };
         // Inside TLS, be it a proxy's.
         let is_secured = tls.is_some() || config.is_https();
-        let front = Front::new(config.max_connections, proxies, is_secured);
+        let front = ListenerLimits::new(config.max_connections, proxies, is_secured);
         let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
         let leaving = CancellationToken::new();
         let staleness = config.max_staleness();
-        let lease = Lease::new(incarnation, slot(address), staleness, registry);
+        let lease = Lease::new(incarnation, lease_slot(address), staleness, registry);
         let gateway = Arc::new(Gateway {
-            lease: lease.keep(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
+            lease: lease.keep_renewed(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
             pace: ReportPace::new(reporter.clone(), tasks.clone()),
             deliveries: Deliveries::start(&tasks),
             reporter,
             admission: Arc::new(Admission::default()),
-            waits: Waits::new(),
+            waits: FollowupWaits::new(),
             refusals: RefusalLog::default(),
             replays: Mutex::new(ReplayCache::new(REPLAYS)),
             config,
@@ -154,7 +154,7 @@ pub fn start(
             clock,
             tasks: tasks.clone(),
         });
-        let routes = http::routes(Arc::clone(&gateway)).merge(more_routes);
+        let routes = http::public_routes(Arc::clone(&gateway)).merge(more_routes);
         let listener = Listener {
             socket,
             tls,
@@ -178,7 +178,7 @@ async fn serve(
 ) -> io::Result<()> {
     listener.run(tasks).await?;
     gateway.pace.pass_all_on();
-    gateway.reporter.flushed().await;
+    gateway.reporter.wait_until_flushed().await;
     leaving.cancel();
     let mut lease = gateway.lease.clone();
     while lease.changed().await.is_ok() {}

@@ -18,12 +18,12 @@ use bowline_netmap::{DeltaCache, FilterSources, PeerBlocks, Replica};
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::{sync::watch, time::Instant};
 
-pub use advances::Advances;
-pub use history::{History, Wake};
-pub use hub::{Found, Hub, Located};
-pub use sessions::{Seat, Sessions};
+pub use advances::ProgressQueue;
+pub use history::{ClassWake, History};
+pub use hub::{LocatedNode, NodeKeyOwner, TailnetHub};
+pub use sessions::{SessionSlot, Sessions};
 
-use inputs::{Inputs, Outcome};
+use inputs::{LocalInputs, ReportOutcome};
 use key_index::KeyIndex;
 
 /// One tailnet with at least one lately connected client.
@@ -43,16 +43,16 @@ pub struct Tailnet {
     pub derp_map: Arc<ArcSwap<DerpMap>>,
     /// How its packet filters name sources.
     pub sources: FilterSources,
-    shared: Shared,
-    inputs: Arc<Inputs>,
+    shared: SharedIndexes,
+    inputs: Arc<LocalInputs>,
     progress: watch::Receiver<Progress>,
 }
 
 /// What all tailnets of a gateway share.
 #[derive(Clone, Debug, Default)]
-struct Shared {
+struct SharedIndexes {
     keys: Arc<KeyIndex>,
-    advances: Arc<Advances>,
+    advances: Arc<ProgressQueue>,
 }
 
 /// How far a tailnet has come.
@@ -73,16 +73,16 @@ impl Progress {
 }
 
 /// The other ends of a tailnet: what its follower hears, and where it says how far it has come.
-type Ends = (Arc<Inputs>, watch::Sender<Progress>);
+type FollowerEnds = (Arc<LocalInputs>, watch::Sender<Progress>);
 
 impl Tailnet {
     /// Returns a tailnet of which nothing is known yet.
     fn new(
         id: TailnetId,
         (derp_map, sources): (Arc<ArcSwap<DerpMap>>, FilterSources),
-        shared: Shared,
-    ) -> (Arc<Self>, Ends) {
-        let inputs = Arc::<Inputs>::default();
+        shared: SharedIndexes,
+    ) -> (Arc<Self>, FollowerEnds) {
+        let inputs = Arc::<LocalInputs>::default();
         let (sender, progress) = watch::channel(Progress::default());
         let tailnet = Arc::new(Self {
             id,
@@ -100,37 +100,37 @@ impl Tailnet {
     }
 
     /// Publishes what a replica holds, if that differs from before.
-    fn publish(self: &Arc<Self>, replica: &mut Replica) {
+    fn publish_replica(self: &Arc<Self>, replica: &mut Replica) {
         // What nobody is told of wakes only the session it is about.
         let presences = replica.take_presences();
         if let Some((view, changes)) = replica.publish() {
-            self.shared.keys.note(self, &view, &changes);
+            self.shared.keys.note_changes(self, &view, &changes);
             self.blocks.note_changes(&view, &changes);
-            self.history.publish(view, changes);
+            self.history.publish_view(view, changes);
         }
         for (node, epoch) in presences {
-            self.sessions.heard(node, epoch);
+            self.sessions.note_newer_epoch(node, epoch);
         }
     }
 
     /// Shows a client's report to its peers at once.
-    pub fn report(&self, node: u64, report: ClientReport) {
-        self.inputs.report(node, report);
+    pub fn show_report(&self, node: u64, report: ClientReport) {
+        self.inputs.add_report(node, report);
     }
 
     /// Says that the registry has taken the reports of a node up to a number: the newest counts from a soft revision
     /// on, or something newer counts.
     pub fn report_taken(&self, node: u64, sequence: u64, applied_at: Option<u64>) {
-        let outcome = Outcome {
+        let outcome = ReportOutcome {
             sequence,
             applied_at,
         };
-        self.inputs.outcome(node, outcome);
+        self.inputs.add_outcome(node, outcome);
     }
 
     /// Says that the relays are others than they were.
     pub fn relays_changed(&self) {
-        self.inputs.relays();
+        self.inputs.note_relays_changed();
     }
 
     /// Returns how far the tailnet has come.
@@ -142,11 +142,11 @@ impl Tailnet {
     /// Waits until a node is shown with this key, at most for `limit`; says whether it is.
     ///
     /// A node whose key was replaced a moment ago is shown with the key before until the registry's entry arrives.
-    pub async fn shows(&self, node: u64, node_key: &[u8], limit: Duration) -> bool {
+    pub async fn wait_until_shown(&self, node: u64, node_key: &[u8], limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut progress = self.progress.clone();
         loop {
-            if progress.borrow_and_update().complete && self.has(node, node_key) {
+            if progress.borrow_and_update().complete && self.shows_key(node, node_key) {
                 return true;
             }
             let changed = tokio::time::timeout_at(deadline, progress.changed()).await;
@@ -156,7 +156,7 @@ impl Tailnet {
         }
     }
 
-    fn has(&self, node: u64, node_key: &[u8]) -> bool {
+    fn shows_key(&self, node: u64, node_key: &[u8]) -> bool {
         let view = self.history.view();
         let shown = view.nodes.get(&node);
         shown.is_some_and(|shown| shown.node.node_key == node_key)
@@ -165,9 +165,9 @@ impl Tailnet {
 
 impl Drop for Tailnet {
     fn drop(&mut self) {
-        self.inputs.close();
-        self.shared.keys.sweep();
-        self.shared.advances.note(self.id);
+        self.inputs.close_inputs();
+        self.shared.keys.forget_dropped();
+        self.shared.advances.note_advance(self.id);
     }
 }
 

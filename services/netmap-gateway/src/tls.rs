@@ -44,7 +44,7 @@ struct FileCertificate {
 impl FileCertificate {
     fn new(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
         let watch = FileWatch::new(vec![certificate.clone(), key.clone()]);
-        let current = ArcSwap::from_pointee(read(&certificate, &key)?);
+        let current = ArcSwap::from_pointee(read_certified_key(&certificate, &key)?);
         Ok(Self {
             certificate,
             key,
@@ -54,11 +54,11 @@ impl FileCertificate {
     }
 
     /// Reads the files again if they have changed. What can not be used changes nothing.
-    fn refresh(&self) {
+    fn reload_if_changed(&self) {
         if !self.watch.look() {
             return;
         }
-        match read(&self.certificate, &self.key) {
+        match read_certified_key(&self.certificate, &self.key) {
             Ok(pair) => {
                 tracing::info!(file = %self.certificate.display(), "the certificate was read again");
                 self.current.store(Arc::new(pair));
@@ -73,12 +73,12 @@ impl FileCertificate {
 
 impl ResolvesServerCert for FileCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.refresh();
+        self.reload_if_changed();
         Some(self.current.load_full())
     }
 }
 
-fn read(certificates: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+fn read_certified_key(certificates: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| TlsError::Pem { path, source }
@@ -96,7 +96,7 @@ fn read(certificates: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
 /// # Errors
 ///
 /// [`TlsError`].
-pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+pub fn build_acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let pair = FileCertificate::new(certificate.to_owned(), key.to_owned())?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
@@ -146,7 +146,7 @@ mod tests {
             issued.unwrap().save(place, "own").unwrap()
         };
         let files = issue();
-        let acceptor = acceptor(&files.certificate, &files.key).unwrap();
+        let acceptor = build_acceptor(&files.certificate, &files.key).unwrap();
         let first = seen(&acceptor, &files.authority).await;
         assert_eq!(seen(&acceptor, &files.authority).await, first);
 

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 
 use crate::{
     listener::{BodyShare, Connection},
-    machine::Failure,
+    machine::RequestFailure,
 };
 
 /// The longest request body: a host's description of 64 KiB, and as much again and more around it.
@@ -32,30 +32,34 @@ pub(crate) struct ReceivedBody {
 pub(crate) async fn read_body(
     connection: &Connection,
     body: Body,
-) -> Result<ReceivedBody, Failure> {
-    match tokio::time::timeout(BODY_TIME, collect(connection, body)).await {
+) -> Result<ReceivedBody, RequestFailure> {
+    match tokio::time::timeout(BODY_TIME, collect_body(connection, body)).await {
         Ok(result) => result,
         Err(_) => {
             let text = "the body did not arrive within 15 seconds";
-            Err(Failure::new(StatusCode::REQUEST_TIMEOUT, text))
+            Err(RequestFailure::new(StatusCode::REQUEST_TIMEOUT, text))
         }
     }
 }
 
-async fn collect(connection: &Connection, mut body: Body) -> Result<ReceivedBody, Failure> {
+async fn collect_body(
+    connection: &Connection,
+    mut body: Body,
+) -> Result<ReceivedBody, RequestFailure> {
     let too_long = || {
         let text = "the body is longer than 256 KiB";
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+        RequestFailure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     if http_body::Body::size_hint(&body).lower() > LONGEST_BODY as u64 {
         return Err(too_long());
     }
-    let mut share = connection.body();
+    let mut share = connection.body_share();
     // One buffer: small pieces would each hold more than they carry.
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|_| Failure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"))?;
+        let frame = frame.map_err(|_| {
+            RequestFailure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole")
+        })?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -66,7 +70,7 @@ async fn collect(connection: &Connection, mut body: Body) -> Result<ReceivedBody
         let counted = beyond(bytes.len() + data.len()) - beyond(bytes.len());
         if !share.grow(counted) {
             let text = "too many requests are being received: try again in a few seconds";
-            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            return Err(RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text));
         }
         bytes.extend_from_slice(&data);
     }

@@ -90,13 +90,13 @@ async fn map_of_the_url_comes_before_the_file_s_and_the_file_s_before_none() {
     let host = Host::start([ok(&map(902)), away()]).await;
 
     let config = host.config(Some(file));
-    let found = first(&config, DerpMap::default()).await.unwrap();
+    let found = load_initial(&config, DerpMap::default()).await.unwrap();
     assert_eq!((regions(&found.map), found.is_fetched), (vec![902], true));
-    let found = first(&config, DerpMap::default()).await.unwrap();
+    let found = load_initial(&config, DerpMap::default()).await.unwrap();
     assert_eq!((regions(&found.map), found.is_fetched), (vec![901], false));
 
     let own = serde_json::from_str(&map(900)).unwrap();
-    let found = first(&host.config(None), own).await.unwrap();
+    let found = load_initial(&host.config(None), own).await.unwrap();
     assert_eq!((regions(&found.map), found.is_fetched), (vec![900], false));
 }
 
@@ -113,7 +113,7 @@ async fn what_is_no_map_is_refused_with_its_place() {
         (cut, "body"),
     ] {
         let host = Host::start([answer]).await;
-        let refused = fetch(&host.url).await.unwrap_err().to_string();
+        let refused = fetch_url(&host.url).await.unwrap_err().to_string();
         assert!(refused.contains(&host.url.to_string()), "{refused}");
         assert!(refused.contains(problem), "{problem}: {refused}");
     }
@@ -123,7 +123,7 @@ async fn what_is_no_map_is_refused_with_its_place() {
 async fn host_that_never_answers_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let refused = fetch(&url.parse().unwrap()).await.unwrap_err();
+    let refused = fetch_url(&url.parse().unwrap()).await.unwrap_err();
     assert!(
         refused.to_string().contains("within 10 seconds"),
         "{refused}"
@@ -137,15 +137,15 @@ async fn changes_are_told_once_and_failures_change_nothing() {
     let broken = ok("hello");
     let host = Host::start([same, away(), broken, other, again, ok(&map(903))]).await;
     let (sender, mut told) = mpsc::unbounded_channel();
-    let known = First {
+    let known = InitialDerpMap {
         map: serde_json::from_str(&map(901)).unwrap(),
         is_fetched: true,
     };
-    let pace = Pace {
+    let pace = RefreshIntervals {
         refresh: Duration::from_millis(1),
         retry: Duration::from_millis(1),
     };
-    let following = follow(host.url.clone(), known, pace, move |map| {
+    let following = keep_refreshed(host.url.clone(), known, pace, move |map| {
         drop(sender.send(regions(&map)));
     });
     let following = tokio::spawn(following);

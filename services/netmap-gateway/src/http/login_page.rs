@@ -21,7 +21,7 @@ pub(super) async fn get_login(
     Path(id): Path<String>,
 ) -> Response {
     let (status, text) = match id.parse::<LoginId>() {
-        Ok(id) => found(&gateway, id).await,
+        Ok(id) => find_login(&gateway, id).await,
         Err(_) => not_known(),
     };
     let headers = [
@@ -36,7 +36,7 @@ pub(super) async fn get_login(
     (status, headers, Html(text)).into_response()
 }
 
-async fn found(gateway: &Gateway, id: LoginId) -> (StatusCode, String) {
+async fn find_login(gateway: &Gateway, id: LoginId) -> (StatusCode, String) {
     let mut client = LoginServiceClient::new(gateway.backends.identity.clone());
     match client
         .get_login(GetLoginRequest {
@@ -45,13 +45,13 @@ async fn found(gateway: &Gateway, id: LoginId) -> (StatusCode, String) {
         .await
     {
         Ok(answer) => match answer.into_inner().login {
-            Some(login) => (StatusCode::OK, page(&login)),
+            Some(login) => (StatusCode::OK, login_page_body(&login)),
             None => not_known(),
         },
         Err(status) if status.code() == tonic::Code::NotFound => not_known(),
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            frame(
+            page_frame(
                 "Try again",
                 "<p>The server can not look this up at the moment. Try again in a few seconds.</p>",
             ),
@@ -61,10 +61,10 @@ async fn found(gateway: &Gateway, id: LoginId) -> (StatusCode, String) {
 
 fn not_known() -> (StatusCode, String) {
     let text = "<p>This address is not known, or no longer. Run <code>tailscale up</code> on the device again for a new one.</p>";
-    (StatusCode::NOT_FOUND, frame("Not found", text))
+    (StatusCode::NOT_FOUND, page_frame("Not found", text))
 }
 
-fn page(login: &Login) -> String {
+fn login_page_body(login: &Login) -> String {
     let device = login.device.clone().unwrap_or_default();
     let machine = MachinePublic::try_from(&*login.machine_key).unwrap_or_default();
     let node = NodePublic::try_from(&*login.node_key).unwrap_or_default();
@@ -78,7 +78,7 @@ fn page(login: &Login) -> String {
     ];
     let rows: String = rows
         .iter()
-        .map(|(name, value)| format!("<tr><th>{name}</th><td>{}</td></tr>", escaped(value)))
+        .map(|(name, value)| format!("<tr><th>{name}</th><td>{}</td></tr>", escape_html(value)))
         .collect();
     let (title, what) = match login.state() {
         LoginState::Pending => (
@@ -87,24 +87,24 @@ fn page(login: &Login) -> String {
                 "<p>An administrator adds it for a user with this command, on the machine where Bowline runs:</p>\
                  <pre>bowline logins approve {} --user NAME</pre>\
                  <p>Check that the device above is the one in front of you. Opening this page approves nothing.</p>",
-                escaped(&login.id)
+                escape_html(&login.id)
             ),
         ),
         LoginState::Approved => (
             "Approved",
             "<p>The device may join. You can close this page.</p>".to_owned(),
         ),
-        LoginState::Denied => ("Denied", format!("<p>{}</p>", escaped(&login.denial))),
+        LoginState::Denied => ("Denied", format!("<p>{}</p>", escape_html(&login.denial))),
         LoginState::Expired | LoginState::Unspecified => (
             "Too late",
             "<p>Nobody decided in time. Run <code>tailscale up</code> on the device again.</p>"
                 .to_owned(),
         ),
     };
-    frame(title, &format!("<table>{rows}</table>{what}"))
+    page_frame(title, &format!("<table>{rows}</table>{what}"))
 }
 
-fn frame(title: &str, body: &str) -> String {
+fn page_frame(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title} · Bowline</title>\
@@ -115,7 +115,7 @@ fn frame(title: &str, body: &str) -> String {
     )
 }
 
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     text.chars()
         .map(|character| match character {
             '&' => "&amp;".to_owned(),

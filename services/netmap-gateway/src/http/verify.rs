@@ -19,7 +19,7 @@ use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Request};
 
-use crate::{gateway::Gateway, listener::Connection, machine::Failure};
+use crate::{gateway::Gateway, listener::Connection, machine::RequestFailure};
 
 /// The longest question: a key and an address.
 const LONGEST_BODY: usize = 4 << 10;
@@ -47,19 +47,19 @@ pub(super) async fn post_verify(
     Extension(connection): Extension<Connection>,
     Path(token): Path<String>,
     body: Body,
-) -> Result<Json<VerifyResponse>, Failure> {
+) -> Result<Json<VerifyResponse>, RequestFailure> {
     let wanted = gateway.config.verify_token.as_ref();
     let wanted = wanted.map_or("", |token| token.expose());
-    if wanted.is_empty() || !equal(wanted.as_bytes(), token.as_bytes()) {
-        return Err(Failure::new(
+    if wanted.is_empty() || !secrets_are_equal(wanted.as_bytes(), token.as_bytes()) {
+        return Err(RequestFailure::new(
             StatusCode::NOT_FOUND,
             "there is nothing here\n",
         ));
     }
     // A relay asks for each of its clients.
-    connection.excuse();
-    let request: VerifyRequest = serde_json::from_slice(&read(body).await?)
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    connection.exempt_from_deadline();
+    let request: VerifyRequest = serde_json::from_slice(&read_body(body).await?)
+        .map_err(|error| RequestFailure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let mut client = KeyRegistryServiceClient::new(gateway.backends.registry.clone());
     let request = ResolveNodeRequest {
         node_key: request.node_public.as_bytes().to_vec(),
@@ -113,7 +113,7 @@ fn is_shown_without_key(gateway: &Gateway, node: &Node) -> bool {
 }
 
 /// Reads a question, bounded in size and time.
-async fn read(body: Body) -> Result<Bytes, Failure> {
+async fn read_body(body: Body) -> Result<Bytes, RequestFailure> {
     let read = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, LONGEST_BODY));
     match read.await {
         Ok(Ok(bytes)) => Ok(bytes),
@@ -122,21 +122,21 @@ async fn read(body: Body) -> Result<Bytes, Failure> {
             Err(
                 if cause.is_some_and(|cause| cause.is::<LengthLimitError>()) {
                     let text = "the body is longer than 4 KiB\n";
-                    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+                    RequestFailure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
                 } else {
-                    Failure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole\n")
+                    RequestFailure::new(StatusCode::BAD_REQUEST, "the body did not arrive whole\n")
                 },
             )
         }
         Err(_) => {
             let text = "the body did not arrive within 15 seconds\n";
-            Err(Failure::new(StatusCode::REQUEST_TIMEOUT, text))
+            Err(RequestFailure::new(StatusCode::REQUEST_TIMEOUT, text))
         }
     }
 }
 
 /// Compares secrets in a time that does not depend on where they differ.
-fn equal(left: &[u8], right: &[u8]) -> bool {
+fn secrets_are_equal(left: &[u8], right: &[u8]) -> bool {
     use subtle::ConstantTimeEq as _;
     left.ct_eq(right).into()
 }

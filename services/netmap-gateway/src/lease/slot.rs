@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 /// Names the address that this process listens on, so that no two processes alive can have the same name: within one
 /// start of one kernel and one network namespace an address is listened on once. Empty when that can not be found out.
-pub fn slot(address: SocketAddr) -> String {
+pub fn lease_slot(address: SocketAddr) -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     let network = std::fs::read_link("/proc/self/ns/net");
     match (boot, network) {
@@ -22,8 +22,8 @@ mod tests {
     #[test]
     fn each_address_of_a_host_is_a_place_of_its_own_and_stays_one() {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        assert_eq!(slot(address(1)), slot(address(1)));
-        assert_ne!(slot(address(1)), slot(address(2)));
-        assert!(slot(address(u16::MAX)).len() <= 100);
+        assert_eq!(lease_slot(address(1)), lease_slot(address(1)));
+        assert_ne!(lease_slot(address(1)), lease_slot(address(2)));
+        assert!(lease_slot(address(u16::MAX)).len() <= 100);
     }
 }

@@ -117,7 +117,7 @@ impl KeyRegistryService for Registry {
 
 struct Scene {
     recording: Arc<Recording>,
-    hub: Arc<Hub>,
+    hub: Arc<TailnetHub>,
     lease: Lease,
     tasks: Tasks,
     registry: GrpcChannel,
@@ -142,7 +142,7 @@ impl Scene {
         };
         let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
         let told = (DerpMap::default(), FilterSources::Addresses);
-        let hub = Arc::new(Hub::new(&backends, &Bus::in_process(), told, &tasks));
+        let hub = Arc::new(TailnetHub::new(&backends, &Bus::in_process(), told, &tasks));
         let staleness = Duration::from_secs(60);
         let lease = Lease::new("g".to_owned(), String::new(), staleness, registry.clone());
         Self {
@@ -159,7 +159,7 @@ impl Scene {
         let leaving = CancellationToken::new();
         self.lease
             .clone()
-            .keep(Arc::clone(&self.hub), reporter, leaving, &self.tasks)
+            .keep_renewed(Arc::clone(&self.hub), reporter, leaving, &self.tasks)
     }
 }
 
@@ -222,15 +222,25 @@ async fn sessions_of_a_gateway_that_reaches_nobody_end_when_they_may_not_begin_e
     let (renew, renewed) = watch::channel(Some(Instant::now()));
     let ending = end_stale_sessions(Arc::clone(&scene.hub), renewed, Duration::from_secs(60));
     scene.tasks.background("end-stale", ending);
-    let mut seat = tailnet.sessions.take(7, 0);
+    let mut seat = tailnet.sessions.take_slot(7, 0);
     let (_epoch, mut own) = watch::channel(0);
     let wait = Duration::from_secs(50);
-    assert!(time::timeout(wait, seat.lost(&mut own)).await.is_err());
+    assert!(
+        time::timeout(wait, seat.wait_until_lost(&mut own))
+            .await
+            .is_err()
+    );
     renew.send_replace(Some(Instant::now() + wait));
     assert!(
-        time::timeout(wait, seat.lost(&mut own)).await.is_err(),
+        time::timeout(wait, seat.wait_until_lost(&mut own))
+            .await
+            .is_err(),
         "it was renewed"
     );
-    assert!(time::timeout(wait, seat.lost(&mut own)).await.is_ok());
+    assert!(
+        time::timeout(wait, seat.wait_until_lost(&mut own))
+            .await
+            .is_ok()
+    );
     assert!(seat.is_held(), "its end is reported");
 }

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use super::{
-    front::{BodyShare, Front, Holder},
+    front::{BodyShare, Holder, ListenerLimits},
     link::Link,
 };
-use crate::session::Contest;
+use crate::session::KeyContest;
 
 /// How long a client may take for the TLS handshake, for the head of a request, and until its first.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,24 +37,24 @@ const DRAIN_SPREAD: f64 = 0.7;
 /// stranger's. It is one again when its node's stream of maps has ended and it is asked for nothing: so a node that
 /// is gone holds no seat.
 #[derive(Clone, Debug)]
-pub struct Connection(Arc<Inner>);
+pub struct Connection(Arc<ConnectionInner>);
 
 #[derive(Debug)]
-struct Inner {
-    front: Arc<Front>,
+struct ConnectionInner {
+    front: Arc<ListenerLimits>,
     source: SocketAddr,
     seat: SeatHandle<Holder>,
-    end: Arc<End>,
+    end: Arc<ConnectionEnd>,
     /// The proxy whose connection this is, and which speaks for other clients on it as well.
     is_of_proxy: bool,
     link: Arc<Link>,
-    contest: Contest,
-    state: Mutex<State>,
+    contest: KeyContest,
+    state: Mutex<ConnectionState>,
     under_way: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     /// The node that speaks on it, where it is known.
     holder: Option<Holder>,
     /// The node that speaks on it, while there is no seat for it among those who are known.
@@ -69,7 +69,7 @@ struct State {
 
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum RequestRefusal {
     /// Too many are under way on the connection.
     UnderWay,
     /// Too many come from its network, for so long.
@@ -80,7 +80,7 @@ pub(super) enum Refused {
 
 /// How a connection ends in a drain.
 #[derive(Debug)]
-pub struct End {
+pub struct ConnectionEnd {
     number: u64,
     shutdown: Shutdown,
     /// The part of the drain time after which it closes.
@@ -93,13 +93,13 @@ pub struct End {
     _open: TaskTrackerToken,
 }
 
-impl End {
+impl ConnectionEnd {
     /// Returns the end of the connection with this number: consecutive numbers lie far apart in the drain.
     pub(super) fn new(shutdown: Shutdown, number: u64, open: TaskTrackerToken) -> Self {
         Self {
             number,
             shutdown,
-            share: DRAIN_SPREAD * fraction(number),
+            share: DRAIN_SPREAD * spread_fraction(number),
             early: CancellationToken::new(),
             closing: CancellationToken::new(),
             _open: open,
@@ -109,9 +109,9 @@ impl End {
 
 /// A request that is under way.
 #[derive(Debug)]
-pub(super) struct UnderWay(Connection);
+pub(super) struct RequestUnderWay(Connection);
 
-impl Drop for UnderWay {
+impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
@@ -123,7 +123,7 @@ pub struct OpenStream(Connection);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.0.lock_state();
         state.streams -= 1;
         state.since = Instant::now();
     }
@@ -132,38 +132,38 @@ impl Drop for OpenStream {
 impl Connection {
     /// Describes a connection that was accepted.
     pub(super) fn new(
-        front: Arc<Front>,
+        front: Arc<ListenerLimits>,
         source: SocketAddr,
         seat: SeatHandle<Holder>,
-        end: End,
+        end: ConnectionEnd,
     ) -> Self {
-        let is_of_proxy = front.proxies.are(source.ip());
+        let is_of_proxy = front.proxies.contain(source.ip());
         let link = Arc::new(Link::new());
-        Self::with(front, source, seat, (Arc::new(end), link), is_of_proxy)
+        Self::with_limits(front, source, seat, (Arc::new(end), link), is_of_proxy)
     }
 
-    fn with(
-        front: Arc<Front>,
+    fn with_limits(
+        front: Arc<ListenerLimits>,
         source: SocketAddr,
         seat: SeatHandle<Holder>,
-        (end, link): (Arc<End>, Arc<Link>),
+        (end, link): (Arc<ConnectionEnd>, Arc<Link>),
         is_of_proxy: bool,
     ) -> Self {
-        let state = State {
+        let state = ConnectionState {
             holder: None,
             unseated: None,
             streams: 0,
             since: Instant::now(),
             counted: 0,
         };
-        Self(Arc::new(Inner {
+        Self(Arc::new(ConnectionInner {
             front,
             source,
             seat,
             end,
             is_of_proxy,
             link,
-            contest: Contest::default(),
+            contest: KeyContest::default(),
             state: Mutex::new(state),
             under_way: AtomicUsize::new(0),
         }))
@@ -180,7 +180,7 @@ impl Connection {
     }
 
     /// Returns what it has lost to other machines with the same node key.
-    pub fn contest(&self) -> &Contest {
+    pub fn contest(&self) -> &KeyContest {
         &self.0.contest
     }
 
@@ -191,7 +191,7 @@ impl Connection {
         }
         let client = self.0.front.proxies.client_of(headers);
         let source = client.map_or(self.0.source, |client| SocketAddr::new(client, 0));
-        Self::with(
+        Self::with_limits(
             Arc::clone(&self.0.front),
             source,
             self.0.seat.clone(),
@@ -208,20 +208,20 @@ impl Connection {
         }
         let source = self.0.source;
         self.0.seat.relocate(source.ip());
-        let upgraded = Self::with(
+        let upgraded = Self::with_limits(
             Arc::clone(&self.0.front),
             source,
             self.0.seat.clone(),
             (Arc::clone(&self.0.end), Arc::clone(&self.0.link)),
             false,
         );
-        upgraded.state().counted = std::mem::take(&mut self.state().counted);
+        upgraded.lock_state().counted = std::mem::take(&mut self.lock_state().counted);
         upgraded
     }
 
     /// Waits for its turn to close: in a drain connections close one after the other, so that clients move to other
     /// gateways in no burst.
-    pub async fn turn(&self) {
+    pub async fn wait_for_drain_turn(&self) {
         let end = &self.0.end;
         tokio::select! {
             () = end.early.cancelled() => {}
@@ -270,7 +270,7 @@ impl Connection {
         self.0.front.is_secured
     }
 
-    pub(super) fn front(&self) -> &Arc<Front> {
+    pub(super) fn front(&self) -> &Arc<ListenerLimits> {
         &self.0.front
     }
 
@@ -279,9 +279,9 @@ impl Connection {
     /// # Errors
     ///
     /// How long the node has to wait before it may ask anything.
-    pub fn settle(&self, holder: Holder) -> Result<(), Duration> {
+    pub fn mark_known(&self, holder: Holder) -> Result<(), Duration> {
         let inner = &self.0;
-        let counted = std::mem::take(&mut self.state().counted);
+        let counted = std::mem::take(&mut self.lock_state().counted);
         inner.front.give_back_requests(self.source(), counted);
         let now = Instant::now().into_std();
         let mut taken = Ok(());
@@ -290,7 +290,7 @@ impl Connection {
         }
         // A proxy's connection is nobody's; and one too many of one source or owner stays a stranger's.
         let is_known = inner.is_of_proxy || inner.seat.settle(holder.clone());
-        let mut state = self.state();
+        let mut state = self.lock_state();
         if is_known {
             (state.holder, state.unseated) = (Some(holder), None);
             state.since = Instant::now();
@@ -301,51 +301,51 @@ impl Connection {
     }
 
     /// Notes that those who ask on it were proven to be trusted otherwise: their requests are not counted.
-    pub fn excuse(&self) {
-        let counted = std::mem::take(&mut self.state().counted);
+    pub fn exempt_from_deadline(&self) {
+        let counted = std::mem::take(&mut self.lock_state().counted);
         self.0.front.give_back_requests(self.source(), counted);
     }
 
     /// Returns the registered node that has spoken on it lately.
     pub fn holder(&self) -> Option<Holder> {
-        self.state().holder.clone()
+        self.lock_state().holder.clone()
     }
 
     /// Keeps it known as long as a stream of maps is open.
     pub fn open_stream(&self) -> OpenStream {
-        self.state().streams += 1;
+        self.lock_state().streams += 1;
         OpenStream(self.clone())
     }
 
     /// Returns the share of a request's body in what all bodies may hold, empty at first.
-    pub(crate) fn body(&self) -> BodyShare {
-        self.0.front.body(self.source(), self.holder())
+    pub(crate) fn body_share(&self) -> BodyShare {
+        self.0.front.body_share(self.source(), self.holder())
     }
 
     /// Begins a request, unless too many are under way or come from where this one does.
-    pub(super) fn begin_request(&self) -> Result<UnderWay, Refused> {
+    pub(super) fn begin_request(&self) -> Result<RequestUnderWay, RequestRefusal> {
         let inner = &self.0;
         let before = inner.under_way.fetch_add(1, Ordering::Relaxed);
-        let under_way = UnderWay(self.clone());
+        let under_way = RequestUnderWay(self.clone());
         let now = Instant::now().into_std();
         if let Some(holder) = self.holder() {
             let taken = inner.front.take_request_of_node(holder, now);
-            taken.map_err(Refused::OftenOfNode)?;
+            taken.map_err(RequestRefusal::OftenOfNode)?;
         } else {
             if before >= STRANGERS_REQUESTS {
-                return Err(Refused::UnderWay);
+                return Err(RequestRefusal::UnderWay);
             }
             inner
                 .front
                 .take_request(self.source(), now)
-                .map_err(Refused::Often)?;
-            self.state().counted += 1;
+                .map_err(RequestRefusal::Often)?;
+            self.lock_state().counted += 1;
         }
         Ok(under_way)
     }
 
     /// Returns when the connection should end: nothing is asked on it at first, or no registered node speaks for long.
-    pub async fn overstayed(&self, asked: &CancellationToken) {
+    pub async fn wait_until_overstayed(&self, asked: &CancellationToken) {
         if tokio::time::timeout(PATIENCE, asked.cancelled())
             .await
             .is_err()
@@ -362,12 +362,12 @@ impl Connection {
 
     /// Returns when to look again whether it is a stranger's for too long; `None`: it is.
     fn next_look(&self, now: Instant) -> Option<Instant> {
-        let unseated = self.state().unseated.clone();
+        let unseated = self.lock_state().unseated.clone();
         if let Some(holder) = unseated {
             // Others may have gone meanwhile.
-            self.settle(holder).ok();
+            self.mark_known(holder).ok();
         }
-        let mut state = self.state();
+        let mut state = self.lock_state();
         if state.streams > 0 {
             return Some(now + KNOWN);
         }
@@ -382,14 +382,14 @@ impl Connection {
         Some(state.since + STRANGER).filter(|end| *end > now)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock_state(&self) -> MutexGuard<'_, ConnectionState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns a number between 0 and 1 that is far from those of neighbouring numbers.
 #[expect(clippy::cast_precision_loss, reason = "a spread needs no precision")]
-pub fn fraction(number: u64) -> f64 {
+pub fn spread_fraction(number: u64) -> f64 {
     (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
 }
 

@@ -24,11 +24,11 @@ use bowline_service_kit::{
 };
 use tower::ServiceExt as _;
 
-use crate::machine::NotBefore;
+use crate::machine::RetryTime;
 
 use super::{
     Connection,
-    connection::Refused,
+    connection::RequestRefusal,
     proxies::Proxies,
     quota::{Quota, QuotaShare},
 };
@@ -76,19 +76,19 @@ const MOST_SOURCES: usize = 65_536;
 
 /// What the connections of a listener share.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct ListenerLimits {
     pub(super) seats: Arc<Seats<Holder>>,
     pub(super) proxies: Proxies,
     pub(super) is_secured: bool,
     strangers_bodies: Arc<Quota<Network>>,
     nodes_bodies: Arc<Quota<NodeShare>>,
-    requests: Mutex<Requests>,
+    requests: Mutex<RequestBuckets>,
     retry: Mutex<RetryWindow>,
 }
 
 /// How many requests may still be made.
 #[derive(Debug)]
-struct Requests {
+struct RequestBuckets {
     of_source: TokenBuckets<Network>,
     around: TokenBuckets<Network>,
     of_node: TokenBuckets<Holder>,
@@ -122,7 +122,7 @@ impl BodyShare {
     }
 }
 
-impl Front {
+impl ListenerLimits {
     /// Returns what so many connections share.
     pub(crate) fn new(connections: usize, proxies: Proxies, is_secured: bool) -> Arc<Self> {
         let limits = SeatLimits {
@@ -135,7 +135,7 @@ impl Front {
             is_secured,
             strangers_bodies: Quota::new(STRANGERS_BODIES),
             nodes_bodies: Quota::new(NODES_BODIES),
-            requests: Mutex::new(Requests {
+            requests: Mutex::new(RequestBuckets {
                 of_source: TokenBuckets::new(REQUESTS, MOST_SOURCES),
                 around: TokenBuckets::new(REQUESTS_AROUND, MOST_SOURCES),
                 of_node: TokenBuckets::new(REQUESTS_OF_NODE, MOST_NODES),
@@ -145,7 +145,7 @@ impl Front {
     }
 
     /// Returns the share of a body of nothing yet.
-    pub(super) fn body(&self, source: IpAddr, holder: Option<Holder>) -> BodyShare {
+    pub(super) fn body_share(&self, source: IpAddr, holder: Option<Holder>) -> BodyShare {
         match holder {
             Some(holder) => {
                 let of_owner = (NodeShare::Owner(holder.owner()), BODIES_OF_OWNER);
@@ -168,8 +168,8 @@ impl Front {
     ///
     /// How long to wait for it.
     pub(super) fn take_request(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
-        let [_, around, narrowest] = networks(source);
-        let mut requests = self.requests();
+        let [_, around, narrowest] = source_networks(source);
+        let mut requests = self.lock_requests();
         requests.of_source.take(narrowest, now)?;
         let taken = requests.around.take(around, now);
         if taken.is_err() {
@@ -188,20 +188,20 @@ impl Front {
         holder: Holder,
         now: Instant,
     ) -> Result<(), Duration> {
-        self.requests().of_node.take(holder, now)
+        self.lock_requests().of_node.take(holder, now)
     }
 
     /// Gives back what was taken for requests of a client that turned out to be known.
     pub(super) fn give_back_requests(&self, source: IpAddr, number: u32) {
-        let [_, around, narrowest] = networks(source);
-        let mut requests = self.requests();
+        let [_, around, narrowest] = source_networks(source);
+        let mut requests = self.lock_requests();
         for _ in 0..number {
             requests.of_source.give_back(&narrowest);
             requests.around.give_back(&around);
         }
     }
 
-    fn requests(&self) -> MutexGuard<'_, Requests> {
+    fn lock_requests(&self) -> MutexGuard<'_, RequestBuckets> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -228,7 +228,7 @@ impl Front {
 }
 
 /// Returns the networks whose requests are counted: the source is the last, those around it the second.
-fn networks(source: IpAddr) -> [Network; 3] {
+fn source_networks(source: IpAddr) -> [Network; 3] {
     let [wide, middle, narrow] = Network::around(source);
     match source.to_canonical() {
         IpAddr::V4(_) => [wide, middle, narrow],
@@ -237,7 +237,7 @@ fn networks(source: IpAddr) -> [Network; 3] {
 }
 
 /// Answers a request of a connection, if it may ask now.
-pub(crate) async fn answer(
+pub(crate) async fn count_request(
     connection: Connection,
     routes: Router,
     mut request: Request<Body>,
@@ -251,22 +251,22 @@ pub(crate) async fn answer(
             request.extensions_mut().insert(connection);
             let answer = routes.oneshot(request).await;
             let answer = answer.unwrap_or_else(|never| match never {});
-            let wait = answer.extensions().get::<NotBefore>().map(|wait| wait.0);
+            let wait = answer.extensions().get::<RetryTime>().map(|wait| wait.0);
             (answer, wait.unwrap_or_default())
         }
         Err(refused) => {
             let (reason, text, wait) = match refused {
-                Refused::UnderWay => (
+                RequestRefusal::UnderWay => (
                     "under_way",
                     "too many requests are under way on this connection",
                     Duration::ZERO,
                 ),
-                Refused::Often(wait) => (
+                RequestRefusal::Often(wait) => (
                     "often",
                     "too many requests come from this network: try again later",
                     wait,
                 ),
-                Refused::OftenOfNode(wait) => (
+                RequestRefusal::OftenOfNode(wait) => (
                     "often_of_node",
                     "this device asks too often: try again in a few seconds",
                     wait,
@@ -289,12 +289,12 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn front() -> Arc<Front> {
-        Front::new(100, Proxies::default(), false)
+    fn front() -> Arc<ListenerLimits> {
+        ListenerLimits::new(100, Proxies::default(), false)
     }
 
     /// Returns how many requests of an address are taken at once.
-    fn taken(front: &Front, address: &str, now: Instant) -> usize {
+    fn taken(front: &ListenerLimits, address: &str, now: Instant) -> usize {
         let asks = 0..10_000;
         asks.take_while(|_| front.take_request(ip(address), now).is_ok())
             .count()
@@ -328,34 +328,38 @@ mod tests {
     fn strangers_leave_room_for_the_bodies_of_nodes_and_of_other_strangers() {
         let front = front();
         let mut held: Vec<_> = (0..64)
-            .map(|host| front.body(ip(&format!("192.{host}.2.1")), None))
+            .map(|host| front.body_share(ip(&format!("192.{host}.2.1")), None))
             .collect();
         assert!(
             held.iter_mut().all(|body| body.grow(512 << 10)),
             "64 networks hold everything"
         );
-        assert!(!front.body(ip("198.51.100.1"), None).grow(1));
+        assert!(!front.body_share(ip("198.51.100.1"), None).grow(1));
         let tailnet = TailnetId::try_from(1_u64).expect("a number");
         let owned = |owner: &str, node| Holder {
             owner: (tailnet, NodeOwner::Tag(owner.into())),
             node,
         };
         let node = |number| owned("a", number);
-        let mut of_node = front.body(ip("198.51.100.1"), Some(node(1)));
+        let mut of_node = front.body_share(ip("198.51.100.1"), Some(node(1)));
         assert!(of_node.grow(1 << 20) && !of_node.grow(1));
-        assert!(front.body(ip("198.51.100.1"), Some(node(2))).grow(1 << 20));
+        assert!(
+            front
+                .body_share(ip("198.51.100.1"), Some(node(2)))
+                .grow(1 << 20)
+        );
         // The nodes of one owner have half of what all nodes have.
         let mut fleet: Vec<_> = (2..33)
-            .map(|number| front.body(ip("198.51.100.1"), Some(node(number))))
+            .map(|number| front.body_share(ip("198.51.100.1"), Some(node(number))))
             .collect();
         assert!(fleet.iter_mut().all(|body| body.grow(1 << 20)));
-        assert!(!front.body(ip("198.51.100.1"), Some(node(99))).grow(1));
+        assert!(!front.body_share(ip("198.51.100.1"), Some(node(99))).grow(1));
         let other = Some(owned("b", 99));
-        assert!(front.body(ip("198.51.100.1"), other).grow(1 << 20));
+        assert!(front.body_share(ip("198.51.100.1"), other).grow(1 << 20));
         held.pop();
-        assert!(front.body(ip("198.51.100.1"), None).grow(1));
+        assert!(front.body_share(ip("198.51.100.1"), None).grow(1));
         let mut subnets: Vec<_> = (0..2)
-            .map(|subnet| front.body(ip(&format!("2001:db8:0:{subnet}::1")), None))
+            .map(|subnet| front.body_share(ip(&format!("2001:db8:0:{subnet}::1")), None))
             .collect();
         drop(held);
         assert!(

@@ -88,12 +88,12 @@ impl Link {
     }
 
     /// Says whether the client has ever answered a question for a sign of life.
-    pub fn answers(&self) -> bool {
+    pub fn has_answered(&self) -> bool {
         self.answers.load(Ordering::Relaxed)
     }
 
     /// Begins to watch the link, or stops.
-    pub fn watch(&self, is_watched: bool) {
+    pub fn set_watched(&self, is_watched: bool) {
         self.is_watched.send_if_modified(|before| {
             let differs = *before != is_watched;
             if differs && is_watched {
@@ -111,10 +111,10 @@ impl Link {
     }
 
     /// Waits until the link is watched and dead.
-    pub async fn death(&self) {
+    pub async fn wait_until_dead(&self) {
         let mut watched = self.is_watched.subscribe();
         loop {
-            if *watched.borrow_and_update() && self.answers() {
+            if *watched.borrow_and_update() && self.has_answered() {
                 let end = self.last_heard() + SILENCE;
                 if Instant::now() >= end {
                     self.is_dead.store(true, Ordering::Relaxed);
@@ -133,18 +133,18 @@ impl Link {
 
 /// A socket that notes when something comes.
 #[derive(Debug)]
-pub(super) struct Heard<S> {
+pub(super) struct HeardStream<S> {
     socket: S,
     connection: Connection,
 }
 
-impl<S> Heard<S> {
+impl<S> HeardStream<S> {
     pub(super) fn new(socket: S, connection: Connection) -> Self {
         Self { socket, connection }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for HeardStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -159,7 +159,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeardStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -203,10 +203,10 @@ mod tests {
     async fn watched_client_that_has_answered_is_gone_when_it_falls_silent() {
         let link = Link::new();
         let start = Instant::now();
-        let death = link.death();
+        let death = link.wait_until_dead();
         tokio::pin!(death);
         after(1000).await;
-        link.watch(true);
+        link.set_watched(true);
         after(1000).await;
         assert!(
             death.as_mut().now_or_never().is_none(),
@@ -219,10 +219,10 @@ mod tests {
             assert!(death.as_mut().now_or_never().is_none(), "it is slow");
             link.note_heard();
         }
-        link.watch(false);
+        link.set_watched(false);
         after(1000).await;
         assert!(death.as_mut().now_or_never().is_none(), "nobody watches");
-        link.watch(true);
+        link.set_watched(true);
         let watched = start.elapsed();
         death.await;
         assert_eq!(start.elapsed() - watched, SILENCE);

@@ -21,13 +21,14 @@ const HEADER_TIME: Duration = Duration::from_secs(1);
 pub(super) async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<SocketAddr>> {
-    timeout(HEADER_TIME, read(stream))
+    timeout(HEADER_TIME, read_preface(stream))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
-    let malformed = |error: proxies::Malformed| io::Error::new(io::ErrorKind::InvalidData, error);
+async fn read_preface(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+    let malformed =
+        |error: proxies::MalformedProxyHeader| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut start = [0; LINE.len()];
     stream.read_exact(&mut start).await?;
     if start == *LINE {
@@ -42,11 +43,11 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Socket
     let (first, others) = signature.split_at_mut(start.len());
     first.copy_from_slice(&start);
     if *first != SIGNATURE[..start.len()] {
-        return Err(malformed(proxies::Malformed));
+        return Err(malformed(proxies::MalformedProxyHeader));
     }
     stream.read_exact(others).await?;
     if signature != *SIGNATURE {
-        return Err(malformed(proxies::Malformed));
+        return Err(malformed(proxies::MalformedProxyHeader));
     }
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;

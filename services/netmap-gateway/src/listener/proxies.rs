@@ -23,7 +23,7 @@ const MOST_HOPS: usize = 32;
 /// A PROXY header that can not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the PROXY header is not well-formed")]
-pub(super) struct Malformed;
+pub(super) struct MalformedProxyHeader;
 
 /// The networks whose word about clients is taken.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ pub(crate) struct Proxies {
 
 impl Proxies {
     /// Says whether an address is one of them.
-    pub(super) fn are(&self, address: IpAddr) -> bool {
+    pub(super) fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted
             .iter()
@@ -53,7 +53,7 @@ impl Proxies {
                 break;
             };
             last = Some(address);
-            if !self.are(address) {
+            if !self.contain(address) {
                 break;
             }
         }
@@ -70,37 +70,39 @@ fn hop_address(text: &str) -> Option<IpAddr> {
 }
 
 /// Reads what follows `PROXY ` in a line of version 1; `None`: the proxy does not say where it comes from.
-pub(super) fn read_line(rest: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
-    let line = rest.strip_suffix(b"\r\n").ok_or(Malformed)?;
-    let line = str::from_utf8(line).map_err(|_| Malformed)?;
+pub(super) fn read_line(rest: &[u8]) -> Result<Option<SocketAddr>, MalformedProxyHeader> {
+    let line = rest.strip_suffix(b"\r\n").ok_or(MalformedProxyHeader)?;
+    let line = str::from_utf8(line).map_err(|_| MalformedProxyHeader)?;
     let words: Vec<&str> = line.split(' ').collect();
     match *words {
         ["UNKNOWN", ..] => Ok(None),
         [family @ ("TCP4" | "TCP6"), source, _, port, _] => {
-            let address: IpAddr = source.parse().map_err(|_| Malformed)?;
-            let port = port.parse().map_err(|_| Malformed)?;
+            let address: IpAddr = source.parse().map_err(|_| MalformedProxyHeader)?;
+            let port = port.parse().map_err(|_| MalformedProxyHeader)?;
             match address.is_ipv4() == (family == "TCP4") {
                 true => Ok(Some(SocketAddr::new(address.to_canonical(), port))),
-                false => Err(Malformed),
+                false => Err(MalformedProxyHeader),
             }
         }
-        _ => Err(Malformed),
+        _ => Err(MalformedProxyHeader),
     }
 }
 
 /// Reads the four bytes after the signature of version 2: whether it speaks for a client, the family, and how long the
 /// block that follows is.
-pub(super) fn read_head([version, family, length @ ..]: [u8; 4]) -> Result<Head, Malformed> {
+pub(super) fn read_head(
+    [version, family, length @ ..]: [u8; 4],
+) -> Result<ProxyHeader, MalformedProxyHeader> {
     let length = usize::from(u16::from_be_bytes(length));
     let is_of_client = match version {
         0x20 => false,
         0x21 => true,
-        _ => return Err(Malformed),
+        _ => return Err(MalformedProxyHeader),
     };
     if length > LONGEST_BLOCK {
-        return Err(Malformed);
+        return Err(MalformedProxyHeader);
     }
-    Ok(Head {
+    Ok(ProxyHeader {
         is_of_client,
         family,
         length,
@@ -109,15 +111,15 @@ pub(super) fn read_head([version, family, length @ ..]: [u8; 4]) -> Result<Head,
 
 /// The head of a header of version 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct ProxyHeader {
     is_of_client: bool,
     family: u8,
     pub(super) length: usize,
 }
 
-impl Head {
+impl ProxyHeader {
     /// Reads the client's address from the block; `None`: the proxy speaks for itself, as health checks do.
-    pub(super) fn client(self, block: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
+    pub(super) fn client(self, block: &[u8]) -> Result<Option<SocketAddr>, MalformedProxyHeader> {
         if !self.is_of_client {
             return Ok(None);
         }
@@ -140,9 +142,9 @@ impl Head {
 }
 
 /// Returns the bytes of a block from a place on.
-fn bytes_at<const N: usize>(block: &[u8], place: usize) -> Result<[u8; N], Malformed> {
-    let from = block.get(place..).ok_or(Malformed)?;
-    from.first_chunk().copied().ok_or(Malformed)
+fn bytes_at<const N: usize>(block: &[u8], place: usize) -> Result<[u8; N], MalformedProxyHeader> {
+    let from = block.get(place..).ok_or(MalformedProxyHeader)?;
+    from.first_chunk().copied().ok_or(MalformedProxyHeader)
 }
 
 #[cfg(test)]
@@ -213,7 +215,7 @@ mod tests {
             ("::1", true),
         ] {
             assert_eq!(
-                proxies().are(address.parse().expect("an address")),
+                proxies().contain(address.parse().expect("an address")),
                 is_one,
                 "{address}"
             );
@@ -242,7 +244,7 @@ mod tests {
             "TCP4 x 10.0.0.1 4711 443\r\n",
             "\r\n",
         ] {
-            assert_eq!(read(line), Err(Malformed), "{line}");
+            assert_eq!(read(line), Err(MalformedProxyHeader), "{line}");
         }
     }
 
@@ -252,7 +254,7 @@ mod tests {
             let [high, low] = length.to_be_bytes();
             read_head([version, family, high, low])
         };
-        let told = |head: Head, block: &[u8]| {
+        let told = |head: ProxyHeader, block: &[u8]| {
             head.client(block)
                 .map(|client| client.map(|it| it.to_string()))
         };
@@ -267,8 +269,8 @@ mod tests {
         assert_eq!(told(tcp6, &v6), Ok(Some("[2001:db8::1]:4711".to_owned())));
         assert_eq!(told(head(0x20, 0, 0).expect("a head"), &[]), Ok(None));
         assert_eq!(told(head(0x21, 0x31, 0).expect("a head"), &[]), Ok(None));
-        assert_eq!(told(tcp4, &v4[..9]), Err(Malformed));
-        assert_eq!(head(0x11, 0x11, 12), Err(Malformed));
-        assert_eq!(head(0x21, 0x11, 2049), Err(Malformed));
+        assert_eq!(told(tcp4, &v4[..9]), Err(MalformedProxyHeader));
+        assert_eq!(head(0x11, 0x11, 12), Err(MalformedProxyHeader));
+        assert_eq!(head(0x21, 0x11, 2049), Err(MalformedProxyHeader));
     }
 }

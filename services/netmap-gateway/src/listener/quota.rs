@@ -10,11 +10,11 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Quota<K> {
     all: usize,
-    held: Mutex<Held<K>>,
+    held: Mutex<QuotaUse<K>>,
 }
 
 #[derive(Debug)]
-struct Held<K> {
+struct QuotaUse<K> {
     all: usize,
     each: BTreeMap<K, usize>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct QuotaShare<K: Ord> {
 impl<K: Ord + Clone> Quota<K> {
     /// Returns a quota of `all`.
     pub(crate) fn new(all: usize) -> Arc<Self> {
-        let held = Held {
+        let held = QuotaUse {
             all: 0,
             each: BTreeMap::new(),
         };
@@ -50,7 +50,7 @@ impl<K: Ord + Clone> Quota<K> {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held<K>> {
+    fn lock_use(&self) -> MutexGuard<'_, QuotaUse<K>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,7 +58,7 @@ impl<K: Ord + Clone> Quota<K> {
 impl<K: Ord + Clone> QuotaShare<K> {
     /// Takes more; `false` when there is not as much, and then nothing is taken.
     pub(crate) fn grow(&mut self, more: usize) -> bool {
-        let mut held = self.quota.held();
+        let mut held = self.quota.lock_use();
         let is_full = |(part, most): &(K, usize)| {
             held.each.get(part).copied().unwrap_or_default() + more > *most
         };
@@ -111,7 +111,7 @@ mod tests {
         assert!(last.grow(2), "a refusal takes nothing");
         drop((greedy, other, last));
         assert!(share("a").grow(4), "what is dropped is given back");
-        assert!(quota.held().each.is_empty());
+        assert!(quota.lock_use().each.is_empty());
     }
 
     #[test]

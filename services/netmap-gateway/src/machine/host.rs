@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use bowline_control_wire::{Hostinfo, plain_text};
 
-use super::Failure;
+use super::RequestFailure;
 
 /// The longest description: a thousand routes and then some.
 const LONGEST: usize = 64 * 1024;
@@ -12,37 +12,37 @@ const LONGEST_NAME: usize = 256;
 
 /// A description that may be kept.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct HostReportSource {
     /// The description, its names cut and without control characters.
     pub(super) info: Hostinfo,
     /// The same as JSON.
     pub(super) json: Vec<u8>,
 }
 
-impl Host {
+impl HostReportSource {
     /// Takes what a client sent.
     ///
     /// # Errors
     ///
     /// 400 when it is longer than any host's is.
-    pub(super) fn new(sent: Hostinfo) -> Result<Self, Failure> {
+    pub(super) fn new(sent: Hostinfo) -> Result<Self, RequestFailure> {
         let info = Hostinfo {
-            hostname: name(&sent.hostname),
-            os: name(&sent.os),
-            ipn_version: name(&sent.ipn_version),
+            hostname: clean_hostname(&sent.hostname),
+            os: clean_hostname(&sent.os),
+            ipn_version: clean_hostname(&sent.ipn_version),
             ..sent
         };
         let json = serde_json::to_vec(&info).unwrap_or_default();
         if json.len() > LONGEST {
             let text = "the description of the host is longer than 64 KiB";
-            return Err(Failure::new(StatusCode::BAD_REQUEST, text));
+            return Err(RequestFailure::new(StatusCode::BAD_REQUEST, text));
         }
         Ok(Self { info, json })
     }
 }
 
 /// Cuts a name; control characters, which a database may refuse, become spaces.
-pub(super) fn name(text: &str) -> String {
+pub(super) fn clean_hostname(text: &str) -> String {
     plain_text(&text[..text.floor_char_boundary(LONGEST_NAME)])
 }
 
@@ -57,7 +57,7 @@ mod tests {
             os: "ü".repeat(1000),
             ..Hostinfo::default()
         };
-        let host = Host::new(sent).unwrap();
+        let host = HostReportSource::new(sent).unwrap();
         assert_eq!(host.info.hostname, "a b\u{202e} ");
         assert_eq!(host.info.os, "ü".repeat(128));
         assert!(!host.json.is_empty());
@@ -69,6 +69,6 @@ mod tests {
             routable_ips: vec!["10.0.0.0/8".to_owned(); 10_000],
             ..Hostinfo::default()
         };
-        assert!(Host::new(sent).is_err());
+        assert!(HostReportSource::new(sent).is_err());
     }
 }

@@ -13,11 +13,13 @@ use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport};
 use futures_util::stream;
 use tonic::Code;
 
-use super::{Failure, Machine, draining, host::Host};
+use super::{Machine, RequestFailure, draining_failure, host::HostReportSource};
 use crate::{
     gateway::Gateway,
-    session::{Frames, Kind, Sealing, Session, aside, keep_alive, silence},
-    tailnet::{Found, Located},
+    session::{
+        DeliveryKind, FrameSealer, Frames, MapSession, keep_alive, longest_silence, run_blocking,
+    },
+    tailnet::{LocatedNode, NodeKeyOwner},
 };
 
 /// How long a known node waits for the first complete view.
@@ -26,7 +28,7 @@ const FIRST_VIEW: Duration = Duration::from_secs(30);
 const MOST_ENDPOINTS: usize = 64;
 
 /// What a map request is answered with.
-pub enum Answer {
+pub enum MapAnswer {
     /// The report is taken; only the status is read.
     Taken,
     /// One frame, or frames until the client leaves.
@@ -34,12 +36,12 @@ pub enum Answer {
 }
 
 /// Answers a map request.
-pub async fn map(
+pub async fn answer_map_request(
     gateway: &Arc<Gateway>,
     machine: &Machine,
     request: MapRequest,
-    sealing: Sealing,
-) -> Result<Answer, Failure> {
+    sealing: FrameSealer,
+) -> Result<MapAnswer, RequestFailure> {
     let is_only_report = request.is_report() && !request.stream;
     if !is_only_report {
         // A report is taken in a drain, too: clients do not repeat them.
@@ -47,35 +49,39 @@ pub async fn map(
     }
     let found = gateway
         .hub
-        .locate(request.node_key, machine.key, machine.asker())
+        .locate_node(request.node_key, machine.key, machine.request_origin())
         .await;
     let located = match found {
-        Ok(Found::Node(located)) => located,
-        Ok(Found::Former(node)) if !is_only_report => {
+        Ok(NodeKeyOwner::Node(located)) => located,
+        Ok(NodeKeyOwner::Former(node)) if !is_only_report => {
             return tell_former(gateway, machine, node, &request, sealing).await;
         }
         // Nobody is told of it any more, and the client need not try again.
-        Ok(Found::Former(_)) => return Ok(Answer::Taken),
+        Ok(NodeKeyOwner::Former(_)) => return Ok(MapAnswer::Taken),
         // A key that nobody has and one of another machine are told apart by nothing.
-        Err(status) if status.code() == Code::NotFound => return Err(unknown()),
+        Err(status) if status.code() == Code::NotFound => return Err(unknown_key_failure()),
         Err(status) if status.code() == Code::ResourceExhausted => {
             let text = status.message();
-            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            return Err(RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text));
         }
         Err(status) => return Err(status.into()),
     };
-    let settled = machine.connection.settle(located.holder());
+    let settled = machine.connection.mark_known(located.holder());
     settled.map_err(|wait| {
         let text = "this device asks too often: try again in a few seconds";
-        Failure::new(StatusCode::TOO_MANY_REQUESTS, text).after(wait)
+        RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait)
     })?;
     if request.is_report() {
-        let report = report(&request)?;
-        if let Some(report) = machine.connection.contest().keep(located.node, report) {
-            tell(gateway, &located, &request, report);
+        let report = client_report(&request)?;
+        if let Some(report) = machine
+            .connection
+            .contest()
+            .keep_report(located.node, report)
+        {
+            answer_gone_node(gateway, &located, &request, report);
         }
         if !request.stream {
-            return Ok(Answer::Taken);
+            return Ok(MapAnswer::Taken);
         }
     }
     // After its report: that is taken as often as it comes, and passed on at a pace of its own.
@@ -84,22 +90,25 @@ pub async fn map(
         .take_full_map(located.node, tokio::time::Instant::now().into_std())?;
     if !gateway.may_readmit() {
         let text = "the server has lost touch with its registry: try again later";
-        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
+        return Err(RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     let node_key = request.node_key.as_bytes();
     let tailnet = &located.tailnet;
-    if !tailnet.shows(located.node, node_key, FIRST_VIEW).await {
-        return Err(incomplete());
+    if !tailnet
+        .wait_until_shown(located.node, node_key, FIRST_VIEW)
+        .await
+    {
+        return Err(incomplete_failure());
     }
-    let dialect = dialect(&request);
+    let dialect = client_dialect(&request);
     if request.stream {
-        stream(gateway, machine, located, &request, (dialect, sealing)).await
+        open_stream(gateway, machine, located, &request, (dialect, sealing)).await
     } else {
-        once(gateway, machine, &located, (dialect, sealing)).await
+        answer_once(gateway, machine, &located, (dialect, sealing)).await
     }
 }
 
-fn dialect(request: &MapRequest) -> Dialect {
+fn client_dialect(request: &MapRequest) -> Dialect {
     let compression = if request.wants_zstd() {
         Compression::Zstd
     } else {
@@ -112,41 +121,46 @@ fn dialect(request: &MapRequest) -> Dialect {
 }
 
 /// Shows a report to peers and brings it to the registry, at the node's pace.
-fn tell(gateway: &Gateway, located: &Located, request: &MapRequest, report: ClientReport) {
+fn answer_gone_node(
+    gateway: &Gateway,
+    located: &LocatedNode,
+    request: &MapRequest,
+    report: ClientReport,
+) {
     let node_key = request.node_key.as_bytes();
     gateway
         .pace
-        .take(&located.tailnet, located.node, node_key, report);
+        .accept_report(&located.tailnet, located.node, node_key, report);
 }
 
-fn unknown() -> Failure {
+fn unknown_key_failure() -> RequestFailure {
     let text = "the node key is not known for this machine: log in again";
-    Failure::new(StatusCode::NOT_FOUND, text)
+    RequestFailure::new(StatusCode::NOT_FOUND, text)
 }
 
-fn incomplete() -> Failure {
+fn incomplete_failure() -> RequestFailure {
     let text = "the network's state is not complete yet: try again in a few seconds";
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-fn no_room() -> Failure {
+fn no_room() -> RequestFailure {
     let text = "too much is being sent at the moment: try again in a few seconds";
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-fn unencodable(error: &FrameError) -> Failure {
+fn encoding_failure(error: &FrameError) -> RequestFailure {
     tracing::error!(%error, "a message could not be encoded");
     let text = "the message could not be encoded";
-    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
-async fn stream(
+async fn open_stream(
     gateway: &Arc<Gateway>,
     machine: &Machine,
-    located: Located,
+    located: LocatedNode,
     request: &MapRequest,
-    (dialect, sealing): (Dialect, Sealing),
-) -> Result<Answer, Failure> {
+    (dialect, sealing): (Dialect, FrameSealer),
+) -> Result<MapAnswer, RequestFailure> {
     let connection = &machine.connection;
     if let Some(wait) = connection.contest().come_back(located.node) {
         let node_key = request.node_key.as_bytes();
@@ -157,14 +171,16 @@ async fn stream(
     }
     let delivery = gateway
         .deliveries
-        .begin(located.node, Kind::Stream, connection.clone());
+        .begin(located.node, DeliveryKind::Stream, connection.clone());
     let admission = &gateway.admission;
-    let turn = admission.first_map(located.node, delivery.ended()).await?;
-    let asked = || report(request).unwrap_or_default();
+    let turn = admission
+        .first_map(located.node, delivery.wait_until_ended())
+        .await?;
+    let asked = || client_report(request).unwrap_or_default();
     if let Some(own) = connection.contest().note_seat(located.node, asked) {
-        tell(gateway, &located, request, own);
+        answer_gone_node(gateway, &located, request, own);
     }
-    let mut session = Session::begin(
+    let mut session = MapSession::begin(
         (located.tailnet, located.node),
         request.node_key.as_bytes().to_vec(),
         dialect,
@@ -175,10 +191,10 @@ async fn stream(
     // A stream that is begun has its first message: clients take an empty one for a broken server.
     let first = session.next_frame().await;
     let first = first
-        .map_err(|error| unencodable(&error))?
-        .ok_or_else(incomplete)?;
-    let first = sealing.seal(first).await;
-    let first = first.map_err(|error| unencodable(&error))?;
+        .map_err(|error| encoding_failure(&error))?
+        .ok_or_else(incomplete_failure)?;
+    let first = sealing.seal_frame(first).await;
+    let first = first.map_err(|error| encoding_failure(&error))?;
     if !delivery.hold_first(first).await {
         return Err(no_room());
     }
@@ -189,18 +205,18 @@ async fn stream(
         let Some(frame) = session.next_frame().await? else {
             return Ok(None);
         };
-        let frame = sealing.seal(frame).await?;
+        let frame = sealing.seal_frame(frame).await?;
         Ok(Some((frame, (session, sealing, open))))
     });
-    Ok(Answer::Frames(Frames::new(delivery, later)))
+    Ok(MapAnswer::Frames(Frames::new(delivery, later)))
 }
 
 /// Lets a machine wait that another one with the same node key has taken the seat from.
 async fn wait_for_seat(
     machine: &Machine,
-    located: &Located,
+    located: &LocatedNode,
     wait: Duration,
-) -> Result<(), Failure> {
+) -> Result<(), RequestFailure> {
     let (tailnet, node) = (&located.tailnet, located.node);
     metrics::counter!("bowline_gateway_contested_seats_total").increment(1);
     tracing::warn!(
@@ -208,38 +224,43 @@ async fn wait_for_seat(
         "two machines use the key of one node, most likely a disk and its copy: log out on one of them, and in again"
     );
     tokio::select! {
-        () = tailnet.sessions.vacant(node) => Ok(()),
+        () = tailnet.sessions.wait_until_vacant(node) => Ok(()),
         () = tokio::time::sleep(wait) => Ok(()),
-        () = machine.connection.closing() => Err(draining()),
+        () = machine.connection.closing() => Err(draining_failure()),
     }
 }
 
-async fn once(
+async fn answer_once(
     gateway: &Gateway,
     machine: &Machine,
-    located: &Located,
-    (dialect, sealing): (Dialect, Sealing),
-) -> Result<Answer, Failure> {
+    located: &LocatedNode,
+    (dialect, sealing): (Dialect, FrameSealer),
+) -> Result<MapAnswer, RequestFailure> {
     let (tailnet, node) = (Arc::clone(&located.tailnet), located.node);
     let connection = machine.connection.clone();
-    let delivery = gateway.deliveries.begin(node, Kind::Once, connection);
-    let turn = gateway.admission.first_map(node, delivery.ended());
+    let delivery = gateway
+        .deliveries
+        .begin(node, DeliveryKind::Once, connection);
+    let turn = gateway
+        .admission
+        .first_map(node, delivery.wait_until_ended());
     let _turn = turn.await?;
     let now = gateway.clock.now();
-    let frame = aside(move || {
+    let frame = run_blocking(move || {
         let view = tailnet.history.view().for_client_version(dialect.version);
         let message = build_full(&view, node, &tailnet.derp_map.load(), now);
         message.map(|message| dialect.encode(message)).transpose()
     });
-    let frame = frame.await.map_err(|error| unencodable(&error))?;
-    let frame = frame
-        .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "the node is gone: log in again"))?;
-    let frame = sealing.seal(frame).await;
-    let frame = frame.map_err(|error| unencodable(&error))?;
+    let frame = frame.await.map_err(|error| encoding_failure(&error))?;
+    let frame = frame.ok_or_else(|| {
+        RequestFailure::new(StatusCode::NOT_FOUND, "the node is gone: log in again")
+    })?;
+    let frame = sealing.seal_frame(frame).await;
+    let frame = frame.map_err(|error| encoding_failure(&error))?;
     if !delivery.hold_first(frame).await {
         return Err(no_room());
     }
-    Ok(Answer::Frames(Frames::new(delivery, stream::empty())))
+    Ok(MapAnswer::Frames(Frames::new(delivery, stream::empty())))
 }
 
 /// Tells the former holder of a node key to log in, and keeps its stream: it would ask again at once.
@@ -250,43 +271,43 @@ async fn tell_former(
     machine: &Machine,
     node: u64,
     request: &MapRequest,
-    sealing: Sealing,
-) -> Result<Answer, Failure> {
+    sealing: FrameSealer,
+) -> Result<MapAnswer, RequestFailure> {
     let kind = if request.stream {
-        Kind::Stream
+        DeliveryKind::Stream
     } else {
-        Kind::Once
+        DeliveryKind::Once
     };
     let connection = machine.connection.clone();
     let delivery = gateway.deliveries.begin(node, kind, connection.clone());
     let (key, now) = (request.node_key, gateway.clock.now());
     let message = build_node_gone(node, key, Some(machine.key), &gateway.hub.relays(), now);
-    let dialect = dialect(request);
+    let dialect = client_dialect(request);
     let frame = dialect
         .encode(message)
-        .map_err(|error| unencodable(&error))?;
-    let frame = sealing.seal(frame).await;
-    let frame = frame.map_err(|error| unencodable(&error))?;
+        .map_err(|error| encoding_failure(&error))?;
+    let frame = sealing.seal_frame(frame).await;
+    let frame = frame.map_err(|error| encoding_failure(&error))?;
     if !delivery.hold_first(frame).await {
         return Err(no_room());
     }
-    if kind == Kind::Once {
-        return Ok(Answer::Frames(Frames::new(delivery, stream::empty())));
+    if kind == DeliveryKind::Once {
+        return Ok(MapAnswer::Frames(Frames::new(delivery, stream::empty())));
     }
     let begun = (connection, sealing);
     let later = stream::try_unfold(begun, move |(connection, sealing)| async move {
         tokio::select! {
-            () = tokio::time::sleep(silence(node)) => {}
+            () = tokio::time::sleep(longest_silence(node)) => {}
             () = connection.closing() => return Ok(None),
         }
-        let frame = sealing.seal(keep_alive(dialect)?).await?;
+        let frame = sealing.seal_frame(keep_alive(dialect)?).await?;
         Ok(Some((frame, (connection, sealing))))
     });
-    Ok(Answer::Frames(Frames::new(delivery, later)))
+    Ok(MapAnswer::Frames(Frames::new(delivery, later)))
 }
 
 /// Returns what a request says about the host, bounded and without addresses peers can not use.
-fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
+fn client_report(request: &MapRequest) -> Result<ClientReport, RequestFailure> {
     let host = request.hostinfo.clone().map(host_report).transpose()?;
     let kinds = request
         .endpoint_types
@@ -297,7 +318,7 @@ fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
         .endpoints
         .iter()
         .zip(kinds)
-        .filter_map(|(address, kind)| Some((usable(address)?, kind)));
+        .filter_map(|(address, kind)| Some((parse_usable_endpoint(address)?, kind)));
     let disco_key = Some(request.disco_key).filter(|key| !key.is_zero());
     Ok(ClientReport {
         disco_key: disco_key
@@ -316,8 +337,8 @@ fn report(request: &MapRequest) -> Result<ClientReport, Failure> {
     })
 }
 
-fn host_report(hostinfo: Hostinfo) -> Result<HostReport, Failure> {
-    let Host { info, json } = Host::new(hostinfo)?;
+fn host_report(hostinfo: Hostinfo) -> Result<HostReport, RequestFailure> {
+    let HostReportSource { info, json } = HostReportSource::new(hostinfo)?;
     let net_info = info.net_info.as_ref();
     Ok(HostReport {
         home_derp: net_info.map_or(0, |net_info| net_info.preferred_derp),
@@ -331,7 +352,7 @@ fn host_report(hostinfo: Hostinfo) -> Result<HostReport, Failure> {
 }
 
 /// Returns an address if peers can send to it: well-formed, one host of a network, without a zone, not link-local IPv6.
-fn usable(text: &str) -> Option<SocketAddr> {
+fn parse_usable_endpoint(text: &str) -> Option<SocketAddr> {
     let address: SocketAddr = text.parse().ok()?;
     let ip = address.ip().to_canonical();
     let is_one_host = match ip {
@@ -364,10 +385,10 @@ mod tests {
             "192.0.2.1",
             "example.com:41641",
         ] {
-            assert_eq!(usable(unusable), None, "{unusable}");
+            assert_eq!(parse_usable_endpoint(unusable), None, "{unusable}");
         }
         for address in ["192.0.2.1:41641", "10.0.0.1:1", "[2001:db8::1]:65535"] {
-            let told = usable(address).map(|told| told.to_string());
+            let told = parse_usable_endpoint(address).map(|told| told.to_string());
             assert_eq!(told.as_deref(), Some(address));
         }
     }

@@ -27,7 +27,7 @@ impl Default for RefusalLog {
 
 impl RefusalLog {
     /// Notes a refusal; returns whether it is in the log.
-    pub(super) fn note(
+    pub(super) fn log_refusal(
         &self,
         source: IpAddr,
         machine: MachinePublic,
@@ -61,7 +61,7 @@ mod tests {
         let machine = MachinePublic::from_bytes([1; 32]);
         let note = |last: u8, seconds| {
             let source = IpAddr::from([192, 0, 2, last]);
-            log.note(source, machine, "KEY", now + Duration::from_secs(seconds))
+            log.log_refusal(source, machine, "KEY", now + Duration::from_secs(seconds))
         };
         let lines = (0..3000).filter(|_| note(1, 0)).count();
         assert_eq!(lines, 1);

@@ -23,11 +23,11 @@ use prost_types::Timestamp;
 use tonic::{Code, Request, Status};
 
 use super::{
-    Failure, Machine, draining,
-    host::{self, Host},
+    Machine, RequestFailure, draining_failure,
+    host::{self, HostReportSource},
 };
 use crate::{
-    admission::Asker,
+    admission::RequestOrigin,
     gateway::Gateway,
     listener::{BodyShare, Holder},
 };
@@ -39,15 +39,15 @@ const WAIT: Duration = Duration::from_secs(50);
 const MOST_KEPT: usize = 8 * 1024;
 
 /// Answers a registration. `share` is what its body holds of all bodies.
-pub async fn register(
+pub async fn answer_registration(
     gateway: &Gateway,
     machine: &Machine,
     request: RegisterRequest,
     share: BodyShare,
-) -> Result<RegisterResponse, Failure> {
+) -> Result<RegisterResponse, RequestFailure> {
     machine.refuse_in_drain()?;
     if request.node_key.is_zero() {
-        return Err(Failure::new(
+        return Err(RequestFailure::new(
             StatusCode::BAD_REQUEST,
             "the request has no node key",
         ));
@@ -55,30 +55,33 @@ pub async fn register(
     let followup = login_id(&request.followup);
     let node_key = request.node_key;
     let passed_on = pass_on(machine, request, followup)?;
-    let kept = followup.and_then(|_| keep(&passed_on));
-    let outcome = ask(gateway, machine, node_key, passed_on).await?;
+    let kept = followup.and_then(|_| encode_kept_request(&passed_on));
+    let outcome = ask_registry(gateway, machine, node_key, passed_on).await?;
     drop(share);
-    let (Some(login), Asked::Pending(needed)) = (followup, &outcome) else {
-        return Ok(told(gateway, outcome));
+    let (Some(login), RegistrationVerdict::Pending(needed)) = (followup, &outcome) else {
+        return Ok(response_for(gateway, outcome));
     };
     if login.to_string() != *needed {
-        return Ok(told(gateway, outcome));
+        return Ok(response_for(gateway, outcome));
     }
     loop {
-        wait(gateway, machine, login).await?;
+        wait_for_login(gateway, machine, login).await?;
         // What was too long to keep comes again: the client asks anew at once.
-        let Some(passed_on) = kept.as_deref().and_then(restore) else {
-            return Ok(told(gateway, Asked::Pending(login.to_string())));
+        let Some(passed_on) = kept.as_deref().and_then(decode_kept_request) else {
+            return Ok(response_for(
+                gateway,
+                RegistrationVerdict::Pending(login.to_string()),
+            ));
         };
-        match ask(gateway, machine, node_key, passed_on).await? {
-            Asked::Pending(needed) if needed == login.to_string() => {}
-            outcome => return Ok(told(gateway, outcome)),
+        match ask_registry(gateway, machine, node_key, passed_on).await? {
+            RegistrationVerdict::Pending(needed) if needed == login.to_string() => {}
+            outcome => return Ok(response_for(gateway, outcome)),
         }
     }
 }
 
 /// What came of asking the registry.
-enum Asked {
+enum RegistrationVerdict {
     /// It answers so, or the view does while it is away.
     Answered(Box<RegisterResponse>),
     /// Somebody has to decide about this login.
@@ -86,25 +89,28 @@ enum Asked {
 }
 
 /// Asks the registry for its verdict.
-async fn ask(
+async fn ask_registry(
     gateway: &Gateway,
     machine: &Machine,
     node_key: NodePublic,
     passed_on: registry::RegisterRequest,
-) -> Result<Asked, Failure> {
+) -> Result<RegistrationVerdict, RequestFailure> {
     // A wish for another expiry, a logout among them, is a change: it waits.
     let may_readmit = passed_on.expiry.is_none();
     let readmit = || {
-        let readmitted = may_readmit.then(|| readmit(gateway, machine, node_key));
-        readmitted.flatten().map(Box::new).map(Asked::Answered)
+        let readmitted = may_readmit.then(|| readmit_known_node(gateway, machine, node_key));
+        readmitted
+            .flatten()
+            .map(Box::new)
+            .map(RegistrationVerdict::Answered)
     };
     // A node that has a key of ours comes back: it does not stand behind strangers.
     let asker = match gateway.hub.locate_here(node_key, machine.key) {
-        Ok(Some(located)) => Asker::Known(located.node),
-        _ => machine.asker(),
+        Ok(Some(located)) => RequestOrigin::Known(located.node),
+        _ => machine.request_origin(),
     };
     // No turn is held while a person decides.
-    let turn = match gateway.admission.registration(asker).await {
+    let turn = match gateway.admission.admit_registration(asker).await {
         Ok(turn) => turn,
         Err(failure) => return readmit().ok_or(failure),
     };
@@ -115,7 +121,7 @@ async fn ask(
         Err(status) => return Err(status.into()),
     };
     drop(turn);
-    let answered = |response| Ok(Asked::Answered(Box::new(response)));
+    let answered = |response| Ok(RegistrationVerdict::Answered(Box::new(response)));
     match answer.outcome {
         Some(Outcome::Registered(registered)) => {
             let node = registered.node.as_ref();
@@ -126,18 +132,18 @@ async fn ask(
                     node: node.id,
                 };
                 // It is answered already, however often it has asked.
-                machine.connection.settle(holder).ok();
+                machine.connection.mark_known(holder).ok();
             }
-            answered(accept(gateway, &registered))
+            answered(accepted_response(gateway, &registered))
         }
         Some(Outcome::KeyExpired(_)) | Some(Outcome::LoggedOut(_)) => answered(RegisterResponse {
             node_key_expired: true,
-            ..empty()
+            ..empty_response()
         }),
-        Some(Outcome::LoginNeeded(needed)) => Ok(Asked::Pending(needed.login_id)),
+        Some(Outcome::LoginNeeded(needed)) => Ok(RegistrationVerdict::Pending(needed.login_id)),
         Some(Outcome::Refused(refused)) => {
             let (source, reason) = (machine.connection.source(), refused.reason().as_str_name());
-            gateway.refusals.note(
+            gateway.refusals.log_refusal(
                 source,
                 machine.key,
                 reason,
@@ -145,10 +151,10 @@ async fn ask(
             );
             answered(RegisterResponse {
                 error: plain_text(&refused.text),
-                ..empty()
+                ..empty_response()
             })
         }
-        None => Err(Failure::new(
+        None => Err(RequestFailure::new(
             StatusCode::BAD_GATEWAY,
             "the registry gave no verdict",
         )),
@@ -156,24 +162,24 @@ async fn ask(
 }
 
 /// Returns what the client is told; where somebody has to decide, at which address.
-fn told(gateway: &Gateway, asked: Asked) -> RegisterResponse {
+fn response_for(gateway: &Gateway, asked: RegistrationVerdict) -> RegisterResponse {
     match asked {
-        Asked::Answered(response) => *response,
-        Asked::Pending(login) => RegisterResponse {
+        RegistrationVerdict::Answered(response) => *response,
+        RegistrationVerdict::Pending(login) => RegisterResponse {
             auth_url: format!("{}/register/{login}", gateway.config.public_url),
-            ..empty()
+            ..empty_response()
         },
     }
 }
 
 /// Returns a registration as few bytes, to be kept while a person decides; `None`: it is too long, or has a secret.
-fn keep(passed_on: &registry::RegisterRequest) -> Option<Box<[u8]>> {
+fn encode_kept_request(passed_on: &registry::RegisterRequest) -> Option<Box<[u8]>> {
     let is_short = passed_on.pre_auth_key.is_empty() && passed_on.encoded_len() <= MOST_KEPT;
     is_short.then(|| passed_on.encode_to_vec().into_boxed_slice())
 }
 
 /// Returns a registration from what was kept of it.
-fn restore(kept: &[u8]) -> Option<registry::RegisterRequest> {
+fn decode_kept_request(kept: &[u8]) -> Option<registry::RegisterRequest> {
     registry::RegisterRequest::decode(kept).ok()
 }
 
@@ -187,7 +193,11 @@ fn is_away(status: &Status) -> bool {
 
 /// Answers the restart of a known node from the view while the registry is away (protocol section 5.3): nothing is
 /// changed by it, and nobody else than the holder of a live key is let in.
-fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option<RegisterResponse> {
+fn readmit_known_node(
+    gateway: &Gateway,
+    machine: &Machine,
+    node_key: NodePublic,
+) -> Option<RegisterResponse> {
     let located = gateway.hub.locate_here(node_key, machine.key).ok()??;
     let view = located.tailnet.history.view();
     let shown = view.nodes.get(&located.node)?;
@@ -199,9 +209,9 @@ fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option
     {
         return None;
     }
-    machine.connection.settle(located.holder()).ok();
+    machine.connection.mark_known(located.holder()).ok();
     let user = user_profile(&view, owner_id(&shown.node));
-    Some(accept(
+    Some(accepted_response(
         gateway,
         &Registered {
             node: Some(Node::clone(&shown.node)),
@@ -213,13 +223,17 @@ fn readmit(gateway: &Gateway, machine: &Machine, node_key: NodePublic) -> Option
 }
 
 /// Waits until somebody has decided, or for a while. Held meanwhile: ids and keys, and what was kept of the request.
-async fn wait(gateway: &Gateway, machine: &Machine, login: LoginId) -> Result<(), Failure> {
+async fn wait_for_login(
+    gateway: &Gateway,
+    machine: &Machine,
+    login: LoginId,
+) -> Result<(), RequestFailure> {
     let crowded = |text| {
         metrics::counter!("bowline_gateway_waits_refused_total").increment(1);
-        Failure::new(StatusCode::TOO_MANY_REQUESTS, text)
+        RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text)
     };
     let source = machine.connection.source();
-    let Some(place) = gateway.waits.enter(login, machine.key, source) else {
+    let Some(place) = gateway.waits.begin_wait(login, machine.key, source) else {
         let text = "too many devices wait for somebody to let them in: try again in a few minutes";
         return Err(crowded(text));
     };
@@ -230,8 +244,8 @@ async fn wait(gateway: &Gateway, machine: &Machine, login: LoginId) -> Result<()
     request.set_timeout(WAIT + Duration::from_secs(5));
     let decided = tokio::select! {
         decided = client.wait_login(request) => decided.map(drop),
-        () = place.ended() => return Err(crowded("this login is waited for on newer connections")),
-        () = machine.connection.closing() => return Err(draining()),
+        () = place.wait_until_displaced() => return Err(crowded("this login is waited for on newer connections")),
+        () = machine.connection.closing() => return Err(draining_failure()),
     };
     match decided {
         Err(status) if !matches!(status.code(), Code::DeadlineExceeded | Code::NotFound) => {
@@ -241,12 +255,12 @@ async fn wait(gateway: &Gateway, machine: &Machine, login: LoginId) -> Result<()
     }
 }
 
-fn accept(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
+fn accepted_response(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
     let node = registered.node.clone().unwrap_or_default();
     let held = TailnetId::try_from(node.tailnet_id).map(|tailnet| {
         // The client's map request follows at once: begin to follow its tailnet now.
         let held = gateway.hub.tailnet(tailnet);
-        gateway.hub.hint(tailnet, registered.revision);
+        gateway.hub.hint_registry(tailnet, registered.revision);
         held
     });
     let view = held.map(|held| held.history.view()).unwrap_or_default();
@@ -255,7 +269,7 @@ fn accept(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
         login_name,
         display_name,
         ..
-    } = account(&view, &node, registered);
+    } = account_of(&view, &node, registered);
     RegisterResponse {
         user: User {
             id,
@@ -274,7 +288,7 @@ fn accept(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
 
 /// Returns whose node the client is told it is: as the registry says, and as the view has it while the registry could
 /// not ask identity.
-fn account(view: &View, node: &Node, registered: &Registered) -> UserProfile {
+fn account_of(view: &View, node: &Node, registered: &Registered) -> UserProfile {
     let known = user_profile(view, owner_id(node));
     if registered.login_name.is_empty() {
         return known;
@@ -291,7 +305,7 @@ fn account(view: &View, node: &Node, registered: &Registered) -> UserProfile {
 }
 
 /// Returns an answer without an account; its numbers are positive, as clients want them.
-fn empty() -> RegisterResponse {
+fn empty_response() -> RegisterResponse {
     RegisterResponse {
         user: User {
             id: TAGGED_DEVICES,
@@ -315,8 +329,9 @@ fn pass_on(
     machine: &Machine,
     request: RegisterRequest,
     followup: Option<LoginId>,
-) -> Result<registry::RegisterRequest, Failure> {
-    let Host { info, json } = Host::new(request.hostinfo.unwrap_or_default())?;
+) -> Result<registry::RegisterRequest, RequestFailure> {
+    let HostReportSource { info, json } =
+        HostReportSource::new(request.hostinfo.unwrap_or_default())?;
     let auth = request.auth.as_ref();
     Ok(registry::RegisterRequest {
         machine_key: machine.key.as_bytes().to_vec(),
@@ -340,7 +355,7 @@ fn pass_on(
         client_version: info.ipn_version,
         advertised_routes: info.routable_ips,
         requested_tags: info.request_tags,
-        required_tailnet: host::name(
+        required_tailnet: host::clean_hostname(
             request
                 .tailnet
                 .strip_prefix("required:")
@@ -375,7 +390,7 @@ mod tests {
             login_name: login_name.to_owned(),
             ..Registered::default()
         };
-        let told = account(view, &node, &registered);
+        let told = account_of(view, &node, &registered);
         (told.id, told.login_name, told.display_name)
     }
 

@@ -11,7 +11,7 @@ const NOBODY_CHECKS: &str = "This connection has to be checked by a fresh login,
 /// A check is a login of the connecting person with an identity provider, and there is none: the person is told so
 /// at once, where a client without an answer would ask again for half an hour. The answer is the same for everybody,
 /// so that nothing has to be known of who asks.
-pub fn check() -> SshAction {
+pub fn refuse_ssh_check() -> SshAction {
     SshAction {
         reject: true,
         message: NOBODY_CHECKS.to_owned(),

@@ -26,30 +26,30 @@ const IN_ALL: usize = 4096;
 
 /// All who wait.
 #[derive(Debug)]
-pub struct Waits {
+pub struct FollowupWaits {
     sources: Arc<Quota<Network>>,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitTable>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitTable {
     next: u64,
     /// Those who wait for a login, and for those of a machine, the oldest first.
     logins: BTreeMap<LoginId, BTreeSet<u64>>,
     machines: BTreeMap<MachinePublic, BTreeSet<u64>>,
-    places: BTreeMap<u64, Place>,
+    places: BTreeMap<u64, WaitLimits>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct WaitLimits {
     login: LoginId,
     end: CancellationToken,
 }
 
 /// One who waits; it has a place until this is dropped.
 #[derive(Debug)]
-pub struct Wait {
-    waits: Arc<Waits>,
+pub struct FollowupWait {
+    waits: Arc<FollowupWaits>,
     id: u64,
     login: LoginId,
     machine: MachinePublic,
@@ -57,7 +57,7 @@ pub struct Wait {
     _source: QuotaShare<Network>,
 }
 
-impl Waits {
+impl FollowupWaits {
     /// Returns nobody.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -67,14 +67,14 @@ impl Waits {
     }
 
     /// Lets a machine wait for a login; `None` when too many wait, of its network or in all.
-    pub fn enter(
+    pub fn begin_wait(
         self: &Arc<Self>,
         login: LoginId,
         machine: MachinePublic,
         address: IpAddr,
-    ) -> Option<Wait> {
+    ) -> Option<FollowupWait> {
         let parts = Network::around(address).map(|network| (network, most_of(network)));
-        let mut waiting = self.waiting();
+        let mut waiting = self.lock_waits();
         waiting.make_room(login, machine);
         let mut source = self.sources.share(parts.into());
         if !source.grow(1) {
@@ -85,12 +85,12 @@ impl Waits {
         waiting.logins.entry(login).or_default().insert(id);
         waiting.machines.entry(machine).or_default().insert(id);
         let end = CancellationToken::new();
-        let place = Place {
+        let place = WaitLimits {
             login,
             end: end.clone(),
         };
         waiting.places.insert(id, place);
-        Some(Wait {
+        Some(FollowupWait {
             waits: Arc::clone(self),
             id,
             login,
@@ -100,7 +100,7 @@ impl Waits {
         })
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn lock_waits(&self) -> MutexGuard<'_, WaitTable> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +111,7 @@ fn most_of(network: Network) -> usize {
     network.share_of(IN_ALL, OF_SOURCE)
 }
 
-impl Waiting {
+impl WaitTable {
     /// Ends the oldest where a login or a machine has as many as it may.
     fn make_room(&mut self, login: LoginId, machine: MachinePublic) {
         let of_login = self.logins.get(&login).filter(|ids| ids.len() >= OF_LOGIN);
@@ -124,31 +124,31 @@ impl Waiting {
             return;
         };
         place.end.cancel();
-        remove(&mut self.logins, &place.login, id);
-        remove(&mut self.machines, &machine, id);
+        remove_from_index(&mut self.logins, &place.login, id);
+        remove_from_index(&mut self.machines, &machine, id);
     }
 }
 
-impl Wait {
+impl FollowupWait {
     /// Returns once another has taken the place.
-    pub async fn ended(&self) {
+    pub async fn wait_until_displaced(&self) {
         self.end.cancelled().await;
     }
 }
 
-impl Drop for Wait {
+impl Drop for FollowupWait {
     fn drop(&mut self) {
-        let mut waiting = self.waits.waiting();
+        let mut waiting = self.waits.lock_waits();
         waiting.places.remove(&self.id);
-        let Waiting {
+        let WaitTable {
             logins, machines, ..
         } = &mut *waiting;
-        remove(logins, &self.login, self.id);
-        remove(machines, &self.machine, self.id);
+        remove_from_index(logins, &self.login, self.id);
+        remove_from_index(machines, &self.machine, self.id);
     }
 }
 
-fn remove<K: Ord>(of: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, id: u64) {
+fn remove_from_index<K: Ord>(of: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, id: u64) {
     if let Some(ids) = of.get_mut(key) {
         ids.remove(&id);
         if ids.is_empty() {
@@ -171,18 +171,18 @@ mod tests {
         MachinePublic::from_bytes([number; 32])
     }
 
-    fn enter(waits: &Arc<Waits>, numbers: (u8, u8), address: &str) -> Option<Wait> {
+    fn enter(waits: &Arc<FollowupWaits>, numbers: (u8, u8), address: &str) -> Option<FollowupWait> {
         let address = address.parse().expect("an address");
-        waits.enter(login(numbers.0), machine(numbers.1), address)
+        waits.begin_wait(login(numbers.0), machine(numbers.1), address)
     }
 
-    fn has_ended(wait: &Wait) -> bool {
-        wait.ended().now_or_never().is_some()
+    fn has_ended(wait: &FollowupWait) -> bool {
+        wait.wait_until_displaced().now_or_never().is_some()
     }
 
     #[test]
     fn newest_waits_of_a_login_and_of_a_machine_end_the_oldest() {
-        let waits = Waits::new();
+        let waits = FollowupWaits::new();
         let of_login: Vec<_> = (0..3)
             .map(|_| enter(&waits, (1, 1), "192.0.2.1").expect("a place"))
             .collect();
@@ -199,7 +199,7 @@ mod tests {
         );
         assert!(!of_machine.iter().any(has_ended));
         drop((of_login, of_machine));
-        let waiting = waits.waiting();
+        let waiting = waits.lock_waits();
         assert!(
             waiting.logins.is_empty() && waiting.machines.is_empty() && waiting.places.is_empty()
         );
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn one_source_has_so_many_and_no_more() {
-        let waits = Waits::new();
+        let waits = FollowupWaits::new();
         let held: Vec<_> = (0..70)
             .filter_map(|number| enter(&waits, (number, number), "192.0.2.1"))
             .collect();
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn all_together_have_a_bound() {
-        let waits = Waits::new();
+        let waits = FollowupWaits::new();
         let address = |number: usize| {
             format!(
                 "{}.{}.{}.1",
@@ -242,7 +242,7 @@ mod tests {
                 let address = address(number).parse().expect("an address");
                 let mut key = [0; 32];
                 key[..8].copy_from_slice(&number.to_be_bytes());
-                waits.enter(
+                waits.begin_wait(
                     LoginId::from_random(bytes),
                     MachinePublic::from_bytes(key),
                     address,

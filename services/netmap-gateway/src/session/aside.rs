@@ -17,7 +17,7 @@ const SHORT: usize = 32 << 10;
     clippy::disallowed_methods,
     reason = "it is short, and its caller waits for it"
 )]
-pub async fn aside<T: Send + 'static>(
+pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FrameError> + Send + 'static,
 ) -> Result<T, FrameError> {
     match tokio::task::spawn_blocking(work).await {
@@ -33,9 +33,9 @@ type Seal = dyn Fn(&Bytes) -> Result<Bytes, FrameError> + Send + Sync;
 
 /// How a transport seals each frame, if it does. Cheap to clone.
 #[derive(Clone)]
-pub struct Sealing(Option<Arc<Seal>>);
+pub struct FrameSealer(Option<Arc<Seal>>);
 
-impl Sealing {
+impl FrameSealer {
     /// Frames go as they are.
     pub const NONE: Self = Self(None);
 
@@ -49,16 +49,16 @@ impl Sealing {
     /// # Errors
     ///
     /// When it can not be sealed.
-    pub async fn seal(&self, frame: Bytes) -> Result<Bytes, FrameError> {
+    pub async fn seal_frame(&self, frame: Bytes) -> Result<Bytes, FrameError> {
         match self.0.clone() {
             None => Ok(frame),
             Some(seal) if frame.len() <= SHORT => seal(&frame),
-            Some(seal) => aside(move || seal(&frame)).await,
+            Some(seal) => run_blocking(move || seal(&frame)).await,
         }
     }
 }
 
-impl fmt::Debug for Sealing {
+impl fmt::Debug for FrameSealer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(if self.0.is_some() { "sealed" } else { "plain" })
     }

@@ -20,20 +20,20 @@ const OVER: Duration = Duration::from_secs(120);
 
 /// What a connection has lost to others.
 #[derive(Debug, Default)]
-pub struct Contest(Mutex<Option<Lost>>);
+pub struct KeyContest(Mutex<Option<LostSession>>);
 
 #[derive(Debug)]
-struct Lost {
+struct LostSession {
     node: u64,
     times: u32,
     at: Instant,
-    phase: Phase,
+    phase: ContestPhase,
     /// What the client reported since it lost the seat.
     kept: Option<ClientReport>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ContestPhase {
     /// Its client may be on another connection by now.
     Gone,
     /// It has come back for its seat.
@@ -42,19 +42,19 @@ enum Phase {
     Seated,
 }
 
-impl Contest {
+impl KeyContest {
     /// Notes that the connection's session of a node has lost its seat to another connection.
     pub fn note_loss(&self, node: u64, now: Instant) {
-        let mut lost = self.lost();
+        let mut lost = self.lock_lost();
         let times = match &*lost {
             Some(before) if before.node == node && now - before.at < OVER => before.times + 1,
             _ => 1,
         };
-        *lost = Some(Lost {
+        *lost = Some(LostSession {
             node,
             times,
             at: now,
-            phase: Phase::Gone,
+            phase: ContestPhase::Gone,
             kept: None,
         });
     }
@@ -62,23 +62,24 @@ impl Contest {
     /// Notes that the client asks for a session of the node; returns how long it has to wait for its seat, if it lost
     /// it on this connection.
     pub fn come_back(&self, node: u64) -> Option<Duration> {
-        let mut lost = self.lost();
+        let mut lost = self.lock_lost();
         let lost = lost
             .as_mut()
-            .filter(|lost| lost.node == node && lost.phase != Phase::Seated)?;
-        lost.phase = Phase::Waiting;
+            .filter(|lost| lost.node == node && lost.phase != ContestPhase::Seated)?;
+        lost.phase = ContestPhase::Waiting;
         let doubled = FIRST_WAIT.saturating_mul(1 << (lost.times - 1).min(8));
         Some(doubled.min(LONGEST_WAIT))
     }
 
     /// Keeps a report of a client that waits for its seat; gives any other back, to be told.
-    pub fn keep(&self, node: u64, report: ClientReport) -> Option<ClientReport> {
-        let mut lost = self.lost();
-        let is_waiting = |lost: &&mut Lost| lost.node == node && lost.phase == Phase::Waiting;
+    pub fn keep_report(&self, node: u64, report: ClientReport) -> Option<ClientReport> {
+        let mut lost = self.lock_lost();
+        let is_waiting =
+            |lost: &&mut LostSession| lost.node == node && lost.phase == ContestPhase::Waiting;
         let Some(lost) = lost.as_mut().filter(is_waiting) else {
             return Some(report);
         };
-        lost.kept = Some(later(report, lost.kept.take()));
+        lost.kept = Some(merge_reports(report, lost.kept.take()));
         None
     }
 
@@ -89,23 +90,24 @@ impl Contest {
         node: u64,
         asked: impl FnOnce() -> ClientReport,
     ) -> Option<ClientReport> {
-        let mut lost = self.lost();
-        let is_waiting = |lost: &&mut Lost| lost.node == node && lost.phase == Phase::Waiting;
+        let mut lost = self.lock_lost();
+        let is_waiting =
+            |lost: &&mut LostSession| lost.node == node && lost.phase == ContestPhase::Waiting;
         let lost = lost.as_mut().filter(is_waiting)?;
-        lost.phase = Phase::Seated;
+        lost.phase = ContestPhase::Seated;
         Some(match lost.kept.take() {
-            Some(kept) => later(kept, Some(asked())),
+            Some(kept) => merge_reports(kept, Some(asked())),
             None => asked(),
         })
     }
 
-    fn lost(&self) -> MutexGuard<'_, Option<Lost>> {
+    fn lock_lost(&self) -> MutexGuard<'_, Option<LostSession>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns the later of two reports, with what the earlier said of the host where the later says nothing of it.
-pub fn later(later: ClientReport, earlier: Option<ClientReport>) -> ClientReport {
+pub fn merge_reports(later: ClientReport, earlier: Option<ClientReport>) -> ClientReport {
     let host = later.host.or_else(|| earlier?.host);
     ClientReport { host, ..later }
 }
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_waits_longer_each_time_until_it_is_left_alone() {
-        let contest = Contest::default();
+        let contest = KeyContest::default();
         let start = Instant::now();
         assert_eq!(contest.come_back(7), None);
         let mut waits = Vec::new();
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn reports_of_who_has_no_seat_are_told_when_it_has() {
-        let contest = Contest::default();
+        let contest = KeyContest::default();
         let report = |capability_version, home_derp: Option<u32>| ClientReport {
             capability_version,
             host: home_derp.map(|home_derp| HostReport {
@@ -145,21 +147,24 @@ mod tests {
             }),
             ..ClientReport::default()
         };
-        assert!(contest.keep(7, report(1, None)).is_some(), "told at once");
+        assert!(
+            contest.keep_report(7, report(1, None)).is_some(),
+            "told at once"
+        );
         contest.note_loss(7, Instant::now());
         assert!(
-            contest.keep(7, report(1, None)).is_some(),
+            contest.keep_report(7, report(1, None)).is_some(),
             "its client may be on another connection"
         );
         assert!(contest.come_back(7).is_some());
-        assert_eq!(contest.keep(7, report(2, Some(900))), None);
-        assert_eq!(contest.keep(7, report(3, None)), None);
-        assert!(contest.keep(8, report(4, None)).is_some());
+        assert_eq!(contest.keep_report(7, report(2, Some(900))), None);
+        assert_eq!(contest.keep_report(7, report(3, None)), None);
+        assert!(contest.keep_report(8, report(4, None)).is_some());
         let asked = report(1, Some(901));
         let told = contest.note_seat(7, || asked.clone());
         assert_eq!(told, Some(report(3, Some(900))));
         assert_eq!(contest.note_seat(7, || asked.clone()), None, "it has it");
-        assert!(contest.keep(7, report(5, None)).is_some());
+        assert!(contest.keep_report(7, report(5, None)).is_some());
         contest.note_loss(7, Instant::now());
         assert!(contest.come_back(7).is_some());
         let told = contest.note_seat(7, || asked.clone());

@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// What a response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum DeliveryKind {
     /// Frames until the client leaves.
     Stream,
     /// One frame.
@@ -46,29 +46,29 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Deliveries {
     room: Arc<Semaphore>,
-    all: Arc<Mutex<All>>,
+    all: Arc<Mutex<DeliveryTable>>,
 }
 
 #[derive(Debug, Default)]
-struct All {
+struct DeliveryTable {
     newest: u64,
     /// The responses of each node, the oldest first.
-    of_nodes: BTreeMap<(u64, Kind), VecDeque<Arc<Held>>>,
+    of_nodes: BTreeMap<(u64, DeliveryKind), VecDeque<Arc<HeldDelivery>>>,
     /// Those of which a piece is under way, with when it was handed over.
-    under_way: BTreeMap<u64, (Instant, Arc<Held>)>,
+    under_way: BTreeMap<u64, (Instant, Arc<HeldDelivery>)>,
 }
 
 /// What a response holds while its client does not take it.
 #[derive(Debug)]
-struct Held {
+struct HeldDelivery {
     number: u64,
     connection: Connection,
-    rest: Mutex<Rest>,
+    rest: Mutex<UnreadFrame>,
     ended: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct Rest {
+struct UnreadFrame {
     bytes: Bytes,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -77,8 +77,8 @@ struct Rest {
 #[derive(Debug)]
 pub struct Delivery {
     deliveries: Deliveries,
-    of: (u64, Kind),
-    held: Arc<Held>,
+    of: (u64, DeliveryKind),
+    held: Arc<HeldDelivery>,
 }
 
 impl Deliveries {
@@ -103,10 +103,10 @@ impl Deliveries {
     }
 
     /// Begins a response of a node; its oldest of the kind ends when there are too many.
-    pub fn begin(&self, node: u64, kind: Kind, connection: Connection) -> Delivery {
-        let mut all = self.all();
+    pub fn begin(&self, node: u64, kind: DeliveryKind, connection: Connection) -> Delivery {
+        let mut all = self.lock_table();
         all.newest += 1;
-        let held = Arc::new(Held {
+        let held = Arc::new(HeldDelivery {
             number: all.newest,
             connection,
             rest: Mutex::default(),
@@ -129,8 +129,8 @@ impl Deliveries {
 
     /// Ends the responses of which a piece has been under way for too long, and closes their connections.
     fn end_those_at_a_standstill(&self, now: Instant) {
-        let all = self.all();
-        let stands = |(since, _): &&(Instant, Arc<Held>)| now - *since >= STANDSTILL;
+        let all = self.lock_table();
+        let stands = |(since, _): &&(Instant, Arc<HeldDelivery>)| now - *since >= STANDSTILL;
         let still: Vec<_> = all.under_way.values().filter(stands).cloned().collect();
         drop(all);
         for (_, held) in still {
@@ -140,78 +140,78 @@ impl Deliveries {
         }
     }
 
-    fn note_under_way(&self, held: &Arc<Held>) {
+    fn note_under_way(&self, held: &Arc<HeldDelivery>) {
         let under_way = (Instant::now(), Arc::clone(held));
-        self.all().under_way.insert(held.number, under_way);
+        self.lock_table().under_way.insert(held.number, under_way);
     }
 
-    fn all(&self) -> MutexGuard<'_, All> {
+    fn lock_table(&self) -> MutexGuard<'_, DeliveryTable> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns room for a frame if there is some.
     fn room_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.room)
-            .try_acquire_many_owned(kib(bytes))
+            .try_acquire_many_owned(to_kibibytes(bytes))
             .ok()
     }
 }
 
 /// Returns how much room a frame takes; the largest takes all there is.
-fn kib(bytes: usize) -> u32 {
+fn to_kibibytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1024))
         .unwrap_or(ROOM)
         .min(ROOM)
 }
 
-impl Held {
+impl HeldDelivery {
     /// Ends the response: what was not taken is dropped.
     fn end(&self) {
         self.ended.cancel();
-        drop(std::mem::take(&mut *self.rest()));
+        drop(std::mem::take(&mut *self.lock_unread()));
     }
 
-    fn hold(&self, bytes: Bytes, room: Option<OwnedSemaphorePermit>) {
-        let mut rest = self.rest();
+    fn hold_frame(&self, bytes: Bytes, room: Option<OwnedSemaphorePermit>) {
+        let mut rest = self.lock_unread();
         // Who has ended holds nothing any more.
         if !self.ended.is_cancelled() {
-            *rest = Rest { bytes, room };
+            *rest = UnreadFrame { bytes, room };
         }
     }
 
     /// Takes the next piece of what is held, and gives its room back.
     fn take_piece(&self) -> Option<Bytes> {
-        let mut rest = self.rest();
+        let mut rest = self.lock_unread();
         if rest.bytes.is_empty() {
             rest.room = None;
             return None;
         }
         let length = rest.bytes.len().min(PIECE);
         let piece = rest.bytes.split_to(length);
-        let left = kib(rest.bytes.len()) as usize;
+        let left = to_kibibytes(rest.bytes.len()) as usize;
         if let Some(room) = &mut rest.room {
             drop(room.split(room.num_permits().saturating_sub(left)));
         }
         Some(piece)
     }
 
-    fn rest(&self) -> MutexGuard<'_, Rest> {
+    fn lock_unread(&self) -> MutexGuard<'_, UnreadFrame> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Delivery {
     /// Waits until a newer response of the node takes its place.
-    pub async fn ended(&self) {
+    pub async fn wait_until_ended(&self) {
         self.held.ended.cancelled().await;
     }
 
     /// Waits for room for the first frame and holds it; `false` when there is none for long.
     pub async fn hold_first(&self, frame: Bytes) -> bool {
-        let room = Arc::clone(&self.deliveries.room).acquire_many_owned(kib(frame.len()));
+        let room = Arc::clone(&self.deliveries.room).acquire_many_owned(to_kibibytes(frame.len()));
         match tokio::time::timeout(ROOM_PATIENCE, room).await {
             Ok(Ok(room)) => {
-                self.held.hold(frame, Some(room));
+                self.held.hold_frame(frame, Some(room));
                 // A client may keep even the first piece from leaving.
                 self.deliveries.note_under_way(&self.held);
                 true
@@ -241,7 +241,7 @@ impl Delivery {
         frames: &mut BoxStream<'static, Result<Bytes, FrameError>>,
     ) -> Result<Option<Bytes>, FrameError> {
         let held = &self.held;
-        self.deliveries.all().under_way.remove(&held.number);
+        self.deliveries.lock_table().under_way.remove(&held.number);
         loop {
             if held.ended.is_cancelled() {
                 return Ok(None);
@@ -265,7 +265,7 @@ impl Delivery {
             } else {
                 None
             };
-            held.hold(frame, room);
+            held.hold_frame(frame, room);
         }
     }
 }
@@ -294,7 +294,7 @@ impl Frames {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let mut all = self.deliveries.all();
+        let mut all = self.deliveries.lock_table();
         all.under_way.remove(&self.held.number);
         if let Some(responses) = all.of_nodes.get_mut(&self.of) {
             responses.retain(|held| held.number != self.held.number);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     /// A response with a first frame and nothing after it, open until its client leaves.
-    async fn response(deliveries: &Deliveries, kind: Kind, bytes: usize) -> Pieces {
+    async fn response(deliveries: &Deliveries, kind: DeliveryKind, bytes: usize) -> Pieces {
         let delivery = deliveries.begin(1, kind, connection());
         assert!(delivery.hold_first(frame(bytes)).await);
         delivery.pieces(stream::pending())
@@ -337,9 +337,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn room_is_given_back_piece_by_piece_and_a_first_frame_waits_for_it() {
         let deliveries = Deliveries::new(100);
-        let mut one = response(&deliveries, Kind::Stream, 96 << 10).await;
+        let mut one = response(&deliveries, DeliveryKind::Stream, 96 << 10).await;
         assert_eq!(deliveries.room.available_permits(), 4);
-        let late = deliveries.begin(2, Kind::Stream, connection());
+        let late = deliveries.begin(2, DeliveryKind::Stream, connection());
         assert!(!late.hold_first(frame(36 << 10)).await, "no room");
         assert_eq!(next(&mut one).await, Some(PIECE));
         assert!(late.hold_first(frame(36 << 10)).await);
@@ -356,9 +356,9 @@ mod tests {
         let deliveries = Deliveries::new(100);
         let mut responses = Vec::new();
         for _ in 0..5 {
-            responses.push(response(&deliveries, Kind::Once, 20 << 10).await);
+            responses.push(response(&deliveries, DeliveryKind::Once, 20 << 10).await);
         }
-        let mut stream = response(&deliveries, Kind::Stream, 20 << 10).await;
+        let mut stream = response(&deliveries, DeliveryKind::Stream, 20 << 10).await;
         assert_eq!(
             deliveries.room.available_permits(),
             40,
@@ -372,17 +372,17 @@ mod tests {
         assert_eq!(taken, [None, None, None, whole, whole]);
         assert_eq!(next(&mut stream).await, whole);
         drop((responses, stream));
-        assert!(deliveries.all().of_nodes.is_empty());
+        assert!(deliveries.lock_table().of_nodes.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn response_that_nobody_takes_ends_with_its_connection() {
         let deliveries = Deliveries::new(200);
         let closing = connection();
-        let unread = deliveries.begin(1, Kind::Stream, closing.clone());
+        let unread = deliveries.begin(1, DeliveryKind::Stream, closing.clone());
         assert!(unread.hold_first(frame(64 << 10)).await);
         let mut unread = unread.pieces(stream::pending());
-        let mut read = response(&deliveries, Kind::Stream, 64 << 10).await;
+        let mut read = response(&deliveries, DeliveryKind::Stream, 64 << 10).await;
         assert_eq!(next(&mut unread).await, Some(PIECE));
         assert_eq!(next(&mut read).await, Some(PIECE));
         let start = Instant::now();
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(next(&mut read).await, Some(PIECE));
         assert!(next(&mut read).now_or_never().is_none(), "all is taken");
         deliveries.end_those_at_a_standstill(start + STANDSTILL);
-        closing.turn().await;
+        closing.wait_for_drain_turn().await;
         assert_eq!(deliveries.room.available_permits(), 200);
         assert_eq!(next(&mut unread).await, None);
         assert!(next(&mut read).now_or_never().is_none(), "it goes on");
@@ -399,8 +399,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn response_ends_when_a_later_frame_finds_no_room() {
         let deliveries = Deliveries::new(100);
-        let _unread = response(&deliveries, Kind::Once, 60 << 10).await;
-        let delivery = deliveries.begin(2, Kind::Stream, connection());
+        let _unread = response(&deliveries, DeliveryKind::Once, 60 << 10).await;
+        let delivery = deliveries.begin(2, DeliveryKind::Stream, connection());
         let later = [frame(100), frame(60 << 10), frame(100)].map(Ok);
         let mut pieces = delivery.pieces(stream::iter(later));
         assert_eq!(next(&mut pieces).await, Some(100));

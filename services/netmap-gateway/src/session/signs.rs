@@ -8,7 +8,7 @@ use crate::listener::{Connection, QUIET};
 
 /// The signs of life that a client is asked for whose node others route through.
 #[derive(Debug, Default)]
-pub(super) struct Signs {
+pub(super) struct LivenessPings {
     are_wanted: bool,
     asked: u32,
     asked_at: Option<Instant>,
@@ -17,9 +17,9 @@ pub(super) struct Signs {
 /// How often a client is asked that has never answered: it may be of those that do not.
 const UNANSWERED: u32 = 3;
 
-impl Signs {
+impl LivenessPings {
     /// Wants signs of life as long as others route through the node.
-    pub(super) fn want(
+    pub(super) fn set_wanted(
         &mut self,
         view: &View,
         node: u64,
@@ -29,13 +29,13 @@ impl Signs {
         let shown = view.nodes.get(&node);
         let routes = shown.is_some_and(|shown| shown.usable_routes().next().is_some());
         self.are_wanted = routes && dialect.version >= CapabilityVersion::URL_IS_NOISE;
-        connection.link().watch(self.are_wanted);
+        connection.link().set_watched(self.are_wanted);
     }
 
     /// Waits until the client has to be asked.
-    pub(super) async fn quiet(&self, connection: &Connection) {
+    pub(super) async fn wait_until_quiet(&self, connection: &Connection) {
         let link = connection.link();
-        if !self.are_wanted || self.asked >= UNANSWERED && !link.answers() {
+        if !self.are_wanted || self.asked >= UNANSWERED && !link.has_answered() {
             return std::future::pending().await;
         }
         loop {
@@ -49,7 +49,7 @@ impl Signs {
     }
 
     /// Returns the question, each time another.
-    pub(super) fn ask(&mut self, connection: &Connection) -> MapResponse {
+    pub(super) fn next_ping(&mut self, connection: &Connection) -> MapResponse {
         self.asked += 1;
         self.asked_at = Some(Instant::now());
         let request = PingRequest {

@@ -87,12 +87,12 @@ impl Stage {
         self.lab.replica.apply_compiled(vec![update]);
     }
 
-    async fn begin(&self, id: u64, version: u16) -> (Session, MapResponse) {
+    async fn begin(&self, id: u64, version: u16) -> (MapSession, MapResponse) {
         let dialect = Dialect {
             version: CapabilityVersion(version),
             compression: Compression::None,
         };
-        let mut session = Session::begin(
+        let mut session = MapSession::begin(
             (Arc::clone(&self.tailnet), id),
             node(id).node_key,
             dialect,
@@ -108,7 +108,7 @@ impl Stage {
     }
 }
 
-async fn next(session: &mut Session) -> Option<MapResponse> {
+async fn next(session: &mut MapSession) -> Option<MapResponse> {
     let frame = session.next_frame().await.expect("a frame")?;
     let json = decode_frame(&mut BytesMut::from(&frame[..]), Compression::None, 1 << 20);
     let json = json.expect("whole").expect("JSON");

@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 
 /// Tailnets whose progress is to be told. For one who tells.
 #[derive(Debug, Default)]
-pub struct Advances {
-    state: Mutex<State>,
+pub struct ProgressQueue {
+    state: Mutex<ProgressQueueState>,
     news: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ProgressQueueState {
     untold: BTreeSet<TailnetId>,
     /// Whether something is to be told even if it is nothing: that nothing else is left.
     is_due: bool,
@@ -24,33 +24,33 @@ struct State {
 
 /// Some of the tailnets whose progress is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ProgressPart {
     /// The tailnets.
     pub tailnets: Vec<TailnetId>,
     /// Whether no others are to be told.
     pub is_last: bool,
 }
 
-impl Advances {
+impl ProgressQueue {
     /// Notes that a tailnet has come further, that it is held from now on, or no more.
-    pub(super) fn note(&self, tailnet: TailnetId) {
-        self.state().untold.insert(tailnet);
+    pub(super) fn note_advance(&self, tailnet: TailnetId) {
+        self.lock_state().untold.insert(tailnet);
         self.news.notify_one();
     }
 
     /// Notes that all of these are to be told again, though they be none.
     pub fn tell_again(&self, tailnets: impl IntoIterator<Item = TailnetId>) {
-        let mut state = self.state();
+        let mut state = self.lock_state();
         state.untold.extend(tailnets);
         state.is_due = true;
         self.news.notify_one();
     }
 
     /// Waits until there is something to tell.
-    pub async fn wait(&self) {
+    pub async fn wait_for_advance(&self) {
         loop {
             {
-                let state = self.state();
+                let state = self.lock_state();
                 if state.is_due || !state.untold.is_empty() {
                     return;
                 }
@@ -60,19 +60,19 @@ impl Advances {
     }
 
     /// Takes at most so many.
-    pub fn take(&self, most: usize) -> Part {
-        let mut state = self.state();
+    pub fn take_part(&self, most: usize) -> ProgressPart {
+        let mut state = self.lock_state();
         let rest = state.untold.iter().nth(most).copied();
         let rest = rest.map(|first| state.untold.split_off(&first));
         let taken = std::mem::replace(&mut state.untold, rest.unwrap_or_default());
         state.is_due = false;
-        Part {
+        ProgressPart {
             tailnets: taken.into_iter().collect(),
             is_last: state.untold.is_empty(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock_state(&self) -> MutexGuard<'_, ProgressQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,27 +83,30 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_told_in_parts_comes_to_an_end_once_and_is_told_again_when_it_failed() {
-        let advances = Advances::default();
+        let advances = ProgressQueue::default();
         let id = |number: u64| TailnetId::try_from(number).expect("a number");
-        let part = |numbers: std::ops::RangeInclusive<u64>, is_last| Part {
+        let part = |numbers: std::ops::RangeInclusive<u64>, is_last| ProgressPart {
             tailnets: numbers.map(id).collect(),
             is_last,
         };
         for number in (1..=5).rev() {
-            advances.note(id(number));
+            advances.note_advance(id(number));
         }
-        advances.wait().await;
-        assert_eq!(advances.take(2), part(1..=2, false));
-        assert_eq!(advances.take(3), part(3..=5, true));
+        advances.wait_for_advance().await;
+        assert_eq!(advances.take_part(2), part(1..=2, false));
+        assert_eq!(advances.take_part(3), part(3..=5, true));
         let failed = part(3..=5, true);
-        advances.note(id(4));
+        advances.note_advance(id(4));
         advances.tell_again(failed.tailnets);
-        advances.wait().await;
-        assert_eq!(advances.take(9), part(3..=5, true));
+        advances.wait_for_advance().await;
+        assert_eq!(advances.take_part(9), part(3..=5, true));
         advances.tell_again([]);
-        advances.wait().await;
-        assert_eq!(advances.take(9).tailnets, []);
-        let idle = tokio::time::timeout(std::time::Duration::from_millis(1), advances.wait());
+        advances.wait_for_advance().await;
+        assert_eq!(advances.take_part(9).tailnets, []);
+        let idle = tokio::time::timeout(
+            std::time::Duration::from_millis(1),
+            advances.wait_for_advance(),
+        );
         assert!(idle.await.is_err());
     }
 }

@@ -17,9 +17,9 @@ use tokio::{
 use tonic::Status;
 
 use super::{
-    Ends, Progress, Tailnet,
-    inputs::{Inputs, Waiting},
-    stamps::{Stamps, Verdict},
+    FollowerEnds, Progress, Tailnet,
+    inputs::{LocalInputs, WaitingInputs},
+    stamps::{NewestStamp, StampVerdict},
 };
 
 /// The least time between two views: what happens meanwhile is published together.
@@ -30,14 +30,14 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Where a tailnet's facts come from.
 #[derive(Clone, Debug)]
-pub(super) struct Origins {
+pub(super) struct LogSources {
     pub(super) identity: Feed<Identity>,
     pub(super) registry: Feed<Registry>,
     pub(super) compiler: GrpcChannel,
 }
 
 /// Something to apply.
-enum Event {
+enum FollowerEvent {
     Identity(Update<Identity>),
     Registry(Update<Registry>),
     CompiledPolicy(Vec<CompiledUpdate>),
@@ -46,19 +46,27 @@ enum Event {
 /// Follows a tailnet until its last handle is gone.
 pub(super) fn start(
     tailnet: &Arc<Tailnet>,
-    origins: &Origins,
-    (inputs, progress): Ends,
+    origins: &LogSources,
+    (inputs, progress): FollowerEnds,
     tasks: &Tasks,
 ) {
     let (sender, events) = mpsc::channel(1);
     let id = tailnet.id;
     tasks.background(
         "follow-identity",
-        pump(origins.identity.follow(id), sender.clone(), Event::Identity),
+        forward_updates(
+            origins.identity.follow(id),
+            sender.clone(),
+            FollowerEvent::Identity,
+        ),
     );
     tasks.background(
         "follow-registry",
-        pump(origins.registry.follow(id), sender.clone(), Event::Registry),
+        forward_updates(
+            origins.registry.follow(id),
+            sender.clone(),
+            FollowerEvent::Registry,
+        ),
     );
     tasks.background(
         "follow-compiled",
@@ -72,10 +80,10 @@ pub(super) fn start(
     tasks.background("follow-tailnet", follower.run(events, inputs));
 }
 
-async fn pump<S: Source>(
+async fn forward_updates<S: Source>(
     mut follow: Follow<S>,
-    events: mpsc::Sender<Event>,
-    event: impl Fn(Update<S>) -> Event,
+    events: mpsc::Sender<FollowerEvent>,
+    event: impl Fn(Update<S>) -> FollowerEvent,
 ) {
     loop {
         let update = tokio::select! {
@@ -88,17 +96,21 @@ async fn pump<S: Source>(
     }
 }
 
-async fn watch_compiled(channel: GrpcChannel, tailnet: TailnetId, events: mpsc::Sender<Event>) {
+async fn watch_compiled(
+    channel: GrpcChannel,
+    tailnet: TailnetId,
+    events: mpsc::Sender<FollowerEvent>,
+) {
     let mut client = PolicyCompilerServiceClient::new(channel).max_decoding_message_size(64 << 20);
-    let mut stamps = Stamps::default();
+    let mut stamps = NewestStamp::default();
     loop {
         let ended = tokio::select! {
             ended = compiled_stream(&mut client, tailnet, &mut stamps, &events) => ended,
             () = events.closed() => return,
         };
         let pause = match ended {
-            Ok(End::Over) => RETRY,
-            Ok(End::Behind) => CATCH_UP,
+            Ok(StreamEnd::Over) => RETRY,
+            Ok(StreamEnd::Behind) => CATCH_UP,
             Err(status) => {
                 tracing::debug!(%tailnet, %status, "the compiler can not be followed");
                 RETRY
@@ -109,7 +121,7 @@ async fn watch_compiled(channel: GrpcChannel, tailnet: TailnetId, events: mpsc::
 }
 
 /// Why a stream of the compiler ended without an error.
-enum End {
+enum StreamEnd {
     /// There is no more.
     Over,
     /// What came was older than what another replica had sent.
@@ -119,9 +131,9 @@ enum End {
 async fn compiled_stream(
     client: &mut PolicyCompilerServiceClient<GrpcChannel>,
     tailnet: TailnetId,
-    stamps: &mut Stamps,
-    events: &mpsc::Sender<Event>,
-) -> Result<End, Status> {
+    stamps: &mut NewestStamp,
+    events: &mpsc::Sender<FollowerEvent>,
+) -> Result<StreamEnd, Status> {
     let request = WatchCompiledRequest {
         tailnet_id: tailnet.get(),
     };
@@ -131,23 +143,23 @@ async fn compiled_stream(
         let (last, stamp) = (part.last, part.stamp.unwrap_or_default());
         parts.push(part);
         if last {
-            match stamps.judge(stamp, Instant::now().into_std()) {
-                Verdict::Newer => {}
-                Verdict::Behind => {
+            match stamps.judge_stamp(stamp, Instant::now().into_std()) {
+                StampVerdict::Newer => {}
+                StampVerdict::Behind => {
                     tracing::info!(%tailnet, ?stamp, "a replica of the compiler lags: its output is left out");
-                    return Ok(End::Behind);
+                    return Ok(StreamEnd::Behind);
                 }
-                Verdict::PutBack => {
+                StampVerdict::PutBack => {
                     tracing::warn!(%tailnet, ?stamp, "the compiler's output is older for long: it is followed");
                 }
             }
-            let update = Event::CompiledPolicy(std::mem::take(&mut parts));
+            let update = FollowerEvent::CompiledPolicy(std::mem::take(&mut parts));
             if events.send(update).await.is_err() {
-                return Ok(End::Over);
+                return Ok(StreamEnd::Over);
             }
         }
     }
-    Ok(End::Over)
+    Ok(StreamEnd::Over)
 }
 
 struct Follower {
@@ -157,18 +169,18 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut events: mpsc::Receiver<Event>, inputs: Arc<Inputs>) {
+    async fn run(mut self, mut events: mpsc::Receiver<FollowerEvent>, inputs: Arc<LocalInputs>) {
         let mut publish_at = Instant::now();
         let mut dirty = false;
         loop {
             tokio::select! {
-                Some(event) = events.recv() => self.apply(event),
+                Some(event) = events.recv() => self.apply_event(event),
                 waiting = inputs.next() => match waiting {
                     Some(waiting) => self.add(waiting),
                     None => return,
                 },
                 () = tokio::time::sleep_until(publish_at), if dirty => {
-                    if !self.publish() {
+                    if !self.publish_if_complete() {
                         return;
                     }
                     dirty = false;
@@ -181,7 +193,7 @@ impl Follower {
     }
 
     /// Applies what the gateway itself adds. An outcome is of the reports before it.
-    fn add(&mut self, waiting: Waiting) {
+    fn add(&mut self, waiting: WaitingInputs) {
         for (node, report) in waiting.reports {
             self.replica.apply_report(node, report);
         }
@@ -194,34 +206,34 @@ impl Follower {
         }
     }
 
-    fn apply(&mut self, event: Event) {
+    fn apply_event(&mut self, event: FollowerEvent) {
         match event {
-            Event::Identity(Update::Snapshot(snapshot)) => {
+            FollowerEvent::Identity(Update::Snapshot(snapshot)) => {
                 self.replica.apply_identity_snapshot(snapshot.chunks);
             }
-            Event::Identity(Update::Changes(changes, position)) => {
+            FollowerEvent::Identity(Update::Changes(changes, position)) => {
                 self.replica
                     .apply_identity_changes(changes.entries, position.revision);
             }
-            Event::Registry(Update::Snapshot(snapshot)) => {
+            FollowerEvent::Registry(Update::Snapshot(snapshot)) => {
                 self.replica.apply_registry_snapshot(snapshot.chunks);
             }
-            Event::Registry(Update::Changes(changes, _)) => {
+            FollowerEvent::Registry(Update::Changes(changes, _)) => {
                 self.replica.apply_registry_answer(changes)
             }
-            Event::CompiledPolicy(parts) => self.replica.apply_compiled(parts),
+            FollowerEvent::CompiledPolicy(parts) => self.replica.apply_compiled(parts),
         }
     }
 
     /// Publishes a complete view; `false` when nobody holds the tailnet any more.
-    fn publish(&mut self) -> bool {
+    fn publish_if_complete(&mut self) -> bool {
         let Some(tailnet) = self.tailnet.upgrade() else {
             return false;
         };
         let complete = self.replica.is_complete();
         // The end of a tailnet is told like any other change.
         if complete || self.replica.is_deleted() {
-            tailnet.publish(&mut self.replica);
+            tailnet.publish_replica(&mut self.replica);
         }
         let now = Progress {
             complete,
@@ -230,7 +242,7 @@ impl Follower {
         };
         let before = self.progress.send_replace(now);
         if before.revisions() != now.revisions() {
-            tailnet.shared.advances.note(tailnet.id);
+            tailnet.shared.advances.note_advance(tailnet.id);
         }
         true
     }

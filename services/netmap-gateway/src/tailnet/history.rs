@@ -17,32 +17,32 @@ const BUDGET: usize = 16 << 20;
 #[derive(Debug)]
 pub struct History {
     view: ArcSwap<View>,
-    recent: Mutex<Recent>,
+    recent: Mutex<RecentChanges>,
 }
 
 #[derive(Debug, Default)]
-struct Recent {
+struct RecentChanges {
     /// Change sets without holes, the newest led to the view; each with about how many bytes it takes.
     sets: VecDeque<(usize, Arc<ChangeSet>)>,
     bytes: usize,
     /// The newest wake of each class somebody listens for.
-    wakes: BTreeMap<u64, watch::Sender<Wake>>,
+    wakes: BTreeMap<u64, watch::Sender<ClassWake>>,
 }
 
 /// The generation at which a class had to look again last, and the one before that.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wake {
+pub struct ClassWake {
     previous: u64,
     now: u64,
 }
 
-impl Wake {
+impl ClassWake {
     /// Returns the generation to compare with, for a session that has seen generation `seen`.
     ///
     /// What lies between the two wakes does not concern the class, so a session that missed none of them does
     /// not fall behind however much happens elsewhere.
     #[must_use]
-    pub fn since(self, seen: u64) -> u64 {
+    pub fn compare_from(self, seen: u64) -> u64 {
         if seen >= self.previous {
             seen.max(self.now.saturating_sub(1))
         } else {
@@ -74,15 +74,15 @@ impl History {
     }
 
     /// Publishes a view and wakes the classes it concerns.
-    pub fn publish(&self, view: Arc<View>, changes: Arc<ChangeSet>) {
-        let has_listeners = !self.recent().wakes.is_empty();
+    pub fn publish_view(&self, view: Arc<View>, changes: Arc<ChangeSet>) {
+        let has_listeners = !self.lock_recent().wakes.is_empty();
         // Who begins to listen meanwhile is woken in any case.
         let affected = has_listeners
             .then(|| changes.affected_classes(&view))
             .flatten();
         let generation = view.generation;
         let weight = changes.estimate_bytes();
-        let mut recent = self.recent();
+        let mut recent = self.lock_recent();
         self.view.store(view);
         recent.sets.push_back((weight, changes));
         recent.bytes += weight;
@@ -100,10 +100,10 @@ impl History {
     }
 
     /// Listens for generations that concern a class, for a session that was told of generation `told`.
-    pub fn listen(&self, class: u64, told: u64) -> watch::Receiver<Wake> {
-        let mut recent = self.recent();
+    pub fn listen_to_class(&self, class: u64, told: u64) -> watch::Receiver<ClassWake> {
+        let mut recent = self.lock_recent();
         let generation = self.view.load().generation;
-        let wake = Wake {
+        let wake = ClassWake {
             previous: generation,
             now: generation,
         };
@@ -121,14 +121,14 @@ impl History {
 
     /// Returns the newest view and what differs from generation `since`; `None` for the difference when that is
     /// longer ago than what is kept.
-    pub fn since(&self, since: u64) -> (Arc<View>, Option<Arc<ChangeSet>>) {
+    pub fn changes_since(&self, since: u64) -> (Arc<View>, Option<Arc<ChangeSet>>) {
         let (view, sets) = self.sets_since(since);
-        (view, sets.map(merged))
+        (view, sets.map(merge_changes))
     }
 
     /// Returns the newest view and the change sets since a generation: what is made of them holds up nobody.
     fn sets_since(&self, since: u64) -> (Arc<View>, Option<Vec<Arc<ChangeSet>>>) {
-        let recent = self.recent();
+        let recent = self.lock_recent();
         let view = self.view.load_full();
         let missed = usize::try_from(view.generation.saturating_sub(since)).unwrap_or(usize::MAX);
         let first = recent.sets.len().checked_sub(missed);
@@ -136,12 +136,12 @@ impl History {
         (view, sets.map(Iterator::collect))
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    fn lock_recent(&self) -> MutexGuard<'_, RecentChanges> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn merged(mut sets: Vec<Arc<ChangeSet>>) -> Arc<ChangeSet> {
+fn merge_changes(mut sets: Vec<Arc<ChangeSet>>) -> Arc<ChangeSet> {
     if sets.len() == 1 {
         return sets.remove(0);
     }
@@ -182,7 +182,7 @@ mod tests {
 
         fn publish(&mut self) -> Arc<ChangeSet> {
             let (view, changes) = self.lab.replica.publish().expect("something differs");
-            self.history.publish(view, Arc::clone(&changes));
+            self.history.publish_view(view, Arc::clone(&changes));
             changes
         }
 
@@ -199,10 +199,10 @@ mod tests {
     fn one_change_is_handed_out_as_it_is_and_several_are_put_together() {
         let mut stage = Stage::new();
         let first = stage.rename(1);
-        let (_, since) = stage.history.since(1);
+        let (_, since) = stage.history.changes_since(1);
         assert!(Arc::ptr_eq(&since.expect("kept"), &first));
         stage.rename(2);
-        let (view, since) = stage.history.since(1);
+        let (view, since) = stage.history.changes_since(1);
         assert_eq!(since.expect("kept").nodes, first.nodes);
         assert_eq!(view.generation, 3);
     }
@@ -212,19 +212,31 @@ mod tests {
         let mut stage = Stage::new();
         (0..=KEPT).for_each(|round| drop(stage.rename(round)));
         let newest = stage.history.view().generation;
-        assert!(stage.history.since(newest - KEPT as u64).1.is_some());
-        assert!(stage.history.since(newest - KEPT as u64 - 1).1.is_none());
+        assert!(
+            stage
+                .history
+                .changes_since(newest - KEPT as u64)
+                .1
+                .is_some()
+        );
+        assert!(
+            stage
+                .history
+                .changes_since(newest - KEPT as u64 - 1)
+                .1
+                .is_none()
+        );
         let mut update = compiled(stage.lab.revision, &[1, 2], false);
         let elements = (0..BUDGET / 64).map(|number| format!("10.{number}.0.0/16"));
         update.source_lists[0].added = elements.collect();
         stage.lab.replica.apply_compiled(vec![update]);
         stage.publish();
         assert!(
-            stage.history.since(newest).1.is_none(),
+            stage.history.changes_since(newest).1.is_none(),
             "one that is too large is not kept"
         );
         stage.rename(0);
-        assert!(stage.history.since(newest + 1).1.is_some());
+        assert!(stage.history.changes_since(newest + 1).1.is_some());
     }
 
     #[test]
@@ -248,7 +260,10 @@ mod tests {
         lab.replica.apply_compiled(vec![update]);
         stage.publish();
         let told = stage.history.view().generation;
-        let (own, other) = (stage.history.listen(2, told), stage.history.listen(1, told));
+        let (own, other) = (
+            stage.history.listen_to_class(2, told),
+            stage.history.listen_to_class(1, told),
+        );
         let named = User {
             display_name: "Somebody".to_owned(),
             ..user(8)

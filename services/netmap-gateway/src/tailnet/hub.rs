@@ -19,10 +19,10 @@ use bowline_proto::key_registry::v1::{
 use bowline_service_kit::{GrpcChannel, Tasks};
 use tonic::{Code, Status};
 
-use super::{Advances, Progress, Shared, Tailnet, follower, follower::Origins};
+use super::{Progress, ProgressQueue, SharedIndexes, Tailnet, follower, follower::LogSources};
 use crate::{
     Backends,
-    admission::{Asker, Turns},
+    admission::{FairSemaphore, RequestOrigin},
     listener::Holder,
 };
 
@@ -35,35 +35,35 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// All tailnets of this gateway.
 #[derive(Debug)]
-pub struct Hub {
-    origins: Origins,
+pub struct TailnetHub {
+    origins: LogSources,
     registry: GrpcChannel,
     derp_map: Arc<ArcSwap<DerpMap>>,
     sources: FilterSources,
     tasks: Tasks,
-    tailnets: Mutex<BTreeMap<TailnetId, Held>>,
-    shared: Shared,
-    asking: Arc<Turns>,
+    tailnets: Mutex<BTreeMap<TailnetId, HeldTailnet>>,
+    shared: SharedIndexes,
+    asking: Arc<FairSemaphore>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldTailnet {
     tailnet: Arc<Tailnet>,
     used: Instant,
 }
 
 /// Whom a machine's node key belongs to.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum NodeKeyOwner {
     /// A node of the machine.
-    Node(Located),
+    Node(LocatedNode),
     /// Nobody any more: it was the key of the machine's node with this number.
     Former(u64),
 }
 
 /// A node key's node.
 #[derive(Clone, Debug)]
-pub struct Located {
+pub struct LocatedNode {
     /// Its tailnet.
     pub tailnet: Arc<Tailnet>,
     /// The node.
@@ -72,7 +72,7 @@ pub struct Located {
     pub owner: NodeOwner,
 }
 
-impl Located {
+impl LocatedNode {
     /// Returns whom a connection is known by on which the node speaks.
     pub(crate) fn holder(&self) -> Holder {
         Holder {
@@ -82,7 +82,7 @@ impl Located {
     }
 }
 
-impl Hub {
+impl TailnetHub {
     /// Returns a hub without tailnets; they come with their clients.
     #[must_use]
     pub fn new(
@@ -91,7 +91,7 @@ impl Hub {
         (derp_map, sources): (DerpMap, FilterSources),
         tasks: &Tasks,
     ) -> Self {
-        let origins = Origins {
+        let origins = LogSources {
             identity: Feed::start(Identity::new(backends.identity.clone()), bus, tasks),
             registry: Feed::start(Registry::new(backends.registry.clone()), bus, tasks),
             compiler: backends.compiler.clone(),
@@ -103,8 +103,8 @@ impl Hub {
             sources,
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
-            shared: Shared::default(),
-            asking: Turns::new(ASKING),
+            shared: SharedIndexes::default(),
+            asking: FairSemaphore::new(ASKING),
         }
     }
 
@@ -115,18 +115,18 @@ impl Hub {
         tailnets.retain(|_, held| {
             now.duration_since(held.used) < IDLE || held.tailnet.sessions.len() > 0
         });
-        let held = tailnets.entry(id).or_insert_with(|| Held {
-            tailnet: self.follow(id),
+        let held = tailnets.entry(id).or_insert_with(|| HeldTailnet {
+            tailnet: self.start_following(id),
             used: now,
         });
         held.used = now;
         Arc::clone(&held.tailnet)
     }
 
-    fn follow(&self, id: TailnetId) -> Arc<Tailnet> {
+    fn start_following(&self, id: TailnetId) -> Arc<Tailnet> {
         let told = (Arc::clone(&self.derp_map), self.sources);
         let (tailnet, ends) = Tailnet::new(id, told, self.shared.clone());
-        self.shared.advances.note(id);
+        self.shared.advances.note_advance(id);
         follower::start(&tailnet, &self.origins, ends, &self.tasks);
         tailnet
     }
@@ -141,7 +141,7 @@ impl Hub {
     pub fn tell_relays(&self, derp_map: DerpMap) {
         let derp_map = derp_map.replacing(&self.derp_map.load());
         self.derp_map.store(Arc::new(derp_map));
-        for tailnet in self.held() {
+        for tailnet in self.held_tailnets() {
             tailnet.relays_changed();
         }
     }
@@ -152,16 +152,16 @@ impl Hub {
     ///
     /// `NotFound` alike for an unknown key and for one of another machine; `Unavailable` when the registry has to
     /// be asked and can not be, `ResourceExhausted` when too many wait to ask it.
-    pub async fn locate(
+    pub async fn locate_node(
         &self,
         key: NodePublic,
         machine: MachinePublic,
-        asker: Asker,
-    ) -> Result<Found, Status> {
+        asker: RequestOrigin,
+    ) -> Result<NodeKeyOwner, Status> {
         if let Some(located) = self.locate_here(key, machine)? {
-            return Ok(Found::Node(located));
+            return Ok(NodeKeyOwner::Node(located));
         }
-        let turn = self.asking.take(asker, PATIENCE).await;
+        let turn = self.asking.acquire(asker, PATIENCE).await;
         let _turn = turn.ok_or_else(|| {
             Status::resource_exhausted("too many unknown node keys are asked for at the moment")
         })?;
@@ -173,13 +173,13 @@ impl Hub {
         if let Some(former) = answer.former
             && former.machine_key == machine.as_bytes()
         {
-            return Ok(Found::Former(former.node_id));
+            return Ok(NodeKeyOwner::Former(former.node_id));
         }
-        let node = answer.node.ok_or_else(unknown)?;
+        let node = answer.node.ok_or_else(unknown_key_status)?;
         if node.machine_key != machine.as_bytes() {
-            return Err(unknown());
+            return Err(unknown_key_status());
         }
-        let id = TailnetId::try_from(node.tailnet_id).map_err(|_| unknown())?;
+        let id = TailnetId::try_from(node.tailnet_id).map_err(|_| unknown_key_status())?;
         let tailnet = self.tailnet(id);
         self.origins.registry.hint(
             id,
@@ -188,7 +188,7 @@ impl Hub {
                 soft_revision: 0,
             },
         );
-        Ok(Found::Node(Located {
+        Ok(NodeKeyOwner::Node(LocatedNode {
             tailnet,
             node: node.id,
             owner: node.owner(),
@@ -204,8 +204,8 @@ impl Hub {
         &self,
         key: NodePublic,
         machine: MachinePublic,
-    ) -> Result<Option<Located>, Status> {
-        let Some(tailnet) = self.shared.keys.find(key.as_bytes()) else {
+    ) -> Result<Option<LocatedNode>, Status> {
+        let Some(tailnet) = self.shared.keys.find_tailnet(key.as_bytes()) else {
             return Ok(None);
         };
         let view = tailnet.history.view();
@@ -214,11 +214,11 @@ impl Hub {
             return Ok(None);
         };
         if shown.node.machine_key != machine.as_bytes() {
-            return Err(unknown());
+            return Err(unknown_key_status());
         }
         let (node, owner) = (shown.node.id, shown.node.owner());
-        let used = self.used(tailnet);
-        Ok(used.map(|tailnet| Located {
+        let used = self.mark_used(tailnet);
+        Ok(used.map(|tailnet| LocatedNode {
             tailnet,
             node,
             owner,
@@ -226,7 +226,7 @@ impl Hub {
     }
 
     /// Notes that a tailnet is in use; `None` when it is not held any more.
-    fn used(&self, tailnet: Arc<Tailnet>) -> Option<Arc<Tailnet>> {
+    fn mark_used(&self, tailnet: Arc<Tailnet>) -> Option<Arc<Tailnet>> {
         let mut tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
         let held = tailnets.get_mut(&tailnet.id)?;
         if !Arc::ptr_eq(&held.tailnet, &tailnet) {
@@ -237,7 +237,7 @@ impl Hub {
     }
 
     /// Says that the registry has committed a revision this gateway caused itself.
-    pub fn hint(&self, tailnet: TailnetId, revision: u64) {
+    pub fn hint_registry(&self, tailnet: TailnetId, revision: u64) {
         self.origins.registry.hint(
             tailnet,
             Position {
@@ -249,7 +249,7 @@ impl Hub {
 
     /// Returns which tailnets have come further than was told.
     #[must_use]
-    pub fn advances(&self) -> &Advances {
+    pub fn advances(&self) -> &ProgressQueue {
         &self.shared.advances
     }
 
@@ -262,7 +262,7 @@ impl Hub {
 
     /// Returns the tailnets held.
     #[must_use]
-    pub fn held(&self) -> Vec<Arc<Tailnet>> {
+    pub fn held_tailnets(&self) -> Vec<Arc<Tailnet>> {
         let tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
         tailnets
             .values()
@@ -271,7 +271,7 @@ impl Hub {
     }
 }
 
-fn unknown() -> Status {
+fn unknown_key_status() -> Status {
     Status::new(
         Code::NotFound,
         "the node key is not known for this machine: log in again",
@@ -295,23 +295,23 @@ mod tests {
         };
         let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
         let told = (DerpMap::default(), FilterSources::Addresses);
-        let hub = Hub::new(&backends, &Bus::in_process(), told, &tasks);
+        let hub = TailnetHub::new(&backends, &Bus::in_process(), told, &tasks);
         let mut asking = Vec::new();
         for _ in 0..ASKING {
-            asking.extend(hub.asking.take(Asker::Known(1), PATIENCE).await);
+            asking.extend(hub.asking.acquire(RequestOrigin::Known(1), PATIENCE).await);
         }
         let keys = (
             NodePublic::from_bytes([1; 32]),
             MachinePublic::from_bytes([2; 32]),
         );
         let refused = hub
-            .locate(keys.0, keys.1, Asker::Known(1))
+            .locate_node(keys.0, keys.1, RequestOrigin::Known(1))
             .await
             .expect_err("it waits in vain");
         assert_eq!(refused.code(), Code::ResourceExhausted);
         drop(asking);
         let failed = hub
-            .locate(keys.0, keys.1, Asker::Known(1))
+            .locate_node(keys.0, keys.1, RequestOrigin::Known(1))
             .await
             .expect_err("nobody answers");
         assert_eq!(failed.code(), Code::Unavailable);

@@ -10,38 +10,38 @@ use tokio::sync::Notify;
 
 /// The newest of each kind and node: however fast clients report, no queue grows.
 #[derive(Debug, Default)]
-pub(super) struct Inputs {
-    state: Mutex<State>,
+pub(super) struct LocalInputs {
+    state: Mutex<InputsState>,
     news: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: Waiting,
+struct InputsState {
+    waiting: WaitingInputs,
     is_closed: bool,
 }
 
 /// What waits for the follower.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingInputs {
     /// What clients reported, by node.
     pub(super) reports: BTreeMap<u64, ClientReport>,
     /// What the registry made of reports, by node.
-    pub(super) outcomes: BTreeMap<u64, Outcome>,
+    pub(super) outcomes: BTreeMap<u64, ReportOutcome>,
     /// Whether clients are to be told of other relays.
     pub(super) relays: bool,
 }
 
 /// What the registry made of the reports of a node up to a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct ReportOutcome {
     pub(super) sequence: u64,
     /// The soft revision that has the newest of them; `None` when something newer counts.
     pub(super) applied_at: Option<u64>,
 }
 
-impl Inputs {
-    pub(super) fn report(&self, node: u64, mut report: ClientReport) {
+impl LocalInputs {
+    pub(super) fn add_report(&self, node: u64, mut report: ClientReport) {
         self.add(|waiting| {
             if let Some(earlier) = waiting.reports.remove(&node) {
                 report.host = report.host.or(earlier.host);
@@ -50,7 +50,7 @@ impl Inputs {
         });
     }
 
-    pub(super) fn outcome(&self, node: u64, outcome: Outcome) {
+    pub(super) fn add_outcome(&self, node: u64, outcome: ReportOutcome) {
         self.add(|waiting| {
             let kept = waiting.outcomes.entry(node).or_insert(outcome);
             if kept.sequence <= outcome.sequence {
@@ -59,26 +59,26 @@ impl Inputs {
         });
     }
 
-    pub(super) fn relays(&self) {
+    pub(super) fn note_relays_changed(&self) {
         self.add(|waiting| waiting.relays = true);
     }
 
     /// Ends the follower.
-    pub(super) fn close(&self) {
-        self.state().is_closed = true;
+    pub(super) fn close_inputs(&self) {
+        self.lock_state().is_closed = true;
         self.news.notify_one();
     }
 
-    fn add(&self, add: impl FnOnce(&mut Waiting)) {
-        add(&mut self.state().waiting);
+    fn add(&self, add: impl FnOnce(&mut WaitingInputs)) {
+        add(&mut self.lock_state().waiting);
         self.news.notify_one();
     }
 
     /// Waits until there is something; `None` once the inputs are closed. For one follower.
-    pub(super) async fn next(&self) -> Option<Waiting> {
+    pub(super) async fn next(&self) -> Option<WaitingInputs> {
         loop {
             {
-                let mut state = self.state();
+                let mut state = self.lock_state();
                 if state.is_closed {
                     return None;
                 }
@@ -90,12 +90,12 @@ impl Inputs {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock_state(&self) -> MutexGuard<'_, InputsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl WaitingInputs {
     fn is_empty(&self) -> bool {
         !self.relays && self.reports.is_empty() && self.outcomes.is_empty()
     }
@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn flood_of_reports_leaves_the_newest_of_each_node_with_what_it_said_of_the_host() {
-        let inputs = Inputs::default();
+        let inputs = LocalInputs::default();
         let host = HostReport {
             home_derp: 9,
             ..HostReport::default()
@@ -120,21 +120,21 @@ mod tests {
                 host: (sequence == 1).then(|| host.clone()),
                 ..ClientReport::default()
             };
-            inputs.report(sequence % 2, report);
+            inputs.add_report(sequence % 2, report);
         }
         for (sequence, applied_at) in [(7, Some(3)), (9, None), (8, Some(4))] {
-            let outcome = Outcome {
+            let outcome = ReportOutcome {
                 sequence,
                 applied_at,
             };
-            inputs.outcome(1, outcome);
+            inputs.add_outcome(1, outcome);
         }
         let waiting = inputs.next().await.expect("it is open");
         let sequences = waiting.reports.values().map(|report| report.sequence);
         assert_eq!(sequences.collect::<Vec<_>>(), [10_000, 9999]);
         assert_eq!(waiting.reports[&1].host, Some(host));
         assert_eq!(waiting.outcomes[&1].sequence, 9);
-        inputs.close();
+        inputs.close_inputs();
         assert!(inputs.next().await.is_none());
     }
 }

@@ -15,18 +15,19 @@ pub struct KeyIndex(RwLock<HashMap<Vec<u8>, Weak<Tailnet>>>);
 
 impl KeyIndex {
     /// Returns the tailnet that shows a node key.
-    pub fn find(&self, node_key: &[u8]) -> Option<Arc<Tailnet>> {
+    pub fn find_tailnet(&self, node_key: &[u8]) -> Option<Arc<Tailnet>> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         keys.get(node_key).and_then(Weak::upgrade)
     }
 
     /// Follows what differs in a tailnet.
-    pub fn note(&self, tailnet: &Arc<Tailnet>, view: &View, changes: &ChangeSet) {
-        fn key(shown: Option<&ShownNode>) -> Option<&Vec<u8>> {
+    pub fn note_changes(&self, tailnet: &Arc<Tailnet>, view: &View, changes: &ChangeSet) {
+        fn node_key(shown: Option<&ShownNode>) -> Option<&Vec<u8>> {
             shown.map(|shown| &shown.node.node_key)
         }
         let sides = changes.nodes.iter();
-        let sides = sides.map(|(id, before)| (key(before.as_ref()), key(view.nodes.get(id))));
+        let sides =
+            sides.map(|(id, before)| (node_key(before.as_ref()), node_key(view.nodes.get(id))));
         let differing: Vec<_> = sides.filter(|(before, now)| before != now).collect();
         if differing.is_empty() {
             return;
@@ -44,7 +45,7 @@ impl KeyIndex {
     }
 
     /// Forgets tailnets that are gone.
-    pub fn sweep(&self) {
+    pub fn forget_dropped(&self) {
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
         keys.retain(|_, held| held.strong_count() > 0);
     }

@@ -10,14 +10,14 @@ const PUT_BACK: Duration = Duration::from_secs(300);
 
 /// What a follower of the compiler has taken so far, whichever replica sent it.
 #[derive(Debug, Default)]
-pub(super) struct Stamps {
+pub(super) struct NewestStamp {
     newest: Option<Stamp>,
     behind_since: Option<Instant>,
 }
 
 /// What becomes of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum StampVerdict {
     /// It is as new as what was taken before in everything it was computed from.
     Newer,
     /// It was computed from something older: the replica that sent it lags.
@@ -26,20 +26,20 @@ pub(super) enum Verdict {
     PutBack,
 }
 
-impl Stamps {
+impl NewestStamp {
     /// Judges an output that came at a moment; what is not behind counts as taken.
-    pub(super) fn judge(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+    pub(super) fn judge_stamp(&mut self, stamp: Stamp, now: Instant) -> StampVerdict {
         let is_behind = self.newest.is_some_and(|newest| {
             stamp.policy_version < newest.policy_version
                 || stamp.registry_revision < newest.registry_revision
                 || stamp.identity_revision < newest.identity_revision
         });
         let verdict = if !is_behind {
-            Verdict::Newer
+            StampVerdict::Newer
         } else if now - *self.behind_since.get_or_insert(now) < PUT_BACK {
-            return Verdict::Behind;
+            return StampVerdict::Behind;
         } else {
-            Verdict::PutBack
+            StampVerdict::PutBack
         };
         *self = Self {
             newest: Some(stamp),
@@ -63,48 +63,60 @@ mod tests {
 
     #[test]
     fn output_of_a_replica_that_lags_in_any_owner_is_refused() {
-        let mut stamps = Stamps::default();
+        let mut stamps = NewestStamp::default();
         let now = Instant::now();
-        assert_eq!(stamps.judge(stamp(2, 2, 2), now), Verdict::Newer);
+        assert_eq!(stamps.judge_stamp(stamp(2, 2, 2), now), StampVerdict::Newer);
         for behind in [stamp(1, 9, 9), stamp(9, 1, 9), stamp(9, 9, 1)] {
-            assert_eq!(stamps.judge(behind, now), Verdict::Behind);
+            assert_eq!(stamps.judge_stamp(behind, now), StampVerdict::Behind);
         }
-        assert_eq!(stamps.judge(stamp(2, 2, 2), now), Verdict::Newer);
+        assert_eq!(stamps.judge_stamp(stamp(2, 2, 2), now), StampVerdict::Newer);
     }
 
     #[test]
     fn owners_that_were_put_back_are_followed_after_a_while() {
-        let mut stamps = Stamps::default();
+        let mut stamps = NewestStamp::default();
         let start = Instant::now();
-        assert_eq!(stamps.judge(stamp(5, 5, 5), start), Verdict::Newer);
-        assert_eq!(stamps.judge(stamp(4, 4, 4), start), Verdict::Behind);
         assert_eq!(
-            stamps.judge(stamp(4, 4, 4), start + PUT_BACK / 2),
-            Verdict::Behind
+            stamps.judge_stamp(stamp(5, 5, 5), start),
+            StampVerdict::Newer
         );
         assert_eq!(
-            stamps.judge(stamp(4, 4, 4), start + PUT_BACK),
-            Verdict::PutBack
+            stamps.judge_stamp(stamp(4, 4, 4), start),
+            StampVerdict::Behind
         );
         assert_eq!(
-            stamps.judge(stamp(4, 5, 4), start + PUT_BACK),
-            Verdict::Newer
+            stamps.judge_stamp(stamp(4, 4, 4), start + PUT_BACK / 2),
+            StampVerdict::Behind
+        );
+        assert_eq!(
+            stamps.judge_stamp(stamp(4, 4, 4), start + PUT_BACK),
+            StampVerdict::PutBack
+        );
+        assert_eq!(
+            stamps.judge_stamp(stamp(4, 5, 4), start + PUT_BACK),
+            StampVerdict::Newer
         );
     }
 
     #[test]
     fn a_newer_output_ends_the_wait_of_an_older_one() {
-        let mut stamps = Stamps::default();
+        let mut stamps = NewestStamp::default();
         let start = Instant::now();
-        assert_eq!(stamps.judge(stamp(5, 5, 5), start), Verdict::Newer);
-        assert_eq!(stamps.judge(stamp(4, 4, 4), start), Verdict::Behind);
         assert_eq!(
-            stamps.judge(stamp(6, 6, 6), start + PUT_BACK / 2),
-            Verdict::Newer
+            stamps.judge_stamp(stamp(5, 5, 5), start),
+            StampVerdict::Newer
         );
         assert_eq!(
-            stamps.judge(stamp(5, 5, 5), start + PUT_BACK),
-            Verdict::Behind
+            stamps.judge_stamp(stamp(4, 4, 4), start),
+            StampVerdict::Behind
+        );
+        assert_eq!(
+            stamps.judge_stamp(stamp(6, 6, 6), start + PUT_BACK / 2),
+            StampVerdict::Newer
+        );
+        assert_eq!(
+            stamps.judge_stamp(stamp(5, 5, 5), start + PUT_BACK),
+            StampVerdict::Behind
         );
     }
 }

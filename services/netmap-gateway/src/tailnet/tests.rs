@@ -8,20 +8,20 @@ use super::*;
 /// Returns a tailnet that nobody follows, and its other ends.
 pub(crate) fn tailnet(sources: FilterSources) -> (Arc<Tailnet>, impl Sized) {
     let id = TailnetId::try_from(1_u64).expect("a number");
-    Tailnet::new(id, (Arc::default(), sources), Shared::default())
+    Tailnet::new(id, (Arc::default(), sources), SharedIndexes::default())
 }
 
 /// Publishes what a replica holds.
 pub(crate) fn publish(tailnet: &Arc<Tailnet>, replica: &mut Replica) {
-    tailnet.publish(replica);
+    tailnet.publish_replica(replica);
 }
 
 fn followed() -> (Arc<Tailnet>, TestTailnet, watch::Sender<Progress>) {
     let id = TailnetId::try_from(1_u64).expect("a number");
     let told = (Arc::default(), FilterSources::Addresses);
-    let (tailnet, (_, progress)) = Tailnet::new(id, told, Shared::default());
+    let (tailnet, (_, progress)) = Tailnet::new(id, told, SharedIndexes::default());
     let mut lab = TestTailnet::unpublished(FilterSources::Addresses);
-    tailnet.publish(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica);
     progress.send_replace(Progress {
         complete: true,
         registry_revision: lab.revision,
@@ -35,18 +35,18 @@ async fn replaced_key_is_shown_only_when_the_registrys_entry_is() {
     let (tailnet, mut lab, progress) = followed();
     let limit = Duration::from_secs(30);
     let replaced = [9; 32];
-    assert!(tailnet.shows(2, &node(2).node_key, limit).await);
-    assert!(!tailnet.shows(2, &replaced, limit).await);
+    assert!(tailnet.wait_until_shown(2, &node(2).node_key, limit).await);
+    assert!(!tailnet.wait_until_shown(2, &replaced, limit).await);
     let waiting = tokio::spawn({
         let tailnet = Arc::clone(&tailnet);
-        async move { tailnet.shows(2, &replaced, limit).await }
+        async move { tailnet.wait_until_shown(2, &replaced, limit).await }
     });
     tokio::task::yield_now().await;
     lab.put(Node {
         node_key: replaced.to_vec(),
         ..node(2)
     });
-    tailnet.publish(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica);
     progress.send_modify(|progress| progress.registry_revision = lab.revision);
     assert!(waiting.await.expect("an answer"));
 }
@@ -55,17 +55,17 @@ async fn replaced_key_is_shown_only_when_the_registrys_entry_is() {
 fn keys_are_found_while_they_are_shown_and_the_tailnet_is_held() {
     let (tailnet, mut lab, _progress) = followed();
     let keys = Arc::clone(&tailnet.shared.keys);
-    let found = |key: &[u8]| keys.find(key).is_some();
+    let found = |key: &[u8]| keys.find_tailnet(key).is_some();
     let before = node(2).node_key;
     assert!(found(&before) && !found(&[9; 32]));
     lab.put(Node {
         node_key: vec![9; 32],
         ..node(2)
     });
-    tailnet.publish(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica);
     assert!(!found(&before) && found(&[9; 32]));
     lab.delete(2);
-    tailnet.publish(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica);
     assert!(!found(&[9; 32]) && found(&node(1).node_key));
     drop(tailnet);
     assert!(!found(&node(1).node_key));

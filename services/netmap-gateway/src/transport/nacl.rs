@@ -18,8 +18,8 @@ use super::{ReceivedBody, read_body};
 use crate::{
     gateway::Gateway,
     listener::{BodyShare, Connection},
-    machine::{Failure, Machine, map, register},
-    session::Sealing,
+    machine::{Machine, RequestFailure, map, register},
+    session::FrameSealer,
 };
 
 /// The first minor release that reads `RegisterResponse.Error`.
@@ -38,19 +38,22 @@ pub async fn post_register(
     Extension(connection): Extension<Connection>,
     Path(machine): Path<String>,
     body: Body,
-) -> Result<Body, Failure> {
-    let received = receive::<RegisterRequest>(&gateway, connection, &machine, body).await?;
+) -> Result<Body, RequestFailure> {
+    let received = open_request::<RegisterRequest>(&gateway, connection, &machine, body).await?;
     let (sealer, request, share) = received;
     let version = request
         .hostinfo
         .as_ref()
         .map(|hostinfo| hostinfo.ipn_version.clone());
-    let response = register::register(&gateway, &sealer.machine, request, share).await?;
+    let response = register::answer_registration(&gateway, &sealer.machine, request, share).await?;
     if !response.error.is_empty() && !reads_errors(version.as_deref().unwrap_or_default()) {
-        return Err(Failure::new(StatusCode::UNAUTHORIZED, response.error));
+        return Err(RequestFailure::new(
+            StatusCode::UNAUTHORIZED,
+            response.error,
+        ));
     }
     let json = serde_json::to_vec(&response).unwrap_or_default();
-    Ok(Body::from(sealed(&gateway, &sealer, &json)?))
+    Ok(Body::from(seal_response(&gateway, &sealer, &json)?))
 }
 
 /// Answers `POST /machine/<machine key>/map`.
@@ -59,44 +62,44 @@ pub async fn post_map(
     Extension(connection): Extension<Connection>,
     Path(machine): Path<String>,
     body: Body,
-) -> Result<Body, Failure> {
-    let received = receive::<MapRequest>(&gateway, connection, &machine, body).await?;
+) -> Result<Body, RequestFailure> {
+    let received = open_request::<MapRequest>(&gateway, connection, &machine, body).await?;
     let (sealer, request, _share) = received;
     let machine = sealer.machine.clone();
     let sealing = {
         let gateway = Arc::clone(&gateway);
-        Sealing::by(move |plain| {
+        FrameSealer::by(move |plain| {
             sealed_frame(&gateway, &sealer, plain).map_err(|_| FrameError::Length(0))
         })
     };
     Ok(
-        match map::map(&gateway, &machine, request, sealing).await? {
-            map::Answer::Taken => Body::empty(),
-            map::Answer::Frames(frames) => Body::from_stream(frames.pieces()),
+        match map::answer_map_request(&gateway, &machine, request, sealing).await? {
+            map::MapAnswer::Taken => Body::empty(),
+            map::MapAnswer::Frames(frames) => Body::from_stream(frames.pieces()),
         },
     )
 }
 
 /// Answers `POST /machine/<machine key>/set-dns`: not offered.
-pub async fn post_set_dns() -> Failure {
-    Failure::new(
+pub async fn post_set_dns() -> RequestFailure {
+    RequestFailure::new(
         StatusCode::NOT_IMPLEMENTED,
         "this server does not set DNS records",
     )
 }
 
 /// Opens a request and reads it.
-async fn receive<T: DeserializeOwned>(
+async fn open_request<T: DeserializeOwned>(
     gateway: &Gateway,
     connection: Connection,
     machine: &str,
     body: Body,
-) -> Result<(Sealer, T, BodyShare), Failure> {
+) -> Result<(Sealer, T, BodyShare), RequestFailure> {
     if !connection.is_secured() && !gateway.config.plain_http_boxes {
         let text = "this server takes such requests over https only";
-        return Err(Failure::new(StatusCode::FORBIDDEN, text));
+        return Err(RequestFailure::new(StatusCode::FORBIDDEN, text));
     }
-    let bad = |text: String| Failure::new(StatusCode::BAD_REQUEST, text);
+    let bad = |text: String| RequestFailure::new(StatusCode::BAD_REQUEST, text);
     let key = MachinePublic::from_hex(machine).map_err(|error| bad(error.to_string()))?;
     let ReceivedBody { bytes, share } = read_body(&connection, body).await?;
     let opened = open_box(&bytes, key, gateway.keys.legacy.iter())
@@ -123,10 +126,14 @@ async fn receive<T: DeserializeOwned>(
     ))
 }
 
-fn sealed(gateway: &Gateway, sealer: &Sealer, plaintext: &[u8]) -> Result<Vec<u8>, Failure> {
+fn seal_response(
+    gateway: &Gateway,
+    sealer: &Sealer,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, RequestFailure> {
     let is_it = |key: &&PrivateKey| key.public_bytes() == *sealer.control.as_bytes();
     let control = gateway.keys.legacy.iter().find(is_it).ok_or_else(|| {
-        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the control key is gone")
+        RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, "the control key is gone")
     })?;
     Ok(seal_box(
         plaintext,
@@ -137,11 +144,16 @@ fn sealed(gateway: &Gateway, sealer: &Sealer, plaintext: &[u8]) -> Result<Vec<u8
 }
 
 /// Returns a frame with its payload sealed.
-fn sealed_frame(gateway: &Gateway, sealer: &Sealer, plain: &Bytes) -> Result<Bytes, Failure> {
+fn sealed_frame(
+    gateway: &Gateway,
+    sealer: &Sealer,
+    plain: &Bytes,
+) -> Result<Bytes, RequestFailure> {
     let payload = plain.get(4..).unwrap_or_default();
-    let too_long =
-        |error: FrameError| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    encode_frame(&[&sealed(gateway, sealer, payload)?]).map_err(too_long)
+    let too_long = |error: FrameError| {
+        RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    };
+    encode_frame(&[&seal_response(gateway, sealer, payload)?]).map_err(too_long)
 }
 
 /// Says whether a client of this version reads the error field; before 1.18 it takes any 200 for success.

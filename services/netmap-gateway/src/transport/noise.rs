@@ -30,10 +30,10 @@ use crate::{
     gateway::Gateway,
     listener::{
         CONNECTION_WINDOW, Connection, FAREWELL, LONGEST_HEADERS, MOST_STREAMS, SEND_BUFFER,
-        STREAM_WINDOW, answer, contained,
+        STREAM_WINDOW, contain_panic, count_request,
     },
-    machine::{Failure, Machine, map, register, ssh},
-    session::Sealing,
+    machine::{Machine, RequestFailure, map, register, ssh},
+    session::FrameSealer,
 };
 
 const PROTOCOL: &str = "tailscale-control-protocol";
@@ -49,22 +49,22 @@ pub struct HandshakeQuery {
 }
 
 /// Answers `POST /ts2021`: upgrades the connection.
-pub async fn upgrade(
+pub async fn upgrade_to_noise(
     State(gateway): State<Arc<Gateway>>,
     Extension(connection): Extension<Connection>,
     mut request: Request,
-) -> Result<Response<Body>, Failure> {
-    let initiation = initiation(request.headers())?;
+) -> Result<Response<Body>, RequestFailure> {
+    let initiation = read_initiation(request.headers())?;
     let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
     let upgrading = hyper::upgrade::on(&mut request);
     let tasks = gateway.tasks.clone();
     let conversation = async move {
         match upgrading.await {
-            Ok(upgraded) => converse(gateway, connection, TokioIo::new(upgraded), result).await,
+            Ok(upgraded) => serve_noise(gateway, connection, TokioIo::new(upgraded), result).await,
             Err(error) => tracing::debug!(%error, "the upgrade failed"),
         }
     };
-    tasks.background("noise", contained(conversation));
+    tasks.background("noise", contain_panic(conversation));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response
@@ -82,52 +82,59 @@ pub async fn upgrade_websocket(
     Extension(connection): Extension<Connection>,
     Query(query): Query<HandshakeQuery>,
     request: Request,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, RequestFailure> {
     let (mut parts, _) = request.into_parts();
     let websocket = WebSocketUpgrade::from_request_parts(&mut parts, &gateway)
         .await
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        .map_err(|error| RequestFailure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let text = query.handshake.ok_or_else(no_handshake)?;
-    let initiation = decode(&text)?;
+    let initiation = decode_base64(&text)?;
     let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
     Ok(websocket
         .protocols([PROTOCOL])
         .max_frame_size(LONGEST_MESSAGE)
         .max_message_size(LONGEST_MESSAGE)
-        .on_upgrade(move |socket| converse(gateway, connection, websocket::bytes(socket), result)))
+        .on_upgrade(move |socket| {
+            serve_noise(
+                gateway,
+                connection,
+                websocket::into_byte_stream(socket),
+                result,
+            )
+        }))
 }
 
-fn initiation(headers: &HeaderMap) -> Result<Vec<u8>, Failure> {
+fn read_initiation(headers: &HeaderMap) -> Result<Vec<u8>, RequestFailure> {
     let upgrade = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
     if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(PROTOCOL.as_bytes())) {
         let text = "this address speaks only to Tailscale clients: the Upgrade header is missing";
-        return Err(Failure::new(StatusCode::BAD_REQUEST, text));
+        return Err(RequestFailure::new(StatusCode::BAD_REQUEST, text));
     }
     let text = headers.get(HANDSHAKE).and_then(|value| value.to_str().ok());
-    decode(text.ok_or_else(no_handshake)?)
+    decode_base64(text.ok_or_else(no_handshake)?)
 }
 
-fn no_handshake() -> Failure {
-    Failure::new(
+fn no_handshake() -> RequestFailure {
+    RequestFailure::new(
         StatusCode::BAD_REQUEST,
         "the X-Tailscale-Handshake header is missing",
     )
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, Failure> {
-    let invalid = |_| Failure::new(StatusCode::BAD_REQUEST, "the handshake is not base64");
+fn decode_base64(text: &str) -> Result<Vec<u8>, RequestFailure> {
+    let invalid = |_| RequestFailure::new(StatusCode::BAD_REQUEST, "the handshake is not base64");
     let bytes = STANDARD.decode(text).map_err(invalid)?;
     match bytes.len() {
         101 => Ok(bytes),
         length => {
             let text = format!("a handshake has 101 bytes, not {length}");
-            Err(Failure::new(StatusCode::BAD_REQUEST, text))
+            Err(RequestFailure::new(StatusCode::BAD_REQUEST, text))
         }
     }
 }
 
 /// Finishes the handshake and serves HTTP/2 inside it.
-async fn converse<S>(
+async fn serve_noise<S>(
     gateway: Arc<Gateway>,
     connection: Connection,
     mut stream: S,
@@ -166,12 +173,12 @@ async fn converse<S>(
         connection: connection.clone(),
         proven: Vec::new(),
     };
-    let routes = routes(gateway, machine, challenge);
+    let routes = machine_routes(gateway, machine, challenge);
     let asked = CancellationToken::new();
     let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         heard.cancel();
-        answer(asking.clone(), routes.clone(), request.map(Body::new))
+        count_request(asking.clone(), routes.clone(), request.map(Body::new))
     });
     let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -191,13 +198,13 @@ async fn converse<S>(
             }
             return;
         }
-        () = connection.overstayed(&asked) => {
+        () = connection.wait_until_overstayed(&asked) => {
             return tracing::debug!(machine = ?accepted.machine, "connection overstayed");
         }
-        () = connection.link().death() => {
+        () = connection.link().wait_until_dead() => {
             return tracing::info!(machine = ?accepted.machine, "a link is dead");
         }
-        () = connection.turn() => {}
+        () = connection.wait_for_drain_turn() => {}
     }
     serving.as_mut().graceful_shutdown();
     connection.announce_closing();
@@ -205,7 +212,7 @@ async fn converse<S>(
 }
 
 /// The addresses inside Noise (protocol section 4.7).
-fn routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Router {
+fn machine_routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Router {
     Router::new()
         .route("/machine/register", post(post_register))
         .route("/machine/map", post(post_map))
@@ -216,7 +223,7 @@ fn routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Rout
         )
         .route(
             "/machine/ssh/action/{source}/to/{destination}",
-            get(async || Json(ssh::check())),
+            get(async || Json(ssh::refuse_ssh_check())),
         )
         .fallback(async || (StatusCode::NOT_FOUND, "this server does not offer that"))
         .method_not_allowed_fallback(async || {
@@ -234,13 +241,13 @@ async fn post_register(
     Extension(challenge): Extension<Challenge>,
     headers: HeaderMap,
     body: Body,
-) -> Result<impl IntoResponse, Failure> {
-    machine.proven = challenge.proven(&headers)?;
+) -> Result<impl IntoResponse, RequestFailure> {
+    machine.proven = challenge.proven_keys(&headers)?;
     let ReceivedBody { bytes, share } = read_body(&machine.connection, body).await?;
     let request: RegisterRequest = parse_request(&bytes)?;
     drop(bytes);
     Ok(Json(
-        register::register(&gateway, &machine, request, share).await?,
+        register::answer_registration(&gateway, &machine, request, share).await?,
     ))
 }
 
@@ -256,15 +263,15 @@ async fn post_map(
     Extension(machine): Extension<Machine>,
     uri: Uri,
     body: Body,
-) -> Result<Body, Failure> {
+) -> Result<Body, RequestFailure> {
     if let Some(authority) = uri.authority() {
         machine.connection.link().note_authority(authority.as_str());
     }
     let received = read_body(&machine.connection, body).await?;
     let request: MapRequest = parse_request(&received.bytes)?;
-    let answer = map::map(&gateway, &machine, request, Sealing::NONE).await?;
+    let answer = map::answer_map_request(&gateway, &machine, request, FrameSealer::NONE).await?;
     Ok(match answer {
-        map::Answer::Taken => Body::empty(),
-        map::Answer::Frames(frames) => Body::from_stream(frames.pieces()),
+        map::MapAnswer::Taken => Body::empty(),
+        map::MapAnswer::Frames(frames) => Body::from_stream(frames.pieces()),
     })
 }

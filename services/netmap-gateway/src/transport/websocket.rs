@@ -9,7 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 /// Returns the byte stream inside a WebSocket.
-pub(super) fn bytes(socket: WebSocket) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub(super) fn into_byte_stream(
+    socket: WebSocket,
+) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
     let (sink, stream) = socket.split();
     let received = stream.filter_map(async |message| match message {
         Ok(Message::Binary(bytes)) => Some(Ok(bytes)),

@@ -31,7 +31,7 @@ pub enum Delta {
 }
 
 /// One node's viewer before and now.
-struct Comparison<'v> {
+struct ViewerComparison<'v> {
     changes: &'v ChangeSet,
     /// The addresses that filters name otherwise than before because of their nodes.
     moved: BTreeSet<&'v str>,
@@ -65,7 +65,7 @@ pub fn build_delta(view: &View, changes: &ChangeSet, id: u64, now: DateTime<Utc>
     let Some(viewer) = Viewer::at(ViewAt::now(view), id) else {
         return Delta::Full;
     };
-    let comparison = Comparison {
+    let comparison = ViewerComparison {
         changes,
         moved: changes.moved_addresses(view),
         before: Viewer::at(ViewAt::before(view, changes), id),
@@ -130,7 +130,7 @@ pub fn changes_own_rules(view: &View, changes: &ChangeSet, id: u64) -> bool {
     viewer.filter_lists().any(has_moved) || logins.into_iter().flatten().any(has_moved)
 }
 
-impl Comparison<'_> {
+impl ViewerComparison<'_> {
     /// Says whether the capabilities that stand for sources are others than before, at every peer.
     fn renames_sources(&self) -> bool {
         let same = self.before.is_some_and(|before| {

@@ -19,7 +19,7 @@ impl Connection {
     /// Returns the connection with a number that nobody is at the other end of.
     pub(crate) fn unconnected(shutdown: Shutdown, number: u64) -> Self {
         let source = SocketAddr::from(([192, 0, 2, 1], 1));
-        let front = Front::new(1000, Proxies::default(), true);
+        let front = ListenerLimits::new(1000, Proxies::default(), true);
         let (connection, seat) = accepted(&front, source, shutdown, number);
         // Held for ever: nobody closes the socket.
         std::mem::forget(seat);
@@ -28,7 +28,7 @@ impl Connection {
 }
 
 fn accepted(
-    front: &Arc<Front>,
+    front: &Arc<ListenerLimits>,
     source: SocketAddr,
     shutdown: Shutdown,
     number: u64,
@@ -36,12 +36,12 @@ fn accepted(
     let open = tokio_util::task::TaskTracker::new().token();
     let seat = front.seats.take(Some(source.ip()));
     let seat = seat.now_or_never().flatten().expect("a seat");
-    let end = End::new(shutdown, number, open);
+    let end = ConnectionEnd::new(shutdown, number, open);
     let connection = Connection::new(Arc::clone(front), source, seat.handle(), end);
     (connection, seat)
 }
 
-fn from(front: &Arc<Front>, source: &str) -> (Connection, Seat<Holder>) {
+fn from(front: &Arc<ListenerLimits>, source: &str) -> (Connection, Seat<Holder>) {
     let source = SocketAddr::new(source.parse().expect("an address"), 1);
     accepted(front, source, Shutdown::new(Duration::ZERO), 1)
 }
@@ -54,14 +54,14 @@ async fn connections_close_spread_over_the_drain_or_when_they_have_to() {
         .collect();
     let early = Connection::unconnected(shutdown.clone(), 21);
     early.leave();
-    early.turn().await;
+    early.wait_for_drain_turn().await;
     shutdown.drain();
     let start = Instant::now();
     let mut turns = Vec::new();
     for connection in &connections {
         // Each wait counts from the start of the drain.
         let turn = async {
-            connection.turn().await;
+            connection.wait_for_drain_turn().await;
             start.elapsed().as_secs()
         };
         turns.push(turn);
@@ -78,9 +78,9 @@ async fn connection_is_known_while_a_stream_is_open_and_a_little_longer() {
     let connection = Connection::unconnected(Shutdown::new(Duration::ZERO), 1);
     let asked = CancellationToken::new();
     asked.cancel();
-    let overstayed = connection.overstayed(&asked);
+    let overstayed = connection.wait_until_overstayed(&asked);
     tokio::pin!(overstayed);
-    connection.settle(node(1)).expect("it has asked little");
+    connection.mark_known(node(1)).expect("it has asked little");
     let stream = connection.open_stream();
     let hour = tokio::time::sleep(Duration::from_secs(3600));
     tokio::select! {
@@ -104,25 +104,28 @@ async fn stranger_has_few_requests_under_way_and_a_node_has_more() {
     let mut held: Vec<_> = (0..STRANGERS_REQUESTS)
         .map(|_| connection.begin_request().expect("one of few"))
         .collect();
-    assert_eq!(connection.begin_request().err(), Some(Refused::UnderWay));
+    assert_eq!(
+        connection.begin_request().err(),
+        Some(RequestRefusal::UnderWay)
+    );
     held.pop();
     held.push(connection.begin_request().expect("another has ended"));
-    connection.settle(node(1)).expect("it has asked little");
+    connection.mark_known(node(1)).expect("it has asked little");
     held.extend((0..80).map(|_| connection.begin_request().expect("a node's")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_node_are_not_counted_as_a_strangers() {
-    let front = Front::new(1000, Proxies::default(), true);
+    let front = ListenerLimits::new(1000, Proxies::default(), true);
     for _ in 0..5000 {
         let (connection, _seat) = from(&front, "192.0.2.1");
         drop(connection.begin_request().expect("the handshake"));
         drop(connection.begin_request().expect("the map"));
-        connection.settle(node(1)).ok();
+        connection.mark_known(node(1)).ok();
     }
     let (stranger, _seat) = from(&front, "192.0.2.1");
     let often = (0..5000).find_map(|_| stranger.begin_request().err());
-    assert!(matches!(often, Some(Refused::Often(_))));
+    assert!(matches!(often, Some(RequestRefusal::Often(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +134,7 @@ async fn proxy_speaks_for_its_clients() {
         trusted: vec!["10.0.0.0/8".parse().expect("a network")],
         write_headers: false,
     };
-    let front = Front::new(1000, proxies, true);
+    let front = ListenerLimits::new(1000, proxies, true);
     let headers: HeaderMap = [(
         "x-forwarded-for".parse().expect("a name"),
         "203.0.113.9, 192.0.2.7".parse().expect("a value"),
@@ -141,7 +144,7 @@ async fn proxy_speaks_for_its_clients() {
     let (of_proxy, _seat) = from(&front, "10.0.0.1");
     let request = of_proxy.of_request(&headers);
     assert_eq!(request.source().to_string(), "192.0.2.7");
-    request.settle(node(1)).expect("it has asked little");
+    request.mark_known(node(1)).expect("it has asked little");
     assert!(request.holder().is_some() && of_proxy.holder().is_none());
     assert!(
         of_proxy.of_request(&headers).holder().is_none(),
@@ -149,7 +152,7 @@ async fn proxy_speaks_for_its_clients() {
     );
     let upgraded = request.upgraded();
     assert_eq!(upgraded.source().to_string(), "192.0.2.7");
-    upgraded.settle(node(1)).expect("it has asked little");
+    upgraded.mark_known(node(1)).expect("it has asked little");
     assert!(upgraded.holder().is_some());
     let (client, _seat) = from(&front, "192.0.2.1");
     let of_client = client.of_request(&headers);
@@ -162,7 +165,7 @@ async fn proxy_speaks_for_its_clients() {
 
 #[tokio::test(start_paused = true)]
 async fn node_asks_only_so_often_on_however_many_connections() {
-    let front = Front::new(1000, Proxies::default(), true);
+    let front = ListenerLimits::new(1000, Proxies::default(), true);
     let mut asked = 0;
     let mut seats = Vec::new();
     // Each request on a connection of its own, which is a stranger's until the node is known.
@@ -170,11 +173,11 @@ async fn node_asks_only_so_often_on_however_many_connections() {
         let (connection, seat) = from(&front, "192.0.2.1");
         seats.push(seat);
         connection.begin_request().expect("a stranger's");
-        asked += u32::from(connection.settle(node(1)).is_ok());
+        asked += u32::from(connection.mark_known(node(1)).is_ok());
     }
     let (connection, _seat) = from(&front, "192.0.2.2");
     connection.begin_request().expect("a stranger's");
-    asked += u32::from(connection.settle(node(1)).is_ok());
+    asked += u32::from(connection.mark_known(node(1)).is_ok());
     let refused = loop {
         match connection.begin_request() {
             Ok(_) => asked += 1,
@@ -182,14 +185,17 @@ async fn node_asks_only_so_often_on_however_many_connections() {
         }
     };
     assert_eq!(asked, 100);
-    assert!(matches!(refused, Refused::OftenOfNode(_)));
+    assert!(matches!(refused, RequestRefusal::OftenOfNode(_)));
     let (late, _seat) = from(&front, "192.0.2.3");
     late.begin_request().expect("a stranger's");
-    assert!(late.settle(node(1)).is_err());
+    assert!(late.mark_known(node(1)).is_err());
     let (other, _seat) = from(&front, "192.0.2.1");
     other.begin_request().expect("a stranger's");
-    assert!(other.settle(node(2)).is_ok(), "another node's are its own");
-    let Refused::OftenOfNode(wait) = refused else {
+    assert!(
+        other.mark_known(node(2)).is_ok(),
+        "another node's are its own"
+    );
+    let RequestRefusal::OftenOfNode(wait) = refused else {
         panic!("{refused:?}")
     };
     assert!(wait <= Duration::from_millis(50), "{wait:?}");
@@ -197,24 +203,24 @@ async fn node_asks_only_so_often_on_however_many_connections() {
 
 #[tokio::test(start_paused = true)]
 async fn node_that_finds_no_seat_is_served_as_a_stranger_until_there_is_one() {
-    let front = Front::new(16, Proxies::default(), true);
+    let front = ListenerLimits::new(16, Proxies::default(), true);
     let mut fleet = Vec::new();
     // One source has half of the seats.
     for number in 0..8 {
         let (connection, seat) = from(&front, "192.0.2.1");
         connection
-            .settle(node(number))
+            .mark_known(node(number))
             .expect("it has asked little");
         assert!(connection.holder().is_some());
         fleet.push(seat);
     }
     let (late, _seat) = from(&front, "192.0.2.1");
-    late.settle(node(8)).expect("it has asked little");
+    late.mark_known(node(8)).expect("it has asked little");
     assert!(late.holder().is_none());
     let _stream = late.open_stream();
     let asked = CancellationToken::new();
     asked.cancel();
-    let overstayed = late.overstayed(&asked);
+    let overstayed = late.wait_until_overstayed(&asked);
     tokio::pin!(overstayed);
     for (wait, is_known) in [(STRANGER * 2, false), (KNOWN * 2, true)] {
         tokio::select! {

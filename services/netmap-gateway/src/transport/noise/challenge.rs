@@ -8,7 +8,7 @@ use bowline_clock::random_bytes;
 use bowline_control_nacl::open_box;
 use bowline_keys::{ChallengePublic, MachinePublic, NodePublic, PrivateKey};
 
-use crate::machine::Failure;
+use crate::machine::RequestFailure;
 
 /// Where a client answers: once for each key.
 const PROOF: &str = "tailscale-node-proof";
@@ -41,22 +41,25 @@ impl Challenge {
     /// # Errors
     ///
     /// 400 when an answer is none, 401 when it is not of the key it names or of another challenge.
-    pub(super) fn proven(&self, headers: &HeaderMap) -> Result<Vec<NodePublic>, Failure> {
+    pub(super) fn proven_keys(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Vec<NodePublic>, RequestFailure> {
         let answers = headers.get_all(PROOF);
         if answers.iter().count() > MOST {
             let text = "a request proves two node keys at most";
-            return Err(Failure::new(StatusCode::BAD_REQUEST, text));
+            return Err(RequestFailure::new(StatusCode::BAD_REQUEST, text));
         }
         let answers = answers.iter().map(|answer| {
-            let (node, sealed) = answer.to_str().ok().and_then(read).ok_or_else(|| {
+            let (node, sealed) = answer.to_str().ok().and_then(parse_answer).ok_or_else(|| {
                 let text = "Tailscale-Node-Proof is a node key, a space, and a box in base64";
-                Failure::new(StatusCode::BAD_REQUEST, text)
+                RequestFailure::new(StatusCode::BAD_REQUEST, text)
             })?;
             if self.is_answered(node, &sealed) {
                 Ok(node)
             } else {
                 let text = "Tailscale-Node-Proof does not prove its node key on this connection";
-                Err(Failure::new(StatusCode::UNAUTHORIZED, text))
+                Err(RequestFailure::new(StatusCode::UNAUTHORIZED, text))
             }
         });
         answers.collect()
@@ -72,7 +75,7 @@ impl Challenge {
     }
 }
 
-fn read(answer: &str) -> Option<(NodePublic, Vec<u8>)> {
+fn parse_answer(answer: &str) -> Option<(NodePublic, Vec<u8>)> {
     let (node, sealed) = answer.split_once(' ')?;
     Some((node.parse().ok()?, STANDARD.decode(sealed).ok()?))
 }
@@ -105,12 +108,12 @@ mod tests {
         let text = challenge.public().unwrap().to_string();
         let keys = [(), ()].map(|()| PrivateKey::from_random(random_bytes()));
         let answers = keys.each_ref().map(|key| answer(key, &text, &challenge));
-        let proven = challenge.proven(&headers(&answers)).unwrap();
+        let proven = challenge.proven_keys(&headers(&answers)).unwrap();
         let expected = keys
             .each_ref()
             .map(|key| NodePublic::from_bytes(key.public_bytes()));
         assert_eq!(proven, expected);
-        assert!(challenge.proven(&HeaderMap::new()).unwrap().is_empty());
+        assert!(challenge.proven_keys(&HeaderMap::new()).unwrap().is_empty());
     }
 
     #[test]
@@ -119,7 +122,10 @@ mod tests {
         let text = challenge.public().unwrap().to_string();
         let key = PrivateKey::from_random(random_bytes());
         let status = |challenge: &Challenge, answers: &[HeaderValue]| {
-            challenge.proven(&headers(answers)).unwrap_err().status()
+            challenge
+                .proven_keys(&headers(answers))
+                .unwrap_err()
+                .status()
         };
         let good = answer(&key, &text, &challenge);
         // Another connection's challenge, another text, another key's box, no challenge at all.
