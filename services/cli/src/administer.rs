@@ -29,8 +29,8 @@ impl TailnetArg {
     }
 
     /// Finds the tailnet.
-    pub async fn find(&self, connection: &ConnectionArgs) -> Result<Tailnet, Failure> {
-        let mut client = TailnetServiceClient::new(connection.identity()?);
+    pub async fn find_tailnet(&self, connection: &ConnectionArgs) -> Result<Tailnet, Failure> {
+        let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
         let tailnets = client
             .list_tailnets(ListTailnetsRequest {})
             .await?
@@ -58,7 +58,7 @@ impl TailnetArg {
             }
             (Some(name), _) => {
                 let called = tailnets.iter().map(|t| (t.name.as_str(), t.id, t));
-                let found = one("tailnet", name, called)?;
+                let found = pick_one("tailnet", name, called)?;
                 found.cloned().ok_or_else(|| {
                     let text = format!("there is no tailnet \"{name}\"; there are: {}", names());
                     Failure::new(Kind::NotFound, text)
@@ -69,8 +69,11 @@ impl TailnetArg {
 }
 
 /// Returns the users of a tailnet.
-pub async fn users(connection: &ConnectionArgs, tailnet_id: u64) -> Result<Vec<User>, Failure> {
-    let mut client = UserServiceClient::new(connection.identity()?);
+pub async fn list_users(
+    connection: &ConnectionArgs,
+    tailnet_id: u64,
+) -> Result<Vec<User>, Failure> {
+    let mut client = UserServiceClient::new(connection.connect_to_identity()?);
     Ok(client
         .list_users(ListUsersRequest { tailnet_id })
         .await?
@@ -79,14 +82,14 @@ pub async fn users(connection: &ConnectionArgs, tailnet_id: u64) -> Result<Vec<U
 }
 
 /// Finds a user by login name or number; a login name may be written in another case.
-pub async fn user(
+pub async fn find_user(
     connection: &ConnectionArgs,
     tailnet_id: u64,
     name: &str,
 ) -> Result<User, Failure> {
-    let users = users(connection, tailnet_id).await?;
+    let users = list_users(connection, tailnet_id).await?;
     let called = users.iter().map(|u| (u.login_name.as_str(), u.id, u));
-    let found = match one("user", name, called)? {
+    let found = match pick_one("user", name, called)? {
         Some(user) => Some(user),
         None => only_named_alike(&users, name)?,
     };
@@ -116,11 +119,11 @@ fn only_named_alike<'a>(users: &'a [User], name: &str) -> Result<Option<&'a User
 }
 
 /// Returns the nodes of a tailnet.
-pub async fn nodes(
+pub async fn list_nodes(
     connection: &ConnectionArgs,
     tailnet_id: u64,
 ) -> Result<Vec<NodeWithState>, Failure> {
-    let client = NodeServiceClient::new(connection.registry()?);
+    let client = NodeServiceClient::new(connection.connect_to_registry()?);
     // A kilobyte or so for each node.
     let mut client = client.max_decoding_message_size(1 << 30);
     Ok(client
@@ -131,24 +134,24 @@ pub async fn nodes(
 }
 
 /// Finds a node by name or number.
-pub async fn node(
+pub async fn find_node(
     connection: &ConnectionArgs,
     tailnet_id: u64,
     name: &str,
 ) -> Result<NodeWithState, Failure> {
-    let nodes = nodes(connection, tailnet_id).await?;
+    let nodes = list_nodes(connection, tailnet_id).await?;
     let called = nodes.iter().filter_map(|listed| {
         let node = listed.node.as_ref()?;
         Some((node.name.as_str(), node.id, listed))
     });
-    one("node", name, called)?.cloned().ok_or_else(|| {
+    pick_one("node", name, called)?.cloned().ok_or_else(|| {
         let text = format!("there is no node \"{name}\": bowline nodes list");
         Failure::new(Kind::NotFound, text)
     })
 }
 
 /// Finds what has this name or number; refuses when one has the name and another the number.
-fn one<'a, T>(
+fn pick_one<'a, T>(
     what: &str,
     wanted: &str,
     called: impl Iterator<Item = (&'a str, u64, T)>,
@@ -171,7 +174,7 @@ mod tests {
 
     fn find(wanted: &str) -> Result<Option<u64>, Failure> {
         let nodes = [("laptop", 41), ("42", 43), ("web1", 42), ("44", 44)];
-        one(
+        pick_one(
             "node",
             wanted,
             nodes.into_iter().map(|(name, id)| (name, id, id)),
@@ -208,7 +211,7 @@ mod tests {
         }
         assert_eq!(find("45").unwrap(), None);
         let refused = find("42").unwrap_err();
-        assert_eq!(refused.code(), Kind::Refused as u8);
+        assert_eq!(refused.exit_code(), Kind::Refused as u8);
         for part in ["number 43 is called \"42\"", "number 42 \"web1\""] {
             assert!(refused.to_string().contains(part), "{refused}");
         }

@@ -19,7 +19,7 @@ use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
     failure::{Failure, Kind},
-    output::{Printer, Row, mark},
+    output::{Printer, Row, yes_mark},
 };
 
 /// The most entries that one request brings.
@@ -27,7 +27,7 @@ const PAGE: u32 = 1000;
 
 /// What to do with the audit trail.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum AuditCommand {
     /// Show entries, newest first.
     List {
         /// How many.
@@ -48,15 +48,19 @@ pub enum Command {
 
 /// A service that keeps a trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+enum AuditOwner {
     Identity,
     KeyRegistry,
     PolicyCompiler,
 }
 
-const OWNERS: [Owner; 3] = [Owner::Identity, Owner::KeyRegistry, Owner::PolicyCompiler];
+const OWNERS: [AuditOwner; 3] = [
+    AuditOwner::Identity,
+    AuditOwner::KeyRegistry,
+    AuditOwner::PolicyCompiler,
+];
 
-impl Owner {
+impl AuditOwner {
     fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
@@ -65,30 +69,30 @@ impl Owner {
         }
     }
 
-    async fn list(
+    async fn list_entries(
         self,
         connection: &ConnectionArgs,
         request: ListAuditRequest,
     ) -> Result<Vec<AuditEntry>, Failure> {
         let answer = match self {
             Self::Identity => {
-                let mut client = IdentityAudit::new(connection.identity()?);
+                let mut client = IdentityAudit::new(connection.connect_to_identity()?);
                 client.list_audit(request).await?
             }
             Self::KeyRegistry => {
-                let client = RegistryAudit::new(connection.registry()?);
+                let client = RegistryAudit::new(connection.connect_to_registry()?);
                 let mut client = client.max_decoding_message_size(1 << 30);
                 client.list_audit(request).await?
             }
             Self::PolicyCompiler => {
-                let mut client = PolicyAudit::new(connection.compiler()?);
+                let mut client = PolicyAudit::new(connection.connect_to_compiler()?);
                 client.list_audit(request).await?
             }
         };
         Ok(answer.into_inner().entries)
     }
 
-    async fn verify(
+    async fn verify_chains(
         self,
         connection: &ConnectionArgs,
         tailnet_id: u64,
@@ -96,15 +100,15 @@ impl Owner {
         let request = VerifyAuditRequest { tailnet_id };
         let answer = match self {
             Self::Identity => {
-                let mut client = IdentityAudit::new(connection.identity()?);
+                let mut client = IdentityAudit::new(connection.connect_to_identity()?);
                 client.verify_audit(request).await?
             }
             Self::KeyRegistry => {
-                let mut client = RegistryAudit::new(connection.registry()?);
+                let mut client = RegistryAudit::new(connection.connect_to_registry()?);
                 client.verify_audit(request).await?
             }
             Self::PolicyCompiler => {
-                let mut client = PolicyAudit::new(connection.compiler()?);
+                let mut client = PolicyAudit::new(connection.connect_to_compiler()?);
                 client.verify_audit(request).await?
             }
         };
@@ -114,7 +118,7 @@ impl Owner {
 
 /// One owner's entries, newest first, as far as they were read.
 struct Trail {
-    owner: Owner,
+    owner: AuditOwner,
     read: VecDeque<AuditEntry>,
     /// The place before which nothing was read yet; `None` once all was.
     next: Option<u64>,
@@ -122,7 +126,7 @@ struct Trail {
 
 impl Trail {
     /// Reads on when all that was read is taken.
-    async fn fill(
+    async fn fill_page(
         &mut self,
         connection: &ConnectionArgs,
         tailnet_id: u64,
@@ -137,7 +141,7 @@ impl Trail {
             before_time: before,
             limit: limit.min(PAGE),
         };
-        self.read = self.owner.list(connection, request).await?.into();
+        self.read = self.owner.list_entries(connection, request).await?.into();
         self.next = self
             .read
             .back()
@@ -149,7 +153,7 @@ impl Trail {
 
 /// An entry as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct AuditRow {
     time: String,
     owner: &'static str,
     sequence: u64,
@@ -160,8 +164,8 @@ struct Shown {
     hash: String,
 }
 
-impl Shown {
-    fn new(owner: Owner, entry: AuditEntry) -> Self {
+impl AuditRow {
+    fn new(owner: AuditOwner, entry: AuditEntry) -> Self {
         let time = entry.time.and_then(from_timestamp).unwrap_or_default();
         Self {
             // Exact: it is what continues a list.
@@ -172,15 +176,15 @@ impl Shown {
             action: entry.action,
             object: entry.object,
             detail: serde_json::from_str(&entry.detail).unwrap_or(Value::String(entry.detail)),
-            hash: hexadecimal(&entry.hash),
+            hash: encode_hex(&entry.hash),
         }
     }
 }
 
-impl Row for Shown {
+impl Row for AuditRow {
     const HEADS: &'static [&'static str] = &["time", "actor", "action", "object", "detail"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.time.clone(),
             // Devices name themselves: nothing in a name may move the cursor.
@@ -194,7 +198,7 @@ impl Row for Shown {
 
 /// What a check of one owner's trail found.
 #[derive(Debug, Serialize)]
-struct Verdict {
+struct ChainVerdict {
     owner: &'static str,
     entries: u64,
     whole: bool,
@@ -202,14 +206,14 @@ struct Verdict {
     head_hash: String,
 }
 
-impl Row for Verdict {
+impl Row for ChainVerdict {
     const HEADS: &'static [&'static str] = &["trail", "entries", "whole", "broken at", "head"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.owner.to_owned(),
             self.entries.to_string(),
-            mark(self.whole),
+            yes_mark(self.whole),
             self.broken_sequence
                 .map(|sequence| sequence.to_string())
                 .unwrap_or_default(),
@@ -220,35 +224,35 @@ impl Row for Verdict {
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: AuditCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
     match command {
-        Command::List {
+        AuditCommand::List {
             limit,
             before,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let before = before.map(to_timestamp);
-            printer.list(&newest(connection, tailnet_id, before, limit).await?);
+            printer.print_rows(&newest_entries(connection, tailnet_id, before, limit).await?);
             Ok(())
         }
-        Command::Verify { tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
+        AuditCommand::Verify { tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let mut verdicts = Vec::new();
             for owner in OWNERS {
-                let found = owner.verify(connection, tailnet_id).await?;
-                verdicts.push(Verdict {
+                let found = owner.verify_chains(connection, tailnet_id).await?;
+                verdicts.push(ChainVerdict {
                     owner: owner.name(),
                     entries: found.entries,
                     whole: found.broken_sequence == 0,
                     broken_sequence: Some(found.broken_sequence).filter(|broken| *broken != 0),
-                    head_hash: hexadecimal(&found.head_hash),
+                    head_hash: encode_hex(&found.head_hash),
                 });
             }
-            printer.list(&verdicts);
+            printer.print_rows(&verdicts);
             let broken = verdicts.iter().find_map(|verdict| {
                 let sequence = verdict.broken_sequence?;
                 Some(format!(
@@ -262,12 +266,12 @@ pub async fn run(
 }
 
 /// Returns the newest entries of all trails.
-async fn newest(
+async fn newest_entries(
     connection: &ConnectionArgs,
     tailnet_id: u64,
     before: Option<Timestamp>,
     limit: u32,
-) -> Result<Vec<Shown>, Failure> {
+) -> Result<Vec<AuditRow>, Failure> {
     let mut trails = OWNERS.map(|owner| Trail {
         owner,
         read: VecDeque::new(),
@@ -277,7 +281,9 @@ async fn newest(
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     loop {
         for trail in &mut trails {
-            trail.fill(connection, tailnet_id, (before, limit)).await?;
+            trail
+                .fill_page(connection, tailnet_id, (before, limit))
+                .await?;
         }
         let time = |trail: &&mut Trail| {
             let time = trail.read.front().and_then(|entry| entry.time);
@@ -289,13 +295,13 @@ async fn newest(
         let Some(entry) = newest.read.pop_front() else {
             break;
         };
-        let entry = Shown::new(newest.owner, entry);
+        let entry = AuditRow::new(newest.owner, entry);
         // What happened at the same time as the last stays with it: a list goes on before that time.
         let is_enough = shown.len() >= most;
         if is_enough
             && shown
                 .last()
-                .is_none_or(|last: &Shown| last.time != entry.time)
+                .is_none_or(|last: &AuditRow| last.time != entry.time)
         {
             break;
         }
@@ -304,6 +310,6 @@ async fn newest(
     Ok(shown)
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+fn encode_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// What to do with certificates.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CertificatesCommand {
     /// Make an authority, a certificate for each service, and one for an administrator.
     Create {
         /// Where to.
@@ -44,16 +44,16 @@ pub enum Command {
 
 /// A certificate that was made anew.
 #[derive(Debug, Serialize)]
-struct Renewed {
+struct RenewedCertificateRow {
     name: String,
     holder: String,
     last_day: NaiveDate,
 }
 
-impl Row for Renewed {
+impl Row for RenewedCertificateRow {
     const HEADS: &'static [&'static str] = &["name", "holder", "last day"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.name.clone(),
             self.holder.clone(),
@@ -63,19 +63,21 @@ impl Row for Renewed {
 }
 
 /// Runs a command.
-pub fn run(command: &Command, printer: &Printer) -> Result<(), Failure> {
+pub fn run(command: &CertificatesCommand, printer: &Printer) -> Result<(), Failure> {
     let today = SystemClock.now().date_naive();
     match command {
-        Command::Create {
+        CertificatesCommand::Create {
             directory,
             admin,
             days,
-        } => create(directory, admin, (today, *days), printer),
-        Command::Renew { directory, days } => renew(directory, (today, *days), printer),
+        } => create_certificates(directory, admin, (today, *days), printer),
+        CertificatesCommand::Renew { directory, days } => {
+            renew_certificates(directory, (today, *days), printer)
+        }
     }
 }
 
-fn create(
+fn create_certificates(
     directory: &Path,
     admin: &str,
     (today, days): (NaiveDate, u64),
@@ -85,43 +87,51 @@ fn create(
     let authority = match Authority::load(directory) {
         Ok(authority) => authority,
         Err(_) => {
-            let authority = Authority::generate(today).map_err(failed)?;
-            authority.save(directory).map_err(failed)?;
+            let authority = Authority::generate(today).map_err(certificate_failure)?;
+            authority.save(directory).map_err(certificate_failure)?;
             authority
         }
     };
-    let authority = authority.for_days(days).map_err(failed)?;
+    let authority = authority.for_days(days).map_err(certificate_failure)?;
     for service in ServiceName::ALL {
-        let certificates = authority.issue_service(service, today).map_err(failed)?;
+        let certificates = authority
+            .issue_service(service, today)
+            .map_err(certificate_failure)?;
         certificates
             .save(directory, service.as_str())
-            .map_err(failed)?;
+            .map_err(certificate_failure)?;
     }
-    let certificates = authority.issue_admin(admin, today).map_err(failed)?;
-    certificates.save(directory, admin).map_err(failed)?;
+    let certificates = authority
+        .issue_admin(admin, today)
+        .map_err(certificate_failure)?;
+    certificates
+        .save(directory, admin)
+        .map_err(certificate_failure)?;
     let place = directory.display();
     let text = format!(
         "certificates for all services and {admin} are in {place}, valid for {days} days: `bowline certificates renew {place}` makes the next"
     );
-    printer.said(&json!({ "directory": directory }), &text);
+    printer.print_result(&json!({ "directory": directory }), &text);
     Ok(())
 }
 
-fn renew(
+fn renew_certificates(
     directory: &Path,
     (today, days): (NaiveDate, u64),
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let authority = Authority::load(directory).map_err(failed)?;
-    let authority = authority.for_days(days).map_err(failed)?;
+    let authority = Authority::load(directory).map_err(certificate_failure)?;
+    let authority = authority.for_days(days).map_err(certificate_failure)?;
     let mut renewed = Vec::new();
-    for name in names(directory)? {
+    for name in certificate_names(directory)? {
         let text = fs::read_to_string(directory.join(format!("{name}.pem")))?;
         let (caller, certificates) = authority
             .renew(&text, today)
             .map_err(|error| Failure::new(Kind::Failed, format!("{name}.pem: {error}")))?;
-        certificates.save(directory, &name).map_err(failed)?;
-        renewed.push(Renewed {
+        certificates
+            .save(directory, &name)
+            .map_err(certificate_failure)?;
+        renewed.push(RenewedCertificateRow {
             name,
             holder: caller.to_string(),
             last_day: today + chrono::Days::new(days),
@@ -134,12 +144,12 @@ fn renew(
         );
         return Err(Failure::new(Kind::NotFound, text));
     }
-    printer.list(&renewed);
+    printer.print_rows(&renewed);
     Ok(())
 }
 
 /// Returns the names of the certificates that lie beside their keys, the authority's left out.
-fn names(directory: &Path) -> Result<Vec<String>, Failure> {
+fn certificate_names(directory: &Path) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -156,6 +166,6 @@ fn names(directory: &Path) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn failed(error: impl std::error::Error) -> Failure {
+fn certificate_failure(error: impl std::error::Error) -> Failure {
     Failure::new(Kind::Failed, bowline_service_kit::sources(&error))
 }

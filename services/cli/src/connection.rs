@@ -63,7 +63,7 @@ impl ConnectionArgs {
     }
 
     /// Returns a channel to a service.
-    pub fn to(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
+    pub fn connect_to(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
         if !self.is_remote() {
             return Ok(GrpcChannel::admin_socket(self.state_dir.join("admin.sock")));
         }
@@ -72,11 +72,11 @@ impl ConnectionArgs {
             ServiceName::KeyRegistry => (&self.key_registry, "--key-registry"),
             _ => (&self.policy_compiler, "--policy-compiler"),
         };
-        let address = given(address, flag)?;
+        let address = require_flag(address, flag)?;
         let (authority, certificate, key) = (
-            given(&self.ca, "--ca")?,
-            given(&self.cert, "--cert")?,
-            given(&self.key, "--key")?,
+            require_flag(&self.ca, "--ca")?,
+            require_flag(&self.cert, "--cert")?,
+            require_flag(&self.key, "--key")?,
         );
         install_crypto_provider();
         let files = CertificateFiles {
@@ -92,23 +92,23 @@ impl ConnectionArgs {
     }
 
     /// Returns a channel to identity.
-    pub fn identity(&self) -> Result<GrpcChannel, Failure> {
-        self.to(ServiceName::Identity)
+    pub fn connect_to_identity(&self) -> Result<GrpcChannel, Failure> {
+        self.connect_to(ServiceName::Identity)
     }
 
     /// Returns a channel to the key registry.
-    pub fn registry(&self) -> Result<GrpcChannel, Failure> {
-        self.to(ServiceName::KeyRegistry)
+    pub fn connect_to_registry(&self) -> Result<GrpcChannel, Failure> {
+        self.connect_to(ServiceName::KeyRegistry)
     }
 
     /// Returns a channel to the policy compiler.
-    pub fn compiler(&self) -> Result<GrpcChannel, Failure> {
-        self.to(ServiceName::PolicyCompiler)
+    pub fn connect_to_compiler(&self) -> Result<GrpcChannel, Failure> {
+        self.connect_to(ServiceName::PolicyCompiler)
     }
 }
 
 /// Returns what a server of separate processes needs to be named.
-fn given<'a, T>(value: &'a Option<T>, flag: &str) -> Result<&'a T, Failure> {
+fn require_flag<'a, T>(value: &'a Option<T>, flag: &str) -> Result<&'a T, Failure> {
     value.as_ref().ok_or_else(|| {
         let text =
             format!("a server of separate processes needs {flag} for this: see `bowline help`");

@@ -15,7 +15,7 @@ use crate::{
 
 /// What to do with control keys.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum ControlKeysCommand {
     /// Make both keys, once for all gateways; keys that are there stay.
     Create {
         /// Where to.
@@ -40,16 +40,16 @@ pub enum Command {
 
 /// A key as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct ControlKeyRow {
     transport: &'static str,
     age: &'static str,
     public: String,
 }
 
-impl Row for Shown {
+impl Row for ControlKeyRow {
     const HEADS: &'static [&'static str] = &["transport", "age", "public"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.transport.to_owned(),
             self.age.to_owned(),
@@ -59,26 +59,28 @@ impl Row for Shown {
 }
 
 /// Runs a command.
-pub fn run(command: &Command, printer: &Printer) -> Result<(), Failure> {
+pub fn run(command: &ControlKeysCommand, printer: &Printer) -> Result<(), Failure> {
     match command {
-        Command::Create { directory } => {
+        ControlKeysCommand::Create { directory } => {
             ControlKeys::create(directory)?;
             let text = format!(
                 "control keys are in {}: keep them, every gateway needs the same",
                 directory.display()
             );
-            printer.said(&json!({ "directory": directory }), &text);
+            printer.print_result(&json!({ "directory": directory }), &text);
         }
-        Command::Show { directory } => printer.list(&shown(&ControlKeys::load(directory)?)),
-        Command::Roll { directory } => {
+        ControlKeysCommand::Show { directory } => {
+            printer.print_rows(&control_key_rows(&ControlKeys::load(directory)?))
+        }
+        ControlKeysCommand::Roll { directory } => {
             ControlKeys::roll(directory)?;
             let place = directory.display();
             let text = format!(
                 "new control keys are in {place}: give them to every gateway and start it again; when all clients have been started again, too, `bowline control-keys retire {place}`"
             );
-            printer.said(&json!({ "directory": directory }), &text);
+            printer.print_result(&json!({ "directory": directory }), &text);
         }
-        Command::Retire { directory } => {
+        ControlKeysCommand::Retire { directory } => {
             if !ControlKeys::retire(directory)? {
                 let text = format!(
                     "there are no previous control keys in {}",
@@ -90,18 +92,18 @@ pub fn run(command: &Command, printer: &Printer) -> Result<(), Failure> {
                 "the previous control keys are gone from {}: start every gateway again without them",
                 directory.display()
             );
-            printer.said(&json!({ "directory": directory }), &text);
+            printer.print_result(&json!({ "directory": directory }), &text);
         }
     }
     Ok(())
 }
 
-fn shown(keys: &ControlKeys) -> Vec<Shown> {
+fn control_key_rows(keys: &ControlKeys) -> Vec<ControlKeyRow> {
     let public = |key: &PrivateKey| MachinePublic::from_bytes(key.public_bytes()).to_string();
     let rings = [("noise", &keys.noise), ("legacy", &keys.legacy)];
     let keys = rings.into_iter().flat_map(|(transport, ring)| {
         let ages = ["newest", "previous"];
-        ring.iter().zip(ages).map(move |(key, age)| Shown {
+        ring.iter().zip(ages).map(move |(key, age)| ControlKeyRow {
             transport,
             age,
             public: public(key),

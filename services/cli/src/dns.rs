@@ -16,7 +16,7 @@ use crate::{
 
 /// What to do with the settings that clients resolve names with. Each command answers with all of them.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum DnsCommand {
     /// Show all settings.
     Show {
         #[command(flatten)]
@@ -170,7 +170,7 @@ impl Switch {
 
 /// All settings, as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct DnsRow {
     tailnet: String,
     magic_dns: bool,
     magic_dns_suffix: String,
@@ -194,7 +194,7 @@ struct ShownRecord {
     value: String,
 }
 
-impl From<Tailnet> for Shown {
+impl From<Tailnet> for DnsRow {
     fn from(tailnet: Tailnet) -> Self {
         let dns = tailnet.dns.unwrap_or_default();
         let split = |split: SplitDns| ShownSplit {
@@ -219,7 +219,7 @@ impl From<Tailnet> for Shown {
     }
 }
 
-impl Row for Shown {
+impl Row for DnsRow {
     const HEADS: &'static [&'static str] = &[
         "tailnet",
         "magic dns",
@@ -231,7 +231,7 @@ impl Row for Shown {
         "records",
     ];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         let on = |is_on| if is_on { "on" } else { "off" }.to_owned();
         let split = self.split.iter();
         let split =
@@ -246,16 +246,16 @@ impl Row for Shown {
             self.nameservers.join(", "),
             on(self.override_local),
             self.search_domains.join(", "),
-            lines(&split.collect::<Vec<_>>()),
-            lines(&records.collect::<Vec<_>>()),
+            join_lines(&split.collect::<Vec<_>>()),
+            join_lines(&records.collect::<Vec<_>>()),
         ]
     }
 }
 
 /// Returns several values as one cell, a line each, below the first.
-fn lines(values: &[String]) -> String {
+fn join_lines(values: &[String]) -> String {
     let indent = " ".repeat(
-        Shown::HEADS
+        DnsRow::HEADS
             .iter()
             .map(|head| head.len())
             .max()
@@ -267,33 +267,33 @@ fn lines(values: &[String]) -> String {
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: DnsCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
     let (change, tailnet) = match command {
-        Command::Show { tailnet } => {
-            printer.one(&Shown::from(tailnet.find(connection).await?));
+        DnsCommand::Show { tailnet } => {
+            printer.print_row(&DnsRow::from(tailnet.find_tailnet(connection).await?));
             return Ok(());
         }
-        Command::Nameservers(command) => {
+        DnsCommand::Nameservers(command) => {
             let (values, tailnet) = match command {
                 NameserverCommand::Set { addresses, tailnet } => (addresses, tailnet),
                 NameserverCommand::Clear { tailnet } => (Vec::new(), tailnet),
             };
             (Change::Nameservers(DnsNames { values }), tailnet)
         }
-        Command::Search(command) => {
+        DnsCommand::Search(command) => {
             let (values, tailnet) = match command {
                 SearchCommand::Set { domains, tailnet } => (domains, tailnet),
                 SearchCommand::Clear { tailnet } => (Vec::new(), tailnet),
             };
             (Change::SearchDomains(DnsNames { values }), tailnet)
         }
-        Command::Override(switch) => (Change::OverrideLocal(switch.is_on()), switch.tailnet),
-        Command::Magic(switch) => (Change::MagicDns(switch.is_on()), switch.tailnet),
-        Command::Suffix { suffix, tailnet } => (Change::MagicDnsSuffix(suffix), tailnet),
-        Command::Split(SplitCommand::Set {
+        DnsCommand::Override(switch) => (Change::OverrideLocal(switch.is_on()), switch.tailnet),
+        DnsCommand::Magic(switch) => (Change::MagicDns(switch.is_on()), switch.tailnet),
+        DnsCommand::Suffix { suffix, tailnet } => (Change::MagicDnsSuffix(suffix), tailnet),
+        DnsCommand::Split(SplitCommand::Set {
             suffix,
             addresses: nameservers,
             tailnet,
@@ -304,40 +304,40 @@ pub async fn run(
             };
             (Change::PutSplit(split), tailnet)
         }
-        Command::Split(SplitCommand::Remove { suffix, tailnet }) => {
+        DnsCommand::Split(SplitCommand::Remove { suffix, tailnet }) => {
             (Change::RemoveSplit(suffix), tailnet)
         }
-        Command::Records(RecordCommand::Add {
+        DnsCommand::Records(RecordCommand::Add {
             name,
             r#type,
             value,
             tailnet,
         }) => (
-            Change::PutRecord(record(name, Some(r#type), value)),
+            Change::PutRecord(dns_record(name, Some(r#type), value)),
             tailnet,
         ),
-        Command::Records(RecordCommand::Remove {
+        DnsCommand::Records(RecordCommand::Remove {
             name,
             r#type,
             tailnet,
         }) => {
-            let record = record(name, r#type, String::new());
+            let record = dns_record(name, r#type, String::new());
             (Change::RemoveRecord(record), tailnet)
         }
     };
     let request = UpdateDnsRequest {
-        tailnet_id: tailnet.find(connection).await?.id,
+        tailnet_id: tailnet.find_tailnet(connection).await?.id,
         changes: vec![DnsChange {
             change: Some(change),
         }],
     };
-    let mut client = TailnetServiceClient::new(connection.identity()?);
+    let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
     let changed = client.update_dns(request).await?.into_inner().tailnet;
-    printer.one(&Shown::from(changed.unwrap_or_default()));
+    printer.print_row(&DnsRow::from(changed.unwrap_or_default()));
     Ok(())
 }
 
-fn record(name: String, kind: Option<RecordType>, value: String) -> DnsRecord {
+fn dns_record(name: String, kind: Option<RecordType>, value: String) -> DnsRecord {
     let kind = match kind {
         Some(RecordType::A) => "A",
         Some(RecordType::Aaaa) => "AAAA",

@@ -35,7 +35,7 @@ impl Failure {
     }
 
     /// Returns the exit code.
-    pub fn code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         self.kind as u8
     }
 
@@ -44,9 +44,9 @@ impl Failure {
         clippy::print_stderr,
         reason = "this is where a command's failure is said"
     )]
-    pub fn report(&self) -> ExitCode {
+    pub fn report_failure(&self) -> ExitCode {
         eprintln!("bowline: {}", self.text);
-        ExitCode::from(self.code())
+        ExitCode::from(self.exit_code())
     }
 }
 

@@ -13,13 +13,13 @@ use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
     failure::Failure,
-    output::{Printer, Row, joined, mark},
+    output::{Printer, Row, join_texts, yes_mark},
     time,
 };
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum KeysCommand {
     /// List all.
     List {
         #[command(flatten)]
@@ -66,7 +66,7 @@ pub struct CreateArgs {
 
 /// A key as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct PreAuthKeyRow {
     id: String,
     user_id: u64,
     tags: Vec<String>,
@@ -80,7 +80,7 @@ struct Shown {
     revoked_at: Option<String>,
 }
 
-impl From<PreAuthKey> for Shown {
+impl From<PreAuthKey> for PreAuthKeyRow {
     fn from(key: PreAuthKey) -> Self {
         Self {
             id: key.id,
@@ -91,14 +91,14 @@ impl From<PreAuthKey> for Shown {
             pre_approved: key.pre_approved,
             uses: key.uses,
             description: key.description,
-            created_at: time::text(key.created_at),
-            expires_at: time::text(key.expires_at),
-            revoked_at: time::text(key.revoked_at),
+            created_at: time::time_text(key.created_at),
+            expires_at: time::time_text(key.expires_at),
+            revoked_at: time::time_text(key.revoked_at),
         }
     }
 }
 
-impl Row for Shown {
+impl Row for PreAuthKeyRow {
     const HEADS: &'static [&'static str] = &[
         "id",
         "user",
@@ -111,13 +111,13 @@ impl Row for Shown {
         "for",
     ];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.id.clone(),
             self.user_id.to_string(),
-            joined(&self.tags),
-            mark(self.reusable),
-            mark(self.ephemeral),
+            join_texts(&self.tags),
+            yes_mark(self.reusable),
+            yes_mark(self.ephemeral),
             self.uses.to_string(),
             self.expires_at.clone().unwrap_or_default(),
             self.revoked_at.clone().unwrap_or_default(),
@@ -128,22 +128,31 @@ impl Row for Shown {
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: KeysCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let mut client = PreAuthKeyServiceClient::new(connection.registry()?);
+    let mut client = PreAuthKeyServiceClient::new(connection.connect_to_registry()?);
     match command {
-        Command::List { tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
+        KeysCommand::List { tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let request = ListPreAuthKeysRequest { tailnet_id };
             let keys = client.list_pre_auth_keys(request).await?.into_inner().keys;
-            printer.list(&keys.into_iter().map(Shown::from).collect::<Vec<_>>());
+            printer.print_rows(
+                &keys
+                    .into_iter()
+                    .map(PreAuthKeyRow::from)
+                    .collect::<Vec<_>>(),
+            );
         }
-        Command::Create(args) => {
-            let tailnet_id = args.tailnet.find(connection).await?.id;
+        KeysCommand::Create(args) => {
+            let tailnet_id = args.tailnet.find_tailnet(connection).await?.id;
             let user_id = match &args.user {
-                Some(name) => administer::user(connection, tailnet_id, name).await?.id,
+                Some(name) => {
+                    administer::find_user(connection, tailnet_id, name)
+                        .await?
+                        .id
+                }
                 None => 0,
             };
             let key = PreAuthKey {
@@ -159,17 +168,17 @@ pub async fn run(
             };
             let request = CreatePreAuthKeyRequest { key: Some(key) };
             let answer = client.create_pre_auth_key(request).await?.into_inner();
-            let key = Shown::from(answer.key.unwrap_or_default());
-            printer.said(
+            let key = PreAuthKeyRow::from(answer.key.unwrap_or_default());
+            printer.print_result(
                 &json!({ "secret": answer.secret, "key": key }),
                 &answer.secret,
             );
         }
-        Command::Revoke { id, tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
+        KeysCommand::Revoke { id, tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let request = RevokePreAuthKeyRequest { tailnet_id, id };
             let key = client.revoke_pre_auth_key(request).await?.into_inner().key;
-            printer.one(&Shown::from(key.unwrap_or_default()));
+            printer.print_row(&PreAuthKeyRow::from(key.unwrap_or_default()));
         }
     }
     Ok(())

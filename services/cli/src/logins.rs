@@ -18,7 +18,7 @@ use crate::{
 
 /// What to do with logins.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum LoginsCommand {
     /// List those that wait.
     List,
     /// Show one.
@@ -53,7 +53,7 @@ pub enum Command {
 
 /// A login as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct LoginRow {
     id: String,
     state: String,
     hostname: String,
@@ -66,7 +66,7 @@ struct Shown {
     expires_at: Option<String>,
 }
 
-impl From<Login> for Shown {
+impl From<Login> for LoginRow {
     fn from(login: Login) -> Self {
         let state = login
             .state()
@@ -85,16 +85,16 @@ impl From<Login> for Shown {
                 .unwrap_or_default()
                 .to_string(),
             user_id: login.user_id,
-            created_at: time::text(login.created_at),
-            expires_at: time::text(login.expires_at),
+            created_at: time::time_text(login.created_at),
+            expires_at: time::time_text(login.expires_at),
         }
     }
 }
 
-impl Row for Shown {
+impl Row for LoginRow {
     const HEADS: &'static [&'static str] = &["id", "state", "device", "system", "from", "until"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.id.clone(),
             self.state.clone(),
@@ -109,13 +109,13 @@ impl Row for Shown {
 
 /// A login as it is shown before somebody decides: what tells the device from another.
 #[derive(Debug, Serialize)]
-struct Asked(Shown);
+struct AnsweredLogin(LoginRow);
 
-impl Row for Asked {
+impl Row for AnsweredLogin {
     const HEADS: &'static [&'static str] =
         &["device", "system", "client", "from", "machine key", "state"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         let Self(shown) = self;
         vec![
             shown.hostname.escape_debug().to_string(),
@@ -130,35 +130,35 @@ impl Row for Asked {
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: LoginsCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let mut client = LoginServiceClient::new(connection.identity()?);
+    let mut client = LoginServiceClient::new(connection.connect_to_identity()?);
     let login = match command {
-        Command::List => {
+        LoginsCommand::List => {
             let logins = client
                 .list_logins(ListLoginsRequest {})
                 .await?
                 .into_inner()
                 .logins;
-            printer.list(&logins.into_iter().map(Shown::from).collect::<Vec<_>>());
+            printer.print_rows(&logins.into_iter().map(LoginRow::from).collect::<Vec<_>>());
             return Ok(());
         }
-        Command::Show { id } => {
+        LoginsCommand::Show { id } => {
             let request = GetLoginRequest {
                 login_id: last_part(&id),
             };
             client.get_login(request).await?.into_inner().login
         }
-        Command::Approve {
+        LoginsCommand::Approve {
             id,
             user,
             yes,
             tailnet,
         } => {
-            let tailnet = tailnet.find(connection).await?;
-            let user = administer::user(connection, tailnet.id, &user).await?;
+            let tailnet = tailnet.find_tailnet(connection).await?;
+            let user = administer::find_user(connection, tailnet.id, &user).await?;
             let login_id = last_part(&id);
             let request = GetLoginRequest {
                 login_id: login_id.clone(),
@@ -166,7 +166,7 @@ pub async fn run(
             let login = client.get_login(request).await?.into_inner().login;
             let login = login.unwrap_or_default();
             let is_open = login.state() == LoginState::Pending;
-            printer.show_first(&Asked(Shown::from(login)));
+            printer.show_first(&AnsweredLogin(LoginRow::from(login)));
             let question = format!(
                 "Let this device in as one of {} in tailnet {}?",
                 user.login_name, tailnet.name
@@ -183,7 +183,7 @@ pub async fn run(
             };
             client.approve_login(request).await?.into_inner().login
         }
-        Command::Deny {
+        LoginsCommand::Deny {
             id,
             reason,
             tailnet,
@@ -191,12 +191,12 @@ pub async fn run(
             let request = DenyLoginRequest {
                 login_id: last_part(&id),
                 reason,
-                tailnet_id: tailnet.find(connection).await?.id,
+                tailnet_id: tailnet.find_tailnet(connection).await?.id,
             };
             client.deny_login(request).await?.into_inner().login
         }
     };
-    printer.one(&Shown::from(login.unwrap_or_default()));
+    printer.print_row(&LoginRow::from(login.unwrap_or_default()));
     Ok(())
 }
 

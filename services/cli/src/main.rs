@@ -50,37 +50,37 @@ enum Command {
     Status,
     /// Networks.
     #[command(subcommand)]
-    Tailnets(tailnets::Command),
+    Tailnets(tailnets::TailnetsCommand),
     /// People.
     #[command(subcommand)]
-    Users(users::Command),
+    Users(users::UsersCommand),
     /// Devices.
     #[command(subcommand)]
-    Nodes(nodes::Command),
+    Nodes(nodes::NodesCommand),
     /// Keys that add devices without a browser.
     #[command(subcommand)]
-    Keys(keys::Command),
+    Keys(keys::KeysCommand),
     /// Devices that wait for somebody to let them in.
     #[command(subcommand)]
-    Logins(logins::Command),
+    Logins(logins::LoginsCommand),
     /// What clients resolve names with: nameservers, split DNS, search domains, MagicDNS, more names.
     #[command(subcommand)]
-    Dns(dns::Command),
+    Dns(dns::DnsCommand),
     /// Who may reach what.
     #[command(subcommand)]
-    Policy(policy::Command),
+    Policy(policy::PolicyCommand),
     /// What was done, by whom and when.
     #[command(subcommand)]
-    Audit(audit::Command),
+    Audit(audit::AuditCommand),
     /// The settings file.
     #[command(subcommand)]
     Config(server::ConfigCommand),
     /// The server's own keys.
     #[command(subcommand)]
-    ControlKeys(control_keys::Command),
+    ControlKeys(control_keys::ControlKeysCommand),
     /// Certificates for services that run as separate processes.
     #[command(subcommand)]
-    Certificates(certificates::Command),
+    Certificates(certificates::CertificatesCommand),
     /// Completions for a shell.
     Completions {
         /// The shell.
@@ -92,11 +92,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::from(error).report(),
+        Err(error) => return Failure::from(error).report_failure(),
     };
     match runtime.block_on(run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report_failure(),
     }
 }
 
@@ -109,7 +109,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let printer = Printer::new(output);
     match command.unwrap_or_else(|| Command::Serve(server::ServeArgs::default())) {
         Command::Serve(args) => server::serve(connection, args).await,
-        Command::Relay(args) => server::relay(connection, args).await,
+        Command::Relay(args) => server::run_relay(connection, args).await,
         Command::Status => status::run(&connection, &printer).await,
         Command::Tailnets(command) => tailnets::run(command, &connection, &printer).await,
         Command::Users(command) => users::run(command, &connection, &printer).await,
@@ -119,13 +119,13 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
         Command::Audit(command) => audit::run(command, &connection, &printer).await,
-        Command::Config(command) => server::config(command, &connection, &printer),
+        Command::Config(command) => server::run_config(command, &connection, &printer),
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
         Command::Certificates(command) => certificates::run(&command, &printer),
         Command::Completions { shell } => {
             let (mut command, mut script) = (Arguments::command(), Vec::new());
             clap_complete::generate(shell, &mut command, "bowline", &mut script);
-            printer.write(String::from_utf8_lossy(&script).trim_end());
+            printer.write_stdout(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
     }

@@ -17,13 +17,13 @@ use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
     failure::Failure,
-    output::{Printer, Row, joined, mark},
+    output::{Printer, Row, join_texts, yes_mark},
     revocation, time,
 };
 
 /// A node, by name or number.
 #[derive(Debug, Args)]
-pub struct Target {
+pub struct NodeArgs {
     /// The node's name or number.
     node: String,
     #[command(flatten)]
@@ -32,22 +32,22 @@ pub struct Target {
 
 /// What to do with nodes.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum NodesCommand {
     /// List all.
     List {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
     /// Show one.
-    Show(Target),
+    Show(NodeArgs),
     /// End a node's key: it has to log in again.
-    Expire(Target),
+    Expire(NodeArgs),
     /// Delete a node.
-    Delete(Target),
+    Delete(NodeArgs),
     /// Give a node a name; without one it follows its hostname again.
     Rename {
         #[command(flatten)]
-        target: Target,
+        target: NodeArgs,
         /// The name.
         #[arg(default_value = "")]
         name: String,
@@ -55,7 +55,7 @@ pub enum Command {
     /// Replace a node's tags, or confirm those it has: it belongs to no user then, and is not suspended with one.
     Tag {
         #[command(flatten)]
-        target: Target,
+        target: NodeArgs,
         /// Such as tag:web.
         #[arg(required = true)]
         tags: Vec<String>,
@@ -63,17 +63,17 @@ pub enum Command {
     /// Replace a node's approved routes.
     ApproveRoutes {
         #[command(flatten)]
-        target: Target,
+        target: NodeArgs,
         /// Such as 10.0.0.0/8; 0.0.0.0/0 or ::/0 for an exit node, which needs both and gets both; none to withdraw all.
         routes: Vec<String>,
     },
     /// Approve a machine that waits.
-    Approve(Target),
+    Approve(NodeArgs),
 }
 
 /// A node as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct NodeRow {
     id: u64,
     name: String,
     user: String,
@@ -113,7 +113,7 @@ const SHARES_MACHINE_KEY: &str = "shares machine key with";
 /// What an exit node offers.
 const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-impl Shown {
+impl NodeRow {
     fn new(listed: NodeWithState, users: &BTreeMap<u64, User>) -> Self {
         let node = listed.node.unwrap_or_default();
         let soft = listed.soft.unwrap_or_default();
@@ -134,7 +134,7 @@ impl Shown {
         let shared_key = shared_key.filter(|shared| shared.node_key == node.node_key);
         Self {
             id: node.id,
-            key_shared_at: time::text(shared_key.and_then(|shared| shared.seen_at)),
+            key_shared_at: time::time_text(shared_key.and_then(|shared| shared.seen_at)),
             user_suspended: node.goes_with_user() && is_barred,
             pending_routes: pending.cloned().collect(),
             exit_node: is_exit(offered) && is_exit(&node.approved_routes),
@@ -147,9 +147,9 @@ impl Shown {
             shares_machine_with: listed.shares_machine_with,
             user: user.login_name,
             online: soft.online,
-            last_seen: time::text(soft.last_seen),
-            key_expiry: time::text(node.key_expiry),
-            created_at: time::text(node.created_at),
+            last_seen: time::time_text(soft.last_seen),
+            key_expiry: time::time_text(node.key_expiry),
+            created_at: time::time_text(node.created_at),
             node_key: NodePublic::try_from(&*node.node_key)
                 .unwrap_or_default()
                 .to_string(),
@@ -183,7 +183,7 @@ impl Shown {
         }
     }
 
-    fn state(&self) -> &'static str {
+    fn node_state(&self) -> &'static str {
         match self {
             Self {
                 approved: false, ..
@@ -199,7 +199,7 @@ impl Shown {
     }
 }
 
-impl Row for Shown {
+impl Row for NodeRow {
     const HEADS: &'static [&'static str] = &[
         "id",
         "name",
@@ -216,11 +216,11 @@ impl Row for Shown {
     ];
     const RARE: &'static [&'static str] = &[SHARES_MACHINE_KEY];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         let owner = if self.tags.is_empty() {
             self.user.clone()
         } else {
-            joined(&self.tags)
+            join_texts(&self.tags)
         };
         let others: Vec<_> = self
             .shares_machine_with
@@ -233,54 +233,54 @@ impl Row for Shown {
             owner,
             self.ipv4.clone(),
             self.ipv6.clone(),
-            self.state().to_owned(),
+            self.node_state().to_owned(),
             self.last_seen.clone().unwrap_or_default(),
-            joined(&self.approved_routes),
-            joined(&self.pending_routes),
+            join_texts(&self.approved_routes),
+            join_texts(&self.pending_routes),
             self.exit_state().to_owned(),
-            mark(self.ephemeral),
-            joined(&others),
+            yes_mark(self.ephemeral),
+            join_texts(&others),
         ]
     }
 }
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: NodesCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let mut client = NodeServiceClient::new(connection.registry()?);
+    let mut client = NodeServiceClient::new(connection.connect_to_registry()?);
     let changed = match command {
-        Command::List { tailnet } => return list(connection, printer, &tailnet).await,
-        Command::Show(target) => {
-            let (tailnet_id, listed) = find(connection, &target).await?;
-            let users = users(connection, tailnet_id).await?;
-            printer.one(&Shown::new(listed, &users));
+        NodesCommand::List { tailnet } => return print_nodes(connection, printer, &tailnet).await,
+        NodesCommand::Show(target) => {
+            let (tailnet_id, listed) = find_target(connection, &target).await?;
+            let users = users_by_id(connection, tailnet_id).await?;
+            printer.print_row(&NodeRow::new(listed, &users));
             return Ok(());
         }
-        Command::Expire(target) => {
-            let (tailnet_id, node_id) = ids(connection, &target).await?;
+        NodesCommand::Expire(target) => {
+            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
             let request = ExpireNodeRequest {
                 tailnet_id,
                 node_id,
             };
             let answer = client.expire_node(request).await?.into_inner();
-            ended(printer, &target.node, "key has ended", answer.revocation);
+            print_revocation(printer, &target.node, "key has ended", answer.revocation);
             return Ok(());
         }
-        Command::Delete(target) => {
-            let (tailnet_id, node_id) = ids(connection, &target).await?;
+        NodesCommand::Delete(target) => {
+            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
             let request = DeleteNodeRequest {
                 tailnet_id,
                 node_id,
             };
             let answer = client.delete_node(request).await?.into_inner();
-            ended(printer, &target.node, "is deleted", answer.revocation);
+            print_revocation(printer, &target.node, "is deleted", answer.revocation);
             return Ok(());
         }
-        Command::Rename { target, name } => {
-            let (tailnet_id, node_id) = ids(connection, &target).await?;
+        NodesCommand::Rename { target, name } => {
+            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
             let request = RenameNodeRequest {
                 tailnet_id,
                 node_id,
@@ -288,8 +288,8 @@ pub async fn run(
             };
             client.rename_node(request).await?.into_inner().node
         }
-        Command::Tag { target, tags } => {
-            let (tailnet_id, node_id) = ids(connection, &target).await?;
+        NodesCommand::Tag { target, tags } => {
+            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
             let request = SetTagsRequest {
                 tailnet_id,
                 node_id,
@@ -297,8 +297,8 @@ pub async fn run(
             };
             client.set_tags(request).await?.into_inner().node
         }
-        Command::ApproveRoutes { target, routes } => {
-            let (tailnet_id, node_id) = ids(connection, &target).await?;
+        NodesCommand::ApproveRoutes { target, routes } => {
+            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
             let request = SetApprovedRoutesRequest {
                 tailnet_id,
                 node_id,
@@ -306,8 +306,8 @@ pub async fn run(
             };
             client.set_approved_routes(request).await?.into_inner().node
         }
-        Command::Approve(target) => {
-            let (tailnet_id, node_id) = ids(connection, &target).await?;
+        NodesCommand::Approve(target) => {
+            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
             client
                 .approve_node(ApproveNodeRequest {
                     tailnet_id,
@@ -318,29 +318,33 @@ pub async fn run(
                 .node
         }
     };
-    show(connection, printer, changed.unwrap_or_default()).await
+    print_node(connection, printer, changed.unwrap_or_default()).await
 }
 
-async fn list(
+async fn print_nodes(
     connection: &ConnectionArgs,
     printer: &Printer,
     tailnet: &TailnetArg,
 ) -> Result<(), Failure> {
-    let tailnet = tailnet.find(connection).await?;
-    let users = users(connection, tailnet.id).await?;
-    let nodes = administer::nodes(connection, tailnet.id).await?;
+    let tailnet = tailnet.find_tailnet(connection).await?;
+    let users = users_by_id(connection, tailnet.id).await?;
+    let nodes = administer::list_nodes(connection, tailnet.id).await?;
     let rows: Vec<_> = nodes
         .into_iter()
-        .map(|node| Shown::new(node, &users))
+        .map(|node| NodeRow::new(node, &users))
         .collect();
-    printer.list(&rows);
+    printer.print_rows(&rows);
     Ok(())
 }
 
-async fn show(connection: &ConnectionArgs, printer: &Printer, node: Node) -> Result<(), Failure> {
-    let users = users(connection, node.tailnet_id).await?;
-    let listed = administer::node(connection, node.tailnet_id, &node.id.to_string()).await?;
-    printer.one(&Shown::new(
+async fn print_node(
+    connection: &ConnectionArgs,
+    printer: &Printer,
+    node: Node,
+) -> Result<(), Failure> {
+    let users = users_by_id(connection, node.tailnet_id).await?;
+    let listed = administer::find_node(connection, node.tailnet_id, &node.id.to_string()).await?;
+    printer.print_row(&NodeRow::new(
         NodeWithState {
             node: Some(node),
             ..listed
@@ -350,30 +354,30 @@ async fn show(connection: &ConnectionArgs, printer: &Printer, node: Node) -> Res
     Ok(())
 }
 
-async fn find(
+async fn find_target(
     connection: &ConnectionArgs,
-    target: &Target,
+    target: &NodeArgs,
 ) -> Result<(u64, NodeWithState), Failure> {
-    let tailnet = target.tailnet.find(connection).await?;
-    let listed = administer::node(connection, tailnet.id, &target.node).await?;
+    let tailnet = target.tailnet.find_tailnet(connection).await?;
+    let listed = administer::find_node(connection, tailnet.id, &target.node).await?;
     Ok((tailnet.id, listed))
 }
 
-async fn ids(connection: &ConnectionArgs, target: &Target) -> Result<(u64, u64), Failure> {
-    let (tailnet, listed) = find(connection, target).await?;
+async fn target_ids(connection: &ConnectionArgs, target: &NodeArgs) -> Result<(u64, u64), Failure> {
+    let (tailnet, listed) = find_target(connection, target).await?;
     Ok((tailnet, listed.node.unwrap_or_default().id))
 }
 
-async fn users(
+async fn users_by_id(
     connection: &ConnectionArgs,
     tailnet_id: u64,
 ) -> Result<BTreeMap<u64, User>, Failure> {
-    let users = administer::users(connection, tailnet_id).await?;
+    let users = administer::list_users(connection, tailnet_id).await?;
     Ok(users.into_iter().map(|user| (user.id, user)).collect())
 }
 
 /// Says what has ended of a node, and how that has reached the gateways.
-fn ended(printer: &Printer, node: &str, what: &str, revocation: Option<Revocation>) {
+fn print_revocation(printer: &Printer, node: &str, what: &str, revocation: Option<Revocation>) {
     let text = format!("{node} {what}");
-    revocation::said(printer, json!({ "node": node }), text, revocation);
+    revocation::print_with_receipt(printer, json!({ "node": node }), text, revocation);
 }

@@ -29,7 +29,7 @@ pub trait Row: Serialize {
     const RARE: &'static [&'static str] = &[];
 
     /// Returns the cells, one for each head.
-    fn cells(&self) -> Vec<String>;
+    fn table_cells(&self) -> Vec<String>;
 }
 
 impl Printer {
@@ -39,55 +39,55 @@ impl Printer {
     }
 
     /// Prints a list.
-    pub fn list<R: Row>(self, rows: &[R]) {
+    pub fn print_rows<R: Row>(self, rows: &[R]) {
         match self.0 {
-            Format::Json => self.json(&rows),
-            Format::Table if rows.is_empty() => self.say("nothing"),
-            Format::Table => self.write(&table(rows)),
+            Format::Json => self.print_json(&rows),
+            Format::Table if rows.is_empty() => self.print_sentence("nothing"),
+            Format::Table => self.write_stdout(&format_table(rows)),
         }
     }
 
     /// Prints one thing, with the heads as names.
-    pub fn one<R: Row>(self, row: &R) {
+    pub fn print_row<R: Row>(self, row: &R) {
         match self.0 {
-            Format::Json => self.json(row),
+            Format::Json => self.print_json(row),
             Format::Table => {
                 let width = R::HEADS.iter().map(|head| head.len()).max().unwrap_or(0);
-                for (head, cell) in R::HEADS.iter().zip(row.cells()) {
-                    self.write(&format!("{head:width$}  {cell}"));
+                for (head, cell) in R::HEADS.iter().zip(row.table_cells()) {
+                    self.write_stdout(&format!("{head:width$}  {cell}"));
                 }
             }
         }
     }
 
     /// Prints a value for machines, or a sentence for people.
-    pub fn said(self, value: &impl Serialize, sentence: &str) {
+    pub fn print_result(self, value: &impl Serialize, sentence: &str) {
         match self.0 {
-            Format::Json => self.json(value),
-            Format::Table => self.write(sentence),
+            Format::Json => self.print_json(value),
+            Format::Table => self.write_stdout(sentence),
         }
     }
 
     /// Prints a value for machines, or a document byte for byte; on a screen its last line is ended.
     #[expect(clippy::print_stdout, reason = "the one place that prints")]
-    pub fn document(self, value: &impl Serialize, text: &str) {
+    pub fn print_document(self, value: &impl Serialize, text: &str) {
         match self.0 {
-            Format::Json => self.json(value),
-            Format::Table if io::stdout().is_terminal() => self.write(text.trim_end()),
+            Format::Json => self.print_json(value),
+            Format::Table if io::stdout().is_terminal() => self.write_stdout(text.trim_end()),
             Format::Table => print!("{text}"),
         }
     }
 
     /// Prints a sentence for people.
-    pub fn say(self, sentence: &str) {
+    pub fn print_sentence(self, sentence: &str) {
         if self.0 == Format::Table {
-            self.write(sentence);
+            self.write_stdout(sentence);
         }
     }
 
     /// Prints a warning for people on standard error; machines find it in the answer.
     #[expect(clippy::print_stderr, reason = "the one place that prints")]
-    pub fn warn(self, line: &str) {
+    pub fn print_warning(self, line: &str) {
         if self.0 == Format::Table {
             eprintln!("warning: {line}");
         }
@@ -105,12 +105,12 @@ impl Printer {
 
     /// Prints a text as it is. Whoever reads no further, such as `head`, has what it wants.
     #[expect(clippy::unused_self, reason = "the one place that prints")]
-    pub fn write(self, text: &str) {
+    pub fn write_stdout(self, text: &str) {
         let written = writeln!(std::io::stdout(), "{text}");
         if let Err(error) = written
             && error.kind() != ErrorKind::BrokenPipe
         {
-            Failure::from(error).report();
+            Failure::from(error).report_failure();
             #[expect(clippy::disallowed_methods, reason = "there is nobody left to tell")]
             std::process::exit(Kind::Failed as i32);
         }
@@ -124,7 +124,7 @@ impl Printer {
     )]
     pub fn show_first<R: Row>(self, row: &R) {
         let width = R::HEADS.iter().map(|head| head.len()).max().unwrap_or(0);
-        for (head, cell) in R::HEADS.iter().zip(row.cells()) {
+        for (head, cell) in R::HEADS.iter().zip(row.table_cells()) {
             eprintln!("{head:width$}  {cell}");
         }
     }
@@ -145,17 +145,17 @@ impl Printer {
         Ok(["y", "yes"].contains(&&*answer.trim().to_lowercase()))
     }
 
-    fn json(self, value: &impl Serialize) {
+    fn print_json(self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
-            Ok(text) => self.write(&text),
-            Err(error) => self.write(&format!("{{\"error\": \"{error}\"}}")),
+            Ok(text) => self.write_stdout(&text),
+            Err(error) => self.write_stdout(&format!("{{\"error\": \"{error}\"}}")),
         }
     }
 }
 
 /// Returns a list as a table.
-fn table<R: Row>(rows: &[R]) -> String {
-    let cells: Vec<_> = rows.iter().map(R::cells).collect();
+fn format_table<R: Row>(rows: &[R]) -> String {
+    let cells: Vec<_> = rows.iter().map(R::table_cells).collect();
     let is_shown = |column: usize, head: &str| {
         let has_some = |row: &Vec<String>| row.get(column).is_some_and(|cell| !cell.is_empty());
         !R::RARE.contains(&head) || cells.iter().any(has_some)
@@ -178,12 +178,12 @@ fn table<R: Row>(rows: &[R]) -> String {
 }
 
 /// Returns a list as a cell.
-pub fn joined(texts: &[String]) -> String {
+pub fn join_texts(texts: &[String]) -> String {
     texts.join(",")
 }
 
 /// Returns yes or nothing.
-pub fn mark(is: bool) -> String {
+pub fn yes_mark(is: bool) -> String {
     if is { "yes".to_owned() } else { String::new() }
 }
 
@@ -198,13 +198,13 @@ mod tests {
         const HEADS: &'static [&'static str] = &["name", "bites", "kind"];
         const RARE: &'static [&'static str] = &["bites"];
 
-        fn cells(&self) -> Vec<String> {
+        fn table_cells(&self) -> Vec<String> {
             vec![self.0.to_owned(), self.1.to_owned(), "cat".to_owned()]
         }
     }
 
     fn words(rows: &[Pet]) -> Vec<String> {
-        let table = table(rows);
+        let table = format_table(rows);
         table.split_whitespace().map(str::to_owned).collect()
     }
 

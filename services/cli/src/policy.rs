@@ -30,7 +30,7 @@ const LONGEST: usize = 17 << 20;
 
 /// What to do with the policy.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum PolicyCommand {
     /// Print the document in force, or an older version.
     Get {
         /// The version; the one in force when not given.
@@ -105,13 +105,13 @@ pub enum Command {
 
 /// A version as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct PolicyVersionRow {
     version: u64,
     author: String,
     created_at: Option<String>,
 }
 
-impl From<PolicyVersion> for Shown {
+impl From<PolicyVersion> for PolicyVersionRow {
     fn from(version: PolicyVersion) -> Self {
         let PolicyVersion {
             version,
@@ -122,15 +122,15 @@ impl From<PolicyVersion> for Shown {
         Self {
             version,
             author,
-            created_at: time::text(created_at),
+            created_at: time::time_text(created_at),
         }
     }
 }
 
-impl Row for Shown {
+impl Row for PolicyVersionRow {
     const HEADS: &'static [&'static str] = &["version", "author", "stored"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         let stored = self.created_at.clone().unwrap_or_default();
         vec![self.version.to_string(), self.author.clone(), stored]
     }
@@ -140,106 +140,104 @@ impl Row for Shown {
 #[derive(Debug, Serialize)]
 struct Stored {
     #[serde(flatten)]
-    version: Shown,
+    version: PolicyVersionRow,
     /// What of the document does not do what it says.
     warnings: Vec<Value>,
 }
 
 impl Row for Stored {
-    const HEADS: &'static [&'static str] = Shown::HEADS;
+    const HEADS: &'static [&'static str] = PolicyVersionRow::HEADS;
 
-    fn cells(&self) -> Vec<String> {
-        self.version.cells()
+    fn table_cells(&self) -> Vec<String> {
+        self.version.table_cells()
     }
 }
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: PolicyCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
+    let connect = || -> Result<_, Failure> {
+        let client = PolicyServiceClient::new(connection.connect_to_compiler()?);
+        Ok(client
+            .max_decoding_message_size(LONGEST)
+            .max_encoding_message_size(LONGEST))
+    };
     match command {
-        Command::Check {
+        PolicyCommand::Check {
             file,
             inventory,
             strict,
-        } => {
-            return inventory::check(printer, &file, inventory.as_deref(), strict);
+        } => inventory::check_documents(printer, &file, inventory.as_deref(), strict)?,
+        PolicyCommand::Inventory { tailnet } => {
+            inventory::print_inventory(connection, printer, &tailnet).await?;
         }
-        Command::Inventory { tailnet } => {
-            return inventory::print(connection, printer, &tailnet).await;
-        }
-        _ => {}
-    }
-    let mut client = PolicyServiceClient::new(connection.compiler()?)
-        .max_decoding_message_size(LONGEST)
-        .max_encoding_message_size(LONGEST);
-    match command {
-        Command::Get { version, tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
-            let found = get(&mut client, tailnet_id, version).await?;
+        PolicyCommand::Get { version, tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let found = get(&mut connect()?, tailnet_id, version).await?;
             if found.version == 0 {
-                printer.said(
+                printer.print_result(
                     &json!({ "version": 0, "text": "" }),
                     "// no policy: everything is allowed",
                 );
             } else {
                 let value = json!({ "version": found.version, "text": found.text });
-                printer.document(&value, &found.text);
+                printer.print_document(&value, &found.text);
             }
         }
-        Command::Set {
+        PolicyCommand::Set {
             file,
             expected_version,
             strict,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let request = SetPolicyRequest {
                 tailnet_id,
-                text: read(&file)?,
+                text: read_document(&file)?,
                 expected_version,
                 strict,
             };
             let name = file.display().to_string();
-            let stored = set(&mut client, printer, &name, request).await?;
-            printer.one(&stored);
+            let stored = set(&mut connect()?, printer, &name, request).await?;
+            printer.print_row(&stored);
         }
-        Command::Edit { tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
-            edit::edit(&mut client, printer, tailnet_id).await?;
+        PolicyCommand::Edit { tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            edit::edit_policy(&mut connect()?, printer, tailnet_id).await?;
         }
-        Command::Preview { file, tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
-            access::preview(&mut client, connection, printer, tailnet_id, &file).await?;
+        PolicyCommand::Preview { file, tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            access::preview_access(&mut connect()?, connection, printer, tailnet_id, &file).await?;
         }
-        Command::Explain {
+        PolicyCommand::Explain {
             source,
             destination,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let names = (source.as_str(), destination.as_str());
-            access::explain(&mut client, connection, printer, tailnet_id, names).await?;
+            access::explain_access(&mut connect()?, connection, printer, tailnet_id, names).await?;
         }
-        Command::Rollback { version, tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
-            let stored = roll_back(&mut client, printer, tailnet_id, version).await?;
-            printer.one(&stored);
+        PolicyCommand::Rollback { version, tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let stored = roll_back(&mut connect()?, printer, tailnet_id, version).await?;
+            printer.print_row(&stored);
         }
-        Command::History { tailnet } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
-            let versions = versions(&mut client, tailnet_id).await?;
-            printer.list(&versions.into_iter().map(Shown::from).collect::<Vec<_>>());
+        PolicyCommand::History { tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let versions = list_versions(&mut connect()?, tailnet_id).await?;
+            let rows: Vec<_> = versions.into_iter().map(PolicyVersionRow::from).collect();
+            printer.print_rows(&rows);
         }
-        Command::Check { .. } | Command::Inventory { .. } => {}
     }
     Ok(())
 }
 
 /// Returns all versions without their text, newest first.
-async fn versions(
+async fn list_versions(
     client: &mut PolicyServiceClient<GrpcChannel>,
     tailnet_id: u64,
 ) -> Result<Vec<PolicyVersion>, Failure> {
@@ -306,14 +304,14 @@ async fn set(
         problems: answer.problems,
         warnings: answer.warnings,
     };
-    said.report(printer, name)?;
+    said.report_problems(printer, name)?;
     Ok(Stored {
-        version: Shown::from(answer.version.unwrap_or_default()),
-        warnings: problems::values(&said.warnings),
+        version: PolicyVersionRow::from(answer.version.unwrap_or_default()),
+        warnings: problems::problem_values(&said.warnings),
     })
 }
 
-fn read(file: &std::path::Path) -> Result<String, Failure> {
+fn read_document(file: &std::path::Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Kind::Failed, format!("{}: {error}", file.display())))
 }

@@ -17,13 +17,18 @@ pub async fn of_identity(
         tailnet_id,
         identity_revision,
     };
-    let mut client = NodeServiceClient::new(connection.registry()?);
+    let mut client = NodeServiceClient::new(connection.connect_to_registry()?);
     let answer = client.await_gateways(request).await?;
     Ok(answer.into_inner().revocation)
 }
 
 /// Says what has ended, and each gateway's state: `what` is extended by `revision` and `gateways`.
-pub fn said(printer: &Printer, mut what: Value, mut text: String, revocation: Option<Revocation>) {
+pub fn print_with_receipt(
+    printer: &Printer,
+    mut what: Value,
+    mut text: String,
+    revocation: Option<Revocation>,
+) {
     let revocation = revocation.unwrap_or_default();
     let mut gateways = Vec::new();
     for progress in &revocation.gateways {
@@ -34,5 +39,5 @@ pub fn said(printer: &Printer, mut what: Value, mut text: String, revocation: Op
     }
     what["revision"] = json!(revocation.revision);
     what["gateways"] = json!(gateways);
-    printer.said(&what, &text);
+    printer.print_result(&what, &text);
 }

@@ -63,7 +63,7 @@ pub struct RelayArgs {
 }
 
 /// Relays until a signal.
-pub async fn relay(connection: ConnectionArgs, args: RelayArgs) -> Result<(), Failure> {
+pub async fn run_relay(connection: ConnectionArgs, args: RelayArgs) -> Result<(), Failure> {
     let RelayArgs {
         host,
         listen,
@@ -76,8 +76,8 @@ pub async fn relay(connection: ConnectionArgs, args: RelayArgs) -> Result<(), Fa
         return Err(Failure::new(Kind::Failed, text));
     }
     let owners = Owners {
-        registry: connection.registry()?,
-        identity: connection.identity()?,
+        registry: connection.connect_to_registry()?,
+        identity: connection.connect_to_identity()?,
     };
     let config = RelayConfig {
         enabled: true,
@@ -106,7 +106,7 @@ pub enum ConfigCommand {
 }
 
 /// Checks a settings file.
-pub fn config(
+pub fn run_config(
     command: ConfigCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
@@ -125,6 +125,6 @@ pub fn config(
     let answer = json!({ "valid": true, "warnings": warnings });
     let mut text = vec!["the settings are valid".to_owned()];
     text.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
-    printer.said(&answer, &text.join("\n"));
+    printer.print_result(&answer, &text.join("\n"));
     Ok(())
 }

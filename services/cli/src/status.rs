@@ -26,7 +26,7 @@ struct Figures {
 impl Row for Figures {
     const HEADS: &'static [&'static str] = &["tailnet", "users", "nodes", "online"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         let numbers = [self.users, self.nodes, self.online].map(|number| number.to_string());
         [self.tailnet.clone()].into_iter().chain(numbers).collect()
     }
@@ -34,7 +34,7 @@ impl Row for Figures {
 
 /// Shows the figures of each tailnet.
 pub async fn run(connection: &ConnectionArgs, printer: &Printer) -> Result<(), Failure> {
-    let mut client = TailnetServiceClient::new(connection.identity()?);
+    let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
     let tailnets = client
         .list_tailnets(ListTailnetsRequest {})
         .await?
@@ -42,19 +42,19 @@ pub async fn run(connection: &ConnectionArgs, printer: &Printer) -> Result<(), F
         .tailnets;
     let mut figures = Vec::new();
     for tailnet in tailnets {
-        let nodes = administer::nodes(connection, tailnet.id).await?;
+        let nodes = administer::list_nodes(connection, tailnet.id).await?;
         let online = nodes
             .iter()
             .filter(|node| node.soft.as_ref().is_some_and(|soft| soft.online));
         figures.push(Figures {
             online: online.count(),
             nodes: nodes.len(),
-            users: administer::users(connection, tailnet.id).await?.len(),
+            users: administer::list_users(connection, tailnet.id).await?.len(),
             tailnet: tailnet.name,
         });
     }
-    printer.list(&figures);
-    if ask_health(connection.identity()?, RELAY_HEALTH).await == Some(false) {
+    printer.print_rows(&figures);
+    if ask_health(connection.connect_to_identity()?, RELAY_HEALTH).await == Some(false) {
         let text = "clients have no relay: they reach nobody unless the policy of their tailnet brings relays; see `bowline config check`";
         printer.warn_always(text);
     }

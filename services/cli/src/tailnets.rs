@@ -13,13 +13,13 @@ use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
     failure::Failure,
-    output::{Printer, Row, mark},
+    output::{Printer, Row, yes_mark},
     time,
 };
 
 /// What to do with tailnets.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum TailnetsCommand {
     /// List all.
     List,
     /// Show one.
@@ -67,7 +67,7 @@ pub enum Command {
 
 /// A tailnet as it is shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct TailnetRow {
     id: u64,
     name: String,
     display_name: String,
@@ -81,7 +81,7 @@ struct Shown {
     created_at: Option<String>,
 }
 
-impl From<Tailnet> for Shown {
+impl From<Tailnet> for TailnetRow {
     fn from(tailnet: Tailnet) -> Self {
         Self {
             id: tailnet.id,
@@ -94,54 +94,54 @@ impl From<Tailnet> for Shown {
             machine_approval: tailnet.machine_approval,
             require_key_proof: tailnet.require_key_proof,
             auto_update: tailnet.auto_update,
-            created_at: time::text(tailnet.created_at),
+            created_at: time::time_text(tailnet.created_at),
         }
     }
 }
 
-impl Row for Shown {
+impl Row for TailnetRow {
     const HEADS: &'static [&'static str] = &["name", "dns suffix", "ipv4", "ipv6", "approval"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.name.clone(),
             self.magic_dns_suffix.clone(),
             self.ipv4_pool.clone(),
             self.ipv6_pool.clone(),
-            mark(self.machine_approval),
+            yes_mark(self.machine_approval),
         ]
     }
 }
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: TailnetsCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let mut client = TailnetServiceClient::new(connection.identity()?);
+    let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
     match command {
-        Command::List => {
+        TailnetsCommand::List => {
             let answer = client
                 .list_tailnets(ListTailnetsRequest {})
                 .await?
                 .into_inner();
-            let rows: Vec<Shown> = answer.tailnets.into_iter().map(Shown::from).collect();
-            printer.list(&rows);
+            let rows: Vec<TailnetRow> = answer.tailnets.into_iter().map(TailnetRow::from).collect();
+            printer.print_rows(&rows);
         }
-        Command::Show { name } => {
-            let found = TailnetArg::new(name).find(connection).await?;
-            printer.one(&Shown::from(found));
+        TailnetsCommand::Show { name } => {
+            let found = TailnetArg::new(name).find_tailnet(connection).await?;
+            printer.print_row(&TailnetRow::from(found));
         }
-        Command::Create { name } => {
+        TailnetsCommand::Create { name } => {
             let request = CreateTailnetRequest {
                 name,
                 settings: None,
             };
             let made = client.create_tailnet(request).await?.into_inner().tailnet;
-            printer.one(&Shown::from(made.unwrap_or_default()));
+            printer.print_row(&TailnetRow::from(made.unwrap_or_default()));
         }
-        Command::Update {
+        TailnetsCommand::Update {
             tailnet,
             display_name,
             machine_approval,
@@ -151,7 +151,7 @@ pub async fn run(
             ipv4_pool,
             ipv6_pool,
         } => {
-            let mut wanted = tailnet.find(connection).await?;
+            let mut wanted = tailnet.find_tailnet(connection).await?;
             let given = [
                 ("display_name", display_name.is_some()),
                 ("machine_approval", machine_approval.is_some()),
@@ -179,16 +179,16 @@ pub async fn run(
                 update_mask,
             };
             let changed = client.update_tailnet(request).await?.into_inner().tailnet;
-            printer.one(&Shown::from(changed.unwrap_or_default()));
+            printer.print_row(&TailnetRow::from(changed.unwrap_or_default()));
         }
-        Command::Delete { name } => {
-            let tailnet = TailnetArg::new(Some(name)).find(connection).await?;
+        TailnetsCommand::Delete { name } => {
+            let tailnet = TailnetArg::new(Some(name)).find_tailnet(connection).await?;
             let request = DeleteTailnetRequest {
                 tailnet_id: tailnet.id,
             };
             client.delete_tailnet(request).await?;
             let name = tailnet.name;
-            printer.said(
+            printer.print_result(
                 &serde_json::json!({ "deleted": name }),
                 &format!("{name} is deleted"),
             );

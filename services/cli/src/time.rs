@@ -6,7 +6,7 @@ use chrono::{SecondsFormat, TimeDelta};
 use prost_types::Timestamp;
 
 /// Returns a time in RFC 3339; `None` for an absent one.
-pub fn text(timestamp: Option<Timestamp>) -> Option<String> {
+pub fn time_text(timestamp: Option<Timestamp>) -> Option<String> {
     let time = from_timestamp(timestamp?)?;
     Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

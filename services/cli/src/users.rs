@@ -17,13 +17,13 @@ use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
     failure::Failure,
-    output::{Printer, Row, joined, mark},
+    output::{Printer, Row, join_texts, yes_mark},
     revocation, time,
 };
 
 /// What to do with users.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum UsersCommand {
     /// List all.
     List {
         #[command(flatten)]
@@ -120,7 +120,7 @@ impl From<RoleArg> for Role {
 
 /// A user as shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct UserRow {
     id: u64,
     login_name: String,
     display_name: String,
@@ -130,7 +130,7 @@ struct Shown {
     created_at: Option<String>,
 }
 
-impl From<User> for Shown {
+impl From<User> for UserRow {
     fn from(user: User) -> Self {
         let role = user.role().as_str_name();
         Self {
@@ -143,51 +143,51 @@ impl From<User> for Shown {
             display_name: user.display_name,
             groups: user.groups,
             suspended: user.suspended,
-            created_at: time::text(user.created_at),
+            created_at: time::time_text(user.created_at),
         }
     }
 }
 
-impl Row for Shown {
+impl Row for UserRow {
     const HEADS: &'static [&'static str] = &["id", "login", "name", "role", "groups", "suspended"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         vec![
             self.id.to_string(),
             self.login_name.clone(),
             self.display_name.clone(),
             self.role.clone(),
-            joined(&self.groups),
-            mark(self.suspended),
+            join_texts(&self.groups),
+            yes_mark(self.suspended),
         ]
     }
 }
 
 /// Runs a command.
 pub async fn run(
-    command: Command,
+    command: UsersCommand,
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let mut client = UserServiceClient::new(connection.identity()?);
+    let mut client = UserServiceClient::new(connection.connect_to_identity()?);
     let changed = match command {
-        Command::List { tailnet } => {
-            let tailnet = tailnet.find(connection).await?;
-            let users = administer::users(connection, tailnet.id).await?;
-            printer.list(&users.into_iter().map(Shown::from).collect::<Vec<_>>());
+        UsersCommand::List { tailnet } => {
+            let tailnet = tailnet.find_tailnet(connection).await?;
+            let users = administer::list_users(connection, tailnet.id).await?;
+            printer.print_rows(&users.into_iter().map(UserRow::from).collect::<Vec<_>>());
             return Ok(());
         }
-        Command::Show { user, tailnet } => {
-            let tailnet = tailnet.find(connection).await?;
-            Some(administer::user(connection, tailnet.id, &user).await?)
+        UsersCommand::Show { user, tailnet } => {
+            let tailnet = tailnet.find_tailnet(connection).await?;
+            Some(administer::find_user(connection, tailnet.id, &user).await?)
         }
-        Command::Create {
+        UsersCommand::Create {
             login_name,
             display_name,
             role,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let role = Role::from(role).into();
             let request = CreateUserRequest {
                 tailnet_id,
@@ -197,48 +197,48 @@ pub async fn run(
             };
             client.create_user(request).await?.into_inner().user
         }
-        Command::SetRole {
+        UsersCommand::SetRole {
             user,
             role,
             tailnet,
         } => {
             let change = |user: &mut User| user.set_role(role.into());
-            update(connection, &tailnet, &user, "role", change)
+            update_user(connection, &tailnet, &user, "role", change)
                 .await?
                 .user
         }
-        Command::Suspend { user, tailnet } => {
+        UsersCommand::Suspend { user, tailnet } => {
             let change = |user: &mut User| user.suspended = true;
-            let answer = update(connection, &tailnet, &user, "suspended", change).await?;
+            let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
             let user = answer.user.unwrap_or_default();
             let reached = revocation::of_identity(connection, user.tailnet_id, answer.revision);
             let reached = reached.await?;
             let text = format!("{} is suspended", user.login_name);
-            let user = serde_json::json!({ "user": Shown::from(user) });
-            revocation::said(printer, user, text, reached);
+            let user = serde_json::json!({ "user": UserRow::from(user) });
+            revocation::print_with_receipt(printer, user, text, reached);
             return Ok(());
         }
-        Command::Restore { user, tailnet } => {
+        UsersCommand::Restore { user, tailnet } => {
             let change = |user: &mut User| user.suspended = false;
-            let answer = update(connection, &tailnet, &user, "suspended", change).await?;
+            let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
             answer.user
         }
-        Command::Delete {
+        UsersCommand::Delete {
             user,
             with_tagged_nodes,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find(connection).await?.id;
-            let found = administer::user(connection, tailnet_id, &user).await?;
-            return delete(connection, printer, found, with_tagged_nodes).await;
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let found = administer::find_user(connection, tailnet_id, &user).await?;
+            return delete_user(connection, printer, found, with_tagged_nodes).await;
         }
     };
-    printer.one(&Shown::from(changed.unwrap_or_default()));
+    printer.print_row(&UserRow::from(changed.unwrap_or_default()));
     Ok(())
 }
 
 /// Deletes a user; of the tagged nodes that the user added it says what becomes of them.
-async fn delete(
+async fn delete_user(
     connection: &ConnectionArgs,
     printer: &Printer,
     user: User,
@@ -249,10 +249,10 @@ async fn delete(
         tailnet_id,
         user_id: user.id,
     };
-    let mut users = UserServiceClient::new(connection.identity()?);
+    let mut users = UserServiceClient::new(connection.connect_to_identity()?);
     let answer = users.delete_user(request).await?.into_inner();
     // The user can add no more from here on.
-    let mut tagged = administer::nodes(connection, tailnet_id).await?;
+    let mut tagged = administer::list_nodes(connection, tailnet_id).await?;
     tagged.retain(|listed| {
         let node = listed.node.as_ref();
         node.is_some_and(|node| node.user_id == user.id && !node.tags.is_empty())
@@ -265,7 +265,7 @@ async fn delete(
     let mut text = format!("{} is deleted", user.login_name);
     let mut what = json!({ "deleted": user.login_name });
     if with_tagged_nodes {
-        let mut nodes = NodeServiceClient::new(connection.registry()?);
+        let mut nodes = NodeServiceClient::new(connection.connect_to_registry()?);
         for node in &tagged {
             let request = DeleteNodeRequest {
                 tailnet_id,
@@ -294,19 +294,19 @@ async fn delete(
         });
     }
     let reached = revocation::of_identity(connection, tailnet_id, answer.revision).await?;
-    revocation::said(printer, what, text, reached);
+    revocation::print_with_receipt(printer, what, text, reached);
     Ok(())
 }
 
-async fn update(
+async fn update_user(
     connection: &ConnectionArgs,
     tailnet: &TailnetArg,
     name: &str,
     field: &str,
     change: impl FnOnce(&mut User),
 ) -> Result<UpdateUserResponse, Failure> {
-    let tailnet_id = tailnet.find(connection).await?.id;
-    let mut user = administer::user(connection, tailnet_id, name).await?;
+    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+    let mut user = administer::find_user(connection, tailnet_id, name).await?;
     change(&mut user);
     let update_mask = Some(FieldMask {
         paths: vec![field.to_owned()],
@@ -315,6 +315,6 @@ async fn update(
         user: Some(user),
         update_mask,
     };
-    let mut client = UserServiceClient::new(connection.identity()?);
+    let mut client = UserServiceClient::new(connection.connect_to_identity()?);
     Ok(client.update_user(request).await?.into_inner())
 }

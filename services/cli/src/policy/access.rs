@@ -10,9 +10,9 @@ use bowline_service_kit::GrpcChannel;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{problems::Said, read};
+use super::{problems::Said, read_document};
 use crate::{
-    administer::{node, nodes},
+    administer::{find_node, list_nodes},
     connection::ConnectionArgs,
     failure::Failure,
     output::{Printer, Row},
@@ -30,21 +30,21 @@ struct Pair {
 impl Row for Pair {
     const HEADS: &'static [&'static str] = &["source", "destination", "gains", "loses"];
 
-    fn cells(&self) -> Vec<String> {
+    fn table_cells(&self) -> Vec<String> {
         let (gained, lost) = (self.gained.join(", "), self.lost.join(", "));
         vec![self.source.clone(), self.destination.clone(), gained, lost]
     }
 }
 
 /// Prints whose access a document would change.
-pub async fn preview(
+pub async fn preview_access(
     client: &mut PolicyServiceClient<GrpcChannel>,
     connection: &ConnectionArgs,
     printer: &Printer,
     tailnet_id: u64,
     file: &Path,
 ) -> Result<(), Failure> {
-    let text = read(file)?;
+    let text = read_document(file)?;
     let answer = client
         .preview_policy(PreviewPolicyRequest { tailnet_id, text })
         .await?
@@ -53,8 +53,8 @@ pub async fn preview(
         problems: answer.problems,
         warnings: answer.warnings,
     };
-    said.report(printer, &file.display().to_string())?;
-    let names = names(connection, tailnet_id).await?;
+    said.report_problems(printer, &file.display().to_string())?;
+    let names = node_names(connection, tailnet_id).await?;
     let name = |id: u64| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
     let pairs = answer.pairs.into_iter().map(|pair| Pair {
         source: name(pair.source_node_id),
@@ -64,13 +64,13 @@ pub async fn preview(
     });
     let pairs: Vec<_> = pairs.collect();
     if pairs.is_empty() {
-        printer.said(&json!([]), "no node gains or loses access to another");
+        printer.print_result(&json!([]), "no node gains or loses access to another");
         return Ok(());
     }
-    printer.list(&pairs);
+    printer.print_rows(&pairs);
     let shown = u64::try_from(pairs.len()).unwrap_or(u64::MAX);
     if shown < answer.total_pairs {
-        printer.say(&format!(
+        printer.print_sentence(&format!(
             "and {} more pairs of nodes",
             answer.total_pairs - shown
         ));
@@ -79,7 +79,7 @@ pub async fn preview(
 }
 
 /// Prints why a node may or may not reach another.
-pub async fn explain(
+pub async fn explain_access(
     client: &mut PolicyServiceClient<GrpcChannel>,
     connection: &ConnectionArgs,
     printer: &Printer,
@@ -90,8 +90,8 @@ pub async fn explain(
         |listed: bowline_proto::key_registry::v1::NodeWithState| listed.node.unwrap_or_default().id;
     let request = ExplainAccessRequest {
         tailnet_id,
-        source_node_id: id(node(connection, tailnet_id, source).await?),
-        destination_node_id: id(node(connection, tailnet_id, destination).await?),
+        source_node_id: id(find_node(connection, tailnet_id, source).await?),
+        destination_node_id: id(find_node(connection, tailnet_id, destination).await?),
     };
     let found = client.explain_access(request).await?.into_inner();
     let uses = |uses: &[RuleUse]| {
@@ -106,11 +106,18 @@ pub async fn explain(
         "only_destination": uses(&found.only_destination),
         "posture_missing": uses(&found.posture_missing),
     });
-    printer.said(&value, &sentences(source, destination, &found).join("\n"));
+    printer.print_result(
+        &value,
+        &explanation_sentences(source, destination, &found).join("\n"),
+    );
     Ok(())
 }
 
-fn sentences(source: &str, destination: &str, found: &ExplainAccessResponse) -> Vec<String> {
+fn explanation_sentences(
+    source: &str,
+    destination: &str,
+    found: &ExplainAccessResponse,
+) -> Vec<String> {
     let verdict = if found.allowed_by.is_empty() {
         "may not"
     } else {
@@ -126,7 +133,7 @@ fn sentences(source: &str, destination: &str, found: &ExplainAccessResponse) -> 
     let mut part = |head: &str, uses: &[RuleUse]| {
         if !uses.is_empty() {
             sentences.push(head.to_owned());
-            sentences.extend(uses.iter().map(line));
+            sentences.extend(uses.iter().map(rule_line));
         }
     };
     part("Allowed by:", &found.allowed_by);
@@ -150,7 +157,7 @@ fn sentences(source: &str, destination: &str, found: &ExplainAccessResponse) -> 
     sentences
 }
 
-fn line(used: &RuleUse) -> String {
+fn rule_line(used: &RuleUse) -> String {
     let place = if used.line == 0 {
         String::new()
     } else {
@@ -163,11 +170,11 @@ fn line(used: &RuleUse) -> String {
     format!("  {place}{}, {}{behind}", used.rule, used.allows.join(" "))
 }
 
-async fn names(
+async fn node_names(
     connection: &ConnectionArgs,
     tailnet_id: u64,
 ) -> Result<BTreeMap<u64, String>, Failure> {
-    let listed = nodes(connection, tailnet_id)
+    let listed = list_nodes(connection, tailnet_id)
         .await?
         .into_iter()
         .filter_map(|listed| listed.node);

@@ -26,7 +26,7 @@ const FIRST: &str = r#"// Who may reach what. Everything that no rule accepts is
 "#;
 
 /// Edits the document in force; a version stored by somebody else meanwhile is not overwritten.
-pub async fn edit(
+pub async fn edit_policy(
     client: &mut PolicyServiceClient<GrpcChannel>,
     printer: &Printer,
     tailnet_id: u64,
@@ -41,13 +41,13 @@ pub async fn edit(
         .prefix("policy-")
         .suffix(".hujson")
         .tempfile();
-    let file = file.map_err(failed)?.into_temp_path();
-    fs::write(&file, &before).map_err(failed)?;
+    let file = file.map_err(edit_failure)?.into_temp_path();
+    fs::write(&file, &before).map_err(edit_failure)?;
     loop {
-        open(&file)?;
-        let text = fs::read_to_string(&file).map_err(failed)?;
+        open_editor(&file)?;
+        let text = fs::read_to_string(&file).map_err(edit_failure)?;
         if text == before {
-            printer.say("nothing was changed");
+            printer.print_sentence("nothing was changed");
             return Ok(());
         }
         let request = SetPolicyRequest {
@@ -59,13 +59,13 @@ pub async fn edit(
         let name = file.display().to_string();
         match set(client, printer, &name, request).await {
             Ok(stored) => {
-                printer.one(&stored);
+                printer.print_row(&stored);
                 return Ok(());
             }
-            Err(refused) if !again()? => {
+            Err(refused) if !ask_to_edit_again()? => {
                 // The work is not lost with the refusal.
                 drop(file.keep());
-                printer.say(&format!("what you wrote is in {name}"));
+                printer.print_sentence(&format!("what you wrote is in {name}"));
                 return Err(refused);
             }
             Err(_) => {}
@@ -77,7 +77,7 @@ pub async fn edit(
     clippy::disallowed_methods,
     reason = "as every program that opens an editor"
 )]
-fn open(file: &Path) -> Result<(), Failure> {
+fn open_editor(file: &Path) -> Result<(), Failure> {
     let editor = env::var("VISUAL").or_else(|_| env::var("EDITOR"));
     let editor = editor.unwrap_or_else(|_| "vi".to_owned());
     let mut words = editor.split_whitespace();
@@ -99,19 +99,19 @@ fn open(file: &Path) -> Result<(), Failure> {
 }
 
 /// Asks whether to edit again; a program that can not be asked gives up.
-fn again() -> Result<bool, Failure> {
+fn ask_to_edit_again() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Ok(false);
     }
     let mut error = io::stderr();
     write!(error, "Edit again? [Y/n] ")
         .and_then(|()| error.flush())
-        .map_err(failed)?;
+        .map_err(edit_failure)?;
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(failed)?;
+    io::stdin().read_line(&mut answer).map_err(edit_failure)?;
     Ok(!answer.trim().to_lowercase().starts_with('n') && !answer.is_empty())
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
+fn edit_failure(error: impl std::fmt::Display) -> Failure {
     Failure::new(Kind::Failed, error.to_string())
 }

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    problems::{Said, told},
-    read,
+    problems::{Said, convert_problem},
+    read_document,
 };
 use crate::{
-    administer::{TailnetArg, nodes, users},
+    administer::{TailnetArg, list_nodes, list_users},
     connection::ConnectionArgs,
     failure::{Failure, Kind},
     output::Printer,
@@ -65,33 +65,33 @@ struct ListedNode {
 }
 
 /// Prints what is wrong with a document, if anything is, and what there are warnings of.
-pub fn check(
+pub fn check_documents(
     printer: &Printer,
     file: &Path,
     inventory: Option<&Path>,
     strict: bool,
 ) -> Result<(), Failure> {
-    let text = read(file)?;
-    let known = inventory.map(load).transpose()?;
-    let mut verdict = verdict(&text, known.as_ref());
+    let text = read_document(file)?;
+    let known = inventory.map(load_inventory).transpose()?;
+    let mut verdict = judge_document(&text, known.as_ref());
     if strict {
         verdict = verdict.refuse_warnings();
     }
     let said = Said {
-        problems: verdict.problems.into_iter().map(told).collect(),
-        warnings: verdict.warnings.into_iter().map(told).collect(),
+        problems: verdict.problems.into_iter().map(convert_problem).collect(),
+        warnings: verdict.warnings.into_iter().map(convert_problem).collect(),
     };
-    said.report(printer, &file.display().to_string())?;
+    said.report_problems(printer, &file.display().to_string())?;
     let sentence = match inventory {
         Some(_) => "the policy is valid, and its tests pass",
         None => "the policy is valid (its tests need --inventory)",
     };
-    printer.said(&said.json(), sentence);
+    printer.print_result(&said.problems_json(), sentence);
     Ok(())
 }
 
 /// Judges a document.
-fn verdict(text: &str, known: Option<&Known>) -> DocumentVerdict {
+fn judge_document(text: &str, known: Option<&KnownInventory>) -> DocumentVerdict {
     let inventory = known.map(|(users, nodes)| bowline_policy::Inventory {
         users,
         nodes,
@@ -100,12 +100,12 @@ fn verdict(text: &str, known: Option<&Known>) -> DocumentVerdict {
     check_document(text, inventory)
 }
 
-type Known = (BTreeMap<u64, PolicyUser>, BTreeMap<u64, PolicyNode>);
+type KnownInventory = (BTreeMap<u64, PolicyUser>, BTreeMap<u64, PolicyNode>);
 
-fn load(file: &Path) -> Result<Known, Failure> {
+fn load_inventory(file: &Path) -> Result<KnownInventory, Failure> {
     let wrong = |what: String| Failure::new(Kind::Failed, format!("{}: {what}", file.display()));
     let inventory: Inventory =
-        serde_json::from_str(&read(file)?).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_str(&read_document(file)?).map_err(|error| wrong(error.to_string()))?;
     let mut ids = BTreeMap::new();
     let mut users = BTreeMap::new();
     for (id, user) in (1..).zip(inventory.users) {
@@ -136,7 +136,7 @@ fn load(file: &Path) -> Result<Known, Failure> {
             ..PolicyNode::default()
         };
         for (name, value) in listed.attributes {
-            let value = attribute(&value).ok_or_else(|| {
+            let value = read_attribute(&value).ok_or_else(|| {
                 let text = "is a text, a number, true or false";
                 wrong(format!(
                     "node \"{}\": attribute \"{name}\" {text}",
@@ -156,7 +156,7 @@ fn load(file: &Path) -> Result<Known, Failure> {
     Ok((users, nodes))
 }
 
-fn attribute(value: &Value) -> Option<AttributeValue> {
+fn read_attribute(value: &Value) -> Option<AttributeValue> {
     match value {
         Value::String(text) => Some(AttributeValue::Text(text.clone())),
         Value::Number(number) => number.as_f64().map(AttributeValue::Number),
@@ -174,19 +174,19 @@ fn json_of(attribute: AttributeValue) -> Value {
 }
 
 /// Prints the inventory of a tailnet.
-pub async fn print(
+pub async fn print_inventory(
     connection: &ConnectionArgs,
     printer: &Printer,
     tailnet: &TailnetArg,
 ) -> Result<(), Failure> {
-    let tailnet_id = tailnet.find(connection).await?.id;
-    let users = users(connection, tailnet_id).await?;
+    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+    let users = list_users(connection, tailnet_id).await?;
     let logins: BTreeMap<_, _> = users
         .iter()
         .map(|user| (user.id, user.login_name.clone()))
         .collect();
     let user = |user: identity::User| ListedUser {
-        role: role(user.role()).name().to_owned(),
+        role: convert_role(user.role()).name().to_owned(),
         login_name: user.login_name,
         groups: user.groups,
     };
@@ -211,7 +211,7 @@ pub async fn print(
         name: node.name,
         tags: node.tags,
     };
-    let listed = nodes(connection, tailnet_id)
+    let listed = list_nodes(connection, tailnet_id)
         .await?
         .into_iter()
         .filter_map(|listed| listed.node);
@@ -220,11 +220,11 @@ pub async fn print(
         users: users.into_iter().map(user).collect(),
     };
     let text = serde_json::to_string_pretty(&inventory);
-    printer.write(&text.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?);
+    printer.write_stdout(&text.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?);
     Ok(())
 }
 
-fn role(role: identity::Role) -> Role {
+fn convert_role(role: identity::Role) -> Role {
     match role {
         identity::Role::Owner => Role::Owner,
         identity::Role::Admin => Role::Admin,
@@ -249,8 +249,8 @@ mod tests {
     fn judged(document: &str) -> [Vec<String>; 2] {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(INVENTORY.as_bytes()).expect("a file");
-        let known = load(file.path()).expect("an inventory");
-        let verdict = verdict(document, Some(&known));
+        let known = load_inventory(file.path()).expect("an inventory");
+        let verdict = judge_document(document, Some(&known));
         let messages = |problems: Vec<bowline_policy::Problem>| {
             let problems = problems.into_iter();
             problems.map(|problem| problem.message).collect()

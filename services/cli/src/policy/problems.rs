@@ -21,14 +21,17 @@ pub struct Said {
 impl Said {
     /// Prints it, with `name` for the document, and fails when the document is refused. Warnings go to standard error;
     /// for machines they are in the answer, which is the caller's where nothing is wrong.
-    pub fn report(&self, printer: &Printer, name: &str) -> Result<(), Failure> {
-        for line in lines(name, &self.warnings) {
-            printer.warn(&line);
+    pub fn report_problems(&self, printer: &Printer, name: &str) -> Result<(), Failure> {
+        for line in problem_lines(name, &self.warnings) {
+            printer.print_warning(&line);
         }
         if self.problems.is_empty() {
             return Ok(());
         }
-        printer.said(&self.json(), &lines(name, &self.problems).join("\n"));
+        printer.print_result(
+            &self.problems_json(),
+            &problem_lines(name, &self.problems).join("\n"),
+        );
         Err(Failure::new(
             Kind::Refused,
             "the policy has mistakes: the one in force stays",
@@ -36,19 +39,19 @@ impl Said {
     }
 
     /// Returns it for machines.
-    pub fn json(&self) -> Value {
-        json!({ "problems": values(&self.problems), "warnings": values(&self.warnings) })
+    pub fn problems_json(&self) -> Value {
+        json!({ "problems": problem_values(&self.problems), "warnings": problem_values(&self.warnings) })
     }
 }
 
 /// Returns problems for machines.
-pub fn values(problems: &[PolicyProblem]) -> Vec<Value> {
+pub fn problem_values(problems: &[PolicyProblem]) -> Vec<Value> {
     let value = |problem: &PolicyProblem| json!({ "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint });
     problems.iter().map(value).collect()
 }
 
 /// Returns a problem as servers tell it.
-pub fn told(problem: Problem) -> PolicyProblem {
+pub fn convert_problem(problem: Problem) -> PolicyProblem {
     PolicyProblem {
         line: problem.line,
         column: problem.column,
@@ -57,7 +60,7 @@ pub fn told(problem: Problem) -> PolicyProblem {
     }
 }
 
-fn lines(name: &str, problems: &[PolicyProblem]) -> Vec<String> {
+fn problem_lines(name: &str, problems: &[PolicyProblem]) -> Vec<String> {
     let line = |problem: &PolicyProblem| {
         let hint = if problem.hint.is_empty() {
             String::new()
