@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// A history with the lab's views.
+    /// A history with the views of a small tailnet.
     struct Stage {
         lab: TestTailnet,
         history: History,

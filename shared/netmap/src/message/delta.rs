@@ -30,7 +30,7 @@ pub enum Delta {
     Ended,
 }
 
-/// One node's viewer before and now.
+/// One node as a viewer before and now.
 struct ViewerComparison<'v> {
     changes: &'v ChangeSet,
     /// The addresses that filters name otherwise than before because of their nodes.

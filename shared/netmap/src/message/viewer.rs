@@ -74,7 +74,7 @@ impl<'v> ViewAt<'v> {
     }
 }
 
-/// The viewer of one node.
+/// A node that looks at others, at one time.
 #[derive(Clone, Copy)]
 pub(crate) struct Viewer<'v> {
     pub(crate) at: ViewAt<'v>,
@@ -83,12 +83,12 @@ pub(crate) struct Viewer<'v> {
 }
 
 impl<'v> Viewer<'v> {
-    /// Returns the viewer of a node that is shown now.
+    /// Returns a node that is shown, as a viewer of now.
     pub(crate) fn now(view: &'v View, id: u64) -> Option<Self> {
         Self::at(ViewAt::now(view), id)
     }
 
-    /// Returns the viewer of a node that is shown.
+    /// Returns a node that is shown, as a viewer of that time.
     pub(crate) fn at(at: ViewAt<'v>, id: u64) -> Option<Self> {
         let own = at.node(id)?;
         let class = at.class(own.class)?;

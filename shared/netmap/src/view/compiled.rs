@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::change_set::ChangeSet;
 
-/// PolicyRelays besides or instead of the server's own.
+/// Relays besides or instead of the server's own.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct PolicyRelays {
@@ -80,7 +80,7 @@ pub type SourceElements = OrdSet<Arc<str>>;
 pub struct CompiledPolicy {
     /// The rules every node has.
     pub common_filter: Arc<Vec<FilterRule>>,
-    /// PolicyRelays of the policy.
+    /// Relays of the policy.
     pub relays: Arc<PolicyRelays>,
     /// Class definitions by number.
     pub classes: OrdMap<u64, Arc<Class>>,
