@@ -92,19 +92,4 @@ pub(crate) async fn signalled() {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_share_of_the_drain_counts_from_its_start() {
-        let shutdown = Shutdown::new(Duration::from_secs(100));
-        let start = Instant::now();
-        shutdown.drain();
-        tokio::time::advance(Duration::from_secs(30)).await;
-        shutdown.drain();
-        shutdown.drained_for(0.5).await;
-        assert_eq!(start.elapsed().as_secs(), 50);
-        shutdown.drained_for(0.1).await;
-        assert_eq!(start.elapsed().as_secs(), 50, "that share is over");
-    }
-}
+mod tests;

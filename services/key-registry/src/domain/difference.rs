@@ -74,24 +74,4 @@ fn fields(node: &Node) -> [(&'static str, Value); 14] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_differs_is_told() {
-        let before = Node {
-            name: "web".to_owned(),
-            hostname: "web".to_owned(),
-            ..Node::default()
-        };
-        let after = Node {
-            tags: vec!["tag:web".to_owned()],
-            ..before.clone()
-        };
-        let (was, is) = of(&before, &after);
-        assert_eq!(
-            (was, is),
-            (json!({ "tags": [] }), json!({ "tags": ["tag:web"] }))
-        );
-    }
-}
+mod tests;

@@ -30,21 +30,4 @@ pub fn refusal(counts: NodeCounts) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_more_is_refused_at_the_limit_and_the_text_says_what_to_do() {
-        let text = |of_tailnet, of_user| {
-            refusal(NodeCounts {
-                of_tailnet,
-                of_user,
-            })
-        };
-        assert_eq!(text(MOST_OF_TAILNET - 1, MOST_OF_USER - 1), None);
-        let of_user = text(MOST_OF_USER, MOST_OF_USER).unwrap();
-        assert!(of_user.contains("this user has 5000 devices") && of_user.contains("with tags"));
-        let of_tailnet = text(MOST_OF_TAILNET, 0).unwrap();
-        assert!(of_tailnet.contains("this network has 100000 devices"));
-    }
-}
+mod tests;

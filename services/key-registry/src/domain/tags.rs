@@ -34,18 +34,4 @@ fn is_tag(tag: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_sorted_and_checked() {
-        let tags = |texts: &[&str]| canonical(texts.iter().map(|&t| t.to_owned()).collect());
-        assert_eq!(
-            tags(&["tag:b", "tag:a", "tag:b"]).unwrap(),
-            ["tag:a", "tag:b"]
-        );
-        for wrong in ["web", "tag:", "tag:1a", "tag:a_b", "tag:a\n"] {
-            assert!(tags(&[wrong]).is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;

@@ -394,5 +394,4 @@ pub fn spread_fraction(number: u64) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "connection/tests.rs"]
 mod tests;

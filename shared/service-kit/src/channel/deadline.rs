@@ -50,18 +50,4 @@ fn parse(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_digits_and_a_unit() {
-        assert_eq!(parse("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(
-            parse("99999999H"),
-            Some(Duration::from_secs(99_999_999 * 3600))
-        );
-        for text in ["", "S", "1", "1x", "-1S", "123456789S", "é"] {
-            assert_eq!(parse(text), None, "{text}");
-        }
-    }
-}
+mod tests;

@@ -42,29 +42,4 @@ fn is_service_link(path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variables_of_others_are_no_settings() {
-        for variable in [
-            "PATH",
-            "BOWLINE_STATE_DIR",
-            "BOWLINE_KEY_REGISTRY",
-            "BOWLINE_SERVICE_HOST",
-            "BOWLINE_PORT",
-            "BOWLINE_IDENTITY_SERVICE_HOST",
-            "BOWLINE_IDENTITY_SERVICE_PORT_GRPC",
-            "BOWLINE_IDENTITY_PORT",
-            "BOWLINE_IDENTITY_PORT_7101_TCP",
-            "BOWLINE_IDENTITY_PORT_7101_TCP_ADDR",
-        ] {
-            assert_eq!(path(variable), None, "{variable}");
-        }
-        assert_eq!(path("BOWLINE_DATABASE").as_deref(), Some("database"));
-        assert_eq!(
-            path("BOWLINE_IDENTITY__PORT").as_deref(),
-            Some("identity__port")
-        );
-    }
-}
+mod tests;

@@ -2,5 +2,6 @@
 
 mod decisions;
 mod layers;
+mod layout;
 mod lengths;
 mod type_names;

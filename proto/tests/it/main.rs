@@ -1,0 +1,3 @@
+//! The contracts and their page.
+
+mod readme;

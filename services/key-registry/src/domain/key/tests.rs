@@ -1,0 +1,232 @@
+use bowline_proto::key_registry::v1::TaggedBy;
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+fn node() -> Node {
+    Node {
+        machine_key: vec![1; 32],
+        user_id: 7,
+        tailnet_id: 3,
+        approved: true,
+        ..Node::default()
+    }
+}
+
+#[test]
+fn key_of_another_machine_is_never_honoured() {
+    for wish in [None, Some(now()), Some(now() + TimeDelta::days(1))] {
+        assert_eq!(
+            known(&node(), &[2; 32], wish, now()),
+            Known::AnotherMachines
+        );
+    }
+}
+
+#[test]
+fn past_wish_is_a_logout_even_of_an_ended_key() {
+    let wish = DateTime::from_timestamp(123, 0);
+    assert_eq!(known(&node(), &[1; 32], wish, now()), Known::Logout);
+    let ended = Node {
+        expired: true,
+        ..node()
+    };
+    assert_eq!(known(&ended, &[1; 32], wish, now()), Known::Logout);
+    assert_eq!(known(&ended, &[1; 32], None, now()), Known::Ended);
+}
+
+#[test]
+fn end_can_only_come_sooner() {
+    let end = now() + TimeDelta::days(10);
+    let ending = Node {
+        key_expiry: Some(to_timestamp(end)),
+        ..node()
+    };
+    let sooner = now() + TimeDelta::days(1);
+    assert_eq!(
+        known(&ending, &[1; 32], Some(sooner), now()),
+        Known::Shorten(sooner)
+    );
+    assert_eq!(
+        known(&ending, &[1; 32], Some(end + TimeDelta::days(1)), now()),
+        Known::Good
+    );
+    assert_eq!(known(&ending, &[1; 32], None, end), Known::Ended);
+}
+
+const NEW: [u8; 32] = [9; 32];
+
+fn newcomer() -> Newcomer {
+    Newcomer {
+        owner: Owner {
+            tailnet_id: 3,
+            user_id: 7,
+            tags: Vec::new(),
+        },
+        ephemeral: false,
+    }
+}
+
+fn of(change: impl Fn(&mut Newcomer)) -> Newcomer {
+    let mut newcomer = newcomer();
+    change(&mut newcomer);
+    newcomer
+}
+
+fn tagged(tag: &str) -> Node {
+    Node {
+        tags: vec![tag.to_owned()],
+        tagged_by: TaggedBy::PreAuthKey.into(),
+        ..node()
+    }
+}
+
+fn judged(old: &Node, machine: u8, newcomer: &Newcomer) -> Rotation {
+    let proof = Proof {
+        machine_key: &[machine; 32],
+        node_key: &NEW,
+        held: &[],
+        is_required: false,
+    };
+    rotation(old, proof, newcomer, false, now())
+}
+
+#[test]
+fn key_is_replaced_for_the_same_machine_tailnet_and_owner() {
+    assert_eq!(judged(&node(), 1, &newcomer()), Rotation::Replaces);
+    let other_user = of(|newcomer| newcomer.owner.user_id = 8);
+    assert_eq!(judged(&node(), 1, &other_user), Rotation::NewNode);
+    let other_tailnet = of(|newcomer| newcomer.owner.tailnet_id = 4);
+    assert_eq!(judged(&node(), 1, &other_tailnet), Rotation::NewNode);
+    let ephemeral = of(|newcomer| newcomer.ephemeral = true);
+    assert_eq!(judged(&node(), 1, &ephemeral), Rotation::NewNode);
+    let by_tag = of(|newcomer| {
+        newcomer.owner.user_id = 0;
+        newcomer.owner.tags = vec!["tag:b".to_owned()];
+    });
+    assert_eq!(judged(&tagged("tag:a"), 1, &by_tag), Rotation::Replaces);
+    assert_eq!(judged(&node(), 1, &by_tag), Rotation::NewNode);
+    // A tagged node becomes its user's by a login without tags, and nobody else's.
+    assert_eq!(judged(&tagged("tag:a"), 1, &newcomer()), Rotation::Replaces);
+    assert_eq!(judged(&tagged("tag:a"), 1, &other_user), Rotation::NewNode);
+}
+
+#[test]
+fn node_that_may_not_change_is_replaced_only_in_its_key() {
+    let by_tag = of(|newcomer| newcomer.owner.tags = vec!["tag:b".to_owned()]);
+    let waiting = Node {
+        approved: false,
+        ..node()
+    };
+    assert_eq!(judged(&waiting, 1, &newcomer()), Rotation::Replaces);
+    assert_eq!(judged(&waiting, 1, &by_tag), Rotation::NewNode);
+    let by_user = Node {
+        tagged_by: TaggedBy::User.into(),
+        ..tagged("tag:a")
+    };
+    assert!(by_tag.is(&by_user, false) && !by_tag.is(&by_user, true));
+    assert!(
+        by_tag.is(&tagged("tag:a"), true),
+        "it does not go with the user"
+    );
+}
+
+#[test]
+fn ended_node_comes_back_and_one_in_use_is_told_of() {
+    let held = |id, expired, is_live| MachineNode {
+        node: Node {
+            id,
+            expired,
+            node_key: vec![u8::try_from(id).unwrap(); 32],
+            ..node()
+        },
+        is_live,
+        is_user_barred: false,
+    };
+    let nodes = [
+        held(1, false, true),
+        held(2, true, true),
+        held(3, false, false),
+        held(4, true, false),
+        held(5, true, false),
+    ];
+    let back = returning(&nodes, &newcomer(), now()).map(|node| node.id);
+    assert_eq!(back, Some(4));
+    assert_eq!(
+        shared(&nodes, &newcomer(), &[]).map(|node| node.id),
+        Some(1)
+    );
+    let other = of(|newcomer| newcomer.owner.user_id = 8);
+    assert!(returning(&nodes, &other, now()).is_none());
+    assert!(
+        shared(&nodes, &other, &[]).is_none(),
+        "a profile of its own"
+    );
+    assert!(
+        shared(&nodes[..1], &newcomer(), &[1; 32]).is_none(),
+        "named as old"
+    );
+}
+
+#[test]
+fn key_of_another_machine_is_not_replaced() {
+    let refused = Rotation::Refused(RotationRefusal::AnotherMachines);
+    assert_eq!(judged(&node(), 2, &newcomer()), refused);
+}
+
+#[test]
+fn key_is_not_replaced_unproven_where_the_tailnet_asks_for_proof() {
+    let old = Node {
+        node_key: vec![8; 32],
+        ..node()
+    };
+    let judged = |old: &Node, held: &[Vec<u8>]| {
+        let proof = Proof {
+            machine_key: &[1; 32],
+            node_key: &NEW,
+            held,
+            is_required: true,
+        };
+        rotation(old, proof, &newcomer(), false, now())
+    };
+    let unproven = Rotation::Refused(RotationRefusal::Unproven);
+    let (own, new) = (old.node_key.clone(), NEW.to_vec());
+    assert_eq!(judged(&old, &[]), unproven);
+    assert_eq!(judged(&old, std::slice::from_ref(&own)), unproven);
+    assert_eq!(judged(&old, std::slice::from_ref(&new)), unproven);
+    assert_eq!(judged(&old, &[new, own]), Rotation::Replaces);
+    let ended = Node {
+        expired: true,
+        ..old
+    };
+    assert_eq!(
+        judged(&ended, &[]),
+        Rotation::Replaces,
+        "nothing is left to prove"
+    );
+}
+
+#[test]
+fn tagged_keys_do_not_end_by_themselves() {
+    let owner = Owner {
+        tailnet_id: 3,
+        user_id: 7,
+        tags: Vec::new(),
+    };
+    let tagged = Owner {
+        tags: vec!["tag:a".to_owned()],
+        ..owner.clone()
+    };
+    let lifetime = Some(TimeDelta::days(180));
+    let days = |days| Some(to_timestamp(now() + TimeDelta::days(days)));
+    assert_eq!(expiry(&tagged, lifetime, None, now()), None);
+    assert_eq!(expiry(&owner, lifetime, None, now()), days(180));
+    assert_eq!(
+        expiry(&owner, lifetime, Some(now() + TimeDelta::days(2)), now()),
+        days(2)
+    );
+    assert_eq!(expiry(&owner, None, None, now()), None);
+}

@@ -1,0 +1,37 @@
+use bowline_change_feed::{Position, Snapshot};
+use bowline_proto::identity::v1::{IdentitySnapshot, Tailnet, User};
+
+use super::*;
+
+fn snapshot(tailnet: Option<Tailnet>, revision: u64) -> Update<Identity> {
+    let user = User {
+        id: 7,
+        ..User::default()
+    };
+    Update::Snapshot(Snapshot {
+        chunks: vec![IdentitySnapshot {
+            tailnet,
+            users: vec![user],
+            ..IdentitySnapshot::default()
+        }],
+        position: Position {
+            revision,
+            soft_revision: 0,
+        },
+    })
+}
+
+#[test]
+fn only_what_identity_says_is_gone_goes() {
+    let node = |user_id, tags: &[&str]| Node {
+        user_id,
+        tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
+        ..Node::default()
+    };
+    let known = Ends::of(snapshot(Some(Tailnet::default()), 3));
+    assert!(known.includes(&node(8, &[])) && !known.includes(&node(7, &[])));
+    assert!(!known.includes(&node(8, &["tag:a"])));
+    assert!(Ends::of(snapshot(None, 3)).includes(&node(8, &["tag:a"])));
+    let lost = Ends::of(snapshot(None, 0));
+    assert!(!lost.includes(&node(8, &[])) && !lost.includes(&node(8, &["tag:a"])));
+}

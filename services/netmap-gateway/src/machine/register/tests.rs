@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use bowline_proto::identity::v1::User;
+
+use super::*;
+
+fn told(view: &View, tags: &[&str], login_name: &str) -> (u64, String, String) {
+    let node = Node {
+        user_id: 7,
+        tags: tags.iter().map(ToString::to_string).collect(),
+        ..Node::default()
+    };
+    let registered = Registered {
+        login_name: login_name.to_owned(),
+        ..Registered::default()
+    };
+    let told = account_of(view, &node, &registered);
+    (told.id, told.login_name, told.display_name)
+}
+
+#[test]
+fn node_of_a_user_keeps_its_login_while_identity_is_away() {
+    let mut view = View::default();
+    let user = User {
+        id: 7,
+        login_name: "amira@example.com".to_owned(),
+        display_name: "Amira".to_owned(),
+        ..User::default()
+    };
+    view.users.insert(7, Arc::new(user));
+    let known = (7, "amira@example.com".to_owned(), "Amira".to_owned());
+    assert_eq!(told(&view, &[], ""), known);
+    let answered = (
+        7,
+        "new@example.com".to_owned(),
+        "new@example.com".to_owned(),
+    );
+    assert_eq!(told(&view, &[], "new@example.com"), answered);
+    let (id, login, _) = told(&view, &["tag:web"], "");
+    assert_eq!((id, &*login), (TAGGED_DEVICES, "tagged-devices"));
+}

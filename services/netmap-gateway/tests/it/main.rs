@@ -1,0 +1,4 @@
+//! The gateway as clients and its own process meet it.
+
+mod fuzzed;
+mod process;

@@ -1,0 +1,3 @@
+//! What is sealed opens, and nothing else.
+
+mod fuzzed;

@@ -1,0 +1,3 @@
+//! What the handshake and its records let through.
+
+mod fuzzed;

@@ -1,0 +1,3 @@
+//! The servers start, restart and end.
+
+mod servers;
