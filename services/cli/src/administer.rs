@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     connection::ConnectionArgs,
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
 };
 
 /// Which tailnet is meant.
@@ -47,21 +47,21 @@ impl TailnetArg {
             (None, [only]) => Ok(only.clone()),
             (None, []) => {
                 let text = "there is no tailnet yet: bowline tailnets create NAME";
-                Err(Failure::new(Kind::NotFound, text))
+                Err(Failure::new(FailureKind::NotFound, text))
             }
             (None, _) => {
                 let text = format!(
                     "there are several tailnets ({}): say which with --tailnet",
                     names()
                 );
-                Err(Failure::new(Kind::Refused, text))
+                Err(Failure::new(FailureKind::Refused, text))
             }
             (Some(name), _) => {
                 let called = tailnets.iter().map(|t| (t.name.as_str(), t.id, t));
                 let found = pick_one("tailnet", name, called)?;
                 found.cloned().ok_or_else(|| {
                     let text = format!("there is no tailnet \"{name}\"; there are: {}", names());
-                    Failure::new(Kind::NotFound, text)
+                    Failure::new(FailureKind::NotFound, text)
                 })
             }
         }
@@ -95,7 +95,7 @@ pub async fn find_user(
     };
     found.cloned().ok_or_else(|| {
         let text = format!("there is no user \"{name}\": bowline users list");
-        Failure::new(Kind::NotFound, text)
+        Failure::new(FailureKind::NotFound, text)
     })
 }
 
@@ -112,7 +112,7 @@ fn only_named_alike<'a>(users: &'a [User], name: &str) -> Result<Option<&'a User
                 "\"{name}\" may be {} or {}: write it as the one that is meant",
                 one.login_name, other.login_name
             );
-            Err(Failure::new(Kind::Refused, text))
+            Err(Failure::new(FailureKind::Refused, text))
         }
         (first, _) => Ok(first),
     }
@@ -146,7 +146,7 @@ pub async fn find_node(
     });
     pick_one("node", name, called)?.cloned().ok_or_else(|| {
         let text = format!("there is no node \"{name}\": bowline nodes list");
-        Failure::new(Kind::NotFound, text)
+        Failure::new(FailureKind::NotFound, text)
     })
 }
 
@@ -162,7 +162,7 @@ fn pick_one<'a, T>(
             let text = format!(
                 "\"{wanted}\" is both a name and a number: {what} number {id} is called \"{name}\", number {other_id} \"{other}\"; give the one's number or the other's name, or rename one"
             );
-            Err(Failure::new(Kind::Refused, text))
+            Err(Failure::new(FailureKind::Refused, text))
         }
         (first, _) => Ok(first.map(|(.., it)| it)),
     }

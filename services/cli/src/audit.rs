@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::{Printer, Row, yes_mark},
 };
 
@@ -260,7 +260,7 @@ pub async fn run(
                     verdict.owner
                 ))
             });
-            broken.map_or(Ok(()), |text| Err(Failure::new(Kind::Failed, text)))
+            broken.map_or(Ok(()), |text| Err(Failure::new(FailureKind::Failed, text)))
         }
     }
 }

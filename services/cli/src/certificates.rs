@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::{Printer, Row},
 };
 
@@ -126,8 +126,8 @@ fn renew_certificates(
     for name in certificate_names(directory)? {
         let text = fs::read_to_string(directory.join(format!("{name}.pem")))?;
         let (caller, certificates) = authority
-            .renew(&text, today)
-            .map_err(|error| Failure::new(Kind::Failed, format!("{name}.pem: {error}")))?;
+            .renew_certificate(&text, today)
+            .map_err(|error| Failure::new(FailureKind::Failed, format!("{name}.pem: {error}")))?;
         certificates
             .save(directory, &name)
             .map_err(certificate_failure)?;
@@ -142,7 +142,7 @@ fn renew_certificates(
         let text = format!(
             "there are no certificates in {place}: `bowline certificates create` makes the first"
         );
-        return Err(Failure::new(Kind::NotFound, text));
+        return Err(Failure::new(FailureKind::NotFound, text));
     }
     printer.print_rows(&renewed);
     Ok(())
@@ -167,5 +167,5 @@ fn certificate_names(directory: &Path) -> Result<Vec<String>, Failure> {
 }
 
 fn certificate_failure(error: impl std::error::Error) -> Failure {
-    Failure::new(Kind::Failed, bowline_service_kit::sources(&error))
+    Failure::new(FailureKind::Failed, bowline_service_kit::error_text(&error))
 }

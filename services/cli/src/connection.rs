@@ -7,7 +7,7 @@ use bowline_service_kit::{
 };
 use clap::Args;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 
 /// What the options are listed under in each command's help.
 const HEADING: &str = "Where the server is";
@@ -85,7 +85,8 @@ impl ConnectionArgs {
             key: key.clone(),
             denied: self.denied.clone(),
         };
-        let failed = |error: &dyn std::error::Error| Failure::new(Kind::Failed, error.to_string());
+        let failed =
+            |error: &dyn std::error::Error| Failure::new(FailureKind::Failed, error.to_string());
         let certificates = Certificates::load(&files).map_err(|error| failed(&error))?;
         GrpcChannel::remote(service, std::slice::from_ref(address), &certificates)
             .map_err(|error| failed(&error))
@@ -112,6 +113,6 @@ fn require_flag<'a, T>(value: &'a Option<T>, flag: &str) -> Result<&'a T, Failur
     value.as_ref().ok_or_else(|| {
         let text =
             format!("a server of separate processes needs {flag} for this: see `bowline help`");
-        Failure::new(Kind::Failed, text)
+        Failure::new(FailureKind::Failed, text)
     })
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::{Printer, Row},
 };
 
@@ -86,7 +86,7 @@ pub fn run(command: &ControlKeysCommand, printer: &Printer) -> Result<(), Failur
                     "there are no previous control keys in {}",
                     directory.display()
                 );
-                return Err(Failure::new(Kind::NotFound, text));
+                return Err(Failure::new(FailureKind::NotFound, text));
             }
             let text = format!(
                 "the previous control keys are gone from {}: start every gateway again without them",
@@ -115,9 +115,9 @@ fn control_key_rows(keys: &ControlKeys) -> Vec<ControlKeyRow> {
 impl From<ControlKeyError> for Failure {
     fn from(error: ControlKeyError) -> Self {
         let kind = match error {
-            ControlKeyError::Missing(_) => Kind::NotFound,
-            ControlKeyError::Rolling(_) | ControlKeyError::CutShort(_) => Kind::Refused,
-            ControlKeyError::File { .. } | ControlKeyError::Text { .. } => Kind::Failed,
+            ControlKeyError::Missing(_) => FailureKind::NotFound,
+            ControlKeyError::Rolling(_) | ControlKeyError::CutShort(_) => FailureKind::Refused,
+            ControlKeyError::File { .. } | ControlKeyError::Text { .. } => FailureKind::Failed,
         };
         Self::new(kind, error.to_string())
     }

@@ -2,19 +2,19 @@
 
 use std::{fmt, process::ExitCode};
 
-use bowline_service_kit::sources;
+use bowline_service_kit::error_text;
 use tonic::{Code, Status};
 
 /// A failed command.
 #[derive(Debug)]
 pub struct Failure {
-    kind: Kind,
+    kind: FailureKind,
     text: String,
 }
 
 /// Exit codes, stable for programs. Clap's own for wrong usage is 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// 1: it did not work.
     Failed = 1,
     /// 3: what was named is not there.
@@ -27,7 +27,7 @@ pub enum Kind {
 
 impl Failure {
     /// Returns a failure of a kind.
-    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+    pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
         Self {
             kind,
             text: text.into(),
@@ -59,20 +59,20 @@ impl fmt::Display for Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let kind = match status.code() {
-            Code::NotFound => Kind::NotFound,
+            Code::NotFound => FailureKind::NotFound,
             Code::AlreadyExists
             | Code::FailedPrecondition
             | Code::PermissionDenied
             | Code::ResourceExhausted
-            | Code::Unauthenticated => Kind::Refused,
+            | Code::Unauthenticated => FailureKind::Refused,
             Code::Unavailable | Code::DeadlineExceeded => {
                 let text = format!(
                     "the server can not be reached ({}): is `bowline serve` running, and is --state-dir its directory?",
                     status.message()
                 );
-                return Self::new(Kind::Unavailable, text);
+                return Self::new(FailureKind::Unavailable, text);
             }
-            _ => Kind::Failed,
+            _ => FailureKind::Failed,
         };
         Self::new(kind, status.message())
     }
@@ -80,12 +80,12 @@ impl From<Status> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(Kind::Failed, sources(error.as_ref()))
+        Self::new(FailureKind::Failed, error_text(error.as_ref()))
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Kind::Failed, error.to_string())
+        Self::new(FailureKind::Failed, error.to_string())
     }
 }

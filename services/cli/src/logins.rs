@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::{Printer, Row},
     time,
 };
@@ -171,10 +171,10 @@ pub async fn run(
                 "Let this device in as one of {} in tailnet {}?",
                 user.login_name, tailnet.name
             );
-            if is_open && !yes && !printer.is_confirmed(&question)? {
+            if is_open && !yes && !printer.ask_confirmation(&question)? {
                 let text =
                     "not approved: the device goes on waiting, bowline logins deny turns it away";
-                return Err(Failure::new(Kind::Refused, text));
+                return Err(Failure::new(FailureKind::Refused, text));
             }
             let request = ApproveLoginRequest {
                 login_id,

@@ -108,7 +108,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     } = arguments;
     let printer = Printer::new(output);
     match command.unwrap_or_else(|| Command::Serve(server::ServeArgs::default())) {
-        Command::Serve(args) => server::serve(connection, args).await,
+        Command::Serve(args) => server::serve_all(connection, args).await,
         Command::Relay(args) => server::run_relay(connection, args).await,
         Command::Status => status::run(&connection, &printer).await,
         Command::Tailnets(command) => tailnets::run(command, &connection, &printer).await,

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 
 /// How answers look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -112,7 +112,7 @@ impl Printer {
         {
             Failure::from(error).report_failure();
             #[expect(clippy::disallowed_methods, reason = "there is nobody left to tell")]
-            std::process::exit(Kind::Failed as i32);
+            std::process::exit(FailureKind::Failed as i32);
         }
     }
 
@@ -135,7 +135,7 @@ impl Printer {
         clippy::print_stderr,
         reason = "the one place that prints"
     )]
-    pub fn is_confirmed(self, question: &str) -> io::Result<bool> {
+    pub fn ask_confirmation(self, question: &str) -> io::Result<bool> {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Ok(true);
         }

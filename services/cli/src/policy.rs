@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::{Printer, Row},
     time,
 };
@@ -313,5 +313,5 @@ async fn set(
 
 fn read_document(file: &std::path::Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(Kind::Failed, format!("{}: {error}", file.display())))
+        .map_err(|error| Failure::new(FailureKind::Failed, format!("{}: {error}", file.display())))
 }

@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use bowline_standalone::{Checked, Options, Owners, RelayConfig, RelayProcess};
+use bowline_standalone::{ConfigReport, Options, RelayBackends, RelayConfig, RelayProcess};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::{
     connection::ConnectionArgs,
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::Printer,
 };
 
@@ -27,7 +27,7 @@ pub struct ServeArgs {
 }
 
 /// Serves until a signal.
-pub async fn serve(connection: ConnectionArgs, args: ServeArgs) -> Result<(), Failure> {
+pub async fn serve_all(connection: ConnectionArgs, args: ServeArgs) -> Result<(), Failure> {
     let ServeArgs {
         config,
         listen,
@@ -73,9 +73,9 @@ pub async fn run_relay(connection: ConnectionArgs, args: RelayArgs) -> Result<()
     } = args;
     if !connection.is_remote() {
         let text = "a relay asks separate services whom it may serve: name them with --key-registry and --identity";
-        return Err(Failure::new(Kind::Failed, text));
+        return Err(Failure::new(FailureKind::Failed, text));
     }
-    let owners = Owners {
+    let owners = RelayBackends {
         registry: connection.connect_to_registry()?,
         identity: connection.connect_to_identity()?,
     };
@@ -118,9 +118,12 @@ pub fn run_config(
         listen: None,
         public_url: None,
     };
-    let Checked { problems, warnings } = bowline_standalone::check(&options);
+    let ConfigReport { problems, warnings } = bowline_standalone::check_config(&options);
     if !problems.is_empty() {
-        return Err(Failure::new(Kind::Failed, problems.join("\nbowline: ")));
+        return Err(Failure::new(
+            FailureKind::Failed,
+            problems.join("\nbowline: "),
+        ));
     }
     let answer = json!({ "valid": true, "warnings": warnings });
     let mut text = vec!["the settings are valid".to_owned()];

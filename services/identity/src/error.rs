@@ -119,6 +119,6 @@ impl ServiceError for IdentityError {
 
 impl From<IdentityError> for Status {
     fn from(error: IdentityError) -> Self {
-        bowline_service_kit::status(&error)
+        bowline_service_kit::to_status(&error)
     }
 }

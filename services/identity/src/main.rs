@@ -13,7 +13,7 @@ async fn main() -> Result<(), ProcessError> {
     let process = Process::<NoSettings>::start()?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
-    let identity = Identity::start(process.database()?, bus, clock, &process.tasks).await?;
+    let identity = Identity::start(process.database_url()?, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     identity.add_to(&mut routes);
     process

@@ -38,7 +38,7 @@ impl LoginPace {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (buckets, network) in buckets.iter_mut().zip([near, far]) {
             buckets
-                .take(network, now)
+                .take_token(network, now)
                 .map_err(IdentityError::LoginsTooFast)?;
         }
         Ok(())

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_bus::{Bus, Owner};
+use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
-use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
+use bowline_db::{ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations};
 use bowline_proto::identity::v1::{
     audit_service_server::AuditServiceServer, identity_service_server::IdentityServiceServer,
     login_service_server::LoginServiceServer, tailnet_service_server::TailnetServiceServer,
@@ -48,20 +48,20 @@ impl Identity {
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
-    ) -> BoxFuture<'a, Result<Self, OpenError>> {
+    ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             let options = DatabaseOptions::new("identity", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
-            let log = ChangeLog::new(database, bus, Owner::Identity);
+            let log = ChangeLog::new(database, bus, LogOwner::Identity);
             let identity = Self {
                 log,
                 waiters: Waiters::default(),
                 pace: Arc::default(),
             };
             let database = identity.log.database().clone();
-            tasks.background("follow-logins", identity.waiters.clone().follow(database));
-            tasks.background("sweep-identity", identity.clone().sweep());
+            tasks.spawn_background("follow-logins", identity.waiters.clone().follow(database));
+            tasks.spawn_background("sweep-identity", identity.clone().sweep());
             Ok(identity)
         })
     }
@@ -106,7 +106,7 @@ impl Identity {
             if let Err(error) = forgotten.await {
                 tracing::warn!(%error, "old logins can not be forgotten");
             }
-            if let Err(error) = self.log.compact(KEPT_ENTRIES, KEPT_AGE).await {
+            if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
                 tracing::warn!(%error, "the log can not be compacted");
             }
         }

@@ -148,7 +148,7 @@ impl ServiceError for RegistryError {
 
 impl From<RegistryError> for Status {
     fn from(error: RegistryError) -> Self {
-        bowline_service_kit::status(&error)
+        bowline_service_kit::to_status(&error)
     }
 }
 

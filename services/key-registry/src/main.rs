@@ -17,11 +17,11 @@ async fn main() -> Result<(), ProcessError> {
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
     let peers = Peers {
-        identity: process.channel(ServiceName::Identity)?,
-        compiler: process.channel(ServiceName::PolicyCompiler)?,
+        identity: process.channel_to(ServiceName::Identity)?,
+        compiler: process.channel_to(ServiceName::PolicyCompiler)?,
     };
     let settings = process.config.service.clone();
-    let url = process.database()?;
+    let url = process.database_url()?;
     let registry = KeyRegistry::start(url, settings, peers, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     registry.add_to(&mut routes);

@@ -17,7 +17,7 @@ pub async fn put(
     login_id: Option<String>,
 ) -> Result<(), RegistryError> {
     nodes::put(mutation.connection(), node, login_id).await?;
-    mutation.record(&RegistryChange {
+    mutation.record_entry(&RegistryChange {
         change: Some(Change::Node(node.clone())),
     });
     Ok(())
@@ -27,7 +27,7 @@ pub async fn put(
 pub async fn delete(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
     own_changes::tell_held_back(mutation, node).await?;
     nodes::delete(mutation.connection(), node.id).await?;
-    mutation.record(&RegistryChange {
+    mutation.record_entry(&RegistryChange {
         change: Some(Change::NodeDeleted(node.id)),
     });
     if !node.primary_routes.is_empty() {

@@ -55,7 +55,7 @@ pub async fn tell_held_back(mutation: &mut Mutation, node: &Node) -> Result<(), 
 fn tell(mutation: &mut Mutation, before: &Node, after: &Node) {
     let (action, detail) = difference::own_change(before, after);
     let actor = machine_actor(&after.machine_key);
-    mutation.audit_of(actor, action, after.id.to_string(), &detail);
+    mutation.record_audit_of(actor, action, after.id.to_string(), &detail);
 }
 
 impl KeyRegistry {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bowline_bus::Bus;
-use bowline_change_feed::{Feed, Identity, Update};
+use bowline_change_feed::{Feed, IdentityLog, Update};
 use bowline_db::Mutation;
 use bowline_ids::TailnetId;
 use bowline_proto::{
@@ -34,14 +34,18 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Follows every tailnet that has nodes.
 pub fn follow(registry: &KeyRegistry, bus: &Bus, tasks: &Tasks) {
-    let feed = Feed::start(Identity::new(registry.peers.identity.clone()), bus, tasks);
-    tasks.background(
+    let feed = Feed::start(
+        IdentityLog::new(registry.peers.identity.clone()),
+        bus,
+        tasks,
+    );
+    tasks.spawn_background(
         "follow-owners",
         watch(registry.clone(), feed, tasks.clone()),
     );
 }
 
-async fn watch(registry: KeyRegistry, feed: Feed<Identity>, tasks: Tasks) {
+async fn watch(registry: KeyRegistry, feed: Feed<IdentityLog>, tasks: Tasks) {
     let mut followed = BTreeSet::new();
     loop {
         let tailnets = nodes::tailnets(registry.log.database().reader())
@@ -53,15 +57,15 @@ async fn watch(registry: KeyRegistry, feed: Feed<Identity>, tasks: Tasks) {
         {
             if followed.insert(tailnet) {
                 let following = follow_one(registry.clone(), feed.clone(), tailnet);
-                tasks.background("follow-owners-of", following);
+                tasks.spawn_background("follow-owners-of", following);
             }
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn follow_one(registry: KeyRegistry, feed: Feed<Identity>, tailnet: TailnetId) {
-    let mut follow = feed.follow(tailnet);
+async fn follow_one(registry: KeyRegistry, feed: Feed<IdentityLog>, tailnet: TailnetId) {
+    let mut follow = feed.follow_tailnet(tailnet);
     let mut again: VecDeque<(Instant, u64)> = VecDeque::new();
     loop {
         let due = again.front().map(|(due, _)| *due);
@@ -114,7 +118,7 @@ enum Heard {
 }
 
 impl Heard {
-    fn of(update: &Update<Identity>) -> Self {
+    fn of(update: &Update<IdentityLog>) -> Self {
         match update {
             Update::Snapshot(snapshot) => {
                 let users = || snapshot.chunks.iter().flat_map(|chunk| &chunk.users);
@@ -153,7 +157,7 @@ enum Ends {
 }
 
 impl Ends {
-    fn of(update: Update<Identity>) -> Self {
+    fn of(update: Update<IdentityLog>) -> Self {
         match update {
             Update::Snapshot(snapshot) => {
                 let chunks = &snapshot.chunks;
@@ -275,7 +279,7 @@ async fn note_standing(mutation: &mut Mutation, heard: Heard) -> Result<bool, Re
     // Another router takes over from one that is cut off.
     let moved = node_changes::elect_primaries(mutation).await?;
     if !moved.is_empty() {
-        mutation.audit("routes.elect", "", &json!({ "nodes": moved }));
+        mutation.record_audit("routes.elect", "", &json!({ "nodes": moved }));
     }
     Ok(adoptions::wake_tailnet(mutation.connection(), tailnet, now).await?)
 }

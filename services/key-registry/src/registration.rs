@@ -142,11 +142,11 @@ impl KeyRegistry {
                     };
                     let detail = json!({ "name": node.name });
                     if node.ephemeral {
-                        mutation.audit("node.logout", id.to_string(), &detail);
+                        mutation.record_audit("node.logout", id.to_string(), &detail);
                         return node_changes::delete(mutation, &node).await;
                     }
                     if !node.expired {
-                        mutation.audit("node.logout", id.to_string(), &detail);
+                        mutation.record_audit("node.logout", id.to_string(), &detail);
                         node_changes::expire(mutation, node).await?;
                     }
                     // Its client is gone: whoever logs in on the machine next is no other.
@@ -278,7 +278,10 @@ impl KeyRegistry {
         let Ok(tailnet) = tailnet_id(node.tailnet_id) else {
             return;
         };
-        if !self.foreign.is_told(node.id, self.log.waiting(tailnet)) {
+        if !self
+            .foreign
+            .is_told(node.id, self.log.count_waiting(tailnet))
+        {
             return;
         }
         let actor = machine_actor(&request.machine_key);
@@ -291,7 +294,7 @@ impl KeyRegistry {
         );
         let audited = self.log.mutate(tailnet, actor, move |mutation| {
             let detail = json!({ "source": source });
-            mutation.audit("node.foreign_key", id.to_string(), &detail);
+            mutation.record_audit("node.foreign_key", id.to_string(), &detail);
             Box::pin(async { Ok::<_, RegistryError>(()) })
         });
         if let Err(error) = audited.await {

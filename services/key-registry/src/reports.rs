@@ -71,7 +71,7 @@ impl KeyRegistry {
             sharing,
         } = self
             .log
-            .soft(move |batch| Box::pin(take(batch, gateway, reports, grace)))
+            .commit_soft_state(move |batch| Box::pin(take(batch, gateway, reports, grace)))
             .await?;
         let nodes = differing
             .iter()
@@ -113,7 +113,7 @@ impl KeyRegistry {
                     }
                     let moved = node_changes::elect_primaries(mutation).await?;
                     if !moved.is_empty() {
-                        mutation.audit("routes.elect", "", &json!({ "nodes": moved }));
+                        mutation.record_audit("routes.elect", "", &json!({ "nodes": moved }));
                     }
                     Ok::<_, RegistryError>(())
                 })
@@ -135,7 +135,7 @@ async fn take(
     gateways::know(batch.connection(), &gateway, now).await?;
     for (index, report) in reports.into_iter().enumerate() {
         let tailnet = tailnet_id(report.tailnet_id)?;
-        batch.lock(tailnet).await?;
+        batch.lock_tailnet(tailnet).await?;
         let node = nodes::by_id(batch.connection(), report.tailnet_id, report.node_id).await?;
         let Some(node) = node.filter(|node| node.node_key == report.node_key) else {
             taken.results.push(NodeReportResult::default());
@@ -175,7 +175,7 @@ async fn take(
             }
         }
         if row != before {
-            row.state.soft_revision = batch.revision(tailnet).await?;
+            row.state.soft_revision = batch.take_revision(tailnet).await?;
             soft_states::put(batch.connection(), &row).await?;
         }
         taken.results.push(NodeReportResult {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_bus::{Bus, Hint, Owner};
+use bowline_bus::{Bus, Hint, LogOwner};
 use bowline_ids::{Revision, TailnetId};
 use bowline_proto::key_registry::v1::{GatewayProgress, GatewayState, Revocation};
 use bowline_service_kit::Tasks;
@@ -37,8 +37,8 @@ impl ProgressNews {
     /// Starts to listen to the other replicas.
     pub(crate) fn listen(&self, tasks: &Tasks) {
         let (heard, bus) = (Arc::clone(&self.heard), self.bus.clone());
-        tasks.background("gateway-progress", async move {
-            let mut subscription = bus.subscribe(&[Owner::NetmapGateway]);
+        tasks.spawn_background("gateway-progress", async move {
+            let mut subscription = bus.subscribe(&[LogOwner::NetmapGateway]);
             while subscription.next().await.is_some() {
                 heard.send_modify(|count| *count += 1);
             }
@@ -53,7 +53,7 @@ impl ProgressNews {
             revision: Revision::new(revision),
             soft_revision: 0,
         };
-        self.bus.publish(Owner::NetmapGateway, hint);
+        self.bus.publish(LogOwner::NetmapGateway, hint);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_bus::{Bus, Owner};
+use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
-use bowline_db::{ChangeLog, Database, DatabaseOptions, Migrations, OpenError, migrations};
+use bowline_db::{ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations};
 use bowline_proto::key_registry::v1::{
     audit_service_server::AuditServiceServer,
     key_registry_service_server::KeyRegistryServiceServer, node_service_server::NodeServiceServer,
@@ -93,12 +93,12 @@ impl KeyRegistry {
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
-    ) -> BoxFuture<'a, Result<Self, OpenError>> {
+    ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
-            let log = ChangeLog::new(database, bus.clone(), Owner::KeyRegistry);
+            let log = ChangeLog::new(database, bus.clone(), LogOwner::KeyRegistry);
             let registry = Self {
                 log,
                 peers,
@@ -109,9 +109,9 @@ impl KeyRegistry {
                 snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             };
             registry.progress.listen(tasks);
-            tasks.background("sweep-registry", sweeper::run(registry.clone()));
-            tasks.background("compact-registry", sweeper::compact(registry.clone()));
-            tasks.background("adopt-reports", adoption::run(registry.clone()));
+            tasks.spawn_background("sweep-registry", sweeper::run(registry.clone()));
+            tasks.spawn_background("compact-registry", sweeper::compact(registry.clone()));
+            tasks.spawn_background("adopt-reports", adoption::run(registry.clone()));
             owners::follow(&registry, &bus, tasks);
             Ok(registry)
         })
@@ -134,7 +134,7 @@ impl KeyRegistry {
     pub(crate) async fn compact(&self) {
         const KEPT_ENTRIES: u32 = 100_000;
         const KEPT_AGE: Duration = Duration::from_secs(600);
-        if let Err(error) = self.log.compact(KEPT_ENTRIES, KEPT_AGE).await {
+        if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
             tracing::warn!(%error, "the log can not be compacted");
         }
     }

@@ -44,7 +44,7 @@ impl KeyRegistry {
                     });
                     node_changes::put(mutation, &node, None).await?;
                     let detail = json!({ "name": node.name, "user": node.user_id });
-                    mutation.audit("node.key_shared", node.id.to_string(), &detail);
+                    mutation.record_audit("node.key_shared", node.id.to_string(), &detail);
                     Ok::<_, RegistryError>(())
                 })
             })

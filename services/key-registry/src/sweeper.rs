@@ -236,7 +236,7 @@ impl KeyRegistry {
                         let node = node_changes::end_key(mutation, node).await?;
                         has_primary_ended |= !node.primary_routes.is_empty();
                         let detail = json!({ "by": "time" });
-                        mutation.audit("node.expire", node.id.to_string(), &detail);
+                        mutation.record_audit("node.expire", node.id.to_string(), &detail);
                     }
                     if has_primary_ended {
                         node_changes::elect_primaries(mutation).await?;
@@ -264,7 +264,11 @@ impl KeyRegistry {
                     let found = found.filter(|node| is_still(node, soft.as_ref()));
                     let Some(node) = found else { return Ok(()) };
                     node_changes::delete(mutation, &node).await?;
-                    mutation.audit(action, node.id.to_string(), &json!({ "name": node.name }));
+                    mutation.record_audit(
+                        action,
+                        node.id.to_string(),
+                        &json!({ "name": node.name }),
+                    );
                     Ok::<_, RegistryError>(())
                 })
             })
@@ -282,7 +286,7 @@ impl KeyRegistry {
             after = last;
             let going = by_tailnet(going, |row| row.tailnet_id).into_iter();
             let work = going.map(|(tailnet, rows)| {
-                let telling = self.log.soft(move |batch| {
+                let telling = self.log.commit_soft_state(move |batch| {
                     Box::pin(async move {
                         for row in rows {
                             go_offline(batch, &row, ends).await?;
@@ -304,7 +308,7 @@ async fn go_offline(
     ends: Ends,
 ) -> Result<(), RegistryError> {
     let tailnet = tailnet_id(going.tailnet_id)?;
-    batch.lock(tailnet).await?;
+    batch.lock_tailnet(tailnet).await?;
     let found = soft_states::by_node(batch.connection(), going.state.node_id).await?;
     let Some(mut row) = found.filter(|row| row.state.online) else {
         return Ok(());
@@ -327,7 +331,7 @@ async fn go_offline(
     }
     row.state.online = false;
     row.offline_at = None;
-    row.state.soft_revision = batch.revision(tailnet).await?;
+    row.state.soft_revision = batch.take_revision(tailnet).await?;
     soft_states::put(batch.connection(), &row).await?;
     let node = nodes::by_id(batch.connection(), row.tailnet_id, row.state.node_id).await?;
     if node.is_some_and(|node| !node.primary_routes.is_empty()) {

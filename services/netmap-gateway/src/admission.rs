@@ -194,7 +194,7 @@ impl Admission {
     /// 429 with a time to try again when it has asked too often.
     pub fn take_full_map(&self, node: u64, now: Instant) -> Result<(), RequestFailure> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.take(node, now).map_err(|wait| {
+        pace.take_token(node, now).map_err(|wait| {
             metrics::counter!("bowline_gateway_full_maps_refused_total").increment(1);
             let text =
                 "this device asks for the whole network too often: try again in a few seconds";

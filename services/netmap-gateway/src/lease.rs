@@ -80,7 +80,7 @@ impl Lease {
         let (renewed, follow) = watch::channel(None);
         let telling = self.clone().tell_progress(Arc::clone(&hub));
         let stale = end_stale_sessions(Arc::clone(&hub), follow.clone(), self.max_staleness);
-        tasks.background("lease", async move {
+        tasks.spawn_background("lease", async move {
             tokio::select! {
                 () = self.renew_always(&hub, &reporter, &renewed) => {}
                 () = telling => {}

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request};
-use bowline_service_kit::{Shutdown, Tasks, seats::Seated};
+use bowline_service_kit::{Shutdown, Tasks, connection_slots::SlotStream};
 use futures_util::FutureExt as _;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -52,7 +52,7 @@ const WANTS_TLS: &[u8] =
     Connection: close\r\n\r\nthis port speaks https: use an https URL";
 
 /// A socket on its seat.
-type Socket = Seated<TcpStream, Holder>;
+type Socket = SlotStream<TcpStream, Holder>;
 
 /// Where clients connect.
 pub struct Listener {
@@ -79,7 +79,7 @@ impl Listener {
         let shutdown = tasks.shutdown().clone();
         for number in 1.. {
             let accepted = tokio::select! {
-                () = shutdown.draining() => return,
+                () = shutdown.wait_for_drain() => return,
                 accepted = self.socket.accept() => accepted,
             };
             let (socket, source) = match accepted {
@@ -93,13 +93,13 @@ impl Listener {
             };
             // A proxy takes nobody's share: its clients do.
             let stranger = (!self.front.proxies.contain(source.ip())).then(|| source.ip());
-            let Some(seat) = self.front.seats.take(stranger).await else {
+            let Some(seat) = self.front.seats.take_slot(stranger).await else {
                 metrics::counter!("bowline_gateway_connections_refused_total").increment(1);
                 continue;
             };
             drop(socket.set_nodelay(true));
             let accepted = AcceptedSocket {
-                socket: Seated::new(socket, seat),
+                socket: SlotStream::new(socket, seat),
                 source,
                 front: Arc::clone(&self.front),
                 end: ConnectionEnd::new(shutdown.clone(), number, open.token()),
@@ -109,10 +109,10 @@ impl Listener {
             let serving = async move {
                 tokio::select! {
                     () = accepted.serve(tls, routes, shutdown) => {}
-                    () = seat.displaced() => {}
+                    () = seat.wait_for_displacement() => {}
                 }
             };
-            tasks.background("connection", contain_panic(serving));
+            tasks.spawn_background("connection", contain_panic(serving));
         }
     }
 }
@@ -157,13 +157,13 @@ impl AcceptedSocket {
             return Ok(self.source);
         }
         if proxies.contain(self.source.ip()) {
-            let client = preface::read_header(self.socket.stream()).await?;
+            let client = preface::read_header(self.socket.stream_mut()).await?;
             if let Some(client) = client {
-                self.socket.handle().relocate(client.ip());
+                self.socket.handle().set_address(client.ip());
             }
             return Ok(client.unwrap_or(self.source));
         }
-        let begins = preface::begins_with_header(self.socket.stream());
+        let begins = preface::begins_with_header(self.socket.stream_mut());
         match tokio::time::timeout(PATIENCE, begins).await {
             Ok(Ok(false)) => Ok(self.source),
             Ok(Ok(true)) => Err(io::Error::other(
@@ -189,7 +189,7 @@ async fn accept_tls(
     mut socket: Socket,
 ) -> io::Result<Option<TlsStream<Socket>>> {
     let mut first = [0];
-    if socket.stream().peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+    if socket.stream_mut().peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
         socket.write_all(WANTS_TLS).await?;
         socket.shutdown().await?;
         // What is left unread would reset the connection, and the answer with it.
@@ -238,7 +238,7 @@ where
         }
         () = connection.wait_until_overstayed(&asked) => return tracing::debug!(%source, "connection overstayed"),
         () = connection.link().wait_until_dead() => return tracing::info!(%source, "a link is dead"),
-        () = shutdown.ended() => return,
+        () = shutdown.wait_for_end() => return,
         () = connection.wait_for_drain_turn() => {}
     }
     serving.as_mut().graceful_shutdown();

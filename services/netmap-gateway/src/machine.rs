@@ -122,7 +122,7 @@ impl From<Status> for RequestFailure {
             Code::ResourceExhausted => {
                 tracing::debug!(%status, "a service has reached a limit");
                 let wait = bowline_service_kit::retry_after(&status).unwrap_or_default();
-                if bowline_service_kit::reason(&status).as_deref() == Some(TOO_OFTEN) {
+                if bowline_service_kit::status_reason(&status).as_deref() == Some(TOO_OFTEN) {
                     return Self::new(StatusCode::TOO_MANY_REQUESTS, status.message())
                         .retry_after(wait);
                 }

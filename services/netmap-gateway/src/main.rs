@@ -18,15 +18,16 @@ async fn main() -> Result<(), ProcessError> {
     let process = Process::<GatewayConfig>::start()?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let backends = Backends {
-        identity: process.channel(ServiceName::Identity)?,
-        waits: process.channel(ServiceName::Identity)?,
-        registry: process.channel(ServiceName::KeyRegistry)?,
-        compiler: process.channel(ServiceName::PolicyCompiler)?,
+        identity: process.channel_to(ServiceName::Identity)?,
+        waits: process.channel_to(ServiceName::Identity)?,
+        registry: process.channel_to(ServiceName::KeyRegistry)?,
+        compiler: process.channel_to(ServiceName::PolicyCompiler)?,
     };
     let mut config = process.config.service.clone();
     // A quarter of the files is for other services.
-    let files = descriptors::connections() / 4 * 3;
-    config.max_connections = descriptors::bounded("gateway", config.max_connections, files);
+    let files = descriptors::available_connections() / 4 * 3;
+    config.max_connections =
+        descriptors::bound_connections("gateway", config.max_connections, files);
     let given = Dependencies {
         backends,
         bus,

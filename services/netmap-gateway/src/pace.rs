@@ -78,7 +78,7 @@ impl ReportPace {
             PaceDecision::Joined => {}
             PaceDecision::Wait(wait) => {
                 let pace = self.clone();
-                self.tasks.background("pace-report", async move {
+                self.tasks.spawn_background("pace-report", async move {
                     tokio::time::sleep(wait).await;
                     let due = pace
                         .waiting()
@@ -149,7 +149,7 @@ impl<T> DelayedValues<T> {
             self.waiting.insert(key, join(sent, earlier));
             return PaceDecision::Joined;
         }
-        match self.buckets.take(key, now) {
+        match self.buckets.take_token(key, now) {
             Ok(()) => PaceDecision::Pass(sent),
             Err(wait) => {
                 self.waiting.insert(key, sent);
@@ -161,7 +161,7 @@ impl<T> DelayedValues<T> {
     /// Takes what was due now.
     fn take(&mut self, key: Key, now: Instant) -> Option<T> {
         // Its time has come: the token is there.
-        self.buckets.take(key, now).ok();
+        self.buckets.take_token(key, now).ok();
         self.waiting.remove(&key)
     }
 }

@@ -96,7 +96,7 @@ impl Reporter {
             idle: Notify::new(),
         };
         let reporter = Self(Arc::new(inner));
-        tasks.background("report-nodes", reporter.clone().run(registry));
+        tasks.spawn_background("report-nodes", reporter.clone().run(registry));
         reporter
     }
 

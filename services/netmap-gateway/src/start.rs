@@ -97,7 +97,7 @@ pub fn start(
             None => None,
         };
         let keys = ControlKeys::load(&config.control_keys)?;
-        let socket = bowline_service_kit::listen(config.listen)
+        let socket = bowline_service_kit::listen_tcp(config.listen)
             .map_err(|error| StartError::Listen(config.listen, error))?;
         let address = socket
             .local_addr()
@@ -121,7 +121,7 @@ pub fn start(
         if let Some(url) = config.derp_map_url.clone() {
             let told = Arc::clone(&hub);
             let tell = move |map| told.tell_relays(map);
-            tasks.background(
+            tasks.spawn_background(
                 "derp-map",
                 derp_map::keep_refreshed(url, first, derp_map::PACE, tell),
             );
@@ -161,7 +161,7 @@ pub fn start(
             routes,
             front,
         };
-        tasks.critical(
+        tasks.spawn_critical(
             "listen",
             serve(listener, Arc::clone(&gateway), leaving, tasks.clone()),
         );

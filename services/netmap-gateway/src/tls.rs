@@ -55,7 +55,7 @@ impl FileCertificate {
 
     /// Reads the files again if they have changed. What can not be used changes nothing.
     fn reload_if_changed(&self) {
-        if !self.watch.look() {
+        if !self.watch.has_new_files() {
             return;
         }
         match read_certified_key(&self.certificate, &self.key) {
@@ -64,7 +64,7 @@ impl FileCertificate {
                 self.current.store(Arc::new(pair));
             }
             Err(error) => {
-                self.watch.forget();
+                self.watch.report_again();
                 tracing::warn!(%error, "the certificate before stays in use");
             }
         }

@@ -183,9 +183,9 @@ async fn insert_document(
         created_at: Some(to_timestamp(now)),
     };
     store::insert_version(mutation.connection(), &version, now).await?;
-    mutation.record(&PolicyChange {
+    mutation.record_entry(&PolicyChange {
         version: Some(version.clone()),
     });
-    mutation.audit("policy.set", version.version.to_string(), &json!({}));
+    mutation.record_audit("policy.set", version.version.to_string(), &json!({}));
     Ok(version)
 }

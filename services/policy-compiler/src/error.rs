@@ -74,6 +74,6 @@ impl ServiceError for CompilerError {
 
 impl From<CompilerError> for Status {
     fn from(error: CompilerError) -> Self {
-        bowline_service_kit::status(&error)
+        bowline_service_kit::to_status(&error)
     }
 }

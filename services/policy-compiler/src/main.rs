@@ -17,10 +17,10 @@ async fn main() -> Result<(), ProcessError> {
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
     let followed = FollowedServices {
-        identity: process.channel(ServiceName::Identity)?,
-        registry: process.channel(ServiceName::KeyRegistry)?,
+        identity: process.channel_to(ServiceName::Identity)?,
+        registry: process.channel_to(ServiceName::KeyRegistry)?,
     };
-    let url = process.database()?;
+    let url = process.database_url()?;
     let compiler = PolicyCompiler::start(url, followed, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     compiler.add_to(&mut routes);

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_bus::{Bus, Event, Owner};
-use bowline_change_feed::{Feed, Identity, Registry};
+use bowline_bus::{Bus, Event, LogOwner};
+use bowline_change_feed::{Feed, IdentityLog, RegistryLog};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    ChangeLog, Database, DatabaseError, DatabaseOptions, Migrations, OpenError, migrations,
+    ChangeLog, Database, DatabaseError, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
 };
 use bowline_ids::TailnetId;
 use bowline_policy::{DocumentContext, Policy};
@@ -64,22 +64,22 @@ impl PolicyCompiler {
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
-    ) -> BoxFuture<'a, Result<Self, OpenError>> {
+    ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             let options = DatabaseOptions::new("policy_compiler", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
             let feeds = OwnerFeeds {
-                identity: Feed::start(Identity::new(followed.identity), &bus, tasks),
-                registry: Feed::start(Registry::new(followed.registry), &bus, tasks),
+                identity: Feed::start(IdentityLog::new(followed.identity), &bus, tasks),
+                registry: Feed::start(RegistryLog::new(followed.registry), &bus, tasks),
             };
             let compiler = Self {
-                log: ChangeLog::new(database, bus.clone(), Owner::PolicyCompiler),
+                log: ChangeLog::new(database, bus.clone(), LogOwner::PolicyCompiler),
                 tasks: tasks.clone(),
                 workspaces: Workspaces::new(feeds, tasks),
                 cache: Arc::default(),
             };
-            tasks.background("follow-policies", compiler.clone().follow_versions(bus));
+            tasks.spawn_background("follow-policies", compiler.clone().follow_versions(bus));
             Ok(compiler)
         })
     }
@@ -99,7 +99,7 @@ impl PolicyCompiler {
     pub(crate) fn workspace(&self, tailnet: TailnetId) -> Arc<Workspace> {
         self.workspaces.get_or_start(tailnet, || {
             let compiler = self.clone();
-            self.tasks.background("load-policy", async move {
+            self.tasks.spawn_background("load-policy", async move {
                 while let Err(error) = compiler.refresh_policy(tailnet).await {
                     tracing::warn!(%tailnet, %error, "the policy can not be read");
                     tokio::time::sleep(POLL_INTERVAL).await;
@@ -180,7 +180,7 @@ impl PolicyCompiler {
 
     /// Sends new versions to the workspaces: on a hint, and every second in case one was lost.
     async fn follow_versions(self, bus: Bus) {
-        let mut subscription = bus.subscribe(&[Owner::PolicyCompiler]);
+        let mut subscription = bus.subscribe(&[LogOwner::PolicyCompiler]);
         loop {
             let hinted = match tokio::time::timeout(POLL_INTERVAL, subscription.next()).await {
                 Ok(Some(Event::Hint(_, hint))) => Some(hint.tailnet),

@@ -5,7 +5,7 @@ mod state;
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_change_feed::{Feed, Identity, Registry};
+use bowline_change_feed::{Feed, IdentityLog, RegistryLog};
 use bowline_ids::TailnetId;
 use bowline_policy::Compiler;
 use bowline_proto::policy::v1::CompiledUpdate;
@@ -58,9 +58,9 @@ pub struct CompiledWatch {
 #[derive(Clone, Debug)]
 pub struct OwnerFeeds {
     /// Users, from identity.
-    pub identity: Feed<Identity>,
+    pub identity: Feed<IdentityLog>,
     /// Nodes, from the key registry.
-    pub registry: Feed<Registry>,
+    pub registry: Feed<RegistryLog>,
 }
 
 impl Workspace {
@@ -73,14 +73,14 @@ impl Workspace {
         tasks: &Tasks,
     ) -> (Arc<Self>, mpsc::Receiver<WorkspaceEvent>) {
         let (sender, events) = mpsc::channel(1);
-        let users = feeds.identity.follow(tailnet);
+        let users = feeds.identity.follow_tailnet(tailnet);
         let forward = events::forward_updates(users, sender.clone(), WorkspaceEvent::Identity);
-        tasks.background("compile-identity", forward);
-        let nodes = feeds.registry.follow(tailnet);
+        tasks.spawn_background("compile-identity", forward);
+        let nodes = feeds.registry.follow_tailnet(tailnet);
         let forward = events::forward_updates(nodes, sender.clone(), WorkspaceEvent::Registry);
-        tasks.background("compile-registry", forward);
+        tasks.spawn_background("compile-registry", forward);
         let forward = events::forward_policies(policies, sender);
-        tasks.background("compile-policy", forward);
+        tasks.spawn_background("compile-policy", forward);
         let workspace = Self {
             state: RwLock::default(),
             updates: broadcast::channel(MISSED_UPDATES).0,

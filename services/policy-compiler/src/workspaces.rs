@@ -55,7 +55,7 @@ impl Workspaces {
         let (sender, policies) = watch::channel(None);
         let (workspace, events) = Workspace::start(tailnet, &self.feeds, policies, &self.tasks);
         let run = self.clone().run(tailnet, Arc::clone(&workspace), events);
-        self.tasks.background("compile", run);
+        self.tasks.spawn_background("compile", run);
         running.insert(
             tailnet,
             RunningWorkspace {

@@ -25,7 +25,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a node is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admitted {
+pub struct AdmittedNode {
     /// It reaches nodes of this tailnet alone.
     pub tailnet: TailnetId,
     /// Who answers for it: where there are not enough places the owner with most gives one.
@@ -34,9 +34,9 @@ pub struct Admitted {
 
 /// An answer to whether a node is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AdmissionVerdict {
     /// It is served.
-    Allowed(Admitted),
+    Allowed(AdmittedNode),
     /// It is not: unknown, expired, unapproved, revoked, or its user is suspended.
     Refused,
     /// Nobody could be asked: served only if it was before.
@@ -45,41 +45,41 @@ pub enum Verdict {
 
 /// Knows which nodes the relay serves.
 #[async_trait]
-pub trait Admission: Send + Sync {
+pub trait NodeAdmission: Send + Sync {
     /// Answers whether `node`, whose key the client at `source` has proven to hold, is served. Called again
-    /// while it is connected. An answer later than 5 s counts as [`Verdict::Unknown`].
-    async fn allowed(&self, node: NodePublic, source: IpAddr) -> Verdict;
+    /// while it is connected. An answer later than 5 s counts as [`AdmissionVerdict::Unknown`].
+    async fn judge_node(&self, node: NodePublic, source: IpAddr) -> AdmissionVerdict;
 }
 
 /// Serves everyone, as nodes of one owner: for tests and closed networks.
 #[derive(Clone, Debug)]
-pub struct AllowAll(pub Admitted);
+pub struct AllowAll(pub AdmittedNode);
 
 #[async_trait]
-impl Admission for AllowAll {
-    async fn allowed(&self, _node: NodePublic, _source: IpAddr) -> Verdict {
-        Verdict::Allowed(self.0.clone())
+impl NodeAdmission for AllowAll {
+    async fn judge_node(&self, _node: NodePublic, _source: IpAddr) -> AdmissionVerdict {
+        AdmissionVerdict::Allowed(self.0.clone())
     }
 }
 
 /// A yes that is remembered.
-struct Allowed {
-    how: Admitted,
+struct RememberedNode {
+    how: AdmittedNode,
     at: Instant,
 }
 
-/// Asks an [`Admission`] and remembers whom it allowed.
-pub(crate) struct Gate {
-    admission: Arc<dyn Admission>,
+/// Asks a [`NodeAdmission`] and remembers whom it allowed.
+pub(crate) struct AdmissionCache {
+    admission: Arc<dyn NodeAdmission>,
     asking: Semaphore,
-    allowed: Mutex<HashMap<NodePublic, Allowed>>,
+    allowed: Mutex<HashMap<NodePublic, RememberedNode>>,
     capacity: usize,
     fresh: Duration,
     unasked: Duration,
 }
 
-impl Gate {
-    pub(crate) fn new(admission: Arc<dyn Admission>, limits: &Limits) -> Self {
+impl AdmissionCache {
+    pub(crate) fn new(admission: Arc<dyn NodeAdmission>, limits: &Limits) -> Self {
         Self {
             admission,
             asking: Semaphore::new(MAX_ASKING),
@@ -91,39 +91,47 @@ impl Gate {
     }
 
     /// Returns how a node that connects is served; `None` when it is not.
-    pub(crate) async fn admits(&self, node: NodePublic, source: IpAddr) -> Option<Admitted> {
-        match self.allowed_within(node, self.fresh) {
+    pub(crate) async fn admit_newcomer(
+        &self,
+        node: NodePublic,
+        source: IpAddr,
+    ) -> Option<AdmittedNode> {
+        match self.recall_node(node, self.fresh) {
             Some(how) => Some(how),
-            None => self.still_admits(node, source).await,
+            None => self.admit_again(node, source).await,
         }
     }
 
     /// Returns how a connected node is served on; asks anew.
-    pub(crate) async fn still_admits(&self, node: NodePublic, source: IpAddr) -> Option<Admitted> {
-        match self.ask(node, source).await {
-            Verdict::Allowed(how) => {
-                self.remember(node, how.clone());
+    pub(crate) async fn admit_again(
+        &self,
+        node: NodePublic,
+        source: IpAddr,
+    ) -> Option<AdmittedNode> {
+        match self.ask_admission(node, source).await {
+            AdmissionVerdict::Allowed(how) => {
+                self.remember_node(node, how.clone());
                 Some(how)
             }
-            Verdict::Refused => {
-                self.remembered().remove(&node);
+            AdmissionVerdict::Refused => {
+                self.lock_remembered().remove(&node);
                 None
             }
-            Verdict::Unknown => self.allowed_within(node, self.unasked),
+            AdmissionVerdict::Unknown => self.recall_node(node, self.unasked),
         }
     }
 
-    async fn ask(&self, node: NodePublic, source: IpAddr) -> Verdict {
+    async fn ask_admission(&self, node: NodePublic, source: IpAddr) -> AdmissionVerdict {
         let Ok(_turn) = self.asking.acquire().await else {
-            return Verdict::Unknown;
+            return AdmissionVerdict::Unknown;
         };
-        timeout(ASK_TIMEOUT, self.admission.allowed(node, source))
+        timeout(ASK_TIMEOUT, self.admission.judge_node(node, source))
             .await
-            .unwrap_or(Verdict::Unknown)
+            .unwrap_or(AdmissionVerdict::Unknown)
     }
 
-    fn remember(&self, node: NodePublic, how: Admitted) {
-        let mut allowed = self.remembered();
+    fn remember_node(&self, node: NodePublic, how: AdmittedNode) {
+        let mut allowed = self.lock_remembered();
         if allowed.len() >= self.capacity && !allowed.contains_key(&node) {
             let oldest = allowed
                 .iter()
@@ -132,17 +140,17 @@ impl Gate {
             oldest.map(|node| allowed.remove(&node));
         }
         let at = Instant::now();
-        allowed.insert(node, Allowed { how, at });
+        allowed.insert(node, RememberedNode { how, at });
     }
 
     /// Returns a yes that is younger than `age`.
-    fn allowed_within(&self, node: NodePublic, age: Duration) -> Option<Admitted> {
-        let remembered = self.remembered();
+    fn recall_node(&self, node: NodePublic, age: Duration) -> Option<AdmittedNode> {
+        let remembered = self.lock_remembered();
         let allowed = remembered.get(&node)?;
         (allowed.at.elapsed() < age).then(|| allowed.how.clone())
     }
 
-    fn remembered(&self) -> MutexGuard<'_, HashMap<NodePublic, Allowed>> {
+    fn lock_remembered(&self) -> MutexGuard<'_, HashMap<NodePublic, RememberedNode>> {
         self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct ClientInfo {
 
 /// A ClientInfo frame that proves nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
+pub(crate) enum DerpHandshakeError {
     #[error("client info is too short for a key, a nonce and a box")]
     Short,
     #[error("client info names a key that anyone holds")]
@@ -40,7 +40,7 @@ pub(crate) enum HandshakeError {
 
 /// What the box says; Go clients write `CanAckPings`, others may leave it out.
 #[derive(Deserialize)]
-struct Declared {
+struct ClientDeclaration {
     #[serde(default)]
     version: u32,
     #[serde(default, rename = "CanAckPings", alias = "canAckPings")]
@@ -48,13 +48,16 @@ struct Declared {
 }
 
 /// Opens the body of a ClientInfo frame with the relay's secret key.
-pub(crate) fn open(body: &[u8], relay: &SecretKey) -> Result<ClientInfo, HandshakeError> {
+pub(crate) fn open_client_info(
+    body: &[u8],
+    relay: &SecretKey,
+) -> Result<ClientInfo, DerpHandshakeError> {
     let (key, rest) = body
         .split_first_chunk::<KEY_LEN>()
-        .ok_or(HandshakeError::Short)?;
+        .ok_or(DerpHandshakeError::Short)?;
     let (nonce, sealed) = rest
         .split_first_chunk::<NONCE_LEN>()
-        .ok_or(HandshakeError::Short)?;
+        .ok_or(DerpHandshakeError::Short)?;
 
     // A box to a low-order key is sealed with a secret known to all: opening it would prove nothing.
     let relay_scalar = StaticSecret::from(relay.to_bytes());
@@ -62,16 +65,16 @@ pub(crate) fn open(body: &[u8], relay: &SecretKey) -> Result<ClientInfo, Handsha
         .diffie_hellman(&(*key).into())
         .was_contributory()
     {
-        return Err(HandshakeError::WeakKey);
+        return Err(DerpHandshakeError::WeakKey);
     }
 
     let shared = SalsaBox::new(&PublicKey::from(*key), relay);
     let opened = shared
         .decrypt(nonce.into(), sealed)
-        .map_err(|_| HandshakeError::Forged)?;
-    let declared: Declared = serde_json::from_slice(&opened)?;
+        .map_err(|_| DerpHandshakeError::Forged)?;
+    let declared: ClientDeclaration = serde_json::from_slice(&opened)?;
     if declared.version < VERSION {
-        return Err(HandshakeError::Version(declared.version));
+        return Err(DerpHandshakeError::Version(declared.version));
     }
     Ok(ClientInfo {
         node: NodePublic::from_bytes(*key),

@@ -5,14 +5,14 @@
 //!
 //! ```text
 //! TCP ── listener ── routes ──(upgrade)── session ── peers: node key → outbox ── session of the destination
-//!         TLS, seats   probes       │ handshake, frame
+//!         TLS, slots   probes       │ handshake, frame
 //!                                   └ admission: asked at first, and again while connected
 //! UDP ── reflector ── stun
 //! ```
 //!
 //! What holds:
 //! - A client is served under a node key only after it opened a box with it ([`Relay`] learns no other secret of it), and
-//!   only while the [`Admission`] allows that key.
+//!   only while the [`NodeAdmission`] allows that key.
 //! - A packet reaches nodes of its sender's tailnet alone: to the sender, a key of another tailnet is as absent as one
 //!   that nobody holds.
 //! - The newest connection of a key is its only one.
@@ -34,7 +34,6 @@
 //! problem of a client to report, and clients of the Rust generation hang up on one.
 
 mod admission;
-mod ended;
 mod frame;
 mod handshake;
 mod limits;
@@ -47,10 +46,11 @@ mod reflector;
 mod relay;
 mod routes;
 mod session;
+mod session_end;
 mod stun;
 mod wire;
 
-pub use admission::{Admission, Admitted, AllowAll, Verdict};
+pub use admission::{AdmissionVerdict, AdmittedNode, AllowAll, NodeAdmission};
 pub use limits::Limits;
-pub(crate) use relay::{Place, Served};
 pub use relay::{Relay, RelayOptions, Sockets};
+pub(crate) use relay::{RelaySlot, ServedNode};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use bowline_service_kit::seats::Seated;
+use bowline_service_kit::connection_slots::SlotStream;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,8 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::quiet::{Quiet, QuietStream};
-use crate::{Place, Relay, Served, meters};
+use crate::quiet::{QuietStream, QuietSwitch};
+use crate::{Relay, RelaySlot, ServedNode, meters};
 
 /// Pause after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,7 +35,11 @@ pub(crate) fn http1_only(tls: Arc<ServerConfig>) -> Arc<ServerConfig> {
 }
 
 /// Accepts connections for ever.
-pub(crate) async fn accept(relay: Relay, socket: TcpListener, tls: Option<Arc<ServerConfig>>) {
+pub(crate) async fn accept_connections(
+    relay: Relay,
+    socket: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+) {
     let acceptor = tls.map(TlsAcceptor::from);
     let router = relay.router();
     loop {
@@ -47,55 +51,55 @@ pub(crate) async fn accept(relay: Relay, socket: TcpListener, tls: Option<Arc<Se
                 continue;
             }
         };
-        let Some(seat) = relay.inner().seats.take(Some(source.ip())).await else {
-            meters::refused("full");
+        let Some(slot) = relay.state().slots.take_slot(Some(source.ip())).await else {
+            meters::count_refusal("full");
             continue;
         };
         // Packets are small and wait for nobody; where the option can not be set they are only slower.
         let _ = stream.set_nodelay(true);
-        let stream = Seated::new(stream, seat);
-        let connection = Connection {
+        let stream = SlotStream::new(stream, slot);
+        let connection = AcceptedConnection {
             source,
             place: stream.handle(),
             router: router.clone(),
         };
         let (relay, acceptor) = (relay.clone(), acceptor.clone());
-        relay.inner().tasks.clone().spawn(async move {
-            let draining = relay.inner().draining.clone();
-            let served = serve(relay, connection, stream, acceptor);
+        relay.state().tasks.clone().spawn(async move {
+            let draining = relay.state().draining.clone();
+            let served = serve_connection(relay, connection, stream, acceptor);
             draining.run_until_cancelled(served).await;
         });
     }
 }
 
 /// An accepted connection.
-struct Connection {
+struct AcceptedConnection {
     source: SocketAddr,
-    place: Place,
+    place: RelaySlot,
     router: Router,
 }
 
-async fn serve(
+async fn serve_connection(
     relay: Relay,
-    connection: Connection,
-    stream: Seated<TcpStream, Served>,
+    connection: AcceptedConnection,
+    stream: SlotStream<TcpStream, ServedNode>,
     acceptor: Option<TlsAcceptor>,
 ) {
     let source = connection.source;
-    let deadline = relay.inner().limits.handshake;
+    let deadline = relay.state().limits.handshake;
     let Some(acceptor) = acceptor else {
-        return connection.http(stream, deadline).await;
+        return connection.serve_http(stream, deadline).await;
     };
     match timeout(deadline, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => connection.http(stream, deadline).await,
+        Ok(Ok(stream)) => connection.serve_http(stream, deadline).await,
         Ok(Err(error)) => debug!(%source, %error, "TLS handshake failed"),
         Err(_) => debug!(%source, "TLS handshake took too long"),
     }
 }
 
-impl Connection {
+impl AcceptedConnection {
     /// Serves HTTP until the connection ends or is upgraded; `deadline` bounds the wait for each request head.
-    async fn http<S>(self, stream: S, deadline: Duration)
+    async fn serve_http<S>(self, stream: S, deadline: Duration)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -104,7 +108,7 @@ impl Connection {
             place,
             router,
         } = self;
-        let quiet = Quiet::default();
+        let quiet = QuietSwitch::default();
         let stream = TokioIo::new(QuietStream::new(stream, quiet.clone()));
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             let known = request.extensions_mut();

@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use crate::peers::Delivery;
+use crate::peers::PacketDelivery;
 
 /// Handles of the metrics that every packet touches, looked up once.
 pub(crate) struct Meters {
@@ -31,29 +31,29 @@ impl Meters {
     }
 
     /// Counts one packet of so many bytes.
-    pub(crate) fn delivery(&self, delivery: Delivery, bytes: usize) {
+    pub(crate) fn count_delivery(&self, delivery: PacketDelivery, bytes: usize) {
         match delivery {
-            Delivery::Queued { dropped } => {
+            PacketDelivery::Queued { dropped } => {
                 self.packets.increment(1);
                 self.bytes.increment(bytes as u64);
                 self.queue_full.increment(dropped);
             }
-            Delivery::NotHere => self.not_here.increment(1),
+            PacketDelivery::NotHere => self.not_here.increment(1),
         }
     }
 }
 
 /// Counts a connection turned away before it was served.
-pub(crate) fn refused(reason: &'static str) {
+pub(crate) fn count_refusal(reason: &'static str) {
     counter!("bowline_relay_refused_total", "reason" => reason).increment(1);
 }
 
 /// Counts the end of a connection that was served.
-pub(crate) fn ended(reason: &'static str) {
+pub(crate) fn count_end(reason: &'static str) {
     counter!("bowline_relay_ended_total", "reason" => reason).increment(1);
 }
 
 /// Counts a connection that had to wait because another machine uses its key.
-pub(crate) fn contested() {
+pub(crate) fn count_contest() {
     counter!("bowline_relay_contested_total").increment(1);
 }

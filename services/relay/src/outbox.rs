@@ -15,12 +15,12 @@ const FRAME_OVERHEAD: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limit: usize,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<FrameQueue>,
     filled: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct FrameQueue {
     frames: VecDeque<Bytes>,
     cost: usize,
 }
@@ -67,12 +67,12 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, FrameQueue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl FrameQueue {
     fn pop(&mut self) -> Option<Bytes> {
         let frame = self.frames.pop_front()?;
         self.cost -= frame.len() + FRAME_OVERHEAD;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::frame::{self, Gone};
+use crate::frame::{self, PeerGoneReason};
 use crate::outbox::Outbox;
 
 /// Nodes a connection remembers having reached, to tell them when it ends.
@@ -24,11 +24,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The connected clients.
 #[derive(Debug, Default)]
-pub(crate) struct Peers(RwLock<HashMap<NodePublic, Arc<Peer>>>);
+pub(crate) struct PeerTable(RwLock<HashMap<NodePublic, Arc<ConnectedPeer>>>);
 
 /// One connected client, as others see it.
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub(crate) struct ConnectedPeer {
     pub(crate) key: NodePublic,
     pub(crate) tailnet: TailnetId,
     pub(crate) outbox: Outbox,
@@ -44,13 +44,13 @@ pub(crate) struct Peer {
 /// A connection whose key another machine uses as well.
 #[derive(Debug)]
 pub(crate) struct Contest {
-    older: Arc<Peer>,
+    older: Arc<ConnectedPeer>,
     wait: Duration,
 }
 
 impl Contest {
     /// Waits until the other connection has gone, or for so long that both together cost little.
-    pub(crate) async fn wait(&self) {
+    pub(crate) async fn wait_out(&self) {
         tokio::select! {
             () = self.older.left.cancelled() => {}
             () = tokio::time::sleep(self.wait) => {}
@@ -60,7 +60,7 @@ impl Contest {
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub(crate) enum PacketDelivery {
     /// It waits for its destination; so many packets, older than it or itself, were dropped.
     Queued { dropped: u64 },
     /// Its destination is not connected, or is of another tailnet: a sender can not tell which.
@@ -69,15 +69,15 @@ pub(crate) enum Delivery {
 
 /// A client's place among the connected ones; it leaves, and is missed, when dropped.
 #[derive(Debug)]
-pub(crate) struct Connected {
-    peers: Arc<Peers>,
-    peer: Arc<Peer>,
+pub(crate) struct PeerEntry {
+    peers: Arc<PeerTable>,
+    peer: Arc<ConnectedPeer>,
     reached: HashSet<NodePublic>,
 }
 
-impl Peers {
+impl PeerTable {
     /// Returns the contest that a newcomer with this key would carry on.
-    pub(crate) fn contest(&self, key: &NodePublic) -> Option<Contest> {
+    pub(crate) fn find_contest(&self, key: &NodePublic) -> Option<Contest> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let older = all.get(key).filter(|peer| peer.since.elapsed() < YOUNG)?;
         let round = older.takeovers.checked_sub(LET_PASS)?;
@@ -89,15 +89,15 @@ impl Peers {
     }
 
     /// Enters a client, in place of an older connection of the same key.
-    pub(crate) fn enter(
+    pub(crate) fn enter_peer(
         self: &Arc<Self>,
         key: NodePublic,
         tailnet: TailnetId,
         outbox_bytes: usize,
-    ) -> Connected {
+    ) -> PeerEntry {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let young = all.get(&key).filter(|peer| peer.since.elapsed() < YOUNG);
-        let peer = Arc::new(Peer {
+        let peer = Arc::new(ConnectedPeer {
             key,
             tailnet,
             outbox: Outbox::new(outbox_bytes),
@@ -111,7 +111,7 @@ impl Peers {
         if let Some(older) = older {
             older.replaced.cancel();
         }
-        Connected {
+        PeerEntry {
             peers: self.clone(),
             peer,
             reached: HashSet::new(),
@@ -119,7 +119,7 @@ impl Peers {
     }
 
     /// Returns a client that nodes of `tailnet` may reach.
-    fn get(&self, key: &NodePublic, tailnet: TailnetId) -> Option<Arc<Peer>> {
+    fn get(&self, key: &NodePublic, tailnet: TailnetId) -> Option<Arc<ConnectedPeer>> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -129,7 +129,7 @@ impl Peers {
     }
 
     /// Removes a client unless a newer connection has its place; answers whether it was there.
-    fn leave(&self, peer: &Arc<Peer>) -> bool {
+    fn remove_peer(&self, peer: &Arc<ConnectedPeer>) -> bool {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let current = all
             .get(&peer.key)
@@ -138,32 +138,32 @@ impl Peers {
     }
 }
 
-impl Connected {
-    pub(crate) fn peer(&self) -> Arc<Peer> {
+impl PeerEntry {
+    pub(crate) fn peer(&self) -> Arc<ConnectedPeer> {
         self.peer.clone()
     }
 
     /// Hands a RecvPacket frame to its destination in the same tailnet, without waiting.
-    pub(crate) fn deliver(&mut self, to: NodePublic, frame: Bytes) -> Delivery {
+    pub(crate) fn deliver_frame(&mut self, to: NodePublic, frame: Bytes) -> PacketDelivery {
         let Some(peer) = self.peers.get(&to, self.peer.tailnet) else {
-            return Delivery::NotHere;
+            return PacketDelivery::NotHere;
         };
         if self.reached.len() < MAX_REACHED {
             self.reached.insert(to);
         }
-        Delivery::Queued {
+        PacketDelivery::Queued {
             dropped: peer.outbox.push(frame),
         }
     }
 }
 
-impl Drop for Connected {
+impl Drop for PeerEntry {
     fn drop(&mut self) {
         self.peer.left.cancel();
-        if !self.peers.leave(&self.peer) {
+        if !self.peers.remove_peer(&self.peer) {
             return;
         }
-        let gone = frame::peer_gone(self.peer.key.as_bytes(), Gone::Disconnected);
+        let gone = frame::peer_gone_frame(self.peer.key.as_bytes(), PeerGoneReason::Disconnected);
         let tailnet = self.peer.tailnet;
         for peer in self
             .reached

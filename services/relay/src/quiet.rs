@@ -13,23 +13,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Switches a [`QuietStream`]; clones switch the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Quiet(Arc<AtomicBool>);
+pub(crate) struct QuietSwitch(Arc<AtomicBool>);
 
-impl Quiet {
+impl QuietSwitch {
     pub(crate) fn set(&self, quiet: bool) {
         self.0.store(quiet, Ordering::Release);
     }
 }
 
-/// A stream that drops what is written while its [`Quiet`] is set.
+/// A stream that drops what is written while its [`QuietSwitch`] is set.
 #[derive(Debug)]
 pub(crate) struct QuietStream<S> {
     inner: S,
-    quiet: Quiet,
+    quiet: QuietSwitch,
 }
 
 impl<S> QuietStream<S> {
-    pub(crate) fn new(inner: S, quiet: Quiet) -> Self {
+    pub(crate) fn new(inner: S, quiet: QuietSwitch) -> Self {
         Self { inner, quiet }
     }
 }

@@ -1,4 +1,4 @@
-//! The STUN socket's loop around [`stun::answer`].
+//! The STUN socket's loop around [`stun::answer_datagram`].
 
 use tokio::net::UdpSocket;
 use tracing::debug;
@@ -9,8 +9,8 @@ use crate::{Relay, stun};
 const MAX_DATAGRAM: usize = 1500;
 
 /// Answers Binding requests for ever.
-pub(crate) async fn reflect(relay: Relay, socket: UdpSocket) {
-    let meters = &relay.inner().meters;
+pub(crate) async fn answer_requests(relay: Relay, socket: UdpSocket) {
+    let meters = &relay.state().meters;
     let mut datagram = [0; MAX_DATAGRAM];
     loop {
         // An error here reports that an earlier answer could not be delivered: nothing to do with the next request.
@@ -18,7 +18,7 @@ pub(crate) async fn reflect(relay: Relay, socket: UdpSocket) {
             tokio::task::yield_now().await;
             continue;
         };
-        match stun::answer(&datagram[..len], source) {
+        match stun::answer_datagram(&datagram[..len], source) {
             Some(answer) => {
                 meters.stun_answered.increment(1);
                 if let Err(error) = socket.send_to(&answer, source).await {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bowline_ids::{NodeOwner, TailnetId};
 use bowline_keys::{NodePublic, PrivateKey};
+use bowline_service_kit::connection_slots::{ConnectionSlots, SlotHandle, SlotHolder, SlotLimits};
 use bowline_service_kit::retry_window::RetryWindow;
-use bowline_service_kit::seats::{SeatHandle, SeatHolder, SeatLimits, Seats};
 use crypto_box::SecretKey;
 use futures_util::future::BoxFuture;
 use rustls::ServerConfig;
@@ -17,10 +17,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Gate};
+use crate::admission::{AdmissionCache, NodeAdmission};
 use crate::limits::Limits;
 use crate::meters::Meters;
-use crate::peers::Peers;
+use crate::peers::PeerTable;
 use crate::{listener, reflector, routes};
 
 /// Time a connection has, after the drain, to end by itself.
@@ -31,12 +31,12 @@ const CONNECTIONS_OF_NODE: usize = 4;
 
 /// A node that is served.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Served {
+pub(crate) struct ServedNode {
     pub(crate) owner: (TailnetId, NodeOwner),
     pub(crate) node: NodePublic,
 }
 
-impl SeatHolder for Served {
+impl SlotHolder for ServedNode {
     type Owner = (TailnetId, NodeOwner);
 
     fn owner(&self) -> Self::Owner {
@@ -44,8 +44,8 @@ impl SeatHolder for Served {
     }
 }
 
-/// The seat of a connection, settled once its client is admitted.
-pub(crate) type Place = SeatHandle<Served>;
+/// The slot of a connection, settled once its client is admitted.
+pub(crate) type RelaySlot = SlotHandle<ServedNode>;
 
 /// What a relay is made from.
 pub struct RelayOptions {
@@ -53,7 +53,7 @@ pub struct RelayOptions {
     /// one for each process will do.
     pub private_key: PrivateKey,
     /// Whom the relay serves.
-    pub admission: Arc<dyn Admission>,
+    pub admission: Arc<dyn NodeAdmission>,
     /// What clients may cost.
     pub limits: Limits,
 }
@@ -69,15 +69,15 @@ pub struct Sockets {
 
 /// A DERP relay; clones are the same relay.
 #[derive(Clone)]
-pub struct Relay(Arc<Inner>);
+pub struct Relay(Arc<RelayState>);
 
-pub(crate) struct Inner {
+pub(crate) struct RelayState {
     pub(crate) secret: SecretKey,
     pub(crate) public_key: NodePublic,
     pub(crate) limits: Limits,
-    pub(crate) gate: Gate,
-    pub(crate) peers: Arc<Peers>,
-    pub(crate) seats: Arc<Seats<Served>>,
+    pub(crate) gate: AdmissionCache,
+    pub(crate) peers: Arc<PeerTable>,
+    pub(crate) slots: Arc<ConnectionSlots<ServedNode>>,
     pub(crate) retry: Mutex<RetryWindow>,
     pub(crate) meters: Meters,
     /// Every task that holds a connection.
@@ -97,12 +97,12 @@ impl Relay {
             admission,
             limits,
         } = options;
-        Self(Arc::new(Inner {
+        Self(Arc::new(RelayState {
             secret: SecretKey::from(*private_key.expose_bytes()),
             public_key: NodePublic::from_bytes(private_key.public_bytes()),
-            gate: Gate::new(admission, &limits),
+            gate: AdmissionCache::new(admission, &limits),
             peers: Arc::default(),
-            seats: Seats::new(SeatLimits {
+            slots: ConnectionSlots::new(SlotLimits {
                 all: limits.connections,
                 of_one_holder: CONNECTIONS_OF_NODE,
             }),
@@ -140,10 +140,14 @@ impl Relay {
             let tls = tls.map(listener::http1_only);
             let mut loops = JoinSet::new();
             for socket in sockets.http {
-                loops.spawn(listener::accept(self.clone(), socket, tls.clone()));
+                loops.spawn(listener::accept_connections(
+                    self.clone(),
+                    socket,
+                    tls.clone(),
+                ));
             }
             for socket in sockets.stun {
-                loops.spawn(reflector::reflect(self.clone(), socket));
+                loops.spawn(reflector::answer_requests(self.clone(), socket));
             }
             shutdown.cancelled().await;
             loops.shutdown().await;
@@ -165,7 +169,7 @@ impl Relay {
         }
     }
 
-    pub(crate) fn inner(&self) -> &Inner {
+    pub(crate) fn state(&self) -> &RelayState {
         &self.0
     }
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use bowline_service_kit::seats::Seat;
+use bowline_service_kit::connection_slots::ConnectionSlot;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, UPGRADE,
 };
@@ -16,8 +16,8 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use crate::quiet::Quiet;
-use crate::{Place, Relay, Served, meters, session};
+use crate::quiet::QuietSwitch;
+use crate::{Relay, RelaySlot, ServedNode, meters, session};
 
 const DERP: HeaderValue = HeaderValue::from_static("DERP");
 const DERP_VERSION: HeaderName = HeaderName::from_static("derp-version");
@@ -31,14 +31,14 @@ const MAX_CHALLENGE: usize = 64;
 
 pub(crate) fn router(relay: Relay) -> Router {
     Router::new()
-        .route("/derp", any(derp))
-        .route("/derp/probe", get(probe))
-        .route("/derp/latency-check", get(probe))
-        .route("/generate_204", get(generate_204))
+        .route("/derp", any(upgrade_to_derp))
+        .route("/derp/probe", get(answer_probe))
+        .route("/derp/latency-check", get(answer_probe))
+        .route("/generate_204", get(answer_portal_check))
         .with_state(relay)
 }
 
-async fn derp(
+async fn upgrade_to_derp(
     State(relay): State<Relay>,
     ConnectInfo(source): ConnectInfo<SocketAddr>,
     mut request: Request,
@@ -47,13 +47,13 @@ async fn derp(
         let text = "this is a DERP relay: connect with an HTTP/1.1 upgrade to DERP\n";
         return (StatusCode::UPGRADE_REQUIRED, [(UPGRADE, DERP)], text).into_response();
     }
-    if relay.inner().draining.is_cancelled() {
-        return unavailable(&relay, "draining", "the relay is restarting\n");
+    if relay.state().draining.is_cancelled() {
+        return refuse_connection(&relay, "draining", "the relay is restarting\n");
     }
-    let held = request.extensions().get::<Place>().cloned();
-    let Some((place, seat)) = place(&relay, held, source).await else {
+    let held = request.extensions().get::<RelaySlot>().cloned();
+    let Some((place, slot)) = take_slot(&relay, held, source).await else {
         let text = "the relay has no room for another connection\n";
-        return unavailable(&relay, "full", text);
+        return refuse_connection(&relay, "full", text);
     };
     let fast_start = request
         .headers()
@@ -61,7 +61,7 @@ async fn derp(
         .is_some_and(|value| value == "1");
     let quiet = request
         .extensions()
-        .get::<Quiet>()
+        .get::<QuietSwitch>()
         .filter(|_| fast_start)
         .cloned();
     if let Some(quiet) = &quiet {
@@ -70,11 +70,11 @@ async fn derp(
     let upgrade = hyper::upgrade::on(&mut request);
     let public_key = relay.public_key().to_hex();
 
-    let tasks = relay.inner().tasks.clone();
+    let tasks = relay.state().tasks.clone();
     tasks.spawn(async move {
         // Of a connection that another listener has accepted.
-        let _seat = seat;
-        let stream = match timeout(relay.inner().limits.handshake, upgrade).await {
+        let _slot = slot;
+        let stream = match timeout(relay.state().limits.handshake, upgrade).await {
             Ok(Ok(stream)) => TokioIo::new(stream),
             Ok(Err(error)) => return debug!(%source, %error, "upgrade to DERP failed"),
             Err(_) => return debug!(%source, "upgrade to DERP took too long"),
@@ -84,8 +84,8 @@ async fn derp(
         }
         let source = source.ip().to_canonical();
         tokio::select! {
-            () = session::run(relay.inner(), stream, source, &place) => {}
-            () = place.displaced() => debug!(%source, "connection made room for another"),
+            () = session::run(relay.state(), stream, source, &place) => {}
+            () = place.wait_for_displacement() => debug!(%source, "connection made room for another"),
         }
     });
 
@@ -102,17 +102,17 @@ async fn derp(
         .into_response()
 }
 
-/// Returns the place the connection already has, or takes a seat for it.
-async fn place(
+/// Returns the place the connection already has, or takes a slot for it.
+async fn take_slot(
     relay: &Relay,
-    held: Option<Place>,
+    held: Option<RelaySlot>,
     source: SocketAddr,
-) -> Option<(Place, Option<Seat<Served>>)> {
+) -> Option<(RelaySlot, Option<ConnectionSlot<ServedNode>>)> {
     if let Some(place) = held {
         return Some((place, None));
     }
-    let seat = relay.inner().seats.take(Some(source.ip())).await?;
-    Some((seat.handle(), Some(seat)))
+    let slot = relay.state().slots.take_slot(Some(source.ip())).await?;
+    Some((slot.handle(), Some(slot)))
 }
 
 fn asks_for_derp(request: &Request) -> bool {
@@ -134,26 +134,26 @@ fn asks_for_derp(request: &Request) -> bool {
         && lists(CONNECTION, "upgrade")
 }
 
-fn unavailable(relay: &Relay, reason: &'static str, text: &'static str) -> Response {
-    meters::refused(reason);
+fn refuse_connection(relay: &Relay, reason: &'static str, text: &'static str) -> Response {
+    meters::count_refusal(reason);
     let random = u64::from_be_bytes(bowline_clock::random_bytes());
     let mut retry = relay
-        .inner()
+        .state()
         .retry
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let seconds = retry.refuse(Instant::now().into_std(), random);
+    let seconds = retry.note_refusal(Instant::now().into_std(), random);
     drop(retry);
     let retry_after = [(RETRY_AFTER, HeaderValue::from(seconds))];
     (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response()
 }
 
-async fn probe() -> impl IntoResponse {
+async fn answer_probe() -> impl IntoResponse {
     [(ACCESS_CONTROL_ALLOW_ORIGIN, "*")]
 }
 
 /// Tells a client that no captive portal answers in the relay's place: a challenge is repeated.
-async fn generate_204(headers: HeaderMap) -> Response {
+async fn answer_portal_check(headers: HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     response
         .headers_mut()

@@ -16,18 +16,18 @@ const FINGERPRINT: [u8; 2] = [0x80, 0x28];
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 /// Returns the answer to `datagram`, or `None` when it deserves none.
-pub(crate) fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
+pub(crate) fn answer_datagram(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
     let (header, attributes) = datagram.split_first_chunk::<HEADER_LEN>()?;
     let declared = usize::from(u16::from_be_bytes([header[2], header[3]]));
     let well_formed = header[..2] == BINDING_REQUEST
         && header[4..8] == MAGIC_COOKIE
         && declared == attributes.len()
-        && attributes_hold(datagram);
-    well_formed.then(|| success(&header[4..], source))
+        && has_valid_attributes(datagram);
+    well_formed.then(|| binding_success(&header[4..], source))
 }
 
 /// Answers whether the attributes fill the message exactly, and a FINGERPRINT, if any, is the last and right.
-fn attributes_hold(message: &[u8]) -> bool {
+fn has_valid_attributes(message: &[u8]) -> bool {
     let mut at = HEADER_LEN;
     while at < message.len() {
         let Some((head, rest)) = message[at..].split_first_chunk::<4>() else {
@@ -48,7 +48,7 @@ fn attributes_hold(message: &[u8]) -> bool {
 }
 
 /// `cookie_and_id` is the request's magic cookie and transaction id, the very bytes an address is masked with.
-fn success(cookie_and_id: &[u8], source: SocketAddr) -> Vec<u8> {
+fn binding_success(cookie_and_id: &[u8], source: SocketAddr) -> Vec<u8> {
     let masked = |bytes: &[u8]| -> Vec<u8> {
         bytes
             .iter()

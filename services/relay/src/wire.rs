@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, WriteHalf};
 use tokio::time::timeout;
 
-use crate::ended::Ended;
-use crate::frame::{FrameError, HEADER_LEN, Header, KEY_LEN, Kind, MAX_PACKET};
+use crate::frame::{DerpFrameError, DerpHeader, FrameKind, HEADER_LEN, KEY_LEN, MAX_PACKET};
+use crate::session_end::DerpSessionEnd;
 
 /// Reads one frame, header included, once `judge` has accepted its header.
 pub(crate) async fn read_frame(
     reader: &mut (impl AsyncRead + Unpin),
-    judge: fn([u8; HEADER_LEN]) -> Result<Header, FrameError>,
-) -> Result<(Option<Kind>, Vec<u8>), Ended> {
+    judge: fn([u8; HEADER_LEN]) -> Result<DerpHeader, DerpFrameError>,
+) -> Result<(Option<FrameKind>, Vec<u8>), DerpSessionEnd> {
     let mut head = [0; HEADER_LEN];
     reader.read_exact(&mut head).await?;
-    let Header { kind, len } = judge(head)?;
+    let DerpHeader { kind, len } = judge(head)?;
     // Room for any packet is made at once, for more only as it arrives.
     let mut frame = Vec::with_capacity(HEADER_LEN + len.min(KEY_LEN + MAX_PACKET));
     frame.extend_from_slice(&head);
@@ -28,7 +28,7 @@ pub(crate) async fn read_frame(
 }
 
 /// Returns the body of a frame that was read.
-pub(crate) fn body(frame: &[u8]) -> &[u8] {
+pub(crate) fn frame_body(frame: &[u8]) -> &[u8] {
     frame.get(HEADER_LEN..).unwrap_or_default()
 }
 
@@ -46,14 +46,14 @@ impl<S: AsyncWrite> FrameWriter<S> {
         }
     }
 
-    pub(crate) async fn write(&mut self, frame: &[u8]) -> Result<(), Ended> {
+    pub(crate) async fn write_frame(&mut self, frame: &[u8]) -> Result<(), DerpSessionEnd> {
         let written = timeout(self.patience, self.writer.write_all(frame)).await;
-        Ok(written.map_err(|_| Ended::Stalled)??)
+        Ok(written.map_err(|_| DerpSessionEnd::Stalled)??)
     }
 
-    pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
+    pub(crate) async fn flush(&mut self) -> Result<(), DerpSessionEnd> {
         let flushed = timeout(self.patience, self.writer.flush()).await;
-        Ok(flushed.map_err(|_| Ended::Stalled)??)
+        Ok(flushed.map_err(|_| DerpSessionEnd::Stalled)??)
     }
 
     pub(crate) async fn close(&mut self) -> io::Result<()> {

@@ -15,7 +15,7 @@ use bowline_proto::{
         Node, ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
     },
 };
-use bowline_relay::{Admission, Admitted, Verdict};
+use bowline_relay::{AdmissionVerdict, AdmittedNode, NodeAdmission};
 use bowline_service_kit::GrpcChannel;
 use tonic::{Code, Request};
 
@@ -27,14 +27,14 @@ const IDENTITY_PATIENCE: Duration = Duration::from_secs(2);
 /// While identity can not be asked, a node that the registry knows is served, unless its user was suspended or gone
 /// at the last answer.
 #[derive(Debug)]
-pub(crate) struct Registered {
+pub(crate) struct RegistryAdmission {
     registry: GrpcChannel,
     identity: GrpcChannel,
     /// The users that were suspended or gone at identity's last answer.
     barred: Mutex<BTreeSet<u64>>,
 }
 
-impl Registered {
+impl RegistryAdmission {
     /// Returns an admission that asks these services.
     pub(crate) fn new(registry: GrpcChannel, identity: GrpcChannel) -> Self {
         Self {
@@ -71,25 +71,25 @@ impl Registered {
 }
 
 #[async_trait::async_trait]
-impl Admission for Registered {
-    async fn allowed(&self, node: NodePublic, _: IpAddr) -> Verdict {
+impl NodeAdmission for RegistryAdmission {
+    async fn judge_node(&self, node: NodePublic, _: IpAddr) -> AdmissionVerdict {
         let mut client = KeyRegistryServiceClient::new(self.registry.clone());
         let question = ResolveNodeRequest {
             node_key: node.as_bytes().to_vec(),
         };
         let node = match client.resolve_node(question).await {
             Ok(answer) => answer.into_inner().node.unwrap_or_default(),
-            Err(status) if status.code() == Code::NotFound => return Verdict::Refused,
-            Err(_) => return Verdict::Unknown,
+            Err(status) if status.code() == Code::NotFound => return AdmissionVerdict::Refused,
+            Err(_) => return AdmissionVerdict::Unknown,
         };
         let Ok(tailnet) = TailnetId::try_from(node.tailnet_id) else {
-            return Verdict::Refused;
+            return AdmissionVerdict::Refused;
         };
         let is_barred = node.goes_with_user() && self.is_barred(&node).await;
         if !node.may_take_part(is_barred) {
-            return Verdict::Refused;
+            return AdmissionVerdict::Refused;
         }
-        Verdict::Allowed(Admitted {
+        AdmissionVerdict::Allowed(AdmittedNode {
             tailnet,
             owner: node.owner(),
         })

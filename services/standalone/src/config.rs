@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
-use bowline_service_kit::{config, sources, telemetry::TelemetryConfig};
+use bowline_service_kit::{config, error_text, telemetry::TelemetryConfig};
 use serde::Deserialize;
 
 /// What the command line says.
@@ -72,16 +72,16 @@ impl Default for RelayConfig {
     clippy::disallowed_methods,
     reason = "variables are part of the settings"
 )]
-pub fn load(options: &Options) -> Result<Config> {
-    let mut config = config::load(file_of(options).as_deref(), std::env::vars())?;
-    complete(options, &mut config);
+pub fn load_config(options: &Options) -> Result<Config> {
+    let mut config = config::load(config_file(options).as_deref(), std::env::vars())?;
+    apply_options(options, &mut config);
     config.gateway.check()?;
     Ok(config)
 }
 
 /// What a look at the settings says, without a server being started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub struct ConfigReport {
     /// What hinders a start.
     pub problems: Vec<String>,
     /// What a start warns of.
@@ -94,16 +94,20 @@ pub struct Checked {
     clippy::disallowed_methods,
     reason = "variables are part of the settings"
 )]
-pub fn check(options: &Options) -> Checked {
-    let found = config::check::<Config>(file_of(options).as_deref(), std::env::vars());
-    let mut problems: Vec<_> = found.problems.iter().map(|error| sources(error)).collect();
+pub fn check_config(options: &Options) -> ConfigReport {
+    let found = config::check::<Config>(config_file(options).as_deref(), std::env::vars());
+    let mut problems: Vec<_> = found
+        .problems
+        .iter()
+        .map(|error| error_text(error))
+        .collect();
     let Some(mut config) = found.config else {
-        return Checked {
+        return ConfigReport {
             problems,
             warnings: Vec::new(),
         };
     };
-    complete(options, &mut config);
+    apply_options(options, &mut config);
     let unfit = config.gateway.check().err();
     let unfit = unfit.into_iter().flat_map(|unfit| unfit.0);
     problems.extend(unfit.map(|problem| problem.to_string()));
@@ -120,18 +124,18 @@ pub fn check(options: &Options) -> Checked {
         }
     }
     let warnings = config.warnings();
-    Checked { problems, warnings }
+    ConfigReport { problems, warnings }
 }
 
 /// Returns the file that the settings are read from, when there is one.
-fn file_of(options: &Options) -> Option<PathBuf> {
+fn config_file(options: &Options) -> Option<PathBuf> {
     let usual = options.state_dir.join("bowline.toml");
     let named = options.config.clone();
     named.or_else(|| usual.is_file().then_some(usual))
 }
 
 /// Puts the command line over the settings, and finds what they leave open.
-fn complete(options: &Options, config: &mut Config) {
+fn apply_options(options: &Options, config: &mut Config) {
     let gateway = &mut config.gateway;
     if let Some(listen) = options.listen {
         gateway.listen = listen;
@@ -159,7 +163,7 @@ impl Config {
     }
 
     /// Returns the ports that clients have to reach.
-    pub(crate) fn ports(&self) -> String {
+    pub(crate) fn describe_ports(&self) -> String {
         let others = &self.gateway;
         let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
         let port = self.gateway.listen.port();

@@ -24,14 +24,14 @@ const LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// Makes the first tailnet, user and key; returns the key, or `None` when somebody has been here already.
 ///
 /// A first start that was cut short is taken up where it ended.
-pub async fn prepare(
+pub async fn prepare_first_start(
     admin: GrpcChannel,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Option<String>> {
-    let Some(tailnet) = tailnet(admin.clone()).await? else {
+    let Some(tailnet) = find_or_create_tailnet(admin.clone()).await? else {
         return Ok(None);
     };
-    let Some(user) = owner(admin.clone(), tailnet.id).await? else {
+    let Some(user) = find_or_create_owner(admin.clone(), tailnet.id).await? else {
         return Ok(None);
     };
     let mut keys = PreAuthKeyServiceClient::new(admin);
@@ -62,7 +62,7 @@ pub async fn prepare(
 }
 
 /// Returns the first tailnet, if there is no other.
-async fn tailnet(admin: GrpcChannel) -> Result<Option<Tailnet>> {
+async fn find_or_create_tailnet(admin: GrpcChannel) -> Result<Option<Tailnet>> {
     let mut client = TailnetServiceClient::new(admin);
     let known = client.list_tailnets(ListTailnetsRequest {}).await?;
     match known.into_inner().tailnets.as_slice() {
@@ -80,7 +80,7 @@ async fn tailnet(admin: GrpcChannel) -> Result<Option<Tailnet>> {
 }
 
 /// Returns its first user, if there is no other.
-async fn owner(admin: GrpcChannel, tailnet_id: u64) -> Result<Option<User>> {
+async fn find_or_create_owner(admin: GrpcChannel, tailnet_id: u64) -> Result<Option<User>> {
     let mut client = UserServiceClient::new(admin);
     let known = client.list_users(ListUsersRequest { tailnet_id }).await?;
     let login_name = format!("owner@{TAILNET}");

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::Started;
+use crate::StartedServer;
 
 /// Where the first key of a start without a terminal is kept: what is printed there is kept by others, in logs.
 const FILE: &str = "first-key";
@@ -27,17 +27,17 @@ enum FirstKey {
 
 /// Tells how to join a machine.
 #[expect(clippy::print_stdout, reason = "this is the answer to the command")]
-pub(crate) fn greet(state_dir: &Path, started: &Started) {
+pub(crate) fn print_greeting(state_dir: &Path, started: &StartedServer) {
     let first_key = match started.first_key.clone() {
         None => FirstKey::None,
         Some(key) if std::io::stdout().is_terminal() => FirstKey::Shown(key),
-        Some(key) => keep(state_dir, &key),
+        Some(key) => save_key(state_dir, &key),
     };
-    print!("{}", text(state_dir, started, &first_key));
+    print!("{}", greeting_text(state_dir, started, &first_key));
 }
 
 /// Puts the key where only the owner of the state directory can read it.
-fn keep(state_dir: &Path, key: &str) -> FirstKey {
+fn save_key(state_dir: &Path, key: &str) -> FirstKey {
     let path = state_dir.join(FILE);
     // One of an earlier start may have another mode.
     drop(fs::remove_file(&path));
@@ -53,8 +53,8 @@ fn keep(state_dir: &Path, key: &str) -> FirstKey {
     }
 }
 
-fn text(state_dir: &Path, started: &Started, first_key: &FirstKey) -> String {
-    let Started {
+fn greeting_text(state_dir: &Path, started: &StartedServer, first_key: &FirstKey) -> String {
+    let StartedServer {
         public_url,
         authority,
         warnings,

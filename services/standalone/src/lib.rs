@@ -15,10 +15,10 @@ mod greeting;
 mod relay;
 mod start;
 mod state_dir;
-mod tls;
 #[cfg(test)]
-mod world;
+mod test_owners;
+mod tls;
 
-pub use config::{Checked, Config, Options, RelayConfig, check, load};
-pub use relay::{Owners, RelayProcess, run as relay};
-pub use start::{RELAY_HEALTH, Started, run, start};
+pub use config::{Config, ConfigReport, Options, RelayConfig, check_config, load_config};
+pub use relay::{RelayBackends, RelayProcess, run as relay};
+pub use start::{RELAY_HEALTH, StartedServer, run, start};

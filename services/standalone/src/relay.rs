@@ -14,7 +14,7 @@ use bowline_keys::PrivateKey;
 use bowline_netmap_gateway::{DerpMap, DerpNode, DerpRegion};
 use bowline_relay::{Limits, Relay, RelayOptions, Sockets};
 use bowline_service_kit::{
-    GrpcChannel, Shutdown, Tasks, descriptors, install_crypto_provider, listen,
+    GrpcChannel, Shutdown, Tasks, descriptors, install_crypto_provider, listen_tcp,
     telemetry::{self, TelemetryConfig},
 };
 use chrono::NaiveDate;
@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use crate::{RelayConfig, admission::Registered, tls};
+use crate::{RelayConfig, admission::RegistryAdmission, tls};
 
 /// The region of this process's relay. It has to be one that nobody takes for relays of their own: guides and policies
 /// take 900 to 999, other servers 1000, the hosted service counts up from 1; and it has to fit into a port, which is
@@ -31,7 +31,7 @@ const REGION: u32 = 2695;
 
 /// The services a relay asks whom it may serve.
 #[derive(Clone, Debug)]
-pub struct Owners {
+pub struct RelayBackends {
     /// Key registry: whose a node key is.
     pub registry: GrpcChannel,
     /// Identity: whether a user is suspended.
@@ -43,18 +43,18 @@ pub async fn start(
     config: &RelayConfig,
     (state_dir, today): (&Path, NaiveDate),
     host: &str,
-    owners: Owners,
+    owners: RelayBackends,
     files: usize,
     tasks: &Tasks,
 ) -> Result<DerpMap> {
-    let connections = descriptors::bounded("relay", Limits::default().connections, files);
-    let pinned = tls::relay(&state_dir.join("tls"), host, today)?;
-    let http = listen(config.listen)
+    let connections = descriptors::bound_connections("relay", Limits::default().connections, files);
+    let pinned = tls::keep_relay_certificate(&state_dir.join("tls"), host, today)?;
+    let http = listen_tcp(config.listen)
         .with_context(|| format!("the relay can not listen on {}", config.listen))?;
     let stun = UdpSocket::bind(config.stun_listen)
         .await
         .with_context(|| format!("the relay can not answer STUN on {}", config.stun_listen))?;
-    let map = map(
+    let map = derp_map(
         host,
         http.local_addr()?.port(),
         stun.local_addr()?.port(),
@@ -63,7 +63,7 @@ pub async fn start(
     let relay = Relay::new(RelayOptions {
         // Clients know a relay by its certificate: its key may change with each start.
         private_key: PrivateKey::from_random(random_bytes()),
-        admission: Arc::new(Registered::new(owners.registry, owners.identity)),
+        admission: Arc::new(RegistryAdmission::new(owners.registry, owners.identity)),
         limits: Limits {
             connections,
             ..Limits::default()
@@ -71,8 +71,8 @@ pub async fn start(
     });
     let ended = CancellationToken::new();
     let (shutdown, end) = (tasks.shutdown().clone(), ended.clone());
-    tasks.background("relay-drain", async move {
-        shutdown.draining().await;
+    tasks.spawn_background("relay-drain", async move {
+        shutdown.wait_for_drain().await;
         end.cancel();
     });
     let sockets = Sockets {
@@ -95,7 +95,7 @@ pub struct RelayProcess {
     /// The name or address clients reach it at.
     pub host: String,
     /// The services it asks.
-    pub owners: Owners,
+    pub owners: RelayBackends,
     /// Where the map for the gateways is written.
     pub map: PathBuf,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
@@ -114,7 +114,7 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
         let telemetry = telemetry::init(&TelemetryConfig::default())?;
         descriptors::raise_limit();
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(5)));
-        let listener = telemetry::listen(process.telemetry_listen)?;
+        let listener = telemetry::listen_for_probes(process.telemetry_listen)?;
         let RelayProcess {
             state_dir,
             config,
@@ -124,13 +124,13 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
             ..
         } = process;
         let place = (state_dir.as_path(), SystemClock.now().date_naive());
-        let files = descriptors::connections();
+        let files = descriptors::available_connections();
         let relays = start(&config, place, &host, owners, files, &tasks).await?;
         write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
             .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
         let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());
-        tasks.companion("telemetry", serving);
-        telemetry.ready();
+        tasks.spawn_companion("telemetry", serving);
+        telemetry.mark_ready();
         Ok(tasks.run().await?)
     })
 }
@@ -143,7 +143,7 @@ fn write_whole(path: &Path, text: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&hidden, path)
 }
 
-fn map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
+fn derp_map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
     let address = host.parse::<IpAddr>().ok();
     let node = DerpNode {
         name: format!("{REGION}a"),

@@ -17,14 +17,14 @@ use bowline_key_registry::{KeyRegistry, Peers};
 use bowline_netmap_gateway::{Backends, Dependencies, DerpMap};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_service_kit::{
-    Caller, Later, Listeners, ServiceName, Shutdown, Tasks, descriptors, install_crypto_provider,
-    serve, telemetry,
+    Caller, DeferredServices, Listeners, ServiceName, Shutdown, Tasks, descriptors,
+    install_crypto_provider, serve, telemetry,
 };
 use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use tonic::service::Routes;
 
-use crate::{Config, Options, first_start, greeting, load, relay, state_dir, tls};
+use crate::{Config, Options, first_start, greeting, load_config, relay, state_dir, tls};
 
 /// How long a drain takes unless the settings say otherwise.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub const RELAY_HEALTH: &str = "relay";
 
 /// A process that serves.
 #[derive(Debug)]
-pub struct Started {
+pub struct StartedServer {
     /// The URL clients are given.
     pub public_url: String,
     /// The certificate authority clients have to trust, when it was made here.
@@ -59,16 +59,16 @@ pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
     // Boxed: it is compiled here once, and not again in each crate that awaits it.
     Box::pin(async move {
         install_crypto_provider();
-        let config = load(&options)?;
+        let config = load_config(&options)?;
         let telemetry = telemetry::init(&config.telemetry)?;
         descriptors::raise_limit();
         let shutdown = Shutdown::new(config.drain_seconds.map_or(DRAIN, Duration::from_secs));
         let tasks = Tasks::new(shutdown.clone());
-        let listener = telemetry::listen(config.telemetry.listen)?;
+        let listener = telemetry::listen_for_probes(config.telemetry.listen)?;
         let started = start(&options, config, &tasks).await?;
-        tasks.companion("telemetry", telemetry.clone().serve(listener, shutdown));
-        telemetry.ready();
-        greeting::greet(&options.state_dir, &started);
+        tasks.spawn_companion("telemetry", telemetry.clone().serve(listener, shutdown));
+        telemetry.mark_ready();
+        greeting::print_greeting(&options.state_dir, &started);
         Ok(tasks.run().await?)
     })
 }
@@ -78,10 +78,10 @@ pub fn run(options: Options) -> BoxFuture<'static, Result<()>> {
 /// # Errors
 ///
 /// What hinders the start.
-pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Result<Started> {
+pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Result<StartedServer> {
     let state_dir = &options.state_dir;
-    let (warnings, ports) = (config.warnings(), config.ports());
-    let lock = state_dir::take(state_dir)?;
+    let (warnings, ports) = (config.warnings(), config.describe_ports());
+    let lock = state_dir::lock_state_dir(state_dir)?;
     ControlKeys::create(&config.gateway.control_keys)?;
     let url = url::Url::parse(&config.gateway.public_url)
         .with_context(|| format!("public_url {:?} is no URL", config.gateway.public_url))?;
@@ -93,8 +93,8 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     // With one of the two, the gateway says what is missing.
     let has_none = config.gateway.certificate_file.is_none() && config.gateway.key_file.is_none();
     if config.gateway.tls && url.scheme() == "https" && has_none {
-        let files = tls::listener(&state_dir.join("tls"), host, today())?;
-        tasks.background(
+        let files = tls::keep_listener_certificate(&state_dir.join("tls"), host, today())?;
+        tasks.spawn_background(
             "certificates",
             keep_certificate(state_dir.join("tls"), host.to_owned()),
         );
@@ -105,15 +105,15 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let for_relay = divide_files(&mut config);
     let bus = Bus::in_process();
     let clock: SharedClock = Arc::new(SystemClock);
-    let services = Later::default();
+    let services = DeferredServices::default();
     let routes = start_owners(state_dir, &config, (&bus, &clock), &services, tasks).await?;
-    services.serve(routes.clone());
+    services.set_routes(routes.clone());
     let others = &config.gateway;
     let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
     let derp_map = match has_others {
         false if config.relay.enabled => {
-            let channel = services.channel(Caller::Service(ServiceName::Relay));
-            let owners = relay::Owners {
+            let channel = services.channel_for(Caller::Service(ServiceName::Relay));
+            let owners = relay::RelayBackends {
                 registry: channel.clone(),
                 identity: channel,
             };
@@ -122,7 +122,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         }
         _ => DerpMap::default(),
     };
-    let channel = services.channel(Caller::Service(ServiceName::NetmapGateway));
+    let channel = services.channel_for(Caller::Service(ServiceName::NetmapGateway));
     let backends = Backends {
         identity: channel.clone(),
         waits: channel.clone(),
@@ -141,12 +141,12 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     };
     bowline_netmap_gateway::start(config.gateway, given).await?;
     // Once everything listens: a start that fails before leaves nothing behind that the next one would not make.
-    let admin = services.channel(Caller::Admin {
+    let admin = services.channel_for(Caller::Admin {
         name: "first-start".to_owned(),
     });
-    let first_key = first_start::prepare(admin, clock.now()).await?;
+    let first_key = first_start::prepare_first_start(admin, clock.now()).await?;
     listen_for_administrators(state_dir, routes, warnings.is_empty(), tasks)?;
-    Ok(Started {
+    Ok(StartedServer {
         public_url,
         authority,
         first_key,
@@ -159,10 +159,10 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
 /// Bounds the gateway's connections by the files there are, and returns how many are the relay's: a third, since it is for
 /// those who reach each other in no other way.
 fn divide_files(config: &mut Config) -> usize {
-    let files = descriptors::connections();
+    let files = descriptors::available_connections();
     let for_relay = if config.relay.enabled { files / 3 } else { 0 };
     let most = &mut config.gateway.max_connections;
-    *most = descriptors::bounded("gateway", *most, files - for_relay);
+    *most = descriptors::bound_connections("gateway", *most, files - for_relay);
     for_relay
 }
 
@@ -171,7 +171,7 @@ async fn start_owners(
     state_dir: &Path,
     config: &Config,
     (bus, clock): (&Bus, &SharedClock),
-    services: &Later,
+    services: &DeferredServices,
     tasks: &Tasks,
 ) -> Result<Routes> {
     let database = |name: &str| {
@@ -180,7 +180,7 @@ async fn start_owners(
             state_dir.join(format!("{name}.db")).display()
         )
     };
-    let channel = |service| services.channel(Caller::Service(service));
+    let channel = |service| services.channel_for(Caller::Service(service));
     let (registry, compiler) = (ServiceName::KeyRegistry, ServiceName::PolicyCompiler);
     let mut routes = Routes::builder();
     Identity::start(&database("identity"), bus.clone(), Arc::clone(clock), tasks)
@@ -214,7 +214,7 @@ async fn start_owners(
 async fn keep_certificate(directory: PathBuf, host: String) {
     loop {
         tokio::time::sleep(DAY).await;
-        if let Err(error) = tls::listener(&directory, &host, today()) {
+        if let Err(error) = tls::keep_listener_certificate(&directory, &host, today()) {
             tracing::error!("the certificate can not be kept: {error:#}");
         }
     }
@@ -236,7 +236,7 @@ fn listen_for_administrators(
         .with_health(RELAY_HEALTH, has_relay);
     let shutdown = tasks.shutdown().clone();
     let descriptors = bowline_proto::DESCRIPTOR_SET;
-    tasks.critical(
+    tasks.spawn_critical(
         "administrators",
         serve(routes, descriptors, listeners, shutdown),
     );

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 /// # Errors
 ///
 /// When it can not be made, written or kept from others, belongs to another account, or another process has it.
-pub fn take(directory: &Path) -> Result<File> {
+pub fn lock_state_dir(directory: &Path) -> Result<File> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

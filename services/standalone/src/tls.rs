@@ -5,8 +5,8 @@
 //! certificate of either keeps the key of the old one.
 
 mod issue;
-mod made;
 mod names;
+mod stored;
 
 use std::{
     fs,
@@ -25,8 +25,8 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
-use made::MadeCertificate;
 use names::CertificateNames;
+use stored::StoredCertificate;
 
 /// How long an authority is valid, in days: all clients have to be given the next one.
 const AUTHORITY_DAYS: u64 = 10 * 365;
@@ -47,7 +47,11 @@ pub struct ListenerFiles {
 }
 
 /// Returns the certificate for `host`, made when it is not there or near its end.
-pub fn listener(directory: &Path, host: &str, today: NaiveDate) -> Result<ListenerFiles> {
+pub fn keep_listener_certificate(
+    directory: &Path,
+    host: &str,
+    today: NaiveDate,
+) -> Result<ListenerFiles> {
     fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
     let stem = file_stem(host);
     let files = ListenerFiles {
@@ -58,20 +62,20 @@ pub fn listener(directory: &Path, host: &str, today: NaiveDate) -> Result<Listen
     let names = CertificateNames::of_host(host);
     let authority_key = directory.join("ca.key");
     let authority = keep_authority(&files.authority, &authority_key, &names, today)?;
-    let is_good = match MadeCertificate::read(&files.certificate)? {
+    let is_good = match StoredCertificate::read(&files.certificate)? {
         Some(made) => files.key.is_file() && !made.is_near_its_end(today, LISTENER_DAYS),
         None => false,
     };
     if !is_good {
-        let key = key_in(&files.key)?;
+        let key = load_or_make_key(&files.key)?;
         let end = authority
             .last_day
             .min(issue::last_day(today, LISTENER_DAYS));
         let issuer = (
             fs::read_to_string(&files.authority)?,
-            key_in(&authority_key)?,
+            load_or_make_key(&authority_key)?,
         );
-        let certificate = issue::listener(host, &names, (today, end), issuer, &key)?;
+        let certificate = issue::issue_listener(host, &names, (today, end), issuer, &key)?;
         write_whole(&files.certificate, &certificate)?;
     }
     Ok(files)
@@ -84,10 +88,10 @@ fn keep_authority(
     key: &Path,
     names: &CertificateNames,
     today: NaiveDate,
-) -> Result<MadeCertificate> {
-    let made = MadeCertificate::read(certificate)?.filter(|_| key.is_file());
+) -> Result<StoredCertificate> {
+    let made = StoredCertificate::read(certificate)?.filter(|_| key.is_file());
     let names = match &made {
-        Some(made) if made.permits(names) && !made.is_near_its_end(today, AUTHORITY_DAYS) => {
+        Some(made) if made.permits_names(names) && !made.is_near_its_end(today, AUTHORITY_DAYS) => {
             return Ok(made.clone());
         }
         Some(made) => {
@@ -95,14 +99,14 @@ fn keep_authority(
             tracing::warn!(
                 "{file} was made anew: give it to the clients in place of the one they trust"
             );
-            names.with(made.permitted.as_ref())
+            names.merged_with(made.permitted.as_ref())
         }
         None => names.clone(),
     };
-    let key = key_in(key)?;
-    let text = issue::authority(&names, (today, AUTHORITY_DAYS), &key)?;
+    let key = load_or_make_key(key)?;
+    let text = issue::issue_authority(&names, (today, AUTHORITY_DAYS), &key)?;
     write_whole(certificate, &text)?;
-    MadeCertificate::read(certificate)?.context("the authority was not written")
+    StoredCertificate::read(certificate)?.context("the authority was not written")
 }
 
 /// Returns what a host's files are called: its name, unless the authority or the relay is called so. No host has an
@@ -117,7 +121,7 @@ fn file_stem(host: &str) -> String {
 
 /// The relay's certificate: clients check its hash, which the DERP map names (protocol section 8.9).
 #[derive(Debug)]
-pub struct Pinned {
+pub struct PinnedCertificate {
     /// What the relay speaks TLS with.
     pub config: Arc<ServerConfig>,
     /// The hash of the certificate, in hexadecimal digits.
@@ -125,19 +129,23 @@ pub struct Pinned {
 }
 
 /// Returns the relay's certificate for `host`, made when it is not there or near its end.
-pub fn relay(directory: &Path, host: &str, today: NaiveDate) -> Result<Pinned> {
+pub fn keep_relay_certificate(
+    directory: &Path,
+    host: &str,
+    today: NaiveDate,
+) -> Result<PinnedCertificate> {
     fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
     let certificate_file = directory.join("relay.pem");
     let key_file = directory.join("relay.key");
-    let is_good = match MadeCertificate::read(&certificate_file)? {
+    let is_good = match StoredCertificate::read(&certificate_file)? {
         Some(made) => key_file.is_file() && !made.is_near_its_end(today, RELAY_DAYS),
         None => false,
     };
     if !is_good {
-        let key = key_in(&key_file)?;
+        let key = load_or_make_key(&key_file)?;
         write_whole(
             &certificate_file,
-            &issue::relay(host, (today, RELAY_DAYS), &key)?,
+            &issue::issue_relay(host, (today, RELAY_DAYS), &key)?,
         )?;
     }
     let certificate = CertificateDer::from_pem_file(&certificate_file)?;
@@ -146,14 +154,14 @@ pub fn relay(directory: &Path, host: &str, today: NaiveDate) -> Result<Pinned> {
     let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)?;
-    Ok(Pinned {
+    Ok(PinnedCertificate {
         config: Arc::new(config),
         hash,
     })
 }
 
 /// Returns the key in a file that only its owner can read, made when it is not there.
-fn key_in(path: &Path) -> Result<KeyPair> {
+fn load_or_make_key(path: &Path) -> Result<KeyPair> {
     if path.is_file() {
         let text = fs::read_to_string(path)?;
         return KeyPair::from_pem(&text).with_context(|| format!("the key {}", path.display()));

@@ -8,7 +8,7 @@ const LONGEST: usize = 200;
 
 /// A service that others wait for: one that keeps a change log, or the gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Owner {
+pub enum LogOwner {
     /// Tailnets, users, logins.
     Identity,
     /// Machines, nodes, keys; the one with soft state.
@@ -19,7 +19,7 @@ pub enum Owner {
     NetmapGateway,
 }
 
-impl Owner {
+impl LogOwner {
     /// All of them.
     pub const ALL: [Self; 4] = [
         Self::Identity,
@@ -54,7 +54,7 @@ pub struct Hint {
 /// A hint as JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Message {
+struct HintMessage {
     tailnet: u64,
     revision: u64,
     soft_revision: u64,
@@ -77,7 +77,7 @@ impl Hint {
         if text.len() > LONGEST || !text.starts_with(b"{") {
             return None;
         }
-        let message: Message = serde_json::from_slice(text).ok()?;
+        let message: HintMessage = serde_json::from_slice(text).ok()?;
         // Columns are signed: no database can be further.
         let limit = i64::MAX.cast_unsigned();
         if message.revision > limit || message.soft_revision > limit {

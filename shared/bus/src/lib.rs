@@ -15,17 +15,17 @@ mod hint;
 mod redis;
 mod subscription;
 
-pub use hint::{Hint, Owner};
+pub use hint::{Hint, LogOwner};
 pub use subscription::{Event, Subscription};
 
 /// Where hints are published and heard. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Bus(Transport);
+pub struct Bus(BusTransport);
 
 #[derive(Clone, Debug)]
-enum Transport {
+enum BusTransport {
     InProcess(channels::Channels),
-    Redis(redis::Redis),
+    Redis(redis::RedisBus),
 }
 
 /// Why a bus could not be made.
@@ -37,7 +37,7 @@ impl Bus {
     /// Returns a bus inside this process.
     #[must_use]
     pub fn in_process() -> Self {
-        Self(Transport::InProcess(channels::Channels::default()))
+        Self(BusTransport::InProcess(channels::Channels::default()))
     }
 
     /// Returns a bus over Redis, at `redis://…` or `rediss://…`. Redis need not run yet: the bus connects when it
@@ -51,23 +51,25 @@ impl Bus {
         reason = "spawns tasks: it has to run inside the runtime"
     )]
     pub async fn redis(url: &str) -> Result<Self, InvalidUrl> {
-        redis::Redis::start(url).map(Transport::Redis).map(Self)
+        redis::RedisBus::start(url)
+            .map(BusTransport::Redis)
+            .map(Self)
     }
 
     /// Tells others that an owner's log has grown. Never waits; without a connection the hint is dropped.
-    pub fn publish(&self, owner: Owner, hint: Hint) {
+    pub fn publish(&self, owner: LogOwner, hint: Hint) {
         match &self.0 {
-            Transport::InProcess(channels) => channels.hint(owner, hint),
-            Transport::Redis(bus) => bus.publish(owner, hint),
+            BusTransport::InProcess(channels) => channels.send_hint(owner, hint),
+            BusTransport::Redis(bus) => bus.publish(owner, hint),
         }
     }
 
     /// Listens to some owners, from now on.
     #[must_use]
-    pub fn subscribe(&self, owners: &[Owner]) -> Subscription {
+    pub fn subscribe(&self, owners: &[LogOwner]) -> Subscription {
         match &self.0 {
-            Transport::InProcess(channels) => channels.subscribe(owners),
-            Transport::Redis(bus) => bus.subscribe(owners),
+            BusTransport::InProcess(channels) => channels.subscribe(owners),
+            BusTransport::Redis(bus) => bus.subscribe(owners),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::channels::Channels;
-use crate::{Hint, InvalidUrl, Owner, Subscription};
+use crate::{Hint, InvalidUrl, LogOwner, Subscription};
 
 /// How many hints may wait for the connection; more are dropped, because a newer one says the same.
 const WAITING: usize = 1024;
@@ -20,7 +20,7 @@ const WAITING: usize = 1024;
 const BATCH: usize = 256;
 
 /// How long Redis may take to answer before the connection counts as broken.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often an idle connection is tried: a server that hangs closes nothing.
 const PING: Duration = Duration::from_secs(1);
@@ -30,15 +30,15 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// A bus over Redis.
 #[derive(Clone, Debug)]
-pub(crate) struct Redis {
+pub(crate) struct RedisBus {
     channels: Channels,
-    outgoing: mpsc::Sender<(Owner, Hint)>,
+    outgoing: mpsc::Sender<(LogOwner, Hint)>,
 }
 
-impl Redis {
+impl RedisBus {
     /// Starts the connection's task; it ends with the last clone.
     pub(crate) fn start(url: &str) -> Result<Self, InvalidUrl> {
-        let client = open(url).map_err(|error| InvalidUrl(error.to_string()))?;
+        let client = open_client(url).map_err(|error| InvalidUrl(error.to_string()))?;
         let channels = Channels::default();
         let (outgoing, queue) = mpsc::channel(WAITING);
         #[expect(
@@ -46,7 +46,7 @@ impl Redis {
             reason = "it ends with the last handle of this bus"
         )]
         tokio::spawn(
-            Link {
+            RedisLink {
                 client,
                 channels: channels.clone(),
                 queue,
@@ -56,18 +56,18 @@ impl Redis {
         Ok(Self { channels, outgoing })
     }
 
-    pub(crate) fn publish(&self, owner: Owner, hint: Hint) {
+    pub(crate) fn publish(&self, owner: LogOwner, hint: Hint) {
         if self.outgoing.try_send((owner, hint)).is_err() {
             count_dropped(1);
         }
     }
 
-    pub(crate) fn subscribe(&self, owners: &[Owner]) -> Subscription {
+    pub(crate) fn subscribe(&self, owners: &[LogOwner]) -> Subscription {
         self.channels.subscribe(owners)
     }
 }
 
-fn open(url: &str) -> RedisResult<Client> {
+fn open_client(url: &str) -> RedisResult<Client> {
     let info = redis::IntoConnectionInfo::into_connection_info(url)?;
     // Only RESP3 carries published messages and answers on one connection.
     let settings = info
@@ -78,7 +78,7 @@ fn open(url: &str) -> RedisResult<Client> {
 }
 
 /// Why serving a connection ended.
-enum End {
+enum LinkEnd {
     /// Nobody holds the bus any more.
     Bus,
     /// The connection is of no more use.
@@ -86,13 +86,13 @@ enum End {
 }
 
 /// The connection's task.
-struct Link {
+struct RedisLink {
     client: Client,
     channels: Channels,
-    queue: mpsc::Receiver<(Owner, Hint)>,
+    queue: mpsc::Receiver<(LogOwner, Hint)>,
 }
 
-impl Link {
+impl RedisLink {
     async fn run(mut self) {
         let mut pause = PAUSE.0;
         loop {
@@ -101,8 +101,8 @@ impl Link {
                 Ok(connection) => {
                     pause = PAUSE.0;
                     tracing::info!("connected to Redis");
-                    self.channels.gap();
-                    if let End::Bus = self.serve(connection, &lost).await {
+                    self.channels.send_gaps();
+                    if let LinkEnd::Bus = self.serve_connection(connection, &lost).await {
                         return;
                     }
                     tracing::warn!("connection to Redis lost");
@@ -111,7 +111,7 @@ impl Link {
                     tracing::warn!(%error, retry_in = ?pause, "Redis can not be reached");
                 }
             }
-            if let End::Bus = self.idle(pause).await {
+            if let LinkEnd::Bus = self.drop_hints_for(pause).await {
                 return;
             }
             pause = (pause * 2).min(PAUSE.1);
@@ -122,12 +122,12 @@ impl Link {
     async fn connect(&self, lost: &Arc<Notify>) -> RedisResult<MultiplexedConnection> {
         let (channels, notify) = (self.channels.clone(), Arc::clone(lost));
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
             .set_push_sender(move |push: PushInfo| -> Result<(), ()> {
                 match push.kind {
                     PushKind::Disconnection => notify.notify_one(),
-                    PushKind::Message => deliver(&channels, &push.data),
+                    PushKind::Message => deliver_message(&channels, &push.data),
                     _ => {}
                 }
                 Ok(())
@@ -136,26 +136,32 @@ impl Link {
             .client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        connection.subscribe(&Owner::ALL.map(channel)[..]).await?;
+        connection
+            .subscribe(&LogOwner::ALL.map(channel_name)[..])
+            .await?;
         Ok(connection)
     }
 
     /// Publishes what comes until the connection breaks.
-    async fn serve(&mut self, mut connection: MultiplexedConnection, lost: &Notify) -> End {
+    async fn serve_connection(
+        &mut self,
+        mut connection: MultiplexedConnection,
+        lost: &Notify,
+    ) -> LinkEnd {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut hints = Vec::with_capacity(BATCH);
         loop {
             let mut commands = redis::pipe();
             tokio::select! {
-                () = lost.notified() => return End::Connection,
+                () = lost.notified() => return LinkEnd::Connection,
                 _ = ping.tick() => { commands.cmd("PING").ignore(); }
                 count = self.queue.recv_many(&mut hints, BATCH) => {
                     if count == 0 {
-                        return End::Bus;
+                        return LinkEnd::Bus;
                     }
                     for (owner, hint) in hints.drain(..) {
-                        commands.publish(channel(owner), hint.encode()).ignore();
+                        commands.publish(channel_name(owner), hint.encode()).ignore();
                     }
                 }
             }
@@ -163,40 +169,40 @@ impl Link {
             if let Err(error) = commands.query_async::<()>(&mut connection).await {
                 tracing::warn!(%error, "Redis did not take hints");
                 count_dropped(count);
-                return End::Connection;
+                return LinkEnd::Connection;
             }
         }
     }
 
     /// Waits without a connection; hints published meanwhile are dropped.
-    async fn idle(&mut self, pause: Duration) -> End {
+    async fn drop_hints_for(&mut self, pause: Duration) -> LinkEnd {
         let dropping = async {
             while self.queue.recv().await.is_some() {
                 count_dropped(1);
             }
         };
         match timeout(pause, dropping).await {
-            Ok(()) => End::Bus,
-            Err(_) => End::Connection,
+            Ok(()) => LinkEnd::Bus,
+            Err(_) => LinkEnd::Connection,
         }
     }
 }
 
-fn channel(owner: Owner) -> String {
+fn channel_name(owner: LogOwner) -> String {
     format!("bowline:changes:{}", owner.name())
 }
 
 /// Hands a published message on if it is a hint; anybody who reaches Redis may have sent it.
-fn deliver(channels: &Channels, data: &[Value]) {
+fn deliver_message(channels: &Channels, data: &[Value]) {
     let hint = match data {
-        [Value::BulkString(name), Value::BulkString(text)] => Owner::ALL
+        [Value::BulkString(name), Value::BulkString(text)] => LogOwner::ALL
             .into_iter()
-            .find(|owner| channel(*owner).as_bytes() == name.as_slice())
+            .find(|owner| channel_name(*owner).as_bytes() == name.as_slice())
             .zip(Hint::decode(text)),
         _ => None,
     };
     match hint {
-        Some((owner, hint)) => channels.hint(owner, hint),
+        Some((owner, hint)) => channels.send_hint(owner, hint),
         None => metrics::counter!("bowline_bus_malformed_total").increment(1),
     }
 }

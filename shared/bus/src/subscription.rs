@@ -7,15 +7,15 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll, Stream};
 
-use crate::{Hint, Owner};
+use crate::{Hint, LogOwner};
 
 /// What a listener is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// This owner's hints may have been missed: compare all heads.
-    Gap(Owner),
+    Gap(LogOwner),
     /// An owner's log of a tailnet has grown.
-    Hint(Owner, Hint),
+    Hint(LogOwner, Hint),
 }
 
 /// Hints of some owners, from the moment of subscribing: a stream that ends with the bus.

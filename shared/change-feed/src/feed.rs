@@ -15,7 +15,7 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use crate::{Follow, Position, Source};
+use crate::{LogSource, Position, TailnetFollower};
 
 /// How often the heads are asked for: what a lost hint costs at most.
 const HEADS_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ impl<S: Clone> Clone for Feed<S> {
     }
 }
 
-impl<S: Source> Feed<S> {
+impl<S: LogSource> Feed<S> {
     /// Starts to listen to the bus and to ask for heads; ends with the tasks.
     pub fn start(source: S, bus: &Bus, tasks: &Tasks) -> Self {
         let (contact, _) = watch::channel(None);
@@ -52,24 +52,28 @@ impl<S: Source> Feed<S> {
             Arc::downgrade(&heads),
             (bus.clone(), subscription),
         );
-        tasks.background("change-feed", watching);
+        tasks.spawn_background("change-feed", watching);
         Self { source, heads }
     }
 
     /// Follows one tailnet: the first update is a snapshot.
     #[must_use]
-    pub fn follow(&self, tailnet: TailnetId) -> Follow<S> {
-        Follow::new(self.source.clone(), tailnet, self.heads.receiver(tailnet))
+    pub fn follow_tailnet(&self, tailnet: TailnetId) -> TailnetFollower<S> {
+        TailnetFollower::new(
+            self.source.clone(),
+            tailnet,
+            self.heads.subscribe_head(tailnet),
+        )
     }
 
     /// Says that the owner's log of this tailnet has at least this head, without waiting for the bus.
-    pub fn hint(&self, tailnet: TailnetId, head: Position) {
-        self.heads.advance(tailnet, head);
+    pub fn note_head(&self, tailnet: TailnetId, head: Position) {
+        self.heads.note_hint(tailnet, head);
     }
 
     /// Follows when the owner last answered: `None` before the first time.
     #[must_use]
-    pub fn contact(&self) -> watch::Receiver<Option<Instant>> {
+    pub fn watch_contact(&self) -> watch::Receiver<Option<Instant>> {
         self.heads.contact.subscribe()
     }
 }
@@ -85,7 +89,7 @@ pub(crate) struct KnownHead {
 impl KnownHead {
     /// Says whether a follower that reached a position then has to look again: the head is ahead of it, or the owner
     /// says, asked after that, that it is not there, because it was put back to an older state.
-    pub(crate) fn calls(&self, position: Position, reached_at: time::Instant) -> bool {
+    pub(crate) fn needs_look(&self, position: Position, reached_at: time::Instant) -> bool {
         let is_asked_later = self.asked_at.is_some_and(|asked_at| asked_at > reached_at);
         position.is_behind(self.head) || (is_asked_later && self.head.is_behind(position))
     }
@@ -99,7 +103,7 @@ struct Heads {
 }
 
 impl Heads {
-    fn receiver(&self, tailnet: TailnetId) -> watch::Receiver<KnownHead> {
+    fn subscribe_head(&self, tailnet: TailnetId) -> watch::Receiver<KnownHead> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed
             .entry(tailnet)
@@ -108,7 +112,7 @@ impl Heads {
     }
 
     /// Notes what a hint says, when it is more than what is known.
-    fn advance(&self, tailnet: TailnetId, head: Position) {
+    fn note_hint(&self, tailnet: TailnetId, head: Position) {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = followed.get(&tailnet) {
             known.send_if_modified(|known| {
@@ -125,7 +129,7 @@ impl Heads {
 
     /// Notes what the owner answered when it was asked at a time with that head known. It is the truth of then: what a
     /// hint said before may have been forged, what it said since may be newer.
-    fn answered(&self, asked: Asked, asked_at: time::Instant, head: Position) {
+    fn note_answer(&self, asked: HeadQuestion, asked_at: time::Instant, head: Position) {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = followed.get(&asked.tailnet) {
             known.send_modify(|known| {
@@ -139,10 +143,10 @@ impl Heads {
     }
 
     /// Returns the tailnets somebody follows, and forgets the others.
-    fn tailnets(&self) -> Vec<Asked> {
+    fn collect_followed(&self) -> Vec<HeadQuestion> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.retain(|_, head| head.receiver_count() > 0);
-        let asked = |(&tailnet, known): (&TailnetId, &watch::Sender<KnownHead>)| Asked {
+        let asked = |(&tailnet, known): (&TailnetId, &watch::Sender<KnownHead>)| HeadQuestion {
             tailnet,
             known: known.borrow().head,
         };
@@ -152,13 +156,13 @@ impl Heads {
 
 /// A tailnet whose head is asked for, and the head known before.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct HeadQuestion {
     tailnet: TailnetId,
     known: Position,
 }
 
 /// Keeps the heads up to date. It holds the bus: a subscription ends with the last who does.
-async fn watch_heads<S: Source>(
+async fn watch_heads<S: LogSource>(
     source: S,
     heads: Weak<Heads>,
     (_bus, mut subscription): (Bus, Subscription),
@@ -173,7 +177,7 @@ async fn watch_heads<S: Source>(
                 Some(event) => event,
                 None => return,
             },
-            () = finished(&mut asking) => {
+            () = wait_for_answer(&mut asking) => {
                 asking = None;
                 continue;
             }
@@ -186,28 +190,30 @@ async fn watch_heads<S: Source>(
                     revision: hint.revision.get(),
                     soft_revision: hint.soft_revision,
                 };
-                heads.advance(hint.tailnet, head);
+                heads.note_hint(hint.tailnet, head);
             }
-            Event::Gap(_) if asking.is_none() => asking = Some(ask(source.clone(), heads).boxed()),
+            Event::Gap(_) if asking.is_none() => {
+                asking = Some(ask_heads(source.clone(), heads).boxed())
+            }
             Event::Gap(_) => {}
         }
     }
 }
 
 /// Waits for what is asked, or for ever without it.
-async fn finished(asking: &mut Option<BoxFuture<'static, ()>>) {
+async fn wait_for_answer(asking: &mut Option<BoxFuture<'static, ()>>) {
     match asking {
         Some(asking) => asking.await,
         None => std::future::pending().await,
     }
 }
 
-async fn ask<S: Source>(source: S, heads: Arc<Heads>) {
-    let tailnets = heads.tailnets();
+async fn ask_heads<S: LogSource>(source: S, heads: Arc<Heads>) {
+    let tailnets = heads.collect_followed();
     for some in tailnets.chunks(HEADS_PER_REQUEST) {
         let asked_at = time::Instant::now();
         match source
-            .heads(some.iter().map(|asked| asked.tailnet.get()).collect())
+            .fetch_heads(some.iter().map(|asked| asked.tailnet.get()).collect())
             .await
         {
             Ok(answer) => {
@@ -216,7 +222,7 @@ async fn ask<S: Source>(source: S, heads: Arc<Heads>) {
                         revision: head.revision,
                         soft_revision: head.soft_revision,
                     };
-                    heads.answered(*asked, asked_at, head);
+                    heads.note_answer(*asked, asked_at, head);
                 }
             }
             Err(status) => {

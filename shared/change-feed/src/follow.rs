@@ -6,7 +6,7 @@ use bowline_ids::TailnetId;
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
-use crate::{Fetched, Position, Snapshot, Source, feed::KnownHead};
+use crate::{Fetched, LogSource, Position, Snapshot, feed::KnownHead};
 
 /// The first pause after a failure; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -15,7 +15,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a follower applies next.
 #[derive(Debug)]
-pub enum Update<S: Source> {
+pub enum Update<S: LogSource> {
     /// Everything: replaces what the follower has.
     Snapshot(Snapshot<S::Chunk>),
     /// The entries after the follower's position, and the position they lead to.
@@ -26,7 +26,7 @@ pub enum Update<S: Source> {
 ///
 /// Pull-based: nothing is read ahead of the follower, and one request is under way at a time.
 #[derive(Debug)]
-pub struct Follow<S> {
+pub struct TailnetFollower<S> {
     source: S,
     tailnet: TailnetId,
     head: watch::Receiver<KnownHead>,
@@ -34,7 +34,7 @@ pub struct Follow<S> {
     reached_at: Instant,
 }
 
-impl<S: Source> Follow<S> {
+impl<S: LogSource> TailnetFollower<S> {
     pub(crate) fn new(source: S, tailnet: TailnetId, head: watch::Receiver<KnownHead>) -> Self {
         Self {
             source,
@@ -45,7 +45,7 @@ impl<S: Source> Follow<S> {
         }
     }
 
-    fn reach(&mut self, position: Position) {
+    fn set_position(&mut self, position: Position) {
         self.position = Some(position);
         self.reached_at = Instant::now();
     }
@@ -54,7 +54,7 @@ impl<S: Source> Follow<S> {
     pub async fn next(&mut self) -> Update<S> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.attempt().await {
+            match self.try_next().await {
                 Ok(Some(update)) => return update,
                 Ok(None) => pause = FIRST_PAUSE,
                 Err(status) => {
@@ -67,18 +67,18 @@ impl<S: Source> Follow<S> {
         }
     }
 
-    async fn attempt(&mut self) -> Result<Option<Update<S>>, Status> {
+    async fn try_next(&mut self) -> Result<Option<Update<S>>, Status> {
         let Some(position) = self.position else {
-            let snapshot = self.source.snapshot(self.tailnet).await?;
-            self.reach(snapshot.position);
+            let snapshot = self.source.fetch_snapshot(self.tailnet).await?;
+            self.set_position(snapshot.position);
             return Ok(Some(Update::Snapshot(snapshot)));
         };
         let reached_at = self.reached_at;
         self.head
-            .wait_for(|known| known.calls(position, reached_at))
+            .wait_for(|known| known.needs_look(position, reached_at))
             .await
             .map_err(|_| Status::unavailable("the feed has ended"))?;
-        match self.source.changes_since(self.tailnet, position).await? {
+        match self.source.fetch_changes(self.tailnet, position).await? {
             Fetched::Compacted => self.position = None,
             Fetched::Changes(_, reached) if reached == position => {
                 // The head is ahead of what the owner gives: a replica that lags, or a forged hint. The next
@@ -86,7 +86,7 @@ impl<S: Source> Follow<S> {
                 let _ = tokio::time::timeout(LONGEST_PAUSE, self.head.changed()).await;
             }
             Fetched::Changes(changes, reached) => {
-                self.reach(reached);
+                self.set_position(reached);
                 return Ok(Some(Update::Changes(changes, reached)));
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bus hint ───┐
-//! bus gap ────┼──▶ head of each followed tailnet ──▶ Follow::next: ChangesSince, or Snapshot after a gap
+//! bus gap ────┼──▶ head of each followed tailnet ──▶ TailnetFollower::next: ChangesSince, or Snapshot after a gap
 //! Heads, 1 s ─┘
 //! ```
 //!
@@ -16,5 +16,5 @@ mod follow;
 mod source;
 
 pub use feed::Feed;
-pub use follow::{Follow, Update};
-pub use source::{Fetched, Identity, Position, Registry, Snapshot, Source};
+pub use follow::{TailnetFollower, Update};
+pub use source::{Fetched, IdentityLog, LogSource, Position, RegistryLog, Snapshot};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_bus::Owner;
+use bowline_bus::LogOwner;
 use bowline_ids::TailnetId;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, Head, HeadsRequest, SnapshotRequest},
@@ -21,8 +21,8 @@ use tonic::{Request, Status, Streaming};
 const LONGEST_MESSAGE: usize = 32 << 20;
 
 /// How long heads are waited for, and entries.
-const HEADS_PATIENCE: Duration = Duration::from_secs(1);
-const CHANGES_PATIENCE: Duration = Duration::from_secs(3);
+const HEADS_TIMEOUT: Duration = Duration::from_secs(1);
+const CHANGES_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How far a follower has come in one owner's log of one tailnet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,36 +70,36 @@ pub struct Snapshot<S> {
 
 /// An owner of hard state, asked over gRPC.
 #[async_trait]
-pub trait Source: Clone + Send + Sync + 'static {
+pub trait LogSource: Clone + Send + Sync + 'static {
     /// The owner, as the bus names it.
-    const OWNER: Owner;
+    const OWNER: LogOwner;
     /// The answer to `ChangesSince`.
     type Changes: Send + 'static;
     /// One chunk of a snapshot.
     type Chunk: Send + 'static;
 
     /// Returns the heads of these tailnets, in their order.
-    async fn heads(&self, tailnets: Vec<u64>) -> Result<Vec<Head>, Status>;
+    async fn fetch_heads(&self, tailnets: Vec<u64>) -> Result<Vec<Head>, Status>;
 
     /// Returns what came after `position`.
-    async fn changes_since(
+    async fn fetch_changes(
         &self,
         tailnet: TailnetId,
         position: Position,
     ) -> Result<Fetched<Self::Changes>, Status>;
 
     /// Returns everything; an incomplete stream is an error.
-    async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<Self::Chunk>, Status>;
+    async fn fetch_snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<Self::Chunk>, Status>;
 }
 
 /// Returns a request that is given up after a while: another replica answers the next.
-fn within<T>(patience: Duration, message: T) -> Request<T> {
+fn request_within<T>(patience: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(patience);
     request
 }
 
-fn changes_since(tailnet: TailnetId, position: Position) -> ChangesSinceRequest {
+fn changes_request(tailnet: TailnetId, position: Position) -> ChangesSinceRequest {
     ChangesSinceRequest {
         tailnet_id: tailnet.get(),
         revision: position.revision,
@@ -108,7 +108,7 @@ fn changes_since(tailnet: TailnetId, position: Position) -> ChangesSinceRequest 
 }
 
 /// Reads a snapshot to its end.
-async fn collect<S>(
+async fn collect_snapshot<S>(
     mut stream: Streaming<S>,
     describe: impl Fn(&S) -> (Position, bool),
 ) -> Result<Snapshot<S>, Status> {
@@ -127,9 +127,9 @@ async fn collect<S>(
 
 /// The identity service.
 #[derive(Clone, Debug)]
-pub struct Identity(IdentityServiceClient<GrpcChannel>);
+pub struct IdentityLog(IdentityServiceClient<GrpcChannel>);
 
-impl Identity {
+impl IdentityLog {
     /// Asks over `channel`.
     #[must_use]
     pub fn new(channel: GrpcChannel) -> Self {
@@ -138,27 +138,27 @@ impl Identity {
 }
 
 #[async_trait]
-impl Source for Identity {
-    const OWNER: Owner = Owner::Identity;
+impl LogSource for IdentityLog {
+    const OWNER: LogOwner = LogOwner::Identity;
     type Changes = IdentityChanges;
     type Chunk = IdentitySnapshot;
 
-    async fn heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
+    async fn fetch_heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
         Ok(self
             .0
             .clone()
-            .heads(within(HEADS_PATIENCE, HeadsRequest { tailnet_ids }))
+            .heads(request_within(HEADS_TIMEOUT, HeadsRequest { tailnet_ids }))
             .await?
             .into_inner()
             .heads)
     }
 
-    async fn changes_since(
+    async fn fetch_changes(
         &self,
         tailnet: TailnetId,
         position: Position,
     ) -> Result<Fetched<IdentityChanges>, Status> {
-        let request = within(CHANGES_PATIENCE, changes_since(tailnet, position));
+        let request = request_within(CHANGES_TIMEOUT, changes_request(tailnet, position));
         let changes = self.0.clone().changes_since(request).await?.into_inner();
         if changes.compacted {
             return Ok(Fetched::Compacted);
@@ -173,12 +173,15 @@ impl Source for Identity {
         ))
     }
 
-    async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<IdentitySnapshot>, Status> {
+    async fn fetch_snapshot(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<Snapshot<IdentitySnapshot>, Status> {
         let request = SnapshotRequest {
             tailnet_id: tailnet.get(),
         };
         let stream = self.0.clone().snapshot(request).await?.into_inner();
-        collect(stream, |chunk| {
+        collect_snapshot(stream, |chunk| {
             (
                 Position {
                     revision: chunk.revision,
@@ -193,9 +196,9 @@ impl Source for Identity {
 
 /// The key-registry service.
 #[derive(Clone, Debug)]
-pub struct Registry(KeyRegistryServiceClient<GrpcChannel>);
+pub struct RegistryLog(KeyRegistryServiceClient<GrpcChannel>);
 
-impl Registry {
+impl RegistryLog {
     /// Asks over `channel`.
     #[must_use]
     pub fn new(channel: GrpcChannel) -> Self {
@@ -204,27 +207,27 @@ impl Registry {
 }
 
 #[async_trait]
-impl Source for Registry {
-    const OWNER: Owner = Owner::KeyRegistry;
+impl LogSource for RegistryLog {
+    const OWNER: LogOwner = LogOwner::KeyRegistry;
     type Changes = RegistryChanges;
     type Chunk = RegistrySnapshot;
 
-    async fn heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
+    async fn fetch_heads(&self, tailnet_ids: Vec<u64>) -> Result<Vec<Head>, Status> {
         Ok(self
             .0
             .clone()
-            .heads(within(HEADS_PATIENCE, HeadsRequest { tailnet_ids }))
+            .heads(request_within(HEADS_TIMEOUT, HeadsRequest { tailnet_ids }))
             .await?
             .into_inner()
             .heads)
     }
 
-    async fn changes_since(
+    async fn fetch_changes(
         &self,
         tailnet: TailnetId,
         position: Position,
     ) -> Result<Fetched<RegistryChanges>, Status> {
-        let request = within(CHANGES_PATIENCE, changes_since(tailnet, position));
+        let request = request_within(CHANGES_TIMEOUT, changes_request(tailnet, position));
         let changes = self.0.clone().changes_since(request).await?.into_inner();
         if changes.compacted {
             return Ok(Fetched::Compacted);
@@ -236,12 +239,15 @@ impl Source for Registry {
         Ok(Fetched::Changes(changes, position))
     }
 
-    async fn snapshot(&self, tailnet: TailnetId) -> Result<Snapshot<RegistrySnapshot>, Status> {
+    async fn fetch_snapshot(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<Snapshot<RegistrySnapshot>, Status> {
         let request = SnapshotRequest {
             tailnet_id: tailnet.get(),
         };
         let stream = self.0.clone().snapshot(request).await?.into_inner();
-        collect(stream, |chunk| {
+        collect_snapshot(stream, |chunk| {
             let position = Position {
                 revision: chunk.revision,
                 soft_revision: chunk.soft_revision,

@@ -49,7 +49,7 @@ pub enum AuditVerdict {
 }
 
 /// Returns the hash of a row: SHA-256 over the hash before and each field behind its length.
-pub(crate) fn chain(previous: &[u8; 32], tailnet: i64, entry: &AuditEntry) -> [u8; 32] {
+pub(crate) fn chain_hash(previous: &[u8; 32], tailnet: i64, entry: &AuditEntry) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(previous);
     for number in [tailnet, entry.sequence.cast_signed(), to_micros(entry.time)] {
@@ -63,7 +63,7 @@ pub(crate) fn chain(previous: &[u8; 32], tailnet: i64, entry: &AuditEntry) -> [u
 }
 
 /// Returns up to `limit` rows after a place, oldest first.
-pub(crate) async fn entries(
+pub(crate) async fn read_entries(
     connection: &mut AnyConnection,
     tailnet: i64,
     after: u64,
@@ -79,7 +79,7 @@ pub(crate) async fn entries(
     .fetch_all(connection)
     .await?
     .iter()
-    .map(|row| entry(tailnet, row))
+    .map(|row| entry_from_row(tailnet, row))
     .collect()
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn entries(
 const LONGEST_PAGE: u32 = 1000;
 
 /// Returns the rows that a caller asks for, newest first.
-pub(crate) async fn newest(
+pub(crate) async fn read_newest_entries(
     connection: &mut AnyConnection,
     tailnet: i64,
     request: &ListAuditRequest,
@@ -117,7 +117,7 @@ pub(crate) async fn newest(
     .fetch_all(connection)
     .await?
     .iter()
-    .map(|row| entry(tailnet, row))
+    .map(|row| entry_from_row(tailnet, row))
     .collect()
 }
 
@@ -135,7 +135,7 @@ impl From<AuditEntry> for v1::AuditEntry {
     }
 }
 
-fn entry(tailnet: i64, row: &AnyRow) -> Result<AuditEntry, DatabaseError> {
+fn entry_from_row(tailnet: i64, row: &AnyRow) -> Result<AuditEntry, DatabaseError> {
     let sequence: i64 = row.try_get(0)?;
     let inconsistent = || DatabaseError::Inconsistent {
         table: "audit",
@@ -156,14 +156,14 @@ fn entry(tailnet: i64, row: &AnyRow) -> Result<AuditEntry, DatabaseError> {
 }
 
 /// Follows the chain from the first row to `head`.
-pub(crate) async fn verify(
+pub(crate) async fn verify_chain(
     connection: &mut AnyConnection,
     tailnet: i64,
     head: (u64, [u8; 32]),
 ) -> Result<AuditVerdict, DatabaseError> {
     let (mut sequence, mut hash) = (0, ORIGIN);
     loop {
-        let page = entries(&mut *connection, tailnet, sequence, 1000).await?;
+        let page = read_entries(&mut *connection, tailnet, sequence, 1000).await?;
         if page.is_empty() {
             let whole = (sequence, hash) == head;
             return Ok(if whole {
@@ -176,7 +176,7 @@ pub(crate) async fn verify(
         }
         for entry in page {
             sequence += 1;
-            hash = chain(&hash, tailnet, &entry);
+            hash = chain_hash(&hash, tailnet, &entry);
             if entry.sequence != sequence || entry.hash != hash {
                 return Ok(AuditVerdict::Broken { sequence });
             }

@@ -9,7 +9,7 @@ mod soft;
 
 use std::sync::Arc;
 
-use bowline_bus::{Bus, Hint, Owner};
+use bowline_bus::{Bus, Hint, LogOwner};
 use bowline_ids::{Revision, TailnetId};
 use bowline_proto::audit::v1::{ListAuditRequest, ListAuditResponse, VerifyAuditResponse};
 use futures_util::future::BoxFuture;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::{AuditEntry, AuditVerdict, Database, DatabaseError, ReadTransaction, audit};
 pub use head::Head;
-use lane::{Lanes, Request};
+use lane::{Lanes, QueuedMutation};
 pub use mutation::Mutation;
 pub use soft::SoftBatch;
 
@@ -34,21 +34,21 @@ pub enum Changes {
 
 /// The change log of one owner, for all its tailnets. Clones share the queues.
 #[derive(Clone, Debug)]
-pub struct ChangeLog(Arc<Inner>);
+pub struct ChangeLog(Arc<LogState>);
 
 #[derive(Debug)]
-struct Inner {
+struct LogState {
     database: Database,
     bus: Bus,
-    owner: Owner,
+    owner: LogOwner,
     lanes: Lanes,
 }
 
 impl ChangeLog {
     /// Returns the log that `owner` keeps in its database; hints go out on `bus`.
     #[must_use]
-    pub fn new(database: Database, bus: Bus, owner: Owner) -> Self {
-        Self(Arc::new(Inner {
+    pub fn new(database: Database, bus: Bus, owner: LogOwner) -> Self {
+        Self(Arc::new(LogState {
             database,
             bus,
             owner,
@@ -85,8 +85,8 @@ impl ChangeLog {
         E: From<DatabaseError> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let request = Request::new(tailnet, actor.into(), work, sender);
-        lane::enqueue(&self.0, Box::new(request))?;
+        let request = QueuedMutation::new(tailnet, actor.into(), work, sender);
+        lane::enqueue_job(&self.0, Box::new(request))?;
         receiver.await.unwrap_or_else(|_| {
             Err(DatabaseError::unavailable("a mutation of the same commit ended abruptly").into())
         })
@@ -94,8 +94,8 @@ impl ChangeLog {
 
     /// Returns how many mutations wait to be run in a tailnet's lane.
     #[must_use]
-    pub fn waiting(&self, tailnet: TailnetId) -> usize {
-        lane::waiting(&self.0, tailnet)
+    pub fn count_waiting(&self, tailnet: TailnetId) -> usize {
+        lane::count_waiting(&self.0, tailnet)
     }
 
     /// Commits soft state of tailnets: see [`SoftBatch`]. Hints go out after the commit.
@@ -103,7 +103,7 @@ impl ChangeLog {
     /// # Errors
     ///
     /// What `work` returns, or the database's error.
-    pub async fn soft<T, E, F>(&self, work: F) -> Result<T, E>
+    pub async fn commit_soft_state<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: for<'c> FnOnce(&'c mut SoftBatch) -> BoxFuture<'c, Result<T, E>> + Send,
         T: Send,
@@ -118,7 +118,7 @@ impl ChangeLog {
     ///
     /// [`DatabaseError`] when the database can not answer.
     pub async fn heads(&self, tailnets: &[TailnetId]) -> Result<Vec<Head>, DatabaseError> {
-        head::read(self.0.database.reader(), tailnets).await
+        head::read_heads(self.0.database.reader(), tailnets).await
     }
 
     /// Returns a tailnet's head as a transaction sees it: the revision of a snapshot read in that transaction.
@@ -193,7 +193,7 @@ impl ChangeLog {
     /// # Errors
     ///
     /// [`DatabaseError`] when the database can not answer.
-    pub fn compact(
+    pub fn compact_entries(
         &self,
         keep_entries: u32,
         keep_age: std::time::Duration,
@@ -207,14 +207,14 @@ impl ChangeLog {
     /// # Errors
     ///
     /// [`DatabaseError`] when the database can not answer.
-    pub async fn audit(
+    pub async fn audit_entries(
         &self,
         tailnet: TailnetId,
         after: u64,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, DatabaseError> {
         let mut connection = self.0.database.reader().acquire().await?;
-        audit::entries(&mut connection, tailnet.into(), after, limit).await
+        audit::read_entries(&mut connection, tailnet.into(), after, limit).await
     }
 
     /// Answers which rows of a tailnet's audit trail a caller asks for, newest first.
@@ -228,7 +228,7 @@ impl ChangeLog {
         request: &ListAuditRequest,
     ) -> Result<ListAuditResponse, DatabaseError> {
         let mut connection = self.0.database.reader().acquire().await?;
-        let entries = audit::newest(&mut connection, tailnet.into(), request).await?;
+        let entries = audit::read_newest_entries(&mut connection, tailnet.into(), request).await?;
         let entries = entries.into_iter().map(Into::into).collect();
         Ok(ListAuditResponse { entries })
     }
@@ -239,7 +239,7 @@ impl ChangeLog {
     ///
     /// [`DatabaseError`] when the database can not answer.
     pub async fn verify_audit(&self, tailnet: TailnetId) -> Result<AuditVerdict, DatabaseError> {
-        Ok(self.verdict(tailnet).await?.0)
+        Ok(self.check_audit(tailnet).await?.0)
     }
 
     /// Answers what a check of a tailnet's audit trail finds.
@@ -251,7 +251,7 @@ impl ChangeLog {
         &self,
         tailnet: TailnetId,
     ) -> Result<VerifyAuditResponse, DatabaseError> {
-        let (verdict, head) = self.verdict(tailnet).await?;
+        let (verdict, head) = self.check_audit(tailnet).await?;
         let broken_sequence = match verdict {
             AuditVerdict::Whole { .. } => 0,
             AuditVerdict::Broken { sequence } => sequence,
@@ -263,20 +263,20 @@ impl ChangeLog {
         })
     }
 
-    async fn verdict(
+    async fn check_audit(
         &self,
         tailnet: TailnetId,
     ) -> Result<(AuditVerdict, head::Counter), DatabaseError> {
-        let mut read = self.0.database.read().await?;
+        let mut read = self.0.database.begin_read().await?;
         let counter = head::Counter::read(&mut read, tailnet).await?;
         let head = (counter.audit_sequence, counter.audit_hash);
-        let verdict = audit::verify(&mut read, tailnet.into(), head).await?;
+        let verdict = audit::verify_chain(&mut read, tailnet.into(), head).await?;
         Ok((verdict, counter))
     }
 }
 
-impl Inner {
-    fn hint(&self, head: Head) {
+impl LogState {
+    fn publish_hint(&self, head: Head) {
         let Head {
             tailnet,
             revision,

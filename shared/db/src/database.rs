@@ -8,18 +8,20 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 
-use crate::{DatabaseError, Migrations, OpenError, ReadTransaction, WriteTransaction, from_micros};
+use crate::{
+    DatabaseError, DatabaseOpenError, Migrations, ReadTransaction, WriteTransaction, from_micros,
+};
 
 /// Which SQL the database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub enum SqlDialect {
     /// PostgreSQL 14 or newer.
     Postgres,
     /// The SQLite inside this program.
     Sqlite,
 }
 
-impl Dialect {
+impl SqlDialect {
     /// Returns what this connection speaks.
     #[must_use]
     pub fn of(connection: &AnyConnection) -> Self {
@@ -71,7 +73,7 @@ impl DatabaseOptions {
 /// A service's own database: one PostgreSQL schema or one SQLite file. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Database {
-    dialect: Dialect,
+    dialect: SqlDialect,
     time: TimeSource,
     clock: SharedClock,
     writer: AnyPool,
@@ -85,17 +87,20 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Newer`] when a newer release has migrated the schema; else what hindered.
-    pub fn open(url: &str, options: DatabaseOptions) -> BoxFuture<'_, Result<Self, OpenError>> {
+    /// [`DatabaseOpenError::Newer`] when a newer release has migrated the schema; else what hindered.
+    pub fn open(
+        url: &str,
+        options: DatabaseOptions,
+    ) -> BoxFuture<'_, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             sqlx::any::install_default_drivers();
             let (dialect, (writer, reader)) = if let Some(path) = url.strip_prefix("sqlite://") {
-                (Dialect::Sqlite, sqlite::open(path, &options).await?)
+                (SqlDialect::Sqlite, sqlite::open(path, &options).await?)
             } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                (Dialect::Postgres, postgres::open(url, &options).await?)
+                (SqlDialect::Postgres, postgres::open(url, &options).await?)
             } else {
-                return Err(OpenError::Url);
+                return Err(DatabaseOpenError::Url);
             };
             Ok(Self {
                 dialect,
@@ -109,7 +114,7 @@ impl Database {
 
     /// Returns which SQL this database speaks.
     #[must_use]
-    pub fn dialect(&self) -> Dialect {
+    pub fn dialect(&self) -> SqlDialect {
         self.dialect
     }
 
@@ -124,10 +129,10 @@ impl Database {
     /// # Errors
     ///
     /// [`DatabaseError::Unavailable`] when no connection is to be had.
-    pub async fn read(&self) -> Result<ReadTransaction, DatabaseError> {
+    pub async fn begin_read(&self) -> Result<ReadTransaction, DatabaseError> {
         let begin = match self.dialect {
-            Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Dialect::Sqlite => "BEGIN",
+            SqlDialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            SqlDialect::Sqlite => "BEGIN",
         };
         Ok(ReadTransaction(self.reader.begin_with(begin).await?))
     }
@@ -171,9 +176,9 @@ impl Database {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             let begin = match self.dialect {
-                Dialect::Postgres => "BEGIN",
+                SqlDialect::Postgres => "BEGIN",
                 // Without it two writers that began by reading would deadlock.
-                Dialect::Sqlite => "BEGIN IMMEDIATE",
+                SqlDialect::Sqlite => "BEGIN IMMEDIATE",
             };
             Ok(self.writer.begin_with(begin).await?)
         })
@@ -196,6 +201,6 @@ impl Database {
     }
 
     fn uses_clock(&self) -> bool {
-        self.time == TimeSource::Clock || self.dialect == Dialect::Sqlite
+        self.time == TimeSource::Clock || self.dialect == SqlDialect::Sqlite
     }
 }

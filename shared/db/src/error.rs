@@ -40,7 +40,7 @@ pub enum DatabaseError {
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum DatabaseOpenError {
     /// The database answered with an error, or not at all.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -116,9 +116,9 @@ impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(refusal) if refusal.is_unique_violation() => Self::Conflict {
-                constraint: constraint(refusal.as_ref()),
+                constraint: constraint_name(refusal.as_ref()),
             },
-            sqlx::Error::Database(refusal) if is_passing(refusal.as_ref()) => {
+            sqlx::Error::Database(refusal) if is_transient(refusal.as_ref()) => {
                 Self::unavailable(refusal.message())
             }
             sqlx::Error::Io(_)
@@ -133,7 +133,7 @@ impl From<sqlx::Error> for DatabaseError {
 }
 
 /// Tells whether trying again may help, from an SQLSTATE (five characters) or an SQLite result code.
-fn is_passing(refusal: &dyn sqlx::error::DatabaseError) -> bool {
+fn is_transient(refusal: &dyn sqlx::error::DatabaseError) -> bool {
     let Some(code) = refusal.code() else {
         return false;
     };
@@ -151,7 +151,7 @@ fn is_passing(refusal: &dyn sqlx::error::DatabaseError) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
 }
 
-fn constraint(refusal: &dyn sqlx::error::DatabaseError) -> String {
+fn constraint_name(refusal: &dyn sqlx::error::DatabaseError) -> String {
     if let Some(name) = refusal.constraint() {
         return name.to_owned();
     }

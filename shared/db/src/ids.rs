@@ -2,7 +2,7 @@
 
 use sqlx::AnyConnection;
 
-use crate::{DatabaseError, Dialect};
+use crate::{DatabaseError, SqlDialect};
 
 /// Returns an identifier nobody was given before, at least 1.
 ///
@@ -13,9 +13,9 @@ use crate::{DatabaseError, Dialect};
 ///
 /// [`DatabaseError`] when the database can not answer.
 pub async fn next_id(connection: &mut AnyConnection) -> Result<i64, DatabaseError> {
-    let sql = match Dialect::of(connection) {
-        Dialect::Postgres => "SELECT nextval('ids')",
-        Dialect::Sqlite => "UPDATE ids SET last = last + 1 RETURNING last",
+    let sql = match SqlDialect::of(connection) {
+        SqlDialect::Postgres => "SELECT nextval('ids')",
+        SqlDialect::Sqlite => "UPDATE ids SET last = last + 1 RETURNING last",
     };
     Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
 }

@@ -29,8 +29,8 @@ mod transaction;
 
 pub use audit::{AuditEntry, AuditVerdict};
 pub use change_log::{ChangeLog, Changes, Head, Mutation, SoftBatch};
-pub use database::{Database, DatabaseOptions, Dialect, TimeSource};
-pub use error::{DatabaseError, OpenError};
+pub use database::{Database, DatabaseOptions, SqlDialect, TimeSource};
+pub use error::{DatabaseError, DatabaseOpenError};
 pub use ids::next_id;
 pub use migration::{Migration, Migrations};
 pub use time::{from_micros, to_micros};

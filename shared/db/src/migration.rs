@@ -2,7 +2,7 @@
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
-use crate::{DatabaseError, Dialect, OpenError};
+use crate::{DatabaseError, DatabaseOpenError, SqlDialect};
 
 /// One numbered step of a schema, in both dialects.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(crate) async fn migrate(
     connection: &mut AnyConnection,
     schema: &str,
     service: Migrations,
-) -> Result<(), OpenError> {
+) -> Result<(), DatabaseOpenError> {
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS migrations (
             family TEXT NOT NULL, number BIGINT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (family, number))",
@@ -47,10 +47,10 @@ pub(crate) async fn migrate(
     .await
     .map_err(DatabaseError::from)?;
     for (family, steps) in [("database", OWN), ("service", service)] {
-        let applied = applied(connection, family).await?;
+        let applied = read_applied(connection, family).await?;
         let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
         if let Some((found, _)) = applied.last().filter(|(found, _)| *found > known) {
-            return Err(OpenError::Newer {
+            return Err(DatabaseOpenError::Newer {
                 schema: schema.to_owned(),
                 found: *found,
                 known,
@@ -61,16 +61,16 @@ pub(crate) async fn migrate(
                 Some((_, name)) if name == step.name => {}
                 Some((_, name)) => {
                     let (schema, found) = (schema.to_owned(), name.clone());
-                    return Err(OpenError::Foreign {
+                    return Err(DatabaseOpenError::Foreign {
                         schema,
                         number,
                         found,
                         expected: step.name,
                     });
                 }
-                None => apply(connection, family, number, step)
+                None => apply_step(connection, family, number, step)
                     .await
-                    .map_err(|source| OpenError::Migration {
+                    .map_err(|source| DatabaseOpenError::Migration {
                         schema: schema.to_owned(),
                         name: step.name,
                         source,
@@ -81,7 +81,7 @@ pub(crate) async fn migrate(
     Ok(())
 }
 
-async fn applied(
+async fn read_applied(
     connection: &mut AnyConnection,
     family: &str,
 ) -> Result<Vec<(i64, String)>, DatabaseError> {
@@ -94,15 +94,15 @@ async fn applied(
         .collect()
 }
 
-async fn apply(
+async fn apply_step(
     connection: &mut AnyConnection,
     family: &str,
     number: i64,
     step: &Migration,
 ) -> Result<(), DatabaseError> {
-    let (begin, sql) = match Dialect::of(connection) {
-        Dialect::Postgres => ("BEGIN", step.postgres),
-        Dialect::Sqlite => ("BEGIN IMMEDIATE", step.sqlite),
+    let (begin, sql) = match SqlDialect::of(connection) {
+        SqlDialect::Postgres => ("BEGIN", step.postgres),
+        SqlDialect::Sqlite => ("BEGIN IMMEDIATE", step.sqlite),
     };
     let mut transaction = connection.begin_with(begin).await?;
     let claim =

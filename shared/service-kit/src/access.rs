@@ -12,7 +12,7 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use tower::{Layer, Service};
 
 use crate::Caller;
-use crate::seats::SeatHandle;
+use crate::connection_slots::SlotHandle;
 
 /// Services that any proven caller may ask.
 const OPEN: [&str; 2] = [
@@ -24,12 +24,12 @@ const OPEN: [&str; 2] = [
 ///
 /// It proves the caller from the connection and leaves a [`Caller`] in the request.
 #[derive(Clone, Debug)]
-pub struct Access(Arc<BTreeMap<&'static str, &'static [Role]>>);
+pub struct AccessRules(Arc<BTreeMap<&'static str, &'static [Role]>>);
 
-impl Access {
+impl AccessRules {
     /// Returns the rules declared in the `.proto` files.
     #[must_use]
-    pub fn declared() -> Self {
+    pub fn from_declarations() -> Self {
         Self::new(rules())
     }
 
@@ -44,7 +44,7 @@ impl Access {
     /// # Errors
     ///
     /// `Unauthenticated` without a caller; `PermissionDenied` when the RPC is not declared for it.
-    pub fn check(&self, path: &str, caller: Option<&Caller>) -> Result<(), Status> {
+    pub fn check_call(&self, path: &str, caller: Option<&Caller>) -> Result<(), Status> {
         let Some(caller) = caller else {
             return Err(Status::unauthenticated(
                 "a client certificate of this deployment is needed",
@@ -62,25 +62,25 @@ impl Access {
     }
 }
 
-impl<S> Layer<S> for Access {
-    type Service = Guarded<S>;
+impl<S> Layer<S> for AccessRules {
+    type Service = GuardedRoutes<S>;
 
-    fn layer(&self, routes: S) -> Guarded<S> {
-        Guarded {
+    fn layer(&self, routes: S) -> GuardedRoutes<S> {
+        GuardedRoutes {
             access: self.clone(),
             routes,
         }
     }
 }
 
-/// Routes behind an [`Access`].
+/// Routes behind an [`AccessRules`].
 #[derive(Clone, Debug)]
-pub struct Guarded<S> {
-    access: Access,
+pub struct GuardedRoutes<S> {
+    access: AccessRules,
     routes: S,
 }
 
-impl<S, B> Service<http::Request<B>> for Guarded<S>
+impl<S, B> Service<http::Request<B>> for GuardedRoutes<S>
 where
     S: Service<http::Request<B>, Response = http::Response<Body>>,
 {
@@ -93,8 +93,10 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
-        let caller = prove(request.extensions());
-        let verdict = self.access.check(request.uri().path(), caller.as_ref());
+        let caller = prove_caller(request.extensions());
+        let verdict = self
+            .access
+            .check_call(request.uri().path(), caller.as_ref());
         match verdict {
             Ok(()) => {
                 if let Some(caller) = caller {
@@ -116,17 +118,17 @@ where
 }
 
 /// Finds out who is calling from what the transport left in the request; nothing a client sends gets there.
-fn prove(extensions: &http::Extensions) -> Option<Caller> {
+fn prove_caller(extensions: &http::Extensions) -> Option<Caller> {
     if let Some(caller) = extensions.get::<Caller>() {
         return Some(caller.clone());
     }
-    if let Some(connection) = extensions.get::<TlsConnectInfo<(TcpConnectInfo, SeatHandle<()>)>>() {
+    if let Some(connection) = extensions.get::<TlsConnectInfo<(TcpConnectInfo, SlotHandle<()>)>>() {
         let caller = Caller::from_certificate(connection.peer_certs()?.first()?)?;
-        connection.get_ref().1.settle(());
+        connection.get_ref().1.mark_known(());
         return Some(caller);
     }
     // The socket's mode lets only its owner and root in. Whoever came before the mode was set is nobody.
-    let (socket, _) = extensions.get::<(UdsConnectInfo, SeatHandle<()>)>()?;
+    let (socket, _) = extensions.get::<(UdsConnectInfo, SlotHandle<()>)>()?;
     let account = socket.peer_cred?.uid();
     if account != 0 && account != rustix::process::geteuid().as_raw() {
         return None;

@@ -60,7 +60,7 @@ impl ServiceName {
 
     /// Returns the host name in the service's certificate, whatever address it is reached at.
     #[must_use]
-    pub fn host(self) -> String {
+    pub fn host_name(self) -> String {
         format!("{self}.bowline.internal")
     }
 }
@@ -95,7 +95,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Returns the caller of a request, which [`Access`](crate::Access) has proven.
+    /// Returns the caller of a request, which [`AccessRules`](crate::AccessRules) has proven.
     ///
     /// # Errors
     ///

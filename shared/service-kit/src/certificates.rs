@@ -23,20 +23,20 @@ use zeroize::Zeroizing;
 
 use crate::FileWatch;
 pub use authority::{Authority, IssueError, RenewError};
-use denied::Denied;
+use denied::DeniedList;
 use material::Material;
-pub(crate) use trusted_stream::{accept, connect};
+pub(crate) use trusted_stream::{accept_trusted, connect_trusted};
 
 /// A process's own certificate and key, and the authority it trusts. Clones share them; what was read from files is
 /// read again when they change, on connections that are held as well.
 #[derive(Clone)]
 pub struct Certificates {
     current: Arc<ArcSwap<Material>>,
-    followed: Option<Arc<Followed>>,
+    followed: Option<Arc<CertificateWatch>>,
 }
 
 /// The files, and whether they have changed.
-struct Followed {
+struct CertificateWatch {
     files: CertificateFiles,
     watch: FileWatch,
 }
@@ -78,7 +78,7 @@ impl Certificates {
         let material = Material::read(files)?;
         Ok(Self {
             current: Arc::new(ArcSwap::from_pointee(material)),
-            followed: Some(Arc::new(Followed {
+            followed: Some(Arc::new(CertificateWatch {
                 files: files.clone(),
                 watch,
             })),
@@ -86,9 +86,9 @@ impl Certificates {
     }
 
     /// Returns certificates that are in no file yet.
-    fn issued(authority: String, certificate: String, key: String) -> Self {
+    fn from_pem(authority: String, certificate: String, key: String) -> Self {
         let key = Zeroizing::new(key);
-        let material = Material::new(authority, certificate, key, Denied::default());
+        let material = Material::new(authority, certificate, key, DeniedList::default());
         Self {
             current: Arc::new(ArcSwap::from_pointee(material)),
             followed: None,
@@ -108,16 +108,16 @@ impl Certificates {
             denied: None,
         };
         let material = self.current.load();
-        write(&files.authority, &material.authority, 0o644)?;
-        write(&files.key, &material.key, 0o600)?;
-        write(&files.certificate, &material.certificate, 0o644)?;
+        write_text(&files.authority, &material.authority, 0o644)?;
+        write_text(&files.key, &material.key, 0o600)?;
+        write_text(&files.certificate, &material.certificate, 0o644)?;
         Ok(files)
     }
 
     /// Returns what is in force, after a look at the files.
-    pub(crate) fn current(&self) -> Arc<Material> {
+    pub(crate) fn current_material(&self) -> Arc<Material> {
         if let Some(followed) = &self.followed
-            && followed.watch.look()
+            && followed.watch.has_new_files()
         {
             match Material::read(&followed.files) {
                 Ok(material) => {
@@ -126,8 +126,8 @@ impl Certificates {
                     self.current.store(Arc::new(material));
                 }
                 Err(error) => {
-                    followed.watch.forget();
-                    let error = crate::sources(&error);
+                    followed.watch.report_again();
+                    let error = crate::error_text(&error);
                     tracing::warn!(%error, "the certificates between services stay as they were");
                 }
             }
@@ -146,7 +146,7 @@ impl fmt::Debug for Certificates {
     }
 }
 
-fn read(path: &Path) -> Result<String, FileError> {
+fn read_text(path: &Path) -> Result<String, FileError> {
     std::fs::read_to_string(path).map_err(|source| FileError {
         path: path.to_owned(),
         source,
@@ -154,7 +154,7 @@ fn read(path: &Path) -> Result<String, FileError> {
 }
 
 /// Writes a file in one step, so that a process that follows it finds the old text or the new one.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), FileError> {
+fn write_text(path: &Path, text: &str, mode: u32) -> Result<(), FileError> {
     let mut hidden = path.as_os_str().to_owned();
     hidden.push(format!(".{}", std::process::id()));
     let hidden = PathBuf::from(hidden);

@@ -2,7 +2,7 @@
 
 mod deadline;
 mod remote;
-mod standing;
+mod replica_health;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,47 +18,50 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{Layer, Service, ServiceExt};
 
-use crate::access::Guarded;
-use crate::meter::{Meter, Metered};
-use crate::{Access, Caller, Certificates, ServiceName};
+use crate::access::GuardedRoutes;
+use crate::meter::{MeterLayer, MeteredRoutes};
+use crate::{AccessRules, Caller, Certificates, ServiceName};
 pub use remote::InvalidAddress;
-use remote::Remote;
+use remote::ReplicaSet;
 
 /// A way to a service's RPCs: `XServiceClient::new(channel.clone())`.
 ///
 /// A call ends after ten seconds without response headers, or after the time its `grpc-timeout` allows
 /// (`tonic::Request::set_timeout`); an answering stream may live on. Clones share the connections.
 #[derive(Clone)]
-pub struct GrpcChannel(Transport);
+pub struct GrpcChannel(ChannelTransport);
 
 #[derive(Clone)]
-enum Transport {
+enum ChannelTransport {
     InProcess {
-        routes: Guarded<Metered<Routes>>,
+        routes: GuardedRoutes<MeteredRoutes<Routes>>,
         caller: Caller,
     },
-    Later {
-        routes: Arc<OnceLock<Guarded<Routes>>>,
+    Deferred {
+        routes: Arc<OnceLock<GuardedRoutes<Routes>>>,
         caller: Caller,
     },
-    Remote(Remote),
+    Remote(ReplicaSet),
 }
 
 /// Services of this process that are not there yet; for services of one process that call each other.
 #[derive(Clone, Default)]
-pub struct Later(Arc<OnceLock<Guarded<Routes>>>);
+pub struct DeferredServices(Arc<OnceLock<GuardedRoutes<Routes>>>);
 
-impl Later {
+impl DeferredServices {
     /// Serves from here on those who hold a channel.
-    pub fn serve(&self, routes: Routes) {
+    pub fn set_routes(&self, routes: Routes) {
         // Services are made once: a second time changes nothing.
-        drop(self.0.set(Access::declared().layer(routes.prepare())));
+        drop(
+            self.0
+                .set(AccessRules::from_declarations().layer(routes.prepare())),
+        );
     }
 
     /// Returns a channel to the services, on which `caller` calls; until they are there every call is unavailable.
     #[must_use]
-    pub fn channel(&self, caller: Caller) -> GrpcChannel {
-        GrpcChannel(Transport::Later {
+    pub fn channel_for(&self, caller: Caller) -> GrpcChannel {
+        GrpcChannel(ChannelTransport::Deferred {
             routes: Arc::clone(&self.0),
             caller,
         })
@@ -69,8 +72,8 @@ impl GrpcChannel {
     /// Returns a channel to services of this process, on which `caller` calls. The declared access rules apply.
     #[must_use]
     pub fn in_process(routes: Routes, caller: Caller) -> Self {
-        let routes = Access::declared().layer(Meter.layer(routes.prepare()));
-        Self(Transport::InProcess { routes, caller })
+        let routes = AccessRules::from_declarations().layer(MeterLayer.layer(routes.prepare()));
+        Self(ChannelTransport::InProcess { routes, caller })
     }
 
     /// Returns a channel to the replicas of a service, each `host:port`, proven by certificates both ways.
@@ -86,15 +89,17 @@ impl GrpcChannel {
         addresses: &[String],
         certificates: &Certificates,
     ) -> Result<Self, InvalidAddress> {
-        Remote::new(service, addresses, certificates)
-            .map(Transport::Remote)
+        ReplicaSet::new(service, addresses, certificates)
+            .map(ChannelTransport::Remote)
             .map(Self)
     }
 
     /// Returns a channel to the admin socket at `path`.
     #[must_use]
     pub fn admin_socket(path: impl Into<std::path::PathBuf>) -> Self {
-        Self(Transport::Remote(Remote::unix(path.into())))
+        Self(ChannelTransport::Remote(ReplicaSet::at_admin_socket(
+            path.into(),
+        )))
     }
 }
 
@@ -108,16 +113,16 @@ impl Service<http::Request<Body>> for GrpcChannel {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let limit = deadline::of(request.headers());
+        let limit = deadline::call_limit(request.headers());
         let answer = match &self.0 {
-            Transport::InProcess { routes, caller } => {
+            ChannelTransport::InProcess { routes, caller } => {
                 request.extensions_mut().insert(caller.clone());
-                apart(routes.clone().oneshot(request)).boxed()
+                spawn_isolated(routes.clone().oneshot(request)).boxed()
             }
-            Transport::Later { routes, caller } => match routes.get() {
+            ChannelTransport::Deferred { routes, caller } => match routes.get() {
                 Some(routes) => {
                     request.extensions_mut().insert(caller.clone());
-                    apart(routes.clone().oneshot(request)).boxed()
+                    spawn_isolated(routes.clone().oneshot(request)).boxed()
                 }
                 None => {
                     let starting = Status::unavailable("the service is starting");
@@ -125,9 +130,9 @@ impl Service<http::Request<Body>> for GrpcChannel {
                 }
             },
             // It ends in time by itself, to know whose fault it was.
-            Transport::Remote(remote) => return remote.clone().call(request, limit).boxed(),
+            ChannelTransport::Remote(remote) => return remote.clone().call(request, limit).boxed(),
         };
-        deadline::enforce(limit, answer).boxed()
+        deadline::enforce_limit(limit, answer).boxed()
     }
 }
 
@@ -137,7 +142,7 @@ impl Service<http::Request<Body>> for GrpcChannel {
     clippy::disallowed_methods,
     reason = "it is waited for, and ends with whoever waits"
 )]
-async fn apart(
+async fn spawn_isolated(
     answer: impl Future<Output = Result<http::Response<Body>, Infallible>> + Send + 'static,
 ) -> Result<http::Response<Body>, Status> {
     match AbortOnDropHandle::new(tokio::spawn(answer)).await {
@@ -154,10 +159,11 @@ async fn apart(
 impl fmt::Debug for GrpcChannel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Transport::InProcess { caller, .. } | Transport::Later { caller, .. } => {
+            ChannelTransport::InProcess { caller, .. }
+            | ChannelTransport::Deferred { caller, .. } => {
                 write!(formatter, "GrpcChannel(as {caller})")
             }
-            Transport::Remote(remote) => write!(formatter, "GrpcChannel({remote:?})"),
+            ChannelTransport::Remote(remote) => write!(formatter, "GrpcChannel({remote:?})"),
         }
     }
 }

@@ -33,11 +33,11 @@ pub fn load<T: DeserializeOwned>(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let (name, text) = text_of(path)?;
-    let variables = sorted(environment);
+    let (name, text) = read_file(path)?;
+    let variables = sorted_variables(environment);
     Document::parse(name, &text)?
         .with_variables(&variables)?
-        .read()
+        .read_config()
 }
 
 /// What a look at a configuration has found.
@@ -58,20 +58,20 @@ pub fn check<T: DeserializeOwned>(
         problems: vec![problem],
         config: None,
     };
-    let (name, text) = match text_of(path) {
+    let (name, text) = match read_file(path) {
         Ok(found) => found,
         Err(problem) => return only(problem),
     };
-    let variables = sorted(environment);
+    let variables = sorted_variables(environment);
     let document = Document::parse(name, &text).and_then(|it| it.with_variables(&variables));
     match document {
-        Ok(document) => document.check(),
+        Ok(document) => document.read_with_problems(),
         Err(problem) => only(problem),
     }
 }
 
 /// Returns what the file is called in problems, and its text.
-fn text_of(path: Option<&Path>) -> Result<(String, String), ConfigError> {
+fn read_file(path: Option<&Path>) -> Result<(String, String), ConfigError> {
     let Some(path) = path else {
         return Ok(("the defaults".to_owned(), String::new()));
     };
@@ -82,7 +82,9 @@ fn text_of(path: Option<&Path>) -> Result<(String, String), ConfigError> {
     }
 }
 
-fn sorted(environment: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+fn sorted_variables(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
     let mut variables: Vec<_> = environment.into_iter().collect();
     variables.sort_unstable();
     variables

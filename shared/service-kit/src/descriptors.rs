@@ -23,13 +23,13 @@ pub fn raise_limit() {
 
 /// Returns how many connections strangers may cause altogether, by the limit that is in force.
 #[must_use]
-pub fn connections() -> usize {
+pub fn available_connections() -> usize {
     connections_within(getrlimit(Resource::Nofile).current)
 }
 
 /// Returns `wanted`, or as many connections as there are files for, and says so in the log.
 #[must_use]
-pub fn bounded(listener: &'static str, wanted: usize, available: usize) -> usize {
+pub fn bound_connections(listener: &'static str, wanted: usize, available: usize) -> usize {
     if wanted > available {
         tracing::warn!(
             listener,

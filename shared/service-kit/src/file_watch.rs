@@ -7,18 +7,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often files are looked at, at most.
-const LOOK: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Notices that one of several files was replaced or written. Nothing runs in the background: whoever uses what was
 /// read from the files asks.
 #[derive(Debug)]
 pub struct FileWatch {
     paths: Vec<PathBuf>,
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct WatchState {
     looked: Instant,
     seen: Vec<Option<Stamp>>,
 }
@@ -36,9 +36,9 @@ impl FileWatch {
     /// Watches files, from what they are now on: make it before they are read.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        let state = State {
+        let state = WatchState {
             looked: tokio::time::Instant::now().into_std(),
-            seen: look(&paths),
+            seen: read_stamps(&paths),
         };
         Self {
             paths,
@@ -47,13 +47,13 @@ impl FileWatch {
     }
 
     /// Looks, unless that was a moment ago, and says whether a file has changed since the look before.
-    pub fn look(&self) -> bool {
+    pub fn has_new_files(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.elapsed() < LOOK {
+        if state.looked.elapsed() < CHECK_INTERVAL {
             return false;
         }
         state.looked = tokio::time::Instant::now().into_std();
-        let now = look(&self.paths);
+        let now = read_stamps(&self.paths);
         let has_changed = now != state.seen;
         state.seen = now;
         has_changed
@@ -61,13 +61,13 @@ impl FileWatch {
 
     /// Has the next look find a change: what was read could not be used, as when one file of a pair was replaced and
     /// the other not yet.
-    pub fn forget(&self) {
+    pub fn report_again(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen.clear();
     }
 }
 
-fn look(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
+fn read_stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
     let stamp = |metadata: Metadata| Stamp {
         device: metadata.dev(),
         inode: metadata.ino(),

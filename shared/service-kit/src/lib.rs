@@ -1,9 +1,9 @@
 //! What every service process needs: configuration, telemetry, gRPC server and clients, drain.
 //!
 //! ```text
-//! main: config::load ─▶ telemetry::init ─▶ build the service ─▶ Listeners ─▶ tasks.critical(serve) ─▶ tasks.run
+//! main: config::load ─▶ telemetry::init ─▶ build the service ─▶ Listeners ─▶ tasks.spawn_critical(serve) ─▶ tasks.run
 //!
-//! caller's client ─▶ GrpcChannel ─┬─ in process ──────────────┬─▶ Access (who may call what) ─▶ handlers
+//! caller's client ─▶ GrpcChannel ─┬─ in process ──────────────┬─▶ AccessRules (who may call what) ─▶ handlers
 //!                                 └─ TLS, client certificate ─┘        leaves a Caller in the request
 //! ```
 //!
@@ -21,37 +21,37 @@
 pub mod access;
 pub mod certificates;
 pub mod config;
+pub mod connection_slots;
 pub mod descriptors;
 pub mod networks;
 pub mod process;
 pub mod rate_limit;
 pub mod retry_window;
-pub mod seats;
 pub mod telemetry;
 
 mod caller;
 mod channel;
+mod error_text;
 mod file_watch;
 mod health;
 mod listening;
 mod meter;
 mod server;
 mod shutdown;
-mod sources;
 mod status;
 mod tasks;
 
-pub use access::Access;
+pub use access::AccessRules;
 pub use caller::{Caller, ServiceName, UnknownService};
 pub use certificates::{Authority, CertificateFiles, Certificates, IssueError, RenewError};
-pub use channel::{GrpcChannel, InvalidAddress, Later};
+pub use channel::{DeferredServices, GrpcChannel, InvalidAddress};
+pub use error_text::error_text;
 pub use file_watch::FileWatch;
 pub use health::ask_health;
-pub use listening::{listen, listen_at};
+pub use listening::{listen_tcp, listen_unix};
 pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;
-pub use sources::sources;
-pub use status::{Code, ServiceError, reason, retry_after, status};
+pub use status::{Code, ServiceError, retry_after, status_reason, to_status};
 pub use tasks::{TaskError, Tasks};
 
 /// Makes aws-lc-rs the process's provider of TLS cryptography; the first thing in every `main` and TLS test.

@@ -13,7 +13,7 @@ const QUEUE: u32 = 65_535;
 /// # Errors
 ///
 /// What the system says.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -28,7 +28,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 ///
 /// What the system says.
-pub fn listen_at(path: &Path) -> io::Result<UnixListener> {
+pub fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     socket.listen(QUEUE)

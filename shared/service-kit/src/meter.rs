@@ -9,23 +9,23 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-/// A layer around routes, inside [`Access`](crate::Access), so that only declared paths become labels.
+/// A layer around routes, inside [`AccessRules`](crate::AccessRules), so that only declared paths become labels.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Meter;
+pub(crate) struct MeterLayer;
 
-impl<S> Layer<S> for Meter {
-    type Service = Metered<S>;
+impl<S> Layer<S> for MeterLayer {
+    type Service = MeteredRoutes<S>;
 
-    fn layer(&self, routes: S) -> Metered<S> {
-        Metered(routes)
+    fn layer(&self, routes: S) -> MeteredRoutes<S> {
+        MeteredRoutes(routes)
     }
 }
 
 /// Routes whose calls are counted.
 #[derive(Clone, Debug)]
-pub(crate) struct Metered<S>(S);
+pub(crate) struct MeteredRoutes<S>(S);
 
-impl<S, B> Service<http::Request<B>> for Metered<S>
+impl<S, B> Service<http::Request<B>> for MeteredRoutes<S>
 where
     S: Service<http::Request<B>, Response = http::Response<Body>, Future: Send + 'static>,
 {
@@ -38,7 +38,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let mut call = Call {
+        let mut call = MeteredCall {
             path: request.uri().path().to_owned(),
             begin: Instant::now(),
             code: None,
@@ -48,7 +48,7 @@ where
             let answer = answer.await?;
             // A call that fails before its first message says so in the headers.
             let status = Status::from_header_map(answer.headers());
-            call.answered(status.map_or(Code::Ok, |status| status.code()));
+            call.note_answer(status.map_or(Code::Ok, |status| status.code()));
             Ok(answer)
         }
         .boxed()
@@ -56,19 +56,19 @@ where
 }
 
 /// A call under way; it is counted when it ends, also when its caller gives up.
-struct Call {
+struct MeteredCall {
     path: String,
     begin: Instant,
     code: Option<Code>,
 }
 
-impl Call {
-    fn answered(&mut self, code: Code) {
+impl MeteredCall {
+    fn note_answer(&mut self, code: Code) {
         self.code = Some(code);
     }
 }
 
-impl Drop for Call {
+impl Drop for MeteredCall {
     fn drop(&mut self) {
         let elapsed = self.begin.elapsed();
         let code = self.code.unwrap_or(Code::Cancelled);

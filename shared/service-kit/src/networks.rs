@@ -56,7 +56,7 @@ impl Network {
 
     /// Returns the first address of the network.
     #[must_use]
-    pub const fn first(self) -> IpAddr {
+    pub const fn first_address(self) -> IpAddr {
         self.first
     }
 

@@ -13,7 +13,7 @@ use crate::{
     Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks,
     certificates::CertificateFiles,
     config::{self, Secret},
-    descriptors, install_crypto_provider, serve, sources,
+    descriptors, error_text, install_crypto_provider, serve,
     telemetry::{self, Telemetry, TelemetryConfig},
 };
 
@@ -25,7 +25,7 @@ pub struct ProcessError(String);
 
 impl<E: Error> From<E> for ProcessError {
     fn from(error: E) -> Self {
-        Self(sources(&error))
+        Self(error_text(&error))
     }
 }
 
@@ -118,7 +118,7 @@ impl<S: DeserializeOwned + Default> Process<S> {
     /// # Errors
     ///
     /// When the settings do not name it.
-    pub fn channel(&self, service: ServiceName) -> Result<GrpcChannel, ProcessError> {
+    pub fn channel_to(&self, service: ServiceName) -> Result<GrpcChannel, ProcessError> {
         let addresses = match service {
             ServiceName::Identity => &self.config.identity,
             ServiceName::KeyRegistry => &self.config.key_registry,
@@ -132,7 +132,7 @@ impl<S: DeserializeOwned + Default> Process<S> {
     /// # Errors
     ///
     /// When the settings do not name it.
-    pub fn database(&self) -> Result<&str, ProcessError> {
+    pub fn database_url(&self) -> Result<&str, ProcessError> {
         match &self.config.database {
             Some(url) => Ok(url.expose()),
             None => Err(ProcessError("the settings name no database".to_owned())),
@@ -153,11 +153,11 @@ impl<S: DeserializeOwned + Default> Process<S> {
         let shutdown = self.tasks.shutdown().clone();
         let listeners = Listeners::default().with_tcp(self.config.listen, self.certificates)?;
         let serving = serve(routes, descriptors, listeners, shutdown.clone());
-        self.tasks.critical("grpc", serving);
-        let listener = telemetry::listen(self.config.telemetry.listen)?;
+        self.tasks.spawn_critical("grpc", serving);
+        let listener = telemetry::listen_for_probes(self.config.telemetry.listen)?;
         let serving = self.telemetry.clone().serve(listener, shutdown);
-        self.tasks.companion("telemetry", serving);
-        self.telemetry.ready();
+        self.tasks.spawn_companion("telemetry", serving);
+        self.telemetry.mark_ready();
         Ok(self.tasks.run().await?)
     }
 }

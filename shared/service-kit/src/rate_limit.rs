@@ -27,7 +27,7 @@ impl RateLimit {
     }
 
     /// Returns how far ahead of now a bucket's fill may lie so that one more can be taken.
-    fn slack(self) -> Duration {
+    fn burst_slack(self) -> Duration {
         self.period.saturating_mul(self.burst.saturating_sub(1))
     }
 }
@@ -45,10 +45,10 @@ impl TokenBucket {
     /// # Errors
     ///
     /// How long to wait until there is one; nothing is taken then.
-    pub fn take(&mut self, limit: RateLimit, now: Instant) -> Result<(), Duration> {
+    pub fn take_token(&mut self, limit: RateLimit, now: Instant) -> Result<(), Duration> {
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now));
         let ahead = full_at - now;
-        match ahead.checked_sub(limit.slack()) {
+        match ahead.checked_sub(limit.burst_slack()) {
             Some(wait) if !wait.is_zero() => Err(wait),
             _ => {
                 self.full_at = Some(full_at + limit.period);
@@ -58,7 +58,7 @@ impl TokenBucket {
     }
 
     /// Gives a token back that should not have been taken.
-    pub fn give_back(&mut self, limit: RateLimit) {
+    pub fn return_token(&mut self, limit: RateLimit) {
         self.full_at = self
             .full_at
             .and_then(|full_at| full_at.checked_sub(limit.period));
@@ -74,7 +74,7 @@ impl TokenBucket {
 /// The buckets of many holders, bounded in number.
 ///
 /// Full buckets are dropped when room is needed. When none is full, a holder without a bucket gets none and is let
-/// through: a crowd of holders must be bounded by what they share, see [`TokenBuckets::take`].
+/// through: a crowd of holders must be bounded by what they share, see [`TokenBuckets::take_token`].
 #[derive(Clone, Debug)]
 pub struct TokenBuckets<K> {
     limit: RateLimit,
@@ -102,15 +102,15 @@ impl<K: Ord> TokenBuckets<K> {
     /// # Errors
     ///
     /// How long to wait until there is one.
-    pub fn take(&mut self, holder: K, now: Instant) -> Result<(), Duration> {
+    pub fn take_token(&mut self, holder: K, now: Instant) -> Result<(), Duration> {
         if let Some(bucket) = self.buckets.get_mut(&holder) {
-            return bucket.take(self.limit, now);
+            return bucket.take_token(self.limit, now);
         }
         if self.buckets.len() >= self.most {
-            self.sweep(now);
+            self.drop_full_buckets(now);
         }
         let mut bucket = TokenBucket::default();
-        let taken = bucket.take(self.limit, now);
+        let taken = bucket.take_token(self.limit, now);
         if self.buckets.len() < self.most {
             self.buckets.insert(holder, bucket);
         }
@@ -118,9 +118,9 @@ impl<K: Ord> TokenBuckets<K> {
     }
 
     /// Gives a token back to a holder.
-    pub fn give_back(&mut self, holder: &K) {
+    pub fn return_token(&mut self, holder: &K) {
         if let Some(bucket) = self.buckets.get_mut(holder) {
-            bucket.give_back(self.limit);
+            bucket.return_token(self.limit);
         }
     }
 
@@ -137,7 +137,7 @@ impl<K: Ord> TokenBuckets<K> {
     }
 
     /// Drops full buckets; at most once a period, so that a crowd does not cost a pass over all for each of it.
-    fn sweep(&mut self, now: Instant) {
+    fn drop_full_buckets(&mut self, now: Instant) {
         let is_due = self
             .swept
             .is_none_or(|swept| now.saturating_duration_since(swept) >= self.limit.period);

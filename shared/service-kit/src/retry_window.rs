@@ -23,7 +23,7 @@ pub struct RetryWindow {
 impl RetryWindow {
     /// Notes a refusal, and returns the seconds after which that client should come back: at least one, spread evenly
     /// over a window that grows with the number of refusals.
-    pub fn refuse(&mut self, now: Instant, random: u64) -> u64 {
+    pub fn note_refusal(&mut self, now: Instant, random: u64) -> u64 {
         let since = self
             .at
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));

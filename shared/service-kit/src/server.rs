@@ -17,10 +17,12 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
-use crate::certificates::accept;
-use crate::meter::Meter;
-use crate::seats::{SeatLimits, Seated, Seats};
-use crate::{Access, Certificates, Shutdown, descriptors, listen, listen_at, sources};
+use crate::certificates::accept_trusted;
+use crate::connection_slots::{ConnectionSlots, SlotLimits, SlotStream};
+use crate::meter::MeterLayer;
+use crate::{
+    AccessRules, Certificates, Shutdown, descriptors, error_text, listen_tcp, listen_unix,
+};
 
 /// How many calls one connection may have open; streams and calls that wait for a person count.
 const STREAMS: u32 = 16_384;
@@ -64,7 +66,7 @@ pub enum ServeError {
     #[error("the descriptor set of the contracts does not parse")]
     Descriptors(#[from] tonic_reflection::server::Error),
     /// A listener failed.
-    #[error("the gRPC server failed: {}", sources(.0))]
+    #[error("the gRPC server failed: {}", error_text(.0))]
     Transport(#[from] tonic::transport::Error),
 }
 
@@ -79,7 +81,7 @@ impl Listeners {
         address: SocketAddr,
         certificates: Certificates,
     ) -> Result<Self, ListenError> {
-        let listener = listen(address).map_err(|source| ListenError {
+        let listener = listen_tcp(address).map_err(|source| ListenError {
             address: address.to_string(),
             source,
         })?;
@@ -124,7 +126,7 @@ fn private_socket(path: &Path) -> io::Result<UnixListener> {
     drop(fs::remove_file(&socket));
     drop(fs::remove_dir(&hidden));
     fs::DirBuilder::new().mode(0o700).create(&hidden)?;
-    let made = listen_at(&socket).and_then(|listener| {
+    let made = listen_unix(&socket).and_then(|listener| {
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
         fs::rename(&socket, path)?;
         Ok(listener)
@@ -174,10 +176,10 @@ pub fn serve(
             let Some((listener, certificates)) = listeners.tcp else {
                 return Ok(());
             };
-            let incoming = accept(from_services(listener), certificates);
-            let router = builder().add_routes(routes.clone());
+            let incoming = accept_trusted(from_services(listener), certificates);
+            let router = server_builder().add_routes(routes.clone());
             router
-                .serve_with_incoming_shutdown(incoming, shutdown.draining())
+                .serve_with_incoming_shutdown(incoming, shutdown.wait_for_drain())
                 .await
         };
         let admin = async {
@@ -185,44 +187,46 @@ pub fn serve(
                 return Ok(());
             };
             let incoming = from_administrators(listener);
-            let router = builder().add_routes(routes.clone());
+            let router = server_builder().add_routes(routes.clone());
             router
-                .serve_with_incoming_shutdown(incoming, shutdown.draining())
+                .serve_with_incoming_shutdown(incoming, shutdown.wait_for_drain())
                 .await
         };
         let drained = async {
-            shutdown.draining().await;
+            shutdown.wait_for_drain().await;
             health
                 .set_service_status("", ServingStatus::NotServing)
                 .await;
         };
         tokio::select! {
             result = async { tokio::try_join!(tcp, admin) } => result.map(drop).map_err(ServeError::from),
-            () = async { drained.await; shutdown.ended().await } => Ok(()),
+            () = async { drained.await; shutdown.wait_for_end().await } => Ok(()),
         }
     })
 }
 
 /// Accepts from other services. Whoever has shown no certificate makes room for newcomers.
-fn from_services(listener: TcpListener) -> impl Stream<Item = io::Result<Seated<TcpStream, ()>>> {
-    let all = CONNECTIONS.min(descriptors::connections() / 4);
-    let seats = Seats::new(SeatLimits {
+fn from_services(
+    listener: TcpListener,
+) -> impl Stream<Item = io::Result<SlotStream<TcpStream, ()>>> {
+    let all = CONNECTIONS.min(descriptors::available_connections() / 4);
+    let slots = ConnectionSlots::new(SlotLimits {
         all,
         of_one_holder: all,
     });
-    stream::unfold((listener, seats), async |(listener, seats)| {
+    stream::unfold((listener, slots), async |(listener, slots)| {
         loop {
-            let Some((socket, source)) = accepted(listener.accept().await).await else {
+            let Some((socket, source)) = accept_or_pause(listener.accept().await).await else {
                 continue;
             };
-            let Some(seat) = seats.take(Some(source.ip())).await else {
+            let Some(slot) = slots.take_slot(Some(source.ip())).await else {
                 metrics::counter!("bowline_rpc_connections_refused_total").increment(1);
                 continue;
             };
             // An answer of some frames would wait for the acknowledgement of the first. The server's own option does
             // nothing for sockets it is given.
             drop(socket.set_nodelay(true));
-            return Some((Ok(Seated::new(socket, seat)), (listener, seats)));
+            return Some((Ok(SlotStream::new(socket, slot)), (listener, slots)));
         }
     })
 }
@@ -230,25 +234,25 @@ fn from_services(listener: TcpListener) -> impl Stream<Item = io::Result<Seated<
 /// Accepts from the local socket; nobody but administrators gets there.
 fn from_administrators(
     listener: UnixListener,
-) -> impl Stream<Item = io::Result<Seated<UnixStream, ()>>> {
-    let seats = Seats::new(SeatLimits {
+) -> impl Stream<Item = io::Result<SlotStream<UnixStream, ()>>> {
+    let slots = ConnectionSlots::new(SlotLimits {
         all: ADMIN_CONNECTIONS,
         of_one_holder: ADMIN_CONNECTIONS,
     });
-    stream::unfold((listener, seats), async |(listener, seats)| {
+    stream::unfold((listener, slots), async |(listener, slots)| {
         loop {
-            let Some((socket, _)) = accepted(listener.accept().await).await else {
+            let Some((socket, _)) = accept_or_pause(listener.accept().await).await else {
                 continue;
             };
-            if let Some(seat) = seats.take(None).await {
-                return Some((Ok(Seated::new(socket, seat)), (listener, seats)));
+            if let Some(slot) = slots.take_slot(None).await {
+                return Some((Ok(SlotStream::new(socket, slot)), (listener, slots)));
             }
         }
     })
 }
 
 /// Returns what was accepted; after a failure it rests.
-async fn accepted<S, A>(accepted: io::Result<(S, A)>) -> Option<(S, A)> {
+async fn accept_or_pause<S, A>(accepted: io::Result<(S, A)>) -> Option<(S, A)> {
     match accepted {
         Ok(accepted) => Some(accepted),
         Err(error) => {
@@ -262,29 +266,29 @@ async fn accepted<S, A>(accepted: io::Result<(S, A)>) -> Option<(S, A)> {
 /// A listener for a small page inside the house: the fullest source makes room for newcomers.
 pub(crate) struct BoundedListener {
     listener: TcpListener,
-    seats: Arc<Seats<()>>,
+    slots: Arc<ConnectionSlots<()>>,
 }
 
 impl BoundedListener {
     pub(crate) fn new(listener: TcpListener) -> Self {
-        let seats = Seats::new(SeatLimits {
+        let slots = ConnectionSlots::new(SlotLimits {
             all: ADMIN_CONNECTIONS,
             of_one_holder: 1,
         });
-        Self { listener, seats }
+        Self { listener, slots }
     }
 }
 
 impl axum::serve::Listener for BoundedListener {
-    type Io = Seated<TcpStream, ()>;
+    type Io = SlotStream<TcpStream, ()>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            if let Some((socket, source)) = accepted(self.listener.accept().await).await
-                && let Some(seat) = self.seats.take(Some(source.ip())).await
+            if let Some((socket, source)) = accept_or_pause(self.listener.accept().await).await
+                && let Some(slot) = self.slots.take_slot(Some(source.ip())).await
             {
-                return (Seated::new(socket, seat), source);
+                return (SlotStream::new(socket, slot), source);
             }
         }
     }
@@ -294,7 +298,7 @@ impl axum::serve::Listener for BoundedListener {
     }
 }
 
-fn builder() -> Server<Stack<Meter, Stack<Access, Identity>>> {
+fn server_builder() -> Server<Stack<MeterLayer, Stack<AccessRules, Identity>>> {
     Server::builder()
         .timeout(LONGEST_CALL)
         .tcp_nodelay(true)
@@ -303,8 +307,8 @@ fn builder() -> Server<Stack<Meter, Stack<Access, Identity>>> {
         .initial_connection_window_size(WINDOWS.1)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .layer(Access::declared())
-        .layer(Meter)
+        .layer(AccessRules::from_declarations())
+        .layer(MeterLayer)
 }
 
 #[cfg(test)]

@@ -58,26 +58,26 @@ impl Shutdown {
     }
 
     /// Waits until draining starts.
-    pub async fn draining(&self) {
+    pub async fn wait_for_drain(&self) {
         self.draining.cancelled().await;
     }
 
     /// Waits until a part of the drain time is over, counted from the start of the drain however late the wait begins.
     /// A share of 1 is all of it.
-    pub async fn drained_for(&self, share: f64) {
-        self.draining().await;
+    pub async fn wait_for_drain_share(&self, share: f64) {
+        self.wait_for_drain().await;
         let since = self.since.get_or_init(Instant::now);
         tokio::time::sleep_until(*since + self.drain_time.mul_f64(share)).await;
     }
 
     /// Waits until the end: what still runs is cut off.
-    pub async fn ended(&self) {
+    pub async fn wait_for_end(&self) {
         self.ended.cancelled().await;
     }
 }
 
 /// Waits for SIGTERM or SIGINT, each time one comes.
-pub(crate) async fn signalled() {
+pub(crate) async fn wait_for_signal() {
     let (Ok(mut term), Ok(mut int)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

@@ -48,7 +48,7 @@ pub trait ServiceError: Error + 'static {
 ///
 /// A defect keeps its message to the log.
 #[must_use]
-pub fn status(error: &impl ServiceError) -> Status {
+pub fn to_status(error: &impl ServiceError) -> Status {
     let mut details = ErrorDetails::with_error_info(error.reason(), "bowline", []);
     let code = error.code();
     if matches!(code, Code::ResourceExhausted | Code::Unavailable) {
@@ -69,7 +69,7 @@ pub fn status(error: &impl ServiceError) -> Status {
 
 /// Returns the reason in a status, if it has one.
 #[must_use]
-pub fn reason(status: &Status) -> Option<String> {
+pub fn status_reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use crate::Shutdown;
-use crate::shutdown::signalled;
+use crate::shutdown::wait_for_signal;
 
 /// Why a process can not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,18 +36,18 @@ pub enum TaskError {
 pub struct Tasks {
     tracker: TaskTracker,
     shutdown: Shutdown,
-    failure: Arc<Failure>,
+    failure: Arc<FirstFailure>,
 }
 
 /// The first failure, and the news of it.
 #[derive(Debug, Default)]
-struct Failure {
+struct FirstFailure {
     cause: std::sync::OnceLock<TaskError>,
     news: Notify,
 }
 
-impl Failure {
-    fn report(&self, error: TaskError) {
+impl FirstFailure {
+    fn report_failure(&self, error: TaskError) {
         tracing::error!(%error, "task failed");
         // Only the first counts: later ones follow from it.
         drop(self.cause.set(error));
@@ -77,35 +77,39 @@ impl Tasks {
         let failure = Arc::clone(&self.failure);
         self.tracker.spawn(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                failure.report(TaskError::Panicked(name));
+                failure.report_failure(TaskError::Panicked(name));
             }
         });
     }
 
     /// Starts a task that serves others until the process ends: draining does not wait for it. A panic in it ends
     /// the process.
-    pub fn background(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn_background(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         let failure = Arc::clone(&self.failure);
         #[expect(clippy::disallowed_methods, reason = "its panic is reported")]
         tokio::spawn(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                failure.report(TaskError::Panicked(name));
+                failure.report_failure(TaskError::Panicked(name));
             }
         });
     }
 
     /// Starts a task that must run until draining starts: an error, a panic or an early end ends the process.
-    pub fn critical<E: Display + 'static>(
+    pub fn spawn_critical<E: Display + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tracker.spawn(self.clone().watch(name, work));
+        self.tracker.spawn(self.clone().watch_task(name, work));
     }
 
     /// Starts a critical task that goes on through draining, such as the listener for health: it is not waited for,
     /// and cut off at the end.
-    pub fn companion<E: Display + 'static>(
+    pub fn spawn_companion<E: Display + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
@@ -115,13 +119,13 @@ impl Tasks {
         tokio::spawn(async move {
             let shutdown = tasks.shutdown.clone();
             tokio::select! {
-                () = tasks.watch(name, work) => {}
-                () = shutdown.ended() => {}
+                () = tasks.watch_task(name, work) => {}
+                () = shutdown.wait_for_end() => {}
             }
         });
     }
 
-    async fn watch<E: Display>(
+    async fn watch_task<E: Display>(
         self,
         name: &'static str,
         work: impl Future<Output = Result<(), E>>,
@@ -135,7 +139,7 @@ impl Tasks {
             },
             Err(_) => TaskError::Panicked(name),
         };
-        self.failure.report(error);
+        self.failure.report_failure(error);
     }
 
     /// Runs until a signal, [`Shutdown::drain`] or a failure; then drains: waits for the tasks, but no longer than
@@ -148,16 +152,16 @@ impl Tasks {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             tokio::select! {
-                () = signalled() => tracing::info!("signal received, draining"),
-                () = self.shutdown.draining() => {}
+                () = wait_for_signal() => tracing::info!("signal received, draining"),
+                () = self.shutdown.wait_for_drain() => {}
                 () = self.failure.news.notified() => {}
             }
             self.shutdown.drain();
             self.tracker.close();
             tokio::select! {
                 () = self.tracker.wait() => {}
-                () = signalled() => tracing::warn!("second signal received, ending at once"),
-                () = self.shutdown.ended() => {}
+                () = wait_for_signal() => tracing::warn!("second signal received, ending at once"),
+                () = self.shutdown.wait_for_end() => {}
                 () = sleep(self.shutdown.drain_time()) => {
                     tracing::warn!(tasks = self.tracker.len(), "drain time is over");
                 }

@@ -107,7 +107,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         .parse()
         .map_err(|_| TelemetryError::Filter(directives))?;
     let is_terminal = std::io::stderr().is_terminal();
-    let logs = subscriber(config.log_format, is_terminal, std::io::stderr);
+    let logs = build_subscriber(config.log_format, is_terminal, std::io::stderr);
     let result = logs.with(filter).try_init();
     result.map_err(|error| TelemetryError::Again(error.to_string()))?;
     let metrics = PrometheusBuilder::new()
@@ -121,7 +121,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
 }
 
 /// Returns what writes log lines; coloured only where a person looks.
-fn subscriber<W>(
+fn build_subscriber<W>(
     format: LogFormat,
     is_terminal: bool,
     writer: W,
@@ -148,13 +148,13 @@ where
 /// # Errors
 ///
 /// [`TelemetryError::Listen`] when it is not free.
-pub fn listen(address: SocketAddr) -> Result<TcpListener, TelemetryError> {
-    crate::listen(address).map_err(|source| TelemetryError::Listen { address, source })
+pub fn listen_for_probes(address: SocketAddr) -> Result<TcpListener, TelemetryError> {
+    crate::listen_tcp(address).map_err(|source| TelemetryError::Listen { address, source })
 }
 
 impl Telemetry {
     /// Says that the process serves: `/readyz` answers 200 until draining starts.
-    pub fn ready(&self) {
+    pub fn mark_ready(&self) {
         self.is_ready.store(true, Ordering::Relaxed);
     }
 
@@ -171,9 +171,9 @@ impl Telemetry {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             let router = Router::new()
-                .route("/metrics", get(metrics))
+                .route("/metrics", get(render_metrics))
                 .route("/healthz", get(|| async { "ok\n" }))
-                .route("/readyz", get(readiness))
+                .route("/readyz", get(answer_readiness))
                 .with_state((self.clone(), shutdown.clone()));
             let upkeep = async {
                 loop {
@@ -184,17 +184,17 @@ impl Telemetry {
             tokio::select! {
                 result = axum::serve(BoundedListener::new(listener), router).into_future() => result,
                 () = upkeep => Ok(()),
-                () = shutdown.ended() => Ok(()),
+                () = shutdown.wait_for_end() => Ok(()),
             }
         })
     }
 }
 
-async fn metrics(State((telemetry, _)): State<(Telemetry, Shutdown)>) -> String {
+async fn render_metrics(State((telemetry, _)): State<(Telemetry, Shutdown)>) -> String {
     telemetry.metrics.render()
 }
 
-async fn readiness(
+async fn answer_readiness(
     State((telemetry, shutdown)): State<(Telemetry, Shutdown)>,
 ) -> (StatusCode, &'static str) {
     if shutdown.is_draining() {

@@ -39,7 +39,7 @@ fn name_or_number_finds_one_and_what_could_be_both_is_refused_naming_both() {
     }
     assert_eq!(find("45").unwrap(), None);
     let refused = find("42").unwrap_err();
-    assert_eq!(refused.exit_code(), Kind::Refused as u8);
+    assert_eq!(refused.exit_code(), FailureKind::Refused as u8);
     for part in ["number 43 is called \"42\"", "number 42 \"web1\""] {
         assert!(refused.to_string().contains(part), "{refused}");
     }

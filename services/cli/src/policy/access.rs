@@ -20,14 +20,14 @@ use crate::{
 
 /// A pair of nodes whose access would differ.
 #[derive(Debug, Serialize)]
-struct Pair {
+struct AccessPair {
     source: String,
     destination: String,
     gained: Vec<String>,
     lost: Vec<String>,
 }
 
-impl Row for Pair {
+impl Row for AccessPair {
     const HEADS: &'static [&'static str] = &["source", "destination", "gains", "loses"];
 
     fn table_cells(&self) -> Vec<String> {
@@ -56,7 +56,7 @@ pub async fn preview_access(
     said.report_problems(printer, &file.display().to_string())?;
     let names = node_names(connection, tailnet_id).await?;
     let name = |id: u64| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
-    let pairs = answer.pairs.into_iter().map(|pair| Pair {
+    let pairs = answer.pairs.into_iter().map(|pair| AccessPair {
         source: name(pair.source_node_id),
         destination: name(pair.destination_node_id),
         gained: pair.gained,

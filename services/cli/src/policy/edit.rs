@@ -12,7 +12,7 @@ use bowline_service_kit::GrpcChannel;
 
 use super::{get, set};
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::Printer,
 };
 
@@ -88,12 +88,12 @@ fn open_editor(file: &Path) -> Result<(), Failure> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(Failure::new(
-            Kind::Failed,
+            FailureKind::Failed,
             format!("{editor} failed: nothing was changed"),
         )),
         Err(error) => {
             let text = format!("{editor}: {error}: name an editor in VISUAL or EDITOR");
-            Err(Failure::new(Kind::Failed, text))
+            Err(Failure::new(FailureKind::Failed, text))
         }
     }
 }
@@ -113,5 +113,5 @@ fn ask_to_edit_again() -> Result<bool, Failure> {
 }
 
 fn edit_failure(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Kind::Failed, error.to_string())
+    Failure::new(FailureKind::Failed, error.to_string())
 }

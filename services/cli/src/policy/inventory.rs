@@ -17,14 +17,14 @@ use super::{
 use crate::{
     administer::{TailnetArg, list_nodes, list_users},
     connection::ConnectionArgs,
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::Printer,
 };
 
 /// Users and nodes as the policy judges them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Inventory {
+struct InventoryFile {
     /// The users.
     users: Vec<ListedUser>,
     /// The nodes.
@@ -103,8 +103,9 @@ fn judge_document(text: &str, known: Option<&KnownInventory>) -> DocumentVerdict
 type KnownInventory = (BTreeMap<u64, PolicyUser>, BTreeMap<u64, PolicyNode>);
 
 fn load_inventory(file: &Path) -> Result<KnownInventory, Failure> {
-    let wrong = |what: String| Failure::new(Kind::Failed, format!("{}: {what}", file.display()));
-    let inventory: Inventory =
+    let wrong =
+        |what: String| Failure::new(FailureKind::Failed, format!("{}: {what}", file.display()));
+    let inventory: InventoryFile =
         serde_json::from_str(&read_document(file)?).map_err(|error| wrong(error.to_string()))?;
     let mut ids = BTreeMap::new();
     let mut users = BTreeMap::new();
@@ -215,12 +216,13 @@ pub async fn print_inventory(
         .await?
         .into_iter()
         .filter_map(|listed| listed.node);
-    let inventory = Inventory {
+    let inventory = InventoryFile {
         nodes: listed.map(node).collect(),
         users: users.into_iter().map(user).collect(),
     };
     let text = serde_json::to_string_pretty(&inventory);
-    printer.write_stdout(&text.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?);
+    printer
+        .write_stdout(&text.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?);
     Ok(())
 }
 

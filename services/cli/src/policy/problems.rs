@@ -5,7 +5,7 @@ use bowline_proto::policy::v1::PolicyProblem;
 use serde_json::{Value, json};
 
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, FailureKind},
     output::Printer,
 };
 
@@ -33,7 +33,7 @@ impl Said {
             &problem_lines(name, &self.problems).join("\n"),
         );
         Err(Failure::new(
-            Kind::Refused,
+            FailureKind::Refused,
             "the policy has mistakes: the one in force stays",
         ))
     }

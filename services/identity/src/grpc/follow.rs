@@ -38,7 +38,7 @@ impl IdentityService for Identity {
         let mut read = self
             .log
             .database()
-            .read()
+            .begin_read()
             .await
             .map_err(IdentityError::from)?;
         let resolved = async {
@@ -67,7 +67,7 @@ impl IdentityService for Identity {
         let mut read = self
             .log
             .database()
-            .read()
+            .begin_read()
             .await
             .map_err(IdentityError::from)?;
         let resolved = async {
@@ -156,7 +156,7 @@ impl IdentityService for Identity {
         let mut read = self
             .log
             .database()
-            .read()
+            .begin_read()
             .await
             .map_err(IdentityError::from)?;
         let (tailnet, users, revision) = async {

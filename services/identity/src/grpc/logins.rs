@@ -61,7 +61,7 @@ impl Identity {
                     let (decided, is_new) = decide(mutation, &id, &decision).await?;
                     if is_new {
                         detail["device"] = login::audited(&decided);
-                        mutation.audit(decision.action(), id, &detail);
+                        mutation.record_audit(decision.action(), id, &detail);
                     }
                     Ok::<_, IdentityError>(decided)
                 })

@@ -29,7 +29,7 @@ async fn keep(
         return Ok(());
     }
     store::put_tailnet(mutation.connection(), now).await?;
-    mutation.record(&IdentityChange {
+    mutation.record_entry(&IdentityChange {
         change: Some(Change::Tailnet(now.clone())),
     });
     let pairs = [
@@ -42,7 +42,7 @@ async fn keep(
     ];
     for (action, was, is) in pairs {
         if was != is {
-            mutation.audit(action, now.name.clone(), &differences(&was, &is));
+            mutation.record_audit(action, now.name.clone(), &differences(&was, &is));
         }
     }
     Ok(())
@@ -69,12 +69,12 @@ impl TailnetService for Identity {
                 Box::pin(async move {
                     let made = tailnet::new(id.get(), name, settings, mutation.now())?;
                     store::put_tailnet(mutation.connection(), &made).await?;
-                    mutation.record(&IdentityChange {
+                    mutation.record_entry(&IdentityChange {
                         change: Some(Change::Tailnet(made.clone())),
                     });
                     let after =
                         json!({ "settings": tailnet::audited(&made), "dns": dns::audited(&made) });
-                    mutation.audit(
+                    mutation.record_audit(
                         "tailnet.create",
                         made.name.clone(),
                         &json!({ "after": after }),
@@ -176,10 +176,10 @@ impl TailnetService for Identity {
                         ));
                     }
                     store::delete_tailnet(mutation.connection(), id.get()).await?;
-                    mutation.record(&IdentityChange {
+                    mutation.record_entry(&IdentityChange {
                         change: Some(Change::TailnetDeleted(true)),
                     });
-                    mutation.audit("tailnet.delete", tailnet.name, &json!({}));
+                    mutation.record_audit("tailnet.delete", tailnet.name, &json!({}));
                     Ok(())
                 })
             })

@@ -57,10 +57,10 @@ impl UserService for Identity {
                     }
                     made.id = next_id(mutation.connection()).await?.cast_unsigned();
                     store::put_user(mutation.connection(), &made).await?;
-                    mutation.record(&IdentityChange {
+                    mutation.record_entry(&IdentityChange {
                         change: Some(Change::User(made.clone())),
                     });
-                    mutation.audit(
+                    mutation.record_audit(
                         "user.create",
                         made.login_name.clone(),
                         &json!({ "id": made.id, "after": user::audited(&made) }),
@@ -108,11 +108,11 @@ impl UserService for Identity {
                         return Err(LAST_OWNER);
                     }
                     store::put_user(mutation.connection(), &changed).await?;
-                    mutation.record(&IdentityChange {
+                    mutation.record_entry(&IdentityChange {
                         change: Some(Change::User(changed.clone())),
                     });
                     let detail = differences(&user::audited(before), &user::audited(&changed));
-                    mutation.audit("user.update", changed.login_name.clone(), &detail);
+                    mutation.record_audit("user.update", changed.login_name.clone(), &detail);
                     Ok(changed)
                 })
             })
@@ -144,10 +144,10 @@ impl UserService for Identity {
                         return Err(LAST_OWNER);
                     }
                     store::delete_user(mutation.connection(), user_id).await?;
-                    mutation.record(&IdentityChange {
+                    mutation.record_entry(&IdentityChange {
                         change: Some(Change::UserDeleted(user_id)),
                     });
-                    mutation.audit(
+                    mutation.record_audit(
                         "user.delete",
                         gone.login_name.clone(),
                         &json!({ "id": user_id, "before": user::audited(gone) }),

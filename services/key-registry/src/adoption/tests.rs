@@ -20,7 +20,12 @@ fn named(sequence: u64, hostname: &str) -> NodeReport {
 
 async fn audits(scene: &Scene) -> Vec<AuditEntry> {
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
-    scene.registry.log.audit(tailnet, 0, 1000).await.unwrap()
+    scene
+        .registry
+        .log
+        .audit_entries(tailnet, 0, 1000)
+        .await
+        .unwrap()
 }
 
 async fn revision(scene: &Scene) -> u64 {

@@ -53,7 +53,7 @@ impl KeyRegistryService for KeyRegistry {
         let mut read = self
             .log
             .database()
-            .read()
+            .begin_read()
             .await
             .map_err(RegistryError::from)?;
         let resolved = async {
@@ -367,7 +367,7 @@ impl KeyRegistry {
         &self,
         tailnet: TailnetId,
     ) -> Result<Vec<RegistrySnapshot>, RegistryError> {
-        let mut read = self.log.database().read().await?;
+        let mut read = self.log.database().begin_read().await?;
         let nodes = nodes::of_tailnet(&mut *read, tailnet.get()).await?;
         let soft = soft_states::of_tailnet(&mut *read, tailnet.get()).await?;
         let head = self.log.head_in(&mut read, tailnet).await?;

@@ -73,7 +73,7 @@ impl PreAuthKeyService for KeyRegistry {
                         "expires_at": ends.to_rfc3339(),
                         "description": key.description,
                     });
-                    mutation.audit("pre_auth_key.create", key.id.clone(), &detail);
+                    mutation.record_audit("pre_auth_key.create", key.id.clone(), &detail);
                     Ok(key)
                 })
             })
@@ -121,7 +121,7 @@ impl PreAuthKeyService for KeyRegistry {
                             "uses": key.uses,
                             "description": key.description,
                         });
-                        mutation.audit("pre_auth_key.revoke", id, &detail);
+                        mutation.record_audit("pre_auth_key.revoke", id, &detail);
                     }
                     Ok::<_, RegistryError>(key)
                 })

@@ -78,7 +78,7 @@ impl KeyRegistry {
                         node_changes::elect_primaries(mutation).await?;
                     }
                     let detail = difference::with(detail, &before, &node);
-                    mutation.audit(action, node.id.to_string(), &detail);
+                    mutation.record_audit(action, node.id.to_string(), &detail);
                     let is_due = adoptions::wake_node(mutation.connection(), node.id, now).await?;
                     let found = nodes::by_id(mutation.connection(), target.tailnet, target.node);
                     Ok((found.await?.unwrap_or(node), is_due))
@@ -116,7 +116,7 @@ impl NodeService for KeyRegistry {
         let mut read = self
             .log
             .database()
-            .read()
+            .begin_read()
             .await
             .map_err(RegistryError::from)?;
         let listed = async {
@@ -223,7 +223,7 @@ impl NodeService for KeyRegistry {
                         "ipv6": node.ipv6,
                         "machine": machine_actor(&node.machine_key),
                     });
-                    mutation.audit("node.delete", node.id.to_string(), &detail);
+                    mutation.record_audit("node.delete", node.id.to_string(), &detail);
                     Ok::<_, RegistryError>(())
                 })
             })

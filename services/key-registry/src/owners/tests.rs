@@ -3,7 +3,7 @@ use bowline_proto::identity::v1::{IdentitySnapshot, Tailnet, User};
 
 use super::*;
 
-fn snapshot(tailnet: Option<Tailnet>, revision: u64) -> Update<Identity> {
+fn snapshot(tailnet: Option<Tailnet>, revision: u64) -> Update<IdentityLog> {
     let user = User {
         id: 7,
         ..User::default()

@@ -249,7 +249,7 @@ async fn make(
             "machine": machine,
             "source": wish.request.source_address,
         });
-        mutation.audit("machine.shared", node.id.to_string(), &detail);
+        mutation.record_audit("machine.shared", node.id.to_string(), &detail);
     }
     Ok(Bound::Node(Box::new(node)))
 }
@@ -354,7 +354,7 @@ fn audit(
     if let Some(before) = before {
         detail = difference::with(detail, before, node);
     }
-    mutation.audit(action, node.id.to_string(), &detail);
+    mutation.record_audit(action, node.id.to_string(), &detail);
 }
 
 /// Returns what a client is told whose old key is not replaced.

@@ -12,7 +12,7 @@ use bowline_proto::{
         SoftState, TailnetProgress, key_registry_service_server::KeyRegistryService as _,
     },
 };
-use bowline_service_kit::{Caller, Later, ServiceName};
+use bowline_service_kit::{Caller, DeferredServices, ServiceName};
 use bowline_test_servers::PostgresServer;
 use tokio::sync::Semaphore;
 use tonic::Request;
@@ -61,10 +61,11 @@ impl Scene {
             ..DatabaseOptions::new("key_registry", MIGRATIONS, shared)
         };
         let database = Database::open(url, options).await.unwrap();
-        let nobody = Later::default().channel(Caller::Service(ServiceName::KeyRegistry));
+        let nobody =
+            DeferredServices::default().channel_for(Caller::Service(ServiceName::KeyRegistry));
         let bus = Bus::in_process();
         let registry = KeyRegistry {
-            log: ChangeLog::new(database, bus.clone(), bowline_bus::Owner::KeyRegistry),
+            log: ChangeLog::new(database, bus.clone(), bowline_bus::LogOwner::KeyRegistry),
             peers: Peers {
                 identity: nobody.clone(),
                 compiler: nobody,
@@ -871,7 +872,7 @@ async fn election_that_a_crash_left_undone_is_held() {
     let mut scene = Scene::new().await;
     scene.put(router(1)).await;
     scene.begin("g", 1, 0).await;
-    let calling = scene.registry.log.soft(|batch| {
+    let calling = scene.registry.log.commit_soft_state(|batch| {
         Box::pin(async move {
             elections::call(batch.connection(), TAILNET).await?;
             Ok::<_, RegistryError>(())

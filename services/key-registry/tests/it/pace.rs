@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bowline_clock::{Clock as _, ManualClock, SystemClock};
 use bowline_proto::key_registry::v1::{RegisterRequest, register_response::Outcome};
-use bowline_service_kit::{reason, retry_after};
+use bowline_service_kit::{retry_after, status_reason};
 use chrono::TimeDelta;
 use tonic::Status;
 
@@ -31,7 +31,11 @@ fn newcomer(number: u32, key: &str) -> RegisterRequest {
 
 /// Returns how long a client is to wait that did something too often.
 fn wait(refused: &Status) -> Duration {
-    assert_eq!(reason(refused).as_deref(), Some("TOO_OFTEN"), "{refused:?}");
+    assert_eq!(
+        status_reason(refused).as_deref(),
+        Some("TOO_OFTEN"),
+        "{refused:?}"
+    );
     retry_after(refused).unwrap()
 }
 

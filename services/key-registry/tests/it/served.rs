@@ -23,7 +23,7 @@ use bowline_proto::{
     },
     policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
-use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
+use bowline_service_kit::{Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::PostgresServer;
 use prost_types::FieldMask;
 use tonic::{Status, service::Routes};
@@ -62,7 +62,7 @@ impl Place {
 
 /// The three owners in one process, with a tailnet and a user.
 pub(crate) struct Served {
-    services: Later,
+    services: DeferredServices,
     pub(crate) tailnet: u64,
     pub(crate) user: u64,
     pub(crate) place: Place,
@@ -87,8 +87,8 @@ impl Served {
         let url = |name: &str| place.url(name);
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
         let bus = Bus::in_process();
-        let services = Later::default();
-        let channel = |service| services.channel(Caller::Service(service));
+        let services = DeferredServices::default();
+        let channel = |service| services.channel_for(Caller::Service(service));
         let mut routes = Routes::builder();
         let url_of_identity = url("identity");
         let identity = Identity::start(&url_of_identity, bus.clone(), clock.clone(), &tasks);
@@ -117,9 +117,9 @@ impl Served {
         let url_of_policies = url("policy");
         let compiler = PolicyCompiler::start(&url_of_policies, followed, bus, clock, &tasks);
         compiler.await.unwrap().add_to(&mut routes);
-        services.serve(routes.routes());
+        services.set_routes(routes.routes());
 
-        let admin = services.channel(Caller::Admin {
+        let admin = services.channel_for(Caller::Admin {
             name: "test".to_owned(),
         });
         let mut tailnets = TailnetServiceClient::new(admin.clone());
@@ -159,14 +159,14 @@ impl Served {
     }
 
     pub(crate) fn admin(&self) -> GrpcChannel {
-        self.services.channel(Caller::Admin {
+        self.services.channel_for(Caller::Admin {
             name: "test".to_owned(),
         })
     }
 
     pub(crate) fn gateway(&self) -> GrpcChannel {
         self.services
-            .channel(Caller::Service(ServiceName::NetmapGateway))
+            .channel_for(Caller::Service(ServiceName::NetmapGateway))
     }
 
     pub(crate) async fn key(&self, reusable: bool) -> String {

@@ -15,7 +15,7 @@ use bowline_proto::{
         key_registry_service_server::{KeyRegistryService, KeyRegistryServiceServer},
     },
 };
-use bowline_service_kit::{Caller, Later, ServiceName, Shutdown};
+use bowline_service_kit::{Caller, DeferredServices, ServiceName, Shutdown};
 use futures_util::stream::BoxStream;
 use tonic::{Response, Status, service::Routes};
 
@@ -130,9 +130,9 @@ impl Scene {
         routes.add_service(KeyRegistryServiceServer::new(Registry(Arc::clone(
             &recording,
         ))));
-        let services = Later::default();
-        services.serve(routes.routes());
-        let registry = services.channel(Caller::Service(ServiceName::NetmapGateway));
+        let services = DeferredServices::default();
+        services.set_routes(routes.routes());
+        let registry = services.channel_for(Caller::Service(ServiceName::NetmapGateway));
         let nobody = || GrpcChannel::admin_socket("/nonexistent/bowline.sock");
         let backends = Backends {
             identity: nobody(),
@@ -221,7 +221,7 @@ async fn sessions_of_a_gateway_that_reaches_nobody_end_when_they_may_not_begin_e
     let tailnet = scene.hub.tailnet(id(1));
     let (renew, renewed) = watch::channel(Some(Instant::now()));
     let ending = end_stale_sessions(Arc::clone(&scene.hub), renewed, Duration::from_secs(60));
-    scene.tasks.background("end-stale", ending);
+    scene.tasks.spawn_background("end-stale", ending);
     let mut seat = tailnet.sessions.take_slot(7, 0);
     let (_epoch, mut own) = watch::channel(0);
     let wait = Duration::from_secs(50);

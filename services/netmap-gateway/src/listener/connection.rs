@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::http::HeaderMap;
-use bowline_service_kit::{Shutdown, networks::Network, seats::SeatHandle};
+use bowline_service_kit::{Shutdown, connection_slots::SlotHandle, networks::Network};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
@@ -43,7 +43,7 @@ pub struct Connection(Arc<ConnectionInner>);
 struct ConnectionInner {
     front: Arc<ListenerLimits>,
     source: SocketAddr,
-    seat: SeatHandle<Holder>,
+    seat: SlotHandle<Holder>,
     end: Arc<ConnectionEnd>,
     /// The proxy whose connection this is, and which speaks for other clients on it as well.
     is_of_proxy: bool,
@@ -134,7 +134,7 @@ impl Connection {
     pub(super) fn new(
         front: Arc<ListenerLimits>,
         source: SocketAddr,
-        seat: SeatHandle<Holder>,
+        seat: SlotHandle<Holder>,
         end: ConnectionEnd,
     ) -> Self {
         let is_of_proxy = front.proxies.contain(source.ip());
@@ -145,7 +145,7 @@ impl Connection {
     fn with_limits(
         front: Arc<ListenerLimits>,
         source: SocketAddr,
-        seat: SeatHandle<Holder>,
+        seat: SlotHandle<Holder>,
         (end, link): (Arc<ConnectionEnd>, Arc<Link>),
         is_of_proxy: bool,
     ) -> Self {
@@ -207,7 +207,7 @@ impl Connection {
             return self.clone();
         }
         let source = self.0.source;
-        self.0.seat.relocate(source.ip());
+        self.0.seat.set_address(source.ip());
         let upgraded = Self::with_limits(
             Arc::clone(&self.0.front),
             source,
@@ -225,7 +225,7 @@ impl Connection {
         let end = &self.0.end;
         tokio::select! {
             () = end.early.cancelled() => {}
-            () = end.shutdown.drained_for(end.share) => {}
+            () = end.shutdown.wait_for_drain_share(end.share) => {}
         }
     }
 
@@ -262,7 +262,7 @@ impl Connection {
 
     /// Returns what counts as one source: an IPv4 address, or the first of the /64 it comes from.
     pub fn network(&self) -> IpAddr {
-        Network::narrowest(self.source()).first()
+        Network::narrowest(self.source()).first_address()
     }
 
     /// Says whether it is inside TLS, here or at a proxy in front.
@@ -289,7 +289,7 @@ impl Connection {
             taken = inner.front.take_request_of_node(holder.clone(), now);
         }
         // A proxy's connection is nobody's; and one too many of one source or owner stays a stranger's.
-        let is_known = inner.is_of_proxy || inner.seat.settle(holder.clone());
+        let is_known = inner.is_of_proxy || inner.seat.mark_known(holder.clone());
         let mut state = self.lock_state();
         if is_known {
             (state.holder, state.unseated) = (Some(holder), None);
@@ -377,7 +377,7 @@ impl Connection {
             }
             state.holder = None;
             state.since = now;
-            self.0.seat.unsettle();
+            self.0.seat.mark_stranger();
         }
         Some(state.since + STRANGER).filter(|end| *end > now)
     }

@@ -17,10 +17,10 @@ use axum::{
 use bowline_clock::random_bytes;
 use bowline_ids::{NodeOwner, TailnetId};
 use bowline_service_kit::{
+    connection_slots::{ConnectionSlots, SlotHolder, SlotLimits},
     networks::Network,
     rate_limit::{RateLimit, TokenBuckets},
     retry_window::RetryWindow,
-    seats::{SeatHolder, SeatLimits, Seats},
 };
 use tower::ServiceExt as _;
 
@@ -45,7 +45,7 @@ pub(crate) struct Holder {
 /// Who answers for some nodes, in their tailnet.
 type Owner = (TailnetId, NodeOwner);
 
-impl SeatHolder for Holder {
+impl SlotHolder for Holder {
     type Owner = Owner;
 
     fn owner(&self) -> Owner {
@@ -77,7 +77,7 @@ const MOST_SOURCES: usize = 65_536;
 /// What the connections of a listener share.
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
-    pub(super) seats: Arc<Seats<Holder>>,
+    pub(super) seats: Arc<ConnectionSlots<Holder>>,
     pub(super) proxies: Proxies,
     pub(super) is_secured: bool,
     strangers_bodies: Arc<Quota<Network>>,
@@ -125,12 +125,12 @@ impl BodyShare {
 impl ListenerLimits {
     /// Returns what so many connections share.
     pub(crate) fn new(connections: usize, proxies: Proxies, is_secured: bool) -> Arc<Self> {
-        let limits = SeatLimits {
+        let limits = SlotLimits {
             all: connections,
             of_one_holder: CONNECTIONS_OF_NODE,
         };
         Arc::new(Self {
-            seats: Seats::new(limits),
+            seats: ConnectionSlots::new(limits),
             proxies,
             is_secured,
             strangers_bodies: Quota::new(STRANGERS_BODIES),
@@ -170,10 +170,10 @@ impl ListenerLimits {
     pub(super) fn take_request(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
         let [_, around, narrowest] = source_networks(source);
         let mut requests = self.lock_requests();
-        requests.of_source.take(narrowest, now)?;
-        let taken = requests.around.take(around, now);
+        requests.of_source.take_token(narrowest, now)?;
+        let taken = requests.around.take_token(around, now);
         if taken.is_err() {
-            requests.of_source.give_back(&narrowest);
+            requests.of_source.return_token(&narrowest);
         }
         taken
     }
@@ -188,7 +188,7 @@ impl ListenerLimits {
         holder: Holder,
         now: Instant,
     ) -> Result<(), Duration> {
-        self.lock_requests().of_node.take(holder, now)
+        self.lock_requests().of_node.take_token(holder, now)
     }
 
     /// Gives back what was taken for requests of a client that turned out to be known.
@@ -196,8 +196,8 @@ impl ListenerLimits {
         let [_, around, narrowest] = source_networks(source);
         let mut requests = self.lock_requests();
         for _ in 0..number {
-            requests.of_source.give_back(&narrowest);
-            requests.around.give_back(&around);
+            requests.of_source.return_token(&narrowest);
+            requests.around.return_token(&around);
         }
     }
 
@@ -217,7 +217,7 @@ impl ListenerLimits {
         let random = u64::from_be_bytes(random_bytes());
         let mut retry = self.retry.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds =
-            retry.refuse(tokio::time::Instant::now().into_std(), random) + at_least.as_secs();
+            retry.note_refusal(tokio::time::Instant::now().into_std(), random) + at_least.as_secs();
         drop(retry);
         let told = HeaderValue::from(seconds);
         response

@@ -37,7 +37,7 @@ impl RefusalLog {
         metrics::counter!("bowline_gateway_registrations_refused_total", "reason" => reason)
             .increment(1);
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_told = lines.take(source, now).is_ok();
+        let is_told = lines.take_token(source, now).is_ok();
         if is_told {
             tracing::warn!(
                 %source,

@@ -86,7 +86,7 @@ impl Deliveries {
     pub fn start(tasks: &Tasks) -> Self {
         let deliveries = Self::new(ROOM);
         let looked_at = deliveries.clone();
-        tasks.background("end-unread-responses", async move {
+        tasks.spawn_background("end-unread-responses", async move {
             loop {
                 tokio::time::sleep(LOOK).await;
                 looked_at.end_those_at_a_standstill(Instant::now());

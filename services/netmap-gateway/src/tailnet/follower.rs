@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_change_feed::{Feed, Follow, Identity, Registry, Source, Update};
+use bowline_change_feed::{Feed, IdentityLog, LogSource, RegistryLog, TailnetFollower, Update};
 use bowline_ids::TailnetId;
 use bowline_netmap::Replica;
 use bowline_proto::policy::v1::{
@@ -31,15 +31,15 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 /// Where a tailnet's facts come from.
 #[derive(Clone, Debug)]
 pub(super) struct LogSources {
-    pub(super) identity: Feed<Identity>,
-    pub(super) registry: Feed<Registry>,
+    pub(super) identity: Feed<IdentityLog>,
+    pub(super) registry: Feed<RegistryLog>,
     pub(super) compiler: GrpcChannel,
 }
 
 /// Something to apply.
 enum FollowerEvent {
-    Identity(Update<Identity>),
-    Registry(Update<Registry>),
+    Identity(Update<IdentityLog>),
+    Registry(Update<RegistryLog>),
     CompiledPolicy(Vec<CompiledUpdate>),
 }
 
@@ -52,23 +52,23 @@ pub(super) fn start(
 ) {
     let (sender, events) = mpsc::channel(1);
     let id = tailnet.id;
-    tasks.background(
+    tasks.spawn_background(
         "follow-identity",
         forward_updates(
-            origins.identity.follow(id),
+            origins.identity.follow_tailnet(id),
             sender.clone(),
             FollowerEvent::Identity,
         ),
     );
-    tasks.background(
+    tasks.spawn_background(
         "follow-registry",
         forward_updates(
-            origins.registry.follow(id),
+            origins.registry.follow_tailnet(id),
             sender.clone(),
             FollowerEvent::Registry,
         ),
     );
-    tasks.background(
+    tasks.spawn_background(
         "follow-compiled",
         watch_compiled(origins.compiler.clone(), id, sender),
     );
@@ -77,11 +77,11 @@ pub(super) fn start(
         replica: Replica::new(tailnet.sources),
         progress,
     };
-    tasks.background("follow-tailnet", follower.run(events, inputs));
+    tasks.spawn_background("follow-tailnet", follower.run(events, inputs));
 }
 
-async fn forward_updates<S: Source>(
-    mut follow: Follow<S>,
+async fn forward_updates<S: LogSource>(
+    mut follow: TailnetFollower<S>,
     events: mpsc::Sender<FollowerEvent>,
     event: impl Fn(Update<S>) -> FollowerEvent,
 ) {

@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bowline_bus::Bus;
-use bowline_change_feed::{Feed, Identity, Position, Registry};
+use bowline_change_feed::{Feed, IdentityLog, Position, RegistryLog};
 use bowline_control_wire::DerpMap;
 use bowline_ids::{NodeOwner, TailnetId};
 use bowline_keys::{MachinePublic, NodePublic};
@@ -92,8 +92,8 @@ impl TailnetHub {
         tasks: &Tasks,
     ) -> Self {
         let origins = LogSources {
-            identity: Feed::start(Identity::new(backends.identity.clone()), bus, tasks),
-            registry: Feed::start(Registry::new(backends.registry.clone()), bus, tasks),
+            identity: Feed::start(IdentityLog::new(backends.identity.clone()), bus, tasks),
+            registry: Feed::start(RegistryLog::new(backends.registry.clone()), bus, tasks),
             compiler: backends.compiler.clone(),
         };
         Self {
@@ -181,7 +181,7 @@ impl TailnetHub {
         }
         let id = TailnetId::try_from(node.tailnet_id).map_err(|_| unknown_key_status())?;
         let tailnet = self.tailnet(id);
-        self.origins.registry.hint(
+        self.origins.registry.note_head(
             id,
             Position {
                 revision: answer.revision,
@@ -238,7 +238,7 @@ impl TailnetHub {
 
     /// Says that the registry has committed a revision this gateway caused itself.
     pub fn hint_registry(&self, tailnet: TailnetId, revision: u64) {
-        self.origins.registry.hint(
+        self.origins.registry.note_head(
             tailnet,
             Position {
                 revision,

@@ -15,7 +15,7 @@ async fn seen(acceptor: &TlsAcceptor, authority: &Path) -> CertificateDer<'stati
     let config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from(ServiceName::NetmapGateway.host()).unwrap();
+    let name = ServerName::try_from(ServiceName::NetmapGateway.host_name()).unwrap();
     let (near, far) = tokio::io::duplex(1 << 14);
     let connector = TlsConnector::from(Arc::new(config));
     let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));

@@ -64,7 +64,7 @@ pub async fn upgrade_to_noise(
             Err(error) => tracing::debug!(%error, "the upgrade failed"),
         }
     };
-    tasks.background("noise", contain_panic(conversation));
+    tasks.spawn_background("noise", contain_panic(conversation));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response

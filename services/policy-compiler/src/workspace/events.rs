@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline_change_feed::{Follow, Identity, Registry, Source, Update};
+use bowline_change_feed::{IdentityLog, LogSource, RegistryLog, TailnetFollower, Update};
 use bowline_policy::Policy;
 use tokio::sync::{mpsc, watch};
 
@@ -18,9 +18,9 @@ pub struct PolicyInForce {
 /// Something to apply to a workspace.
 pub enum WorkspaceEvent {
     /// Users came, went or changed.
-    Identity(Update<Identity>),
+    Identity(Update<IdentityLog>),
     /// Nodes came, went or changed.
-    Registry(Update<Registry>),
+    Registry(Update<RegistryLog>),
     /// A version is in force.
     Policy(PolicyInForce),
     /// Something that the compiler can not do.
@@ -29,8 +29,8 @@ pub enum WorkspaceEvent {
 }
 
 /// Passes on the updates of a log, until nobody takes them any more.
-pub(super) async fn forward_updates<S: Source>(
-    mut follow: Follow<S>,
+pub(super) async fn forward_updates<S: LogSource>(
+    mut follow: TailnetFollower<S>,
     events: mpsc::Sender<WorkspaceEvent>,
     event: impl Fn(Update<S>) -> WorkspaceEvent,
 ) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bowline_change_feed::{Identity, Registry, Update};
+use bowline_change_feed::{IdentityLog, RegistryLog, Update};
 use bowline_policy::Compiler;
 use bowline_proto::{
     identity::v1::identity_change,
@@ -52,7 +52,7 @@ impl WorkspaceState {
         }
     }
 
-    fn apply_users(&mut self, update: Update<Identity>) {
+    fn apply_users(&mut self, update: Update<IdentityLog>) {
         match update {
             Update::Snapshot(snapshot) => {
                 let users = || snapshot.chunks.iter().flat_map(|chunk| &chunk.users);
@@ -86,7 +86,7 @@ impl WorkspaceState {
         }
     }
 
-    fn apply_nodes(&mut self, update: Update<Registry>) {
+    fn apply_nodes(&mut self, update: Update<RegistryLog>) {
         match update {
             Update::Snapshot(snapshot) => {
                 let nodes = || snapshot.chunks.iter().flat_map(|chunk| &chunk.nodes);

@@ -1,6 +1,6 @@
 use bowline_bus::Bus;
-use bowline_change_feed::{Feed, Identity, Registry};
-use bowline_service_kit::{Caller, Later, ServiceName, Shutdown};
+use bowline_change_feed::{Feed, IdentityLog, RegistryLog};
+use bowline_service_kit::{Caller, DeferredServices, ServiceName, Shutdown};
 
 use super::*;
 use crate::error::CompilerError;
@@ -9,11 +9,11 @@ use crate::error::CompilerError;
 fn workspaces() -> Workspaces {
     let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
     let bus = Bus::in_process();
-    let owners = Later::default();
-    let channel = || owners.channel(Caller::Service(ServiceName::PolicyCompiler));
+    let owners = DeferredServices::default();
+    let channel = || owners.channel_for(Caller::Service(ServiceName::PolicyCompiler));
     let feeds = OwnerFeeds {
-        identity: Feed::start(Identity::new(channel()), &bus, &tasks),
-        registry: Feed::start(Registry::new(channel()), &bus, &tasks),
+        identity: Feed::start(IdentityLog::new(channel()), &bus, &tasks),
+        registry: Feed::start(RegistryLog::new(channel()), &bus, &tasks),
     };
     Workspaces::new(feeds, &tasks)
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_bus::{Bus, Owner};
+use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SystemClock;
 use bowline_db::{AuditEntry, AuditVerdict, ChangeLog, Database, DatabaseError, DatabaseOptions};
 use bowline_identity::Identity;
@@ -24,7 +24,7 @@ use bowline_proto::{
         policy_service_client::PolicyServiceClient,
     },
 };
-use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
+use bowline_service_kit::{Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::PostgresServer;
 use prost_types::FieldMask;
 use tonic::{Status, Streaming, service::Routes};
@@ -33,7 +33,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The three owners in one process, with a tailnet and a user.
 pub struct Served {
-    services: Later,
+    services: DeferredServices,
     pub tailnet: u64,
     user: u64,
     policies: String,
@@ -58,8 +58,8 @@ impl Served {
     async fn start(url: impl Fn(&str) -> String, held: Box<dyn std::any::Any>) -> Self {
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
         let (bus, clock) = (Bus::in_process(), Arc::new(SystemClock));
-        let services = Later::default();
-        let channel = |service| services.channel(Caller::Service(service));
+        let services = DeferredServices::default();
+        let channel = |service| services.channel_for(Caller::Service(service));
         let mut routes = Routes::builder();
         let url_of_identity = url("identity");
         let identity = Identity::start(&url_of_identity, bus.clone(), clock.clone(), &tasks);
@@ -88,9 +88,9 @@ impl Served {
         let url_of_policies = url("policy");
         let compiler = PolicyCompiler::start(&url_of_policies, followed, bus, clock, &tasks);
         compiler.await.unwrap().add_to(&mut routes);
-        services.serve(routes.routes());
+        services.set_routes(routes.routes());
 
-        let admin = services.channel(Caller::Admin {
+        let admin = services.channel_for(Caller::Admin {
             name: "test".to_owned(),
         });
         let request = CreateTailnetRequest {
@@ -123,19 +123,19 @@ impl Served {
     }
 
     pub fn admin(&self) -> GrpcChannel {
-        self.services.channel(Caller::Admin {
+        self.services.channel_for(Caller::Admin {
             name: "test".to_owned(),
         })
     }
 
     pub fn gateway(&self) -> GrpcChannel {
         self.services
-            .channel(Caller::Service(ServiceName::NetmapGateway))
+            .channel_for(Caller::Service(ServiceName::NetmapGateway))
     }
 
     pub fn registry(&self) -> GrpcChannel {
         self.services
-            .channel(Caller::Service(ServiceName::KeyRegistry))
+            .channel_for(Caller::Service(ServiceName::KeyRegistry))
     }
 
     pub fn policies(&self) -> PolicyServiceClient<GrpcChannel> {
@@ -259,10 +259,10 @@ impl Served {
         let log = ChangeLog::new(
             self.database().await,
             Bus::in_process(),
-            Owner::PolicyCompiler,
+            LogOwner::PolicyCompiler,
         );
         let tailnet = self.tailnet.try_into().unwrap();
-        let entries = log.audit(tailnet, 0, 100).await.unwrap();
+        let entries = log.audit_entries(tailnet, 0, 100).await.unwrap();
         let verdict = log.verify_audit(tailnet).await.unwrap();
         let whole = u64::try_from(entries.len()).unwrap();
         assert_eq!(verdict, AuditVerdict::Whole { entries: whole });

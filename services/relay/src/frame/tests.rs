@@ -13,18 +13,18 @@ fn packets_are_allowed_up_to_64_kib_beside_their_destination() {
         (32 + 65_536, true),
         (32 + 65_537, false),
     ] {
-        assert_eq!(Header::decode(header(0x04, len)).is_ok(), fits, "{len}");
+        assert_eq!(DerpHeader::decode(header(0x04, len)).is_ok(), fits, "{len}");
     }
-    assert!(Header::decode(header(0x04, u32::MAX)).is_err());
+    assert!(DerpHeader::decode(header(0x04, u32::MAX)).is_err());
 }
 
 #[test]
 fn first_frame_is_client_info_of_at_most_4_kib() {
-    assert!(Header::decode_first(header(0x02, 4 << 10)).is_ok());
-    assert!(Header::decode_first(header(0x02, (4 << 10) + 1)).is_err());
+    assert!(DerpHeader::decode_first(header(0x02, 4 << 10)).is_ok());
+    assert!(DerpHeader::decode_first(header(0x02, (4 << 10) + 1)).is_err());
     assert_eq!(
-        Header::decode_first(header(0x04, 40)),
-        Err(FrameError::NotClientInfo(0x04))
+        DerpHeader::decode_first(header(0x04, 40)),
+        Err(DerpFrameError::NotClientInfo(0x04))
     );
 }
 
@@ -32,8 +32,8 @@ fn first_frame_is_client_info_of_at_most_4_kib() {
 fn mesh_frames_are_refused() {
     for kind in [0x09, 0x0a, 0x10, 0x11] {
         assert_eq!(
-            Header::decode(header(kind, 32)),
-            Err(FrameError::Mesh(kind))
+            DerpHeader::decode(header(kind, 32)),
+            Err(DerpFrameError::Mesh(kind))
         );
     }
 }
@@ -41,23 +41,23 @@ fn mesh_frames_are_refused() {
 #[test]
 fn unknown_frames_are_read_past_within_bounds() {
     assert_eq!(
-        Header::decode(header(0x77, 9)),
-        Ok(Header { kind: None, len: 9 })
+        DerpHeader::decode(header(0x77, 9)),
+        Ok(DerpHeader { kind: None, len: 9 })
     );
-    assert!(Header::decode(header(0x77, 65_537)).is_err());
+    assert!(DerpHeader::decode(header(0x77, 65_537)).is_err());
 }
 
 #[test]
 fn readdressing_swaps_the_destination_for_the_source() {
     let mut frame = [&header(0x04, 34)[..], &[7; 32], b"hi"].concat();
-    assert_eq!(readdress(&mut frame, &[9; 32]), Some([7; 32]));
+    assert_eq!(readdress_packet(&mut frame, &[9; 32]), Some([7; 32]));
     assert_eq!(frame, [&header(0x05, 34)[..], &[9; 32], b"hi"].concat());
-    assert_eq!(readdress(&mut [0; 36], &[9; 32]), None);
+    assert_eq!(readdress_packet(&mut [0; 36], &[9; 32]), None);
 }
 
 #[test]
 fn frames_of_the_relay_have_the_documented_bytes() {
-    let greeting = server_key(&[0xab; 32]);
+    let greeting = server_key_frame(&[0xab; 32]);
     assert_eq!(
         greeting[..13],
         [
@@ -65,12 +65,15 @@ fn frames_of_the_relay_have_the_documented_bytes() {
         ]
     );
     assert_eq!(greeting[13..], [0xab; 32]);
-    assert_eq!(keep_alive()[..], [6, 0, 0, 0, 0]);
-    assert_eq!(peer_gone(&[1; 32], Gone::NotHere)[..5], [8, 0, 0, 0, 33]);
-    assert_eq!(peer_gone(&[1; 32], Gone::NotHere)[37], 1);
-    assert_eq!(pong(b"12345678rest")[..], *b"\x13\0\0\0\x0812345678");
+    assert_eq!(keep_alive_frame()[..], [6, 0, 0, 0, 0]);
     assert_eq!(
-        restarting(1, 258)[..],
+        peer_gone_frame(&[1; 32], PeerGoneReason::NotHere)[..5],
+        [8, 0, 0, 0, 33]
+    );
+    assert_eq!(peer_gone_frame(&[1; 32], PeerGoneReason::NotHere)[37], 1);
+    assert_eq!(pong_frame(b"12345678rest")[..], *b"\x13\0\0\0\x0812345678");
+    assert_eq!(
+        restarting_frame(1, 258)[..],
         [0x15, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 1, 2]
     );
 }

@@ -22,7 +22,7 @@ fn bare() -> Vec<u8> {
 /// RFC 5769 §2.2: 192.0.2.1:32853 for this transaction id is `a147 e112a643`.
 #[test]
 fn ipv4_source_is_answered_with_the_rfc_vector() {
-    let answer = answer(&request(), "192.0.2.1:32853".parse().unwrap()).unwrap();
+    let answer = answer_datagram(&request(), "192.0.2.1:32853".parse().unwrap()).unwrap();
     let expected = "0101000c2112a442b7e7a701bc34d686fa87dfae002000080001a147e112a643";
     assert_eq!(hex::encode(answer), expected);
 }
@@ -35,32 +35,38 @@ fn ipv6_source_is_answered_with_the_rfc_vector() {
         .unwrap();
     let expected = "010100182112a442b7e7a701bc34d686fa87dfae\
         002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9";
-    assert_eq!(hex::encode(answer(&request(), source).unwrap()), expected);
+    assert_eq!(
+        hex::encode(answer_datagram(&request(), source).unwrap()),
+        expected
+    );
 }
 
 #[test]
 fn ipv4_source_on_a_dual_stack_socket_is_told_its_ipv4_address() {
-    let mapped = answer(&bare(), "[::ffff:192.0.2.1]:9".parse().unwrap());
-    assert_eq!(mapped, answer(&bare(), "192.0.2.1:9".parse().unwrap()));
+    let mapped = answer_datagram(&bare(), "[::ffff:192.0.2.1]:9".parse().unwrap());
+    assert_eq!(
+        mapped,
+        answer_datagram(&bare(), "192.0.2.1:9".parse().unwrap())
+    );
 }
 
 #[test]
 fn every_truncation_of_a_request_is_ignored() {
     let source = "192.0.2.1:9".parse().unwrap();
     for len in 0..request().len() {
-        assert_eq!(answer(&request()[..len], source), None, "{len}");
+        assert_eq!(answer_datagram(&request()[..len], source), None, "{len}");
     }
 }
 
 #[test]
 fn only_binding_requests_with_the_cookie_are_answered() {
     let source = "192.0.2.1:9".parse().unwrap();
-    assert!(answer(&bare(), source).is_some());
+    assert!(answer_datagram(&bare(), source).is_some());
     // Response class, another method, another cookie, a length that lies.
     for (at, value) in [(0, 1), (1, 3), (4, 0), (3, 4)] {
         let mut wrong = bare();
         wrong[at] = value;
-        assert_eq!(answer(&wrong, source), None, "byte {at}");
+        assert_eq!(answer_datagram(&wrong, source), None, "byte {at}");
     }
 }
 
@@ -68,7 +74,10 @@ fn only_binding_requests_with_the_cookie_are_answered() {
 fn wrong_fingerprint_is_ignored() {
     let mut wrong = request();
     *wrong.last_mut().unwrap() ^= 1;
-    assert_eq!(answer(&wrong, "192.0.2.1:9".parse().unwrap()), None);
+    assert_eq!(
+        answer_datagram(&wrong, "192.0.2.1:9".parse().unwrap()),
+        None
+    );
 }
 
 #[test]
@@ -76,5 +85,8 @@ fn attribute_reaching_past_the_end_is_ignored() {
     let mut wrong = bare();
     wrong[3] = 4;
     wrong.extend_from_slice(&[0x80, 0x22, 0xff, 0xff]);
-    assert_eq!(answer(&wrong, "192.0.2.1:9".parse().unwrap()), None);
+    assert_eq!(
+        answer_datagram(&wrong, "192.0.2.1:9".parse().unwrap()),
+        None
+    );
 }

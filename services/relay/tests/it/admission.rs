@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_keys::NodePublic;
-use bowline_relay::{Admission, Limits, Verdict};
+use bowline_relay::{AdmissionVerdict, Limits, NodeAdmission};
 use tokio::net::TcpStream;
 
 use crate::client::{CLIENT_INFO, Client, GET, PEER_GONE, PING, PONG, public, sealed_info, secret};
@@ -12,23 +12,23 @@ use crate::server::{Server, admitted, limits, relay};
 
 /// Answers by a table that a test changes; nodes that are not in it are refused.
 #[derive(Default)]
-struct Table(Mutex<BTreeMap<[u8; 32], Verdict>>);
+struct Table(Mutex<BTreeMap<[u8; 32], AdmissionVerdict>>);
 
 impl Table {
-    fn set(&self, number: u8, verdict: Verdict) {
+    fn set(&self, number: u8, verdict: AdmissionVerdict) {
         self.0.lock().unwrap().insert(public(number), verdict);
     }
 }
 
 #[async_trait::async_trait]
-impl Admission for Table {
-    async fn allowed(&self, node: NodePublic, source: IpAddr) -> Verdict {
+impl NodeAdmission for Table {
+    async fn judge_node(&self, node: NodePublic, source: IpAddr) -> AdmissionVerdict {
         assert!(source.is_loopback());
         let table = self.0.lock().unwrap();
         table
             .get(node.as_bytes())
             .cloned()
-            .unwrap_or(Verdict::Refused)
+            .unwrap_or(AdmissionVerdict::Refused)
     }
 }
 
@@ -43,7 +43,7 @@ async fn server(table: &Arc<Table>) -> Server {
 #[tokio::test]
 async fn node_that_is_not_admitted_is_not_served() {
     let table = Arc::new(Table::default());
-    table.set(2, Verdict::Unknown);
+    table.set(2, AdmissionVerdict::Unknown);
     let server = server(&table).await;
     for stranger in [1, 2] {
         let stream = TcpStream::connect(server.http).await.unwrap();
@@ -58,13 +58,13 @@ async fn node_that_is_not_admitted_is_not_served() {
 #[tokio::test]
 async fn revoked_node_is_cut_and_others_stay() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed(admitted(1, 1)));
-    table.set(2, Verdict::Allowed(admitted(1, 1)));
+    table.set(1, AdmissionVerdict::Allowed(admitted(1, 1)));
+    table.set(2, AdmissionVerdict::Allowed(admitted(1, 1)));
     let server = server(&table).await;
     let mut revoked = Client::connect(server.http, 1).await;
     let mut other = Client::connect(server.http, 2).await;
 
-    table.set(1, Verdict::Refused);
+    table.set(1, AdmissionVerdict::Refused);
     assert_eq!(revoked.rest().await, b"");
     other.settle().await;
 }
@@ -72,16 +72,16 @@ async fn revoked_node_is_cut_and_others_stay() {
 #[tokio::test]
 async fn admitted_node_is_served_on_while_nobody_can_be_asked() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed(admitted(1, 1)));
-    table.set(2, Verdict::Allowed(admitted(1, 1)));
+    table.set(1, AdmissionVerdict::Allowed(admitted(1, 1)));
+    table.set(2, AdmissionVerdict::Allowed(admitted(1, 1)));
     let server = server(&table).await;
     let mut known = Client::connect(server.http, 1).await;
     let mut revoked = Client::connect(server.http, 2).await;
 
     // The second is cut only after a question that also the first was asked about without an answer.
-    table.set(1, Verdict::Unknown);
+    table.set(1, AdmissionVerdict::Unknown);
     revoked.settle().await;
-    table.set(2, Verdict::Refused);
+    table.set(2, AdmissionVerdict::Refused);
     revoked.rest().await;
     known.settle().await;
     Client::connect(server.http, 1).await.settle().await;
@@ -108,7 +108,7 @@ async fn heard(sender: &mut Client, to: u8, packets: usize) -> Vec<Vec<u8>> {
 async fn key_of_another_tailnet_is_as_absent_as_an_unknown_one() {
     let table = Arc::new(Table::default());
     for (node, of) in [(1, 1), (2, 1), (3, 2), (4, 1)] {
-        table.set(node, Verdict::Allowed(admitted(of, 1)));
+        table.set(node, AdmissionVerdict::Allowed(admitted(of, 1)));
     }
     let server = server(&table).await;
     let mut alice = Client::connect(server.http, 1).await;
@@ -134,9 +134,9 @@ async fn key_of_another_tailnet_is_as_absent_as_an_unknown_one() {
 #[tokio::test]
 async fn node_that_came_to_another_tailnet_is_cut() {
     let table = Arc::new(Table::default());
-    table.set(1, Verdict::Allowed(admitted(1, 1)));
+    table.set(1, AdmissionVerdict::Allowed(admitted(1, 1)));
     let server = server(&table).await;
     let mut moved = Client::connect(server.http, 1).await;
-    table.set(1, Verdict::Allowed(admitted(2, 1)));
+    table.set(1, AdmissionVerdict::Allowed(admitted(2, 1)));
     assert_eq!(moved.rest().await, b"");
 }

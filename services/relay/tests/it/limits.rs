@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_keys::NodePublic;
-use bowline_relay::{Admission, Limits, Verdict};
+use bowline_relay::{AdmissionVerdict, Limits, NodeAdmission};
 use bowline_service_kit::rate_limit::RateLimit;
 use tokio::net::TcpStream;
 
@@ -119,10 +119,10 @@ async fn nobody_is_taken_when_all_places_are_those_of_clients_that_are_served() 
 struct Crowd;
 
 #[async_trait::async_trait]
-impl Admission for Crowd {
-    async fn allowed(&self, node: NodePublic, _source: IpAddr) -> Verdict {
+impl NodeAdmission for Crowd {
+    async fn judge_node(&self, node: NodePublic, _source: IpAddr) -> AdmissionVerdict {
         let number = (1..=120).find(|&number| public(number) == *node.as_bytes());
-        Verdict::Allowed(admitted(1, number.unwrap().min(100).into()))
+        AdmissionVerdict::Allowed(admitted(1, number.unwrap().min(100).into()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bowline_ids::{NodeOwner, TailnetId, UserId};
 use bowline_keys::PrivateKey;
-use bowline_relay::{Admission, Admitted, AllowAll, Limits, Relay, RelayOptions, Sockets};
+use bowline_relay::{AdmittedNode, AllowAll, Limits, NodeAdmission, Relay, RelayOptions, Sockets};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,18 +35,18 @@ pub(crate) fn tailnet(number: u64) -> TailnetId {
 }
 
 /// How the nodes of a user are served.
-pub(crate) fn admitted(tailnet: u64, user: u64) -> Admitted {
-    Admitted {
+pub(crate) fn admitted(tailnet: u64, user: u64) -> AdmittedNode {
+    AdmittedNode {
         tailnet: self::tailnet(tailnet),
         owner: NodeOwner::User(UserId::try_from(user).unwrap()),
     }
 }
 
-pub(crate) fn everyone() -> Arc<dyn Admission> {
+pub(crate) fn everyone() -> Arc<dyn NodeAdmission> {
     Arc::new(AllowAll(admitted(1, 1)))
 }
 
-pub(crate) fn relay(admission: Arc<dyn Admission>, limits: Limits) -> Relay {
+pub(crate) fn relay(admission: Arc<dyn NodeAdmission>, limits: Limits) -> Relay {
     let private_key = PrivateKey::from_random(bowline_clock::random_bytes());
     Relay::new(RelayOptions {
         private_key,

@@ -11,11 +11,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::world::{World, nobody};
+use crate::test_owners::{TestOwners, channel_to_nobody};
 
 /// Starts a gateway that asks this identity.
-async fn gateway(world: &World, identity: GrpcChannel) -> SocketAddr {
-    let channel = world.service(ServiceName::NetmapGateway);
+async fn gateway(world: &TestOwners, identity: GrpcChannel) -> SocketAddr {
+    let channel = world.service_channel(ServiceName::NetmapGateway);
     let control_keys = world.path("control-keys");
     ControlKeys::create(&control_keys).unwrap();
     let config = GatewayConfig {
@@ -72,23 +72,23 @@ const NO: &str = r#"{"Allow":false}"#;
 
 #[tokio::test]
 async fn outside_relays_may_serve_nodes_whose_key_is_good_and_whose_user_is_not_suspended() {
-    let world = World::start().await;
-    let user = world.user("home").await;
-    let node = world.node(&user, 1).await;
-    let gateway = gateway(&world, world.service(ServiceName::NetmapGateway)).await;
+    let world = TestOwners::start().await;
+    let user = world.create_user("home").await;
+    let node = world.create_node(&user, 1).await;
+    let gateway = gateway(&world, world.service_channel(ServiceName::NetmapGateway)).await;
     assert_eq!(verify(gateway, 1).await, YES);
     assert_eq!(verify(gateway, 2).await, NO);
 
-    world.suspend(&user, true).await;
+    world.suspend_user(&user, true).await;
     assert_eq!(verify(gateway, 1).await, NO);
-    world.suspend(&user, false).await;
+    world.suspend_user(&user, false).await;
     assert_eq!(verify(gateway, 1).await, YES);
 
     let request = ExpireNodeRequest {
         tailnet_id: user.tailnet_id,
         node_id: node.id,
     };
-    NodeServiceClient::new(world.admin())
+    NodeServiceClient::new(world.admin_channel())
         .expire_node(request)
         .await
         .unwrap();
@@ -97,18 +97,18 @@ async fn outside_relays_may_serve_nodes_whose_key_is_good_and_whose_user_is_not_
 
 #[tokio::test]
 async fn while_identity_is_away_the_registry_s_word_counts() {
-    let world = World::start().await;
-    let user = world.user("home").await;
-    world.node(&user, 1).await;
-    let gateway = gateway(&world, nobody()).await;
+    let world = TestOwners::start().await;
+    let user = world.create_user("home").await;
+    world.create_node(&user, 1).await;
+    let gateway = gateway(&world, channel_to_nobody()).await;
     assert_eq!(verify(gateway, 1).await, YES);
     assert_eq!(verify(gateway, 2).await, NO);
 }
 
 #[tokio::test]
 async fn questions_of_outside_relays_are_short() {
-    let world = World::start().await;
-    let gateway = gateway(&world, nobody()).await;
+    let world = TestOwners::start().await;
+    let gateway = gateway(&world, channel_to_nobody()).await;
     let (status, _) = post(
         gateway,
         "/verify/a-token-of-more-than-16-bytes",

@@ -24,7 +24,7 @@ fn modes_that_let_others_in_are_set_right() {
         set_mode(&place.join(name), before);
     }
     set_mode(place, 0o755);
-    let _held = take(place).unwrap();
+    let _held = lock_state_dir(place).unwrap();
     assert_eq!(mode(place), 0o700);
     for (name, _, after) in files {
         assert_eq!(mode(&place.join(name)), after, "{name}");
@@ -38,7 +38,7 @@ fn directory_of_another_account_is_refused_with_words() {
     if std::os::unix::fs::chown(directory.path(), Some(4711), None).is_err() {
         return;
     }
-    let refused = take(directory.path()).unwrap_err().to_string();
+    let refused = lock_state_dir(directory.path()).unwrap_err().to_string();
     assert!(
         refused.contains("number 4711") && refused.contains("--state-dir"),
         "{refused}"

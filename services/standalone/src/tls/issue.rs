@@ -15,13 +15,13 @@ pub(super) fn last_day(today: NaiveDate, days: u64) -> NaiveDate {
 }
 
 /// Returns an authority that can issue for these names and no others.
-pub(super) fn authority(
+pub(super) fn issue_authority(
     names: &CertificateNames,
     (today, days): (NaiveDate, u64),
     key: &KeyPair,
 ) -> Result<String> {
     let name = "Bowline, made by this installation";
-    let mut params = params(name, Vec::new(), today, last_day(today, days))?;
+    let mut params = certificate_params(name, Vec::new(), today, last_day(today, days))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let hosts = names.hosts.iter().cloned().map(GeneralSubtree::DnsName);
@@ -37,7 +37,7 @@ pub(super) fn authority(
 }
 
 /// Returns a certificate of the listener, issued by the authority with this text and key.
-pub(super) fn listener(
+pub(super) fn issue_listener(
     host: &str,
     names: &CertificateNames,
     (today, last): (NaiveDate, NaiveDate),
@@ -47,7 +47,7 @@ pub(super) fn listener(
     let issuer = Issuer::from_ca_cert_pem(&authority, authority_key)?;
     let hosts = names.hosts.iter().cloned();
     let addresses = names.addresses.iter().map(ToString::to_string);
-    let mut params = params(host, hosts.chain(addresses).collect(), today, last)?;
+    let mut params = certificate_params(host, hosts.chain(addresses).collect(), today, last)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
@@ -55,9 +55,13 @@ pub(super) fn listener(
 }
 
 /// Returns the relay's certificate, which is trusted for its hash and signed by its own key.
-pub(super) fn relay(host: &str, (today, days): (NaiveDate, u64), key: &KeyPair) -> Result<String> {
+pub(super) fn issue_relay(
+    host: &str,
+    (today, days): (NaiveDate, u64),
+    key: &KeyPair,
+) -> Result<String> {
     let last = last_day(today, days);
-    let mut params = params(host, vec![host.to_owned()], today, last)?;
+    let mut params = certificate_params(host, vec![host.to_owned()], today, last)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(params.self_signed(key)?.pem())
@@ -65,7 +69,7 @@ pub(super) fn relay(host: &str, (today, days): (NaiveDate, u64), key: &KeyPair) 
 
 /// Returns what all certificates share: valid to the end of the last day, and from a day early on, for clocks that
 /// are behind.
-fn params(
+fn certificate_params(
     name: &str,
     names: Vec<String>,
     today: NaiveDate,

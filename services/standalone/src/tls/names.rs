@@ -29,7 +29,7 @@ impl CertificateNames {
     }
 
     /// Returns all names of both.
-    pub(super) fn with(&self, others: Option<&Self>) -> Self {
+    pub(super) fn merged_with(&self, others: Option<&Self>) -> Self {
         let mut names = self.clone();
         if let Some(others) = others {
             names.hosts.extend(others.hosts.iter().cloned());
@@ -39,7 +39,7 @@ impl CertificateNames {
     }
 
     /// Says whether all names of another are among these.
-    pub(super) fn include(&self, others: &Self) -> bool {
+    pub(super) fn contains_all(&self, others: &Self) -> bool {
         others.hosts.is_subset(&self.hosts) && others.addresses.is_subset(&self.addresses)
     }
 }

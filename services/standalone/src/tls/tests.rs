@@ -49,8 +49,8 @@ fn authority_is_for_the_host_alone_and_for_a_few_years() {
     ] {
         let directory = TempDir::new().unwrap();
         let place = directory.path();
-        let files = listener(place, host, today()).unwrap();
-        relay(place, host, today()).unwrap();
+        let files = keep_listener_certificate(place, host, today()).unwrap();
+        keep_relay_certificate(place, host, today()).unwrap();
         let authority = text(&files.authority);
         for name in [host, "localhost", "127.0.0.1"] {
             assert!(
@@ -66,10 +66,10 @@ fn authority_is_for_the_host_alone_and_for_a_few_years() {
         let key = KeyPair::generate().unwrap();
         let issuer = (
             String::from_utf8(authority.clone()).unwrap(),
-            key_in(&place.join("ca.key")).unwrap(),
+            load_or_make_key(&place.join("ca.key")).unwrap(),
         );
         let names = CertificateNames::of_host(other);
-        let forged = issue::listener(other, &names, (today(), last), issuer, &key).unwrap();
+        let forged = issue::issue_listener(other, &names, (today(), last), issuer, &key).unwrap();
         let forged_files = ListenerFiles {
             certificate: place.join("forged.pem"),
             ..files.clone()
@@ -88,30 +88,36 @@ fn what_is_there_stays_until_it_is_near_its_end_and_clients_go_on_trusting_it() 
     let directory = TempDir::new().unwrap();
     let place = directory.path();
     let host = "bowline.example.com";
-    let files = listener(place, host, today()).unwrap();
-    let pinned = relay(place, host, today()).unwrap().hash;
+    let files = keep_listener_certificate(place, host, today()).unwrap();
+    let pinned = keep_relay_certificate(place, host, today()).unwrap().hash;
     let (authority, first) = (text(&files.authority), text(&files.certificate));
 
     let later = today() + Days::new(LISTENER_DAYS / 2);
-    listener(place, host, later).unwrap();
+    keep_listener_certificate(place, host, later).unwrap();
     assert_eq!(
         (text(&files.authority), text(&files.certificate)),
         (authority.clone(), first.clone())
     );
-    assert_eq!(relay(place, host, later).unwrap().hash, pinned);
+    assert_eq!(
+        keep_relay_certificate(place, host, later).unwrap().hash,
+        pinned
+    );
 
     let later = today() + Days::new(LISTENER_DAYS - 10);
-    listener(place, host, later).unwrap();
+    keep_listener_certificate(place, host, later).unwrap();
     assert_eq!(text(&files.authority), authority);
     assert_ne!(text(&files.certificate), first);
     assert!(is_trusted(&files, &authority, host, later));
 
     let later = today() + Days::new(RELAY_DAYS - 10);
-    assert_ne!(relay(place, host, later).unwrap().hash, pinned);
+    assert_ne!(
+        keep_relay_certificate(place, host, later).unwrap().hash,
+        pinned
+    );
 
     // The authority's next certificate has the same key: clients that hold either accept the listener's.
     let later = today() + Days::new(AUTHORITY_DAYS - 400);
-    listener(place, host, later).unwrap();
+    keep_listener_certificate(place, host, later).unwrap();
     assert_ne!(text(&files.authority), authority);
     assert!(is_trusted(&files, &authority, host, later));
     assert!(is_trusted(&files, &text(&files.authority), host, later));
@@ -121,13 +127,13 @@ fn what_is_there_stays_until_it_is_near_its_end_and_clients_go_on_trusting_it() 
 fn another_host_widens_the_authority_and_the_first_stays_good() {
     let directory = TempDir::new().unwrap();
     let place = directory.path();
-    let first = listener(place, "a.example.com", today()).unwrap();
-    let second = listener(place, "192.0.2.7", today()).unwrap();
+    let first = keep_listener_certificate(place, "a.example.com", today()).unwrap();
+    let second = keep_listener_certificate(place, "192.0.2.7", today()).unwrap();
     let authority = text(&second.authority);
     assert!(is_trusted(&first, &authority, "a.example.com", today()));
     assert!(is_trusted(&second, &authority, "192.0.2.7", today()));
     let before = text(&second.authority);
-    listener(place, "a.example.com", today()).unwrap();
+    keep_listener_certificate(place, "a.example.com", today()).unwrap();
     assert_eq!(text(&second.authority), before);
 }
 
@@ -135,12 +141,12 @@ fn another_host_widens_the_authority_and_the_first_stays_good() {
 fn authority_without_limits_of_an_earlier_version_stays() {
     let directory = TempDir::new().unwrap();
     let place = directory.path();
-    let key = key_in(&place.join("ca.key")).unwrap();
+    let key = load_or_make_key(&place.join("ca.key")).unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     let old = params.self_signed(&key).unwrap().pem();
     fs::write(place.join("ca.pem"), &old).unwrap();
-    let files = listener(place, "bowline.example.com", today()).unwrap();
+    let files = keep_listener_certificate(place, "bowline.example.com", today()).unwrap();
     assert_eq!(text(&files.authority), old.as_bytes());
     assert!(is_trusted(
         &files,
@@ -154,9 +160,9 @@ fn authority_without_limits_of_an_earlier_version_stays() {
 fn half_a_pair_and_a_damaged_file_are_told_by_name() {
     let directory = TempDir::new().unwrap();
     let place = directory.path();
-    let files = listener(place, "a.example.com", today()).unwrap();
+    let files = keep_listener_certificate(place, "a.example.com", today()).unwrap();
     fs::remove_file(&files.key).unwrap();
-    listener(place, "a.example.com", today()).unwrap();
+    keep_listener_certificate(place, "a.example.com", today()).unwrap();
     assert!(is_trusted(
         &files,
         &text(&files.authority),
@@ -164,6 +170,6 @@ fn half_a_pair_and_a_damaged_file_are_told_by_name() {
         today()
     ));
     fs::write(&files.authority, "nonsense").unwrap();
-    let refused = listener(place, "a.example.com", today()).unwrap_err();
+    let refused = keep_listener_certificate(place, "a.example.com", today()).unwrap_err();
     assert!(format!("{refused:#}").contains("ca.pem"), "{refused:#}");
 }

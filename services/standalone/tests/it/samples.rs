@@ -44,7 +44,7 @@ impl Sample {
             let file = tempfile::NamedTempFile::new().expect("a file");
             fs::write(file.path(), text).expect("the file is written");
             let problem = config::load::<T>(Some(file.path()), []).err();
-            let problem = problem.map(|error| bowline_service_kit::sources(&error));
+            let problem = problem.map(|error| bowline_service_kit::error_text(&error));
             assert_eq!(problem, None, "deploy/{}", self.name);
         }
     }

@@ -1,6 +1,6 @@
 //! What every bus does.
 
-use bowline_bus::{Event, Owner};
+use bowline_bus::{Event, LogOwner};
 
 use crate::support::{Fixture, hint, next};
 
@@ -32,12 +32,12 @@ on_both!(
 );
 
 async fn every_listener_hears_every_hint(fixture: Fixture) {
-    let mut listeners = [(); 3].map(|()| fixture.listener.subscribe(&[Owner::KeyRegistry]));
-    fixture.publisher.publish(Owner::KeyRegistry, hint(1, 7));
+    let mut listeners = [(); 3].map(|()| fixture.listener.subscribe(&[LogOwner::KeyRegistry]));
+    fixture.publisher.publish(LogOwner::KeyRegistry, hint(1, 7));
     for listener in &mut listeners {
         assert_eq!(
             next(listener).await,
-            Event::Hint(Owner::KeyRegistry, hint(1, 7))
+            Event::Hint(LogOwner::KeyRegistry, hint(1, 7))
         );
     }
 }
@@ -45,57 +45,59 @@ async fn every_listener_hears_every_hint(fixture: Fixture) {
 async fn a_listener_hears_only_its_owners(fixture: Fixture) {
     let mut listener = fixture
         .listener
-        .subscribe(&[Owner::Identity, Owner::PolicyCompiler]);
-    fixture.publisher.publish(Owner::KeyRegistry, hint(1, 1));
-    fixture.publisher.publish(Owner::Identity, hint(2, 2));
+        .subscribe(&[LogOwner::Identity, LogOwner::PolicyCompiler]);
+    fixture.publisher.publish(LogOwner::KeyRegistry, hint(1, 1));
+    fixture.publisher.publish(LogOwner::Identity, hint(2, 2));
     assert_eq!(
         next(&mut listener).await,
-        Event::Hint(Owner::Identity, hint(2, 2))
+        Event::Hint(LogOwner::Identity, hint(2, 2))
     );
-    fixture.publisher.publish(Owner::PolicyCompiler, hint(3, 3));
+    fixture
+        .publisher
+        .publish(LogOwner::PolicyCompiler, hint(3, 3));
     assert_eq!(
         next(&mut listener).await,
-        Event::Hint(Owner::PolicyCompiler, hint(3, 3))
+        Event::Hint(LogOwner::PolicyCompiler, hint(3, 3))
     );
 }
 
 async fn hints_of_an_owner_come_in_order(fixture: Fixture) {
-    let mut listener = fixture.listener.subscribe(&[Owner::Identity]);
+    let mut listener = fixture.listener.subscribe(&[LogOwner::Identity]);
     for revision in 1..=500 {
         fixture
             .publisher
-            .publish(Owner::Identity, hint(1, revision));
+            .publish(LogOwner::Identity, hint(1, revision));
     }
     for revision in 1..=500 {
         assert_eq!(
             next(&mut listener).await,
-            Event::Hint(Owner::Identity, hint(1, revision))
+            Event::Hint(LogOwner::Identity, hint(1, revision))
         );
     }
 }
 
 async fn a_listener_that_is_far_behind_gets_a_gap(fixture: Fixture) {
-    let mut late = fixture.listener.subscribe(&[Owner::Identity]);
-    let mut prompt = fixture.listener.subscribe(&[Owner::Identity]);
+    let mut late = fixture.listener.subscribe(&[LogOwner::Identity]);
+    let mut prompt = fixture.listener.subscribe(&[LogOwner::Identity]);
     for revision in 1..=5000 {
         fixture
             .publisher
-            .publish(Owner::Identity, hint(1, revision));
+            .publish(LogOwner::Identity, hint(1, revision));
         assert_eq!(
             next(&mut prompt).await,
-            Event::Hint(Owner::Identity, hint(1, revision))
+            Event::Hint(LogOwner::Identity, hint(1, revision))
         );
     }
-    assert_eq!(next(&mut late).await, Event::Gap(Owner::Identity));
+    assert_eq!(next(&mut late).await, Event::Gap(LogOwner::Identity));
     assert!(matches!(next(&mut late).await, Event::Hint(..)));
 }
 
 async fn publishing_without_listeners_is_no_error(fixture: Fixture) {
-    fixture.publisher.publish(Owner::Identity, hint(1, 1));
-    let mut listener = fixture.listener.subscribe(&[Owner::KeyRegistry]);
-    fixture.publisher.publish(Owner::KeyRegistry, hint(1, 2));
+    fixture.publisher.publish(LogOwner::Identity, hint(1, 1));
+    let mut listener = fixture.listener.subscribe(&[LogOwner::KeyRegistry]);
+    fixture.publisher.publish(LogOwner::KeyRegistry, hint(1, 2));
     assert_eq!(
         next(&mut listener).await,
-        Event::Hint(Owner::KeyRegistry, hint(1, 2))
+        Event::Hint(LogOwner::KeyRegistry, hint(1, 2))
     );
 }

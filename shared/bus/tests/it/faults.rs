@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use bowline_bus::{Bus, Event, Owner};
+use bowline_bus::{Bus, Event, LogOwner};
 use bowline_test_servers::RedisServer;
 
 use crate::proxy::Proxy;
 use crate::support::{connected, hint, next, publish_until_heard};
 
-const GAP: Event = Event::Gap(Owner::Identity);
+const GAP: Event = Event::Gap(LogOwner::Identity);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_redis_is_a_gap_and_hints_arrive_again() {
@@ -16,10 +16,10 @@ async fn a_restart_of_redis_is_a_gap_and_hints_arrive_again() {
         return;
     };
     let bus = connected(&server.url()).await;
-    let mut subscription = bus.subscribe(&[Owner::Identity]);
+    let mut subscription = bus.subscribe(&[LogOwner::Identity]);
     for _ in 0..2 {
         server.kill9();
-        bus.publish(Owner::Identity, hint(1, 1));
+        bus.publish(LogOwner::Identity, hint(1, 1));
         server.restart().unwrap();
         assert_eq!(next(&mut subscription).await, GAP);
         let before = publish_until_heard(&bus, &mut subscription).await;
@@ -33,8 +33,8 @@ async fn a_bus_starts_before_its_redis() {
         return;
     };
     let bus = Bus::redis(&server.url()).await.unwrap();
-    let mut subscription = bus.subscribe(&[Owner::Identity]);
-    bus.publish(Owner::Identity, hint(1, 1));
+    let mut subscription = bus.subscribe(&[LogOwner::Identity]);
+    bus.publish(LogOwner::Identity, hint(1, 1));
     server.restart().unwrap();
     assert_eq!(next(&mut subscription).await, GAP);
     publish_until_heard(&bus, &mut subscription).await;
@@ -48,12 +48,12 @@ async fn a_redis_that_hangs_is_noticed() {
     let mut proxy = Proxy::start(server.address()).await;
     let bus = connected(&proxy.url).await;
     assert!(proxy.connected.recv().await.is_some());
-    let mut subscription = bus.subscribe(&[Owner::Identity]);
+    let mut subscription = bus.subscribe(&[LogOwner::Identity]);
     proxy.is_frozen.send_replace(true);
     // More than the queue takes: publishing does not wait for a server that does not read.
     let begin = Instant::now();
     for revision in 1..100_000 {
-        bus.publish(Owner::Identity, hint(1, revision));
+        bus.publish(LogOwner::Identity, hint(1, revision));
     }
     assert!(
         begin.elapsed() < Duration::from_secs(2),
@@ -73,7 +73,7 @@ async fn what_is_no_hint_is_ignored() {
         return;
     };
     let bus = connected(&server.url()).await;
-    let mut subscription = bus.subscribe(&[Owner::Identity]);
+    let mut subscription = bus.subscribe(&[LogOwner::Identity]);
     let client = redis::Client::open(server.url()).unwrap();
     let mut forger = client.get_multiplexed_async_connection().await.unwrap();
     let huge = "x".repeat(1 << 20);
@@ -94,10 +94,10 @@ async fn what_is_no_hint_is_ignored() {
             .unwrap();
         assert_eq!(heard, 1);
     }
-    bus.publish(Owner::Identity, hint(1, 9));
+    bus.publish(LogOwner::Identity, hint(1, 9));
     assert_eq!(
         next(&mut subscription).await,
-        Event::Hint(Owner::Identity, hint(1, 9))
+        Event::Hint(LogOwner::Identity, hint(1, 9))
     );
 }
 

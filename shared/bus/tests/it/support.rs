@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline_bus::{Bus, Event, Hint, Owner, Subscription};
+use bowline_bus::{Bus, Event, Hint, LogOwner, Subscription};
 use bowline_ids::{Revision, TailnetId};
 use bowline_test_servers::RedisServer;
 use tokio::time::timeout;
@@ -46,12 +46,12 @@ impl Fixture {
 /// first connection may have come before anybody listened.
 pub(crate) async fn connected(url: &str) -> Bus {
     let bus = Bus::redis(url).await.unwrap();
-    let mut subscription = bus.subscribe(&[Owner::Identity]);
+    let mut subscription = bus.subscribe(&[LogOwner::Identity]);
     for marker in 1..=PATIENCE.as_secs() {
         let sent = hint(99, marker);
-        bus.publish(Owner::Identity, sent);
+        bus.publish(LogOwner::Identity, sent);
         let heard = async {
-            while subscription.next().await != Some(Event::Hint(Owner::Identity, sent)) {}
+            while subscription.next().await != Some(Event::Hint(LogOwner::Identity, sent)) {}
         };
         if timeout(Duration::from_secs(1), heard).await.is_ok() {
             return bus;
@@ -72,7 +72,7 @@ pub(crate) async fn publish_until_heard(bus: &Bus, subscription: &mut Subscripti
     let mut before = Vec::new();
     let heard = async {
         loop {
-            bus.publish(Owner::Identity, hint(1, 1));
+            bus.publish(LogOwner::Identity, hint(1, 1));
             match timeout(Duration::from_millis(50), subscription.next()).await {
                 Ok(Some(Event::Hint(..))) => return,
                 Ok(Some(event)) => before.push(event),

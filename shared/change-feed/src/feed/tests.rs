@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bowline_bus::{Hint, Owner};
+use bowline_bus::{Hint, LogOwner};
 use bowline_ids::Revision;
 use bowline_proto::changes::v1::Head;
 use bowline_service_kit::Shutdown;
@@ -16,17 +16,17 @@ use crate::{Fetched, Snapshot, Update};
 struct Hanging(Arc<Semaphore>);
 
 #[async_trait]
-impl Source for Hanging {
-    const OWNER: Owner = Owner::KeyRegistry;
+impl LogSource for Hanging {
+    const OWNER: LogOwner = LogOwner::KeyRegistry;
     type Changes = ();
     type Chunk = ();
 
-    async fn heads(&self, _: Vec<u64>) -> Result<Vec<Head>, Status> {
+    async fn fetch_heads(&self, _: Vec<u64>) -> Result<Vec<Head>, Status> {
         self.0.add_permits(1);
         std::future::pending().await
     }
 
-    async fn changes_since(&self, _: TailnetId, position: Position) -> Result<Fetched<()>, Status> {
+    async fn fetch_changes(&self, _: TailnetId, position: Position) -> Result<Fetched<()>, Status> {
         let position = Position {
             revision: position.revision + 1,
             ..position
@@ -34,7 +34,7 @@ impl Source for Hanging {
         Ok(Fetched::Changes((), position))
     }
 
-    async fn snapshot(&self, _: TailnetId) -> Result<Snapshot<()>, Status> {
+    async fn fetch_snapshot(&self, _: TailnetId) -> Result<Snapshot<()>, Status> {
         Ok(Snapshot {
             chunks: Vec::new(),
             position: Position::default(),
@@ -48,7 +48,7 @@ async fn hints_arrive_while_the_owner_hangs() {
     let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
     let asked = Arc::new(Semaphore::new(0));
     let feed = Feed::start(Hanging(Arc::clone(&asked)), &bus, &tasks);
-    let mut follow = feed.follow(tailnet);
+    let mut follow = feed.follow_tailnet(tailnet);
     assert!(matches!(follow.next().await, Update::Snapshot(_)));
     asked.acquire().await.unwrap().forget();
     let hint = Hint {
@@ -56,7 +56,7 @@ async fn hints_arrive_while_the_owner_hangs() {
         revision: Revision::new(1),
         soft_revision: 0,
     };
-    bus.publish(Owner::KeyRegistry, hint);
+    bus.publish(LogOwner::KeyRegistry, hint);
     let update = tokio::time::timeout(Duration::from_secs(20), follow.next()).await;
     assert!(matches!(update.unwrap(), Update::Changes((), reached) if reached.revision == 1));
 }
@@ -69,12 +69,12 @@ struct Counting {
 }
 
 #[async_trait]
-impl Source for Counting {
-    const OWNER: Owner = Owner::Identity;
+impl LogSource for Counting {
+    const OWNER: LogOwner = LogOwner::Identity;
     type Changes = ();
     type Chunk = ();
 
-    async fn heads(&self, asked: Vec<u64>) -> Result<Vec<Head>, Status> {
+    async fn fetch_heads(&self, asked: Vec<u64>) -> Result<Vec<Head>, Status> {
         let revision = self.head.load(Ordering::SeqCst);
         let head = |tailnet_id| Head {
             tailnet_id,
@@ -84,7 +84,7 @@ impl Source for Counting {
         Ok(asked.into_iter().map(head).collect())
     }
 
-    async fn changes_since(&self, _: TailnetId, position: Position) -> Result<Fetched<()>, Status> {
+    async fn fetch_changes(&self, _: TailnetId, position: Position) -> Result<Fetched<()>, Status> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let revision = self.head.load(Ordering::SeqCst);
         if position.revision > revision {
@@ -97,7 +97,7 @@ impl Source for Counting {
         Ok(Fetched::Changes((), position))
     }
 
-    async fn snapshot(&self, _: TailnetId) -> Result<Snapshot<()>, Status> {
+    async fn fetch_snapshot(&self, _: TailnetId) -> Result<Snapshot<()>, Status> {
         let position = Position {
             revision: self.head.load(Ordering::SeqCst),
             soft_revision: 0,
@@ -123,9 +123,9 @@ async fn forged_hint_is_forgotten_and_hints_count_again() {
     let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
     let source = Counting::default();
     let feed = Feed::start(source.clone(), &bus, &tasks);
-    let mut follow = feed.follow(tailnet);
+    let mut follow = feed.follow_tailnet(tailnet);
     assert!(matches!(follow.next().await, Update::Snapshot(_)));
-    bus.publish(Owner::Identity, hint(tailnet, i64::MAX.cast_unsigned()));
+    bus.publish(LogOwner::Identity, hint(tailnet, i64::MAX.cast_unsigned()));
     let wait = Duration::from_secs(3);
     assert!(time::timeout(wait, follow.next()).await.is_err());
     let asked = source.asked.load(Ordering::SeqCst);
@@ -136,7 +136,7 @@ async fn forged_hint_is_forgotten_and_hints_count_again() {
         "it is not believed for ever"
     );
     source.head.store(1, Ordering::SeqCst);
-    bus.publish(Owner::Identity, hint(tailnet, 1));
+    bus.publish(LogOwner::Identity, hint(tailnet, 1));
     let begin = time::Instant::now();
     let update = follow.next().await;
     assert!(matches!(update, Update::Changes((), reached) if reached.revision == 1));
@@ -150,7 +150,7 @@ async fn owner_that_was_put_back_is_noticed_though_it_gets_ahead_again() {
     let source = Counting::default();
     source.head.store(1000, Ordering::SeqCst);
     let feed = Feed::start(source.clone(), &bus, &tasks);
-    let mut follow = feed.follow(tailnet);
+    let mut follow = feed.follow_tailnet(tailnet);
     assert!(matches!(follow.next().await, Update::Snapshot(_)));
     source.head.store(950, Ordering::SeqCst);
     let noticed = time::timeout(Duration::from_secs(5), follow.next()).await;

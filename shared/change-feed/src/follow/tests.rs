@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bowline_bus::{Bus, Hint, Owner};
+use bowline_bus::{Bus, Hint, LogOwner};
 use bowline_ids::Revision;
 use bowline_proto::changes::v1::Head;
 use bowline_service_kit::{Shutdown, Tasks};
@@ -29,9 +29,9 @@ struct Log {
 }
 
 #[derive(Clone, Debug, Default)]
-struct LogOwner(Arc<Mutex<Log>>);
+struct TestOwner(Arc<Mutex<Log>>);
 
-impl LogOwner {
+impl TestOwner {
     /// Changes the log, or looks at it.
     fn with<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
         change(&mut self.0.lock().unwrap())
@@ -50,12 +50,12 @@ impl LogOwner {
 }
 
 #[async_trait]
-impl Source for LogOwner {
-    const OWNER: Owner = Owner::KeyRegistry;
+impl LogSource for TestOwner {
+    const OWNER: LogOwner = LogOwner::KeyRegistry;
     type Changes = Vec<u64>;
     type Chunk = u64;
 
-    async fn heads(&self, tailnets: Vec<u64>) -> Result<Vec<Head>, Status> {
+    async fn fetch_heads(&self, tailnets: Vec<u64>) -> Result<Vec<Head>, Status> {
         self.asked(|log| {
             let head = |tailnet_id| Head {
                 tailnet_id,
@@ -66,7 +66,7 @@ impl Source for LogOwner {
         })
     }
 
-    async fn changes_since(
+    async fn fetch_changes(
         &self,
         _: TailnetId,
         position: Position,
@@ -82,7 +82,7 @@ impl Source for LogOwner {
         })
     }
 
-    async fn snapshot(&self, _: TailnetId) -> Result<Snapshot<u64>, Status> {
+    async fn fetch_snapshot(&self, _: TailnetId) -> Result<Snapshot<u64>, Status> {
         self.asked(|log| {
             log.asked_for_all += 1;
             Snapshot {
@@ -95,10 +95,10 @@ impl Source for LogOwner {
 
 /// An owner, and who follows its log.
 struct Followed {
-    owner: LogOwner,
+    owner: TestOwner,
     bus: Bus,
-    follow: Follow<LogOwner>,
-    _feed: Feed<LogOwner>,
+    follow: TailnetFollower<TestOwner>,
+    _feed: Feed<TestOwner>,
 }
 
 fn tailnet() -> TailnetId {
@@ -116,13 +116,13 @@ impl Followed {
     /// Follows a log with this many entries.
     fn with_entries(revision: u64) -> Self {
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
-        let (bus, owner) = (Bus::in_process(), LogOwner::default());
+        let (bus, owner) = (Bus::in_process(), TestOwner::default());
         owner.with(|log| log.head = at(revision));
         let feed = Feed::start(owner.clone(), &bus, &tasks);
         Self {
             owner,
             bus,
-            follow: feed.follow(tailnet()),
+            follow: feed.follow_tailnet(tailnet()),
             _feed: feed,
         }
     }
@@ -141,10 +141,10 @@ impl Followed {
             revision: Revision::new(revision),
             soft_revision: 0,
         };
-        self.bus.publish(Owner::KeyRegistry, hint);
+        self.bus.publish(LogOwner::KeyRegistry, hint);
     }
 
-    async fn update(&mut self) -> Update<LogOwner> {
+    async fn update(&mut self) -> Update<TestOwner> {
         let update = timeout(Duration::from_secs(10), self.follow.next()).await;
         update.expect("an update in time")
     }

@@ -10,30 +10,30 @@ use tokio::time::{Instant, timeout};
 
 use super::head::Counter;
 use super::lane::Job;
-use super::mutation::{Audit, Mutation};
-use super::{Head, Inner};
+use super::mutation::{Mutation, PendingAudit};
+use super::{Head, LogState};
 use crate::{AuditEntry, DatabaseError, audit, to_micros};
 
 /// How many rows one statement inserts: SQLite allows 32,766 values.
 const ROWS: usize = 500;
 
 /// How long a batch takes on more jobs: behind a slow database, callers wait for few others.
-const OPEN: Duration = Duration::from_secs(1);
+const INTAKE_TIME: Duration = Duration::from_secs(1);
 
 /// How long a batch may take in all: a server that vanished closes nothing, and statement timeouts end there.
-const LONGEST: Duration = Duration::from_secs(30);
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the jobs, commits once, publishes hints, and answers. Returns the jobs it had no time for.
-pub(super) async fn run(log: &Inner, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
-    let result = timeout(LONGEST, commit(log, &mut jobs)).await;
+pub(super) async fn run(log: &LogState, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let result = timeout(BATCH_TIMEOUT, commit_jobs(log, &mut jobs)).await;
     match result.unwrap_or_else(|_| Err(DatabaseError::unavailable("no answer in time"))) {
         Ok(committed) => {
             for head in committed.changed {
-                log.hint(head);
+                log.publish_hint(head);
             }
             let rest = jobs.split_off(committed.revisions.len());
             for (job, revision) in jobs.into_iter().zip(committed.revisions) {
-                job.answer(Ok(revision));
+                job.answer_caller(Ok(revision));
             }
             rest
         }
@@ -45,30 +45,33 @@ pub(super) async fn run(log: &Inner, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn
                 other => DatabaseError::unavailable(other.to_string()),
             };
             for job in jobs {
-                job.answer(Err(error.clone()));
+                job.answer_caller(Err(error.clone()));
             }
             Vec::new()
         }
     }
 }
 
-struct Committed {
+struct BatchOutcome {
     /// The revision after each job that ran.
     revisions: Vec<Revision>,
     /// The heads to hint.
     changed: Vec<Head>,
 }
 
-async fn commit(log: &Inner, jobs: &mut [Box<dyn Job>]) -> Result<Committed, DatabaseError> {
+async fn commit_jobs(
+    log: &LogState,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<BatchOutcome, DatabaseError> {
     let Some(tailnet) = jobs.first().map(|job| job.tailnet()) else {
-        return Ok(Committed {
+        return Ok(BatchOutcome {
             revisions: Vec::new(),
             changed: Vec::new(),
         });
     };
     let mut transaction = log.database.begin_write().await?;
     let mut appends = Appends::default();
-    appends.lock(&mut transaction, tailnet).await?;
+    appends.lock_counter(&mut transaction, tailnet).await?;
     let mut mutation = Mutation {
         now: log.database.now_on(&mut transaction).await?,
         transaction,
@@ -81,49 +84,55 @@ async fn commit(log: &Inner, jobs: &mut [Box<dyn Job>]) -> Result<Committed, Dat
     let mut any_succeeded = false;
     let begin = Instant::now();
     for job in jobs {
-        if !revisions.is_empty() && begin.elapsed() > OPEN {
+        if !revisions.is_empty() && begin.elapsed() > INTAKE_TIME {
             break;
         }
         mutation.tailnet = job.tailnet();
         job.actor().clone_into(&mut mutation.actor);
         appends
-            .lock(&mut mutation.transaction, job.tailnet())
+            .lock_counter(&mut mutation.transaction, job.tailnet())
             .await?;
-        any_succeeded |= attempt(&mut mutation, job.as_mut()).await?;
-        revisions.push(appends.take(&mut mutation));
+        any_succeeded |= run_in_savepoint(&mut mutation, job.as_mut()).await?;
+        revisions.push(appends.place_entries(&mut mutation));
     }
     if any_succeeded {
         appends
-            .write(&mut mutation.transaction, to_micros(mutation.now))
+            .write_rows(&mut mutation.transaction, to_micros(mutation.now))
             .await?;
         mutation.transaction.commit().await?;
     } else {
         mutation.transaction.rollback().await?;
     }
-    Ok(Committed {
+    Ok(BatchOutcome {
         revisions,
-        changed: appends.changed(),
+        changed: appends.changed_heads(),
     })
 }
 
 /// Runs one job in a savepoint; a failure leaves nothing of it.
-async fn attempt(mutation: &mut Mutation, job: &mut dyn Job) -> Result<bool, DatabaseError> {
-    statement(mutation.connection(), "SAVEPOINT mutation").await?;
+async fn run_in_savepoint(
+    mutation: &mut Mutation,
+    job: &mut dyn Job,
+) -> Result<bool, DatabaseError> {
+    execute_statement(mutation.connection(), "SAVEPOINT mutation").await?;
     if job.run(mutation).await {
-        match statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await {
+        match execute_statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await {
             Ok(()) => return Ok(true),
             // PostgreSQL: the job passed over an error of a statement.
-            Err(error) => job.refuse(error),
+            Err(error) => job.replace_result(error),
         }
     }
     mutation.entries.clear();
     mutation.audits.clear();
-    statement(mutation.connection(), "ROLLBACK TO SAVEPOINT mutation").await?;
-    statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await?;
+    execute_statement(mutation.connection(), "ROLLBACK TO SAVEPOINT mutation").await?;
+    execute_statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await?;
     Ok(false)
 }
 
-async fn statement(connection: &mut AnyConnection, sql: &'static str) -> Result<(), DatabaseError> {
+async fn execute_statement(
+    connection: &mut AnyConnection,
+    sql: &'static str,
+) -> Result<(), DatabaseError> {
     sqlx::raw_sql(sql).execute(connection).await?;
     Ok(())
 }
@@ -137,7 +146,7 @@ struct Appends {
 }
 
 impl Appends {
-    async fn lock(
+    async fn lock_counter(
         &mut self,
         connection: &mut AnyConnection,
         tailnet: TailnetId,
@@ -149,14 +158,14 @@ impl Appends {
     }
 
     /// Gives a job's entries and audit rows their places; returns the revision after them.
-    fn take(&mut self, mutation: &mut Mutation) -> Revision {
+    fn place_entries(&mut self, mutation: &mut Mutation) -> Revision {
         let tailnet = mutation.tailnet;
         let counter = self.counters.entry(tailnet).or_default();
         for entry in mutation.entries.drain(..) {
             counter.revision = counter.revision.next();
             self.entries.push((tailnet, counter.revision, entry));
         }
-        for Audit {
+        for PendingAudit {
             actor,
             action,
             object,
@@ -175,16 +184,20 @@ impl Appends {
                 detail,
                 hash,
             };
-            entry.hash = audit::chain(&counter.audit_hash, tailnet.into(), &entry);
+            entry.hash = audit::chain_hash(&counter.audit_hash, tailnet.into(), &entry);
             counter.audit_hash = entry.hash;
             self.audits.push((tailnet, entry));
         }
         counter.revision
     }
 
-    async fn write(&self, connection: &mut AnyConnection, now: i64) -> Result<(), DatabaseError> {
+    async fn write_rows(
+        &self,
+        connection: &mut AnyConnection,
+        now: i64,
+    ) -> Result<(), DatabaseError> {
         for rows in self.entries.chunks(ROWS) {
-            let sql = insert(
+            let sql = insert_sql(
                 "change_log (tailnet_id, revision, committed_at, entry)",
                 4,
                 rows.len(),
@@ -201,7 +214,7 @@ impl Appends {
         for rows in self.audits.chunks(ROWS) {
             let table =
                 "audit (tailnet_id, sequence, happened_at, actor, action, object, detail, hash)";
-            let mut query = sqlx::query(AssertSqlSafe(insert(table, 8, rows.len())));
+            let mut query = sqlx::query(AssertSqlSafe(insert_sql(table, 8, rows.len())));
             for (tailnet, entry) in rows {
                 query = query
                     .bind(i64::from(*tailnet))
@@ -219,7 +232,7 @@ impl Appends {
     }
 
     /// Returns the heads of the tailnets that got entries.
-    fn changed(&self) -> Vec<Head> {
+    fn changed_heads(&self) -> Vec<Head> {
         let tailnets: BTreeSet<TailnetId> = self.entries.iter().map(|entry| entry.0).collect();
         tailnets
             .iter()
@@ -229,7 +242,7 @@ impl Appends {
 }
 
 /// Returns an `INSERT` of several rows.
-fn insert(table: &str, columns: usize, rows: usize) -> String {
+fn insert_sql(table: &str, columns: usize, rows: usize) -> String {
     let mut sql = format!("INSERT INTO {table} VALUES ");
     for row in 0..rows {
         let places: Vec<String> = (1..=columns)

@@ -37,13 +37,13 @@ pub(super) async fn run(
         after = last.try_get(0)?;
         for row in &page {
             let through = row.try_get::<i64, _>(1)? - i64::from(keep_entries);
-            forgotten += forget(database, row.try_get(0)?, through, oldest).await?;
+            forgotten += delete_entries(database, row.try_get(0)?, through, oldest).await?;
         }
     }
 }
 
 /// Removes the oldest entries up to the first that is young: what stays has no holes, though clocks go back.
-async fn forget(
+async fn delete_entries(
     database: &Database,
     tailnet: i64,
     through: i64,

@@ -117,7 +117,7 @@ impl Default for Counter {
 }
 
 /// Reads the heads of many tailnets, in the order asked for.
-pub(super) async fn read(
+pub(super) async fn read_heads(
     pool: &AnyPool,
     tailnets: &[TailnetId],
 ) -> Result<Vec<Head>, DatabaseError> {

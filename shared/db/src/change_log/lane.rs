@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::{Inner, Mutation, batch};
-use crate::{DatabaseError, Dialect};
+use super::{LogState, Mutation, batch};
+use crate::{DatabaseError, SqlDialect};
 
 /// How many mutations share one commit.
 const BATCH: usize = 64;
@@ -25,13 +25,13 @@ pub(super) trait Job: Send {
     /// Runs the work once and keeps its result; tells whether it succeeded.
     fn run<'c>(&'c mut self, mutation: &'c mut Mutation) -> BoxFuture<'c, bool>;
     /// Replaces the result by an error.
-    fn refuse(&mut self, error: DatabaseError);
+    fn replace_result(&mut self, error: DatabaseError);
     /// Tells the caller the result, or why there is none.
-    fn answer(self: Box<Self>, commit: Result<Revision, DatabaseError>);
+    fn answer_caller(self: Box<Self>, commit: Result<Revision, DatabaseError>);
 }
 
 /// A mutation and its caller.
-pub(super) struct Request<T, E, F> {
+pub(super) struct QueuedMutation<T, E, F> {
     tailnet: TailnetId,
     actor: String,
     work: Option<F>,
@@ -39,7 +39,7 @@ pub(super) struct Request<T, E, F> {
     caller: oneshot::Sender<Result<(T, Revision), E>>,
 }
 
-impl<T, E, F> Request<T, E, F> {
+impl<T, E, F> QueuedMutation<T, E, F> {
     pub(super) fn new(
         tailnet: TailnetId,
         actor: String,
@@ -56,7 +56,7 @@ impl<T, E, F> Request<T, E, F> {
     }
 }
 
-impl<T, E, F> Job for Request<T, E, F>
+impl<T, E, F> Job for QueuedMutation<T, E, F>
 where
     F: for<'c> FnOnce(&'c mut Mutation) -> BoxFuture<'c, Result<T, E>> + Send,
     T: Send,
@@ -79,11 +79,11 @@ where
         })
     }
 
-    fn refuse(&mut self, error: DatabaseError) {
+    fn replace_result(&mut self, error: DatabaseError) {
         self.result = Some(Err(error.into()));
     }
 
-    fn answer(self: Box<Self>, commit: Result<Revision, DatabaseError>) {
+    fn answer_caller(self: Box<Self>, commit: Result<Revision, DatabaseError>) {
         let answer = match (commit, self.result) {
             (Ok(revision), Some(result)) => result.map(|value| (value, revision)),
             (Ok(_), None) => Err(DatabaseError::unavailable("the mutation did not run").into()),
@@ -105,22 +105,22 @@ impl fmt::Debug for Lanes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_tuple("Lanes")
-            .field(&self.lock().len())
+            .field(&self.lock_lanes().len())
             .finish()
     }
 }
 
 impl Lanes {
     // A plain mutex: it is held for a push or a take, never across an await.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Lane, Queue>> {
+    fn lock_lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, Queue>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Puts a mutation in its lane, and a worker on the lane if it has none.
-pub(super) fn enqueue(log: &Arc<Inner>, job: Box<dyn Job>) -> Result<(), DatabaseError> {
-    let lane = lane(log, job.tailnet());
-    let mut lanes = log.lanes.lock();
+pub(super) fn enqueue_job(log: &Arc<LogState>, job: Box<dyn Job>) -> Result<(), DatabaseError> {
+    let lane = lane_of(log, job.tailnet());
+    let mut lanes = log.lanes.lock_lanes();
     let is_idle = !lanes.contains_key(&lane);
     let queue = lanes.entry(lane).or_default();
     if queue.len() >= WAITING {
@@ -134,7 +134,7 @@ pub(super) fn enqueue(log: &Arc<Inner>, job: Box<dyn Job>) -> Result<(), Databas
             clippy::disallowed_methods,
             reason = "it ends when its lane is empty; a panic is answered by its drop"
         )]
-        tokio::spawn(work(Worker {
+        tokio::spawn(empty_lane(LaneWorker {
             log: Arc::clone(log),
             lane,
             has_begun: false,
@@ -145,41 +145,41 @@ pub(super) fn enqueue(log: &Arc<Inner>, job: Box<dyn Job>) -> Result<(), Databas
 }
 
 /// Returns how many mutations wait in a tailnet's lane.
-pub(super) fn waiting(log: &Inner, tailnet: TailnetId) -> usize {
+pub(super) fn count_waiting(log: &LogState, tailnet: TailnetId) -> usize {
     log.lanes
-        .lock()
-        .get(&lane(log, tailnet))
+        .lock_lanes()
+        .get(&lane_of(log, tailnet))
         .map_or(0, VecDeque::len)
 }
 
-fn lane(log: &Inner, tailnet: TailnetId) -> Lane {
+fn lane_of(log: &LogState, tailnet: TailnetId) -> Lane {
     match log.database.dialect() {
-        Dialect::Postgres => Some(tailnet),
-        Dialect::Sqlite => None,
+        SqlDialect::Postgres => Some(tailnet),
+        SqlDialect::Sqlite => None,
     }
 }
 
 /// The one that empties a lane.
-struct Worker {
-    log: Arc<Inner>,
+struct LaneWorker {
+    log: Arc<LogState>,
     lane: Lane,
     has_begun: bool,
     is_done: bool,
 }
 
-async fn work(mut worker: Worker) {
+async fn empty_lane(mut worker: LaneWorker) {
     worker.has_begun = true;
-    while let Some(jobs) = worker.take() {
+    while let Some(jobs) = worker.take_batch() {
         metrics::histogram!("bowline_group_commit_mutations").record(jobs.len() as f64);
         let rest = batch::run(&worker.log, jobs).await;
         worker.put_back(rest);
     }
 }
 
-impl Worker {
+impl LaneWorker {
     /// Puts back, in their order, the jobs that a batch had no time for.
     fn put_back(&self, rest: Vec<Box<dyn Job>>) {
-        if let Some(queue) = self.log.lanes.lock().get_mut(&self.lane) {
+        if let Some(queue) = self.log.lanes.lock_lanes().get_mut(&self.lane) {
             for job in rest.into_iter().rev() {
                 queue.push_front(job);
             }
@@ -187,8 +187,8 @@ impl Worker {
     }
 
     /// Takes the next batch; with nothing left, gives up the lane in the same step.
-    fn take(&mut self) -> Option<Vec<Box<dyn Job>>> {
-        let mut lanes = self.log.lanes.lock();
+    fn take_batch(&mut self) -> Option<Vec<Box<dyn Job>>> {
+        let mut lanes = self.log.lanes.lock_lanes();
         let queue = lanes.get_mut(&self.lane).filter(|queue| !queue.is_empty());
         let jobs = queue.map(|queue| queue.drain(..queue.len().min(BATCH)).collect());
         if jobs.is_none() {
@@ -199,7 +199,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for LaneWorker {
     fn drop(&mut self) {
         if self.is_done {
             return;
@@ -209,7 +209,7 @@ impl Drop for Worker {
         if let (true, Ok(runtime)) = (has_panicked, Handle::try_current()) {
             // Those of the batch are told by their dropped jobs; those who wait get another worker.
             let (log, lane) = (Arc::clone(&self.log), self.lane);
-            runtime.spawn(work(Worker {
+            runtime.spawn(empty_lane(LaneWorker {
                 log,
                 lane,
                 has_begun: false,
@@ -217,7 +217,7 @@ impl Drop for Worker {
             }));
         } else {
             // The process ends.
-            self.log.lanes.lock().remove(&self.lane);
+            self.log.lanes.lock_lanes().remove(&self.lane);
         }
     }
 }

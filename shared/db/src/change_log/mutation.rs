@@ -12,12 +12,12 @@ pub struct Mutation {
     pub(super) tailnet: TailnetId,
     pub(super) actor: String,
     pub(super) entries: Vec<Vec<u8>>,
-    pub(super) audits: Vec<Audit>,
+    pub(super) audits: Vec<PendingAudit>,
 }
 
 /// An audit row that has no place in the chain yet.
 #[derive(Debug)]
-pub(super) struct Audit {
+pub(super) struct PendingAudit {
     pub(super) actor: String,
     pub(super) action: String,
     pub(super) object: String,
@@ -43,29 +43,29 @@ impl Mutation {
     }
 
     /// Appends a change entry; entries get consecutive revisions in the order recorded.
-    pub fn record(&mut self, entry: &impl prost::Message) {
+    pub fn record_entry(&mut self, entry: &impl prost::Message) {
         self.entries.push(entry.encode_to_vec());
     }
 
     /// Appends an audit row: the action as `noun.verb`, what it was done to, and more as JSON.
-    pub fn audit(
+    pub fn record_audit(
         &mut self,
         action: impl Into<String>,
         object: impl Into<String>,
         detail: &serde_json::Value,
     ) {
-        self.audit_of(self.actor.clone(), action, object, detail);
+        self.record_audit_of(self.actor.clone(), action, object, detail);
     }
 
     /// Appends an audit row of what another than the mutation's own actor did, earlier or elsewhere.
-    pub fn audit_of(
+    pub fn record_audit_of(
         &mut self,
         actor: impl Into<String>,
         action: impl Into<String>,
         object: impl Into<String>,
         detail: &serde_json::Value,
     ) {
-        self.audits.push(Audit {
+        self.audits.push(PendingAudit {
             actor: actor.into(),
             action: action.into(),
             object: object.into(),

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, Row};
 
-use super::{Head, Inner, head::Counter};
+use super::{Head, LogState, head::Counter};
 use crate::{DatabaseError, WriteTransaction, audit};
 
 /// One transaction of soft state, of several tailnets when their reports came together.
@@ -37,7 +37,7 @@ impl SoftBatch {
     /// # Errors
     ///
     /// [`DatabaseError`] when the database can not answer.
-    pub async fn lock(&mut self, tailnet: TailnetId) -> Result<(), DatabaseError> {
+    pub async fn lock_tailnet(&mut self, tailnet: TailnetId) -> Result<(), DatabaseError> {
         if !self.heads.contains_key(&tailnet) {
             Counter::lock(self.write.connection(), tailnet).await?;
         }
@@ -50,7 +50,7 @@ impl SoftBatch {
     /// # Errors
     ///
     /// [`DatabaseError`] when the database can not answer.
-    pub async fn revision(&mut self, tailnet: TailnetId) -> Result<u64, DatabaseError> {
+    pub async fn take_revision(&mut self, tailnet: TailnetId) -> Result<u64, DatabaseError> {
         if let Some(head) = self.heads.get(&tailnet) {
             return Ok(head.soft_revision);
         }
@@ -74,7 +74,7 @@ impl SoftBatch {
     }
 }
 
-pub(super) async fn run<T, E, F>(log: &Inner, work: F) -> Result<T, E>
+pub(super) async fn run<T, E, F>(log: &LogState, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut SoftBatch) -> BoxFuture<'c, Result<T, E>> + Send,
     T: Send,
@@ -88,7 +88,7 @@ where
     let value = work(&mut batch).await?;
     batch.write.commit().await?;
     for head in batch.heads.into_values() {
-        log.hint(head);
+        log.publish_hint(head);
     }
     Ok(value)
 }

@@ -7,31 +7,31 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor};
 use tokio::time::timeout;
 
 use super::DatabaseOptions;
-use crate::{DatabaseError, OpenError, migration};
+use crate::{DatabaseError, DatabaseOpenError, migration};
 
 /// How long making a connection may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn open(
     url: &str,
     options: &DatabaseOptions,
-) -> Result<(AnyPool, AnyPool), OpenError> {
+) -> Result<(AnyPool, AnyPool), DatabaseOpenError> {
     let schema = options.schema;
-    let mut connection = timeout(PATIENCE, AnyConnection::connect(url))
+    let mut connection = timeout(CONNECT_TIMEOUT, AnyConnection::connect(url))
         .await
         .map_err(|_| DatabaseError::unavailable("no connection in time"))?
         .map_err(DatabaseError::from)?;
-    prepare(&mut connection, schema).await?;
+    prepare_schema(&mut connection, schema).await?;
     migration::migrate(&mut connection, schema, options.migrations).await?;
     // Closing ends the session and with it the advisory lock.
     connection.close().await.map_err(DatabaseError::from)?;
-    let writer = pool(url, options.connections, schema).await?;
-    let reader = pool(url, options.connections, schema).await?;
+    let writer = open_pool(url, options.connections, schema).await?;
+    let reader = open_pool(url, options.connections, schema).await?;
     Ok((writer, reader))
 }
 
 /// Keeps other replicas from migrating, makes the schema, and looks into it.
-async fn prepare(connection: &mut AnyConnection, schema: &str) -> Result<(), DatabaseError> {
+async fn prepare_schema(connection: &mut AnyConnection, schema: &str) -> Result<(), DatabaseError> {
     sqlx::query("SELECT CAST(pg_advisory_lock(hashtextextended($1, 0)) AS TEXT)")
         .bind(format!("bowline migrations of {schema}"))
         .execute(&mut *connection)
@@ -54,14 +54,14 @@ async fn prepare(connection: &mut AnyConnection, schema: &str) -> Result<(), Dat
     Ok(())
 }
 
-async fn pool(url: &str, size: u32, schema: &str) -> Result<AnyPool, DatabaseError> {
+async fn open_pool(url: &str, size: u32, schema: &str) -> Result<AnyPool, DatabaseError> {
     let setup = format!(
         "SET search_path TO {schema}; SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
          SET idle_in_transaction_session_timeout = '30s'"
     );
     let pool = AnyPoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(CONNECT_TIMEOUT)
         .after_connect(move |connection, _| {
             let setup = AssertSqlSafe(setup.clone());
             Box::pin(async move { sqlx::raw_sql(setup).execute(connection).await.map(drop) })

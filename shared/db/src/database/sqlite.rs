@@ -8,7 +8,7 @@ use sqlx::AnyPool;
 use sqlx::any::AnyPoolOptions;
 
 use super::DatabaseOptions;
-use crate::{DatabaseError, OpenError, migration};
+use crate::{DatabaseError, DatabaseOpenError, migration};
 
 const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \
      PRAGMA foreign_keys = ON";
@@ -17,27 +17,27 @@ const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON";
 pub(super) async fn open(
     path: &str,
     options: &DatabaseOptions,
-) -> Result<(AnyPool, AnyPool), OpenError> {
+) -> Result<(AnyPool, AnyPool), DatabaseOpenError> {
     // SQLite gives its log files the mode of the main file, so that is made first.
     OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
         .open(path)
-        .map_err(|source| OpenError::File {
+        .map_err(|source| DatabaseOpenError::File {
             path: path.to_owned(),
             source,
         })?;
     let url = format!("sqlite://{path}");
-    let writer = pool(&url, 1, WRITER).await?;
+    let writer = open_pool(&url, 1, WRITER).await?;
     let mut connection = writer.acquire().await.map_err(DatabaseError::from)?;
     migration::migrate(&mut connection, path, options.migrations).await?;
     drop(connection);
-    let reader = pool(&url, options.connections, READER).await?;
+    let reader = open_pool(&url, options.connections, READER).await?;
     Ok((writer, reader))
 }
 
-async fn pool(url: &str, size: u32, setup: &'static str) -> Result<AnyPool, DatabaseError> {
+async fn open_pool(url: &str, size: u32, setup: &'static str) -> Result<AnyPool, DatabaseError> {
     let pool = AnyPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(Duration::from_secs(5))

@@ -14,7 +14,7 @@ async fn entries_tell_who_did_what(fixture: Fixture) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     fixture.advance(1);
     add(&fixture.log, tailnet(1), "b").await.unwrap();
-    let entries = fixture.log.audit(tailnet(1), 1, 10).await.unwrap();
+    let entries = fixture.log.audit_entries(tailnet(1), 1, 10).await.unwrap();
     assert_eq!(entries.len(), 1);
     let entry = &entries[0];
     assert_eq!(entry.sequence, 2);

@@ -20,8 +20,8 @@ async fn old_entries_beyond_the_newest_are_forgotten(fixture: Fixture) {
     }
     add(&fixture.log, tailnet(2), "a").await.unwrap();
     fixture.advance(7200);
-    assert_eq!(fixture.log.compact(2, HOUR).await.unwrap(), 3);
-    assert_eq!(fixture.log.compact(2, HOUR).await.unwrap(), 0);
+    assert_eq!(fixture.log.compact_entries(2, HOUR).await.unwrap(), 3);
+    assert_eq!(fixture.log.compact_entries(2, HOUR).await.unwrap(), 0);
     for (since, expected) in [
         (0, None),
         (2, None),
@@ -42,7 +42,7 @@ async fn old_entries_beyond_the_newest_are_forgotten(fixture: Fixture) {
     }
     let revision = add(&fixture.log, tailnet(1), "f").await.unwrap();
     assert_eq!(revision, Revision::new(6));
-    assert_eq!(fixture.log.compact(0, HOUR).await.unwrap(), 3);
+    assert_eq!(fixture.log.compact_entries(0, HOUR).await.unwrap(), 3);
     let changes = fixture
         .log
         .changes_since(tailnet(2), Revision::ZERO, 10)
@@ -59,7 +59,7 @@ async fn young_entries_stay(fixture: Fixture) {
     fixture.advance(-7000);
     add(&fixture.log, tailnet(1), "back").await.unwrap();
     fixture.advance(7000);
-    assert_eq!(fixture.log.compact(0, HOUR).await.unwrap(), 1);
+    assert_eq!(fixture.log.compact_entries(0, HOUR).await.unwrap(), 1);
     let changes = fixture
         .log
         .changes_since(tailnet(1), Revision::new(1), 10)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_bus::{Bus, Owner};
+use bowline_bus::{Bus, LogOwner};
 use bowline_db::{AuditVerdict, ChangeLog, Changes, Database, DatabaseError};
 use bowline_ids::Revision;
 use bowline_test_servers::PostgresServer;
@@ -33,7 +33,7 @@ async fn answered_mutations_survive_the_death_of_postgres() {
     };
     let url = server.new_database().unwrap();
     let database = Database::open(&url, system_options()).await.unwrap();
-    let log = ChangeLog::new(database, Bus::in_process(), Owner::Identity);
+    let log = ChangeLog::new(database, Bus::in_process(), LogOwner::Identity);
     let mut answered = Vec::new();
     for round in 0..3 {
         let writers: Vec<_> = (0..4)
@@ -123,7 +123,7 @@ async fn a_process_that_dies_in_a_mutation_leaves_nothing_of_it() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         runtime.spawn(async move {
             let database = Database::open(&url, system_options()).await.unwrap();
-            let log = ChangeLog::new(database, Bus::in_process(), Owner::Identity);
+            let log = ChangeLog::new(database, Bus::in_process(), LogOwner::Identity);
             let work = log.mutate(tailnet(1), "t", move |mutation| {
                 Box::pin(async move {
                     crate::support::insert(mutation, "b").await?;

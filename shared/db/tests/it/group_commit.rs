@@ -62,7 +62,7 @@ async fn mutations_that_wait_share_a_commit(fixture: Fixture) {
             tokio::spawn(async move { add(&log, tailnet(1), &format!("n{index}")).await })
         })
         .collect();
-    while fixture.log.waiting(tailnet(1)) < 100 {
+    while fixture.log.count_waiting(tailnet(1)) < 100 {
         tokio::task::yield_now().await;
     }
     go.notify_one();
@@ -85,7 +85,7 @@ async fn one_failure_does_not_touch_its_neighbours(fixture: Fixture) {
         let log = fixture.log.clone();
         tokio::spawn(async move { add(&log, tailnet(1), name).await })
     });
-    while fixture.log.waiting(tailnet(1)) < names.len() {
+    while fixture.log.count_waiting(tailnet(1)) < names.len() {
         tokio::task::yield_now().await;
     }
     go.notify_one();
@@ -143,7 +143,7 @@ async fn a_dropped_caller_changes_nothing_for_others(fixture: Fixture) {
     let (go, holder) = hold(&fixture).await;
     let log = fixture.log.clone();
     let dropped = tokio::spawn(async move { add(&log, tailnet(1), "a").await });
-    while fixture.log.waiting(tailnet(1)) < 1 {
+    while fixture.log.count_waiting(tailnet(1)) < 1 {
         tokio::task::yield_now().await;
     }
     dropped.abort();
@@ -201,7 +201,7 @@ async fn a_full_queue_refuses_with_a_retry_time(fixture: Fixture) {
         async move { add(&log, tailnet(1), &format!("n{index}")).await }
     });
     let release = async {
-        while fixture.log.waiting(tailnet(1)) < 1024 {
+        while fixture.log.count_waiting(tailnet(1)) < 1024 {
             tokio::task::yield_now().await;
         }
         go.notify_one();
@@ -231,7 +231,7 @@ async fn a_slow_batch_leaves_the_rest_to_the_next(fixture: Fixture) {
     });
     let mut waiting = vec![slow];
     for name in ["a", "b"] {
-        while fixture.log.waiting(tailnet(1)) < waiting.len() {
+        while fixture.log.count_waiting(tailnet(1)) < waiting.len() {
             tokio::task::yield_now().await;
         }
         let log = fixture.log.clone();
@@ -239,7 +239,7 @@ async fn a_slow_batch_leaves_the_rest_to_the_next(fixture: Fixture) {
             add(&log, tailnet(1), name).await.unwrap()
         }));
     }
-    while fixture.log.waiting(tailnet(1)) < waiting.len() {
+    while fixture.log.count_waiting(tailnet(1)) < waiting.len() {
         tokio::task::yield_now().await;
     }
     go.notify_one();

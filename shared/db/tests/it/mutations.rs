@@ -1,6 +1,6 @@
 //! What a mutation leaves, and what a failed one does not.
 
-use bowline_bus::{Event, Hint, Owner};
+use bowline_bus::{Event, Hint, LogOwner};
 use bowline_db::{Changes, DatabaseError, Mutation, next_id};
 use bowline_ids::Revision;
 use sqlx::Row;
@@ -37,7 +37,7 @@ async fn revisions_are_per_tailnet(fixture: Fixture) {
 async fn entries_of_one_mutation_follow_each_other(fixture: Fixture) {
     let three = |mutation: &mut Mutation| {
         for text in ["x", "y", "z"] {
-            mutation.record(&text.to_owned());
+            mutation.record_entry(&text.to_owned());
         }
     };
     let (_, revision) = fixture
@@ -86,7 +86,15 @@ async fn a_failed_mutation_leaves_nothing(fixture: Fixture) {
         fixture.log.heads(&[tailnet(1)]).await.unwrap()[0].revision,
         Revision::new(1)
     );
-    assert_eq!(fixture.log.audit(tailnet(1), 0, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        fixture
+            .log
+            .audit_entries(tailnet(1), 0, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(
         add(&fixture.log, tailnet(1), "b").await.unwrap(),
         Revision::new(2)
@@ -193,7 +201,7 @@ async fn nulls_and_bytes_survive(fixture: Fixture) {
 }
 
 async fn a_hint_follows_the_commit(fixture: Fixture) {
-    let mut subscription = fixture.bus.subscribe(&[Owner::KeyRegistry]);
+    let mut subscription = fixture.bus.subscribe(&[LogOwner::KeyRegistry]);
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     add(&fixture.log, tailnet(1), "a").await.unwrap_err();
     add(&fixture.log, tailnet(1), "b").await.unwrap();
@@ -205,7 +213,7 @@ async fn a_hint_follows_the_commit(fixture: Fixture) {
         };
         assert_eq!(
             subscription.next().await,
-            Some(Event::Hint(Owner::KeyRegistry, hint))
+            Some(Event::Hint(LogOwner::KeyRegistry, hint))
         );
     }
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use bowline_clock::{Clock, SystemClock};
-use bowline_db::{Database, Migration, OpenError};
+use bowline_db::{Database, DatabaseOpenError, Migration};
 use futures_util::future::join_all;
 
 use crate::support::{Fixture, add, on_both, options, system_options, tailnet};
@@ -36,7 +36,10 @@ const fn migration(name: &'static str, sql: &'static str) -> Migration {
     }
 }
 
-async fn open(fixture: &Fixture, migrations: &'static [Migration]) -> Result<Database, OpenError> {
+async fn open(
+    fixture: &Fixture,
+    migrations: &'static [Migration],
+) -> Result<Database, DatabaseOpenError> {
     let mut options = options(fixture.clock.clone());
     options.migrations = migrations;
     Database::open(&fixture.url, options).await
@@ -64,7 +67,7 @@ async fn a_newer_schema_is_refused(fixture: Fixture) {
     assert!(
         matches!(
             error,
-            OpenError::Newer {
+            DatabaseOpenError::Newer {
                 found: 2,
                 known: 1,
                 ..
@@ -77,7 +80,7 @@ async fn a_newer_schema_is_refused(fixture: Fixture) {
 async fn a_foreign_schema_is_refused(fixture: Fixture) {
     let error = open(&fixture, FOREIGN).await.unwrap_err();
     assert!(
-        matches!(error, OpenError::Foreign { number: 1, .. }),
+        matches!(error, DatabaseOpenError::Foreign { number: 1, .. }),
         "{error}"
     );
 }
@@ -87,7 +90,7 @@ async fn a_failed_migration_leaves_the_schema(fixture: Fixture) {
     assert!(
         matches!(
             error,
-            OpenError::Migration {
+            DatabaseOpenError::Migration {
                 name: "0002_broken",
                 ..
             }
@@ -139,6 +142,6 @@ async fn other_urls_are_refused() {
         let error = Database::open(url, options(clock.clone()))
             .await
             .unwrap_err();
-        assert!(matches!(error, OpenError::Url), "{url}");
+        assert!(matches!(error, DatabaseOpenError::Url), "{url}");
     }
 }

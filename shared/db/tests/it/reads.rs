@@ -16,7 +16,7 @@ on_both!(
 
 async fn a_read_sees_one_state(fixture: Fixture) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
-    let mut read = fixture.database().read().await.unwrap();
+    let mut read = fixture.database().begin_read().await.unwrap();
     let head = fixture.log.head_in(&mut read, tailnet(1)).await.unwrap();
     add(&fixture.log, tailnet(1), "b").await.unwrap();
     let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM things")
@@ -30,7 +30,7 @@ async fn a_read_sees_one_state(fixture: Fixture) {
 }
 
 async fn readers_can_not_write(fixture: Fixture) {
-    let mut read = fixture.database().read().await.unwrap();
+    let mut read = fixture.database().begin_read().await.unwrap();
     let write = "INSERT INTO things (id, tailnet_id, name) VALUES (1, 1, 'a')";
     assert!(sqlx::query(write).execute(&mut *read).await.is_err());
 }

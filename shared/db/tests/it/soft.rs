@@ -1,6 +1,6 @@
 //! Soft state batches.
 
-use bowline_bus::{Event, Hint, Owner};
+use bowline_bus::{Event, Hint, LogOwner};
 use bowline_db::DatabaseError;
 use bowline_ids::Revision;
 
@@ -13,15 +13,15 @@ on_both!(
 
 async fn a_batch_takes_one_revision_for_each_tailnet(fixture: Fixture) {
     add(&fixture.log, tailnet(2), "a").await.unwrap();
-    let mut subscription = fixture.bus.subscribe(&[Owner::KeyRegistry]);
+    let mut subscription = fixture.bus.subscribe(&[LogOwner::KeyRegistry]);
     for turn in 1..=2 {
         let taken: Vec<u64> = fixture
             .log
-            .soft(|batch| {
+            .commit_soft_state(|batch| {
                 Box::pin(async move {
                     let mut taken = Vec::new();
                     for id in [1, 2, 1] {
-                        taken.push(batch.revision(tailnet(id)).await?);
+                        taken.push(batch.take_revision(tailnet(id)).await?);
                     }
                     Ok::<_, DatabaseError>(taken)
                 })
@@ -38,7 +38,7 @@ async fn a_batch_takes_one_revision_for_each_tailnet(fixture: Fixture) {
             };
             assert_eq!(
                 subscription.next().await,
-                Some(Event::Hint(Owner::KeyRegistry, hint))
+                Some(Event::Hint(LogOwner::KeyRegistry, hint))
             );
         }
     }
@@ -50,9 +50,9 @@ async fn a_batch_takes_one_revision_for_each_tailnet(fixture: Fixture) {
 async fn a_failed_batch_takes_none(fixture: Fixture) {
     let result: Result<(), DatabaseError> = fixture
         .log
-        .soft(|batch| {
+        .commit_soft_state(|batch| {
             Box::pin(async move {
-                batch.revision(tailnet(1)).await?;
+                batch.take_revision(tailnet(1)).await?;
                 Err(DatabaseError::Conflict {
                     constraint: "x".into(),
                 })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline_bus::{Bus, Owner};
+use bowline_bus::{Bus, LogOwner};
 use bowline_clock::{Clock, ManualClock, SystemClock};
 use bowline_db::{
     ChangeLog, Database, DatabaseError, DatabaseOptions, Migration, Mutation, TimeSource, next_id,
@@ -66,7 +66,7 @@ impl Fixture {
         options.time = TimeSource::Clock;
         let database = Database::open(&url, options).await.unwrap();
         let bus = Bus::in_process();
-        let log = ChangeLog::new(database, bus.clone(), Owner::KeyRegistry);
+        let log = ChangeLog::new(database, bus.clone(), LogOwner::KeyRegistry);
         Self {
             log,
             bus,
@@ -90,7 +90,7 @@ impl Fixture {
         let database = Database::open(&self.url, options(self.clock.clone()))
             .await
             .unwrap();
-        ChangeLog::new(database, self.bus.clone(), Owner::KeyRegistry)
+        ChangeLog::new(database, self.bus.clone(), LogOwner::KeyRegistry)
     }
 
     /// Runs a statement past the log.
@@ -149,8 +149,8 @@ pub(crate) async fn insert(mutation: &mut Mutation, name: &str) -> Result<(), Da
     let id = next_id(mutation.connection()).await?;
     let tailnet = i64::from(mutation.tailnet());
     // Recorded first, so that a failure has something to undo.
-    mutation.record(&name.to_owned());
-    mutation.audit("thing.add", name, &serde_json::json!({ "id": id }));
+    mutation.record_entry(&name.to_owned());
+    mutation.record_audit("thing.add", name, &serde_json::json!({ "id": id }));
     sqlx::query("INSERT INTO things (id, tailnet_id, name) VALUES ($1, $2, $3)")
         .bind(id)
         .bind(tailnet)

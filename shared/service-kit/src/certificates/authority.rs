@@ -11,7 +11,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{Certificates, FileError, read, write};
+use super::{Certificates, FileError, read_text, write_text};
 use crate::caller::is_admin_name;
 use crate::{Caller, ServiceName};
 
@@ -66,7 +66,7 @@ impl Authority {
     /// When the cryptography refuses.
     pub fn generate(today: NaiveDate) -> Result<Self, IssueError> {
         let key = KeyPair::generate()?;
-        let mut params = params("Bowline authority", today, AUTHORITY_DAYS);
+        let mut params = certificate_params("Bowline authority", today, AUTHORITY_DAYS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?.pem();
@@ -96,8 +96,8 @@ impl Authority {
     /// Names the file that can not be read.
     pub fn load(directory: &Path) -> Result<Self, FileError> {
         Ok(Self {
-            certificate: read(&directory.join("ca.pem"))?,
-            key: Zeroizing::new(read(&directory.join("ca.key"))?),
+            certificate: read_text(&directory.join("ca.pem"))?,
+            key: Zeroizing::new(read_text(&directory.join("ca.key"))?),
             days: USUAL_DAYS,
         })
     }
@@ -108,8 +108,8 @@ impl Authority {
     ///
     /// Names the file that can not be written.
     pub fn save(&self, directory: &Path) -> Result<(), FileError> {
-        write(&directory.join("ca.pem"), &self.certificate, 0o644)?;
-        write(&directory.join("ca.key"), &self.key, 0o600)
+        write_text(&directory.join("ca.pem"), &self.certificate, 0o644)?;
+        write_text(&directory.join("ca.key"), &self.key, 0o600)
     }
 
     /// Issues a service's certificate, valid from `today`.
@@ -122,14 +122,14 @@ impl Authority {
         service: ServiceName,
         today: NaiveDate,
     ) -> Result<Certificates, IssueError> {
-        let mut params = params(service.as_str(), today, self.days);
+        let mut params = certificate_params(service.as_str(), today, self.days);
         params
             .subject_alt_names
-            .push(SanType::DnsName(service.host().try_into()?));
+            .push(SanType::DnsName(service.host_name().try_into()?));
         params
             .extended_key_usages
             .push(ExtendedKeyUsagePurpose::ServerAuth);
-        self.issue(params, &Caller::Service(service))
+        self.sign_certificate(params, &Caller::Service(service))
     }
 
     /// Issues an administrator's certificate, valid from `today`.
@@ -141,8 +141,8 @@ impl Authority {
         if !is_admin_name(name) {
             return Err(IssueError::AdminName(name.to_owned()));
         }
-        self.issue(
-            params(name, today, self.days),
+        self.sign_certificate(
+            certificate_params(name, today, self.days),
             &Caller::Admin {
                 name: name.to_owned(),
             },
@@ -154,7 +154,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`RenewError`].
-    pub fn renew(
+    pub fn renew_certificate(
         &self,
         certificate: &str,
         today: NaiveDate,
@@ -169,7 +169,7 @@ impl Authority {
         Ok((caller, issued))
     }
 
-    fn issue(
+    fn sign_certificate(
         &self,
         mut params: CertificateParams,
         caller: &Caller,
@@ -184,7 +184,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        Ok(Certificates::issued(
+        Ok(Certificates::from_pem(
             self.certificate.clone(),
             params.signed_by(&key, &issuer)?.pem(),
             key.serialize_pem(),
@@ -194,7 +194,7 @@ impl Authority {
 
 /// Returns the parameters that all certificates share: from a day early on, for clocks that are behind, to the end of
 /// the last day.
-fn params(name: &str, today: NaiveDate, days: u64) -> CertificateParams {
+fn certificate_params(name: &str, today: NaiveDate, days: u64) -> CertificateParams {
     let date = |date: NaiveDate| {
         // Months and days of a calendar date fit.
         let (month, day) = (u8::try_from(date.month()), u8::try_from(date.day()));

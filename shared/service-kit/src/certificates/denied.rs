@@ -8,14 +8,14 @@ use crate::{Caller, caller::is_admin_name};
 
 /// Serial numbers and names.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Denied {
+pub(super) struct DeniedList {
     /// Without leading zeros.
     serials: BTreeSet<Vec<u8>>,
     /// As audit trails have them.
     names: BTreeSet<String>,
 }
 
-impl Denied {
+impl DeniedList {
     /// Reads a list: on each line a serial number or a name; `#` begins a comment.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Denied {
             }
             if is_name(entry) {
                 denied.names.insert(entry.to_owned());
-            } else if let Some(serial) = serial(entry) {
+            } else if let Some(serial) = parse_serial(entry) {
                 denied.serials.insert(serial);
             } else {
                 return Err(format!(
@@ -44,7 +44,7 @@ impl Denied {
     }
 
     /// Says whether the list names a certificate. One that can not be read is named: nobody can say whose it is.
-    pub(super) fn includes(&self, certificate: &[u8]) -> bool {
+    pub(super) fn includes_certificate(&self, certificate: &[u8]) -> bool {
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
             return true;
         };
@@ -65,7 +65,7 @@ fn is_name(entry: &str) -> bool {
 }
 
 /// Reads a serial number as tools print it: digits, with colons between the bytes or without.
-fn serial(entry: &str) -> Option<Vec<u8>> {
+fn parse_serial(entry: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = entry
         .chars()
         .filter(|digit| *digit != ':')

@@ -13,19 +13,19 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use super::denied::Denied;
+use super::denied::DeniedList;
 use super::verifier::{ClientVerifier, ServerVerifier};
-use super::{CertificateFiles, FileError, read};
+use super::{CertificateFiles, FileError, read_text};
 
 /// How often an end that is near is warned of, in seconds.
-const WARNING: i64 = 24 * 3600;
+const WARNING_INTERVAL: i64 = 24 * 3600;
 
 /// A certificate, its key and the authority, as PEM, and who is denied.
 pub(crate) struct Material {
     pub(super) authority: String,
     pub(super) certificate: String,
     pub(super) key: Zeroizing<String>,
-    pub(super) denied: Arc<Denied>,
+    pub(super) denied: Arc<DeniedList>,
     server: OnceLock<Result<Arc<ServerConfig>, String>>,
     client: OnceLock<Result<Arc<ClientConfig>, String>>,
     /// When the end was warned of last, in seconds since 1970.
@@ -37,7 +37,7 @@ impl Material {
         authority: String,
         certificate: String,
         key: Zeroizing<String>,
-        denied: Denied,
+        denied: DeniedList,
     ) -> Self {
         Self {
             authority,
@@ -53,20 +53,20 @@ impl Material {
     /// Reads the files and makes sure that they fit together.
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, FileError> {
         let denied = match &files.denied {
-            None => Denied::default(),
-            Some(path) => Denied::parse(&read(path)?).map_err(|problem| FileError {
+            None => DeniedList::default(),
+            Some(path) => DeniedList::parse(&read_text(path)?).map_err(|problem| FileError {
                 path: path.clone(),
                 source: io::Error::new(io::ErrorKind::InvalidData, problem),
             })?,
         };
         let material = Self::new(
-            read(&files.authority)?,
-            read(&files.certificate)?,
-            Zeroizing::new(read(&files.key)?),
+            read_text(&files.authority)?,
+            read_text(&files.certificate)?,
+            Zeroizing::new(read_text(&files.key)?),
             denied,
         );
-        let fits = material.server().map(drop);
-        fits.and_then(|()| material.client().map(drop))
+        let fits = material.server_config().map(drop);
+        fits.and_then(|()| material.client_config().map(drop))
             .map_err(|source| FileError {
                 path: files.certificate.clone(),
                 source,
@@ -75,33 +75,33 @@ impl Material {
     }
 
     /// Returns how a server proves itself, and that it wants a client certificate of the same authority.
-    pub(super) fn server(&self) -> io::Result<Arc<ServerConfig>> {
+    pub(super) fn server_config(&self) -> io::Result<Arc<ServerConfig>> {
         let made = self.server.get_or_init(|| {
             let made = self.make_server();
             made.map(Arc::new).map_err(|error| error.to_string())
         });
-        made.clone().map_err(unfit)
+        made.clone().map_err(invalid_data)
     }
 
     /// Returns how a client proves itself; whom it wants to meet it says for each connection.
-    pub(super) fn client(&self) -> io::Result<Arc<ClientConfig>> {
+    pub(super) fn client_config(&self) -> io::Result<Arc<ClientConfig>> {
         let made = self.client.get_or_init(|| {
             let made = self.make_client();
             made.map(Arc::new).map_err(|error| error.to_string())
         });
-        made.clone().map_err(unfit)
+        made.clone().map_err(invalid_data)
     }
 
     fn make_server(&self) -> Result<ServerConfig, Box<dyn std::error::Error>> {
-        let provider = provider();
-        let roots = Arc::new(self.roots()?);
+        let provider = crypto_provider();
+        let roots = Arc::new(self.root_store()?);
         let verifier =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
         let verifier = ClientVerifier {
             inner: verifier,
             denied: Arc::clone(&self.denied),
         };
-        let (chain, key) = self.own()?;
+        let (chain, key) = self.own_chain_and_key()?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(Arc::new(verifier))
@@ -111,15 +111,15 @@ impl Material {
     }
 
     fn make_client(&self) -> Result<ClientConfig, Box<dyn std::error::Error>> {
-        let provider = provider();
-        let roots = Arc::new(self.roots()?);
+        let provider = crypto_provider();
+        let roots = Arc::new(self.root_store()?);
         let verifier =
             WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
         let verifier = ServerVerifier {
             inner: verifier,
             denied: Arc::clone(&self.denied),
         };
-        let (chain, key) = self.own()?;
+        let (chain, key) = self.own_chain_and_key()?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -129,7 +129,7 @@ impl Material {
         Ok(config)
     }
 
-    fn roots(&self) -> Result<RootCertStore, Box<dyn std::error::Error>> {
+    fn root_store(&self) -> Result<RootCertStore, Box<dyn std::error::Error>> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
             roots.add(certificate?)?;
@@ -137,7 +137,7 @@ impl Material {
         Ok(roots)
     }
 
-    fn own(&self) -> Result<Pair, rustls::pki_types::pem::Error> {
+    fn own_chain_and_key(&self) -> Result<ChainAndKey, rustls::pki_types::pem::Error> {
         let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
         Ok((chain.collect::<Result<_, _>>()?, key))
@@ -149,11 +149,11 @@ impl Material {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |time| time.as_secs().cast_signed());
         let warned = self.warned.load(Ordering::Relaxed);
-        if now < warned + WARNING {
+        if now < warned + WARNING_INTERVAL {
             return;
         }
         self.warned.store(now, Ordering::Relaxed);
-        if let Some((from, until)) = self.validity()
+        if let Some((from, until)) = self.validity_span()
             && until - now < (until - from) / 3
         {
             let hours_left = (until - now) / 3600;
@@ -165,7 +165,7 @@ impl Material {
     }
 
     /// Returns from when until when the certificate is valid, in seconds since 1970.
-    fn validity(&self) -> Option<(i64, i64)> {
+    fn validity_span(&self) -> Option<(i64, i64)> {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).ok()?;
         let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
         let validity = parsed.validity();
@@ -176,12 +176,12 @@ impl Material {
     }
 }
 
-type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+type ChainAndKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn provider() -> Arc<CryptoProvider> {
+fn crypto_provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn unfit(problem: String) -> io::Error {
+fn invalid_data(problem: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }

@@ -16,16 +16,16 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
 use super::Certificates;
-use super::denied::Denied;
+use super::denied::DeniedList;
 use crate::ServiceName;
-use crate::seats::{SeatHandle, Seated};
+use crate::connection_slots::{SlotHandle, SlotStream};
 
 /// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How many handshakes a server has open at most; there are fewer seats than these.
-const HANDSHAKES: usize = 4096;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many handshakes a server has open at most; there are fewer slots than these.
+const MAX_HANDSHAKES: usize = 4096;
 /// How often a connection asks whether its other end is denied now.
-const LOOK: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A connection that ends when its other end is denied.
 pub(crate) struct TrustedStream<S> {
@@ -33,7 +33,7 @@ pub(crate) struct TrustedStream<S> {
     peer: CertificateDer<'static>,
     certificates: Certificates,
     /// The list that the peer was checked against last.
-    denied: Arc<Denied>,
+    denied: Arc<DeniedList>,
     looks: Interval,
 }
 
@@ -42,11 +42,11 @@ impl<S> TrustedStream<S> {
         stream: S,
         peer: Option<&[CertificateDer<'_>]>,
         certificates: Certificates,
-        denied: Arc<Denied>,
+        denied: Arc<DeniedList>,
     ) -> io::Result<Self> {
         let peer = peer.and_then(<[_]>::first);
         let peer = peer.ok_or_else(|| io::Error::other("no certificate was shown"))?;
-        let mut looks = interval(LOOK);
+        let mut looks = interval(CHECK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             stream,
@@ -60,11 +60,11 @@ impl<S> TrustedStream<S> {
     /// Looks whether the other end is denied, and has the task woken for the next look.
     fn poll_denied(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         while self.looks.poll_tick(context).is_ready() {
-            let denied = Arc::clone(&self.certificates.current().denied);
+            let denied = Arc::clone(&self.certificates.current_material().denied);
             if Arc::ptr_eq(&denied, &self.denied) {
                 continue;
             }
-            if denied.includes(&self.peer) {
+            if denied.includes_certificate(&self.peer) {
                 let text = "the certificate of the other end is denied";
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }
@@ -75,17 +75,17 @@ impl<S> TrustedStream<S> {
 }
 
 /// A connection that a server has accepted.
-pub(crate) type Accepted = TrustedStream<server::TlsStream<Seated<TcpStream, ()>>>;
+pub(crate) type AcceptedStream = TrustedStream<server::TlsStream<SlotStream<TcpStream, ()>>>;
 
-/// Lets those who connect prove themselves, for ever. Handshakes run beside each other, as many as there are seats; those
+/// Lets those who connect prove themselves, for ever. Handshakes run beside each other, as many as there are slots; those
 /// that fail are passed over.
-pub(crate) fn accept(
-    incoming: impl Stream<Item = io::Result<Seated<TcpStream, ()>>>,
+pub(crate) fn accept_trusted(
+    incoming: impl Stream<Item = io::Result<SlotStream<TcpStream, ()>>>,
     certificates: Certificates,
-) -> impl Stream<Item = io::Result<Accepted>> {
+) -> impl Stream<Item = io::Result<AcceptedStream>> {
     incoming
-        .map(move |stream| shake(stream, certificates.clone()))
-        .buffer_unordered(HANDSHAKES)
+        .map(move |stream| accept_handshake(stream, certificates.clone()))
+        .buffer_unordered(MAX_HANDSHAKES)
         .filter_map(|shaken| async move {
             match shaken {
                 Ok(stream) => Some(Ok(stream)),
@@ -97,40 +97,40 @@ pub(crate) fn accept(
         })
 }
 
-async fn shake(
-    stream: io::Result<Seated<TcpStream, ()>>,
+async fn accept_handshake(
+    stream: io::Result<SlotStream<TcpStream, ()>>,
     certificates: Certificates,
-) -> io::Result<Accepted> {
+) -> io::Result<AcceptedStream> {
     let stream = stream?;
-    let seat = stream.handle();
-    let material = certificates.current();
-    let acceptor = TlsAcceptor::from(material.server()?);
-    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    seat.settle(());
+    let slot = stream.handle();
+    let material = certificates.current_material();
+    let acceptor = TlsAcceptor::from(material.server_config()?);
+    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+    slot.mark_known(());
     let denied = Arc::clone(&material.denied);
     let peer = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
     TrustedStream::new(stream, peer.as_deref(), certificates, denied)
 }
 
 /// Connects to a service at `host:port`.
-pub(crate) async fn connect(
+pub(crate) async fn connect_trusted(
     address: String,
     service: ServiceName,
     certificates: Certificates,
 ) -> io::Result<TokioIo<TrustedStream<client::TlsStream<TcpStream>>>> {
     let stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
-    let material = certificates.current();
-    let connector = TlsConnector::from(material.client()?);
-    let name = ServerName::try_from(service.host()).map_err(io::Error::other)?;
-    let stream = timeout(HANDSHAKE, connector.connect(name, stream)).await??;
+    let material = certificates.current_material();
+    let connector = TlsConnector::from(material.client_config()?);
+    let name = ServerName::try_from(service.host_name()).map_err(io::Error::other)?;
+    let stream = timeout(HANDSHAKE_TIMEOUT, connector.connect(name, stream)).await??;
     let denied = Arc::clone(&material.denied);
     let peer = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
     TrustedStream::new(stream, peer.as_deref(), certificates, denied).map(TokioIo::new)
 }
 
-impl Connected for Accepted {
-    type ConnectInfo = TlsConnectInfo<(TcpConnectInfo, SeatHandle<()>)>;
+impl Connected for AcceptedStream {
+    type ConnectInfo = TlsConnectInfo<(TcpConnectInfo, SlotHandle<()>)>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
         self.stream.connect_info()

@@ -7,24 +7,24 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::denied::Denied;
+use super::denied::DeniedList;
 
 /// What a server checks of its clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) inner: Arc<dyn ClientCertVerifier>,
-    pub(super) denied: Arc<Denied>,
+    pub(super) denied: Arc<DeniedList>,
 }
 
 /// What a client checks of a server.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     pub(super) inner: Arc<dyn ServerCertVerifier>,
-    pub(super) denied: Arc<Denied>,
+    pub(super) denied: Arc<DeniedList>,
 }
 
-fn check(denied: &Denied, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-    match denied.includes(certificate) {
+fn refuse_denied(denied: &DeniedList, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    match denied.includes_certificate(certificate) {
         true => Err(Error::InvalidCertificate(CertificateError::Revoked)),
         false => Ok(()),
     }
@@ -42,7 +42,7 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(certificate, chain, now)?;
-        check(&self.denied, certificate)?;
+        refuse_denied(&self.denied, certificate)?;
         Ok(verified)
     }
 
@@ -83,7 +83,7 @@ impl ServerCertVerifier for ServerVerifier {
         let verified = self
             .inner
             .verify_server_cert(certificate, chain, name, ocsp, now)?;
-        check(&self.denied, certificate)?;
+        refuse_denied(&self.denied, certificate)?;
         Ok(verified)
     }
 

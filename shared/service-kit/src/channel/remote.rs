@@ -1,6 +1,6 @@
 //! Calls over the network: one connection to each replica, the next one when a replica can not be reached.
 //!
-//! A replica that can not be reached, or that does not answer in time, is passed over: see [`Standing`].
+//! A replica that can not be reached, or that does not answer in time, is passed over: see [`ReplicaHealth`].
 
 use std::error::Error;
 use std::fmt;
@@ -20,8 +20,8 @@ use tonic::{ConnectError, Status, TimeoutExpired};
 use tower::{Service, ServiceExt};
 
 use super::deadline;
-use super::standing::Standing;
-use crate::certificates::connect;
+use super::replica_health::ReplicaHealth;
+use crate::certificates::connect_trusted;
 use crate::server::WINDOWS;
 use crate::{Certificates, ServiceName};
 
@@ -35,19 +35,19 @@ pub struct InvalidAddress {
 
 /// The replicas of a service.
 #[derive(Clone)]
-pub(super) struct Remote {
-    replicas: Arc<[Replica]>,
+pub(super) struct ReplicaSet {
+    replicas: Arc<[ReplicaChannel]>,
     next: Arc<AtomicUsize>,
 }
 
-struct Replica {
+struct ReplicaChannel {
     channel: Channel,
     address: String,
     /// A plain mutex: read and written, never held across an await.
-    standing: Mutex<Standing>,
+    standing: Mutex<ReplicaHealth>,
 }
 
-impl Remote {
+impl ReplicaSet {
     pub(super) fn new(
         service: ServiceName,
         addresses: &[String],
@@ -67,9 +67,10 @@ impl Remote {
                 .filter(|endpoint| endpoint.uri().port_u16().is_some())
                 .ok_or_else(|| invalid(address))?;
             let (host, certificates) = (address.clone(), certificates.clone());
-            let connector =
-                tower::service_fn(move |_| connect(host.clone(), service, certificates.clone()));
-            Ok(Replica::new(address, &endpoint, connector))
+            let connector = tower::service_fn(move |_| {
+                connect_trusted(host.clone(), service, certificates.clone())
+            });
+            Ok(ReplicaChannel::new(address, &endpoint, connector))
         });
         Ok(Self {
             replicas: replicas.collect::<Result<_, _>>()?,
@@ -77,7 +78,7 @@ impl Remote {
         })
     }
 
-    pub(super) fn unix(path: PathBuf) -> Self {
+    pub(super) fn at_admin_socket(path: PathBuf) -> Self {
         let address = path.display().to_string();
         let endpoint = Endpoint::from_static("http://admin.bowline.internal");
         let connector = tower::service_fn(move |_| {
@@ -89,7 +90,7 @@ impl Remote {
             }
         });
         let channel = endpoint.connect_with_connector_lazy(connector);
-        let replica = Replica {
+        let replica = ReplicaChannel {
             channel,
             address,
             standing: Mutex::default(),
@@ -111,19 +112,19 @@ impl Remote {
         // Requests are single messages; whole, they can be sent again.
         let body = body.collect().await?.to_bytes();
         let mut refusal = Status::unavailable("no replica is known");
-        for replica in self.in_turn() {
+        for replica in self.replicas_in_turn() {
             let body = Body::new(Full::new(body.clone()));
             let request = http::Request::from_parts(parts.clone(), body);
-            replica.standing().tried(Instant::now());
+            replica.lock_health().note_attempt(Instant::now());
             let answer = replica.channel.clone().oneshot(request);
             match timeout_at(deadline, answer).await {
                 Ok(Ok(answer)) => {
-                    replica.standing().answered();
+                    replica.lock_health().note_answer();
                     return Ok(answer);
                 }
                 Ok(Err(error)) if has_cause::<ConnectError>(&error) => {
                     tracing::debug!(address = replica.address, %error, "replica not reached");
-                    replica.standing().failed(Instant::now());
+                    replica.lock_health().note_failure(Instant::now());
                     refusal =
                         Status::unavailable(format!("{} can not be reached", replica.address));
                 }
@@ -133,8 +134,8 @@ impl Remote {
                 _ => {
                     // Perhaps it does what it was asked all the same: nobody else is asked.
                     tracing::debug!(address = replica.address, "no answer in time");
-                    replica.standing().failed(Instant::now());
-                    return Err(deadline::late());
+                    replica.lock_health().note_failure(Instant::now());
+                    return Err(deadline::late_status());
                 }
             }
         }
@@ -142,19 +143,19 @@ impl Remote {
     }
 
     /// Returns the replicas, starting one later each time, those that are passed over last.
-    fn in_turn(&self) -> Vec<&Replica> {
+    fn replicas_in_turn(&self) -> Vec<&ReplicaChannel> {
         let start = self.next.fetch_add(1, Ordering::Relaxed) % self.replicas.len();
         let now = Instant::now();
         let mut turn: Vec<_> = self.replicas[start..]
             .iter()
             .chain(&self.replicas[..start])
             .collect();
-        turn.sort_by_key(|replica| replica.standing().is_down(now));
+        turn.sort_by_key(|replica| replica.lock_health().is_down(now));
         turn
     }
 }
 
-impl Replica {
+impl ReplicaChannel {
     fn new<C, S>(address: &str, endpoint: &Endpoint, connector: C) -> Self
     where
         C: Service<Uri, Response = TokioIo<S>, Error = std::io::Error> + Send + 'static,
@@ -180,7 +181,7 @@ impl Replica {
         }
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn lock_health(&self) -> MutexGuard<'_, ReplicaHealth> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,7 +198,7 @@ fn has_cause<E: Error + 'static>(error: &tonic::transport::Error) -> bool {
     false
 }
 
-impl fmt::Debug for Remote {
+impl fmt::Debug for ReplicaSet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_list()

@@ -30,7 +30,7 @@ impl<'t> Document<'t> {
                 variables: Vec::new(),
             }),
             Err(error) => {
-                let place = place(&name, text, &[], error.span().as_ref());
+                let place = place_of_span(&name, text, &[], error.span().as_ref());
                 Err(ConfigError::Invalid {
                     place,
                     message: error.message().to_owned(),
@@ -46,14 +46,14 @@ impl<'t> Document<'t> {
     ) -> Result<Self, ConfigError> {
         let variables = variables
             .iter()
-            .filter_map(|(name, value)| Some((name, environment::path(name)?, value)));
+            .filter_map(|(name, value)| Some((name, environment::setting_path(name)?, value)));
         for (name, path, value) in variables {
             let at = self.text.len() + 1 + self.variables.len();
             self.variables.push(name);
-            if !set(self.root.get_mut(), &path, value, at..at) {
+            if !set_value(self.root.get_mut(), &path, value, at..at) {
                 let message = "a value is there where the variable expects a table".to_owned();
                 return Err(ConfigError::Invalid {
-                    place: self.place(Some(&(at..at))),
+                    place: self.describe_place(Some(&(at..at))),
                     message,
                 });
             }
@@ -62,12 +62,12 @@ impl<'t> Document<'t> {
     }
 
     /// Reads the typed configuration, fetching the files of `_file` keys that it has no field for.
-    pub(super) fn read<T: DeserializeOwned>(mut self) -> Result<T, ConfigError> {
+    pub(super) fn read_config<T: DeserializeOwned>(mut self) -> Result<T, ConfigError> {
         self.try_read().map_err(|(problem, _)| problem)
     }
 
     /// Reads the typed configuration again and again without what is wrong, and returns all that was.
-    pub(super) fn check<T: DeserializeOwned>(mut self) -> Findings<T> {
+    pub(super) fn read_with_problems<T: DeserializeOwned>(mut self) -> Findings<T> {
         let mut problems = Vec::new();
         loop {
             match self.try_read() {
@@ -77,7 +77,7 @@ impl<'t> Document<'t> {
                 }
                 Err((problem, span)) => {
                     problems.push(problem);
-                    let is_gone = span.is_some_and(|span| remove(self.root.get_mut(), &span));
+                    let is_gone = span.is_some_and(|span| remove_span(self.root.get_mut(), &span));
                     if !is_gone {
                         let config = None;
                         return Findings { problems, config };
@@ -95,7 +95,7 @@ impl<'t> Document<'t> {
                 Err(error) => error,
             };
             let span = error.span();
-            let place = self.place(span.as_ref());
+            let place = self.describe_place(span.as_ref());
             let Some((key, known)) = unknown_key(&error) else {
                 let message = error.message().to_owned();
                 return Err((ConfigError::Invalid { place, message }, span));
@@ -104,7 +104,7 @@ impl<'t> Document<'t> {
                 .strip_suffix("_file")
                 .filter(|twin| known.contains(twin));
             let (Some(twin), Some(at)) = (twin, span.clone()) else {
-                let nearest = nearest(key, &known).map(str::to_owned);
+                let nearest = nearest_name(key, &known).map(str::to_owned);
                 let key = key.to_owned();
                 let problem = ConfigError::UnknownKey {
                     place,
@@ -113,13 +113,18 @@ impl<'t> Document<'t> {
                 };
                 return Err((problem, span));
             };
-            self.fetch(twin, &at, place)
+            self.fetch_file(twin, &at, place)
                 .map_err(|problem| (problem, span))?;
         }
     }
 
     /// Replaces the key at `span`, which names a file, by its twin with the file's text.
-    fn fetch(&mut self, twin: &str, span: &Range<usize>, place: String) -> Result<(), ConfigError> {
+    fn fetch_file(
+        &mut self,
+        twin: &str,
+        span: &Range<usize>,
+        place: String,
+    ) -> Result<(), ConfigError> {
         let key = format!("{twin}_file");
         let table = table_with(self.root.get_mut(), &key, span);
         let value = table
@@ -149,13 +154,18 @@ impl<'t> Document<'t> {
         Ok(())
     }
 
-    fn place(&self, span: Option<&Range<usize>>) -> String {
-        place(&self.name, self.text, &self.variables, span)
+    fn describe_place(&self, span: Option<&Range<usize>>) -> String {
+        place_of_span(&self.name, self.text, &self.variables, span)
     }
 }
 
 /// Returns where a span is: a variable, or a line and column of the file.
-fn place(name: &str, text: &str, variables: &[&str], span: Option<&Range<usize>>) -> String {
+fn place_of_span(
+    name: &str,
+    text: &str,
+    variables: &[&str],
+    span: Option<&Range<usize>>,
+) -> String {
     let Some(&Range { start, .. }) = span else {
         return name.to_owned();
     };
@@ -178,7 +188,7 @@ fn place(name: &str, text: &str, variables: &[&str], span: Option<&Range<usize>>
 }
 
 /// Sets a value deep in a table; tells whether the way there leads through tables.
-fn set<'t>(table: &mut DeTable<'t>, path: &str, value: &'t str, span: Range<usize>) -> bool {
+fn set_value<'t>(table: &mut DeTable<'t>, path: &str, value: &'t str, span: Range<usize>) -> bool {
     let (key, rest) = path
         .split_once("__")
         .map_or((path, None), |(key, rest)| (key, Some(rest)));
@@ -186,20 +196,20 @@ fn set<'t>(table: &mut DeTable<'t>, path: &str, value: &'t str, span: Range<usiz
     let Some(rest) = rest else {
         // Removed first: the old key would keep its place in the file.
         table.remove(key);
-        table.insert(name, Spanned::new(span, typed(value)));
+        table.insert(name, Spanned::new(span, parse_value(value)));
         return true;
     };
     let inner = table
         .entry(name)
         .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
     match inner.get_mut() {
-        DeValue::Table(inner) => set(inner, rest, value, span),
+        DeValue::Table(inner) => set_value(inner, rest, value, span),
         _ => false,
     }
 }
 
 /// Returns what a variable's text means.
-fn typed(text: &str) -> DeValue<'_> {
+fn parse_value(text: &str) -> DeValue<'_> {
     match DeValue::parse(text).map(Spanned::into_inner) {
         Ok(value) if !value.is_str() && !value.is_datetime() => value,
         _ => DeValue::String(Cow::Borrowed(text)),
@@ -207,7 +217,7 @@ fn typed(text: &str) -> DeValue<'_> {
 }
 
 /// Takes out the key that has this place, or whose value has it; tells whether there was one.
-fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
+fn remove_span(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
     let found = table
         .iter()
         .find(|(key, value)| key.span() == *span || value.span() == *span)
@@ -216,7 +226,7 @@ fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
         return table.remove(key.as_str()).is_some();
     }
     table.iter_mut().any(|(_, value)| match value.get_mut() {
-        DeValue::Table(table) => remove(table, span),
+        DeValue::Table(table) => remove_span(table, span),
         _ => false,
     })
 }
@@ -235,10 +245,10 @@ fn table_with<'a, 't>(
     }
     table
         .iter_mut()
-        .find_map(|(_, value)| tables_of(value.get_mut(), key, span))
+        .find_map(|(_, value)| find_table(value.get_mut(), key, span))
 }
 
-fn tables_of<'a, 't>(
+fn find_table<'a, 't>(
     value: &'a mut DeValue<'t>,
     key: &str,
     span: &Range<usize>,
@@ -247,7 +257,7 @@ fn tables_of<'a, 't>(
         DeValue::Table(table) => table_with(table, key, span),
         DeValue::Array(values) => values
             .iter_mut()
-            .find_map(|value| tables_of(value.get_mut(), key, span)),
+            .find_map(|value| find_table(value.get_mut(), key, span)),
         _ => None,
     }
 }
@@ -260,7 +270,7 @@ fn unknown_key(error: &Error) -> Option<(&str, Vec<&str>)> {
     Some((key, rest.split('`').skip(1).step_by(2).collect()))
 }
 
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+fn nearest_name<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let close = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(key, name), *name));

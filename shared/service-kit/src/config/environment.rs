@@ -21,7 +21,7 @@ const OTHERS: [&str; 13] = [
 ];
 
 /// Returns the path of the key that a variable overrides, its parts joined by `__`; `None` when it is no setting.
-pub(super) fn path(variable: &str) -> Option<String> {
+pub(super) fn setting_path(variable: &str) -> Option<String> {
     let path = variable.strip_prefix(PREFIX)?;
     let is_setting = path.contains("__") || !(OTHERS.contains(&path) || is_service_link(path));
     is_setting.then(|| path.to_ascii_lowercase())

@@ -39,7 +39,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// No part knows this key.
-    #[error("{place}: unknown key \"{key}\"{}", suggestion(nearest.as_deref()))]
+    #[error("{place}: unknown key \"{key}\"{}", suggest_name(nearest.as_deref()))]
     UnknownKey {
         /// Where.
         place: String,
@@ -50,7 +50,7 @@ pub enum ConfigError {
     },
 }
 
-fn suggestion(nearest: Option<&str>) -> String {
+fn suggest_name(nearest: Option<&str>) -> String {
     nearest
         .map(|name| format!("; did you mean \"{name}\"?"))
         .unwrap_or_default()

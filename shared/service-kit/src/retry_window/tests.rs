@@ -5,7 +5,7 @@ fn answers(refusals: u64) -> (u64, u64) {
     let mut window = RetryWindow::default();
     let now = Instant::now();
     let told = (0..refusals)
-        .map(|random| window.refuse(now, random))
+        .map(|random| window.note_refusal(now, random))
         .skip(usize::try_from(refusals / 2).expect("small"));
     let told: Vec<u64> = told.collect();
     (
@@ -26,10 +26,10 @@ fn window_shrinks_again() {
     let mut window = RetryWindow::default();
     let now = Instant::now();
     for _ in 0..4000 {
-        window.refuse(now, 0);
+        window.note_refusal(now, 0);
     }
-    assert_eq!(window.refuse(now, 39), 40);
+    assert_eq!(window.note_refusal(now, 39), 40);
     let later = now + Duration::from_secs(60);
-    assert_eq!(window.refuse(later, 4), 5);
-    assert_eq!(window.refuse(later, 5), 1);
+    assert_eq!(window.note_refusal(later, 4), 5);
+    assert_eq!(window.note_refusal(later, 5), 1);
 }

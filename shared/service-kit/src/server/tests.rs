@@ -23,10 +23,10 @@ async fn admin_socket_is_made_where_nobody_else_gets_in() {
 
 #[tokio::test]
 async fn sockets_of_services_send_small_frames_at_once() {
-    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    let listener = listen_tcp(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let address = listener.local_addr().expect("an address");
     let _client = TcpStream::connect(address).await.expect("a connection");
     let mut incoming = std::pin::pin!(from_services(listener));
     let mut accepted = incoming.next().await.expect("one").expect("accepted");
-    assert!(accepted.stream().nodelay().expect("an option"));
+    assert!(accepted.stream_mut().nodelay().expect("an option"));
 }

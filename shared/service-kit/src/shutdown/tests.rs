@@ -7,8 +7,8 @@ async fn a_share_of_the_drain_counts_from_its_start() {
     shutdown.drain();
     tokio::time::advance(Duration::from_secs(30)).await;
     shutdown.drain();
-    shutdown.drained_for(0.5).await;
+    shutdown.wait_for_drain_share(0.5).await;
     assert_eq!(start.elapsed().as_secs(), 50);
-    shutdown.drained_for(0.1).await;
+    shutdown.wait_for_drain_share(0.1).await;
     assert_eq!(start.elapsed().as_secs(), 50, "that share is over");
 }

@@ -30,16 +30,16 @@ impl ServiceError for Refusal {
 
 #[test]
 fn a_caller_learns_reason_and_retry_time() {
-    let status = status(&Refusal::PoolEmpty);
+    let status = to_status(&Refusal::PoolEmpty);
     assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     assert_eq!(status.message(), "the pool has no address left");
-    assert_eq!(reason(&status).as_deref(), Some("POOL_EMPTY"));
+    assert_eq!(status_reason(&status).as_deref(), Some("POOL_EMPTY"));
     assert_eq!(retry_after(&status), Some(Duration::from_secs(30)));
 }
 
 #[test]
 fn a_defect_tells_no_details() {
-    let status = status(&Refusal::Defect);
+    let status = to_status(&Refusal::Defect);
     assert_eq!(status.message(), "internal error");
     assert_eq!(retry_after(&status), None);
 }

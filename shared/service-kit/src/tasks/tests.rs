@@ -10,7 +10,7 @@ fn tasks() -> Tasks {
 #[tokio::test]
 async fn an_early_end_of_a_critical_task_ends_the_process() {
     let tasks = tasks();
-    tasks.critical("lease", async { Ok::<_, Infallible>(()) });
+    tasks.spawn_critical("lease", async { Ok::<_, Infallible>(()) });
     assert_eq!(tasks.run().await, Err(TaskError::Ended("lease")));
 }
 
@@ -27,8 +27,8 @@ async fn draining_waits_for_what_runs() {
     let shutdown = tasks.shutdown().clone();
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let draining = shutdown.clone();
-    tasks.critical("serve", async move {
-        draining.draining().await;
+    tasks.spawn_critical("serve", async move {
+        draining.wait_for_drain().await;
         sender.send(()).map_err(|()| "nobody waits")
     });
     shutdown.drain();
@@ -39,7 +39,7 @@ async fn draining_waits_for_what_runs() {
 #[tokio::test]
 async fn a_companion_does_not_hold_up_draining() {
     let tasks = tasks();
-    tasks.companion("health", std::future::pending::<Result<(), Infallible>>());
+    tasks.spawn_companion("health", std::future::pending::<Result<(), Infallible>>());
     tasks.shutdown().drain();
     assert_eq!(tasks.run().await, Ok(()));
 }

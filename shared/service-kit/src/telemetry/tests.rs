@@ -6,7 +6,7 @@ use super::*;
 fn line(format: LogFormat, is_terminal: bool) -> String {
     let written = Arc::new(Mutex::new(Vec::new()));
     let writer = Arc::clone(&written);
-    let logs = subscriber(format, is_terminal, move || Shared(Arc::clone(&writer)));
+    let logs = build_subscriber(format, is_terminal, move || Shared(Arc::clone(&writer)));
     tracing::subscriber::with_default(logs, || tracing::warn!(node = 7, "it is away"));
     String::from_utf8(written.lock().unwrap().clone()).unwrap()
 }

@@ -55,7 +55,7 @@ async fn a_caller_without_a_certificate_is_refused() {
     let authority = std::fs::read(directory.path().join("ca.pem")).unwrap();
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(authority))
-        .domain_name(ServiceName::KeyRegistry.host());
+        .domain_name(ServiceName::KeyRegistry.host_name());
     let endpoint = Channel::from_shared(format!("https://{}", server.address)).unwrap();
     let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
     assert!(
@@ -256,13 +256,17 @@ fn certificates_are_renewed_for_whom_they_were_issued() {
     let authority = Authority::generate(today()).unwrap();
     let files = issue(&authority, &admin("amira"), place.path(), "amira");
     let text = std::fs::read_to_string(&files.certificate).unwrap();
-    let (caller, renewed) = authority.renew(&text, today()).unwrap();
+    let (caller, renewed) = authority.renew_certificate(&text, today()).unwrap();
     assert_eq!(caller, admin("amira"));
     renewed.save(place.path(), "amira").unwrap();
     assert_ne!(std::fs::read_to_string(&files.certificate).unwrap(), text);
     assert!(Certificates::load(&files).is_ok());
     let authority_text = std::fs::read_to_string(&files.authority).unwrap();
-    assert!(authority.renew(&authority_text, today()).is_err());
+    assert!(
+        authority
+            .renew_certificate(&authority_text, today())
+            .is_err()
+    );
     for days in [0, 3651] {
         let authority = Authority::load(place.path());
         assert!(authority.is_err(), "no key of the authority is here");

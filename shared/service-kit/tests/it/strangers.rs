@@ -16,7 +16,7 @@ async fn silent_connections_make_room_for_services() {
         .unwrap();
     let known = channel(server.address, &gateway);
     call(&known, gateways_only()).await.unwrap();
-    // More than all seats.
+    // More than all slots.
     let mut silent = Vec::new();
     for _ in 0..1100 {
         silent.push(TcpStream::connect(server.address).await.unwrap());

@@ -27,14 +27,14 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
 async fn readiness_follows_the_life_of_the_process() {
     let telemetry = telemetry::init(&TelemetryConfig::default()).unwrap();
     assert!(telemetry::init(&TelemetryConfig::default()).is_err());
-    let listener = telemetry::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = telemetry::listen_for_probes("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    assert!(telemetry::listen(address).is_err());
+    assert!(telemetry::listen_for_probes(address).is_err());
     let shutdown = Shutdown::new(Duration::from_secs(10));
     let serving = tokio::spawn(telemetry.clone().serve(listener, shutdown.clone()));
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
-    telemetry.ready();
+    telemetry.mark_ready();
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
     metrics::counter!("bowline_test_total").increment(3);
     metrics::histogram!("bowline_test_seconds").record(0.2);

@@ -1,5 +1,5 @@
 use bowline_ids::{NodeOwner, TailnetId};
-use bowline_service_kit::seats::Seat;
+use bowline_service_kit::connection_slots::ConnectionSlot;
 use futures_util::FutureExt as _;
 
 use super::*;
@@ -32,16 +32,16 @@ fn accepted(
     source: SocketAddr,
     shutdown: Shutdown,
     number: u64,
-) -> (Connection, Seat<Holder>) {
+) -> (Connection, ConnectionSlot<Holder>) {
     let open = tokio_util::task::TaskTracker::new().token();
-    let seat = front.seats.take(Some(source.ip()));
+    let seat = front.seats.take_slot(Some(source.ip()));
     let seat = seat.now_or_never().flatten().expect("a seat");
     let end = ConnectionEnd::new(shutdown, number, open);
     let connection = Connection::new(Arc::clone(front), source, seat.handle(), end);
     (connection, seat)
 }
 
-fn from(front: &Arc<ListenerLimits>, source: &str) -> (Connection, Seat<Holder>) {
+fn from(front: &Arc<ListenerLimits>, source: &str) -> (Connection, ConnectionSlot<Holder>) {
     let source = SocketAddr::new(source.parse().expect("an address"), 1);
     accepted(front, source, Shutdown::new(Duration::ZERO), 1)
 }

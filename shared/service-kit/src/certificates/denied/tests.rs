@@ -4,7 +4,7 @@ use super::*;
 fn serials_and_names_are_read_and_anything_else_is_refused_with_its_line() {
     let text =
         "# stolen laptops\n0A:1b:ff\n\nadmin:amira@example.com  # left\nservice:relay\n00ff\n";
-    let denied = Denied::parse(text).unwrap();
+    let denied = DeniedList::parse(text).unwrap();
     let serials = [vec![0x0a, 0x1b, 0xff], vec![0xff]];
     assert!(denied.serials.iter().eq(&serials));
     assert!(
@@ -19,9 +19,9 @@ fn serials_and_names_are_read_and_anything_else_is_refused_with_its_line() {
         "::",
         "0",
     ] {
-        let refused = Denied::parse(&format!("ff\n{line}\n")).unwrap_err();
+        let refused = DeniedList::parse(&format!("ff\n{line}\n")).unwrap_err();
         assert!(refused.starts_with("line 2: "), "{line}: {refused}");
     }
-    assert_eq!(Denied::parse("").unwrap(), Denied::default());
-    assert!(Denied::default().includes(b"no certificate"));
+    assert_eq!(DeniedList::parse("").unwrap(), DeniedList::default());
+    assert!(DeniedList::default().includes_certificate(b"no certificate"));
 }

@@ -14,11 +14,14 @@ fn variables_of_others_are_no_settings() {
         "BOWLINE_IDENTITY_PORT_7101_TCP",
         "BOWLINE_IDENTITY_PORT_7101_TCP_ADDR",
     ] {
-        assert_eq!(path(variable), None, "{variable}");
+        assert_eq!(setting_path(variable), None, "{variable}");
     }
-    assert_eq!(path("BOWLINE_DATABASE").as_deref(), Some("database"));
     assert_eq!(
-        path("BOWLINE_IDENTITY__PORT").as_deref(),
+        setting_path("BOWLINE_DATABASE").as_deref(),
+        Some("database")
+    );
+    assert_eq!(
+        setting_path("BOWLINE_IDENTITY__PORT").as_deref(),
         Some("identity__port")
     );
 }

@@ -17,14 +17,14 @@ use crate::networks::Network;
 
 /// Those who are there without being known.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(super) struct StrangerTable {
     members: BTreeMap<u64, IpAddr>,
-    branches: BTreeMap<Network, Branch>,
+    branches: BTreeMap<Network, NetworkBranch>,
 }
 
 /// A network with strangers.
 #[derive(Debug, Default)]
-struct Branch {
+struct NetworkBranch {
     count: usize,
     /// Who came last.
     newest: u64,
@@ -34,14 +34,14 @@ struct Branch {
     members: BTreeSet<u64>,
 }
 
-impl Crowd {
+impl StrangerTable {
     /// Adds somebody; later comers have higher numbers.
     pub(super) fn add(&mut self, id: u64, address: IpAddr) {
         if self.members.insert(id, address).is_some() {
             return;
         }
-        for (wide, narrow) in steps(address) {
-            self.change(wide, narrow, |branch| {
+        for (wide, narrow) in network_steps(address) {
+            self.change_branch(wide, narrow, |branch| {
                 branch.count += 1;
                 branch.newest = branch.newest.max(id);
             });
@@ -63,8 +63,8 @@ impl Crowd {
         if let Some(branch) = self.branches.get_mut(&narrowest) {
             branch.members.remove(&id);
         }
-        for (wide, narrow) in steps(address) {
-            self.change(wide, narrow, |branch| branch.count -= 1);
+        for (wide, narrow) in network_steps(address) {
+            self.change_branch(wide, narrow, |branch| branch.count -= 1);
         }
     }
 
@@ -83,7 +83,12 @@ impl Crowd {
     }
 
     /// Changes a network, and what the wider one around it knows of it.
-    fn change(&mut self, wide: Option<Network>, narrow: Network, change: impl FnOnce(&mut Branch)) {
+    fn change_branch(
+        &mut self,
+        wide: Option<Network>,
+        narrow: Network,
+        change: impl FnOnce(&mut NetworkBranch),
+    ) {
         let branch = self.branches.entry(narrow).or_default();
         let before = (branch.count, Reverse(branch.newest), narrow);
         change(branch);
@@ -102,7 +107,7 @@ impl Crowd {
 }
 
 /// Returns the networks around an address, narrowest first, each after the wider one that it is in.
-fn steps(address: IpAddr) -> [(Option<Network>, Network); 4] {
+fn network_steps(address: IpAddr) -> [(Option<Network>, Network); 4] {
     let [wide, middle, narrow] = Network::around(address);
     [
         (Some(middle), narrow),

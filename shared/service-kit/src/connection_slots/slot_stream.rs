@@ -1,4 +1,4 @@
-//! A socket that holds its seat.
+//! A socket that holds its slot.
 
 use std::{
     io,
@@ -10,35 +10,35 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
-use super::{Seat, SeatHandle, SeatHolder};
+use super::{ConnectionSlot, SlotHandle, SlotHolder};
 
-/// A stream that frees its seat when it is closed, and fails once it has to go for another.
+/// A stream that frees its slot when it is closed, and fails once it has to go for another.
 #[derive(Debug)]
-pub struct Seated<S, K: SeatHolder> {
+pub struct SlotStream<S, K: SlotHolder> {
     stream: S,
     displaced: Pin<Box<WaitForCancellationFutureOwned>>,
-    // After the stream: the seat is free when the socket is closed.
-    seat: Seat<K>,
+    // After the stream: the slot is free when the socket is closed.
+    slot: ConnectionSlot<K>,
 }
 
-impl<S, K: SeatHolder> Seated<S, K> {
-    /// Returns the stream on its seat.
-    pub fn new(stream: S, seat: Seat<K>) -> Self {
-        let displaced = Box::pin(seat.0.end.clone().cancelled_owned());
+impl<S, K: SlotHolder> SlotStream<S, K> {
+    /// Returns the stream on its slot.
+    pub fn new(stream: S, slot: ConnectionSlot<K>) -> Self {
+        let displaced = Box::pin(slot.0.end.clone().cancelled_owned());
         Self {
             stream,
             displaced,
-            seat,
+            slot,
         }
     }
 
-    /// Returns a way to say what becomes of the seat.
-    pub fn handle(&self) -> SeatHandle<K> {
-        self.seat.handle()
+    /// Returns a way to say what becomes of the slot.
+    pub fn handle(&self) -> SlotHandle<K> {
+        self.slot.handle()
     }
 
     /// Returns the stream itself.
-    pub fn stream(&mut self) -> &mut S {
+    pub fn stream_mut(&mut self) -> &mut S {
         &mut self.stream
     }
 
@@ -53,7 +53,7 @@ impl<S, K: SeatHolder> Seated<S, K> {
     }
 }
 
-impl<S: AsyncRead + Unpin, K: SeatHolder> AsyncRead for Seated<S, K> {
+impl<S: AsyncRead + Unpin, K: SlotHolder> AsyncRead for SlotStream<S, K> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -64,7 +64,7 @@ impl<S: AsyncRead + Unpin, K: SeatHolder> AsyncRead for Seated<S, K> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, K: SeatHolder> AsyncWrite for Seated<S, K> {
+impl<S: AsyncWrite + Unpin, K: SlotHolder> AsyncWrite for SlotStream<S, K> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -96,9 +96,9 @@ impl<S: AsyncWrite + Unpin, K: SeatHolder> AsyncWrite for Seated<S, K> {
     }
 }
 
-impl<S: Connected, K: SeatHolder> Connected for Seated<S, K> {
-    /// What is known of the stream, and a way to settle its seat.
-    type ConnectInfo = (S::ConnectInfo, SeatHandle<K>);
+impl<S: Connected, K: SlotHolder> Connected for SlotStream<S, K> {
+    /// What is known of the stream, and a way to settle its slot.
+    type ConnectInfo = (S::ConnectInfo, SlotHandle<K>);
 
     fn connect_info(&self) -> Self::ConnectInfo {
         (self.stream.connect_info(), self.handle())

@@ -2,18 +2,18 @@
 
 use std::io;
 
-use crate::frame::FrameError;
-use crate::handshake::HandshakeError;
+use crate::frame::DerpFrameError;
+use crate::handshake::DerpHandshakeError;
 
 /// Why a connection ended, or was turned away.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub(crate) enum DerpSessionEnd {
     #[error("connection failed")]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Frame(#[from] DerpFrameError),
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    Handshake(#[from] DerpHandshakeError),
     #[error("handshake took too long")]
     Late,
     #[error("node is not served here")]
@@ -28,9 +28,9 @@ pub(crate) enum Ended {
     Drained,
 }
 
-impl Ended {
+impl DerpSessionEnd {
     /// Returns the reason as metrics name it.
-    pub(crate) fn label(&self) -> &'static str {
+    pub(crate) fn metric_label(&self) -> &'static str {
         match self {
             Self::Io(_) => "hung_up",
             Self::Frame(_) => "bad_frame",

@@ -16,7 +16,7 @@ const TRIAL: Duration = Duration::from_secs(10);
 /// One that fails is passed over for a while. Then one call tries it: an answer makes it good again, a failure has it
 /// passed over for longer. So one replica that hangs costs one call now and then, not every second call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ReplicaHealth {
     /// It answers, as far as is known.
     #[default]
     Good,
@@ -26,7 +26,7 @@ pub(super) enum Standing {
     OnTrial { times: u32, until: Instant },
 }
 
-impl Standing {
+impl ReplicaHealth {
     /// Tells whether calls go to others first.
     pub(super) fn is_down(self, now: Instant) -> bool {
         match self {
@@ -36,7 +36,7 @@ impl Standing {
     }
 
     /// Notes that a call goes there.
-    pub(super) fn tried(&mut self, now: Instant) {
+    pub(super) fn note_attempt(&mut self, now: Instant) {
         if let Self::Failed { times, .. } | Self::OnTrial { times, .. } = *self
             && !self.is_down(now)
         {
@@ -46,12 +46,12 @@ impl Standing {
     }
 
     /// Notes an answer.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn note_answer(&mut self) {
         *self = Self::Good;
     }
 
     /// Notes that it could not be reached, or did not answer in time. Calls that were under way together count once.
-    pub(super) fn failed(&mut self, now: Instant) {
+    pub(super) fn note_failure(&mut self, now: Instant) {
         let times = match *self {
             Self::Good => 0,
             Self::Failed { until, .. } if until > now => return,

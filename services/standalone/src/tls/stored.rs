@@ -13,14 +13,14 @@ use super::names::CertificateNames;
 
 /// A certificate as its file has it.
 #[derive(Clone, Debug)]
-pub(super) struct MadeCertificate {
+pub(super) struct StoredCertificate {
     /// The last whole day it is valid on.
     pub(super) last_day: NaiveDate,
     /// The names an authority is confined to; `None` when it may issue for any.
     pub(super) permitted: Option<CertificateNames>,
 }
 
-impl MadeCertificate {
+impl StoredCertificate {
     /// Reads a certificate; `None` when there is no file.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let text = match fs::read(path) {
@@ -53,10 +53,10 @@ impl MadeCertificate {
     }
 
     /// Says whether the authority may issue for these names.
-    pub(super) fn permits(&self, names: &CertificateNames) -> bool {
+    pub(super) fn permits_names(&self, names: &CertificateNames) -> bool {
         self.permitted
             .as_ref()
-            .is_none_or(|permitted| permitted.include(names))
+            .is_none_or(|permitted| permitted.contains_all(names))
     }
 }
 
@@ -68,14 +68,14 @@ fn names_of(subtrees: &[GeneralSubtree<'_>]) -> CertificateNames {
                 names.hosts.insert((*name).to_ascii_lowercase());
             }
             // An address and its mask, which is one of all bits in what is made here.
-            GeneralName::IPAddress(bytes) => names.addresses.extend(address(bytes)),
+            GeneralName::IPAddress(bytes) => names.addresses.extend(parse_address(bytes)),
             _ => {}
         }
     }
     names
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+fn parse_address(bytes: &[u8]) -> Option<IpAddr> {
     let (address, mask) = bytes.split_at(bytes.len() / 2);
     if mask.iter().any(|byte| *byte != u8::MAX) {
         return None;

@@ -1,72 +1,72 @@
-//! Who has a seat, and who goes when there is none left. Pure: what is decided is told by number.
+//! Who has a slot, and who goes when there is none left. Pure: what is decided is told by number.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{SeatHolder, SeatLimits, crowd::Crowd, known::Known};
+use super::{SlotHolder, SlotLimits, known::KnownTable, strangers::StrangerTable};
 use crate::networks::Network;
 
-/// The part of all seats that those who are known may have from one source.
+/// The part of all slots that those who are known may have from one source.
 const KNOWN_OF_ONE: usize = 2;
-/// The part of all seats that stays free of those who are known: where they are proven to be known.
+/// The part of all slots that stays free of those who are known: where they are proven to be known.
 const STRANGERS_OF_ALL: usize = 8;
-/// The least share of strangers of one source, where there are few seats.
+/// The least share of strangers of one source, where there are few slots.
 const LEAST_SHARE: usize = 16;
 
-/// All seats. `K` is what makes somebody known.
+/// All slots. `K` is what makes somebody known.
 #[derive(Debug)]
-pub(super) struct Seating<K: SeatHolder> {
-    limits: SeatLimits,
+pub(super) struct SlotTable<K: SlotHolder> {
+    limits: SlotLimits,
     next: u64,
-    sitters: BTreeMap<u64, Sitter<K>>,
-    strangers: Crowd,
-    known: Known<K>,
+    sitters: BTreeMap<u64, SlotEntry<K>>,
+    strangers: StrangerTable,
+    known: KnownTable<K>,
     /// Those of them that are from one source.
-    known_from: BTreeMap<Network, Known<K>>,
+    known_from: BTreeMap<Network, KnownTable<K>>,
     /// How many were told to go and have not gone.
     leaving: usize,
 }
 
 #[derive(Debug)]
-struct Sitter<K> {
+struct SlotEntry<K> {
     /// `None`: not known, as of a proxy that speaks for others.
     address: Option<IpAddr>,
     holder: Option<K>,
     is_leaving: bool,
 }
 
-/// Those who are known have all the seats they may have, and nobody of them has more than the newcomer.
+/// Those who are known have all the slots they may have, and nobody of them has more than the newcomer.
 struct NoRoom;
 
-/// Somebody got a seat.
+/// Somebody got a slot.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entered {
+pub(super) struct SlotGrant {
     pub(super) id: u64,
     /// Who has to go for it.
     pub(super) displaced: Option<u64>,
 }
 
-impl<K: SeatHolder> Seating<K> {
-    pub(super) fn new(limits: SeatLimits) -> Self {
+impl<K: SlotHolder> SlotTable<K> {
+    pub(super) fn new(limits: SlotLimits) -> Self {
         Self {
             limits,
             next: 0,
             sitters: BTreeMap::new(),
-            strangers: Crowd::default(),
-            known: Known::default(),
+            strangers: StrangerTable::default(),
+            known: KnownTable::default(),
             known_from: BTreeMap::new(),
             leaving: 0,
         }
     }
 
-    /// Returns how many seats are held, those of people told to go included.
-    pub(super) fn held(&self) -> usize {
+    /// Returns how many slots are held, those of people told to go included.
+    pub(super) fn count_slots(&self) -> usize {
         self.sitters.len()
     }
 
-    /// Gives a seat to a newcomer: a stranger has to go when the share of its source or all seats are taken.
+    /// Gives a slot to a newcomer: a stranger has to go when the share of its source or all slots are taken.
     /// `None`: all are taken by those who stay.
-    pub(super) fn enter(&mut self, address: Option<IpAddr>) -> Option<Entered> {
-        let mut displaced = address.and_then(|address| self.crowded_out(address));
+    pub(super) fn add_connection(&mut self, address: Option<IpAddr>) -> Option<SlotGrant> {
+        let mut displaced = address.and_then(|address| self.find_excess_stranger(address));
         if displaced.is_none() && self.sitters.len() - self.leaving >= self.limits.all {
             displaced = Some(self.strangers.first_to_go(Network::ALL)?);
         }
@@ -75,7 +75,7 @@ impl<K: SeatHolder> Seating<K> {
         }
         let id = self.next;
         self.next += 1;
-        let sitter = Sitter {
+        let sitter = SlotEntry {
             address,
             holder: None,
             is_leaving: false,
@@ -84,17 +84,17 @@ impl<K: SeatHolder> Seating<K> {
         if let Some(address) = address {
             self.strangers.add(id, address);
         }
-        Some(Entered { id, displaced })
+        Some(SlotGrant { id, displaced })
     }
 
     /// Notes where somebody comes from in truth; returns who has to go for it.
-    pub(super) fn relocate(&mut self, id: u64, address: IpAddr) -> Option<u64> {
+    pub(super) fn set_address(&mut self, id: u64, address: IpAddr) -> Option<u64> {
         let sitter = self.sitters.get(&id)?;
         if sitter.address == Some(address) || sitter.is_leaving || sitter.holder.is_some() {
             return None;
         }
         self.strangers.remove(id);
-        let displaced = self.crowded_out(address);
+        let displaced = self.find_excess_stranger(address);
         if let Some(displaced) = displaced {
             self.send_away(displaced);
         }
@@ -105,7 +105,7 @@ impl<K: SeatHolder> Seating<K> {
 
     /// Notes that somebody is known; returns whether it stays now, and who has to go for it: the oldest of the same
     /// holder, of whom there are too many, or of whoever has most.
-    pub(super) fn settle(&mut self, id: u64, holder: K) -> (bool, Option<u64>) {
+    pub(super) fn mark_known(&mut self, id: u64, holder: K) -> (bool, Option<u64>) {
         let Some(sitter) = self.sitters.get(&id) else {
             return (false, None);
         };
@@ -115,7 +115,7 @@ impl<K: SeatHolder> Seating<K> {
         if sitter.holder.as_ref() == Some(&holder) {
             return (true, None);
         }
-        self.unsettle(id);
+        self.mark_stranger(id);
         let network = self.sitters.get(&id).and_then(|sitter| sitter.address);
         let network = network.map(known_network);
         let Ok(displaced) = self.room_for(&holder, network) else {
@@ -137,7 +137,7 @@ impl<K: SeatHolder> Seating<K> {
     }
 
     /// Notes that somebody is a stranger again, and one of the oldest.
-    pub(super) fn unsettle(&mut self, id: u64) {
+    pub(super) fn mark_stranger(&mut self, id: u64) {
         let Some(sitter) = self.sitters.get_mut(&id) else {
             return;
         };
@@ -161,9 +161,9 @@ impl<K: SeatHolder> Seating<K> {
         }
     }
 
-    /// Frees a seat.
-    pub(super) fn leave(&mut self, id: u64) {
-        self.unsettle(id);
+    /// Frees a slot.
+    pub(super) fn remove_connection(&mut self, id: u64) {
+        self.mark_stranger(id);
         self.strangers.remove(id);
         if self
             .sitters
@@ -174,7 +174,7 @@ impl<K: SeatHolder> Seating<K> {
         }
     }
 
-    /// Returns who has to go, if anybody, so that a holder has one more seat among those who are known.
+    /// Returns who has to go, if anybody, so that a holder has one more slot among those who are known.
     fn room_for(&self, holder: &K, network: Option<Network>) -> Result<Option<u64>, NoRoom> {
         let all = self.limits.all;
         let from = network.and_then(|network| self.known_from.get(&network));
@@ -193,7 +193,7 @@ impl<K: SeatHolder> Seating<K> {
     }
 
     /// Returns who has to go so that another stranger of this address has room in the share of its networks.
-    fn crowded_out(&self, address: IpAddr) -> Option<u64> {
+    fn find_excess_stranger(&self, address: IpAddr) -> Option<u64> {
         let [wide, middle, narrow] = Network::around(address);
         let is_full = |network: &Network| {
             let share = network.share_of(self.limits.all, LEAST_SHARE);
@@ -205,7 +205,7 @@ impl<K: SeatHolder> Seating<K> {
     }
 
     fn send_away(&mut self, id: u64) {
-        self.unsettle(id);
+        self.mark_stranger(id);
         self.strangers.remove(id);
         if let Some(sitter) = self.sitters.get_mut(&id)
             && !sitter.is_leaving
@@ -219,7 +219,7 @@ impl<K: SeatHolder> Seating<K> {
 /// Returns what counts as one source of those who are known: an office behind an IPv4 address, a customer's IPv6 network.
 fn known_network(address: IpAddr) -> Network {
     let [wide, _, narrow] = Network::around(address);
-    match wide.first() {
+    match wide.first_address() {
         IpAddr::V4(_) => narrow,
         IpAddr::V6(_) => wide,
     }

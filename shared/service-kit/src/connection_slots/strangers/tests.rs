@@ -1,7 +1,7 @@
 use super::*;
 
-fn crowd(addresses: &[&str]) -> Crowd {
-    let mut crowd = Crowd::default();
+fn crowd(addresses: &[&str]) -> StrangerTable {
+    let mut crowd = StrangerTable::default();
     for (id, address) in (1..).zip(addresses) {
         crowd.add(id, address.parse().expect("an address"));
     }
@@ -9,7 +9,7 @@ fn crowd(addresses: &[&str]) -> Crowd {
 }
 
 /// Returns all in the order they go.
-fn order(mut crowd: Crowd) -> Vec<u64> {
+fn order(mut crowd: StrangerTable) -> Vec<u64> {
     let mut order = Vec::new();
     while let Some(id) = crowd.first_to_go(Network::ALL) {
         crowd.remove(id);

@@ -18,25 +18,25 @@ use bowline_proto::{
         registration_service_client::RegistrationServiceClient,
     },
 };
-use bowline_service_kit::{Caller, GrpcChannel, Later, ServiceName, Shutdown, Tasks};
+use bowline_service_kit::{Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks};
 use prost_types::FieldMask;
 use tempfile::TempDir;
 use tonic::service::Routes;
 
 /// The owners in one process.
-pub(crate) struct World {
-    services: Later,
+pub(crate) struct TestOwners {
+    services: DeferredServices,
     directory: TempDir,
 }
 
-impl World {
+impl TestOwners {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
-        let services = Later::default();
+        let services = DeferredServices::default();
         let (bus, clock): (_, SharedClock) = (Bus::in_process(), Arc::new(SystemClock));
         let url = |name: &str| format!("sqlite://{}", directory.path().join(name).display());
-        let channel = |service| services.channel(Caller::Service(service));
+        let channel = |service| services.channel_for(Caller::Service(service));
         let mut routes = Routes::builder();
         Identity::start(&url("identity"), bus.clone(), clock.clone(), &tasks)
             .await
@@ -61,26 +61,26 @@ impl World {
             .await
             .unwrap()
             .add_to(&mut routes);
-        services.serve(routes.routes());
+        services.set_routes(routes.routes());
         Self {
             services,
             directory,
         }
     }
 
-    pub(crate) fn admin(&self) -> GrpcChannel {
-        self.services.channel(Caller::Admin {
+    pub(crate) fn admin_channel(&self) -> GrpcChannel {
+        self.services.channel_for(Caller::Admin {
             name: "test".to_owned(),
         })
     }
 
     /// Makes a tailnet with a user.
-    pub(crate) async fn user(&self, tailnet: &str) -> User {
+    pub(crate) async fn create_user(&self, tailnet: &str) -> User {
         let request = CreateTailnetRequest {
             name: tailnet.to_owned(),
             settings: None,
         };
-        let made = TailnetServiceClient::new(self.admin())
+        let made = TailnetServiceClient::new(self.admin_channel())
             .create_tailnet(request)
             .await
             .unwrap();
@@ -89,14 +89,14 @@ impl World {
             login_name: "amira@example.com".to_owned(),
             ..Default::default()
         };
-        let made = UserServiceClient::new(self.admin())
+        let made = UserServiceClient::new(self.admin_channel())
             .create_user(request)
             .await
             .unwrap();
         made.into_inner().user.unwrap()
     }
 
-    pub(crate) async fn suspend(&self, user: &User, suspended: bool) {
+    pub(crate) async fn suspend_user(&self, user: &User, suspended: bool) {
         let request = UpdateUserRequest {
             user: Some(User {
                 suspended,
@@ -106,25 +106,30 @@ impl World {
                 paths: vec!["suspended".to_owned()],
             }),
         };
-        UserServiceClient::new(self.admin())
+        UserServiceClient::new(self.admin_channel())
             .update_user(request)
             .await
             .unwrap();
     }
 
     /// Registers a node of a user; its keys are `number` repeated.
-    pub(crate) async fn node(&self, user: &User, number: u8) -> Node {
-        self.tagged_node(user, number, &[]).await
+    pub(crate) async fn create_node(&self, user: &User, number: u8) -> Node {
+        self.create_tagged_node(user, number, &[]).await
     }
 
     /// Registers a node that asks for tags.
-    pub(crate) async fn tagged_node(&self, user: &User, number: u8, tags: &[String]) -> Node {
+    pub(crate) async fn create_tagged_node(
+        &self,
+        user: &User,
+        number: u8,
+        tags: &[String],
+    ) -> Node {
         let key = PreAuthKey {
             tailnet_id: user.tailnet_id,
             user_id: user.id,
             ..PreAuthKey::default()
         };
-        let made = PreAuthKeyServiceClient::new(self.admin())
+        let made = PreAuthKeyServiceClient::new(self.admin_channel())
             .create_pre_auth_key(CreatePreAuthKeyRequest { key: Some(key) })
             .await
             .unwrap();
@@ -135,7 +140,7 @@ impl World {
             requested_tags: tags.to_vec(),
             ..RegisterRequest::default()
         };
-        let gateway = self.service(ServiceName::NetmapGateway);
+        let gateway = self.service_channel(ServiceName::NetmapGateway);
         let answer = RegistrationServiceClient::new(gateway)
             .register(request)
             .await
@@ -146,8 +151,8 @@ impl World {
         registered.node.unwrap()
     }
 
-    pub(crate) fn service(&self, service: ServiceName) -> GrpcChannel {
-        self.services.channel(Caller::Service(service))
+    pub(crate) fn service_channel(&self, service: ServiceName) -> GrpcChannel {
+        self.services.channel_for(Caller::Service(service))
     }
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
@@ -156,6 +161,6 @@ impl World {
 }
 
 /// Returns a channel to nobody.
-pub(crate) fn nobody() -> GrpcChannel {
+pub(crate) fn channel_to_nobody() -> GrpcChannel {
     GrpcChannel::admin_socket("/nonexistent/bowline.sock")
 }

@@ -1,10 +1,10 @@
 //! Those who are known, by who answers for them, and which of them goes first. Pure.
 //!
-//! The owner with most seats goes first, of it the holder with most, and of that the oldest; of holders with as many as
-//! each other the one with the oldest seat. Somebody goes for another only if the other has fewer: owners, and holders of
+//! The owner with most slots goes first, of it the holder with most, and of that the oldest; of holders with as many as
+//! each other the one with the oldest slot. Somebody goes for another only if the other has fewer: owners, and holders of
 //! one owner, that have as much as each other do not displace each other in turn.
 //!
-//! Example: Ann has three nodes with two seats each, Ben has one seat. For a seat of Carol the oldest of Ann's goes; so it
+//! Example: Ann has three nodes with two slots each, Ben has one slot. For a slot of Carol the oldest of Ann's goes; so it
 //! does for a second one of Ben's; for a fourth node of Ann's one of her nodes that have two loses the older.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 /// What makes somebody known.
-pub trait SeatHolder: Ord + Clone + Debug + Send + Sync + Unpin + 'static {
+pub trait SlotHolder: Ord + Clone + Debug + Send + Sync + Unpin + 'static {
     /// Who answers for several holders, such as the user of some nodes.
     type Owner: Ord + Clone + Debug + Send + Sync + 'static;
 
@@ -23,7 +23,7 @@ pub trait SeatHolder: Ord + Clone + Debug + Send + Sync + Unpin + 'static {
 }
 
 /// All are one.
-impl SeatHolder for () {
+impl SlotHolder for () {
     type Owner = ();
 
     fn owner(&self) {}
@@ -31,24 +31,24 @@ impl SeatHolder for () {
 
 /// Those who are known.
 #[derive(Debug)]
-pub(super) struct Known<K: SeatHolder> {
+pub(super) struct KnownTable<K: SlotHolder> {
     count: usize,
-    owners: BTreeMap<K::Owner, Owned<K>>,
-    /// The owners, by how many seats they have.
+    owners: BTreeMap<K::Owner, OwnerSlots<K>>,
+    /// The owners, by how many slots they have.
     by_count: BTreeSet<(usize, K::Owner)>,
 }
 
-/// The seats of one owner.
+/// The slots of one owner.
 #[derive(Debug)]
-struct Owned<K> {
+struct OwnerSlots<K> {
     count: usize,
     /// Those of each holder, the oldest first.
-    seats: BTreeMap<K, BTreeSet<u64>>,
+    slots: BTreeMap<K, BTreeSet<u64>>,
     /// The holders, by how many they have and how old the oldest is.
     by_count: BTreeSet<(usize, Reverse<u64>, K)>,
 }
 
-impl<K: SeatHolder> Default for Known<K> {
+impl<K: SlotHolder> Default for KnownTable<K> {
     fn default() -> Self {
         Self {
             count: 0,
@@ -58,40 +58,40 @@ impl<K: SeatHolder> Default for Known<K> {
     }
 }
 
-impl<K> Default for Owned<K> {
+impl<K> Default for OwnerSlots<K> {
     fn default() -> Self {
         Self {
             count: 0,
-            seats: BTreeMap::new(),
+            slots: BTreeMap::new(),
             by_count: BTreeSet::new(),
         }
     }
 }
 
-impl<K: SeatHolder> Known<K> {
-    /// Adds a seat; later ones have higher numbers.
+impl<K: SlotHolder> KnownTable<K> {
+    /// Adds a slot; later ones have higher numbers.
     pub(super) fn add(&mut self, id: u64, holder: &K) {
-        self.change(holder, |seats| seats.insert(id));
+        self.change_slots(holder, |slots| slots.insert(id));
     }
 
-    /// Takes a seat out.
+    /// Takes a slot out.
     pub(super) fn remove(&mut self, id: u64, holder: &K) {
-        self.change(holder, |seats| seats.remove(&id));
+        self.change_slots(holder, |slots| slots.remove(&id));
     }
 
-    /// Returns how many seats there are.
+    /// Returns how many slots there are.
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// Returns how many seats a holder has.
+    /// Returns how many slots a holder has.
     pub(super) fn count_of(&self, holder: &K) -> usize {
-        self.seats_of(holder).map_or(0, BTreeSet::len)
+        self.slots_of(holder).map_or(0, BTreeSet::len)
     }
 
-    /// Returns the oldest seat of a holder.
+    /// Returns the oldest slot of a holder.
     pub(super) fn oldest_of(&self, holder: &K) -> Option<u64> {
-        self.seats_of(holder)?.first().copied()
+        self.slots_of(holder)?.first().copied()
     }
 
     /// Returns who goes so that a holder gets one more; `None`: nobody has more than it would have.
@@ -105,16 +105,16 @@ impl<K: SeatHolder> Known<K> {
         of_owner?.first_to_go_for(holder)
     }
 
-    fn seats_of(&self, holder: &K) -> Option<&BTreeSet<u64>> {
-        self.owners.get(&holder.owner())?.seats.get(holder)
+    fn slots_of(&self, holder: &K) -> Option<&BTreeSet<u64>> {
+        self.owners.get(&holder.owner())?.slots.get(holder)
     }
 
-    /// Changes the seats of a holder, if `change` says so, and what is known of its owner.
-    fn change(&mut self, holder: &K, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
+    /// Changes the slots of a holder, if `change` says so, and what is known of its owner.
+    fn change_slots(&mut self, holder: &K, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
         let owner = holder.owner();
         let owned = self.owners.entry(owner.clone()).or_default();
         let before = owned.count;
-        owned.change(holder, change);
+        owned.change_slots(holder, change);
         let after = owned.count;
         if after == 0 {
             self.owners.remove(&owner);
@@ -127,7 +127,7 @@ impl<K: SeatHolder> Known<K> {
     }
 }
 
-impl<K: Ord + Clone> Owned<K> {
+impl<K: Ord + Clone> OwnerSlots<K> {
     fn first_to_go(&self) -> Option<u64> {
         let (_, Reverse(oldest), _) = self.by_count.last()?;
         Some(*oldest)
@@ -135,7 +135,7 @@ impl<K: Ord + Clone> Owned<K> {
 
     fn first_to_go_for(&self, holder: &K) -> Option<u64> {
         let (most, Reverse(oldest), heaviest) = self.by_count.last()?;
-        let own = self.seats.get(holder);
+        let own = self.slots.get(holder);
         if heaviest != holder && *most > own.map_or(0, BTreeSet::len) + 1 {
             return Some(*oldest);
         }
@@ -143,19 +143,19 @@ impl<K: Ord + Clone> Owned<K> {
         own?.first().copied()
     }
 
-    fn change(&mut self, holder: &K, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
-        let seats = self.seats.entry(holder.clone()).or_default();
-        let weight = |seats: &BTreeSet<u64>, holder: &K| {
-            let oldest = *seats.first()?;
-            Some((seats.len(), Reverse(oldest), holder.clone()))
+    fn change_slots(&mut self, holder: &K, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
+        let slots = self.slots.entry(holder.clone()).or_default();
+        let weight = |slots: &BTreeSet<u64>, holder: &K| {
+            let oldest = *slots.first()?;
+            Some((slots.len(), Reverse(oldest), holder.clone()))
         };
-        let before = weight(seats, holder);
-        let count = seats.len();
-        change(seats);
-        self.count = self.count + seats.len() - count;
-        let after = weight(seats, holder);
-        if seats.is_empty() {
-            self.seats.remove(holder);
+        let before = weight(slots, holder);
+        let count = slots.len();
+        change(slots);
+        self.count = self.count + slots.len() - count;
+        let after = weight(slots, holder);
+        if slots.is_empty() {
+            self.slots.remove(holder);
         }
         if let Some(before) = before {
             self.by_count.remove(&before);

@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// Returns an error's text, then that of each cause, unless it was said already.
 #[must_use]
-pub fn sources(error: &dyn Error) -> String {
+pub fn error_text(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
