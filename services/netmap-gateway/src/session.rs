@@ -19,8 +19,7 @@ use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_netmap::{
-    ChangeSet, Delta, DeltaKey, Dialect, ShownNode, View, build_delta, build_full, build_node_gone,
-    changes_own_rules, lost_peers,
+    ChangeSet, Delta, DeltaKey, Dialect, View, build_delta, build_full, build_node_gone, lost_peers,
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -220,35 +219,38 @@ impl MapSession {
         };
         let class_before = *class;
         let since = wake.borrow_and_update().compare_from(*generation);
-        let (view, changes) = self.tailnet.history.changes_since(since);
+        let (view, difference) = self.tailnet.history.difference_since(since);
         let view = view.for_client_version(self.dialect.version);
         let shown = view.nodes.get(&self.node);
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
+            let changes = difference.map(|difference| Arc::clone(difference.changes()));
             return self.tell_gone(&view, changes.as_deref());
         };
-        let Some(changes) = changes else {
+        let Some(difference) = difference else {
             return self.tell_everything(view, EarlierKnowledge::Unknown).await;
         };
         let class_now = shown.class;
         // A node that may not take part is told otherwise than its class.
         let shares = shown.offered
             && class_before == class_now
-            && self.sends_same_as_class(&view, shown, &changes);
+            && dialect::takes_patches(self.dialect.version)
+            && difference.tells_class_alike(&view, shown);
         let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
         let kept = shares.then(|| self.tailnet.deltas.get(&key)).flatten();
         if let Some(frame) = kept {
             self.caught_up(&view, class_now);
             return Ok(frame);
         }
-        let message = match build_delta(&view, &changes, self.node, self.clock.now()) {
+        let message = match build_delta(&view, &difference, self.node, self.clock.now()) {
             Delta::Nothing => None,
             Delta::Message(message) if self.understands(&message) => Some(*message),
             Delta::Message(_) | Delta::Full => {
+                let changes = Arc::clone(difference.changes());
                 return self
                     .tell_everything(view, EarlierKnowledge::Before(changes))
                     .await;
             }
-            Delta::Ended => return self.tell_last(&view, &changes),
+            Delta::Ended => return self.tell_last(&view, difference.changes()),
         };
         let shares = shares && message.as_ref().is_none_or(is_of_others);
         let frame = message
@@ -259,24 +261,6 @@ impl MapSession {
         }
         self.caught_up(&view, class_now);
         Ok(frame)
-    }
-
-    /// Says whether every session of the class is sent the same for these changes: not what concerns its own node,
-    /// its user, its user's devices, or what it sees otherwise than its class.
-    fn sends_same_as_class(&self, view: &View, own: &ShownNode, changes: &ChangeSet) -> bool {
-        let user = own.user();
-        let is_close = |(id, before): (&u64, &Option<ShownNode>)| {
-            let mut sides = before.iter().chain(view.nodes.get(id));
-            *id == self.node || (user.is_some() && sides.any(|shown| shown.user() == user))
-        };
-        let settings = view.compiled.settings.get(&own.settings);
-        changes.is_of_nodes_only()
-            && own.usable_routes().next().is_none()
-            && settings.is_none_or(|set| !set.hide_ipv4)
-            && !changes.nodes.iter().any(is_close)
-            && user.is_none_or(|user| !changes.users.contains(&user))
-            && !changes_own_rules(view, changes, self.node)
-            && dialect::takes_patches(self.dialect.version)
     }
 
     /// Says whether the client understands a difference.
@@ -388,7 +372,9 @@ fn encode_everything(
     earlier: &EarlierKnowledge,
 ) -> Result<Option<Bytes>, FrameError> {
     let relays = tailnet.derp_map.load();
-    let shared = tailnet.blocks.first_frame(view, node, &relays, told)?;
+    let shared = tailnet
+        .blocks
+        .first_frame(view, node, &relays, told.0, told.1)?;
     if shared.is_some() {
         return Ok(shared);
     }

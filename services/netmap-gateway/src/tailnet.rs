@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
-use bowline_netmap::{DeltaCache, FilterSources, PeerBlocks, Replica};
+use bowline_netmap::{DeltaCache, Difference, FilterSources, PeerBlocks, Replica};
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::{sync::watch, time::Instant};
 
@@ -105,8 +105,9 @@ impl Tailnet {
         let presences = replica.take_presences();
         if let Some((view, changes)) = replica.publish() {
             self.shared.keys.note_changes(self, &view, &changes);
-            self.blocks.note_changes(&view, &changes);
-            self.history.publish_view(view, changes);
+            let difference = Arc::new(Difference::find(&view, &changes));
+            self.blocks.note_difference(&view, &difference);
+            self.history.publish_view(view, difference);
         }
         for (node, epoch) in presences {
             self.sessions.note_newer_epoch(node, epoch);

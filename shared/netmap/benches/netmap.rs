@@ -12,7 +12,8 @@ use std::{sync::Arc, time::Instant};
 
 use bowline_control_wire::{CapabilityVersion, Compression, DerpMap};
 use bowline_netmap::{
-    ChangeSet, Dialect, FilterSources, PeerBlocks, Replica, View, build_delta, build_full,
+    ChangeSet, Dialect, Difference, FilterSources, PeerBlocks, Replica, View, build_delta,
+    build_full,
 };
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Tailnet, User},
@@ -80,7 +81,26 @@ fn publish_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
 fn tell_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
     let mut world = World::new(nodes);
     let changes = world.report(2, 1);
-    bencher.bench_local(|| black_box(build_delta(&world.view, &changes, 1, DateTime::UNIX_EPOCH)));
+    let difference = Difference::find(&world.view, &changes);
+    bencher.bench_local(|| {
+        black_box(build_delta(
+            &world.view,
+            &difference,
+            1,
+            DateTime::UNIX_EPOCH,
+        ))
+    });
+}
+
+/// Whom that report concerns, found once for all nodes.
+#[divan::bench(args = NODES, sample_count = 100)]
+fn find_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
+    let mut world = World::new(nodes);
+    let changes = world.report(2, 1);
+    bencher.bench_local(|| {
+        let difference = Difference::find(&world.view, &changes);
+        black_box(difference.concerned_classes(&world.view))
+    });
 }
 
 fn keep<T>(mut world: World, kept: impl Fn(&World, Arc<ChangeSet>) -> T) -> (World, Vec<T>) {
@@ -237,7 +257,8 @@ impl World {
 
     fn blocks(&self) -> PeerBlocks {
         let blocks = PeerBlocks::default();
-        blocks.note_changes(&self.view, &self.first);
+        let difference = Difference::find(&self.view, &self.first);
+        blocks.note_difference(&self.view, &difference);
         blocks
     }
 
@@ -249,8 +270,8 @@ impl World {
     }
 
     fn glued(&self, blocks: &PeerBlocks, id: u64) -> usize {
-        let told = (DIALECT, DateTime::UNIX_EPOCH);
-        let frame = blocks.first_frame(&self.view, id, &DerpMap::default(), told);
+        let (relays, now) = (DerpMap::default(), DateTime::UNIX_EPOCH);
+        let frame = blocks.first_frame(&self.view, id, &relays, DIALECT, now);
         frame.expect("a frame").expect("of shared blocks").len()
     }
 

@@ -14,7 +14,7 @@ use bowline_proto::{
 use chrono::DateTime;
 
 use crate::{
-    ChangeSet, FilterSources, Replica, View,
+    ChangeSet, Difference, FilterSources, Replica, View,
     message::{Delta, build_delta, build_full},
 };
 
@@ -192,7 +192,8 @@ impl TestTailnet {
     /// Returns what node 1 is told next.
     pub fn told(&mut self) -> Delta {
         let changes = self.publish();
-        build_delta(&self.view, &changes, 1, DateTime::UNIX_EPOCH)
+        let difference = Difference::find(&self.view, &changes);
+        build_delta(&self.view, &difference, 1, DateTime::UNIX_EPOCH)
     }
 
     /// Returns the message node 1 is told next.

@@ -10,21 +10,24 @@
 //! is told of a change. Two gateways with equal views say the same, so a client may change between them at any time.
 
 mod change_set;
+mod difference;
 mod encoding;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
 mod message;
 mod replica;
 mod view;
+mod view_at;
 
 pub use change_set::ChangeSet;
+pub use difference::Difference;
 pub use encoding::{DeltaCache, DeltaKey, Dialect, PeerBlocks};
 pub use message::{
-    Delta, TAGGED_DEVICES, build_delta, build_full, build_node_gone, changes_own_rules, lost_peers,
-    owner_id, user_profile,
+    Delta, TAGGED_DEVICES, build_delta, build_full, build_node_gone, lost_peers, owner_id,
+    user_profile,
 };
 pub use replica::Replica;
 pub use view::{
-    CompiledPolicy, FilterSources, ShownNode, SourceListKey, View, have_common_element,
-    see_each_other, ssh_source_lists,
+    CompiledPolicy, FilterSources, InvertedIndex, PolicyRelays, ShownNode, SourceListKey, View,
+    have_common_element, see_each_other, ssh_source_lists,
 };

@@ -8,13 +8,14 @@ mod filter;
 mod full;
 mod gone;
 mod node;
+mod peer_change;
 mod profile;
 mod ssh;
 #[cfg(test)]
 mod tests;
 mod viewer;
 
-pub use delta::{Delta, build_delta, changes_own_rules, lost_peers};
+pub use delta::{Delta, build_delta, lost_peers};
 pub use full::build_full;
 pub(crate) use full::full_without_peers;
 pub use gone::build_node_gone;

@@ -128,32 +128,30 @@ impl Replica {
             Some(reported) => Arc::new(overlay_report(&known.soft, &reported.report)),
             None => Arc::clone(&known.soft),
         };
-        self.set_shown(
-            id,
-            Some(ShownNode {
-                node,
-                soft,
-                class,
-                settings,
-                offered,
-            }),
-        );
+        let shown = ShownNode {
+            node,
+            soft,
+            class,
+            settings,
+            offered,
+        };
+        self.set_shown(id, Some(&shown));
     }
 
-    fn set_shown(&mut self, id: u64, now: Option<ShownNode>) {
+    fn set_shown(&mut self, id: u64, now: Option<&ShownNode>) {
         let before = self.view.nodes.get(&id);
-        if before == now.as_ref() {
+        if before == now {
             return;
         }
         let presence =
             |shown: Option<&ShownNode>| shown.and_then(|shown| shown.soft.presence.clone());
-        let newest = presence(now.as_ref());
+        let newest = presence(now);
         if newest != presence(before)
             && let Some(newest) = newest
         {
             self.presences.insert(id, newest.epoch);
         }
-        let is_noted = match (before, &now) {
+        let is_noted = match (before, now) {
             (Some(before), Some(now)) => !appear_equal(before, now),
             _ => true,
         };

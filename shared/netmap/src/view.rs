@@ -1,6 +1,8 @@
 //! What is true of one tailnet, at one moment: an immutable snapshot, cheap to clone.
 
 mod compiled;
+mod inverted_index;
+mod relays;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -10,12 +12,14 @@ use bowline_proto::{
     key_registry::v1::{Node, SoftState},
     policy::v1::Class,
 };
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 use serde::Deserialize;
 
 pub use compiled::{
     CompiledPolicy, SourceListKey, have_common_element, see_each_other, ssh_source_lists,
 };
+pub use inverted_index::InvertedIndex;
+pub use relays::PolicyRelays;
 
 /// A node as it may be shown: its facts and its class belong together (design: one output, one step).
 #[derive(Clone, Debug, PartialEq)]
@@ -83,13 +87,13 @@ pub struct View {
     /// What the policy means.
     pub compiled: CompiledPolicy,
     /// The nodes of each class.
-    pub class_nodes: OrdMap<u64, OrdSet<u64>>,
+    pub nodes_by_class: InvertedIndex<u64, u64>,
     /// The nodes of each settings.
-    pub settings_nodes: OrdMap<u64, OrdSet<u64>>,
+    pub nodes_by_settings: InvertedIndex<u64, u64>,
     /// The devices of each user, tagged nodes not among them.
-    pub user_devices: OrdMap<u64, OrdSet<u64>>,
+    pub devices_by_user: InvertedIndex<u64, u64>,
     /// The nodes that offer each usable route.
-    pub route_nodes: OrdMap<String, OrdSet<u64>>,
+    pub nodes_by_route: InvertedIndex<String, u64>,
 }
 
 impl View {
@@ -105,47 +109,58 @@ impl View {
         })
     }
 
-    /// Puts a node in, or takes it out; returns how it was.
-    pub(super) fn put_node(&mut self, id: u64, now: Option<ShownNode>) -> Option<ShownNode> {
-        let before = self.nodes.get(&id).cloned();
-        if let Some(before) = &before {
-            self.node_by_key.remove(&before.node.node_key);
-            for address in before.addresses() {
-                self.node_by_address.remove(address);
-            }
-            remove_from_index(&mut self.class_nodes, &before.class, id);
-            remove_from_index(&mut self.settings_nodes, &before.settings, id);
-            if let Some(user) = before.user() {
-                remove_from_index(&mut self.user_devices, &user, id);
-            }
-            for route in before.usable_routes() {
-                remove_from_index(&mut self.route_nodes, route, id);
-            }
-        }
-        if let Some(now) = &now {
-            self.node_by_key.insert(now.node.node_key.clone(), id);
-            for address in now.addresses() {
-                self.node_by_address.insert(Arc::from(address), id);
-            }
-            self.class_nodes.entry(now.class).or_default().insert(id);
-            self.settings_nodes
-                .entry(now.settings)
-                .or_default()
-                .insert(id);
-            if let Some(user) = now.user() {
-                self.user_devices.entry(user).or_default().insert(id);
-            }
-            for route in now.usable_routes() {
-                self.route_nodes
-                    .entry(route.clone())
-                    .or_default()
-                    .insert(id);
-            }
-        }
-        match now {
-            Some(now) => self.nodes.insert(id, now),
+    /// Puts a node in, or takes it out; returns how it was. Only the tables that differ are written.
+    pub(super) fn put_node(&mut self, id: u64, now: Option<&ShownNode>) -> Option<ShownNode> {
+        let before = match now {
+            Some(now) => self.nodes.insert(id, now.clone()),
             None => self.nodes.remove(&id),
         };
+        let was = before.as_ref();
+        fn key(shown: Option<&ShownNode>) -> Option<&Vec<u8>> {
+            shown.map(|shown| &shown.node.node_key)
+        }
+        if key(was) != key(now) {
+            // Another node may have the key by now, as it may have the addresses below.
+            if let Some(key) = key(was).filter(|key| self.node_by_key.get(*key) == Some(&id)) {
+                self.node_by_key.remove(key);
+            }
+            if let Some(key) = key(now) {
+                self.node_by_key.insert(key.clone(), id);
+            }
+        }
+        fn addresses(shown: Option<&ShownNode>) -> impl Iterator<Item = &str> {
+            shown.into_iter().flat_map(ShownNode::addresses)
+        }
+        if !addresses(was).eq(addresses(now)) {
+            for address in addresses(was) {
+                if self.node_by_address.get(address) == Some(&id) {
+                    self.node_by_address.remove(address);
+                }
+            }
+            for address in addresses(now) {
+                self.node_by_address.insert(Arc::from(address), id);
+            }
+        }
+        fn class(shown: Option<&ShownNode>) -> impl Iterator<Item = &u64> + Clone {
+            shown.into_iter().map(|shown| &shown.class)
+        }
+        self.nodes_by_class.replace(class(was), class(now), id);
+        fn settings(shown: Option<&ShownNode>) -> impl Iterator<Item = &u64> + Clone {
+            shown.into_iter().map(|shown| &shown.settings)
+        }
+        self.nodes_by_settings
+            .replace(settings(was), settings(now), id);
+        let user = |shown: Option<&ShownNode>| shown.and_then(ShownNode::user);
+        self.devices_by_user
+            .replace(user(was).iter(), user(now).iter(), id);
+        fn routes(shown: Option<&ShownNode>) -> impl Iterator<Item = &String> + Clone {
+            let routes: Vec<_> = shown
+                .into_iter()
+                .flat_map(ShownNode::usable_routes)
+                .collect();
+            routes.into_iter()
+        }
+        self.nodes_by_route.replace(routes(was), routes(now), id);
         before
     }
 
@@ -161,24 +176,32 @@ impl View {
 
     /// Returns the nodes of a class, ascending.
     pub fn nodes_in_class(&self, class: u64) -> impl Iterator<Item = u64> {
-        self.class_nodes.get(&class).into_iter().flatten().copied()
+        self.nodes_by_class.values_of(&class)
     }
 
     /// Returns the nodes with some settings, ascending.
     pub fn nodes_with_settings(&self, settings: u64) -> impl Iterator<Item = u64> {
-        self.settings_nodes
-            .get(&settings)
-            .into_iter()
-            .flatten()
-            .copied()
+        self.nodes_by_settings.values_of(&settings)
     }
 
     /// Returns the devices of a user, ascending.
     pub fn devices_of_user(&self, user: Option<u64>) -> impl Iterator<Item = u64> {
-        user.and_then(|user| self.user_devices.get(&user))
-            .into_iter()
-            .flatten()
-            .copied()
+        user.into_iter()
+            .flat_map(|user| self.devices_by_user.values_of(&user))
+    }
+
+    /// Returns the source lists of a node's own filter, given its class.
+    pub fn filter_lists<'v>(
+        &'v self,
+        own: &ShownNode,
+        class: &'v Class,
+    ) -> impl Iterator<Item = SourceListKey> + use<'v> {
+        let user = own.user().unwrap_or_default();
+        let rules = self.compiled.common_filter.iter().chain(&class.filter);
+        rules.map(move |rule| SourceListKey {
+            list: rule.source_list_id,
+            user: if rule.per_user { user } else { 0 },
+        })
     }
 
     /// Returns the nodes that may be peers of a node, ascending.
@@ -199,14 +222,5 @@ impl View {
             .into_iter()
             .flat_map(|class| self.nodes_in_class(class));
         members.chain(self.devices_of_user(user)).collect()
-    }
-}
-
-fn remove_from_index<K: Ord + Clone>(table: &mut OrdMap<K, OrdSet<u64>>, key: &K, id: u64) {
-    if let Some(ids) = table.get_mut(key) {
-        ids.remove(&id);
-        if ids.is_empty() {
-            table.remove(key);
-        }
     }
 }

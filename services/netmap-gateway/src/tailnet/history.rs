@@ -6,12 +6,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bowline_netmap::{ChangeSet, View};
+use bowline_netmap::{ChangeSet, Difference, View};
 use tokio::sync::watch;
 
 /// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
 const KEPT: usize = 1024;
 const BUDGET: usize = 16 << 20;
+
+/// How many earlier generations the newest view is compared with once for all sessions that were told of them.
+const COMPARED: usize = 8;
 
 /// The published views of one tailnet.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ struct RecentChanges {
     /// Change sets without holes, the newest led to the view; each with about how many bytes it takes.
     sets: VecDeque<(usize, Arc<ChangeSet>)>,
     bytes: usize,
+    /// What differs between earlier generations and the newest view, the one before it first.
+    differences: Vec<(u64, Arc<Difference>)>,
     /// The newest wake of each class somebody listens for.
     wakes: BTreeMap<u64, watch::Sender<ClassWake>>,
 }
@@ -74,16 +79,18 @@ impl History {
     }
 
     /// Publishes a view and wakes the classes it concerns.
-    pub fn publish_view(&self, view: Arc<View>, changes: Arc<ChangeSet>) {
+    pub fn publish_view(&self, view: Arc<View>, difference: Arc<Difference>) {
         let has_listeners = !self.lock_recent().wakes.is_empty();
         // Who begins to listen meanwhile is woken in any case.
         let affected = has_listeners
-            .then(|| changes.affected_classes(&view))
+            .then(|| difference.concerned_classes(&view))
             .flatten();
         let generation = view.generation;
+        let changes = Arc::clone(difference.changes());
         let weight = changes.estimate_bytes();
         let mut recent = self.lock_recent();
         self.view.store(view);
+        recent.differences.clear();
         recent.sets.push_back((weight, changes));
         recent.bytes += weight;
         while recent.sets.len() > KEPT || recent.bytes > BUDGET {
@@ -91,6 +98,10 @@ impl History {
                 break;
             };
             recent.bytes -= weight;
+        }
+        if !recent.sets.is_empty() {
+            let before = generation.saturating_sub(1);
+            recent.differences.push((before, difference));
         }
         recent.wakes.retain(|_, wake| wake.receiver_count() > 0);
         let concerned = |class: &u64| affected.as_ref().is_none_or(|some| some.contains(class));
@@ -121,19 +132,34 @@ impl History {
 
     /// Returns the newest view and what differs from generation `since`; `None` for the difference when that is
     /// longer ago than what is kept.
-    pub fn changes_since(&self, since: u64) -> (Arc<View>, Option<Arc<ChangeSet>>) {
-        let (view, sets) = self.sets_since(since);
-        (view, sets.map(merge_changes))
-    }
-
-    /// Returns the newest view and the change sets since a generation: what is made of them holds up nobody.
-    fn sets_since(&self, since: u64) -> (Arc<View>, Option<Vec<Arc<ChangeSet>>>) {
+    pub fn difference_since(&self, since: u64) -> (Arc<View>, Option<Arc<Difference>>) {
         let recent = self.lock_recent();
         let view = self.view.load_full();
+        let known = recent.differences.iter().find(|(from, _)| *from == since);
+        if let Some((_, difference)) = known {
+            return (view, Some(Arc::clone(difference)));
+        }
         let missed = usize::try_from(view.generation.saturating_sub(since)).unwrap_or(usize::MAX);
-        let first = recent.sets.len().checked_sub(missed);
-        let sets = first.map(|first| recent.sets.range(first..).map(|(_, set)| Arc::clone(set)));
-        (view, sets.map(Iterator::collect))
+        let Some(first) = recent.sets.len().checked_sub(missed) else {
+            return (view, None);
+        };
+        let sets = recent.sets.range(first..);
+        let sets = sets.map(|(_, set)| Arc::clone(set)).collect();
+        // What is made of them holds up nobody.
+        drop(recent);
+        let difference = Arc::new(Difference::find(&view, &merge_changes(sets)));
+        self.keep_difference(&view, since, &difference);
+        (view, Some(difference))
+    }
+
+    fn keep_difference(&self, view: &View, since: u64, difference: &Arc<Difference>) {
+        let mut recent = self.lock_recent();
+        if self.view.load().generation == view.generation {
+            if recent.differences.len() == COMPARED {
+                recent.differences.remove(1);
+            }
+            recent.differences.push((since, Arc::clone(difference)));
+        }
     }
 
     fn lock_recent(&self) -> MutexGuard<'_, RecentChanges> {

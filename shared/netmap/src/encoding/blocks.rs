@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 
 use super::Dialect;
 use crate::{
-    change_set::ChangeSet,
+    difference::Difference,
     message::{self, Viewer},
     view::{FilterSources, ShownNode, View},
 };
@@ -68,27 +68,13 @@ struct PeerBlock {
 
 impl PeerBlocks {
     /// Notes what differs in a view, before it is published.
-    pub fn note_changes(&self, view: &View, changes: &ChangeSet) {
+    pub fn note_difference(&self, view: &View, difference: &Difference) {
         let mut state = self.state();
-        let generation = view.generation;
+        let (generation, changes) = (view.generation, &difference.changes);
         if changes.tailnet {
             state.all_since = generation;
         }
-        let redefined = changes
-            .classes
-            .keys()
-            .flat_map(|id| view.nodes_in_class(*id));
-        let set = changes
-            .settings
-            .keys()
-            .flat_map(|id| view.nodes_with_settings(*id));
-        let routers = changes
-            .routes
-            .keys()
-            .filter_map(|prefix| view.route_nodes.get(prefix));
-        let differing = changes.nodes.keys().copied().chain(redefined).chain(set);
-        let differing = differing.chain(routers.flatten().copied());
-        let blocks: BTreeSet<_> = differing.map(|id| id / BLOCK).collect();
+        let blocks: BTreeSet<_> = difference.peers.iter().map(|id| id / BLOCK).collect();
         let (here, left): (BTreeSet<_>, BTreeSet<_>) = blocks
             .into_iter()
             .partition(|number| nodes_in_block(view, *number).next().is_some());
@@ -126,7 +112,8 @@ impl PeerBlocks {
         view: &View,
         id: u64,
         derp_map: &DerpMap,
-        (dialect, now): (Dialect, DateTime<Utc>),
+        dialect: Dialect,
+        now: DateTime<Utc>,
     ) -> Result<Option<Bytes>, FrameError> {
         let Some(viewer) = Viewer::now(view, id).filter(|viewer| sees_as_its_class(*viewer)) else {
             return Ok(None);

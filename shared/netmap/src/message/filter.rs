@@ -54,7 +54,10 @@ fn list_key(shown: &ShownNode, compiled: &CompiledPolicy) -> SourceListKey {
         .user()
         .filter(|_| compiled.per_user)
         .unwrap_or_default();
-    (compiled.source_list_id, user)
+    SourceListKey {
+        list: compiled.source_list_id,
+        user,
+    }
 }
 
 /// Returns chunks that replace whatever the client has.

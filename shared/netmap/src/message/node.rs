@@ -68,7 +68,8 @@ pub(crate) fn peer_node(viewer: Viewer<'_>, shown: &ShownNode) -> Node {
 }
 
 /// Returns the capability that stands for a source list: opaque, and seen only where a filter uses it.
-pub(crate) fn source_capability((list, user): SourceListKey) -> String {
+pub(crate) fn source_capability(list: SourceListKey) -> String {
+    let SourceListKey { list, user } = list;
     format!("bowline.internal/source/{list:016x}-{user:x}")
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn own_node(viewer: Viewer<'_>, now: DateTime<Utc>) -> Node {
     }
 }
 
-/// What does not depend on who comparison.
+/// Returns what does not depend on who looks.
 fn common_fields(view: &View, shown: &ShownNode) -> Node {
     let (node, soft) = (&shown.node, &shown.soft);
     Node {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use bowline_control_wire::{SshAction, SshPolicy, SshPrincipal, SshRecorderFailureAction, SshRule};
 use bowline_proto::policy::v1::{ListRef, Settings, SshRule as CompiledPolicy};
 
-use crate::{ShownNode, View};
+use crate::{ShownNode, SourceListKey, View};
 
 /// Where a client asks about a connection that has to be checked (policy section 14.2).
 const CHECK: &str =
@@ -88,7 +88,7 @@ fn recording_failure() -> SshRecorderFailureAction {
 
 /// Returns the elements of a list, without nodes that may not take part.
 fn offered_elements(view: &View, list: ListRef) -> impl Iterator<Item = String> {
-    let found = view.compiled.lists.get(&(list.id, list.user_id));
+    let found = view.compiled.lists.get(&SourceListKey::from(&list));
     let offered = found
         .into_iter()
         .flatten()

@@ -1,5 +1,7 @@
 //! Worked cases on small views: what is told first, and what after each kind of change.
 
+use std::sync::Arc;
+
 use bowline_control_wire::{DerpMap, MapResponse};
 use bowline_proto::{
     identity::v1::{DnsRecord, DnsSettings, SplitDns, Tailnet, User, identity_change},
@@ -11,7 +13,7 @@ use prost_types::Timestamp;
 
 use super::{Delta, build_delta, build_full, lost_peers};
 use crate::{
-    ChangeSet,
+    ChangeSet, Difference,
     fixture::{TestTailnet, compiled, node, user},
 };
 
@@ -230,7 +232,8 @@ fn many_changes_meanwhile_are_one_difference() {
         });
         changes.extend(&tailnet.publish());
     }
-    let told = build_delta(&tailnet.view, &changes, 1, DateTime::UNIX_EPOCH);
+    let difference = Difference::find(&tailnet.view, &Arc::new(changes));
+    let told = build_delta(&tailnet.view, &difference, 1, DateTime::UNIX_EPOCH);
     let Delta::Message(message) = told else {
         panic!("{told:?}")
     };

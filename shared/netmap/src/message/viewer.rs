@@ -2,77 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use bowline_proto::policy::v1::{Class, FilterRule, Pass, Route, Settings, Via, ViaRoute};
+use bowline_proto::policy::v1::{Class, Pass, Route};
 
 use super::node::EXIT_ROUTES;
 use crate::{
-    ChangeSet, FilterSources, ShownNode, SourceListKey, View, have_common_element, see_each_other,
+    FilterSources, ShownNode, SourceListKey, View, have_common_element, see_each_other,
+    view_at::ViewAt,
 };
-
-/// A view as it is, or as it was before some changes.
-#[derive(Clone, Copy)]
-pub(crate) struct ViewAt<'v> {
-    pub(crate) view: &'v View,
-    before: Option<&'v ChangeSet>,
-}
-
-impl<'v> ViewAt<'v> {
-    /// Returns the view as it is.
-    pub(crate) const fn now(view: &'v View) -> Self {
-        Self { view, before: None }
-    }
-
-    /// Returns the view as it was before some changes.
-    pub(crate) const fn before(view: &'v View, changes: &'v ChangeSet) -> Self {
-        Self {
-            view,
-            before: Some(changes),
-        }
-    }
-
-    /// Returns a node.
-    pub(crate) fn node(self, id: u64) -> Option<&'v ShownNode> {
-        match self.before.and_then(|changes| changes.nodes.get(&id)) {
-            Some(before) => before.as_ref(),
-            None => self.view.nodes.get(&id),
-        }
-    }
-
-    /// Returns a class.
-    pub(crate) fn class(self, id: u64) -> Option<&'v Class> {
-        match self.before.and_then(|changes| changes.classes.get(&id)) {
-            Some(before) => before.as_deref(),
-            None => self.view.compiled.classes.get(&id).map(|class| &**class),
-        }
-    }
-
-    /// Returns settings.
-    pub(crate) fn settings(self, id: u64) -> Option<&'v Settings> {
-        match self.before.and_then(|changes| changes.settings.get(&id)) {
-            Some(before) => before.as_deref(),
-            None => self
-                .view
-                .compiled
-                .settings
-                .get(&id)
-                .map(|settings| &**settings),
-        }
-    }
-
-    fn route(self, prefix: &str) -> Option<&'v Route> {
-        match self.before.and_then(|changes| changes.routes.get(prefix)) {
-            Some(before) => before.as_deref(),
-            None => self.view.compiled.routes.get(prefix).map(|route| &**route),
-        }
-    }
-
-    fn via(self, id: u64) -> Option<&'v Via> {
-        match self.before.and_then(|changes| changes.vias.get(&id)) {
-            Some(before) => before.as_deref(),
-            None => self.view.compiled.vias.get(&id).map(|way| &**way),
-        }
-    }
-}
 
 /// A node that looks at others, at one time.
 #[derive(Clone, Copy)]
@@ -120,11 +56,7 @@ impl<'v> Viewer<'v> {
 
     /// Returns the source lists of the node's own filter.
     pub(crate) fn filter_lists(self) -> impl Iterator<Item = SourceListKey> {
-        let common = self.at.view.compiled.common_filter.iter();
-        let user = self.own.user().unwrap_or_default();
-        let key =
-            move |rule: &FilterRule| (rule.source_list_id, if rule.per_user { user } else { 0 });
-        common.chain(&self.class.filter).map(key)
+        self.at.view.filter_lists(self.own, self.class)
     }
 
     /// Returns the source lists of the node's own filter that a peer is in, where filters name them by a capability.
@@ -218,10 +150,10 @@ impl<'v> Viewer<'v> {
         let routes = ways.flat_map(|way| &way.routes);
         let moved = routes.filter(|route| route.node_ids.iter().any(|id| changed(*id)));
         // Without any of the chosen it may be the common router.
-        let common = |route: &ViaRoute| self.at.view.route_nodes.get(&route.prefix).cloned();
+        let by_route = &self.at.view.nodes_by_route;
         moved
             .flat_map(|route| {
-                let routers = common(route).into_iter().flatten();
+                let routers = by_route.values_of(&route.prefix);
                 routers.chain(route.node_ids.iter().copied())
             })
             .collect()

@@ -60,14 +60,14 @@ impl Replica {
         let (classes, settings) = &mut self.outdated;
         let Self { view, changes, .. } = self;
         classes.retain(|id| {
-            let is_used = view.class_nodes.contains_key(id);
+            let is_used = view.nodes_by_class.contains_key(id);
             if !is_used {
                 view.compiled.remove_class(*id, changes);
             }
             is_used
         });
         settings.retain(|id| {
-            let is_used = view.settings_nodes.contains_key(id);
+            let is_used = view.nodes_by_settings.contains_key(id);
             if !is_used {
                 view.compiled.remove_settings(*id, changes);
             }

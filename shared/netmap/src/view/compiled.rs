@@ -5,73 +5,23 @@ use std::{
     sync::Arc,
 };
 
-use bowline_control_wire::{DerpHomeParams, DerpMap, DerpRegion};
 use bowline_proto::policy::v1::{
-    Class, CompiledUpdate, FilterRule, Route, Settings, SourceListChange, Via,
+    Class, CompiledUpdate, FilterRule, ListRef, Route, Settings, SourceListChange, Via,
 };
 use imbl::{OrdMap, OrdSet};
-use serde::Deserialize;
 
+use super::{InvertedIndex, PolicyRelays};
 use crate::change_set::ChangeSet;
 
-/// Relays besides or instead of the server's own.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct PolicyRelays {
-    /// What weighs in the choice of a home, in place of what the server says.
-    #[serde(rename = "HomeParams")]
-    home_params: Option<DerpHomeParams>,
-    /// Whether the server's own are left out.
-    #[serde(rename = "omitDefaultRegions")]
-    omit_default_regions: bool,
-    /// Regions by number; `None` leaves one of the server's out.
-    #[serde(rename = "Regions")]
-    regions: BTreeMap<u32, Option<DerpRegion>>,
+/// Which list of sources: the policy's number of it, and the user whose list it is, zero for everybody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceListKey {
+    /// The list's number.
+    pub list: u64,
+    /// The user, zero for none.
+    pub user: u64,
 }
 
-impl PolicyRelays {
-    /// Reads what the compiler sends; an empty text is none.
-    fn parse(text: &str) -> serde_json::Result<Self> {
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        serde_json::from_str(text)
-    }
-
-    /// Returns the relays as clients have to be told them that know others: weights that are not said stay.
-    fn keep_scores_of(mut self, before: &Self) -> Self {
-        if before.home_params.is_some() {
-            self.home_params.get_or_insert_default();
-        }
-        self
-    }
-
-    /// Returns the map clients are told, given the server's own.
-    #[must_use]
-    pub fn merge_into(&self, own: &DerpMap) -> DerpMap {
-        let mut map = own.clone();
-        if self.omit_default_regions {
-            map.regions.clear();
-        }
-        match &self.home_params {
-            Some(params) if params.region_score.is_empty() => {
-                map.home_params.get_or_insert_default();
-            }
-            Some(params) => map.home_params = Some(params.clone()),
-            None => {}
-        }
-        for (id, region) in &self.regions {
-            match region {
-                Some(region) => map.regions.insert(*id, region.clone()),
-                None => map.regions.remove(id),
-            };
-        }
-        map
-    }
-}
-
-/// A source list's number and the user it is of, zero for none.
-pub type SourceListKey = (u64, u64);
 /// The elements of a source list, in the order of the wire.
 pub type SourceElements = OrdSet<Arc<str>>;
 
@@ -93,13 +43,15 @@ pub struct CompiledPolicy {
     /// Ways through chosen routers by number.
     pub vias: OrdMap<u64, Arc<Via>>,
     /// The classes of each selector.
-    selector_classes: OrdMap<u64, OrdSet<u64>>,
+    classes_by_selector: InvertedIndex<u64, u64>,
     /// The classes that see each selector.
-    seeing_classes: OrdMap<u64, OrdSet<u64>>,
+    classes_by_seen_selector: InvertedIndex<u64, u64>,
+    /// The classes that use each via route.
+    classes_by_via: InvertedIndex<u64, u64>,
     /// The classes whose filter has a source list, by the list's number.
-    filter_list_classes: OrdMap<u64, OrdSet<u64>>,
+    classes_by_filter_list: InvertedIndex<u64, u64>,
     /// The settings whose SSH rules have a source list, by the list's number.
-    ssh_list_settings: OrdMap<u64, OrdSet<u64>>,
+    settings_by_ssh_list: InvertedIndex<u64, u64>,
 }
 
 impl CompiledPolicy {
@@ -192,14 +144,16 @@ impl CompiledPolicy {
             return;
         }
         if let Some(before) = &before {
-            drop_from_index(&mut self.selector_classes, &before.selectors, id);
-            drop_from_index(&mut self.seeing_classes, &before.sees, id);
-            drop_from_index(&mut self.filter_list_classes, &filter_lists(before), id);
+            self.classes_by_selector.remove(&before.selectors, id);
+            self.classes_by_seen_selector.remove(&before.sees, id);
+            self.classes_by_via.remove(&before.vias, id);
+            self.classes_by_filter_list.remove(filter_lists(before), id);
         }
         if let Some(class) = &class {
-            add_to_index(&mut self.selector_classes, &class.selectors, id);
-            add_to_index(&mut self.seeing_classes, &class.sees, id);
-            add_to_index(&mut self.filter_list_classes, &filter_lists(class), id);
+            self.classes_by_selector.insert(&class.selectors, id);
+            self.classes_by_seen_selector.insert(&class.sees, id);
+            self.classes_by_via.insert(&class.vias, id);
+            self.classes_by_filter_list.insert(filter_lists(class), id);
         }
         match class {
             Some(class) => self.classes.insert(id, Arc::new(class)),
@@ -214,18 +168,12 @@ impl CompiledPolicy {
             return;
         }
         if let Some(before) = &before {
-            drop_from_index(
-                &mut self.ssh_list_settings,
-                &list_numbers(&ssh_source_lists(before)),
-                id,
-            );
+            self.settings_by_ssh_list
+                .remove(ssh_lists(before).map(|list| &list.id), id);
         }
         if let Some(settings) = &settings {
-            add_to_index(
-                &mut self.ssh_list_settings,
-                &list_numbers(&ssh_source_lists(settings)),
-                id,
-            );
+            self.settings_by_ssh_list
+                .insert(ssh_lists(settings).map(|list| &list.id), id);
         }
         match settings {
             Some(settings) => self.settings.insert(id, Arc::new(settings)),
@@ -265,7 +213,7 @@ impl CompiledPolicy {
         if full {
             let mut all: BTreeMap<SourceListKey, SourceElements> = BTreeMap::new();
             for list in lists {
-                let elements = all.entry((list.id, list.user_id)).or_default();
+                let elements = all.entry(SourceListKey::of_change(&list)).or_default();
                 elements.extend(list.added.into_iter().map(Arc::from));
             }
             let all: OrdMap<_, _> = all.into();
@@ -282,7 +230,7 @@ impl CompiledPolicy {
             return;
         }
         for list in lists {
-            let key = (list.id, list.user_id);
+            let key = SourceListKey::of_change(&list);
             let elements = self.lists.entry(key).or_default();
             let differing = changes.lists.entry(key).or_default();
             for gone in list.removed {
@@ -303,48 +251,67 @@ impl CompiledPolicy {
     /// Returns the classes that a class sees or that see it: visibility is symmetric.
     #[must_use]
     pub fn peer_classes(&self, class: &Class) -> BTreeSet<u64> {
-        let seen = class
-            .sees
-            .iter()
-            .filter_map(|selector| self.selector_classes.get(selector));
-        let seeing = class
-            .selectors
-            .iter()
-            .filter_map(|selector| self.seeing_classes.get(selector));
-        seen.chain(seeing).flatten().copied().collect()
+        let seen = class.sees.iter();
+        let seen = seen.flat_map(|selector| self.classes_by_selector.values_of(selector));
+        let seeing = class.selectors.iter();
+        let seeing = seeing.flat_map(|selector| self.classes_by_seen_selector.values_of(selector));
+        seen.chain(seeing).collect()
     }
 
     /// Returns the classes that belong to one of some selectors.
     pub fn classes_with_selectors(&self, selectors: &[u64]) -> impl Iterator<Item = u64> {
-        let found = selectors
-            .iter()
-            .filter_map(|selector| self.selector_classes.get(selector));
-        found.flatten().copied()
+        let selectors = selectors.iter();
+        selectors.flat_map(|selector| self.classes_by_selector.values_of(selector))
+    }
+
+    /// Returns the classes that use a via route.
+    pub fn classes_with_via(&self, via: u64) -> impl Iterator<Item = u64> {
+        self.classes_by_via.values_of(&via)
     }
 
     /// Returns the classes whose filter has a source list.
     pub fn classes_with_filter_list(&self, list: u64) -> impl Iterator<Item = u64> {
-        self.filter_list_classes
-            .get(&list)
-            .into_iter()
-            .flatten()
-            .copied()
+        self.classes_by_filter_list.values_of(&list)
     }
 
     /// Returns the source lists that SSH rules have.
     pub fn ssh_lists(&self) -> impl Iterator<Item = SourceListKey> {
-        let of_list = |list: &u64| self.lists.range((*list, 0)..=(*list, u64::MAX));
-        let lists = self.ssh_list_settings.keys().flat_map(of_list);
+        let of_list = |list: &u64| {
+            let first = SourceListKey {
+                list: *list,
+                user: 0,
+            };
+            let last = SourceListKey {
+                user: u64::MAX,
+                ..first
+            };
+            self.lists.range(first..=last)
+        };
+        let lists = self.settings_by_ssh_list.keys().flat_map(of_list);
         lists.map(|(key, _)| *key)
     }
 
     /// Returns the settings whose SSH rules have a source list.
     pub fn settings_with_ssh_list(&self, list: u64) -> impl Iterator<Item = u64> {
-        self.ssh_list_settings
-            .get(&list)
-            .into_iter()
-            .flatten()
-            .copied()
+        self.settings_by_ssh_list.values_of(&list)
+    }
+}
+
+impl SourceListKey {
+    fn of_change(change: &SourceListChange) -> Self {
+        Self {
+            list: change.id,
+            user: change.user_id,
+        }
+    }
+}
+
+impl From<&ListRef> for SourceListKey {
+    fn from(list: &ListRef) -> Self {
+        Self {
+            list: list.id,
+            user: list.user_id,
+        }
     }
 }
 
@@ -378,39 +345,17 @@ pub fn have_common_element(left: &[u64], right: &[u64]) -> bool {
 }
 
 /// Returns the source lists of a settings' SSH rules.
-pub fn ssh_source_lists(settings: &Settings) -> Vec<SourceListKey> {
+pub fn ssh_source_lists(settings: &Settings) -> impl Iterator<Item = SourceListKey> {
+    ssh_lists(settings).map(SourceListKey::from)
+}
+
+fn ssh_lists(settings: &Settings) -> impl Iterator<Item = &ListRef> {
     let rules = settings.ssh.iter();
-    let lists = rules.flat_map(|rule| rule.principals.iter().chain(&rule.recorders));
-    lists.map(|list| (list.id, list.user_id)).collect()
+    rules.flat_map(|rule| rule.principals.iter().chain(&rule.recorders))
 }
 
-fn list_numbers(lists: &[SourceListKey]) -> Vec<u64> {
-    lists.iter().map(|(id, _)| *id).collect()
-}
-
-fn filter_lists(class: &Class) -> Vec<u64> {
-    class
-        .filter
-        .iter()
-        .map(|rule| rule.source_list_id)
-        .collect()
-}
-
-fn add_to_index(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
-    for key in keys {
-        table.entry(*key).or_default().insert(id);
-    }
-}
-
-fn drop_from_index(table: &mut OrdMap<u64, OrdSet<u64>>, keys: &[u64], id: u64) {
-    for key in keys {
-        if let Some(ids) = table.get_mut(key) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                table.remove(key);
-            }
-        }
-    }
+fn filter_lists(class: &Class) -> impl Iterator<Item = &u64> {
+    class.filter.iter().map(|rule| &rule.source_list_id)
 }
 
 /// Returns what an update removes: what it names, or in a full one whatever it does not have.
@@ -423,6 +368,3 @@ fn removed_keys<'k>(
     let missing = known.filter(|id| full && !present.contains(id)).copied();
     missing.chain(removed.iter().copied()).collect()
 }
-
-#[cfg(test)]
-mod tests;

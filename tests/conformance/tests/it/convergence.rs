@@ -1,15 +1,18 @@
 //! However a tailnet changes, what a client knows after all it was sent is what a new client is told at once; and
 //! nobody is told of a node that a new client in its place would not be told of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bowline_control_wire::{
     CapabilityVersion, Compression, DerpMap, MapResponse, Node as WireNode, PeerChange,
     decode_frame,
 };
 use bowline_netmap::{
-    ChangeSet, Delta, Dialect, FilterSources, PeerBlocks, Replica, View, build_delta, build_full,
-    lost_peers,
+    ChangeSet, Delta, Dialect, Difference, FilterSources, PeerBlocks, Replica, View, build_delta,
+    build_full, lost_peers,
 };
 use bowline_policy::{Compiler, DocumentContext, Policy};
 use bowline_policy_compiler::{inventory, message};
@@ -246,7 +249,7 @@ fn patch(peer: &mut WireNode, change: PeerChange) {
 struct Lab {
     compiler: Compiler,
     replica: Replica,
-    view: std::sync::Arc<View>,
+    view: Arc<View>,
     changes: ChangeSet,
     /// Parts of first messages, kept all the time.
     blocks: PeerBlocks,
@@ -290,7 +293,7 @@ impl Lab {
         compiler.take_changes();
         let (view, changes) = replica.publish().unwrap();
         let blocks = PeerBlocks::default();
-        blocks.note_changes(&view, &changes);
+        blocks.note_difference(&view, &Difference::find(&view, &changes));
         Self {
             compiler,
             replica,
@@ -372,7 +375,8 @@ impl Lab {
             Step::Look => self.look(),
         }
         if let Some((view, changes)) = self.replica.publish() {
-            self.blocks.note_changes(&view, &changes);
+            let difference = Difference::find(&view, &changes);
+            self.blocks.note_difference(&view, &difference);
             self.view = view;
             self.changes.extend(&changes);
         }
@@ -426,10 +430,11 @@ impl Lab {
     /// Every client is sent what differs, or everything on the stream it has; those whose stream ended are gone, new
     /// ones are told everything.
     fn look(&mut self) {
-        let changes = std::mem::take(&mut self.changes);
+        let changes = Arc::new(std::mem::take(&mut self.changes));
+        let difference = Difference::find(&self.view, &changes);
         let told: BTreeSet<_> = self.clients.keys().copied().collect();
         for id in told {
-            match build_delta(&self.view, &changes, id, DateTime::UNIX_EPOCH) {
+            match build_delta(&self.view, &difference, id, DateTime::UNIX_EPOCH) {
                 Delta::Nothing => {}
                 Delta::Message(message) => self.clients.get_mut(&id).unwrap().receive(*message),
                 Delta::Full => {
@@ -478,7 +483,8 @@ impl Lab {
                 &self.view,
                 id,
                 &DerpMap::default(),
-                (dialect, DateTime::UNIX_EPOCH),
+                dialect,
+                DateTime::UNIX_EPOCH,
             );
             if let Some(frame) = frame.unwrap() {
                 let json = decode_frame(&mut BytesMut::from(&frame[..]), compression, 1 << 20);

@@ -28,7 +28,8 @@ impl Stage {
 
     fn publish(&mut self) -> Arc<ChangeSet> {
         let (view, changes) = self.lab.replica.publish().expect("something differs");
-        self.history.publish_view(view, Arc::clone(&changes));
+        let difference = Difference::find(&view, &changes);
+        self.history.publish_view(view, Arc::new(difference));
         changes
     }
 
@@ -45,11 +46,17 @@ impl Stage {
 fn one_change_is_handed_out_as_it_is_and_several_are_put_together() {
     let mut stage = Stage::new();
     let first = stage.rename(1);
-    let (_, since) = stage.history.changes_since(1);
-    assert!(Arc::ptr_eq(&since.expect("kept"), &first));
+    let (_, since) = stage.history.difference_since(1);
+    assert!(Arc::ptr_eq(since.expect("kept").changes(), &first));
     stage.rename(2);
-    let (view, since) = stage.history.changes_since(1);
-    assert_eq!(since.expect("kept").nodes, first.nodes);
+    let (view, since) = stage.history.difference_since(1);
+    let since = since.expect("kept");
+    assert_eq!(since.changes().nodes, first.nodes);
+    let (_, again) = stage.history.difference_since(1);
+    assert!(
+        Arc::ptr_eq(&since, &again.expect("kept")),
+        "found once for all"
+    );
     assert_eq!(view.generation, 3);
 }
 
@@ -61,14 +68,14 @@ fn changes_are_kept_within_a_number_and_a_budget_of_bytes() {
     assert!(
         stage
             .history
-            .changes_since(newest - KEPT as u64)
+            .difference_since(newest - KEPT as u64)
             .1
             .is_some()
     );
     assert!(
         stage
             .history
-            .changes_since(newest - KEPT as u64 - 1)
+            .difference_since(newest - KEPT as u64 - 1)
             .1
             .is_none()
     );
@@ -78,11 +85,11 @@ fn changes_are_kept_within_a_number_and_a_budget_of_bytes() {
     stage.lab.replica.apply_compiled(vec![update]);
     stage.publish();
     assert!(
-        stage.history.changes_since(newest).1.is_none(),
+        stage.history.difference_since(newest).1.is_none(),
         "one that is too large is not kept"
     );
     stage.rename(0);
-    assert!(stage.history.changes_since(newest + 1).1.is_some());
+    assert!(stage.history.difference_since(newest + 1).1.is_some());
 }
 
 #[test]

@@ -1,4 +1,7 @@
+use bowline_proto::policy::v1::CompiledUpdate;
+
 use super::*;
+use crate::{change_set::ChangeSet, view::CompiledPolicy};
 
 #[test]
 fn weights_of_homes_are_those_of_the_policy_and_taken_back_with_it() {

@@ -1,0 +1,337 @@
+//! What differs between two views, and what of which messages depends on it: the one table of dependencies.
+//!
+//! | what differs | whose message | what of it |
+//! |---|---|---|
+//! | the tailnet's settings | everybody's | everything |
+//! | its DNS settings | everybody's | the DNS settings |
+//! | the rules that all nodes have | everybody's | the whole filter |
+//! | a node | its own | its own node and SSH rules; of another class, user or route all peers; of another address or user the whole filter |
+//! | | who sees it, before or now, and its user's devices | it as a peer, its user's profile |
+//! | | whose via routes lead through it | the other routers of these routes as peers |
+//! | | whose source lists name an address that came or went with it | these chunks of the filter, the SSH rules |
+//! | a user | who sees one of its devices | its profile |
+//! | a class | its nodes' | of other selectors or via routes all peers; of other rules the whole filter |
+//! | | who sees its nodes | these as peers |
+//! | settings of a policy | the nodes with them | their own node and SSH rules; with or without IPv4 all peers |
+//! | | who sees these nodes | these as peers |
+//! | a subnet route | who uses it, or is reached from behind it | its routers as peers |
+//! | a via route | the classes that use it | all peers |
+//! | a source list | the classes whose filter has it | its chunk of the filter; where filters name capabilities, the nodes in it as peers |
+//! | | the nodes whose SSH rules have it | the SSH rules |
+//!
+//! [`Difference::find`] has one function for each part of a view, and does not compile without one. What is found
+//! answers three questions: which classes look again ([`Difference::concerned_classes`]), what a node compares
+//! (the fields, read by [`build_delta`](crate::build_delta)), and which shared encodings still hold
+//! ([`Difference::tells_class_alike`], [`PeerBlocks`](crate::PeerBlocks)).
+//!
+//! An example: node 2 of class A moves to class B. Row "a node": class A and class B and all that see them look again.
+//! Node 2 compares all its peers, every other node that looks compares node 2 alone. Nothing else is read.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bowline_proto::policy::v1::{Class, FilterRule, Route, Settings};
+
+use crate::{
+    change_set::ChangeSet,
+    view::{ShownNode, SourceListKey, View, ssh_source_lists},
+    view_at::ViewAt,
+};
+
+/// What differs between a view and an earlier one, and whom it concerns. Made once and shared by all sessions.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    /// How it was.
+    pub(crate) changes: Arc<ChangeSet>,
+    /// Nodes that may look otherwise as peers, ascending.
+    pub(crate) peers: BTreeSet<u64>,
+    /// Nodes that may see all of their peers otherwise.
+    pub(crate) viewers: NodeSet,
+    /// Nodes whose filter is another one.
+    pub(crate) filters: NodeSet,
+    /// Nodes that may be told otherwise of themselves, their SSH rules included.
+    pub(crate) own_nodes: BTreeSet<u64>,
+    /// Addresses that stand in source lists before or now and not both times, because of their nodes.
+    pub(crate) moved_addresses: BTreeSet<String>,
+    /// Classes whose nodes may look otherwise to those who see them.
+    seen_classes: BTreeSet<u64>,
+    /// Users whose devices may look otherwise to each other.
+    seen_users: BTreeSet<u64>,
+}
+
+/// Nodes, given by their classes or one by one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeSet {
+    classes: BTreeSet<u64>,
+    nodes: BTreeSet<u64>,
+}
+
+impl NodeSet {
+    /// Says whether a node, as it is shown now, is one of them.
+    pub(crate) fn contains(&self, shown: &ShownNode) -> bool {
+        self.classes.contains(&shown.class) || self.nodes.contains(&shown.node.id)
+    }
+}
+
+impl Difference {
+    /// Finds whom the changes that led to a view concern.
+    #[must_use]
+    pub fn find(view: &View, changes: &Arc<ChangeSet>) -> Self {
+        let ChangeSet {
+            nodes,
+            classes,
+            settings,
+            routes,
+            vias,
+            users,
+            // Found by who asks: it depends on the node whose lists they are.
+            lists: _,
+            // What concerns everybody needs no search.
+            common_filter: _,
+            dns: _,
+            tailnet: _,
+        } = &**changes;
+        let mut found = Self {
+            changes: Arc::clone(changes),
+            ..Self::default()
+        };
+        let before = ViewAt::before(view, changes);
+        for (id, was) in nodes {
+            found.add_node(before, *id, was.as_ref());
+        }
+        for user in users {
+            found.add_user(view, *user);
+        }
+        for (id, was) in classes {
+            found.add_class(view, *id, was.as_deref());
+        }
+        for (id, was) in settings {
+            found.add_settings(view, *id, was.as_deref());
+        }
+        for prefix in routes.keys() {
+            found.peers.extend(view.nodes_by_route.values_of(prefix));
+        }
+        for via in vias.keys() {
+            let classes = view.compiled.classes_with_via(*via);
+            found.viewers.classes.extend(classes);
+        }
+        found
+    }
+
+    /// Returns how it was.
+    #[must_use]
+    pub fn changes(&self) -> &Arc<ChangeSet> {
+        &self.changes
+    }
+
+    /// The row of a node.
+    fn add_node(&mut self, before: ViewAt<'_>, id: u64, was: Option<&ShownNode>) {
+        let now = ViewAt::now(before.view).node(id);
+        self.peers.insert(id);
+        self.own_nodes.insert(id);
+        for shown in was.into_iter().chain(now) {
+            self.seen_classes.insert(shown.class);
+            self.seen_users.extend(shown.user());
+        }
+        if offered_addresses(was) != offered_addresses(now) {
+            let both = was.into_iter().chain(now);
+            let addresses = both.flat_map(ShownNode::addresses);
+            self.moved_addresses.extend(addresses.map(str::to_owned));
+        }
+        let (Some(was), Some(now)) = (was, now) else {
+            self.viewers.nodes.insert(id);
+            self.filters.nodes.insert(id);
+            return;
+        };
+        let hides_ipv4 = |at: ViewAt<'_>, shown: &ShownNode| {
+            let settings = at.settings(shown.settings);
+            settings.is_some_and(|settings| settings.hide_ipv4)
+        };
+        let sees_alike = was.class == now.class
+            && was.user() == now.user()
+            && was.usable_routes().eq(now.usable_routes())
+            && hides_ipv4(before, was) == hides_ipv4(ViewAt::now(before.view), now);
+        if !sees_alike {
+            self.viewers.nodes.insert(id);
+        }
+        fn filter<'v>(at: ViewAt<'v>, shown: &ShownNode) -> Option<&'v Vec<FilterRule>> {
+            at.class(shown.class).map(|class| &class.filter)
+        }
+        let has_filter_alike = was.addresses().eq(now.addresses())
+            && was.user() == now.user()
+            && (was.class == now.class
+                || filter(before, was) == filter(ViewAt::now(before.view), now));
+        if !has_filter_alike {
+            self.filters.nodes.insert(id);
+        }
+    }
+
+    /// The row of a user.
+    fn add_user(&mut self, view: &View, user: u64) {
+        self.seen_classes.extend(classes_of_user(view, user));
+    }
+
+    /// The row of a class.
+    fn add_class(&mut self, view: &View, id: u64, was: Option<&Class>) {
+        self.peers.extend(view.nodes_in_class(id));
+        self.seen_classes.insert(id);
+        let now = view.compiled.classes.get(&id).map(|class| &**class);
+        let (Some(was), Some(now)) = (was, now) else {
+            self.viewers.classes.insert(id);
+            self.filters.classes.insert(id);
+            return;
+        };
+        let sees_alike = was.sees == now.sees
+            && was.selectors == now.selectors
+            && was.sees_own == now.sees_own
+            && was.exit_routes == now.exit_routes
+            && was.vias == now.vias;
+        if !sees_alike {
+            self.viewers.classes.insert(id);
+        }
+        if was.filter != now.filter {
+            self.filters.classes.insert(id);
+        }
+    }
+
+    /// The row of a policy's settings.
+    fn add_settings(&mut self, view: &View, id: u64, was: Option<&Settings>) {
+        let now = view.compiled.settings.get(&id);
+        let hides_ipv4 = |settings: Option<&Settings>| settings.is_some_and(|set| set.hide_ipv4);
+        let sees_alike = hides_ipv4(was) == hides_ipv4(now.map(|settings| &**settings));
+        for node in view.nodes_with_settings(id) {
+            self.peers.insert(node);
+            self.own_nodes.insert(node);
+            if !sees_alike {
+                self.viewers.nodes.insert(node);
+            }
+            if let Some(shown) = view.nodes.get(&node) {
+                self.seen_classes.insert(shown.class);
+                self.seen_users.extend(shown.user());
+            }
+        }
+    }
+
+    /// Returns the classes of which some session has to look again, or `None` for all of them.
+    #[must_use]
+    pub fn concerned_classes(&self, view: &View) -> Option<BTreeSet<u64>> {
+        let changes = &self.changes;
+        if changes.tailnet || changes.dns || changes.common_filter {
+            return None;
+        }
+        let mut common = view.compiled.common_filter.iter();
+        let everybodys = |list| SourceListKey { list, user: 0 };
+        if common.any(|rule| changes.lists.contains_key(&everybodys(rule.source_list_id))) {
+            return None;
+        }
+        let mut concerned = BTreeSet::new();
+        for id in &self.seen_classes {
+            concerned.insert(*id);
+            let before = changes.classes.get(id).and_then(Option::as_ref);
+            for class in before.into_iter().chain(view.compiled.classes.get(id)) {
+                concerned.extend(view.compiled.peer_classes(class));
+            }
+        }
+        for user in &self.seen_users {
+            concerned.extend(classes_of_user(view, *user));
+        }
+        concerned.extend(&self.viewers.classes);
+        for (prefix, before) in &changes.routes {
+            for route in before.iter().chain(view.compiled.routes.get(prefix)) {
+                add_classes_of_route(view, route, &mut concerned);
+            }
+        }
+        for list in changes.lists.keys() {
+            add_classes_with_list(view, *list, &mut concerned);
+        }
+        // Whom filters name is seen; SSH rules name others too.
+        if !self.moved_addresses.is_empty() {
+            for list in view
+                .compiled
+                .ssh_lists()
+                .filter(|list| self.moves_in(view, *list))
+            {
+                add_classes_with_list(view, list, &mut concerned);
+            }
+        }
+        Some(concerned)
+    }
+
+    /// Says whether each node of a class is told the same as this one: not what concerns its own node, its user, its
+    /// user's devices, or what it sees otherwise than its class.
+    #[must_use]
+    pub fn tells_class_alike(&self, view: &View, own: &ShownNode) -> bool {
+        let changes = &self.changes;
+        let settings = view.compiled.settings.get(&own.settings);
+        let is_close = |user| changes.users.contains(&user) || self.seen_users.contains(&user);
+        changes.is_of_nodes_only()
+            && !changes.nodes.contains_key(&own.node.id)
+            && !own.user().is_some_and(is_close)
+            && own.usable_routes().next().is_none()
+            && settings.is_none_or(|settings| !settings.hide_ipv4)
+            && !self.moves_in_rules_of(view, own)
+    }
+
+    /// Says whether an address of a source list came or went with its node.
+    pub(crate) fn moves_in(&self, view: &View, list: SourceListKey) -> bool {
+        let Some(elements) = view.compiled.lists.get(&list) else {
+            return false;
+        };
+        if elements.len() < self.moved_addresses.len() {
+            return elements
+                .iter()
+                .any(|element| self.moved_addresses.contains(&**element));
+        }
+        let mut moved = self.moved_addresses.iter();
+        moved.any(|address| elements.contains(address.as_str()))
+    }
+
+    /// Says whether a node's own filter or SSH rules name an address that came or went with its node.
+    fn moves_in_rules_of(&self, view: &View, own: &ShownNode) -> bool {
+        if self.moved_addresses.is_empty() {
+            return false;
+        }
+        let class = view.compiled.classes.get(&own.class);
+        let mut filters = class
+            .into_iter()
+            .flat_map(|class| view.filter_lists(own, class));
+        let settings = view.compiled.settings.get(&own.settings);
+        let mut logins = settings.into_iter().flat_map(|set| ssh_source_lists(set));
+        filters.any(|list| self.moves_in(view, list))
+            || logins.any(|list| self.moves_in(view, list))
+    }
+}
+
+/// What filters say of a node: its addresses, and whether they are written.
+fn offered_addresses(shown: Option<&ShownNode>) -> Option<(&str, &str, bool)> {
+    shown.map(|shown| (&*shown.node.ipv4, &*shown.node.ipv6, shown.offered))
+}
+
+/// Returns the classes of a user's devices.
+fn classes_of_user(view: &View, user: u64) -> impl Iterator<Item = u64> {
+    let devices = view.devices_of_user(Some(user));
+    devices.filter_map(|device| view.nodes.get(&device).map(|shown| shown.class))
+}
+
+/// Adds the classes that use a subnet route, that are reached from behind it, or that see who lets it pass.
+fn add_classes_of_route(view: &View, route: &Route, concerned: &mut BTreeSet<u64>) {
+    concerned.extend(view.compiled.classes_with_selectors(&route.users));
+    for id in view.compiled.classes_with_selectors(&route.reached) {
+        concerned.insert(id);
+        let class = view.compiled.classes.get(&id);
+        if let Some(class) = class.filter(|class| !class.passes.is_empty()) {
+            concerned.extend(view.compiled.peer_classes(class));
+        }
+    }
+}
+
+/// Adds the classes whose filter or SSH rules have a list.
+fn add_classes_with_list(view: &View, key: SourceListKey, concerned: &mut BTreeSet<u64>) {
+    if key.user == 0 {
+        concerned.extend(view.compiled.classes_with_filter_list(key.list));
+    } else {
+        concerned.extend(classes_of_user(view, key.user));
+    }
+    let settings = view.compiled.settings_with_ssh_list(key.list);
+    let nodes = settings.flat_map(|settings| view.nodes_with_settings(settings));
+    concerned.extend(nodes.filter_map(|node| view.nodes.get(&node).map(|shown| shown.class)));
+}

@@ -1,0 +1,94 @@
+//! How a peer that a node saw before differs for everybody who sees it.
+
+use bowline_control_wire::{CapabilityVersion, PeerChange};
+use bowline_keys::NodePublic;
+use bowline_proto::{key_registry::v1::Endpoint, time::from_timestamp};
+
+use super::node::{capability_version, disco_key};
+use crate::ShownNode;
+
+/// How a peer that is seen before and now differs.
+pub(super) enum PeerDifference {
+    Same,
+    Fields(Box<PeerChange>),
+    Whole,
+}
+
+/// Compares what everybody sees alike of a peer.
+pub(super) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDifference {
+    let (soft_was, soft) = (&was.soft, &now.soft);
+    if was.node != now.node {
+        let mut rest = (*was.node).clone();
+        rest.node_key.clone_from(&now.node.node_key);
+        rest.key_expiry = now.node.key_expiry;
+        if rest != *now.node || now.node.key_expiry.is_none() && was.node.key_expiry.is_some() {
+            return PeerDifference::Whole;
+        }
+    }
+    let emptied = |was: bool, now: bool| !was && now;
+    if soft_was.hostinfo != soft.hostinfo
+        || emptied(soft_was.endpoints.is_empty(), soft.endpoints.is_empty())
+        || emptied(soft_was.disco_key.is_empty(), soft.disco_key.is_empty())
+        || emptied(soft_was.home_derp == 0, soft.home_derp == 0)
+        || emptied(
+            soft_was.online || soft_was.last_seen.is_none(),
+            !soft.online && soft.last_seen.is_none(),
+        ) && !soft_was.online
+    {
+        return PeerDifference::Whole;
+    }
+    let mut change = PeerChange {
+        node_id: now.node.id,
+        ..PeerChange::default()
+    };
+    if was.node.node_key != now.node.node_key {
+        change.key = NodePublic::try_from(&*now.node.node_key).ok();
+    }
+    if was.node.key_expiry != now.node.key_expiry {
+        change.key_expiry = now.node.key_expiry.and_then(from_timestamp);
+    }
+    if soft_was.home_derp != soft.home_derp {
+        change.derp_region = soft.home_derp;
+    }
+    if soft_was.capability_version != soft.capability_version {
+        change.cap = capability_version(soft.capability_version);
+    }
+    let addresses = |endpoints: &[Endpoint]| -> Vec<String> {
+        endpoints
+            .iter()
+            .map(|endpoint| endpoint.address.clone())
+            .collect()
+    };
+    if addresses(&soft_was.endpoints) != addresses(&soft.endpoints) {
+        change.endpoints = addresses(&soft.endpoints);
+    }
+    if soft_was.disco_key != soft.disco_key {
+        change.disco_key = disco_key(&soft.disco_key);
+    }
+    if soft_was.online != soft.online {
+        change.online = Some(soft.online);
+    }
+    if (soft_was.online, soft_was.last_seen) != (soft.online, soft.last_seen) {
+        change.last_seen = soft
+            .last_seen
+            .filter(|_| !soft.online)
+            .and_then(from_timestamp);
+    }
+    if has_content(&change) {
+        PeerDifference::Fields(Box::new(change))
+    } else {
+        PeerDifference::Same
+    }
+}
+
+/// Says whether a patch has any of the fields that are set above.
+fn has_content(change: &PeerChange) -> bool {
+    change.key.is_some()
+        || change.key_expiry.is_some()
+        || change.derp_region != 0
+        || change.cap != CapabilityVersion::default()
+        || !change.endpoints.is_empty()
+        || change.disco_key.is_some()
+        || change.online.is_some()
+        || change.last_seen.is_some()
+}
