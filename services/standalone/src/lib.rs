@@ -16,7 +16,7 @@ mod relay;
 mod start;
 mod state_dir;
 #[cfg(test)]
-mod test_owners;
+mod test_nodes;
 mod tls;
 
 pub use config::{Config, ConfigReport, Options, RelayConfig, check_config, load_config};

@@ -1,13 +1,16 @@
-//! Private PostgreSQL and Redis processes for tests.
+//! Databases for tests: private PostgreSQL and Redis processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
 //!
+//! What is not installed gives `None`, after `SKIPPED` was printed; in CI it is an error. A test on both databases begins with
+//! [`on_both`].
+//!
 //! ```no_run
-//! # use bowline_test_servers::PostgresServer;
+//! # use bowline_test_servers::RedisServer;
 //! # fn main() -> anyhow::Result<()> {
-//! let Some(server) = PostgresServer::start()? else { return Ok(()) }; // not installed: SKIPPED was printed
-//! let url = server.new_database()?;
+//! let Some(redis) = RedisServer::start()? else { return Ok(()) };
+//! let url = redis.url();
 //! # Ok(())
 //! # }
 //! ```
@@ -15,10 +18,15 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is only for tests")]
 
 mod binary;
+mod database;
+mod on_both;
 mod port;
 mod postgres;
 mod process;
 mod redis;
+mod skipped;
 
+pub use database::TestDatabase;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
+pub use skipped::report_skipped;

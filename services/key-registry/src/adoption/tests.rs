@@ -3,7 +3,7 @@ use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::{ClientReport, NodeReport};
 
 use super::*;
-use crate::sweeper::tests::{Scene, TAILNET, client, host, node, report};
+use crate::sweeper::tests::{TAILNET, TestRegistry, client, host, node, report};
 
 fn named(sequence: u64, hostname: &str) -> NodeReport {
     NodeReport {
@@ -18,7 +18,7 @@ fn named(sequence: u64, hostname: &str) -> NodeReport {
     }
 }
 
-async fn audits(scene: &Scene) -> Vec<AuditEntry> {
+async fn audits(scene: &TestRegistry) -> Vec<AuditEntry> {
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
     scene
         .registry
@@ -28,7 +28,7 @@ async fn audits(scene: &Scene) -> Vec<AuditEntry> {
         .unwrap()
 }
 
-async fn revision(scene: &Scene) -> u64 {
+async fn revision(scene: &TestRegistry) -> u64 {
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
     scene.registry.log.heads(&[tailnet]).await.unwrap()[0]
         .revision
@@ -36,20 +36,20 @@ async fn revision(scene: &Scene) -> u64 {
 }
 
 /// Lets time pass and everything be done that is due.
-async fn pass(scene: &Scene, seconds: i64) {
+async fn pass(scene: &TestRegistry, seconds: i64) {
     for _ in 0..seconds {
         scene.clock.advance(TimeDelta::seconds(1));
         scene.registry.adopt_due().await.unwrap();
     }
 }
 
-async fn name(scene: &Scene) -> String {
+async fn name(scene: &TestRegistry) -> String {
     scene.node(1).await.unwrap().name
 }
 
 #[tokio::test]
 async fn flood_of_reports_changes_a_node_five_times_at_once_and_its_newest_is_not_lost() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let before = revision(&scene).await;
     for number in 1..=500 {
@@ -87,7 +87,7 @@ async fn flood_of_reports_changes_a_node_five_times_at_once_and_its_newest_is_no
 
 #[tokio::test]
 async fn steady_flood_is_audited_once_a_minute() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     for number in 1..=600 {
         scene
@@ -104,7 +104,7 @@ async fn steady_flood_is_audited_once_a_minute() {
 
 #[tokio::test]
 async fn ends_that_come_sooner_and_sooner_are_paced_and_the_last_counts() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let before = revision(&scene).await;
     let now = scene.registry.log.database().now().await.unwrap();
@@ -126,7 +126,7 @@ async fn ends_that_come_sooner_and_sooner_are_paced_and_the_last_counts() {
 
 #[tokio::test]
 async fn report_that_is_overtaken_by_a_newer_one_changes_nothing() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     scene.report("g", vec![named(1, "first")]).await;
     let judged = Judged {
@@ -149,7 +149,7 @@ async fn report_that_is_overtaken_by_a_newer_one_changes_nothing() {
 
 #[tokio::test]
 async fn changes_that_wait_to_be_told_are_told_before_the_node_goes() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     for number in 1..=3 {
         scene

@@ -13,7 +13,7 @@ use bowline_proto::{
     },
 };
 use bowline_service_kit::{Caller, DeferredServices, ServiceName};
-use bowline_test_servers::PostgresServer;
+use bowline_test_servers::TestDatabase;
 use tokio::sync::Semaphore;
 use tonic::Request;
 
@@ -28,30 +28,21 @@ use crate::{
 pub(crate) const TAILNET: u64 = 1;
 
 /// A registry on a database of its own, at a time that stands still, without the services it asks.
-pub(crate) struct Scene {
+pub(crate) struct TestRegistry {
     pub(crate) registry: KeyRegistry,
     pub(crate) clock: Arc<ManualClock>,
     counting: Counting,
     /// Gateways that renew their leases as time passes.
     living: Vec<&'static str>,
-    /// What the database lives in.
-    _held: Box<dyn std::any::Any>,
+    _database: TestDatabase,
 }
 
-impl Scene {
+impl TestRegistry {
     pub(crate) async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", directory.path().join("registry").display());
-        Self::on(&url, Box::new(directory)).await
+        Self::start(TestDatabase::sqlite().unwrap()).await
     }
 
-    async fn on_postgres() -> Option<Self> {
-        let server = PostgresServer::shared().unwrap()?;
-        let url = server.new_database().unwrap();
-        Some(Self::on(&url, Box::new(server)).await)
-    }
-
-    async fn on(url: &str, held: Box<dyn std::any::Any>) -> Self {
+    async fn start(database: TestDatabase) -> Self {
         let clock = Arc::new(ManualClock::new(
             DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
         ));
@@ -60,12 +51,14 @@ impl Scene {
             time: TimeSource::Clock,
             ..DatabaseOptions::new("key_registry", MIGRATIONS, shared)
         };
-        let database = Database::open(url, options).await.unwrap();
+        let opened = Database::open(&database.url("registry"), options)
+            .await
+            .unwrap();
         let nobody =
             DeferredServices::default().channel_for(Caller::Service(ServiceName::KeyRegistry));
         let bus = Bus::in_process();
         let registry = KeyRegistry {
-            log: ChangeLog::new(database, bus.clone(), bowline_bus::LogOwner::KeyRegistry),
+            log: ChangeLog::new(opened, bus.clone(), bowline_bus::LogOwner::KeyRegistry),
             peers: Peers {
                 identity: nobody.clone(),
                 compiler: nobody,
@@ -81,7 +74,7 @@ impl Scene {
             clock,
             counting: Counting::default(),
             living: Vec::new(),
-            _held: held,
+            _database: database,
         };
         scene.sweep().await;
         scene.pass(8).await;
@@ -287,7 +280,7 @@ pub(crate) fn client(sequence: u64, home_derp: u32) -> ClientReport {
 
 #[tokio::test]
 async fn nodes_of_a_lapsed_gateway_go_offline_and_come_back_with_it() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.living = vec!["other"];
     scene.put(node(1)).await;
     assert!(
@@ -320,7 +313,7 @@ async fn nodes_of_a_lapsed_gateway_go_offline_and_come_back_with_it() {
 
 #[tokio::test]
 async fn gateway_that_left_is_waited_for_by_nobody_and_its_nodes_have_their_grace() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     scene.renew("g").await;
     scene.begin("g", 1, 0).await;
@@ -344,7 +337,7 @@ async fn gateway_that_left_is_waited_for_by_nobody_and_its_nodes_have_their_grac
 
 #[tokio::test]
 async fn node_whose_link_is_dead_is_waited_for_less_than_one_that_left() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     for id in [1, 2] {
         scene.put(node(id)).await;
     }
@@ -378,7 +371,7 @@ fn ephemeral(id: u64) -> Node {
 
 #[tokio::test]
 async fn ephemeral_node_goes_when_its_session_is_known_to_have_ended_long_enough_ago() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.living = vec!["other", "g"];
     for id in 1..=3 {
         scene.put(ephemeral(id)).await;
@@ -416,7 +409,7 @@ async fn ephemeral_node_goes_when_its_session_is_known_to_have_ended_long_enough
 
 #[tokio::test]
 async fn ephemeral_node_of_a_gateway_whose_place_is_taken_goes_like_one_whose_end_was_reported() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.put(ephemeral(1)).await;
     scene.renew_at("dead", "here").await.unwrap();
     scene.begin("dead", 1, 0).await;
@@ -436,7 +429,7 @@ async fn ephemeral_node_of_a_gateway_whose_place_is_taken_goes_like_one_whose_en
 
 #[tokio::test]
 async fn end_that_is_reported_late_is_the_end_of_an_ephemeral_node_too() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.living = vec!["other"];
     scene.put(ephemeral(1)).await;
     scene.renew("g").await;
@@ -455,7 +448,7 @@ async fn end_that_is_reported_late_is_the_end_of_an_ephemeral_node_too() {
 
 /// Nobody can say which gateways live while their leases can not be recorded.
 async fn leases_that_can_not_be_written_end_nothing(
-    mut scene: Scene,
+    mut scene: TestRegistry,
     (forbid, allow): (&'static str, &'static str),
 ) {
     scene.living = vec!["g", "h"];
@@ -516,14 +509,15 @@ async fn leases_that_can_not_be_written_end_nothing_on_sqlite() {
     let forbid = "CREATE TRIGGER full_insert BEFORE INSERT ON gateways BEGIN SELECT RAISE(ABORT, 'full'); END;
         CREATE TRIGGER full_update BEFORE UPDATE ON gateways BEGIN SELECT RAISE(ABORT, 'full'); END;";
     let allow = "DROP TRIGGER full_insert; DROP TRIGGER full_update;";
-    leases_that_can_not_be_written_end_nothing(Scene::new().await, (forbid, allow)).await;
+    leases_that_can_not_be_written_end_nothing(TestRegistry::new().await, (forbid, allow)).await;
 }
 
 #[tokio::test]
 async fn leases_that_can_not_be_written_end_nothing_on_postgres() {
-    let Some(scene) = Scene::on_postgres().await else {
+    let Some(database) = TestDatabase::postgres().unwrap() else {
         return;
     };
+    let scene = TestRegistry::start(database).await;
     let forbid = "CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full'; END $$;
         CREATE TRIGGER full_rows BEFORE INSERT OR UPDATE ON gateways FOR EACH ROW EXECUTE FUNCTION full();";
     let allow = "DROP TRIGGER full_rows ON gateways; DROP FUNCTION full();";
@@ -532,7 +526,7 @@ async fn leases_that_can_not_be_written_end_nothing_on_postgres() {
 
 #[tokio::test]
 async fn most_gateways_that_fall_silent_together_take_nobody_offline() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.living = vec!["a", "b", "c"];
     for id in 1..=4 {
         scene.put(ephemeral(id)).await;
@@ -567,7 +561,7 @@ async fn most_gateways_that_fall_silent_together_take_nobody_offline() {
 
 #[tokio::test]
 async fn receipt_waits_for_what_was_not_told_yet_and_names_nobody_who_serves_nobody() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.renew_at("g", "here").await.unwrap();
     assert_eq!(
         scene.receipt(3).await,
@@ -624,7 +618,7 @@ async fn receipt_waits_for_what_was_not_told_yet_and_names_nobody_who_serves_nob
 
 #[tokio::test]
 async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     let head = |tailnet_id| Head {
         tailnet_id,
         revision: 3,
@@ -657,7 +651,7 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
 
 #[tokio::test]
 async fn row_that_can_not_be_read_holds_up_no_other() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.living = vec!["g"];
     let soon = scene.registry.log.database().now().await.unwrap() + TimeDelta::seconds(10);
     let ending = |id| Node {
@@ -687,7 +681,7 @@ async fn row_that_can_not_be_read_holds_up_no_other() {
 
 #[tokio::test]
 async fn key_that_two_machines_use_is_put_on_record_once_an_hour() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let shared = || NodeReport {
         key_shared: true,
@@ -727,7 +721,7 @@ async fn key_that_two_machines_use_is_put_on_record_once_an_hour() {
 
 #[tokio::test]
 async fn younger_report_counts_whichever_gateway_it_came_through() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let sent = |client, age_milliseconds| NodeReport {
         client: Some(client),
@@ -756,7 +750,7 @@ async fn younger_report_counts_whichever_gateway_it_came_through() {
 
 #[tokio::test]
 async fn report_that_can_not_be_judged_is_kept_and_holds_up_no_other() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     scene.put(node(2)).await;
     let offering = ClientReport {
@@ -805,7 +799,7 @@ async fn report_that_can_not_be_judged_is_kept_and_holds_up_no_other() {
 
 #[tokio::test]
 async fn report_that_says_nothing_of_the_host_leaves_what_is_known_of_it() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let sent = |client| NodeReport {
         client: Some(client),
@@ -826,7 +820,7 @@ async fn report_that_says_nothing_of_the_host_leaves_what_is_known_of_it() {
 
 #[tokio::test]
 async fn route_goes_to_a_router_that_can_carry_it() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     let ending = Node {
         key_expiry: Some(domain::to_timestamp(
             scene.registry.log.database().now().await.unwrap() + TimeDelta::seconds(100),
@@ -841,7 +835,7 @@ async fn route_goes_to_a_router_that_can_carry_it() {
     for (gateway, id) in [("g", 1), ("h", 2), ("h", 3)] {
         scene.begin(gateway, id, 0).await;
     }
-    let primary = async |scene: &Scene| {
+    let primary = async |scene: &TestRegistry| {
         let mut found = Vec::new();
         for id in [1, 2, 3] {
             if !scene.node(id).await.unwrap().primary_routes.is_empty() {
@@ -869,7 +863,7 @@ async fn route_goes_to_a_router_that_can_carry_it() {
 
 #[tokio::test]
 async fn election_that_a_crash_left_undone_is_held() {
-    let mut scene = Scene::new().await;
+    let mut scene = TestRegistry::new().await;
     scene.put(router(1)).await;
     scene.begin("g", 1, 0).await;
     let calling = scene.registry.log.commit_soft_state(|batch| {
@@ -888,7 +882,7 @@ async fn election_that_a_crash_left_undone_is_held() {
 
 #[tokio::test]
 async fn followers_get_every_soft_state_however_many_came_at_once_and_however_long() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     for id in 1..=1001 {
         scene.put(node(id)).await;
     }
@@ -927,7 +921,7 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
 
 #[tokio::test]
 async fn soft_states_come_no_earlier_than_their_nodes() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
     let since = |revision, soft_revision| ChangesSinceRequest {
@@ -985,7 +979,7 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
 
 #[tokio::test]
 async fn answer_to_a_report_says_whether_it_counts_and_from_which_row_on() {
-    let scene = Scene::new().await;
+    let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let sent = |sequence, age_milliseconds| NodeReport {
         client: Some(client(sequence, 900)),

@@ -5,11 +5,12 @@ use bowline_proto::key_registry::v1::{
     node_service_client::NodeServiceClient, pre_auth_key_service_client::PreAuthKeyServiceClient,
     register_response::Outcome,
 };
+use bowline_test_support::{TestServices, on_both};
 use tonic::Code;
 
-use crate::served::{Served, on_both, with_key};
+use crate::request::with_key;
 
-on_both!(
+on_both!(TestServices::start =>
     keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_and_when_used,
     each_address_of_a_policy_s_pool_is_given_and_the_pool_is_named_when_none_is_left,
     one_exit_route_stands_for_both,
@@ -18,28 +19,32 @@ on_both!(
 );
 
 async fn keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_and_when_used(
-    served: Served,
+    services: TestServices,
 ) {
     let make = async |tag: &str| {
         let key = PreAuthKey {
-            tailnet_id: served.tailnet,
+            tailnet_id: services.tailnet,
             tags: vec![tag.to_owned()],
             reusable: true,
             ..PreAuthKey::default()
         };
         let request = CreatePreAuthKeyRequest { key: Some(key) };
-        let mut keys = PreAuthKeyServiceClient::new(served.admin());
+        let mut keys = PreAuthKeyServiceClient::new(services.admin());
         keys.create_pre_auth_key(request).await
     };
     let refused = make("tag:web").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("[tag:web]") && refused.message().contains("tagOwners"));
-    served.set_policy(r#"{"tagOwners": {"tag:web": []}}"#).await;
+    services
+        .set_policy(r#"{"tagOwners": {"tag:web": []}}"#)
+        .await;
     let key = make("tag:web").await.unwrap().into_inner().secret;
-    let node = served.registered(with_key(1, 101, &key)).await;
+    let node = services.register_node(with_key(1, 101, &key)).await;
     assert_eq!(node.tags, ["tag:web"]);
-    served.set_policy(r#"{"tagOwners": {"tag:db": []}}"#).await;
-    let Outcome::Refused(refused) = served.register(with_key(2, 102, &key)).await else {
+    services
+        .set_policy(r#"{"tagOwners": {"tag:db": []}}"#)
+        .await;
+    let Outcome::Refused(refused) = services.register(with_key(2, 102, &key)).await else {
         panic!("the tag is gone")
     };
     assert_eq!(refused.reason(), RefusalReason::TagsNotPermitted);
@@ -47,7 +52,7 @@ async fn keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_an
 }
 
 async fn each_address_of_a_policy_s_pool_is_given_and_the_pool_is_named_when_none_is_left(
-    served: Served,
+    services: TestServices,
 ) {
     for (wanted, expected) in [
         ("100.81.0.1/32", &["100.81.0.1"][..]),
@@ -57,16 +62,16 @@ async fn each_address_of_a_policy_s_pool_is_given_and_the_pool_is_named_when_non
             r#"{{"tagOwners": {{"tag:static": []}},
                  "nodeAttrs": [{{"target": ["tag:static"], "ipPool": ["{wanted}"]}}]}}"#
         );
-        served.set_policy(&policy).await;
-        let key = served.tag_key("tag:static").await;
+        services.set_policy(&policy).await;
+        let key = services.new_tag_key("tag:static").await;
         let first = u8::try_from(expected.len()).unwrap() * 10;
         for (number, address) in (first..).zip(expected) {
-            let node = served
-                .registered(with_key(number, 100 + number, &key))
+            let node = services
+                .register_node(with_key(number, 100 + number, &key))
                 .await;
             assert_eq!(node.ipv4, *address);
         }
-        let Outcome::Refused(refused) = served.register(with_key(50, 250, &key)).await else {
+        let Outcome::Refused(refused) = services.register(with_key(50, 250, &key)).await else {
             panic!("the pool is used up")
         };
         assert_eq!(refused.reason(), RefusalReason::AddressesExhausted);
@@ -74,66 +79,66 @@ async fn each_address_of_a_policy_s_pool_is_given_and_the_pool_is_named_when_non
     }
 }
 
-async fn one_exit_route_stands_for_both(served: Served) {
-    let key = served.key(true).await;
+async fn one_exit_route_stands_for_both(services: TestServices) {
+    let key = services.new_user_key(true).await;
     let both = ["0.0.0.0/0".to_owned(), "::/0".to_owned()];
     let exit = RegisterRequest {
         advertised_routes: both.to_vec(),
         ..with_key(1, 101, &key)
     };
-    let node = served.registered(exit).await;
+    let node = services.register_node(exit).await;
     for one in &both {
         let request = SetApprovedRoutesRequest {
-            tailnet_id: served.tailnet,
+            tailnet_id: services.tailnet,
             node_id: node.id,
             routes: vec![one.clone()],
         };
-        let mut nodes = NodeServiceClient::new(served.admin());
+        let mut nodes = NodeServiceClient::new(services.admin());
         let node = nodes.set_approved_routes(request).await.unwrap();
         assert_eq!(node.into_inner().node.unwrap().approved_routes, both);
     }
 }
 
-async fn names_follow_hostnames_only_where_these_change(served: Served) {
-    let key = served.key(true).await;
+async fn names_follow_hostnames_only_where_these_change(services: TestServices) {
+    let key = services.new_user_key(true).await;
     let called = |number: u8, old: u8, hostname: &str| RegisterRequest {
         hostname: hostname.to_owned(),
         old_node_key: vec![old; 32],
         ..with_key(1, number, &key)
     };
     let first = called(101, 99, "Joe's Mac mini.local");
-    assert_eq!(served.registered(first).await.name, "joes-mac-mini");
+    assert_eq!(services.register_node(first).await.name, "joes-mac-mini");
     let renamed = called(102, 101, "server-\u{5317}\u{4eac}-01");
-    assert_eq!(served.registered(renamed).await.name, "server--01");
+    assert_eq!(services.register_node(renamed).await.name, "server--01");
     let again = called(103, 102, "server-\u{5317}\u{4eac}-01");
-    assert_eq!(served.registered(again).await.name, "server--01");
+    assert_eq!(services.register_node(again).await.name, "server--01");
 }
 
-async fn routes_that_are_offered_no_more_are_not_approved_any_more(served: Served) {
+async fn routes_that_are_offered_no_more_are_not_approved_any_more(services: TestServices) {
     let policy = r#"{"autoApprovers": {"routes": {"10.0.0.0/8": ["amira@example.com"]}}}"#;
-    served.set_policy(policy).await;
-    let key = served.key(true).await;
+    services.set_policy(policy).await;
+    let key = services.new_user_key(true).await;
     let offering = |number: u8, route: &str| RegisterRequest {
         advertised_routes: vec![route.to_owned()],
         old_node_key: vec![number - 1; 32],
         ..with_key(1, number, &key)
     };
-    let node = served.registered(offering(101, "10.0.1.0/24")).await;
+    let node = services.register_node(offering(101, "10.0.1.0/24")).await;
     assert_eq!(node.approved_routes, ["10.0.1.0/24"]);
     assert_eq!(
         node.primary_routes.len(),
         0,
         "the answer is from before the election"
     );
-    let node = served.registered(offering(102, "10.0.2.0/24")).await;
+    let node = services.register_node(offering(102, "10.0.2.0/24")).await;
     assert_eq!(node.approved_routes, ["10.0.2.0/24"]);
     let request = SetApprovedRoutesRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: node.id,
         routes: vec!["192.168.0.0/24".to_owned()],
     };
-    let mut nodes = NodeServiceClient::new(served.admin());
+    let mut nodes = NodeServiceClient::new(services.admin());
     nodes.set_approved_routes(request).await.unwrap();
-    let node = served.registered(offering(103, "10.0.3.0/24")).await;
+    let node = services.register_node(offering(103, "10.0.3.0/24")).await;
     assert_eq!(node.approved_routes, ["10.0.3.0/24", "192.168.0.0/24"]);
 }

@@ -14,18 +14,19 @@ use bowline_proto::{
     },
     policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
+use bowline_test_support::{TestServices, on_both};
 use prost_types::Timestamp;
 
-use crate::served::{Served, on_both, request, with_key};
+use crate::request::{request, with_key};
 
-on_both!(
+on_both!(TestServices::start =>
     logout_ends_the_key_and_deletes_an_ephemeral_node,
     nodes_of_a_deleted_tailnet_go_with_it,
 );
 
-async fn logout_ends_the_key_and_deletes_an_ephemeral_node(served: Served) {
-    let key = served.key(true).await;
-    served.registered(with_key(1, 101, &key)).await;
+async fn logout_ends_the_key_and_deletes_an_ephemeral_node(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    services.register_node(with_key(1, 101, &key)).await;
     let past = Some(Timestamp {
         seconds: 123,
         nanos: 0,
@@ -35,11 +36,11 @@ async fn logout_ends_the_key_and_deletes_an_ephemeral_node(served: Served) {
         ..with_key(1, 101, &key)
     };
     assert!(matches!(
-        served.register(logout).await,
+        services.register(logout).await,
         Outcome::LoggedOut(_)
     ));
     assert!(matches!(
-        served.register(with_key(1, 101, &key)).await,
+        services.register(with_key(1, 101, &key)).await,
         Outcome::KeyExpired(_)
     ));
 
@@ -47,24 +48,24 @@ async fn logout_ends_the_key_and_deletes_an_ephemeral_node(served: Served) {
         ephemeral: true,
         ..with_key(1, 102, &key)
     };
-    let node = served.registered(passing).await;
+    let node = services.register_node(passing).await;
     let logout = RegisterRequest {
         expiry: past,
         ..request(1, 102)
     };
-    served.register(logout).await;
+    services.register(logout).await;
     let delete = DeleteNodeRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: node.id,
     };
-    let gone = NodeServiceClient::new(served.admin())
+    let gone = NodeServiceClient::new(services.admin())
         .delete_node(delete)
         .await
         .unwrap_err();
     assert_eq!(gone.code(), tonic::Code::NotFound);
 
     // Whose key it was is known for ever: its client is told to log in.
-    let mut registry = KeyRegistryServiceClient::new(served.gateway());
+    let mut registry = KeyRegistryServiceClient::new(services.gateway());
     let mut resolve = async |node_key| registry.resolve_node(ResolveNodeRequest { node_key }).await;
     let answer = resolve(vec![102; 32]).await.unwrap().into_inner();
     let former = FormerHolder {
@@ -76,8 +77,8 @@ async fn logout_ends_the_key_and_deletes_an_ephemeral_node(served: Served) {
     assert_eq!(unknown.code(), tonic::Code::NotFound);
 }
 
-async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
-    let mut tailnets = TailnetServiceClient::new(served.admin());
+async fn nodes_of_a_deleted_tailnet_go_with_it(services: TestServices) {
+    let mut tailnets = TailnetServiceClient::new(services.admin());
     let request = CreateTailnetRequest {
         name: "passing".to_owned(),
         settings: None,
@@ -90,7 +91,7 @@ async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
         text: text.to_owned(),
         ..SetPolicyRequest::default()
     };
-    let mut policies = PolicyServiceClient::new(served.admin());
+    let mut policies = PolicyServiceClient::new(services.admin());
     policies.set_policy(request).await.unwrap();
     let key = PreAuthKey {
         tailnet_id,
@@ -98,17 +99,17 @@ async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
         ..PreAuthKey::default()
     };
     let request = CreatePreAuthKeyRequest { key: Some(key) };
-    let mut keys = PreAuthKeyServiceClient::new(served.admin());
+    let mut keys = PreAuthKeyServiceClient::new(services.admin());
     let secret = keys
         .create_pre_auth_key(request)
         .await
         .unwrap()
         .into_inner()
         .secret;
-    served.registered(with_key(1, 101, &secret)).await;
+    services.register_node(with_key(1, 101, &secret)).await;
     let request = DeleteTailnetRequest { tailnet_id };
     tailnets.delete_tailnet(request).await.unwrap();
-    let mut nodes = NodeServiceClient::new(served.admin());
+    let mut nodes = NodeServiceClient::new(services.admin());
     let gone = async {
         loop {
             let request = ListNodesRequest { tailnet_id };
@@ -129,7 +130,7 @@ async fn nodes_of_a_deleted_tailnet_go_with_it(served: Served) {
         .await
         .unwrap();
     assert!(matches!(
-        served.register(self::request(1, 101)).await,
+        services.register(self::request(1, 101)).await,
         Outcome::KeyExpired(_)
     ));
 }

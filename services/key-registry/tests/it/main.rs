@@ -11,7 +11,8 @@ mod migrations;
 mod pace;
 mod registration;
 mod reports;
+mod request;
 mod returning;
 mod rotation;
-mod served;
+
 mod standing;

@@ -3,40 +3,38 @@
 use bowline_proto::key_registry::v1::{
     Node, RegisterRequest, SetTagsRequest, TaggedBy, node_service_client::NodeServiceClient,
 };
+use bowline_test_support::{TestDatabase, TestServices, on_both};
 use prost::Message as _;
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 
 use crate::{
+    request::{request, with_key},
     returning::log_in,
-    served::{Place, Served, on_both, request, with_key},
 };
 
-on_both!(tags_from_before_it_was_kept_who_gave_them_are_told_apart_by_the_trail);
+on_both!(TestServices::start => tags_from_before_it_was_kept_who_gave_them_are_told_apart_by_the_trail);
 
 /// The rows of the registry.
 struct Rows {
     pool: AnyPool,
-    table: &'static str,
+    table: String,
     step: String,
 }
 
 impl Rows {
-    async fn of(served: &Served) -> Self {
-        let pool = AnyPool::connect(&served.place.url("registry")).await;
-        let (table, step) = match served.place {
-            Place::Sqlite(_) => (
-                "nodes",
-                include_str!("../../migrations/sqlite/0005_tagged_by.sql").to_owned(),
-            ),
-            Place::Postgres { .. } => (
-                "key_registry.nodes",
-                format!(
-                    "SET search_path TO key_registry; {}",
-                    include_str!("../../migrations/postgres/0005_tagged_by.sql")
-                ),
+    async fn of(services: &TestServices) -> Self {
+        let database = &services.database;
+        let step = match database {
+            TestDatabase::Sqlite(_) => {
+                include_str!("../../migrations/sqlite/0005_tagged_by.sql").to_owned()
+            }
+            TestDatabase::Postgres { .. } => format!(
+                "SET search_path TO key_registry; {}",
+                include_str!("../../migrations/postgres/0005_tagged_by.sql")
             ),
         };
-        let pool = pool.unwrap();
+        let pool = AnyPool::connect(&database.url("registry")).await;
+        let (pool, table) = (pool.unwrap(), database.table("key_registry", "nodes"));
         Self { pool, table, step }
     }
 
@@ -69,39 +67,44 @@ impl Rows {
     }
 }
 
-async fn tags_from_before_it_was_kept_who_gave_them_are_told_apart_by_the_trail(served: Served) {
-    served
+async fn tags_from_before_it_was_kept_who_gave_them_are_told_apart_by_the_trail(
+    services: TestServices,
+) {
+    services
         .set_policy(r#"{"tagOwners": {"tag:web": ["amira@example.com"], "tag:db": []}}"#)
         .await;
-    let (key, tag_key) = (served.key(true).await, served.tag_key("tag:db").await);
+    let (key, tag_key) = (
+        services.new_user_key(true).await,
+        services.new_tag_key("tag:db").await,
+    );
     let web = vec!["tag:web".to_owned()];
     let asking = |request: RegisterRequest| RegisterRequest {
         requested_tags: web.clone(),
         ..request
     };
-    let by_key = served.registered(with_key(1, 101, &tag_key)).await;
-    let by_administrator = served.registered(with_key(2, 102, &key)).await;
-    let by_key_of_user = served.registered(asking(with_key(3, 103, &key))).await;
-    let by_login = log_in(&served, asking(request(4, 104))).await;
-    let untagged = served.registered(with_key(5, 105, &key)).await;
+    let by_key = services.register_node(with_key(1, 101, &tag_key)).await;
+    let by_administrator = services.register_node(with_key(2, 102, &key)).await;
+    let by_key_of_user = services.register_node(asking(with_key(3, 103, &key))).await;
+    let by_login = log_in(&services, asking(request(4, 104))).await;
+    let untagged = services.register_node(with_key(5, 105, &key)).await;
     // An administrator's tags, and then the user logs in on it and asks for others.
-    let retaken = served.registered(with_key(6, 106, &key)).await;
+    let retaken = services.register_node(with_key(6, 106, &key)).await;
     for node in [&by_administrator, &retaken] {
         let tags = SetTagsRequest {
-            tailnet_id: served.tailnet,
+            tailnet_id: services.tailnet,
             node_id: node.id,
             tags: web.clone(),
         };
-        let mut nodes = NodeServiceClient::new(served.admin());
+        let mut nodes = NodeServiceClient::new(services.admin());
         nodes.set_tags(tags).await.unwrap();
     }
     let again = RegisterRequest {
         old_node_key: vec![106; 32],
         ..asking(request(6, 107))
     };
-    log_in(&served, again).await;
+    log_in(&services, again).await;
 
-    let rows = Rows::of(&served).await;
+    let rows = Rows::of(&services).await;
     rows.forget_who_tagged().await;
     let before = rows.nodes().await;
     sqlx::raw_sql(AssertSqlSafe(rows.step.clone()))

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bowline_clock::{Clock as _, ManualClock, SystemClock};
 use bowline_proto::key_registry::v1::{RegisterRequest, register_response::Outcome};
 use bowline_service_kit::{retry_after, status_reason};
+use bowline_test_support::{TestDatabase, TestServices, on_both};
 use chrono::TimeDelta;
 use tonic::Status;
 
-use crate::served::{Place, Served, on_both, request, with_key};
+use crate::request::{request, with_key};
 
-on_both!(
+on_both!(TestServices::start =>
     node_takes_ten_keys_at_once_and_keeps_its_last_and_the_one_off_key,
     user_makes_a_hundred_nodes_at_once_with_however_many_keys,
 );
@@ -40,7 +41,11 @@ fn wait(refused: &Status) -> Duration {
 }
 
 /// Lets a machine take keys with these numbers, each in place of the one before.
-async fn rotate(served: &Served, key: &str, numbers: std::ops::RangeInclusive<u8>) -> Vec<Status> {
+async fn rotate(
+    services: &TestServices,
+    key: &str,
+    numbers: std::ops::RangeInclusive<u8>,
+) -> Vec<Status> {
     let mut refusals = Vec::new();
     let mut last = *numbers.start() - 1;
     for number in numbers {
@@ -48,7 +53,7 @@ async fn rotate(served: &Served, key: &str, numbers: std::ops::RangeInclusive<u8
             old_node_key: vec![last; 32],
             ..with_key(1, number, key)
         };
-        match served.try_register(rotation).await {
+        match services.try_register(rotation).await {
             Ok(Outcome::Registered(_)) => last = number,
             Ok(other) => panic!("{other:?}"),
             Err(refused) => refusals.push(refused),
@@ -57,61 +62,71 @@ async fn rotate(served: &Served, key: &str, numbers: std::ops::RangeInclusive<u8
     refusals
 }
 
-async fn node_takes_ten_keys_at_once_and_keeps_its_last_and_the_one_off_key(served: Served) {
-    let (key, once) = (served.key(true).await, served.key(false).await);
-    let first = served.registered(with_key(1, 101, &key)).await;
-    assert!(rotate(&served, &key, 102..=111).await.is_empty());
-    let refused = rotate(&served, &once, 112..=121).await;
+async fn node_takes_ten_keys_at_once_and_keeps_its_last_and_the_one_off_key(
+    services: TestServices,
+) {
+    let (key, once) = (
+        services.new_user_key(true).await,
+        services.new_user_key(false).await,
+    );
+    let first = services.register_node(with_key(1, 101, &key)).await;
+    assert!(rotate(&services, &key, 102..=111).await.is_empty());
+    let refused = rotate(&services, &once, 112..=121).await;
     assert_eq!(refused.len(), 10);
     assert!(
         refused
             .iter()
             .all(|refused| wait(refused) <= Duration::from_secs(10))
     );
-    let node = served.registered(request(1, 111)).await;
+    let node = services.register_node(request(1, 111)).await;
     assert_eq!((node.id, node.node_key), (first.id, vec![111; 32]));
-    let other = served.registered(with_key(2, 201, &once)).await;
+    let other = services.register_node(with_key(2, 201, &once)).await;
     assert_ne!(other.id, first.id, "what was refused has used up nothing");
 }
 
-async fn user_makes_a_hundred_nodes_at_once_with_however_many_keys(served: Served) {
-    let keys = [served.key(true).await, served.key(true).await];
+async fn user_makes_a_hundred_nodes_at_once_with_however_many_keys(services: TestServices) {
+    let keys = [
+        services.new_user_key(true).await,
+        services.new_user_key(true).await,
+    ];
     let tagged = {
-        served
+        services
             .set_policy(r#"{"tagOwners": {"tag:web": ["amira@example.com"]}}"#)
             .await;
-        served.tag_key("tag:web").await
+        services.new_tag_key("tag:web").await
     };
     for number in 0..50 {
         for (of_key, key) in [1000, 2000].into_iter().zip(&keys) {
-            served.registered(newcomer(of_key + number, key)).await;
+            services.register_node(newcomer(of_key + number, key)).await;
         }
     }
     // On PostgreSQL time goes on meanwhile.
     let mut made = 100;
     let refused = loop {
-        match served.try_register(newcomer(3000 + made, &keys[0])).await {
+        match services.try_register(newcomer(3000 + made, &keys[0])).await {
             Ok(_) => made += 1,
             Err(refused) => break refused,
         }
         assert!(made < 1000, "nobody is refused");
     };
     assert!(wait(&refused) <= Duration::from_secs(1));
-    assert_eq!(served.nodes().await.len(), usize::try_from(made).unwrap());
+    assert_eq!(services.nodes().await.len(), usize::try_from(made).unwrap());
     let again = RegisterRequest {
         node_key: vec![7; 32],
         old_node_key: key_bytes(0x8000_0000 | 1000),
         ..newcomer(1000, &keys[0])
     };
-    served.registered(again).await;
-    served.registered(newcomer(4000, &tagged)).await;
+    services.register_node(again).await;
+    services.register_node(newcomer(4000, &tagged)).await;
 }
 
 #[tokio::test]
 async fn two_hundred_machines_that_come_at_once_have_all_joined_within_three_minutes() {
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
-    let served = Served::start_by(Place::sqlite(), Arc::clone(&clock) as _).await;
-    let key = served.key(true).await;
+    let services =
+        TestServices::start_with_clock(TestDatabase::sqlite().unwrap(), Arc::clone(&clock) as _)
+            .await;
+    let key = services.new_user_key(true).await;
     // When each machine that is not in yet asks next, in seconds.
     let mut out: BTreeMap<u32, u64> = (1..=200).map(|number| (number, 0)).collect();
     let mut second = 0;
@@ -122,7 +137,7 @@ async fn two_hundred_machines_that_come_at_once_have_all_joined_within_three_min
             .filter_map(|(number, at)| (*at <= second).then_some(*number))
             .collect();
         for number in asking {
-            match served.try_register(newcomer(number, &key)).await {
+            match services.try_register(newcomer(number, &key)).await {
                 Ok(Outcome::Registered(_)) => {
                     out.remove(&number);
                 }
@@ -137,6 +152,6 @@ async fn two_hundred_machines_that_come_at_once_have_all_joined_within_three_min
         clock.advance(TimeDelta::seconds(1));
         second += 1;
     }
-    assert_eq!(served.nodes().await.len(), 200);
+    assert_eq!(services.nodes().await.len(), 200);
     assert!(second > 60, "they came at a pace: {second}");
 }

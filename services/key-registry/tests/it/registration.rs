@@ -4,10 +4,11 @@ use bowline_proto::{
     identity::v1::{ApproveLoginRequest, login_service_client::LoginServiceClient},
     key_registry::v1::{RefusalReason, RegisterRequest, register_response::Outcome},
 };
+use bowline_test_support::{TestServices, on_both};
 
-use crate::served::{Served, on_both, refusal, request, with_key};
+use crate::request::{refusal, request, with_key};
 
-on_both!(
+on_both!(TestServices::start =>
     one_off_key_registers_one_node_however_many_try,
     restart_with_a_used_up_key_succeeds,
     one_off_key_is_used_up_once_by_a_request_that_is_sent_again,
@@ -16,9 +17,9 @@ on_both!(
     requested_tags_need_an_owner,
 );
 
-async fn one_off_key_registers_one_node_however_many_try(served: Served) {
-    let key = served.key(false).await;
-    let tries = (1..=32).map(|number| served.register(with_key(number, 100 + number, &key)));
+async fn one_off_key_registers_one_node_however_many_try(services: TestServices) {
+    let key = services.new_user_key(false).await;
+    let tries = (1..=32).map(|number| services.register(with_key(number, 100 + number, &key)));
     let mut registered = 0;
     for outcome in futures_util::future::join_all(tries).await {
         match outcome {
@@ -27,45 +28,45 @@ async fn one_off_key_registers_one_node_however_many_try(served: Served) {
         }
     }
     assert_eq!(registered, 1);
-    let wrong = served
+    let wrong = services
         .register(with_key(1, 200, "bowline-auth-000000000000-00"))
         .await;
     assert_eq!(refusal(wrong), RefusalReason::PreAuthKeyInvalid);
 }
 
-async fn restart_with_a_used_up_key_succeeds(served: Served) {
-    let key = served.key(false).await;
-    let first = served.registered(with_key(1, 101, &key)).await;
-    let again = served.registered(with_key(1, 101, &key)).await;
+async fn restart_with_a_used_up_key_succeeds(services: TestServices) {
+    let key = services.new_user_key(false).await;
+    let first = services.register_node(with_key(1, 101, &key)).await;
+    let again = services.register_node(with_key(1, 101, &key)).await;
     assert_eq!((first.id, first.ipv4), (again.id, again.ipv4));
 }
 
-async fn one_off_key_is_used_up_once_by_a_request_that_is_sent_again(served: Served) {
+async fn one_off_key_is_used_up_once_by_a_request_that_is_sent_again(services: TestServices) {
     // Some of the tries find the key used up that another has used meanwhile.
     for machine in 1..=20 {
-        let key = served.key(false).await;
-        let tries = (0..8).map(|_| served.registered(with_key(machine, 100 + machine, &key)));
+        let key = services.new_user_key(false).await;
+        let tries = (0..8).map(|_| services.register_node(with_key(machine, 100 + machine, &key)));
         let nodes = futures_util::future::join_all(tries).await;
         assert!(nodes.iter().all(|node| node.id == nodes[0].id));
     }
 }
 
-async fn followed_up_login_makes_one_node(served: Served) {
-    let Outcome::LoginNeeded(needed) = served.register(request(1, 101)).await else {
+async fn followed_up_login_makes_one_node(services: TestServices) {
+    let Outcome::LoginNeeded(needed) = services.register(request(1, 101)).await else {
         panic!("a login is needed")
     };
     let followup = RegisterRequest {
         login_id: needed.login_id.clone(),
         ..request(1, 101)
     };
-    let pending = served.register(followup.clone()).await;
+    let pending = services.register(followup.clone()).await;
     assert!(matches!(pending, Outcome::LoginNeeded(again) if again.login_id == needed.login_id));
     let approve = ApproveLoginRequest {
         login_id: needed.login_id.clone(),
-        tailnet_id: served.tailnet,
-        user_id: served.user,
+        tailnet_id: services.tailnet,
+        user_id: services.user.id,
     };
-    LoginServiceClient::new(served.admin())
+    LoginServiceClient::new(services.admin())
         .approve_login(approve)
         .await
         .unwrap();
@@ -74,23 +75,23 @@ async fn followed_up_login_makes_one_node(served: Served) {
         login_id: needed.login_id.clone(),
         ..request(2, 102)
     };
-    let other = served.register(thief).await;
+    let other = services.register(thief).await;
     assert!(matches!(other, Outcome::LoginNeeded(new) if new.login_id != needed.login_id));
-    let first = served.registered(followup.clone()).await;
+    let first = services.register_node(followup.clone()).await;
     assert_eq!(
-        served.registered(followup).await.id,
+        services.register_node(followup).await.id,
         first.id,
         "a lost answer is given again"
     );
 }
 
-async fn names_and_addresses_are_unique(served: Served) {
-    let key = served.key(true).await;
+async fn names_and_addresses_are_unique(services: TestServices) {
+    let key = services.new_user_key(true).await;
     let mut names = Vec::new();
     let mut addresses = Vec::new();
     for number in 1..=4 {
-        let node = served
-            .registered(with_key(number, 100 + number, &key))
+        let node = services
+            .register_node(with_key(number, 100 + number, &key))
             .await;
         names.push(node.name);
         addresses.push((node.ipv4, node.ipv6));
@@ -102,10 +103,10 @@ async fn names_and_addresses_are_unique(served: Served) {
     assert_eq!(addresses.len(), 4);
 }
 
-async fn requested_tags_need_an_owner(served: Served) {
-    let key = served.key(true).await;
+async fn requested_tags_need_an_owner(services: TestServices) {
+    let key = services.new_user_key(true).await;
     let requested_tags = vec!["tag:web".to_owned()];
-    let refused = served
+    let refused = services
         .register(RegisterRequest {
             requested_tags,
             ..with_key(1, 101, &key)

@@ -9,18 +9,19 @@ use bowline_proto::{
     },
     policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
+use bowline_test_support::{TestServices, on_both};
 
-use crate::served::{Served, on_both, with_key};
+use crate::request::with_key;
 
-on_both!(
+on_both!(TestServices::start =>
     reports_reach_followers_and_old_ones_are_dropped,
     tags_asked_for_later_are_given_or_end_the_key,
 );
 
-async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
-    let key = served.key(true).await;
-    let node = served.registered(with_key(1, 101, &key)).await;
-    let mut client = KeyRegistryServiceClient::new(served.gateway());
+async fn reports_reach_followers_and_old_ones_are_dropped(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let node = services.register_node(with_key(1, 101, &key)).await;
+    let mut client = KeyRegistryServiceClient::new(services.gateway());
     let presence = Presence {
         epoch: 0,
         gateway: "g1".to_owned(),
@@ -41,7 +42,7 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
         ..ClientReport::default()
     };
     let of_node = |node_key: Vec<u8>, client, presence| NodeReport {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: node.id,
         node_key,
         client: Some(client),
@@ -74,7 +75,7 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
     );
 
     let since = ChangesSinceRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         revision: 1,
         soft_revision: 0,
     };
@@ -82,28 +83,28 @@ async fn reports_reach_followers_and_old_ones_are_dropped(served: Served) {
     assert_eq!((changes.soft.len(), changes.soft[0].home_derp), (1, 900));
     assert!(changes.soft[0].online && changes.soft_through == changes.soft_head);
     let request = SnapshotRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
     };
     let mut stream = client.snapshot(request).await.unwrap().into_inner();
     let only = stream.message().await.unwrap().unwrap();
     assert!(only.last && only.nodes.len() == 1 && only.soft[0].home_derp == 900);
 }
 
-async fn tags_asked_for_later_are_given_or_end_the_key(served: Served) {
+async fn tags_asked_for_later_are_given_or_end_the_key(services: TestServices) {
     let text = r#"{"tagOwners": {"tag:web": ["amira@example.com"], "tag:db": []}}"#;
     let request = SetPolicyRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         text: text.to_owned(),
         ..SetPolicyRequest::default()
     };
-    let stored = PolicyServiceClient::new(served.admin())
+    let stored = PolicyServiceClient::new(services.admin())
         .set_policy(request)
         .await;
     assert!(stored.unwrap().into_inner().problems.is_empty());
-    let key = served.key(true).await;
+    let key = services.new_user_key(true).await;
     for (number, tag, is_given) in [(1, "tag:web", true), (2, "tag:db", false)] {
-        let node = served
-            .registered(with_key(number, 100 + number, &key))
+        let node = services
+            .register_node(with_key(number, 100 + number, &key))
             .await;
         let client = ClientReport {
             sequence: 1,
@@ -115,7 +116,7 @@ async fn tags_asked_for_later_are_given_or_end_the_key(served: Served) {
             ..ClientReport::default()
         };
         let report = NodeReport {
-            tailnet_id: served.tailnet,
+            tailnet_id: services.tailnet,
             node_id: node.id,
             node_key: node.node_key,
             client: Some(client),
@@ -125,7 +126,7 @@ async fn tags_asked_for_later_are_given_or_end_the_key(served: Served) {
             reports: vec![report],
             gateway: "g1".to_owned(),
         };
-        let mut registry = KeyRegistryServiceClient::new(served.gateway());
+        let mut registry = KeyRegistryServiceClient::new(services.gateway());
         let results = registry
             .report_nodes(request)
             .await
@@ -134,10 +135,10 @@ async fn tags_asked_for_later_are_given_or_end_the_key(served: Served) {
             .results;
         assert!(results[0].accepted && !results[0].again);
         let request = GetNodeRequest {
-            tailnet_id: served.tailnet,
+            tailnet_id: services.tailnet,
             node_id: node.id,
         };
-        let found = NodeServiceClient::new(served.admin())
+        let found = NodeServiceClient::new(services.admin())
             .get_node(request)
             .await;
         let found = found.unwrap().into_inner().node.unwrap().node.unwrap();

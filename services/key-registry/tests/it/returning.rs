@@ -10,11 +10,12 @@ use bowline_proto::{
         node_service_client::NodeServiceClient, register_response::Outcome,
     },
 };
+use bowline_test_support::{TestServices, on_both};
 use prost_types::Timestamp;
 
-use crate::served::{Served, on_both, request, with_key};
+use crate::request::{request, with_key};
 
-on_both!(
+on_both!(TestServices::start =>
     logging_out_and_in_again_by_key_is_the_same_node,
     logging_out_and_in_again_by_login_is_the_same_node,
     expired_node_comes_back_without_naming_its_old_key,
@@ -24,7 +25,7 @@ on_both!(
     other_owner_is_another_node_and_of_several_the_last_seen_comes_back,
 );
 
-async fn log_out(served: &Served, machine: u8, node: u8) {
+async fn log_out(services: &TestServices, machine: u8, node: u8) {
     let past = Some(Timestamp {
         seconds: 123,
         nanos: 0,
@@ -33,7 +34,7 @@ async fn log_out(served: &Served, machine: u8, node: u8) {
         expiry: past,
         ..request(machine, node)
     };
-    let outcome = served.register(logout).await;
+    let outcome = services.register(logout).await;
     assert!(matches!(outcome, Outcome::LoggedOut(_)), "{outcome:?}");
 }
 
@@ -45,181 +46,206 @@ fn assert_same(one: &Node, other: &Node) {
     assert!(!other.expired);
 }
 
-async fn logging_out_and_in_again_by_key_is_the_same_node(served: Served) {
-    let key = served.key(true).await;
-    let first = served.registered(with_key(1, 101, &key)).await;
+async fn logging_out_and_in_again_by_key_is_the_same_node(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let first = services.register_node(with_key(1, 101, &key)).await;
     let mut last = first.clone();
     for number in 102..105 {
         // Its session is still there, or was until a moment ago.
-        served.session(&last, true).await;
-        log_out(&served, 1, number - 1).await;
-        last = served.registered(with_key(1, number, &key)).await;
+        services.report_session(&last, true).await;
+        log_out(&services, 1, number - 1).await;
+        last = services.register_node(with_key(1, number, &key)).await;
         assert_same(&first, &last);
     }
-    assert_eq!(served.nodes().await.len(), 1);
+    assert_eq!(services.nodes().await.len(), 1);
     // The machine's own keys from before stay retired.
-    let retired = served.register(with_key(1, 101, &key)).await;
+    let retired = services.register(with_key(1, 101, &key)).await;
     assert!(matches!(retired, Outcome::KeyExpired(_)));
 }
 
-pub(crate) async fn log_in(served: &Served, wanted: RegisterRequest) -> Node {
-    let Outcome::LoginNeeded(needed) = served.register(wanted.clone()).await else {
+pub(crate) async fn log_in(services: &TestServices, wanted: RegisterRequest) -> Node {
+    let Outcome::LoginNeeded(needed) = services.register(wanted.clone()).await else {
         panic!("a login is needed")
     };
     let approve = ApproveLoginRequest {
         login_id: needed.login_id.clone(),
-        tailnet_id: served.tailnet,
-        user_id: served.user,
+        tailnet_id: services.tailnet,
+        user_id: services.user.id,
     };
-    let mut logins = LoginServiceClient::new(served.admin());
+    let mut logins = LoginServiceClient::new(services.admin());
     logins.approve_login(approve).await.unwrap();
     let followup = RegisterRequest {
         login_id: needed.login_id,
         ..wanted
     };
-    let node = served.registered(followup.clone()).await;
-    assert_eq!(served.registered(followup).await.id, node.id);
+    let node = services.register_node(followup.clone()).await;
+    assert_eq!(services.register_node(followup).await.id, node.id);
     node
 }
 
-async fn logging_out_and_in_again_by_login_is_the_same_node(served: Served) {
-    let first = log_in(&served, request(1, 101)).await;
-    log_out(&served, 1, 101).await;
-    let again = log_in(&served, request(1, 102)).await;
+async fn logging_out_and_in_again_by_login_is_the_same_node(services: TestServices) {
+    let first = log_in(&services, request(1, 101)).await;
+    log_out(&services, 1, 101).await;
+    let again = log_in(&services, request(1, 102)).await;
     assert_same(&first, &again);
     // By key as well as by login.
-    log_out(&served, 1, 102).await;
-    let key = served.key(true).await;
-    assert_same(&first, &served.registered(with_key(1, 103, &key)).await);
+    log_out(&services, 1, 102).await;
+    let key = services.new_user_key(true).await;
+    assert_same(
+        &first,
+        &services.register_node(with_key(1, 103, &key)).await,
+    );
 }
 
-async fn expired_node_comes_back_without_naming_its_old_key(served: Served) {
-    let key = served.key(true).await;
-    let first = served.registered(with_key(1, 101, &key)).await;
+async fn expired_node_comes_back_without_naming_its_old_key(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let first = services.register_node(with_key(1, 101, &key)).await;
     let expire = ExpireNodeRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: first.id,
     };
-    let mut nodes = NodeServiceClient::new(served.admin());
+    let mut nodes = NodeServiceClient::new(services.admin());
     nodes.expire_node(expire).await.unwrap();
-    assert_same(&first, &served.registered(with_key(1, 102, &key)).await);
+    assert_same(
+        &first,
+        &services.register_node(with_key(1, 102, &key)).await,
+    );
 }
 
 const POLICY: &str = r#"{"tagOwners": {"tag:web": ["amira@example.com"], "tag:db": []}}"#;
 
-async fn tagged_node_comes_back_and_becomes_its_user_s_by_a_login_without_tags(served: Served) {
-    served.set_policy(POLICY).await;
-    let tag_key = served.tag_key("tag:db").await;
-    let server = served.registered(with_key(1, 101, &tag_key)).await;
-    log_out(&served, 1, 101).await;
+async fn tagged_node_comes_back_and_becomes_its_user_s_by_a_login_without_tags(
+    services: TestServices,
+) {
+    services.set_policy(POLICY).await;
+    let tag_key = services.new_tag_key("tag:db").await;
+    let server = services.register_node(with_key(1, 101, &tag_key)).await;
+    log_out(&services, 1, 101).await;
     assert_same(
         &server,
-        &served.registered(with_key(1, 102, &tag_key)).await,
+        &services.register_node(with_key(1, 102, &tag_key)).await,
     );
 
-    let key = served.key(true).await;
+    let key = services.new_user_key(true).await;
     let tagged = RegisterRequest {
         requested_tags: vec!["tag:web".to_owned()],
         ..with_key(2, 103, &key)
     };
-    let tagged = served.registered(tagged).await;
+    let tagged = services.register_node(tagged).await;
     assert_eq!(
         (&tagged.tags[..], tagged.key_expiry),
         (&["tag:web".to_owned()][..], None)
     );
-    served.session(&tagged, true).await;
+    services.report_session(&tagged, true).await;
     // With --force-reauth the client names its key.
     let untagged = RegisterRequest {
         old_node_key: vec![103; 32],
         ..with_key(2, 104, &key)
     };
-    let untagged = served.registered(untagged).await;
+    let untagged = services.register_node(untagged).await;
     assert_same(&tagged, &untagged);
-    assert_eq!((untagged.tags.len(), untagged.user_id), (0, served.user));
+    assert_eq!(
+        (untagged.tags.len(), untagged.user_id),
+        (0, services.user.id)
+    );
     // A tagged node that nobody added is nobody's to take.
     let stranger = RegisterRequest {
         old_node_key: vec![102; 32],
         ..with_key(1, 105, &key)
     };
-    assert_ne!(served.registered(stranger).await.id, server.id);
+    assert_ne!(services.register_node(stranger).await.id, server.id);
 }
 
-async fn node_with_a_live_session_is_never_taken_over(served: Served) {
-    let key = served.key(true).await;
-    let first = served.registered(with_key(1, 101, &key)).await;
-    served.session(&first, true).await;
-    let copy = served.registered(with_key(1, 102, &key)).await;
+async fn node_with_a_live_session_is_never_taken_over(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let first = services.register_node(with_key(1, 101, &key)).await;
+    services.report_session(&first, true).await;
+    let copy = services.register_node(with_key(1, 102, &key)).await;
     assert_ne!(copy.id, first.id);
-    assert_eq!(served.node(first.id).await, first);
-    assert_eq!(served.listed(copy.id).await.shares_machine_with, [first.id]);
-    assert_eq!(served.listed(first.id).await.shares_machine_with, [copy.id]);
+    assert_eq!(services.node(first.id).await, first);
+    assert_eq!(
+        services.node_with_state(copy.id).await.shares_machine_with,
+        [first.id]
+    );
+    assert_eq!(
+        services.node_with_state(first.id).await.shares_machine_with,
+        [copy.id]
+    );
     // Also not when its key has ended while it is in use.
     let expire = ExpireNodeRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: first.id,
     };
-    let mut nodes = NodeServiceClient::new(served.admin());
+    let mut nodes = NodeServiceClient::new(services.admin());
     nodes.expire_node(expire).await.unwrap();
-    let third = served.registered(with_key(1, 103, &key)).await;
+    let third = services.register_node(with_key(1, 103, &key)).await;
     assert!(third.id != first.id && third.id != copy.id);
     // The one that is named as old is the newcomer's own.
     let named = RegisterRequest {
         old_node_key: vec![101; 32],
         ..with_key(1, 104, &key)
     };
-    assert_same(&first, &served.registered(named).await);
+    assert_same(&first, &services.register_node(named).await);
 }
 
-async fn ephemeral_nodes_and_others_never_merge(served: Served) {
-    let key = served.key(true).await;
-    let lasting = served.registered(with_key(1, 101, &key)).await;
+async fn ephemeral_nodes_and_others_never_merge(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let lasting = services.register_node(with_key(1, 101, &key)).await;
     let ephemeral = PreAuthKey {
-        user_id: served.user,
+        user_id: services.user.id,
         reusable: true,
         ephemeral: true,
         ..PreAuthKey::default()
     };
-    let ephemeral = served.made_key(ephemeral).await;
+    let ephemeral = services.new_key(ephemeral).await;
     let passing = RegisterRequest {
         old_node_key: vec![101; 32],
         ..with_key(1, 102, &ephemeral)
     };
-    let passing = served.registered(passing).await;
+    let passing = services.register_node(passing).await;
     assert!(passing.id != lasting.id && passing.ephemeral);
-    log_out(&served, 1, 101).await;
-    let other = served.registered(with_key(1, 103, &ephemeral)).await;
+    log_out(&services, 1, 101).await;
+    let other = services.register_node(with_key(1, 103, &ephemeral)).await;
     assert!(other.id != lasting.id && other.id != passing.id);
-    assert_same(&lasting, &served.registered(with_key(1, 104, &key)).await);
+    assert_same(
+        &lasting,
+        &services.register_node(with_key(1, 104, &key)).await,
+    );
 }
 
-async fn other_owner_is_another_node_and_of_several_the_last_seen_comes_back(served: Served) {
+async fn other_owner_is_another_node_and_of_several_the_last_seen_comes_back(
+    services: TestServices,
+) {
     let request = CreateUserRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         login_name: "bo@example.com".to_owned(),
         ..CreateUserRequest::default()
     };
-    let mut users = UserServiceClient::new(served.admin());
+    let mut users = UserServiceClient::new(services.admin());
     let other = users.create_user(request).await.unwrap().into_inner();
     let other = PreAuthKey {
         user_id: other.user.unwrap().id,
         reusable: true,
         ..PreAuthKey::default()
     };
-    let (key, other) = (served.key(true).await, served.made_key(other).await);
-    let first = served.registered(with_key(1, 101, &key)).await;
-    log_out(&served, 1, 101).await;
-    let others = served.registered(with_key(1, 102, &other)).await;
+    let (key, other) = (
+        services.new_user_key(true).await,
+        services.new_key(other).await,
+    );
+    let first = services.register_node(with_key(1, 101, &key)).await;
+    log_out(&services, 1, 101).await;
+    let others = services.register_node(with_key(1, 102, &other)).await;
     assert_ne!(others.id, first.id, "a profile of its own");
     // Two of the same owner: made while neither had ended.
-    let own = served.registered(with_key(1, 103, &key)).await;
+    let own = services.register_node(with_key(1, 103, &key)).await;
     assert_same(&first, &own);
-    let second = served.registered(with_key(1, 104, &key)).await;
+    let second = services.register_node(with_key(1, 104, &key)).await;
     assert_ne!(second.id, own.id);
-    served.session(&second, true).await;
-    served.session(&own, true).await;
+    services.report_session(&second, true).await;
+    services.report_session(&own, true).await;
     for node in [103, 104] {
-        log_out(&served, 1, node).await;
+        log_out(&services, 1, node).await;
     }
-    let back = served.registered(with_key(1, 105, &key)).await;
+    let back = services.register_node(with_key(1, 105, &key)).await;
     assert_same(&own, &back);
 }

@@ -4,26 +4,27 @@ use bowline_proto::{
     identity::v1::{Tailnet, UpdateTailnetRequest, tailnet_service_client::TailnetServiceClient},
     key_registry::v1::{RefusalReason, RegisterRequest, register_response::Outcome},
 };
+use bowline_test_support::{TestServices, on_both};
 use prost_types::{FieldMask, Timestamp};
 
-use crate::served::{Served, on_both, refusal, request, with_key};
+use crate::request::{refusal, request, with_key};
 
-on_both!(
+on_both!(TestServices::start =>
     key_of_another_machine_is_refused_on_every_path,
     rotation_keeps_a_numbered_name,
     rotation_keeps_the_node_and_retires_the_old_key,
     rotation_is_refused_unproven_where_the_tailnet_asks_for_proof,
 );
 
-async fn key_of_another_machine_is_refused_on_every_path(served: Served) {
-    let key = served.key(true).await;
-    let own = served.registered(with_key(1, 101, &key)).await;
+async fn key_of_another_machine_is_refused_on_every_path(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let own = services.register_node(with_key(1, 101, &key)).await;
     let foreign = RefusalReason::NodeKeyOfAnotherMachine;
     assert_eq!(
-        refusal(served.register(with_key(2, 101, &key)).await),
+        refusal(services.register(with_key(2, 101, &key)).await),
         foreign
     );
-    assert_eq!(refusal(served.register(request(2, 101)).await), foreign);
+    assert_eq!(refusal(services.register(request(2, 101)).await), foreign);
     let past = Some(Timestamp {
         seconds: 123,
         nanos: 0,
@@ -32,61 +33,61 @@ async fn key_of_another_machine_is_refused_on_every_path(served: Served) {
         expiry: past,
         ..request(2, 101)
     };
-    assert_eq!(refusal(served.register(logout).await), foreign);
+    assert_eq!(refusal(services.register(logout).await), foreign);
     let old_node_key = vec![101; 32];
     let thief = RegisterRequest {
         old_node_key,
         ..with_key(2, 102, &key)
     };
-    assert_eq!(refusal(served.register(thief).await), foreign);
-    served.registered(with_key(2, 102, &key)).await;
+    assert_eq!(refusal(services.register(thief).await), foreign);
+    services.register_node(with_key(2, 102, &key)).await;
     assert_eq!(
-        served.registered(request(1, 101)).await.node_key,
+        services.register_node(request(1, 101)).await.node_key,
         own.node_key
     );
 }
 
-async fn rotation_keeps_a_numbered_name(served: Served) {
-    let key = served.key(true).await;
-    served.registered(with_key(1, 101, &key)).await;
+async fn rotation_keeps_a_numbered_name(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    services.register_node(with_key(1, 101, &key)).await;
     assert_eq!(
-        served.registered(with_key(2, 102, &key)).await.name,
+        services.register_node(with_key(2, 102, &key)).await.name,
         "laptop-1"
     );
     let rotate = RegisterRequest {
         old_node_key: vec![102; 32],
         ..with_key(2, 103, &key)
     };
-    assert_eq!(served.registered(rotate).await.name, "laptop-1");
+    assert_eq!(services.register_node(rotate).await.name, "laptop-1");
 }
 
-async fn rotation_keeps_the_node_and_retires_the_old_key(served: Served) {
-    let key = served.key(true).await;
-    let first = served.registered(with_key(1, 101, &key)).await;
+async fn rotation_keeps_the_node_and_retires_the_old_key(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let first = services.register_node(with_key(1, 101, &key)).await;
     let old_node_key = vec![101; 32];
     let rotate = RegisterRequest {
         old_node_key,
         ..with_key(1, 102, &key)
     };
-    let second = served.registered(rotate.clone()).await;
+    let second = services.register_node(rotate.clone()).await;
     assert_eq!(
         (second.id, &second.ipv4, &second.name),
         (first.id, &first.ipv4, &first.name)
     );
     // A client names its last key with every request: that is history, no rotation.
-    assert_eq!(served.registered(rotate).await.id, first.id);
+    assert_eq!(services.register_node(rotate).await.id, first.id);
     // The retired key is bound to nobody again: its machine is told to make another.
     assert!(matches!(
-        served.register(with_key(1, 101, &key)).await,
+        services.register(with_key(1, 101, &key)).await,
         Outcome::KeyExpired(_)
     ));
-    let foreign = served.register(with_key(2, 101, &key)).await;
+    let foreign = services.register(with_key(2, 101, &key)).await;
     assert_eq!(refusal(foreign), RefusalReason::NodeKeyOfAnotherMachine);
 }
 
-async fn rotation_is_refused_unproven_where_the_tailnet_asks_for_proof(served: Served) {
+async fn rotation_is_refused_unproven_where_the_tailnet_asks_for_proof(services: TestServices) {
     let wanted = Tailnet {
-        id: served.tailnet,
+        id: services.tailnet,
         require_key_proof: true,
         ..Tailnet::default()
     };
@@ -96,21 +97,24 @@ async fn rotation_is_refused_unproven_where_the_tailnet_asks_for_proof(served: S
             paths: vec!["require_key_proof".to_owned()],
         }),
     };
-    let mut tailnets = TailnetServiceClient::new(served.admin());
+    let mut tailnets = TailnetServiceClient::new(services.admin());
     tailnets.update_tailnet(request).await.unwrap();
-    let (key, once) = (served.key(true).await, served.key(false).await);
-    let first = served.registered(with_key(1, 101, &key)).await;
+    let (key, once) = (
+        services.new_user_key(true).await,
+        services.new_user_key(false).await,
+    );
+    let first = services.register_node(with_key(1, 101, &key)).await;
     let rotate = RegisterRequest {
         old_node_key: vec![101; 32],
         ..with_key(1, 102, &once)
     };
-    let outcome = served.register(rotate.clone()).await;
+    let outcome = services.register(rotate.clone()).await;
     assert_eq!(refusal(outcome), RefusalReason::NodeKeyUnproven);
     // A refusal changes nothing: the one-off key still works, the old node key, too.
-    served.registered(self::request(1, 101)).await;
+    services.register_node(self::request(1, 101)).await;
     let proven = RegisterRequest {
         proven_node_keys: vec![vec![101; 32], vec![102; 32]],
         ..rotate
     };
-    assert_eq!(served.registered(proven).await.id, first.id);
+    assert_eq!(services.register_node(proven).await.id, first.id);
 }

@@ -13,11 +13,12 @@ use bowline_proto::{
         node_service_client::NodeServiceClient,
     },
 };
+use bowline_test_support::{TestDatabase, TestServices, on_both};
 use prost_types::{FieldMask, Timestamp};
 
-use crate::served::{Place, Served, on_both, refusal, request, with_key};
+use crate::request::{refusal, request, with_key};
 
-on_both!(
+on_both!(TestServices::start =>
     suspended_user_s_node_changes_nothing_until_the_user_is_restored,
     node_that_waits_for_approval_changes_nothing_until_it_is_approved,
     node_whose_key_has_ended_changes_nothing,
@@ -57,9 +58,9 @@ fn moved(sequence: u64) -> NodeReport {
 }
 
 /// Tries all that a device can to change its node, which it may not.
-async fn try_everything(served: &Served, node: &Node, machine: u8) {
-    let before = served.node(node.id).await;
-    let result = served.report(node, moved(7)).await;
+async fn try_everything(services: &TestServices, node: &Node, machine: u8) {
+    let before = services.node(node.id).await;
+    let result = services.report_node(node, moved(7)).await;
     assert!(result.accepted && !result.again);
     let sooner = RegisterRequest {
         expiry: Some(Timestamp {
@@ -70,8 +71,8 @@ async fn try_everything(served: &Served, node: &Node, machine: u8) {
         hostname: "moved".to_owned(),
         ..request(machine, node.node_key[0])
     };
-    served.register(sooner).await;
-    assert_eq!(served.node(node.id).await, before);
+    services.register(sooner).await;
+    assert_eq!(services.node(node.id).await, before);
 }
 
 fn is_moved(node: &Node) -> bool {
@@ -82,89 +83,89 @@ fn is_moved(node: &Node) -> bool {
         && node.tagged_by() == TaggedBy::User
 }
 
-async fn soft(served: &Served, id: u64) -> SoftState {
+async fn soft(services: &TestServices, id: u64) -> SoftState {
     let request = SnapshotRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
     };
-    let mut registry = KeyRegistryServiceClient::new(served.gateway());
+    let mut registry = KeyRegistryServiceClient::new(services.gateway());
     let mut chunks = registry.snapshot(request).await.unwrap().into_inner();
     let only = chunks.message().await.unwrap().unwrap();
     let mut all = only.soft.into_iter();
     all.find(|state| state.node_id == id).unwrap()
 }
 
-async fn suspended_user_s_node_changes_nothing_until_the_user_is_restored(served: Served) {
-    served.set_policy(POLICY).await;
-    let key = served.key(true).await;
-    let node = served.registered(with_key(1, 101, &key)).await;
-    served.suspend(true).await;
+async fn suspended_user_s_node_changes_nothing_until_the_user_is_restored(services: TestServices) {
+    services.set_policy(POLICY).await;
+    let key = services.new_user_key(true).await;
+    let node = services.register_node(with_key(1, 101, &key)).await;
+    services.set_suspended(&services.user, true).await;
     // Whether this registry has heard of it yet or not.
-    try_everything(&served, &node, 1).await;
+    try_everything(&services, &node, 1).await;
     let again = RegisterRequest {
         old_node_key: vec![101; 32],
         ..with_key(1, 102, &key)
     };
-    let reason = refusal(served.register(again).await);
+    let reason = refusal(services.register(again).await);
     assert_eq!(reason, RefusalReason::UserSuspended);
     // A key of nobody's makes a node of its own: the suspended one is not freed by it.
-    let tag_key = served.tag_key("tag:key").await;
+    let tag_key = services.new_tag_key("tag:key").await;
     let by_tag = RegisterRequest {
         old_node_key: vec![101; 32],
         ..with_key(1, 103, &tag_key)
     };
-    assert_ne!(served.registered(by_tag).await.id, node.id);
-    try_everything(&served, &node, 1).await;
+    assert_ne!(services.register_node(by_tag).await.id, node.id);
+    try_everything(&services, &node, 1).await;
 
     // Where it is reached now is known before it may be told.
-    let soft = soft(&served, node.id).await;
+    let soft = soft(&services, node.id).await;
     assert_eq!(soft.endpoints[0].address, "203.0.113.7:41641");
     assert_eq!((soft.home_derp, soft.disco_key), (901, vec![5; 32]));
-    served.suspend(false).await;
-    served.until(node.id, is_moved).await;
+    services.set_suspended(&services.user, false).await;
+    services.wait_for_node(node.id, is_moved).await;
 }
 
 #[test]
 fn kept_report_outlives_a_restart_on_sqlite() {
-    kept_report_outlives_a_restart(Place::sqlite());
+    kept_report_outlives_a_restart(TestDatabase::sqlite().unwrap());
 }
 
 #[test]
 fn kept_report_outlives_a_restart_on_postgres() {
-    if let Some(place) = Place::postgres() {
-        kept_report_outlives_a_restart(place);
+    if let Some(database) = TestDatabase::postgres().unwrap() {
+        kept_report_outlives_a_restart(database);
     }
 }
 
-fn kept_report_outlives_a_restart(place: Place) {
+fn kept_report_outlives_a_restart(database: TestDatabase) {
     // Each life of the process has a runtime of its own: with it ends all that ran in the background.
     let life = || tokio::runtime::Runtime::new().unwrap();
-    let (place, node) = life().block_on(async {
-        let served = Served::start(place).await;
-        served.set_policy(POLICY).await;
-        let key = served.key(true).await;
-        let node = served.registered(with_key(1, 101, &key)).await;
-        served.suspend(true).await;
-        served.report(&node, moved(1)).await;
-        (served.place, node)
+    let (database, node) = life().block_on(async {
+        let services = TestServices::start(database).await;
+        services.set_policy(POLICY).await;
+        let key = services.new_user_key(true).await;
+        let node = services.register_node(with_key(1, 101, &key)).await;
+        services.set_suspended(&services.user, true).await;
+        services.report_node(&node, moved(1)).await;
+        (services.database, node)
     });
-    let place = life().block_on(async {
-        let served = Served::start(place).await;
-        assert_eq!(served.node(node.id).await, node);
-        served.suspend(false).await;
-        served.place
+    let database = life().block_on(async {
+        let services = TestServices::start(database).await;
+        assert_eq!(services.node(node.id).await, node);
+        services.set_suspended(&services.user, false).await;
+        services.database
     });
     life().block_on(async {
-        let served = Served::start(place).await;
-        served.until(node.id, is_moved).await;
-        let soft = soft(&served, node.id).await;
+        let services = TestServices::start(database).await;
+        services.wait_for_node(node.id, is_moved).await;
+        let soft = soft(&services, node.id).await;
         assert_eq!(soft.endpoints[0].address, "203.0.113.7:41641");
     });
 }
 
-async fn node_that_waits_for_approval_changes_nothing_until_it_is_approved(served: Served) {
-    served.set_policy(POLICY).await;
+async fn node_that_waits_for_approval_changes_nothing_until_it_is_approved(services: TestServices) {
+    services.set_policy(POLICY).await;
     let settings = Tailnet {
-        id: served.tailnet,
+        id: services.tailnet,
         machine_approval: true,
         ..Tailnet::default()
     };
@@ -174,12 +175,12 @@ async fn node_that_waits_for_approval_changes_nothing_until_it_is_approved(serve
             paths: vec!["machine_approval".to_owned()],
         }),
     };
-    let mut tailnets = TailnetServiceClient::new(served.admin());
+    let mut tailnets = TailnetServiceClient::new(services.admin());
     tailnets.update_tailnet(request).await.unwrap();
-    let key = served.key(true).await;
-    let node = served.registered(with_key(1, 101, &key)).await;
+    let key = services.new_user_key(true).await;
+    let node = services.register_node(with_key(1, 101, &key)).await;
     assert!(!node.approved);
-    try_everything(&served, &node, 1).await;
+    try_everything(&services, &node, 1).await;
     // A new key changes the key, and nothing else; what is said with it is kept like a report.
     let rotated = RegisterRequest {
         old_node_key: vec![101; 32],
@@ -188,7 +189,7 @@ async fn node_that_waits_for_approval_changes_nothing_until_it_is_approved(serve
         advertised_routes: vec!["10.1.0.0/16".to_owned()],
         ..with_key(1, 102, &key)
     };
-    let rotated = served.registered(rotated).await;
+    let rotated = services.register_node(rotated).await;
     let expected = Node {
         node_key: vec![102; 32],
         key_expiry: rotated.key_expiry,
@@ -196,53 +197,55 @@ async fn node_that_waits_for_approval_changes_nothing_until_it_is_approved(serve
     };
     assert_eq!(rotated, expected);
     let approve = ApproveNodeRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: node.id,
     };
-    let mut nodes = NodeServiceClient::new(served.admin());
+    let mut nodes = NodeServiceClient::new(services.admin());
     nodes.approve_node(approve).await.unwrap();
-    let approved = served.until(node.id, |node| node.name == "moved").await;
+    let approved = services
+        .wait_for_node(node.id, |node| node.name == "moved")
+        .await;
     assert_eq!(approved.approved_routes, ["10.1.0.0/16"]);
-    served.report(&approved, moved(9)).await;
-    served.until(node.id, is_moved).await;
+    services.report_node(&approved, moved(9)).await;
+    services.wait_for_node(node.id, is_moved).await;
 }
 
-async fn node_whose_key_has_ended_changes_nothing(served: Served) {
-    served.set_policy(POLICY).await;
-    let key = served.key(true).await;
-    let node = served.registered(with_key(1, 101, &key)).await;
+async fn node_whose_key_has_ended_changes_nothing(services: TestServices) {
+    services.set_policy(POLICY).await;
+    let key = services.new_user_key(true).await;
+    let node = services.register_node(with_key(1, 101, &key)).await;
     let expire = ExpireNodeRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: node.id,
     };
-    let mut nodes = NodeServiceClient::new(served.admin());
+    let mut nodes = NodeServiceClient::new(services.admin());
     nodes.expire_node(expire).await.unwrap();
-    try_everything(&served, &node, 1).await;
+    try_everything(&services, &node, 1).await;
     // Logging in again is a new word of its client: what was kept before is older.
     let again = RegisterRequest {
         old_node_key: vec![101; 32],
         ..with_key(1, 102, &key)
     };
-    let again = served.registered(again).await;
+    let again = services.register_node(again).await;
     assert_eq!(
         (again.id, &*again.name, again.tags.len()),
         (node.id, "laptop", 0)
     );
-    served.report(&again, moved(9)).await;
-    served.until(node.id, is_moved).await;
+    services.report_node(&again, moved(9)).await;
+    services.wait_for_node(node.id, is_moved).await;
 }
 
-async fn node_of_a_deleted_user_changes_nothing(served: Served) {
-    served.set_policy(POLICY).await;
-    let key = served.key(true).await;
-    let node = served.registered(with_key(1, 101, &key)).await;
-    served.report(&node, moved(1)).await;
-    let tagged = served.until(node.id, is_moved).await;
+async fn node_of_a_deleted_user_changes_nothing(services: TestServices) {
+    services.set_policy(POLICY).await;
+    let key = services.new_user_key(true).await;
+    let node = services.register_node(with_key(1, 101, &key)).await;
+    services.report_node(&node, moved(1)).await;
+    let tagged = services.wait_for_node(node.id, is_moved).await;
     let delete = DeleteUserRequest {
-        tailnet_id: served.tailnet,
-        user_id: served.user,
+        tailnet_id: services.tailnet,
+        user_id: services.user.id,
     };
-    let mut users = UserServiceClient::new(served.admin());
+    let mut users = UserServiceClient::new(services.admin());
     users.delete_user(delete).await.unwrap();
     let other = ClientReport {
         host: Some(HostReport {
@@ -256,44 +259,44 @@ async fn node_of_a_deleted_user_changes_nothing(served: Served) {
         client: Some(other),
         ..NodeReport::default()
     };
-    served.report(&tagged, report).await;
+    services.report_node(&tagged, report).await;
     assert_eq!(
-        served.node(node.id).await,
+        services.node(node.id).await,
         tagged,
         "it stays, and goes with its user"
     );
     assert!(tagged.goes_with_user());
 }
 
-async fn node_remembers_who_tagged_it(served: Served) {
-    served.set_policy(POLICY).await;
-    let key = served.key(true).await;
+async fn node_remembers_who_tagged_it(services: TestServices) {
+    services.set_policy(POLICY).await;
+    let key = services.new_user_key(true).await;
     let by_login = RegisterRequest {
         requested_tags: vec!["tag:ci".to_owned()],
         ..with_key(1, 101, &key)
     };
-    let by_login = served.registered(by_login).await;
+    let by_login = services.register_node(by_login).await;
     assert_eq!(by_login.tagged_by(), TaggedBy::User);
-    let tag_key = served.tag_key("tag:key").await;
-    let by_key = served.registered(with_key(2, 102, &tag_key)).await;
+    let tag_key = services.new_tag_key("tag:key").await;
+    let by_key = services.register_node(with_key(2, 102, &tag_key)).await;
     assert_eq!(by_key.tagged_by(), TaggedBy::PreAuthKey);
     let with_user = PreAuthKey {
-        user_id: served.user,
+        user_id: services.user.id,
         tags: vec!["tag:key".to_owned()],
         ..PreAuthKey::default()
     };
-    let with_user = served.made_key(with_user).await;
-    let by_user_s_key = served.registered(with_key(3, 103, &with_user)).await;
+    let with_user = services.new_key(with_user).await;
+    let by_user_s_key = services.register_node(with_key(3, 103, &with_user)).await;
     assert_eq!(by_user_s_key.tagged_by(), TaggedBy::PreAuthKey);
     assert!(!by_user_s_key.goes_with_user());
 
     // An administrator confirms the tags that it has.
     let confirm = SetTagsRequest {
-        tailnet_id: served.tailnet,
+        tailnet_id: services.tailnet,
         node_id: by_login.id,
         tags: by_login.tags.clone(),
     };
-    let mut nodes = NodeServiceClient::new(served.admin());
+    let mut nodes = NodeServiceClient::new(services.admin());
     let confirmed = nodes.set_tags(confirm).await.unwrap().into_inner();
     let confirmed = confirmed.node.unwrap();
     assert_eq!(confirmed.tagged_by(), TaggedBy::Administrator);
@@ -304,13 +307,13 @@ async fn node_remembers_who_tagged_it(served: Served) {
         old_node_key: vec![101; 32],
         ..with_key(1, 104, &key)
     };
-    let again = served.registered(again).await;
+    let again = services.register_node(again).await;
     assert_eq!(again.tagged_by(), TaggedBy::Administrator);
     let untagged = RegisterRequest {
         old_node_key: vec![104; 32],
         ..with_key(1, 105, &key)
     };
-    let untagged = served.registered(untagged).await;
+    let untagged = services.register_node(untagged).await;
     assert_eq!((untagged.id, untagged.tags.len()), (by_login.id, 0));
     assert_eq!(untagged.tagged_by(), TaggedBy::Unspecified);
 }

@@ -9,14 +9,15 @@ use bowline_proto::{
     policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
 use bowline_service_kit::ServiceName;
+use bowline_test_support::{TestServices, unreachable_channel};
 
 use super::*;
-use crate::test_owners::{TestOwners, channel_to_nobody};
+use crate::test_nodes::{register, start_services};
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-fn admission(world: &TestOwners) -> RegistryAdmission {
-    let relay = world.service_channel(ServiceName::Relay);
+fn admission(services: &TestServices) -> RegistryAdmission {
+    let relay = services.service(ServiceName::Relay);
     RegistryAdmission::new(relay.clone(), relay)
 }
 
@@ -34,14 +35,11 @@ fn allowed(user: &User) -> AdmissionVerdict {
 
 #[tokio::test]
 async fn nodes_are_served_in_their_own_tailnet_until_their_key_ends() {
-    let world = TestOwners::start().await;
-    let (home, work) = (
-        world.create_user("home").await,
-        world.create_user("work").await,
-    );
-    let node = world.create_node(&home, 1).await;
-    world.create_node(&work, 2).await;
-    let admission = admission(&world);
+    let services = start_services().await;
+    let (home, work) = (services.user.clone(), services.new_tailnet("work").await);
+    let node = register(&services, &home, 1, &[]).await;
+    register(&services, &work, 2, &[]).await;
+    let admission = admission(&services);
     assert_eq!(verdict(&admission, 1).await, allowed(&home));
     assert_eq!(verdict(&admission, 2).await, allowed(&work));
     assert_eq!(verdict(&admission, 3).await, AdmissionVerdict::Refused);
@@ -50,7 +48,7 @@ async fn nodes_are_served_in_their_own_tailnet_until_their_key_ends() {
         tailnet_id: home.tailnet_id,
         node_id: node.id,
     };
-    NodeServiceClient::new(world.admin_channel())
+    NodeServiceClient::new(services.admin())
         .expire_node(request)
         .await
         .unwrap();
@@ -59,64 +57,61 @@ async fn nodes_are_served_in_their_own_tailnet_until_their_key_ends() {
 
 #[tokio::test]
 async fn nodes_of_a_suspended_user_are_refused_until_the_user_is_restored() {
-    let world = TestOwners::start().await;
-    let user = world.create_user("home").await;
-    world.create_node(&user, 1).await;
-    let admission = admission(&world);
-    world.suspend_user(&user, true).await;
+    let services = start_services().await;
+    let user = services.user.clone();
+    register(&services, &user, 1, &[]).await;
+    let admission = admission(&services);
+    services.set_suspended(&user, true).await;
     assert_eq!(verdict(&admission, 1).await, AdmissionVerdict::Refused);
-    world.suspend_user(&user, false).await;
+    services.set_suspended(&user, false).await;
     assert_eq!(verdict(&admission, 1).await, allowed(&user));
 }
 
 #[tokio::test]
 async fn node_that_its_user_tagged_is_refused_with_the_user_until_an_administrator_confirms_the_tags()
  {
-    let world = TestOwners::start().await;
-    let user = world.create_user("home").await;
+    let services = start_services().await;
+    let user = services.user.clone();
     let tags = vec!["tag:web".to_owned()];
     let request = SetPolicyRequest {
         tailnet_id: user.tailnet_id,
         text: r#"{"tagOwners": {"tag:web": ["amira@example.com"]}}"#.to_owned(),
         ..SetPolicyRequest::default()
     };
-    let mut policies = PolicyServiceClient::new(world.admin_channel());
+    let mut policies = PolicyServiceClient::new(services.admin());
     policies.set_policy(request).await.unwrap();
-    let node = world.create_tagged_node(&user, 1, &tags).await;
-    let admission = admission(&world);
+    let node = register(&services, &user, 1, &tags).await;
+    let admission = admission(&services);
     assert_eq!(verdict(&admission, 1).await, allowed(&user));
-    world.suspend_user(&user, true).await;
+    services.set_suspended(&user, true).await;
     assert_eq!(verdict(&admission, 1).await, AdmissionVerdict::Refused);
     let confirm = SetTagsRequest {
         tailnet_id: user.tailnet_id,
         node_id: node.id,
         tags,
     };
-    let mut nodes = NodeServiceClient::new(world.admin_channel());
+    let mut nodes = NodeServiceClient::new(services.admin());
     nodes.set_tags(confirm).await.unwrap();
     assert_eq!(verdict(&admission, 1).await, allowed(&user));
 }
 
 #[tokio::test]
 async fn while_identity_is_away_nodes_are_served_but_for_users_seen_suspended() {
-    let world = TestOwners::start().await;
-    let (home, work) = (
-        world.create_user("home").await,
-        world.create_user("work").await,
-    );
-    world.create_node(&home, 1).await;
-    world.create_node(&work, 2).await;
-    world.suspend_user(&home, true).await;
-    let mut admission = admission(&world);
+    let services = start_services().await;
+    let (home, work) = (services.user.clone(), services.new_tailnet("work").await);
+    register(&services, &home, 1, &[]).await;
+    register(&services, &work, 2, &[]).await;
+    services.set_suspended(&home, true).await;
+    let mut admission = admission(&services);
     assert_eq!(verdict(&admission, 1).await, AdmissionVerdict::Refused);
 
-    admission.identity = channel_to_nobody();
+    admission.identity = unreachable_channel();
     assert_eq!(verdict(&admission, 1).await, AdmissionVerdict::Refused);
     assert_eq!(verdict(&admission, 2).await, allowed(&work));
 }
 
 #[tokio::test]
 async fn while_the_registry_is_away_nothing_is_known() {
-    let admission = RegistryAdmission::new(channel_to_nobody(), channel_to_nobody());
+    let admission = RegistryAdmission::new(unreachable_channel(), unreachable_channel());
     assert_eq!(verdict(&admission, 1).await, AdmissionVerdict::Unknown);
 }

@@ -5,18 +5,20 @@ use std::{net::SocketAddr, time::Duration};
 use bowline_netmap_gateway::GatewayConfig;
 use bowline_proto::key_registry::v1::{ExpireNodeRequest, node_service_client::NodeServiceClient};
 use bowline_service_kit::{GrpcChannel, config::Secret};
+use bowline_test_support::{TestServices, unreachable_channel};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use super::*;
-use crate::test_owners::{TestOwners, channel_to_nobody};
+use crate::test_nodes::{register, start_services};
 
 /// Starts a gateway that asks this identity.
-async fn gateway(world: &TestOwners, identity: GrpcChannel) -> SocketAddr {
-    let channel = world.service_channel(ServiceName::NetmapGateway);
-    let control_keys = world.path("control-keys");
+async fn gateway(services: &TestServices, identity: GrpcChannel) -> SocketAddr {
+    let channel = services.service(ServiceName::NetmapGateway);
+    let directory = tempfile::tempdir().unwrap();
+    let control_keys = directory.path().join("control-keys");
     ControlKeys::create(&control_keys).unwrap();
     let config = GatewayConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -72,23 +74,23 @@ const NO: &str = r#"{"Allow":false}"#;
 
 #[tokio::test]
 async fn outside_relays_may_serve_nodes_whose_key_is_good_and_whose_user_is_not_suspended() {
-    let world = TestOwners::start().await;
-    let user = world.create_user("home").await;
-    let node = world.create_node(&user, 1).await;
-    let gateway = gateway(&world, world.service_channel(ServiceName::NetmapGateway)).await;
+    let services = start_services().await;
+    let user = services.user.clone();
+    let node = register(&services, &user, 1, &[]).await;
+    let gateway = gateway(&services, services.service(ServiceName::NetmapGateway)).await;
     assert_eq!(verify(gateway, 1).await, YES);
     assert_eq!(verify(gateway, 2).await, NO);
 
-    world.suspend_user(&user, true).await;
+    services.set_suspended(&user, true).await;
     assert_eq!(verify(gateway, 1).await, NO);
-    world.suspend_user(&user, false).await;
+    services.set_suspended(&user, false).await;
     assert_eq!(verify(gateway, 1).await, YES);
 
     let request = ExpireNodeRequest {
         tailnet_id: user.tailnet_id,
         node_id: node.id,
     };
-    NodeServiceClient::new(world.admin_channel())
+    NodeServiceClient::new(services.admin())
         .expire_node(request)
         .await
         .unwrap();
@@ -97,18 +99,18 @@ async fn outside_relays_may_serve_nodes_whose_key_is_good_and_whose_user_is_not_
 
 #[tokio::test]
 async fn while_identity_is_away_the_registry_s_word_counts() {
-    let world = TestOwners::start().await;
-    let user = world.create_user("home").await;
-    world.create_node(&user, 1).await;
-    let gateway = gateway(&world, channel_to_nobody()).await;
+    let services = start_services().await;
+    let user = services.user.clone();
+    register(&services, &user, 1, &[]).await;
+    let gateway = gateway(&services, unreachable_channel()).await;
     assert_eq!(verify(gateway, 1).await, YES);
     assert_eq!(verify(gateway, 2).await, NO);
 }
 
 #[tokio::test]
 async fn questions_of_outside_relays_are_short() {
-    let world = TestOwners::start().await;
-    let gateway = gateway(&world, channel_to_nobody()).await;
+    let services = start_services().await;
+    let gateway = gateway(&services, unreachable_channel()).await;
     let (status, _) = post(
         gateway,
         "/verify/a-token-of-more-than-16-bytes",

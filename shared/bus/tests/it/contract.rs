@@ -2,20 +2,20 @@
 
 use bowline_bus::{Event, LogOwner};
 
-use crate::support::{Fixture, hint, next};
+use crate::support::{TestBus, hint, next};
 
-macro_rules! on_both {
+macro_rules! on_each_bus {
     ($($case:ident),* $(,)?) => {
         mod in_process {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                super::$case(crate::support::Fixture::in_process()).await;
+                super::$case(crate::support::TestBus::in_process()).await;
             })*
         }
         mod redis {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                if let Some(fixture) = crate::support::Fixture::redis().await {
+                if let Some(fixture) = crate::support::TestBus::redis().await {
                     super::$case(fixture).await;
                 }
             })*
@@ -23,7 +23,7 @@ macro_rules! on_both {
     };
 }
 
-on_both!(
+on_each_bus!(
     a_listener_hears_only_its_owners,
     a_listener_that_is_far_behind_gets_a_gap,
     every_listener_hears_every_hint,
@@ -31,7 +31,7 @@ on_both!(
     publishing_without_listeners_is_no_error,
 );
 
-async fn every_listener_hears_every_hint(fixture: Fixture) {
+async fn every_listener_hears_every_hint(fixture: TestBus) {
     let mut listeners = [(); 3].map(|()| fixture.listener.subscribe(&[LogOwner::KeyRegistry]));
     fixture.publisher.publish(LogOwner::KeyRegistry, hint(1, 7));
     for listener in &mut listeners {
@@ -42,7 +42,7 @@ async fn every_listener_hears_every_hint(fixture: Fixture) {
     }
 }
 
-async fn a_listener_hears_only_its_owners(fixture: Fixture) {
+async fn a_listener_hears_only_its_owners(fixture: TestBus) {
     let mut listener = fixture
         .listener
         .subscribe(&[LogOwner::Identity, LogOwner::PolicyCompiler]);
@@ -61,7 +61,7 @@ async fn a_listener_hears_only_its_owners(fixture: Fixture) {
     );
 }
 
-async fn hints_of_an_owner_come_in_order(fixture: Fixture) {
+async fn hints_of_an_owner_come_in_order(fixture: TestBus) {
     let mut listener = fixture.listener.subscribe(&[LogOwner::Identity]);
     for revision in 1..=500 {
         fixture
@@ -76,7 +76,7 @@ async fn hints_of_an_owner_come_in_order(fixture: Fixture) {
     }
 }
 
-async fn a_listener_that_is_far_behind_gets_a_gap(fixture: Fixture) {
+async fn a_listener_that_is_far_behind_gets_a_gap(fixture: TestBus) {
     let mut late = fixture.listener.subscribe(&[LogOwner::Identity]);
     let mut prompt = fixture.listener.subscribe(&[LogOwner::Identity]);
     for revision in 1..=5000 {
@@ -92,7 +92,7 @@ async fn a_listener_that_is_far_behind_gets_a_gap(fixture: Fixture) {
     assert!(matches!(next(&mut late).await, Event::Hint(..)));
 }
 
-async fn publishing_without_listeners_is_no_error(fixture: Fixture) {
+async fn publishing_without_listeners_is_no_error(fixture: TestBus) {
     fixture.publisher.publish(LogOwner::Identity, hint(1, 1));
     let mut listener = fixture.listener.subscribe(&[LogOwner::KeyRegistry]);
     fixture.publisher.publish(LogOwner::KeyRegistry, hint(1, 2));

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A bus that a test has for itself.
-pub(crate) struct Fixture {
+pub(crate) struct TestBus {
     /// Where a test publishes.
     pub(crate) publisher: Bus,
     /// Where it listens: over Redis another process's.
@@ -19,7 +19,7 @@ pub(crate) struct Fixture {
     _server: Option<RedisServer>,
 }
 
-impl Fixture {
+impl TestBus {
     pub(crate) fn in_process() -> Self {
         let bus = Bus::in_process();
         Self {

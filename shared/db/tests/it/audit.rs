@@ -1,16 +1,17 @@
 //! The audit chain.
 
 use bowline_db::AuditVerdict;
+use bowline_test_servers::on_both;
 
-use crate::support::{Fixture, add, on_both, start, tailnet};
+use crate::support::{TestLog, add, start, tailnet};
 
-on_both!(
+on_both!(TestLog::open =>
     a_tampered_trail_is_found,
     entries_tell_who_did_what,
     tailnets_have_their_own_trails
 );
 
-async fn entries_tell_who_did_what(fixture: Fixture) {
+async fn entries_tell_who_did_what(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     fixture.advance(1);
     add(&fixture.log, tailnet(1), "b").await.unwrap();
@@ -31,7 +32,7 @@ async fn entries_tell_who_did_what(fixture: Fixture) {
     assert_eq!(verdict, AuditVerdict::Whole { entries: 2 });
 }
 
-async fn tailnets_have_their_own_trails(fixture: Fixture) {
+async fn tailnets_have_their_own_trails(fixture: TestLog) {
     for (id, name) in [(1, "a"), (2, "a"), (1, "b")] {
         add(&fixture.log, tailnet(id), name).await.unwrap();
     }
@@ -41,7 +42,7 @@ async fn tailnets_have_their_own_trails(fixture: Fixture) {
     }
 }
 
-async fn a_tampered_trail_is_found(fixture: Fixture) {
+async fn a_tampered_trail_is_found(fixture: TestLog) {
     for (id, tampering, sequence) in [
         (
             1,

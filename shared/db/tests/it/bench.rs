@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use bowline_test_servers::TestDatabase;
 use futures_util::future::join_all;
 
-use crate::support::{Fixture, add, tailnet};
+use crate::support::{TestLog, add, tailnet};
 
-async fn measure(name: &str, fixture: Fixture) {
+async fn measure(name: &str, fixture: TestLog) {
     for callers in [1_u32, 64] {
         let begin = Instant::now();
         let turns = 2048 / callers.max(8);
@@ -29,8 +30,13 @@ async fn measure(name: &str, fixture: Fixture) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn throughput() {
-    measure("sqlite", Fixture::sqlite().await).await;
-    if let Some(fixture) = Fixture::postgres().await {
+    measure(
+        "sqlite",
+        TestLog::open(TestDatabase::sqlite().unwrap()).await,
+    )
+    .await;
+    if let Some(database) = TestDatabase::postgres().unwrap() {
+        let fixture = TestLog::open(database).await;
         measure("postgres", fixture).await;
     }
 }

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use bowline_db::Changes;
 use bowline_ids::Revision;
+use bowline_test_servers::on_both;
 
-use crate::support::{Fixture, add, on_both, tailnet};
+use crate::support::{TestLog, add, tailnet};
 
-on_both!(
+on_both!(TestLog::open =>
     old_entries_beyond_the_newest_are_forgotten,
     young_entries_stay
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn old_entries_beyond_the_newest_are_forgotten(fixture: Fixture) {
+async fn old_entries_beyond_the_newest_are_forgotten(fixture: TestLog) {
     for name in ["a", "b", "c", "d", "e"] {
         add(&fixture.log, tailnet(1), name).await.unwrap();
     }
@@ -51,7 +52,7 @@ async fn old_entries_beyond_the_newest_are_forgotten(fixture: Fixture) {
     assert_eq!(changes, Changes::Compacted);
 }
 
-async fn young_entries_stay(fixture: Fixture) {
+async fn young_entries_stay(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "old").await.unwrap();
     fixture.advance(7200);
     add(&fixture.log, tailnet(1), "young").await.unwrap();

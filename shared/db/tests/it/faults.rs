@@ -6,9 +6,9 @@ use std::time::Duration;
 use bowline_bus::{Bus, LogOwner};
 use bowline_db::{AuditVerdict, ChangeLog, Changes, Database, DatabaseError};
 use bowline_ids::Revision;
-use bowline_test_servers::PostgresServer;
+use bowline_test_servers::{PostgresServer, TestDatabase};
 
-use crate::support::{Fixture, add, system_options, tailnet};
+use crate::support::{TestLog, add, system_options, tailnet};
 
 /// Retries until the database is back.
 async fn add_when_back(log: &ChangeLog, name: &str) -> Revision {
@@ -90,9 +90,10 @@ async fn answered_mutations_survive_the_death_of_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_held_too_long_is_unavailable() {
-    let Some(fixture) = Fixture::postgres().await else {
+    let Some(database) = TestDatabase::postgres().unwrap() else {
         return;
     };
+    let fixture = TestLog::open(database).await;
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let other = sqlx::AnyPool::connect(&fixture.url).await.unwrap();
     let mut lock = other.begin().await.unwrap();
@@ -115,7 +116,7 @@ async fn a_lock_that_is_held_too_long_is_unavailable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_in_a_mutation_leaves_nothing_of_it() {
     // The runtime goes with everything in it, as the process would; the file is opened again.
-    let fixture = Arc::new(Fixture::sqlite().await);
+    let fixture = Arc::new(TestLog::open(TestDatabase::sqlite().unwrap()).await);
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let url = fixture.url.clone();
     let crash = std::thread::spawn(move || {

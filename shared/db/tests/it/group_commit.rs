@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bowline_db::{AuditVerdict, Changes, DatabaseError};
 use bowline_ids::Revision;
+use bowline_test_servers::{TestDatabase, on_both};
 use futures_util::future::join_all;
 use tokio::sync::{Barrier, Notify};
 
-use crate::support::{Fixture, add, insert, on_both, tailnet};
+use crate::support::{TestLog, add, insert, tailnet};
 
-on_both!(
+on_both!(TestLog::open =>
     a_dropped_caller_changes_nothing_for_others,
     a_full_queue_refuses_with_a_retry_time,
     a_panicking_mutation_fails_its_commit_alone,
@@ -23,7 +24,7 @@ on_both!(
 );
 
 /// Holds the lane of a tailnet until told; returns once it is held.
-async fn hold(fixture: &Fixture) -> (Arc<Notify>, tokio::task::JoinHandle<()>) {
+async fn hold(fixture: &TestLog) -> (Arc<Notify>, tokio::task::JoinHandle<()>) {
     let (log, go, held) = (
         fixture.log.clone(),
         Arc::new(Notify::new()),
@@ -45,7 +46,7 @@ async fn hold(fixture: &Fixture) -> (Arc<Notify>, tokio::task::JoinHandle<()>) {
 }
 
 /// The commits that the tailnet's entries came in: entries of one commit have one time.
-async fn commits(fixture: &Fixture) -> usize {
+async fn commits(fixture: &TestLog) -> usize {
     let times: Vec<i64> =
         sqlx::query_scalar("SELECT committed_at FROM change_log WHERE tailnet_id = 1")
             .fetch_all(fixture.database().reader())
@@ -54,7 +55,7 @@ async fn commits(fixture: &Fixture) -> usize {
     times.into_iter().collect::<BTreeSet<_>>().len()
 }
 
-async fn mutations_that_wait_share_a_commit(fixture: Fixture) {
+async fn mutations_that_wait_share_a_commit(fixture: TestLog) {
     let (go, holder) = hold(&fixture).await;
     let waiting: Vec<_> = (0..100)
         .map(|index| {
@@ -78,7 +79,7 @@ async fn mutations_that_wait_share_a_commit(fixture: Fixture) {
     assert_eq!(commits(&fixture).await, 2);
 }
 
-async fn one_failure_does_not_touch_its_neighbours(fixture: Fixture) {
+async fn one_failure_does_not_touch_its_neighbours(fixture: TestLog) {
     let (go, holder) = hold(&fixture).await;
     let names = ["a", "b", "a", "c", "b", "d"];
     let waiting = names.map(|name| {
@@ -104,7 +105,7 @@ async fn one_failure_does_not_touch_its_neighbours(fixture: Fixture) {
     assert_eq!(verdict, AuditVerdict::Whole { entries: 4 });
 }
 
-async fn concurrent_mutations_and_failures_leave_no_holes(fixture: Fixture) {
+async fn concurrent_mutations_and_failures_leave_no_holes(fixture: TestLog) {
     let work = (0..8_u64).map(|worker| {
         let log = fixture.log.clone();
         tokio::spawn(async move {
@@ -139,7 +140,7 @@ async fn concurrent_mutations_and_failures_leave_no_holes(fixture: Fixture) {
     }
 }
 
-async fn a_dropped_caller_changes_nothing_for_others(fixture: Fixture) {
+async fn a_dropped_caller_changes_nothing_for_others(fixture: TestLog) {
     let (go, holder) = hold(&fixture).await;
     let log = fixture.log.clone();
     let dropped = tokio::spawn(async move { add(&log, tailnet(1), "a").await });
@@ -156,7 +157,7 @@ async fn a_dropped_caller_changes_nothing_for_others(fixture: Fixture) {
     assert_eq!(fixture.names(tailnet(1)).await, ["a", "b"]);
 }
 
-async fn a_panicking_mutation_fails_its_commit_alone(fixture: Fixture) {
+async fn a_panicking_mutation_fails_its_commit_alone(fixture: TestLog) {
     let result: Result<((), _), DatabaseError> = fixture
         .log
         .mutate(tailnet(1), "t", |mutation| {
@@ -185,7 +186,7 @@ fn a_runtime_that_ends_in_a_panic_ends_its_lanes() {
         .unwrap();
     let working = move || {
         runtime.block_on(async {
-            let fixture = Fixture::sqlite().await;
+            let fixture = TestLog::open(TestDatabase::sqlite().unwrap()).await;
             let _held = hold(&fixture).await;
             panic!("a defect");
         });
@@ -194,7 +195,7 @@ fn a_runtime_that_ends_in_a_panic_ends_its_lanes() {
     assert!(ended.is_err());
 }
 
-async fn a_full_queue_refuses_with_a_retry_time(fixture: Fixture) {
+async fn a_full_queue_refuses_with_a_retry_time(fixture: TestLog) {
     let (go, holder) = hold(&fixture).await;
     let work = (0..1100).map(|index| {
         let log = fixture.log.clone();
@@ -215,7 +216,7 @@ async fn a_full_queue_refuses_with_a_retry_time(fixture: Fixture) {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1024);
 }
 
-async fn a_slow_batch_leaves_the_rest_to_the_next(fixture: Fixture) {
+async fn a_slow_batch_leaves_the_rest_to_the_next(fixture: TestLog) {
     let (go, holder) = hold(&fixture).await;
     let log = fixture.log.clone();
     let slow = tokio::spawn(async move {
@@ -253,7 +254,7 @@ async fn a_slow_batch_leaves_the_rest_to_the_next(fixture: Fixture) {
     assert_eq!(commits(&fixture).await, 2);
 }
 
-async fn replicas_take_turns(fixture: Fixture) {
+async fn replicas_take_turns(fixture: TestLog) {
     let replica = fixture.second_replica().await;
     let work = (0..40).map(|turn| {
         let log = if turn % 2 == 0 {

@@ -3,11 +3,12 @@
 use bowline_bus::{Event, Hint, LogOwner};
 use bowline_db::{Changes, DatabaseError, Mutation, next_id};
 use bowline_ids::Revision;
+use bowline_test_servers::on_both;
 use sqlx::Row;
 
-use crate::support::{Fixture, add, insert, on_both, start, tailnet};
+use crate::support::{TestLog, add, insert, start, tailnet};
 
-on_both!(
+on_both!(TestLog::open =>
     a_conflict_names_the_same_constraint,
     a_failed_mutation_leaves_nothing,
     a_hint_follows_the_commit,
@@ -20,7 +21,7 @@ on_both!(
     writes_without_a_tailnet_roll_back,
 );
 
-async fn revisions_are_per_tailnet(fixture: Fixture) {
+async fn revisions_are_per_tailnet(fixture: TestLog) {
     for (id, name, expected) in [(1, "a", 1), (1, "b", 2), (2, "a", 1), (1, "c", 3)] {
         let revision = add(&fixture.log, tailnet(id), name).await.unwrap();
         assert_eq!(revision, Revision::new(expected));
@@ -34,7 +35,7 @@ async fn revisions_are_per_tailnet(fixture: Fixture) {
     assert_eq!(revisions, [1, 0, 3]);
 }
 
-async fn entries_of_one_mutation_follow_each_other(fixture: Fixture) {
+async fn entries_of_one_mutation_follow_each_other(fixture: TestLog) {
     let three = |mutation: &mut Mutation| {
         for text in ["x", "y", "z"] {
             mutation.record_entry(&text.to_owned());
@@ -66,7 +67,7 @@ async fn entries_of_one_mutation_follow_each_other(fixture: Fixture) {
     assert_eq!(texts, [(2, b'y'), (3, b'z')]);
 }
 
-async fn a_failed_mutation_leaves_nothing(fixture: Fixture) {
+async fn a_failed_mutation_leaves_nothing(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let result: Result<((), _), DatabaseError> = fixture
         .log
@@ -101,7 +102,7 @@ async fn a_failed_mutation_leaves_nothing(fixture: Fixture) {
     );
 }
 
-async fn a_passed_over_error_does_not_commit(fixture: Fixture) {
+async fn a_passed_over_error_does_not_commit(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let result: Result<(bool, _), DatabaseError> = fixture
         .log
@@ -120,7 +121,7 @@ async fn a_passed_over_error_does_not_commit(fixture: Fixture) {
     add(&fixture.log, tailnet(1), "c").await.unwrap();
 }
 
-async fn a_conflict_names_the_same_constraint(fixture: Fixture) {
+async fn a_conflict_names_the_same_constraint(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let error = add(&fixture.log, tailnet(1), "a").await.unwrap_err();
     let DatabaseError::Conflict { constraint } = error else {
@@ -150,7 +151,7 @@ async fn a_conflict_names_the_same_constraint(fixture: Fixture) {
     }
 }
 
-async fn nulls_and_bytes_survive(fixture: Fixture) {
+async fn nulls_and_bytes_survive(fixture: TestLog) {
     let rows = [
         (1_i64, "a", None::<String>, None::<Vec<u8>>, None::<i64>),
         (
@@ -200,7 +201,7 @@ async fn nulls_and_bytes_survive(fixture: Fixture) {
     }
 }
 
-async fn a_hint_follows_the_commit(fixture: Fixture) {
+async fn a_hint_follows_the_commit(fixture: TestLog) {
     let mut subscription = fixture.bus.subscribe(&[LogOwner::KeyRegistry]);
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     add(&fixture.log, tailnet(1), "a").await.unwrap_err();
@@ -218,7 +219,7 @@ async fn a_hint_follows_the_commit(fixture: Fixture) {
     }
 }
 
-async fn the_injected_clock_counts(fixture: Fixture) {
+async fn the_injected_clock_counts(fixture: TestLog) {
     fixture.advance(5);
     let (now, _) = fixture
         .log
@@ -232,7 +233,7 @@ async fn the_injected_clock_counts(fixture: Fixture) {
     assert!(after > now && (after - now).num_seconds() == 0);
 }
 
-async fn ids_are_never_given_twice(fixture: Fixture) {
+async fn ids_are_never_given_twice(fixture: TestLog) {
     let (mut ids, database) = (Vec::new(), fixture.database());
     for turn in 0..4 {
         let result: Result<i64, DatabaseError> = database
@@ -257,7 +258,7 @@ async fn ids_are_never_given_twice(fixture: Fixture) {
     );
 }
 
-async fn writes_without_a_tailnet_roll_back(fixture: Fixture) {
+async fn writes_without_a_tailnet_roll_back(fixture: TestLog) {
     let result: Result<(), DatabaseError> = fixture
         .database()
         .write(|write| {

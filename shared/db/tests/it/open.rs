@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bowline_clock::{Clock, SystemClock};
 use bowline_db::{Database, DatabaseOpenError, Migration};
+use bowline_test_servers::{TestDatabase, on_both};
 use futures_util::future::join_all;
 
-use crate::support::{Fixture, add, on_both, options, system_options, tailnet};
+use crate::support::{TestLog, add, options, system_options, tailnet};
 
-on_both!(
+on_both!(TestLog::open =>
     a_failed_migration_leaves_the_schema,
     a_foreign_schema_is_refused,
     a_newer_schema_is_refused,
@@ -37,7 +38,7 @@ const fn migration(name: &'static str, sql: &'static str) -> Migration {
 }
 
 async fn open(
-    fixture: &Fixture,
+    fixture: &TestLog,
     migrations: &'static [Migration],
 ) -> Result<Database, DatabaseOpenError> {
     let mut options = options(fixture.clock.clone());
@@ -45,7 +46,7 @@ async fn open(
     Database::open(&fixture.url, options).await
 }
 
-async fn data_survives_opening_again(fixture: Fixture) {
+async fn data_survives_opening_again(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let again = open(&fixture, NEXT).await.unwrap();
     let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM things, heads")
@@ -59,7 +60,7 @@ async fn data_survives_opening_again(fixture: Fixture) {
         .unwrap();
 }
 
-async fn a_newer_schema_is_refused(fixture: Fixture) {
+async fn a_newer_schema_is_refused(fixture: TestLog) {
     open(&fixture, NEXT).await.unwrap();
     let error = open(&fixture, crate::support::MIGRATIONS)
         .await
@@ -77,7 +78,7 @@ async fn a_newer_schema_is_refused(fixture: Fixture) {
     );
 }
 
-async fn a_foreign_schema_is_refused(fixture: Fixture) {
+async fn a_foreign_schema_is_refused(fixture: TestLog) {
     let error = open(&fixture, FOREIGN).await.unwrap_err();
     assert!(
         matches!(error, DatabaseOpenError::Foreign { number: 1, .. }),
@@ -85,7 +86,7 @@ async fn a_foreign_schema_is_refused(fixture: Fixture) {
     );
 }
 
-async fn a_failed_migration_leaves_the_schema(fixture: Fixture) {
+async fn a_failed_migration_leaves_the_schema(fixture: TestLog) {
     let error = open(&fixture, BROKEN).await.unwrap_err();
     assert!(
         matches!(
@@ -106,14 +107,14 @@ async fn a_failed_migration_leaves_the_schema(fixture: Fixture) {
     );
 }
 
-async fn replicas_may_start_together(fixture: Fixture) {
+async fn replicas_may_start_together(fixture: TestLog) {
     let opened = join_all((0..4).map(|_| open(&fixture, NEXT))).await;
     for database in opened {
         database.unwrap();
     }
 }
 
-async fn server_time_is_about_the_machine_s(fixture: Fixture) {
+async fn server_time_is_about_the_machine_s(fixture: TestLog) {
     let database = Database::open(&fixture.url, system_options())
         .await
         .unwrap();
@@ -123,7 +124,7 @@ async fn server_time_is_about_the_machine_s(fixture: Fixture) {
 
 #[tokio::test]
 async fn a_sqlite_file_is_for_its_owner_s_eyes_only() {
-    let fixture = Fixture::sqlite().await;
+    let fixture = TestLog::open(TestDatabase::sqlite().unwrap()).await;
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let path = fixture.url.strip_prefix("sqlite://").unwrap();
     for suffix in ["", "-wal", "-shm"] {

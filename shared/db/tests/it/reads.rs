@@ -2,10 +2,11 @@
 
 use bowline_db::Changes;
 use bowline_ids::Revision;
+use bowline_test_servers::on_both;
 
-use crate::support::{Fixture, add, on_both, tailnet};
+use crate::support::{TestLog, add, tailnet};
 
-on_both!(
+on_both!(TestLog::open =>
     a_page_ends_at_its_limit,
     a_read_sees_one_state,
     a_reader_ahead_of_the_log_takes_a_snapshot,
@@ -14,7 +15,7 @@ on_both!(
     readers_can_not_write,
 );
 
-async fn a_read_sees_one_state(fixture: Fixture) {
+async fn a_read_sees_one_state(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let mut read = fixture.database().begin_read().await.unwrap();
     let head = fixture.log.head_in(&mut read, tailnet(1)).await.unwrap();
@@ -29,13 +30,13 @@ async fn a_read_sees_one_state(fixture: Fixture) {
     assert_eq!(fixture.names(tailnet(1)).await.len(), 2);
 }
 
-async fn readers_can_not_write(fixture: Fixture) {
+async fn readers_can_not_write(fixture: TestLog) {
     let mut read = fixture.database().begin_read().await.unwrap();
     let write = "INSERT INTO things (id, tailnet_id, name) VALUES (1, 1, 'a')";
     assert!(sqlx::query(write).execute(&mut *read).await.is_err());
 }
 
-async fn a_page_ends_at_its_limit(fixture: Fixture) {
+async fn a_page_ends_at_its_limit(fixture: TestLog) {
     for name in ["a", "b", "c"] {
         add(&fixture.log, tailnet(1), name).await.unwrap();
     }
@@ -57,7 +58,7 @@ async fn a_page_ends_at_its_limit(fixture: Fixture) {
     assert_eq!(rest, Changes::Entries(Vec::new()));
 }
 
-async fn an_unknown_tailnet_has_no_changes(fixture: Fixture) {
+async fn an_unknown_tailnet_has_no_changes(fixture: TestLog) {
     let changes = fixture
         .log
         .changes_since(tailnet(5), Revision::ZERO, 10)
@@ -66,7 +67,7 @@ async fn an_unknown_tailnet_has_no_changes(fixture: Fixture) {
     assert_eq!(changes, Changes::Entries(Vec::new()));
 }
 
-async fn a_reader_ahead_of_the_log_takes_a_snapshot(fixture: Fixture) {
+async fn a_reader_ahead_of_the_log_takes_a_snapshot(fixture: TestLog) {
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     for (id, revision) in [(1, 2), (5, 1)] {
         let since = Revision::new(revision);
@@ -79,7 +80,7 @@ async fn a_reader_ahead_of_the_log_takes_a_snapshot(fixture: Fixture) {
     }
 }
 
-async fn many_heads_come_in_the_order_asked_for(fixture: Fixture) {
+async fn many_heads_come_in_the_order_asked_for(fixture: TestLog) {
     add(&fixture.log, tailnet(700), "a").await.unwrap();
     let asked: Vec<_> = (1..=1200).rev().map(tailnet).collect();
     let heads = fixture.log.heads(&asked).await.unwrap();

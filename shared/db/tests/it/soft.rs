@@ -3,15 +3,16 @@
 use bowline_bus::{Event, Hint, LogOwner};
 use bowline_db::DatabaseError;
 use bowline_ids::Revision;
+use bowline_test_servers::on_both;
 
-use crate::support::{Fixture, add, on_both, tailnet};
+use crate::support::{TestLog, add, tailnet};
 
-on_both!(
+on_both!(TestLog::open =>
     a_batch_takes_one_revision_for_each_tailnet,
     a_failed_batch_takes_none
 );
 
-async fn a_batch_takes_one_revision_for_each_tailnet(fixture: Fixture) {
+async fn a_batch_takes_one_revision_for_each_tailnet(fixture: TestLog) {
     add(&fixture.log, tailnet(2), "a").await.unwrap();
     let mut subscription = fixture.bus.subscribe(&[LogOwner::KeyRegistry]);
     for turn in 1..=2 {
@@ -47,7 +48,7 @@ async fn a_batch_takes_one_revision_for_each_tailnet(fixture: Fixture) {
     assert_eq!((head.revision, head.soft_revision), (Revision::new(1), 2));
 }
 
-async fn a_failed_batch_takes_none(fixture: Fixture) {
+async fn a_failed_batch_takes_none(fixture: TestLog) {
     let result: Result<(), DatabaseError> = fixture
         .log
         .commit_soft_state(|batch| {

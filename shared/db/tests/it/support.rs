@@ -1,4 +1,4 @@
-//! A fresh database for a test, on either backend.
+//! A change log of a test's own, on either database.
 
 use std::sync::Arc;
 
@@ -8,9 +8,8 @@ use bowline_db::{
     ChangeLog, Database, DatabaseError, DatabaseOptions, Migration, Mutation, TimeSource, next_id,
 };
 use bowline_ids::{Revision, TailnetId};
-use bowline_test_servers::PostgresServer;
+use bowline_test_servers::TestDatabase;
 use chrono::{DateTime, TimeDelta, Utc};
-use tempfile::TempDir;
 
 /// The table of the tests' own service.
 pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
@@ -36,44 +35,30 @@ impl Clock for TickingClock {
     }
 }
 
-/// A database that a test has for itself.
-pub(crate) struct Fixture {
+/// A change log that a test has for itself.
+pub(crate) struct TestLog {
     pub(crate) log: ChangeLog,
     pub(crate) bus: Bus,
     pub(crate) clock: Arc<TickingClock>,
     pub(crate) url: String,
-    _directory: TempDir,
-    _server: Option<Arc<PostgresServer>>,
+    _database: TestDatabase,
 }
 
-impl Fixture {
-    pub(crate) async fn sqlite() -> Self {
-        let directory = TempDir::new().unwrap();
-        let url = format!("sqlite://{}", directory.path().join("test.db").display());
-        Self::open(url, directory, None).await
-    }
-
-    /// `None` without an installed PostgreSQL, unless CI demands it.
-    pub(crate) async fn postgres() -> Option<Self> {
-        let server = PostgresServer::shared().unwrap()?;
-        let url = server.new_database().unwrap();
-        Some(Self::open(url, TempDir::new().unwrap(), Some(server)).await)
-    }
-
-    async fn open(url: String, directory: TempDir, server: Option<Arc<PostgresServer>>) -> Self {
+impl TestLog {
+    pub(crate) async fn open(database: TestDatabase) -> Self {
+        let url = database.url("test.db");
         let clock = Arc::new(TickingClock(ManualClock::new(start())));
         let mut options = options(clock.clone());
         options.time = TimeSource::Clock;
-        let database = Database::open(&url, options).await.unwrap();
+        let opened = Database::open(&url, options).await.unwrap();
         let bus = Bus::in_process();
-        let log = ChangeLog::new(database, bus.clone(), LogOwner::KeyRegistry);
+        let log = ChangeLog::new(opened, bus.clone(), LogOwner::KeyRegistry);
         Self {
             log,
             bus,
             clock,
             url,
-            _directory: directory,
-            _server: server,
+            _database: database,
         }
     }
 
@@ -159,24 +144,3 @@ pub(crate) async fn insert(mutation: &mut Mutation, name: &str) -> Result<(), Da
         .await?;
     Ok(())
 }
-
-/// Turns `async fn case(fixture: Fixture)` into a test on each database.
-macro_rules! on_both {
-    ($($case:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(crate::support::Fixture::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                if let Some(fixture) = crate::support::Fixture::postgres().await {
-                    super::$case(fixture).await;
-                }
-            })*
-        }
-    };
-}
-pub(crate) use on_both;

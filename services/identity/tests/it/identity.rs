@@ -1,0 +1,200 @@
+//! The service by itself on one database, called as different callers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_bus::Bus;
+use bowline_clock::SystemClock;
+use bowline_identity::Identity;
+use bowline_proto::identity::v1::login_service_client::LoginServiceClient;
+use bowline_proto::identity::v1::tailnet_service_client::TailnetServiceClient;
+use bowline_proto::identity::v1::user_service_client::UserServiceClient;
+use bowline_proto::identity::v1::{
+    ApproveLoginRequest, CreateTailnetRequest, CreateUserRequest, DenyLoginRequest, Device, Login,
+    StartLoginRequest, Tailnet, User,
+};
+use bowline_service_kit::{Caller, GrpcChannel, ServiceName, Shutdown, Tasks};
+use bowline_test_servers::TestDatabase;
+
+/// The service on one database.
+pub(crate) struct TestIdentity {
+    identity: Identity,
+    database: TestDatabase,
+}
+
+impl TestIdentity {
+    pub(crate) async fn start(database: TestDatabase) -> Self {
+        Self {
+            identity: start(&database.url("identity")).await,
+            database,
+        }
+    }
+
+    pub(crate) fn admin(&self) -> GrpcChannel {
+        channel(&self.identity, admin())
+    }
+
+    pub(crate) fn registry(&self) -> GrpcChannel {
+        channel(&self.identity, Caller::Service(ServiceName::KeyRegistry))
+    }
+
+    /// Returns how a statement names a table.
+    pub(crate) fn table(&self, name: &str) -> String {
+        self.database.table("identity", name)
+    }
+
+    /// Returns where another replica, or a statement past the service, finds the database.
+    pub(crate) fn url(&self) -> String {
+        self.database.url("identity")
+    }
+
+    /// Starts another process of the service on the same database.
+    pub(crate) async fn start_replica(&self) -> Identity {
+        start(&self.url()).await
+    }
+
+    /// Returns what the audit trails of all tailnets say of an action, oldest first.
+    pub(crate) async fn audited_details(&self, action: &str) -> Vec<serde_json::Value> {
+        let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
+        let query = format!(
+            "SELECT detail FROM {} WHERE action = $1 ORDER BY sequence",
+            self.table("audit")
+        );
+        let details: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+            .bind(action.to_owned())
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        let read = |detail: &String| serde_json::from_str(detail).unwrap();
+        details.iter().map(read).collect()
+    }
+
+    pub(crate) async fn new_tailnet(&self, name: &str) -> Tailnet {
+        let request = CreateTailnetRequest {
+            name: name.to_owned(),
+            settings: None,
+        };
+        let mut client = TailnetServiceClient::new(self.admin());
+        client
+            .create_tailnet(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .tailnet
+            .unwrap()
+    }
+
+    pub(crate) async fn new_user(
+        &self,
+        tailnet_id: u64,
+        login_name: &str,
+    ) -> Result<User, tonic::Status> {
+        let login_name = login_name.to_owned();
+        let request = CreateUserRequest {
+            tailnet_id,
+            login_name,
+            ..Default::default()
+        };
+        let answer = UserServiceClient::new(self.admin())
+            .create_user(request)
+            .await?;
+        Ok(answer.into_inner().user.unwrap())
+    }
+
+    pub(crate) async fn approve(&self, login: &Login, user: &User) -> Result<Login, tonic::Status> {
+        let request = ApproveLoginRequest {
+            login_id: login.id.clone(),
+            tailnet_id: user.tailnet_id,
+            user_id: user.id,
+        };
+        let answer = LoginServiceClient::new(self.admin())
+            .approve_login(request)
+            .await?;
+        Ok(answer.into_inner().login.unwrap())
+    }
+
+    pub(crate) async fn deny(
+        &self,
+        login: &Login,
+        tailnet: &Tailnet,
+    ) -> Result<Login, tonic::Status> {
+        let request = DenyLoginRequest {
+            login_id: login.id.clone(),
+            reason: "not ours".to_owned(),
+            tailnet_id: tailnet.id,
+        };
+        let answer = LoginServiceClient::new(self.admin())
+            .deny_login(request)
+            .await?;
+        Ok(answer.into_inner().login.unwrap())
+    }
+
+    /// Returns what was decided about a login, as the audit trails of all tailnets tell it.
+    pub(crate) async fn audited_actions(&self, login: &Login) -> Vec<String> {
+        let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
+        let query = format!(
+            "SELECT action FROM {} WHERE object = $1",
+            self.table("audit")
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+            .bind(login.id.clone())
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn start_login(&self, machine: u8, node: u8) -> Result<Login, tonic::Status> {
+        let request = StartLoginRequest {
+            machine_key: vec![machine; 32],
+            node_key: vec![node; 32],
+            device: None,
+        };
+        let answer = LoginServiceClient::new(self.registry())
+            .start_login(request)
+            .await?;
+        Ok(answer.into_inner().login.unwrap())
+    }
+
+    pub(crate) async fn start_login_from(
+        &self,
+        key: u32,
+        source: &str,
+    ) -> Result<Login, tonic::Status> {
+        let mut machine_key = vec![7; 32];
+        machine_key[..4].copy_from_slice(&key.to_be_bytes());
+        let device = Device {
+            hostname: "laptop".to_owned(),
+            os: "linux".to_owned(),
+            client_version: "1.102.5".to_owned(),
+            source_address: source.to_owned(),
+            ..Device::default()
+        };
+        let request = StartLoginRequest {
+            machine_key,
+            node_key: vec![1; 32],
+            device: Some(device),
+        };
+        let mut client = LoginServiceClient::new(self.registry());
+        let answer = client.start_login(request).await?;
+        Ok(answer.into_inner().login.unwrap())
+    }
+}
+
+pub(crate) fn admin() -> Caller {
+    Caller::Admin {
+        name: "test".to_owned(),
+    }
+}
+
+pub(crate) fn channel(identity: &Identity, caller: Caller) -> GrpcChannel {
+    let mut routes = tonic::service::Routes::builder();
+    identity.add_to(&mut routes);
+    GrpcChannel::in_process(routes.routes(), caller)
+}
+
+async fn start(url: &str) -> Identity {
+    let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
+    Identity::start(url, Bus::in_process(), Arc::new(SystemClock), &tasks)
+        .await
+        .unwrap()
+}
