@@ -6,7 +6,7 @@ pub mod login;
 pub mod tailnet;
 pub mod user;
 
-pub use differences::differences;
+pub use differences::describe_change;
 
 use crate::error::IdentityError;
 

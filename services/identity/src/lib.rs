@@ -19,9 +19,9 @@
 mod domain;
 mod error;
 mod grpc;
+mod login_waiters;
 mod pace;
 mod service;
 mod store;
-mod waiting;
 
 pub use service::Identity;

@@ -7,7 +7,7 @@ use std::{
 
 use bowline_service_kit::rate_limit::{RateLimit, TokenBuckets};
 
-use crate::{domain::login::room::Networks, error::IdentityError};
+use crate::{domain::login::limits::SourceNetworks, error::IdentityError};
 
 /// For a source: an office whose devices all log in at once, and then one login every five seconds.
 const NEAR: RateLimit = RateLimit::new(30, Duration::from_secs(5));
@@ -33,8 +33,8 @@ impl LoginPace {
     /// # Errors
     ///
     /// When it begins too soon; with how long to wait.
-    pub(crate) fn take(&self, source: &str, now: Instant) -> Result<(), IdentityError> {
-        let Networks { near, far, .. } = Networks::of(source);
+    pub(crate) fn take_turn(&self, source: &str, now: Instant) -> Result<(), IdentityError> {
+        let SourceNetworks { near, far, .. } = SourceNetworks::from_address(source);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (buckets, network) in buckets.iter_mut().zip([near, far]) {
             buckets

@@ -15,12 +15,12 @@ use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use tonic::service::RoutesBuilder;
 
-use crate::{error::IdentityError, pace::LoginPace, store, waiting::Waiters};
+use crate::{error::IdentityError, login_waiters::Waiters, pace::LoginPace, store};
 
 /// The steps of the schema.
 const MIGRATIONS: Migrations = migrations!["0001_identity", "0002_folded_names_and_login_sources",];
 /// How often logins that ended long ago are forgotten, and the log is compacted.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a login can still be asked for after the time it had.
 const LOGIN_MEMORY: TimeDelta = TimeDelta::hours(1);
 /// How much of the log is kept.
@@ -60,8 +60,11 @@ impl Identity {
                 pace: Arc::default(),
             };
             let database = identity.log.database().clone();
-            tasks.spawn_background("follow-logins", identity.waiters.clone().follow(database));
-            tasks.spawn_background("sweep-identity", identity.clone().sweep());
+            tasks.spawn_background(
+                "follow-logins",
+                identity.waiters.clone().watch_decisions(database),
+            );
+            tasks.spawn_background("sweep-identity", identity.clone().sweep_regularly());
             Ok(identity)
         })
     }
@@ -90,12 +93,12 @@ impl Identity {
         }
     }
 
-    async fn sweep(self) {
+    async fn sweep_regularly(self) {
         loop {
             if let Err(error) = self.fold_names().await {
                 tracing::warn!(%error, "login names can not be folded");
             }
-            tokio::time::sleep(SWEEP).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             let forgotten = self.log.database().write(|write| {
                 Box::pin(async move {
                     let before = write.now() - LOGIN_MEMORY;

@@ -7,12 +7,15 @@ use prost::Message;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, any::AnyRow};
 
 use crate::domain::{
-    login::room::{MayGo, Networks},
+    login::limits::{EvictionRule, SourceNetworks},
     user::folded_login_name,
 };
 
 /// Reads the message of a row whose first column is the key and second the body.
-fn message<M: Message + Default>(table: &'static str, row: &AnyRow) -> Result<M, DatabaseError> {
+fn decode_body<M: Message + Default>(
+    table: &'static str,
+    row: &AnyRow,
+) -> Result<M, DatabaseError> {
     let body: Vec<u8> = row.try_get("body")?;
     M::decode(&*body).map_err(|_| DatabaseError::Inconsistent {
         table,
@@ -20,15 +23,15 @@ fn message<M: Message + Default>(table: &'static str, row: &AnyRow) -> Result<M,
     })
 }
 
-fn messages<M: Message + Default>(
+fn decode_bodies<M: Message + Default>(
     table: &'static str,
     rows: &[AnyRow],
 ) -> Result<Vec<M>, DatabaseError> {
-    rows.iter().map(|row| message(table, row)).collect()
+    rows.iter().map(|row| decode_body(table, row)).collect()
 }
 
 /// Returns a tailnet by number.
-pub async fn tailnet<'e>(
+pub async fn find_tailnet<'e>(
     on: impl Executor<'e, Database = Any>,
     id: u64,
 ) -> Result<Option<Tailnet>, DatabaseError> {
@@ -36,12 +39,12 @@ pub async fn tailnet<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|row| message("tailnets", &row))
+        .map(|row| decode_body("tailnets", &row))
         .transpose()
 }
 
 /// Returns a tailnet by name.
-pub async fn tailnet_named<'e>(
+pub async fn find_tailnet_named<'e>(
     on: impl Executor<'e, Database = Any>,
     name: &str,
 ) -> Result<Option<Tailnet>, DatabaseError> {
@@ -49,15 +52,15 @@ pub async fn tailnet_named<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|row| message("tailnets", &row))
+        .map(|row| decode_body("tailnets", &row))
         .transpose()
 }
 
 /// Returns all tailnets by name.
-pub async fn tailnets<'e>(
+pub async fn list_tailnets<'e>(
     on: impl Executor<'e, Database = Any>,
 ) -> Result<Vec<Tailnet>, DatabaseError> {
-    messages(
+    decode_bodies(
         "tailnets",
         &sqlx::query("SELECT body FROM tailnets ORDER BY name")
             .fetch_all(on)
@@ -89,19 +92,19 @@ pub async fn delete_tailnet(on: &mut AnyConnection, id: u64) -> Result<(), Datab
 }
 
 /// Returns the users of a tailnet by login name.
-pub async fn users<'e>(
+pub async fn list_users<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
 ) -> Result<Vec<User>, DatabaseError> {
     let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 ORDER BY login_name");
-    messages(
+    decode_bodies(
         "users",
         &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
     )
 }
 
 /// Returns a user of a tailnet.
-pub async fn user<'e>(
+pub async fn find_user<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
     id: u64,
@@ -112,12 +115,12 @@ pub async fn user<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|row| message("users", &row))
+        .map(|row| decode_body("users", &row))
         .transpose()
 }
 
 /// Returns the user of a tailnet whose login name differs from one in case only, or not at all.
-pub async fn user_named_alike(
+pub async fn find_user_named_alike(
     on: &mut AnyConnection,
     tailnet_id: u64,
     login_name: &str,
@@ -132,7 +135,7 @@ pub async fn user_named_alike(
         .bind(folded.clone())
         .fetch_all(on)
         .await?;
-    let users: Vec<User> = messages("users", &rows)?;
+    let users: Vec<User> = decode_bodies("users", &rows)?;
     let is_alike = |user: &User| folded_login_name(&user.login_name) == folded;
     Ok(users.into_iter().find(is_alike))
 }
@@ -180,7 +183,7 @@ pub async fn delete_user(on: &mut AnyConnection, id: u64) -> Result<(), Database
 }
 
 /// Returns a login.
-pub async fn login<'e>(
+pub async fn find_login<'e>(
     on: impl Executor<'e, Database = Any>,
     id: &str,
 ) -> Result<Option<Login>, DatabaseError> {
@@ -188,12 +191,12 @@ pub async fn login<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|row| message("logins", &row))
+        .map(|row| decode_body("logins", &row))
         .transpose()
 }
 
 /// Returns the pending logins of a machine, or of all.
-pub async fn pending_logins<'e>(
+pub async fn list_pending_logins<'e>(
     on: impl Executor<'e, Database = Any>,
     machine_key: Option<&[u8]>,
     now: DateTime<Utc>,
@@ -221,7 +224,7 @@ pub async fn pending_logins<'e>(
                 .await?
             }
         };
-    messages("logins", &rows)
+    decode_bodies("logins", &rows)
 }
 
 /// Locks the start of logins until the transaction ends: what is counted holds until then.
@@ -235,7 +238,7 @@ pub async fn lock_logins(on: &mut AnyConnection) -> Result<(), DatabaseError> {
 /// Counts the pending logins of the networks of a source, narrow to wide.
 pub async fn count_pending_of(
     on: &mut AnyConnection,
-    networks: &Networks,
+    networks: &SourceNetworks,
     now: DateTime<Utc>,
 ) -> Result<[i64; 3], DatabaseError> {
     let mut counts = [0; 3];
@@ -270,10 +273,10 @@ pub async fn count_pending(
 
 /// Forgets the oldest pending logins that may go of the network that has most, among those where any may go. Returns how
 /// many went.
-pub async fn make_room(
+pub async fn evict_logins(
     on: &mut AnyConnection,
     now: DateTime<Utc>,
-    go: &MayGo,
+    go: &EvictionRule,
 ) -> Result<u64, DatabaseError> {
     // Two plain questions: a plan for one that joins them can look at each pair of logins.
     let heaviest = sqlx::query_scalar::<_, String>(
@@ -310,26 +313,29 @@ pub async fn make_room(
 pub const MOST_IDS: usize = 1000;
 
 /// Returns `$1, $2, …` for a list of values.
-fn placeholders(first: usize, count: usize) -> String {
+fn format_placeholders(first: usize, count: usize) -> String {
     let numbers = (first..first + count).map(|number| format!("${number}"));
     numbers.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns those of some logins that are decided.
-pub async fn decided_logins(on: &AnyPool, ids: &[String]) -> Result<Vec<Login>, DatabaseError> {
+pub async fn list_decided_logins(
+    on: &AnyPool,
+    ids: &[String],
+) -> Result<Vec<Login>, DatabaseError> {
     let query = format!(
         "SELECT body FROM logins WHERE pending = 0 AND id IN ({})",
-        placeholders(1, ids.len())
+        format_placeholders(1, ids.len())
     );
     let mut query = sqlx::query(AssertSqlSafe(query));
     for id in ids {
         query = query.bind(id.clone());
     }
-    messages("logins", &query.fetch_all(on).await?)
+    decode_bodies("logins", &query.fetch_all(on).await?)
 }
 
 /// Notes that logins are waited for.
-pub async fn note_followed(
+pub async fn note_awaited(
     on: &mut AnyConnection,
     ids: &[String],
     now: DateTime<Utc>,
@@ -337,7 +343,7 @@ pub async fn note_followed(
     for ids in ids.chunks(MOST_IDS) {
         let query = format!(
             "UPDATE logins SET followed_at = $1 WHERE id IN ({})",
-            placeholders(2, ids.len())
+            format_placeholders(2, ids.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(query)).bind(to_micros(now));
         for id in ids {
@@ -351,7 +357,7 @@ pub async fn note_followed(
 /// Writes a new login.
 pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), DatabaseError> {
     let source = login.device.clone().unwrap_or_default().source_address;
-    let networks = Networks::of(&source);
+    let networks = SourceNetworks::from_address(&source);
     let expires_at = login.expires_at.map_or(0, |end| end.seconds * 1_000_000);
     sqlx::query(
         "INSERT INTO logins (id, pending, machine_key, source, near, middle, far, expires_at, body)

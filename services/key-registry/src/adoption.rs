@@ -21,26 +21,27 @@ use crate::{
     domain::{self, key, pace, routes, self_report, standing},
     error::RegistryError,
     node_changes, own_changes,
-    registration::{machine_actor, tailnet_id},
+    registration::{machine_actor, read_tailnet_id},
     store::{
-        adoptions::{self, Adoption, IN_GOOD_STANDING},
+        TailnetNode,
+        adoptions::{self, AdoptionRow, IN_GOOD_STANDING},
         barred_users, nodes, soft_states,
     },
 };
 
 /// How many nodes' reports are taken over at the same time.
-const AT_ONCE: usize = 32;
+const MOST_AT_ONCE: usize = 32;
 /// How long those who reported wait for it; what takes longer is done later.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ADOPTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// When that is.
-const LATER: TimeDelta = TimeDelta::seconds(5);
+const RETRY_DELAY: TimeDelta = TimeDelta::seconds(5);
 /// How often a report is judged again because the node or its report changed meanwhile.
-const TRIES: usize = 3;
+const MOST_TRIES: usize = 3;
 /// How often it is looked what is due.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A report with what it was judged on.
-struct Judged {
+struct JudgedReport {
     host: HostReport,
     /// The node as it was then.
     node: Node,
@@ -49,7 +50,7 @@ struct Judged {
 
 /// What became of a report.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Adopted {
+enum AdoptionOutcome {
     /// It is taken over, or noted for later.
     Done,
     /// The node or its report changed meanwhile.
@@ -57,30 +58,30 @@ enum Adopted {
 }
 
 /// What a node asks to change of itself.
-struct Wanted {
+struct SelfChange {
     host: Option<HostReport>,
     end: Option<DateTime<Utc>>,
 }
 
-impl Wanted {
-    fn of(node: &Node, host: Option<HostReport>, asked: &Adoption) -> Self {
+impl SelfChange {
+    fn pending_for(node: &Node, host: Option<HostReport>, asked: &AdoptionRow) -> Self {
         let end = asked.wished_end.and_then(from_micros);
         Self {
-            host: host.filter(|host| self_report::differs(node, host)),
+            host: host.filter(|host| self_report::differs_from_node(node, host)),
             end: end.filter(|end| key::can_end(node, *end)),
         }
     }
 
-    fn is_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.host.is_none() && self.end.is_none()
     }
 }
 
 /// Says when a node may change itself: now, with the time when it has its whole burst again, or else when that is looked
 /// at next.
-fn turn(
+fn check_turn(
     node: &Node,
-    asked: &Adoption,
+    asked: &AdoptionRow,
     is_user_barred: bool,
     now: DateTime<Utc>,
 ) -> Result<i64, i64> {
@@ -96,8 +97,8 @@ fn turn(
 /// Takes over what is due, until the process ends.
 pub async fn run(registry: KeyRegistry) {
     loop {
-        let _ = tokio::time::timeout(LOOK, registry.due.notified()).await;
-        if let Err(error) = registry.adopt_due().await {
+        let _ = tokio::time::timeout(POLL_INTERVAL, registry.due.notified()).await;
+        if let Err(error) = registry.adopt_due_reports().await {
             tracing::warn!(%error, "kept reports can not be taken over yet");
         }
     }
@@ -105,36 +106,36 @@ pub async fn run(registry: KeyRegistry) {
 
 impl KeyRegistry {
     /// Takes over what is due, and puts on record what was held back.
-    pub(crate) async fn adopt_due(&self) -> Result<(), RegistryError> {
+    pub(crate) async fn adopt_due_reports(&self) -> Result<(), RegistryError> {
         let now = self.log.database().now().await?;
-        self.tell_own_changes(now).await?;
-        let due = adoptions::due(self.log.database().reader(), now).await?;
-        self.adopt_all(due).await
+        self.audit_deferred_changes(now).await?;
+        let due = adoptions::list_due(self.log.database().reader(), now).await?;
+        self.adopt_reports(due).await
     }
 
     /// Takes over the newest reports of nodes, given with their tailnets, now or later; fails when it could not even be
     /// noted for later.
-    pub(crate) async fn adopt_all(&self, nodes: Vec<(u64, u64)>) -> Result<(), RegistryError> {
+    pub(crate) async fn adopt_reports(&self, nodes: Vec<TailnetNode>) -> Result<(), RegistryError> {
         if nodes.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ADOPTION_TIMEOUT;
         let mut late: BTreeSet<_> = nodes.iter().copied().collect();
         let adopting = nodes.into_iter().map(async |of| {
-            let adopted = tokio::time::timeout_at(deadline, self.adopt(of)).await;
+            let adopted = tokio::time::timeout_at(deadline, self.adopt_report(of)).await;
             (of, adopted)
         });
-        let mut adopting = stream::iter(adopting).buffer_unordered(AT_ONCE);
+        let mut adopting = stream::iter(adopting).buffer_unordered(MOST_AT_ONCE);
         while let Some((of, adopted)) = adopting.next().await {
             match adopted {
-                Ok(Ok(Adopted::Done)) => {
+                Ok(Ok(AdoptionOutcome::Done)) => {
                     late.remove(&of);
                 }
-                Ok(Ok(Adopted::Changed)) => {}
+                Ok(Ok(AdoptionOutcome::Changed)) => {}
                 Ok(Err(error)) => {
-                    tracing::debug!(node = of.1, %error, "a report can not be taken over yet");
+                    tracing::debug!(node = of.node_id, %error, "a report can not be taken over yet");
                 }
-                Err(_) => tracing::debug!(node = of.1, "a report is taken over later"),
+                Err(_) => tracing::debug!(node = of.node_id, "a report is taken over later"),
             }
         }
         if late.is_empty() {
@@ -144,9 +145,9 @@ impl KeyRegistry {
             .database()
             .write(move |write| {
                 Box::pin(async move {
-                    let due = write.now() + LATER;
+                    let due = write.now() + RETRY_DELAY;
                     for of in late {
-                        adoptions::note(write.connection(), of, due).await?;
+                        adoptions::note_due(write.connection(), of, due).await?;
                     }
                     Ok::<_, RegistryError>(())
                 })
@@ -154,38 +155,38 @@ impl KeyRegistry {
             .await
     }
 
-    async fn adopt(&self, of: (u64, u64)) -> Result<Adopted, RegistryError> {
-        for _ in 0..TRIES {
-            if self.try_adopt(of).await? == Adopted::Done {
-                return Ok(Adopted::Done);
+    async fn adopt_report(&self, of: TailnetNode) -> Result<AdoptionOutcome, RegistryError> {
+        for _ in 0..MOST_TRIES {
+            if self.try_adopt_report(of).await? == AdoptionOutcome::Done {
+                return Ok(AdoptionOutcome::Done);
             }
         }
-        Ok(Adopted::Changed)
+        Ok(AdoptionOutcome::Changed)
     }
 
-    async fn try_adopt(&self, (tailnet, id): (u64, u64)) -> Result<Adopted, RegistryError> {
+    async fn try_adopt_report(&self, of: TailnetNode) -> Result<AdoptionOutcome, RegistryError> {
         let reader = self.log.database().reader();
-        let Some(node) = nodes::by_id(reader, tailnet, id).await? else {
-            return Ok(Adopted::Done);
+        let Some(node) = nodes::by_id(reader, of.tailnet_id, of.node_id).await? else {
+            return Ok(AdoptionOutcome::Done);
         };
-        let host = soft_states::by_node(reader, id)
+        let host = soft_states::by_node(reader, of.node_id)
             .await?
             .and_then(|row| row.host);
-        let asked = adoptions::by_node(reader, id).await?;
-        let asked = asked.unwrap_or_else(|| Adoption::of(&node));
-        let wanted = Wanted::of(&node, host.clone(), &asked);
-        if wanted.is_nothing() && asked.due.is_none() {
-            return Ok(Adopted::Done);
+        let asked = adoptions::by_node(reader, of.node_id).await?;
+        let asked = asked.unwrap_or_else(|| AdoptionRow::for_node(&node));
+        let wanted = SelfChange::pending_for(&node, host.clone(), &asked);
+        if wanted.is_empty() && asked.due.is_none() {
+            return Ok(AdoptionOutcome::Done);
         }
         let is_barred = barred_users::is_barred(reader, &node).await?;
         let now = self.log.database().now().await?;
-        let may = turn(&node, &asked, is_barred, now);
-        if !wanted.is_nothing()
+        let may = check_turn(&node, &asked, is_barred, now);
+        if !wanted.is_empty()
             && let Err(due) = may
             && asked.due == Some(due)
         {
             // It is noted already: a flood of reports writes nothing more.
-            return Ok(Adopted::Done);
+            return Ok(AdoptionOutcome::Done);
         }
         let judgement = match &wanted.host {
             Some(host) if may.is_ok() && self_report::needs_judgement(&node, host) => {
@@ -193,8 +194,11 @@ impl KeyRegistry {
             }
             _ => None,
         };
-        let (actor, tailnet) = (machine_actor(&node.machine_key), tailnet_id(tailnet)?);
-        let judged = Judged {
+        let (actor, tailnet) = (
+            machine_actor(&node.machine_key),
+            read_tailnet_id(of.tailnet_id)?,
+        );
+        let judged = JudgedReport {
             host: host.unwrap_or_default(),
             node,
             judgement,
@@ -202,7 +206,7 @@ impl KeyRegistry {
         let (adopted, _) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
-                Box::pin(take_over(mutation, judged))
+                Box::pin(take_over_report(mutation, judged))
             })
             .await?;
         Ok(adopted)
@@ -210,12 +214,12 @@ impl KeyRegistry {
 
     /// Lets a key end sooner, or notes that it is to when its node may change itself again; what became of it meanwhile
     /// stays.
-    pub(crate) async fn shorten(
+    pub(crate) async fn shorten_key(
         &self,
         node: Node,
         end: DateTime<Utc>,
     ) -> Result<(Node, u64), RegistryError> {
-        let tailnet = tailnet_id(node.tailnet_id)?;
+        let tailnet = read_tailnet_id(node.tailnet_id)?;
         let actor = machine_actor(&node.machine_key);
         let (node, revision) = self
             .log
@@ -227,22 +231,22 @@ impl KeyRegistry {
                         return Ok(node);
                     }
                     let asked = adoptions::by_node(mutation.connection(), node.id).await?;
-                    let mut asked = asked.unwrap_or_else(|| Adoption::of(&node));
+                    let mut asked = asked.unwrap_or_else(|| AdoptionRow::for_node(&node));
                     let is_barred = barred_users::is_barred(mutation.connection(), &node).await?;
-                    match turn(&node, &asked, is_barred, mutation.now()) {
+                    match check_turn(&node, &asked, is_barred, mutation.now()) {
                         Ok(rested_at) => {
                             asked.rested_at = rested_at;
                             let before = node.clone();
                             node.key_expiry = Some(domain::to_timestamp(end));
-                            node_changes::put(mutation, &node, None).await?;
-                            own_changes::record(mutation, &mut asked, &before, &node);
+                            node_changes::write_node(mutation, &node, None).await?;
+                            own_changes::audit_own_change(mutation, &mut asked, &before, &node);
                         }
                         Err(due) => {
                             asked.wished_end = Some(to_micros(end));
                             asked.due = Some(due);
                         }
                     }
-                    adoptions::put(mutation.connection(), &asked).await?;
+                    adoptions::put_row(mutation.connection(), &asked).await?;
                     Ok::<_, RegistryError>(node)
                 })
             })
@@ -256,11 +260,11 @@ impl KeyRegistry {
         node: &Node,
         host: &HostReport,
     ) -> Result<JudgeNodeResponse, RegistryError> {
-        let wanted = domain::retagging::Retagging::of(node, host);
+        let wanted = domain::retagging::Retagging::from_report(node, host);
         let mut question = JudgeNodeRequest {
             tailnet_id: node.tailnet_id,
             current_tags: node.tags.clone(),
-            requested_tags: wanted.wanted().to_vec(),
+            requested_tags: wanted.requested_tags().to_vec(),
             advertised_routes: host.advertised_routes.clone(),
             ..JudgeNodeRequest::default()
         };
@@ -271,7 +275,7 @@ impl KeyRegistry {
                 user_id: node.user_id,
             };
             let answer = identity.resolve_user(user).await;
-            let answer = answer.map_err(RegistryError::service("identity"))?;
+            let answer = answer.map_err(RegistryError::from_service("identity"))?;
             let user = answer.into_inner().user.unwrap_or_default();
             if user.suspended {
                 // This registry has not heard of it yet, but will in a moment.
@@ -285,14 +289,17 @@ impl KeyRegistry {
                 question.role = user.role;
             }
         }
-        self.judge(question).await
+        self.judge_node(question).await
     }
 }
 
 /// Takes over the newest report and wish of a node, or notes when it may be: everything is looked at again, for this is
 /// where nobody else changes it.
-async fn take_over(mutation: &mut Mutation, judged: Judged) -> Result<Adopted, RegistryError> {
-    let Judged {
+async fn take_over_report(
+    mutation: &mut Mutation,
+    judged: JudgedReport,
+) -> Result<AdoptionOutcome, RegistryError> {
+    let JudgedReport {
         host: judged_host,
         node: judged_node,
         judgement,
@@ -300,24 +307,24 @@ async fn take_over(mutation: &mut Mutation, judged: Judged) -> Result<Adopted, R
     let now = mutation.now();
     let (tailnet, id) = (judged_node.tailnet_id, judged_node.id);
     let Some(mut node) = nodes::by_id(mutation.connection(), tailnet, id).await? else {
-        return Ok(Adopted::Done);
+        return Ok(AdoptionOutcome::Done);
     };
     let soft = soft_states::by_node(mutation.connection(), id).await?;
     let asked = adoptions::by_node(mutation.connection(), id).await?;
-    let mut asked = asked.unwrap_or_else(|| Adoption::of(&node));
-    let wanted = Wanted::of(&node, soft.and_then(|row| row.host), &asked);
-    if wanted.is_nothing() {
+    let mut asked = asked.unwrap_or_else(|| AdoptionRow::for_node(&node));
+    let wanted = SelfChange::pending_for(&node, soft.and_then(|row| row.host), &asked);
+    if wanted.is_empty() {
         (asked.due, asked.wished_end) = (None, None);
-        adoptions::put(mutation.connection(), &asked).await?;
-        return Ok(Adopted::Done);
+        adoptions::put_row(mutation.connection(), &asked).await?;
+        return Ok(AdoptionOutcome::Done);
     }
     let is_barred = barred_users::is_barred(mutation.connection(), &node).await?;
-    match turn(&node, &asked, is_barred, now) {
+    match check_turn(&node, &asked, is_barred, now) {
         Ok(rested_at) => asked.rested_at = rested_at,
         Err(due) => {
             asked.due = Some(due);
-            adoptions::put(mutation.connection(), &asked).await?;
-            return Ok(Adopted::Done);
+            adoptions::put_row(mutation.connection(), &asked).await?;
+            return Ok(AdoptionOutcome::Done);
         }
     }
     let before = node.clone();
@@ -331,22 +338,22 @@ async fn take_over(mutation: &mut Mutation, judged: Judged) -> Result<Adopted, R
                 )
             && (judgement.is_some() || !self_report::needs_judgement(&node, &host));
         if !is_as_judged {
-            return Ok(Adopted::Changed);
+            return Ok(AdoptionOutcome::Changed);
         }
-        self_report::apply(&mut node, &host, judgement.as_ref(), now);
+        self_report::apply_report(&mut node, &host, judgement.as_ref(), now);
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
     if let Some(end) = wanted.end.filter(|end| key::can_end(&node, *end)) {
         node.key_expiry = Some(domain::to_timestamp(end));
     }
-    node_changes::put(mutation, &node, None).await?;
-    own_changes::record(mutation, &mut asked, &before, &node);
+    node_changes::write_node(mutation, &node, None).await?;
+    own_changes::audit_own_change(mutation, &mut asked, &before, &node);
     (asked.due, asked.wished_end) = (None, None);
-    adoptions::put(mutation.connection(), &asked).await?;
+    adoptions::put_row(mutation.connection(), &asked).await?;
     if routes::may_move_primaries(&before, &node) {
         node_changes::elect_primaries(mutation).await?;
     }
-    Ok(Adopted::Done)
+    Ok(AdoptionOutcome::Done)
 }
 
 #[cfg(test)]

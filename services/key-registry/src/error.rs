@@ -44,7 +44,7 @@ pub enum RegistryError {
         wait: Duration,
     },
     /// Another service can not be asked.
-    #[error("{}", unasked(service, status))]
+    #[error("{}", describe_failure(service, status))]
     Service {
         /// Which.
         service: &'static str,
@@ -81,7 +81,7 @@ impl RegistryError {
         ))
     }
 
-    pub(crate) fn service(service: &'static str) -> impl Fn(Status) -> Self {
+    pub(crate) fn from_service(service: &'static str) -> impl Fn(Status) -> Self {
         move |status| Self::Service {
             service,
             status: Box::new(status),
@@ -96,7 +96,7 @@ impl From<sqlx::Error> for RegistryError {
 }
 
 /// Returns what another service's refusal says: its own words where it has reached a limit, for devices show them.
-fn unasked(service: &str, status: &Status) -> String {
+fn describe_failure(service: &str, status: &Status) -> String {
     match status.code() {
         tonic::Code::ResourceExhausted => status.message().to_owned(),
         _ => format!("{service} can not be asked: {}", status.message()),

@@ -13,9 +13,9 @@ mod adoption;
 mod domain;
 mod error;
 mod grpc;
+mod identity_follower;
 mod node_changes;
 mod own_changes;
-mod owners;
 mod registration;
 mod reports;
 mod revocation;
@@ -24,5 +24,5 @@ mod shared_keys;
 mod store;
 mod sweeper;
 
-pub use domain::routes::{Router, elect};
-pub use service::{KeyRegistry, Peers, RegistryConfig};
+pub use domain::routes::{Router, elect_primaries};
+pub use service::{AskedServices, KeyRegistry, RegistryConfig};

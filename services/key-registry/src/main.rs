@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
-use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
+use bowline_key_registry::{AskedServices, KeyRegistry, RegistryConfig};
 use bowline_service_kit::{
     ServiceName,
     process::{Process, ProcessError},
@@ -16,7 +16,7 @@ async fn main() -> Result<(), ProcessError> {
     let process = Process::<RegistryConfig>::start()?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
-    let peers = Peers {
+    let peers = AskedServices {
         identity: process.channel_to(ServiceName::Identity)?,
         compiler: process.channel_to(ServiceName::PolicyCompiler)?,
     };

@@ -11,12 +11,12 @@ use crate::{
 };
 
 /// Writes a node as it is from here on.
-pub async fn put(
+pub async fn write_node(
     mutation: &mut Mutation,
     node: &Node,
     login_id: Option<String>,
 ) -> Result<(), RegistryError> {
-    nodes::put(mutation.connection(), node, login_id).await?;
+    nodes::put_node(mutation.connection(), node, login_id).await?;
     mutation.record_entry(&RegistryChange {
         change: Some(Change::Node(node.clone())),
     });
@@ -24,9 +24,9 @@ pub async fn put(
 }
 
 /// Deletes a node; its key stays retired.
-pub async fn delete(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
-    own_changes::tell_held_back(mutation, node).await?;
-    nodes::delete(mutation.connection(), node.id).await?;
+pub async fn delete_node(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
+    own_changes::audit_deferred_change(mutation, node).await?;
+    nodes::delete_node(mutation.connection(), node.id).await?;
     mutation.record_entry(&RegistryChange {
         change: Some(Change::NodeDeleted(node.id)),
     });
@@ -37,7 +37,7 @@ pub async fn delete(mutation: &mut Mutation, node: &Node) -> Result<(), Registry
 }
 
 /// Ends a node's key now; what it routed goes to others.
-pub async fn expire(mutation: &mut Mutation, node: Node) -> Result<Node, RegistryError> {
+pub async fn expire_key(mutation: &mut Mutation, node: Node) -> Result<Node, RegistryError> {
     let node = end_key(mutation, node).await?;
     if !node.primary_routes.is_empty() {
         elect_primaries(mutation).await?;
@@ -47,7 +47,7 @@ pub async fn expire(mutation: &mut Mutation, node: Node) -> Result<Node, Registr
 
 /// Ends a node's key now; whoever calls it elects again if the node was a primary router.
 pub async fn end_key(mutation: &mut Mutation, mut node: Node) -> Result<Node, RegistryError> {
-    own_changes::tell_held_back(mutation, &node).await?;
+    own_changes::audit_deferred_change(mutation, &node).await?;
     let now = mutation.now();
     node.expired = true;
     if node
@@ -57,7 +57,7 @@ pub async fn end_key(mutation: &mut Mutation, mut node: Node) -> Result<Node, Re
     {
         node.key_expiry = Some(to_timestamp(now));
     }
-    put(mutation, &node, None).await?;
+    write_node(mutation, &node, None).await?;
     Ok(node)
 }
 
@@ -67,48 +67,49 @@ pub async fn follow_hostname(
     node: &mut Node,
     hostname_before: &str,
 ) -> Result<(), RegistryError> {
-    let label = hostname::label(&node.hostname);
-    let is_right = node.hostname == hostname_before || hostname::is_from(&node.name, &label);
+    let label = hostname::derive_label(&node.hostname);
+    let is_right =
+        node.hostname == hostname_before || hostname::is_derived_from(&node.name, &label);
     if node.name.is_empty() || !node.name_chosen && !is_right {
-        node.name = free_name(mutation, &label, node.id).await?;
+        node.name = find_free_name(mutation, &label, node.id).await?;
     }
     Ok(())
 }
 
 /// Says whether an election was noted that nobody has held since; from here on it is.
-pub async fn is_election_due(mutation: &mut Mutation) -> Result<bool, RegistryError> {
+pub async fn take_due_election(mutation: &mut Mutation) -> Result<bool, RegistryError> {
     let tailnet = mutation.tailnet().get();
-    Ok(elections::held(mutation.connection(), tailnet).await?)
+    Ok(elections::take_pending(mutation.connection(), tailnet).await?)
 }
 
 /// Gives every route of the tailnet its primary router, logs the nodes that differ, and returns them.
 pub async fn elect_primaries(mutation: &mut Mutation) -> Result<Vec<u64>, RegistryError> {
     let tailnet = mutation.tailnet().get();
-    let routers = nodes::routers(mutation.connection(), tailnet).await?;
-    let moved = routes::elect(&routers);
+    let routers = nodes::list_routers(mutation.connection(), tailnet).await?;
+    let moved = routes::elect_primaries(&routers);
     for node in &moved {
-        put(mutation, node, None).await?;
+        write_node(mutation, node, None).await?;
     }
     Ok(moved.into_iter().map(|node| node.id).collect())
 }
 
 /// Returns the first form of a label that no other node of the tailnet has.
-pub async fn free_name(
+pub async fn find_free_name(
     mutation: &mut Mutation,
     label: &str,
     node_id: u64,
 ) -> Result<String, RegistryError> {
     let tailnet = mutation.tailnet().get();
     let taken = |holder: Option<u64>| holder.is_some_and(|holder| holder != node_id);
-    if !taken(nodes::named(mutation.connection(), tailnet, label).await?) {
+    if !taken(nodes::find_named(mutation.connection(), tailnet, label).await?) {
         return Ok(label.to_owned());
     }
     let mut number = nodes::count_named(mutation.connection(), tailnet, label)
         .await?
         .max(1);
     loop {
-        let name = hostname::numbered(label, number);
-        if !taken(nodes::named(mutation.connection(), tailnet, &name).await?) {
+        let name = hostname::number_label(label, number);
+        if !taken(nodes::find_named(mutation.connection(), tailnet, &name).await?) {
             return Ok(name);
         }
         number += 1;

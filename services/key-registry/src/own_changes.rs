@@ -9,16 +9,21 @@ use crate::{
     KeyRegistry,
     domain::{difference, pace::AUDITED_EVERY},
     error::RegistryError,
-    registration::{machine_actor, tailnet_id},
+    registration::{machine_actor, read_tailnet_id},
     store::{
-        adoptions::{self, Adoption},
+        adoptions::{self, AdoptionRow},
         nodes,
     },
 };
 
 /// Puts a change that a node made of itself on record, now or with those that follow within a minute of the last entry.
 /// The caller writes the row.
-pub fn record(mutation: &mut Mutation, row: &mut Adoption, before: &Node, after: &Node) {
+pub fn audit_own_change(
+    mutation: &mut Mutation,
+    row: &mut AdoptionRow,
+    before: &Node,
+    after: &Node,
+) {
     if before == after {
         return;
     }
@@ -29,7 +34,7 @@ pub fn record(mutation: &mut Mutation, row: &mut Adoption, before: &Node, after:
     }
     // A clock that was set back holds nothing back for longer.
     if free_at <= now || free_at > now + AUDITED_EVERY {
-        tell(mutation, before, after);
+        write_entry(mutation, before, after);
         row.audited_at = to_micros(now);
     } else {
         row.audit_due = Some(to_micros(free_at));
@@ -38,40 +43,48 @@ pub fn record(mutation: &mut Mutation, row: &mut Adoption, before: &Node, after:
 }
 
 /// Puts on record what was held back of a node's own changes, before others change it.
-pub async fn tell_held_back(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
+pub async fn audit_deferred_change(
+    mutation: &mut Mutation,
+    node: &Node,
+) -> Result<(), RegistryError> {
     let Some(mut row) = adoptions::by_node(mutation.connection(), node.id).await? else {
         return Ok(());
     };
     let Some(before) = row.audited_node.take() else {
         return Ok(());
     };
-    tell(mutation, &before, node);
+    write_entry(mutation, &before, node);
     row.audit_due = None;
     row.audited_at = to_micros(mutation.now());
-    adoptions::put(mutation.connection(), &row).await?;
+    adoptions::put_row(mutation.connection(), &row).await?;
     Ok(())
 }
 
-fn tell(mutation: &mut Mutation, before: &Node, after: &Node) {
-    let (action, detail) = difference::own_change(before, after);
+fn write_entry(mutation: &mut Mutation, before: &Node, after: &Node) {
+    let (action, detail) = difference::describe_own_change(before, after);
     let actor = machine_actor(&after.machine_key);
     mutation.record_audit_of(actor, action, after.id.to_string(), &detail);
 }
 
 impl KeyRegistry {
     /// Puts on record what was held back long enough.
-    pub(crate) async fn tell_own_changes(&self, now: DateTime<Utc>) -> Result<(), RegistryError> {
+    pub(crate) async fn audit_deferred_changes(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError> {
         let reader = self.log.database().reader();
-        for (tailnet, node) in adoptions::audits_due(reader, now).await? {
+        for due in adoptions::list_due_audits(reader, now).await? {
             self.log
                 .mutate(
-                    tailnet_id(tailnet)?,
+                    read_tailnet_id(due.tailnet_id)?,
                     "service:key-registry",
                     move |mutation| {
                         Box::pin(async move {
-                            let found = nodes::by_id(mutation.connection(), tailnet, node).await?;
+                            let found =
+                                nodes::by_id(mutation.connection(), due.tailnet_id, due.node_id)
+                                    .await?;
                             match found {
-                                Some(node) => tell_held_back(mutation, &node).await,
+                                Some(node) => audit_deferred_change(mutation, &node).await,
                                 None => Ok(()),
                             }
                         })

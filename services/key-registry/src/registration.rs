@@ -29,13 +29,13 @@ use crate::{
     node_changes,
     store::{nodes, soft_states},
 };
-use credential::{Credential, Found};
-pub use foreign::ForeignKeys;
+use credential::{Credential, CredentialOutcome};
+pub use foreign::ForeignKeyAudits;
 
 /// The verdict on a registration.
-type Verdict = Result<Outcome, RegistryError>;
+type RegistrationResult = Result<Outcome, RegistryError>;
 
-pub(crate) fn refused(reason: RefusalReason, text: impl Into<String>) -> Outcome {
+pub(crate) fn refuse(reason: RefusalReason, text: impl Into<String>) -> Outcome {
     Outcome::Refused(Refused {
         reason: reason.into(),
         text: text.into(),
@@ -44,7 +44,7 @@ pub(crate) fn refused(reason: RefusalReason, text: impl Into<String>) -> Outcome
 
 impl KeyRegistry {
     /// Registers, renews, rotates or logs out a node key.
-    pub(crate) async fn register(
+    pub(crate) async fn register_node(
         &self,
         request: RegisterRequest,
     ) -> Result<RegisterResponse, RegistryError> {
@@ -59,22 +59,22 @@ impl KeyRegistry {
                 ));
             }
         }
-        let outcome = self.verdict(request).await?;
+        let outcome = self.judge_request(request).await?;
         Ok(RegisterResponse {
             outcome: Some(outcome),
         })
     }
 
-    async fn verdict(&self, request: RegisterRequest) -> Verdict {
+    async fn judge_request(&self, request: RegisterRequest) -> RegistrationResult {
         let reader = self.log.database().reader();
         if let Some(node) = nodes::by_key(reader, &request.node_key).await? {
-            return self.known(node, request).await;
+            return self.answer_bound_key(node, request).await;
         }
-        if let Some(machine) = nodes::key_machine(reader, &request.node_key).await? {
-            let retired = retired(&machine, &request);
-            return self.bound_before(request, Ok(retired)).await;
+        if let Some(machine) = nodes::machine_of_key(reader, &request.node_key).await? {
+            let retired = answer_retired_key(&machine, &request);
+            return self.answer_if_bound(request, Ok(retired)).await;
         }
-        if let Some(verdict) = self.old_key(&request).await? {
+        if let Some(verdict) = self.check_old_key(&request).await? {
             return Ok(verdict);
         }
         let now = self.log.database().now().await?;
@@ -82,54 +82,59 @@ impl KeyRegistry {
         if wished_end.is_some_and(|end| end <= now) {
             return Ok(Outcome::LoggedOut(LoggedOut { revision: 0 }));
         }
-        match self.credential(&request, now).await? {
-            Found::Credential(credential) => self.admit(request, *credential).await,
+        match self.find_credential(&request, now).await? {
+            CredentialOutcome::Credential(credential) => {
+                self.admit_newcomer(request, *credential).await
+            }
             // The same request, sent before, may have used the credential up meanwhile.
-            Found::Verdict(outcome) => self.bound_before(request, Ok(*outcome)).await,
+            CredentialOutcome::Answer(outcome) => self.answer_if_bound(request, Ok(*outcome)).await,
         }
     }
 
     /// Refuses a request that names a key of another machine as its old one.
-    async fn old_key(&self, request: &RegisterRequest) -> Result<Option<Outcome>, RegistryError> {
+    async fn check_old_key(
+        &self,
+        request: &RegisterRequest,
+    ) -> Result<Option<Outcome>, RegistryError> {
         let reader = self.log.database().reader();
         if let Some(old) = nodes::by_key(reader, &request.old_node_key).await? {
             if old.machine_key == request.machine_key {
                 return Ok(None);
             }
             self.audit_foreign_key(&old, request).await;
-            return Ok(Some(another_machines()));
+            return Ok(Some(refuse_foreign_key()));
         }
-        let machine = nodes::key_machine(reader, &request.old_node_key).await?;
+        let machine = nodes::machine_of_key(reader, &request.old_node_key).await?;
         let is_foreign = machine.is_some_and(|machine| machine != request.machine_key);
-        Ok(is_foreign.then(another_machines))
+        Ok(is_foreign.then(refuse_foreign_key))
     }
 
     /// Answers for a key that is bound already; nobody else is asked, so that it works while they are away.
-    async fn known(&self, node: Node, request: RegisterRequest) -> Verdict {
+    async fn answer_bound_key(&self, node: Node, request: RegisterRequest) -> RegistrationResult {
         let now = self.log.database().now().await?;
         let wished_end = request.expiry.and_then(domain::from_timestamp);
-        match key::known(&node, &request.machine_key, wished_end, now) {
-            key::Known::AnotherMachines => {
+        match key::judge_bound_key(&node, &request.machine_key, wished_end, now) {
+            key::BoundKeyVerdict::AnotherMachines => {
                 self.audit_foreign_key(&node, &request).await;
-                Ok(another_machines())
+                Ok(refuse_foreign_key())
             }
-            key::Known::Ended => Ok(Outcome::KeyExpired(KeyExpired { node: Some(node) })),
-            key::Known::Logout => self.log_out(node).await,
-            key::Known::Shorten(end) => {
-                let (node, revision) = self.shorten(node, end).await?;
-                Ok(self.registered(node, revision).await)
+            key::BoundKeyVerdict::Ended => Ok(Outcome::KeyExpired(KeyExpired { node: Some(node) })),
+            key::BoundKeyVerdict::Logout => self.log_out(node).await,
+            key::BoundKeyVerdict::Shorten(end) => {
+                let (node, revision) = self.shorten_key(node, end).await?;
+                Ok(self.describe_registration(node, revision).await)
             }
-            key::Known::Good => {
-                let tailnet = tailnet_id(node.tailnet_id)?;
+            key::BoundKeyVerdict::Good => {
+                let tailnet = read_tailnet_id(node.tailnet_id)?;
                 let heads = self.log.heads(&[tailnet]).await?;
                 let revision = heads.first().map_or(0, |head| head.revision.get());
-                Ok(self.registered(node, revision).await)
+                Ok(self.describe_registration(node, revision).await)
             }
         }
     }
 
-    async fn log_out(&self, node: Node) -> Verdict {
-        let tailnet = tailnet_id(node.tailnet_id)?;
+    async fn log_out(&self, node: Node) -> RegistrationResult {
+        let tailnet = read_tailnet_id(node.tailnet_id)?;
         let actor = machine_actor(&node.machine_key);
         let (id, node_key) = (node.id, node.node_key.clone());
         let ((), revision) = self
@@ -143,11 +148,11 @@ impl KeyRegistry {
                     let detail = json!({ "name": node.name });
                     if node.ephemeral {
                         mutation.record_audit("node.logout", id.to_string(), &detail);
-                        return node_changes::delete(mutation, &node).await;
+                        return node_changes::delete_node(mutation, &node).await;
                     }
                     if !node.expired {
                         mutation.record_audit("node.logout", id.to_string(), &detail);
-                        node_changes::expire(mutation, node).await?;
+                        node_changes::expire_key(mutation, node).await?;
                     }
                     // Its client is gone: whoever logs in on the machine next is no other.
                     let now = mutation.now();
@@ -162,18 +167,22 @@ impl KeyRegistry {
     }
 
     /// Lets the compiler judge tags and routes, then binds the key.
-    async fn admit(&self, request: RegisterRequest, credential: Credential) -> Verdict {
+    async fn admit_newcomer(
+        &self,
+        request: RegisterRequest,
+        credential: Credential,
+    ) -> RegistrationResult {
         let wanted = &request.required_tailnet;
         if !wanted.is_empty() && *wanted != credential.tailnet.name {
             let text = format!(
                 "these credentials are for the tailnet \"{}\", the device asks for \"{wanted}\"",
                 credential.tailnet.name
             );
-            return Ok(refused(RefusalReason::OtherTailnet, text));
+            return Ok(refuse(RefusalReason::OtherTailnet, text));
         }
-        let requested = match tags::canonical(request.requested_tags.clone()) {
+        let requested = match tags::canonical_tags(request.requested_tags.clone()) {
             Ok(requested) => requested,
-            Err(error) => return Ok(refused(RefusalReason::Malformed, error.to_string())),
+            Err(error) => return Ok(refuse(RefusalReason::Malformed, error.to_string())),
         };
         let host = self_report::judged_part(&HostReport {
             hostname: request.hostname.clone(),
@@ -184,9 +193,10 @@ impl KeyRegistry {
             ..HostReport::default()
         });
         let has_key_tags = !credential.tags.is_empty();
-        let tags = match has_key_tags {
-            true => credential.tags.clone(),
-            false => requested,
+        let tags = if has_key_tags {
+            credential.tags.clone()
+        } else {
+            requested
         };
         let user = credential.user.clone().unwrap_or_default();
         let question = JudgeNodeRequest {
@@ -201,23 +211,24 @@ impl KeyRegistry {
             administrator: has_key_tags,
             advertised_routes: host.advertised_routes.clone(),
         };
-        let judgement = self.judge(question).await?;
+        let judgement = self.judge_node(question).await?;
         if !judgement.refused_tags.is_empty() {
             let listed = judgement.refused_tags.join(", ");
-            let text = match has_key_tags {
-                true => format!(
+            let text = if has_key_tags {
+                format!(
                     "the tags [{listed}] of the auth key are not defined in the policy any more: define them under tagOwners, or use another key"
-                ),
-                false => format!("requested tags [{listed}] are invalid or not permitted"),
+                )
+            } else {
+                format!("requested tags [{listed}] are invalid or not permitted")
             };
-            return Ok(refused(RefusalReason::TagsNotPermitted, text));
+            return Ok(refuse(RefusalReason::TagsNotPermitted, text));
         }
         let tagged_by = match (has_key_tags, tags.is_empty()) {
             (true, _) => TaggedBy::PreAuthKey,
             (false, false) => TaggedBy::User,
             (false, true) => TaggedBy::Unspecified,
         };
-        let wish = bind::Wish {
+        let wish = bind::BindRequest {
             request,
             credential,
             host,
@@ -225,22 +236,22 @@ impl KeyRegistry {
             tagged_by,
             judgement,
         };
-        self.bind(wish).await
+        self.bind_key(wish).await
     }
 
-    pub(crate) async fn judge(
+    pub(crate) async fn judge_node(
         &self,
         question: JudgeNodeRequest,
     ) -> Result<bowline_proto::policy::v1::JudgeNodeResponse, RegistryError> {
         let mut compiler = PolicyCompilerServiceClient::new(self.peers.compiler.clone());
         let answer = compiler.judge_node(question).await;
         Ok(answer
-            .map_err(RegistryError::service("the policy compiler"))?
+            .map_err(RegistryError::from_service("the policy compiler"))?
             .into_inner())
     }
 
     /// Tells a client who it is. That its user's name can not be had now is no reason to turn it away.
-    async fn registered(&self, node: Node, revision: u64) -> Outcome {
+    async fn describe_registration(&self, node: Node, revision: u64) -> Outcome {
         let mut registered = Registered {
             revision,
             ..Registered::default()
@@ -275,12 +286,12 @@ impl KeyRegistry {
     /// Keeps it on record that a machine named another machine's key, once in a while for each: machine keys cost
     /// nothing, and the other's tailnet has better things to do.
     pub(crate) async fn audit_foreign_key(&self, node: &Node, request: &RegisterRequest) {
-        let Ok(tailnet) = tailnet_id(node.tailnet_id) else {
+        let Ok(tailnet) = read_tailnet_id(node.tailnet_id) else {
             return;
         };
         if !self
             .foreign
-            .is_told(node.id, self.log.count_waiting(tailnet))
+            .take_turn(node.id, self.log.count_waiting(tailnet))
         {
             return;
         }
@@ -304,17 +315,17 @@ impl KeyRegistry {
 }
 
 /// Answers for a key that was bound once and is bound to nobody again.
-fn retired(machine: &[u8], request: &RegisterRequest) -> Outcome {
+fn answer_retired_key(machine: &[u8], request: &RegisterRequest) -> Outcome {
     if machine == request.machine_key {
         // The machine makes a new key and comes back at once (protocol section 5.3).
         return Outcome::KeyExpired(KeyExpired { node: None });
     }
-    another_machines()
+    refuse_foreign_key()
 }
 
-fn another_machines() -> Outcome {
+fn refuse_foreign_key() -> Outcome {
     let text = "this node key belongs to another machine: log out and in again";
-    refused(RefusalReason::NodeKeyOfAnotherMachine, text)
+    refuse(RefusalReason::NodeKeyOfAnotherMachine, text)
 }
 
 /// Returns how a machine is named in audit trails.
@@ -323,7 +334,7 @@ pub(crate) fn machine_actor(machine_key: &[u8]) -> String {
     format!("machine:{key}")
 }
 
-pub(crate) fn tailnet_id(number: u64) -> Result<TailnetId, RegistryError> {
+pub(crate) fn read_tailnet_id(number: u64) -> Result<TailnetId, RegistryError> {
     TailnetId::try_from(number)
         .map_err(|error| RegistryError::invalid("tailnet_id", error.to_string()))
 }

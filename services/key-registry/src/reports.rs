@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use bowline_db::SoftBatch;
 use bowline_proto::key_registry::v1::{
-    ClientReport, HostReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport,
-    SoftState,
+    ClientReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport, SoftState,
 };
 use chrono::TimeDelta;
 use serde_json::json;
@@ -15,10 +14,10 @@ use crate::{
     domain::{self, routes, self_report},
     error::RegistryError,
     node_changes,
-    registration::tailnet_id,
+    registration::read_tailnet_id,
     shared_keys,
     store::{
-        elections, gateways, nodes,
+        TailnetNode, elections, gateways, nodes,
         soft_states::{self, LARGEST_BATCH, SoftRow},
     },
 };
@@ -30,10 +29,10 @@ const DEAD_LINK_GRACE: TimeDelta = TimeDelta::seconds(5);
 
 /// A committed batch: the results, and what has to follow.
 #[derive(Default)]
-struct Taken {
+struct BatchOutcome {
     results: Vec<NodeReportResult>,
     /// Nodes whose hard state differs from the report, by their place among the reports.
-    differing: Vec<(usize, Node, HostReport)>,
+    differing: Vec<(usize, TailnetNode)>,
     /// Tailnets where a router came online.
     routers: BTreeSet<u64>,
     /// Nodes whose key two machines use.
@@ -64,19 +63,19 @@ impl KeyRegistry {
         order.sort_by_key(|&index| reports[index].tailnet_id);
         reports.sort_by_key(|report| report.tailnet_id);
         let grace = self.config.offline_grace();
-        let Taken {
+        let BatchOutcome {
             mut results,
             differing,
             routers,
             sharing,
         } = self
             .log
-            .commit_soft_state(move |batch| Box::pin(take(batch, gateway, reports, grace)))
+            .commit_soft_state(move |batch| {
+                Box::pin(record_reports(batch, gateway, reports, grace))
+            })
             .await?;
-        let nodes = differing
-            .iter()
-            .map(|(_, node, _)| (node.tailnet_id, node.id));
-        if let Err(error) = self.adopt_all(nodes.collect()).await {
+        let nodes = differing.iter().map(|(_, node)| *node);
+        if let Err(error) = self.adopt_reports(nodes.collect()).await {
             tracing::debug!(%error, "reports can neither be taken over nor noted for later");
             for (index, ..) in &differing {
                 results[*index].again = true;
@@ -84,7 +83,7 @@ impl KeyRegistry {
         }
         for tailnet in routers {
             // It is noted that they have to be elected: the sweep does it otherwise.
-            if let Err(error) = self.elect(tailnet).await {
+            if let Err(error) = self.elect_if_due(tailnet).await {
                 tracing::debug!(tailnet, %error, "routers can not be elected yet");
             }
         }
@@ -103,12 +102,12 @@ impl KeyRegistry {
     }
 
     /// Elects the primaries of a tailnet again, where that is noted.
-    pub(crate) async fn elect(&self, tailnet: u64) -> Result<(), RegistryError> {
-        let tailnet = tailnet_id(tailnet)?;
+    pub(crate) async fn elect_if_due(&self, tailnet: u64) -> Result<(), RegistryError> {
+        let tailnet = read_tailnet_id(tailnet)?;
         self.log
             .mutate(tailnet, "service:key-registry", move |mutation| {
                 Box::pin(async move {
-                    if !node_changes::is_election_due(mutation).await? {
+                    if !node_changes::take_due_election(mutation).await? {
                         return Ok(());
                     }
                     let moved = node_changes::elect_primaries(mutation).await?;
@@ -123,18 +122,18 @@ impl KeyRegistry {
     }
 }
 
-async fn take(
+async fn record_reports(
     batch: &mut SoftBatch,
     gateway: String,
     reports: Vec<NodeReport>,
     grace: TimeDelta,
-) -> Result<Taken, RegistryError> {
-    let mut taken = Taken::default();
+) -> Result<BatchOutcome, RegistryError> {
+    let mut taken = BatchOutcome::default();
     // Its nodes' time to come back needs an end, also when it dies before it ever renews its lease.
     let now = batch.now();
-    gateways::know(batch.connection(), &gateway, now).await?;
+    gateways::add_gateway(batch.connection(), &gateway, now).await?;
     for (index, report) in reports.into_iter().enumerate() {
-        let tailnet = tailnet_id(report.tailnet_id)?;
+        let tailnet = read_tailnet_id(report.tailnet_id)?;
         batch.lock_tailnet(tailnet).await?;
         let node = nodes::by_id(batch.connection(), report.tailnet_id, report.node_id).await?;
         let Some(node) = node.filter(|node| node.node_key == report.node_key) else {
@@ -142,16 +141,19 @@ async fn take(
             continue;
         };
         let found = soft_states::by_node(batch.connection(), node.id).await?;
-        let mut row = found.unwrap_or_else(|| SoftRow::first(&node, now));
+        let mut row = found.unwrap_or_else(|| SoftRow::for_node(&node, now));
         let before = row.clone();
         let epoch = report
             .presence
             .map_or(0, |presence| apply_presence(&mut row, presence, now, grace));
-        if row.state.online && !before.state.online && routes::usable(&node).next().is_some() {
-            elections::call(batch.connection(), report.tailnet_id).await?;
+        if row.state.online
+            && !before.state.online
+            && routes::usable_subnets(&node).next().is_some()
+        {
+            elections::mark_pending(batch.connection(), report.tailnet_id).await?;
             taken.routers.insert(report.tailnet_id);
         }
-        if report.key_shared && shared_keys::is_news(&node, now) {
+        if report.key_shared && shared_keys::is_audit_due(&node, now) {
             taken.sharing.push(node.clone());
         }
         let age = TimeDelta::milliseconds(
@@ -163,20 +165,21 @@ async fn take(
         let sent_at = bowline_db::to_micros(now - age);
         let news = report
             .client
-            .filter(|client| is_news(&row, &gateway, client.sequence, sent_at));
+            .filter(|client| is_newest(&row, &gateway, client.sequence, sent_at));
         let applied = news.is_some();
         if let Some(client) = news {
             row.reporter.clone_from(&gateway);
             row.sequence = client.sequence;
             row.reported_at = sent_at;
             apply_client(&mut row, &client);
-            if let Some(host) = client.host.filter(|host| self_report::differs(&node, host)) {
-                taken.differing.push((index, node, host));
+            let host = client.host.as_ref();
+            if host.is_some_and(|host| self_report::differs_from_node(&node, host)) {
+                taken.differing.push((index, TailnetNode::from(&node)));
             }
         }
         if row != before {
             row.state.soft_revision = batch.take_revision(tailnet).await?;
-            soft_states::put(batch.connection(), &row).await?;
+            soft_states::put_row(batch.connection(), &row).await?;
         }
         taken.results.push(NodeReportResult {
             accepted: true,
@@ -191,7 +194,7 @@ async fn take(
 
 /// Says whether a report is not older than the one that counts. The same one again is: what should have followed it
 /// may not have been done.
-fn is_news(row: &SoftRow, gateway: &str, sequence: u64, sent_at: i64) -> bool {
+fn is_newest(row: &SoftRow, gateway: &str, sequence: u64, sent_at: i64) -> bool {
     if row.reporter == gateway {
         sequence >= row.sequence
     } else {
@@ -229,10 +232,12 @@ fn apply_presence(
     let is_current = current.gateway == reported.gateway
         && (reported.epoch == 0 || reported.epoch == current.epoch);
     if is_current && row.state.online {
-        let grace = match () {
-            () if report.draining => DRAIN_GRACE,
-            () if report.dead_link => grace.min(DEAD_LINK_GRACE),
-            () => grace,
+        let grace = if report.draining {
+            DRAIN_GRACE
+        } else if report.dead_link {
+            grace.min(DEAD_LINK_GRACE)
+        } else {
+            grace
         };
         row.offline_at = Some(bowline_db::to_micros(now + grace));
         row.state.last_seen = Some(domain::to_timestamp(now));

@@ -11,22 +11,22 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     KeyRegistry,
     error::RegistryError,
-    store::gateways::{self, Log},
+    store::gateways::{self, OwnerLog},
 };
 
 /// How long an administrator waits for the gateways.
-const WAIT: Duration = Duration::from_secs(1);
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How soon progress is looked at again without a word of it: the bus may lose what another replica said.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The news that some gateway has come further, recorded by any replica. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct ProgressNews {
+pub(crate) struct ProgressSignal {
     heard: Arc<watch::Sender<u64>>,
     bus: Bus,
 }
 
-impl ProgressNews {
+impl ProgressSignal {
     pub(crate) fn new(bus: Bus) -> Self {
         Self {
             heard: Arc::new(watch::channel(0).0),
@@ -35,7 +35,7 @@ impl ProgressNews {
     }
 
     /// Starts to listen to the other replicas.
-    pub(crate) fn listen(&self, tasks: &Tasks) {
+    pub(crate) fn start_listening(&self, tasks: &Tasks) {
         let (heard, bus) = (Arc::clone(&self.heard), self.bus.clone());
         tasks.spawn_background("gateway-progress", async move {
             let mut subscription = bus.subscribe(&[LogOwner::NetmapGateway]);
@@ -46,7 +46,7 @@ impl ProgressNews {
     }
 
     /// Says that progress is recorded, that of a tailnet and maybe others.
-    pub(crate) fn tell(&self, tailnet: TailnetId, revision: u64) {
+    pub(crate) fn announce_progress(&self, tailnet: TailnetId, revision: u64) {
         self.heard.send_modify(|count| *count += 1);
         let hint = Hint {
             tailnet,
@@ -59,40 +59,42 @@ impl ProgressNews {
 
 impl KeyRegistry {
     /// Waits until every gateway with a live lease has applied a revision of a log, at most a second.
-    pub(crate) async fn revocation(
+    pub(crate) async fn await_revocation(
         &self,
-        log: Log,
+        log: OwnerLog,
         tailnet_id: u64,
         revision: u64,
     ) -> Result<Revocation, RegistryError> {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + REVOCATION_TIMEOUT;
         let mut news = self.progress.heard.subscribe();
         loop {
             // What is recorded from here on is news.
             news.mark_unchanged();
-            let gateways = self.reached(log, tailnet_id, revision).await?;
+            let gateways = self.list_progress(log, tailnet_id, revision).await?;
             let is_lagging = |one: &GatewayProgress| one.state() == GatewayState::Lagging;
             let now = Instant::now();
             if !gateways.iter().any(is_lagging) || now >= deadline {
                 return Ok(Revocation { revision, gateways });
             }
-            let look = deadline.min(now + LOOK);
+            let look = deadline.min(now + POLL_INTERVAL);
             // Either way it looks again.
             drop(tokio::time::timeout_at(look, news.changed()).await);
         }
     }
 
-    async fn reached(
+    async fn list_progress(
         &self,
-        log: Log,
+        log: OwnerLog,
         tailnet_id: u64,
         revision: u64,
     ) -> Result<Vec<GatewayProgress>, RegistryError> {
         let now = self.log.database().now().await?;
-        let rows = gateways::serving(self.log.database().reader(), log, tailnet_id).await?;
+        let rows = gateways::list_serving(self.log.database().reader(), log, tailnet_id).await?;
         let fleet: Vec<_> = rows.iter().map(|row| row.incarnation.clone()).collect();
         let progress = rows.iter().filter_map(|row| {
-            let state = row.incarnation.state(row.applied, revision, &fleet, now)?;
+            let state = row
+                .incarnation
+                .gateway_state(row.applied, revision, &fleet, now)?;
             Some(GatewayProgress {
                 gateway: row.incarnation.gateway.clone(),
                 state: state.into(),

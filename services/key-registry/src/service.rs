@@ -17,7 +17,10 @@ use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore};
 use tonic::service::RoutesBuilder;
 
-use crate::{adoption, owners, registration::ForeignKeys, revocation::ProgressNews, sweeper};
+use crate::{
+    adoption, identity_follower, registration::ForeignKeyAudits, revocation::ProgressSignal,
+    sweeper,
+};
 
 /// The steps of the schema.
 pub(crate) const MIGRATIONS: Migrations = migrations![
@@ -59,7 +62,7 @@ impl RegistryConfig {
 
 /// The services the registry asks.
 #[derive(Clone, Debug)]
-pub struct Peers {
+pub struct AskedServices {
     /// Identity: users and logins.
     pub identity: GrpcChannel,
     /// Policy compiler: tags and routes.
@@ -70,10 +73,10 @@ pub struct Peers {
 #[derive(Clone, Debug)]
 pub struct KeyRegistry {
     pub(crate) log: ChangeLog,
-    pub(crate) peers: Peers,
+    pub(crate) peers: AskedServices,
     pub(crate) config: RegistryConfig,
-    pub(crate) foreign: Arc<ForeignKeys>,
-    pub(crate) progress: ProgressNews,
+    pub(crate) foreign: Arc<ForeignKeyAudits>,
+    pub(crate) progress: ProgressSignal,
     /// Wakes what takes over kept reports.
     pub(crate) due: Arc<Notify>,
     /// Bounds how many snapshots are made and sent at the same time.
@@ -89,7 +92,7 @@ impl KeyRegistry {
     pub fn start<'a>(
         url: &'a str,
         config: RegistryConfig,
-        peers: Peers,
+        peers: AskedServices,
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
@@ -104,15 +107,18 @@ impl KeyRegistry {
                 peers,
                 config,
                 foreign: Arc::default(),
-                progress: ProgressNews::new(bus.clone()),
+                progress: ProgressSignal::new(bus.clone()),
                 due: Arc::default(),
                 snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             };
-            registry.progress.listen(tasks);
+            registry.progress.start_listening(tasks);
             tasks.spawn_background("sweep-registry", sweeper::run(registry.clone()));
-            tasks.spawn_background("compact-registry", sweeper::compact(registry.clone()));
+            tasks.spawn_background(
+                "compact-registry",
+                sweeper::compact_regularly(registry.clone()),
+            );
             tasks.spawn_background("adopt-reports", adoption::run(registry.clone()));
-            owners::follow(&registry, &bus, tasks);
+            identity_follower::start_following(&registry, &bus, tasks);
             Ok(registry)
         })
     }
@@ -131,7 +137,7 @@ impl KeyRegistry {
     }
 
     /// Compacts the log now and then.
-    pub(crate) async fn compact(&self) {
+    pub(crate) async fn compact_log(&self) {
         const KEPT_ENTRIES: u32 = 100_000;
         const KEPT_AGE: Duration = Duration::from_secs(600);
         if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {

@@ -9,40 +9,40 @@ use crate::{
     domain::{self, to_timestamp},
     error::RegistryError,
     node_changes,
-    registration::tailnet_id,
+    registration::read_tailnet_id,
     store::nodes,
 };
 
 /// How long an entry stands before the next: machines that go on are put on record once an hour.
-const EACH: TimeDelta = TimeDelta::hours(1);
+const AUDIT_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
 /// Says whether it has to be put on record that two machines use a node's key.
-pub fn is_news(node: &Node, now: DateTime<Utc>) -> bool {
+pub fn is_audit_due(node: &Node, now: DateTime<Utc>) -> bool {
     let known = node.shared_key.as_ref();
     let known = known.filter(|known| known.node_key == node.node_key);
     let seen_at = known
         .and_then(|known| known.seen_at)
         .and_then(domain::from_timestamp);
-    seen_at.is_none_or(|seen_at| now - seen_at >= EACH)
+    seen_at.is_none_or(|seen_at| now - seen_at >= AUDIT_INTERVAL)
 }
 
 impl KeyRegistry {
     /// Puts it on record that two machines use a node's key.
     pub(crate) async fn record_shared_key(&self, node: Node) -> Result<(), RegistryError> {
-        let tailnet = tailnet_id(node.tailnet_id)?;
+        let tailnet = read_tailnet_id(node.tailnet_id)?;
         self.log
             .mutate(tailnet, "service:netmap-gateway", move |mutation| {
                 Box::pin(async move {
                     let now = mutation.now();
                     let found = nodes::by_key(mutation.connection(), &node.node_key).await?;
-                    let Some(mut node) = found.filter(|node| is_news(node, now)) else {
+                    let Some(mut node) = found.filter(|node| is_audit_due(node, now)) else {
                         return Ok(());
                     };
                     node.shared_key = Some(SharedKey {
                         node_key: node.node_key.clone(),
                         seen_at: Some(to_timestamp(now)),
                     });
-                    node_changes::put(mutation, &node, None).await?;
+                    node_changes::write_node(mutation, &node, None).await?;
                     let detail = json!({ "name": node.name, "user": node.user_id });
                     mutation.record_audit("node.key_shared", node.id.to_string(), &detail);
                     Ok::<_, RegistryError>(())

@@ -11,11 +11,33 @@ pub mod pre_auth_keys;
 pub mod soft_states;
 
 use bowline_db::DatabaseError;
+use bowline_proto::key_registry::v1::Node;
 use prost::Message;
 use sqlx::{Row, any::AnyRow};
 
+/// A node, named with its tailnet; ordered by tailnet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TailnetNode {
+    /// The tailnet.
+    pub tailnet_id: u64,
+    /// The node.
+    pub node_id: u64,
+}
+
+impl From<&Node> for TailnetNode {
+    fn from(node: &Node) -> Self {
+        Self {
+            tailnet_id: node.tailnet_id,
+            node_id: node.id,
+        }
+    }
+}
+
 /// Reads the message in a row's body.
-fn message<M: Message + Default>(table: &'static str, row: &AnyRow) -> Result<M, DatabaseError> {
+fn decode_body<M: Message + Default>(
+    table: &'static str,
+    row: &AnyRow,
+) -> Result<M, DatabaseError> {
     let body: Vec<u8> = row.try_get("body")?;
     M::decode(&*body).map_err(|_| DatabaseError::Inconsistent {
         table,
@@ -23,16 +45,16 @@ fn message<M: Message + Default>(table: &'static str, row: &AnyRow) -> Result<M,
     })
 }
 
-fn messages<M: Message + Default>(
+fn decode_bodies<M: Message + Default>(
     table: &'static str,
     rows: &[AnyRow],
 ) -> Result<Vec<M>, DatabaseError> {
-    rows.iter().map(|row| message(table, row)).collect()
+    rows.iter().map(|row| decode_body(table, row)).collect()
 }
 
 /// Returns the messages that can be read: work on many rows is not held up by one that can not.
-fn readable<M: Message + Default>(table: &'static str, rows: &[AnyRow]) -> Vec<M> {
-    let read = rows.iter().map(|row| message(table, row));
+fn decode_readable<M: Message + Default>(table: &'static str, rows: &[AnyRow]) -> Vec<M> {
+    let read = rows.iter().map(|row| decode_body(table, row));
     read.filter_map(|message| {
         message
             .inspect_err(|error| tracing::error!(%error, "a row is left out"))

@@ -17,55 +17,55 @@ use crate::{
     KeyRegistry,
     domain::{
         self,
-        fleet::{Alarm, Counting, Incarnation},
+        fleet::{FleetAlarm, FleetHealth, Incarnation},
     },
     error::RegistryError,
     node_changes,
-    registration::tailnet_id,
+    registration::read_tailnet_id,
     store::{
-        elections, gateways, nodes,
-        soft_states::{self, Ends, SoftRow},
+        TailnetNode, elections, gateways, nodes,
+        soft_states::{self, OfflineCutoff, SoftRow},
     },
 };
 
-const TICK: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log is compacted.
-const COMPACTION: Duration = Duration::from_secs(60);
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(60);
 /// How long one kind of end may take: a server that vanished answers never.
-const LONGEST: Duration = Duration::from_secs(30);
+const PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many tailnets are written at the same time.
-const TAILNETS: usize = 8;
+const MOST_TAILNETS: usize = 8;
 /// How many keys end in one mutation.
-const KEYS: usize = 100;
+const MOST_KEYS: usize = 100;
 const ACTOR: &str = "service:key-registry";
 
 /// A part of a sweep.
-type Work<'w> = BoxFuture<'w, Result<(), RegistryError>>;
+type SweepWork<'w> = BoxFuture<'w, Result<(), RegistryError>>;
 
 /// Runs until the process ends.
 pub async fn run(registry: KeyRegistry) {
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut counting = Counting::default();
+    let mut health = FleetHealth::default();
     loop {
         ticks.tick().await;
-        registry.sweep(&mut counting).await;
+        registry.sweep_once(&mut health).await;
     }
 }
 
 /// Compacts the log now and then, until the process ends.
-pub async fn compact(registry: KeyRegistry) {
-    let mut ticks = tokio::time::interval(COMPACTION);
+pub async fn compact_regularly(registry: KeyRegistry) {
+    let mut ticks = tokio::time::interval(COMPACTION_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        registry.compact().await;
+        registry.compact_log().await;
     }
 }
 
 /// Waits for one kind of end; a failure is logged, and holds up no other.
-async fn attempt(what: &'static str, work: Work<'_>) {
-    match timeout(LONGEST, work).await {
+async fn attempt_part(what: &'static str, work: SweepWork<'_>) {
+    match timeout(PART_TIMEOUT, work).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(what, %error, "a part of the sweep could not be done"),
         Err(_) => tracing::warn!(what, "a part of the sweep was not done in time"),
@@ -73,7 +73,7 @@ async fn attempt(what: &'static str, work: Work<'_>) {
 }
 
 /// Does the work of each tailnet, several at once; a failure is logged, and holds up no other.
-async fn each_tailnet(what: &'static str, work: Vec<(u64, Work<'_>)>) {
+async fn each_tailnet(what: &'static str, work: Vec<(u64, SweepWork<'_>)>) {
     let mut logged = Vec::with_capacity(work.len());
     for (tailnet, work) in work {
         let log_failure = move |result: Result<(), RegistryError>| {
@@ -84,12 +84,12 @@ async fn each_tailnet(what: &'static str, work: Vec<(u64, Work<'_>)>) {
         logged.push(work.map(log_failure).boxed());
     }
     stream::iter(logged)
-        .buffer_unordered(TAILNETS)
+        .buffer_unordered(MOST_TAILNETS)
         .collect::<()>()
         .await;
 }
 
-fn by_tailnet<T>(all: Vec<T>, tailnet: impl Fn(&T) -> u64) -> BTreeMap<u64, Vec<T>> {
+fn group_by_tailnet<T>(all: Vec<T>, tailnet: impl Fn(&T) -> u64) -> BTreeMap<u64, Vec<T>> {
     let mut grouped = BTreeMap::<_, Vec<T>>::new();
     for one in all {
         grouped.entry(tailnet(&one)).or_default().push(one);
@@ -98,26 +98,26 @@ fn by_tailnet<T>(all: Vec<T>, tailnet: impl Fn(&T) -> u64) -> BTreeMap<u64, Vec<
 }
 
 impl KeyRegistry {
-    async fn sweep(&self, counting: &mut Counting) {
-        attempt("keys", self.end_due_keys().boxed()).await;
-        attempt("presence", self.sweep_presence(counting).boxed()).await;
-        attempt("elections", self.hold_elections().boxed()).await;
+    async fn sweep_once(&self, health: &mut FleetHealth) {
+        attempt_part("keys", self.end_due_keys().boxed()).await;
+        attempt_part("presence", self.sweep_presence(health).boxed()).await;
+        attempt_part("elections", self.run_elections().boxed()).await;
     }
 
     async fn end_due_keys(&self) -> Result<(), RegistryError> {
         let now = self.log.database().now().await?;
-        let due = nodes::due(self.log.database().reader(), now).await?;
-        let due = by_tailnet(due, |node| node.tailnet_id).into_iter();
-        let work = due.map(|(tailnet, nodes)| (tailnet, self.expire(tailnet, nodes).boxed()));
+        let due = nodes::list_due(self.log.database().reader(), now).await?;
+        let due = group_by_tailnet(due, |node| node.tailnet_id).into_iter();
+        let work = due.map(|(tailnet, nodes)| (tailnet, self.expire_keys(tailnet, nodes).boxed()));
         each_tailnet("keys", work.collect()).await;
         Ok(())
     }
 
-    async fn sweep_presence(&self, counting: &mut Counting) -> Result<(), RegistryError> {
+    async fn sweep_presence(&self, health: &mut FleetHealth) -> Result<(), RegistryError> {
         let now = self.log.database().now().await?;
-        let fleet = gateways::all(self.log.database().reader()).await?;
-        match counting.note(&fleet, now) {
-            Some(Alarm::Begins) => {
+        let fleet = gateways::list_gateways(self.log.database().reader()).await?;
+        match health.observe_fleet(&fleet, now) {
+            Some(FleetAlarm::Begins) => {
                 metrics::gauge!("bowline_registry_presence_held").set(1);
                 tracing::error!(
                     "most gateways have lost their leases, or leases can not be recorded: nodes stay online and none \
@@ -125,27 +125,27 @@ impl KeyRegistry {
                      whether its database can be written"
                 );
             }
-            Some(Alarm::Ends) => {
+            Some(FleetAlarm::Ends) => {
                 metrics::gauge!("bowline_registry_presence_held").set(0);
                 tracing::info!("gateways renew their leases: what ends is told again");
             }
             None => {}
         }
-        let Some(ends_since) = counting.ends_since() else {
+        let Some(ends_since) = health.ends_since() else {
             return Ok(());
         };
-        attempt("gateways", self.forget_gateways(&fleet, now).boxed()).await;
+        attempt_part("gateways", self.forget_gateways(&fleet, now).boxed()).await;
         let ephemeral = TimeDelta::seconds(self.config.ephemeral_seconds.cast_signed());
         let is_long_enough = |since: DateTime<Utc>| now - since >= ephemeral;
-        let leases = counting.leases_since();
+        let leases = health.leases_since();
         let leases = leases.map(|_| now - self.config.offline_grace());
-        let ends = Ends {
+        let ends = OfflineCutoff {
             reported: now,
             leases,
         };
-        attempt("offline", self.take_offline(ends).boxed()).await;
-        if is_long_enough(ends_since) && counting.leases_since().is_some_and(is_long_enough) {
-            attempt(
+        attempt_part("offline", self.take_offline(ends).boxed()).await;
+        if is_long_enough(ends_since) && health.leases_since().is_some_and(is_long_enough) {
+            attempt_part(
                 "ephemeral nodes",
                 self.remove_abandoned(now - ephemeral).boxed(),
             )
@@ -154,11 +154,11 @@ impl KeyRegistry {
         Ok(())
     }
 
-    async fn hold_elections(&self) -> Result<(), RegistryError> {
-        let called = elections::called(self.log.database().reader()).await?;
+    async fn run_elections(&self) -> Result<(), RegistryError> {
+        let called = elections::list_pending(self.log.database().reader()).await?;
         let work = called
             .into_iter()
-            .map(|tailnet| (tailnet, self.elect(tailnet).boxed()));
+            .map(|tailnet| (tailnet, self.elect_if_due(tailnet).boxed()));
         each_tailnet("elections", work.collect()).await;
         Ok(())
     }
@@ -176,7 +176,7 @@ impl KeyRegistry {
         }
         let forgetting = self.log.database().write(move |write| {
             Box::pin(async move {
-                gateways::forget(write.connection(), &gone).await?;
+                gateways::forget_gone(write.connection(), &gone).await?;
                 Ok::<_, RegistryError>(())
             })
         });
@@ -185,8 +185,8 @@ impl KeyRegistry {
 
     /// Deletes ephemeral nodes that have not been online since a time.
     async fn remove_abandoned(&self, since: DateTime<Utc>) -> Result<(), RegistryError> {
-        let abandoned = nodes::abandoned(self.log.database().reader(), since).await?;
-        let abandoned = by_tailnet(abandoned, |node| node.tailnet_id).into_iter();
+        let abandoned = nodes::list_abandoned(self.log.database().reader(), since).await?;
+        let abandoned = group_by_tailnet(abandoned, |node| node.tailnet_id).into_iter();
         let is_still = move |node: &Node, soft: Option<&SoftRow>| {
             let seen = soft
                 .and_then(|row| row.state.last_seen)
@@ -199,7 +199,7 @@ impl KeyRegistry {
                 // They share commits.
                 let removing = nodes
                     .into_iter()
-                    .map(|node| self.remove(node, "node.abandoned", is_still));
+                    .map(|node| self.remove_node(node, "node.abandoned", is_still));
                 for removed in futures_util::future::join_all(removing).await {
                     removed?;
                 }
@@ -212,16 +212,16 @@ impl KeyRegistry {
     }
 
     /// Ends the keys of nodes of one tailnet that are still due.
-    async fn expire(&self, tailnet: u64, nodes: Vec<Node>) -> Result<(), RegistryError> {
-        let tailnet = tailnet_id(tailnet)?;
-        for some in nodes.chunks(KEYS) {
+    async fn expire_keys(&self, tailnet: u64, nodes: Vec<Node>) -> Result<(), RegistryError> {
+        let tailnet = read_tailnet_id(tailnet)?;
+        for some in nodes.chunks(MOST_KEYS) {
             let ids: Vec<_> = some.iter().map(|node| node.id).collect();
-            self.expire_some(tailnet, ids).await?;
+            self.expire_chunk(tailnet, ids).await?;
         }
         Ok(())
     }
 
-    async fn expire_some(&self, tailnet: TailnetId, ids: Vec<u64>) -> Result<(), RegistryError> {
+    async fn expire_chunk(&self, tailnet: TailnetId, ids: Vec<u64>) -> Result<(), RegistryError> {
         self.log
             .mutate(tailnet, ACTOR, move |mutation| {
                 Box::pin(async move {
@@ -249,13 +249,13 @@ impl KeyRegistry {
     }
 
     /// Deletes a node that is still there, with the same key, and still as it has to be for that.
-    pub(crate) async fn remove(
+    pub(crate) async fn remove_node(
         &self,
         node: Node,
         action: &'static str,
         is_still: impl Fn(&Node, Option<&SoftRow>) -> bool + Send + 'static,
     ) -> Result<(), RegistryError> {
-        let tailnet = tailnet_id(node.tailnet_id)?;
+        let tailnet = read_tailnet_id(node.tailnet_id)?;
         self.log
             .mutate(tailnet, ACTOR, move |mutation| {
                 Box::pin(async move {
@@ -263,7 +263,7 @@ impl KeyRegistry {
                     let soft = soft_states::by_node(mutation.connection(), node.id).await?;
                     let found = found.filter(|node| is_still(node, soft.as_ref()));
                     let Some(node) = found else { return Ok(()) };
-                    node_changes::delete(mutation, &node).await?;
+                    node_changes::delete_node(mutation, &node).await?;
                     mutation.record_audit(
                         action,
                         node.id.to_string(),
@@ -277,19 +277,19 @@ impl KeyRegistry {
     }
 
     /// Tells of the nodes whose grace time is over that they are offline.
-    async fn take_offline(&self, ends: Ends) -> Result<(), RegistryError> {
-        let mut after = (0, 0);
+    async fn take_offline(&self, ends: OfflineCutoff) -> Result<(), RegistryError> {
+        let mut after = TailnetNode::default();
         loop {
             let reader = self.log.database().reader();
-            let (going, last) = soft_states::going_offline(reader, ends, after).await?;
+            let (going, last) = soft_states::list_going_offline(reader, ends, after).await?;
             let Some(last) = last else { return Ok(()) };
             after = last;
-            let going = by_tailnet(going, |row| row.tailnet_id).into_iter();
+            let going = group_by_tailnet(going, |row| row.tailnet_id).into_iter();
             let work = going.map(|(tailnet, rows)| {
                 let telling = self.log.commit_soft_state(move |batch| {
                     Box::pin(async move {
                         for row in rows {
-                            go_offline(batch, &row, ends).await?;
+                            take_node_offline(batch, &row, ends).await?;
                         }
                         Ok::<_, RegistryError>(())
                     })
@@ -302,12 +302,12 @@ impl KeyRegistry {
 }
 
 /// Tells of one node that it is offline, unless it came back meanwhile.
-async fn go_offline(
+async fn take_node_offline(
     batch: &mut SoftBatch,
     going: &SoftRow,
-    ends: Ends,
+    ends: OfflineCutoff,
 ) -> Result<(), RegistryError> {
-    let tailnet = tailnet_id(going.tailnet_id)?;
+    let tailnet = read_tailnet_id(going.tailnet_id)?;
     batch.lock_tailnet(tailnet).await?;
     let found = soft_states::by_node(batch.connection(), going.state.node_id).await?;
     let Some(mut row) = found.filter(|row| row.state.online) else {
@@ -323,7 +323,7 @@ async fn go_offline(
         let Some(leases) = ends.leases else {
             return Ok(());
         };
-        let lease = gateways::lease(batch.connection(), &row.gateway).await?;
+        let lease = gateways::lease_end(batch.connection(), &row.gateway).await?;
         if lease.is_some_and(|end| end >= to_micros(leases)) {
             return Ok(());
         }
@@ -332,10 +332,10 @@ async fn go_offline(
     row.state.online = false;
     row.offline_at = None;
     row.state.soft_revision = batch.take_revision(tailnet).await?;
-    soft_states::put(batch.connection(), &row).await?;
+    soft_states::put_row(batch.connection(), &row).await?;
     let node = nodes::by_id(batch.connection(), row.tailnet_id, row.state.node_id).await?;
     if node.is_some_and(|node| !node.primary_routes.is_empty()) {
-        elections::call(batch.connection(), row.tailnet_id).await?;
+        elections::mark_pending(batch.connection(), row.tailnet_id).await?;
     }
     Ok(())
 }

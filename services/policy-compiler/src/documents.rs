@@ -43,7 +43,7 @@ impl PolicyCompiler {
         text: String,
     ) -> Result<DocumentVerdict, CompilerError> {
         let judge = move |compiler: &Compiler, _| judge_beside(compiler, &text);
-        self.workspace(tailnet).query(0, judge).await
+        self.get_workspace(tailnet).query(0, judge).await
     }
 
     /// Stores a document as the version in force, unless something is wrong with it.
@@ -123,7 +123,7 @@ impl PolicyCompiler {
         tailnet: TailnetId,
         text: String,
     ) -> Result<(DocumentVerdict, Preview), CompilerError> {
-        let workspace = self.workspace(tailnet);
+        let workspace = self.get_workspace(tailnet);
         let version = self.refresh_policy(tailnet).await?;
         let preview = move |compiler: &Compiler, _| {
             let verdict = judge_beside(compiler, &text);
@@ -143,7 +143,7 @@ impl PolicyCompiler {
         source: u64,
         destination: u64,
     ) -> Result<(Explanation, u64), CompilerError> {
-        let workspace = self.workspace(tailnet);
+        let workspace = self.get_workspace(tailnet);
         let version = self.refresh_policy(tailnet).await?;
         let explain = move |compiler: &Compiler, version| {
             (compiler.explain_access(source, destination), version)

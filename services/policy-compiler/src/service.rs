@@ -96,7 +96,7 @@ impl PolicyCompiler {
     }
 
     /// Returns a tailnet's workspace, and starts it when there is none.
-    pub(crate) fn workspace(&self, tailnet: TailnetId) -> Arc<Workspace> {
+    pub(crate) fn get_workspace(&self, tailnet: TailnetId) -> Arc<Workspace> {
         self.workspaces.get_or_start(tailnet, || {
             let compiler = self.clone();
             self.tasks.spawn_background("load-policy", async move {

@@ -13,7 +13,7 @@ use bowline_bus::Bus;
 use bowline_clock::{Clock as _, SharedClock, SystemClock};
 use bowline_control_keys::ControlKeys;
 use bowline_identity::Identity;
-use bowline_key_registry::{KeyRegistry, Peers};
+use bowline_key_registry::{AskedServices, KeyRegistry};
 use bowline_netmap_gateway::{Backends, Dependencies, DerpMap};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_service_kit::{
@@ -186,7 +186,7 @@ async fn start_owners(
     Identity::start(&database("identity"), bus.clone(), Arc::clone(clock), tasks)
         .await?
         .add_to(&mut routes);
-    let peers = Peers {
+    let peers = AskedServices {
         identity: channel(registry),
         compiler: channel(registry),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_key_registry::{Router, elect};
+use bowline_key_registry::{Router, elect_primaries};
 use bowline_proto::{
     identity::v1::{Role, Tailnet, User},
     key_registry::v1::Node,
@@ -117,7 +117,7 @@ fn nodes(case: &Case) -> Vec<(String, Node)> {
             online: true,
         })
         .collect();
-    for elected in elect(&routers) {
+    for elected in elect_primaries(&routers) {
         for (_, node) in &mut nodes {
             if node.id == elected.id {
                 *node = elected.clone();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, SystemClock};
 use bowline_identity::Identity;
-use bowline_key_registry::{KeyRegistry, Peers, RegistryConfig};
+use bowline_key_registry::{AskedServices, KeyRegistry, RegistryConfig};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_proto::identity::v1::User;
 use bowline_service_kit::{Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks};
@@ -46,7 +46,7 @@ impl TestServices {
         identity.await.unwrap().add_to(&mut routes);
 
         let own = ServiceName::KeyRegistry;
-        let peers = Peers {
+        let peers = AskedServices {
             identity: channel(own),
             compiler: channel(own),
         };

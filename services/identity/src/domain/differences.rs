@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 
 /// Returns `{"before": …, "after": …}` with what differs between two objects; objects inside them are compared alike,
 /// and what only one side has stands on that side alone.
-pub fn differences(before: &Value, after: &Value) -> Value {
-    let (before, after) = differing(before, after);
+pub fn describe_change(before: &Value, after: &Value) -> Value {
+    let (before, after) = split_changes(before, after);
     json!({ "before": before, "after": after })
 }
 
-fn differing(before: &Value, after: &Value) -> (Value, Value) {
+fn split_changes(before: &Value, after: &Value) -> (Value, Value) {
     let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return (before.clone(), after.clone());
     };
@@ -18,7 +18,7 @@ fn differing(before: &Value, after: &Value) -> (Value, Value) {
         match after.get(name) {
             Some(now) if now == value => {}
             Some(now) => {
-                let (one, other) = differing(value, now);
+                let (one, other) = split_changes(value, now);
                 was.insert(name.clone(), one);
                 is.insert(name.clone(), other);
             }

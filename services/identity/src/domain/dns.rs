@@ -26,10 +26,10 @@ const LONGEST_NAME: usize = 253;
 /// The longest suffix: a node's name of 63 letters and a dot stand before it.
 const LONGEST_SUFFIX: usize = LONGEST_NAME - 64;
 /// Where clients listen themselves: asking them would go round in circles.
-const CLIENTS: [&str; 2] = ["100.100.100.100", "fd7a:115c:a1e0::53"];
+const CLIENT_RESOLVERS: [&str; 2] = ["100.100.100.100", "fd7a:115c:a1e0::53"];
 
 /// Applies changes in order, or says what is wrong with one.
-pub fn update(tailnet: &mut Tailnet, changes: Vec<DnsChange>) -> Result<(), IdentityError> {
+pub fn apply_changes(tailnet: &mut Tailnet, changes: Vec<DnsChange>) -> Result<(), IdentityError> {
     if changes.len() > MOST_CHANGES {
         let problem = format!("are more than {MOST_CHANGES}: send them in several requests");
         return Err(IdentityError::invalid("changes", problem));
@@ -42,26 +42,26 @@ pub fn update(tailnet: &mut Tailnet, changes: Vec<DnsChange>) -> Result<(), Iden
         match change {
             Change::MagicDns(is_on) => dns.magic_dns = is_on,
             Change::MagicDnsSuffix(suffix) => {
-                tailnet.magic_dns_suffix = checked_suffix(&suffix)?;
+                tailnet.magic_dns_suffix = normalize_suffix(&suffix)?;
             }
             Change::Nameservers(names) => dns.nameservers = names.values,
             Change::OverrideLocal(is_on) => dns.override_local = is_on,
             Change::SearchDomains(names) => dns.search_domains = names.values,
             Change::PutSplit(split) => {
-                let suffix = folded(&split.suffix);
-                dns.split.retain(|other| folded(&other.suffix) != suffix);
+                let suffix = fold_name(&split.suffix);
+                dns.split.retain(|other| fold_name(&other.suffix) != suffix);
                 dns.split.push(split);
             }
             Change::RemoveSplit(suffix) => {
-                let (before, suffix) = (dns.split.len(), folded(&suffix));
-                dns.split.retain(|other| folded(&other.suffix) != suffix);
+                let (before, suffix) = (dns.split.len(), fold_name(&suffix));
+                dns.split.retain(|other| fold_name(&other.suffix) != suffix);
                 if dns.split.len() == before {
                     return Err(IdentityError::NotFound("suffix with nameservers"));
                 }
             }
             Change::PutRecord(record) => put_record(&mut dns, &record)?,
             Change::RemoveRecord(gone) => {
-                let (before, name) = (dns.records.len(), folded(&gone.name));
+                let (before, name) = (dns.records.len(), fold_name(&gone.name));
                 dns.records.retain(|record| {
                     record.name != name || !(gone.r#type.is_empty() || record.r#type == gone.r#type)
                 });
@@ -71,13 +71,13 @@ pub fn update(tailnet: &mut Tailnet, changes: Vec<DnsChange>) -> Result<(), Iden
             }
         }
     }
-    tailnet.dns = Some(checked(dns)?);
+    tailnet.dns = Some(normalize_settings(dns)?);
     Ok(())
 }
 
 /// Adds a record; one of the same name and type has to be the same, for clients answer with one of them.
 fn put_record(dns: &mut DnsSettings, record: &DnsRecord) -> Result<(), IdentityError> {
-    let record = checked_record(record)?;
+    let record = normalize_record(record)?;
     let same = |other: &&DnsRecord| (&other.name, &other.r#type) == (&record.name, &record.r#type);
     match dns.records.iter().find(same) {
         Some(other) if other.value == record.value => {}
@@ -95,19 +95,19 @@ fn put_record(dns: &mut DnsSettings, record: &DnsRecord) -> Result<(), IdentityE
 
 /// Returns settings in the one form they are kept in: names in lower case without a trailing dot, nothing twice,
 /// suffixes and records sorted.
-pub fn checked(mut dns: DnsSettings) -> Result<DnsSettings, IdentityError> {
+pub fn normalize_settings(mut dns: DnsSettings) -> Result<DnsSettings, IdentityError> {
     check_size(&dns)?;
-    dns.nameservers = checked_servers("nameservers", &dns.nameservers)?;
+    dns.nameservers = normalize_servers("nameservers", &dns.nameservers)?;
     dns.search_domains = dns
         .search_domains
         .iter()
-        .map(|domain| checked_name("search_domains", domain))
+        .map(|domain| normalize_name("search_domains", domain))
         .collect::<Result<_, _>>()?;
     keep_first_of_each(&mut dns.search_domains);
     dns.split = dns
         .split
         .iter()
-        .map(checked_split)
+        .map(normalize_split)
         .collect::<Result<_, _>>()?;
     dns.split
         .sort_by(|one, other| one.suffix.cmp(&other.suffix));
@@ -154,20 +154,20 @@ fn check_size(dns: &DnsSettings) -> Result<(), IdentityError> {
     Ok(())
 }
 
-fn checked_split(split: &SplitDns) -> Result<SplitDns, IdentityError> {
-    let suffix = checked_name("split", &split.suffix)?;
+fn normalize_split(split: &SplitDns) -> Result<SplitDns, IdentityError> {
+    let suffix = normalize_name("split", &split.suffix)?;
     if split.nameservers.is_empty() {
         let problem = format!("the suffix \"{suffix}\" has no nameservers: name one, or remove it");
         return Err(IdentityError::invalid("split", problem));
     }
-    let nameservers = checked_servers("split", &split.nameservers)?;
+    let nameservers = normalize_servers("split", &split.nameservers)?;
     Ok(SplitDns {
         suffix,
         nameservers,
     })
 }
 
-fn checked_record(record: &DnsRecord) -> Result<DnsRecord, IdentityError> {
+fn normalize_record(record: &DnsRecord) -> Result<DnsRecord, IdentityError> {
     let invalid = |problem: String| Err(IdentityError::invalid("records", problem));
     let given = &record.name;
     if given.contains('*') {
@@ -175,7 +175,7 @@ fn checked_record(record: &DnsRecord) -> Result<DnsRecord, IdentityError> {
             "\"{given}\" is a pattern, and clients answer names only as they are written. For all names below a device's own name the policy gives the device the node attribute dns-subdomain-resolve (clients from 1.96 on); for a domain with many names set a nameserver for it (split DNS)"
         ));
     }
-    let name = checked_name("records", given)?;
+    let name = normalize_name("records", given)?;
     if !name.contains('.') {
         return invalid(format!(
             "\"{name}\" is one label only: give the whole name, such as {name}.example.com"
@@ -212,8 +212,8 @@ fn checked_record(record: &DnsRecord) -> Result<DnsRecord, IdentityError> {
 }
 
 /// Returns what the names of a tailnet's nodes end in, in the form it is kept in.
-fn checked_suffix(given: &str) -> Result<String, IdentityError> {
-    let suffix = checked_name("magic_dns_suffix", given)?;
+fn normalize_suffix(given: &str) -> Result<String, IdentityError> {
+    let suffix = normalize_name("magic_dns_suffix", given)?;
     if suffix.len() > LONGEST_SUFFIX {
         let problem =
             format!("is longer than {LONGEST_SUFFIX} bytes: no room for the names of nodes");
@@ -226,16 +226,16 @@ fn checked_suffix(given: &str) -> Result<String, IdentityError> {
     Ok(suffix)
 }
 
-fn checked_servers(field: &'static str, given: &[String]) -> Result<Vec<String>, IdentityError> {
+fn normalize_servers(field: &'static str, given: &[String]) -> Result<Vec<String>, IdentityError> {
     let mut servers: Vec<_> = given
         .iter()
-        .map(|server| checked_server(field, server))
+        .map(|server| normalize_server(field, server))
         .collect::<Result<_, _>>()?;
     keep_first_of_each(&mut servers);
     Ok(servers)
 }
 
-fn checked_server(field: &'static str, given: &str) -> Result<String, IdentityError> {
+fn normalize_server(field: &'static str, given: &str) -> Result<String, IdentityError> {
     let invalid = |problem: String| Err(IdentityError::invalid(field, problem));
     if given.len() > LONGEST_NAME {
         return invalid(format!("a nameserver is longer than {LONGEST_NAME} bytes"));
@@ -249,7 +249,10 @@ fn checked_server(field: &'static str, given: &str) -> Result<String, IdentityEr
             ))
         };
     };
-    if CLIENTS.iter().any(|own| own.parse() == Ok(address)) {
+    if CLIENT_RESOLVERS
+        .iter()
+        .any(|own| own.parse() == Ok(address))
+    {
         return invalid(format!(
             "{address} is where clients answer themselves: name the server they are to ask"
         ));
@@ -277,8 +280,8 @@ fn is_https_url(text: &str) -> bool {
 }
 
 /// Returns a DNS name in the form it is kept in: lower case, no trailing dot.
-fn checked_name(field: &'static str, given: &str) -> Result<String, IdentityError> {
-    let name = folded(given);
+fn normalize_name(field: &'static str, given: &str) -> Result<String, IdentityError> {
+    let name = fold_name(given);
     let is_part =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     let is_label = |label: &str| {
@@ -298,7 +301,7 @@ fn checked_name(field: &'static str, given: &str) -> Result<String, IdentityErro
     Ok(name)
 }
 
-fn folded(name: &str) -> String {
+fn fold_name(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
@@ -320,7 +323,7 @@ fn first_repeated<T: PartialEq>(sorted: impl Iterator<Item = T>) -> Option<T> {
 }
 
 /// Returns settings as the audit trail shows them.
-pub fn audited(tailnet: &Tailnet) -> Value {
+pub fn describe_settings(tailnet: &Tailnet) -> Value {
     let dns = tailnet.dns.clone().unwrap_or_default();
     let split = dns
         .split

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::check_text;
 use crate::error::IdentityError;
 
-pub mod room;
+pub mod limits;
 
 /// How long a person has to decide.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(15);
@@ -54,7 +54,7 @@ pub fn new(
 }
 
 /// Returns what the audit trail keeps of a login: the login itself is forgotten soon after its end.
-pub fn audited(login: &Login) -> Value {
+pub fn describe_login(login: &Login) -> Value {
     let device = login.device.clone().unwrap_or_default();
     let key = |key: &[u8]| {
         key.iter()
@@ -72,7 +72,7 @@ pub fn audited(login: &Login) -> Value {
 }
 
 /// Returns the login as it is at `now`: nobody decides after its end.
-pub fn at(mut login: Login, now: DateTime<Utc>) -> Login {
+pub fn with_state_at(mut login: Login, now: DateTime<Utc>) -> Login {
     let over = login
         .expires_at
         .is_none_or(|end| end.seconds <= now.timestamp());
@@ -83,20 +83,24 @@ pub fn at(mut login: Login, now: DateTime<Utc>) -> Login {
 }
 
 /// Approves a login for a user; again for the same user changes nothing.
-pub fn approve(login: &mut Login, tailnet_id: u64, user_id: u64) -> Result<(), IdentityError> {
+pub fn approve_login(
+    login: &mut Login,
+    tailnet_id: u64,
+    user_id: u64,
+) -> Result<(), IdentityError> {
     match login.state() {
         LoginState::Approved if (login.tailnet_id, login.user_id) == (tailnet_id, user_id) => {}
         LoginState::Pending => {
             login.set_state(LoginState::Approved);
             (login.tailnet_id, login.user_id) = (tailnet_id, user_id);
         }
-        _ => return Err(decided(login.state())),
+        _ => return Err(refuse_decision(login.state())),
     }
     Ok(())
 }
 
 /// Refuses a login; again changes nothing.
-pub fn deny(login: &mut Login, reason: &str) -> Result<(), IdentityError> {
+pub fn deny_login(login: &mut Login, reason: &str) -> Result<(), IdentityError> {
     check_text("reason", reason, 500)?;
     match login.state() {
         LoginState::Denied => {}
@@ -108,12 +112,12 @@ pub fn deny(login: &mut Login, reason: &str) -> Result<(), IdentityError> {
                 reason.to_owned()
             };
         }
-        _ => return Err(decided(login.state())),
+        _ => return Err(refuse_decision(login.state())),
     }
     Ok(())
 }
 
-fn decided(state: LoginState) -> IdentityError {
+fn refuse_decision(state: LoginState) -> IdentityError {
     IdentityError::Refused(match state {
         LoginState::Approved => "the login was approved already: expire or delete its node instead",
         LoginState::Denied => "the login was denied already: start a new one on the device",

@@ -50,14 +50,14 @@ pub fn new(
     default(&mut tailnet.ipv4_pool, IPV4.to_owned());
     default(&mut tailnet.ipv6_pool, ipv6_pool(id));
     tailnet.dns = Some(match tailnet.dns.take() {
-        Some(chosen) => dns::checked(chosen)?,
+        Some(chosen) => dns::normalize_settings(chosen)?,
         None => DnsSettings {
             magic_dns: true,
             ..DnsSettings::default()
         },
     });
     tailnet.name = name;
-    check(&tailnet)?;
+    check_tailnet(&tailnet)?;
     Ok(tailnet)
 }
 
@@ -69,7 +69,7 @@ fn ipv6_pool(id: u64) -> String {
 }
 
 /// Copies the masked fields of `wanted` over `tailnet`.
-pub fn update(
+pub fn update_fields(
     tailnet: &mut Tailnet,
     wanted: &Tailnet,
     mask: &[String],
@@ -81,7 +81,11 @@ pub fn update(
             "machine_approval" => tailnet.machine_approval = wanted.machine_approval,
             "require_key_proof" => tailnet.require_key_proof = wanted.require_key_proof,
             "auto_update" => tailnet.auto_update = wanted.auto_update,
-            "dns" => tailnet.dns = Some(dns::checked(wanted.dns.clone().unwrap_or_default())?),
+            "dns" => {
+                tailnet.dns = Some(dns::normalize_settings(
+                    wanted.dns.clone().unwrap_or_default(),
+                )?)
+            }
             "ipv4_pool" => tailnet.ipv4_pool.clone_from(&wanted.ipv4_pool),
             "ipv6_pool" => tailnet.ipv6_pool.clone_from(&wanted.ipv6_pool),
             other => {
@@ -90,23 +94,23 @@ pub fn update(
             }
         }
     }
-    check(tailnet)
+    check_tailnet(tailnet)
 }
 
-fn check(tailnet: &Tailnet) -> Result<(), IdentityError> {
+fn check_tailnet(tailnet: &Tailnet) -> Result<(), IdentityError> {
     check_text("display_name", &tailnet.display_name, 100)?;
     for label in tailnet.magic_dns_suffix.split('.') {
         check_label("magic_dns_suffix", label)?;
     }
-    let ipv4: Ipv4Net = parse("ipv4_pool", &tailnet.ipv4_pool)?;
-    if !parse::<Ipv4Net>("ipv4_pool", IPV4)?.contains(&ipv4) {
+    let ipv4: Ipv4Net = parse_prefix("ipv4_pool", &tailnet.ipv4_pool)?;
+    if !parse_prefix::<Ipv4Net>("ipv4_pool", IPV4)?.contains(&ipv4) {
         return Err(IdentityError::invalid(
             "ipv4_pool",
             format!("lies outside {IPV4}"),
         ));
     }
-    let ipv6: Ipv6Net = parse("ipv6_pool", &tailnet.ipv6_pool)?;
-    if !parse::<Ipv6Net>("ipv6_pool", IPV6)?.contains(&ipv6) {
+    let ipv6: Ipv6Net = parse_prefix("ipv6_pool", &tailnet.ipv6_pool)?;
+    if !parse_prefix::<Ipv6Net>("ipv6_pool", IPV6)?.contains(&ipv6) {
         return Err(IdentityError::invalid(
             "ipv6_pool",
             format!("lies outside {IPV6}"),
@@ -121,7 +125,7 @@ fn check(tailnet: &Tailnet) -> Result<(), IdentityError> {
 }
 
 /// Returns the settings, DNS apart, as the audit trail shows them.
-pub fn audited(tailnet: &Tailnet) -> Value {
+pub fn describe_settings(tailnet: &Tailnet) -> Value {
     json!({
         "display_name": tailnet.display_name,
         "key_lifetime_seconds": tailnet.key_lifetime.map(|lifetime| lifetime.seconds),
@@ -133,7 +137,7 @@ pub fn audited(tailnet: &Tailnet) -> Value {
     })
 }
 
-fn parse<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, IdentityError> {
+fn parse_prefix<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, IdentityError> {
     text.parse().map_err(|_| {
         IdentityError::invalid(field, format!("\"{text}\" is no prefix such as {IPV4}"))
     })

@@ -8,7 +8,7 @@ use super::check_text;
 use crate::error::IdentityError;
 
 /// Checks the parts of a user that a person chooses.
-pub fn check(user: &User) -> Result<(), IdentityError> {
+pub fn check_user(user: &User) -> Result<(), IdentityError> {
     let login_name = &user.login_name;
     check_text("login_name", login_name, 254)?;
     let form = match login_name.split_once('@') {
@@ -33,7 +33,7 @@ pub fn check(user: &User) -> Result<(), IdentityError> {
 }
 
 /// Copies the masked fields of `wanted` over `user`.
-pub fn update(user: &mut User, wanted: &User, mask: &[String]) -> Result<(), IdentityError> {
+pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<(), IdentityError> {
     for path in mask {
         match path.as_str() {
             "display_name" => user.display_name.clone_from(&wanted.display_name),
@@ -51,11 +51,11 @@ pub fn update(user: &mut User, wanted: &User, mask: &[String]) -> Result<(), Ide
             }
         }
     }
-    check(user)
+    check_user(user)
 }
 
 /// Returns what can be changed of a user, as the audit trail shows it.
-pub fn audited(user: &User) -> Value {
+pub fn describe_user(user: &User) -> Value {
     let role = user.role().as_str_name();
     json!({
         "login_name": user.login_name,

@@ -6,7 +6,7 @@ use bowline_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::tailnet_id;
+use super::read_tailnet_id;
 use crate::{Identity, error::IdentityError};
 
 #[tonic::async_trait]
@@ -16,7 +16,7 @@ impl AuditService for Identity {
         request: Request<ListAuditRequest>,
     ) -> Result<Response<ListAuditResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let answer = self.log.list_audit(tailnet, &request).await;
         Ok(Response::new(answer.map_err(IdentityError::from)?))
     }
@@ -25,7 +25,7 @@ impl AuditService for Identity {
         &self,
         request: Request<VerifyAuditRequest>,
     ) -> Result<Response<VerifyAuditResponse>, Status> {
-        let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
+        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
         let answer = self.log.answer_verify_audit(tailnet).await;
         Ok(Response::new(answer.map_err(IdentityError::from)?))
     }

@@ -14,7 +14,7 @@ use prost::Message;
 use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
-use super::tailnet_id;
+use super::read_tailnet_id;
 use crate::{Identity, error::IdentityError, store};
 
 /// The most entries in one answer.
@@ -34,7 +34,7 @@ impl IdentityService for Identity {
             tailnet_id: tailnet,
             user_id,
         } = request.into_inner();
-        let id = tailnet_id(tailnet)?;
+        let id = read_tailnet_id(tailnet)?;
         let mut read = self
             .log
             .database()
@@ -42,9 +42,9 @@ impl IdentityService for Identity {
             .await
             .map_err(IdentityError::from)?;
         let resolved = async {
-            let tailnet = store::tailnet(&mut *read, id.get()).await?;
+            let tailnet = store::find_tailnet(&mut *read, id.get()).await?;
             let tailnet = Some(tailnet.ok_or(IdentityError::NotFound("tailnet"))?);
-            let user = store::user(&mut *read, id.get(), user_id).await?;
+            let user = store::find_user(&mut *read, id.get(), user_id).await?;
             let user = Some(user.ok_or(IdentityError::NotFound("user"))?);
             let revision = self.log.head_in(&mut read, id).await?.revision.get();
             Ok::<_, IdentityError>(ResolveUserResponse {
@@ -72,11 +72,11 @@ impl IdentityService for Identity {
             .map_err(IdentityError::from)?;
         let resolved = async {
             let found = match id {
-                0 => store::tailnet_named(&mut *read, &name).await?,
-                id => store::tailnet(&mut *read, id).await?,
+                0 => store::find_tailnet_named(&mut *read, &name).await?,
+                id => store::find_tailnet(&mut *read, id).await?,
             };
             let tailnet = found.ok_or(IdentityError::NotFound("tailnet"))?;
-            let id = tailnet_id(tailnet.id)?;
+            let id = read_tailnet_id(tailnet.id)?;
             let revision = self.log.head_in(&mut read, id).await?.revision.get();
             Ok::<_, IdentityError>(ResolveTailnetResponse {
                 tailnet: Some(tailnet),
@@ -94,7 +94,7 @@ impl IdentityService for Identity {
             .into_inner()
             .tailnet_ids
             .into_iter()
-            .map(tailnet_id)
+            .map(read_tailnet_id)
             .collect::<Result<Vec<TailnetId>, _>>()?;
         let heads = self.log.heads(&asked).await.map_err(IdentityError::from)?;
         let head = |head: bowline_db::Head| Head {
@@ -116,7 +116,7 @@ impl IdentityService for Identity {
             revision,
             ..
         } = request.into_inner();
-        let tailnet = tailnet_id(tailnet)?;
+        let tailnet = read_tailnet_id(tailnet)?;
         let since = Revision::new(revision);
         let found = self.log.changes_since(tailnet, since, MOST_ENTRIES).await;
         let found = found.map_err(IdentityError::from)?;
@@ -152,7 +152,7 @@ impl IdentityService for Identity {
         &self,
         request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        let id = tailnet_id(request.into_inner().tailnet_id)?;
+        let id = read_tailnet_id(request.into_inner().tailnet_id)?;
         let mut read = self
             .log
             .database()
@@ -160,8 +160,8 @@ impl IdentityService for Identity {
             .await
             .map_err(IdentityError::from)?;
         let (tailnet, users, revision) = async {
-            let tailnet = store::tailnet(&mut *read, id.get()).await?;
-            let users = store::users(&mut *read, id.get()).await?;
+            let tailnet = store::find_tailnet(&mut *read, id.get()).await?;
+            let users = store::list_users(&mut *read, id.get()).await?;
             let revision = self.log.head_in(&mut read, id).await?.revision.get();
             Ok::<_, IdentityError>((tailnet, users, revision))
         }

@@ -11,16 +11,16 @@ use bowline_service_kit::Caller;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
-use super::tailnet_id;
+use super::read_tailnet_id;
 use crate::{
     Identity,
-    domain::{differences, dns, tailnet},
+    domain::{describe_change, dns, tailnet},
     error::IdentityError,
     store,
 };
 
 /// Writes a tailnet as it is now, with what the log and the audit trail say of it; nothing when nothing differs.
-async fn keep(
+async fn write_tailnet(
     mutation: &mut Mutation,
     before: &Tailnet,
     now: &Tailnet,
@@ -35,14 +35,18 @@ async fn keep(
     let pairs = [
         (
             "tailnet.update",
-            tailnet::audited(before),
-            tailnet::audited(now),
+            tailnet::describe_settings(before),
+            tailnet::describe_settings(now),
         ),
-        ("dns.update", dns::audited(before), dns::audited(now)),
+        (
+            "dns.update",
+            dns::describe_settings(before),
+            dns::describe_settings(now),
+        ),
     ];
     for (action, was, is) in pairs {
         if was != is {
-            mutation.record_audit(action, now.name.clone(), &differences(&was, &is));
+            mutation.record_audit(action, now.name.clone(), &describe_change(&was, &is));
         }
     }
     Ok(())
@@ -62,7 +66,7 @@ impl TailnetService for Identity {
                 Box::pin(async { Ok::<_, IdentityError>(next_id(write.connection()).await?) })
             })
             .await?;
-        let id = tailnet_id(id.cast_unsigned())?;
+        let id = read_tailnet_id(id.cast_unsigned())?;
         let (tailnet, _) = self
             .log
             .mutate(id, actor, move |mutation| {
@@ -73,7 +77,7 @@ impl TailnetService for Identity {
                         change: Some(Change::Tailnet(made.clone())),
                     });
                     let after =
-                        json!({ "settings": tailnet::audited(&made), "dns": dns::audited(&made) });
+                        json!({ "settings": tailnet::describe_settings(&made), "dns": dns::describe_settings(&made) });
                     mutation.record_audit(
                         "tailnet.create",
                         made.name.clone(),
@@ -92,7 +96,7 @@ impl TailnetService for Identity {
         &self,
         _: Request<ListTailnetsRequest>,
     ) -> Result<Response<ListTailnetsResponse>, Status> {
-        let tailnets = store::tailnets(self.log.database().reader())
+        let tailnets = store::list_tailnets(self.log.database().reader())
             .await
             .map_err(IdentityError::from)?;
         Ok(Response::new(ListTailnetsResponse { tailnets }))
@@ -109,16 +113,16 @@ impl TailnetService for Identity {
         } = request.into_inner();
         let wanted = wanted.unwrap_or_default();
         let mask = update_mask.unwrap_or_default().paths;
-        let id = tailnet_id(wanted.id)?;
+        let id = read_tailnet_id(wanted.id)?;
         let (tailnet, _) = self
             .log
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
-                    let found = store::tailnet(mutation.connection(), id.get()).await?;
+                    let found = store::find_tailnet(mutation.connection(), id.get()).await?;
                     let before = found.ok_or(IdentityError::NotFound("tailnet"))?;
                     let mut changed = before.clone();
-                    tailnet::update(&mut changed, &wanted, &mask)?;
-                    keep(mutation, &before, &changed).await?;
+                    tailnet::update_fields(&mut changed, &wanted, &mask)?;
+                    write_tailnet(mutation, &before, &changed).await?;
                     Ok::<_, IdentityError>(changed)
                 })
             })
@@ -137,16 +141,16 @@ impl TailnetService for Identity {
             tailnet_id: id,
             changes,
         } = request.into_inner();
-        let id = tailnet_id(id)?;
+        let id = read_tailnet_id(id)?;
         let (tailnet, _) = self
             .log
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
-                    let found = store::tailnet(mutation.connection(), id.get()).await?;
+                    let found = store::find_tailnet(mutation.connection(), id.get()).await?;
                     let before = found.ok_or(IdentityError::NotFound("tailnet"))?;
                     let mut changed = before.clone();
-                    dns::update(&mut changed, changes)?;
-                    keep(mutation, &before, &changed).await?;
+                    dns::apply_changes(&mut changed, changes)?;
+                    write_tailnet(mutation, &before, &changed).await?;
                     Ok::<_, IdentityError>(changed)
                 })
             })
@@ -161,13 +165,13 @@ impl TailnetService for Identity {
         request: Request<DeleteTailnetRequest>,
     ) -> Result<Response<DeleteTailnetResponse>, Status> {
         let actor = Caller::of(&request)?.to_string();
-        let id = tailnet_id(request.into_inner().tailnet_id)?;
+        let id = read_tailnet_id(request.into_inner().tailnet_id)?;
         self.log
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
-                    let found = store::tailnet(mutation.connection(), id.get()).await?;
+                    let found = store::find_tailnet(mutation.connection(), id.get()).await?;
                     let tailnet = found.ok_or(IdentityError::NotFound("tailnet"))?;
-                    if !store::users(mutation.connection(), id.get())
+                    if !store::list_users(mutation.connection(), id.get())
                         .await?
                         .is_empty()
                     {

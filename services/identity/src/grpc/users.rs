@@ -13,10 +13,10 @@ use bowline_service_kit::Caller;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
-use super::tailnet_id;
+use super::read_tailnet_id;
 use crate::{
     Identity,
-    domain::{differences, user},
+    domain::{describe_change, user},
     error::IdentityError,
     store,
 };
@@ -29,7 +29,7 @@ impl UserService for Identity {
     ) -> Result<Response<CreateUserResponse>, Status> {
         let actor = Caller::of(&request)?.to_string();
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let role = match request.role() {
             Role::Unspecified => Role::Member,
             chosen => chosen,
@@ -38,7 +38,7 @@ impl UserService for Identity {
             .log
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
-                    let found = store::tailnet(mutation.connection(), tailnet.get()).await?;
+                    let found = store::find_tailnet(mutation.connection(), tailnet.get()).await?;
                     found.ok_or(IdentityError::NotFound("tailnet"))?;
                     let mut made = User {
                         tailnet_id: tailnet.get(),
@@ -48,10 +48,10 @@ impl UserService for Identity {
                         created_at: Some(to_timestamp(mutation.now())),
                         ..User::default()
                     };
-                    user::check(&made)?;
+                    user::check_user(&made)?;
                     let on = mutation.connection();
                     if let Some(other) =
-                        store::user_named_alike(on, tailnet.get(), &made.login_name).await?
+                        store::find_user_named_alike(on, tailnet.get(), &made.login_name).await?
                     {
                         return Err(IdentityError::NamedAlike(other.login_name));
                     }
@@ -63,7 +63,7 @@ impl UserService for Identity {
                     mutation.record_audit(
                         "user.create",
                         made.login_name.clone(),
-                        &json!({ "id": made.id, "after": user::audited(&made) }),
+                        &json!({ "id": made.id, "after": user::describe_user(&made) }),
                     );
                     Ok::<_, IdentityError>(made)
                 })
@@ -76,8 +76,8 @@ impl UserService for Identity {
         &self,
         request: Request<ListUsersRequest>,
     ) -> Result<Response<ListUsersResponse>, Status> {
-        let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
-        let users = store::users(self.log.database().reader(), tailnet.get())
+        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
+        let users = store::list_users(self.log.database().reader(), tailnet.get())
             .await
             .map_err(IdentityError::from)?;
         Ok(Response::new(ListUsersResponse { users }))
@@ -94,16 +94,16 @@ impl UserService for Identity {
         } = request.into_inner();
         let wanted = wanted.unwrap_or_default();
         let mask = update_mask.unwrap_or_default().paths;
-        let tailnet = tailnet_id(wanted.tailnet_id)?;
+        let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let (user, revision) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
-                    let users = store::users(mutation.connection(), tailnet.get()).await?;
+                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
                     let found = users.iter().find(|user| user.id == wanted.id);
                     let before = found.ok_or(IdentityError::NotFound("user"))?;
                     let mut changed = before.clone();
-                    user::update(&mut changed, &wanted, &mask)?;
+                    user::update_fields(&mut changed, &wanted, &mask)?;
                     if user::loses_last_owner(&users, wanted.id, Some(&changed)) {
                         return Err(LAST_OWNER);
                     }
@@ -111,7 +111,10 @@ impl UserService for Identity {
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::User(changed.clone())),
                     });
-                    let detail = differences(&user::audited(before), &user::audited(&changed));
+                    let detail = describe_change(
+                        &user::describe_user(before),
+                        &user::describe_user(&changed),
+                    );
                     mutation.record_audit("user.update", changed.login_name.clone(), &detail);
                     Ok(changed)
                 })
@@ -132,12 +135,12 @@ impl UserService for Identity {
             tailnet_id: tailnet,
             user_id,
         } = request.into_inner();
-        let tailnet = tailnet_id(tailnet)?;
+        let tailnet = read_tailnet_id(tailnet)?;
         let ((), revision) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
-                    let users = store::users(mutation.connection(), tailnet.get()).await?;
+                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
                     let found = users.iter().find(|user| user.id == user_id);
                     let gone = found.ok_or(IdentityError::NotFound("user"))?;
                     if user::loses_last_owner(&users, user_id, None) {
@@ -150,7 +153,7 @@ impl UserService for Identity {
                     mutation.record_audit(
                         "user.delete",
                         gone.login_name.clone(),
-                        &json!({ "id": user_id, "before": user::audited(gone) }),
+                        &json!({ "id": user_id, "before": user::describe_user(gone) }),
                     );
                     Ok(())
                 })

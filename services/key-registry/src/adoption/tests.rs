@@ -39,7 +39,7 @@ async fn revision(scene: &TestRegistry) -> u64 {
 async fn pass(scene: &TestRegistry, seconds: i64) {
     for _ in 0..seconds {
         scene.clock.advance(TimeDelta::seconds(1));
-        scene.registry.adopt_due().await.unwrap();
+        scene.registry.adopt_due_reports().await.unwrap();
     }
 }
 
@@ -111,7 +111,7 @@ async fn ends_that_come_sooner_and_sooner_are_paced_and_the_last_counts() {
     let end = |number: i64| now + TimeDelta::days(100) - TimeDelta::seconds(number);
     for number in 1..=100 {
         let node = scene.node(1).await.unwrap();
-        scene.registry.shorten(node, end(number)).await.unwrap();
+        scene.registry.shorten_key(node, end(number)).await.unwrap();
     }
     assert_eq!(revision(&scene).await - before, 5);
     assert_eq!(audits(&scene).await.len(), 1);
@@ -129,7 +129,7 @@ async fn report_that_is_overtaken_by_a_newer_one_changes_nothing() {
     let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     scene.report("g", vec![named(1, "first")]).await;
-    let judged = Judged {
+    let judged = JudgedReport {
         host: self_report::judged_part(&HostReport {
             hostname: "first".to_owned(),
             ..host(900)
@@ -141,9 +141,9 @@ async fn report_that_is_overtaken_by_a_newer_one_changes_nothing() {
     scene.report("h", vec![named(1, "second")]).await;
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
     let late = scene.registry.log.mutate(tailnet, "test", move |mutation| {
-        Box::pin(take_over(mutation, judged))
+        Box::pin(take_over_report(mutation, judged))
     });
-    assert!(late.await.unwrap().0 == Adopted::Done);
+    assert!(late.await.unwrap().0 == AdoptionOutcome::Done);
     assert_eq!(name(&scene).await, "second");
 }
 
@@ -158,7 +158,7 @@ async fn changes_that_wait_to_be_told_are_told_before_the_node_goes() {
     }
     assert_eq!(audits(&scene).await.len(), 1);
     let gone = scene.node(1).await.unwrap();
-    let removing = scene.registry.remove(gone, "node.delete", |_, _| true);
+    let removing = scene.registry.remove_node(gone, "node.delete", |_, _| true);
     removing.await.unwrap();
     let audits = audits(&scene).await;
     let actions: Vec<_> = audits.iter().map(|entry| &*entry.action).collect();

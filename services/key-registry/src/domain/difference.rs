@@ -6,9 +6,12 @@ use serde_json::{Map, Value, json};
 use super::from_timestamp;
 
 /// Returns the fields that differ, as they were and as they are.
-pub fn of(before: &Node, after: &Node) -> (Value, Value) {
+pub fn changed_fields(before: &Node, after: &Node) -> (Value, Value) {
     let (mut was, mut is) = (Map::new(), Map::new());
-    for ((name, old), (_, new)) in fields(before).into_iter().zip(fields(after)) {
+    for ((name, old), (_, new)) in audited_fields(before)
+        .into_iter()
+        .zip(audited_fields(after))
+    {
         if old != new {
             was.insert(name.to_owned(), old);
             is.insert(name.to_owned(), new);
@@ -18,20 +21,20 @@ pub fn of(before: &Node, after: &Node) -> (Value, Value) {
 }
 
 /// Returns a detail with the fields that differ added as `before` and `after`.
-pub fn with(mut detail: Value, before: &Node, after: &Node) -> Value {
-    (detail["before"], detail["after"]) = of(before, after);
+pub fn add_changes(mut detail: Value, before: &Node, after: &Node) -> Value {
+    (detail["before"], detail["after"]) = changed_fields(before, after);
     detail
 }
 
 /// Returns what an audit entry of a node's own change says, and the action it is.
-pub fn own_change(before: &Node, after: &Node) -> (&'static str, Value) {
+pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value) {
     let is_shortened = Node {
         key_expiry: after.key_expiry,
         ..before.clone()
     } == *after;
     if is_shortened {
         let detail = json!({ "name": after.name });
-        return ("node.shorten", with(detail, before, after));
+        return ("node.shorten", add_changes(detail, before, after));
     }
     let action = if before.advertised_routes == after.advertised_routes {
         "node.describe"
@@ -45,10 +48,10 @@ pub fn own_change(before: &Node, after: &Node) -> (&'static str, Value) {
         "routes": after.advertised_routes,
         "tags": after.tags,
     });
-    (action, with(detail, before, after))
+    (action, add_changes(detail, before, after))
 }
 
-fn fields(node: &Node) -> [(&'static str, Value); 14] {
+fn audited_fields(node: &Node) -> [(&'static str, Value); 14] {
     let end = node
         .key_expiry
         .and_then(from_timestamp)

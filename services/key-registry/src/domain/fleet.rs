@@ -16,11 +16,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// dead: one that drains goes on renewing.
 const SILENCE: TimeDelta = TimeDelta::seconds(2);
 /// After a pause this long gateways may not have been able to renew their leases.
-const PAUSE: TimeDelta = TimeDelta::seconds(4);
+const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(4);
 /// How long gateways are given to renew their leases, and to report their sessions again, after time began to count.
 const FORGIVENESS: TimeDelta = TimeDelta::seconds(8);
 /// How long nodes are held online before that is told as an alarm: a start takes a moment.
-const ALARM: TimeDelta = TimeDelta::seconds(5);
+const ALARM_DELAY: TimeDelta = TimeDelta::seconds(5);
 
 /// A gateway process, from its start to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +73,9 @@ impl Incarnation {
 
     /// Says how it stands to a revision of a tailnet's log; `None` when none of the tailnet's clients can be there.
     #[must_use]
-    pub fn state(
+    pub fn gateway_state(
         &self,
-        applied: Applied,
+        applied: AppliedRevision,
         revision: u64,
         fleet: &[Self],
         now: DateTime<Utc>,
@@ -84,16 +84,16 @@ impl Incarnation {
             return None;
         }
         let is_applied = match applied {
-            Applied::Through(applied) => applied >= revision,
+            AppliedRevision::Through(applied) => applied >= revision,
             // It learns the state from its first snapshot.
-            Applied::NotServed => true,
-            Applied::NotTold => false,
+            AppliedRevision::NotServed => true,
+            AppliedRevision::NotReported => false,
         };
         match (self.is_live(now), is_applied) {
             (true, true) => Some(GatewayState::Applied),
             (true, false) => Some(GatewayState::Lagging),
             // Without a view of the tailnet it admits none of its nodes.
-            (false, _) if applied == Applied::NotServed => None,
+            (false, _) if applied == AppliedRevision::NotServed => None,
             (false, _) => Some(GatewayState::Stale),
         }
     }
@@ -101,38 +101,38 @@ impl Incarnation {
 
 /// How far a gateway has applied a tailnet's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
+pub enum AppliedRevision {
     /// Up to a revision.
     Through(u64),
     /// It does not serve the tailnet.
     NotServed,
     /// It has not told all that it serves yet.
-    NotTold,
+    NotReported,
 }
 
 /// What counts of what is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Belief {
+enum TrustedRecords {
     Nothing,
     ReportedEnds,
     Leases,
 }
 
-fn believe(fleet: &[Incarnation], now: DateTime<Utc>) -> Belief {
+fn judge_fleet(fleet: &[Incarnation], now: DateTime<Utc>) -> TrustedRecords {
     let live = fleet.iter().filter(|one| one.is_live(now)).count();
     let over: Vec<_> = fleet.iter().filter(|one| one.is_over(fleet, now)).collect();
     if live == 0 && !over.is_empty() {
-        return Belief::Nothing;
+        return TrustedRecords::Nothing;
     }
     if over.iter().filter(|one| one.holds_nodes).count() > live {
-        return Belief::ReportedEnds;
+        return TrustedRecords::ReportedEnds;
     }
-    Belief::Leases
+    TrustedRecords::Leases
 }
 
 /// Since when time counts: as long as nothing hindered gateways to renew their leases and to report.
 #[derive(Clone, Debug, Default)]
-pub struct Counting {
+pub struct FleetHealth {
     swept: Option<DateTime<Utc>>,
     ends_since: Option<DateTime<Utc>>,
     leases_since: Option<DateTime<Utc>>,
@@ -142,33 +142,39 @@ pub struct Counting {
 
 /// What a look at the fleet has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alarm {
+pub enum FleetAlarm {
     /// Nodes are held online for some time now.
     Begins,
     /// They are no more.
     Ends,
 }
 
-impl Counting {
+impl FleetHealth {
     /// Notes how the fleet stands.
-    pub fn note(&mut self, fleet: &[Incarnation], now: DateTime<Utc>) -> Option<Alarm> {
+    pub fn observe_fleet(
+        &mut self,
+        fleet: &[Incarnation],
+        now: DateTime<Utc>,
+    ) -> Option<FleetAlarm> {
         let swept = self.swept.replace(now);
-        if swept.is_none_or(|swept| now < swept || now - swept > PAUSE) {
+        if swept.is_none_or(|swept| now < swept || now - swept > LONGEST_PAUSE) {
             (self.ends_since, self.leases_since) = (None, None);
         }
-        let belief = believe(fleet, now);
+        let belief = judge_fleet(fleet, now);
         let since =
             |before: Option<DateTime<Utc>>, counts: bool| counts.then(|| before.unwrap_or(now));
-        self.ends_since = since(self.ends_since, belief != Belief::Nothing);
-        self.leases_since = since(self.leases_since, belief == Belief::Leases);
-        self.held_since = since(self.held_since, belief != Belief::Leases);
-        let is_alarmed = self.held_since.is_some_and(|since| now - since >= ALARM);
+        self.ends_since = since(self.ends_since, belief != TrustedRecords::Nothing);
+        self.leases_since = since(self.leases_since, belief == TrustedRecords::Leases);
+        self.held_since = since(self.held_since, belief != TrustedRecords::Leases);
+        let is_alarmed = self
+            .held_since
+            .is_some_and(|since| now - since >= ALARM_DELAY);
         match (
             std::mem::replace(&mut self.is_alarmed, is_alarmed),
             is_alarmed,
         ) {
-            (false, true) => Some(Alarm::Begins),
-            (true, false) => Some(Alarm::Ends),
+            (false, true) => Some(FleetAlarm::Begins),
+            (true, false) => Some(FleetAlarm::Ends),
             _ => None,
         }
     }
@@ -176,16 +182,16 @@ impl Counting {
     /// Returns since when the ends of sessions that gateways reported count.
     #[must_use]
     pub fn ends_since(&self) -> Option<DateTime<Utc>> {
-        self.forgiven(self.ends_since)
+        self.after_forgiveness(self.ends_since)
     }
 
     /// Returns since when leases that are over count.
     #[must_use]
     pub fn leases_since(&self) -> Option<DateTime<Utc>> {
-        self.forgiven(self.leases_since)
+        self.after_forgiveness(self.leases_since)
     }
 
-    fn forgiven(&self, since: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    fn after_forgiveness(&self, since: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         let now = self.swept?;
         since.filter(|since| now - *since >= FORGIVENESS)
     }

@@ -3,21 +3,21 @@
 use crate::error::RegistryError;
 
 /// The longest label of a name in DNS.
-const LONGEST: usize = 63;
+const LONGEST_LABEL: usize = 63;
 /// What systems append to the name of a host in a local network.
-const LOCAL: [&str; 3] = [".local", ".localdomain", ".lan"];
+const LOCAL_SUFFIXES: [&str; 3] = [".local", ".localdomain", ".lan"];
 
 /// Returns the label of a hostname, as clients expect it of every server; never empty.
 ///
 /// A suffix of local networks is cut off, then what is beyond 63 bytes, then what is neither letter nor digit at both
 /// ends. Within, space, dot, at sign and underscore become hyphens, and what is no letter, digit or hyphen is left out:
 /// "Joe's Mac mini.local" is joes-mac-mini.
-pub fn label(hostname: &str) -> String {
+pub fn derive_label(hostname: &str) -> String {
     let mut host = hostname.as_bytes();
-    for suffix in LOCAL {
+    for suffix in LOCAL_SUFFIXES {
         host = host.strip_suffix(suffix.as_bytes()).unwrap_or(host);
     }
-    let host = &host[..host.len().min(LONGEST)];
+    let host = &host[..host.len().min(LONGEST_LABEL)];
     let is_end = |byte: &u8| byte.is_ascii_alphanumeric();
     let start = host.iter().position(is_end).unwrap_or(host.len());
     let end = host.iter().rposition(is_end).map_or(start, |last| last + 1);
@@ -29,33 +29,33 @@ pub fn label(hostname: &str) -> String {
             _ => None,
         })
         .collect();
-    match label.is_empty() {
-        true => "node".to_owned(),
-        false => label,
+    if label.is_empty() {
+        return "node".to_owned();
     }
+    label
 }
 
 /// Returns the form of a label that makes it unique: the label itself first, then `label-1`, `label-2`, …, each no longer
 /// than a label may be.
-pub fn numbered(label: &str, number: u64) -> String {
+pub fn number_label(label: &str, number: u64) -> String {
     if number == 0 {
         return label.to_owned();
     }
     let suffix = format!("-{number}");
-    let kept = label.len().min(LONGEST - suffix.len());
+    let kept = label.len().min(LONGEST_LABEL - suffix.len());
     format!("{}{suffix}", &label[..kept])
 }
 
 /// Says whether a name is a label or was made from it.
-pub fn is_from(name: &str, label: &str) -> bool {
+pub fn is_derived_from(name: &str, label: &str) -> bool {
     let number = name
         .rsplit_once('-')
         .and_then(|(_, number)| number.parse().ok());
-    name == label || number.is_some_and(|number| numbered(label, number) == name)
+    name == label || number.is_some_and(|number| number_label(label, number) == name)
 }
 
 /// Checks a name an administrator chose.
-pub fn check(name: &str) -> Result<(), RegistryError> {
+pub fn check_label(name: &str) -> Result<(), RegistryError> {
     if !is_label(name) {
         let problem = format!("\"{name}\" is not 1 to 63 lower-case letters, digits and hyphens");
         return Err(RegistryError::invalid("name", problem));
@@ -65,7 +65,7 @@ pub fn check(name: &str) -> Result<(), RegistryError> {
 
 fn is_label(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LONGEST).contains(&name.len())
+    (1..=LONGEST_LABEL).contains(&name.len())
         && name.bytes().all(allowed)
         && !name.starts_with('-')
         && !name.ends_with('-')

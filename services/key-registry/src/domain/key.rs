@@ -7,7 +7,7 @@ use super::{from_timestamp, standing, to_timestamp};
 
 /// What a client that holds a known key is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum BoundKeyVerdict {
     /// The key belongs to another machine.
     AnotherMachines,
     /// The client wishes the key to end.
@@ -21,24 +21,24 @@ pub enum Known {
 }
 
 /// Judges a request for a key that is bound to `node` (protocol section 5.3).
-pub fn known(
+pub fn judge_bound_key(
     node: &Node,
     machine_key: &[u8],
     wished_end: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Known {
+) -> BoundKeyVerdict {
     if node.machine_key != machine_key {
-        return Known::AnotherMachines;
+        return BoundKeyVerdict::AnotherMachines;
     }
     if wished_end.is_some_and(|end| end <= now) {
-        return Known::Logout;
+        return BoundKeyVerdict::Logout;
     }
     if has_ended(node, now) {
-        return Known::Ended;
+        return BoundKeyVerdict::Ended;
     }
     match wished_end {
-        Some(end) if can_end(node, end) => Known::Shorten(end),
-        _ => Known::Good,
+        Some(end) if can_end(node, end) => BoundKeyVerdict::Shorten(end),
+        _ => BoundKeyVerdict::Good,
     }
 }
 
@@ -59,7 +59,7 @@ pub fn has_ended(node: &Node, now: DateTime<Utc>) -> bool {
 
 /// Who a key is registered for: decides whether an old node carries over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct KeyOwner {
     /// The tailnet.
     pub tailnet_id: u64,
     /// The user, zero for none.
@@ -70,26 +70,26 @@ pub struct Owner {
 
 /// What a request for a new key proves.
 #[derive(Clone, Copy, Debug)]
-pub struct Proof<'r> {
+pub struct KeyProof<'r> {
     /// The machine key, proven by the transport.
     pub machine_key: &'r [u8],
     /// The new node key.
     pub node_key: &'r [u8],
     /// The node keys that the client proved to hold.
-    pub held: &'r [Vec<u8>],
+    pub proven_keys: &'r [Vec<u8>],
     /// Whether the tailnet asks for the proof of both.
     pub is_required: bool,
 }
 
-impl Proof<'_> {
-    fn has(&self, node_key: &[u8]) -> bool {
-        self.held.iter().any(|held| held == node_key)
+impl KeyProof<'_> {
+    fn proves_key(&self, node_key: &[u8]) -> bool {
+        self.proven_keys.iter().any(|key| key == node_key)
     }
 }
 
 /// What the old key that a client names means for its new one (protocol section 3.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RotationVerdict {
     /// The new key replaces the old one: the same node.
     Replaces,
     /// The old one stays with whose it is: the new key is a new node's.
@@ -111,7 +111,7 @@ pub enum RotationRefusal {
 #[derive(Clone, Debug)]
 pub struct Newcomer {
     /// Whose key it is to be.
-    pub owner: Owner,
+    pub owner: KeyOwner,
     /// Whether it is to be ephemeral.
     pub ephemeral: bool,
 }
@@ -121,7 +121,7 @@ impl Newcomer {
     ///
     /// Any tags count as one owner. A user's node may get tags, and a tagged one may become its user's, but only one
     /// that may change itself but for its key: not one that is cut off with its user, nor one that waits for approval.
-    pub fn is(&self, node: &Node, is_user_barred: bool) -> bool {
+    pub fn matches_node(&self, node: &Node, is_user_barred: bool) -> bool {
         let owner = &self.owner;
         let is_users = owner.user_id != 0 && node.user_id == owner.user_id;
         let is_same = match (node.tags.is_empty(), owner.tags.is_empty()) {
@@ -138,24 +138,24 @@ impl Newcomer {
 
 /// Judges a request for a new key of a client that names the key of `old` as its last: it is replaced for the same
 /// machine, tailnet and owner. A proof of both keys is asked for only while the old one has not ended.
-pub fn rotation(
+pub fn judge_rotation(
     old: &Node,
-    proof: Proof<'_>,
+    proof: KeyProof<'_>,
     newcomer: &Newcomer,
     is_user_barred: bool,
     now: DateTime<Utc>,
-) -> Rotation {
+) -> RotationVerdict {
     if old.machine_key != proof.machine_key {
-        return Rotation::Refused(RotationRefusal::AnotherMachines);
+        return RotationVerdict::Refused(RotationRefusal::AnotherMachines);
     }
-    if !newcomer.is(old, is_user_barred) {
-        return Rotation::NewNode;
+    if !newcomer.matches_node(old, is_user_barred) {
+        return RotationVerdict::NewNode;
     }
-    let is_proven = proof.has(&old.node_key) && proof.has(proof.node_key);
+    let is_proven = proof.proves_key(&old.node_key) && proof.proves_key(proof.node_key);
     if proof.is_required && !is_proven && !has_ended(old, now) {
-        return Rotation::Refused(RotationRefusal::Unproven);
+        return RotationVerdict::Refused(RotationRefusal::Unproven);
     }
-    Rotation::Replaces
+    RotationVerdict::Replaces
 }
 
 /// A node that a newcomer's machine holds already.
@@ -171,28 +171,34 @@ pub struct MachineNode {
 
 /// Returns the node that a newcomer is again, of those its machine holds, the last seen first: one whose key has ended.
 /// One with a live session is never taken over: somebody else is using it.
-pub fn returning<'n>(
+pub fn find_returning_node<'n>(
     nodes: &'n [MachineNode],
     newcomer: &Newcomer,
     now: DateTime<Utc>,
 ) -> Option<&'n Node> {
     let is_free = |held: &&MachineNode| {
-        !held.is_live && has_ended(&held.node, now) && newcomer.is(&held.node, held.is_user_barred)
+        !held.is_live
+            && has_ended(&held.node, now)
+            && newcomer.matches_node(&held.node, held.is_user_barred)
     };
     nodes.iter().find(is_free).map(|held| &held.node)
 }
 
 /// Returns the node that another machine uses with the same machine key while a newcomer makes a new one, if one does.
-pub fn shared<'n>(nodes: &'n [MachineNode], newcomer: &Newcomer, named: &[u8]) -> Option<&'n Node> {
+pub fn find_live_duplicate<'n>(
+    nodes: &'n [MachineNode],
+    newcomer: &Newcomer,
+    named: &[u8],
+) -> Option<&'n Node> {
     let is_used = |held: &&MachineNode| {
-        held.is_live && held.node.node_key != named && newcomer.is(&held.node, false)
+        held.is_live && held.node.node_key != named && newcomer.matches_node(&held.node, false)
     };
     nodes.iter().find(is_used).map(|held| &held.node)
 }
 
 /// Returns when a new key ends: tagged nodes' keys do not, a wish can only shorten.
-pub fn expiry(
-    owner: &Owner,
+pub fn compute_expiry(
+    owner: &KeyOwner,
     lifetime: Option<TimeDelta>,
     wished_end: Option<DateTime<Utc>>,
     now: DateTime<Utc>,

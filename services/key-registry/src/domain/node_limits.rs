@@ -15,7 +15,7 @@ pub struct NodeCounts {
 }
 
 /// Says why there may not be one more, if so.
-pub fn refusal(counts: NodeCounts) -> Option<String> {
+pub fn find_refusal(counts: NodeCounts) -> Option<String> {
     let (whose, most, instead) = match counts {
         _ if counts.of_tailnet >= MOST_OF_TAILNET => ("network", MOST_OF_TAILNET, ""),
         _ if counts.of_user >= MOST_OF_USER => {

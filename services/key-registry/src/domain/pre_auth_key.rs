@@ -12,31 +12,31 @@ const PREFIX: &str = "bowline-auth-";
 const ID: usize = 12;
 
 /// Returns a key's id and text from random bytes: 6 for the id, 32 for the secret.
-pub fn text(id: [u8; 6], secret: [u8; 32]) -> (String, String) {
+pub fn format_key(id: [u8; 6], secret: [u8; 32]) -> (String, String) {
     let id = hex::encode(id);
     let text = format!("{PREFIX}{id}-{}", hex::encode(secret));
     (id, text)
 }
 
 /// Returns the id in a key's text. A tailnet-lock suffix (`--TL…`) is none of ours and is left to the client.
-pub fn id(text: &str) -> Option<&str> {
+pub fn parse_id(text: &str) -> Option<&str> {
     let (id, _) = text.strip_prefix(PREFIX)?.split_once('-')?;
     (id.len() == ID && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 /// Returns what is kept of a key's text. The secret has 256 random bits: a fast hash is enough.
-pub fn hash(text: &str) -> Vec<u8> {
+pub fn hash_key(text: &str) -> Vec<u8> {
     let text = text.split_once("--TL").map_or(text, |(text, _)| text);
     Sha256::digest(text).to_vec()
 }
 
 /// Says whether a text is the key of a hash, in constant time.
-pub fn is_of(text: &str, kept: &[u8]) -> bool {
-    hash(text).ct_eq(kept).into()
+pub fn matches_hash(text: &str, kept: &[u8]) -> bool {
+    hash_key(text).ct_eq(kept).into()
 }
 
 /// Says why a key can not register a node now, if it can not.
-pub fn refusal(key: &PreAuthKey, now: DateTime<Utc>) -> Option<(RefusalReason, &'static str)> {
+pub fn find_refusal(key: &PreAuthKey, now: DateTime<Utc>) -> Option<(RefusalReason, &'static str)> {
     if key.revoked_at.is_some() {
         return Some((
             RefusalReason::PreAuthKeyRevoked,

@@ -19,18 +19,18 @@ pub enum Retagging {
 
 impl Retagging {
     /// Says what a report asks for; only what it did not ask for before counts.
-    pub fn of(node: &Node, report: &HostReport) -> Self {
+    pub fn from_report(node: &Node, report: &HostReport) -> Self {
         if report.requested_tags == node.requested_tags {
             return Self::None;
         }
-        match tags::canonical(report.requested_tags.clone()) {
+        match tags::canonical_tags(report.requested_tags.clone()) {
             Ok(wanted) if !wanted.is_empty() && wanted != node.tags => Self::To(wanted),
             _ => Self::None,
         }
     }
 
     /// Returns the tags that are asked for.
-    pub fn wanted(&self) -> &[String] {
+    pub fn requested_tags(&self) -> &[String] {
         match self {
             Self::None => &[],
             Self::To(wanted) => wanted,
@@ -39,7 +39,7 @@ impl Retagging {
 
     /// Gives a node its new tags, or ends its key where the policy does not permit them: the device then has to log
     /// in, which says why.
-    pub fn apply(self, node: &mut Node, judgement: &JudgeNodeResponse, now: DateTime<Utc>) {
+    pub fn apply_to_node(self, node: &mut Node, judgement: &JudgeNodeResponse, now: DateTime<Utc>) {
         let Self::To(wanted) = self else { return };
         if judgement.refused_tags.is_empty() {
             if node.tags.is_empty() {

@@ -8,16 +8,16 @@ use ipnet::IpNet;
 use crate::error::RegistryError;
 
 /// The most routes of one node.
-const MOST: usize = 1000;
+const MOST_ROUTES: usize = 1000;
 /// The two routes of an exit node: every exit node keeps them, none is primary.
-const EXIT: [&str; 2] = ["0.0.0.0/0", "::/0"];
+const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// Returns prefixes without host bits, sorted and without repetition, or what is wrong with them.
-pub fn canonical(routes: &[String]) -> Result<Vec<String>, RegistryError> {
-    if routes.len() > MOST {
+pub fn canonical_routes(routes: &[String]) -> Result<Vec<String>, RegistryError> {
+    if routes.len() > MOST_ROUTES {
         return Err(RegistryError::invalid(
             "routes",
-            format!("are more than {MOST}"),
+            format!("are more than {MOST_ROUTES}"),
         ));
     }
     let prefixes = routes.iter().map(|route| {
@@ -39,10 +39,10 @@ pub fn canonical(routes: &[String]) -> Result<Vec<String>, RegistryError> {
 }
 
 /// Returns what a client offers, without what is no prefix: a client can not be told why.
-pub fn tolerant(routes: &[String]) -> Vec<String> {
+pub fn valid_routes(routes: &[String]) -> Vec<String> {
     let prefixes = routes
         .iter()
-        .take(MOST)
+        .take(MOST_ROUTES)
         .filter_map(|route| route.parse::<IpNet>().ok());
     prefixes
         .map(|prefix| prefix.trunc().to_string())
@@ -55,7 +55,7 @@ pub fn tolerant(routes: &[String]) -> Vec<String> {
 /// with both.
 pub fn with_both_exit_routes(mut routes: Vec<String>) -> Vec<String> {
     if routes.iter().any(|route| !is_subnet(route)) {
-        routes.extend(EXIT.map(str::to_owned));
+        routes.extend(EXIT_ROUTES.map(str::to_owned));
         routes.sort();
         routes.dedup();
     }
@@ -89,30 +89,31 @@ fn administrator_routes(node: &Node) -> Vec<String> {
     if let Some(routes) = &node.administrator_routes {
         return routes.prefixes.clone();
     }
-    if node.approved_routes.len() <= MOST {
+    if node.approved_routes.len() <= MOST_ROUTES {
         return node.approved_routes.clone();
     }
     let offered: BTreeSet<&String> = node.advertised_routes.iter().collect();
     let both = node.approved_routes.iter();
     both.filter(|route| offered.contains(route))
-        .take(MOST)
+        .take(MOST_ROUTES)
         .cloned()
         .collect()
 }
 
 /// Says whether a route needs a primary router.
 fn is_subnet(route: &str) -> bool {
-    !EXIT.contains(&route)
+    !EXIT_ROUTES.contains(&route)
 }
 
 /// Returns the subnet routes that work: advertised and approved.
-pub fn usable(node: &Node) -> impl Iterator<Item = &String> {
+pub fn usable_subnets(node: &Node) -> impl Iterator<Item = &String> {
     node.usable_routes().filter(|route| is_subnet(route))
 }
 
 /// Says whether a change of a node can make another the primary of a route.
 pub fn may_move_primaries(before: &Node, after: &Node) -> bool {
-    let routed = |node: &Node| usable(node).next().is_some() || !node.primary_routes.is_empty();
+    let routed =
+        |node: &Node| usable_subnets(node).next().is_some() || !node.primary_routes.is_empty();
     let differs = (&before.advertised_routes, &before.approved_routes)
         != (&after.advertised_routes, &after.approved_routes)
         || (before.approved, before.expired) != (after.approved, after.expired)
@@ -131,7 +132,7 @@ pub struct Router {
 
 /// Who could be the primary of one route, by their places among the routers.
 #[derive(Default)]
-struct Candidates {
+struct PrimaryCandidates {
     first: Option<usize>,
     current: Option<usize>,
     /// The online one with the lowest number.
@@ -140,15 +141,15 @@ struct Candidates {
 
 /// Returns the nodes whose primary routes change, with their new ones: the current router is kept while it is
 /// online, else the online one with the lowest number, else nobody moves.
-pub fn elect(routers: &[Router]) -> Vec<Node> {
-    let mut candidates: BTreeMap<&String, Candidates> = BTreeMap::new();
+pub fn elect_primaries(routers: &[Router]) -> Vec<Node> {
+    let mut candidates: BTreeMap<&String, PrimaryCandidates> = BTreeMap::new();
     for (place, router) in routers.iter().enumerate() {
         let node = &router.node;
         if !node.approved || node.expired {
             continue;
         }
         let primary: BTreeSet<&String> = node.primary_routes.iter().collect();
-        for route in usable(node) {
+        for route in usable_subnets(node) {
             let able = candidates.entry(route).or_default();
             able.first.get_or_insert(place);
             if primary.contains(route) {

@@ -22,13 +22,13 @@ pub fn judged_part(host: &HostReport) -> HostReport {
         hostname: name(&host.hostname),
         os: name(&host.os),
         client_version: name(&host.client_version),
-        advertised_routes: routes::tolerant(&host.advertised_routes),
+        advertised_routes: routes::valid_routes(&host.advertised_routes),
         requested_tags: tags.map(|tag| name(tag)).collect(),
     }
 }
 
 /// Says whether what is said of a host differs from the node in what the log keeps.
-pub fn differs(node: &Node, host: &HostReport) -> bool {
+pub fn differs_from_node(node: &Node, host: &HostReport) -> bool {
     let host = judged_part(host);
     (&node.hostname, &node.os, &node.client_version)
         != (&host.hostname, &host.os, &host.client_version)
@@ -38,18 +38,19 @@ pub fn differs(node: &Node, host: &HostReport) -> bool {
 
 /// Says whether policy has to judge a report before it counts.
 pub fn needs_judgement(node: &Node, host: &HostReport) -> bool {
-    node.advertised_routes != host.advertised_routes || Retagging::of(node, host) != Retagging::None
+    node.advertised_routes != host.advertised_routes
+        || Retagging::from_report(node, host) != Retagging::None
 }
 
 /// Takes over a report, as it was judged: routes that the policy approves are those it offers now, and no others.
-pub fn apply(
+pub fn apply_report(
     node: &mut Node,
     host: &HostReport,
     judgement: Option<&JudgeNodeResponse>,
     now: DateTime<Utc>,
 ) {
     if let Some(judgement) = judgement {
-        Retagging::of(node, host).apply(node, judgement, now);
+        Retagging::from_report(node, host).apply_to_node(node, judgement, now);
         node.advertised_routes.clone_from(&host.advertised_routes);
         routes::approve_by_policy(node, &judgement.approved_routes);
     }

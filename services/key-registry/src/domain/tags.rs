@@ -3,14 +3,14 @@
 use crate::error::RegistryError;
 
 /// The most tags of one node.
-const MOST: usize = 100;
+const MOST_TAGS: usize = 100;
 
 /// Returns tags sorted and without repetition, or what is wrong with them.
-pub fn canonical(mut tags: Vec<String>) -> Result<Vec<String>, RegistryError> {
-    if tags.len() > MOST {
+pub fn canonical_tags(mut tags: Vec<String>) -> Result<Vec<String>, RegistryError> {
+    if tags.len() > MOST_TAGS {
         return Err(RegistryError::invalid(
             "tags",
-            format!("are more than {MOST}"),
+            format!("are more than {MOST_TAGS}"),
         ));
     }
     if let Some(wrong) = tags.iter().find(|tag| !is_tag(tag)) {

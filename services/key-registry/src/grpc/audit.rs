@@ -6,7 +6,7 @@ use bowline_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{KeyRegistry, error::RegistryError, registration::tailnet_id};
+use crate::{KeyRegistry, error::RegistryError, registration::read_tailnet_id};
 
 #[tonic::async_trait]
 impl AuditService for KeyRegistry {
@@ -15,7 +15,7 @@ impl AuditService for KeyRegistry {
         request: Request<ListAuditRequest>,
     ) -> Result<Response<ListAuditResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let answer = self.log.list_audit(tailnet, &request).await;
         Ok(Response::new(answer.map_err(RegistryError::from)?))
     }
@@ -24,7 +24,7 @@ impl AuditService for KeyRegistry {
         &self,
         request: Request<VerifyAuditRequest>,
     ) -> Result<Response<VerifyAuditResponse>, Status> {
-        let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
+        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
         let answer = self.log.answer_verify_audit(tailnet).await;
         Ok(Response::new(answer.map_err(RegistryError::from)?))
     }

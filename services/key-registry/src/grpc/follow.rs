@@ -24,9 +24,9 @@ use tonic::{Request, Response, Status};
 use crate::{
     KeyRegistry, domain,
     error::RegistryError,
-    registration::tailnet_id,
+    registration::read_tailnet_id,
     store::{
-        gateways::{self, Progress, Renewal},
+        gateways::{self, LeaseRenewal, ProgressRow},
         nodes, soft_states,
     },
 };
@@ -59,14 +59,14 @@ impl KeyRegistryService for KeyRegistry {
         let resolved = async {
             let node_key = request.into_inner().node_key;
             let Some(node) = nodes::by_key(&mut *read, &node_key).await? else {
-                let former = nodes::key_holder(&mut *read, &node_key).await?;
+                let former = nodes::holder_of_key(&mut *read, &node_key).await?;
                 let former = former.ok_or(RegistryError::NotFound("node key"))?;
                 return Ok(ResolveNodeResponse {
                     former: Some(former),
                     ..ResolveNodeResponse::default()
                 });
             };
-            let tailnet = tailnet_id(node.tailnet_id)?;
+            let tailnet = read_tailnet_id(node.tailnet_id)?;
             let revision = self.log.head_in(&mut read, tailnet).await?.revision.get();
             Ok::<_, RegistryError>(ResolveNodeResponse {
                 node: Some(node),
@@ -110,29 +110,29 @@ impl KeyRegistryService for KeyRegistry {
             Box::pin(async move {
                 let now = write.now();
                 if leaving {
-                    gateways::leave(write.connection(), &name, now).await?;
+                    gateways::end_lease(write.connection(), &name, now).await?;
                     return Ok((now, false));
                 }
-                let renewal = Renewal {
+                let renewal = LeaseRenewal {
                     gateway: name,
                     slot,
                     staleness: staleness.unwrap_or(STALENESS),
                     now,
                     expires_at: now + LEASE,
                 };
-                let lapsed = gateways::renew(write.connection(), &renewal).await?;
+                let lapsed = gateways::renew_lease(write.connection(), &renewal).await?;
                 Ok::<_, RegistryError>((renewal.expires_at, lapsed))
             })
         });
         let (expires_at, lapsed) = renewed.await?;
         // A gateway of an earlier release says all that it serves with its lease.
         if max_staleness_seconds.is_none() && !leaving {
-            let registry = applied.iter().map(|head| Progress {
+            let registry = applied.iter().map(|head| ProgressRow {
                 tailnet_id: head.tailnet_id,
                 revision: Some(head.revision),
                 identity_revision: None,
             });
-            let identity = applied_identity.iter().map(|head| Progress {
+            let identity = applied_identity.iter().map(|head| ProgressRow {
                 tailnet_id: head.tailnet_id,
                 revision: None,
                 identity_revision: Some(head.revision),
@@ -162,7 +162,7 @@ impl KeyRegistryService for KeyRegistry {
             let most = format!("is of more than {MOST_TAILNETS} tailnets");
             return Err(RegistryError::invalid("progress", most).into());
         }
-        let progress = progress.iter().map(|one| Progress {
+        let progress = progress.iter().map(|one| ProgressRow {
             tailnet_id: one.tailnet_id,
             revision: Some(one.registry_revision),
             identity_revision: Some(one.identity_revision),
@@ -177,7 +177,11 @@ impl KeyRegistryService for KeyRegistry {
         &self,
         request: Request<HeadsRequest>,
     ) -> Result<Response<HeadsResponse>, Status> {
-        let asked = request.into_inner().tailnet_ids.into_iter().map(tailnet_id);
+        let asked = request
+            .into_inner()
+            .tailnet_ids
+            .into_iter()
+            .map(read_tailnet_id);
         let asked = asked.collect::<Result<Vec<TailnetId>, _>>()?;
         let heads = self.log.heads(&asked).await.map_err(RegistryError::from)?;
         let head = |head: bowline_db::Head| Head {
@@ -195,15 +199,15 @@ impl KeyRegistryService for KeyRegistry {
         request: Request<ChangesSinceRequest>,
     ) -> Result<Response<RegistryChanges>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
-        Ok(Response::new(self.changes(tailnet, &request).await?))
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
+        Ok(Response::new(self.read_changes(tailnet, &request).await?))
     }
 
     async fn snapshot(
         &self,
         request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
+        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
         let seat = Arc::clone(&self.snapshots).acquire_owned().await;
         let seat = seat.map_err(|_| Status::unavailable("the registry ends"))?;
         let chunks = self.snapshot_chunks(tailnet).await?;
@@ -227,10 +231,10 @@ fn check_gateway(gateway: &str) -> Result<(), RegistryError> {
 }
 
 /// What is read for a follower before the entries.
-pub(crate) struct SoftHalf {
+pub(crate) struct SoftPart {
     head: u64,
     soft_head: u64,
-    page: soft_states::Page,
+    page: soft_states::SoftPage,
 }
 
 impl KeyRegistry {
@@ -238,7 +242,7 @@ impl KeyRegistry {
     async fn record_progress(
         &self,
         gateway: String,
-        progress: Vec<Vec<Progress>>,
+        progress: Vec<Vec<ProgressRow>>,
         dropped: Vec<u64>,
         complete: bool,
     ) -> Result<(), RegistryError> {
@@ -246,7 +250,7 @@ impl KeyRegistry {
         let parts = progress
             .iter()
             .flat_map(|all| all.chunks(MOST_TAILNETS))
-            .map(<[Progress]>::to_vec);
+            .map(<[ProgressRow]>::to_vec);
         for part in parts.collect::<Vec<_>>() {
             let gateway = gateway.clone();
             let recording = self.log.database().write(move |write| {
@@ -262,7 +266,7 @@ impl KeyRegistry {
                 Box::pin(async move {
                     gateways::drop_progress(write.connection(), &gateway, &dropped).await?;
                     if complete {
-                        gateways::told_all(write.connection(), &gateway).await?;
+                        gateways::mark_complete(write.connection(), &gateway).await?;
                     }
                     Ok::<_, RegistryError>(())
                 })
@@ -271,12 +275,13 @@ impl KeyRegistry {
         }
         if let Some(first) = first {
             let revision = first.revision.or(first.identity_revision).unwrap_or(0);
-            self.progress.tell(tailnet_id(first.tailnet_id)?, revision);
+            self.progress
+                .announce_progress(read_tailnet_id(first.tailnet_id)?, revision);
         }
         Ok(())
     }
 
-    pub(crate) async fn changes(
+    pub(crate) async fn read_changes(
         &self,
         tailnet: TailnetId,
         request: &ChangesSinceRequest,
@@ -293,15 +298,15 @@ impl KeyRegistry {
         &self,
         tailnet: TailnetId,
         request: &ChangesSinceRequest,
-    ) -> Result<SoftHalf, RegistryError> {
+    ) -> Result<SoftPart, RegistryError> {
         // The head before all: what is read after it is at least as new.
         let heads = self.log.heads(&[tailnet]).await?;
         let (head, soft_head) = heads
             .first()
             .map_or((0, 0), |head| (head.revision.get(), head.soft_revision));
         let reader = self.log.database().reader();
-        let page = soft_states::since(reader, tailnet.get(), request.soft_revision).await?;
-        Ok(SoftHalf {
+        let page = soft_states::list_since(reader, tailnet.get(), request.soft_revision).await?;
+        Ok(SoftPart {
             head,
             soft_head,
             page,
@@ -313,7 +318,7 @@ impl KeyRegistry {
         &self,
         tailnet: TailnetId,
         request: &ChangesSinceRequest,
-        soft: SoftHalf,
+        soft: SoftPart,
     ) -> Result<RegistryChanges, RegistryError> {
         let since = Revision::new(request.revision);
         let found = match self.log.changes_since(tailnet, since, MOST_ENTRIES).await? {

@@ -21,7 +21,7 @@ use crate::{
     KeyRegistry,
     domain::{self, pre_auth_key, tags},
     error::RegistryError,
-    registration::tailnet_id,
+    registration::read_tailnet_id,
     store::pre_auth_keys,
 };
 
@@ -36,12 +36,12 @@ impl PreAuthKeyService for KeyRegistry {
     ) -> Result<Response<CreatePreAuthKeyResponse>, Status> {
         let actor = Caller::of(&request)?.to_string();
         let wanted = request.into_inner().key.unwrap_or_default();
-        let tailnet = tailnet_id(wanted.tailnet_id)?;
+        let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         self.check_owner(&wanted).await?;
-        let tags = tags::canonical(wanted.tags.clone())?;
+        let tags = tags::canonical_tags(wanted.tags.clone())?;
         self.check_tags(wanted.tailnet_id, &tags).await?;
-        let (id, text) = pre_auth_key::text(random_bytes(), random_bytes());
-        let hash = pre_auth_key::hash(&text);
+        let (id, text) = pre_auth_key::format_key(random_bytes(), random_bytes());
+        let hash = pre_auth_key::hash_key(&text);
         let (key, _) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
@@ -63,7 +63,7 @@ impl PreAuthKeyService for KeyRegistry {
                         revoked_at: None,
                         ..wanted
                     };
-                    pre_auth_keys::insert(mutation.connection(), &key, hash).await?;
+                    pre_auth_keys::insert_key(mutation.connection(), &key, hash).await?;
                     let detail = json!({
                         "user": key.user_id,
                         "tags": key.tags,
@@ -88,7 +88,7 @@ impl PreAuthKeyService for KeyRegistry {
         &self,
         request: Request<ListPreAuthKeysRequest>,
     ) -> Result<Response<ListPreAuthKeysResponse>, Status> {
-        let tailnet = tailnet_id(request.into_inner().tailnet_id)?;
+        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
         let keys = pre_auth_keys::of_tailnet(self.log.database().reader(), tailnet.get())
             .await
             .map_err(RegistryError::from)?;
@@ -104,7 +104,7 @@ impl PreAuthKeyService for KeyRegistry {
             tailnet_id: tailnet,
             id,
         } = request.into_inner();
-        let tailnet = tailnet_id(tailnet)?;
+        let tailnet = read_tailnet_id(tailnet)?;
         let (key, _) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
@@ -114,7 +114,7 @@ impl PreAuthKeyService for KeyRegistry {
                     let (mut key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
                     if key.revoked_at.is_none() {
                         key.revoked_at = Some(domain::to_timestamp(mutation.now()));
-                        pre_auth_keys::update(mutation.connection(), &key).await?;
+                        pre_auth_keys::update_key(mutation.connection(), &key).await?;
                         let detail = json!({
                             "user": key.user_id,
                             "tags": key.tags,
@@ -147,7 +147,7 @@ impl KeyRegistry {
             administrator: true,
             ..JudgeNodeRequest::default()
         };
-        let refused = self.judge(question).await?.refused_tags;
+        let refused = self.judge_node(question).await?.refused_tags;
         if refused.is_empty() {
             return Ok(());
         }
@@ -181,7 +181,7 @@ impl KeyRegistry {
         };
         answer.map_err(|status| match status.code() {
             tonic::Code::NotFound => RegistryError::NotFound("user or tailnet"),
-            _ => RegistryError::service("identity")(status),
+            _ => RegistryError::from_service("identity")(status),
         })
     }
 }

@@ -18,20 +18,23 @@ use crate::{
     domain::{self, difference, hostname, routes, tags},
     error::RegistryError,
     node_changes, own_changes,
-    registration::{machine_actor, tailnet_id},
-    store::{adoptions, gateways::Log, nodes, soft_states},
+    registration::{machine_actor, read_tailnet_id},
+    store::{adoptions, gateways::OwnerLog, nodes, soft_states},
 };
 
 /// Which node an administrator means, and who asks.
-struct Target {
+struct NodeTarget {
     actor: String,
     tailnet: u64,
     node: u64,
 }
 
-fn target<T>(request: &Request<T>, ids: impl Fn(&T) -> (u64, u64)) -> Result<Target, Status> {
+fn read_target<T>(
+    request: &Request<T>,
+    ids: impl Fn(&T) -> (u64, u64),
+) -> Result<NodeTarget, Status> {
     let (tailnet, node) = ids(request.get_ref());
-    Ok(Target {
+    Ok(NodeTarget {
         actor: Caller::of(request)?.to_string(),
         tailnet,
         node,
@@ -41,14 +44,14 @@ fn target<T>(request: &Request<T>, ids: impl Fn(&T) -> (u64, u64)) -> Result<Tar
 impl KeyRegistry {
     /// Changes a node as an administrator asks, with an audit entry, and returns it with the revision. What the node
     /// reported while it was not in good standing is judged, if it is now.
-    async fn administer(
+    async fn change_node(
         &self,
-        target: Target,
+        target: NodeTarget,
         action: &'static str,
         detail: Value,
         change: impl FnOnce(&mut Node, chrono::DateTime<chrono::Utc>) + Send + 'static,
     ) -> Result<(Node, u64), RegistryError> {
-        let tailnet = tailnet_id(target.tailnet)?;
+        let tailnet = read_tailnet_id(target.tailnet)?;
         let ((node, is_due), revision) = self
             .log
             .mutate(tailnet, target.actor, move |mutation| {
@@ -60,11 +63,12 @@ impl KeyRegistry {
                     let now = mutation.now();
                     change(&mut node, now);
                     if node.name.is_empty() {
-                        let label = hostname::label(&node.hostname);
-                        node.name = node_changes::free_name(mutation, &label, node.id).await?;
+                        let label = hostname::derive_label(&node.hostname);
+                        node.name = node_changes::find_free_name(mutation, &label, node.id).await?;
                     } else if node.name != before.name {
                         let holder =
-                            nodes::named(mutation.connection(), target.tailnet, &node.name).await?;
+                            nodes::find_named(mutation.connection(), target.tailnet, &node.name)
+                                .await?;
                         if holder.is_some() {
                             return Err(RegistryError::NameInUse(node.name));
                         }
@@ -72,12 +76,12 @@ impl KeyRegistry {
                     if node == before {
                         return Ok((node, false));
                     }
-                    own_changes::tell_held_back(mutation, &before).await?;
-                    node_changes::put(mutation, &node, None).await?;
+                    own_changes::audit_deferred_change(mutation, &before).await?;
+                    node_changes::write_node(mutation, &node, None).await?;
                     if routes::may_move_primaries(&before, &node) {
                         node_changes::elect_primaries(mutation).await?;
                     }
-                    let detail = difference::with(detail, &before, &node);
+                    let detail = difference::add_changes(detail, &before, &node);
                     mutation.record_audit(action, node.id.to_string(), &detail);
                     let is_due = adoptions::wake_node(mutation.connection(), node.id, now).await?;
                     let found = nodes::by_id(mutation.connection(), target.tailnet, target.node);
@@ -93,7 +97,7 @@ impl KeyRegistry {
 }
 
 /// Says of each node which others are on another machine with the same machine key.
-fn sharing(nodes: &[Node]) -> BTreeMap<u64, Vec<u64>> {
+fn find_shared_machines(nodes: &[Node]) -> BTreeMap<u64, Vec<u64>> {
     let present: BTreeSet<u64> = nodes.iter().map(|node| node.id).collect();
     let mut sharing: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for node in nodes {
@@ -112,7 +116,7 @@ impl NodeService for KeyRegistry {
         &self,
         request: Request<ListNodesRequest>,
     ) -> Result<Response<ListNodesResponse>, Status> {
-        let tailnet = tailnet_id(request.into_inner().tailnet_id)?.get();
+        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?.get();
         let mut read = self
             .log
             .database()
@@ -129,7 +133,7 @@ impl NodeService for KeyRegistry {
             .into_iter()
             .map(|state| (state.node_id, state))
             .collect();
-        let mut sharing = sharing(&nodes);
+        let mut sharing = find_shared_machines(&nodes);
         let mut nodes: Vec<_> = nodes
             .into_iter()
             .map(|node| NodeWithState {
@@ -159,7 +163,7 @@ impl NodeService for KeyRegistry {
             .map_err(RegistryError::from)?;
         let node = node.ok_or(RegistryError::NotFound("node"))?;
         let machine = nodes::all_of_machine(reader, tailnet, &node.machine_key).await;
-        let shares_machine_with = sharing(&machine.map_err(RegistryError::from)?)
+        let shares_machine_with = find_shared_machines(&machine.map_err(RegistryError::from)?)
             .remove(&node_id)
             .unwrap_or_default();
         let soft = soft_states::by_node(reader, node_id)
@@ -179,10 +183,10 @@ impl NodeService for KeyRegistry {
         &self,
         request: Request<ExpireNodeRequest>,
     ) -> Result<Response<ExpireNodeResponse>, Status> {
-        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let target = read_target(&request, |request| (request.tailnet_id, request.node_id))?;
         let tailnet = target.tailnet;
         let (node, revision) = self
-            .administer(
+            .change_node(
                 target,
                 "node.expire",
                 json!({ "by": "administrator" }),
@@ -194,7 +198,10 @@ impl NodeService for KeyRegistry {
                 },
             )
             .await?;
-        let revocation = Some(self.revocation(Log::Registry, tailnet, revision).await?);
+        let revocation = Some(
+            self.await_revocation(OwnerLog::Registry, tailnet, revision)
+                .await?,
+        );
         Ok(Response::new(ExpireNodeResponse {
             node: Some(node),
             revocation,
@@ -205,8 +212,8 @@ impl NodeService for KeyRegistry {
         &self,
         request: Request<DeleteNodeRequest>,
     ) -> Result<Response<DeleteNodeResponse>, Status> {
-        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
-        let tailnet = tailnet_id(target.tailnet)?;
+        let target = read_target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let tailnet = read_tailnet_id(target.tailnet)?;
         let ((), revision) = self
             .log
             .mutate(tailnet, target.actor, move |mutation| {
@@ -214,7 +221,7 @@ impl NodeService for KeyRegistry {
                     let found =
                         nodes::by_id(mutation.connection(), target.tailnet, target.node).await?;
                     let node = found.ok_or(RegistryError::NotFound("node"))?;
-                    node_changes::delete(mutation, &node).await?;
+                    node_changes::delete_node(mutation, &node).await?;
                     let detail = json!({
                         "name": node.name,
                         "user": node.user_id,
@@ -228,7 +235,7 @@ impl NodeService for KeyRegistry {
                 })
             })
             .await?;
-        let revocation = self.revocation(Log::Registry, tailnet.get(), revision.get());
+        let revocation = self.await_revocation(OwnerLog::Registry, tailnet.get(), revision.get());
         let revocation = Some(revocation.await?);
         Ok(Response::new(DeleteNodeResponse { revocation }))
     }
@@ -237,14 +244,14 @@ impl NodeService for KeyRegistry {
         &self,
         request: Request<RenameNodeRequest>,
     ) -> Result<Response<RenameNodeResponse>, Status> {
-        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let target = read_target(&request, |request| (request.tailnet_id, request.node_id))?;
         let name = request.into_inner().name;
         if !name.is_empty() {
-            hostname::check(&name)?;
+            hostname::check_label(&name)?;
         }
         let detail = json!({ "name": name });
         let (node, _) = self
-            .administer(target, "node.rename", detail, move |node, _| {
+            .change_node(target, "node.rename", detail, move |node, _| {
                 node.name_chosen = !name.is_empty();
                 node.name = name;
             })
@@ -256,8 +263,8 @@ impl NodeService for KeyRegistry {
         &self,
         request: Request<SetTagsRequest>,
     ) -> Result<Response<SetTagsResponse>, Status> {
-        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
-        let tags = tags::canonical(request.into_inner().tags)?;
+        let target = read_target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let tags = tags::canonical_tags(request.into_inner().tags)?;
         if tags.is_empty() {
             let text = "the last tag can not be removed: let the device log in again as a user";
             return Err(RegistryError::Refused(text.to_owned()).into());
@@ -265,7 +272,7 @@ impl NodeService for KeyRegistry {
         self.check_tags(target.tailnet, &tags).await?;
         let detail = json!({ "tags": tags });
         let (node, _) = self
-            .administer(target, "node.tag", detail, move |node, _| {
+            .change_node(target, "node.tag", detail, move |node, _| {
                 node.tags = tags;
                 node.tagged_by = TaggedBy::Administrator.into();
                 node.key_expiry = if node.expired { node.key_expiry } else { None };
@@ -278,12 +285,12 @@ impl NodeService for KeyRegistry {
         &self,
         request: Request<SetApprovedRoutesRequest>,
     ) -> Result<Response<SetApprovedRoutesResponse>, Status> {
-        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
-        let routes = routes::canonical(&request.into_inner().routes)?;
+        let target = read_target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let routes = routes::canonical_routes(&request.into_inner().routes)?;
         let routes = routes::with_both_exit_routes(routes);
         let detail = json!({ "routes": routes });
         let (node, _) = self
-            .administer(target, "node.approve_routes", detail, move |node, _| {
+            .change_node(target, "node.approve_routes", detail, move |node, _| {
                 routes::approve_by_administrator(node, routes);
             })
             .await?;
@@ -296,9 +303,9 @@ impl NodeService for KeyRegistry {
         &self,
         request: Request<ApproveNodeRequest>,
     ) -> Result<Response<ApproveNodeResponse>, Status> {
-        let target = target(&request, |request| (request.tailnet_id, request.node_id))?;
+        let target = read_target(&request, |request| (request.tailnet_id, request.node_id))?;
         let (node, _) = self
-            .administer(target, "node.approve", json!({}), |node, _| {
+            .change_node(target, "node.approve", json!({}), |node, _| {
                 node.approved = true
             })
             .await?;
@@ -310,8 +317,9 @@ impl NodeService for KeyRegistry {
         request: Request<AwaitGatewaysRequest>,
     ) -> Result<Response<AwaitGatewaysResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?.get();
-        let revocation = self.revocation(Log::Identity, tailnet, request.identity_revision);
+        let tailnet = read_tailnet_id(request.tailnet_id)?.get();
+        let revocation =
+            self.await_revocation(OwnerLog::Identity, tailnet, request.identity_revision);
         Ok(Response::new(AwaitGatewaysResponse {
             revocation: Some(revocation.await?),
         }))

@@ -14,7 +14,7 @@ impl RegistrationService for KeyRegistry {
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
         Ok(Response::new(
-            KeyRegistry::register(self, request.into_inner()).await?,
+            KeyRegistry::register_node(self, request.into_inner()).await?,
         ))
     }
 }

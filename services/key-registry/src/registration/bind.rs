@@ -11,24 +11,28 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    Verdict, another_machines,
-    credential::{Credential, user_is_gone},
-    is_conflict, limits, machine_actor, refused, tailnet_id,
+    RegistrationResult,
+    credential::{Credential, refuse_gone_user},
+    is_conflict, limits, machine_actor, read_tailnet_id, refuse, refuse_foreign_key,
 };
 use crate::{
     KeyRegistry,
-    domain::{self, address_pool::AddressPool, difference, key, pre_auth_key, routes},
+    domain::{
+        self,
+        address_pool::{AddressPair, AddressPool},
+        difference, key, pre_auth_key, routes,
+    },
     error::RegistryError,
     node_changes, own_changes,
     store::{
-        adoptions::{self, Adoption, IN_GOOD_STANDING},
+        adoptions::{self, AdoptionRow, IN_GOOD_STANDING},
         barred_users, nodes, pools, pre_auth_keys,
         soft_states::{self, SoftRow},
     },
 };
 
 /// Everything the transaction needs.
-pub(super) struct Wish {
+pub(super) struct BindRequest {
     pub(super) request: RegisterRequest,
     pub(super) credential: Credential,
     /// What the client says of its host, bounded.
@@ -39,16 +43,16 @@ pub(super) struct Wish {
 }
 
 /// What the transaction did.
-enum Bound {
+enum BindOutcome {
     Node(Box<Node>),
     Refused(Box<Outcome>),
     /// Another request bound the key meanwhile: its outcome is this one's.
-    Before,
+    AlreadyBound,
 }
 
 impl KeyRegistry {
-    pub(super) async fn bind(&self, wish: Wish) -> Verdict {
-        let tailnet = tailnet_id(wish.credential.tailnet.id)?;
+    pub(super) async fn bind_key(&self, wish: BindRequest) -> RegistrationResult {
+        let tailnet = read_tailnet_id(wish.credential.tailnet.id)?;
         let actor = match (&wish.credential.pre_auth_key, &wish.credential.user) {
             (Some(key), _) => format!("pre-auth-key:{key}"),
             (None, Some(user)) => format!("user:{}", user.login_name),
@@ -58,24 +62,24 @@ impl KeyRegistry {
         let bound = self
             .log
             .mutate(tailnet, actor, move |mutation| {
-                Box::pin(bind(mutation, wish))
+                Box::pin(try_bind(mutation, wish))
             })
             .await;
         match bound {
-            Ok((Bound::Node(node), revision)) => Ok(self.registered(*node, revision.get()).await),
-            Ok((Bound::Refused(outcome), _)) => Ok(*outcome),
-            Ok((Bound::Before, _)) => {
+            Ok((BindOutcome::Node(node), revision)) => {
+                Ok(self.describe_registration(*node, revision.get()).await)
+            }
+            Ok((BindOutcome::Refused(outcome), _)) => Ok(*outcome),
+            Ok((BindOutcome::AlreadyBound, _)) => {
                 let gone = Err(RegistryError::NotFound("node key"));
-                self.bound_before(request, gone).await
+                self.answer_if_bound(request, gone).await
             }
             Err(RegistryError::AddressesExhausted(text)) => {
-                Ok(refused(RefusalReason::AddressesExhausted, text))
+                Ok(refuse(RefusalReason::AddressesExhausted, text))
             }
-            Err(RegistryError::TooManyNodes(text)) => {
-                Ok(refused(RefusalReason::TooManyNodes, text))
-            }
+            Err(RegistryError::TooManyNodes(text)) => Ok(refuse(RefusalReason::TooManyNodes, text)),
             Err(error) if is_conflict(&error, "node_keys_pkey") => {
-                self.bound_before(request, Err(error)).await
+                self.answer_if_bound(request, Err(error)).await
             }
             Err(error) => Err(error),
         }
@@ -83,22 +87,25 @@ impl KeyRegistry {
 
     /// Answers for a key that another request may have bound since this one looked for it; with `otherwise` when none
     /// has.
-    pub(super) async fn bound_before(
+    pub(super) async fn answer_if_bound(
         &self,
         request: RegisterRequest,
-        otherwise: Verdict,
-    ) -> Verdict {
+        otherwise: RegistrationResult,
+    ) -> RegistrationResult {
         let found = nodes::by_key(self.log.database().reader(), &request.node_key).await?;
         match found {
-            Some(node) => Box::pin(self.known(node, request)).await,
+            Some(node) => Box::pin(self.answer_bound_key(node, request)).await,
             None => otherwise,
         }
     }
 }
 
-async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryError> {
-    let refused = |outcome| Ok(Bound::Refused(Box::new(outcome)));
-    let Wish {
+async fn try_bind(
+    mutation: &mut Mutation,
+    wish: BindRequest,
+) -> Result<BindOutcome, RegistryError> {
+    let refused = |outcome| Ok(BindOutcome::Refused(Box::new(outcome)));
+    let BindRequest {
         request,
         credential,
         ..
@@ -106,7 +113,7 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
     let bound = nodes::by_key(mutation.connection(), &request.node_key).await?;
     if bound.is_some() {
         // The answer to the first try was lost, or is on its way: a one-off key is used up once.
-        return Ok(Bound::Before);
+        return Ok(BindOutcome::AlreadyBound);
     }
     if let Some(login_id) = &credential.login_id
         && let Some(node) = nodes::by_login(mutation.connection(), login_id).await?
@@ -115,36 +122,37 @@ async fn bind(mutation: &mut Mutation, wish: Wish) -> Result<Bound, RegistryErro
             "this login made the device {} already: start a new one",
             node.name
         );
-        return refused(super::refused(RefusalReason::LoginDenied, text));
+        return refused(super::refuse(RefusalReason::LoginDenied, text));
     }
     let newcomer = key::Newcomer {
-        owner: key::Owner {
+        owner: key::KeyOwner {
             tailnet_id: mutation.tailnet().get(),
             user_id: credential.user.as_ref().map_or(0, |user| user.id),
             tags: wish.tags.clone(),
         },
         ephemeral: credential.ephemeral || request.ephemeral,
     };
-    let user = (newcomer.owner.tailnet_id, newcomer.owner.user_id);
     let revision = credential.identity_revision;
-    if barred_users::is_barred_since(mutation.connection(), user, revision).await? {
-        return refused(user_is_gone());
+    if barred_users::is_barred_since(mutation.connection(), &newcomer.owner, revision).await? {
+        return refused(refuse_gone_user());
     }
     let found = match find_node(mutation, &wish, &newcomer).await? {
         Ok(found) => found,
-        Err(refusal) => return refused(not_replaced(refusal)),
+        Err(refusal) => return refused(refuse_rotation(refusal)),
     };
-    if let Some(refusal) = use_up(mutation, credential).await? {
+    if let Some(refusal) = use_up_key(mutation, credential).await? {
         return refused(refusal);
     }
     match found {
-        Found::Same(node) => rebind(mutation, wish, &newcomer, *node).await,
-        Found::New { shared_with } => make(mutation, wish, &newcomer, shared_with).await,
+        NewcomerNode::Same(node) => rebind_node(mutation, wish, &newcomer, *node).await,
+        NewcomerNode::New { shared_with } => {
+            make_node(mutation, wish, &newcomer, shared_with).await
+        }
     }
 }
 
 /// Which node a newcomer is.
-enum Found {
+enum NewcomerNode {
     /// One that its machine holds.
     Same(Box<Node>),
     /// A new one; another that is in use with the same machine key, if there is one.
@@ -153,28 +161,28 @@ enum Found {
 
 async fn find_node(
     mutation: &mut Mutation,
-    wish: &Wish,
+    wish: &BindRequest,
     newcomer: &key::Newcomer,
-) -> Result<Result<Found, key::RotationRefusal>, RegistryError> {
+) -> Result<Result<NewcomerNode, key::RotationRefusal>, RegistryError> {
     let (request, now) = (&wish.request, mutation.now());
     let old = match request.old_node_key.len() {
         32 => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
         _ => None,
     };
     if let Some(old) = old {
-        let proof = key::Proof {
+        let proof = key::KeyProof {
             machine_key: &request.machine_key,
             node_key: &request.node_key,
-            held: &request.proven_node_keys,
+            proven_keys: &request.proven_node_keys,
             is_required: wish.credential.tailnet.require_key_proof,
         };
         // Of its own user identity has just said that it is in good standing.
         let is_barred = old.user_id != newcomer.owner.user_id
             && barred_users::is_barred(mutation.connection(), &old).await?;
-        match key::rotation(&old, proof, newcomer, is_barred, now) {
-            key::Rotation::Replaces => return Ok(Ok(Found::Same(Box::new(old)))),
-            key::Rotation::Refused(refusal) => return Ok(Err(refusal)),
-            key::Rotation::NewNode => {}
+        match key::judge_rotation(&old, proof, newcomer, is_barred, now) {
+            key::RotationVerdict::Replaces => return Ok(Ok(NewcomerNode::Same(Box::new(old)))),
+            key::RotationVerdict::Refused(refusal) => return Ok(Err(refusal)),
+            key::RotationVerdict::NewNode => {}
         }
     }
     let tailnet = newcomer.owner.tailnet_id;
@@ -183,11 +191,11 @@ async fn find_node(
     for held in &mut held {
         held.is_user_barred &= held.node.user_id != newcomer.owner.user_id;
     }
-    Ok(Ok(match key::returning(&held, newcomer, now) {
-        Some(node) => Found::Same(Box::new(node.clone())),
+    Ok(Ok(match key::find_returning_node(&held, newcomer, now) {
+        Some(node) => NewcomerNode::Same(Box::new(node.clone())),
         None => {
-            let shared_with = key::shared(&held, newcomer, &request.old_node_key);
-            Found::New {
+            let shared_with = key::find_live_duplicate(&held, newcomer, &request.old_node_key);
+            NewcomerNode::New {
                 shared_with: shared_with.cloned().map(Box::new),
             }
         }
@@ -195,45 +203,45 @@ async fn find_node(
 }
 
 /// Gives a node that its machine holds already its new key.
-async fn rebind(
+async fn rebind_node(
     mutation: &mut Mutation,
-    wish: Wish,
+    wish: BindRequest,
     newcomer: &key::Newcomer,
     mut node: Node,
-) -> Result<Bound, RegistryError> {
-    own_changes::tell_held_back(mutation, &node).await?;
+) -> Result<BindOutcome, RegistryError> {
+    own_changes::audit_deferred_change(mutation, &node).await?;
     let asked = limits::take_rotation(mutation, &node).await?;
     let before = node.clone();
     node.approved |= wish.credential.approved;
-    take_key(&mut node, &wish, newcomer, mutation.now());
+    set_key(&mut node, &wish, newcomer, mutation.now());
     let is_good = node.approved;
     if is_good {
-        describe(&mut node, &wish, newcomer);
+        describe_node(&mut node, &wish, newcomer);
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
     // What was reported before the login is older than what the client says with it.
     let kept = (!is_good).then(|| wish.host.clone());
     keep_report(mutation, &node, asked, kept).await?;
-    put(mutation, &wish, &before, &node).await?;
-    audit(mutation, "node.rotate", &wish, Some(&before), &node);
-    Ok(Bound::Node(Box::new(node)))
+    write_bound_node(mutation, &wish, &before, &node).await?;
+    audit_binding(mutation, "node.rotate", &wish, Some(&before), &node);
+    Ok(BindOutcome::Node(Box::new(node)))
 }
 
-async fn make(
+async fn make_node(
     mutation: &mut Mutation,
-    wish: Wish,
+    wish: BindRequest,
     newcomer: &key::Newcomer,
     shared_with: Option<Box<Node>>,
-) -> Result<Bound, RegistryError> {
+) -> Result<BindOutcome, RegistryError> {
     limits::take_new_node(mutation, &wish, &newcomer.owner).await?;
     let pools = &wish.judgement.ipv4_pools;
-    let mut node = new_node(mutation, &wish.request, &wish.credential, pools).await?;
-    take_key(&mut node, &wish, newcomer, mutation.now());
-    describe(&mut node, &wish, newcomer);
+    let mut node = allocate_node(mutation, &wish.request, &wish.credential, pools).await?;
+    set_key(&mut node, &wish, newcomer, mutation.now());
+    describe_node(&mut node, &wish, newcomer);
     node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
     node_changes::follow_hostname(mutation, &mut node, "").await?;
-    put(mutation, &wish, &Node::default(), &node).await?;
-    audit(mutation, "node.register", &wish, None, &node);
+    write_bound_node(mutation, &wish, &Node::default(), &node).await?;
+    audit_binding(mutation, "node.register", &wish, None, &node);
     if let Some(other) = shared_with {
         let machine = machine_actor(&node.machine_key);
         tracing::warn!(
@@ -251,19 +259,19 @@ async fn make(
         });
         mutation.record_audit("machine.shared", node.id.to_string(), &detail);
     }
-    Ok(Bound::Node(Box::new(node)))
+    Ok(BindOutcome::Node(Box::new(node)))
 }
 
 /// Binds the key and writes the node; what it routes may have to go elsewhere.
-async fn put(
+async fn write_bound_node(
     mutation: &mut Mutation,
-    wish: &Wish,
+    wish: &BindRequest,
     before: &Node,
     node: &Node,
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
     nodes::bind_key(mutation.connection(), node, now).await?;
-    node_changes::put(mutation, node, wish.credential.login_id.clone()).await?;
+    node_changes::write_node(mutation, node, wish.credential.login_id.clone()).await?;
     if routes::may_move_primaries(before, node) {
         node_changes::elect_primaries(mutation).await?;
     }
@@ -274,35 +282,35 @@ async fn put(
 async fn keep_report(
     mutation: &mut Mutation,
     node: &Node,
-    mut asked: Adoption,
+    mut asked: AdoptionRow,
     host: Option<HostReport>,
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
     let soft = soft_states::by_node(mutation.connection(), node.id).await?;
     let is_kept = host.is_some();
     if is_kept || soft.is_some() {
-        let mut soft = soft.unwrap_or_else(|| SoftRow::first(node, now));
+        let mut soft = soft.unwrap_or_else(|| SoftRow::for_node(node, now));
         soft.host = host;
-        soft_states::put(mutation.connection(), &soft).await?;
+        soft_states::put_row(mutation.connection(), &soft).await?;
     }
     asked.due = is_kept.then_some(IN_GOOD_STANDING);
     asked.wished_end = None;
-    adoptions::put(mutation.connection(), &asked).await?;
+    adoptions::put_row(mutation.connection(), &asked).await?;
     Ok(())
 }
 
 /// Gives a node its new key, and until when.
-fn take_key(node: &mut Node, wish: &Wish, newcomer: &key::Newcomer, now: DateTime<Utc>) {
+fn set_key(node: &mut Node, wish: &BindRequest, newcomer: &key::Newcomer, now: DateTime<Utc>) {
     let lifetime = wish.credential.tailnet.key_lifetime;
     let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
     let wished_end = wish.request.expiry.and_then(domain::from_timestamp);
-    node.key_expiry = key::expiry(&newcomer.owner, lifetime, wished_end, now);
+    node.key_expiry = key::compute_expiry(&newcomer.owner, lifetime, wished_end, now);
     node.node_key.clone_from(&wish.request.node_key);
     node.expired = false;
 }
 
 /// Says whose a node is, and what its client says of it.
-fn describe(node: &mut Node, wish: &Wish, newcomer: &key::Newcomer) {
+fn describe_node(node: &mut Node, wish: &BindRequest, newcomer: &key::Newcomer) {
     let owner = &newcomer.owner;
     // Tags that it has already are no newer for being asked for again.
     if node.tags != owner.tags || wish.tagged_by == TaggedBy::PreAuthKey {
@@ -327,10 +335,10 @@ fn describe(node: &mut Node, wish: &Wish, newcomer: &key::Newcomer) {
     routes::approve_by_policy(node, &wish.judgement.approved_routes);
 }
 
-fn audit(
+fn audit_binding(
     mutation: &mut Mutation,
     action: &'static str,
-    wish: &Wish,
+    wish: &BindRequest,
     before: Option<&Node>,
     node: &Node,
 ) {
@@ -352,24 +360,24 @@ fn audit(
         detail["login"] = json!(login_id);
     }
     if let Some(before) = before {
-        detail = difference::with(detail, before, node);
+        detail = difference::add_changes(detail, before, node);
     }
     mutation.record_audit(action, node.id.to_string(), &detail);
 }
 
 /// Returns what a client is told whose old key is not replaced.
-fn not_replaced(refusal: key::RotationRefusal) -> Outcome {
+fn refuse_rotation(refusal: key::RotationRefusal) -> Outcome {
     match refusal {
-        key::RotationRefusal::AnotherMachines => another_machines(),
+        key::RotationRefusal::AnotherMachines => refuse_foreign_key(),
         key::RotationRefusal::Unproven => {
             let text = "this network asks for a proof of both node keys: log out, then log in as a new device";
-            refused(RefusalReason::NodeKeyUnproven, text)
+            refuse(RefusalReason::NodeKeyUnproven, text)
         }
     }
 }
 
 /// Counts a use of the pre-auth key, unless it has none left.
-async fn use_up(
+async fn use_up_key(
     mutation: &mut Mutation,
     credential: &Credential,
 ) -> Result<Option<Outcome>, RegistryError> {
@@ -378,15 +386,15 @@ async fn use_up(
     };
     let found = pre_auth_keys::by_id(mutation.connection(), id).await?;
     let (mut key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
-    if let Some((reason, text)) = pre_auth_key::refusal(&key, mutation.now()) {
-        return Ok(Some(refused(reason, text)));
+    if let Some((reason, text)) = pre_auth_key::find_refusal(&key, mutation.now()) {
+        return Ok(Some(refuse(reason, text)));
     }
     key.uses += 1;
-    pre_auth_keys::update(mutation.connection(), &key).await?;
+    pre_auth_keys::update_key(mutation.connection(), &key).await?;
     Ok(None)
 }
 
-async fn new_node(
+async fn allocate_node(
     mutation: &mut Mutation,
     request: &RegisterRequest,
     credential: &Credential,
@@ -400,10 +408,10 @@ async fn new_node(
         .iter()
         .filter_map(|pool| pool.parse().ok())
         .collect();
-    let (ipv4, ipv6) = if wanted.is_empty() {
-        pools::take(mutation.connection(), tailnet.id, pool).await?
+    let AddressPair { ipv4, ipv6 } = if wanted.is_empty() {
+        pools::take_pair(mutation.connection(), tailnet.id, pool).await?
     } else {
-        pools::take_from(mutation.connection(), tailnet.id, pool, &wanted).await?
+        pools::take_wanted_pair(mutation.connection(), tailnet.id, pool, &wanted).await?
     };
     Ok(Node {
         id: next_id(mutation.connection()).await?.cast_unsigned(),

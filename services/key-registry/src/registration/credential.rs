@@ -11,7 +11,7 @@ use bowline_proto::{
 use chrono::{DateTime, Utc};
 use tonic::Code;
 
-use super::refused;
+use super::refuse;
 use crate::{KeyRegistry, domain::pre_auth_key, error::RegistryError, store::pre_auth_keys};
 
 /// A credential that was good a moment ago; what can be used up is checked again in the transaction.
@@ -34,65 +34,67 @@ pub(super) struct Credential {
 }
 
 /// What was found of a credential.
-pub(super) enum Found {
+pub(super) enum CredentialOutcome {
     Credential(Box<Credential>),
-    Verdict(Box<Outcome>),
+    Answer(Box<Outcome>),
 }
 
-impl Found {
-    fn verdict(outcome: Outcome) -> Self {
-        Self::Verdict(Box::new(outcome))
+impl CredentialOutcome {
+    fn from_answer(outcome: Outcome) -> Self {
+        Self::Answer(Box::new(outcome))
     }
 }
 
 /// Returns what a device is told whose user may have no nodes.
-pub(super) fn user_is_gone() -> Outcome {
+pub(super) fn refuse_gone_user() -> Outcome {
     let text = "the user of these credentials is gone or suspended: ask an administrator";
-    refused(RefusalReason::UserSuspended, text)
+    refuse(RefusalReason::UserSuspended, text)
 }
 
 impl KeyRegistry {
-    pub(super) async fn credential(
+    pub(super) async fn find_credential(
         &self,
         request: &RegisterRequest,
         now: DateTime<Utc>,
-    ) -> Result<Found, RegistryError> {
+    ) -> Result<CredentialOutcome, RegistryError> {
         if !request.pre_auth_key.is_empty() {
-            return self.by_pre_auth_key(&request.pre_auth_key, now).await;
+            return self.check_pre_auth_key(&request.pre_auth_key, now).await;
         }
         if !request.login_id.is_empty()
-            && let Some(found) = self.by_login(request).await?
+            && let Some(found) = self.check_login(request).await?
         {
             return Ok(found);
         }
-        self.start_login(request).await.map(Found::verdict)
+        self.start_login(request)
+            .await
+            .map(CredentialOutcome::from_answer)
     }
 
-    async fn by_pre_auth_key(
+    async fn check_pre_auth_key(
         &self,
         text: &str,
         now: DateTime<Utc>,
-    ) -> Result<Found, RegistryError> {
+    ) -> Result<CredentialOutcome, RegistryError> {
         let invalid = || {
             let text =
                 "the auth key is not valid: check that it was copied whole, or ask for another";
-            Ok(Found::verdict(refused(
+            Ok(CredentialOutcome::from_answer(refuse(
                 RefusalReason::PreAuthKeyInvalid,
                 text,
             )))
         };
-        let Some(id) = pre_auth_key::id(text) else {
+        let Some(id) = pre_auth_key::parse_id(text) else {
             return invalid();
         };
         let found = pre_auth_keys::by_id(self.log.database().reader(), id).await?;
         let Some((key, hash)) = found else {
             return invalid();
         };
-        if !pre_auth_key::is_of(text, &hash) {
+        if !pre_auth_key::matches_hash(text, &hash) {
             return invalid();
         }
-        if let Some((reason, text)) = pre_auth_key::refusal(&key, now) {
-            return Ok(Found::verdict(refused(reason, text)));
+        if let Some((reason, text)) = pre_auth_key::find_refusal(&key, now) {
+            return Ok(CredentialOutcome::from_answer(refuse(reason, text)));
         }
         let credential = Credential {
             tags: key.tags,
@@ -101,11 +103,15 @@ impl KeyRegistry {
             pre_auth_key: Some(key.id),
             ..Credential::default()
         };
-        self.resolve(credential, key.tailnet_id, key.user_id).await
+        self.resolve_owner(credential, key.tailnet_id, key.user_id)
+            .await
     }
 
     /// Returns what a followed-up login stands for; `None` when a new one has to be started.
-    async fn by_login(&self, request: &RegisterRequest) -> Result<Option<Found>, RegistryError> {
+    async fn check_login(
+        &self,
+        request: &RegisterRequest,
+    ) -> Result<Option<CredentialOutcome>, RegistryError> {
         let mut identity = LoginServiceClient::new(self.peers.identity.clone());
         let question = GetLoginRequest {
             login_id: request.login_id.clone(),
@@ -113,7 +119,7 @@ impl KeyRegistry {
         let login = match identity.get_login(question).await {
             Ok(answer) => answer.into_inner().login.unwrap_or_default(),
             Err(status) if status.code() == Code::NotFound => return Ok(None),
-            Err(status) => return Err(RegistryError::service("identity")(status)),
+            Err(status) => return Err(RegistryError::from_service("identity")(status)),
         };
         if (&login.machine_key, &login.node_key) != (&request.machine_key, &request.node_key) {
             // Somebody follows up another device's login: it learns nothing of it.
@@ -122,11 +128,11 @@ impl KeyRegistry {
         Ok(match login.state() {
             LoginState::Pending => {
                 let needed = LoginNeeded { login_id: login.id };
-                Some(Found::verdict(Outcome::LoginNeeded(needed)))
+                Some(CredentialOutcome::from_answer(Outcome::LoginNeeded(needed)))
             }
             LoginState::Denied => {
-                let verdict = refused(RefusalReason::LoginDenied, login.denial);
-                Some(Found::verdict(verdict))
+                let verdict = refuse(RefusalReason::LoginDenied, login.denial);
+                Some(CredentialOutcome::from_answer(verdict))
             }
             LoginState::Approved => {
                 let credential = Credential {
@@ -134,7 +140,7 @@ impl KeyRegistry {
                     ..Credential::default()
                 };
                 Some(
-                    self.resolve(credential, login.tailnet_id, login.user_id)
+                    self.resolve_owner(credential, login.tailnet_id, login.user_id)
                         .await?,
                 )
             }
@@ -158,7 +164,7 @@ impl KeyRegistry {
         };
         let answer = identity.start_login(question).await;
         let login = answer
-            .map_err(RegistryError::service("identity"))?
+            .map_err(RegistryError::from_service("identity"))?
             .into_inner()
             .login;
         Ok(Outcome::LoginNeeded(LoginNeeded {
@@ -167,14 +173,14 @@ impl KeyRegistry {
     }
 
     /// Completes a credential with its tailnet and user, as identity has them now.
-    async fn resolve(
+    async fn resolve_owner(
         &self,
         mut credential: Credential,
         tailnet_id: u64,
         user_id: u64,
-    ) -> Result<Found, RegistryError> {
+    ) -> Result<CredentialOutcome, RegistryError> {
         let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
-        let gone = || Ok(Found::verdict(user_is_gone()));
+        let gone = || Ok(CredentialOutcome::from_answer(refuse_gone_user()));
         if user_id == 0 {
             let question = ResolveTailnetRequest {
                 tailnet_id,
@@ -183,9 +189,9 @@ impl KeyRegistry {
             match identity.resolve_tailnet(question).await {
                 Ok(answer) => credential.tailnet = answer.into_inner().tailnet.unwrap_or_default(),
                 Err(status) if status.code() == Code::NotFound => return gone(),
-                Err(status) => return Err(RegistryError::service("identity")(status)),
+                Err(status) => return Err(RegistryError::from_service("identity")(status)),
             }
-            return Ok(Found::Credential(Box::new(credential)));
+            return Ok(CredentialOutcome::Credential(Box::new(credential)));
         }
         let question = ResolveUserRequest {
             tailnet_id,
@@ -194,7 +200,7 @@ impl KeyRegistry {
         let answer = match identity.resolve_user(question).await {
             Ok(answer) => answer.into_inner(),
             Err(status) if status.code() == Code::NotFound => return gone(),
-            Err(status) => return Err(RegistryError::service("identity")(status)),
+            Err(status) => return Err(RegistryError::from_service("identity")(status)),
         };
         if answer.user.as_ref().is_none_or(|user| user.suspended) {
             return gone();
@@ -202,6 +208,6 @@ impl KeyRegistry {
         credential.tailnet = answer.tailnet.unwrap_or_default();
         credential.user = answer.user;
         credential.identity_revision = answer.revision;
-        Ok(Found::Credential(Box::new(credential)))
+        Ok(CredentialOutcome::Credential(Box::new(credential)))
     }
 }

@@ -7,28 +7,28 @@ use std::{
 };
 
 /// How long nothing more is told of a node after it was.
-const PAUSE: Duration = Duration::from_secs(60);
+const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// The most nodes remembered; beyond them nothing is told until the oldest are over.
-const MOST: usize = 10_000;
+const MOST_NODES: usize = 10_000;
 /// With more mutations of the tailnet waiting than this, those go first.
-const BUSY: usize = 64;
+const MOST_WAITING: usize = 64;
 
 /// The nodes whose keys were named by others lately.
 #[derive(Debug, Default)]
-pub struct ForeignKeys(Mutex<BTreeMap<u64, Instant>>);
+pub struct ForeignKeyAudits(Mutex<BTreeMap<u64, Instant>>);
 
-impl ForeignKeys {
+impl ForeignKeyAudits {
     /// Says whether it is told this time that a node's key was named, while `waiting` mutations wait.
-    pub fn is_told(&self, node: u64, waiting: usize) -> bool {
+    pub fn take_turn(&self, node: u64, waiting: usize) -> bool {
         let now = tokio::time::Instant::now().into_std();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= MOST {
-            told.retain(|_, when| now.duration_since(*when) < PAUSE);
+        if told.len() >= MOST_NODES {
+            told.retain(|_, when| now.duration_since(*when) < AUDIT_INTERVAL);
         }
         let lately = told
             .get(&node)
-            .is_some_and(|when| now.duration_since(*when) < PAUSE);
-        if lately || waiting > BUSY || told.len() >= MOST {
+            .is_some_and(|when| now.duration_since(*when) < AUDIT_INTERVAL);
+        if lately || waiting > MOST_WAITING || told.len() >= MOST_NODES {
             return false;
         }
         told.insert(node, now);

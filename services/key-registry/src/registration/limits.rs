@@ -8,7 +8,7 @@ use bowline_db::{Mutation, from_micros};
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, Utc};
 
-use super::{bind::Wish, key};
+use super::{bind::BindRequest, key};
 use crate::{
     domain::{
         node_limits,
@@ -16,7 +16,7 @@ use crate::{
     },
     error::RegistryError,
     store::{
-        adoptions::{self, Adoption},
+        adoptions::{self, AdoptionRow},
         nodes, paces,
     },
 };
@@ -25,12 +25,12 @@ use crate::{
 pub(super) async fn take_rotation(
     mutation: &mut Mutation,
     node: &Node,
-) -> Result<Adoption, RegistryError> {
+) -> Result<AdoptionRow, RegistryError> {
     let now = mutation.now();
     let asked = adoptions::by_node(mutation.connection(), node.id).await?;
-    let mut asked = asked.unwrap_or_else(|| Adoption::of(node));
+    let mut asked = asked.unwrap_or_else(|| AdoptionRow::for_node(node));
     let rested_at = from_micros(asked.rested_at).unwrap_or(now);
-    let rested_at = turn(pace::ROTATIONS, rested_at, now, || {
+    let rested_at = take_turn(pace::ROTATIONS, rested_at, now, || {
         "this device has changed its key many times in a row: it tries again by itself".to_owned()
     })?;
     asked.rested_at = bowline_db::to_micros(rested_at);
@@ -41,12 +41,12 @@ pub(super) async fn take_rotation(
 /// user.
 pub(super) async fn take_new_node(
     mutation: &mut Mutation,
-    wish: &Wish,
-    owner: &key::Owner,
+    wish: &BindRequest,
+    owner: &key::KeyOwner,
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
-    let counts = nodes::counts(mutation.connection(), owner.tailnet_id, owner.user_id).await?;
-    if let Some(text) = node_limits::refusal(counts) {
+    let counts = nodes::count_nodes(mutation.connection(), owner.tailnet_id, owner.user_id).await?;
+    if let Some(text) = node_limits::find_refusal(counts) {
         return Err(RegistryError::TooManyNodes(text));
     }
     let (maker, named) = match (owner.user_id, &wish.credential.pre_auth_key) {
@@ -55,15 +55,15 @@ pub(super) async fn take_new_node(
     };
     let on = mutation.connection();
     let rested_at = paces::rested_at(on, owner.tailnet_id, &maker).await?;
-    let rested_at = turn(pace::NEW_NODES, rested_at.unwrap_or(now), now, || {
+    let rested_at = take_turn(pace::NEW_NODES, rested_at.unwrap_or(now), now, || {
         format!("many devices of this {named} join at the moment: this one tries again by itself")
     })?;
     let on = mutation.connection();
-    paces::put(on, (owner.tailnet_id, &maker), rested_at, now).await?;
+    paces::put_rest(on, owner.tailnet_id, &maker, rested_at, now).await?;
     Ok(())
 }
 
-fn turn(
+fn take_turn(
     pace: Pace,
     rested_at: DateTime<Utc>,
     now: DateTime<Utc>,

@@ -6,14 +6,16 @@ use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
+use super::TailnetNode;
+
 /// When something is due that waits for its node to be in good standing again.
 pub const IN_GOOD_STANDING: i64 = i64::MAX;
 /// How many are taken up at the same time.
-const SOME: i64 = 1000;
+const MOST_AT_ONCE: i64 = 1000;
 
 /// One node's row.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Adoption {
+pub struct AdoptionRow {
     /// The node.
     pub node_id: u64,
     /// Its tailnet.
@@ -32,10 +34,10 @@ pub struct Adoption {
     pub audited_node: Option<Node>,
 }
 
-impl Adoption {
+impl AdoptionRow {
     /// Returns the row of a node that has not asked for anything yet.
     #[must_use]
-    pub fn of(node: &Node) -> Self {
+    pub fn for_node(node: &Node) -> Self {
         Self {
             node_id: node.id,
             tailnet_id: node.tailnet_id,
@@ -44,14 +46,14 @@ impl Adoption {
     }
 }
 
-fn adoption(row: &AnyRow) -> Result<Adoption, DatabaseError> {
+fn read_row(row: &AnyRow) -> Result<AdoptionRow, DatabaseError> {
     let audited: Option<Vec<u8>> = row.try_get("audited_node")?;
     let audited = audited.map(|body| Node::decode(&*body)).transpose();
     let audited_node = audited.map_err(|_| DatabaseError::Inconsistent {
         table: "adoptions",
         row: "its node does not decode".to_owned(),
     })?;
-    Ok(Adoption {
+    Ok(AdoptionRow {
         node_id: row.try_get::<i64, _>("node_id")?.cast_unsigned(),
         tailnet_id: row.try_get::<i64, _>("tailnet_id")?.cast_unsigned(),
         due: row.try_get("due")?,
@@ -67,48 +69,53 @@ fn adoption(row: &AnyRow) -> Result<Adoption, DatabaseError> {
 pub async fn by_node<'e>(
     on: impl Executor<'e, Database = Any>,
     node_id: u64,
-) -> Result<Option<Adoption>, DatabaseError> {
+) -> Result<Option<AdoptionRow>, DatabaseError> {
     let query = sqlx::query("SELECT * FROM adoptions WHERE node_id = $1");
     let row = query.bind(node_id.cast_signed()).fetch_optional(on).await?;
-    row.map(|row| adoption(&row)).transpose()
+    row.map(|row| read_row(&row)).transpose()
 }
 
 /// Returns the nodes, with their tailnets, whose reports are due.
-pub async fn due<'e>(
+pub async fn list_due<'e>(
     on: impl Executor<'e, Database = Any>,
     now: DateTime<Utc>,
-) -> Result<Vec<(u64, u64)>, DatabaseError> {
+) -> Result<Vec<TailnetNode>, DatabaseError> {
     let sql = "SELECT tailnet_id, node_id FROM adoptions WHERE due <= $1 ORDER BY due LIMIT $2";
-    ids(sql, on, now).await
+    list_nodes(sql, on, now).await
 }
 
 /// Returns the nodes, with their tailnets, of whose changes the audit trail is to say now.
-pub async fn audits_due<'e>(
+pub async fn list_due_audits<'e>(
     on: impl Executor<'e, Database = Any>,
     now: DateTime<Utc>,
-) -> Result<Vec<(u64, u64)>, DatabaseError> {
+) -> Result<Vec<TailnetNode>, DatabaseError> {
     let sql = "SELECT tailnet_id, node_id FROM adoptions WHERE audit_due <= $1 ORDER BY audit_due LIMIT $2";
-    ids(sql, on, now).await
+    list_nodes(sql, on, now).await
 }
 
-async fn ids<'e>(
+async fn list_nodes<'e>(
     sql: &'static str,
     on: impl Executor<'e, Database = Any>,
     now: DateTime<Utc>,
-) -> Result<Vec<(u64, u64)>, DatabaseError> {
-    let rows = sqlx::query(sql).bind(to_micros(now)).bind(SOME);
+) -> Result<Vec<TailnetNode>, DatabaseError> {
+    let rows = sqlx::query(sql).bind(to_micros(now)).bind(MOST_AT_ONCE);
     let rows = rows.fetch_all(on).await?;
     let id = |row: &AnyRow, place: usize| {
         let id = row.try_get::<i64, _>(place).map(i64::cast_unsigned);
         id.map_err(DatabaseError::from)
     };
     rows.iter()
-        .map(|row| Ok((id(row, 0)?, id(row, 1)?)))
+        .map(|row| {
+            Ok(TailnetNode {
+                tailnet_id: id(row, 0)?,
+                node_id: id(row, 1)?,
+            })
+        })
         .collect()
 }
 
 /// Writes a node's row.
-pub async fn put(on: &mut AnyConnection, row: &Adoption) -> Result<(), DatabaseError> {
+pub async fn put_row(on: &mut AnyConnection, row: &AdoptionRow) -> Result<(), DatabaseError> {
     sqlx::query(
         "INSERT INTO adoptions
              (node_id, tailnet_id, due, wished_end, rested_at, audited_at, audit_due, audited_node)
@@ -131,9 +138,9 @@ pub async fn put(on: &mut AnyConnection, row: &Adoption) -> Result<(), DatabaseE
 }
 
 /// Notes when a node's newest report is looked at.
-pub async fn note(
+pub async fn note_due(
     on: &mut AnyConnection,
-    (tailnet_id, node_id): (u64, u64),
+    node: TailnetNode,
     due: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
     sqlx::query(
@@ -141,8 +148,8 @@ pub async fn note(
          SELECT id, tailnet_id, $3, 0, 0 FROM nodes WHERE id = $1 AND tailnet_id = $2
          ON CONFLICT (node_id) DO UPDATE SET due = excluded.due",
     )
-    .bind(node_id.cast_signed())
-    .bind(tailnet_id.cast_signed())
+    .bind(node.node_id.cast_signed())
+    .bind(node.tailnet_id.cast_signed())
     .bind(to_micros(due))
     .execute(on)
     .await?;

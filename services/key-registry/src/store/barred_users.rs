@@ -4,6 +4,8 @@ use bowline_db::DatabaseError;
 use bowline_proto::key_registry::v1::Node;
 use sqlx::{Any, AnyConnection, Executor, Row as _};
 
+use crate::domain::key::KeyOwner;
+
 /// Says whether a node's user is suspended or gone.
 pub async fn is_barred<'e>(
     on: impl Executor<'e, Database = Any>,
@@ -18,7 +20,7 @@ pub async fn is_barred<'e>(
 /// Says whether a user was barred after a revision of identity's log.
 pub async fn is_barred_since(
     on: &mut AnyConnection,
-    (tailnet_id, user_id): (u64, u64),
+    owner: &KeyOwner,
     identity_revision: u64,
 ) -> Result<bool, DatabaseError> {
     let query = sqlx::query(
@@ -27,14 +29,17 @@ pub async fn is_barred_since(
          WHERE barred_users.tailnet_id = $1 AND user_id = $2 AND revision > $3",
     );
     let query = query
-        .bind(tailnet_id.cast_signed())
-        .bind(user_id.cast_signed())
+        .bind(owner.tailnet_id.cast_signed())
+        .bind(owner.user_id.cast_signed())
         .bind(identity_revision.cast_signed());
     Ok(query.fetch_optional(on).await?.is_some())
 }
 
 /// Returns how far identity's log is applied to a tailnet.
-pub async fn progress(on: &mut AnyConnection, tailnet_id: u64) -> Result<u64, DatabaseError> {
+pub async fn applied_revision(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+) -> Result<u64, DatabaseError> {
     let query = sqlx::query_scalar("SELECT revision FROM identity_progress WHERE tailnet_id = $1");
     let found: Option<i64> = query
         .bind(tailnet_id.cast_signed())
@@ -44,7 +49,7 @@ pub async fn progress(on: &mut AnyConnection, tailnet_id: u64) -> Result<u64, Da
 }
 
 /// Notes how far identity's log is applied to a tailnet.
-pub async fn set_progress(
+pub async fn set_applied_revision(
     on: &mut AnyConnection,
     tailnet_id: u64,
     revision: u64,
@@ -61,16 +66,16 @@ pub async fn set_progress(
 }
 
 /// Notes whether a user is barred, and says whether that is new.
-pub async fn set(
+pub async fn set_barred(
     on: &mut AnyConnection,
-    (tailnet_id, user_id): (u64, u64),
+    tailnet_id: u64,
+    user_id: u64,
     is_barred: bool,
 ) -> Result<bool, DatabaseError> {
-    let sql = match is_barred {
-        true => {
-            "INSERT INTO barred_users (tailnet_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-        }
-        false => "DELETE FROM barred_users WHERE tailnet_id = $1 AND user_id = $2",
+    let sql = if is_barred {
+        "INSERT INTO barred_users (tailnet_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+    } else {
+        "DELETE FROM barred_users WHERE tailnet_id = $1 AND user_id = $2"
     };
     let query = sqlx::query(sql)
         .bind(tailnet_id.cast_signed())

@@ -4,7 +4,7 @@ use bowline_db::DatabaseError;
 use sqlx::{Any, AnyConnection, Executor};
 
 /// Notes that a tailnet's primaries have to be elected, in the transaction of what makes it necessary.
-pub async fn call(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), DatabaseError> {
+pub async fn mark_pending(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), DatabaseError> {
     let query =
         sqlx::query("INSERT INTO elections (tailnet_id) VALUES ($1) ON CONFLICT DO NOTHING");
     query.bind(tailnet_id.cast_signed()).execute(on).await?;
@@ -12,14 +12,16 @@ pub async fn call(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), Databas
 }
 
 /// Notes that a tailnet's primaries are elected, in the transaction that elects them, and says whether they had to be.
-pub async fn held(on: &mut AnyConnection, tailnet_id: u64) -> Result<bool, DatabaseError> {
+pub async fn take_pending(on: &mut AnyConnection, tailnet_id: u64) -> Result<bool, DatabaseError> {
     let query = sqlx::query("DELETE FROM elections WHERE tailnet_id = $1");
     let held = query.bind(tailnet_id.cast_signed()).execute(on).await?;
     Ok(held.rows_affected() > 0)
 }
 
 /// Returns the tailnets that wait.
-pub async fn called<'e>(on: impl Executor<'e, Database = Any>) -> Result<Vec<u64>, DatabaseError> {
+pub async fn list_pending<'e>(
+    on: impl Executor<'e, Database = Any>,
+) -> Result<Vec<u64>, DatabaseError> {
     let query = sqlx::query_scalar::<_, i64>("SELECT tailnet_id FROM elections");
     let found = query.fetch_all(on).await?;
     Ok(found.into_iter().map(i64::cast_unsigned).collect())

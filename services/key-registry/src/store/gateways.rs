@@ -4,19 +4,19 @@ use bowline_db::{DatabaseError, from_micros, to_micros};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
 
-use crate::domain::fleet::{Applied, Incarnation};
+use crate::domain::fleet::{AppliedRevision, Incarnation};
 
 /// A log that gateways apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Log {
+pub enum OwnerLog {
     /// The registry's own.
     Registry,
     /// Identity's.
     Identity,
 }
 
-impl Log {
-    const fn column(self) -> &'static str {
+impl OwnerLog {
+    const fn column_name(self) -> &'static str {
         match self {
             Self::Registry => "revision",
             Self::Identity => "identity_revision",
@@ -26,16 +26,16 @@ impl Log {
 
 /// A gateway, and how far it has applied the log and tailnet asked for.
 #[derive(Clone, Debug)]
-pub struct Serving {
+pub struct GatewayRow {
     /// The gateway.
     pub incarnation: Incarnation,
     /// How far.
-    pub applied: Applied,
+    pub applied: AppliedRevision,
 }
 
 /// How far a gateway has applied the logs of one tailnet.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct ProgressRow {
     /// The tailnet.
     pub tailnet_id: u64,
     /// Of the registry's log; nothing when it says nothing of it.
@@ -45,7 +45,7 @@ pub struct Progress {
 }
 
 /// Makes a gateway known, as one whose lease ends now; one that is known stays as it is.
-pub async fn know(
+pub async fn add_gateway(
     on: &mut AnyConnection,
     gateway: &str,
     now: DateTime<Utc>,
@@ -63,7 +63,7 @@ pub async fn know(
 
 /// A renewal of a lease.
 #[derive(Clone, Debug)]
-pub struct Renewal {
+pub struct LeaseRenewal {
     /// The gateway.
     pub gateway: String,
     /// Where it listens.
@@ -77,8 +77,11 @@ pub struct Renewal {
 }
 
 /// Renews a lease; says whether it was over.
-pub async fn renew(on: &mut AnyConnection, renewal: &Renewal) -> Result<bool, DatabaseError> {
-    let before = lease(&mut *on, &renewal.gateway).await?;
+pub async fn renew_lease(
+    on: &mut AnyConnection,
+    renewal: &LeaseRenewal,
+) -> Result<bool, DatabaseError> {
+    let before = lease_end(&mut *on, &renewal.gateway).await?;
     let lapsed = before.is_none_or(|end| end < to_micros(renewal.now));
     sqlx::query(
         "INSERT INTO gateways (gateway, expires_at, slot, staleness, known_at, is_telling)
@@ -98,7 +101,7 @@ pub async fn renew(on: &mut AnyConnection, renewal: &Renewal) -> Result<bool, Da
 }
 
 /// Ends a lease for good.
-pub async fn leave(
+pub async fn end_lease(
     on: &mut AnyConnection,
     gateway: &str,
     now: DateTime<Utc>,
@@ -110,7 +113,10 @@ pub async fn leave(
 }
 
 /// Returns when a gateway's lease ends or ended, microseconds; `None` for one that is not known.
-pub async fn lease(on: &mut AnyConnection, gateway: &str) -> Result<Option<i64>, DatabaseError> {
+pub async fn lease_end(
+    on: &mut AnyConnection,
+    gateway: &str,
+) -> Result<Option<i64>, DatabaseError> {
     let query = sqlx::query_scalar("SELECT expires_at FROM gateways WHERE gateway = $1");
     Ok(query.bind(gateway.to_owned()).fetch_optional(on).await?)
 }
@@ -119,7 +125,7 @@ pub async fn lease(on: &mut AnyConnection, gateway: &str) -> Result<Option<i64>,
 pub async fn record_progress(
     on: &mut AnyConnection,
     gateway: &str,
-    progress: &[Progress],
+    progress: &[ProgressRow],
 ) -> Result<(), DatabaseError> {
     if progress.is_empty() {
         return Ok(());
@@ -159,7 +165,7 @@ pub async fn record_progress(
 }
 
 /// Notes that a gateway has told how far it is in all the tailnets that it serves.
-pub async fn told_all(on: &mut AnyConnection, gateway: &str) -> Result<(), DatabaseError> {
+pub async fn mark_complete(on: &mut AnyConnection, gateway: &str) -> Result<(), DatabaseError> {
     sqlx::query("UPDATE gateways SET is_telling = 0 WHERE gateway = $1 AND is_telling = 1")
         .bind(gateway.to_owned())
         .execute(on)
@@ -193,11 +199,11 @@ pub async fn drop_progress(
 }
 
 /// Returns the gateways that are not known to be gone, with what each has applied of a tailnet's log.
-pub async fn serving<'e>(
+pub async fn list_serving<'e>(
     on: impl Executor<'e, Database = Any>,
-    log: Log,
+    log: OwnerLog,
     tailnet_id: u64,
-) -> Result<Vec<Serving>, DatabaseError> {
+) -> Result<Vec<GatewayRow>, DatabaseError> {
     let rows = sqlx::query(
         "SELECT gateways.gateway, gateways.expires_at, has_left, slot, known_at, staleness, is_telling,
              gateway_progress.revision, gateway_progress.identity_revision FROM gateways
@@ -210,14 +216,14 @@ pub async fn serving<'e>(
     .await?;
     rows.iter()
         .map(|row| {
-            let revision = row.try_get::<Option<i64>, _>(log.column())?;
+            let revision = row.try_get::<Option<i64>, _>(log.column_name())?;
             let applied = match revision {
-                Some(revision) => Applied::Through(revision.cast_unsigned()),
-                None if row.try_get::<i64, _>("is_telling")? == 0 => Applied::NotServed,
-                None => Applied::NotTold,
+                Some(revision) => AppliedRevision::Through(revision.cast_unsigned()),
+                None if row.try_get::<i64, _>("is_telling")? == 0 => AppliedRevision::NotServed,
+                None => AppliedRevision::NotReported,
             };
-            Ok(Serving {
-                incarnation: incarnation(row, false)?,
+            Ok(GatewayRow {
+                incarnation: read_incarnation(row, false)?,
                 applied,
             })
         })
@@ -225,7 +231,7 @@ pub async fn serving<'e>(
 }
 
 /// Returns all gateways that are remembered.
-pub async fn all<'e>(
+pub async fn list_gateways<'e>(
     on: impl Executor<'e, Database = Any>,
 ) -> Result<Vec<Incarnation>, DatabaseError> {
     let rows = sqlx::query(
@@ -238,11 +244,11 @@ pub async fn all<'e>(
     .fetch_all(on)
     .await?;
     rows.iter()
-        .map(|row| incarnation(row, row.try_get::<i64, _>("holds_nodes")? == 1))
+        .map(|row| read_incarnation(row, row.try_get::<i64, _>("holds_nodes")? == 1))
         .collect()
 }
 
-fn incarnation(row: &AnyRow, holds_nodes: bool) -> Result<Incarnation, DatabaseError> {
+fn read_incarnation(row: &AnyRow, holds_nodes: bool) -> Result<Incarnation, DatabaseError> {
     let time = |name: &str| {
         let micros = row.try_get::<i64, _>(name)?;
         from_micros(micros).ok_or(DatabaseError::Inconsistent {
@@ -262,7 +268,10 @@ fn incarnation(row: &AnyRow, holds_nodes: bool) -> Result<Incarnation, DatabaseE
 }
 
 /// Records that gateways are gone, and forgets those that are, once no node counts as online there.
-pub async fn forget(on: &mut AnyConnection, gone: &[Incarnation]) -> Result<(), DatabaseError> {
+pub async fn forget_gone(
+    on: &mut AnyConnection,
+    gone: &[Incarnation],
+) -> Result<(), DatabaseError> {
     for one in gone {
         // One that has renewed its lease meanwhile is there.
         sqlx::query("UPDATE gateways SET has_left = 1 WHERE gateway = $1 AND expires_at = $2")

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
-use super::{message, messages, readable};
+use super::{decode_bodies, decode_body, decode_readable};
 use crate::domain::{
     from_timestamp,
     key::MachineNode,
@@ -24,7 +24,7 @@ pub async fn by_key<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|row| message("nodes", &row))
+        .map(|row| decode_body("nodes", &row))
         .transpose()
 }
 
@@ -37,7 +37,7 @@ pub async fn by_login<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|row| message("nodes", &row))
+        .map(|row| decode_body("nodes", &row))
         .transpose()
 }
 
@@ -53,12 +53,12 @@ pub async fn by_id<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|row| message("nodes", &row))
+        .map(|row| decode_body("nodes", &row))
         .transpose()
 }
 
 /// Returns how many nodes a tailnet and one of its users have.
-pub async fn counts(
+pub async fn count_nodes(
     on: &mut AnyConnection,
     tailnet_id: u64,
     user_id: u64,
@@ -84,14 +84,14 @@ pub async fn of_tailnet<'e>(
     tailnet_id: u64,
 ) -> Result<Vec<Node>, DatabaseError> {
     let query = sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 ORDER BY id");
-    messages(
+    decode_bodies(
         "nodes",
         &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
     )
 }
 
 /// Returns the nodes of a tailnet that route something, as an election sees them.
-pub async fn routers<'e>(
+pub async fn list_routers<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
 ) -> Result<Vec<Router>, DatabaseError> {
@@ -104,7 +104,7 @@ pub async fn routers<'e>(
     );
     let rows = query.bind(tailnet_id.cast_signed()).fetch_all(on).await?;
     let router = |row: &AnyRow| {
-        let node: Node = message("nodes", row)?;
+        let node: Node = decode_body("nodes", row)?;
         let online: Option<i64> = row.try_get("online")?;
         let barred: Option<i64> = row.try_get("barred")?;
         let is_cut_off = standing::is_cut_off(&node, barred.is_some());
@@ -146,7 +146,7 @@ pub async fn of_machine(
         let offline_at: Option<i64> = row.try_get("offline_at")?;
         let barred: Option<i64> = row.try_get("barred")?;
         Ok(MachineNode {
-            node: message("nodes", row)?,
+            node: decode_body("nodes", row)?,
             is_live: online == Some(1) && offline_at.is_none(),
             is_user_barred: barred.is_some(),
         })
@@ -166,11 +166,11 @@ pub async fn all_of_machine<'e>(
     let query = query
         .bind(tailnet_id.cast_signed())
         .bind(machine_key.to_vec());
-    messages("nodes", &query.fetch_all(on).await?)
+    decode_bodies("nodes", &query.fetch_all(on).await?)
 }
 
 /// Returns the tailnets that have nodes.
-pub async fn tailnets<'e>(
+pub async fn list_tailnets<'e>(
     on: impl Executor<'e, Database = Any>,
 ) -> Result<Vec<u64>, DatabaseError> {
     let rows = sqlx::query("SELECT DISTINCT tailnet_id FROM nodes ORDER BY tailnet_id");
@@ -181,7 +181,10 @@ pub async fn tailnets<'e>(
 }
 
 /// Returns the users who have nodes in a tailnet, tagged ones included.
-pub async fn owners(on: &mut AnyConnection, tailnet_id: u64) -> Result<Vec<u64>, DatabaseError> {
+pub async fn list_owners(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+) -> Result<Vec<u64>, DatabaseError> {
     let query = sqlx::query_scalar::<_, i64>(
         "SELECT DISTINCT user_id FROM nodes WHERE tailnet_id = $1 AND user_id <> 0",
     );
@@ -198,11 +201,11 @@ pub async fn of_user<'e>(
     let query = sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 AND user_id = $2")
         .bind(tailnet_id.cast_signed())
         .bind(user_id.cast_signed());
-    messages("nodes", &query.fetch_all(on).await?)
+    decode_bodies("nodes", &query.fetch_all(on).await?)
 }
 
 /// Returns some nodes whose key ended by time and is not marked so.
-pub async fn due<'e>(
+pub async fn list_due<'e>(
     on: impl Executor<'e, Database = Any>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Node>, DatabaseError> {
@@ -210,12 +213,12 @@ pub async fn due<'e>(
         "SELECT body FROM nodes WHERE expired = 0 AND key_expiry <= $1 ORDER BY key_expiry LIMIT 1000",
     );
     let found = query.bind(to_micros(now)).fetch_all(on).await?;
-    Ok(readable("nodes", &found))
+    Ok(decode_readable("nodes", &found))
 }
 
 /// Returns some ephemeral nodes that are not online, and neither were nor got their key since `since`: those whose
 /// session is known to have ended, because that was reported or because its gateway is gone.
-pub async fn abandoned<'e>(
+pub async fn list_abandoned<'e>(
     on: impl Executor<'e, Database = Any>,
     since: DateTime<Utc>,
 ) -> Result<Vec<Node>, DatabaseError> {
@@ -230,7 +233,7 @@ pub async fn abandoned<'e>(
          LIMIT 1000",
     );
     let found = query.bind(to_micros(since)).fetch_all(on).await?;
-    Ok(readable("nodes", &found))
+    Ok(decode_readable("nodes", &found))
 }
 
 /// Says how many nodes of a tailnet have this label, or one made from it.
@@ -251,7 +254,7 @@ pub async fn count_named(
 }
 
 /// Says which node of a tailnet has a name.
-pub async fn named(
+pub async fn find_named(
     on: &mut AnyConnection,
     tailnet_id: u64,
     name: &str,
@@ -266,7 +269,7 @@ pub async fn named(
 }
 
 /// Writes a node; the login that made it stays.
-pub async fn put(
+pub async fn put_node(
     on: &mut AnyConnection,
     node: &Node,
     login_id: Option<String>,
@@ -292,7 +295,7 @@ pub async fn put(
     .bind(node.key_expiry.and_then(from_timestamp).map(to_micros))
     .bind(i64::from(node.expired))
     .bind(i64::from(node.ephemeral))
-    .bind(i64::from(routes::usable(node).next().is_some() || !node.primary_routes.is_empty()))
+    .bind(i64::from(routes::usable_subnets(node).next().is_some() || !node.primary_routes.is_empty()))
     .bind(node.encode_to_vec())
     .execute(on)
     .await?;
@@ -300,7 +303,7 @@ pub async fn put(
 }
 
 /// Removes a node; its key stays in the history.
-pub async fn delete(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
+pub async fn delete_node(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
     for sql in [
         "DELETE FROM nodes WHERE id = $1",
         "DELETE FROM soft_states WHERE node_id = $1",
@@ -315,7 +318,7 @@ pub async fn delete(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError
 }
 
 /// Returns the machine a key was ever bound to.
-pub async fn key_machine<'e>(
+pub async fn machine_of_key<'e>(
     on: impl Executor<'e, Database = Any>,
     node_key: &[u8],
 ) -> Result<Option<Vec<u8>>, DatabaseError> {
@@ -324,7 +327,7 @@ pub async fn key_machine<'e>(
 }
 
 /// Returns the machine and the node that a key was ever bound to.
-pub async fn key_holder<'e>(
+pub async fn holder_of_key<'e>(
     on: impl Executor<'e, Database = Any>,
     node_key: &[u8],
 ) -> Result<Option<FormerHolder>, DatabaseError> {

@@ -17,9 +17,10 @@ pub async fn rested_at(
 }
 
 /// Notes when a maker is rested, and forgets those who are.
-pub async fn put(
+pub async fn put_rest(
     on: &mut AnyConnection,
-    (tailnet_id, maker): (u64, &str),
+    tailnet_id: u64,
+    maker: &str,
     rested_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {

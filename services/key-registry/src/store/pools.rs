@@ -1,21 +1,21 @@
 //! Addresses: never-used ones first, then those that came back.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::Ipv4Net;
 use sqlx::{AnyConnection, Row as _};
 
-use crate::{domain::address_pool::AddressPool, error::RegistryError};
+use crate::{
+    domain::address_pool::{AddressPair, AddressPool},
+    error::RegistryError,
+};
 
 /// Takes a free pair of addresses of a tailnet, under its counter lock.
-pub async fn take(
+pub async fn take_pair(
     on: &mut AnyConnection,
     tailnet_id: u64,
     pool: AddressPool,
-) -> Result<(Ipv4Addr, Ipv6Addr), RegistryError> {
+) -> Result<AddressPair, RegistryError> {
     let next: Option<i64> = sqlx::query_scalar("SELECT next FROM pools WHERE tailnet_id = $1")
         .bind(tailnet_id.cast_signed())
         .fetch_optional(&mut *on)
@@ -24,7 +24,7 @@ pub async fn take(
     let mut place = pool.next_place(next);
     // A policy may have given out addresses ahead, or the pool lay elsewhere.
     while let Some(taken) = place
-        && let Some(pair) = pool.at(taken)
+        && let Some(pair) = pool.pair_at(taken)
         && is_used(on, tailnet_id, pair).await?
     {
         place = pool.next_place(taken + 1);
@@ -32,10 +32,10 @@ pub async fn take(
     let place = match place {
         Some(place) => place,
         None => pool
-            .free_place(&used(on, tailnet_id).await?)
+            .free_place(&list_used(on, tailnet_id).await?)
             .ok_or_else(|| RegistryError::tailnet_exhausted(pool))?,
     };
-    let pair = pool.at(place);
+    let pair = pool.pair_at(place);
     let pair = pair.ok_or_else(|| RegistryError::tailnet_exhausted(pool))?;
     if place >= next {
         sqlx::query(
@@ -51,34 +51,37 @@ pub async fn take(
 }
 
 /// Takes a free pair whose IPv4 address is in one of the prefixes that a policy wants, under the counter lock.
-pub async fn take_from(
+pub async fn take_wanted_pair(
     on: &mut AnyConnection,
     tailnet_id: u64,
     pool: AddressPool,
     wanted: &[Ipv4Net],
-) -> Result<(Ipv4Addr, Ipv6Addr), RegistryError> {
-    let used = used(on, tailnet_id).await?;
-    pool.free_within(wanted, &used)
+) -> Result<AddressPair, RegistryError> {
+    let used = list_used(on, tailnet_id).await?;
+    pool.free_pair_within(wanted, &used)
         .ok_or_else(|| RegistryError::policy_exhausted(wanted))
 }
 
 async fn is_used(
     on: &mut AnyConnection,
     tailnet_id: u64,
-    (ipv4, ipv6): (Ipv4Addr, Ipv6Addr),
+    pair: AddressPair,
 ) -> Result<bool, RegistryError> {
     let found: i64 = sqlx::query_scalar(
         "SELECT CAST(COUNT(*) AS BIGINT) FROM nodes WHERE tailnet_id = $1 AND (ipv4 = $2 OR ipv6 = $3)",
     )
     .bind(tailnet_id.cast_signed())
-    .bind(ipv4.to_string())
-    .bind(ipv6.to_string())
+    .bind(pair.ipv4.to_string())
+    .bind(pair.ipv6.to_string())
     .fetch_one(on)
     .await?;
     Ok(found > 0)
 }
 
-async fn used(on: &mut AnyConnection, tailnet_id: u64) -> Result<BTreeSet<IpAddr>, RegistryError> {
+async fn list_used(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+) -> Result<BTreeSet<IpAddr>, RegistryError> {
     let rows = sqlx::query("SELECT ipv4, ipv6 FROM nodes WHERE tailnet_id = $1")
         .bind(tailnet_id.cast_signed())
         .fetch_all(on)

@@ -5,7 +5,7 @@ use bowline_proto::key_registry::v1::PreAuthKey;
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _};
 
-use super::{message, messages};
+use super::{decode_bodies, decode_body};
 use crate::domain::from_timestamp;
 
 /// Returns a key and the hash of its text.
@@ -15,7 +15,7 @@ pub async fn by_id<'e>(
 ) -> Result<Option<(PreAuthKey, Vec<u8>)>, DatabaseError> {
     let query = sqlx::query("SELECT body, hash FROM pre_auth_keys WHERE id = $1");
     let row = query.bind(id.to_owned()).fetch_optional(on).await?;
-    row.map(|row| Ok((message("pre_auth_keys", &row)?, row.try_get("hash")?)))
+    row.map(|row| Ok((decode_body("pre_auth_keys", &row)?, row.try_get("hash")?)))
         .transpose()
 }
 
@@ -27,14 +27,14 @@ pub async fn of_tailnet<'e>(
     let query = sqlx::query(
         "SELECT body FROM pre_auth_keys WHERE tailnet_id = $1 ORDER BY created_at DESC, id",
     );
-    messages(
+    decode_bodies(
         "pre_auth_keys",
         &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
     )
 }
 
 /// Writes a new key.
-pub async fn insert(
+pub async fn insert_key(
     on: &mut AnyConnection,
     key: &PreAuthKey,
     hash: Vec<u8>,
@@ -53,7 +53,7 @@ pub async fn insert(
 }
 
 /// Writes a known key.
-pub async fn update(on: &mut AnyConnection, key: &PreAuthKey) -> Result<(), DatabaseError> {
+pub async fn update_key(on: &mut AnyConnection, key: &PreAuthKey) -> Result<(), DatabaseError> {
     sqlx::query("UPDATE pre_auth_keys SET body = $2 WHERE id = $1")
         .bind(key.id.clone())
         .bind(key.encode_to_vec())

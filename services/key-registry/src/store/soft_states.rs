@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, AnyPool, Executor, Row as _, any::AnyRow};
 
-use super::{message, messages};
+use super::{TailnetNode, decode_bodies, decode_body};
 use crate::domain::{from_timestamp, to_timestamp};
 
 /// The most rows that share a soft revision: what one batch writes.
@@ -16,7 +16,7 @@ pub const LARGEST_BATCH: usize = 1000;
 const PAGE_ROWS: usize = 1000;
 const PAGE_BYTES: usize = 2 << 20;
 /// How many rows go offline in one batch: their descriptions of hosts may be long.
-const GOING: i64 = 100;
+const MOST_GOING_OFFLINE: i64 = 100;
 
 /// A node's soft state with what only the registry keeps of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +42,7 @@ pub struct SoftRow {
 impl SoftRow {
     /// Returns the row of a node that reports for the first time.
     #[must_use]
-    pub fn first(node: &Node, now: DateTime<Utc>) -> Self {
+    pub fn for_node(node: &Node, now: DateTime<Utc>) -> Self {
         Self {
             tailnet_id: node.tailnet_id,
             state: SoftState {
@@ -55,7 +55,7 @@ impl SoftRow {
     }
 }
 
-fn row(row: &AnyRow) -> Result<SoftRow, DatabaseError> {
+fn read_row(row: &AnyRow) -> Result<SoftRow, DatabaseError> {
     let host: Option<Vec<u8>> = row.try_get("host")?;
     let host = host.map(|body| HostReport::decode(&*body)).transpose();
     Ok(SoftRow {
@@ -64,7 +64,7 @@ fn row(row: &AnyRow) -> Result<SoftRow, DatabaseError> {
             row: "its host does not decode".to_owned(),
         })?,
         tailnet_id: row.try_get::<i64, _>("tailnet_id")?.cast_unsigned(),
-        state: message("soft_states", row)?,
+        state: decode_body("soft_states", row)?,
         gateway: row.try_get("gateway")?,
         reporter: row.try_get("reporter")?,
         sequence: row.try_get::<i64, _>("sequence")?.cast_unsigned(),
@@ -86,7 +86,7 @@ pub async fn by_node<'e>(
     query
         .fetch_optional(on)
         .await?
-        .map(|found| row(&found))
+        .map(|found| read_row(&found))
         .transpose()
 }
 
@@ -96,7 +96,7 @@ pub async fn of_tailnet<'e>(
     tailnet_id: u64,
 ) -> Result<Vec<SoftState>, DatabaseError> {
     let query = sqlx::query("SELECT body FROM soft_states WHERE tailnet_id = $1 ORDER BY node_id");
-    messages(
+    decode_bodies(
         "soft_states",
         &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
     )
@@ -104,7 +104,7 @@ pub async fn of_tailnet<'e>(
 
 /// Some soft states in the order of their revisions; of each revision all or none.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct SoftPage {
     /// The soft states.
     pub states: Vec<SoftState>,
     /// The last revision in it when more follow; `None` when it leads to the end.
@@ -112,11 +112,11 @@ pub struct Page {
 }
 
 /// Returns soft states newer than a revision.
-pub async fn since(
+pub async fn list_since(
     on: &AnyPool,
     tailnet_id: u64,
     soft_revision: u64,
-) -> Result<Page, DatabaseError> {
+) -> Result<SoftPage, DatabaseError> {
     const LIMIT: usize = PAGE_ROWS + LARGEST_BATCH + 1;
     let query = sqlx::query(
         "SELECT soft_revision, body FROM soft_states WHERE tailnet_id = $1 AND soft_revision > $2
@@ -127,7 +127,7 @@ pub async fn since(
         .bind(soft_revision.cast_signed())
         .bind(LIMIT as i64);
     let mut rows = query.fetch(on);
-    let (mut page, mut last, mut bytes) = (Page::default(), 0, 0);
+    let (mut page, mut last, mut bytes) = (SoftPage::default(), 0, 0);
     while let Some(row) = rows.try_next().await? {
         let revision = row.try_get::<i64, _>(0)?.cast_unsigned();
         let is_full = page.states.len() >= PAGE_ROWS || bytes > PAGE_BYTES;
@@ -136,7 +136,7 @@ pub async fn since(
             break;
         }
         bytes += row.try_get::<Vec<u8>, _>(1)?.len();
-        page.states.push(message("soft_states", &row)?);
+        page.states.push(decode_body("soft_states", &row)?);
         last = revision;
     }
     Ok(page)
@@ -144,23 +144,20 @@ pub async fn since(
 
 /// What makes nodes count as offline.
 #[derive(Clone, Copy, Debug)]
-pub struct Ends {
+pub struct OfflineCutoff {
     /// Their session ended, with its time to come back, before this.
     pub reported: DateTime<Utc>,
     /// The lease of their gateway ended before this; nothing while leases do not count.
     pub leases: Option<DateTime<Utc>>,
 }
 
-/// A place among the nodes of all tailnets.
-pub type Place = (u64, u64);
-
 /// Returns some rows after a place that count as offline, in the order of their places. Rows that can not be read are
 /// left out; the place after which to go on is `None` at the end.
-pub async fn going_offline<'e>(
+pub async fn list_going_offline<'e>(
     on: impl Executor<'e, Database = Any> + Copy,
-    ends: Ends,
-    after: Place,
-) -> Result<(Vec<SoftRow>, Option<Place>), DatabaseError> {
+    ends: OfflineCutoff,
+    after: TailnetNode,
+) -> Result<(Vec<SoftRow>, Option<TailnetNode>), DatabaseError> {
     let ended = sqlx::query(
         "SELECT node_id, tailnet_id, gateway, reporter, sequence, reported_at, offline_at, body, host
          FROM soft_states WHERE online = 1 AND offline_at <= $1
@@ -169,9 +166,9 @@ pub async fn going_offline<'e>(
     );
     let ended = ended
         .bind(to_micros(ends.reported))
-        .bind(after.0.cast_signed())
-        .bind(after.1.cast_signed())
-        .bind(GOING);
+        .bind(after.tailnet_id.cast_signed())
+        .bind(after.node_id.cast_signed())
+        .bind(MOST_GOING_OFFLINE);
     let mut found = ended.fetch_all(on).await?;
     if let Some(leases) = ends.leases {
         let left = sqlx::query(
@@ -183,25 +180,25 @@ pub async fn going_offline<'e>(
         );
         let left = left
             .bind(to_micros(leases))
-            .bind(after.0.cast_signed())
-            .bind(after.1.cast_signed())
-            .bind(GOING);
+            .bind(after.tailnet_id.cast_signed())
+            .bind(after.node_id.cast_signed())
+            .bind(MOST_GOING_OFFLINE);
         found.extend(left.fetch_all(on).await?);
     }
     let mut placed = Vec::with_capacity(found.len());
     for row in &found {
-        let place = (
-            row.try_get::<i64, _>("tailnet_id")?.cast_unsigned(),
-            row.try_get::<i64, _>("node_id")?.cast_unsigned(),
-        );
+        let place = TailnetNode {
+            tailnet_id: row.try_get::<i64, _>("tailnet_id")?.cast_unsigned(),
+            node_id: row.try_get::<i64, _>("node_id")?.cast_unsigned(),
+        };
         placed.push((place, row));
     }
     placed.sort_by_key(|(place, _)| *place);
     placed.dedup_by_key(|(place, _)| *place);
-    placed.truncate(GOING.unsigned_abs() as usize);
+    placed.truncate(MOST_GOING_OFFLINE.unsigned_abs() as usize);
     let last = placed.last().map(|(place, _)| *place);
     let read = placed.into_iter().filter_map(|(_, found)| {
-        row(found)
+        read_row(found)
             .inspect_err(|error| tracing::error!(%error, "a row is left out"))
             .ok()
     });
@@ -209,7 +206,7 @@ pub async fn going_offline<'e>(
 }
 
 /// Writes a node's soft state.
-pub async fn put(on: &mut AnyConnection, row: &SoftRow) -> Result<(), DatabaseError> {
+pub async fn put_row(on: &mut AnyConnection, row: &SoftRow) -> Result<(), DatabaseError> {
     let last_seen = row
         .state
         .last_seen

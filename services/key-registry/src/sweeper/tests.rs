@@ -19,10 +19,10 @@ use tonic::Request;
 
 use super::*;
 use crate::{
-    Peers, RegistryConfig,
-    revocation::ProgressNews,
+    AskedServices, RegistryConfig,
+    revocation::ProgressSignal,
     service::MIGRATIONS,
-    store::{adoptions, gateways::Log},
+    store::{adoptions, gateways::OwnerLog},
 };
 
 pub(crate) const TAILNET: u64 = 1;
@@ -31,7 +31,7 @@ pub(crate) const TAILNET: u64 = 1;
 pub(crate) struct TestRegistry {
     pub(crate) registry: KeyRegistry,
     pub(crate) clock: Arc<ManualClock>,
-    counting: Counting,
+    health: FleetHealth,
     /// Gateways that renew their leases as time passes.
     living: Vec<&'static str>,
     _database: TestDatabase,
@@ -59,20 +59,20 @@ impl TestRegistry {
         let bus = Bus::in_process();
         let registry = KeyRegistry {
             log: ChangeLog::new(opened, bus.clone(), bowline_bus::LogOwner::KeyRegistry),
-            peers: Peers {
+            peers: AskedServices {
                 identity: nobody.clone(),
                 compiler: nobody,
             },
             config: RegistryConfig::default(),
             foreign: Arc::default(),
-            progress: ProgressNews::new(bus),
+            progress: ProgressSignal::new(bus),
             due: Arc::default(),
             snapshots: Arc::new(Semaphore::new(1)),
         };
         let mut scene = Self {
             registry,
             clock,
-            counting: Counting::default(),
+            health: FleetHealth::default(),
             living: Vec::new(),
             _database: database,
         };
@@ -82,7 +82,7 @@ impl TestRegistry {
     }
 
     async fn sweep(&mut self) {
-        self.registry.sweep(&mut self.counting).await;
+        self.registry.sweep_once(&mut self.health).await;
     }
 
     /// Lets time pass, four seconds at most between two sweeps.
@@ -106,7 +106,7 @@ impl TestRegistry {
             Box::pin(async move {
                 let now = mutation.now();
                 nodes::bind_key(mutation.connection(), &node, now).await?;
-                node_changes::put(mutation, &node, None).await
+                node_changes::write_node(mutation, &node, None).await
             })
         });
         putting.await.unwrap();
@@ -176,7 +176,9 @@ impl TestRegistry {
     }
 
     async fn receipt(&self, revision: u64) -> Vec<(String, GatewayState)> {
-        let receipt = self.registry.revocation(Log::Registry, TAILNET, revision);
+        let receipt = self
+            .registry
+            .await_revocation(OwnerLog::Registry, TAILNET, revision);
         let gateways = receipt.await.unwrap().gateways.into_iter();
         gateways
             .map(|one| (one.gateway.clone(), one.state()))
@@ -204,7 +206,7 @@ impl TestRegistry {
 
     async fn gateways(&self) -> Vec<String> {
         let reader = self.registry.log.database().reader();
-        let found = gateways::serving(reader, Log::Registry, TAILNET).await;
+        let found = gateways::list_serving(reader, OwnerLog::Registry, TAILNET).await;
         let names = found.unwrap().into_iter();
         names.map(|row| row.incarnation.gateway).collect()
     }
@@ -607,7 +609,7 @@ async fn receipt_waits_for_what_was_not_told_yet_and_names_nobody_who_serves_nob
     assert_eq!(scene.receipt(3).await, [stale, applied.clone()]);
     let elsewhere = scene
         .registry
-        .revocation(Log::Registry, 77, 3)
+        .await_revocation(OwnerLog::Registry, 77, 3)
         .await
         .unwrap();
     assert_eq!(elsewhere.gateways.len(), 1, "it never served that tailnet");
@@ -638,14 +640,19 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
         (2501, 9, GatewayState::Applied),
         (2500, 4, GatewayState::Lagging),
     ] {
-        let receipt = scene.registry.revocation(Log::Registry, tailnet, revision);
+        let receipt = scene
+            .registry
+            .await_revocation(OwnerLog::Registry, tailnet, revision);
         assert_eq!(
             receipt.await.unwrap().gateways[0].state(),
             expected,
             "{tailnet}"
         );
     }
-    let identity = scene.registry.revocation(Log::Identity, TAILNET, 3).await;
+    let identity = scene
+        .registry
+        .await_revocation(OwnerLog::Identity, TAILNET, 3)
+        .await;
     assert_eq!(identity.unwrap().gateways[0].state(), GatewayState::Applied);
 }
 
@@ -868,16 +875,16 @@ async fn election_that_a_crash_left_undone_is_held() {
     scene.begin("g", 1, 0).await;
     let calling = scene.registry.log.commit_soft_state(|batch| {
         Box::pin(async move {
-            elections::call(batch.connection(), TAILNET).await?;
+            elections::mark_pending(batch.connection(), TAILNET).await?;
             Ok::<_, RegistryError>(())
         })
     });
     calling.await.unwrap();
     let reader = scene.registry.log.database().reader();
-    assert_eq!(elections::called(reader).await.unwrap(), [TAILNET]);
+    assert_eq!(elections::list_pending(reader).await.unwrap(), [TAILNET]);
     scene.sweep().await;
     let reader = scene.registry.log.database().reader();
-    assert!(elections::called(reader).await.unwrap().is_empty());
+    assert!(elections::list_pending(reader).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -956,7 +963,7 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
                     hostname: format!("h{number}"),
                     ..node(1)
                 };
-                node_changes::put(mutation, &renamed, None).await?;
+                node_changes::write_node(mutation, &renamed, None).await?;
             }
             Ok::<_, RegistryError>(())
         })
@@ -964,12 +971,16 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
     renaming.await.unwrap();
     scene.put(node(3)).await;
     scene.report("g", vec![reported(3)]).await;
-    let first = scene.registry.changes(tailnet, &since(2, 0)).await.unwrap();
+    let first = scene
+        .registry
+        .read_changes(tailnet, &since(2, 0))
+        .await
+        .unwrap();
     assert_eq!((first.entries.len(), first.soft.len()), (1000, 0));
     assert_eq!(first.soft_through, 0);
     let second = scene
         .registry
-        .changes(tailnet, &since(1002, 0))
+        .read_changes(tailnet, &since(1002, 0))
         .await
         .unwrap();
     let brought: Vec<_> = second.soft.iter().map(|soft| soft.node_id).collect();

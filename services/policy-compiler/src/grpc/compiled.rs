@@ -34,7 +34,7 @@ impl PolicyCompilerService for PolicyCompiler {
         &self,
         request: Request<WatchCompiledRequest>,
     ) -> Result<Response<Self::WatchCompiledStream>, Status> {
-        let workspace = self.workspace(tailnet_id(request.into_inner().tailnet_id)?);
+        let workspace = self.get_workspace(tailnet_id(request.into_inner().tailnet_id)?);
         // Headers go out at once, the first message when users, nodes and policy have arrived. The error at the end makes
         // the gateway ask again.
         let ended = || Status::unavailable("the tailnet is compiled anew: ask again");

@@ -36,7 +36,9 @@ fn split(suffix: &str, servers: &[&str]) -> SplitDns {
 }
 
 fn refusal(changes: Vec<DnsChange>) -> String {
-    update(&mut tailnet(), changes).unwrap_err().to_string()
+    apply_changes(&mut tailnet(), changes)
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn names_are_kept_in_one_form_and_nothing_twice() {
         Change::PutRecord(record("printer.home.test", "AAAA", "fd7a:115c:a1e0:0::7")),
         Change::MagicDnsSuffix("New.Test.".to_owned()),
     ];
-    update(&mut tailnet, changes.into_iter().map(change).collect()).unwrap();
+    apply_changes(&mut tailnet, changes.into_iter().map(change).collect()).unwrap();
     let dns = tailnet.dns.clone().unwrap();
     assert_eq!(dns.nameservers, ["1.1.1.1", "2606:4700:4700::1111"]);
     assert_eq!(dns.search_domains, ["corp.example.com"]);
@@ -65,7 +67,7 @@ fn names_are_kept_in_one_form_and_nothing_twice() {
     assert_eq!(dns.records, both);
     assert_eq!(tailnet.magic_dns_suffix, "new.test");
     let gone = Change::RemoveRecord(record("PRINTER.home.test", "", ""));
-    update(&mut tailnet, vec![change(gone)]).unwrap();
+    apply_changes(&mut tailnet, vec![change(gone)]).unwrap();
     assert!(tailnet.dns.unwrap().records.is_empty());
 }
 
@@ -159,7 +161,7 @@ fn number_and_size_are_bounded() {
         let name = move |number| format!("{}.{number}.test", "a".repeat(length));
         let records = (0..count).map(move |number| record(&name(number), "A", "100.64.0.7"));
         let records = records.collect();
-        checked(DnsSettings {
+        normalize_settings(DnsSettings {
             records,
             ..DnsSettings::default()
         })

@@ -13,12 +13,12 @@ fn pending() -> Login {
 
 #[test]
 fn nobody_decides_after_the_end() {
-    let mut login = at(pending(), DateTime::UNIX_EPOCH + LIFETIME);
+    let mut login = with_state_at(pending(), DateTime::UNIX_EPOCH + LIFETIME);
     assert_eq!(login.state(), LoginState::Expired);
-    assert!(approve(&mut login, 1, 2).is_err());
-    assert!(deny(&mut login, "").is_err());
+    assert!(approve_login(&mut login, 1, 2).is_err());
+    assert!(deny_login(&mut login, "").is_err());
     assert_eq!(
-        at(pending(), DateTime::UNIX_EPOCH).state(),
+        with_state_at(pending(), DateTime::UNIX_EPOCH).state(),
         LoginState::Pending
     );
 }
@@ -26,15 +26,15 @@ fn nobody_decides_after_the_end() {
 #[test]
 fn decision_stands_and_repeats_harmlessly() {
     let mut login = pending();
-    approve(&mut login, 1, 2).unwrap();
-    approve(&mut login, 1, 2).unwrap();
-    assert!(approve(&mut login, 1, 3).is_err());
-    assert!(deny(&mut login, "").is_err());
+    approve_login(&mut login, 1, 2).unwrap();
+    approve_login(&mut login, 1, 2).unwrap();
+    assert!(approve_login(&mut login, 1, 3).is_err());
+    assert!(deny_login(&mut login, "").is_err());
     let mut login = pending();
-    deny(&mut login, "not ours").unwrap();
-    deny(&mut login, "").unwrap();
+    deny_login(&mut login, "not ours").unwrap();
+    deny_login(&mut login, "").unwrap();
     assert_eq!(login.denial, "not ours");
-    assert!(approve(&mut login, 1, 2).is_err());
+    assert!(approve_login(&mut login, 1, 2).is_err());
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn keys_live_for_a_minute_to_a_hundred_years() {
             key_lifetime: Some(Duration { seconds, nanos: 0 }),
             ..Tailnet::default()
         };
-        update(&mut tailnet, &wanted, &["key_lifetime".to_owned()])
+        update_fields(&mut tailnet, &wanted, &["key_lifetime".to_owned()])
     };
     for seconds in [60, LONGEST_KEY_LIFETIME] {
         assert!(lives(seconds).is_ok(), "{seconds}");
@@ -50,6 +50,6 @@ fn keys_live_for_a_minute_to_a_hundred_years() {
 #[test]
 fn unknown_field_of_an_update_is_named() {
     let mut tailnet = new(1, "home".to_owned(), None, DateTime::UNIX_EPOCH).unwrap();
-    let error = update(&mut tailnet, &Tailnet::default(), &["nme".to_owned()]).unwrap_err();
+    let error = update_fields(&mut tailnet, &Tailnet::default(), &["nme".to_owned()]).unwrap_err();
     assert!(error.to_string().contains("\"nme\""), "{error}");
 }

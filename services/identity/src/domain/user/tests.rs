@@ -13,7 +13,7 @@ fn user(id: u64, role: Role) -> User {
 #[test]
 fn login_names_are_e_mail_like() {
     let named = |name: &str| {
-        check(&User {
+        check_user(&User {
             login_name: name.to_owned(),
             ..user(1, Role::Member)
         })

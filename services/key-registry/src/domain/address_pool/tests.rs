@@ -9,7 +9,7 @@ fn used(addresses: &[&str]) -> BTreeSet<IpAddr> {
 fn first_node_gets_the_first_addresses() {
     let pool = AddressPool::parse("100.64.0.0/10", "fd7a:115c:a1e0::/64").unwrap();
     let place = pool.next_place(0).unwrap();
-    let (ipv4, ipv6) = pool.at(place).unwrap();
+    let AddressPair { ipv4, ipv6 } = pool.pair_at(place).unwrap();
     assert_eq!(
         (ipv4.to_string(), ipv6.to_string()),
         ("100.64.0.1".into(), "fd7a:115c:a1e0::1".into())
@@ -21,7 +21,10 @@ fn reserved_blocks_are_skipped() {
     let pool = AddressPool::parse("100.64.0.0/10", "fd7a:115c:a1e0::/64").unwrap();
     let to = |a: Ipv4Addr| u32::from(a) - u32::from(Ipv4Addr::new(100, 64, 0, 0));
     let place = pool.next_place(to(Ipv4Addr::new(100, 115, 92, 0))).unwrap();
-    assert_eq!(pool.at(place).unwrap().0, Ipv4Addr::new(100, 115, 94, 0));
+    assert_eq!(
+        pool.pair_at(place).unwrap().ipv4,
+        Ipv4Addr::new(100, 115, 94, 0)
+    );
 }
 
 #[test]
@@ -29,22 +32,24 @@ fn policy_can_choose_the_pool() {
     let pool = AddressPool::parse("100.64.0.0/24", "fd7a:115c:a1e0::/64").unwrap();
     let inside = ["100.64.0.8/29".parse().unwrap()];
     let one = used(&["100.64.0.9"]);
-    let (ipv4, ipv6) = pool.free_within(&inside, &one).unwrap();
+    let AddressPair { ipv4, ipv6 } = pool.free_pair_within(&inside, &one).unwrap();
     assert_eq!(
         (ipv4.to_string(), ipv6.to_string()),
         ("100.64.0.8".into(), "fd7a:115c:a1e0::8".into())
     );
     let first = used(&["100.64.0.8", "100.64.0.9"]);
     assert_eq!(
-        pool.free_within(&inside, &first).unwrap().0,
+        pool.free_pair_within(&inside, &first).unwrap().ipv4,
         Ipv4Addr::new(100, 64, 0, 10)
     );
     let outside = ["100.81.0.0/31".parse().unwrap()];
-    let (ipv4, ipv6) = pool.free_within(&outside, &used(&["100.81.0.0"])).unwrap();
+    let AddressPair { ipv4, ipv6 } = pool
+        .free_pair_within(&outside, &used(&["100.81.0.0"]))
+        .unwrap();
     assert_eq!(ipv4.to_string(), "100.81.0.1");
     assert_eq!(ipv6.to_string(), "fd7a:115c:a1e0::1:6451:1");
     let both = used(&["100.81.0.0", "100.81.0.1"]);
-    assert_eq!(pool.free_within(&outside, &both), None);
+    assert_eq!(pool.free_pair_within(&outside, &both), None);
 }
 
 #[test]
@@ -61,7 +66,7 @@ fn each_address_of_a_wanted_pool_is_ordinary() {
     ] {
         let wanted = [wanted.parse().unwrap()];
         let mut given = BTreeSet::new();
-        while let Some((ipv4, ipv6)) = pool.free_within(&wanted, &given) {
+        while let Some(AddressPair { ipv4, ipv6 }) = pool.free_pair_within(&wanted, &given) {
             given.extend([IpAddr::from(ipv4), IpAddr::from(ipv6)]);
         }
         assert_eq!(given.len(), 2 * count, "{wanted:?}");
@@ -83,7 +88,7 @@ fn moved_pool_gives_no_ipv6_address_again() {
     let elsewhere = used(&["100.64.0.1", "fd7a:115c:a1e0::1"]);
     assert_eq!(pool.free_place(&elsewhere), Some(2));
     let wanted = ["100.65.0.0/30".parse().unwrap()];
-    let (ipv4, ipv6) = pool.free_within(&wanted, &elsewhere).unwrap();
+    let AddressPair { ipv4, ipv6 } = pool.free_pair_within(&wanted, &elsewhere).unwrap();
     assert_eq!(ipv4.to_string(), "100.65.0.0");
     assert!(!elsewhere.contains(&ipv6.into()));
 }

@@ -11,7 +11,7 @@ fn only_what_differs_is_told() {
         tags: vec!["tag:web".to_owned()],
         ..before.clone()
     };
-    let (was, is) = of(&before, &after);
+    let (was, is) = changed_fields(&before, &after);
     assert_eq!(
         (was, is),
         (json!({ "tags": [] }), json!({ "tags": ["tag:web"] }))

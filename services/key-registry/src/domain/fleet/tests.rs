@@ -25,17 +25,17 @@ fn what_most_gateways_suffer_together_is_not_held_against_their_nodes() {
         live.chain(over).collect::<Vec<_>>()
     };
     for (live, over, expected) in [
-        (0, 0, Belief::Leases),
-        (0, 1, Belief::Nothing),
-        (0, 20, Belief::Nothing),
-        (1, 1, Belief::Leases),
-        (1, 2, Belief::ReportedEnds),
-        (10, 10, Belief::Leases),
-        (9, 11, Belief::ReportedEnds),
-        (19, 1, Belief::Leases),
+        (0, 0, TrustedRecords::Leases),
+        (0, 1, TrustedRecords::Nothing),
+        (0, 20, TrustedRecords::Nothing),
+        (1, 1, TrustedRecords::Leases),
+        (1, 2, TrustedRecords::ReportedEnds),
+        (10, 10, TrustedRecords::Leases),
+        (9, 11, TrustedRecords::ReportedEnds),
+        (19, 1, TrustedRecords::Leases),
     ] {
         assert_eq!(
-            believe(&fleet(live, over), at(101)),
+            judge_fleet(&fleet(live, over), at(101)),
             expected,
             "{live} {over}"
         );
@@ -46,58 +46,62 @@ fn what_most_gateways_suffer_together_is_not_held_against_their_nodes() {
         one.holds_nodes = false;
     }
     some[4].has_left = true;
-    assert_eq!(believe(&some, at(101)), Belief::Leases);
+    assert_eq!(judge_fleet(&some, at(101)), TrustedRecords::Leases);
 }
 
 #[test]
 fn time_begins_to_count_again_after_a_hold_and_after_a_pause() {
-    let mut counting = Counting::default();
+    let mut health = FleetHealth::default();
     for second in 0..=8 {
-        assert_eq!(counting.leases_since(), None, "{second}");
-        assert_eq!(counting.note(&[renewed("g", second)], at(second)), None);
+        assert_eq!(health.leases_since(), None, "{second}");
+        assert_eq!(
+            health.observe_fleet(&[renewed("g", second)], at(second)),
+            None
+        );
     }
-    assert_eq!(counting.leases_since(), Some(at(0)));
+    assert_eq!(health.leases_since(), Some(at(0)));
     // The lease is over from second 14 on, and nobody else has one.
     let mut alarms = Vec::new();
     for second in 9..=30 {
-        alarms.extend(counting.note(&[renewed("g", 8)], at(second)));
+        alarms.extend(health.observe_fleet(&[renewed("g", 8)], at(second)));
     }
-    assert_eq!(
-        (counting.ends_since(), counting.leases_since()),
-        (None, None)
-    );
+    assert_eq!((health.ends_since(), health.leases_since()), (None, None));
     for second in 31..=39 {
-        alarms.extend(counting.note(&[renewed("g", second)], at(second)));
+        alarms.extend(health.observe_fleet(&[renewed("g", second)], at(second)));
     }
-    assert_eq!(alarms, [Alarm::Begins, Alarm::Ends]);
-    assert_eq!(counting.leases_since(), Some(at(31)));
-    counting.note(&[renewed("g", 60)], at(60));
-    assert_eq!(counting.leases_since(), None, "it did not look for long");
+    assert_eq!(alarms, [FleetAlarm::Begins, FleetAlarm::Ends]);
+    assert_eq!(health.leases_since(), Some(at(31)));
+    health.observe_fleet(&[renewed("g", 60)], at(60));
+    assert_eq!(health.leases_since(), None, "it did not look for long");
 }
 
 #[test]
 fn receipt_names_only_gateways_that_clients_may_hold_on_to() {
-    let state =
-        |fleet: &[Incarnation], applied, seconds| fleet[0].state(applied, 7, fleet, at(seconds));
+    let state = |fleet: &[Incarnation], applied, seconds| {
+        fleet[0].gateway_state(applied, 7, fleet, at(seconds))
+    };
     let dead = [renewed("dead", 0)];
-    let served = Applied::Through(9);
+    let served = AppliedRevision::Through(9);
     assert_eq!(state(&dead, served, 3), Some(GatewayState::Applied));
     assert_eq!(
-        state(&dead, Applied::Through(6), 3),
+        state(&dead, AppliedRevision::Through(6), 3),
         Some(GatewayState::Lagging)
     );
     assert_eq!(
-        state(&dead, Applied::NotServed, 3),
+        state(&dead, AppliedRevision::NotServed, 3),
         Some(GatewayState::Applied)
     );
     assert_eq!(
-        state(&dead, Applied::NotTold, 3),
+        state(&dead, AppliedRevision::NotReported, 3),
         Some(GatewayState::Lagging)
     );
     // Partitioned, as far as anybody knows.
     assert_eq!(state(&dead, served, 6), Some(GatewayState::Stale));
-    assert_eq!(state(&dead, Applied::NotTold, 6), Some(GatewayState::Stale));
-    assert_eq!(state(&dead, Applied::NotServed, 6), None);
+    assert_eq!(
+        state(&dead, AppliedRevision::NotReported, 6),
+        Some(GatewayState::Stale)
+    );
+    assert_eq!(state(&dead, AppliedRevision::NotServed, 6), None);
     assert_eq!(state(&dead, served, 3605), Some(GatewayState::Stale));
     assert_eq!(
         state(&dead, served, 3606),

@@ -25,30 +25,37 @@ fn any_hostname_gives_the_label_that_clients_expect() {
         ("\u{202e}evil\0", "evil"),
         ("\u{fc}n\u{ef}", "n"),
     ] {
-        assert_eq!(label(hostname), expected, "{hostname:?}");
+        assert_eq!(derive_label(hostname), expected, "{hostname:?}");
     }
-    assert_eq!(label(&"a".repeat(300)), "a".repeat(63));
+    assert_eq!(derive_label(&"a".repeat(300)), "a".repeat(63));
     // What lies beyond 63 bytes is cut off before the ends are looked at.
-    assert_eq!(label(&format!("{}.b", "a".repeat(62))), "a".repeat(62));
+    assert_eq!(
+        derive_label(&format!("{}.b", "a".repeat(62))),
+        "a".repeat(62)
+    );
 }
 
 #[test]
 fn numbered_names_are_labels_and_known_as_made_from_one() {
     assert_eq!(
-        (numbered("web", 0), numbered("web", 2)),
+        (number_label("web", 0), number_label("web", 2)),
         ("web".into(), "web-2".into())
     );
-    assert!(is_from("web", "web") && is_from("web-12", "web"));
-    assert!(!is_from("web-a", "web") && !is_from("webs", "web") && !is_from("we", "web"));
+    assert!(is_derived_from("web", "web") && is_derived_from("web-12", "web"));
+    assert!(
+        !is_derived_from("web-a", "web")
+            && !is_derived_from("webs", "web")
+            && !is_derived_from("we", "web")
+    );
     let longest = "a".repeat(63);
-    assert_eq!(numbered(&longest, 12), format!("{}-12", "a".repeat(60)));
-    assert!(is_from(&numbered(&longest, 12), &longest));
+    assert_eq!(number_label(&longest, 12), format!("{}-12", "a".repeat(60)));
+    assert!(is_derived_from(&number_label(&longest, 12), &longest));
 }
 
 #[test]
 fn chosen_names_are_labels() {
-    assert!(check("web-1").is_ok() && check(&"a".repeat(63)).is_ok());
+    assert!(check_label("web-1").is_ok() && check_label(&"a".repeat(63)).is_ok());
     for name in ["", "Web", "a.b", "-a", "a-", &"a".repeat(64)] {
-        assert!(check(name).is_err(), "{name}");
+        assert!(check_label(name).is_err(), "{name}");
     }
 }

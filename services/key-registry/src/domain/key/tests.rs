@@ -20,8 +20,8 @@ fn node() -> Node {
 fn key_of_another_machine_is_never_honoured() {
     for wish in [None, Some(now()), Some(now() + TimeDelta::days(1))] {
         assert_eq!(
-            known(&node(), &[2; 32], wish, now()),
-            Known::AnotherMachines
+            judge_bound_key(&node(), &[2; 32], wish, now()),
+            BoundKeyVerdict::AnotherMachines
         );
     }
 }
@@ -29,13 +29,22 @@ fn key_of_another_machine_is_never_honoured() {
 #[test]
 fn past_wish_is_a_logout_even_of_an_ended_key() {
     let wish = DateTime::from_timestamp(123, 0);
-    assert_eq!(known(&node(), &[1; 32], wish, now()), Known::Logout);
+    assert_eq!(
+        judge_bound_key(&node(), &[1; 32], wish, now()),
+        BoundKeyVerdict::Logout
+    );
     let ended = Node {
         expired: true,
         ..node()
     };
-    assert_eq!(known(&ended, &[1; 32], wish, now()), Known::Logout);
-    assert_eq!(known(&ended, &[1; 32], None, now()), Known::Ended);
+    assert_eq!(
+        judge_bound_key(&ended, &[1; 32], wish, now()),
+        BoundKeyVerdict::Logout
+    );
+    assert_eq!(
+        judge_bound_key(&ended, &[1; 32], None, now()),
+        BoundKeyVerdict::Ended
+    );
 }
 
 #[test]
@@ -47,21 +56,24 @@ fn end_can_only_come_sooner() {
     };
     let sooner = now() + TimeDelta::days(1);
     assert_eq!(
-        known(&ending, &[1; 32], Some(sooner), now()),
-        Known::Shorten(sooner)
+        judge_bound_key(&ending, &[1; 32], Some(sooner), now()),
+        BoundKeyVerdict::Shorten(sooner)
     );
     assert_eq!(
-        known(&ending, &[1; 32], Some(end + TimeDelta::days(1)), now()),
-        Known::Good
+        judge_bound_key(&ending, &[1; 32], Some(end + TimeDelta::days(1)), now()),
+        BoundKeyVerdict::Good
     );
-    assert_eq!(known(&ending, &[1; 32], None, end), Known::Ended);
+    assert_eq!(
+        judge_bound_key(&ending, &[1; 32], None, end),
+        BoundKeyVerdict::Ended
+    );
 }
 
 const NEW: [u8; 32] = [9; 32];
 
 fn newcomer() -> Newcomer {
     Newcomer {
-        owner: Owner {
+        owner: KeyOwner {
             tailnet_id: 3,
             user_id: 7,
             tags: Vec::new(),
@@ -84,34 +96,43 @@ fn tagged(tag: &str) -> Node {
     }
 }
 
-fn judged(old: &Node, machine: u8, newcomer: &Newcomer) -> Rotation {
-    let proof = Proof {
+fn judged(old: &Node, machine: u8, newcomer: &Newcomer) -> RotationVerdict {
+    let proof = KeyProof {
         machine_key: &[machine; 32],
         node_key: &NEW,
-        held: &[],
+        proven_keys: &[],
         is_required: false,
     };
-    rotation(old, proof, newcomer, false, now())
+    judge_rotation(old, proof, newcomer, false, now())
 }
 
 #[test]
 fn key_is_replaced_for_the_same_machine_tailnet_and_owner() {
-    assert_eq!(judged(&node(), 1, &newcomer()), Rotation::Replaces);
+    assert_eq!(judged(&node(), 1, &newcomer()), RotationVerdict::Replaces);
     let other_user = of(|newcomer| newcomer.owner.user_id = 8);
-    assert_eq!(judged(&node(), 1, &other_user), Rotation::NewNode);
+    assert_eq!(judged(&node(), 1, &other_user), RotationVerdict::NewNode);
     let other_tailnet = of(|newcomer| newcomer.owner.tailnet_id = 4);
-    assert_eq!(judged(&node(), 1, &other_tailnet), Rotation::NewNode);
+    assert_eq!(judged(&node(), 1, &other_tailnet), RotationVerdict::NewNode);
     let ephemeral = of(|newcomer| newcomer.ephemeral = true);
-    assert_eq!(judged(&node(), 1, &ephemeral), Rotation::NewNode);
+    assert_eq!(judged(&node(), 1, &ephemeral), RotationVerdict::NewNode);
     let by_tag = of(|newcomer| {
         newcomer.owner.user_id = 0;
         newcomer.owner.tags = vec!["tag:b".to_owned()];
     });
-    assert_eq!(judged(&tagged("tag:a"), 1, &by_tag), Rotation::Replaces);
-    assert_eq!(judged(&node(), 1, &by_tag), Rotation::NewNode);
+    assert_eq!(
+        judged(&tagged("tag:a"), 1, &by_tag),
+        RotationVerdict::Replaces
+    );
+    assert_eq!(judged(&node(), 1, &by_tag), RotationVerdict::NewNode);
     // A tagged node becomes its user's by a login without tags, and nobody else's.
-    assert_eq!(judged(&tagged("tag:a"), 1, &newcomer()), Rotation::Replaces);
-    assert_eq!(judged(&tagged("tag:a"), 1, &other_user), Rotation::NewNode);
+    assert_eq!(
+        judged(&tagged("tag:a"), 1, &newcomer()),
+        RotationVerdict::Replaces
+    );
+    assert_eq!(
+        judged(&tagged("tag:a"), 1, &other_user),
+        RotationVerdict::NewNode
+    );
 }
 
 #[test]
@@ -121,15 +142,15 @@ fn node_that_may_not_change_is_replaced_only_in_its_key() {
         approved: false,
         ..node()
     };
-    assert_eq!(judged(&waiting, 1, &newcomer()), Rotation::Replaces);
-    assert_eq!(judged(&waiting, 1, &by_tag), Rotation::NewNode);
+    assert_eq!(judged(&waiting, 1, &newcomer()), RotationVerdict::Replaces);
+    assert_eq!(judged(&waiting, 1, &by_tag), RotationVerdict::NewNode);
     let by_user = Node {
         tagged_by: TaggedBy::User.into(),
         ..tagged("tag:a")
     };
-    assert!(by_tag.is(&by_user, false) && !by_tag.is(&by_user, true));
+    assert!(by_tag.matches_node(&by_user, false) && !by_tag.matches_node(&by_user, true));
     assert!(
-        by_tag.is(&tagged("tag:a"), true),
+        by_tag.matches_node(&tagged("tag:a"), true),
         "it does not go with the user"
     );
 }
@@ -153,27 +174,27 @@ fn ended_node_comes_back_and_one_in_use_is_told_of() {
         held(4, true, false),
         held(5, true, false),
     ];
-    let back = returning(&nodes, &newcomer(), now()).map(|node| node.id);
+    let back = find_returning_node(&nodes, &newcomer(), now()).map(|node| node.id);
     assert_eq!(back, Some(4));
     assert_eq!(
-        shared(&nodes, &newcomer(), &[]).map(|node| node.id),
+        find_live_duplicate(&nodes, &newcomer(), &[]).map(|node| node.id),
         Some(1)
     );
     let other = of(|newcomer| newcomer.owner.user_id = 8);
-    assert!(returning(&nodes, &other, now()).is_none());
+    assert!(find_returning_node(&nodes, &other, now()).is_none());
     assert!(
-        shared(&nodes, &other, &[]).is_none(),
+        find_live_duplicate(&nodes, &other, &[]).is_none(),
         "a profile of its own"
     );
     assert!(
-        shared(&nodes[..1], &newcomer(), &[1; 32]).is_none(),
+        find_live_duplicate(&nodes[..1], &newcomer(), &[1; 32]).is_none(),
         "named as old"
     );
 }
 
 #[test]
 fn key_of_another_machine_is_not_replaced() {
-    let refused = Rotation::Refused(RotationRefusal::AnotherMachines);
+    let refused = RotationVerdict::Refused(RotationRefusal::AnotherMachines);
     assert_eq!(judged(&node(), 2, &newcomer()), refused);
 }
 
@@ -184,49 +205,49 @@ fn key_is_not_replaced_unproven_where_the_tailnet_asks_for_proof() {
         ..node()
     };
     let judged = |old: &Node, held: &[Vec<u8>]| {
-        let proof = Proof {
+        let proof = KeyProof {
             machine_key: &[1; 32],
             node_key: &NEW,
-            held,
+            proven_keys: held,
             is_required: true,
         };
-        rotation(old, proof, &newcomer(), false, now())
+        judge_rotation(old, proof, &newcomer(), false, now())
     };
-    let unproven = Rotation::Refused(RotationRefusal::Unproven);
+    let unproven = RotationVerdict::Refused(RotationRefusal::Unproven);
     let (own, new) = (old.node_key.clone(), NEW.to_vec());
     assert_eq!(judged(&old, &[]), unproven);
     assert_eq!(judged(&old, std::slice::from_ref(&own)), unproven);
     assert_eq!(judged(&old, std::slice::from_ref(&new)), unproven);
-    assert_eq!(judged(&old, &[new, own]), Rotation::Replaces);
+    assert_eq!(judged(&old, &[new, own]), RotationVerdict::Replaces);
     let ended = Node {
         expired: true,
         ..old
     };
     assert_eq!(
         judged(&ended, &[]),
-        Rotation::Replaces,
+        RotationVerdict::Replaces,
         "nothing is left to prove"
     );
 }
 
 #[test]
 fn tagged_keys_do_not_end_by_themselves() {
-    let owner = Owner {
+    let owner = KeyOwner {
         tailnet_id: 3,
         user_id: 7,
         tags: Vec::new(),
     };
-    let tagged = Owner {
+    let tagged = KeyOwner {
         tags: vec!["tag:a".to_owned()],
         ..owner.clone()
     };
     let lifetime = Some(TimeDelta::days(180));
     let days = |days| Some(to_timestamp(now() + TimeDelta::days(days)));
-    assert_eq!(expiry(&tagged, lifetime, None, now()), None);
-    assert_eq!(expiry(&owner, lifetime, None, now()), days(180));
+    assert_eq!(compute_expiry(&tagged, lifetime, None, now()), None);
+    assert_eq!(compute_expiry(&owner, lifetime, None, now()), days(180));
     assert_eq!(
-        expiry(&owner, lifetime, Some(now() + TimeDelta::days(2)), now()),
+        compute_expiry(&owner, lifetime, Some(now() + TimeDelta::days(2)), now()),
         days(2)
     );
-    assert_eq!(expiry(&owner, None, None, now()), None);
+    assert_eq!(compute_expiry(&owner, None, None, now()), None);
 }

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn one_more_is_refused_at_the_limit_and_the_text_says_what_to_do() {
     let text = |of_tailnet, of_user| {
-        refusal(NodeCounts {
+        find_refusal(NodeCounts {
             of_tailnet,
             of_user,
         })

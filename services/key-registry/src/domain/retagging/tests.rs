@@ -17,13 +17,16 @@ fn report(tags: &[&str]) -> HostReport {
 
 #[test]
 fn only_new_and_well_formed_wishes_count() {
-    assert_eq!(Retagging::of(&node(&[]), &report(&[])), Retagging::None);
     assert_eq!(
-        Retagging::of(&node(&["tag:a"]), &report(&["tag:a"])),
+        Retagging::from_report(&node(&[]), &report(&[])),
         Retagging::None
     );
     assert_eq!(
-        Retagging::of(&node(&[]), &report(&["nonsense"])),
+        Retagging::from_report(&node(&["tag:a"]), &report(&["tag:a"])),
+        Retagging::None
+    );
+    assert_eq!(
+        Retagging::from_report(&node(&[]), &report(&["nonsense"])),
         Retagging::None
     );
     let asked_before = Node {
@@ -31,10 +34,10 @@ fn only_new_and_well_formed_wishes_count() {
         ..node(&["tag:b"])
     };
     assert_eq!(
-        Retagging::of(&asked_before, &report(&["tag:a"])),
+        Retagging::from_report(&asked_before, &report(&["tag:a"])),
         Retagging::None
     );
-    let wanted = Retagging::of(&node(&[]), &report(&["tag:a"]));
+    let wanted = Retagging::from_report(&node(&[]), &report(&["tag:a"]));
     assert_eq!(wanted, Retagging::To(vec!["tag:a".to_owned()]));
 }
 
@@ -42,7 +45,7 @@ fn only_new_and_well_formed_wishes_count() {
 fn permitted_tags_are_given_and_others_end_the_key() {
     let wish = Retagging::To(vec!["tag:a".to_owned()]);
     let mut permitted = node(&[]);
-    wish.clone().apply(
+    wish.clone().apply_to_node(
         &mut permitted,
         &JudgeNodeResponse::default(),
         DateTime::UNIX_EPOCH,
@@ -57,7 +60,7 @@ fn permitted_tags_are_given_and_others_end_the_key() {
         ..node(&["tag:b"])
     };
     let mut retagged = by_key;
-    wish.clone().apply(
+    wish.clone().apply_to_node(
         &mut retagged,
         &JudgeNodeResponse::default(),
         DateTime::UNIX_EPOCH,
@@ -72,6 +75,6 @@ fn permitted_tags_are_given_and_others_end_the_key() {
         ..JudgeNodeResponse::default()
     };
     let mut refused_node = node(&[]);
-    wish.apply(&mut refused_node, &refused, DateTime::UNIX_EPOCH);
+    wish.apply_to_node(&mut refused_node, &refused, DateTime::UNIX_EPOCH);
     assert!(refused_node.expired && refused_node.tags.is_empty());
 }

@@ -18,7 +18,7 @@ fn router(id: u64, online: bool, primary: bool) -> Router {
 }
 
 fn elected(routers: &[Router]) -> Vec<(u64, usize)> {
-    elect(routers)
+    elect_primaries(routers)
         .iter()
         .map(|node| (node.id, node.primary_routes.len()))
         .collect()
@@ -68,7 +68,7 @@ fn one_exit_route_stands_for_both() {
     let both = |routes: &[&str]| {
         with_both_exit_routes(routes.iter().map(|&route| route.to_owned()).collect())
     };
-    assert_eq!(both(&["0.0.0.0/0"]), EXIT);
+    assert_eq!(both(&["0.0.0.0/0"]), EXIT_ROUTES);
     assert_eq!(
         both(&["10.0.0.0/8", "::/0"]),
         ["0.0.0.0/0", "10.0.0.0/8", "::/0"]
@@ -101,7 +101,7 @@ fn routes_approved_before_they_were_told_apart_stay_and_are_bounded() {
 #[test]
 fn prefixes_lose_host_bits_and_nonsense_is_named() {
     let routes =
-        |texts: &[&str]| canonical(&texts.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
+        |texts: &[&str]| canonical_routes(&texts.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
     assert_eq!(
         routes(&["10.1.2.3/8", "10.0.0.0/8"]).unwrap(),
         ["10.0.0.0/8"]

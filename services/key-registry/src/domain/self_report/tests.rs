@@ -35,7 +35,7 @@ fn routes_that_are_offered_no_more_are_not_approved_any_more() {
             approved_routes: offered.clone(),
             ..JudgeNodeResponse::default()
         };
-        apply(&mut node, &report, Some(&judgement), DateTime::UNIX_EPOCH);
+        apply_report(&mut node, &report, Some(&judgement), DateTime::UNIX_EPOCH);
         assert_eq!(node.advertised_routes, offered);
         assert_eq!(node.approved_routes, [&*offered[0], "192.168.0.0/24"]);
     }

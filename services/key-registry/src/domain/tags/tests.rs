@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn tags_are_sorted_and_checked() {
-    let tags = |texts: &[&str]| canonical(texts.iter().map(|&t| t.to_owned()).collect());
+    let tags = |texts: &[&str]| canonical_tags(texts.iter().map(|&t| t.to_owned()).collect());
     assert_eq!(
         tags(&["tag:b", "tag:a", "tag:b"]).unwrap(),
         ["tag:a", "tag:b"]

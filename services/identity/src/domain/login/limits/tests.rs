@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn sources_are_counted_with_the_networks_around_them() {
     let of = |source| {
-        let Networks { near, middle, far } = Networks::of(source);
+        let SourceNetworks { near, middle, far } = SourceNetworks::from_address(source);
         [near, middle, far]
     };
     assert_eq!(
@@ -24,7 +24,7 @@ fn sources_are_counted_with_the_networks_around_them() {
 
 #[test]
 fn each_network_has_its_limit() {
-    let waiting = |machine, networks| check(Waiting { machine, networks });
+    let waiting = |machine, networks| check_counts(PendingCounts { machine, networks });
     assert!(waiting(4, [49, 99, 199]).is_ok());
     for (machine, networks) in [
         (5, [0; 3]),

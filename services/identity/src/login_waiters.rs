@@ -18,34 +18,34 @@ use tokio::{sync::watch, time::Instant};
 use crate::{error::IdentityError, store};
 
 /// How soon a decision made by another replica is noticed.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is noted that a login is waited for.
-const NOTE: Duration = Duration::from_secs(20);
+const NOTE_INTERVAL: Duration = Duration::from_secs(20);
 /// The most that wait for one login: its client, and what is left of connections that it lost.
-const PER_LOGIN: usize = 4;
+const MOST_OF_LOGIN: usize = 4;
 /// The most that wait in all, at one replica.
-const IN_ALL: usize = 10_000;
+const MOST_IN_ALL: usize = 10_000;
 
 /// Everybody who waits at this replica. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Waiters(Arc<Inner>);
+pub(crate) struct Waiters(Arc<WaitersState>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    waited: Mutex<Waited>,
+struct WaitersState {
+    waited: Mutex<AwaitedLogins>,
     /// Wakes the loop when somebody comes and nobody was there.
-    come: tokio::sync::Notify,
+    arrived: tokio::sync::Notify,
 }
 
 #[derive(Debug, Default)]
-struct Waited {
-    logins: BTreeMap<String, WaitedLogin>,
+struct AwaitedLogins {
+    logins: BTreeMap<String, AwaitedLogin>,
     count: usize,
 }
 
 /// One login that is waited for.
 #[derive(Debug)]
-struct WaitedLogin {
+struct AwaitedLogin {
     count: usize,
     /// When it was last noted that it is waited for.
     noted: Option<Instant>,
@@ -54,7 +54,7 @@ struct WaitedLogin {
 
 /// A place among those who wait, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Wait {
+pub(crate) struct LoginWait {
     waiters: Waiters,
     id: String,
     decided: watch::Receiver<Option<Login>>,
@@ -66,27 +66,27 @@ impl Waiters {
     /// # Errors
     ///
     /// When too many wait for this one, or in all.
-    pub(crate) fn join(&self, id: &str) -> Result<Wait, IdentityError> {
-        let mut waited = self.waited();
-        if waited.count >= IN_ALL {
+    pub(crate) fn begin_wait(&self, id: &str) -> Result<LoginWait, IdentityError> {
+        let mut waited = self.lock_logins();
+        if waited.count >= MOST_IN_ALL {
             return Err(IdentityError::TooManyWaiters);
         }
         let login = waited
             .logins
             .entry(id.to_owned())
-            .or_insert_with(|| WaitedLogin {
+            .or_insert_with(|| AwaitedLogin {
                 count: 0,
                 noted: None,
                 decided: watch::channel(None).0,
             });
-        if login.count >= PER_LOGIN {
+        if login.count >= MOST_OF_LOGIN {
             return Err(IdentityError::TooManyOfLogin);
         }
         login.count += 1;
         let decided = login.decided.subscribe();
         waited.count += 1;
-        self.0.come.notify_one();
-        Ok(Wait {
+        self.0.arrived.notify_one();
+        Ok(LoginWait {
             waiters: self.clone(),
             id: id.to_owned(),
             decided,
@@ -94,36 +94,38 @@ impl Waiters {
     }
 
     /// Tells those who wait for a login what was decided.
-    pub(crate) fn tell(&self, login: &Login) {
-        if let Some(waited) = self.waited().logins.get(&login.id) {
+    pub(crate) fn announce_decision(&self, login: &Login) {
+        if let Some(waited) = self.lock_logins().logins.get(&login.id) {
             waited.decided.send_replace(Some(login.clone()));
         }
     }
 
     /// Looks for decisions made elsewhere, as long as somebody waits.
-    pub(crate) async fn follow(self, database: Database) {
+    pub(crate) async fn watch_decisions(self, database: Database) {
         loop {
-            let come = self.0.come.notified();
-            let (ids, unnoted) = self.ids(Instant::now());
+            let come = self.0.arrived.notified();
+            let (ids, unnoted) = self.take_awaited_ids(Instant::now());
             if ids.is_empty() {
                 come.await;
                 continue;
             }
-            match look(&database, &ids, &unnoted).await {
-                Ok(decided) => decided.iter().for_each(|login| self.tell(login)),
+            match read_decisions(&database, &ids, &unnoted).await {
+                Ok(decided) => decided
+                    .iter()
+                    .for_each(|login| self.announce_decision(login)),
                 Err(error) => tracing::warn!(%error, "logins that are waited for can not be read"),
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Returns the logins that are waited for, and those of them of which that was not noted for a while.
-    fn ids(&self, now: Instant) -> (Vec<String>, Vec<String>) {
-        let mut waited = self.waited();
+    fn take_awaited_ids(&self, now: Instant) -> (Vec<String>, Vec<String>) {
+        let mut waited = self.lock_logins();
         let ids = waited.logins.keys().cloned().collect();
         let mut unnoted = Vec::new();
         for (id, login) in &mut waited.logins {
-            if login.noted.is_none_or(|noted| now - noted >= NOTE) {
+            if login.noted.is_none_or(|noted| now - noted >= NOTE_INTERVAL) {
                 login.noted = Some(now);
                 unnoted.push(id.clone());
             }
@@ -131,13 +133,13 @@ impl Waiters {
         (ids, unnoted)
     }
 
-    fn waited(&self) -> MutexGuard<'_, Waited> {
+    fn lock_logins(&self) -> MutexGuard<'_, AwaitedLogins> {
         self.0.waited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Notes who is waited for, and returns the logins that are pending no more.
-async fn look(
+async fn read_decisions(
     database: &Database,
     ids: &[String],
     unnoted: &[String],
@@ -147,7 +149,7 @@ async fn look(
         let note = database.write(|write| {
             Box::pin(async move {
                 let now = write.now();
-                store::note_followed(write.connection(), &unnoted, now).await?;
+                store::note_awaited(write.connection(), &unnoted, now).await?;
                 Ok::<_, IdentityError>(())
             })
         });
@@ -155,12 +157,12 @@ async fn look(
     }
     let mut decided = Vec::new();
     for ids in ids.chunks(store::MOST_IDS) {
-        decided.extend(store::decided_logins(database.reader(), ids).await?);
+        decided.extend(store::list_decided_logins(database.reader(), ids).await?);
     }
     Ok(decided)
 }
 
-impl Wait {
+impl LoginWait {
     /// Returns the login as soon as it is decided; `None` when it is not until then.
     pub(crate) async fn decided_until(&mut self, end: Instant) -> Option<Login> {
         let decided = self.decided.wait_for(Option::is_some);
@@ -169,9 +171,9 @@ impl Wait {
     }
 }
 
-impl Drop for Wait {
+impl Drop for LoginWait {
     fn drop(&mut self) {
-        let mut waited = self.waiters.waited();
+        let mut waited = self.waiters.lock_logins();
         waited.count = waited.count.saturating_sub(1);
         if let Some(login) = waited.logins.get_mut(&self.id) {
             login.count -= 1;

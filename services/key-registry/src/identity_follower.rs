@@ -26,14 +26,14 @@ use crate::{
 };
 
 /// How soon a tailnet with its first node is followed.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a registration may be under way that has asked for its user before the user was deleted.
-const UNDER_WAY: Duration = Duration::from_secs(30);
+const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait after a failure.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Follows every tailnet that has nodes.
-pub fn follow(registry: &KeyRegistry, bus: &Bus, tasks: &Tasks) {
+pub fn start_following(registry: &KeyRegistry, bus: &Bus, tasks: &Tasks) {
     let feed = Feed::start(
         IdentityLog::new(registry.peers.identity.clone()),
         bus,
@@ -41,14 +41,14 @@ pub fn follow(registry: &KeyRegistry, bus: &Bus, tasks: &Tasks) {
     );
     tasks.spawn_background(
         "follow-owners",
-        watch(registry.clone(), feed, tasks.clone()),
+        follow_tailnets(registry.clone(), feed, tasks.clone()),
     );
 }
 
-async fn watch(registry: KeyRegistry, feed: Feed<IdentityLog>, tasks: Tasks) {
+async fn follow_tailnets(registry: KeyRegistry, feed: Feed<IdentityLog>, tasks: Tasks) {
     let mut followed = BTreeSet::new();
     loop {
-        let tailnets = nodes::tailnets(registry.log.database().reader())
+        let tailnets = nodes::list_tailnets(registry.log.database().reader())
             .await
             .unwrap_or_default();
         for tailnet in tailnets
@@ -56,38 +56,38 @@ async fn watch(registry: KeyRegistry, feed: Feed<IdentityLog>, tasks: Tasks) {
             .filter_map(|id| TailnetId::try_from(id).ok())
         {
             if followed.insert(tailnet) {
-                let following = follow_one(registry.clone(), feed.clone(), tailnet);
+                let following = follow_tailnet(registry.clone(), feed.clone(), tailnet);
                 tasks.spawn_background("follow-owners-of", following);
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-async fn follow_one(registry: KeyRegistry, feed: Feed<IdentityLog>, tailnet: TailnetId) {
+async fn follow_tailnet(registry: KeyRegistry, feed: Feed<IdentityLog>, tailnet: TailnetId) {
     let mut follow = feed.follow_tailnet(tailnet);
     let mut again: VecDeque<(Instant, u64)> = VecDeque::new();
     loop {
         let due = again.front().map(|(due, _)| *due);
         let ends = tokio::select! {
             update = follow.next() => {
-                let heard = Heard::of(&update);
-                while let Err(error) = registry.hear(tailnet, heard.clone()).await {
+                let heard = StandingUpdate::from_update(&update);
+                while let Err(error) = registry.apply_standing(tailnet, heard.clone()).await {
                     tracing::warn!(%error, %tailnet, "suspensions can not be noted yet");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
-                Ends::of(update)
+                DeletedOwners::from_update(update)
             }
-            () = sleep_until(due) => Ends::Users(again.pop_front().map(|(_, user)| user).into_iter().collect()),
+            () = sleep_until(due) => DeletedOwners::Users(again.pop_front().map(|(_, user)| user).into_iter().collect()),
         };
-        while let Err(error) = registry.apply_ends(tailnet, &ends).await {
+        while let Err(error) = registry.delete_orphans(tailnet, &ends).await {
             tracing::warn!(%error, %tailnet, "nodes of deleted users can not be deleted yet");
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
-        if let Ends::Users(users) = ends
+        if let DeletedOwners::Users(users) = ends
             && due.is_none_or(|due| due > Instant::now())
         {
-            let due = Instant::now() + UNDER_WAY;
+            let due = Instant::now() + REGISTRATION_TIMEOUT;
             again.extend(users.into_iter().map(|user| (due, user)));
         }
     }
@@ -103,27 +103,27 @@ async fn sleep_until(due: Option<Instant>) {
 
 /// What identity's log says of who is in good standing, up to a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
+enum StandingUpdate {
     /// Of all users; those it does not name are gone.
-    All {
+    AllUsers {
         suspended: BTreeSet<u64>,
         present: BTreeSet<u64>,
         revision: u64,
     },
     /// Of these, in order: the revision that says so, the user, and whether the user is suspended or gone.
-    Some {
+    SomeUsers {
         changes: Vec<(u64, u64, bool)>,
         revision: u64,
     },
 }
 
-impl Heard {
-    fn of(update: &Update<IdentityLog>) -> Self {
+impl StandingUpdate {
+    fn from_update(update: &Update<IdentityLog>) -> Self {
         match update {
             Update::Snapshot(snapshot) => {
                 let users = || snapshot.chunks.iter().flat_map(|chunk| &chunk.users);
                 let suspended = users().filter(|user| user.suspended);
-                Self::All {
+                Self::AllUsers {
                     suspended: suspended.map(|user| user.id).collect(),
                     present: users().map(|user| user.id).collect(),
                     revision: snapshot.position.revision,
@@ -136,7 +136,7 @@ impl Heard {
                     Some(Change::UserDeleted(user)) => Some((revision, *user, true)),
                     _ => None,
                 };
-                Self::Some {
+                Self::SomeUsers {
                     changes: numbered.filter_map(change).collect(),
                     revision: position.revision,
                 }
@@ -147,7 +147,7 @@ impl Heard {
 
 /// Whose nodes have to go.
 #[derive(Debug, PartialEq, Eq)]
-enum Ends {
+enum DeletedOwners {
     /// Those of these users.
     Users(BTreeSet<u64>),
     /// Those of all users but these.
@@ -156,8 +156,8 @@ enum Ends {
     Tailnet,
 }
 
-impl Ends {
-    fn of(update: Update<IdentityLog>) -> Self {
+impl DeletedOwners {
+    fn from_update(update: Update<IdentityLog>) -> Self {
         match update {
             Update::Snapshot(snapshot) => {
                 let chunks = &snapshot.chunks;
@@ -187,7 +187,7 @@ impl Ends {
         }
     }
 
-    fn includes(&self, node: &Node) -> bool {
+    fn includes_node(&self, node: &Node) -> bool {
         let user = node.owning_user();
         match self {
             Self::Users(users) => user.is_some_and(|user| users.contains(&user)),
@@ -199,11 +199,15 @@ impl Ends {
 
 impl KeyRegistry {
     /// Notes who is suspended or gone, and lets be looked at what waited for somebody who is not any more.
-    async fn hear(&self, tailnet: TailnetId, heard: Heard) -> Result<(), RegistryError> {
+    async fn apply_standing(
+        &self,
+        tailnet: TailnetId,
+        heard: StandingUpdate,
+    ) -> Result<(), RegistryError> {
         let (woken, _) = self
             .log
             .mutate(tailnet, "service:key-registry", move |mutation| {
-                Box::pin(note_standing(mutation, heard))
+                Box::pin(record_standing(mutation, heard))
             })
             .await?;
         if woken {
@@ -212,41 +216,53 @@ impl KeyRegistry {
         Ok(())
     }
 
-    async fn apply_ends(&self, tailnet: TailnetId, ends: &Ends) -> Result<(), RegistryError> {
+    async fn delete_orphans(
+        &self,
+        tailnet: TailnetId,
+        ends: &DeletedOwners,
+    ) -> Result<(), RegistryError> {
         let reader = self.log.database().reader();
         let candidates = match ends {
-            Ends::Users(users) => {
+            DeletedOwners::Users(users) => {
                 let mut found = Vec::new();
                 for user in users {
                     found.extend(nodes::of_user(reader, tailnet.get(), *user).await?);
                 }
                 found
             }
-            Ends::AllBut(_) | Ends::Tailnet => nodes::of_tailnet(reader, tailnet.get()).await?,
+            DeletedOwners::AllBut(_) | DeletedOwners::Tailnet => {
+                nodes::of_tailnet(reader, tailnet.get()).await?
+            }
         };
-        for node in candidates.into_iter().filter(|node| ends.includes(node)) {
-            let (user, is_all) = (node.user_id, *ends == Ends::Tailnet);
+        for node in candidates
+            .into_iter()
+            .filter(|node| ends.includes_node(node))
+        {
+            let (user, is_all) = (node.user_id, *ends == DeletedOwners::Tailnet);
             let is_still = move |node: &Node, _: Option<&SoftRow>| {
                 is_all || (node.tags.is_empty() && node.user_id == user)
             };
-            self.remove(node, "node.orphaned", is_still).await?;
+            self.remove_node(node, "node.orphaned", is_still).await?;
         }
         Ok(())
     }
 }
 
 /// Says whether something that waited is due now.
-async fn note_standing(mutation: &mut Mutation, heard: Heard) -> Result<bool, RegistryError> {
+async fn record_standing(
+    mutation: &mut Mutation,
+    heard: StandingUpdate,
+) -> Result<bool, RegistryError> {
     let (now, tailnet) = (mutation.now(), mutation.tailnet().get());
-    let known = barred_users::progress(mutation.connection(), tailnet).await?;
+    let known = barred_users::applied_revision(mutation.connection(), tailnet).await?;
     let (changes, revision) = match heard {
-        Heard::All {
+        StandingUpdate::AllUsers {
             suspended,
             present,
             revision,
         } => {
             let barred = barred_users::of_tailnet(mutation.connection(), tailnet).await?;
-            let owners = nodes::owners(mutation.connection(), tailnet).await?;
+            let owners = nodes::list_owners(mutation.connection(), tailnet).await?;
             let users: BTreeSet<u64> = barred
                 .into_iter()
                 .chain(owners)
@@ -260,7 +276,7 @@ async fn note_standing(mutation: &mut Mutation, heard: Heard) -> Result<bool, Re
             (changes.collect::<Vec<_>>(), revision)
         }
         // Another replica may be ahead: what it noted is newer.
-        Heard::Some { changes, revision } => {
+        StandingUpdate::SomeUsers { changes, revision } => {
             let newer = changes.into_iter().filter(|(at, ..)| *at > known);
             let changes = newer.map(|(_, user, is_barred)| (user, is_barred));
             (changes.collect(), revision.max(known))
@@ -268,10 +284,11 @@ async fn note_standing(mutation: &mut Mutation, heard: Heard) -> Result<bool, Re
     };
     let mut differs = false;
     for (user, is_barred) in changes {
-        differs |= barred_users::set(mutation.connection(), (tailnet, user), is_barred).await?;
+        differs |=
+            barred_users::set_barred(mutation.connection(), tailnet, user, is_barred).await?;
     }
     if revision != known {
-        barred_users::set_progress(mutation.connection(), tailnet, revision).await?;
+        barred_users::set_applied_revision(mutation.connection(), tailnet, revision).await?;
     }
     if !differs {
         return Ok(false);

@@ -20,16 +20,16 @@ const PER_NETWORK: [i64; 3] = [50, 100, 200];
 /// The most logins that wait in all.
 pub const IN_ALL: i64 = 10_000;
 /// How many that nobody waits for make room at once, and how many of the others.
-const MAKING_ROOM: i64 = 100;
-const MAKING_ROOM_OF_FOLLOWED: i64 = 10;
+const MOST_EVICTED: i64 = 100;
+const MOST_EVICTED_OF_AWAITED: i64 = 10;
 /// How long after its client waited for it last a login counts as waited for: clients ask again in between.
-const FOLLOWED: TimeDelta = TimeDelta::seconds(90);
+const AWAITED_WITHIN: TimeDelta = TimeDelta::seconds(90);
 /// How long a new login counts as waited for: its client has to come back first.
-const NEW: TimeDelta = TimeDelta::seconds(10);
+const NEW_WITHIN: TimeDelta = TimeDelta::seconds(10);
 
 /// The networks of a source, narrow to wide.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Networks {
+pub struct SourceNetworks {
     /// An IPv4 address, or an IPv6 /64.
     pub near: String,
     /// An IPv4 address, or an IPv6 /56.
@@ -38,9 +38,9 @@ pub struct Networks {
     pub far: String,
 }
 
-impl Networks {
+impl SourceNetworks {
     /// Returns those of a source address as it is written; what is no address is a network of its own.
-    pub fn of(source: &str) -> Self {
+    pub fn from_address(source: &str) -> Self {
         let network = |bits: u8| match source.parse::<IpAddr>().map(|found| found.to_canonical()) {
             Ok(IpAddr::V4(address)) => {
                 Ipv4Net::new(address, bits).map(|network| network.trunc().to_string())
@@ -62,7 +62,7 @@ impl Networks {
 
 /// Which pending logins may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MayGo {
+pub struct EvictionRule {
     /// Those that nobody has waited for since.
     pub followed_before: DateTime<Utc>,
     /// Those that end before.
@@ -71,18 +71,18 @@ pub struct MayGo {
     pub most: i64,
 }
 
-impl MayGo {
+impl EvictionRule {
     /// Returns what may go, and what may go where there is nothing of the first.
     pub fn in_turn(now: DateTime<Utc>) -> [Self; 2] {
         let of_nobody = Self {
-            followed_before: now - FOLLOWED,
-            ending_before: now + LIFETIME - NEW,
-            most: MAKING_ROOM,
+            followed_before: now - AWAITED_WITHIN,
+            ending_before: now + LIFETIME - NEW_WITHIN,
+            most: MOST_EVICTED,
         };
         let of_anybody = Self {
             followed_before: now + LIFETIME,
             ending_before: now + LIFETIME * 2,
-            most: MAKING_ROOM_OF_FOLLOWED,
+            most: MOST_EVICTED_OF_AWAITED,
         };
         [of_nobody, of_anybody]
     }
@@ -90,7 +90,7 @@ impl MayGo {
 
 /// How many logins wait.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Waiting {
+pub struct PendingCounts {
     /// Of the machine key.
     pub machine: i64,
     /// Of the networks of the source, narrow to wide.
@@ -98,7 +98,7 @@ pub struct Waiting {
 }
 
 /// Refuses one more login of a machine and source that have enough.
-pub fn check(waiting: Waiting) -> Result<(), IdentityError> {
+pub fn check_counts(waiting: PendingCounts) -> Result<(), IdentityError> {
     let has_room = waiting
         .networks
         .iter()
