@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use bowline_service_kit::error_text;
+use bowline_service_kit::{RequestId, error_text};
 use tonic::{Code, Status};
 
 /// A failed command.
@@ -74,7 +74,15 @@ impl From<Status> for Failure {
             }
             _ => FailureKind::Failed,
         };
-        Self::new(kind, status.message())
+        // Of a defect only the log has more.
+        let text = match (status.code(), RequestId::current()) {
+            (Code::Internal | Code::Unknown, Some(id)) => format!(
+                "{}: the logs of the server have more, in the lines with request_id {id}",
+                status.message()
+            ),
+            _ => status.message().to_owned(),
+        };
+        Self::new(kind, text)
     }
 }
 

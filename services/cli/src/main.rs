@@ -21,6 +21,7 @@ mod users;
 
 use std::process::ExitCode;
 
+use bowline_service_kit::RequestId;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use connection::ConnectionArgs;
@@ -94,7 +95,8 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from(error).report_failure(),
     };
-    match runtime.block_on(run(arguments)) {
+    // One id for all that the command asks: with it the server's logs tell what became of it.
+    match runtime.block_on(RequestId::random().scope(run(arguments))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report_failure(),
     }

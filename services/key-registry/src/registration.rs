@@ -334,7 +334,9 @@ pub(crate) fn machine_actor(machine_key: &[u8]) -> String {
     format!("machine:{key}")
 }
 
+/// Reads a tailnet's number, which the span of the call then has.
 pub(crate) fn read_tailnet_id(number: u64) -> Result<TailnetId, RegistryError> {
+    bowline_service_kit::trace::note_tailnet(number);
     TailnetId::try_from(number)
         .map_err(|error| RegistryError::invalid("tailnet_id", error.to_string()))
 }

@@ -12,6 +12,7 @@ mod aside;
 mod contest;
 mod delivery;
 mod signs;
+mod trace;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ use bowline_netmap::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::{sync::watch, time::Instant};
+use tracing::Instrument as _;
 
 use crate::{
     admission::Admission,
@@ -37,6 +39,7 @@ pub use contest::{KeyContest, merge_reports};
 pub use delivery::{Deliveries, DeliveryKind, Frames};
 
 use signs::LivenessPings;
+use trace::SessionTrace;
 
 /// The longest silence, before jitter: a client gives up after 120 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(50);
@@ -62,6 +65,7 @@ pub struct MapSession {
     /// Nothing is told before: clients of the oldest forms read a whole message each time.
     next_at: Instant,
     signs: LivenessPings,
+    trace: SessionTrace,
 }
 
 /// What the client was told.
@@ -100,6 +104,8 @@ impl MapSession {
         let seat = tailnet.sessions.take_slot(node, connection.number());
         let epoch = reporter.session_began(&tailnet, node, &node_key);
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
+        let trace = SessionTrace::new(tailnet.id, node);
+        let _entered = trace.session_span().entered();
         tracing::info!(tailnet = %tailnet.id, node, version = dialect.version.0, "map session begins");
         let next_at = Instant::now();
         let keep_alive_at = next_at + longest_silence(node);
@@ -119,6 +125,7 @@ impl MapSession {
             keep_alive_at,
             next_at,
             signs: LivenessPings::default(),
+            trace,
         }
     }
 
@@ -137,7 +144,9 @@ impl MapSession {
                         .history
                         .view()
                         .for_client_version(self.dialect.version);
+                    let span = self.trace.session_span();
                     self.tell_everything(view, EarlierKnowledge::Nothing)
+                        .instrument(span)
                         .await?
                 }
                 ToldState::Ended => return Ok(None),
@@ -159,7 +168,10 @@ impl MapSession {
                             Some(self.dialect.encode(self.signs.next_ping(&self.connection))?)
                         }
                         changed = wait_for_wake(wake, self.next_at) => match changed {
-                            Ok(()) => self.compare_with_newest().await?,
+                            Ok(()) => {
+                                let span = self.trace.frame_span();
+                                self.compare_with_newest().instrument(span).await?
+                            }
                             Err(_) => return Ok(None),
                         },
                     }
@@ -348,6 +360,7 @@ impl MapSession {
 impl Drop for MapSession {
     fn drop(&mut self) {
         metrics::gauge!("bowline_gateway_map_sessions").decrement(1);
+        let _entered = self.trace.session_span().entered();
         tracing::info!(tailnet = %self.tailnet.id, node = self.node, "map session ends");
         // A newer session of this gateway speaks for the node now.
         if self.seat.is_held() {

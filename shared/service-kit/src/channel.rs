@@ -17,9 +17,11 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{Layer, Service, ServiceExt};
+use tracing::Instrument as _;
 
 use crate::access::GuardedRoutes;
 use crate::meter::{MeterLayer, MeteredRoutes};
+use crate::trace::{self, TraceLayer, TracedRoutes};
 use crate::{AccessRules, Caller, Certificates, ServiceName};
 pub use remote::InvalidAddress;
 use remote::ReplicaSet;
@@ -27,35 +29,41 @@ use remote::ReplicaSet;
 /// A way to a service's RPCs: `XServiceClient::new(channel.clone())`.
 ///
 /// A call ends after ten seconds without response headers, or after the time its `grpc-timeout` allows
-/// (`tonic::Request::set_timeout`); an answering stream may live on. Clones share the connections.
+/// (`tonic::Request::set_timeout`); an answering stream may live on. It carries the [`RequestId`](crate::RequestId) of the
+/// work that makes it. Clones share the connections.
 #[derive(Clone)]
 pub struct GrpcChannel(ChannelTransport);
 
 #[derive(Clone)]
 enum ChannelTransport {
     InProcess {
-        routes: GuardedRoutes<MeteredRoutes<Routes>>,
+        routes: LayeredRoutes,
         caller: Caller,
     },
     Deferred {
-        routes: Arc<OnceLock<GuardedRoutes<Routes>>>,
+        routes: Arc<OnceLock<LayeredRoutes>>,
         caller: Caller,
     },
     Remote(ReplicaSet),
 }
 
+/// Routes behind the layers that calls over the network pass as well.
+type LayeredRoutes = GuardedRoutes<TracedRoutes<MeteredRoutes<Routes>>>;
+
+fn add_layers(routes: Routes) -> LayeredRoutes {
+    let routes = TraceLayer.layer(MeterLayer.layer(routes.prepare()));
+    AccessRules::from_declarations().layer(routes)
+}
+
 /// Services of this process that are not there yet; for services of one process that call each other.
 #[derive(Clone, Default)]
-pub struct DeferredServices(Arc<OnceLock<GuardedRoutes<Routes>>>);
+pub struct DeferredServices(Arc<OnceLock<LayeredRoutes>>);
 
 impl DeferredServices {
     /// Serves from here on those who hold a channel.
     pub fn set_routes(&self, routes: Routes) {
         // Services are made once: a second time changes nothing.
-        drop(
-            self.0
-                .set(AccessRules::from_declarations().layer(routes.prepare())),
-        );
+        drop(self.0.set(add_layers(routes)));
     }
 
     /// Returns a channel to the services, on which `caller` calls; until they are there every call is unavailable.
@@ -72,7 +80,7 @@ impl GrpcChannel {
     /// Returns a channel to services of this process, on which `caller` calls. The declared access rules apply.
     #[must_use]
     pub fn in_process(routes: Routes, caller: Caller) -> Self {
-        let routes = AccessRules::from_declarations().layer(MeterLayer.layer(routes.prepare()));
+        let routes = add_layers(routes);
         Self(ChannelTransport::InProcess { routes, caller })
     }
 
@@ -114,6 +122,8 @@ impl Service<http::Request<Body>> for GrpcChannel {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let limit = deadline::call_limit(request.headers());
+        let span = tracing::debug_span!("call", path = request.uri().path());
+        trace::write_header(request.headers_mut());
         let answer = match &self.0 {
             ChannelTransport::InProcess { routes, caller } => {
                 request.extensions_mut().insert(caller.clone());
@@ -130,9 +140,14 @@ impl Service<http::Request<Body>> for GrpcChannel {
                 }
             },
             // It ends in time by itself, to know whose fault it was.
-            ChannelTransport::Remote(remote) => return remote.clone().call(request, limit).boxed(),
+            ChannelTransport::Remote(remote) => {
+                let answer = remote.clone().call(request, limit);
+                return answer.instrument(span).boxed();
+            }
         };
-        deadline::enforce_limit(limit, answer).boxed()
+        deadline::enforce_limit(limit, answer)
+            .instrument(span)
+            .boxed()
     }
 }
 

@@ -3,8 +3,8 @@
 //! ```text
 //! main: config::load ─▶ telemetry::init ─▶ build the service ─▶ Listeners ─▶ tasks.spawn_critical(serve) ─▶ tasks.run
 //!
-//! caller's client ─▶ GrpcChannel ─┬─ in process ──────────────┬─▶ AccessRules (who may call what) ─▶ handlers
-//!                                 └─ TLS, client certificate ─┘        leaves a Caller in the request
+//! caller's client ─▶ GrpcChannel ─┬─ in process ──────────────┬─▶ AccessRules (who may call what) ─▶ TraceLayer ─▶ MeterLayer
+//!                                 └─ TLS, client certificate ─┘     leaves a Caller in the request     RequestId     ─▶ handlers
 //! ```
 //!
 //! What holds: no RPC runs without a proven [`Caller`] that its declaration names; nothing is spawned outside
@@ -28,6 +28,7 @@ pub mod process;
 pub mod rate_limit;
 pub mod retry_window;
 pub mod telemetry;
+pub mod trace;
 
 mod caller;
 mod channel;
@@ -53,6 +54,7 @@ pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;
 pub use status::{Code, ServiceError, retry_after, status_reason, to_status};
 pub use tasks::{TaskError, Tasks};
+pub use trace::RequestId;
 
 /// Makes aws-lc-rs the process's provider of TLS cryptography; the first thing in every `main` and TLS test.
 pub fn install_crypto_provider() {

@@ -20,6 +20,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::certificates::accept_trusted;
 use crate::connection_slots::{ConnectionSlots, SlotLimits, SlotStream};
 use crate::meter::MeterLayer;
+use crate::trace::TraceLayer;
 use crate::{
     AccessRules, Certificates, Shutdown, descriptors, error_text, listen_tcp, listen_unix,
 };
@@ -298,7 +299,10 @@ impl axum::serve::Listener for BoundedListener {
     }
 }
 
-fn server_builder() -> Server<Stack<MeterLayer, Stack<AccessRules, Identity>>> {
+/// What each call passes, the last first.
+type CallLayers = Stack<MeterLayer, Stack<TraceLayer, Stack<AccessRules, Identity>>>;
+
+fn server_builder() -> Server<CallLayers> {
     Server::builder()
         .timeout(LONGEST_CALL)
         .tcp_nodelay(true)
@@ -308,6 +312,7 @@ fn server_builder() -> Server<Stack<MeterLayer, Stack<AccessRules, Identity>>> {
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .layer(AccessRules::from_declarations())
+        .layer(TraceLayer)
         .layer(MeterLayer)
 }
 

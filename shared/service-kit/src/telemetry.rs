@@ -13,9 +13,9 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
-use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer, Registry, filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::Shutdown;
@@ -107,8 +107,10 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         .parse()
         .map_err(|_| TelemetryError::Filter(directives))?;
     let is_terminal = std::io::stderr().is_terminal();
-    let logs = build_subscriber(config.log_format, is_terminal, std::io::stderr);
-    let result = logs.with(filter).try_init();
+    let logs = build_log_layer(config.log_format, is_terminal, std::io::stderr);
+    // Whatever else wants spans, such as an exporter, is one more layer here.
+    let subscriber = tracing_subscriber::registry().with(logs).with(filter);
+    let result = subscriber.try_init();
     result.map_err(|error| TelemetryError::Again(error.to_string()))?;
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
@@ -121,11 +123,11 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
 }
 
 /// Returns what writes log lines; coloured only where a person looks.
-fn build_subscriber<W>(
+fn build_log_layer<W>(
     format: LogFormat,
     is_terminal: bool,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -134,12 +136,14 @@ where
         LogFormat::Plain => true,
         LogFormat::Json => false,
     };
-    let logs = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(writer);
+    let logs = tracing_subscriber::fmt::layer().with_writer(writer);
+    // A line names its spans with their fields: the request's id is among them.
     match is_plain {
-        true => Box::new(logs.compact().with_ansi(is_terminal).finish()),
-        false => Box::new(logs.json().flatten_event(true).finish()),
+        true => logs.compact().with_ansi(is_terminal).boxed(),
+        false => {
+            let json = logs.json().flatten_event(true);
+            json.with_current_span(false).with_span_list(true).boxed()
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod record;
 mod separate;
 
 pub use deployment::Deployment;
-pub use device::{Device, Registered};
+pub use device::{Device, FORGED_REQUEST_ID, Registered};
 pub use fixture::Fixture;
 pub use one_process::OneProcess;
 pub use recipe::make;

@@ -35,7 +35,7 @@ impl OneProcess {
              [gateway]\nlisten = \"{address}\"\npublic_url = \"{scheme}://{address}\"\nplain_http_boxes = true\n\
              [registry]\nephemeral_seconds = 86400\n\
              [relay]\nlisten = \"{relay}\"\nstun_listen = \"{stun}\"\n\
-             [telemetry]\nlisten = \"127.0.0.1:0\"\n"
+             [telemetry]\nlisten = \"127.0.0.1:0\"\nlog_filter = \"info,bowline=debug\"\n"
         );
         fs::write(state_dir.join("bowline.toml"), settings)?;
         let mut serve = command("bowline")?;
@@ -48,6 +48,15 @@ impl OneProcess {
         };
         server.wait_until_it_answers()?;
         Ok(server)
+    }
+
+    /// Returns what it has logged.
+    ///
+    /// # Errors
+    ///
+    /// When the log can not be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.state_dir.join("serve.log"))?)
     }
 
     /// Lets it drain and end, so that its databases are whole files.

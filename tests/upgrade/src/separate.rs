@@ -77,6 +77,15 @@ impl Separate {
         Ok(Some(server))
     }
 
+    /// Returns what a service has logged.
+    ///
+    /// # Errors
+    ///
+    /// When the log can not be read.
+    pub fn log(&self, service: &str) -> Result<String> {
+        Ok(fs::read_to_string(self.path(&format!("{service}.log")))?)
+    }
+
     /// Lets all processes drain and end, the gateway first.
     ///
     /// # Errors
@@ -122,7 +131,7 @@ impl Separate {
             "listen = \"{}\"\n{database}redis = \"{}\"\ndrain_seconds = 1\n\
              identity = [\"{identity}\"]\nkey_registry = [\"{registry}\"]\npolicy_compiler = [\"{compiler}\"]\n\
              [certificates]\nauthority = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
-             [service]\n{own}[telemetry]\nlisten = \"127.0.0.1:0\"\n",
+             [service]\n{own}[telemetry]\nlisten = \"127.0.0.1:0\"\nlog_filter = \"info,bowline=debug\"\n",
             self.called[index],
             self.redis.url(),
             certificates.join("ca.pem").display(),

@@ -15,3 +15,4 @@ mod policies;
 mod relay;
 mod serve;
 mod settings;
+mod traces;

@@ -17,12 +17,14 @@ use axum::{
 use bowline_clock::random_bytes;
 use bowline_ids::{NodeOwner, TailnetId};
 use bowline_service_kit::{
+    RequestId,
     connection_slots::{ConnectionSlots, SlotHolder, SlotLimits},
     networks::Network,
     rate_limit::{RateLimit, TokenBuckets},
     retry_window::RetryWindow,
 };
 use tower::ServiceExt as _;
+use tracing::{Instrument as _, field};
 
 use crate::machine::RetryTime;
 
@@ -236,13 +238,59 @@ fn source_networks(source: IpAddr) -> [Network; 3] {
     }
 }
 
-/// Answers a request of a connection, if it may ask now.
+/// Answers a request of a connection, if it may ask now. Here the id is made that follows the request through all
+/// services; what the client says of one is not read.
 pub(crate) async fn count_request(
     connection: Connection,
     routes: Router,
-    mut request: Request<Body>,
+    request: Request<Body>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let connection = connection.of_request(request.headers());
+    let id = RequestId::random();
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id,
+        endpoint = endpoint_name(request.uri().path()),
+        source = %connection.source(),
+        tailnet = field::Empty,
+        node = field::Empty,
+    );
+    let answering = async {
+        let begin = tokio::time::Instant::now();
+        let response = answer_request(connection, routes, request).await;
+        let (status, elapsed) = (response.status().as_u16(), begin.elapsed());
+        tracing::debug!(
+            status,
+            duration_ms = elapsed.as_millis(),
+            "request answered"
+        );
+        response
+    };
+    Ok(id.scope(answering).instrument(span).await)
+}
+
+/// Returns what an address is called in logs: the rest of a path may be a secret, or as long as a client likes.
+fn endpoint_name(path: &str) -> &'static str {
+    let mut parts = path.split('/').skip(1);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("key"), None, _) => "key",
+        (Some("ts2021"), None, _) => "ts2021",
+        (Some("machine"), Some("map"), None) | (Some("machine"), Some(_), Some("map")) => "map",
+        (Some("machine"), Some("alive"), _) => "alive",
+        (Some("machine"), Some("ssh"), _) => "ssh",
+        (Some("machine"), Some("update-health"), _) => "health",
+        (Some("machine"), Some(_), None) => "register",
+        (Some("register"), Some(_), None) => "login",
+        (Some("verify"), Some(_), None) => "verify",
+        _ => "other",
+    }
+}
+
+async fn answer_request(
+    connection: Connection,
+    routes: Router,
+    mut request: Request<Body>,
+) -> Response<Body> {
     let front = Arc::clone(connection.front());
     let (mut response, wait) = match connection.begin_request() {
         Ok(_under_way) => {
@@ -278,7 +326,7 @@ pub(crate) async fn count_request(
         }
     };
     front.note_refusal(&mut response, wait);
-    Ok(response)
+    response
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use bowline_control_wire::{Compression, FrameError, Hostinfo, MapRequest};
 use bowline_netmap::{Dialect, build_full, build_node_gone};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport};
+use bowline_service_kit::trace;
 use futures_util::stream;
 use tonic::Code;
 
@@ -66,6 +67,7 @@ pub async fn answer_map_request(
         }
         Err(status) => return Err(status.into()),
     };
+    trace::note_node(located.tailnet.id.get(), located.node);
     let settled = machine.connection.mark_known(located.holder());
     settled.map_err(|wait| {
         let text = "this device asks too often: try again in a few seconds";

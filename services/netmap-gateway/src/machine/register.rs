@@ -18,6 +18,7 @@ use bowline_proto::{
     },
     time::to_timestamp,
 };
+use bowline_service_kit::trace;
 use prost::Message as _;
 use prost_types::Timestamp;
 use tonic::{Code, Request, Status};
@@ -127,6 +128,7 @@ async fn ask_registry(
             let node = registered.node.as_ref();
             let tailnet = node.and_then(|node| TailnetId::try_from(node.tailnet_id).ok());
             if let Some((tailnet, node)) = tailnet.zip(node) {
+                trace::note_node(tailnet.get(), node.id);
                 let holder = Holder {
                     owner: (tailnet, node.owner()),
                     node: node.id,

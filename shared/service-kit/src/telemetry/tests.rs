@@ -2,12 +2,16 @@ use std::sync::Mutex;
 
 use super::*;
 
-/// Returns the line that an event becomes.
+/// Returns the line that an event within a call becomes.
 fn line(format: LogFormat, is_terminal: bool) -> String {
     let written = Arc::new(Mutex::new(Vec::new()));
     let writer = Arc::clone(&written);
-    let logs = build_subscriber(format, is_terminal, move || Shared(Arc::clone(&writer)));
-    tracing::subscriber::with_default(logs, || tracing::warn!(node = 7, "it is away"));
+    let logs = build_log_layer(format, is_terminal, move || Shared(Arc::clone(&writer)));
+    let subscriber = tracing_subscriber::registry().with(logs);
+    tracing::subscriber::with_default(subscriber, || {
+        let span = tracing::info_span!("rpc", request_id = "4bf92f3577b34da6");
+        span.in_scope(|| tracing::warn!(node = 7, "it is away"));
+    });
     String::from_utf8(written.lock().unwrap().clone()).unwrap()
 }
 
@@ -40,6 +44,7 @@ fn lines_are_plain_for_people_and_json_for_programs_unless_said_otherwise() {
             line.contains("WARN") && line.contains("it is away"),
             "{line}"
         );
+        assert!(line.contains("4bf92f3577b34da6"), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");
     }
 }

@@ -9,3 +9,4 @@ mod replicas;
 mod strangers;
 mod support;
 mod telemetry;
+mod traces;

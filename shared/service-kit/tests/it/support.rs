@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bowline_proto::access::{Role, rules};
 use bowline_service_kit::{
-    Authority, Caller, Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, serve,
+    Authority, Caller, Certificates, GrpcChannel, Listeners, RequestId, ServiceName, Shutdown,
+    serve,
 };
 use chrono::{NaiveDate, Utc};
 use http::uri::PathAndQuery;
@@ -84,6 +85,10 @@ async fn respond(request: http::Request<Body>) -> Result<http::Response<Body>, I
         response
             .metadata_mut()
             .insert("caller", caller.parse().unwrap());
+        let id = RequestId::current().unwrap().to_string();
+        response
+            .metadata_mut()
+            .insert("request-id", id.parse().unwrap());
         Ok::<_, Status>(response)
     });
     let mut grpc = tonic::server::Grpc::new(ProstCodec::<(), ()>::default());
@@ -100,6 +105,16 @@ pub(crate) async fn call_with(
     path: &'static str,
     request: Request<()>,
 ) -> Result<String, Status> {
+    answer_to(channel, path, request, "caller").await
+}
+
+/// Calls an RPC without arguments; returns one thing that the server says.
+pub(crate) async fn answer_to(
+    channel: &GrpcChannel,
+    path: &'static str,
+    request: Request<()>,
+    wanted: &str,
+) -> Result<String, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await?;
     let codec = ProstCodec::<(), ()>::default();
@@ -107,7 +122,7 @@ pub(crate) async fn call_with(
     let response: Response<()> = client.unary(request, path, codec).await?;
     Ok(response
         .metadata()
-        .get("caller")
+        .get(wanted)
         .unwrap()
         .to_str()
         .unwrap()

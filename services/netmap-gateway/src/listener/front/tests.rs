@@ -97,3 +97,24 @@ async fn whoever_is_turned_away_is_told_when_to_come_back() {
         assert!((1..=5).contains(&seconds));
     }
 }
+
+#[test]
+fn logs_name_addresses_without_what_is_secret_in_them() {
+    for (path, name) in [
+        ("/key", "key"),
+        ("/ts2021", "ts2021"),
+        ("/machine/register", "register"),
+        ("/machine/4bf92f35", "register"),
+        ("/machine/map", "map"),
+        ("/machine/4bf92f35/map", "map"),
+        ("/machine/alive/7", "alive"),
+        ("/machine/ssh/action/1/to/2", "ssh"),
+        ("/machine/update-health", "health"),
+        ("/register/4bf92f35", "login"),
+        ("/verify/secret", "verify"),
+        ("/secret", "other"),
+        ("", "other"),
+    ] {
+        assert_eq!(endpoint_name(path), name, "{path}");
+    }
+}
