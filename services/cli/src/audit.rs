@@ -124,13 +124,20 @@ struct Trail {
     next: Option<u64>,
 }
 
+/// What a page of a trail has at most: entries before a time, and so many.
+#[derive(Clone, Copy)]
+struct PageBounds {
+    before: Option<Timestamp>,
+    limit: u32,
+}
+
 impl Trail {
     /// Reads on when all that was read is taken.
     async fn fill_page(
         &mut self,
         connection: &ConnectionArgs,
         tailnet_id: u64,
-        (before, limit): (Option<Timestamp>, u32),
+        page: PageBounds,
     ) -> Result<(), Failure> {
         let Some(before_sequence) = self.next.filter(|_| self.read.is_empty()) else {
             return Ok(());
@@ -138,8 +145,8 @@ impl Trail {
         let request = ListAuditRequest {
             tailnet_id,
             before_sequence,
-            before_time: before,
-            limit: limit.min(PAGE),
+            before_time: page.before,
+            limit: page.limit.min(PAGE),
         };
         self.read = self.owner.list_entries(connection, request).await?.into();
         self.next = self
@@ -282,7 +289,7 @@ async fn newest_entries(
     loop {
         for trail in &mut trails {
             trail
-                .fill_page(connection, tailnet_id, (before, limit))
+                .fill_page(connection, tailnet_id, PageBounds { before, limit })
                 .await?;
         }
         let time = |trail: &&mut Trail| {

@@ -64,25 +64,37 @@ impl Row for RenewedCertificateRow {
 
 /// Runs a command.
 pub fn run(command: &CertificatesCommand, printer: &Printer) -> Result<(), Failure> {
-    let today = SystemClock.now().date_naive();
     match command {
         CertificatesCommand::Create {
             directory,
             admin,
             days,
-        } => create_certificates(directory, admin, (today, *days), printer),
+        } => create_certificates(directory, admin, days_from_today(*days), printer),
         CertificatesCommand::Renew { directory, days } => {
-            renew_certificates(directory, (today, *days), printer)
+            renew_certificates(directory, days_from_today(*days), printer)
         }
     }
+}
+
+/// How long new certificates are valid.
+#[derive(Clone, Copy)]
+struct CertificateDays {
+    today: NaiveDate,
+    days: u64,
+}
+
+fn days_from_today(days: u64) -> CertificateDays {
+    let today = SystemClock.now().date_naive();
+    CertificateDays { today, days }
 }
 
 fn create_certificates(
     directory: &Path,
     admin: &str,
-    (today, days): (NaiveDate, u64),
+    valid: CertificateDays,
     printer: &Printer,
 ) -> Result<(), Failure> {
+    let CertificateDays { today, days } = valid;
     fs::create_dir_all(directory)?;
     let authority = match Authority::load(directory) {
         Ok(authority) => authority,
@@ -117,9 +129,10 @@ fn create_certificates(
 
 fn renew_certificates(
     directory: &Path,
-    (today, days): (NaiveDate, u64),
+    valid: CertificateDays,
     printer: &Printer,
 ) -> Result<(), Failure> {
+    let CertificateDays { today, days } = valid;
     let authority = Authority::load(directory).map_err(certificate_failure)?;
     let authority = authority.for_days(days).map_err(certificate_failure)?;
     let mut renewed = Vec::new();

@@ -218,8 +218,11 @@ pub async fn run(
             tailnet,
         } => {
             let tailnet_id = tailnet.find_tailnet(connection).await?.id;
-            let names = (source.as_str(), destination.as_str());
-            access::explain_access(&mut connect()?, connection, printer, tailnet_id, names).await?;
+            let nodes = access::NamedNodes {
+                source: &source,
+                destination: &destination,
+            };
+            access::explain_access(&mut connect()?, connection, printer, tailnet_id, nodes).await?;
         }
         PolicyCommand::Rollback { version, tailnet } => {
             let tailnet_id = tailnet.find_tailnet(connection).await?.id;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bowline_clock::SharedClock;
 use bowline_control_keys::ControlKeys;
 use bowline_control_nacl::ReplayCache;
-use bowline_service_kit::Tasks;
+use bowline_service_kit::{Tasks, relay_permits::RelayPermits};
 
 use crate::{
     Backends, GatewayConfig,
@@ -32,6 +32,7 @@ pub struct Gateway {
     pub(crate) admission: Arc<Admission>,
     pub(crate) waits: Arc<FollowupWaits>,
     pub(crate) refusals: RefusalLog,
+    pub(crate) relay_permits: RelayPermits,
     pub(crate) replays: Mutex<ReplayCache>,
     pub(crate) clock: SharedClock,
     pub(crate) tasks: Tasks,

@@ -12,7 +12,7 @@ use bowline_clock::{SharedClock, random_bytes};
 use bowline_control_keys::{ControlKeyError, ControlKeys};
 use bowline_control_nacl::ReplayCache;
 use bowline_control_wire::DerpMap;
-use bowline_service_kit::Tasks;
+use bowline_service_kit::{Tasks, relay_permits::RelayPermits};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -146,6 +146,7 @@ pub fn start(
             admission: Arc::new(Admission::default()),
             waits: FollowupWaits::new(),
             refusals: RefusalLog::default(),
+            relay_permits: RelayPermits::new(backends.registry.clone(), backends.identity.clone()),
             replays: Mutex::new(ReplayCache::new(REPLAYS)),
             config,
             keys,

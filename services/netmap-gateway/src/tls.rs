@@ -55,7 +55,7 @@ impl FileCertificate {
 
     /// Reads the files again if they have changed. What can not be used changes nothing.
     fn reload_if_changed(&self) {
-        if !self.watch.has_new_files() {
+        if !self.watch.check_for_changes() {
             return;
         }
         match read_certified_key(&self.certificate, &self.key) {

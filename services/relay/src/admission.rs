@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_ids::{NodeOwner, TailnetId};
 use bowline_keys::NodePublic;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -151,7 +152,7 @@ impl AdmissionCache {
     }
 
     fn lock_remembered(&self) -> MutexGuard<'_, HashMap<NodePublic, RememberedNode>> {
-        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.allowed.lock()
     }
 }
 

@@ -4,9 +4,9 @@
 //! less than a fresh one.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// What a waiting frame costs beside its bytes.
@@ -68,7 +68,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, FrameQueue> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

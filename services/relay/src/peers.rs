@@ -1,12 +1,13 @@
 //! Who is connected: node key to outbox. The newest connection of a key is the only one.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_ids::TailnetId;
 use bowline_keys::NodePublic;
 use bytes::Bytes;
+use parking_lot::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +79,7 @@ pub(crate) struct PeerEntry {
 impl PeerTable {
     /// Returns the contest that a newcomer with this key would carry on.
     pub(crate) fn find_contest(&self, key: &NodePublic) -> Option<Contest> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.read();
         let older = all.get(key).filter(|peer| peer.since.elapsed() < YOUNG)?;
         let round = older.takeovers.checked_sub(LET_PASS)?;
         let wait = FIRST_WAIT.saturating_mul(1 << round.min(8));
@@ -95,7 +96,7 @@ impl PeerTable {
         tailnet: TailnetId,
         outbox_bytes: usize,
     ) -> PeerEntry {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.write();
         let young = all.get(&key).filter(|peer| peer.since.elapsed() < YOUNG);
         let peer = Arc::new(ConnectedPeer {
             key,
@@ -122,7 +123,6 @@ impl PeerTable {
     fn get(&self, key: &NodePublic, tailnet: TailnetId) -> Option<Arc<ConnectedPeer>> {
         self.0
             .read()
-            .unwrap_or_else(PoisonError::into_inner)
             .get(key)
             .filter(|peer| peer.tailnet == tailnet)
             .cloned()
@@ -130,7 +130,7 @@ impl PeerTable {
 
     /// Removes a client unless a newer connection has its place; answers whether it was there.
     fn remove_peer(&self, peer: &Arc<ConnectedPeer>) -> bool {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.write();
         let current = all
             .get(&peer.key)
             .is_some_and(|held| Arc::ptr_eq(held, peer));

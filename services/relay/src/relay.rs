@@ -1,7 +1,7 @@
 //! The relay as its owner holds it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_ids::{NodeOwner, TailnetId};
@@ -10,6 +10,7 @@ use bowline_service_kit::connection_slots::{ConnectionSlots, SlotHandle, SlotHol
 use bowline_service_kit::retry_window::RetryWindow;
 use crypto_box::SecretKey;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;

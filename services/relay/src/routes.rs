@@ -1,7 +1,6 @@
 //! The HTTP side: the upgrade to DERP, and the probes clients measure by.
 
 use std::net::SocketAddr;
-use std::sync::PoisonError;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
@@ -137,11 +136,7 @@ fn asks_for_derp(request: &Request) -> bool {
 fn refuse_connection(relay: &Relay, reason: &'static str, text: &'static str) -> Response {
     meters::count_refusal(reason);
     let random = u64::from_be_bytes(bowline_clock::random_bytes());
-    let mut retry = relay
-        .state()
-        .retry
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut retry = relay.state().retry.lock();
     let seconds = retry.note_refusal(Instant::now().into_std(), random);
     drop(retry);
     let retry_after = [(RETRY_AFTER, HeaderValue::from(seconds))];

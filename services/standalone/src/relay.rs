@@ -38,15 +38,30 @@ pub struct RelayBackends {
     pub identity: GrpcChannel,
 }
 
-/// Starts the relay and returns the map with it. Clients reach it at `host`, with as many connections as it has files for.
+/// What the relay's certificate depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct RelayPlace<'p> {
+    /// Where the certificate is kept.
+    pub state_dir: &'p Path,
+    /// The name or address clients reach the relay at.
+    pub host: &'p str,
+    /// The day of the start.
+    pub today: NaiveDate,
+}
+
+/// Starts the relay and returns the map with it. It serves as many connections as it has files for.
 pub async fn start(
     config: &RelayConfig,
-    (state_dir, today): (&Path, NaiveDate),
-    host: &str,
+    place: RelayPlace<'_>,
     owners: RelayBackends,
     files: usize,
     tasks: &Tasks,
 ) -> Result<DerpMap> {
+    let RelayPlace {
+        state_dir,
+        host,
+        today,
+    } = place;
     let connections = descriptors::bound_connections("relay", Limits::default().connections, files);
     let pinned = tls::keep_relay_certificate(&state_dir.join("tls"), host, today)?;
     let http = listen_tcp(config.listen)
@@ -123,9 +138,13 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
             map,
             ..
         } = process;
-        let place = (state_dir.as_path(), SystemClock.now().date_naive());
+        let place = RelayPlace {
+            state_dir: &state_dir,
+            host: &host,
+            today: SystemClock.now().date_naive(),
+        };
         let files = descriptors::available_connections();
-        let relays = start(&config, place, &host, owners, files, &tasks).await?;
+        let relays = start(&config, place, owners, files, &tasks).await?;
         write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
             .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
         let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());

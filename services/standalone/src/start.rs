@@ -103,10 +103,13 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         authority = Some(files.authority);
     }
     let for_relay = divide_files(&mut config);
-    let bus = Bus::in_process();
-    let clock: SharedClock = Arc::new(SystemClock);
-    let services = DeferredServices::default();
-    let routes = start_owners(state_dir, &config, (&bus, &clock), &services, tasks).await?;
+    let shared = SharedParts::new();
+    let routes = start_owners(state_dir, &config, &shared, tasks).await?;
+    let SharedParts {
+        bus,
+        clock,
+        services,
+    } = shared;
     services.set_routes(routes.clone());
     let others = &config.gateway;
     let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
@@ -117,22 +120,19 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
                 registry: channel.clone(),
                 identity: channel,
             };
-            let place = (state_dir.as_path(), today());
-            relay::start(&config.relay, place, host, owners, for_relay, tasks).await?
+            let place = relay::RelayPlace {
+                state_dir,
+                host,
+                today: today(),
+            };
+            relay::start(&config.relay, place, owners, for_relay, tasks).await?
         }
         _ => DerpMap::default(),
-    };
-    let channel = services.channel_for(Caller::Service(ServiceName::NetmapGateway));
-    let backends = Backends {
-        identity: channel.clone(),
-        waits: channel.clone(),
-        registry: channel.clone(),
-        compiler: channel,
     };
     let public_url = config.gateway.public_url.clone();
     let more_routes = Router::new();
     let given = Dependencies {
-        backends,
+        backends: gateway_backends(&services),
         bus,
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
@@ -166,14 +166,46 @@ fn divide_files(config: &mut Config) -> usize {
     for_relay
 }
 
+/// Returns how the gateway reaches the services of this process.
+fn gateway_backends(services: &DeferredServices) -> Backends {
+    let channel = services.channel_for(Caller::Service(ServiceName::NetmapGateway));
+    Backends {
+        identity: channel.clone(),
+        waits: channel.clone(),
+        registry: channel.clone(),
+        compiler: channel,
+    }
+}
+
+/// What the services of the process share.
+struct SharedParts {
+    bus: Bus,
+    clock: SharedClock,
+    services: DeferredServices,
+}
+
+impl SharedParts {
+    fn new() -> Self {
+        Self {
+            bus: Bus::in_process(),
+            clock: Arc::new(SystemClock),
+            services: DeferredServices::default(),
+        }
+    }
+}
+
 /// Starts the owners of hard state, each on a database of its own, and returns what they serve.
 async fn start_owners(
     state_dir: &Path,
     config: &Config,
-    (bus, clock): (&Bus, &SharedClock),
-    services: &DeferredServices,
+    shared: &SharedParts,
     tasks: &Tasks,
 ) -> Result<Routes> {
+    let SharedParts {
+        bus,
+        clock,
+        services,
+    } = shared;
     let database = |name: &str| {
         format!(
             "sqlite://{}",

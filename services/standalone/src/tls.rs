@@ -25,6 +25,7 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
+use issue::{IssuingAuthority, ValidDays};
 use names::CertificateNames;
 use stored::StoredCertificate;
 
@@ -71,11 +72,12 @@ pub fn keep_listener_certificate(
         let end = authority
             .last_day
             .min(issue::last_day(today, LISTENER_DAYS));
-        let issuer = (
-            fs::read_to_string(&files.authority)?,
-            load_or_make_key(&authority_key)?,
-        );
-        let certificate = issue::issue_listener(host, &names, (today, end), issuer, &key)?;
+        let issuer = IssuingAuthority {
+            certificate: fs::read_to_string(&files.authority)?,
+            key: load_or_make_key(&authority_key)?,
+        };
+        let valid = ValidDays { today, last: end };
+        let certificate = issue::issue_listener(host, &names, valid, issuer, &key)?;
         write_whole(&files.certificate, &certificate)?;
     }
     Ok(files)
@@ -104,7 +106,8 @@ fn keep_authority(
         None => names.clone(),
     };
     let key = load_or_make_key(key)?;
-    let text = issue::issue_authority(&names, (today, AUTHORITY_DAYS), &key)?;
+    let valid = ValidDays::from_today(today, AUTHORITY_DAYS);
+    let text = issue::issue_authority(&names, valid, &key)?;
     write_whole(certificate, &text)?;
     StoredCertificate::read(certificate)?.context("the authority was not written")
 }
@@ -145,7 +148,7 @@ pub fn keep_relay_certificate(
         let key = load_or_make_key(&key_file)?;
         write_whole(
             &certificate_file,
-            &issue::issue_relay(host, (today, RELAY_DAYS), &key)?,
+            &issue::issue_relay(host, ValidDays::from_today(today, RELAY_DAYS), &key)?,
         )?;
     }
     let certificate = CertificateDer::from_pem_file(&certificate_file)?;

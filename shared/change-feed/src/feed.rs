@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use bowline_bus::{Bus, Event, Subscription};
 use bowline_ids::TailnetId;
 use bowline_service_kit::Tasks;
 use futures_util::{FutureExt as _, future::BoxFuture};
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{self, MissedTickBehavior},
@@ -50,7 +51,10 @@ impl<S: LogSource> Feed<S> {
         let watching = watch_heads(
             source.clone(),
             Arc::downgrade(&heads),
-            (bus.clone(), subscription),
+            HeldSubscription {
+                _bus: bus.clone(),
+                subscription,
+            },
         );
         tasks.spawn_background("change-feed", watching);
         Self { source, heads }
@@ -104,7 +108,7 @@ struct Heads {
 
 impl Heads {
     fn subscribe_head(&self, tailnet: TailnetId) -> watch::Receiver<KnownHead> {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed.lock();
         followed
             .entry(tailnet)
             .or_insert_with(|| watch::channel(KnownHead::default()).0)
@@ -113,7 +117,7 @@ impl Heads {
 
     /// Notes what a hint says, when it is more than what is known.
     fn note_hint(&self, tailnet: TailnetId, head: Position) {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let followed = self.followed.lock();
         if let Some(known) = followed.get(&tailnet) {
             known.send_if_modified(|known| {
                 let is_news = known.head.is_behind(head);
@@ -130,7 +134,7 @@ impl Heads {
     /// Notes what the owner answered when it was asked at a time with that head known. It is the truth of then: what a
     /// hint said before may have been forged, what it said since may be newer.
     fn note_answer(&self, asked: HeadQuestion, asked_at: time::Instant, head: Position) {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let followed = self.followed.lock();
         if let Some(known) = followed.get(&asked.tailnet) {
             known.send_modify(|known| {
                 known.head = match known.head == asked.known {
@@ -144,7 +148,7 @@ impl Heads {
 
     /// Returns the tailnets somebody follows, and forgets the others.
     fn collect_followed(&self) -> Vec<HeadQuestion> {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed.lock();
         followed.retain(|_, head| head.receiver_count() > 0);
         let asked = |(&tailnet, known): (&TailnetId, &watch::Sender<KnownHead>)| HeadQuestion {
             tailnet,
@@ -161,19 +165,21 @@ struct HeadQuestion {
     known: Position,
 }
 
-/// Keeps the heads up to date. It holds the bus: a subscription ends with the last who does.
-async fn watch_heads<S: LogSource>(
-    source: S,
-    heads: Weak<Heads>,
-    (_bus, mut subscription): (Bus, Subscription),
-) {
+/// A subscription with its bus: it ends with the last who holds that.
+struct HeldSubscription {
+    _bus: Bus,
+    subscription: Subscription,
+}
+
+/// Keeps the heads up to date.
+async fn watch_heads<S: LogSource>(source: S, heads: Weak<Heads>, mut held: HeldSubscription) {
     let mut ticks = tokio::time::interval(HEADS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Heads are asked for beside the hints: an owner that hangs holds up nothing that others say.
     let mut asking: Option<BoxFuture<'static, ()>> = None;
     loop {
         let event = tokio::select! {
-            event = subscription.next() => match event {
+            event = held.subscription.next() => match event {
                 Some(event) => event,
                 None => return,
             },

@@ -155,17 +155,26 @@ fn entry_from_row(tailnet: i64, row: &AnyRow) -> Result<AuditEntry, DatabaseErro
     })
 }
 
+/// The end of a tailnet's trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AuditHead {
+    /// The number of rows.
+    pub(crate) sequence: u64,
+    /// The hash of the last, [`ORIGIN`] before the first.
+    pub(crate) hash: [u8; 32],
+}
+
 /// Follows the chain from the first row to `head`.
 pub(crate) async fn verify_chain(
     connection: &mut AnyConnection,
     tailnet: i64,
-    head: (u64, [u8; 32]),
+    head: AuditHead,
 ) -> Result<AuditVerdict, DatabaseError> {
     let (mut sequence, mut hash) = (0, ORIGIN);
     loop {
         let page = read_entries(&mut *connection, tailnet, sequence, 1000).await?;
         if page.is_empty() {
-            let whole = (sequence, hash) == head;
+            let whole = AuditHead { sequence, hash } == head;
             return Ok(if whole {
                 AuditVerdict::Whole { entries: sequence }
             } else {

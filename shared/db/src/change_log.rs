@@ -269,7 +269,10 @@ impl ChangeLog {
     ) -> Result<(AuditVerdict, head::Counter), DatabaseError> {
         let mut read = self.0.database.begin_read().await?;
         let counter = head::Counter::read(&mut read, tailnet).await?;
-        let head = (counter.audit_sequence, counter.audit_hash);
+        let head = audit::AuditHead {
+            sequence: counter.audit_sequence,
+            hash: counter.audit_hash,
+        };
         let verdict = audit::verify_chain(&mut read, tailnet.into(), head).await?;
         Ok((verdict, counter))
     }

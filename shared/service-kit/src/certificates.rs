@@ -117,7 +117,7 @@ impl Certificates {
     /// Returns what is in force, after a look at the files.
     pub(crate) fn current_material(&self) -> Arc<Material> {
         if let Some(followed) = &self.followed
-            && followed.watch.has_new_files()
+            && followed.watch.check_for_changes()
         {
             match Material::read(&followed.files) {
                 Ok(material) => {

@@ -19,11 +19,9 @@ mod slot_stream;
 mod slot_table;
 mod strangers;
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{net::IpAddr, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -106,7 +104,7 @@ impl<K: SlotHolder> ConnectionSlots<K> {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, SlotState<K>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

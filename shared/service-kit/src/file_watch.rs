@@ -3,8 +3,9 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How often files are looked at, at most.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -47,8 +48,8 @@ impl FileWatch {
     }
 
     /// Looks, unless that was a moment ago, and says whether a file has changed since the look before.
-    pub fn has_new_files(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn check_for_changes(&self) -> bool {
+        let mut state = self.state.lock();
         if state.looked.elapsed() < CHECK_INTERVAL {
             return false;
         }
@@ -62,7 +63,7 @@ impl FileWatch {
     /// Has the next look find a change: what was read could not be used, as when one file of a pair was replaced and
     /// the other not yet.
     pub fn report_again(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.seen.clear();
     }
 }

@@ -26,6 +26,7 @@ pub mod descriptors;
 pub mod networks;
 pub mod process;
 pub mod rate_limit;
+pub mod relay_permits;
 pub mod retry_window;
 pub mod telemetry;
 pub mod trace;

@@ -178,7 +178,10 @@ impl Telemetry {
                 .route("/metrics", get(render_metrics))
                 .route("/healthz", get(|| async { "ok\n" }))
                 .route("/readyz", get(answer_readiness))
-                .with_state((self.clone(), shutdown.clone()));
+                .with_state(ProbeState {
+                    telemetry: self.clone(),
+                    shutdown: shutdown.clone(),
+                });
             let upkeep = async {
                 loop {
                     tokio::time::sleep(UPKEEP).await;
@@ -194,16 +197,21 @@ impl Telemetry {
     }
 }
 
-async fn render_metrics(State((telemetry, _)): State<(Telemetry, Shutdown)>) -> String {
-    telemetry.metrics.render()
+/// What the pages show.
+#[derive(Clone)]
+struct ProbeState {
+    telemetry: Telemetry,
+    shutdown: Shutdown,
 }
 
-async fn answer_readiness(
-    State((telemetry, shutdown)): State<(Telemetry, Shutdown)>,
-) -> (StatusCode, &'static str) {
-    if shutdown.is_draining() {
+async fn render_metrics(State(state): State<ProbeState>) -> String {
+    state.telemetry.metrics.render()
+}
+
+async fn answer_readiness(State(state): State<ProbeState>) -> (StatusCode, &'static str) {
+    if state.shutdown.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else if telemetry.is_ready.load(Ordering::Relaxed) {
+    } else if state.telemetry.is_ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting\n")

@@ -6,6 +6,7 @@
 //! | decisions import no runtime, database or network library | `tests/it/decisions.rs` |
 //! | a file has at most 400 lines, tests aside | `tests/it/lengths.rs` |
 //! | a type name that leaves its file is there once | `tests/it/type_names.rs` |
+//! | a feature of a library is on because something uses it | `tests/it/features.rs` |
 //! | unit tests stand in `foo/tests.rs`, the tests of a crate in `tests/it/` | `tests/it/layout.rs` |
 //!
 //! Elsewhere: what may not be called is listed with reasons in `.clippy.toml`; licences and libraries that may not be used are

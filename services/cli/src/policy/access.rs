@@ -78,14 +78,27 @@ pub async fn preview_access(
     Ok(())
 }
 
+/// Two nodes, as an administrator names them.
+#[derive(Clone, Copy)]
+pub struct NamedNodes<'n> {
+    /// The one that would reach the other.
+    pub source: &'n str,
+    /// The other.
+    pub destination: &'n str,
+}
+
 /// Prints why a node may or may not reach another.
 pub async fn explain_access(
     client: &mut PolicyServiceClient<GrpcChannel>,
     connection: &ConnectionArgs,
     printer: &Printer,
     tailnet_id: u64,
-    (source, destination): (&str, &str),
+    nodes: NamedNodes<'_>,
 ) -> Result<(), Failure> {
+    let NamedNodes {
+        source,
+        destination,
+    } = nodes;
     let id =
         |listed: bowline_proto::key_registry::v1::NodeWithState| listed.node.unwrap_or_default().id;
     let request = ExplainAccessRequest {

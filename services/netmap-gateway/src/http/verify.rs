@@ -9,15 +9,10 @@ use axum::{
     http::StatusCode,
 };
 use bowline_keys::{MachinePublic, NodePublic};
-use bowline_proto::{
-    identity::v1::{ResolveUserRequest, identity_service_client::IdentityServiceClient},
-    key_registry::v1::{
-        Node, ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
-    },
-};
+use bowline_proto::key_registry::v1::Node;
+use bowline_service_kit::relay_permits::RelayPermit;
 use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
-use tonic::{Code, Request};
 
 use crate::{gateway::Gateway, listener::Connection, machine::RequestFailure};
 
@@ -25,8 +20,6 @@ use crate::{gateway::Gateway, listener::Connection, machine::RequestFailure};
 const LONGEST_BODY: usize = 4 << 10;
 /// How long a relay may take to send it.
 const BODY_TIME: Duration = Duration::from_secs(15);
-/// How long identity is waited for: relays have little patience.
-const IDENTITY_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -60,38 +53,15 @@ pub(super) async fn post_verify(
     connection.exempt_from_deadline();
     let request: VerifyRequest = serde_json::from_slice(&read_body(body).await?)
         .map_err(|error| RequestFailure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let mut client = KeyRegistryServiceClient::new(gateway.backends.registry.clone());
-    let request = ResolveNodeRequest {
-        node_key: request.node_public.as_bytes().to_vec(),
-    };
-    let allow = match client.resolve_node(request).await {
-        Ok(answer) => {
-            let node = answer.into_inner().node.unwrap_or_default();
-            node.may_take_part(false) && !is_suspended(&gateway, &node).await
-        }
-        Err(status) if status.code() == Code::NotFound => false,
-        Err(status) => return Err(status.into()),
+    let key = request.node_public.as_bytes();
+    let permits = &gateway.relay_permits;
+    let permit = permits.ask_permit(key, |node| is_shown_without_key(&gateway, node));
+    let allow = match permit.await {
+        RelayPermit::Granted(_) => true,
+        RelayPermit::Refused => false,
+        RelayPermit::Unknown(status) => return Err(status.into()),
     };
     Ok(Json(VerifyResponse { allow }))
-}
-
-/// Says whether a node's user is suspended or gone. While identity can not be asked, what this gateway shows clients
-/// counts; of a node that it does not show nothing is held against it.
-async fn is_suspended(gateway: &Gateway, node: &Node) -> bool {
-    if !node.goes_with_user() {
-        return false;
-    }
-    let mut question = Request::new(ResolveUserRequest {
-        tailnet_id: node.tailnet_id,
-        user_id: node.user_id,
-    });
-    question.set_timeout(IDENTITY_PATIENCE);
-    let mut client = IdentityServiceClient::new(gateway.backends.identity.clone());
-    match client.resolve_user(question).await {
-        Ok(answer) => answer.into_inner().user.is_none_or(|user| user.suspended),
-        Err(status) if status.code() == Code::NotFound => true,
-        Err(_) => is_shown_without_key(gateway, node),
-    }
 }
 
 /// Says whether this gateway shows a node, but offers its key to nobody.

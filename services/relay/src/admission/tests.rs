@@ -14,7 +14,6 @@ impl NodeAdmission for Script {
     async fn judge_node(&self, _node: NodePublic, _source: IpAddr) -> AdmissionVerdict {
         self.0
             .lock()
-            .unwrap()
             .pop_front()
             .unwrap_or(AdmissionVerdict::Unknown)
     }

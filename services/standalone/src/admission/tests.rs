@@ -1,6 +1,12 @@
 //! The admission against the real registry and identity.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bowline_ids::{NodeOwner, UserId};
 use bowline_proto::{
@@ -8,8 +14,10 @@ use bowline_proto::{
     key_registry::v1::{ExpireNodeRequest, SetTagsRequest, node_service_client::NodeServiceClient},
     policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
-use bowline_service_kit::ServiceName;
+use bowline_service_kit::{Caller, ServiceName};
 use bowline_test_support::{TestServices, unreachable_channel};
+use tonic::{Status, body::Body, service::Routes};
+use tower::Service as _;
 
 use super::*;
 use crate::test_nodes::{register, start_services};
@@ -19,6 +27,23 @@ const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 fn admission(services: &TestServices) -> RegistryAdmission {
     let relay = services.service(ServiceName::Relay);
     RegistryAdmission::new(relay.clone(), relay)
+}
+
+/// Returns a channel that leads where another does, while nobody is said to be away.
+fn channel_that_may_be_away(channel: &GrpcChannel, is_away: &Arc<AtomicBool>) -> GrpcChannel {
+    let (channel, is_away) = (channel.clone(), Arc::clone(is_away));
+    let pass_on = tower::service_fn(move |request: http::Request<axum::body::Body>| {
+        let (mut channel, is_away) = (channel.clone(), is_away.load(Ordering::SeqCst));
+        async move {
+            let answer = match is_away {
+                true => Err(Status::unavailable("it is away")),
+                false => channel.call(request.map(Body::new)).await,
+            };
+            Ok::<_, std::convert::Infallible>(answer.unwrap_or_else(|status| status.into_http()))
+        }
+    });
+    let routes = Routes::from(axum::Router::new().fallback_service(pass_on));
+    GrpcChannel::in_process(routes, Caller::Service(ServiceName::Relay))
 }
 
 async fn verdict(admission: &RegistryAdmission, number: u8) -> AdmissionVerdict {
@@ -102,10 +127,13 @@ async fn while_identity_is_away_nodes_are_served_but_for_users_seen_suspended() 
     register(&services, &home, 1, &[]).await;
     register(&services, &work, 2, &[]).await;
     services.set_suspended(&home, true).await;
-    let mut admission = admission(&services);
+    let relay = services.service(ServiceName::Relay);
+    let is_away = Arc::new(AtomicBool::new(false));
+    let identity = channel_that_may_be_away(&relay, &is_away);
+    let admission = RegistryAdmission::new(relay, identity);
     assert_eq!(verdict(&admission, 1).await, AdmissionVerdict::Refused);
 
-    admission.identity = unreachable_channel();
+    is_away.store(true, Ordering::SeqCst);
     assert_eq!(verdict(&admission, 1).await, AdmissionVerdict::Refused);
     assert_eq!(verdict(&admission, 2).await, allowed(&work));
 }

@@ -9,6 +9,31 @@ use rcgen::{
 
 use super::names::CertificateNames;
 
+/// The days on which a certificate is valid.
+#[derive(Clone, Copy)]
+pub(super) struct ValidDays {
+    /// The first; it is valid a day earlier, too, for clocks that are behind.
+    pub(super) today: NaiveDate,
+    /// The last.
+    pub(super) last: NaiveDate,
+}
+
+impl ValidDays {
+    /// Returns so many days from today.
+    pub(super) fn from_today(today: NaiveDate, days: u64) -> Self {
+        let last = last_day(today, days);
+        Self { today, last }
+    }
+}
+
+/// An authority that issues, as PEM, and its key.
+pub(super) struct IssuingAuthority {
+    /// Its certificate.
+    pub(super) certificate: String,
+    /// Its key.
+    pub(super) key: KeyPair,
+}
+
 /// Returns the last day of what is valid for so many days from today.
 pub(super) fn last_day(today: NaiveDate, days: u64) -> NaiveDate {
     today + Days::new(days)
@@ -17,11 +42,11 @@ pub(super) fn last_day(today: NaiveDate, days: u64) -> NaiveDate {
 /// Returns an authority that can issue for these names and no others.
 pub(super) fn issue_authority(
     names: &CertificateNames,
-    (today, days): (NaiveDate, u64),
+    valid: ValidDays,
     key: &KeyPair,
 ) -> Result<String> {
     let name = "Bowline, made by this installation";
-    let mut params = certificate_params(name, Vec::new(), today, last_day(today, days))?;
+    let mut params = certificate_params(name, Vec::new(), valid)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let hosts = names.hosts.iter().cloned().map(GeneralSubtree::DnsName);
@@ -40,14 +65,14 @@ pub(super) fn issue_authority(
 pub(super) fn issue_listener(
     host: &str,
     names: &CertificateNames,
-    (today, last): (NaiveDate, NaiveDate),
-    (authority, authority_key): (String, KeyPair),
+    valid: ValidDays,
+    authority: IssuingAuthority,
     key: &KeyPair,
 ) -> Result<String> {
-    let issuer = Issuer::from_ca_cert_pem(&authority, authority_key)?;
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, authority.key)?;
     let hosts = names.hosts.iter().cloned();
     let addresses = names.addresses.iter().map(ToString::to_string);
-    let mut params = certificate_params(host, hosts.chain(addresses).collect(), today, last)?;
+    let mut params = certificate_params(host, hosts.chain(addresses).collect(), valid)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
@@ -55,13 +80,8 @@ pub(super) fn issue_listener(
 }
 
 /// Returns the relay's certificate, which is trusted for its hash and signed by its own key.
-pub(super) fn issue_relay(
-    host: &str,
-    (today, days): (NaiveDate, u64),
-    key: &KeyPair,
-) -> Result<String> {
-    let last = last_day(today, days);
-    let mut params = certificate_params(host, vec![host.to_owned()], today, last)?;
+pub(super) fn issue_relay(host: &str, valid: ValidDays, key: &KeyPair) -> Result<String> {
+    let mut params = certificate_params(host, vec![host.to_owned()], valid)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(params.self_signed(key)?.pem())
@@ -72,9 +92,9 @@ pub(super) fn issue_relay(
 fn certificate_params(
     name: &str,
     names: Vec<String>,
-    today: NaiveDate,
-    last: NaiveDate,
+    valid: ValidDays,
 ) -> Result<CertificateParams> {
+    let ValidDays { today, last } = valid;
     let date = |date: NaiveDate| {
         // Months and days of a calendar date fit.
         let (month, day) = (u8::try_from(date.month()), u8::try_from(date.day()));

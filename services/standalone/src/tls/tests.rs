@@ -64,12 +64,16 @@ fn authority_is_for_the_host_alone_and_for_a_few_years() {
 
         // Whoever has stolen the authority's key has gained nothing beyond this server.
         let key = KeyPair::generate().unwrap();
-        let issuer = (
-            String::from_utf8(authority.clone()).unwrap(),
-            load_or_make_key(&place.join("ca.key")).unwrap(),
-        );
+        let issuer = IssuingAuthority {
+            certificate: String::from_utf8(authority.clone()).unwrap(),
+            key: load_or_make_key(&place.join("ca.key")).unwrap(),
+        };
+        let valid = ValidDays {
+            today: today(),
+            last,
+        };
         let names = CertificateNames::of_host(other);
-        let forged = issue::issue_listener(other, &names, (today(), last), issuer, &key).unwrap();
+        let forged = issue::issue_listener(other, &names, valid, issuer, &key).unwrap();
         let forged_files = ListenerFiles {
             certificate: place.join("forged.pem"),
             ..files.clone()

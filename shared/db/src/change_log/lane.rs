@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bowline_ids::{Revision, TailnetId};
 use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -113,7 +114,7 @@ impl fmt::Debug for Lanes {
 impl Lanes {
     // A plain mutex: it is held for a push or a take, never across an await.
     fn lock_lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, Queue>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
