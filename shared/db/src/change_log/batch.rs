@@ -52,7 +52,7 @@ pub(super) async fn run(log: &LogState, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<
     }
 }
 
-struct BatchOutcome {
+struct CommittedBatch {
     /// The revision after each job that ran.
     revisions: Vec<Revision>,
     /// The heads to hint.
@@ -62,9 +62,9 @@ struct BatchOutcome {
 async fn commit_jobs(
     log: &LogState,
     jobs: &mut [Box<dyn Job>],
-) -> Result<BatchOutcome, DatabaseError> {
+) -> Result<CommittedBatch, DatabaseError> {
     let Some(tailnet) = jobs.first().map(|job| job.tailnet()) else {
-        return Ok(BatchOutcome {
+        return Ok(CommittedBatch {
             revisions: Vec::new(),
             changed: Vec::new(),
         });
@@ -103,7 +103,7 @@ async fn commit_jobs(
     } else {
         mutation.transaction.rollback().await?;
     }
-    Ok(BatchOutcome {
+    Ok(CommittedBatch {
         revisions,
         changed: appends.changed_heads(),
     })
