@@ -18,8 +18,10 @@
 
 mod domain;
 mod error;
+mod fields;
 mod grpc;
 mod login_waiters;
+mod logins;
 mod pace;
 mod service;
 mod store;

@@ -5,21 +5,18 @@
 //! WaitLogin ─▶ join(id) ─┴▶ waited ids ────────┴─ every 500 ms one question for all ids: which are decided?
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bowline_db::Database;
 use bowline_proto::identity::v1::Login;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{error::IdentityError, store};
 
 /// How soon a decision made by another replica is noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it is noted that a login is waited for.
+/// How often it is recorded that a login is waited for.
 const NOTE_INTERVAL: Duration = Duration::from_secs(20);
 /// The most that wait for one login: its client, and what is left of connections that it lost.
 const MOST_OF_LOGIN: usize = 4;
@@ -134,11 +131,11 @@ impl Waiters {
     }
 
     fn lock_logins(&self) -> MutexGuard<'_, AwaitedLogins> {
-        self.0.waited.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waited.lock()
     }
 }
 
-/// Notes who is waited for, and returns the logins that are pending no more.
+/// Records which logins are waited for, and returns those that are decided.
 async fn read_decisions(
     database: &Database,
     ids: &[String],
@@ -149,15 +146,15 @@ async fn read_decisions(
         let note = database.write(|write| {
             Box::pin(async move {
                 let now = write.now();
-                store::note_awaited(write.connection(), &unnoted, now).await?;
+                store::logins::note_awaited(write.connection(), &unnoted, now).await?;
                 Ok::<_, IdentityError>(())
             })
         });
         note.await?;
     }
     let mut decided = Vec::new();
-    for ids in ids.chunks(store::MOST_IDS) {
-        decided.extend(store::list_decided_logins(database.reader(), ids).await?);
+    for ids in ids.chunks(store::logins::MOST_IDS) {
+        decided.extend(store::logins::list_decided_logins(database.reader(), ids).await?);
     }
     Ok(decided)
 }

@@ -1,10 +1,12 @@
 //! The service put together.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
-use bowline_db::{ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations};
+use bowline_db::{
+    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
+};
 use bowline_proto::identity::v1::{
     audit_service_server::AuditServiceServer, identity_service_server::IdentityServiceServer,
     login_service_server::LoginServiceServer, tailnet_service_server::TailnetServiceServer,
@@ -13,9 +15,11 @@ use bowline_proto::identity::v1::{
 use bowline_service_kit::Tasks;
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
-use tonic::service::RoutesBuilder;
+use tonic::{Status, service::RoutesBuilder};
 
-use crate::{error::IdentityError, login_waiters::Waiters, pace::LoginPace, store};
+use crate::{
+    error::IdentityError, fields::read_tailnet_id, login_waiters::Waiters, logins::Logins, store,
+};
 
 /// The steps of the schema.
 const MIGRATIONS: Migrations = migrations!["0001_identity", "0002_folded_names_and_login_sources",];
@@ -30,11 +34,9 @@ const KEPT_AGE: Duration = Duration::from_secs(600);
 /// The identity service. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    pub(crate) log: ChangeLog,
-    /// Who waits for a login here.
-    pub(crate) waiters: Waiters,
-    /// How fast logins begin.
-    pub(crate) pace: Arc<LoginPace>,
+    log: ChangeLog,
+    logins: Logins,
+    audit: AuditRpcs,
 }
 
 impl Identity {
@@ -54,19 +56,25 @@ impl Identity {
             let options = DatabaseOptions::new("identity", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
             let log = ChangeLog::new(database, bus, LogOwner::Identity);
+            let waiters = Waiters::default();
+            let watching = waiters.clone().watch_decisions(log.database().clone());
+            tasks.spawn_background("follow-logins", watching);
             let identity = Self {
+                logins: Logins::new(log.clone(), waiters),
+                audit: AuditRpcs::new(
+                    log.clone(),
+                    |number| read_tailnet_id(number).map_err(Status::from),
+                    |error| IdentityError::from(error).into(),
+                ),
                 log,
-                waiters: Waiters::default(),
-                pace: Arc::default(),
             };
-            let database = identity.log.database().clone();
-            tasks.spawn_background(
-                "follow-logins",
-                identity.waiters.clone().watch_decisions(database),
-            );
             tasks.spawn_background("sweep-identity", identity.clone().sweep_regularly());
             Ok(identity)
         })
+    }
+
+    pub(crate) fn log(&self) -> &ChangeLog {
+        &self.log
     }
 
     /// Adds the services to those a process serves.
@@ -74,8 +82,8 @@ impl Identity {
         routes
             .add_service(TailnetServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
-            .add_service(LoginServiceServer::new(self.clone()))
-            .add_service(AuditServiceServer::new(self.clone()))
+            .add_service(LoginServiceServer::new(self.logins.clone()))
+            .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(IdentityServiceServer::new(self.clone()));
     }
 
@@ -102,7 +110,7 @@ impl Identity {
             let forgotten = self.log.database().write(|write| {
                 Box::pin(async move {
                     let before = write.now() - LOGIN_MEMORY;
-                    store::forget_logins(write.connection(), before).await?;
+                    store::logins::forget_logins(write.connection(), before).await?;
                     Ok::<_, IdentityError>(())
                 })
             });

@@ -4,24 +4,24 @@
 //! be taken over now is noted with the time when it is looked at again: a node that is not in good standing waits until
 //! it is, one that changes too often for its turn, and one that nobody can judge for the compiler to come back.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use bowline_db::{Mutation, from_micros, to_micros};
+use bowline_db::{ChangeLog, Mutation, from_micros, to_micros};
 use bowline_proto::{
-    identity::v1::{ResolveUserRequest, identity_service_client::IdentityServiceClient},
     key_registry::v1::{HostReport, Node},
     policy::v1::{JudgeNodeRequest, JudgeNodeResponse},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    KeyRegistry,
+    actors::machine_actor,
+    asked_services::AskedServices,
     domain::{self, key, pace, routes, self_report, standing},
     error::RegistryError,
+    fields::read_tailnet_id,
     node_changes, own_changes,
-    registration::{machine_actor, read_tailnet_id},
     store::{
         TailnetNode,
         adoptions::{self, AdoptionRow, IN_GOOD_STANDING},
@@ -29,11 +29,11 @@ use crate::{
     },
 };
 
-/// How many nodes' reports are taken over at the same time.
+/// How many reports are taken over at the same time.
 const MOST_AT_ONCE: usize = 32;
-/// How long those who reported wait for it; what takes longer is done later.
+/// How long a gateway that reported waits for it; what takes longer is done later.
 const ADOPTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// When that is.
+/// How much later.
 const RETRY_DELAY: TimeDelta = TimeDelta::seconds(5);
 /// How often a report is judged again because the node or its report changed meanwhile.
 const MOST_TRIES: usize = 3;
@@ -77,8 +77,8 @@ impl SelfChange {
     }
 }
 
-/// Says when a node may change itself: now, with the time when it has its whole burst again, or else when that is looked
-/// at next.
+/// Checks whether a node may change itself now. Returns when its whole burst of changes is allowed again; the error is
+/// when to look again.
 fn check_turn(
     node: &Node,
     asked: &AdoptionRow,
@@ -94,21 +94,41 @@ fn check_turn(
         .map_err(to_micros)
 }
 
-/// Takes over what is due, until the process ends.
-pub async fn run(registry: KeyRegistry) {
-    loop {
-        let _ = tokio::time::timeout(POLL_INTERVAL, registry.due.notified()).await;
-        if let Err(error) = registry.adopt_due_reports().await {
-            tracing::warn!(%error, "kept reports can not be taken over yet");
-        }
-    }
+/// Takes over reports. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    log: ChangeLog,
+    services: AskedServices,
+    /// Wakes the loop that takes over what is due.
+    due: Arc<Notify>,
 }
 
-impl KeyRegistry {
+impl Adoption {
+    pub(crate) fn new(log: ChangeLog, services: AskedServices) -> Self {
+        let due = Arc::default();
+        Self { log, services, due }
+    }
+
+    /// Lets what is due be looked at now.
+    pub(crate) fn wake(&self) {
+        self.due.notify_one();
+    }
+
+    /// Takes over what is due, until the process ends.
+    pub(crate) async fn run(self) {
+        loop {
+            // Either way it looks.
+            drop(tokio::time::timeout(POLL_INTERVAL, self.due.notified()).await);
+            if let Err(error) = self.adopt_due_reports().await {
+                tracing::warn!(%error, "kept reports can not be taken over yet");
+            }
+        }
+    }
+
     /// Takes over what is due, and puts on record what was held back.
     pub(crate) async fn adopt_due_reports(&self) -> Result<(), RegistryError> {
         let now = self.log.database().now().await?;
-        self.audit_deferred_changes(now).await?;
+        own_changes::audit_deferred_changes(&self.log, now).await?;
         let due = adoptions::list_due(self.log.database().reader(), now).await?;
         self.adopt_reports(due).await
     }
@@ -185,7 +205,7 @@ impl KeyRegistry {
             && let Err(due) = may
             && asked.due == Some(due)
         {
-            // It is noted already: a flood of reports writes nothing more.
+            // That is recorded already: a flood of reports writes nothing more.
             return Ok(AdoptionOutcome::Done);
         }
         let judgement = match &wanted.host {
@@ -212,8 +232,7 @@ impl KeyRegistry {
         Ok(adopted)
     }
 
-    /// Lets a key end sooner, or notes that it is to when its node may change itself again; what became of it meanwhile
-    /// stays.
+    /// Lets a key end sooner. While its node may not change itself, the wish is kept until it may.
     pub(crate) async fn shorten_key(
         &self,
         node: Node,
@@ -269,19 +288,15 @@ impl KeyRegistry {
             ..JudgeNodeRequest::default()
         };
         if node.goes_with_user() {
-            let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
-            let user = ResolveUserRequest {
-                tailnet_id: node.tailnet_id,
-                user_id: node.user_id,
-            };
-            let answer = identity.resolve_user(user).await;
-            let answer = answer.map_err(RegistryError::from_service("identity"))?;
-            let user = answer.into_inner().user.unwrap_or_default();
-            if user.suspended {
+            let found = self
+                .services
+                .resolve_user(node.tailnet_id, node.user_id)
+                .await?;
+            let Some(user) = found.map(|found| found.user).filter(|user| !user.suspended) else {
                 // This registry has not heard of it yet, but will in a moment.
-                let text = "the node's user is suspended";
+                let text = "the node's user is suspended or gone";
                 return Err(RegistryError::Refused(text.to_owned()));
-            }
+            };
             if node.tags.is_empty() {
                 question.user_id = user.id;
                 question.login_name = user.login_name;
@@ -289,12 +304,12 @@ impl KeyRegistry {
                 question.role = user.role;
             }
         }
-        self.judge_node(question).await
+        self.services.judge_node(question).await
     }
 }
 
-/// Takes over the newest report and wish of a node, or notes when it may be: everything is looked at again, for this is
-/// where nobody else changes it.
+/// Takes over the newest report and wish of a node, or records when to try again. Everything is read once more: only
+/// inside the transaction does nobody else change it.
 async fn take_over_report(
     mutation: &mut Mutation,
     judged: JudgedReport,

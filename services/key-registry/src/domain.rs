@@ -9,6 +9,7 @@ pub mod node_limits;
 pub mod pace;
 pub mod pre_auth_key;
 pub mod retagging;
+pub mod rotation;
 pub mod routes;
 pub mod self_report;
 pub mod standing;

@@ -81,6 +81,11 @@ impl RegistryError {
         ))
     }
 
+    /// Says whether a row conflicts with this constraint.
+    pub(crate) fn is_conflict(&self, wanted: &str) -> bool {
+        matches!(self, Self::Database(DatabaseError::Conflict { constraint }) if constraint == wanted)
+    }
+
     pub(crate) fn from_service(service: &'static str) -> impl Fn(Status) -> Self {
         move |status| Self::Service {
             service,

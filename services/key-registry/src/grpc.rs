@@ -1,7 +1,8 @@
 //! The RPCs: convert, call, convert back.
 
-mod audit;
-mod follow;
-mod keys;
 mod nodes;
+mod pre_auth_keys;
 mod registration;
+mod registry;
+
+pub use registry::RegistryRpcs;

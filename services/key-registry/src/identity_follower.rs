@@ -1,5 +1,7 @@
-//! Follows identity's log: who is suspended or gone, whose nodes change nothing of themselves until that is over. The
-//! nodes of a deleted user go with the user, but for tagged ones; those of a deleted tailnet with it.
+//! Follows identity's log.
+//!
+//! Nodes of a user who is suspended or gone may not change anything of themselves until the user is back. When a user is
+//! deleted, the nodes that belong to the user are deleted too, tagged ones excepted; with a tailnet go all its nodes.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -8,88 +10,146 @@ use std::{
 
 use bowline_bus::Bus;
 use bowline_change_feed::{Feed, IdentityLog, Update};
-use bowline_db::Mutation;
+use bowline_db::{ChangeLog, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     identity::v1::{IdentityChange, identity_change::Change},
     key_registry::v1::Node,
 };
-use bowline_service_kit::Tasks;
+use bowline_service_kit::{GrpcChannel, Tasks};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    KeyRegistry,
+    actors::REGISTRY_ACTOR,
+    adoption::Adoption,
     error::RegistryError,
     node_changes,
+    removal::remove_node,
     store::{adoptions, barred_users, nodes, soft_states::SoftRow},
 };
 
-/// How soon a tailnet with its first node is followed.
+/// How often tailnets that have their first node are looked for.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a registration may be under way that has asked for its user before the user was deleted.
+/// A registration may have asked for its user just before the user was deleted. It is over after this time at the latest;
+/// then the user's nodes are looked for once more.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait after a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Follows every tailnet that has nodes.
-pub fn start_following(registry: &KeyRegistry, bus: &Bus, tasks: &Tasks) {
-    let feed = Feed::start(
-        IdentityLog::new(registry.peers.identity.clone()),
-        bus,
-        tasks,
-    );
-    tasks.spawn_background(
-        "follow-owners",
-        follow_tailnets(registry.clone(), feed, tasks.clone()),
-    );
+/// Applies what identity's log says. Clones share it.
+#[derive(Clone, Debug)]
+pub struct IdentityFollower {
+    log: ChangeLog,
+    adoption: Adoption,
 }
 
-async fn follow_tailnets(registry: KeyRegistry, feed: Feed<IdentityLog>, tasks: Tasks) {
-    let mut followed = BTreeSet::new();
-    loop {
-        let tailnets = nodes::list_tailnets(registry.log.database().reader())
-            .await
-            .unwrap_or_default();
-        for tailnet in tailnets
-            .into_iter()
-            .filter_map(|id| TailnetId::try_from(id).ok())
-        {
-            if followed.insert(tailnet) {
-                let following = follow_tailnet(registry.clone(), feed.clone(), tailnet);
-                tasks.spawn_background("follow-owners-of", following);
-            }
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
+impl IdentityFollower {
+    pub(crate) fn new(log: ChangeLog, adoption: Adoption) -> Self {
+        Self { log, adoption }
     }
-}
 
-async fn follow_tailnet(registry: KeyRegistry, feed: Feed<IdentityLog>, tailnet: TailnetId) {
-    let mut follow = feed.follow_tailnet(tailnet);
-    let mut again: VecDeque<(Instant, u64)> = VecDeque::new();
-    loop {
-        let due = again.front().map(|(due, _)| *due);
-        let ends = tokio::select! {
-            update = follow.next() => {
-                let heard = StandingUpdate::from_update(&update);
-                while let Err(error) = registry.apply_standing(tailnet, heard.clone()).await {
-                    tracing::warn!(%error, %tailnet, "suspensions can not be noted yet");
-                    tokio::time::sleep(RETRY_DELAY).await;
+    /// Starts to follow every tailnet that has nodes.
+    pub(crate) fn start(self, identity: GrpcChannel, bus: &Bus, tasks: &Tasks) {
+        let feed = Feed::start(IdentityLog::new(identity), bus, tasks);
+        tasks.spawn_background("follow-owners", self.follow_tailnets(feed, tasks.clone()));
+    }
+
+    async fn follow_tailnets(self, feed: Feed<IdentityLog>, tasks: Tasks) {
+        let mut followed = BTreeSet::new();
+        loop {
+            match nodes::list_tailnets(self.log.database().reader()).await {
+                Ok(found) => {
+                    let tailnets = found
+                        .into_iter()
+                        .filter_map(|id| TailnetId::try_from(id).ok());
+                    for tailnet in tailnets.filter(|tailnet| followed.insert(*tailnet)) {
+                        let following = self.clone().follow_tailnet(feed.clone(), tailnet);
+                        tasks.spawn_background("follow-owners-of", following);
+                    }
                 }
-                DeletedOwners::from_update(update)
+                Err(error) => tracing::debug!(%error, "tailnets with nodes can not be listed yet"),
             }
-            () = sleep_until(due) => DeletedOwners::Users(again.pop_front().map(|(_, user)| user).into_iter().collect()),
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    async fn follow_tailnet(self, feed: Feed<IdentityLog>, tailnet: TailnetId) {
+        let mut follow = feed.follow_tailnet(tailnet);
+        let mut again: VecDeque<(Instant, u64)> = VecDeque::new();
+        loop {
+            let due = again.front().map(|(due, _)| *due);
+            let ends = tokio::select! {
+                update = follow.next() => {
+                    let heard = StandingUpdate::from_update(&update);
+                    while let Err(error) = self.apply_standing(tailnet, heard.clone()).await {
+                        tracing::warn!(%error, %tailnet, "suspensions can not be noted yet");
+                        tokio::time::sleep(RETRY_DELAY).await;
+                    }
+                    DeletedOwners::from_update(update)
+                }
+                () = sleep_until(due) => DeletedOwners::Users(again.pop_front().map(|(_, user)| user).into_iter().collect()),
+            };
+            while let Err(error) = self.delete_orphans(tailnet, &ends).await {
+                tracing::warn!(%error, %tailnet, "nodes of deleted users can not be deleted yet");
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+            if let DeletedOwners::Users(users) = ends
+                && due.is_none_or(|due| due > Instant::now())
+            {
+                let due = Instant::now() + REGISTRATION_TIMEOUT;
+                again.extend(users.into_iter().map(|user| (due, user)));
+            }
+        }
+    }
+
+    /// Records who is suspended or gone, and wakes the reports that waited for a user who is back.
+    async fn apply_standing(
+        &self,
+        tailnet: TailnetId,
+        heard: StandingUpdate,
+    ) -> Result<(), RegistryError> {
+        let (woken, _) = self
+            .log
+            .mutate(tailnet, REGISTRY_ACTOR, move |mutation| {
+                Box::pin(record_standing(mutation, heard))
+            })
+            .await?;
+        if woken {
+            self.adoption.wake();
+        }
+        Ok(())
+    }
+
+    async fn delete_orphans(
+        &self,
+        tailnet: TailnetId,
+        ends: &DeletedOwners,
+    ) -> Result<(), RegistryError> {
+        let reader = self.log.database().reader();
+        let candidates = match ends {
+            DeletedOwners::Users(users) => {
+                let mut found = Vec::new();
+                for user in users {
+                    found.extend(nodes::of_user(reader, tailnet.get(), *user).await?);
+                }
+                found
+            }
+            DeletedOwners::AllBut(_) | DeletedOwners::Tailnet => {
+                nodes::of_tailnet(reader, tailnet.get()).await?
+            }
         };
-        while let Err(error) = registry.delete_orphans(tailnet, &ends).await {
-            tracing::warn!(%error, %tailnet, "nodes of deleted users can not be deleted yet");
-            tokio::time::sleep(RETRY_DELAY).await;
-        }
-        if let DeletedOwners::Users(users) = ends
-            && due.is_none_or(|due| due > Instant::now())
+        for node in candidates
+            .into_iter()
+            .filter(|node| ends.includes_node(node))
         {
-            let due = Instant::now() + REGISTRATION_TIMEOUT;
-            again.extend(users.into_iter().map(|user| (due, user)));
+            let (user, is_all) = (node.user_id, *ends == DeletedOwners::Tailnet);
+            let is_still = move |node: &Node, _: Option<&SoftRow>| {
+                is_all || (node.tags.is_empty() && node.user_id == user)
+            };
+            remove_node(&self.log, node, "node.orphaned", is_still).await?;
         }
+        Ok(())
     }
 }
 
@@ -197,58 +257,7 @@ impl DeletedOwners {
     }
 }
 
-impl KeyRegistry {
-    /// Notes who is suspended or gone, and lets be looked at what waited for somebody who is not any more.
-    async fn apply_standing(
-        &self,
-        tailnet: TailnetId,
-        heard: StandingUpdate,
-    ) -> Result<(), RegistryError> {
-        let (woken, _) = self
-            .log
-            .mutate(tailnet, "service:key-registry", move |mutation| {
-                Box::pin(record_standing(mutation, heard))
-            })
-            .await?;
-        if woken {
-            self.due.notify_one();
-        }
-        Ok(())
-    }
-
-    async fn delete_orphans(
-        &self,
-        tailnet: TailnetId,
-        ends: &DeletedOwners,
-    ) -> Result<(), RegistryError> {
-        let reader = self.log.database().reader();
-        let candidates = match ends {
-            DeletedOwners::Users(users) => {
-                let mut found = Vec::new();
-                for user in users {
-                    found.extend(nodes::of_user(reader, tailnet.get(), *user).await?);
-                }
-                found
-            }
-            DeletedOwners::AllBut(_) | DeletedOwners::Tailnet => {
-                nodes::of_tailnet(reader, tailnet.get()).await?
-            }
-        };
-        for node in candidates
-            .into_iter()
-            .filter(|node| ends.includes_node(node))
-        {
-            let (user, is_all) = (node.user_id, *ends == DeletedOwners::Tailnet);
-            let is_still = move |node: &Node, _: Option<&SoftRow>| {
-                is_all || (node.tags.is_empty() && node.user_id == user)
-            };
-            self.remove_node(node, "node.orphaned", is_still).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Says whether something that waited is due now.
+/// Records what a log says of users; says whether a report that waited is due now.
 async fn record_standing(
     mutation: &mut Mutation,
     heard: StandingUpdate,
@@ -293,7 +302,7 @@ async fn record_standing(
     if !differs {
         return Ok(false);
     }
-    // Another router takes over from one that is cut off.
+    // Where the primary router of a route is cut off with its user, another takes over.
     let moved = node_changes::elect_primaries(mutation).await?;
     if !moved.is_empty() {
         mutation.record_audit("routes.elect", "", &json!({ "nodes": moved }));

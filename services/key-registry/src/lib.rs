@@ -9,20 +9,30 @@
 //! What holds: a node key is bound to one machine key for ever, retired ones included; a one-off pre-auth key is
 //! used up in the transaction that registers its node; no two nodes of a tailnet share an address or a name.
 
+mod actors;
 mod adoption;
+mod asked_services;
+mod changes;
 mod domain;
+mod elections;
 mod error;
+mod fields;
 mod grpc;
 mod identity_follower;
+mod leases;
 mod node_changes;
+mod nodes;
 mod own_changes;
+mod pre_auth_keys;
 mod registration;
+mod removal;
 mod reports;
-mod revocation;
+mod revocations;
 mod service;
 mod shared_keys;
 mod store;
 mod sweeper;
 
+pub use asked_services::AskedServices;
 pub use domain::routes::{Router, elect_primaries};
-pub use service::{AskedServices, KeyRegistry, RegistryConfig};
+pub use service::{KeyRegistry, RegistryConfig};

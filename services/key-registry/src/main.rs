@@ -16,13 +16,13 @@ async fn main() -> Result<(), ProcessError> {
     let process = Process::<RegistryConfig>::start()?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
-    let peers = AskedServices {
+    let services = AskedServices {
         identity: process.channel_to(ServiceName::Identity)?,
         compiler: process.channel_to(ServiceName::PolicyCompiler)?,
     };
     let settings = process.config.service.clone();
     let url = process.database_url()?;
-    let registry = KeyRegistry::start(url, settings, peers, bus, clock, &process.tasks).await?;
+    let registry = KeyRegistry::start(url, settings, services, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     registry.add_to(&mut routes);
     process

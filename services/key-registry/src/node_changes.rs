@@ -4,10 +4,10 @@ use bowline_db::Mutation;
 use bowline_proto::key_registry::v1::{Node, RegistryChange, registry_change::Change};
 
 use crate::{
-    domain::{from_timestamp, hostname, routes, to_timestamp},
+    domain::{hostname, key, routes},
     error::RegistryError,
     own_changes,
-    store::{elections, nodes},
+    store::nodes,
 };
 
 /// Writes a node as it is from here on.
@@ -48,15 +48,7 @@ pub async fn expire_key(mutation: &mut Mutation, node: Node) -> Result<Node, Reg
 /// Ends a node's key now; whoever calls it elects again if the node was a primary router.
 pub async fn end_key(mutation: &mut Mutation, mut node: Node) -> Result<Node, RegistryError> {
     own_changes::audit_deferred_change(mutation, &node).await?;
-    let now = mutation.now();
-    node.expired = true;
-    if node
-        .key_expiry
-        .and_then(from_timestamp)
-        .is_none_or(|end| end > now)
-    {
-        node.key_expiry = Some(to_timestamp(now));
-    }
+    key::end_key(&mut node, mutation.now());
     write_node(mutation, &node, None).await?;
     Ok(node)
 }
@@ -74,12 +66,6 @@ pub async fn follow_hostname(
         node.name = find_free_name(mutation, &label, node.id).await?;
     }
     Ok(())
-}
-
-/// Says whether an election was noted that nobody has held since; from here on it is.
-pub async fn take_due_election(mutation: &mut Mutation) -> Result<bool, RegistryError> {
-    let tailnet = mutation.tailnet().get();
-    Ok(elections::take_pending(mutation.connection(), tailnet).await?)
 }
 
 /// Gives every route of the tailnet its primary router, logs the nodes that differ, and returns them.

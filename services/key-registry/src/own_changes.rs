@@ -1,23 +1,23 @@
-//! What the audit trail says of the changes that nodes make of themselves: at most one entry a minute for each node,
-//! which tells all that changed since the one before.
+//! Audit entries for changes that nodes make of themselves: at most one a minute for each node. It holds everything that
+//! has changed since the entry before.
 
-use bowline_db::{Mutation, from_micros, to_micros};
+use bowline_db::{ChangeLog, Mutation, from_micros, to_micros};
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    KeyRegistry,
+    actors::{REGISTRY_ACTOR, machine_actor},
     domain::{difference, pace::AUDITED_EVERY},
     error::RegistryError,
-    registration::{machine_actor, read_tailnet_id},
+    fields::read_tailnet_id,
     store::{
         adoptions::{self, AdoptionRow},
         nodes,
     },
 };
 
-/// Puts a change that a node made of itself on record, now or with those that follow within a minute of the last entry.
-/// The caller writes the row.
+/// Audits a change that a node made of itself, or defers it while the last entry is younger than a minute. The caller
+/// writes the row.
 pub fn audit_own_change(
     mutation: &mut Mutation,
     row: &mut AdoptionRow,
@@ -28,11 +28,12 @@ pub fn audit_own_change(
         return;
     }
     let now = mutation.now();
+    // A node without an entry has none since 1970.
     let free_at = from_micros(row.audited_at).unwrap_or_default() + AUDITED_EVERY;
     if row.audit_due.is_some() {
         return;
     }
-    // A clock that was set back holds nothing back for longer.
+    // A clock that was set back must not defer an entry for longer.
     if free_at <= now || free_at > now + AUDITED_EVERY {
         write_entry(mutation, before, after);
         row.audited_at = to_micros(now);
@@ -42,7 +43,7 @@ pub fn audit_own_change(
     }
 }
 
-/// Puts on record what was held back of a node's own changes, before others change it.
+/// Audits a node's deferred changes now, before somebody else changes the node.
 pub async fn audit_deferred_change(
     mutation: &mut Mutation,
     node: &Node,
@@ -66,32 +67,23 @@ fn write_entry(mutation: &mut Mutation, before: &Node, after: &Node) {
     mutation.record_audit_of(actor, action, after.id.to_string(), &detail);
 }
 
-impl KeyRegistry {
-    /// Puts on record what was held back long enough.
-    pub(crate) async fn audit_deferred_changes(
-        &self,
-        now: DateTime<Utc>,
-    ) -> Result<(), RegistryError> {
-        let reader = self.log.database().reader();
-        for due in adoptions::list_due_audits(reader, now).await? {
-            self.log
-                .mutate(
-                    read_tailnet_id(due.tailnet_id)?,
-                    "service:key-registry",
-                    move |mutation| {
-                        Box::pin(async move {
-                            let found =
-                                nodes::by_id(mutation.connection(), due.tailnet_id, due.node_id)
-                                    .await?;
-                            match found {
-                                Some(node) => audit_deferred_change(mutation, &node).await,
-                                None => Ok(()),
-                            }
-                        })
-                    },
-                )
-                .await?;
-        }
-        Ok(())
+/// Audits the changes that were deferred for long enough.
+pub async fn audit_deferred_changes(
+    log: &ChangeLog,
+    now: DateTime<Utc>,
+) -> Result<(), RegistryError> {
+    for due in adoptions::list_due_audits(log.database().reader(), now).await? {
+        let tailnet = read_tailnet_id(due.tailnet_id)?;
+        log.mutate(tailnet, REGISTRY_ACTOR, move |mutation| {
+            Box::pin(async move {
+                let on = mutation.connection();
+                match nodes::by_id(on, due.tailnet_id, due.node_id).await? {
+                    Some(node) => audit_deferred_change(mutation, &node).await,
+                    None => Ok(()),
+                }
+            })
+        })
+        .await?;
     }
+    Ok(())
 }

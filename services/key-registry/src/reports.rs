@@ -2,20 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use bowline_db::SoftBatch;
+use bowline_db::{ChangeLog, SoftBatch};
 use bowline_proto::key_registry::v1::{
     ClientReport, Node, NodeReport, NodeReportResult, Presence, PresenceReport, SoftState,
 };
 use chrono::TimeDelta;
-use serde_json::json;
 
 use crate::{
-    KeyRegistry,
+    adoption::Adoption,
     domain::{self, routes, self_report},
+    elections::elect_if_due,
     error::RegistryError,
-    node_changes,
-    registration::read_tailnet_id,
-    shared_keys,
+    fields::{check_gateway, read_tailnet_id},
+    shared_keys::{is_audit_due, record_shared_key},
     store::{
         TailnetNode, elections, gateways, nodes,
         soft_states::{self, LARGEST_BATCH, SoftRow},
@@ -24,12 +23,12 @@ use crate::{
 
 /// How long a node of a draining gateway counts as online: it is on its way to another.
 const DRAIN_GRACE: TimeDelta = TimeDelta::seconds(60);
-/// How long a node whose link is dead is waited for: it was silent for a while before that was known.
+/// How long a node whose link is dead still counts as online: it had been silent for a while when that was found.
 const DEAD_LINK_GRACE: TimeDelta = TimeDelta::seconds(5);
 
 /// A committed batch: the results, and what has to follow.
 #[derive(Default)]
-struct BatchOutcome {
+struct ReportOutcomes {
     results: Vec<NodeReportResult>,
     /// Nodes whose hard state differs from the report, by their place among the reports.
     differing: Vec<(usize, TailnetNode)>,
@@ -39,12 +38,28 @@ struct BatchOutcome {
     sharing: Vec<Node>,
 }
 
-impl KeyRegistry {
+/// Records what gateways report of nodes. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Reports {
+    log: ChangeLog,
+    adoption: Adoption,
+    offline_grace: TimeDelta,
+}
+
+impl Reports {
+    pub(crate) fn new(log: ChangeLog, adoption: Adoption, offline_grace: TimeDelta) -> Self {
+        Self {
+            log,
+            adoption,
+            offline_grace,
+        }
+    }
+
     /// Records what a gateway reports; answers once it is committed.
     ///
     /// What policy judges follows in mutations of its own, now or later; when not even that can be noted, the report is
     /// answered to be sent again.
-    pub(crate) async fn report_nodes(
+    pub(crate) async fn record_reports(
         &self,
         gateway: String,
         mut reports: Vec<NodeReport>,
@@ -55,42 +70,38 @@ impl KeyRegistry {
                 format!("are more than {LARGEST_BATCH}"),
             ));
         }
-        if gateway.is_empty() {
-            return Err(RegistryError::invalid("gateway", "is not named"));
-        }
+        check_gateway(&gateway)?;
         // Counters are locked in ascending order, so that two batches never wait for each other.
         let mut order: Vec<usize> = (0..reports.len()).collect();
         order.sort_by_key(|&index| reports[index].tailnet_id);
         reports.sort_by_key(|report| report.tailnet_id);
-        let grace = self.config.offline_grace();
-        let BatchOutcome {
+        let grace = self.offline_grace;
+        let ReportOutcomes {
             mut results,
             differing,
             routers,
             sharing,
         } = self
             .log
-            .commit_soft_state(move |batch| {
-                Box::pin(record_reports(batch, gateway, reports, grace))
-            })
+            .commit_soft_state(move |batch| Box::pin(write_batch(batch, gateway, reports, grace)))
             .await?;
         let nodes = differing.iter().map(|(_, node)| *node);
-        if let Err(error) = self.adopt_reports(nodes.collect()).await {
-            tracing::debug!(%error, "reports can neither be taken over nor noted for later");
+        if let Err(error) = self.adoption.adopt_reports(nodes.collect()).await {
+            tracing::debug!(%error, "reports can neither be outcome over nor noted for later");
             for (index, ..) in &differing {
                 results[*index].again = true;
             }
         }
         for tailnet in routers {
-            // It is noted that they have to be elected: the sweep does it otherwise.
-            if let Err(error) = self.elect_if_due(tailnet).await {
+            // The sweep tries again: it is recorded that an election is due.
+            if let Err(error) = elect_if_due(&self.log, tailnet).await {
                 tracing::debug!(tailnet, %error, "routers can not be elected yet");
             }
         }
         for node in sharing {
             let id = node.id;
-            // It is reported again while it goes on.
-            if let Err(error) = self.record_shared_key(node).await {
+            // The gateway reports it again while it goes on.
+            if let Err(error) = record_shared_key(&self.log, node).await {
                 tracing::debug!(node = id, %error, "a shared key can not be put on record yet");
             }
         }
@@ -100,36 +111,16 @@ impl KeyRegistry {
         }
         Ok(answers)
     }
-
-    /// Elects the primaries of a tailnet again, where that is noted.
-    pub(crate) async fn elect_if_due(&self, tailnet: u64) -> Result<(), RegistryError> {
-        let tailnet = read_tailnet_id(tailnet)?;
-        self.log
-            .mutate(tailnet, "service:key-registry", move |mutation| {
-                Box::pin(async move {
-                    if !node_changes::take_due_election(mutation).await? {
-                        return Ok(());
-                    }
-                    let moved = node_changes::elect_primaries(mutation).await?;
-                    if !moved.is_empty() {
-                        mutation.record_audit("routes.elect", "", &json!({ "nodes": moved }));
-                    }
-                    Ok::<_, RegistryError>(())
-                })
-            })
-            .await?;
-        Ok(())
-    }
 }
 
-async fn record_reports(
+async fn write_batch(
     batch: &mut SoftBatch,
     gateway: String,
     reports: Vec<NodeReport>,
     grace: TimeDelta,
-) -> Result<BatchOutcome, RegistryError> {
-    let mut taken = BatchOutcome::default();
-    // Its nodes' time to come back needs an end, also when it dies before it ever renews its lease.
+) -> Result<ReportOutcomes, RegistryError> {
+    let mut outcome = ReportOutcomes::default();
+    // Its nodes go offline some time after its lease ends: so it needs one, even if it dies before it renews the first.
     let now = batch.now();
     gateways::add_gateway(batch.connection(), &gateway, now).await?;
     for (index, report) in reports.into_iter().enumerate() {
@@ -137,7 +128,7 @@ async fn record_reports(
         batch.lock_tailnet(tailnet).await?;
         let node = nodes::by_id(batch.connection(), report.tailnet_id, report.node_id).await?;
         let Some(node) = node.filter(|node| node.node_key == report.node_key) else {
-            taken.results.push(NodeReportResult::default());
+            outcome.results.push(NodeReportResult::default());
             continue;
         };
         let found = soft_states::by_node(batch.connection(), node.id).await?;
@@ -151,10 +142,10 @@ async fn record_reports(
             && routes::usable_subnets(&node).next().is_some()
         {
             elections::mark_pending(batch.connection(), report.tailnet_id).await?;
-            taken.routers.insert(report.tailnet_id);
+            outcome.routers.insert(report.tailnet_id);
         }
-        if report.key_shared && shared_keys::is_audit_due(&node, now) {
-            taken.sharing.push(node.clone());
+        if report.key_shared && is_audit_due(&node, now) {
+            outcome.sharing.push(node.clone());
         }
         let age = TimeDelta::milliseconds(
             report
@@ -174,14 +165,14 @@ async fn record_reports(
             apply_client(&mut row, &client);
             let host = client.host.as_ref();
             if host.is_some_and(|host| self_report::differs_from_node(&node, host)) {
-                taken.differing.push((index, TailnetNode::from(&node)));
+                outcome.differing.push((index, TailnetNode::from(&node)));
             }
         }
         if row != before {
             row.state.soft_revision = batch.take_revision(tailnet).await?;
             soft_states::put_row(batch.connection(), &row).await?;
         }
-        taken.results.push(NodeReportResult {
+        outcome.results.push(NodeReportResult {
             accepted: true,
             epoch,
             again: false,
@@ -189,11 +180,11 @@ async fn record_reports(
             soft_revision: row.state.soft_revision,
         });
     }
-    Ok(taken)
+    Ok(outcome)
 }
 
-/// Says whether a report is not older than the one that counts. The same one again is: what should have followed it
-/// may not have been done.
+/// Says whether a report is at least as new as the one that is kept. The same report again is: what had to follow it may
+/// have failed the first time.
 fn is_newest(row: &SoftRow, gateway: &str, sequence: u64, sent_at: i64) -> bool {
     if row.reporter == gateway {
         sequence >= row.sequence
@@ -209,7 +200,9 @@ fn apply_presence(
     now: chrono::DateTime<chrono::Utc>,
     grace: TimeDelta,
 ) -> u64 {
+    // A report without epoch or gateway begins or ends whatever session is there.
     let reported = report.presence.unwrap_or_default();
+    // A node that never had a session is at epoch 0, of no gateway.
     let current = row.state.presence.clone().unwrap_or_default();
     if report.live {
         let epoch = if reported.epoch == 0 {

@@ -1,25 +1,37 @@
 //! The service put together.
 
-use std::{sync::Arc, time::Duration};
-
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
-use bowline_db::{ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations};
+use bowline_db::{
+    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
+};
 use bowline_proto::key_registry::v1::{
     audit_service_server::AuditServiceServer,
     key_registry_service_server::KeyRegistryServiceServer, node_service_server::NodeServiceServer,
     pre_auth_key_service_server::PreAuthKeyServiceServer,
     registration_service_server::RegistrationServiceServer,
 };
-use bowline_service_kit::{GrpcChannel, Tasks};
+use bowline_service_kit::Tasks;
+use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use tokio::sync::{Notify, Semaphore};
-use tonic::service::RoutesBuilder;
+use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
-    adoption, identity_follower, registration::ForeignKeyAudits, revocation::ProgressSignal,
-    sweeper,
+    adoption::Adoption,
+    asked_services::AskedServices,
+    changes::RegistryChangesReader,
+    error::RegistryError,
+    fields::read_tailnet_id,
+    grpc::RegistryRpcs,
+    identity_follower::IdentityFollower,
+    leases::Leases,
+    nodes::Nodes,
+    pre_auth_keys::PreAuthKeys,
+    registration::Registration,
+    reports::Reports,
+    revocations::{ProgressSignal, Revocations},
+    sweeper::Sweeper,
 };
 
 /// The steps of the schema.
@@ -31,9 +43,6 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0005_tagged_by",
     "0006_paces"
 ];
-
-/// How many snapshots are made and sent at the same time; others wait.
-const SNAPSHOTS: usize = 4;
 
 /// The `[registry]` table.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,27 +69,14 @@ impl RegistryConfig {
     }
 }
 
-/// The services the registry asks.
-#[derive(Clone, Debug)]
-pub struct AskedServices {
-    /// Identity: users and logins.
-    pub identity: GrpcChannel,
-    /// Policy compiler: tags and routes.
-    pub compiler: GrpcChannel,
-}
-
-/// The key registry. Clones share it.
+/// The key registry: the parts that serve, put together. Clones share them.
 #[derive(Clone, Debug)]
 pub struct KeyRegistry {
-    pub(crate) log: ChangeLog,
-    pub(crate) peers: AskedServices,
-    pub(crate) config: RegistryConfig,
-    pub(crate) foreign: Arc<ForeignKeyAudits>,
-    pub(crate) progress: ProgressSignal,
-    /// Wakes what takes over kept reports.
-    pub(crate) due: Arc<Notify>,
-    /// Bounds how many snapshots are made and sent at the same time.
-    pub(crate) snapshots: Arc<Semaphore>,
+    registration: Registration,
+    nodes: Nodes,
+    pre_auth_keys: PreAuthKeys,
+    audit: AuditRpcs,
+    rpcs: RegistryRpcs,
 }
 
 impl KeyRegistry {
@@ -92,7 +88,7 @@ impl KeyRegistry {
     pub fn start<'a>(
         url: &'a str,
         config: RegistryConfig,
-        peers: AskedServices,
+        services: AskedServices,
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
@@ -102,24 +98,35 @@ impl KeyRegistry {
             let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
             let log = ChangeLog::new(database, bus.clone(), LogOwner::KeyRegistry);
-            let registry = Self {
-                log,
-                peers,
-                config,
-                foreign: Arc::default(),
-                progress: ProgressSignal::new(bus.clone()),
-                due: Arc::default(),
-                snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
-            };
-            registry.progress.start_listening(tasks);
-            tasks.spawn_background("sweep-registry", sweeper::run(registry.clone()));
-            tasks.spawn_background(
-                "compact-registry",
-                sweeper::compact_regularly(registry.clone()),
+            let progress = ProgressSignal::new(bus.clone());
+            progress.start_listening(tasks);
+            let adoption = Adoption::new(log.clone(), services.clone());
+            tasks.spawn_background("adopt-reports", adoption.clone().run());
+            let ephemeral_age = TimeDelta::seconds(config.ephemeral_seconds.cast_signed());
+            let sweeper = Sweeper::new(log.clone(), config.offline_grace(), ephemeral_age);
+            tasks.spawn_background("sweep-registry", sweeper.clone().run());
+            tasks.spawn_background("compact-registry", sweeper.compact_log());
+            IdentityFollower::new(log.clone(), adoption.clone()).start(
+                services.identity.clone(),
+                &bus,
+                tasks,
             );
-            tasks.spawn_background("adopt-reports", adoption::run(registry.clone()));
-            identity_follower::start_following(&registry, &bus, tasks);
-            Ok(registry)
+            let revocations = Revocations::new(log.clone(), progress.clone());
+            let nodes = Nodes::new(log.clone(), services.clone(), adoption.clone(), revocations);
+            let reports = Reports::new(log.clone(), adoption.clone(), config.offline_grace());
+            let leases = Leases::new(log.clone(), progress);
+            let changes = RegistryChangesReader::new(log.clone());
+            Ok(Self {
+                registration: Registration::new(log.clone(), services.clone(), adoption),
+                pre_auth_keys: PreAuthKeys::new(log.clone(), services),
+                audit: AuditRpcs::new(
+                    log,
+                    |number| read_tailnet_id(number).map_err(Status::from),
+                    |error| RegistryError::from(error).into(),
+                ),
+                rpcs: RegistryRpcs::new(nodes.clone(), reports, leases, changes),
+                nodes,
+            })
         })
     }
 
@@ -127,21 +134,12 @@ impl KeyRegistry {
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         /// The longest report batch: what it writes is read back by followers in one piece.
         const LONGEST_MESSAGE: usize = 8 << 20;
-        let registry = KeyRegistryServiceServer::new(self.clone());
+        let registry = KeyRegistryServiceServer::new(self.rpcs.clone());
         routes
-            .add_service(RegistrationServiceServer::new(self.clone()))
-            .add_service(NodeServiceServer::new(self.clone()))
-            .add_service(PreAuthKeyServiceServer::new(self.clone()))
-            .add_service(AuditServiceServer::new(self.clone()))
+            .add_service(RegistrationServiceServer::new(self.registration.clone()))
+            .add_service(NodeServiceServer::new(self.nodes.clone()))
+            .add_service(PreAuthKeyServiceServer::new(self.pre_auth_keys.clone()))
+            .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(registry.max_decoding_message_size(LONGEST_MESSAGE));
-    }
-
-    /// Compacts the log now and then.
-    pub(crate) async fn compact_log(&self) {
-        const KEPT_ENTRIES: u32 = 100_000;
-        const KEPT_AGE: Duration = Duration::from_secs(600);
-        if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
-            tracing::warn!(%error, "the log can not be compacted");
-        }
     }
 }

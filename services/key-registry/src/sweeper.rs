@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bowline_db::{SoftBatch, to_micros};
+use bowline_db::{ChangeLog, SoftBatch, to_micros};
 use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,14 +14,16 @@ use serde_json::json;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::{
-    KeyRegistry,
+    actors::REGISTRY_ACTOR,
     domain::{
         self,
         fleet::{FleetAlarm, FleetHealth, Incarnation},
     },
+    elections::elect_if_due,
     error::RegistryError,
+    fields::read_tailnet_id,
     node_changes,
-    registration::read_tailnet_id,
+    removal::remove_node,
     store::{
         TailnetNode, elections, gateways, nodes,
         soft_states::{self, OfflineCutoff, SoftRow},
@@ -31,37 +33,18 @@ use crate::{
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log is compacted.
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(60);
-/// How long one kind of end may take: a server that vanished answers never.
+/// How long one part may take: a database server that has vanished never answers.
 const PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many tailnets are written at the same time.
 const MOST_TAILNETS: usize = 8;
 /// How many keys end in one mutation.
 const MOST_KEYS: usize = 100;
-const ACTOR: &str = "service:key-registry";
+/// How many entries of the log are kept in any case, and for how long all are.
+const KEPT_ENTRIES: u32 = 100_000;
+const KEPT_AGE: Duration = Duration::from_secs(600);
 
 /// A part of a sweep.
 type SweepWork<'w> = BoxFuture<'w, Result<(), RegistryError>>;
-
-/// Runs until the process ends.
-pub async fn run(registry: KeyRegistry) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut health = FleetHealth::default();
-    loop {
-        ticks.tick().await;
-        registry.sweep_once(&mut health).await;
-    }
-}
-
-/// Compacts the log now and then, until the process ends.
-pub async fn compact_regularly(registry: KeyRegistry) {
-    let mut ticks = tokio::time::interval(COMPACTION_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        registry.compact_log().await;
-    }
-}
 
 /// Waits for one kind of end; a failure is logged, and holds up no other.
 async fn attempt_part(what: &'static str, work: SweepWork<'_>) {
@@ -97,7 +80,47 @@ fn group_by_tailnet<T>(all: Vec<T>, tailnet: impl Fn(&T) -> u64) -> BTreeMap<u64
     grouped
 }
 
-impl KeyRegistry {
+/// Ends what time ends. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Sweeper {
+    log: ChangeLog,
+    offline_grace: TimeDelta,
+    /// How long an ephemeral node is kept after it went offline.
+    ephemeral_age: TimeDelta,
+}
+
+impl Sweeper {
+    pub(crate) fn new(log: ChangeLog, offline_grace: TimeDelta, ephemeral_age: TimeDelta) -> Self {
+        Self {
+            log,
+            offline_grace,
+            ephemeral_age,
+        }
+    }
+
+    /// Sweeps each second, until the process ends.
+    pub(crate) async fn run(self) {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut health = FleetHealth::default();
+        loop {
+            ticks.tick().await;
+            self.sweep_once(&mut health).await;
+        }
+    }
+
+    /// Compacts the log now and then, until the process ends.
+    pub(crate) async fn compact_log(self) {
+        let mut ticks = tokio::time::interval(COMPACTION_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
+                tracing::warn!(%error, "the log can not be compacted");
+            }
+        }
+    }
+
     async fn sweep_once(&self, health: &mut FleetHealth) {
         attempt_part("keys", self.end_due_keys().boxed()).await;
         attempt_part("presence", self.sweep_presence(health).boxed()).await;
@@ -135,10 +158,10 @@ impl KeyRegistry {
             return Ok(());
         };
         attempt_part("gateways", self.forget_gateways(&fleet, now).boxed()).await;
-        let ephemeral = TimeDelta::seconds(self.config.ephemeral_seconds.cast_signed());
+        let ephemeral = self.ephemeral_age;
         let is_long_enough = |since: DateTime<Utc>| now - since >= ephemeral;
         let leases = health.leases_since();
-        let leases = leases.map(|_| now - self.config.offline_grace());
+        let leases = leases.map(|_| now - self.offline_grace);
         let ends = OfflineCutoff {
             reported: now,
             leases,
@@ -158,7 +181,7 @@ impl KeyRegistry {
         let called = elections::list_pending(self.log.database().reader()).await?;
         let work = called
             .into_iter()
-            .map(|tailnet| (tailnet, self.elect_if_due(tailnet).boxed()));
+            .map(|tailnet| (tailnet, elect_if_due(&self.log, tailnet).boxed()));
         each_tailnet("elections", work.collect()).await;
         Ok(())
     }
@@ -199,7 +222,7 @@ impl KeyRegistry {
                 // They share commits.
                 let removing = nodes
                     .into_iter()
-                    .map(|node| self.remove_node(node, "node.abandoned", is_still));
+                    .map(|node| remove_node(&self.log, node, "node.abandoned", is_still));
                 for removed in futures_util::future::join_all(removing).await {
                     removed?;
                 }
@@ -223,7 +246,7 @@ impl KeyRegistry {
 
     async fn expire_chunk(&self, tailnet: TailnetId, ids: Vec<u64>) -> Result<(), RegistryError> {
         self.log
-            .mutate(tailnet, ACTOR, move |mutation| {
+            .mutate(tailnet, REGISTRY_ACTOR, move |mutation| {
                 Box::pin(async move {
                     let mut has_primary_ended = false;
                     for id in ids {
@@ -248,35 +271,7 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// Deletes a node that is still there, with the same key, and still as it has to be for that.
-    pub(crate) async fn remove_node(
-        &self,
-        node: Node,
-        action: &'static str,
-        is_still: impl Fn(&Node, Option<&SoftRow>) -> bool + Send + 'static,
-    ) -> Result<(), RegistryError> {
-        let tailnet = read_tailnet_id(node.tailnet_id)?;
-        self.log
-            .mutate(tailnet, ACTOR, move |mutation| {
-                Box::pin(async move {
-                    let found = nodes::by_key(mutation.connection(), &node.node_key).await?;
-                    let soft = soft_states::by_node(mutation.connection(), node.id).await?;
-                    let found = found.filter(|node| is_still(node, soft.as_ref()));
-                    let Some(node) = found else { return Ok(()) };
-                    node_changes::delete_node(mutation, &node).await?;
-                    mutation.record_audit(
-                        action,
-                        node.id.to_string(),
-                        &json!({ "name": node.name }),
-                    );
-                    Ok::<_, RegistryError>(())
-                })
-            })
-            .await?;
-        Ok(())
-    }
-
-    /// Tells of the nodes whose grace time is over that they are offline.
+    /// Takes the nodes offline whose grace time is over.
     async fn take_offline(&self, ends: OfflineCutoff) -> Result<(), RegistryError> {
         let mut after = TailnetNode::default();
         loop {
@@ -301,7 +296,7 @@ impl KeyRegistry {
     }
 }
 
-/// Tells of one node that it is offline, unless it came back meanwhile.
+/// Takes one node offline, unless it came back meanwhile.
 async fn take_node_offline(
     batch: &mut SoftBatch,
     going: &SoftRow,
@@ -317,7 +312,7 @@ async fn take_node_offline(
         .offline_at
         .is_some_and(|at| at <= to_micros(ends.reported));
     if has_session_ended {
-        // No gateway holds it any more.
+        // Its session has ended: no gateway has it.
         row.gateway.clear();
     } else {
         let Some(leases) = ends.leases else {

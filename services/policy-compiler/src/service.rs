@@ -6,7 +6,8 @@ use bowline_bus::{Bus, Event, LogOwner};
 use bowline_change_feed::{Feed, IdentityLog, RegistryLog};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    ChangeLog, Database, DatabaseError, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
+    AuditRpcs, ChangeLog, Database, DatabaseError, DatabaseOpenError, DatabaseOptions, Migrations,
+    migrations,
 };
 use bowline_ids::TailnetId;
 use bowline_policy::{DocumentContext, Policy};
@@ -18,11 +19,12 @@ use bowline_proto::policy::v1::{
 use bowline_service_kit::{GrpcChannel, Tasks};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tonic::service::RoutesBuilder;
+use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
     blocking::run_blocking,
     error::CompilerError,
+    grpc::tailnet_id as read_tailnet_id,
     policy_cache::PolicyCache,
     store,
     workspace::{OwnerFeeds, PolicyInForce, Workspace},
@@ -91,8 +93,16 @@ impl PolicyCompiler {
         let policies = PolicyServiceServer::new(self.clone());
         routes
             .add_service(policies.max_decoding_message_size(LONGEST_MESSAGE))
-            .add_service(AuditServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.audit_rpcs()))
             .add_service(PolicyCompilerServiceServer::new(self.clone()));
+    }
+
+    fn audit_rpcs(&self) -> AuditRpcs {
+        AuditRpcs::new(
+            self.log.clone(),
+            |number| read_tailnet_id(number).map_err(Status::from),
+            |error| CompilerError::from(error).into(),
+        )
     }
 
     /// Returns a tailnet's workspace, and starts it when there is none.

@@ -19,18 +19,22 @@
 //! entry means, and who may read which, is not here.
 
 mod audit;
+mod audit_rpcs;
 mod change_log;
 mod database;
 mod error;
+mod followers;
 mod ids;
 mod migration;
 mod time;
 mod transaction;
 
 pub use audit::{AuditEntry, AuditVerdict};
+pub use audit_rpcs::AuditRpcs;
 pub use change_log::{ChangeLog, Changes, Head, Mutation, SoftBatch};
 pub use database::{Database, DatabaseOptions, SqlDialect, TimeSource};
 pub use error::{DatabaseError, DatabaseOpenError};
+pub use followers::ChangePage;
 pub use ids::next_id;
 pub use migration::{Migration, Migrations};
 pub use time::{from_micros, to_micros};

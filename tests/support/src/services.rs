@@ -1,6 +1,6 @@
 //! Starting the services.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, SystemClock};
@@ -10,7 +10,11 @@ use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_proto::identity::v1::User;
 use bowline_service_kit::{Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::TestDatabase;
+use parking_lot::Mutex;
 use tonic::service::Routes;
+
+/// How often each RPC was called, by its path.
+type Calls = Arc<Mutex<BTreeMap<String, usize>>>;
 
 /// The three owners of hard state in one process.
 #[expect(
@@ -19,6 +23,7 @@ use tonic::service::Routes;
 )]
 pub struct TestServices {
     channels: DeferredServices,
+    calls: Calls,
     /// The tailnet `home`.
     pub tailnet: u64,
     /// Its user, `amira@example.com`.
@@ -70,14 +75,23 @@ impl TestServices {
         let compiler = PolicyCompiler::start(&policies, followed, bus, clock, &tasks);
         compiler.await.unwrap().add_to(&mut routes);
 
-        channels.set_routes(routes.routes());
+        let calls = Calls::default();
+        channels.set_routes(count_calls(routes.routes(), &calls));
         let user = crate::tailnets::find_or_create_home(&admin(&channels)).await;
         Self {
             channels,
+            calls,
             tailnet: user.tailnet_id,
             user,
             database,
         }
+    }
+
+    /// Returns how often an RPC of identity was called so far.
+    #[must_use]
+    pub fn count_identity_calls(&self, rpc: &str) -> usize {
+        let path = format!("/bowline.identity.v1.IdentityService/{rpc}");
+        self.calls.lock().get(&path).copied().unwrap_or(0)
     }
 
     /// Returns a channel on which an administrator calls.
@@ -97,6 +111,18 @@ impl TestServices {
     pub fn service(&self, service: ServiceName) -> GrpcChannel {
         self.channels.channel_for(Caller::Service(service))
     }
+}
+
+/// Lets each call be counted on its way in.
+fn count_calls(routes: Routes, calls: &Calls) -> Routes {
+    let calls = Arc::clone(calls);
+    let count = move |request: axum::extract::Request| {
+        let path = request.uri().path().to_owned();
+        *calls.lock().entry(path).or_default() += 1;
+        async { request }
+    };
+    let router = routes.into_axum_router();
+    router.layer(axum::middleware::map_request(count)).into()
 }
 
 fn admin(channels: &DeferredServices) -> GrpcChannel {

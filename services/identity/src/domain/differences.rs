@@ -1,4 +1,4 @@
-//! What the audit trail tells of a change: how what differs was before, and how it is after.
+//! What the audit trail says of a change: the values that differ, before and after it.
 
 use serde_json::{Map, Value, json};
 

@@ -14,12 +14,13 @@ pub mod limits;
 
 /// How long a person has to decide.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(15);
+
 /// Returns a new login of a device.
 pub fn new(
     id: String,
     machine_key: Vec<u8>,
     node_key: Vec<u8>,
-    device: Option<Device>,
+    device: Device,
     now: DateTime<Utc>,
 ) -> Result<Login, IdentityError> {
     if machine_key.len() != 32 || node_key.len() != 32 {
@@ -28,7 +29,6 @@ pub fn new(
             "are 32 bytes each",
         ));
     }
-    let device = device.unwrap_or_default();
     let described = [
         &device.hostname,
         &device.os,
@@ -53,8 +53,17 @@ pub fn new(
     })
 }
 
+/// Returns the address that a login's device came from; empty where that is not known.
+pub fn source_address(login: &Login) -> &str {
+    login
+        .device
+        .as_ref()
+        .map_or("", |device| &device.source_address)
+}
+
 /// Returns what the audit trail keeps of a login: the login itself is forgotten soon after its end.
 pub fn describe_login(login: &Login) -> Value {
+    // A login of an earlier release may lack its device.
     let device = login.device.clone().unwrap_or_default();
     let key = |key: &[u8]| {
         key.iter()

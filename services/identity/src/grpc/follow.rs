@@ -1,24 +1,17 @@
 //! What other services ask, and how they follow the log.
 
-use bowline_db::Changes;
-use bowline_ids::{Revision, TailnetId};
 use bowline_proto::{
-    changes::v1::{ChangesSinceRequest, Head, HeadsRequest, HeadsResponse, SnapshotRequest},
+    changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
     identity::v1::{
-        IdentityChange, IdentityChanges, IdentitySnapshot, ResolveTailnetRequest,
-        ResolveTailnetResponse, ResolveUserRequest, ResolveUserResponse,
-        identity_service_server::IdentityService,
+        IdentityChanges, IdentitySnapshot, ResolveTailnetRequest, ResolveTailnetResponse,
+        ResolveUserRequest, ResolveUserResponse, identity_service_server::IdentityService,
     },
 };
-use prost::Message;
 use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
-use super::read_tailnet_id;
-use crate::{Identity, error::IdentityError, store};
+use crate::{Identity, error::IdentityError, fields::read_tailnet_id, store};
 
-/// The most entries in one answer.
-const MOST_ENTRIES: u32 = 1000;
 /// The most users in one chunk of a snapshot.
 const CHUNK: usize = 500;
 
@@ -36,7 +29,7 @@ impl IdentityService for Identity {
         } = request.into_inner();
         let id = read_tailnet_id(tailnet)?;
         let mut read = self
-            .log
+            .log()
             .database()
             .begin_read()
             .await
@@ -46,7 +39,7 @@ impl IdentityService for Identity {
             let tailnet = Some(tailnet.ok_or(IdentityError::NotFound("tailnet"))?);
             let user = store::find_user(&mut *read, id.get(), user_id).await?;
             let user = Some(user.ok_or(IdentityError::NotFound("user"))?);
-            let revision = self.log.head_in(&mut read, id).await?.revision.get();
+            let revision = self.log().head_in(&mut read, id).await?.revision.get();
             Ok::<_, IdentityError>(ResolveUserResponse {
                 user,
                 tailnet,
@@ -65,7 +58,7 @@ impl IdentityService for Identity {
             name,
         } = request.into_inner();
         let mut read = self
-            .log
+            .log()
             .database()
             .begin_read()
             .await
@@ -77,7 +70,7 @@ impl IdentityService for Identity {
             };
             let tailnet = found.ok_or(IdentityError::NotFound("tailnet"))?;
             let id = read_tailnet_id(tailnet.id)?;
-            let revision = self.log.head_in(&mut read, id).await?.revision.get();
+            let revision = self.log().head_in(&mut read, id).await?.revision.get();
             Ok::<_, IdentityError>(ResolveTailnetResponse {
                 tailnet: Some(tailnet),
                 revision,
@@ -90,21 +83,10 @@ impl IdentityService for Identity {
         &self,
         request: Request<HeadsRequest>,
     ) -> Result<Response<HeadsResponse>, Status> {
-        let asked: Vec<_> = request
-            .into_inner()
-            .tailnet_ids
-            .into_iter()
-            .map(read_tailnet_id)
-            .collect::<Result<Vec<TailnetId>, _>>()?;
-        let heads = self.log.heads(&asked).await.map_err(IdentityError::from)?;
-        let head = |head: bowline_db::Head| Head {
-            tailnet_id: head.tailnet.get(),
-            revision: head.revision.get(),
-            soft_revision: 0,
-        };
-        Ok(Response::new(HeadsResponse {
-            heads: heads.into_iter().map(head).collect(),
-        }))
+        let asked = request.into_inner().tailnet_ids.into_iter();
+        let asked = asked.map(read_tailnet_id).collect::<Result<Vec<_>, _>>()?;
+        let heads = self.log().answer_heads(&asked).await;
+        Ok(Response::new(heads.map_err(IdentityError::from)?))
     }
 
     async fn changes_since(
@@ -117,34 +99,17 @@ impl IdentityService for Identity {
             ..
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet)?;
-        let since = Revision::new(revision);
-        let found = self.log.changes_since(tailnet, since, MOST_ENTRIES).await;
-        let found = found.map_err(IdentityError::from)?;
-        let heads = self
-            .log
-            .heads(&[tailnet])
-            .await
-            .map_err(IdentityError::from)?;
-        let head = heads.first().map_or(0, |head| head.revision.get());
-        let answer = IdentityChanges {
+        let page = self.log().read_page(tailnet, revision).await;
+        let page = page.map_err(IdentityError::from)?;
+        let heads = self.log().answer_heads(&[tailnet]).await;
+        let heads = heads.map_err(IdentityError::from)?.heads;
+        let compacted = page.is_none();
+        Ok(Response::new(IdentityChanges {
+            // None of them where some are compacted away.
+            entries: page.map_or_else(Vec::new, |page| page.entries),
             from_revision: revision,
-            head,
-            ..IdentityChanges::default()
-        };
-        Ok(Response::new(match found {
-            Changes::Compacted => IdentityChanges {
-                compacted: true,
-                ..answer
-            },
-            Changes::Entries(entries) => {
-                let entries = entries
-                    .iter()
-                    .map(|(_, entry)| IdentityChange::decode(&**entry));
-                let entries = entries.collect::<Result<_, _>>();
-                let entries =
-                    entries.map_err(|_| Status::internal("a log entry does not decode"))?;
-                IdentityChanges { entries, ..answer }
-            }
+            head: heads.first().map_or(0, |head| head.revision),
+            compacted,
         }))
     }
 
@@ -154,7 +119,7 @@ impl IdentityService for Identity {
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         let id = read_tailnet_id(request.into_inner().tailnet_id)?;
         let mut read = self
-            .log
+            .log()
             .database()
             .begin_read()
             .await
@@ -162,7 +127,7 @@ impl IdentityService for Identity {
         let (tailnet, users, revision) = async {
             let tailnet = store::find_tailnet(&mut *read, id.get()).await?;
             let users = store::list_users(&mut *read, id.get()).await?;
-            let revision = self.log.head_in(&mut read, id).await?.revision.get();
+            let revision = self.log().head_in(&mut read, id).await?.revision.get();
             Ok::<_, IdentityError>((tailnet, users, revision))
         }
         .await?;

@@ -11,11 +11,11 @@ use bowline_service_kit::Caller;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
-use super::read_tailnet_id;
 use crate::{
     Identity,
     domain::{describe_change, dns, tailnet},
     error::IdentityError,
+    fields::{read_tailnet_id, require_field},
     store,
 };
 
@@ -60,7 +60,7 @@ impl TailnetService for Identity {
     ) -> Result<Response<CreateTailnetResponse>, Status> {
         let actor = Caller::of(&request)?.to_string();
         let CreateTailnetRequest { name, settings } = request.into_inner();
-        let database = self.log.database();
+        let database = self.log().database();
         let id = database
             .write(|write| {
                 Box::pin(async { Ok::<_, IdentityError>(next_id(write.connection()).await?) })
@@ -68,7 +68,7 @@ impl TailnetService for Identity {
             .await?;
         let id = read_tailnet_id(id.cast_unsigned())?;
         let (tailnet, _) = self
-            .log
+            .log()
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
                     let made = tailnet::new(id.get(), name, settings, mutation.now())?;
@@ -96,7 +96,7 @@ impl TailnetService for Identity {
         &self,
         _: Request<ListTailnetsRequest>,
     ) -> Result<Response<ListTailnetsResponse>, Status> {
-        let tailnets = store::list_tailnets(self.log.database().reader())
+        let tailnets = store::list_tailnets(self.log().database().reader())
             .await
             .map_err(IdentityError::from)?;
         Ok(Response::new(ListTailnetsResponse { tailnets }))
@@ -111,11 +111,12 @@ impl TailnetService for Identity {
             tailnet: wanted,
             update_mask,
         } = request.into_inner();
-        let wanted = wanted.unwrap_or_default();
-        let mask = update_mask.unwrap_or_default().paths;
+        let wanted = require_field("tailnet", wanted)?;
+        // Without a mask nothing is to change.
+        let mask = update_mask.map_or_else(Vec::new, |mask| mask.paths);
         let id = read_tailnet_id(wanted.id)?;
         let (tailnet, _) = self
-            .log
+            .log()
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
                     let found = store::find_tailnet(mutation.connection(), id.get()).await?;
@@ -143,7 +144,7 @@ impl TailnetService for Identity {
         } = request.into_inner();
         let id = read_tailnet_id(id)?;
         let (tailnet, _) = self
-            .log
+            .log()
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
                     let found = store::find_tailnet(mutation.connection(), id.get()).await?;
@@ -166,7 +167,7 @@ impl TailnetService for Identity {
     ) -> Result<Response<DeleteTailnetResponse>, Status> {
         let actor = Caller::of(&request)?.to_string();
         let id = read_tailnet_id(request.into_inner().tailnet_id)?;
-        self.log
+        self.log()
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
                     let found = store::find_tailnet(mutation.connection(), id.get()).await?;

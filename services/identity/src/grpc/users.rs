@@ -13,11 +13,11 @@ use bowline_service_kit::Caller;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
-use super::read_tailnet_id;
 use crate::{
     Identity,
     domain::{describe_change, user},
     error::IdentityError,
+    fields::{read_tailnet_id, require_field},
     store,
 };
 
@@ -35,7 +35,7 @@ impl UserService for Identity {
             chosen => chosen,
         };
         let (user, _) = self
-            .log
+            .log()
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
                     let found = store::find_tailnet(mutation.connection(), tailnet.get()).await?;
@@ -77,7 +77,7 @@ impl UserService for Identity {
         request: Request<ListUsersRequest>,
     ) -> Result<Response<ListUsersResponse>, Status> {
         let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
-        let users = store::list_users(self.log.database().reader(), tailnet.get())
+        let users = store::list_users(self.log().database().reader(), tailnet.get())
             .await
             .map_err(IdentityError::from)?;
         Ok(Response::new(ListUsersResponse { users }))
@@ -92,11 +92,12 @@ impl UserService for Identity {
             user: wanted,
             update_mask,
         } = request.into_inner();
-        let wanted = wanted.unwrap_or_default();
-        let mask = update_mask.unwrap_or_default().paths;
+        let wanted = require_field("user", wanted)?;
+        // Without a mask nothing is to change.
+        let mask = update_mask.map_or_else(Vec::new, |mask| mask.paths);
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let (user, revision) = self
-            .log
+            .log()
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
                     let users = store::list_users(mutation.connection(), tailnet.get()).await?;
@@ -137,7 +138,7 @@ impl UserService for Identity {
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet)?;
         let ((), revision) = self
-            .log
+            .log()
             .mutate(tailnet, actor, move |mutation| {
                 Box::pin(async move {
                     let users = store::list_users(mutation.connection(), tailnet.get()).await?;

@@ -20,26 +20,19 @@ fn named(sequence: u64, hostname: &str) -> NodeReport {
 
 async fn audits(scene: &TestRegistry) -> Vec<AuditEntry> {
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
-    scene
-        .registry
-        .log
-        .audit_entries(tailnet, 0, 1000)
-        .await
-        .unwrap()
+    scene.log.audit_entries(tailnet, 0, 1000).await.unwrap()
 }
 
 async fn revision(scene: &TestRegistry) -> u64 {
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
-    scene.registry.log.heads(&[tailnet]).await.unwrap()[0]
-        .revision
-        .get()
+    scene.log.heads(&[tailnet]).await.unwrap()[0].revision.get()
 }
 
 /// Lets time pass and everything be done that is due.
 async fn pass(scene: &TestRegistry, seconds: i64) {
     for _ in 0..seconds {
         scene.clock.advance(TimeDelta::seconds(1));
-        scene.registry.adopt_due_reports().await.unwrap();
+        scene.adoption.adopt_due_reports().await.unwrap();
     }
 }
 
@@ -107,11 +100,11 @@ async fn ends_that_come_sooner_and_sooner_are_paced_and_the_last_counts() {
     let scene = TestRegistry::new().await;
     scene.put(node(1)).await;
     let before = revision(&scene).await;
-    let now = scene.registry.log.database().now().await.unwrap();
+    let now = scene.log.database().now().await.unwrap();
     let end = |number: i64| now + TimeDelta::days(100) - TimeDelta::seconds(number);
     for number in 1..=100 {
         let node = scene.node(1).await.unwrap();
-        scene.registry.shorten_key(node, end(number)).await.unwrap();
+        scene.adoption.shorten_key(node, end(number)).await.unwrap();
     }
     assert_eq!(revision(&scene).await - before, 5);
     assert_eq!(audits(&scene).await.len(), 1);
@@ -140,7 +133,7 @@ async fn report_that_is_overtaken_by_a_newer_one_changes_nothing() {
     // While the first was being judged a newer one came, through another gateway.
     scene.report("h", vec![named(1, "second")]).await;
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
-    let late = scene.registry.log.mutate(tailnet, "test", move |mutation| {
+    let late = scene.log.mutate(tailnet, "test", move |mutation| {
         Box::pin(take_over_report(mutation, judged))
     });
     assert!(late.await.unwrap().0 == AdoptionOutcome::Done);
@@ -158,7 +151,7 @@ async fn changes_that_wait_to_be_told_are_told_before_the_node_goes() {
     }
     assert_eq!(audits(&scene).await.len(), 1);
     let gone = scene.node(1).await.unwrap();
-    let removing = scene.registry.remove_node(gone, "node.delete", |_, _| true);
+    let removing = crate::removal::remove_node(&scene.log, gone, "node.delete", |_, _| true);
     removing.await.unwrap();
     let audits = audits(&scene).await;
     let actions: Vec<_> = audits.iter().map(|entry| &*entry.action).collect();

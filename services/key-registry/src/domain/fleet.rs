@@ -19,7 +19,7 @@ const SILENCE: TimeDelta = TimeDelta::seconds(2);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(4);
 /// How long gateways are given to renew their leases, and to report their sessions again, after time began to count.
 const FORGIVENESS: TimeDelta = TimeDelta::seconds(8);
-/// How long nodes are held online before that is told as an alarm: a start takes a moment.
+/// How long nodes are kept online in spite of ended leases before an alarm is raised: a start takes a moment.
 const ALARM_DELAY: TimeDelta = TimeDelta::seconds(5);
 
 /// A gateway process, from its start to its end.
@@ -110,7 +110,7 @@ pub enum AppliedRevision {
     NotReported,
 }
 
-/// What counts of what is recorded.
+/// Which records of ends are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TrustedRecords {
     Nothing,
@@ -130,7 +130,8 @@ fn judge_fleet(fleet: &[Incarnation], now: DateTime<Utc>) -> TrustedRecords {
     TrustedRecords::Leases
 }
 
-/// Since when time counts: as long as nothing hindered gateways to renew their leases and to report.
+/// Since when ended sessions and leases count. Both begin to count anew after a time in which gateways may not have been
+/// able to renew their leases or to report.
 #[derive(Clone, Debug, Default)]
 pub struct FleetHealth {
     swept: Option<DateTime<Utc>>,
@@ -143,14 +144,14 @@ pub struct FleetHealth {
 /// What a look at the fleet has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FleetAlarm {
-    /// Nodes are held online for some time now.
+    /// Nodes have been kept online for some time in spite of ended leases.
     Begins,
-    /// They are no more.
+    /// That is over.
     Ends,
 }
 
 impl FleetHealth {
-    /// Notes how the fleet stands.
+    /// Takes in the state of all gateways, at each sweep; says whether an alarm begins or ends.
     pub fn observe_fleet(
         &mut self,
         fleet: &[Incarnation],

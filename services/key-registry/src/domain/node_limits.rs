@@ -1,4 +1,4 @@
-//! How many nodes there may be: whoever holds a reusable key makes them without asking anybody.
+//! How many nodes there may be. Whoever has a reusable key can make nodes without asking anybody: so there is a limit.
 
 /// The most nodes of one user. Larger fleets are tagged by keys without user.
 pub const MOST_OF_USER: u64 = 5_000;

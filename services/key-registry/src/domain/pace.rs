@@ -1,11 +1,14 @@
-//! How often something may be done: some times at once, then once in a while.
+//! Rate limits: a burst at once, then one in each interval.
 //!
-//! All that is kept is the instant at which the whole burst may be done again. What is paced so is paced for all replicas
-//! together: that instant lies in the database, and is read and written by the transaction that does it.
+//! Only one time is kept: when the whole burst will be allowed again. It lies in the database and is read and written by
+//! the transaction that it limits, so that a limit holds for all replicas together.
+//!
+//! Example: five changes at once, then one every ten seconds. Each change moves that time ten seconds ahead. A change is
+//! refused that would move it more than fifty seconds ahead of now.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How many times at once, and how long until one more.
+/// The size of a burst, and the interval until one more.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     burst: i32,
@@ -32,7 +35,8 @@ pub const AUDITED_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// The longest that any of these takes to have its whole burst again.
 const LONGEST_REST: TimeDelta = TimeDelta::seconds(100);
 
-/// Returns when it is rested if it is done now, being rested at `rested_at`; or else when it may be done next.
+/// Returns when the whole burst is allowed again if one more is done now, where it was `rested_at` before. The error is the
+/// time when one more is allowed.
 pub fn next_rest(
     pace: Pace,
     rested_at: DateTime<Utc>,

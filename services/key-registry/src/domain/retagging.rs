@@ -6,7 +6,7 @@ use bowline_proto::{
 };
 use chrono::{DateTime, Utc};
 
-use super::{tags, to_timestamp};
+use super::{key, tags};
 
 /// What a report's tags ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +49,8 @@ impl Retagging {
             if !node.expired {
                 node.key_expiry = None;
             }
-        } else if !node.expired {
-            node.expired = true;
-            node.key_expiry = Some(to_timestamp(now));
+        } else {
+            key::end_key(node, now);
         }
     }
 }

@@ -5,16 +5,15 @@ use bowline_proto::key_registry::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::KeyRegistry;
+use crate::registration::Registration;
 
 #[tonic::async_trait]
-impl RegistrationService for KeyRegistry {
+impl RegistrationService for Registration {
     async fn register(
         &self,
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
-        Ok(Response::new(
-            KeyRegistry::register_node(self, request.into_inner()).await?,
-        ))
+        let answer = self.register_key(request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 }

@@ -1,38 +1,36 @@
-//! The transaction that binds a node key: key used up, node made or rotated, address, name, log, audit.
+//! The transaction that binds a node key: credential used up, node made or found again, log, audit.
 
-use bowline_db::{Mutation, next_id};
+use bowline_db::{ChangeLog, Mutation};
+use bowline_ids::TailnetId;
 use bowline_proto::{
     key_registry::v1::{
         HostReport, Node, RefusalReason, RegisterRequest, TaggedBy, register_response::Outcome,
     },
     policy::v1::JudgeNodeResponse,
 };
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    RegistrationResult,
-    credential::{Credential, refuse_gone_user},
-    is_conflict, limits, machine_actor, read_tailnet_id, refuse, refuse_foreign_key,
+    answers::{refuse, refuse_gone_user, refuse_rotation},
+    credential::Credential,
+    limits,
+    new_node::{allocate_node, audit_binding, describe_node, keep_report, set_key},
 };
 use crate::{
-    KeyRegistry,
+    actors::machine_actor,
     domain::{
-        self,
-        address_pool::{AddressPair, AddressPool},
-        difference, key, pre_auth_key, routes,
+        pre_auth_key,
+        rotation::{self, KeyOwner, KeyProof, Newcomer, RotationRefusal, RotationVerdict},
+        routes,
     },
     error::RegistryError,
     node_changes, own_changes,
-    store::{
-        adoptions::{self, AdoptionRow, IN_GOOD_STANDING},
-        barred_users, nodes, pools, pre_auth_keys,
-        soft_states::{self, SoftRow},
-    },
+    store::{barred_users, nodes, pre_auth_keys},
 };
 
 /// Everything the transaction needs.
 pub(super) struct BindRequest {
+    pub(super) tailnet: TailnetId,
     pub(super) request: RegisterRequest,
     pub(super) credential: Credential,
     /// What the client says of its host, bounded.
@@ -42,78 +40,67 @@ pub(super) struct BindRequest {
     pub(super) judgement: JudgeNodeResponse,
 }
 
+/// What became of a request to bind a key.
+pub(super) enum BindOutcome {
+    /// The key is bound to a node, at a revision.
+    Node(Box<Node>, u64),
+    /// The request is refused.
+    Refused(Box<Outcome>),
+    /// Another request bound the key meanwhile: the answer is that one's, or this error when no node has the key.
+    AlreadyBound(RegistryError),
+}
+
 /// What the transaction did.
-enum BindOutcome {
+enum Binding {
     Node(Box<Node>),
     Refused(Box<Outcome>),
-    /// Another request bound the key meanwhile: its outcome is this one's.
     AlreadyBound,
 }
 
-impl KeyRegistry {
-    pub(super) async fn bind_key(&self, wish: BindRequest) -> RegistrationResult {
-        let tailnet = read_tailnet_id(wish.credential.tailnet.id)?;
-        let actor = match (&wish.credential.pre_auth_key, &wish.credential.user) {
-            (Some(key), _) => format!("pre-auth-key:{key}"),
-            (None, Some(user)) => format!("user:{}", user.login_name),
-            (None, None) => machine_actor(&wish.request.machine_key),
-        };
-        let request = wish.request.clone();
-        let bound = self
-            .log
-            .mutate(tailnet, actor, move |mutation| {
-                Box::pin(try_bind(mutation, wish))
-            })
-            .await;
-        match bound {
-            Ok((BindOutcome::Node(node), revision)) => {
-                Ok(self.describe_registration(*node, revision.get()).await)
-            }
-            Ok((BindOutcome::Refused(outcome), _)) => Ok(*outcome),
-            Ok((BindOutcome::AlreadyBound, _)) => {
-                let gone = Err(RegistryError::NotFound("node key"));
-                self.answer_if_bound(request, gone).await
-            }
-            Err(RegistryError::AddressesExhausted(text)) => {
-                Ok(refuse(RefusalReason::AddressesExhausted, text))
-            }
-            Err(RegistryError::TooManyNodes(text)) => Ok(refuse(RefusalReason::TooManyNodes, text)),
-            Err(error) if is_conflict(&error, "node_keys_pkey") => {
-                self.answer_if_bound(request, Err(error)).await
-            }
-            Err(error) => Err(error),
+/// Binds a key in one transaction: uses up the credential, makes or finds the node, and writes log and audit entries.
+pub(super) async fn bind_key(
+    log: &ChangeLog,
+    bind_request: BindRequest,
+) -> Result<BindOutcome, RegistryError> {
+    let credential = &bind_request.credential;
+    let actor = match (&credential.pre_auth_key, &credential.user) {
+        (Some(key), _) => format!("pre-auth-key:{key}"),
+        (None, Some(user)) => format!("user:{}", user.login_name),
+        (None, None) => machine_actor(&bind_request.request.machine_key),
+    };
+    let binding = log.mutate(bind_request.tailnet, actor, move |mutation| {
+        Box::pin(try_bind(mutation, bind_request))
+    });
+    let refused = |reason, text| BindOutcome::Refused(Box::new(refuse(reason, text)));
+    Ok(match binding.await {
+        Ok((Binding::Node(node), revision)) => BindOutcome::Node(node, revision.get()),
+        Ok((Binding::Refused(outcome), _)) => BindOutcome::Refused(outcome),
+        Ok((Binding::AlreadyBound, _)) => {
+            BindOutcome::AlreadyBound(RegistryError::NotFound("node key"))
         }
-    }
-
-    /// Answers for a key that another request may have bound since this one looked for it; with `otherwise` when none
-    /// has.
-    pub(super) async fn answer_if_bound(
-        &self,
-        request: RegisterRequest,
-        otherwise: RegistrationResult,
-    ) -> RegistrationResult {
-        let found = nodes::by_key(self.log.database().reader(), &request.node_key).await?;
-        match found {
-            Some(node) => Box::pin(self.answer_bound_key(node, request)).await,
-            None => otherwise,
+        Err(RegistryError::AddressesExhausted(text)) => {
+            refused(RefusalReason::AddressesExhausted, text)
         }
-    }
+        Err(RegistryError::TooManyNodes(text)) => refused(RefusalReason::TooManyNodes, text),
+        Err(error) if error.is_conflict("node_keys_pkey") => BindOutcome::AlreadyBound(error),
+        Err(error) => return Err(error),
+    })
 }
 
 async fn try_bind(
     mutation: &mut Mutation,
-    wish: BindRequest,
-) -> Result<BindOutcome, RegistryError> {
-    let refused = |outcome| Ok(BindOutcome::Refused(Box::new(outcome)));
+    bind_request: BindRequest,
+) -> Result<Binding, RegistryError> {
+    let refused = |outcome| Ok(Binding::Refused(Box::new(outcome)));
     let BindRequest {
         request,
         credential,
         ..
-    } = &wish;
+    } = &bind_request;
     let bound = nodes::by_key(mutation.connection(), &request.node_key).await?;
     if bound.is_some() {
-        // The answer to the first try was lost, or is on its way: a one-off key is used up once.
-        return Ok(BindOutcome::AlreadyBound);
+        // The same request was sent before, and its answer was lost or is on its way: a one-off key is used up only once.
+        return Ok(Binding::AlreadyBound);
     }
     if let Some(login_id) = &credential.login_id
         && let Some(node) = nodes::by_login(mutation.connection(), login_id).await?
@@ -122,13 +109,13 @@ async fn try_bind(
             "this login made the device {} already: start a new one",
             node.name
         );
-        return refused(super::refuse(RefusalReason::LoginDenied, text));
+        return refused(refuse(RefusalReason::LoginDenied, text));
     }
-    let newcomer = key::Newcomer {
-        owner: key::KeyOwner {
+    let newcomer = Newcomer {
+        owner: KeyOwner {
             tailnet_id: mutation.tailnet().get(),
             user_id: credential.user.as_ref().map_or(0, |user| user.id),
-            tags: wish.tags.clone(),
+            tags: bind_request.tags.clone(),
         },
         ephemeral: credential.ephemeral || request.ephemeral,
     };
@@ -136,7 +123,7 @@ async fn try_bind(
     if barred_users::is_barred_since(mutation.connection(), &newcomer.owner, revision).await? {
         return refused(refuse_gone_user());
     }
-    let found = match find_node(mutation, &wish, &newcomer).await? {
+    let found = match find_node(mutation, &bind_request, &newcomer).await? {
         Ok(found) => found,
         Err(refusal) => return refused(refuse_rotation(refusal)),
     };
@@ -144,9 +131,9 @@ async fn try_bind(
         return refused(refusal);
     }
     match found {
-        NewcomerNode::Same(node) => rebind_node(mutation, wish, &newcomer, *node).await,
+        NewcomerNode::Same(node) => rebind_node(mutation, bind_request, &newcomer, *node).await,
         NewcomerNode::New { shared_with } => {
-            make_node(mutation, wish, &newcomer, shared_with).await
+            make_node(mutation, bind_request, &newcomer, shared_with).await
         }
     }
 }
@@ -161,28 +148,28 @@ enum NewcomerNode {
 
 async fn find_node(
     mutation: &mut Mutation,
-    wish: &BindRequest,
-    newcomer: &key::Newcomer,
-) -> Result<Result<NewcomerNode, key::RotationRefusal>, RegistryError> {
-    let (request, now) = (&wish.request, mutation.now());
+    bind_request: &BindRequest,
+    newcomer: &Newcomer,
+) -> Result<Result<NewcomerNode, RotationRefusal>, RegistryError> {
+    let (request, now) = (&bind_request.request, mutation.now());
     let old = match request.old_node_key.len() {
         32 => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
         _ => None,
     };
     if let Some(old) = old {
-        let proof = key::KeyProof {
+        let proof = KeyProof {
             machine_key: &request.machine_key,
             node_key: &request.node_key,
             proven_keys: &request.proven_node_keys,
-            is_required: wish.credential.tailnet.require_key_proof,
+            is_required: bind_request.credential.tailnet.require_key_proof,
         };
-        // Of its own user identity has just said that it is in good standing.
+        // That the newcomer's own user is in good standing was said by identity a moment ago.
         let is_barred = old.user_id != newcomer.owner.user_id
             && barred_users::is_barred(mutation.connection(), &old).await?;
-        match key::judge_rotation(&old, proof, newcomer, is_barred, now) {
-            key::RotationVerdict::Replaces => return Ok(Ok(NewcomerNode::Same(Box::new(old)))),
-            key::RotationVerdict::Refused(refusal) => return Ok(Err(refusal)),
-            key::RotationVerdict::NewNode => {}
+        match rotation::judge_rotation(&old, proof, newcomer, is_barred, now) {
+            RotationVerdict::Replaces => return Ok(Ok(NewcomerNode::Same(Box::new(old)))),
+            RotationVerdict::Refused(refusal) => return Ok(Err(refusal)),
+            RotationVerdict::NewNode => {}
         }
     }
     let tailnet = newcomer.owner.tailnet_id;
@@ -191,57 +178,67 @@ async fn find_node(
     for held in &mut held {
         held.is_user_barred &= held.node.user_id != newcomer.owner.user_id;
     }
-    Ok(Ok(match key::find_returning_node(&held, newcomer, now) {
-        Some(node) => NewcomerNode::Same(Box::new(node.clone())),
-        None => {
-            let shared_with = key::find_live_duplicate(&held, newcomer, &request.old_node_key);
-            NewcomerNode::New {
-                shared_with: shared_with.cloned().map(Box::new),
+    Ok(Ok(
+        match rotation::find_returning_node(&held, newcomer, now) {
+            Some(node) => NewcomerNode::Same(Box::new(node.clone())),
+            None => {
+                let shared_with =
+                    rotation::find_live_duplicate(&held, newcomer, &request.old_node_key);
+                NewcomerNode::New {
+                    shared_with: shared_with.cloned().map(Box::new),
+                }
             }
-        }
-    }))
+        },
+    ))
 }
 
 /// Gives a node that its machine holds already its new key.
 async fn rebind_node(
     mutation: &mut Mutation,
-    wish: BindRequest,
-    newcomer: &key::Newcomer,
+    bind_request: BindRequest,
+    newcomer: &Newcomer,
     mut node: Node,
-) -> Result<BindOutcome, RegistryError> {
+) -> Result<Binding, RegistryError> {
     own_changes::audit_deferred_change(mutation, &node).await?;
     let asked = limits::take_rotation(mutation, &node).await?;
     let before = node.clone();
-    node.approved |= wish.credential.approved;
-    set_key(&mut node, &wish, newcomer, mutation.now());
+    node.approved |= bind_request.credential.approved;
+    set_key(&mut node, &bind_request, newcomer, mutation.now());
     let is_good = node.approved;
     if is_good {
-        describe_node(&mut node, &wish, newcomer);
+        describe_node(&mut node, &bind_request, newcomer);
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
     // What was reported before the login is older than what the client says with it.
-    let kept = (!is_good).then(|| wish.host.clone());
+    let kept = (!is_good).then(|| bind_request.host.clone());
     keep_report(mutation, &node, asked, kept).await?;
-    write_bound_node(mutation, &wish, &before, &node).await?;
-    audit_binding(mutation, "node.rotate", &wish, Some(&before), &node);
-    Ok(BindOutcome::Node(Box::new(node)))
+    write_bound_node(mutation, &bind_request, &before, &node).await?;
+    audit_binding(mutation, "node.rotate", &bind_request, Some(&before), &node);
+    Ok(Binding::Node(Box::new(node)))
 }
 
 async fn make_node(
     mutation: &mut Mutation,
-    wish: BindRequest,
-    newcomer: &key::Newcomer,
+    bind_request: BindRequest,
+    newcomer: &Newcomer,
     shared_with: Option<Box<Node>>,
-) -> Result<BindOutcome, RegistryError> {
-    limits::take_new_node(mutation, &wish, &newcomer.owner).await?;
-    let pools = &wish.judgement.ipv4_pools;
-    let mut node = allocate_node(mutation, &wish.request, &wish.credential, pools).await?;
-    set_key(&mut node, &wish, newcomer, mutation.now());
-    describe_node(&mut node, &wish, newcomer);
+) -> Result<Binding, RegistryError> {
+    let key = bind_request.credential.pre_auth_key.as_deref();
+    limits::take_new_node(mutation, key, &newcomer.owner).await?;
+    let pools = &bind_request.judgement.ipv4_pools;
+    let mut node = allocate_node(
+        mutation,
+        &bind_request.request,
+        &bind_request.credential,
+        pools,
+    )
+    .await?;
+    set_key(&mut node, &bind_request, newcomer, mutation.now());
+    describe_node(&mut node, &bind_request, newcomer);
     node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
     node_changes::follow_hostname(mutation, &mut node, "").await?;
-    write_bound_node(mutation, &wish, &Node::default(), &node).await?;
-    audit_binding(mutation, "node.register", &wish, None, &node);
+    write_bound_node(mutation, &bind_request, &Node::default(), &node).await?;
+    audit_binding(mutation, "node.register", &bind_request, None, &node);
     if let Some(other) = shared_with {
         let machine = machine_actor(&node.machine_key);
         tracing::warn!(
@@ -255,125 +252,27 @@ async fn make_node(
             "other": other.id,
             "other_name": other.name,
             "machine": machine,
-            "source": wish.request.source_address,
+            "source": bind_request.request.source_address,
         });
         mutation.record_audit("machine.shared", node.id.to_string(), &detail);
     }
-    Ok(BindOutcome::Node(Box::new(node)))
+    Ok(Binding::Node(Box::new(node)))
 }
 
 /// Binds the key and writes the node; what it routes may have to go elsewhere.
 async fn write_bound_node(
     mutation: &mut Mutation,
-    wish: &BindRequest,
+    bind_request: &BindRequest,
     before: &Node,
     node: &Node,
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
     nodes::bind_key(mutation.connection(), node, now).await?;
-    node_changes::write_node(mutation, node, wish.credential.login_id.clone()).await?;
+    node_changes::write_node(mutation, node, bind_request.credential.login_id.clone()).await?;
     if routes::may_move_primaries(before, node) {
         node_changes::elect_primaries(mutation).await?;
     }
     Ok(())
-}
-
-/// Keeps what a client says with a login for when its node may change itself, or forgets what was kept of it.
-async fn keep_report(
-    mutation: &mut Mutation,
-    node: &Node,
-    mut asked: AdoptionRow,
-    host: Option<HostReport>,
-) -> Result<(), RegistryError> {
-    let now = mutation.now();
-    let soft = soft_states::by_node(mutation.connection(), node.id).await?;
-    let is_kept = host.is_some();
-    if is_kept || soft.is_some() {
-        let mut soft = soft.unwrap_or_else(|| SoftRow::for_node(node, now));
-        soft.host = host;
-        soft_states::put_row(mutation.connection(), &soft).await?;
-    }
-    asked.due = is_kept.then_some(IN_GOOD_STANDING);
-    asked.wished_end = None;
-    adoptions::put_row(mutation.connection(), &asked).await?;
-    Ok(())
-}
-
-/// Gives a node its new key, and until when.
-fn set_key(node: &mut Node, wish: &BindRequest, newcomer: &key::Newcomer, now: DateTime<Utc>) {
-    let lifetime = wish.credential.tailnet.key_lifetime;
-    let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
-    let wished_end = wish.request.expiry.and_then(domain::from_timestamp);
-    node.key_expiry = key::compute_expiry(&newcomer.owner, lifetime, wished_end, now);
-    node.node_key.clone_from(&wish.request.node_key);
-    node.expired = false;
-}
-
-/// Says whose a node is, and what its client says of it.
-fn describe_node(node: &mut Node, wish: &BindRequest, newcomer: &key::Newcomer) {
-    let owner = &newcomer.owner;
-    // Tags that it has already are no newer for being asked for again.
-    if node.tags != owner.tags || wish.tagged_by == TaggedBy::PreAuthKey {
-        node.tagged_by = wish.tagged_by.into();
-    }
-    node.user_id = owner.user_id;
-    node.tags.clone_from(&owner.tags);
-    let HostReport {
-        hostname,
-        os,
-        client_version,
-        advertised_routes,
-        requested_tags,
-        ..
-    } = wish.host.clone();
-    node.hostname = hostname;
-    node.os = os;
-    node.client_version = client_version;
-    node.requested_tags = requested_tags;
-    node.ephemeral = newcomer.ephemeral;
-    node.advertised_routes = advertised_routes;
-    routes::approve_by_policy(node, &wish.judgement.approved_routes);
-}
-
-fn audit_binding(
-    mutation: &mut Mutation,
-    action: &'static str,
-    wish: &BindRequest,
-    before: Option<&Node>,
-    node: &Node,
-) {
-    let mut detail = json!({
-        "name": node.name,
-        "ipv4": node.ipv4,
-        "tags": node.tags,
-        "user": node.user_id,
-        "machine": machine_actor(&node.machine_key),
-        "hostname": node.hostname,
-        "os": node.os,
-        "client": node.client_version,
-        "source": wish.request.source_address,
-        "ephemeral": node.ephemeral,
-        "approved": node.approved,
-        "routes": node.advertised_routes,
-    });
-    if let Some(login_id) = &wish.credential.login_id {
-        detail["login"] = json!(login_id);
-    }
-    if let Some(before) = before {
-        detail = difference::add_changes(detail, before, node);
-    }
-    mutation.record_audit(action, node.id.to_string(), &detail);
-}
-
-/// Returns what a client is told whose old key is not replaced.
-fn refuse_rotation(refusal: key::RotationRefusal) -> Outcome {
-    match refusal {
-        key::RotationRefusal::AnotherMachines => refuse_foreign_key(),
-        key::RotationRefusal::Unproven => {
-            let text = "this network asks for a proof of both node keys: log out, then log in as a new device";
-            refuse(RefusalReason::NodeKeyUnproven, text)
-        }
-    }
 }
 
 /// Counts a use of the pre-auth key, unless it has none left.
@@ -392,35 +291,4 @@ async fn use_up_key(
     key.uses += 1;
     pre_auth_keys::update_key(mutation.connection(), &key).await?;
     Ok(None)
-}
-
-async fn allocate_node(
-    mutation: &mut Mutation,
-    request: &RegisterRequest,
-    credential: &Credential,
-    ipv4_pools: &[String],
-) -> Result<Node, RegistryError> {
-    let tailnet = &credential.tailnet;
-    let pool = AddressPool::parse(&tailnet.ipv4_pool, &tailnet.ipv6_pool).ok_or_else(|| {
-        RegistryError::Refused("the tailnet's address pools do not parse".to_owned())
-    })?;
-    let wanted: Vec<_> = ipv4_pools
-        .iter()
-        .filter_map(|pool| pool.parse().ok())
-        .collect();
-    let AddressPair { ipv4, ipv6 } = if wanted.is_empty() {
-        pools::take_pair(mutation.connection(), tailnet.id, pool).await?
-    } else {
-        pools::take_wanted_pair(mutation.connection(), tailnet.id, pool, &wanted).await?
-    };
-    Ok(Node {
-        id: next_id(mutation.connection()).await?.cast_unsigned(),
-        tailnet_id: tailnet.id,
-        machine_key: request.machine_key.clone(),
-        ipv4: ipv4.to_string(),
-        ipv6: ipv6.to_string(),
-        approved: credential.approved || !tailnet.machine_approval,
-        created_at: Some(domain::to_timestamp(mutation.now())),
-        ..Node::default()
-    })
 }

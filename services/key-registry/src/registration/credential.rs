@@ -1,18 +1,16 @@
 //! What a client without a bound key presents, and whom it stands for.
 
+use bowline_db::ChangeLog;
 use bowline_proto::{
-    identity::v1::{
-        Device, GetLoginRequest, LoginState, ResolveTailnetRequest, ResolveUserRequest,
-        StartLoginRequest, Tailnet, User, identity_service_client::IdentityServiceClient,
-        login_service_client::LoginServiceClient,
-    },
+    identity::v1::{Device, LoginState, StartLoginRequest, Tailnet, User},
     key_registry::v1::{LoginNeeded, RefusalReason, RegisterRequest, register_response::Outcome},
 };
 use chrono::{DateTime, Utc};
-use tonic::Code;
 
-use super::refuse;
-use crate::{KeyRegistry, domain::pre_auth_key, error::RegistryError, store::pre_auth_keys};
+use super::answers::{refuse, refuse_gone_user};
+use crate::{
+    asked_services::AskedServices, domain::pre_auth_key, error::RegistryError, store::pre_auth_keys,
+};
 
 /// A credential that was good a moment ago; what can be used up is checked again in the transaction.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +31,11 @@ pub(super) struct Credential {
     pub(super) identity_revision: u64,
 }
 
-/// What was found of a credential.
+/// What a check of a request's credentials found.
 pub(super) enum CredentialOutcome {
+    /// A credential that is good.
     Credential(Box<Credential>),
+    /// What the client is answered without one.
     Answer(Box<Outcome>),
 }
 
@@ -45,14 +45,20 @@ impl CredentialOutcome {
     }
 }
 
-/// Returns what a device is told whose user may have no nodes.
-pub(super) fn refuse_gone_user() -> Outcome {
-    let text = "the user of these credentials is gone or suspended: ask an administrator";
-    refuse(RefusalReason::UserSuspended, text)
+/// Checks credentials. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    log: ChangeLog,
+    services: AskedServices,
 }
 
-impl KeyRegistry {
-    pub(super) async fn find_credential(
+impl Credentials {
+    pub(super) fn new(log: ChangeLog, services: AskedServices) -> Self {
+        Self { log, services }
+    }
+
+    /// Checks what a request presents: a pre-auth key, or a login that it follows up; without either it starts a login.
+    pub(super) async fn check_request(
         &self,
         request: &RegisterRequest,
         now: DateTime<Utc>,
@@ -61,9 +67,9 @@ impl KeyRegistry {
             return self.check_pre_auth_key(&request.pre_auth_key, now).await;
         }
         if !request.login_id.is_empty()
-            && let Some(found) = self.check_login(request).await?
+            && let Some(outcome) = self.check_login(request).await?
         {
-            return Ok(found);
+            return Ok(outcome);
         }
         self.start_login(request)
             .await
@@ -78,10 +84,8 @@ impl KeyRegistry {
         let invalid = || {
             let text =
                 "the auth key is not valid: check that it was copied whole, or ask for another";
-            Ok(CredentialOutcome::from_answer(refuse(
-                RefusalReason::PreAuthKeyInvalid,
-                text,
-            )))
+            let answer = refuse(RefusalReason::PreAuthKeyInvalid, text);
+            Ok(CredentialOutcome::from_answer(answer))
         };
         let Some(id) = pre_auth_key::parse_id(text) else {
             return invalid();
@@ -112,44 +116,36 @@ impl KeyRegistry {
         &self,
         request: &RegisterRequest,
     ) -> Result<Option<CredentialOutcome>, RegistryError> {
-        let mut identity = LoginServiceClient::new(self.peers.identity.clone());
-        let question = GetLoginRequest {
-            login_id: request.login_id.clone(),
-        };
-        let login = match identity.get_login(question).await {
-            Ok(answer) => answer.into_inner().login.unwrap_or_default(),
-            Err(status) if status.code() == Code::NotFound => return Ok(None),
-            Err(status) => return Err(RegistryError::from_service("identity")(status)),
+        let Some(login) = self.services.find_login(&request.login_id).await? else {
+            return Ok(None);
         };
         if (&login.machine_key, &login.node_key) != (&request.machine_key, &request.node_key) {
             // Somebody follows up another device's login: it learns nothing of it.
             return Ok(None);
         }
-        Ok(match login.state() {
+        let outcome = match login.state() {
             LoginState::Pending => {
                 let needed = LoginNeeded { login_id: login.id };
-                Some(CredentialOutcome::from_answer(Outcome::LoginNeeded(needed)))
+                CredentialOutcome::from_answer(Outcome::LoginNeeded(needed))
             }
             LoginState::Denied => {
-                let verdict = refuse(RefusalReason::LoginDenied, login.denial);
-                Some(CredentialOutcome::from_answer(verdict))
+                let refused = refuse(RefusalReason::LoginDenied, login.denial);
+                CredentialOutcome::from_answer(refused)
             }
             LoginState::Approved => {
                 let credential = Credential {
                     login_id: Some(login.id),
                     ..Credential::default()
                 };
-                Some(
-                    self.resolve_owner(credential, login.tailnet_id, login.user_id)
-                        .await?,
-                )
+                self.resolve_owner(credential, login.tailnet_id, login.user_id)
+                    .await?
             }
-            LoginState::Expired | LoginState::Unspecified => None,
-        })
+            LoginState::Expired | LoginState::Unspecified => return Ok(None),
+        };
+        Ok(Some(outcome))
     }
 
     async fn start_login(&self, request: &RegisterRequest) -> Result<Outcome, RegistryError> {
-        let mut identity = LoginServiceClient::new(self.peers.identity.clone());
         let device = Device {
             hostname: request.hostname.clone(),
             os: request.os.clone(),
@@ -162,14 +158,8 @@ impl KeyRegistry {
             node_key: request.node_key.clone(),
             device: Some(device),
         };
-        let answer = identity.start_login(question).await;
-        let login = answer
-            .map_err(RegistryError::from_service("identity"))?
-            .into_inner()
-            .login;
-        Ok(Outcome::LoginNeeded(LoginNeeded {
-            login_id: login.unwrap_or_default().id,
-        }))
+        let login = self.services.start_login(question).await?;
+        Ok(Outcome::LoginNeeded(LoginNeeded { login_id: login.id }))
     }
 
     /// Completes a credential with its tailnet and user, as identity has them now.
@@ -179,35 +169,22 @@ impl KeyRegistry {
         tailnet_id: u64,
         user_id: u64,
     ) -> Result<CredentialOutcome, RegistryError> {
-        let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
         let gone = || Ok(CredentialOutcome::from_answer(refuse_gone_user()));
         if user_id == 0 {
-            let question = ResolveTailnetRequest {
-                tailnet_id,
-                name: String::new(),
-            };
-            match identity.resolve_tailnet(question).await {
-                Ok(answer) => credential.tailnet = answer.into_inner().tailnet.unwrap_or_default(),
-                Err(status) if status.code() == Code::NotFound => return gone(),
-                Err(status) => return Err(RegistryError::from_service("identity")(status)),
+            match self.services.resolve_tailnet(tailnet_id).await? {
+                Some(tailnet) => credential.tailnet = tailnet,
+                None => return gone(),
             }
             return Ok(CredentialOutcome::Credential(Box::new(credential)));
         }
-        let question = ResolveUserRequest {
-            tailnet_id,
-            user_id,
-        };
-        let answer = match identity.resolve_user(question).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == Code::NotFound => return gone(),
-            Err(status) => return Err(RegistryError::from_service("identity")(status)),
-        };
-        if answer.user.as_ref().is_none_or(|user| user.suspended) {
-            return gone();
+        match self.services.resolve_user(tailnet_id, user_id).await? {
+            Some(found) if !found.user.suspended => {
+                credential.tailnet = found.tailnet;
+                credential.user = Some(found.user);
+                credential.identity_revision = found.revision;
+                Ok(CredentialOutcome::Credential(Box::new(credential)))
+            }
+            _ => gone(),
         }
-        credential.tailnet = answer.tailnet.unwrap_or_default();
-        credential.user = answer.user;
-        credential.identity_revision = answer.revision;
-        Ok(CredentialOutcome::Credential(Box::new(credential)))
     }
 }

@@ -1,6 +1,6 @@
-//! What is looked at before a node is made or takes another key: how many there are, and how often that happens.
+//! Limits on new nodes and new keys: how many nodes there may be, and how often a key may change.
 //!
-//! Nothing is kept where something is refused: the transaction goes back.
+//! A refusal rolls the transaction back, so that it leaves no trace.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use bowline_db::{Mutation, from_micros};
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, Utc};
 
-use super::{bind::BindRequest, key};
 use crate::{
     domain::{
         node_limits,
         pace::{self, Pace},
+        rotation::KeyOwner,
     },
     error::RegistryError,
     store::{
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Takes a node's turn to have another node key; returns its row, which the caller writes.
+/// Counts one more change of a node's key, or refuses it; returns the row with the count, which the caller writes.
 pub(super) async fn take_rotation(
     mutation: &mut Mutation,
     node: &Node,
@@ -37,19 +37,19 @@ pub(super) async fn take_rotation(
     Ok(asked)
 }
 
-/// Takes the turn to make a node of whoever's credentials make it: the user, who may have many keys, or a key without
-/// user.
+/// Counts one more node, or refuses it. The count belongs to the user, however many keys the user has, and for a key
+/// without user to the key.
 pub(super) async fn take_new_node(
     mutation: &mut Mutation,
-    wish: &BindRequest,
-    owner: &key::KeyOwner,
+    pre_auth_key: Option<&str>,
+    owner: &KeyOwner,
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
     let counts = nodes::count_nodes(mutation.connection(), owner.tailnet_id, owner.user_id).await?;
     if let Some(text) = node_limits::find_refusal(counts) {
         return Err(RegistryError::TooManyNodes(text));
     }
-    let (maker, named) = match (owner.user_id, &wish.credential.pre_auth_key) {
+    let (maker, named) = match (owner.user_id, pre_auth_key) {
         (0, Some(key)) => (format!("pre-auth-key:{key}"), "key"),
         (user, _) => (format!("user:{user}"), "user"),
     };

@@ -4,7 +4,7 @@ use bowline_db::DatabaseError;
 use bowline_proto::key_registry::v1::Node;
 use sqlx::{Any, AnyConnection, Executor, Row as _};
 
-use crate::domain::key::KeyOwner;
+use crate::domain::rotation::KeyOwner;
 
 /// Says whether a node's user is suspended or gone.
 pub async fn is_barred<'e>(

@@ -3,7 +3,7 @@
 use bowline_db::DatabaseError;
 use sqlx::{Any, AnyConnection, Executor};
 
-/// Notes that a tailnet's primaries have to be elected, in the transaction of what makes it necessary.
+/// Records that an election is due in a tailnet, in the transaction that makes it due.
 pub async fn mark_pending(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), DatabaseError> {
     let query =
         sqlx::query("INSERT INTO elections (tailnet_id) VALUES ($1) ON CONFLICT DO NOTHING");
@@ -11,14 +11,14 @@ pub async fn mark_pending(on: &mut AnyConnection, tailnet_id: u64) -> Result<(),
     Ok(())
 }
 
-/// Notes that a tailnet's primaries are elected, in the transaction that elects them, and says whether they had to be.
+/// Takes the record that an election is due, in the transaction that elects; says whether there was one.
 pub async fn take_pending(on: &mut AnyConnection, tailnet_id: u64) -> Result<bool, DatabaseError> {
     let query = sqlx::query("DELETE FROM elections WHERE tailnet_id = $1");
     let held = query.bind(tailnet_id.cast_signed()).execute(on).await?;
     Ok(held.rows_affected() > 0)
 }
 
-/// Returns the tailnets that wait.
+/// Returns the tailnets where an election is due.
 pub async fn list_pending<'e>(
     on: impl Executor<'e, Database = Any>,
 ) -> Result<Vec<u64>, DatabaseError> {

@@ -44,7 +44,7 @@ pub struct ProgressRow {
     pub identity_revision: Option<u64>,
 }
 
-/// Makes a gateway known, as one whose lease ends now; one that is known stays as it is.
+/// Adds a gateway with a lease that ends now, unless it is there already.
 pub async fn add_gateway(
     on: &mut AnyConnection,
     gateway: &str,
@@ -130,7 +130,7 @@ pub async fn record_progress(
     if progress.is_empty() {
         return Ok(());
     }
-    // Numbers only: they are part of the text, which is prepared for this once.
+    // The values are numbers, so that they can stand in the statement's text; it is not kept prepared.
     let number = |revision: Option<u64>| revision.unwrap_or(0).cast_signed();
     let rows: Vec<_> = progress
         .iter()
@@ -164,7 +164,7 @@ pub async fn record_progress(
     Ok(())
 }
 
-/// Notes that a gateway has told how far it is in all the tailnets that it serves.
+/// Records that a gateway has reported its progress in all the tailnets that it serves.
 pub async fn mark_complete(on: &mut AnyConnection, gateway: &str) -> Result<(), DatabaseError> {
     sqlx::query("UPDATE gateways SET is_telling = 0 WHERE gateway = $1 AND is_telling = 1")
         .bind(gateway.to_owned())
@@ -267,13 +267,13 @@ fn read_incarnation(row: &AnyRow, holds_nodes: bool) -> Result<Incarnation, Data
     })
 }
 
-/// Records that gateways are gone, and forgets those that are, once no node counts as online there.
+/// Marks gateways as gone, and deletes those that are gone and have no node online.
 pub async fn forget_gone(
     on: &mut AnyConnection,
     gone: &[Incarnation],
 ) -> Result<(), DatabaseError> {
     for one in gone {
-        // One that has renewed its lease meanwhile is there.
+        // One that has renewed its lease meanwhile is not gone.
         sqlx::query("UPDATE gateways SET has_left = 1 WHERE gateway = $1 AND expires_at = $2")
             .bind(one.gateway.clone())
             .bind(to_micros(one.lease_end))

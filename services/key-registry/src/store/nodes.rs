@@ -9,8 +9,8 @@ use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 use super::{decode_bodies, decode_body, decode_readable};
 use crate::domain::{
     from_timestamp,
-    key::MachineNode,
     node_limits::NodeCounts,
+    rotation::MachineNode,
     routes::{self, Router},
     standing,
 };

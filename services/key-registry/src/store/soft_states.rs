@@ -12,10 +12,10 @@ use crate::domain::{from_timestamp, to_timestamp};
 
 /// The most rows that share a soft revision: what one batch writes.
 pub const LARGEST_BATCH: usize = 1000;
-/// How many rows, and how many bytes of them, one answer to a follower holds before the next revision is left out.
+/// After how many rows, or bytes of rows, an answer to a follower ends with the current revision.
 const PAGE_ROWS: usize = 1000;
 const PAGE_BYTES: usize = 2 << 20;
-/// How many rows go offline in one batch: their descriptions of hosts may be long.
+/// How many rows go offline in one batch. It is small, because a row may hold a long description of its host.
 const MOST_GOING_OFFLINE: i64 = 100;
 
 /// A node's soft state with what only the registry keeps of it.
@@ -142,7 +142,7 @@ pub async fn list_since(
     Ok(page)
 }
 
-/// What makes nodes count as offline.
+/// The times before which an end makes a node count as offline.
 #[derive(Clone, Copy, Debug)]
 pub struct OfflineCutoff {
     /// Their session ended, with its time to come back, before this.
@@ -239,7 +239,7 @@ pub async fn put_row(on: &mut AnyConnection, row: &SoftRow) -> Result<(), Databa
     Ok(())
 }
 
-/// Takes the session of a node whose key its client has ended for ended, too: it counts as offline at once.
+/// Ends the session of a node whose client has logged out: it counts as offline at once.
 pub async fn end_session(
     on: &mut AnyConnection,
     node_id: u64,

@@ -9,18 +9,20 @@ use bowline_proto::{
     key_registry::v1::{
         ClientReport, GatewayState, HostReport, NodeReport, NodeReportResult, Presence,
         PresenceReport, RenewLeaseRequest, RenewLeaseResponse, ReportProgressRequest, SharedKey,
-        SoftState, TailnetProgress, key_registry_service_server::KeyRegistryService as _,
+        SoftState, TailnetProgress,
     },
 };
 use bowline_service_kit::{Caller, DeferredServices, ServiceName};
 use bowline_test_servers::TestDatabase;
-use tokio::sync::Semaphore;
-use tonic::Request;
 
 use super::*;
 use crate::{
     AskedServices, RegistryConfig,
-    revocation::ProgressSignal,
+    adoption::Adoption,
+    changes::RegistryChangesReader,
+    leases::Leases,
+    reports::Reports,
+    revocations::{ProgressSignal, Revocations},
     service::MIGRATIONS,
     store::{adoptions, gateways::OwnerLog},
 };
@@ -29,7 +31,13 @@ pub(crate) const TAILNET: u64 = 1;
 
 /// A registry on a database of its own, at a time that stands still, without the services it asks.
 pub(crate) struct TestRegistry {
-    pub(crate) registry: KeyRegistry,
+    pub(crate) log: ChangeLog,
+    pub(crate) adoption: Adoption,
+    reports: Reports,
+    sweeper: Sweeper,
+    leases: Leases,
+    revocations: Revocations,
+    changes: RegistryChangesReader,
     pub(crate) clock: Arc<ManualClock>,
     health: FleetHealth,
     /// Gateways that renew their leases as time passes.
@@ -57,20 +65,22 @@ impl TestRegistry {
         let nobody =
             DeferredServices::default().channel_for(Caller::Service(ServiceName::KeyRegistry));
         let bus = Bus::in_process();
-        let registry = KeyRegistry {
-            log: ChangeLog::new(opened, bus.clone(), bowline_bus::LogOwner::KeyRegistry),
-            peers: AskedServices {
-                identity: nobody.clone(),
-                compiler: nobody,
-            },
-            config: RegistryConfig::default(),
-            foreign: Arc::default(),
-            progress: ProgressSignal::new(bus),
-            due: Arc::default(),
-            snapshots: Arc::new(Semaphore::new(1)),
+        let services = AskedServices {
+            identity: nobody.clone(),
+            compiler: nobody,
         };
+        let log = ChangeLog::new(opened, bus.clone(), bowline_bus::LogOwner::KeyRegistry);
+        let (config, progress) = (RegistryConfig::default(), ProgressSignal::new(bus));
+        let grace = config.offline_grace();
+        let adoption = Adoption::new(log.clone(), services);
         let mut scene = Self {
-            registry,
+            reports: Reports::new(log.clone(), adoption.clone(), grace),
+            sweeper: Sweeper::new(log.clone(), grace, TimeDelta::seconds(300)),
+            leases: Leases::new(log.clone(), progress.clone()),
+            revocations: Revocations::new(log.clone(), progress),
+            changes: RegistryChangesReader::new(log.clone()),
+            adoption,
+            log,
             clock,
             health: FleetHealth::default(),
             living: Vec::new(),
@@ -82,7 +92,7 @@ impl TestRegistry {
     }
 
     async fn sweep(&mut self) {
-        self.registry.sweep_once(&mut self.health).await;
+        self.sweeper.sweep_once(&mut self.health).await;
     }
 
     /// Lets time pass, four seconds at most between two sweeps.
@@ -102,7 +112,7 @@ impl TestRegistry {
 
     pub(crate) async fn put(&self, node: Node) {
         let tailnet = TailnetId::try_from(TAILNET).unwrap();
-        let putting = self.registry.log.mutate(tailnet, "test", move |mutation| {
+        let putting = self.log.mutate(tailnet, "test", move |mutation| {
             Box::pin(async move {
                 let now = mutation.now();
                 nodes::bind_key(mutation.connection(), &node, now).await?;
@@ -113,12 +123,12 @@ impl TestRegistry {
     }
 
     pub(crate) async fn node(&self, id: u64) -> Option<Node> {
-        let reader = self.registry.log.database().reader();
+        let reader = self.log.database().reader();
         nodes::by_id(reader, TAILNET, id).await.unwrap()
     }
 
     pub(crate) async fn soft(&self, id: u64) -> SoftState {
-        let reader = self.registry.log.database().reader();
+        let reader = self.log.database().reader();
         let found = soft_states::by_node(reader, id).await.unwrap();
         found.unwrap().state
     }
@@ -129,7 +139,7 @@ impl TestRegistry {
         reports: Vec<NodeReport>,
     ) -> Vec<NodeReportResult> {
         let gateway = gateway.to_owned();
-        self.registry.report_nodes(gateway, reports).await.unwrap()
+        self.reports.record_reports(gateway, reports).await.unwrap()
     }
 
     async fn begin(&self, gateway: &str, id: u64, epoch: u64) -> u64 {
@@ -144,7 +154,7 @@ impl TestRegistry {
         self.try_to_renew(gateway).await.unwrap()
     }
 
-    async fn try_to_renew(&self, gateway: &str) -> Result<RenewLeaseResponse, tonic::Status> {
+    async fn try_to_renew(&self, gateway: &str) -> Result<RenewLeaseResponse, RegistryError> {
         self.renew_at(gateway, "").await
     }
 
@@ -153,19 +163,18 @@ impl TestRegistry {
         &self,
         gateway: &str,
         slot: &str,
-    ) -> Result<RenewLeaseResponse, tonic::Status> {
+    ) -> Result<RenewLeaseResponse, RegistryError> {
         let request = RenewLeaseRequest {
             gateway: gateway.to_owned(),
             slot: slot.to_owned(),
             max_staleness_seconds: Some(3600),
             ..RenewLeaseRequest::default()
         };
-        let answer = self.registry.renew_lease(Request::new(request)).await?;
-        Ok(answer.into_inner())
+        self.leases.renew_lease(request).await
     }
 
     async fn execute(&self, sql: &'static str) {
-        let writing = self.registry.log.database().write(move |write| {
+        let writing = self.log.database().write(move |write| {
             Box::pin(async move {
                 let done = sqlx::raw_sql(sql).execute(write.connection()).await;
                 done.map_err(bowline_db::DatabaseError::from)?;
@@ -176,9 +185,11 @@ impl TestRegistry {
     }
 
     async fn receipt(&self, revision: u64) -> Vec<(String, GatewayState)> {
-        let receipt = self
-            .registry
-            .await_revocation(OwnerLog::Registry, TAILNET, revision);
+        let receipt = self.revocations.await_gateways(
+            OwnerLog::Registry,
+            TailnetId::try_from(TAILNET).unwrap(),
+            revision,
+        );
         let gateways = receipt.await.unwrap().gateways.into_iter();
         gateways
             .map(|one| (one.gateway.clone(), one.state()))
@@ -200,12 +211,12 @@ impl TestRegistry {
             dropped: Vec::new(),
             complete,
         };
-        let answer = self.registry.report_progress(Request::new(request)).await;
+        let answer = self.leases.record_progress(request).await;
         answer.unwrap();
     }
 
     async fn gateways(&self) -> Vec<String> {
-        let reader = self.registry.log.database().reader();
+        let reader = self.log.database().reader();
         let found = gateways::list_serving(reader, OwnerLog::Registry, TAILNET).await;
         let names = found.unwrap().into_iter();
         names.map(|row| row.incarnation.gateway).collect()
@@ -306,7 +317,7 @@ async fn nodes_of_a_lapsed_gateway_go_offline_and_come_back_with_it() {
     scene.pass(4).await;
     let soft = scene.soft(1).await;
     assert!(!soft.online);
-    let now = domain::to_timestamp(scene.registry.log.database().now().await.unwrap());
+    let now = domain::to_timestamp(scene.log.database().now().await.unwrap());
     assert_eq!(soft.last_seen, Some(now));
     assert!(scene.renew("g").await.lapsed);
     assert_eq!(scene.begin("g", 1, epoch).await, epoch);
@@ -325,11 +336,7 @@ async fn gateway_that_left_is_waited_for_by_nobody_and_its_nodes_have_their_grac
         leaving: true,
         ..RenewLeaseRequest::default()
     };
-    scene
-        .registry
-        .renew_lease(Request::new(leaving))
-        .await
-        .unwrap();
+    scene.leases.renew_lease(leaving).await.unwrap();
     assert!(scene.gateways().await.is_empty());
     scene.pass(8).await;
     assert!(scene.soft(1).await.online);
@@ -473,7 +480,6 @@ async fn leases_that_can_not_be_written_end_nothing(
     scene.pass(4).await;
     scene.execute(forbid).await;
     let before = scene
-        .registry
         .log
         .heads(&[TailnetId::try_from(TAILNET).unwrap()])
         .await
@@ -486,7 +492,6 @@ async fn leases_that_can_not_be_written_end_nothing(
     scene.renew("g").await;
     scene.sweep().await;
     let after = scene
-        .registry
         .log
         .heads(&[TailnetId::try_from(TAILNET).unwrap()])
         .await
@@ -608,8 +613,8 @@ async fn receipt_waits_for_what_was_not_told_yet_and_names_nobody_who_serves_nob
     let stale = ("next".to_owned(), GatewayState::Stale);
     assert_eq!(scene.receipt(3).await, [stale, applied.clone()]);
     let elsewhere = scene
-        .registry
-        .await_revocation(OwnerLog::Registry, 77, 3)
+        .revocations
+        .await_gateways(OwnerLog::Registry, TailnetId::try_from(77_u64).unwrap(), 3)
         .await
         .unwrap();
     assert_eq!(elsewhere.gateways.len(), 1, "it never served that tailnet");
@@ -632,17 +637,19 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
         applied_identity: vec![head(TAILNET)],
         ..RenewLeaseRequest::default()
     };
-    let answer = scene.registry.renew_lease(Request::new(request)).await;
-    assert!(answer.unwrap().into_inner().lapsed);
+    let answer = scene.leases.renew_lease(request).await;
+    assert!(answer.unwrap().lapsed);
     for (tailnet, revision, expected) in [
         (TAILNET, 3, GatewayState::Applied),
         (2500, 3, GatewayState::Applied),
         (2501, 9, GatewayState::Applied),
         (2500, 4, GatewayState::Lagging),
     ] {
-        let receipt = scene
-            .registry
-            .await_revocation(OwnerLog::Registry, tailnet, revision);
+        let receipt = scene.revocations.await_gateways(
+            OwnerLog::Registry,
+            TailnetId::try_from(tailnet).unwrap(),
+            revision,
+        );
         assert_eq!(
             receipt.await.unwrap().gateways[0].state(),
             expected,
@@ -650,8 +657,8 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
         );
     }
     let identity = scene
-        .registry
-        .await_revocation(OwnerLog::Identity, TAILNET, 3)
+        .revocations
+        .await_gateways(OwnerLog::Identity, TailnetId::try_from(TAILNET).unwrap(), 3)
         .await;
     assert_eq!(identity.unwrap().gateways[0].state(), GatewayState::Applied);
 }
@@ -660,7 +667,7 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
 async fn row_that_can_not_be_read_holds_up_no_other() {
     let mut scene = TestRegistry::new().await;
     scene.living = vec!["g"];
-    let soon = scene.registry.log.database().now().await.unwrap() + TimeDelta::seconds(10);
+    let soon = scene.log.database().now().await.unwrap() + TimeDelta::seconds(10);
     let ending = |id| Node {
         key_expiry: Some(domain::to_timestamp(soon)),
         ..ephemeral(id)
@@ -785,7 +792,7 @@ async fn report_that_can_not_be_judged_is_kept_and_holds_up_no_other() {
         .collect();
     assert_eq!(again, [(true, false), (true, false)]);
     assert_eq!(scene.soft(1).await.home_derp, 900);
-    let reader = scene.registry.log.database().reader();
+    let reader = scene.log.database().reader();
     let kept = adoptions::by_node(reader, 1).await.unwrap().unwrap();
     assert!(kept.due.is_some(), "it is judged later");
     // Without anything to judge it is taken over.
@@ -830,7 +837,7 @@ async fn route_goes_to_a_router_that_can_carry_it() {
     let mut scene = TestRegistry::new().await;
     let ending = Node {
         key_expiry: Some(domain::to_timestamp(
-            scene.registry.log.database().now().await.unwrap() + TimeDelta::seconds(100),
+            scene.log.database().now().await.unwrap() + TimeDelta::seconds(100),
         )),
         ..router(1)
     };
@@ -873,17 +880,17 @@ async fn election_that_a_crash_left_undone_is_held() {
     let mut scene = TestRegistry::new().await;
     scene.put(router(1)).await;
     scene.begin("g", 1, 0).await;
-    let calling = scene.registry.log.commit_soft_state(|batch| {
+    let calling = scene.log.commit_soft_state(|batch| {
         Box::pin(async move {
             elections::mark_pending(batch.connection(), TAILNET).await?;
             Ok::<_, RegistryError>(())
         })
     });
     calling.await.unwrap();
-    let reader = scene.registry.log.database().reader();
+    let reader = scene.log.database().reader();
     assert_eq!(elections::list_pending(reader).await.unwrap(), [TAILNET]);
     scene.sweep().await;
-    let reader = scene.registry.log.database().reader();
+    let reader = scene.log.database().reader();
     assert!(elections::list_pending(reader).await.unwrap().is_empty());
 }
 
@@ -914,8 +921,11 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
             revision: 1001,
             soft_revision,
         };
-        let answer = scene.registry.changes_since(Request::new(since)).await;
-        let answer = answer.unwrap().into_inner();
+        let answer = scene
+            .changes
+            .read_changes(TailnetId::try_from(TAILNET).unwrap(), &since)
+            .await;
+        let answer = answer.unwrap();
         seen.extend(answer.soft.iter().map(|state| state.node_id));
         if answer.soft_through == answer.soft_head {
             break;
@@ -942,21 +952,21 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
     };
     // A node is registered and reports between the two halves of an answer.
     let half = scene
-        .registry
+        .changes
         .read_soft(tailnet, &since(1, 0))
         .await
         .unwrap();
     scene.put(node(2)).await;
     scene.report("g", vec![reported(2)]).await;
     let answer = scene
-        .registry
+        .changes
         .read_entries(tailnet, &since(1, 0), half)
         .await
         .unwrap();
     assert_eq!((answer.entries.len(), answer.soft.len()), (1, 0));
     assert_eq!(answer.soft_through, 0);
     // More entries than an answer has come first: the soft states come with the last of them.
-    let renaming = scene.registry.log.mutate(tailnet, "test", move |mutation| {
+    let renaming = scene.log.mutate(tailnet, "test", move |mutation| {
         Box::pin(async move {
             for number in 0..1000 {
                 let renamed = Node {
@@ -972,14 +982,14 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
     scene.put(node(3)).await;
     scene.report("g", vec![reported(3)]).await;
     let first = scene
-        .registry
+        .changes
         .read_changes(tailnet, &since(2, 0))
         .await
         .unwrap();
     assert_eq!((first.entries.len(), first.soft.len()), (1000, 0));
     assert_eq!(first.soft_through, 0);
     let second = scene
-        .registry
+        .changes
         .read_changes(tailnet, &since(1002, 0))
         .await
         .unwrap();

@@ -15,6 +15,7 @@ on_both!(TestServices::start =>
     followed_up_login_makes_one_node,
     names_and_addresses_are_unique,
     requested_tags_need_an_owner,
+    join_asks_identity_once_and_is_answered_with_the_names_of_its_owner,
 );
 
 async fn one_off_key_registers_one_node_however_many_try(services: TestServices) {
@@ -120,4 +121,35 @@ async fn requested_tags_need_an_owner(services: TestServices) {
         refused.text,
         "requested tags [tag:web] are invalid or not permitted"
     );
+}
+
+async fn join_asks_identity_once_and_is_answered_with_the_names_of_its_owner(
+    services: TestServices,
+) {
+    let count = || ["ResolveUser", "ResolveTailnet"].map(|rpc| services.count_identity_calls(rpc));
+    let key = services.new_user_key(true).await;
+    let before = count();
+    let joined = services.register(with_key(1, 101, &key)).await;
+    assert_eq!(count(), [before[0] + 1, before[1]]);
+    let Outcome::Registered(joined) = joined else {
+        panic!("{joined:?}")
+    };
+    assert_eq!(joined.login_name, "amira@example.com");
+    assert_eq!(joined.tailnet_name, "home");
+    // Its key is bound now: identity is asked for the same names, and for no verdict.
+    let again = services.register(with_key(1, 101, &key)).await;
+    assert_eq!(count(), [before[0] + 2, before[1]]);
+    assert_eq!(again, Outcome::Registered(joined));
+
+    services
+        .set_policy(r#"{ "tagOwners": { "tag:web": [] } }"#)
+        .await;
+    let key = services.new_tag_key("tag:web").await;
+    let before = count();
+    let tagged = services.register(with_key(2, 102, &key)).await;
+    assert_eq!(count(), [before[0], before[1] + 1]);
+    let Outcome::Registered(tagged) = tagged else {
+        panic!("{tagged:?}")
+    };
+    assert_eq!((&*tagged.login_name, &*tagged.tailnet_name), ("", "home"));
 }

@@ -1,7 +1,7 @@
 //! What other services ask of the policy in force.
 
 use bowline_proto::{
-    changes::v1::{Head, HeadsRequest, HeadsResponse},
+    changes::v1::{HeadsRequest, HeadsResponse},
     policy::v1::{
         CompiledUpdate, JudgeNodeRequest, JudgeNodeResponse, WatchCompiledRequest,
         policy_compiler_service_server::PolicyCompilerService,
@@ -56,14 +56,7 @@ impl PolicyCompilerService for PolicyCompiler {
     ) -> Result<Response<HeadsResponse>, Status> {
         let asked = request.into_inner().tailnet_ids.into_iter().map(tailnet_id);
         let asked = asked.collect::<Result<Vec<_>, _>>()?;
-        let heads = self.log.heads(&asked).await.map_err(CompilerError::from)?;
-        let convert = |head: bowline_db::Head| Head {
-            tailnet_id: head.tailnet.get(),
-            revision: head.revision.get(),
-            soft_revision: 0,
-        };
-        Ok(Response::new(HeadsResponse {
-            heads: heads.into_iter().map(convert).collect(),
-        }))
+        let heads = self.log.answer_heads(&asked).await;
+        Ok(Response::new(heads.map_err(CompilerError::from)?))
     }
 }

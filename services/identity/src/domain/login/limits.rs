@@ -1,9 +1,11 @@
 //! How many logins may wait, and for whom.
 //!
-//! Machine keys cost nothing, so it is sources that are counted, and the networks around them: who has one IPv6 address
-//! mostly has a /64 of them, and often a /56 or a /48. When all are too many, room is made at the cost of the networks
-//! that have most, from logins that no client waits for: a real client waits for its login all the time. Whoever waits
-//! for thousands keeps nobody out either: where nothing else can go, the oldest login of the heaviest network does.
+//! Anybody can make machine keys, so that the limits go by source address, and by the networks around it: whoever has one
+//! IPv6 address mostly has a /64 of them, and often a /56 or a /48.
+//!
+//! When too many logins wait in all, some are evicted, from the network that has most. First go logins that no client
+//! waits for; a real client waits for its login all the time. Where there are none, the oldest logins of that network go,
+//! so that a client that waits for thousands of logins keeps nobody out.
 
 use std::net::IpAddr;
 
@@ -19,7 +21,7 @@ pub const PER_MACHINE: i64 = 5;
 const PER_NETWORK: [i64; 3] = [50, 100, 200];
 /// The most logins that wait in all.
 pub const IN_ALL: i64 = 10_000;
-/// How many that nobody waits for make room at once, and how many of the others.
+/// How many logins are evicted at once that nobody waits for, and how many of the others.
 const MOST_EVICTED: i64 = 100;
 const MOST_EVICTED_OF_AWAITED: i64 = 10;
 /// How long after its client waited for it last a login counts as waited for: clients ask again in between.
@@ -60,10 +62,10 @@ impl SourceNetworks {
     }
 }
 
-/// Which pending logins may go.
+/// Which pending logins may be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvictionRule {
-    /// Those that nobody has waited for since.
+    /// Those that nobody has waited for since this time.
     pub followed_before: DateTime<Utc>,
     /// Those that end before.
     pub ending_before: DateTime<Utc>,
@@ -72,7 +74,7 @@ pub struct EvictionRule {
 }
 
 impl EvictionRule {
-    /// Returns what may go, and what may go where there is nothing of the first.
+    /// Returns the rule to try first, for logins that nobody waits for, and the rule to try where that finds none.
     pub fn in_turn(now: DateTime<Utc>) -> [Self; 2] {
         let of_nobody = Self {
             followed_before: now - AWAITED_WITHIN,

@@ -5,7 +5,7 @@ fn pending() -> Login {
         "00".repeat(16),
         vec![1; 32],
         vec![2; 32],
-        None,
+        Device::default(),
         DateTime::UNIX_EPOCH,
     )
     .unwrap()
@@ -44,7 +44,7 @@ fn keys_of_another_length_are_refused() {
             String::new(),
             vec![1; 31],
             vec![2; 32],
-            None,
+            Device::default(),
             DateTime::UNIX_EPOCH
         )
         .is_err()

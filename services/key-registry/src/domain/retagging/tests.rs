@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::to_timestamp;
 
 fn node(tags: &[&str]) -> Node {
     Node {

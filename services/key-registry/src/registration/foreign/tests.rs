@@ -1,18 +1,19 @@
 use super::*;
 
 #[test]
-fn each_node_is_told_of_once_in_a_while_and_never_in_the_way() {
-    let foreign = ForeignKeyAudits::default();
-    assert!(foreign.take_turn(1, 0) && !foreign.take_turn(1, 0) && foreign.take_turn(2, 0));
-    assert!(!foreign.take_turn(3, 1000), "others wait");
-    assert!(foreign.take_turn(3, 0));
+fn each_node_has_an_entry_a_minute_and_never_while_others_wait() {
+    let (turns, now) = (AuditTurns::default(), Instant::now());
+    assert!(turns.take_turn(1, 0, now) && !turns.take_turn(1, 0, now));
+    assert!(turns.take_turn(2, 0, now));
+    assert!(!turns.take_turn(3, 1000, now), "others wait");
+    assert!(turns.take_turn(3, 0, now));
+    assert!(turns.take_turn(1, 0, now + AUDIT_INTERVAL));
 }
 
 #[test]
 fn it_remembers_a_bounded_number() {
-    let foreign = ForeignKeyAudits::default();
-    let told = (0..20_000)
-        .filter(|node| foreign.take_turn(*node, 0))
-        .count();
-    assert_eq!(told, MOST_NODES);
+    let (turns, now) = (AuditTurns::default(), Instant::now());
+    let taken = (0..20_000).filter(|node| turns.take_turn(*node, 0, now));
+    assert_eq!(taken.count(), MOST_NODES);
+    assert!(turns.take_turn(20_001, 0, now + AUDIT_INTERVAL));
 }

@@ -1,45 +1,46 @@
-//! Pre-auth keys.
+//! Pre-auth keys, as administrators see and change them.
 
 use bowline_clock::random_bytes;
-use bowline_proto::{
-    identity::v1::{
-        ResolveTailnetRequest, ResolveUserRequest, identity_service_client::IdentityServiceClient,
-    },
-    key_registry::v1::{
-        CreatePreAuthKeyRequest, CreatePreAuthKeyResponse, ListPreAuthKeysRequest,
-        ListPreAuthKeysResponse, PreAuthKey, RevokePreAuthKeyRequest, RevokePreAuthKeyResponse,
-        pre_auth_key_service_server::PreAuthKeyService,
-    },
-    policy::v1::JudgeNodeRequest,
-};
-use bowline_service_kit::Caller;
+use bowline_db::ChangeLog;
+use bowline_ids::TailnetId;
+use bowline_proto::key_registry::v1::PreAuthKey;
 use chrono::TimeDelta;
 use serde_json::json;
-use tonic::{Request, Response, Status};
 
 use crate::{
-    KeyRegistry,
+    asked_services::AskedServices,
     domain::{self, pre_auth_key, tags},
     error::RegistryError,
-    registration::read_tailnet_id,
+    fields::read_tailnet_id,
+    nodes::check_tags,
     store::pre_auth_keys,
 };
 
 /// How long a key lives when nobody says.
-const LIFETIME: TimeDelta = TimeDelta::days(90);
+const DEFAULT_LIFETIME: TimeDelta = TimeDelta::days(90);
 
-#[tonic::async_trait]
-impl PreAuthKeyService for KeyRegistry {
-    async fn create_pre_auth_key(
+/// Makes, lists and revokes pre-auth keys. Clones share it.
+#[derive(Clone, Debug)]
+pub struct PreAuthKeys {
+    log: ChangeLog,
+    services: AskedServices,
+}
+
+impl PreAuthKeys {
+    pub(crate) fn new(log: ChangeLog, services: AskedServices) -> Self {
+        Self { log, services }
+    }
+
+    /// Makes a key, and returns it with its text, which is not kept.
+    pub(crate) async fn create_key(
         &self,
-        request: Request<CreatePreAuthKeyRequest>,
-    ) -> Result<Response<CreatePreAuthKeyResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
-        let wanted = request.into_inner().key.unwrap_or_default();
+        actor: String,
+        wanted: PreAuthKey,
+    ) -> Result<(PreAuthKey, String), RegistryError> {
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         self.check_owner(&wanted).await?;
         let tags = tags::canonical_tags(wanted.tags.clone())?;
-        self.check_tags(wanted.tailnet_id, &tags).await?;
+        check_tags(&self.services, wanted.tailnet_id, &tags).await?;
         let (id, text) = pre_auth_key::format_key(random_bytes(), random_bytes());
         let hash = pre_auth_key::hash_key(&text);
         let (key, _) = self
@@ -50,7 +51,7 @@ impl PreAuthKeyService for KeyRegistry {
                     let ends = wanted
                         .expires_at
                         .and_then(domain::from_timestamp)
-                        .unwrap_or(now + LIFETIME);
+                        .unwrap_or(now + DEFAULT_LIFETIME);
                     if ends <= now {
                         return Err(RegistryError::invalid("expires_at", "lies in the past"));
                     }
@@ -78,33 +79,25 @@ impl PreAuthKeyService for KeyRegistry {
                 })
             })
             .await?;
-        Ok(Response::new(CreatePreAuthKeyResponse {
-            key: Some(key),
-            secret: text,
-        }))
+        Ok((key, text))
     }
 
-    async fn list_pre_auth_keys(
+    /// Returns the keys of a tailnet, newest first.
+    pub(crate) async fn list_keys(
         &self,
-        request: Request<ListPreAuthKeysRequest>,
-    ) -> Result<Response<ListPreAuthKeysResponse>, Status> {
-        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
-        let keys = pre_auth_keys::of_tailnet(self.log.database().reader(), tailnet.get())
-            .await
-            .map_err(RegistryError::from)?;
-        Ok(Response::new(ListPreAuthKeysResponse { keys }))
+        tailnet: TailnetId,
+    ) -> Result<Vec<PreAuthKey>, RegistryError> {
+        let reader = self.log.database().reader();
+        Ok(pre_auth_keys::of_tailnet(reader, tailnet.get()).await?)
     }
 
-    async fn revoke_pre_auth_key(
+    /// Revokes a key; again changes nothing.
+    pub(crate) async fn revoke_key(
         &self,
-        request: Request<RevokePreAuthKeyRequest>,
-    ) -> Result<Response<RevokePreAuthKeyResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
-        let RevokePreAuthKeyRequest {
-            tailnet_id: tailnet,
-            id,
-        } = request.into_inner();
-        let tailnet = read_tailnet_id(tailnet)?;
+        actor: String,
+        tailnet: TailnetId,
+        id: String,
+    ) -> Result<PreAuthKey, RegistryError> {
         let (key, _) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
@@ -127,61 +120,27 @@ impl PreAuthKeyService for KeyRegistry {
                 })
             })
             .await?;
-        Ok(Response::new(RevokePreAuthKeyResponse { key: Some(key) }))
-    }
-}
-
-impl KeyRegistry {
-    /// Checks that the policy defines tags that an administrator gives.
-    pub(super) async fn check_tags(
-        &self,
-        tailnet_id: u64,
-        tags: &[String],
-    ) -> Result<(), RegistryError> {
-        if tags.is_empty() {
-            return Ok(());
-        }
-        let question = JudgeNodeRequest {
-            tailnet_id,
-            requested_tags: tags.to_vec(),
-            administrator: true,
-            ..JudgeNodeRequest::default()
-        };
-        let refused = self.judge_node(question).await?.refused_tags;
-        if refused.is_empty() {
-            return Ok(());
-        }
-        Err(RegistryError::Refused(format!(
-            "[{}] are no tags of the policy: define them under tagOwners first",
-            refused.join(", ")
-        )))
+        Ok(key)
     }
 
     /// Checks that a key to be names a user who is there, or gives tags.
     async fn check_owner(&self, key: &PreAuthKey) -> Result<(), RegistryError> {
-        let mut identity = IdentityServiceClient::new(self.peers.identity.clone());
-        let answer = if key.user_id == 0 {
+        let is_found = if key.user_id == 0 {
             if key.tags.is_empty() {
                 return Err(RegistryError::invalid(
                     "user_id",
                     "a key without tags belongs to a user",
                 ));
             }
-            let question = ResolveTailnetRequest {
-                tailnet_id: key.tailnet_id,
-                name: String::new(),
-            };
-            identity.resolve_tailnet(question).await.map(drop)
+            let found = self.services.resolve_tailnet(key.tailnet_id).await?;
+            found.is_some()
         } else {
-            let question = ResolveUserRequest {
-                tailnet_id: key.tailnet_id,
-                user_id: key.user_id,
-            };
-            identity.resolve_user(question).await.map(drop)
+            let found = self.services.resolve_user(key.tailnet_id, key.user_id);
+            found.await?.is_some()
         };
-        answer.map_err(|status| match status.code() {
-            tonic::Code::NotFound => RegistryError::NotFound("user or tailnet"),
-            _ => RegistryError::from_service("identity")(status),
-        })
+        if is_found {
+            return Ok(());
+        }
+        Err(RegistryError::NotFound("user or tailnet"))
     }
 }

@@ -3,23 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline_bus::{Bus, Hint, LogOwner};
+use bowline_db::ChangeLog;
 use bowline_ids::{Revision, TailnetId};
 use bowline_proto::key_registry::v1::{GatewayProgress, GatewayState, Revocation};
 use bowline_service_kit::Tasks;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    KeyRegistry,
     error::RegistryError,
     store::gateways::{self, OwnerLog},
 };
 
 /// How long an administrator waits for the gateways.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(1);
-/// How soon progress is looked at again without a word of it: the bus may lose what another replica said.
+/// How often progress is read again without a signal: the bus may lose that of another replica.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The news that some gateway has come further, recorded by any replica. Clones share it.
+/// Signals that some replica has recorded the progress of a gateway. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct ProgressSignal {
     heard: Arc<watch::Sender<u64>>,
@@ -57,27 +57,38 @@ impl ProgressSignal {
     }
 }
 
-impl KeyRegistry {
+/// Says how far revocations have come. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Revocations {
+    log: ChangeLog,
+    progress: ProgressSignal,
+}
+
+impl Revocations {
+    pub(crate) fn new(log: ChangeLog, progress: ProgressSignal) -> Self {
+        Self { log, progress }
+    }
+
     /// Waits until every gateway with a live lease has applied a revision of a log, at most a second.
-    pub(crate) async fn await_revocation(
+    pub(crate) async fn await_gateways(
         &self,
         log: OwnerLog,
-        tailnet_id: u64,
+        tailnet: TailnetId,
         revision: u64,
     ) -> Result<Revocation, RegistryError> {
         let deadline = Instant::now() + REVOCATION_TIMEOUT;
         let mut news = self.progress.heard.subscribe();
         loop {
-            // What is recorded from here on is news.
+            // A signal from here on means that it is to be read again.
             news.mark_unchanged();
-            let gateways = self.list_progress(log, tailnet_id, revision).await?;
+            let gateways = self.list_progress(log, tailnet.get(), revision).await?;
             let is_lagging = |one: &GatewayProgress| one.state() == GatewayState::Lagging;
             let now = Instant::now();
             if !gateways.iter().any(is_lagging) || now >= deadline {
                 return Ok(Revocation { revision, gateways });
             }
             let look = deadline.min(now + POLL_INTERVAL);
-            // Either way it looks again.
+            // With a signal or without, it reads again.
             drop(tokio::time::timeout_at(look, news.changed()).await);
         }
     }

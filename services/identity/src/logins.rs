@@ -1,0 +1,241 @@
+//! Logins in flight: begun by devices, waited for by gateways, decided by administrators.
+
+use std::{sync::Arc, time::Duration};
+
+use bowline_clock::random_bytes;
+use bowline_db::{ChangeLog, Mutation, WriteTransaction};
+use bowline_ids::{LoginId, TailnetId};
+use bowline_proto::identity::v1::{Login, LoginState, StartLoginRequest};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    domain::login::{
+        self,
+        limits::{self, SourceNetworks},
+    },
+    error::IdentityError,
+    login_waiters::Waiters,
+    pace::LoginPace,
+    store,
+};
+
+/// How long one question is held.
+const LONGEST_WAIT: Duration = Duration::from_secs(45);
+/// The most logins in one list.
+const LONGEST_LIST: i64 = 1000;
+
+/// Starts, finds and decides logins. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Logins {
+    log: ChangeLog,
+    waiters: Waiters,
+    /// How fast logins begin.
+    pace: Arc<LoginPace>,
+}
+
+impl Logins {
+    pub(crate) fn new(log: ChangeLog, waiters: Waiters) -> Self {
+        let pace = Arc::default();
+        Self { log, waiters, pace }
+    }
+
+    /// Starts a login of a device, or returns the pending one that it has for the same key.
+    pub(crate) async fn start_login(
+        &self,
+        request: StartLoginRequest,
+    ) -> Result<Login, IdentityError> {
+        let StartLoginRequest {
+            machine_key,
+            node_key,
+            device,
+        } = request;
+        // A device may describe nothing of itself.
+        let device = device.unwrap_or_default();
+        let now = self.read_time().await?;
+        let reader = self.log.database().reader();
+        let most = limits::PER_MACHINE;
+        let same =
+            store::logins::list_pending_logins(reader, Some(&machine_key), now, most).await?;
+        if let Some(same) = same.into_iter().find(|login| login.node_key == node_key) {
+            return Ok(same);
+        }
+        let source = &device.source_address;
+        self.pace.take_turn(source, Instant::now().into_std())?;
+        let id = LoginId::from_random(random_bytes()).to_string();
+        let made = login::new(id, machine_key, node_key, device, now)?;
+        self.log
+            .database()
+            .write(|write| Box::pin(async move { insert_login(write, made).await }))
+            .await
+    }
+
+    /// Returns a login as it is now.
+    pub(crate) async fn find_login(&self, id: &str) -> Result<Login, IdentityError> {
+        let now = self.read_time().await?;
+        let found = store::logins::find_login(self.log.database().reader(), id).await?;
+        found
+            .map(|found| login::with_state_at(found, now))
+            .ok_or(IdentityError::NotFound("login"))
+    }
+
+    /// Returns a login as soon as it is decided, or as it is after 45 seconds.
+    pub(crate) async fn await_decision(&self, id: &str) -> Result<Login, IdentityError> {
+        let deadline = Instant::now() + LONGEST_WAIT;
+        // First a place among those who wait, then a look: what is decided in between wakes.
+        let mut wait = self.waiters.begin_wait(id)?;
+        let now = self.read_time().await?;
+        let login = self.find_login(id).await?;
+        if login.state() != LoginState::Pending {
+            return Ok(login);
+        }
+        let ends = login
+            .expires_at
+            .map_or(0, |end| end.seconds - now.timestamp());
+        // One that has ended already is not waited for.
+        let left = Duration::from_secs(u64::try_from(ends).unwrap_or(0));
+        let end = deadline.min(Instant::now() + left);
+        match wait.decided_until(end).await {
+            Some(decided) => Ok(decided),
+            None => self.find_login(id).await,
+        }
+    }
+
+    /// Returns the logins that wait for a decision.
+    pub(crate) async fn list_pending(&self) -> Result<Vec<Login>, IdentityError> {
+        let (now, reader) = (self.read_time().await?, self.log.database().reader());
+        Ok(store::logins::list_pending_logins(reader, None, now, LONGEST_LIST).await?)
+    }
+
+    /// Decides a login, and audits it in the tailnet whose administrator decides; a repeated decision is audited once.
+    pub(crate) async fn decide_login(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        id: String,
+        decision: LoginDecision,
+    ) -> Result<Login, IdentityError> {
+        let (decided, _) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let mut detail = decision.check_decision(mutation).await?;
+                    let (decided, is_new) = decide_once(mutation, &id, &decision).await?;
+                    if is_new {
+                        detail["device"] = login::describe_login(&decided);
+                        mutation.record_audit(decision.audit_action(), id, &detail);
+                    }
+                    Ok::<_, IdentityError>(decided)
+                })
+            })
+            .await?;
+        self.waiters.announce_decision(&decided);
+        Ok(decided)
+    }
+
+    async fn read_time(&self) -> Result<DateTime<Utc>, IdentityError> {
+        Ok(self.log.database().now().await?)
+    }
+}
+
+/// What an administrator decides about a login.
+pub(crate) enum LoginDecision {
+    /// It becomes a node of a user.
+    Approve { user_id: u64 },
+    /// It is turned away.
+    Deny { reason: String },
+}
+
+impl LoginDecision {
+    fn audit_action(&self) -> &'static str {
+        match self {
+            Self::Approve { .. } => "login.approve",
+            Self::Deny { .. } => "login.deny",
+        }
+    }
+
+    /// Checks what the decision needs beside the login; returns what the audit says of it.
+    async fn check_decision(
+        &self,
+        mutation: &mut Mutation,
+    ) -> Result<serde_json::Value, IdentityError> {
+        let tailnet = mutation.tailnet().get();
+        match self {
+            Self::Approve { user_id } => {
+                let user = store::find_user(mutation.connection(), tailnet, *user_id).await?;
+                let user = user.ok_or(IdentityError::NotFound("user"))?;
+                if user.suspended {
+                    return Err(IdentityError::Refused("the user is suspended"));
+                }
+                Ok(json!({ "user": user.login_name }))
+            }
+            Self::Deny { reason } => {
+                let found = store::find_tailnet(mutation.connection(), tailnet).await?;
+                found.ok_or(IdentityError::NotFound("tailnet"))?;
+                Ok(json!({ "reason": reason }))
+            }
+        }
+    }
+
+    fn apply_decision(&self, tailnet: TailnetId, login: &mut Login) -> Result<(), IdentityError> {
+        match self {
+            Self::Approve { user_id } => login::approve_login(login, tailnet.get(), *user_id),
+            Self::Deny { reason } => login::deny_login(login, reason),
+        }
+    }
+}
+
+/// Decides a login once, whoever else decides about it in other transactions; says whether this decided it.
+async fn decide_once(
+    mutation: &mut Mutation,
+    id: &str,
+    decision: &LoginDecision,
+) -> Result<(Login, bool), IdentityError> {
+    let (now, tailnet) = (mutation.now(), mutation.tailnet());
+    loop {
+        let found = store::logins::find_login(mutation.connection(), id).await?;
+        let before = login::with_state_at(found.ok_or(IdentityError::NotFound("login"))?, now);
+        let mut decided = before.clone();
+        decision.apply_decision(tailnet, &mut decided)?;
+        if decided == before {
+            return Ok((decided, false));
+        }
+        if store::logins::decide_login(mutation.connection(), &decided).await? {
+            return Ok((decided, true));
+        }
+        // Decided by somebody else since it was read: the next look finds how.
+    }
+}
+
+/// Begins a login, unless the device has one that is pending or there is no room.
+async fn insert_login(write: &mut WriteTransaction, made: Login) -> Result<Login, IdentityError> {
+    let now = write.now();
+    let on = write.connection();
+    store::logins::lock_logins(on).await?;
+    let key = Some(&*made.machine_key);
+    let same = store::logins::list_pending_logins(&mut *on, key, now, limits::PER_MACHINE).await?;
+    if let Some(same) = same.iter().find(|login| login.node_key == made.node_key) {
+        return Ok(same.clone());
+    }
+    let source = login::source_address(&made);
+    limits::check_counts(limits::PendingCounts {
+        machine: i64::try_from(same.len()).unwrap_or(i64::MAX),
+        networks: store::logins::count_pending_of(on, &SourceNetworks::from_address(source), now)
+            .await?,
+    })?;
+    if store::logins::count_pending(on, now).await? >= limits::IN_ALL {
+        let [of_nobody, of_anybody] = limits::EvictionRule::in_turn(now);
+        let mut gone = store::logins::evict_logins(on, now, &of_nobody).await?;
+        if gone == 0 {
+            gone = store::logins::evict_logins(on, now, &of_anybody).await?;
+        }
+        metrics::counter!("bowline_identity_logins_let_go_total").increment(gone);
+        tracing::warn!(
+            gone,
+            "too many logins wait: some of the networks that have most are let go"
+        );
+    }
+    store::logins::put_login(on, &made).await?;
+    Ok(made)
+}

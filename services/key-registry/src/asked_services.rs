@@ -1,0 +1,130 @@
+//! The services the registry asks: identity for users and logins, the policy compiler for tags and routes.
+//!
+//! An answer is checked here for the fields that it must have, so that nobody else looks at them.
+
+use bowline_proto::{
+    identity::v1::{
+        GetLoginRequest, Login, ResolveTailnetRequest, ResolveUserRequest, StartLoginRequest,
+        Tailnet, User, identity_service_client::IdentityServiceClient,
+        login_service_client::LoginServiceClient,
+    },
+    policy::v1::{
+        JudgeNodeRequest, JudgeNodeResponse,
+        policy_compiler_service_client::PolicyCompilerServiceClient,
+    },
+};
+use bowline_service_kit::GrpcChannel;
+use tonic::{Code, Response, Status};
+
+use crate::error::RegistryError;
+
+const IDENTITY: &str = "identity";
+const COMPILER: &str = "the policy compiler";
+
+/// The services the registry asks.
+#[derive(Clone, Debug)]
+pub struct AskedServices {
+    /// Identity: users and logins.
+    pub identity: GrpcChannel,
+    /// Policy compiler: tags and routes.
+    pub compiler: GrpcChannel,
+}
+
+/// A user, as identity has it now.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedUser {
+    pub(crate) user: User,
+    pub(crate) tailnet: Tailnet,
+    /// The revision of identity's log that this is true at.
+    pub(crate) revision: u64,
+}
+
+impl AskedServices {
+    /// Asks what the policy says of a node's tags and routes.
+    pub(crate) async fn judge_node(
+        &self,
+        question: JudgeNodeRequest,
+    ) -> Result<JudgeNodeResponse, RegistryError> {
+        let mut compiler = PolicyCompilerServiceClient::new(self.compiler.clone());
+        let answer = compiler.judge_node(question).await;
+        Ok(answer
+            .map_err(RegistryError::from_service(COMPILER))?
+            .into_inner())
+    }
+
+    /// Asks for a user; `None` when there is none.
+    pub(crate) async fn resolve_user(
+        &self,
+        tailnet_id: u64,
+        user_id: u64,
+    ) -> Result<Option<ResolvedUser>, RegistryError> {
+        let question = ResolveUserRequest {
+            tailnet_id,
+            user_id,
+        };
+        let mut identity = IdentityServiceClient::new(self.identity.clone());
+        let Some(answer) = read_answer(identity.resolve_user(question).await)? else {
+            return Ok(None);
+        };
+        Ok(Some(ResolvedUser {
+            user: require_answered("user", answer.user)?,
+            tailnet: require_answered("tailnet", answer.tailnet)?,
+            revision: answer.revision,
+        }))
+    }
+
+    /// Asks for a tailnet; `None` when there is none.
+    pub(crate) async fn resolve_tailnet(
+        &self,
+        tailnet_id: u64,
+    ) -> Result<Option<Tailnet>, RegistryError> {
+        let question = ResolveTailnetRequest {
+            tailnet_id,
+            name: String::new(),
+        };
+        let mut identity = IdentityServiceClient::new(self.identity.clone());
+        let Some(answer) = read_answer(identity.resolve_tailnet(question).await)? else {
+            return Ok(None);
+        };
+        require_answered("tailnet", answer.tailnet).map(Some)
+    }
+
+    /// Asks for a login; `None` when there is none, or none any more.
+    pub(crate) async fn find_login(&self, login_id: &str) -> Result<Option<Login>, RegistryError> {
+        let question = GetLoginRequest {
+            login_id: login_id.to_owned(),
+        };
+        let mut identity = LoginServiceClient::new(self.identity.clone());
+        let Some(answer) = read_answer(identity.get_login(question).await)? else {
+            return Ok(None);
+        };
+        require_answered("login", answer.login).map(Some)
+    }
+
+    /// Starts a login.
+    pub(crate) async fn start_login(
+        &self,
+        question: StartLoginRequest,
+    ) -> Result<Login, RegistryError> {
+        let mut identity = LoginServiceClient::new(self.identity.clone());
+        let answer = identity.start_login(question).await;
+        let answer = answer.map_err(RegistryError::from_service(IDENTITY))?;
+        require_answered("login", answer.into_inner().login)
+    }
+}
+
+/// Returns what identity answers; `None` when it has nothing of that name.
+fn read_answer<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>, RegistryError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.into_inner())),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(RegistryError::from_service(IDENTITY)(status)),
+    }
+}
+
+fn require_answered<T>(name: &str, field: Option<T>) -> Result<T, RegistryError> {
+    field.ok_or_else(|| {
+        let text = format!("its answer lacks the {name}: are both of the same release?");
+        RegistryError::from_service(IDENTITY)(Status::internal(text))
+    })
+}

@@ -1,0 +1,107 @@
+//! What gateways, the compiler and relays ask.
+
+use bowline_proto::{
+    changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
+    key_registry::v1::{
+        RegistryChanges, RegistrySnapshot, RenewLeaseRequest, RenewLeaseResponse,
+        ReportNodesRequest, ReportNodesResponse, ReportProgressRequest, ReportProgressResponse,
+        ResolveNodeRequest, ResolveNodeResponse, key_registry_service_server::KeyRegistryService,
+    },
+};
+use futures_util::stream::BoxStream;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    changes::RegistryChangesReader, fields::read_tailnet_id, leases::Leases, nodes::Nodes,
+    reports::Reports,
+};
+
+/// Serves what other services ask of the registry.
+#[derive(Clone, Debug)]
+pub struct RegistryRpcs {
+    nodes: Nodes,
+    reports: Reports,
+    leases: Leases,
+    changes: RegistryChangesReader,
+}
+
+impl RegistryRpcs {
+    pub(crate) fn new(
+        nodes: Nodes,
+        reports: Reports,
+        leases: Leases,
+        changes: RegistryChangesReader,
+    ) -> Self {
+        Self {
+            nodes,
+            reports,
+            leases,
+            changes,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl KeyRegistryService for RegistryRpcs {
+    type SnapshotStream = BoxStream<'static, Result<RegistrySnapshot, Status>>;
+
+    async fn resolve_node(
+        &self,
+        request: Request<ResolveNodeRequest>,
+    ) -> Result<Response<ResolveNodeResponse>, Status> {
+        let node_key = request.into_inner().node_key;
+        Ok(Response::new(self.nodes.resolve_key(&node_key).await?))
+    }
+
+    async fn report_nodes(
+        &self,
+        request: Request<ReportNodesRequest>,
+    ) -> Result<Response<ReportNodesResponse>, Status> {
+        let ReportNodesRequest { reports, gateway } = request.into_inner();
+        let results = self.reports.record_reports(gateway, reports).await?;
+        Ok(Response::new(ReportNodesResponse { results }))
+    }
+
+    async fn renew_lease(
+        &self,
+        request: Request<RenewLeaseRequest>,
+    ) -> Result<Response<RenewLeaseResponse>, Status> {
+        let renewed = self.leases.renew_lease(request.into_inner()).await?;
+        Ok(Response::new(renewed))
+    }
+
+    async fn report_progress(
+        &self,
+        request: Request<ReportProgressRequest>,
+    ) -> Result<Response<ReportProgressResponse>, Status> {
+        self.leases.record_progress(request.into_inner()).await?;
+        Ok(Response::new(ReportProgressResponse {}))
+    }
+
+    async fn heads(
+        &self,
+        request: Request<HeadsRequest>,
+    ) -> Result<Response<HeadsResponse>, Status> {
+        let heads = self.changes.read_heads(&request.into_inner()).await?;
+        Ok(Response::new(heads))
+    }
+
+    async fn changes_since(
+        &self,
+        request: Request<ChangesSinceRequest>,
+    ) -> Result<Response<RegistryChanges>, Status> {
+        let request = request.into_inner();
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
+        let changes = self.changes.read_changes(tailnet, &request).await?;
+        Ok(Response::new(changes))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
+        let chunks = self.changes.stream_snapshot(tailnet).await;
+        Ok(Response::new(chunks?))
+    }
+}

@@ -1,0 +1,337 @@
+//! Nodes, as administrators and other services see and change them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_db::ChangeLog;
+use bowline_ids::TailnetId;
+use bowline_proto::{
+    key_registry::v1::{Node, NodeWithState, ResolveNodeResponse, Revocation, TaggedBy},
+    policy::v1::JudgeNodeRequest,
+};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::{
+    actors::machine_actor,
+    adoption::Adoption,
+    asked_services::AskedServices,
+    domain::{difference, hostname, key, routes, tags},
+    error::RegistryError,
+    fields::read_tailnet_id,
+    node_changes, own_changes,
+    revocations::Revocations,
+    store::{adoptions, gateways::OwnerLog, nodes, soft_states},
+};
+
+/// Finds, lists and changes nodes. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Nodes {
+    log: ChangeLog,
+    services: AskedServices,
+    adoption: Adoption,
+    revocations: Revocations,
+}
+
+/// Which node an administrator means, and who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeTarget {
+    pub(crate) actor: String,
+    pub(crate) tailnet: TailnetId,
+    pub(crate) node_id: u64,
+}
+
+impl Nodes {
+    pub(crate) fn new(
+        log: ChangeLog,
+        services: AskedServices,
+        adoption: Adoption,
+        revocations: Revocations,
+    ) -> Self {
+        Self {
+            log,
+            services,
+            adoption,
+            revocations,
+        }
+    }
+
+    /// Finds the node that a key is bound to, or who had the key, with the revision at which that is so.
+    pub(crate) async fn resolve_key(
+        &self,
+        node_key: &[u8],
+    ) -> Result<ResolveNodeResponse, RegistryError> {
+        let mut read = self.log.database().begin_read().await?;
+        let Some(node) = nodes::by_key(&mut *read, node_key).await? else {
+            let former = nodes::holder_of_key(&mut *read, node_key).await?;
+            let former = former.ok_or(RegistryError::NotFound("node key"))?;
+            return Ok(ResolveNodeResponse {
+                former: Some(former),
+                ..ResolveNodeResponse::default()
+            });
+        };
+        let tailnet = read_tailnet_id(node.tailnet_id)?;
+        let revision = self.log.head_in(&mut read, tailnet).await?.revision.get();
+        Ok(ResolveNodeResponse {
+            node: Some(node),
+            revision,
+            former: None,
+        })
+    }
+
+    /// Returns the nodes of a tailnet by name.
+    pub(crate) async fn list_all(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<Vec<NodeWithState>, RegistryError> {
+        let mut read = self.log.database().begin_read().await?;
+        let mut nodes = nodes::of_tailnet(&mut *read, tailnet.get()).await?;
+        let soft = soft_states::of_tailnet(&mut *read, tailnet.get()).await?;
+        drop(read);
+        let mut soft: BTreeMap<_, _> = soft
+            .into_iter()
+            .map(|state| (state.node_id, state))
+            .collect();
+        let mut sharing = find_shared_machines(&nodes);
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        let listed = nodes.into_iter().map(|node| NodeWithState {
+            soft: soft.remove(&node.id),
+            // Most nodes share their machine key with nobody.
+            shares_machine_with: sharing.remove(&node.id).unwrap_or_default(),
+            node: Some(node),
+        });
+        Ok(listed.collect())
+    }
+
+    /// Returns a node of a tailnet.
+    pub(crate) async fn find_node(
+        &self,
+        tailnet_id: u64,
+        node_id: u64,
+    ) -> Result<NodeWithState, RegistryError> {
+        let reader = self.log.database().reader();
+        let node = nodes::by_id(reader, tailnet_id, node_id).await?;
+        let node = node.ok_or(RegistryError::NotFound("node"))?;
+        let of_machine = nodes::all_of_machine(reader, tailnet_id, &node.machine_key).await?;
+        let mut sharing = find_shared_machines(&of_machine);
+        let soft = soft_states::by_node(reader, node_id).await?;
+        Ok(NodeWithState {
+            node: Some(node),
+            soft: soft.map(|row| row.state),
+            // Most nodes share their machine key with nobody.
+            shares_machine_with: sharing.remove(&node_id).unwrap_or_default(),
+        })
+    }
+
+    /// Ends a node's key, and says which gateways have applied that.
+    pub(crate) async fn expire_key(
+        &self,
+        target: NodeTarget,
+    ) -> Result<(Node, Revocation), RegistryError> {
+        let tailnet = target.tailnet;
+        let detail = json!({ "by": "administrator" });
+        let changing = self.change_node(target, "node.expire", detail, key::end_key);
+        let (node, revision) = changing.await?;
+        let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
+        Ok((node, revocation.await?))
+    }
+
+    /// Deletes a node, and says which gateways have applied that.
+    pub(crate) async fn delete_node(
+        &self,
+        target: NodeTarget,
+    ) -> Result<Revocation, RegistryError> {
+        let NodeTarget {
+            actor,
+            tailnet,
+            node_id,
+        } = target;
+        let ((), revision) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let found = nodes::by_id(mutation.connection(), tailnet.get(), node_id).await?;
+                    let node = found.ok_or(RegistryError::NotFound("node"))?;
+                    node_changes::delete_node(mutation, &node).await?;
+                    let detail = json!({
+                        "name": node.name,
+                        "user": node.user_id,
+                        "tags": node.tags,
+                        "ipv4": node.ipv4,
+                        "ipv6": node.ipv6,
+                        "machine": machine_actor(&node.machine_key),
+                    });
+                    mutation.record_audit("node.delete", node.id.to_string(), &detail);
+                    Ok::<_, RegistryError>(())
+                })
+            })
+            .await?;
+        self.await_gateways(OwnerLog::Registry, tailnet, revision.get())
+            .await
+    }
+
+    /// Gives a node a name; without one it is named after its host again.
+    pub(crate) async fn rename_node(
+        &self,
+        target: NodeTarget,
+        name: String,
+    ) -> Result<Node, RegistryError> {
+        if !name.is_empty() {
+            hostname::check_label(&name)?;
+        }
+        let detail = json!({ "name": name });
+        let changing = self.change_node(target, "node.rename", detail, move |node, _| {
+            node.name_chosen = !name.is_empty();
+            node.name = name;
+        });
+        Ok(changing.await?.0)
+    }
+
+    /// Gives a node exactly these tags, which the policy has to define.
+    pub(crate) async fn set_tags(
+        &self,
+        target: NodeTarget,
+        tags: Vec<String>,
+    ) -> Result<Node, RegistryError> {
+        let tags = tags::canonical_tags(tags)?;
+        if tags.is_empty() {
+            let text = "the last tag can not be removed: let the device log in again as a user";
+            return Err(RegistryError::Refused(text.to_owned()));
+        }
+        check_tags(&self.services, target.tailnet.get(), &tags).await?;
+        let detail = json!({ "tags": tags });
+        let changing = self.change_node(target, "node.tag", detail, move |node, _| {
+            node.tags = tags;
+            node.tagged_by = TaggedBy::Administrator.into();
+            node.key_expiry = if node.expired { node.key_expiry } else { None };
+        });
+        Ok(changing.await?.0)
+    }
+
+    /// Approves exactly these routes of a node.
+    pub(crate) async fn approve_routes(
+        &self,
+        target: NodeTarget,
+        routes: &[String],
+    ) -> Result<Node, RegistryError> {
+        let routes = routes::with_both_exit_routes(routes::canonical_routes(routes)?);
+        let detail = json!({ "routes": routes });
+        let changing = self.change_node(target, "node.approve_routes", detail, move |node, _| {
+            routes::approve_by_administrator(node, routes);
+        });
+        Ok(changing.await?.0)
+    }
+
+    /// Approves a node's machine.
+    pub(crate) async fn approve_machine(&self, target: NodeTarget) -> Result<Node, RegistryError> {
+        let changing = self.change_node(target, "node.approve", json!({}), |node, _| {
+            node.approved = true;
+        });
+        Ok(changing.await?.0)
+    }
+
+    /// Says which gateways have applied a revision of a log.
+    pub(crate) async fn await_gateways(
+        &self,
+        log: OwnerLog,
+        tailnet: TailnetId,
+        revision: u64,
+    ) -> Result<Revocation, RegistryError> {
+        self.revocations
+            .await_gateways(log, tailnet, revision)
+            .await
+    }
+
+    /// Changes a node as an administrator asks, with an audit entry, and returns it with the revision. What the node
+    /// reported while it was not in good standing is judged, if it is now.
+    async fn change_node(
+        &self,
+        target: NodeTarget,
+        action: &'static str,
+        detail: Value,
+        change: impl FnOnce(&mut Node, DateTime<Utc>) + Send + 'static,
+    ) -> Result<(Node, u64), RegistryError> {
+        let NodeTarget {
+            actor,
+            tailnet,
+            node_id,
+        } = target;
+        let ((node, is_due), revision) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let tailnet = tailnet.get();
+                    let found = nodes::by_id(mutation.connection(), tailnet, node_id).await?;
+                    let before = found.ok_or(RegistryError::NotFound("node"))?;
+                    let (mut node, now) = (before.clone(), mutation.now());
+                    change(&mut node, now);
+                    if node.name.is_empty() {
+                        let label = hostname::derive_label(&node.hostname);
+                        node.name = node_changes::find_free_name(mutation, &label, node.id).await?;
+                    } else if node.name != before.name {
+                        let on = mutation.connection();
+                        if nodes::find_named(on, tailnet, &node.name).await?.is_some() {
+                            return Err(RegistryError::NameInUse(node.name));
+                        }
+                    }
+                    if node == before {
+                        return Ok((node, false));
+                    }
+                    own_changes::audit_deferred_change(mutation, &before).await?;
+                    node_changes::write_node(mutation, &node, None).await?;
+                    if routes::may_move_primaries(&before, &node) {
+                        node_changes::elect_primaries(mutation).await?;
+                    }
+                    let detail = difference::add_changes(detail, &before, &node);
+                    mutation.record_audit(action, node.id.to_string(), &detail);
+                    let is_due = adoptions::wake_node(mutation.connection(), node.id, now).await?;
+                    // The election may have changed it again.
+                    let found = nodes::by_id(mutation.connection(), tailnet, node_id).await?;
+                    Ok((found.unwrap_or(node), is_due))
+                })
+            })
+            .await?;
+        if is_due {
+            self.adoption.wake();
+        }
+        Ok((node, revision.get()))
+    }
+}
+
+/// Checks that the policy defines tags that an administrator gives.
+pub(crate) async fn check_tags(
+    services: &AskedServices,
+    tailnet_id: u64,
+    tags: &[String],
+) -> Result<(), RegistryError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let question = JudgeNodeRequest {
+        tailnet_id,
+        requested_tags: tags.to_vec(),
+        administrator: true,
+        ..JudgeNodeRequest::default()
+    };
+    let refused = services.judge_node(question).await?.refused_tags;
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(RegistryError::Refused(format!(
+        "[{}] are no tags of the policy: define them under tagOwners first",
+        refused.join(", ")
+    )))
+}
+
+/// Says of each node which others are on another machine with the same machine key.
+fn find_shared_machines(nodes: &[Node]) -> BTreeMap<u64, Vec<u64>> {
+    let present: BTreeSet<u64> = nodes.iter().map(|node| node.id).collect();
+    let mut sharing: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for node in nodes {
+        let other = node.machine_shared_with;
+        if present.contains(&other) {
+            sharing.entry(node.id).or_default().push(other);
+            sharing.entry(other).or_default().push(node.id);
+        }
+    }
+    sharing
+}

@@ -1,0 +1,149 @@
+//! The fields of a node whose key is bound: what it is given, and what it says of itself.
+
+use bowline_db::{Mutation, next_id};
+use bowline_proto::key_registry::v1::{HostReport, Node, RegisterRequest, TaggedBy};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::{bind::BindRequest, credential::Credential};
+use crate::{
+    actors::machine_actor,
+    domain::{
+        self,
+        address_pool::{AddressPair, AddressPool},
+        difference, key,
+        rotation::Newcomer,
+        routes,
+    },
+    error::RegistryError,
+    store::{
+        adoptions::{self, AdoptionRow, IN_GOOD_STANDING},
+        pools,
+        soft_states::{self, SoftRow},
+    },
+};
+
+/// Returns a new node with an identifier and addresses of its own.
+pub(super) async fn allocate_node(
+    mutation: &mut Mutation,
+    request: &RegisterRequest,
+    credential: &Credential,
+    ipv4_pools: &[String],
+) -> Result<Node, RegistryError> {
+    let tailnet = &credential.tailnet;
+    let pool = AddressPool::parse(&tailnet.ipv4_pool, &tailnet.ipv6_pool).ok_or_else(|| {
+        RegistryError::Refused("the tailnet's address pools do not parse".to_owned())
+    })?;
+    let wanted: Vec<_> = ipv4_pools
+        .iter()
+        .filter_map(|pool| pool.parse().ok())
+        .collect();
+    let AddressPair { ipv4, ipv6 } = if wanted.is_empty() {
+        pools::take_pair(mutation.connection(), tailnet.id, pool).await?
+    } else {
+        pools::take_wanted_pair(mutation.connection(), tailnet.id, pool, &wanted).await?
+    };
+    Ok(Node {
+        id: next_id(mutation.connection()).await?.cast_unsigned(),
+        tailnet_id: tailnet.id,
+        machine_key: request.machine_key.clone(),
+        ipv4: ipv4.to_string(),
+        ipv6: ipv6.to_string(),
+        approved: credential.approved || !tailnet.machine_approval,
+        created_at: Some(domain::to_timestamp(mutation.now())),
+        ..Node::default()
+    })
+}
+
+/// Gives a node its new key, and until when.
+pub(super) fn set_key(
+    node: &mut Node,
+    bind_request: &BindRequest,
+    newcomer: &Newcomer,
+    now: DateTime<Utc>,
+) {
+    let lifetime = bind_request.credential.tailnet.key_lifetime;
+    let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
+    let wished_end = bind_request.request.expiry.and_then(domain::from_timestamp);
+    node.key_expiry = key::compute_expiry(&newcomer.owner, lifetime, wished_end, now);
+    node.node_key.clone_from(&bind_request.request.node_key);
+    node.expired = false;
+}
+
+/// Says whose a node is, and what its client says of it.
+pub(super) fn describe_node(node: &mut Node, bind_request: &BindRequest, newcomer: &Newcomer) {
+    let owner = &newcomer.owner;
+    // Asking again for tags that a node has already does not change who gave them.
+    if node.tags != owner.tags || bind_request.tagged_by == TaggedBy::PreAuthKey {
+        node.tagged_by = bind_request.tagged_by.into();
+    }
+    node.user_id = owner.user_id;
+    node.tags.clone_from(&owner.tags);
+    let HostReport {
+        hostname,
+        os,
+        client_version,
+        advertised_routes,
+        requested_tags,
+        ..
+    } = bind_request.host.clone();
+    node.hostname = hostname;
+    node.os = os;
+    node.client_version = client_version;
+    node.requested_tags = requested_tags;
+    node.ephemeral = newcomer.ephemeral;
+    node.advertised_routes = advertised_routes;
+    routes::approve_by_policy(node, &bind_request.judgement.approved_routes);
+}
+
+/// Keeps what a client says with a login for when its node may change itself, or forgets what was kept of it.
+pub(super) async fn keep_report(
+    mutation: &mut Mutation,
+    node: &Node,
+    mut asked: AdoptionRow,
+    host: Option<HostReport>,
+) -> Result<(), RegistryError> {
+    let now = mutation.now();
+    let soft = soft_states::by_node(mutation.connection(), node.id).await?;
+    let is_kept = host.is_some();
+    if is_kept || soft.is_some() {
+        let mut soft = soft.unwrap_or_else(|| SoftRow::for_node(node, now));
+        soft.host = host;
+        soft_states::put_row(mutation.connection(), &soft).await?;
+    }
+    asked.due = is_kept.then_some(IN_GOOD_STANDING);
+    asked.wished_end = None;
+    adoptions::put_row(mutation.connection(), &asked).await?;
+    Ok(())
+}
+
+/// Audits that a key was bound, with what differs from the node before, if there was one.
+pub(super) fn audit_binding(
+    mutation: &mut Mutation,
+    action: &'static str,
+    bind_request: &BindRequest,
+    before: Option<&Node>,
+    node: &Node,
+) {
+    let mut detail = json!({
+        "name": node.name,
+        "ipv4": node.ipv4,
+        "tags": node.tags,
+        "user": node.user_id,
+        "machine": machine_actor(&node.machine_key),
+        "hostname": node.hostname,
+        "os": node.os,
+        "client": node.client_version,
+        "source": bind_request.request.source_address,
+        "ephemeral": node.ephemeral,
+        "approved": node.approved,
+        "routes": node.advertised_routes,
+    });
+    if let Some(login_id) = &bind_request.credential.login_id {
+        detail["login"] = json!(login_id);
+    }
+    if let Some(before) = before {
+        detail = difference::add_changes(detail, before, node);
+    }
+    mutation.record_audit(action, node.id.to_string(), &detail);
+}
