@@ -1,4 +1,4 @@
-//! A real client on a host of a lab: `tailscaled`, and `tailscale` to drive it.
+//! A real client on a host of a test network: `tailscaled`, and `tailscale` to drive it.
 
 mod release;
 
@@ -191,7 +191,7 @@ impl Client {
         let hostname = format!("--hostname={hostname}");
         let mut arguments = vec!["up", &url, &key, &hostname, "--timeout=60s"];
         if self.device == Device::Tun {
-            // The lab's hosts have neither resolvers nor packet filters for it to change.
+            // The hosts have neither resolvers nor packet filters for it to change.
             arguments.extend(["--accept-dns=false", "--netfilter-mode=off"]);
         }
         self.run(&arguments).map(drop)

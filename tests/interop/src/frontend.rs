@@ -3,8 +3,9 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
+use bowline_test_servers::report_skipped;
 
-use crate::Process;
+use crate::{Host, Process, inside};
 
 const OPERATORS: &str = include_str!("../../../deploy/README.md");
 
@@ -27,18 +28,19 @@ impl Frontend {
         }
     }
 
-    /// Says whether the proxy can run here, and why not; in CI it must be so.
+    /// Does what [`inside`] does, where the proxy is installed; `None` where it is not, after that was said.
+    ///
+    /// # Panics
+    ///
+    /// When the test inside fails; and in CI, where the proxy has to be installed.
     #[must_use]
-    pub fn is_possible(self) -> bool {
-        let is_installed = self.is_installed();
-        if !is_installed {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "{self:?} is not installed"
-            );
-            println!("SKIPPED: {self:?} is not installed");
+    pub fn inside(self, test: &str, clients: usize) -> Option<Vec<Host>> {
+        if !self.is_installed() {
+            let reason = format!("{} is not installed", self.program());
+            report_skipped(&reason).expect("all proxies are there");
+            return None;
         }
-        is_installed
+        inside(test, clients)
     }
 
     fn is_installed(self) -> bool {

@@ -19,7 +19,7 @@
 mod balancer;
 mod client;
 mod frontend;
-mod lab;
+mod network;
 mod process;
 mod rust_client;
 mod server;
@@ -30,27 +30,10 @@ mod wait;
 pub use balancer::Balancer;
 pub use client::{Client, Device, Release};
 pub use frontend::Frontend;
-pub use lab::{Host, Lab, sweep};
+pub use network::{Host, TestNetwork, sweep};
 pub use process::Process;
 pub use rust_client::RustClient;
 pub use server::Server;
 pub use sessions::Sessions;
 pub use split::{Split, inside};
 pub use wait::wait_for;
-
-/// Says whether real clients can run here, and why not; in CI it must be so.
-#[must_use]
-pub fn is_possible() -> bool {
-    let reason = if !client::Release::Current.is_built() || !client::Release::Nacl.is_built() {
-        "the clients are not built: tests/run builds them"
-    } else if !rust_client::is_built() {
-        "the Rust client is not built: tests/run builds it"
-    } else if !lab::is_root() {
-        "network namespaces need root"
-    } else {
-        return true;
-    };
-    assert!(std::env::var_os("CI").is_none(), "{reason}");
-    println!("SKIPPED: {reason}");
-    false
-}

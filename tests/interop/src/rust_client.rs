@@ -1,4 +1,4 @@
-//! The published Rust client on a host of a lab; `tests/rust-client` makes a program of it.
+//! The published Rust client on a host of a test network; `tests/rust-client` makes a program of it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `bowline serve` on a host of a lab, and the command line beside it.
+//! `bowline serve` on a host of a network, and the command line beside it.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 

@@ -16,31 +16,32 @@ use bowline_test_servers::{PostgresServer, RedisServer};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Host, Lab, Process, Sessions, server::program, wait_for};
+use crate::{Host, Process, Sessions, TestNetwork, server::program, wait_for};
 
-/// Where the lab's names travel to the test inside.
-const LAB: &str = "BOWLINE_LAB";
+/// The variable in which the names of hosts travel to the test inside.
+const HOSTS: &str = "BOWLINE_TEST_HOSTS";
 
-/// Returns the clients' hosts inside the server's namespace, or runs the named test there and returns `None`.
+/// Returns the clients' hosts inside the server's namespace, or runs the named test there and returns `None`; also `None`
+/// where real clients can not run.
 ///
 /// # Panics
 ///
 /// When the test inside fails.
 #[must_use]
 pub fn inside(test: &str, clients: usize) -> Option<Vec<Host>> {
-    if let Ok(hosts) = std::env::var(LAB) {
+    if let Ok(hosts) = std::env::var(HOSTS) {
         return Some(hosts.split(' ').filter_map(Host::from_text).collect());
     }
-    let lab = Lab::new().expect("a lab");
-    let server = lab.host().expect("the server's host");
+    let network = TestNetwork::new().expect("a network of namespaces")?;
+    let server = network.host().expect("the server's host");
     let hosts: Vec<_> = (0..clients)
-        .map(|_| lab.host().expect("a client's host").to_text())
+        .map(|_| network.host().expect("a client's host").to_text())
         .collect();
     let own = std::env::current_exe().expect("this program");
     let mut command = server.command(own);
     command
         .args([test, "--exact", "--nocapture"])
-        .env(LAB, hosts.join(" "));
+        .env(HOSTS, hosts.join(" "));
     let output = command.output().expect("the test inside starts");
     // Indented: what counts results must not count the test inside as another one.
     let said = [output.stdout, output.stderr]

@@ -49,7 +49,7 @@ pub enum Device {
 impl Device {
     /// Says whether this machine has what it takes.
     #[must_use]
-    pub fn is_possible(self) -> bool {
+    pub fn is_available(self) -> bool {
         self == Self::Userspace || std::path::Path::new("/dev/net/tun").exists()
     }
 }

@@ -1,19 +1,18 @@
 //! Two machines with one node key: a disk and its copy.
 
-use bowline_interop::{Client, Lab, Release, Server, is_possible, wait_for};
+use bowline_interop::{Client, Release, Server, TestNetwork, wait_for};
 
 use super::{ECHO, MINUTE, SOON, reaches};
 
 #[test]
 fn copy_of_a_disk_contests_its_seat_slowly_and_leaves_the_first_reachable() {
-    if !is_possible() {
+    let Some(network) = TestNetwork::new().unwrap() else {
         return;
-    }
-    let lab = Lab::new().unwrap();
-    let server = Server::start(lab.host().unwrap(), "").unwrap();
+    };
+    let server = Server::start(network.host().unwrap(), "").unwrap();
     let key = server.key().unwrap();
     let clients = ["c1", "c2"].map(|name| {
-        let client = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+        let client = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
         client.join(&server.url, &key, name).unwrap();
         client
     });
@@ -27,7 +26,7 @@ fn copy_of_a_disk_contests_its_seat_slowly_and_leaves_the_first_reachable() {
         .unwrap();
     let before = server.sessions(node).begun;
 
-    let copy = first.copy(lab.host().unwrap()).unwrap();
+    let copy = first.copy(network.host().unwrap()).unwrap();
     copy.wait_for_state("Running", SOON);
     // Each waits for twice as long as the time before, up to a quarter of a minute.
     wait_for("they wait as long as they ever do", 2 * MINUTE, || {

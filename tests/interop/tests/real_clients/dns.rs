@@ -1,6 +1,6 @@
 //! DNS settings, as connected clients resolve with them.
 
-use bowline_interop::{Client, is_possible, wait_for};
+use bowline_interop::{Client, wait_for};
 
 use super::{SOON, joined};
 
@@ -19,10 +19,9 @@ fn answers(client: &Client, name: &str, kind: &str, expected: &str) {
 
 #[test]
 fn dns_settings_reach_connected_clients_without_a_reconnect() {
-    if !is_possible() {
+    let Some((_network, server, clients)) = joined(2, &[]) else {
         return;
-    }
-    let (_lab, server, clients) = joined(2, &[]);
+    };
     let (client, registrations) = (&clients[0], clients[0].registrations());
     client.wait_for_peers(&["c2"], SOON);
     let two = clients[1].ipv4().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bowline_interop::{Client, Lab, Release, Server, Sessions, is_possible, wait_for};
+use bowline_interop::{Client, Release, Server, Sessions, TestNetwork, wait_for};
 
 use super::{ECHO, MINUTE, SOON, hears_of, joined, reaches};
 
@@ -13,16 +13,15 @@ fn node(server: &Server, name: &str) -> u64 {
 
 #[test]
 fn idle_streams_of_both_transports_outlive_the_watchdog() {
-    if !is_possible() {
+    let Some(network) = TestNetwork::new().unwrap() else {
         return;
-    }
-    let lab = Lab::new().unwrap();
+    };
     let settings = "nacl_below = 89\nplain_http_boxes = true";
-    let server = Server::start(lab.host().unwrap(), settings).unwrap();
+    let server = Server::start(network.host().unwrap(), settings).unwrap();
     let key = server.key().unwrap();
-    let mut old = Client::start(lab.host().unwrap(), Release::Nacl, &[]).unwrap();
+    let mut old = Client::start(network.host().unwrap(), Release::Nacl, &[]).unwrap();
     old.join(&server.url, &key, "old").unwrap();
-    let new = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let new = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
     new.join(&server.url, &key, "new").unwrap();
     new.wait_for_peers(&["old"], SOON);
     old.wait_for_peers(&["new"], SOON);
@@ -53,10 +52,9 @@ fn idle_streams_of_both_transports_outlive_the_watchdog() {
 
 #[test]
 fn cut_cable_is_survived_without_a_new_registration() {
-    if !is_possible() {
+    let Some((_network, server, clients)) = joined(2, &[]) else {
         return;
-    }
-    let (_lab, server, clients) = joined(2, &[]);
+    };
     let keys = |name: &str| {
         let shown = server.bowline(&["nodes", "show", name]).unwrap();
         (shown["id"].clone(), shown["node_key"].clone())
@@ -79,10 +77,9 @@ fn cut_cable_is_survived_without_a_new_registration() {
 
 #[test]
 fn router_whose_cable_is_cut_loses_its_routes_within_twenty_seconds() {
-    if !is_possible() {
+    let Some((_network, server, clients)) = joined(3, &[]) else {
         return;
-    }
-    let (_lab, server, clients) = joined(3, &[]);
+    };
     server
         .set_policy(r#"{"autoApprovers": {"routes": {"10.9.0.0/16": ["owner@home"]}}, "grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}"#)
         .unwrap();

@@ -1,15 +1,14 @@
 //! Clients of every kind join and talk to each other.
 
-use bowline_interop::{Client, Lab, Release, RustClient, Server, is_possible, wait_for};
+use bowline_interop::{Client, Release, RustClient, Server, TestNetwork, wait_for};
 
 use super::{ECHO, MINUTE, SOON, joined, reaches};
 
 #[test]
 fn clients_join_by_key_and_by_login_and_talk() {
-    if !is_possible() {
+    let Some((network, server, mut clients)) = joined(2, &[]) else {
         return;
-    }
-    let (lab, server, mut clients) = joined(2, &[]);
+    };
     let two = clients[1].ipv4().unwrap();
     clients[0].wait_for_peers(&["c2"], SOON);
     let pong = clients[0]
@@ -19,7 +18,7 @@ fn clients_join_by_key_and_by_login_and_talk() {
     clients[1].serve_echo(ECHO, 7000).unwrap();
     reaches(&clients[0], &two, 7000);
 
-    let third = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let third = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
     let (address, _waiting) = third.begin_login(&server.url, "c3").unwrap();
     let pending = server.bowline(&["logins", "list"]).unwrap();
     assert_eq!(pending[0]["hostname"], "c3");
@@ -34,17 +33,16 @@ fn clients_join_by_key_and_by_login_and_talk() {
 
 #[test]
 fn clients_join_over_tls_with_the_certificate_of_a_first_start() {
-    if !is_possible() {
+    let Some(network) = TestNetwork::new().unwrap() else {
         return;
-    }
-    let lab = Lab::new().unwrap();
-    let server = Server::start_tls(lab.host().unwrap()).unwrap();
+    };
+    let server = Server::start_tls(network.host().unwrap()).unwrap();
     let authority = server.authority().display().to_string();
     let key = server.key().unwrap();
     let trusting = [("SSL_CERT_FILE", authority.as_str())];
-    let one = Client::start(lab.host().unwrap(), Release::Current, &trusting).unwrap();
+    let one = Client::start(network.host().unwrap(), Release::Current, &trusting).unwrap();
     one.join(&server.url, &key, "c1").unwrap();
-    let mut two = Client::start(lab.host().unwrap(), Release::Current, &trusting).unwrap();
+    let mut two = Client::start(network.host().unwrap(), Release::Current, &trusting).unwrap();
     two.join(&server.url, &key, "c2").unwrap();
     one.wait_for_peers(&["c2"], SOON);
     two.serve_echo(ECHO, 7000).unwrap();
@@ -53,12 +51,11 @@ fn clients_join_over_tls_with_the_certificate_of_a_first_start() {
 
 #[test]
 fn published_rust_client_joins_and_answers_a_go_client() {
-    if !is_possible() {
+    let Some((network, server, clients)) = joined(1, &[]) else {
         return;
-    }
-    let (lab, server, clients) = joined(1, &[]);
+    };
     let key = server.key().unwrap();
-    let host = lab.host().unwrap();
+    let host = network.host().unwrap();
     let rust = RustClient::start(&host, &server.url, &key, "rusty").unwrap();
     let (address, _) = wait_for("the Rust client joins", MINUTE, || {
         rust.address().ok_or_else(|| rust.log())
@@ -72,10 +69,9 @@ fn published_rust_client_joins_and_answers_a_go_client() {
 
 #[test]
 fn connected_client_shows_whose_a_newcomer_is() {
-    if !is_possible() {
+    let Some((network, server, clients)) = joined(1, &[]) else {
         return;
-    }
-    let (lab, server, clients) = joined(1, &[]);
+    };
     let node = server.bowline(&["nodes", "show", "c1"]).unwrap()["id"]
         .as_u64()
         .unwrap();
@@ -85,7 +81,7 @@ fn connected_client_shows_whose_a_newcomer_is() {
     let key = server
         .bowline(&["keys", "create", "--user", login])
         .unwrap();
-    let newcomer = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let newcomer = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
     let key = key["secret"].as_str().unwrap();
     newcomer.join(&server.url, key, "c2").unwrap();
     for (client, peer, owner) in [(&clients[0], "c2", login), (&newcomer, "c1", "owner@home")] {

@@ -14,8 +14,8 @@ mod drain;
 mod http;
 mod idle;
 mod join;
-mod labs;
 mod login;
+mod networks;
 mod oldest;
 mod outages;
 mod policy;
@@ -28,28 +28,32 @@ mod websocket;
 
 use std::time::Duration;
 
-use bowline_interop::{Client, Lab, Release, Server, Split, inside, is_possible, wait_for};
+use bowline_interop::{Client, Release, Server, Split, TestNetwork, inside, wait_for};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
 const SOON: Duration = Duration::from_secs(20);
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A lab with a server and joined clients of the current release, named c1, c2, ….
-fn joined(clients: usize, environment: &[(&str, &str)]) -> (Lab, Server, Vec<Client>) {
-    let lab = Lab::new().unwrap();
-    let server = Server::start(lab.host().unwrap(), "").unwrap();
+/// A network with a server and joined clients of the current release, named c1, c2, …; `None` where clients can not run.
+fn joined(
+    clients: usize,
+    environment: &[(&str, &str)],
+) -> Option<(TestNetwork, Server, Vec<Client>)> {
+    let network = TestNetwork::new().unwrap()?;
+    let server = Server::start(network.host().unwrap(), "").unwrap();
     let key = server.key().unwrap();
     let clients: Vec<_> = (1..=clients)
         .map(|number| {
-            let client = Client::start(lab.host().unwrap(), Release::Current, environment).unwrap();
+            let client =
+                Client::start(network.host().unwrap(), Release::Current, environment).unwrap();
             client
                 .join(&server.url, &key, &format!("c{number}"))
                 .unwrap();
             client
         })
         .collect();
-    (lab, server, clients)
+    Some((network, server, clients))
 }
 
 /// The services of a scaled deployment with clients c1, c2, … that are not joined yet, inside the server's namespace;
@@ -60,9 +64,6 @@ fn split(test: &str, clients: usize) -> Option<(Split, Vec<Client>)> {
 
 /// The same, with the seconds that a process which is asked to end may take.
 fn split_with_drain(test: &str, clients: usize, drain: u32) -> Option<(Split, Vec<Client>)> {
-    if !is_possible() {
-        return None;
-    }
     let hosts = inside(test, clients)?;
     let clients = hosts
         .into_iter()

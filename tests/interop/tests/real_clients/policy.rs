@@ -1,15 +1,14 @@
 //! Edits of the policy, as connected clients feel them.
 
-use bowline_interop::{is_possible, wait_for};
+use bowline_interop::wait_for;
 
 use super::{ECHO, SOON, joined, reaches};
 
 #[test]
 fn policy_edit_closes_one_port_and_leaves_the_other_open() {
-    if !is_possible() {
+    let Some((_network, server, mut clients)) = joined(2, &[]) else {
         return;
-    }
-    let (_lab, server, mut clients) = joined(2, &[]);
+    };
     clients[0].wait_for_peers(&["c2"], SOON);
     let two = clients[1].ipv4().unwrap();
     clients[1].serve_echo(ECHO, 7000).unwrap();
@@ -58,10 +57,9 @@ const GRANTS: &str = r#"{
 
 #[test]
 fn grants_tags_routes_and_ssh_rules_reach_connected_clients() {
-    if !is_possible() {
+    let Some((_network, server, mut clients)) = joined(2, &[]) else {
         return;
-    }
-    let (_lab, server, mut clients) = joined(2, &[]);
+    };
     clients[0].wait_for_peers(&["c2"], SOON);
     let (one, two) = (clients[0].ipv4().unwrap(), clients[1].ipv4().unwrap());
     clients[1].serve_echo(ECHO, 7000).unwrap();

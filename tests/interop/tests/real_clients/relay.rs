@@ -1,28 +1,26 @@
 //! Pairs of clients whose direct path is blocked: real packets, not a setting of the client.
 
-use bowline_interop::{Client, Device, Lab, Release, Server, is_possible};
+use bowline_interop::{Client, Device, Release, Server, TestNetwork};
 
 use super::{ECHO, SOON, joined, reaches};
 
 #[test]
 fn clients_whose_direct_path_is_blocked_talk_through_the_relay() {
-    if !is_possible() {
+    let Some((_network, _server, clients)) = joined(2, &[]) else {
         return;
-    }
-    let (_lab, _server, clients) = joined(2, &[]);
+    };
     moves_to_the_relay_and_back(clients);
 }
 
 #[test]
 fn clients_that_know_no_hashes_of_certificates_talk_through_the_relay() {
-    if !is_possible() {
+    let Some(network) = TestNetwork::new().unwrap() else {
         return;
-    }
-    let lab = Lab::new().unwrap();
-    let server = Server::start(lab.host().unwrap(), "").unwrap();
+    };
+    let server = Server::start(network.host().unwrap(), "").unwrap();
     let key = server.key().unwrap();
     let clients = [("c1", Release::Nacl), ("c2", Release::Nacl)].map(|(name, release)| {
-        let client = Client::start(lab.host().unwrap(), release, &[]).unwrap();
+        let client = Client::start(network.host().unwrap(), release, &[]).unwrap();
         client.join(&server.url, &key, name).unwrap();
         client
     });
@@ -31,18 +29,17 @@ fn clients_that_know_no_hashes_of_certificates_talk_through_the_relay() {
 
 #[test]
 fn clients_with_a_kernel_device_talk_directly_and_through_the_relay() {
-    if !is_possible() {
+    let Some(network) = TestNetwork::new().unwrap() else {
         return;
-    }
-    if !Device::Tun.is_possible() {
+    };
+    if !Device::Tun.is_available() {
         println!("LEFT OUT: clients with a kernel device: this machine has no /dev/net/tun");
         return;
     }
-    let lab = Lab::new().unwrap();
-    let server = Server::start(lab.host().unwrap(), "").unwrap();
+    let server = Server::start(network.host().unwrap(), "").unwrap();
     let key = server.key().unwrap();
     let clients = ["c1", "c2"].map(|name| {
-        let client = Client::start_tun(lab.host().unwrap()).unwrap();
+        let client = Client::start_tun(network.host().unwrap()).unwrap();
         client.join(&server.url, &key, name).unwrap();
         client
     });

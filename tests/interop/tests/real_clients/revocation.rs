@@ -6,19 +6,19 @@ use std::{
 };
 
 use anyhow::Result;
-use bowline_interop::{Client, Release, Sessions, is_possible, wait_for};
+use bowline_interop::{Client, Release, Sessions, wait_for};
 use serde_json::Value;
 
 use super::{ECHO, SECOND, SOON, joined, reaches, split};
 
-/// How the scene is administered and watched.
-struct Network<'a> {
+/// A deployment of either kind, as a test administers and watches it.
+struct TestDeployment<'a> {
     bowline: &'a (dyn Fn(&[&str]) -> Result<Value> + Sync),
     /// The sessions of a node on the gateway it is connected to.
     sessions: &'a (dyn Fn(u64) -> Sessions + Sync),
 }
 
-impl Network<'_> {
+impl TestDeployment<'_> {
     /// Ends the key of a node called `name`, and checks how soon its stream ends and the watcher is told.
     fn ends(&self, what: &str, name: &str, watcher: &Client, left: &[&str], end: impl FnOnce()) {
         let shown = (self.bowline)(&["nodes", "show", name]).unwrap();
@@ -85,16 +85,15 @@ fn all_applied(answer: &Value) {
 
 #[test]
 fn expiry_deletion_and_logout_take_effect_within_a_second() {
-    if !is_possible() {
+    let Some((_network, server, clients)) = joined(4, &[]) else {
         return;
-    }
-    let (_lab, server, clients) = joined(4, &[]);
+    };
     let address = clients[0].ipv4().unwrap();
-    let network = Network {
+    let deployment = TestDeployment {
         bowline: &|arguments| server.bowline(arguments),
         sessions: &|node| server.sessions(node),
     };
-    network.ends_in_every_way(&clients[0], &clients[3]);
+    deployment.ends_in_every_way(&clients[0], &clients[3]);
     clients[1].wait_for_state("NeedsLogin", SOON);
     clients[3].wait_for_state("NeedsLogin", SOON);
     assert_eq!(
@@ -111,24 +110,23 @@ fn expiry_deletion_and_logout_take_effect_within_a_second() {
 
 #[test]
 fn suspension_of_a_user_takes_effect_within_a_second_until_it_is_taken_back() {
-    if !is_possible() {
+    let Some((network, server, clients)) = joined(1, &[]) else {
         return;
-    }
-    let (lab, server, clients) = joined(1, &[]);
+    };
     let login = "ben@example.com";
     server.bowline(&["users", "create", login]).unwrap();
     let key = server
         .bowline(&["keys", "create", "--user", login])
         .unwrap();
-    let other = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let other = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
     let key = key["secret"].as_str().unwrap();
     other.join(&server.url, key, "c2").unwrap();
     clients[0].wait_for_peers(&["c2"], SOON);
-    let network = Network {
+    let deployment = TestDeployment {
         bowline: &|arguments| server.bowline(arguments),
         sessions: &|node| server.sessions(node),
     };
-    network.ends("suspension", "c2", &clients[0], &[], || {
+    deployment.ends("suspension", "c2", &clients[0], &[], || {
         let answer = server.bowline(&["users", "suspend", login]).unwrap();
         all_applied(&answer);
     });
@@ -150,19 +148,18 @@ fn expiry_deletion_and_logout_cross_gateways_within_a_second() {
     for (client, name) in clients[1..].iter().zip(["c2", "c3", "c4"]) {
         client.join(&split.url(2), &key, name).unwrap();
     }
-    let network = Network {
+    let deployment = TestDeployment {
         bowline: &|arguments| split.bowline(arguments),
         sessions: &|node| split.sessions(2, node),
     };
-    network.ends_in_every_way(&clients[0], &clients[3]);
+    deployment.ends_in_every_way(&clients[0], &clients[3]);
 }
 
 #[test]
 fn deleted_nodes_client_is_told_to_log_in_even_when_it_was_away() {
-    if !is_possible() {
+    let Some((_network, server, clients)) = joined(3, &[]) else {
         return;
-    }
-    let (_lab, server, clients) = joined(3, &[]);
+    };
     // Connected: at once.
     let answer = server.bowline(&["nodes", "delete", "c2"]).unwrap();
     all_applied(&answer);
@@ -186,16 +183,15 @@ fn deleted_nodes_client_is_told_to_log_in_even_when_it_was_away() {
 
 #[test]
 fn node_that_moved_while_its_user_was_suspended_is_reached_when_it_is_restored() {
-    if !is_possible() {
+    let Some((network, server, clients)) = joined(1, &[]) else {
         return;
-    }
-    let (lab, server, clients) = joined(1, &[]);
+    };
     let login = "ben@example.com";
     server.bowline(&["users", "create", login]).unwrap();
     let key = server
         .bowline(&["keys", "create", "--user", login])
         .unwrap();
-    let mut other = Client::start(lab.host().unwrap(), Release::Current, &[]).unwrap();
+    let mut other = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
     let key = key["secret"].as_str().unwrap();
     other.join(&server.url, key, "c2").unwrap();
     other.serve_echo(ECHO, 7000).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_clock::random_bytes;
-use bowline_interop::{inside, is_possible};
+use bowline_interop::inside;
 use bowline_keys::PrivateKey;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     session::{ADDRESS, RequestBody, Session, text},
-    witness::{Scene, is_served, memory},
+    witness::{TestServer, is_served, memory},
 };
 use crate::http::http;
 
@@ -29,10 +29,10 @@ fn endless() -> RequestBody {
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_bodies_of_strangers_are_refused_in_bounded_memory() {
     let name = "bad_input::bodies::endless_bodies_of_strangers_are_refused_in_bounded_memory";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let control = scene.control;
     let before = memory();
     let strangers: Vec<_> = (0..24)
@@ -60,16 +60,16 @@ async fn endless_bodies_of_strangers_are_refused_in_bounded_memory() {
     }
     let grown = memory().saturating_sub(before);
     assert!(grown < 150 << 20, "{} MiB more", grown >> 20);
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_never_end_hold_a_bounded_share_for_a_while() {
     let name = "bad_input::bodies::bodies_that_never_end_hold_a_bounded_share_for_a_while";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("plain_http_boxes = true").await;
+    let mut scene = TestServer::start("plain_http_boxes = true").await;
     let slow: Vec<_> = (0..12)
         .map(|_| {
             tokio::spawn(async {
@@ -101,16 +101,16 @@ async fn bodies_that_never_end_hold_a_bounded_share_for_a_while() {
     assert!((1..=2).contains(&count(408)), "{statuses:?}");
     assert_eq!(count(408) + count(503), statuses.len(), "{statuses:?}");
     assert!(is_served());
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compressed_bodies_are_not_unpacked() {
     let name = "bad_input::bodies::compressed_bodies_are_not_unpacked";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("verify_token = \"a-secret-of-16-bytes\"").await;
+    let mut scene = TestServer::start("verify_token = \"a-secret-of-16-bytes\"").await;
     let machine = PrivateKey::from_random(random_bytes());
     let mut session = Session::open(&machine, scene.control).await;
     let bomb = vec![b' '; 64 << 20];
@@ -127,5 +127,5 @@ async fn compressed_bodies_are_not_unpacked() {
     assert_eq!(http("POST", "/verify/a-secret-of-16-bytes", &bomb).0, 400);
     let grown = memory().saturating_sub(before);
     assert!(grown < 32 << 20, "{} MiB more", grown >> 20);
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }

@@ -2,11 +2,11 @@
 
 use bowline_clock::random_bytes;
 use bowline_control_nacl::{open_box, seal_box};
-use bowline_interop::{inside, is_possible};
+use bowline_interop::inside;
 use bowline_keys::{MachinePublic, PrivateKey};
 use serde_json::{Value, json};
 
-use super::witness::{Scene, node_key};
+use super::witness::{TestServer, node_key};
 use crate::http::http;
 
 /// Returns the server's key for boxes.
@@ -34,10 +34,10 @@ fn request() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn boxes_that_do_not_open_are_refused() {
     let name = "bad_input::boxes::boxes_that_do_not_open_are_refused";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("plain_http_boxes = true").await;
+    let mut scene = TestServer::start("plain_http_boxes = true").await;
     let control = control();
     let machine = PrivateKey::from_random(random_bytes());
     let own = path(public(&machine));
@@ -96,16 +96,16 @@ async fn boxes_that_do_not_open_are_refused() {
     assert_eq!((status, text.is_empty()), (405, false));
     let (status, text) = http("POST", &format!("{own}/set-dns"), &sealed);
     assert_eq!((status, text.is_empty()), (501, false));
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opened_boxes_are_refused_for_what_they_hold_and_once_only() {
     let name = "bad_input::boxes::opened_boxes_are_refused_for_what_they_hold_and_once_only";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("plain_http_boxes = true").await;
+    let mut scene = TestServer::start("plain_http_boxes = true").await;
     let control = control();
     let machine = PrivateKey::from_random(random_bytes());
     let own = path(public(&machine));
@@ -159,20 +159,20 @@ async fn opened_boxes_are_refused_for_what_they_hold_and_once_only() {
         let text = String::from_utf8_lossy(&text).into_owned();
         assert!(status == 400 && text.contains("sent before"), "{text}");
     }
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boxes_need_tls_unless_told_otherwise() {
     let name = "bad_input::boxes::boxes_need_tls_unless_told_otherwise";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
     let sealed = seal_box(b"{}", &machine, control(), random_bytes());
     let (status, text) = http("POST", &path(public(&machine)), &sealed);
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(status == 403 && text.contains("https"), "{status} {text}");
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_clock::random_bytes;
-use bowline_interop::{inside, is_possible};
+use bowline_interop::inside;
 use bowline_keys::PrivateKey;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     session::{ADDRESS, shake},
-    witness::{Scene, is_served, memory},
+    witness::{TestServer, is_served, memory},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -288,10 +288,10 @@ fn judge(what: &str, wanted: Wanted, outcome: &Outcome) {
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_against_its_rules_disturbs_nobody() {
     let name = "bad_input::floods::http2_against_its_rules_disturbs_nobody";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let before = memory();
     for (what, attack, wanted) in attacks() {
         let plain = TcpStream::connect(ADDRESS).await.unwrap();
@@ -309,16 +309,16 @@ async fn http2_against_its_rules_disturbs_nobody() {
         let grown = memory().saturating_sub(before);
         assert!(grown < 100 << 20, "{what}: {} MiB more", grown >> 20);
     }
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_has_so_many_streams_and_no_more() {
     let name = "bad_input::floods::one_connection_has_so_many_streams_and_no_more";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
     let noise = shake(&machine, scene.control).await;
     let path = b"\x83\x87\x04\x0c/machine/map\x01\x01x";
@@ -328,5 +328,5 @@ async fn one_connection_has_so_many_streams_and_no_more() {
         outcome.has_ended || outcome.refused >= 200 - 8,
         "{outcome:?}"
     );
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }

@@ -1,7 +1,7 @@
 //! What belongs to somebody else, asked for by a proven machine.
 
 use bowline_clock::random_bytes;
-use bowline_interop::{inside, is_possible};
+use bowline_interop::inside;
 use bowline_keys::PrivateKey;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     session::Session,
-    witness::{Scene, node_key},
+    witness::{TestServer, node_key},
 };
 
 /// How many logins of one machine, and of one source, may wait (what identity allows).
@@ -22,10 +22,10 @@ const AT_ONCE_OF_A_SOURCE: usize = 25;
 #[tokio::test(flavor = "multi_thread")]
 async fn node_key_of_another_machine_is_refused_on_every_path() {
     let name = "bad_input::foreign::node_key_of_another_machine_is_refused_on_every_path";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let thief = PrivateKey::from_random(random_bytes());
     let mut session = Session::open(&thief, scene.control).await;
     let (stolen, auth_key) = (
@@ -76,16 +76,16 @@ async fn node_key_of_another_machine_is_refused_on_every_path() {
         let answer = session.post("/machine/map", unknown.to_string()).await;
         assert_eq!(answer, (status, text));
     }
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logins_that_wait_are_bounded_for_each_machine_and_source() {
     let name = "bad_input::foreign::logins_that_wait_are_bounded_for_each_machine_and_source";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let mut waiting = 0;
     let mut urls = Vec::new();
     'machines: loop {
@@ -144,10 +144,10 @@ async fn logins_that_wait_are_bounded_for_each_machine_and_source() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_that_have_ended_make_no_node() {
     let name = "bad_input::foreign::credentials_that_have_ended_make_no_node";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let created = |arguments: &[&str]| {
         let start = ["keys", "create", "--user", "owner@home"];
         scene.server.bowline(&[&start, arguments].concat()).unwrap()
@@ -167,7 +167,7 @@ async fn credentials_that_have_ended_make_no_node() {
     let once = created(&[]);
     let once = once["secret"].as_str().unwrap();
     assert_eq!(register(once).await, "");
-    let nodes = |scene: &Scene| scene.server.bowline(&["nodes", "list"]).unwrap();
+    let nodes = |scene: &TestServer| scene.server.bowline(&["nodes", "list"]).unwrap();
     let count = nodes(&scene).as_array().unwrap().len();
 
     let revoked = created(&["--reusable"]);
@@ -212,10 +212,10 @@ async fn credentials_that_have_ended_make_no_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn source_of_a_client_is_not_what_it_says() {
     let name = "bad_input::foreign::source_of_a_client_is_not_what_it_says";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let scene = Scene::start("").await;
+    let scene = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
     let mut session = Session::open(&machine, scene.control).await;
     for header in [

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline_clock::random_bytes;
-use bowline_interop::{Host, Server, inside, is_possible};
+use bowline_interop::{Host, Server, inside};
 use bowline_keys::PrivateKey;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     session::{ADDRESS, shake},
     upgrade::rest,
-    witness::{Scene, is_served},
+    witness::{TestServer, is_served},
 };
 
 /// How long the server waits for a client (its own word for it: ten seconds), and what a slow machine adds.
@@ -39,10 +39,10 @@ async fn outlasted(sent: Vec<u8>) -> (String, Duration) {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_keep_the_server_waiting_are_let_go() {
     let name = "bad_input::front::clients_that_keep_the_server_waiting_are_let_go";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("plain_http_boxes = true").await;
+    let mut scene = TestServer::start("plain_http_boxes = true").await;
     let quiet = [
         ("nothing", &b""[..]),
         ("half a method", b"GE"),
@@ -87,17 +87,17 @@ async fn clients_that_keep_the_server_waiting_are_let_go() {
         answer.starts_with("HTTP/1.1 408") && answer.contains("15 seconds"),
         "{answer}"
     );
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_without_a_known_node_are_bounded_for_each_source() {
     let name = "bad_input::front::connections_without_a_known_node_are_bounded_for_each_source";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
     // One source has 16 of them.
-    let mut scene = Scene::start("max_connections = 64").await;
+    let mut scene = TestServer::start("max_connections = 64").await;
     let mut strangers = Vec::new();
     for _ in 0..40 {
         strangers.push(TcpStream::connect(ADDRESS).await.unwrap());
@@ -113,7 +113,7 @@ async fn connections_without_a_known_node_are_bounded_for_each_source() {
         assert!(rest(stranger).await.is_empty());
     }
     assert!(is_served());
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 /// Connects over TLS, naming the server and the protocols.
@@ -148,7 +148,7 @@ fn old_greeting() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_tls_is_told_so_or_refused() {
     let name = "bad_input::front::what_is_no_tls_is_told_so_or_refused";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
     let server = Server::start_tls(Host::here()).unwrap();
@@ -227,15 +227,15 @@ async fn what_is_no_tls_is_told_so_or_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_to_a_plain_port_is_refused_at_once() {
     let name = "bad_input::front::tls_to_a_plain_port_is_refused_at_once";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let config = ClientConfig::builder()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let start = Instant::now();
     assert!(secured(&config, "10.77.0.1", &[]).await.is_err());
     assert!(start.elapsed() < Duration::from_secs(3));
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_clock::random_bytes;
 use bowline_control_noise::{Initiator, Keys, NoiseStream};
-use bowline_interop::{inside, is_possible};
+use bowline_interop::inside;
 use bowline_keys::{MachinePublic, PrivateKey};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     session::{ADDRESS, upgrade},
     upgrade::rest,
-    witness::Scene,
+    witness::TestServer,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -51,10 +51,10 @@ async fn records(keys: &Keys, texts: &[&[u8]]) -> Vec<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn spoiled_records_end_their_own_connection_only() {
     let name = "bad_input::records::spoiled_records_end_their_own_connection_only";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let length = PREFACE.len() + 19;
     let mut cases: Vec<(String, Spoil)> = Vec::new();
     for index in 0..length {
@@ -112,16 +112,16 @@ async fn spoiled_records_end_their_own_connection_only() {
         stream.shutdown().await.unwrap();
         rest(&mut stream).await;
     }
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_handshake_gives_its_sender_nothing() {
     let name = "bad_input::records::replayed_handshake_gives_its_sender_nothing";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let (_first, keys, initiation) = shaken(scene.control).await;
     let recorded = records(&keys, &[PREFACE, SETTINGS]).await.concat();
     let (status, mut replay) = upgrade(&initiation).await;
@@ -130,16 +130,16 @@ async fn replayed_handshake_gives_its_sender_nothing() {
     // The answer is made with a new key: what was recorded opens nothing.
     let told = rest(&mut replay).await;
     assert!(told.len() < 1000, "{}", told.len());
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spoiled_websockets_end_their_own_connection_only() {
     let name = "bad_input::records::spoiled_websockets_end_their_own_connection_only";
-    if !is_possible() || inside(name, 0).is_none() {
+    if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = Scene::start("").await;
+    let mut scene = TestServer::start("").await;
     let long = (1_u64 << 40).to_be_bytes();
     let allowed = 64 * 1024_u64;
     let longer = (allowed + 1).to_be_bytes();
@@ -183,5 +183,5 @@ async fn spoiled_websockets_end_their_own_connection_only() {
         let told = rest(&mut stream).await;
         assert!(told.len() < 1000, "{what}: {}", told.len());
     }
-    scene.is_undisturbed().await;
+    scene.assert_undisturbed().await;
 }

@@ -17,7 +17,7 @@ use crate::http::{http, http_at};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A server with one node on it.
-pub struct Scene {
+pub struct TestServer {
     pub server: Server,
     pub control: MachinePublic,
     pub witness: Witness,
@@ -36,7 +36,7 @@ pub struct Witness {
     heard: String,
 }
 
-impl Scene {
+impl TestServer {
     /// Starts a server with settings of its gateway, and lets the node join.
     pub async fn start(settings: &str) -> Self {
         let server = Server::start(Host::here(), settings).unwrap();
@@ -52,7 +52,7 @@ impl Scene {
     }
 
     /// Checks that nothing has changed, and that the node's session is told of what does.
-    pub async fn is_undisturbed(&mut self) {
+    pub async fn assert_undisturbed(&mut self) {
         assert_eq!(state(&self.server), self.before, "something was changed");
         self.witness.hears(&self.server).await;
         self.before = state(&self.server);

@@ -11,28 +11,44 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use bowline_test_servers::report_skipped;
+
+use crate::{client::Release, rust_client};
 
 pub use self::sweeper::sweep;
 
 /// A network of its own: a switch and hosts around it.
 #[derive(Debug)]
-pub struct Lab {
+pub struct TestNetwork {
     name: String,
     hosts: AtomicU32,
 }
 
-/// A host of a lab: a network namespace with one interface.
+/// A host of a network: a network namespace with one interface.
 #[derive(Clone, Debug)]
 pub struct Host {
     namespace: String,
     switch: String,
     port: String,
-    /// Its address on the lab's network.
+    /// Its address on the network.
     pub address: String,
 }
 
-/// Says whether this process may make namespaces.
-pub(crate) fn is_root() -> bool {
+/// Returns what real clients lack here.
+fn why_clients_can_not_run() -> Option<&'static str> {
+    if !Release::Current.is_built() || !Release::Nacl.is_built() {
+        Some("the clients are not built: tests/run builds them")
+    } else if !rust_client::is_built() {
+        Some("the Rust client is not built: tests/run builds it")
+    } else if !is_root() {
+        Some("network namespaces need root")
+    } else {
+        None
+    }
+}
+
+/// Tells whether this process may make namespaces.
+fn is_root() -> bool {
     Command::new("id")
         .arg("-u")
         .output()
@@ -51,13 +67,18 @@ fn ip(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-impl Lab {
-    /// Makes a switch without hosts; the first in a process clears away what killed tests have left.
+impl TestNetwork {
+    /// Makes a switch without hosts; the first in a process clears away what killed tests have left. `None` where real clients
+    /// can not run, after it was said why.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
-    pub fn new() -> Result<Self> {
+    /// What the operating system says; and in CI, where they have to run.
+    pub fn new() -> Result<Option<Self>> {
+        if let Some(reason) = why_clients_can_not_run() {
+            report_skipped(reason)?;
+            return Ok(None);
+        }
         static COUNT: AtomicU32 = AtomicU32::new(0);
         static SWEPT: Once = Once::new();
         SWEPT.call_once(sweep);
@@ -66,15 +87,15 @@ impl Lab {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let lab = Self {
+        let network = Self {
             name,
             hosts: AtomicU32::new(0),
         };
-        let switch = lab.switch();
+        let switch = network.switch();
         ip(&["netns", "add", &switch])?;
         ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
         ip(&["-n", &switch, "link", "set", "br0", "up"])?;
-        Ok(lab)
+        Ok(Some(network))
     }
 
     fn switch(&self) -> String {
@@ -134,7 +155,7 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
+impl Drop for TestNetwork {
     fn drop(&mut self) {
         for number in 0..self.hosts.load(Ordering::Relaxed) {
             drop(ip(&["netns", "del", &format!("{}h{number}", self.name)]));

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-/// Ends the processes in labs of test processes that are no more, and removes those labs.
+/// Ends the processes in networks of test processes that are no more, and removes those networks.
 ///
 /// Labs of living test processes are left alone.
 pub fn sweep() {
@@ -33,10 +33,10 @@ pub fn sweep() {
     }
 }
 
-/// Returns the process that a namespace is named after: `bl<process>x<lab>…`.
+/// Returns the process that a namespace is named after: `bl<process>x<network>…`.
 fn maker(namespace: &str) -> Option<&str> {
     let (pid, rest) = namespace.strip_prefix("bl")?.split_once('x')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let lab = rest.find(|byte: char| !byte.is_ascii_digit())?;
-    (is_number(pid) && is_number(&rest[..lab])).then_some(pid)
+    let number = rest.find(|byte: char| !byte.is_ascii_digit())?;
+    (is_number(pid) && is_number(&rest[..number])).then_some(pid)
 }

@@ -1,8 +1,8 @@
-//! The labs themselves.
+//! The networks of tests themselves.
 
 use std::process::{Command, Stdio};
 
-use bowline_interop::{Lab, is_possible, sweep};
+use bowline_interop::{TestNetwork, sweep};
 
 fn namespaces() -> String {
     let output = Command::new("ip").args(["netns", "list"]).output().unwrap();
@@ -10,15 +10,14 @@ fn namespaces() -> String {
 }
 
 #[test]
-fn labs_of_killed_tests_are_removed_with_their_processes() {
-    if !is_possible() {
+fn networks_of_killed_tests_are_removed_with_their_processes() {
+    let Some(network) = TestNetwork::new().unwrap() else {
         return;
-    }
+    };
     let mut killed = Command::new("true").spawn().unwrap();
     killed.wait().unwrap();
     let left = format!("bl{}x0h0", killed.id());
-    let lab = Lab::new().unwrap();
-    let host = lab.host().unwrap();
+    let host = network.host().unwrap();
     let made = Command::new("ip")
         .args(["netns", "add", &left])
         .status()
@@ -33,5 +32,5 @@ fn labs_of_killed_tests_are_removed_with_their_processes() {
     assert!(!namespaces().contains(&left), "{left} is gone");
     assert!(!client.wait().unwrap().success(), "its process was ended");
     let own = host.command("true").status().unwrap();
-    assert!(own.success(), "a living test's lab stays");
+    assert!(own.success(), "a living test's network stays");
 }
