@@ -18,8 +18,8 @@ use tempfile::TempDir;
 
 use crate::{Host, Process, Sessions, TestNetwork, server::program, wait_for};
 
-/// The variable in which the names of hosts travel to the test inside.
-const HOSTS: &str = "BOWLINE_TEST_HOSTS";
+/// The variable in which the names of hosts travel to the test inside; `BOWLINE_` begins settings of servers.
+const HOSTS: &str = "TEST_HOSTS_OF_CLIENTS";
 
 /// Returns the clients' hosts inside the server's namespace, or runs the named test there and returns `None`; also `None`
 /// where real clients can not run.
