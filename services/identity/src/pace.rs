@@ -11,7 +11,7 @@ use crate::{domain::login::limits::SourceNetworks, error::IdentityError};
 const NEAR: RateLimit = RateLimit::new(30, Duration::from_secs(5));
 /// For the wider network around it.
 const FAR: RateLimit = RateLimit::new(60, Duration::from_secs(2));
-/// The most networks that are told apart at a time.
+/// The most networks that are counted apart at a time.
 const MOST_NETWORKS: usize = 10_000;
 
 /// The logins that each network may still begin.

@@ -128,12 +128,12 @@ impl ServiceError for RegistryError {
     }
 
     fn retry_after(&self) -> Duration {
-        let told = match self {
+        let said = match self {
             Self::Service { status, .. } => bowline_service_kit::retry_after(status),
             Self::TooOften { wait, .. } => Some(*wait),
             _ => None,
         };
-        told.unwrap_or(Duration::from_secs(1))
+        said.unwrap_or(Duration::from_secs(1))
     }
 
     fn reason(&self) -> &'static str {

@@ -235,7 +235,7 @@ fn apply_presence(
         row.offline_at = Some(bowline_db::to_micros(now + grace));
         row.state.last_seen = Some(domain::to_timestamp(now));
     } else if is_current {
-        // It was told offline when its gateway lost the lease: now it is known that its session has ended.
+        // It is offline already, because its gateway's lease had ended. Now its session is known to have ended too.
         row.gateway.clear();
     }
     reported.epoch

@@ -106,7 +106,7 @@ pub enum AppliedRevision {
     Through(u64),
     /// It does not serve the tailnet.
     NotServed,
-    /// It has not told all that it serves yet.
+    /// It has not yet reported all tailnets that it serves.
     NotReported,
 }
 

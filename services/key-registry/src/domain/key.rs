@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{from_timestamp, rotation::KeyOwner, to_timestamp};
 
-/// What a client that holds a known key is told.
+/// The verdict on a request for a key that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoundKeyVerdict {
     /// The key belongs to another machine.

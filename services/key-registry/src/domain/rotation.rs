@@ -124,12 +124,12 @@ pub fn find_returning_node<'n>(
     newcomer: &Newcomer,
     now: DateTime<Utc>,
 ) -> Option<&'n Node> {
-    let is_free = |held: &&MachineNode| {
-        !held.is_live
-            && has_ended(&held.node, now)
-            && newcomer.matches_node(&held.node, held.is_user_barred)
+    let is_free = |candidate: &&MachineNode| {
+        !candidate.is_live
+            && has_ended(&candidate.node, now)
+            && newcomer.matches_node(&candidate.node, candidate.is_user_barred)
     };
-    nodes.iter().find(is_free).map(|held| &held.node)
+    nodes.iter().find(is_free).map(|candidate| &candidate.node)
 }
 
 /// Returns the node that another machine uses with the same machine key while a newcomer makes a new one, if one does.
@@ -138,10 +138,12 @@ pub fn find_live_duplicate<'n>(
     newcomer: &Newcomer,
     named: &[u8],
 ) -> Option<&'n Node> {
-    let is_used = |held: &&MachineNode| {
-        held.is_live && held.node.node_key != named && newcomer.matches_node(&held.node, false)
+    let is_used = |candidate: &&MachineNode| {
+        candidate.is_live
+            && candidate.node.node_key != named
+            && newcomer.matches_node(&candidate.node, false)
     };
-    nodes.iter().find(is_used).map(|held| &held.node)
+    nodes.iter().find(is_used).map(|candidate| &candidate.node)
 }
 
 #[cfg(test)]

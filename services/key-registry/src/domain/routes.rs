@@ -38,7 +38,7 @@ pub fn canonical_routes(routes: &[String]) -> Result<Vec<String>, RegistryError>
         .collect())
 }
 
-/// Returns what a client offers, without what is no prefix: a client can not be told why.
+/// Returns the routes that a client offers. What is no prefix is left out, because there is no way to tell the client.
 pub fn valid_routes(routes: &[String]) -> Vec<String> {
     let prefixes = routes
         .iter()

@@ -1,4 +1,4 @@
-//! What a client is told.
+//! The answers to registrations.
 
 use bowline_proto::{
     identity::v1::{Tailnet, User},

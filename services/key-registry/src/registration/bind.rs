@@ -174,16 +174,16 @@ async fn find_node(
     }
     let tailnet = newcomer.owner.tailnet_id;
     let on = mutation.connection();
-    let mut held = nodes::of_machine(on, tailnet, &request.machine_key, now).await?;
-    for held in &mut held {
-        held.is_user_barred &= held.node.user_id != newcomer.owner.user_id;
+    let mut found = nodes::of_machine(on, tailnet, &request.machine_key, now).await?;
+    for candidate in &mut found {
+        candidate.is_user_barred &= candidate.node.user_id != newcomer.owner.user_id;
     }
     Ok(Ok(
-        match rotation::find_returning_node(&held, newcomer, now) {
+        match rotation::find_returning_node(&found, newcomer, now) {
             Some(node) => NewcomerNode::Same(Box::new(node.clone())),
             None => {
                 let shared_with =
-                    rotation::find_live_duplicate(&held, newcomer, &request.old_node_key);
+                    rotation::find_live_duplicate(&found, newcomer, &request.old_node_key);
                 NewcomerNode::New {
                     shared_with: shared_with.cloned().map(Box::new),
                 }

@@ -14,8 +14,8 @@ pub async fn mark_pending(on: &mut AnyConnection, tailnet_id: u64) -> Result<(),
 /// Takes the record that an election is due, in the transaction that elects; says whether there was one.
 pub async fn take_pending(on: &mut AnyConnection, tailnet_id: u64) -> Result<bool, DatabaseError> {
     let query = sqlx::query("DELETE FROM elections WHERE tailnet_id = $1");
-    let held = query.bind(tailnet_id.cast_signed()).execute(on).await?;
-    Ok(held.rows_affected() > 0)
+    let deleted = query.bind(tailnet_id.cast_signed()).execute(on).await?;
+    Ok(deleted.rows_affected() > 0)
 }
 
 /// Returns the tailnets where an election is due.

@@ -140,8 +140,8 @@ pub async fn record_progress(
             format!("($1, {tailnet}, {revision}, {identity})")
         })
         .collect();
-    let column = |name: &str, is_told: bool| {
-        let kept = if is_told {
+    let column = |name: &str, is_reported: bool| {
+        let kept = if is_reported {
             "excluded"
         } else {
             "gateway_progress"

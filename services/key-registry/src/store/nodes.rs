@@ -141,7 +141,7 @@ pub async fn of_machine(
         .bind(machine_key.to_vec())
         .bind(to_micros(now))
         .bind(MOST);
-    let held = |row: &AnyRow| {
+    let read = |row: &AnyRow| {
         let online: Option<i64> = row.try_get("online")?;
         let offline_at: Option<i64> = row.try_get("offline_at")?;
         let barred: Option<i64> = row.try_get("barred")?;
@@ -151,7 +151,7 @@ pub async fn of_machine(
             is_user_barred: barred.is_some(),
         })
     };
-    query.fetch_all(on).await?.iter().map(held).collect()
+    query.fetch_all(on).await?.iter().map(read).collect()
 }
 
 /// Returns some nodes of a machine in a tailnet.
