@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use bowline_ids::NodeId;
 use bowline_service_kit::{
     networks::Network,
     rate_limit::{RateLimit, TokenBuckets},
@@ -35,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOrigin {
     /// The node of this number, which is known.
-    Known(u64),
+    Known(NodeId),
     /// Somebody of this network.
     Stranger(Network),
 }
@@ -47,7 +48,7 @@ pub struct FairSemaphore(Mutex<TurnQueues>);
 #[derive(Debug)]
 struct TurnQueues {
     free: usize,
-    known: Rotation<u64>,
+    known: Rotation<NodeId>,
     strangers: Rotation<Network>,
 }
 
@@ -174,7 +175,7 @@ impl Drop for AdmissionPermit {
 pub struct Admission {
     registrations: Arc<FairSemaphore>,
     full_maps: Arc<FairSemaphore>,
-    pace: Mutex<TokenBuckets<u64>>,
+    pace: Mutex<TokenBuckets<NodeId>>,
 }
 
 impl Admission {
@@ -192,7 +193,7 @@ impl Admission {
     /// # Errors
     ///
     /// 429 with a time to try again when it has asked too often.
-    pub fn take_full_map(&self, node: u64, now: Instant) -> Result<(), RequestFailure> {
+    pub fn take_full_map(&self, node: NodeId, now: Instant) -> Result<(), RequestFailure> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.take_token(node, now).map_err(|wait| {
             metrics::counter!("bowline_gateway_full_maps_refused_total").increment(1);
@@ -226,7 +227,7 @@ impl Admission {
     /// 503 when too many wait, and when the response was replaced.
     pub async fn first_map(
         &self,
-        node: u64,
+        node: NodeId,
         replaced: impl Future<Output = ()>,
     ) -> Result<AdmissionPermit, RequestFailure> {
         let turn = tokio::select! {
@@ -244,7 +245,7 @@ impl Admission {
     }
 
     /// Waits for the turn to tell everything again in a stream that is open; `None` when there are no turns any more.
-    pub async fn full_map_again(&self, node: u64) -> Option<AdmissionPermit> {
+    pub async fn full_map_again(&self, node: NodeId) -> Option<AdmissionPermit> {
         self.full_maps.enqueue(RequestOrigin::Known(node)).await
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeId, TailnetId};
 use bowline_proto::key_registry::v1::ClientReport;
 use bowline_service_kit::{
     Tasks,
@@ -23,7 +23,7 @@ const LIMIT: RateLimit = RateLimit::new(10, Duration::from_secs(1));
 /// Of how many nodes it is remembered how much they have sent lately.
 const NODES: usize = 100_000;
 
-type Key = (TailnetId, u64);
+type Key = (TailnetId, NodeId);
 
 /// Passes reports on, each node's at its pace. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl ReportPace {
     pub fn accept_report(
         &self,
         tailnet: &Arc<Tailnet>,
-        node: u64,
+        node: NodeId,
         node_key: &[u8],
         report: ClientReport,
     ) {
@@ -99,7 +99,7 @@ impl ReportPace {
         }
     }
 
-    fn pass_on(&self, node: u64, sent: &PacedReport) {
+    fn pass_on(&self, node: NodeId, sent: &PacedReport) {
         let report = sent.report.clone();
         self.reporter
             .report_client(&sent.tailnet, node, &sent.node_key, report);

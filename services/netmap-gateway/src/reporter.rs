@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeId, TailnetId};
 use bowline_proto::key_registry::v1::{
     ClientReport, NodeReport, Presence, PresenceReport, ReportNodesRequest,
     key_registry_service_client::KeyRegistryServiceClient,
@@ -46,11 +46,11 @@ struct ReporterInner {
 #[derive(Debug, Default)]
 struct PendingReports {
     sequence: u64,
-    reports: BTreeMap<(TailnetId, u64), WaitingReport>,
+    reports: BTreeMap<(TailnetId, NodeId), WaitingReport>,
     /// Whether some are on their way to the registry.
     under_way: bool,
     /// The newest session of each node, with the epoch it was given.
-    live: BTreeMap<(TailnetId, u64), LiveSession>,
+    live: BTreeMap<(TailnetId, NodeId), LiveSession>,
 }
 
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Reporter {
     pub fn report_client(
         &self,
         tailnet: &Arc<Tailnet>,
-        node: u64,
+        node: NodeId,
         node_key: &[u8],
         mut report: ClientReport,
     ) {
@@ -123,7 +123,7 @@ impl Reporter {
     pub fn session_began(
         &self,
         tailnet: &Arc<Tailnet>,
-        node: u64,
+        node: NodeId,
         node_key: &[u8],
     ) -> watch::Receiver<u64> {
         let (sender, epoch) = watch::channel(0);
@@ -146,7 +146,7 @@ impl Reporter {
     pub fn session_ended(
         &self,
         tailnet: &Arc<Tailnet>,
-        node: u64,
+        node: NodeId,
         node_key: &[u8],
         epoch: u64,
         why: SessionEnding,
@@ -161,7 +161,7 @@ impl Reporter {
     }
 
     /// Says that two machines with a node's key end each other's sessions.
-    pub fn key_is_shared(&self, tailnet: &Arc<Tailnet>, node: u64, node_key: &[u8]) {
+    pub fn key_is_shared(&self, tailnet: &Arc<Tailnet>, node: NodeId, node_key: &[u8]) {
         let mut pending = self.lock_pending();
         waiting_report(&mut pending, tailnet, node, node_key).key_shared = true;
         drop(pending);
@@ -254,10 +254,10 @@ impl Reporter {
         }
     }
 
-    fn take_batch(&self) -> BTreeMap<(TailnetId, u64), WaitingReport> {
+    fn take_batch(&self) -> BTreeMap<(TailnetId, NodeId), WaitingReport> {
         let mut pending = self.lock_pending();
         let mut bytes = 0;
-        let fits = |(_, waiting): &(&(TailnetId, u64), &WaitingReport)| {
+        let fits = |(_, waiting): &(&(TailnetId, NodeId), &WaitingReport)| {
             let fits = bytes < BATCH_BYTES;
             let client = waiting.client.as_ref();
             let host = client.and_then(|(report, _)| report.host.as_ref());
@@ -275,13 +275,13 @@ impl Reporter {
     async fn send_reports(
         &self,
         client: &mut KeyRegistryServiceClient<GrpcChannel>,
-        batch: BTreeMap<(TailnetId, u64), WaitingReport>,
+        batch: BTreeMap<(TailnetId, NodeId), WaitingReport>,
     ) -> bool {
         let reports = batch
             .iter()
             .map(|((tailnet, node), waiting)| NodeReport {
                 tailnet_id: tailnet.get(),
-                node_id: *node,
+                node_id: node.get(),
                 node_key: waiting.node_key.clone(),
                 client: waiting.client.as_ref().map(|(report, _)| report.clone()),
                 presence: waiting.presence.clone(),
@@ -328,7 +328,7 @@ impl Reporter {
     }
 
     /// Keeps what could not be sent, unless something newer has come.
-    fn put_back(&self, batch: BTreeMap<(TailnetId, u64), WaitingReport>) {
+    fn put_back(&self, batch: BTreeMap<(TailnetId, NodeId), WaitingReport>) {
         let mut pending = self.lock_pending();
         for (key, waiting) in batch {
             match pending.reports.entry(key) {
@@ -365,7 +365,7 @@ fn milliseconds_since(since: Instant) -> u64 {
 fn waiting_report<'p>(
     pending: &'p mut PendingReports,
     tailnet: &Arc<Tailnet>,
-    node: u64,
+    node: NodeId,
     node_key: &[u8],
 ) -> &'p mut WaitingReport {
     let waiting = pending

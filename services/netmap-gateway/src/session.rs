@@ -18,9 +18,11 @@ use std::{sync::Arc, time::Duration};
 
 use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
+use bowline_ids::NodeId;
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_netmap::{
-    ChangeSet, Delta, DeltaKey, Dialect, View, build_delta, build_full, build_node_gone, lost_peers,
+    ChangeSet, ClassId, Delta, DeltaKey, Dialect, Generation, View, build_delta, build_full,
+    build_node_gone, lost_peers,
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -51,7 +53,7 @@ const PACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct MapSession {
     tailnet: Arc<Tailnet>,
-    node: u64,
+    node: NodeId,
     node_key: Vec<u8>,
     dialect: Dialect,
     clock: SharedClock,
@@ -73,8 +75,8 @@ pub struct MapSession {
 enum ToldState {
     New,
     Told {
-        class: u64,
-        generation: u64,
+        class: ClassId,
+        generation: Generation,
         wake: watch::Receiver<ClassWake>,
     },
     Ended,
@@ -94,7 +96,7 @@ impl MapSession {
     /// Takes the node's seat; an older session of the node ends.
     #[must_use]
     pub fn begin(
-        (tailnet, node): (Arc<Tailnet>, u64),
+        (tailnet, node): (Arc<Tailnet>, NodeId),
         node_key: Vec<u8>,
         dialect: Dialect,
         clock: SharedClock,
@@ -106,7 +108,7 @@ impl MapSession {
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
         let trace = SessionTrace::new(tailnet.id, node);
         let _entered = trace.session_span().entered();
-        tracing::info!(tailnet = %tailnet.id, node, version = dialect.version.0, "map session begins");
+        tracing::info!(tailnet = %tailnet.id, node = node.get(), version = dialect.version.0, "map session begins");
         let next_at = Instant::now();
         let keep_alive_at = next_at + longest_silence(node);
         let state = ToldState::New;
@@ -331,7 +333,7 @@ impl MapSession {
     }
 
     /// Notes that the client knows what a view says.
-    fn caught_up(&mut self, view: &View, class_now: u64) {
+    fn caught_up(&mut self, view: &View, class_now: ClassId) {
         if let ToldState::Told {
             class, generation, ..
         } = &mut self.state
@@ -345,7 +347,7 @@ impl MapSession {
         }
     }
 
-    fn mark_told(&mut self, view: &View, class: u64) {
+    fn mark_told(&mut self, view: &View, class: ClassId) {
         self.signs
             .set_wanted(view, self.node, self.dialect, &self.connection);
         let wake = self.tailnet.history.listen_to_class(class, view.generation);
@@ -361,7 +363,7 @@ impl Drop for MapSession {
     fn drop(&mut self) {
         metrics::gauge!("bowline_gateway_map_sessions").decrement(1);
         let _entered = self.trace.session_span().entered();
-        tracing::info!(tailnet = %self.tailnet.id, node = self.node, "map session ends");
+        tracing::info!(tailnet = %self.tailnet.id, node = self.node.get(), "map session ends");
         // A newer session of this gateway speaks for the node now.
         if self.seat.is_held() {
             let epoch = *self.epoch.borrow();
@@ -380,7 +382,7 @@ impl Drop for MapSession {
 fn encode_everything(
     tailnet: &Tailnet,
     view: &View,
-    node: u64,
+    node: NodeId,
     told: (Dialect, DateTime<Utc>),
     earlier: &EarlierKnowledge,
 ) -> Result<Option<Bytes>, FrameError> {
@@ -438,8 +440,8 @@ pub fn keep_alive(dialect: Dialect) -> Result<Bytes, FrameError> {
 }
 
 /// Returns the longest silence towards a node, different for neighbours.
-pub fn longest_silence(node: u64) -> Duration {
-    KEEP_ALIVE + Duration::from_secs(9).mul_f64(spread_fraction(node))
+pub fn longest_silence(node: NodeId) -> Duration {
+    KEEP_ALIVE + Duration::from_secs(9).mul_f64(spread_fraction(node.get()))
 }
 
 #[cfg(test)]

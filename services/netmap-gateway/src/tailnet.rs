@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bowline_control_wire::DerpMap;
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeId, TailnetId};
 use bowline_netmap::{DeltaCache, Difference, FilterSources, PeerBlocks, Replica};
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::{sync::watch, time::Instant};
@@ -115,13 +115,13 @@ impl Tailnet {
     }
 
     /// Shows a client's report to its peers at once.
-    pub fn show_report(&self, node: u64, report: ClientReport) {
+    pub fn show_report(&self, node: NodeId, report: ClientReport) {
         self.inputs.add_report(node, report);
     }
 
     /// Says that the registry has taken the reports of a node up to a number: the newest counts from a soft revision
     /// on, or something newer counts.
-    pub fn report_taken(&self, node: u64, sequence: u64, applied_at: Option<u64>) {
+    pub fn report_taken(&self, node: NodeId, sequence: u64, applied_at: Option<u64>) {
         let outcome = ReportOutcome {
             sequence,
             applied_at,
@@ -143,7 +143,7 @@ impl Tailnet {
     /// Waits until a node is shown with this key, at most for `limit`; says whether it is.
     ///
     /// A node whose key was replaced a moment ago is shown with the key before until the registry's entry arrives.
-    pub async fn wait_until_shown(&self, node: u64, node_key: &[u8], limit: Duration) -> bool {
+    pub async fn wait_until_shown(&self, node: NodeId, node_key: &[u8], limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut progress = self.progress.clone();
         loop {
@@ -157,7 +157,7 @@ impl Tailnet {
         }
     }
 
-    fn shows_key(&self, node: u64, node_key: &[u8]) -> bool {
+    fn shows_key(&self, node: NodeId, node_key: &[u8]) -> bool {
         let view = self.history.view();
         let shown = view.nodes.get(&node);
         shown.is_some_and(|shown| shown.node.node_key == node_key)

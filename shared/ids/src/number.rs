@@ -76,6 +76,11 @@ number_id!(
     NodeId
 );
 
+impl UserId {
+    /// The pseudo user that clients are shown for tagged nodes: beyond every user's number.
+    pub const TAGGED_DEVICES: Self = Self(1 << 52);
+}
+
 /// A node's stable name, as clients see it in `Node.StableID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StableNodeId(NodeId);

@@ -11,6 +11,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bowline_control_wire::{CapabilityVersion, Compression, DerpMap};
+use bowline_ids::NodeId;
 use bowline_netmap::{
     ChangeSet, Dialect, Difference, FilterSources, PeerBlocks, Replica, View, build_delta,
     build_full,
@@ -86,7 +87,7 @@ fn tell_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
         black_box(build_delta(
             &world.view,
             &difference,
-            1,
+            node_id(1),
             DateTime::UNIX_EPOCH,
         ))
     });
@@ -264,14 +265,19 @@ impl World {
 
     /// Returns the length of the frame.
     fn alone(&self, id: u64) -> usize {
-        let message =
-            build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).expect("shown");
+        let message = build_full(
+            &self.view,
+            node_id(id),
+            &DerpMap::default(),
+            DateTime::UNIX_EPOCH,
+        )
+        .expect("shown");
         DIALECT.encode(message).expect("a frame").len()
     }
 
     fn glued(&self, blocks: &PeerBlocks, id: u64) -> usize {
         let (relays, now) = (DerpMap::default(), DateTime::UNIX_EPOCH);
-        let frame = blocks.first_frame(&self.view, id, &relays, DIALECT, now);
+        let frame = blocks.first_frame(&self.view, node_id(id), &relays, DIALECT, now);
         frame.expect("a frame").expect("of shared blocks").len()
     }
 
@@ -286,11 +292,15 @@ impl World {
             sequence: round,
             ..ClientReport::default()
         };
-        self.replica.apply_report(id, report);
+        self.replica.apply_report(node_id(id), report);
         let (view, changes) = self.replica.publish().expect("a change");
         self.view = view;
         changes
     }
+}
+
+fn node_id(number: u64) -> NodeId {
+    NodeId::try_from(number).expect("the number of a node")
 }
 
 fn node(id: u64) -> Node {

@@ -8,9 +8,10 @@ use std::{
     sync::Arc,
 };
 
+use bowline_ids::{NodeId, UserId};
 use bowline_proto::policy::v1::{Class, Route, Settings, Via};
 
-use crate::view::{ShownNode, SourceListKey};
+use crate::view::{ClassId, SettingsId, ShownNode, SourceListKey};
 
 /// About how many bytes a node or a definition takes, and a small item such as an element of a list.
 const NODE: usize = 1024;
@@ -22,11 +23,11 @@ const ITEM: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {
     /// Nodes that differ.
-    pub nodes: BTreeMap<u64, Option<ShownNode>>,
+    pub nodes: BTreeMap<NodeId, Option<ShownNode>>,
     /// Classes whose definition differs.
-    pub classes: BTreeMap<u64, Option<Arc<Class>>>,
+    pub classes: BTreeMap<ClassId, Option<Arc<Class>>>,
     /// Settings that differ.
-    pub settings: BTreeMap<u64, Option<Arc<Settings>>>,
+    pub settings: BTreeMap<SettingsId, Option<Arc<Settings>>>,
     /// Routes whose users differ, by prefix.
     pub routes: BTreeMap<String, Option<Arc<Route>>>,
     /// Ways through chosen routers that differ.
@@ -36,7 +37,7 @@ pub struct ChangeSet {
     /// Whether the rules every node has differ.
     pub common_filter: bool,
     /// Users that differ.
-    pub users: BTreeSet<u64>,
+    pub users: BTreeSet<UserId>,
     /// Whether what names are resolved with differs; it is told alone.
     pub dns: bool,
     /// Whether other settings of the tailnet differ.

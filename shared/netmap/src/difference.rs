@@ -29,11 +29,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use bowline_ids::{NodeId, UserId};
 use bowline_proto::policy::v1::{Class, FilterRule, Route, Settings};
 
 use crate::{
     change_set::ChangeSet,
-    view::{ShownNode, SourceListKey, View, ssh_source_lists},
+    view::{ClassId, SettingsId, ShownNode, SourceListKey, View, ssh_source_lists},
     view_at::ViewAt,
 };
 
@@ -43,32 +44,32 @@ pub struct Difference {
     /// How it was.
     pub(crate) changes: Arc<ChangeSet>,
     /// Nodes that may look otherwise as peers, ascending.
-    pub(crate) peers: BTreeSet<u64>,
+    pub(crate) peers: BTreeSet<NodeId>,
     /// Nodes that may see all of their peers otherwise.
     pub(crate) viewers: NodeSet,
     /// Nodes whose filter is another one.
     pub(crate) filters: NodeSet,
     /// Nodes that may be told otherwise of themselves, their SSH rules included.
-    pub(crate) own_nodes: BTreeSet<u64>,
+    pub(crate) own_nodes: BTreeSet<NodeId>,
     /// Addresses that stand in source lists before or now and not both times, because of their nodes.
     pub(crate) moved_addresses: BTreeSet<String>,
     /// Classes whose nodes may look otherwise to those who see them.
-    seen_classes: BTreeSet<u64>,
+    seen_classes: BTreeSet<ClassId>,
     /// Users whose devices may look otherwise to each other.
-    seen_users: BTreeSet<u64>,
+    seen_users: BTreeSet<UserId>,
 }
 
 /// Nodes, given by their classes or one by one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeSet {
-    classes: BTreeSet<u64>,
-    nodes: BTreeSet<u64>,
+    classes: BTreeSet<ClassId>,
+    nodes: BTreeSet<NodeId>,
 }
 
 impl NodeSet {
     /// Says whether a node, as it is shown now, is one of them.
     pub(crate) fn contains(&self, shown: &ShownNode) -> bool {
-        self.classes.contains(&shown.class) || self.nodes.contains(&shown.node.id)
+        self.classes.contains(&shown.class) || self.nodes.contains(&shown.id)
     }
 }
 
@@ -124,7 +125,7 @@ impl Difference {
     }
 
     /// The row of a node.
-    fn add_node(&mut self, before: ViewAt<'_>, id: u64, was: Option<&ShownNode>) {
+    fn add_node(&mut self, before: ViewAt<'_>, id: NodeId, was: Option<&ShownNode>) {
         let now = ViewAt::now(before.view).node(id);
         self.peers.insert(id);
         self.own_nodes.insert(id);
@@ -166,12 +167,12 @@ impl Difference {
     }
 
     /// The row of a user.
-    fn add_user(&mut self, view: &View, user: u64) {
+    fn add_user(&mut self, view: &View, user: UserId) {
         self.seen_classes.extend(classes_of_user(view, user));
     }
 
     /// The row of a class.
-    fn add_class(&mut self, view: &View, id: u64, was: Option<&Class>) {
+    fn add_class(&mut self, view: &View, id: ClassId, was: Option<&Class>) {
         self.peers.extend(view.nodes_in_class(id));
         self.seen_classes.insert(id);
         let now = view.compiled.classes.get(&id).map(|class| &**class);
@@ -194,7 +195,7 @@ impl Difference {
     }
 
     /// The row of a policy's settings.
-    fn add_settings(&mut self, view: &View, id: u64, was: Option<&Settings>) {
+    fn add_settings(&mut self, view: &View, id: SettingsId, was: Option<&Settings>) {
         let now = view.compiled.settings.get(&id);
         let hides_ipv4 = |settings: Option<&Settings>| settings.is_some_and(|set| set.hide_ipv4);
         let sees_alike = hides_ipv4(was) == hides_ipv4(now.map(|settings| &**settings));
@@ -213,13 +214,13 @@ impl Difference {
 
     /// Returns the classes of which some session has to look again, or `None` for all of them.
     #[must_use]
-    pub fn concerned_classes(&self, view: &View) -> Option<BTreeSet<u64>> {
+    pub fn concerned_classes(&self, view: &View) -> Option<BTreeSet<ClassId>> {
         let changes = &self.changes;
         if changes.tailnet || changes.dns || changes.common_filter {
             return None;
         }
         let mut common = view.compiled.common_filter.iter();
-        let everybodys = |list| SourceListKey { list, user: 0 };
+        let everybodys = |list| SourceListKey { list, user: None };
         if common.any(|rule| changes.lists.contains_key(&everybodys(rule.source_list_id))) {
             return None;
         }
@@ -264,7 +265,7 @@ impl Difference {
         let settings = view.compiled.settings.get(&own.settings);
         let is_close = |user| changes.users.contains(&user) || self.seen_users.contains(&user);
         changes.is_of_nodes_only()
-            && !changes.nodes.contains_key(&own.node.id)
+            && !changes.nodes.contains_key(&own.id)
             && !own.user().is_some_and(is_close)
             && own.usable_routes().next().is_none()
             && settings.is_none_or(|settings| !settings.hide_ipv4)
@@ -307,13 +308,13 @@ fn offered_addresses(shown: Option<&ShownNode>) -> Option<(&str, &str, bool)> {
 }
 
 /// Returns the classes of a user's devices.
-fn classes_of_user(view: &View, user: u64) -> impl Iterator<Item = u64> {
+fn classes_of_user(view: &View, user: UserId) -> impl Iterator<Item = ClassId> {
     let devices = view.devices_of_user(Some(user));
     devices.filter_map(|device| view.nodes.get(&device).map(|shown| shown.class))
 }
 
 /// Adds the classes that use a subnet route, that are reached from behind it, or that see who lets it pass.
-fn add_classes_of_route(view: &View, route: &Route, concerned: &mut BTreeSet<u64>) {
+fn add_classes_of_route(view: &View, route: &Route, concerned: &mut BTreeSet<ClassId>) {
     concerned.extend(view.compiled.classes_with_selectors(&route.users));
     for id in view.compiled.classes_with_selectors(&route.reached) {
         concerned.insert(id);
@@ -325,11 +326,10 @@ fn add_classes_of_route(view: &View, route: &Route, concerned: &mut BTreeSet<u64
 }
 
 /// Adds the classes whose filter or SSH rules have a list.
-fn add_classes_with_list(view: &View, key: SourceListKey, concerned: &mut BTreeSet<u64>) {
-    if key.user == 0 {
-        concerned.extend(view.compiled.classes_with_filter_list(key.list));
-    } else {
-        concerned.extend(classes_of_user(view, key.user));
+fn add_classes_with_list(view: &View, key: SourceListKey, concerned: &mut BTreeSet<ClassId>) {
+    match key.user {
+        None => concerned.extend(view.compiled.classes_with_filter_list(key.list)),
+        Some(user) => concerned.extend(classes_of_user(view, user)),
     }
     let settings = view.compiled.settings_with_ssh_list(key.list);
     let nodes = settings.flat_map(|settings| view.nodes_with_settings(settings));

@@ -12,6 +12,8 @@ use bowline_control_wire::{
 };
 use bytes::Bytes;
 
+use crate::view::{ClassId, Generation};
+
 pub use blocks::PeerBlocks;
 
 /// How one client reads messages.
@@ -51,16 +53,16 @@ impl Dialect {
 /// What makes a delta the same for several sessions: the class, the generations, the dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeltaKey {
-    class: u64,
-    since: u64,
-    until: u64,
+    class: ClassId,
+    since: Generation,
+    until: Generation,
     dialect: Dialect,
 }
 
 impl DeltaKey {
     /// Returns the key of a class's delta between two generations.
     #[must_use]
-    pub fn new(class: u64, since: u64, until: u64, dialect: Dialect) -> Self {
+    pub fn new(class: ClassId, since: Generation, until: Generation, dialect: Dialect) -> Self {
         Self {
             class,
             since,
@@ -81,7 +83,7 @@ pub struct DeltaCache(Mutex<KeptDeltas>);
 
 #[derive(Debug, Default)]
 struct KeptDeltas {
-    kept: BTreeMap<(u64, DeltaKey), Option<Bytes>>,
+    kept: BTreeMap<(Generation, DeltaKey), Option<Bytes>>,
     bytes: usize,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bowline_control_wire::{DerpMap, MapResponse};
+use bowline_ids::NodeId;
 use bowline_proto::{
     identity::v1::{IdentityChange, IdentitySnapshot, Tailnet, User, identity_change},
     key_registry::v1::{Node, RegistryChange, RegistrySnapshot, SoftState, registry_change},
@@ -26,6 +27,17 @@ pub struct TestTailnet {
     pub revision: u64,
     /// The view published last.
     pub view: Arc<View>,
+}
+
+/// Returns the number of a node.
+///
+/// # Panics
+///
+/// With zero.
+#[must_use]
+#[expect(clippy::expect_used, reason = "it fails the test")]
+pub fn node_id(number: u64) -> NodeId {
+    NodeId::try_from(number).expect("the number of a node")
 }
 
 /// Returns a node of user 7.
@@ -193,7 +205,7 @@ impl TestTailnet {
     pub fn told(&mut self) -> Delta {
         let changes = self.publish();
         let difference = Difference::find(&self.view, &changes);
-        build_delta(&self.view, &difference, 1, DateTime::UNIX_EPOCH)
+        build_delta(&self.view, &difference, node_id(1), DateTime::UNIX_EPOCH)
     }
 
     /// Returns the message node 1 is told next.
@@ -212,6 +224,7 @@ impl TestTailnet {
     /// Returns the first message of a node.
     #[must_use]
     pub fn full(&self, id: u64) -> Option<MapResponse> {
-        build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH)
+        let (id, relays) = (node_id(id), DerpMap::default());
+        build_full(&self.view, id, &relays, DateTime::UNIX_EPOCH)
     }
 }

@@ -23,11 +23,10 @@ pub use change_set::ChangeSet;
 pub use difference::Difference;
 pub use encoding::{DeltaCache, DeltaKey, Dialect, PeerBlocks};
 pub use message::{
-    Delta, TAGGED_DEVICES, build_delta, build_full, build_node_gone, lost_peers, owner_id,
-    user_profile,
+    Delta, build_delta, build_full, build_node_gone, lost_peers, owner_id, user_profile,
 };
 pub use replica::Replica;
 pub use view::{
-    CompiledPolicy, FilterSources, InvertedIndex, PolicyRelays, ShownNode, SourceListKey, View,
-    have_common_element, see_each_other, ssh_source_lists,
+    ClassId, CompiledPolicy, FilterSources, Generation, InvertedIndex, PolicyRelays, SettingsId,
+    ShownNode, SourceListKey, View, have_common_element, see_each_other, ssh_source_lists,
 };

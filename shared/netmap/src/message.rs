@@ -20,5 +20,5 @@ pub use full::build_full;
 pub(crate) use full::full_without_peers;
 pub use gone::build_node_gone;
 pub(crate) use node::peer_node;
-pub use profile::{TAGGED_DEVICES, owner_id, user_profile};
+pub use profile::{owner_id, user_profile};
 pub(crate) use viewer::Viewer;

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use bowline_ids::{NodeId, UserId};
 use bowline_proto::{
     key_registry::v1::{Node, SoftState},
     policy::v1::{Membership, Stamp},
@@ -28,7 +29,7 @@ use soft_state::{appear_equal, overlay_report};
 
 use crate::{
     change_set::ChangeSet,
-    view::{FilterSources, ShownNode, View},
+    view::{ClassId, FilterSources, SettingsId, ShownNode, View},
 };
 
 /// One tailnet as the logs have it so far, and what of it is published.
@@ -37,18 +38,17 @@ pub struct Replica {
     view: View,
     changes: ChangeSet,
     stamp: Option<Stamp>,
-    known: BTreeMap<u64, RegistryNode>,
-    memberships: BTreeMap<u64, Membership>,
-    reports: BTreeMap<u64, PendingReport>,
+    known: BTreeMap<NodeId, RegistryNode>,
+    memberships: BTreeMap<NodeId, Membership>,
+    reports: BTreeMap<NodeId, PendingReport>,
     unmatched: UnmatchedSoftStates,
     /// The nodes of each user, as the registry has it.
-    nodes_of_user: BTreeMap<u64, BTreeSet<u64>>,
+    nodes_of_user: BTreeMap<u64, BTreeSet<NodeId>>,
     /// Nodes whose newest facts wait for a class computed from them.
-    waiting: BTreeSet<u64>,
-    /// Classes and settings that the policy has no more, while nodes that wait are shown with them.
-    outdated: (BTreeSet<u64>, BTreeSet<u64>),
+    waiting: BTreeSet<NodeId>,
+    outdated: OutdatedDefinitions,
     /// The newest session of each node whose presence was heard of since it was asked for last.
-    presences: BTreeMap<u64, u64>,
+    presences: BTreeMap<NodeId, u64>,
     state: TailnetState,
     identity_revision: u64,
     registry_revision: u64,
@@ -64,6 +64,13 @@ enum TailnetState {
     Lives,
     /// It was there.
     Deleted,
+}
+
+/// Classes and settings that the policy has no more, and that nodes are still shown with.
+#[derive(Debug, Default)]
+struct OutdatedDefinitions {
+    classes: BTreeSet<ClassId>,
+    settings: BTreeSet<SettingsId>,
 }
 
 /// A node as the registry has it.
@@ -90,7 +97,7 @@ impl Replica {
     }
 
     /// Brings what is shown of one node up to what may be shown of it.
-    fn update_shown(&mut self, id: u64) {
+    fn update_shown(&mut self, id: NodeId) {
         let Some(known) = self.known.get(&id) else {
             return;
         };
@@ -103,7 +110,11 @@ impl Replica {
         let member = self.memberships.get(&id);
         let before = self.view.nodes.get(&id);
         let (node, class, settings) = match (member.filter(|_| judged), before) {
-            (Some(member), _) => (Arc::clone(&known.node), member.class_id, member.settings_id),
+            (Some(member), _) => (
+                Arc::clone(&known.node),
+                ClassId(member.class_id),
+                SettingsId(member.settings_id),
+            ),
             (None, before) => {
                 self.waiting.insert(id);
                 let Some(before) = before else { return };
@@ -114,7 +125,8 @@ impl Replica {
                 )
             }
         };
-        let owner = self.view.users.get(&node.user_id);
+        let owner = UserId::try_from(node.user_id).ok();
+        let owner = owner.and_then(|owner| self.view.users.get(&owner));
         let is_owner_behind = self
             .stamp
             .is_some_and(|stamp| stamp.identity_revision > self.identity_revision);
@@ -129,6 +141,7 @@ impl Replica {
             None => Arc::clone(&known.soft),
         };
         let shown = ShownNode {
+            id,
             node,
             soft,
             class,
@@ -138,7 +151,7 @@ impl Replica {
         self.set_shown(id, Some(&shown));
     }
 
-    fn set_shown(&mut self, id: u64, now: Option<&ShownNode>) {
+    fn set_shown(&mut self, id: NodeId, now: Option<&ShownNode>) {
         let before = self.view.nodes.get(&id);
         if before == now {
             return;
@@ -167,13 +180,13 @@ impl Replica {
         if self.changes.is_empty() {
             return None;
         }
-        self.view.generation += 1;
+        self.view.generation = self.view.generation.next();
         let changes = std::mem::take(&mut self.changes);
         Some((Arc::new(self.view.clone()), Arc::new(changes)))
     }
 
     /// Returns the newest session of each node whose presence was heard of since the last call.
-    pub fn take_presences(&mut self) -> BTreeMap<u64, u64> {
+    pub fn take_presences(&mut self) -> BTreeMap<NodeId, u64> {
         std::mem::take(&mut self.presences)
     }
 

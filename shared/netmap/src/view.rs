@@ -2,11 +2,13 @@
 
 mod compiled;
 mod inverted_index;
+mod numbers;
 mod relays;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_control_wire::{CapabilityVersion, dialect};
+use bowline_ids::{NodeId, UserId};
 use bowline_proto::{
     identity::v1::{Tailnet, User},
     key_registry::v1::{Node, SoftState},
@@ -19,19 +21,22 @@ pub use compiled::{
     CompiledPolicy, SourceListKey, have_common_element, see_each_other, ssh_source_lists,
 };
 pub use inverted_index::InvertedIndex;
+pub use numbers::{ClassId, Generation, SettingsId};
 pub use relays::PolicyRelays;
 
 /// A node as it may be shown: its facts and its class belong together (design: one output, one step).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShownNode {
+    /// Its number.
+    pub id: NodeId,
     /// Hard state.
     pub node: Arc<Node>,
     /// Soft state; default values for a node that never reported.
     pub soft: Arc<SoftState>,
     /// The visibility class the policy puts it in.
-    pub class: u64,
+    pub class: ClassId,
     /// The settings the policy gives it.
-    pub settings: u64,
+    pub settings: SettingsId,
     /// Whether peers may be offered its key: approved, not expired, its user not suspended.
     pub offered: bool,
 }
@@ -39,8 +44,9 @@ pub struct ShownNode {
 impl ShownNode {
     /// Returns the user it belongs to; `None` with tags.
     #[must_use]
-    pub fn user(&self) -> Option<u64> {
-        self.node.owning_user()
+    pub fn user(&self) -> Option<UserId> {
+        let user = self.node.owning_user()?;
+        UserId::try_from(user).ok()
     }
 
     /// Returns its addresses, IPv4 then IPv6.
@@ -72,28 +78,28 @@ pub enum FilterSources {
 pub struct View {
     /// How packet filters name sources.
     pub sources: FilterSources,
-    /// Counts the published views of this process; means nothing to another.
-    pub generation: u64,
+    /// Which of the published views of this process it is.
+    pub generation: Generation,
     /// The tailnet and its settings.
     pub tailnet: Arc<Tailnet>,
     /// Users by number.
-    pub users: OrdMap<u64, Arc<User>>,
+    pub users: OrdMap<UserId, Arc<User>>,
     /// Nodes by number; one the policy has not judged yet is not here.
-    pub nodes: OrdMap<u64, ShownNode>,
+    pub nodes: OrdMap<NodeId, ShownNode>,
     /// The node of each node key.
-    pub node_by_key: OrdMap<Vec<u8>, u64>,
+    pub node_by_key: OrdMap<Vec<u8>, NodeId>,
     /// The node of each address.
-    pub node_by_address: OrdMap<Arc<str>, u64>,
+    pub node_by_address: OrdMap<Arc<str>, NodeId>,
     /// What the policy means.
     pub compiled: CompiledPolicy,
     /// The nodes of each class.
-    pub nodes_by_class: InvertedIndex<u64, u64>,
+    pub nodes_by_class: InvertedIndex<ClassId, NodeId>,
     /// The nodes of each settings.
-    pub nodes_by_settings: InvertedIndex<u64, u64>,
+    pub nodes_by_settings: InvertedIndex<SettingsId, NodeId>,
     /// The devices of each user, tagged nodes not among them.
-    pub devices_by_user: InvertedIndex<u64, u64>,
+    pub devices_by_user: InvertedIndex<UserId, NodeId>,
     /// The nodes that offer each usable route.
-    pub nodes_by_route: InvertedIndex<String, u64>,
+    pub nodes_by_route: InvertedIndex<String, NodeId>,
 }
 
 impl View {
@@ -110,7 +116,7 @@ impl View {
     }
 
     /// Puts a node in, or takes it out; returns how it was. Only the tables that differ are written.
-    pub(super) fn put_node(&mut self, id: u64, now: Option<&ShownNode>) -> Option<ShownNode> {
+    pub(super) fn put_node(&mut self, id: NodeId, now: Option<&ShownNode>) -> Option<ShownNode> {
         let before = match now {
             Some(now) => self.nodes.insert(id, now.clone()),
             None => self.nodes.remove(&id),
@@ -141,11 +147,11 @@ impl View {
                 self.node_by_address.insert(Arc::from(address), id);
             }
         }
-        fn class(shown: Option<&ShownNode>) -> impl Iterator<Item = &u64> + Clone {
+        fn class(shown: Option<&ShownNode>) -> impl Iterator<Item = &ClassId> + Clone {
             shown.into_iter().map(|shown| &shown.class)
         }
         self.nodes_by_class.replace(class(was), class(now), id);
-        fn settings(shown: Option<&ShownNode>) -> impl Iterator<Item = &u64> + Clone {
+        fn settings(shown: Option<&ShownNode>) -> impl Iterator<Item = &SettingsId> + Clone {
             shown.into_iter().map(|shown| &shown.settings)
         }
         self.nodes_by_settings
@@ -175,17 +181,17 @@ impl View {
     }
 
     /// Returns the nodes of a class, ascending.
-    pub fn nodes_in_class(&self, class: u64) -> impl Iterator<Item = u64> {
+    pub fn nodes_in_class(&self, class: ClassId) -> impl Iterator<Item = NodeId> {
         self.nodes_by_class.values_of(&class)
     }
 
     /// Returns the nodes with some settings, ascending.
-    pub fn nodes_with_settings(&self, settings: u64) -> impl Iterator<Item = u64> {
+    pub fn nodes_with_settings(&self, settings: SettingsId) -> impl Iterator<Item = NodeId> {
         self.nodes_by_settings.values_of(&settings)
     }
 
     /// Returns the devices of a user, ascending.
-    pub fn devices_of_user(&self, user: Option<u64>) -> impl Iterator<Item = u64> {
+    pub fn devices_of_user(&self, user: Option<UserId>) -> impl Iterator<Item = NodeId> {
         user.into_iter()
             .flat_map(|user| self.devices_by_user.values_of(&user))
     }
@@ -196,27 +202,27 @@ impl View {
         own: &ShownNode,
         class: &'v Class,
     ) -> impl Iterator<Item = SourceListKey> + use<'v> {
-        let user = own.user().unwrap_or_default();
+        let user = own.user();
         let rules = self.compiled.common_filter.iter().chain(&class.filter);
         rules.map(move |rule| SourceListKey {
             list: rule.source_list_id,
-            user: if rule.per_user { user } else { 0 },
+            user: user.filter(|_| rule.per_user),
         })
     }
 
     /// Returns the nodes that may be peers of a node, ascending.
     #[must_use]
-    pub fn possible_peers(&self, own: &ShownNode) -> BTreeSet<u64> {
+    pub fn possible_peers(&self, own: &ShownNode) -> BTreeSet<NodeId> {
         let class = self.compiled.classes.get(&own.class);
         let mut found =
             class.map_or_else(BTreeSet::new, |class| self.nodes_seen_by(class, own.user()));
-        found.remove(&own.node.id);
+        found.remove(&own.id);
         found
     }
 
     /// Returns the nodes of the classes that a class sees, and the devices of a user, ascending.
     #[must_use]
-    pub fn nodes_seen_by(&self, class: &Class, user: Option<u64>) -> BTreeSet<u64> {
+    pub fn nodes_seen_by(&self, class: &Class, user: Option<UserId>) -> BTreeSet<NodeId> {
         let classes = self.compiled.peer_classes(class);
         let members = classes
             .into_iter()

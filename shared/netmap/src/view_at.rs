@@ -1,10 +1,11 @@
 //! A view at one of two times: now, or before some changes.
 
+use bowline_ids::NodeId;
 use bowline_proto::policy::v1::{Class, Route, Settings, Via};
 
 use crate::{
     change_set::ChangeSet,
-    view::{ShownNode, View},
+    view::{ClassId, SettingsId, ShownNode, View},
 };
 
 /// A view as it is, or as it was before some changes.
@@ -29,7 +30,7 @@ impl<'v> ViewAt<'v> {
     }
 
     /// Returns a node.
-    pub(crate) fn node(self, id: u64) -> Option<&'v ShownNode> {
+    pub(crate) fn node(self, id: NodeId) -> Option<&'v ShownNode> {
         match self.before.and_then(|changes| changes.nodes.get(&id)) {
             Some(before) => before.as_ref(),
             None => self.view.nodes.get(&id),
@@ -37,7 +38,7 @@ impl<'v> ViewAt<'v> {
     }
 
     /// Returns a class.
-    pub(crate) fn class(self, id: u64) -> Option<&'v Class> {
+    pub(crate) fn class(self, id: ClassId) -> Option<&'v Class> {
         match self.before.and_then(|changes| changes.classes.get(&id)) {
             Some(before) => before.as_deref(),
             None => self.view.compiled.classes.get(&id).map(|class| &**class),
@@ -45,7 +46,7 @@ impl<'v> ViewAt<'v> {
     }
 
     /// Returns settings.
-    pub(crate) fn settings(self, id: u64) -> Option<&'v Settings> {
+    pub(crate) fn settings(self, id: SettingsId) -> Option<&'v Settings> {
         match self.before.and_then(|changes| changes.settings.get(&id)) {
             Some(before) => before.as_deref(),
             None => self

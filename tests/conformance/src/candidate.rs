@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{DerpMap, FilterRule, MapResponse, SshRule};
+use bowline_ids::NodeId;
 use bowline_netmap::{FilterSources, Replica, build_full};
 use bowline_policy::{Compiler, DocumentContext, Policy, failed_tests};
 use bowline_policy_compiler::{inventory, message};
@@ -146,7 +147,10 @@ fn told(world: &World, compiler: &Compiler, sources: FilterSources) -> BTreeMap<
         .map(|(name, node)| (node.id, name.clone()))
         .collect();
     let now = DateTime::UNIX_EPOCH;
-    let netmap = |id: &u64| build_full(&view, *id, &DerpMap::default(), now);
+    let netmap = |id: &u64| {
+        let id = NodeId::try_from(*id).ok()?;
+        build_full(&view, id, &DerpMap::default(), now)
+    };
     names
         .iter()
         .filter_map(|(id, name)| Some((name.clone(), node(netmap(id)?, &names))))

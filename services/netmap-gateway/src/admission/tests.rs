@@ -1,5 +1,7 @@
 use std::future::{pending, ready};
 
+use bowline_netmap::fixture::node_id;
+
 use super::*;
 
 fn of(address: &str) -> RequestOrigin {
@@ -10,17 +12,20 @@ fn of(address: &str) -> RequestOrigin {
 async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_back() {
     let admission = Admission::new(1, 1);
     let registration = admission
-        .admit_registration(RequestOrigin::Known(1))
+        .admit_registration(RequestOrigin::Known(node_id(1)))
         .await
         .expect("free");
-    let map = admission.first_map(1, pending()).await.expect("free");
+    let map = admission
+        .first_map(node_id(1), pending())
+        .await
+        .expect("free");
     let refused = admission.admit_registration(of("192.0.2.1")).await;
     assert_eq!(refused.expect_err("none is free").status(), 429);
-    let refused = admission.first_map(1, pending()).await;
+    let refused = admission.first_map(node_id(1), pending()).await;
     assert_eq!(refused.expect_err("none is free").status(), 503);
     let waiting = tokio::join!(
         admission.admit_registration(of("192.0.2.1")),
-        admission.first_map(1, pending()),
+        admission.first_map(node_id(1), pending()),
         async {
             tokio::time::sleep(PATIENCE / 2).await;
             drop((registration, map));
@@ -32,18 +37,21 @@ async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_ba
 #[tokio::test(start_paused = true)]
 async fn response_that_was_replaced_takes_no_turn() {
     let admission = Admission::new(1, 1);
-    let replaced = admission.first_map(1, ready(())).await;
+    let replaced = admission.first_map(node_id(1), ready(())).await;
     assert_eq!(replaced.expect_err("it was replaced").status(), 503);
-    let map = admission.first_map(1, pending()).await.expect("free");
+    let map = admission
+        .first_map(node_id(1), pending())
+        .await
+        .expect("free");
     let waiting = tokio::time::Instant::now();
     let replaced = admission
-        .first_map(1, tokio::time::sleep(PATIENCE / 2))
+        .first_map(node_id(1), tokio::time::sleep(PATIENCE / 2))
         .await;
     assert_eq!(replaced.expect_err("it was replaced").status(), 503);
     assert_eq!(waiting.elapsed(), PATIENCE / 2, "at once, not at the end");
     drop(map);
     assert!(
-        admission.first_map(1, pending()).await.is_ok(),
+        admission.first_map(node_id(1), pending()).await.is_ok(),
         "it is free"
     );
 }
@@ -52,7 +60,7 @@ async fn response_that_was_replaced_takes_no_turn() {
 async fn known_nodes_go_first_and_nodes_and_networks_take_turns() {
     let turns = FairSemaphore::new(1);
     let first = turns
-        .acquire(RequestOrigin::Known(9), PATIENCE)
+        .acquire(RequestOrigin::Known(node_id(9)), PATIENCE)
         .await
         .expect("free");
     let order = Mutex::new(Vec::new());
@@ -70,10 +78,10 @@ async fn known_nodes_go_first_and_nodes_and_networks_take_turns() {
             ask("a2", of("192.0.2.1")),
             ask("a3", of("192.0.2.1")),
             ask("b1", of("192.0.2.2")),
-            ask("n1", RequestOrigin::Known(1)),
-            ask("n2", RequestOrigin::Known(1)),
-            ask("n3", RequestOrigin::Known(1)),
-            ask("m1", RequestOrigin::Known(2)),
+            ask("n1", RequestOrigin::Known(node_id(1))),
+            ask("n2", RequestOrigin::Known(node_id(1))),
+            ask("n3", RequestOrigin::Known(node_id(1))),
+            ask("m1", RequestOrigin::Known(node_id(2))),
             async { drop(first) },
         )
     };
@@ -90,7 +98,7 @@ async fn known_nodes_go_first_and_nodes_and_networks_take_turns() {
 async fn turn_of_those_who_have_gone_goes_on() {
     let turns = FairSemaphore::new(1);
     let held = turns
-        .acquire(RequestOrigin::Known(9), PATIENCE)
+        .acquire(RequestOrigin::Known(node_id(9)), PATIENCE)
         .await
         .expect("free");
     for _ in 0..1000 {
@@ -111,11 +119,13 @@ async fn turn_of_those_who_have_gone_goes_on() {
 async fn those_who_ask_and_leave_at_once_leave_nothing_behind() {
     let turns = FairSemaphore::new(1);
     let _held = turns
-        .acquire(RequestOrigin::Known(9), PATIENCE)
+        .acquire(RequestOrigin::Known(node_id(9)), PATIENCE)
         .await
         .expect("free");
     for _ in 0..1000 {
-        turns.acquire(RequestOrigin::Known(1), Duration::ZERO).await;
+        turns
+            .acquire(RequestOrigin::Known(node_id(1)), Duration::ZERO)
+            .await;
     }
     let state = turns.lock_queues();
     let left: usize = state.known.waiting.values().map(VecDeque::len).sum();
@@ -129,10 +139,10 @@ fn node_is_told_everything_ten_times_at_once_and_then_once_a_second() {
         let asked = (0..100).map(|_| admission.take_full_map(node, now));
         asked.filter(Result::is_ok).count()
     };
-    assert_eq!(taken(1, start), 10);
-    assert_eq!(taken(2, start), 10, "another node's are its own");
-    assert_eq!(taken(1, start + Duration::from_secs(3)), 3);
-    let refused = admission.take_full_map(1, start + Duration::from_secs(3));
+    assert_eq!(taken(node_id(1), start), 10);
+    assert_eq!(taken(node_id(2), start), 10, "another node's are its own");
+    assert_eq!(taken(node_id(1), start + Duration::from_secs(3)), 3);
+    let refused = admission.take_full_map(node_id(1), start + Duration::from_secs(3));
     let refused = refused.expect_err("too often");
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.wait(), Duration::from_secs(1));

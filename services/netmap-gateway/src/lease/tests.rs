@@ -7,6 +7,7 @@ use bowline_bus::Bus;
 use bowline_control_wire::DerpMap;
 use bowline_ids::TailnetId;
 use bowline_netmap::FilterSources;
+use bowline_netmap::fixture::node_id;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
     key_registry::v1::{
@@ -222,7 +223,7 @@ async fn sessions_of_a_gateway_that_reaches_nobody_end_when_they_may_not_begin_e
     let (renew, renewed) = watch::channel(Some(Instant::now()));
     let ending = end_stale_sessions(Arc::clone(&scene.hub), renewed, Duration::from_secs(60));
     scene.tasks.spawn_background("end-stale", ending);
-    let mut seat = tailnet.sessions.take_slot(7, 0);
+    let mut seat = tailnet.sessions.take_slot(node_id(7), 0);
     let (_epoch, mut own) = watch::channel(0);
     let wait = Duration::from_secs(50);
     assert!(

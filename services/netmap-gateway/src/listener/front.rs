@@ -15,7 +15,7 @@ use axum::{
     response::IntoResponse as _,
 };
 use bowline_clock::random_bytes;
-use bowline_ids::{NodeOwner, TailnetId};
+use bowline_ids::{NodeId, NodeOwner, TailnetId};
 use bowline_service_kit::{
     RequestId,
     connection_slots::{ConnectionSlots, SlotHolder, SlotLimits},
@@ -41,7 +41,7 @@ pub(crate) struct Holder {
     /// Who answers for it.
     pub(crate) owner: Owner,
     /// Its number.
-    pub(crate) node: u64,
+    pub(crate) node: NodeId,
 }
 
 /// Who answers for some nodes, in their tailnet.

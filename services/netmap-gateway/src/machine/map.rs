@@ -8,6 +8,7 @@ use std::{
 
 use axum::http::StatusCode;
 use bowline_control_wire::{Compression, FrameError, Hostinfo, MapRequest};
+use bowline_ids::NodeId;
 use bowline_netmap::{Dialect, build_full, build_node_gone};
 use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport};
 use bowline_service_kit::trace;
@@ -67,7 +68,7 @@ pub async fn answer_map_request(
         }
         Err(status) => return Err(status.into()),
     };
-    trace::note_node(located.tailnet.id.get(), located.node);
+    trace::note_node(located.tailnet.id.get(), located.node.get());
     let settled = machine.connection.mark_known(located.holder());
     settled.map_err(|wait| {
         let text = "this device asks too often: try again in a few seconds";
@@ -222,7 +223,7 @@ async fn wait_for_seat(
     let (tailnet, node) = (&located.tailnet, located.node);
     metrics::counter!("bowline_gateway_contested_seats_total").increment(1);
     tracing::warn!(
-        tailnet = %tailnet.id, node, source = %machine.connection.source(), wait_seconds = wait.as_secs(),
+        tailnet = %tailnet.id, node = node.get(), source = %machine.connection.source(), wait_seconds = wait.as_secs(),
         "two machines use the key of one node, most likely a disk and its copy: log out on one of them, and in again"
     );
     tokio::select! {
@@ -271,7 +272,7 @@ async fn answer_once(
 async fn tell_former(
     gateway: &Arc<Gateway>,
     machine: &Machine,
-    node: u64,
+    node: NodeId,
     request: &MapRequest,
     sealing: FrameSealer,
 ) -> Result<MapAnswer, RequestFailure> {

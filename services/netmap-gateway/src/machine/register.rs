@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use bowline_control_wire::{
     Login, RegisterRequest, RegisterResponse, User, UserProfile, plain_text,
 };
-use bowline_ids::{LoginId, TailnetId};
+use bowline_ids::{LoginId, NodeId, TailnetId, UserId};
 use bowline_keys::NodePublic;
-use bowline_netmap::{TAGGED_DEVICES, View, owner_id, user_profile};
+use bowline_netmap::{View, owner_id, user_profile};
 use bowline_proto::{
     identity::v1::{WaitLoginRequest, login_service_client::LoginServiceClient},
     key_registry::v1::{
@@ -125,13 +125,14 @@ async fn ask_registry(
     let answered = |response| Ok(RegistrationVerdict::Answered(Box::new(response)));
     match answer.outcome {
         Some(Outcome::Registered(registered)) => {
-            let node = registered.node.as_ref();
-            let tailnet = node.and_then(|node| TailnetId::try_from(node.tailnet_id).ok());
-            if let Some((tailnet, node)) = tailnet.zip(node) {
-                trace::note_node(tailnet.get(), node.id);
+            if let Some(node) = &registered.node
+                && let Ok(tailnet) = TailnetId::try_from(node.tailnet_id)
+                && let Ok(id) = NodeId::try_from(node.id)
+            {
+                trace::note_node(tailnet.get(), id.get());
                 let holder = Holder {
                     owner: (tailnet, node.owner()),
-                    node: node.id,
+                    node: id,
                 };
                 // It is answered already, however often it has asked.
                 machine.connection.mark_known(holder).ok();
@@ -310,11 +311,11 @@ fn account_of(view: &View, node: &Node, registered: &Registered) -> UserProfile 
 fn empty_response() -> RegisterResponse {
     RegisterResponse {
         user: User {
-            id: TAGGED_DEVICES,
+            id: UserId::TAGGED_DEVICES.get(),
             ..User::default()
         },
         login: Login {
-            id: TAGGED_DEVICES,
+            id: UserId::TAGGED_DEVICES.get(),
             provider: "bowline".to_owned(),
             ..Login::default()
         },

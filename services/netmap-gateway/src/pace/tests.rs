@@ -1,10 +1,12 @@
+use bowline_netmap::fixture::node_id;
+
 use super::*;
 
 #[test]
 fn burst_passes_and_then_the_newest_of_each_second() {
     let mut waiting = DelayedValues::default();
     let tailnet = TailnetId::try_from(1_u64).unwrap();
-    let (one, other) = ((tailnet, 1), (tailnet, 2));
+    let (one, other) = ((tailnet, node_id(1)), (tailnet, node_id(2)));
     let start = Instant::now();
     let joined = |newer: Vec<u32>, older: Vec<u32>| [older, newer].concat();
     for number in 0..10 {

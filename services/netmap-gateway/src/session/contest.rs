@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bowline_ids::NodeId;
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ pub struct KeyContest(Mutex<Option<LostSession>>);
 
 #[derive(Debug)]
 struct LostSession {
-    node: u64,
+    node: NodeId,
     times: u32,
     at: Instant,
     phase: ContestPhase,
@@ -44,7 +45,7 @@ enum ContestPhase {
 
 impl KeyContest {
     /// Notes that the connection's session of a node has lost its seat to another connection.
-    pub fn note_loss(&self, node: u64, now: Instant) {
+    pub fn note_loss(&self, node: NodeId, now: Instant) {
         let mut lost = self.lock_lost();
         let times = match &*lost {
             Some(before) if before.node == node && now - before.at < OVER => before.times + 1,
@@ -61,7 +62,7 @@ impl KeyContest {
 
     /// Notes that the client asks for a session of the node; returns how long it has to wait for its seat, if it lost
     /// it on this connection.
-    pub fn come_back(&self, node: u64) -> Option<Duration> {
+    pub fn come_back(&self, node: NodeId) -> Option<Duration> {
         let mut lost = self.lock_lost();
         let lost = lost
             .as_mut()
@@ -72,7 +73,7 @@ impl KeyContest {
     }
 
     /// Keeps a report of a client that waits for its seat; gives any other back, to be told.
-    pub fn keep_report(&self, node: u64, report: ClientReport) -> Option<ClientReport> {
+    pub fn keep_report(&self, node: NodeId, report: ClientReport) -> Option<ClientReport> {
         let mut lost = self.lock_lost();
         let is_waiting =
             |lost: &&mut LostSession| lost.node == node && lost.phase == ContestPhase::Waiting;
@@ -87,7 +88,7 @@ impl KeyContest {
     /// asked for the seat: the other machine has reported otherwise.
     pub fn note_seat(
         &self,
-        node: u64,
+        node: NodeId,
         asked: impl FnOnce() -> ClientReport,
     ) -> Option<ClientReport> {
         let mut lost = self.lock_lost();

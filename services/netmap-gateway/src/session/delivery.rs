@@ -10,6 +10,7 @@ use std::{
 };
 
 use bowline_control_wire::FrameError;
+use bowline_ids::NodeId;
 use bowline_service_kit::Tasks;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
@@ -53,7 +54,7 @@ pub struct Deliveries {
 struct DeliveryTable {
     newest: u64,
     /// The responses of each node, the oldest first.
-    of_nodes: BTreeMap<(u64, DeliveryKind), VecDeque<Arc<HeldDelivery>>>,
+    of_nodes: BTreeMap<(NodeId, DeliveryKind), VecDeque<Arc<HeldDelivery>>>,
     /// Those of which a piece is under way, with when it was handed over.
     under_way: BTreeMap<u64, (Instant, Arc<HeldDelivery>)>,
 }
@@ -77,7 +78,7 @@ struct UnreadFrame {
 #[derive(Debug)]
 pub struct Delivery {
     deliveries: Deliveries,
-    of: (u64, DeliveryKind),
+    of: (NodeId, DeliveryKind),
     held: Arc<HeldDelivery>,
 }
 
@@ -103,7 +104,7 @@ impl Deliveries {
     }
 
     /// Begins a response of a node; its oldest of the kind ends when there are too many.
-    pub fn begin(&self, node: u64, kind: DeliveryKind, connection: Connection) -> Delivery {
+    pub fn begin(&self, node: NodeId, kind: DeliveryKind, connection: Connection) -> Delivery {
         let mut all = self.lock_table();
         all.newest += 1;
         let held = Arc::new(HeldDelivery {

@@ -1,6 +1,7 @@
 //! Signs of life, asked of clients whose nodes others route through.
 
 use bowline_control_wire::{CapabilityVersion, MapResponse, PingRequest};
+use bowline_ids::NodeId;
 use bowline_netmap::{Dialect, View};
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ impl LivenessPings {
     pub(super) fn set_wanted(
         &mut self,
         view: &View,
-        node: u64,
+        node: NodeId,
         dialect: Dialect,
         connection: &Connection,
     ) {

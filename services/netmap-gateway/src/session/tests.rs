@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bowline_clock::SystemClock;
 use bowline_control_wire::{CapabilityVersion, Compression, decode_frame};
+use bowline_netmap::fixture::node_id;
 use bowline_netmap::{
     FilterSources,
     fixture::{TestTailnet, compiled, node, user},
@@ -74,7 +75,7 @@ impl Stage {
             }),
             ..ClientReport::default()
         };
-        self.lab.replica.apply_report(id, report);
+        self.lab.replica.apply_report(node_id(id), report);
     }
 
     /// Changes what every client is told whole.
@@ -93,7 +94,7 @@ impl Stage {
             compression: Compression::None,
         };
         let mut session = MapSession::begin(
-            (Arc::clone(&self.tailnet), id),
+            (Arc::clone(&self.tailnet), node_id(id)),
             node(id).node_key,
             dialect,
             Arc::new(SystemClock),

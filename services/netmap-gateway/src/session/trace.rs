@@ -1,6 +1,6 @@
 //! What log lines of a map session have in common.
 
-use bowline_ids::TailnetId;
+use bowline_ids::{NodeId, TailnetId};
 use bowline_service_kit::RequestId;
 use tracing::{Span, field};
 
@@ -9,12 +9,12 @@ use tracing::{Span, field};
 pub(super) struct SessionTrace {
     request: Option<RequestId>,
     tailnet: TailnetId,
-    node: u64,
+    node: NodeId,
 }
 
 impl SessionTrace {
     /// Describes a session that begins in the request that is being answered.
-    pub(super) fn new(tailnet: TailnetId, node: u64) -> Self {
+    pub(super) fn new(tailnet: TailnetId, node: NodeId) -> Self {
         let request = RequestId::current();
         Self {
             request,
@@ -26,12 +26,22 @@ impl SessionTrace {
     /// Returns a span for its beginning or its end.
     pub(super) fn session_span(self) -> Span {
         let (id, tailnet) = (self.request.map(field::display), self.tailnet.get());
-        tracing::info_span!("map_session", request_id = id, tailnet, node = self.node)
+        tracing::info_span!(
+            "map_session",
+            request_id = id,
+            tailnet,
+            node = self.node.get()
+        )
     }
 
     /// Returns a span for making one of its later frames.
     pub(super) fn frame_span(self) -> Span {
         let (id, tailnet) = (self.request.map(field::display), self.tailnet.get());
-        tracing::debug_span!("map_frame", request_id = id, tailnet, node = self.node)
+        tracing::debug_span!(
+            "map_frame",
+            request_id = id,
+            tailnet,
+            node = self.node.get()
+        )
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bowline_netmap::{ChangeSet, Difference, View};
+use bowline_netmap::{ChangeSet, ClassId, Difference, Generation, View};
 use tokio::sync::watch;
 
 /// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
@@ -29,16 +29,16 @@ struct RecentChanges {
     sets: VecDeque<(usize, Arc<ChangeSet>)>,
     bytes: usize,
     /// What differs between earlier generations and the newest view, the one before it first.
-    differences: Vec<(u64, Arc<Difference>)>,
+    differences: Vec<(Generation, Arc<Difference>)>,
     /// The newest wake of each class somebody listens for.
-    wakes: BTreeMap<u64, watch::Sender<ClassWake>>,
+    wakes: BTreeMap<ClassId, watch::Sender<ClassWake>>,
 }
 
 /// The generation at which a class had to look again last, and the one before that.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClassWake {
-    previous: u64,
-    now: u64,
+    previous: Generation,
+    now: Generation,
 }
 
 impl ClassWake {
@@ -47,15 +47,15 @@ impl ClassWake {
     /// What lies between the two wakes does not concern the class, so a session that missed none of them does
     /// not fall behind however much happens elsewhere.
     #[must_use]
-    pub fn compare_from(self, seen: u64) -> u64 {
+    pub fn compare_from(self, seen: Generation) -> Generation {
         if seen >= self.previous {
-            seen.max(self.now.saturating_sub(1))
+            seen.max(self.now.previous())
         } else {
             seen
         }
     }
 
-    fn next(&mut self, generation: u64) {
+    fn next(&mut self, generation: Generation) {
         *self = Self {
             previous: self.now,
             now: generation,
@@ -100,18 +100,18 @@ impl History {
             recent.bytes -= weight;
         }
         if !recent.sets.is_empty() {
-            let before = generation.saturating_sub(1);
+            let before = generation.previous();
             recent.differences.push((before, difference));
         }
         recent.wakes.retain(|_, wake| wake.receiver_count() > 0);
-        let concerned = |class: &u64| affected.as_ref().is_none_or(|some| some.contains(class));
+        let concerned = |class: &ClassId| affected.as_ref().is_none_or(|some| some.contains(class));
         for (_, wake) in recent.wakes.iter().filter(|(class, _)| concerned(class)) {
             wake.send_modify(|wake| wake.next(generation));
         }
     }
 
     /// Listens for generations that concern a class, for a session that was told of generation `told`.
-    pub fn listen_to_class(&self, class: u64, told: u64) -> watch::Receiver<ClassWake> {
+    pub fn listen_to_class(&self, class: ClassId, told: Generation) -> watch::Receiver<ClassWake> {
         let mut recent = self.lock_recent();
         let generation = self.view.load().generation;
         let wake = ClassWake {
@@ -132,14 +132,15 @@ impl History {
 
     /// Returns the newest view and what differs from generation `since`; `None` for the difference when that is
     /// longer ago than what is kept.
-    pub fn difference_since(&self, since: u64) -> (Arc<View>, Option<Arc<Difference>>) {
+    pub fn difference_since(&self, since: Generation) -> (Arc<View>, Option<Arc<Difference>>) {
         let recent = self.lock_recent();
         let view = self.view.load_full();
         let known = recent.differences.iter().find(|(from, _)| *from == since);
         if let Some((_, difference)) = known {
             return (view, Some(Arc::clone(difference)));
         }
-        let missed = usize::try_from(view.generation.saturating_sub(since)).unwrap_or(usize::MAX);
+        let missed =
+            usize::try_from(view.generation.0.saturating_sub(since.0)).unwrap_or(usize::MAX);
         let Some(first) = recent.sets.len().checked_sub(missed) else {
             return (view, None);
         };
@@ -152,7 +153,7 @@ impl History {
         (view, Some(difference))
     }
 
-    fn keep_difference(&self, view: &View, since: u64, difference: &Arc<Difference>) {
+    fn keep_difference(&self, view: &View, since: Generation, difference: &Arc<Difference>) {
         let mut recent = self.lock_recent();
         if self.view.load().generation == view.generation {
             if recent.differences.len() == COMPARED {

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bowline_bus::Bus;
 use bowline_change_feed::{Feed, IdentityLog, Position, RegistryLog};
 use bowline_control_wire::DerpMap;
-use bowline_ids::{NodeOwner, TailnetId};
+use bowline_ids::{NodeId, NodeOwner, TailnetId};
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_netmap::FilterSources;
 use bowline_proto::key_registry::v1::{
@@ -58,7 +58,7 @@ pub enum NodeKeyOwner {
     /// A node of the machine.
     Node(LocatedNode),
     /// Nobody any more: it was the key of the machine's node with this number.
-    Former(u64),
+    Former(NodeId),
 }
 
 /// A node key's node.
@@ -67,7 +67,7 @@ pub struct LocatedNode {
     /// Its tailnet.
     pub tailnet: Arc<Tailnet>,
     /// The node.
-    pub node: u64,
+    pub node: NodeId,
     /// Who answers for it.
     pub owner: NodeOwner,
 }
@@ -173,13 +173,15 @@ impl TailnetHub {
         if let Some(former) = answer.former
             && former.machine_key == machine.as_bytes()
         {
-            return Ok(NodeKeyOwner::Former(former.node_id));
+            let node = NodeId::try_from(former.node_id).map_err(|_| unknown_key_status())?;
+            return Ok(NodeKeyOwner::Former(node));
         }
         let node = answer.node.ok_or_else(unknown_key_status)?;
         if node.machine_key != machine.as_bytes() {
             return Err(unknown_key_status());
         }
         let id = TailnetId::try_from(node.tailnet_id).map_err(|_| unknown_key_status())?;
+        let number = NodeId::try_from(node.id).map_err(|_| unknown_key_status())?;
         let tailnet = self.tailnet(id);
         self.origins.registry.note_head(
             id,
@@ -190,7 +192,7 @@ impl TailnetHub {
         );
         Ok(NodeKeyOwner::Node(LocatedNode {
             tailnet,
-            node: node.id,
+            node: number,
             owner: node.owner(),
         }))
     }
@@ -216,7 +218,7 @@ impl TailnetHub {
         if shown.node.machine_key != machine.as_bytes() {
             return Err(unknown_key_status());
         }
-        let (node, owner) = (shown.node.id, shown.node.owner());
+        let (node, owner) = (shown.id, shown.node.owner());
         let used = self.mark_used(tailnet);
         Ok(used.map(|tailnet| LocatedNode {
             tailnet,

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use bowline_ids::NodeId;
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::sync::Notify;
 
@@ -25,9 +26,9 @@ struct InputsState {
 #[derive(Debug, Default)]
 pub(super) struct WaitingInputs {
     /// What clients reported, by node.
-    pub(super) reports: BTreeMap<u64, ClientReport>,
+    pub(super) reports: BTreeMap<NodeId, ClientReport>,
     /// What the registry made of reports, by node.
-    pub(super) outcomes: BTreeMap<u64, ReportOutcome>,
+    pub(super) outcomes: BTreeMap<NodeId, ReportOutcome>,
     /// Whether clients are to be told of other relays.
     pub(super) relays: bool,
 }
@@ -41,7 +42,7 @@ pub(super) struct ReportOutcome {
 }
 
 impl LocalInputs {
-    pub(super) fn add_report(&self, node: u64, mut report: ClientReport) {
+    pub(super) fn add_report(&self, node: NodeId, mut report: ClientReport) {
         self.add(|waiting| {
             if let Some(earlier) = waiting.reports.remove(&node) {
                 report.host = report.host.or(earlier.host);
@@ -50,7 +51,7 @@ impl LocalInputs {
         });
     }
 
-    pub(super) fn add_outcome(&self, node: u64, outcome: ReportOutcome) {
+    pub(super) fn add_outcome(&self, node: NodeId, outcome: ReportOutcome) {
         self.add(|waiting| {
             let kept = waiting.outcomes.entry(node).or_insert(outcome);
             if kept.sequence <= outcome.sequence {

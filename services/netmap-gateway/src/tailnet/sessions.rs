@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bowline_ids::NodeId;
 use tokio::sync::watch;
 
 /// The live map sessions by node.
@@ -17,7 +18,7 @@ struct SessionSlots {
     ends: watch::Sender<u64>,
     /// The number of the newest seat, never used again.
     newest: u64,
-    taken: BTreeMap<u64, TakenSlot>,
+    taken: BTreeMap<NodeId, TakenSlot>,
 }
 
 #[derive(Debug)]
@@ -34,7 +35,7 @@ struct TakenSlot {
 #[derive(Debug)]
 pub struct SessionSlot {
     sessions: Arc<Mutex<SessionSlots>>,
-    node: u64,
+    node: NodeId,
     number: u64,
     connection: u64,
     hold: watch::Receiver<u64>,
@@ -44,7 +45,7 @@ pub struct SessionSlot {
 impl Sessions {
     /// Takes a node's seat on a connection; an older session on it ends.
     #[must_use]
-    pub fn take_slot(&self, node: u64, connection: u64) -> SessionSlot {
+    pub fn take_slot(&self, node: NodeId, connection: u64) -> SessionSlot {
         let (sender, hold) = watch::channel(0);
         let mut seats = lock_slots(&self.0);
         seats.newest += 1;
@@ -66,7 +67,7 @@ impl Sessions {
     }
 
     /// Waits until no session of a node lives here.
-    pub async fn wait_until_vacant(&self, node: u64) {
+    pub async fn wait_until_vacant(&self, node: NodeId) {
         loop {
             let held = lock_slots(&self.0)
                 .taken
@@ -85,7 +86,7 @@ impl Sessions {
     }
 
     /// Tells the session of a node, if one lives here, the epoch of the node's newest session anywhere.
-    pub fn note_newer_epoch(&self, node: u64, epoch: u64) {
+    pub fn note_newer_epoch(&self, node: NodeId, epoch: u64) {
         if let Some(taken) = lock_slots(&self.0).taken.get(&node) {
             taken.hold.send_replace(epoch);
         }

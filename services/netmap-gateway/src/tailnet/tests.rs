@@ -1,5 +1,6 @@
 //! A tailnet whose views tests publish.
 
+use bowline_netmap::fixture::node_id;
 use bowline_netmap::fixture::{TestTailnet, node};
 use bowline_proto::key_registry::v1::Node;
 
@@ -35,11 +36,15 @@ async fn replaced_key_is_shown_only_when_the_registrys_entry_is() {
     let (tailnet, mut lab, progress) = followed();
     let limit = Duration::from_secs(30);
     let replaced = [9; 32];
-    assert!(tailnet.wait_until_shown(2, &node(2).node_key, limit).await);
-    assert!(!tailnet.wait_until_shown(2, &replaced, limit).await);
+    assert!(
+        tailnet
+            .wait_until_shown(node_id(2), &node(2).node_key, limit)
+            .await
+    );
+    assert!(!tailnet.wait_until_shown(node_id(2), &replaced, limit).await);
     let waiting = tokio::spawn({
         let tailnet = Arc::clone(&tailnet);
-        async move { tailnet.wait_until_shown(2, &replaced, limit).await }
+        async move { tailnet.wait_until_shown(node_id(2), &replaced, limit).await }
     });
     tokio::task::yield_now().await;
     lab.put(Node {

@@ -17,6 +17,7 @@ use std::{
 use bowline_control_wire::{
     Compression, DerpMap, FrameError, MapResponse, dialect, encode_frame, encode_payload,
 };
+use bowline_ids::{NodeId, UserId};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
@@ -24,7 +25,7 @@ use super::Dialect;
 use crate::{
     difference::Difference,
     message::{self, Viewer},
-    view::{FilterSources, ShownNode, View},
+    view::{ClassId, FilterSources, Generation, ShownNode, View},
 };
 
 /// How many numbers of nodes are one block.
@@ -41,29 +42,29 @@ pub struct PeerBlocks(Mutex<BlockTable>);
 #[derive(Debug, Default)]
 struct BlockTable {
     /// The generation at which all that is told of nodes differed last.
-    all_since: u64,
+    all_since: Generation,
     /// The generation at which a node of each block differed last, for the blocks that have nodes.
-    since: BTreeMap<u64, u64>,
+    since: BTreeMap<u64, Generation>,
     /// The generation at which a block was last left by its nodes.
-    left_at: u64,
+    left_at: Generation,
     /// The generation at which each class came, or what it sees differed last.
-    defined: BTreeMap<u64, u64>,
+    defined: BTreeMap<ClassId, Generation>,
     kept: BTreeMap<Key, Arc<PeerBlock>>,
     bytes: usize,
 }
 
 /// What makes a block the same for several sessions: the class, the block, the compression.
-type Key = (u64, u64, Compression);
+type Key = (ClassId, u64, Compression);
 
 /// Some peers, encoded.
 #[derive(Debug)]
 struct PeerBlock {
     /// The generation of the view it was made from.
-    generation: u64,
+    generation: Generation,
     /// JSON objects with commas between them, compressed; empty without peers.
     payload: Vec<u8>,
     /// Whom the peers belong to.
-    users: BTreeSet<u64>,
+    users: BTreeSet<UserId>,
 }
 
 impl PeerBlocks {
@@ -74,7 +75,7 @@ impl PeerBlocks {
         if changes.tailnet {
             state.all_since = generation;
         }
-        let blocks: BTreeSet<_> = difference.peers.iter().map(|id| id / BLOCK).collect();
+        let blocks: BTreeSet<_> = difference.peers.iter().map(|id| block_of(*id)).collect();
         let (here, left): (BTreeSet<_>, BTreeSet<_>) = blocks
             .into_iter()
             .partition(|number| nodes_in_block(view, *number).next().is_some());
@@ -110,7 +111,7 @@ impl PeerBlocks {
     pub fn first_frame(
         &self,
         view: &View,
-        id: u64,
+        id: NodeId,
         derp_map: &DerpMap,
         dialect: Dialect,
         now: DateTime<Utc>,
@@ -124,7 +125,7 @@ impl PeerBlocks {
         let own: BTreeSet<_> = view
             .devices_of_user(viewer.own.user())
             .chain([id])
-            .map(|id| id / BLOCK)
+            .map(block_of)
             .collect();
         let mut users = BTreeSet::from([message::owner_id(&viewer.own.node)]);
         let mut blocks = Vec::new();
@@ -178,10 +179,14 @@ impl PeerBlocks {
 
 impl BlockTable {
     /// Returns since when a block is what it is for a class.
-    fn changed_at(&self, class: u64, number: u64) -> u64 {
+    fn changed_at(&self, class: ClassId, number: u64) -> Generation {
         let block = self.since.get(&number).copied().unwrap_or(self.left_at);
         // A class that the newest view does not have may be asked for from a view before.
-        let class = self.defined.get(&class).copied().unwrap_or(u64::MAX);
+        let class = self
+            .defined
+            .get(&class)
+            .copied()
+            .unwrap_or(Generation(u64::MAX));
         block.max(class).max(self.all_since)
     }
 
@@ -221,14 +226,29 @@ fn sees_as_its_class(viewer: Viewer<'_>) -> bool {
         && viewer.at.view.sources == FilterSources::Addresses
 }
 
-/// Returns the numbers of the blocks that have nodes, ascending.
-fn block_numbers(view: &View) -> impl Iterator<Item = u64> {
-    let first = |from: u64| view.nodes.range(from..).next().map(|(id, _)| id / BLOCK);
-    std::iter::successors(first(0), move |number| first((number + 1) * BLOCK))
+/// Returns the number of the block that a node is in.
+const fn block_of(id: NodeId) -> u64 {
+    id.get() / BLOCK
 }
 
-fn nodes_in_block(view: &View, number: u64) -> impl Iterator<Item = (&u64, &ShownNode)> {
-    view.nodes.range(number * BLOCK..(number + 1) * BLOCK)
+/// Returns the numbers of the blocks that have nodes, ascending.
+fn block_numbers(view: &View) -> impl Iterator<Item = u64> {
+    let first = |number| nodes_from_block(view, number).next();
+    let first = move |number| first(number).map(|(id, _)| block_of(*id));
+    std::iter::successors(first(0), move |number| first(number + 1))
+}
+
+fn nodes_in_block(view: &View, number: u64) -> impl Iterator<Item = (&NodeId, &ShownNode)> {
+    nodes_from_block(view, number).take_while(move |(id, _)| block_of(**id) == number)
+}
+
+/// Returns the nodes of a block and of all after it.
+fn nodes_from_block(view: &View, number: u64) -> impl Iterator<Item = (&NodeId, &ShownNode)> {
+    // There is no node zero.
+    let first = NodeId::try_from((number * BLOCK).max(1)).ok();
+    first
+        .into_iter()
+        .flat_map(|first| view.nodes.range(first..))
 }
 
 /// Encodes some peers.

@@ -7,7 +7,14 @@ fn kept_deltas_are_bounded_by_their_bytes_and_the_oldest_go_first() {
         version: CapabilityVersion(130),
         compression: Compression::None,
     };
-    let key = |until: u64| DeltaKey::new(1, until - 1, until, dialect);
+    let key = |until: u64| {
+        DeltaKey::new(
+            ClassId(1),
+            Generation(until - 1),
+            Generation(until),
+            dialect,
+        )
+    };
     let large = Bytes::from(vec![0; BUDGET / 3]);
     for until in 1..=4 {
         cache.put(key(until), Some(large.clone()));

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_control_wire::MapResponse;
+use bowline_ids::{NodeId, UserId};
 use bowline_proto::policy::v1::{Capability, Settings};
 use chrono::{DateTime, Utc};
 
@@ -11,7 +12,7 @@ use super::{
     full::{dns_config, domain},
     node,
     peer_change::{PeerDifference, compare_shared_facts},
-    profile::{TAGGED_DEVICES, owner_id, user_profile},
+    profile::{owner_id, user_profile},
     ssh,
     viewer::Viewer,
 };
@@ -47,7 +48,7 @@ struct ViewerComparison<'v> {
 /// An example: node 2 reports another endpoint, and node 1 sees it. Of the difference node 1 compares node 2 as a peer,
 /// before and now; that is told as a patch with the endpoints. Its filter, SSH rules and own node are not looked at.
 #[must_use]
-pub fn build_delta(view: &View, difference: &Difference, id: u64, now: DateTime<Utc>) -> Delta {
+pub fn build_delta(view: &View, difference: &Difference, id: NodeId, now: DateTime<Utc>) -> Delta {
     let changes = &*difference.changes;
     let own_before = changes.nodes.get(&id);
     let Some(own) = view.nodes.get(&id) else {
@@ -102,10 +103,10 @@ fn changes_own_facts(changes: &ChangeSet, own: &ShownNode) -> bool {
         || changes.settings.contains_key(&own.settings)
 }
 
-/// Returns the peers that node `id` saw before `changes`, for a message that has none: clients take a list without
+/// Returns the numbers of the peers that node `id` saw before `changes`, for a message that has none: clients take a list without
 /// peers for none at all.
 #[must_use]
-pub fn lost_peers(view: &View, changes: &ChangeSet, id: u64) -> Vec<u64> {
+pub fn lost_peers(view: &View, changes: &ChangeSet, id: NodeId) -> Vec<u64> {
     let before = Viewer::at(ViewAt::before(view, changes), id);
     let Some(before) = before.filter(|before| before.own.offered) else {
         return Vec::new();
@@ -116,7 +117,7 @@ pub fn lost_peers(view: &View, changes: &ChangeSet, id: u64) -> Vec<u64> {
         candidates.extend(view.nodes_in_class(*class));
     }
     candidates.retain(|candidate| before.visible_peer(*candidate).is_some());
-    candidates.into_iter().collect()
+    candidates.into_iter().map(NodeId::get).collect()
 }
 
 impl ViewerComparison<'_> {
@@ -142,7 +143,7 @@ impl ViewerComparison<'_> {
         // An address whose node came or went was written as one of nobody, or is now.
         let is_written = |element: &Arc<str>| {
             let named = view.node_by_address.get(element);
-            named.is_none_or(|id| *id == self.now.own.node.id)
+            named.is_none_or(|id| *id == self.now.own.id)
                 || difference.moved_addresses.contains(&**element)
         };
         // The first element of a list, or its last, makes the rule come or go.
@@ -158,14 +159,14 @@ impl ViewerComparison<'_> {
 
     fn add_peers(&self, message: &mut MapResponse) {
         let mut candidates = self.possibly_changed_peers();
-        candidates.remove(&self.now.own.node.id);
+        candidates.remove(&self.now.own.id);
         for candidate in candidates {
             let was = self
                 .before
                 .and_then(|viewer| Some((viewer, viewer.visible_peer(candidate)?)));
             match (was, self.now.visible_peer(candidate)) {
                 (None, None) => {}
-                (Some(_), None) => message.peers_removed.push(candidate),
+                (Some(_), None) => message.peers_removed.push(candidate.get()),
                 (None, Some(now)) => message.peers_changed.push(node::peer_node(self.now, now)),
                 (Some((before, was)), Some(now)) => {
                     self.add_changed_peer(before, was, now, message)
@@ -175,7 +176,7 @@ impl ViewerComparison<'_> {
     }
 
     /// Returns the nodes that may be seen otherwise than before.
-    fn possibly_changed_peers(&self) -> BTreeSet<u64> {
+    fn possibly_changed_peers(&self) -> BTreeSet<NodeId> {
         let (changes, view) = (&self.difference.changes, self.now.at.view);
         let mut candidates = self.difference.peers.clone();
         for viewer in self.before.iter().chain([&self.now]) {
@@ -229,7 +230,7 @@ impl ViewerComparison<'_> {
     }
 
     fn add_own_node(&self, time: DateTime<Utc>, message: &mut MapResponse) {
-        if !self.difference.own_nodes.contains(&self.now.own.node.id) {
+        if !self.difference.own_nodes.contains(&self.now.own.id) {
             return;
         }
         let same = self.before.is_some_and(|before| {
@@ -248,7 +249,7 @@ impl ViewerComparison<'_> {
         let settings = own_settings(self.now);
         let mut lists = settings.into_iter().flat_map(ssh_source_lists);
         let is_same = !lists.any(|list| self.changes_ssh_list(list))
-            && (!self.difference.own_nodes.contains(&self.now.own.node.id)
+            && (!self.difference.own_nodes.contains(&self.now.own.id)
                 || self.before.is_some_and(|before| {
                     let was = own_settings(before).map_or(&[][..], |was| &was.ssh);
                     was == settings.map_or(&[][..], |now| &now.ssh)
@@ -272,11 +273,11 @@ impl ViewerComparison<'_> {
 
     fn add_profiles(&self, message: &mut MapResponse) {
         let (view, own) = (self.now.at.view, self.now.own);
-        let mut users: BTreeSet<u64> = message.peers_changed.iter().map(|peer| peer.user).collect();
-        if let Some(node) = &message.node {
-            users.insert(node.user);
-        }
-        let sees = |user: &u64| {
+        let told = message.peers_changed.iter().chain(&message.node);
+        let mut users: BTreeSet<_> = told
+            .filter_map(|node| UserId::try_from(node.user).ok())
+            .collect();
+        let sees = |user: &UserId| {
             let mut devices = view.devices_of_user(Some(*user));
             *user == owner_id(&own.node) || devices.any(|id| self.now.visible_peer(id).is_some())
         };
@@ -293,7 +294,7 @@ impl ViewerComparison<'_> {
     }
 
     /// Says whether the client does not know a profile yet, or knows another one.
-    fn is_new_profile(&self, user: u64) -> bool {
+    fn is_new_profile(&self, user: UserId) -> bool {
         let view = self.now.at.view;
         let Some(before) = self.before else {
             return true;
@@ -306,15 +307,15 @@ impl ViewerComparison<'_> {
         }
         let devices = view.devices_of_user(Some(user));
         // Tagged nodes have no list of their own; mostly the first neighbours have some.
-        let neighbours = if user == TAGGED_DEVICES {
+        let neighbours = if user == UserId::TAGGED_DEVICES {
             view.nodes_seen_by(before.class, before.own.user())
         } else {
             BTreeSet::new()
         };
         let mut candidates = self.difference.changes.nodes.keys().copied();
-        let was_seen = |id: u64| {
+        let was_seen = |id: NodeId| {
             let peer = before.visible_peer(id);
-            id != before.own.node.id && peer.is_some_and(|peer| owner_id(&peer.node) == user)
+            id != before.own.id && peer.is_some_and(|peer| owner_id(&peer.node) == user)
         };
         !(candidates.any(was_seen)
             || devices.into_iter().any(was_seen)

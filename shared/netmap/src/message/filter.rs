@@ -50,10 +50,7 @@ pub(crate) fn chunks_where(viewer: Viewer<'_>, wanted: impl Fn(SourceListKey) ->
 
 /// Returns the source list of a rule, for one node.
 fn list_key(shown: &ShownNode, compiled: &CompiledPolicy) -> SourceListKey {
-    let user = shown
-        .user()
-        .filter(|_| compiled.per_user)
-        .unwrap_or_default();
+    let user = shown.user().filter(|_| compiled.per_user);
     SourceListKey {
         list: compiled.source_list_id,
         user,
@@ -105,7 +102,7 @@ fn source_texts(viewer: Viewer<'_>, key: SourceListKey) -> Vec<String> {
         return Vec::new();
     };
     let is_written = |element: &&Arc<str>| match view.node_by_address.get(*element) {
-        Some(id) if *id != viewer.own.node.id => {
+        Some(id) if *id != viewer.own.id => {
             view.sources == FilterSources::Addresses && view.may_name(element)
         }
         _ => true,

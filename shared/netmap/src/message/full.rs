@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_control_wire::{
     Debug, DerpMap, DnsConfig, DnsRecord, MapResponse, Resolver, SshPolicy, plain_text,
 };
+use bowline_ids::{NodeId, UserId};
 use bowline_proto::identity::v1::Tailnet;
 use chrono::{DateTime, Utc};
 
@@ -24,7 +25,7 @@ use crate::View;
 #[must_use]
 pub fn build_full(
     view: &View,
-    id: u64,
+    id: NodeId,
     derp_map: &DerpMap,
     now: DateTime<Utc>,
 ) -> Option<MapResponse> {
@@ -50,7 +51,7 @@ pub fn build_full(
 /// Returns the first message of a stream without its peers; `users` are those of its peers, and its own.
 pub(crate) fn full_without_peers(
     viewer: Viewer<'_>,
-    users: BTreeSet<u64>,
+    users: BTreeSet<UserId>,
     derp_map: &DerpMap,
     now: DateTime<Utc>,
 ) -> MapResponse {

@@ -1,30 +1,28 @@
 //! What a client is told whose node is gone.
 
 use bowline_control_wire::{Debug, DerpMap, MapResponse, Node, SshPolicy};
-use bowline_ids::{NodeId, StableNodeId};
+use bowline_ids::{NodeId, StableNodeId, UserId};
 use bowline_keys::{MachinePublic, NodePublic};
 use chrono::{DateTime, Utc};
 
-use super::{filter, profile::TAGGED_DEVICES};
+use super::filter;
 
 /// Returns the message that makes a client ask its person to log in: its key has ended, and it knows nobody.
 ///
 /// No status of an answer does that: a client that gets none but errors tries again for ever and looks connected.
 #[must_use]
 pub fn build_node_gone(
-    id: u64,
+    id: NodeId,
     key: NodePublic,
     machine: Option<MachinePublic>,
     derp_map: &DerpMap,
     now: DateTime<Utc>,
 ) -> MapResponse {
     let node = Node {
-        id,
-        stable_id: NodeId::try_from(id)
-            .map(|id| StableNodeId::from(id).to_string())
-            .unwrap_or_default(),
+        id: id.get(),
+        stable_id: StableNodeId::from(id).to_string(),
         name: format!("n{id}."),
-        user: TAGGED_DEVICES,
+        user: UserId::TAGGED_DEVICES.get(),
         key,
         key_expiry: DateTime::from_timestamp(123, 0),
         machine,

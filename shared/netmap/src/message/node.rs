@@ -1,7 +1,7 @@
 //! Nodes as a client sees them.
 
 use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
-use bowline_ids::{NodeId, StableNodeId, StableTailnetId, TailnetId};
+use bowline_ids::{StableNodeId, StableTailnetId, TailnetId, UserId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
 use bowline_proto::{policy::v1::Capability, time::from_timestamp};
 use chrono::{DateTime, Utc};
@@ -70,6 +70,7 @@ pub(crate) fn peer_node(viewer: Viewer<'_>, shown: &ShownNode) -> Node {
 /// Returns the capability that stands for a source list: opaque, and seen only where a filter uses it.
 pub(crate) fn source_capability(list: SourceListKey) -> String {
     let SourceListKey { list, user } = list;
+    let user = user.map_or(0, UserId::get);
     format!("bowline.internal/source/{list:016x}-{user:x}")
 }
 
@@ -118,12 +119,10 @@ pub(crate) fn own_node(viewer: Viewer<'_>, now: DateTime<Utc>) -> Node {
 fn common_fields(view: &View, shown: &ShownNode) -> Node {
     let (node, soft) = (&shown.node, &shown.soft);
     Node {
-        id: node.id,
-        stable_id: NodeId::try_from(node.id)
-            .map(|id| StableNodeId::from(id).to_string())
-            .unwrap_or_default(),
+        id: shown.id.get(),
+        stable_id: StableNodeId::from(shown.id).to_string(),
         name: plain_text(&format!("{}.{}.", node.name, view.tailnet.magic_dns_suffix)),
-        user: owner_id(node),
+        user: owner_id(node).get(),
         key: NodePublic::try_from(&*node.node_key).unwrap_or_default(),
         key_expiry: node.key_expiry.and_then(from_timestamp),
         disco_key: disco_key(&soft.disco_key),

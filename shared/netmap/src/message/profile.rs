@@ -1,23 +1,24 @@
 //! Users as clients see them.
 
 use bowline_control_wire::{UserProfile, plain_text};
+use bowline_ids::UserId;
 use bowline_proto::key_registry::v1::Node;
 
 use crate::View;
 
-/// The pseudo user of tagged nodes: beyond every user's number.
-pub const TAGGED_DEVICES: u64 = 1 << 52;
-
 /// Returns the number of the user a node is shown under.
 #[must_use]
-pub fn owner_id(node: &Node) -> u64 {
-    node.owning_user().unwrap_or(TAGGED_DEVICES)
+pub fn owner_id(node: &Node) -> UserId {
+    let user = node.owning_user();
+    user.and_then(|user| UserId::try_from(user).ok())
+        .unwrap_or(UserId::TAGGED_DEVICES)
 }
 
 /// Returns the profile of a user, or of the pseudo user.
 #[must_use]
-pub fn user_profile(view: &View, id: u64) -> UserProfile {
-    match view.users.get(&id) {
+pub fn user_profile(view: &View, user: UserId) -> UserProfile {
+    let id = user.get();
+    match view.users.get(&user) {
         Some(user) => UserProfile {
             id,
             login_name: plain_text(&user.login_name),

@@ -14,7 +14,7 @@ use prost_types::Timestamp;
 use super::{Delta, build_delta, build_full, lost_peers};
 use crate::{
     ChangeSet, Difference,
-    fixture::{TestTailnet, compiled, node, user},
+    fixture::{TestTailnet, compiled, node, node_id, user},
 };
 
 #[test]
@@ -100,12 +100,12 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
         }),
         ..ClientReport::default()
     };
-    tailnet.replica.apply_report(2, report.clone());
+    tailnet.replica.apply_report(node_id(2), report.clone());
     let message = tailnet.message();
     assert!(message.peers_changed.is_empty() && message.packet_filters.is_empty());
     assert_eq!(message.peers_changed_patch[0].endpoints, ["10.0.0.2:41641"]);
     assert_eq!(message.peers_changed_patch[0].derp_region, 900);
-    tailnet.replica.apply_report(1, report.clone());
+    tailnet.replica.apply_report(node_id(1), report.clone());
     assert!(matches!(tailnet.told(), Delta::Nothing));
     // One that says nothing of the host leaves what is known of it, whether the registry has that already or not.
     let silent = ClientReport {
@@ -113,7 +113,7 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
         host: None,
         ..report
     };
-    tailnet.replica.apply_report(2, silent.clone());
+    tailnet.replica.apply_report(node_id(2), silent.clone());
     let message = tailnet.message();
     assert_eq!(
         message.peers_changed_patch[0].derp_region, 0,
@@ -121,8 +121,8 @@ fn report_reaches_peers_as_a_patch_and_not_oneself() {
     );
     tailnet
         .replica
-        .note_report_accepted(2, silent.sequence, Some(1));
-    tailnet.replica.apply_report(2, silent);
+        .note_report_accepted(node_id(2), silent.sequence, Some(1));
+    tailnet.replica.apply_report(node_id(2), silent);
     assert_eq!(tailnet.full(1).unwrap().peers[0].home_derp, 900);
 }
 
@@ -233,7 +233,7 @@ fn many_changes_meanwhile_are_one_difference() {
         changes.extend(&tailnet.publish());
     }
     let difference = Difference::find(&tailnet.view, &Arc::new(changes));
-    let told = build_delta(&tailnet.view, &difference, 1, DateTime::UNIX_EPOCH);
+    let told = build_delta(&tailnet.view, &difference, node_id(1), DateTime::UNIX_EPOCH);
     let Delta::Message(message) = told else {
         panic!("{told:?}")
     };
@@ -255,7 +255,7 @@ fn relays_of_the_policy_come_over_the_servers_own() {
     update.derp_map = Some(text.to_owned());
     tailnet.replica.apply_compiled(vec![update]);
     assert!(matches!(tailnet.told(), Delta::Full));
-    let message = build_full(&tailnet.view, 1, &own, DateTime::UNIX_EPOCH).expect("shown");
+    let message = build_full(&tailnet.view, node_id(1), &own, DateTime::UNIX_EPOCH).expect("shown");
     let regions = message.derp_map.expect("told").regions;
     assert_eq!(regions.keys().copied().collect::<Vec<_>>(), [2, 900]);
     assert_eq!(regions[&2].region_code, "new");
@@ -366,11 +366,11 @@ fn message_without_peers_names_those_that_were_seen() {
         ..node(2)
     });
     let changes = tailnet.publish();
-    assert_eq!(lost_peers(&tailnet.view, &changes, 1), [2]);
+    assert_eq!(lost_peers(&tailnet.view, &changes, node_id(1)), [2]);
     tailnet.put(node(2));
     let changes = tailnet.publish();
     assert!(
-        lost_peers(&tailnet.view, &changes, 2).is_empty(),
+        lost_peers(&tailnet.view, &changes, node_id(2)).is_empty(),
         "it was told of nobody"
     );
 }
@@ -455,14 +455,14 @@ fn report_that_changes_relay_and_measurements_is_a_patch() {
         ..ClientReport::default()
     }
     };
-    tailnet.replica.apply_report(2, report(1));
+    tailnet.replica.apply_report(node_id(2), report(1));
     let message = tailnet.message();
     assert_eq!(
         message.peers_changed[0].hostinfo.services.len(),
         1,
         "a service is new"
     );
-    tailnet.replica.apply_report(2, report(2));
+    tailnet.replica.apply_report(node_id(2), report(2));
     let message = tailnet.message();
     assert!(message.peers_changed.is_empty());
     assert_eq!(message.peers_changed_patch[0].derp_region, 2);

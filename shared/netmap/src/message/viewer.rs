@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use bowline_proto::policy::v1::{Class, Pass, Route};
+use bowline_ids::NodeId;
+use bowline_proto::policy::v1::{Class, Pass, Route, ViaRoute};
 
 use super::node::EXIT_ROUTES;
 use crate::{
@@ -20,23 +21,23 @@ pub(crate) struct Viewer<'v> {
 
 impl<'v> Viewer<'v> {
     /// Returns a node that is shown, as a viewer of now.
-    pub(crate) fn now(view: &'v View, id: u64) -> Option<Self> {
+    pub(crate) fn now(view: &'v View, id: NodeId) -> Option<Self> {
         Self::at(ViewAt::now(view), id)
     }
 
     /// Returns a node that is shown, as a viewer of that time.
-    pub(crate) fn at(at: ViewAt<'v>, id: u64) -> Option<Self> {
+    pub(crate) fn at(at: ViewAt<'v>, id: NodeId) -> Option<Self> {
         let own = at.node(id)?;
         let class = at.class(own.class)?;
         Some(Self { at, own, class })
     }
 
     /// Returns a node when it is a peer.
-    pub(crate) fn visible_peer(self, id: u64) -> Option<&'v ShownNode> {
+    pub(crate) fn visible_peer(self, id: NodeId) -> Option<&'v ShownNode> {
         let peer = self
             .at
             .node(id)
-            .filter(|peer| peer.offered && id != self.own.node.id)?;
+            .filter(|peer| peer.offered && id != self.own.id)?;
         let class = self.at.class(peer.class)?;
         let are_own = || peer.user().is_some() && peer.user() == self.own.user();
         let is_peer = see_each_other(self.class, class)
@@ -104,7 +105,7 @@ impl<'v> Viewer<'v> {
             return is_primary;
         }
         match self.chosen_router(prefix) {
-            Some(chosen) => chosen == peer.node.id,
+            Some(chosen) => chosen == peer.id,
             None => is_primary && route.is_some_and(|route| self.is_reached(route, peer)),
         }
     }
@@ -121,12 +122,12 @@ impl<'v> Viewer<'v> {
     }
 
     /// Returns the router of a route that the policy chooses for this node: of those the first that is online.
-    fn chosen_router(self, route: &str) -> Option<u64> {
+    fn chosen_router(self, route: &str) -> Option<NodeId> {
         let ways = self.class.vias.iter().filter_map(|id| self.at.via(*id));
         let routes = ways
             .flat_map(|way| &way.routes)
             .filter(|way| way.prefix == route);
-        let candidates: BTreeSet<_> = routes.flat_map(|way| &way.node_ids).copied().collect();
+        let candidates: BTreeSet<_> = routes.flat_map(routers).collect();
         let offered = candidates
             .iter()
             .filter_map(|id| self.at.node(*id))
@@ -136,26 +137,29 @@ impl<'v> Viewer<'v> {
             .iter()
             .find(|shown| shown.soft.online)
             .or_else(|| offered.first());
-        online.map(|shown| shown.node.id)
+        online.map(|shown| shown.id)
     }
 
     fn may_exit_through(self, peer: &ShownNode) -> bool {
         let mut ways = self.class.vias.iter().filter_map(|id| self.at.via(*id));
-        self.class.exit_routes || ways.any(|way| way.exit_node_ids.contains(&peer.node.id))
+        self.class.exit_routes || ways.any(|way| way.exit_node_ids.contains(&peer.id.get()))
     }
 
     /// Returns the nodes that a choice of routers may move a route between, because one of them changed.
-    pub(crate) fn rival_routers(self, changed: impl Fn(u64) -> bool) -> BTreeSet<u64> {
+    pub(crate) fn rival_routers(self, changed: impl Fn(NodeId) -> bool) -> BTreeSet<NodeId> {
         let ways = self.class.vias.iter().filter_map(|id| self.at.via(*id));
         let routes = ways.flat_map(|way| &way.routes);
-        let moved = routes.filter(|route| route.node_ids.iter().any(|id| changed(*id)));
+        let moved = routes.filter(|route| routers(route).any(&changed));
         // Without any of the chosen it may be the common router.
         let by_route = &self.at.view.nodes_by_route;
         moved
-            .flat_map(|route| {
-                let routers = by_route.values_of(&route.prefix);
-                routers.chain(route.node_ids.iter().copied())
-            })
+            .flat_map(|route| by_route.values_of(&route.prefix).chain(routers(route)))
             .collect()
     }
+}
+
+/// Returns the routers that a via route chooses from.
+fn routers(route: &ViaRoute) -> impl Iterator<Item = NodeId> {
+    let numbers = route.node_ids.iter();
+    numbers.filter_map(|number| NodeId::try_from(*number).ok())
 }

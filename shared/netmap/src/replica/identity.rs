@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use bowline_ids::UserId;
 use bowline_proto::identity::v1::{
     IdentityChange, IdentitySnapshot, Tailnet, User, identity_change,
 };
@@ -27,13 +28,8 @@ impl Replica {
             None if self.identity_revision > 0 => self.set_state(TailnetState::Deleted),
             None => {}
         }
-        let gone: Vec<_> = self
-            .view
-            .users
-            .keys()
-            .copied()
-            .filter(|id| !users.contains_key(id))
-            .collect();
+        let known = self.view.users.keys().map(|id| id.get());
+        let gone: Vec<_> = known.filter(|id| !users.contains_key(id)).collect();
         for id in gone {
             self.apply_identity_change(identity_change::Change::UserDeleted(id));
         }
@@ -74,7 +70,9 @@ impl Replica {
             }
             identity_change::Change::User(user) => self.put_user(user),
             identity_change::Change::UserDeleted(id) => {
-                if self.view.users.remove(&id).is_some() {
+                if let Ok(id) = UserId::try_from(id)
+                    && self.view.users.remove(&id).is_some()
+                {
                     self.changes.users.insert(id);
                     self.show_nodes_of(id);
                 }
@@ -93,7 +91,9 @@ impl Replica {
     }
 
     fn put_user(&mut self, user: User) {
-        let id = user.id;
+        let Ok(id) = UserId::try_from(user.id) else {
+            return;
+        };
         let before = self.view.users.insert(id, Arc::new(user));
         let now = &self.view.users[&id];
         let looks = |user: &User| {
@@ -108,8 +108,13 @@ impl Replica {
         }
     }
 
-    fn show_nodes_of(&mut self, user: u64) {
-        let owned = self.nodes_of_user.get(&user).into_iter().flatten().copied();
+    fn show_nodes_of(&mut self, user: UserId) {
+        let owned = self
+            .nodes_of_user
+            .get(&user.get())
+            .into_iter()
+            .flatten()
+            .copied();
         // A node that waits may be shown as that of its user before.
         let nodes: BTreeSet<_> = owned.chain(self.view.devices_of_user(Some(user))).collect();
         for id in nodes {

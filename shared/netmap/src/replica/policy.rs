@@ -1,7 +1,8 @@
 //! What the policy means.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bowline_ids::NodeId;
 use bowline_proto::policy::v1::CompiledUpdate;
 
 use super::Replica;
@@ -27,29 +28,35 @@ impl Replica {
             update.memberships.extend(part.memberships);
             update.removed_nodes.extend(part.removed_nodes);
         }
-        let memberships = std::mem::take(&mut update.memberships);
-        let mut removed = std::mem::take(&mut update.removed_nodes);
+        let memberships: BTreeMap<_, _> = std::mem::take(&mut update.memberships)
+            .into_iter()
+            .filter_map(|member| Some((NodeId::try_from(member.node_id).ok()?, member)))
+            .collect();
+        let mut removed: Vec<_> = std::mem::take(&mut update.removed_nodes)
+            .into_iter()
+            .filter_map(|number| NodeId::try_from(number).ok())
+            .collect();
         if update.full {
-            let members = memberships.iter().map(|member| member.node_id);
-            removed.extend(absent_keys(self.memberships.keys(), members));
+            let members: BTreeSet<_> = memberships.keys().collect();
+            let known = self.memberships.keys().copied();
+            removed.extend(known.filter(|id| !members.contains(id)));
         }
-        let classes: Vec<_> = update.classes.iter().map(|class| class.id).collect();
-        let settings: Vec<_> = update.settings.iter().map(|set| set.id).collect();
+        let classes: BTreeSet<_> = update.classes.iter().map(|class| class.id).collect();
+        let settings: BTreeSet<_> = update.settings.iter().map(|set| set.id).collect();
         let removed_now = self.view.compiled.apply_update(update, &mut self.changes);
-        self.outdated.0.extend(removed_now.classes);
-        self.outdated.0.retain(|id| !classes.contains(id));
-        self.outdated.1.extend(removed_now.settings);
-        self.outdated.1.retain(|id| !settings.contains(id));
+        let outdated = &mut self.outdated;
+        outdated.classes.extend(removed_now.classes);
+        outdated.classes.retain(|id| !classes.contains(&id.0));
+        outdated.settings.extend(removed_now.settings);
+        outdated.settings.retain(|id| !settings.contains(&id.0));
         // The stamp may have reached nodes whose class stays the same: their new facts may be shown now.
         let mut touched = std::mem::take(&mut self.waiting);
         for id in removed {
             self.memberships.remove(&id);
             touched.insert(id);
         }
-        for member in memberships {
-            touched.insert(member.node_id);
-            self.memberships.insert(member.node_id, member);
-        }
+        touched.extend(memberships.keys());
+        self.memberships.extend(memberships);
         for id in touched {
             self.update_shown(id);
         }
@@ -57,16 +64,20 @@ impl Replica {
 
     /// Takes out the classes and settings that the policy has no more, but for those some node is shown with.
     pub(super) fn remove_unused_definitions(&mut self) {
-        let (classes, settings) = &mut self.outdated;
-        let Self { view, changes, .. } = self;
-        classes.retain(|id| {
+        let Self {
+            view,
+            changes,
+            outdated,
+            ..
+        } = self;
+        outdated.classes.retain(|id| {
             let is_used = view.nodes_by_class.contains_key(id);
             if !is_used {
                 view.compiled.remove_class(*id, changes);
             }
             is_used
         });
-        settings.retain(|id| {
+        outdated.settings.retain(|id| {
             let is_used = view.nodes_by_settings.contains_key(id);
             if !is_used {
                 view.compiled.remove_settings(*id, changes);
@@ -74,12 +85,4 @@ impl Replica {
             is_used
         });
     }
-}
-
-fn absent_keys<'a>(
-    known: impl Iterator<Item = &'a u64>,
-    present: impl Iterator<Item = u64>,
-) -> Vec<u64> {
-    let present: BTreeSet<_> = present.collect();
-    known.copied().filter(|id| !present.contains(id)).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bowline_ids::NodeId;
 use bowline_proto::key_registry::v1::{
     ClientReport, Node, RegistryChange, RegistryChanges, RegistrySnapshot, SoftState,
     registry_change,
@@ -32,7 +33,9 @@ impl Replica {
                 applied.is_none_or(|applied| applied > chunk.soft_revision)
             });
             for (node, soft) in chunk.nodes.into_iter().zip(chunk.soft) {
-                present.insert(node.id, (node, soft));
+                if let Ok(id) = NodeId::try_from(node.id) {
+                    present.insert(id, (node, soft));
+                }
             }
         }
         let gone: Vec<_> = self
@@ -46,7 +49,7 @@ impl Replica {
         }
         let revision = self.registry_revision;
         for (id, (node, soft)) in present {
-            self.put_node(node, revision);
+            self.put_node(id, node, revision);
             // It replaces what was known, also where that has a higher number: the owner was put back.
             self.set_soft(id, soft);
         }
@@ -64,8 +67,16 @@ impl Replica {
         for (revision, entry) in (from + 1..).zip(entries) {
             self.registry_revision = revision;
             match entry.change {
-                Some(registry_change::Change::Node(node)) => self.put_node(node, revision),
-                Some(registry_change::Change::NodeDeleted(id)) => self.remove_node(id),
+                Some(registry_change::Change::Node(node)) => {
+                    if let Ok(id) = NodeId::try_from(node.id) {
+                        self.put_node(id, node, revision);
+                    }
+                }
+                Some(registry_change::Change::NodeDeleted(id)) => {
+                    if let Ok(id) = NodeId::try_from(id) {
+                        self.remove_node(id);
+                    }
+                }
                 None => {}
             }
         }
@@ -74,12 +85,14 @@ impl Replica {
     /// Applies soft states.
     pub fn apply_soft_states(&mut self, states: Vec<SoftState>) {
         for state in states {
-            self.put_soft(state.node_id, state);
+            if let Ok(id) = NodeId::try_from(state.node_id) {
+                self.put_soft(id, state);
+            }
         }
     }
 
     /// Shows what a client of this gateway reports before the registry has it.
-    pub fn apply_report(&mut self, node: u64, report: ClientReport) {
+    pub fn apply_report(&mut self, node: NodeId, report: ClientReport) {
         let mut report = reduce_report(report);
         let before = self.reports.remove(&node);
         report.host = report.host.or_else(|| before?.report.host);
@@ -91,7 +104,7 @@ impl Replica {
 
     /// Notes what the registry made of the reports of a node up to `sequence`: the newest counts from the soft
     /// revision `applied_at` on, or something newer counts already.
-    pub fn note_report_accepted(&mut self, node: u64, sequence: u64, applied_at: Option<u64>) {
+    pub fn note_report_accepted(&mut self, node: NodeId, sequence: u64, applied_at: Option<u64>) {
         let Some(reported) = self.reports.get_mut(&node) else {
             return;
         };
@@ -110,8 +123,7 @@ impl Replica {
         }
     }
 
-    fn put_node(&mut self, node: Node, revision: u64) {
-        let id = node.id;
+    fn put_node(&mut self, id: NodeId, node: Node, revision: u64) {
         let owner = self.known.get(&id).map(|known| known.node.user_id);
         if owner != Some(node.user_id) {
             self.remove_from_owner(id);
@@ -129,7 +141,7 @@ impl Replica {
             }
             None => {
                 let unreported = SoftState {
-                    node_id: id,
+                    node_id: id.get(),
                     ..SoftState::default()
                 };
                 let known = RegistryNode {
@@ -146,7 +158,7 @@ impl Replica {
         self.update_shown(id);
     }
 
-    fn put_soft(&mut self, id: u64, soft: SoftState) {
+    fn put_soft(&mut self, id: NodeId, soft: SoftState) {
         match self.known.get(&id) {
             Some(known) if soft.soft_revision < known.soft.soft_revision => {}
             Some(_) => self.set_soft(id, soft),
@@ -154,7 +166,7 @@ impl Replica {
         }
     }
 
-    fn set_soft(&mut self, id: u64, soft: SoftState) {
+    fn set_soft(&mut self, id: NodeId, soft: SoftState) {
         let reported = self.reports.get(&id);
         let applied_at = reported.and_then(|reported| reported.applied_at);
         if applied_at.is_some_and(|applied_at| applied_at <= soft.soft_revision) {
@@ -169,7 +181,7 @@ impl Replica {
         self.update_shown(id);
     }
 
-    fn remove_from_owner(&mut self, id: u64) {
+    fn remove_from_owner(&mut self, id: NodeId) {
         let Some(user) = self.known.get(&id).map(|known| known.node.user_id) else {
             return;
         };
@@ -181,7 +193,7 @@ impl Replica {
         }
     }
 
-    fn remove_node(&mut self, id: u64) {
+    fn remove_node(&mut self, id: NodeId) {
         self.remove_from_owner(id);
         self.known.remove(&id);
         self.unmatched.take(id);

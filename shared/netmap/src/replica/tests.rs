@@ -6,12 +6,12 @@ use bowline_proto::{
 };
 
 use super::*;
-use crate::fixture::{TestTailnet, compiled, node, user};
+use crate::fixture::{TestTailnet, compiled, node, node_id, user};
 
 fn offered(lab: &TestTailnet) -> Vec<u64> {
     let nodes = lab.view.nodes.iter();
     let offered = nodes.filter(|(_, shown)| shown.offered);
-    offered.map(|(id, _)| *id).collect()
+    offered.map(|(id, _)| id.get()).collect()
 }
 
 #[test]
@@ -46,14 +46,14 @@ fn node_whose_user_the_compiler_knows_first_is_not_shown_without_it() {
         update.stamp.as_mut().unwrap().identity_revision = 2;
         lab.replica.apply_compiled(vec![update]);
         lab.publish();
-        assert!(!lab.view.nodes.contains_key(&3));
+        assert!(!lab.view.nodes.contains_key(&node_id(3)));
         let change = match is_user_left {
             true => Change::User(user(8)),
             false => Change::UserDeleted(8),
         };
         lab.identity(change);
         lab.publish();
-        assert_eq!(lab.view.nodes[&3].offered, is_user_left);
+        assert_eq!(lab.view.nodes[&node_id(3)].offered, is_user_left);
     }
 }
 
@@ -162,19 +162,21 @@ fn node_that_waits_keeps_a_class_and_settings_the_policy_has_no_more() {
     // Computed before the node had its tag: its new facts and this class do not belong together.
     lab.replica.apply_compiled(vec![update.clone()]);
     lab.publish();
-    let shown = &lab.view.nodes[&2];
-    assert_eq!((shown.class, shown.settings), (1, 3));
+    let shown = &lab.view.nodes[&node_id(2)];
+    assert_eq!((shown.class, shown.settings), (ClassId(1), SettingsId(3)));
     assert!(
-        lab.view.compiled.classes.contains_key(&1) && lab.view.compiled.settings.contains_key(&3)
+        lab.view.compiled.classes.contains_key(&ClassId(1))
+            && lab.view.compiled.settings.contains_key(&SettingsId(3))
     );
     let peers = lab.full(2).map(|message| message.peers.len());
     assert_eq!(peers, Some(1), "its session goes on");
     update.stamp = compiled(lab.revision, &[], false).stamp;
     lab.replica.apply_compiled(vec![update]);
     lab.publish();
-    assert_eq!(lab.view.nodes[&2].class, 11);
+    assert_eq!(lab.view.nodes[&node_id(2)].class, ClassId(11));
     assert!(
-        !lab.view.compiled.classes.contains_key(&1) && !lab.view.compiled.settings.contains_key(&3)
+        !lab.view.compiled.classes.contains_key(&ClassId(1))
+            && !lab.view.compiled.settings.contains_key(&SettingsId(3))
     );
 }
 
@@ -193,7 +195,7 @@ fn class_that_comes_back_stays() {
     lab.delete(1);
     lab.delete(2);
     lab.publish();
-    assert!(lab.view.compiled.classes.contains_key(&1));
+    assert!(lab.view.compiled.classes.contains_key(&ClassId(1)));
 }
 
 #[test]
@@ -221,7 +223,7 @@ fn changes_nobody_can_see_make_no_view() {
         ..user(7)
     }));
     assert_eq!(*lab.publish(), ChangeSet::default());
-    assert_eq!(lab.replica.take_presences(), [(2, 4)].into());
+    assert_eq!(lab.replica.take_presences(), [(node_id(2), 4)].into());
 }
 
 fn soft(id: u64, soft_revision: u64, address: &str) -> SoftState {
@@ -243,7 +245,9 @@ fn endpoint(address: &str) -> Endpoint {
 
 fn address(lab: &mut TestTailnet, id: u64) -> String {
     lab.publish();
-    lab.view.nodes[&id].soft.endpoints[0].address.clone()
+    lab.view.nodes[&node_id(id)].soft.endpoints[0]
+        .address
+        .clone()
 }
 
 #[test]
@@ -261,7 +265,7 @@ fn soft_state_that_comes_before_its_node_is_shown_with_it() {
     lab.put(node(4));
     lab.compile(&[1, 2, 3, 4]);
     lab.publish();
-    assert_eq!(lab.view.nodes[&4].soft.endpoints, []);
+    assert_eq!(lab.view.nodes[&node_id(4)].soft.endpoints, []);
 }
 
 #[test]
@@ -273,14 +277,16 @@ fn report_that_is_older_than_what_counts_hides_nothing() {
         ..ClientReport::default()
     };
     // The registry can not be reached, and the node goes on to another gateway, which can reach it.
-    lab.replica.apply_report(2, report(1, "192.0.2.1:1"));
+    lab.replica
+        .apply_report(node_id(2), report(1, "192.0.2.1:1"));
     lab.replica
         .apply_soft_states(vec![soft(2, 50, "192.0.2.2:2")]);
-    lab.replica.note_report_accepted(2, 1, None);
+    lab.replica.note_report_accepted(node_id(2), 1, None);
     assert_eq!(address(&mut lab, 2), "192.0.2.2:2");
     // One that counts is shown until its own row has come, however old the rows before it are.
-    lab.replica.apply_report(2, report(2, "192.0.2.3:3"));
-    lab.replica.note_report_accepted(2, 2, Some(52));
+    lab.replica
+        .apply_report(node_id(2), report(2, "192.0.2.3:3"));
+    lab.replica.note_report_accepted(node_id(2), 2, Some(52));
     lab.replica
         .apply_soft_states(vec![soft(2, 51, "192.0.2.2:2")]);
     assert_eq!(address(&mut lab, 2), "192.0.2.3:3");
@@ -288,9 +294,10 @@ fn report_that_is_older_than_what_counts_hides_nothing() {
         .apply_soft_states(vec![soft(2, 53, "192.0.2.4:4")]);
     assert_eq!(address(&mut lab, 2), "192.0.2.4:4");
     // One whose row came first is not put over what has come since.
-    lab.replica.apply_report(2, report(3, "192.0.2.5:5"));
+    lab.replica
+        .apply_report(node_id(2), report(3, "192.0.2.5:5"));
     lab.replica
         .apply_soft_states(vec![soft(2, 55, "192.0.2.6:6")]);
-    lab.replica.note_report_accepted(2, 3, Some(54));
+    lab.replica.note_report_accepted(node_id(2), 3, Some(54));
     assert_eq!(address(&mut lab, 2), "192.0.2.6:6");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bowline_ids::NodeId;
 use bowline_proto::key_registry::v1::SoftState;
 
 /// How many are kept: as many as one answer of the registry has at most.
@@ -31,8 +32,8 @@ impl UnmatchedSoftStates {
     }
 
     /// Gives up the soft state of a node that has come, or is gone.
-    pub(super) fn take(&mut self, node: u64) -> Option<SoftState> {
-        self.0.remove(&node)
+    pub(super) fn take(&mut self, node: NodeId) -> Option<SoftState> {
+        self.0.remove(&node.get())
     }
 
     /// Forgets all: a snapshot has every soft state with its node.

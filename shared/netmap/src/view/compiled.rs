@@ -5,21 +5,22 @@ use std::{
     sync::Arc,
 };
 
+use bowline_ids::UserId;
 use bowline_proto::policy::v1::{
     Class, CompiledUpdate, FilterRule, ListRef, Route, Settings, SourceListChange, Via,
 };
 use imbl::{OrdMap, OrdSet};
 
-use super::{InvertedIndex, PolicyRelays};
+use super::{ClassId, InvertedIndex, PolicyRelays, SettingsId};
 use crate::change_set::ChangeSet;
 
-/// Which list of sources: the policy's number of it, and the user whose list it is, zero for everybody's.
+/// Which list of sources: the policy's number of it, and the user whose list it is, `None` for everybody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceListKey {
     /// The list's number.
     pub list: u64,
-    /// The user, zero for none.
-    pub user: u64,
+    /// The user.
+    pub user: Option<UserId>,
 }
 
 /// The elements of a source list, in the order of the wire.
@@ -33,9 +34,9 @@ pub struct CompiledPolicy {
     /// Relays of the policy.
     pub relays: Arc<PolicyRelays>,
     /// Class definitions by number.
-    pub classes: OrdMap<u64, Arc<Class>>,
+    pub classes: OrdMap<ClassId, Arc<Class>>,
     /// Settings by number.
-    pub settings: OrdMap<u64, Arc<Settings>>,
+    pub settings: OrdMap<SettingsId, Arc<Settings>>,
     /// Source lists.
     pub lists: OrdMap<SourceListKey, SourceElements>,
     /// Who has to do with each subnet route, by prefix.
@@ -43,15 +44,15 @@ pub struct CompiledPolicy {
     /// Ways through chosen routers by number.
     pub vias: OrdMap<u64, Arc<Via>>,
     /// The classes of each selector.
-    classes_by_selector: InvertedIndex<u64, u64>,
+    classes_by_selector: InvertedIndex<u64, ClassId>,
     /// The classes that see each selector.
-    classes_by_seen_selector: InvertedIndex<u64, u64>,
+    classes_by_seen_selector: InvertedIndex<u64, ClassId>,
     /// The classes that use each via route.
-    classes_by_via: InvertedIndex<u64, u64>,
+    classes_by_via: InvertedIndex<u64, ClassId>,
     /// The classes whose filter has a source list, by the list's number.
-    classes_by_filter_list: InvertedIndex<u64, u64>,
+    classes_by_filter_list: InvertedIndex<u64, ClassId>,
     /// The settings whose SSH rules have a source list, by the list's number.
-    settings_by_ssh_list: InvertedIndex<u64, u64>,
+    settings_by_ssh_list: InvertedIndex<u64, SettingsId>,
 }
 
 impl CompiledPolicy {
@@ -84,34 +85,24 @@ impl CompiledPolicy {
                 }
             }
         }
-        let present: BTreeSet<_> = update.classes.iter().map(|class| class.id).collect();
-        let classes = removed_keys(
-            update.full,
-            &update.removed_classes,
-            self.classes.keys(),
-            &present,
-        );
+        let present = update.classes.iter().map(|class| ClassId(class.id));
+        let present = present.collect();
+        let removed = update.removed_classes.into_iter().map(ClassId);
+        let classes = removed_keys(update.full, removed, self.classes.keys(), &present);
         for class in update.classes {
-            self.put_class(class.id, Some(class), changes);
+            self.put_class(ClassId(class.id), Some(class), changes);
         }
-        let present: BTreeSet<_> = update.settings.iter().map(|settings| settings.id).collect();
-        let settings = removed_keys(
-            update.full,
-            &update.removed_settings,
-            self.settings.keys(),
-            &present,
-        );
+        let present = update.settings.iter().map(|set| SettingsId(set.id));
+        let present = present.collect();
+        let removed = update.removed_settings.into_iter().map(SettingsId);
+        let settings = removed_keys(update.full, removed, self.settings.keys(), &present);
         for settings in update.settings {
-            self.put_settings(settings.id, Some(settings), changes);
+            self.put_settings(SettingsId(settings.id), Some(settings), changes);
         }
         self.put_routes(update.full, update.routes, &update.removed_routes, changes);
         let present: BTreeSet<_> = update.vias.iter().map(|way| way.id).collect();
-        let gone = removed_keys(
-            update.full,
-            &update.removed_vias,
-            self.vias.keys(),
-            &present,
-        );
+        let removed = update.removed_vias.into_iter();
+        let gone = removed_keys(update.full, removed, self.vias.keys(), &present);
         for id in gone {
             if let Some(before) = self.vias.remove(&id) {
                 changes.vias.entry(id).or_insert(Some(before));
@@ -129,16 +120,16 @@ impl CompiledPolicy {
     }
 
     /// Takes a class out, which no node is shown with.
-    pub fn remove_class(&mut self, id: u64, changes: &mut ChangeSet) {
+    pub fn remove_class(&mut self, id: ClassId, changes: &mut ChangeSet) {
         self.put_class(id, None, changes);
     }
 
     /// Takes settings out, which no node is shown with.
-    pub fn remove_settings(&mut self, id: u64, changes: &mut ChangeSet) {
+    pub fn remove_settings(&mut self, id: SettingsId, changes: &mut ChangeSet) {
         self.put_settings(id, None, changes);
     }
 
-    fn put_class(&mut self, id: u64, class: Option<Class>, changes: &mut ChangeSet) {
+    fn put_class(&mut self, id: ClassId, class: Option<Class>, changes: &mut ChangeSet) {
         let before = self.classes.get(&id).cloned();
         if before.as_deref() == class.as_ref() {
             return;
@@ -162,7 +153,12 @@ impl CompiledPolicy {
         changes.classes.entry(id).or_insert(before);
     }
 
-    fn put_settings(&mut self, id: u64, settings: Option<Settings>, changes: &mut ChangeSet) {
+    fn put_settings(
+        &mut self,
+        id: SettingsId,
+        settings: Option<Settings>,
+        changes: &mut ChangeSet,
+    ) {
         let before = self.settings.get(&id).cloned();
         if before.as_deref() == settings.as_ref() {
             return;
@@ -250,7 +246,7 @@ impl CompiledPolicy {
 
     /// Returns the classes that a class sees or that see it: visibility is symmetric.
     #[must_use]
-    pub fn peer_classes(&self, class: &Class) -> BTreeSet<u64> {
+    pub fn peer_classes(&self, class: &Class) -> BTreeSet<ClassId> {
         let seen = class.sees.iter();
         let seen = seen.flat_map(|selector| self.classes_by_selector.values_of(selector));
         let seeing = class.selectors.iter();
@@ -259,40 +255,35 @@ impl CompiledPolicy {
     }
 
     /// Returns the classes that belong to one of some selectors.
-    pub fn classes_with_selectors(&self, selectors: &[u64]) -> impl Iterator<Item = u64> {
+    pub fn classes_with_selectors(&self, selectors: &[u64]) -> impl Iterator<Item = ClassId> {
         let selectors = selectors.iter();
         selectors.flat_map(|selector| self.classes_by_selector.values_of(selector))
     }
 
     /// Returns the classes that use a via route.
-    pub fn classes_with_via(&self, via: u64) -> impl Iterator<Item = u64> {
+    pub fn classes_with_via(&self, via: u64) -> impl Iterator<Item = ClassId> {
         self.classes_by_via.values_of(&via)
     }
 
     /// Returns the classes whose filter has a source list.
-    pub fn classes_with_filter_list(&self, list: u64) -> impl Iterator<Item = u64> {
+    pub fn classes_with_filter_list(&self, list: u64) -> impl Iterator<Item = ClassId> {
         self.classes_by_filter_list.values_of(&list)
     }
 
     /// Returns the source lists that SSH rules have.
     pub fn ssh_lists(&self) -> impl Iterator<Item = SourceListKey> {
         let of_list = |list: &u64| {
-            let first = SourceListKey {
-                list: *list,
-                user: 0,
-            };
-            let last = SourceListKey {
-                user: u64::MAX,
-                ..first
-            };
-            self.lists.range(first..=last)
+            let list = *list;
+            let first = SourceListKey { list, user: None };
+            let from_first = self.lists.range(first..);
+            from_first.take_while(move |(key, _)| key.list == list)
         };
         let lists = self.settings_by_ssh_list.keys().flat_map(of_list);
         lists.map(|(key, _)| *key)
     }
 
     /// Returns the settings whose SSH rules have a source list.
-    pub fn settings_with_ssh_list(&self, list: u64) -> impl Iterator<Item = u64> {
+    pub fn settings_with_ssh_list(&self, list: u64) -> impl Iterator<Item = SettingsId> {
         self.settings_by_ssh_list.values_of(&list)
     }
 }
@@ -301,7 +292,7 @@ impl SourceListKey {
     fn of_change(change: &SourceListChange) -> Self {
         Self {
             list: change.id,
-            user: change.user_id,
+            user: UserId::try_from(change.user_id).ok(),
         }
     }
 }
@@ -310,7 +301,7 @@ impl From<&ListRef> for SourceListKey {
     fn from(list: &ListRef) -> Self {
         Self {
             list: list.id,
-            user: list.user_id,
+            user: UserId::try_from(list.user_id).ok(),
         }
     }
 }
@@ -319,9 +310,9 @@ impl From<&ListRef> for SourceListKey {
 #[derive(Debug)]
 pub struct RemovedDefinitions {
     /// Numbers of classes.
-    pub classes: Vec<u64>,
+    pub classes: Vec<ClassId>,
     /// Numbers of settings.
-    pub settings: Vec<u64>,
+    pub settings: Vec<SettingsId>,
 }
 
 /// Says whether nodes of the two classes are peers by their classes.
@@ -359,12 +350,12 @@ fn filter_lists(class: &Class) -> impl Iterator<Item = &u64> {
 }
 
 /// Returns what an update removes: what it names, or in a full one whatever it does not have.
-fn removed_keys<'k>(
+fn removed_keys<'k, K: Ord + Copy + 'k>(
     full: bool,
-    removed: &[u64],
-    known: impl Iterator<Item = &'k u64>,
-    present: &BTreeSet<u64>,
-) -> Vec<u64> {
+    removed: impl Iterator<Item = K>,
+    known: impl Iterator<Item = &'k K>,
+    present: &BTreeSet<K>,
+) -> Vec<K> {
     let missing = known.filter(|id| full && !present.contains(id)).copied();
-    missing.chain(removed.iter().copied()).collect()
+    missing.chain(removed).collect()
 }

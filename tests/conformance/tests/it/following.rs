@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bowline_netmap::{FilterSources, Replica};
+use bowline_netmap::{FilterSources, Replica, fixture::node_id};
 use bowline_proto::{
     identity::v1::{IdentitySnapshot, Tailnet, User},
     key_registry::v1::{
@@ -272,7 +272,8 @@ impl World {
             }
             Step::Hear => {
                 if let Some((id, sequence, applied_at)) = self.outcomes.pop_front() {
-                    self.replica.note_report_accepted(id, sequence, applied_at);
+                    self.replica
+                        .note_report_accepted(node_id(id), sequence, applied_at);
                 }
             }
             Step::ReadSoft => self.read_soft(),
@@ -291,7 +292,7 @@ impl World {
 
     fn report_here(&mut self, id: u64, with_host: bool) {
         let mut sent = self.report(with_host);
-        self.replica.apply_report(id, sent.report.clone());
+        self.replica.apply_report(node_id(id), sent.report.clone());
         if let Some(place) = self.held.iter().position(|(held, _)| *held == id) {
             let earlier = self.held.remove(place).unwrap().1;
             sent.report.host = sent.report.host.or(earlier.report.host);
@@ -440,7 +441,7 @@ fn shown(replica: &mut Replica) -> BTreeMap<u64, (Node, SoftState)> {
     let (view, _) = replica.publish().unwrap();
     view.nodes
         .iter()
-        .map(|(id, shown)| (*id, ((*shown.node).clone(), (*shown.soft).clone())))
+        .map(|(id, shown)| (id.get(), ((*shown.node).clone(), (*shown.soft).clone())))
         .collect()
 }
 

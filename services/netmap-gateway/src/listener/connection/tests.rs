@@ -2,6 +2,8 @@ use bowline_ids::{NodeOwner, TailnetId};
 use bowline_service_kit::connection_slots::ConnectionSlot;
 use futures_util::FutureExt as _;
 
+use bowline_netmap::fixture::node_id;
+
 use super::*;
 use crate::listener::proxies::Proxies;
 
@@ -11,7 +13,7 @@ fn node(number: u64) -> Holder {
             TailnetId::try_from(1_u64).expect("a number"),
             NodeOwner::Tag("tag:fleet".into()),
         ),
-        node: number,
+        node: node_id(number),
     }
 }
 

@@ -1,3 +1,5 @@
+use bowline_netmap::fixture::node_id;
+
 use super::*;
 
 fn ip(text: &str) -> IpAddr {
@@ -55,20 +57,24 @@ fn strangers_leave_room_for_the_bodies_of_nodes_and_of_other_strangers() {
         node,
     };
     let node = |number| owned("a", number);
-    let mut of_node = front.body_share(ip("198.51.100.1"), Some(node(1)));
+    let mut of_node = front.body_share(ip("198.51.100.1"), Some(node(node_id(1))));
     assert!(of_node.grow(1 << 20) && !of_node.grow(1));
     assert!(
         front
-            .body_share(ip("198.51.100.1"), Some(node(2)))
+            .body_share(ip("198.51.100.1"), Some(node(node_id(2))))
             .grow(1 << 20)
     );
     // The nodes of one owner have half of what all nodes have.
     let mut fleet: Vec<_> = (2..33)
-        .map(|number| front.body_share(ip("198.51.100.1"), Some(node(number))))
+        .map(|number| front.body_share(ip("198.51.100.1"), Some(node(node_id(number)))))
         .collect();
     assert!(fleet.iter_mut().all(|body| body.grow(1 << 20)));
-    assert!(!front.body_share(ip("198.51.100.1"), Some(node(99))).grow(1));
-    let other = Some(owned("b", 99));
+    assert!(
+        !front
+            .body_share(ip("198.51.100.1"), Some(node(node_id(99))))
+            .grow(1)
+    );
+    let other = Some(owned("b", node_id(99)));
     assert!(front.body_share(ip("198.51.100.1"), other).grow(1 << 20));
     held.pop();
     assert!(front.body_share(ip("198.51.100.1"), None).grow(1));

@@ -27,7 +27,8 @@ fn node_of_a_user_keeps_its_login_while_identity_is_away() {
         display_name: "Amira".to_owned(),
         ..User::default()
     };
-    view.users.insert(7, Arc::new(user));
+    view.users
+        .insert(UserId::try_from(7_u64).expect("a number"), Arc::new(user));
     let known = (7, "amira@example.com".to_owned(), "Amira".to_owned());
     assert_eq!(told(&view, &[], ""), known);
     let answered = (
@@ -37,5 +38,8 @@ fn node_of_a_user_keeps_its_login_while_identity_is_away() {
     );
     assert_eq!(told(&view, &[], "new@example.com"), answered);
     let (id, login, _) = told(&view, &["tag:web"], "");
-    assert_eq!((id, &*login), (TAGGED_DEVICES, "tagged-devices"));
+    assert_eq!(
+        (id, &*login),
+        (UserId::TAGGED_DEVICES.get(), "tagged-devices")
+    );
 }

@@ -1,6 +1,8 @@
 use bowline_service_kit::Shutdown;
 use futures_util::FutureExt as _;
 
+use bowline_netmap::fixture::node_id;
+
 use super::*;
 
 type Pieces = BoxStream<'static, Result<Bytes, FrameError>>;
@@ -15,7 +17,7 @@ fn frame(bytes: usize) -> Bytes {
 
 /// A response with a first frame and nothing after it, open until its client leaves.
 async fn response(deliveries: &Deliveries, kind: DeliveryKind, bytes: usize) -> Pieces {
-    let delivery = deliveries.begin(1, kind, connection());
+    let delivery = deliveries.begin(node_id(1), kind, connection());
     assert!(delivery.hold_first(frame(bytes)).await);
     delivery.pieces(stream::pending())
 }
@@ -30,7 +32,7 @@ async fn room_is_given_back_piece_by_piece_and_a_first_frame_waits_for_it() {
     let deliveries = Deliveries::new(100);
     let mut one = response(&deliveries, DeliveryKind::Stream, 96 << 10).await;
     assert_eq!(deliveries.room.available_permits(), 4);
-    let late = deliveries.begin(2, DeliveryKind::Stream, connection());
+    let late = deliveries.begin(node_id(2), DeliveryKind::Stream, connection());
     assert!(!late.hold_first(frame(36 << 10)).await, "no room");
     assert_eq!(next(&mut one).await, Some(PIECE));
     assert!(late.hold_first(frame(36 << 10)).await);
@@ -70,7 +72,7 @@ async fn third_response_of_a_kind_ends_the_first_which_holds_nothing_any_more() 
 async fn response_that_nobody_takes_ends_with_its_connection() {
     let deliveries = Deliveries::new(200);
     let closing = connection();
-    let unread = deliveries.begin(1, DeliveryKind::Stream, closing.clone());
+    let unread = deliveries.begin(node_id(1), DeliveryKind::Stream, closing.clone());
     assert!(unread.hold_first(frame(64 << 10)).await);
     let mut unread = unread.pieces(stream::pending());
     let mut read = response(&deliveries, DeliveryKind::Stream, 64 << 10).await;
@@ -91,7 +93,7 @@ async fn response_that_nobody_takes_ends_with_its_connection() {
 async fn response_ends_when_a_later_frame_finds_no_room() {
     let deliveries = Deliveries::new(100);
     let _unread = response(&deliveries, DeliveryKind::Once, 60 << 10).await;
-    let delivery = deliveries.begin(2, DeliveryKind::Stream, connection());
+    let delivery = deliveries.begin(node_id(2), DeliveryKind::Stream, connection());
     let later = [frame(100), frame(60 << 10), frame(100)].map(Ok);
     let mut pieces = delivery.pieces(stream::iter(later));
     assert_eq!(next(&mut pieces).await, Some(100));

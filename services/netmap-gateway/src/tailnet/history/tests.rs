@@ -46,18 +46,18 @@ impl Stage {
 fn one_change_is_handed_out_as_it_is_and_several_are_put_together() {
     let mut stage = Stage::new();
     let first = stage.rename(1);
-    let (_, since) = stage.history.difference_since(1);
+    let (_, since) = stage.history.difference_since(Generation(1));
     assert!(Arc::ptr_eq(since.expect("kept").changes(), &first));
     stage.rename(2);
-    let (view, since) = stage.history.difference_since(1);
+    let (view, since) = stage.history.difference_since(Generation(1));
     let since = since.expect("kept");
     assert_eq!(since.changes().nodes, first.nodes);
-    let (_, again) = stage.history.difference_since(1);
+    let (_, again) = stage.history.difference_since(Generation(1));
     assert!(
         Arc::ptr_eq(&since, &again.expect("kept")),
         "found once for all"
     );
-    assert_eq!(view.generation, 3);
+    assert_eq!(view.generation, Generation(3));
 }
 
 #[test]
@@ -68,14 +68,14 @@ fn changes_are_kept_within_a_number_and_a_budget_of_bytes() {
     assert!(
         stage
             .history
-            .difference_since(newest - KEPT as u64)
+            .difference_since(Generation(newest.0 - KEPT as u64))
             .1
             .is_some()
     );
     assert!(
         stage
             .history
-            .difference_since(newest - KEPT as u64 - 1)
+            .difference_since(Generation(newest.0 - KEPT as u64 - 1))
             .1
             .is_none()
     );
@@ -89,7 +89,7 @@ fn changes_are_kept_within_a_number_and_a_budget_of_bytes() {
         "one that is too large is not kept"
     );
     stage.rename(0);
-    assert!(stage.history.difference_since(newest + 1).1.is_some());
+    assert!(stage.history.difference_since(newest.next()).1.is_some());
 }
 
 #[test]
@@ -114,8 +114,8 @@ fn only_viewers_of_a_users_nodes_look_again_when_its_name_differs() {
     stage.publish();
     let told = stage.history.view().generation;
     let (own, other) = (
-        stage.history.listen_to_class(2, told),
-        stage.history.listen_to_class(1, told),
+        stage.history.listen_to_class(ClassId(2), told),
+        stage.history.listen_to_class(ClassId(1), told),
     );
     let named = User {
         display_name: "Somebody".to_owned(),

@@ -1,5 +1,7 @@
 use bowline_service_kit::Shutdown;
 
+use bowline_netmap::fixture::node_id;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -16,20 +18,24 @@ async fn keys_that_nobody_has_ask_the_registry_only_so_many_at_once() {
     let hub = TailnetHub::new(&backends, &Bus::in_process(), told, &tasks);
     let mut asking = Vec::new();
     for _ in 0..ASKING {
-        asking.extend(hub.asking.acquire(RequestOrigin::Known(1), PATIENCE).await);
+        asking.extend(
+            hub.asking
+                .acquire(RequestOrigin::Known(node_id(1)), PATIENCE)
+                .await,
+        );
     }
     let keys = (
         NodePublic::from_bytes([1; 32]),
         MachinePublic::from_bytes([2; 32]),
     );
     let refused = hub
-        .locate_node(keys.0, keys.1, RequestOrigin::Known(1))
+        .locate_node(keys.0, keys.1, RequestOrigin::Known(node_id(1)))
         .await
         .expect_err("it waits in vain");
     assert_eq!(refused.code(), Code::ResourceExhausted);
     drop(asking);
     let failed = hub
-        .locate_node(keys.0, keys.1, RequestOrigin::Known(1))
+        .locate_node(keys.0, keys.1, RequestOrigin::Known(node_id(1)))
         .await
         .expect_err("nobody answers");
     assert_eq!(failed.code(), Code::Unavailable);

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use bowline_netmap::fixture::node_id;
+
 use super::*;
 
 /// Returns an epoch that the registry has not given yet.
@@ -17,8 +19,8 @@ async fn ends(seat: &mut SessionSlot, epoch: &mut watch::Receiver<u64>) -> bool 
 #[tokio::test]
 async fn newer_session_ends_the_older_and_keeps_the_seat() {
     let sessions = Sessions::default();
-    let mut older = sessions.take_slot(7, 1);
-    let newer = sessions.take_slot(7, 1);
+    let mut older = sessions.take_slot(node_id(7), 1);
+    let newer = sessions.take_slot(node_id(7), 1);
     older.wait_until_lost(&mut unknown().1).await;
     assert!(!older.is_lost_to_another());
     assert!(!older.is_held() && newer.is_held());
@@ -31,9 +33,9 @@ async fn newer_session_ends_the_older_and_keeps_the_seat() {
 #[tokio::test]
 async fn session_that_ends_late_takes_no_seat_from_newer_ones() {
     let sessions = Sessions::default();
-    let half_open = sessions.take_slot(7, 1);
-    drop(sessions.take_slot(7, 2));
-    let newest = sessions.take_slot(7, 3);
+    let half_open = sessions.take_slot(node_id(7), 1);
+    drop(sessions.take_slot(node_id(7), 2));
+    let newest = sessions.take_slot(node_id(7), 3);
     drop(half_open);
     assert!(newest.is_held());
     assert_eq!(sessions.len(), 1);
@@ -42,16 +44,16 @@ async fn session_that_ends_late_takes_no_seat_from_newer_ones() {
 #[tokio::test(start_paused = true)]
 async fn session_with_a_higher_epoch_elsewhere_ends_the_one_here() {
     let sessions = Sessions::default();
-    let mut seat = sessions.take_slot(7, 1);
+    let mut seat = sessions.take_slot(node_id(7), 1);
     let (given, mut epoch) = unknown();
-    sessions.note_newer_epoch(7, 5);
+    sessions.note_newer_epoch(node_id(7), 5);
     assert!(
         !ends(&mut seat, &mut epoch).await,
         "its own epoch may be higher"
     );
     given.send_replace(5);
     assert!(!ends(&mut seat, &mut epoch).await, "that is itself");
-    sessions.note_newer_epoch(7, 6);
+    sessions.note_newer_epoch(node_id(7), 6);
     assert!(ends(&mut seat, &mut epoch).await);
     assert!(seat.is_lost_to_another());
 }
@@ -59,15 +61,15 @@ async fn session_with_a_higher_epoch_elsewhere_ends_the_one_here() {
 #[tokio::test(start_paused = true)]
 async fn seat_is_vacant_when_the_last_of_its_sessions_has_ended() {
     let sessions = Sessions::default();
-    let first = sessions.take_slot(7, 1);
-    let second = sessions.take_slot(7, 2);
+    let first = sessions.take_slot(node_id(7), 1);
+    let second = sessions.take_slot(node_id(7), 2);
     assert!(first.is_lost_to_another());
     let limit = Duration::from_millis(1);
     for held in [first, second] {
-        let waited = tokio::time::timeout(limit, sessions.wait_until_vacant(7)).await;
+        let waited = tokio::time::timeout(limit, sessions.wait_until_vacant(node_id(7))).await;
         assert!(waited.is_err(), "somebody has it");
         drop(held);
     }
-    sessions.wait_until_vacant(7).await;
-    sessions.wait_until_vacant(8).await;
+    sessions.wait_until_vacant(node_id(7)).await;
+    sessions.wait_until_vacant(node_id(8)).await;
 }

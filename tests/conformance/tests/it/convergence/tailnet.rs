@@ -7,8 +7,8 @@ use std::{
 
 use bowline_control_wire::{CapabilityVersion, Compression, DerpMap, decode_frame};
 use bowline_netmap::{
-    ChangeSet, Delta, Dialect, Difference, FilterSources, PeerBlocks, Replica, View, build_delta,
-    build_full, lost_peers,
+    ChangeSet, ClassId, Delta, Dialect, Difference, FilterSources, PeerBlocks, Replica, View,
+    build_delta, build_full, fixture::node_id, lost_peers,
 };
 use bowline_policy::{Compiler, DocumentContext, Policy};
 use bowline_policy_compiler::{inventory, message};
@@ -37,9 +37,9 @@ pub(super) struct TestTailnet {
     pub(super) view: Arc<View>,
     changes: ChangeSet,
     /// The classes whose clients look again, `None` for all.
-    woken: Option<BTreeSet<u64>>,
+    woken: Option<BTreeSet<ClassId>>,
     /// The class of each client when it looked last.
-    classes: BTreeMap<u64, u64>,
+    classes: BTreeMap<u64, ClassId>,
     /// Parts of first messages, kept all the time.
     blocks: PeerBlocks,
     revisions: (u64, u64),
@@ -206,7 +206,7 @@ impl TestTailnet {
             sequence: 1,
             ..ClientReport::default()
         };
-        self.replica.apply_report(id, report);
+        self.replica.apply_report(node_id(id), report);
     }
 
     fn identity(&mut self, change: identity_change::Change) {
@@ -227,20 +227,25 @@ impl TestTailnet {
     fn look(&mut self) {
         let changes = Arc::new(std::mem::take(&mut self.changes));
         let difference = Difference::find(&self.view, &changes);
+        self.compare_shared_deltas(&difference);
         let woken = self.woken.replace(BTreeSet::new());
-        let is_woken = |class: &u64| woken.as_ref().is_none_or(|woken| woken.contains(class));
+        let is_woken = |class: &ClassId| woken.as_ref().is_none_or(|woken| woken.contains(class));
         let looking = self.classes.iter().filter(|(_, class)| is_woken(class));
         let looking: Vec<_> = looking.map(|(id, _)| *id).collect();
         for id in looking {
-            match build_delta(&self.view, &difference, id, DateTime::UNIX_EPOCH) {
+            match build_delta(&self.view, &difference, node_id(id), DateTime::UNIX_EPOCH) {
                 Delta::Nothing => {}
                 Delta::Message(message) => self.clients.get_mut(&id).unwrap().receive(*message),
                 Delta::Full => {
-                    let mut message =
-                        build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH)
-                            .unwrap();
+                    let mut message = build_full(
+                        &self.view,
+                        node_id(id),
+                        &DerpMap::default(),
+                        DateTime::UNIX_EPOCH,
+                    )
+                    .unwrap();
                     if message.peers.is_empty() {
-                        message.peers_removed = lost_peers(&self.view, &changes, id);
+                        message.peers_removed = lost_peers(&self.view, &changes, node_id(id));
                     }
                     self.clients.get_mut(&id).unwrap().receive(message);
                 }
@@ -249,13 +254,13 @@ impl TestTailnet {
                 }
             }
         }
-        for id in self.view.nodes.keys() {
-            if !self.clients.contains_key(id) {
-                self.clients.insert(*id, self.new_client(*id));
+        for id in self.view.nodes.keys().map(|id| id.get()) {
+            if !self.clients.contains_key(&id) {
+                self.clients.insert(id, self.new_client(id));
             }
         }
         let shown = self.view.nodes.iter();
-        self.classes = shown.map(|(id, shown)| (*id, shown.class)).collect();
+        self.classes = shown.map(|(id, shown)| (id.get(), shown.class)).collect();
     }
 
     /// Returns what a client was told late of, if anything, in words.
@@ -271,16 +276,47 @@ impl TestTailnet {
         self.compare_first_frames(id);
         let mut client = Client::default();
         client.receive(
-            build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH).unwrap(),
+            build_full(
+                &self.view,
+                node_id(id),
+                &DerpMap::default(),
+                DateTime::UNIX_EPOCH,
+            )
+            .unwrap(),
         );
         client
     }
 }
 
 impl TestTailnet {
+    /// Sessions that share a delta with their class are told the same.
+    fn compare_shared_deltas(&self, difference: &Difference) {
+        let mut told = BTreeMap::new();
+        for (id, class) in &self.classes {
+            let shown = self.view.nodes.get(&node_id(*id));
+            let Some(shown) = shown.filter(|shown| shown.offered && shown.class == *class) else {
+                continue;
+            };
+            if difference.tells_class_alike(&self.view, shown) {
+                let delta = build_delta(&self.view, difference, shown.id, DateTime::UNIX_EPOCH);
+                let message = match delta {
+                    Delta::Message(message) => serde_json::to_value(message).unwrap(),
+                    other => Value::String(format!("{other:?}")),
+                };
+                let first = told.entry(*class).or_insert_with(|| message.clone());
+                assert_eq!(*first, message, "node {id} shares the delta of its class");
+            }
+        }
+    }
+
     /// A first frame made of shared parts says what a message made for the node alone says.
     fn compare_first_frames(&self, id: u64) {
-        let whole = build_full(&self.view, id, &DerpMap::default(), DateTime::UNIX_EPOCH);
+        let whole = build_full(
+            &self.view,
+            node_id(id),
+            &DerpMap::default(),
+            DateTime::UNIX_EPOCH,
+        );
         let whole = serde_json::to_value(whole.unwrap()).unwrap();
         for compression in [Compression::None, Compression::Zstd] {
             let version = CapabilityVersion(130);
@@ -290,7 +326,7 @@ impl TestTailnet {
             };
             let frame = self.blocks.first_frame(
                 &self.view,
-                id,
+                node_id(id),
                 &DerpMap::default(),
                 dialect,
                 DateTime::UNIX_EPOCH,
