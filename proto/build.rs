@@ -47,38 +47,38 @@ fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Err
     let callers = pool
         .get_extension_by_name("bowline.access.v1.callers")
         .ok_or("the callers option is not declared")?;
-    let mut table = String::from("static RULES: &[(&str, &[Role])] = &[\n");
+    let mut table = String::from("static RULES: &[(&str, &[CallerKind])] = &[\n");
     for method in pool
         .services()
         .flat_map(|service| service.methods().collect::<Vec<_>>())
     {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let options = method.options();
-        let roles = options.get_extension(&callers);
-        let roles: Vec<_> = roles
+        let kinds = options.get_extension(&callers);
+        let kinds: Vec<_> = kinds
             .as_list()
             .into_iter()
             .flatten()
             .filter_map(protox::prost_reflect::Value::as_enum_number)
-            .map(role_name)
+            .map(kind_name)
             .collect::<Result<_, _>>()?;
-        if roles.is_empty() {
+        if kinds.is_empty() {
             return Err(format!("{path} does not declare who may call it").into());
         }
-        writeln!(table, "    (\"{path}\", &[{}]),", roles.join(", "))?;
+        writeln!(table, "    (\"{path}\", &[{}]),", kinds.join(", "))?;
     }
     table.push_str("];\n");
     Ok(table)
 }
 
-fn role_name(number: i32) -> Result<&'static str, String> {
+fn kind_name(number: i32) -> Result<&'static str, String> {
     Ok(match number {
-        1 => "Role::Admin",
-        2 => "Role::Gateway",
-        3 => "Role::KeyRegistry",
-        4 => "Role::Identity",
-        5 => "Role::PolicyCompiler",
-        6 => "Role::Relay",
-        other => return Err(format!("role {other} is not known")),
+        1 => "CallerKind::Admin",
+        2 => "CallerKind::Gateway",
+        3 => "CallerKind::KeyRegistry",
+        4 => "CallerKind::Identity",
+        5 => "CallerKind::PolicyCompiler",
+        6 => "CallerKind::Relay",
+        other => return Err(format!("kind of caller {other} is not known")),
     })
 }

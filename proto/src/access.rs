@@ -2,7 +2,7 @@
 
 /// A kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum CallerKind {
     /// A person or a program that administers Bowline.
     Admin,
     /// The netmap-gateway service.
@@ -23,6 +23,6 @@ include!(concat!(env!("OUT_DIR"), "/access.rs"));
 ///
 /// The build fails on an RPC without a declaration, so every RPC of every service is here.
 #[must_use]
-pub fn rules() -> &'static [(&'static str, &'static [Role])] {
+pub fn rules() -> &'static [(&'static str, &'static [CallerKind])] {
     RULES
 }

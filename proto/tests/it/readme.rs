@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use bowline_proto::{
     DESCRIPTOR_SET,
-    access::{Role, rules},
+    access::{CallerKind, rules},
 };
 use prost::Message as _;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
@@ -50,9 +50,9 @@ fn tables() -> String {
             tables.push_str("| RPC | callers | what it does |\n|---|---|---|\n");
             for (place, method) in service.method.iter().enumerate() {
                 let path = format!("/{name}/{}", method.name());
-                let roles: Vec<_> = callers[&*path].iter().copied().map(role_name).collect();
+                let kinds: Vec<_> = callers[&*path].iter().copied().map(kind_name).collect();
                 let purpose = comment(file, &[SERVICE, number(at), METHOD, number(place)]);
-                let (method, roles) = (method.name(), roles.join(", "));
+                let (method, roles) = (method.name(), kinds.join(", "));
                 writeln!(tables, "| `{method}` | {roles} | {purpose} |").expect("a string");
             }
         }
@@ -73,13 +73,13 @@ fn comment(file: &FileDescriptorProto, path: &[i32]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Admin => "administrators",
-        Role::Gateway => "gateway",
-        Role::KeyRegistry => "registry",
-        Role::Identity => "identity",
-        Role::PolicyCompiler => "compiler",
-        Role::Relay => "relay",
+fn kind_name(kind: CallerKind) -> &'static str {
+    match kind {
+        CallerKind::Admin => "administrators",
+        CallerKind::Gateway => "gateway",
+        CallerKind::KeyRegistry => "registry",
+        CallerKind::Identity => "identity",
+        CallerKind::PolicyCompiler => "compiler",
+        CallerKind::Relay => "relay",
     }
 }

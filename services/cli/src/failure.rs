@@ -97,3 +97,6 @@ impl From<std::io::Error> for Failure {
         Self::new(FailureKind::Failed, error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,16 +77,16 @@ impl FairSemaphore {
     /// Waits for a turn, but not longer than this.
     pub async fn acquire(
         self: &Arc<Self>,
-        asker: RequestOrigin,
+        origin: RequestOrigin,
         patience: Duration,
     ) -> Option<AdmissionPermit> {
         // A turn that arrives too late is dropped with the message, and goes to the next.
-        let turn = tokio::time::timeout(patience, self.enqueue(asker)).await;
+        let turn = tokio::time::timeout(patience, self.enqueue(origin)).await;
         turn.ok()?
     }
 
     /// Waits for a turn.
-    async fn enqueue(self: &Arc<Self>, asker: RequestOrigin) -> Option<AdmissionPermit> {
+    async fn enqueue(self: &Arc<Self>, origin: RequestOrigin) -> Option<AdmissionPermit> {
         let waiting = {
             let mut state = self.lock_queues();
             if state.free > 0 {
@@ -94,7 +94,7 @@ impl FairSemaphore {
                 return Some(AdmissionPermit(Arc::clone(self)));
             }
             let (sender, receiver) = oneshot::channel();
-            match asker {
+            match origin {
                 RequestOrigin::Known(node) => state.known.push_waiter(node, sender),
                 RequestOrigin::Stranger(network) => state.strangers.push_waiter(network, sender),
             }
@@ -210,9 +210,9 @@ impl Admission {
     /// 429 when too many wait.
     pub async fn admit_registration(
         &self,
-        asker: RequestOrigin,
+        origin: RequestOrigin,
     ) -> Result<AdmissionPermit, RequestFailure> {
-        let turn = self.registrations.acquire(asker, PATIENCE).await;
+        let turn = self.registrations.acquire(origin, PATIENCE).await;
         turn.ok_or_else(|| {
             let text = "too many devices are logging in at the moment: try again in a few seconds";
             RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text)

@@ -51,7 +51,7 @@ const WANTS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\
     Connection: close\r\n\r\nthis port speaks https: use an https URL";
 
-/// A socket on its seat.
+/// A socket on its slot.
 type Socket = SlotStream<TcpStream, Holder>;
 
 /// Where clients connect.
@@ -93,23 +93,23 @@ impl Listener {
             };
             // A proxy takes nobody's share: its clients do.
             let stranger = (!self.front.proxies.contain(source.ip())).then(|| source.ip());
-            let Some(seat) = self.front.seats.take_slot(stranger).await else {
+            let Some(slot) = self.front.seats.take_slot(stranger).await else {
                 metrics::counter!("bowline_gateway_connections_refused_total").increment(1);
                 continue;
             };
             drop(socket.set_nodelay(true));
             let accepted = AcceptedSocket {
-                socket: SlotStream::new(socket, seat),
+                socket: SlotStream::new(socket, slot),
                 source,
                 front: Arc::clone(&self.front),
                 end: ConnectionEnd::new(shutdown.clone(), number, open.token()),
             };
             let (routes, tls, shutdown) = (self.routes.clone(), self.tls.clone(), shutdown.clone());
-            let seat = accepted.socket.handle();
+            let slot = accepted.socket.handle();
             let serving = async move {
                 tokio::select! {
                     () = accepted.serve(tls, routes, shutdown) => {}
-                    () = seat.wait_for_displacement() => {}
+                    () = slot.wait_for_displacement() => {}
                 }
             };
             tasks.spawn_background("connection", contain_panic(serving));

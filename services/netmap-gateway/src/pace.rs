@@ -23,7 +23,7 @@ const LIMIT: RateLimit = RateLimit::new(10, Duration::from_secs(1));
 /// Of how many nodes it is remembered how much they have sent lately.
 const NODES: usize = 100_000;
 
-type Key = (TailnetId, NodeId);
+type PacedNode = (TailnetId, NodeId);
 
 /// Passes reports on, each node's at its pace. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -113,8 +113,8 @@ impl ReportPace {
 /// What waits for its node's next turn.
 #[derive(Debug)]
 struct DelayedValues<T> {
-    buckets: TokenBuckets<Key>,
-    waiting: BTreeMap<Key, T>,
+    buckets: TokenBuckets<PacedNode>,
+    waiting: BTreeMap<PacedNode, T>,
 }
 
 /// What becomes of a report.
@@ -140,7 +140,7 @@ impl<T> Default for DelayedValues<T> {
 impl<T> DelayedValues<T> {
     fn offer(
         &mut self,
-        key: Key,
+        key: PacedNode,
         sent: T,
         now: Instant,
         join: impl FnOnce(T, T) -> T,
@@ -159,7 +159,7 @@ impl<T> DelayedValues<T> {
     }
 
     /// Takes what was due now.
-    fn take(&mut self, key: Key, now: Instant) -> Option<T> {
+    fn take(&mut self, key: PacedNode, now: Instant) -> Option<T> {
         // Its time has come: the token is there.
         self.buckets.take_token(key, now).ok();
         self.waiting.remove(&key)

@@ -11,6 +11,7 @@
 mod aside;
 mod contest;
 mod delivery;
+mod frames;
 mod signs;
 mod trace;
 
@@ -25,13 +26,12 @@ use bowline_netmap::{
     build_node_gone, lost_peers,
 };
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use tokio::{sync::watch, time::Instant};
 use tracing::Instrument as _;
 
 use crate::{
     admission::Admission,
-    listener::{Connection, spread_fraction},
+    listener::Connection,
     reporter::{Reporter, SessionEnding},
     tailnet::{ClassWake, SessionSlot, Tailnet},
 };
@@ -39,12 +39,11 @@ use crate::{
 pub use aside::{FrameSealer, run_blocking};
 pub use contest::{KeyContest, merge_reports};
 pub use delivery::{Deliveries, DeliveryKind, Frames};
+pub use frames::{keep_alive, longest_silence};
 
+use frames::{EarlierKnowledge, encode_everything, is_of_others};
 use signs::LivenessPings;
 use trace::SessionTrace;
-
-/// The longest silence, before jitter: a client gives up after 120 s.
-const KEEP_ALIVE: Duration = Duration::from_secs(50);
 
 /// How often clients of the oldest forms are told anything at most.
 const PACE: Duration = Duration::from_secs(2);
@@ -60,7 +59,7 @@ pub struct MapSession {
     reporter: Reporter,
     connection: Connection,
     admission: Arc<Admission>,
-    seat: SessionSlot,
+    slot: SessionSlot,
     epoch: watch::Receiver<u64>,
     state: ToldState,
     keep_alive_at: Instant,
@@ -68,6 +67,21 @@ pub struct MapSession {
     next_at: Instant,
     signs: LivenessPings,
     trace: SessionTrace,
+}
+
+/// Whose session begins, and how its client reads messages.
+#[derive(Debug)]
+pub struct SessionClient {
+    /// The tailnet of the node.
+    pub tailnet: Arc<Tailnet>,
+    /// The node.
+    pub node: NodeId,
+    /// The node key that the client has: the session ends when the node has another one.
+    pub node_key: Vec<u8>,
+    /// How the client reads messages.
+    pub dialect: Dialect,
+    /// The connection that the session lives on.
+    pub connection: Connection,
 }
 
 /// What the client was told.
@@ -82,28 +96,23 @@ enum ToldState {
     Ended,
 }
 
-/// What a client knows that is told everything.
-enum EarlierKnowledge {
-    /// Nothing: its stream begins.
-    Nothing,
-    /// What it was told before these changes.
-    Before(Arc<ChangeSet>),
-    /// More than can be said: it fell behind the changes that are kept.
-    Unknown,
-}
-
 impl MapSession {
-    /// Takes the node's seat; an older session of the node ends.
+    /// Takes the node's slot among the live sessions; an older session of the node ends.
     #[must_use]
     pub fn begin(
-        (tailnet, node): (Arc<Tailnet>, NodeId),
-        node_key: Vec<u8>,
-        dialect: Dialect,
+        client: SessionClient,
         clock: SharedClock,
         reporter: Reporter,
-        (connection, admission): (Connection, Arc<Admission>),
+        admission: Arc<Admission>,
     ) -> Self {
-        let seat = tailnet.sessions.take_slot(node, connection.number());
+        let SessionClient {
+            tailnet,
+            node,
+            node_key,
+            dialect,
+            connection,
+        } = client;
+        let slot = tailnet.sessions.take_slot(node, connection.number());
         let epoch = reporter.session_began(&tailnet, node, &node_key);
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
         let trace = SessionTrace::new(tailnet.id, node);
@@ -121,7 +130,7 @@ impl MapSession {
             reporter,
             connection,
             admission,
-            seat,
+            slot,
             epoch,
             state,
             keep_alive_at,
@@ -155,8 +164,8 @@ impl MapSession {
                 ToldState::Told { wake, .. } => {
                     tokio::select! {
                         biased;
-                        () = self.seat.wait_until_lost(&mut self.epoch) => {
-                            if self.seat.is_lost_to_another() {
+                        () = self.slot.wait_until_lost(&mut self.epoch) => {
+                            if self.slot.is_lost_to_another() {
                                 self.connection.contest().note_loss(self.node, Instant::now());
                             }
                             return Ok(None);
@@ -211,9 +220,10 @@ impl MapSession {
             }
         };
         let (tailnet, shown) = (Arc::clone(&self.tailnet), Arc::clone(&view));
-        let (node, told) = (self.node, (self.dialect, self.clock.now()));
+        let (node, dialect, now) = (self.node, self.dialect, self.clock.now());
         let made =
-            run_blocking(move || encode_everything(&tailnet, &shown, node, told, &earlier)).await?;
+            run_blocking(move || encode_everything(&tailnet, &shown, node, dialect, now, &earlier))
+                .await?;
         if made.is_none() {
             return Ok(self.mark_ended());
         }
@@ -365,7 +375,7 @@ impl Drop for MapSession {
         let _entered = self.trace.session_span().entered();
         tracing::info!(tailnet = %self.tailnet.id, node = self.node.get(), "map session ends");
         // A newer session of this gateway speaks for the node now.
-        if self.seat.is_held() {
+        if self.slot.is_held() {
             let epoch = *self.epoch.borrow();
             let why = match () {
                 () if self.connection.link().is_dead() => SessionEnding::DeadLink,
@@ -378,39 +388,6 @@ impl Drop for MapSession {
     }
 }
 
-/// Returns a frame that says everything; `None` when nothing can be said so.
-fn encode_everything(
-    tailnet: &Tailnet,
-    view: &View,
-    node: NodeId,
-    told: (Dialect, DateTime<Utc>),
-    earlier: &EarlierKnowledge,
-) -> Result<Option<Bytes>, FrameError> {
-    let relays = tailnet.derp_map.load();
-    let shared = tailnet
-        .blocks
-        .first_frame(view, node, &relays, told.0, told.1)?;
-    if shared.is_some() {
-        return Ok(shared);
-    }
-    let (dialect, now) = told;
-    let Some(mut message) = build_full(view, node, &relays, now) else {
-        return Ok(None);
-    };
-    // A list without peers says nothing.
-    if message.peers.is_empty() {
-        match earlier {
-            EarlierKnowledge::Nothing => {}
-            EarlierKnowledge::Before(changes) => {
-                message.peers_removed = lost_peers(view, changes, node)
-            }
-            // The client's next stream begins without any.
-            EarlierKnowledge::Unknown => return Ok(None),
-        }
-    }
-    dialect.encode(message).map(Some)
-}
-
 /// Waits until there may be something to tell, but not before a moment.
 async fn wait_for_wake(
     wake: &mut watch::Receiver<ClassWake>,
@@ -420,28 +397,6 @@ async fn wait_for_wake(
         tokio::time::sleep_until(not_before).await;
     }
     wake.changed().await
-}
-
-/// Says whether nothing of a message is about the client itself.
-fn is_of_others(message: &MapResponse) -> bool {
-    message.node.is_none() && message.packet_filters.is_empty() && message.ssh_policy.is_none()
-}
-
-/// Returns a sign of life.
-///
-/// # Errors
-///
-/// When it can not be encoded.
-pub fn keep_alive(dialect: Dialect) -> Result<Bytes, FrameError> {
-    dialect.encode(MapResponse {
-        keep_alive: true,
-        ..MapResponse::default()
-    })
-}
-
-/// Returns the longest silence towards a node, different for neighbours.
-pub fn longest_silence(node: NodeId) -> Duration {
-    KEEP_ALIVE + Duration::from_secs(9).mul_f64(spread_fraction(node.get()))
 }
 
 #[cfg(test)]

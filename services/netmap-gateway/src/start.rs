@@ -112,12 +112,9 @@ pub fn start(
         } = given;
         let first = derp_map::load_initial(&config, derp_map).await?;
         let incarnation = u64::from_be_bytes(random_bytes()).to_string();
-        let hub = Arc::new(TailnetHub::new(
-            &backends,
-            &bus,
-            (first.map.clone(), config.filter_sources),
-            &tasks,
-        ));
+        let (relays, sources) = (first.map.clone(), config.filter_sources);
+        let hub = TailnetHub::new(&backends, &bus, relays, sources, &tasks);
+        let hub = Arc::new(hub);
         if let Some(url) = config.derp_map_url.clone() {
             let told = Arc::clone(&hub);
             let tell = move |map| told.tell_relays(map);

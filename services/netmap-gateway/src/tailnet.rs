@@ -79,7 +79,8 @@ impl Tailnet {
     /// Returns a tailnet of which nothing is known yet.
     fn new(
         id: TailnetId,
-        (derp_map, sources): (Arc<ArcSwap<DerpMap>>, FilterSources),
+        derp_map: Arc<ArcSwap<DerpMap>>,
+        sources: FilterSources,
         shared: SharedIndexes,
     ) -> (Arc<Self>, FollowerEnds) {
         let inputs = Arc::<LocalInputs>::default();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bowline_proto::access::{Role, rules};
+use bowline_proto::access::{CallerKind, rules};
 use futures_util::future::{Either, Ready, ready};
 use tonic::Status;
 use tonic::body::Body;
@@ -24,7 +24,7 @@ const OPEN: [&str; 2] = [
 ///
 /// It proves the caller from the connection and leaves a [`Caller`] in the request.
 #[derive(Clone, Debug)]
-pub struct AccessRules(Arc<BTreeMap<&'static str, &'static [Role]>>);
+pub struct AccessRules(Arc<BTreeMap<&'static str, &'static [CallerKind]>>);
 
 impl AccessRules {
     /// Returns the rules declared in the `.proto` files.
@@ -35,7 +35,7 @@ impl AccessRules {
 
     /// Returns these rules: path of the RPC, and who may call it.
     #[must_use]
-    pub fn new(rules: &[(&'static str, &'static [Role])]) -> Self {
+    pub fn new(rules: &[(&'static str, &'static [CallerKind])]) -> Self {
         Self(Arc::new(rules.iter().copied().collect()))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bowline_proto::access::Role;
+use bowline_proto::access::CallerKind;
 use tonic::Status;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -109,14 +109,14 @@ impl Caller {
 
     /// Returns what RPC declarations call this kind of caller.
     #[must_use]
-    pub fn role(&self) -> Role {
+    pub fn role(&self) -> CallerKind {
         match self {
-            Self::Admin { .. } => Role::Admin,
-            Self::Service(ServiceName::Identity) => Role::Identity,
-            Self::Service(ServiceName::KeyRegistry) => Role::KeyRegistry,
-            Self::Service(ServiceName::NetmapGateway) => Role::Gateway,
-            Self::Service(ServiceName::PolicyCompiler) => Role::PolicyCompiler,
-            Self::Service(ServiceName::Relay) => Role::Relay,
+            Self::Admin { .. } => CallerKind::Admin,
+            Self::Service(ServiceName::Identity) => CallerKind::Identity,
+            Self::Service(ServiceName::KeyRegistry) => CallerKind::KeyRegistry,
+            Self::Service(ServiceName::NetmapGateway) => CallerKind::Gateway,
+            Self::Service(ServiceName::PolicyCompiler) => CallerKind::PolicyCompiler,
+            Self::Service(ServiceName::Relay) => CallerKind::Relay,
         }
     }
 

@@ -4,8 +4,7 @@
 ///
 /// Before the arrow stands what makes of a [`TestDatabase`](crate::TestDatabase) what the tests get, after it the tests:
 ///
-/// ```
-/// # mod shown {
+/// ```text
 /// use bowline_test_servers::{TestDatabase, on_both};
 ///
 /// on_both!(open => what_is_stored_is_found);
@@ -17,7 +16,6 @@
 /// async fn what_is_stored_is_found(url: String) {
 ///     assert!(url.starts_with("sqlite:") || url.starts_with("postgres:"));
 /// }
-/// # }
 /// ```
 ///
 /// They are called `sqlite::what_is_stored_is_found` and `postgres::what_is_stored_is_found`.

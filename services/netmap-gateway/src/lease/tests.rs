@@ -142,8 +142,14 @@ impl Scene {
             compiler: nobody(),
         };
         let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
-        let told = (DerpMap::default(), FilterSources::Addresses);
-        let hub = Arc::new(TailnetHub::new(&backends, &Bus::in_process(), told, &tasks));
+        let (relays, sources) = (DerpMap::default(), FilterSources::Addresses);
+        let hub = Arc::new(TailnetHub::new(
+            &backends,
+            &Bus::in_process(),
+            relays,
+            sources,
+            &tasks,
+        ));
         let staleness = Duration::from_secs(60);
         let lease = Lease::new("g".to_owned(), String::new(), staleness, registry.clone());
         Self {
@@ -223,25 +229,25 @@ async fn sessions_of_a_gateway_that_reaches_nobody_end_when_they_may_not_begin_e
     let (renew, renewed) = watch::channel(Some(Instant::now()));
     let ending = end_stale_sessions(Arc::clone(&scene.hub), renewed, Duration::from_secs(60));
     scene.tasks.spawn_background("end-stale", ending);
-    let mut seat = tailnet.sessions.take_slot(node_id(7), 0);
+    let mut slot = tailnet.sessions.take_slot(node_id(7), 0);
     let (_epoch, mut own) = watch::channel(0);
     let wait = Duration::from_secs(50);
     assert!(
-        time::timeout(wait, seat.wait_until_lost(&mut own))
+        time::timeout(wait, slot.wait_until_lost(&mut own))
             .await
             .is_err()
     );
     renew.send_replace(Some(Instant::now() + wait));
     assert!(
-        time::timeout(wait, seat.wait_until_lost(&mut own))
+        time::timeout(wait, slot.wait_until_lost(&mut own))
             .await
             .is_err(),
         "it was renewed"
     );
     assert!(
-        time::timeout(wait, seat.wait_until_lost(&mut own))
+        time::timeout(wait, slot.wait_until_lost(&mut own))
             .await
             .is_ok()
     );
-    assert!(seat.is_held(), "its end is reported");
+    assert!(slot.is_held(), "its end is reported");
 }

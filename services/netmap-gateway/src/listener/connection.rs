@@ -35,19 +35,25 @@ const DRAIN_SPREAD: f64 = 0.7;
 ///
 /// Machine keys cost nothing, so a proven one makes nobody known: until a registered node speaks, the connection is a
 /// stranger's. It is one again when its node's stream of maps has ended and it is asked for nothing: so a node that
-/// is gone holds no seat.
+/// is gone holds no slot.
 #[derive(Clone, Debug)]
 pub struct Connection(Arc<ConnectionInner>);
 
+/// What all clients have in common that speak on one socket: with a proxy these are several.
+#[derive(Clone, Debug)]
+struct ConnectionSocket {
+    front: Arc<ListenerLimits>,
+    slot: SlotHandle<Holder>,
+    end: Arc<ConnectionEnd>,
+    link: Arc<Link>,
+}
+
 #[derive(Debug)]
 struct ConnectionInner {
-    front: Arc<ListenerLimits>,
+    socket: ConnectionSocket,
     source: SocketAddr,
-    seat: SlotHandle<Holder>,
-    end: Arc<ConnectionEnd>,
     /// The proxy whose connection this is, and which speaks for other clients on it as well.
     is_of_proxy: bool,
-    link: Arc<Link>,
     contest: KeyContest,
     state: Mutex<ConnectionState>,
     under_way: AtomicUsize,
@@ -57,7 +63,7 @@ struct ConnectionInner {
 struct ConnectionState {
     /// The node that speaks on it, where it is known.
     holder: Option<Holder>,
-    /// The node that speaks on it, while there is no seat for it among those who are known.
+    /// The node that speaks on it, while there is no slot for it among those who are known.
     unseated: Option<Holder>,
     /// How many streams of maps are open.
     streams: usize,
@@ -134,21 +140,20 @@ impl Connection {
     pub(super) fn new(
         front: Arc<ListenerLimits>,
         source: SocketAddr,
-        seat: SlotHandle<Holder>,
+        slot: SlotHandle<Holder>,
         end: ConnectionEnd,
     ) -> Self {
         let is_of_proxy = front.proxies.contain(source.ip());
-        let link = Arc::new(Link::new());
-        Self::with_limits(front, source, seat, (Arc::new(end), link), is_of_proxy)
+        let socket = ConnectionSocket {
+            front,
+            slot,
+            end: Arc::new(end),
+            link: Arc::new(Link::new()),
+        };
+        Self::on_socket(socket, source, is_of_proxy)
     }
 
-    fn with_limits(
-        front: Arc<ListenerLimits>,
-        source: SocketAddr,
-        seat: SlotHandle<Holder>,
-        (end, link): (Arc<ConnectionEnd>, Arc<Link>),
-        is_of_proxy: bool,
-    ) -> Self {
+    fn on_socket(socket: ConnectionSocket, source: SocketAddr, is_of_proxy: bool) -> Self {
         let state = ConnectionState {
             holder: None,
             unseated: None,
@@ -157,12 +162,9 @@ impl Connection {
             counted: 0,
         };
         Self(Arc::new(ConnectionInner {
-            front,
+            socket,
             source,
-            seat,
-            end,
             is_of_proxy,
-            link,
             contest: KeyContest::default(),
             state: Mutex::new(state),
             under_way: AtomicUsize::new(0),
@@ -171,12 +173,12 @@ impl Connection {
 
     /// Returns its number; no other connection of this process has the same.
     pub fn number(&self) -> u64 {
-        self.0.end.number
+        self.0.socket.end.number
     }
 
     /// Returns what is known of its link.
     pub fn link(&self) -> &Link {
-        &self.0.link
+        &self.0.socket.link
     }
 
     /// Returns what it has lost to other machines with the same node key.
@@ -189,15 +191,9 @@ impl Connection {
         if !self.0.is_of_proxy {
             return self.clone();
         }
-        let client = self.0.front.proxies.client_of(headers);
+        let client = self.0.socket.front.proxies.client_of(headers);
         let source = client.map_or(self.0.source, |client| SocketAddr::new(client, 0));
-        Self::with_limits(
-            Arc::clone(&self.0.front),
-            source,
-            self.0.seat.clone(),
-            (Arc::clone(&self.0.end), Arc::clone(&self.0.link)),
-            true,
-        )
+        Self::on_socket(self.0.socket.clone(), source, true)
     }
 
     /// Returns the connection as it goes on after an upgrade: its client has it alone from now on, a proxy in between
@@ -207,14 +203,8 @@ impl Connection {
             return self.clone();
         }
         let source = self.0.source;
-        self.0.seat.set_address(source.ip());
-        let upgraded = Self::with_limits(
-            Arc::clone(&self.0.front),
-            source,
-            self.0.seat.clone(),
-            (Arc::clone(&self.0.end), Arc::clone(&self.0.link)),
-            false,
-        );
+        self.0.socket.slot.set_address(source.ip());
+        let upgraded = Self::on_socket(self.0.socket.clone(), source, false);
         upgraded.lock_state().counted = std::mem::take(&mut self.lock_state().counted);
         upgraded
     }
@@ -222,7 +212,7 @@ impl Connection {
     /// Waits for its turn to close: in a drain connections close one after the other, so that clients move to other
     /// gateways in no burst.
     pub async fn wait_for_drain_turn(&self) {
-        let end = &self.0.end;
+        let end = &self.0.socket.end;
         tokio::select! {
             () = end.early.cancelled() => {}
             () = end.shutdown.wait_for_drain_share(end.share) => {}
@@ -231,23 +221,23 @@ impl Connection {
 
     /// Brings its turn forward: its client has to ask another gateway.
     pub fn leave(&self) {
-        self.0.end.early.cancel();
+        self.0.socket.end.early.cancel();
     }
 
     /// Says to all that is answered on it that it closes. The transport has told the client before: a client whose
     /// stream ends first would ask again on the same connection.
     pub fn announce_closing(&self) {
-        self.0.end.closing.cancel();
+        self.0.socket.end.closing.cancel();
     }
 
     /// Waits until it closes: what is answered on it ends.
     pub async fn closing(&self) {
-        self.0.end.closing.cancelled().await;
+        self.0.socket.end.closing.cancelled().await;
     }
 
     /// Says whether the gateway drains, so that nothing new may begin on it.
     pub fn is_draining(&self) -> bool {
-        self.0.end.shutdown.is_draining()
+        self.0.socket.end.shutdown.is_draining()
     }
 
     /// Returns where it comes from: the client's address, as far as a trusted proxy told it.
@@ -267,11 +257,11 @@ impl Connection {
 
     /// Says whether it is inside TLS, here or at a proxy in front.
     pub fn is_secured(&self) -> bool {
-        self.0.front.is_secured
+        self.0.socket.front.is_secured
     }
 
     pub(super) fn front(&self) -> &Arc<ListenerLimits> {
-        &self.0.front
+        &self.0.socket.front
     }
 
     /// Notes that a registered node speaks on it: what was counted as a stranger's requests is the node's.
@@ -282,14 +272,17 @@ impl Connection {
     pub fn mark_known(&self, holder: Holder) -> Result<(), Duration> {
         let inner = &self.0;
         let counted = std::mem::take(&mut self.lock_state().counted);
-        inner.front.give_back_requests(self.source(), counted);
+        inner
+            .socket
+            .front
+            .give_back_requests(self.source(), counted);
         let now = Instant::now().into_std();
         let mut taken = Ok(());
         for _ in 0..counted {
-            taken = inner.front.take_request_of_node(holder.clone(), now);
+            taken = inner.socket.front.take_request_of_node(holder.clone(), now);
         }
         // A proxy's connection is nobody's; and one too many of one source or owner stays a stranger's.
-        let is_known = inner.is_of_proxy || inner.seat.mark_known(holder.clone());
+        let is_known = inner.is_of_proxy || inner.socket.slot.mark_known(holder.clone());
         let mut state = self.lock_state();
         if is_known {
             (state.holder, state.unseated) = (Some(holder), None);
@@ -303,7 +296,10 @@ impl Connection {
     /// Notes that those who ask on it were proven to be trusted otherwise: their requests are not counted.
     pub fn exempt_from_deadline(&self) {
         let counted = std::mem::take(&mut self.lock_state().counted);
-        self.0.front.give_back_requests(self.source(), counted);
+        self.0
+            .socket
+            .front
+            .give_back_requests(self.source(), counted);
     }
 
     /// Returns the registered node that has spoken on it lately.
@@ -319,7 +315,7 @@ impl Connection {
 
     /// Returns the share of a request's body in what all bodies may hold, empty at first.
     pub(crate) fn body_share(&self) -> BodyShare {
-        self.0.front.body_share(self.source(), self.holder())
+        self.0.socket.front.body_share(self.source(), self.holder())
     }
 
     /// Begins a request, unless too many are under way or come from where this one does.
@@ -329,13 +325,14 @@ impl Connection {
         let under_way = RequestUnderWay(self.clone());
         let now = Instant::now().into_std();
         if let Some(holder) = self.holder() {
-            let taken = inner.front.take_request_of_node(holder, now);
+            let taken = inner.socket.front.take_request_of_node(holder, now);
             taken.map_err(RequestRefusal::OftenOfNode)?;
         } else {
             if before >= STRANGERS_REQUESTS {
                 return Err(RequestRefusal::UnderWay);
             }
             inner
+                .socket
                 .front
                 .take_request(self.source(), now)
                 .map_err(RequestRefusal::Often)?;
@@ -377,7 +374,7 @@ impl Connection {
             }
             state.holder = None;
             state.since = now;
-            self.0.seat.mark_stranger();
+            self.0.socket.slot.mark_stranger();
         }
         Some(state.since + STRANGER).filter(|end| *end > now)
     }

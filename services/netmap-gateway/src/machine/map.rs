@@ -19,7 +19,8 @@ use super::{Machine, RequestFailure, draining_failure, host::HostReportSource};
 use crate::{
     gateway::Gateway,
     session::{
-        DeliveryKind, FrameSealer, Frames, MapSession, keep_alive, longest_silence, run_blocking,
+        DeliveryKind, FrameSealer, Frames, MapSession, SessionClient, keep_alive, longest_silence,
+        run_blocking,
     },
     tailnet::{LocatedNode, NodeKeyOwner},
 };
@@ -81,7 +82,7 @@ pub async fn answer_map_request(
             .contest()
             .keep_report(located.node, report)
         {
-            answer_gone_node(gateway, &located, &request, report);
+            pass_on_report(gateway, &located, &request, report);
         }
         if !request.stream {
             return Ok(MapAnswer::Taken);
@@ -103,11 +104,11 @@ pub async fn answer_map_request(
     {
         return Err(incomplete_failure());
     }
-    let dialect = client_dialect(&request);
     if request.stream {
-        open_stream(gateway, machine, located, &request, (dialect, sealing)).await
+        open_stream(gateway, machine, located, &request, sealing).await
     } else {
-        answer_once(gateway, machine, &located, (dialect, sealing)).await
+        let dialect = client_dialect(&request);
+        answer_once(gateway, machine, &located, dialect, sealing).await
     }
 }
 
@@ -124,7 +125,7 @@ fn client_dialect(request: &MapRequest) -> Dialect {
 }
 
 /// Shows a report to peers and brings it to the registry, at the node's pace.
-fn answer_gone_node(
+fn pass_on_report(
     gateway: &Gateway,
     located: &LocatedNode,
     request: &MapRequest,
@@ -162,7 +163,7 @@ async fn open_stream(
     machine: &Machine,
     located: LocatedNode,
     request: &MapRequest,
-    (dialect, sealing): (Dialect, FrameSealer),
+    sealing: FrameSealer,
 ) -> Result<MapAnswer, RequestFailure> {
     let connection = &machine.connection;
     if let Some(wait) = connection.contest().come_back(located.node) {
@@ -170,7 +171,7 @@ async fn open_stream(
         gateway
             .reporter
             .key_is_shared(&located.tailnet, located.node, node_key);
-        wait_for_seat(machine, &located, wait).await?;
+        wait_for_slot(machine, &located, wait).await?;
     }
     let delivery = gateway
         .deliveries
@@ -180,17 +181,18 @@ async fn open_stream(
         .first_map(located.node, delivery.wait_until_ended())
         .await?;
     let asked = || client_report(request).unwrap_or_default();
-    if let Some(own) = connection.contest().note_seat(located.node, asked) {
-        answer_gone_node(gateway, &located, request, own);
+    if let Some(own) = connection.contest().note_slot(located.node, asked) {
+        pass_on_report(gateway, &located, request, own);
     }
-    let mut session = MapSession::begin(
-        (located.tailnet, located.node),
-        request.node_key.as_bytes().to_vec(),
-        dialect,
-        Arc::clone(&gateway.clock),
-        gateway.reporter.clone(),
-        (connection.clone(), Arc::clone(admission)),
-    );
+    let client = SessionClient {
+        tailnet: located.tailnet,
+        node: located.node,
+        node_key: request.node_key.as_bytes().to_vec(),
+        dialect: client_dialect(request),
+        connection: connection.clone(),
+    };
+    let (clock, reporter) = (Arc::clone(&gateway.clock), gateway.reporter.clone());
+    let mut session = MapSession::begin(client, clock, reporter, Arc::clone(admission));
     // A stream that is begun has its first message: clients take an empty one for a broken server.
     let first = session.next_frame().await;
     let first = first
@@ -214,8 +216,8 @@ async fn open_stream(
     Ok(MapAnswer::Frames(Frames::new(delivery, later)))
 }
 
-/// Lets a machine wait that another one with the same node key has taken the seat from.
-async fn wait_for_seat(
+/// Lets a machine wait that another one with the same node key has taken the slot from.
+async fn wait_for_slot(
     machine: &Machine,
     located: &LocatedNode,
     wait: Duration,
@@ -237,7 +239,8 @@ async fn answer_once(
     gateway: &Gateway,
     machine: &Machine,
     located: &LocatedNode,
-    (dialect, sealing): (Dialect, FrameSealer),
+    dialect: Dialect,
+    sealing: FrameSealer,
 ) -> Result<MapAnswer, RequestFailure> {
     let (tailnet, node) = (Arc::clone(&located.tailnet), located.node);
     let connection = machine.connection.clone();

@@ -106,12 +106,12 @@ async fn ask_registry(
             .map(RegistrationVerdict::Answered)
     };
     // A node that has a key of ours comes back: it does not stand behind strangers.
-    let asker = match gateway.hub.locate_here(node_key, machine.key) {
+    let origin = match gateway.hub.locate_here(node_key, machine.key) {
         Ok(Some(located)) => RequestOrigin::Known(located.node),
         _ => machine.request_origin(),
     };
     // No turn is held while a person decides.
-    let turn = match gateway.admission.admit_registration(asker).await {
+    let turn = match gateway.admission.admit_registration(origin).await {
         Ok(turn) => turn,
         Err(failure) => return readmit().ok_or(failure),
     };

@@ -1,8 +1,8 @@
 //! Two machines that use one node key, most likely a disk and its copy: each ends the other's session.
 //!
-//! A client that is replaced by its own newer connection never asks again on the older one. So who lost its seat to
-//! another connection and asks again on the same one contests the seat. It waits, longer each time, unless the other
-//! leaves before; what it reports meanwhile is told when it has the seat.
+//! A client that is replaced by its own newer connection never asks again on the older one. So who lost its slot to
+//! another connection and asks again on the same one contests the slot. It waits, longer each time, unless the other
+//! leaves before; what it reports meanwhile is told when it has the slot.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -29,7 +29,7 @@ struct LostSession {
     times: u32,
     at: Instant,
     phase: ContestPhase,
-    /// What the client reported since it lost the seat.
+    /// What the client reported since it lost the slot.
     kept: Option<ClientReport>,
 }
 
@@ -37,14 +37,14 @@ struct LostSession {
 enum ContestPhase {
     /// Its client may be on another connection by now.
     Gone,
-    /// It has come back for its seat.
+    /// It has come back for its slot.
     Waiting,
-    /// It has its seat again.
+    /// It has its slot again.
     Seated,
 }
 
 impl KeyContest {
-    /// Notes that the connection's session of a node has lost its seat to another connection.
+    /// Notes that the connection's session of a node has lost its slot to another connection.
     pub fn note_loss(&self, node: NodeId, now: Instant) {
         let mut lost = self.lock_lost();
         let times = match &*lost {
@@ -60,7 +60,7 @@ impl KeyContest {
         });
     }
 
-    /// Notes that the client asks for a session of the node; returns how long it has to wait for its seat, if it lost
+    /// Notes that the client asks for a session of the node; returns how long it has to wait for its slot, if it lost
     /// it on this connection.
     pub fn come_back(&self, node: NodeId) -> Option<Duration> {
         let mut lost = self.lock_lost();
@@ -72,7 +72,7 @@ impl KeyContest {
         Some(doubled.min(LONGEST_WAIT))
     }
 
-    /// Keeps a report of a client that waits for its seat; gives any other back, to be told.
+    /// Keeps a report of a client that waits for its slot; gives any other back, to be told.
     pub fn keep_report(&self, node: NodeId, report: ClientReport) -> Option<ClientReport> {
         let mut lost = self.lock_lost();
         let is_waiting =
@@ -84,9 +84,9 @@ impl KeyContest {
         None
     }
 
-    /// Notes that a client which came back for its seat has it; returns what it reported since, or what it said as it
-    /// asked for the seat: the other machine has reported otherwise.
-    pub fn note_seat(
+    /// Notes that a client which came back for its slot has it; returns what it reported since, or what it said as it
+    /// asked for the slot: the other machine has reported otherwise.
+    pub fn note_slot(
         &self,
         node: NodeId,
         asked: impl FnOnce() -> ClientReport,

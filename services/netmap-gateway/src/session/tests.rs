@@ -93,17 +93,15 @@ impl Stage {
             version: CapabilityVersion(version),
             compression: Compression::None,
         };
-        let mut session = MapSession::begin(
-            (Arc::clone(&self.tailnet), node_id(id)),
-            node(id).node_key,
+        let client = SessionClient {
+            tailnet: Arc::clone(&self.tailnet),
+            node: node_id(id),
+            node_key: node(id).node_key,
             dialect,
-            Arc::new(SystemClock),
-            self.reporter.clone(),
-            (
-                Connection::unconnected(self.shutdown.clone(), id),
-                Arc::default(),
-            ),
-        );
+            connection: Connection::unconnected(self.shutdown.clone(), id),
+        };
+        let (clock, reporter) = (Arc::new(SystemClock), self.reporter.clone());
+        let mut session = MapSession::begin(client, clock, reporter, Arc::default());
         let first = next(&mut session).await.expect("the first message");
         (session, first)
     }
@@ -330,7 +328,7 @@ async fn only_clients_that_others_route_through_are_asked_for_signs_of_life() {
     let start = Instant::now();
     let quiet = next(&mut session).await.expect("a sign of life");
     assert!(quiet.keep_alive && quiet.ping_request.is_none());
-    assert!(start.elapsed() >= KEEP_ALIVE);
+    assert!(start.elapsed() >= frames::KEEP_ALIVE);
     let routes = vec!["10.0.0.0/8".to_owned()];
     stage.lab.put(Node {
         user_id: 7,

@@ -88,7 +88,8 @@ impl TailnetHub {
     pub fn new(
         backends: &Backends,
         bus: &Bus,
-        (derp_map, sources): (DerpMap, FilterSources),
+        derp_map: DerpMap,
+        sources: FilterSources,
         tasks: &Tasks,
     ) -> Self {
         let origins = LogSources {
@@ -124,8 +125,8 @@ impl TailnetHub {
     }
 
     fn start_following(&self, id: TailnetId) -> Arc<Tailnet> {
-        let told = (Arc::clone(&self.derp_map), self.sources);
-        let (tailnet, ends) = Tailnet::new(id, told, self.shared.clone());
+        let derp_map = Arc::clone(&self.derp_map);
+        let (tailnet, ends) = Tailnet::new(id, derp_map, self.sources, self.shared.clone());
         self.shared.advances.note_advance(id);
         follower::start(&tailnet, &self.origins, ends, &self.tasks);
         tailnet
@@ -156,12 +157,12 @@ impl TailnetHub {
         &self,
         key: NodePublic,
         machine: MachinePublic,
-        asker: RequestOrigin,
+        origin: RequestOrigin,
     ) -> Result<NodeKeyOwner, Status> {
         if let Some(located) = self.locate_here(key, machine)? {
             return Ok(NodeKeyOwner::Node(located));
         }
-        let turn = self.asking.acquire(asker, PATIENCE).await;
+        let turn = self.asking.acquire(origin, PATIENCE).await;
         let _turn = turn.ok_or_else(|| {
             Status::resource_exhausted("too many unknown node keys are asked for at the moment")
         })?;

@@ -16,7 +16,7 @@ pub struct Sessions(Arc<Mutex<SessionSlots>>);
 struct SessionSlots {
     /// Grows when all sessions that live have to end.
     ends: watch::Sender<u64>,
-    /// The number of the newest seat, never used again.
+    /// The number of the newest slot, never used again.
     newest: u64,
     taken: BTreeMap<NodeId, TakenSlot>,
 }
@@ -27,7 +27,7 @@ struct TakenSlot {
     /// The number of the connection it was taken on.
     connection: u64,
     /// Holds the epoch of the node's newest session anywhere, as far as it is known; dropped when a newer session
-    /// takes the seat.
+    /// takes the slot.
     hold: watch::Sender<u64>,
 }
 
@@ -43,26 +43,26 @@ pub struct SessionSlot {
 }
 
 impl Sessions {
-    /// Takes a node's seat on a connection; an older session on it ends.
+    /// Takes a node's slot on a connection; an older session on it ends.
     #[must_use]
     pub fn take_slot(&self, node: NodeId, connection: u64) -> SessionSlot {
         let (sender, hold) = watch::channel(0);
-        let mut seats = lock_slots(&self.0);
-        seats.newest += 1;
-        let number = seats.newest;
+        let mut slots = lock_slots(&self.0);
+        slots.newest += 1;
+        let number = slots.newest;
         let taken = TakenSlot {
             number,
             connection,
             hold: sender,
         };
-        seats.taken.insert(node, taken);
+        slots.taken.insert(node, taken);
         SessionSlot {
             sessions: Arc::clone(&self.0),
             node,
             number,
             connection,
             hold,
-            ends: seats.ends.subscribe(),
+            ends: slots.ends.subscribe(),
         }
     }
 
@@ -100,7 +100,7 @@ impl Sessions {
 }
 
 impl SessionSlot {
-    /// Waits until a newer session has taken the seat, or one with a higher epoch than `own` lives elsewhere, or all
+    /// Waits until a newer session has taken the slot, or one with a higher epoch than `own` lives elsewhere, or all
     /// have to end; while `own` is zero it is not known yet.
     pub async fn wait_until_lost(&mut self, own: &mut watch::Receiver<u64>) {
         let mut own_changes = true;
@@ -117,16 +117,16 @@ impl SessionSlot {
         }
     }
 
-    /// Says whether the seat was lost to another connection, here or at another gateway: not to a newer session of the
+    /// Says whether the slot was lost to another connection, here or at another gateway: not to a newer session of the
     /// same client on the same connection.
     #[must_use]
     pub fn is_lost_to_another(&self) -> bool {
-        let seats = lock_slots(&self.sessions);
-        let taken = seats.taken.get(&self.node);
+        let slots = lock_slots(&self.sessions);
+        let taken = slots.taken.get(&self.node);
         taken.is_none_or(|taken| taken.number == self.number || taken.connection != self.connection)
     }
 
-    /// Says whether no newer session has taken the seat.
+    /// Says whether no newer session has taken the slot.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.hold.has_changed().is_ok()
@@ -135,16 +135,16 @@ impl SessionSlot {
 
 impl Drop for SessionSlot {
     fn drop(&mut self) {
-        let mut seats = lock_slots(&self.sessions);
-        let taken = seats.taken.get(&self.node);
+        let mut slots = lock_slots(&self.sessions);
+        let taken = slots.taken.get(&self.node);
         if taken.is_some_and(|taken| taken.number == self.number) {
-            seats.taken.remove(&self.node);
+            slots.taken.remove(&self.node);
         }
     }
 }
 
-fn lock_slots(seats: &Mutex<SessionSlots>) -> MutexGuard<'_, SessionSlots> {
-    seats.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_slots(slots: &Mutex<SessionSlots>) -> MutexGuard<'_, SessionSlots> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

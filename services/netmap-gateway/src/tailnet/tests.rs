@@ -1,7 +1,6 @@
 //! A tailnet whose views tests publish.
 
-use bowline_netmap::fixture::node_id;
-use bowline_netmap::fixture::{TestTailnet, node};
+use bowline_netmap::fixture::{TestTailnet, node, node_id};
 use bowline_proto::key_registry::v1::Node;
 
 use super::*;
@@ -9,7 +8,7 @@ use super::*;
 /// Returns a tailnet that nobody follows, and its other ends.
 pub(crate) fn tailnet(sources: FilterSources) -> (Arc<Tailnet>, impl Sized) {
     let id = TailnetId::try_from(1_u64).expect("a number");
-    Tailnet::new(id, (Arc::default(), sources), SharedIndexes::default())
+    Tailnet::new(id, Arc::default(), sources, SharedIndexes::default())
 }
 
 /// Publishes what a replica holds.
@@ -19,8 +18,8 @@ pub(crate) fn publish(tailnet: &Arc<Tailnet>, replica: &mut Replica) {
 
 fn followed() -> (Arc<Tailnet>, TestTailnet, watch::Sender<Progress>) {
     let id = TailnetId::try_from(1_u64).expect("a number");
-    let told = (Arc::default(), FilterSources::Addresses);
-    let (tailnet, (_, progress)) = Tailnet::new(id, told, SharedIndexes::default());
+    let (sources, indexes) = (FilterSources::Addresses, SharedIndexes::default());
+    let (tailnet, (_, progress)) = Tailnet::new(id, Arc::default(), sources, indexes);
     let mut lab = TestTailnet::unpublished(FilterSources::Addresses);
     tailnet.publish_replica(&mut lab.replica);
     progress.send_replace(Progress {

@@ -49,12 +49,12 @@ struct BlockTable {
     left_at: Generation,
     /// The generation at which each class came, or what it sees differed last.
     defined: BTreeMap<ClassId, Generation>,
-    kept: BTreeMap<Key, Arc<PeerBlock>>,
+    kept: BTreeMap<BlockKey, Arc<PeerBlock>>,
     bytes: usize,
 }
 
 /// What makes a block the same for several sessions: the class, the block, the compression.
-type Key = (ClassId, u64, Compression);
+type BlockKey = (ClassId, u64, Compression);
 
 /// Some peers, encoded.
 #[derive(Debug)]
@@ -190,7 +190,7 @@ impl BlockTable {
         block.max(class).max(self.all_since)
     }
 
-    fn keep(&mut self, key: Key, block: Arc<PeerBlock>) {
+    fn keep(&mut self, key: BlockKey, block: Arc<PeerBlock>) {
         self.bytes += block.estimate_bytes();
         if let Some(before) = self.kept.insert(key, block) {
             self.bytes -= before.estimate_bytes();
@@ -204,7 +204,7 @@ impl BlockTable {
         }
     }
 
-    fn retain(&mut self, stays: impl Fn(&Key, &PeerBlock) -> bool) {
+    fn retain(&mut self, stays: impl Fn(&BlockKey, &PeerBlock) -> bool) {
         self.kept.retain(|key, kept| stays(key, kept));
         self.bytes = self.kept.values().map(|kept| kept.estimate_bytes()).sum();
     }

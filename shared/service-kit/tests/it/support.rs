@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowline_proto::access::{Role, rules};
+use bowline_proto::access::{CallerKind, rules};
 use bowline_service_kit::{
     Authority, Caller, Certificates, GrpcChannel, Listeners, RequestId, ServiceName, Shutdown,
     serve,
@@ -27,9 +27,9 @@ use tonic_prost::ProstCodec;
 /// An RPC that gateways may call and relays may not.
 pub(crate) fn gateways_only() -> &'static str {
     let rule = rules().iter().find(|(_, roles)| {
-        roles.contains(&Role::Gateway)
-            && !roles.contains(&Role::Relay)
-            && !roles.contains(&Role::Admin)
+        roles.contains(&CallerKind::Gateway)
+            && !roles.contains(&CallerKind::Relay)
+            && !roles.contains(&CallerKind::Admin)
     });
     rule.unwrap().0
 }
@@ -38,7 +38,7 @@ pub(crate) fn gateways_only() -> &'static str {
 pub(crate) fn for_admins() -> &'static str {
     rules()
         .iter()
-        .find(|(_, roles)| roles.contains(&Role::Admin))
+        .find(|(_, roles)| roles.contains(&CallerKind::Admin))
         .unwrap()
         .0
 }

@@ -22,9 +22,9 @@ impl Connection {
     pub(crate) fn unconnected(shutdown: Shutdown, number: u64) -> Self {
         let source = SocketAddr::from(([192, 0, 2, 1], 1));
         let front = ListenerLimits::new(1000, Proxies::default(), true);
-        let (connection, seat) = accepted(&front, source, shutdown, number);
+        let (connection, slot) = accepted(&front, source, shutdown, number);
         // Held for ever: nobody closes the socket.
-        std::mem::forget(seat);
+        std::mem::forget(slot);
         connection
     }
 }
@@ -36,11 +36,11 @@ fn accepted(
     number: u64,
 ) -> (Connection, ConnectionSlot<Holder>) {
     let open = tokio_util::task::TaskTracker::new().token();
-    let seat = front.seats.take_slot(Some(source.ip()));
-    let seat = seat.now_or_never().flatten().expect("a seat");
+    let slot = front.seats.take_slot(Some(source.ip()));
+    let slot = slot.now_or_never().flatten().expect("a slot");
     let end = ConnectionEnd::new(shutdown, number, open);
-    let connection = Connection::new(Arc::clone(front), source, seat.handle(), end);
-    (connection, seat)
+    let connection = Connection::new(Arc::clone(front), source, slot.handle(), end);
+    (connection, slot)
 }
 
 fn from(front: &Arc<ListenerLimits>, source: &str) -> (Connection, ConnectionSlot<Holder>) {
@@ -120,12 +120,12 @@ async fn stranger_has_few_requests_under_way_and_a_node_has_more() {
 async fn requests_of_a_node_are_not_counted_as_a_strangers() {
     let front = ListenerLimits::new(1000, Proxies::default(), true);
     for _ in 0..5000 {
-        let (connection, _seat) = from(&front, "192.0.2.1");
+        let (connection, _slot) = from(&front, "192.0.2.1");
         drop(connection.begin_request().expect("the handshake"));
         drop(connection.begin_request().expect("the map"));
         connection.mark_known(node(1)).ok();
     }
-    let (stranger, _seat) = from(&front, "192.0.2.1");
+    let (stranger, _slot) = from(&front, "192.0.2.1");
     let often = (0..5000).find_map(|_| stranger.begin_request().err());
     assert!(matches!(often, Some(RequestRefusal::Often(_))));
 }
@@ -143,7 +143,7 @@ async fn proxy_speaks_for_its_clients() {
     )]
     .into_iter()
     .collect();
-    let (of_proxy, _seat) = from(&front, "10.0.0.1");
+    let (of_proxy, _slot) = from(&front, "10.0.0.1");
     let request = of_proxy.of_request(&headers);
     assert_eq!(request.source().to_string(), "192.0.2.7");
     request.mark_known(node(1)).expect("it has asked little");
@@ -156,7 +156,7 @@ async fn proxy_speaks_for_its_clients() {
     assert_eq!(upgraded.source().to_string(), "192.0.2.7");
     upgraded.mark_known(node(1)).expect("it has asked little");
     assert!(upgraded.holder().is_some());
-    let (client, _seat) = from(&front, "192.0.2.1");
+    let (client, _slot) = from(&front, "192.0.2.1");
     let of_client = client.of_request(&headers);
     assert_eq!(
         of_client.source().to_string(),
@@ -169,15 +169,15 @@ async fn proxy_speaks_for_its_clients() {
 async fn node_asks_only_so_often_on_however_many_connections() {
     let front = ListenerLimits::new(1000, Proxies::default(), true);
     let mut asked = 0;
-    let mut seats = Vec::new();
+    let mut slots = Vec::new();
     // Each request on a connection of its own, which is a stranger's until the node is known.
     for _ in 0..60 {
-        let (connection, seat) = from(&front, "192.0.2.1");
-        seats.push(seat);
+        let (connection, slot) = from(&front, "192.0.2.1");
+        slots.push(slot);
         connection.begin_request().expect("a stranger's");
         asked += u32::from(connection.mark_known(node(1)).is_ok());
     }
-    let (connection, _seat) = from(&front, "192.0.2.2");
+    let (connection, _slot) = from(&front, "192.0.2.2");
     connection.begin_request().expect("a stranger's");
     asked += u32::from(connection.mark_known(node(1)).is_ok());
     let refused = loop {
@@ -188,10 +188,10 @@ async fn node_asks_only_so_often_on_however_many_connections() {
     };
     assert_eq!(asked, 100);
     assert!(matches!(refused, RequestRefusal::OftenOfNode(_)));
-    let (late, _seat) = from(&front, "192.0.2.3");
+    let (late, _slot) = from(&front, "192.0.2.3");
     late.begin_request().expect("a stranger's");
     assert!(late.mark_known(node(1)).is_err());
-    let (other, _seat) = from(&front, "192.0.2.1");
+    let (other, _slot) = from(&front, "192.0.2.1");
     other.begin_request().expect("a stranger's");
     assert!(
         other.mark_known(node(2)).is_ok(),
@@ -204,20 +204,20 @@ async fn node_asks_only_so_often_on_however_many_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn node_that_finds_no_seat_is_served_as_a_stranger_until_there_is_one() {
+async fn node_that_finds_no_slot_is_served_as_a_stranger_until_there_is_one() {
     let front = ListenerLimits::new(16, Proxies::default(), true);
     let mut fleet = Vec::new();
-    // One source has half of the seats.
-    for number in 0..8 {
-        let (connection, seat) = from(&front, "192.0.2.1");
+    // One source has half of the slots.
+    for number in 1..=8 {
+        let (connection, slot) = from(&front, "192.0.2.1");
         connection
             .mark_known(node(number))
             .expect("it has asked little");
         assert!(connection.holder().is_some());
-        fleet.push(seat);
+        fleet.push(slot);
     }
-    let (late, _seat) = from(&front, "192.0.2.1");
-    late.mark_known(node(8)).expect("it has asked little");
+    let (late, _slot) = from(&front, "192.0.2.1");
+    late.mark_known(node(9)).expect("it has asked little");
     assert!(late.holder().is_none());
     let _stream = late.open_stream();
     let asked = CancellationToken::new();

@@ -14,8 +14,8 @@ async fn keys_that_nobody_has_ask_the_registry_only_so_many_at_once() {
         compiler: nobody(),
     };
     let tasks = Tasks::new(Shutdown::new(Duration::ZERO));
-    let told = (DerpMap::default(), FilterSources::Addresses);
-    let hub = TailnetHub::new(&backends, &Bus::in_process(), told, &tasks);
+    let (relays, sources) = (DerpMap::default(), FilterSources::Addresses);
+    let hub = TailnetHub::new(&backends, &Bus::in_process(), relays, sources, &tasks);
     let mut asking = Vec::new();
     for _ in 0..ASKING {
         asking.extend(

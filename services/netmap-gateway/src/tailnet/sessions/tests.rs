@@ -9,9 +9,9 @@ fn unknown() -> (watch::Sender<u64>, watch::Receiver<u64>) {
     watch::channel(0)
 }
 
-async fn ends(seat: &mut SessionSlot, epoch: &mut watch::Receiver<u64>) -> bool {
+async fn ends(slot: &mut SessionSlot, epoch: &mut watch::Receiver<u64>) -> bool {
     let limit = Duration::from_millis(1);
-    tokio::time::timeout(limit, seat.wait_until_lost(epoch))
+    tokio::time::timeout(limit, slot.wait_until_lost(epoch))
         .await
         .is_ok()
 }
@@ -44,18 +44,18 @@ async fn session_that_ends_late_takes_no_seat_from_newer_ones() {
 #[tokio::test(start_paused = true)]
 async fn session_with_a_higher_epoch_elsewhere_ends_the_one_here() {
     let sessions = Sessions::default();
-    let mut seat = sessions.take_slot(node_id(7), 1);
+    let mut slot = sessions.take_slot(node_id(7), 1);
     let (given, mut epoch) = unknown();
     sessions.note_newer_epoch(node_id(7), 5);
     assert!(
-        !ends(&mut seat, &mut epoch).await,
+        !ends(&mut slot, &mut epoch).await,
         "its own epoch may be higher"
     );
     given.send_replace(5);
-    assert!(!ends(&mut seat, &mut epoch).await, "that is itself");
+    assert!(!ends(&mut slot, &mut epoch).await, "that is itself");
     sessions.note_newer_epoch(node_id(7), 6);
-    assert!(ends(&mut seat, &mut epoch).await);
-    assert!(seat.is_lost_to_another());
+    assert!(ends(&mut slot, &mut epoch).await);
+    assert!(slot.is_lost_to_another());
 }
 
 #[tokio::test(start_paused = true)]
