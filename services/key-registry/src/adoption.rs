@@ -24,7 +24,7 @@ use crate::{
     node_changes, own_changes,
     store::{
         TailnetNode,
-        adoptions::{self, AdoptionRow, IN_GOOD_STANDING},
+        adoptions::{self, AdoptionRow, DUE_IN_GOOD_STANDING},
         barred_users, nodes, soft_states,
     },
 };
@@ -86,7 +86,7 @@ fn check_turn(
     now: DateTime<Utc>,
 ) -> Result<i64, i64> {
     if !standing::may_change_itself(node, is_user_barred, now) {
-        return Err(IN_GOOD_STANDING);
+        return Err(DUE_IN_GOOD_STANDING);
     }
     let rested_at = from_micros(asked.rested_at).unwrap_or(now);
     pace::next_rest(pace::CHANGES, rested_at, now)

@@ -154,20 +154,19 @@ impl Sweeper {
             }
             None => {}
         }
-        let Some(ends_since) = health.ends_since() else {
+        let Some(ends_trusted_since) = health.ends_trusted_since() else {
             return Ok(());
         };
         attempt_part("gateways", self.forget_gateways(&fleet, now).boxed()).await;
         let ephemeral = self.ephemeral_age;
         let is_long_enough = |since: DateTime<Utc>| now - since >= ephemeral;
-        let leases = health.leases_since();
-        let leases = leases.map(|_| now - self.offline_grace);
-        let ends = OfflineCutoff {
+        let trusts_leases = health.leases_trusted_since().is_some();
+        let cutoff = OfflineCutoff {
             reported: now,
-            leases,
+            leases: trusts_leases.then(|| now - self.offline_grace),
         };
-        attempt_part("offline", self.take_offline(ends).boxed()).await;
-        if is_long_enough(ends_since) && health.leases_since().is_some_and(is_long_enough) {
+        attempt_part("offline", self.take_offline(cutoff).boxed()).await;
+        if is_long_enough(ends_trusted_since) && health.leases_trusted_since().is_some_and(is_long_enough) {
             attempt_part(
                 "ephemeral nodes",
                 self.remove_abandoned(now - ephemeral).boxed(),
@@ -272,11 +271,11 @@ impl Sweeper {
     }
 
     /// Takes the nodes offline whose grace time is over.
-    async fn take_offline(&self, ends: OfflineCutoff) -> Result<(), RegistryError> {
+    async fn take_offline(&self, cutoff: OfflineCutoff) -> Result<(), RegistryError> {
         let mut after = TailnetNode::default();
         loop {
             let reader = self.log.database().reader();
-            let (going, last) = soft_states::list_going_offline(reader, ends, after).await?;
+            let (going, last) = soft_states::list_going_offline(reader, cutoff, after).await?;
             let Some(last) = last else { return Ok(()) };
             after = last;
             let going = group_by_tailnet(going, |row| row.tailnet_id).into_iter();
@@ -284,7 +283,7 @@ impl Sweeper {
                 let telling = self.log.commit_soft_state(move |batch| {
                     Box::pin(async move {
                         for row in rows {
-                            take_node_offline(batch, &row, ends).await?;
+                            take_node_offline(batch, &row, cutoff).await?;
                         }
                         Ok::<_, RegistryError>(())
                     })
@@ -300,7 +299,7 @@ impl Sweeper {
 async fn take_node_offline(
     batch: &mut SoftBatch,
     going: &SoftRow,
-    ends: OfflineCutoff,
+    cutoff: OfflineCutoff,
 ) -> Result<(), RegistryError> {
     let tailnet = read_tailnet_id(going.tailnet_id)?;
     batch.lock_tailnet(tailnet).await?;
@@ -310,19 +309,19 @@ async fn take_node_offline(
     };
     let has_session_ended = row
         .offline_at
-        .is_some_and(|at| at <= to_micros(ends.reported));
+        .is_some_and(|at| at <= to_micros(cutoff.reported));
     if has_session_ended {
         // Its session has ended: no gateway has it.
         row.gateway.clear();
     } else {
-        let Some(leases) = ends.leases else {
+        let Some(leases) = cutoff.leases else {
             return Ok(());
         };
         let lease = gateways::lease_end(batch.connection(), &row.gateway).await?;
         if lease.is_some_and(|end| end >= to_micros(leases)) {
             return Ok(());
         }
-        row.state.last_seen = Some(domain::to_timestamp(ends.reported));
+        row.state.last_seen = Some(domain::to_timestamp(cutoff.reported));
     }
     row.state.online = false;
     row.offline_at = None;

@@ -32,13 +32,13 @@ const LEASE: Duration = Duration::from_secs(5);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How soon it is tried again after a failure.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long one renewal may take: after a registry that hangs there is time for another.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long one call may take: after a registry that hangs there is time for another.
+const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The least time between two reports of progress: the first after a while is sent at once, because an administrator
 /// may be waiting for it.
-const PROGRESS: Duration = Duration::from_millis(20);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(20);
 /// How many tailnets one report of progress holds.
-const PART: usize = 1000;
+const MOST_TAILNETS: usize = 1000;
 
 /// Follows when the lease was renewed last; `None` before the first time.
 pub type Renewed = watch::Receiver<Option<Instant>>;
@@ -69,7 +69,7 @@ impl Lease {
         }
     }
 
-    /// Renews the lease until it is given up because of `leaving`; what is returned ends then.
+    /// Renews the lease until it is given up because of `leaving`; the returned receiver closes then.
     pub fn keep_renewed(
         self,
         hub: Arc<TailnetHub>,
@@ -127,7 +127,7 @@ impl Lease {
             max_staleness_seconds: Some(self.max_staleness.as_secs()),
             ..RenewLeaseRequest::default()
         });
-        request.set_timeout(PATIENCE);
+        request.set_timeout(CALL_TIMEOUT);
         let answer = self.client.clone().renew_lease(request).await?;
         Ok(answer.into_inner().lapsed)
     }
@@ -135,8 +135,8 @@ impl Lease {
     async fn tell_progress(self, hub: Arc<TailnetHub>) {
         loop {
             hub.advances().wait_for_advance().await;
-            let next = time::Instant::now() + PROGRESS;
-            let part = hub.advances().take_part(PART);
+            let next = time::Instant::now() + PROGRESS_INTERVAL;
+            let part = hub.advances().take_part(MOST_TAILNETS);
             let mut request = ReportProgressRequest {
                 gateway: self.gateway.clone(),
                 complete: part.is_last,
@@ -163,7 +163,7 @@ impl Lease {
 
     async fn report_progress(&self, report: ReportProgressRequest) -> Result<(), tonic::Status> {
         let mut request = Request::new(report.clone());
-        request.set_timeout(PATIENCE);
+        request.set_timeout(CALL_TIMEOUT);
         let Err(status) = self.client.clone().report_progress(request).await else {
             return Ok(());
         };
@@ -186,7 +186,7 @@ impl Lease {
             dropped: report.dropped.clone(),
             ..RenewLeaseRequest::default()
         });
-        request.set_timeout(PATIENCE);
+        request.set_timeout(CALL_TIMEOUT);
         self.client.clone().renew_lease(request).await.map(drop)
     }
 
@@ -197,7 +197,7 @@ impl Lease {
             leaving: true,
             ..RenewLeaseRequest::default()
         });
-        request.set_timeout(PATIENCE);
+        request.set_timeout(CALL_TIMEOUT);
         if let Err(status) = self.client.clone().renew_lease(request).await {
             tracing::debug!(%status, "the lease can not be given up: it ends by itself");
         }

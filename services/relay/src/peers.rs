@@ -16,11 +16,13 @@ use crate::outbox::Outbox;
 
 /// Nodes a connection remembers having reached, to tell them when it ends.
 const MAX_REACHED: usize = 4096;
-/// Two machines with one key replace each other: how young a connection is then, how often that is let pass, and how
-/// long the next newcomer waits at most. A client whose network changes replaces its own connection once or twice.
+/// A connection that is replaced before this age is taken for one that two machines with one key fight over.
 const YOUNG: Duration = Duration::from_secs(15);
-const LET_PASS: u32 = 2;
+/// How often that happens without a wait: a client whose network changes replaces its own connection once or twice.
+const FREE_TAKEOVERS: u32 = 2;
+/// How long the newcomer waits at first; each time it is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest it waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The connected clients.
@@ -77,11 +79,11 @@ pub(crate) struct PeerEntry {
 }
 
 impl PeerTable {
-    /// Returns the contest that a newcomer with this key would carry on.
+    /// Returns the contest that a newcomer with this key would prolong.
     pub(crate) fn find_contest(&self, key: &NodePublic) -> Option<Contest> {
         let all = self.0.read();
         let older = all.get(key).filter(|peer| peer.since.elapsed() < YOUNG)?;
-        let round = older.takeovers.checked_sub(LET_PASS)?;
+        let round = older.takeovers.checked_sub(FREE_TAKEOVERS)?;
         let wait = FIRST_WAIT.saturating_mul(1 << round.min(8));
         Some(Contest {
             older: older.clone(),

@@ -41,13 +41,13 @@ use crate::{
 /// What differs between a view and an earlier one, and whom it concerns. Made once and shared by all sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
-    /// How it was.
+    /// What differs, each with how it was.
     pub(crate) changes: Arc<ChangeSet>,
     /// Nodes that may look otherwise as peers, ascending.
     pub(crate) peers: BTreeSet<NodeId>,
-    /// Nodes that may see all of their peers otherwise.
+    /// Nodes that compare all of their peers: what they may see is decided otherwise than before.
     pub(crate) viewers: NodeSet,
-    /// Nodes whose filter is another one.
+    /// Nodes whose filter is told whole.
     pub(crate) filters: NodeSet,
     /// Nodes that may be told otherwise of themselves, their SSH rules included.
     pub(crate) own_nodes: BTreeSet<NodeId>,
@@ -84,7 +84,7 @@ impl Difference {
             routes,
             vias,
             users,
-            // Found by who asks: it depends on the node whose lists they are.
+            // Looked up by each node that has such a list.
             lists: _,
             // What concerns everybody needs no search.
             common_filter: _,
@@ -118,7 +118,7 @@ impl Difference {
         found
     }
 
-    /// Returns how it was.
+    /// Returns what differs, each with how it was.
     #[must_use]
     pub fn changes(&self) -> &Arc<ChangeSet> {
         &self.changes
@@ -244,7 +244,7 @@ impl Difference {
         for list in changes.lists.keys() {
             add_classes_with_list(view, *list, &mut concerned);
         }
-        // Whom filters name is seen; SSH rules name others too.
+        // Whom a filter names is a peer and was found above; whom SSH rules name need not be one.
         if !self.moved_addresses.is_empty() {
             for list in view
                 .compiled

@@ -24,7 +24,7 @@ pub use inverted_index::InvertedIndex;
 pub use numbers::{ClassId, Generation, SettingsId};
 pub use relays::PolicyRelays;
 
-/// A node as it may be shown: its facts and its class belong together (design: one output, one step).
+/// A node as it may be shown: its facts and its class belong together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShownNode {
     /// Its number.

@@ -17,7 +17,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 const SILENCE: TimeDelta = TimeDelta::seconds(2);
 /// After a pause this long gateways may not have been able to renew their leases.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(4);
-/// How long gateways are given to renew their leases, and to report their sessions again, after time began to count.
+/// How long gateways are given to renew their leases, and to report their sessions again, after the registry
+/// has started, or has paused.
 const FORGIVENESS: TimeDelta = TimeDelta::seconds(8);
 /// How long nodes are kept online in spite of ended leases before an alarm is raised: a start takes a moment.
 const ALARM_DELAY: TimeDelta = TimeDelta::seconds(5);
@@ -134,9 +135,13 @@ fn judge_fleet(fleet: &[Incarnation], now: DateTime<Utc>) -> TrustedRecords {
 /// able to renew their leases or to report.
 #[derive(Clone, Debug, Default)]
 pub struct FleetHealth {
+    /// When the fleet was looked at last.
     swept: Option<DateTime<Utc>>,
-    ends_since: Option<DateTime<Utc>>,
-    leases_since: Option<DateTime<Utc>>,
+    /// Since when reported ends of sessions count.
+    ends_trusted_since: Option<DateTime<Utc>>,
+    /// Since when ended leases count.
+    leases_trusted_since: Option<DateTime<Utc>>,
+    /// Since when nodes are kept online in spite of ended leases.
     held_since: Option<DateTime<Utc>>,
     is_alarmed: bool,
 }
@@ -159,13 +164,13 @@ impl FleetHealth {
     ) -> Option<FleetAlarm> {
         let swept = self.swept.replace(now);
         if swept.is_none_or(|swept| now < swept || now - swept > LONGEST_PAUSE) {
-            (self.ends_since, self.leases_since) = (None, None);
+            (self.ends_trusted_since, self.leases_trusted_since) = (None, None);
         }
         let belief = judge_fleet(fleet, now);
         let since =
             |before: Option<DateTime<Utc>>, counts: bool| counts.then(|| before.unwrap_or(now));
-        self.ends_since = since(self.ends_since, belief != TrustedRecords::Nothing);
-        self.leases_since = since(self.leases_since, belief == TrustedRecords::Leases);
+        self.ends_trusted_since = since(self.ends_trusted_since, belief != TrustedRecords::Nothing);
+        self.leases_trusted_since = since(self.leases_trusted_since, belief == TrustedRecords::Leases);
         self.held_since = since(self.held_since, belief != TrustedRecords::Leases);
         let is_alarmed = self
             .held_since
@@ -182,14 +187,14 @@ impl FleetHealth {
 
     /// Returns since when the ends of sessions that gateways reported count.
     #[must_use]
-    pub fn ends_since(&self) -> Option<DateTime<Utc>> {
-        self.after_forgiveness(self.ends_since)
+    pub fn ends_trusted_since(&self) -> Option<DateTime<Utc>> {
+        self.after_forgiveness(self.ends_trusted_since)
     }
 
     /// Returns since when leases that are over count.
     #[must_use]
-    pub fn leases_since(&self) -> Option<DateTime<Utc>> {
-        self.after_forgiveness(self.leases_since)
+    pub fn leases_trusted_since(&self) -> Option<DateTime<Utc>> {
+        self.after_forgiveness(self.leases_trusted_since)
     }
 
     fn after_forgiveness(&self, since: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {

@@ -17,7 +17,7 @@ use crate::{
     },
     error::RegistryError,
     store::{
-        adoptions::{self, AdoptionRow, IN_GOOD_STANDING},
+        adoptions::{self, AdoptionRow, DUE_IN_GOOD_STANDING},
         pools,
         soft_states::{self, SoftRow},
     },
@@ -111,7 +111,7 @@ pub(super) async fn keep_report(
         soft.host = host;
         soft_states::put_row(mutation.connection(), &soft).await?;
     }
-    asked.due = is_kept.then_some(IN_GOOD_STANDING);
+    asked.due = is_kept.then_some(DUE_IN_GOOD_STANDING);
     asked.wished_end = None;
     adoptions::put_row(mutation.connection(), &asked).await?;
     Ok(())

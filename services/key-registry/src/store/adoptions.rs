@@ -9,7 +9,7 @@ use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 use super::TailnetNode;
 
 /// When something is due that waits for its node to be in good standing again.
-pub const IN_GOOD_STANDING: i64 = i64::MAX;
+pub const DUE_IN_GOOD_STANDING: i64 = i64::MAX;
 /// How many are taken up at the same time.
 const MOST_AT_ONCE: i64 = 1000;
 
@@ -165,7 +165,7 @@ pub async fn wake_node(
     let query = sqlx::query("UPDATE adoptions SET due = $2 WHERE node_id = $1 AND due = $3")
         .bind(node_id.cast_signed())
         .bind(to_micros(now))
-        .bind(IN_GOOD_STANDING);
+        .bind(DUE_IN_GOOD_STANDING);
     Ok(query.execute(on).await?.rows_affected() > 0)
 }
 
@@ -178,6 +178,6 @@ pub async fn wake_tailnet(
     let query = sqlx::query("UPDATE adoptions SET due = $2 WHERE tailnet_id = $1 AND due = $3")
         .bind(tailnet_id.cast_signed())
         .bind(to_micros(now))
-        .bind(IN_GOOD_STANDING);
+        .bind(DUE_IN_GOOD_STANDING);
     Ok(query.execute(on).await?.rows_affected() > 0)
 }

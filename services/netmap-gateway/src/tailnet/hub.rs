@@ -28,10 +28,10 @@ use crate::{
 
 /// A view nobody has used for this long is dropped.
 const IDLE: Duration = Duration::from_secs(600);
-/// How many node keys that no view here has the registry is asked for at once: anybody can make such keys.
-const ASKING: usize = 64;
-/// How long another such request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The most node keys that the registry is asked for at once because no view here has them: anybody can make such keys.
+const MOST_LOOKUPS: usize = 64;
+/// How long another such question waits for its turn.
+const LOOKUP_WAIT: Duration = Duration::from_secs(3);
 
 /// All tailnets of this gateway.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl TailnetHub {
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
             shared: SharedIndexes::default(),
-            asking: FairSemaphore::new(ASKING),
+            asking: FairSemaphore::new(MOST_LOOKUPS),
         }
     }
 
@@ -162,7 +162,7 @@ impl TailnetHub {
         if let Some(located) = self.locate_here(key, machine)? {
             return Ok(NodeKeyOwner::Node(located));
         }
-        let turn = self.asking.acquire(origin, PATIENCE).await;
+        let turn = self.asking.acquire(origin, LOOKUP_WAIT).await;
         let _turn = turn.ok_or_else(|| {
             Status::resource_exhausted("too many unknown node keys are asked for at the moment")
         })?;

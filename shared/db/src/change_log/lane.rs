@@ -1,4 +1,4 @@
-//! Where mutations wait for the commit before theirs: one lane for each tailnet, or one for all on SQLite.
+//! Where mutations wait while the commit before theirs runs: one lane for each tailnet, or one for all on SQLite.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -14,10 +14,10 @@ use super::{LogState, Mutation, batch};
 use crate::{DatabaseError, SqlDialect};
 
 /// How many mutations share one commit.
-const BATCH: usize = 64;
+const MOST_PER_COMMIT: usize = 64;
 
 /// How many may wait in one lane: more than this take longer than a caller waits.
-const WAITING: usize = 1024;
+const MOST_WAITING: usize = 1024;
 
 /// A mutation that waits, whatever it returns.
 pub(super) trait Job: Send {
@@ -124,7 +124,7 @@ pub(super) fn enqueue_job(log: &Arc<LogState>, job: Box<dyn Job>) -> Result<(), 
     let mut lanes = log.lanes.lock_lanes();
     let is_idle = !lanes.contains_key(&lane);
     let queue = lanes.entry(lane).or_default();
-    if queue.len() >= WAITING {
+    if queue.len() >= MOST_WAITING {
         return Err(DatabaseError::unavailable(
             "too many mutations of the tailnet wait",
         ));
@@ -191,7 +191,7 @@ impl LaneWorker {
     fn take_batch(&mut self) -> Option<Vec<Box<dyn Job>>> {
         let mut lanes = self.log.lanes.lock_lanes();
         let queue = lanes.get_mut(&self.lane).filter(|queue| !queue.is_empty());
-        let jobs = queue.map(|queue| queue.drain(..queue.len().min(BATCH)).collect());
+        let jobs = queue.map(|queue| queue.drain(..queue.len().min(MOST_PER_COMMIT)).collect());
         if jobs.is_none() {
             lanes.remove(&self.lane);
             self.is_done = true;

@@ -53,26 +53,26 @@ fn what_most_gateways_suffer_together_is_not_held_against_their_nodes() {
 fn time_begins_to_count_again_after_a_hold_and_after_a_pause() {
     let mut health = FleetHealth::default();
     for second in 0..=8 {
-        assert_eq!(health.leases_since(), None, "{second}");
+        assert_eq!(health.leases_trusted_since(), None, "{second}");
         assert_eq!(
             health.observe_fleet(&[renewed("g", second)], at(second)),
             None
         );
     }
-    assert_eq!(health.leases_since(), Some(at(0)));
+    assert_eq!(health.leases_trusted_since(), Some(at(0)));
     // The lease is over from second 14 on, and nobody else has one.
     let mut alarms = Vec::new();
     for second in 9..=30 {
         alarms.extend(health.observe_fleet(&[renewed("g", 8)], at(second)));
     }
-    assert_eq!((health.ends_since(), health.leases_since()), (None, None));
+    assert_eq!((health.ends_trusted_since(), health.leases_trusted_since()), (None, None));
     for second in 31..=39 {
         alarms.extend(health.observe_fleet(&[renewed("g", second)], at(second)));
     }
     assert_eq!(alarms, [FleetAlarm::Begins, FleetAlarm::Ends]);
-    assert_eq!(health.leases_since(), Some(at(31)));
+    assert_eq!(health.leases_trusted_since(), Some(at(31)));
     health.observe_fleet(&[renewed("g", 60)], at(60));
-    assert_eq!(health.leases_since(), None, "it did not look for long");
+    assert_eq!(health.leases_trusted_since(), None, "it did not look for long");
 }
 
 #[test]

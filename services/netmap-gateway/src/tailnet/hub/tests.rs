@@ -17,10 +17,10 @@ async fn keys_that_nobody_has_ask_the_registry_only_so_many_at_once() {
     let (relays, sources) = (DerpMap::default(), FilterSources::Addresses);
     let hub = TailnetHub::new(&backends, &Bus::in_process(), relays, sources, &tasks);
     let mut asking = Vec::new();
-    for _ in 0..ASKING {
+    for _ in 0..MOST_LOOKUPS {
         asking.extend(
             hub.asking
-                .acquire(RequestOrigin::Known(node_id(1)), PATIENCE)
+                .acquire(RequestOrigin::Known(node_id(1)), LOOKUP_WAIT)
                 .await,
         );
     }
