@@ -166,7 +166,9 @@ impl Sweeper {
             leases: trusts_leases.then(|| now - self.offline_grace),
         };
         attempt_part("offline", self.take_offline(cutoff).boxed()).await;
-        if is_long_enough(ends_trusted_since) && health.leases_trusted_since().is_some_and(is_long_enough) {
+        if is_long_enough(ends_trusted_since)
+            && health.leases_trusted_since().is_some_and(is_long_enough)
+        {
             attempt_part(
                 "ephemeral nodes",
                 self.remove_abandoned(now - ephemeral).boxed(),

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     num::NonZero,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::available_parallelism,
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use bowline_service_kit::{
     networks::Network,
     rate_limit::{RateLimit, TokenBuckets},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::machine::RequestFailure;
@@ -104,7 +105,7 @@ impl FairSemaphore {
     }
 
     fn lock_queues(&self) -> MutexGuard<'_, TurnQueues> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -194,7 +195,7 @@ impl Admission {
     ///
     /// 429 with a time to try again when it has asked too often.
     pub fn take_full_map(&self, node: NodeId, now: Instant) -> Result<(), RequestFailure> {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pace = self.pace.lock();
         pace.take_token(node, now).map_err(|wait| {
             metrics::counter!("bowline_gateway_full_maps_refused_total").increment(1);
             let text =

@@ -1,11 +1,12 @@
 //! What every handler shares.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bowline_clock::SharedClock;
 use bowline_control_keys::ControlKeys;
 use bowline_control_nacl::ReplayCache;
 use bowline_service_kit::{Tasks, relay_permits::RelayPermits};
+use parking_lot::Mutex;
 
 use crate::{
     Backends, GatewayConfig,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use bowline_service_kit::{
     Tasks,
     rate_limit::{RateLimit, TokenBuckets},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{reporter::Reporter, session::merge_reports, tailnet::Tailnet};
 
@@ -106,7 +107,7 @@ impl ReportPace {
     }
 
     fn waiting(&self) -> MutexGuard<'_, DelayedValues<PacedReport>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

@@ -3,11 +3,7 @@
 //! Clients do not repeat themselves, so a report is sent again until it is accepted or its node is gone. Per node
 //! only the newest counts: nothing queues up while the registry is away.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bowline_ids::{NodeId, TailnetId};
 use bowline_proto::key_registry::v1::{
@@ -15,6 +11,7 @@ use bowline_proto::key_registry::v1::{
     key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -208,11 +205,8 @@ impl Reporter {
         }
     }
 
-    fn lock_pending(&self) -> std::sync::MutexGuard<'_, PendingReports> {
-        self.0
-            .pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock_pending(&self) -> MutexGuard<'_, PendingReports> {
+        self.0.pending.lock()
     }
 
     /// Waits until everything is with the registry, for a drain.

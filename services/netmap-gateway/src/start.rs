@@ -1,10 +1,6 @@
 //! Puts a gateway together.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use bowline_bus::Bus;
@@ -144,7 +140,7 @@ pub fn start(
             waits: FollowupWaits::new(),
             refusals: RefusalLog::default(),
             relay_permits: RelayPermits::new(backends.registry.clone(), backends.identity.clone()),
-            replays: Mutex::new(ReplayCache::new(REPLAYS)),
+            replays: parking_lot::Mutex::new(ReplayCache::new(REPLAYS)),
             config,
             keys,
             backends,

@@ -2,15 +2,13 @@
 
 mod blocks;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use bowline_control_wire::{
     CapabilityVersion, Compression, FrameError, MapResponse, dialect, encode_frame, encode_payload,
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::view::{ClassId, Generation};
 
@@ -90,13 +88,13 @@ struct KeptDeltas {
 impl DeltaCache {
     /// Returns an encoded delta.
     pub fn get(&self, key: &DeltaKey) -> Option<Option<Bytes>> {
-        let deltas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let deltas = self.0.lock();
         deltas.kept.get(&(key.until, *key)).cloned()
     }
 
     /// Keeps an encoded delta.
     pub fn put(&self, key: DeltaKey, frame: Option<Bytes>) {
-        let mut deltas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deltas = self.0.lock();
         deltas.bytes += estimate_bytes(&frame);
         if let Some(before) = deltas.kept.insert((key.until, key), frame) {
             deltas.bytes -= estimate_bytes(&before);

@@ -170,7 +170,8 @@ impl FleetHealth {
         let since =
             |before: Option<DateTime<Utc>>, counts: bool| counts.then(|| before.unwrap_or(now));
         self.ends_trusted_since = since(self.ends_trusted_since, belief != TrustedRecords::Nothing);
-        self.leases_trusted_since = since(self.leases_trusted_since, belief == TrustedRecords::Leases);
+        self.leases_trusted_since =
+            since(self.leases_trusted_since, belief == TrustedRecords::Leases);
         self.held_since = since(self.held_since, belief != TrustedRecords::Leases);
         let is_alarmed = self
             .held_since

@@ -1,8 +1,6 @@
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::VecDeque;
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -42,7 +40,7 @@ impl Host {
                 let len = stream.read(&mut request).await.unwrap();
                 assert!(request[..len].starts_with(b"GET /derpmap?v=1 HTTP/1.1\r\n"));
                 let answer = {
-                    let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut left = left.lock();
                     match left.len() {
                         1 => left[0].clone(),
                         _ => left.pop_front().unwrap(),
@@ -59,7 +57,7 @@ impl Host {
     }
 
     fn left(&self) -> usize {
-        self.answers.lock().unwrap().len()
+        self.answers.lock().len()
     }
 
     fn config(&self, file: Option<PathBuf>) -> GatewayConfig {

@@ -3,7 +3,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use bowline_service_kit::{
     rate_limit::{RateLimit, TokenBuckets},
     retry_window::RetryWindow,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, field};
 
@@ -204,7 +205,7 @@ impl ListenerLimits {
     }
 
     fn lock_requests(&self) -> MutexGuard<'_, RequestBuckets> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+        self.requests.lock()
     }
 
     /// Says when to come back in an answer that turns somebody away for now.
@@ -217,7 +218,7 @@ impl ListenerLimits {
             return;
         }
         let random = u64::from_be_bytes(random_bytes());
-        let mut retry = self.retry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retry = self.retry.lock();
         let seconds =
             retry.note_refusal(tokio::time::Instant::now().into_std(), random) + at_least.as_secs();
         drop(retry);

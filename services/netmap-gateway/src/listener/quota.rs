@@ -1,9 +1,8 @@
 //! How much of something all may hold together, and each.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// A bounded amount that many share. A holder has one part or several, such as the networks an address is in, each with
 /// a bound of its own.
@@ -51,7 +50,7 @@ impl<K: Ord + Clone> Quota<K> {
     }
 
     fn lock_use(&self) -> MutexGuard<'_, QuotaUse<K>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 }
 
@@ -76,11 +75,7 @@ impl<K: Ord + Clone> QuotaShare<K> {
 
 impl<K: Ord> Drop for QuotaShare<K> {
     fn drop(&mut self) {
-        let mut held = self
-            .quota
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.quota.held.lock();
         held.all -= self.amount;
         for (part, _) in &self.parts {
             if let Some(amount) = held.each.get_mut(part) {

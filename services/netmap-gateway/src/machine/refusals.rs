@@ -3,12 +3,12 @@
 
 use std::{
     net::IpAddr,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use bowline_keys::MachinePublic;
 use bowline_service_kit::rate_limit::{RateLimit, TokenBuckets};
+use parking_lot::Mutex;
 
 /// One line a minute.
 const LINES: RateLimit = RateLimit::new(1, Duration::from_secs(60));
@@ -36,7 +36,7 @@ impl RefusalLog {
     ) -> bool {
         metrics::counter!("bowline_gateway_registrations_refused_total", "reason" => reason)
             .increment(1);
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         let is_told = lines.take_token(source, now).is_ok();
         if is_told {
             tracing::warn!(

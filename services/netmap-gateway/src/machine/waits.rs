@@ -6,12 +6,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use bowline_ids::LoginId;
 use bowline_keys::MachinePublic;
 use bowline_service_kit::networks::Network;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::listener::{Quota, QuotaShare};
@@ -101,7 +102,7 @@ impl FollowupWaits {
     }
 
     fn lock_waits(&self) -> MutexGuard<'_, WaitTable> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

@@ -4,13 +4,11 @@
 //! another connection and asks again on the same one contests the slot. It waits, longer each time, unless the other
 //! leaves before; what it reports meanwhile is told when it has the slot.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bowline_ids::NodeId;
 use bowline_proto::key_registry::v1::ClientReport;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// How long the first who comes back waits, and how long at most.
@@ -103,7 +101,7 @@ impl KeyContest {
     }
 
     fn lock_lost(&self) -> MutexGuard<'_, Option<LostSession>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

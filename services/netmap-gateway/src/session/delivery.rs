@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use bowline_ids::NodeId;
 use bowline_service_kit::Tasks;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -147,7 +148,7 @@ impl Deliveries {
     }
 
     fn lock_table(&self) -> MutexGuard<'_, DeliveryTable> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     /// Returns room for a frame if there is some.
@@ -197,7 +198,7 @@ impl HeldDelivery {
     }
 
     fn lock_unread(&self) -> MutexGuard<'_, UnreadFrame> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rest.lock()
     }
 }
 

@@ -1,11 +1,9 @@
 //! Which tailnets have come further, or are held no more, since that was told.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use bowline_ids::TailnetId;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Tailnets whose progress is to be told. For one who tells.
@@ -73,7 +71,7 @@ impl ProgressQueue {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, ProgressQueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

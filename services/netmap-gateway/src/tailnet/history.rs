@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use arc_swap::ArcSwap;
 use bowline_netmap::{ChangeSet, ClassId, Difference, Generation, View};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
@@ -164,7 +165,7 @@ impl History {
     }
 
     fn lock_recent(&self) -> MutexGuard<'_, RecentChanges> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recent.lock()
     }
 }
 

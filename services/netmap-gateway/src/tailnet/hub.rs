@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use bowline_proto::key_registry::v1::{
     ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
+use parking_lot::Mutex;
 use tonic::{Code, Status};
 
 use super::{Progress, ProgressQueue, SharedIndexes, Tailnet, follower, follower::LogSources};
@@ -112,7 +113,7 @@ impl TailnetHub {
     /// Returns a tailnet, following it from now on.
     pub fn tailnet(&self, id: TailnetId) -> Arc<Tailnet> {
         let now = tokio::time::Instant::now().into_std();
-        let mut tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tailnets = self.tailnets.lock();
         tailnets.retain(|_, held| {
             now.duration_since(held.used) < IDLE || held.tailnet.sessions.len() > 0
         });
@@ -230,7 +231,7 @@ impl TailnetHub {
 
     /// Notes that a tailnet is in use; `None` when it is not held any more.
     fn mark_used(&self, tailnet: Arc<Tailnet>) -> Option<Arc<Tailnet>> {
-        let mut tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tailnets = self.tailnets.lock();
         let held = tailnets.get_mut(&tailnet.id)?;
         if !Arc::ptr_eq(&held.tailnet, &tailnet) {
             return None;
@@ -259,14 +260,14 @@ impl TailnetHub {
     /// Returns how far a tailnet has come, if it is held.
     #[must_use]
     pub fn progress(&self, id: TailnetId) -> Option<Progress> {
-        let tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
+        let tailnets = self.tailnets.lock();
         tailnets.get(&id).map(|held| held.tailnet.progress())
     }
 
     /// Returns the tailnets held.
     #[must_use]
     pub fn held_tailnets(&self) -> Vec<Arc<Tailnet>> {
-        let tailnets = self.tailnets.lock().unwrap_or_else(PoisonError::into_inner);
+        let tailnets = self.tailnets.lock();
         tailnets
             .values()
             .map(|held| Arc::clone(&held.tailnet))

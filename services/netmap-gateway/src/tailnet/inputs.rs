@@ -1,12 +1,10 @@
 //! What the gateway itself adds to the logs, until the tailnet's follower takes it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use bowline_ids::NodeId;
 use bowline_proto::key_registry::v1::ClientReport;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// The newest of each kind and node: however fast clients report, no queue grows.
@@ -92,7 +90,7 @@ impl LocalInputs {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, InputsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock, Weak},
+    sync::{Arc, Weak},
 };
 
 use bowline_netmap::{ChangeSet, ShownNode, View};
+use parking_lot::RwLock;
 
 use super::Tailnet;
 
@@ -16,7 +17,7 @@ pub struct KeyIndex(RwLock<HashMap<Vec<u8>, Weak<Tailnet>>>);
 impl KeyIndex {
     /// Returns the tailnet that shows a node key.
     pub fn find_tailnet(&self, node_key: &[u8]) -> Option<Arc<Tailnet>> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.0.read();
         keys.get(node_key).and_then(Weak::upgrade)
     }
 
@@ -33,7 +34,7 @@ impl KeyIndex {
             return;
         }
         let held = Arc::downgrade(tailnet);
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.0.write();
         for before in differing.iter().filter_map(|(before, _)| *before) {
             if keys.get(before).is_some_and(|other| other.ptr_eq(&held)) {
                 keys.remove(before);
@@ -46,7 +47,7 @@ impl KeyIndex {
 
     /// Forgets tailnets that are gone.
     pub fn forget_dropped(&self) {
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.0.write();
         keys.retain(|_, held| held.strong_count() > 0);
     }
 }

@@ -1,11 +1,9 @@
 //! The live map sessions of a tailnet: one for each node, the newest.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_ids::NodeId;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// The live map sessions by node.
@@ -144,7 +142,7 @@ impl Drop for SessionSlot {
 }
 
 fn lock_slots(slots: &Mutex<SessionSlots>) -> MutexGuard<'_, SessionSlots> {
-    slots.lock().unwrap_or_else(PoisonError::into_inner)
+    slots.lock()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! crypto_box: each request is sealed by the machine key (protocol section 3).
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -104,10 +104,7 @@ async fn open_request<T: DeserializeOwned>(
     let ReceivedBody { bytes, share } = read_body(&connection, body).await?;
     let opened = open_box(&bytes, key, gateway.keys.legacy.iter())
         .map_err(|error| bad(error.to_string()))?;
-    let mut replays = gateway
-        .replays
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut replays = gateway.replays.lock();
     if !replays.remember(key, opened.nonce, tokio::time::Instant::now().into_std()) {
         metrics::counter!("bowline_gateway_replays_total").increment(1);
         return Err(bad("this very request was sent before".to_owned()));

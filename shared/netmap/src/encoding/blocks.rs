@@ -11,7 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use bowline_control_wire::{
@@ -20,6 +20,7 @@ use bowline_control_wire::{
 use bowline_ids::{NodeId, UserId};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Dialect;
 use crate::{
@@ -172,8 +173,8 @@ impl PeerBlocks {
         Ok(made)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, BlockTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, BlockTable> {
+        self.0.lock()
     }
 }
 

@@ -65,14 +65,21 @@ fn time_begins_to_count_again_after_a_hold_and_after_a_pause() {
     for second in 9..=30 {
         alarms.extend(health.observe_fleet(&[renewed("g", 8)], at(second)));
     }
-    assert_eq!((health.ends_trusted_since(), health.leases_trusted_since()), (None, None));
+    assert_eq!(
+        (health.ends_trusted_since(), health.leases_trusted_since()),
+        (None, None)
+    );
     for second in 31..=39 {
         alarms.extend(health.observe_fleet(&[renewed("g", second)], at(second)));
     }
     assert_eq!(alarms, [FleetAlarm::Begins, FleetAlarm::Ends]);
     assert_eq!(health.leases_trusted_since(), Some(at(31)));
     health.observe_fleet(&[renewed("g", 60)], at(60));
-    assert_eq!(health.leases_trusted_since(), None, "it did not look for long");
+    assert_eq!(
+        health.leases_trusted_since(),
+        None,
+        "it did not look for long"
+    );
 }
 
 #[test]
