@@ -33,7 +33,7 @@ use crate::{
     admission::Admission,
     listener::Connection,
     reporter::{Reporter, SessionEnding},
-    tailnet::{ClassWake, SessionSlot, Tailnet},
+    tailnet::{ClassWake, SessionSlot, Tailnet, wait_for_wake},
 };
 
 pub use aside::{FrameSealer, run_blocking};
@@ -386,17 +386,6 @@ impl Drop for MapSession {
                 .session_ended(&self.tailnet, self.node, &self.node_key, epoch, why);
         }
     }
-}
-
-/// Waits until there may be something to tell, but not before a moment.
-async fn wait_for_wake(
-    wake: &mut watch::Receiver<ClassWake>,
-    not_before: Instant,
-) -> Result<(), watch::error::RecvError> {
-    if not_before > Instant::now() {
-        tokio::time::sleep_until(not_before).await;
-    }
-    wake.changed().await
 }
 
 #[cfg(test)]

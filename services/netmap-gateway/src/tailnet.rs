@@ -19,7 +19,7 @@ use bowline_proto::key_registry::v1::ClientReport;
 use tokio::{sync::watch, time::Instant};
 
 pub use advances::ProgressQueue;
-pub use history::{ClassWake, History};
+pub use history::{ClassWake, History, wait_for_wake};
 pub use hub::{LocatedNode, NodeKeyOwner, TailnetHub};
 pub use sessions::{SessionSlot, Sessions};
 

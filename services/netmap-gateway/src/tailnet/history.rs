@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bowline_netmap::{ChangeSet, ClassId, Difference, Generation, View};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
 const KEPT: usize = 1024;
@@ -167,6 +167,17 @@ impl History {
     fn lock_recent(&self) -> MutexGuard<'_, RecentChanges> {
         self.recent.lock()
     }
+}
+
+/// Waits until there may be something to tell, but not before a moment.
+pub async fn wait_for_wake(
+    wake: &mut watch::Receiver<ClassWake>,
+    not_before: Instant,
+) -> Result<(), watch::error::RecvError> {
+    if not_before > Instant::now() {
+        tokio::time::sleep_until(not_before).await;
+    }
+    wake.changed().await
 }
 
 fn merge_changes(mut sets: Vec<Arc<ChangeSet>>) -> Arc<ChangeSet> {
