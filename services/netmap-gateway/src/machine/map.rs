@@ -147,7 +147,7 @@ fn incomplete_failure() -> RequestFailure {
     RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-fn no_room() -> RequestFailure {
+fn no_room_failure() -> RequestFailure {
     let text = "too much is being sent at the moment: try again in a few seconds";
     RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
@@ -201,7 +201,7 @@ async fn open_stream(
     let first = sealing.seal_frame(first).await;
     let first = first.map_err(|error| encoding_failure(&error))?;
     if !delivery.hold_first(first).await {
-        return Err(no_room());
+        return Err(no_room_failure());
     }
     drop(turn);
     // The connection is known as long as the stream lives.
@@ -264,7 +264,7 @@ async fn answer_once(
     let frame = sealing.seal_frame(frame).await;
     let frame = frame.map_err(|error| encoding_failure(&error))?;
     if !delivery.hold_first(frame).await {
-        return Err(no_room());
+        return Err(no_room_failure());
     }
     Ok(MapAnswer::Frames(Frames::new(delivery, stream::empty())))
 }
@@ -295,7 +295,7 @@ async fn tell_former(
     let frame = sealing.seal_frame(frame).await;
     let frame = frame.map_err(|error| encoding_failure(&error))?;
     if !delivery.hold_first(frame).await {
-        return Err(no_room());
+        return Err(no_room_failure());
     }
     if kind == DeliveryKind::Once {
         return Ok(MapAnswer::Frames(Frames::new(delivery, stream::empty())));

@@ -301,3 +301,19 @@ fn report_that_is_older_than_what_counts_hides_nothing() {
     lab.replica.note_report_accepted(node_id(2), 3, Some(54));
     assert_eq!(address(&mut lab, 2), "192.0.2.6:6");
 }
+
+#[test]
+fn nodes_that_swap_addresses_are_both_found_by_them() {
+    let mut lab = TestTailnet::published();
+    for (id, address) in [(1, "100.64.0.2"), (2, "100.64.0.1")] {
+        lab.put(Node {
+            ipv4: address.to_owned(),
+            ..node(id)
+        });
+    }
+    lab.compile(&[1, 2]);
+    lab.publish();
+    let found = |address: &str| lab.view.node_by_address.get(address).copied();
+    assert_eq!(found("100.64.0.2"), Some(node_id(1)));
+    assert_eq!(found("100.64.0.1"), Some(node_id(2)));
+}
