@@ -3,29 +3,22 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    pin::pin,
-    sync::Arc,
     time::Duration,
 };
 
 use bowline_control_wire::DerpMap;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-use tokio_rustls::TlsConnector;
+use bowline_http_client::{Destinations, HttpClient, Limits};
+use bowline_service_kit::error_text;
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
 
 use crate::GatewayConfig;
 
-/// The longest map that is taken, in bytes.
-const LONGEST: usize = 1 << 20;
-/// How long fetching may take, from the connection to the last byte.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What fetching the map may take.
+const LIMITS: Limits = Limits {
+    longest_body: 1 << 20,
+    deadline: Duration::from_secs(10),
+};
 
 /// Why there is no map.
 #[derive(Debug, thiserror::Error)]
@@ -142,12 +135,15 @@ fn read_file(path: &Path) -> Result<DerpMap, DerpMapError> {
 
 async fn fetch_url(url: &Uri) -> Result<DerpMap, DerpMapError> {
     let failed = |problem: String| DerpMapError::Fetch(url.clone(), problem);
-    let text = match tokio::time::timeout(PATIENCE, get(url)).await {
-        Ok(Ok(text)) => text,
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => return Err(failed("no answer within 10 seconds".to_owned())),
-    };
-    parse_derp_map(&text).map_err(|problem| DerpMapError::Text(url.to_string(), problem))
+    let request = Request::get(url).body(Bytes::new());
+    let request = request.map_err(|error| failed(error.to_string()))?;
+    let client = HttpClient::new(Destinations::Anywhere, LIMITS);
+    let answer = client.send(request).await;
+    let answer = answer.map_err(|error| failed(error_text(&error)))?;
+    if answer.status() != StatusCode::OK {
+        return Err(failed(format!("it answers {}", answer.status())));
+    }
+    parse_derp_map(answer.body()).map_err(|problem| DerpMapError::Text(url.to_string(), problem))
 }
 
 /// Reads a map; one without a relay would cut off every client.
@@ -157,69 +153,6 @@ fn parse_derp_map(text: &[u8]) -> Result<DerpMap, String> {
         return Err("it names no relay".to_owned());
     }
     Ok(map)
-}
-
-type FetchError = Box<dyn std::error::Error + Send + Sync>;
-
-async fn get(url: &Uri) -> Result<Bytes, FetchError> {
-    let host = url.host().ok_or("it names no host")?;
-    let host = host.trim_matches(['[', ']']);
-    if url.scheme_str() != Some("https") {
-        let stream = TcpStream::connect((host, url.port_u16().unwrap_or(80))).await?;
-        return send_request(stream, url).await;
-    }
-    let stream = TcpStream::connect((host, url.port_u16().unwrap_or(443))).await?;
-    let name = ServerName::try_from(host.to_owned())?;
-    let stream = TlsConnector::from(load_trusted_roots()?)
-        .connect(name, stream)
-        .await?;
-    send_request(stream, url).await
-}
-
-/// Returns what the machine trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` say otherwise.
-fn load_trusted_roots() -> Result<Arc<ClientConfig>, FetchError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err("this machine trusts no certificate authority".into());
-    }
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-async fn send_request<S>(stream: S, url: &Uri) -> Result<Bytes, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let host = match url.port_u16() {
-        Some(port) => format!("{}:{port}", url.host().unwrap_or_default()),
-        None => url.host().unwrap_or_default().to_owned(),
-    };
-    let request = Request::get(url.path_and_query().map_or("/", |path| path.as_str()))
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, "bowline")
-        .body(Empty::<Bytes>::new())?;
-    let mut answered = pin!(async move {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        if status != StatusCode::OK {
-            return Err(format!("it answers {status}").into());
-        }
-        let body = Limited::new(answer.into_body(), LONGEST).collect();
-        Ok(body.await?.to_bytes())
-    });
-    tokio::select! {
-        biased;
-        answer = &mut answered => answer,
-        ended = connection => {
-            ended?;
-            answered.await
-        }
-    }
 }
 
 #[cfg(test)]

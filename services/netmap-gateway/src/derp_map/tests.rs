@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -101,7 +101,10 @@ async fn map_of_the_url_comes_before_the_file_s_and_the_file_s_before_none() {
 #[tokio::test]
 async fn what_is_no_map_is_refused_with_its_place() {
     let cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_owned();
-    let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(LONGEST + 1));
+    let endless = format!(
+        "HTTP/1.1 200 OK\r\n\r\n{}",
+        " ".repeat(LIMITS.longest_body + 1)
+    );
     for (answer, problem) in [
         (away(), "503"),
         (ok("hello"), "expected value"),

@@ -18,7 +18,14 @@ const LAYERS: [&[&str]; 5] = [
         "proto",
     ],
     // Adapters: here IO begins.
-    &["bus", "change-feed", "control-keys", "db", "service-kit"],
+    &[
+        "bus",
+        "change-feed",
+        "control-keys",
+        "db",
+        "http-client",
+        "service-kit",
+    ],
     // Services.
     &[
         "identity",
