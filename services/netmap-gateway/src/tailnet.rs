@@ -6,6 +6,7 @@ mod history;
 mod hub;
 mod inputs;
 mod key_index;
+mod late_nodes;
 mod sessions;
 mod stamps;
 

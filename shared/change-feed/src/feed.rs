@@ -16,7 +16,7 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use crate::{LogSource, Position, TailnetFollower};
+use crate::{LogSource, OutageWatch, Position, TailnetFollower};
 
 /// How often the heads are asked for: what a lost hint costs at most.
 const HEADS_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ const HEADS_PER_REQUEST: usize = 10_000;
 pub struct Feed<S> {
     source: S,
     heads: Arc<Heads>,
+    outage: Arc<OutageWatch>,
 }
 
 impl<S: Clone> Clone for Feed<S> {
@@ -35,6 +36,7 @@ impl<S: Clone> Clone for Feed<S> {
         Self {
             source: self.source.clone(),
             heads: Arc::clone(&self.heads),
+            outage: Arc::clone(&self.outage),
         }
     }
 }
@@ -47,9 +49,14 @@ impl<S: LogSource> Feed<S> {
             followed: Mutex::default(),
             contact,
         });
+        let outage = Arc::<OutageWatch>::default();
         let subscription = bus.subscribe(&[S::OWNER]);
+        let asked = HeadSource {
+            source: source.clone(),
+            outage: Arc::clone(&outage),
+        };
         let watching = watch_heads(
-            source.clone(),
+            asked,
             Arc::downgrade(&heads),
             HeldSubscription {
                 _bus: bus.clone(),
@@ -57,7 +64,11 @@ impl<S: LogSource> Feed<S> {
             },
         );
         tasks.spawn_background("change-feed", watching);
-        Self { source, heads }
+        Self {
+            source,
+            heads,
+            outage,
+        }
     }
 
     /// Follows one tailnet: the first update is a snapshot.
@@ -67,6 +78,7 @@ impl<S: LogSource> Feed<S> {
             self.source.clone(),
             tailnet,
             self.heads.subscribe_head(tailnet),
+            Arc::clone(&self.outage),
         )
     }
 
@@ -171,8 +183,19 @@ struct HeldSubscription {
     subscription: Subscription,
 }
 
+/// Whom heads are asked of, and whether that fails.
+#[derive(Clone)]
+struct HeadSource<S> {
+    source: S,
+    outage: Arc<OutageWatch>,
+}
+
 /// Keeps the heads up to date.
-async fn watch_heads<S: LogSource>(source: S, heads: Weak<Heads>, mut held: HeldSubscription) {
+async fn watch_heads<S: LogSource>(
+    source: HeadSource<S>,
+    heads: Weak<Heads>,
+    mut held: HeldSubscription,
+) {
     let mut ticks = tokio::time::interval(HEADS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Heads are asked for beside the hints: an owner that hangs holds up nothing that others say.
@@ -214,7 +237,8 @@ async fn wait_for_answer(asking: &mut Option<BoxFuture<'static, ()>>) {
     }
 }
 
-async fn ask_heads<S: LogSource>(source: S, heads: Arc<Heads>) {
+async fn ask_heads<S: LogSource>(asked: HeadSource<S>, heads: Arc<Heads>) {
+    let HeadSource { source, outage } = asked;
     let tailnets = heads.collect_followed();
     for some in tailnets.chunks(HEADS_PER_REQUEST) {
         let asked_at = time::Instant::now();
@@ -232,10 +256,18 @@ async fn ask_heads<S: LogSource>(source: S, heads: Arc<Heads>) {
                 }
             }
             Err(status) => {
-                tracing::debug!(owner = ?S::OWNER, %status, "heads are not to be had");
+                let owner = S::OWNER;
+                if outage.note_failure(None, time::Instant::now().into_std()) {
+                    tracing::warn!(?owner, %status, "changes can not be asked for: what is shown is old until they can");
+                } else {
+                    tracing::debug!(?owner, %status, "heads can not be fetched");
+                }
                 return;
             }
         }
+    }
+    if outage.note_success(None) {
+        tracing::info!(owner = ?S::OWNER, "changes can be asked for again");
     }
     if !tailnets.is_empty() {
         heads

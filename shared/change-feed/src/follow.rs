@@ -1,12 +1,12 @@
 //! One tailnet of one owner, read in order.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bowline_ids::TailnetId;
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
-use crate::{Fetched, LogSource, Position, Snapshot, feed::KnownHead};
+use crate::{Fetched, LogSource, OutageWatch, Position, Snapshot, feed::KnownHead};
 
 /// The first pause after a failure; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -32,16 +32,23 @@ pub struct TailnetFollower<S> {
     head: watch::Receiver<KnownHead>,
     position: Option<Position>,
     reached_at: Instant,
+    outage: Arc<OutageWatch>,
 }
 
 impl<S: LogSource> TailnetFollower<S> {
-    pub(crate) fn new(source: S, tailnet: TailnetId, head: watch::Receiver<KnownHead>) -> Self {
+    pub(crate) fn new(
+        source: S,
+        tailnet: TailnetId,
+        head: watch::Receiver<KnownHead>,
+        outage: Arc<OutageWatch>,
+    ) -> Self {
         Self {
             source,
             tailnet,
             head,
             position: None,
             reached_at: Instant::now(),
+            outage,
         }
     }
 
@@ -55,15 +62,42 @@ impl<S: LogSource> TailnetFollower<S> {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.try_next().await {
-                Ok(Some(update)) => return update,
-                Ok(None) => pause = FIRST_PAUSE,
+                Ok(Some(update)) => {
+                    self.note_success();
+                    return update;
+                }
+                Ok(None) => {
+                    self.note_success();
+                    pause = FIRST_PAUSE;
+                }
                 Err(status) => {
                     metrics::counter!("bowline_change_feed_failures_total").increment(1);
-                    tracing::debug!(owner = ?S::OWNER, tailnet = %self.tailnet, %status, "changes are not to be had");
+                    self.note_failure(&status);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
+        }
+    }
+
+    fn note_failure(&self, status: &Status) {
+        let (owner, tailnet) = (S::OWNER, self.tailnet);
+        if self
+            .outage
+            .note_failure(Some(tailnet), Instant::now().into_std())
+        {
+            tracing::warn!(
+                ?owner, %tailnet, %status,
+                "changes can not be fetched, of this tailnet and maybe others: what is shown is old until they can"
+            );
+        } else {
+            tracing::debug!(?owner, %tailnet, %status, "changes can not be fetched");
+        }
+    }
+
+    fn note_success(&self) {
+        if self.outage.note_success(Some(self.tailnet)) {
+            tracing::info!(owner = ?S::OWNER, "changes are fetched again");
         }
     }
 
@@ -91,6 +125,13 @@ impl<S: LogSource> TailnetFollower<S> {
             }
         }
         Ok(None)
+    }
+}
+
+impl<S> Drop for TailnetFollower<S> {
+    fn drop(&mut self) {
+        // What is tried no more does not fail.
+        let _ = self.outage.note_success(Some(self.tailnet));
     }
 }
 

@@ -13,8 +13,10 @@
 
 mod feed;
 mod follow;
+mod outage;
 mod source;
 
 pub use feed::Feed;
 pub use follow::{TailnetFollower, Update};
+pub use outage::OutageWatch;
 pub use source::{Fetched, IdentityLog, LogSource, Position, RegistryLog, Snapshot};

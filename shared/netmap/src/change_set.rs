@@ -30,7 +30,7 @@ pub struct ChangeSet {
     pub settings: BTreeMap<SettingsId, Option<Arc<Settings>>>,
     /// Routes whose users differ, by prefix.
     pub routes: BTreeMap<String, Option<Arc<Route>>>,
-    /// Ways through chosen routers that differ.
+    /// Vias that differ.
     pub vias: BTreeMap<u64, Option<Arc<Via>>>,
     /// Source lists that differ, with the elements that came or went.
     pub lists: BTreeMap<SourceListKey, BTreeSet<Arc<str>>>,
@@ -40,8 +40,8 @@ pub struct ChangeSet {
     pub users: BTreeSet<UserId>,
     /// Whether what names are resolved with differs; it is told alone.
     pub dns: bool,
-    /// Whether other settings of the tailnet differ.
-    pub tailnet: bool,
+    /// Whether something differs that each client is told everything for: settings of the tailnet, or its relays.
+    pub everything: bool,
 }
 
 impl ChangeSet {
@@ -67,7 +67,7 @@ impl ChangeSet {
         self.common_filter |= later.common_filter;
         self.users.extend(&later.users);
         self.dns |= later.dns;
-        self.tailnet |= later.tailnet;
+        self.everything |= later.everything;
     }
 
     /// Says whether nothing but nodes, users and what names are resolved with differs.
@@ -79,7 +79,7 @@ impl ChangeSet {
             && self.vias.is_empty()
             && self.lists.is_empty()
             && !self.common_filter
-            && !self.tailnet
+            && !self.everything
     }
 
     /// Returns about how many bytes it keeps alive.

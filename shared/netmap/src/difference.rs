@@ -2,20 +2,20 @@
 //!
 //! | what differs | whose message | what of it |
 //! |---|---|---|
-//! | the tailnet's settings | everybody's | everything |
+//! | the tailnet's settings, its relays | everybody's | everything |
 //! | its DNS settings | everybody's | the DNS settings |
 //! | the rules that all nodes have | everybody's | the whole filter |
 //! | a node | its own | its own node and SSH rules; of another class, user or route all peers; of another address or user the whole filter |
-//! | | who sees it, before or now, and its user's devices | it as a peer, its user's profile |
-//! | | whose via routes lead through it | the other routers of these routes as peers |
-//! | | whose source lists name an address that came or went with it | these chunks of the filter, the SSH rules |
-//! | a user | who sees one of its devices | its profile |
+//! | | who sees the node, before or now, and its user's devices | the node as a peer, its user's profile |
+//! | | whose via routes lead through the node | the other routers of these routes as peers |
+//! | | whose source lists name an address that came or went with the node | these chunks of the filter, the SSH rules |
+//! | a user | who sees one of the user's devices | the user's profile |
 //! | a class | its nodes' | of other selectors or via routes all peers; of other rules the whole filter |
 //! | | who sees its nodes | these as peers |
 //! | settings of a policy | the nodes with them | their own node and SSH rules; with or without IPv4 all peers |
 //! | | who sees these nodes | these as peers |
 //! | a subnet route | who uses it, or is reached from behind it | its routers as peers |
-//! | a via route | the classes that use it | all peers |
+//! | a via | the classes that use it | all peers |
 //! | a source list | the classes whose filter has it | its chunk of the filter; where filters name capabilities, the nodes in it as peers |
 //! | | the nodes whose SSH rules have it | the SSH rules |
 //!
@@ -44,13 +44,13 @@ pub struct Difference {
     /// What differs, each with how it was.
     pub(crate) changes: Arc<ChangeSet>,
     /// Nodes that may look otherwise as peers, ascending.
-    pub(crate) peers: BTreeSet<NodeId>,
+    pub(crate) changed_as_peer: BTreeSet<NodeId>,
     /// Nodes that compare all of their peers: what they may see is decided otherwise than before.
-    pub(crate) viewers: NodeSet,
-    /// Nodes whose filter is told whole.
-    pub(crate) filters: NodeSet,
+    pub(crate) compare_all_peers: NodeSet,
+    /// Nodes that are told their whole filter.
+    pub(crate) whole_filter: NodeSet,
     /// Nodes that may be told otherwise of themselves, their SSH rules included.
-    pub(crate) own_nodes: BTreeSet<NodeId>,
+    pub(crate) changed_for_itself: BTreeSet<NodeId>,
     /// Addresses that stand in source lists before or now and not both times, because of their nodes.
     pub(crate) moved_addresses: BTreeSet<String>,
     /// Classes whose nodes may look otherwise to those who see them.
@@ -89,7 +89,7 @@ impl Difference {
             // What concerns everybody needs no search.
             common_filter: _,
             dns: _,
-            tailnet: _,
+            everything: _,
         } = &**changes;
         let mut found = Self {
             changes: Arc::clone(changes),
@@ -109,11 +109,13 @@ impl Difference {
             found.add_settings(view, *id, was.as_deref());
         }
         for prefix in routes.keys() {
-            found.peers.extend(view.nodes_by_route.values_of(prefix));
+            found
+                .changed_as_peer
+                .extend(view.nodes_by_route.values_of(prefix));
         }
         for via in vias.keys() {
             let classes = view.compiled.classes_with_via(*via);
-            found.viewers.classes.extend(classes);
+            found.compare_all_peers.classes.extend(classes);
         }
         found
     }
@@ -127,8 +129,8 @@ impl Difference {
     /// The row of a node.
     fn add_node(&mut self, before: ViewAt<'_>, id: NodeId, was: Option<&ShownNode>) {
         let now = ViewAt::now(before.view).node(id);
-        self.peers.insert(id);
-        self.own_nodes.insert(id);
+        self.changed_as_peer.insert(id);
+        self.changed_for_itself.insert(id);
         for shown in was.into_iter().chain(now) {
             self.seen_classes.insert(shown.class);
             self.seen_users.extend(shown.user());
@@ -139,8 +141,8 @@ impl Difference {
             self.moved_addresses.extend(addresses.map(str::to_owned));
         }
         let (Some(was), Some(now)) = (was, now) else {
-            self.viewers.nodes.insert(id);
-            self.filters.nodes.insert(id);
+            self.compare_all_peers.nodes.insert(id);
+            self.whole_filter.nodes.insert(id);
             return;
         };
         let hides_ipv4 = |at: ViewAt<'_>, shown: &ShownNode| {
@@ -152,7 +154,7 @@ impl Difference {
             && was.usable_routes().eq(now.usable_routes())
             && hides_ipv4(before, was) == hides_ipv4(ViewAt::now(before.view), now);
         if !sees_alike {
-            self.viewers.nodes.insert(id);
+            self.compare_all_peers.nodes.insert(id);
         }
         fn filter<'v>(at: ViewAt<'v>, shown: &ShownNode) -> Option<&'v Vec<FilterRule>> {
             at.class(shown.class).map(|class| &class.filter)
@@ -162,7 +164,7 @@ impl Difference {
             && (was.class == now.class
                 || filter(before, was) == filter(ViewAt::now(before.view), now));
         if !has_filter_alike {
-            self.filters.nodes.insert(id);
+            self.whole_filter.nodes.insert(id);
         }
     }
 
@@ -173,12 +175,12 @@ impl Difference {
 
     /// The row of a class.
     fn add_class(&mut self, view: &View, id: ClassId, was: Option<&Class>) {
-        self.peers.extend(view.nodes_in_class(id));
+        self.changed_as_peer.extend(view.nodes_in_class(id));
         self.seen_classes.insert(id);
         let now = view.compiled.classes.get(&id).map(|class| &**class);
         let (Some(was), Some(now)) = (was, now) else {
-            self.viewers.classes.insert(id);
-            self.filters.classes.insert(id);
+            self.compare_all_peers.classes.insert(id);
+            self.whole_filter.classes.insert(id);
             return;
         };
         let sees_alike = was.sees == now.sees
@@ -187,10 +189,10 @@ impl Difference {
             && was.exit_routes == now.exit_routes
             && was.vias == now.vias;
         if !sees_alike {
-            self.viewers.classes.insert(id);
+            self.compare_all_peers.classes.insert(id);
         }
         if was.filter != now.filter {
-            self.filters.classes.insert(id);
+            self.whole_filter.classes.insert(id);
         }
     }
 
@@ -200,10 +202,10 @@ impl Difference {
         let hides_ipv4 = |settings: Option<&Settings>| settings.is_some_and(|set| set.hide_ipv4);
         let sees_alike = hides_ipv4(was) == hides_ipv4(now.map(|settings| &**settings));
         for node in view.nodes_with_settings(id) {
-            self.peers.insert(node);
-            self.own_nodes.insert(node);
+            self.changed_as_peer.insert(node);
+            self.changed_for_itself.insert(node);
             if !sees_alike {
-                self.viewers.nodes.insert(node);
+                self.compare_all_peers.nodes.insert(node);
             }
             if let Some(shown) = view.nodes.get(&node) {
                 self.seen_classes.insert(shown.class);
@@ -216,7 +218,7 @@ impl Difference {
     #[must_use]
     pub fn concerned_classes(&self, view: &View) -> Option<BTreeSet<ClassId>> {
         let changes = &self.changes;
-        if changes.tailnet || changes.dns || changes.common_filter {
+        if changes.everything || changes.dns || changes.common_filter {
             return None;
         }
         let mut common = view.compiled.common_filter.iter();
@@ -235,7 +237,7 @@ impl Difference {
         for user in &self.seen_users {
             concerned.extend(classes_of_user(view, *user));
         }
-        concerned.extend(&self.viewers.classes);
+        concerned.extend(&self.compare_all_peers.classes);
         for (prefix, before) in &changes.routes {
             for route in before.iter().chain(view.compiled.routes.get(prefix)) {
                 add_classes_of_route(view, route, &mut concerned);
@@ -249,7 +251,7 @@ impl Difference {
             for list in view
                 .compiled
                 .ssh_lists()
-                .filter(|list| self.moves_in(view, *list))
+                .filter(|list| self.list_has_moved_address(view, *list))
             {
                 add_classes_with_list(view, list, &mut concerned);
             }
@@ -269,11 +271,11 @@ impl Difference {
             && !own.user().is_some_and(is_close)
             && own.usable_routes().next().is_none()
             && settings.is_none_or(|settings| !settings.hide_ipv4)
-            && !self.moves_in_rules_of(view, own)
+            && !self.own_rules_have_moved_address(view, own)
     }
 
     /// Says whether an address of a source list came or went with its node.
-    pub(crate) fn moves_in(&self, view: &View, list: SourceListKey) -> bool {
+    pub(crate) fn list_has_moved_address(&self, view: &View, list: SourceListKey) -> bool {
         let Some(elements) = view.compiled.lists.get(&list) else {
             return false;
         };
@@ -287,7 +289,7 @@ impl Difference {
     }
 
     /// Says whether a node's own filter or SSH rules name an address that came or went with its node.
-    fn moves_in_rules_of(&self, view: &View, own: &ShownNode) -> bool {
+    fn own_rules_have_moved_address(&self, view: &View, own: &ShownNode) -> bool {
         if self.moved_addresses.is_empty() {
             return false;
         }
@@ -297,8 +299,8 @@ impl Difference {
             .flat_map(|class| view.filter_lists(own, class));
         let settings = view.compiled.settings.get(&own.settings);
         let mut logins = settings.into_iter().flat_map(|set| ssh_source_lists(set));
-        filters.any(|list| self.moves_in(view, list))
-            || logins.any(|list| self.moves_in(view, list))
+        filters.any(|list| self.list_has_moved_address(view, list))
+            || logins.any(|list| self.list_has_moved_address(view, list))
     }
 }
 

@@ -25,7 +25,7 @@ pub use encoding::{DeltaCache, DeltaKey, Dialect, PeerBlocks};
 pub use message::{
     Delta, build_delta, build_full, build_node_gone, lost_peers, owner_id, user_profile,
 };
-pub use replica::Replica;
+pub use replica::{AwaitedPart, Replica, WaitingNode};
 pub use view::{
     ClassId, CompiledPolicy, FilterSources, Generation, InvertedIndex, PolicyRelays, SettingsId,
     ShownNode, SourceListKey, View, have_common_element, see_each_other, ssh_source_lists,

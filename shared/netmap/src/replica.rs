@@ -5,11 +5,13 @@
 //! them; until then the old facts and the old class stay together, and a new node is not shown. Removals,
 //! suspensions and key changes need no compiler and apply at once.
 
+mod appearance;
 mod identity;
 mod policy;
 mod registry;
 mod soft_state;
 mod unmatched;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,14 +20,18 @@ use std::{
 
 use bowline_ids::{NodeId, UserId};
 use bowline_proto::{
+    identity::v1::User,
     key_registry::v1::{Node, SoftState},
     policy::v1::{Membership, Stamp},
 };
 
+pub use waiting::{AwaitedPart, WaitingNode};
+
 use registry::PendingReport;
 use unmatched::UnmatchedSoftStates;
 
-use soft_state::{appear_equal, overlay_report};
+use appearance::appear_equal;
+use soft_state::overlay_report;
 
 use crate::{
     change_set::ChangeSet,
@@ -38,7 +44,7 @@ pub struct Replica {
     view: View,
     changes: ChangeSet,
     stamp: Option<Stamp>,
-    known: BTreeMap<NodeId, RegistryNode>,
+    registry_nodes: BTreeMap<NodeId, RegistryNode>,
     memberships: BTreeMap<NodeId, Membership>,
     reports: BTreeMap<NodeId, PendingReport>,
     unmatched: UnmatchedSoftStates,
@@ -78,8 +84,8 @@ struct OutdatedDefinitions {
 struct RegistryNode {
     node: Arc<Node>,
     soft: Arc<SoftState>,
-    /// The registry revision of its last change that policy judges.
-    judged: u64,
+    /// The registry revision of its last change of what policy judges.
+    judged_at: u64,
 }
 
 impl Replica {
@@ -91,31 +97,27 @@ impl Replica {
         replica
     }
 
-    /// Notes that every client is to be told of the relays again.
-    pub fn relays_changed(&mut self) {
-        self.changes.tailnet = true;
+    /// Notes that the relays are others: every client is told everything.
+    pub fn note_relays_changed(&mut self) {
+        self.changes.everything = true;
     }
 
     /// Brings what is shown of one node up to what may be shown of it.
     fn update_shown(&mut self, id: NodeId) {
-        let Some(known) = self.known.get(&id) else {
+        let Some(known) = self.registry_nodes.get(&id) else {
             return;
         };
         if self.state == TailnetState::Deleted {
             return self.set_shown(id, None);
         }
-        let judged = self
-            .stamp
-            .is_some_and(|stamp| stamp.registry_revision >= known.judged);
-        let member = self.memberships.get(&id);
         let before = self.view.nodes.get(&id);
-        let (node, class, settings) = match (member.filter(|_| judged), before) {
-            (Some(member), _) => (
+        let (node, class, settings) = match self.current_membership(id, known) {
+            Some(member) => (
                 Arc::clone(&known.node),
                 ClassId(member.class_id),
                 SettingsId(member.settings_id),
             ),
-            (None, before) => {
+            None => {
                 self.waiting.insert(id);
                 let Some(before) = before else { return };
                 (
@@ -125,17 +127,13 @@ impl Replica {
                 )
             }
         };
-        let owner = UserId::try_from(node.user_id).ok();
-        let owner = owner.and_then(|owner| self.view.users.get(&owner));
-        let is_owner_behind = self
-            .stamp
-            .is_some_and(|stamp| stamp.identity_revision > self.identity_revision);
-        if node.goes_with_user() && owner.is_none() && before.is_none() && is_owner_behind {
+        if self.lacks_user(&node, before) {
             // Who it belongs to comes in a moment.
             self.waiting.insert(id);
             return;
         }
-        let offered = node.may_take_part(owner.is_none_or(|user| user.suspended));
+        let user = self.user_of(&node);
+        let offered = node.may_take_part(user.is_none_or(|user| user.suspended));
         let soft = match self.reports.get(&id) {
             Some(reported) => Arc::new(overlay_report(&known.soft, &reported.report)),
             None => Arc::clone(&known.soft),
@@ -149,6 +147,11 @@ impl Replica {
             offered,
         };
         self.set_shown(id, Some(&shown));
+    }
+
+    fn user_of(&self, node: &Node) -> Option<&Arc<User>> {
+        let id = UserId::try_from(node.user_id).ok()?;
+        self.view.users.get(&id)
     }
 
     fn set_shown(&mut self, id: NodeId, now: Option<&ShownNode>) {

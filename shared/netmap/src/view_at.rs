@@ -66,11 +66,11 @@ impl<'v> ViewAt<'v> {
         }
     }
 
-    /// Returns a via route.
+    /// Returns a via: the routes and exit nodes that a grant leads through routers it names.
     pub(crate) fn via(self, id: u64) -> Option<&'v Via> {
         match self.before.and_then(|changes| changes.vias.get(&id)) {
             Some(before) => before.as_deref(),
-            None => self.view.compiled.vias.get(&id).map(|way| &**way),
+            None => self.view.compiled.vias.get(&id).map(|via| &**via),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_change_feed::{Feed, IdentityLog, LogSource, RegistryLog, TailnetFollower, Update};
+use bowline_change_feed::{
+    Feed, IdentityLog, LogSource, OutageWatch, RegistryLog, TailnetFollower, Update,
+};
 use bowline_ids::TailnetId;
-use bowline_netmap::Replica;
+use bowline_netmap::{AwaitedPart, Replica};
 use bowline_proto::policy::v1::{
     CompiledUpdate, WatchCompiledRequest,
     policy_compiler_service_client::PolicyCompilerServiceClient,
@@ -12,13 +14,14 @@ use bowline_proto::policy::v1::{
 use bowline_service_kit::{GrpcChannel, Tasks};
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, MissedTickBehavior},
 };
 use tonic::Status;
 
 use super::{
     FollowerEnds, Progress, Tailnet,
     inputs::{LocalInputs, WaitingInputs},
+    late_nodes::LateNodes,
     stamps::{NewestStamp, StampVerdict},
 };
 
@@ -27,6 +30,8 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
 /// How long to wait before the compiler is asked again, and when the replica that answered lags: its output is whole.
 const RETRY: Duration = Duration::from_millis(200);
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// How often nodes are looked for that wait too long to be shown.
+const LATE_CHECK: Duration = Duration::from_secs(5);
 
 /// Where a tailnet's facts come from.
 #[derive(Clone, Debug)]
@@ -34,6 +39,7 @@ pub(super) struct LogSources {
     pub(super) identity: Feed<IdentityLog>,
     pub(super) registry: Feed<RegistryLog>,
     pub(super) compiler: GrpcChannel,
+    pub(super) compiler_outage: Arc<OutageWatch>,
 }
 
 /// Something to apply.
@@ -70,12 +76,13 @@ pub(super) fn start(
     );
     tasks.spawn_background(
         "follow-compiled",
-        watch_compiled(origins.compiler.clone(), id, sender),
+        watch_compiled(origins.clone(), id, sender),
     );
     let follower = Follower {
         tailnet: Arc::downgrade(tailnet),
         replica: Replica::new(tailnet.sources),
         progress,
+        late: LateNodes::default(),
     };
     tasks.spawn_background("follow-tailnet", follower.run(events, inputs));
 }
@@ -97,26 +104,67 @@ async fn forward_updates<S: LogSource>(
 }
 
 async fn watch_compiled(
-    channel: GrpcChannel,
+    origins: LogSources,
     tailnet: TailnetId,
     events: mpsc::Sender<FollowerEvent>,
 ) {
-    let mut client = PolicyCompilerServiceClient::new(channel).max_decoding_message_size(64 << 20);
+    let mut client =
+        PolicyCompilerServiceClient::new(origins.compiler).max_decoding_message_size(64 << 20);
     let mut stamps = NewestStamp::default();
+    let outage = CompilerOutage {
+        tailnet,
+        watch: origins.compiler_outage,
+    };
     loop {
         let ended = tokio::select! {
-            ended = compiled_stream(&mut client, tailnet, &mut stamps, &events) => ended,
+            ended = compiled_stream(&mut client, &outage, &mut stamps, &events) => ended,
             () = events.closed() => return,
         };
         let pause = match ended {
             Ok(StreamEnd::Over) => RETRY,
             Ok(StreamEnd::Behind) => CATCH_UP,
             Err(status) => {
-                tracing::debug!(%tailnet, %status, "the compiler can not be followed");
+                outage.note_failure(&status);
                 RETRY
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Whether the compiled policy of a tailnet can not be followed at the moment.
+struct CompilerOutage {
+    tailnet: TailnetId,
+    watch: Arc<OutageWatch>,
+}
+
+impl CompilerOutage {
+    fn note_failure(&self, status: &Status) {
+        let tailnet = self.tailnet;
+        if self
+            .watch
+            .note_failure(Some(tailnet), Instant::now().into_std())
+        {
+            tracing::warn!(
+                %tailnet, %status,
+                "the compiled policy can not be followed, of this tailnet and maybe others: new nodes are not shown until it can"
+            );
+        } else {
+            tracing::debug!(%tailnet, %status, "the compiled policy can not be followed");
+        }
+    }
+
+    fn note_success(&self) {
+        if self.watch.note_success(Some(self.tailnet)) {
+            tracing::info!("the compiled policy is followed again");
+        }
+    }
+}
+
+impl Drop for CompilerOutage {
+    fn drop(&mut self) {
+        // What is tried no more does not fail.
+        let _ = self.watch.note_success(Some(self.tailnet));
     }
 }
 
@@ -130,16 +178,18 @@ enum StreamEnd {
 
 async fn compiled_stream(
     client: &mut PolicyCompilerServiceClient<GrpcChannel>,
-    tailnet: TailnetId,
+    outage: &CompilerOutage,
     stamps: &mut NewestStamp,
     events: &mpsc::Sender<FollowerEvent>,
 ) -> Result<StreamEnd, Status> {
+    let tailnet = outage.tailnet;
     let request = WatchCompiledRequest {
         tailnet_id: tailnet.get(),
     };
     let mut stream = client.watch_compiled(request).await?.into_inner();
     let mut parts = Vec::new();
     while let Some(part) = stream.message().await? {
+        outage.note_success();
         let (last, stamp) = (part.last, part.stamp.unwrap_or_default());
         parts.push(part);
         if last {
@@ -166,10 +216,13 @@ struct Follower {
     tailnet: std::sync::Weak<Tailnet>,
     replica: Replica,
     progress: watch::Sender<Progress>,
+    late: LateNodes,
 }
 
 impl Follower {
     async fn run(mut self, mut events: mpsc::Receiver<FollowerEvent>, inputs: Arc<LocalInputs>) {
+        let mut checks = tokio::time::interval(LATE_CHECK);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut publish_at = Instant::now();
         let mut dirty = false;
         loop {
@@ -179,6 +232,10 @@ impl Follower {
                     Some(waiting) => self.add(waiting),
                     None => return,
                 },
+                _ = checks.tick() => {
+                    self.warn_of_late_nodes();
+                    continue;
+                }
                 () = tokio::time::sleep_until(publish_at), if dirty => {
                     if !self.publish_if_complete() {
                         return;
@@ -202,7 +259,7 @@ impl Follower {
                 .note_report_accepted(node, outcome.sequence, outcome.applied_at);
         }
         if waiting.relays {
-            self.replica.relays_changed();
+            self.replica.note_relays_changed();
         }
     }
 
@@ -222,6 +279,25 @@ impl Follower {
                 self.replica.apply_registry_answer(changes)
             }
             FollowerEvent::CompiledPolicy(parts) => self.replica.apply_compiled(parts),
+        }
+    }
+
+    /// Warns of nodes that have waited too long to be shown, of each once.
+    fn warn_of_late_nodes(&mut self) {
+        let Some(tailnet) = self.tailnet.upgrade() else {
+            return;
+        };
+        let waiting = self.replica.list_waiting_nodes();
+        let late = self.late.find_late(waiting, Instant::now().into_std());
+        for (part, nodes) in late {
+            let waits_for = match part {
+                AwaitedPart::Class => "policy",
+                AwaitedPart::User => "user",
+            };
+            tracing::warn!(
+                tailnet = %tailnet.id, waits_for, nodes = nodes.count, first = nodes.first.get(),
+                "nodes wait to be shown, or to be shown as they are now"
+            );
         }
     }
 

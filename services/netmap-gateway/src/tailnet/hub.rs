@@ -97,6 +97,7 @@ impl TailnetHub {
             identity: Feed::start(IdentityLog::new(backends.identity.clone()), bus, tasks),
             registry: Feed::start(RegistryLog::new(backends.registry.clone()), bus, tasks),
             compiler: backends.compiler.clone(),
+            compiler_outage: Arc::default(),
         };
         Self {
             origins,

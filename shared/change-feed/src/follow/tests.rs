@@ -300,3 +300,70 @@ async fn nothing_is_shown_before_everything_is_there() {
     followed.owner.with(|log| log.is_unreachable = false);
     assert_eq!(followed.everything().await, [1, 2, 3, 4, 5]);
 }
+
+/// Keeps the texts of warnings and of what ends them.
+#[derive(Clone, Debug, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::INFO
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let line = format!("{} {}", event.metadata().level(), text.0);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// The message of an event.
+struct Text(String);
+
+impl tracing::field::Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn owner_that_is_away_is_warned_of_once_and_so_is_its_return() {
+    let warnings = Warnings::default();
+    let _captured = tracing::subscriber::set_default(warnings.clone());
+    let taken = || std::mem::take(&mut *warnings.0.lock().unwrap());
+    let mut followed = Followed::after_entries(5).await;
+    followed.owner.with(|log| {
+        log.head = at(6);
+        log.is_unreachable = true;
+    });
+    followed.hint(6);
+    followed.nothing_for(60).await;
+    let told = taken();
+    assert!(
+        matches!(&*told, [only] if only.starts_with("WARN changes can")),
+        "{told:?}"
+    );
+    followed.owner.with(|log| log.is_unreachable = false);
+    assert_eq!(followed.entries().await, [6]);
+    followed.nothing_for(5).await;
+    let told = taken();
+    assert!(
+        matches!(&*told, [only] if only.starts_with("INFO changes")),
+        "{told:?}"
+    );
+}

@@ -73,10 +73,14 @@ impl PeerBlocks {
     pub fn note_difference(&self, view: &View, difference: &Difference) {
         let mut state = self.state();
         let (generation, changes) = (view.generation, &difference.changes);
-        if changes.tailnet {
+        if changes.everything {
             state.all_since = generation;
         }
-        let blocks: BTreeSet<_> = difference.peers.iter().map(|id| block_of(*id)).collect();
+        let blocks: BTreeSet<_> = difference
+            .changed_as_peer
+            .iter()
+            .map(|id| block_of(*id))
+            .collect();
         let (here, left): (BTreeSet<_>, BTreeSet<_>) = blocks
             .into_iter()
             .partition(|number| nodes_in_block(view, *number).next().is_some());

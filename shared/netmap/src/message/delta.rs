@@ -66,7 +66,7 @@ pub fn build_delta(view: &View, difference: &Difference, id: NodeId, now: DateTi
         (false, false) => return Delta::Full,
         (true, true) => {}
     }
-    if changes.tailnet {
+    if changes.everything {
         // Every name may end otherwise now.
         return Delta::Full;
     }
@@ -97,7 +97,7 @@ pub fn build_delta(view: &View, difference: &Difference, id: NodeId, now: DateTi
 
 /// Says whether what a node that may not take part is told of itself differs, its facts apart.
 fn changes_own_facts(changes: &ChangeSet, own: &ShownNode) -> bool {
-    changes.tailnet
+    changes.everything
         || changes.dns
         || changes.users.contains(&owner_id(&own.node))
         || changes.settings.contains_key(&own.settings)
@@ -125,13 +125,13 @@ impl ViewerComparison<'_> {
     fn renames_sources(&self) -> bool {
         self.now.at.view.sources == FilterSources::Capabilities
             && (self.difference.changes.common_filter
-                || self.difference.filters.contains(self.now.own))
+                || self.difference.whole_filter.contains(self.now.own))
     }
 
     /// Says whether a chunk of the filter differs because of its source list.
     fn changes_filter_list(&self, key: SourceListKey) -> bool {
         let (difference, view) = (self.difference, self.now.at.view);
-        if difference.moves_in(view, key) {
+        if difference.list_has_moved_address(view, key) {
             return true;
         }
         let Some(changed) = difference.changes.lists.get(&key) else {
@@ -154,7 +154,9 @@ impl ViewerComparison<'_> {
     /// Says whether SSH rules differ because of a source list.
     fn changes_ssh_list(&self, key: SourceListKey) -> bool {
         self.difference.changes.lists.contains_key(&key)
-            || self.difference.moves_in(self.now.at.view, key)
+            || self
+                .difference
+                .list_has_moved_address(self.now.at.view, key)
     }
 
     fn add_peers(&self, message: &mut MapResponse) {
@@ -178,7 +180,7 @@ impl ViewerComparison<'_> {
     /// Returns the nodes that may be seen otherwise than before.
     fn possibly_changed_peers(&self) -> BTreeSet<NodeId> {
         let (changes, view) = (&self.difference.changes, self.now.at.view);
-        let mut candidates = self.difference.peers.clone();
+        let mut candidates = self.difference.changed_as_peer.clone();
         for viewer in self.before.iter().chain([&self.now]) {
             candidates.extend(viewer.rival_routers(|id| changes.nodes.contains_key(&id)));
         }
@@ -187,7 +189,7 @@ impl ViewerComparison<'_> {
             let relisted = lists.filter_map(|list| changes.lists.get(&list)).flatten();
             candidates.extend(relisted.filter_map(|element| view.node_by_address.get(element)));
         }
-        if self.difference.viewers.contains(self.now.own) {
+        if self.difference.compare_all_peers.contains(self.now.own) {
             for viewer in self.before.iter().chain([&self.now]) {
                 candidates.extend(view.nodes_seen_by(viewer.class, viewer.own.user()));
             }
@@ -230,7 +232,11 @@ impl ViewerComparison<'_> {
     }
 
     fn add_own_node(&self, time: DateTime<Utc>, message: &mut MapResponse) {
-        if !self.difference.own_nodes.contains(&self.now.own.id) {
+        if !self
+            .difference
+            .changed_for_itself
+            .contains(&self.now.own.id)
+        {
             return;
         }
         let same = self.before.is_some_and(|before| {
@@ -249,7 +255,10 @@ impl ViewerComparison<'_> {
         let settings = own_settings(self.now);
         let mut lists = settings.into_iter().flat_map(ssh_source_lists);
         let is_same = !lists.any(|list| self.changes_ssh_list(list))
-            && (!self.difference.own_nodes.contains(&self.now.own.id)
+            && (!self
+                .difference
+                .changed_for_itself
+                .contains(&self.now.own.id)
                 || self.before.is_some_and(|before| {
                     let was = own_settings(before).map_or(&[][..], |was| &was.ssh);
                     was == settings.map_or(&[][..], |now| &now.ssh)
@@ -264,7 +273,7 @@ impl ViewerComparison<'_> {
     fn add_filter(&self, message: &mut MapResponse) {
         let difference = self.difference;
         message.packet_filters =
-            if difference.changes.common_filter || difference.filters.contains(self.now.own) {
+            if difference.changes.common_filter || difference.whole_filter.contains(self.now.own) {
                 filter::replace_all(filter::all_chunks(self.now))
             } else {
                 filter::chunks_where(self.now, |list| self.changes_filter_list(list))

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_control_wire::{CapGrant, FilterRule, NetPortRange, PortRange};
 use bowline_proto::policy::v1::{
-    CapGrant as Granted, Destination, FilterRule as CompiledPolicy, destination::Address,
+    CapGrant as Granted, Destination, FilterRule as CompiledRule, destination::Address,
 };
 
 use super::{
@@ -49,7 +49,7 @@ pub(crate) fn chunks_where(viewer: Viewer<'_>, wanted: impl Fn(SourceListKey) ->
 }
 
 /// Returns the source list of a rule, for one node.
-fn list_key(shown: &ShownNode, compiled: &CompiledPolicy) -> SourceListKey {
+fn list_key(shown: &ShownNode, compiled: &CompiledRule) -> SourceListKey {
     let user = shown.user().filter(|_| compiled.per_user);
     SourceListKey {
         list: compiled.source_list_id,
@@ -65,7 +65,7 @@ pub(crate) fn replace_all(chunks: Chunks) -> Chunks {
 }
 
 /// Returns the rule as one node has it; `None` when nothing of it concerns the node.
-fn filter_rule(viewer: Viewer<'_>, compiled: &CompiledPolicy) -> Option<FilterRule> {
+fn filter_rule(viewer: Viewer<'_>, compiled: &CompiledRule) -> Option<FilterRule> {
     let src_ips = source_texts(viewer, list_key(viewer.own, compiled));
     let dst_ports: Vec<_> = compiled
         .destinations

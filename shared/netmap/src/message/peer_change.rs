@@ -2,7 +2,10 @@
 
 use bowline_control_wire::{CapabilityVersion, PeerChange};
 use bowline_keys::NodePublic;
-use bowline_proto::{key_registry::v1::Endpoint, time::from_timestamp};
+use bowline_proto::{
+    key_registry::v1::{Endpoint, SoftState},
+    time::from_timestamp,
+};
 
 use super::node::{capability_version, disco_key};
 use crate::ShownNode;
@@ -30,10 +33,7 @@ pub(super) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDiff
         || emptied(soft_was.endpoints.is_empty(), soft.endpoints.is_empty())
         || emptied(soft_was.disco_key.is_empty(), soft.disco_key.is_empty())
         || emptied(soft_was.home_derp == 0, soft.home_derp == 0)
-        || emptied(
-            soft_was.online || soft_was.last_seen.is_none(),
-            !soft.online && soft.last_seen.is_none(),
-        ) && !soft_was.online
+        || loses_last_seen(soft_was, soft)
     {
         return PeerDifference::Whole;
     }
@@ -79,6 +79,11 @@ pub(super) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDiff
     } else {
         PeerDifference::Same
     }
+}
+
+/// Says whether a node that was told with a time when it was last seen has none any more: a patch can not take it away.
+fn loses_last_seen(was: &SoftState, now: &SoftState) -> bool {
+    !was.online && was.last_seen.is_some() && !now.online && now.last_seen.is_none()
 }
 
 /// Says whether a patch has any of the fields that are set above.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bowline_control_wire::{SshAction, SshPolicy, SshPrincipal, SshRecorderFailureAction, SshRule};
-use bowline_proto::policy::v1::{ListRef, Settings, SshRule as CompiledPolicy};
+use bowline_proto::policy::v1::{ListRef, Settings, SshRule as CompiledSshRule};
 
 use crate::{ShownNode, SourceListKey, View};
 
@@ -25,7 +25,7 @@ pub(crate) fn ssh_policy(view: &View, shown: &ShownNode, settings: &Settings) ->
 }
 
 /// Returns a rule as one node has it; `None` for one that lets nobody in.
-fn ssh_rule(view: &View, shown: &ShownNode, compiled: &CompiledPolicy) -> Option<SshRule> {
+fn ssh_rule(view: &View, shown: &ShownNode, compiled: &CompiledSshRule) -> Option<SshRule> {
     let own = [&shown.node.ipv4, &shown.node.ipv6];
     let own = own.into_iter().filter(|address| !address.is_empty());
     let own = (0..compiled.itself).flat_map(|_| own.clone());
@@ -51,7 +51,7 @@ fn ssh_rule(view: &View, shown: &ShownNode, compiled: &CompiledPolicy) -> Option
     })
 }
 
-fn ssh_action(view: &View, compiled: &CompiledPolicy) -> SshAction {
+fn ssh_action(view: &View, compiled: &CompiledSshRule) -> SshAction {
     if compiled.check {
         return SshAction {
             hold_and_delegate: CHECK.to_owned(),

@@ -335,7 +335,7 @@ fn dns_settings_are_told_alone_and_another_suffix_with_all_names() {
 fn relays_of_the_server_that_change_are_told_to_connected_clients() {
     let mut tailnet = TestTailnet::published();
     tailnet.told();
-    tailnet.replica.relays_changed();
+    tailnet.replica.note_relays_changed();
     assert!(matches!(tailnet.told(), Delta::Full));
 }
 

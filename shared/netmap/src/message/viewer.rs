@@ -123,10 +123,10 @@ impl<'v> Viewer<'v> {
 
     /// Returns the router of a route that the policy chooses for this node: of those the first that is online.
     fn chosen_router(self, route: &str) -> Option<NodeId> {
-        let ways = self.class.vias.iter().filter_map(|id| self.at.via(*id));
-        let routes = ways
-            .flat_map(|way| &way.routes)
-            .filter(|way| way.prefix == route);
+        let vias = self.class.vias.iter().filter_map(|id| self.at.via(*id));
+        let routes = vias
+            .flat_map(|via| &via.routes)
+            .filter(|via_route| via_route.prefix == route);
         let candidates: BTreeSet<_> = routes.flat_map(routers).collect();
         let offered = candidates
             .iter()
@@ -141,14 +141,14 @@ impl<'v> Viewer<'v> {
     }
 
     fn may_exit_through(self, peer: &ShownNode) -> bool {
-        let mut ways = self.class.vias.iter().filter_map(|id| self.at.via(*id));
-        self.class.exit_routes || ways.any(|way| way.exit_node_ids.contains(&peer.id.get()))
+        let mut vias = self.class.vias.iter().filter_map(|id| self.at.via(*id));
+        self.class.exit_routes || vias.any(|via| via.exit_node_ids.contains(&peer.id.get()))
     }
 
     /// Returns the nodes that a choice of routers may move a route between, because one of them changed.
     pub(crate) fn rival_routers(self, changed: impl Fn(NodeId) -> bool) -> BTreeSet<NodeId> {
-        let ways = self.class.vias.iter().filter_map(|id| self.at.via(*id));
-        let routes = ways.flat_map(|way| &way.routes);
+        let vias = self.class.vias.iter().filter_map(|id| self.at.via(*id));
+        let routes = vias.flat_map(|via| &via.routes);
         let moved = routes.filter(|route| routers(route).any(&changed));
         // Without any of the chosen it may be the common router.
         let by_route = &self.at.view.nodes_by_route;
@@ -158,7 +158,7 @@ impl<'v> Viewer<'v> {
     }
 }
 
-/// Returns the routers that a via route chooses from.
+/// Returns the routers that a route of a via is led through, the first that is online.
 fn routers(route: &ViaRoute) -> impl Iterator<Item = NodeId> {
     let numbers = route.node_ids.iter();
     numbers.filter_map(|number| NodeId::try_from(*number).ok())

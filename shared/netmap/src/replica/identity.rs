@@ -64,7 +64,7 @@ impl Replica {
                     if differ_in_dns_only(&before, &self.view.tailnet) {
                         self.changes.dns = true;
                     } else {
-                        self.changes.tailnet = true;
+                        self.changes.everything = true;
                     }
                 }
             }
@@ -84,7 +84,7 @@ impl Replica {
     fn set_state(&mut self, state: TailnetState) {
         let before = std::mem::replace(&mut self.state, state);
         if before != state && [before, state].contains(&TailnetState::Deleted) {
-            for id in self.known.keys().copied().collect::<Vec<_>>() {
+            for id in self.registry_nodes.keys().copied().collect::<Vec<_>>() {
                 self.update_shown(id);
             }
         }

@@ -39,7 +39,7 @@ impl Replica {
             }
         }
         let gone: Vec<_> = self
-            .known
+            .registry_nodes
             .keys()
             .copied()
             .filter(|id| !present.contains_key(id))
@@ -111,7 +111,7 @@ impl Replica {
         if reported.report.sequence > sequence {
             return;
         }
-        let known = self.known.get(&node);
+        let known = self.registry_nodes.get(&node);
         let has = known.map_or(0, |known| known.soft.soft_revision);
         match applied_at.filter(|applied_at| has < *applied_at) {
             // The registry's row comes in a moment.
@@ -124,7 +124,7 @@ impl Replica {
     }
 
     fn put_node(&mut self, id: NodeId, node: Node, revision: u64) {
-        let owner = self.known.get(&id).map(|known| known.node.user_id);
+        let owner = self.registry_nodes.get(&id).map(|known| known.node.user_id);
         if owner != Some(node.user_id) {
             self.remove_from_owner(id);
             self.nodes_of_user
@@ -132,10 +132,10 @@ impl Replica {
                 .or_default()
                 .insert(id);
         }
-        match self.known.get_mut(&id) {
+        match self.registry_nodes.get_mut(&id) {
             Some(known) => {
                 if known.node.judged_facts() != node.judged_facts() {
-                    known.judged = revision;
+                    known.judged_at = revision;
                 }
                 known.node = Arc::new(node);
             }
@@ -147,9 +147,9 @@ impl Replica {
                 let known = RegistryNode {
                     node: Arc::new(node),
                     soft: Arc::new(unreported),
-                    judged: revision,
+                    judged_at: revision,
                 };
-                self.known.insert(id, known);
+                self.registry_nodes.insert(id, known);
                 if let Some(soft) = self.unmatched.take(id) {
                     self.put_soft(id, soft);
                 }
@@ -159,7 +159,7 @@ impl Replica {
     }
 
     fn put_soft(&mut self, id: NodeId, soft: SoftState) {
-        match self.known.get(&id) {
+        match self.registry_nodes.get(&id) {
             Some(known) if soft.soft_revision < known.soft.soft_revision => {}
             Some(_) => self.set_soft(id, soft),
             None => self.unmatched.put(reduce_soft_state(soft)),
@@ -172,7 +172,7 @@ impl Replica {
         if applied_at.is_some_and(|applied_at| applied_at <= soft.soft_revision) {
             self.reports.remove(&id);
         }
-        if let Some(known) = self.known.get_mut(&id) {
+        if let Some(known) = self.registry_nodes.get_mut(&id) {
             let soft = reduce_soft_state(soft);
             if *known.soft != soft {
                 known.soft = Arc::new(soft);
@@ -182,7 +182,7 @@ impl Replica {
     }
 
     fn remove_from_owner(&mut self, id: NodeId) {
-        let Some(user) = self.known.get(&id).map(|known| known.node.user_id) else {
+        let Some(user) = self.registry_nodes.get(&id).map(|known| known.node.user_id) else {
             return;
         };
         if let Some(nodes) = self.nodes_of_user.get_mut(&user) {
@@ -195,7 +195,7 @@ impl Replica {
 
     fn remove_node(&mut self, id: NodeId) {
         self.remove_from_owner(id);
-        self.known.remove(&id);
+        self.registry_nodes.remove(&id);
         self.unmatched.take(id);
         self.reports.remove(&id);
         self.memberships.remove(&id);

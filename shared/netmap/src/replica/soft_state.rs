@@ -1,9 +1,7 @@
-//! Soft states, reduced to what peers are told, and what of them differs.
+//! Soft states, reduced to what peers are told.
 
 use bowline_control_wire::{Hostinfo, Location, Service, plain_text};
-use bowline_proto::key_registry::v1::{ClientReport, Endpoint, HostReport, SoftState};
-
-use crate::view::ShownNode;
+use bowline_proto::key_registry::v1::{ClientReport, HostReport, SoftState};
 
 /// The most services of a host that are told: a client has three.
 const SERVICES: usize = 16;
@@ -83,43 +81,6 @@ fn reduce_hostinfo(json: &[u8]) -> Vec<u8> {
 /// Returns a short text, cut.
 fn cut_label(text: &str) -> String {
     plain_text(&text[..text.floor_char_boundary(LABEL)])
-}
-
-/// Says whether anybody is told of a difference between the two: the numbers of batches and sessions are nobody's
-/// business, nor what only the policy judges.
-pub(super) fn appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
-    (was.class, was.settings, was.offered) == (now.class, now.settings, now.offered)
-        && (was.node == now.node || nodes_appear_equal(was, now))
-        && (was.soft == now.soft || soft_states_appear_equal(&was.soft, &now.soft))
-}
-
-fn nodes_appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
-    let mut node = (*was.node).clone();
-    node.name_chosen = now.node.name_chosen;
-    node.ephemeral = now.node.ephemeral;
-    node.shared_key.clone_from(&now.node.shared_key);
-    node.client_version.clone_from(&now.node.client_version);
-    node.requested_tags.clone_from(&now.node.requested_tags);
-    node.tagged_by = now.node.tagged_by;
-    node.administrator_routes
-        .clone_from(&now.node.administrator_routes);
-    node.machine_shared_with = now.node.machine_shared_with;
-    node == *now.node
-}
-
-fn soft_states_appear_equal(was: &SoftState, now: &SoftState) -> bool {
-    let address = |endpoint: &Endpoint| endpoint.address.clone();
-    let seen = |soft: &SoftState| soft.last_seen.filter(|_| !soft.online);
-    (was.online, was.home_derp, was.capability_version)
-        == (now.online, now.home_derp, now.capability_version)
-        && was.disco_key == now.disco_key
-        && was.hostinfo == now.hostinfo
-        && seen(was) == seen(now)
-        && was
-            .endpoints
-            .iter()
-            .map(address)
-            .eq(now.endpoints.iter().map(address))
 }
 
 #[cfg(test)]

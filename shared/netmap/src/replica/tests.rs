@@ -58,6 +58,44 @@ fn node_whose_user_the_compiler_knows_first_is_not_shown_without_it() {
 }
 
 #[test]
+fn what_a_node_waits_for_is_known_until_it_is_shown() {
+    let mut lab = TestTailnet::published();
+    assert!(lab.replica.list_waiting_nodes().is_empty());
+    lab.put(Node {
+        user_id: 8,
+        ..node(3)
+    });
+    let new = WaitingNode {
+        changed_at: lab.revision,
+        waits_for: AwaitedPart::Class,
+    };
+    lab.put(Node {
+        tags: vec!["tag:web".to_owned()],
+        ..node(2)
+    });
+    let changed = WaitingNode {
+        changed_at: lab.revision,
+        waits_for: AwaitedPart::Class,
+    };
+    lab.publish();
+    let waiting = lab.replica.list_waiting_nodes();
+    let both = BTreeMap::from([(node_id(2), changed), (node_id(3), new)]);
+    assert_eq!(waiting, both);
+    let mut update = compiled(lab.revision, &[1, 2, 3], true);
+    update.stamp.as_mut().unwrap().identity_revision = 2;
+    lab.replica.apply_compiled(vec![update]);
+    lab.publish();
+    let waits_for = AwaitedPart::User;
+    let waiting = lab.replica.list_waiting_nodes();
+    let only = BTreeMap::from([(node_id(3), WaitingNode { waits_for, ..new })]);
+    assert_eq!(waiting, only);
+    lab.identity(Change::User(user(8)));
+    lab.publish();
+    assert!(lab.replica.list_waiting_nodes().is_empty());
+    assert!(offered(&lab).contains(&3));
+}
+
+#[test]
 fn deleted_user_takes_the_suspension_along_with_the_nodes() {
     let mut lab = TestTailnet::published();
     lab.identity(Change::User(User {

@@ -41,7 +41,7 @@ pub struct CompiledPolicy {
     pub lists: OrdMap<SourceListKey, SourceElements>,
     /// Who has to do with each subnet route, by prefix.
     pub routes: OrdMap<String, Arc<Route>>,
-    /// Ways through chosen routers by number.
+    /// Vias by number: the routes and exit nodes that a grant leads through routers it names.
     pub vias: OrdMap<u64, Arc<Via>>,
     /// The classes of each selector.
     classes_by_selector: InvertedIndex<u64, ClassId>,
@@ -77,7 +77,7 @@ impl CompiledPolicy {
                 Ok(relays) => {
                     self.relays = Arc::new(relays);
                     // Every client is told everything again.
-                    changes.tailnet = true;
+                    changes.everything = true;
                 }
                 // Clients without relays lose each other: those they have stay.
                 Err(error) => {
@@ -100,7 +100,7 @@ impl CompiledPolicy {
             self.put_settings(SettingsId(settings.id), Some(settings), changes);
         }
         self.put_routes(update.full, update.routes, &update.removed_routes, changes);
-        let present: BTreeSet<_> = update.vias.iter().map(|way| way.id).collect();
+        let present: BTreeSet<_> = update.vias.iter().map(|via| via.id).collect();
         let removed = update.removed_vias.into_iter();
         let gone = removed_keys(update.full, removed, self.vias.keys(), &present);
         for id in gone {
@@ -108,10 +108,10 @@ impl CompiledPolicy {
                 changes.vias.entry(id).or_insert(Some(before));
             }
         }
-        for way in update.vias {
-            let (id, way) = (way.id, Arc::new(way));
-            if self.vias.get(&id) != Some(&way) {
-                let before = self.vias.insert(id, way);
+        for via in update.vias {
+            let (id, via) = (via.id, Arc::new(via));
+            if self.vias.get(&id) != Some(&via) {
+                let before = self.vias.insert(id, via);
                 changes.vias.entry(id).or_insert(before);
             }
         }

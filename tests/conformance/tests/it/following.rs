@@ -437,7 +437,7 @@ fn compile(replica: &mut Replica, registry: &Registry) {
 /// Returns what is shown of each node.
 fn shown(replica: &mut Replica) -> BTreeMap<u64, (Node, SoftState)> {
     // A view is published only with what differs.
-    replica.relays_changed();
+    replica.note_relays_changed();
     let (view, _) = replica.publish().unwrap();
     view.nodes
         .iter()

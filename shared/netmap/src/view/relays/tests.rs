@@ -39,7 +39,7 @@ fn relays_that_can_not_be_read_leave_those_clients_have() {
         };
         let mut changes = ChangeSet::default();
         compiled.apply_update(update, &mut changes);
-        (compiled.relays.regions.len(), changes.tailnet)
+        (compiled.relays.regions.len(), changes.everything)
     };
     let one = r#"{"Regions":{"900":{"RegionID":900}}}"#;
     assert_eq!(relays(one), (1, true));
