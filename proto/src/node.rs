@@ -49,8 +49,8 @@ impl Node {
         )
     }
 
-    /// Says whether the node may take part in its tailnet: it is approved, its key has not ended, and it is not cut off
-    /// with its user. `is_user_barred` says whether the user is suspended or gone.
+    /// Says whether the node may take part in its tailnet: it is approved, its key is not marked as ended, and it is not cut
+    /// off with its user. `is_user_barred` says whether the user is suspended or gone.
     #[must_use]
     pub fn may_take_part(&self, is_user_barred: bool) -> bool {
         self.approved && !self.expired && !(self.goes_with_user() && is_user_barred)

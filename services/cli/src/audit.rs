@@ -92,7 +92,7 @@ impl AuditOwner {
         Ok(answer.into_inner().entries)
     }
 
-    async fn verify_chains(
+    async fn verify_chain(
         self,
         connection: &ConnectionArgs,
         tailnet_id: u64,
@@ -120,8 +120,8 @@ impl AuditOwner {
 struct Trail {
     owner: AuditOwner,
     read: VecDeque<AuditEntry>,
-    /// The place before which nothing was read yet; `None` once all was.
-    next: Option<u64>,
+    /// Entries with a smaller number are to be read; zero for all, `None` once there are no more.
+    read_before: Option<u64>,
 }
 
 /// What a page of a trail has at most: entries before a time, and so many.
@@ -139,7 +139,7 @@ impl Trail {
         tailnet_id: u64,
         page: PageBounds,
     ) -> Result<(), Failure> {
-        let Some(before_sequence) = self.next.filter(|_| self.read.is_empty()) else {
+        let Some(before_sequence) = self.read_before.filter(|_| self.read.is_empty()) else {
             return Ok(());
         };
         let request = ListAuditRequest {
@@ -149,7 +149,7 @@ impl Trail {
             limit: page.limit.min(PAGE),
         };
         self.read = self.owner.list_entries(connection, request).await?.into();
-        self.next = self
+        self.read_before = self
             .read
             .back()
             .map(|oldest| oldest.sequence)
@@ -250,7 +250,7 @@ pub async fn run(
             let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let mut verdicts = Vec::new();
             for owner in OWNERS {
-                let found = owner.verify_chains(connection, tailnet_id).await?;
+                let found = owner.verify_chain(connection, tailnet_id).await?;
                 verdicts.push(ChainVerdict {
                     owner: owner.name(),
                     entries: found.entries,
@@ -282,7 +282,7 @@ async fn newest_entries(
     let mut trails = OWNERS.map(|owner| Trail {
         owner,
         read: VecDeque::new(),
-        next: Some(0),
+        read_before: Some(0),
     });
     let mut shown = Vec::new();
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -303,7 +303,7 @@ async fn newest_entries(
             break;
         };
         let entry = AuditRow::new(newest.owner, entry);
-        // What happened at the same time as the last stays with it: a list goes on before that time.
+        // Entries of one instant are never split: `--before` leaves that instant out.
         let is_enough = shown.len() >= most;
         if is_enough
             && shown

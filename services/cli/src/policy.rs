@@ -13,7 +13,7 @@ use bowline_proto::policy::v1::{
 };
 use bowline_service_kit::GrpcChannel;
 use clap::Subcommand;
-use problems::Said;
+use problems::DocumentFindings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ pub async fn run(
             file,
             inventory,
             strict,
-        } => inventory::check_documents(printer, &file, inventory.as_deref(), strict)?,
+        } => inventory::check_file(printer, &file, inventory.as_deref(), strict)?,
         PolicyCommand::Inventory { tailnet } => {
             inventory::print_inventory(connection, printer, &tailnet).await?;
         }
@@ -303,14 +303,14 @@ async fn set(
     request: SetPolicyRequest,
 ) -> Result<Stored, Failure> {
     let answer = client.set_policy(request).await?.into_inner();
-    let said = Said {
+    let findings = DocumentFindings {
         problems: answer.problems,
         warnings: answer.warnings,
     };
-    said.report_problems(printer, name)?;
+    findings.report_problems(printer, name)?;
     Ok(Stored {
         version: PolicyVersionRow::from(answer.version.unwrap_or_default()),
-        warnings: problems::problem_values(&said.warnings),
+        warnings: problems::problem_values(&findings.warnings),
     })
 }
 

@@ -24,7 +24,7 @@ use tonic::{Status, service::RoutesBuilder};
 use crate::{
     blocking::run_blocking,
     error::CompilerError,
-    grpc::tailnet_id as read_tailnet_id,
+    grpc::read_tailnet_id,
     policy_cache::PolicyCache,
     store,
     workspace::{OwnerFeeds, PolicyInForce, Workspace},

@@ -92,7 +92,7 @@ impl AdmissionCache {
     }
 
     /// Returns how a node that connects is served; `None` when it is not.
-    pub(crate) async fn admit_newcomer(
+    pub(crate) async fn admit_node(
         &self,
         node: NodePublic,
         source: IpAddr,

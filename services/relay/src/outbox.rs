@@ -15,8 +15,8 @@ const FRAME_OVERHEAD: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limit: usize,
-    waiting: Mutex<FrameQueue>,
-    filled: Notify,
+    queue: Mutex<FrameQueue>,
+    frame_added: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +29,8 @@ impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            waiting: Mutex::default(),
-            filled: Notify::new(),
+            queue: Mutex::default(),
+            frame_added: Notify::new(),
         }
     }
 
@@ -41,14 +41,14 @@ impl Outbox {
             return 1;
         }
         let mut dropped = 0;
-        let mut waiting = self.lock();
-        while waiting.cost + cost > self.limit && waiting.pop().is_some() {
+        let mut queue = self.lock();
+        while queue.cost + cost > self.limit && queue.pop().is_some() {
             dropped += 1;
         }
-        waiting.cost += cost;
-        waiting.frames.push_back(frame);
-        drop(waiting);
-        self.filled.notify_one();
+        queue.cost += cost;
+        queue.frames.push_back(frame);
+        drop(queue);
+        self.frame_added.notify_one();
         dropped
     }
 
@@ -63,12 +63,12 @@ impl Outbox {
             if let Some(frame) = self.try_next() {
                 return frame;
             }
-            self.filled.notified().await;
+            self.frame_added.notified().await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, FrameQueue> {
-        self.waiting.lock()
+        self.queue.lock()
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct RelayState {
     pub(crate) secret: SecretKey,
     pub(crate) public_key: NodePublic,
     pub(crate) limits: Limits,
-    pub(crate) gate: AdmissionCache,
+    pub(crate) admission: AdmissionCache,
     pub(crate) peers: Arc<PeerTable>,
     pub(crate) slots: Arc<ConnectionSlots<ServedNode>>,
     pub(crate) retry: Mutex<RetryWindow>,
@@ -101,7 +101,7 @@ impl Relay {
         Self(Arc::new(RelayState {
             secret: SecretKey::from(*private_key.expose_bytes()),
             public_key: NodePublic::from_bytes(private_key.public_bytes()),
-            gate: AdmissionCache::new(admission, &limits),
+            admission: AdmissionCache::new(admission, &limits),
             peers: Arc::default(),
             slots: ConnectionSlots::new(SlotLimits {
                 all: limits.connections,

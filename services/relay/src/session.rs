@@ -102,7 +102,7 @@ async fn greet_client(
     writer.flush().await?;
     let (_, frame) = wire::read_frame(reader, DerpHeader::decode_first).await?;
     let info = handshake::open_client_info(wire::frame_body(&frame), &relay.secret)?;
-    let Some(admitted) = relay.gate.admit_newcomer(info.node, source).await else {
+    let Some(admitted) = relay.admission.admit_node(info.node, source).await else {
         return Err(DerpSessionEnd::NotAdmitted);
     };
     if let Some(contest) = relay.peers.find_contest(&info.node) {
@@ -231,7 +231,7 @@ async fn wait_for_refusal(relay: &RelayState, peer: &ConnectedPeer, source: IpAd
     let quarter = relay.limits.admission_ttl / 4;
     loop {
         sleep(quarter + random_delay(quarter)).await;
-        let admitted = relay.gate.admit_again(peer.key, source).await;
+        let admitted = relay.admission.admit_again(peer.key, source).await;
         if admitted.is_none_or(|admitted| admitted.tailnet != peer.tailnet) {
             return;
         }

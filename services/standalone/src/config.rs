@@ -153,21 +153,29 @@ fn apply_options(options: &Options, config: &mut Config) {
 impl Config {
     /// Returns what the settings leave clients without.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let others = &self.gateway;
-        let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
-        let has_relay = self.relay.enabled || has_others;
         let text = "clients have no relay: they stay in the state \"Starting\" and reach nobody, unless the policy of \
                     their tailnet brings relays (derpMap). Set relay.enabled = true, or name relays with \
                     gateway.derp_map_url or gateway.derp_map_file";
-        (!has_relay).then(|| text.to_owned()).into_iter().collect()
+        (!self.has_relay())
+            .then(|| text.to_owned())
+            .into_iter()
+            .collect()
+    }
+
+    /// Says whether clients have a relay, the own one or others.
+    pub(crate) fn has_relay(&self) -> bool {
+        self.relay.enabled || self.has_outside_relays()
+    }
+
+    /// Says whether clients are told of relays of others, in place of the own one.
+    pub(crate) fn has_outside_relays(&self) -> bool {
+        self.gateway.derp_map_url.is_some() || self.gateway.derp_map_file.is_some()
     }
 
     /// Returns the ports that clients have to reach.
     pub(crate) fn describe_ports(&self) -> String {
-        let others = &self.gateway;
-        let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
         let port = self.gateway.listen.port();
-        match self.relay.enabled && !has_others {
+        match self.relay.enabled && !self.has_outside_relays() {
             true => {
                 let (relay, stun) = (self.relay.listen.port(), self.relay.stun_listen.port());
                 format!("TCP {port} and {relay}, UDP {stun}")

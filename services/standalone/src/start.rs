@@ -102,7 +102,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         config.gateway.key_file = Some(files.key);
         authority = Some(files.authority);
     }
-    let for_relay = divide_files(&mut config);
+    let relay_connections = divide_files(&mut config);
     let shared = SharedParts::new();
     let routes = start_owners(state_dir, &config, &shared, tasks).await?;
     let SharedParts {
@@ -111,9 +111,8 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         services,
     } = shared;
     services.set_routes(routes.clone());
-    let others = &config.gateway;
-    let has_others = others.derp_map_url.is_some() || others.derp_map_file.is_some();
-    let derp_map = match has_others {
+    let has_relay = config.has_relay();
+    let derp_map = match config.has_outside_relays() {
         false if config.relay.enabled => {
             let channel = services.channel_for(Caller::Service(ServiceName::Relay));
             let owners = relay::RelayBackends {
@@ -125,7 +124,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
                 host,
                 today: today(),
             };
-            relay::start(&config.relay, place, owners, for_relay, tasks).await?
+            relay::start(&config.relay, place, owners, relay_connections, tasks).await?
         }
         _ => DerpMap::default(),
     };
@@ -145,7 +144,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         name: "first-start".to_owned(),
     });
     let first_key = first_start::prepare_first_start(admin, clock.now()).await?;
-    listen_for_administrators(state_dir, routes, warnings.is_empty(), tasks)?;
+    listen_for_administrators(state_dir, routes, has_relay, tasks)?;
     Ok(StartedServer {
         public_url,
         authority,
@@ -160,10 +159,10 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
 /// those who reach each other in no other way.
 fn divide_files(config: &mut Config) -> usize {
     let files = descriptors::available_connections();
-    let for_relay = if config.relay.enabled { files / 3 } else { 0 };
+    let relay_connections = if config.relay.enabled { files / 3 } else { 0 };
     let most = &mut config.gateway.max_connections;
-    *most = descriptors::bound_connections("gateway", *most, files - for_relay);
-    for_relay
+    *most = descriptors::bound_connections("gateway", *most, files - relay_connections);
+    relay_connections
 }
 
 /// Returns how the gateway reaches the services of this process.
@@ -218,12 +217,12 @@ async fn start_owners(
     Identity::start(&database("identity"), bus.clone(), Arc::clone(clock), tasks)
         .await?
         .add_to(&mut routes);
-    let peers = AskedServices {
+    let asked = AskedServices {
         identity: channel(registry),
         compiler: channel(registry),
     };
     let (url, settings) = (database("key-registry"), config.registry.clone());
-    KeyRegistry::start(&url, settings, peers, bus.clone(), Arc::clone(clock), tasks)
+    KeyRegistry::start(&url, settings, asked, bus.clone(), Arc::clone(clock), tasks)
         .await?
         .add_to(&mut routes);
     let followed = FollowedServices {
@@ -256,7 +255,7 @@ fn today() -> NaiveDate {
     SystemClock.now().date_naive()
 }
 
-/// `has_relay`: what `bowline status` asks for.
+/// Serves administrators on the local socket; `has_relay` is what `bowline status` tells of relays.
 fn listen_for_administrators(
     state_dir: &Path,
     routes: Routes,

@@ -31,7 +31,7 @@ pub struct MapRequest {
     pub endpoint_types: Vec<u32>,
     /// Whether nothing of the request is stored.
     pub read_only: bool,
-    /// Whether the client does without peers in the answer.
+    /// Whether the client does without peers in the answer; without `stream` it marks a report.
     pub omit_peers: bool,
 }
 

@@ -5,9 +5,9 @@ use std::fmt;
 /// A number that is not a valid identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an identifier lies between 1 and 2^53-1, got {0}")]
-pub struct InvalidId(pub u64);
+pub struct InvalidId(pub i128);
 
-/// The largest identifier: every client reads identifiers from JSON numbers exactly up to here.
+/// The largest identifier: the largest integer that a JSON number holds exactly as a double.
 const MAX: u64 = (1 << 53) - 1;
 
 macro_rules! number_id {
@@ -29,7 +29,7 @@ macro_rules! number_id {
 
             fn try_from(number: u64) -> Result<Self, InvalidId> {
                 if number == 0 || number > MAX {
-                    return Err(InvalidId(number));
+                    return Err(InvalidId(number.into()));
                 }
                 Ok(Self(number))
             }
@@ -39,7 +39,7 @@ macro_rules! number_id {
             type Error = InvalidId;
 
             fn try_from(number: i64) -> Result<Self, InvalidId> {
-                Self::try_from(u64::try_from(number).map_err(|_| InvalidId(0))?)
+                Self::try_from(u64::try_from(number).map_err(|_| InvalidId(number.into()))?)
             }
         }
 

@@ -17,7 +17,7 @@ pub struct DocumentContext {
     pub groups: Option<BTreeSet<String>>,
     /// The groups from identity providers that the document in force names.
     pub groups_in_force: BTreeSet<String>,
-    /// Whether the document was accepted before.
+    /// Whether the document was accepted before: checks that are newer than it only warn.
     pub is_stored: bool,
 }
 

@@ -55,9 +55,9 @@ const SECTIONS: &[&str] = &[
     "randomizeClientPort",
 ];
 
-/// The most sources and addresses that a document may mean: the sources of a rule count again for each of its
+/// The most sources and addresses that a document may expand to: the sources of a rule count again for each of its
 /// destinations, and the addresses of an IP set for each use. Few bytes can mean very many.
-const MOST_MEANT: usize = 2 << 20;
+const MOST_EXPANDED: usize = 2 << 20;
 
 /// Reads a document: holds what has been read so far, and what is wrong with it.
 pub(crate) struct DocumentReader<'t> {
@@ -71,8 +71,8 @@ pub(crate) struct DocumentReader<'t> {
     default_postures: Vec<String>,
     /// The spelling of `autogroup:member` that the document used first.
     member_spelling: Option<String>,
-    /// How many sources and addresses the document means so far: see [`MOST_MEANT`].
-    meant: usize,
+    /// How many sources and addresses the document has expanded to so far: see [`MOST_MEANT`].
+    expanded: usize,
     policy: Policy,
 }
 
@@ -86,7 +86,7 @@ impl<'t> DocumentReader<'t> {
             ip_sets: BTreeMap::new(),
             default_postures: Vec::new(),
             member_spelling: None,
-            meant: 0,
+            expanded: 0,
             policy: Policy::default(),
         }
     }

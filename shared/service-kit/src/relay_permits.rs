@@ -82,14 +82,22 @@ impl RelayPermits {
         if !node.goes_with_user() || !node.may_take_part(false) {
             return decide_permit(node, UserStanding::Unknown, false);
         }
-        let standing = self.ask_standing(&node).await;
         let user = (node.tailnet_id, node.user_id);
-        let was_barred = match standing {
-            UserStanding::Good => self.barred.lock().remove(&user),
-            UserStanding::SuspendedOrGone => !self.barred.lock().insert(user),
-            UserStanding::Unknown => self.barred.lock().contains(&user) || is_known_barred(&node),
-        };
+        let standing = self.ask_standing(&node).await;
+        self.note_standing(user, standing);
+        // What was known last counts only while identity can not be asked.
+        let was_barred = standing == UserStanding::Unknown
+            && (self.barred.lock().contains(&user) || is_known_barred(&node));
         decide_permit(node, standing, was_barred)
+    }
+
+    /// Remembers what identity says of a user of a tailnet; that it can not be asked changes nothing.
+    fn note_standing(&self, user: (u64, u64), standing: UserStanding) {
+        match standing {
+            UserStanding::Good => self.barred.lock().remove(&user),
+            UserStanding::SuspendedOrGone => self.barred.lock().insert(user),
+            UserStanding::Unknown => false,
+        };
     }
 
     async fn ask_standing(&self, node: &Node) -> UserStanding {
@@ -111,7 +119,7 @@ impl RelayPermits {
 }
 
 /// Decides about a node that the registry knows. `was_barred` says whether its user was suspended or gone when it was
-/// heard of last.
+/// heard of last; that counts while identity can not be asked.
 fn decide_permit(node: Node, standing: UserStanding, was_barred: bool) -> RelayPermit {
     let is_barred = match standing {
         UserStanding::Good => false,

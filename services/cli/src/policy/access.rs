@@ -10,7 +10,7 @@ use bowline_service_kit::GrpcChannel;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{problems::Said, read_document};
+use super::{problems::DocumentFindings, read_document};
 use crate::{
     administer::{find_node, list_nodes},
     connection::ConnectionArgs,
@@ -49,11 +49,11 @@ pub async fn preview_access(
         .preview_policy(PreviewPolicyRequest { tailnet_id, text })
         .await?
         .into_inner();
-    let said = Said {
+    let findings = DocumentFindings {
         problems: answer.problems,
         warnings: answer.warnings,
     };
-    said.report_problems(printer, &file.display().to_string())?;
+    findings.report_problems(printer, &file.display().to_string())?;
     let names = node_names(connection, tailnet_id).await?;
     let name = |id: u64| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
     let pairs = answer.pairs.into_iter().map(|pair| AccessPair {

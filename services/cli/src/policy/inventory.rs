@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    problems::{Said, convert_problem},
+    problems::{DocumentFindings, convert_problem},
     read_document,
 };
 use crate::{
@@ -65,7 +65,7 @@ struct ListedNode {
 }
 
 /// Prints what is wrong with a document, if anything is, and what there are warnings of.
-pub fn check_documents(
+pub fn check_file(
     printer: &Printer,
     file: &Path,
     inventory: Option<&Path>,
@@ -77,16 +77,16 @@ pub fn check_documents(
     if strict {
         verdict = verdict.refuse_warnings();
     }
-    let said = Said {
+    let findings = DocumentFindings {
         problems: verdict.problems.into_iter().map(convert_problem).collect(),
         warnings: verdict.warnings.into_iter().map(convert_problem).collect(),
     };
-    said.report_problems(printer, &file.display().to_string())?;
+    findings.report_problems(printer, &file.display().to_string())?;
     let sentence = match inventory {
         Some(_) => "the policy is valid, and its tests pass",
         None => "the policy is valid (its tests need --inventory)",
     };
-    printer.print_result(&said.problems_json(), sentence);
+    printer.print_result(&findings.problems_json(), sentence);
     Ok(())
 }
 

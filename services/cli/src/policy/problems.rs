@@ -9,16 +9,16 @@ use crate::{
     output::Printer,
 };
 
-/// What was said of a document.
+/// What was found in a document.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct DocumentFindings {
     /// Why it is refused.
     pub problems: Vec<PolicyProblem>,
     /// What does not do what it says.
     pub warnings: Vec<PolicyProblem>,
 }
 
-impl Said {
+impl DocumentFindings {
     /// Prints it, with `name` for the document, and fails when the document is refused. Warnings go to standard error;
     /// for machines they are in the answer, which is the caller's where nothing is wrong.
     pub fn report_problems(&self, printer: &Printer, name: &str) -> Result<(), Failure> {

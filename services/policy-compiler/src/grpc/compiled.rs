@@ -10,7 +10,7 @@ use bowline_proto::{
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::tailnet_id;
+use super::read_tailnet_id;
 use crate::{PolicyCompiler, error::CompilerError, judgement, store, workspace::CompiledWatch};
 
 #[tonic::async_trait]
@@ -22,7 +22,7 @@ impl PolicyCompilerService for PolicyCompiler {
         request: Request<JudgeNodeRequest>,
     ) -> Result<Response<JudgeNodeResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let reader = self.log.database().reader();
         let newest = store::newest_version(reader, tailnet.get()).await;
         let version = newest.map_err(CompilerError::from)?;
@@ -34,7 +34,7 @@ impl PolicyCompilerService for PolicyCompiler {
         &self,
         request: Request<WatchCompiledRequest>,
     ) -> Result<Response<Self::WatchCompiledStream>, Status> {
-        let workspace = self.get_workspace(tailnet_id(request.into_inner().tailnet_id)?);
+        let workspace = self.get_workspace(read_tailnet_id(request.into_inner().tailnet_id)?);
         // Headers go out at once, the first message when users, nodes and policy have arrived. The error at the end makes
         // the gateway ask again.
         let ended = || Status::unavailable("the tailnet is compiled anew: ask again");
@@ -54,7 +54,11 @@ impl PolicyCompilerService for PolicyCompiler {
         &self,
         request: Request<HeadsRequest>,
     ) -> Result<Response<HeadsResponse>, Status> {
-        let asked = request.into_inner().tailnet_ids.into_iter().map(tailnet_id);
+        let asked = request
+            .into_inner()
+            .tailnet_ids
+            .into_iter()
+            .map(read_tailnet_id);
         let asked = asked.collect::<Result<Vec<_>, _>>()?;
         let heads = self.log.answer_heads(&asked).await;
         Ok(Response::new(heads.map_err(CompilerError::from)?))

@@ -10,7 +10,7 @@ use bowline_proto::policy::v1::{
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
-use super::tailnet_id;
+use super::read_tailnet_id;
 use crate::{PolicyCompiler, documents::NewDocument, error::CompilerError, store};
 
 #[tonic::async_trait]
@@ -21,7 +21,7 @@ impl PolicyService for PolicyCompiler {
     ) -> Result<Response<SetPolicyResponse>, Status> {
         let author = Caller::of(&request)?.to_string();
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let document = NewDocument {
             text: request.text,
             author,
@@ -41,7 +41,7 @@ impl PolicyService for PolicyCompiler {
         request: Request<GetPolicyRequest>,
     ) -> Result<Response<GetPolicyResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let version = self.find_document(tailnet, request.version).await?;
         Ok(Response::new(GetPolicyResponse {
             version: Some(version),
@@ -53,7 +53,7 @@ impl PolicyService for PolicyCompiler {
         request: Request<CheckPolicyRequest>,
     ) -> Result<Response<CheckPolicyResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let verdict = self.judge_document(tailnet, request.text).await?;
         Ok(Response::new(CheckPolicyResponse {
             problems: convert_problems(verdict.problems),
@@ -66,7 +66,7 @@ impl PolicyService for PolicyCompiler {
         request: Request<PreviewPolicyRequest>,
     ) -> Result<Response<PreviewPolicyResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let (verdict, preview) = self.preview_document(tailnet, request.text).await?;
         let convert_pair =
             |((source, destination), change): (_, bowline_policy::PairChange)| PairChange {
@@ -89,7 +89,7 @@ impl PolicyService for PolicyCompiler {
         request: Request<ExplainAccessRequest>,
     ) -> Result<Response<ExplainAccessResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?;
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
         let (source, destination) = (request.source_node_id, request.destination_node_id);
         let explanation = self.explain_pair(tailnet, source, destination);
         let (found, policy_version) = explanation.await?;
@@ -107,7 +107,7 @@ impl PolicyService for PolicyCompiler {
         request: Request<ListPolicyVersionsRequest>,
     ) -> Result<Response<ListPolicyVersionsResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = tailnet_id(request.tailnet_id)?.get();
+        let tailnet = read_tailnet_id(request.tailnet_id)?.get();
         let reader = self.log.database().reader();
         let versions = store::list_versions(reader, tailnet, request.before).await;
         Ok(Response::new(ListPolicyVersionsResponse {

@@ -19,7 +19,7 @@ impl NodeAdmission for Script {
     }
 }
 
-fn gate<const N: usize>(script: [AdmissionVerdict; N]) -> AdmissionCache {
+fn admission<const N: usize>(script: [AdmissionVerdict; N]) -> AdmissionCache {
     let limits = Limits {
         remembered_nodes: 2,
         ..Limits::default()
@@ -48,57 +48,57 @@ fn node(number: u8) -> NodePublic {
 
 #[tokio::test(start_paused = true)]
 async fn yes_is_remembered_for_half_the_ttl() {
-    let gate = gate([allowed(), AdmissionVerdict::Refused]);
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_some());
+    let admission = admission([allowed(), AdmissionVerdict::Refused]);
+    assert!(admission.admit_node(node(1), SOURCE).await.is_some());
     advance(Duration::from_secs(14)).await;
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_some());
+    assert!(admission.admit_node(node(1), SOURCE).await.is_some());
     advance(Duration::from_secs(2)).await;
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_none());
+    assert!(admission.admit_node(node(1), SOURCE).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_is_never_remembered() {
-    let gate = gate([AdmissionVerdict::Refused, allowed()]);
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_none());
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_some());
+    let admission = admission([AdmissionVerdict::Refused, allowed()]);
+    assert!(admission.admit_node(node(1), SOURCE).await.is_none());
+    assert!(admission.admit_node(node(1), SOURCE).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn admitted_node_is_served_for_an_hour_while_nobody_can_be_asked() {
-    let gate = gate([allowed()]);
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_some());
+    let admission = admission([allowed()]);
+    assert!(admission.admit_node(node(1), SOURCE).await.is_some());
     advance(Duration::from_secs(59 * 60)).await;
-    assert!(gate.admit_again(node(1), SOURCE).await.is_some());
+    assert!(admission.admit_again(node(1), SOURCE).await.is_some());
     assert!(
-        gate.admit_newcomer(node(1), SOURCE).await.is_some(),
+        admission.admit_node(node(1), SOURCE).await.is_some(),
         "it may reconnect"
     );
     assert!(
-        gate.admit_newcomer(node(2), SOURCE).await.is_none(),
+        admission.admit_node(node(2), SOURCE).await.is_none(),
         "a stranger is not let in"
     );
     advance(Duration::from_secs(2 * 60)).await;
-    assert!(gate.admit_again(node(1), SOURCE).await.is_none());
+    assert!(admission.admit_again(node(1), SOURCE).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn revoked_node_is_not_let_in_when_the_registry_goes_away() {
-    let gate = gate([allowed(), AdmissionVerdict::Refused]);
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_some());
-    assert!(gate.admit_again(node(1), SOURCE).await.is_none());
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_none());
+    let admission = admission([allowed(), AdmissionVerdict::Refused]);
+    assert!(admission.admit_node(node(1), SOURCE).await.is_some());
+    assert!(admission.admit_again(node(1), SOURCE).await.is_none());
+    assert!(admission.admit_node(node(1), SOURCE).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_nodes_are_remembered_the_latest() {
-    let gate = gate([(); 3].map(|()| allowed()));
+    let admission = admission([(); 3].map(|()| allowed()));
     for number in 1..=3 {
-        assert!(gate.admit_newcomer(node(number), SOURCE).await.is_some());
+        assert!(admission.admit_node(node(number), SOURCE).await.is_some());
         advance(Duration::from_secs(1)).await;
     }
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_none());
-    assert!(gate.admit_newcomer(node(2), SOURCE).await.is_some());
-    assert!(gate.admit_newcomer(node(3), SOURCE).await.is_some());
+    assert!(admission.admit_node(node(1), SOURCE).await.is_none());
+    assert!(admission.admit_node(node(2), SOURCE).await.is_some());
+    assert!(admission.admit_node(node(3), SOURCE).await.is_some());
 }
 
 /// Never answers.
@@ -113,21 +113,27 @@ impl NodeAdmission for Silent {
 
 #[tokio::test(start_paused = true)]
 async fn question_without_an_answer_lets_no_stranger_in() {
-    let gate = AdmissionCache::new(Arc::new(Silent), &Limits::default());
-    assert!(gate.admit_newcomer(node(1), SOURCE).await.is_none());
+    let admission = AdmissionCache::new(Arc::new(Silent), &Limits::default());
+    assert!(admission.admit_node(node(1), SOURCE).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn node_is_served_in_the_tailnet_it_was_last_said_to_be_in() {
-    let gate = gate([1, 2].map(|number| AdmissionVerdict::Allowed(admitted(number))));
+    let admission = admission([1, 2].map(|number| AdmissionVerdict::Allowed(admitted(number))));
     assert_eq!(
-        gate.admit_newcomer(node(1), SOURCE).await,
+        admission.admit_node(node(1), SOURCE).await,
         Some(admitted(1))
     );
     assert_eq!(
-        gate.admit_newcomer(node(1), SOURCE).await,
+        admission.admit_node(node(1), SOURCE).await,
         Some(admitted(1))
     );
-    assert_eq!(gate.admit_again(node(1), SOURCE).await, Some(admitted(2)));
-    assert_eq!(gate.admit_again(node(1), SOURCE).await, Some(admitted(2)));
+    assert_eq!(
+        admission.admit_again(node(1), SOURCE).await,
+        Some(admitted(2))
+    );
+    assert_eq!(
+        admission.admit_again(node(1), SOURCE).await,
+        Some(admitted(2))
+    );
 }

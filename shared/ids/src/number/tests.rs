@@ -3,8 +3,11 @@ use super::*;
 #[test]
 fn zero_and_numbers_beyond_json_are_refused() {
     assert_eq!(NodeId::try_from(0_u64), Err(InvalidId(0)));
-    assert_eq!(NodeId::try_from(-1_i64), Err(InvalidId(0)));
-    assert_eq!(NodeId::try_from(MAX + 1), Err(InvalidId(MAX + 1)));
+    assert_eq!(NodeId::try_from(-1_i64), Err(InvalidId(-1)));
+    assert_eq!(
+        NodeId::try_from(MAX + 1),
+        Err(InvalidId(i128::from(MAX) + 1))
+    );
     assert_eq!(NodeId::try_from(MAX).map(NodeId::get), Ok(MAX));
 }
 

@@ -56,7 +56,7 @@ impl DocumentReader<'_> {
                 continue;
             };
             // Each destination makes a rule with all the sources.
-            if let Err(message) = self.count_meaning(sources.len()) {
+            if let Err(message) = self.count_expanded(sources.len()) {
                 self.refuse(value, message);
                 break;
             }

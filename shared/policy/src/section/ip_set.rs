@@ -85,7 +85,7 @@ impl DocumentReader<'_> {
                         set = set.ranges().copied().chain(added.drain(..)).collect();
                     }
                     // Each removal goes through the whole set, so it counts as much.
-                    if let Err(message) = self.count_meaning(set.ranges().count() * ranges.len()) {
+                    if let Err(message) = self.count_expanded(set.ranges().count() * ranges.len()) {
                         self.refuse(value, message);
                         break;
                     }
@@ -112,7 +112,7 @@ impl DocumentReader<'_> {
         }
         if target.starts_with("ipset:") {
             let found = self.ip_sets.get(target).map(Vec::len);
-            self.count_meaning(found.ok_or_else(|| format!("ipset not found: \"{target}\""))?)?;
+            self.count_expanded(found.ok_or_else(|| format!("ipset not found: \"{target}\""))?)?;
             return Ok(self.ip_sets[target].clone());
         }
         let range = target.parse().map_err(|_| {

@@ -2,7 +2,7 @@
 
 use jsonc_parser::ast::Value;
 
-use super::{DocumentReader, MOST_MEANT};
+use super::{DocumentReader, MOST_EXPANDED};
 use crate::selector::{self, DOMAIN, Selector, WrittenSelector, login_name};
 
 impl DocumentReader<'_> {
@@ -20,7 +20,7 @@ impl DocumentReader<'_> {
             }
             WrittenSelector::IpSet(name) => {
                 let found = self.ip_sets.get(name).map(Vec::len);
-                self.count_meaning(found.ok_or_else(|| format!("ipset not found: \"{name}\""))?)?;
+                self.count_expanded(found.ok_or_else(|| format!("ipset not found: \"{name}\""))?)?;
                 let ranges = self.ip_sets[name].iter().copied();
                 Ok(ranges.map(Selector::Range).collect())
             }
@@ -37,12 +37,12 @@ impl DocumentReader<'_> {
         }
     }
 
-    /// Counts sources and addresses that the document means, and refuses too many: see [`MOST_MEANT`].
-    pub(super) fn count_meaning(&mut self, count: usize) -> Result<(), String> {
-        self.meant = self.meant.saturating_add(count);
-        if self.meant > MOST_MEANT {
+    /// Counts sources and addresses that the document expands to, and refuses too many: see [`MOST_MEANT`].
+    pub(super) fn count_expanded(&mut self, count: usize) -> Result<(), String> {
+        self.expanded = self.expanded.saturating_add(count);
+        if self.expanded > MOST_EXPANDED {
             return Err(format!(
-                "the document means more than {MOST_MEANT} sources and addresses: name them by groups and tags"
+                "the document means more than {MOST_EXPANDED} sources and addresses: name them by groups and tags"
             ));
         }
         Ok(())
