@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 5] = [
         "netmap",
         "policy",
         "proto",
+        "saml",
     ],
     // Adapters: here IO begins.
     &[
