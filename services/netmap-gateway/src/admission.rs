@@ -1,7 +1,7 @@
-//! How many of the requests that cost most are worked on at once, so that a storm of clients queues.
+//! Bounds how many expensive requests are worked on at once; others wait for their turn.
 //!
-//! Nodes that are known go first, one request of each in turn; then strangers, one of each network in turn. So who asks
-//! for much waits for itself.
+//! Known nodes go first, one request of each in turn; then strangers, one of each network in turn. So a client that
+//! asks for much delays mostly itself.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,18 +22,18 @@ use tokio::sync::oneshot;
 
 use crate::machine::RequestFailure;
 
-/// How many registrations are with the registry at once: it commits those that wait together.
+/// How many registrations are sent to the registry at once: it commits those that arrive together in one transaction.
 const REGISTRATIONS: usize = 256;
-/// How often one node may ask for everything: so often a client does that changes its network again and again.
+/// How often one node may ask for a full map: more often than a client does that keeps changing networks.
 ///
-/// Each gateway counts for itself: what is spared are its own processors.
+/// Each gateway counts for itself, because it protects only its own processors.
 const FULL_MAPS: RateLimit = RateLimit::new(10, Duration::from_secs(1));
 /// How many nodes have a bucket at a time.
 const MOST_NODES: usize = 100_000;
-/// How long another request waits for its turn.
+/// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who waits for a turn.
+/// Who makes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOrigin {
     /// The node of this number, which is known.
@@ -57,16 +57,16 @@ struct TurnQueues {
 #[derive(Debug)]
 struct Rotation<K> {
     waiting: BTreeMap<K, VecDeque<oneshot::Sender<AdmissionPermit>>>,
-    /// Who has some that wait, the next first.
+    /// Those who have requests in `waiting`, the next in turn first.
     order: VecDeque<K>,
 }
 
-/// A turn, free for the next when dropped.
+/// The turn to work on a request; when it is dropped, the next request has its turn.
 #[derive(Debug)]
 pub struct AdmissionPermit(Arc<FairSemaphore>);
 
 impl FairSemaphore {
-    /// Returns so many turns.
+    /// Returns a semaphore with this many turns.
     pub fn new(free: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(TurnQueues {
             free,
@@ -81,7 +81,7 @@ impl FairSemaphore {
         origin: RequestOrigin,
         patience: Duration,
     ) -> Option<AdmissionPermit> {
-        // A turn that arrives too late is dropped with the message, and goes to the next.
+        // A permit that arrives too late is dropped with its channel, and the next request has the turn.
         let turn = tokio::time::timeout(patience, self.enqueue(origin)).await;
         turn.ok()?
     }
@@ -110,7 +110,7 @@ impl FairSemaphore {
 }
 
 impl TurnQueues {
-    /// Returns who is next of those who still wait.
+    /// Returns the next request whose client still waits.
     fn next(&mut self) -> Option<oneshot::Sender<AdmissionPermit>> {
         while let Some(sender) = self.known.next().or_else(|| self.strangers.next()) {
             if !sender.is_closed() {
@@ -127,7 +127,8 @@ impl<K: Ord + Copy> Rotation<K> {
         if waiting.is_empty() {
             self.order.push_back(of);
         }
-        // Who has gone is forgotten: else a node that asks and leaves at once would leave a crowd behind.
+        // Requests whose clients have left are removed: a node that asks and leaves again and again must not fill the
+        // queue.
         waiting.retain(|sender| !sender.is_closed());
         waiting.push_back(sender);
     }
@@ -165,7 +166,7 @@ impl Drop for AdmissionPermit {
             next
         };
         if let Some(next) = next {
-            // Whoever has gone in the meantime drops it, and it goes on.
+            // If that client has left meanwhile, the permit is dropped, and the one after it has its turn.
             drop(next.send(Self(Arc::clone(&self.0))));
         }
     }
@@ -180,7 +181,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Returns turns for a number of registrations and of messages that say everything at once.
+    /// Returns turns for this many registrations and full maps at once.
     fn new(registrations: usize, full_maps: usize) -> Self {
         Self {
             registrations: FairSemaphore::new(registrations),
@@ -189,7 +190,7 @@ impl Admission {
         }
     }
 
-    /// Takes the right of a node to be told everything once.
+    /// Takes a node's right to one full map.
     ///
     /// # Errors
     ///
@@ -220,13 +221,13 @@ impl Admission {
         })
     }
 
-    /// Waits for the turn to make the first message of a response, unless a newer one of the same node has taken its
-    /// place: what nobody has a use for costs no turn, so the requests of one node never fill the queue.
+    /// Waits for the turn to make the first message of a response. It gives up when a newer request of the same node
+    /// has replaced this one, so that the requests of one node never fill the queue.
     ///
     /// # Errors
     ///
     /// 503 when too many wait, and when the response was replaced.
-    pub async fn first_map(
+    pub async fn admit_first_map(
         &self,
         node: NodeId,
         replaced: impl Future<Output = ()>,
@@ -245,15 +246,15 @@ impl Admission {
         })
     }
 
-    /// Waits for the turn to tell everything again in a stream that is open; `None` when there are no turns any more.
-    pub async fn full_map_again(&self, node: NodeId) -> Option<AdmissionPermit> {
+    /// Waits for the turn to send a full map again in an open stream; `None` when the gateway ends.
+    pub async fn admit_full_map(&self, node: NodeId) -> Option<AdmissionPermit> {
         self.full_maps.enqueue(RequestOrigin::Known(node)).await
     }
 }
 
 impl Default for Admission {
-    /// Returns a turn for messages that say everything, which keep a processor busy, for each processor but one: that one
-    /// answers everybody else meanwhile.
+    /// Allows one full map at a time for each processor but one: making a map keeps a processor busy, and one is left
+    /// for all other requests.
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, NonZero::get);
         Self::new(REGISTRATIONS, processors.saturating_sub(1).max(1))

@@ -20,17 +20,17 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 pub struct GatewayConfig {
     /// Where clients connect.
     pub listen: SocketAddr,
-    /// The URL clients were given, without a trailing slash: what auth URLs begin with. `bowline serve` finds one
-    /// by itself when it is empty.
+    /// The URL that clients are configured with, without a trailing slash. Auth URLs begin with it. When it is empty,
+    /// `bowline serve` chooses one.
     pub public_url: String,
-    /// Whether this process speaks TLS. `false`: a proxy in front does, and only it may reach this port; `public_url` is the
-    /// proxy's.
+    /// Whether this process speaks TLS. When `false`, a proxy in front of it does: then only the proxy may reach this
+    /// port, and `public_url` names the proxy.
     pub tls: bool,
-    /// The networks of proxies and balancers in front, such as `10.0.0.0/8`: what they say of where a client comes from
-    /// is believed, in `X-Forwarded-For` and, with `proxy_protocol`, in a PROXY header.
+    /// The networks of the proxies and balancers in front, such as `10.0.0.0/8`. Only they are believed when they name
+    /// a client's address, in `X-Forwarded-For` and, with `proxy_protocol`, in a PROXY header.
     #[serde(deserialize_with = "parse_networks")]
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether they write a PROXY header (version 1 or 2) before each connection.
+    /// Whether these proxies write a PROXY header (version 1 or 2) before each connection.
     pub proxy_protocol: bool,
     /// TLS certificate chain (PEM). Without one the listener speaks plain HTTP, where `public_url` begins with `http://`;
     /// else `bowline serve` makes one, and a gateway by itself does not start.
@@ -39,22 +39,22 @@ pub struct GatewayConfig {
     pub key_file: Option<PathBuf>,
     /// The directory with the control keys: `noise.key`, `legacy.key`, and `*.previous.key` while rolling.
     pub control_keys: PathBuf,
-    /// Clients that speak both transports are offered a zero Noise key below this capability version, so that they
-    /// use crypto_box; zero: never.
+    /// Clients below this capability version are offered a zero Noise key, so that those which speak both transports
+    /// use crypto_box. Zero turns this off.
     pub nacl_below: u16,
-    /// Whether crypto_box requests are served without TLS. Whoever listens can then send one again: at another gateway, at
-    /// this one once it has forgotten it (after five minutes, or sooner when it is flooded), and so repeat a report or
-    /// a logout. Behind a proxy that speaks TLS (`tls = false`) this is not needed.
+    /// Whether crypto_box requests are served without TLS. An eavesdropper can then replay one: at another gateway, or
+    /// at this one when it has forgotten the request (after five minutes, or sooner in a flood). A replay repeats a
+    /// report or a logout. Behind a proxy that speaks TLS (`tls = false`) this is not needed.
     pub plain_http_boxes: bool,
-    /// Where the DERP map (JSON) is fetched, at the start and every ten minutes: `https://…`, or `http://…`. The last
-    /// good map stays while it can not be.
+    /// The URL of the DERP map (JSON), `https://…` or `http://…`. It is fetched at the start and every ten minutes;
+    /// when that fails, the last good map stays in use.
     #[serde(deserialize_with = "parse_url")]
     pub derp_map_url: Option<Uri>,
-    /// The DERP map's file (JSON), used while none could be fetched; without file and URL the map has the relay of this
-    /// process, if any.
+    /// A file with the DERP map (JSON), used until one was fetched. Without file and URL the map has the relay of this
+    /// process, if there is one.
     pub derp_map_file: Option<PathBuf>,
-    /// The token in `/verify/<token>`, where relays ask whom they may serve, of at least 16 bytes; without one the page
-    /// is off.
+    /// The token in `/verify/<token>`, where relays ask whom they may serve; at least 16 bytes. Without a token
+    /// nothing is served there.
     pub verify_token: Option<Secret>,
     /// How packet filters name the nodes that may send: `addresses`, or `capabilities`, which are shorter and change
     /// less in tailnets where many nodes share rules.
@@ -117,7 +117,7 @@ pub enum SettingsError {
         "public_url is not set: say what clients are given, such as https://bowline.example.com"
     )]
     NoPublicUrl,
-    /// The public URL is none.
+    /// The public URL is not a URL that clients can use.
     #[error("public_url \"{0}\" is no URL for clients, such as https://bowline.example.com")]
     PublicUrl(String),
     /// The public URL has more than a host.
@@ -127,15 +127,15 @@ pub enum SettingsError {
     PublicUrlPart {
         /// The URL.
         url: String,
-        /// What it has too much.
+        /// The part that does not belong there.
         part: &'static str,
     },
-    /// PROXY headers are expected of nobody.
+    /// PROXY headers are expected, and no proxy is trusted to write them.
     #[error(
         "proxy_protocol is set and trusted_proxies is not: say whose PROXY headers are believed, such as trusted_proxies = [\"10.0.0.0/8\"]"
     )]
     NoProxies,
-    /// There is a certificate, and no TLS to show it in.
+    /// A certificate is set although this process does not speak TLS.
     #[error(
         "tls is false and certificate_file is set: where a proxy speaks TLS, the certificate is the proxy's"
     )]
@@ -159,11 +159,11 @@ impl fmt::Display for UnfitSettings {
 impl Error for UnfitSettings {}
 
 impl GatewayConfig {
-    /// Checks what one key alone does not show.
+    /// Checks settings that can be right alone and wrong together.
     ///
     /// # Errors
     ///
-    /// All there is, but not [`SettingsError::NoCertificate`]: whether one is made is not said here.
+    /// Every problem but [`SettingsError::NoCertificate`]: `bowline serve` makes a certificate after this check.
     pub fn check(&self) -> Result<(), UnfitSettings> {
         let mut problems = Vec::new();
         problems.extend(self.url_problem());

@@ -40,7 +40,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Says whether the registry was heard of lately enough to readmit known nodes.
+    /// Says whether the lease was renewed recently enough to readmit known nodes; before the first renewal nothing
+    /// here can be out of date.
     pub(crate) fn may_readmit(&self) -> bool {
         let renewed = *self.lease.borrow();
         renewed.is_none_or(|when| {

@@ -1,7 +1,7 @@
 //! Tells the registry that this gateway lives and how far it has applied the logs.
 //!
-//! The two go separate ways: a lease is one row, and renewing it waits for nothing; progress follows in parts, each of
-//! which is told for good once the registry has it.
+//! The two are sent separately. A lease is one row, and renewing it waits for nothing. Progress is sent in parts; what
+//! the registry has accepted is not sent again.
 
 mod slot;
 
@@ -32,7 +32,8 @@ const LEASE: Duration = Duration::from_secs(5);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How soon it is tried again after a failure.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long one call may take: after a registry that hangs there is time for another.
+/// How long one call may take: if one replica of the registry hangs, there is time to ask another before the lease
+/// ends.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The least time between two reports of progress: the first after a while is sent at once, because an administrator
 /// may be waiting for it.
@@ -40,7 +41,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(20);
 /// How many tailnets one report of progress holds.
 const MOST_TAILNETS: usize = 1000;
 
-/// Follows when the lease was renewed last; `None` before the first time.
+/// Receives when the lease was renewed last; `None` before the first time.
 pub type Renewed = watch::Receiver<Option<Instant>>;
 
 /// The lease of one gateway incarnation.
@@ -53,8 +54,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Returns the lease of gateway incarnation `gateway`, which listens in a slot and serves its clients for a while
-    /// without the registry; not yet renewed.
+    /// Describes the lease of gateway incarnation `gateway`, not yet renewed. `slot` names the address it listens on;
+    /// `max_staleness` is how long it serves clients without the registry.
     pub fn new(
         gateway: String,
         slot: String,
@@ -78,7 +79,7 @@ impl Lease {
         tasks: &Tasks,
     ) -> Renewed {
         let (renewed, follow) = watch::channel(None);
-        let telling = self.clone().tell_progress(Arc::clone(&hub));
+        let telling = self.clone().keep_reporting_progress(Arc::clone(&hub));
         let stale = end_stale_sessions(Arc::clone(&hub), follow.clone(), self.max_staleness);
         tasks.spawn_background("lease", async move {
             tokio::select! {
@@ -104,8 +105,8 @@ impl Lease {
                     renewed.send_replace(Some(time::Instant::now().into_std()));
                     if lapsed {
                         let held = hub.held_tailnets();
-                        hub.advances()
-                            .tell_again(held.iter().map(|tailnet| tailnet.id));
+                        hub.progress_queue()
+                            .report_again(held.iter().map(|tailnet| tailnet.id));
                         reporter.report_all_sessions();
                     }
                     RENEWAL
@@ -132,11 +133,11 @@ impl Lease {
         Ok(answer.into_inner().lapsed)
     }
 
-    async fn tell_progress(self, hub: Arc<TailnetHub>) {
+    async fn keep_reporting_progress(self, hub: Arc<TailnetHub>) {
         loop {
-            hub.advances().wait_for_advance().await;
+            hub.progress_queue().wait_for_advance().await;
             let next = time::Instant::now() + PROGRESS_INTERVAL;
-            let part = hub.advances().take_part(MOST_TAILNETS);
+            let part = hub.progress_queue().take_part(MOST_TAILNETS);
             let mut request = ReportProgressRequest {
                 gateway: self.gateway.clone(),
                 complete: part.is_last,
@@ -154,7 +155,7 @@ impl Lease {
             }
             if let Err(status) = self.report_progress(request).await {
                 tracing::debug!(%status, "progress can not be told");
-                hub.advances().tell_again(part.tailnets);
+                hub.progress_queue().report_again(part.tailnets);
                 time::sleep(RETRY).await;
             }
             time::sleep_until(next).await;
@@ -170,7 +171,7 @@ impl Lease {
         if status.code() != Code::Unimplemented {
             return Err(status);
         }
-        // A registry of an earlier release hears of it with the lease.
+        // A registry of an earlier release accepts progress with the lease.
         let heads = |revision: fn(&TailnetProgress) -> u64| {
             let head = |one: &TailnetProgress| Head {
                 tailnet_id: one.tailnet_id,
@@ -204,7 +205,8 @@ impl Lease {
     }
 }
 
-/// Ends the sessions of a gateway that has not renewed its lease for too long: another may know what has changed.
+/// Ends the sessions of a gateway that has not renewed its lease for too long: its clients may learn from another what
+/// has changed.
 async fn end_stale_sessions(hub: Arc<TailnetHub>, mut renewed: Renewed, max_staleness: Duration) {
     // While the lease lives nothing is stale.
     let max_staleness = max_staleness.max(LEASE);
@@ -213,7 +215,7 @@ async fn end_stale_sessions(hub: Arc<TailnetHub>, mut renewed: Renewed, max_stal
         let is_over = async {
             match last {
                 Some(last) => time::sleep_until((last + max_staleness).into()).await,
-                // Nothing was ever heard, so nothing is told either.
+                // The registry was never reached, so no session has begun.
                 None => std::future::pending().await,
             }
         };

@@ -1,7 +1,7 @@
 //! Accepts connections, speaks TLS, and bounds what a connection may cost before it has proven anything.
 
 mod connection;
-mod front;
+mod limits;
 mod link;
 mod preface;
 mod proxies;
@@ -29,29 +29,29 @@ use connection::{ConnectionEnd, PATIENCE};
 use link::HeardStream;
 
 pub use connection::{Connection, spread_fraction};
-pub(crate) use front::{BodyShare, Holder, ListenerLimits, count_request};
+pub(crate) use limits::{BodyShare, Holder, ListenerLimits, answer_request};
 pub(crate) use link::QUIET;
 pub(crate) use proxies::Proxies;
 pub(crate) use quota::{Quota, QuotaShare};
 
 /// The longest head of an HTTP/1 request.
 const LONGEST_HEAD: usize = 32 * 1024;
-/// How many requests one HTTP/2 connection may have open: a poll and short ones. Strangers have fewer.
+/// How many requests one HTTP/2 connection may have open: one long poll and some short ones. Strangers may have fewer.
 pub(crate) const MOST_STREAMS: u32 = 128;
 /// The longest head of an HTTP/2 request, unpacked.
 pub(crate) const LONGEST_HEADERS: u32 = 16 * 1024;
-/// How much of a body a client may send ahead of being read, and of all bodies of its connection.
+/// How many bytes a client may send before they are read: of one body, and of all bodies on its connection.
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 128 * 1024;
-/// How much of an answer waits in the transport for a client that does not take it.
+/// How much of an answer the transport buffers for a client that does not read.
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;
-/// How long a connection that closes has for what is still under way on it.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
+/// How long requests that are under way may still take when their connection closes.
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(5);
 const WANTS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\
     Connection: close\r\n\r\nthis port speaks https: use an https URL";
 
-/// A socket on its slot.
+/// A socket that occupies a connection slot.
 type Socket = SlotStream<TcpStream, Holder>;
 
 /// Where clients connect.
@@ -59,7 +59,7 @@ pub struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) routes: Router,
-    pub(crate) front: Arc<ListenerLimits>,
+    pub(crate) limits: Arc<ListenerLimits>,
 }
 
 impl Listener {
@@ -68,7 +68,7 @@ impl Listener {
         let open = TaskTracker::new();
         let mut accepting = self;
         accepting.accept(&tasks, &open).await;
-        // Who comes now is refused at once, and asks another gateway.
+        // Closing the socket refuses new connections at once, so that clients try another gateway.
         drop(accepting);
         open.close();
         open.wait().await;
@@ -85,15 +85,15 @@ impl Listener {
             let (socket, source) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of descriptors, most likely: those in use come back.
+                    // Most likely there is no free descriptor: wait until some are given back.
                     tracing::warn!(%error, "a connection can not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             };
-            // A proxy takes nobody's share: its clients do.
-            let stranger = (!self.front.proxies.contain(source.ip())).then(|| source.ip());
-            let Some(slot) = self.front.seats.take_slot(stranger).await else {
+            // A proxy's own address is not limited: many clients share it.
+            let stranger = (!self.limits.proxies.contain(source.ip())).then(|| source.ip());
+            let Some(slot) = self.limits.slots.take_slot(stranger).await else {
                 metrics::counter!("bowline_gateway_connections_refused_total").increment(1);
                 continue;
             };
@@ -101,7 +101,7 @@ impl Listener {
             let accepted = AcceptedSocket {
                 socket: SlotStream::new(socket, slot),
                 source,
-                front: Arc::clone(&self.front),
+                limits: Arc::clone(&self.limits),
                 end: ConnectionEnd::new(shutdown.clone(), number, open.token()),
             };
             let (routes, tls, shutdown) = (self.routes.clone(), self.tls.clone(), shutdown.clone());
@@ -117,11 +117,11 @@ impl Listener {
     }
 }
 
-/// A connection of which nothing was read.
+/// An accepted connection from which nothing was read yet.
 struct AcceptedSocket {
     socket: Socket,
     source: SocketAddr,
-    front: Arc<ListenerLimits>,
+    limits: Arc<ListenerLimits>,
     end: ConnectionEnd,
 }
 
@@ -135,7 +135,10 @@ impl AcceptedSocket {
             }
         };
         let Self {
-            socket, front, end, ..
+            socket,
+            limits: front,
+            end,
+            ..
         } = self;
         let connection = Connection::new(front, source, socket.handle(), end);
         let Some(tls) = tls else {
@@ -150,9 +153,9 @@ impl AcceptedSocket {
         }
     }
 
-    /// Returns where it comes from, as a trusted balancer says in a header before it.
+    /// Returns the client's address: from the PROXY header where a trusted balancer writes one, else the socket's.
     async fn read_client_address(&mut self) -> io::Result<SocketAddr> {
-        let proxies = &self.front.proxies;
+        let proxies = &self.limits.proxies;
         if !proxies.write_headers {
             return Ok(self.source);
         }
@@ -175,7 +178,7 @@ impl AcceptedSocket {
     }
 }
 
-/// Keeps a panic inside the connection that caused it: what one client sends ends nobody else's session.
+/// Keeps a panic inside the connection that caused it: what one client sends must not end another client's session.
 pub(crate) async fn contain_panic(work: impl Future<Output = ()>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         metrics::counter!("bowline_gateway_panics_total").increment(1);
@@ -192,7 +195,7 @@ async fn accept_tls(
     if socket.stream_mut().peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
         socket.write_all(WANTS_TLS).await?;
         socket.shutdown().await?;
-        // What is left unread would reset the connection, and the answer with it.
+        // Closing with unread bytes would reset the connection before the client has read the answer.
         let rest = socket.take(LONGEST_HEAD as u64);
         tokio::io::copy(&mut { rest }, &mut tokio::io::sink()).await?;
         return Ok(None);
@@ -209,7 +212,7 @@ where
     let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         heard.cancel();
-        count_request(asking.clone(), routes.clone(), request.map(Body::new))
+        answer_request(asking.clone(), routes.clone(), request.map(Body::new))
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -243,5 +246,5 @@ where
     }
     serving.as_mut().graceful_shutdown();
     connection.announce_closing();
-    drop(tokio::time::timeout(FAREWELL, serving).await);
+    drop(tokio::time::timeout(CLOSE_TIME, serving).await);
 }

@@ -1,4 +1,4 @@
-//! What a machine asks, whichever transport it came by.
+//! Requests of machines, whichever transport they came by.
 
 mod host;
 pub mod map;
@@ -24,7 +24,7 @@ use tonic::{Code, Status};
 
 use crate::{admission::RequestOrigin, listener::Connection};
 
-/// Who asks: proven by the transport.
+/// A machine that makes a request, as its transport has proven it.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The machine key.
@@ -36,7 +36,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Returns how it waits for a turn.
+    /// Returns as whom its requests wait for their turn.
     pub(crate) fn request_origin(&self) -> RequestOrigin {
         match self.connection.holder() {
             Some(holder) => RequestOrigin::Known(holder.node),
@@ -44,14 +44,14 @@ impl Machine {
         }
     }
 
-    /// Lets a machine whose gateway drains ask another one.
+    /// Refuses the request while the gateway drains, so that the machine asks another gateway.
     ///
     /// # Errors
     ///
     /// 503 with a time to try again, and the connection closes.
     fn refuse_in_drain(&self) -> Result<(), RequestFailure> {
         if self.connection.is_draining() {
-            self.connection.leave();
+            self.connection.close_soon();
             return Err(draining_failure());
         }
         Ok(())
@@ -63,7 +63,7 @@ fn draining_failure() -> RequestFailure {
     RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// The registry's reason for what a device did too often: its text is for the device.
+/// The registry's reason when a device did something too often: only then its message is meant for the device.
 const TOO_OFTEN: &str = "TOO_OFTEN";
 
 /// The longest text of a refusal: it may repeat what was sent.
@@ -74,11 +74,12 @@ const LONGEST_TEXT: usize = 500;
 pub struct RequestFailure {
     status: StatusCode,
     text: String,
-    /// How long it is of no use to try again.
+    /// How long the client should wait before it tries again.
     wait: Duration,
 }
 
-/// How long it is of no use to try again: goes with the response to where all answers pass.
+/// How long the client should wait before it tries again. Handlers attach it to a response; the listener makes
+/// `Retry-After` of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryTime(pub(crate) Duration);
 
@@ -90,7 +91,7 @@ impl RequestFailure {
         Self { status, text, wait }
     }
 
-    /// Returns the same, with how long it is of no use to try again.
+    /// Adds how long the client should wait before it tries again.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { wait, ..self }
     }
@@ -121,12 +122,12 @@ impl From<Status> for RequestFailure {
             Code::PermissionDenied | Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::ResourceExhausted => {
                 tracing::debug!(%status, "a service has reached a limit");
-                let wait = bowline_service_kit::retry_after(&status).unwrap_or_default();
+                let wait = bowline_service_kit::retry_after(&status).unwrap_or(Duration::ZERO);
                 if bowline_service_kit::status_reason(&status).as_deref() == Some(TOO_OFTEN) {
                     return Self::new(StatusCode::TOO_MANY_REQUESTS, status.message())
                         .retry_after(wait);
                 }
-                // The message is for the house: it names services.
+                // The message names services inside, so clients do not get it.
                 let text = "too many ask for this at the moment: try again in a few minutes";
                 return Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait);
             }
@@ -142,7 +143,7 @@ impl From<Status> for RequestFailure {
 
 impl IntoResponse for RequestFailure {
     fn into_response(self) -> Response {
-        // When to come back is said where all answers pass.
+        // The listener makes `Retry-After` of it.
         let wait = Extension(RetryTime(self.wait));
         (self.status, wait, self.text).into_response()
     }

@@ -19,12 +19,12 @@ async fn main() -> Result<(), ProcessError> {
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let backends = Backends {
         identity: process.channel_to(ServiceName::Identity)?,
-        waits: process.channel_to(ServiceName::Identity)?,
+        identity_for_waits: process.channel_to(ServiceName::Identity)?,
         registry: process.channel_to(ServiceName::KeyRegistry)?,
         compiler: process.channel_to(ServiceName::PolicyCompiler)?,
     };
     let mut config = process.config.service.clone();
-    // A quarter of the files is for other services.
+    // A quarter of the file descriptors is left for connections to other services.
     let files = descriptors::available_connections() / 4 * 3;
     config.max_connections =
         descriptors::bound_connections("gateway", config.max_connections, files);
@@ -37,6 +37,6 @@ async fn main() -> Result<(), ProcessError> {
         more_routes: Router::new(),
     };
     bowline_netmap_gateway::start(config, given).await?;
-    // Nobody calls a gateway but for health.
+    // The gateway has no RPCs of its own: it serves health and reflection.
     process.serve(Routes::default(), &[]).await
 }

@@ -1,7 +1,7 @@
-//! How often a node's reports reach others: each is sent to every peer of the node and written by the registry.
+//! Limits how often a node's reports are passed on: each is sent to every peer of the node, and written by the
+//! registry.
 //!
-//! A burst passes at once. After it one report a second does, the newest; what an earlier one said of the host is not
-//! lost.
+//! A burst passes at once. After it one report a second passes: the newest, with what earlier ones said of the host.
 
 use std::{
     collections::BTreeMap,
@@ -19,9 +19,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{reporter::Reporter, session::merge_reports, tailnet::Tailnet};
 
-/// What of a node passes at once, and what then.
+/// How many reports of a node pass at once, and how often one passes after that.
 const LIMIT: RateLimit = RateLimit::new(10, Duration::from_secs(1));
-/// Of how many nodes it is remembered how much they have sent lately.
+/// For how many nodes recent reports are counted.
 const NODES: usize = 100_000;
 
 type PacedNode = (TailnetId, NodeId);
@@ -51,7 +51,7 @@ impl ReportPace {
         }
     }
 
-    /// Takes what a client sent; it is passed on now or soon.
+    /// Accepts what a client sent; it is passed on now or soon.
     pub fn accept_report(
         &self,
         tailnet: &Arc<Tailnet>,
@@ -92,7 +92,7 @@ impl ReportPace {
         }
     }
 
-    /// Passes everything on: the gateway ends.
+    /// Passes on everything that waits, because the gateway ends.
     pub fn pass_all_on(&self) {
         let all = std::mem::take(&mut self.waiting().waiting);
         for ((_, node), sent) in all {
@@ -125,7 +125,7 @@ enum PaceDecision<T> {
     Pass(T),
     /// It is due after this time.
     Wait(Duration),
-    /// It goes with one that waits already.
+    /// It was merged into one that waits already.
     Joined,
 }
 
@@ -159,9 +159,9 @@ impl<T> DelayedValues<T> {
         }
     }
 
-    /// Takes what was due now.
+    /// Takes what waited for a key and is due now.
     fn take(&mut self, key: PacedNode, now: Instant) -> Option<T> {
-        // Its time has come: the token is there.
+        // Spends the token that it has waited for.
         self.buckets.take_token(key, now).ok();
         self.waiting.remove(&key)
     }

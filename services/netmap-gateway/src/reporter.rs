@@ -1,4 +1,4 @@
-//! Brings what clients report to the registry, and keeps it until the registry has it.
+//! Sends what clients report to the registry, and keeps it until the registry has accepted it.
 //!
 //! Clients do not repeat themselves, so a report is sent again until it is accepted or its node is gone. Per node
 //! only the newest counts: nothing queues up while the registry is away.
@@ -36,7 +36,7 @@ struct ReporterInner {
     gateway: String,
     pending: Mutex<PendingReports>,
     news: Notify,
-    /// Notified when everything is with the registry.
+    /// Notified when the registry has accepted everything.
     idle: Notify,
 }
 
@@ -79,7 +79,7 @@ struct WaitingReport {
     presence: Option<PresenceReport>,
     /// Whether two machines with its key end each other's sessions.
     key_shared: bool,
-    /// Learns the epoch a beginning session is given.
+    /// Receives the epoch that the registry gives to a session which begins.
     epoch: Option<watch::Sender<u64>>,
 }
 
@@ -97,7 +97,7 @@ impl Reporter {
         reporter
     }
 
-    /// Takes what a client sent; its peers on this gateway see it at once.
+    /// Accepts what a client sent; its peers on this gateway see it at once.
     pub fn report_client(
         &self,
         tailnet: &Arc<Tailnet>,
@@ -116,8 +116,8 @@ impl Reporter {
         self.0.news.notify_one();
     }
 
-    /// Says that a session began; the epoch it is given arrives later, zero until then.
-    pub fn session_began(
+    /// Reports that a session began; its epoch is zero until the registry has given one.
+    pub fn report_session_began(
         &self,
         tailnet: &Arc<Tailnet>,
         node: NodeId,
@@ -139,8 +139,8 @@ impl Reporter {
         epoch
     }
 
-    /// Says that a session with this epoch ended.
-    pub fn session_ended(
+    /// Reports that a session with this epoch ended.
+    pub fn report_session_ended(
         &self,
         tailnet: &Arc<Tailnet>,
         node: NodeId,
@@ -157,15 +157,15 @@ impl Reporter {
         self.0.news.notify_one();
     }
 
-    /// Says that two machines with a node's key end each other's sessions.
-    pub fn key_is_shared(&self, tailnet: &Arc<Tailnet>, node: NodeId, node_key: &[u8]) {
+    /// Reports that two machines with a node's key end each other's sessions.
+    pub fn report_shared_key(&self, tailnet: &Arc<Tailnet>, node: NodeId, node_key: &[u8]) {
         let mut pending = self.lock_pending();
         waiting_report(&mut pending, tailnet, node, node_key).key_shared = true;
         drop(pending);
         self.0.news.notify_one();
     }
 
-    /// Says again which sessions live: the registry may have taken their nodes for offline meanwhile.
+    /// Reports again which sessions live: the registry may have recorded their nodes as offline.
     pub fn report_all_sessions(&self) {
         let mut pending = self.lock_pending();
         let live: Vec<_> = pending
@@ -191,7 +191,7 @@ impl Reporter {
         self.0.news.notify_one();
     }
 
-    /// Returns what is said of a session that lives, or has ended.
+    /// Describes a session that lives, or has ended.
     fn presence_report(&self, epoch: u64, ended: Option<SessionEnding>) -> PresenceReport {
         let presence = Presence {
             epoch,
@@ -209,12 +209,12 @@ impl Reporter {
         self.0.pending.lock()
     }
 
-    /// Waits until everything is with the registry, for a drain.
+    /// Waits until the registry has accepted everything, for a drain.
     pub async fn wait_until_flushed(&self) {
         loop {
             let idle = self.0.idle.notified();
             tokio::pin!(idle);
-            // Heard from here on: what is finished after the look is not missed.
+            // Listens before it checks, so that a flush in between is not missed.
             idle.as_mut().enable();
             if self.is_flushed() {
                 return;
@@ -305,7 +305,7 @@ impl Reporter {
                         let applied_at = result.applied.then_some(result.soft_revision);
                         waiting
                             .tailnet
-                            .report_taken(key.1, report.sequence, applied_at);
+                            .note_report_accepted(key.1, report.sequence, applied_at);
                     }
                 }
                 let is_done = unfinished.is_empty();

@@ -8,11 +8,11 @@
 //! Level-triggered: a wake says only "look again", and the session looks when the client takes the next frame. A
 //! slow client holds no queue, only its own lateness.
 
-mod aside;
+mod blocking;
 mod contest;
 mod delivery;
 mod frames;
-mod signs;
+mod liveness;
 mod trace;
 
 use std::{sync::Arc, time::Duration};
@@ -36,17 +36,17 @@ use crate::{
     tailnet::{ClassWake, SessionSlot, Tailnet, wait_for_wake},
 };
 
-pub use aside::{FrameSealer, run_blocking};
+pub use blocking::{FrameSealer, run_blocking};
 pub use contest::{KeyContest, merge_reports};
 pub use delivery::{Deliveries, DeliveryKind, Frames};
 pub use frames::{keep_alive, longest_silence};
 
-use frames::{EarlierKnowledge, encode_everything, is_of_others};
-use signs::LivenessPings;
+use frames::{EarlierKnowledge, encode_everything, has_own_parts};
+use liveness::LivenessPings;
 use trace::SessionTrace;
 
-/// How often clients of the oldest forms are told anything at most.
-const PACE: Duration = Duration::from_secs(2);
+/// The least time between two changes for the oldest clients, which read the whole network each time.
+const OLD_CLIENT_PACE: Duration = Duration::from_secs(2);
 
 /// One client's long poll.
 #[derive(Debug)]
@@ -63,9 +63,9 @@ pub struct MapSession {
     epoch: watch::Receiver<u64>,
     state: ToldState,
     keep_alive_at: Instant,
-    /// Nothing is told before: clients of the oldest forms read a whole message each time.
+    /// No change is sent before this time, see [`OLD_CLIENT_PACE`].
     next_at: Instant,
-    signs: LivenessPings,
+    pings: LivenessPings,
     trace: SessionTrace,
 }
 
@@ -113,7 +113,7 @@ impl MapSession {
             connection,
         } = client;
         let slot = tailnet.sessions.take_slot(node, connection.number());
-        let epoch = reporter.session_began(&tailnet, node, &node_key);
+        let epoch = reporter.report_session_began(&tailnet, node, &node_key);
         metrics::gauge!("bowline_gateway_map_sessions").increment(1);
         let trace = SessionTrace::new(tailnet.id, node);
         let _entered = trace.session_span().entered();
@@ -135,7 +135,7 @@ impl MapSession {
             state,
             keep_alive_at,
             next_at,
-            signs: LivenessPings::default(),
+            pings: LivenessPings::default(),
             trace,
         }
     }
@@ -170,13 +170,13 @@ impl MapSession {
                             }
                             return Ok(None);
                         }
-                        () = self.connection.closing() => return Ok(None),
+                        () = self.connection.wait_until_closing() => return Ok(None),
                         () = tokio::time::sleep_until(self.keep_alive_at) => {
                             is_keep_alive = true;
                             Some(keep_alive(self.dialect)?)
                         }
-                        () = self.signs.wait_until_quiet(&self.connection) => {
-                            Some(self.dialect.encode(self.signs.next_ping(&self.connection))?)
+                        () = self.pings.wait_until_quiet(&self.connection) => {
+                            Some(self.dialect.encode(self.pings.next_ping(&self.connection))?)
                         }
                         changed = wait_for_wake(wake, self.next_at) => match changed {
                             Ok(()) => {
@@ -190,19 +190,20 @@ impl MapSession {
             };
             if let Some(frame) = frame {
                 let is_paced = dialect::is_paced(self.dialect.version);
-                // To clients of the oldest forms nothing else is a sign of life (protocol section 3.5).
+                // The oldest clients take nothing but keep-alives as a sign of life (protocol section 3.5).
                 if is_keep_alive || !is_paced {
                     self.keep_alive_at = Instant::now() + longest_silence(self.node);
                 }
                 if is_paced {
-                    self.next_at = Instant::now() + PACE;
+                    self.next_at = Instant::now() + OLD_CLIENT_PACE;
                 }
                 return Ok(Some(frame));
             }
         }
     }
 
-    /// Returns the first frame, whose turn the caller has, or one that says everything again.
+    /// Returns a full map: the first, for which the caller has the turn, or a later one, which waits for its turn
+    /// here.
     async fn tell_everything(
         &mut self,
         view: Arc<View>,
@@ -213,22 +214,24 @@ impl MapSession {
             return Ok(self.mark_ended());
         };
         let class = shown.class;
-        let _turn = match earlier {
+        // Kept until the map is encoded.
+        let _turn_to_encode = match earlier {
             EarlierKnowledge::Nothing => None,
             EarlierKnowledge::Before(_) | EarlierKnowledge::Unknown => {
-                self.admission.full_map_again(self.node).await
+                self.admission.admit_full_map(self.node).await
             }
         };
-        let (tailnet, shown) = (Arc::clone(&self.tailnet), Arc::clone(&view));
+        let (tailnet, encoded_view) = (Arc::clone(&self.tailnet), Arc::clone(&view));
         let (node, dialect, now) = (self.node, self.dialect, self.clock.now());
-        let made =
-            run_blocking(move || encode_everything(&tailnet, &shown, node, dialect, now, &earlier))
-                .await?;
-        if made.is_none() {
+        let frame = run_blocking(move || {
+            encode_everything(&tailnet, &encoded_view, node, dialect, now, &earlier)
+        })
+        .await?;
+        if frame.is_none() {
             return Ok(self.mark_ended());
         }
         self.mark_told(&view, class);
-        Ok(made)
+        Ok(frame)
     }
 
     /// Compares what the client was told with what is true, and returns the difference.
@@ -254,15 +257,17 @@ impl MapSession {
             return self.tell_everything(view, EarlierKnowledge::Unknown).await;
         };
         let class_now = shown.class;
-        // A node that may not take part is told otherwise than its class.
-        let shares = shown.offered
+        // A node that may not take part is told something else than its class.
+        let may_share_frame = shown.offered
             && class_before == class_now
             && dialect::takes_patches(self.dialect.version)
             && difference.tells_class_alike(&view, shown);
         let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
-        let kept = shares.then(|| self.tailnet.deltas.get(&key)).flatten();
-        if let Some(frame) = kept {
-            self.caught_up(&view, class_now);
+        let shared_frame = may_share_frame
+            .then(|| self.tailnet.deltas.get(&key))
+            .flatten();
+        if let Some(frame) = shared_frame {
+            self.mark_caught_up(&view, class_now);
             return Ok(frame);
         }
         let message = match build_delta(&view, &difference, self.node, self.clock.now()) {
@@ -276,14 +281,14 @@ impl MapSession {
             }
             Delta::Ended => return self.tell_last(&view, difference.changes()),
         };
-        let shares = shares && message.as_ref().is_none_or(is_of_others);
+        let is_same_for_class = !message.as_ref().is_some_and(has_own_parts);
         let frame = message
             .map(|message| self.dialect.encode(message))
             .transpose()?;
-        if shares {
+        if may_share_frame && is_same_for_class {
             self.tailnet.deltas.put(key, frame.clone());
         }
-        self.caught_up(&view, class_now);
+        self.mark_caught_up(&view, class_now);
         Ok(frame)
     }
 
@@ -311,7 +316,7 @@ impl MapSession {
         last.map(|message| self.dialect.encode(message)).transpose()
     }
 
-    /// Returns the last frame of a node that is gone; nothing when only its key is another.
+    /// Returns the last frame of a node that is gone; `None` when the node is there and has another key.
     fn tell_gone(
         &mut self,
         view: &View,
@@ -329,9 +334,9 @@ impl MapSession {
         let machine = was.and_then(|was| MachinePublic::try_from(&*was.node.machine_key).ok());
         let (relays, now) = (self.tailnet.derp_map.load(), self.clock.now());
         let message = MapResponse {
+            // Who falls behind the changes that are kept may have any peers.
             peers_removed: changes
-                .map(|changes| lost_peers(view, changes, self.node))
-                .unwrap_or_default(),
+                .map_or_else(Vec::new, |changes| lost_peers(view, changes, self.node)),
             ..build_node_gone(self.node, key, machine, &relays, now)
         };
         self.dialect.encode(message).map(Some)
@@ -343,13 +348,13 @@ impl MapSession {
     }
 
     /// Notes that the client knows what a view says.
-    fn caught_up(&mut self, view: &View, class_now: ClassId) {
+    fn mark_caught_up(&mut self, view: &View, class_now: ClassId) {
         if let ToldState::Told {
             class, generation, ..
         } = &mut self.state
         {
             *generation = view.generation;
-            self.signs
+            self.pings
                 .set_wanted(view, self.node, self.dialect, &self.connection);
             if *class != class_now {
                 self.mark_told(view, class_now);
@@ -358,7 +363,7 @@ impl MapSession {
     }
 
     fn mark_told(&mut self, view: &View, class: ClassId) {
-        self.signs
+        self.pings
             .set_wanted(view, self.node, self.dialect, &self.connection);
         let wake = self.tailnet.history.listen_to_class(class, view.generation);
         self.state = ToldState::Told {
@@ -374,7 +379,7 @@ impl Drop for MapSession {
         metrics::gauge!("bowline_gateway_map_sessions").decrement(1);
         let _entered = self.trace.session_span().entered();
         tracing::info!(tailnet = %self.tailnet.id, node = self.node.get(), "map session ends");
-        // A newer session of this gateway speaks for the node now.
+        // If a newer session of this gateway has the slot, that one has reported the node's presence.
         if self.slot.is_held() {
             let epoch = *self.epoch.borrow();
             let why = match () {
@@ -382,8 +387,13 @@ impl Drop for MapSession {
                 () if self.connection.is_draining() => SessionEnding::Drain,
                 () => SessionEnding::Left,
             };
-            self.reporter
-                .session_ended(&self.tailnet, self.node, &self.node_key, epoch, why);
+            self.reporter.report_session_ended(
+                &self.tailnet,
+                self.node,
+                &self.node_key,
+                epoch,
+                why,
+            );
         }
     }
 }

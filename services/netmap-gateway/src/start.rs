@@ -29,7 +29,7 @@ use crate::{
 /// How many (machine key, nonce) pairs are remembered against replay.
 const REPLAYS: usize = 100_000;
 
-/// What a gateway is given.
+/// What a gateway is built from.
 #[derive(Debug)]
 pub struct Dependencies {
     /// The services behind it.
@@ -38,9 +38,9 @@ pub struct Dependencies {
     pub bus: Bus,
     /// The time.
     pub clock: SharedClock,
-    /// What runs in the background.
+    /// Runs what goes on in the background.
     pub tasks: Tasks,
-    /// The relays clients are told of, unless the settings name others.
+    /// The relays that clients use, unless the settings name others.
     pub derp_map: DerpMap,
     /// Further addresses on the same listener: those of a relay in this process.
     pub more_routes: Router,
@@ -82,11 +82,11 @@ pub struct Started {
 /// [`StartError`].
 pub fn start(
     mut config: GatewayConfig,
-    given: Dependencies,
+    dependencies: Dependencies,
 ) -> BoxFuture<'static, Result<Started, StartError>> {
     // Boxed: it is compiled here once, and not again in each crate that awaits it.
     Box::pin(async move {
-        // Paths are put behind it.
+        // Paths are appended to it.
         config.public_url = config.public_url.trim_end_matches('/').to_owned();
         let tls = match config.certificate()? {
             Some((certificate, key)) => Some(build_acceptor(certificate, key)?),
@@ -105,18 +105,18 @@ pub fn start(
             tasks,
             derp_map,
             more_routes,
-        } = given;
+        } = dependencies;
         let first = derp_map::load_initial(&config, derp_map).await?;
         let incarnation = u64::from_be_bytes(random_bytes()).to_string();
         let (relays, sources) = (first.map.clone(), config.filter_sources);
         let hub = TailnetHub::new(&backends, &bus, relays, sources, &tasks);
         let hub = Arc::new(hub);
         if let Some(url) = config.derp_map_url.clone() {
-            let told = Arc::clone(&hub);
-            let tell = move |map| told.tell_relays(map);
+            let updated = Arc::clone(&hub);
+            let replace = move |map| updated.replace_relays(map);
             tasks.spawn_background(
                 "derp-map",
-                derp_map::keep_refreshed(url, first, derp_map::PACE, tell),
+                derp_map::keep_refreshed(url, first, derp_map::PACE, replace),
             );
         }
         let registry = backends.registry.clone();
@@ -124,7 +124,7 @@ pub fn start(
             trusted: config.trusted_proxies.clone(),
             write_headers: config.proxy_protocol,
         };
-        // Inside TLS, be it a proxy's.
+        // A request is secured when TLS ends here or at a proxy.
         let is_secured = tls.is_some() || config.is_https();
         let front = ListenerLimits::new(config.max_connections, proxies, is_secured);
         let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
@@ -153,7 +153,7 @@ pub fn start(
             socket,
             tls,
             routes,
-            front,
+            limits: front,
         };
         tasks.spawn_critical(
             "listen",
@@ -163,7 +163,7 @@ pub fn start(
     })
 }
 
-/// Serves until the last connection has closed in a drain, and the ends of their sessions are known.
+/// Serves until a drain has closed the last connection, and the registry knows that the sessions have ended.
 async fn serve(
     listener: Listener,
     gateway: Arc<Gateway>,

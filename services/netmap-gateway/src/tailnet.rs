@@ -1,12 +1,12 @@
 //! What this gateway knows of a tailnet, and how it keeps up.
 
-mod advances;
 mod follower;
 mod history;
 mod hub;
 mod inputs;
 mod key_index;
 mod late_nodes;
+mod progress_queue;
 mod sessions;
 mod stamps;
 
@@ -19,9 +19,9 @@ use bowline_netmap::{DeltaCache, Difference, FilterSources, PeerBlocks, Replica}
 use bowline_proto::key_registry::v1::ClientReport;
 use tokio::{sync::watch, time::Instant};
 
-pub use advances::ProgressQueue;
 pub use history::{ClassWake, History, wait_for_wake};
 pub use hub::{LocatedNode, NodeKeyOwner, TailnetHub};
+pub use progress_queue::ProgressQueue;
 pub use sessions::{SessionSlot, Sessions};
 
 use inputs::{LocalInputs, ReportOutcome};
@@ -40,7 +40,7 @@ pub struct Tailnet {
     pub deltas: DeltaCache,
     /// Parts of first messages that several sessions are sent alike.
     pub blocks: PeerBlocks,
-    /// The relays its clients are told of.
+    /// The relays that its clients use.
     pub derp_map: Arc<ArcSwap<DerpMap>>,
     /// How its packet filters name sources.
     pub sources: FilterSources,
@@ -53,13 +53,13 @@ pub struct Tailnet {
 #[derive(Clone, Debug, Default)]
 struct SharedIndexes {
     keys: Arc<KeyIndex>,
-    advances: Arc<ProgressQueue>,
+    progress_queue: Arc<ProgressQueue>,
 }
 
 /// How far a tailnet has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Whether all owners have been heard: before that nothing is complete.
+    /// Whether the state of all three services has arrived: before that nothing is shown.
     pub complete: bool,
     /// The registry revision applied.
     pub registry_revision: u64,
@@ -73,7 +73,7 @@ impl Progress {
     }
 }
 
-/// The other ends of a tailnet: what its follower hears, and where it says how far it has come.
+/// The follower's ends of a tailnet: the inputs that it reads, and where it says how far it has come.
 type FollowerEnds = (Arc<LocalInputs>, watch::Sender<Progress>);
 
 impl Tailnet {
@@ -103,7 +103,7 @@ impl Tailnet {
 
     /// Publishes what a replica holds, if that differs from before.
     fn publish_replica(self: &Arc<Self>, replica: &mut Replica) {
-        // What nobody is told of wakes only the session it is about.
+        // No message has a session's epoch, so a change of it goes only to the session of its node.
         let presences = replica.take_presences();
         if let Some((view, changes)) = replica.publish() {
             self.shared.keys.note_changes(self, &view, &changes);
@@ -121,9 +121,9 @@ impl Tailnet {
         self.inputs.add_report(node, report);
     }
 
-    /// Says that the registry has taken the reports of a node up to a number: the newest counts from a soft revision
-    /// on, or something newer counts.
-    pub fn report_taken(&self, node: NodeId, sequence: u64, applied_at: Option<u64>) {
+    /// Notes that the registry has accepted the reports of a node up to `sequence`. The newest holds since the soft
+    /// revision `applied_at`; `None` when something newer holds.
+    pub fn note_report_accepted(&self, node: NodeId, sequence: u64, applied_at: Option<u64>) {
         let outcome = ReportOutcome {
             sequence,
             applied_at,
@@ -131,8 +131,8 @@ impl Tailnet {
         self.inputs.add_outcome(node, outcome);
     }
 
-    /// Says that the relays are others than they were.
-    pub fn relays_changed(&self) {
+    /// Notes that the relays have changed.
+    pub fn note_relays_changed(&self) {
         self.inputs.note_relays_changed();
     }
 
@@ -170,7 +170,7 @@ impl Drop for Tailnet {
     fn drop(&mut self) {
         self.inputs.close_inputs();
         self.shared.keys.forget_dropped();
-        self.shared.advances.note_advance(self.id);
+        self.shared.progress_queue.note_advance(self.id);
     }
 }
 

@@ -53,7 +53,7 @@ impl FileCertificate {
         })
     }
 
-    /// Reads the files again if they have changed. What can not be used changes nothing.
+    /// Reads the files again if they have changed. While they can not be used, the certificate before stays in use.
     fn reload_if_changed(&self) {
         if !self.watch.check_for_changes() {
             return;

@@ -14,21 +14,23 @@ use crate::{
     machine::RequestFailure,
 };
 
-/// The longest request body: a host's description of 64 KiB, and as much again and more around it.
+/// The longest request body: a host's description of 64 KiB, and room for everything else in a request.
 const LONGEST_BODY: usize = 256 << 10;
-/// How much of each body is free of what all bodies may hold: ordinary requests come through whatever others send.
-const FREE: usize = 8 << 10;
+/// How many bytes of each body are not counted against the limit for all bodies, so that ordinary requests get through
+/// whatever others send.
+const UNCOUNTED: usize = 8 << 10;
 /// How long a client may take to send it.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
-/// A body that was read, and its share in what all bodies may hold: kept as long as what is made of the body.
+/// A body that was read, with its share of the memory for all bodies. The share is kept as long as what is made of the
+/// body.
 #[derive(Debug)]
 pub(crate) struct ReceivedBody {
     pub(crate) bytes: Vec<u8>,
     pub(crate) share: BodyShare,
 }
 
-/// Reads a request body, bounded in size and time, and in what all bodies hold together.
+/// Reads a request body, bounded in size, in time, and in the memory that all bodies use.
 pub(crate) async fn read_body(
     connection: &Connection,
     body: Body,
@@ -54,7 +56,7 @@ async fn collect_body(
         return Err(too_long());
     }
     let mut share = connection.body_share();
-    // One buffer: small pieces would each hold more than they carry.
+    // One buffer: a list of small pieces would use far more memory than their bytes.
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
@@ -66,7 +68,7 @@ async fn collect_body(
         if bytes.len() + data.len() > LONGEST_BODY {
             return Err(too_long());
         }
-        let beyond = |length: usize| length.saturating_sub(FREE);
+        let beyond = |length: usize| length.saturating_sub(UNCOUNTED);
         let counted = beyond(bytes.len() + data.len()) - beyond(bytes.len());
         if !share.grow(counted) {
             let text = "too many requests are being received: try again in a few seconds";

@@ -170,7 +170,7 @@ fn gateway_backends(services: &DeferredServices) -> Backends {
     let channel = services.channel_for(Caller::Service(ServiceName::NetmapGateway));
     Backends {
         identity: channel.clone(),
-        waits: channel.clone(),
+        identity_for_waits: channel.clone(),
         registry: channel.clone(),
         compiler: channel,
     }

@@ -44,48 +44,48 @@ fn main() {
 /// A message made for one node alone.
 #[divan::bench(args = NODES, sample_count = 10)]
 fn alone(bencher: Bencher<'_, '_>, nodes: u64) {
-    let world = World::new(nodes);
-    bencher.bench_local(|| black_box(world.alone(1)));
+    let tailnet = BenchTailnet::new(nodes);
+    bencher.bench_local(|| black_box(tailnet.alone(1)));
 }
 
 /// The same of shared blocks that were never made.
 #[divan::bench(args = NODES, sample_count = 10)]
 fn glued_cold(bencher: Bencher<'_, '_>, nodes: u64) {
-    let world = World::new(nodes);
+    let tailnet = BenchTailnet::new(nodes);
     bencher
-        .with_inputs(|| world.blocks())
-        .bench_local_values(|blocks| black_box(world.glued(&blocks, 1)));
+        .with_inputs(|| tailnet.blocks())
+        .bench_local_values(|blocks| black_box(tailnet.glued(&blocks, 1)));
 }
 
 /// The same of shared blocks that other sessions were sent.
 #[divan::bench(args = NODES, sample_count = 100)]
 fn glued_warm(bencher: Bencher<'_, '_>, nodes: u64) {
-    let world = World::new(nodes);
-    let blocks = world.blocks();
-    world.glued(&blocks, nodes);
-    bencher.bench_local(|| black_box(world.glued(&blocks, 1)));
+    let tailnet = BenchTailnet::new(nodes);
+    let blocks = tailnet.blocks();
+    tailnet.glued(&blocks, nodes);
+    bencher.bench_local(|| black_box(tailnet.glued(&blocks, 1)));
 }
 
 /// One node's report, from the registry's word to the published view.
 #[divan::bench(args = NODES, sample_count = 100)]
 fn publish_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
-    let mut world = World::new(nodes);
+    let mut tailnet = BenchTailnet::new(nodes);
     let mut round = 0;
     bencher.bench_local(|| {
         round += 1;
-        black_box(world.report(2, round))
+        black_box(tailnet.report(2, round))
     });
 }
 
 /// What one other node is told of that report.
 #[divan::bench(args = NODES, sample_count = 100)]
 fn tell_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
-    let mut world = World::new(nodes);
-    let changes = world.report(2, 1);
-    let difference = Difference::find(&world.view, &changes);
+    let mut tailnet = BenchTailnet::new(nodes);
+    let changes = tailnet.report(2, 1);
+    let difference = Difference::find(&tailnet.view, &changes);
     bencher.bench_local(|| {
         black_box(build_delta(
-            &world.view,
+            &tailnet.view,
             &difference,
             node_id(1),
             DateTime::UNIX_EPOCH,
@@ -96,42 +96,45 @@ fn tell_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
 /// Whom that report concerns, found once for all nodes.
 #[divan::bench(args = NODES, sample_count = 100)]
 fn find_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
-    let mut world = World::new(nodes);
-    let changes = world.report(2, 1);
+    let mut tailnet = BenchTailnet::new(nodes);
+    let changes = tailnet.report(2, 1);
     bencher.bench_local(|| {
-        let difference = Difference::find(&world.view, &changes);
-        black_box(difference.concerned_classes(&world.view))
+        let difference = Difference::find(&tailnet.view, &changes);
+        black_box(difference.concerned_classes(&tailnet.view))
     });
 }
 
-fn keep<T>(mut world: World, kept: impl Fn(&World, Arc<ChangeSet>) -> T) -> (World, Vec<T>) {
-    let nodes = world.view.nodes.len() as u64;
+fn keep<T>(
+    mut tailnet: BenchTailnet,
+    kept: impl Fn(&BenchTailnet, Arc<ChangeSet>) -> T,
+) -> (BenchTailnet, Vec<T>) {
+    let nodes = tailnet.view.nodes.len() as u64;
     let mut all = Vec::with_capacity(GENERATIONS as usize);
     for round in 0..GENERATIONS {
-        let changes = world.report(round * 37 % nodes + 1, round);
-        all.push(kept(&world, changes));
+        let changes = tailnet.report(round * 37 % nodes + 1, round);
+        all.push(kept(&tailnet, changes));
     }
-    (world, all)
+    (tailnet, all)
 }
 
 #[divan::bench(args = NODES, sample_count = 3)]
 fn keep_change_sets(bencher: Bencher<'_, '_>, nodes: u64) {
-    let bencher = bencher.with_inputs(|| World::new(nodes));
-    bencher.bench_local_values(|world| keep(world, |_, changes| changes));
+    let bencher = bencher.with_inputs(|| BenchTailnet::new(nodes));
+    bencher.bench_local_values(|tailnet| keep(tailnet, |_, changes| changes));
 }
 
 #[divan::bench(args = NODES, sample_count = 3)]
 fn keep_views(bencher: Bencher<'_, '_>, nodes: u64) {
-    let bencher = bencher.with_inputs(|| World::new(nodes));
-    bencher.bench_local_values(|world| keep(world, |world, _| Arc::clone(&world.view)));
+    let bencher = bencher.with_inputs(|| BenchTailnet::new(nodes));
+    bencher.bench_local_values(|tailnet| keep(tailnet, |tailnet, _| Arc::clone(&tailnet.view)));
 }
 
 #[divan::bench(args = NODES, sample_count = 100)]
 fn derive_one(bencher: Bencher<'_, '_>, nodes: u64) {
-    let mut world = World::new(nodes);
-    let before = Arc::clone(&world.view);
-    world.report(2, 1);
-    bencher.bench_local(|| black_box(differing(&before, &world.view)));
+    let mut tailnet = BenchTailnet::new(nodes);
+    let before = Arc::clone(&tailnet.view);
+    tailnet.report(2, 1);
+    bencher.bench_local(|| black_box(differing(&before, &tailnet.view)));
 }
 
 /// Counts what differs between two views, table by table.
@@ -156,16 +159,16 @@ fn growth() {
         "nodes", "alone", "glued warm", "publish", "bytes"
     );
     for nodes in NODES {
-        let mut world = World::new(nodes);
-        let blocks = world.blocks();
-        world.glued(&blocks, nodes);
-        let alone = median(|| world.alone(1));
-        let bytes = world.glued(&blocks, 1);
-        let glued = median(|| world.glued(&blocks, 1));
+        let mut tailnet = BenchTailnet::new(nodes);
+        let blocks = tailnet.blocks();
+        tailnet.glued(&blocks, nodes);
+        let alone = median(|| tailnet.alone(1));
+        let bytes = tailnet.glued(&blocks, 1);
+        let glued = median(|| tailnet.glued(&blocks, 1));
         let mut round = 0;
         let publish = median(|| {
             round += 1;
-            world.report(2, round)
+            tailnet.report(2, round)
         });
         println!("{nodes:>8} {alone:>12.1?} {glued:>12.1?} {publish:>12.1?} {bytes:>12}");
     }
@@ -183,13 +186,13 @@ fn median<T>(mut work: impl FnMut() -> T) -> std::time::Duration {
     times[5]
 }
 
-struct World {
+struct BenchTailnet {
     replica: Replica,
     view: Arc<View>,
     first: Arc<ChangeSet>,
 }
 
-impl World {
+impl BenchTailnet {
     fn new(nodes: u64) -> Self {
         let mut replica = Replica::new(FilterSources::Addresses);
         let tailnet = Tailnet {

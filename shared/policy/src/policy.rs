@@ -69,10 +69,10 @@ pub enum DestinationKind {
 pub struct AccessRule {
     /// Who; the rules of one ACL share it.
     pub sources: Arc<BTreeSet<PosturedSelector>>,
-    /// Where; empty unless `reach` is `Named`.
+    /// Where; empty unless `destination_kind` is `Named`.
     pub destinations: Vec<PosturedSelector>,
     /// How the destinations are named.
-    pub reach: DestinationKind,
+    pub destination_kind: DestinationKind,
     /// The protocols and ports that are allowed there.
     pub services: Vec<ProtocolPorts>,
     /// The application capabilities that are granted there.

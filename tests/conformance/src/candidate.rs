@@ -16,7 +16,7 @@ use chrono::DateTime;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{case::Case, world::World};
+use crate::{case::Case, case_tailnet::CaseTailnet};
 
 /// One line of the answer.
 #[derive(Debug, Serialize)]
@@ -61,7 +61,7 @@ pub struct Peer {
 /// as the addresses of the peers that have them.
 #[must_use]
 pub fn candidate(case: &Case, sources: FilterSources) -> Candidate {
-    let world = World::new(case);
+    let tailnet = CaseTailnet::new(case);
     let refused = |error: String| Candidate {
         id: case.id.clone(),
         accepted: false,
@@ -73,7 +73,7 @@ pub fn candidate(case: &Case, sources: FilterSources) -> Candidate {
         lines.join("\n")
     };
     let context = DocumentContext {
-        domains: world.domains.clone(),
+        domains: tailnet.domains.clone(),
         groups: Some(BTreeSet::new()),
         ..DocumentContext::default()
     };
@@ -82,11 +82,11 @@ pub fn candidate(case: &Case, sources: FilterSources) -> Candidate {
         Err(problems) => return refused(lines(problems)),
     };
     let mut compiler = Compiler::new(policy);
-    world
+    tailnet
         .users
         .iter()
         .for_each(|user| compiler.put_user(inventory::convert_user(user)));
-    world
+    tailnet
         .nodes
         .iter()
         .for_each(|(_, node)| compiler.put_node(inventory::convert_node(node)));
@@ -94,7 +94,7 @@ pub fn candidate(case: &Case, sources: FilterSources) -> Candidate {
     if !failed.is_empty() {
         return refused(lines(failed));
     }
-    let told = told(&world, &compiler, sources);
+    let told = told(&tailnet, &compiler, sources);
     Candidate {
         id: case.id.clone(),
         accepted: true,
@@ -103,12 +103,16 @@ pub fn candidate(case: &Case, sources: FilterSources) -> Candidate {
     }
 }
 
-fn told(world: &World, compiler: &Compiler, sources: FilterSources) -> BTreeMap<String, Told> {
+fn told(
+    tailnet: &CaseTailnet,
+    compiler: &Compiler,
+    sources: FilterSources,
+) -> BTreeMap<String, Told> {
     let mut replica = Replica::new(sources);
     replica.apply_identity_snapshot(vec![IdentitySnapshot {
         revision: 1,
-        tailnet: Some(world.tailnet.clone()),
-        users: world.users.clone(),
+        tailnet: Some(tailnet.tailnet.clone()),
+        users: tailnet.users.clone(),
         last: true,
     }]);
     let online = |id| SoftState {
@@ -119,8 +123,8 @@ fn told(world: &World, compiler: &Compiler, sources: FilterSources) -> BTreeMap<
     };
     replica.apply_registry_snapshot(vec![RegistrySnapshot {
         revision: 1,
-        nodes: world.nodes.iter().map(|(_, node)| node.clone()).collect(),
-        soft: world
+        nodes: tailnet.nodes.iter().map(|(_, node)| node.clone()).collect(),
+        soft: tailnet
             .nodes
             .iter()
             .map(|(_, node)| online(node.id))
@@ -141,7 +145,7 @@ fn told(world: &World, compiler: &Compiler, sources: FilterSources) -> BTreeMap<
     let Some((view, _)) = replica.publish() else {
         return BTreeMap::new();
     };
-    let names: BTreeMap<_, _> = world
+    let names: BTreeMap<_, _> = tailnet
         .nodes
         .iter()
         .map(|(name, node)| (node.id, name.clone()))

@@ -9,7 +9,7 @@
 
 mod candidate;
 mod case;
-mod world;
+mod case_tailnet;
 
 pub use candidate::{Candidate, Peer, Told, candidate};
 pub use case::{Case, Node, Recorded, RecordedSelf, Switches, TailnetSettings, Topology, User};

@@ -48,7 +48,7 @@ async fn serve() -> SocketAddr {
     let given = Dependencies {
         backends: Backends {
             identity: nobody(),
-            waits: nobody(),
+            identity_for_waits: nobody(),
             registry: nobody(),
             compiler: nobody(),
         },

@@ -18,7 +18,7 @@ use tokio::{
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A state directory, and the settings in it.
-pub(crate) struct Place {
+pub(crate) struct TestInstallation {
     directory: TempDir,
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct Said {
     pub(crate) error: String,
 }
 
-impl Place {
+impl TestInstallation {
     /// Makes one whose server listens on free ports of the loopback address, speaks plain HTTP and relays nothing.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let place = Self { directory };
-        place.set("127.0.0.1:0", "127.0.0.1:0", "");
-        place
+        let installation = Self { directory };
+        installation.set("127.0.0.1:0", "127.0.0.1:0", "");
+        installation
     }
 
     /// Sets where clients connect, where metrics are served, and more of the gateway's table.
@@ -73,7 +73,7 @@ impl Place {
     }
 
     /// Starts the server; it serves when this returns, until it is dropped.
-    pub(crate) async fn serve(&self) -> Served {
+    pub(crate) async fn serve(&self) -> TestServer {
         let mut child = command(self.directory()).arg("serve").spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let greeting = async {
@@ -88,17 +88,17 @@ impl Place {
             panic!("it does not serve: {greeting}");
         };
         let greeting = timeout(SOON, greeting).await.unwrap();
-        Served { greeting, child }
+        TestServer { greeting, child }
     }
 }
 
 /// A server that runs.
-pub(crate) struct Served {
+pub(crate) struct TestServer {
     pub(crate) greeting: String,
     child: Child,
 }
 
-impl Served {
+impl TestServer {
     /// Ends it at once.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();

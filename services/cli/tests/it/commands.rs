@@ -3,42 +3,47 @@
 use bowline_proto::identity::v1::{Device, Login, LoginState};
 use prost::Message as _;
 
-use crate::bowline::{Place, command, run};
+use crate::bowline::{TestInstallation, command, run};
 
 #[tokio::test]
 async fn people_and_tailnets_are_listed_shown_and_changed_by_name_or_number() {
-    let place = Place::new();
-    let _served = place.serve().await;
-    let made = place.json(&["users", "create", "amira@example.com"]).await;
+    let installation = TestInstallation::new();
+    let _served = installation.serve().await;
+    let made = installation
+        .json(&["users", "create", "amira@example.com"])
+        .await;
     let number = made["id"].to_string();
     for name in ["amira@example.com", &number] {
-        assert_eq!(place.json(&["users", "show", name]).await, made);
+        assert_eq!(installation.json(&["users", "show", name]).await, made);
     }
-    let names = place.json(&["users", "list"]).await;
+    let names = installation.json(&["users", "list"]).await;
     assert_eq!(names.as_array().unwrap().len(), 2);
-    let home = place.json(&["tailnets", "show"]).await;
+    let home = installation.json(&["tailnets", "show"]).await;
     assert_eq!(home["name"], "home");
-    assert_eq!(place.json(&["nodes", "list"]).await, serde_json::json!([]));
-    place.json(&["users", "suspend", &number]).await;
-    let suspended = place.json(&["users", "show", &number]).await;
+    assert_eq!(
+        installation.json(&["nodes", "list"]).await,
+        serde_json::json!([])
+    );
+    installation.json(&["users", "suspend", &number]).await;
+    let suspended = installation.json(&["users", "show", &number]).await;
     assert_eq!(suspended["suspended"], true);
 
-    place
+    installation
         .bowline(&["users", "show", "noor@example.com"])
         .await
         .failed(3, "there is no user");
-    place
+    installation
         .bowline(&["nodes", "show", "laptop"])
         .await
         .failed(3, "there is no node");
-    let said = place.bowline(&["tailnets", "delete", "home"]).await;
+    let said = installation.bowline(&["tailnets", "delete", "home"]).await;
     said.failed(4, "the tailnet has users");
-    let said = place
+    let said = installation
         .bowline(&["users", "create", "amira@example.com"])
         .await;
     said.failed(4, "exists already");
 
-    let said = place
+    let said = installation
         .bowline(&["tailnets", "update", "--key-lifetime", "99999999d"])
         .await;
     assert_eq!(said.code, 2, "{}", said.error);
@@ -49,8 +54,8 @@ async fn people_and_tailnets_are_listed_shown_and_changed_by_name_or_number() {
     );
 
     let tailnet = home["id"].to_string();
-    place.json(&["tailnets", "create", &tailnet]).await;
-    let said = place
+    installation.json(&["tailnets", "create", &tailnet]).await;
+    let said = installation
         .bowline(&["users", "list", "--tailnet", &tailnet])
         .await;
     said.failed(4, "both a name and a number");
@@ -58,8 +63,8 @@ async fn people_and_tailnets_are_listed_shown_and_changed_by_name_or_number() {
 
 #[tokio::test]
 async fn dns_is_set_shown_and_taken_back() {
-    let place = Place::new();
-    let _served = place.serve().await;
+    let installation = TestInstallation::new();
+    let _served = installation.serve().await;
     for arguments in [
         &["nameservers", "set", "1.1.1.1", "9.9.9.9"][..],
         &["override", "on"],
@@ -75,9 +80,9 @@ async fn dns_is_set_shown_and_taken_back() {
         &["suffix", "home.example.com"],
         &["magic", "off"],
     ] {
-        place.json(&[&["dns"][..], arguments].concat()).await;
+        installation.json(&[&["dns"][..], arguments].concat()).await;
     }
-    let shown = place.json(&["dns", "show"]).await;
+    let shown = installation.json(&["dns", "show"]).await;
     let expected = serde_json::json!({
         "tailnet": "home",
         "magic_dns": false,
@@ -89,7 +94,7 @@ async fn dns_is_set_shown_and_taken_back() {
         "records": [{ "name": "printer.corp.example.com", "type": "A", "value": "100.64.0.7" }],
     });
     assert_eq!(shown, expected);
-    let table = place.bowline(&["dns", "show"]).await;
+    let table = installation.bowline(&["dns", "show"]).await;
     assert!(
         table.out.contains("corp.example.com → 10.0.0.53"),
         "{}",
@@ -115,7 +120,9 @@ async fn dns_is_set_shown_and_taken_back() {
         ),
         (&["split", "remove", "example.com"], 3, "no such suffix"),
     ] {
-        let said = place.bowline(&[&["dns"][..], arguments].concat()).await;
+        let said = installation
+            .bowline(&[&["dns"][..], arguments].concat())
+            .await;
         said.failed(code, part);
     }
     for arguments in [
@@ -125,9 +132,9 @@ async fn dns_is_set_shown_and_taken_back() {
         &["split", "remove", "corp.example.com"],
         &["records", "remove", "printer.corp.example.com", "A"],
     ] {
-        place.json(&[&["dns"][..], arguments].concat()).await;
+        installation.json(&[&["dns"][..], arguments].concat()).await;
     }
-    let shown = place.json(&["dns", "show"]).await;
+    let shown = installation.json(&["dns", "show"]).await;
     for empty in ["nameservers", "search_domains", "split", "records"] {
         assert_eq!(shown[empty], serde_json::json!([]), "{empty}");
     }
@@ -135,19 +142,21 @@ async fn dns_is_set_shown_and_taken_back() {
 
 #[tokio::test]
 async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
-    let place = Place::new();
-    let served = place.serve().await;
-    place.json(&["users", "create", "amira@example.com"]).await;
-    place
+    let installation = TestInstallation::new();
+    let served = installation.serve().await;
+    installation
+        .json(&["users", "create", "amira@example.com"])
+        .await;
+    installation
         .json(&["users", "set-role", "amira@example.com", "admin"])
         .await;
-    place
+    installation
         .json(&["keys", "create", "--user", "amira@example.com"])
         .await;
-    place
+    installation
         .json(&["dns", "search", "set", "corp.example.com"])
         .await;
-    let all = place.json(&["audit", "list"]).await;
+    let all = installation.json(&["audit", "list"]).await;
     let actions = |listed: &serde_json::Value| -> Vec<String> {
         let entries = listed.as_array().unwrap().iter();
         entries
@@ -173,7 +182,7 @@ async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
     let mut paged = Vec::new();
     let mut before = "9999-01-01T00:00:00Z".to_owned();
     loop {
-        let page = place
+        let page = installation
             .json(&["audit", "list", "--limit", "2", "--before", &before])
             .await;
         let Some(last) = page.as_array().unwrap().last() else {
@@ -184,7 +193,7 @@ async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
     }
     assert_eq!(paged, actions(&all));
 
-    let verified = place.json(&["audit", "verify"]).await;
+    let verified = installation.json(&["audit", "verify"]).await;
     let trails = verified.as_array().unwrap();
     assert!(trails.len() == 3 && trails.iter().all(|trail| trail["whole"] == true));
     let counted: u64 = trails
@@ -195,13 +204,13 @@ async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
 
     served.end().await;
     sqlx::any::install_default_drivers();
-    let url = format!("sqlite://{}", place.path("identity.db").display());
+    let url = format!("sqlite://{}", installation.path("identity.db").display());
     let database = sqlx::AnyPool::connect(&url).await.unwrap();
     let change = "UPDATE audit SET actor = 'nobody' WHERE sequence = 2";
     sqlx::query(change).execute(&database).await.unwrap();
     database.close().await;
-    let _served = place.serve().await;
-    let said = place.bowline(&["audit", "verify"]).await;
+    let _served = installation.serve().await;
+    let said = installation.bowline(&["audit", "verify"]).await;
     assert_eq!(said.code, 1, "{}", said.error);
     assert!(
         said.error.contains("entry 2 of the trail of identity"),
@@ -211,9 +220,9 @@ async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
 }
 
 /// Writes a device that waits for somebody, as a client without a key leaves it.
-async fn pending_login(place: &Place, id: &str) {
+async fn pending_login(installation: &TestInstallation, id: &str) {
     sqlx::any::install_default_drivers();
-    let url = format!("sqlite://{}", place.path("identity.db").display());
+    let url = format!("sqlite://{}", installation.path("identity.db").display());
     let database = sqlx::AnyPool::connect(&url).await.unwrap();
     let ends = 4_000_000_000_i64;
     let login = Login {
@@ -249,15 +258,15 @@ async fn pending_login(place: &Place, id: &str) {
 
 #[tokio::test]
 async fn device_is_shown_before_it_is_let_in_and_a_person_is_asked() {
-    let place = Place::new();
-    let _served = place.serve().await;
-    let state = async |id: &str| place.json(&["logins", "show", id]).await["state"].clone();
+    let installation = TestInstallation::new();
+    let _served = installation.serve().await;
+    let state = async |id: &str| installation.json(&["logins", "show", id]).await["state"].clone();
     // At a terminal: `script` makes one.
     let at_a_terminal = async |answer: &str, more: &str| {
         let line = format!(
             "{} --state-dir {} logins approve https://bowline.test/register/two --user owner@home {more}",
             env!("CARGO_BIN_EXE_bowline"),
-            place.directory().display()
+            installation.directory().display()
         );
         let mut command = tokio::process::Command::new("sh");
         command
@@ -272,9 +281,9 @@ async fn device_is_shown_before_it_is_let_in_and_a_person_is_asked() {
         run(&mut command).await
     };
     for id in ["one", "two", "three"] {
-        pending_login(&place, id).await;
+        pending_login(&installation, id).await;
     }
-    let said = place
+    let said = installation
         .bowline(&[
             "--output",
             "json",
@@ -307,7 +316,7 @@ async fn device_is_shown_before_it_is_let_in_and_a_person_is_asked() {
         "{}",
         said.out
     );
-    let said = place
+    let said = installation
         .bowline(&[
             "logins",
             "approve",
@@ -322,27 +331,31 @@ async fn device_is_shown_before_it_is_let_in_and_a_person_is_asked() {
 
 #[tokio::test]
 async fn login_names_are_found_in_any_case() {
-    let place = Place::new();
-    let _served = place.serve().await;
-    let made = place.json(&["users", "create", "Alice@Example.com"]).await;
-    let said = place
+    let installation = TestInstallation::new();
+    let _served = installation.serve().await;
+    let made = installation
+        .json(&["users", "create", "Alice@Example.com"])
+        .await;
+    let said = installation
         .bowline(&["users", "create", "alice@example.com"])
         .await;
     said.failed(4, "Alice@Example.com exists already");
-    let shown = place.json(&["users", "show", "ALICE@example.com"]).await;
+    let shown = installation
+        .json(&["users", "show", "ALICE@example.com"])
+        .await;
     assert_eq!(shown, made);
 }
 
 #[tokio::test]
 async fn without_a_server_the_failure_says_where_one_was_looked_for() {
-    let place = Place::new();
-    let said = place.bowline(&["status"]).await;
+    let installation = TestInstallation::new();
+    let said = installation.bowline(&["status"]).await;
     said.failed(5, "is `bowline serve` running");
-    let said = place
+    let said = installation
         .bowline(&["--identity", "127.0.0.1:1", "status"])
         .await;
     said.failed(1, "needs --ca");
-    let said = place
+    let said = installation
         .bowline(&["relay", "--host", "127.0.0.1", "--map", "/nowhere/map.json"])
         .await;
     said.failed(1, "--key-registry and --identity");
@@ -350,15 +363,15 @@ async fn without_a_server_the_failure_says_where_one_was_looked_for() {
 
 #[tokio::test]
 async fn control_keys_are_made_shown_rolled_and_retired() {
-    let place = Place::new();
-    let keys = place.path("keys");
+    let installation = TestInstallation::new();
+    let keys = installation.path("keys");
     let keys = keys.to_str().unwrap();
-    place
+    installation
         .bowline(&["control-keys", "roll", keys])
         .await
         .failed(3, "control-keys create");
-    place.json(&["control-keys", "create", keys]).await;
-    let before = place.json(&["control-keys", "show", keys]).await;
+    installation.json(&["control-keys", "create", keys]).await;
+    let before = installation.json(&["control-keys", "show", keys]).await;
     let ages = |shown: &serde_json::Value| {
         let shown = shown.as_array().unwrap().iter();
         let pair = |key: &serde_json::Value| format!("{} {}", key["transport"], key["age"]);
@@ -369,8 +382,8 @@ async fn control_keys_are_made_shown_rolled_and_retired() {
     assert_eq!(ages(&before), ["noise newest", "legacy newest"]);
     assert!(before[0]["public"].as_str().unwrap().starts_with("mkey:"));
 
-    place.json(&["control-keys", "roll", keys]).await;
-    let rolled = place.json(&["control-keys", "show", keys]).await;
+    installation.json(&["control-keys", "roll", keys]).await;
+    let rolled = installation.json(&["control-keys", "show", keys]).await;
     let all = [
         "noise newest",
         "noise previous",
@@ -379,14 +392,14 @@ async fn control_keys_are_made_shown_rolled_and_retired() {
     ];
     assert_eq!(ages(&rolled), all);
     assert_eq!(rolled[1]["public"], before[0]["public"]);
-    place
+    installation
         .bowline(&["control-keys", "roll", keys])
         .await
         .failed(4, "control-keys retire");
-    place.json(&["control-keys", "retire", keys]).await;
-    let retired = place.json(&["control-keys", "show", keys]).await;
+    installation.json(&["control-keys", "retire", keys]).await;
+    let retired = installation.json(&["control-keys", "show", keys]).await;
     assert_eq!((&retired[0], &retired[1]), (&rolled[0], &rolled[2]));
-    place
+    installation
         .bowline(&["control-keys", "retire", keys])
         .await
         .failed(3, "no previous");
@@ -394,12 +407,12 @@ async fn control_keys_are_made_shown_rolled_and_retired() {
 
 #[tokio::test]
 async fn completions_and_lists_end_quietly_when_nobody_reads_on() {
-    let place = Place::new();
-    let script = place.bowline(&["completions", "bash"]).await;
+    let installation = TestInstallation::new();
+    let script = installation.bowline(&["completions", "bash"]).await;
     assert!(script.out.contains("control-keys"));
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = command(place.directory());
+    let mut command = command(installation.directory());
     command.args(["completions", "bash"]).stdout(writer);
     let said = run(&mut command).await;
     assert_eq!((said.code, &*said.error), (0, ""));
@@ -407,11 +420,11 @@ async fn completions_and_lists_end_quietly_when_nobody_reads_on() {
 
 #[tokio::test]
 async fn certificates_are_made_and_renewed_under_the_same_authority() {
-    let place = Place::new();
-    let directory = place.path("certificates");
+    let installation = TestInstallation::new();
+    let directory = installation.path("certificates");
     let at = directory.to_str().unwrap();
     let text = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
-    place
+    installation
         .bowline(&["certificates", "renew", at])
         .await
         .failed(1, "ca.pem");
@@ -424,9 +437,9 @@ async fn certificates_are_made_and_renewed_under_the_same_authority() {
         "--days",
         "2",
     ];
-    place.json(&create).await;
+    installation.json(&create).await;
     let (authority, own) = (text("ca.pem"), text("amira.pem"));
-    let renewed = place
+    let renewed = installation
         .json(&["certificates", "renew", at, "--days", "1"])
         .await;
     let holders: Vec<_> = renewed
@@ -445,12 +458,12 @@ async fn certificates_are_made_and_renewed_under_the_same_authority() {
     assert_eq!(holders, [&["admin:amira"], &services[..]].concat());
     assert_eq!(text("ca.pem"), authority);
     assert_ne!(text("amira.pem"), own);
-    place
+    installation
         .bowline(&["certificates", "renew", at, "--days", "0"])
         .await
         .failed(1, "1 to 3650 days");
     std::fs::write(directory.join("relay.pem"), "nonsense").unwrap();
-    place
+    installation
         .bowline(&["certificates", "renew", at])
         .await
         .failed(1, "relay.pem: it is no certificate");

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bowline_interface::assert_unchanged;
 
-use crate::bowline::{Place, command, run};
+use crate::bowline::{TestInstallation, command, run};
 
 /// What `--help` says of a command and of all below it.
 struct Help {
@@ -15,11 +15,11 @@ struct Help {
 
 /// Returns the help of every command, in the order in which it is listed.
 async fn help_of_all() -> Vec<Help> {
-    let place = Place::new();
+    let installation = TestInstallation::new();
     let mut all = Vec::new();
     let mut asked = vec![Vec::new()];
     while let Some(path) = asked.pop() {
-        let mut command = command(place.directory());
+        let mut command = command(installation.directory());
         command
             .args(&path)
             .arg("--help")

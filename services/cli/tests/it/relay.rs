@@ -5,7 +5,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::bowline::{Place, SOON, command};
+use crate::bowline::{SOON, TestInstallation, command};
 
 /// Asks until an answer has this in it.
 async fn told(address: &str, path: &str, part: &str) {
@@ -26,15 +26,17 @@ async fn told(address: &str, path: &str, part: &str) {
 
 #[tokio::test]
 async fn relay_shows_health_and_metrics_and_writes_the_map_for_gateways() {
-    let place = Place::new();
-    let certificates = place.path("certificates");
+    let installation = TestInstallation::new();
+    let certificates = installation.path("certificates");
     let directory = certificates.to_str().unwrap();
-    place.json(&["certificates", "create", directory]).await;
+    installation
+        .json(&["certificates", "create", directory])
+        .await;
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let telemetry = free.local_addr().unwrap().to_string();
     drop(free);
-    let map = place.path("derp.json");
-    let mut command = command(place.directory());
+    let map = installation.path("derp.json");
+    let mut command = command(installation.directory());
     command
         .args(["relay", "--host", "127.0.0.1", "--listen", "127.0.0.1:0"])
         .args(["--stun-listen", "127.0.0.1:0", "--telemetry-listen"])

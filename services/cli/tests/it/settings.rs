@@ -1,13 +1,13 @@
 //! Settings from files and variables.
 
-use crate::bowline::{Place, command, run};
+use crate::bowline::{TestInstallation, command, run};
 
 #[tokio::test]
 async fn file_is_checked_with_place_and_nearest_name() {
-    let place = Place::new();
-    let file = place.path("bowline.toml");
+    let installation = TestInstallation::new();
+    let file = installation.path("bowline.toml");
     let check = ["config", "check", file.to_str().unwrap()];
-    let said = place.bowline(&check).await;
+    let said = installation.bowline(&check).await;
     assert!(
         said.out.starts_with("the settings are valid\n"),
         "{}",
@@ -15,31 +15,31 @@ async fn file_is_checked_with_place_and_nearest_name() {
     );
 
     std::fs::write(&file, "[gateway]\nlistn = \"x\"\n").unwrap();
-    let said = place.bowline(&check).await;
+    let said = installation.bowline(&check).await;
     said.failed(
         1,
         "line 2, column 1: unknown key \"listn\"; did you mean \"listen\"?",
     );
     let half = format!("[gateway]\nkey_file = \"{}\"\n", file.display());
     std::fs::write(&file, half).unwrap();
-    let said = place.bowline(&check).await;
+    let said = installation.bowline(&check).await;
     said.failed(1, "key_file is set and certificate_file is not");
     std::fs::write(&file, "[gateway]\npublic_url = \"x.example\"\n").unwrap();
-    let said = place.bowline(&check).await;
+    let said = installation.bowline(&check).await;
     said.failed(1, "public_url \"x.example\" is no URL for clients");
     let nowhere = ["config", "check", "/nowhere.toml"];
-    let said = place.bowline(&nowhere).await;
+    let said = installation.bowline(&nowhere).await;
     said.failed(1, "/nowhere.toml can not be read: No such file");
 }
 
 #[tokio::test]
 async fn everything_that_is_wrong_is_named_at_once() {
-    let place = Place::new();
-    let file = place.path("bowline.toml");
+    let installation = TestInstallation::new();
+    let file = installation.path("bowline.toml");
     let settings = "drain_secs = 1\n[gateway]\nlisten = \"nowhere\"\nkey_file = \"/nowhere.key\"\n\
                     [relay]\nenabled = \"yes\"\n[telemetry]\nlog_format = \"loud\"\n";
     std::fs::write(&file, settings).unwrap();
-    let said = place
+    let said = installation
         .bowline(&["config", "check", file.to_str().unwrap()])
         .await;
     assert_eq!(said.code, 1);
@@ -58,12 +58,12 @@ async fn everything_that_is_wrong_is_named_at_once() {
 
 #[tokio::test]
 async fn variables_override_keys_at_the_top_and_unknown_ones_are_refused() {
-    let place = Place::new();
+    let installation = TestInstallation::new();
     let with = |name: &str, value: &str| {
-        let mut command = command(place.directory());
+        let mut command = command(installation.directory());
         command
             .args(["config", "check"])
-            .arg(place.path("bowline.toml"))
+            .arg(installation.path("bowline.toml"))
             .env(name, value);
         command
     };

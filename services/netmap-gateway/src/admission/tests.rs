@@ -16,16 +16,16 @@ async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_ba
         .await
         .expect("free");
     let map = admission
-        .first_map(node_id(1), pending())
+        .admit_first_map(node_id(1), pending())
         .await
         .expect("free");
     let refused = admission.admit_registration(of("192.0.2.1")).await;
     assert_eq!(refused.expect_err("none is free").status(), 429);
-    let refused = admission.first_map(node_id(1), pending()).await;
+    let refused = admission.admit_first_map(node_id(1), pending()).await;
     assert_eq!(refused.expect_err("none is free").status(), 503);
     let waiting = tokio::join!(
         admission.admit_registration(of("192.0.2.1")),
-        admission.first_map(node_id(1), pending()),
+        admission.admit_first_map(node_id(1), pending()),
         async {
             tokio::time::sleep(PATIENCE / 2).await;
             drop((registration, map));
@@ -37,21 +37,24 @@ async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_ba
 #[tokio::test(start_paused = true)]
 async fn response_that_was_replaced_takes_no_turn() {
     let admission = Admission::new(1, 1);
-    let replaced = admission.first_map(node_id(1), ready(())).await;
+    let replaced = admission.admit_first_map(node_id(1), ready(())).await;
     assert_eq!(replaced.expect_err("it was replaced").status(), 503);
     let map = admission
-        .first_map(node_id(1), pending())
+        .admit_first_map(node_id(1), pending())
         .await
         .expect("free");
     let waiting = tokio::time::Instant::now();
     let replaced = admission
-        .first_map(node_id(1), tokio::time::sleep(PATIENCE / 2))
+        .admit_first_map(node_id(1), tokio::time::sleep(PATIENCE / 2))
         .await;
     assert_eq!(replaced.expect_err("it was replaced").status(), 503);
     assert_eq!(waiting.elapsed(), PATIENCE / 2, "at once, not at the end");
     drop(map);
     assert!(
-        admission.first_map(node_id(1), pending()).await.is_ok(),
+        admission
+            .admit_first_map(node_id(1), pending())
+            .await
+            .is_ok(),
         "it is free"
     );
 }

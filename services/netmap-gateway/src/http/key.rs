@@ -29,7 +29,7 @@ pub(super) async fn get_key(
         legacy: gateway.keys.legacy.public(),
         nacl_below: CapabilityVersion(gateway.config.nacl_below),
     };
-    // Browsers' clients fetch the keys from another origin.
+    // Clients that run in a browser fetch the keys from another origin.
     let anyone = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     match key_answer(query.v.as_deref(), &settings) {
         KeyAnswer::Text(text) => (anyone, text).into_response(),

@@ -45,18 +45,21 @@ async fn find_login(gateway: &Gateway, id: LoginId) -> (StatusCode, String) {
         .await
     {
         Ok(answer) => match answer.into_inner().login {
-            Some(login) => (StatusCode::OK, login_page_body(&login)),
+            Some(login) => match login_page_body(&login) {
+                Some(body) => (StatusCode::OK, body),
+                None => not_available(),
+            },
             None => not_known(),
         },
         Err(status) if status.code() == tonic::Code::NotFound => not_known(),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            page_frame(
-                "Try again",
-                "<p>The server can not look this up at the moment. Try again in a few seconds.</p>",
-            ),
-        ),
+        Err(_) => not_available(),
     }
+}
+
+fn not_available() -> (StatusCode, String) {
+    let text = "<p>The server can not look this up at the moment. Try again in a few seconds.</p>";
+    let page = page_frame("Try again", text);
+    (StatusCode::SERVICE_UNAVAILABLE, page)
 }
 
 fn not_known() -> (StatusCode, String) {
@@ -64,10 +67,12 @@ fn not_known() -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, page_frame("Not found", text))
 }
 
-fn login_page_body(login: &Login) -> String {
+/// Returns the page of a login; `None` when a key in it can not be read, so that nobody decides by a wrong key.
+fn login_page_body(login: &Login) -> Option<String> {
+    // A device may describe nothing of itself.
     let device = login.device.clone().unwrap_or_default();
-    let machine = MachinePublic::try_from(&*login.machine_key).unwrap_or_default();
-    let node = NodePublic::try_from(&*login.node_key).unwrap_or_default();
+    let machine = MachinePublic::try_from(&*login.machine_key).ok()?;
+    let node = NodePublic::try_from(&*login.node_key).ok()?;
     let rows = [
         ("Device", device.hostname),
         ("System", device.os),
@@ -101,7 +106,8 @@ fn login_page_body(login: &Login) -> String {
                 .to_owned(),
         ),
     };
-    page_frame(title, &format!("<table>{rows}</table>{what}"))
+    let body = format!("<table>{rows}</table>{what}");
+    Some(page_frame(title, &body))
 }
 
 fn page_frame(title: &str, body: &str) -> String {

@@ -50,7 +50,7 @@ pub(super) async fn post_verify(
         ));
     }
     // A relay asks for each of its clients.
-    connection.exempt_from_deadline();
+    connection.uncount_requests();
     let request: VerifyRequest = serde_json::from_slice(&read_body(body).await?)
         .map_err(|error| RequestFailure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let key = request.node_public.as_bytes();

@@ -1,4 +1,4 @@
-//! The place of a gateway that only one process at a time can have.
+//! The slot of a gateway: the name of an address that only one process at a time can listen on.
 
 use std::net::SocketAddr;
 

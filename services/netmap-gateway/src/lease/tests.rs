@@ -116,7 +116,7 @@ impl KeyRegistryService for Registry {
     }
 }
 
-struct Scene {
+struct TestLease {
     recording: Arc<Recording>,
     hub: Arc<TailnetHub>,
     lease: Lease,
@@ -124,7 +124,7 @@ struct Scene {
     registry: GrpcChannel,
 }
 
-impl Scene {
+impl TestLease {
     fn new() -> Self {
         let recording = Arc::<Recording>::default();
         let mut routes = Routes::builder();
@@ -137,7 +137,7 @@ impl Scene {
         let nobody = || GrpcChannel::admin_socket("/nonexistent/bowline.sock");
         let backends = Backends {
             identity: nobody(),
-            waits: nobody(),
+            identity_for_waits: nobody(),
             registry: registry.clone(),
             compiler: nobody(),
         };
@@ -176,25 +176,25 @@ fn id(number: u64) -> TailnetId {
 
 #[tokio::test(start_paused = true)]
 async fn lease_is_renewed_though_thousands_of_tailnets_can_not_be_told() {
-    let scene = Scene::new();
+    let test = TestLease::new();
     // Nobody follows them: what is told is that they are not held.
-    scene.hub.advances().tell_again((1..=2500).map(id));
-    let held = scene.hub.tailnet(id(2501));
-    let mut renewed = scene.keep();
+    test.hub.progress_queue().report_again((1..=2500).map(id));
+    let held = test.hub.tailnet(id(2501));
+    let mut renewed = test.keep();
     for _ in 0..10 {
         renewed.changed().await.unwrap();
     }
-    let tries = scene.recording.tries.load(Ordering::SeqCst);
+    let tries = test.recording.tries.load(Ordering::SeqCst);
     assert!(tries > 1, "it is tried again");
-    scene.recording.may_record.store(true, Ordering::SeqCst);
+    test.recording.may_record.store(true, Ordering::SeqCst);
     let is_told = || {
-        let told = scene.recording.told.lock().unwrap();
+        let told = test.recording.told.lock().unwrap();
         told.last().is_some_and(|last| last.complete)
     };
     while !is_told() {
         renewed.changed().await.unwrap();
     }
-    let told = scene.recording.told.lock().unwrap();
+    let told = test.recording.told.lock().unwrap();
     let sizes: Vec<_> = told
         .iter()
         .map(|part| (part.dropped.len(), part.progress.len()))
@@ -205,13 +205,13 @@ async fn lease_is_renewed_though_thousands_of_tailnets_can_not_be_told() {
 
 #[tokio::test(start_paused = true)]
 async fn registry_of_an_earlier_release_hears_of_progress_with_the_lease() {
-    let scene = Scene::new();
-    scene.recording.is_older.store(true, Ordering::SeqCst);
-    scene.hub.advances().tell_again((1..=1500).map(id));
-    let held = scene.hub.tailnet(id(1501));
-    let mut renewed = scene.keep();
+    let test = TestLease::new();
+    test.recording.is_older.store(true, Ordering::SeqCst);
+    test.hub.progress_queue().report_again((1..=1500).map(id));
+    let held = test.hub.tailnet(id(1501));
+    let mut renewed = test.keep();
     let sizes = || {
-        let told = scene.recording.told.lock().unwrap();
+        let told = test.recording.told.lock().unwrap();
         let size = |part: &ReportProgressRequest| (part.dropped.len(), part.progress.len());
         told.iter().map(size).collect::<Vec<_>>()
     };
@@ -224,11 +224,11 @@ async fn registry_of_an_earlier_release_hears_of_progress_with_the_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn sessions_of_a_gateway_that_reaches_nobody_end_when_they_may_not_begin_either() {
-    let scene = Scene::new();
-    let tailnet = scene.hub.tailnet(id(1));
+    let test = TestLease::new();
+    let tailnet = test.hub.tailnet(id(1));
     let (renew, renewed) = watch::channel(Some(Instant::now()));
-    let ending = end_stale_sessions(Arc::clone(&scene.hub), renewed, Duration::from_secs(60));
-    scene.tasks.spawn_background("end-stale", ending);
+    let ending = end_stale_sessions(Arc::clone(&test.hub), renewed, Duration::from_secs(60));
+    test.tasks.spawn_background("end-stale", ending);
     let mut slot = tailnet.sessions.take_slot(node_id(7), 0);
     let (_epoch, mut own) = watch::channel(0);
     let wait = Duration::from_secs(50);

@@ -16,34 +16,34 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use super::{
-    front::{BodyShare, Holder, ListenerLimits},
+    limits::{BodyShare, Holder, ListenerLimits},
     link::Link,
 };
 use crate::session::KeyContest;
 
-/// How long a client may take for the TLS handshake, for the head of a request, and until its first.
+/// How long a client may take for the TLS handshake, until its first request, and for the head of each request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection lives on which no node of ours speaks: longer than a login waits for somebody.
-const STRANGER: Duration = Duration::from_secs(20 * 60);
-/// How long a connection is known after a node's last request was accepted on it, unless a stream of maps is open.
-const KNOWN: Duration = Duration::from_secs(60);
-/// How many requests a stranger may have under way on a connection.
+/// How long a connection may live without a registered node: longer than a login stays open for a decision.
+const STRANGER_LIFETIME: Duration = Duration::from_secs(20 * 60);
+/// How long a connection stays known after the last accepted request of its node. An open map stream keeps it known.
+const KNOWN_LIFETIME: Duration = Duration::from_secs(60);
+/// How many requests may be under way on a stranger's connection.
 const STRANGERS_REQUESTS: usize = 8;
-/// The part of the drain time over which connections close; the rest is for what they still have to send.
+/// The part of the drain time in which connections begin to close; the rest is for what they still have to send.
 const DRAIN_SPREAD: f64 = 0.7;
 
 /// A connection, as the handlers of its requests see it.
 ///
-/// Machine keys cost nothing, so a proven one makes nobody known: until a registered node speaks, the connection is a
-/// stranger's. It is one again when its node's stream of maps has ended and it is asked for nothing: so a node that
-/// is gone holds no slot.
+/// A connection is *known* when a registered node makes requests on it; until then it is a *stranger's*. A proven
+/// machine key is not enough, because anybody can make one. The connection is a stranger's again when its node has no
+/// open map stream and has not asked for anything for a while, so that a node which is gone occupies no slot.
 #[derive(Clone, Debug)]
 pub struct Connection(Arc<ConnectionInner>);
 
-/// What all clients have in common that speak on one socket: with a proxy these are several.
+/// What all clients on one socket share: a proxy sends the requests of several clients on one socket.
 #[derive(Clone, Debug)]
 struct ConnectionSocket {
-    front: Arc<ListenerLimits>,
+    limits: Arc<ListenerLimits>,
     slot: SlotHandle<Holder>,
     end: Arc<ConnectionEnd>,
     link: Arc<Link>,
@@ -53,7 +53,7 @@ struct ConnectionSocket {
 struct ConnectionInner {
     socket: ConnectionSocket,
     source: SocketAddr,
-    /// The proxy whose connection this is, and which speaks for other clients on it as well.
+    /// Whether the other end is a proxy, which sends requests of several clients.
     is_of_proxy: bool,
     contest: KeyContest,
     state: Mutex<ConnectionState>,
@@ -62,15 +62,15 @@ struct ConnectionInner {
 
 #[derive(Debug)]
 struct ConnectionState {
-    /// The node that speaks on it, where it is known.
+    /// The registered node that makes requests on it, when it has a slot among the known ones.
     holder: Option<Holder>,
-    /// The node that speaks on it, while there is no slot for it among those who are known.
-    unseated: Option<Holder>,
+    /// The registered node that makes requests on it, while no slot among the known ones is free for it.
+    without_slot: Option<Holder>,
     /// How many streams of maps are open.
     streams: usize,
-    /// Since when it is a stranger's, or when a node's request was accepted last.
+    /// When it became a stranger's; while it is known, when its node's last request was accepted.
     since: Instant,
-    /// How many requests of a stranger were counted that may yet turn out to be a node's.
+    /// How many requests were counted as a stranger's. They are given back when the client turns out to be a node.
     counted: u32,
 }
 
@@ -79,9 +79,9 @@ struct ConnectionState {
 pub(super) enum RequestRefusal {
     /// Too many are under way on the connection.
     UnderWay,
-    /// Too many come from its network, for so long.
+    /// Too many come from its network; it may ask again after this time.
     Often(Duration),
-    /// Too many come from its node, for so long.
+    /// Too many come from its node; it may ask again after this time.
     OftenOfNode(Duration),
 }
 
@@ -92,16 +92,17 @@ pub struct ConnectionEnd {
     shutdown: Shutdown,
     /// The part of the drain time after which it closes.
     share: f64,
-    /// Cancelled to close it before.
+    /// Cancelled to close it before that.
     early: CancellationToken,
-    /// Cancelled when the client has been told that nothing more is answered on it.
+    /// Cancelled when the client was told that the connection closes.
     closing: CancellationToken,
     /// Counts it among those that the drain waits for.
     _open: TaskTrackerToken,
 }
 
 impl ConnectionEnd {
-    /// Returns the end of the connection with this number: consecutive numbers lie far apart in the drain.
+    /// Describes how the connection with this number ends. Connections with consecutive numbers close far apart in a
+    /// drain.
     pub(super) fn new(shutdown: Shutdown, number: u64, open: TaskTrackerToken) -> Self {
         Self {
             number,
@@ -124,7 +125,7 @@ impl Drop for RequestUnderWay {
     }
 }
 
-/// A stream of maps that is open: its connection stays known.
+/// An open map stream: until it is dropped, its connection stays known.
 #[derive(Debug)]
 pub struct OpenStream(Connection);
 
@@ -146,7 +147,7 @@ impl Connection {
     ) -> Self {
         let is_of_proxy = front.proxies.contain(source.ip());
         let socket = ConnectionSocket {
-            front,
+            limits: front,
             slot,
             end: Arc::new(end),
             link: Arc::new(Link::new()),
@@ -157,7 +158,7 @@ impl Connection {
     fn on_socket(socket: ConnectionSocket, source: SocketAddr, is_of_proxy: bool) -> Self {
         let state = ConnectionState {
             holder: None,
-            unseated: None,
+            without_slot: None,
             streams: 0,
             since: Instant::now(),
             counted: 0,
@@ -182,23 +183,23 @@ impl Connection {
         &self.0.socket.link
     }
 
-    /// Returns what it has lost to other machines with the same node key.
+    /// Returns which sessions it has lost to other machines that use the same node key.
     pub fn contest(&self) -> &KeyContest {
         &self.0.contest
     }
 
-    /// Returns the connection as a request on it has it: a proxy's requests come from different clients.
+    /// Returns the connection of one request. Each request from a proxy has its own, because it may come from another
+    /// client.
     pub(super) fn of_request(&self, headers: &HeaderMap) -> Self {
         if !self.0.is_of_proxy {
             return self.clone();
         }
-        let client = self.0.socket.front.proxies.client_of(headers);
+        let client = self.0.socket.limits.proxies.client_of(headers);
         let source = client.map_or(self.0.source, |client| SocketAddr::new(client, 0));
         Self::on_socket(self.0.socket.clone(), source, true)
     }
 
-    /// Returns the connection as it goes on after an upgrade: its client has it alone from now on, a proxy in between
-    /// or not.
+    /// Returns the connection after an upgrade: from then on one client uses it alone, even through a proxy.
     pub(crate) fn upgraded(&self) -> Self {
         if !self.0.is_of_proxy {
             return self.clone();
@@ -210,8 +211,8 @@ impl Connection {
         upgraded
     }
 
-    /// Waits for its turn to close: in a drain connections close one after the other, so that clients move to other
-    /// gateways in no burst.
+    /// Waits for its turn to close. In a drain connections close one after the other, so that their clients do not
+    /// move to other gateways all at once.
     pub async fn wait_for_drain_turn(&self) {
         let end = &self.0.socket.end;
         tokio::select! {
@@ -220,19 +221,19 @@ impl Connection {
         }
     }
 
-    /// Brings its turn forward: its client has to ask another gateway.
-    pub fn leave(&self) {
+    /// Lets the connection close now, whether the gateway drains or not: its client connects again.
+    pub fn close_soon(&self) {
         self.0.socket.end.early.cancel();
     }
 
-    /// Says to all that is answered on it that it closes. The transport has told the client before: a client whose
-    /// stream ends first would ask again on the same connection.
+    /// Ends everything that is being answered on it. The transport has to tell the client first that the connection
+    /// closes: a client whose stream ends before that asks again on the same connection.
     pub fn announce_closing(&self) {
         self.0.socket.end.closing.cancel();
     }
 
-    /// Waits until it closes: what is answered on it ends.
-    pub async fn closing(&self) {
+    /// Waits until everything that is answered on it has to end.
+    pub async fn wait_until_closing(&self) {
         self.0.socket.end.closing.cancelled().await;
     }
 
@@ -241,69 +242,75 @@ impl Connection {
         self.0.socket.end.shutdown.is_draining()
     }
 
-    /// Returns where it comes from: the client's address, as far as a trusted proxy told it.
+    /// Returns the client's address, or the proxy's where a trusted proxy does not name the client.
     pub fn source(&self) -> IpAddr {
         self.0.source.ip()
     }
 
-    /// Returns the same with the port.
+    /// Returns the client's address with its port.
     pub(super) fn address(&self) -> SocketAddr {
         self.0.source
     }
 
-    /// Returns what counts as one source: an IPv4 address, or the first of the /64 it comes from.
+    /// Returns the address that stands for its source: an IPv4 address, or the first of an IPv6 /64.
     pub fn network(&self) -> IpAddr {
         Network::narrowest(self.source()).first_address()
     }
 
     /// Says whether it is inside TLS, here or at a proxy in front.
     pub fn is_secured(&self) -> bool {
-        self.0.socket.front.is_secured
+        self.0.socket.limits.is_secured
     }
 
-    pub(super) fn front(&self) -> &Arc<ListenerLimits> {
-        &self.0.socket.front
+    pub(super) fn limits(&self) -> &Arc<ListenerLimits> {
+        &self.0.socket.limits
     }
 
-    /// Notes that a registered node speaks on it: what was counted as a stranger's requests is the node's.
+    /// Notes that the client is a registered node. Requests that were counted as a stranger's are counted as the
+    /// node's instead.
     ///
     /// # Errors
     ///
-    /// How long the node has to wait before it may ask anything.
+    /// How long the node has to wait before its next request.
     pub fn mark_known(&self, holder: Holder) -> Result<(), Duration> {
         let inner = &self.0;
         let counted = std::mem::take(&mut self.lock_state().counted);
         inner
             .socket
-            .front
+            .limits
             .give_back_requests(self.source(), counted);
         let now = Instant::now().into_std();
         let mut taken = Ok(());
         for _ in 0..counted {
-            taken = inner.socket.front.take_request_of_node(holder.clone(), now);
+            taken = inner
+                .socket
+                .limits
+                .take_request_of_node(holder.clone(), now);
         }
-        // A proxy's connection is nobody's; and one too many of one source or owner stays a stranger's.
+        // A proxy needs no slot of a node. Where a source or an owner has too many connections, this one stays a
+        // stranger's.
         let is_known = inner.is_of_proxy || inner.socket.slot.mark_known(holder.clone());
         let mut state = self.lock_state();
         if is_known {
-            (state.holder, state.unseated) = (Some(holder), None);
+            (state.holder, state.without_slot) = (Some(holder), None);
             state.since = Instant::now();
         } else {
-            (state.holder, state.unseated) = (None, Some(holder));
+            (state.holder, state.without_slot) = (None, Some(holder));
         }
         taken
     }
 
-    /// Notes that those who ask on it were proven to be trusted otherwise: their requests are not counted.
-    pub fn exempt_from_deadline(&self) {
+    /// Gives back the requests that were counted as a stranger's: their sender has proven by a token that it may ask
+    /// often.
+    pub fn uncount_requests(&self) {
         let counted = std::mem::take(&mut self.lock_state().counted);
         self.0
             .socket
-            .front
+            .limits
             .give_back_requests(self.source(), counted);
     }
 
-    /// Returns the registered node that has spoken on it lately.
+    /// Returns the registered node that makes requests on it, when it is known.
     pub fn holder(&self) -> Option<Holder> {
         self.lock_state().holder.clone()
     }
@@ -314,19 +321,22 @@ impl Connection {
         OpenStream(self.clone())
     }
 
-    /// Returns the share of a request's body in what all bodies may hold, empty at first.
+    /// Returns an empty share of the memory that all request bodies may use.
     pub(crate) fn body_share(&self) -> BodyShare {
-        self.0.socket.front.body_share(self.source(), self.holder())
+        self.0
+            .socket
+            .limits
+            .body_share(self.source(), self.holder())
     }
 
-    /// Begins a request, unless too many are under way or come from where this one does.
+    /// Begins a request, unless too many are under way, or come from its node or network.
     pub(super) fn begin_request(&self) -> Result<RequestUnderWay, RequestRefusal> {
         let inner = &self.0;
         let before = inner.under_way.fetch_add(1, Ordering::Relaxed);
         let under_way = RequestUnderWay(self.clone());
         let now = Instant::now().into_std();
         if let Some(holder) = self.holder() {
-            let taken = inner.socket.front.take_request_of_node(holder, now);
+            let taken = inner.socket.limits.take_request_of_node(holder, now);
             taken.map_err(RequestRefusal::OftenOfNode)?;
         } else {
             if before >= STRANGERS_REQUESTS {
@@ -334,7 +344,7 @@ impl Connection {
             }
             inner
                 .socket
-                .front
+                .limits
                 .take_request(self.source(), now)
                 .map_err(RequestRefusal::Often)?;
             self.lock_state().counted += 1;
@@ -342,7 +352,7 @@ impl Connection {
         Ok(under_way)
     }
 
-    /// Returns when the connection should end: nothing is asked on it at first, or no registered node speaks for long.
+    /// Waits until the connection has to end: no request came in time, or no registered node has used it for too long.
     pub async fn wait_until_overstayed(&self, asked: &CancellationToken) {
         if tokio::time::timeout(PATIENCE, asked.cancelled())
             .await
@@ -353,31 +363,31 @@ impl Connection {
         if self.0.is_of_proxy {
             return std::future::pending().await;
         }
-        while let Some(look) = self.next_look(Instant::now()) {
+        while let Some(look) = self.next_check(Instant::now()) {
             tokio::time::sleep_until(look).await;
         }
     }
 
-    /// Returns when to look again whether it is a stranger's for too long; `None`: it is.
-    fn next_look(&self, now: Instant) -> Option<Instant> {
-        let unseated = self.lock_state().unseated.clone();
+    /// Returns when to check again whether it was a stranger's for too long; `None` when it was.
+    fn next_check(&self, now: Instant) -> Option<Instant> {
+        let unseated = self.lock_state().without_slot.clone();
         if let Some(holder) = unseated {
-            // Others may have gone meanwhile.
+            // A slot may have become free.
             self.mark_known(holder).ok();
         }
         let mut state = self.lock_state();
         if state.streams > 0 {
-            return Some(now + KNOWN);
+            return Some(now + KNOWN_LIFETIME);
         }
         if state.holder.is_some() {
-            if state.since + KNOWN > now {
-                return Some(state.since + KNOWN);
+            if state.since + KNOWN_LIFETIME > now {
+                return Some(state.since + KNOWN_LIFETIME);
             }
             state.holder = None;
             state.since = now;
             self.0.socket.slot.mark_stranger();
         }
-        Some(state.since + STRANGER).filter(|end| *end > now)
+        Some(state.since + STRANGER_LIFETIME).filter(|end| *end > now)
     }
 
     fn lock_state(&self) -> MutexGuard<'_, ConnectionState> {

@@ -1,8 +1,8 @@
-//! When a connection was heard of last, and whether its link is dead.
+//! When the client of a connection was last heard, and whether the link to it is dead.
 //!
-//! Where it matters (a node that others route through) a quiet client is asked for a sign of life. One that has answered
-//! before and then says nothing at all for [`SILENCE`] is gone, whatever TCP still believes. Whoever does not answer
-//! such questions is not judged by them.
+//! Where it matters (a node that others route through) a quiet client is asked for a sign of life. A client that has
+//! answered before and then sends nothing at all for [`SILENCE`] is gone, even if TCP has not noticed. A client that
+//! never answered is not judged by its silence.
 
 use std::{
     io,
@@ -23,22 +23,24 @@ use tokio::{
 
 use super::Connection;
 
-/// After how long a watched client is asked for a sign of life.
+/// How long a watched client may be quiet before it is asked for a sign of life.
 pub(crate) const QUIET: Duration = Duration::from_secs(4);
-/// After how long it is gone: three questions without an answer, and not a byte of anything else.
+/// How long a watched client may be silent before its link is dead: time for three questions without an answer or any
+/// other byte.
 const SILENCE: Duration = Duration::from_secs(12);
 
 /// What is known of a connection's link.
 #[derive(Debug)]
 pub struct Link {
     start: Instant,
-    /// When something came last, in milliseconds since the start.
+    /// When the last bytes came, in milliseconds since the start.
     heard: AtomicU64,
     /// Whether the client has answered a question for a sign of life.
     answers: AtomicBool,
     is_watched: watch::Sender<bool>,
     is_dead: AtomicBool,
-    /// How the client names the server: it answers on this very connection only under the same name.
+    /// The host name by which the client knows the server. It answers a question on this connection only when the URL
+    /// has the same name.
     authority: OnceLock<String>,
 }
 
@@ -69,13 +71,13 @@ impl Link {
         self.authority.get().map_or("unused", String::as_str)
     }
 
-    /// Notes that something came.
+    /// Notes that bytes came.
     fn note_heard(&self) {
         let since = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(since, Ordering::Relaxed);
     }
 
-    /// Returns when something came last.
+    /// Returns when the last bytes came.
     pub fn last_heard(&self) -> Instant {
         self.start + Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
@@ -83,7 +85,7 @@ impl Link {
     /// Notes that the client has answered a question for a sign of life.
     pub fn note_answer(&self) {
         self.answers.store(true, Ordering::Relaxed);
-        // Who waits for the silence looks again.
+        // Wakes `wait_until_dead`: from now on the client's silence counts.
         self.is_watched.send_modify(|_| {});
     }
 
@@ -97,7 +99,7 @@ impl Link {
         self.is_watched.send_if_modified(|before| {
             let differs = *before != is_watched;
             if differs && is_watched {
-                // It was free to say nothing until now.
+                // Silence from before the link was watched does not count.
                 self.note_heard();
             }
             *before = is_watched;
@@ -131,7 +133,7 @@ impl Link {
     }
 }
 
-/// A socket that notes when something comes.
+/// A socket that notes when bytes come.
 #[derive(Debug)]
 pub(super) struct HeardStream<S> {
     socket: S,

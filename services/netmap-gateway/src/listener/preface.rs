@@ -13,11 +13,12 @@ use super::proxies::{self, LINE, LONGEST_LINE, SIGNATURE};
 /// How long a balancer may take to write it.
 const HEADER_TIME: Duration = Duration::from_secs(1);
 
-/// Reads the header, bounded in size and time; `None`: the balancer speaks for itself.
+/// Reads the header, bounded in size and time; `None`: the balancer made the connection for itself, as for a health
+/// check.
 ///
 /// # Errors
 ///
-/// When there is none that can be read.
+/// When there is no header, or it is malformed or late.
 pub(super) async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<SocketAddr>> {

@@ -1,8 +1,8 @@
-//! Whom clients are passed on by, and what such a proxy says of where they come from. Pure.
+//! Which proxies are trusted, and which client address such a proxy names. Pure.
 //!
-//! A balancer that passes bytes on writes a PROXY header before them, version 1 (a line) or 2 (binary). A proxy that speaks
-//! HTTP adds the client's address to `X-Forwarded-For`. Either is believed only from the networks in the settings: anybody
-//! can write anything.
+//! A balancer that passes bytes on writes a PROXY header before them, version 1 (a line) or 2 (binary). A proxy that
+//! speaks HTTP adds the client's address to `X-Forwarded-For`. Both are believed only from the networks in the
+//! settings, because anybody can write them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -25,7 +25,7 @@ const MOST_HOPS: usize = 32;
 #[error("the PROXY header is not well-formed")]
 pub(super) struct MalformedProxyHeader;
 
-/// The networks whose word about clients is taken.
+/// The networks of trusted proxies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies {
     pub(crate) trusted: Vec<IpNet>,
@@ -42,11 +42,13 @@ impl Proxies {
             .any(|network| network.contains(&address))
     }
 
-    /// Returns where a request of one of them comes from: the rightmost address in `X-Forwarded-For` that is not one of
-    /// them. What is left of it, the client may have written itself. `None`: it says nothing.
+    /// Returns the client's address in a request from a trusted proxy: the rightmost address in `X-Forwarded-For` that
+    /// is not a trusted proxy itself. What is left of it may be made up by the client. `None` when the header names no
+    /// address.
     pub(super) fn client_of(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let values = headers.get_all("x-forwarded-for").iter().rev();
-        let hops = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+        // A value that is not text names no address.
+        let hops = values.flat_map(|value| value.to_str().unwrap_or("").rsplit(','));
         let mut last = None;
         for hop in hops.take(MOST_HOPS) {
             let Some(address) = hop_address(hop.trim()) else {

@@ -1,4 +1,4 @@
-//! How much of something all may hold together, and each.
+//! A bounded amount that many share, such as memory or places in a queue.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -55,12 +55,11 @@ impl<K: Ord + Clone> Quota<K> {
 }
 
 impl<K: Ord + Clone> QuotaShare<K> {
-    /// Takes more; `false` when there is not as much, and then nothing is taken.
+    /// Takes `more`; `false`, and nothing is taken, when too little is left.
     pub(crate) fn grow(&mut self, more: usize) -> bool {
         let mut held = self.quota.lock_use();
-        let is_full = |(part, most): &(K, usize)| {
-            held.each.get(part).copied().unwrap_or_default() + more > *most
-        };
+        let is_full =
+            |(part, most): &(K, usize)| held.each.get(part).copied().unwrap_or(0) + more > *most;
         if held.all + more > self.quota.all || self.parts.iter().any(is_full) {
             return false;
         }

@@ -15,7 +15,7 @@ use bowline_service_kit::trace;
 use futures_util::stream;
 use tonic::Code;
 
-use super::{Machine, RequestFailure, draining_failure, host::HostReportSource};
+use super::{Machine, RequestFailure, draining_failure, host::CheckedHostinfo};
 use crate::{
     gateway::Gateway,
     session::{
@@ -27,13 +27,13 @@ use crate::{
 
 /// How long a known node waits for the first complete view.
 const FIRST_VIEW: Duration = Duration::from_secs(30);
-/// The most UDP candidates kept of a client.
+/// The most endpoints that are kept of a client.
 const MOST_ENDPOINTS: usize = 64;
 
 /// What a map request is answered with.
 pub enum MapAnswer {
-    /// The report is taken; only the status is read.
-    Taken,
+    /// The report is accepted; the client reads only the status.
+    Accepted,
     /// One frame, or frames until the client leaves.
     Frames(Frames),
 }
@@ -47,7 +47,7 @@ pub async fn answer_map_request(
 ) -> Result<MapAnswer, RequestFailure> {
     let is_only_report = request.is_report() && !request.stream;
     if !is_only_report {
-        // A report is taken in a drain, too: clients do not repeat them.
+        // A report is accepted in a drain, too: clients do not repeat them.
         machine.refuse_in_drain()?;
     }
     let found = gateway
@@ -59,9 +59,10 @@ pub async fn answer_map_request(
         Ok(NodeKeyOwner::Former(node)) if !is_only_report => {
             return tell_former(gateway, machine, node, &request, sealing).await;
         }
-        // Nobody is told of it any more, and the client need not try again.
-        Ok(NodeKeyOwner::Former(_)) => return Ok(MapAnswer::Taken),
-        // A key that nobody has and one of another machine are told apart by nothing.
+        // The node is gone, so nobody needs its report; an answer without error keeps the client from sending it
+        // again.
+        Ok(NodeKeyOwner::Former(_)) => return Ok(MapAnswer::Accepted),
+        // An unknown key and one of another machine get the same answer, so that nobody can find out which keys exist.
         Err(status) if status.code() == Code::NotFound => return Err(unknown_key_failure()),
         Err(status) if status.code() == Code::ResourceExhausted => {
             let text = status.message();
@@ -85,10 +86,10 @@ pub async fn answer_map_request(
             pass_on_report(gateway, &located, &request, report);
         }
         if !request.stream {
-            return Ok(MapAnswer::Taken);
+            return Ok(MapAnswer::Accepted);
         }
     }
-    // After its report: that is taken as often as it comes, and passed on at a pace of its own.
+    // Counted only here: reports are accepted as often as they come, and passed on at a pace of their own.
     gateway
         .admission
         .take_full_map(located.node, tokio::time::Instant::now().into_std())?;
@@ -124,7 +125,7 @@ fn client_dialect(request: &MapRequest) -> Dialect {
     }
 }
 
-/// Shows a report to peers and brings it to the registry, at the node's pace.
+/// Shows a report to peers and sends it to the registry, as often as the node's pace allows.
 fn pass_on_report(
     gateway: &Gateway,
     located: &LocatedNode,
@@ -166,11 +167,11 @@ async fn open_stream(
     sealing: FrameSealer,
 ) -> Result<MapAnswer, RequestFailure> {
     let connection = &machine.connection;
-    if let Some(wait) = connection.contest().come_back(located.node) {
+    if let Some(wait) = connection.contest().note_return(located.node) {
         let node_key = request.node_key.as_bytes();
         gateway
             .reporter
-            .key_is_shared(&located.tailnet, located.node, node_key);
+            .report_shared_key(&located.tailnet, located.node, node_key);
         wait_for_slot(machine, &located, wait).await?;
     }
     let delivery = gateway
@@ -178,11 +179,15 @@ async fn open_stream(
         .begin(located.node, DeliveryKind::Stream, connection.clone());
     let admission = &gateway.admission;
     let turn = admission
-        .first_map(located.node, delivery.wait_until_ended())
+        .admit_first_map(located.node, delivery.wait_until_ended())
         .await?;
-    let asked = || client_report(request).unwrap_or_default();
-    if let Some(own) = connection.contest().note_slot(located.node, asked) {
-        pass_on_report(gateway, &located, request, own);
+    // A description that is too long is left out: only a report is refused for it.
+    let requested = || client_report(request).ok();
+    let regained = connection
+        .contest()
+        .note_slot_regained(located.node, requested);
+    if let Some(report) = regained {
+        pass_on_report(gateway, &located, request, report);
     }
     let client = SessionClient {
         tailnet: located.tailnet,
@@ -193,7 +198,7 @@ async fn open_stream(
     };
     let (clock, reporter) = (Arc::clone(&gateway.clock), gateway.reporter.clone());
     let mut session = MapSession::begin(client, clock, reporter, Arc::clone(admission));
-    // A stream that is begun has its first message: clients take an empty one for a broken server.
+    // The answer begins with its first message: clients take an empty stream for a broken server.
     let first = session.next_frame().await;
     let first = first
         .map_err(|error| encoding_failure(&error))?
@@ -204,7 +209,7 @@ async fn open_stream(
         return Err(no_room_failure());
     }
     drop(turn);
-    // The connection is known as long as the stream lives.
+    // The connection stays known as long as the stream lives.
     let begun = (session, sealing, machine.connection.open_stream());
     let later = stream::try_unfold(begun, |(mut session, sealing, open)| async move {
         let Some(frame) = session.next_frame().await? else {
@@ -216,7 +221,7 @@ async fn open_stream(
     Ok(MapAnswer::Frames(Frames::new(delivery, later)))
 }
 
-/// Lets a machine wait that another one with the same node key has taken the slot from.
+/// Makes a machine wait whose slot was taken by another machine with the same node key.
 async fn wait_for_slot(
     machine: &Machine,
     located: &LocatedNode,
@@ -231,7 +236,7 @@ async fn wait_for_slot(
     tokio::select! {
         () = tailnet.sessions.wait_until_vacant(node) => Ok(()),
         () = tokio::time::sleep(wait) => Ok(()),
-        () = machine.connection.closing() => Err(draining_failure()),
+        () = machine.connection.wait_until_closing() => Err(draining_failure()),
     }
 }
 
@@ -247,10 +252,11 @@ async fn answer_once(
     let delivery = gateway
         .deliveries
         .begin(node, DeliveryKind::Once, connection);
-    let turn = gateway
+    // Kept until the map is encoded.
+    let _turn_to_encode = gateway
         .admission
-        .first_map(node, delivery.wait_until_ended());
-    let _turn = turn.await?;
+        .admit_first_map(node, delivery.wait_until_ended())
+        .await?;
     let now = gateway.clock.now();
     let frame = run_blocking(move || {
         let view = tailnet.history.view().for_client_version(dialect.version);
@@ -269,7 +275,8 @@ async fn answer_once(
     Ok(MapAnswer::Frames(Frames::new(delivery, stream::empty())))
 }
 
-/// Tells the former holder of a node key to log in, and keeps its stream: it would ask again at once.
+/// Tells the former holder of a node key to log in, and keeps its stream open: if that ended, the client would ask
+/// again at once.
 ///
 /// Its connection stays a stranger's.
 async fn tell_former(
@@ -304,7 +311,7 @@ async fn tell_former(
     let later = stream::try_unfold(begun, move |(connection, sealing)| async move {
         tokio::select! {
             () = tokio::time::sleep(longest_silence(node)) => {}
-            () = connection.closing() => return Ok(None),
+            () = connection.wait_until_closing() => return Ok(None),
         }
         let frame = sealing.seal_frame(keep_alive(dialect)?).await?;
         Ok(Some((frame, (connection, sealing))))
@@ -344,7 +351,7 @@ fn client_report(request: &MapRequest) -> Result<ClientReport, RequestFailure> {
 }
 
 fn host_report(hostinfo: Hostinfo) -> Result<HostReport, RequestFailure> {
-    let HostReportSource { info, json } = HostReportSource::new(hostinfo)?;
+    let CheckedHostinfo { info, json } = CheckedHostinfo::new(hostinfo)?;
     let net_info = info.net_info.as_ref();
     Ok(HostReport {
         home_derp: net_info.map_or(0, |net_info| net_info.preferred_derp),
@@ -357,7 +364,7 @@ fn host_report(hostinfo: Hostinfo) -> Result<HostReport, RequestFailure> {
     })
 }
 
-/// Returns an address if peers can send to it: well-formed, one host of a network, without a zone, not link-local IPv6.
+/// Returns an address if peers can send to it: well-formed, of one host, without a zone, and not link-local IPv6.
 fn parse_usable_endpoint(text: &str) -> Option<SocketAddr> {
     let address: SocketAddr = text.parse().ok()?;
     let ip = address.ip().to_canonical();

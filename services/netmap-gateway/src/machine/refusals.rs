@@ -1,5 +1,5 @@
-//! Says that registrations were refused: each in a metric, and for each source one line a minute in the log, with the address, so
-//! that whoever guesses keys can be found and does not fill the log.
+//! Records refused registrations: each in a metric, and for each source one line a minute in the log. The line has the
+//! address, so that somebody who guesses keys can be found, and does not fill the log.
 
 use std::{
     net::IpAddr,
@@ -26,7 +26,7 @@ impl Default for RefusalLog {
 }
 
 impl RefusalLog {
-    /// Notes a refusal; returns whether it is in the log.
+    /// Records a refusal; returns whether it was written to the log.
     pub(super) fn log_refusal(
         &self,
         source: IpAddr,
@@ -37,8 +37,8 @@ impl RefusalLog {
         metrics::counter!("bowline_gateway_registrations_refused_total", "reason" => reason)
             .increment(1);
         let mut lines = self.0.lock();
-        let is_told = lines.take_token(source, now).is_ok();
-        if is_told {
+        let is_logged = lines.take_token(source, now).is_ok();
+        if is_logged {
             tracing::warn!(
                 %source,
                 ?machine,
@@ -46,7 +46,7 @@ impl RefusalLog {
                 "registration refused; others from there within a minute are not logged"
             );
         }
-        is_told
+        is_logged
     }
 }
 

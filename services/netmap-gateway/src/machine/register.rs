@@ -25,7 +25,7 @@ use tonic::{Code, Request, Status};
 
 use super::{
     Machine, RequestFailure, draining_failure,
-    host::{self, HostReportSource},
+    host::{self, CheckedHostinfo},
 };
 use crate::{
     admission::RequestOrigin,
@@ -55,7 +55,7 @@ pub async fn answer_registration(
     }
     let followup = login_id(&request.followup);
     let node_key = request.node_key;
-    let passed_on = pass_on(machine, request, followup)?;
+    let passed_on = registry_request(machine, request, followup)?;
     let kept = followup.and_then(|_| encode_kept_request(&passed_on));
     let outcome = ask_registry(gateway, machine, node_key, passed_on).await?;
     drop(share);
@@ -67,7 +67,7 @@ pub async fn answer_registration(
     }
     loop {
         wait_for_login(gateway, machine, login).await?;
-        // What was too long to keep comes again: the client asks anew at once.
+        // The request was not kept: it is too long, or has a secret. The client sends it again after this answer.
         let Some(passed_on) = kept.as_deref().and_then(decode_kept_request) else {
             return Ok(response_for(
                 gateway,
@@ -81,9 +81,9 @@ pub async fn answer_registration(
     }
 }
 
-/// What came of asking the registry.
+/// The verdict on a registration.
 enum RegistrationVerdict {
-    /// It answers so, or the view does while it is away.
+    /// The client's answer: from the registry, or from the view while the registry can not be reached.
     Answered(Box<RegisterResponse>),
     /// Somebody has to decide about this login.
     Pending(String),
@@ -96,7 +96,7 @@ async fn ask_registry(
     node_key: NodePublic,
     passed_on: registry::RegisterRequest,
 ) -> Result<RegistrationVerdict, RequestFailure> {
-    // A wish for another expiry, a logout among them, is a change: it waits.
+    // A request for another expiry, such as a logout, is a change: it has to wait for the registry.
     let may_readmit = passed_on.expiry.is_none();
     let readmit = || {
         let readmitted = may_readmit.then(|| readmit_known_node(gateway, machine, node_key));
@@ -105,12 +105,12 @@ async fn ask_registry(
             .map(Box::new)
             .map(RegistrationVerdict::Answered)
     };
-    // A node that has a key of ours comes back: it does not stand behind strangers.
+    // A node with a known key does not queue behind strangers.
     let origin = match gateway.hub.locate_here(node_key, machine.key) {
         Ok(Some(located)) => RequestOrigin::Known(located.node),
         _ => machine.request_origin(),
     };
-    // No turn is held while a person decides.
+    // The turn ends with this call: none is kept while a person decides.
     let turn = match gateway.admission.admit_registration(origin).await {
         Ok(turn) => turn,
         Err(failure) => return readmit().ok_or(failure),
@@ -118,26 +118,27 @@ async fn ask_registry(
     let mut client = RegistrationServiceClient::new(gateway.backends.registry.clone());
     let answer = match client.register(passed_on).await {
         Ok(answer) => answer.into_inner(),
-        Err(status) if is_away(&status) => return readmit().ok_or_else(|| status.into()),
+        Err(status) if is_unavailable(&status) => return readmit().ok_or_else(|| status.into()),
         Err(status) => return Err(status.into()),
     };
     drop(turn);
     let answered = |response| Ok(RegistrationVerdict::Answered(Box::new(response)));
     match answer.outcome {
         Some(Outcome::Registered(registered)) => {
-            if let Some(node) = &registered.node
-                && let Ok(tailnet) = TailnetId::try_from(node.tailnet_id)
-                && let Ok(id) = NodeId::try_from(node.id)
-            {
-                trace::note_node(tailnet.get(), id.get());
-                let holder = Holder {
-                    owner: (tailnet, node.owner()),
-                    node: id,
-                };
-                // It is answered already, however often it has asked.
-                machine.connection.mark_known(holder).ok();
-            }
-            answered(accepted_response(gateway, &registered))
+            let node = RegisteredNode::new(&registered)?;
+            trace::note_node(node.tailnet.get(), node.id.get());
+            let holder = Holder {
+                owner: (node.tailnet, node.node.owner()),
+                node: node.id,
+            };
+            // The node is registered, so it is answered even if it has asked too often.
+            machine.connection.mark_known(holder).ok();
+            answered(accepted_response(
+                gateway,
+                node.tailnet,
+                node.node,
+                &registered,
+            ))
         }
         Some(Outcome::KeyExpired(_)) | Some(Outcome::LoggedOut(_)) => answered(RegisterResponse {
             node_key_expired: true,
@@ -164,7 +165,7 @@ async fn ask_registry(
     }
 }
 
-/// Returns what the client is told; where somebody has to decide, at which address.
+/// Returns the answer for the client; while a person has to decide, it names the page for that.
 fn response_for(gateway: &Gateway, asked: RegistrationVerdict) -> RegisterResponse {
     match asked {
         RegistrationVerdict::Answered(response) => *response,
@@ -175,27 +176,27 @@ fn response_for(gateway: &Gateway, asked: RegistrationVerdict) -> RegisterRespon
     }
 }
 
-/// Returns a registration as few bytes, to be kept while a person decides; `None`: it is too long, or has a secret.
+/// Encodes a registration to keep it while a person decides; `None` when it is too long or has a secret.
 fn encode_kept_request(passed_on: &registry::RegisterRequest) -> Option<Box<[u8]>> {
     let is_short = passed_on.pre_auth_key.is_empty() && passed_on.encoded_len() <= MOST_KEPT;
     is_short.then(|| passed_on.encode_to_vec().into_boxed_slice())
 }
 
-/// Returns a registration from what was kept of it.
+/// Decodes a registration that was kept.
 fn decode_kept_request(kept: &[u8]) -> Option<registry::RegisterRequest> {
     registry::RegisterRequest::decode(kept).ok()
 }
 
-/// Says whether the registry gave no verdict because it or what it needs is away.
-fn is_away(status: &Status) -> bool {
+/// Says whether the registry, or a service it needs, could not be reached.
+fn is_unavailable(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
     )
 }
 
-/// Answers the restart of a known node from the view while the registry is away (protocol section 5.3): nothing is
-/// changed by it, and nobody else than the holder of a live key is let in.
+/// Answers a known node that restarts while the registry can not be reached, from the view (protocol section 5.3).
+/// This changes nothing, and lets in only the holder of a key that is still valid.
 fn readmit_known_node(
     gateway: &Gateway,
     machine: &Machine,
@@ -216,8 +217,9 @@ fn readmit_known_node(
     let user = user_profile(&view, owner_id(&shown.node));
     Some(accepted_response(
         gateway,
+        located.tailnet.id,
+        &shown.node,
         &Registered {
-            node: Some(Node::clone(&shown.node)),
             login_name: user.login_name,
             display_name: user.display_name,
             ..Registered::default()
@@ -225,7 +227,8 @@ fn readmit_known_node(
     ))
 }
 
-/// Waits until somebody has decided, or for a while. Held meanwhile: ids and keys, and what was kept of the request.
+/// Waits until a person has decided about a login, at most for [`WAIT`]. Only ids, keys and the kept request stay in
+/// memory meanwhile.
 async fn wait_for_login(
     gateway: &Gateway,
     machine: &Machine,
@@ -240,7 +243,7 @@ async fn wait_for_login(
         let text = "too many devices wait for somebody to let them in: try again in a few minutes";
         return Err(crowded(text));
     };
-    let mut client = LoginServiceClient::new(gateway.backends.waits.clone());
+    let mut client = LoginServiceClient::new(gateway.backends.identity_for_waits.clone());
     let mut request = Request::new(WaitLoginRequest {
         login_id: login.to_string(),
     });
@@ -248,7 +251,7 @@ async fn wait_for_login(
     let decided = tokio::select! {
         decided = client.wait_login(request) => decided.map(drop),
         () = place.wait_until_displaced() => return Err(crowded("this login is waited for on newer connections")),
-        () = machine.connection.closing() => return Err(draining_failure()),
+        () = machine.connection.wait_until_closing() => return Err(draining_failure()),
     };
     match decided {
         Err(status) if !matches!(status.code(), Code::DeadlineExceeded | Code::NotFound) => {
@@ -258,21 +261,49 @@ async fn wait_for_login(
     }
 }
 
-fn accepted_response(gateway: &Gateway, registered: &Registered) -> RegisterResponse {
-    let node = registered.node.clone().unwrap_or_default();
-    let held = TailnetId::try_from(node.tailnet_id).map(|tailnet| {
-        // The client's map request follows at once: begin to follow its tailnet now.
-        let held = gateway.hub.tailnet(tailnet);
-        gateway.hub.hint_registry(tailnet, registered.revision);
-        held
-    });
-    let view = held.map(|held| held.history.view()).unwrap_or_default();
+/// The node that the registry has registered, with the ids that name it here.
+struct RegisteredNode<'r> {
+    tailnet: TailnetId,
+    id: NodeId,
+    node: &'r Node,
+}
+
+impl<'r> RegisteredNode<'r> {
+    /// Reads what the registry has registered.
+    ///
+    /// # Errors
+    ///
+    /// 502 when the node or one of its ids is missing.
+    fn new(registered: &'r Registered) -> Result<Self, RequestFailure> {
+        let bad_gateway = || {
+            let text = "the registry named no node";
+            RequestFailure::new(StatusCode::BAD_GATEWAY, text)
+        };
+        let node = registered.node.as_ref().ok_or_else(bad_gateway)?;
+        Ok(Self {
+            tailnet: TailnetId::try_from(node.tailnet_id).map_err(|_| bad_gateway())?,
+            id: NodeId::try_from(node.id).map_err(|_| bad_gateway())?,
+            node,
+        })
+    }
+}
+
+fn accepted_response(
+    gateway: &Gateway,
+    tailnet: TailnetId,
+    node: &Node,
+    registered: &Registered,
+) -> RegisterResponse {
+    // The client's map request follows at once: begin to follow its tailnet now.
+    let held = gateway.hub.tailnet(tailnet);
+    gateway.hub.hint_registry(tailnet, registered.revision);
+    let view = held.history.view();
     let UserProfile {
         id,
         login_name,
         display_name,
         ..
-    } = account_of(&view, &node, registered);
+    } = account_of(&view, node, registered);
     RegisterResponse {
         user: User {
             id,
@@ -289,8 +320,8 @@ fn accepted_response(gateway: &Gateway, registered: &Registered) -> RegisterResp
     }
 }
 
-/// Returns whose node the client is told it is: as the registry says, and as the view has it while the registry could
-/// not ask identity.
+/// Returns the account that the client shows as the node's owner: as the registry says, or as the view has it when the
+/// registry could not ask identity.
 fn account_of(view: &View, node: &Node, registered: &Registered) -> UserProfile {
     let known = user_profile(view, owner_id(node));
     if registered.login_name.is_empty() {
@@ -307,7 +338,7 @@ fn account_of(view: &View, node: &Node, registered: &Registered) -> UserProfile 
     }
 }
 
-/// Returns an answer without an account; its numbers are positive, as clients want them.
+/// Returns an answer without an account. Clients want positive numbers, so it has those of tagged devices.
 fn empty_response() -> RegisterResponse {
     RegisterResponse {
         user: User {
@@ -323,18 +354,18 @@ fn empty_response() -> RegisterResponse {
     }
 }
 
-/// Returns the login an auth URL of ours names.
+/// Returns the login that an auth URL of this server names.
 fn login_id(followup: &str) -> Option<LoginId> {
     followup.rsplit('/').next()?.parse().ok()
 }
 
-fn pass_on(
+fn registry_request(
     machine: &Machine,
     request: RegisterRequest,
     followup: Option<LoginId>,
 ) -> Result<registry::RegisterRequest, RequestFailure> {
-    let HostReportSource { info, json } =
-        HostReportSource::new(request.hostinfo.unwrap_or_default())?;
+    let CheckedHostinfo { info, json } =
+        CheckedHostinfo::new(request.hostinfo.unwrap_or_default())?;
     let auth = request.auth.as_ref();
     Ok(registry::RegisterRequest {
         machine_key: machine.key.as_bytes().to_vec(),
@@ -358,7 +389,7 @@ fn pass_on(
         client_version: info.ipn_version,
         advertised_routes: info.routable_ips,
         requested_tags: info.request_tags,
-        required_tailnet: host::clean_hostname(
+        required_tailnet: host::clean_name(
             request
                 .tailnet
                 .strip_prefix("required:")

@@ -1,7 +1,8 @@
-//! Who waits for a login to be decided: bounded for each login, machine and network, and in all. Pure but for the sign to end.
+//! Bounds the requests that wait for a person to decide about a login: for each login, machine and network, and in
+//! all.
 //!
-//! A client that lost its connection asks again on another: so of one login or machine the oldest wait ends for the newest.
-//! Strangers of one network, and all together, are refused instead.
+//! A client that lost its connection asks again on another one. So when a login or a machine has too many waiting
+//! requests, the oldest ends. When a network has too many, or there are too many in all, the newest is refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,15 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listener::{Quota, QuotaShare};
 
-/// How many wait for one login, and for all logins of one machine.
+/// How many requests may wait for one login, and for all logins of one machine.
 const OF_LOGIN: usize = 2;
 const OF_MACHINE: usize = 4;
-/// How many wait from one source: an IPv4 address, or what one customer has of IPv6.
+/// How many requests may wait from one source: an IPv4 address, or what one customer has of IPv6.
 const OF_SOURCE: usize = 64;
-/// How many wait in all.
+/// How many requests may wait in all.
 const IN_ALL: usize = 4096;
 
-/// All who wait.
+/// All waiting requests.
 #[derive(Debug)]
 pub struct FollowupWaits {
     sources: Arc<Quota<Network>>,
@@ -35,19 +36,19 @@ pub struct FollowupWaits {
 #[derive(Debug, Default)]
 struct WaitTable {
     next: u64,
-    /// Those who wait for a login, and for those of a machine, the oldest first.
+    /// The waiting requests for each login and of each machine, the oldest first.
     logins: BTreeMap<LoginId, BTreeSet<u64>>,
     machines: BTreeMap<MachinePublic, BTreeSet<u64>>,
-    places: BTreeMap<u64, WaitLimits>,
+    entries: BTreeMap<u64, WaitEntry>,
 }
 
 #[derive(Debug)]
-struct WaitLimits {
+struct WaitEntry {
     login: LoginId,
     end: CancellationToken,
 }
 
-/// One who waits; it has a place until this is dropped.
+/// A waiting request; it stops waiting when this is dropped.
 #[derive(Debug)]
 pub struct FollowupWait {
     waits: Arc<FollowupWaits>,
@@ -59,7 +60,7 @@ pub struct FollowupWait {
 }
 
 impl FollowupWaits {
-    /// Returns nobody.
+    /// Returns a table in which no request waits.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             sources: Quota::new(IN_ALL),
@@ -74,7 +75,7 @@ impl FollowupWaits {
         machine: MachinePublic,
         address: IpAddr,
     ) -> Option<FollowupWait> {
-        let parts = Network::around(address).map(|network| (network, most_of(network)));
+        let parts = Network::around(address).map(|network| (network, most_waits(network)));
         let mut waiting = self.lock_waits();
         waiting.make_room(login, machine);
         let mut source = self.sources.share(parts.into());
@@ -86,11 +87,11 @@ impl FollowupWaits {
         waiting.logins.entry(login).or_default().insert(id);
         waiting.machines.entry(machine).or_default().insert(id);
         let end = CancellationToken::new();
-        let place = WaitLimits {
+        let entry = WaitEntry {
             login,
             end: end.clone(),
         };
-        waiting.places.insert(id, place);
+        waiting.entries.insert(id, entry);
         Some(FollowupWait {
             waits: Arc::clone(self),
             id,
@@ -106,14 +107,14 @@ impl FollowupWaits {
     }
 }
 
-/// Returns how many may wait from a network: as many as from one source in all networks of one customer, more in wide IPv4
-/// networks, which have many.
-fn most_of(network: Network) -> usize {
+/// Returns how many requests may wait from a network: [`OF_SOURCE`] where the network is one customer's, more from
+/// wide IPv4 networks, which have many customers.
+fn most_waits(network: Network) -> usize {
     network.share_of(IN_ALL, OF_SOURCE)
 }
 
 impl WaitTable {
-    /// Ends the oldest where a login or a machine has as many as it may.
+    /// Ends the oldest request where a login or a machine has as many as it may.
     fn make_room(&mut self, login: LoginId, machine: MachinePublic) {
         let of_login = self.logins.get(&login).filter(|ids| ids.len() >= OF_LOGIN);
         let of_machine = self
@@ -121,17 +122,17 @@ impl WaitTable {
             .get(&machine)
             .filter(|ids| ids.len() >= OF_MACHINE);
         let oldest = of_login.or(of_machine).and_then(BTreeSet::first).copied();
-        let Some((id, place)) = oldest.and_then(|id| Some((id, self.places.remove(&id)?))) else {
+        let Some((id, entry)) = oldest.and_then(|id| Some((id, self.entries.remove(&id)?))) else {
             return;
         };
-        place.end.cancel();
-        remove_from_index(&mut self.logins, &place.login, id);
+        entry.end.cancel();
+        remove_from_index(&mut self.logins, &entry.login, id);
         remove_from_index(&mut self.machines, &machine, id);
     }
 }
 
 impl FollowupWait {
-    /// Returns once another has taken the place.
+    /// Waits until a newer request has displaced this one.
     pub async fn wait_until_displaced(&self) {
         self.end.cancelled().await;
     }
@@ -140,7 +141,7 @@ impl FollowupWait {
 impl Drop for FollowupWait {
     fn drop(&mut self) {
         let mut waiting = self.waits.lock_waits();
-        waiting.places.remove(&self.id);
+        waiting.entries.remove(&self.id);
         let WaitTable {
             logins, machines, ..
         } = &mut *waiting;

@@ -1,8 +1,9 @@
 //! Two machines that use one node key, most likely a disk and its copy: each ends the other's session.
 //!
-//! A client that is replaced by its own newer connection never asks again on the older one. So who lost its slot to
-//! another connection and asks again on the same one contests the slot. It waits, longer each time, unless the other
-//! leaves before; what it reports meanwhile is told when it has the slot.
+//! A client that is replaced by its own newer connection never asks again on the older one. So a client that lost its
+//! slot to another connection, and asks again on the same one, contests the slot with another machine. It waits,
+//! longer each time, unless the other leaves before. Its reports are kept meanwhile, and passed on when it has the
+//! slot.
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use bowline_proto::key_registry::v1::ClientReport;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// How long the first who comes back waits, and how long at most.
+/// How long a client waits for its slot after its first loss, and how long at most.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// After how long without another loss a contest is over.
 const OVER: Duration = Duration::from_secs(120);
 
-/// What a connection has lost to others.
+/// The session that a connection has lost to another one, if any.
 #[derive(Debug, Default)]
 pub struct KeyContest(Mutex<Option<LostSession>>);
 
@@ -33,12 +34,12 @@ struct LostSession {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ContestPhase {
-    /// Its client may be on another connection by now.
+    /// The session has ended; its client may be on another connection by now.
     Gone,
-    /// It has come back for its slot.
+    /// The client has asked again on the same connection, and waits for the slot.
     Waiting,
-    /// It has its slot again.
-    Seated,
+    /// The client has the slot again.
+    HasSlot,
 }
 
 impl KeyContest {
@@ -60,17 +61,17 @@ impl KeyContest {
 
     /// Notes that the client asks for a session of the node; returns how long it has to wait for its slot, if it lost
     /// it on this connection.
-    pub fn come_back(&self, node: NodeId) -> Option<Duration> {
+    pub fn note_return(&self, node: NodeId) -> Option<Duration> {
         let mut lost = self.lock_lost();
         let lost = lost
             .as_mut()
-            .filter(|lost| lost.node == node && lost.phase != ContestPhase::Seated)?;
+            .filter(|lost| lost.node == node && lost.phase != ContestPhase::HasSlot)?;
         lost.phase = ContestPhase::Waiting;
         let doubled = FIRST_WAIT.saturating_mul(1 << (lost.times - 1).min(8));
         Some(doubled.min(LONGEST_WAIT))
     }
 
-    /// Keeps a report of a client that waits for its slot; gives any other back, to be told.
+    /// Keeps a report of a client that waits for its slot; returns any other report, to be passed on.
     pub fn keep_report(&self, node: NodeId, report: ClientReport) -> Option<ClientReport> {
         let mut lost = self.lock_lost();
         let is_waiting =
@@ -82,22 +83,22 @@ impl KeyContest {
         None
     }
 
-    /// Notes that a client which came back for its slot has it; returns what it reported since, or what it said as it
-    /// asked for the slot: the other machine has reported otherwise.
-    pub fn note_slot(
+    /// Notes that a client which waited has its slot again. Returns what it reported since it lost the slot, or as it
+    /// asked for the slot: this has to be passed on, because the other machine has reported something else.
+    pub fn note_slot_regained(
         &self,
         node: NodeId,
-        asked: impl FnOnce() -> ClientReport,
+        requested: impl FnOnce() -> Option<ClientReport>,
     ) -> Option<ClientReport> {
         let mut lost = self.lock_lost();
         let is_waiting =
             |lost: &&mut LostSession| lost.node == node && lost.phase == ContestPhase::Waiting;
         let lost = lost.as_mut().filter(is_waiting)?;
-        lost.phase = ContestPhase::Seated;
-        Some(match lost.kept.take() {
-            Some(kept) => merge_reports(kept, Some(asked())),
-            None => asked(),
-        })
+        lost.phase = ContestPhase::HasSlot;
+        match lost.kept.take() {
+            Some(kept) => Some(merge_reports(kept, requested())),
+            None => requested(),
+        }
     }
 
     fn lock_lost(&self) -> MutexGuard<'_, Option<LostSession>> {

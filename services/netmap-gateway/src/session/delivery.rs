@@ -1,7 +1,7 @@
-//! Whether what is sent is also taken.
+//! Bounds what waits for clients that do not read.
 //!
-//! A frame is handed to the transport in pieces, the next when the one before has left. What waits for a client that
-//! does not read is bounded: in all by bytes, for each node by the number of its responses, and in time.
+//! A frame is handed to the transport in pieces, each when the one before has left. What waits for a client that does
+//! not read is bounded: in all by bytes, for each node by the number of its responses, and in time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,19 +23,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listener::Connection;
 
-/// What all frames that wait to be taken may hold together, in KiB.
+/// The memory that all frames may use which clients have not read yet, in KiB.
 const ROOM: u32 = 512 << 10;
 /// How long a first frame waits for room.
 const ROOM_PATIENCE: Duration = Duration::from_secs(10);
 /// How much of a frame is handed over at once.
 const PIECE: usize = 32 << 10;
-/// How many responses of a kind one node may have at a time: its newest, and one that is on its way out.
-const EACH: usize = 2;
-/// How long a response may stand still before it ends, and how often that is looked at.
+/// How many responses of a kind one node may have at a time: its newest, and one that is about to end.
+const MOST_OF_NODE: usize = 2;
+/// How long a client may read nothing before its response ends, and how often that is checked.
 const STANDSTILL: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_secs(5);
+const STANDSTILL_CHECK: Duration = Duration::from_secs(5);
 
-/// What a response is.
+/// The kind of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeliveryKind {
     /// Frames until the client leaves.
@@ -60,7 +60,7 @@ struct DeliveryTable {
     under_way: BTreeMap<u64, (Instant, Arc<HeldDelivery>)>,
 }
 
-/// What a response holds while its client does not take it.
+/// A response, with what its client has not read yet.
 #[derive(Debug)]
 struct HeldDelivery {
     number: u64,
@@ -75,7 +75,7 @@ struct UnreadFrame {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// One response; its node may have another when it is dropped.
+/// One response; when it is dropped, its node may have another.
 #[derive(Debug)]
 pub struct Delivery {
     deliveries: Deliveries,
@@ -84,14 +84,14 @@ pub struct Delivery {
 }
 
 impl Deliveries {
-    /// Starts to look for responses that stand still.
+    /// Starts to end responses that their clients do not read.
     pub fn start(tasks: &Tasks) -> Self {
         let deliveries = Self::new(ROOM);
         let looked_at = deliveries.clone();
         tasks.spawn_background("end-unread-responses", async move {
             loop {
-                tokio::time::sleep(LOOK).await;
-                looked_at.end_those_at_a_standstill(Instant::now());
+                tokio::time::sleep(STANDSTILL_CHECK).await;
+                looked_at.end_stalled_responses(Instant::now());
             }
         });
         deliveries
@@ -117,7 +117,7 @@ impl Deliveries {
         let of = (node, kind);
         let responses = all.of_nodes.entry(of).or_default();
         responses.push_back(Arc::clone(&held));
-        let oldest = (responses.len() > EACH).then(|| responses.pop_front());
+        let oldest = (responses.len() > MOST_OF_NODE).then(|| responses.pop_front());
         drop(all);
         if let Some(oldest) = oldest.flatten() {
             oldest.end();
@@ -130,7 +130,7 @@ impl Deliveries {
     }
 
     /// Ends the responses of which a piece has been under way for too long, and closes their connections.
-    fn end_those_at_a_standstill(&self, now: Instant) {
+    fn end_stalled_responses(&self, now: Instant) {
         let all = self.lock_table();
         let stands = |(since, _): &&(Instant, Arc<HeldDelivery>)| now - *since >= STANDSTILL;
         let still: Vec<_> = all.under_way.values().filter(stands).cloned().collect();
@@ -138,7 +138,7 @@ impl Deliveries {
         for (_, held) in still {
             metrics::counter!("bowline_gateway_unread_responses_total").increment(1);
             held.end();
-            held.connection.leave();
+            held.connection.close_soon();
         }
     }
 
@@ -151,15 +151,15 @@ impl Deliveries {
         self.all.lock()
     }
 
-    /// Returns room for a frame if there is some.
-    fn room_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// Takes memory for a frame, if enough is free.
+    fn try_reserve_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.room)
             .try_acquire_many_owned(to_kibibytes(bytes))
             .ok()
     }
 }
 
-/// Returns how much room a frame takes; the largest takes all there is.
+/// Returns how much memory a frame takes, in KiB; the largest takes all there is.
 fn to_kibibytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1024))
         .unwrap_or(ROOM)
@@ -167,7 +167,7 @@ fn to_kibibytes(bytes: usize) -> u32 {
 }
 
 impl HeldDelivery {
-    /// Ends the response: what was not taken is dropped.
+    /// Ends the response; what was not read is dropped.
     fn end(&self) {
         self.ended.cancel();
         drop(std::mem::take(&mut *self.lock_unread()));
@@ -175,13 +175,13 @@ impl HeldDelivery {
 
     fn hold_frame(&self, bytes: Bytes, room: Option<OwnedSemaphorePermit>) {
         let mut rest = self.lock_unread();
-        // Who has ended holds nothing any more.
+        // A response that has ended keeps nothing.
         if !self.ended.is_cancelled() {
             *rest = UnreadFrame { bytes, room };
         }
     }
 
-    /// Takes the next piece of what is held, and gives its room back.
+    /// Takes the next piece of what is held, and gives its memory back.
     fn take_piece(&self) -> Option<Bytes> {
         let mut rest = self.lock_unread();
         if rest.bytes.is_empty() {
@@ -208,13 +208,13 @@ impl Delivery {
         self.held.ended.cancelled().await;
     }
 
-    /// Waits for room for the first frame and holds it; `false` when there is none for long.
+    /// Waits for memory for the first frame and holds it; `false` when none becomes free in time.
     pub async fn hold_first(&self, frame: Bytes) -> bool {
         let room = Arc::clone(&self.deliveries.room).acquire_many_owned(to_kibibytes(frame.len()));
         match tokio::time::timeout(ROOM_PATIENCE, room).await {
             Ok(Ok(room)) => {
                 self.held.hold_frame(frame, Some(room));
-                // A client may keep even the first piece from leaving.
+                // Counted from now on: a client may read nothing at all.
                 self.deliveries.note_under_way(&self.held);
                 true
             }
@@ -224,8 +224,8 @@ impl Delivery {
 
     /// Returns the pieces of the frame that is held, if any, and of those that follow.
     ///
-    /// It ends when a newer response takes its place, when its client takes nothing for long, and when a later frame
-    /// finds no room: the client comes back for everything, and waits for its turn.
+    /// It ends when a newer response takes its place, when its client reads nothing for too long, and when there is no
+    /// memory for a later frame: the client then connects again, and waits for its turn to get a full map.
     pub fn pieces(
         self,
         frames: impl Stream<Item = Result<Bytes, FrameError>> + Send + 'static,
@@ -260,7 +260,7 @@ impl Delivery {
                 },
             };
             let room = if frame.len() > PIECE {
-                match self.deliveries.room_now(frame.len()) {
+                match self.deliveries.try_reserve_room(frame.len()) {
                     Some(room) => Some(room),
                     None => return Ok(None),
                 }

@@ -1,4 +1,4 @@
-//! Frames that need nothing of a session but what it was told.
+//! Frames that need no state of a session.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,20 +10,20 @@ use chrono::{DateTime, Utc};
 
 use crate::{listener::spread_fraction, tailnet::Tailnet};
 
-/// The longest silence, before jitter: a client gives up after 120 s.
+/// The longest time without a frame, before jitter: a client gives up after 120 s.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(50);
 
-/// What a client knows that is told everything.
+/// What a client knows already when it is sent a full map.
 pub(super) enum EarlierKnowledge {
     /// Nothing: its stream begins.
     Nothing,
-    /// What it was told before these changes.
+    /// The network as it was before these changes.
     Before(Arc<ChangeSet>),
-    /// More than can be said: it fell behind the changes that are kept.
+    /// Something older than the changes that are kept.
     Unknown,
 }
 
-/// Returns a frame that says everything; `None` when nothing can be said so.
+/// Encodes a full map; `None` when the node is not there, or when the map could not say that all peers are gone.
 pub(super) fn encode_everything(
     tailnet: &Tailnet,
     view: &View,
@@ -42,23 +42,23 @@ pub(super) fn encode_everything(
     let Some(mut message) = build_full(view, node, &relays, now) else {
         return Ok(None);
     };
-    // A list without peers says nothing.
+    // Clients ignore an empty list of peers, so peers that are gone have to be named.
     if message.peers.is_empty() {
         match earlier {
             EarlierKnowledge::Nothing => {}
             EarlierKnowledge::Before(changes) => {
                 message.peers_removed = lost_peers(view, changes, node)
             }
-            // The client's next stream begins without any.
+            // Nobody knows which peers the client has. Its stream ends, and the next begins without peers.
             EarlierKnowledge::Unknown => return Ok(None),
         }
     }
     dialect.encode(message).map(Some)
 }
 
-/// Says whether nothing of a message is about the client itself.
-pub(super) fn is_of_others(message: &MapResponse) -> bool {
-    message.node.is_none() && message.packet_filters.is_empty() && message.ssh_policy.is_none()
+/// Says whether a message has parts that are the client's own, and not the same for its whole class.
+pub(super) fn has_own_parts(message: &MapResponse) -> bool {
+    message.node.is_some() || !message.packet_filters.is_empty() || message.ssh_policy.is_some()
 }
 
 /// Returns a sign of life.
@@ -73,7 +73,7 @@ pub fn keep_alive(dialect: Dialect) -> Result<Bytes, FrameError> {
     })
 }
 
-/// Returns the longest silence towards a node, different for neighbours.
+/// Returns the longest time without a frame for a node. It differs from node to node, so that keep-alives are spread.
 pub fn longest_silence(node: NodeId) -> Duration {
     KEEP_ALIVE + Duration::from_secs(9).mul_f64(spread_fraction(node.get()))
 }

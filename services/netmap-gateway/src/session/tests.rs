@@ -21,45 +21,45 @@ use super::*;
 use crate::tailnet::tests::{publish, tailnet};
 
 /// Nodes 1, 2 and 3 of three users, in one class.
-struct Stage {
-    lab: TestTailnet,
+struct TestSessions {
+    network: TestTailnet,
     tailnet: Arc<Tailnet>,
     reporter: Reporter,
     shutdown: Shutdown,
 }
 
-impl Stage {
+impl TestSessions {
     fn new(sources: FilterSources) -> Self {
-        let mut lab = TestTailnet::unpublished(sources);
+        let mut network = TestTailnet::unpublished(sources);
         for id in [2, 3] {
-            lab.identity(Change::User(user(id)));
-            lab.put(Node {
+            network.identity(Change::User(user(id)));
+            network.put(Node {
                 user_id: id,
                 ..node(id)
             });
         }
-        lab.compile(&[1, 2, 3]);
+        network.compile(&[1, 2, 3]);
         let shutdown = Shutdown::new(Duration::from_secs(100));
         let tasks = Tasks::new(shutdown.clone());
         let registry = GrpcChannel::admin_socket("/nonexistent/bowline.sock");
         let reporter = Reporter::start("test".to_owned(), registry, &tasks);
-        let mut stage = Self {
-            lab,
+        let mut sessions = Self {
+            network,
             tailnet: tailnet(sources).0,
             reporter,
             shutdown,
         };
-        stage.publish();
-        stage
+        sessions.publish();
+        sessions
     }
 
     fn publish(&mut self) {
-        publish(&self.tailnet, &mut self.lab.replica);
+        publish(&self.tailnet, &mut self.network.replica);
     }
 
     /// Ends a node's key.
     fn expire(&mut self, id: u64) {
-        self.lab.put(Node {
+        self.network.put(Node {
             user_id: id,
             expired: true,
             ..node(id)
@@ -75,17 +75,17 @@ impl Stage {
             }),
             ..ClientReport::default()
         };
-        self.lab.replica.apply_report(node_id(id), report);
+        self.network.replica.apply_report(node_id(id), report);
     }
 
     /// Changes what every client is told whole.
     fn redefine(&mut self, round: u32) {
-        let mut update = compiled(self.lab.revision, &[1, 2, 3], false);
+        let mut update = compiled(self.network.revision, &[1, 2, 3], false);
         update.source_lists = vec![SourceListChange::default()];
         update.derp_map = Some(format!(
             r#"{{"Regions": {{"{round}": {{"RegionID": {round}}}}}}}"#
         ));
-        self.lab.replica.apply_compiled(vec![update]);
+        self.network.replica.apply_compiled(vec![update]);
     }
 
     async fn begin(&self, id: u64, version: u16) -> (MapSession, MapResponse) {
@@ -117,13 +117,13 @@ async fn next(session: &mut MapSession) -> Option<MapResponse> {
 #[tokio::test(start_paused = true)]
 async fn client_that_is_told_everything_again_keeps_no_peer_that_is_gone() {
     for version in [130, 100, 80, 12] {
-        let mut stage = Stage::new(FilterSources::Addresses);
-        let (mut session, first) = stage.begin(1, version).await;
+        let mut sessions = TestSessions::new(FilterSources::Addresses);
+        let (mut session, first) = sessions.begin(1, version).await;
         assert_eq!(first.peers.len(), 2);
-        stage.expire(2);
-        stage.expire(3);
-        stage.redefine(9);
-        stage.publish();
+        sessions.expire(2);
+        sessions.expire(3);
+        sessions.redefine(9);
+        sessions.publish();
         let again = next(&mut session).await.expect("everything again");
         assert!(again.derp_map.is_some() && again.peers.is_empty());
         assert_eq!(again.peers_removed, [2, 3], "a client of version {version}");
@@ -132,40 +132,40 @@ async fn client_that_is_told_everything_again_keeps_no_peer_that_is_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn client_that_fell_behind_is_told_everything_or_begins_again() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut session, _) = stage.begin(1, 130).await;
-    let fall_behind = |stage: &mut Stage| {
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut session, _) = sessions.begin(1, 130).await;
+    let fall_behind = |sessions: &mut TestSessions| {
         for round in 0..1100 {
-            stage.report(2, round);
-            stage.publish();
+            sessions.report(2, round);
+            sessions.publish();
         }
     };
-    fall_behind(&mut stage);
+    fall_behind(&mut sessions);
     let again = next(&mut session).await.expect("everything again");
     assert_eq!(again.peers.len(), 2);
-    fall_behind(&mut stage);
-    stage.expire(2);
-    stage.expire(3);
-    stage.publish();
+    fall_behind(&mut sessions);
+    sessions.expire(2);
+    sessions.expire(3);
+    sessions.publish();
     assert!(
         next(&mut session).await.is_none(),
         "what it has seen is not known"
     );
-    assert!(stage.begin(1, 130).await.1.peers.is_empty());
+    assert!(sessions.begin(1, 130).await.1.peers.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn client_that_was_told_everything_again_is_told_each_later_change_once() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut session, _) = stage.begin(1, 130).await;
-    stage.redefine(9);
-    stage.publish();
-    stage.report(2, 1);
-    stage.publish();
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut session, _) = sessions.begin(1, 130).await;
+    sessions.redefine(9);
+    sessions.publish();
+    sessions.report(2, 1);
+    sessions.publish();
     let again = next(&mut session).await.expect("everything again");
     assert_eq!(again.peers[0].home_derp, 2);
-    stage.report(2, 2);
-    stage.publish();
+    sessions.report(2, 2);
+    sessions.publish();
     let change = next(&mut session).await.expect("the change");
     assert_eq!(change.peers_changed_patch.len(), 1);
     let silence = next(&mut session).await.expect("a sign of life");
@@ -174,12 +174,12 @@ async fn client_that_was_told_everything_again_is_told_each_later_change_once() 
 
 #[tokio::test(start_paused = true)]
 async fn suspended_user_is_told_to_forget_its_peers() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut session, _) = stage.begin(2, 130).await;
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut session, _) = sessions.begin(2, 130).await;
     let mut suspended = user(2);
     suspended.suspended = true;
-    stage.lab.identity(Change::User(suspended));
-    stage.publish();
+    sessions.network.identity(Change::User(suspended));
+    sessions.publish();
     let last = next(&mut session).await.expect("the last message");
     assert_eq!((last.peers.len(), last.peers_removed), (0, vec![1, 3]));
     assert!(next(&mut session).await.is_none());
@@ -188,11 +188,11 @@ async fn suspended_user_is_told_to_forget_its_peers() {
 #[tokio::test(start_paused = true)]
 async fn each_node_of_a_class_is_told_its_own_filter() {
     for sources in [FilterSources::Addresses, FilterSources::Capabilities] {
-        let mut stage = Stage::new(sources);
-        let (mut one, _) = stage.begin(1, 130).await;
-        let (mut two, _) = stage.begin(2, 130).await;
-        stage.lab.delete(3);
-        stage.publish();
+        let mut sessions = TestSessions::new(sources);
+        let (mut one, _) = sessions.begin(1, 130).await;
+        let (mut two, _) = sessions.begin(2, 130).await;
+        sessions.network.delete(3);
+        sessions.publish();
         for (session, own) in [(&mut one, "100.64.0.1"), (&mut two, "100.64.0.2")] {
             let message = next(session).await.expect("the change");
             assert_eq!(message.peers_removed, [3]);
@@ -209,8 +209,8 @@ async fn each_node_of_a_class_is_told_its_own_filter() {
 
 #[tokio::test(start_paused = true)]
 async fn each_node_of_a_class_is_told_its_own_logins() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let mut update = compiled(stage.lab.revision, &[1, 2, 3], true);
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let mut update = compiled(sessions.network.revision, &[1, 2, 3], true);
     update.classes[0].filter.clear();
     let mut settings = Settings {
         id: 4,
@@ -222,12 +222,12 @@ async fn each_node_of_a_class_is_told_its_own_logins() {
     }];
     update.settings.push(settings);
     update.memberships[1].settings_id = 4;
-    stage.lab.replica.apply_compiled(vec![update]);
-    stage.publish();
-    let (mut one, _) = stage.begin(1, 130).await;
-    let (mut two, _) = stage.begin(2, 130).await;
-    stage.expire(3);
-    stage.publish();
+    sessions.network.replica.apply_compiled(vec![update]);
+    sessions.publish();
+    let (mut one, _) = sessions.begin(1, 130).await;
+    let (mut two, _) = sessions.begin(2, 130).await;
+    sessions.expire(3);
+    sessions.publish();
     let first = next(&mut one).await.expect("the change");
     assert!(first.ssh_policy.is_none() && first.peers_removed == [3]);
     let second = next(&mut two).await.expect("the change");
@@ -237,11 +237,11 @@ async fn each_node_of_a_class_is_told_its_own_logins() {
 
 #[tokio::test(start_paused = true)]
 async fn same_change_is_encoded_once_for_a_class() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut one, _) = stage.begin(1, 130).await;
-    let (mut two, _) = stage.begin(2, 130).await;
-    stage.report(3, 1);
-    stage.publish();
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut one, _) = sessions.begin(1, 130).await;
+    let (mut two, _) = sessions.begin(2, 130).await;
+    sessions.report(3, 1);
+    sessions.publish();
     let first = one
         .next_frame()
         .await
@@ -257,31 +257,31 @@ async fn same_change_is_encoded_once_for_a_class() {
 
 #[tokio::test(start_paused = true)]
 async fn busy_session_ends_when_its_connection_closes() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut session, _) = stage.begin(1, 130).await;
-    stage.report(2, 1);
-    stage.publish();
-    stage.shutdown.drain();
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut session, _) = sessions.begin(1, 130).await;
+    sessions.report(2, 1);
+    sessions.publish();
+    sessions.shutdown.drain();
     assert!(
         next(&mut session).await.is_some(),
         "a drain alone ends nothing"
     );
-    stage.report(2, 2);
-    stage.publish();
+    sessions.report(2, 2);
+    sessions.publish();
     session.connection.announce_closing();
     assert!(next(&mut session).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn clients_of_the_oldest_form_get_signs_of_life_among_whole_messages() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut session, _) = stage.begin(1, 4).await;
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut session, _) = sessions.begin(1, 4).await;
     let start = Instant::now();
     let mut round = 0;
     loop {
         round += 1;
-        stage.report(2, round);
-        stage.publish();
+        sessions.report(2, round);
+        sessions.publish();
         if next(&mut session).await.expect("a message").keep_alive {
             break;
         }
@@ -294,24 +294,24 @@ async fn clients_of_the_oldest_form_get_signs_of_life_among_whole_messages() {
 
 #[tokio::test(start_paused = true)]
 async fn replaced_key_ends_the_stream_of_the_key_before() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut session, _) = stage.begin(2, 130).await;
-    stage.lab.put(Node {
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut session, _) = sessions.begin(2, 130).await;
+    sessions.network.put(Node {
         user_id: 2,
         node_key: vec![9; 32],
         ..node(2)
     });
-    stage.publish();
+    sessions.publish();
     assert!(next(&mut session).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn client_of_a_deleted_node_is_told_that_its_key_has_ended() {
     for version in [130, 100, 80, 12] {
-        let mut stage = Stage::new(FilterSources::Addresses);
-        let (mut session, _) = stage.begin(2, version).await;
-        stage.lab.delete(2);
-        stage.publish();
+        let mut sessions = TestSessions::new(FilterSources::Addresses);
+        let (mut session, _) = sessions.begin(2, version).await;
+        sessions.network.delete(2);
+        sessions.publish();
         let last = next(&mut session).await.expect("the last message");
         let own = last.node.expect("its node");
         assert!(own.key_expiry.is_some_and(|end| end.timestamp() == 123));
@@ -323,21 +323,21 @@ async fn client_of_a_deleted_node_is_told_that_its_key_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn only_clients_that_others_route_through_are_asked_for_signs_of_life() {
-    let mut stage = Stage::new(FilterSources::Addresses);
-    let (mut session, _) = stage.begin(1, 130).await;
+    let mut sessions = TestSessions::new(FilterSources::Addresses);
+    let (mut session, _) = sessions.begin(1, 130).await;
     let start = Instant::now();
     let quiet = next(&mut session).await.expect("a sign of life");
     assert!(quiet.keep_alive && quiet.ping_request.is_none());
     assert!(start.elapsed() >= frames::KEEP_ALIVE);
     let routes = vec!["10.0.0.0/8".to_owned()];
-    stage.lab.put(Node {
+    sessions.network.put(Node {
         user_id: 7,
         advertised_routes: routes.clone(),
         approved_routes: routes,
         ..node(1)
     });
-    stage.lab.compile(&[1, 2, 3]);
-    stage.publish();
+    sessions.network.compile(&[1, 2, 3]);
+    sessions.publish();
     assert!(next(&mut session).await.expect("its routes").node.is_some());
     let start = Instant::now();
     let mut urls = Vec::new();

@@ -27,7 +27,8 @@ use super::{
 
 /// The least time between two views: what happens meanwhile is published together.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
-/// How long to wait before the compiler is asked again, and when the replica that answered lags: its output is whole.
+/// How long to wait before the compiler is asked again; longer after a replica that lags, because each answer is a
+/// whole output.
 const RETRY: Duration = Duration::from_millis(200);
 const CATCH_UP: Duration = Duration::from_secs(1);
 /// How often nodes are looked for that wait too long to be shown.
@@ -52,7 +53,7 @@ enum FollowerEvent {
 /// Follows a tailnet until its last handle is gone.
 pub(super) fn start(
     tailnet: &Arc<Tailnet>,
-    origins: &LogSources,
+    logs: &LogSources,
     (inputs, progress): FollowerEnds,
     tasks: &Tasks,
 ) {
@@ -61,7 +62,7 @@ pub(super) fn start(
     tasks.spawn_background(
         "follow-identity",
         forward_updates(
-            origins.identity.follow_tailnet(id),
+            logs.identity.follow_tailnet(id),
             sender.clone(),
             FollowerEvent::Identity,
         ),
@@ -69,14 +70,14 @@ pub(super) fn start(
     tasks.spawn_background(
         "follow-registry",
         forward_updates(
-            origins.registry.follow_tailnet(id),
+            logs.registry.follow_tailnet(id),
             sender.clone(),
             FollowerEvent::Registry,
         ),
     );
     tasks.spawn_background(
         "follow-compiled",
-        watch_compiled(origins.clone(), id, sender),
+        watch_compiled(logs.clone(), id, sender),
     );
     let follower = Follower {
         tailnet: Arc::downgrade(tailnet),
@@ -190,16 +191,17 @@ async fn compiled_stream(
     let mut parts = Vec::new();
     while let Some(part) = stream.message().await? {
         outage.note_success();
-        let (last, stamp) = (part.last, part.stamp.unwrap_or_default());
+        let (last, stamp) = (part.last, part.stamp);
         parts.push(part);
         if last {
+            let stamp = stamp.ok_or_else(|| Status::internal("a compiled policy has no stamp"))?;
             match stamps.judge_stamp(stamp, Instant::now().into_std()) {
                 StampVerdict::Newer => {}
                 StampVerdict::Behind => {
                     tracing::info!(%tailnet, ?stamp, "a replica of the compiler lags: its output is left out");
                     return Ok(StreamEnd::Behind);
                 }
-                StampVerdict::PutBack => {
+                StampVerdict::Restored => {
                     tracing::warn!(%tailnet, ?stamp, "the compiler's output is older for long: it is followed");
                 }
             }
@@ -229,7 +231,7 @@ impl Follower {
             tokio::select! {
                 Some(event) = events.recv() => self.apply_event(event),
                 waiting = inputs.next() => match waiting {
-                    Some(waiting) => self.add(waiting),
+                    Some(waiting) => self.apply_inputs(waiting),
                     None => return,
                 },
                 _ = checks.tick() => {
@@ -249,8 +251,9 @@ impl Follower {
         }
     }
 
-    /// Applies what the gateway itself adds. An outcome is of the reports before it.
-    fn add(&mut self, waiting: WaitingInputs) {
+    /// Applies the reports of this gateway's clients, then what the registry made of reports: an outcome is about
+    /// reports that came before it.
+    fn apply_inputs(&mut self, waiting: WaitingInputs) {
         for (node, report) in waiting.reports {
             self.replica.apply_report(node, report);
         }
@@ -307,7 +310,7 @@ impl Follower {
             return false;
         };
         let complete = self.replica.is_complete();
-        // The end of a tailnet is told like any other change.
+        // That a tailnet is deleted is published like any other change.
         if complete || self.replica.is_deleted() {
             tailnet.publish_replica(&mut self.replica);
         }
@@ -318,7 +321,7 @@ impl Follower {
         };
         let before = self.progress.send_replace(now);
         if before.revisions() != now.revisions() {
-            tailnet.shared.advances.note_advance(tailnet.id);
+            tailnet.shared.progress_queue.note_advance(tailnet.id);
         }
         true
     }

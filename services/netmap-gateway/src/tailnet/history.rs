@@ -1,4 +1,4 @@
-//! What changed lately, and which classes have to look again: the level a session compares itself with.
+//! The recent changes of a tailnet, and which classes of nodes they concern.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,11 +11,11 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
 
 /// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
-const KEPT: usize = 1024;
-const BUDGET: usize = 16 << 20;
+const MOST_SETS: usize = 1024;
+const MOST_BYTES: usize = 16 << 20;
 
-/// How many earlier generations the newest view is compared with once for all sessions that were told of them.
-const COMPARED: usize = 8;
+/// How many differences to the newest view are kept, for sessions that have seen the same earlier generation.
+const MOST_DIFFERENCES: usize = 8;
 
 /// The published views of one tailnet.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub struct History {
 
 #[derive(Debug, Default)]
 struct RecentChanges {
-    /// Change sets without holes, the newest led to the view; each with about how many bytes it takes.
+    /// Consecutive change sets, each with its size in bytes, estimated; the last led to the newest view.
     sets: VecDeque<(usize, Arc<ChangeSet>)>,
     bytes: usize,
-    /// What differs between earlier generations and the newest view, the one before it first.
+    /// What differs between earlier generations and the newest view; the generation before it is the first.
     differences: Vec<(Generation, Arc<Difference>)>,
     /// The newest wake of each class somebody listens for.
     wakes: BTreeMap<ClassId, watch::Sender<ClassWake>>,
@@ -56,7 +56,7 @@ impl ClassWake {
         }
     }
 
-    fn next(&mut self, generation: Generation) {
+    fn note_wake(&mut self, generation: Generation) {
         *self = Self {
             previous: self.now,
             now: generation,
@@ -82,7 +82,8 @@ impl History {
     /// Publishes a view and wakes the classes it concerns.
     pub fn publish_view(&self, view: Arc<View>, difference: Arc<Difference>) {
         let has_listeners = !self.lock_recent().wakes.is_empty();
-        // Who begins to listen meanwhile is woken in any case.
+        // Without listeners nothing is computed, and every class is woken: also one that somebody begins to listen for
+        // meanwhile.
         let affected = has_listeners
             .then(|| difference.concerned_classes(&view))
             .flatten();
@@ -94,7 +95,7 @@ impl History {
         recent.differences.clear();
         recent.sets.push_back((weight, changes));
         recent.bytes += weight;
-        while recent.sets.len() > KEPT || recent.bytes > BUDGET {
+        while recent.sets.len() > MOST_SETS || recent.bytes > MOST_BYTES {
             let Some((weight, _)) = recent.sets.pop_front() else {
                 break;
             };
@@ -107,11 +108,11 @@ impl History {
         recent.wakes.retain(|_, wake| wake.receiver_count() > 0);
         let concerned = |class: &ClassId| affected.as_ref().is_none_or(|some| some.contains(class));
         for (_, wake) in recent.wakes.iter().filter(|(class, _)| concerned(class)) {
-            wake.send_modify(|wake| wake.next(generation));
+            wake.send_modify(|wake| wake.note_wake(generation));
         }
     }
 
-    /// Listens for generations that concern a class, for a session that was told of generation `told`.
+    /// Listens for generations that concern a class, for a session that has seen generation `told`.
     pub fn listen_to_class(&self, class: ClassId, told: Generation) -> watch::Receiver<ClassWake> {
         let mut recent = self.lock_recent();
         let generation = self.view.load().generation;
@@ -125,7 +126,7 @@ impl History {
             .or_insert_with(|| watch::channel(wake).0);
         let mut wakes = sender.subscribe();
         if sender.borrow().now > told {
-            // Something came between what was told and now.
+            // A generation since `told` has concerned the class.
             wakes.mark_changed();
         }
         wakes
@@ -147,7 +148,7 @@ impl History {
         };
         let sets = recent.sets.range(first..);
         let sets = sets.map(|(_, set)| Arc::clone(set)).collect();
-        // What is made of them holds up nobody.
+        // The sets are merged without the lock, so that nobody waits for it.
         drop(recent);
         let difference = Arc::new(Difference::find(&view, &merge_changes(sets)));
         self.keep_difference(&view, since, &difference);
@@ -157,7 +158,7 @@ impl History {
     fn keep_difference(&self, view: &View, since: Generation, difference: &Arc<Difference>) {
         let mut recent = self.lock_recent();
         if self.view.load().generation == view.generation {
-            if recent.differences.len() == COMPARED {
+            if recent.differences.len() == MOST_DIFFERENCES {
                 recent.differences.remove(1);
             }
             recent.differences.push((since, Arc::clone(difference)));

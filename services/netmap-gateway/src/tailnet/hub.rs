@@ -29,22 +29,22 @@ use crate::{
 
 /// A view nobody has used for this long is dropped.
 const IDLE: Duration = Duration::from_secs(600);
-/// The most node keys that the registry is asked for at once because no view here has them: anybody can make such keys.
+/// How many unknown node keys the registry is asked for at once: bounded, because anybody can make such keys.
 const MOST_LOOKUPS: usize = 64;
-/// How long another such question waits for its turn.
+/// How long a further question waits for its turn.
 const LOOKUP_WAIT: Duration = Duration::from_secs(3);
 
 /// All tailnets of this gateway.
 #[derive(Debug)]
 pub struct TailnetHub {
-    origins: LogSources,
+    logs: LogSources,
     registry: GrpcChannel,
     derp_map: Arc<ArcSwap<DerpMap>>,
     sources: FilterSources,
     tasks: Tasks,
     tailnets: Mutex<BTreeMap<TailnetId, HeldTailnet>>,
     shared: SharedIndexes,
-    asking: Arc<FairSemaphore>,
+    lookups: Arc<FairSemaphore>,
 }
 
 #[derive(Debug)]
@@ -69,12 +69,12 @@ pub struct LocatedNode {
     pub tailnet: Arc<Tailnet>,
     /// The node.
     pub node: NodeId,
-    /// Who answers for it.
+    /// The owner of the node.
     pub owner: NodeOwner,
 }
 
 impl LocatedNode {
-    /// Returns whom a connection is known by on which the node speaks.
+    /// Returns the node as the holder of a connection.
     pub(crate) fn holder(&self) -> Holder {
         Holder {
             owner: (self.tailnet.id, self.owner.clone()),
@@ -93,21 +93,21 @@ impl TailnetHub {
         sources: FilterSources,
         tasks: &Tasks,
     ) -> Self {
-        let origins = LogSources {
+        let logs = LogSources {
             identity: Feed::start(IdentityLog::new(backends.identity.clone()), bus, tasks),
             registry: Feed::start(RegistryLog::new(backends.registry.clone()), bus, tasks),
             compiler: backends.compiler.clone(),
             compiler_outage: Arc::default(),
         };
         Self {
-            origins,
+            logs,
             registry: backends.registry.clone(),
             derp_map: Arc::new(ArcSwap::from_pointee(derp_map)),
             sources,
             tasks: tasks.clone(),
             tailnets: Mutex::default(),
             shared: SharedIndexes::default(),
-            asking: FairSemaphore::new(MOST_LOOKUPS),
+            lookups: FairSemaphore::new(MOST_LOOKUPS),
         }
     }
 
@@ -129,8 +129,8 @@ impl TailnetHub {
     fn start_following(&self, id: TailnetId) -> Arc<Tailnet> {
         let derp_map = Arc::clone(&self.derp_map);
         let (tailnet, ends) = Tailnet::new(id, derp_map, self.sources, self.shared.clone());
-        self.shared.advances.note_advance(id);
-        follower::start(&tailnet, &self.origins, ends, &self.tasks);
+        self.shared.progress_queue.note_advance(id);
+        follower::start(&tailnet, &self.logs, ends, &self.tasks);
         tailnet
     }
 
@@ -140,12 +140,12 @@ impl TailnetHub {
         self.derp_map.load_full()
     }
 
-    /// Tells every client of other relays.
-    pub fn tell_relays(&self, derp_map: DerpMap) {
+    /// Replaces the relays, and tells every client.
+    pub fn replace_relays(&self, derp_map: DerpMap) {
         let derp_map = derp_map.replacing(&self.derp_map.load());
         self.derp_map.store(Arc::new(derp_map));
         for tailnet in self.held_tailnets() {
-            tailnet.relays_changed();
+            tailnet.note_relays_changed();
         }
     }
 
@@ -164,7 +164,7 @@ impl TailnetHub {
         if let Some(located) = self.locate_here(key, machine)? {
             return Ok(NodeKeyOwner::Node(located));
         }
-        let turn = self.asking.acquire(origin, LOOKUP_WAIT).await;
+        let turn = self.lookups.acquire(origin, LOOKUP_WAIT).await;
         let _turn = turn.ok_or_else(|| {
             Status::resource_exhausted("too many unknown node keys are asked for at the moment")
         })?;
@@ -186,7 +186,7 @@ impl TailnetHub {
         let id = TailnetId::try_from(node.tailnet_id).map_err(|_| unknown_key_status())?;
         let number = NodeId::try_from(node.id).map_err(|_| unknown_key_status())?;
         let tailnet = self.tailnet(id);
-        self.origins.registry.note_head(
+        self.logs.registry.note_head(
             id,
             Position {
                 revision: answer.revision,
@@ -241,9 +241,10 @@ impl TailnetHub {
         Some(tailnet)
     }
 
-    /// Says that the registry has committed a revision this gateway caused itself.
+    /// Notes that the registry has committed a revision which this gateway caused, so that it need not wait for the
+    /// hint.
     pub fn hint_registry(&self, tailnet: TailnetId, revision: u64) {
-        self.origins.registry.note_head(
+        self.logs.registry.note_head(
             tailnet,
             Position {
                 revision,
@@ -252,10 +253,10 @@ impl TailnetHub {
         );
     }
 
-    /// Returns which tailnets have come further than was told.
+    /// Returns the tailnets whose progress the registry has to be told.
     #[must_use]
-    pub fn advances(&self) -> &ProgressQueue {
-        &self.shared.advances
+    pub fn progress_queue(&self) -> &ProgressQueue {
+        &self.shared.progress_queue
     }
 
     /// Returns how far a tailnet has come, if it is held.

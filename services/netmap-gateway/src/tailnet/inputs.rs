@@ -1,4 +1,5 @@
-//! What the gateway itself adds to the logs, until the tailnet's follower takes it.
+//! What this gateway adds to the logs of the services, such as reports of its clients. It waits here for the tailnet's
+//! follower.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which tailnet a node key is in, so that finding it, or that nobody has it, costs one look.
+//! Which tailnet a node key is in: one lookup finds it, or finds that no tailnet here has the key.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ impl KeyIndex {
         keys.get(node_key).and_then(Weak::upgrade)
     }
 
-    /// Follows what differs in a tailnet.
+    /// Enters the changes of a tailnet.
     pub fn note_changes(&self, tailnet: &Arc<Tailnet>, view: &View, changes: &ChangeSet) {
         fn node_key(shown: Option<&ShownNode>) -> Option<&Vec<u8>> {
             shown.map(|shown| &shown.node.node_key)

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use bowline_proto::policy::v1::Stamp;
 
-/// How long an output that is behind is refused: for longer no replica lags, so the owners were put back to an older
+/// How long older outputs are refused. No replica lags for so long, so after that the owners were restored to an older
 /// state.
-const PUT_BACK: Duration = Duration::from_secs(300);
+const RESTORED_AFTER: Duration = Duration::from_secs(300);
 
-/// What a follower of the compiler has taken so far, whichever replica sent it.
+/// The newest output that a follower of the compiler has accepted, whichever replica sent it.
 #[derive(Debug, Default)]
 pub(super) struct NewestStamp {
     newest: Option<Stamp>,
@@ -18,16 +18,16 @@ pub(super) struct NewestStamp {
 /// What becomes of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StampVerdict {
-    /// It is as new as what was taken before in everything it was computed from.
+    /// It is as new as what was accepted before in everything it was computed from.
     Newer,
     /// It was computed from something older: the replica that sent it lags.
     Behind,
-    /// Nothing but older outputs has come for long: the owners were put back.
-    PutBack,
+    /// Only older outputs have come for long: the owners were restored to an older state.
+    Restored,
 }
 
 impl NewestStamp {
-    /// Judges an output that came at a moment; what is not behind counts as taken.
+    /// Judges an output that came at `now`. One that is not behind is the newest from then on.
     pub(super) fn judge_stamp(&mut self, stamp: Stamp, now: Instant) -> StampVerdict {
         let is_behind = self.newest.is_some_and(|newest| {
             stamp.policy_version < newest.policy_version
@@ -36,10 +36,10 @@ impl NewestStamp {
         });
         let verdict = if !is_behind {
             StampVerdict::Newer
-        } else if now - *self.behind_since.get_or_insert(now) < PUT_BACK {
+        } else if now - *self.behind_since.get_or_insert(now) < RESTORED_AFTER {
             return StampVerdict::Behind;
         } else {
-            StampVerdict::PutBack
+            StampVerdict::Restored
         };
         *self = Self {
             newest: Some(stamp),

@@ -46,13 +46,15 @@ pub async fn post_register(
         .as_ref()
         .map(|hostinfo| hostinfo.ipn_version.clone());
     let response = register::answer_registration(&gateway, &sealer.machine, request, share).await?;
-    if !response.error.is_empty() && !reads_errors(version.as_deref().unwrap_or_default()) {
+    if !response.error.is_empty() && !version.as_deref().is_none_or(reads_errors) {
         return Err(RequestFailure::new(
             StatusCode::UNAUTHORIZED,
             response.error,
         ));
     }
-    let json = serde_json::to_vec(&response).unwrap_or_default();
+    let json = serde_json::to_vec(&response).map_err(|error| {
+        RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    })?;
     Ok(Body::from(seal_response(&gateway, &sealer, &json)?))
 }
 
@@ -74,7 +76,7 @@ pub async fn post_map(
     };
     Ok(
         match map::answer_map_request(&gateway, &machine, request, sealing).await? {
-            map::MapAnswer::Taken => Body::empty(),
+            map::MapAnswer::Accepted => Body::empty(),
             map::MapAnswer::Frames(frames) => Body::from_stream(frames.pieces()),
         },
     )
@@ -146,7 +148,8 @@ fn sealed_frame(
     sealer: &Sealer,
     plain: &Bytes,
 ) -> Result<Bytes, RequestFailure> {
-    let payload = plain.get(4..).unwrap_or_default();
+    // The first four bytes are the payload's length.
+    let payload = plain.get(4..).unwrap_or(&[]);
     let too_long = |error: FrameError| {
         RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     };

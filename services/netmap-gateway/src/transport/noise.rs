@@ -29,8 +29,8 @@ use super::{ReceivedBody, read_body, websocket};
 use crate::{
     gateway::Gateway,
     listener::{
-        CONNECTION_WINDOW, Connection, FAREWELL, LONGEST_HEADERS, MOST_STREAMS, SEND_BUFFER,
-        STREAM_WINDOW, contain_panic, count_request,
+        CLOSE_TIME, CONNECTION_WINDOW, Connection, LONGEST_HEADERS, MOST_STREAMS, SEND_BUFFER,
+        STREAM_WINDOW, answer_request, contain_panic,
     },
     machine::{Machine, RequestFailure, map, register, ssh},
     session::FrameSealer,
@@ -148,7 +148,7 @@ async fn serve_noise<S>(
         Err(error) => {
             metrics::counter!("bowline_gateway_handshake_failures_total").increment(1);
             tracing::debug!(source = %connection.source(), %error, "handshake refused");
-            // The client shows the text; whether it arrives is its own loss.
+            // The client shows the text. If it does not arrive, there is nothing else to do.
             drop(stream.write_all(&error_frame(&error.to_string())).await);
             drop(stream.shutdown().await);
             return;
@@ -178,7 +178,7 @@ async fn serve_noise<S>(
     let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         heard.cancel();
-        count_request(asking.clone(), routes.clone(), request.map(Body::new))
+        answer_request(asking.clone(), routes.clone(), request.map(Body::new))
     });
     let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -208,7 +208,7 @@ async fn serve_noise<S>(
     }
     serving.as_mut().graceful_shutdown();
     connection.announce_closing();
-    drop(tokio::time::timeout(FAREWELL, serving).await);
+    drop(tokio::time::timeout(CLOSE_TIME, serving).await);
 }
 
 /// The addresses inside Noise (protocol section 4.7).
@@ -271,7 +271,7 @@ async fn post_map(
     let request: MapRequest = parse_request(&received.bytes)?;
     let answer = map::answer_map_request(&gateway, &machine, request, FrameSealer::NONE).await?;
     Ok(match answer {
-        map::MapAnswer::Taken => Body::empty(),
+        map::MapAnswer::Accepted => Body::empty(),
         map::MapAnswer::Frames(frames) => Body::from_stream(frames.pieces()),
     })
 }

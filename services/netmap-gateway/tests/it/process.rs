@@ -29,14 +29,14 @@ use tonic_reflection::pb::v1::{
 const SOON: Duration = Duration::from_secs(60);
 
 /// What a gateway needs around it.
-struct World {
+struct TestGateway {
     directory: TempDir,
     admin: Certificates,
     redis: RedisServer,
     internal: SocketAddr,
 }
 
-impl World {
+impl TestGateway {
     /// `None` when Redis is not installed.
     async fn new() -> Option<Self> {
         install_crypto_provider();
@@ -118,11 +118,11 @@ async fn health(channel: &GrpcChannel) -> Result<i32, Status> {
 
 #[tokio::test]
 async fn health_and_reflection_are_answered_over_mutual_tls() {
-    let Some(world) = World::new().await else {
+    let Some(gateway) = TestGateway::new().await else {
         return;
     };
-    let _gateway = world.start("http://127.0.0.1");
-    let channel = world.channel();
+    let _gateway = gateway.start("http://127.0.0.1");
+    let channel = gateway.channel();
     let serving = timeout(SOON, health(&channel)).await.unwrap().unwrap();
     assert_eq!(serving, 1);
 
@@ -147,7 +147,7 @@ async fn health_and_reflection_are_answered_over_mutual_tls() {
 
 #[tokio::test]
 async fn without_a_certificate_or_a_url_it_refuses_in_one_line() {
-    let Some(world) = World::new().await else {
+    let Some(gateway) = TestGateway::new().await else {
         return;
     };
     for (url, part) in [
@@ -157,7 +157,7 @@ async fn without_a_certificate_or_a_url_it_refuses_in_one_line() {
             "there is no certificate for https://x.example",
         ),
     ] {
-        let said = refusal(world.start(url)).await;
+        let said = refusal(gateway.start(url)).await;
         assert!(said.contains(part), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
@@ -165,10 +165,10 @@ async fn without_a_certificate_or_a_url_it_refuses_in_one_line() {
 
 #[tokio::test]
 async fn without_control_keys_the_command_that_makes_them_is_named() {
-    let Some(world) = World::new().await else {
+    let Some(gateway) = TestGateway::new().await else {
         return;
     };
-    std::fs::remove_dir_all(world.directory.path().join("control-keys")).unwrap();
-    let said = refusal(world.start("http://127.0.0.1")).await;
+    std::fs::remove_dir_all(gateway.directory.path().join("control-keys")).unwrap();
+    let said = refusal(gateway.start("http://127.0.0.1")).await;
     assert!(said.contains("bowline control-keys create"), "{said}");
 }

@@ -29,7 +29,7 @@ async fn gateway(services: &TestServices, identity: GrpcChannel) -> SocketAddr {
     };
     let given = Dependencies {
         backends: Backends {
-            waits: identity.clone(),
+            identity_for_waits: identity.clone(),
             identity,
             registry: channel.clone(),
             compiler: channel,

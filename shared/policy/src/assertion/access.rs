@@ -293,7 +293,8 @@ impl<'w> AccessJudge<'w> {
         let mut admitted = AdmittedSources::default();
         for rule in rules {
             budget.spend(rule.destinations.len() + 1)?;
-            if rule.rule.reach == DestinationKind::Own || destination.is_reached_by(rule) {
+            if rule.rule.destination_kind == DestinationKind::Own || destination.is_reached_by(rule)
+            {
                 budget.spend(rule.sources.len())?;
                 self.add_admitted(rule, !sources.ranges.is_empty(), &mut admitted);
             }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     DocumentContext,
-    compile::naive::{self, Place, reaches},
+    compile::naive::{self, NaiveAddress, reaches},
     inventory::Role,
     policy::AccessRule,
 };
@@ -95,19 +95,22 @@ fn node(id: u64, kind: u8) -> PolicyNode {
     }
 }
 
-fn places<'n>(world: &'n TestedTailnet<'_>, named: &'n target::TestTarget<'_>) -> Vec<Place<'n>> {
+fn addresses_named<'n>(
+    tailnet: &'n TestedTailnet<'_>,
+    named: &'n target::TestTarget<'_>,
+) -> Vec<NaiveAddress<'n>> {
     match named {
         target::TestTarget::Devices(devices) => devices
             .iter()
-            .flat_map(|device| naive::World::places_of(device.node))
+            .flat_map(|device| naive::NaivePolicy::addresses_of(device.node))
             .collect(),
         target::TestTarget::MadeUp(devices) => devices
             .iter()
-            .flat_map(|made_up| naive::World::places_of(made_up.device().node))
+            .flat_map(|made_up| naive::NaivePolicy::addresses_of(made_up.device().node))
             .collect(),
         target::TestTarget::Address(address) => {
-            let node = world.device_at(*address).map(|device| device.node);
-            vec![Place {
+            let node = tailnet.device_at(*address).map(|device| device.node);
+            vec![NaiveAddress {
                 address: *address,
                 node,
             }]
@@ -115,7 +118,7 @@ fn places<'n>(world: &'n TestedTailnet<'_>, named: &'n target::TestTarget<'_>) -
         target::TestTarget::Ranges(ranges) => {
             let first = ranges[0].low();
             // All addresses of the range here are the same to all rules.
-            vec![Place {
+            vec![NaiveAddress {
                 address: first,
                 node: None,
             }]
@@ -125,16 +128,16 @@ fn places<'n>(world: &'n TestedTailnet<'_>, named: &'n target::TestTarget<'_>) -
 }
 
 /// Says whether every address of the source has a rule to some address of the destination.
-fn allowed(world: &TestedTailnet<'_>, source: &str, destination: &str, port: u16) -> bool {
-    let naive = naive::World {
-        policy: world.policy,
-        users: world.users,
-        nodes: world.nodes,
+fn allowed(tailnet: &TestedTailnet<'_>, source: &str, destination: &str, port: u16) -> bool {
+    let naive = naive::NaivePolicy {
+        policy: tailnet.policy,
+        users: tailnet.users,
+        nodes: tailnet.nodes,
     };
     let named = [source, destination]
-        .map(|text| world.resolve_target(text, Role::Member, &mut Budget::default()));
+        .map(|text| tailnet.resolve_target(text, Role::Member, &mut Budget::default()));
     let [from, to] = named.map(Result::unwrap);
-    let destinations = places(world, &to);
+    let destinations = addresses_named(tailnet, &to);
     let fits = |rule: &AccessRule| {
         rule.services.iter().any(|service| {
             service
@@ -146,8 +149,8 @@ fn allowed(world: &TestedTailnet<'_>, source: &str, destination: &str, port: u16
                     .any(|ports| ports.first <= port && port <= ports.last)
         })
     };
-    places(world, &from).into_iter().all(|from| {
-        world
+    addresses_named(tailnet, &from).into_iter().all(|from| {
+        tailnet
             .policy
             .rules
             .iter()
@@ -155,7 +158,7 @@ fn allowed(world: &TestedTailnet<'_>, source: &str, destination: &str, port: u16
             .any(|rule| {
                 rule.sources
                     .iter()
-                    .any(|source_selector| naive.has(source_selector, from, None))
+                    .any(|source_selector| naive.selects_address(source_selector, from, None))
                     && destinations
                         .iter()
                         .any(|to| reaches(naive, rule, from, *to))
@@ -179,8 +182,8 @@ proptest! {
         let to = if destination.contains("::") { format!("[{destination}]") } else { destination.to_owned() };
         let test = format!(r#"{{"src":"{source}","accept":["{to}:{port}"]}}"#);
         let (policy, users) = (document(&rules, &test), users());
-        let world = TestedTailnet::new(&policy, &users, &nodes);
-        let expected = allowed(&world, source, destination, port);
+        let tailnet = TestedTailnet::new(&policy, &users, &nodes);
+        let expected = allowed(&tailnet, source, destination, port);
         prop_assert_eq!(
             failed_tests(&policy, &users, &nodes).is_empty(), expected,
             "{} to {}:{} under {:?}", source, destination, port, rules

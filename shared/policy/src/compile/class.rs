@@ -35,10 +35,10 @@ pub(super) const ANY_SELECTOR: u64 = 0;
 /// The id of the selector of exit nodes.
 pub(super) const EXIT_SELECTOR: u64 = 1;
 
-/// Returns the id of the selector of the routers of a via that are also sources of it, for one of its destinations.
-///
-/// Such a router may itself reach the destination through the other routers.
+/// Returns the id of a selector for routers: those that a rule with `via` goes through to this destination, and that are
+/// sources of the rule too. Such a router reaches the destination through the other routers.
 pub(super) fn router_selector(via: u64, destination: u64) -> u64 {
+    // The word is part of the id. It stays, because replicas of two releases make the same ids.
     hash("held", [via.to_be_bytes(), destination.to_be_bytes()])
 }
 
@@ -229,7 +229,7 @@ fn find_rules_from(plan: &AccessPlan, selectors: &[u32]) -> BTreeSet<u32> {
 fn add_as_source(plan: &AccessPlan, selectors: &[u32], class: &mut Class) {
     for number in find_rules_from(plan, selectors) {
         let rule = plan.rule(number);
-        if rule.rule.reach != DestinationKind::Named {
+        if rule.rule.destination_kind != DestinationKind::Named {
             continue;
         }
         if rule.via_id != 0 {

@@ -29,7 +29,7 @@ impl ClassAccess {
             if rule.from_any {
                 access.from.insert(number);
             }
-            if rule.rule.reach != DestinationKind::Named {
+            if rule.rule.destination_kind != DestinationKind::Named {
                 continue;
             }
             let reached = key.reached_destinations(plan, rule);

@@ -54,7 +54,7 @@ impl ClassKey {
         plan: &AccessPlan,
         rule: &PlannedRule,
     ) -> Vec<ReachedDestination> {
-        match rule.rule.reach {
+        match rule.rule.destination_kind {
             DestinationKind::Named => self.reached_named(plan, rule),
             DestinationKind::Own => vec![ReachedDestination::own_addresses()],
             DestinationKind::OwnReversed => {
@@ -179,7 +179,7 @@ impl FilterBuilder {
         }
         let empty = ClassFilterRule {
             sources: rule.list,
-            per_user: rule.rule.reach != DestinationKind::Named,
+            per_user: rule.rule.destination_kind != DestinationKind::Named,
             destinations: Vec::new(),
             protocol: None,
             grants: Vec::new(),

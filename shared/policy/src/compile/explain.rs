@@ -64,7 +64,7 @@ impl Compiler {
         };
         let mut explanation = Explanation::default();
         for (number, rule) in (0..).zip(&plan.rules) {
-            let is_destination = match rule.rule.reach {
+            let is_destination = match rule.rule.destination_kind {
                 DestinationKind::Named => reached.contains_key(&number),
                 DestinationKind::Own | DestinationKind::OwnReversed => has_same_owner,
             };

@@ -35,7 +35,7 @@ impl SourceList {
         let is_any = |source: &PosturedSelector| {
             source.selector == Selector::Any && source.postures.is_empty()
         };
-        match rule.reach {
+        match rule.destination_kind {
             DestinationKind::Named => Self::of_named_rule(rule, is_any),
             DestinationKind::Own => Self {
                 id: hash("own list", source_texts(rule)),

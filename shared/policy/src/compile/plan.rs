@@ -87,9 +87,9 @@ impl AccessPlan {
     /// Returns the plan of some rules, with the groups and postures of a policy.
     pub(super) fn from_rules(rules: &[Arc<AccessRule>], policy: &Policy) -> Self {
         let mut plan = Self::default();
-        let mut sources = None;
+        let mut sources_before = None;
         for rule in rules {
-            let planned = plan.plan_rule(rule, &mut sources);
+            let planned = plan.plan_rule(rule, &mut sources_before);
             plan.rules.push(planned);
         }
         plan.selectors.index(policy);
@@ -107,17 +107,19 @@ impl AccessPlan {
         plan
     }
 
-    /// Numbers the selectors of a rule. `last` are the sources of the rule before, which often has the same.
+    /// Numbers the selectors of a rule. `sources_before` are those of the rule before, which often has the same; it is set
+    /// to the sources of this rule.
     fn plan_rule(
         &mut self,
         rule: &Arc<AccessRule>,
-        last: &mut Option<PlannedSources>,
+        sources_before: &mut Option<PlannedSources>,
     ) -> PlannedRule {
-        let is_same = |last: &PlannedSources| {
-            Arc::ptr_eq(&last.written, &rule.sources) && last.reach == rule.reach
+        let is_same = |before: &PlannedSources| {
+            Arc::ptr_eq(&before.written, &rule.sources)
+                && before.destination_kind == rule.destination_kind
         };
-        let sources = match last.take() {
-            Some(last) if is_same(&last) => last,
+        let sources = match sources_before.take() {
+            Some(before) if is_same(&before) => before,
             _ => self.plan_sources(rule),
         };
         let is_named = |destination: &&PosturedSelector| {
@@ -144,7 +146,7 @@ impl AccessPlan {
             destinations,
             router_tags,
         };
-        *last = Some(sources);
+        *sources_before = Some(sources);
         planned
     }
 
@@ -152,15 +154,15 @@ impl AccessPlan {
         let named = rule.sources.iter().filter(|source| !is_any(source));
         let mut numbers: Vec<_> = named.map(|source| self.selectors.intern(source)).collect();
         numbers.sort_unstable();
-        // The addresses of a range are in the list as they are written, whatever nodes have them.
-        let is_identity = |number: &u32| !self.selectors.is_range(*number);
-        let feeding: Vec<_> = numbers.iter().copied().filter(is_identity).collect();
+        // A range is in the source list as it is written. The other selectors add the addresses of the nodes they select.
+        let selects_nodes = |number: &u32| !self.selectors.is_range(*number);
+        let node_selectors: Vec<_> = numbers.iter().copied().filter(selects_nodes).collect();
         PlannedSources {
             written: Arc::clone(&rule.sources),
-            reach: rule.reach,
+            destination_kind: rule.destination_kind,
             numbers: numbers.into(),
             from_any: rule.sources.iter().any(is_any),
-            list: self.lists.add(SourceList::for_rule(rule), &feeding),
+            list: self.lists.add(SourceList::for_rule(rule), &node_selectors),
         }
     }
 
@@ -168,7 +170,7 @@ impl AccessPlan {
     fn index_rule(&mut self, index: usize) {
         let rule = &self.rules[index];
         let number = u32::try_from(index).unwrap_or(u32::MAX);
-        if rule.rule.reach != DestinationKind::Named {
+        if rule.rule.destination_kind != DestinationKind::Named {
             self.own_device_rules.push(number);
         }
         let is_public = |number: &u32| match &self.selectors.get(*number).selector {
@@ -237,8 +239,9 @@ impl AccessPlan {
 
 /// The sources of a rule, numbered.
 struct PlannedSources {
+    /// The sources as they were read; the rules of one ACL share them.
     written: Arc<BTreeSet<PosturedSelector>>,
-    reach: DestinationKind,
+    destination_kind: DestinationKind,
     numbers: Arc<[u32]>,
     from_any: bool,
     list: u64,

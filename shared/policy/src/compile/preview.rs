@@ -232,7 +232,7 @@ impl<'r> RuleMeaning<'r> {
         let AccessRule {
             sources,
             destinations,
-            reach,
+            destination_kind: reach,
             services,
             capabilities,
             via,

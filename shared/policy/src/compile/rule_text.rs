@@ -17,7 +17,7 @@ impl fmt::Display for RuleSummary<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(rule) = self;
         let sources = list_selectors(rule.sources.iter().map(|source| &source.selector));
-        let destinations = match rule.reach {
+        let destinations = match rule.destination_kind {
             DestinationKind::Named => {
                 list_selectors(rule.destinations.iter().map(|one| &one.selector))
             }

@@ -15,7 +15,7 @@ use crate::{
     posture::{AttributeValue, Attributes},
 };
 
-use naive::{Place, World, reaches};
+use naive::{NaiveAddress, NaivePolicy, reaches};
 
 const POLICIES: [&str; 8] = [
     "",
@@ -167,13 +167,13 @@ fn receive(held: &mut Output, update: Output) {
 /// Says whether two nodes are peers, looking at every rule; without chosen routers.
 fn are_peers(compiler: &Compiler, left: &PolicyNode, right: &PolicyNode) -> bool {
     let (policy, users, nodes) = (compiler.policy(), compiler.users(), compiler.nodes());
-    let world = World {
+    let naive = NaivePolicy {
         policy,
         users,
         nodes,
     };
-    fn places(node: &PolicyNode) -> Vec<Place<'_>> {
-        World::places_of(node).collect()
+    fn addresses(node: &PolicyNode) -> Vec<NaiveAddress<'_>> {
+        NaivePolicy::addresses_of(node).collect()
     }
     let can = |from: &PolicyNode, to: &PolicyNode| {
         policy
@@ -181,12 +181,12 @@ fn are_peers(compiler: &Compiler, left: &PolicyNode, right: &PolicyNode) -> bool
             .iter()
             .filter(|rule| rule.via.is_empty())
             .any(|rule| {
-                let is_own = rule.reach != crate::policy::DestinationKind::Named;
+                let is_own = rule.destination_kind != crate::policy::DestinationKind::Named;
                 let has = |named: &crate::policy::PosturedSelector, node: &PolicyNode| {
-                    let own = places(node).iter().any(|place| {
+                    let own = addresses(node).iter().any(|address| {
                         named.selector == crate::selector::Selector::Any
                             && named.postures.is_empty()
-                            || world.has(named, *place, None)
+                            || naive.selects_address(named, *address, None)
                     });
                     let routed = match named.selector {
                         crate::selector::Selector::Range(range) if !is_own => node
@@ -199,9 +199,11 @@ fn are_peers(compiler: &Compiler, left: &PolicyNode, right: &PolicyNode) -> bool
                 let is_source = rule.sources.iter().any(|source| has(source, from));
                 let named = rule.destinations.iter().any(|one| has(one, to));
                 let own = is_own
-                    && places(from)
-                        .iter()
-                        .any(|from| places(to).iter().any(|to| reaches(world, rule, *from, *to)));
+                    && addresses(from).iter().any(|from| {
+                        addresses(to)
+                            .iter()
+                            .any(|to| reaches(naive, rule, *from, *to))
+                    });
                 is_source && (named || own || (to.is_exit() && rule.covers_internet))
             })
     };

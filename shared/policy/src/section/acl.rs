@@ -67,7 +67,7 @@ impl DocumentReader<'_> {
             }
             rules.push(AccessRule {
                 sources: Arc::clone(&sources),
-                reach: if own {
+                destination_kind: if own {
                     DestinationKind::Own
                 } else {
                     DestinationKind::Named
@@ -85,7 +85,7 @@ impl DocumentReader<'_> {
         }
         // Own devices come after the other destinations, unless all are autogroups (policy section 7.2).
         if !all_autogroups {
-            rules.sort_by_key(|rule| rule.reach == DestinationKind::Own);
+            rules.sort_by_key(|rule| rule.destination_kind == DestinationKind::Own);
         }
         self.policy.rules.extend(rules.into_iter().map(Arc::new));
     }

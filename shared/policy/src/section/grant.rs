@@ -104,7 +104,7 @@ impl DocumentReader<'_> {
         // A way through chosen routers never ends at a device (policy section 10.1).
         if own && rule.via.is_empty() {
             self.add_with_companions(AccessRule {
-                reach: DestinationKind::Own,
+                destination_kind: DestinationKind::Own,
                 destinations: Vec::new(),
                 covers_internet: false,
                 ..rule
@@ -224,7 +224,7 @@ fn reverse_rule(rule: &AccessRule) -> AccessRule {
         line: rule.line,
         ..AccessRule::default()
     };
-    match rule.reach {
+    match rule.destination_kind {
         DestinationKind::Named => AccessRule {
             sources: Arc::new(rule.destinations.iter().cloned().collect()),
             destinations: rule.sources.iter().cloned().collect(),
@@ -232,7 +232,7 @@ fn reverse_rule(rule: &AccessRule) -> AccessRule {
         },
         _ => AccessRule {
             sources: Arc::clone(&rule.sources),
-            reach: DestinationKind::OwnReversed,
+            destination_kind: DestinationKind::OwnReversed,
             ..flipped
         },
     }

@@ -167,7 +167,7 @@ struct Reading {
     began_with_entries: bool,
 }
 
-struct World {
+struct TestFollower {
     registry: Registry,
     replica: Replica,
     position: (usize, u64),
@@ -179,7 +179,7 @@ struct World {
     now: u64,
 }
 
-impl World {
+impl TestFollower {
     fn new() -> Self {
         Self {
             registry: Registry::default(),
@@ -450,16 +450,16 @@ proptest! {
 
     #[test]
     fn follower_ends_where_a_snapshot_begins(steps in prop::collection::vec(step(), 1..60)) {
-        let mut world = World::new();
+        let mut follower = TestFollower::new();
         for step in &steps {
-            world.step(step);
+            follower.step(step);
         }
-        world.settle();
-        let mut fresh = replica(world.registry.snapshot());
-        compile(&mut fresh, &world.registry);
-        let (now, expected) = (shown(&mut world.replica), shown(&mut fresh));
+        follower.settle();
+        let mut fresh = replica(follower.registry.snapshot());
+        compile(&mut fresh, &follower.registry);
+        let (now, expected) = (shown(&mut follower.replica), shown(&mut fresh));
         let ids: BTreeSet<_> = expected.keys().copied().collect();
-        prop_assert_eq!(ids, world.registry.nodes.keys().copied().collect());
+        prop_assert_eq!(ids, follower.registry.nodes.keys().copied().collect());
         prop_assert_eq!(now, expected);
     }
 }

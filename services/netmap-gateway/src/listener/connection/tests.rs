@@ -36,7 +36,7 @@ fn accepted(
     number: u64,
 ) -> (Connection, ConnectionSlot<Holder>) {
     let open = tokio_util::task::TaskTracker::new().token();
-    let slot = front.seats.take_slot(Some(source.ip()));
+    let slot = front.slots.take_slot(Some(source.ip()));
     let slot = slot.now_or_never().flatten().expect("a slot");
     let end = ConnectionEnd::new(shutdown, number, open);
     let connection = Connection::new(Arc::clone(front), source, slot.handle(), end);
@@ -55,7 +55,7 @@ async fn connections_close_spread_over_the_drain_or_when_they_have_to() {
         .map(|number| Connection::unconnected(shutdown.clone(), number))
         .collect();
     let early = Connection::unconnected(shutdown.clone(), 21);
-    early.leave();
+    early.close_soon();
     early.wait_for_drain_turn().await;
     shutdown.drain();
     let start = Instant::now();
@@ -91,13 +91,13 @@ async fn connection_is_known_while_a_stream_is_open_and_a_little_longer() {
     }
     drop(stream);
     let start = Instant::now();
-    let minutes = tokio::time::sleep(KNOWN * 3);
+    let minutes = tokio::time::sleep(KNOWN_LIFETIME * 3);
     tokio::select! {
         () = &mut overstayed => unreachable!("a stranger has some time"),
         () = minutes => assert!(connection.holder().is_none()),
     }
     overstayed.await;
-    assert!(start.elapsed() <= KNOWN * 3 + STRANGER);
+    assert!(start.elapsed() <= KNOWN_LIFETIME * 3 + STRANGER_LIFETIME);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +224,7 @@ async fn node_that_finds_no_slot_is_served_as_a_stranger_until_there_is_one() {
     asked.cancel();
     let overstayed = late.wait_until_overstayed(&asked);
     tokio::pin!(overstayed);
-    for (wait, is_known) in [(STRANGER * 2, false), (KNOWN * 2, true)] {
+    for (wait, is_known) in [(STRANGER_LIFETIME * 2, false), (KNOWN_LIFETIME * 2, true)] {
         tokio::select! {
             () = &mut overstayed => unreachable!("its stream is open"),
             () = tokio::time::sleep(wait) => assert_eq!(late.holder().is_some(), is_known),

@@ -7,7 +7,7 @@ fn names_are_cut_and_hold_no_control_characters() {
         os: "ü".repeat(1000),
         ..Hostinfo::default()
     };
-    let host = HostReportSource::new(sent).unwrap();
+    let host = CheckedHostinfo::new(sent).unwrap();
     assert_eq!(host.info.hostname, "a b\u{202e} ");
     assert_eq!(host.info.os, "ü".repeat(128));
     assert!(!host.json.is_empty());
@@ -19,5 +19,5 @@ fn endless_description_is_refused() {
         routable_ips: vec!["10.0.0.0/8".to_owned(); 10_000],
         ..Hostinfo::default()
     };
-    assert!(HostReportSource::new(sent).is_err());
+    assert!(CheckedHostinfo::new(sent).is_err());
 }

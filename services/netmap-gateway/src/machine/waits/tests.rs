@@ -39,7 +39,7 @@ fn newest_waits_of_a_login_and_of_a_machine_end_the_oldest() {
     assert!(!of_machine.iter().any(has_ended));
     drop((of_login, of_machine));
     let waiting = waits.lock_waits();
-    assert!(waiting.logins.is_empty() && waiting.machines.is_empty() && waiting.places.is_empty());
+    assert!(waiting.logins.is_empty() && waiting.machines.is_empty() && waiting.entries.is_empty());
 }
 
 #[test]

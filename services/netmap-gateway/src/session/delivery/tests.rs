@@ -79,10 +79,10 @@ async fn response_that_nobody_takes_ends_with_its_connection() {
     assert_eq!(next(&mut unread).await, Some(PIECE));
     assert_eq!(next(&mut read).await, Some(PIECE));
     let start = Instant::now();
-    deliveries.end_those_at_a_standstill(start + STANDSTILL / 2);
+    deliveries.end_stalled_responses(start + STANDSTILL / 2);
     assert_eq!(next(&mut read).await, Some(PIECE));
     assert!(next(&mut read).now_or_never().is_none(), "all is taken");
-    deliveries.end_those_at_a_standstill(start + STANDSTILL);
+    deliveries.end_stalled_responses(start + STANDSTILL);
     closing.wait_for_drain_turn().await;
     assert_eq!(deliveries.room.available_permits(), 200);
     assert_eq!(next(&mut unread).await, None);

@@ -11,30 +11,30 @@ use bowline_proto::{
 use super::*;
 
 /// A history with the views of a small tailnet.
-struct Stage {
-    lab: TestTailnet,
+struct TestHistory {
+    tailnet: TestTailnet,
     history: History,
 }
 
-impl Stage {
+impl TestHistory {
     fn new() -> Self {
-        let mut stage = Self {
-            lab: TestTailnet::unpublished(FilterSources::Addresses),
+        let mut test = Self {
+            tailnet: TestTailnet::unpublished(FilterSources::Addresses),
             history: History::default(),
         };
-        stage.publish();
-        stage
+        test.publish();
+        test
     }
 
     fn publish(&mut self) -> Arc<ChangeSet> {
-        let (view, changes) = self.lab.replica.publish().expect("something differs");
+        let (view, changes) = self.tailnet.replica.publish().expect("something differs");
         let difference = Difference::find(&view, &changes);
         self.history.publish_view(view, Arc::new(difference));
         changes
     }
 
     fn rename(&mut self, round: usize) -> Arc<ChangeSet> {
-        self.lab.put(Node {
+        self.tailnet.put(Node {
             name: format!("name{round}"),
             ..node(2)
         });
@@ -44,15 +44,15 @@ impl Stage {
 
 #[test]
 fn one_change_is_handed_out_as_it_is_and_several_are_put_together() {
-    let mut stage = Stage::new();
-    let first = stage.rename(1);
-    let (_, since) = stage.history.difference_since(Generation(1));
+    let mut test = TestHistory::new();
+    let first = test.rename(1);
+    let (_, since) = test.history.difference_since(Generation(1));
     assert!(Arc::ptr_eq(since.expect("kept").changes(), &first));
-    stage.rename(2);
-    let (view, since) = stage.history.difference_since(Generation(1));
+    test.rename(2);
+    let (view, since) = test.history.difference_since(Generation(1));
     let since = since.expect("kept");
     assert_eq!(since.changes().nodes, first.nodes);
-    let (_, again) = stage.history.difference_since(Generation(1));
+    let (_, again) = test.history.difference_since(Generation(1));
     assert!(
         Arc::ptr_eq(&since, &again.expect("kept")),
         "found once for all"
@@ -62,46 +62,44 @@ fn one_change_is_handed_out_as_it_is_and_several_are_put_together() {
 
 #[test]
 fn changes_are_kept_within_a_number_and_a_budget_of_bytes() {
-    let mut stage = Stage::new();
-    (0..=KEPT).for_each(|round| drop(stage.rename(round)));
-    let newest = stage.history.view().generation;
+    let mut test = TestHistory::new();
+    (0..=MOST_SETS).for_each(|round| drop(test.rename(round)));
+    let newest = test.history.view().generation;
     assert!(
-        stage
-            .history
-            .difference_since(Generation(newest.0 - KEPT as u64))
+        test.history
+            .difference_since(Generation(newest.0 - MOST_SETS as u64))
             .1
             .is_some()
     );
     assert!(
-        stage
-            .history
-            .difference_since(Generation(newest.0 - KEPT as u64 - 1))
+        test.history
+            .difference_since(Generation(newest.0 - MOST_SETS as u64 - 1))
             .1
             .is_none()
     );
-    let mut update = compiled(stage.lab.revision, &[1, 2], false);
-    let elements = (0..BUDGET / 64).map(|number| format!("10.{number}.0.0/16"));
+    let mut update = compiled(test.tailnet.revision, &[1, 2], false);
+    let elements = (0..MOST_BYTES / 64).map(|number| format!("10.{number}.0.0/16"));
     update.source_lists[0].added = elements.collect();
-    stage.lab.replica.apply_compiled(vec![update]);
-    stage.publish();
+    test.tailnet.replica.apply_compiled(vec![update]);
+    test.publish();
     assert!(
-        stage.history.difference_since(newest).1.is_none(),
+        test.history.difference_since(newest).1.is_none(),
         "one that is too large is not kept"
     );
-    stage.rename(0);
-    assert!(stage.history.difference_since(newest.next()).1.is_some());
+    test.rename(0);
+    assert!(test.history.difference_since(newest.next()).1.is_some());
 }
 
 #[test]
 fn only_viewers_of_a_users_nodes_look_again_when_its_name_differs() {
-    let mut stage = Stage::new();
-    let lab = &mut stage.lab;
-    lab.identity(Change::User(user(8)));
-    lab.put(Node {
+    let mut test = TestHistory::new();
+    let tailnet = &mut test.tailnet;
+    tailnet.identity(Change::User(user(8)));
+    tailnet.put(Node {
         user_id: 8,
         ..node(3)
     });
-    let mut update = compiled(lab.revision, &[1, 2, 3], true);
+    let mut update = compiled(tailnet.revision, &[1, 2, 3], true);
     let apart = Class {
         id: 2,
         selectors: vec![8],
@@ -110,18 +108,18 @@ fn only_viewers_of_a_users_nodes_look_again_when_its_name_differs() {
     };
     update.classes.push(apart);
     update.memberships[2].class_id = 2;
-    lab.replica.apply_compiled(vec![update]);
-    stage.publish();
-    let told = stage.history.view().generation;
+    tailnet.replica.apply_compiled(vec![update]);
+    test.publish();
+    let told = test.history.view().generation;
     let (own, other) = (
-        stage.history.listen_to_class(ClassId(2), told),
-        stage.history.listen_to_class(ClassId(1), told),
+        test.history.listen_to_class(ClassId(2), told),
+        test.history.listen_to_class(ClassId(1), told),
     );
     let named = User {
         display_name: "Somebody".to_owned(),
         ..user(8)
     };
-    stage.lab.identity(Change::User(named));
-    stage.publish();
+    test.tailnet.identity(Change::User(named));
+    test.publish();
     assert!(own.has_changed().expect("open") && !other.has_changed().expect("open"));
 }

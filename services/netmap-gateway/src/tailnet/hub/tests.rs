@@ -9,7 +9,7 @@ async fn keys_that_nobody_has_ask_the_registry_only_so_many_at_once() {
     let nobody = || GrpcChannel::admin_socket("/nonexistent/bowline.sock");
     let backends = Backends {
         identity: nobody(),
-        waits: nobody(),
+        identity_for_waits: nobody(),
         registry: nobody(),
         compiler: nobody(),
     };
@@ -19,7 +19,7 @@ async fn keys_that_nobody_has_ask_the_registry_only_so_many_at_once() {
     let mut asking = Vec::new();
     for _ in 0..MOST_LOOKUPS {
         asking.extend(
-            hub.asking
+            hub.lookups
                 .acquire(RequestOrigin::Known(node_id(1)), LOOKUP_WAIT)
                 .await,
         );

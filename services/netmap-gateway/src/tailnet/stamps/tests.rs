@@ -32,15 +32,15 @@ fn owners_that_were_put_back_are_followed_after_a_while() {
         StampVerdict::Behind
     );
     assert_eq!(
-        stamps.judge_stamp(stamp(4, 4, 4), start + PUT_BACK / 2),
+        stamps.judge_stamp(stamp(4, 4, 4), start + RESTORED_AFTER / 2),
         StampVerdict::Behind
     );
     assert_eq!(
-        stamps.judge_stamp(stamp(4, 4, 4), start + PUT_BACK),
-        StampVerdict::PutBack
+        stamps.judge_stamp(stamp(4, 4, 4), start + RESTORED_AFTER),
+        StampVerdict::Restored
     );
     assert_eq!(
-        stamps.judge_stamp(stamp(4, 5, 4), start + PUT_BACK),
+        stamps.judge_stamp(stamp(4, 5, 4), start + RESTORED_AFTER),
         StampVerdict::Newer
     );
 }
@@ -58,11 +58,11 @@ fn a_newer_output_ends_the_wait_of_an_older_one() {
         StampVerdict::Behind
     );
     assert_eq!(
-        stamps.judge_stamp(stamp(6, 6, 6), start + PUT_BACK / 2),
+        stamps.judge_stamp(stamp(6, 6, 6), start + RESTORED_AFTER / 2),
         StampVerdict::Newer
     );
     assert_eq!(
-        stamps.judge_stamp(stamp(5, 5, 5), start + PUT_BACK),
+        stamps.judge_stamp(stamp(5, 5, 5), start + RESTORED_AFTER),
         StampVerdict::Behind
     );
 }

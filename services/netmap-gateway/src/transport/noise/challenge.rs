@@ -1,4 +1,5 @@
-//! The challenge of a connection: who answers it with a node key holds that key (protocol section 3.7).
+//! The challenge of a connection: a client that answers it with a node key has proven that it holds that key (protocol
+//! section 3.7).
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ const PROOF: &str = "tailscale-node-proof";
 /// The most answers of one request: for an old key and a new one.
 const MOST: usize = 2;
 
-/// The challenge of one connection; none was made for clients that know of none. Clones are the same.
+/// The challenge of one connection; it is empty for clients too old to answer one. Clones share the key.
 #[derive(Clone, Debug)]
 pub(super) struct Challenge(Option<Arc<PrivateKey>>);
 
@@ -30,7 +31,7 @@ impl Challenge {
         Self(None)
     }
 
-    /// Returns what the client is told of it.
+    /// Returns the public half, which is sent to the client.
     pub(super) fn public(&self) -> Option<ChallengePublic> {
         let key = self.0.as_ref()?;
         Some(ChallengePublic::from_bytes(key.public_bytes()))
@@ -40,7 +41,7 @@ impl Challenge {
     ///
     /// # Errors
     ///
-    /// 400 when an answer is none, 401 when it is not of the key it names or of another challenge.
+    /// 400 when an answer is malformed, 401 when it was not made with the key it names, or answers another challenge.
     pub(super) fn proven_keys(
         &self,
         headers: &HeaderMap,

@@ -175,7 +175,7 @@ impl AccessJudge<'_> {
     ) {
         let names = |selector: Selector| rule.rule.sources.contains(&selector.into());
         let admits_tailnet = rule.from_any && names(Selector::Any);
-        if rule.rule.reach == DestinationKind::Own {
+        if rule.rule.destination_kind == DestinationKind::Own {
             admitted.tailnet_to_own |= admits_tailnet;
             admitted.selectors_to_own.extend(rule.sources.iter());
             return;

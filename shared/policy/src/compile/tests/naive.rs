@@ -14,28 +14,28 @@ use crate::{
 
 /// A policy and what it is applied to.
 #[derive(Clone, Copy)]
-pub(crate) struct World<'w> {
-    pub(crate) policy: &'w Policy,
-    pub(crate) users: &'w BTreeMap<u64, PolicyUser>,
-    pub(crate) nodes: &'w BTreeMap<u64, PolicyNode>,
+pub(crate) struct NaivePolicy<'p> {
+    pub(crate) policy: &'p Policy,
+    pub(crate) users: &'p BTreeMap<u64, PolicyUser>,
+    pub(crate) nodes: &'p BTreeMap<u64, PolicyNode>,
 }
 
 /// An address, and the node that has it, if one does.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'w> {
+pub(crate) struct NaiveAddress<'p> {
     pub(crate) address: IpAddr,
-    pub(crate) node: Option<&'w PolicyNode>,
+    pub(crate) node: Option<&'p PolicyNode>,
 }
 
-impl<'w> World<'w> {
+impl<'p> NaivePolicy<'p> {
     /// Returns the owner of a node that has no tags.
-    pub(crate) fn owner(self, node: &PolicyNode) -> Option<&'w PolicyUser> {
+    pub(crate) fn owner(self, node: &PolicyNode) -> Option<&'p PolicyUser> {
         self.users.get(&node.user).filter(|_| node.tags.is_empty())
     }
 
     /// Returns all addresses of a node.
-    pub(crate) fn places_of(node: &'w PolicyNode) -> impl Iterator<Item = Place<'w>> {
-        node.addresses().map(|address| Place {
+    pub(crate) fn addresses_of(node: &'p PolicyNode) -> impl Iterator<Item = NaiveAddress<'p>> {
+        node.addresses().map(|address| NaiveAddress {
             address,
             node: Some(node),
         })
@@ -53,18 +53,18 @@ impl<'w> World<'w> {
         }
     }
 
-    /// Says whether a named is where a place is; `attributes` stand in for those of the device.
-    pub(crate) fn has(
+    /// Says whether a selector with its postures selects an address; `attributes` stand in for those of the device.
+    pub(crate) fn selects_address(
         self,
         named: &PosturedSelector,
-        place: Place<'_>,
+        address: NaiveAddress<'_>,
         attributes: Option<&Attributes>,
     ) -> bool {
         match &named.selector {
-            Selector::Range(range) => range.contains(place.address),
+            Selector::Range(range) => range.contains(address.address),
             Selector::Everyone => true,
-            Selector::Any if named.postures.is_empty() => self.is_inside(place),
-            selector => place.node.is_some_and(|node| {
+            Selector::Any if named.postures.is_empty() => self.is_inside(address),
+            selector => address.node.is_some_and(|node| {
                 self.selects(selector, node)
                     && self.meets(named, attributes.unwrap_or(&node.attributes))
             }),
@@ -83,32 +83,37 @@ impl<'w> World<'w> {
     }
 
     /// Says whether `*` as a source has an address (policy section 4.3).
-    fn is_inside(self, place: Place<'_>) -> bool {
+    fn is_inside(self, address: NaiveAddress<'_>) -> bool {
         let mut ranges = internet::ANY
             .iter()
             .filter_map(|text| text.parse::<IpRange>().ok());
-        ranges.any(|range| range.contains(place.address))
+        ranges.any(|range| range.contains(address.address))
             || self
                 .nodes
                 .values()
                 .flat_map(PolicyNode::subnet_routes)
-                .any(|route| route.contains(&place.address))
+                .any(|route| route.contains(&address.address))
     }
 }
 
 /// Says whether a destination of a rule has an address, for a source that the rule has.
-pub(crate) fn reaches(world: World<'_>, rule: &AccessRule, from: Place<'_>, to: Place<'_>) -> bool {
-    match rule.reach {
+pub(crate) fn reaches(
+    policy: NaivePolicy<'_>,
+    rule: &AccessRule,
+    from: NaiveAddress<'_>,
+    to: NaiveAddress<'_>,
+) -> bool {
+    match rule.destination_kind {
         DestinationKind::Named => rule.destinations.iter().any(|named| match &named.selector {
             Selector::Any => true,
             Selector::Internet => internet::is_public(&to.address.into()),
-            _ => world.has(named, to, None),
+            _ => policy.selects_address(named, to, None),
         }),
         DestinationKind::Own | DestinationKind::OwnReversed => {
-            let owner = |place: Place<'_>| {
-                place
+            let owner = |address: NaiveAddress<'_>| {
+                address
                     .node
-                    .and_then(|node| world.owner(node))
+                    .and_then(|node| policy.owner(node))
                     .map(|user| user.id)
             };
             owner(from).is_some() && owner(from) == owner(to)

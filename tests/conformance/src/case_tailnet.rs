@@ -18,7 +18,7 @@ const AUTO_UPDATE_TOLD_FROM: &str = "2026-04-14T00:00:00Z";
 
 /// A tailnet.
 #[derive(Debug)]
-pub struct World {
+pub struct CaseTailnet {
     /// Settings.
     pub tailnet: Tailnet,
     /// Users.
@@ -29,7 +29,7 @@ pub struct World {
     pub domains: BTreeSet<String>,
 }
 
-impl World {
+impl CaseTailnet {
     /// Returns the tailnet of a case.
     #[must_use]
     pub fn new(case: &Case) -> Self {

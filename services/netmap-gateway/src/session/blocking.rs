@@ -1,18 +1,18 @@
-//! Work that keeps a processor busy, beside the threads that answer everybody.
+//! Runs work that keeps a processor busy on other threads than those that answer clients.
 
 use std::{fmt, sync::Arc};
 
 use bowline_control_wire::FrameError;
 use bytes::Bytes;
 
-/// The longest frame that is sealed where it is: it takes less than a tenth of a millisecond.
-const SHORT: usize = 32 << 10;
+/// The longest frame that is sealed on the caller's thread: it takes less than a tenth of a millisecond.
+const LONGEST_SEALED_IN_PLACE: usize = 32 << 10;
 
-/// Does such work on a thread of its own, in place of which others go on.
+/// Runs work that keeps a processor busy on a thread for blocking work.
 ///
 /// # Errors
 ///
-/// What the work returns, and when the process ends.
+/// The error of the work, or that the process ends.
 #[expect(
     clippy::disallowed_methods,
     reason = "it is short, and its caller waits for it"
@@ -36,10 +36,10 @@ type Seal = dyn Fn(&Bytes) -> Result<Bytes, FrameError> + Send + Sync;
 pub struct FrameSealer(Option<Arc<Seal>>);
 
 impl FrameSealer {
-    /// Frames go as they are.
+    /// Leaves frames as they are.
     pub const NONE: Self = Self(None);
 
-    /// Each frame is sealed so.
+    /// Seals each frame with this function.
     pub fn by(seal: impl Fn(&Bytes) -> Result<Bytes, FrameError> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(seal)))
     }
@@ -52,7 +52,7 @@ impl FrameSealer {
     pub async fn seal_frame(&self, frame: Bytes) -> Result<Bytes, FrameError> {
         match self.0.clone() {
             None => Ok(frame),
-            Some(seal) if frame.len() <= SHORT => seal(&frame),
+            Some(seal) if frame.len() <= LONGEST_SEALED_IN_PLACE => seal(&frame),
             Some(seal) => run_blocking(move || seal(&frame)).await,
         }
     }

@@ -1,5 +1,5 @@
-//! What connections share: seats, what bodies may hold, how often strangers may ask, and when those who are turned away come
-//! back.
+//! What connections share: slots, memory for request bodies, a limit on requests, and when refused clients should try
+//! again.
 
 use std::{
     net::IpAddr,
@@ -36,16 +36,16 @@ use super::{
     quota::{Quota, QuotaShare},
 };
 
-/// Whom a connection is known by: a node.
+/// The registered node that a connection belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Holder {
-    /// Who answers for it.
+    /// The owner of the node.
     pub(crate) owner: Owner,
     /// Its number.
     pub(crate) node: NodeId,
 }
 
-/// Who answers for some nodes, in their tailnet.
+/// An owner of nodes, in their tailnet.
 type Owner = (TailnetId, NodeOwner);
 
 impl SlotHolder for Holder {
@@ -56,21 +56,21 @@ impl SlotHolder for Holder {
     }
 }
 
-/// How many connections one node may have: one, and those whose end nobody has noticed yet.
+/// How many connections one node may have: one that it uses, and some that broke without anybody having noticed.
 const CONNECTIONS_OF_NODE: usize = 8;
-/// What the bodies of strangers may hold together, and at least those of one source.
+/// How many bytes the bodies of all strangers may use, and how many those of one source may use at least.
 const STRANGERS_BODIES: usize = 32 << 20;
 const LEAST_BODIES: usize = 512 << 10;
-/// What the bodies of nodes may hold together, those of one owner's nodes, and those of one node.
+/// How many bytes the bodies of all nodes may use, those of one owner's nodes, and those of one node.
 const NODES_BODIES: usize = 64 << 20;
 const BODIES_OF_OWNER: usize = NODES_BODIES / 2;
 const BODIES_OF_NODE: usize = 1 << 20;
-/// How often one source may ask on connections that are not known; those behind one address are an office that wakes up.
+/// How often one source may ask on strangers' connections: a whole office may be behind one address.
 const REQUESTS: RateLimit = RateLimit::new(1000, Duration::from_millis(5));
 /// The same for the networks around it.
 const REQUESTS_AROUND: RateLimit = RateLimit::new(4000, Duration::from_micros(1250));
-/// How often one node may ask: a client that changes its network again and again asks for less. Each gateway counts for
-/// itself: what is spared is its own.
+/// How often one node may ask: more often than a client does that keeps changing networks. Each gateway counts for
+/// itself, because it protects only itself.
 const REQUESTS_OF_NODE: RateLimit = RateLimit::new(100, Duration::from_millis(50));
 /// How many nodes have a bucket at a time.
 const MOST_NODES: usize = 100_000;
@@ -80,7 +80,7 @@ const MOST_SOURCES: usize = 65_536;
 /// What the connections of a listener share.
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
-    pub(super) seats: Arc<ConnectionSlots<Holder>>,
+    pub(super) slots: Arc<ConnectionSlots<Holder>>,
     pub(super) proxies: Proxies,
     pub(super) is_secured: bool,
     strangers_bodies: Arc<Quota<Network>>,
@@ -97,16 +97,16 @@ struct RequestBuckets {
     of_node: TokenBuckets<Holder>,
 }
 
-/// Whose part of what the bodies of nodes may hold.
+/// Who uses memory for the bodies of nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NodeShare {
-    /// That of all nodes of an owner.
+    /// All nodes of an owner.
     Owner(Owner),
     /// A node's.
     Node(Holder),
 }
 
-/// A part of what bodies may hold.
+/// The memory that one request body uses.
 #[derive(Debug)]
 pub(crate) enum BodyShare {
     /// A stranger's.
@@ -116,7 +116,7 @@ pub(crate) enum BodyShare {
 }
 
 impl BodyShare {
-    /// Takes more; `false` when there is not as much, and then nothing is taken.
+    /// Takes `more` bytes; `false`, and nothing is taken, when too few are left.
     pub(crate) fn grow(&mut self, more: usize) -> bool {
         match self {
             Self::Stranger(share) => share.grow(more),
@@ -126,14 +126,14 @@ impl BodyShare {
 }
 
 impl ListenerLimits {
-    /// Returns what so many connections share.
+    /// Returns the limits for at most this many connections.
     pub(crate) fn new(connections: usize, proxies: Proxies, is_secured: bool) -> Arc<Self> {
         let limits = SlotLimits {
             all: connections,
             of_one_holder: CONNECTIONS_OF_NODE,
         };
         Arc::new(Self {
-            seats: ConnectionSlots::new(limits),
+            slots: ConnectionSlots::new(limits),
             proxies,
             is_secured,
             strangers_bodies: Quota::new(STRANGERS_BODIES),
@@ -147,7 +147,7 @@ impl ListenerLimits {
         })
     }
 
-    /// Returns the share of a body of nothing yet.
+    /// Returns an empty share for one body.
     pub(super) fn body_share(&self, source: IpAddr, holder: Option<Holder>) -> BodyShare {
         match holder {
             Some(holder) => {
@@ -208,8 +208,8 @@ impl ListenerLimits {
         self.requests.lock()
     }
 
-    /// Says when to come back in an answer that turns somebody away for now.
-    fn note_refusal(&self, response: &mut Response<Body>, at_least: Duration) {
+    /// Adds `Retry-After` to an answer that refuses a request for now.
+    fn add_retry_after(&self, response: &mut Response<Body>, at_least: Duration) {
         let waits = [
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::TOO_MANY_REQUESTS,
@@ -222,15 +222,15 @@ impl ListenerLimits {
         let seconds =
             retry.note_refusal(tokio::time::Instant::now().into_std(), random) + at_least.as_secs();
         drop(retry);
-        let told = HeaderValue::from(seconds);
+        let retry_after = HeaderValue::from(seconds);
         response
             .headers_mut()
             .entry(header::RETRY_AFTER)
-            .or_insert(told);
+            .or_insert(retry_after);
     }
 }
 
-/// Returns the networks whose requests are counted: the source is the last, those around it the second.
+/// Returns the networks whose requests are counted: the last is the source, the second the network around it.
 fn source_networks(source: IpAddr) -> [Network; 3] {
     let [wide, middle, narrow] = Network::around(source);
     match source.to_canonical() {
@@ -239,9 +239,9 @@ fn source_networks(source: IpAddr) -> [Network; 3] {
     }
 }
 
-/// Answers a request of a connection, if it may ask now. Here the id is made that follows the request through all
-/// services; what the client says of one is not read.
-pub(crate) async fn count_request(
+/// Answers a request, if its connection may ask now. The request id is made here and follows the request through all
+/// services; an id from the client is ignored.
+pub(crate) async fn answer_request(
     connection: Connection,
     routes: Router,
     request: Request<Body>,
@@ -258,7 +258,7 @@ pub(crate) async fn count_request(
     );
     let answering = async {
         let begin = tokio::time::Instant::now();
-        let response = answer_request(connection, routes, request).await;
+        let response = answer_unless_refused(connection, routes, request).await;
         let (status, elapsed) = (response.status().as_u16(), begin.elapsed());
         tracing::debug!(
             status,
@@ -270,7 +270,7 @@ pub(crate) async fn count_request(
     Ok(id.scope(answering).instrument(span).await)
 }
 
-/// Returns what an address is called in logs: the rest of a path may be a secret, or as long as a client likes.
+/// Returns the name of an endpoint for logs. The path is not logged: it may hold a secret, or be of any length.
 fn endpoint_name(path: &str) -> &'static str {
     let mut parts = path.split('/').skip(1);
     match (parts.next(), parts.next(), parts.next()) {
@@ -287,12 +287,12 @@ fn endpoint_name(path: &str) -> &'static str {
     }
 }
 
-async fn answer_request(
+async fn answer_unless_refused(
     connection: Connection,
     routes: Router,
     mut request: Request<Body>,
 ) -> Response<Body> {
-    let front = Arc::clone(connection.front());
+    let front = Arc::clone(connection.limits());
     let (mut response, wait) = match connection.begin_request() {
         Ok(_under_way) => {
             let source = ConnectInfo(connection.address());
@@ -301,7 +301,7 @@ async fn answer_request(
             let answer = routes.oneshot(request).await;
             let answer = answer.unwrap_or_else(|never| match never {});
             let wait = answer.extensions().get::<RetryTime>().map(|wait| wait.0);
-            (answer, wait.unwrap_or_default())
+            (answer, wait.unwrap_or(Duration::ZERO))
         }
         Err(refused) => {
             let (reason, text, wait) = match refused {
@@ -326,7 +326,7 @@ async fn answer_request(
             ((StatusCode::TOO_MANY_REQUESTS, text).into_response(), wait)
         }
     };
-    front.note_refusal(&mut response, wait);
+    front.add_retry_after(&mut response, wait);
     response
 }
 

@@ -16,10 +16,10 @@ async fn what_is_told_in_parts_comes_to_an_end_once_and_is_told_again_when_it_fa
     assert_eq!(advances.take_part(3), part(3..=5, true));
     let failed = part(3..=5, true);
     advances.note_advance(id(4));
-    advances.tell_again(failed.tailnets);
+    advances.report_again(failed.tailnets);
     advances.wait_for_advance().await;
     assert_eq!(advances.take_part(9), part(3..=5, true));
-    advances.tell_again([]);
+    advances.report_again([]);
     advances.wait_for_advance().await;
     assert_eq!(advances.take_part(9).tailnets, []);
     let idle = tokio::time::timeout(

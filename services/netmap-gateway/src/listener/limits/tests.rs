@@ -94,7 +94,7 @@ async fn whoever_is_turned_away_is_told_when_to_come_back() {
     for (status, is_told) in [(503, true), (429, true), (404, false), (200, false)] {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-        front.note_refusal(&mut response, Duration::ZERO);
+        front.add_retry_after(&mut response, Duration::ZERO);
         let told = response.headers().get(header::RETRY_AFTER);
         assert_eq!(told.is_some(), is_told, "{status}");
         let seconds = told.map_or(1, |told| {

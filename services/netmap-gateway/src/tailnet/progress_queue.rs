@@ -1,4 +1,4 @@
-//! Which tailnets have come further, or are held no more, since that was told.
+//! Which tailnets have applied more, or were dropped, since the registry was told so.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use bowline_ids::TailnetId;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// Tailnets whose progress is to be told. For one who tells.
+/// Tailnets whose progress the registry has to be told. For one reader.
 #[derive(Debug, Default)]
 pub struct ProgressQueue {
     state: Mutex<ProgressQueueState>,
@@ -15,41 +15,41 @@ pub struct ProgressQueue {
 
 #[derive(Debug, Default)]
 struct ProgressQueueState {
-    untold: BTreeSet<TailnetId>,
-    /// Whether something is to be told even if it is nothing: that nothing else is left.
+    unreported: BTreeSet<TailnetId>,
+    /// Whether a report is due even without a tailnet in it: then it says that there is nothing more to tell.
     is_due: bool,
 }
 
-/// Some of the tailnets whose progress is to be told.
+/// Some of the tailnets whose progress the registry has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgressPart {
     /// The tailnets.
     pub tailnets: Vec<TailnetId>,
-    /// Whether no others are to be told.
+    /// Whether no others are left.
     pub is_last: bool,
 }
 
 impl ProgressQueue {
     /// Notes that a tailnet has come further, that it is held from now on, or no more.
     pub(super) fn note_advance(&self, tailnet: TailnetId) {
-        self.lock_state().untold.insert(tailnet);
+        self.lock_state().unreported.insert(tailnet);
         self.news.notify_one();
     }
 
-    /// Notes that all of these are to be told again, though they be none.
-    pub fn tell_again(&self, tailnets: impl IntoIterator<Item = TailnetId>) {
+    /// Notes that these tailnets have to be reported again. A report is due even when there are none.
+    pub fn report_again(&self, tailnets: impl IntoIterator<Item = TailnetId>) {
         let mut state = self.lock_state();
-        state.untold.extend(tailnets);
+        state.unreported.extend(tailnets);
         state.is_due = true;
         self.news.notify_one();
     }
 
-    /// Waits until there is something to tell.
+    /// Waits until there is something to report.
     pub async fn wait_for_advance(&self) {
         loop {
             {
                 let state = self.lock_state();
-                if state.is_due || !state.untold.is_empty() {
+                if state.is_due || !state.unreported.is_empty() {
                     return;
                 }
             }
@@ -60,13 +60,13 @@ impl ProgressQueue {
     /// Takes at most so many.
     pub fn take_part(&self, most: usize) -> ProgressPart {
         let mut state = self.lock_state();
-        let rest = state.untold.iter().nth(most).copied();
-        let rest = rest.map(|first| state.untold.split_off(&first));
-        let taken = std::mem::replace(&mut state.untold, rest.unwrap_or_default());
+        let rest = state.unreported.iter().nth(most).copied();
+        let rest = rest.map(|first| state.unreported.split_off(&first));
+        let taken = std::mem::replace(&mut state.unreported, rest.unwrap_or_default());
         state.is_due = false;
         ProgressPart {
             tailnets: taken.into_iter().collect(),
-            is_last: state.untold.is_empty(),
+            is_last: state.unreported.is_empty(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Signs of life, asked of clients whose nodes others route through.
+//! Asks clients whose nodes others route through for signs of life, so that a dead router is noticed soon.
 
 use bowline_control_wire::{CapabilityVersion, MapResponse, PingRequest};
 use bowline_ids::NodeId;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::listener::{Connection, QUIET};
 
-/// The signs of life that a client is asked for whose node others route through.
+/// The questions for signs of life in one session.
 #[derive(Debug, Default)]
 pub(super) struct LivenessPings {
     are_wanted: bool,
@@ -15,11 +15,11 @@ pub(super) struct LivenessPings {
     asked_at: Option<Instant>,
 }
 
-/// How often a client is asked that has never answered: it may be of those that do not.
+/// How often a client is asked that has never answered: some clients do not answer.
 const UNANSWERED: u32 = 3;
 
 impl LivenessPings {
-    /// Wants signs of life as long as others route through the node.
+    /// Starts or stops to ask, by whether others route through the node.
     pub(super) fn set_wanted(
         &mut self,
         view: &View,
@@ -33,7 +33,7 @@ impl LivenessPings {
         connection.link().set_watched(self.are_wanted);
     }
 
-    /// Waits until the client has to be asked.
+    /// Waits until the client was quiet for so long that it has to be asked.
     pub(super) async fn wait_until_quiet(&self, connection: &Connection) {
         let link = connection.link();
         if !self.are_wanted || self.asked >= UNANSWERED && !link.has_answered() {
@@ -49,7 +49,7 @@ impl LivenessPings {
         }
     }
 
-    /// Returns the question, each time another.
+    /// Returns the next question. Each has another URL, because clients answer a URL once.
     pub(super) fn next_ping(&mut self, connection: &Connection) -> MapResponse {
         self.asked += 1;
         self.asked_at = Some(Instant::now());
