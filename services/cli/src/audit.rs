@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, require_field},
     output::{Printer, Row, yes_mark},
 };
 
@@ -172,9 +172,9 @@ struct AuditRow {
 }
 
 impl AuditRow {
-    fn new(owner: AuditOwner, entry: AuditEntry) -> Self {
-        let time = entry.time.and_then(from_timestamp).unwrap_or_default();
-        Self {
+    fn new(owner: AuditOwner, entry: AuditEntry) -> Result<Self, Failure> {
+        let time = require_field(entry.time.and_then(from_timestamp), "time of an entry")?;
+        Ok(Self {
             // Exact: it is what continues a list.
             time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
             owner: owner.name(),
@@ -184,7 +184,7 @@ impl AuditRow {
             object: entry.object,
             detail: serde_json::from_str(&entry.detail).unwrap_or(Value::String(entry.detail)),
             hash: encode_hex(&entry.hash),
-        }
+        })
     }
 }
 
@@ -302,7 +302,7 @@ async fn newest_entries(
         let Some(entry) = newest.read.pop_front() else {
             break;
         };
-        let entry = AuditRow::new(newest.owner, entry);
+        let entry = AuditRow::new(newest.owner, entry)?;
         // Entries of one instant are never split: `--before` leaves that instant out.
         let is_enough = shown.len() >= most;
         if is_enough

@@ -50,6 +50,7 @@ fn default_state_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from) {
         Some(data) => data.join("bowline"),
+        // Without a home directory the state is below the working directory.
         None => home.unwrap_or_default().join(".local/share/bowline"),
     }
 }

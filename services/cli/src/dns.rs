@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
-    failure::Failure,
+    failure::{Failure, require_field},
     output::{Printer, Row},
 };
 
@@ -196,6 +196,7 @@ struct ShownRecord {
 
 impl From<Tailnet> for DnsRow {
     fn from(tailnet: Tailnet) -> Self {
+        // A tailnet has no settings until one is made.
         let dns = tailnet.dns.unwrap_or_default();
         let split = |split: SplitDns| ShownSplit {
             suffix: split.suffix,
@@ -333,7 +334,7 @@ pub async fn run(
     };
     let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
     let changed = client.update_dns(request).await?.into_inner().tailnet;
-    printer.print_row(&DnsRow::from(changed.unwrap_or_default()));
+    printer.print_row(&DnsRow::from(require_field(changed, "tailnet")?));
     Ok(())
 }
 

@@ -50,6 +50,20 @@ impl Failure {
     }
 }
 
+/// Returns a field that the server fills in.
+///
+/// # Errors
+///
+/// When the server left it out.
+pub fn require_field<T>(field: Option<T>, name: &str) -> Result<T, Failure> {
+    field.ok_or_else(|| {
+        let text = format!(
+            "the server's answer has no {name}: are this command and the server of the same release?"
+        );
+        Failure::new(FailureKind::Failed, text)
+    })
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)

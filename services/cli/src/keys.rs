@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::Failure,
+    failure::{Failure, require_field},
     output::{Printer, Row, join_texts, yes_mark},
     time,
 };
@@ -168,7 +168,7 @@ pub async fn run(
             };
             let request = CreatePreAuthKeyRequest { key: Some(key) };
             let answer = client.create_pre_auth_key(request).await?.into_inner();
-            let key = PreAuthKeyRow::from(answer.key.unwrap_or_default());
+            let key = PreAuthKeyRow::from(require_field(answer.key, "key")?);
             printer.print_result(
                 &json!({ "secret": answer.secret, "key": key }),
                 &answer.secret,
@@ -178,7 +178,7 @@ pub async fn run(
             let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let request = RevokePreAuthKeyRequest { tailnet_id, id };
             let key = client.revoke_pre_auth_key(request).await?.into_inner().key;
-            printer.print_row(&PreAuthKeyRow::from(key.unwrap_or_default()));
+            printer.print_row(&PreAuthKeyRow::from(require_field(key, "key")?));
         }
     }
     Ok(())

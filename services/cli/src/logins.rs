@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::{Failure, FailureKind},
-    output::{Printer, Row},
+    failure::{Failure, FailureKind, require_field},
+    output::{Printer, Row, key_text},
     time,
 };
 
@@ -73,6 +73,7 @@ impl From<Login> for LoginRow {
             .as_str_name()
             .trim_start_matches("LOGIN_STATE_")
             .to_lowercase();
+        // A device may describe nothing of itself.
         let device = login.device.unwrap_or_default();
         Self {
             id: login.id,
@@ -81,9 +82,7 @@ impl From<Login> for LoginRow {
             os: device.os,
             client_version: device.client_version,
             source_address: device.source_address,
-            machine_key: MachinePublic::try_from(&*login.machine_key)
-                .unwrap_or_default()
-                .to_string(),
+            machine_key: key_text(MachinePublic::try_from(&*login.machine_key)),
             user_id: login.user_id,
             created_at: time::time_text(login.created_at),
             expires_at: time::time_text(login.expires_at),
@@ -164,7 +163,7 @@ pub async fn run(
                 login_id: login_id.clone(),
             };
             let login = client.get_login(request).await?.into_inner().login;
-            let login = login.unwrap_or_default();
+            let login = require_field(login, "login")?;
             let is_open = login.state() == LoginState::Pending;
             printer.show_first(&AnsweredLogin(LoginRow::from(login)));
             let question = format!(
@@ -196,10 +195,10 @@ pub async fn run(
             client.deny_login(request).await?.into_inner().login
         }
     };
-    printer.print_row(&LoginRow::from(login.unwrap_or_default()));
+    printer.print_row(&LoginRow::from(require_field(login, "login")?));
     Ok(())
 }
 
 fn last_part(id: &str) -> String {
-    id.rsplit('/').next().unwrap_or_default().to_owned()
+    id.rsplit('/').next().unwrap_or(id).to_owned()
 }

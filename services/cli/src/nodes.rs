@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::Failure,
-    output::{Printer, Row, join_texts, yes_mark},
+    failure::{Failure, require_field},
+    output::{Printer, Row, join_texts, key_text, yes_mark},
     revocation, time,
 };
 
@@ -114,13 +114,14 @@ const SHARES_MACHINE_KEY: &str = "shares machine key with";
 const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 impl NodeRow {
-    fn new(listed: NodeWithState, users: &BTreeMap<u64, User>) -> Self {
-        let node = listed.node.unwrap_or_default();
+    fn new(listed: NodeWithState, users: &BTreeMap<u64, User>) -> Result<Self, Failure> {
+        let node = require_field(listed.node, "node")?;
+        // A node has no soft state until its first report.
         let soft = listed.soft.unwrap_or_default();
         // A node of a user who is gone is cut off like one of a user who is suspended.
         let user = users.get(&node.user_id);
         let is_barred = user.is_none_or(|user| user.suspended);
-        let user = user.cloned().unwrap_or_default();
+        let login_name = user.map_or_else(String::new, |user| user.login_name.clone());
         let is_exit = |routes: &[String]| {
             EXIT_ROUTES
                 .iter()
@@ -132,7 +133,7 @@ impl NodeRow {
             .filter(|route| !node.approved_routes.contains(route));
         let shared_key = node.shared_key.clone();
         let shared_key = shared_key.filter(|shared| shared.node_key == node.node_key);
-        Self {
+        Ok(Self {
             id: node.id,
             key_shared_at: time::time_text(shared_key.and_then(|shared| shared.seen_at)),
             user_suspended: node.goes_with_user() && is_barred,
@@ -145,17 +146,13 @@ impl NodeRow {
                 TaggedBy::Administrator => "administrator",
             },
             shares_machine_with: listed.shares_machine_with,
-            user: user.login_name,
+            user: login_name,
             online: soft.online,
             last_seen: time::time_text(soft.last_seen),
             key_expiry: time::time_text(node.key_expiry),
             created_at: time::time_text(node.created_at),
-            node_key: NodePublic::try_from(&*node.node_key)
-                .unwrap_or_default()
-                .to_string(),
-            machine_key: MachinePublic::try_from(&*node.machine_key)
-                .unwrap_or_default()
-                .to_string(),
+            node_key: key_text(NodePublic::try_from(&*node.node_key)),
+            machine_key: key_text(MachinePublic::try_from(&*node.machine_key)),
             name: node.name,
             tags: node.tags,
             ipv4: node.ipv4,
@@ -168,7 +165,7 @@ impl NodeRow {
             primary_routes: node.primary_routes,
             os: node.os,
             client_version: node.client_version,
-        }
+        })
     }
 
     /// Says whether it is an exit node, or waits to be one.
@@ -256,7 +253,7 @@ pub async fn run(
         NodesCommand::Show(target) => {
             let (tailnet_id, listed) = find_target(connection, &target).await?;
             let users = users_by_id(connection, tailnet_id).await?;
-            printer.print_row(&NodeRow::new(listed, &users));
+            printer.print_row(&NodeRow::new(listed, &users)?);
             return Ok(());
         }
         NodesCommand::Expire(target) => {
@@ -318,7 +315,7 @@ pub async fn run(
                 .node
         }
     };
-    print_node(connection, printer, changed.unwrap_or_default()).await
+    print_node(connection, printer, require_field(changed, "node")?).await
 }
 
 async fn print_nodes(
@@ -329,10 +326,10 @@ async fn print_nodes(
     let tailnet = tailnet.find_tailnet(connection).await?;
     let users = users_by_id(connection, tailnet.id).await?;
     let nodes = administer::list_nodes(connection, tailnet.id).await?;
-    let rows: Vec<_> = nodes
+    let rows = nodes
         .into_iter()
         .map(|node| NodeRow::new(node, &users))
-        .collect();
+        .collect::<Result<Vec<_>, _>>()?;
     printer.print_rows(&rows);
     Ok(())
 }
@@ -350,7 +347,7 @@ async fn print_node(
             ..listed
         },
         &users,
-    ));
+    )?);
     Ok(())
 }
 
@@ -365,7 +362,7 @@ async fn find_target(
 
 async fn target_ids(connection: &ConnectionArgs, target: &NodeArgs) -> Result<(u64, u64), Failure> {
     let (tailnet, listed) = find_target(connection, target).await?;
-    Ok((tailnet, listed.node.unwrap_or_default().id))
+    Ok((tailnet, require_field(listed.node, "node")?.id))
 }
 
 async fn users_by_id(

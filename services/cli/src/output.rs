@@ -1,7 +1,11 @@
 //! The one place that prints: tables for people, JSON for machines.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::{
+    fmt,
+    io::{self, ErrorKind, IsTerminal as _, Write as _},
+};
 
+use bowline_keys::KeyError;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
@@ -180,6 +184,11 @@ fn format_table<R: Row>(rows: &[R]) -> String {
 /// Returns a list as a cell.
 pub fn join_texts(texts: &[String]) -> String {
     texts.join(",")
+}
+
+/// Returns a key as text; where the server's bytes are no key that is said, in place of a key of zeros.
+pub fn key_text(key: Result<impl fmt::Display, KeyError>) -> String {
+    key.map_or_else(|_| "unreadable".to_owned(), |key| key.to_string())
 }
 
 /// Returns yes or nothing.

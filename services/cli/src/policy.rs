@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, require_field},
     output::{Printer, Row},
     time,
 };
@@ -287,12 +287,8 @@ async fn get(
         tailnet_id,
         version,
     };
-    Ok(client
-        .get_policy(request)
-        .await?
-        .into_inner()
-        .version
-        .unwrap_or_default())
+    let answer = client.get_policy(request).await?.into_inner();
+    require_field(answer.version, "policy version")
 }
 
 /// Puts a document in force; its mistakes, which refuse it, and warnings are printed, with `name` for its place.
@@ -309,7 +305,7 @@ async fn set(
     };
     findings.report_problems(printer, name)?;
     Ok(Stored {
-        version: PolicyVersionRow::from(answer.version.unwrap_or_default()),
+        version: PolicyVersionRow::from(require_field(answer.version, "policy version")?),
         warnings: problems::problem_values(&findings.warnings),
     })
 }

@@ -29,6 +29,7 @@ pub fn print_with_receipt(
     mut text: String,
     revocation: Option<Revocation>,
 ) {
+    // Without a receipt there is no gateway to name.
     let revocation = revocation.unwrap_or_default();
     let mut gateways = Vec::new();
     for progress in &revocation.gateways {

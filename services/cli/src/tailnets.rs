@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
-    failure::Failure,
+    failure::{Failure, require_field},
     output::{Printer, Row, yes_mark},
     time,
 };
@@ -139,7 +139,7 @@ pub async fn run(
                 settings: None,
             };
             let made = client.create_tailnet(request).await?.into_inner().tailnet;
-            printer.print_row(&TailnetRow::from(made.unwrap_or_default()));
+            printer.print_row(&TailnetRow::from(require_field(made, "tailnet")?));
         }
         TailnetsCommand::Update {
             tailnet,
@@ -163,6 +163,7 @@ pub async fn run(
             ];
             let given = given.into_iter().filter(|(_, is_given)| *is_given);
             let paths: Vec<_> = given.map(|(name, _)| name.to_owned()).collect();
+            // What was not given is not in the mask, so its value is not read.
             wanted.display_name = display_name.unwrap_or_default();
             wanted.machine_approval = machine_approval.unwrap_or_default();
             wanted.require_key_proof = require_key_proof.unwrap_or_default();
@@ -179,7 +180,7 @@ pub async fn run(
                 update_mask,
             };
             let changed = client.update_tailnet(request).await?.into_inner().tailnet;
-            printer.print_row(&TailnetRow::from(changed.unwrap_or_default()));
+            printer.print_row(&TailnetRow::from(require_field(changed, "tailnet")?));
         }
         TailnetsCommand::Delete { name } => {
             let tailnet = TailnetArg::new(Some(name)).find_tailnet(connection).await?;

@@ -16,7 +16,7 @@ use tonic::Code;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::Failure,
+    failure::{Failure, require_field},
     output::{Printer, Row, join_texts, yes_mark},
     revocation, time,
 };
@@ -210,7 +210,7 @@ pub async fn run(
         UsersCommand::Suspend { user, tailnet } => {
             let change = |user: &mut User| user.suspended = true;
             let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
-            let user = answer.user.unwrap_or_default();
+            let user = require_field(answer.user, "user")?;
             let reached = revocation::of_identity(connection, user.tailnet_id, answer.revision);
             let reached = reached.await?;
             let text = format!("{} is suspended", user.login_name);
@@ -233,7 +233,7 @@ pub async fn run(
             return delete_user(connection, printer, found, with_tagged_nodes).await;
         }
     };
-    printer.print_row(&UserRow::from(changed.unwrap_or_default()));
+    printer.print_row(&UserRow::from(require_field(changed, "user")?));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Accepts connections, speaks TLS, and bounds what a connection may cost before it has proven anything.
 
 mod connection;
+mod connection_end;
 mod limits;
 mod link;
 mod preface;
@@ -25,10 +26,12 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use connection::{ConnectionEnd, PATIENCE};
+use connection::PATIENCE;
+use connection_end::ConnectionEnd;
 use link::HeardStream;
 
-pub use connection::{Connection, spread_fraction};
+pub use connection::Connection;
+pub use connection_end::spread_fraction;
 pub(crate) use limits::{BodyShare, Holder, ListenerLimits, answer_request};
 pub(crate) use link::QUIET;
 pub(crate) use proxies::Proxies;

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use bowline_proto::policy::v1::{
-    ExplainAccessRequest, ExplainAccessResponse, PreviewPolicyRequest, RuleUse,
-    policy_service_client::PolicyServiceClient,
+use bowline_proto::{
+    key_registry::v1::NodeWithState,
+    policy::v1::{
+        ExplainAccessRequest, ExplainAccessResponse, PreviewPolicyRequest, RuleUse,
+        policy_service_client::PolicyServiceClient,
+    },
 };
 use bowline_service_kit::GrpcChannel;
 use serde::Serialize;
@@ -14,7 +17,7 @@ use super::{problems::DocumentFindings, read_document};
 use crate::{
     administer::{find_node, list_nodes},
     connection::ConnectionArgs,
-    failure::Failure,
+    failure::{Failure, require_field},
     output::{Printer, Row},
 };
 
@@ -99,12 +102,11 @@ pub async fn explain_access(
         source,
         destination,
     } = nodes;
-    let id =
-        |listed: bowline_proto::key_registry::v1::NodeWithState| listed.node.unwrap_or_default().id;
+    let id = |listed: NodeWithState| Ok::<_, Failure>(require_field(listed.node, "node")?.id);
     let request = ExplainAccessRequest {
         tailnet_id,
-        source_node_id: id(find_node(connection, tailnet_id, source).await?),
-        destination_node_id: id(find_node(connection, tailnet_id, destination).await?),
+        source_node_id: id(find_node(connection, tailnet_id, source).await?)?,
+        destination_node_id: id(find_node(connection, tailnet_id, destination).await?)?,
     };
     let found = client.explain_access(request).await?.into_inner();
     let uses = |uses: &[RuleUse]| {

@@ -10,12 +10,13 @@ use std::{
 };
 
 use axum::http::HeaderMap;
-use bowline_service_kit::{Shutdown, connection_slots::SlotHandle, networks::Network};
+use bowline_service_kit::{connection_slots::SlotHandle, networks::Network};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
+use tokio_util::sync::CancellationToken;
 
 use super::{
+    connection_end::ConnectionEnd,
     limits::{BodyShare, Holder, ListenerLimits},
     link::Link,
 };
@@ -29,8 +30,6 @@ const STRANGER_LIFETIME: Duration = Duration::from_secs(20 * 60);
 const KNOWN_LIFETIME: Duration = Duration::from_secs(60);
 /// How many requests may be under way on a stranger's connection.
 const STRANGERS_REQUESTS: usize = 8;
-/// The part of the drain time in which connections begin to close; the rest is for what they still have to send.
-const DRAIN_SPREAD: f64 = 0.7;
 
 /// A connection, as the handlers of its requests see it.
 ///
@@ -83,36 +82,6 @@ pub(super) enum RequestRefusal {
     Often(Duration),
     /// Too many come from its node; it may ask again after this time.
     OftenOfNode(Duration),
-}
-
-/// How a connection ends in a drain.
-#[derive(Debug)]
-pub struct ConnectionEnd {
-    number: u64,
-    shutdown: Shutdown,
-    /// The part of the drain time after which it closes.
-    share: f64,
-    /// Cancelled to close it before that.
-    early: CancellationToken,
-    /// Cancelled when the client was told that the connection closes.
-    closing: CancellationToken,
-    /// Counts it among those that the drain waits for.
-    _open: TaskTrackerToken,
-}
-
-impl ConnectionEnd {
-    /// Describes how the connection with this number ends. Connections with consecutive numbers close far apart in a
-    /// drain.
-    pub(super) fn new(shutdown: Shutdown, number: u64, open: TaskTrackerToken) -> Self {
-        Self {
-            number,
-            shutdown,
-            share: DRAIN_SPREAD * spread_fraction(number),
-            early: CancellationToken::new(),
-            closing: CancellationToken::new(),
-            _open: open,
-        }
-    }
 }
 
 /// A request that is under way.
@@ -393,12 +362,6 @@ impl Connection {
     fn lock_state(&self) -> MutexGuard<'_, ConnectionState> {
         self.0.state.lock()
     }
-}
-
-/// Returns a number between 0 and 1 that is far from those of neighbouring numbers.
-#[expect(clippy::cast_precision_loss, reason = "a spread needs no precision")]
-pub fn spread_fraction(number: u64) -> f64 {
-    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
 //! Registration: passes on what the client proved and sent, and tells it the registry's verdict (protocol
 //! section 5). No verdict is made here.
 
+mod response;
+
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use bowline_control_wire::{
-    Login, RegisterRequest, RegisterResponse, User, UserProfile, plain_text,
-};
-use bowline_ids::{LoginId, NodeId, TailnetId, UserId};
+use bowline_control_wire::{RegisterRequest, RegisterResponse, plain_text};
+use bowline_ids::LoginId;
 use bowline_keys::NodePublic;
-use bowline_netmap::{View, owner_id, user_profile};
+use bowline_netmap::{owner_id, user_profile};
 use bowline_proto::{
     identity::v1::{WaitLoginRequest, login_service_client::LoginServiceClient},
     key_registry::v1::{
-        self as registry, Node, Registered, register_response::Outcome,
+        self as registry, Registered, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
     },
     time::to_timestamp,
@@ -22,6 +22,8 @@ use bowline_service_kit::trace;
 use prost::Message as _;
 use prost_types::Timestamp;
 use tonic::{Code, Request, Status};
+
+use response::{RegisteredNode, accepted_response, empty_response};
 
 use super::{
     Machine, RequestFailure, draining_failure,
@@ -261,99 +263,6 @@ async fn wait_for_login(
     }
 }
 
-/// The node that the registry has registered, with the ids that name it here.
-struct RegisteredNode<'r> {
-    tailnet: TailnetId,
-    id: NodeId,
-    node: &'r Node,
-}
-
-impl<'r> RegisteredNode<'r> {
-    /// Reads what the registry has registered.
-    ///
-    /// # Errors
-    ///
-    /// 502 when the node or one of its ids is missing.
-    fn new(registered: &'r Registered) -> Result<Self, RequestFailure> {
-        let bad_gateway = || {
-            let text = "the registry named no node";
-            RequestFailure::new(StatusCode::BAD_GATEWAY, text)
-        };
-        let node = registered.node.as_ref().ok_or_else(bad_gateway)?;
-        Ok(Self {
-            tailnet: TailnetId::try_from(node.tailnet_id).map_err(|_| bad_gateway())?,
-            id: NodeId::try_from(node.id).map_err(|_| bad_gateway())?,
-            node,
-        })
-    }
-}
-
-fn accepted_response(
-    gateway: &Gateway,
-    tailnet: TailnetId,
-    node: &Node,
-    registered: &Registered,
-) -> RegisterResponse {
-    // The client's map request follows at once: begin to follow its tailnet now.
-    let held = gateway.hub.tailnet(tailnet);
-    gateway.hub.hint_registry(tailnet, registered.revision);
-    let view = held.history.view();
-    let UserProfile {
-        id,
-        login_name,
-        display_name,
-        ..
-    } = account_of(&view, node, registered);
-    RegisterResponse {
-        user: User {
-            id,
-            display_name: display_name.clone(),
-        },
-        login: Login {
-            id,
-            provider: "bowline".to_owned(),
-            login_name,
-            display_name,
-        },
-        machine_authorized: node.approved,
-        ..RegisterResponse::default()
-    }
-}
-
-/// Returns the account that the client shows as the node's owner: as the registry says, or as the view has it when the
-/// registry could not ask identity.
-fn account_of(view: &View, node: &Node, registered: &Registered) -> UserProfile {
-    let known = user_profile(view, owner_id(node));
-    if registered.login_name.is_empty() {
-        return known;
-    }
-    let login_name = plain_text(&registered.login_name);
-    UserProfile {
-        display_name: match &*registered.display_name {
-            "" => login_name.clone(),
-            shown => plain_text(shown),
-        },
-        login_name,
-        ..known
-    }
-}
-
-/// Returns an answer without an account. Clients want positive numbers, so it has those of tagged devices.
-fn empty_response() -> RegisterResponse {
-    RegisterResponse {
-        user: User {
-            id: UserId::TAGGED_DEVICES.get(),
-            ..User::default()
-        },
-        login: Login {
-            id: UserId::TAGGED_DEVICES.get(),
-            provider: "bowline".to_owned(),
-            ..Login::default()
-        },
-        ..RegisterResponse::default()
-    }
-}
-
 /// Returns the login that an auth URL of this server names.
 fn login_id(followup: &str) -> Option<LoginId> {
     followup.rsplit('/').next()?.parse().ok()
@@ -405,6 +314,3 @@ fn registry_request(
             .collect(),
     })
 }
-
-#[cfg(test)]
-mod tests;

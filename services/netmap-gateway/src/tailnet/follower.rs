@@ -75,10 +75,7 @@ pub(super) fn start(
             FollowerEvent::Registry,
         ),
     );
-    tasks.spawn_background(
-        "follow-compiled",
-        watch_compiled(logs.clone(), id, sender),
-    );
+    tasks.spawn_background("follow-compiled", watch_compiled(logs.clone(), id, sender));
     let follower = Follower {
         tailnet: Arc::downgrade(tailnet),
         replica: Replica::new(tailnet.sources),
@@ -104,17 +101,13 @@ async fn forward_updates<S: LogSource>(
     }
 }
 
-async fn watch_compiled(
-    origins: LogSources,
-    tailnet: TailnetId,
-    events: mpsc::Sender<FollowerEvent>,
-) {
+async fn watch_compiled(logs: LogSources, tailnet: TailnetId, events: mpsc::Sender<FollowerEvent>) {
     let mut client =
-        PolicyCompilerServiceClient::new(origins.compiler).max_decoding_message_size(64 << 20);
+        PolicyCompilerServiceClient::new(logs.compiler).max_decoding_message_size(64 << 20);
     let mut stamps = NewestStamp::default();
     let outage = CompilerOutage {
         tailnet,
-        watch: origins.compiler_outage,
+        watch: logs.compiler_outage,
     };
     loop {
         let ended = tokio::select! {

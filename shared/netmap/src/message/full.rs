@@ -102,6 +102,7 @@ fn dns_record(record: &bowline_proto::identity::v1::DnsRecord) -> DnsRecord {
 
 /// Returns the DNS settings of a tailnet's clients (protocol section 8.6).
 pub(super) fn dns_config(tailnet: &Tailnet) -> DnsConfig {
+    // A tailnet has no settings until one is made.
     let settings = tailnet.dns.clone().unwrap_or_default();
     let resolver = |addr: &String| Resolver {
         addr: plain_text(addr),

@@ -34,9 +34,7 @@ pub(crate) fn peer_node(viewer: Viewer<'_>, shown: &ShownNode) -> Node {
     let mut allowed_ips = addresses.clone();
     allowed_ips.extend(routes.iter().cloned());
     let settings = at.settings(shown.settings);
-    let mut capabilities = settings
-        .map(|set| cap_map(&set.peer_capabilities))
-        .unwrap_or_default();
+    let mut capabilities = settings.map_or_else(CapMap::new, |set| cap_map(&set.peer_capabilities));
     for list in viewer.filter_lists_with(shown) {
         capabilities.insert(source_capability(list), Some(Vec::new()));
     }
@@ -83,9 +81,7 @@ pub(crate) fn own_node(viewer: Viewer<'_>, now: DateTime<Utc>) -> Node {
     allowed_ips.extend(shown.usable_routes().cloned());
     let key_expiry = node.key_expiry.and_then(from_timestamp);
     let settings = viewer.at.settings(shown.settings);
-    let mut capabilities = settings
-        .map(|set| cap_map(&set.capabilities))
-        .unwrap_or_default();
+    let mut capabilities = settings.map_or_else(CapMap::new, |set| cap_map(&set.capabilities));
     for name in CAPABILITIES {
         capabilities.entry(name.to_owned()).or_default();
     }
@@ -127,6 +123,7 @@ fn common_fields(view: &View, shown: &ShownNode) -> Node {
         key_expiry: node.key_expiry.and_then(from_timestamp),
         disco_key: disco_key(&soft.disco_key),
         home_derp: soft.home_derp,
+        // Every node has one; a client needs a time in any case.
         created: node.created_at.and_then(from_timestamp).unwrap_or_default(),
         cap: capability_version(soft.capability_version),
         tags: node.tags.clone(),
@@ -146,6 +143,7 @@ pub(crate) fn addresses(shown: &ShownNode, hides_ipv4: bool) -> Vec<String> {
 
 /// Returns what clients are told of the host: the replica keeps nothing else of what it sent.
 fn hostinfo(shown: &ShownNode) -> Hostinfo {
+    // Empty while the node has reported nothing that peers need.
     let stored: Hostinfo = serde_json::from_slice(&shown.soft.hostinfo).unwrap_or_default();
     Hostinfo {
         os: plain_text(&shown.node.os),

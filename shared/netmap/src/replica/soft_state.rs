@@ -48,6 +48,7 @@ pub(super) fn overlay_report(soft: &SoftState, report: &ClientReport) -> SoftSta
 /// Each peer is sent it, so it is bounded: what is too long is cut where a part still means something, and left out
 /// where not.
 fn reduce_hostinfo(json: &[u8]) -> Vec<u8> {
+    // What can not be read tells peers nothing.
     let sent: Hostinfo = serde_json::from_slice(json).unwrap_or_default();
     let is_told =
         |service: &Service| service.proto.starts_with("peerapi") && service.proto.len() <= LABEL;

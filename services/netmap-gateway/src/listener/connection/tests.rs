@@ -1,4 +1,5 @@
 use bowline_ids::{NodeOwner, TailnetId};
+use bowline_service_kit::Shutdown;
 use bowline_service_kit::connection_slots::ConnectionSlot;
 use futures_util::FutureExt as _;
 
