@@ -133,3 +133,6 @@ fn escape_html(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 use bowline_ids::{NodeOwner, TailnetId};
-use bowline_service_kit::Shutdown;
-use bowline_service_kit::connection_slots::ConnectionSlot;
+use bowline_service_kit::{Shutdown, connection_slots::ConnectionSlot};
 use futures_util::FutureExt as _;
 
 use bowline_netmap::fixture::node_id;

@@ -43,3 +43,28 @@ fn node_of_a_user_keeps_its_login_while_identity_is_away() {
         (UserId::TAGGED_DEVICES.get(), "tagged-devices")
     );
 }
+
+#[test]
+fn registered_node_without_its_ids_is_no_answer() {
+    let node = Node {
+        id: 5,
+        tailnet_id: 1,
+        ..Node::default()
+    };
+    let registered = |node| Registered {
+        node,
+        ..Registered::default()
+    };
+    let complete = registered(Some(node.clone()));
+    let read = RegisteredNode::new(&complete).expect("a node");
+    assert_eq!((read.id.get(), read.tailnet.get()), (5, 1));
+    let without_tailnet = Node {
+        tailnet_id: 0,
+        ..node.clone()
+    };
+    let without_id = Node { id: 0, ..node };
+    for node in [None, Some(without_tailnet), Some(without_id)] {
+        let refused = RegisteredNode::new(&registered(node)).map(|read| read.id);
+        assert_eq!(refused.expect_err("no node").status(), 502);
+    }
+}
