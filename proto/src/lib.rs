@@ -15,8 +15,10 @@
 #![expect(clippy::all, clippy::pedantic, reason = "generated code")]
 
 pub mod access;
+mod judgement;
 mod node;
 mod redacted;
+mod tailnet;
 pub mod time;
 
 pub use node::JudgedFacts;

@@ -1,6 +1,8 @@
 //! The RPCs: convert, call, convert back.
 
-mod follow;
+mod identity;
 mod logins;
 mod tailnets;
 mod users;
+
+pub use identity::IdentityRpcs;

@@ -1,8 +1,8 @@
 //! Who is behind a login: tailnets, users, roles and logins in flight.
 //!
 //! ```text
-//! administrators ─▶ grpc (tailnets, users, logins) ─▶ domain: is it allowed? ─▶ store + change log, one commit
-//! key-registry, compiler, gateways ─▶ grpc (follow): Resolve…, Heads, ChangesSince, Snapshot
+//! administrators ─▶ tailnets, users, logins ─▶ domain: is it allowed? ─▶ store + change log, one commit
+//! key-registry, compiler, gateways ─▶ Resolve… (tailnets, users), Heads, ChangesSince, Snapshot (changes)
 //! ```
 //!
 //! A change of a tailnet or a user is a row, an audit entry and a log entry in one transaction. A login in flight
@@ -16,6 +16,7 @@
     )
 )]
 
+mod changes;
 mod domain;
 mod error;
 mod fields;
@@ -25,5 +26,8 @@ mod logins;
 mod pace;
 mod service;
 mod store;
+mod sweeper;
+mod tailnets;
+mod users;
 
 pub use service::Identity;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, Mutation, WriteTransaction};
 use bowline_ids::{LoginId, TailnetId};
-use bowline_proto::identity::v1::{Login, LoginState, StartLoginRequest};
+use bowline_proto::identity::v1::{Device, Login, LoginState};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use crate::{
     login_waiters::Waiters,
     pace::LoginPace,
     store,
+    tailnets::require_tailnet,
+    users::require_user,
 };
 
 /// How long one question is held.
@@ -44,15 +46,10 @@ impl Logins {
     /// Starts a login of a device, or returns the pending one that it has for the same key.
     pub(crate) async fn start_login(
         &self,
-        request: StartLoginRequest,
+        machine_key: Vec<u8>,
+        node_key: Vec<u8>,
+        device: Device,
     ) -> Result<Login, IdentityError> {
-        let StartLoginRequest {
-            machine_key,
-            node_key,
-            device,
-        } = request;
-        // A device may describe nothing of itself.
-        let device = device.unwrap_or_default();
         let now = self.read_time().await?;
         let reader = self.log.database().reader();
         let most = limits::PER_MACHINE;
@@ -160,19 +157,17 @@ impl LoginDecision {
         &self,
         mutation: &mut Mutation,
     ) -> Result<serde_json::Value, IdentityError> {
-        let tailnet = mutation.tailnet().get();
+        let tailnet = mutation.tailnet();
         match self {
             Self::Approve { user_id } => {
-                let user = store::find_user(mutation.connection(), tailnet, *user_id).await?;
-                let user = user.ok_or(IdentityError::NotFound("user"))?;
+                let user = require_user(mutation.connection(), tailnet, *user_id).await?;
                 if user.suspended {
                     return Err(IdentityError::Refused("the user is suspended"));
                 }
                 Ok(json!({ "user": user.login_name }))
             }
             Self::Deny { reason } => {
-                let found = store::find_tailnet(mutation.connection(), tailnet).await?;
-                found.ok_or(IdentityError::NotFound("tailnet"))?;
+                require_tailnet(mutation.connection(), tailnet).await?;
                 Ok(json!({ "reason": reason }))
             }
         }

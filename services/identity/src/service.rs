@@ -1,7 +1,5 @@
 //! The service put together.
 
-use std::time::Duration;
-
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
 use bowline_db::{
@@ -13,30 +11,26 @@ use bowline_proto::identity::v1::{
     user_service_server::UserServiceServer,
 };
 use bowline_service_kit::Tasks;
-use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
-    error::IdentityError, fields::read_tailnet_id, login_waiters::Waiters, logins::Logins, store,
+    changes::IdentityChangesReader, error::IdentityError, fields::read_tailnet_id,
+    grpc::IdentityRpcs, login_waiters::Waiters, logins::Logins, sweeper::Sweeper,
+    tailnets::Tailnets, users::Users,
 };
 
 /// The steps of the schema.
 const MIGRATIONS: Migrations = migrations!["0001_identity", "0002_folded_names_and_login_sources",];
-/// How often logins that ended long ago are forgotten, and the log is compacted.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How long a login can still be asked for after the time it had.
-const LOGIN_MEMORY: TimeDelta = TimeDelta::hours(1);
-/// How much of the log is kept.
-const KEPT_ENTRIES: u32 = 100_000;
-const KEPT_AGE: Duration = Duration::from_secs(600);
 
-/// The identity service. Clones share it.
+/// The identity service: the parts that serve, put together. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    log: ChangeLog,
+    tailnets: Tailnets,
+    users: Users,
     logins: Logins,
     audit: AuditRpcs,
+    rpcs: IdentityRpcs,
 }
 
 impl Identity {
@@ -59,67 +53,31 @@ impl Identity {
             let waiters = Waiters::default();
             let watching = waiters.clone().watch_decisions(log.database().clone());
             tasks.spawn_background("follow-logins", watching);
-            let identity = Self {
+            tasks.spawn_background("sweep-identity", Sweeper::new(log.clone()).run());
+            let tailnets = Tailnets::new(log.clone());
+            let users = Users::new(log.clone());
+            let changes = IdentityChangesReader::new(log.clone());
+            Ok(Self {
+                rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes),
+                tailnets,
+                users,
                 logins: Logins::new(log.clone(), waiters),
                 audit: AuditRpcs::new(
-                    log.clone(),
+                    log,
                     |number| read_tailnet_id(number).map_err(Status::from),
                     |error| IdentityError::from(error).into(),
                 ),
-                log,
-            };
-            tasks.spawn_background("sweep-identity", identity.clone().sweep_regularly());
-            Ok(identity)
+            })
         })
-    }
-
-    pub(crate) fn log(&self) -> &ChangeLog {
-        &self.log
     }
 
     /// Adds the services to those a process serves.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         routes
-            .add_service(TailnetServiceServer::new(self.clone()))
-            .add_service(UserServiceServer::new(self.clone()))
+            .add_service(TailnetServiceServer::new(self.tailnets.clone()))
+            .add_service(UserServiceServer::new(self.users.clone()))
             .add_service(LoginServiceServer::new(self.logins.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
-            .add_service(IdentityServiceServer::new(self.clone()));
-    }
-
-    /// Fills in what an older release left out, also one that still runs beside this.
-    async fn fold_names(&self) -> Result<(), IdentityError> {
-        loop {
-            let folded = self.log.database().write(|write| {
-                Box::pin(async move {
-                    Ok::<_, IdentityError>(store::fold_some_names(write.connection()).await?)
-                })
-            });
-            if folded.await? == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn sweep_regularly(self) {
-        loop {
-            if let Err(error) = self.fold_names().await {
-                tracing::warn!(%error, "login names can not be folded");
-            }
-            tokio::time::sleep(SWEEP_INTERVAL).await;
-            let forgotten = self.log.database().write(|write| {
-                Box::pin(async move {
-                    let before = write.now() - LOGIN_MEMORY;
-                    store::logins::forget_logins(write.connection(), before).await?;
-                    Ok::<_, IdentityError>(())
-                })
-            });
-            if let Err(error) = forgotten.await {
-                tracing::warn!(%error, "old logins can not be forgotten");
-            }
-            if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
-                tracing::warn!(%error, "the log can not be compacted");
-            }
-        }
+            .add_service(IdentityServiceServer::new(self.rpcs.clone()));
     }
 }

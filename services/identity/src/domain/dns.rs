@@ -34,7 +34,7 @@ pub fn apply_changes(tailnet: &mut Tailnet, changes: Vec<DnsChange>) -> Result<(
         let problem = format!("are more than {MOST_CHANGES}: send them in several requests");
         return Err(IdentityError::invalid("changes", problem));
     }
-    let mut dns = tailnet.dns.clone().unwrap_or_default();
+    let mut dns = tailnet.dns_settings().into_owned();
     for change in changes {
         let change = change
             .change
@@ -274,7 +274,7 @@ fn is_https_url(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("https://") else {
         return false;
     };
-    let host = rest.split('/').next().unwrap_or_default();
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>{}|^`@?#".contains(&byte);
     !host.is_empty() && !host.starts_with(['.', ':']) && rest.bytes().all(is_plain)
 }
@@ -324,7 +324,7 @@ fn first_repeated<T: PartialEq>(sorted: impl Iterator<Item = T>) -> Option<T> {
 
 /// Returns settings as the audit trail shows them.
 pub fn describe_settings(tailnet: &Tailnet) -> Value {
-    let dns = tailnet.dns.clone().unwrap_or_default();
+    let dns = tailnet.dns_settings().into_owned();
     let split = dns
         .split
         .into_iter()

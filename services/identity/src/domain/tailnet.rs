@@ -82,9 +82,8 @@ pub fn update_fields(
             "require_key_proof" => tailnet.require_key_proof = wanted.require_key_proof,
             "auto_update" => tailnet.auto_update = wanted.auto_update,
             "dns" => {
-                tailnet.dns = Some(dns::normalize_settings(
-                    wanted.dns.clone().unwrap_or_default(),
-                )?)
+                let settings = wanted.dns_settings().into_owned();
+                tailnet.dns = Some(dns::normalize_settings(settings)?);
             }
             "ipv4_pool" => tailnet.ipv4_pool.clone_from(&wanted.ipv4_pool),
             "ipv6_pool" => tailnet.ipv6_pool.clone_from(&wanted.ipv6_pool),

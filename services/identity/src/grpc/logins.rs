@@ -9,7 +9,7 @@ use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    fields::read_tailnet_id,
+    fields::{read_tailnet_id, require_field},
     logins::{LoginDecision, Logins},
 };
 
@@ -19,7 +19,13 @@ impl LoginService for Logins {
         &self,
         request: Request<StartLoginRequest>,
     ) -> Result<Response<StartLoginResponse>, Status> {
-        let login = Logins::start_login(self, request.into_inner()).await?;
+        let StartLoginRequest {
+            machine_key,
+            node_key,
+            device,
+        } = request.into_inner();
+        let device = require_field("device", device)?;
+        let login = Logins::start_login(self, machine_key, node_key, device).await?;
         Ok(Response::new(StartLoginResponse { login: Some(login) }))
     }
 

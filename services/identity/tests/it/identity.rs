@@ -147,7 +147,7 @@ impl TestIdentity {
         let request = StartLoginRequest {
             machine_key: vec![machine; 32],
             node_key: vec![node; 32],
-            device: None,
+            device: Some(Device::default()),
         };
         let answer = LoginServiceClient::new(self.registry())
             .start_login(request)

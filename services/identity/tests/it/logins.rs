@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bowline_proto::identity::v1::login_service_client::LoginServiceClient;
+use bowline_proto::identity::v1::tailnet_service_client::TailnetServiceClient;
 use bowline_proto::identity::v1::user_service_client::UserServiceClient;
 use bowline_proto::identity::v1::{
-    ApproveLoginRequest, GetLoginRequest, LoginState, UpdateUserRequest, User, WaitLoginRequest,
+    ApproveLoginRequest, GetLoginRequest, LoginState, StartLoginRequest, UpdateTailnetRequest,
+    UpdateUserRequest, User, WaitLoginRequest,
 };
 use bowline_service_kit::{Caller, ServiceName};
 use bowline_test_servers::on_both;
@@ -22,7 +24,43 @@ on_both!(TestIdentity::start =>
     decision_at_another_replica_wakes_all_who_wait,
     those_who_wait_are_bounded,
     approval_says_in_the_trail_which_device,
+    fields_that_a_request_lacks_are_named,
 );
+
+async fn fields_that_a_request_lacks_are_named(identity: TestIdentity) {
+    let login = StartLoginRequest {
+        machine_key: vec![1; 32],
+        node_key: vec![2; 32],
+        device: None,
+    };
+    let logins = LoginServiceClient::new(identity.registry());
+    let users = UserServiceClient::new(identity.admin());
+    let tailnets = TailnetServiceClient::new(identity.admin());
+    let refusals = [
+        ("device", logins.clone().start_login(login).await.err()),
+        (
+            "user",
+            users
+                .clone()
+                .update_user(UpdateUserRequest::default())
+                .await
+                .err(),
+        ),
+        (
+            "tailnet",
+            tailnets
+                .clone()
+                .update_tailnet(UpdateTailnetRequest::default())
+                .await
+                .err(),
+        ),
+    ];
+    for (field, refused) in refusals {
+        let refused = refused.unwrap();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
+        assert_eq!(refused.message(), format!("{field}: is missing"));
+    }
+}
 
 async fn suspended_and_unknown_users_get_no_login(identity: TestIdentity) {
     let home = identity.new_tailnet("home").await;

@@ -1,0 +1,216 @@
+//! Tailnets and their settings, as administrators and other services see and change them.
+
+use bowline_db::{ChangeLog, Mutation, next_id};
+use bowline_ids::TailnetId;
+use bowline_proto::identity::v1::{
+    CreateTailnetRequest, DnsChange, IdentityChange, ResolveTailnetResponse, Tailnet,
+    identity_change::Change,
+};
+use serde_json::json;
+use sqlx::AnyConnection;
+
+use crate::{
+    domain::{describe_change, dns, tailnet},
+    error::IdentityError,
+    fields::read_tailnet_id,
+    store,
+};
+
+const NO_TAILNET: IdentityError = IdentityError::NotFound("tailnet");
+
+/// Finds, lists and changes tailnets. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Tailnets {
+    log: ChangeLog,
+}
+
+/// How a caller names a tailnet.
+#[derive(Debug)]
+pub(crate) enum TailnetName {
+    Id(TailnetId),
+    Name(String),
+}
+
+impl Tailnets {
+    pub(crate) fn new(log: ChangeLog) -> Self {
+        Self { log }
+    }
+
+    /// Finds a tailnet, with the revision at which it is so.
+    pub(crate) async fn resolve_tailnet(
+        &self,
+        name: TailnetName,
+    ) -> Result<ResolveTailnetResponse, IdentityError> {
+        let mut read = self.log.database().begin_read().await?;
+        let tailnet = match name {
+            TailnetName::Id(id) => require_tailnet(&mut read, id).await?,
+            TailnetName::Name(name) => store::find_tailnet_named(&mut *read, &name)
+                .await?
+                .ok_or(NO_TAILNET)?,
+        };
+        let id = read_tailnet_id(tailnet.id)?;
+        let head = self.log.head_in(&mut read, id).await?;
+        Ok(ResolveTailnetResponse {
+            tailnet: Some(tailnet),
+            revision: head.revision.get(),
+        })
+    }
+
+    /// Returns all tailnets by name.
+    pub(crate) async fn list_all(&self) -> Result<Vec<Tailnet>, IdentityError> {
+        Ok(store::list_tailnets(self.log.database().reader()).await?)
+    }
+
+    /// Makes a tailnet.
+    pub(crate) async fn create_tailnet(
+        &self,
+        actor: String,
+        wanted: CreateTailnetRequest,
+    ) -> Result<Tailnet, IdentityError> {
+        let CreateTailnetRequest { name, settings } = wanted;
+        // A mutation is a change of a tailnet, so that the tailnet has its number before.
+        let id = self.log.database().write(|write| {
+            Box::pin(async { Ok::<_, IdentityError>(next_id(write.connection()).await?) })
+        });
+        let id = read_tailnet_id(id.await?.cast_unsigned())?;
+        let (made, _) = self
+            .log
+            .mutate(id, actor, move |mutation| {
+                Box::pin(async move {
+                    let made = tailnet::new(id.get(), name, settings, mutation.now())?;
+                    write_tailnet(mutation, &made).await?;
+                    let after = json!({
+                        "settings": tailnet::describe_settings(&made),
+                        "dns": dns::describe_settings(&made),
+                    });
+                    let detail = json!({ "after": after });
+                    mutation.record_audit("tailnet.create", made.name.clone(), &detail);
+                    Ok::<_, IdentityError>(made)
+                })
+            })
+            .await?;
+        Ok(made)
+    }
+
+    /// Changes the fields of a tailnet that a mask names.
+    pub(crate) async fn update_tailnet(
+        &self,
+        id: TailnetId,
+        actor: String,
+        wanted: Tailnet,
+        mask: Vec<String>,
+    ) -> Result<Tailnet, IdentityError> {
+        self.change_settings(id, actor, move |tailnet| {
+            tailnet::update_fields(tailnet, &wanted, &mask)
+        })
+        .await
+    }
+
+    /// Changes what the clients of a tailnet resolve names with.
+    pub(crate) async fn update_dns(
+        &self,
+        id: TailnetId,
+        actor: String,
+        changes: Vec<DnsChange>,
+    ) -> Result<Tailnet, IdentityError> {
+        self.change_settings(id, actor, move |tailnet| {
+            dns::apply_changes(tailnet, changes)
+        })
+        .await
+    }
+
+    /// Deletes a tailnet that has no users left.
+    pub(crate) async fn delete_tailnet(
+        &self,
+        id: TailnetId,
+        actor: String,
+    ) -> Result<(), IdentityError> {
+        let ((), _) = self
+            .log
+            .mutate(id, actor, move |mutation| {
+                Box::pin(async move {
+                    let gone = require_tailnet(mutation.connection(), id).await?;
+                    let users = store::list_users(mutation.connection(), id.get()).await?;
+                    if !users.is_empty() {
+                        let text = "the tailnet has users: delete them first";
+                        return Err(IdentityError::Refused(text));
+                    }
+                    store::delete_tailnet(mutation.connection(), id.get()).await?;
+                    mutation.record_entry(&IdentityChange {
+                        change: Some(Change::TailnetDeleted(true)),
+                    });
+                    mutation.record_audit("tailnet.delete", gone.name, &json!({}));
+                    Ok(())
+                })
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Changes a tailnet as an administrator asks; where nothing differs afterwards, nothing is written.
+    async fn change_settings(
+        &self,
+        id: TailnetId,
+        actor: String,
+        change: impl FnOnce(&mut Tailnet) -> Result<(), IdentityError> + Send + 'static,
+    ) -> Result<Tailnet, IdentityError> {
+        let (changed, _) = self
+            .log
+            .mutate(id, actor, move |mutation| {
+                Box::pin(async move {
+                    let before = require_tailnet(mutation.connection(), id).await?;
+                    let mut changed = before.clone();
+                    change(&mut changed)?;
+                    if changed != before {
+                        write_tailnet(mutation, &changed).await?;
+                        audit_settings(mutation, &before, &changed);
+                    }
+                    Ok::<_, IdentityError>(changed)
+                })
+            })
+            .await?;
+        Ok(changed)
+    }
+}
+
+/// Returns a tailnet that has to be there.
+///
+/// # Errors
+///
+/// When it is not, or when the database can not answer.
+pub(crate) async fn require_tailnet(
+    on: &mut AnyConnection,
+    id: TailnetId,
+) -> Result<Tailnet, IdentityError> {
+    store::find_tailnet(on, id.get()).await?.ok_or(NO_TAILNET)
+}
+
+/// Writes a tailnet as it is now, to the rows and to the log.
+async fn write_tailnet(mutation: &mut Mutation, tailnet: &Tailnet) -> Result<(), IdentityError> {
+    store::put_tailnet(mutation.connection(), tailnet).await?;
+    mutation.record_entry(&IdentityChange {
+        change: Some(Change::Tailnet(tailnet.clone())),
+    });
+    Ok(())
+}
+
+/// Puts on record what differs between two states of a tailnet: one entry for its DNS, one for the rest.
+fn audit_settings(mutation: &mut Mutation, before: &Tailnet, now: &Tailnet) {
+    let pairs = [
+        (
+            "tailnet.update",
+            tailnet::describe_settings(before),
+            tailnet::describe_settings(now),
+        ),
+        (
+            "dns.update",
+            dns::describe_settings(before),
+            dns::describe_settings(now),
+        ),
+    ];
+    for (action, was, is) in pairs {
+        if was != is {
+            mutation.record_audit(action, now.name.clone(), &describe_change(&was, &is));
+        }
+    }
+}

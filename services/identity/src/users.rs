@@ -1,0 +1,188 @@
+//! Users, as administrators and other services see and change them.
+
+use bowline_db::{ChangeLog, Mutation, next_id};
+use bowline_ids::TailnetId;
+use bowline_proto::{
+    identity::v1::{
+        CreateUserRequest, IdentityChange, ResolveUserResponse, Role, User, identity_change::Change,
+    },
+    time::to_timestamp,
+};
+use serde_json::json;
+use sqlx::AnyConnection;
+
+use crate::{
+    domain::{describe_change, user},
+    error::IdentityError,
+    store,
+    tailnets::require_tailnet,
+};
+
+const NO_USER: IdentityError = IdentityError::NotFound("user");
+const LAST_OWNER: IdentityError = IdentityError::Refused(
+    "the tailnet would have no owner left: make somebody else an owner first",
+);
+
+/// Finds, lists and changes users. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Users {
+    log: ChangeLog,
+}
+
+impl Users {
+    pub(crate) fn new(log: ChangeLog) -> Self {
+        Self { log }
+    }
+
+    /// Finds a user with the tailnet, and the revision at which both are so.
+    pub(crate) async fn resolve_user(
+        &self,
+        tailnet: TailnetId,
+        user_id: u64,
+    ) -> Result<ResolveUserResponse, IdentityError> {
+        let mut read = self.log.database().begin_read().await?;
+        let found = require_tailnet(&mut read, tailnet).await?;
+        let user = require_user(&mut read, tailnet, user_id).await?;
+        let head = self.log.head_in(&mut read, tailnet).await?;
+        Ok(ResolveUserResponse {
+            user: Some(user),
+            tailnet: Some(found),
+            revision: head.revision.get(),
+        })
+    }
+
+    /// Returns the users of a tailnet by login name.
+    pub(crate) async fn list_all(&self, tailnet: TailnetId) -> Result<Vec<User>, IdentityError> {
+        let reader = self.log.database().reader();
+        Ok(store::list_users(reader, tailnet.get()).await?)
+    }
+
+    /// Makes a user: a member, unless the request names another role.
+    pub(crate) async fn create_user(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        wanted: CreateUserRequest,
+    ) -> Result<User, IdentityError> {
+        let role = match wanted.role() {
+            Role::Unspecified => Role::Member,
+            chosen => chosen,
+        };
+        let (made, _) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    require_tailnet(mutation.connection(), tailnet).await?;
+                    let mut made = User {
+                        tailnet_id: tailnet.get(),
+                        login_name: wanted.login_name,
+                        display_name: wanted.display_name,
+                        role: role.into(),
+                        created_at: Some(to_timestamp(mutation.now())),
+                        ..User::default()
+                    };
+                    user::check_user(&made)?;
+                    let on = mutation.connection();
+                    let alike = store::find_user_named_alike(on, tailnet.get(), &made.login_name);
+                    if let Some(other) = alike.await? {
+                        return Err(IdentityError::NamedAlike(other.login_name));
+                    }
+                    made.id = next_id(mutation.connection()).await?.cast_unsigned();
+                    write_user(mutation, &made).await?;
+                    let detail = json!({ "id": made.id, "after": user::describe_user(&made) });
+                    mutation.record_audit("user.create", made.login_name.clone(), &detail);
+                    Ok(made)
+                })
+            })
+            .await?;
+        Ok(made)
+    }
+
+    /// Changes the fields of a user that a mask names, and returns the user with the revision of the change.
+    pub(crate) async fn update_user(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        wanted: User,
+        mask: Vec<String>,
+    ) -> Result<(User, u64), IdentityError> {
+        let (changed, revision) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
+                    let before = find_among(&users, wanted.id)?;
+                    let mut changed = before.clone();
+                    user::update_fields(&mut changed, &wanted, &mask)?;
+                    if user::loses_last_owner(&users, wanted.id, Some(&changed)) {
+                        return Err(LAST_OWNER);
+                    }
+                    write_user(mutation, &changed).await?;
+                    let detail = describe_change(
+                        &user::describe_user(before),
+                        &user::describe_user(&changed),
+                    );
+                    mutation.record_audit("user.update", changed.login_name.clone(), &detail);
+                    Ok(changed)
+                })
+            })
+            .await?;
+        Ok((changed, revision.get()))
+    }
+
+    /// Deletes a user, and returns the revision of the change.
+    pub(crate) async fn delete_user(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        user_id: u64,
+    ) -> Result<u64, IdentityError> {
+        let ((), revision) = self
+            .log
+            .mutate(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
+                    let gone = find_among(&users, user_id)?;
+                    if user::loses_last_owner(&users, user_id, None) {
+                        return Err(LAST_OWNER);
+                    }
+                    store::delete_user(mutation.connection(), user_id).await?;
+                    mutation.record_entry(&IdentityChange {
+                        change: Some(Change::UserDeleted(user_id)),
+                    });
+                    let detail = json!({ "id": user_id, "before": user::describe_user(gone) });
+                    mutation.record_audit("user.delete", gone.login_name.clone(), &detail);
+                    Ok(())
+                })
+            })
+            .await?;
+        Ok(revision.get())
+    }
+}
+
+/// Returns a user of a tailnet who has to be there.
+///
+/// # Errors
+///
+/// When there is none, or when the database can not answer.
+pub(crate) async fn require_user(
+    on: &mut AnyConnection,
+    tailnet: TailnetId,
+    id: u64,
+) -> Result<User, IdentityError> {
+    let found = store::find_user(on, tailnet.get(), id).await?;
+    found.ok_or(NO_USER)
+}
+
+fn find_among(users: &[User], id: u64) -> Result<&User, IdentityError> {
+    users.iter().find(|user| user.id == id).ok_or(NO_USER)
+}
+
+/// Writes a user as it is now, to the rows and to the log.
+async fn write_user(mutation: &mut Mutation, user: &User) -> Result<(), IdentityError> {
+    store::put_user(mutation.connection(), user).await?;
+    mutation.record_entry(&IdentityChange {
+        change: Some(Change::User(user.clone())),
+    });
+    Ok(())
+}
