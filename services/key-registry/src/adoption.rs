@@ -42,7 +42,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A report with what it was judged on.
 struct JudgedReport {
-    host: HostReport,
+    host: Option<HostReport>,
     /// The node as it was then.
     node: Node,
     judgement: Option<JudgeNodeResponse>,
@@ -77,21 +77,40 @@ impl SelfChange {
     }
 }
 
-/// Checks whether a node may change itself now. Returns when its whole burst of changes is allowed again; the error is
-/// when to look again.
-fn check_turn(
-    node: &Node,
-    asked: &AdoptionRow,
-    is_user_barred: bool,
-    now: DateTime<Utc>,
-) -> Result<i64, i64> {
-    if !standing::may_change_itself(node, is_user_barred, now) {
-        return Err(DUE_IN_GOOD_STANDING);
+/// Whether a node may change itself now. The times are as its row keeps them, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SelfChangeTurn {
+    /// It may. After this change its whole burst of changes is allowed again at `rested_at`.
+    Now { rested_at: i64 },
+    /// It may not. It is looked at again at `due`.
+    Later { due: i64 },
+}
+
+impl SelfChangeTurn {
+    fn for_node(
+        node: &Node,
+        asked: &AdoptionRow,
+        is_user_barred: bool,
+        now: DateTime<Utc>,
+    ) -> Self {
+        if !standing::may_change_itself(node, is_user_barred, now) {
+            let due = DUE_IN_GOOD_STANDING;
+            return Self::Later { due };
+        }
+        let rested_at = from_micros(asked.rested_at).unwrap_or(now);
+        match pace::next_rest(pace::CHANGES, rested_at, now) {
+            Ok(rested_at) => Self::Now {
+                rested_at: to_micros(rested_at),
+            },
+            Err(due) => Self::Later {
+                due: to_micros(due),
+            },
+        }
     }
-    let rested_at = from_micros(asked.rested_at).unwrap_or(now);
-    pace::next_rest(pace::CHANGES, rested_at, now)
-        .map(to_micros)
-        .map_err(to_micros)
+
+    fn is_now(self) -> bool {
+        matches!(self, Self::Now { .. })
+    }
 }
 
 /// Takes over reports. Clones share it.
@@ -200,16 +219,16 @@ impl Adoption {
         }
         let is_barred = barred_users::is_barred(reader, &node).await?;
         let now = self.log.database().now().await?;
-        let may = check_turn(&node, &asked, is_barred, now);
+        let turn = SelfChangeTurn::for_node(&node, &asked, is_barred, now);
         if !wanted.is_empty()
-            && let Err(due) = may
+            && let SelfChangeTurn::Later { due } = turn
             && asked.due == Some(due)
         {
             // That is recorded already: a flood of reports writes nothing more.
             return Ok(AdoptionOutcome::Done);
         }
         let judgement = match &wanted.host {
-            Some(host) if may.is_ok() && self_report::needs_judgement(&node, host) => {
+            Some(host) if turn.is_now() && self_report::needs_judgement(&node, host) => {
                 Some(self.judge_report(&node, host).await?)
             }
             _ => None,
@@ -219,7 +238,7 @@ impl Adoption {
             read_tailnet_id(of.tailnet_id)?,
         );
         let judged = JudgedReport {
-            host: host.unwrap_or_default(),
+            host,
             node,
             judgement,
         };
@@ -252,15 +271,16 @@ impl Adoption {
                     let asked = adoptions::by_node(mutation.connection(), node.id).await?;
                     let mut asked = asked.unwrap_or_else(|| AdoptionRow::for_node(&node));
                     let is_barred = barred_users::is_barred(mutation.connection(), &node).await?;
-                    match check_turn(&node, &asked, is_barred, mutation.now()) {
-                        Ok(rested_at) => {
+                    let now = mutation.now();
+                    match SelfChangeTurn::for_node(&node, &asked, is_barred, now) {
+                        SelfChangeTurn::Now { rested_at } => {
                             asked.rested_at = rested_at;
                             let before = node.clone();
                             node.key_expiry = Some(domain::to_timestamp(end));
                             node_changes::write_node(mutation, &node, None).await?;
                             own_changes::audit_own_change(mutation, &mut asked, &before, &node);
                         }
-                        Err(due) => {
+                        SelfChangeTurn::Later { due } => {
                             asked.wished_end = Some(to_micros(end));
                             asked.due = Some(due);
                         }
@@ -298,10 +318,7 @@ impl Adoption {
                 return Err(RegistryError::Refused(text.to_owned()));
             };
             if node.tags.is_empty() {
-                question.user_id = user.id;
-                question.login_name = user.login_name;
-                question.groups = user.groups;
-                question.role = user.role;
+                question = question.for_user(user);
             }
         }
         self.services.judge_node(question).await
@@ -334,9 +351,9 @@ async fn take_over_report(
         return Ok(AdoptionOutcome::Done);
     }
     let is_barred = barred_users::is_barred(mutation.connection(), &node).await?;
-    match check_turn(&node, &asked, is_barred, now) {
-        Ok(rested_at) => asked.rested_at = rested_at,
-        Err(due) => {
+    match SelfChangeTurn::for_node(&node, &asked, is_barred, now) {
+        SelfChangeTurn::Now { rested_at } => asked.rested_at = rested_at,
+        SelfChangeTurn::Later { due } => {
             asked.due = Some(due);
             adoptions::put_row(mutation.connection(), &asked).await?;
             return Ok(AdoptionOutcome::Done);
@@ -344,7 +361,7 @@ async fn take_over_report(
     }
     let before = node.clone();
     if let Some(host) = wanted.host {
-        let is_as_judged = host == judged_host
+        let is_as_judged = judged_host.as_ref() == Some(&host)
             && (node.user_id, &node.tags, &node.node_key)
                 == (
                     judged_node.user_id,

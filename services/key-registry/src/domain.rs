@@ -16,3 +16,6 @@ pub mod standing;
 pub mod tags;
 
 pub use bowline_proto::time::{from_timestamp, to_timestamp};
+
+#[cfg(test)]
+mod tests;

@@ -28,8 +28,8 @@ pub fn audit_own_change(
         return;
     }
     let now = mutation.now();
-    // A node without an entry has none since 1970.
-    let free_at = from_micros(row.audited_at).unwrap_or_default() + AUDITED_EVERY;
+    // A node without an entry has 0 there, which is long ago.
+    let free_at = from_micros(row.audited_at).map_or(now, |last| last + AUDITED_EVERY);
     if row.audit_due.is_some() {
         return;
     }

@@ -214,20 +214,18 @@ impl Registration {
         } else {
             requested
         };
-        // A key without user has no role, name or groups that the policy could look at.
-        let user = credential.user.clone().unwrap_or_default();
-        let question = JudgeNodeRequest {
+        let mut question = JudgeNodeRequest {
             tailnet_id: credential.tailnet.id,
-            user_id: user.id,
-            role: user.role,
-            login_name: user.login_name,
-            groups: user.groups,
             current_tags: credential.tags.clone(),
             requested_tags: tags.clone(),
             // Whoever made a key with tags could give them; they have to be in the policy still.
             administrator: has_key_tags,
             advertised_routes: host.advertised_routes.clone(),
+            ..JudgeNodeRequest::default()
         };
+        if let Some(user) = &credential.user {
+            question = question.for_user(user.clone());
+        }
         let judgement = self.services.judge_node(question).await?;
         if !judgement.refused_tags.is_empty() {
             let listed = judgement.refused_tags.join(", ");

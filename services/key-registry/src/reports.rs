@@ -13,7 +13,7 @@ use crate::{
     domain::{self, routes, self_report},
     elections::elect_if_due,
     error::RegistryError,
-    fields::{check_gateway, read_tailnet_id},
+    fields::{check_gateway, read_tailnet_id, require_field},
     shared_keys::{is_audit_due, record_shared_key},
     store::{
         TailnetNode, elections, gateways, nodes,
@@ -87,7 +87,7 @@ impl Reports {
             .await?;
         let nodes = differing.iter().map(|(_, node)| *node);
         if let Err(error) = self.adoption.adopt_reports(nodes.collect()).await {
-            tracing::debug!(%error, "reports can neither be outcome over nor noted for later");
+            tracing::debug!(%error, "reports can neither be taken over nor noted for later");
             for (index, ..) in &differing {
                 results[*index].again = true;
             }
@@ -134,9 +134,10 @@ async fn write_batch(
         let found = soft_states::by_node(batch.connection(), node.id).await?;
         let mut row = found.unwrap_or_else(|| SoftRow::for_node(&node, now));
         let before = row.clone();
-        let epoch = report
-            .presence
-            .map_or(0, |presence| apply_presence(&mut row, presence, now, grace));
+        let epoch = match report.presence {
+            Some(presence) => apply_presence(&mut row, presence, now, grace)?,
+            None => 0,
+        };
         if row.state.online
             && !before.state.online
             && routes::usable_subnets(&node).next().is_some()
@@ -193,15 +194,15 @@ fn is_newest(row: &SoftRow, gateway: &str, sequence: u64, sent_at: i64) -> bool 
     }
 }
 
-/// Applies a session's begin or end, and returns the epoch it has.
+/// Applies a session's begin or end, and returns the epoch it has. The report names its gateway and epoch; epoch 0 begins
+/// a new session, or ends the current one.
 fn apply_presence(
     row: &mut SoftRow,
     report: PresenceReport,
     now: chrono::DateTime<chrono::Utc>,
     grace: TimeDelta,
-) -> u64 {
-    // A report without epoch or gateway begins or ends whatever session is there.
-    let reported = report.presence.unwrap_or_default();
+) -> Result<u64, RegistryError> {
+    let reported = require_field("presence", report.presence)?;
     // A node that never had a session is at epoch 0, of no gateway.
     let current = row.state.presence.clone().unwrap_or_default();
     if report.live {
@@ -220,7 +221,7 @@ fn apply_presence(
             row.state.last_seen = Some(domain::to_timestamp(now));
             row.offline_at = None;
         }
-        return epoch;
+        return Ok(epoch);
     }
     let is_current = current.gateway == reported.gateway
         && (reported.epoch == 0 || reported.epoch == current.epoch);
@@ -238,7 +239,7 @@ fn apply_presence(
         // It is offline already, because its gateway's lease had ended. Now its session is known to have ended too.
         row.gateway.clear();
     }
-    reported.epoch
+    Ok(reported.epoch)
 }
 
 fn apply_client(row: &mut SoftRow, client: &ClientReport) {

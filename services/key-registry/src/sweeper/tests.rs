@@ -73,7 +73,7 @@ impl TestRegistry {
         let (config, progress) = (RegistryConfig::default(), ProgressSignal::new(bus));
         let grace = config.offline_grace();
         let adoption = Adoption::new(log.clone(), services);
-        let mut scene = Self {
+        let mut registry = Self {
             reports: Reports::new(log.clone(), adoption.clone(), grace),
             sweeper: Sweeper::new(log.clone(), grace, TimeDelta::seconds(300)),
             leases: Leases::new(log.clone(), progress.clone()),
@@ -86,9 +86,9 @@ impl TestRegistry {
             living: Vec::new(),
             _database: database,
         };
-        scene.sweep().await;
-        scene.pass(8).await;
-        scene
+        registry.sweep().await;
+        registry.pass(8).await;
+        registry
     }
 
     async fn sweep(&mut self) {
@@ -293,66 +293,66 @@ pub(crate) fn client(sequence: u64, home_derp: u32) -> ClientReport {
 
 #[tokio::test]
 async fn nodes_of_a_lapsed_gateway_go_offline_and_come_back_with_it() {
-    let mut scene = TestRegistry::new().await;
-    scene.living = vec!["other"];
-    scene.put(node(1)).await;
+    let mut registry = TestRegistry::new().await;
+    registry.living = vec!["other"];
+    registry.put(node(1)).await;
     assert!(
-        scene.renew("g").await.lapsed,
+        registry.renew("g").await.lapsed,
         "nothing is known of a new one"
     );
-    let epoch = scene.begin("g", 1, 0).await;
-    scene.pass(4).await;
-    assert!(!scene.renew("g").await.lapsed);
+    let epoch = registry.begin("g", 1, 0).await;
+    registry.pass(4).await;
+    assert!(!registry.renew("g").await.lapsed);
     // The lease is over for less than the grace time, and renewed: nobody is offline, then or later.
-    scene.pass(12).await;
-    assert!(scene.soft(1).await.online);
-    assert!(scene.renew("g").await.lapsed);
+    registry.pass(12).await;
+    assert!(registry.soft(1).await.online);
+    assert!(registry.renew("g").await.lapsed);
     for _ in 0..5 {
-        scene.pass(4).await;
-        assert!(!scene.renew("g").await.lapsed);
-        assert!(scene.soft(1).await.online);
+        registry.pass(4).await;
+        assert!(!registry.renew("g").await.lapsed);
+        assert!(registry.soft(1).await.online);
     }
     // Over for longer: offline, seen last when it was found out; and back when the gateway says so.
-    scene.pass(12).await;
-    scene.pass(4).await;
-    let soft = scene.soft(1).await;
+    registry.pass(12).await;
+    registry.pass(4).await;
+    let soft = registry.soft(1).await;
     assert!(!soft.online);
-    let now = domain::to_timestamp(scene.log.database().now().await.unwrap());
+    let now = domain::to_timestamp(registry.log.database().now().await.unwrap());
     assert_eq!(soft.last_seen, Some(now));
-    assert!(scene.renew("g").await.lapsed);
-    assert_eq!(scene.begin("g", 1, epoch).await, epoch);
-    assert!(scene.soft(1).await.online);
+    assert!(registry.renew("g").await.lapsed);
+    assert_eq!(registry.begin("g", 1, epoch).await, epoch);
+    assert!(registry.soft(1).await.online);
 }
 
 #[tokio::test]
 async fn gateway_that_left_is_waited_for_by_nobody_and_its_nodes_have_their_grace() {
-    let mut scene = TestRegistry::new().await;
-    scene.put(node(1)).await;
-    scene.renew("g").await;
-    scene.begin("g", 1, 0).await;
-    assert_eq!(scene.gateways().await, ["g"]);
+    let mut registry = TestRegistry::new().await;
+    registry.put(node(1)).await;
+    registry.renew("g").await;
+    registry.begin("g", 1, 0).await;
+    assert_eq!(registry.gateways().await, ["g"]);
     let leaving = RenewLeaseRequest {
         gateway: "g".to_owned(),
         leaving: true,
         ..RenewLeaseRequest::default()
     };
-    scene.leases.renew_lease(leaving).await.unwrap();
-    assert!(scene.gateways().await.is_empty());
-    scene.pass(8).await;
-    assert!(scene.soft(1).await.online);
-    scene.pass(4).await;
-    assert!(!scene.soft(1).await.online);
+    registry.leases.renew_lease(leaving).await.unwrap();
+    assert!(registry.gateways().await.is_empty());
+    registry.pass(8).await;
+    assert!(registry.soft(1).await.online);
+    registry.pass(4).await;
+    assert!(!registry.soft(1).await.online);
 }
 
 #[tokio::test]
 async fn node_whose_link_is_dead_is_waited_for_less_than_one_that_left() {
-    let mut scene = TestRegistry::new().await;
+    let mut registry = TestRegistry::new().await;
     for id in [1, 2] {
-        scene.put(node(id)).await;
+        registry.put(node(id)).await;
     }
-    scene.renew("g").await;
+    registry.renew("g").await;
     for (id, dead_link) in [(1, true), (2, false)] {
-        let epoch = scene.begin("g", id, 0).await;
+        let epoch = registry.begin("g", id, 0).await;
         let ended = PresenceReport {
             dead_link,
             ..presence("g", epoch, false)
@@ -361,14 +361,14 @@ async fn node_whose_link_is_dead_is_waited_for_less_than_one_that_left() {
             presence: Some(ended),
             ..report(id)
         };
-        scene.report("g", vec![report]).await;
+        registry.report("g", vec![report]).await;
     }
-    scene.renew("g").await;
-    scene.pass(4).await;
-    assert!(scene.soft(1).await.online && scene.soft(2).await.online);
-    scene.renew("g").await;
-    scene.pass(2).await;
-    assert!(!scene.soft(1).await.online && scene.soft(2).await.online);
+    registry.renew("g").await;
+    registry.pass(4).await;
+    assert!(registry.soft(1).await.online && registry.soft(2).await.online);
+    registry.renew("g").await;
+    registry.pass(2).await;
+    assert!(!registry.soft(1).await.online && registry.soft(2).await.online);
 }
 
 fn ephemeral(id: u64) -> Node {
@@ -380,135 +380,138 @@ fn ephemeral(id: u64) -> Node {
 
 #[tokio::test]
 async fn ephemeral_node_goes_when_its_session_is_known_to_have_ended_long_enough_ago() {
-    let mut scene = TestRegistry::new().await;
-    scene.living = vec!["other", "g"];
+    let mut registry = TestRegistry::new().await;
+    registry.living = vec!["other", "g"];
     for id in 1..=3 {
-        scene.put(ephemeral(id)).await;
+        registry.put(ephemeral(id)).await;
     }
-    scene.begin("g", 1, 0).await;
-    let epoch = scene.begin("g", 2, 0).await;
+    registry.begin("g", 1, 0).await;
+    let epoch = registry.begin("g", 2, 0).await;
     // Online for longer than an ephemeral node is kept.
-    scene.pass(400).await;
-    assert!(scene.node(1).await.is_some() && scene.node(2).await.is_some());
-    let never = scene.node(3).await;
+    registry.pass(400).await;
+    assert!(registry.node(1).await.is_some() && registry.node(2).await.is_some());
+    let never = registry.node(3).await;
     assert!(never.is_none(), "it never came after its registration");
     // The end of a session is reported, then the gateway is heard of no more.
     let ended = NodeReport {
         presence: Some(presence("g", epoch, false)),
         ..report(2)
     };
-    scene.report("g", vec![ended]).await;
-    scene.living = vec!["other"];
-    scene.pass(300).await;
-    assert!(scene.node(2).await.is_some());
+    registry.report("g", vec![ended]).await;
+    registry.living = vec!["other"];
+    registry.pass(300).await;
+    assert!(registry.node(2).await.is_some());
     // The registry was away: what passed meanwhile does not count.
-    scene.clock.advance(TimeDelta::seconds(200));
-    scene.pass(300).await;
-    assert!(scene.node(2).await.is_some());
-    scene.pass(8).await;
-    assert!(scene.node(2).await.is_none());
+    registry.clock.advance(TimeDelta::seconds(200));
+    registry.pass(300).await;
+    assert!(registry.node(2).await.is_some());
+    registry.pass(8).await;
+    assert!(registry.node(2).await.is_none());
     // The other's session may go on, for as long as the gateway can serve it without the registry.
-    assert!(!scene.soft(1).await.online);
-    scene.pass(2700).await;
-    assert!(scene.node(1).await.is_some());
-    scene.pass(200).await;
-    assert!(scene.node(1).await.is_none());
-    assert_eq!(scene.gateways().await, ["other"]);
+    assert!(!registry.soft(1).await.online);
+    registry.pass(2700).await;
+    assert!(registry.node(1).await.is_some());
+    registry.pass(200).await;
+    assert!(registry.node(1).await.is_none());
+    assert_eq!(registry.gateways().await, ["other"]);
 }
 
 #[tokio::test]
 async fn ephemeral_node_of_a_gateway_whose_place_is_taken_goes_like_one_whose_end_was_reported() {
-    let mut scene = TestRegistry::new().await;
-    scene.put(ephemeral(1)).await;
-    scene.renew_at("dead", "here").await.unwrap();
-    scene.begin("dead", 1, 0).await;
-    scene.pass(2).await;
+    let mut registry = TestRegistry::new().await;
+    registry.put(ephemeral(1)).await;
+    registry.renew_at("dead", "here").await.unwrap();
+    registry.begin("dead", 1, 0).await;
+    registry.pass(2).await;
     for _ in 0..5 {
-        scene.renew_at("next", "here").await.unwrap();
-        scene.pass(4).await;
+        registry.renew_at("next", "here").await.unwrap();
+        registry.pass(4).await;
     }
-    assert_eq!(scene.gateways().await, ["next"]);
-    assert!(!scene.soft(1).await.online);
-    scene.living = vec!["next"];
-    scene.pass(292).await;
-    assert!(scene.node(1).await.is_some());
-    scene.pass(12).await;
-    assert!(scene.node(1).await.is_none());
+    assert_eq!(registry.gateways().await, ["next"]);
+    assert!(!registry.soft(1).await.online);
+    registry.living = vec!["next"];
+    registry.pass(292).await;
+    assert!(registry.node(1).await.is_some());
+    registry.pass(12).await;
+    assert!(registry.node(1).await.is_none());
 }
 
 #[tokio::test]
 async fn end_that_is_reported_late_is_the_end_of_an_ephemeral_node_too() {
-    let mut scene = TestRegistry::new().await;
-    scene.living = vec!["other"];
-    scene.put(ephemeral(1)).await;
-    scene.renew("g").await;
-    let epoch = scene.begin("g", 1, 0).await;
-    scene.pass(20).await;
-    assert!(!scene.soft(1).await.online, "its gateway reaches nobody");
-    scene.living.push("g");
+    let mut registry = TestRegistry::new().await;
+    registry.living = vec!["other"];
+    registry.put(ephemeral(1)).await;
+    registry.renew("g").await;
+    let epoch = registry.begin("g", 1, 0).await;
+    registry.pass(20).await;
+    assert!(!registry.soft(1).await.online, "its gateway reaches nobody");
+    registry.living.push("g");
     let ended = NodeReport {
         presence: Some(presence("g", epoch, false)),
         ..report(1)
     };
-    scene.report("g", vec![ended]).await;
-    scene.pass(320).await;
-    assert!(scene.node(1).await.is_none());
+    registry.report("g", vec![ended]).await;
+    registry.pass(320).await;
+    assert!(registry.node(1).await.is_none());
 }
 
 /// Nobody can say which gateways live while their leases can not be recorded.
 async fn leases_that_can_not_be_written_end_nothing(
-    mut scene: TestRegistry,
+    mut registry: TestRegistry,
     (forbid, allow): (&'static str, &'static str),
 ) {
-    scene.living = vec!["g", "h"];
+    registry.living = vec!["g", "h"];
     for id in 1..=4 {
-        scene.put(ephemeral(id)).await;
+        registry.put(ephemeral(id)).await;
     }
-    scene.put(router(5)).await;
-    scene.pass(4).await;
+    registry.put(router(5)).await;
+    registry.pass(4).await;
     for (gateway, id) in [("g", 1), ("h", 2), ("g", 3), ("h", 5)] {
-        scene.begin(gateway, id, 0).await;
+        registry.begin(gateway, id, 0).await;
     }
-    let epoch = scene.begin("g", 4, 0).await;
-    scene.pass(300).await;
+    let epoch = registry.begin("g", 4, 0).await;
+    registry.pass(300).await;
     // A session ends, and begins again while that can not be recorded.
     let ended = NodeReport {
         presence: Some(presence("g", epoch, false)),
         ..report(4)
     };
-    scene.report("g", vec![ended]).await;
-    scene.pass(4).await;
-    scene.execute(forbid).await;
-    let before = scene
+    registry.report("g", vec![ended]).await;
+    registry.pass(4).await;
+    registry.execute(forbid).await;
+    let before = registry
         .log
         .heads(&[TailnetId::try_from(TAILNET).unwrap()])
         .await
         .unwrap();
-    assert!(scene.try_to_renew("g").await.is_err());
-    scene.pass(2000).await;
-    scene.execute(allow).await;
+    assert!(registry.try_to_renew("g").await.is_err());
+    registry.pass(2000).await;
+    registry.execute(allow).await;
     // The first sweep is sooner than the first renewal, and one gateway comes back sooner than the other.
-    scene.sweep().await;
-    scene.renew("g").await;
-    scene.sweep().await;
-    let after = scene
+    registry.sweep().await;
+    registry.renew("g").await;
+    registry.sweep().await;
+    let after = registry
         .log
         .heads(&[TailnetId::try_from(TAILNET).unwrap()])
         .await
         .unwrap();
     assert_eq!(before, after, "nothing was told of anybody");
-    assert!(scene.renew("h").await.lapsed);
-    scene.begin("h", 4, 0).await;
-    scene.pass(400).await;
+    assert!(registry.renew("h").await.lapsed);
+    registry.begin("h", 4, 0).await;
+    registry.pass(400).await;
     for id in 1..=5 {
-        assert!(scene.node(id).await.is_some(), "{id}");
-        assert!(scene.soft(id).await.online, "{id}");
+        assert!(registry.node(id).await.is_some(), "{id}");
+        assert!(registry.soft(id).await.online, "{id}");
     }
-    assert_eq!(scene.node(5).await.unwrap().primary_routes, ["10.0.0.0/8"]);
+    assert_eq!(
+        registry.node(5).await.unwrap().primary_routes,
+        ["10.0.0.0/8"]
+    );
     // Time counts again: one of two that falls silent is told so.
-    scene.living = vec!["g"];
-    scene.pass(24).await;
-    assert!(!scene.soft(2).await.online && scene.soft(1).await.online);
+    registry.living = vec!["g"];
+    registry.pass(24).await;
+    assert!(!registry.soft(2).await.online && registry.soft(1).await.online);
 }
 
 #[tokio::test]
@@ -524,54 +527,54 @@ async fn leases_that_can_not_be_written_end_nothing_on_postgres() {
     let Some(database) = TestDatabase::postgres().unwrap() else {
         return;
     };
-    let scene = TestRegistry::start(database).await;
+    let registry = TestRegistry::start(database).await;
     let forbid = "CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full'; END $$;
         CREATE TRIGGER full_rows BEFORE INSERT OR UPDATE ON gateways FOR EACH ROW EXECUTE FUNCTION full();";
     let allow = "DROP TRIGGER full_rows ON gateways; DROP FUNCTION full();";
-    leases_that_can_not_be_written_end_nothing(scene, (forbid, allow)).await;
+    leases_that_can_not_be_written_end_nothing(registry, (forbid, allow)).await;
 }
 
 #[tokio::test]
 async fn most_gateways_that_fall_silent_together_take_nobody_offline() {
-    let mut scene = TestRegistry::new().await;
-    scene.living = vec!["a", "b", "c"];
+    let mut registry = TestRegistry::new().await;
+    registry.living = vec!["a", "b", "c"];
     for id in 1..=4 {
-        scene.put(ephemeral(id)).await;
+        registry.put(ephemeral(id)).await;
     }
     for (gateway, id) in [("a", 1), ("b", 2), ("c", 3), ("c", 4)] {
-        scene.begin(gateway, id, 0).await;
+        registry.begin(gateway, id, 0).await;
     }
-    scene.pass(20).await;
-    scene.living = vec!["c"];
-    scene.pass(1000).await;
+    registry.pass(20).await;
+    registry.living = vec!["c"];
+    registry.pass(1000).await;
     for id in 1..=4 {
-        assert!(scene.soft(id).await.online, "{id}");
+        assert!(registry.soft(id).await.online, "{id}");
     }
     // What a gateway says itself counts all the time.
     let ended = NodeReport {
         presence: Some(presence("c", 1, false)),
         ..report(4)
     };
-    scene.report("c", vec![ended]).await;
-    scene.pass(12).await;
-    assert!(!scene.soft(4).await.online);
+    registry.report("c", vec![ended]).await;
+    registry.pass(12).await;
+    assert!(!registry.soft(4).await.online);
     // Once most are back, the one that is not back counts again.
-    scene.living = vec!["c", "b"];
-    scene.pass(8).await;
+    registry.living = vec!["c", "b"];
+    registry.pass(8).await;
     assert!(
-        scene.soft(1).await.online,
+        registry.soft(1).await.online,
         "they have the time to come back"
     );
-    scene.pass(12).await;
-    assert!(!scene.soft(1).await.online && scene.soft(2).await.online);
+    registry.pass(12).await;
+    assert!(!registry.soft(1).await.online && registry.soft(2).await.online);
 }
 
 #[tokio::test]
 async fn receipt_waits_for_what_was_not_told_yet_and_names_nobody_who_serves_nobody() {
-    let mut scene = TestRegistry::new().await;
-    scene.renew_at("g", "here").await.unwrap();
+    let mut registry = TestRegistry::new().await;
+    registry.renew_at("g", "here").await.unwrap();
     assert_eq!(
-        scene.receipt(3).await,
+        registry.receipt(3).await,
         [("g".to_owned(), GatewayState::Lagging)]
     );
     // It serves thousands, and tells them in parts.
@@ -580,52 +583,52 @@ async fn receipt_waits_for_what_was_not_told_yet_and_names_nobody_who_serves_nob
             .map(|tailnet| (tailnet, 9))
             .collect::<Vec<_>>()
     };
-    scene.progress("g", others(1000), false).await;
-    scene.progress("g", others(2000), false).await;
+    registry.progress("g", others(1000), false).await;
+    registry.progress("g", others(2000), false).await;
     assert_eq!(
-        scene.receipt(3).await,
+        registry.receipt(3).await,
         [("g".to_owned(), GatewayState::Lagging)]
     );
-    scene.progress("g", others(3000), true).await;
+    registry.progress("g", others(3000), true).await;
     assert_eq!(
-        scene.receipt(3).await,
+        registry.receipt(3).await,
         [("g".to_owned(), GatewayState::Applied)]
     );
     // A receipt is there as soon as the progress is.
-    scene.progress("g", vec![(TAILNET, 2)], true).await;
-    let receipt = scene.receipt(3);
-    let progress = scene.progress("g", vec![(TAILNET, 3)], true);
+    registry.progress("g", vec![(TAILNET, 2)], true).await;
+    let receipt = registry.receipt(3);
+    let progress = registry.progress("g", vec![(TAILNET, 3)], true);
     let (receipt, ()) = tokio::join!(receipt, progress);
     assert_eq!(receipt, [("g".to_owned(), GatewayState::Applied)]);
     // It is killed, and starts again in its place.
-    scene.pass(2).await;
-    scene.renew_at("next", "here").await.unwrap();
-    scene.progress("next", vec![(TAILNET, 3)], true).await;
+    registry.pass(2).await;
+    registry.renew_at("next", "here").await.unwrap();
+    registry.progress("next", vec![(TAILNET, 3)], true).await;
     assert_eq!(
-        scene.receipt(3).await,
+        registry.receipt(3).await,
         [("next".to_owned(), GatewayState::Applied)]
     );
     // One that dies for good is named while clients may hold on to it, where it served.
-    scene.pass(8).await;
-    scene.renew("other").await;
-    scene.progress("other", Vec::new(), true).await;
+    registry.pass(8).await;
+    registry.renew("other").await;
+    registry.progress("other", Vec::new(), true).await;
     let applied = ("other".to_owned(), GatewayState::Applied);
     let stale = ("next".to_owned(), GatewayState::Stale);
-    assert_eq!(scene.receipt(3).await, [stale, applied.clone()]);
-    let elsewhere = scene
+    assert_eq!(registry.receipt(3).await, [stale, applied.clone()]);
+    let elsewhere = registry
         .revocations
         .await_gateways(OwnerLog::Registry, TailnetId::try_from(77_u64).unwrap(), 3)
         .await
         .unwrap();
     assert_eq!(elsewhere.gateways.len(), 1, "it never served that tailnet");
-    scene.living = vec!["other"];
-    scene.pass(3600).await;
-    assert_eq!(scene.receipt(3).await, [applied]);
+    registry.living = vec!["other"];
+    registry.pass(3600).await;
+    assert_eq!(registry.receipt(3).await, [applied]);
 }
 
 #[tokio::test]
 async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
-    let scene = TestRegistry::new().await;
+    let registry = TestRegistry::new().await;
     let head = |tailnet_id| Head {
         tailnet_id,
         revision: 3,
@@ -637,7 +640,7 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
         applied_identity: vec![head(TAILNET)],
         ..RenewLeaseRequest::default()
     };
-    let answer = scene.leases.renew_lease(request).await;
+    let answer = registry.leases.renew_lease(request).await;
     assert!(answer.unwrap().lapsed);
     for (tailnet, revision, expected) in [
         (TAILNET, 3, GatewayState::Applied),
@@ -645,7 +648,7 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
         (2501, 9, GatewayState::Applied),
         (2500, 4, GatewayState::Lagging),
     ] {
-        let receipt = scene.revocations.await_gateways(
+        let receipt = registry.revocations.await_gateways(
             OwnerLog::Registry,
             TailnetId::try_from(tailnet).unwrap(),
             revision,
@@ -656,7 +659,7 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
             "{tailnet}"
         );
     }
-    let identity = scene
+    let identity = registry
         .revocations
         .await_gateways(OwnerLog::Identity, TailnetId::try_from(TAILNET).unwrap(), 3)
         .await;
@@ -665,50 +668,50 @@ async fn gateway_of_an_earlier_release_tells_all_with_its_lease() {
 
 #[tokio::test]
 async fn row_that_can_not_be_read_holds_up_no_other() {
-    let mut scene = TestRegistry::new().await;
-    scene.living = vec!["g"];
-    let soon = scene.log.database().now().await.unwrap() + TimeDelta::seconds(10);
+    let mut registry = TestRegistry::new().await;
+    registry.living = vec!["g"];
+    let soon = registry.log.database().now().await.unwrap() + TimeDelta::seconds(10);
     let ending = |id| Node {
         key_expiry: Some(domain::to_timestamp(soon)),
         ..ephemeral(id)
     };
     for id in 1..=250 {
-        scene.put(ending(id)).await;
+        registry.put(ending(id)).await;
     }
     for id in [7, 8] {
-        let epoch = scene.begin("g", id, 0).await;
+        let epoch = registry.begin("g", id, 0).await;
         let ended = NodeReport {
             presence: Some(presence("g", epoch, false)),
             ..report(id)
         };
-        scene.report("g", vec![ended]).await;
+        registry.report("g", vec![ended]).await;
     }
-    scene.execute("UPDATE nodes SET body = 'x' WHERE id = 3; UPDATE soft_states SET body = 'x' WHERE node_id = 7").await;
-    scene.pass(12).await;
+    registry.execute("UPDATE nodes SET body = 'x' WHERE id = 3; UPDATE soft_states SET body = 'x' WHERE node_id = 7").await;
+    registry.pass(12).await;
     for id in [1, 2, 4, 250] {
-        assert!(scene.node(id).await.unwrap().expired, "{id}");
+        assert!(registry.node(id).await.unwrap().expired, "{id}");
     }
-    assert!(!scene.soft(8).await.online);
-    scene.pass(400).await;
-    assert!(scene.node(4).await.is_none() && scene.node(250).await.is_none());
+    assert!(!registry.soft(8).await.online);
+    registry.pass(400).await;
+    assert!(registry.node(4).await.is_none() && registry.node(250).await.is_none());
 }
 
 #[tokio::test]
 async fn key_that_two_machines_use_is_put_on_record_once_an_hour() {
-    let scene = TestRegistry::new().await;
-    scene.put(node(1)).await;
+    let registry = TestRegistry::new().await;
+    registry.put(node(1)).await;
     let shared = || NodeReport {
         key_shared: true,
         ..report(1)
     };
-    scene.report("g", vec![report(1)]).await;
-    assert_eq!(scene.node(1).await.unwrap().shared_key, None);
-    scene.report("g", vec![shared()]).await;
-    let first = scene.node(1).await.unwrap();
+    registry.report("g", vec![report(1)]).await;
+    assert_eq!(registry.node(1).await.unwrap().shared_key, None);
+    registry.report("g", vec![shared()]).await;
+    let first = registry.node(1).await.unwrap();
     let known = first.shared_key.clone().unwrap();
     assert_eq!(known.node_key, first.node_key);
-    scene.report("g", vec![shared(), shared()]).await;
-    assert_eq!(scene.node(1).await.unwrap(), first, "known already");
+    registry.report("g", vec![shared(), shared()]).await;
+    assert_eq!(registry.node(1).await.unwrap(), first, "known already");
     let seen_at = known.seen_at.unwrap();
     let hour_ago = prost_types::Timestamp {
         seconds: seen_at.seconds - 3600,
@@ -718,7 +721,7 @@ async fn key_that_two_machines_use_is_put_on_record_once_an_hour() {
         node_key: node(2).node_key,
         seen_at: Some(hour_ago),
     };
-    scene
+    registry
         .put(Node {
             shared_key: Some(old),
             ..node(2)
@@ -728,35 +731,35 @@ async fn key_that_two_machines_use_is_put_on_record_once_an_hour() {
         key_shared: true,
         ..report(2)
     };
-    scene.report("g", vec![shared]).await;
-    let again = scene.node(2).await.unwrap().shared_key.unwrap().seen_at;
+    registry.report("g", vec![shared]).await;
+    let again = registry.node(2).await.unwrap().shared_key.unwrap().seen_at;
     assert!(again.unwrap().seconds >= seen_at.seconds);
 }
 
 #[tokio::test]
 async fn younger_report_counts_whichever_gateway_it_came_through() {
-    let scene = TestRegistry::new().await;
-    scene.put(node(1)).await;
+    let registry = TestRegistry::new().await;
+    registry.put(node(1)).await;
     let sent = |client, age_milliseconds| NodeReport {
         client: Some(client),
         age_milliseconds,
         ..report(1)
     };
-    scene.begin("a", 1, 0).await;
-    scene.report("a", vec![sent(client(5000, 900), 0)]).await;
+    registry.begin("a", 1, 0).await;
+    registry.report("a", vec![sent(client(5000, 900), 0)]).await;
     // Through another gateway, which counts from one: the stream stays where it is.
-    scene.report("b", vec![sent(client(1, 901), 0)]).await;
-    assert_eq!(scene.soft(1).await.home_derp, 901);
-    assert_eq!(scene.soft(1).await.presence.unwrap().gateway, "a");
+    registry.report("b", vec![sent(client(1, 901), 0)]).await;
+    assert_eq!(registry.soft(1).await.home_derp, 901);
+    assert_eq!(registry.soft(1).await.presence.unwrap().gateway, "a");
     // What the first gateway could not bring sooner is older.
-    scene
+    registry
         .report("a", vec![sent(client(5001, 902), 60_000)])
         .await;
-    assert_eq!(scene.soft(1).await.home_derp, 901);
-    scene.report("a", vec![sent(client(5002, 903), 0)]).await;
-    scene.report("a", vec![sent(client(5001, 904), 0)]).await;
+    assert_eq!(registry.soft(1).await.home_derp, 901);
+    registry.report("a", vec![sent(client(5002, 903), 0)]).await;
+    registry.report("a", vec![sent(client(5001, 904), 0)]).await;
     assert_eq!(
-        scene.soft(1).await.home_derp,
+        registry.soft(1).await.home_derp,
         903,
         "of one gateway the later counts"
     );
@@ -764,9 +767,9 @@ async fn younger_report_counts_whichever_gateway_it_came_through() {
 
 #[tokio::test]
 async fn report_that_can_not_be_judged_is_kept_and_holds_up_no_other() {
-    let scene = TestRegistry::new().await;
-    scene.put(node(1)).await;
-    scene.put(node(2)).await;
+    let registry = TestRegistry::new().await;
+    registry.put(node(1)).await;
+    registry.put(node(2)).await;
     let offering = ClientReport {
         host: Some(HostReport {
             advertised_routes: vec!["10.0.0.0/8".to_owned()],
@@ -785,14 +788,14 @@ async fn report_that_can_not_be_judged_is_kept_and_holds_up_no_other() {
         },
     ];
     // Nobody is there who could judge the route: the other's report is not held up by that.
-    let results = scene.report("g", reports).await;
+    let results = registry.report("g", reports).await;
     let again: Vec<_> = results
         .iter()
         .map(|result| (result.accepted, result.again))
         .collect();
     assert_eq!(again, [(true, false), (true, false)]);
-    assert_eq!(scene.soft(1).await.home_derp, 900);
-    let reader = scene.log.database().reader();
+    assert_eq!(registry.soft(1).await.home_derp, 900);
+    let reader = registry.log.database().reader();
     let kept = adoptions::by_node(reader, 1).await.unwrap().unwrap();
     assert!(kept.due.is_some(), "it is judged later");
     // Without anything to judge it is taken over.
@@ -807,98 +810,98 @@ async fn report_that_can_not_be_judged_is_kept_and_holds_up_no_other() {
         client: Some(renamed),
         ..report(1)
     };
-    assert!(!scene.report("g", vec![again]).await[0].again);
-    assert_eq!(scene.node(1).await.unwrap().name, "desktop");
+    assert!(!registry.report("g", vec![again]).await[0].again);
+    assert_eq!(registry.node(1).await.unwrap().name, "desktop");
 }
 
 #[tokio::test]
 async fn report_that_says_nothing_of_the_host_leaves_what_is_known_of_it() {
-    let scene = TestRegistry::new().await;
-    scene.put(node(1)).await;
+    let registry = TestRegistry::new().await;
+    registry.put(node(1)).await;
     let sent = |client| NodeReport {
         client: Some(client),
         ..report(1)
     };
-    scene.report("g", vec![sent(client(1, 900))]).await;
-    let before = scene.node(1).await;
+    registry.report("g", vec![sent(client(1, 900))]).await;
+    let before = registry.node(1).await;
     let silent = ClientReport {
         capability_version: 4,
         host: None,
         ..client(2, 900)
     };
-    scene.report("g", vec![sent(silent)]).await;
-    assert_eq!(scene.node(1).await, before);
-    let soft = scene.soft(1).await;
+    registry.report("g", vec![sent(silent)]).await;
+    assert_eq!(registry.node(1).await, before);
+    let soft = registry.soft(1).await;
     assert_eq!((soft.home_derp, soft.capability_version), (900, 4));
 }
 
 #[tokio::test]
 async fn route_goes_to_a_router_that_can_carry_it() {
-    let mut scene = TestRegistry::new().await;
+    let mut registry = TestRegistry::new().await;
     let ending = Node {
         key_expiry: Some(domain::to_timestamp(
-            scene.log.database().now().await.unwrap() + TimeDelta::seconds(100),
+            registry.log.database().now().await.unwrap() + TimeDelta::seconds(100),
         )),
         ..router(1)
     };
-    scene.put(ending).await;
-    scene.living = vec!["g", "h"];
+    registry.put(ending).await;
+    registry.living = vec!["g", "h"];
     for id in [2, 3] {
-        scene.put(router(id)).await;
+        registry.put(router(id)).await;
     }
     for (gateway, id) in [("g", 1), ("h", 2), ("h", 3)] {
-        scene.begin(gateway, id, 0).await;
+        registry.begin(gateway, id, 0).await;
     }
-    let primary = async |scene: &TestRegistry| {
+    let primary = async |registry: &TestRegistry| {
         let mut found = Vec::new();
         for id in [1, 2, 3] {
-            if !scene.node(id).await.unwrap().primary_routes.is_empty() {
+            if !registry.node(id).await.unwrap().primary_routes.is_empty() {
                 found.push(id);
             }
         }
         found
     };
-    assert_eq!(primary(&scene).await, [1]);
+    assert_eq!(primary(&registry).await, [1]);
     // Its key ends by time while it is online.
-    scene.pass(104).await;
-    assert!(scene.node(1).await.unwrap().expired && scene.soft(1).await.online);
-    assert_eq!(primary(&scene).await, [2]);
+    registry.pass(104).await;
+    assert!(registry.node(1).await.unwrap().expired && registry.soft(1).await.online);
+    assert_eq!(primary(&registry).await, [2]);
     // The session of the next ends.
     let ended = NodeReport {
         presence: Some(presence("h", 1, false)),
         ..report(2)
     };
-    scene.report("h", vec![ended]).await;
-    scene.pass(4).await;
-    assert_eq!(primary(&scene).await, [2], "it may come back");
-    scene.pass(8).await;
-    assert_eq!(primary(&scene).await, [3]);
+    registry.report("h", vec![ended]).await;
+    registry.pass(4).await;
+    assert_eq!(primary(&registry).await, [2], "it may come back");
+    registry.pass(8).await;
+    assert_eq!(primary(&registry).await, [3]);
 }
 
 #[tokio::test]
 async fn election_that_a_crash_left_undone_is_held() {
-    let mut scene = TestRegistry::new().await;
-    scene.put(router(1)).await;
-    scene.begin("g", 1, 0).await;
-    let calling = scene.log.commit_soft_state(|batch| {
+    let mut registry = TestRegistry::new().await;
+    registry.put(router(1)).await;
+    registry.begin("g", 1, 0).await;
+    let calling = registry.log.commit_soft_state(|batch| {
         Box::pin(async move {
             elections::mark_pending(batch.connection(), TAILNET).await?;
             Ok::<_, RegistryError>(())
         })
     });
     calling.await.unwrap();
-    let reader = scene.log.database().reader();
+    let reader = registry.log.database().reader();
     assert_eq!(elections::list_pending(reader).await.unwrap(), [TAILNET]);
-    scene.sweep().await;
-    let reader = scene.log.database().reader();
+    registry.sweep().await;
+    let reader = registry.log.database().reader();
     assert!(elections::list_pending(reader).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn followers_get_every_soft_state_however_many_came_at_once_and_however_long() {
-    let scene = TestRegistry::new().await;
+    let registry = TestRegistry::new().await;
     for id in 1..=1001 {
-        scene.put(node(id)).await;
+        registry.put(node(id)).await;
     }
     let long = |id: u64| NodeReport {
         client: Some(ClientReport {
@@ -911,8 +914,8 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
         ..report(id)
     };
     // A thousand share one revision; the one after them has another.
-    scene.report("g", (1..=1000).map(long).collect()).await;
-    scene.report("g", vec![long(1001)]).await;
+    registry.report("g", (1..=1000).map(long).collect()).await;
+    registry.report("g", vec![long(1001)]).await;
     let mut seen = std::collections::BTreeSet::new();
     let mut soft_revision = 0;
     loop {
@@ -921,7 +924,7 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
             revision: 1001,
             soft_revision,
         };
-        let answer = scene
+        let answer = registry
             .changes
             .read_changes(TailnetId::try_from(TAILNET).unwrap(), &since)
             .await;
@@ -938,8 +941,8 @@ async fn followers_get_every_soft_state_however_many_came_at_once_and_however_lo
 
 #[tokio::test]
 async fn soft_states_come_no_earlier_than_their_nodes() {
-    let scene = TestRegistry::new().await;
-    scene.put(node(1)).await;
+    let registry = TestRegistry::new().await;
+    registry.put(node(1)).await;
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
     let since = |revision, soft_revision| ChangesSinceRequest {
         tailnet_id: TAILNET,
@@ -951,14 +954,14 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
         ..report(id)
     };
     // A node is registered and reports between the two halves of an answer.
-    let half = scene
+    let half = registry
         .changes
         .read_soft(tailnet, &since(1, 0))
         .await
         .unwrap();
-    scene.put(node(2)).await;
-    scene.report("g", vec![reported(2)]).await;
-    let answer = scene
+    registry.put(node(2)).await;
+    registry.report("g", vec![reported(2)]).await;
+    let answer = registry
         .changes
         .read_entries(tailnet, &since(1, 0), half)
         .await
@@ -966,7 +969,7 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
     assert_eq!((answer.entries.len(), answer.soft.len()), (1, 0));
     assert_eq!(answer.soft_through, 0);
     // More entries than an answer has come first: the soft states come with the last of them.
-    let renaming = scene.log.mutate(tailnet, "test", move |mutation| {
+    let renaming = registry.log.mutate(tailnet, "test", move |mutation| {
         Box::pin(async move {
             for number in 0..1000 {
                 let renamed = Node {
@@ -979,16 +982,16 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
         })
     });
     renaming.await.unwrap();
-    scene.put(node(3)).await;
-    scene.report("g", vec![reported(3)]).await;
-    let first = scene
+    registry.put(node(3)).await;
+    registry.report("g", vec![reported(3)]).await;
+    let first = registry
         .changes
         .read_changes(tailnet, &since(2, 0))
         .await
         .unwrap();
     assert_eq!((first.entries.len(), first.soft.len()), (1000, 0));
     assert_eq!(first.soft_through, 0);
-    let second = scene
+    let second = registry
         .changes
         .read_changes(tailnet, &since(1002, 0))
         .await
@@ -1000,22 +1003,22 @@ async fn soft_states_come_no_earlier_than_their_nodes() {
 
 #[tokio::test]
 async fn answer_to_a_report_says_whether_it_counts_and_from_which_row_on() {
-    let scene = TestRegistry::new().await;
-    scene.put(node(1)).await;
+    let registry = TestRegistry::new().await;
+    registry.put(node(1)).await;
     let sent = |sequence, age_milliseconds| NodeReport {
         client: Some(client(sequence, 900)),
         age_milliseconds,
         ..report(1)
     };
-    let first = scene.report("a", vec![sent(1, 0)]).await;
+    let first = registry.report("a", vec![sent(1, 0)]).await;
     assert_eq!((first[0].applied, first[0].soft_revision), (true, 1));
-    let elsewhere = scene.report("b", vec![sent(1, 0)]).await;
+    let elsewhere = registry.report("b", vec![sent(1, 0)]).await;
     assert_eq!(
         (elsewhere[0].applied, elsewhere[0].soft_revision),
         (true, 2)
     );
-    let late = scene.report("a", vec![sent(2, 60_000)]).await;
+    let late = registry.report("a", vec![sent(2, 60_000)]).await;
     assert!(late[0].accepted && !late[0].applied, "the other's counts");
-    let again = scene.report("b", vec![sent(1, 0)]).await;
+    let again = registry.report("b", vec![sent(1, 0)]).await;
     assert!(again[0].applied, "its answer may have been lost");
 }

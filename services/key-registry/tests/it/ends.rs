@@ -1,20 +1,26 @@
 //! What ends a node.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use bowline_clock::{Clock as _, ManualClock, SystemClock};
 use bowline_proto::{
+    audit::v1::{AuditEntry, ListAuditRequest},
     identity::v1::{
         CreateTailnetRequest, DeleteTailnetRequest, tailnet_service_client::TailnetServiceClient,
     },
     key_registry::v1::{
-        CreatePreAuthKeyRequest, DeleteNodeRequest, FormerHolder, ListNodesRequest, PreAuthKey,
-        RegisterRequest, ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
+        CreatePreAuthKeyRequest, DeleteNodeRequest, ExpireNodeRequest, ExpireNodeResponse,
+        FormerHolder, ListNodesRequest, Node, PreAuthKey, RegisterRequest, ResolveNodeRequest,
+        audit_service_client::AuditServiceClient,
+        key_registry_service_client::KeyRegistryServiceClient,
         node_service_client::NodeServiceClient,
         pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
     },
     policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
+    time::to_timestamp,
 };
-use bowline_test_support::{TestServices, on_both};
+use bowline_test_support::{TestDatabase, TestServices, on_both};
+use chrono::TimeDelta;
 use prost_types::Timestamp;
 
 use crate::request::{request, with_key};
@@ -22,7 +28,81 @@ use crate::request::{request, with_key};
 on_both!(TestServices::start =>
     logout_ends_the_key_and_deletes_an_ephemeral_node,
     nodes_of_a_deleted_tailnet_go_with_it,
+    key_that_an_administrator_expires_ends_at_once_and_only_once,
 );
+
+async fn expire(services: &TestServices, node: &Node) -> ExpireNodeResponse {
+    let request = ExpireNodeRequest {
+        tailnet_id: services.tailnet,
+        node_id: node.id,
+    };
+    let mut nodes = NodeServiceClient::new(services.admin());
+    nodes.expire_node(request).await.unwrap().into_inner()
+}
+
+/// Returns what the audit trail says of expired keys.
+async fn list_expiries(services: &TestServices) -> Vec<AuditEntry> {
+    let request = ListAuditRequest {
+        tailnet_id: services.tailnet,
+        ..ListAuditRequest::default()
+    };
+    let mut audit = AuditServiceClient::new(services.admin());
+    let mut entries = audit
+        .list_audit(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .entries;
+    entries.retain(|entry| entry.action == "node.expire");
+    entries
+}
+
+async fn key_that_an_administrator_expires_ends_at_once_and_only_once(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let good = services.register_node(with_key(1, 101, &key)).await;
+    let answer = expire(&services, &good).await;
+    let (ended, revocation) = (answer.node.unwrap(), answer.revocation.unwrap());
+    assert!(ended.expired && revocation.revision > 0);
+    let seconds = |end: &Option<Timestamp>| end.map(|end| (end.seconds, end.nanos)).unwrap();
+    assert!(seconds(&ended.key_expiry) < seconds(&good.key_expiry));
+    assert!(seconds(&ended.key_expiry) >= seconds(&good.created_at));
+    assert_eq!(services.node(good.id).await, ended);
+    let Outcome::KeyExpired(told) = services.register(request(1, 101)).await else {
+        panic!("the key has ended")
+    };
+    assert_eq!(told.node.unwrap(), ended);
+    let expiries = list_expiries(&services).await;
+    let [entry] = &expiries[..] else {
+        panic!("{expiries:?}")
+    };
+    assert_eq!(entry.object, good.id.to_string());
+    assert!(entry.detail.contains("administrator"), "{}", entry.detail);
+
+    // Once more changes nothing: neither the time of the end nor the trail.
+    let again = expire(&services, &good).await;
+    assert_eq!(again.node.unwrap(), ended);
+    assert_eq!(list_expiries(&services).await, expiries);
+}
+
+#[tokio::test]
+async fn end_that_has_passed_is_kept_when_an_administrator_expires_the_key() {
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let services =
+        TestServices::start_with_clock(TestDatabase::sqlite().unwrap(), Arc::clone(&clock) as _)
+            .await;
+    let key = services.new_user_key(true).await;
+    let end = Some(to_timestamp(clock.now() + TimeDelta::hours(1)));
+    let ending = RegisterRequest {
+        expiry: end,
+        ..with_key(1, 101, &key)
+    };
+    let node = services.register_node(ending).await;
+    assert_eq!(node.key_expiry, end);
+    clock.advance(TimeDelta::hours(2));
+    // Whether the sweep has found the end by now or not.
+    let ended = expire(&services, &node).await.node.unwrap();
+    assert_eq!((ended.expired, ended.key_expiry), (true, end));
+}
 
 async fn logout_ends_the_key_and_deletes_an_ephemeral_node(services: TestServices) {
     let key = services.new_user_key(true).await;

@@ -16,7 +16,34 @@ use crate::request::with_key;
 on_both!(TestServices::start =>
     reports_reach_followers_and_old_ones_are_dropped,
     tags_asked_for_later_are_given_or_end_the_key,
+    session_that_a_report_does_not_name_is_refused,
 );
+
+async fn session_that_a_report_does_not_name_is_refused(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let node = services.register_node(with_key(1, 101, &key)).await;
+    let began = PresenceReport {
+        live: true,
+        ..PresenceReport::default()
+    };
+    let report = NodeReport {
+        tailnet_id: services.tailnet,
+        node_id: node.id,
+        node_key: node.node_key.clone(),
+        presence: Some(began),
+        ..NodeReport::default()
+    };
+    let request = ReportNodesRequest {
+        reports: vec![report],
+        gateway: "g1".to_owned(),
+    };
+    let mut client = KeyRegistryServiceClient::new(services.gateway());
+    let refused = client.report_nodes(request).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().starts_with("presence: "), "{refused}");
+    let state = services.node_with_state(node.id).await.soft;
+    assert!(!state.is_some_and(|state| state.online));
+}
 
 async fn reports_reach_followers_and_old_ones_are_dropped(services: TestServices) {
     let key = services.new_user_key(true).await;

@@ -1,18 +1,5 @@
 use super::*;
-
-fn now() -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
-}
-
-fn node() -> Node {
-    Node {
-        machine_key: vec![1; 32],
-        user_id: 7,
-        tailnet_id: 3,
-        approved: true,
-        ..Node::default()
-    }
-}
+use crate::domain::tests::{node, now};
 
 #[test]
 fn key_of_another_machine_is_never_honoured() {

@@ -1,22 +1,7 @@
 use bowline_proto::key_registry::v1::TaggedBy;
 
-use chrono::TimeDelta;
-
 use super::*;
-
-fn now() -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
-}
-
-fn node() -> Node {
-    Node {
-        machine_key: vec![1; 32],
-        user_id: 7,
-        tailnet_id: 3,
-        approved: true,
-        ..Node::default()
-    }
-}
+use crate::domain::tests::{node, now};
 
 const NEW: [u8; 32] = [9; 32];
 
