@@ -154,11 +154,11 @@ async fn answer_portal_check(headers: HeaderMap) -> Response {
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:".contains(byte);
-    let challenge = headers
-        .get(CHALLENGE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    if !challenge.is_empty() && challenge.len() <= MAX_CHALLENGE && challenge.iter().all(allowed) {
+    let may_be_repeated = |challenge: &&[u8]| {
+        (1..=MAX_CHALLENGE).contains(&challenge.len()) && challenge.iter().all(allowed)
+    };
+    let challenge = headers.get(CHALLENGE).map(HeaderValue::as_bytes);
+    if let Some(challenge) = challenge.filter(may_be_repeated) {
         let answer = [b"response ", challenge].concat();
         if let Ok(answer) = HeaderValue::from_bytes(&answer) {
             response.headers_mut().insert(CHALLENGE_ANSWER, answer);

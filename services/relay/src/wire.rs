@@ -27,9 +27,9 @@ pub(crate) async fn read_frame(
     Ok((kind, frame))
 }
 
-/// Returns the body of a frame that was read.
+/// Returns the body of a frame that was read: what follows its header.
 pub(crate) fn frame_body(frame: &[u8]) -> &[u8] {
-    frame.get(HEADER_LEN..).unwrap_or_default()
+    frame.get(HEADER_LEN..).unwrap_or(&[])
 }
 
 /// Writes frames to a client that has a limited time to take each.

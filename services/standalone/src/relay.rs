@@ -169,10 +169,10 @@ fn derp_map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
         region_id: REGION,
         host_name: host.to_owned(),
         cert_name: format!("sha256-raw:{hash}"),
-        ipv4: address
-            .filter(IpAddr::is_ipv4)
-            .map(|ip| ip.to_string())
-            .unwrap_or_default(),
+        ipv4: match address {
+            Some(IpAddr::V4(ip)) => ip.to_string(),
+            Some(IpAddr::V6(_)) | None => String::new(),
+        },
         ipv6: match address {
             Some(IpAddr::V6(ip)) => ip.to_string(),
             Some(IpAddr::V4(_)) => "none".to_owned(),

@@ -166,7 +166,7 @@ fn sqlite_constraint(message: &str, code: Option<&str>) -> String {
     if let Some(index) = columns.strip_prefix("index ") {
         return index.trim_matches('\'').to_owned();
     }
-    let table = columns.split('.').next().unwrap_or_default();
+    let table = columns.split_once('.').map_or(columns, |(table, _)| table);
     // SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_ROWID.
     if matches!(code, Some("1555" | "2579")) {
         return format!("{table}_pkey");

@@ -74,7 +74,11 @@ impl RelayPermits {
             node_key: node_key.to_vec(),
         };
         let node = match client.resolve_node(question).await {
-            Ok(answer) => answer.into_inner().node.unwrap_or_default(),
+            Ok(answer) => match answer.into_inner().node {
+                Some(node) => node,
+                // A node had the key, and has it no more.
+                None => return RelayPermit::Refused,
+            },
             Err(status) if status.code() == Code::NotFound => return RelayPermit::Refused,
             Err(status) => return RelayPermit::Unknown(status),
         };

@@ -41,7 +41,7 @@ impl StoredCertificate {
         let constraints = certificate.name_constraints()?;
         let permitted = constraints.and_then(|found| found.value.permitted_subtrees.as_deref());
         Ok(Self {
-            last_day: end.date_naive().pred_opt().unwrap_or_default(),
+            last_day: end.date_naive().pred_opt().context("its end is no time")?,
             permitted: permitted.map(names_of),
         })
     }

@@ -24,7 +24,7 @@ impl DeniedList {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut denied = Self::default();
         for (index, line) in text.lines().enumerate() {
-            let entry = line.split('#').next().unwrap_or_default().trim();
+            let entry = line.split_once('#').map_or(line, |(entry, _)| entry).trim();
             if entry.is_empty() {
                 continue;
             }

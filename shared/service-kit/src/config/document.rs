@@ -177,13 +177,10 @@ fn place_of_span(
     }
     let before = text.get(..start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
+    let written = before
+        .rsplit_once('\n')
+        .map_or(before, |(_, written)| written);
+    let column = written.chars().count() + 1;
     format!("{name}, line {line}, column {column}")
 }
 

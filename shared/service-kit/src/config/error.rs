@@ -51,7 +51,5 @@ pub enum ConfigError {
 }
 
 fn suggest_name(nearest: Option<&str>) -> String {
-    nearest
-        .map(|name| format!("; did you mean \"{name}\"?"))
-        .unwrap_or_default()
+    nearest.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"))
 }
