@@ -1,4 +1,4 @@
-//! What may be: rules without IO, clock or database.
+//! The rules for tailnets, users and logins: pure functions, without IO or clock.
 
 mod differences;
 pub mod dns;
@@ -10,7 +10,8 @@ pub use differences::describe_change;
 
 use crate::error::IdentityError;
 
-/// Checks a text for people: not too long, nothing that breaks a line or a client's JSON.
+/// Checks a text that people read. Quotation marks, backslashes and control characters are refused: they would break a line
+/// that shows the text, or a client's JSON.
 pub(crate) fn check_text(
     field: &'static str,
     text: &str,
@@ -32,7 +33,7 @@ pub(crate) fn check_text(
     Ok(())
 }
 
-/// Checks a DNS label: what the name of a tailnet is.
+/// Checks a text that becomes one label of DNS names, such as the name of a tailnet.
 pub(crate) fn check_label(field: &'static str, label: &str) -> Result<(), IdentityError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let inner = label.bytes().all(allowed) && !label.starts_with('-') && !label.ends_with('-');

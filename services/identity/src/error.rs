@@ -1,4 +1,4 @@
-//! Why identity refuses, in its callers' words.
+//! Errors of identity, in words that help its callers.
 
 use std::time::Duration;
 
@@ -9,41 +9,41 @@ use tonic::Status;
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// What would be made is there.
+    /// There is one with this name.
     #[error("{0} exists already: choose another name")]
     Exists(&'static str),
-    /// Somebody has the login name, but for its case.
+    /// Another user has this login name, written in another case.
     #[error(
         "the user {0} exists already, and login names that differ only in case are one: choose another name"
     )]
     NamedAlike(String),
-    /// A field can not be right.
+    /// A field of the request is wrong.
     #[error("{field}: {problem}")]
     Invalid {
-        /// The field.
+        /// Its name.
         field: &'static str,
-        /// What is wrong and what is right.
+        /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// What the request names is not there.
+    /// There is nothing with this id or name.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// The state does not allow it.
+    /// It is not possible as things are now.
     #[error("{0}")]
     Refused(&'static str),
-    /// Too many logins wait.
+    /// Too many logins of this machine or network wait for a decision.
     #[error("too many logins wait for a decision: try again in a few minutes")]
     TooManyLogins,
-    /// A source asks for logins faster than people log in.
+    /// A network starts logins too fast; with how long it is to wait.
     #[error("too many logins begin from your network: try again in a moment")]
     LoginsTooFast(Duration),
-    /// Too many wait for one login.
+    /// Too many calls wait for this login.
     #[error("this login is waited for already: end the other commands that wait for it")]
     TooManyOfLogin,
-    /// Too many wait for logins.
+    /// Too many calls wait for logins.
     #[error("too many devices wait for their logins: try again in a minute")]
     TooManyWaiters,
-    /// The database's fault.
+    /// The database failed.
     #[error("the identity store can not answer: {0}")]
     Database(#[source] DatabaseError),
 }
@@ -108,7 +108,7 @@ impl ServiceError for IdentityError {
 
     fn retry_after(&self) -> Duration {
         match self {
-            // Rounded up: a client that comes too early begins again.
+            // Rounded up, because a client that asks too early is refused again.
             Self::LoginsTooFast(wait) => Duration::from_secs(wait.as_secs() + 1),
             Self::TooManyLogins | Self::TooManyWaiters => Duration::from_secs(60),
             Self::TooManyOfLogin => Duration::from_secs(10),

@@ -5,8 +5,8 @@
 //! key-registry, compiler, gateways ─▶ Resolve… (tailnets, users), Heads, ChangesSince, Snapshot (changes)
 //! ```
 //!
-//! A change of a tailnet or a user is a row, an audit entry and a log entry in one transaction. A login in flight
-//! is no part of the log: it has no tailnet until its user is known.
+//! A change of a tailnet or a user writes its row, its audit entry and its log entry in one transaction. Logins in flight
+//! are not in the log: a log belongs to a tailnet, and a login has none until its user is known.
 
 #![cfg_attr(
     test,

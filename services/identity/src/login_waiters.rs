@@ -1,8 +1,11 @@
-//! Who waits for which login, and the one loop of a replica that looks for decisions made elsewhere.
+//! Calls of `WaitLogin` that wait for a decision, which any replica may make.
+//!
+//! A decision made at this replica wakes those who wait for that login at once. For decisions made elsewhere one loop reads
+//! the database every 500 ms, with one query for all logins that are waited for.
 //!
 //! ```text
-//! WaitLogin ─▶ join(id) ─┐                     ┌─ a decision made here wakes those of its id at once
-//! WaitLogin ─▶ join(id) ─┴▶ waited ids ────────┴─ every 500 ms one question for all ids: which are decided?
+//! WaitLogin ─▶ begin_wait(id) ─┐             ┌─ announce_decision: a decision made here
+//! WaitLogin ─▶ begin_wait(id) ─┴─▶ waiters ◀─┴─ watch_decisions: decisions that the database has
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -16,21 +19,23 @@ use crate::{error::IdentityError, store};
 
 /// How soon a decision made by another replica is noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it is recorded that a login is waited for.
+/// How often the database is told that a login is waited for: logins that nobody waits for are evicted first when there are
+/// too many.
 const NOTE_INTERVAL: Duration = Duration::from_secs(20);
-/// The most that wait for one login: its client, and what is left of connections that it lost.
+/// The most calls that wait for one login. A client makes one; the others may belong to connections that it has lost and
+/// that have not timed out.
 const MOST_OF_LOGIN: usize = 4;
-/// The most that wait in all, at one replica.
+/// The most calls that wait at one replica.
 const MOST_IN_ALL: usize = 10_000;
 
-/// Everybody who waits at this replica. Clones share it.
+/// All calls that wait at this replica. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiters(Arc<WaitersState>);
 
 #[derive(Debug, Default)]
 struct WaitersState {
     waited: Mutex<AwaitedLogins>,
-    /// Wakes the loop when somebody comes and nobody was there.
+    /// Wakes the loop, which rests while nobody waits.
     arrived: tokio::sync::Notify,
 }
 
@@ -44,12 +49,12 @@ struct AwaitedLogins {
 #[derive(Debug)]
 struct AwaitedLogin {
     count: usize,
-    /// When it was last noted that it is waited for.
+    /// When the database was last told that it is waited for.
     noted: Option<Instant>,
     decided: watch::Sender<Option<Login>>,
 }
 
-/// A place among those who wait, until it is dropped.
+/// One call that waits. When it is dropped, its place is free for another.
 #[derive(Debug)]
 pub(crate) struct LoginWait {
     waiters: Waiters,
@@ -58,11 +63,11 @@ pub(crate) struct LoginWait {
 }
 
 impl Waiters {
-    /// Takes a place among those who wait for a login.
+    /// Starts to wait for a login.
     ///
     /// # Errors
     ///
-    /// When too many wait for this one, or in all.
+    /// When too many calls wait for this login, or at this replica.
     pub(crate) fn begin_wait(&self, id: &str) -> Result<LoginWait, IdentityError> {
         let mut waited = self.lock_logins();
         if waited.count >= MOST_IN_ALL {
@@ -90,14 +95,14 @@ impl Waiters {
         })
     }
 
-    /// Tells those who wait for a login what was decided.
+    /// Passes a decided login to the calls that wait for it.
     pub(crate) fn announce_decision(&self, login: &Login) {
         if let Some(waited) = self.lock_logins().logins.get(&login.id) {
             waited.decided.send_replace(Some(login.clone()));
         }
     }
 
-    /// Looks for decisions made elsewhere, as long as somebody waits.
+    /// Reads decisions that other replicas made and announces them here. It rests while nobody waits.
     pub(crate) async fn watch_decisions(self, database: Database) {
         loop {
             let come = self.0.arrived.notified();
@@ -116,7 +121,8 @@ impl Waiters {
         }
     }
 
-    /// Returns the logins that are waited for, and those of them of which that was not noted for a while.
+    /// Returns the ids of the logins that are waited for, and those among them of which the database is to be told so again.
+    /// These count as told from here on.
     fn take_awaited_ids(&self, now: Instant) -> (Vec<String>, Vec<String>) {
         let mut waited = self.lock_logins();
         let ids = waited.logins.keys().cloned().collect();
@@ -135,7 +141,7 @@ impl Waiters {
     }
 }
 
-/// Records which logins are waited for, and returns those that are decided.
+/// Records which logins are waited for, and reads which are decided.
 async fn read_decisions(
     database: &Database,
     ids: &[String],
@@ -160,7 +166,7 @@ async fn read_decisions(
 }
 
 impl LoginWait {
-    /// Returns the login as soon as it is decided; `None` when it is not until then.
+    /// Returns the login as soon as it is decided, or `None` when that has not happened by `end`.
     pub(crate) async fn decided_until(&mut self, end: Instant) -> Option<Login> {
         let decided = self.decided.wait_for(Option::is_some);
         let decided = tokio::time::timeout_at(end, decided).await.ok()?.ok()?;

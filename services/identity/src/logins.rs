@@ -1,4 +1,5 @@
-//! Logins in flight: begun by devices, waited for by gateways, decided by administrators.
+//! Logins in flight. A device without credentials starts one, its gateway waits for the decision, and an administrator
+//! decides.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::{
     users::require_user,
 };
 
-/// How long one question is held.
+/// How long one `WaitLogin` waits for a decision; a gateway asks again after that.
 const LONGEST_WAIT: Duration = Duration::from_secs(45);
 /// The most logins in one list.
 const LONGEST_LIST: i64 = 1000;
@@ -33,7 +34,7 @@ const LONGEST_LIST: i64 = 1000;
 pub struct Logins {
     log: ChangeLog,
     waiters: Waiters,
-    /// How fast logins begin.
+    /// Limits how fast each network starts logins.
     pace: Arc<LoginPace>,
 }
 
@@ -43,7 +44,8 @@ impl Logins {
         Self { log, waiters, pace }
     }
 
-    /// Starts a login of a device, or returns the pending one that it has for the same key.
+    /// Starts a login of a device. When the device has a pending login for this node key, that one is returned: a client that
+    /// lost the answer asks again.
     pub(crate) async fn start_login(
         &self,
         machine_key: Vec<u8>,
@@ -77,10 +79,10 @@ impl Logins {
             .ok_or(IdentityError::NotFound("login"))
     }
 
-    /// Returns a login as soon as it is decided, or as it is after 45 seconds.
+    /// Returns a login as soon as it is decided or has expired, or as it is after 45 seconds.
     pub(crate) async fn await_decision(&self, id: &str) -> Result<Login, IdentityError> {
         let deadline = Instant::now() + LONGEST_WAIT;
-        // First a place among those who wait, then a look: what is decided in between wakes.
+        // It waits before it reads: a decision between the two is announced to it.
         let mut wait = self.waiters.begin_wait(id)?;
         let now = self.read_time().await?;
         let login = self.find_login(id).await?;
@@ -90,7 +92,7 @@ impl Logins {
         let ends = login
             .expires_at
             .map_or(0, |end| end.seconds - now.timestamp());
-        // One that has ended already is not waited for.
+        // Nothing is decided after the login has expired.
         let left = Duration::from_secs(u64::try_from(ends).unwrap_or(0));
         let end = deadline.min(Instant::now() + left);
         match wait.decided_until(end).await {
@@ -105,7 +107,8 @@ impl Logins {
         Ok(store::logins::list_pending_logins(reader, None, now, LONGEST_LIST).await?)
     }
 
-    /// Decides a login, and audits it in the tailnet whose administrator decides; a repeated decision is audited once.
+    /// Approves or denies a login. The audit entry is in the trail of the tailnet whose administrator decides. The same
+    /// decision once more changes nothing and is not audited again.
     pub(crate) async fn decide_login(
         &self,
         tailnet: TailnetId,
@@ -138,9 +141,9 @@ impl Logins {
 
 /// What an administrator decides about a login.
 pub(crate) enum LoginDecision {
-    /// It becomes a node of a user.
+    /// The device becomes a node of this user.
     Approve { user_id: u64 },
-    /// It is turned away.
+    /// The device is turned away.
     Deny { reason: String },
 }
 
@@ -152,7 +155,8 @@ impl LoginDecision {
         }
     }
 
-    /// Checks what the decision needs beside the login; returns what the audit says of it.
+    /// Checks what a decision needs apart from the login: a user in good standing, or a tailnet to audit it in. Returns what
+    /// the audit entry says of it.
     async fn check_decision(
         &self,
         mutation: &mut Mutation,
@@ -181,7 +185,10 @@ impl LoginDecision {
     }
 }
 
-/// Decides a login once, whoever else decides about it in other transactions; says whether this decided it.
+/// Decides a login, and says whether it was this call that did: it was not when the same decision had been made before.
+///
+/// Administrators of two tailnets can decide at the same time, in two transactions. The row is only written while it is
+/// pending, so that one of them wins; the other reads it again and finds the decision.
 async fn decide_once(
     mutation: &mut Mutation,
     id: &str,
@@ -199,11 +206,12 @@ async fn decide_once(
         if store::logins::decide_login(mutation.connection(), &decided).await? {
             return Ok((decided, true));
         }
-        // Decided by somebody else since it was read: the next look finds how.
+        // Somebody else has decided since it was read.
     }
 }
 
-/// Begins a login, unless the device has one that is pending or there is no room.
+/// Inserts a new login, unless the device has a pending one for this node key, which is returned then. Refuses when its
+/// machine or network has too many. When there are too many in all, others are evicted to make room.
 async fn insert_login(write: &mut WriteTransaction, made: Login) -> Result<Login, IdentityError> {
     let now = write.now();
     let on = write.connection();

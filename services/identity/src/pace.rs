@@ -1,4 +1,4 @@
-//! How fast logins may begin. A person decides each login, so that a source needs few of them.
+//! Limits how fast logins start. A person decides about each, so that one network needs few of them.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 
 use crate::{domain::login::limits::SourceNetworks, error::IdentityError};
 
-/// For a source. An office may log in all its devices at once; then one login every five seconds.
+/// For one source address: 30 at once, enough for an office that logs in all its devices, then one every five seconds.
 const NEAR: RateLimit = RateLimit::new(30, Duration::from_secs(5));
-/// For the wider network around it.
+/// For the wider network around it: 60 at once, then one every two seconds.
 const FAR: RateLimit = RateLimit::new(60, Duration::from_secs(2));
-/// The most networks that are counted apart at a time.
+/// How many networks of each kind are remembered.
 const MOST_NETWORKS: usize = 10_000;
 
-/// The logins that each network may still begin.
+/// How many logins each source and each wider network may still start. Each replica counts for itself.
 #[derive(Debug)]
 pub(crate) struct LoginPace(Mutex<[TokenBuckets<String>; 2]>);
 
@@ -26,11 +26,11 @@ impl Default for LoginPace {
 }
 
 impl LoginPace {
-    /// Counts a login of a source that begins.
+    /// Counts one more login of a source.
     ///
     /// # Errors
     ///
-    /// When it begins too soon; with how long to wait.
+    /// When the source or its network starts logins too fast; with how long to wait.
     pub(crate) fn take_turn(&self, source: &str, now: Instant) -> Result<(), IdentityError> {
         let SourceNetworks { near, far, .. } = SourceNetworks::from_address(source);
         let mut buckets = self.0.lock();

@@ -1,4 +1,4 @@
-//! The service put together.
+//! The service: its parts, put together.
 
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;

@@ -1,4 +1,7 @@
-//! The rows of identity: one message a row, with the columns that are looked up.
+//! The tables of identity.
+//!
+//! A row holds one encoded message in its column `body`. What is searched for, such as a name, is in columns of its own.
+//! They are copies, written together with the body.
 
 pub mod logins;
 
@@ -9,7 +12,7 @@ use sqlx::{Any, AnyConnection, Executor, Row, any::AnyRow};
 
 use crate::domain::user::folded_login_name;
 
-/// Reads the message in a row's body.
+/// Decodes the message that a row holds.
 fn decode_body<M: Message + Default>(
     table: &'static str,
     row: &AnyRow,
@@ -54,7 +57,7 @@ pub async fn find_tailnet_named<'e>(
         .transpose()
 }
 
-/// Returns all tailnets by name.
+/// Returns all tailnets, in the order of their names.
 pub async fn list_tailnets<'e>(
     on: impl Executor<'e, Database = Any>,
 ) -> Result<Vec<Tailnet>, DatabaseError> {
@@ -66,7 +69,7 @@ pub async fn list_tailnets<'e>(
     )
 }
 
-/// Writes a tailnet.
+/// Inserts a tailnet, or replaces the one with its id.
 pub async fn put_tailnet(on: &mut AnyConnection, tailnet: &Tailnet) -> Result<(), DatabaseError> {
     sqlx::query(
         "INSERT INTO tailnets (id, name, body) VALUES ($1, $2, $3)
@@ -80,7 +83,7 @@ pub async fn put_tailnet(on: &mut AnyConnection, tailnet: &Tailnet) -> Result<()
     Ok(())
 }
 
-/// Removes a tailnet.
+/// Deletes a tailnet.
 pub async fn delete_tailnet(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
     sqlx::query("DELETE FROM tailnets WHERE id = $1")
         .bind(id.cast_signed())
@@ -89,7 +92,7 @@ pub async fn delete_tailnet(on: &mut AnyConnection, id: u64) -> Result<(), Datab
     Ok(())
 }
 
-/// Returns the users of a tailnet by login name.
+/// Returns the users of a tailnet, in the order of their login names.
 pub async fn list_users<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
@@ -117,7 +120,9 @@ pub async fn find_user<'e>(
         .transpose()
 }
 
-/// Returns the user of a tailnet whose login name differs from one in case only, or not at all.
+/// Returns the user of a tailnet who has this login name, in whatever case it is written.
+///
+/// Rows that an older release wrote have no folded name until the sweep fills it in. They are compared here, too.
 pub async fn find_user_named_alike(
     on: &mut AnyConnection,
     tailnet_id: u64,
@@ -138,7 +143,8 @@ pub async fn find_user_named_alike(
     Ok(users.into_iter().find(is_alike))
 }
 
-/// Fills in the folded names of some users that an older release wrote; returns how many there were.
+/// Fills in the folded names that are missing from rows of an older release, 500 at a time. Returns how many it filled in:
+/// zero when none is left.
 pub async fn fold_some_names(on: &mut AnyConnection) -> Result<usize, DatabaseError> {
     let rows = sqlx::query("SELECT id, login_name FROM users WHERE folded_name IS NULL LIMIT 500")
         .fetch_all(&mut *on)
@@ -154,7 +160,7 @@ pub async fn fold_some_names(on: &mut AnyConnection) -> Result<usize, DatabaseEr
     Ok(rows.len())
 }
 
-/// Writes a user.
+/// Inserts a user, or replaces the one with that id.
 pub async fn put_user(on: &mut AnyConnection, user: &User) -> Result<(), DatabaseError> {
     sqlx::query(
         "INSERT INTO users (id, tailnet_id, login_name, folded_name, body) VALUES ($1, $2, $3, $4, $5)
@@ -171,7 +177,7 @@ pub async fn put_user(on: &mut AnyConnection, user: &User) -> Result<(), Databas
     Ok(())
 }
 
-/// Removes a user.
+/// Deletes a user.
 pub async fn delete_user(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
     sqlx::query("DELETE FROM users WHERE id = $1")
         .bind(id.cast_signed())

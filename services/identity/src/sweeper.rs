@@ -1,4 +1,4 @@
-//! What runs in the background: old logins are deleted, the log is compacted, and login names get their folded form.
+//! What is done each minute: login names get their folded form, old logins are deleted, and the log is compacted.
 
 use std::time::Duration;
 

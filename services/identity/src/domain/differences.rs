@@ -1,9 +1,12 @@
-//! What the audit trail says of a change: the values that differ, before and after it.
+//! What the audit trail shows of a change: the values that differ, before and after.
 
 use serde_json::{Map, Value, json};
 
-/// Returns `{"before": …, "after": …}` with what differs between two objects; objects inside them are compared alike,
-/// and what only one side has stands on that side alone.
+/// Returns `{"before": …, "after": …}` with the members of two objects that differ. Objects inside them are compared the same
+/// way. A member that only one of them has is shown on that side only.
+///
+/// Example: `{"a": 1, "b": {"c": 2, "d": 3}}` and `{"a": 1, "b": {"c": 4, "d": 3}}` give
+/// `{"before": {"b": {"c": 2}}, "after": {"b": {"c": 4}}}`.
 pub fn describe_change(before: &Value, after: &Value) -> Value {
     let (before, after) = split_changes(before, after);
     json!({ "before": before, "after": after })

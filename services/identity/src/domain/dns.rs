@@ -1,7 +1,8 @@
-//! What the clients of a tailnet resolve names with: nameservers, split DNS, search domains, MagicDNS and more names.
+//! The DNS settings of a tailnet: MagicDNS, nameservers, nameservers for one suffix (split DNS), search domains, and records.
 //!
-//! What may stand here is what clients can do. They take nameservers as plain addresses or as the https URLs of
-//! services they know; they answer names as they are written, never by a pattern, and with one address of each type.
+//! Only what clients can do is accepted. As a nameserver they take an IP address, or the https URL of a public DNS service
+//! that they know. A record answers exactly one name: they know no patterns such as `*.example.com`, and of several addresses
+//! of one name and type they give only one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,22 +14,27 @@ use serde_json::{Value, json};
 
 use crate::error::IdentityError;
 
-/// The most nameservers, those of all suffixes together, and the most search domains and suffixes.
+/// The most nameservers, counted together with those for suffixes. Also the most search domains, and the most suffixes.
 const MOST_SERVERS: usize = 100;
-/// The most records: each client is told of all.
+/// The most records. Each client is sent all of them.
 const MOST_RECORDS: usize = 1000;
-/// The most bytes of all settings together, encoded.
+/// The most bytes that all settings have when they are encoded.
 const MOST_BYTES: usize = 64 << 10;
 /// The most changes in one request.
 const MOST_CHANGES: usize = 1000;
-/// The longest name in DNS, without the last dot.
+/// The longest name that DNS allows, without a trailing dot.
 const LONGEST_NAME: usize = 253;
-/// The longest suffix: a node's name of 63 letters and a dot stand before it.
+/// The longest MagicDNS suffix: it leaves room for a node's name of 63 letters and a dot before it.
 const LONGEST_SUFFIX: usize = LONGEST_NAME - 64;
-/// Where clients listen themselves: asking them would go round in circles.
+/// The addresses at which each client itself answers DNS queries. As a nameserver, one of them would make the client ask
+/// itself.
 const CLIENT_RESOLVERS: [&str; 2] = ["100.100.100.100", "fd7a:115c:a1e0::53"];
 
-/// Applies changes in order, or says what is wrong with one.
+/// Applies changes one after the other.
+///
+/// # Errors
+///
+/// When one of them is wrong, or the settings that all of them give. The tailnet may be changed in part then: drop it.
 pub fn apply_changes(tailnet: &mut Tailnet, changes: Vec<DnsChange>) -> Result<(), IdentityError> {
     if changes.len() > MOST_CHANGES {
         let problem = format!("are more than {MOST_CHANGES}: send them in several requests");
@@ -75,7 +81,8 @@ pub fn apply_changes(tailnet: &mut Tailnet, changes: Vec<DnsChange>) -> Result<(
     Ok(())
 }
 
-/// Adds a record; one of the same name and type has to be the same, for clients answer with one of them.
+/// Adds a record, unless it is there. A second address for the same name and type is refused, because clients would answer
+/// with only one of the two.
 fn put_record(dns: &mut DnsSettings, record: &DnsRecord) -> Result<(), IdentityError> {
     let record = normalize_record(record)?;
     let same = |other: &&DnsRecord| (&other.name, &other.r#type) == (&record.name, &record.r#type);
@@ -93,8 +100,8 @@ fn put_record(dns: &mut DnsSettings, record: &DnsRecord) -> Result<(), IdentityE
     Ok(())
 }
 
-/// Returns settings in the one form they are kept in: names in lower case without a trailing dot, nothing twice,
-/// suffixes and records sorted.
+/// Checks settings, and returns them in the form they are stored in: names in lower case without a trailing dot, nothing
+/// twice, suffixes and records sorted. So two settings that mean the same are equal, and the audit trail shows no change.
 pub fn normalize_settings(mut dns: DnsSettings) -> Result<DnsSettings, IdentityError> {
     check_size(&dns)?;
     dns.nameservers = normalize_servers("nameservers", &dns.nameservers)?;
@@ -211,7 +218,7 @@ fn normalize_record(record: &DnsRecord) -> Result<DnsRecord, IdentityError> {
     })
 }
 
-/// Returns what the names of a tailnet's nodes end in, in the form it is kept in.
+/// Checks the suffix of the names of a tailnet's nodes, and returns it in the form it is stored in.
 fn normalize_suffix(given: &str) -> Result<String, IdentityError> {
     let suffix = normalize_name("magic_dns_suffix", given)?;
     if suffix.len() > LONGEST_SUFFIX {
@@ -269,7 +276,7 @@ fn is_ipv4_mapped(address: &Ipv6Addr) -> bool {
     address.to_ipv4_mapped().is_some()
 }
 
-/// Says whether a text is an https URL with a host and without a user, a query or anything that is no visible ASCII.
+/// Says whether a text is an https URL that has a host, has no user or query, and consists of visible ASCII characters.
 fn is_https_url(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("https://") else {
         return false;
@@ -279,7 +286,7 @@ fn is_https_url(text: &str) -> bool {
     !host.is_empty() && !host.starts_with(['.', ':']) && rest.bytes().all(is_plain)
 }
 
-/// Returns a DNS name in the form it is kept in: lower case, no trailing dot.
+/// Checks a DNS name, and returns it in the form it is stored in: in lower case, without a trailing dot.
 fn normalize_name(field: &'static str, given: &str) -> Result<String, IdentityError> {
     let name = fold_name(given);
     let is_part =
@@ -310,7 +317,7 @@ fn keep_first_of_each(texts: &mut Vec<String>) {
     texts.retain(|text| seen.insert(text.clone()));
 }
 
-/// Returns the first that follows its like in a sorted list.
+/// Returns the first value that a sorted list has twice.
 fn first_repeated<T: PartialEq>(sorted: impl Iterator<Item = T>) -> Option<T> {
     let mut before = None;
     for now in sorted {

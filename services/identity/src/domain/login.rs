@@ -1,4 +1,5 @@
-//! Logins in flight: pending, then approved, denied or expired, and nothing after that.
+//! The life of a login in flight. It is pending at first, and becomes approved, denied or expired; after that it does not
+//! change.
 
 use bowline_proto::{
     identity::v1::{Device, Login, LoginState},
@@ -12,7 +13,7 @@ use crate::error::IdentityError;
 
 pub mod limits;
 
-/// How long a person has to decide.
+/// How long a login is pending before it expires.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
 /// Returns a new login of a device.
@@ -61,9 +62,10 @@ pub fn source_address(login: &Login) -> &str {
         .map_or("", |device| &device.source_address)
 }
 
-/// Returns what the audit trail keeps of a login: the login itself is forgotten soon after its end.
+/// Returns what the audit trail says of a login. It names the device and its keys, because the login itself is deleted an hour
+/// after its time is over.
 pub fn describe_login(login: &Login) -> Value {
-    // A login of an earlier release may lack its device.
+    // A login that an earlier release started may have no device.
     let device = login.device.clone().unwrap_or_default();
     let key = |key: &[u8]| {
         key.iter()
@@ -80,7 +82,7 @@ pub fn describe_login(login: &Login) -> Value {
     })
 }
 
-/// Returns the login as it is at `now`: nobody decides after its end.
+/// Returns the login as it is at `now`: a stored one that is pending has expired when its time is over.
 pub fn with_state_at(mut login: Login, now: DateTime<Utc>) -> Login {
     let over = login
         .expires_at
@@ -91,7 +93,7 @@ pub fn with_state_at(mut login: Login, now: DateTime<Utc>) -> Login {
     login
 }
 
-/// Approves a login for a user; again for the same user changes nothing.
+/// Approves a login for a user. Once more for the same user changes nothing.
 pub fn approve_login(
     login: &mut Login,
     tailnet_id: u64,
@@ -108,7 +110,7 @@ pub fn approve_login(
     Ok(())
 }
 
-/// Refuses a login; again changes nothing.
+/// Denies a login. Once more changes nothing.
 pub fn deny_login(login: &mut Login, reason: &str) -> Result<(), IdentityError> {
     check_text("reason", reason, 500)?;
     match login.state() {

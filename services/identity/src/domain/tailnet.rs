@@ -1,4 +1,4 @@
-//! Tailnets: names, pools, settings.
+//! What the settings of a tailnet may be, and what they are when nobody sets them.
 
 use bowline_proto::{
     identity::v1::{DnsSettings, Tailnet},
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use super::{check_label, check_text, dns};
 use crate::error::IdentityError;
 
-/// All IPv4 addresses clients use for a tailnet (protocol section 8.1).
+/// The IPv4 addresses that clients take as addresses of nodes (protocol section 8.1).
 const IPV4: &str = "100.64.0.0/10";
-/// All IPv6 addresses clients use for a tailnet.
+/// The IPv6 addresses that they take as such.
 const IPV6: &str = "fd7a:115c:a1e0::/48";
-/// How long a user's node key lives unless the tailnet says otherwise.
+/// How long node keys of users are good in a new tailnet, in seconds.
 const KEY_LIFETIME: i64 = 180 * 24 * 3600;
-/// The longest a key may live: 100 years, in seconds.
+/// The longest that a tailnet can let them be good: 100 years, in seconds.
 const LONGEST_KEY_LIFETIME: i64 = 100 * 365 * 24 * 3600;
 
-/// Returns a new tailnet: what was chosen, and defaults for the rest.
+/// Returns a new tailnet with the settings that were chosen, and defaults for the others.
 pub fn new(
     id: u64,
     name: String,
@@ -61,14 +61,14 @@ pub fn new(
     Ok(tailnet)
 }
 
-/// Returns the /64 of a tailnet: different for each, so that two tailnets never share an IPv6 address. The first
-/// is the block's first, the way a person with one tailnet expects it.
+/// Returns the /64 from which a tailnet's nodes get their IPv6 addresses. The lowest 16 bits of its id choose it, so that the
+/// first 65,535 tailnets have different ones. Tailnet 1 has the first, `fd7a:115c:a1e0::/64`.
 fn ipv6_pool(id: u64) -> String {
     let block = u16::try_from(id % 0x1_0000).unwrap_or(0).saturating_sub(1);
     format!("fd7a:115c:a1e0:{block:x}::/64")
 }
 
-/// Copies the masked fields of `wanted` over `tailnet`.
+/// Sets the fields of `tailnet` that the mask names to those of `wanted`, and checks the result.
 pub fn update_fields(
     tailnet: &mut Tailnet,
     wanted: &Tailnet,
@@ -123,7 +123,7 @@ fn check_tailnet(tailnet: &Tailnet) -> Result<(), IdentityError> {
     Ok(())
 }
 
-/// Returns the settings, DNS apart, as the audit trail shows them.
+/// Returns the settings other than DNS as the audit trail shows them.
 pub fn describe_settings(tailnet: &Tailnet) -> Value {
     json!({
         "display_name": tailnet.display_name,

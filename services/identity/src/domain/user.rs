@@ -1,4 +1,4 @@
-//! Users: names, roles, groups, suspension.
+//! What the fields of a user may be.
 
 use bowline_proto::identity::v1::{Role, User};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::check_text;
 use crate::error::IdentityError;
 
-/// Checks the parts of a user that a person chooses.
+/// Checks the fields that a person chooses.
 pub fn check_user(user: &User) -> Result<(), IdentityError> {
     let login_name = &user.login_name;
     check_text("login_name", login_name, 254)?;
@@ -32,7 +32,7 @@ pub fn check_user(user: &User) -> Result<(), IdentityError> {
         .try_for_each(|group| check_text("groups", group, 200))
 }
 
-/// Copies the masked fields of `wanted` over `user`.
+/// Sets the fields of `user` that the mask names to those of `wanted`, and checks the result.
 pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<(), IdentityError> {
     for path in mask {
         match path.as_str() {
@@ -54,7 +54,7 @@ pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<
     check_user(user)
 }
 
-/// Returns what can be changed of a user, as the audit trail shows it.
+/// Returns the fields of a user as the audit trail shows them.
 pub fn describe_user(user: &User) -> Value {
     let role = user.role().as_str_name();
     json!({
@@ -67,13 +67,15 @@ pub fn describe_user(user: &User) -> Value {
     })
 }
 
-/// Returns the form of a login name in which two that differ only in case are one: each letter of both parts in lower
-/// case as Unicode has it, without regard to language. Nothing else is made alike, such as accents written in two ways.
+/// Returns a login name in the form in which it is compared: in lower case, by Unicode's rules for no language in
+/// particular. Two names that differ only in case have the same form. An accent that is written in two ways (as one
+/// character, or as two) still makes two forms.
 pub fn folded_login_name(login_name: &str) -> String {
     login_name.to_lowercase()
 }
 
-/// Says whether a tailnet would lose its last owner.
+/// Says whether a tailnet would have no owner left if user `id` were `after`, or were deleted for `None`. A suspended owner
+/// does not count.
 pub fn loses_last_owner(users: &[User], id: u64, after: Option<&User>) -> bool {
     let owns = |user: &User| user.role() == Role::Owner && !user.suspended;
     let was = users.iter().any(|user| user.id == id && owns(user));

@@ -1,4 +1,4 @@
-//! Logins in flight.
+//! The table of logins in flight.
 
 use bowline_db::{DatabaseError, to_micros};
 use bowline_proto::identity::v1::{Login, LoginState};
@@ -12,7 +12,7 @@ use crate::domain::login::{
     source_address,
 };
 
-/// The most ids in one question.
+/// The most ids in one query.
 pub const MOST_IDS: usize = 1000;
 
 /// Returns a login.
@@ -28,7 +28,7 @@ pub async fn find_login<'e>(
         .transpose()
 }
 
-/// Returns the pending logins of a machine, or of all.
+/// Returns the pending logins of a machine, or of all machines; those that expire first come first.
 pub async fn list_pending_logins<'e>(
     on: impl Executor<'e, Database = Any>,
     machine_key: Option<&[u8]>,
@@ -60,7 +60,8 @@ pub async fn list_pending_logins<'e>(
     decode_bodies("logins", &rows)
 }
 
-/// Locks the start of logins until the transaction ends: what is counted holds until then.
+/// Lets no other transaction start a login until this one ends, so that counts stay true until the new login is inserted.
+/// Every start updates the one row of `login_gate`.
 pub async fn lock_logins(on: &mut AnyConnection) -> Result<(), DatabaseError> {
     sqlx::query("UPDATE login_gate SET started = started + 1 WHERE id = 1")
         .execute(on)
@@ -68,7 +69,7 @@ pub async fn lock_logins(on: &mut AnyConnection) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Counts the pending logins of the networks of a source, narrow to wide.
+/// Counts the pending logins of each network around a source, from the narrowest to the widest.
 pub async fn count_pending_of(
     on: &mut AnyConnection,
     networks: &SourceNetworks,
@@ -104,14 +105,15 @@ pub async fn count_pending(
     Ok(count.fetch_one(on).await?)
 }
 
-/// Forgets the oldest pending logins that may go of the network that has most, among those where any may go. Returns how
-/// many went.
+/// Deletes pending logins that a rule lets go, and returns how many.
+///
+/// They are the oldest ones of one network: of those that have a login to let go, the network with the most pending logins.
 pub async fn evict_logins(
     on: &mut AnyConnection,
     now: DateTime<Utc>,
     go: &EvictionRule,
 ) -> Result<u64, DatabaseError> {
-    // Two plain questions: a plan for one that joins them can look at each pair of logins.
+    // Two queries, because a database may join each login with each other one to answer both at once.
     let heaviest = sqlx::query_scalar::<_, String>(
         "SELECT far FROM logins WHERE pending = 1 AND expires_at > $1 GROUP BY far
          HAVING SUM(CASE WHEN followed_at < $2 AND expires_at < $3 THEN 1 ELSE 0 END) > 0
@@ -142,13 +144,13 @@ pub async fn evict_logins(
     Ok(gone.rows_affected())
 }
 
-/// Returns `$1, $2, …` for a list of values.
+/// Returns placeholders such as `$2, $3, $4` for a list of values.
 fn format_placeholders(first: usize, count: usize) -> String {
     let numbers = (first..first + count).map(|number| format!("${number}"));
     numbers.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns those of some logins that are decided.
+/// Returns those of these logins that are decided.
 pub async fn list_decided_logins(
     on: &AnyPool,
     ids: &[String],
@@ -164,7 +166,7 @@ pub async fn list_decided_logins(
     decode_bodies("logins", &query.fetch_all(on).await?)
 }
 
-/// Notes that logins are waited for.
+/// Records that clients wait for these logins now.
 pub async fn note_awaited(
     on: &mut AnyConnection,
     ids: &[String],
@@ -184,7 +186,7 @@ pub async fn note_awaited(
     Ok(())
 }
 
-/// Writes a new login.
+/// Inserts a new login.
 pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), DatabaseError> {
     let source = source_address(login);
     let networks = SourceNetworks::from_address(source);
@@ -207,7 +209,7 @@ pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), Data
     Ok(())
 }
 
-/// Writes the decision about a login, if it is still pending; says whether it was.
+/// Writes the decision about a login, unless it is decided already. Says whether it was written.
 pub async fn decide_login(on: &mut AnyConnection, login: &Login) -> Result<bool, DatabaseError> {
     let query =
         sqlx::query("UPDATE logins SET pending = 0, body = $2 WHERE id = $1 AND pending = 1");
@@ -219,7 +221,7 @@ pub async fn decide_login(on: &mut AnyConnection, login: &Login) -> Result<bool,
     Ok(done.rows_affected() == 1)
 }
 
-/// Forgets logins whose end is longer ago than `before`.
+/// Deletes logins that expired before a time.
 pub async fn forget_logins(
     on: &mut AnyConnection,
     before: DateTime<Utc>,

@@ -1,11 +1,12 @@
-//! How many logins may wait, and for whom.
+//! How many logins may be pending at a time.
 //!
-//! Anybody can make machine keys, so that the limits go by source address, and by the networks around it: whoever has one
-//! IPv6 address mostly has a /64 of them, and often a /56 or a /48.
+//! Anybody can make up machine keys, so that a limit for each key alone would limit nobody. Logins are also counted by the
+//! address they come from and by the networks around it: whoever has one IPv6 address mostly has its whole /64, and often
+//! the /56 or /48.
 //!
-//! When too many logins wait in all, some are evicted, from the network that has most. First go logins that no client
-//! waits for; a real client waits for its login all the time. Where there are none, the oldest logins of that network go,
-//! so that a client that waits for thousands of logins keeps nobody out.
+//! When there are too many in all, some are deleted ("evicted") to make room for the new one, from the network that has
+//! most of them. Logins that no client waits for go first: real clients wait all the time. Where there are none, the oldest
+//! ones of that network go, so that nobody keeps others out by waiting for thousands of logins.
 
 use std::net::IpAddr;
 
@@ -15,21 +16,22 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::LIFETIME;
 use crate::error::IdentityError;
 
-/// The most logins that wait for one machine key.
+/// The most pending logins of one machine key.
 pub const PER_MACHINE: i64 = 5;
-/// The most logins that wait for a source, narrow to wide: an IPv4 address or a /64, a /56, a /48 or an IPv4 /24.
+/// The most pending logins of each of the [`SourceNetworks`], from the narrowest to the widest.
 const PER_NETWORK: [i64; 3] = [50, 100, 200];
-/// The most logins that wait in all.
+/// The most pending logins of all.
 pub const IN_ALL: i64 = 10_000;
-/// How many logins are evicted at once that nobody waits for, and how many of the others.
+/// How many logins that nobody waits for are evicted at once, and how many of the others.
 const MOST_EVICTED: i64 = 100;
 const MOST_EVICTED_OF_AWAITED: i64 = 10;
-/// How long after its client waited for it last a login counts as waited for: clients ask again in between.
+/// A login counts as waited for when it was recorded within this time that its client waits. While a client waits, that is
+/// recorded every 20 seconds.
 const AWAITED_WITHIN: TimeDelta = TimeDelta::seconds(90);
-/// How long a new login counts as waited for: its client has to come back first.
+/// A new login counts as waited for within this time, because its client has to come back to wait for it.
 const NEW_WITHIN: TimeDelta = TimeDelta::seconds(10);
 
-/// The networks of a source, narrow to wide.
+/// The networks around the address that a login comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceNetworks {
     /// An IPv4 address, or an IPv6 /64.
@@ -41,7 +43,7 @@ pub struct SourceNetworks {
 }
 
 impl SourceNetworks {
-    /// Returns those of a source address as it is written; what is no address is a network of its own.
+    /// Returns the networks of an address in text. A text that is no address is taken as three networks of that name.
     pub fn from_address(source: &str) -> Self {
         let network = |bits: u8| match source.parse::<IpAddr>().map(|found| found.to_canonical()) {
             Ok(IpAddr::V4(address)) => {
@@ -62,14 +64,14 @@ impl SourceNetworks {
     }
 }
 
-/// Which pending logins may be evicted.
+/// Which pending logins may be evicted, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvictionRule {
-    /// Those that nobody has waited for since this time.
+    /// Only those that were not waited for since this time.
     pub followed_before: DateTime<Utc>,
-    /// Those that end before.
+    /// Only those that expire before this time.
     pub ending_before: DateTime<Utc>,
-    /// So many.
+    /// At most so many.
     pub most: i64,
 }
 
@@ -90,7 +92,7 @@ impl EvictionRule {
     }
 }
 
-/// How many logins wait.
+/// How many logins are pending.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PendingCounts {
     /// Of the machine key.
@@ -99,7 +101,11 @@ pub struct PendingCounts {
     pub networks: [i64; 3],
 }
 
-/// Refuses one more login of a machine and source that have enough.
+/// Checks that one more login may be added to these.
+///
+/// # Errors
+///
+/// When the machine or one of the networks has as many as it may have.
 pub fn check_counts(waiting: PendingCounts) -> Result<(), IdentityError> {
     let has_room = waiting
         .networks
