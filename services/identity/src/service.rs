@@ -16,7 +16,7 @@ use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
     changes::IdentityChangesReader, error::IdentityError, fields::read_tailnet_id,
-    grpc::IdentityRpcs, login_waiters::Waiters, logins::Logins, sweeper::Sweeper,
+    grpc::IdentityRpcs, login_waiters::Waiters, logins::Logins, sweeper::IdentitySweeper,
     tailnets::Tailnets, users::Users,
 };
 
@@ -53,7 +53,7 @@ impl Identity {
             let waiters = Waiters::default();
             let watching = waiters.clone().watch_decisions(log.database().clone());
             tasks.spawn_background("follow-logins", watching);
-            tasks.spawn_background("sweep-identity", Sweeper::new(log.clone()).run());
+            tasks.spawn_background("sweep-identity", IdentitySweeper::new(log.clone()).run());
             let tailnets = Tailnets::new(log.clone());
             let users = Users::new(log.clone());
             let changes = IdentityChangesReader::new(log.clone());

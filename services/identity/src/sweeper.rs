@@ -16,11 +16,11 @@ const KEPT_AGE: Duration = Duration::from_secs(600);
 
 /// Sweeps regularly.
 #[derive(Clone, Debug)]
-pub(crate) struct Sweeper {
+pub(crate) struct IdentitySweeper {
     log: ChangeLog,
 }
 
-impl Sweeper {
+impl IdentitySweeper {
     pub(crate) fn new(log: ChangeLog) -> Self {
         Self { log }
     }
