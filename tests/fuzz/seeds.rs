@@ -6,6 +6,8 @@ use std::{fs, io, path::Path};
 mod access;
 #[path = "entry/addresses.rs"]
 mod addresses;
+#[path = "entry/answers.rs"]
+mod answers;
 #[path = "entry/boxes.rs"]
 mod boxes;
 #[path = "entry/frames.rs"]
@@ -24,6 +26,7 @@ type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
 const TARGETS: &[Target] = &[
     ("access", access::seeds, access::run),
     ("addresses", addresses::seeds, addresses::run),
+    ("answers", answers::seeds, answers::run),
     ("boxes", boxes::seeds, boxes::run),
     ("frames", frames::seeds, frames::run),
     ("handshakes", handshakes::seeds, handshakes::run),

@@ -1,0 +1,3 @@
+//! What is accepted of an identity provider's answers.
+
+mod fuzzed;
