@@ -228,15 +228,15 @@ async fn insert_login(write: &mut WriteTransaction, made: Login) -> Result<Login
             .await?,
     })?;
     if store::logins::count_pending(on, now).await? >= limits::IN_ALL {
-        let [of_nobody, of_anybody] = limits::EvictionRule::in_turn(now);
-        let mut gone = store::logins::evict_logins(on, now, &of_nobody).await?;
+        let [unwatched, any] = limits::EvictionRule::in_turn(now);
+        let mut gone = store::logins::evict_logins(on, now, &unwatched).await?;
         if gone == 0 {
-            gone = store::logins::evict_logins(on, now, &of_anybody).await?;
+            gone = store::logins::evict_logins(on, now, &any).await?;
         }
         metrics::counter!("bowline_identity_logins_let_go_total").increment(gone);
         tracing::warn!(
             gone,
-            "too many logins wait: some of the networks that have most are let go"
+            "too many logins wait: dropped logins of the networks with the most"
         );
     }
     store::logins::put_login(on, &made).await?;

@@ -38,7 +38,7 @@ pub enum RegistryError {
     /// It was done many times lately.
     #[error("{text}")]
     TooOften {
-        /// What it is.
+        /// The sentence for the caller.
         text: String,
         /// How long until it may be done again.
         wait: Duration,
@@ -51,7 +51,7 @@ pub enum RegistryError {
         /// What it or the transport said.
         status: Box<Status>,
     },
-    /// The database's fault.
+    /// The database failed.
     #[error("the key store can not answer: {0}")]
     Database(#[from] DatabaseError),
 }

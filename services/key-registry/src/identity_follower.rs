@@ -52,7 +52,7 @@ impl IdentityFollower {
     /// Starts to follow every tailnet that has nodes.
     pub(crate) fn start(self, identity: GrpcChannel, bus: &Bus, tasks: &Tasks) {
         let feed = Feed::start(IdentityLog::new(identity), bus, tasks);
-        tasks.spawn_background("follow-owners", self.follow_tailnets(feed, tasks.clone()));
+        tasks.spawn_background("follow-users", self.follow_tailnets(feed, tasks.clone()));
     }
 
     async fn follow_tailnets(self, feed: Feed<IdentityLog>, tasks: Tasks) {
@@ -65,7 +65,7 @@ impl IdentityFollower {
                         .filter_map(|id| TailnetId::try_from(id).ok());
                     for tailnet in tailnets.filter(|tailnet| followed.insert(*tailnet)) {
                         let following = self.clone().follow_tailnet(feed.clone(), tailnet);
-                        tasks.spawn_background("follow-owners-of", following);
+                        tasks.spawn_background("follow-users-of", following);
                     }
                 }
                 Err(error) => tracing::debug!(%error, "tailnets with nodes can not be listed yet"),
@@ -86,15 +86,15 @@ impl IdentityFollower {
                         tracing::warn!(%error, %tailnet, "suspensions can not be noted yet");
                         tokio::time::sleep(RETRY_DELAY).await;
                     }
-                    DeletedOwners::from_update(update)
+                    DeletedUsers::from_update(update)
                 }
-                () = sleep_until(due) => DeletedOwners::Users(again.pop_front().map(|(_, user)| user).into_iter().collect()),
+                () = sleep_until(due) => DeletedUsers::Users(again.pop_front().map(|(_, user)| user).into_iter().collect()),
             };
             while let Err(error) = self.delete_orphans(tailnet, &ends).await {
                 tracing::warn!(%error, %tailnet, "nodes of deleted users can not be deleted yet");
                 tokio::time::sleep(RETRY_DELAY).await;
             }
-            if let DeletedOwners::Users(users) = ends
+            if let DeletedUsers::Users(users) = ends
                 && due.is_none_or(|due| due > Instant::now())
             {
                 let due = Instant::now() + REGISTRATION_TIMEOUT;
@@ -124,18 +124,18 @@ impl IdentityFollower {
     async fn delete_orphans(
         &self,
         tailnet: TailnetId,
-        ends: &DeletedOwners,
+        ends: &DeletedUsers,
     ) -> Result<(), RegistryError> {
         let reader = self.log.database().reader();
         let candidates = match ends {
-            DeletedOwners::Users(users) => {
+            DeletedUsers::Users(users) => {
                 let mut found = Vec::new();
                 for user in users {
                     found.extend(nodes::of_user(reader, tailnet.get(), *user).await?);
                 }
                 found
             }
-            DeletedOwners::AllBut(_) | DeletedOwners::Tailnet => {
+            DeletedUsers::AllBut(_) | DeletedUsers::Tailnet => {
                 nodes::of_tailnet(reader, tailnet.get()).await?
             }
         };
@@ -143,7 +143,7 @@ impl IdentityFollower {
             .into_iter()
             .filter(|node| ends.includes_node(node))
         {
-            let (user, is_all) = (node.user_id, *ends == DeletedOwners::Tailnet);
+            let (user, is_all) = (node.user_id, *ends == DeletedUsers::Tailnet);
             let is_still = move |node: &Node, _: Option<&SoftRow>| {
                 is_all || (node.tags.is_empty() && node.user_id == user)
             };
@@ -207,7 +207,7 @@ impl StandingUpdate {
 
 /// Whose nodes have to go.
 #[derive(Debug, PartialEq, Eq)]
-enum DeletedOwners {
+enum DeletedUsers {
     /// Those of these users.
     Users(BTreeSet<u64>),
     /// Those of all users but these.
@@ -216,7 +216,7 @@ enum DeletedOwners {
     Tailnet,
 }
 
-impl DeletedOwners {
+impl DeletedUsers {
     fn from_update(update: Update<IdentityLog>) -> Self {
         match update {
             Update::Snapshot(snapshot) => {

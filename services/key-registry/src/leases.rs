@@ -16,7 +16,8 @@ use crate::{
 
 /// How long a lease lives.
 const LEASE_LIFETIME: TimeDelta = TimeDelta::seconds(5);
-/// How long the clients of a gateway that does not say may stay with it without a lease.
+/// How long clients may stay with a gateway without a lease: for gateways of earlier releases, which send no
+/// `max_staleness`.
 const DEFAULT_STALENESS: TimeDelta = TimeDelta::hours(1);
 /// The most tailnets whose progress is recorded in one transaction.
 const MOST_TAILNETS: usize = 1000;
@@ -28,10 +29,10 @@ pub struct Leases {
     progress: ProgressSignal,
 }
 
-/// How far a gateway says that it is.
+/// A gateway's report of the revisions it has applied.
 struct ProgressReport {
     gateway: String,
-    /// Rows that are recorded alike: each list names the same logs in all its rows.
+    /// Grouped: rows of a group set the same columns, so that one statement writes them.
     rows: Vec<Vec<ProgressRow>>,
     /// The tailnets that it serves no longer.
     dropped: Vec<u64>,

@@ -79,7 +79,7 @@ impl Nodes {
     }
 
     /// Returns the nodes of a tailnet by name.
-    pub(crate) async fn list_all(
+    pub(crate) async fn list_nodes(
         &self,
         tailnet: TailnetId,
     ) -> Result<Vec<NodeWithState>, RegistryError> {
@@ -103,7 +103,7 @@ impl Nodes {
     }
 
     /// Returns a node of a tailnet.
-    pub(crate) async fn find_node(
+    pub(crate) async fn get_node(
         &self,
         tailnet_id: u64,
         node_id: u64,
@@ -123,7 +123,7 @@ impl Nodes {
     }
 
     /// Ends a node's key, and says which gateways have applied that.
-    pub(crate) async fn expire_key(
+    pub(crate) async fn expire_node(
         &self,
         target: NodeTarget,
     ) -> Result<(Node, Revocation), RegistryError> {
@@ -222,7 +222,7 @@ impl Nodes {
     }
 
     /// Approves a node's machine.
-    pub(crate) async fn approve_machine(&self, target: NodeTarget) -> Result<Node, RegistryError> {
+    pub(crate) async fn approve_node(&self, target: NodeTarget) -> Result<Node, RegistryError> {
         let changing = self.change_node(target, "node.approve", json!({}), |node, _| {
             node.approved = true;
         });

@@ -92,13 +92,15 @@ impl Registration {
                 ));
             }
         }
-        let outcome = self.judge_request(&request).await?;
+        let outcome = self.answer_request(&request).await?;
         Ok(RegisterResponse {
             outcome: Some(outcome),
         })
     }
 
-    async fn judge_request(&self, request: &RegisterRequest) -> Result<Outcome, RegistryError> {
+    /// Answers for a key that a node has, or tries to register it; says once more what became of a key that another
+    /// request has bound meanwhile.
+    async fn answer_request(&self, request: &RegisterRequest) -> Result<Outcome, RegistryError> {
         let reader = self.log.database().reader();
         if let Some(node) = nodes::by_key(reader, &request.node_key).await? {
             return self.bound_keys.answer_request(node, request).await;
@@ -122,48 +124,53 @@ impl Registration {
             let retired = answer_retired_key(&machine, request);
             return Ok(Attempt::AnswerUnlessBound(Ok(retired)));
         }
-        if self.names_foreign_key(request).await? {
-            return Ok(Attempt::Answer(refuse_foreign_key()));
+        if let Some(refused) = self.refuse_other_machines_key(request).await? {
+            return Ok(Attempt::Answer(refused));
         }
         let now = self.log.database().now().await?;
         let wished_end = request.expiry.and_then(domain::from_timestamp);
         if wished_end.is_some_and(|end| end <= now) {
+            // Nobody has the key, so nothing changes: no revision has the logout, and nobody waits for one.
             let logged_out = Outcome::LoggedOut(LoggedOut { revision: 0 });
             return Ok(Attempt::Answer(logged_out));
         }
         match self.credentials.check_request(request, now).await? {
             CredentialOutcome::Credential(credential) => {
-                self.admit_newcomer(request, *credential).await
+                self.admit_registrant(request, *credential).await
             }
             // The same request, sent before, may have used the credential up.
             CredentialOutcome::Answer(outcome) => Ok(Attempt::AnswerUnlessBound(Ok(*outcome))),
         }
     }
 
-    /// Says whether a request names a key of another machine as its old one, and audits that for the node that has it.
-    async fn names_foreign_key(&self, request: &RegisterRequest) -> Result<bool, RegistryError> {
+    /// Refuses a request that names a key of another machine as its old one, and audits that for the node that has it.
+    async fn refuse_other_machines_key(
+        &self,
+        request: &RegisterRequest,
+    ) -> Result<Option<Outcome>, RegistryError> {
         if request.old_node_key.len() != 32 {
-            return Ok(false);
+            return Ok(None);
         }
         let reader = self.log.database().reader();
         if let Some(old) = nodes::by_key(reader, &request.old_node_key).await? {
-            let is_foreign = old.machine_key != request.machine_key;
-            if is_foreign {
-                self.foreign_keys.audit_request(&old, request).await;
+            if old.machine_key == request.machine_key {
+                return Ok(None);
             }
-            return Ok(is_foreign);
+            self.foreign_keys.audit_request(&old, request).await;
+            return Ok(Some(refuse_foreign_key()));
         }
         let machine = nodes::machine_of_key(reader, &request.old_node_key).await?;
-        Ok(machine.is_some_and(|machine| machine != request.machine_key))
+        let is_foreign = machine.is_some_and(|machine| machine != request.machine_key);
+        Ok(is_foreign.then(refuse_foreign_key))
     }
 
     /// Lets the compiler judge tags and routes, then binds the key.
-    async fn admit_newcomer(
+    async fn admit_registrant(
         &self,
         request: &RegisterRequest,
         credential: Credential,
     ) -> Result<Attempt, RegistryError> {
-        let bind_request = match self.judge_newcomer(request, credential).await? {
+        let bind_request = match self.judge_registrant(request, credential).await? {
             Ok(bind_request) => bind_request,
             Err(refused) => return Ok(Attempt::Answer(refused)),
         };
@@ -182,8 +189,8 @@ impl Registration {
         }
     }
 
-    /// Judges what a newcomer asks for, and returns what the transaction needs, or the refusal.
-    async fn judge_newcomer(
+    /// Judges what a registrant asks for, and returns what the transaction needs, or the refusal.
+    async fn judge_registrant(
         &self,
         request: &RegisterRequest,
         credential: Credential,
@@ -200,7 +207,7 @@ impl Registration {
             Ok(requested) => requested,
             Err(error) => return Ok(Err(refuse(RefusalReason::Malformed, error.to_string()))),
         };
-        let host = self_report::judged_part(&HostReport {
+        let host = self_report::logged_part(&HostReport {
             hostname: request.hostname.clone(),
             os: request.os.clone(),
             client_version: request.client_version.clone(),

@@ -252,6 +252,6 @@ fn apply_client(row: &mut SoftRow, client: &ClientReport) {
     if let Some(host) = &client.host {
         row.state.home_derp = host.home_derp;
         row.state.hostinfo.clone_from(&host.hostinfo);
-        row.host = Some(self_report::judged_part(host));
+        row.host = Some(self_report::logged_part(host));
     }
 }

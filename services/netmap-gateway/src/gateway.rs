@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 
 use crate::{
     Backends, GatewayConfig,
-    admission::Admission,
     lease::Renewed,
     machine::{FollowupWaits, RefusalLog},
     pace::ReportPace,
     reporter::Reporter,
     session::Deliveries,
     tailnet::TailnetHub,
+    turns::Turns,
 };
 
 /// One gateway process.
@@ -27,12 +27,17 @@ pub struct Gateway {
     pub(crate) backends: Backends,
     pub(crate) hub: Arc<TailnetHub>,
     pub(crate) reporter: Reporter,
-    pub(crate) pace: ReportPace,
+    /// Passes the reports of clients on, each node's at its pace.
+    pub(crate) report_pace: ReportPace,
     pub(crate) deliveries: Deliveries,
-    pub(crate) lease: Renewed,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) waits: Arc<FollowupWaits>,
-    pub(crate) refusals: RefusalLog,
+    /// When the lease was renewed last; `None` before the first time.
+    pub(crate) lease_renewed_at: Renewed,
+    /// How many costly requests are worked on at once.
+    pub(crate) turns: Arc<Turns>,
+    /// Requests that wait for a person to decide a login.
+    pub(crate) followup_waits: Arc<FollowupWaits>,
+    /// Logs refused registrations, for each source one line a minute.
+    pub(crate) refusal_log: RefusalLog,
     pub(crate) relay_permits: RelayPermits,
     pub(crate) replays: Mutex<ReplayCache>,
     pub(crate) clock: SharedClock,
@@ -42,8 +47,8 @@ pub struct Gateway {
 impl Gateway {
     /// Says whether the lease was renewed recently enough to readmit known nodes; before the first renewal nothing
     /// here can be out of date.
-    pub(crate) fn may_readmit(&self) -> bool {
-        let renewed = *self.lease.borrow();
+    pub(crate) fn is_registry_fresh(&self) -> bool {
+        let renewed = *self.lease_renewed_at.borrow();
         renewed.is_none_or(|when| {
             tokio::time::Instant::now().into_std() - when <= self.config.max_staleness()
         })

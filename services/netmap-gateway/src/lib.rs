@@ -18,7 +18,6 @@
     )
 )]
 
-mod admission;
 mod backends;
 mod config;
 mod derp_map;
@@ -34,6 +33,7 @@ mod start;
 mod tailnet;
 mod tls;
 mod transport;
+mod turns;
 
 pub use backends::Backends;
 /// The map of relays that [`Dependencies`] bring.

@@ -22,7 +22,7 @@ use bowline_keys::{MachinePublic, NodePublic};
 use bowline_service_kit::networks::Network;
 use tonic::{Code, Status};
 
-use crate::{admission::RequestOrigin, listener::Connection};
+use crate::{listener::Connection, turns::RequestOrigin};
 
 /// A machine that makes a request, as its transport has proven it.
 #[derive(Clone, Debug)]

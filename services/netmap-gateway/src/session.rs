@@ -13,6 +13,7 @@ mod contest;
 mod delivery;
 mod frames;
 mod liveness;
+mod sealing;
 mod trace;
 
 use std::{sync::Arc, time::Duration};
@@ -30,18 +31,19 @@ use tokio::{sync::watch, time::Instant};
 use tracing::Instrument as _;
 
 use crate::{
-    admission::Admission,
     listener::Connection,
     reporter::{Reporter, SessionEnding},
     tailnet::{ClassWake, SessionSlot, Tailnet, wait_for_wake},
+    turns::Turns,
 };
 
-pub use blocking::{FrameSealer, run_blocking};
+pub use blocking::run_blocking;
 pub use contest::{KeyContest, merge_reports};
 pub use delivery::{Deliveries, DeliveryKind, Frames};
 pub use frames::{keep_alive, longest_silence};
+pub use sealing::FrameSealer;
 
-use frames::{EarlierKnowledge, encode_everything, has_own_parts};
+use frames::{EarlierKnowledge, encode_everything, has_own_parts, is_understood};
 use liveness::LivenessPings;
 use trace::SessionTrace;
 
@@ -58,7 +60,7 @@ pub struct MapSession {
     clock: SharedClock,
     reporter: Reporter,
     connection: Connection,
-    admission: Arc<Admission>,
+    turns: Arc<Turns>,
     slot: SessionSlot,
     epoch: watch::Receiver<u64>,
     state: ToldState,
@@ -103,7 +105,7 @@ impl MapSession {
         client: SessionClient,
         clock: SharedClock,
         reporter: Reporter,
-        admission: Arc<Admission>,
+        turns: Arc<Turns>,
     ) -> Self {
         let SessionClient {
             tailnet,
@@ -129,7 +131,7 @@ impl MapSession {
             clock,
             reporter,
             connection,
-            admission,
+            turns,
             slot,
             epoch,
             state,
@@ -218,7 +220,7 @@ impl MapSession {
         let _turn_to_encode = match earlier {
             EarlierKnowledge::Nothing => None,
             EarlierKnowledge::Before(_) | EarlierKnowledge::Unknown => {
-                self.admission.admit_full_map(self.node).await
+                self.turns.admit_full_map(self.node).await
             }
         };
         let (tailnet, encoded_view) = (Arc::clone(&self.tailnet), Arc::clone(&view));
@@ -272,7 +274,7 @@ impl MapSession {
         }
         let message = match build_delta(&view, &difference, self.node, self.clock.now()) {
             Delta::Nothing => None,
-            Delta::Message(message) if self.understands(&message) => Some(*message),
+            Delta::Message(message) if is_understood(&message, self.dialect) => Some(*message),
             Delta::Message(_) | Delta::Full => {
                 let changes = Arc::clone(difference.changes());
                 return self
@@ -290,14 +292,6 @@ impl MapSession {
         }
         self.mark_caught_up(&view, class_now);
         Ok(frame)
-    }
-
-    /// Says whether the client understands a difference.
-    fn understands(&self, message: &MapResponse) -> bool {
-        let version = self.dialect.version;
-        !dialect::needs_full_messages(version)
-            && (dialect::takes_filter_chunks(version) || message.packet_filters.is_empty())
-            && (dialect::takes_patches(version) || message.peers_changed_patch.is_empty())
     }
 
     /// Returns the last frame of a node that may not take part any more, if it is still there.

@@ -13,9 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Backends, DerpMapError, Gateway, GatewayConfig, UnfitSettings,
-    admission::Admission,
-    derp_map, http,
+    Backends, DerpMapError, Gateway, GatewayConfig, UnfitSettings, derp_map, http,
     lease::{Lease, lease_slot},
     listener::{Listener, ListenerLimits, Proxies},
     machine::{FollowupWaits, RefusalLog},
@@ -24,6 +22,7 @@ use crate::{
     session::Deliveries,
     tailnet::TailnetHub,
     tls::{TlsError, build_acceptor},
+    turns::Turns,
 };
 
 /// How many (machine key, nonce) pairs are remembered against replay.
@@ -132,13 +131,18 @@ pub fn start(
         let staleness = config.max_staleness();
         let lease = Lease::new(incarnation, lease_slot(address), staleness, registry);
         let gateway = Arc::new(Gateway {
-            lease: lease.keep_renewed(Arc::clone(&hub), reporter.clone(), leaving.clone(), &tasks),
-            pace: ReportPace::new(reporter.clone(), tasks.clone()),
+            lease_renewed_at: lease.keep_renewed(
+                Arc::clone(&hub),
+                reporter.clone(),
+                leaving.clone(),
+                &tasks,
+            ),
+            report_pace: ReportPace::new(reporter.clone(), tasks.clone()),
             deliveries: Deliveries::start(&tasks),
             reporter,
-            admission: Arc::new(Admission::default()),
-            waits: FollowupWaits::new(),
-            refusals: RefusalLog::default(),
+            turns: Arc::new(Turns::default()),
+            followup_waits: FollowupWaits::new(),
+            refusal_log: RefusalLog::default(),
             relay_permits: RelayPermits::new(backends.registry.clone(), backends.identity.clone()),
             replays: parking_lot::Mutex::new(ReplayCache::new(REPLAYS)),
             config,
@@ -171,10 +175,10 @@ async fn serve(
     tasks: Tasks,
 ) -> io::Result<()> {
     listener.run(tasks).await?;
-    gateway.pace.pass_all_on();
+    gateway.report_pace.pass_all_on();
     gateway.reporter.wait_until_flushed().await;
     leaving.cancel();
-    let mut lease = gateway.lease.clone();
+    let mut lease = gateway.lease_renewed_at.clone();
     while lease.changed().await.is_ok() {}
     Ok(())
 }

@@ -129,7 +129,7 @@ async fn report_that_is_overtaken_by_a_newer_one_changes_nothing() {
     registry.put(node(1)).await;
     registry.report("g", vec![named(1, "first")]).await;
     let judged = JudgedReport {
-        host: Some(self_report::judged_part(&HostReport {
+        host: Some(self_report::logged_part(&HostReport {
             hostname: "first".to_owned(),
             ..host(900)
         })),

@@ -28,11 +28,11 @@ pub fn add_changes(mut detail: Value, before: &Node, after: &Node) -> Value {
 
 /// Returns what an audit entry of a node's own change says, and the action it is.
 pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value) {
-    let is_shortened = Node {
+    let differs_in_expiry_only = Node {
         key_expiry: after.key_expiry,
         ..before.clone()
     } == *after;
-    if is_shortened {
+    if differs_in_expiry_only {
         let detail = json!({ "name": after.name });
         return ("node.shorten", add_changes(detail, before, after));
     }
@@ -51,6 +51,11 @@ pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value)
     (action, add_changes(detail, before, after))
 }
 
+/// Returns the fields that the audit trail shows before and after a change; a new field that somebody can change belongs
+/// here.
+///
+/// Left out is what never changes (numbers, machine key, addresses, when it was made), what an entry of its own tells
+/// (a new node key, the election of routers, a shared machine key), and what others here imply.
 fn audited_fields(node: &Node) -> [(&'static str, Value); 14] {
     let end = node
         .key_expiry

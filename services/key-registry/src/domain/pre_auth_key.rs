@@ -9,7 +9,7 @@ use super::from_timestamp;
 
 const PREFIX: &str = "bowline-auth-";
 /// The length of an id in text: 6 bytes.
-const ID: usize = 12;
+const ID_LENGTH: usize = 12;
 
 /// Returns a key's id and text from random bytes: 6 for the id, 32 for the secret.
 pub fn format_key(id: [u8; 6], secret: [u8; 32]) -> (String, String) {
@@ -21,7 +21,7 @@ pub fn format_key(id: [u8; 6], secret: [u8; 32]) -> (String, String) {
 /// Returns the id in a key's text. A tailnet-lock suffix (`--TL…`) is none of ours and is left to the client.
 pub fn parse_id(text: &str) -> Option<&str> {
     let (id, _) = text.strip_prefix(PREFIX)?.split_once('-')?;
-    (id.len() == ID && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    (id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 /// Returns what is kept of a key's text. The secret has 256 random bits: a fast hash is enough.
@@ -30,7 +30,7 @@ pub fn hash_key(text: &str) -> Vec<u8> {
     Sha256::digest(text).to_vec()
 }
 
-/// Says whether a text is the key of a hash, in constant time.
+/// Says in constant time whether a key's text hashes to this.
 pub fn matches_hash(text: &str, kept: &[u8]) -> bool {
     hash_key(text).ct_eq(kept).into()
 }

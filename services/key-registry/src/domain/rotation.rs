@@ -1,4 +1,4 @@
-//! Which node of its machine a newcomer is: one whose key it replaces, one that comes back, or a new one.
+//! Which node of its machine a registrant is: one whose key it replaces, one that comes back, or a new one.
 
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, Utc};
@@ -57,15 +57,15 @@ pub enum RotationRefusal {
 
 /// Who registers: decides which node of its machine it is.
 #[derive(Clone, Debug)]
-pub struct Newcomer {
+pub struct Registrant {
     /// Whose key it is to be.
     pub owner: KeyOwner,
     /// Whether it is to be ephemeral.
     pub ephemeral: bool,
 }
 
-impl Newcomer {
-    /// Says whether a node of the same machine is the newcomer's: same owner, and ephemeral like it.
+impl Registrant {
+    /// Says whether a node of the same machine is the registrant's: same owner, and ephemeral like it.
     ///
     /// Any tags count as one owner. A user's node may get tags, and a tagged one may become its user's, but only one
     /// that may change itself but for its key: not one that is cut off with its user, nor one that waits for approval.
@@ -89,14 +89,14 @@ impl Newcomer {
 pub fn judge_rotation(
     old: &Node,
     proof: KeyProof<'_>,
-    newcomer: &Newcomer,
+    registrant: &Registrant,
     is_user_barred: bool,
     now: DateTime<Utc>,
 ) -> RotationVerdict {
     if old.machine_key != proof.machine_key {
         return RotationVerdict::Refused(RotationRefusal::AnotherMachines);
     }
-    if !newcomer.matches_node(old, is_user_barred) {
+    if !registrant.matches_node(old, is_user_barred) {
         return RotationVerdict::NewNode;
     }
     let is_proven = proof.proves_key(&old.node_key) && proof.proves_key(proof.node_key);
@@ -106,7 +106,7 @@ pub fn judge_rotation(
     RotationVerdict::Replaces
 }
 
-/// A node that a newcomer's machine holds already.
+/// A node that a registrant's machine holds already.
 #[derive(Clone, Debug)]
 pub struct MachineNode {
     /// The node.
@@ -117,31 +117,31 @@ pub struct MachineNode {
     pub is_user_barred: bool,
 }
 
-/// Returns the machine's node that a newcomer gets back: one of the same owner whose key has ended; of several, the last
+/// Returns the machine's node that a registrant gets back: one of the same owner whose key has ended; of several, the last
 /// seen. A node with a live session is never taken over: somebody else is using it.
 pub fn find_returning_node<'n>(
     nodes: &'n [MachineNode],
-    newcomer: &Newcomer,
+    registrant: &Registrant,
     now: DateTime<Utc>,
 ) -> Option<&'n Node> {
     let is_free = |candidate: &&MachineNode| {
         !candidate.is_live
             && has_ended(&candidate.node, now)
-            && newcomer.matches_node(&candidate.node, candidate.is_user_barred)
+            && registrant.matches_node(&candidate.node, candidate.is_user_barred)
     };
     nodes.iter().find(is_free).map(|candidate| &candidate.node)
 }
 
-/// Returns the node that another machine uses with the same machine key while a newcomer makes a new one, if one does.
+/// Returns the node that another machine uses with the same machine key while a registrant makes a new one, if one does.
 pub fn find_live_duplicate<'n>(
     nodes: &'n [MachineNode],
-    newcomer: &Newcomer,
+    registrant: &Registrant,
     named: &[u8],
 ) -> Option<&'n Node> {
     let is_used = |candidate: &&MachineNode| {
         candidate.is_live
             && candidate.node.node_key != named
-            && newcomer.matches_node(&candidate.node, false)
+            && registrant.matches_node(&candidate.node, false)
     };
     nodes.iter().find(is_used).map(|candidate| &candidate.node)
 }

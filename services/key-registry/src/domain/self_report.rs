@@ -12,8 +12,8 @@ use super::{retagging::Retagging, routes};
 const LONGEST_NAME: usize = 256;
 const MOST_TAGS: usize = 100;
 
-/// Returns the part of a report that policy judges, bounded: what is kept of the newest one.
-pub fn judged_part(host: &HostReport) -> HostReport {
+/// Returns the part of a report that the log keeps, bounded: what policy judges, and the hostname.
+pub fn logged_part(host: &HostReport) -> HostReport {
     let name = |text: &str| text[..text.floor_char_boundary(LONGEST_NAME)].to_owned();
     let tags = host.requested_tags.iter().take(MOST_TAGS);
     HostReport {
@@ -27,9 +27,9 @@ pub fn judged_part(host: &HostReport) -> HostReport {
     }
 }
 
-/// Says whether what is said of a host differs from the node in what the log keeps.
+/// Says whether taking this report over would change the node.
 pub fn differs_from_node(node: &Node, host: &HostReport) -> bool {
-    let host = judged_part(host);
+    let host = logged_part(host);
     (&node.hostname, &node.os, &node.client_version)
         != (&host.hostname, &host.os, &host.client_version)
         || node.requested_tags != host.requested_tags

@@ -36,7 +36,7 @@ impl NodeService for Nodes {
         request: Request<ListNodesRequest>,
     ) -> Result<Response<ListNodesResponse>, Status> {
         let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
-        let nodes = self.list_all(tailnet).await?;
+        let nodes = Nodes::list_nodes(self, tailnet).await?;
         Ok(Response::new(ListNodesResponse { nodes }))
     }
 
@@ -45,7 +45,7 @@ impl NodeService for Nodes {
         request: Request<GetNodeRequest>,
     ) -> Result<Response<GetNodeResponse>, Status> {
         let request = request.into_inner();
-        let node = self.find_node(request.tailnet_id, request.node_id).await?;
+        let node = Nodes::get_node(self, request.tailnet_id, request.node_id).await?;
         Ok(Response::new(GetNodeResponse { node: Some(node) }))
     }
 
@@ -54,7 +54,7 @@ impl NodeService for Nodes {
         request: Request<ExpireNodeRequest>,
     ) -> Result<Response<ExpireNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let (node, revocation) = self.expire_key(target).await?;
+        let (node, revocation) = Nodes::expire_node(self, target).await?;
         Ok(Response::new(ExpireNodeResponse {
             node: Some(node),
             revocation: Some(revocation),
@@ -106,7 +106,7 @@ impl NodeService for Nodes {
         request: Request<ApproveNodeRequest>,
     ) -> Result<Response<ApproveNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let node = self.approve_machine(target).await?;
+        let node = Nodes::approve_node(self, target).await?;
         Ok(Response::new(ApproveNodeResponse { node: Some(node) }))
     }
 

@@ -28,10 +28,10 @@ fn only_what_identity_says_is_gone_goes() {
         tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
         ..Node::default()
     };
-    let known = DeletedOwners::from_update(snapshot(Some(Tailnet::default()), 3));
+    let known = DeletedUsers::from_update(snapshot(Some(Tailnet::default()), 3));
     assert!(known.includes_node(&node(8, &[])) && !known.includes_node(&node(7, &[])));
     assert!(!known.includes_node(&node(8, &["tag:a"])));
-    assert!(DeletedOwners::from_update(snapshot(None, 3)).includes_node(&node(8, &["tag:a"])));
-    let lost = DeletedOwners::from_update(snapshot(None, 0));
+    assert!(DeletedUsers::from_update(snapshot(None, 3)).includes_node(&node(8, &["tag:a"])));
+    let lost = DeletedUsers::from_update(snapshot(None, 0));
     assert!(!lost.includes_node(&node(8, &[])) && !lost.includes_node(&node(8, &["tag:a"])));
 }

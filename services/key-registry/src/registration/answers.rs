@@ -26,7 +26,7 @@ pub(super) fn refuse_foreign_key() -> Outcome {
 }
 
 /// Refuses credentials whose user may have no nodes.
-pub(super) fn refuse_gone_user() -> Outcome {
+pub(super) fn refuse_barred_user() -> Outcome {
     let text = "the user of these credentials is gone or suspended: ask an administrator";
     refuse(RefusalReason::UserSuspended, text)
 }

@@ -11,7 +11,7 @@ use bowline_proto::{
 use serde_json::json;
 
 use super::{
-    answers::{refuse, refuse_gone_user, refuse_rotation},
+    answers::{refuse, refuse_barred_user, refuse_rotation},
     credential::Credential,
     limits,
     new_node::{allocate_node, audit_binding, describe_node, keep_report, set_key},
@@ -20,7 +20,7 @@ use crate::{
     actors::machine_actor,
     domain::{
         pre_auth_key,
-        rotation::{self, KeyOwner, KeyProof, Newcomer, RotationRefusal, RotationVerdict},
+        rotation::{self, KeyOwner, KeyProof, Registrant, RotationRefusal, RotationVerdict},
         routes,
     },
     error::RegistryError,
@@ -111,7 +111,7 @@ async fn try_bind(
         );
         return refused(refuse(RefusalReason::LoginDenied, text));
     }
-    let newcomer = Newcomer {
+    let registrant = Registrant {
         owner: KeyOwner {
             tailnet_id: mutation.tailnet().get(),
             user_id: credential.user.as_ref().map_or(0, |user| user.id),
@@ -120,10 +120,10 @@ async fn try_bind(
         ephemeral: credential.ephemeral || request.ephemeral,
     };
     let revision = credential.identity_revision;
-    if barred_users::is_barred_since(mutation.connection(), &newcomer.owner, revision).await? {
-        return refused(refuse_gone_user());
+    if barred_users::is_barred_since(mutation.connection(), &registrant.owner, revision).await? {
+        return refused(refuse_barred_user());
     }
-    let found = match find_node(mutation, &bind_request, &newcomer).await? {
+    let found = match find_node(mutation, &bind_request, &registrant).await? {
         Ok(found) => found,
         Err(refusal) => return refused(refuse_rotation(refusal)),
     };
@@ -131,15 +131,15 @@ async fn try_bind(
         return refused(refusal);
     }
     match found {
-        NewcomerNode::Same(node) => rebind_node(mutation, bind_request, &newcomer, *node).await,
-        NewcomerNode::New { shared_with } => {
-            make_node(mutation, bind_request, &newcomer, shared_with).await
+        RegistrantNode::Same(node) => rebind_node(mutation, bind_request, &registrant, *node).await,
+        RegistrantNode::New { shared_with } => {
+            make_node(mutation, bind_request, &registrant, shared_with).await
         }
     }
 }
 
-/// Which node a newcomer is.
-enum NewcomerNode {
+/// Which node a registrant is.
+enum RegistrantNode {
     /// One that its machine holds.
     Same(Box<Node>),
     /// A new one; another that is in use with the same machine key, if there is one.
@@ -149,8 +149,8 @@ enum NewcomerNode {
 async fn find_node(
     mutation: &mut Mutation,
     bind_request: &BindRequest,
-    newcomer: &Newcomer,
-) -> Result<Result<NewcomerNode, RotationRefusal>, RegistryError> {
+    registrant: &Registrant,
+) -> Result<Result<RegistrantNode, RotationRefusal>, RegistryError> {
     let (request, now) = (&bind_request.request, mutation.now());
     let old = match request.old_node_key.len() {
         32 => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
@@ -163,28 +163,28 @@ async fn find_node(
             proven_keys: &request.proven_node_keys,
             is_required: bind_request.credential.tailnet.require_key_proof,
         };
-        // That the newcomer's own user is in good standing was said by identity a moment ago.
-        let is_barred = old.user_id != newcomer.owner.user_id
+        // That the registrant's own user is in good standing was said by identity a moment ago.
+        let is_barred = old.user_id != registrant.owner.user_id
             && barred_users::is_barred(mutation.connection(), &old).await?;
-        match rotation::judge_rotation(&old, proof, newcomer, is_barred, now) {
-            RotationVerdict::Replaces => return Ok(Ok(NewcomerNode::Same(Box::new(old)))),
+        match rotation::judge_rotation(&old, proof, registrant, is_barred, now) {
+            RotationVerdict::Replaces => return Ok(Ok(RegistrantNode::Same(Box::new(old)))),
             RotationVerdict::Refused(refusal) => return Ok(Err(refusal)),
             RotationVerdict::NewNode => {}
         }
     }
-    let tailnet = newcomer.owner.tailnet_id;
+    let tailnet = registrant.owner.tailnet_id;
     let on = mutation.connection();
     let mut found = nodes::of_machine(on, tailnet, &request.machine_key, now).await?;
     for candidate in &mut found {
-        candidate.is_user_barred &= candidate.node.user_id != newcomer.owner.user_id;
+        candidate.is_user_barred &= candidate.node.user_id != registrant.owner.user_id;
     }
     Ok(Ok(
-        match rotation::find_returning_node(&found, newcomer, now) {
-            Some(node) => NewcomerNode::Same(Box::new(node.clone())),
+        match rotation::find_returning_node(&found, registrant, now) {
+            Some(node) => RegistrantNode::Same(Box::new(node.clone())),
             None => {
                 let shared_with =
-                    rotation::find_live_duplicate(&found, newcomer, &request.old_node_key);
-                NewcomerNode::New {
+                    rotation::find_live_duplicate(&found, registrant, &request.old_node_key);
+                RegistrantNode::New {
                     shared_with: shared_with.cloned().map(Box::new),
                 }
             }
@@ -196,17 +196,17 @@ async fn find_node(
 async fn rebind_node(
     mutation: &mut Mutation,
     bind_request: BindRequest,
-    newcomer: &Newcomer,
+    registrant: &Registrant,
     mut node: Node,
 ) -> Result<Binding, RegistryError> {
     own_changes::audit_deferred_change(mutation, &node).await?;
     let asked = limits::take_rotation(mutation, &node).await?;
     let before = node.clone();
     node.approved |= bind_request.credential.approved;
-    set_key(&mut node, &bind_request, newcomer, mutation.now());
+    set_key(&mut node, &bind_request, registrant, mutation.now());
     let is_good = node.approved;
     if is_good {
-        describe_node(&mut node, &bind_request, newcomer);
+        describe_node(&mut node, &bind_request, registrant);
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
     // What was reported before the login is older than what the client says with it.
@@ -220,11 +220,11 @@ async fn rebind_node(
 async fn make_node(
     mutation: &mut Mutation,
     bind_request: BindRequest,
-    newcomer: &Newcomer,
+    registrant: &Registrant,
     shared_with: Option<Box<Node>>,
 ) -> Result<Binding, RegistryError> {
     let key = bind_request.credential.pre_auth_key.as_deref();
-    limits::take_new_node(mutation, key, &newcomer.owner).await?;
+    limits::take_new_node(mutation, key, &registrant.owner).await?;
     let pools = &bind_request.judgement.ipv4_pools;
     let mut node = allocate_node(
         mutation,
@@ -233,8 +233,8 @@ async fn make_node(
         pools,
     )
     .await?;
-    set_key(&mut node, &bind_request, newcomer, mutation.now());
-    describe_node(&mut node, &bind_request, newcomer);
+    set_key(&mut node, &bind_request, registrant, mutation.now());
+    describe_node(&mut node, &bind_request, registrant);
     node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
     node_changes::follow_hostname(mutation, &mut node, "").await?;
     write_bound_node(mutation, &bind_request, &Node::default(), &node).await?;

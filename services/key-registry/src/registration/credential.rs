@@ -7,7 +7,7 @@ use bowline_proto::{
 };
 use chrono::{DateTime, Utc};
 
-use super::answers::{refuse, refuse_gone_user};
+use super::answers::{refuse, refuse_barred_user};
 use crate::{
     asked_services::AskedServices, domain::pre_auth_key, error::RegistryError, store::pre_auth_keys,
 };
@@ -169,7 +169,7 @@ impl Credentials {
         tailnet_id: u64,
         user_id: u64,
     ) -> Result<CredentialOutcome, RegistryError> {
-        let gone = || Ok(CredentialOutcome::from_answer(refuse_gone_user()));
+        let gone = || Ok(CredentialOutcome::from_answer(refuse_barred_user()));
         if user_id == 0 {
             match self.services.resolve_tailnet(tailnet_id).await? {
                 Some(tailnet) => credential.tailnet = tailnet,

@@ -12,7 +12,7 @@ use crate::{
         self,
         address_pool::{AddressPair, AddressPool},
         difference, key,
-        rotation::Newcomer,
+        rotation::Registrant,
         routes,
     },
     error::RegistryError,
@@ -59,20 +59,20 @@ pub(super) async fn allocate_node(
 pub(super) fn set_key(
     node: &mut Node,
     bind_request: &BindRequest,
-    newcomer: &Newcomer,
+    registrant: &Registrant,
     now: DateTime<Utc>,
 ) {
     let lifetime = bind_request.credential.tailnet.key_lifetime;
     let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
     let wished_end = bind_request.request.expiry.and_then(domain::from_timestamp);
-    node.key_expiry = key::compute_expiry(&newcomer.owner, lifetime, wished_end, now);
+    node.key_expiry = key::compute_expiry(&registrant.owner, lifetime, wished_end, now);
     node.node_key.clone_from(&bind_request.request.node_key);
     node.expired = false;
 }
 
 /// Says whose a node is, and what its client says of it.
-pub(super) fn describe_node(node: &mut Node, bind_request: &BindRequest, newcomer: &Newcomer) {
-    let owner = &newcomer.owner;
+pub(super) fn describe_node(node: &mut Node, bind_request: &BindRequest, registrant: &Registrant) {
+    let owner = &registrant.owner;
     // Asking again for tags that a node has already does not change who gave them.
     if node.tags != owner.tags || bind_request.tagged_by == TaggedBy::PreAuthKey {
         node.tagged_by = bind_request.tagged_by.into();
@@ -91,7 +91,7 @@ pub(super) fn describe_node(node: &mut Node, bind_request: &BindRequest, newcome
     node.os = os;
     node.client_version = client_version;
     node.requested_tags = requested_tags;
-    node.ephemeral = newcomer.ephemeral;
+    node.ephemeral = registrant.ephemeral;
     node.advertised_routes = advertised_routes;
     routes::approve_by_policy(node, &bind_request.judgement.approved_routes);
 }

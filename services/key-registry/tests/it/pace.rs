@@ -21,7 +21,7 @@ fn key_bytes(number: u32) -> Vec<u8> {
     number.to_be_bytes().repeat(8)
 }
 
-fn newcomer(number: u32, key: &str) -> RegisterRequest {
+fn registrant(number: u32, key: &str) -> RegisterRequest {
     RegisterRequest {
         machine_key: key_bytes(number),
         node_key: key_bytes(0x8000_0000 | number),
@@ -97,13 +97,18 @@ async fn user_makes_a_hundred_nodes_at_once_with_however_many_keys(services: Tes
     };
     for number in 0..50 {
         for (of_key, key) in [1000, 2000].into_iter().zip(&keys) {
-            services.register_node(newcomer(of_key + number, key)).await;
+            services
+                .register_node(registrant(of_key + number, key))
+                .await;
         }
     }
     // On PostgreSQL time goes on meanwhile.
     let mut made = 100;
     let refused = loop {
-        match services.try_register(newcomer(3000 + made, &keys[0])).await {
+        match services
+            .try_register(registrant(3000 + made, &keys[0]))
+            .await
+        {
             Ok(_) => made += 1,
             Err(refused) => break refused,
         }
@@ -114,10 +119,10 @@ async fn user_makes_a_hundred_nodes_at_once_with_however_many_keys(services: Tes
     let again = RegisterRequest {
         node_key: vec![7; 32],
         old_node_key: key_bytes(0x8000_0000 | 1000),
-        ..newcomer(1000, &keys[0])
+        ..registrant(1000, &keys[0])
     };
     services.register_node(again).await;
-    services.register_node(newcomer(4000, &tagged)).await;
+    services.register_node(registrant(4000, &tagged)).await;
 }
 
 #[tokio::test]
@@ -137,7 +142,7 @@ async fn two_hundred_machines_that_come_at_once_have_all_joined_within_three_min
             .filter_map(|(number, at)| (*at <= second).then_some(*number))
             .collect();
         for number in asking {
-            match services.try_register(newcomer(number, &key)).await {
+            match services.try_register(registrant(number, &key)).await {
                 Ok(Outcome::Registered(_)) => {
                     out.remove(&number);
                 }

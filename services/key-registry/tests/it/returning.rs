@@ -180,7 +180,7 @@ async fn node_with_a_live_session_is_never_taken_over(services: TestServices) {
     nodes.expire_node(expire).await.unwrap();
     let third = services.register_node(with_key(1, 103, &key)).await;
     assert!(third.id != first.id && third.id != copy.id);
-    // The one that is named as old is the newcomer's own.
+    // The one that is named as old is the registrant's own.
     let named = RegisterRequest {
         old_node_key: vec![101; 32],
         ..with_key(1, 104, &key)

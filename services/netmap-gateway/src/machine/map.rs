@@ -91,9 +91,9 @@ pub async fn answer_map_request(
     }
     // Counted only here: reports are accepted as often as they come, and passed on at a pace of their own.
     gateway
-        .admission
+        .turns
         .take_full_map(located.node, tokio::time::Instant::now().into_std())?;
-    if !gateway.may_readmit() {
+    if !gateway.is_registry_fresh() {
         let text = "the server has lost touch with its registry: try again later";
         return Err(RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text));
     }
@@ -134,7 +134,7 @@ fn pass_on_report(
 ) {
     let node_key = request.node_key.as_bytes();
     gateway
-        .pace
+        .report_pace
         .accept_report(&located.tailnet, located.node, node_key, report);
 }
 
@@ -177,8 +177,8 @@ async fn open_stream(
     let delivery = gateway
         .deliveries
         .begin(located.node, DeliveryKind::Stream, connection.clone());
-    let admission = &gateway.admission;
-    let turn = admission
+    let turns = &gateway.turns;
+    let turn = turns
         .admit_first_map(located.node, delivery.wait_until_ended())
         .await?;
     // A description that is too long is left out: only a report is refused for it.
@@ -197,7 +197,7 @@ async fn open_stream(
         connection: connection.clone(),
     };
     let (clock, reporter) = (Arc::clone(&gateway.clock), gateway.reporter.clone());
-    let mut session = MapSession::begin(client, clock, reporter, Arc::clone(admission));
+    let mut session = MapSession::begin(client, clock, reporter, Arc::clone(turns));
     // The answer begins with its first message: clients take an empty stream for a broken server.
     let first = session.next_frame().await;
     let first = first
@@ -254,7 +254,7 @@ async fn answer_once(
         .begin(node, DeliveryKind::Once, connection);
     // Kept until the map is encoded.
     let _turn_to_encode = gateway
-        .admission
+        .turns
         .admit_first_map(node, delivery.wait_until_ended())
         .await?;
     let now = gateway.clock.now();

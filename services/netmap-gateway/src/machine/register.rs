@@ -30,12 +30,13 @@ use super::{
     host::{self, CheckedHostinfo},
 };
 use crate::{
-    admission::RequestOrigin,
     gateway::Gateway,
     listener::{BodyShare, Holder},
+    turns::RequestOrigin,
 };
 
-/// How long one question to identity is held while a person decides.
+/// How long one question to identity waits while a person decides: longer than identity holds it (45 s), so that its
+/// answer is there before.
 const WAIT: Duration = Duration::from_secs(50);
 
 /// The most bytes of a registration that are kept while a person decides; a client that sent more is asked again.
@@ -113,7 +114,7 @@ async fn ask_registry(
         _ => machine.request_origin(),
     };
     // The turn ends with this call: none is kept while a person decides.
-    let turn = match gateway.admission.admit_registration(origin).await {
+    let turn = match gateway.turns.admit_registration(origin).await {
         Ok(turn) => turn,
         Err(failure) => return readmit().ok_or(failure),
     };
@@ -149,7 +150,7 @@ async fn ask_registry(
         Some(Outcome::LoginNeeded(needed)) => Ok(RegistrationVerdict::Pending(needed.login_id)),
         Some(Outcome::Refused(refused)) => {
             let (source, reason) = (machine.connection.source(), refused.reason().as_str_name());
-            gateway.refusals.log_refusal(
+            gateway.refusal_log.log_refusal(
                 source,
                 machine.key,
                 reason,
@@ -209,7 +210,7 @@ fn readmit_known_node(
     let shown = view.nodes.get(&located.node)?;
     let now = gateway.clock.now().timestamp();
     let is_live = |end: &Timestamp| end.seconds > now;
-    if !gateway.may_readmit()
+    if !gateway.is_registry_fresh()
         || !shown.offered
         || !shown.node.key_expiry.as_ref().is_none_or(is_live)
     {
@@ -241,7 +242,10 @@ async fn wait_for_login(
         RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text)
     };
     let source = machine.connection.source();
-    let Some(place) = gateway.waits.begin_wait(login, machine.key, source) else {
+    let Some(place) = gateway
+        .followup_waits
+        .begin_wait(login, machine.key, source)
+    else {
         let text = "too many devices wait for somebody to let them in: try again in a few minutes";
         return Err(crowded(text));
     };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_control_wire::{FrameError, MapResponse};
+use bowline_control_wire::{FrameError, MapResponse, dialect};
 use bowline_ids::NodeId;
 use bowline_netmap::{ChangeSet, Dialect, View, build_full, lost_peers};
 use bytes::Bytes;
@@ -59,6 +59,14 @@ pub(super) fn encode_everything(
 /// Says whether a message has parts that are the client's own, and not the same for its whole class.
 pub(super) fn has_own_parts(message: &MapResponse) -> bool {
     message.node.is_some() || !message.packet_filters.is_empty() || message.ssh_policy.is_some()
+}
+
+/// Says whether a client reads a difference as it is meant.
+pub(super) fn is_understood(message: &MapResponse, spoken: Dialect) -> bool {
+    let version = spoken.version;
+    !dialect::needs_full_messages(version)
+        && (dialect::takes_filter_chunks(version) || message.packet_filters.is_empty())
+        && (dialect::takes_patches(version) || message.peers_changed_patch.is_empty())
 }
 
 /// Returns a sign of life.

@@ -23,8 +23,8 @@ use tonic::{Code, Status};
 use super::{Progress, ProgressQueue, SharedIndexes, Tailnet, follower, follower::LogSources};
 use crate::{
     Backends,
-    admission::{FairSemaphore, RequestOrigin},
     listener::Holder,
+    turns::{FairSemaphore, RequestOrigin},
 };
 
 /// A view nobody has used for this long is dropped.

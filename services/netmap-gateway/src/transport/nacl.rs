@@ -70,7 +70,7 @@ pub async fn post_map(
     let machine = sealer.machine.clone();
     let sealing = {
         let gateway = Arc::clone(&gateway);
-        FrameSealer::by(move |plain| {
+        FrameSealer::with(move |plain| {
             sealed_frame(&gateway, &sealer, plain).map_err(|_| FrameError::Length(0))
         })
     };

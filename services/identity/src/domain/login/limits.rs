@@ -78,17 +78,17 @@ pub struct EvictionRule {
 impl EvictionRule {
     /// Returns the rule to try first, for logins that nobody waits for, and the rule to try where that finds none.
     pub fn in_turn(now: DateTime<Utc>) -> [Self; 2] {
-        let of_nobody = Self {
+        let unwatched = Self {
             followed_before: now - AWAITED_WITHIN,
             ending_before: now + LIFETIME - NEW_WITHIN,
             most: MOST_EVICTED,
         };
-        let of_anybody = Self {
+        let any = Self {
             followed_before: now + LIFETIME,
             ending_before: now + LIFETIME * 2,
             most: MOST_EVICTED_OF_AWAITED,
         };
-        [of_nobody, of_anybody]
+        [unwatched, any]
     }
 }
 

@@ -5,8 +5,8 @@ use crate::domain::tests::{node, now};
 
 const NEW: [u8; 32] = [9; 32];
 
-fn newcomer() -> Newcomer {
-    Newcomer {
+fn registrant() -> Registrant {
+    Registrant {
         owner: KeyOwner {
             tailnet_id: 3,
             user_id: 7,
@@ -16,10 +16,10 @@ fn newcomer() -> Newcomer {
     }
 }
 
-fn of(change: impl Fn(&mut Newcomer)) -> Newcomer {
-    let mut newcomer = newcomer();
-    change(&mut newcomer);
-    newcomer
+fn of(change: impl Fn(&mut Registrant)) -> Registrant {
+    let mut registrant = registrant();
+    change(&mut registrant);
+    registrant
 }
 
 fn tagged(tag: &str) -> Node {
@@ -30,28 +30,28 @@ fn tagged(tag: &str) -> Node {
     }
 }
 
-fn judged(old: &Node, machine: u8, newcomer: &Newcomer) -> RotationVerdict {
+fn judged(old: &Node, machine: u8, registrant: &Registrant) -> RotationVerdict {
     let proof = KeyProof {
         machine_key: &[machine; 32],
         node_key: &NEW,
         proven_keys: &[],
         is_required: false,
     };
-    judge_rotation(old, proof, newcomer, false, now())
+    judge_rotation(old, proof, registrant, false, now())
 }
 
 #[test]
 fn key_is_replaced_for_the_same_machine_tailnet_and_owner() {
-    assert_eq!(judged(&node(), 1, &newcomer()), RotationVerdict::Replaces);
-    let other_user = of(|newcomer| newcomer.owner.user_id = 8);
+    assert_eq!(judged(&node(), 1, &registrant()), RotationVerdict::Replaces);
+    let other_user = of(|registrant| registrant.owner.user_id = 8);
     assert_eq!(judged(&node(), 1, &other_user), RotationVerdict::NewNode);
-    let other_tailnet = of(|newcomer| newcomer.owner.tailnet_id = 4);
+    let other_tailnet = of(|registrant| registrant.owner.tailnet_id = 4);
     assert_eq!(judged(&node(), 1, &other_tailnet), RotationVerdict::NewNode);
-    let ephemeral = of(|newcomer| newcomer.ephemeral = true);
+    let ephemeral = of(|registrant| registrant.ephemeral = true);
     assert_eq!(judged(&node(), 1, &ephemeral), RotationVerdict::NewNode);
-    let by_tag = of(|newcomer| {
-        newcomer.owner.user_id = 0;
-        newcomer.owner.tags = vec!["tag:b".to_owned()];
+    let by_tag = of(|registrant| {
+        registrant.owner.user_id = 0;
+        registrant.owner.tags = vec!["tag:b".to_owned()];
     });
     assert_eq!(
         judged(&tagged("tag:a"), 1, &by_tag),
@@ -60,7 +60,7 @@ fn key_is_replaced_for_the_same_machine_tailnet_and_owner() {
     assert_eq!(judged(&node(), 1, &by_tag), RotationVerdict::NewNode);
     // A tagged node becomes its user's by a login without tags, and nobody else's.
     assert_eq!(
-        judged(&tagged("tag:a"), 1, &newcomer()),
+        judged(&tagged("tag:a"), 1, &registrant()),
         RotationVerdict::Replaces
     );
     assert_eq!(
@@ -71,12 +71,15 @@ fn key_is_replaced_for_the_same_machine_tailnet_and_owner() {
 
 #[test]
 fn node_that_may_not_change_is_replaced_only_in_its_key() {
-    let by_tag = of(|newcomer| newcomer.owner.tags = vec!["tag:b".to_owned()]);
+    let by_tag = of(|registrant| registrant.owner.tags = vec!["tag:b".to_owned()]);
     let waiting = Node {
         approved: false,
         ..node()
     };
-    assert_eq!(judged(&waiting, 1, &newcomer()), RotationVerdict::Replaces);
+    assert_eq!(
+        judged(&waiting, 1, &registrant()),
+        RotationVerdict::Replaces
+    );
     assert_eq!(judged(&waiting, 1, &by_tag), RotationVerdict::NewNode);
     let by_user = Node {
         tagged_by: TaggedBy::User.into(),
@@ -108,20 +111,20 @@ fn ended_node_comes_back_and_one_in_use_is_told_of() {
         held(4, true, false),
         held(5, true, false),
     ];
-    let back = find_returning_node(&nodes, &newcomer(), now()).map(|node| node.id);
+    let back = find_returning_node(&nodes, &registrant(), now()).map(|node| node.id);
     assert_eq!(back, Some(4));
     assert_eq!(
-        find_live_duplicate(&nodes, &newcomer(), &[]).map(|node| node.id),
+        find_live_duplicate(&nodes, &registrant(), &[]).map(|node| node.id),
         Some(1)
     );
-    let other = of(|newcomer| newcomer.owner.user_id = 8);
+    let other = of(|registrant| registrant.owner.user_id = 8);
     assert!(find_returning_node(&nodes, &other, now()).is_none());
     assert!(
         find_live_duplicate(&nodes, &other, &[]).is_none(),
         "a profile of its own"
     );
     assert!(
-        find_live_duplicate(&nodes[..1], &newcomer(), &[1; 32]).is_none(),
+        find_live_duplicate(&nodes[..1], &registrant(), &[1; 32]).is_none(),
         "named as old"
     );
 }
@@ -129,7 +132,7 @@ fn ended_node_comes_back_and_one_in_use_is_told_of() {
 #[test]
 fn key_of_another_machine_is_not_replaced() {
     let refused = RotationVerdict::Refused(RotationRefusal::AnotherMachines);
-    assert_eq!(judged(&node(), 2, &newcomer()), refused);
+    assert_eq!(judged(&node(), 2, &registrant()), refused);
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn key_is_not_replaced_unproven_where_the_tailnet_asks_for_proof() {
             proven_keys: held,
             is_required: true,
         };
-        judge_rotation(old, proof, &newcomer(), false, now())
+        judge_rotation(old, proof, &registrant(), false, now())
     };
     let unproven = RotationVerdict::Refused(RotationRefusal::Unproven);
     let (own, new) = (old.node_key.clone(), NEW.to_vec());

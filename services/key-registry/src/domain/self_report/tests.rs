@@ -11,7 +11,7 @@ fn what_is_kept_of_a_report_is_bounded() {
         requested_tags: vec!["tag:".repeat(1000); 5000],
         ..HostReport::default()
     };
-    let kept = judged_part(&report);
+    let kept = logged_part(&report);
     assert_eq!(kept.hostname.len(), LONGEST_NAME);
     assert_eq!(
         (kept.advertised_routes.len(), kept.requested_tags.len()),

@@ -10,22 +10,22 @@ fn of(address: &str) -> RequestOrigin {
 
 #[tokio::test(start_paused = true)]
 async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_back() {
-    let admission = Admission::new(1, 1);
-    let registration = admission
+    let turns = Turns::new(1, 1);
+    let registration = turns
         .admit_registration(RequestOrigin::Known(node_id(1)))
         .await
         .expect("free");
-    let map = admission
+    let map = turns
         .admit_first_map(node_id(1), pending())
         .await
         .expect("free");
-    let refused = admission.admit_registration(of("192.0.2.1")).await;
+    let refused = turns.admit_registration(of("192.0.2.1")).await;
     assert_eq!(refused.expect_err("none is free").status(), 429);
-    let refused = admission.admit_first_map(node_id(1), pending()).await;
+    let refused = turns.admit_first_map(node_id(1), pending()).await;
     assert_eq!(refused.expect_err("none is free").status(), 503);
     let waiting = tokio::join!(
-        admission.admit_registration(of("192.0.2.1")),
-        admission.admit_first_map(node_id(1), pending()),
+        turns.admit_registration(of("192.0.2.1")),
+        turns.admit_first_map(node_id(1), pending()),
         async {
             tokio::time::sleep(PATIENCE / 2).await;
             drop((registration, map));
@@ -36,25 +36,22 @@ async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_ba
 
 #[tokio::test(start_paused = true)]
 async fn response_that_was_replaced_takes_no_turn() {
-    let admission = Admission::new(1, 1);
-    let replaced = admission.admit_first_map(node_id(1), ready(())).await;
+    let turns = Turns::new(1, 1);
+    let replaced = turns.admit_first_map(node_id(1), ready(())).await;
     assert_eq!(replaced.expect_err("it was replaced").status(), 503);
-    let map = admission
+    let map = turns
         .admit_first_map(node_id(1), pending())
         .await
         .expect("free");
     let waiting = tokio::time::Instant::now();
-    let replaced = admission
+    let replaced = turns
         .admit_first_map(node_id(1), tokio::time::sleep(PATIENCE / 2))
         .await;
     assert_eq!(replaced.expect_err("it was replaced").status(), 503);
     assert_eq!(waiting.elapsed(), PATIENCE / 2, "at once, not at the end");
     drop(map);
     assert!(
-        admission
-            .admit_first_map(node_id(1), pending())
-            .await
-            .is_ok(),
+        turns.admit_first_map(node_id(1), pending()).await.is_ok(),
         "it is free"
     );
 }
@@ -137,15 +134,15 @@ async fn those_who_ask_and_leave_at_once_leave_nothing_behind() {
 
 #[test]
 fn node_is_told_everything_ten_times_at_once_and_then_once_a_second() {
-    let (admission, start) = (Admission::default(), Instant::now());
+    let (turns, start) = (Turns::default(), Instant::now());
     let taken = |node, now| {
-        let asked = (0..100).map(|_| admission.take_full_map(node, now));
+        let asked = (0..100).map(|_| turns.take_full_map(node, now));
         asked.filter(Result::is_ok).count()
     };
     assert_eq!(taken(node_id(1), start), 10);
     assert_eq!(taken(node_id(2), start), 10, "another node's are its own");
     assert_eq!(taken(node_id(1), start + Duration::from_secs(3)), 3);
-    let refused = admission.take_full_map(node_id(1), start + Duration::from_secs(3));
+    let refused = turns.take_full_map(node_id(1), start + Duration::from_secs(3));
     let refused = refused.expect_err("too often");
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.wait(), Duration::from_secs(1));

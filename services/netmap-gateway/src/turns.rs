@@ -56,14 +56,14 @@ struct TurnQueues {
 /// Those who wait, one of each `K` in turn.
 #[derive(Debug)]
 struct Rotation<K> {
-    waiting: BTreeMap<K, VecDeque<oneshot::Sender<AdmissionPermit>>>,
+    waiting: BTreeMap<K, VecDeque<oneshot::Sender<Turn>>>,
     /// Those who have requests in `waiting`, the next in turn first.
     order: VecDeque<K>,
 }
 
 /// The turn to work on a request; when it is dropped, the next request has its turn.
 #[derive(Debug)]
-pub struct AdmissionPermit(Arc<FairSemaphore>);
+pub struct Turn(Arc<FairSemaphore>);
 
 impl FairSemaphore {
     /// Returns a semaphore with this many turns.
@@ -80,19 +80,19 @@ impl FairSemaphore {
         self: &Arc<Self>,
         origin: RequestOrigin,
         patience: Duration,
-    ) -> Option<AdmissionPermit> {
+    ) -> Option<Turn> {
         // A permit that arrives too late is dropped with its channel, and the next request has the turn.
         let turn = tokio::time::timeout(patience, self.enqueue(origin)).await;
         turn.ok()?
     }
 
     /// Waits for a turn.
-    async fn enqueue(self: &Arc<Self>, origin: RequestOrigin) -> Option<AdmissionPermit> {
+    async fn enqueue(self: &Arc<Self>, origin: RequestOrigin) -> Option<Turn> {
         let waiting = {
             let mut state = self.lock_queues();
             if state.free > 0 {
                 state.free -= 1;
-                return Some(AdmissionPermit(Arc::clone(self)));
+                return Some(Turn(Arc::clone(self)));
             }
             let (sender, receiver) = oneshot::channel();
             match origin {
@@ -111,7 +111,7 @@ impl FairSemaphore {
 
 impl TurnQueues {
     /// Returns the next request whose client still waits.
-    fn next(&mut self) -> Option<oneshot::Sender<AdmissionPermit>> {
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         while let Some(sender) = self.known.next().or_else(|| self.strangers.next()) {
             if !sender.is_closed() {
                 return Some(sender);
@@ -122,7 +122,7 @@ impl TurnQueues {
 }
 
 impl<K: Ord + Copy> Rotation<K> {
-    fn push_waiter(&mut self, of: K, sender: oneshot::Sender<AdmissionPermit>) {
+    fn push_waiter(&mut self, of: K, sender: oneshot::Sender<Turn>) {
         let waiting = self.waiting.entry(of).or_default();
         if waiting.is_empty() {
             self.order.push_back(of);
@@ -133,7 +133,7 @@ impl<K: Ord + Copy> Rotation<K> {
         waiting.push_back(sender);
     }
 
-    fn next(&mut self) -> Option<oneshot::Sender<AdmissionPermit>> {
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         let of = self.order.pop_front()?;
         let waiting = self.waiting.get_mut(&of)?;
         let sender = waiting.pop_front();
@@ -155,7 +155,7 @@ impl<K> Default for Rotation<K> {
     }
 }
 
-impl Drop for AdmissionPermit {
+impl Drop for Turn {
     fn drop(&mut self) {
         let next = {
             let mut state = self.0.lock_queues();
@@ -174,13 +174,13 @@ impl Drop for AdmissionPermit {
 
 /// The turns of this gateway.
 #[derive(Debug)]
-pub struct Admission {
+pub struct Turns {
     registrations: Arc<FairSemaphore>,
     full_maps: Arc<FairSemaphore>,
     pace: Mutex<TokenBuckets<NodeId>>,
 }
 
-impl Admission {
+impl Turns {
     /// Returns turns for this many registrations and full maps at once.
     fn new(registrations: usize, full_maps: usize) -> Self {
         Self {
@@ -210,10 +210,7 @@ impl Admission {
     /// # Errors
     ///
     /// 429 when too many wait.
-    pub async fn admit_registration(
-        &self,
-        origin: RequestOrigin,
-    ) -> Result<AdmissionPermit, RequestFailure> {
+    pub async fn admit_registration(&self, origin: RequestOrigin) -> Result<Turn, RequestFailure> {
         let turn = self.registrations.acquire(origin, PATIENCE).await;
         turn.ok_or_else(|| {
             let text = "too many devices are logging in at the moment: try again in a few seconds";
@@ -231,7 +228,7 @@ impl Admission {
         &self,
         node: NodeId,
         replaced: impl Future<Output = ()>,
-    ) -> Result<AdmissionPermit, RequestFailure> {
+    ) -> Result<Turn, RequestFailure> {
         let turn = tokio::select! {
             biased;
             () = replaced => {
@@ -247,12 +244,12 @@ impl Admission {
     }
 
     /// Waits for the turn to send a full map again in an open stream; `None` when the gateway ends.
-    pub async fn admit_full_map(&self, node: NodeId) -> Option<AdmissionPermit> {
+    pub async fn admit_full_map(&self, node: NodeId) -> Option<Turn> {
         self.full_maps.enqueue(RequestOrigin::Known(node)).await
     }
 }
 
-impl Default for Admission {
+impl Default for Turns {
     /// Allows one full map at a time for each processor but one: making a map keeps a processor busy, and one is left
     /// for all other requests.
     fn default() -> Self {
