@@ -3,7 +3,7 @@
 use bergshamra_c14n::{C14nMode, canonicalize_doc};
 use bergshamra_xml::NodeSet;
 
-use crate::xml::XmlElement;
+use crate::xml::{XmlElement, clip};
 
 /// Returns an element in exclusive canonical form, without one element inside of it.
 ///
@@ -23,5 +23,5 @@ pub(crate) fn canonical_bytes(
         }
     }
     canonicalize_doc(document, C14nMode::Exclusive, Some(&nodes), prefixes)
-        .map_err(|error| error.to_string())
+        .map_err(|error| clip(&error.to_string()))
 }

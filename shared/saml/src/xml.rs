@@ -6,8 +6,8 @@ use uppsala::{Document, NodeId, NodeKind, Parser};
 
 use crate::markup::{Comments, MarkupError, XmlLimits, check_markup};
 
-/// The most letters of an id.
-const LONGEST_ID: usize = 256;
+/// The most letters that an error repeats of what somebody else wrote.
+const LONGEST_QUOTE: usize = 256;
 
 /// Parses a document within its limits. Each of its ids stands for one element.
 pub(crate) fn parse<'t>(
@@ -22,7 +22,7 @@ pub(crate) fn parse<'t>(
         .with_forbid_entities(true);
     let document = parser
         .parse(text)
-        .map_err(|error| MarkupError::NotWellFormed(error.to_string()))?;
+        .map_err(|error| MarkupError::NotWellFormed(clip(&error.to_string())))?;
     let declared = document.xml_declaration.as_ref();
     let encoding = declared.and_then(|declared| declared.encoding.as_deref());
     if encoding.is_some_and(|name| !["UTF-8", "US-ASCII"].contains(&&*name.to_ascii_uppercase())) {
@@ -50,7 +50,7 @@ fn check_ids(document: &Document<'_>) -> Result<(), MarkupError> {
 
 /// Returns the beginning of a text that somebody else wrote, such that it can stand in a message.
 pub(crate) fn clip(text: &str) -> String {
-    let letters = text.trim().chars().take(LONGEST_ID);
+    let letters = text.trim().chars().take(LONGEST_QUOTE);
     letters
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()

@@ -85,12 +85,13 @@ pub fn run(input: &[u8]) {
         let _ = verify_response(field, &expect(false));
     }
     let limits = XmlLimits::default();
-    if let Ok(metadata) = ProviderMetadata::parse(input, &[], &limits) {
-        let _ = metadata.warnings("2027-01-01T00:00:00Z".parse().expect("a time"));
-        let pinned = &PROVIDER.certificates;
-        assert!(
-            ProviderMetadata::parse(input, pinned, &limits).is_err(),
-            "nobody signed it"
-        );
+    match ProviderMetadata::parse(input, &[], &limits) {
+        Ok(metadata) => {
+            let _ = metadata.warnings("2027-01-01T00:00:00Z".parse().expect("a time"));
+            let pinned = &PROVIDER.certificates;
+            let result = ProviderMetadata::parse(input, pinned, &limits);
+            assert!(result.is_err(), "nobody signed it");
+        }
+        Err(error) => assert!(error.to_string().len() < 2000, "texts are short"),
     }
 }

@@ -101,6 +101,29 @@ fn not_well_formed() {
 }
 
 #[test]
+fn errors_repeat_little_of_what_was_sent() {
+    let long = "a".repeat(100_000);
+    for text in [
+        format!("<{long}/>"),
+        format!("<a></{long}>"),
+        format!("<{long}:a/>"),
+        format!("<a {long}='' {long}=''/>"),
+        format!("<a>&{long};</a>"),
+        changed(&signed(), "2.0:status:Success", &long),
+        changed(
+            &signed(),
+            "<saml:Assertion",
+            &format!("<saml:Assertion {long}=''"),
+        ),
+        signed_with(ENTITY, &long),
+        signed_with(PROVIDER, &long),
+    ] {
+        let error = refuse(&text).to_string();
+        assert!(error.len() < 1000, "{} bytes: {:.100}", error.len(), error);
+    }
+}
+
+#[test]
 fn many_attributes_of_xml() {
     let many: String = (0..20_000).map(|number| format!(" a{number}=''")).collect();
     let text = changed(
