@@ -8,7 +8,7 @@ use url::{Url, form_urlencoded};
 
 use crate::{
     instant::format_instant,
-    names::{ASSERTION, Binding, PROTOCOL},
+    names::{ASSERTION, MessageBinding, PROTOCOL},
     signing::{SigningError, fill_signature, signature_template},
     signing_key::SigningKey,
 };
@@ -21,7 +21,7 @@ const COMPRESSION: u8 = 6;
 /// Why a request was not made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RequestError {
+pub enum AuthnRequestError {
     /// The relay state is longer than providers give back.
     #[error("the relay state has {0} bytes, and providers give back at most {LONGEST_RELAY_STATE}")]
     RelayState(usize),
@@ -74,15 +74,15 @@ impl AuthnRequest<'_> {
     ///
     /// # Errors
     ///
-    /// Any [`RequestError`].
+    /// Any [`AuthnRequestError`].
     pub fn to_redirect_url(
         &self,
         relay_state: &str,
         key: &SigningKey,
-    ) -> Result<String, RequestError> {
+    ) -> Result<String, AuthnRequestError> {
         check_relay_state(relay_state)?;
         let url = Url::parse(self.destination)
-            .map_err(|_| RequestError::Destination(self.destination.to_owned()))?;
+            .map_err(|_| AuthnRequestError::Destination(self.destination.to_owned()))?;
         let compressed = compress_to_vec(self.to_xml("").as_bytes(), COMPRESSION);
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("SAMLRequest", &STANDARD.encode(compressed));
@@ -106,12 +106,12 @@ impl AuthnRequest<'_> {
     ///
     /// # Errors
     ///
-    /// Any [`RequestError`].
+    /// Any [`AuthnRequestError`].
     pub fn to_post_form(
         &self,
         relay_state: &str,
         key: &SigningKey,
-    ) -> Result<PostForm, RequestError> {
+    ) -> Result<PostForm, AuthnRequestError> {
         check_relay_state(relay_state)?;
         let unsigned = self.to_xml(&signature_template(self.id, key));
         let signed = fill_signature(&unsigned, key)?;
@@ -136,7 +136,7 @@ impl AuthnRequest<'_> {
             ("IssueInstant", &issued),
             ("Destination", self.destination),
             ("AssertionConsumerServiceURL", self.acs_url),
-            ("ProtocolBinding", Binding::HttpPost.uri()),
+            ("ProtocolBinding", MessageBinding::HttpPost.uri()),
         ];
         if self.force_authn {
             attributes.push(("ForceAuthn", "true"));
@@ -164,10 +164,10 @@ impl AuthnRequest<'_> {
     }
 }
 
-fn check_relay_state(relay_state: &str) -> Result<(), RequestError> {
+fn check_relay_state(relay_state: &str) -> Result<(), AuthnRequestError> {
     match relay_state.len() <= LONGEST_RELAY_STATE {
         true => Ok(()),
-        false => Err(RequestError::RelayState(relay_state.len())),
+        false => Err(AuthnRequestError::RelayState(relay_state.len())),
     }
 }
 

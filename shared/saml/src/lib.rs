@@ -30,12 +30,12 @@ mod signing_key;
 mod xml;
 
 pub use assertion::{NameId, VerifiedAssertion};
-pub use authn_request::{AuthnRequest, PostForm, RequestError, request_id};
+pub use authn_request::{AuthnRequest, AuthnRequestError, PostForm, request_id};
 pub use certificate::{CertificateError, PublicKeyKind, SigningCertificate};
 pub use error::SamlError;
 pub use markup::{MarkupError, XmlLimits};
 pub use metadata::{Endpoint, MetadataError, MetadataWarning, ProviderMetadata};
-pub use names::{Binding, NAME_ID_EMAIL, NAME_ID_PERSISTENT, NAME_ID_TRANSIENT};
+pub use names::{MessageBinding, NAME_ID_EMAIL, NAME_ID_PERSISTENT, NAME_ID_TRANSIENT};
 pub use response::{Expectation, ExpectedRequest, verify_response, verify_response_xml};
 pub use service_provider::ServiceProvider;
 pub use signature::SignatureError;

@@ -9,7 +9,7 @@ use crate::{
     certificate::{CertificateError, PublicKeyKind, SigningCertificate},
     instant::{parse_duration, parse_instant},
     markup::{Comments, MarkupError, XmlLimits},
-    names::{Binding, DSIG, METADATA, PROTOCOL},
+    names::{DSIG, METADATA, MessageBinding, PROTOCOL},
     signature::{SignatureError, verify_enveloped},
     xml::{self, XmlElement, clip},
 };
@@ -23,7 +23,7 @@ const LONGEST_URL: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// How messages get there.
-    pub binding: Binding,
+    pub binding: MessageBinding,
     /// The URL.
     pub location: String,
 }
@@ -225,7 +225,7 @@ impl ProviderMetadata {
 
     /// Returns where people are sent by a binding.
     #[must_use]
-    pub fn sign_on_url(&self, binding: Binding) -> Option<&str> {
+    pub fn sign_on_url(&self, binding: MessageBinding) -> Option<&str> {
         let mut endpoints = self.single_sign_on.iter();
         endpoints
             .find(|endpoint| endpoint.binding == binding)
@@ -269,7 +269,7 @@ fn read_endpoints(
     let mut endpoints = Vec::new();
     for element in role.children_named(METADATA, name) {
         let binding = element.attribute("Binding").unwrap_or_default();
-        let Some(binding) = Binding::from_uri(binding.trim()) else {
+        let Some(binding) = MessageBinding::from_uri(binding.trim()) else {
             continue;
         };
         if endpoints.len() == MOST_PARTS {

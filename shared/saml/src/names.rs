@@ -39,14 +39,14 @@ pub const NAME_ID_EMAIL: &str = "urn:oasis:names:tc:SAML:1.1:nameid-format:email
 
 /// How a message travels through the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Binding {
+pub enum MessageBinding {
     /// In the query of a URL that the browser is sent to.
     HttpRedirect,
     /// In a form that the browser posts.
     HttpPost,
 }
 
-impl Binding {
+impl MessageBinding {
     /// Returns the binding of a name; `None` for those that are not spoken here.
     #[must_use]
     pub fn from_uri(uri: &str) -> Option<Self> {

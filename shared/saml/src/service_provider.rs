@@ -4,7 +4,7 @@ use uppsala::XmlWriter;
 
 use crate::{
     certificate::SigningCertificate,
-    names::{Binding, DSIG, METADATA, PROTOCOL},
+    names::{DSIG, METADATA, MessageBinding, PROTOCOL},
     signing::key_info,
 };
 
@@ -51,7 +51,7 @@ impl ServiceProvider {
             xml.end_element("md:NameIDFormat");
         }
         let consumer = [
-            ("Binding", Binding::HttpPost.uri()),
+            ("Binding", MessageBinding::HttpPost.uri()),
             ("Location", self.acs_url.as_str()),
             ("index", "0"),
             ("isDefault", "true"),

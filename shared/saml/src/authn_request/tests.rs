@@ -49,7 +49,7 @@ fn check_request(text: &str, destination: &str) {
             "AssertionConsumerServiceURL",
             "https://sp.example.com/saml/acs",
         ),
-        ("ProtocolBinding", Binding::HttpPost.uri()),
+        ("ProtocolBinding", MessageBinding::HttpPost.uri()),
         ("ForceAuthn", "true"),
     ] {
         assert_eq!(root.attribute(name), Some(value), "{name}");
@@ -168,16 +168,16 @@ fn what_can_not_be_sent_is_refused() {
     let request = request("no address", &[]);
     assert!(matches!(
         request.to_redirect_url("", &key),
-        Err(RequestError::Destination(_))
+        Err(AuthnRequestError::Destination(_))
     ));
     let long = "a".repeat(81);
     assert!(matches!(
         request.to_redirect_url(&long, &key),
-        Err(RequestError::RelayState(81))
+        Err(AuthnRequestError::RelayState(81))
     ));
     assert!(matches!(
         request.to_post_form(&long, &key),
-        Err(RequestError::RelayState(81))
+        Err(AuthnRequestError::RelayState(81))
     ));
 }
 

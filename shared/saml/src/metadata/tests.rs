@@ -72,11 +72,11 @@ fn everything_is_read() {
         [first.certificate().clone(), second.certificate().clone()]
     );
     assert_eq!(
-        metadata.sign_on_url(Binding::HttpRedirect),
+        metadata.sign_on_url(MessageBinding::HttpRedirect),
         Some("https://idp.example.com/sso?tenant=1")
     );
     assert_eq!(
-        metadata.sign_on_url(Binding::HttpPost),
+        metadata.sign_on_url(MessageBinding::HttpPost),
         Some("http://idp.example.com/post")
     );
     assert_eq!(metadata.single_logout.len(), 1);

@@ -45,7 +45,10 @@ fn both_keys_are_published() {
         consumer.attribute("Location"),
         Some(service.acs_url.as_str())
     );
-    assert_eq!(consumer.attribute("Binding"), Some(Binding::HttpPost.uri()));
+    assert_eq!(
+        consumer.attribute("Binding"),
+        Some(MessageBinding::HttpPost.uri())
+    );
     // The order that the schema has.
     let order: Vec<_> = role.children().map(XmlElement::local_name).collect();
     assert_eq!(

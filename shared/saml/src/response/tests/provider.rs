@@ -10,8 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use uppsala::{Document, NodeId};
 
 use crate::{
-    Binding, Endpoint, Expectation, ExpectedRequest, ProviderMetadata, SamlError, SigningKey,
-    SigningKeyKind, VerifiedAssertion, XmlLimits,
+    Endpoint, Expectation, ExpectedRequest, MessageBinding, ProviderMetadata, SamlError,
+    SigningKey, SigningKeyKind, VerifiedAssertion, XmlLimits,
     names::{DSIG, ENVELOPED, EXCLUSIVE, SHA256, SHA384, SHA512},
     verify_response_xml,
 };
@@ -51,7 +51,7 @@ pub(super) fn metadata() -> ProviderMetadata {
     ProviderMetadata {
         entity_id: PROVIDER.to_owned(),
         single_sign_on: vec![Endpoint {
-            binding: Binding::HttpRedirect,
+            binding: MessageBinding::HttpRedirect,
             location: "https://idp.example.com/sso".to_owned(),
         }],
         single_logout: Vec::new(),

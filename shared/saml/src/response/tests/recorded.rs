@@ -22,7 +22,7 @@ fn metadata_is_read() {
     let metadata = recorded();
     assert_eq!(metadata.entity_id, PROVIDER);
     assert_eq!(
-        metadata.sign_on_url(crate::Binding::HttpPost),
+        metadata.sign_on_url(crate::MessageBinding::HttpPost),
         Some("https://idp.example.com/post")
     );
     assert_eq!(metadata.certificates.len(), 1);
