@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-use crate::key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest};
+use crate::{
+    identity::v1::{
+        BeginLoginAttemptResponse, CreateConnectionRequest, FinishOidcLoginRequest,
+        UpdateConnectionRequest,
+    },
+    key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest},
+};
 
 /// What stands for a secret.
 const REDACTED: &str = "[redacted]";
@@ -33,6 +39,49 @@ impl fmt::Debug for CreatePreAuthKeyResponse {
             .field("key", &self.key)
             .field("secret", &redact(&self.secret))
             .finish()
+    }
+}
+
+impl fmt::Debug for CreateConnectionRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CreateConnectionRequest")
+            .field("connection", &self.connection)
+            .field("client_secret", &redact(&self.client_secret))
+            .finish()
+    }
+}
+
+impl fmt::Debug for UpdateConnectionRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("UpdateConnectionRequest")
+            .field("connection", &self.connection)
+            .field("update_mask", &self.update_mask)
+            .field("client_secret", &redact(&self.client_secret))
+            .finish()
+    }
+}
+
+impl fmt::Debug for BeginLoginAttemptResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BeginLoginAttemptResponse")
+            .field("attempt_id", &self.attempt_id)
+            .field("redirect_url", &redact(&self.redirect_url))
+            .finish()
+    }
+}
+
+impl fmt::Debug for FinishOidcLoginRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FinishOidcLoginRequest")
+            .field("state", &redact(&self.state))
+            .field("code", &redact(&self.code))
+            .field("issuer", &self.issuer)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 

@@ -151,7 +151,7 @@ pub async fn find_node(
 }
 
 /// Finds what has this name or number; refuses when one has the name and another the number.
-fn pick_one<'a, T>(
+pub fn pick_one<'a, T>(
     what: &str,
     wanted: &str,
     called: impl Iterator<Item = (&'a str, u64, T)>,

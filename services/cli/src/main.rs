@@ -4,6 +4,7 @@ mod administer;
 mod audit;
 mod certificates;
 mod connection;
+mod connections;
 mod control_keys;
 mod dns;
 mod failure;
@@ -13,6 +14,7 @@ mod nodes;
 mod output;
 mod policy;
 mod revocation;
+mod sealing_key;
 mod server;
 mod status;
 mod tailnets;
@@ -64,6 +66,9 @@ enum Command {
     /// Devices that wait for somebody to let them in.
     #[command(subcommand)]
     Logins(logins::LoginsCommand),
+    /// Identity providers that people log in by.
+    #[command(subcommand)]
+    Connections(connections::ConnectionsCommand),
     /// What clients resolve names with: nameservers, split DNS, search domains, MagicDNS, more names.
     #[command(subcommand)]
     Dns(dns::DnsCommand),
@@ -79,6 +84,9 @@ enum Command {
     /// The server's own keys.
     #[command(subcommand)]
     ControlKeys(control_keys::ControlKeysCommand),
+    /// The key that seals the secrets of identity providers.
+    #[command(subcommand)]
+    SealingKey(sealing_key::SealingKeyCommand),
     /// Certificates for services that run as separate processes.
     #[command(subcommand)]
     Certificates(certificates::CertificatesCommand),
@@ -118,11 +126,13 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Nodes(command) => nodes::run(command, &connection, &printer).await,
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
         Command::Logins(command) => logins::run(command, &connection, &printer).await,
+        Command::Connections(command) => connections::run(command, &connection, &printer).await,
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
         Command::Audit(command) => audit::run(command, &connection, &printer).await,
         Command::Config(command) => server::run_config(command, &connection, &printer),
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
+        Command::SealingKey(command) => sealing_key::run(&command, &printer),
         Command::Certificates(command) => certificates::run(&command, &printer),
         Command::Completions { shell } => {
             let (mut command, mut script) = (Arguments::command(), Vec::new());

@@ -1,8 +1,11 @@
 //! The rules for tailnets, users and logins: pure functions, without IO or clock.
 
+pub mod attempt;
+pub mod connection;
 mod differences;
 pub mod dns;
 pub mod login;
+pub mod person;
 pub mod tailnet;
 pub mod user;
 

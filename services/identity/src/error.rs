@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bowline_db::DatabaseError;
+use bowline_oidc::OidcError;
+use bowline_sealing::SealingError;
 use bowline_service_kit::{Code, ServiceError};
 use tonic::Status;
 
@@ -31,6 +33,18 @@ pub enum IdentityError {
     /// It is not possible as things are now.
     #[error("{0}")]
     Refused(&'static str),
+    /// A person may not log in; in words for the page that he or she sees.
+    #[error("{0}")]
+    LoginRefused(String),
+    /// The identity provider can not be asked, or says what is not believed.
+    #[error("{0}")]
+    Provider(#[from] OidcError),
+    /// A sealed secret can not be opened.
+    #[error("the secret of {0} can not be opened: {1}")]
+    Sealed(String, #[source] SealingError),
+    /// Too many browsers log in for one device.
+    #[error("too many attempts to log in are under way for this device: try again in ten minutes")]
+    TooManyAttempts,
     /// Too many logins of this machine or network wait for a decision.
     #[error("too many logins wait for a decision: try again in a few minutes")]
     TooManyLogins,
@@ -66,6 +80,9 @@ impl From<DatabaseError> for IdentityError {
             DatabaseError::Conflict { constraint } if constraint.starts_with("users_") => {
                 Self::Exists("the user")
             }
+            DatabaseError::Conflict { constraint } if constraint.starts_with("connections_") => {
+                Self::Exists("the connection")
+            }
             _ => Self::Database(error),
         }
     }
@@ -83,8 +100,12 @@ impl ServiceError for IdentityError {
             Self::Exists(_) | Self::NamedAlike(_) => Code::AlreadyExists,
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::Refused(_) => Code::FailedPrecondition,
+            Self::Refused(_) | Self::LoginRefused(_) => Code::FailedPrecondition,
+            Self::Provider(error) if error.is_temporary() => Code::Unavailable,
+            Self::Provider(_) => Code::FailedPrecondition,
+            Self::Sealed(..) => Code::Internal,
             Self::TooManyLogins
+            | Self::TooManyAttempts
             | Self::LoginsTooFast(_)
             | Self::TooManyOfLogin
             | Self::TooManyWaiters => Code::ResourceExhausted,
@@ -99,6 +120,10 @@ impl ServiceError for IdentityError {
             Self::Invalid { .. } => "INVALID",
             Self::NotFound(_) => "NOT_FOUND",
             Self::Refused(_) => "REFUSED",
+            Self::LoginRefused(_) => "LOGIN_REFUSED",
+            Self::Provider(_) => "PROVIDER",
+            Self::Sealed(..) => "SEALED",
+            Self::TooManyAttempts => "TOO_MANY_ATTEMPTS",
             Self::TooManyLogins => "TOO_MANY_LOGINS",
             Self::LoginsTooFast(_) => "LOGINS_TOO_FAST",
             Self::TooManyOfLogin | Self::TooManyWaiters => "TOO_MANY_WAITERS",
@@ -112,6 +137,7 @@ impl ServiceError for IdentityError {
             Self::LoginsTooFast(wait) => Duration::from_secs(wait.as_secs() + 1),
             Self::TooManyLogins | Self::TooManyWaiters => Duration::from_secs(60),
             Self::TooManyOfLogin => Duration::from_secs(10),
+            Self::TooManyAttempts => Duration::from_secs(600),
             _ => Duration::from_secs(1),
         }
     }

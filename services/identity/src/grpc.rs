@@ -1,6 +1,8 @@
 //! The RPCs: convert, call, convert back.
 
+mod connections;
 mod identity;
+mod login_attempts;
 mod logins;
 mod tailnets;
 mod users;

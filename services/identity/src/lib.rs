@@ -17,17 +17,23 @@
 )]
 
 mod changes;
+mod config;
+mod connections;
 mod domain;
 mod error;
 mod fields;
 mod grpc;
+mod login_attempts;
 mod login_waiters;
 mod logins;
 mod pace;
+mod person;
+mod secrets;
 mod service;
 mod store;
 mod sweeper;
 mod tailnets;
 mod users;
 
-pub use service::Identity;
+pub use config::IdentityConfig;
+pub use service::{Identity, IdentityStartError};

@@ -119,19 +119,16 @@ impl Logins {
         let (decided, _) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
-                Box::pin(async move {
-                    let mut detail = decision.check_decision(mutation).await?;
-                    let (decided, is_new) = decide_once(mutation, &id, &decision).await?;
-                    if is_new {
-                        detail["device"] = login::describe_login(&decided);
-                        mutation.record_audit(decision.audit_action(), id, &detail);
-                    }
-                    Ok::<_, IdentityError>(decided)
-                })
+                Box::pin(decide_and_audit(mutation, id, decision))
             })
             .await?;
-        self.waiters.announce_decision(&decided);
+        self.announce_decision(&decided);
         Ok(decided)
+    }
+
+    /// Tells those who wait for a login what was decided.
+    pub(crate) fn announce_decision(&self, decided: &Login) {
+        self.waiters.announce_decision(decided);
     }
 
     async fn read_time(&self) -> Result<DateTime<Utc>, IdentityError> {
@@ -183,6 +180,21 @@ impl LoginDecision {
             Self::Deny { reason } => login::deny_login(login, reason),
         }
     }
+}
+
+/// Decides a login in a transaction, and audits it unless the same was decided before.
+pub(crate) async fn decide_and_audit(
+    mutation: &mut Mutation,
+    id: String,
+    decision: LoginDecision,
+) -> Result<Login, IdentityError> {
+    let mut detail = decision.check_decision(mutation).await?;
+    let (decided, is_new) = decide_once(mutation, &id, &decision).await?;
+    if is_new {
+        detail["device"] = login::describe_login(&decided);
+        mutation.record_audit(decision.audit_action(), id, &detail);
+    }
+    Ok(decided)
 }
 
 /// Decides a login, and says whether it was this call that did: it was not when the same decision had been made before.

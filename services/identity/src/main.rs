@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
-use bowline_identity::Identity;
-use bowline_service_kit::process::{NoSettings, Process, ProcessError};
+use bowline_identity::{Identity, IdentityConfig};
+use bowline_service_kit::process::{Process, ProcessError};
 use tonic::service::Routes;
 
 #[tokio::main]
 async fn main() -> Result<(), ProcessError> {
-    let process = Process::<NoSettings>::start()?;
+    let process = Process::<IdentityConfig>::start()?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
-    let identity = Identity::start(process.database_url()?, bus, clock, &process.tasks).await?;
+    let (url, config) = (process.database_url()?, &process.config.service);
+    let identity = Identity::start(url, config, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     identity.add_to(&mut routes);
     process

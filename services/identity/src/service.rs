@@ -1,34 +1,57 @@
 //! The service: its parts, put together.
 
+use std::sync::Arc;
+
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
 use bowline_db::{
     AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
 };
 use bowline_proto::identity::v1::{
-    audit_service_server::AuditServiceServer, identity_service_server::IdentityServiceServer,
+    audit_service_server::AuditServiceServer, connection_service_server::ConnectionServiceServer,
+    identity_service_server::IdentityServiceServer,
+    login_attempt_service_server::LoginAttemptServiceServer,
     login_service_server::LoginServiceServer, tailnet_service_server::TailnetServiceServer,
     user_service_server::UserServiceServer,
 };
+use bowline_sealing::SealingError;
 use bowline_service_kit::Tasks;
 use futures_util::future::BoxFuture;
 use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
-    changes::IdentityChangesReader, error::IdentityError, fields::read_tailnet_id,
-    grpc::IdentityRpcs, login_waiters::Waiters, logins::Logins, sweeper::IdentitySweeper,
-    tailnets::Tailnets, users::Users,
+    changes::IdentityChangesReader, config::IdentityConfig, connections::Connections,
+    error::IdentityError, fields::read_tailnet_id, grpc::IdentityRpcs,
+    login_attempts::LoginAttempts, login_waiters::Waiters, logins::Logins,
+    sweeper::IdentitySweeper, tailnets::Tailnets, users::Users,
 };
 
 /// The steps of the schema.
-const MIGRATIONS: Migrations = migrations!["0001_identity", "0002_folded_names_and_login_sources",];
+const MIGRATIONS: Migrations = migrations![
+    "0001_identity",
+    "0002_folded_names_and_login_sources",
+    "0003_connections",
+];
+
+/// Why identity can not start.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityStartError {
+    /// The database can not be opened.
+    #[error(transparent)]
+    Database(#[from] DatabaseOpenError),
+    /// The sealing keys can not be read.
+    #[error("sealing_key: {0}")]
+    Sealing(#[from] SealingError),
+}
 
 /// The identity service: the parts that serve, put together. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Identity {
     tailnets: Tailnets,
     users: Users,
     logins: Logins,
+    connections: Connections,
+    attempts: LoginAttempts,
     audit: AuditRpcs,
     rpcs: IdentityRpcs,
 }
@@ -38,22 +61,33 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// When the database can not be opened.
+    /// When the database can not be opened, or the sealing keys not read.
     pub fn start<'a>(
         url: &'a str,
+        config: &'a IdentityConfig,
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
-    ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
+    ) -> BoxFuture<'a, Result<Self, IdentityStartError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             let options = DatabaseOptions::new("identity", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
             let log = ChangeLog::new(database, bus, LogOwner::Identity);
             let waiters = Waiters::default();
-            let watching = waiters.clone().watch_decisions(log.database().clone());
+            let sealing = config.read_sealing_keys()?.map(Arc::new);
+            let logins = Logins::new(log.clone(), waiters.clone());
+            let connections = Connections::new(log.clone(), sealing);
+            let attempts = LoginAttempts::new(
+                log.clone(),
+                logins.clone(),
+                connections.clone(),
+                config.providers(),
+            );
+            let watching = waiters.watch_decisions(log.database().clone());
             tasks.spawn_background("follow-logins", watching);
-            tasks.spawn_background("sweep-identity", IdentitySweeper::new(log.clone()).run());
+            let sweeper = IdentitySweeper::new(log.clone(), connections.clone());
+            tasks.spawn_background("sweep-identity", sweeper.run());
             let tailnets = Tailnets::new(log.clone());
             let users = Users::new(log.clone());
             let changes = IdentityChangesReader::new(log.clone());
@@ -61,7 +95,9 @@ impl Identity {
                 rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes),
                 tailnets,
                 users,
-                logins: Logins::new(log.clone(), waiters),
+                logins,
+                connections,
+                attempts,
                 audit: AuditRpcs::new(
                     log,
                     |number| read_tailnet_id(number).map_err(Status::from),
@@ -77,6 +113,8 @@ impl Identity {
             .add_service(TailnetServiceServer::new(self.tailnets.clone()))
             .add_service(UserServiceServer::new(self.users.clone()))
             .add_service(LoginServiceServer::new(self.logins.clone()))
+            .add_service(ConnectionServiceServer::new(self.connections.clone()))
+            .add_service(LoginAttemptServiceServer::new(self.attempts.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));
     }

@@ -3,6 +3,8 @@
 //! A row holds one encoded message in its column `body`. What is searched for, such as a name, is in columns of its own.
 //! They are copies, written together with the body.
 
+pub mod attempts;
+pub mod connections;
 pub mod logins;
 
 use bowline_db::DatabaseError;
@@ -55,6 +57,19 @@ pub async fn find_tailnet_named<'e>(
         .await?
         .map(|row| decode_body("tailnets", &row))
         .transpose()
+}
+
+/// Returns the tailnet's number, where there is one only.
+pub async fn find_only_tailnet<'e>(
+    on: impl Executor<'e, Database = Any>,
+) -> Result<Option<u64>, DatabaseError> {
+    let found: Vec<i64> = sqlx::query_scalar("SELECT id FROM tailnets LIMIT 2")
+        .fetch_all(on)
+        .await?;
+    match *found {
+        [only] => Ok(Some(only.cast_unsigned())),
+        _ => Ok(None),
+    }
 }
 
 /// Returns all tailnets, in the order of their names.

@@ -1,11 +1,12 @@
-//! What is done each minute: login names get their folded form, old logins are deleted, and the log is compacted.
+//! What is done each minute: login names get their folded form, old logins and attempts are deleted, and the log is
+//! compacted. Once at the start: secrets are sealed again that an older key has sealed.
 
 use std::time::Duration;
 
 use bowline_db::ChangeLog;
 use chrono::TimeDelta;
 
-use crate::{error::IdentityError, store};
+use crate::{connections::Connections, error::IdentityError, store};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a login is kept after its end: its device may still ask what became of it.
@@ -18,15 +19,21 @@ const KEPT_AGE: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug)]
 pub(crate) struct IdentitySweeper {
     log: ChangeLog,
+    connections: Connections,
 }
 
 impl IdentitySweeper {
-    pub(crate) fn new(log: ChangeLog) -> Self {
-        Self { log }
+    pub(crate) fn new(log: ChangeLog, connections: Connections) -> Self {
+        Self { log, connections }
     }
 
     /// Sweeps until the process ends. What fails is tried again a minute later.
     pub(crate) async fn run(self) {
+        match self.connections.reseal_secrets().await {
+            Ok(0) => {}
+            Ok(resealed) => tracing::info!(resealed, "secrets are sealed with the newest key"),
+            Err(error) => tracing::warn!(%error, "secrets can not be sealed again"),
+        }
         loop {
             if let Err(error) = self.fold_names().await {
                 tracing::warn!(%error, "login names can not be folded");
@@ -61,6 +68,8 @@ impl IdentitySweeper {
             Box::pin(async move {
                 let before = write.now() - KEPT_LOGINS;
                 store::logins::forget_logins(write.connection(), before).await?;
+                let ended = write.now();
+                store::attempts::forget_attempts(write.connection(), ended).await?;
                 Ok::<_, IdentityError>(())
             })
         });

@@ -135,6 +135,7 @@ impl Tailnets {
                         let text = "the tailnet has users: delete them first";
                         return Err(IdentityError::Refused(text));
                     }
+                    store::connections::delete_of_tailnet(mutation.connection(), id.get()).await?;
                     store::delete_tailnet(mutation.connection(), id.get()).await?;
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::TailnetDeleted(true)),

@@ -81,16 +81,12 @@ impl Users {
                         created_at: Some(to_timestamp(mutation.now())),
                         ..User::default()
                     };
-                    user::check_user(&made)?;
                     let on = mutation.connection();
                     let alike = store::find_user_named_alike(on, tailnet.get(), &made.login_name);
                     if let Some(other) = alike.await? {
                         return Err(IdentityError::NamedAlike(other.login_name));
                     }
-                    made.id = next_id(mutation.connection()).await?.cast_unsigned();
-                    write_user(mutation, &made).await?;
-                    let detail = json!({ "id": made.id, "after": user::describe_user(&made) });
-                    mutation.record_audit("user.create", made.login_name.clone(), &detail);
+                    insert_user(mutation, &mut made).await?;
                     Ok(made)
                 })
             })
@@ -147,6 +143,7 @@ impl Users {
                         return Err(LAST_OWNER);
                     }
                     store::delete_user(mutation.connection(), user_id).await?;
+                    store::connections::unlink_user(mutation.connection(), user_id).await?;
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::UserDeleted(user_id)),
                     });
@@ -176,6 +173,19 @@ pub(crate) async fn require_user(
 
 fn find_among(users: &[User], id: u64) -> Result<&User, IdentityError> {
     users.iter().find(|user| user.id == id).ok_or(NO_USER)
+}
+
+/// Writes a new user, whose name nobody has, with its number.
+pub(crate) async fn insert_user(
+    mutation: &mut Mutation,
+    made: &mut User,
+) -> Result<(), IdentityError> {
+    user::check_user(made)?;
+    made.id = next_id(mutation.connection()).await?.cast_unsigned();
+    write_user(mutation, made).await?;
+    let detail = json!({ "id": made.id, "after": user::describe_user(made) });
+    mutation.record_audit("user.create", made.login_name.clone(), &detail);
+    Ok(())
 }
 
 /// Writes a user as it is now, to the rows and to the log.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bowline_control_wire::DerpMap;
-use bowline_http_client::{Destinations, HttpClient, Limits};
+use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
 use bowline_service_kit::error_text;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
@@ -15,7 +15,7 @@ use http::{Request, StatusCode, Uri};
 use crate::GatewayConfig;
 
 /// What fetching the map may take.
-const LIMITS: Limits = Limits {
+const LIMITS: AnswerLimits = AnswerLimits {
     longest_body: 1 << 20,
     deadline: Duration::from_secs(10),
 };

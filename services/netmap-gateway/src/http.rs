@@ -1,7 +1,6 @@
 //! The public addresses, on one screen.
 
 mod key;
-mod login_page;
 mod verify;
 
 use std::sync::Arc;
@@ -29,7 +28,6 @@ pub fn public_routes(gateway: Arc<Gateway>) -> Router {
         .route("/machine/{machine}", post(nacl::post_register))
         .route("/machine/{machine}/map", post(nacl::post_map))
         .route("/machine/{machine}/set-dns", post(nacl::post_set_dns))
-        .route("/register/{login}", get(login_page::get_login))
         .route("/verify/{token}", post(verify::post_verify))
         .route("/generate_204", get(generate_204))
         .route("/health", get(async || "ok\n"))

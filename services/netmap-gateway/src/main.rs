@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
 use bowline_control_wire::DerpMap;
 use bowline_netmap_gateway::{Backends, Dependencies, GatewayConfig};
+use bowline_portal::{PortalConfig, portal_routes};
 use bowline_service_kit::{
     ServiceName, descriptors,
     process::{Process, ProcessError},
@@ -28,13 +28,18 @@ async fn main() -> Result<(), ProcessError> {
     let files = descriptors::available_connections() / 4 * 3;
     config.max_connections =
         descriptors::bound_connections("gateway", config.max_connections, files);
+    config.check()?;
+    let portal = PortalConfig {
+        public_url: config.public_url.clone(),
+        identity: backends.identity.clone(),
+    };
     let given = Dependencies {
         backends,
         bus,
         clock: Arc::new(SystemClock),
         tasks: process.tasks.clone(),
         derp_map: DerpMap::default(),
-        more_routes: Router::new(),
+        more_routes: portal_routes(portal)?,
     };
     bowline_netmap_gateway::start(config, given).await?;
     // The gateway has no RPCs of its own: it serves health and reflection.

@@ -41,7 +41,7 @@ pub struct Dependencies {
     pub tasks: Tasks,
     /// The relays that clients use, unless the settings name others.
     pub derp_map: DerpMap,
-    /// Further addresses on the same listener: those of a relay in this process.
+    /// Further addresses on the same listener: those of the portal.
     pub more_routes: Router,
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use bowline_identity::IdentityConfig;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
 use bowline_service_kit::{config, error_text, telemetry::TelemetryConfig};
@@ -30,6 +31,8 @@ pub struct Options {
 pub struct Config {
     /// `[gateway]`: where clients connect.
     pub gateway: GatewayConfig,
+    /// `[identity]`: who may log in, and how.
+    pub identity: IdentityConfig,
     /// `[registry]`: times of nodes.
     pub registry: RegistryConfig,
     /// `[relay]`: the relay of this process.

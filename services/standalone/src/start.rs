@@ -8,16 +8,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use axum::Router;
 use bowline_bus::Bus;
 use bowline_clock::{Clock as _, SharedClock, SystemClock};
 use bowline_control_keys::ControlKeys;
-use bowline_identity::Identity;
+use bowline_identity::{Identity, IdentityConfig};
 use bowline_key_registry::{AskedServices, KeyRegistry};
 use bowline_netmap_gateway::{Backends, Dependencies, DerpMap};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
+use bowline_portal::{PortalConfig, portal_routes};
+use bowline_sealing::create_keys;
 use bowline_service_kit::{
-    Caller, DeferredServices, Listeners, ServiceName, Shutdown, Tasks, descriptors,
+    Caller, DeferredServices, Listeners, ServiceName, Shutdown, Tasks, config::Secret, descriptors,
     install_crypto_provider, serve, telemetry,
 };
 use chrono::NaiveDate;
@@ -129,9 +130,13 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         _ => DerpMap::default(),
     };
     let public_url = config.gateway.public_url.clone();
-    let more_routes = Router::new();
+    let backends = gateway_backends(&services);
+    let more_routes = portal_routes(PortalConfig {
+        public_url: public_url.clone(),
+        identity: backends.identity.clone(),
+    })?;
     let given = Dependencies {
-        backends: gateway_backends(&services),
+        backends,
         bus,
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
@@ -193,6 +198,20 @@ impl SharedParts {
     }
 }
 
+/// Returns identity's settings, with a sealing key made here where they name none.
+fn identity_settings(state_dir: &Path, config: &Config) -> Result<IdentityConfig> {
+    let mut settings = config.identity.clone();
+    if settings.sealing_key.is_none() {
+        let path = state_dir.join("sealing-key");
+        if !path.exists() {
+            create_keys(&path)?;
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        settings.sealing_key = Some(Secret::new(text));
+    }
+    Ok(settings)
+}
+
 /// Starts the owners of hard state, each on a database of its own, and returns what they serve.
 async fn start_owners(
     state_dir: &Path,
@@ -214,7 +233,8 @@ async fn start_owners(
     let channel = |service| services.channel_for(Caller::Service(service));
     let (registry, compiler) = (ServiceName::KeyRegistry, ServiceName::PolicyCompiler);
     let mut routes = Routes::builder();
-    Identity::start(&database("identity"), bus.clone(), Arc::clone(clock), tasks)
+    let (url, settings) = (database("identity"), identity_settings(state_dir, config)?);
+    Identity::start(&url, &settings, bus.clone(), Arc::clone(clock), tasks)
         .await?
         .add_to(&mut routes);
     let asked = AskedServices {

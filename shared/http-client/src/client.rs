@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// What an answer may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct AnswerLimits {
     /// The longest body, in bytes.
     pub longest_body: usize,
     /// The longest time, from the first packet to the last byte, redirects included.
@@ -35,14 +35,14 @@ pub struct Limits {
 pub struct HttpClient {
     connections: Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>,
     destinations: Destinations,
-    limits: Limits,
+    limits: AnswerLimits,
     trusts_anybody: bool,
 }
 
 impl HttpClient {
     /// Makes a client that trusts the certificate authorities of this machine; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
     #[must_use]
-    pub fn new(destinations: Destinations, limits: Limits) -> Self {
+    pub fn new(destinations: Destinations, limits: AnswerLimits) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let trusts_anybody = !roots.is_empty();

@@ -15,6 +15,6 @@ mod client;
 mod destinations;
 mod error;
 
-pub use client::{HttpClient, Limits};
+pub use client::{AnswerLimits, HttpClient};
 pub use destinations::Destinations;
 pub use error::HttpError;

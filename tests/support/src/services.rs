@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, SystemClock};
-use bowline_identity::Identity;
+use bowline_identity::{Identity, IdentityConfig};
 use bowline_key_registry::{AskedServices, KeyRegistry, RegistryConfig};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_proto::identity::v1::User;
@@ -47,7 +47,8 @@ impl TestServices {
             ["identity", "registry", "policy"].map(|owner| database.url(owner));
         let mut routes = Routes::builder();
 
-        let identity = Identity::start(&identity, bus.clone(), clock.clone(), &tasks);
+        let settings = IdentityConfig::default();
+        let identity = Identity::start(&identity, &settings, bus.clone(), clock.clone(), &tasks);
         identity.await.unwrap().add_to(&mut routes);
 
         let own = ServiceName::KeyRegistry;

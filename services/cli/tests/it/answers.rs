@@ -149,6 +149,33 @@ impl Asked {
         self.home(&["logins", "deny", &logins[1], "--reason", "not ours"]);
     }
 
+    fn ask_about_connections(&mut self) {
+        let secret = self.write("client-secret", "secret\n");
+        let with_secret = ["--client-secret-file", &secret];
+        let create = [
+            "connections",
+            "create",
+            "oidc",
+            "Example Corp",
+            "--issuer",
+            "https://login.example.com",
+            "--client-id",
+            "bowline",
+        ];
+        self.home(&[&create[..], &with_secret, &["--domain", "corp.example.com"]].concat());
+        self.home(&["connections", "list"]);
+        let set = ["connections", "set-secret", "Example Corp"];
+        self.home(&[&set[..], &with_secret].concat());
+        self.home(&[
+            "connections",
+            "link",
+            "kim@example.com",
+            "Example Corp",
+            "subject-1",
+        ]);
+        self.home(&["connections", "delete", "Example Corp"]);
+    }
+
     fn ask_about_dns(&mut self) {
         for arguments in [
             &["nameservers", "set", "1.1.1.1"][..],
@@ -204,6 +231,10 @@ impl Asked {
         for what in ["create", "roll", "show", "retire"] {
             self.any(&["control-keys", what, &keys]);
         }
+        let sealing_key = self.path("new-sealing-key");
+        for what in ["create", "roll", "retire"] {
+            self.any(&["sealing-key", what, &sealing_key]);
+        }
         let certificates = self.path("certificates");
         for what in ["create", "renew"] {
             self.any(&["certificates", what, &certificates]);
@@ -236,6 +267,7 @@ async fn interface_of_answers_is_unchanged() {
     asked.ask_about_tailnets_and_people();
     asked.ask_about_nodes_and_keys();
     asked.ask_about_logins();
+    asked.ask_about_connections();
     asked.ask_about_dns();
     asked.ask_about_policy();
     asked.ask_without_a_server();

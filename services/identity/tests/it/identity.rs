@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
-use bowline_identity::Identity;
+use bowline_identity::{Identity, IdentityConfig};
 use bowline_proto::identity::v1::login_service_client::LoginServiceClient;
 use bowline_proto::identity::v1::tailnet_service_client::TailnetServiceClient;
 use bowline_proto::identity::v1::user_service_client::UserServiceClient;
@@ -13,6 +13,7 @@ use bowline_proto::identity::v1::{
     ApproveLoginRequest, CreateTailnetRequest, CreateUserRequest, DenyLoginRequest, Device, Login,
     StartLoginRequest, Tailnet, User,
 };
+use bowline_service_kit::config::Secret;
 use bowline_service_kit::{Caller, GrpcChannel, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::TestDatabase;
 
@@ -192,9 +193,22 @@ pub(crate) fn channel(identity: &Identity, caller: Caller) -> GrpcChannel {
     GrpcChannel::in_process(routes.routes(), caller)
 }
 
+/// The key that seals, the same for all replicas.
+const SEALING_KEY: &str = "bowline-sealing-key-AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
 async fn start(url: &str) -> Identity {
+    let config = IdentityConfig {
+        sealing_key: Some(Secret::new(SEALING_KEY.to_owned())),
+        provider_networks: vec!["127.0.0.0/8".parse().unwrap()],
+    };
     let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
-    Identity::start(url, Bus::in_process(), Arc::new(SystemClock), &tasks)
-        .await
-        .unwrap()
+    Identity::start(
+        url,
+        &config,
+        Bus::in_process(),
+        Arc::new(SystemClock),
+        &tasks,
+    )
+    .await
+    .unwrap()
 }

@@ -281,7 +281,7 @@ fn endpoint_name(path: &str) -> &'static str {
         (Some("machine"), Some("ssh"), _) => "ssh",
         (Some("machine"), Some("update-health"), _) => "health",
         (Some("machine"), Some(_), None) => "register",
-        (Some("register"), Some(_), None) => "login",
+        (Some("register" | "login"), Some(_), None) => "login",
         (Some("verify"), Some(_), None) => "verify",
         _ => "other",
     }

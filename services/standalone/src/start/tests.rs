@@ -1,5 +1,6 @@
 //! What the gateway answers to outside relays, with the real registry and identity behind it.
 
+use axum::Router;
 use std::{net::SocketAddr, time::Duration};
 
 use bowline_netmap_gateway::GatewayConfig;

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use bowline_identity::IdentityConfig;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
 use bowline_service_kit::{
@@ -124,7 +125,9 @@ fn check_process<S: DeserializeOwned + Default>(sample: &Sample, but: &[&str]) {
 #[test]
 fn sample_of_identity_is_complete() {
     let calls_nobody = ["identity", "key_registry", "policy_compiler"];
-    check_process::<NoSettings>(&Sample::read("identity.toml"), &calls_nobody);
+    let sample = Sample::read("identity.toml");
+    check_process::<IdentityConfig>(&sample, &calls_nobody);
+    sample.names_all::<IdentityConfig>("service", &[]);
 }
 
 #[test]
@@ -151,9 +154,10 @@ fn sample_of_a_gateway_is_complete() {
 fn sample_of_one_process_is_complete() {
     let sample = Sample::read("bowline.toml");
     sample.parse::<Config>();
-    let tables = ["gateway", "registry", "relay", "telemetry"];
+    let tables = ["gateway", "identity", "registry", "relay", "telemetry"];
     sample.names_all::<Config>("", &tables);
     sample.names_all::<GatewayConfig>("gateway", &[]);
+    sample.names_all::<IdentityConfig>("identity", &[]);
     sample.names_all::<RegistryConfig>("registry", &[]);
     sample.names_all::<RelayConfig>("relay", &[]);
     sample.names_all::<TelemetryConfig>("telemetry", &[]);

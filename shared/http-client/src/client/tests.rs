@@ -10,7 +10,7 @@ use tokio::{
 
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: AnswerLimits = AnswerLimits {
     longest_body: 1000,
     deadline: Duration::from_secs(10),
 };

@@ -117,6 +117,7 @@ fn logs_name_addresses_without_what_is_secret_in_them() {
         ("/machine/ssh/action/1/to/2", "ssh"),
         ("/machine/update-health", "health"),
         ("/register/4bf92f35", "login"),
+        ("/login/callback", "login"),
         ("/verify/secret", "verify"),
         ("/secret", "other"),
         ("", "other"),

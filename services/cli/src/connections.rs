@@ -1,0 +1,390 @@
+//! `bowline connections`.
+
+use std::{io::Read as _, path::PathBuf};
+
+use bowline_proto::identity::v1::{
+    Admission, Connection, CreateConnectionRequest, DeleteConnectionRequest, LinkUserRequest,
+    ListConnectionsRequest, OidcProvider, UpdateConnectionRequest, User, connection::Provider,
+    connection_service_client::ConnectionServiceClient,
+};
+use bowline_service_kit::GrpcChannel;
+use clap::{Args, Subcommand};
+use prost_types::FieldMask;
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::{
+    administer::{self, TailnetArg, pick_one},
+    connection::ConnectionArgs,
+    failure::{Failure, FailureKind},
+    output::{Printer, Row, join_texts, yes_mark},
+    time,
+};
+
+/// What to do with connections to identity providers.
+#[derive(Debug, Subcommand)]
+pub enum ConnectionsCommand {
+    /// List all.
+    List {
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Add one: people can log in by it at once.
+    #[command(subcommand)]
+    Create(CreateCommand),
+    /// Change the client's secret, for one that the provider has made anew.
+    SetSecret {
+        /// Which.
+        connection: String,
+        #[command(flatten)]
+        secret: SecretArgs,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Let a user log in by a connection, whatever the mail address there. For a change of provider, or a user that was made
+    /// by hand.
+    Link {
+        /// Who.
+        user: String,
+        /// By which.
+        connection: String,
+        /// The person at the provider: the claim "sub".
+        subject: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Delete one: nobody logs in by it any more. Its users and their devices stay.
+    Delete {
+        /// Which.
+        connection: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+}
+
+/// Kinds of connections.
+#[derive(Debug, Subcommand)]
+pub enum CreateCommand {
+    /// OpenID Connect. At the provider, register this server with the redirect address PUBLIC_URL/login/callback.
+    Oidc(OidcArgs),
+}
+
+/// An OpenID Connect provider.
+#[derive(Debug, Args)]
+pub struct OidcArgs {
+    /// What people choose on the login page.
+    name: String,
+    /// The issuer, exactly as the provider writes it.
+    #[arg(long)]
+    issuer: String,
+    /// This server's id at the provider.
+    #[arg(long)]
+    client_id: String,
+    #[command(flatten)]
+    secret: SecretArgs,
+    /// A mail domain that belongs to the organisation: a verified address in it is the existing user of that name. Repeat it
+    /// for more.
+    #[arg(long = "domain")]
+    domains: Vec<String>,
+    /// The claim that names a person's groups, such as "groups" or "realm_access.roles".
+    #[arg(long, default_value = "")]
+    groups_claim: String,
+    /// A scope beside "openid". "profile" and "email" when none is given.
+    #[arg(long = "scope")]
+    scopes: Vec<String>,
+    /// Only people with a verified address in this mail domain may log in.
+    #[arg(long = "allow-domain")]
+    allow_domains: Vec<String>,
+    /// Only people in this group of the provider may log in.
+    #[arg(long = "allow-group")]
+    allow_groups: Vec<String>,
+    /// Only people with this login name may log in.
+    #[arg(long = "allow-user")]
+    allow_users: Vec<String>,
+    /// Only people who are users already may log in.
+    #[arg(long)]
+    known_users_only: bool,
+    /// Believe mail addresses that the provider does not call verified. Only where nobody can choose an address.
+    #[arg(long)]
+    allow_unverified_mail: bool,
+    #[command(flatten)]
+    tailnet: TailnetArg,
+}
+
+/// Where a secret comes from: never the command line, which others on the machine can read.
+#[derive(Debug, Args)]
+pub struct SecretArgs {
+    /// A file with the client's secret; "-" reads it from standard input. Leave it out for a public client.
+    #[arg(long, value_name = "FILE")]
+    client_secret_file: Option<PathBuf>,
+}
+
+impl SecretArgs {
+    fn read_secret(&self) -> Result<Zeroizing<String>, Failure> {
+        let Some(path) = &self.client_secret_file else {
+            return Ok(Zeroizing::default());
+        };
+        let mut text = Zeroizing::new(String::new());
+        let read = match path.as_os_str() == "-" {
+            true => std::io::stdin().read_to_string(&mut text).map(drop),
+            false => std::fs::File::open(path)
+                .and_then(|mut file| file.read_to_string(&mut text).map(drop)),
+        };
+        if let Err(error) = read {
+            let text = format!("the secret in {} can not be read: {error}", path.display());
+            return Err(Failure::new(FailureKind::Failed, text));
+        }
+        Ok(Zeroizing::new(text.trim().to_owned()))
+    }
+}
+
+/// A connection as shown.
+#[derive(Debug, Serialize)]
+struct ConnectionRow {
+    id: u64,
+    name: String,
+    kind: &'static str,
+    issuer: String,
+    client_id: String,
+    has_client_secret: bool,
+    scopes: Vec<String>,
+    groups_claim: String,
+    allow_unverified_mail: bool,
+    domains: Vec<String>,
+    allow_domains: Vec<String>,
+    allow_groups: Vec<String>,
+    allow_users: Vec<String>,
+    known_users_only: bool,
+    created_at: Option<String>,
+}
+
+impl From<Connection> for ConnectionRow {
+    fn from(connection: Connection) -> Self {
+        let admission = connection.admission.unwrap_or_default();
+        let OidcProvider {
+            issuer,
+            client_id,
+            has_client_secret,
+            scopes,
+            groups_claim,
+            allow_unverified_mail,
+        } = match connection.provider {
+            Some(Provider::Oidc(oidc)) => oidc,
+            None => OidcProvider::default(),
+        };
+        Self {
+            id: connection.id,
+            name: connection.name,
+            kind: "oidc",
+            issuer,
+            client_id,
+            has_client_secret,
+            scopes,
+            groups_claim,
+            allow_unverified_mail,
+            domains: connection.domains,
+            allow_domains: admission.domains,
+            allow_groups: admission.groups,
+            allow_users: admission.users,
+            known_users_only: admission.known_users_only,
+            created_at: time::time_text(connection.created_at),
+        }
+    }
+}
+
+impl Row for ConnectionRow {
+    const HEADS: &'static [&'static str] = &[
+        "id", "name", "kind", "issuer", "client", "secret", "domains",
+    ];
+
+    fn table_cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.name.clone(),
+            self.kind.to_owned(),
+            self.issuer.clone(),
+            self.client_id.clone(),
+            yes_mark(self.has_client_secret),
+            join_texts(&self.domains),
+        ]
+    }
+}
+
+/// Runs a command.
+pub async fn run(
+    command: ConnectionsCommand,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    match command {
+        ConnectionsCommand::List { tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let connections = list_connections(server, tailnet_id).await?;
+            let rows: Vec<_> = connections.into_iter().map(ConnectionRow::from).collect();
+            printer.print_rows(&rows);
+            Ok(())
+        }
+        ConnectionsCommand::Create(CreateCommand::Oidc(args)) => {
+            create_oidc(args, server, printer).await
+        }
+        ConnectionsCommand::SetSecret {
+            connection,
+            secret,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let found = find_connection(server, tailnet_id, &connection).await?;
+            set_secret(found, &secret, server, printer).await
+        }
+        ConnectionsCommand::Link {
+            user,
+            connection,
+            subject,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let user = administer::find_user(server, tailnet_id, &user).await?;
+            let found = find_connection(server, tailnet_id, &connection).await?;
+            link_user(user, found, subject, server, printer).await
+        }
+        ConnectionsCommand::Delete {
+            connection,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let found = find_connection(server, tailnet_id, &connection).await?;
+            delete_connection(found, server, printer).await
+        }
+    }
+}
+
+async fn create_oidc(
+    args: OidcArgs,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let tailnet_id = args.tailnet.find_tailnet(server).await?.id;
+    let client_secret = args.secret.read_secret()?.to_string();
+    let request = CreateConnectionRequest {
+        connection: Some(oidc_connection(tailnet_id, args)),
+        client_secret,
+    };
+    let answer = connect(server)?.create_connection(request).await?;
+    let made = answer.into_inner().connection.unwrap_or_default();
+    printer.print_row(&ConnectionRow::from(made));
+    Ok(())
+}
+
+async fn set_secret(
+    found: Connection,
+    secret: &SecretArgs,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let update_mask = Some(FieldMask {
+        paths: vec!["client_secret".to_owned()],
+    });
+    let request = UpdateConnectionRequest {
+        connection: Some(found),
+        update_mask,
+        client_secret: secret.read_secret()?.to_string(),
+    };
+    let answer = connect(server)?.update_connection(request).await?;
+    let changed = answer.into_inner().connection.unwrap_or_default();
+    printer.print_row(&ConnectionRow::from(changed));
+    Ok(())
+}
+
+async fn link_user(
+    user: User,
+    found: Connection,
+    subject: String,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let request = LinkUserRequest {
+        tailnet_id: found.tailnet_id,
+        user_id: user.id,
+        connection_id: found.id,
+        subject,
+    };
+    connect(server)?.link_user(request).await?;
+    let text = format!("{} logs in by {}", user.login_name, found.name);
+    let linked = json!({ "user": user.login_name, "connection": found.name });
+    printer.print_result(&linked, &text);
+    Ok(())
+}
+
+async fn delete_connection(
+    found: Connection,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let request = DeleteConnectionRequest {
+        tailnet_id: found.tailnet_id,
+        connection_id: found.id,
+    };
+    connect(server)?.delete_connection(request).await?;
+    let text = format!(
+        "{} is deleted: its users stay, and log in another way",
+        found.name
+    );
+    printer.print_result(&json!({ "deleted": found.name }), &text);
+    Ok(())
+}
+
+fn connect(server: &ConnectionArgs) -> Result<ConnectionServiceClient<GrpcChannel>, Failure> {
+    let channel = server.connect_to_identity()?;
+    Ok(ConnectionServiceClient::new(channel))
+}
+
+fn oidc_connection(tailnet_id: u64, args: OidcArgs) -> Connection {
+    Connection {
+        tailnet_id,
+        name: args.name,
+        domains: args.domains,
+        admission: Some(Admission {
+            domains: args.allow_domains,
+            groups: args.allow_groups,
+            users: args.allow_users,
+            known_users_only: args.known_users_only,
+        }),
+        provider: Some(Provider::Oidc(OidcProvider {
+            issuer: args.issuer,
+            client_id: args.client_id,
+            scopes: args.scopes,
+            groups_claim: args.groups_claim,
+            allow_unverified_mail: args.allow_unverified_mail,
+            ..OidcProvider::default()
+        })),
+        ..Connection::default()
+    }
+}
+
+async fn list_connections(
+    server: &ConnectionArgs,
+    tailnet_id: u64,
+) -> Result<Vec<Connection>, Failure> {
+    let request = ListConnectionsRequest { tailnet_id };
+    let answer = connect(server)?.list_connections(request).await?;
+    Ok(answer.into_inner().connections)
+}
+
+async fn find_connection(
+    server: &ConnectionArgs,
+    tailnet_id: u64,
+    name: &str,
+) -> Result<Connection, Failure> {
+    let connections = list_connections(server, tailnet_id).await?;
+    let named = connections
+        .iter()
+        .map(|one| (one.name.as_str(), one.id, one));
+    let found = pick_one("connection", name, named)?.cloned();
+    found.ok_or_else(|| {
+        Failure::new(
+            FailureKind::NotFound,
+            format!("there is no connection \"{name}\""),
+        )
+    })
+}

@@ -1,0 +1,335 @@
+//! Connections to identity providers: made and changed by administrators.
+
+use std::sync::Arc;
+
+use bowline_db::{ChangeLog, next_id};
+use bowline_ids::TailnetId;
+use bowline_proto::{
+    identity::v1::{Connection, LinkUserRequest, connection::Provider},
+    time::to_timestamp,
+};
+use bowline_sealing::SealingKeys;
+use serde_json::json;
+use sqlx::AnyConnection;
+use zeroize::Zeroizing;
+
+use crate::{
+    domain::{connection, describe_change},
+    error::IdentityError,
+    store::{
+        self,
+        connections::{ProviderSubject, StoredConnection},
+    },
+};
+
+/// The most connections of a tailnet.
+const MOST_OF_TAILNET: usize = 50;
+/// The longest client secret, in bytes.
+const LONGEST_SECRET: usize = 4096;
+
+/// Keeps the connections. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    log: ChangeLog,
+    sealing: Option<Arc<SealingKeys>>,
+}
+
+/// The place that a client's secret is sealed for.
+fn secret_place(connection_id: u64) -> String {
+    format!("connections/{connection_id}/client_secret")
+}
+
+impl Connections {
+    pub(crate) fn new(log: ChangeLog, sealing: Option<Arc<SealingKeys>>) -> Self {
+        Self { log, sealing }
+    }
+
+    /// Returns the keys that seal.
+    ///
+    /// # Errors
+    ///
+    /// When the settings name none.
+    pub(crate) fn sealing_keys(&self) -> Result<&Arc<SealingKeys>, IdentityError> {
+        self.sealing.as_ref().ok_or(IdentityError::Refused(
+            "identity has no sealing key: make one with `bowline sealing-key create FILE` and name it as sealing_key_file in \
+             [service] of its settings",
+        ))
+    }
+
+    /// Makes a connection.
+    pub(crate) async fn create_connection(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        wanted: Connection,
+        client_secret: Zeroizing<String>,
+    ) -> Result<Connection, IdentityError> {
+        let mut made = wanted;
+        connection::normalize_connection(&mut made)?;
+        let keys = Arc::clone(self.sealing_keys()?);
+        check_secret(&client_secret)?;
+        let made = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let (now, on) = (mutation.now(), mutation.connection());
+                let found = store::find_tailnet(&mut *on, tailnet.get()).await?;
+                found.ok_or(IdentityError::NotFound("tailnet"))?;
+                let others = store::connections::list_connections(&mut *on, tailnet.get()).await?;
+                if others.len() >= MOST_OF_TAILNET {
+                    return Err(IdentityError::Refused(
+                        "the tailnet has 50 connections: delete one first",
+                    ));
+                }
+                check_domains(on, &made).await?;
+                made.id = next_id(on).await?.cast_unsigned();
+                made.created_at = Some(to_timestamp(now));
+                let sealed_secret = seal_secret(&keys, &mut made, &client_secret);
+                let row = StoredConnection {
+                    connection: made,
+                    sealed_secret,
+                };
+                store::connections::put_connection(on, &row).await?;
+                let StoredConnection { connection, .. } = row;
+                let after = connection::describe_connection(&connection);
+                let detail = json!({ "id": connection.id, "after": after });
+                mutation.record_audit("connection.create", connection.name.clone(), &detail);
+                Ok::<_, IdentityError>(connection)
+            })
+        });
+        Ok(made.await?.0)
+    }
+
+    /// Returns the connections of a tailnet.
+    pub(crate) async fn list_connections(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<Vec<Connection>, IdentityError> {
+        let reader = self.log.database().reader();
+        Ok(store::connections::list_connections(reader, tailnet.get()).await?)
+    }
+
+    /// Changes the masked fields of a connection, and its client's secret where `client_secret` has one.
+    pub(crate) async fn update_connection(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        wanted: Connection,
+        mask: Vec<String>,
+        client_secret: Zeroizing<String>,
+    ) -> Result<Connection, IdentityError> {
+        let keys = Arc::clone(self.sealing_keys()?);
+        check_secret(&client_secret)?;
+        let changed = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let on = mutation.connection();
+                let StoredConnection {
+                    connection: before,
+                    sealed_secret,
+                } = find_own(on, tailnet, wanted.id).await?;
+                let mut changed = before.clone();
+                let changes_secret = connection::update_fields(&mut changed, &wanted, &mask)?;
+                check_domains(on, &changed).await?;
+                let sealed_secret = match changes_secret {
+                    true => seal_secret(&keys, &mut changed, &client_secret),
+                    false => sealed_secret,
+                };
+                let row = StoredConnection {
+                    connection: changed,
+                    sealed_secret,
+                };
+                store::connections::put_connection(on, &row).await?;
+                let StoredConnection {
+                    connection: changed,
+                    ..
+                } = row;
+                let mut detail = describe_change(
+                    &connection::describe_connection(&before),
+                    &connection::describe_connection(&changed),
+                );
+                detail["client_secret_changed"] = changes_secret.into();
+                mutation.record_audit("connection.update", changed.name.clone(), &detail);
+                Ok::<_, IdentityError>(changed)
+            })
+        });
+        Ok(changed.await?.0)
+    }
+
+    /// Deletes a connection.
+    pub(crate) async fn delete_connection(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        id: u64,
+    ) -> Result<(), IdentityError> {
+        let deleted = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let on = mutation.connection();
+                let StoredConnection {
+                    connection: gone, ..
+                } = find_own(on, tailnet, id).await?;
+                store::connections::delete_connection(on, id).await?;
+                let before = connection::describe_connection(&gone);
+                let detail = json!({ "id": id, "before": before });
+                mutation.record_audit("connection.delete", gone.name, &detail);
+                Ok::<_, IdentityError>(())
+            })
+        });
+        deleted.await?;
+        Ok(())
+    }
+
+    /// Records that a person at a provider is a user. Repeated it changes nothing.
+    pub(crate) async fn link_user(
+        &self,
+        tailnet: TailnetId,
+        actor: String,
+        request: LinkUserRequest,
+    ) -> Result<(), IdentityError> {
+        let LinkUserRequest {
+            user_id,
+            connection_id,
+            subject,
+            ..
+        } = request;
+        if subject.is_empty() || subject.len() > 255 {
+            return Err(IdentityError::invalid(
+                "subject",
+                "is the claim \"sub\" of the person: 1 to 255 bytes",
+            ));
+        }
+        let linked = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let (now, on) = (mutation.now(), mutation.connection());
+                let StoredConnection { connection, .. } =
+                    find_own(on, tailnet, connection_id).await?;
+                let user = store::find_user(&mut *on, tailnet.get(), user_id).await?;
+                let user = user.ok_or(IdentityError::NotFound("user"))?;
+                let issuer = provider_issuer(&connection);
+                let person = ProviderSubject {
+                    connection_id,
+                    issuer,
+                    subject: &subject,
+                };
+                match store::connections::find_linked_user(on, person).await? {
+                    Some(linked) if linked == user_id => return Ok(()),
+                    Some(_) => {
+                        return Err(IdentityError::Refused(
+                            "this person is another user here already: delete that user first",
+                        ));
+                    }
+                    None => {
+                        store::connections::link_user(on, person, tailnet.get(), user_id, now)
+                            .await?
+                    }
+                }
+                let detail =
+                    json!({ "connection": connection.name, "issuer": issuer, "subject": subject });
+                mutation.record_audit("user.link", user.login_name, &detail);
+                Ok::<_, IdentityError>(())
+            })
+        });
+        linked.await?;
+        Ok(())
+    }
+
+    /// Opens a client's secret; `None` for a public client.
+    pub(crate) fn open_secret(
+        &self,
+        row: &StoredConnection,
+    ) -> Result<Option<Zeroizing<String>>, IdentityError> {
+        let Some(sealed) = &row.sealed_secret else {
+            return Ok(None);
+        };
+        let opened = self
+            .sealing_keys()?
+            .open(&secret_place(row.connection.id), sealed);
+        let opened =
+            opened.map_err(|error| IdentityError::Sealed(row.connection.name.clone(), error))?;
+        // It was text when it was sealed.
+        Ok(Some(Zeroizing::new(
+            String::from_utf8_lossy(&opened).into_owned(),
+        )))
+    }
+}
+
+impl Connections {
+    /// Seals again what an older key has sealed, so that the older key can be retired. Returns how many.
+    pub(crate) async fn reseal_secrets(&self) -> Result<usize, IdentityError> {
+        let Some(keys) = self.sealing.clone() else {
+            return Ok(0);
+        };
+        let resealed = self.log.database().write(|write| {
+            Box::pin(async move {
+                let on = write.connection();
+                let mut secrets = store::connections::list_sealed_secrets(on).await?;
+                secrets.retain(|secret| !keys.is_sealed_by_newest(&secret.sealed));
+                let mut resealed = 0;
+                for secret in secrets {
+                    let place = secret_place(secret.connection_id);
+                    match keys.open(&place, &secret.sealed) {
+                        Ok(opened) => {
+                            let sealed = keys.seal(&place, &opened);
+                            store::connections::replace_sealed_secret(on, &secret, sealed).await?;
+                            resealed += 1;
+                        }
+                        Err(error) => {
+                            let connection = secret.connection_id;
+                            tracing::error!(%error, connection, "the secret of a connection can not be opened: set it again");
+                        }
+                    }
+                }
+                Ok::<_, IdentityError>(resealed)
+            })
+        });
+        resealed.await
+    }
+}
+
+/// Returns the issuer of a connection's provider.
+pub(crate) fn provider_issuer(connection: &Connection) -> &str {
+    match &connection.provider {
+        Some(Provider::Oidc(oidc)) => &oidc.issuer,
+        None => "",
+    }
+}
+
+/// Returns a connection of this tailnet.
+async fn find_own(
+    on: &mut AnyConnection,
+    tailnet: TailnetId,
+    id: u64,
+) -> Result<StoredConnection, IdentityError> {
+    let found = store::connections::find_connection(on, id).await?;
+    let own = found.filter(|row| row.connection.tailnet_id == tailnet.get());
+    own.ok_or(IdentityError::NotFound("connection"))
+}
+
+/// Refuses a domain that another tailnet's connection has: a mail address leads to one organisation.
+async fn check_domains(
+    on: &mut AnyConnection,
+    connection: &Connection,
+) -> Result<(), IdentityError> {
+    for domain in &connection.domains {
+        let of = store::connections::find_tailnet_of_domain(&mut *on, domain).await?;
+        if of.is_some_and(|tailnet| tailnet != connection.tailnet_id) {
+            let problem = format!("{domain} belongs to a connection of another tailnet");
+            return Err(IdentityError::invalid("domains", problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_secret(secret: &str) -> Result<(), IdentityError> {
+    if secret.len() > LONGEST_SECRET || secret.chars().any(char::is_control) {
+        let problem = "is longer than 4,096 bytes or holds a control character: leave out the end of the line";
+        return Err(IdentityError::invalid("client_secret", problem));
+    }
+    Ok(())
+}
+
+fn seal_secret(keys: &SealingKeys, connection: &mut Connection, secret: &str) -> Option<Vec<u8>> {
+    let has_secret = !secret.is_empty();
+    if let Some(Provider::Oidc(oidc)) = &mut connection.provider {
+        oidc.has_client_secret = has_secret;
+    }
+    has_secret.then(|| keys.seal(&secret_place(connection.id), secret.as_bytes()))
+}

@@ -1,0 +1,178 @@
+//! Connections to identity providers.
+
+use bowline_proto::identity::v1::{Admission, Connection, OidcProvider, connection::Provider};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::check_text;
+use crate::error::IdentityError;
+
+/// The most entries in one list of a connection.
+const MOST_ENTRIES: usize = 200;
+
+/// Checks a connection, and writes domains and lists in one form.
+pub fn normalize_connection(connection: &mut Connection) -> Result<(), IdentityError> {
+    check_text("name", &connection.name, 100)?;
+    if connection.name.trim().is_empty() {
+        return Err(IdentityError::invalid(
+            "name",
+            "is empty: it is what people choose on the login page",
+        ));
+    }
+    normalize_domains("domains", &mut connection.domains)?;
+    if let Some(admission) = &mut connection.admission {
+        normalize_domains("admission", &mut admission.domains)?;
+        normalize_list("admission", &mut admission.groups)?;
+        normalize_list("admission", &mut admission.users)?;
+    }
+    match &mut connection.provider {
+        Some(Provider::Oidc(oidc)) => normalize_oidc(oidc),
+        None => Err(IdentityError::invalid("provider", "is missing")),
+    }
+}
+
+fn normalize_oidc(oidc: &mut OidcProvider) -> Result<(), IdentityError> {
+    check_issuer(&oidc.issuer)?;
+    check_text("client_id", &oidc.client_id, 500)?;
+    if oidc.client_id.is_empty() {
+        return Err(IdentityError::invalid("client_id", "is empty"));
+    }
+    check_text("groups_claim", &oidc.groups_claim, 500)?;
+    oidc.scopes.retain(|scope| scope != "openid");
+    normalize_list("scopes", &mut oidc.scopes)?;
+    if oidc.scopes.iter().any(|scope| scope.contains(' ')) {
+        return Err(IdentityError::invalid("scopes", "are separate words"));
+    }
+    Ok(())
+}
+
+/// Checks an issuer: `https`, or `http` on this machine's own address, where nobody is on the way.
+fn check_issuer(issuer: &str) -> Result<(), IdentityError> {
+    let invalid = |problem| Err(IdentityError::invalid("issuer", problem));
+    let Ok(url) = Url::parse(issuer) else {
+        return invalid(format!(
+            "\"{issuer}\" is no URL such as https://login.example.com"
+        ));
+    };
+    let is_local = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
+        return invalid("begins with https://".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return invalid("has no query, no fragment and no user".to_owned());
+    }
+    Ok(())
+}
+
+fn normalize_domains(field: &'static str, domains: &mut Vec<String>) -> Result<(), IdentityError> {
+    for domain in &mut *domains {
+        *domain = domain.trim_start_matches('@').to_lowercase();
+        let is_name = |label: &str| !label.is_empty() && label.len() <= 63;
+        if domain.len() > 253 || !domain.contains('.') || !domain.split('.').all(is_name) {
+            return Err(IdentityError::invalid(
+                field,
+                format!("\"{domain}\" is no domain such as example.com"),
+            ));
+        }
+    }
+    normalize_list(field, domains)
+}
+
+fn normalize_list(field: &'static str, list: &mut Vec<String>) -> Result<(), IdentityError> {
+    if list.len() > MOST_ENTRIES {
+        return Err(IdentityError::invalid(
+            field,
+            format!("has more than {MOST_ENTRIES} entries"),
+        ));
+    }
+    for entry in &*list {
+        check_text(field, entry, 254)?;
+    }
+    list.retain(|entry| !entry.is_empty());
+    list.sort();
+    list.dedup();
+    Ok(())
+}
+
+/// Copies the masked fields of `wanted` over `connection`; says whether the secret is to be changed.
+pub fn update_fields(
+    connection: &mut Connection,
+    wanted: &Connection,
+    mask: &[String],
+) -> Result<bool, IdentityError> {
+    let mut changes_secret = false;
+    for path in mask {
+        match path.as_str() {
+            "name" => connection.name.clone_from(&wanted.name),
+            "domains" => connection.domains.clone_from(&wanted.domains),
+            "admission" => connection.admission.clone_from(&wanted.admission),
+            "oidc" => update_oidc(connection, wanted)?,
+            "client_secret" => changes_secret = true,
+            other => {
+                let problem = format!("\"{other}\" is no field that can be changed");
+                return Err(IdentityError::invalid("update_mask", problem));
+            }
+        }
+    }
+    normalize_connection(connection)?;
+    Ok(changes_secret)
+}
+
+fn update_oidc(connection: &mut Connection, wanted: &Connection) -> Result<(), IdentityError> {
+    let (Some(Provider::Oidc(before)), Some(Provider::Oidc(after))) =
+        (&mut connection.provider, &wanted.provider)
+    else {
+        return Err(IdentityError::invalid("oidc", "is missing"));
+    };
+    if before.issuer != after.issuer {
+        let problem = "can not be changed: another issuer's people are others. Make a new connection, and link the users";
+        return Err(IdentityError::invalid("issuer", problem));
+    }
+    let has_client_secret = before.has_client_secret;
+    *before = OidcProvider {
+        has_client_secret,
+        ..after.clone()
+    };
+    Ok(())
+}
+
+/// Returns a connection as the audit trail shows it.
+pub fn describe_connection(connection: &Connection) -> Value {
+    let admission = connection.admission.clone().unwrap_or_default();
+    let Admission {
+        domains,
+        groups,
+        users,
+        known_users_only,
+    } = admission;
+    let provider = connection.provider.as_ref().map(|Provider::Oidc(oidc)| {
+        json!({
+            "kind": "oidc",
+            "issuer": oidc.issuer,
+            "client_id": oidc.client_id,
+            "has_client_secret": oidc.has_client_secret,
+            "scopes": oidc.scopes,
+            "groups_claim": oidc.groups_claim,
+            "allow_unverified_mail": oidc.allow_unverified_mail,
+        })
+    });
+    json!({
+        "name": connection.name,
+        "domains": connection.domains,
+        "admission": {
+            "domains": domains,
+            "groups": groups,
+            "users": users,
+            "known_users_only": known_users_only,
+        },
+        "provider": provider,
+    })
+}
+
+#[cfg(test)]
+mod tests;

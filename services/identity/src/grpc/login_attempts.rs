@@ -1,0 +1,56 @@
+//! Attempts to log in by a provider, for gateways.
+
+use bowline_proto::identity::v1::{
+    BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest,
+    DecideLoginAttemptResponse, FinishOidcLoginRequest, FinishOidcLoginResponse,
+    GetLoginAttemptRequest, GetLoginAttemptResponse, ListLoginChoicesRequest,
+    ListLoginChoicesResponse, login_attempt_service_server::LoginAttemptService,
+};
+use tonic::{Request, Response, Status};
+
+use crate::login_attempts::LoginAttempts;
+
+#[tonic::async_trait]
+impl LoginAttemptService for LoginAttempts {
+    async fn list_login_choices(
+        &self,
+        request: Request<ListLoginChoicesRequest>,
+    ) -> Result<Response<ListLoginChoicesResponse>, Status> {
+        Ok(Response::new(
+            self.list_choices(request.into_inner()).await?,
+        ))
+    }
+
+    async fn begin_login_attempt(
+        &self,
+        request: Request<BeginLoginAttemptRequest>,
+    ) -> Result<Response<BeginLoginAttemptResponse>, Status> {
+        Ok(Response::new(
+            self.begin_attempt(request.into_inner()).await?,
+        ))
+    }
+
+    async fn finish_oidc_login(
+        &self,
+        request: Request<FinishOidcLoginRequest>,
+    ) -> Result<Response<FinishOidcLoginResponse>, Status> {
+        let attempt = Some(self.finish_oidc(request.into_inner()).await?);
+        Ok(Response::new(FinishOidcLoginResponse { attempt }))
+    }
+
+    async fn get_login_attempt(
+        &self,
+        request: Request<GetLoginAttemptRequest>,
+    ) -> Result<Response<GetLoginAttemptResponse>, Status> {
+        let attempt = Some(self.find_own_attempt(request.into_inner()).await?);
+        Ok(Response::new(GetLoginAttemptResponse { attempt }))
+    }
+
+    async fn decide_login_attempt(
+        &self,
+        request: Request<DecideLoginAttemptRequest>,
+    ) -> Result<Response<DecideLoginAttemptResponse>, Status> {
+        let attempt = Some(self.decide_attempt(request.into_inner()).await?);
+        Ok(Response::new(DecideLoginAttemptResponse { attempt }))
+    }
+}

@@ -1,0 +1,367 @@
+//! From an auth URL to a device that is let in: a browser is sent to a provider, comes back, and the person decides.
+//!
+//! ```text
+//! begin_attempt ─▶ the provider ─▶ finish_oidc (once for each state) ─▶ the person is known
+//!                                                    decide_attempt (once) ─▶ the login is approved or denied
+//! ```
+//!
+//! Each step is one row update that only one caller wins, so that any replica serves any step and no step happens twice.
+
+mod choices;
+mod provider;
+
+use std::sync::Arc;
+
+use bowline_clock::random_bytes;
+use bowline_db::ChangeLog;
+use bowline_ids::LoginId;
+use bowline_oidc::{ClientRegistration, FinishRequest, LoginRequirement, Providers, StartRequest};
+use bowline_proto::identity::v1::{
+    BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest,
+    FinishOidcLoginRequest, GetLoginAttemptRequest, Login, LoginAttempt, LoginState, OidcProvider,
+    Tailnet,
+};
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use provider::{oidc_provider, provider_refusal, scopes_of};
+
+use crate::{
+    connections::Connections,
+    domain::{
+        attempt::{self, AttemptStep},
+        person::refused,
+    },
+    error::IdentityError,
+    fields::read_tailnet_id,
+    logins::{LoginDecision, Logins, decide_and_audit},
+    person::{identify_user, read_person},
+    secrets::{open_login_secrets, random_secrets, seal_login_secrets},
+    store::{self, attempts::AttemptRow, connections::StoredConnection},
+};
+
+/// Serves attempts. Clones share it.
+#[derive(Clone)]
+pub struct LoginAttempts {
+    log: ChangeLog,
+    logins: Logins,
+    connections: Connections,
+    providers: Arc<Providers>,
+}
+
+/// What is said of an attempt that is not there, has ended, or was begun by another browser: which of them is nobody's
+/// business.
+const NOT_KNOWN: IdentityError = IdentityError::NotFound("login attempt");
+
+impl LoginAttempts {
+    pub(crate) fn new(
+        log: ChangeLog,
+        logins: Logins,
+        connections: Connections,
+        providers: Providers,
+    ) -> Self {
+        let providers = Arc::new(providers);
+        Self {
+            log,
+            logins,
+            connections,
+            providers,
+        }
+    }
+
+    /// Begins an attempt for a pending login.
+    pub(crate) async fn begin_attempt(
+        &self,
+        request: BeginLoginAttemptRequest,
+    ) -> Result<BeginLoginAttemptResponse, IdentityError> {
+        let BeginLoginAttemptRequest {
+            login_id,
+            connection_id,
+            browser,
+            callback_url,
+        } = request;
+        check_browser(&browser)?;
+        let login = self.find_pending(&login_id).await?;
+        let reader = self.log.database().reader();
+        let row = store::connections::find_connection(reader, connection_id).await?;
+        let row = row.ok_or(IdentityError::NotFound("connection"))?;
+        let tailnet_id = row.connection.tailnet_id;
+        let tailnet = store::find_tailnet(reader, tailnet_id).await?;
+        let tailnet = tailnet.ok_or(IdentityError::NotFound("tailnet"))?;
+        let wanted = login
+            .device
+            .as_ref()
+            .map_or("", |device| &device.required_tailnet);
+        attempt::check_wanted_tailnet(wanted, &tailnet)?;
+
+        let id = LoginId::from_random(random_bytes()).to_string();
+        let secrets = random_secrets();
+        let oidc = oidc_provider(&row.connection)?;
+        let registration = self.registration(&row, oidc, &callback_url)?;
+        let start = StartRequest {
+            registration: &registration,
+            scopes: &scopes_of(oidc),
+            secrets: &secrets,
+            requirement: &LoginRequirement::default(),
+        };
+        let redirect = bowline_oidc::start_login(&self.providers, start).await?;
+        let now = self.read_time().await?;
+        let made = AttemptRow {
+            login_id: login_id.clone(),
+            tailnet_id,
+            connection_id,
+            browser,
+            state_hash: Sha256::digest(secrets.state.as_bytes()).to_vec(),
+            step: AttemptStep::Sent,
+            user_id: 0,
+            callback_url,
+            sealed: seal_login_secrets(self.connections.sealing_keys()?, &id, &secrets),
+            expires_at: now + attempt::LIFETIME,
+            id: id.clone(),
+        };
+        self.insert_attempt(made).await?;
+        Ok(BeginLoginAttemptResponse {
+            attempt_id: id,
+            redirect_url: redirect.into(),
+        })
+    }
+
+    async fn insert_attempt(&self, made: AttemptRow) -> Result<(), IdentityError> {
+        let written = self.log.database().write(|write| {
+            Box::pin(async move {
+                let (now, on) = (write.now(), write.connection());
+                if store::attempts::count_attempts(on, &made.login_id, now).await?
+                    >= attempt::MOST_OF_LOGIN
+                {
+                    return Err(IdentityError::TooManyAttempts);
+                }
+                Ok::<_, IdentityError>(store::attempts::insert_attempt(on, &made).await?)
+            })
+        });
+        written.await
+    }
+
+    /// Takes what a browser brings back from an OpenID Connect provider.
+    pub(crate) async fn finish_oidc(
+        &self,
+        request: FinishOidcLoginRequest,
+    ) -> Result<LoginAttempt, IdentityError> {
+        let state = Zeroizing::new(request.state);
+        let hash = Sha256::digest(state.as_bytes());
+        let reader = self.log.database().reader();
+        let found = store::attempts::find_attempt_of_state(reader, &hash).await?;
+        let attempt = self.check_own(found, &request.browser).await?;
+        self.take_attempt(&attempt).await?;
+        if request.code.is_empty() {
+            return Err(provider_refusal(&request.error, &request.error_description));
+        }
+        let row = store::connections::find_connection(reader, attempt.connection_id).await?;
+        let row = row.ok_or(IdentityError::NotFound("connection"))?;
+        let oidc = oidc_provider(&row.connection)?;
+        let registration = self.registration(&row, oidc, &attempt.callback_url)?;
+        let secrets = open_login_secrets(self.connections.sealing_keys()?, &attempt, state)?;
+        let mut wanted_claims = vec!["email".to_owned()];
+        if !oidc.groups_claim.is_empty() {
+            wanted_claims.push(oidc.groups_claim.clone());
+        }
+        let finish = FinishRequest {
+            registration: &registration,
+            secrets: &secrets,
+            code: &request.code,
+            issuer: &request.issuer,
+            wanted_claims: &wanted_claims,
+            now: self.read_time().await?,
+        };
+        let identity = bowline_oidc::finish_login(&self.providers, finish).await?;
+        let person = read_person(oidc, &identity);
+        let tailnet = read_tailnet_id(attempt.tailnet_id)?;
+        let actor = format!("connection:{}", row.connection.name);
+        let id = attempt.id.clone();
+        let identified = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let user = identify_user(mutation, &row.connection, &person).await?;
+                let on = mutation.connection();
+                let moved = store::attempts::move_attempt(
+                    on,
+                    &id,
+                    AttemptStep::Taken,
+                    AttemptStep::Identified,
+                    user.id,
+                );
+                match moved.await? {
+                    true => Ok(()),
+                    false => Err(NOT_KNOWN),
+                }
+            })
+        });
+        identified.await?;
+        self.describe_attempt(&attempt.id).await
+    }
+
+    /// Makes sure that nobody else takes what this browser brings back.
+    async fn take_attempt(&self, attempt: &AttemptRow) -> Result<(), IdentityError> {
+        let id = attempt.id.clone();
+        let taken = self.log.database().write(|write| {
+            Box::pin(async move {
+                let on = write.connection();
+                let taken = store::attempts::move_attempt(
+                    on,
+                    &id,
+                    AttemptStep::Sent,
+                    AttemptStep::Taken,
+                    0,
+                );
+                Ok::<_, IdentityError>(taken.await?)
+            })
+        });
+        match taken.await? {
+            true => Ok(()),
+            false => Err(refused(
+                "This answer of the provider was used already. Open the address on the device again.",
+            )),
+        }
+    }
+
+    /// Returns an attempt of a browser.
+    pub(crate) async fn find_own_attempt(
+        &self,
+        request: GetLoginAttemptRequest,
+    ) -> Result<LoginAttempt, IdentityError> {
+        let reader = self.log.database().reader();
+        let found = store::attempts::find_attempt(reader, &request.attempt_id).await?;
+        let attempt = self.check_own(found, &request.browser).await?;
+        self.describe_attempt(&attempt.id).await
+    }
+
+    /// Lets the device in as the identified person's, or turns it away.
+    pub(crate) async fn decide_attempt(
+        &self,
+        request: DecideLoginAttemptRequest,
+    ) -> Result<LoginAttempt, IdentityError> {
+        let DecideLoginAttemptRequest {
+            attempt_id,
+            browser,
+            approve,
+        } = request;
+        let reader = self.log.database().reader();
+        let found = store::attempts::find_attempt(reader, &attempt_id).await?;
+        let attempt = self.check_own(found, &browser).await?;
+        let step = if approve {
+            AttemptStep::Approved
+        } else {
+            AttemptStep::Denied
+        };
+        if attempt.step == step {
+            // The button was pressed twice.
+            return self.describe_attempt(&attempt_id).await;
+        }
+        let tailnet = read_tailnet_id(attempt.tailnet_id)?;
+        let user = store::find_user(reader, attempt.tailnet_id, attempt.user_id).await?;
+        let user = user.ok_or(NOT_KNOWN)?;
+        let actor = format!("user:{}", user.login_name);
+        let decision = match approve {
+            true => LoginDecision::Approve { user_id: user.id },
+            false => LoginDecision::Deny {
+                reason: format!("{} does not want this device", user.login_name),
+            },
+        };
+        let decided = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let on = mutation.connection();
+                let moved = store::attempts::move_attempt(
+                    on,
+                    &attempt.id,
+                    AttemptStep::Identified,
+                    step,
+                    attempt.user_id,
+                );
+                if !moved.await? {
+                    return Err(refused("This login was decided already."));
+                }
+                decide_and_audit(mutation, attempt.login_id, decision).await
+            })
+        });
+        let (login, _) = decided.await?;
+        self.logins.announce_decision(&login);
+        self.describe_attempt(&attempt_id).await
+    }
+
+    async fn describe_attempt(&self, id: &str) -> Result<LoginAttempt, IdentityError> {
+        let reader = self.log.database().reader();
+        let attempt = store::attempts::find_attempt(reader, id)
+            .await?
+            .ok_or(NOT_KNOWN)?;
+        let connection = store::connections::find_connection(reader, attempt.connection_id).await?;
+        let tailnet = store::find_tailnet(reader, attempt.tailnet_id).await?;
+        let user = store::find_user(reader, attempt.tailnet_id, attempt.user_id).await?;
+        Ok(LoginAttempt {
+            login: Some(self.logins.find_login(&attempt.login_id).await?),
+            state: attempt.step.state().into(),
+            user,
+            connection_name: connection.map_or_else(String::new, |row| row.connection.name),
+            tailnet_name: tailnet.as_ref().map_or_else(String::new, tailnet_title),
+            id: attempt.id,
+        })
+    }
+
+    /// Refuses an attempt that has ended by itself or was begun by another browser.
+    async fn check_own(
+        &self,
+        found: Option<AttemptRow>,
+        browser: &[u8],
+    ) -> Result<AttemptRow, IdentityError> {
+        check_browser(browser)?;
+        let attempt = found.ok_or(NOT_KNOWN)?;
+        let is_own = bool::from(attempt.browser.ct_eq(browser));
+        match is_own && attempt.expires_at > self.read_time().await? {
+            true => Ok(attempt),
+            false => Err(NOT_KNOWN),
+        }
+    }
+
+    async fn find_pending(&self, login_id: &str) -> Result<Login, IdentityError> {
+        let login = self.logins.find_login(login_id).await?;
+        match login.state() {
+            LoginState::Pending => Ok(login),
+            _ => Err(refused(
+                "This login has ended. Run the command on the device again.",
+            )),
+        }
+    }
+
+    fn registration(
+        &self,
+        row: &StoredConnection,
+        oidc: &OidcProvider,
+        callback_url: &str,
+    ) -> Result<ClientRegistration, IdentityError> {
+        let callback = callback_url.parse();
+        Ok(ClientRegistration {
+            issuer: oidc.issuer.clone(),
+            client_id: oidc.client_id.clone(),
+            client_secret: self.connections.open_secret(row)?,
+            callback: callback.map_err(|_| IdentityError::invalid("callback_url", "is no URL"))?,
+        })
+    }
+
+    async fn read_time(&self) -> Result<DateTime<Utc>, IdentityError> {
+        Ok(self.log.database().now().await?)
+    }
+}
+
+/// Returns what a tailnet is called by people.
+fn tailnet_title(tailnet: &Tailnet) -> String {
+    match tailnet.display_name.as_str() {
+        "" => tailnet.name.clone(),
+        title => title.to_owned(),
+    }
+}
+
+fn check_browser(browser: &[u8]) -> Result<(), IdentityError> {
+    match browser.len() {
+        32 => Ok(()),
+        _ => Err(IdentityError::invalid("browser", "is a hash of 32 bytes")),
+    }
+}

@@ -1,0 +1,39 @@
+//! What a connection says of its OpenID Connect provider, and what the provider says of a login. Pure.
+
+use bowline_proto::identity::v1::{Connection, OidcProvider, connection::Provider};
+
+use crate::{domain::person::refused, error::IdentityError};
+
+/// Returns the OpenID Connect provider of a connection.
+pub(super) fn oidc_provider(connection: &Connection) -> Result<&OidcProvider, IdentityError> {
+    match &connection.provider {
+        Some(Provider::Oidc(oidc)) => Ok(oidc),
+        None => Err(IdentityError::NotFound("provider of the connection")),
+    }
+}
+
+/// Returns the scopes that are asked for beside `openid`.
+pub(super) fn scopes_of(oidc: &OidcProvider) -> Vec<String> {
+    match oidc.scopes.is_empty() {
+        true => vec!["profile".to_owned(), "email".to_owned()],
+        false => oidc.scopes.clone(),
+    }
+}
+
+/// Says in the provider's words why it sent the browser back without a code.
+pub(super) fn provider_refusal(error: &str, description: &str) -> IdentityError {
+    let clean = |text: &str| {
+        text.chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect::<String>()
+    };
+    match (error, description) {
+        ("access_denied", _) => {
+            refused("The login was cancelled, or your provider does not let you in.")
+        }
+        ("", _) => refused("The provider sent you back without an answer."),
+        (error, "") => refused(&format!("The provider refuses: {}", clean(error))),
+        (_, description) => refused(&format!("The provider refuses: {}", clean(description))),
+    }
+}

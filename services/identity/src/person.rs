@@ -1,0 +1,109 @@
+//! The user whom a provider's person is here: found, linked or made.
+
+use bowline_db::Mutation;
+use bowline_oidc::{ProviderIdentity, find_claim};
+use bowline_proto::{
+    identity::v1::{Connection, OidcProvider, Role, User},
+    time::to_timestamp,
+};
+use serde_json::json;
+
+use crate::{
+    domain::person::{Person, check_admission, login_name, may_link, refused},
+    error::IdentityError,
+    store::{self, connections::ProviderSubject},
+    users::insert_user,
+};
+
+/// Reads a person from what the provider has signed.
+pub(crate) fn read_person(oidc: &OidcProvider, identity: &ProviderIdentity) -> Person {
+    let mail = match oidc.allow_unverified_mail {
+        true => identity.email(),
+        false => identity.verified_email(),
+    };
+    let text = |name: &str| clean_text(identity.text_claim(name).unwrap_or_default());
+    let groups = match oidc.groups_claim.as_str() {
+        "" => Vec::new(),
+        path => find_claim(&identity.claims, path),
+    };
+    Person {
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        mail: mail.map(str::to_owned),
+        username: text("preferred_username"),
+        display_name: text("name"),
+        picture: text("picture"),
+        groups,
+    }
+}
+
+/// Returns a provider's text without what would break a line or a client's JSON.
+fn clean_text(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() && !"\"\\".contains(*c))
+        .take(100)
+        .collect()
+}
+
+/// Finds, links or makes the user of a person who may log in, and records what changed.
+pub(crate) async fn identify_user(
+    mutation: &mut Mutation,
+    connection: &Connection,
+    person: &Person,
+) -> Result<User, IdentityError> {
+    let subject = ProviderSubject {
+        connection_id: connection.id,
+        issuer: &person.issuer,
+        subject: &person.subject,
+    };
+    let on = mutation.connection();
+    if let Some(id) = store::connections::find_linked_user(on, subject).await? {
+        let known = store::find_user(&mut *on, connection.tailnet_id, id).await?;
+        let known = known.ok_or(IdentityError::NotFound("user"))?;
+        check_admission(connection, person, Some(&known))?;
+        return refuse_suspended(known);
+    }
+    let name = login_name(person)?;
+    let named = store::find_user_named_alike(on, connection.tailnet_id, &name).await?;
+    check_admission(connection, person, named.as_ref())?;
+    let user = match named {
+        Some(named) if may_link(connection, person) => refuse_suspended(named)?,
+        Some(_) => {
+            return Err(refused(
+                "There is a user with your name already, who logs in another way. Ask an administrator to link you to it.",
+            ));
+        }
+        None => create_user(mutation, connection, person, name).await?,
+    };
+    let (now, on) = (mutation.now(), mutation.connection());
+    store::connections::link_user(on, subject, connection.tailnet_id, user.id, now).await?;
+    let detail = json!({ "connection": connection.name, "issuer": person.issuer, "subject": person.subject });
+    mutation.record_audit("user.link", user.login_name.clone(), &detail);
+    Ok(user)
+}
+
+fn refuse_suspended(user: User) -> Result<User, IdentityError> {
+    match user.suspended {
+        true => Err(refused("You are suspended here. Ask an administrator.")),
+        false => Ok(user),
+    }
+}
+
+async fn create_user(
+    mutation: &mut Mutation,
+    connection: &Connection,
+    person: &Person,
+    login_name: String,
+) -> Result<User, IdentityError> {
+    let mut made = User {
+        tailnet_id: connection.tailnet_id,
+        login_name,
+        display_name: person.display_name.clone(),
+        profile_pic_url: person.picture.clone(),
+        role: Role::Member.into(),
+        created_at: Some(to_timestamp(mutation.now())),
+        ..User::default()
+    };
+    insert_user(mutation, &mut made).await?;
+    Ok(made)
+}

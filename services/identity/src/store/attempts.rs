@@ -1,0 +1,156 @@
+//! Attempts to log in by a provider.
+
+use bowline_db::{DatabaseError, from_micros, to_micros};
+use chrono::{DateTime, Utc};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
+
+use crate::domain::attempt::AttemptStep;
+
+/// An attempt as it is stored.
+#[derive(Clone, Debug)]
+pub struct AttemptRow {
+    /// Its identifier.
+    pub id: String,
+    /// The login it is to decide.
+    pub login_id: String,
+    /// The tailnet of the connection.
+    pub tailnet_id: u64,
+    /// The connection.
+    pub connection_id: u64,
+    /// SHA-256 of the browser's secret.
+    pub browser: Vec<u8>,
+    /// SHA-256 of the state that the browser brings back.
+    pub state_hash: Vec<u8>,
+    /// Where it stands.
+    pub step: AttemptStep,
+    /// The user; zero until one is known.
+    pub user_id: u64,
+    /// Where the provider sends the browser back to.
+    pub callback_url: String,
+    /// What binds the login at the provider, sealed.
+    pub sealed: Vec<u8>,
+    /// When it ends by itself.
+    pub expires_at: DateTime<Utc>,
+}
+
+const COLUMNS: &str = "id, login_id, tailnet_id, connection_id, browser, state_hash, step, user_id, callback_url, sealed, expires_at";
+
+fn read_row(row: &AnyRow) -> Result<AttemptRow, DatabaseError> {
+    let number = |name: &str| row.try_get::<i64, _>(name).map(i64::cast_unsigned);
+    let inconsistent = |problem: &str| DatabaseError::Inconsistent {
+        table: "login_attempts",
+        row: problem.to_owned(),
+    };
+    let step = AttemptStep::from_number(row.try_get("step")?);
+    let expires_at = from_micros(row.try_get("expires_at")?);
+    Ok(AttemptRow {
+        id: row.try_get("id")?,
+        login_id: row.try_get("login_id")?,
+        tailnet_id: number("tailnet_id")?,
+        connection_id: number("connection_id")?,
+        browser: row.try_get("browser")?,
+        state_hash: row.try_get("state_hash")?,
+        step: step.ok_or_else(|| inconsistent("its step is not known"))?,
+        user_id: number("user_id")?,
+        callback_url: row.try_get("callback_url")?,
+        sealed: row.try_get("sealed")?,
+        expires_at: expires_at.ok_or_else(|| inconsistent("its end is no time"))?,
+    })
+}
+
+/// Returns an attempt.
+pub async fn find_attempt<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+) -> Result<Option<AttemptRow>, DatabaseError> {
+    let query = format!("SELECT {COLUMNS} FROM login_attempts WHERE id = $1");
+    let query = sqlx::query(AssertSqlSafe(query)).bind(id.to_owned());
+    query
+        .fetch_optional(on)
+        .await?
+        .as_ref()
+        .map(read_row)
+        .transpose()
+}
+
+/// Returns the attempt whose state a browser brings back.
+pub async fn find_attempt_of_state<'e>(
+    on: impl Executor<'e, Database = Any>,
+    state_hash: &[u8],
+) -> Result<Option<AttemptRow>, DatabaseError> {
+    let query = format!("SELECT {COLUMNS} FROM login_attempts WHERE state_hash = $1");
+    let query = sqlx::query(AssertSqlSafe(query)).bind(state_hash.to_vec());
+    query
+        .fetch_optional(on)
+        .await?
+        .as_ref()
+        .map(read_row)
+        .transpose()
+}
+
+/// Counts the attempts of a login that have not ended by themselves.
+pub async fn count_attempts(
+    on: &mut AnyConnection,
+    login_id: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, DatabaseError> {
+    let query = "SELECT CAST(COUNT(*) AS BIGINT) FROM login_attempts WHERE login_id = $1 AND expires_at > $2";
+    let query = sqlx::query_scalar(query)
+        .bind(login_id.to_owned())
+        .bind(to_micros(now));
+    Ok(query.fetch_one(on).await?)
+}
+
+/// Writes a new attempt.
+pub async fn insert_attempt(on: &mut AnyConnection, row: &AttemptRow) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "INSERT INTO login_attempts (id, login_id, tailnet_id, connection_id, browser, state_hash, step, user_id,
+             callback_url, sealed, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(row.id.clone())
+    .bind(row.login_id.clone())
+    .bind(row.tailnet_id.cast_signed())
+    .bind(row.connection_id.cast_signed())
+    .bind(row.browser.clone())
+    .bind(row.state_hash.clone())
+    .bind(row.step.number())
+    .bind(row.user_id.cast_signed())
+    .bind(row.callback_url.clone())
+    .bind(row.sealed.clone())
+    .bind(to_micros(row.expires_at))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// Moves an attempt from one step to the next; says whether it stood there. Of several at once only one moves it.
+pub async fn move_attempt(
+    on: &mut AnyConnection,
+    id: &str,
+    from: AttemptStep,
+    to: AttemptStep,
+    user_id: u64,
+) -> Result<bool, DatabaseError> {
+    let query = sqlx::query(
+        "UPDATE login_attempts SET step = $3, user_id = $4 WHERE id = $1 AND step = $2",
+    );
+    let moved = query
+        .bind(id.to_owned())
+        .bind(from.number())
+        .bind(to.number())
+        .bind(user_id.cast_signed())
+        .execute(on)
+        .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Forgets the attempts that have ended by themselves before a time.
+pub async fn forget_attempts(
+    on: &mut AnyConnection,
+    before: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query("DELETE FROM login_attempts WHERE expires_at < $1");
+    query.bind(to_micros(before)).execute(on).await?;
+    Ok(())
+}

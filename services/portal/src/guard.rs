@@ -1,0 +1,95 @@
+//! What each request passes: the host is this one, a form comes from a page of this origin, and answers say what browsers
+//! may do with them.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::{failure::PageFailure, pages, start::Portal};
+
+/// Pages load their own stylesheet, send forms to this origin, and stand in no frame.
+const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+pub(crate) async fn check_request(
+    State(portal): State<Arc<Portal>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match check_origin(
+        &portal,
+        request.method(),
+        request.headers(),
+        request.uri().host(),
+    ) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_page(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // With "no-referrer" browsers would leave out the origin of forms.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Pages show who logs in with which device. What may be kept says so itself.
+    let entry = headers.entry(header::CACHE_CONTROL);
+    entry.or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Refuses another host than the public one (an address that only looks like this server), and a form of another origin.
+fn check_origin(
+    portal: &Portal,
+    method: &Method,
+    headers: &HeaderMap,
+    authority: Option<&str>,
+) -> Result<(), PageFailure> {
+    let header = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    // HTTP/2 has the host in the request's address.
+    let host = header(header::HOST).or(authority).unwrap_or_default();
+    if !host.eq_ignore_ascii_case(&portal.host) {
+        return Err(PageFailure::OtherHost);
+    }
+    if method != Method::POST {
+        return Ok(());
+    }
+    match (
+        header(header::ORIGIN),
+        header(header::HeaderName::from_static("sec-fetch-site")),
+    ) {
+        (Some(origin), _) if origin.eq_ignore_ascii_case(&portal.origin) => Ok(()),
+        // No page of another origin can make a browser leave out the origin of a form that it sends.
+        (None, None | Some("same-origin")) => Ok(()),
+        _ => Err(PageFailure::OtherOrigin),
+    }
+}
+
+impl PageFailure {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::OtherHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::OtherOrigin | Self::NoBrowser | Self::WrongToken => StatusCode::FORBIDDEN,
+            Self::NotKnown => StatusCode::NOT_FOUND,
+            Self::Refused(_) => StatusCode::FORBIDDEN,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Returns the page that says what went wrong and what to do.
+    pub(crate) fn into_page(self) -> Response {
+        pages::failure_page(self.status(), &self)
+    }
+}

@@ -1,0 +1,24 @@
+//! What a browser reaches: from an auth URL to a device that is let in.
+//!
+//! ```text
+//! GET  /register/LOGIN      the device, and how to log in: providers, or the organisation first
+//! POST /register/LOGIN      sends the browser to the chosen provider
+//! GET  /login/callback      the browser is back from an OpenID Connect provider
+//! GET  /login/ATTEMPT       the device and the person, with two buttons
+//! POST /login/ATTEMPT       the person lets the device in, or turns it away
+//! ```
+//!
+//! It keeps no state: it turns HTTP into calls of identity, which decides. A browser is known by a secret in a cookie; what
+//! changes anything is a POST from a page of this origin. The pages work without scripts.
+//!
+//! It is mounted in the gateway by what puts a process together, on the same origin as the clients' addresses.
+
+mod browser;
+mod failure;
+mod guard;
+mod login;
+mod pages;
+mod start;
+mod texts;
+
+pub use start::{PortalConfig, PortalUrlError, portal_routes};

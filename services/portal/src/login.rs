@@ -1,0 +1,196 @@
+//! The pages of a login.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Form, Path, Query, State},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use bowline_ids::LoginId;
+use bowline_proto::identity::v1::{
+    BeginLoginAttemptRequest, DecideLoginAttemptRequest, FinishOidcLoginRequest,
+    GetLoginAttemptRequest, ListLoginChoicesRequest, LoginAttempt,
+    login_attempt_service_client::LoginAttemptServiceClient,
+};
+use serde::Deserialize;
+
+use crate::{browser::Browser, failure::PageFailure, pages, start::Portal};
+
+/// The address that providers send browsers back to.
+const CALLBACK: &str = "/login/callback";
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrganisationQuery {
+    /// The organisation as the person names it.
+    #[serde(default)]
+    organisation: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ChoiceForm {
+    /// The connection's number.
+    connection: u64,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct CallbackQuery {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    iss: String,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    error_description: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DecisionForm {
+    token: String,
+    /// `approve` or `deny`.
+    decision: String,
+}
+
+type Portals = State<Arc<Portal>>;
+
+/// Shows the device behind an auth URL, and how to log in.
+pub(crate) async fn get_choices(
+    State(portal): Portals,
+    Path(login): Path<String>,
+    Query(query): Query<OrganisationQuery>,
+) -> Response {
+    let answer = async {
+        let login_id = read_id(&login)?;
+        let organisation = query.organisation.chars().take(300).collect::<String>();
+        let request = ListLoginChoicesRequest {
+            login_id,
+            organisation: organisation.clone(),
+        };
+        let answer = attempts(&portal)
+            .list_login_choices(request)
+            .await?
+            .into_inner();
+        pages::choices_page(answer, &organisation)
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Sends the browser to the provider that was chosen.
+pub(crate) async fn post_choice(
+    State(portal): Portals,
+    Path(login): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<ChoiceForm>,
+) -> Response {
+    let answer = async {
+        let login_id = read_id(&login)?;
+        let browser = Browser::read_or_make(&headers, portal.is_https);
+        let request = BeginLoginAttemptRequest {
+            login_id,
+            connection_id: form.connection,
+            browser: browser.hash(),
+            callback_url: format!("{}{CALLBACK}", portal.origin),
+        };
+        let begun = attempts(&portal)
+            .begin_login_attempt(request)
+            .await?
+            .into_inner();
+        let cookie = [(header::SET_COOKIE, browser.cookie(portal.is_https))];
+        Ok((cookie, pages::redirect_page(&begun.redirect_url)).into_response())
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Takes what the browser brings back from an OpenID Connect provider.
+pub(crate) async fn get_callback(
+    State(portal): Portals,
+    headers: HeaderMap,
+    Query(query): Query<CallbackQuery>,
+) -> Response {
+    let answer = async {
+        let browser = Browser::read(&headers, portal.is_https)?;
+        let request = FinishOidcLoginRequest {
+            state: query.state,
+            browser: browser.hash(),
+            code: query.code,
+            issuer: query.iss,
+            error: query.error,
+            error_description: query.error_description,
+        };
+        let answer = attempts(&portal)
+            .finish_oidc_login(request)
+            .await?
+            .into_inner();
+        let attempt = answer.attempt.ok_or(PageFailure::NotKnown)?;
+        // The address with the code does not stay in the browser's bar or history.
+        Ok(Redirect::to(&format!("/login/{}", attempt.id)).into_response())
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Shows the device and the person, or what was decided.
+pub(crate) async fn get_attempt(
+    State(portal): Portals,
+    Path(attempt): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let answer = async {
+        let browser = Browser::read(&headers, portal.is_https)?;
+        let attempt_id = read_id(&attempt)?;
+        let attempt = find_attempt(&portal, &browser, attempt_id).await?;
+        let token = browser.form_token(&attempt.id);
+        pages::attempt_page(attempt, token)
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Lets the device in, or turns it away.
+pub(crate) async fn post_decision(
+    State(portal): Portals,
+    Path(attempt): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<DecisionForm>,
+) -> Response {
+    let answer = async {
+        let browser = Browser::read(&headers, portal.is_https)?;
+        let attempt_id = read_id(&attempt)?;
+        browser.check_form_token(&attempt_id, &form.token)?;
+        let request = DecideLoginAttemptRequest {
+            attempt_id: attempt_id.clone(),
+            browser: browser.hash(),
+            approve: form.decision == "approve",
+        };
+        attempts(&portal).decide_login_attempt(request).await?;
+        Ok(Redirect::to(&format!("/login/{attempt_id}")).into_response())
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+async fn find_attempt(
+    portal: &Portal,
+    browser: &Browser,
+    attempt_id: String,
+) -> Result<LoginAttempt, PageFailure> {
+    let request = GetLoginAttemptRequest {
+        attempt_id,
+        browser: browser.hash(),
+    };
+    let answer = attempts(portal)
+        .get_login_attempt(request)
+        .await?
+        .into_inner();
+    answer.attempt.ok_or(PageFailure::NotKnown)
+}
+
+fn attempts(portal: &Portal) -> LoginAttemptServiceClient<bowline_service_kit::GrpcChannel> {
+    LoginAttemptServiceClient::new(portal.identity.clone())
+}
+
+/// Returns the identifier of a login or an attempt in the one form it has.
+fn read_id(text: &str) -> Result<String, PageFailure> {
+    let id: LoginId = text.parse().map_err(|_| PageFailure::NotKnown)?;
+    Ok(id.to_string())
+}

@@ -1,0 +1,92 @@
+//! The addresses of the portal.
+
+use std::sync::Arc;
+
+use axum::{
+    Router, extract::DefaultBodyLimit, http::header, middleware, response::IntoResponse,
+    routing::get,
+};
+use bowline_service_kit::GrpcChannel;
+use url::Url;
+
+use crate::{guard, login};
+
+/// The longest form, in bytes.
+const LONGEST_FORM: usize = 8 << 10;
+
+/// What the portal is given.
+#[derive(Clone, Debug)]
+pub struct PortalConfig {
+    /// The URL that browsers reach this origin by: scheme, host and port.
+    pub public_url: String,
+    /// Identity.
+    pub identity: GrpcChannel,
+}
+
+/// The URL is none that a browser can be sent to.
+#[derive(Debug, thiserror::Error)]
+#[error("public_url {0:?} is no URL for browsers, such as https://bowline.example.com")]
+pub struct PortalUrlError(String);
+
+/// What every page needs.
+#[derive(Debug)]
+pub(crate) struct Portal {
+    /// Scheme, host and port, without a slash at the end.
+    pub(crate) origin: String,
+    /// Host and port as browsers write them.
+    pub(crate) host: String,
+    /// Whether browsers come by TLS.
+    pub(crate) is_https: bool,
+    pub(crate) identity: GrpcChannel,
+}
+
+/// Returns the routes, to be merged into those of the gateway.
+///
+/// # Errors
+///
+/// When `public_url` has no host.
+pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
+    let url: Url = match config.public_url.parse() {
+        Ok(url) => url,
+        Err(_) => return Err(PortalUrlError(config.public_url)),
+    };
+    let Some(host) = url.host_str() else {
+        return Err(PortalUrlError(config.public_url));
+    };
+    let host = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let portal = Arc::new(Portal {
+        origin: format!("{}://{host}", url.scheme()),
+        host,
+        is_https: url.scheme() == "https",
+        identity: config.identity,
+    });
+    let routes = Router::new()
+        .route(
+            "/register/{login}",
+            get(login::get_choices).post(login::post_choice),
+        )
+        .route("/login/callback", get(login::get_callback))
+        .route(
+            "/login/{attempt}",
+            get(login::get_attempt).post(login::post_decision),
+        )
+        .route("/portal.css", get(get_stylesheet))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&portal),
+            guard::check_request,
+        ))
+        .layer(DefaultBodyLimit::max(LONGEST_FORM))
+        .with_state(portal);
+    Ok(routes)
+}
+
+async fn get_stylesheet() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, include_str!("../static/portal.css"))
+}

@@ -1,0 +1,51 @@
+//! Why a login with a provider does not go on.
+
+/// Why a login with a provider does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OidcError {
+    /// The issuer is no URL with a host.
+    #[error("the issuer {0:?} is no https URL")]
+    Issuer(String),
+    /// What the provider publishes of itself can not be fetched or used.
+    #[error("the provider {issuer} can not be asked: {problem}")]
+    Discovery {
+        /// The provider.
+        issuer: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The provider sent the person back with an error.
+    #[error("the provider refuses the login: {0}")]
+    Refused(String),
+    /// The browser came back from another provider than it was sent to.
+    #[error("the answer comes from {found:?}, and the login was begun with {expected}")]
+    OtherIssuer {
+        /// The provider the person was sent to.
+        expected: String,
+        /// The issuer that the answer names; empty when it names none although the provider always does.
+        found: String,
+    },
+    /// The code is not taken: used, too old, of another client, or the secret is wrong.
+    #[error("the provider does not take the code: {0}")]
+    Code(String),
+    /// The provider's answer has no ID token.
+    #[error("the provider sends no ID token: is the client registered for OpenID Connect?")]
+    NoIdToken,
+    /// The ID token does not pass a check.
+    #[error("the ID token is refused: {0}")]
+    IdToken(String),
+    /// The provider's further answer about the person can not be had.
+    #[error("the provider does not say more of the person (userinfo): {0}")]
+    UserInfo(String),
+    /// The provider can not say that what is required was done.
+    #[error("{0}")]
+    Requirement(String),
+}
+
+impl OidcError {
+    /// Says whether the same login can go well later: the provider is away, and nobody was refused.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Discovery { .. } | Self::UserInfo(_))
+    }
+}

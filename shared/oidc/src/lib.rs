@@ -1,0 +1,26 @@
+//! OpenID Connect, the side that relies on a provider: sends a person there, and checks what the provider says of the person.
+//!
+//! ```text
+//! start_login ─▶ the URL a browser is sent to (state, nonce, PKCE challenge)
+//!                 … the person proves who he or she is; the browser comes back with a code …
+//! finish_login ─▶ code for tokens, checks of the ID token ─▶ ProviderIdentity
+//! ```
+//!
+//! What is kept between the two steps (state, nonce, verifier), who may log in, and which user that is, decides the caller.
+//! Providers are asked through one [`HttpClient`](bowline_http_client::HttpClient) with its limits. What a provider
+//! publishes of itself is kept for a while; a new signing key is fetched as soon as a token names it.
+
+mod claims;
+mod error;
+mod http;
+mod login;
+mod provider;
+mod types;
+
+pub use claims::find_claim;
+pub use error::OidcError;
+pub use login::{
+    FinishRequest, LoginRequirement, LoginSecrets, ProviderIdentity, StartRequest, finish_login,
+    start_login,
+};
+pub use provider::{ClientRegistration, Providers};

@@ -1,0 +1,354 @@
+//! One login: where a browser is sent, and what is believed when it comes back.
+
+use std::time::Duration;
+
+use bowline_service_kit::error_text;
+use chrono::{DateTime, Utc};
+use openidconnect::{
+    AccessTokenHash, AuthenticationContextClass, AuthorizationCode, ClaimsVerificationError,
+    CsrfToken, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope,
+    SignatureVerificationError, SubjectIdentifier, TokenResponse as _, UserInfoClaims,
+    core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm},
+};
+use serde_json::{Map, Value};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::{
+    ClientRegistration, OidcError, Providers, find_claim,
+    provider::Provider,
+    types::{OtherClaims, Tokens},
+};
+
+/// The signatures that are believed: with a key pair, so that only the provider can make them.
+const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
+    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
+    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
+    CoreJwsSigningAlgorithm::EdDsa,
+];
+
+/// What one login is bound by. The caller makes it from random bytes and keeps it until the browser comes back.
+#[derive(Clone, Debug)]
+pub struct LoginSecrets {
+    /// Comes back with the browser: finds the login.
+    pub state: Zeroizing<String>,
+    /// Comes back inside the ID token: it was made for this login.
+    pub nonce: Zeroizing<String>,
+    /// PKCE: only who began the login can use the code. 43 to 128 characters.
+    pub verifier: Zeroizing<String>,
+}
+
+/// What a login has to show beside who the person is.
+#[derive(Clone, Debug, Default)]
+pub struct LoginRequirement {
+    /// The person has proven himself or herself at most this long ago.
+    pub max_age: Option<Duration>,
+    /// The provider is asked for one of these authentication contexts (`acr`).
+    pub acr_values: Vec<String>,
+    /// The person is asked again although the provider still knows him or her.
+    pub prompt_login: bool,
+}
+
+/// What a login begins with.
+#[derive(Clone, Debug)]
+pub struct StartRequest<'a> {
+    /// This server at the provider.
+    pub registration: &'a ClientRegistration,
+    /// Scopes beside `openid`.
+    pub scopes: &'a [String],
+    /// What binds the login.
+    pub secrets: &'a LoginSecrets,
+    /// What it has to show.
+    pub requirement: &'a LoginRequirement,
+}
+
+/// What a browser comes back with, and what its login was begun with.
+#[derive(Clone, Debug)]
+pub struct FinishRequest<'a> {
+    /// This server at the provider.
+    pub registration: &'a ClientRegistration,
+    /// What binds the login.
+    pub secrets: &'a LoginSecrets,
+    /// The code.
+    pub code: &'a str,
+    /// The issuer in the answer (RFC 9207); empty when it names none.
+    pub issuer: &'a str,
+    /// Claims that are needed: the provider's userinfo is asked for those that the ID token does not have.
+    pub wanted_claims: &'a [String],
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// Who a person is, as the provider says and signs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderIdentity {
+    /// The provider.
+    pub issuer: String,
+    /// The person at the provider: never anybody else's, and never changed.
+    pub subject: String,
+    /// All claims.
+    pub claims: Map<String, Value>,
+    /// How the person has proven himself or herself (`acr`); empty when the provider does not say.
+    pub auth_context: String,
+    /// With what (`amr`), such as `otp`.
+    pub auth_methods: Vec<String>,
+    /// When; `None` when the provider does not say.
+    pub auth_time: Option<DateTime<Utc>>,
+    /// The session at the provider (`sid`), which a logout there names; empty when there is none.
+    pub session_id: String,
+    /// For asking later whether the person still may; `None` when the provider gives none.
+    pub refresh_token: Option<Zeroizing<String>>,
+}
+
+impl ProviderIdentity {
+    /// Returns the mail address, if the provider says that it is the person's.
+    #[must_use]
+    pub fn verified_email(&self) -> Option<&str> {
+        let is_verified = match self.claims.get("email_verified") {
+            Some(Value::Bool(verified)) => *verified,
+            Some(Value::String(text)) => text == "true",
+            _ => false,
+        };
+        self.email().filter(|_| is_verified)
+    }
+
+    /// Returns the mail address, whoever's it is.
+    #[must_use]
+    pub fn email(&self) -> Option<&str> {
+        self.text_claim("email")
+    }
+
+    /// Returns a claim that is one text which is not empty.
+    #[must_use]
+    pub fn text_claim(&self, name: &str) -> Option<&str> {
+        self.claims
+            .get(name)?
+            .as_str()
+            .filter(|text| !text.is_empty())
+    }
+}
+
+/// Returns where the browser is sent.
+///
+/// # Errors
+///
+/// When the provider can not be asked what it publishes.
+pub async fn start_login(
+    providers: &Providers,
+    request: StartRequest<'_>,
+) -> Result<Url, OidcError> {
+    let StartRequest {
+        registration,
+        scopes,
+        secrets,
+        requirement,
+    } = request;
+    let Provider { client, .. } = providers.find_provider(registration).await?;
+    let verifier = PkceCodeVerifier::new(secrets.verifier.to_string());
+    let state = CsrfToken::new(secrets.state.to_string());
+    let nonce = Nonce::new(secrets.nonce.to_string());
+    let mut asked = client
+        .authorize_url(
+            CoreAuthenticationFlow::AuthorizationCode,
+            move || state.clone(),
+            move || nonce.clone(),
+        )
+        .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
+        .add_scopes(scopes.iter().cloned().map(Scope::new));
+    for value in &requirement.acr_values {
+        asked = asked.add_auth_context_value(AuthenticationContextClass::new(value.clone()));
+    }
+    if let Some(max_age) = requirement.max_age {
+        asked = asked.set_max_age(max_age);
+    }
+    if requirement.prompt_login {
+        asked = asked.add_prompt(CoreAuthPrompt::Login);
+    }
+    Ok(asked.url().0)
+}
+
+/// Exchanges the code and returns who the person is, after all checks of OpenID Connect Core 3.1.3.7.
+///
+/// # Errors
+///
+/// What is wrong with the answer, or why the provider can not be asked.
+pub async fn finish_login(
+    providers: &Providers,
+    request: FinishRequest<'_>,
+) -> Result<ProviderIdentity, OidcError> {
+    let provider = providers.find_provider(request.registration).await?;
+    check_issuer(&provider, &request)?;
+    let tokens = exchange_code(providers, &provider, &request).await?;
+    let mut identity = match verify_tokens(&provider, &tokens, &request) {
+        // A provider that has changed its key signs with one that is not known here yet.
+        Err(VerifyError::UnknownKey(_)) => {
+            let provider = providers.refetch_provider(request.registration).await?;
+            verify_tokens(&provider, &tokens, &request).map_err(VerifyError::into_error)?
+        }
+        verified => verified.map_err(VerifyError::into_error)?,
+    };
+    let is_missing = |path: &String| find_claim(&identity.claims, path).is_empty();
+    if request.wanted_claims.iter().any(is_missing) {
+        add_user_info(providers, &provider, &tokens, &mut identity).await?;
+    }
+    Ok(identity)
+}
+
+/// Refuses the answer of another provider than the one the person was sent to (mix-up, RFC 9207).
+fn check_issuer(provider: &Provider, request: &FinishRequest<'_>) -> Result<(), OidcError> {
+    let expected = &request.registration.issuer;
+    let always_says = &provider
+        .metadata
+        .additional_metadata()
+        .authorization_response_iss_parameter_supported;
+    let is_absent = request.issuer.is_empty();
+    if (is_absent && !always_says) || request.issuer == expected {
+        return Ok(());
+    }
+    Err(OidcError::OtherIssuer {
+        expected: expected.clone(),
+        found: request.issuer.to_owned(),
+    })
+}
+
+async fn exchange_code(
+    providers: &Providers,
+    provider: &Provider,
+    request: &FinishRequest<'_>,
+) -> Result<Tokens, OidcError> {
+    let code = AuthorizationCode::new(request.code.to_owned());
+    let asked = provider
+        .client
+        .exchange_code(code)
+        .map_err(|error| OidcError::Discovery {
+            issuer: request.registration.issuer.clone(),
+            problem: error_text(&error),
+        })?;
+    let verifier = PkceCodeVerifier::new(request.secrets.verifier.to_string());
+    let answered = asked
+        .set_pkce_verifier(verifier)
+        .request_async(providers.http())
+        .await;
+    answered.map_err(|error| match &error {
+        openidconnect::RequestTokenError::Request(_) => OidcError::Discovery {
+            issuer: request.registration.issuer.clone(),
+            problem: error_text(&error),
+        },
+        _ => OidcError::Code(error_text(&error)),
+    })
+}
+
+/// Why an ID token is not believed.
+enum VerifyError {
+    /// It is signed by a key that is not known: perhaps a new one.
+    UnknownKey(String),
+    Refused(OidcError),
+}
+
+impl VerifyError {
+    fn into_error(self) -> OidcError {
+        match self {
+            Self::UnknownKey(problem) => OidcError::IdToken(problem),
+            Self::Refused(error) => error,
+        }
+    }
+}
+
+fn verify_tokens(
+    provider: &Provider,
+    tokens: &Tokens,
+    request: &FinishRequest<'_>,
+) -> Result<ProviderIdentity, VerifyError> {
+    let refused = |problem: String| VerifyError::Refused(OidcError::IdToken(problem));
+    let token = tokens
+        .id_token()
+        .ok_or(VerifyError::Refused(OidcError::NoIdToken))?;
+    let now = request.now;
+    let verifier = provider
+        .client
+        .id_token_verifier()
+        .set_allowed_algs(ALGORITHMS)
+        .set_time_fn(move || now);
+    let nonce = Nonce::new(request.secrets.nonce.to_string());
+    let claims = token
+        .claims(&verifier, &nonce)
+        .map_err(|error| match &error {
+            ClaimsVerificationError::SignatureVerification(
+                SignatureVerificationError::NoMatchingKey
+                | SignatureVerificationError::CryptoError(_),
+            ) => VerifyError::UnknownKey(error_text(&error)),
+            _ => refused(error_text(&error)),
+        })?;
+    if let Some(expected) = claims.access_token_hash() {
+        let key = token
+            .signing_key(&verifier)
+            .map_err(|error| refused(error_text(&error)))?;
+        let algorithm = token
+            .signing_alg()
+            .map_err(|error| refused(error_text(&error)))?;
+        let found = AccessTokenHash::from_token(tokens.access_token(), algorithm, key);
+        if found.map_err(|error| refused(error_text(&error)))? != *expected {
+            return Err(refused(
+                "the access token is not the one that the ID token names (at_hash)".to_owned(),
+            ));
+        }
+    }
+    let all = serde_json::to_value(claims).map_err(|error| refused(error.to_string()))?;
+    let Value::Object(all) = all else {
+        return Err(refused("it holds no claims".to_owned()));
+    };
+    let text = |name: &str| {
+        all.get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Ok(ProviderIdentity {
+        issuer: claims.issuer().to_string(),
+        subject: claims.subject().to_string(),
+        auth_context: text("acr"),
+        auth_methods: find_claim(&all, "amr"),
+        auth_time: claims.auth_time(),
+        session_id: text("sid"),
+        refresh_token: tokens
+            .refresh_token()
+            .map(|token| Zeroizing::new(token.secret().clone())),
+        claims: all,
+    })
+}
+
+/// Adds the claims that only the provider's userinfo has. What the ID token says stays.
+async fn add_user_info(
+    providers: &Providers,
+    provider: &Provider,
+    tokens: &Tokens,
+    identity: &mut ProviderIdentity,
+) -> Result<(), OidcError> {
+    if provider.metadata.userinfo_endpoint().is_none() {
+        return Ok(());
+    }
+    // The answer must be about the same person.
+    let subject = SubjectIdentifier::new(identity.subject.clone());
+    let asked = provider
+        .client
+        .user_info(tokens.access_token().clone(), Some(subject));
+    let asked = asked.map_err(|error| OidcError::UserInfo(error_text(&error)))?;
+    let answered = asked.request_async(providers.http()).await;
+    let more: UserInfoClaims<OtherClaims, CoreGenderClaim> =
+        answered.map_err(|error| OidcError::UserInfo(error_text(&error)))?;
+    let more =
+        serde_json::to_value(more).map_err(|error| OidcError::UserInfo(error.to_string()))?;
+    let Value::Object(more) = more else {
+        return Ok(());
+    };
+    for (name, value) in more {
+        identity.claims.entry(name).or_insert(value);
+    }
+    Ok(())
+}

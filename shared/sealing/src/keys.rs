@@ -1,0 +1,196 @@
+//! Keys that seal and open. Pure but for randomness.
+
+use std::{fmt, path::PathBuf};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use bowline_clock::random_bytes;
+use chacha20poly1305::{
+    KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, Payload},
+};
+use sha2::{Digest as _, Sha256};
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// What a key begins with in the file.
+const PREFIX: &str = "bowline-sealing-key-";
+/// The first byte of what is sealed: XChaCha20-Poly1305, key id, nonce.
+const FORM: u8 = 1;
+const KEY_ID: usize = 4;
+const NONCE: usize = 24;
+
+/// Why sealing keys can not be used, or a secret not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealingError {
+    /// There is no file.
+    #[error(
+        "there is no sealing key in {0}: make it once with `bowline sealing-key create {0}`, for all replicas of identity"
+    )]
+    Missing(PathBuf),
+    /// There is one already.
+    #[error(
+        "{0} exists: sealed secrets need it; replace the key with `bowline sealing-key roll {0}`"
+    )]
+    Exists(PathBuf),
+    /// The file can not be read or written.
+    #[error("the sealing keys in {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// The file, or a line of it, is no key.
+    #[error("line {line} of the sealing keys is no key: each begins with {PREFIX}")]
+    Text {
+        /// Counted from one.
+        line: usize,
+    },
+    /// What is sealed can not be opened.
+    #[error(
+        "the secret was sealed with a key that is not here any more, or for another place, or is damaged"
+    )]
+    Opening,
+}
+
+/// The keys of a deployment, newest first.
+pub struct SealingKeys(Vec<SealingKey>);
+
+struct SealingKey {
+    id: [u8; KEY_ID],
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+impl SealingKey {
+    fn from_bytes(bytes: [u8; 32]) -> Self {
+        let digest = Sha256::digest(bytes);
+        let mut id = [0; KEY_ID];
+        id.copy_from_slice(&digest[..KEY_ID]);
+        Self {
+            id,
+            bytes: Zeroizing::new(bytes),
+        }
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.bytes).into())
+    }
+}
+
+impl fmt::Debug for SealingKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SealingKeys({} keys)", self.0.len())
+    }
+}
+
+impl SealingKeys {
+    /// Makes one new key.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(vec![SealingKey::from_bytes(random_bytes())])
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// Which line is no key; line 1 of a file without any.
+    pub fn parse(text: &str) -> Result<Self, SealingError> {
+        let mut keys = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = SealingError::Text { line: number + 1 };
+            let Some(encoded) = line.strip_prefix(PREFIX) else {
+                return Err(wrong);
+            };
+            let mut bytes = [0; 32];
+            match STANDARD_NO_PAD.decode(encoded).map(Zeroizing::new) {
+                Ok(decoded) if decoded.len() == 32 => bytes.copy_from_slice(&decoded),
+                _ => return Err(wrong),
+            }
+            keys.push(SealingKey::from_bytes(bytes));
+            bytes.zeroize();
+        }
+        match keys.is_empty() {
+            true => Err(SealingError::Text { line: 1 }),
+            false => Ok(Self(keys)),
+        }
+    }
+
+    /// Returns the text of the file.
+    pub(crate) fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        for key in &self.0 {
+            text.push_str(PREFIX);
+            STANDARD_NO_PAD.encode_string(*key.bytes, &mut text);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Puts a new key before the others: it seals from now on.
+    pub(crate) fn add_newest(&mut self) {
+        self.0.insert(0, SealingKey::from_bytes(random_bytes()));
+    }
+
+    /// Forgets all keys but the newest; returns how many.
+    pub(crate) fn keep_newest(&mut self) -> usize {
+        let gone = self.0.len() - 1;
+        self.0.truncate(1);
+        gone
+    }
+
+    /// Seals a secret for a place, such as `connections/7`.
+    ///
+    /// # Panics
+    ///
+    /// When the secret has more than 256 GiB.
+    #[must_use]
+    pub fn seal(&self, place: &str, secret: &[u8]) -> Vec<u8> {
+        let (key, nonce) = (&self.0[0], random_bytes::<NONCE>());
+        let payload = Payload {
+            msg: secret,
+            aad: place.as_bytes(),
+        };
+        let sealed = key.cipher().encrypt(&XNonce::from(nonce), payload);
+        let sealed = sealed.expect("the cipher takes secrets of up to 256 GiB");
+        [&[FORM][..], &key.id, &nonce, &sealed].concat()
+    }
+
+    /// Opens what was sealed for a place.
+    ///
+    /// # Errors
+    ///
+    /// When no key opens it there.
+    pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealingError> {
+        let parts = sealed
+            .strip_prefix(&[FORM])
+            .and_then(|rest| rest.split_first_chunk::<KEY_ID>())
+            .and_then(|(id, rest)| Some((id, rest.split_first_chunk::<NONCE>()?)));
+        let (id, (nonce, sealed)) = parts.ok_or(SealingError::Opening)?;
+        let payload = Payload {
+            msg: sealed,
+            aad: place.as_bytes(),
+        };
+        let key = self
+            .0
+            .iter()
+            .find(|key| key.id == *id)
+            .ok_or(SealingError::Opening)?;
+        let opened = key.cipher().decrypt(&XNonce::from(*nonce), payload);
+        opened
+            .map(Zeroizing::new)
+            .map_err(|_| SealingError::Opening)
+    }
+
+    /// Says whether the newest key sealed this: what an older one sealed is to be sealed again.
+    #[must_use]
+    pub fn is_sealed_by_newest(&self, sealed: &[u8]) -> bool {
+        sealed.get(1..=KEY_ID) == Some(&self.0[0].id[..])
+    }
+}
+
+#[cfg(test)]
+mod tests;
