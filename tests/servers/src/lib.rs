@@ -1,4 +1,4 @@
-//! Databases for tests: private PostgreSQL and Redis processes, and SQLite files.
+//! Servers for tests: private PostgreSQL, Redis and Keycloak processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
@@ -19,6 +19,7 @@
 
 mod binary;
 mod database;
+mod keycloak;
 mod on_both;
 mod port;
 mod postgres;
@@ -27,6 +28,7 @@ mod redis;
 mod skipped;
 
 pub use database::TestDatabase;
+pub use keycloak::KeycloakServer;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
 pub use skipped::report_skipped;

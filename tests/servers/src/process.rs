@@ -19,7 +19,13 @@ pub(crate) struct Process(Child);
 
 impl Process {
     /// Starts a server that logs to a file, and waits until it answers.
-    pub(crate) fn start(
+    pub(crate) fn start(command: Command, log: &Path, answers: impl Fn() -> bool) -> Result<Self> {
+        Self::start_within(PATIENCE, command, log, answers)
+    }
+
+    /// The same for a server that takes longer.
+    pub(crate) fn start_within(
+        patience: Duration,
         mut command: Command,
         log: &Path,
         answers: impl Fn() -> bool,
@@ -31,7 +37,7 @@ impl Process {
             .stderr(output);
         let what = format!("{command:?} does not start");
         let mut process = Self(spawn(command).context(what)?);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         while !answers() {
             if let Some(status) = process.0.try_wait()? {
                 bail!("server ended with {status}:\n{}", fs::read_to_string(log)?);

@@ -1,6 +1,6 @@
 //! Starting the services.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, SystemClock};
@@ -8,10 +8,16 @@ use bowline_identity::{Identity, IdentityConfig};
 use bowline_key_registry::{AskedServices, KeyRegistry, RegistryConfig};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_proto::identity::v1::User;
-use bowline_service_kit::{Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks};
+use bowline_service_kit::{
+    Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks, config::Secret,
+};
 use bowline_test_servers::TestDatabase;
+use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 use tonic::service::Routes;
+
+/// Seals the secrets of identity providers.
+const SEALING_KEY: &str = "bowline-sealing-key-AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 /// How often each RPC was called, by its path.
 type Calls = Arc<Mutex<BTreeMap<String, usize>>>;
@@ -47,7 +53,11 @@ impl TestServices {
             ["identity", "registry", "policy"].map(|owner| database.url(owner));
         let mut routes = Routes::builder();
 
-        let settings = IdentityConfig::default();
+        let settings = IdentityConfig {
+            sealing_key: Some(Secret::new(SEALING_KEY.to_owned())),
+            // Where the identity providers of tests listen.
+            provider_networks: vec![Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()],
+        };
         let identity = Identity::start(&identity, &settings, bus.clone(), clock.clone(), &tasks);
         identity.await.unwrap().add_to(&mut routes);
 

@@ -1,0 +1,15 @@
+//! People who log in by a real identity provider: the services and the portal in one process, a private Keycloak, and
+//! browsers. A browser here has no scripts, as the pages need none.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails where something is not as expected"
+)]
+
+mod browser;
+mod organisation;
+
+pub use browser::{Page, TestBrowser};
+pub use organisation::{REALM, TestOrganisation};

@@ -1,0 +1,8 @@
+//! People log in by real identity providers.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails where something is not as expected"
+)]
+
+mod openid_connect;

@@ -1,0 +1,98 @@
+//! A private Keycloak: an identity provider.
+
+use std::env;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use crate::process::{Process, mortal};
+use crate::{port, report_skipped};
+
+/// How long it takes to start, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A Keycloak of its own with one realm, which it keeps in memory.
+#[derive(Debug)]
+pub struct KeycloakServer {
+    port: u16,
+    realm: String,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl KeycloakServer {
+    /// Starts a Keycloak with the realm that a file describes; `None` when it is not installed and `CI` does not ask for it.
+    ///
+    /// `tests/run` puts it into the directory that `BOWLINE_KEYCLOAK` names.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start(realm_name: &str, realm: &str) -> Result<Option<Self>> {
+        let Some(home) = installed() else {
+            report_skipped("Keycloak is not installed, see tests/run")?;
+            return Ok(None);
+        };
+        let (directory, port) = (TempDir::new()?, port::free()?);
+        let import = directory.path().join("data/import");
+        fs::create_dir_all(&import)?;
+        fs::write(import.join(format!("{realm_name}.json")), realm)?;
+        for part in ["bin", "conf", "lib", "providers", "themes"] {
+            std::os::unix::fs::symlink(home.join(part), directory.path().join(part))?;
+        }
+        let mut command = mortal(Path::new("java"), None);
+        let set = |name: &str, value: &Path| format!("-D{name}={}", value.display());
+        command
+            .arg(set("kc.home.dir", directory.path()))
+            .arg(set("jboss.server.config.dir", &directory.path().join("conf")))
+            .arg("-Djava.util.logging.manager=org.jboss.logmanager.LogManager")
+            .arg("-Dquarkus-log-max-startup-records=10000")
+            .arg("-Dkc.config.built=true")
+            .arg("-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory")
+            .args(["-XX:TieredStopAtLevel=1", "-Xmx768m", "-cp"])
+            .arg(home.join("lib/quarkus-run.jar"))
+            .arg("io.quarkus.bootstrap.runner.QuarkusEntryPoint")
+            .args(["start", "--optimized", "--import-realm", "--http-enabled=true", "--hostname-strict=false"])
+            .args(["--http-host=127.0.0.1", &format!("--http-port={port}")]);
+        let log = directory.path().join("log");
+        let path = format!("/realms/{realm_name}/.well-known/openid-configuration");
+        let process = Process::start_within(PATIENCE, command, &log, || {
+            answers(port, &path).unwrap_or(false)
+        })?;
+        Ok(Some(Self {
+            port,
+            realm: realm_name.to_owned(),
+            _process: process,
+            _directory: directory,
+        }))
+    }
+
+    /// Returns the issuer of the realm.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}/realms/{}", self.port, self.realm)
+    }
+}
+
+fn installed() -> Option<PathBuf> {
+    let home = env::var_os("BOWLINE_KEYCLOAK")?;
+    let home = PathBuf::from(home);
+    home.join("lib/quarkus-run.jar").is_file().then_some(home)
+}
+
+fn answers(port: u16, path: &str) -> Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).context("no answer")?;
+    Ok(&answer == b"HTTP/1.1 200")
+}
