@@ -218,9 +218,7 @@ impl LoginAttempts {
         });
         match taken.await? {
             true => Ok(()),
-            false => Err(refused(
-                "This answer of the provider was used already. Open the address on the device again.",
-            )),
+            false => Err(refused("This answer of the provider was used already.")),
         }
     }
 

@@ -30,12 +30,7 @@ impl DeviceView {
             (texts.system, device.os),
             (texts.client, device.client_version),
             (texts.source, device.source_address),
-            (
-                texts.asked_at,
-                login
-                    .created_at
-                    .map_or_else(String::new, |time| time.to_string()),
-            ),
+            (texts.asked_at, asked_at_text(login)),
             (texts.machine_key, format!("{machine:?}")),
             (texts.node_key, format!("{node:?}")),
         ];
@@ -45,6 +40,18 @@ impl DeviceView {
             .collect();
         Self { rows }
     }
+}
+
+/// Returns when a device asked, to the second: `2026-11-27 05:39:03 UTC`.
+fn asked_at_text(login: &Login) -> String {
+    let Some(time) = &login.created_at else {
+        return String::new();
+    };
+    let text = time.to_string();
+    let (seconds, _) = text
+        .split_once('.')
+        .unwrap_or((text.trim_end_matches('Z'), ""));
+    format!("{} UTC", seconds.replace('T', " "))
 }
 
 #[derive(Template)]
