@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Backends, GatewayConfig,
-    lease::Renewed,
+    lease::LeaseRenewals,
     machine::{FollowupWaits, RefusalLog},
     pace::ReportPace,
     reporter::Reporter,
@@ -31,7 +31,7 @@ pub struct Gateway {
     pub(crate) report_pace: ReportPace,
     pub(crate) deliveries: Deliveries,
     /// When the lease was renewed last; `None` before the first time.
-    pub(crate) lease_renewed_at: Renewed,
+    pub(crate) lease_renewed_at: LeaseRenewals,
     /// How many costly requests are worked on at once.
     pub(crate) turns: Arc<Turns>,
     /// Requests that wait for a person to decide a login.

@@ -42,7 +42,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(20);
 const MOST_TAILNETS: usize = 1000;
 
 /// Receives when the lease was renewed last; `None` before the first time.
-pub type Renewed = watch::Receiver<Option<Instant>>;
+pub type LeaseRenewals = watch::Receiver<Option<Instant>>;
 
 /// The lease of one gateway incarnation.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl Lease {
         reporter: Reporter,
         leaving: CancellationToken,
         tasks: &Tasks,
-    ) -> Renewed {
+    ) -> LeaseRenewals {
         let (renewed, follow) = watch::channel(None);
         let telling = self.clone().keep_reporting_progress(Arc::clone(&hub));
         let stale = end_stale_sessions(Arc::clone(&hub), follow.clone(), self.max_staleness);
@@ -207,7 +207,11 @@ impl Lease {
 
 /// Ends the sessions of a gateway that has not renewed its lease for too long: its clients may learn from another what
 /// has changed.
-async fn end_stale_sessions(hub: Arc<TailnetHub>, mut renewed: Renewed, max_staleness: Duration) {
+async fn end_stale_sessions(
+    hub: Arc<TailnetHub>,
+    mut renewed: LeaseRenewals,
+    max_staleness: Duration,
+) {
     // While the lease lives nothing is stale.
     let max_staleness = max_staleness.max(LEASE);
     loop {

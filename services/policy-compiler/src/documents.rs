@@ -98,6 +98,16 @@ impl PolicyCompiler {
         Ok(version)
     }
 
+    /// Returns the versions before one, or the newest for zero, without their text, newest first.
+    pub(crate) async fn list_documents(
+        &self,
+        tailnet: TailnetId,
+        before: u64,
+    ) -> Result<Vec<PolicyVersion>, CompilerError> {
+        let reader = self.log.database().reader();
+        Ok(store::list_versions(reader, tailnet.get(), before).await?)
+    }
+
     /// Returns a version, or the one in force for zero. A tailnet without a document has version zero.
     pub(crate) async fn find_document(
         &self,

@@ -1,15 +1,29 @@
 //! What the policy says of one node that registers or reports: tags, routes, address pools.
 
+use bowline_ids::TailnetId;
 use bowline_policy::{
     Applicant, Policy, PolicyUser, address_pools, approved_routes, refused_tags, undefined_tags,
 };
 use bowline_proto::policy::v1::{JudgeNodeRequest, JudgeNodeResponse};
 use ipnet::IpNet;
 
-use crate::inventory;
+use crate::{PolicyCompiler, error::CompilerError, inventory, store};
 
-/// Answers the registry's question about a node.
-pub(crate) fn judge_node(policy: &Policy, request: JudgeNodeRequest) -> JudgeNodeResponse {
+impl PolicyCompiler {
+    /// Answers the registry's question about a node, by the newest version of the policy.
+    pub(crate) async fn judge_node_of(
+        &self,
+        tailnet: TailnetId,
+        request: JudgeNodeRequest,
+    ) -> Result<JudgeNodeResponse, CompilerError> {
+        let reader = self.log.database().reader();
+        let newest = store::newest_version(reader, tailnet.get()).await?;
+        let policy = self.load_policy(tailnet, newest).await?;
+        Ok(judge_node(&policy, request))
+    }
+}
+
+fn judge_node(policy: &Policy, request: JudgeNodeRequest) -> JudgeNodeResponse {
     let role = inventory::convert_role(request.role());
     let login = &request.login_name;
     let user =

@@ -161,7 +161,7 @@ impl TestLease {
         }
     }
 
-    fn keep(&self) -> Renewed {
+    fn keep(&self) -> LeaseRenewals {
         let reporter = Reporter::start("g".to_owned(), self.registry.clone(), &self.tasks);
         let leaving = CancellationToken::new();
         self.lease

@@ -11,7 +11,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::read_tailnet_id;
-use crate::{PolicyCompiler, error::CompilerError, judgement, store, workspace::CompiledWatch};
+use crate::{PolicyCompiler, error::CompilerError, workspace::CompiledWatch};
 
 #[tonic::async_trait]
 impl PolicyCompilerService for PolicyCompiler {
@@ -23,11 +23,7 @@ impl PolicyCompilerService for PolicyCompiler {
     ) -> Result<Response<JudgeNodeResponse>, Status> {
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
-        let reader = self.log.database().reader();
-        let newest = store::newest_version(reader, tailnet.get()).await;
-        let version = newest.map_err(CompilerError::from)?;
-        let policy = self.load_policy(tailnet, version).await?;
-        Ok(Response::new(judgement::judge_node(&policy, request)))
+        Ok(Response::new(self.judge_node_of(tailnet, request).await?))
     }
 
     async fn watch_compiled(

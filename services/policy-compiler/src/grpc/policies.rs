@@ -11,7 +11,7 @@ use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use super::read_tailnet_id;
-use crate::{PolicyCompiler, documents::NewDocument, error::CompilerError, store};
+use crate::{PolicyCompiler, documents::NewDocument};
 
 #[tonic::async_trait]
 impl PolicyService for PolicyCompiler {
@@ -107,12 +107,9 @@ impl PolicyService for PolicyCompiler {
         request: Request<ListPolicyVersionsRequest>,
     ) -> Result<Response<ListPolicyVersionsResponse>, Status> {
         let request = request.into_inner();
-        let tailnet = read_tailnet_id(request.tailnet_id)?.get();
-        let reader = self.log.database().reader();
-        let versions = store::list_versions(reader, tailnet, request.before).await;
-        Ok(Response::new(ListPolicyVersionsResponse {
-            versions: versions.map_err(CompilerError::from)?,
-        }))
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
+        let versions = self.list_documents(tailnet, request.before).await?;
+        Ok(Response::new(ListPolicyVersionsResponse { versions }))
     }
 }
 
