@@ -32,8 +32,8 @@ async fn endless_bodies_of_strangers_are_refused_in_bounded_memory() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
-    let control = scene.control;
+    let mut test_server = TestServer::start("").await;
+    let control = test_server.control;
     let before = memory();
     let strangers: Vec<_> = (0..24)
         .map(|_| {
@@ -60,7 +60,7 @@ async fn endless_bodies_of_strangers_are_refused_in_bounded_memory() {
     }
     let grown = memory().saturating_sub(before);
     assert!(grown < 150 << 20, "{} MiB more", grown >> 20);
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ async fn bodies_that_never_end_hold_a_bounded_share_for_a_while() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("plain_http_boxes = true").await;
+    let mut test_server = TestServer::start("plain_http_boxes = true").await;
     let slow: Vec<_> = (0..12)
         .map(|_| {
             tokio::spawn(async {
@@ -101,7 +101,7 @@ async fn bodies_that_never_end_hold_a_bounded_share_for_a_while() {
     assert!((1..=2).contains(&count(408)), "{statuses:?}");
     assert_eq!(count(408) + count(503), statuses.len(), "{statuses:?}");
     assert!(is_served());
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,9 +110,9 @@ async fn compressed_bodies_are_not_unpacked() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("verify_token = \"a-secret-of-16-bytes\"").await;
+    let mut test_server = TestServer::start("verify_token = \"a-secret-of-16-bytes\"").await;
     let machine = PrivateKey::from_random(random_bytes());
-    let mut session = Session::open(&machine, scene.control).await;
+    let mut session = Session::open(&machine, test_server.control).await;
     let bomb = vec![b' '; 64 << 20];
     let bomb = bowline_control_wire::encode_payload(&bomb, bowline_control_wire::Compression::Zstd);
     let bomb = bomb.unwrap();
@@ -127,5 +127,5 @@ async fn compressed_bodies_are_not_unpacked() {
     assert_eq!(http("POST", "/verify/a-secret-of-16-bytes", &bomb).0, 400);
     let grown = memory().saturating_sub(before);
     assert!(grown < 32 << 20, "{} MiB more", grown >> 20);
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }

@@ -37,7 +37,7 @@ async fn boxes_that_do_not_open_are_refused() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("plain_http_boxes = true").await;
+    let mut test_server = TestServer::start("plain_http_boxes = true").await;
     let control = control();
     let machine = PrivateKey::from_random(random_bytes());
     let own = path(public(&machine));
@@ -96,7 +96,7 @@ async fn boxes_that_do_not_open_are_refused() {
     assert_eq!((status, text.is_empty()), (405, false));
     let (status, text) = http("POST", &format!("{own}/set-dns"), &sealed);
     assert_eq!((status, text.is_empty()), (501, false));
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,7 @@ async fn opened_boxes_are_refused_for_what_they_hold_and_once_only() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("plain_http_boxes = true").await;
+    let mut test_server = TestServer::start("plain_http_boxes = true").await;
     let control = control();
     let machine = PrivateKey::from_random(random_bytes());
     let own = path(public(&machine));
@@ -159,7 +159,7 @@ async fn opened_boxes_are_refused_for_what_they_hold_and_once_only() {
         let text = String::from_utf8_lossy(&text).into_owned();
         assert!(status == 400 && text.contains("sent before"), "{text}");
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,11 +168,11 @@ async fn boxes_need_tls_unless_told_otherwise() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
     let sealed = seal_box(b"{}", &machine, control(), random_bytes());
     let (status, text) = http("POST", &path(public(&machine)), &sealed);
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(status == 403 && text.contains("https"), "{status} {text}");
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }

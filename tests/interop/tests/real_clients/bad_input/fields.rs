@@ -75,9 +75,9 @@ async fn every_wrong_member_is_answered_and_changes_nothing() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
-    let mut session = Session::open(&machine, scene.control).await;
+    let mut session = Session::open(&machine, test_server.control).await;
     // The credential is refused whatever else the request says.
     let register = json!({
         "Version": 130, "NodeKey": node_key(), "OldNodeKey": node_key(), "NLKey": "nlpub:00",
@@ -137,7 +137,7 @@ async fn every_wrong_member_is_answered_and_changes_nothing() {
     ] {
         assert_eq!(session.post(path, "{}").await.0, status, "{path}");
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -147,12 +147,12 @@ async fn strange_reports_reach_peers_harmless() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
-    let mut session = Session::open(&machine, scene.control).await;
+    let mut session = Session::open(&machine, test_server.control).await;
     let node_key = node_key();
     let register = json!({
-        "Version": 130, "NodeKey": node_key, "Auth": { "AuthKey": scene.witness.auth_key },
+        "Version": 130, "NodeKey": node_key, "Auth": { "AuthKey": test_server.witness.auth_key },
         "Hostinfo": { "Hostname": "strange" },
     });
     let (status, answer) = session
@@ -230,14 +230,14 @@ async fn strange_reports_reach_peers_harmless() {
         assert_eq!(status, wanted, "{request:.200}: {text}");
     }
     // The peer is told of all that, in messages the strictest client reads.
-    scene.witness.hears(&scene.server).await;
-    let heard = scene.witness.heard();
+    test_server.witness.hears(&test_server.server).await;
+    let heard = test_server.witness.heard();
     assert!(
         heard.contains("strange") || heard.contains("PeersChanged"),
         "{heard:.500}"
     );
     assert!(!heard.contains('\\'), "a string with an escape: {heard}");
     assert!(heard.len() < 300_000, "{}", heard.len());
-    let nodes = scene.server.bowline(&["nodes", "list"]).unwrap();
+    let nodes = test_server.server.bowline(&["nodes", "list"]).unwrap();
     assert_eq!(nodes.as_array().unwrap().len(), 2);
 }

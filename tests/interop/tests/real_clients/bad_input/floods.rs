@@ -291,13 +291,13 @@ async fn http2_against_its_rules_disturbs_nobody() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let before = memory();
     for (what, attack, wanted) in attacks() {
         let plain = TcpStream::connect(ADDRESS).await.unwrap();
         let outside = tokio::spawn(attacked(plain, attack.clone()));
         let machine = PrivateKey::from_random(random_bytes());
-        let noise = shake(&machine, scene.control).await;
+        let noise = shake(&machine, test_server.control).await;
         let inside = tokio::spawn(attacked(noise, attack));
         judge(what, wanted, &outside.await.unwrap());
         judge(
@@ -309,7 +309,7 @@ async fn http2_against_its_rules_disturbs_nobody() {
         let grown = memory().saturating_sub(before);
         assert!(grown < 100 << 20, "{what}: {} MiB more", grown >> 20);
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -318,9 +318,9 @@ async fn one_connection_has_so_many_streams_and_no_more() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
-    let noise = shake(&machine, scene.control).await;
+    let noise = shake(&machine, test_server.control).await;
     let path = b"\x83\x87\x04\x0c/machine/map\x01\x01x";
     let uploads = of_streams(200, |stream| frame(HEADERS, END_HEADERS, stream, path));
     let outcome = attacked(noise, uploads).await;
@@ -328,5 +328,5 @@ async fn one_connection_has_so_many_streams_and_no_more() {
         outcome.has_ended || outcome.refused >= 200 - 8,
         "{outcome:?}"
     );
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }

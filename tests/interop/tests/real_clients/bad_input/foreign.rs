@@ -25,12 +25,12 @@ async fn node_key_of_another_machine_is_refused_on_every_path() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let thief = PrivateKey::from_random(random_bytes());
-    let mut session = Session::open(&thief, scene.control).await;
+    let mut session = Session::open(&thief, test_server.control).await;
     let (stolen, auth_key) = (
-        scene.witness.node_key.clone(),
-        scene.witness.auth_key.clone(),
+        test_server.witness.node_key.clone(),
+        test_server.witness.auth_key.clone(),
     );
     for (what, members) in [
         ("a good key", json!({ "Auth": { "AuthKey": auth_key } })),
@@ -38,7 +38,7 @@ async fn node_key_of_another_machine_is_refused_on_every_path() {
         ("a login", json!({})),
         (
             "a followup",
-            json!({ "Followup": format!("{}/register/x", scene.server.url) }),
+            json!({ "Followup": format!("{}/register/x", test_server.server.url) }),
         ),
         ("a logout", json!({ "Expiry": "1970-01-01T00:02:03Z" })),
         (
@@ -76,7 +76,7 @@ async fn node_key_of_another_machine_is_refused_on_every_path() {
         let answer = session.post("/machine/map", unknown.to_string()).await;
         assert_eq!(answer, (status, text));
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,12 +85,12 @@ async fn logins_that_wait_are_bounded_for_each_machine_and_source() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let mut waiting = 0;
     let mut urls = Vec::new();
     'machines: loop {
         let machine = PrivateKey::from_random(random_bytes());
-        let mut session = Session::open(&machine, scene.control).await;
+        let mut session = Session::open(&machine, test_server.control).await;
         for of_machine in 0..=OF_A_MACHINE {
             let request = json!({ "Version": 130, "NodeKey": node_key() });
             let answer = session.begin("/machine/register", request.to_string());
@@ -119,7 +119,7 @@ async fn logins_that_wait_are_bounded_for_each_machine_and_source() {
             waiting += 1;
         }
     }
-    let listed = scene
+    let listed = test_server
         .server
         .bowline(&["logins", "list"])
         .unwrap()
@@ -129,12 +129,12 @@ async fn logins_that_wait_are_bounded_for_each_machine_and_source() {
         listed.contains(first),
         "those that wait already are not pushed out"
     );
-    scene.witness.hears(&scene.server).await;
+    test_server.witness.hears(&test_server.server).await;
     // A device with a key needs no login, and so is not kept out.
     let machine = PrivateKey::from_random(random_bytes());
-    let mut session = Session::open(&machine, scene.control).await;
+    let mut session = Session::open(&machine, test_server.control).await;
     let request = json!({
-        "Version": 130, "NodeKey": node_key(), "Auth": { "AuthKey": scene.witness.auth_key },
+        "Version": 130, "NodeKey": node_key(), "Auth": { "AuthKey": test_server.witness.auth_key },
     });
     let (status, text) = session.post("/machine/register", request.to_string()).await;
     let answer: Value = serde_json::from_str(&text).unwrap();
@@ -147,13 +147,16 @@ async fn credentials_that_have_ended_make_no_node() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let created = |arguments: &[&str]| {
         let start = ["keys", "create", "--user", "owner@home"];
-        scene.server.bowline(&[&start, arguments].concat()).unwrap()
+        test_server
+            .server
+            .bowline(&[&start, arguments].concat())
+            .unwrap()
     };
     let machine = PrivateKey::from_random(random_bytes());
-    let mut session = Session::open(&machine, scene.control).await;
+    let mut session = Session::open(&machine, test_server.control).await;
     let mut register = async |auth_key: &str| {
         let request = json!({
             "Version": 130, "NodeKey": node_key(), "Auth": { "AuthKey": auth_key },
@@ -167,16 +170,16 @@ async fn credentials_that_have_ended_make_no_node() {
     let once = created(&[]);
     let once = once["secret"].as_str().unwrap();
     assert_eq!(register(once).await, "");
-    let nodes = |scene: &TestServer| scene.server.bowline(&["nodes", "list"]).unwrap();
-    let count = nodes(&scene).as_array().unwrap().len();
+    let nodes = |test_server: &TestServer| test_server.server.bowline(&["nodes", "list"]).unwrap();
+    let count = nodes(&test_server).as_array().unwrap().len();
 
     let revoked = created(&["--reusable"]);
     let revoked = revoked["secret"].as_str().unwrap();
     let id = revoked.split('-').nth(2).unwrap();
-    scene.server.bowline(&["keys", "revoke", id]).unwrap();
+    test_server.server.bowline(&["keys", "revoke", id]).unwrap();
     let short = created(&["--reusable", "--expires", "1s"]);
     let short = short["secret"].as_str().unwrap().to_owned();
-    let good = scene.witness.auth_key.clone();
+    let good = test_server.witness.auth_key.clone();
     let (head, tail) = good.split_at(good.len() - 1);
     let other = if tail == "0" { "1" } else { "0" };
     for (what, auth_key) in [
@@ -196,7 +199,7 @@ async fn credentials_that_have_ended_make_no_node() {
             "{what}: {error}"
         );
     }
-    assert_eq!(nodes(&scene).as_array().unwrap().len(), count);
+    assert_eq!(nodes(&test_server).as_array().unwrap().len(), count);
     let start = tokio::time::Instant::now();
     let refused = loop {
         match register(&short).await {
@@ -206,7 +209,7 @@ async fn credentials_that_have_ended_make_no_node() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     };
     assert!(refused.contains("expired"), "{refused}");
-    scene.witness.hears(&scene.server).await;
+    test_server.witness.hears(&test_server.server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,9 +218,9 @@ async fn source_of_a_client_is_not_what_it_says() {
     if inside(name, 0).is_none() {
         return;
     }
-    let scene = TestServer::start("").await;
+    let test_server = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
-    let mut session = Session::open(&machine, scene.control).await;
+    let mut session = Session::open(&machine, test_server.control).await;
     for header in [
         "X-Forwarded-For",
         "X-Real-IP",
@@ -237,7 +240,7 @@ async fn source_of_a_client_is_not_what_it_says() {
             "{header}: {text}"
         );
     }
-    let logins = scene.server.bowline(&["logins", "list"]).unwrap();
+    let logins = test_server.server.bowline(&["logins", "list"]).unwrap();
     let text = logins.to_string();
     assert_eq!(logins.as_array().unwrap().len(), 5);
     assert!(

@@ -42,7 +42,7 @@ async fn clients_that_keep_the_server_waiting_are_let_go() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("plain_http_boxes = true").await;
+    let mut test_server = TestServer::start("plain_http_boxes = true").await;
     let quiet = [
         ("nothing", &b""[..]),
         ("half a method", b"GE"),
@@ -58,7 +58,7 @@ async fn clients_that_keep_the_server_waiting_are_let_go() {
         "5a".repeat(32)
     );
     let slow = tokio::spawn(outlasted(slow.into_bytes()));
-    let control = scene.control;
+    let control = test_server.control;
     let shaken = tokio::spawn(async move {
         let start = Instant::now();
         let machine = PrivateKey::from_random(random_bytes());
@@ -87,7 +87,7 @@ async fn clients_that_keep_the_server_waiting_are_let_go() {
         answer.starts_with("HTTP/1.1 408") && answer.contains("15 seconds"),
         "{answer}"
     );
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn connections_without_a_known_node_are_bounded_for_each_source() {
         return;
     }
     // One source has 16 of them.
-    let mut scene = TestServer::start("max_connections = 64").await;
+    let mut test_server = TestServer::start("max_connections = 64").await;
     let mut strangers = Vec::new();
     for _ in 0..40 {
         strangers.push(TcpStream::connect(ADDRESS).await.unwrap());
@@ -106,14 +106,14 @@ async fn connections_without_a_known_node_are_bounded_for_each_source() {
     let mut shaken = Vec::new();
     for _ in 0..4 {
         let machine = PrivateKey::from_random(random_bytes());
-        shaken.push(shake(&machine, scene.control).await);
+        shaken.push(shake(&machine, test_server.control).await);
     }
     // The oldest have made room.
     for stranger in &mut strangers[..24] {
         assert!(rest(stranger).await.is_empty());
     }
     assert!(is_served());
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 /// Connects over TLS, naming the server and the protocols.
@@ -230,12 +230,12 @@ async fn tls_to_a_plain_port_is_refused_at_once() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let config = ClientConfig::builder()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let start = Instant::now();
     assert!(secured(&config, "10.77.0.1", &[]).await.is_err());
     assert!(start.elapsed() < Duration::from_secs(3));
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }

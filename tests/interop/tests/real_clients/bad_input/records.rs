@@ -54,7 +54,7 @@ async fn spoiled_records_end_their_own_connection_only() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let length = PREFACE.len() + 19;
     let mut cases: Vec<(String, Spoil)> = Vec::new();
     for index in 0..length {
@@ -97,7 +97,7 @@ async fn spoiled_records_end_their_own_connection_only() {
         Box::new(|_| [PREFACE, SETTINGS].concat()),
     ));
     for (what, spoil) in cases {
-        let (mut stream, keys, _) = shaken(scene.control).await;
+        let (mut stream, keys, _) = shaken(test_server.control).await;
         let sealed = records(&keys, &[PREFACE, SETTINGS, SETTINGS]).await;
         // The server may have closed before everything is sent.
         drop(stream.write_all(&spoil(&sealed)).await);
@@ -106,13 +106,13 @@ async fn spoiled_records_end_their_own_connection_only() {
     }
     // Cut anywhere, then the end: the server is not left waiting.
     for cut in 0..length {
-        let (mut stream, keys, _) = shaken(scene.control).await;
+        let (mut stream, keys, _) = shaken(test_server.control).await;
         let sealed = records(&keys, &[PREFACE]).await;
         stream.write_all(&sealed[0][..cut]).await.unwrap();
         stream.shutdown().await.unwrap();
         rest(&mut stream).await;
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,8 +121,8 @@ async fn replayed_handshake_gives_its_sender_nothing() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
-    let (_first, keys, initiation) = shaken(scene.control).await;
+    let mut test_server = TestServer::start("").await;
+    let (_first, keys, initiation) = shaken(test_server.control).await;
     let recorded = records(&keys, &[PREFACE, SETTINGS]).await.concat();
     let (status, mut replay) = upgrade(&initiation).await;
     assert_eq!(status, 101, "an initiation holds nothing that ages");
@@ -130,7 +130,7 @@ async fn replayed_handshake_gives_its_sender_nothing() {
     // The answer is made with a new key: what was recorded opens nothing.
     let told = rest(&mut replay).await;
     assert!(told.len() < 1000, "{}", told.len());
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +139,7 @@ async fn spoiled_websockets_end_their_own_connection_only() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let long = (1_u64 << 40).to_be_bytes();
     let allowed = 64 * 1024_u64;
     let longer = (allowed + 1).to_be_bytes();
@@ -166,7 +166,7 @@ async fn spoiled_websockets_end_their_own_connection_only() {
         ),
     ] {
         let machine = PrivateKey::from_random(random_bytes());
-        let (_, initiation) = Initiator::begin(&machine, scene.control, 130).unwrap();
+        let (_, initiation) = Initiator::begin(&machine, test_server.control, 130).unwrap();
         let handshake = STANDARD.encode(initiation).replace('+', "%2B");
         let head = format!(
             "GET /ts2021?X-Tailscale-Handshake={handshake} HTTP/1.1\r\nHost: x\r\n\
@@ -183,5 +183,5 @@ async fn spoiled_websockets_end_their_own_connection_only() {
         let told = rest(&mut stream).await;
         assert!(told.len() < 1000, "{what}: {}", told.len());
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }

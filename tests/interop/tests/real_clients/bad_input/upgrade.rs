@@ -52,7 +52,7 @@ async fn requests_that_are_no_handshake_are_told_so() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let close = "Host: x\r\nConnection: close";
     let asks = "Host: x\r\nConnection: upgrade\r\nUpgrade: tailscale-control-protocol";
     let socket = "Host: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
@@ -184,7 +184,7 @@ async fn requests_that_are_no_handshake_are_told_so() {
             "{shown}: {found} {text}"
         );
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,9 +193,9 @@ async fn spoiled_handshakes_are_refused_in_words() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
+    let mut test_server = TestServer::start("").await;
     let machine = PrivateKey::from_random(random_bytes());
-    let (_, initiation) = Initiator::begin(&machine, scene.control, 130).unwrap();
+    let (_, initiation) = Initiator::begin(&machine, test_server.control, 130).unwrap();
     for length in 0..=initiation.len() + 1 {
         let mut other = initiation.to_vec();
         other.resize(length, 0);
@@ -239,7 +239,8 @@ async fn spoiled_handshakes_are_refused_in_words() {
     assert!(text.contains("restart the client"), "{text}");
     // Any version can shake hands; what it may ask is looked at then.
     for version in [0, 1, 48, u16::MAX] {
-        let (initiator, initiation) = Initiator::begin(&machine, scene.control, version).unwrap();
+        let (initiator, initiation) =
+            Initiator::begin(&machine, test_server.control, version).unwrap();
         let (status, mut stream) = upgrade(&initiation).await;
         let mut response = [0; 51];
         stream.read_exact(&mut response).await.unwrap();
@@ -248,5 +249,5 @@ async fn spoiled_handshakes_are_refused_in_words() {
             "{version}"
         );
     }
-    scene.assert_undisturbed().await;
+    test_server.assert_undisturbed().await;
 }

@@ -59,8 +59,8 @@ async fn waits_of_strangers_are_few_and_hold_little() {
     if inside(name, 0).is_none() {
         return;
     }
-    let mut scene = TestServer::start("").await;
-    let control = scene.control;
+    let mut test_server = TestServer::start("").await;
+    let control = test_server.control;
     // One login, waited for 80 times by its own machine.
     let (machine, node) = (PrivateKey::from_random(random_bytes()), node_key());
     let login = begin(&machine, control, &node).await;
@@ -86,5 +86,5 @@ async fn waits_of_strangers_are_few_and_hold_little() {
     let grown = memory().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MiB more", grown >> 20);
     assert!(is_served());
-    scene.witness.hears(&scene.server).await;
+    test_server.witness.hears(&test_server.server).await;
 }
