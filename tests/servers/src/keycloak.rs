@@ -28,7 +28,7 @@ pub struct KeycloakServer {
 impl KeycloakServer {
     /// Starts a Keycloak with the realm that a file describes; `None` when it is not installed and `CI` does not ask for it.
     ///
-    /// `tests/run` puts it into the directory that `BOWLINE_KEYCLOAK` names.
+    /// `tests/run` puts it into the directory that `KEYCLOAK_DIR` names.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl KeycloakServer {
 }
 
 fn installed() -> Option<PathBuf> {
-    let home = env::var_os("BOWLINE_KEYCLOAK")?;
+    let home = env::var_os("KEYCLOAK_DIR")?;
     let home = PathBuf::from(home);
     home.join("lib/quarkus-run.jar").is_file().then_some(home)
 }
