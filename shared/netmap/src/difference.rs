@@ -223,7 +223,10 @@ impl Difference {
         }
         let mut common = view.compiled.common_filter.iter();
         let everybodys = |list| SourceListKey { list, user: None };
-        if common.any(|rule| changes.lists.contains_key(&everybodys(rule.source_list_id))) {
+        let differs = |list: SourceListKey| {
+            changes.lists.contains_key(&list) || self.list_has_moved_address(view, list)
+        };
+        if common.any(|rule| differs(everybodys(rule.source_list_id))) {
             return None;
         }
         let mut concerned = BTreeSet::new();
@@ -246,14 +249,13 @@ impl Difference {
         for list in changes.lists.keys() {
             add_classes_with_list(view, *list, &mut concerned);
         }
-        // Whom a filter names is a peer and was found above; whom SSH rules name need not be one.
+        // Whom a list names need not be a peer: SSH rules name others too, and while a node waits for its class, the lists
+        // are those of the class that it will have.
         if !self.moved_addresses.is_empty() {
-            for list in view
-                .compiled
-                .ssh_lists()
-                .filter(|list| self.list_has_moved_address(view, *list))
-            {
-                add_classes_with_list(view, list, &mut concerned);
+            for list in view.compiled.lists.keys() {
+                if self.list_has_moved_address(view, *list) {
+                    add_classes_with_list(view, *list, &mut concerned);
+                }
             }
         }
         Some(concerned)

@@ -270,18 +270,6 @@ impl CompiledPolicy {
         self.classes_by_filter_list.values_of(&list)
     }
 
-    /// Returns the source lists that SSH rules have.
-    pub fn ssh_lists(&self) -> impl Iterator<Item = SourceListKey> {
-        let of_list = |list: &u64| {
-            let list = *list;
-            let first = SourceListKey { list, user: None };
-            let from_first = self.lists.range(first..);
-            from_first.take_while(move |(key, _)| key.list == list)
-        };
-        let lists = self.settings_by_ssh_list.keys().flat_map(of_list);
-        lists.map(|(key, _)| *key)
-    }
-
     /// Returns the settings whose SSH rules have a source list.
     pub fn settings_with_ssh_list(&self, list: u64) -> impl Iterator<Item = SettingsId> {
         self.settings_by_ssh_list.values_of(&list)
