@@ -140,13 +140,13 @@ async fn requests_that_are_no_handshake_are_told_so() {
         ),
         (
             format!("GET /register/zz HTTP/1.1\r\n{close}"),
-            404,
-            "not known",
+            421,
+            "not reached by this name",
         ),
         (
             format!("GET /register/..%2f..%2fkey HTTP/1.1\r\n{close}"),
-            404,
-            "not known",
+            421,
+            "not reached by this name",
         ),
         (format!("GET /{long} HTTP/1.1\r\n{close}"), 431, ""),
         (
