@@ -136,7 +136,7 @@ impl Logins {
     }
 }
 
-/// What an administrator decides about a login.
+/// What an administrator, or the person who has logged in, decides about a login.
 pub(crate) enum LoginDecision {
     /// The device becomes a node of this user.
     Approve { user_id: u64 },

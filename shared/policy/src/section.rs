@@ -71,7 +71,7 @@ pub(crate) struct DocumentReader<'t> {
     default_postures: Vec<String>,
     /// The spelling of `autogroup:member` that the document used first.
     member_spelling: Option<String>,
-    /// How many sources and addresses the document has expanded to so far: see [`MOST_MEANT`].
+    /// How many sources and addresses the document has expanded to so far: see [`MOST_EXPANDED`].
     expanded: usize,
     policy: Policy,
 }

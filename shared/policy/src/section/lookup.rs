@@ -37,7 +37,7 @@ impl DocumentReader<'_> {
         }
     }
 
-    /// Counts sources and addresses that the document expands to, and refuses too many: see [`MOST_MEANT`].
+    /// Counts sources and addresses that the document expands to, and refuses too many: see [`MOST_EXPANDED`].
     pub(super) fn count_expanded(&mut self, count: usize) -> Result<(), String> {
         self.expanded = self.expanded.saturating_add(count);
         if self.expanded > MOST_EXPANDED {
