@@ -16,7 +16,7 @@ pub fn http_at(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, Ve
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}"
     );
     send(&mut stream, &[head.as_bytes(), b"\r\n\r\n", body].concat())
 }
