@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bowline_clock::random_bytes;
 use bowline_db::ChangeLog;
 use bowline_ids::LoginId;
-use bowline_oidc::{ClientRegistration, FinishRequest, LoginRequirement, Providers, StartRequest};
+use bowline_oidc::{ClientRegistration, FinishRequest, Providers, StartRequest};
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest,
     FinishOidcLoginRequest, GetLoginAttemptRequest, Login, LoginAttempt, LoginState, OidcProvider,
@@ -104,7 +104,6 @@ impl LoginAttempts {
             registration: &registration,
             scopes: &scopes_of(oidc),
             secrets: &secrets,
-            requirement: &LoginRequirement::default(),
         };
         let redirect = bowline_oidc::start_login(&self.providers, start).await?;
         let now = self.read_time().await?;

@@ -37,9 +37,6 @@ pub enum OidcError {
     /// The provider's further answer about the person can not be had.
     #[error("the provider does not say more of the person (userinfo): {0}")]
     UserInfo(String),
-    /// The provider can not say that what is required was done.
-    #[error("{0}")]
-    Requirement(String),
 }
 
 impl OidcError {

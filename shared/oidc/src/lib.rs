@@ -20,7 +20,6 @@ mod types;
 pub use claims::find_claim;
 pub use error::OidcError;
 pub use login::{
-    FinishRequest, LoginRequirement, LoginSecrets, ProviderIdentity, StartRequest, finish_login,
-    start_login,
+    FinishRequest, LoginSecrets, ProviderIdentity, StartRequest, finish_login, start_login,
 };
 pub use provider::{ClientRegistration, Providers};

@@ -1,14 +1,12 @@
 //! One login: where a browser is sent, and what is believed when it comes back.
 
-use std::time::Duration;
-
 use bowline_service_kit::error_text;
 use chrono::{DateTime, Utc};
 use openidconnect::{
-    AccessTokenHash, AuthenticationContextClass, AuthorizationCode, ClaimsVerificationError,
-    CsrfToken, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope,
+    AccessTokenHash, AuthorizationCode, ClaimsVerificationError, CsrfToken, Nonce,
+    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope,
     SignatureVerificationError, SubjectIdentifier, TokenResponse as _, UserInfoClaims,
-    core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm},
+    core::{CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm},
 };
 use serde_json::{Map, Value};
 use url::Url;
@@ -44,17 +42,6 @@ pub struct LoginSecrets {
     pub verifier: Zeroizing<String>,
 }
 
-/// What a login has to show beside who the person is.
-#[derive(Clone, Debug, Default)]
-pub struct LoginRequirement {
-    /// The person has proven himself or herself at most this long ago.
-    pub max_age: Option<Duration>,
-    /// The provider is asked for one of these authentication contexts (`acr`).
-    pub acr_values: Vec<String>,
-    /// The person is asked again although the provider still knows him or her.
-    pub prompt_login: bool,
-}
-
 /// What a login begins with.
 #[derive(Clone, Debug)]
 pub struct StartRequest<'a> {
@@ -64,8 +51,6 @@ pub struct StartRequest<'a> {
     pub scopes: &'a [String],
     /// What binds the login.
     pub secrets: &'a LoginSecrets,
-    /// What it has to show.
-    pub requirement: &'a LoginRequirement,
 }
 
 /// What a browser comes back with, and what its login was begun with.
@@ -94,16 +79,6 @@ pub struct ProviderIdentity {
     pub subject: String,
     /// All claims.
     pub claims: Map<String, Value>,
-    /// How the person has proven himself or herself (`acr`); empty when the provider does not say.
-    pub auth_context: String,
-    /// With what (`amr`), such as `otp`.
-    pub auth_methods: Vec<String>,
-    /// When; `None` when the provider does not say.
-    pub auth_time: Option<DateTime<Utc>>,
-    /// The session at the provider (`sid`), which a logout there names; empty when there is none.
-    pub session_id: String,
-    /// For asking later whether the person still may; `None` when the provider gives none.
-    pub refresh_token: Option<Zeroizing<String>>,
 }
 
 impl ProviderIdentity {
@@ -147,13 +122,12 @@ pub async fn start_login(
         registration,
         scopes,
         secrets,
-        requirement,
     } = request;
     let Provider { client, .. } = providers.find_provider(registration).await?;
     let verifier = PkceCodeVerifier::new(secrets.verifier.to_string());
     let state = CsrfToken::new(secrets.state.to_string());
     let nonce = Nonce::new(secrets.nonce.to_string());
-    let mut asked = client
+    let asked = client
         .authorize_url(
             CoreAuthenticationFlow::AuthorizationCode,
             move || state.clone(),
@@ -161,15 +135,6 @@ pub async fn start_login(
         )
         .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
         .add_scopes(scopes.iter().cloned().map(Scope::new));
-    for value in &requirement.acr_values {
-        asked = asked.add_auth_context_value(AuthenticationContextClass::new(value.clone()));
-    }
-    if let Some(max_age) = requirement.max_age {
-        asked = asked.set_max_age(max_age);
-    }
-    if requirement.prompt_login {
-        asked = asked.add_prompt(CoreAuthPrompt::Login);
-    }
     Ok(asked.url().0)
 }
 
@@ -303,22 +268,9 @@ fn verify_tokens(
     let Value::Object(all) = all else {
         return Err(refused("it holds no claims".to_owned()));
     };
-    let text = |name: &str| {
-        all.get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
     Ok(ProviderIdentity {
         issuer: claims.issuer().to_string(),
         subject: claims.subject().to_string(),
-        auth_context: text("acr"),
-        auth_methods: find_claim(&all, "amr"),
-        auth_time: claims.auth_time(),
-        session_id: text("sid"),
-        refresh_token: tokens
-            .refresh_token()
-            .map(|token| Zeroizing::new(token.secret().clone())),
         claims: all,
     })
 }

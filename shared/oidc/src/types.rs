@@ -30,9 +30,6 @@ pub(crate) struct OtherMetadata {
     /// Whether the browser always comes back with the issuer (RFC 9207): it is required then.
     #[serde(default)]
     pub(crate) authorization_response_iss_parameter_supported: bool,
-    /// Where a person is logged out (OpenID Connect RP-Initiated Logout).
-    #[serde(default)]
-    pub(crate) end_session_endpoint: Option<url::Url>,
 }
 
 impl AdditionalProviderMetadata for OtherMetadata {}

@@ -2,6 +2,8 @@
 
 use bowline_proto::identity::v1::{Admission, Connection, User};
 
+use url::Url;
+
 use super::user::folded_login_name;
 use crate::error::IdentityError;
 
@@ -30,8 +32,8 @@ pub fn login_name(person: &Person) -> Result<String, IdentityError> {
     if let Some(mail) = &person.mail {
         return Ok(mail.clone());
     }
-    let host = person.issuer.split("://").nth(1).unwrap_or_default();
-    let host = host.split(['/', ':']).next().unwrap_or_default();
+    let issuer = Url::parse(&person.issuer).ok();
+    let host = issuer.as_ref().and_then(Url::host_str).unwrap_or_default();
     let (name, _) = person
         .username
         .split_once('@')
