@@ -4,12 +4,13 @@ use bowline_clock::random_bytes;
 use bowline_db::ChangeLog;
 use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::PreAuthKey;
+use bowline_tokens::{NewToken, TokenKind};
 use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::{
     asked_services::AskedServices,
-    domain::{self, pre_auth_key, tags},
+    domain::{self, tags},
     error::RegistryError,
     fields::read_tailnet_id,
     nodes::check_tags,
@@ -41,8 +42,8 @@ impl PreAuthKeys {
         self.check_owner(&wanted).await?;
         let tags = tags::canonical_tags(wanted.tags.clone())?;
         check_tags(&self.services, wanted.tailnet_id, &tags).await?;
-        let (id, text) = pre_auth_key::format_key(random_bytes(), random_bytes());
-        let hash = pre_auth_key::hash_key(&text);
+        let NewToken { id, hash, text } =
+            TokenKind::PreAuthKey.make_token(random_bytes(), random_bytes());
         let (key, _) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
@@ -79,7 +80,7 @@ impl PreAuthKeys {
                 })
             })
             .await?;
-        Ok((key, text))
+        Ok((key, text.to_string()))
     }
 
     /// Returns the keys of a tailnet, newest first.

@@ -87,14 +87,14 @@ impl Credentials {
             let answer = refuse(RefusalReason::PreAuthKeyInvalid, text);
             Ok(CredentialOutcome::from_answer(answer))
         };
-        let Some(id) = pre_auth_key::parse_id(text) else {
+        let Some(presented) = pre_auth_key::parse_key(text) else {
             return invalid();
         };
-        let found = pre_auth_keys::by_id(self.log.database().reader(), id).await?;
+        let found = pre_auth_keys::by_id(self.log.database().reader(), presented.id()).await?;
         let Some((key, hash)) = found else {
             return invalid();
         };
-        if !pre_auth_key::matches_hash(text, &hash) {
+        if !presented.matches(&hash) {
             return invalid();
         }
         if let Some((reason, text)) = pre_auth_key::find_refusal(&key, now) {
