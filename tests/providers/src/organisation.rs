@@ -1,5 +1,7 @@
 //! A server with a provider that its people log in by.
 
+use std::sync::OnceLock;
+
 use bowline_portal::{PortalConfig, portal_routes};
 use bowline_proto::identity::v1::{
     Admission, Connection, CreateConnectionRequest, Device, GetLoginRequest, Login, OidcProvider,
@@ -25,7 +27,7 @@ pub struct TestOrganisation {
     /// The services.
     pub services: TestServices,
     /// The provider.
-    pub keycloak: KeycloakServer,
+    pub keycloak: &'static KeycloakServer,
     /// Where browsers reach the portal.
     pub origin: String,
 }
@@ -33,8 +35,9 @@ pub struct TestOrganisation {
 impl TestOrganisation {
     /// Starts all of it; `None` when the provider is not installed and `CI` does not ask for it.
     pub async fn start(database: TestDatabase) -> Option<Self> {
-        let keycloak = tokio::task::spawn_blocking(|| KeycloakServer::start("corp", REALM));
-        let keycloak = keycloak.await.unwrap().unwrap()?;
+        let keycloak = tokio::task::spawn_blocking(shared_keycloak)
+            .await
+            .unwrap()?;
         let services = TestServices::start(database).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -187,4 +190,12 @@ impl TestOrganisation {
             _ => pressed,
         }
     }
+}
+
+/// Returns the Keycloak of all tests of this process: it takes long to start. The kernel ends it with the process.
+fn shared_keycloak() -> Option<&'static KeycloakServer> {
+    static KEYCLOAK: OnceLock<Option<KeycloakServer>> = OnceLock::new();
+    KEYCLOAK
+        .get_or_init(|| KeycloakServer::start("corp", REALM).unwrap())
+        .as_ref()
 }

@@ -6,3 +6,4 @@
 )]
 
 mod openid_connect;
+mod pages;
