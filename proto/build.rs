@@ -12,10 +12,12 @@ const FILES: [&str; 3] = [
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 6] = [
+const SECRETIVE: [&str; 8] = [
     "bowline.identity.v1.BeginLoginAttemptResponse",
     "bowline.identity.v1.CreateConnectionRequest",
     "bowline.identity.v1.FinishOidcLoginRequest",
+    "bowline.identity.v1.FormField",
+    "bowline.identity.v1.TakeSamlResponseRequest",
     "bowline.identity.v1.UpdateConnectionRequest",
     "bowline.key_registry.v1.RegisterRequest",
     "bowline.key_registry.v1.CreatePreAuthKeyResponse",

@@ -15,6 +15,7 @@
 #![expect(clippy::all, clippy::pedantic, reason = "generated code")]
 
 pub mod access;
+pub mod addresses;
 mod judgement;
 mod node;
 mod redacted;

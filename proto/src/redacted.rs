@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::{
     identity::v1::{
-        BeginLoginAttemptResponse, CreateConnectionRequest, FinishOidcLoginRequest,
-        UpdateConnectionRequest,
+        BeginLoginAttemptResponse, CreateConnectionRequest, FinishOidcLoginRequest, FormField,
+        TakeSamlResponseRequest, UpdateConnectionRequest,
     },
     key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest},
 };
@@ -69,6 +69,27 @@ impl fmt::Debug for BeginLoginAttemptResponse {
             .debug_struct("BeginLoginAttemptResponse")
             .field("attempt_id", &self.attempt_id)
             .field("redirect_url", &redact(&self.redirect_url))
+            .field("post_fields", &self.post_fields)
+            .finish()
+    }
+}
+
+impl fmt::Debug for FormField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FormField")
+            .field("name", &self.name)
+            .field("value", &redact(&self.value))
+            .finish()
+    }
+}
+
+impl fmt::Debug for TakeSamlResponseRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TakeSamlResponseRequest")
+            .field("relay_state", &redact(&self.relay_state))
+            .field("saml_response", &redact(&self.saml_response))
             .finish()
     }
 }

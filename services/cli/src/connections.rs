@@ -1,16 +1,18 @@
 //! `bowline connections`.
 
+mod rows;
+mod saml;
+
 use std::{io::Read as _, path::PathBuf};
 
 use bowline_proto::identity::v1::{
     Admission, Connection, CreateConnectionRequest, DeleteConnectionRequest, LinkUserRequest,
-    ListConnectionsRequest, OidcProvider, UpdateConnectionRequest, User, connection::Provider,
-    connection_service_client::ConnectionServiceClient,
+    ListConnectionsRequest, OidcProvider, TestConnectionRequest, UpdateConnectionRequest, User,
+    connection::Provider, connection_service_client::ConnectionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
 use clap::{Args, Subcommand};
 use prost_types::FieldMask;
-use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -18,9 +20,9 @@ use crate::{
     administer::{self, TailnetArg, pick_one},
     connection::ConnectionArgs,
     failure::{Failure, FailureKind},
-    output::{Printer, Row, join_texts, yes_mark},
-    time,
+    output::Printer,
 };
+use rows::{CheckRow, ConnectionRow, NewOidcRow};
 
 /// What to do with connections to identity providers.
 #[derive(Debug, Subcommand)]
@@ -32,13 +34,40 @@ pub enum ConnectionsCommand {
     },
     /// Add one: people can log in by it at once.
     #[command(subcommand)]
-    Create(CreateCommand),
+    Create(Box<CreateCommand>),
     /// Change the client's secret, for one that the provider has made anew.
     SetSecret {
         /// Which.
         connection: String,
         #[command(flatten)]
         secret: SecretArgs,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Replace the metadata of a SAML provider: with a file, or with what its URL has now.
+    SetMetadata {
+        /// Which.
+        connection: String,
+        #[command(flatten)]
+        metadata: saml::MetadataArgs,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Publish the successor of the key that requests to a SAML provider are signed with. Once the provider has loaded it, run
+    /// it again with --finish.
+    RollKey {
+        /// Which.
+        connection: String,
+        /// Sign with the successor from now on, and take the old key back.
+        #[arg(long)]
+        finish: bool,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Walk a connection as a login does, and say what is wrong and what to do.
+    Test {
+        /// Which.
+        connection: String,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -49,7 +78,8 @@ pub enum ConnectionsCommand {
         user: String,
         /// By which.
         connection: String,
-        /// The person at the provider: the claim "sub".
+        /// The person at the provider: the claim "sub" of OpenID Connect; the persistent NameID, or the
+        /// identity attribute, of SAML.
         subject: String,
         #[command(flatten)]
         tailnet: TailnetArg,
@@ -68,6 +98,8 @@ pub enum ConnectionsCommand {
 pub enum CreateCommand {
     /// OpenID Connect. At the provider, register this server with the redirect address PUBLIC_URL/login/callback.
     Oidc(OidcArgs),
+    /// SAML 2.0. The answer names the addresses to enter at the provider.
+    Saml(saml::SamlArgs),
 }
 
 /// An OpenID Connect provider.
@@ -93,6 +125,18 @@ pub struct OidcArgs {
     /// A scope beside "openid". "profile" and "email" when none is given.
     #[arg(long = "scope")]
     scopes: Vec<String>,
+    #[command(flatten)]
+    admission: AdmissionArgs,
+    /// Believe mail addresses that the provider does not call verified. Only where nobody can choose an address.
+    #[arg(long)]
+    allow_unverified_mail: bool,
+    #[command(flatten)]
+    tailnet: TailnetArg,
+}
+
+/// Who of those that the provider knows may log in.
+#[derive(Debug, Args)]
+pub struct AdmissionArgs {
     /// Only people with a verified address in this mail domain may log in.
     #[arg(long = "allow-domain")]
     allow_domains: Vec<String>,
@@ -105,11 +149,17 @@ pub struct OidcArgs {
     /// Only people who are users already may log in.
     #[arg(long)]
     known_users_only: bool,
-    /// Believe mail addresses that the provider does not call verified. Only where nobody can choose an address.
-    #[arg(long)]
-    allow_unverified_mail: bool,
-    #[command(flatten)]
-    tailnet: TailnetArg,
+}
+
+impl AdmissionArgs {
+    fn into_admission(self) -> Admission {
+        Admission {
+            domains: self.allow_domains,
+            groups: self.allow_groups,
+            users: self.allow_users,
+            known_users_only: self.known_users_only,
+        }
+    }
 }
 
 /// Where a secret comes from: never the command line, which others on the machine can read.
@@ -139,78 +189,6 @@ impl SecretArgs {
     }
 }
 
-/// A connection as shown.
-#[derive(Debug, Serialize)]
-struct ConnectionRow {
-    id: u64,
-    name: String,
-    kind: &'static str,
-    issuer: String,
-    client_id: String,
-    has_client_secret: bool,
-    scopes: Vec<String>,
-    groups_claim: String,
-    allow_unverified_mail: bool,
-    domains: Vec<String>,
-    allow_domains: Vec<String>,
-    allow_groups: Vec<String>,
-    allow_users: Vec<String>,
-    known_users_only: bool,
-    created_at: Option<String>,
-}
-
-impl From<Connection> for ConnectionRow {
-    fn from(connection: Connection) -> Self {
-        let admission = connection.admission.unwrap_or_default();
-        let OidcProvider {
-            issuer,
-            client_id,
-            has_client_secret,
-            scopes,
-            groups_claim,
-            allow_unverified_mail,
-        } = match connection.provider {
-            Some(Provider::Oidc(oidc)) => oidc,
-            None => OidcProvider::default(),
-        };
-        Self {
-            id: connection.id,
-            name: connection.name,
-            kind: "oidc",
-            issuer,
-            client_id,
-            has_client_secret,
-            scopes,
-            groups_claim,
-            allow_unverified_mail,
-            domains: connection.domains,
-            allow_domains: admission.domains,
-            allow_groups: admission.groups,
-            allow_users: admission.users,
-            known_users_only: admission.known_users_only,
-            created_at: time::time_text(connection.created_at),
-        }
-    }
-}
-
-impl Row for ConnectionRow {
-    const HEADS: &'static [&'static str] = &[
-        "id", "name", "kind", "issuer", "client", "secret", "domains",
-    ];
-
-    fn table_cells(&self) -> Vec<String> {
-        vec![
-            self.id.to_string(),
-            self.name.clone(),
-            self.kind.to_owned(),
-            self.issuer.clone(),
-            self.client_id.clone(),
-            yes_mark(self.has_client_secret),
-            join_texts(&self.domains),
-        ]
-    }
-}
-
 /// Runs a command.
 pub async fn run(
     command: ConnectionsCommand,
@@ -225,8 +203,35 @@ pub async fn run(
             printer.print_rows(&rows);
             Ok(())
         }
-        ConnectionsCommand::Create(CreateCommand::Oidc(args)) => {
-            create_oidc(args, server, printer).await
+        ConnectionsCommand::Create(create) => match *create {
+            CreateCommand::Oidc(args) => create_oidc(args, server, printer).await,
+            CreateCommand::Saml(args) => saml::create(args, server, printer).await,
+        },
+        ConnectionsCommand::SetMetadata {
+            connection,
+            metadata,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let found = find_connection(server, tailnet_id, &connection).await?;
+            saml::set_metadata(found, metadata, server, printer).await
+        }
+        ConnectionsCommand::RollKey {
+            connection,
+            finish,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let found = find_connection(server, tailnet_id, &connection).await?;
+            saml::roll_key(&found, finish, server, printer).await
+        }
+        ConnectionsCommand::Test {
+            connection,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let found = find_connection(server, tailnet_id, &connection).await?;
+            test_connection(&found, server, printer).await
         }
         ConnectionsCommand::SetSecret {
             connection,
@@ -269,11 +274,37 @@ async fn create_oidc(
     let request = CreateConnectionRequest {
         connection: Some(oidc_connection(tailnet_id, args)),
         client_secret,
+        ..CreateConnectionRequest::default()
     };
     let answer = connect(server)?.create_connection(request).await?;
-    let made = answer.into_inner().connection.unwrap_or_default();
-    printer.print_row(&ConnectionRow::from(made));
+    printer.print_row(&NewOidcRow::from(answer.into_inner()));
     Ok(())
+}
+
+async fn test_connection(
+    found: &Connection,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let request = TestConnectionRequest {
+        tailnet_id: found.tailnet_id,
+        connection_id: found.id,
+    };
+    let answer = connect(server)?.test_connection(request).await?;
+    let rows: Vec<_> = answer
+        .into_inner()
+        .checks
+        .into_iter()
+        .map(CheckRow::from)
+        .collect();
+    printer.print_rows(&rows);
+    match rows.iter().any(CheckRow::has_failed) {
+        false => Ok(()),
+        true => Err(Failure::new(
+            FailureKind::Failed,
+            format!("people can not log in by {}", found.name),
+        )),
+    }
 }
 
 async fn set_secret(
@@ -289,6 +320,7 @@ async fn set_secret(
         connection: Some(found),
         update_mask,
         client_secret: secret.read_secret()?.to_string(),
+        ..UpdateConnectionRequest::default()
     };
     let answer = connect(server)?.update_connection(request).await?;
     let changed = answer.into_inner().connection.unwrap_or_default();
@@ -344,12 +376,7 @@ fn oidc_connection(tailnet_id: u64, args: OidcArgs) -> Connection {
         tailnet_id,
         name: args.name,
         domains: args.domains,
-        admission: Some(Admission {
-            domains: args.allow_domains,
-            groups: args.allow_groups,
-            users: args.allow_users,
-            known_users_only: args.known_users_only,
-        }),
+        admission: Some(args.admission.into_admission()),
         provider: Some(Provider::Oidc(OidcProvider {
             issuer: args.issuer,
             client_id: args.client_id,

@@ -1,7 +1,6 @@
 //! `[service]` of identity's settings, and `[identity]` of a server in one process.
 
 use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
-use bowline_oidc::Providers;
 use bowline_sealing::{SealingError, SealingKeys};
 use bowline_service_kit::config::Secret;
 use ipnet::IpNet;
@@ -24,6 +23,8 @@ pub struct IdentityConfig {
     pub sealing_key: Option<Secret>,
     /// Networks that are not public and in which identity providers may be asked, such as `10.0.0.0/8`.
     pub provider_networks: Vec<IpNet>,
+    /// The URL that browsers reach the gateway by, to tell administrators the addresses that a provider is to be given.
+    pub public_url: String,
 }
 
 impl IdentityConfig {
@@ -38,11 +39,8 @@ impl IdentityConfig {
     }
 
     /// Returns how providers are asked.
-    pub(crate) fn providers(&self) -> Providers {
+    pub(crate) fn provider_client(&self) -> HttpClient {
         let also = self.provider_networks.clone();
-        Providers::new(HttpClient::new(
-            Destinations::Public { also },
-            PROVIDER_LIMITS,
-        ))
+        HttpClient::new(Destinations::Public { also }, PROVIDER_LIMITS)
     }
 }

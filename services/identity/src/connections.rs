@@ -1,14 +1,17 @@
 //! Connections to identity providers: made and changed by administrators.
 
+mod links;
+
 use std::sync::Arc;
 
 use bowline_db::{ChangeLog, next_id};
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    identity::v1::{Connection, LinkUserRequest, connection::Provider},
+    identity::v1::{Connection, connection::Provider},
     time::to_timestamp,
 };
 use bowline_sealing::SealingKeys;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::AnyConnection;
 use zeroize::Zeroizing;
@@ -16,10 +19,8 @@ use zeroize::Zeroizing;
 use crate::{
     domain::{connection, describe_change},
     error::IdentityError,
-    store::{
-        self,
-        connections::{ProviderSubject, StoredConnection},
-    },
+    saml::{self, NewSamlParts, SamlKeys, SamlProviders},
+    store::{self, connections::StoredConnection},
 };
 
 /// The most connections of a tailnet.
@@ -28,10 +29,24 @@ const MOST_OF_TAILNET: usize = 50;
 const LONGEST_SECRET: usize = 4096;
 
 /// Keeps the connections. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Connections {
     log: ChangeLog,
     sealing: Option<Arc<SealingKeys>>,
+    saml: SamlProviders,
+    saml_keys: SamlKeys,
+}
+
+/// A change of a connection.
+pub(crate) struct ConnectionUpdate {
+    /// Which, and how its masked fields shall be.
+    pub(crate) wanted: Connection,
+    /// The names of the fields.
+    pub(crate) mask: Vec<String>,
+    /// The client's secret, where the mask names it.
+    pub(crate) client_secret: Zeroizing<String>,
+    /// The provider's metadata, where the mask names it.
+    pub(crate) saml_metadata: Vec<u8>,
 }
 
 /// The place that a client's secret is sealed for.
@@ -40,8 +55,28 @@ fn secret_place(connection_id: u64) -> String {
 }
 
 impl Connections {
-    pub(crate) fn new(log: ChangeLog, sealing: Option<Arc<SealingKeys>>) -> Self {
-        Self { log, sealing }
+    pub(crate) fn new(
+        log: ChangeLog,
+        sealing: Option<Arc<SealingKeys>>,
+        saml: SamlProviders,
+    ) -> Self {
+        let saml_keys = SamlKeys::new(log.clone());
+        Self {
+            log,
+            sealing,
+            saml,
+            saml_keys,
+        }
+    }
+
+    /// Returns the keys that requests to SAML providers are signed with.
+    pub(crate) fn saml_keys(&self) -> &SamlKeys {
+        &self.saml_keys
+    }
+
+    /// Returns what SAML providers publish of themselves.
+    pub(crate) fn saml_providers(&self) -> &SamlProviders {
+        &self.saml
     }
 
     /// Returns the keys that seal.
@@ -63,11 +98,14 @@ impl Connections {
         actor: String,
         wanted: Connection,
         client_secret: Zeroizing<String>,
+        saml_metadata: Vec<u8>,
     ) -> Result<Connection, IdentityError> {
         let mut made = wanted;
         connection::normalize_connection(&mut made)?;
         let keys = Arc::clone(self.sealing_keys()?);
         check_secret(&client_secret)?;
+        let now = self.log.database().now().await?;
+        let saml = NewSamlParts::prepare(&self.saml, &mut made, saml_metadata, now).await?;
         let made = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let (now, on) = (mutation.now(), mutation.connection());
@@ -89,6 +127,9 @@ impl Connections {
                 };
                 store::connections::put_connection(on, &row).await?;
                 let StoredConnection { connection, .. } = row;
+                if let Some(saml) = saml {
+                    saml.insert(on, &keys, &connection, now).await?;
+                }
                 let after = connection::describe_connection(&connection);
                 let detail = json!({ "id": connection.id, "after": after });
                 mutation.record_audit("connection.create", connection.name.clone(), &detail);
@@ -107,29 +148,28 @@ impl Connections {
         Ok(store::connections::list_connections(reader, tailnet.get()).await?)
     }
 
-    /// Changes the masked fields of a connection, and its client's secret where `client_secret` has one.
+    /// Changes the masked fields of a connection, its client's secret, and the metadata of its provider.
     pub(crate) async fn update_connection(
         &self,
         tailnet: TailnetId,
         actor: String,
-        wanted: Connection,
-        mask: Vec<String>,
-        client_secret: Zeroizing<String>,
+        update: ConnectionUpdate,
     ) -> Result<Connection, IdentityError> {
         let keys = Arc::clone(self.sealing_keys()?);
-        check_secret(&client_secret)?;
+        check_secret(&update.client_secret)?;
+        let document = self.load_for_update(tailnet, &update).await?;
         let changed = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let on = mutation.connection();
+                let (now, on) = (mutation.now(), mutation.connection());
                 let StoredConnection {
                     connection: before,
                     sealed_secret,
-                } = find_own(on, tailnet, wanted.id).await?;
+                } = find_own(on, tailnet, update.wanted.id).await?;
                 let mut changed = before.clone();
-                let changes_secret = connection::update_fields(&mut changed, &wanted, &mask)?;
+                let scope = connection::update_fields(&mut changed, &update.wanted, &update.mask)?;
                 check_domains(on, &changed).await?;
-                let sealed_secret = match changes_secret {
-                    true => seal_secret(&keys, &mut changed, &client_secret),
+                let sealed_secret = match scope.client_secret {
+                    true => seal_secret(&keys, &mut changed, &update.client_secret),
                     false => sealed_secret,
                 };
                 let row = StoredConnection {
@@ -141,16 +181,53 @@ impl Connections {
                     connection: changed,
                     ..
                 } = row;
+                let changes_metadata = document.is_some();
+                if let Some(document) = document {
+                    saml::put_document(on, &changed, document, now).await?;
+                }
                 let mut detail = describe_change(
                     &connection::describe_connection(&before),
                     &connection::describe_connection(&changed),
                 );
-                detail["client_secret_changed"] = changes_secret.into();
+                detail["client_secret_changed"] = scope.client_secret.into();
+                if changes_metadata {
+                    detail["saml_metadata_changed"] = true.into();
+                }
                 mutation.record_audit("connection.update", changed.name.clone(), &detail);
                 Ok::<_, IdentityError>(changed)
             })
         });
         Ok(changed.await?.0)
+    }
+
+    /// Returns the metadata that a SAML connection has after a change that concerns it, so that none waits for a provider
+    /// inside of a transaction.
+    async fn load_for_update(
+        &self,
+        tailnet: TailnetId,
+        update: &ConnectionUpdate,
+    ) -> Result<Option<Vec<u8>>, IdentityError> {
+        let concerns_saml = |name: &String| name == "saml" || name == "saml_metadata";
+        if !update.mask.iter().any(concerns_saml) {
+            return Ok(None);
+        }
+        let mut changed = self.find_connection(tailnet, update.wanted.id).await?;
+        connection::update_fields(&mut changed, &update.wanted, &update.mask)?;
+        let given = update.saml_metadata.clone();
+        let document = saml::document_of_update(&self.saml, &changed, given).await?;
+        Ok(Some(document))
+    }
+
+    /// Returns a connection of a tailnet.
+    pub(crate) async fn find_connection(
+        &self,
+        tailnet: TailnetId,
+        id: u64,
+    ) -> Result<Connection, IdentityError> {
+        let reader = self.log.database().reader();
+        let found = store::connections::find_connection(reader, id).await?;
+        let own = found.filter(|row| row.connection.tailnet_id == tailnet.get());
+        Ok(own.ok_or(IdentityError::NotFound("connection"))?.connection)
     }
 
     /// Deletes a connection.
@@ -177,58 +254,16 @@ impl Connections {
         Ok(())
     }
 
-    /// Records that a person at a provider is a user. Repeated it changes nothing.
-    pub(crate) async fn link_user(
-        &self,
-        tailnet: TailnetId,
-        actor: String,
-        request: LinkUserRequest,
-    ) -> Result<(), IdentityError> {
-        let LinkUserRequest {
-            user_id,
-            connection_id,
-            subject,
-            ..
-        } = request;
-        if subject.is_empty() || subject.len() > 255 {
-            return Err(IdentityError::invalid(
-                "subject",
-                "is the claim \"sub\" of the person: 1 to 255 bytes",
-            ));
-        }
-        let linked = self.log.mutate(tailnet, actor, move |mutation| {
-            Box::pin(async move {
-                let (now, on) = (mutation.now(), mutation.connection());
-                let StoredConnection { connection, .. } =
-                    find_own(on, tailnet, connection_id).await?;
-                let user = store::find_user(&mut *on, tailnet.get(), user_id).await?;
-                let user = user.ok_or(IdentityError::NotFound("user"))?;
-                let issuer = provider_issuer(&connection);
-                let person = ProviderSubject {
-                    connection_id,
-                    issuer,
-                    subject: &subject,
-                };
-                match store::connections::find_linked_user(on, person).await? {
-                    Some(linked) if linked == user_id => return Ok(()),
-                    Some(_) => {
-                        return Err(IdentityError::Refused(
-                            "this person is another user here already: delete that user first",
-                        ));
-                    }
-                    None => {
-                        store::connections::link_user(on, person, tailnet.get(), user_id, now)
-                            .await?
-                    }
-                }
-                let detail =
-                    json!({ "connection": connection.name, "issuer": issuer, "subject": subject });
-                mutation.record_audit("user.link", user.login_name, &detail);
-                Ok::<_, IdentityError>(())
-            })
-        });
-        linked.await?;
-        Ok(())
+    /// Returns a connection as it is stored.
+    pub(crate) async fn find_stored(&self, id: u64) -> Result<StoredConnection, IdentityError> {
+        let reader = self.log.database().reader();
+        let found = store::connections::find_connection(reader, id).await?;
+        found.ok_or(IdentityError::NotFound("connection"))
+    }
+
+    /// Returns the database's time.
+    pub(crate) async fn read_time(&self) -> Result<DateTime<Utc>, IdentityError> {
+        Ok(self.log.database().now().await?)
     }
 
     /// Opens a client's secret; `None` for a public client.
@@ -277,6 +312,7 @@ impl Connections {
                         }
                     }
                 }
+                resealed += saml::reseal_keys(&keys, write).await?;
                 Ok::<_, IdentityError>(resealed)
             })
         });
@@ -288,6 +324,7 @@ impl Connections {
 pub(crate) fn provider_issuer(connection: &Connection) -> &str {
     match &connection.provider {
         Some(Provider::Oidc(oidc)) => &oidc.issuer,
+        Some(Provider::Saml(saml)) => &saml.entity_id,
         None => "",
     }
 }

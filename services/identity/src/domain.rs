@@ -2,10 +2,12 @@
 
 pub mod attempt;
 pub mod connection;
+pub mod connection_check;
 mod differences;
 pub mod dns;
 pub mod login;
 pub mod person;
+pub mod saml;
 pub mod tailnet;
 pub mod user;
 

@@ -42,6 +42,9 @@ pub enum IdentityError {
     /// A sealed secret can not be opened.
     #[error("the secret of {0} can not be opened: {1}")]
     Sealed(String, #[source] SealingError),
+    /// What is kept for a SAML connection can not be used.
+    #[error("the SAML connection {0} can not be used: {1}")]
+    Saml(String, String),
     /// Too many browsers log in for one device.
     #[error("too many attempts to log in are under way for this device: try again in ten minutes")]
     TooManyAttempts,
@@ -103,7 +106,7 @@ impl ServiceError for IdentityError {
             Self::Refused(_) | Self::LoginRefused(_) => Code::FailedPrecondition,
             Self::Provider(error) if error.is_temporary() => Code::Unavailable,
             Self::Provider(_) => Code::FailedPrecondition,
-            Self::Sealed(..) => Code::Internal,
+            Self::Sealed(..) | Self::Saml(..) => Code::Internal,
             Self::TooManyLogins
             | Self::TooManyAttempts
             | Self::LoginsTooFast(_)
@@ -123,6 +126,7 @@ impl ServiceError for IdentityError {
             Self::LoginRefused(_) => "LOGIN_REFUSED",
             Self::Provider(_) => "PROVIDER",
             Self::Sealed(..) => "SEALED",
+            Self::Saml(..) => "SAML",
             Self::TooManyAttempts => "TOO_MANY_ATTEMPTS",
             Self::TooManyLogins => "TOO_MANY_LOGINS",
             Self::LoginsTooFast(_) => "LOGINS_TOO_FAST",

@@ -7,4 +7,5 @@ mod logins;
 mod tailnets;
 mod users;
 
+pub use connections::ConnectionRpcs;
 pub use identity::IdentityRpcs;

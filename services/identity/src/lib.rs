@@ -18,6 +18,7 @@
 
 mod changes;
 mod config;
+mod connection_tester;
 mod connections;
 mod domain;
 mod error;
@@ -28,6 +29,7 @@ mod login_waiters;
 mod logins;
 mod pace;
 mod person;
+mod saml;
 mod secrets;
 mod service;
 mod store;

@@ -1,46 +1,58 @@
 //! From an auth URL to a device that is let in: a browser is sent to a provider, comes back, and the person decides.
 //!
 //! ```text
-//! begin_attempt ─▶ the provider ─▶ finish_oidc (once for each state) ─▶ the person is known
+//! begin_attempt ─▶ the provider ─▶ finish_oidc (once for each state) ────────────────▶ the person is known
+//!                              └─▶ take_saml_response (once) ─▶ finish_saml (once) ─▶ the person is known
 //!                                                    decide_attempt (once) ─▶ the login is approved or denied
 //! ```
 //!
 //! Each step is one row update that only one caller wins, so that any replica serves any step and no step happens twice.
 
 mod choices;
+mod oidc;
 mod provider;
+mod saml;
 
 use std::sync::Arc;
 
 use bowline_clock::random_bytes;
 use bowline_db::ChangeLog;
 use bowline_ids::LoginId;
-use bowline_oidc::{ClientRegistration, FinishRequest, Providers, StartRequest};
+use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
-    BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest,
-    FinishOidcLoginRequest, GetLoginAttemptRequest, Login, LoginAttempt, LoginState, OidcProvider,
-    Tailnet,
+    BeginLoginAttemptRequest, BeginLoginAttemptResponse, Connection, DecideLoginAttemptRequest,
+    FormField, GetLoginAttemptRequest, Login, LoginAttempt, LoginState, Tailnet,
+    connection::Provider,
 };
 use chrono::{DateTime, Utc};
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
-
-use provider::{oidc_provider, provider_refusal, scopes_of};
 
 use crate::{
     connections::Connections,
     domain::{
         attempt::{self, AttemptStep},
-        person::refused,
+        person::{Person, refused},
     },
     error::IdentityError,
     fields::read_tailnet_id,
     logins::{LoginDecision, Logins, decide_and_audit},
-    person::{identify_user, read_person},
-    secrets::{open_login_secrets, random_secrets, seal_login_secrets},
-    store::{self, attempts::AttemptRow, connections::StoredConnection},
+    person::identify_user,
+    store::{self, attempts::AttemptRow},
 };
+
+/// The way of a browser to a provider and back.
+struct ProviderWay {
+    /// SHA-256 of what the browser brings back.
+    state_hash: Vec<u8>,
+    /// Where the provider sends the browser back to.
+    callback_url: String,
+    /// What binds the login at the provider, sealed.
+    sealed: Vec<u8>,
+    /// Where the browser is sent.
+    redirect_url: String,
+    /// What it posts there; without any it is redirected.
+    post_fields: Vec<FormField>,
+}
 
 /// Serves attempts. Clones share it.
 #[derive(Clone)]
@@ -76,16 +88,10 @@ impl LoginAttempts {
         &self,
         request: BeginLoginAttemptRequest,
     ) -> Result<BeginLoginAttemptResponse, IdentityError> {
-        let BeginLoginAttemptRequest {
-            login_id,
-            connection_id,
-            browser,
-            callback_url,
-        } = request;
-        check_browser(&browser)?;
-        let login = self.find_pending(&login_id).await?;
+        check_browser(&request.browser)?;
+        let login = self.find_pending(&request.login_id).await?;
         let reader = self.log.database().reader();
-        let row = store::connections::find_connection(reader, connection_id).await?;
+        let row = store::connections::find_connection(reader, request.connection_id).await?;
         let row = row.ok_or(IdentityError::NotFound("connection"))?;
         let tailnet_id = row.connection.tailnet_id;
         let tailnet = store::find_tailnet(reader, tailnet_id).await?;
@@ -97,33 +103,30 @@ impl LoginAttempts {
         attempt::check_wanted_tailnet(wanted, &tailnet)?;
 
         let id = LoginId::from_random(random_bytes()).to_string();
-        let secrets = random_secrets();
-        let oidc = oidc_provider(&row.connection)?;
-        let registration = self.registration(&row, oidc, &callback_url)?;
-        let start = StartRequest {
-            registration: &registration,
-            scopes: &scopes_of(oidc),
-            secrets: &secrets,
+        let way = match &row.connection.provider {
+            Some(Provider::Oidc(oidc)) => self.begin_oidc(&row, oidc, &request, &id).await?,
+            Some(Provider::Saml(_)) => self.begin_saml(&row.connection, &request, &id).await?,
+            None => return Err(IdentityError::NotFound("provider of the connection")),
         };
-        let redirect = bowline_oidc::start_login(&self.providers, start).await?;
-        let now = self.read_time().await?;
         let made = AttemptRow {
-            login_id: login_id.clone(),
+            id: id.clone(),
+            login_id: request.login_id,
             tailnet_id,
-            connection_id,
-            browser,
-            state_hash: Sha256::digest(secrets.state.as_bytes()).to_vec(),
+            connection_id: request.connection_id,
+            browser: request.browser,
+            state_hash: way.state_hash,
             step: AttemptStep::Sent,
             user_id: 0,
-            callback_url,
-            sealed: seal_login_secrets(self.connections.sealing_keys()?, &id, &secrets),
-            expires_at: now + attempt::LIFETIME,
-            id: id.clone(),
+            callback_url: way.callback_url,
+            sealed: way.sealed,
+            answer: None,
+            expires_at: self.read_time().await? + attempt::LIFETIME,
         };
         self.insert_attempt(made).await?;
         Ok(BeginLoginAttemptResponse {
             attempt_id: id,
-            redirect_url: redirect.into(),
+            redirect_url: way.redirect_url,
+            post_fields: way.post_fields,
         })
     }
 
@@ -142,54 +145,23 @@ impl LoginAttempts {
         written.await
     }
 
-    /// Takes what a browser brings back from an OpenID Connect provider.
-    pub(crate) async fn finish_oidc(
+    /// Finds, links or makes the user of a person, once for each attempt.
+    async fn identify_attempt(
         &self,
-        request: FinishOidcLoginRequest,
+        attempt: &AttemptRow,
+        from: AttemptStep,
+        connection: Connection,
+        person: Person,
     ) -> Result<LoginAttempt, IdentityError> {
-        let state = Zeroizing::new(request.state);
-        let hash = Sha256::digest(state.as_bytes());
-        let reader = self.log.database().reader();
-        let found = store::attempts::find_attempt_of_state(reader, &hash).await?;
-        let attempt = self.check_own(found, &request.browser).await?;
-        self.take_attempt(&attempt).await?;
-        if request.code.is_empty() {
-            return Err(provider_refusal(&request.error, &request.error_description));
-        }
-        let row = store::connections::find_connection(reader, attempt.connection_id).await?;
-        let row = row.ok_or(IdentityError::NotFound("connection"))?;
-        let oidc = oidc_provider(&row.connection)?;
-        let registration = self.registration(&row, oidc, &attempt.callback_url)?;
-        let secrets = open_login_secrets(self.connections.sealing_keys()?, &attempt, state)?;
-        let mut wanted_claims = vec!["email".to_owned()];
-        if !oidc.groups_claim.is_empty() {
-            wanted_claims.push(oidc.groups_claim.clone());
-        }
-        let finish = FinishRequest {
-            registration: &registration,
-            secrets: &secrets,
-            code: &request.code,
-            issuer: &request.issuer,
-            wanted_claims: &wanted_claims,
-            now: self.read_time().await?,
-        };
-        let identity = bowline_oidc::finish_login(&self.providers, finish).await?;
-        let person = read_person(oidc, &identity);
         let tailnet = read_tailnet_id(attempt.tailnet_id)?;
-        let actor = format!("connection:{}", row.connection.name);
+        let actor = format!("connection:{}", connection.name);
         let id = attempt.id.clone();
         let identified = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let user = identify_user(mutation, &row.connection, &person).await?;
+                let user = identify_user(mutation, &connection, &person).await?;
                 let on = mutation.connection();
-                let moved = store::attempts::move_attempt(
-                    on,
-                    &id,
-                    AttemptStep::Taken,
-                    AttemptStep::Identified,
-                    user.id,
-                );
-                match moved.await? {
+                let to = AttemptStep::Identified;
+                match store::attempts::move_attempt(on, &id, from, to, user.id).await? {
                     true => Ok(()),
                     false => Err(NOT_KNOWN),
                 }
@@ -197,28 +169,6 @@ impl LoginAttempts {
         });
         identified.await?;
         self.describe_attempt(&attempt.id).await
-    }
-
-    /// Makes sure that nobody else takes what this browser brings back.
-    async fn take_attempt(&self, attempt: &AttemptRow) -> Result<(), IdentityError> {
-        let id = attempt.id.clone();
-        let taken = self.log.database().write(|write| {
-            Box::pin(async move {
-                let on = write.connection();
-                let taken = store::attempts::move_attempt(
-                    on,
-                    &id,
-                    AttemptStep::Sent,
-                    AttemptStep::Taken,
-                    0,
-                );
-                Ok::<_, IdentityError>(taken.await?)
-            })
-        });
-        match taken.await? {
-            true => Ok(()),
-            false => Err(refused("This answer of the provider was used already.")),
-        }
     }
 
     /// Returns an attempt of a browser.
@@ -326,21 +276,6 @@ impl LoginAttempts {
                 "This login has ended. Run the command on the device again.",
             )),
         }
-    }
-
-    fn registration(
-        &self,
-        row: &StoredConnection,
-        oidc: &OidcProvider,
-        callback_url: &str,
-    ) -> Result<ClientRegistration, IdentityError> {
-        let callback = callback_url.parse();
-        Ok(ClientRegistration {
-            issuer: oidc.issuer.clone(),
-            client_id: oidc.client_id.clone(),
-            client_secret: self.connections.open_secret(row)?,
-            callback: callback.map_err(|_| IdentityError::invalid("callback_url", "is no URL"))?,
-        })
     }
 
     async fn read_time(&self) -> Result<DateTime<Utc>, IdentityError> {

@@ -9,7 +9,7 @@ use bowline_proto::{
 use serde_json::json;
 
 use crate::{
-    domain::person::{Person, check_admission, login_name, may_link, refused},
+    domain::person::{Person, check_admission, clean_text, login_name, may_link, refused},
     error::IdentityError,
     store::{self, connections::ProviderSubject},
     users::insert_user,
@@ -35,14 +35,6 @@ pub(crate) fn read_person(oidc: &OidcProvider, identity: &ProviderIdentity) -> P
         picture: text("picture"),
         groups,
     }
-}
-
-/// Returns a provider's text without what would break a line or a client's JSON.
-fn clean_text(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() && !"\"\\".contains(*c))
-        .take(100)
-        .collect()
 }
 
 /// Finds, links or makes the user of a person who may log in, and records what changed.

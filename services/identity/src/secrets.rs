@@ -3,10 +3,12 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bowline_clock::random_bytes;
 use bowline_oidc::LoginSecrets;
-use bowline_sealing::SealingKeys;
+use bowline_proto::addresses::saml_metadata_path;
+use bowline_saml::request_id;
+use bowline_sealing::{SealingError, SealingKeys};
 use zeroize::Zeroizing;
 
-use crate::{error::IdentityError, store::attempts::AttemptRow};
+use crate::{domain::person::Person, error::IdentityError, store::attempts::AttemptRow};
 
 /// Makes secrets of 256 bits each.
 pub(crate) fn random_secrets() -> LoginSecrets {
@@ -39,8 +41,7 @@ pub(crate) fn open_login_secrets(
     state: Zeroizing<String>,
 ) -> Result<LoginSecrets, IdentityError> {
     let opened = keys.open(&place(&attempt.id), &attempt.sealed);
-    let opened =
-        opened.map_err(|error| IdentityError::Sealed("the login attempt".to_owned(), error))?;
+    let opened = opened.map_err(cannot_open)?;
     let text = String::from_utf8_lossy(&opened);
     let (nonce, verifier) = text.split_once('\n').unwrap_or_default();
     Ok(LoginSecrets {
@@ -48,4 +49,83 @@ pub(crate) fn open_login_secrets(
         nonce: Zeroizing::new(nonce.to_owned()),
         verifier: Zeroizing::new(verifier.to_owned()),
     })
+}
+
+/// What binds a login at a SAML provider.
+pub(crate) struct SamlRequestSecrets {
+    /// Comes back with the browser: finds the login.
+    pub(crate) relay_state: Zeroizing<String>,
+    /// The id of the request, which the answer must name.
+    pub(crate) request_id: String,
+    /// What this server is called at the provider.
+    pub(crate) entity_id: String,
+}
+
+impl SamlRequestSecrets {
+    /// Makes them for a login by a connection.
+    pub(crate) fn make(origin: &str, connection_id: u64) -> Self {
+        let random = Zeroizing::new(random_bytes::<32>());
+        Self {
+            relay_state: Zeroizing::new(URL_SAFE_NO_PAD.encode(*random)),
+            request_id: request_id(random_bytes()),
+            entity_id: format!("{origin}{}", saml_metadata_path(connection_id)),
+        }
+    }
+}
+
+/// Seals all but the relay state, which is only kept as a hash.
+pub(crate) fn seal_saml_request(
+    keys: &SealingKeys,
+    attempt_id: &str,
+    secrets: &SamlRequestSecrets,
+) -> Vec<u8> {
+    let text = format!("{}\n{}", secrets.request_id, secrets.entity_id);
+    keys.seal(&place(attempt_id), text.as_bytes())
+}
+
+/// Opens what was sealed; without the relay state.
+pub(crate) fn open_saml_request(
+    keys: &SealingKeys,
+    attempt: &AttemptRow,
+) -> Result<SamlRequestSecrets, IdentityError> {
+    let opened = keys.open(&place(&attempt.id), &attempt.sealed);
+    let opened = opened.map_err(cannot_open)?;
+    let text = String::from_utf8_lossy(&opened);
+    let (request_id, entity_id) = text.split_once('\n').unwrap_or_default();
+    Ok(SamlRequestSecrets {
+        relay_state: Zeroizing::default(),
+        request_id: request_id.to_owned(),
+        entity_id: entity_id.to_owned(),
+    })
+}
+
+fn answer_place(attempt_id: &str) -> String {
+    format!("login_attempts/{attempt_id}/answer")
+}
+
+/// Seals what a provider says of a person.
+pub(crate) fn seal_answer(
+    keys: &SealingKeys,
+    attempt_id: &str,
+    person: &Person,
+) -> Result<Vec<u8>, IdentityError> {
+    let text = serde_json::to_vec(person).map_err(|error| {
+        IdentityError::Saml("of the login attempt".to_owned(), error.to_string())
+    })?;
+    Ok(keys.seal(&answer_place(attempt_id), &Zeroizing::new(text)))
+}
+
+/// Opens what a provider says of a person.
+pub(crate) fn open_answer(
+    keys: &SealingKeys,
+    attempt_id: &str,
+    answer: &[u8],
+) -> Result<Person, IdentityError> {
+    let opened = keys.open(&answer_place(attempt_id), answer);
+    serde_json::from_slice(&opened.map_err(cannot_open)?)
+        .map_err(|error| IdentityError::Saml("of the login attempt".to_owned(), error.to_string()))
+}
+
+fn cannot_open(error: SealingError) -> IdentityError {
+    IdentityError::Sealed("the login attempt".to_owned(), error)
 }

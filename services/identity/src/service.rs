@@ -7,6 +7,7 @@ use bowline_clock::SharedClock;
 use bowline_db::{
     AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
 };
+use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
     audit_service_server::AuditServiceServer, connection_service_server::ConnectionServiceServer,
     identity_service_server::IdentityServiceServer,
@@ -20,10 +21,20 @@ use futures_util::future::BoxFuture;
 use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
-    changes::IdentityChangesReader, config::IdentityConfig, connections::Connections,
-    error::IdentityError, fields::read_tailnet_id, grpc::IdentityRpcs,
-    login_attempts::LoginAttempts, login_waiters::Waiters, logins::Logins,
-    sweeper::IdentitySweeper, tailnets::Tailnets, users::Users,
+    changes::IdentityChangesReader,
+    config::IdentityConfig,
+    connection_tester::ConnectionTester,
+    connections::Connections,
+    error::IdentityError,
+    fields::read_tailnet_id,
+    grpc::{ConnectionRpcs, IdentityRpcs},
+    login_attempts::LoginAttempts,
+    login_waiters::Waiters,
+    logins::Logins,
+    saml::{MetadataReloader, SamlProviders},
+    sweeper::IdentitySweeper,
+    tailnets::Tailnets,
+    users::Users,
 };
 
 /// The steps of the schema.
@@ -31,6 +42,7 @@ const MIGRATIONS: Migrations = migrations![
     "0001_identity",
     "0002_folded_names_and_login_sources",
     "0003_connections",
+    "0004_saml",
 ];
 
 /// Why identity can not start.
@@ -50,7 +62,7 @@ pub struct Identity {
     tailnets: Tailnets,
     users: Users,
     logins: Logins,
-    connections: Connections,
+    connections: ConnectionRpcs,
     attempts: LoginAttempts,
     audit: AuditRpcs,
     rpcs: IdentityRpcs,
@@ -77,13 +89,19 @@ impl Identity {
             let waiters = Waiters::default();
             let sealing = config.read_sealing_keys()?.map(Arc::new);
             let logins = Logins::new(log.clone(), waiters.clone());
-            let connections = Connections::new(log.clone(), sealing);
+            let client = config.provider_client();
+            let providers = Providers::new(client.clone());
+            let saml = SamlProviders::new(log.clone(), client.clone());
+            let connections = Connections::new(log.clone(), sealing, saml.clone());
             let attempts = LoginAttempts::new(
                 log.clone(),
                 logins.clone(),
                 connections.clone(),
-                config.providers(),
+                providers.clone(),
             );
+            let tester = ConnectionTester::new(connections.clone(), providers, client, config);
+            let reloader = MetadataReloader::new(saml);
+            tasks.spawn_background("reload-saml-metadata", reloader.run());
             let watching = waiters.watch_decisions(log.database().clone());
             tasks.spawn_background("follow-logins", watching);
             let sweeper = IdentitySweeper::new(log.clone(), connections.clone());
@@ -96,7 +114,11 @@ impl Identity {
                 tailnets,
                 users,
                 logins,
-                connections,
+                connections: ConnectionRpcs {
+                    connections,
+                    tester,
+                    public_url: config.public_url.clone(),
+                },
                 attempts,
                 audit: AuditRpcs::new(
                     log,

@@ -6,6 +6,7 @@
 pub mod attempts;
 pub mod connections;
 pub mod logins;
+pub mod saml;
 
 use bowline_db::DatabaseError;
 use bowline_proto::identity::v1::{Tailnet, User};

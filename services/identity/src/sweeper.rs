@@ -16,7 +16,7 @@ const KEPT_ENTRIES: u32 = 100_000;
 const KEPT_AGE: Duration = Duration::from_secs(600);
 
 /// Sweeps regularly.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct IdentitySweeper {
     log: ChangeLog,
     connections: Connections,
@@ -70,6 +70,7 @@ impl IdentitySweeper {
                 store::logins::forget_logins(write.connection(), before).await?;
                 let ended = write.now();
                 store::attempts::forget_attempts(write.connection(), ended).await?;
+                store::saml::forget_messages(write.connection(), ended).await?;
                 Ok::<_, IdentityError>(())
             })
         });

@@ -10,28 +10,41 @@ use axum::{
     response::Response,
 };
 
+use bowline_proto::addresses::SAML_CONSUMER;
+
 use crate::{failure::PageFailure, pages, start::Portal};
 
 /// Pages load their own stylesheet, send forms to this origin, and stand in no frame.
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Returns what browsers may do with a page that sends its form to one other origin.
+pub(crate) fn policy_for_form(origin: &str) -> HeaderValue {
+    let policy = POLICY.replace("form-action 'self'", &format!("form-action {origin}"));
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(POLICY))
+}
 
 pub(crate) async fn check_request(
     State(portal): State<Arc<Portal>>,
     request: Request,
     next: Next,
 ) -> Response {
+    // A provider's page posts there, and the page it leads to proves whose browser it is.
+    let is_from_elsewhere = request.uri().path() == SAML_CONSUMER;
     let mut response = match check_origin(
         &portal,
         request.method(),
         request.headers(),
         request.uri().host(),
+        is_from_elsewhere,
     ) {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_page(),
     };
     let headers = response.headers_mut();
+    // A page that sends a form to a provider says so itself.
+    let policy = headers.entry(header::CONTENT_SECURITY_POLICY);
+    policy.or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // With "no-referrer" browsers would leave out the origin of forms.
         (header::REFERRER_POLICY, "same-origin"),
@@ -51,6 +64,7 @@ fn check_origin(
     method: &Method,
     headers: &HeaderMap,
     authority: Option<&str>,
+    is_from_elsewhere: bool,
 ) -> Result<(), PageFailure> {
     let header = |name| {
         headers
@@ -62,7 +76,7 @@ fn check_origin(
     if !host.eq_ignore_ascii_case(&portal.host) {
         return Err(PageFailure::OtherHost);
     }
-    if method != Method::POST {
+    if method != Method::POST || is_from_elsewhere {
         return Ok(());
     }
     match (

@@ -4,6 +4,9 @@
 //! GET  /register/LOGIN      the device, and how to log in: providers, or the organisation first
 //! POST /register/LOGIN      sends the browser to the chosen provider
 //! GET  /login/callback      the browser is back from an OpenID Connect provider
+//! POST /saml/acs            the browser brings the answer of a SAML provider, without a cookie, and is sent on to
+//! GET  /login/ATTEMPT/continue   where it has one
+//! GET  /saml/CONNECTION/metadata   what a SAML provider is told about this server
 //! GET  /login/ATTEMPT       the device and the person, with two buttons
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
 //! ```
@@ -18,6 +21,7 @@ mod failure;
 mod guard;
 mod login;
 mod pages;
+mod saml;
 mod start;
 mod texts;
 

@@ -8,17 +8,17 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use bowline_ids::LoginId;
-use bowline_proto::identity::v1::{
-    BeginLoginAttemptRequest, DecideLoginAttemptRequest, FinishOidcLoginRequest,
-    GetLoginAttemptRequest, ListLoginChoicesRequest, LoginAttempt,
-    login_attempt_service_client::LoginAttemptServiceClient,
+use bowline_proto::{
+    addresses::OIDC_CALLBACK,
+    identity::v1::{
+        BeginLoginAttemptRequest, DecideLoginAttemptRequest, FinishOidcLoginRequest,
+        GetLoginAttemptRequest, ListLoginChoicesRequest, LoginAttempt,
+        login_attempt_service_client::LoginAttemptServiceClient,
+    },
 };
 use serde::Deserialize;
 
 use crate::{browser::Browser, failure::PageFailure, pages, start::Portal};
-
-/// The address that providers send browsers back to.
-const CALLBACK: &str = "/login/callback";
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct OrganisationQuery {
@@ -54,7 +54,7 @@ pub(crate) struct DecisionForm {
     decision: String,
 }
 
-type Portals = State<Arc<Portal>>;
+pub(crate) type Portals = State<Arc<Portal>>;
 
 /// Shows the device behind an auth URL, and how to log in.
 pub(crate) async fn get_choices(
@@ -92,14 +92,19 @@ pub(crate) async fn post_choice(
             login_id,
             connection_id: form.connection,
             browser: browser.hash(),
-            callback_url: format!("{}{CALLBACK}", portal.origin),
+            callback_url: format!("{}{OIDC_CALLBACK}", portal.origin),
+            origin: portal.origin.clone(),
         };
         let begun = attempts(&portal)
             .begin_login_attempt(request)
             .await?
             .into_inner();
         let cookie = [(header::SET_COOKIE, browser.cookie(portal.is_https))];
-        Ok((cookie, pages::redirect_page(&begun.redirect_url)).into_response())
+        let page = match begun.post_fields.is_empty() {
+            true => pages::redirect_page(&begun.redirect_url),
+            false => pages::post_page(&begun.redirect_url, &begun.post_fields),
+        };
+        Ok((cookie, page).into_response())
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
@@ -185,12 +190,14 @@ async fn find_attempt(
     answer.attempt.ok_or(PageFailure::NotKnown)
 }
 
-fn attempts(portal: &Portal) -> LoginAttemptServiceClient<bowline_service_kit::GrpcChannel> {
+pub(crate) fn attempts(
+    portal: &Portal,
+) -> LoginAttemptServiceClient<bowline_service_kit::GrpcChannel> {
     LoginAttemptServiceClient::new(portal.identity.clone())
 }
 
 /// Returns the identifier of a login or an attempt in the one form it has.
-fn read_id(text: &str) -> Result<String, PageFailure> {
+pub(crate) fn read_id(text: &str) -> Result<String, PageFailure> {
     let id: LoginId = text.parse().map_err(|_| PageFailure::NotKnown)?;
     Ok(id.to_string())
 }

@@ -2,16 +2,20 @@
 
 use askama::Template;
 use axum::{
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_proto::identity::v1::{
-    ListLoginChoicesResponse, Login, LoginAttempt, LoginAttemptState, LoginChoice, LoginState,
+    FormField, ListLoginChoicesResponse, Login, LoginAttempt, LoginAttemptState, LoginChoice,
+    LoginState,
 };
+
+use url::Url;
 
 use crate::{
     failure::PageFailure,
+    guard,
     texts::{ENGLISH, Texts},
 };
 
@@ -70,6 +74,14 @@ struct ChoicesPage<'a> {
 struct RedirectPage<'a> {
     texts: &'a Texts,
     url: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "post.html")]
+struct PostPage<'a> {
+    texts: &'a Texts,
+    url: &'a str,
+    fields: &'a [FormField],
 }
 
 #[derive(Template)]
@@ -154,6 +166,18 @@ pub(crate) fn redirect_page(url: &str) -> Response {
     )
 }
 
+/// Lets the browser send a form to the provider.
+pub(crate) fn post_page(url: &str, fields: &[FormField]) -> Response {
+    let texts = &ENGLISH;
+    let page = PostPage { texts, url, fields };
+    let mut response = render(StatusCode::OK, &page);
+    let origin = Url::parse(url).map(|url| url.origin().ascii_serialization());
+    let policy = guard::policy_for_form(&origin.unwrap_or_default());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
 /// Shows the device and the person, or what was decided.
 pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
@@ -162,7 +186,7 @@ pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Respo
         LoginAttemptState::Identified => {}
         LoginAttemptState::Approved => return message(texts.approved_title, texts.approved_lead),
         LoginAttemptState::Denied => return message(texts.denied_title, texts.denied_lead),
-        LoginAttemptState::Sent | LoginAttemptState::Unspecified => {
+        LoginAttemptState::Sent | LoginAttemptState::Answered | LoginAttemptState::Unspecified => {
             return Err(PageFailure::NotKnown);
         }
     }

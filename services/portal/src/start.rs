@@ -3,16 +3,23 @@
 use std::sync::Arc;
 
 use axum::{
-    Router, extract::DefaultBodyLimit, http::header, middleware, response::IntoResponse,
-    routing::get,
+    Router,
+    extract::DefaultBodyLimit,
+    http::header,
+    middleware,
+    response::IntoResponse,
+    routing::{get, post},
 };
+use bowline_proto::addresses::{OIDC_CALLBACK, SAML_CONSUMER};
 use bowline_service_kit::GrpcChannel;
 use url::Url;
 
-use crate::{guard, login};
+use crate::{guard, login, saml};
 
 /// The longest form, in bytes.
 const LONGEST_FORM: usize = 8 << 10;
+/// The longest answer of a SAML provider as a form: identity reads 256 KiB of XML, in base64 and with escapes.
+const LONGEST_ANSWER: usize = 512 << 10;
 
 /// What the portal is given.
 #[derive(Clone, Debug)]
@@ -68,7 +75,13 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
             "/register/{login}",
             get(login::get_choices).post(login::post_choice),
         )
-        .route("/login/callback", get(login::get_callback))
+        .route(OIDC_CALLBACK, get(login::get_callback))
+        .route(
+            SAML_CONSUMER,
+            post(saml::post_answer).layer(DefaultBodyLimit::max(LONGEST_ANSWER)),
+        )
+        .route("/saml/{connection}/metadata", get(saml::get_metadata))
+        .route("/login/{attempt}/continue", get(saml::get_continue))
         .route(
             "/login/{attempt}",
             get(login::get_attempt).post(login::post_decision),

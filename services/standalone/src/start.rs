@@ -198,7 +198,7 @@ impl SharedParts {
     }
 }
 
-/// Returns identity's settings, with a sealing key made here where they name none.
+/// Returns identity's settings, with a sealing key made here and the gateway's URL where they name none.
 fn identity_settings(state_dir: &Path, config: &Config) -> Result<IdentityConfig> {
     let mut settings = config.identity.clone();
     if settings.sealing_key.is_none() {
@@ -208,6 +208,9 @@ fn identity_settings(state_dir: &Path, config: &Config) -> Result<IdentityConfig
         }
         let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         settings.sealing_key = Some(Secret::new(text));
+    }
+    if settings.public_url.is_empty() {
+        settings.public_url.clone_from(&config.gateway.public_url);
     }
     Ok(settings)
 }

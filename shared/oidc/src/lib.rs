@@ -12,6 +12,7 @@
 
 mod claims;
 mod error;
+mod examine;
 mod http;
 mod login;
 mod provider;
@@ -19,6 +20,7 @@ mod types;
 
 pub use claims::find_claim;
 pub use error::OidcError;
+pub use examine::{ClientVerdict, try_client};
 pub use login::{
     FinishRequest, LoginSecrets, ProviderIdentity, StartRequest, finish_login, start_login,
 };

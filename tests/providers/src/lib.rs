@@ -9,7 +9,11 @@
 )]
 
 mod browser;
+mod keycloak_admin;
 mod organisation;
+mod saml;
 
 pub use browser::{Page, TestBrowser};
+pub use keycloak_admin::KeycloakAdmin;
 pub use organisation::{REALM, TestOrganisation};
+pub use saml::{SamlForm, saml_provider};

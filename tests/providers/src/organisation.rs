@@ -56,6 +56,23 @@ impl TestOrganisation {
 
     /// Makes a connection to the provider, for people with verified addresses.
     pub async fn connect(&self, name: &str, domains: &[&str], admission: Admission) -> Connection {
+        let secret = "secret-of-the-client";
+        self.create_oidc(name, domains, admission, secret).await
+    }
+
+    /// Makes a connection with a client's secret.
+    pub async fn connect_with_secret(&self, name: &str, secret: &str) -> Connection {
+        self.create_oidc(name, &[], Admission::default(), secret)
+            .await
+    }
+
+    async fn create_oidc(
+        &self,
+        name: &str,
+        domains: &[&str],
+        admission: Admission,
+        client_secret: &str,
+    ) -> Connection {
         let connection = Connection {
             tailnet_id: self.services.tailnet,
             name: name.to_owned(),
@@ -69,10 +86,10 @@ impl TestOrganisation {
             })),
             ..Connection::default()
         };
-        let client_secret = "secret-of-the-client".to_owned();
         let request = CreateConnectionRequest {
             connection: Some(connection),
-            client_secret,
+            client_secret: client_secret.to_owned(),
+            ..CreateConnectionRequest::default()
         };
         let mut client = ConnectionServiceClient::new(self.services.admin());
         client

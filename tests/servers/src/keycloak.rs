@@ -16,6 +16,9 @@ use crate::{port, report_skipped};
 /// How long it takes to start, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Its administrator's name and password.
+const ADMIN: &str = "admin";
+
 /// A Keycloak of its own with one realm, which it keeps in memory.
 #[derive(Debug)]
 pub struct KeycloakServer {
@@ -46,6 +49,10 @@ impl KeycloakServer {
             std::os::unix::fs::symlink(home.join(part), directory.path().join(part))?;
         }
         let mut command = mortal(Path::new("java"), None);
+        command.envs([
+            ("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN),
+            ("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN),
+        ]);
         let set = |name: &str, value: &Path| format!("-D{name}={}", value.display());
         command
             .arg(set("kc.home.dir", directory.path()))
@@ -70,6 +77,24 @@ impl KeycloakServer {
             _process: process,
             _directory: directory,
         }))
+    }
+
+    /// Returns where it is reached, without the realm.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the name of the realm.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// Returns its administrator's name, which is the password, too.
+    #[must_use]
+    pub fn admin(&self) -> &'static str {
+        ADMIN
     }
 
     /// Returns the issuer of the realm.

@@ -57,6 +57,7 @@ impl TestServices {
             sealing_key: Some(Secret::new(SEALING_KEY.to_owned())),
             // Where the identity providers of tests listen.
             provider_networks: vec![Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()],
+            ..IdentityConfig::default()
         };
         let identity = Identity::start(&identity, &settings, bus.clone(), clock.clone(), &tasks);
         identity.await.unwrap().add_to(&mut routes);

@@ -19,6 +19,10 @@ const POLICY: &str = r#"{
   "acls": [{"action": "accept", "src": ["amira@example.com"], "dst": ["tag:db:5432"]}],
 }"#;
 
+/// A SAML provider.
+const SAML_METADATA: &str =
+    include_str!("../../../../shared/saml/src/response/tests/pysaml2/metadata.xml");
+
 /// A server with something of every kind in it, and the shapes of its answers.
 struct Asked {
     server: OneProcess,
@@ -173,7 +177,30 @@ impl Asked {
             "Example Corp",
             "subject-1",
         ]);
+        // Nobody is asked: its address is not public.
+        let oidc = [
+            "connections",
+            "create",
+            "oidc",
+            "Nobody",
+            "--client-id",
+            "bowline",
+        ];
+        let issuer = ["--issuer", "https://127.0.0.1:1"];
+        self.home(&[&oidc[..], &issuer].concat());
+        let command = self.server.command().unwrap();
+        let test = ["connections", "test", "Nobody", "--tailnet", "home"];
+        self.run(command, &test, false);
         self.home(&["connections", "delete", "Example Corp"]);
+        let metadata = self.write("metadata.xml", SAML_METADATA);
+        let from_file = ["--metadata-file", &metadata];
+        let saml = ["connections", "create", "saml", "Example SAML"];
+        self.home(&[&saml[..], &from_file, &["--groups-attribute", "groups"]].concat());
+        let set = ["connections", "set-metadata", "Example SAML"];
+        self.home(&[&set[..], &from_file].concat());
+        let roll = ["connections", "roll-key", "Example SAML"];
+        self.home(&roll);
+        self.home(&[&roll[..], &["--finish"]].concat());
     }
 
     fn ask_about_dns(&mut self) {

@@ -18,6 +18,8 @@ pub enum AttemptStep {
     Sent,
     /// The browser is back, and its code is being exchanged: whoever comes with the same state is too late.
     Taken,
+    /// The provider has answered, and its answer waits for the browser that began the attempt.
+    Answered,
     /// The person is known.
     Identified,
     /// The person has let the device in.
@@ -27,9 +29,10 @@ pub enum AttemptStep {
 }
 
 impl AttemptStep {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Sent,
         Self::Taken,
+        Self::Answered,
         Self::Identified,
         Self::Approved,
         Self::Denied,
@@ -48,6 +51,7 @@ impl AttemptStep {
             Self::Identified => 2,
             Self::Approved => 3,
             Self::Denied => 4,
+            Self::Answered => 5,
         }
     }
 
@@ -55,6 +59,7 @@ impl AttemptStep {
     pub fn state(self) -> LoginAttemptState {
         match self {
             Self::Sent | Self::Taken => LoginAttemptState::Sent,
+            Self::Answered => LoginAttemptState::Answered,
             Self::Identified => LoginAttemptState::Identified,
             Self::Approved => LoginAttemptState::Approved,
             Self::Denied => LoginAttemptState::Denied,

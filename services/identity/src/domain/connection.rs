@@ -1,10 +1,12 @@
 //! Connections to identity providers.
 
-use bowline_proto::identity::v1::{Admission, Connection, OidcProvider, connection::Provider};
+use bowline_proto::identity::v1::{
+    Admission, Connection, OidcProvider, SamlProvider, connection::Provider,
+};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::check_text;
+use super::{check_text, saml::normalize_saml};
 use crate::error::IdentityError;
 
 /// The most entries in one list of a connection.
@@ -27,12 +29,13 @@ pub fn normalize_connection(connection: &mut Connection) -> Result<(), IdentityE
     }
     match &mut connection.provider {
         Some(Provider::Oidc(oidc)) => normalize_oidc(oidc),
+        Some(Provider::Saml(saml)) => normalize_saml(saml),
         None => Err(IdentityError::invalid("provider", "is missing")),
     }
 }
 
 fn normalize_oidc(oidc: &mut OidcProvider) -> Result<(), IdentityError> {
-    check_issuer(&oidc.issuer)?;
+    check_provider_url("issuer", &oidc.issuer)?;
     check_text("client_id", &oidc.client_id, 500)?;
     if oidc.client_id.is_empty() {
         return Err(IdentityError::invalid("client_id", "is empty"));
@@ -46,12 +49,12 @@ fn normalize_oidc(oidc: &mut OidcProvider) -> Result<(), IdentityError> {
     Ok(())
 }
 
-/// Checks an issuer: `https`, or `http` on this machine's own address, where nobody is on the way.
-fn check_issuer(issuer: &str) -> Result<(), IdentityError> {
-    let invalid = |problem| Err(IdentityError::invalid("issuer", problem));
-    let Ok(url) = Url::parse(issuer) else {
+/// Checks a provider's URL: `https`, or `http` on this machine's own address, where nobody is on the way.
+pub(crate) fn check_provider_url(field: &'static str, text: &str) -> Result<(), IdentityError> {
+    let invalid = |problem| Err(IdentityError::invalid(field, problem));
+    let Ok(url) = Url::parse(text) else {
         return invalid(format!(
-            "\"{issuer}\" is no URL such as https://login.example.com"
+            "\"{text}\" is no URL such as https://login.example.com"
         ));
     };
     let is_local = match url.host() {
@@ -63,7 +66,9 @@ fn check_issuer(issuer: &str) -> Result<(), IdentityError> {
     if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
         return invalid("begins with https://".to_owned());
     }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    // Metadata may have a query.
+    let has_query = field == "issuer" && url.query().is_some();
+    if has_query || url.fragment().is_some() || !url.username().is_empty() {
         return invalid("has no query, no fragment and no user".to_owned());
     }
     Ok(())
@@ -99,20 +104,31 @@ fn normalize_list(field: &'static str, list: &mut Vec<String>) -> Result<(), Ide
     Ok(())
 }
 
-/// Copies the masked fields of `wanted` over `connection`; says whether the secret is to be changed.
+/// What an update changes beside the connection itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpdateScope {
+    /// The client's secret.
+    pub client_secret: bool,
+    /// The metadata of a SAML provider.
+    pub saml_metadata: bool,
+}
+
+/// Copies the masked fields of `wanted` over `connection`; says what else is to be changed.
 pub fn update_fields(
     connection: &mut Connection,
     wanted: &Connection,
     mask: &[String],
-) -> Result<bool, IdentityError> {
-    let mut changes_secret = false;
+) -> Result<UpdateScope, IdentityError> {
+    let mut scope = UpdateScope::default();
     for path in mask {
         match path.as_str() {
             "name" => connection.name.clone_from(&wanted.name),
             "domains" => connection.domains.clone_from(&wanted.domains),
             "admission" => connection.admission.clone_from(&wanted.admission),
             "oidc" => update_oidc(connection, wanted)?,
-            "client_secret" => changes_secret = true,
+            "saml" => update_saml(connection, wanted)?,
+            "client_secret" => scope.client_secret = true,
+            "saml_metadata" => scope.saml_metadata = true,
             other => {
                 let problem = format!("\"{other}\" is no field that can be changed");
                 return Err(IdentityError::invalid("update_mask", problem));
@@ -120,7 +136,16 @@ pub fn update_fields(
         }
     }
     normalize_connection(connection)?;
-    Ok(changes_secret)
+    let is_saml = matches!(connection.provider, Some(Provider::Saml(_)));
+    if scope.client_secret && is_saml {
+        let problem = "is of OpenID Connect; a SAML connection signs with a key: bowline connections roll-key";
+        return Err(IdentityError::invalid("client_secret", problem));
+    }
+    if scope.saml_metadata && !is_saml {
+        let problem = "is of SAML connections";
+        return Err(IdentityError::invalid("saml_metadata", problem));
+    }
+    Ok(scope)
 }
 
 fn update_oidc(connection: &mut Connection, wanted: &Connection) -> Result<(), IdentityError> {
@@ -141,6 +166,25 @@ fn update_oidc(connection: &mut Connection, wanted: &Connection) -> Result<(), I
     Ok(())
 }
 
+fn update_saml(connection: &mut Connection, wanted: &Connection) -> Result<(), IdentityError> {
+    let (Some(Provider::Saml(before)), Some(Provider::Saml(after))) =
+        (&mut connection.provider, &wanted.provider)
+    else {
+        return Err(IdentityError::invalid("saml", "is missing"));
+    };
+    if before.identity_attribute != after.identity_attribute.trim() {
+        let problem =
+            "can not be changed: people would be others. Make a new connection, and link the users";
+        return Err(IdentityError::invalid("identity_attribute", problem));
+    }
+    let entity_id = std::mem::take(&mut before.entity_id);
+    *before = SamlProvider {
+        entity_id,
+        ..after.clone()
+    };
+    Ok(())
+}
+
 /// Returns a connection as the audit trail shows it.
 pub fn describe_connection(connection: &Connection) -> Value {
     let admission = connection.admission.clone().unwrap_or_default();
@@ -150,16 +194,9 @@ pub fn describe_connection(connection: &Connection) -> Value {
         users,
         known_users_only,
     } = admission;
-    let provider = connection.provider.as_ref().map(|Provider::Oidc(oidc)| {
-        json!({
-            "kind": "oidc",
-            "issuer": oidc.issuer,
-            "client_id": oidc.client_id,
-            "has_client_secret": oidc.has_client_secret,
-            "scopes": oidc.scopes,
-            "groups_claim": oidc.groups_claim,
-            "allow_unverified_mail": oidc.allow_unverified_mail,
-        })
+    let provider = connection.provider.as_ref().map(|provider| match provider {
+        Provider::Oidc(oidc) => describe_oidc(oidc),
+        Provider::Saml(saml) => describe_saml(saml),
     });
     json!({
         "name": connection.name,
@@ -171,6 +208,32 @@ pub fn describe_connection(connection: &Connection) -> Value {
             "known_users_only": known_users_only,
         },
         "provider": provider,
+    })
+}
+
+fn describe_oidc(oidc: &OidcProvider) -> Value {
+    json!({
+        "kind": "oidc",
+        "issuer": oidc.issuer,
+        "client_id": oidc.client_id,
+        "has_client_secret": oidc.has_client_secret,
+        "scopes": oidc.scopes,
+        "groups_claim": oidc.groups_claim,
+        "allow_unverified_mail": oidc.allow_unverified_mail,
+    })
+}
+
+fn describe_saml(saml: &SamlProvider) -> Value {
+    json!({
+        "kind": "saml",
+        "entity_id": saml.entity_id,
+        "metadata_url": saml.metadata_url,
+        "mail_attribute": saml.mail_attribute,
+        "name_attribute": saml.name_attribute,
+        "groups_attribute": saml.groups_attribute,
+        "identity_attribute": saml.identity_attribute,
+        "accepts_signed_response": saml.accepts_signed_response,
+        "metadata_certificates": saml.metadata_certificates.len(),
     })
 }
 

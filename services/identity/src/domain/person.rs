@@ -2,13 +2,14 @@
 
 use bowline_proto::identity::v1::{Admission, Connection, User};
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::user::folded_login_name;
 use crate::error::IdentityError;
 
 /// A person, as a provider describes him or her.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Person {
     /// Who says so.
     pub issuer: String,
@@ -104,6 +105,14 @@ pub fn may_link(connection: &Connection, person: &Person) -> bool {
 fn is_in_domain(mail: &str, domain: &str) -> bool {
     mail.rsplit_once('@')
         .is_some_and(|(_, of_mail)| of_mail.eq_ignore_ascii_case(domain))
+}
+
+/// Returns a provider's text without what would break a line or a client's JSON.
+pub fn clean_text(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() && !"\"\\".contains(*c))
+        .take(100)
+        .collect()
 }
 
 /// Refuses a person, in words for the page that he or she sees.

@@ -1,22 +1,34 @@
 //! Connections to identity providers, for administrators.
 
+use std::sync::Arc;
+
 use bowline_proto::identity::v1::{
     CreateConnectionRequest, CreateConnectionResponse, DeleteConnectionRequest,
     DeleteConnectionResponse, LinkUserRequest, LinkUserResponse, ListConnectionsRequest,
-    ListConnectionsResponse, UpdateConnectionRequest, UpdateConnectionResponse,
-    connection_service_server::ConnectionService,
+    ListConnectionsResponse, RollConnectionKeyRequest, RollConnectionKeyResponse,
+    TestConnectionRequest, TestConnectionResponse, UpdateConnectionRequest,
+    UpdateConnectionResponse, connection_service_server::ConnectionService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use crate::{
-    connections::Connections,
-    fields::{read_tailnet_id, require_field},
+    connection_tester::ConnectionTester,
+    connections::{ConnectionUpdate, Connections},
+    fields::{read_mask, read_tailnet_id, require_field},
 };
 
+/// Serves administrators. Clones share it.
+#[derive(Clone)]
+pub struct ConnectionRpcs {
+    pub(crate) connections: Connections,
+    pub(crate) tester: ConnectionTester,
+    pub(crate) public_url: String,
+}
+
 #[tonic::async_trait]
-impl ConnectionService for Connections {
+impl ConnectionService for ConnectionRpcs {
     async fn create_connection(
         &self,
         request: Request<CreateConnectionRequest>,
@@ -25,13 +37,17 @@ impl ConnectionService for Connections {
         let CreateConnectionRequest {
             connection,
             client_secret,
+            saml_metadata,
         } = request.into_inner();
         let wanted = require_field("connection", connection)?;
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let secret = Zeroizing::new(client_secret);
-        let made = Connections::create_connection(self, tailnet, actor, wanted, secret).await?;
+        let made =
+            self.connections
+                .create_connection(tailnet, actor, wanted, secret, saml_metadata);
         Ok(Response::new(CreateConnectionResponse {
-            connection: Some(made),
+            connection: Some(made.await?),
+            public_url: self.public_url.clone(),
         }))
     }
 
@@ -40,7 +56,7 @@ impl ConnectionService for Connections {
         request: Request<ListConnectionsRequest>,
     ) -> Result<Response<ListConnectionsResponse>, Status> {
         let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
-        let connections = Connections::list_connections(self, tailnet).await?;
+        let connections = self.connections.list_connections(tailnet).await?;
         Ok(Response::new(ListConnectionsResponse { connections }))
     }
 
@@ -53,16 +69,19 @@ impl ConnectionService for Connections {
             connection,
             update_mask,
             client_secret,
+            saml_metadata,
         } = request.into_inner();
         let wanted = require_field("connection", connection)?;
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
-        // Without a mask nothing is to change.
-        let mask = update_mask.map_or_else(Vec::new, |mask| mask.paths);
-        let secret = Zeroizing::new(client_secret);
-        let changed =
-            Connections::update_connection(self, tailnet, actor, wanted, mask, secret).await?;
+        let update = ConnectionUpdate {
+            wanted,
+            mask: read_mask(update_mask),
+            client_secret: Zeroizing::new(client_secret),
+            saml_metadata,
+        };
+        let changed = self.connections.update_connection(tailnet, actor, update);
         Ok(Response::new(UpdateConnectionResponse {
-            connection: Some(changed),
+            connection: Some(changed.await?),
         }))
     }
 
@@ -76,7 +95,9 @@ impl ConnectionService for Connections {
             connection_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        Connections::delete_connection(self, tailnet, actor, connection_id).await?;
+        self.connections
+            .delete_connection(tailnet, actor, connection_id)
+            .await?;
         Ok(Response::new(DeleteConnectionResponse {}))
     }
 
@@ -87,7 +108,37 @@ impl ConnectionService for Connections {
         let actor = Caller::of(&request)?.to_string();
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
-        Connections::link_user(self, tailnet, actor, request).await?;
+        self.connections.link_user(tailnet, actor, request).await?;
         Ok(Response::new(LinkUserResponse {}))
+    }
+
+    async fn roll_connection_key(
+        &self,
+        request: Request<RollConnectionKeyRequest>,
+    ) -> Result<Response<RollConnectionKeyResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let RollConnectionKeyRequest {
+            tailnet_id,
+            connection_id,
+            finish,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let sealing = Arc::clone(self.connections.sealing_keys()?);
+        let keys = self.connections.saml_keys();
+        let rolled = keys.roll_key(sealing, tailnet, actor, connection_id, finish);
+        Ok(Response::new(rolled.await?))
+    }
+
+    async fn test_connection(
+        &self,
+        request: Request<TestConnectionRequest>,
+    ) -> Result<Response<TestConnectionResponse>, Status> {
+        let TestConnectionRequest {
+            tailnet_id,
+            connection_id,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let checks = self.tester.test_connection(tailnet, connection_id).await?;
+        Ok(Response::new(TestConnectionResponse { checks }))
     }
 }

@@ -3,8 +3,10 @@
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest,
     DecideLoginAttemptResponse, FinishOidcLoginRequest, FinishOidcLoginResponse,
-    GetLoginAttemptRequest, GetLoginAttemptResponse, ListLoginChoicesRequest,
-    ListLoginChoicesResponse, login_attempt_service_server::LoginAttemptService,
+    FinishSamlLoginRequest, FinishSamlLoginResponse, GetLoginAttemptRequest,
+    GetLoginAttemptResponse, GetSamlMetadataRequest, GetSamlMetadataResponse,
+    ListLoginChoicesRequest, ListLoginChoicesResponse, TakeSamlResponseRequest,
+    TakeSamlResponseResponse, login_attempt_service_server::LoginAttemptService,
 };
 use tonic::{Request, Response, Status};
 
@@ -36,6 +38,30 @@ impl LoginAttemptService for LoginAttempts {
     ) -> Result<Response<FinishOidcLoginResponse>, Status> {
         let attempt = Some(self.finish_oidc(request.into_inner()).await?);
         Ok(Response::new(FinishOidcLoginResponse { attempt }))
+    }
+
+    async fn take_saml_response(
+        &self,
+        request: Request<TakeSamlResponseRequest>,
+    ) -> Result<Response<TakeSamlResponseResponse>, Status> {
+        let taken = LoginAttempts::take_saml_response(self, request.into_inner());
+        Ok(Response::new(taken.await?))
+    }
+
+    async fn finish_saml_login(
+        &self,
+        request: Request<FinishSamlLoginRequest>,
+    ) -> Result<Response<FinishSamlLoginResponse>, Status> {
+        let attempt = Some(self.finish_saml(request.into_inner()).await?);
+        Ok(Response::new(FinishSamlLoginResponse { attempt }))
+    }
+
+    async fn get_saml_metadata(
+        &self,
+        request: Request<GetSamlMetadataRequest>,
+    ) -> Result<Response<GetSamlMetadataResponse>, Status> {
+        let xml = self.write_saml_metadata(request.into_inner()).await?;
+        Ok(Response::new(GetSamlMetadataResponse { xml }))
     }
 
     async fn get_login_attempt(

@@ -8,7 +8,7 @@ use crate::{domain::person::refused, error::IdentityError};
 pub(super) fn oidc_provider(connection: &Connection) -> Result<&OidcProvider, IdentityError> {
     match &connection.provider {
         Some(Provider::Oidc(oidc)) => Ok(oidc),
-        None => Err(IdentityError::NotFound("provider of the connection")),
+        _ => Err(IdentityError::NotFound("provider of the connection")),
     }
 }
 

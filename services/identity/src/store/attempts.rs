@@ -29,11 +29,13 @@ pub struct AttemptRow {
     pub callback_url: String,
     /// What binds the login at the provider, sealed.
     pub sealed: Vec<u8>,
+    /// What the provider's answer says of the person, sealed; `None` until there is one.
+    pub answer: Option<Vec<u8>>,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
 }
 
-const COLUMNS: &str = "id, login_id, tailnet_id, connection_id, browser, state_hash, step, user_id, callback_url, sealed, expires_at";
+const COLUMNS: &str = "id, login_id, tailnet_id, connection_id, browser, state_hash, step, user_id, callback_url, sealed, answer, expires_at";
 
 fn read_row(row: &AnyRow) -> Result<AttemptRow, DatabaseError> {
     let number = |name: &str| row.try_get::<i64, _>(name).map(i64::cast_unsigned);
@@ -54,6 +56,7 @@ fn read_row(row: &AnyRow) -> Result<AttemptRow, DatabaseError> {
         user_id: number("user_id")?,
         callback_url: row.try_get("callback_url")?,
         sealed: row.try_get("sealed")?,
+        answer: row.try_get("answer")?,
         expires_at: expires_at.ok_or_else(|| inconsistent("its end is no time"))?,
     })
 }
@@ -143,6 +146,24 @@ pub async fn move_attempt(
         .execute(on)
         .await?;
     Ok(moved.rows_affected() == 1)
+}
+
+/// Keeps a provider's answer for the browser that began the attempt; says whether the attempt waited for one.
+pub async fn keep_answer(
+    on: &mut AnyConnection,
+    id: &str,
+    answer: Vec<u8>,
+) -> Result<bool, DatabaseError> {
+    let query =
+        sqlx::query("UPDATE login_attempts SET step = $3, answer = $4 WHERE id = $1 AND step = $2");
+    let kept = query
+        .bind(id.to_owned())
+        .bind(AttemptStep::Sent.number())
+        .bind(AttemptStep::Answered.number())
+        .bind(answer)
+        .execute(on)
+        .await?;
+    Ok(kept.rows_affected() == 1)
 }
 
 /// Forgets the attempts that have ended by themselves before a time.

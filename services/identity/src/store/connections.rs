@@ -156,6 +156,9 @@ pub async fn delete_connection(on: &mut AnyConnection, id: u64) -> Result<(), Da
     for query in [
         "DELETE FROM provider_identities WHERE connection_id = $1",
         "DELETE FROM login_attempts WHERE connection_id = $1",
+        "DELETE FROM saml_metadata WHERE connection_id = $1",
+        "DELETE FROM saml_keys WHERE connection_id = $1",
+        "DELETE FROM used_messages WHERE connection_id = $1",
         "DELETE FROM connections WHERE id = $1",
     ] {
         sqlx::query(query).bind(id).execute(&mut *on).await?;

@@ -200,6 +200,7 @@ async fn start(url: &str) -> Identity {
     let config = IdentityConfig {
         sealing_key: Some(Secret::new(SEALING_KEY.to_owned())),
         provider_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        ..IdentityConfig::default()
     };
     let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
     Identity::start(

@@ -7,3 +7,4 @@
 
 mod openid_connect;
 mod pages;
+mod saml;

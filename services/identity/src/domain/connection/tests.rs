@@ -71,15 +71,14 @@ fn issuer_stays_and_the_secret_is_changed_when_named() {
         refused.to_string().contains("Make a new connection"),
         "{refused}"
     );
+    let mask = ["name".to_owned(), "client_secret".to_owned()];
     assert!(
-        update_fields(
-            &mut made,
-            &other,
-            &["name".to_owned(), "client_secret".to_owned()]
-        )
-        .unwrap()
+        update_fields(&mut made, &other, &mask)
+            .unwrap()
+            .client_secret
     );
-    assert!(!update_fields(&mut made, &other, &["name".to_owned()]).unwrap());
+    let scope = update_fields(&mut made, &other, &["name".to_owned()]).unwrap();
+    assert_eq!(scope, UpdateScope::default());
     assert!(update_fields(&mut made, &other, &["id".to_owned()]).is_err());
 }
 
@@ -96,4 +95,48 @@ fn what_is_missing_too_long_or_no_domain_is_refused() {
     for mut wrong in [unnamed, without, many, odd] {
         assert!(normalize_connection(&mut wrong).is_err(), "{wrong:?}");
     }
+}
+
+#[test]
+fn who_a_person_is_at_a_saml_provider_stays() {
+    let saml = SamlProvider {
+        metadata_url: "https://idp.example/metadata?format=2".to_owned(),
+        identity_attribute: "employeeNumber".to_owned(),
+        ..SamlProvider::default()
+    };
+    let with = |saml: &SamlProvider| Connection {
+        provider: Some(Provider::Saml(saml.clone())),
+        ..connection()
+    };
+    let mut made = with(&SamlProvider {
+        entity_id: "https://idp.example".to_owned(),
+        ..saml.clone()
+    });
+    let mask = ["saml".to_owned()];
+    let other_identity = with(&SamlProvider {
+        identity_attribute: "uid".to_owned(),
+        ..saml.clone()
+    });
+    assert!(update_fields(&mut made.clone(), &other_identity, &mask).is_err());
+    let other_mail = with(&SamlProvider {
+        entity_id: "https://evil.example".to_owned(),
+        mail_attribute: "work-mail".to_owned(),
+        ..saml
+    });
+    update_fields(&mut made, &other_mail, &mask).unwrap();
+    let Some(Provider::Saml(saml)) = &made.provider else {
+        panic!("{made:?}");
+    };
+    assert_eq!(saml.mail_attribute, "work-mail");
+    assert_eq!(saml.entity_id, "https://idp.example");
+    let secret = ["client_secret".to_owned()];
+    assert!(update_fields(&mut made, &connection(), &secret).is_err());
+    assert!(
+        update_fields(
+            &mut connection(),
+            &connection(),
+            &["saml_metadata".to_owned()]
+        )
+        .is_err()
+    );
 }

@@ -1,0 +1,12 @@
+//! The addresses of this server that identity providers are told, below the URL that browsers reach it by.
+
+/// Where an OpenID Connect provider sends browsers back to.
+pub const OIDC_CALLBACK: &str = "/login/callback";
+/// Where browsers post the answer of a SAML provider.
+pub const SAML_CONSUMER: &str = "/saml/acs";
+
+/// Returns where a SAML provider finds what it is to know of this server, which is also what this server is called there.
+#[must_use]
+pub fn saml_metadata_path(connection_id: u64) -> String {
+    format!("/saml/{connection_id}/metadata")
+}
