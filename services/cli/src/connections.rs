@@ -1,14 +1,15 @@
 //! `bowline connections`.
 
+mod oidc;
 mod rows;
 mod saml;
 
 use std::{io::Read as _, path::PathBuf};
 
 use bowline_proto::identity::v1::{
-    Admission, Connection, CreateConnectionRequest, DeleteConnectionRequest, LinkUserRequest,
-    ListConnectionsRequest, OidcProvider, TestConnectionRequest, UpdateConnectionRequest, User,
-    connection::Provider, connection_service_client::ConnectionServiceClient,
+    Admission, Connection, DeleteConnectionRequest, LinkUserRequest, ListConnectionsRequest,
+    TestConnectionRequest, UpdateConnectionRequest, User,
+    connection_service_client::ConnectionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
 use clap::{Args, Subcommand};
@@ -22,7 +23,7 @@ use crate::{
     failure::{Failure, FailureKind},
     output::Printer,
 };
-use rows::{CheckRow, ConnectionRow, NewOidcRow};
+use rows::{CheckRow, ConnectionRow};
 
 /// What to do with connections to identity providers.
 #[derive(Debug, Subcommand)]
@@ -97,41 +98,9 @@ pub enum ConnectionsCommand {
 #[derive(Debug, Subcommand)]
 pub enum CreateCommand {
     /// OpenID Connect. At the provider, register this server with the redirect address PUBLIC_URL/login/callback.
-    Oidc(OidcArgs),
+    Oidc(oidc::OidcArgs),
     /// SAML 2.0. The answer names the addresses to enter at the provider.
     Saml(saml::SamlArgs),
-}
-
-/// An OpenID Connect provider.
-#[derive(Debug, Args)]
-pub struct OidcArgs {
-    /// What people choose on the login page.
-    name: String,
-    /// The issuer, exactly as the provider writes it.
-    #[arg(long)]
-    issuer: String,
-    /// This server's id at the provider.
-    #[arg(long)]
-    client_id: String,
-    #[command(flatten)]
-    secret: SecretArgs,
-    /// A mail domain that belongs to the organisation: a verified address in it is the existing user of that name. Repeat it
-    /// for more.
-    #[arg(long = "domain")]
-    domains: Vec<String>,
-    /// The claim that names a person's groups, such as "groups" or "realm_access.roles".
-    #[arg(long, default_value = "")]
-    groups_claim: String,
-    /// A scope beside "openid". "profile" and "email" when none is given.
-    #[arg(long = "scope")]
-    scopes: Vec<String>,
-    #[command(flatten)]
-    admission: AdmissionArgs,
-    /// Believe mail addresses that the provider does not call verified. Only where nobody can choose an address.
-    #[arg(long)]
-    allow_unverified_mail: bool,
-    #[command(flatten)]
-    tailnet: TailnetArg,
 }
 
 /// Who of those that the provider knows may log in.
@@ -204,7 +173,7 @@ pub async fn run(
             Ok(())
         }
         ConnectionsCommand::Create(create) => match *create {
-            CreateCommand::Oidc(args) => create_oidc(args, server, printer).await,
+            CreateCommand::Oidc(args) => oidc::create(args, server, printer).await,
             CreateCommand::Saml(args) => saml::create(args, server, printer).await,
         },
         ConnectionsCommand::SetMetadata {
@@ -262,23 +231,6 @@ pub async fn run(
             delete_connection(found, server, printer).await
         }
     }
-}
-
-async fn create_oidc(
-    args: OidcArgs,
-    server: &ConnectionArgs,
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let tailnet_id = args.tailnet.find_tailnet(server).await?.id;
-    let client_secret = args.secret.read_secret()?.to_string();
-    let request = CreateConnectionRequest {
-        connection: Some(oidc_connection(tailnet_id, args)),
-        client_secret,
-        ..CreateConnectionRequest::default()
-    };
-    let answer = connect(server)?.create_connection(request).await?;
-    printer.print_row(&NewOidcRow::from(answer.into_inner()));
-    Ok(())
 }
 
 async fn test_connection(
@@ -369,24 +321,6 @@ async fn delete_connection(
 fn connect(server: &ConnectionArgs) -> Result<ConnectionServiceClient<GrpcChannel>, Failure> {
     let channel = server.connect_to_identity()?;
     Ok(ConnectionServiceClient::new(channel))
-}
-
-fn oidc_connection(tailnet_id: u64, args: OidcArgs) -> Connection {
-    Connection {
-        tailnet_id,
-        name: args.name,
-        domains: args.domains,
-        admission: Some(args.admission.into_admission()),
-        provider: Some(Provider::Oidc(OidcProvider {
-            issuer: args.issuer,
-            client_id: args.client_id,
-            scopes: args.scopes,
-            groups_claim: args.groups_claim,
-            allow_unverified_mail: args.allow_unverified_mail,
-            ..OidcProvider::default()
-        })),
-        ..Connection::default()
-    }
 }
 
 async fn list_connections(

@@ -41,8 +41,12 @@ impl TestBrowser {
     pub fn post(&self, url: &str, origin: &str, fields: &[(&str, &str)]) -> Page {
         let origin = format!("Origin: {origin}");
         let mut arguments = vec!["-H".to_owned(), origin];
-        for (name, value) in fields {
-            arguments.extend(["--data-urlencode".to_owned(), format!("{name}={value}")]);
+        for (number, (name, value)) in fields.iter().enumerate() {
+            // Longer than a command line takes.
+            let file = self.directory.path().join(format!("field-{number}"));
+            std::fs::write(&file, value).unwrap();
+            let field = format!("{name}@{}", file.display());
+            arguments.extend(["--data-urlencode".to_owned(), field]);
         }
         arguments.push(url.to_owned());
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
