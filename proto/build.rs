@@ -1,9 +1,12 @@
-//! Compiles the contracts without a system protoc, and turns the declared callers into a table.
+//! Compiles the contracts without a system protoc, and turns what it declares of callers into a table.
 
 use std::{env, fmt::Write as _, fs, path::PathBuf};
 
 use prost::Message as _;
-use protox::{Compiler, prost_reflect::DescriptorPool};
+use protox::{
+    Compiler,
+    prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value},
+};
 
 const FILES: [&str; 3] = [
     "bowline/identity/v1/identity_service.proto",
@@ -12,12 +15,17 @@ const FILES: [&str; 3] = [
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 8] = [
+const SECRETIVE: [&str; 13] = [
+    "bowline.identity.v1.AuthenticateTokenRequest",
     "bowline.identity.v1.BeginLoginAttemptResponse",
+    "bowline.identity.v1.CreateApiKeyResponse",
     "bowline.identity.v1.CreateConnectionRequest",
+    "bowline.identity.v1.CreateOAuthClientResponse",
     "bowline.identity.v1.FinishOidcLoginRequest",
     "bowline.identity.v1.FormField",
     "bowline.identity.v1.TakeSamlResponseRequest",
+    "bowline.identity.v1.IssueAccessTokenRequest",
+    "bowline.identity.v1.IssueAccessTokenResponse",
     "bowline.identity.v1.UpdateConnectionRequest",
     "bowline.key_registry.v1.RegisterRequest",
     "bowline.key_registry.v1.CreatePreAuthKeyResponse",
@@ -48,12 +56,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Writes one line for each RPC: its path and who may call it.
+/// Writes the rule of each RPC.
 fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Error>> {
-    let callers = pool
-        .get_extension_by_name("bowline.access.v1.callers")
-        .ok_or("the callers option is not declared")?;
-    let mut table = String::from("static RULES: &[(&str, &[CallerKind])] = &[\n");
+    let option = |name: &str| {
+        let full_name = format!("bowline.access.v1.{name}");
+        pool.get_extension_by_name(&full_name)
+            .ok_or_else(|| format!("the option {full_name} is not declared"))
+    };
+    let (callers, tokens, operators) = (
+        option("callers")?,
+        option("tokens")?,
+        option("operators_only")?,
+    );
+    let mut table = String::from("static RULES: &[RpcRule] = &[\n");
     for method in pool
         .services()
         .flat_map(|service| service.methods().collect::<Vec<_>>())
@@ -65,21 +80,160 @@ fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Err
             .as_list()
             .into_iter()
             .flatten()
-            .filter_map(protox::prost_reflect::Value::as_enum_number)
+            .filter_map(Value::as_enum_number)
             .map(kind_name)
             .collect::<Result<_, _>>()?;
-        if kinds.is_empty() {
-            return Err(format!("{path} does not declare who may call it").into());
+        let rules = options.get_extension(&tokens);
+        let rules: Vec<_> = rules
+            .as_list()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_message)
+            .map(|rule| token_rule(&path, rule))
+            .collect::<Result<_, _>>()?;
+        let is_for_operators = options.get_extension(&operators).as_bool() == Some(true);
+        let problem = match (kinds.contains(&ADMIN), rules.is_empty(), is_for_operators) {
+            _ if kinds.is_empty() => "does not declare who may call it",
+            (true, true, false) => {
+                "does not declare which tokens may call it: none is `operators_only`"
+            }
+            (false, false, _) | (false, _, true) => "declares administrators who are no callers",
+            (_, false, true) => "is for operators only, and for tokens",
+            _ if !rules.is_empty() && method.is_client_streaming() => {
+                "serves tokens and streams requests"
+            }
+            _ => "",
+        };
+        if !problem.is_empty() {
+            return Err(format!("{path} {problem}").into());
         }
-        writeln!(table, "    (\"{path}\", &[{}]),", kinds.join(", "))?;
+        let tailnet = match rules.is_empty() {
+            true => "None".to_owned(),
+            false => tailnet_reader(&path, &method.input())?,
+        };
+        writeln!(
+            table,
+            "    RpcRule {{ path: \"{path}\", callers: &[{}], tokens: &[{}], name_tailnet: {tailnet} }},",
+            kinds.join(", "),
+            rules.join(", ")
+        )?;
     }
     table.push_str("];\n");
     Ok(table)
 }
 
+/// Writes which tokens may call an RPC.
+fn token_rule(path: &str, rule: &DynamicMessage) -> Result<String, String> {
+    let (scope, roles, own) = (
+        rule.get_field_by_name("scope"),
+        rule.get_field_by_name("roles"),
+        rule.get_field_by_name("own"),
+    );
+    let scope = scope.as_deref().and_then(Value::as_str).unwrap_or_default();
+    let scope = match scope {
+        "any" => "None".to_owned(),
+        other => {
+            let (name, form) = match other.strip_suffix(":read") {
+                Some(name) => (name, "to_read"),
+                None => (other, "to_change"),
+            };
+            let area =
+                area_name(name).ok_or_else(|| format!("{path}: scope {other:?} is not known"))?;
+            format!("Some(Scope::{form}(Area::{area}))")
+        }
+    };
+    let numbers = roles
+        .as_deref()
+        .and_then(Value::as_list)
+        .into_iter()
+        .flatten();
+    let roles: Vec<_> = numbers
+        .filter_map(Value::as_enum_number)
+        .map(role_name)
+        .collect::<Result<_, _>>()?;
+    let own = own.as_deref().and_then(Value::as_bool) == Some(true);
+    if roles.is_empty() {
+        return Err(format!("{path} names no role for tokens"));
+    }
+    let roles = roles.join(", ");
+    Ok(format!(
+        "TokenRule {{ scope: {scope}, roles: &[{roles}], own: {own} }}"
+    ))
+}
+
+/// Writes how the tailnet is found that a request names: in a field of its own, or of the object that the request carries.
+fn tailnet_reader(path: &str, request: &MessageDescriptor) -> Result<String, String> {
+    let place = match request.get_field_by_name("tailnet_id") {
+        Some(_) => "tailnet_id".to_owned(),
+        None => {
+            let mut objects = request.fields().filter_map(|field| {
+                let Kind::Message(object) = field.kind() else {
+                    return None;
+                };
+                let id = match object.full_name() {
+                    "bowline.identity.v1.Tailnet" => "id",
+                    _ => object
+                        .get_field_by_name("tailnet_id")
+                        .map(|_| "tailnet_id")?,
+                };
+                (!field.is_list()).then(|| format!("{}.get_or_insert_default().{id}", field.name()))
+            });
+            match (objects.next(), objects.next()) {
+                (Some(place), None) => place,
+                _ => {
+                    return Err(format!(
+                        "{path} serves tokens, and its request names no tailnet"
+                    ));
+                }
+            }
+        }
+    };
+    let message = request
+        .full_name()
+        .trim_start_matches("bowline.")
+        .replace('.', "::");
+    Ok(format!(
+        "Some(|bytes, own| fill_tailnet(bytes, own, |request: &mut crate::{message}| &mut request.{place}))"
+    ))
+}
+
+fn area_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "auth_keys" => "AuthKeys",
+        "oauth_keys" => "OAuthKeys",
+        "api_access_tokens" => "ApiAccessTokens",
+        "devices:core" => "DevicesCore",
+        "devices:routes" => "DevicesRoutes",
+        "users" => "Users",
+        "policy_file" => "PolicyFile",
+        "dns" => "Dns",
+        "feature_settings" => "FeatureSettings",
+        "networking_settings" => "NetworkingSettings",
+        "account_settings" => "AccountSettings",
+        "logs:configuration" => "LogsConfiguration",
+        _ => return None,
+    })
+}
+
+fn role_name(number: i32) -> Result<&'static str, String> {
+    Ok(match number {
+        1 => "Role::Member",
+        2 => "Role::Owner",
+        3 => "Role::Admin",
+        4 => "Role::ItAdmin",
+        5 => "Role::NetworkAdmin",
+        6 => "Role::BillingAdmin",
+        7 => "Role::Auditor",
+        other => return Err(format!("role {other} is not known")),
+    })
+}
+
+/// What stands for an operator in the table.
+const ADMIN: &str = "CallerKind::Admin";
+
 fn kind_name(number: i32) -> Result<&'static str, String> {
     Ok(match number {
-        1 => "CallerKind::Admin",
+        1 => ADMIN,
         2 => "CallerKind::Gateway",
         3 => "CallerKind::KeyRegistry",
         4 => "CallerKind::Identity",

@@ -4,8 +4,10 @@ use std::fmt;
 
 use crate::{
     identity::v1::{
-        BeginLoginAttemptResponse, CreateConnectionRequest, FinishOidcLoginRequest, FormField,
-        TakeSamlResponseRequest, UpdateConnectionRequest,
+        AuthenticateTokenRequest, BeginLoginAttemptResponse, CreateApiKeyResponse,
+        CreateConnectionRequest, CreateOAuthClientResponse, FinishOidcLoginRequest, FormField,
+        IssueAccessTokenRequest, IssueAccessTokenResponse, TakeSamlResponseRequest,
+        UpdateConnectionRequest,
     },
     key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest},
 };
@@ -103,6 +105,57 @@ impl fmt::Debug for FinishOidcLoginRequest {
             .field("issuer", &self.issuer)
             .field("error", &self.error)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AuthenticateTokenRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("AuthenticateTokenRequest")
+            .field("token", &redact(&self.token))
+            .finish()
+    }
+}
+
+impl fmt::Debug for CreateApiKeyResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CreateApiKeyResponse")
+            .field("key", &self.key)
+            .field("secret", &redact(&self.secret))
+            .finish()
+    }
+}
+
+impl fmt::Debug for CreateOAuthClientResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CreateOAuthClientResponse")
+            .field("client", &self.client)
+            .field("secret", &redact(&self.secret))
+            .finish()
+    }
+}
+
+impl fmt::Debug for IssueAccessTokenRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("IssueAccessTokenRequest")
+            .field("client_secret", &redact(&self.client_secret))
+            .field("scopes", &self.scopes)
+            .field("tags", &self.tags)
+            .finish()
+    }
+}
+
+impl fmt::Debug for IssueAccessTokenResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("IssueAccessTokenResponse")
+            .field("access_token", &redact(&self.access_token))
+            .field("expires_in", &self.expires_in)
+            .field("scopes", &self.scopes)
+            .finish()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The README's tables of RPCs say what the `.proto` files say.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use bowline_proto::{
     DESCRIPTOR_SET,
-    access::{CallerKind, rules},
+    access::{CallerKind, Role, RpcRule, find_rule},
 };
 use prost::Message as _;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
@@ -40,20 +40,24 @@ fn tables_of_rpcs_are_those_of_the_contracts() {
 /// Returns a table for each service, in the order of the files.
 fn tables() -> String {
     let set = FileDescriptorSet::decode(DESCRIPTOR_SET).expect("the contracts");
-    let callers: BTreeMap<_, _> = rules().iter().copied().collect();
     let mut tables = String::new();
     for file in &set.file {
         for (at, service) in file.service.iter().enumerate() {
             let name = format!("{}.{}", file.package(), service.name());
             let purpose = comment(file, &[SERVICE, number(at)]);
             writeln!(tables, "\n#### `{name}`\n\n{purpose}\n").expect("a string");
-            tables.push_str("| RPC | callers | what it does |\n|---|---|---|\n");
+            tables.push_str(
+                "| RPC | callers | tokens: scope and roles | what it does |\n|---|---|---|---|\n",
+            );
             for (place, method) in service.method.iter().enumerate() {
                 let path = format!("/{name}/{}", method.name());
-                let kinds: Vec<_> = callers[&*path].iter().copied().map(kind_name).collect();
+                let rule = find_rule(&path).expect("a rule for each RPC");
+                let kinds: Vec<_> = rule.callers.iter().copied().map(kind_name).collect();
+                let tokens = token_cell(rule);
                 let purpose = comment(file, &[SERVICE, number(at), METHOD, number(place)]);
-                let (method, roles) = (method.name(), kinds.join(", "));
-                writeln!(tables, "| `{method}` | {roles} | {purpose} |").expect("a string");
+                let (method, kinds) = (method.name(), kinds.join(", "));
+                writeln!(tables, "| `{method}` | {kinds} | {tokens} | {purpose} |")
+                    .expect("a string");
             }
         }
     }
@@ -73,9 +77,42 @@ fn comment(file: &FileDescriptorProto, path: &[i32]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Says which tokens an RPC serves.
+fn token_cell(rule: &RpcRule) -> String {
+    let of_rule = rule.tokens.iter().map(|token| {
+        let scope = token
+            .scope
+            .map_or("any scope".to_owned(), |scope| format!("`{scope}`"));
+        let roles: Vec<_> = token.roles.iter().copied().map(role_name).collect();
+        let own = if token.own {
+            "; others for their own"
+        } else {
+            ""
+        };
+        format!("{scope}: {}{own}", roles.join(", "))
+    });
+    let rules: Vec<_> = of_rule.collect();
+    match rules.is_empty() {
+        true => "–".to_owned(),
+        false => rules.join(" · "),
+    }
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Unspecified | Role::Member => "member",
+        Role::Owner => "owner",
+        Role::Admin => "admin",
+        Role::ItAdmin => "IT",
+        Role::NetworkAdmin => "network",
+        Role::BillingAdmin => "billing",
+        Role::Auditor => "auditor",
+    }
+}
+
 fn kind_name(kind: CallerKind) -> &'static str {
     match kind {
-        CallerKind::Admin => "administrators",
+        CallerKind::Admin => "operators",
         CallerKind::Gateway => "gateway",
         CallerKind::KeyRegistry => "registry",
         CallerKind::Identity => "identity",

@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod connection;
 pub mod connection_check;
+pub mod credential;
 mod differences;
 pub mod dns;
 pub mod login;

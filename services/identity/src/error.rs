@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bowline_db::DatabaseError;
 use bowline_oidc::OidcError;
+use bowline_proto::access::Denial;
 use bowline_sealing::SealingError;
 use bowline_service_kit::{Code, ServiceError};
 use tonic::Status;
@@ -30,6 +31,15 @@ pub enum IdentityError {
     /// There is nothing with this id or name.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// The caller may not do this.
+    #[error("{0}")]
+    Denied(#[from] Denial),
+    /// A token is nobody's, or has ended.
+    #[error("{0}")]
+    NoToken(&'static str),
+    /// A client has too many access tokens.
+    #[error("the OAuth client has 1,000 access tokens that have not ended: use one until it ends")]
+    TooManyTokens,
     /// It is not possible as things are now.
     #[error("{0}")]
     Refused(&'static str),
@@ -103,11 +113,14 @@ impl ServiceError for IdentityError {
             Self::Exists(_) | Self::NamedAlike(_) => Code::AlreadyExists,
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
+            Self::Denied(_) => Code::PermissionDenied,
+            Self::NoToken(_) => Code::Unauthenticated,
             Self::Refused(_) | Self::LoginRefused(_) => Code::FailedPrecondition,
             Self::Provider(error) if error.is_temporary() => Code::Unavailable,
             Self::Provider(_) => Code::FailedPrecondition,
             Self::Sealed(..) | Self::Saml(..) => Code::Internal,
             Self::TooManyLogins
+            | Self::TooManyTokens
             | Self::TooManyAttempts
             | Self::LoginsTooFast(_)
             | Self::TooManyOfLogin
@@ -122,6 +135,9 @@ impl ServiceError for IdentityError {
             Self::Exists(_) | Self::NamedAlike(_) => "EXISTS",
             Self::Invalid { .. } => "INVALID",
             Self::NotFound(_) => "NOT_FOUND",
+            Self::Denied(_) => "DENIED",
+            Self::NoToken(_) => "UNAUTHENTICATED",
+            Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::Refused(_) => "REFUSED",
             Self::LoginRefused(_) => "LOGIN_REFUSED",
             Self::Provider(_) => "PROVIDER",
@@ -139,7 +155,9 @@ impl ServiceError for IdentityError {
         match self {
             // Rounded up, because a client that asks too early is refused again.
             Self::LoginsTooFast(wait) => Duration::from_secs(wait.as_secs() + 1),
-            Self::TooManyLogins | Self::TooManyWaiters => Duration::from_secs(60),
+            Self::TooManyLogins | Self::TooManyWaiters | Self::TooManyTokens => {
+                Duration::from_secs(60)
+            }
             Self::TooManyOfLogin => Duration::from_secs(10),
             Self::TooManyAttempts => Duration::from_secs(600),
             _ => Duration::from_secs(1),

@@ -1,6 +1,7 @@
 //! The RPCs: convert, call, convert back.
 
 mod connections;
+mod credentials;
 mod identity;
 mod login_attempts;
 mod logins;

@@ -20,6 +20,7 @@ mod changes;
 mod config;
 mod connection_tester;
 mod connections;
+mod credentials;
 mod domain;
 mod error;
 mod fields;
@@ -35,6 +36,7 @@ mod service;
 mod store;
 mod sweeper;
 mod tailnets;
+mod tokens;
 mod users;
 
 pub use config::IdentityConfig;

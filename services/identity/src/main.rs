@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
 use bowline_identity::{Identity, IdentityConfig};
-use bowline_service_kit::process::{Process, ProcessError};
+use bowline_service_kit::{
+    Caller, GrpcChannel, ServiceName,
+    process::{Process, ProcessError},
+};
 use tonic::service::Routes;
 
 #[tokio::main]
@@ -17,7 +20,10 @@ async fn main() -> Result<(), ProcessError> {
     let identity = Identity::start(url, config, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     identity.add_to(&mut routes);
+    let routes = routes.routes();
+    let own = GrpcChannel::in_process(routes.clone(), Caller::Service(ServiceName::Identity));
     process
-        .serve(routes.routes(), bowline_proto::DESCRIPTOR_SET)
+        .with_tokens_of(own)
+        .serve(routes, bowline_proto::DESCRIPTOR_SET)
         .await
 }

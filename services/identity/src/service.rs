@@ -9,10 +9,13 @@ use bowline_db::{
 };
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
-    audit_service_server::AuditServiceServer, connection_service_server::ConnectionServiceServer,
+    api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
+    connection_service_server::ConnectionServiceServer,
     identity_service_server::IdentityServiceServer,
     login_attempt_service_server::LoginAttemptServiceServer,
-    login_service_server::LoginServiceServer, tailnet_service_server::TailnetServiceServer,
+    login_service_server::LoginServiceServer,
+    o_auth_client_service_server::OAuthClientServiceServer,
+    tailnet_service_server::TailnetServiceServer, token_service_server::TokenServiceServer,
     user_service_server::UserServiceServer,
 };
 use bowline_sealing::SealingError;
@@ -25,6 +28,7 @@ use crate::{
     config::IdentityConfig,
     connection_tester::ConnectionTester,
     connections::Connections,
+    credentials::Credentials,
     error::IdentityError,
     fields::read_tailnet_id,
     grpc::{ConnectionRpcs, IdentityRpcs},
@@ -34,6 +38,7 @@ use crate::{
     saml::{MetadataReloader, SamlProviders},
     sweeper::IdentitySweeper,
     tailnets::Tailnets,
+    tokens::Tokens,
     users::Users,
 };
 
@@ -43,6 +48,7 @@ const MIGRATIONS: Migrations = migrations![
     "0002_folded_names_and_login_sources",
     "0003_connections",
     "0004_saml",
+    "0005_credentials",
 ];
 
 /// Why identity can not start.
@@ -63,6 +69,8 @@ pub struct Identity {
     users: Users,
     logins: Logins,
     connections: ConnectionRpcs,
+    credentials: Credentials,
+    tokens: Tokens,
     attempts: LoginAttempts,
     audit: AuditRpcs,
     rpcs: IdentityRpcs,
@@ -119,6 +127,8 @@ impl Identity {
                     tester,
                     public_url: config.public_url.clone(),
                 },
+                credentials: Credentials::new(log.clone()),
+                tokens: Tokens::new(log.clone()),
                 attempts,
                 audit: AuditRpcs::new(
                     log,
@@ -136,6 +146,9 @@ impl Identity {
             .add_service(UserServiceServer::new(self.users.clone()))
             .add_service(LoginServiceServer::new(self.logins.clone()))
             .add_service(ConnectionServiceServer::new(self.connections.clone()))
+            .add_service(ApiKeyServiceServer::new(self.credentials.clone()))
+            .add_service(OAuthClientServiceServer::new(self.credentials.clone()))
+            .add_service(TokenServiceServer::new(self.tokens.clone()))
             .add_service(LoginAttemptServiceServer::new(self.attempts.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));

@@ -5,6 +5,7 @@
 
 pub mod attempts;
 pub mod connections;
+pub mod credentials;
 pub mod logins;
 pub mod saml;
 

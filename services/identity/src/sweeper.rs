@@ -1,4 +1,4 @@
-//! What is done each minute: login names get their folded form, old logins and attempts are deleted, and the log is
+//! What is done each minute: login names get their folded form, old logins, attempts and credentials are deleted, and the log is
 //! compacted. Once at the start: secrets are sealed again that an older key has sealed.
 
 use std::time::Duration;
@@ -11,6 +11,8 @@ use crate::{connections::Connections, error::IdentityError, store};
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a login is kept after its end: its device may still ask what became of it.
 const KEPT_LOGINS: TimeDelta = TimeDelta::hours(1);
+/// How long credentials are listed after their end.
+const KEPT_CREDENTIALS: TimeDelta = TimeDelta::days(30);
 /// How many entries of the log are kept in any case, and for how long all are.
 const KEPT_ENTRIES: u32 = 100_000;
 const KEPT_AGE: Duration = Duration::from_secs(600);
@@ -71,6 +73,8 @@ impl IdentitySweeper {
                 let ended = write.now();
                 store::attempts::forget_attempts(write.connection(), ended).await?;
                 store::saml::forget_messages(write.connection(), ended).await?;
+                let before = ended - KEPT_CREDENTIALS;
+                store::credentials::forget_ended(write.connection(), ended, before).await?;
                 Ok::<_, IdentityError>(())
             })
         });

@@ -136,6 +136,7 @@ impl Tailnets {
                         return Err(IdentityError::Refused(text));
                     }
                     store::connections::delete_of_tailnet(mutation.connection(), id.get()).await?;
+                    store::credentials::delete_of_tailnet(mutation.connection(), id.get()).await?;
                     store::delete_tailnet(mutation.connection(), id.get()).await?;
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::TailnetDeleted(true)),

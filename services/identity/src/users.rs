@@ -3,11 +3,13 @@
 use bowline_db::{ChangeLog, Mutation, next_id};
 use bowline_ids::TailnetId;
 use bowline_proto::{
+    access::{Denial, Principal, decisions},
     identity::v1::{
         CreateUserRequest, IdentityChange, ResolveUserResponse, Role, User, identity_change::Change,
     },
     time::to_timestamp,
 };
+use bowline_service_kit::Caller;
 use serde_json::json;
 use sqlx::AnyConnection;
 
@@ -61,16 +63,17 @@ impl Users {
     pub(crate) async fn create_user(
         &self,
         tailnet: TailnetId,
-        actor: String,
+        caller: Caller,
         wanted: CreateUserRequest,
     ) -> Result<User, IdentityError> {
         let role = match wanted.role() {
             Role::Unspecified => Role::Member,
             chosen => chosen,
         };
+        caller.check(|by| decisions::may_set_role(by, 0, Role::Unspecified, role))?;
         let (made, _) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
+            .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     require_tailnet(mutation.connection(), tailnet).await?;
                     let mut made = User {
@@ -98,18 +101,19 @@ impl Users {
     pub(crate) async fn update_user(
         &self,
         tailnet: TailnetId,
-        actor: String,
+        caller: Caller,
         wanted: User,
         mask: Vec<String>,
     ) -> Result<(User, u64), IdentityError> {
         let (changed, revision) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
+            .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let users = store::list_users(mutation.connection(), tailnet.get()).await?;
                     let before = find_among(&users, wanted.id)?;
                     let mut changed = before.clone();
                     user::update_fields(&mut changed, &wanted, &mask)?;
+                    caller.check(|by| check_change(by, before, &changed))?;
                     if user::loses_last_owner(&users, wanted.id, Some(&changed)) {
                         return Err(LAST_OWNER);
                     }
@@ -130,20 +134,22 @@ impl Users {
     pub(crate) async fn delete_user(
         &self,
         tailnet: TailnetId,
-        actor: String,
+        caller: Caller,
         user_id: u64,
     ) -> Result<u64, IdentityError> {
         let ((), revision) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
+            .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let users = store::list_users(mutation.connection(), tailnet.get()).await?;
                     let gone = find_among(&users, user_id)?;
+                    caller.check(|by| decisions::may_end_user(by, user_id, gone.role()))?;
                     if user::loses_last_owner(&users, user_id, None) {
                         return Err(LAST_OWNER);
                     }
                     store::delete_user(mutation.connection(), user_id).await?;
                     store::connections::unlink_user(mutation.connection(), user_id).await?;
+                    store::credentials::delete_of_user(mutation.connection(), user_id).await?;
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::UserDeleted(user_id)),
                     });
@@ -169,6 +175,15 @@ pub(crate) async fn require_user(
 ) -> Result<User, IdentityError> {
     let found = store::find_user(on, tailnet.get(), id).await?;
     found.ok_or(NO_USER)
+}
+
+/// Decides about the fields of a user that not everybody who keeps users may change.
+fn check_change(by: &Principal, before: &User, after: &User) -> Result<(), Denial> {
+    decisions::may_set_role(by, before.id, before.role(), after.role())?;
+    match before.suspended == after.suspended {
+        true => Ok(()),
+        false => decisions::may_end_user(by, before.id, before.role()),
+    }
 }
 
 fn find_among(users: &[User], id: u64) -> Result<&User, IdentityError> {

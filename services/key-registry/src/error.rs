@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bowline_db::DatabaseError;
+use bowline_proto::access::Denial;
 use bowline_service_kit::{Code, ServiceError};
 use ipnet::Ipv4Net;
 use tonic::Status;
@@ -26,6 +27,9 @@ pub enum RegistryError {
     /// What the request names is not there.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// The caller may not do this.
+    #[error("{0}")]
+    Denied(#[from] Denial),
     /// The state does not allow it.
     #[error("{0}")]
     Refused(String),
@@ -114,6 +118,7 @@ impl ServiceError for RegistryError {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NameInUse(_) => Code::AlreadyExists,
             Self::NotFound(_) => Code::NotFound,
+            Self::Denied(_) => Code::PermissionDenied,
             Self::Refused(_) => Code::FailedPrecondition,
             Self::AddressesExhausted(_) | Self::TooManyNodes(_) | Self::TooOften { .. } => {
                 Code::ResourceExhausted
@@ -141,6 +146,7 @@ impl ServiceError for RegistryError {
             Self::Invalid { .. } => "INVALID",
             Self::NameInUse(_) => "NAME_IN_USE",
             Self::NotFound(_) => "NOT_FOUND",
+            Self::Denied(_) => "DENIED",
             Self::Refused(_) => "REFUSED",
             Self::AddressesExhausted(_) => "ADDRESSES_EXHAUSTED",
             Self::TooManyNodes(_) => "TOO_MANY_NODES",

@@ -25,7 +25,9 @@ async fn main() -> Result<(), ProcessError> {
     let registry = KeyRegistry::start(url, settings, services, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     registry.add_to(&mut routes);
+    let identity = process.channel_to(ServiceName::Identity)?;
     process
+        .with_tokens_of(identity)
         .serve(routes.routes(), bowline_proto::DESCRIPTOR_SET)
         .await
 }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_db::ChangeLog;
 use bowline_ids::TailnetId;
 use bowline_proto::{
+    access::{Principal, decisions},
     key_registry::v1::{Node, NodeWithState, ResolveNodeResponse, Revocation, TaggedBy},
     policy::v1::JudgeNodeRequest,
 };
+use bowline_service_kit::Caller;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -32,12 +34,25 @@ pub struct Nodes {
     revocations: Revocations,
 }
 
-/// Which node an administrator means, and who asks.
+/// Which node is meant, and who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeTarget {
-    pub(crate) actor: String,
+    pub(crate) caller: Caller,
     pub(crate) tailnet: TailnetId,
     pub(crate) node_id: u64,
+}
+
+/// Returns the node that was found, unless the caller's own nodes alone are asked about and it is none of them.
+fn within_reach(caller: &Caller, found: Option<Node>) -> Result<Node, RegistryError> {
+    found
+        .filter(|node| is_within_reach(caller, node))
+        .ok_or(RegistryError::NotFound("node"))
+}
+
+/// A tagged node is nobody's own.
+fn is_within_reach(caller: &Caller, node: &Node) -> bool {
+    let is_own = |user| node.user_id == user && node.tags.is_empty();
+    caller.bound_to_user().is_none_or(is_own)
 }
 
 impl Nodes {
@@ -78,9 +93,10 @@ impl Nodes {
         })
     }
 
-    /// Returns the nodes of a tailnet by name.
+    /// Returns the nodes of a tailnet by name: those that the caller may see.
     pub(crate) async fn list_nodes(
         &self,
+        caller: &Caller,
         tailnet: TailnetId,
     ) -> Result<Vec<NodeWithState>, RegistryError> {
         let mut read = self.log.database().begin_read().await?;
@@ -92,6 +108,7 @@ impl Nodes {
             .map(|state| (state.node_id, state))
             .collect();
         let mut sharing = find_shared_machines(&nodes);
+        nodes.retain(|node| is_within_reach(caller, node));
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
         let listed = nodes.into_iter().map(|node| NodeWithState {
             soft: soft.remove(&node.id),
@@ -105,12 +122,12 @@ impl Nodes {
     /// Returns a node of a tailnet.
     pub(crate) async fn get_node(
         &self,
-        tailnet_id: u64,
-        node_id: u64,
+        target: NodeTarget,
     ) -> Result<NodeWithState, RegistryError> {
+        let (tailnet_id, node_id) = (target.tailnet.get(), target.node_id);
         let reader = self.log.database().reader();
         let node = nodes::by_id(reader, tailnet_id, node_id).await?;
-        let node = node.ok_or(RegistryError::NotFound("node"))?;
+        let node = within_reach(&target.caller, node)?;
         let of_machine = nodes::all_of_machine(reader, tailnet_id, &node.machine_key).await?;
         let mut sharing = find_shared_machines(&of_machine);
         let soft = soft_states::by_node(reader, node_id).await?;
@@ -141,16 +158,16 @@ impl Nodes {
         target: NodeTarget,
     ) -> Result<Revocation, RegistryError> {
         let NodeTarget {
-            actor,
+            caller,
             tailnet,
             node_id,
         } = target;
         let ((), revision) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
+            .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let found = nodes::by_id(mutation.connection(), tailnet.get(), node_id).await?;
-                    let node = found.ok_or(RegistryError::NotFound("node"))?;
+                    let node = within_reach(&caller, found)?;
                     node_changes::delete_node(mutation, &node).await?;
                     let detail = json!({
                         "name": node.name,
@@ -197,7 +214,10 @@ impl Nodes {
             let text = "the last tag can not be removed: let the device log in again as a user";
             return Err(RegistryError::Refused(text.to_owned()));
         }
-        check_tags(&self.services, target.tailnet.get(), &tags).await?;
+        target
+            .caller
+            .check(|by| decisions::may_set_tags(by, &tags))?;
+        check_tags(&self.services, &target.caller, target.tailnet.get(), &tags).await?;
         let detail = json!({ "tags": tags });
         let changing = self.change_node(target, "node.tag", detail, move |node, _| {
             node.tags = tags;
@@ -251,17 +271,17 @@ impl Nodes {
         change: impl FnOnce(&mut Node, DateTime<Utc>) + Send + 'static,
     ) -> Result<(Node, u64), RegistryError> {
         let NodeTarget {
-            actor,
+            caller,
             tailnet,
             node_id,
         } = target;
         let ((node, is_due), revision) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
+            .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let tailnet = tailnet.get();
                     let found = nodes::by_id(mutation.connection(), tailnet, node_id).await?;
-                    let before = found.ok_or(RegistryError::NotFound("node"))?;
+                    let before = within_reach(&caller, found)?;
                     let (mut node, now) = (before.clone(), mutation.now());
                     change(&mut node, now);
                     if node.name.is_empty() {
@@ -297,29 +317,51 @@ impl Nodes {
     }
 }
 
-/// Checks that the policy defines tags that an administrator gives.
+/// Checks that the policy defines tags that are given and, of a user who may not use each tag, that it makes the user their
+/// owner.
 pub(crate) async fn check_tags(
     services: &AskedServices,
+    caller: &Caller,
     tailnet_id: u64,
     tags: &[String],
 ) -> Result<(), RegistryError> {
     if tags.is_empty() {
         return Ok(());
     }
-    let question = JudgeNodeRequest {
+    let owner = caller
+        .principal()
+        .filter(|by| !decisions::may_use_any_tag(by))
+        .and_then(Principal::user_id);
+    let user = match owner {
+        Some(id) => {
+            let found = services.resolve_user(tailnet_id, id).await?;
+            Some(found.ok_or(RegistryError::NotFound("user"))?.user)
+        }
+        None => None,
+    };
+    let administrator = user.is_none();
+    let mut question = JudgeNodeRequest {
         tailnet_id,
         requested_tags: tags.to_vec(),
-        administrator: true,
+        administrator,
         ..JudgeNodeRequest::default()
     };
+    if let Some(user) = user {
+        question = question.for_user(user);
+    }
     let refused = services.judge_node(question).await?.refused_tags;
     if refused.is_empty() {
         return Ok(());
     }
-    Err(RegistryError::Refused(format!(
-        "[{}] are no tags of the policy: define them under tagOwners first",
-        refused.join(", ")
-    )))
+    let refused = refused.join(", ");
+    Err(RegistryError::Refused(match administrator {
+        true => {
+            format!("[{refused}] are no tags of the policy: define them under tagOwners first")
+        }
+        false => format!(
+            "[{refused}] are no tags that the policy lets you give: ask for it under tagOwners"
+        ),
+    }))
 }
 
 /// Says of each node which others are on another machine with the same machine key.

@@ -3,7 +3,8 @@
 use bowline_clock::random_bytes;
 use bowline_db::ChangeLog;
 use bowline_ids::TailnetId;
-use bowline_proto::key_registry::v1::PreAuthKey;
+use bowline_proto::{access::decisions, key_registry::v1::PreAuthKey};
+use bowline_service_kit::Caller;
 use bowline_tokens::{NewToken, TokenKind};
 use chrono::TimeDelta;
 use serde_json::json;
@@ -35,18 +36,19 @@ impl PreAuthKeys {
     /// Makes a key, and returns it with its text, which is not kept.
     pub(crate) async fn create_key(
         &self,
-        actor: String,
+        caller: Caller,
         wanted: PreAuthKey,
     ) -> Result<(PreAuthKey, String), RegistryError> {
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         self.check_owner(&wanted).await?;
         let tags = tags::canonical_tags(wanted.tags.clone())?;
-        check_tags(&self.services, wanted.tailnet_id, &tags).await?;
+        caller.check(|by| decisions::may_make_pre_auth_key(by, wanted.user_id, &tags))?;
+        check_tags(&self.services, &caller, wanted.tailnet_id, &tags).await?;
         let NewToken { id, hash, text } =
             TokenKind::PreAuthKey.make_token(random_bytes(), random_bytes());
         let (key, _) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
+            .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let now = mutation.now();
                     let ends = wanted

@@ -24,7 +24,9 @@ async fn main() -> Result<(), ProcessError> {
     let compiler = PolicyCompiler::start(url, followed, bus, clock, &process.tasks).await?;
     let mut routes = Routes::builder();
     compiler.add_to(&mut routes);
+    let identity = process.channel_to(ServiceName::Identity)?;
     process
+        .with_tokens_of(identity)
         .serve(routes.routes(), bowline_proto::DESCRIPTOR_SET)
         .await
 }

@@ -1,18 +1,23 @@
 //! Decides for every RPC whether its caller may make it; what is not declared is refused.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::mem;
 use std::task::{Context, Poll};
 
-use bowline_proto::access::{CallerKind, rules};
-use futures_util::future::{Either, Ready, ready};
-use tonic::Status;
+use bowline_proto::access::{CallerKind, find_rule};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+use http::header;
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::Caller;
 use crate::connection_slots::SlotHandle;
+use crate::{Caller, ServiceName, TokenVerifier};
+
+mod token;
+
+pub use token::read_bearer_token;
 
 /// Services that any proven caller may ask.
 const OPEN: [&str; 2] = [
@@ -20,41 +25,45 @@ const OPEN: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/",
 ];
 
+/// Says whether any proven caller may call this.
+#[must_use]
+pub fn is_open(path: &str) -> bool {
+    OPEN.iter().any(|service| path.starts_with(service))
+}
+
 /// Which kinds of caller each RPC serves: a layer around gRPC routes.
 ///
-/// It proves the caller from the connection and leaves a [`Caller`] in the request.
-#[derive(Clone, Debug)]
-pub struct AccessRules(Arc<BTreeMap<&'static str, &'static [CallerKind]>>);
+/// It proves the caller from the connection and leaves a [`Caller`] in the request. A gateway that passes on a token calls
+/// for the token's holder: what the gateway itself may do does not count then.
+#[derive(Clone, Debug, Default)]
+pub struct AccessRules {
+    tokens: Option<TokenVerifier>,
+}
 
 impl AccessRules {
-    /// Returns the rules declared in the `.proto` files.
+    /// Returns the rules declared in the `.proto` files. Without a verifier no token is taken.
     #[must_use]
-    pub fn from_declarations() -> Self {
-        Self::new(rules())
+    pub fn from_declarations(tokens: Option<TokenVerifier>) -> Self {
+        Self { tokens }
     }
 
-    /// Returns these rules: path of the RPC, and who may call it.
-    #[must_use]
-    pub fn new(rules: &[(&'static str, &'static [CallerKind])]) -> Self {
-        Self(Arc::new(rules.iter().copied().collect()))
-    }
-
-    /// Decides about one call.
+    /// Decides about one call of a caller who is proven otherwise than by a token.
     ///
     /// # Errors
     ///
     /// `Unauthenticated` without a caller; `PermissionDenied` when the RPC is not declared for it.
-    pub fn check_call(&self, path: &str, caller: Option<&Caller>) -> Result<(), Status> {
+    pub fn check_call(path: &str, caller: Option<&Caller>) -> Result<(), Status> {
         let Some(caller) = caller else {
             return Err(Status::unauthenticated(
                 "a client certificate of this deployment is needed",
             ));
         };
-        if OPEN.iter().any(|service| path.starts_with(service)) {
+        if is_open(path) {
             return Ok(());
         }
-        match self.0.get(path) {
-            Some(roles) if roles.contains(&caller.role()) => Ok(()),
+        let kinds: &[CallerKind] = find_rule(path).map_or(&[], |rule| rule.callers);
+        match caller.kind() {
+            Some(kind) if kinds.contains(&kind) => Ok(()),
             _ => Err(Status::permission_denied(format!(
                 "{caller} may not call {path}"
             ))),
@@ -80,23 +89,51 @@ pub struct GuardedRoutes<S> {
     routes: S,
 }
 
-impl<S, B> Service<http::Request<B>> for GuardedRoutes<S>
+/// What a call ends in: at once, or after the token was looked at.
+type GuardedAnswer<F, E> = Either<
+    F,
+    Either<
+        Ready<Result<http::Response<Body>, E>>,
+        BoxFuture<'static, Result<http::Response<Body>, E>>,
+    >,
+>;
+
+impl<S> Service<http::Request<Body>> for GuardedRoutes<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<S::Response, S::Error>>>;
+    type Future = GuardedAnswer<S::Future, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.routes.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let caller = prove_caller(request.extensions());
-        let verdict = self
-            .access
-            .check_call(request.uri().path(), caller.as_ref());
+        let is_by_token = request.headers().contains_key(header::AUTHORIZATION);
+        let verdict = match (&caller, &self.access.tokens) {
+            (Some(Caller::Service(ServiceName::NetmapGateway)), Some(verifier)) if is_by_token => {
+                let verifier = verifier.clone();
+                // The clone has not been asked whether it is ready; the one here has.
+                let ready = self.routes.clone();
+                let mut routes = mem::replace(&mut self.routes, ready);
+                let answer = async move {
+                    match token::admit_request(&verifier, request).await {
+                        Ok(request) => routes.call(request).await,
+                        Err((path, refusal)) => Ok(refuse_call(&path, refusal)),
+                    }
+                };
+                return Either::Right(Either::Right(answer.boxed()));
+            }
+            (Some(_), _) if is_by_token => Err(Status::unauthenticated(
+                "tokens are taken at the administration address, not here",
+            )),
+            _ => AccessRules::check_call(request.uri().path(), caller.as_ref()),
+        };
         match verdict {
             Ok(()) => {
                 if let Some(caller) = caller {
@@ -105,16 +142,23 @@ where
                 Either::Left(self.routes.call(request))
             }
             Err(refusal) => {
-                tracing::warn!(
-                    path = request.uri().path(),
-                    refusal = refusal.message(),
-                    "call refused"
-                );
-                metrics::counter!("bowline_rpc_refused_total").increment(1);
-                Either::Right(ready(Ok(refusal.into_http())))
+                let refusal = refuse_call(request.uri().path(), refusal);
+                Either::Right(Either::Left(ready(Ok(refusal))))
             }
         }
     }
+}
+
+fn refuse_call(path: &str, refusal: Status) -> http::Response<Body> {
+    match refusal.code() {
+        // Anybody can send a wrong token.
+        Code::Unauthenticated => {
+            tracing::debug!(path, refusal = refusal.message(), "call refused");
+        }
+        _ => tracing::warn!(path, refusal = refusal.message(), "call refused"),
+    }
+    metrics::counter!("bowline_rpc_refused_total").increment(1);
+    refusal.into_http()
 }
 
 /// Finds out who is calling from what the transport left in the request; nothing a client sends gets there.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use bowline_proto::access::CallerKind;
+use bowline_proto::access::{CallerKind, Denial, Principal, Reach};
 use tonic::Status;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -92,6 +93,17 @@ pub enum Caller {
     },
     /// A service.
     Service(ServiceName),
+    /// A person or a program of one tailnet, by a token. The tailnet that the request names is this one.
+    Token(TokenCaller),
+}
+
+/// A caller by a token, and how far the call reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenCaller {
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// Whether the call is about everything in the tailnet, or about what is the user's own.
+    pub reach: Reach,
 }
 
 impl Caller {
@@ -107,23 +119,59 @@ impl Caller {
             .ok_or_else(|| Status::unauthenticated("the caller is not known"))
     }
 
-    /// Returns what RPC declarations call this kind of caller.
+    /// Returns what RPC declarations call this kind of caller; `None` for one by a token, which they describe otherwise.
     #[must_use]
-    pub fn role(&self) -> CallerKind {
-        match self {
+    pub fn kind(&self) -> Option<CallerKind> {
+        Some(match self {
+            Self::Token(_) => return None,
             Self::Admin { .. } => CallerKind::Admin,
             Self::Service(ServiceName::Identity) => CallerKind::Identity,
             Self::Service(ServiceName::KeyRegistry) => CallerKind::KeyRegistry,
             Self::Service(ServiceName::NetmapGateway) => CallerKind::Gateway,
             Self::Service(ServiceName::PolicyCompiler) => CallerKind::PolicyCompiler,
             Self::Service(ServiceName::Relay) => CallerKind::Relay,
+        })
+    }
+
+    /// Returns who acts by a token, whom a decision about fields is asked of; `None` for operators and services, who may do
+    /// what the RPC is for.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        match self {
+            Self::Token(token) => Some(&token.principal),
+            _ => None,
         }
     }
 
-    /// Returns the URI that names the caller in its certificate.
+    /// Returns the user whose own things alone a call may be about; `None`: it may be about all of the tailnet's.
+    #[must_use]
+    pub fn bound_to_user(&self) -> Option<u64> {
+        match self {
+            Self::Token(token) if token.reach == Reach::Own => {
+                // A program owns nothing: no user has this number.
+                Some(token.principal.user_id().unwrap_or(0))
+            }
+            _ => None,
+        }
+    }
+
+    /// Decides about the fields of a request. Operators and services are not asked.
+    ///
+    /// # Errors
+    ///
+    /// What the decision says.
+    pub fn check(
+        &self,
+        decision: impl FnOnce(&Principal) -> Result<(), Denial>,
+    ) -> Result<(), Denial> {
+        self.principal().map_or(Ok(()), decision)
+    }
+
+    /// Returns the URI that names the caller in its certificate. Who calls by a token has none: it names nobody.
     #[must_use]
     pub fn uri(&self) -> String {
         match self {
+            Self::Token(_) => TRUST_DOMAIN.to_owned(),
             Self::Admin { name } => format!("{TRUST_DOMAIN}admin/{name}"),
             Self::Service(service) => format!("{TRUST_DOMAIN}{service}"),
         }
@@ -170,6 +218,7 @@ impl fmt::Display for Caller {
         match self {
             Self::Admin { name } => write!(formatter, "admin:{name}"),
             Self::Service(service) => write!(formatter, "service:{service}"),
+            Self::Token(token) => write!(formatter, "{}", token.principal),
         }
     }
 }

@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use crate::access::GuardedRoutes;
 use crate::meter::{MeterLayer, MeteredRoutes};
 use crate::trace::{self, TraceLayer, TracedRoutes};
-use crate::{AccessRules, Caller, Certificates, ServiceName};
+use crate::{AccessRules, Caller, Certificates, ServiceName, TokenVerifier};
 pub use remote::InvalidAddress;
 use remote::ReplicaSet;
 
@@ -50,9 +50,9 @@ enum ChannelTransport {
 /// Routes behind the layers that calls over the network pass as well.
 type LayeredRoutes = GuardedRoutes<TracedRoutes<MeteredRoutes<Routes>>>;
 
-fn add_layers(routes: Routes) -> LayeredRoutes {
+fn add_layers(routes: Routes, tokens: Option<TokenVerifier>) -> LayeredRoutes {
     let routes = TraceLayer.layer(MeterLayer.layer(routes.prepare()));
-    AccessRules::from_declarations().layer(routes)
+    AccessRules::from_declarations(tokens).layer(routes)
 }
 
 /// Services of this process that are not there yet; for services of one process that call each other.
@@ -60,10 +60,11 @@ fn add_layers(routes: Routes) -> LayeredRoutes {
 pub struct DeferredServices(Arc<OnceLock<LayeredRoutes>>);
 
 impl DeferredServices {
-    /// Serves from here on those who hold a channel.
+    /// Serves from here on those who hold a channel; identity is one of the services, and knows the tokens.
     pub fn set_routes(&self, routes: Routes) {
         // Services are made once: a second time changes nothing.
-        drop(self.0.set(add_layers(routes)));
+        let tokens = TokenVerifier::new(self.channel_for(Caller::Service(ServiceName::Identity)));
+        drop(self.0.set(add_layers(routes, Some(tokens))));
     }
 
     /// Returns a channel to the services, on which `caller` calls; until they are there every call is unavailable.
@@ -77,10 +78,11 @@ impl DeferredServices {
 }
 
 impl GrpcChannel {
-    /// Returns a channel to services of this process, on which `caller` calls. The declared access rules apply.
+    /// Returns a channel to services of this process, on which `caller` calls. The declared access rules apply. Tokens are
+    /// not taken.
     #[must_use]
     pub fn in_process(routes: Routes, caller: Caller) -> Self {
-        let routes = add_layers(routes);
+        let routes = add_layers(routes, None);
         Self(ChannelTransport::InProcess { routes, caller })
     }
 

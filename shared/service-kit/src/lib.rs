@@ -42,9 +42,10 @@ mod server;
 mod shutdown;
 mod status;
 mod tasks;
+mod tokens;
 
 pub use access::AccessRules;
-pub use caller::{Caller, ServiceName, UnknownService};
+pub use caller::{Caller, ServiceName, TokenCaller, UnknownService};
 pub use certificates::{Authority, CertificateFiles, Certificates, IssueError, RenewError};
 pub use channel::{DeferredServices, GrpcChannel, InvalidAddress};
 pub use error_text::error_text;
@@ -55,6 +56,7 @@ pub use server::{ListenError, Listeners, ServeError, serve};
 pub use shutdown::Shutdown;
 pub use status::{Code, ServiceError, retry_after, status_reason, to_status};
 pub use tasks::{TaskError, Tasks};
+pub use tokens::TokenVerifier;
 pub use trace::RequestId;
 
 /// Makes aws-lc-rs the process's provider of TLS cryptography; the first thing in every `main` and TLS test.

@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tonic::service::Routes;
 
 use crate::{
-    Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks,
+    Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks, TokenVerifier,
     certificates::CertificateFiles,
     config::{self, Secret},
     descriptors, error_text, install_crypto_provider, serve,
@@ -80,6 +80,7 @@ pub struct Process<S> {
     pub tasks: Tasks,
     certificates: Certificates,
     telemetry: Telemetry,
+    tokens: Option<TokenVerifier>,
 }
 
 impl<S: DeserializeOwned + Default> Process<S> {
@@ -110,6 +111,7 @@ impl<S: DeserializeOwned + Default> Process<S> {
             tasks,
             certificates,
             telemetry,
+            tokens: None,
         })
     }
 
@@ -139,6 +141,13 @@ impl<S: DeserializeOwned + Default> Process<S> {
         }
     }
 
+    /// Takes the tokens that gateways pass on; identity knows whose they are.
+    #[must_use]
+    pub fn with_tokens_of(mut self, identity: GrpcChannel) -> Self {
+        self.tokens = Some(TokenVerifier::new(identity));
+        self
+    }
+
     /// Serves until a signal: `routes` where others call, health and metrics beside it. `descriptors` is the encoded
     /// `FileDescriptorSet` of what the routes answer.
     ///
@@ -151,7 +160,9 @@ impl<S: DeserializeOwned + Default> Process<S> {
         descriptors: &'static [u8],
     ) -> Result<(), ProcessError> {
         let shutdown = self.tasks.shutdown().clone();
-        let listeners = Listeners::default().with_tcp(self.config.listen, self.certificates)?;
+        let listeners = Listeners::default()
+            .with_tcp(self.config.listen, self.certificates)?
+            .with_tokens(self.tokens);
         let serving = serve(routes, descriptors, listeners, shutdown.clone());
         self.tasks.spawn_critical("grpc", serving);
         let listener = telemetry::listen_for_probes(self.config.telemetry.listen)?;

@@ -22,7 +22,8 @@ use crate::connection_slots::{ConnectionSlots, SlotLimits, SlotStream};
 use crate::meter::MeterLayer;
 use crate::trace::TraceLayer;
 use crate::{
-    AccessRules, Certificates, Shutdown, descriptors, error_text, listen_tcp, listen_unix,
+    AccessRules, Certificates, Shutdown, TokenVerifier, descriptors, error_text, listen_tcp,
+    listen_unix,
 };
 
 /// How many calls one connection may have open; streams and calls that wait for a person count.
@@ -50,6 +51,7 @@ pub struct Listeners {
     admin: Option<UnixListener>,
     /// What is asked about at the health service besides the whole, and how it is.
     health: Vec<(&'static str, bool)>,
+    tokens: Option<TokenVerifier>,
 }
 
 /// Why a service can not listen.
@@ -108,6 +110,13 @@ impl Listeners {
     #[must_use]
     pub fn with_health(mut self, part: &'static str, is_good: bool) -> Self {
         self.health.push((part, is_good));
+        self
+    }
+
+    /// Takes the tokens that gateways pass on, and finds out by this verifier whose they are.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Option<TokenVerifier>) -> Self {
+        self.tokens = tokens;
         self
     }
 
@@ -178,7 +187,7 @@ pub fn serve(
                 return Ok(());
             };
             let incoming = accept_trusted(from_services(listener), certificates);
-            let router = server_builder().add_routes(routes.clone());
+            let router = server_builder(listeners.tokens.clone()).add_routes(routes.clone());
             router
                 .serve_with_incoming_shutdown(incoming, shutdown.wait_for_drain())
                 .await
@@ -188,7 +197,7 @@ pub fn serve(
                 return Ok(());
             };
             let incoming = from_administrators(listener);
-            let router = server_builder().add_routes(routes.clone());
+            let router = server_builder(listeners.tokens.clone()).add_routes(routes.clone());
             router
                 .serve_with_incoming_shutdown(incoming, shutdown.wait_for_drain())
                 .await
@@ -302,7 +311,7 @@ impl axum::serve::Listener for BoundedListener {
 /// What each call passes, the last first.
 type CallLayers = Stack<MeterLayer, Stack<TraceLayer, Stack<AccessRules, Identity>>>;
 
-fn server_builder() -> Server<CallLayers> {
+fn server_builder(tokens: Option<TokenVerifier>) -> Server<CallLayers> {
     Server::builder()
         .timeout(LONGEST_CALL)
         .tcp_nodelay(true)
@@ -311,7 +320,7 @@ fn server_builder() -> Server<CallLayers> {
         .initial_connection_window_size(WINDOWS.1)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .layer(AccessRules::from_declarations())
+        .layer(AccessRules::from_declarations(tokens))
         .layer(TraceLayer)
         .layer(MeterLayer)
 }

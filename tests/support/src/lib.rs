@@ -2,7 +2,7 @@
 //!
 //! [`TestServices`] are the real identity, key registry and policy compiler on one [`TestDatabase`], with a tailnet and a
 //! user in it. What a test asks of them beside what it is about is one call each, grouped by noun: `tailnets`, `nodes`,
-//! `policies`. A call that fails ends the test.
+//! `policies`, `tokens`. A call that fails ends the test.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,6 +14,8 @@ mod nodes;
 mod policies;
 mod services;
 mod tailnets;
+mod tokens;
 
 pub use bowline_test_servers::{TestDatabase, on_both};
 pub use services::{TestServices, unreachable_channel};
+pub use tokens::{TokenChannel, TokenInterceptor};

@@ -1,7 +1,8 @@
 //! Who is who at a provider, as administrators say.
 
 use bowline_ids::TailnetId;
-use bowline_proto::identity::v1::LinkUserRequest;
+use bowline_proto::{access::decisions, identity::v1::LinkUserRequest};
+use bowline_service_kit::Caller;
 use serde_json::json;
 
 use super::{Connections, find_own, provider_issuer};
@@ -18,7 +19,7 @@ impl Connections {
     pub(crate) async fn link_user(
         &self,
         tailnet: TailnetId,
-        actor: String,
+        caller: Caller,
         request: LinkUserRequest,
     ) -> Result<(), IdentityError> {
         let LinkUserRequest {
@@ -33,13 +34,14 @@ impl Connections {
                 "is the claim \"sub\" of the person, or who the person is at a SAML provider: 1 to 255 bytes",
             ));
         }
-        let linked = self.log.mutate(tailnet, actor, move |mutation| {
+        let linked = self.log.mutate(tailnet, caller.to_string(), move |mutation| {
             Box::pin(async move {
                 let (now, on) = (mutation.now(), mutation.connection());
                 let StoredConnection { connection, .. } =
                     find_own(on, tailnet, connection_id).await?;
                 let user = store::find_user(&mut *on, tailnet.get(), user_id).await?;
                 let user = user.ok_or(IdentityError::NotFound("user"))?;
+                caller.check(|by| decisions::may_link_user(by, user.role()))?;
                 let issuer = provider_issuer(&connection);
                 let person = ProviderSubject {
                     connection_id,

@@ -105,10 +105,10 @@ impl ConnectionService for ConnectionRpcs {
         &self,
         request: Request<LinkUserRequest>,
     ) -> Result<Response<LinkUserResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
+        let caller = Caller::of(&request)?.clone();
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
-        self.connections.link_user(tailnet, actor, request).await?;
+        self.connections.link_user(tailnet, caller, request).await?;
         Ok(Response::new(LinkUserResponse {}))
     }
 

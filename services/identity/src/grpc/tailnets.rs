@@ -1,5 +1,6 @@
 //! Tailnets, for administrators.
 
+use bowline_proto::access::decisions;
 use bowline_proto::identity::v1::{
     CreateTailnetRequest, CreateTailnetResponse, DeleteTailnetRequest, DeleteTailnetResponse,
     ListTailnetsRequest, ListTailnetsResponse, UpdateDnsRequest, UpdateDnsResponse,
@@ -9,6 +10,7 @@ use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    error::IdentityError,
     fields::{read_mask, read_tailnet_id, require_field},
     tailnets::Tailnets,
 };
@@ -38,7 +40,7 @@ impl TailnetService for Tailnets {
         &self,
         request: Request<UpdateTailnetRequest>,
     ) -> Result<Response<UpdateTailnetResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
+        let caller = Caller::of(&request)?.clone();
         let UpdateTailnetRequest {
             tailnet,
             update_mask,
@@ -46,6 +48,10 @@ impl TailnetService for Tailnets {
         let wanted = require_field("tailnet", tailnet)?;
         let id = read_tailnet_id(wanted.id)?;
         let mask = read_mask(update_mask);
+        let fields = mask.iter().map(String::as_str);
+        let decided = caller.check(|by| decisions::may_change_settings(by, fields));
+        decided.map_err(IdentityError::from)?;
+        let actor = caller.to_string();
         let changed = Tailnets::update_tailnet(self, id, actor, wanted, mask).await?;
         Ok(Response::new(UpdateTailnetResponse {
             tailnet: Some(changed),

@@ -18,10 +18,10 @@ impl UserService for Users {
         &self,
         request: Request<CreateUserRequest>,
     ) -> Result<Response<CreateUserResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
+        let caller = Caller::of(&request)?.clone();
         let wanted = request.into_inner();
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
-        let made = Users::create_user(self, tailnet, actor, wanted).await?;
+        let made = Users::create_user(self, tailnet, caller, wanted).await?;
         Ok(Response::new(CreateUserResponse { user: Some(made) }))
     }
 
@@ -38,12 +38,12 @@ impl UserService for Users {
         &self,
         request: Request<UpdateUserRequest>,
     ) -> Result<Response<UpdateUserResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
+        let caller = Caller::of(&request)?.clone();
         let UpdateUserRequest { user, update_mask } = request.into_inner();
         let wanted = require_field("user", user)?;
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let mask = read_mask(update_mask);
-        let (changed, revision) = Users::update_user(self, tailnet, actor, wanted, mask).await?;
+        let (changed, revision) = Users::update_user(self, tailnet, caller, wanted, mask).await?;
         Ok(Response::new(UpdateUserResponse {
             user: Some(changed),
             revision,
@@ -54,13 +54,13 @@ impl UserService for Users {
         &self,
         request: Request<DeleteUserRequest>,
     ) -> Result<Response<DeleteUserResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
+        let caller = Caller::of(&request)?.clone();
         let DeleteUserRequest {
             tailnet_id,
             user_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let revision = Users::delete_user(self, tailnet, actor, user_id).await?;
+        let revision = Users::delete_user(self, tailnet, caller, user_id).await?;
         Ok(Response::new(DeleteUserResponse { revision }))
     }
 }

@@ -7,7 +7,9 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod access;
 mod changes;
+mod credentials;
 mod identity;
 mod logins;
 mod queue;

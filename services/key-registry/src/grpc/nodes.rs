@@ -23,7 +23,7 @@ fn read_target<T>(
     node_id: impl Fn(&T) -> u64,
 ) -> Result<NodeTarget, Status> {
     Ok(NodeTarget {
-        actor: Caller::of(request)?.to_string(),
+        caller: Caller::of(request)?.clone(),
         tailnet: read_tailnet_id(tailnet_id(request.get_ref()))?,
         node_id: node_id(request.get_ref()),
     })
@@ -35,8 +35,9 @@ impl NodeService for Nodes {
         &self,
         request: Request<ListNodesRequest>,
     ) -> Result<Response<ListNodesResponse>, Status> {
-        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
-        let nodes = Nodes::list_nodes(self, tailnet).await?;
+        let caller = Caller::of(&request)?;
+        let tailnet = read_tailnet_id(request.get_ref().tailnet_id)?;
+        let nodes = Nodes::list_nodes(self, caller, tailnet).await?;
         Ok(Response::new(ListNodesResponse { nodes }))
     }
 
@@ -44,8 +45,8 @@ impl NodeService for Nodes {
         &self,
         request: Request<GetNodeRequest>,
     ) -> Result<Response<GetNodeResponse>, Status> {
-        let request = request.into_inner();
-        let node = Nodes::get_node(self, request.tailnet_id, request.node_id).await?;
+        let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
+        let node = Nodes::get_node(self, target).await?;
         Ok(Response::new(GetNodeResponse { node: Some(node) }))
     }
 

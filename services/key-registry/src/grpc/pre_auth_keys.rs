@@ -19,9 +19,9 @@ impl PreAuthKeyService for PreAuthKeys {
         &self,
         request: Request<CreatePreAuthKeyRequest>,
     ) -> Result<Response<CreatePreAuthKeyResponse>, Status> {
-        let actor = Caller::of(&request)?.to_string();
+        let caller = Caller::of(&request)?.clone();
         let wanted = require_field("key", request.into_inner().key)?;
-        let (key, secret) = self.create_key(actor, wanted).await?;
+        let (key, secret) = self.create_key(caller, wanted).await?;
         Ok(Response::new(CreatePreAuthKeyResponse {
             key: Some(key),
             secret,

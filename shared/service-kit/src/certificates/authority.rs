@@ -165,6 +165,7 @@ impl Authority {
         let issued = match &caller {
             Caller::Service(service) => self.issue_service(*service, today)?,
             Caller::Admin { name } => self.issue_admin(name, today)?,
+            Caller::Token(_) => return Err(RenewError::Nobody),
         };
         Ok((caller, issued))
     }

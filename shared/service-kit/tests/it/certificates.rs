@@ -140,6 +140,7 @@ fn issue(authority: &Authority, caller: &Caller, directory: &Path, name: &str) -
     let issued = match caller {
         Caller::Service(service) => authority.issue_service(*service, today()),
         Caller::Admin { name } => authority.issue_admin(name, today()),
+        Caller::Token(_) => unreachable!("who calls by a token has no certificate"),
     };
     issued.unwrap().save(directory, name).unwrap()
 }

@@ -26,21 +26,21 @@ use tonic_prost::ProstCodec;
 
 /// An RPC that gateways may call and relays may not.
 pub(crate) fn gateways_only() -> &'static str {
-    let rule = rules().iter().find(|(_, roles)| {
-        roles.contains(&CallerKind::Gateway)
-            && !roles.contains(&CallerKind::Relay)
-            && !roles.contains(&CallerKind::Admin)
+    let rule = rules().iter().find(|rule| {
+        rule.callers.contains(&CallerKind::Gateway)
+            && !rule.callers.contains(&CallerKind::Relay)
+            && !rule.callers.contains(&CallerKind::Admin)
     });
-    rule.unwrap().0
+    rule.unwrap().path
 }
 
 /// An RPC that administrators may call.
 pub(crate) fn for_admins() -> &'static str {
     rules()
         .iter()
-        .find(|(_, roles)| roles.contains(&CallerKind::Admin))
+        .find(|rule| rule.callers.contains(&CallerKind::Admin))
         .unwrap()
-        .0
+        .path
 }
 
 pub(crate) fn today() -> NaiveDate {

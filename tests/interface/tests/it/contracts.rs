@@ -43,11 +43,18 @@ fn write_service(lines: &mut Vec<String>, package: &str, service: &ServiceDescri
     lines.push(format!("  service {}", service.name()));
     for method in &service.method {
         let path = format!("/{package}.{}/{}", service.name(), method.name());
-        let rule = access::rules().iter().find(|(known, _)| *known == path);
-        let callers = rule.unwrap().1;
+        let rule = access::find_rule(&path).unwrap();
+        let mut callers = format!("{:?}", rule.callers);
+        for token in rule.tokens {
+            let scope = token
+                .scope
+                .map_or("any".to_owned(), |scope| scope.to_string());
+            let own = if token.own { ", else own" } else { "" };
+            callers += &format!(", tokens for {scope} of {:?}{own}", token.roles);
+        }
         let stream = |is_stream| if is_stream { "stream of " } else { "" };
         lines.push(format!(
-            "    {}: {}{} -> {}{} for {callers:?}{}",
+            "    {}: {}{} -> {}{} for {callers}{}",
             method.name(),
             stream(method.client_streaming()),
             method.input_type(),
