@@ -1,6 +1,7 @@
 //! `bowline connections`.
 
 mod oidc;
+mod role_groups;
 mod rows;
 mod saml;
 
@@ -323,7 +324,8 @@ fn connect(server: &ConnectionArgs) -> Result<ConnectionServiceClient<GrpcChanne
     Ok(ConnectionServiceClient::new(channel))
 }
 
-async fn list_connections(
+/// Returns the connections of a tailnet.
+pub async fn list_connections(
     server: &ConnectionArgs,
     tailnet_id: u64,
 ) -> Result<Vec<Connection>, Failure> {

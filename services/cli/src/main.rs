@@ -8,6 +8,7 @@ mod connections;
 mod control_keys;
 mod dns;
 mod failure;
+mod groups;
 mod keys;
 mod logins;
 mod nodes;
@@ -57,6 +58,9 @@ enum Command {
     /// People.
     #[command(subcommand)]
     Users(users::UsersCommand),
+    /// Groups of people, for the policy.
+    #[command(subcommand)]
+    Groups(groups::GroupsCommand),
     /// Devices.
     #[command(subcommand)]
     Nodes(nodes::NodesCommand),
@@ -123,6 +127,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Status => status::run(&connection, &printer).await,
         Command::Tailnets(command) => tailnets::run(command, &connection, &printer).await,
         Command::Users(command) => users::run(command, &connection, &printer).await,
+        Command::Groups(command) => groups::run(command, &connection, &printer).await,
         Command::Nodes(command) => nodes::run(command, &connection, &printer).await,
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
         Command::Logins(command) => logins::run(command, &connection, &printer).await,

@@ -118,6 +118,12 @@ impl From<RoleArg> for Role {
     }
 }
 
+/// Returns a role as it is written.
+pub fn role_name(role: Role) -> String {
+    let name = role.as_str_name().trim_start_matches("ROLE_");
+    name.to_lowercase().replace('_', "-")
+}
+
 /// A user as shown.
 #[derive(Debug, Serialize)]
 struct UserRow {
@@ -132,13 +138,9 @@ struct UserRow {
 
 impl From<User> for UserRow {
     fn from(user: User) -> Self {
-        let role = user.role().as_str_name();
         Self {
             id: user.id,
-            role: role
-                .trim_start_matches("ROLE_")
-                .to_lowercase()
-                .replace('_', "-"),
+            role: role_name(user.role()),
             login_name: user.login_name,
             display_name: user.display_name,
             groups: user.groups,

@@ -9,7 +9,7 @@ use bowline_proto::{
 
 use crate::{error::IdentityError, store};
 
-/// The most users in one chunk of a snapshot.
+/// The most users, and the most groups, in one chunk of a snapshot.
 const MOST_USERS: usize = 500;
 
 /// Reads the log for followers. Clones share it.
@@ -55,7 +55,8 @@ impl IdentityChangesReader {
     ) -> Result<Vec<IdentitySnapshot>, IdentityError> {
         let mut read = self.log.database().begin_read().await?;
         let found = store::find_tailnet(&mut *read, tailnet.get()).await?;
-        let users = store::list_users(&mut *read, tailnet.get()).await?;
+        let users = store::list_complete_users(&mut read, tailnet.get()).await?;
+        let groups = store::groups::list_groups(&mut read, tailnet.get()).await?;
         let revision = self.log.head_in(&mut read, tailnet).await?.revision.get();
         drop(read);
         let chunk = |users: &[_]| IdentitySnapshot {
@@ -64,8 +65,12 @@ impl IdentityChangesReader {
             ..IdentitySnapshot::default()
         };
         let mut chunks: Vec<_> = users.chunks(MOST_USERS).map(chunk).collect();
-        if chunks.is_empty() {
+        let groups: Vec<_> = groups.chunks(MOST_USERS).collect();
+        while chunks.len() < groups.len().max(1) {
             chunks.push(chunk(&[]));
+        }
+        for (chunk, groups) in chunks.iter_mut().zip(groups) {
+            chunk.groups = groups.to_vec();
         }
         if let Some(first) = chunks.first_mut() {
             first.tailnet = found;

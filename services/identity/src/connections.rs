@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     domain::{connection, describe_change},
     error::IdentityError,
+    memberships::end_claims,
     saml::{self, NewSamlParts, SamlKeys, SamlProviders},
     store::{self, connections::StoredConnection},
 };
@@ -244,8 +245,10 @@ impl Connections {
                     connection: gone, ..
                 } = find_own(on, tailnet, id).await?;
                 store::connections::delete_connection(on, id).await?;
+                let users = end_claims(mutation, id).await?;
                 let before = connection::describe_connection(&gone);
-                let detail = json!({ "id": id, "before": before });
+                let detail =
+                    json!({ "id": id, "before": before, "users_in_its_groups": users.len() });
                 mutation.record_audit("connection.delete", gone.name, &detail);
                 Ok::<_, IdentityError>(())
             })

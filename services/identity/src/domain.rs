@@ -6,6 +6,7 @@ pub mod connection_check;
 pub mod credential;
 mod differences;
 pub mod dns;
+pub mod group;
 pub mod login;
 pub mod person;
 pub mod saml;

@@ -43,6 +43,9 @@ pub enum IdentityError {
     /// It is not possible as things are now.
     #[error("{0}")]
     Refused(&'static str),
+    /// An identity provider keeps it; says what, and what to do.
+    #[error("{0}")]
+    ProviderOwned(String),
     /// A person may not log in; in words for the page that he or she sees.
     #[error("{0}")]
     LoginRefused(String),
@@ -93,6 +96,9 @@ impl From<DatabaseError> for IdentityError {
             DatabaseError::Conflict { constraint } if constraint.starts_with("users_") => {
                 Self::Exists("the user")
             }
+            DatabaseError::Conflict { constraint } if constraint.starts_with("user_groups_") => {
+                Self::Exists("the group")
+            }
             DatabaseError::Conflict { constraint } if constraint.starts_with("connections_") => {
                 Self::Exists("the connection")
             }
@@ -115,7 +121,9 @@ impl ServiceError for IdentityError {
             Self::NotFound(_) => Code::NotFound,
             Self::Denied(_) => Code::PermissionDenied,
             Self::NoToken(_) => Code::Unauthenticated,
-            Self::Refused(_) | Self::LoginRefused(_) => Code::FailedPrecondition,
+            Self::Refused(_) | Self::ProviderOwned(_) | Self::LoginRefused(_) => {
+                Code::FailedPrecondition
+            }
             Self::Provider(error) if error.is_temporary() => Code::Unavailable,
             Self::Provider(_) => Code::FailedPrecondition,
             Self::Sealed(..) | Self::Saml(..) => Code::Internal,
@@ -138,7 +146,7 @@ impl ServiceError for IdentityError {
             Self::Denied(_) => "DENIED",
             Self::NoToken(_) => "UNAUTHENTICATED",
             Self::TooManyTokens => "TOO_MANY_TOKENS",
-            Self::Refused(_) => "REFUSED",
+            Self::Refused(_) | Self::ProviderOwned(_) => "REFUSED",
             Self::LoginRefused(_) => "LOGIN_REFUSED",
             Self::Provider(_) => "PROVIDER",
             Self::Sealed(..) => "SEALED",

@@ -2,6 +2,7 @@
 
 mod connections;
 mod credentials;
+mod groups;
 mod identity;
 mod login_attempts;
 mod logins;

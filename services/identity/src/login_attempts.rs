@@ -36,7 +36,7 @@ use crate::{
     error::IdentityError,
     fields::read_tailnet_id,
     logins::{LoginDecision, Logins, decide_and_audit},
-    person::identify_user,
+    person::{IdentifiedPerson, identify_user},
     store::{self, attempts::AttemptRow},
 };
 
@@ -158,16 +158,20 @@ impl LoginAttempts {
         let id = attempt.id.clone();
         let identified = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let user = identify_user(mutation, &connection, &person).await?;
+                let user = match identify_user(mutation, &connection, &person).await? {
+                    IdentifiedPerson::User(user) => user,
+                    IdentifiedPerson::Refused(refusal) => return Ok(Err(refusal)),
+                };
                 let on = mutation.connection();
                 let to = AttemptStep::Identified;
                 match store::attempts::move_attempt(on, &id, from, to, user.id).await? {
-                    true => Ok(()),
+                    true => Ok(Ok(())),
                     false => Err(NOT_KNOWN),
                 }
             })
         });
-        identified.await?;
+        // What the provider says of groups is kept where the person is refused.
+        identified.await?.0?;
         self.describe_attempt(&attempt.id).await
     }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     domain::person::{Person, check_admission, clean_text, login_name, may_link, refused},
     error::IdentityError,
+    memberships::apply_claim,
     store::{self, connections::ProviderSubject},
     users::insert_user,
 };
@@ -23,7 +24,7 @@ pub(crate) fn read_person(oidc: &OidcProvider, identity: &ProviderIdentity) -> P
     };
     let text = |name: &str| clean_text(identity.text_claim(name).unwrap_or_default());
     let groups = match oidc.groups_claim.as_str() {
-        "" => Vec::new(),
+        "" => None,
         path => find_claim(&identity.claims, path),
     };
     Person {
@@ -37,12 +38,22 @@ pub(crate) fn read_person(oidc: &OidcProvider, identity: &ProviderIdentity) -> P
     }
 }
 
-/// Finds, links or makes the user of a person who may log in, and records what changed.
+/// Who a person is here.
+#[derive(Debug)]
+pub(crate) enum IdentifiedPerson {
+    /// This user.
+    User(Box<User>),
+    /// A user who may not log in: what the provider says of the user's groups counts all the same.
+    Refused(IdentityError),
+}
+
+/// Finds, links or makes the user of a person who may log in, and records what changed. The user is in the groups that the
+/// provider says afterwards.
 pub(crate) async fn identify_user(
     mutation: &mut Mutation,
     connection: &Connection,
     person: &Person,
-) -> Result<User, IdentityError> {
+) -> Result<IdentifiedPerson, IdentityError> {
     let subject = ProviderSubject {
         connection_id: connection.id,
         issuer: &person.issuer,
@@ -52,8 +63,13 @@ pub(crate) async fn identify_user(
     if let Some(id) = store::connections::find_linked_user(on, subject).await? {
         let known = store::find_user(&mut *on, connection.tailnet_id, id).await?;
         let known = known.ok_or(IdentityError::NotFound("user"))?;
-        check_admission(connection, person, Some(&known))?;
-        return refuse_suspended(known);
+        // Who has left a group is out of it, also when that very group was what let the person log in.
+        let known = apply_groups(mutation, connection, person, known).await?;
+        let admitted = check_admission(connection, person, Some(&known));
+        return Ok(match admitted.and_then(|()| refuse_suspended(known)) {
+            Ok(user) => IdentifiedPerson::User(Box::new(user)),
+            Err(refusal) => IdentifiedPerson::Refused(refusal),
+        });
     }
     let name = login_name(person)?;
     let named = store::find_user_named_alike(on, connection.tailnet_id, &name).await?;
@@ -71,7 +87,21 @@ pub(crate) async fn identify_user(
     store::connections::link_user(on, subject, connection.tailnet_id, user.id, now).await?;
     let detail = json!({ "connection": connection.name, "issuer": person.issuer, "subject": person.subject });
     mutation.record_audit("user.link", user.login_name.clone(), &detail);
-    Ok(user)
+    let user = apply_groups(mutation, connection, person, user).await?;
+    Ok(IdentifiedPerson::User(Box::new(user)))
+}
+
+/// Lets a user be in the groups that the provider says. Where it says nothing of groups, nothing changes.
+async fn apply_groups(
+    mutation: &mut Mutation,
+    connection: &Connection,
+    person: &Person,
+    user: User,
+) -> Result<User, IdentityError> {
+    match &person.groups {
+        Some(claimed) => apply_claim(mutation, connection, user.id, claimed).await,
+        None => Ok(user),
+    }
 }
 
 fn refuse_suspended(user: User) -> Result<User, IdentityError> {

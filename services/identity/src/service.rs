@@ -10,7 +10,7 @@ use bowline_db::{
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
     api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
-    connection_service_server::ConnectionServiceServer,
+    connection_service_server::ConnectionServiceServer, group_service_server::GroupServiceServer,
     identity_service_server::IdentityServiceServer,
     login_attempt_service_server::LoginAttemptServiceServer,
     login_service_server::LoginServiceServer,
@@ -31,6 +31,7 @@ use crate::{
     credentials::Credentials,
     error::IdentityError,
     fields::read_tailnet_id,
+    groups::Groups,
     grpc::{ConnectionRpcs, IdentityRpcs},
     login_attempts::LoginAttempts,
     login_waiters::Waiters,
@@ -49,6 +50,7 @@ const MIGRATIONS: Migrations = migrations![
     "0003_connections",
     "0004_saml",
     "0005_credentials",
+    "0006_groups",
 ];
 
 /// Why identity can not start.
@@ -67,6 +69,7 @@ pub enum IdentityStartError {
 pub struct Identity {
     tailnets: Tailnets,
     users: Users,
+    groups: Groups,
     logins: Logins,
     connections: ConnectionRpcs,
     credentials: Credentials,
@@ -116,11 +119,13 @@ impl Identity {
             tasks.spawn_background("sweep-identity", sweeper.run());
             let tailnets = Tailnets::new(log.clone());
             let users = Users::new(log.clone());
+            let groups = Groups::new(log.clone());
             let changes = IdentityChangesReader::new(log.clone());
             Ok(Self {
                 rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes),
                 tailnets,
                 users,
+                groups,
                 logins,
                 connections: ConnectionRpcs {
                     connections,
@@ -144,6 +149,7 @@ impl Identity {
         routes
             .add_service(TailnetServiceServer::new(self.tailnets.clone()))
             .add_service(UserServiceServer::new(self.users.clone()))
+            .add_service(GroupServiceServer::new(self.groups.clone()))
             .add_service(LoginServiceServer::new(self.logins.clone()))
             .add_service(ConnectionServiceServer::new(self.connections.clone()))
             .add_service(ApiKeyServiceServer::new(self.credentials.clone()))

@@ -6,15 +6,20 @@
 pub mod attempts;
 pub mod connections;
 pub mod credentials;
+pub mod groups;
 pub mod logins;
 pub mod saml;
+mod users;
 
 use bowline_db::DatabaseError;
-use bowline_proto::identity::v1::{Tailnet, User};
+use bowline_proto::identity::v1::Tailnet;
 use prost::Message;
 use sqlx::{Any, AnyConnection, Executor, Row, any::AnyRow};
 
-use crate::domain::user::folded_login_name;
+pub use users::{
+    delete_user, find_user, find_user_named_alike, find_user_row, fold_some_names,
+    list_complete_users, list_users, list_users_with_old_names, put_user,
+};
 
 /// Decodes the message that a row holds.
 fn decode_body<M: Message + Default>(
@@ -103,100 +108,6 @@ pub async fn put_tailnet(on: &mut AnyConnection, tailnet: &Tailnet) -> Result<()
 /// Deletes a tailnet.
 pub async fn delete_tailnet(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
     sqlx::query("DELETE FROM tailnets WHERE id = $1")
-        .bind(id.cast_signed())
-        .execute(on)
-        .await?;
-    Ok(())
-}
-
-/// Returns the users of a tailnet, in the order of their login names.
-pub async fn list_users<'e>(
-    on: impl Executor<'e, Database = Any>,
-    tailnet_id: u64,
-) -> Result<Vec<User>, DatabaseError> {
-    let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 ORDER BY login_name");
-    decode_bodies(
-        "users",
-        &query.bind(tailnet_id.cast_signed()).fetch_all(on).await?,
-    )
-}
-
-/// Returns a user of a tailnet.
-pub async fn find_user<'e>(
-    on: impl Executor<'e, Database = Any>,
-    tailnet_id: u64,
-    id: u64,
-) -> Result<Option<User>, DatabaseError> {
-    let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 AND id = $2")
-        .bind(tailnet_id.cast_signed())
-        .bind(id.cast_signed());
-    query
-        .fetch_optional(on)
-        .await?
-        .map(|row| decode_body("users", &row))
-        .transpose()
-}
-
-/// Returns the user of a tailnet who has this login name, in whatever case it is written.
-///
-/// Rows that an older release wrote have no folded name until the sweep fills it in. They are compared here, too.
-pub async fn find_user_named_alike(
-    on: &mut AnyConnection,
-    tailnet_id: u64,
-    login_name: &str,
-) -> Result<Option<User>, DatabaseError> {
-    let folded = folded_login_name(login_name);
-    let query = sqlx::query(
-        "SELECT body FROM users WHERE tailnet_id = $1 AND (folded_name = $2 OR folded_name IS NULL)
-         ORDER BY id",
-    );
-    let rows = query
-        .bind(tailnet_id.cast_signed())
-        .bind(folded.clone())
-        .fetch_all(on)
-        .await?;
-    let users: Vec<User> = decode_bodies("users", &rows)?;
-    let is_alike = |user: &User| folded_login_name(&user.login_name) == folded;
-    Ok(users.into_iter().find(is_alike))
-}
-
-/// Fills in the folded names that are missing from rows of an older release, 500 at a time. Returns how many it filled in:
-/// zero when none is left.
-pub async fn fold_some_names(on: &mut AnyConnection) -> Result<usize, DatabaseError> {
-    let rows = sqlx::query("SELECT id, login_name FROM users WHERE folded_name IS NULL LIMIT 500")
-        .fetch_all(&mut *on)
-        .await?;
-    for row in &rows {
-        let (id, login_name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-        sqlx::query("UPDATE users SET folded_name = $2 WHERE id = $1")
-            .bind(id)
-            .bind(folded_login_name(&login_name))
-            .execute(&mut *on)
-            .await?;
-    }
-    Ok(rows.len())
-}
-
-/// Inserts a user, or replaces the one with that id.
-pub async fn put_user(on: &mut AnyConnection, user: &User) -> Result<(), DatabaseError> {
-    sqlx::query(
-        "INSERT INTO users (id, tailnet_id, login_name, folded_name, body) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (id) DO UPDATE SET login_name = excluded.login_name,
-             folded_name = excluded.folded_name, body = excluded.body",
-    )
-    .bind(user.id.cast_signed())
-    .bind(user.tailnet_id.cast_signed())
-    .bind(user.login_name.clone())
-    .bind(folded_login_name(&user.login_name))
-    .bind(user.encode_to_vec())
-    .execute(on)
-    .await?;
-    Ok(())
-}
-
-/// Deletes a user.
-pub async fn delete_user(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
-    sqlx::query("DELETE FROM users WHERE id = $1")
         .bind(id.cast_signed())
         .execute(on)
         .await?;

@@ -1,14 +1,23 @@
-//! What is done each minute: login names get their folded form, old logins, attempts and credentials are deleted, and the log is
-//! compacted. Once at the start: secrets are sealed again that an older key has sealed.
+//! What is done each minute: login names get their folded form, old logins, attempts and credentials are deleted, and the log
+//! is compacted. Each hour: group names that an older release has written become memberships. Once at the start: secrets are
+//! sealed again that an older key has sealed.
 
 use std::time::Duration;
 
 use bowline_db::ChangeLog;
 use chrono::TimeDelta;
 
-use crate::{connections::Connections, error::IdentityError, store};
+use crate::{
+    connections::Connections, error::IdentityError, fields::read_tailnet_id,
+    memberships::adopt_names, store,
+};
+
+/// Who does what nobody has asked for, in audit entries.
+const IDENTITY_ACTOR: &str = "service:identity";
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How many sweeps come between two looks at the rows of all users.
+const SWEEPS_BETWEEN_ADOPTIONS: u32 = 60;
 /// How long a login is kept after its end: its device may still ask what became of it.
 const KEPT_LOGINS: TimeDelta = TimeDelta::hours(1);
 /// How long credentials are listed after their end.
@@ -36,7 +45,12 @@ impl IdentitySweeper {
             Ok(resealed) => tracing::info!(resealed, "secrets are sealed with the newest key"),
             Err(error) => tracing::warn!(%error, "secrets can not be sealed again"),
         }
-        loop {
+        for sweep in (0..SWEEPS_BETWEEN_ADOPTIONS).cycle() {
+            if sweep == 0
+                && let Err(error) = self.adopt_groups().await
+            {
+                tracing::warn!(%error, "groups of an older release can not be taken over");
+            }
             if let Err(error) = self.fold_names().await {
                 tracing::warn!(%error, "login names can not be folded");
             }
@@ -63,6 +77,30 @@ impl IdentitySweeper {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes over the group names in rows that an older release has written. It may still run beside this one, so that this
+    /// is done again. Each tailnet's users, 500 at most, are one change: what is taken over stays so after a restart.
+    async fn adopt_groups(&self) -> Result<(), IdentityError> {
+        let mut after = Some(0);
+        while let Some(number) = after {
+            let reader = self.log.database().reader();
+            let (tailnets, next) = store::list_users_with_old_names(reader, number).await?;
+            after = next;
+            for (tailnet, users) in tailnets {
+                let tailnet = read_tailnet_id(tailnet)?;
+                let adopted = self.log.mutate(tailnet, IDENTITY_ACTOR, move |mutation| {
+                    Box::pin(async move {
+                        for user in users {
+                            adopt_names(mutation, user).await?;
+                        }
+                        Ok::<_, IdentityError>(())
+                    })
+                });
+                adopted.await?;
+            }
+        }
+        Ok(())
     }
 
     async fn forget_logins(&self) -> Result<(), IdentityError> {

@@ -137,6 +137,8 @@ impl Tailnets {
                     }
                     store::connections::delete_of_tailnet(mutation.connection(), id.get()).await?;
                     store::credentials::delete_of_tailnet(mutation.connection(), id.get()).await?;
+                    store::groups::delete_groups_of_tailnet(mutation.connection(), id.get())
+                        .await?;
                     store::delete_tailnet(mutation.connection(), id.get()).await?;
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::TailnetDeleted(true)),

@@ -14,8 +14,9 @@ use serde_json::json;
 use sqlx::AnyConnection;
 
 use crate::{
-    domain::{describe_change, user},
+    domain::user,
     error::IdentityError,
+    memberships::{audit_change, set_names, write_user},
     store,
     tailnets::require_tailnet,
 };
@@ -55,8 +56,8 @@ impl Users {
 
     /// Returns the users of a tailnet by login name.
     pub(crate) async fn list_all(&self, tailnet: TailnetId) -> Result<Vec<User>, IdentityError> {
-        let reader = self.log.database().reader();
-        Ok(store::list_users(reader, tailnet.get()).await?)
+        let mut read = self.log.database().begin_read().await?;
+        Ok(store::list_complete_users(&mut read, tailnet.get()).await?)
     }
 
     /// Makes a user: a member, unless the request names another role.
@@ -117,12 +118,11 @@ impl Users {
                     if user::loses_last_owner(&users, wanted.id, Some(&changed)) {
                         return Err(LAST_OWNER);
                     }
-                    write_user(mutation, &changed).await?;
-                    let detail = describe_change(
-                        &user::describe_user(before),
-                        &user::describe_user(&changed),
-                    );
-                    mutation.record_audit("user.update", changed.login_name.clone(), &detail);
+                    if mask.iter().any(|path| path == "groups") {
+                        set_names(mutation, changed.id, &changed.groups).await?;
+                    }
+                    write_user(mutation, &mut changed).await?;
+                    audit_change(mutation, before, &changed);
                     Ok(changed)
                 })
             })
@@ -200,14 +200,5 @@ pub(crate) async fn insert_user(
     write_user(mutation, made).await?;
     let detail = json!({ "id": made.id, "after": user::describe_user(made) });
     mutation.record_audit("user.create", made.login_name.clone(), &detail);
-    Ok(())
-}
-
-/// Writes a user as it is now, to the rows and to the log.
-async fn write_user(mutation: &mut Mutation, user: &User) -> Result<(), IdentityError> {
-    store::put_user(mutation.connection(), user).await?;
-    mutation.record_entry(&IdentityChange {
-        change: Some(Change::User(user.clone())),
-    });
     Ok(())
 }

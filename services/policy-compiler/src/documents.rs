@@ -167,6 +167,7 @@ fn judge_beside(compiler: &Compiler, text: &str) -> DocumentVerdict {
     let inventory = Inventory {
         users: compiler.users(),
         nodes: compiler.nodes(),
+        groups: compiler.groups(),
         in_force: Some(compiler.policy()),
     };
     check_document(text, Some(inventory))

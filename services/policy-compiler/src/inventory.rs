@@ -4,11 +4,11 @@ use bowline_policy::{PolicyNode, PolicyUser, Role, device_attributes, tag_name};
 use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
 use ipnet::IpNet;
 
-/// Returns identity's user as a user of the policy.
+/// Returns identity's user as a user of the policy, who is in these groups.
 #[must_use]
-pub fn convert_user(user: &identity::User) -> PolicyUser {
+pub fn convert_user(user: &identity::User, groups: &[String]) -> PolicyUser {
     let role = convert_role(user.role());
-    PolicyUser::new(user.id, &user.login_name, role, &user.groups)
+    PolicyUser::new(user.id, &user.login_name, role, groups)
 }
 
 /// Returns identity's role as a role of the policy.

@@ -24,6 +24,7 @@ mod grpc;
 pub mod inventory;
 mod judgement;
 pub mod message;
+mod people;
 mod policy_cache;
 mod service;
 mod store;

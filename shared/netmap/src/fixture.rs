@@ -144,6 +144,7 @@ impl TestTailnet {
             tailnet: Some(tailnet),
             users: vec![user(7)],
             last: true,
+            groups: Vec::new(),
         }]);
         replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 2,

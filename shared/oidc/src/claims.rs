@@ -7,31 +7,28 @@ const MOST_VALUES: usize = 1000;
 
 /// Returns the texts at a claim: `groups`, or below nested objects `resource_access.wireguard.roles`. A name that has dots
 /// itself, such as `https://example.com/groups`, is tried whole first. A text is one value; of a list those members that are
-/// texts, or objects with a `name`.
+/// texts, or objects with a `name`. `None` where the provider says nothing: there is no such claim, or it is neither text
+/// nor list.
 ///
 /// ```
 /// # use serde_json::json;
 /// let claims = json!({ "realm_access": { "roles": ["dev", "ops"] } });
 /// let roles = bowline_oidc::find_claim(claims.as_object().unwrap(), "realm_access.roles");
-/// assert_eq!(roles, ["dev", "ops"]);
+/// assert_eq!(roles.unwrap(), ["dev", "ops"]);
 /// ```
 #[must_use]
-pub fn find_claim(claims: &Map<String, Value>, path: &str) -> Vec<String> {
-    let Some(value) = find_value(claims, path) else {
-        return Vec::new();
-    };
-    match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(members) => members
-            .iter()
-            .filter_map(|member| match member {
+pub fn find_claim(claims: &Map<String, Value>, path: &str) -> Option<Vec<String>> {
+    match find_value(claims, path)? {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(members) => {
+            let texts = members.iter().filter_map(|member| match member {
                 Value::String(text) => Some(text.clone()),
                 Value::Object(object) => object.get("name")?.as_str().map(str::to_owned),
                 _ => None,
-            })
-            .take(MOST_VALUES)
-            .collect(),
-        _ => Vec::new(),
+            });
+            Some(texts.take(MOST_VALUES).collect())
+        }
+        _ => None,
     }
 }
 

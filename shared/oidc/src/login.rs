@@ -158,7 +158,7 @@ pub async fn finish_login(
         }
         verified => verified.map_err(VerifyError::into_error)?,
     };
-    let is_missing = |path: &String| find_claim(&identity.claims, path).is_empty();
+    let is_missing = |path: &String| find_claim(&identity.claims, path).is_none();
     if request.wanted_claims.iter().any(is_missing) {
         add_user_info(providers, &provider, &tokens, &mut identity).await?;
     }

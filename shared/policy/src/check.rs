@@ -1,6 +1,6 @@
 //! Judges a whole document: reads it, and runs its own tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     DocumentContext, Policy, Problem, failed_tests,
@@ -14,6 +14,8 @@ pub struct Inventory<'i> {
     pub users: &'i BTreeMap<u64, PolicyUser>,
     /// The nodes by number.
     pub nodes: &'i BTreeMap<u64, PolicyNode>,
+    /// The groups that there are, with `group:`; those that users are in need not be among them.
+    pub groups: &'i BTreeSet<String>,
     /// The policy in force, if it is known.
     pub in_force: Option<&'i Policy>,
 }
@@ -33,7 +35,7 @@ pub struct DocumentVerdict {
 #[must_use]
 pub fn check_document(text: &str, inventory: Option<Inventory<'_>>) -> DocumentVerdict {
     let context = inventory.map_or_else(DocumentContext::default, |known| {
-        DocumentContext::for_tailnet(known.users, known.in_force)
+        DocumentContext::for_tailnet(known.users, known.groups, known.in_force)
     });
     let policy = match Policy::parse(text, &context) {
         Ok(policy) => policy,

@@ -13,22 +13,26 @@ pub struct DocumentContext {
     /// The tailnet's own domains, in lower case. `user:*@` with another domain is refused; while no domain is known, any
     /// is accepted.
     pub domains: BTreeSet<String>,
-    /// The groups that its users have from identity providers, with `group:`; `None` while they are not known.
+    /// The groups that it has, with `group:`, whether or not somebody is in them; `None` while they are not known.
     pub groups: Option<BTreeSet<String>>,
-    /// The groups from identity providers that the document in force names.
+    /// The groups that the document in force names and does not define.
     pub groups_in_force: BTreeSet<String>,
     /// Whether the document was accepted before: checks that are newer than it only warn.
     pub is_stored: bool,
 }
 
 impl DocumentContext {
-    /// Returns what is known of a tailnet with these users.
+    /// Returns what is known of a tailnet with these users, and these groups beside those that the users are in.
     #[must_use]
-    pub fn for_tailnet(users: &BTreeMap<u64, PolicyUser>, in_force: Option<&Policy>) -> Self {
-        let groups = users.values().flat_map(|user| &user.groups);
+    pub fn for_tailnet(
+        users: &BTreeMap<u64, PolicyUser>,
+        groups: &BTreeSet<String>,
+        in_force: Option<&Policy>,
+    ) -> Self {
+        let joined = users.values().flat_map(|user| &user.groups);
         Self {
             domains: own_domains(users),
-            groups: Some(groups.cloned().collect()),
+            groups: Some(groups.iter().chain(joined).cloned().collect()),
             groups_in_force: in_force
                 .map_or_else(BTreeSet::new, |policy| policy.synced_groups.clone()),
             is_stored: false,

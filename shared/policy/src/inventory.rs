@@ -80,7 +80,7 @@ pub struct PolicyUser {
     pub login_name: String,
     /// Role.
     pub role: Role,
-    /// Groups from the identity provider, with `group:`.
+    /// Groups of the tailnet, with `group:`.
     pub groups: Vec<String>,
 }
 

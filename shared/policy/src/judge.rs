@@ -154,7 +154,7 @@ impl Policy {
                 let own = user.login_name.rsplit_once('@');
                 user.role != Role::Outsider && own.is_some_and(|(_, own)| own == domain)
             }
-            // A group that the document defines is not that of the same name from an identity provider.
+            // A group that the document defines is not the tailnet's of the same name.
             Selector::Group(name) => match self.groups.get(name) {
                 Some(members) => members.contains(&user.login_name),
                 None => user.groups.contains(name),

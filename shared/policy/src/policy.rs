@@ -152,7 +152,7 @@ pub struct Policy {
     pub(crate) rules: Vec<Arc<AccessRule>>,
     /// Members of each group that the document defines, by login name.
     pub(crate) groups: BTreeMap<String, BTreeSet<String>>,
-    /// The groups it names and does not define: users have them from an identity provider.
+    /// The groups it names and does not define: those of the tailnet.
     pub(crate) synced_groups: BTreeSet<String>,
     /// Who may use each tag.
     pub(crate) tag_owners: BTreeMap<String, Vec<Selector>>,
@@ -197,6 +197,11 @@ impl Policy {
             Ok(Some(result)) => result,
             Err(problem) => Err(vec![problem]),
         }
+    }
+
+    /// Returns the groups that the document defines, with `group:`: one of the tailnet with such a name does not count.
+    pub fn defined_groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
     }
 
     /// Returns what is right but does not do what it says, at most fifty warnings.

@@ -85,7 +85,7 @@ pub fn candidate(case: &Case, sources: FilterSources) -> Candidate {
     tailnet
         .users
         .iter()
-        .for_each(|user| compiler.put_user(inventory::convert_user(user)));
+        .for_each(|user| compiler.put_user(inventory::convert_user(user, &user.groups)));
     tailnet
         .nodes
         .iter()
@@ -114,6 +114,7 @@ fn told(
         tailnet: Some(tailnet.tailnet.clone()),
         users: tailnet.users.clone(),
         last: true,
+        groups: Vec::new(),
     }]);
     let online = |id| SoftState {
         node_id: id,

@@ -1,8 +1,9 @@
 //! Tailnets and users.
 
 use bowline_proto::identity::v1::{
-    CreateTailnetRequest, CreateUserRequest, ListTailnetsRequest, ListUsersRequest,
-    UpdateUserRequest, User, tailnet_service_client::TailnetServiceClient,
+    CreateTailnetRequest, CreateUserRequest, DeleteGroupRequest, ListGroupsRequest,
+    ListTailnetsRequest, ListUsersRequest, UpdateUserRequest, User,
+    group_service_client::GroupServiceClient, tailnet_service_client::TailnetServiceClient,
     user_service_client::UserServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
@@ -32,6 +33,20 @@ impl TestServices {
             ..self.user.clone()
         };
         self.update_user(user, "groups").await;
+    }
+
+    /// Deletes all groups of the tailnet.
+    pub async fn delete_groups(&self) {
+        let mut groups = GroupServiceClient::new(self.admin());
+        let tailnet_id = self.tailnet;
+        let listed = groups.list_groups(ListGroupsRequest { tailnet_id }).await;
+        for listed in listed.unwrap().into_inner().groups {
+            let request = DeleteGroupRequest {
+                tailnet_id,
+                group_id: listed.group.unwrap_or_default().id,
+            };
+            groups.delete_group(request).await.unwrap();
+        }
     }
 
     async fn update_user(&self, user: User, field: &str) {

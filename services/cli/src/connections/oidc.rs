@@ -5,7 +5,7 @@ use bowline_proto::identity::v1::{
 };
 use clap::Args;
 
-use super::{AdmissionArgs, SecretArgs, connect, rows::NewOidcRow};
+use super::{AdmissionArgs, SecretArgs, connect, role_groups::RoleGroupArgs, rows::NewOidcRow};
 use crate::{
     administer::TailnetArg, connection::ConnectionArgs, failure::Failure, output::Printer,
 };
@@ -33,6 +33,8 @@ pub struct OidcArgs {
     /// A scope beside "openid". "profile" and "email" when none is given.
     #[arg(long = "scope")]
     scopes: Vec<String>,
+    #[command(flatten)]
+    roles: RoleGroupArgs,
     #[command(flatten)]
     admission: AdmissionArgs,
     /// Believe mail addresses that the provider does not call verified. Only where nobody can choose an address.
@@ -65,6 +67,7 @@ fn oidc_connection(tailnet_id: u64, args: OidcArgs) -> Connection {
         tailnet_id,
         name: args.name,
         domains: args.domains,
+        role_groups: args.roles.role_groups,
         admission: Some(args.admission.into_admission()),
         provider: Some(Provider::Oidc(OidcProvider {
             issuer: args.issuer,

@@ -10,6 +10,7 @@ use bowline_proto::{
 };
 use serde::Serialize;
 
+use super::role_groups::RoleGroupRow;
 use crate::{
     output::{Row, join_texts, yes_mark},
     time,
@@ -26,6 +27,7 @@ pub(super) struct ConnectionRow {
     has_client_secret: bool,
     scopes: Vec<String>,
     groups_claim: String,
+    role_groups: Vec<RoleGroupRow>,
     allow_unverified_mail: bool,
     metadata_url: String,
     mail_attribute: String,
@@ -59,6 +61,7 @@ impl From<Connection> for ConnectionRow {
             has_client_secret: oidc.has_client_secret,
             scopes: oidc.scopes,
             groups_claim: oidc.groups_claim,
+            role_groups: RoleGroupRow::list(connection.role_groups),
             allow_unverified_mail: oidc.allow_unverified_mail,
             metadata_url: saml.metadata_url,
             mail_attribute: saml.mail_attribute,

@@ -11,6 +11,7 @@ use prost_types::FieldMask;
 
 use super::{
     AdmissionArgs, connect,
+    role_groups::RoleGroupArgs,
     rows::{ConnectionRow, KeysRow, NewSamlRow},
 };
 use crate::{
@@ -53,6 +54,8 @@ pub struct SamlArgs {
     /// Take answers that are signed as a whole and whose assertion is not signed itself.
     #[arg(long)]
     accept_signed_response: bool,
+    #[command(flatten)]
+    roles: RoleGroupArgs,
     #[command(flatten)]
     admission: AdmissionArgs,
     #[command(flatten)]
@@ -124,6 +127,7 @@ pub(super) async fn create(
         tailnet_id,
         name: args.name,
         domains: args.domains,
+        role_groups: args.roles.role_groups,
         admission: Some(args.admission.into_admission()),
         provider: Some(Provider::Saml(saml)),
         ..Connection::default()

@@ -1,6 +1,9 @@
 //! `bowline policy check` and the inventory it runs a document's tests against: no server is asked.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use bowline_policy::{
     AttributeValue, DocumentVerdict, PolicyNode, PolicyUser, Role, check_document,
@@ -18,6 +21,7 @@ use crate::{
     administer::{TailnetArg, list_nodes, list_users},
     connection::ConnectionArgs,
     failure::{Failure, FailureKind},
+    groups::list_groups,
     output::Printer,
 };
 
@@ -29,6 +33,9 @@ struct InventoryFile {
     users: Vec<ListedUser>,
     /// The nodes.
     nodes: Vec<ListedNode>,
+    /// The groups that there are, without `group:`; those that users are in need not be among them.
+    #[serde(default)]
+    groups: BTreeSet<String>,
 }
 
 /// A user.
@@ -39,7 +46,7 @@ struct ListedUser {
     /// As in `autogroup:`; a member when not given.
     #[serde(default)]
     role: String,
-    /// Groups of the identity provider, without `group:`.
+    /// Groups of the tailnet, without `group:`.
     #[serde(default)]
     groups: Vec<String>,
 }
@@ -92,15 +99,22 @@ pub fn check_file(
 
 /// Judges a document.
 fn judge_document(text: &str, known: Option<&KnownInventory>) -> DocumentVerdict {
-    let inventory = known.map(|(users, nodes)| bowline_policy::Inventory {
-        users,
-        nodes,
+    let inventory = known.map(|known| bowline_policy::Inventory {
+        users: &known.users,
+        nodes: &known.nodes,
+        groups: &known.groups,
         in_force: None,
     });
     check_document(text, inventory)
 }
 
-type KnownInventory = (BTreeMap<u64, PolicyUser>, BTreeMap<u64, PolicyNode>);
+/// An inventory as the policy judges it.
+struct KnownInventory {
+    users: BTreeMap<u64, PolicyUser>,
+    nodes: BTreeMap<u64, PolicyNode>,
+    /// With `group:`.
+    groups: BTreeSet<String>,
+}
 
 fn load_inventory(file: &Path) -> Result<KnownInventory, Failure> {
     let wrong =
@@ -154,7 +168,12 @@ fn load_inventory(file: &Path) -> Result<KnownInventory, Failure> {
         }
         nodes.insert(id, node);
     }
-    Ok((users, nodes))
+    let groups = inventory.groups.iter();
+    Ok(KnownInventory {
+        users,
+        nodes,
+        groups: groups.map(|name| format!("group:{name}")).collect(),
+    })
 }
 
 fn read_attribute(value: &Value) -> Option<AttributeValue> {
@@ -216,7 +235,10 @@ pub async fn print_inventory(
         .await?
         .into_iter()
         .filter_map(|listed| listed.node);
+    let groups = list_groups(connection, tailnet_id).await?.into_iter();
+    let groups = groups.filter_map(|listed| Some(listed.group?.name));
     let inventory = InventoryFile {
+        groups: groups.collect(),
         nodes: listed.map(node).collect(),
         users: users.into_iter().map(user).collect(),
     };

@@ -122,6 +122,16 @@ impl Asked {
         self.home(&["users", "delete", "max@example.com", "--with-tagged-nodes"]);
     }
 
+    fn ask_about_groups(&mut self) {
+        self.home(&["groups", "create", "on call"]);
+        self.home(&["groups", "add-user", "on call", "kim@example.com"]);
+        self.home(&["groups", "rename", "on call", "on-call"]);
+        self.home(&["groups", "list"]);
+        self.home(&["groups", "show", "group:on-call"]);
+        self.home(&["groups", "remove-user", "on-call", "kim@example.com"]);
+        self.home(&["groups", "delete", "on-call"]);
+    }
+
     fn ask_about_nodes_and_keys(&mut self) {
         self.home(&["nodes", "list"]);
         self.home(&["nodes", "show", "router-1"]);
@@ -166,7 +176,9 @@ impl Asked {
             "--client-id",
             "bowline",
         ];
-        self.home(&[&create[..], &with_secret, &["--domain", "corp.example.com"]].concat());
+        let with_domain = ["--domain", "corp.example.com"];
+        let with_roles = ["--role-group", "netops=network-admin"];
+        self.home(&[&create[..], &with_secret, &with_domain, &with_roles].concat());
         self.home(&["connections", "list"]);
         let set = ["connections", "set-secret", "Example Corp"];
         self.home(&[&set[..], &with_secret].concat());
@@ -292,6 +304,7 @@ async fn interface_of_answers_is_unchanged() {
     let mut asked = Asked::new(leaf_commands().await);
     asked.wait_for_gateway();
     asked.ask_about_tailnets_and_people();
+    asked.ask_about_groups();
     asked.ask_about_nodes_and_keys();
     asked.ask_about_logins();
     asked.ask_about_connections();

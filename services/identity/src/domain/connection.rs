@@ -1,12 +1,12 @@
 //! Connections to identity providers.
 
 use bowline_proto::identity::v1::{
-    Admission, Connection, OidcProvider, SamlProvider, connection::Provider,
+    Admission, Connection, OidcProvider, Role, RoleGroup, SamlProvider, connection::Provider,
 };
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{check_text, saml::normalize_saml};
+use super::{check_text, saml::normalize_saml, user::role_name};
 use crate::error::IdentityError;
 
 /// The most entries in one list of a connection.
@@ -27,11 +27,37 @@ pub fn normalize_connection(connection: &mut Connection) -> Result<(), IdentityE
         normalize_list("admission", &mut admission.groups)?;
         normalize_list("admission", &mut admission.users)?;
     }
+    check_role_groups(connection)?;
     match &mut connection.provider {
         Some(Provider::Oidc(oidc)) => normalize_oidc(oidc),
         Some(Provider::Saml(saml)) => normalize_saml(saml),
         None => Err(IdentityError::invalid("provider", "is missing")),
     }
+}
+
+/// Checks the groups that give roles. Their order counts, so that it stays.
+fn check_role_groups(connection: &Connection) -> Result<(), IdentityError> {
+    let invalid = |problem: String| Err(IdentityError::invalid("role_groups", problem));
+    if connection.role_groups.len() > MOST_ENTRIES {
+        return invalid(format!("has more than {MOST_ENTRIES} entries"));
+    }
+    for mapped in &connection.role_groups {
+        check_text("role_groups", &mapped.group, 254)?;
+        if mapped.group.is_empty() {
+            return invalid("has an entry without a group".to_owned());
+        }
+        match Role::try_from(mapped.role) {
+            Ok(Role::Owner) => {
+                let problem = "make nobody an owner: transfer the ownership instead";
+                return invalid(problem.to_owned());
+            }
+            Ok(Role::Unspecified) | Err(_) => {
+                return invalid(format!("\"{}\" has no role that is known", mapped.group));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn normalize_oidc(oidc: &mut OidcProvider) -> Result<(), IdentityError> {
@@ -125,6 +151,7 @@ pub fn update_fields(
             "name" => connection.name.clone_from(&wanted.name),
             "domains" => connection.domains.clone_from(&wanted.domains),
             "admission" => connection.admission.clone_from(&wanted.admission),
+            "role_groups" => connection.role_groups.clone_from(&wanted.role_groups),
             "oidc" => update_oidc(connection, wanted)?,
             "saml" => update_saml(connection, wanted)?,
             "client_secret" => scope.client_secret = true,
@@ -207,6 +234,7 @@ pub fn describe_connection(connection: &Connection) -> Value {
             "users": users,
             "known_users_only": known_users_only,
         },
+        "role_groups": describe_role_groups(connection),
         "provider": provider,
     })
 }
@@ -235,6 +263,12 @@ fn describe_saml(saml: &SamlProvider) -> Value {
         "accepts_signed_response": saml.accepts_signed_response,
         "metadata_certificates": saml.metadata_certificates.len(),
     })
+}
+
+fn describe_role_groups(connection: &Connection) -> Value {
+    let describe =
+        |mapped: &RoleGroup| json!({ "group": mapped.group, "role": role_name(mapped.role()) });
+    connection.role_groups.iter().map(describe).collect()
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub struct Person {
     pub display_name: String,
     /// A picture, or empty.
     pub picture: String,
-    /// The groups as the provider names them.
-    pub groups: Vec<String>,
+    /// The groups as the provider names them; `None` when it says nothing of groups.
+    pub groups: Option<Vec<String>>,
 }
 
 /// Returns the login name that a person has here: the mail address, or the name at the provider with the host of its
@@ -68,7 +68,8 @@ pub fn check_admission(
             "Your mail address is not in a domain that may log in here. Ask an administrator.",
         ));
     }
-    if !groups.is_empty() && !groups.iter().any(|group| person.groups.contains(group)) {
+    let own = person.groups.as_deref().unwrap_or_default();
+    if !groups.is_empty() && !groups.iter().any(|group| own.contains(group)) {
         return Err(refused(
             "You are in none of the groups that may log in here. Ask an administrator.",
         ));

@@ -139,10 +139,12 @@ pub fn read_person(
         name => first(name),
     };
     let mut groups = match saml.groups_attribute.as_str() {
-        "" => Vec::new(),
-        name => assertion.attributes.get(name).cloned().unwrap_or_default(),
+        "" => None,
+        name => assertion.attributes.get(name).cloned(),
     };
-    groups.truncate(MOST_GROUPS);
+    if let Some(groups) = &mut groups {
+        groups.truncate(MOST_GROUPS);
+    }
     let text = |value: Option<&String>| clean_text(value.map_or("", String::as_str));
     let mail = named(&saml.mail_attribute, &MAIL_NAMES).filter(|mail| mail.contains('@'));
     Ok(Person {

@@ -38,7 +38,10 @@ pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<
         match path.as_str() {
             "display_name" => user.display_name.clone_from(&wanted.display_name),
             "profile_pic_url" => user.profile_pic_url.clone_from(&wanted.profile_pic_url),
-            "role" => user.role = wanted.role,
+            "role" => {
+                user.role = wanted.role;
+                user.role_connection_id = 0;
+            }
             "suspended" => user.suspended = wanted.suspended,
             "groups" => {
                 user.groups.clone_from(&wanted.groups);
@@ -56,15 +59,20 @@ pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<
 
 /// Returns the fields of a user as the audit trail shows them.
 pub fn describe_user(user: &User) -> Value {
-    let role = user.role().as_str_name();
     json!({
         "login_name": user.login_name,
         "display_name": user.display_name,
         "profile_pic_url": user.profile_pic_url,
-        "role": role.trim_start_matches("ROLE_").to_lowercase().replace('_', "-"),
+        "role": role_name(user.role()),
         "groups": user.groups,
         "suspended": user.suspended,
     })
+}
+
+/// Returns the name of a role, as people write it.
+pub fn role_name(role: Role) -> String {
+    let name = role.as_str_name().trim_start_matches("ROLE_");
+    name.to_lowercase().replace('_', "-")
 }
 
 /// Returns a login name in the form in which it is compared: in lower case, by Unicode's rules for no language in

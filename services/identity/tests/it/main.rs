@@ -10,6 +10,7 @@
 mod access;
 mod changes;
 mod credentials;
+mod groups;
 mod identity;
 mod logins;
 mod queue;

@@ -16,6 +16,9 @@ fn logins_are_compared_in_lower_case() {
         groups: vec!["OnCall".to_owned()],
         ..identity::User::default()
     };
-    assert_eq!(convert_user(&known).login_name, "amira@example.com");
-    assert_eq!(convert_user(&known).groups, ["group:OnCall"]);
+    assert_eq!(
+        convert_user(&known, &known.groups).login_name,
+        "amira@example.com"
+    );
+    assert_eq!(convert_user(&known, &known.groups).groups, ["group:OnCall"]);
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use bowline_change_feed::{IdentityLog, RegistryLog, Update};
 use bowline_policy::Compiler;
 use bowline_proto::{
-    identity::v1::identity_change,
+    identity::v1::{IdentitySnapshot, identity_change::Change},
     key_registry::v1::registry_change,
     policy::v1::{CompiledUpdate, Stamp},
 };
 
 use super::events::{PolicyInForce, WorkspaceEvent};
-use crate::{inventory, message};
+use crate::{inventory, message, people::People};
 
 /// The state of a workspace.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct WorkspaceState {
     has_policy: bool,
     has_users: bool,
     has_nodes: bool,
-    users: BTreeSet<u64>,
+    people: People,
     nodes: BTreeSet<u64>,
 }
 
@@ -55,34 +55,62 @@ impl WorkspaceState {
     fn apply_users(&mut self, update: Update<IdentityLog>) {
         match update {
             Update::Snapshot(snapshot) => {
-                let users = || snapshot.chunks.iter().flat_map(|chunk| &chunk.users);
-                let present: BTreeSet<u64> = users().map(|user| user.id).collect();
-                for gone in self.users.difference(&present) {
-                    self.compiler.remove_user(*gone);
-                }
-                for user in users() {
-                    self.compiler.put_user(inventory::convert_user(user));
-                }
-                self.users = present;
+                self.replace_people(snapshot.chunks);
                 self.has_users = true;
                 self.stamp.identity_revision = snapshot.position.revision;
             }
             Update::Changes(changes, position) => {
-                for entry in changes.entries {
-                    match entry.change {
-                        Some(identity_change::Change::User(user)) => {
-                            self.users.insert(user.id);
-                            self.compiler.put_user(inventory::convert_user(&user));
-                        }
-                        Some(identity_change::Change::UserDeleted(id)) => {
-                            self.users.remove(&id);
-                            self.compiler.remove_user(id);
-                        }
-                        _ => {}
-                    }
+                for change in changes.entries.into_iter().filter_map(|entry| entry.change) {
+                    self.apply_identity_change(change);
                 }
                 self.stamp.identity_revision = position.revision;
             }
+        }
+    }
+
+    fn replace_people(&mut self, chunks: Vec<IdentitySnapshot>) {
+        let mut people = People::default();
+        for chunk in chunks {
+            for group in chunk.groups {
+                people.put_group(group);
+            }
+            for user in chunk.users {
+                people.put_user(user);
+            }
+        }
+        let present: BTreeSet<u64> = people.user_ids().collect();
+        for gone in self.people.user_ids().filter(|id| !present.contains(id)) {
+            self.compiler.remove_user(gone);
+        }
+        for user in people.policy_users() {
+            self.compiler.put_user(user);
+        }
+        self.compiler.set_groups(people.group_names());
+        self.people = people;
+    }
+
+    fn apply_identity_change(&mut self, change: Change) {
+        let changed = match change {
+            Change::User(user) => vec![self.people.put_user(user)],
+            Change::UserDeleted(id) => {
+                self.people.remove_user(id);
+                self.compiler.remove_user(id);
+                return;
+            }
+            Change::Group(group) => {
+                let changed = self.people.put_group(group);
+                self.compiler.set_groups(self.people.group_names());
+                changed
+            }
+            Change::GroupDeleted(id) => {
+                let changed = self.people.remove_group(id);
+                self.compiler.set_groups(self.people.group_names());
+                changed
+            }
+            Change::Tailnet(_) | Change::TailnetDeleted(_) => return,
+        };
+        for user in changed {
+            self.compiler.put_user(user);
         }
     }
 

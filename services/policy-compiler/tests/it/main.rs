@@ -6,4 +6,5 @@
 
 mod answers;
 mod compiler;
+mod groups;
 mod versions;

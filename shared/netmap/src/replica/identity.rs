@@ -77,6 +77,8 @@ impl Replica {
                     self.show_nodes_of(id);
                 }
             }
+            // What a group means is the policy's business.
+            identity_change::Change::Group(_) | identity_change::Change::GroupDeleted(_) => {}
             identity_change::Change::TailnetDeleted(_) => self.set_state(TailnetState::Deleted),
         }
     }

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn find(claims: &Value, path: &str) -> Vec<String> {
-    find_claim(claims.as_object().unwrap(), path)
+    find_claim(claims.as_object().unwrap(), path).unwrap_or_default()
 }
 
 #[test]
@@ -32,6 +32,11 @@ fn what_is_no_text_gives_nothing_and_much_is_bounded() {
         json!({ "groups": { "a": 1 } }),
     ] {
         assert!(find(&odd, "groups").is_empty());
+    }
+    let said = |claims: Value| find_claim(claims.as_object().unwrap(), "groups").is_some();
+    assert!(said(json!({ "groups": [] })), "nobody's group is an answer");
+    for nothing in [json!({}), json!({ "groups": null }), json!({ "groups": 1 })] {
+        assert!(!said(nothing));
     }
     let many: Vec<_> = (0..10_000).map(|number| number.to_string()).collect();
     assert_eq!(

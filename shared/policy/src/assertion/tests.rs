@@ -252,7 +252,7 @@ fn tests_that_would_take_too_long_are_refused() {
 fn failures(text: &str, users: &[PolicyUser], nodes: &[PolicyNode]) -> Vec<String> {
     let users: BTreeMap<_, _> = users.iter().map(|user| (user.id, user.clone())).collect();
     let nodes: BTreeMap<_, _> = nodes.iter().map(|node| (node.id, node.clone())).collect();
-    let context = DocumentContext::for_tailnet(&users, None);
+    let context = DocumentContext::for_tailnet(&users, &std::collections::BTreeSet::new(), None);
     let policy = Policy::parse(text, &context).unwrap();
     let failed = failed_tests(&policy, &users, &nodes).into_iter();
     failed.map(|problem| problem.message).collect()

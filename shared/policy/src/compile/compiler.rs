@@ -32,6 +32,8 @@ pub struct Compiler {
     profile_plan: ProfilePlan,
     users: BTreeMap<u64, PolicyUser>,
     nodes: BTreeMap<u64, PolicyNode>,
+    /// The groups that there are, whether or not somebody is in them. Output does not depend on them.
+    groups: BTreeSet<String>,
     /// The nodes of each user, tagged ones too.
     nodes_by_user: BTreeMap<u64, BTreeSet<u64>>,
     /// The nodes with each usable subnet route.
@@ -92,6 +94,7 @@ impl Compiler {
             profile_plan: ProfilePlan::default(),
             users: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            groups: BTreeSet::new(),
             nodes_by_user: BTreeMap::new(),
             routers: BTreeMap::new(),
             tagged_routers: TaggedRouters::default(),
@@ -137,6 +140,17 @@ impl Compiler {
     #[must_use]
     pub fn nodes(&self) -> &BTreeMap<u64, PolicyNode> {
         &self.nodes
+    }
+
+    /// Returns the groups that there are, with `group:`, whether or not somebody is in them.
+    #[must_use]
+    pub fn groups(&self) -> &BTreeSet<String> {
+        &self.groups
+    }
+
+    /// Says which groups there are, with `group:`: a document may name them.
+    pub fn set_groups(&mut self, groups: BTreeSet<String>) {
+        self.groups = groups;
     }
 
     /// Returns the user that a node belongs to; a tagged node belongs to nobody.

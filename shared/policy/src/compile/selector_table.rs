@@ -28,7 +28,7 @@ pub(crate) struct SelectorTable {
     pub(crate) ids: Vec<u64>,
     users: HashMap<String, Vec<u32>>,
     domains: HashMap<String, Vec<u32>>,
-    /// By name, for the groups of identity providers that the policy does not define.
+    /// By name, for the groups of the tailnet that the policy does not define.
     groups: HashMap<String, Vec<u32>>,
     /// By login name, for the groups of the policy.
     members: HashMap<String, Vec<u32>>,

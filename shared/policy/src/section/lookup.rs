@@ -88,10 +88,10 @@ impl DocumentReader<'_> {
         Ok(selector)
     }
 
-    /// Checks that a group which the document does not define comes from an identity provider.
+    /// Checks that a group which the document does not define is one of the tailnet.
     ///
-    /// A group is known while a user has it. A group that the last user has left may stay when the document in force
-    /// names it: it selects nobody. Without knowledge of users any group is accepted, with a warning.
+    /// A group that is gone may stay when the document in force names it: it selects nobody. Without knowledge of the
+    /// tailnet any group is accepted, with a warning.
     fn check_synced_group(&mut self, name: &str, place: &Value<'_>) -> Result<(), String> {
         let context = self.context;
         let is_named_before = self.policy.synced_groups.contains(name);
@@ -99,11 +99,11 @@ impl DocumentReader<'_> {
             _ if context.is_stored || is_named_before => None,
             Some(groups) if groups.contains(name) => None,
             Some(_) if context.groups_in_force.contains(name) => Some(format!(
-                "no user has the group \"{name}\" now: it selects nobody"
+                "there is no group \"{name}\" now: it selects nobody"
             )),
             Some(_) => return Err(format!("group not found: \"{name}\"")),
             None => Some(format!(
-                "\"{name}\" is not defined here: it selects those who have it from an identity provider"
+                "\"{name}\" is not defined here: it selects who is in the tailnet's group of that name"
             )),
         };
         if let Some(warning) = warning {
@@ -131,13 +131,15 @@ impl DocumentReader<'_> {
     }
 }
 
-const UNDEFINED_GROUP: &str = "a group is a key of groups, or a group that a user of the tailnet has; any other is refused when the policy is set";
+const UNDEFINED_GROUP: &str = "a group is a key of groups, or a group of the tailnet (bowline groups list); any other is refused when the policy is set";
 
 /// Returns advice for a selector that names nothing.
 pub(super) fn missing_hint(text: &str) -> &'static str {
     match text.trim().split_once(':').map(|(kind, _)| kind) {
         Some("tag") => "every tag is a key of tagOwners",
-        Some("group") => "a group is a key of groups, or a group that a user of the tailnet has",
+        Some("group") => {
+            "a group is a key of groups, or a group of the tailnet: bowline groups list"
+        }
         Some("ipset") => "every IP set is a key of ipsets",
         Some("autogroup") if text.trim().starts_with("autogroup:member") => "",
         Some("autogroup") => "see the list of autogroups in the policy language",

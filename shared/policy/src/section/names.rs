@@ -34,7 +34,7 @@ impl DocumentReader<'_> {
             }
             let synced = self.context.groups.as_ref();
             if synced.is_some_and(|synced| synced.contains(name)) {
-                let message = format!("\"{name}\" is a group of an identity provider too");
+                let message = format!("\"{name}\" is a group of the tailnet too");
                 let hint = "only those listed here are in it, as long as it is defined here";
                 self.warnings
                     .push(self.reader.problem_at(place, message).with_hint(hint));

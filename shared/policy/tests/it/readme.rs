@@ -1,6 +1,6 @@
 //! The documents in the README are read, and pass their own tests, before anybody has joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_policy::{Inventory, check_document};
 
@@ -15,6 +15,7 @@ fn the_documents_of_the_readme_hold() {
         let inventory = Inventory {
             users: &users,
             nodes: &nodes,
+            groups: &BTreeSet::new(),
             in_force: None,
         };
         let verdict = check_document(document, Some(inventory));

@@ -399,6 +399,7 @@ fn replica(snapshot: RegistrySnapshot) -> Replica {
             ..User::default()
         }],
         last: true,
+        groups: Vec::new(),
     }]);
     replica.apply_registry_snapshot(vec![snapshot]);
     replica

@@ -3,6 +3,7 @@ use std::io::Write as _;
 use super::*;
 
 const INVENTORY: &str = r#"{"users": [{"login_name": "Ana@corp.test", "role": "owner", "groups": ["ops@corp.test"]}],
+        "groups": ["empty"],
         "nodes": [{"name": "a", "user": "ana@corp.test", "addresses": ["100.64.0.1"], "attributes": {"node:os": "linux"}},
                   {"name": "b", "tags": ["tag:Web"], "addresses": ["100.64.0.2"]}]}"#;
 
@@ -30,6 +31,8 @@ fn documents_are_judged_with_the_users_domains_and_groups_of_the_inventory() {
     assert!(judged(foreign)[0][0].contains("other.test is not associated with this Tailnet"));
     let nobody = r#"{"acls": [{"action": "accept", "src": ["group:dev"], "dst": ["*:*"]}]}"#;
     assert_eq!(judged(nobody)[0], ["src=group not found: \"group:dev\""]);
+    let empty = r#"{"acls": [{"action": "accept", "src": ["group:empty"], "dst": ["*:*"]}]}"#;
+    assert_eq!(judged(empty), [const { Vec::<String>::new() }; 2]);
     let unknown = r#"{"postures": {"posture:p": ["ip:country == 'CH'"]}}"#;
     let [problems, warnings] = judged(unknown);
     assert!(problems.is_empty() && warnings[0].contains("is never set here"));

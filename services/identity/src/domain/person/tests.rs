@@ -6,7 +6,7 @@ fn person(mail: Option<&str>) -> Person {
         subject: "1".to_owned(),
         mail: mail.map(str::to_owned),
         username: "amira".to_owned(),
-        groups: vec!["dev".to_owned()],
+        groups: Some(vec!["dev".to_owned()]),
         ..Person::default()
     }
 }

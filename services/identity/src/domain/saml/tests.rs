@@ -47,7 +47,7 @@ fn person_is_the_persistent_name_and_never_the_mail_address() {
     let person = person.unwrap();
     assert_eq!(person.subject, "7d1f");
     assert_eq!(person.mail.as_deref(), Some("kim@corp.example"));
-    assert_eq!(person.groups, ["dev", "ops"]);
+    assert_eq!(person.groups.unwrap(), ["dev", "ops"]);
     assert_eq!(person.display_name, "Kim K Example");
     for format in [Some(NAME_ID_EMAIL), Some(NAME_ID_TRANSIENT), None] {
         let refused = read_person(&provider(), &assertion(format, &attributes)).unwrap_err();

@@ -32,7 +32,7 @@ const WARNED: &[(&str, &[&str])] = &[
     ),
     (
         r#"{"groups": {"group:synced": []}}"#,
-        &["line 1, column 13: \"group:synced\" is a group of an identity provider too"],
+        &["line 1, column 13: \"group:synced\" is a group of the tailnet too"],
     ),
     (
         r#"{"ssh": [{"action": "check", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["root"], "checkPeriod": "30s"}]}"#,
@@ -101,7 +101,7 @@ fn a_group_that_is_not_defined_is_one_that_users_have_or_had() {
         let left = Policy::parse(&text, &context(Some("group:other"), name)).unwrap();
         let warnings = lines(left.warnings());
         assert!(
-            warnings.len() == 1 && warnings[0].contains("no user has the group"),
+            warnings.len() == 1 && warnings[0].contains("there is no group"),
             "{warnings:?}"
         );
         let unknown = Policy::parse(&text, &context(None, "")).unwrap();

@@ -62,12 +62,13 @@ impl TestTailnet {
         let users: Vec<_> = (1..4).map(|id| user(id, false, false, false)).collect();
         users
             .iter()
-            .for_each(|user| compiler.put_user(inventory::convert_user(user)));
+            .for_each(|user| compiler.put_user(inventory::convert_user(user, &user.groups)));
         replica.apply_identity_snapshot(vec![IdentitySnapshot {
             revision: 1,
             tailnet: Some(tailnet.clone()),
             users,
             last: true,
+            groups: Vec::new(),
         }]);
         replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 1,
@@ -143,7 +144,8 @@ impl TestTailnet {
                 named,
             } => {
                 let user = user(id, admin, suspended, named);
-                self.compiler.put_user(inventory::convert_user(&user));
+                self.compiler
+                    .put_user(inventory::convert_user(&user, &user.groups));
                 self.identity(identity_change::Change::User(user));
             }
             Step::DeleteUser(id) => {

@@ -1,0 +1,172 @@
+//! The table of users.
+//!
+//! The groups of a user are in a table of their own. The body has their names beside it, for releases that know only those.
+
+use std::collections::BTreeMap;
+
+use bowline_db::DatabaseError;
+use bowline_proto::identity::v1::User;
+use prost::Message as _;
+use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
+
+use super::{decode_bodies, decode_body, groups};
+use crate::domain::user::folded_login_name;
+
+/// A user of a row, with the names of the groups and without memberships.
+fn decode_user(row: &AnyRow) -> Result<User, DatabaseError> {
+    let user: User = decode_body("users", row)?;
+    Ok(User {
+        has_memberships: false,
+        ..user
+    })
+}
+
+/// Returns the users of a tailnet, in the order of their login names.
+pub async fn list_users<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+) -> Result<Vec<User>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 ORDER BY login_name");
+    let rows = query.bind(tailnet_id.cast_signed()).fetch_all(on).await?;
+    rows.iter().map(decode_user).collect()
+}
+
+/// Returns the users of a tailnet with their memberships, in the order of their login names. One whose row is of a release
+/// that knows only names has none.
+pub async fn list_complete_users(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+) -> Result<Vec<User>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 ORDER BY login_name");
+    let rows = query.bind(tailnet_id.cast_signed()).fetch_all(&mut *on);
+    let mut users: Vec<User> = decode_bodies("users", &rows.await?)?;
+    let mut memberships = groups::list_memberships_of_tailnet(on, tailnet_id).await?;
+    for user in users.iter_mut().filter(|user| user.has_memberships) {
+        user.memberships = memberships.remove(&user.id).unwrap_or_default();
+    }
+    Ok(users)
+}
+
+/// Returns the users after a number, at most 500, whose rows have group names that a release without groups as objects has
+/// written: their tailnets by number. The second value is the number to go on from, `None` at the end.
+pub async fn list_users_with_old_names<'e>(
+    on: impl Executor<'e, Database = Any>,
+    after: u64,
+) -> Result<(BTreeMap<u64, Vec<u64>>, Option<u64>), DatabaseError> {
+    let rows = sqlx::query(
+        "SELECT id, body,
+             CAST(CASE WHEN EXISTS (SELECT 1 FROM group_members m WHERE m.user_id = users.id) THEN 1 ELSE 0 END AS BIGINT)
+             AS has_members
+         FROM users WHERE id > $1 ORDER BY id LIMIT 500",
+    );
+    let rows = rows.bind(after.cast_signed()).fetch_all(on).await?;
+    let mut found: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut last = None;
+    for row in &rows {
+        let user: User = decode_body("users", row)?;
+        let has_members = row.try_get::<i64, _>("has_members")? == 1;
+        last = Some(user.id);
+        if !user.has_memberships && (has_members || !user.groups.is_empty()) {
+            found.entry(user.tailnet_id).or_default().push(user.id);
+        }
+    }
+    Ok((found, last))
+}
+
+/// Returns a user of a tailnet.
+pub async fn find_user<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    id: u64,
+) -> Result<Option<User>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 AND id = $2")
+        .bind(tailnet_id.cast_signed())
+        .bind(id.cast_signed());
+    let row = query.fetch_optional(on).await?;
+    row.as_ref().map(decode_user).transpose()
+}
+
+/// Returns a user as the row has it: who wrote it is seen by `has_memberships`.
+pub async fn find_user_row(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    id: u64,
+) -> Result<Option<User>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 AND id = $2")
+        .bind(tailnet_id.cast_signed())
+        .bind(id.cast_signed());
+    let row = query.fetch_optional(on).await?;
+    row.map(|row| decode_body("users", &row)).transpose()
+}
+
+/// Returns the user of a tailnet who has this login name, in whatever case it is written.
+///
+/// Rows that an older release wrote have no folded name until the sweep fills it in. They are compared here, too.
+pub async fn find_user_named_alike(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    login_name: &str,
+) -> Result<Option<User>, DatabaseError> {
+    let folded = folded_login_name(login_name);
+    let query = sqlx::query(
+        "SELECT body FROM users WHERE tailnet_id = $1 AND (folded_name = $2 OR folded_name IS NULL)
+         ORDER BY id",
+    );
+    let rows = query
+        .bind(tailnet_id.cast_signed())
+        .bind(folded.clone())
+        .fetch_all(on)
+        .await?;
+    let users: Vec<User> = rows.iter().map(decode_user).collect::<Result<_, _>>()?;
+    let is_alike = |user: &User| folded_login_name(&user.login_name) == folded;
+    Ok(users.into_iter().find(is_alike))
+}
+
+/// Fills in the folded names that are missing from rows of an older release, 500 at a time. Returns how many it filled in:
+/// zero when none is left.
+pub async fn fold_some_names(on: &mut AnyConnection) -> Result<usize, DatabaseError> {
+    let rows = sqlx::query("SELECT id, login_name FROM users WHERE folded_name IS NULL LIMIT 500")
+        .fetch_all(&mut *on)
+        .await?;
+    for row in &rows {
+        let (id, login_name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        sqlx::query("UPDATE users SET folded_name = $2 WHERE id = $1")
+            .bind(id)
+            .bind(folded_login_name(&login_name))
+            .execute(&mut *on)
+            .await?;
+    }
+    Ok(rows.len())
+}
+
+/// Inserts a user, or replaces the one with that id. The names of its groups are to be those of its memberships.
+pub async fn put_user(on: &mut AnyConnection, user: &User) -> Result<(), DatabaseError> {
+    let body = User {
+        memberships: Vec::new(),
+        has_memberships: true,
+        ..user.clone()
+    };
+    sqlx::query(
+        "INSERT INTO users (id, tailnet_id, login_name, folded_name, body) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (id) DO UPDATE SET login_name = excluded.login_name,
+             folded_name = excluded.folded_name, body = excluded.body",
+    )
+    .bind(user.id.cast_signed())
+    .bind(user.tailnet_id.cast_signed())
+    .bind(user.login_name.clone())
+    .bind(folded_login_name(&user.login_name))
+    .bind(body.encode_to_vec())
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// Deletes a user.
+pub async fn delete_user(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
+    groups::delete_memberships(on, id).await?;
+    sqlx::query("DELETE FROM users WHERE id = $1")
+        .bind(id.cast_signed())
+        .execute(on)
+        .await?;
+    Ok(())
+}
