@@ -334,7 +334,7 @@ pub async fn list_connections(
     Ok(answer.into_inner().connections)
 }
 
-async fn find_connection(
+pub(crate) async fn find_connection(
     server: &ConnectionArgs,
     tailnet_id: u64,
     name: &str,

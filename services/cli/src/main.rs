@@ -3,6 +3,7 @@
 mod administer;
 mod audit;
 mod certificates;
+mod conditions;
 mod connection;
 mod connections;
 mod control_keys;
@@ -73,6 +74,9 @@ enum Command {
     /// Identity providers that people log in by.
     #[command(subcommand)]
     Connections(connections::ConnectionsCommand),
+    /// What logins by providers must be like: a second factor, a recent login, a network.
+    #[command(subcommand)]
+    Conditions(conditions::ConditionsCommand),
     /// What clients resolve names with: nameservers, split DNS, search domains, MagicDNS, more names.
     #[command(subcommand)]
     Dns(dns::DnsCommand),
@@ -132,6 +136,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
         Command::Logins(command) => logins::run(command, &connection, &printer).await,
         Command::Connections(command) => connections::run(command, &connection, &printer).await,
+        Command::Conditions(command) => conditions::run(command, &connection, &printer).await,
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
         Command::Audit(command) => audit::run(command, &connection, &printer).await,

@@ -1,6 +1,7 @@
 //! The rules for tailnets, users and logins: pure functions, without IO or clock.
 
 pub mod attempt;
+pub mod condition;
 pub mod connection;
 pub mod connection_check;
 pub mod credential;

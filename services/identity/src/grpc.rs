@@ -1,5 +1,6 @@
 //! The RPCs: convert, call, convert back.
 
+mod conditions;
 mod connections;
 mod credentials;
 mod groups;

@@ -17,6 +17,7 @@
 )]
 
 mod changes;
+mod conditions;
 mod config;
 mod connection_tester;
 mod connections;

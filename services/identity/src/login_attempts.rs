@@ -12,6 +12,7 @@ mod choices;
 mod oidc;
 mod provider;
 mod saml;
+mod step_up;
 
 use std::sync::Arc;
 
@@ -20,9 +21,8 @@ use bowline_db::ChangeLog;
 use bowline_ids::LoginId;
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
-    BeginLoginAttemptRequest, BeginLoginAttemptResponse, Connection, DecideLoginAttemptRequest,
-    FormField, GetLoginAttemptRequest, Login, LoginAttempt, LoginState, Tailnet,
-    connection::Provider,
+    BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest, FormField,
+    GetLoginAttemptRequest, Login, LoginAttempt, LoginState, Tailnet,
 };
 use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;
@@ -31,12 +31,11 @@ use crate::{
     connections::Connections,
     domain::{
         attempt::{self, AttemptStep},
-        person::{Person, refused},
+        person::refused,
     },
     error::IdentityError,
     fields::read_tailnet_id,
     logins::{LoginDecision, Logins, decide_and_audit},
-    person::{IdentifiedPerson, identify_user},
     store::{self, attempts::AttemptRow},
 };
 
@@ -103,11 +102,9 @@ impl LoginAttempts {
         attempt::check_wanted_tailnet(wanted, &tailnet)?;
 
         let id = LoginId::from_random(random_bytes()).to_string();
-        let way = match &row.connection.provider {
-            Some(Provider::Oidc(oidc)) => self.begin_oidc(&row, oidc, &request, &id).await?,
-            Some(Provider::Saml(_)) => self.begin_saml(&row.connection, &request, &id).await?,
-            None => return Err(IdentityError::NotFound("provider of the connection")),
-        };
+        let device = login.device.unwrap_or_default();
+        let asked = self.ask_at_first(&row.connection, &device).await?;
+        let way = self.find_way(&row, &request, &id, &asked).await?;
         let made = AttemptRow {
             id: id.clone(),
             login_id: request.login_id,
@@ -120,6 +117,7 @@ impl LoginAttempts {
             callback_url: way.callback_url,
             sealed: way.sealed,
             answer: None,
+            asked: None,
             expires_at: self.read_time().await? + attempt::LIFETIME,
         };
         self.insert_attempt(made).await?;
@@ -143,36 +141,6 @@ impl LoginAttempts {
             })
         });
         written.await
-    }
-
-    /// Finds, links or makes the user of a person, once for each attempt.
-    async fn identify_attempt(
-        &self,
-        attempt: &AttemptRow,
-        from: AttemptStep,
-        connection: Connection,
-        person: Person,
-    ) -> Result<LoginAttempt, IdentityError> {
-        let tailnet = read_tailnet_id(attempt.tailnet_id)?;
-        let actor = format!("connection:{}", connection.name);
-        let id = attempt.id.clone();
-        let identified = self.log.mutate(tailnet, actor, move |mutation| {
-            Box::pin(async move {
-                let user = match identify_user(mutation, &connection, &person).await? {
-                    IdentifiedPerson::User(user) => user,
-                    IdentifiedPerson::Refused(refusal) => return Ok(Err(refusal)),
-                };
-                let on = mutation.connection();
-                let to = AttemptStep::Identified;
-                match store::attempts::move_attempt(on, &id, from, to, user.id).await? {
-                    true => Ok(Ok(())),
-                    false => Err(NOT_KNOWN),
-                }
-            })
-        });
-        // What the provider says of groups is kept where the person is refused.
-        identified.await?.0?;
-        self.describe_attempt(&attempt.id).await
     }
 
     /// Returns an attempt of a browser.

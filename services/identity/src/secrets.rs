@@ -8,7 +8,13 @@ use bowline_saml::request_id;
 use bowline_sealing::{SealingError, SealingKeys};
 use zeroize::Zeroizing;
 
-use crate::{domain::person::Person, error::IdentityError, store::attempts::AttemptRow};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{condition::LoginProof, person::Person},
+    error::IdentityError,
+    store::attempts::AttemptRow,
+};
 
 /// Makes secrets of 256 bits each.
 pub(crate) fn random_secrets() -> LoginSecrets {
@@ -103,13 +109,20 @@ fn answer_place(attempt_id: &str) -> String {
     format!("login_attempts/{attempt_id}/answer")
 }
 
+/// What a provider says of a person, and of the login there.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct KeptAnswer {
+    pub(crate) person: Person,
+    pub(crate) proof: LoginProof,
+}
+
 /// Seals what a provider says of a person.
 pub(crate) fn seal_answer(
     keys: &SealingKeys,
     attempt_id: &str,
-    person: &Person,
+    answer: &KeptAnswer,
 ) -> Result<Vec<u8>, IdentityError> {
-    let text = serde_json::to_vec(person).map_err(|error| {
+    let text = serde_json::to_vec(answer).map_err(|error| {
         IdentityError::Saml("of the login attempt".to_owned(), error.to_string())
     })?;
     Ok(keys.seal(&answer_place(attempt_id), &Zeroizing::new(text)))
@@ -120,7 +133,7 @@ pub(crate) fn open_answer(
     keys: &SealingKeys,
     attempt_id: &str,
     answer: &[u8],
-) -> Result<Person, IdentityError> {
+) -> Result<KeptAnswer, IdentityError> {
     let opened = keys.open(&answer_place(attempt_id), answer);
     serde_json::from_slice(&opened.map_err(cannot_open)?)
         .map_err(|error| IdentityError::Saml("of the login attempt".to_owned(), error.to_string()))

@@ -10,6 +10,7 @@ use bowline_db::{
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
     api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
+    condition_service_server::ConditionServiceServer,
     connection_service_server::ConnectionServiceServer, group_service_server::GroupServiceServer,
     identity_service_server::IdentityServiceServer,
     login_attempt_service_server::LoginAttemptServiceServer,
@@ -25,6 +26,7 @@ use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
     changes::IdentityChangesReader,
+    conditions::Conditions,
     config::IdentityConfig,
     connection_tester::ConnectionTester,
     connections::Connections,
@@ -51,6 +53,7 @@ const MIGRATIONS: Migrations = migrations![
     "0004_saml",
     "0005_credentials",
     "0006_groups",
+    "0007_conditions",
 ];
 
 /// Why identity can not start.
@@ -75,6 +78,7 @@ pub struct Identity {
     credentials: Credentials,
     tokens: Tokens,
     attempts: LoginAttempts,
+    conditions: Conditions,
     audit: AuditRpcs,
     rpcs: IdentityRpcs,
 }
@@ -135,6 +139,7 @@ impl Identity {
                 credentials: Credentials::new(log.clone()),
                 tokens: Tokens::new(log.clone()),
                 attempts,
+                conditions: Conditions::new(log.clone()),
                 audit: AuditRpcs::new(
                     log,
                     |number| read_tailnet_id(number).map_err(Status::from),
@@ -155,6 +160,7 @@ impl Identity {
             .add_service(ApiKeyServiceServer::new(self.credentials.clone()))
             .add_service(OAuthClientServiceServer::new(self.credentials.clone()))
             .add_service(TokenServiceServer::new(self.tokens.clone()))
+            .add_service(ConditionServiceServer::new(self.conditions.clone()))
             .add_service(LoginAttemptServiceServer::new(self.attempts.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));

@@ -4,6 +4,7 @@
 //! They are copies, written together with the body.
 
 pub mod attempts;
+pub mod conditions;
 pub mod connections;
 pub mod credentials;
 pub mod groups;

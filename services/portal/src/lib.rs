@@ -8,6 +8,7 @@
 //! GET  /login/ATTEMPT/continue   where it has one
 //! GET  /saml/CONNECTION/metadata   what a SAML provider is told about this server
 //! GET  /login/ATTEMPT       the device and the person, with two buttons
+//! POST /login/ATTEMPT/step-up   sends the browser to the provider once more, for what conditions ask for
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
 //! ```
 //!

@@ -12,7 +12,7 @@ use bowline_proto::{
     addresses::OIDC_CALLBACK,
     identity::v1::{
         BeginLoginAttemptRequest, DecideLoginAttemptRequest, FinishOidcLoginRequest,
-        GetLoginAttemptRequest, ListLoginChoicesRequest, LoginAttempt,
+        GetLoginAttemptRequest, ListLoginChoicesRequest, LoginAttempt, StepUpLoginAttemptRequest,
         login_attempt_service_client::LoginAttemptServiceClient,
     },
 };
@@ -52,6 +52,11 @@ pub(crate) struct DecisionForm {
     token: String,
     /// `approve` or `deny`.
     decision: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct StepUpForm {
+    token: String,
 }
 
 pub(crate) type Portals = State<Arc<Portal>>;
@@ -100,11 +105,7 @@ pub(crate) async fn post_choice(
             .await?
             .into_inner();
         let cookie = [(header::SET_COOKIE, browser.cookie(portal.is_https))];
-        let page = match begun.post_fields.is_empty() {
-            true => pages::redirect_page(&begun.redirect_url),
-            false => pages::post_page(&begun.redirect_url, &begun.post_fields),
-        };
-        Ok((cookie, page).into_response())
+        Ok((cookie, pages::way_page(&begun)).into_response())
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
@@ -170,6 +171,30 @@ pub(crate) async fn post_decision(
         };
         attempts(&portal).decide_login_attempt(request).await?;
         Ok(Redirect::to(&format!("/login/{attempt_id}")).into_response())
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Sends the browser to the provider once more.
+pub(crate) async fn post_step_up(
+    State(portal): Portals,
+    Path(attempt): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<StepUpForm>,
+) -> Response {
+    let answer = async {
+        let browser = Browser::read(&headers, portal.is_https)?;
+        let attempt_id = read_id(&attempt)?;
+        browser.check_form_token(&attempt_id, &form.token)?;
+        let request = StepUpLoginAttemptRequest {
+            attempt_id,
+            browser: browser.hash(),
+            callback_url: format!("{}{OIDC_CALLBACK}", portal.origin),
+            origin: portal.origin.clone(),
+        };
+        let answer = attempts(&portal).step_up_login_attempt(request).await?;
+        let way = answer.into_inner().way.ok_or(PageFailure::NotKnown)?;
+        Ok(pages::way_page(&way))
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }

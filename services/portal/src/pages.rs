@@ -7,8 +7,8 @@ use axum::{
 };
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_proto::identity::v1::{
-    FormField, ListLoginChoicesResponse, Login, LoginAttempt, LoginAttemptState, LoginChoice,
-    LoginState,
+    BeginLoginAttemptResponse, FormField, ListLoginChoicesResponse, Login, LoginAttempt,
+    LoginAttemptState, LoginChoice, LoginState,
 };
 
 use url::Url;
@@ -34,6 +34,8 @@ impl DeviceView {
             (texts.system, device.os),
             (texts.client, device.client_version),
             (texts.source, device.source_address),
+            (texts.tags, device.requested_tags.join(", ")),
+            (texts.routes, device.advertised_routes.join(", ")),
             (texts.asked_at, asked_at_text(login)),
             (texts.machine_key, format!("{machine:?}")),
             (texts.node_key, format!("{node:?}")),
@@ -82,6 +84,15 @@ struct PostPage<'a> {
     texts: &'a Texts,
     url: &'a str,
     fields: &'a [FormField],
+}
+
+#[derive(Template)]
+#[template(path = "step-up.html")]
+struct StepUpPage<'a> {
+    texts: &'a Texts,
+    attempt_id: String,
+    token: String,
+    provider: String,
 }
 
 #[derive(Template)]
@@ -155,8 +166,16 @@ pub(crate) fn choices_page(
     Ok(render(StatusCode::OK, &page))
 }
 
+/// Sends the browser to a provider, in the way that the provider takes.
+pub(crate) fn way_page(way: &BeginLoginAttemptResponse) -> Response {
+    match way.post_fields.is_empty() {
+        true => redirect_page(&way.redirect_url),
+        false => post_page(&way.redirect_url, &way.post_fields),
+    }
+}
+
 /// Sends the browser on. A redirect of the form itself would be subject to what this page allows forms.
-pub(crate) fn redirect_page(url: &str) -> Response {
+fn redirect_page(url: &str) -> Response {
     render(
         StatusCode::OK,
         &RedirectPage {
@@ -167,7 +186,7 @@ pub(crate) fn redirect_page(url: &str) -> Response {
 }
 
 /// Lets the browser send a form to the provider.
-pub(crate) fn post_page(url: &str, fields: &[FormField]) -> Response {
+fn post_page(url: &str, fields: &[FormField]) -> Response {
     let texts = &ENGLISH;
     let page = PostPage { texts, url, fields };
     let mut response = render(StatusCode::OK, &page);
@@ -184,6 +203,15 @@ pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Respo
     let message = |title, lead| Ok(message_page(StatusCode::OK, title, lead, ""));
     match attempt.state() {
         LoginAttemptState::Identified => {}
+        LoginAttemptState::NeedsMore => {
+            let page = StepUpPage {
+                texts,
+                attempt_id: attempt.id,
+                token,
+                provider: attempt.connection_name,
+            };
+            return Ok(render(StatusCode::OK, &page));
+        }
         LoginAttemptState::Approved => return message(texts.approved_title, texts.approved_lead),
         LoginAttemptState::Denied => return message(texts.denied_title, texts.denied_lead),
         LoginAttemptState::Sent | LoginAttemptState::Answered | LoginAttemptState::Unspecified => {

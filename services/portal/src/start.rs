@@ -86,6 +86,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
             "/login/{attempt}",
             get(login::get_attempt).post(login::post_decision),
         )
+        .route("/login/{attempt}/step-up", post(login::post_step_up))
         .route("/portal.css", get(get_stylesheet))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&portal),

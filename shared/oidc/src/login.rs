@@ -1,12 +1,14 @@
 //! One login: where a browser is sent, and what is believed when it comes back.
 
+use std::time::Duration;
+
 use bowline_service_kit::error_text;
 use chrono::{DateTime, Utc};
 use openidconnect::{
-    AccessTokenHash, AuthorizationCode, ClaimsVerificationError, CsrfToken, Nonce,
-    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope,
+    AccessTokenHash, AuthenticationContextClass, AuthorizationCode, ClaimsVerificationError,
+    CsrfToken, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope,
     SignatureVerificationError, SubjectIdentifier, TokenResponse as _, UserInfoClaims,
-    core::{CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm},
+    core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm},
 };
 use serde_json::{Map, Value};
 use url::Url;
@@ -51,6 +53,12 @@ pub struct StartRequest<'a> {
     pub scopes: &'a [String],
     /// What binds the login.
     pub secrets: &'a LoginSecrets,
+    /// Classes of authentication that are asked for, best first. What the provider makes of them says the claim `acr`.
+    pub acr_values: &'a [String],
+    /// How long ago the person may have logged in there; the claim `auth_time` says when that was.
+    pub max_age: Option<Duration>,
+    /// The person is to log in there anew.
+    pub login_again: bool,
 }
 
 /// What a browser comes back with, and what its login was begun with.
@@ -122,12 +130,15 @@ pub async fn start_login(
         registration,
         scopes,
         secrets,
+        acr_values,
+        max_age,
+        login_again,
     } = request;
     let Provider { client, .. } = providers.find_provider(registration).await?;
     let verifier = PkceCodeVerifier::new(secrets.verifier.to_string());
     let state = CsrfToken::new(secrets.state.to_string());
     let nonce = Nonce::new(secrets.nonce.to_string());
-    let asked = client
+    let mut asked = client
         .authorize_url(
             CoreAuthenticationFlow::AuthorizationCode,
             move || state.clone(),
@@ -135,6 +146,15 @@ pub async fn start_login(
         )
         .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
         .add_scopes(scopes.iter().cloned().map(Scope::new));
+    for class in acr_values {
+        asked = asked.add_auth_context_value(AuthenticationContextClass::new(class.clone()));
+    }
+    if let Some(age) = max_age {
+        asked = asked.set_max_age(age);
+    }
+    if login_again {
+        asked = asked.add_prompt(CoreAuthPrompt::Login);
+    }
     Ok(asked.url().0)
 }
 

@@ -78,6 +78,113 @@ impl KeycloakAdmin {
         assert_eq!(made, "", "{client}");
     }
 
+    fn make(&self, path: &str, body: &Value) {
+        let made = self.send("POST", path, "application/json", &body.to_string());
+        assert_eq!(made, "", "{path} {body}");
+    }
+
+    fn read(&self, path: &str) -> Value {
+        serde_json::from_str(&self.send("GET", path, "application/json", "")).unwrap()
+    }
+
+    /// Registers a client for which the class "silver" is a password and "gold" a one-time code beside it.
+    pub fn add_client_with_classes(&self, client_id: &str, secret: &str) {
+        let flow = format!("flow-of-{client_id}");
+        let flows = "authentication/flows";
+        self.make(
+            flows,
+            &json!({ "alias": flow, "providerId": "basic-flow", "topLevel": true, "builtIn": false }),
+        );
+        let add = |parent: &str, provider: &str| {
+            let path = format!("{flows}/{parent}/executions/execution");
+            self.make(&path, &json!({ "provider": provider }));
+        };
+        let add_flow = |parent: &str, alias: &str| {
+            let path = format!("{flows}/{parent}/executions/flow");
+            self.make(
+                &path,
+                &json!({ "alias": alias, "type": "basic-flow", "provider": "", "description": "" }),
+            );
+        };
+        let [forms, silver, gold] =
+            ["forms", "silver", "gold"].map(|part| format!("{part}-of-{client_id}"));
+        add(&flow, "auth-cookie");
+        add_flow(&flow, &forms);
+        for (level, method) in [
+            (&silver, "auth-username-password-form"),
+            (&gold, "auth-otp-form"),
+        ] {
+            add_flow(&forms, level);
+            add(level, "conditional-level-of-authentication");
+            add(level, method);
+        }
+        let executions = self.read(&format!("{flows}/{flow}/executions"));
+        let mut level = 0;
+        for execution in executions.as_array().unwrap() {
+            let mut execution = execution.clone();
+            let name = execution["displayName"].as_str().unwrap_or_default();
+            let provider = execution["providerId"].as_str().unwrap_or_default();
+            let requirement = match (name, provider) {
+                (_, "auth-cookie") => "ALTERNATIVE",
+                (name, _) if *name == forms => "ALTERNATIVE",
+                (name, _) if *name == silver || *name == gold => "CONDITIONAL",
+                _ => "REQUIRED",
+            };
+            if provider == "conditional-level-of-authentication" {
+                level += 1;
+                let id = execution["id"].as_str().unwrap();
+                let config = json!({
+                    "alias": format!("level-{level}-of-{client_id}"),
+                    "config": { "loa-condition-level": level.to_string(), "loa-max-age": if level == 1 { "36000" } else { "0" } }
+                });
+                self.make(&format!("authentication/executions/{id}/config"), &config);
+            }
+            execution["requirement"] = requirement.into();
+            let path = format!("{flows}/{flow}/executions");
+            drop(self.send("PUT", &path, "application/json", &execution.to_string()));
+        }
+        let all = self.read(flows);
+        let own = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["alias"] == *flow);
+        let id = own.unwrap()["id"].clone();
+        self.make(
+            "clients",
+            &json!({
+                "clientId": client_id,
+                "secret": secret,
+                "protocol": "openid-connect",
+                "publicClient": false,
+                "redirectUris": ["http://127.0.0.1:*"],
+                "attributes": { "acr.loa.map": "{\"silver\":1,\"gold\":2}" },
+                "authenticationFlowBindingOverrides": { "browser": id },
+            }),
+        );
+    }
+
+    /// Adds a person with a password and one-time codes.
+    pub fn add_person_with_codes(&self, name: &str) {
+        let secret = json!({ "value": crate::OTP_SECRET }).to_string();
+        let kind = json!({ "subType": "totp", "digits": 6, "counter": 0, "period": 30, "algorithm": "HmacSHA1" });
+        self.make(
+            "users",
+            &json!({
+                "username": name,
+                "enabled": true,
+                "email": format!("{name}@corp.example"),
+                "emailVerified": true,
+                "firstName": "Noa",
+                "lastName": "Example",
+                "credentials": [
+                    { "type": "password", "value": "password" },
+                    { "type": "otp", "secretData": secret, "credentialData": kind.to_string() },
+                ],
+            }),
+        );
+    }
+
     /// Changes attributes of a SAML service.
     pub fn set_client_attributes(&self, client_id: &str, attributes: &[(&str, &str)]) {
         let query = format!("clients?clientId={}", escape(client_id));

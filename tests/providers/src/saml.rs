@@ -16,6 +16,17 @@ pub struct SamlForm {
     pub relay_state: String,
 }
 
+impl SamlForm {
+    /// Reads what a page of a provider lets the browser post.
+    #[must_use]
+    pub fn read(page: &Page) -> Self {
+        Self {
+            answer: field_of(page, "SAMLResponse"),
+            relay_state: field_of(page, "RelayState"),
+        }
+    }
+}
+
 /// Returns a connection to the organisation's Keycloak by SAML.
 #[must_use]
 pub fn saml_provider(corp: &TestOrganisation) -> SamlProvider {
@@ -80,10 +91,7 @@ impl TestOrganisation {
             page = browser.post(&page.attribute("action=\""), "null", &fields);
         }
         assert_eq!(page.status, 200, "{}", page.body);
-        SamlForm {
-            answer: field_of(&page, "SAMLResponse"),
-            relay_state: field_of(&page, "RelayState"),
-        }
+        SamlForm::read(&page)
     }
 
     /// Posts an answer as the provider's page does: from another site and without cookies.

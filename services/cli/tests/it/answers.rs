@@ -215,6 +215,31 @@ impl Asked {
         self.home(&[&roll[..], &["--finish"]].concat());
     }
 
+    fn ask_about_conditions(&mut self) {
+        let add = [
+            "conditions",
+            "add",
+            "--role",
+            "member",
+            "--acr",
+            "gold",
+            "--max-age",
+            "15m",
+        ];
+        let also = [
+            "--amr",
+            "otp",
+            "--authn-context",
+            "urn:x",
+            "--network",
+            "192.0.2.0/24",
+        ];
+        let made = self.home(&[&add[..], &also].concat());
+        self.home(&["conditions", "list"]);
+        self.home(&["conditions", "explain", "--user", "kim@example.com"]);
+        self.home(&["conditions", "remove", &made["id"].to_string()]);
+    }
+
     fn ask_about_dns(&mut self) {
         for arguments in [
             &["nameservers", "set", "1.1.1.1"][..],
@@ -308,6 +333,7 @@ async fn interface_of_answers_is_unchanged() {
     asked.ask_about_nodes_and_keys();
     asked.ask_about_logins();
     asked.ask_about_connections();
+    asked.ask_about_conditions();
     asked.ask_about_dns();
     asked.ask_about_policy();
     asked.ask_without_a_server();

@@ -20,6 +20,8 @@ pub enum AttemptStep {
     Taken,
     /// The provider has answered, and its answer waits for the browser that began the attempt.
     Answered,
+    /// The person is known, and conditions ask for more: the browser is to be sent to the provider once more.
+    NeedsMore,
     /// The person is known.
     Identified,
     /// The person has let the device in.
@@ -29,10 +31,11 @@ pub enum AttemptStep {
 }
 
 impl AttemptStep {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Sent,
         Self::Taken,
         Self::Answered,
+        Self::NeedsMore,
         Self::Identified,
         Self::Approved,
         Self::Denied,
@@ -52,6 +55,7 @@ impl AttemptStep {
             Self::Approved => 3,
             Self::Denied => 4,
             Self::Answered => 5,
+            Self::NeedsMore => 6,
         }
     }
 
@@ -60,6 +64,7 @@ impl AttemptStep {
         match self {
             Self::Sent | Self::Taken => LoginAttemptState::Sent,
             Self::Answered => LoginAttemptState::Answered,
+            Self::NeedsMore => LoginAttemptState::NeedsMore,
             Self::Identified => LoginAttemptState::Identified,
             Self::Approved => LoginAttemptState::Approved,
             Self::Denied => LoginAttemptState::Denied,

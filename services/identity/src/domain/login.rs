@@ -36,7 +36,10 @@ pub fn new(
         &device.client_version,
         &device.source_address,
     ];
-    if described.iter().any(|text| text.len() > 1000) {
+    let lists = [&device.requested_tags, &device.advertised_routes];
+    let is_long =
+        |list: &&Vec<String>| list.len() > 1000 || list.iter().any(|text| text.len() > 1000);
+    if described.iter().any(|text| text.len() > 1000) || lists.iter().any(is_long) {
         return Err(IdentityError::invalid(
             "device",
             "describes itself at too great length",

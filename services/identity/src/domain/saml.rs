@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     check_text,
+    condition::{LoginProof, ProofKind},
     connection::check_provider_url,
     person::{Person, clean_text, refused},
 };
@@ -188,6 +189,16 @@ fn read_subject<'a>(
         "Your provider sends {found}. Ask its administrator to set the NameID format to persistent, or an administrator here to \
          name an attribute that never changes (--identity-attribute)."
     )))
+}
+
+/// Returns how the provider says that it has authenticated the person.
+pub fn read_proof(assertion: &VerifiedAssertion) -> LoginProof {
+    LoginProof {
+        kind: ProofKind::Saml,
+        class: assertion.authn_context.clone(),
+        methods: Vec::new(),
+        authenticated_at: Some(assertion.authn_instant.timestamp()),
+    }
 }
 
 /// Says why an answer is not accepted, in words for the page: the text may be the provider's.

@@ -5,8 +5,9 @@ use bowline_proto::identity::v1::{
     DecideLoginAttemptResponse, FinishOidcLoginRequest, FinishOidcLoginResponse,
     FinishSamlLoginRequest, FinishSamlLoginResponse, GetLoginAttemptRequest,
     GetLoginAttemptResponse, GetSamlMetadataRequest, GetSamlMetadataResponse,
-    ListLoginChoicesRequest, ListLoginChoicesResponse, TakeSamlResponseRequest,
-    TakeSamlResponseResponse, login_attempt_service_server::LoginAttemptService,
+    ListLoginChoicesRequest, ListLoginChoicesResponse, StepUpLoginAttemptRequest,
+    StepUpLoginAttemptResponse, TakeSamlResponseRequest, TakeSamlResponseResponse,
+    login_attempt_service_server::LoginAttemptService,
 };
 use tonic::{Request, Response, Status};
 
@@ -62,6 +63,14 @@ impl LoginAttemptService for LoginAttempts {
     ) -> Result<Response<GetSamlMetadataResponse>, Status> {
         let xml = self.write_saml_metadata(request.into_inner()).await?;
         Ok(Response::new(GetSamlMetadataResponse { xml }))
+    }
+
+    async fn step_up_login_attempt(
+        &self,
+        request: Request<StepUpLoginAttemptRequest>,
+    ) -> Result<Response<StepUpLoginAttemptResponse>, Status> {
+        let way = Some(self.step_up(request.into_inner()).await?);
+        Ok(Response::new(StepUpLoginAttemptResponse { way }))
     }
 
     async fn get_login_attempt(

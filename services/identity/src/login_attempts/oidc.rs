@@ -1,5 +1,7 @@
 //! The way by an OpenID Connect provider.
 
+use std::time::Duration;
+
 use bowline_oidc::{ClientRegistration, FinishRequest, StartRequest};
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, FinishOidcLoginRequest, LoginAttempt, OidcProvider,
@@ -9,10 +11,10 @@ use zeroize::Zeroizing;
 
 use super::{
     LoginAttempts, ProviderWay,
-    provider::{oidc_provider, provider_refusal, scopes_of},
+    provider::{oidc_provider, provider_refusal, read_proof, scopes_of},
 };
 use crate::{
-    domain::{attempt::AttemptStep, person::refused},
+    domain::{attempt::AttemptStep, condition::AskedProof, person::refused},
     error::IdentityError,
     person::read_person,
     secrets::{open_login_secrets, random_secrets, seal_login_secrets},
@@ -27,6 +29,7 @@ impl LoginAttempts {
         oidc: &OidcProvider,
         request: &BeginLoginAttemptRequest,
         id: &str,
+        asked: &AskedProof,
     ) -> Result<ProviderWay, IdentityError> {
         let secrets = random_secrets();
         let registration = self.registration(row, oidc, &request.callback_url)?;
@@ -34,6 +37,9 @@ impl LoginAttempts {
             registration: &registration,
             scopes: &scopes_of(oidc),
             secrets: &secrets,
+            acr_values: &asked.classes,
+            max_age: asked.max_age.map(Duration::from_secs),
+            login_again: asked.login_again,
         };
         let redirect = bowline_oidc::start_login(&self.providers, start).await?;
         Ok(ProviderWay {
@@ -78,7 +84,8 @@ impl LoginAttempts {
         };
         let identity = bowline_oidc::finish_login(&self.providers, finish).await?;
         let person = read_person(oidc, &identity);
-        self.identify_attempt(&attempt, AttemptStep::Taken, row.connection, person)
+        let proof = read_proof(&identity);
+        self.identify_attempt(&attempt, AttemptStep::Taken, row.connection, person, proof)
             .await
     }
 

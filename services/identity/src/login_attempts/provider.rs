@@ -1,8 +1,17 @@
 //! What a connection says of its OpenID Connect provider, and what the provider says of a login. Pure.
 
+use bowline_oidc::ProviderIdentity;
 use bowline_proto::identity::v1::{Connection, OidcProvider, connection::Provider};
 
-use crate::{domain::person::refused, error::IdentityError};
+use serde_json::Value;
+
+use crate::{
+    domain::{
+        condition::{LoginProof, ProofKind},
+        person::refused,
+    },
+    error::IdentityError,
+};
 
 /// Returns the OpenID Connect provider of a connection.
 pub(super) fn oidc_provider(connection: &Connection) -> Result<&OidcProvider, IdentityError> {
@@ -17,6 +26,18 @@ pub(super) fn scopes_of(oidc: &OidcProvider) -> Vec<String> {
     match oidc.scopes.is_empty() {
         true => vec!["profile".to_owned(), "email".to_owned()],
         false => oidc.scopes.clone(),
+    }
+}
+
+/// Returns how the provider says that it has authenticated the person.
+pub(super) fn read_proof(identity: &ProviderIdentity) -> LoginProof {
+    let methods = identity.claims.get("amr").and_then(Value::as_array);
+    let methods = methods.into_iter().flatten().filter_map(Value::as_str);
+    LoginProof {
+        kind: ProofKind::Oidc,
+        class: identity.text_claim("acr").map(str::to_owned),
+        methods: methods.map(str::to_owned).take(20).collect(),
+        authenticated_at: identity.claims.get("auth_time").and_then(Value::as_i64),
     }
 }
 

@@ -22,12 +22,16 @@ use super::{LoginAttempts, NOT_KNOWN, ProviderWay};
 use crate::{
     domain::{
         attempt::AttemptStep,
+        condition::AskedProof,
         person::refused,
-        saml::{clip_refusal, read_person},
+        saml::{clip_refusal, read_person, read_proof},
     },
     error::IdentityError,
     saml::{NAME_ID_FORMATS, saml_provider},
-    secrets::{SamlRequestSecrets, open_answer, open_saml_request, seal_answer, seal_saml_request},
+    secrets::{
+        KeptAnswer, SamlRequestSecrets, open_answer, open_saml_request, seal_answer,
+        seal_saml_request,
+    },
     store::{self, attempts::AttemptRow},
 };
 
@@ -44,6 +48,7 @@ impl LoginAttempts {
         connection: &Connection,
         request: &BeginLoginAttemptRequest,
         id: &str,
+        proof: &AskedProof,
     ) -> Result<ProviderWay, IdentityError> {
         let sealing = self.connections.sealing_keys()?;
         let now = self.read_time().await?;
@@ -67,8 +72,8 @@ impl LoginAttempts {
                 .identity_attribute
                 .is_empty()
                 .then_some(NAME_ID_FORMATS[0]),
-            authn_contexts: &[],
-            force_authn: false,
+            authn_contexts: &proof.classes,
+            force_authn: proof.login_again,
         };
         let (redirect_url, fields) = match binding {
             MessageBinding::HttpRedirect => asked
@@ -126,8 +131,11 @@ impl LoginAttempts {
         let assertion = self
             .verify_answer(&connection, &attempt, &saml_response, now)
             .await?;
-        let person = read_person(saml_provider(&connection)?, &assertion)?;
-        let answer = seal_answer(self.connections.sealing_keys()?, &attempt.id, &person)?;
+        let answer = KeptAnswer {
+            person: read_person(saml_provider(&connection)?, &assertion)?,
+            proof: read_proof(&assertion),
+        };
+        let answer = seal_answer(self.connections.sealing_keys()?, &attempt.id, &answer)?;
         self.keep_answer(&attempt, assertion, answer).await?;
         Ok(TakeSamlResponseResponse {
             attempt_id: attempt.id,
@@ -213,10 +221,12 @@ impl LoginAttempts {
         let (AttemptStep::Answered, Some(answer)) = (attempt.step, &attempt.answer) else {
             return Err(refused(USED));
         };
-        let person = open_answer(self.connections.sealing_keys()?, &attempt.id, answer)?;
+        let KeptAnswer { person, proof } =
+            open_answer(self.connections.sealing_keys()?, &attempt.id, answer)?;
         let row = store::connections::find_connection(reader, attempt.connection_id).await?;
         let connection = row.ok_or(NOT_KNOWN)?.connection;
-        self.identify_attempt(&attempt, AttemptStep::Answered, connection, person)
+        let from = AttemptStep::Answered;
+        self.identify_attempt(&attempt, from, connection, person, proof)
             .await
     }
 }

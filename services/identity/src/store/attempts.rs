@@ -31,11 +31,13 @@ pub struct AttemptRow {
     pub sealed: Vec<u8>,
     /// What the provider's answer says of the person, sealed; `None` until there is one.
     pub answer: Option<Vec<u8>>,
+    /// What the provider is asked for once more, as JSON; `None` the first time.
+    pub asked: Option<String>,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
 }
 
-const COLUMNS: &str = "id, login_id, tailnet_id, connection_id, browser, state_hash, step, user_id, callback_url, sealed, answer, expires_at";
+const COLUMNS: &str = "id, login_id, tailnet_id, connection_id, browser, state_hash, step, user_id, callback_url, sealed, answer, asked, expires_at";
 
 fn read_row(row: &AnyRow) -> Result<AttemptRow, DatabaseError> {
     let number = |name: &str| row.try_get::<i64, _>(name).map(i64::cast_unsigned);
@@ -57,6 +59,7 @@ fn read_row(row: &AnyRow) -> Result<AttemptRow, DatabaseError> {
         callback_url: row.try_get("callback_url")?,
         sealed: row.try_get("sealed")?,
         answer: row.try_get("answer")?,
+        asked: row.try_get("asked")?,
         expires_at: expires_at.ok_or_else(|| inconsistent("its end is no time"))?,
     })
 }
@@ -164,6 +167,43 @@ pub async fn keep_answer(
         .execute(on)
         .await?;
     Ok(kept.rows_affected() == 1)
+}
+
+/// Records what the provider is asked for once more; says whether the attempt stood where it was.
+pub async fn need_more(
+    on: &mut AnyConnection,
+    id: &str,
+    from: AttemptStep,
+    asked: &str,
+) -> Result<bool, DatabaseError> {
+    let query =
+        sqlx::query("UPDATE login_attempts SET step = $3, asked = $4 WHERE id = $1 AND step = $2");
+    let moved = query
+        .bind(id.to_owned())
+        .bind(from.number())
+        .bind(AttemptStep::NeedsMore.number())
+        .bind(asked.to_owned())
+        .execute(on)
+        .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Sends an attempt to the provider once more, with other secrets; says whether it was to be.
+pub async fn send_again(on: &mut AnyConnection, row: &AttemptRow) -> Result<bool, DatabaseError> {
+    let query = sqlx::query(
+        "UPDATE login_attempts SET step = $3, state_hash = $4, callback_url = $5, sealed = $6, answer = NULL
+         WHERE id = $1 AND step = $2",
+    );
+    let moved = query
+        .bind(row.id.clone())
+        .bind(AttemptStep::NeedsMore.number())
+        .bind(AttemptStep::Sent.number())
+        .bind(row.state_hash.clone())
+        .bind(row.callback_url.clone())
+        .bind(row.sealed.clone())
+        .execute(on)
+        .await?;
+    Ok(moved.rows_affected() == 1)
 }
 
 /// Forgets the attempts that have ended by themselves before a time.

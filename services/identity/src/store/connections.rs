@@ -166,7 +166,7 @@ pub async fn delete_connection(on: &mut AnyConnection, id: u64) -> Result<(), Da
     Ok(())
 }
 
-/// Removes the connections of a tailnet, with all that belongs to them.
+/// Removes the connections and conditions of a tailnet, with all that belongs to them.
 pub async fn delete_of_tailnet(
     on: &mut AnyConnection,
     tailnet_id: u64,
@@ -174,6 +174,7 @@ pub async fn delete_of_tailnet(
     for connection in list_connections(&mut *on, tailnet_id).await? {
         delete_connection(on, connection.id).await?;
     }
+    super::conditions::delete_of_tailnet(on, tailnet_id).await?;
     Ok(())
 }
 

@@ -9,7 +9,10 @@ use chrono::{DateTime, Utc};
 
 use super::answers::{refuse, refuse_barred_user};
 use crate::{
-    asked_services::AskedServices, domain::pre_auth_key, error::RegistryError, store::pre_auth_keys,
+    asked_services::AskedServices,
+    domain::pre_auth_key,
+    error::RegistryError,
+    store::{nodes, pre_auth_keys},
 };
 
 /// A credential that was good a moment ago; what can be used up is checked again in the transaction.
@@ -145,6 +148,16 @@ impl Credentials {
         Ok(Some(outcome))
     }
 
+    /// Says whether the machine asks for a new key of a node that it has.
+    async fn has_node(&self, request: &RegisterRequest) -> Result<bool, RegistryError> {
+        if request.old_node_key.len() != 32 {
+            return Ok(false);
+        }
+        let reader = self.log.database().reader();
+        let node = nodes::by_key(reader, &request.old_node_key).await?;
+        Ok(node.is_some_and(|node| node.machine_key == request.machine_key))
+    }
+
     async fn start_login(&self, request: &RegisterRequest) -> Result<Outcome, RegistryError> {
         let device = Device {
             hostname: request.hostname.clone(),
@@ -152,6 +165,9 @@ impl Credentials {
             client_version: request.client_version.clone(),
             source_address: request.source_address.clone(),
             required_tailnet: request.required_tailnet.clone(),
+            requested_tags: request.requested_tags.clone(),
+            advertised_routes: request.advertised_routes.clone(),
+            renews: self.has_node(request).await?,
         };
         let question = StartLoginRequest {
             machine_key: request.machine_key.clone(),

@@ -5,6 +5,7 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod conditions;
 mod openid_connect;
 mod pages;
 mod saml;
