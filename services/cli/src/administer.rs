@@ -2,7 +2,8 @@
 
 use bowline_proto::{
     identity::v1::{
-        ListTailnetsRequest, ListUsersRequest, Tailnet, User,
+        ListTailnetsRequest, ListUsersRequest, ResolveTailnetRequest, Tailnet, User,
+        identity_service_client::IdentityServiceClient,
         tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{ListNodesRequest, NodeWithState, node_service_client::NodeServiceClient},
@@ -11,7 +12,7 @@ use clap::Args;
 
 use crate::{
     connection::ConnectionArgs,
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, require_field},
 };
 
 /// Which tailnet is meant.
@@ -30,6 +31,9 @@ impl TailnetArg {
 
     /// Finds the tailnet.
     pub async fn find_tailnet(&self, connection: &ConnectionArgs) -> Result<Tailnet, Failure> {
+        if connection.is_by_token() {
+            return self.check_own_tailnet(connection).await;
+        }
         let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
         let tailnets = client
             .list_tailnets(ListTailnetsRequest {})
@@ -64,6 +68,22 @@ impl TailnetArg {
                     Failure::new(FailureKind::NotFound, text)
                 })
             }
+        }
+    }
+}
+
+impl TailnetArg {
+    /// Returns the tailnet of the token: none other can be meant.
+    async fn check_own_tailnet(&self, connection: &ConnectionArgs) -> Result<Tailnet, Failure> {
+        let mut client = IdentityServiceClient::new(connection.connect_to_identity()?);
+        let answer = client.resolve_tailnet(ResolveTailnetRequest::default());
+        let own = require_field(answer.await?.into_inner().tailnet, "tailnet")?;
+        match &self.tailnet {
+            Some(name) if *name != own.name && *name != own.id.to_string() => {
+                let text = format!("the token is for the tailnet \"{}\" alone", own.name);
+                Err(Failure::new(FailureKind::NotFound, text))
+            }
+            _ => Ok(own),
         }
     }
 }

@@ -6,6 +6,7 @@ use bowline_service_kit::{
     Certificates, GrpcChannel, ServiceName, certificates::CertificateFiles, install_crypto_provider,
 };
 use clap::Args;
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -18,6 +19,12 @@ pub struct ConnectionArgs {
     /// The directory of the local server.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_STATE_DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
+    /// Administration address `host:port` of a server, to call with a token.
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_ADDRESS", requires = "token_file")]
+    address: Option<String>,
+    /// The file with the token: an API key, or an access token of an OAuth client.
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
     /// Address `host:port` of the identity service, for a server of separate processes.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_IDENTITY")]
     identity: Option<String>,
@@ -27,7 +34,7 @@ pub struct ConnectionArgs {
     /// Address of the policy-compiler service.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_POLICY_COMPILER")]
     policy_compiler: Option<String>,
-    /// The certificate authority of the services.
+    /// The certificate authority of the services, or of the administration address when the system does not trust it.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_CA")]
     ca: Option<PathBuf>,
     /// The administrator's certificate.
@@ -65,6 +72,13 @@ impl ConnectionArgs {
 
     /// Returns a channel to a service.
     pub fn connect_to(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
+        if let Some(address) = &self.address {
+            return self.connect_by_token(address);
+        }
+        if self.token_file.is_some() {
+            let text = "a token is taken at an administration address: name it with --address, such as vpn.example.com:8445";
+            return Err(Failure::new(FailureKind::Failed, text));
+        }
         if !self.is_remote() {
             return Ok(GrpcChannel::admin_socket(self.state_dir.join("admin.sock")));
         }
@@ -91,6 +105,25 @@ impl ConnectionArgs {
         let certificates = Certificates::load(&files).map_err(|error| failed(&error))?;
         GrpcChannel::remote(service, std::slice::from_ref(address), &certificates)
             .map_err(|error| failed(&error))
+    }
+
+    /// Says whether a token calls, which acts in one tailnet.
+    pub fn is_by_token(&self) -> bool {
+        self.address.is_some()
+    }
+
+    fn connect_by_token(&self, address: &str) -> Result<GrpcChannel, Failure> {
+        let failed = |text: String| Failure::new(FailureKind::Failed, text);
+        let Some(path) = &self.token_file else {
+            let text = "an administration address is called with a token: name the file that has it with --token-file";
+            return Err(failed(text.to_owned()));
+        };
+        let token = std::fs::read_to_string(path)
+            .map_err(|error| failed(format!("{}: {error}", path.display())))?;
+        let token = Zeroizing::new(token);
+        install_crypto_provider();
+        GrpcChannel::administration(address, self.ca.as_deref(), token.trim())
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// Returns a channel to identity.

@@ -81,7 +81,7 @@ impl From<Status> for Failure {
             | Code::Unauthenticated => FailureKind::Refused,
             Code::Unavailable | Code::DeadlineExceeded => {
                 let text = format!(
-                    "the server can not be reached ({}): is `bowline serve` running, and is --state-dir its directory?",
+                    "the server can not be reached ({}): is `bowline serve` running, and is --state-dir its directory, or --address its administration address, with --ca for an authority of its own?",
                     status.message()
                 );
                 return Self::new(FailureKind::Unavailable, text);

@@ -1,6 +1,7 @@
 //! The bowline command line: starts a server, and administers one over gRPC.
 
 mod administer;
+mod api_keys;
 mod audit;
 mod certificates;
 mod conditions;
@@ -13,6 +14,7 @@ mod groups;
 mod keys;
 mod logins;
 mod nodes;
+mod oauth_clients;
 mod output;
 mod policy;
 mod revocation;
@@ -68,6 +70,12 @@ enum Command {
     /// Keys that add devices without a browser.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Keys of people for the API, and for this command at an administration address.
+    #[command(subcommand)]
+    ApiKeys(api_keys::ApiKeysCommand),
+    /// Programs that administer, each with tokens of an hour.
+    #[command(subcommand, name = "oauth-clients")]
+    OAuthClients(oauth_clients::OAuthClientsCommand),
     /// Devices that wait for somebody to let them in.
     #[command(subcommand)]
     Logins(logins::LoginsCommand),
@@ -134,6 +142,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Groups(command) => groups::run(command, &connection, &printer).await,
         Command::Nodes(command) => nodes::run(command, &connection, &printer).await,
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
+        Command::ApiKeys(command) => api_keys::run(command, &connection, &printer).await,
+        Command::OAuthClients(command) => oauth_clients::run(command, &connection, &printer).await,
         Command::Logins(command) => logins::run(command, &connection, &printer).await,
         Command::Connections(command) => connections::run(command, &connection, &printer).await,
         Command::Conditions(command) => conditions::run(command, &connection, &printer).await,

@@ -18,6 +18,7 @@
     )
 )]
 
+mod admin;
 mod backends;
 mod config;
 mod derp_map;
@@ -35,6 +36,7 @@ mod tls;
 mod transport;
 mod turns;
 
+pub use admin::PlainAdminAddress;
 pub use backends::Backends;
 /// The map of relays that [`Dependencies`] bring.
 pub use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};

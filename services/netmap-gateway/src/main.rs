@@ -15,7 +15,7 @@ use tonic::service::Routes;
 
 #[tokio::main]
 async fn main() -> Result<(), ProcessError> {
-    let process = Process::<GatewayConfig>::start()?;
+    let mut process = Process::<GatewayConfig>::start()?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let backends = Backends {
         identity: process.channel_to(ServiceName::Identity)?,
@@ -40,6 +40,7 @@ async fn main() -> Result<(), ProcessError> {
         tasks: process.tasks.clone(),
         derp_map: DerpMap::default(),
         more_routes: portal_routes(portal)?,
+        admin_listen: process.config.admin.listen.take(),
     };
     bowline_netmap_gateway::start(config, given).await?;
     // The gateway has no RPCs of its own: it serves health and reflection.

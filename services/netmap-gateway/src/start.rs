@@ -8,12 +8,15 @@ use bowline_clock::{SharedClock, random_bytes};
 use bowline_control_keys::{ControlKeyError, ControlKeys};
 use bowline_control_nacl::ReplayCache;
 use bowline_control_wire::DerpMap;
-use bowline_service_kit::{Tasks, relay_permits::RelayPermits};
+use bowline_service_kit::{ServeError, Tasks, listen_tcp, relay_permits::RelayPermits};
 use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Backends, DerpMapError, Gateway, GatewayConfig, UnfitSettings, derp_map, http,
+    Backends, DerpMapError, Gateway, GatewayConfig, PlainAdminAddress, UnfitSettings, admin,
+    derp_map, http,
     lease::{Lease, lease_slot},
     listener::{Listener, ListenerLimits, Proxies},
     machine::{FollowupWaits, RefusalLog},
@@ -43,6 +46,8 @@ pub struct Dependencies {
     pub derp_map: DerpMap,
     /// Further addresses on the same listener: those of the portal.
     pub more_routes: Router,
+    /// Where people and programs administer with tokens; nowhere when absent.
+    pub admin_listen: Option<SocketAddr>,
 }
 
 /// Why a gateway can not start.
@@ -60,6 +65,12 @@ pub enum StartError {
     /// The settings do not fit together.
     #[error(transparent)]
     Settings(#[from] UnfitSettings),
+    /// Tokens would travel in the clear.
+    #[error(transparent)]
+    PlainAdmin(#[from] PlainAdminAddress),
+    /// What reflection tells at the administration address does not parse.
+    #[error(transparent)]
+    Introspection(#[from] ServeError),
     /// The file of the DERP map can not be used.
     #[error(transparent)]
     DerpMap(#[from] DerpMapError),
@@ -70,6 +81,8 @@ pub enum StartError {
 pub struct Started {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where people and programs administer with tokens.
+    pub admin_address: Option<SocketAddr>,
     /// Its parts.
     pub gateway: Arc<Gateway>,
 }
@@ -92,11 +105,7 @@ pub fn start(
             None => None,
         };
         let keys = ControlKeys::load(&config.control_keys)?;
-        let socket = bowline_service_kit::listen_tcp(config.listen)
-            .map_err(|error| StartError::Listen(config.listen, error))?;
-        let address = socket
-            .local_addr()
-            .map_err(|error| StartError::Listen(config.listen, error))?;
+        let (socket, address) = listen_at(config.listen)?;
         let Dependencies {
             backends,
             bus,
@@ -104,20 +113,11 @@ pub fn start(
             tasks,
             derp_map,
             more_routes,
+            admin_listen,
         } = dependencies;
         let first = derp_map::load_initial(&config, derp_map).await?;
         let incarnation = u64::from_be_bytes(random_bytes()).to_string();
-        let (relays, sources) = (first.map.clone(), config.filter_sources);
-        let hub = TailnetHub::new(&backends, &bus, relays, sources, &tasks);
-        let hub = Arc::new(hub);
-        if let Some(url) = config.derp_map_url.clone() {
-            let updated = Arc::clone(&hub);
-            let replace = move |map| updated.replace_relays(map);
-            tasks.spawn_background(
-                "derp-map",
-                derp_map::keep_refreshed(url, first, derp_map::PACE, replace),
-            );
-        }
+        let hub = start_hub(&config, &backends, &bus, first, &tasks);
         let registry = backends.registry.clone();
         let proxies = Proxies {
             trusted: config.trusted_proxies.clone(),
@@ -125,6 +125,14 @@ pub fn start(
         };
         // A request is secured when TLS ends here or at a proxy.
         let is_secured = tls.is_some() || config.is_https();
+        let admin_address = match admin_listen {
+            Some(listen) => {
+                let (tls, proxies) = (tls.clone(), proxies.clone());
+                let started = listen_for_administrators(listen, tls, proxies, &backends, &tasks);
+                Some(started?)
+            }
+            None => None,
+        };
         let front = ListenerLimits::new(config.max_connections, proxies, is_secured);
         let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
         let leaving = CancellationToken::new();
@@ -163,8 +171,59 @@ pub fn start(
             "listen",
             serve(listener, Arc::clone(&gateway), leaving, tasks.clone()),
         );
-        Ok(Started { address, gateway })
+        Ok(Started {
+            address,
+            admin_address,
+            gateway,
+        })
     })
+}
+
+/// Listens, and says where: at another port when 0 was asked for.
+fn listen_at(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen(listen, error);
+    let socket = listen_tcp(listen).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok((socket, address))
+}
+
+/// Starts what follows the tailnets, and keeps its map of relays up to date.
+fn start_hub(
+    config: &GatewayConfig,
+    backends: &Backends,
+    bus: &Bus,
+    first: derp_map::InitialDerpMap,
+    tasks: &Tasks,
+) -> Arc<TailnetHub> {
+    let (relays, sources) = (first.map.clone(), config.filter_sources);
+    let hub = Arc::new(TailnetHub::new(backends, bus, relays, sources, tasks));
+    if let Some(url) = config.derp_map_url.clone() {
+        let updated = Arc::clone(&hub);
+        let replace = move |map| updated.replace_relays(map);
+        let refreshing = derp_map::keep_refreshed(url, first, derp_map::PACE, replace);
+        tasks.spawn_background("derp-map", refreshing);
+    }
+    hub
+}
+
+/// Serves people and programs who administer with tokens, and returns where.
+fn listen_for_administrators(
+    listen: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    proxies: Proxies,
+    backends: &Backends,
+    tasks: &Tasks,
+) -> Result<SocketAddr, StartError> {
+    admin::check_address(listen, tls.is_some())?;
+    let (socket, address) = listen_at(listen)?;
+    let listener = Listener {
+        socket,
+        routes: admin::admin_routes(backends.clone(), bowline_proto::DESCRIPTOR_SET)?,
+        limits: ListenerLimits::for_administrators(proxies, tls.is_some()),
+        tls,
+    };
+    tasks.spawn_critical("administration", listener.run(tasks.clone()));
+    Ok(address)
 }
 
 /// Serves until a drain has closed the last connection, and the registry knows that the sessions have ended.

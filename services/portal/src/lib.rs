@@ -10,6 +10,7 @@
 //! GET  /login/ATTEMPT       the device and the person, with two buttons
 //! POST /login/ATTEMPT/step-up   sends the browser to the provider once more, for what conditions ask for
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
+//! POST /oauth/token         a program gets an access token: JSON, and no page
 //! ```
 //!
 //! It keeps no state: it turns HTTP into calls of identity, which decides. A browser is known by a secret in a cookie; what
@@ -21,6 +22,7 @@ mod browser;
 mod failure;
 mod guard;
 mod login;
+mod oauth;
 mod pages;
 mod saml;
 mod start;

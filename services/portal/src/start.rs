@@ -14,7 +14,11 @@ use bowline_proto::addresses::{OIDC_CALLBACK, SAML_CONSUMER};
 use bowline_service_kit::GrpcChannel;
 use url::Url;
 
-use crate::{guard, login, saml};
+use crate::{
+    guard, login,
+    oauth::{self, OAuthLimits},
+    saml,
+};
 
 /// The longest form, in bytes.
 const LONGEST_FORM: usize = 8 << 10;
@@ -45,6 +49,8 @@ pub(crate) struct Portal {
     /// Whether browsers come by TLS.
     pub(crate) is_https: bool,
     pub(crate) identity: GrpcChannel,
+    /// How often OAuth clients may ask.
+    pub(crate) oauth_limits: OAuthLimits,
 }
 
 /// Returns the routes, to be merged into those of the gateway.
@@ -69,6 +75,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         host,
         is_https: url.scheme() == "https",
         identity: config.identity,
+        oauth_limits: OAuthLimits::default(),
     });
     let routes = Router::new()
         .route(
@@ -87,6 +94,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
             get(login::get_attempt).post(login::post_decision),
         )
         .route("/login/{attempt}/step-up", post(login::post_step_up))
+        .route("/oauth/token", post(oauth::post_token))
         .route("/portal.css", get(get_stylesheet))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&portal),

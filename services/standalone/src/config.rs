@@ -9,7 +9,7 @@ use anyhow::Result;
 use bowline_identity::IdentityConfig;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
-use bowline_service_kit::{config, error_text, telemetry::TelemetryConfig};
+use bowline_service_kit::{config, error_text, process::AdminConfig, telemetry::TelemetryConfig};
 use serde::Deserialize;
 
 /// What the command line says.
@@ -31,6 +31,8 @@ pub struct Options {
 pub struct Config {
     /// `[gateway]`: where clients connect.
     pub gateway: GatewayConfig,
+    /// `[admin]`: where people and programs administer with tokens.
+    pub admin: AdminConfig,
     /// `[identity]`: who may log in, and how.
     pub identity: IdentityConfig,
     /// `[registry]`: times of nodes.

@@ -142,6 +142,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         tasks: tasks.clone(),
         derp_map,
         more_routes,
+        admin_listen: config.admin.listen,
     };
     bowline_netmap_gateway::start(config.gateway, given).await?;
     // Once everything listens: a start that fails before leaves nothing behind that the next one would not make.

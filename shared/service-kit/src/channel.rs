@@ -1,5 +1,6 @@
 //! The client transport that every generated client is used with: into this process or over the network.
 
+mod administration;
 mod deadline;
 mod remote;
 mod replica_health;
@@ -7,11 +8,13 @@ mod replica_health;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::{HeaderValue, header};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
@@ -23,6 +26,8 @@ use crate::access::GuardedRoutes;
 use crate::meter::{MeterLayer, MeteredRoutes};
 use crate::trace::{self, TraceLayer, TracedRoutes};
 use crate::{AccessRules, Caller, Certificates, ServiceName, TokenVerifier};
+pub use administration::AdminAddressError;
+use administration::AdminConnector;
 pub use remote::InvalidAddress;
 use remote::ReplicaSet;
 
@@ -45,6 +50,11 @@ enum ChannelTransport {
         caller: Caller,
     },
     Remote(ReplicaSet),
+    /// Who calls is whom the token stands for.
+    ByToken {
+        remote: ReplicaSet,
+        authorization: HeaderValue,
+    },
 }
 
 /// Routes behind the layers that calls over the network pass as well.
@@ -104,6 +114,27 @@ impl GrpcChannel {
             .map(Self)
     }
 
+    /// Returns a channel to the administration address `host:port` of a gateway, for whom a token stands. The gateway is
+    /// proven by the authority in a file, or by one that the system trusts.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the address, the file or the token.
+    pub fn administration(
+        address: &str,
+        authority: Option<&Path>,
+        token: &str,
+    ) -> Result<Self, AdminAddressError> {
+        let connector = AdminConnector::new(address, authority)?;
+        let authorization = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut authorization = authorization.map_err(|_| AdminAddressError::Token)?;
+        authorization.set_sensitive(true);
+        Ok(Self(ChannelTransport::ByToken {
+            remote: ReplicaSet::at_administration(address, &connector)?,
+            authorization,
+        }))
+    }
+
     /// Returns a channel to the admin socket at `path`.
     #[must_use]
     pub fn admin_socket(path: impl Into<std::path::PathBuf>) -> Self {
@@ -141,6 +172,15 @@ impl Service<http::Request<Body>> for GrpcChannel {
                     std::future::ready(Err(starting)).boxed()
                 }
             },
+            ChannelTransport::ByToken {
+                remote,
+                authorization,
+            } => {
+                let headers = request.headers_mut();
+                headers.insert(header::AUTHORIZATION, authorization.clone());
+                let answer = remote.clone().call(request, limit);
+                return answer.instrument(span).boxed();
+            }
             // It ends in time by itself, to know whose fault it was.
             ChannelTransport::Remote(remote) => {
                 let answer = remote.clone().call(request, limit);
@@ -180,7 +220,9 @@ impl fmt::Debug for GrpcChannel {
             | ChannelTransport::Deferred { caller, .. } => {
                 write!(formatter, "GrpcChannel(as {caller})")
             }
-            ChannelTransport::Remote(remote) => write!(formatter, "GrpcChannel({remote:?})"),
+            ChannelTransport::Remote(remote) | ChannelTransport::ByToken { remote, .. } => {
+                write!(formatter, "GrpcChannel({remote:?})")
+            }
         }
     }
 }

@@ -40,6 +40,14 @@ impl fmt::Debug for ProcessError {
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
 
+/// The `[admin]` table: where people and programs administer with tokens. It is a gateway's.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where they call, with TLS by the certificate that clients see. Nowhere unless it is set.
+    pub listen: Option<SocketAddr>,
+}
+
 /// The settings file of a service's process; `S` is the service's own table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +72,9 @@ pub struct ProcessConfig<S> {
     /// `[service]`: what only this service knows.
     #[serde(default)]
     pub service: S,
+    /// `[admin]`: the administration address of a gateway.
+    #[serde(default)]
+    pub admin: AdminConfig,
     /// `[telemetry]`: logs and metrics.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -159,6 +170,11 @@ impl<S: DeserializeOwned + Default> Process<S> {
         routes: Routes,
         descriptors: &'static [u8],
     ) -> Result<(), ProcessError> {
+        if self.config.admin.listen.is_some() {
+            let text =
+                "[admin] is a table of the gateway: only it listens for administrators with tokens";
+            return Err(ProcessError(text.to_owned()));
+        }
         let shutdown = self.tasks.shutdown().clone();
         let listeners = Listeners::default()
             .with_tcp(self.config.listen, self.certificates)?

@@ -172,16 +172,7 @@ pub fn serve(
             };
             health.set_service_status(part, status).await;
         }
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(descriptors)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
-        let routes = routes
-            .add_service(HealthServer::new(HealthService::from_health_reporter(
-                health.clone(),
-            )))
-            .add_service(reflection)
-            .prepare();
+        let routes = add_introspection(routes, descriptors, &health)?.prepare();
         let tcp = async {
             let Some((listener, certificates)) = listeners.tcp else {
                 return Ok(());
@@ -213,6 +204,33 @@ pub fn serve(
             () = async { drained.await; shutdown.wait_for_end().await } => Ok(()),
         }
     })
+}
+
+/// Adds health and reflection.
+fn add_introspection(
+    routes: Routes,
+    descriptors: &[u8],
+    health: &HealthReporter,
+) -> Result<Routes, ServeError> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptors)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let health = HealthService::from_health_reporter(health.clone());
+    Ok(routes
+        .add_service(HealthServer::new(health))
+        .add_service(reflection))
+}
+
+/// Returns health and reflection alone, for a listener that proves its callers by itself. It is healthy while it answers.
+///
+/// # Errors
+///
+/// When the descriptors do not parse.
+pub fn introspection(descriptors: &[u8]) -> Result<Routes, ServeError> {
+    // A new reporter says of the whole that it serves.
+    let health = HealthReporter::new();
+    Ok(add_introspection(Routes::default(), descriptors, &health)?.prepare())
 }
 
 /// Accepts from other services. Whoever has shown no certificate makes room for newcomers.

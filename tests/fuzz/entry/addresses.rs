@@ -57,6 +57,7 @@ async fn serve() -> SocketAddr {
         tasks: Tasks::new(Shutdown::new(Duration::from_secs(1))),
         derp_map: DerpMap::default(),
         more_routes: axum::Router::new(),
+        admin_listen: None,
     };
     start(config, given).await.expect("it serves").address
 }

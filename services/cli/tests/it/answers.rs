@@ -141,6 +141,30 @@ impl Asked {
         self.home(&["nodes", "expire", "laptop"]);
         self.home(&["nodes", "delete", "laptop-1"]);
         self.any(&["nodes", "approve", "waits", "--tailnet", "lab"]);
+        let key = self.home(&[
+            "api-keys",
+            "create",
+            "--user",
+            "owner@home",
+            "--scope",
+            "users:read",
+        ]);
+        self.home(&["api-keys", "list"]);
+        self.home(&["api-keys", "revoke", key["key"]["id"].as_str().unwrap()]);
+        let client = self.home(&[
+            "oauth-clients",
+            "create",
+            "--scope",
+            "auth_keys",
+            "--tag",
+            "tag:db",
+        ]);
+        self.home(&["oauth-clients", "list"]);
+        self.home(&[
+            "oauth-clients",
+            "revoke",
+            client["client"]["id"].as_str().unwrap(),
+        ]);
         self.home(&["keys", "list"]);
         let made = self.home(&["keys", "create", "--user", "owner@home"]);
         self.home(&["keys", "revoke", made["key"]["id"].as_str().unwrap()]);

@@ -151,6 +151,12 @@ pub(crate) async fn run(command: &mut Command) -> Said {
 }
 
 impl Said {
+    /// Checks that it succeeded.
+    #[track_caller]
+    pub(crate) fn succeeded(&self) {
+        assert_eq!((self.code, &*self.error), (0, ""), "{}", self.out);
+    }
+
     /// Checks that it failed with this code and one line that has this in it.
     #[track_caller]
     pub(crate) fn failed(&self, code: i32, part: &str) {

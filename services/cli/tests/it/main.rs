@@ -15,4 +15,5 @@ mod policies;
 mod relay;
 mod serve;
 mod settings;
+mod tokens;
 mod traces;

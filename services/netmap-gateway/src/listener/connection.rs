@@ -28,8 +28,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const STRANGER_LIFETIME: Duration = Duration::from_secs(20 * 60);
 /// How long a connection stays known after the last accepted request of its node. An open map stream keeps it known.
 const KNOWN_LIFETIME: Duration = Duration::from_secs(60);
-/// How many requests may be under way on a stranger's connection.
-const STRANGERS_REQUESTS: usize = 8;
 
 /// A connection, as the handlers of its requests see it.
 ///
@@ -308,7 +306,7 @@ impl Connection {
             let taken = inner.socket.limits.take_request_of_node(holder, now);
             taken.map_err(RequestRefusal::OftenOfNode)?;
         } else {
-            if before >= STRANGERS_REQUESTS {
+            if before >= inner.socket.limits.requests_at_once {
                 return Err(RequestRefusal::UnderWay);
             }
             inner

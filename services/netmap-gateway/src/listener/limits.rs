@@ -56,6 +56,11 @@ impl SlotHolder for Holder {
     }
 }
 
+/// How many requests may be under way on a stranger's connection, and on an administrator's.
+const STRANGERS_REQUESTS: usize = 8;
+const ADMIN_REQUESTS: usize = 64;
+/// How many connections administrators may have.
+const ADMIN_CONNECTIONS: usize = 256;
 /// How many connections one node may have: one that it uses, and some that broke without anybody having noticed.
 const CONNECTIONS_OF_NODE: usize = 8;
 /// How many bytes the bodies of all strangers may use, and how many those of one source may use at least.
@@ -83,6 +88,8 @@ pub(crate) struct ListenerLimits {
     pub(super) slots: Arc<ConnectionSlots<Holder>>,
     pub(super) proxies: Proxies,
     pub(super) is_secured: bool,
+    /// How many requests may be under way on a connection of nobody known.
+    pub(super) requests_at_once: usize,
     strangers_bodies: Arc<Quota<Network>>,
     nodes_bodies: Arc<Quota<NodeShare>>,
     requests: Mutex<RequestBuckets>,
@@ -128,14 +135,27 @@ impl BodyShare {
 impl ListenerLimits {
     /// Returns the limits for at most this many connections.
     pub(crate) fn new(connections: usize, proxies: Proxies, is_secured: bool) -> Arc<Self> {
+        Arc::new(Self::build(connections, proxies, is_secured))
+    }
+
+    /// Returns the limits of the administration address: few connections, with many calls on each.
+    pub(crate) fn for_administrators(proxies: Proxies, is_secured: bool) -> Arc<Self> {
+        Arc::new(Self {
+            requests_at_once: ADMIN_REQUESTS,
+            ..Self::build(ADMIN_CONNECTIONS, proxies, is_secured)
+        })
+    }
+
+    fn build(connections: usize, proxies: Proxies, is_secured: bool) -> Self {
         let limits = SlotLimits {
             all: connections,
             of_one_holder: CONNECTIONS_OF_NODE,
         };
-        Arc::new(Self {
+        Self {
             slots: ConnectionSlots::new(limits),
             proxies,
             is_secured,
+            requests_at_once: STRANGERS_REQUESTS,
             strangers_bodies: Quota::new(STRANGERS_BODIES),
             nodes_bodies: Quota::new(NODES_BODIES),
             requests: Mutex::new(RequestBuckets {
@@ -144,7 +164,7 @@ impl ListenerLimits {
                 of_node: TokenBuckets::new(REQUESTS_OF_NODE, MOST_NODES),
             }),
             retry: Mutex::default(),
-        })
+        }
     }
 
     /// Returns an empty share for one body.

@@ -40,6 +40,7 @@ async fn gateway(services: &TestServices, identity: GrpcChannel) -> SocketAddr {
         tasks: Tasks::new(Shutdown::new(Duration::from_secs(1))),
         derp_map: DerpMap::default(),
         more_routes: Router::new(),
+        admin_listen: None,
     };
     let started = bowline_netmap_gateway::start(config, given).await;
     started.unwrap().address

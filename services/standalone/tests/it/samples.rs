@@ -8,7 +8,7 @@ use bowline_netmap_gateway::GatewayConfig;
 use bowline_service_kit::{
     certificates::CertificateFiles,
     config,
-    process::{NoSettings, ProcessConfig},
+    process::{AdminConfig, NoSettings, ProcessConfig},
     telemetry::TelemetryConfig,
 };
 use bowline_standalone::{Config, RelayConfig};
@@ -116,7 +116,7 @@ fn fields<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
 /// What every process has; `but` are the settings at the top that this one does without.
 fn check_process<S: DeserializeOwned + Default>(sample: &Sample, but: &[&str]) {
     sample.parse::<ProcessConfig<S>>();
-    let tables = ["certificates", "service", "telemetry"];
+    let tables = ["admin", "certificates", "service", "telemetry"];
     sample.names_all::<ProcessConfig<S>>("", &[but, &tables].concat());
     sample.names_all::<CertificateFiles>("certificates", &[]);
     sample.names_all::<TelemetryConfig>("telemetry", &[]);
@@ -147,6 +147,7 @@ fn sample_of_the_policy_compiler_is_complete() {
 fn sample_of_a_gateway_is_complete() {
     let sample = Sample::read("netmap-gateway.toml");
     check_process::<GatewayConfig>(&sample, &["database"]);
+    sample.names_all::<AdminConfig>("admin", &[]);
     sample.names_all::<GatewayConfig>("service", &[]);
 }
 
@@ -154,8 +155,16 @@ fn sample_of_a_gateway_is_complete() {
 fn sample_of_one_process_is_complete() {
     let sample = Sample::read("bowline.toml");
     sample.parse::<Config>();
-    let tables = ["gateway", "identity", "registry", "relay", "telemetry"];
+    let tables = [
+        "admin",
+        "gateway",
+        "identity",
+        "registry",
+        "relay",
+        "telemetry",
+    ];
     sample.names_all::<Config>("", &tables);
+    sample.names_all::<AdminConfig>("admin", &[]);
     sample.names_all::<GatewayConfig>("gateway", &[]);
     sample.names_all::<IdentityConfig>("identity", &[]);
     sample.names_all::<RegistryConfig>("registry", &[]);

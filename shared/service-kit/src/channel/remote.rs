@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{ConnectError, Status, TimeoutExpired};
 use tower::{Service, ServiceExt};
 
+use super::administration::{AdminAddressError, AdminConnector};
 use super::deadline;
 use super::replica_health::ReplicaHealth;
 use crate::certificates::connect_trusted;
@@ -75,6 +76,18 @@ impl ReplicaSet {
         });
         Ok(Self {
             replicas: replicas.collect::<Result<_, _>>()?,
+            next: Arc::default(),
+        })
+    }
+
+    pub(super) fn at_administration(
+        address: &str,
+        connector: &AdminConnector,
+    ) -> Result<Self, AdminAddressError> {
+        let (endpoint, connector) = (connector.endpoint()?, connector.clone());
+        let connect = tower::service_fn(move |_| connector.clone().connect());
+        Ok(Self {
+            replicas: Arc::new([ReplicaChannel::new(address, &endpoint, connect)]),
             next: Arc::default(),
         })
     }

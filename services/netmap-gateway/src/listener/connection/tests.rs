@@ -103,7 +103,7 @@ async fn connection_is_known_while_a_stream_is_open_and_a_little_longer() {
 #[tokio::test(start_paused = true)]
 async fn stranger_has_few_requests_under_way_and_a_node_has_more() {
     let connection = Connection::unconnected(Shutdown::new(Duration::ZERO), 1);
-    let mut held: Vec<_> = (0..STRANGERS_REQUESTS)
+    let mut held: Vec<_> = (0..connection.limits().requests_at_once)
         .map(|_| connection.begin_request().expect("one of few"))
         .collect();
     assert_eq!(
