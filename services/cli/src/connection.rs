@@ -20,7 +20,7 @@ pub struct ConnectionArgs {
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_STATE_DIR", default_value_os_t = default_state_dir())]
     pub state_dir: PathBuf,
     /// Administration address `host:port` of a server, to call with a token.
-    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_ADDRESS", requires = "token_file")]
+    #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_ADDRESS")]
     address: Option<String>,
     /// The file with the token: an API key, or an access token of an OAuth client.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_TOKEN_FILE")]

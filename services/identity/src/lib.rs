@@ -42,5 +42,5 @@ mod tailnets;
 mod tokens;
 mod users;
 
-pub use config::IdentityConfig;
+pub use config::{IdentityConfig, SealingKeyError};
 pub use service::{Identity, IdentityStartError};

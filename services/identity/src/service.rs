@@ -19,7 +19,6 @@ use bowline_proto::identity::v1::{
     tailnet_service_server::TailnetServiceServer, token_service_server::TokenServiceServer,
     user_service_server::UserServiceServer,
 };
-use bowline_sealing::SealingError;
 use bowline_service_kit::Tasks;
 use futures_util::future::BoxFuture;
 use tonic::{Status, service::RoutesBuilder};
@@ -27,7 +26,7 @@ use tonic::{Status, service::RoutesBuilder};
 use crate::{
     changes::IdentityChangesReader,
     conditions::Conditions,
-    config::IdentityConfig,
+    config::{IdentityConfig, SealingKeyError},
     connection_tester::ConnectionTester,
     connections::Connections,
     credentials::Credentials,
@@ -63,8 +62,8 @@ pub enum IdentityStartError {
     #[error(transparent)]
     Database(#[from] DatabaseOpenError),
     /// The sealing keys can not be read.
-    #[error("sealing_key: {0}")]
-    Sealing(#[from] SealingError),
+    #[error(transparent)]
+    Sealing(#[from] SealingKeyError),
 }
 
 /// The identity service: the parts that serve, put together. Clones share them.
@@ -102,7 +101,7 @@ impl Identity {
             let database = Database::open(url, options).await?;
             let log = ChangeLog::new(database, bus, LogOwner::Identity);
             let waiters = Waiters::default();
-            let sealing = config.read_sealing_keys()?.map(Arc::new);
+            let sealing = config.read_sealing_keys().await?.map(Arc::new);
             let logins = Logins::new(log.clone(), waiters.clone());
             let client = config.provider_client();
             let providers = Providers::new(client.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::Response,
 };
@@ -34,7 +34,7 @@ pub(crate) async fn check_request(
         &portal,
         request.method(),
         request.headers(),
-        request.uri().host(),
+        request.uri().authority().map(Authority::as_str),
         is_from_elsewhere,
     ) {
         Ok(()) => next.run(request).await,

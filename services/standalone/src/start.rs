@@ -202,7 +202,7 @@ impl SharedParts {
 /// Returns identity's settings, with a sealing key made here and the gateway's URL where they name none.
 fn identity_settings(state_dir: &Path, config: &Config) -> Result<IdentityConfig> {
     let mut settings = config.identity.clone();
-    if settings.sealing_key.is_none() {
+    if settings.sealing_key.is_none() && settings.sealing_key_command.is_none() {
         let path = state_dir.join("sealing-key");
         if !path.exists() {
             create_keys(&path)?;

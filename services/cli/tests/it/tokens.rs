@@ -256,7 +256,7 @@ async fn administration_address_takes_nothing_without_a_token() {
         "list",
     ]))
     .await;
-    without.failed(2, "--token-file");
+    without.failed(1, "--token-file");
     let no_address = run(command(server.installation.directory()).args([
         "--token-file",
         &none,
