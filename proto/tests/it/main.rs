@@ -1,3 +1,4 @@
 //! The contracts and their page.
 
 mod readme;
+mod roles;
