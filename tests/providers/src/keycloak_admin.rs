@@ -52,6 +52,52 @@ impl KeycloakAdmin {
         ])
     }
 
+    /// Adds a group.
+    pub fn add_group(&self, name: &str) {
+        let group = json!({ "name": name }).to_string();
+        assert_eq!(self.send("POST", "groups", "application/json", &group), "");
+    }
+
+    /// Adds a person with a verified address and the password "password".
+    pub fn add_user(&self, name: &str, mail: &str) {
+        let user = json!({
+            "username": name,
+            "enabled": true,
+            "email": mail,
+            "emailVerified": true,
+            "firstName": name,
+            "lastName": "Example",
+            "credentials": [{ "type": "password", "value": "password" }],
+        });
+        let user = user.to_string();
+        assert_eq!(self.send("POST", "users", "application/json", &user), "");
+    }
+
+    /// Puts a person into a group.
+    pub fn join(&self, user: &str, group: &str) {
+        let path = self.membership(user, group);
+        assert_eq!(self.send("PUT", &path, "application/json", "{}"), "");
+    }
+
+    /// Takes a person out of a group.
+    pub fn leave(&self, user: &str, group: &str) {
+        let path = self.membership(user, group);
+        assert_eq!(self.send("DELETE", &path, "application/json", ""), "");
+    }
+
+    fn membership(&self, user: &str, group: &str) -> String {
+        let user = self.find_id(&format!("users?exact=true&username={user}"));
+        let group = self.find_id(&format!("groups?exact=true&search={group}"));
+        format!("users/{user}/groups/{group}")
+    }
+
+    fn find_id(&self, query: &str) -> String {
+        let found = self.send("GET", query, "application/json", "");
+        let found: Value = serde_json::from_str(&found).unwrap();
+        let id = found[0]["id"].as_str();
+        id.unwrap_or_else(|| panic!("{query}: {found}")).to_owned()
+    }
+
     /// Registers a SAML service by its metadata, with attributes for mail, name and groups.
     pub fn add_saml_service(&self, metadata: &str) {
         let converted = self.send(

@@ -6,6 +6,7 @@
 )]
 
 mod conditions;
+mod groups;
 mod openid_connect;
 mod pages;
 mod saml;
