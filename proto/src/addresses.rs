@@ -1,4 +1,4 @@
-//! The addresses of this server that identity providers are told, below the URL that browsers reach it by.
+//! The addresses of this server that identity providers and people are told, below the URL that browsers reach it by.
 
 /// Where an OpenID Connect provider sends browsers back to.
 pub const OIDC_CALLBACK: &str = "/login/callback";
@@ -9,4 +9,10 @@ pub const SAML_CONSUMER: &str = "/saml/acs";
 #[must_use]
 pub fn saml_metadata_path(connection_id: u64) -> String {
     format!("/saml/{connection_id}/metadata")
+}
+
+/// Returns where a person uses an invitation.
+#[must_use]
+pub fn invitation_path(secret: &str) -> String {
+    format!("/invitation/{secret}")
 }

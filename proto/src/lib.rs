@@ -16,6 +16,7 @@
 
 pub mod access;
 pub mod addresses;
+mod connection;
 mod judgement;
 mod node;
 mod redacted;

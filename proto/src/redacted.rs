@@ -12,6 +12,8 @@ use crate::{
     key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest},
 };
 
+mod sessions;
+
 /// What stands for a secret.
 const REDACTED: &str = "[redacted]";
 

@@ -8,9 +8,9 @@ mod saml;
 use std::{io::Read as _, path::PathBuf};
 
 use bowline_proto::identity::v1::{
-    Admission, Connection, DeleteConnectionRequest, LinkUserRequest, ListConnectionsRequest,
-    TestConnectionRequest, UpdateConnectionRequest, User,
-    connection_service_client::ConnectionServiceClient,
+    Admission, Connection, CreateConnectionRequest, DeleteConnectionRequest, LinkUserRequest,
+    ListConnectionsRequest, LocalProvider, TestConnectionRequest, UpdateConnectionRequest, User,
+    connection::Provider, connection_service_client::ConnectionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
 use clap::{Args, Subcommand};
@@ -102,6 +102,13 @@ pub enum CreateCommand {
     Oidc(oidc::OidcArgs),
     /// SAML 2.0. The answer names the addresses to enter at the provider.
     Saml(saml::SamlArgs),
+    /// No provider: people whom `bowline invitations create` lets in have passkeys, and log in by them.
+    Local {
+        /// What people choose on the login page, such as "a passkey".
+        name: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
 }
 
 /// Who of those that the provider knows may log in.
@@ -176,6 +183,10 @@ pub async fn run(
         ConnectionsCommand::Create(create) => match *create {
             CreateCommand::Oidc(args) => oidc::create(args, server, printer).await,
             CreateCommand::Saml(args) => saml::create(args, server, printer).await,
+            CreateCommand::Local { name, tailnet } => {
+                let tailnet_id = tailnet.find_tailnet(server).await?.id;
+                create_local(tailnet_id, name, server, printer).await
+            }
         },
         ConnectionsCommand::SetMetadata {
             connection,
@@ -232,6 +243,27 @@ pub async fn run(
             delete_connection(found, server, printer).await
         }
     }
+}
+
+async fn create_local(
+    tailnet_id: u64,
+    name: String,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let request = CreateConnectionRequest {
+        connection: Some(Connection {
+            tailnet_id,
+            name,
+            provider: Some(Provider::Local(LocalProvider {})),
+            ..Connection::default()
+        }),
+        ..CreateConnectionRequest::default()
+    };
+    let answer = connect(server)?.create_connection(request).await?;
+    let made = answer.into_inner().connection.unwrap_or_default();
+    printer.print_row(&ConnectionRow::from(made));
+    Ok(())
 }
 
 async fn test_connection(

@@ -11,6 +11,7 @@ mod control_keys;
 mod dns;
 mod failure;
 mod groups;
+mod invitations;
 mod keys;
 mod logins;
 mod nodes;
@@ -20,6 +21,7 @@ mod policy;
 mod revocation;
 mod sealing_key;
 mod server;
+mod sessions;
 mod status;
 mod tailnets;
 mod time;
@@ -85,6 +87,12 @@ enum Command {
     /// What logins by providers must be like: a second factor, a recent login, a network.
     #[command(subcommand)]
     Conditions(conditions::ConditionsCommand),
+    /// Links that let one person in, without an identity provider.
+    #[command(subcommand)]
+    Invitations(invitations::InvitationsCommand),
+    /// People's sessions in browsers.
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// What clients resolve names with: nameservers, split DNS, search domains, MagicDNS, more names.
     #[command(subcommand)]
     Dns(dns::DnsCommand),
@@ -147,6 +155,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Logins(command) => logins::run(command, &connection, &printer).await,
         Command::Connections(command) => connections::run(command, &connection, &printer).await,
         Command::Conditions(command) => conditions::run(command, &connection, &printer).await,
+        Command::Invitations(command) => invitations::run(command, &connection, &printer).await,
+        Command::Sessions(command) => sessions::run(command, &connection, &printer).await,
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
         Command::Audit(command) => audit::run(command, &connection, &printer).await,

@@ -28,6 +28,7 @@ use crate::{
         saml::read_metadata,
     },
     error::IdentityError,
+    passkey_ceremony::PasskeyServer,
 };
 
 /// What a client is registered with where the settings do not say how browsers reach this server.
@@ -68,7 +69,28 @@ impl ConnectionTester {
         match &connection.provider {
             Some(Provider::Oidc(oidc)) => self.test_oidc(&connection, oidc, now).await,
             Some(Provider::Saml(saml)) => self.test_saml(&connection, saml, now).await,
+            Some(Provider::Local(_)) => Ok(vec![self.check_passkeys()]),
             None => Err(IdentityError::NotFound("provider of the connection")),
+        }
+    }
+
+    /// Says whether browsers make passkeys at the address that they reach this server by.
+    fn check_passkeys(&self) -> ConnectionCheck {
+        let name = "address";
+        match self.public_url.as_str() {
+            "" => check(
+                name,
+                Outcome::Skipped,
+                "public_url is not set in identity's settings: set it there to have it looked at",
+            ),
+            url => match PasskeyServer::new(url) {
+                Ok(_) => check(
+                    name,
+                    Outcome::Ok,
+                    format!("browsers make passkeys for {url}"),
+                ),
+                Err(error) => check(name, Outcome::Failed, error.to_string()),
+            },
         }
     }
 

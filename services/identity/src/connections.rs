@@ -257,6 +257,17 @@ impl Connections {
         Ok(())
     }
 
+    /// Refuses a tailnet whose people have no passkeys.
+    pub(crate) async fn require_local(&self, tailnet: TailnetId) -> Result<(), IdentityError> {
+        let connections = self.list_connections(tailnet).await?;
+        match connections.iter().any(Connection::is_local) {
+            true => Ok(()),
+            false => Err(crate::domain::person::refused(
+                "This network takes no passkeys. Ask an administrator: bowline connections create local NAME",
+            )),
+        }
+    }
+
     /// Returns a connection as it is stored.
     pub(crate) async fn find_stored(&self, id: u64) -> Result<StoredConnection, IdentityError> {
         let reader = self.log.database().reader();
@@ -328,7 +339,7 @@ pub(crate) fn provider_issuer(connection: &Connection) -> &str {
     match &connection.provider {
         Some(Provider::Oidc(oidc)) => &oidc.issuer,
         Some(Provider::Saml(saml)) => &saml.entity_id,
-        None => "",
+        Some(Provider::Local(_)) | None => "",
     }
 }
 

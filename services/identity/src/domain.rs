@@ -11,6 +11,7 @@ pub mod group;
 pub mod login;
 pub mod person;
 pub mod saml;
+pub mod session;
 pub mod tailnet;
 pub mod user;
 

@@ -5,10 +5,14 @@ mod connections;
 mod credentials;
 mod groups;
 mod identity;
+mod invitations;
 mod login_attempts;
 mod logins;
+mod passkeys;
+mod sessions;
 mod tailnets;
 mod users;
 
 pub use connections::ConnectionRpcs;
 pub use identity::IdentityRpcs;
+pub use invitations::InvitationRpcs;

@@ -9,6 +9,7 @@
 //! Each step is one row update that only one caller wins, so that any replica serves any step and no step happens twice.
 
 mod choices;
+mod local;
 mod oidc;
 mod provider;
 mod saml;
@@ -22,7 +23,7 @@ use bowline_ids::LoginId;
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest, FormField,
-    GetLoginAttemptRequest, Login, LoginAttempt, LoginState, Tailnet,
+    GetLoginAttemptRequest, Login, LoginAttempt, LoginState,
 };
 use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;
@@ -37,6 +38,7 @@ use crate::{
     fields::read_tailnet_id,
     logins::{LoginDecision, Logins, decide_and_audit},
     store::{self, attempts::AttemptRow},
+    tailnets::tailnet_title,
 };
 
 /// The way of a browser to a provider and back.
@@ -51,6 +53,8 @@ struct ProviderWay {
     redirect_url: String,
     /// What it posts there; without any it is redirected.
     post_fields: Vec<FormField>,
+    /// What its passkeys are asked, where there is no provider.
+    passkey_options: String,
 }
 
 /// Serves attempts. Clones share it.
@@ -89,6 +93,9 @@ impl LoginAttempts {
     ) -> Result<BeginLoginAttemptResponse, IdentityError> {
         check_browser(&request.browser)?;
         let login = self.find_pending(&request.login_id).await?;
+        if request.connection_id == 0 {
+            return self.begin_by_session(login, request).await;
+        }
         let reader = self.log.database().reader();
         let row = store::connections::find_connection(reader, request.connection_id).await?;
         let row = row.ok_or(IdentityError::NotFound("connection"))?;
@@ -125,6 +132,7 @@ impl LoginAttempts {
             attempt_id: id,
             redirect_url: way.redirect_url,
             post_fields: way.post_fields,
+            passkey_options: way.passkey_options,
         })
     }
 
@@ -252,14 +260,6 @@ impl LoginAttempts {
 
     async fn read_time(&self) -> Result<DateTime<Utc>, IdentityError> {
         Ok(self.log.database().now().await?)
-    }
-}
-
-/// Returns what a tailnet is called by people.
-fn tailnet_title(tailnet: &Tailnet) -> String {
-    match tailnet.display_name.as_str() {
-        "" => tailnet.name.clone(),
-        title => title.to_owned(),
     }
 }
 

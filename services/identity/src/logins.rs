@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, Mutation, WriteTransaction};
 use bowline_ids::{LoginId, TailnetId};
-use bowline_proto::identity::v1::{Device, Login, LoginState};
+use bowline_proto::identity::v1::{BrowserDescription, Device, Login, LoginPurpose, LoginState};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::time::Instant;
@@ -70,6 +70,23 @@ impl Logins {
             .await
     }
 
+    /// Starts a login of a browser that wants a session, or returns the pending one that it has.
+    pub(crate) async fn start_session_login(
+        &self,
+        browser: Vec<u8>,
+        description: BrowserDescription,
+    ) -> Result<Login, IdentityError> {
+        let now = self.read_time().await?;
+        let source = &description.source_address;
+        self.pace.take_turn(source, Instant::now().into_std())?;
+        let id = LoginId::from_random(random_bytes()).to_string();
+        let made = login::new_of_browser(id, browser, description, now)?;
+        self.log
+            .database()
+            .write(|write| Box::pin(async move { insert_login(write, made).await }))
+            .await
+    }
+
     /// Returns a login as it is now.
     pub(crate) async fn find_login(&self, id: &str) -> Result<Login, IdentityError> {
         let now = self.read_time().await?;
@@ -104,7 +121,11 @@ impl Logins {
     /// Returns the logins that wait for a decision.
     pub(crate) async fn list_pending(&self) -> Result<Vec<Login>, IdentityError> {
         let (now, reader) = (self.read_time().await?, self.log.database().reader());
-        Ok(store::logins::list_pending_logins(reader, None, now, LONGEST_LIST).await?)
+        let mut pending =
+            store::logins::list_pending_logins(reader, None, now, LONGEST_LIST).await?;
+        // Nobody else decides about a browser.
+        pending.retain(|login| login.purpose() != LoginPurpose::Session);
+        Ok(pending)
     }
 
     /// Approves or denies a login. The audit entry is in the trail of the tailnet whose administrator decides. The same
@@ -195,6 +216,18 @@ pub(crate) async fn decide_and_audit(
         mutation.record_audit(decision.audit_action(), id, &detail);
     }
     Ok(decided)
+}
+
+/// Approves the login of a browser, whose session is audited.
+pub(crate) async fn approve_browser(
+    mutation: &mut Mutation,
+    id: &str,
+    user_id: u64,
+) -> Result<(), IdentityError> {
+    let decision = LoginDecision::Approve { user_id };
+    decision.check_decision(mutation).await?;
+    decide_once(mutation, id, &decision).await?;
+    Ok(())
 }
 
 /// Decides a login, and says whether it was this call that did: it was not when the same decision had been made before.

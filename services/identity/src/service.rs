@@ -13,9 +13,11 @@ use bowline_proto::identity::v1::{
     condition_service_server::ConditionServiceServer,
     connection_service_server::ConnectionServiceServer, group_service_server::GroupServiceServer,
     identity_service_server::IdentityServiceServer,
+    invitation_service_server::InvitationServiceServer,
     login_attempt_service_server::LoginAttemptServiceServer,
     login_service_server::LoginServiceServer,
     o_auth_client_service_server::OAuthClientServiceServer,
+    passkey_service_server::PasskeyServiceServer, session_service_server::SessionServiceServer,
     tailnet_service_server::TailnetServiceServer, token_service_server::TokenServiceServer,
     user_service_server::UserServiceServer,
 };
@@ -33,11 +35,14 @@ use crate::{
     error::IdentityError,
     fields::read_tailnet_id,
     groups::Groups,
-    grpc::{ConnectionRpcs, IdentityRpcs},
+    grpc::{ConnectionRpcs, IdentityRpcs, InvitationRpcs},
+    invitations::Invitations,
     login_attempts::LoginAttempts,
     login_waiters::Waiters,
     logins::Logins,
+    passkeys::Passkeys,
     saml::{MetadataReloader, SamlProviders},
+    sessions::Sessions,
     sweeper::IdentitySweeper,
     tailnets::Tailnets,
     tokens::Tokens,
@@ -53,6 +58,7 @@ const MIGRATIONS: Migrations = migrations![
     "0005_credentials",
     "0006_groups",
     "0007_conditions",
+    "0008_sessions",
 ];
 
 /// Why identity can not start.
@@ -76,6 +82,9 @@ pub struct Identity {
     connections: ConnectionRpcs,
     credentials: Credentials,
     tokens: Tokens,
+    sessions: Sessions,
+    invitations: InvitationRpcs,
+    passkeys: Passkeys,
     attempts: LoginAttempts,
     conditions: Conditions,
     audit: AuditRpcs,
@@ -113,6 +122,16 @@ impl Identity {
                 connections.clone(),
                 providers.clone(),
             );
+            let sessions = Sessions::new(
+                log.clone(),
+                logins.clone(),
+                attempts.clone(),
+                connections.clone(),
+            );
+            let invitations = InvitationRpcs {
+                invitations: Invitations::new(log.clone()),
+                public_url: config.public_url.clone(),
+            };
             let tester = ConnectionTester::new(connections.clone(), providers, client, config);
             let reloader = MetadataReloader::new(saml);
             tasks.spawn_background("reload-saml-metadata", reloader.run());
@@ -130,6 +149,9 @@ impl Identity {
                 users,
                 groups,
                 logins,
+                passkeys: Passkeys::new(sessions.clone(), connections.clone()),
+                sessions,
+                invitations,
                 connections: ConnectionRpcs {
                     connections,
                     tester,
@@ -161,6 +183,9 @@ impl Identity {
             .add_service(TokenServiceServer::new(self.tokens.clone()))
             .add_service(ConditionServiceServer::new(self.conditions.clone()))
             .add_service(LoginAttemptServiceServer::new(self.attempts.clone()))
+            .add_service(SessionServiceServer::new(self.sessions.clone()))
+            .add_service(InvitationServiceServer::new(self.invitations.clone()))
+            .add_service(PasskeyServiceServer::new(self.passkeys.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));
     }

@@ -8,8 +8,11 @@ pub mod conditions;
 pub mod connections;
 pub mod credentials;
 pub mod groups;
+pub mod invitations;
 pub mod logins;
+pub mod passkeys;
 pub mod saml;
+pub mod sessions;
 mod users;
 
 use bowline_db::DatabaseError;

@@ -110,6 +110,8 @@ impl IdentitySweeper {
                 store::logins::forget_logins(write.connection(), before).await?;
                 let ended = write.now();
                 store::attempts::forget_attempts(write.connection(), ended).await?;
+                store::sessions::forget_sessions(write.connection(), ended).await?;
+                store::invitations::forget_invitations(write.connection(), ended).await?;
                 store::saml::forget_messages(write.connection(), ended).await?;
                 let before = ended - KEPT_CREDENTIALS;
                 store::credentials::forget_ended(write.connection(), ended, before).await?;

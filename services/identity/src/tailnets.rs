@@ -218,3 +218,11 @@ fn audit_settings(mutation: &mut Mutation, before: &Tailnet, now: &Tailnet) {
         }
     }
 }
+
+/// Returns what a tailnet is called by people.
+pub(crate) fn tailnet_title(tailnet: &Tailnet) -> String {
+    match tailnet.display_name.as_str() {
+        "" => tailnet.name.clone(),
+        title => title.to_owned(),
+    }
+}

@@ -1,7 +1,7 @@
 //! Whose a token is, as of now; and access tokens for OAuth clients.
 //!
-//! One more kind of token principal (a browser session) is one more arm of [`Tokens::find_holder`], with its row in a table
-//! of its own: everything behind it, in all services, looks at the [`TokenHolder`] alone.
+//! API keys and access tokens are rows of one table, sessions of their own. Everything behind, in all services, looks at the
+//! [`TokenHolder`] alone.
 
 use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, ReadTransaction};
@@ -24,6 +24,7 @@ use crate::{
     domain::credential,
     error::IdentityError,
     fields::read_tailnet_id,
+    sessions::require_session,
     store::{
         self,
         credentials::{self as rows, CredentialRow},
@@ -57,6 +58,9 @@ impl Tokens {
     /// Returns whose a token is and what it may do.
     pub(crate) async fn authenticate(&self, text: &str) -> Result<TokenHolder, IdentityError> {
         let presented = PresentedToken::parse(text).ok_or(NO_TOKEN)?;
+        if presented.kind() == TokenKind::Session {
+            return self.authenticate_session(text).await;
+        }
         let now = self.log.database().now().await?;
         let mut read = self.log.database().begin_read().await?;
         let (row, holder) = Self::find_holder(&mut read, presented, now).await?;
@@ -68,6 +72,24 @@ impl Tokens {
             tracing::warn!(%error, "the use of a token can not be recorded");
         }
         Ok(holder)
+    }
+
+    /// A person in a browser may do all that the role allows.
+    async fn authenticate_session(&self, text: &str) -> Result<TokenHolder, IdentityError> {
+        let found = require_session(&self.log, text).await;
+        let (row, user) = found.map_err(|error| match error {
+            IdentityError::NotFound(_) => ENDED,
+            other => other,
+        })?;
+        Ok(TokenHolder {
+            kind: HolderKind::Session.into(),
+            credential_id: row.session.id,
+            tailnet_id: row.session.tailnet_id,
+            user: Some(user),
+            scopes: vec!["all".to_owned()],
+            tags: Vec::new(),
+            expires_at: row.session.expires_at,
+        })
     }
 
     async fn find_holder(

@@ -122,6 +122,11 @@ impl Users {
                         set_names(mutation, changed.id, &changed.groups).await?;
                     }
                     write_user(mutation, &mut changed).await?;
+                    if changed.suspended && !before.suspended {
+                        let on = mutation.connection();
+                        store::sessions::keep_newest_sessions(on, tailnet.get(), changed.id, 0)
+                            .await?;
+                    }
                     audit_change(mutation, before, &changed);
                     Ok(changed)
                 })
@@ -150,6 +155,8 @@ impl Users {
                     store::delete_user(mutation.connection(), user_id).await?;
                     store::connections::unlink_user(mutation.connection(), user_id).await?;
                     store::credentials::delete_of_user(mutation.connection(), user_id).await?;
+                    let on = mutation.connection();
+                    store::passkeys::delete_ways_in(on, tailnet.get(), user_id).await?;
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::UserDeleted(user_id)),
                     });

@@ -32,6 +32,7 @@ async fn main() -> Result<(), ProcessError> {
     let portal = PortalConfig {
         public_url: config.public_url.clone(),
         identity: backends.identity.clone(),
+        registry: backends.registry.clone(),
     };
     let given = Dependencies {
         backends,

@@ -13,6 +13,10 @@ pub(crate) enum PageFailure {
     NoBrowser,
     /// The form was not made for this attempt.
     WrongToken,
+    /// The person is not signed in, or not any more.
+    SignedOut,
+    /// The link was used, or has ended.
+    LinkUsed,
     /// There is no such login or attempt, not any more, or not in this browser.
     NotKnown,
     /// Identity refuses, in words for the person.
@@ -27,9 +31,11 @@ impl From<Status> for PageFailure {
     fn from(status: Status) -> Self {
         match status.code() {
             Code::NotFound => Self::NotKnown,
-            Code::FailedPrecondition | Code::AlreadyExists => {
-                Self::Refused(status.message().to_owned())
-            }
+            Code::Unauthenticated => Self::SignedOut,
+            Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::InvalidArgument
+            | Code::PermissionDenied => Self::Refused(status.message().to_owned()),
             Code::ResourceExhausted => Self::Busy,
             Code::Unavailable => Self::Unavailable(status.message().to_owned()),
             _ => {

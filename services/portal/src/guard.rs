@@ -14,8 +14,8 @@ use bowline_proto::addresses::SAML_CONSUMER;
 
 use crate::{failure::PageFailure, pages, start::Portal};
 
-/// Pages load their own stylesheet, send forms to this origin, and stand in no frame.
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Pages load their own stylesheet and the one script for passkeys, send forms to this origin, and stand in no frame.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Returns what browsers may do with a page that sends its form to one other origin.
 pub(crate) fn policy_for_form(origin: &str) -> HeaderValue {
@@ -91,11 +91,12 @@ fn check_origin(
 }
 
 impl PageFailure {
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::OtherHost => StatusCode::MISDIRECTED_REQUEST,
             Self::OtherOrigin | Self::NoBrowser | Self::WrongToken => StatusCode::FORBIDDEN,
-            Self::NotKnown => StatusCode::NOT_FOUND,
+            Self::SignedOut => StatusCode::UNAUTHORIZED,
+            Self::NotKnown | Self::LinkUsed => StatusCode::NOT_FOUND,
             Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -11,20 +11,28 @@
 //! POST /login/ATTEMPT/step-up   sends the browser to the provider once more, for what conditions ask for
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
 //! POST /oauth/token         a program gets an access token: JSON, and no page
+//! GET  /invitation/SECRET   a link that lets one person in; POST uses it
+//! GET  /admin               the person's devices and passkeys, behind a session; below it what can be done with them
 //! ```
 //!
 //! It keeps no state: it turns HTTP into calls of identity, which decides. A browser is known by a secret in a cookie; what
-//! changes anything is a POST from a page of this origin. The pages work without scripts.
+//! changes anything is a POST from a page of this origin. The pages work without scripts, but for
+//! passkeys, which browsers offer to scripts only.
 //!
 //! It is mounted in the gateway by what puts a process together, on the same origin as the clients' addresses.
 
+mod account;
+mod account_pages;
 mod browser;
 mod failure;
 mod guard;
+mod invitation;
 mod login;
 mod oauth;
 mod pages;
+mod passkey;
 mod saml;
+mod session;
 mod start;
 mod texts;
 

@@ -12,13 +12,21 @@ use bowline_proto::{
     addresses::OIDC_CALLBACK,
     identity::v1::{
         BeginLoginAttemptRequest, DecideLoginAttemptRequest, FinishOidcLoginRequest,
-        GetLoginAttemptRequest, ListLoginChoicesRequest, LoginAttempt, StepUpLoginAttemptRequest,
-        login_attempt_service_client::LoginAttemptServiceClient,
+        FinishPasskeyLoginRequest, GetLoginAttemptRequest, ListLoginChoicesRequest, Login,
+        LoginAttempt, LoginAttemptState, LoginPurpose, OpenSessionRequest,
+        StepUpLoginAttemptRequest, login_attempt_service_client::LoginAttemptServiceClient,
     },
 };
 use serde::Deserialize;
 
-use crate::{browser::Browser, failure::PageFailure, pages, start::Portal};
+use crate::{
+    account::{ACCOUNT, Source, source_text},
+    browser::Browser,
+    failure::PageFailure,
+    pages,
+    session::{self, describe_browser, sessions, set_cookie},
+    start::Portal,
+};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct OrganisationQuery {
@@ -48,6 +56,12 @@ pub(crate) struct CallbackQuery {
 }
 
 #[derive(Deserialize)]
+pub(crate) struct PasskeyForm {
+    /// What the browser has answered, as JSON.
+    response: String,
+}
+
+#[derive(Deserialize)]
 pub(crate) struct DecisionForm {
     token: String,
     /// `approve` or `deny`.
@@ -66,6 +80,7 @@ pub(crate) async fn get_choices(
     State(portal): Portals,
     Path(login): Path<String>,
     Query(query): Query<OrganisationQuery>,
+    headers: HeaderMap,
 ) -> Response {
     let answer = async {
         let login_id = read_id(&login)?;
@@ -73,12 +88,13 @@ pub(crate) async fn get_choices(
         let request = ListLoginChoicesRequest {
             login_id,
             organisation: organisation.clone(),
+            session_secret: session_secret(&portal, &headers),
         };
         let answer = attempts(&portal)
             .list_login_choices(request)
             .await?
             .into_inner();
-        pages::choices_page(answer, &organisation)
+        pages::choices_page(answer, &organisation, portal.takes_passkeys)
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
@@ -99,6 +115,7 @@ pub(crate) async fn post_choice(
             browser: browser.hash(),
             callback_url: format!("{}{OIDC_CALLBACK}", portal.origin),
             origin: portal.origin.clone(),
+            session_secret: session_secret(&portal, &headers),
         };
         let begun = attempts(&portal)
             .begin_login_attempt(request)
@@ -140,6 +157,7 @@ pub(crate) async fn get_callback(
 /// Shows the device and the person, or what was decided.
 pub(crate) async fn get_attempt(
     State(portal): Portals,
+    source: Source,
     Path(attempt): Path<String>,
     headers: HeaderMap,
 ) -> Response {
@@ -147,6 +165,10 @@ pub(crate) async fn get_attempt(
         let browser = Browser::read(&headers, portal.is_https)?;
         let attempt_id = read_id(&attempt)?;
         let attempt = find_attempt(&portal, &browser, attempt_id).await?;
+        if opens_session(&attempt) {
+            return open_session(&portal, &browser, &headers, source_text(source), attempt.id)
+                .await;
+        }
         let token = browser.form_token(&attempt.id);
         pages::attempt_page(attempt, token)
     };
@@ -197,6 +219,60 @@ pub(crate) async fn post_step_up(
         Ok(pages::way_page(&way))
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Takes the answer of a passkey.
+pub(crate) async fn post_passkey(
+    State(portal): Portals,
+    Path(attempt): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<PasskeyForm>,
+) -> Response {
+    let answer = async {
+        let browser = Browser::read(&headers, portal.is_https)?;
+        let request = FinishPasskeyLoginRequest {
+            attempt_id: read_id(&attempt)?,
+            browser: browser.hash(),
+            origin: portal.origin.clone(),
+            response: form.response,
+        };
+        let answer = attempts(&portal).finish_passkey_login(request).await?;
+        let attempt = answer.into_inner().attempt.ok_or(PageFailure::NotKnown)?;
+        Ok(Redirect::to(&format!("/login/{}", attempt.id)).into_response())
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Says whether an attempt lets this browser in, and not a device: then there is nothing left to decide.
+fn opens_session(attempt: &LoginAttempt) -> bool {
+    let purpose = attempt.login.as_ref().map(Login::purpose);
+    attempt.state() == LoginAttemptState::Identified && purpose == Some(LoginPurpose::Session)
+}
+
+/// Opens the session that an attempt has proven. A page of another site can lead a browser here, and does no harm: the attempt
+/// is one that this browser has begun.
+async fn open_session(
+    portal: &Portal,
+    browser: &Browser,
+    headers: &HeaderMap,
+    source: String,
+    attempt_id: String,
+) -> Result<Response, PageFailure> {
+    let request = OpenSessionRequest {
+        attempt_id,
+        browser: browser.hash(),
+        description: Some(describe_browser(headers, source)),
+    };
+    let opened = sessions(portal).open_session(request).await?.into_inner();
+    let cookie = set_cookie(&opened.secret, portal.is_https);
+    let cookie = [(header::SET_COOKIE, cookie)];
+    Ok((cookie, Redirect::to(ACCOUNT)).into_response())
+}
+
+/// Returns what the browser proves its session by; empty without one.
+fn session_secret(portal: &Portal, headers: &HeaderMap) -> String {
+    let secret = session::read_secret(headers, portal.is_https);
+    secret.map_or_else(String::new, |secret| secret.to_string())
 }
 
 async fn find_attempt(

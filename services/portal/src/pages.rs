@@ -3,17 +3,20 @@
 use askama::Template;
 use axum::{
     http::{StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_proto::identity::v1::{
     BeginLoginAttemptResponse, FormField, ListLoginChoicesResponse, Login, LoginAttempt,
-    LoginAttemptState, LoginChoice, LoginState,
+    LoginAttemptState, LoginChoice, LoginPurpose, LoginState, User,
 };
 
 use url::Url;
 
+use prost_types::Timestamp;
+
 use crate::{
+    account::ACCOUNT,
     failure::PageFailure,
     guard,
     texts::{ENGLISH, Texts},
@@ -48,11 +51,16 @@ impl DeviceView {
     }
 }
 
-/// Returns when a device asked, to the second: `2026-11-27 05:39:03 UTC`.
+/// Returns when a device asked.
 fn asked_at_text(login: &Login) -> String {
-    let Some(time) = &login.created_at else {
-        return String::new();
-    };
+    login
+        .created_at
+        .as_ref()
+        .map_or_else(String::new, time_text)
+}
+
+/// Returns a time to the second: `2026-11-27 05:39:03 UTC`.
+pub(crate) fn time_text(time: &Timestamp) -> String {
     let text = time.to_string();
     let (seconds, _) = text
         .split_once('.')
@@ -66,9 +74,15 @@ struct ChoicesPage<'a> {
     texts: &'a Texts,
     device: DeviceView,
     login_id: String,
+    /// Whether a device waits; otherwise a browser does.
+    is_device: bool,
     choices: Vec<LoginChoice>,
     needs_organisation: bool,
     organisation: &'a str,
+    /// Whether an administrator can let the device in, since no provider can.
+    shows_command: bool,
+    /// The person who is signed in here and need not log in again; empty otherwise.
+    signed_in_as: String,
 }
 
 #[derive(Template)]
@@ -108,6 +122,14 @@ struct ConfirmPage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "passkey.html")]
+struct PasskeyPage<'a> {
+    texts: &'a Texts,
+    attempt_id: &'a str,
+    options: &'a str,
+}
+
+#[derive(Template)]
 #[template(path = "message.html")]
 struct MessagePage<'a> {
     texts: &'a Texts,
@@ -116,7 +138,7 @@ struct MessagePage<'a> {
     more: &'a str,
 }
 
-fn render(status: StatusCode, page: &impl Template) -> Response {
+pub(crate) fn render(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(error) => {
@@ -143,34 +165,51 @@ fn message_page(status: StatusCode, title: &str, lead: &str, more: &str) -> Resp
 pub(crate) fn choices_page(
     answer: ListLoginChoicesResponse,
     organisation: &str,
+    takes_passkeys: bool,
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
     let login = answer.login.ok_or(PageFailure::NotKnown)?;
     let ended = |title, lead| Ok(message_page(StatusCode::OK, title, lead, &login.denial));
     match login.state() {
         LoginState::Pending => {}
+        LoginState::Approved if login.purpose() == LoginPurpose::Session => {
+            return Ok(Redirect::to(ACCOUNT).into_response());
+        }
         LoginState::Approved => return ended(texts.approved_title, texts.approved_lead),
         LoginState::Denied => return ended(texts.denied_title, texts.denied_lead),
         LoginState::Expired | LoginState::Unspecified => {
             return ended(texts.ended_title, texts.ended_lead);
         }
     }
+    let is_device = login.purpose() == LoginPurpose::Unspecified;
+    let mut choices = answer.choices;
+    choices.retain(|choice| !choice.is_local || takes_passkeys);
+    let has_provider = choices.iter().any(|choice| !choice.is_local);
     let page = ChoicesPage {
         texts,
         device: DeviceView::new(&login, texts),
         login_id: login.id,
-        choices: answer.choices,
+        shows_command: is_device && !answer.needs_organisation && !has_provider,
+        choices,
         needs_organisation: answer.needs_organisation,
         organisation,
+        is_device,
+        signed_in_as: answer.signed_in_as,
     };
     Ok(render(StatusCode::OK, &page))
 }
 
 /// Sends the browser to a provider, in the way that the provider takes.
 pub(crate) fn way_page(way: &BeginLoginAttemptResponse) -> Response {
-    match way.post_fields.is_empty() {
-        true => redirect_page(&way.redirect_url),
-        false => post_page(&way.redirect_url, &way.post_fields),
+    match (way.redirect_url.as_str(), way.post_fields.as_slice()) {
+        // A passkey of this server.
+        ("", []) if !way.passkey_options.is_empty() => {
+            passkey_page(&way.attempt_id, &way.passkey_options)
+        }
+        // The person is known.
+        ("", []) => Redirect::to(&format!("/login/{}", way.attempt_id)).into_response(),
+        (url, []) => redirect_page(url),
+        (url, fields) => post_page(url, fields),
     }
 }
 
@@ -224,39 +263,60 @@ pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Respo
         LoginState::Pending => {}
         _ => return message(texts.ended_title, texts.ended_lead),
     }
-    let person = match user.display_name.as_str() {
-        "" => user.login_name,
-        name => format!("{name} ({})", user.login_name),
-    };
     let page = ConfirmPage {
         texts,
         device: DeviceView::new(&login, texts),
         attempt_id: attempt.id,
         token,
-        person,
+        person: person_text(&user),
         network: attempt.tailnet_name,
         provider: attempt.connection_name,
     };
     Ok(render(StatusCode::OK, &page))
 }
 
+/// Returns a person's name with the login name.
+pub(crate) fn person_text(user: &User) -> String {
+    match user.display_name.as_str() {
+        "" => user.login_name.clone(),
+        name => format!("{name} ({})", user.login_name),
+    }
+}
+
+/// Asks the browser for a passkey.
+fn passkey_page(attempt_id: &str, options: &str) -> Response {
+    let page = PasskeyPage {
+        texts: &ENGLISH,
+        attempt_id,
+        options,
+    };
+    render(StatusCode::OK, &page)
+}
+
+impl PageFailure {
+    /// Returns what went wrong, what to do, and more of it, in words.
+    pub(crate) fn texts(&self) -> (&'static str, &str, &str) {
+        let texts = &ENGLISH;
+        match self {
+            Self::OtherHost => (texts.host_title, texts.host_lead, ""),
+            Self::OtherOrigin | Self::WrongToken => (texts.origin_title, texts.origin_lead, ""),
+            Self::NoBrowser => (texts.browser_title, texts.browser_lead, ""),
+            Self::NotKnown => (texts.not_known_title, texts.not_known_lead, ""),
+            Self::Refused(words) => (texts.refused_title, words.as_str(), texts.refused_next),
+            Self::Busy => (texts.busy_title, texts.busy_lead, ""),
+            Self::Unavailable(problem) => (
+                texts.unavailable_title,
+                texts.unavailable_lead,
+                problem.as_str(),
+            ),
+            Self::SignedOut => (texts.signed_out_title, texts.signed_out_lead, ""),
+            Self::LinkUsed => (texts.link_used_title, texts.link_used_lead, ""),
+        }
+    }
+}
+
 /// Says what went wrong and what to do.
 pub(crate) fn failure_page(status: StatusCode, failure: &PageFailure) -> Response {
-    let texts = &ENGLISH;
-    let (title, lead, more) = match failure {
-        PageFailure::OtherHost => (texts.host_title, texts.host_lead, ""),
-        PageFailure::OtherOrigin | PageFailure::WrongToken => {
-            (texts.origin_title, texts.origin_lead, "")
-        }
-        PageFailure::NoBrowser => (texts.browser_title, texts.browser_lead, ""),
-        PageFailure::NotKnown => (texts.not_known_title, texts.not_known_lead, ""),
-        PageFailure::Refused(words) => (texts.refused_title, words.as_str(), texts.refused_next),
-        PageFailure::Busy => (texts.busy_title, texts.busy_lead, ""),
-        PageFailure::Unavailable(problem) => (
-            texts.unavailable_title,
-            texts.unavailable_lead,
-            problem.as_str(),
-        ),
-    };
+    let (title, lead, more) = failure.texts();
     message_page(status, title, lead, more)
 }

@@ -15,9 +15,10 @@ use bowline_service_kit::GrpcChannel;
 use url::Url;
 
 use crate::{
-    guard, login,
+    account::{self, ACCOUNT},
+    guard, invitation, login,
     oauth::{self, OAuthLimits},
-    saml,
+    passkey, saml,
 };
 
 /// The longest form, in bytes.
@@ -32,6 +33,8 @@ pub struct PortalConfig {
     pub public_url: String,
     /// Identity.
     pub identity: GrpcChannel,
+    /// The key registry.
+    pub registry: GrpcChannel,
 }
 
 /// The URL is none that a browser can be sent to.
@@ -48,9 +51,12 @@ pub(crate) struct Portal {
     pub(crate) host: String,
     /// Whether browsers come by TLS.
     pub(crate) is_https: bool,
+    /// Whether browsers make passkeys for this origin.
+    pub(crate) takes_passkeys: bool,
     pub(crate) identity: GrpcChannel,
     /// How often OAuth clients may ask.
     pub(crate) oauth_limits: OAuthLimits,
+    pub(crate) registry: GrpcChannel,
 }
 
 /// Returns the routes, to be merged into those of the gateway.
@@ -74,8 +80,10 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         origin: format!("{}://{host}", url.scheme()),
         host,
         is_https: url.scheme() == "https",
+        takes_passkeys: takes_passkeys(&url),
         identity: config.identity,
         oauth_limits: OAuthLimits::default(),
+        registry: config.registry,
     });
     let routes = Router::new()
         .route(
@@ -95,7 +103,26 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         )
         .route("/login/{attempt}/step-up", post(login::post_step_up))
         .route("/oauth/token", post(oauth::post_token))
+        .route("/login/{attempt}/passkey", post(login::post_passkey))
+        .route(
+            "/invitation/{secret}",
+            get(invitation::get_invitation).post(invitation::post_invitation),
+        )
+        .route(ACCOUNT, get(account::get_account))
+        .route("/admin/sign-in", post(account::post_sign_in))
+        .route("/admin/sign-out", post(account::post_sign_out))
+        .route(
+            "/admin/devices/{device}",
+            get(account::get_device).post(account::post_device),
+        )
+        .route("/admin/passkeys/begin", post(passkey::post_begin))
+        .route("/admin/passkeys/finish", post(passkey::post_finish))
+        .route(
+            "/admin/passkeys/{passkey}/remove",
+            post(account::post_passkey_removal),
+        )
         .route("/portal.css", get(get_stylesheet))
+        .route("/portal.js", get(get_script))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&portal),
             guard::check_request,
@@ -103,6 +130,22 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         .layer(DefaultBodyLimit::max(LONGEST_FORM))
         .with_state(portal);
     Ok(routes)
+}
+
+/// Says whether browsers make passkeys for an origin: one with a host name, and TLS unless it is this machine's own.
+fn takes_passkeys(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => url.scheme() == "https" || name == "localhost",
+        _ => false,
+    }
+}
+
+async fn get_script() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, include_str!("../static/portal.js"))
 }
 
 async fn get_stylesheet() -> impl IntoResponse {

@@ -1,11 +1,15 @@
-//! What a first start makes, so that one person can join a machine at once: a tailnet, its owner, a first key.
+//! What a first start makes, so that one person can join a machine at once: a tailnet, its owner, a first key, and a link that
+//! lets the owner in by a browser.
 
 use anyhow::Result;
 use bowline_proto::{
     identity::v1::{
-        CreateTailnetRequest, CreateUserRequest, ListTailnetsRequest, ListUsersRequest, Role,
-        Tailnet, User, tailnet_service_client::TailnetServiceClient,
-        user_service_client::UserServiceClient,
+        Connection, CreateConnectionRequest, CreateInvitationRequest, CreateTailnetRequest,
+        CreateUserRequest, Invitation, ListConnectionsRequest, ListTailnetsRequest,
+        ListUsersRequest, LocalProvider, Role, Tailnet, User, connection::Provider,
+        connection_service_client::ConnectionServiceClient,
+        invitation_service_client::InvitationServiceClient,
+        tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
         CreatePreAuthKeyRequest, ListPreAuthKeysRequest, PreAuthKey,
@@ -15,26 +19,38 @@ use bowline_proto::{
 };
 use bowline_service_kit::GrpcChannel;
 use chrono::TimeDelta;
+use prost_types::Duration;
 
 /// The first tailnet's name.
 const TAILNET: &str = "home";
-/// How long the first key works.
+/// What the login page calls passkeys.
+const PASSKEYS: &str = "a passkey";
+/// How long the first key and the first link work.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
-/// Makes the first tailnet, user and key; returns the key, or `None` when somebody has been here already.
+/// What a first start gives its owner.
+#[derive(Clone, Debug)]
+pub struct FirstStart {
+    /// The key that joins machines.
+    pub key: String,
+    /// The link that lets the owner in by a browser, once.
+    pub link: String,
+}
+
+/// Makes the first tailnet, user and key; returns what the owner is told, or `None` when somebody has been here already.
 ///
 /// A first start that was cut short is taken up where it ended.
 pub async fn prepare_first_start(
     admin: GrpcChannel,
     now: chrono::DateTime<chrono::Utc>,
-) -> Result<Option<String>> {
+) -> Result<Option<FirstStart>> {
     let Some(tailnet) = find_or_create_tailnet(admin.clone()).await? else {
         return Ok(None);
     };
     let Some(user) = find_or_create_owner(admin.clone(), tailnet.id).await? else {
         return Ok(None);
     };
-    let mut keys = PreAuthKeyServiceClient::new(admin);
+    let mut keys = PreAuthKeyServiceClient::new(admin.clone());
     let request = ListPreAuthKeysRequest {
         tailnet_id: tailnet.id,
     };
@@ -58,7 +74,45 @@ pub async fn prepare_first_start(
     };
     let request = CreatePreAuthKeyRequest { key: Some(key) };
     let answer = keys.create_pre_auth_key(request).await?;
-    Ok(Some(answer.into_inner().secret))
+    let key = answer.into_inner().secret;
+    let link = make_link(admin, &user).await?;
+    Ok(Some(FirstStart { key, link }))
+}
+
+/// Lets people of the first tailnet have passkeys, and returns a link for its owner.
+async fn make_link(admin: GrpcChannel, owner: &User) -> Result<String> {
+    let tailnet_id = owner.tailnet_id;
+    let mut connections = ConnectionServiceClient::new(admin.clone());
+    let request = ListConnectionsRequest { tailnet_id };
+    let known = connections.list_connections(request).await?.into_inner();
+    if known.connections.is_empty() {
+        let connection = Connection {
+            tailnet_id,
+            name: PASSKEYS.to_owned(),
+            provider: Some(Provider::Local(LocalProvider {})),
+            ..Connection::default()
+        };
+        let request = CreateConnectionRequest {
+            connection: Some(connection),
+            ..CreateConnectionRequest::default()
+        };
+        connections.create_connection(request).await?;
+    }
+    let invitation = Invitation {
+        tailnet_id,
+        login_name: owner.login_name.clone(),
+        ..Invitation::default()
+    };
+    let request = CreateInvitationRequest {
+        invitation: Some(invitation),
+        lifetime: Some(Duration {
+            seconds: LIFETIME.num_seconds(),
+            nanos: 0,
+        }),
+    };
+    let mut invitations = InvitationServiceClient::new(admin);
+    let answer = invitations.create_invitation(request).await?;
+    Ok(answer.into_inner().url)
 }
 
 /// Returns the first tailnet, if there is no other.

@@ -9,12 +9,14 @@ use std::{
 
 use crate::StartedServer;
 
-/// Where the first key of a start without a terminal is kept: what is printed there is kept by others, in logs.
-const FILE: &str = "first-key";
+/// Where the first key, and the first link, of a start without a terminal are kept: what is printed there is kept by others, in
+/// logs.
+const KEY_FILE: &str = "first-key";
+const LINK_FILE: &str = "first-link";
 
-/// Where the first key is.
+/// Where a secret of the first start is.
 #[derive(Debug)]
-enum FirstKey {
+enum FirstSecret {
     /// This was not the first start.
     None,
     /// A person sees it.
@@ -28,17 +30,20 @@ enum FirstKey {
 /// Tells how to join a machine.
 #[expect(clippy::print_stdout, reason = "this is the answer to the command")]
 pub(crate) fn print_greeting(state_dir: &Path, started: &StartedServer) {
-    let first_key = match started.first_key.clone() {
-        None => FirstKey::None,
-        Some(key) if std::io::stdout().is_terminal() => FirstKey::Shown(key),
-        Some(key) => save_key(state_dir, &key),
+    let place = |secret: Option<&String>, file| match secret {
+        None => FirstSecret::None,
+        Some(secret) if std::io::stdout().is_terminal() => FirstSecret::Shown(secret.clone()),
+        Some(secret) => save_secret(state_dir, file, secret),
     };
-    print!("{}", greeting_text(state_dir, started, &first_key));
+    let first = started.first.as_ref();
+    let key = place(first.map(|first| &first.key), KEY_FILE);
+    let link = place(first.map(|first| &first.link), LINK_FILE);
+    print!("{}", greeting_text(state_dir, started, &key, &link));
 }
 
-/// Puts the key where only the owner of the state directory can read it.
-fn save_key(state_dir: &Path, key: &str) -> FirstKey {
-    let path = state_dir.join(FILE);
+/// Puts a secret where only the owner of the state directory can read it.
+fn save_secret(state_dir: &Path, file: &str, secret: &str) -> FirstSecret {
+    let path = state_dir.join(file);
     // One of an earlier start may have another mode.
     drop(fs::remove_file(&path));
     let written = fs::OpenOptions::new()
@@ -46,14 +51,19 @@ fn save_key(state_dir: &Path, key: &str) -> FirstKey {
         .create_new(true)
         .mode(0o600)
         .open(&path)
-        .and_then(|mut file| writeln!(file, "{key}"));
+        .and_then(|mut file| writeln!(file, "{secret}"));
     match written {
-        Ok(()) => FirstKey::InFile(path),
-        Err(error) => FirstKey::Lost(format!("{} can not be written: {error}", path.display())),
+        Ok(()) => FirstSecret::InFile(path),
+        Err(error) => FirstSecret::Lost(format!("{} can not be written: {error}", path.display())),
     }
 }
 
-fn greeting_text(state_dir: &Path, started: &StartedServer, first_key: &FirstKey) -> String {
+fn greeting_text(
+    state_dir: &Path,
+    started: &StartedServer,
+    first_key: &FirstSecret,
+    first_link: &FirstSecret,
+) -> String {
     let StartedServer {
         public_url,
         authority,
@@ -76,7 +86,7 @@ fn greeting_text(state_dir: &Path, started: &StartedServer, first_key: &FirstKey
         lines.push("  SSL_CERT_FILE=PATH/ca.pem\n".to_owned());
     }
     let key = match first_key {
-        FirstKey::Shown(key) => key,
+        FirstSecret::Shown(key) => key,
         _ => "KEY",
     };
     lines.push(format!(
@@ -84,18 +94,32 @@ fn greeting_text(state_dir: &Path, started: &StartedServer, first_key: &FirstKey
     ));
     let works = "The key works for 24 hours, for any number of machines";
     lines.push(match first_key {
-        FirstKey::None => "Make a key: bowline keys create --user owner@home".to_owned(),
-        FirstKey::Shown(_) => format!("{works}. More: bowline keys create --help"),
-        FirstKey::InFile(path) => {
+        FirstSecret::None => "Make a key: bowline keys create --user owner@home".to_owned(),
+        FirstSecret::Shown(_) => format!("{works}. More: bowline keys create --help"),
+        FirstSecret::InFile(path) => {
             let path = path.display();
             format!(
                 "{works}. It is in a file for your eyes only: read it with `cat {path}`,\n\
                  or join this machine with --auth-key=file:{path}. More: bowline keys create --help"
             )
         }
-        FirstKey::Lost(problem) => format!(
+        FirstSecret::Lost(problem) => format!(
             "The first key is lost, as {problem}. Make another: bowline keys create --user owner@home"
         ),
     });
+    let link = match first_link {
+        FirstSecret::None => None,
+        FirstSecret::Shown(link) => Some(format!(
+            "\nSee your devices in a browser, once by this link: {link}"
+        )),
+        FirstSecret::InFile(path) => Some(format!(
+            "\nSee your devices in a browser: a link that works once is in a file for your eyes only, {}",
+            path.display()
+        )),
+        FirstSecret::Lost(_) => Some(
+            "\nSee your devices in a browser: bowline invitations create owner@home".to_owned(),
+        ),
+    };
+    lines.extend(link);
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }

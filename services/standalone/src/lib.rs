@@ -20,5 +20,6 @@ mod test_nodes;
 mod tls;
 
 pub use config::{Config, ConfigReport, Options, RelayConfig, check_config, load_config};
+pub use first_start::FirstStart;
 pub use relay::{RelayBackends, RelayProcess, run as relay};
 pub use start::{RELAY_HEALTH, StartedServer, run, start};

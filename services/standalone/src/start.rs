@@ -25,7 +25,11 @@ use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use tonic::service::Routes;
 
-use crate::{Config, Options, first_start, greeting, load_config, relay, state_dir, tls};
+use crate::{
+    Config, Options,
+    first_start::{self, FirstStart},
+    greeting, load_config, relay, state_dir, tls,
+};
 
 /// How long a drain takes unless the settings say otherwise.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -41,8 +45,8 @@ pub struct StartedServer {
     pub public_url: String,
     /// The certificate authority clients have to trust, when it was made here.
     pub authority: Option<std::path::PathBuf>,
-    /// The first key, when this was the first start.
-    pub first_key: Option<String>,
+    /// What the owner is told, when this was the first start.
+    pub first: Option<FirstStart>,
     /// What the settings leave clients without.
     pub warnings: Vec<String>,
     /// The ports that clients have to reach.
@@ -134,6 +138,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let more_routes = portal_routes(PortalConfig {
         public_url: public_url.clone(),
         identity: backends.identity.clone(),
+        registry: backends.registry.clone(),
     })?;
     let given = Dependencies {
         backends,
@@ -149,12 +154,12 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let admin = services.channel_for(Caller::Admin {
         name: "first-start".to_owned(),
     });
-    let first_key = first_start::prepare_first_start(admin, clock.now()).await?;
+    let first = first_start::prepare_first_start(admin, clock.now()).await?;
     listen_for_administrators(state_dir, routes, has_relay, tasks)?;
     Ok(StartedServer {
         public_url,
         authority,
-        first_key,
+        first,
         warnings,
         ports,
         _lock: lock,

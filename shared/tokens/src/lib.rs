@@ -44,17 +44,20 @@ pub enum TokenKind {
     ScimToken,
     /// A person's session in a browser.
     Session,
+    /// Lets one person in, once.
+    Invitation,
 }
 
 impl TokenKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PreAuthKey,
         Self::ApiKey,
         Self::OAuthClient,
         Self::AccessToken,
         Self::ScimToken,
         Self::Session,
+        Self::Invitation,
     ];
 
     /// Returns the word for the kind in a token's text.
@@ -67,6 +70,7 @@ impl TokenKind {
             Self::AccessToken => "access",
             Self::ScimToken => "scim",
             Self::Session => "session",
+            Self::Invitation => "invitation",
         }
     }
 

@@ -34,8 +34,11 @@ function watch(opened) {
   return opened;
 }
 
-async function find({ role, name, label }) {
-  const found = role ? page.getByRole(role, { name }) : page.getByLabel(label, { exact: true });
+async function find({ role, name, label, text }) {
+  let found;
+  if (role) found = page.getByRole(role, { name, exact: true });
+  else if (label) found = page.getByLabel(label, { exact: true });
+  else found = page.getByText(text);
   await found.first().waitFor();
   return found.first();
 }
@@ -48,13 +51,16 @@ const commands = {
     page = watch(await context.newPage());
     complaints = [];
   },
+  async forget() {
+    await context.clearCookies();
+  },
   async go({ url }) {
     const response = await page.goto(url);
     return response?.status() ?? 0;
   },
-  // Waits until the page shows an element of this role and name, or a field with this label.
-  async await({ role, name, label }) {
-    await find({ role, name, label });
+  // Waits until the page shows an element of this role and name, a field with this label, or a text.
+  async await({ role, name, label, text }) {
+    await find({ role, name, label, text });
   },
   async press({ role, name }) {
     await (await find({ role, name })).click();

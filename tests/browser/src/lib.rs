@@ -73,6 +73,11 @@ impl TestChromium {
         self.send::<()>(&json!({ "command": "open", "scripts": false }));
     }
 
+    /// Forgets the cookies. The passkey device stays.
+    pub fn forget_cookies(&self) {
+        self.send::<()>(&json!({ "command": "forget" }));
+    }
+
     /// Goes to an address, and returns the status of what it answers.
     pub fn go_to(&self, url: &str) -> u16 {
         self.send(&json!({ "command": "go", "url": url }))
@@ -81,6 +86,16 @@ impl TestChromium {
     /// Waits until the page has this heading.
     pub fn await_heading(&self, name: &str) {
         self.send::<()>(&json!({ "command": "await", "role": "heading", "name": name }));
+    }
+
+    /// Waits until the page has this button.
+    pub fn await_button(&self, name: &str) {
+        self.send::<()>(&json!({ "command": "await", "role": "button", "name": name }));
+    }
+
+    /// Waits until the page has this text.
+    pub fn await_text(&self, text: &str) {
+        self.send::<()>(&json!({ "command": "await", "text": text }));
     }
 
     /// Presses the button that is called so.

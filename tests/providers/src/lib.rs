@@ -11,11 +11,13 @@
 mod browser;
 mod keycloak_admin;
 mod organisation;
+mod portal;
 mod saml;
 mod second_factor;
 
 pub use browser::{Page, TestBrowser};
 pub use keycloak_admin::KeycloakAdmin;
 pub use organisation::{REALM, TestOrganisation};
+pub use portal::start_portal;
 pub use saml::{SamlForm, saml_provider};
 pub use second_factor::{OTP_SECRET, one_time_code};

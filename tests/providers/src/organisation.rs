@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use bowline_portal::{PortalConfig, portal_routes};
 use bowline_proto::identity::v1::{
     Admission, Connection, CreateConnectionRequest, Device, GetLoginRequest, Login, OidcProvider,
     StartLoginRequest, connection::Provider, connection_service_client::ConnectionServiceClient,
@@ -11,9 +10,8 @@ use bowline_proto::identity::v1::{
 use bowline_service_kit::ServiceName;
 use bowline_test_servers::{KeycloakServer, TestDatabase};
 use bowline_test_support::TestServices;
-use tokio::net::TcpListener;
 
-use crate::{Page, TestBrowser};
+use crate::{Page, TestBrowser, start_portal};
 
 /// The realm at the provider: its users have the password "password".
 pub const REALM: &str = include_str!("realm.json");
@@ -39,14 +37,7 @@ impl TestOrganisation {
             .await
             .unwrap()?;
         let services = TestServices::start(database).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let config = PortalConfig {
-            public_url: origin.clone(),
-            identity: services.gateway(),
-        };
-        let routes = portal_routes(config).unwrap();
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let origin = start_portal(&services, "127.0.0.1").await;
         Some(Self {
             services,
             keycloak,

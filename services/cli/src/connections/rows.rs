@@ -49,6 +49,7 @@ impl From<Connection> for ConnectionRow {
         let (kind, oidc, saml) = match connection.provider {
             Some(Provider::Saml(saml)) => ("saml", OidcProvider::default(), saml),
             Some(Provider::Oidc(oidc)) => ("oidc", oidc, SamlProvider::default()),
+            Some(Provider::Local(_)) => ("local", OidcProvider::default(), SamlProvider::default()),
             None => ("", OidcProvider::default(), SamlProvider::default()),
         };
         let is_saml = kind == "saml";

@@ -49,6 +49,15 @@ async fn first_key_goes_into_a_private_file_where_nobody_looks() {
     let listed = installation.json(&["keys", "list"]).await;
     let id = listed[0]["id"].as_str().unwrap();
     assert!(key.starts_with(&format!("bowline-auth-{id}-")));
+
+    let link = std::fs::read_to_string(installation.path("first-link")).unwrap();
+    let listed = installation.json(&["invitations", "list"]).await;
+    let id = listed[0]["id"].as_str().unwrap();
+    let path = format!("/invitation/bowline-invitation-{id}-");
+    assert!(
+        link.starts_with("https://") && link.contains(&path),
+        "{link}"
+    );
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub enum ProofKind {
     Oidc,
     /// SAML.
     Saml,
+    /// A passkey of this server, or a session that one or a link has opened.
+    Local,
 }
 
 /// How a provider says that it has authenticated a person.
@@ -38,6 +40,26 @@ pub struct LoginProof {
     pub methods: Vec<String>,
     /// When, in seconds since 1970.
     pub authenticated_at: Option<i64>,
+}
+
+impl LoginProof {
+    /// Returns what a passkey proves: that the person has a device and has unlocked it (RFC 8176).
+    pub fn of_passkey(at: DateTime<Utc>) -> Self {
+        Self {
+            kind: ProofKind::Local,
+            class: None,
+            methods: ["hwk", "user", "mfa"].map(str::to_owned).to_vec(),
+            authenticated_at: Some(at.timestamp()),
+        }
+    }
+
+    /// Returns what a link that works once proves: that somebody was given it.
+    pub fn of_invitation(at: DateTime<Utc>) -> Self {
+        Self {
+            methods: Vec::new(),
+            ..Self::of_passkey(at)
+        }
+    }
 }
 
 /// What a provider is asked for beyond who the person is.
@@ -184,6 +206,7 @@ fn classes_of(condition: &Condition, kind: ProofKind) -> &[String] {
     match kind {
         ProofKind::Oidc => &condition.acr,
         ProofKind::Saml => &condition.authn_contexts,
+        ProofKind::Local => &[],
     }
 }
 
@@ -294,7 +317,7 @@ fn find_shortfall(
         || !condition.amr.is_empty()
         || !condition.authn_contexts.is_empty();
     let classes = classes_of(condition, proof.kind);
-    let has_methods = proof.kind == ProofKind::Oidc && !condition.amr.is_empty();
+    let has_methods = proof.kind != ProofKind::Saml && !condition.amr.is_empty();
     if wants_proof && classes.is_empty() && !has_methods {
         return final_one(
             "Your organisation asks for a stronger login than this provider can tell of. Choose another provider, or ask an administrator.",

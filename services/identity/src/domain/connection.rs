@@ -31,6 +31,7 @@ pub fn normalize_connection(connection: &mut Connection) -> Result<(), IdentityE
     match &mut connection.provider {
         Some(Provider::Oidc(oidc)) => normalize_oidc(oidc),
         Some(Provider::Saml(saml)) => normalize_saml(saml),
+        Some(Provider::Local(_)) => Ok(()),
         None => Err(IdentityError::invalid("provider", "is missing")),
     }
 }
@@ -224,6 +225,7 @@ pub fn describe_connection(connection: &Connection) -> Value {
     let provider = connection.provider.as_ref().map(|provider| match provider {
         Provider::Oidc(oidc) => describe_oidc(oidc),
         Provider::Saml(saml) => describe_saml(saml),
+        Provider::Local(_) => json!({ "kind": "local" }),
     });
     json!({
         "name": connection.name,

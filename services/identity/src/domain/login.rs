@@ -2,7 +2,7 @@
 //! change.
 
 use bowline_proto::{
-    identity::v1::{Device, Login, LoginState},
+    identity::v1::{BrowserDescription, Device, Login, LoginPurpose, LoginState},
     time::to_timestamp,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -55,6 +55,22 @@ pub fn new(
         expires_at: Some(to_timestamp(now + LIFETIME)),
         ..Login::default()
     })
+}
+
+/// Returns a new login of a browser that wants a session.
+pub fn new_of_browser(
+    id: String,
+    browser: Vec<u8>,
+    description: BrowserDescription,
+    now: DateTime<Utc>,
+) -> Result<Login, IdentityError> {
+    let device = Device {
+        source_address: description.source_address,
+        ..Device::default()
+    };
+    let mut made = new(id, browser.clone(), browser, device, now)?;
+    made.set_purpose(LoginPurpose::Session);
+    Ok(made)
 }
 
 /// Returns the address that a login's device came from; empty where that is not known.

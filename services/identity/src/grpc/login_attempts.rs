@@ -3,10 +3,11 @@
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest,
     DecideLoginAttemptResponse, FinishOidcLoginRequest, FinishOidcLoginResponse,
-    FinishSamlLoginRequest, FinishSamlLoginResponse, GetLoginAttemptRequest,
-    GetLoginAttemptResponse, GetSamlMetadataRequest, GetSamlMetadataResponse,
-    ListLoginChoicesRequest, ListLoginChoicesResponse, StepUpLoginAttemptRequest,
-    StepUpLoginAttemptResponse, TakeSamlResponseRequest, TakeSamlResponseResponse,
+    FinishPasskeyLoginRequest, FinishPasskeyLoginResponse, FinishSamlLoginRequest,
+    FinishSamlLoginResponse, GetLoginAttemptRequest, GetLoginAttemptResponse,
+    GetSamlMetadataRequest, GetSamlMetadataResponse, ListLoginChoicesRequest,
+    ListLoginChoicesResponse, StepUpLoginAttemptRequest, StepUpLoginAttemptResponse,
+    TakeSamlResponseRequest, TakeSamlResponseResponse,
     login_attempt_service_server::LoginAttemptService,
 };
 use tonic::{Request, Response, Status};
@@ -71,6 +72,14 @@ impl LoginAttemptService for LoginAttempts {
     ) -> Result<Response<StepUpLoginAttemptResponse>, Status> {
         let way = Some(self.step_up(request.into_inner()).await?);
         Ok(Response::new(StepUpLoginAttemptResponse { way }))
+    }
+
+    async fn finish_passkey_login(
+        &self,
+        request: Request<FinishPasskeyLoginRequest>,
+    ) -> Result<Response<FinishPasskeyLoginResponse>, Status> {
+        let attempt = Some(self.finish_passkey(request.into_inner()).await?);
+        Ok(Response::new(FinishPasskeyLoginResponse { attempt }))
     }
 
     async fn get_login_attempt(

@@ -18,6 +18,7 @@ impl LoginAttempts {
         let ListLoginChoicesRequest {
             login_id,
             organisation,
+            session_secret,
         } = request;
         let login = self.logins.find_login(&login_id).await?;
         let wanted = login
@@ -34,14 +35,23 @@ impl LoginAttempts {
             Some(tailnet) => self.connections.list_connections(tailnet).await?,
             None => Vec::new(),
         };
+        let signed_in = match tailnet {
+            Some(tailnet) => {
+                self.find_signed_in(&login, tailnet, &session_secret)
+                    .await?
+            }
+            None => None,
+        };
         let to_choice = |connection: Connection| LoginChoice {
             connection_id: connection.id,
+            is_local: connection.is_local(),
             name: connection.name,
         };
         Ok(ListLoginChoicesResponse {
             login: Some(login),
             needs_organisation: tailnet.is_none(),
             choices: choices.into_iter().map(to_choice).collect(),
+            signed_in_as: signed_in.map_or_else(String::new, |user| user.login_name),
         })
     }
 }

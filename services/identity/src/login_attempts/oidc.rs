@@ -48,6 +48,7 @@ impl LoginAttempts {
             sealed: seal_login_secrets(self.connections.sealing_keys()?, id, &secrets),
             redirect_url: redirect.into(),
             post_fields: Vec::new(),
+            passkey_options: String::new(),
         })
     }
 
@@ -90,7 +91,7 @@ impl LoginAttempts {
     }
 
     /// Makes sure that nobody else takes what this browser brings back.
-    async fn take_attempt(&self, attempt: &AttemptRow) -> Result<(), IdentityError> {
+    pub(super) async fn take_attempt(&self, attempt: &AttemptRow) -> Result<(), IdentityError> {
         let id = attempt.id.clone();
         let taken = self.log.database().write(|write| {
             Box::pin(async move {

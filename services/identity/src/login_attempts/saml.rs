@@ -94,6 +94,7 @@ impl LoginAttempts {
             sealed: seal_saml_request(sealing, id, &secrets),
             redirect_url,
             post_fields: fields.into_iter().map(to_field).collect(),
+            passkey_options: String::new(),
         })
     }
 

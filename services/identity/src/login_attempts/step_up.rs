@@ -5,6 +5,8 @@ use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BeginLoginAttemptResponse, Connection, Device, LoginAttempt,
     StepUpLoginAttemptRequest, User, connection::Provider,
 };
+use chrono::{DateTime, Utc};
+use sqlx::AnyConnection;
 
 use super::{LoginAttempts, NOT_KNOWN, ProviderWay};
 use crate::{
@@ -54,6 +56,7 @@ impl From<DatabaseError> for Undone {
 fn kind_of(connection: &Connection) -> ProofKind {
     match connection.provider {
         Some(Provider::Saml(_)) => ProofKind::Saml,
+        Some(Provider::Local(_)) => ProofKind::Local,
         _ => ProofKind::Oidc,
     }
 }
@@ -86,6 +89,7 @@ impl LoginAttempts {
         match &row.connection.provider {
             Some(Provider::Oidc(oidc)) => self.begin_oidc(row, oidc, request, id, asked).await,
             Some(Provider::Saml(_)) => self.begin_saml(&row.connection, request, id, asked).await,
+            Some(Provider::Local(_)) => self.begin_passkey(request, id),
             None => Err(IdentityError::NotFound("provider of the connection")),
         }
     }
@@ -184,6 +188,7 @@ impl LoginAttempts {
             browser: request.browser,
             callback_url: request.callback_url,
             origin: request.origin,
+            session_secret: String::new(),
         };
         let way = self.find_way(&row, &again, &attempt.id, &asked).await?;
         let sent = AttemptRow {
@@ -204,39 +209,63 @@ impl LoginAttempts {
                 attempt_id: id,
                 redirect_url: way.redirect_url,
                 post_fields: way.post_fields,
+                passkey_options: way.passkey_options,
             }),
             false => Err(refused("This login goes on already.")),
         }
     }
 }
 
+/// A login whose person is known, to be judged.
+pub(super) struct KnownLogin<'a> {
+    pub(super) tailnet_id: u64,
+    pub(super) login_id: &'a str,
+    pub(super) connection_id: u64,
+    pub(super) has_stepped_up: bool,
+}
+
 /// Judges a login under the conditions of its tailnet.
+pub(super) async fn judge_login(
+    on: &mut AnyConnection,
+    now: DateTime<Utc>,
+    known: &KnownLogin<'_>,
+    mut user: User,
+    proof: &LoginProof,
+) -> Result<ConditionVerdict, IdentityError> {
+    let conditions = store::conditions::list_conditions(&mut *on, known.tailnet_id).await?;
+    if conditions.is_empty() {
+        return Ok(ConditionVerdict::Met);
+    }
+    user.memberships = read_memberships(on, user.id).await?;
+    let login = store::logins::find_login(&mut *on, known.login_id).await?;
+    let device = login.ok_or(NOT_KNOWN)?.device.unwrap_or_default();
+    let login = ConditionedLogin {
+        device: &device,
+        connection_id: known.connection_id,
+        kind: proof.kind,
+    };
+    let applying = applying(&conditions, &login, Some(&user));
+    Ok(judge(&applying, &login, proof, known.has_stepped_up, now))
+}
+
 async fn judge_attempt(
     mutation: &mut Mutation,
     attempt: &AttemptRow,
     connection: &Connection,
-    mut user: User,
+    user: User,
     proof: &LoginProof,
 ) -> Result<Identification, IdentityError> {
-    let (now, on) = (mutation.now(), mutation.connection());
-    let conditions = store::conditions::list_conditions(&mut *on, attempt.tailnet_id).await?;
-    if conditions.is_empty() {
-        return Ok(Identification::Identified);
-    }
-    user.memberships = read_memberships(on, user.id).await?;
-    let login = store::logins::find_login(&mut *on, &attempt.login_id).await?;
-    let device = login.ok_or(NOT_KNOWN)?.device.unwrap_or_default();
-    let login = ConditionedLogin {
-        device: &device,
+    let known = KnownLogin {
+        tailnet_id: attempt.tailnet_id,
+        login_id: &attempt.login_id,
         connection_id: connection.id,
-        kind: proof.kind,
+        has_stepped_up: attempt.asked.is_some(),
     };
-    let applying = applying(&conditions, &login, Some(&user));
-    Ok(
-        match judge(&applying, &login, proof, attempt.asked.is_some(), now) {
-            ConditionVerdict::Met => Identification::Identified,
-            ConditionVerdict::StepUp(asked) => Identification::NeedsMore(asked),
-            ConditionVerdict::Refused(words) => Identification::Refused(refused(&words)),
-        },
-    )
+    let now = mutation.now();
+    let verdict = judge_login(mutation.connection(), now, &known, user, proof).await?;
+    Ok(match verdict {
+        ConditionVerdict::Met => Identification::Identified,
+        ConditionVerdict::StepUp(asked) => Identification::NeedsMore(asked),
+        ConditionVerdict::Refused(words) => Identification::Refused(refused(&words)),
+    })
 }

@@ -35,6 +35,10 @@ impl TestIdentity {
         channel(&self.identity, admin())
     }
 
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     pub(crate) fn registry(&self) -> GrpcChannel {
         channel(&self.identity, Caller::Service(ServiceName::KeyRegistry))
     }

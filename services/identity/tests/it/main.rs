@@ -14,5 +14,6 @@ mod groups;
 mod identity;
 mod logins;
 mod queue;
+mod sessions;
 mod tailnets;
 mod users;

@@ -5,6 +5,7 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod account;
 mod conditions;
 mod groups;
 mod openid_connect;

@@ -240,3 +240,32 @@ fn condition_names_whom_and_what() {
     good.networks = texts(&["here"]);
     assert!(normalize_condition(&mut good).is_err());
 }
+
+#[test]
+fn passkey_is_a_second_factor_and_a_link_is_none() {
+    let device = Device::default();
+    let login = ConditionedLogin {
+        device: &device,
+        connection_id: 0,
+        kind: ProofKind::Local,
+    };
+    let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+    let second_factor = Condition {
+        amr: vec!["mfa".to_owned()],
+        ..Condition::default()
+    };
+    let judged = |condition: &Condition, proof| judge(&[condition], &login, &proof, true, now);
+    let passkey = judged(&second_factor, LoginProof::of_passkey(now));
+    assert_eq!(passkey, ConditionVerdict::Met);
+    let link = judged(&second_factor, LoginProof::of_invitation(now));
+    assert!(matches!(link, ConditionVerdict::Refused(_)));
+    let class_of_a_provider = Condition {
+        acr: vec!["gold".to_owned()],
+        ..Condition::default()
+    };
+    let passkey = judged(&class_of_a_provider, LoginProof::of_passkey(now));
+    assert!(
+        matches!(passkey, ConditionVerdict::Refused(_)),
+        "it has no class"
+    );
+}

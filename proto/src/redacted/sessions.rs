@@ -1,0 +1,42 @@
+//! The messages of sessions, links and passkeys.
+
+use std::fmt;
+
+use super::redact;
+use crate::identity::v1::{
+    AcceptInvitationRequest, AcceptInvitationResponse, BeginLoginAttemptRequest,
+    BeginPasskeyRequest, CloseSessionRequest, CreateInvitationResponse, DeleteOwnPasskeyRequest,
+    FinishPasskeyRequest, GetInvitationRequest, GetSessionRequest, ListLoginChoicesRequest,
+    ListOwnPasskeysRequest, OpenSessionResponse,
+};
+
+/// Writes `Debug` of messages: `Message { fields that are shown; fields that are secret }`.
+macro_rules! redact_secrets {
+    ($($message:ident { $($shown:ident),*; $($secret:ident),* })*) => {$(
+        impl fmt::Debug for $message {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .debug_struct(stringify!($message))
+                    $(.field(stringify!($shown), &self.$shown))*
+                    $(.field(stringify!($secret), &redact(&self.$secret)))*
+                    .finish()
+            }
+        }
+    )*};
+}
+
+redact_secrets! {
+    AcceptInvitationRequest { description; secret }
+    AcceptInvitationResponse { session; secret }
+    BeginLoginAttemptRequest { login_id, connection_id, callback_url, origin; session_secret }
+    BeginPasskeyRequest { origin; session_secret }
+    CloseSessionRequest { ; secret }
+    CreateInvitationResponse { invitation; secret, url }
+    DeleteOwnPasskeyRequest { passkey_id; session_secret }
+    FinishPasskeyRequest { origin, name; session_secret, response }
+    GetInvitationRequest { ; secret }
+    GetSessionRequest { ; secret }
+    ListLoginChoicesRequest { login_id, organisation; session_secret }
+    ListOwnPasskeysRequest { ; session_secret }
+    OpenSessionResponse { session; secret }
+}

@@ -1,0 +1,78 @@
+//! Sessions, for gateways and administrators.
+
+use bowline_proto::identity::v1::{
+    CloseSessionRequest, CloseSessionResponse, EndSessionRequest, EndSessionResponse,
+    GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
+    OpenSessionRequest, OpenSessionResponse, StartSessionLoginRequest, StartSessionLoginResponse,
+    session_service_server::SessionService,
+};
+use bowline_service_kit::Caller;
+use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
+
+use crate::{fields::read_tailnet_id, sessions::Sessions};
+
+#[tonic::async_trait]
+impl SessionService for Sessions {
+    async fn start_session_login(
+        &self,
+        request: Request<StartSessionLoginRequest>,
+    ) -> Result<Response<StartSessionLoginResponse>, Status> {
+        let request = request.into_inner();
+        let description = request.description.unwrap_or_default();
+        let login = Some(self.start_login(request.browser, description).await?);
+        Ok(Response::new(StartSessionLoginResponse { login }))
+    }
+
+    async fn open_session(
+        &self,
+        request: Request<OpenSessionRequest>,
+    ) -> Result<Response<OpenSessionResponse>, Status> {
+        let opened = Sessions::open_session(self, request.into_inner()).await?;
+        Ok(Response::new(OpenSessionResponse {
+            session: Some(opened.session),
+            secret: opened.secret.to_string(),
+        }))
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<GetSessionRequest>,
+    ) -> Result<Response<GetSessionResponse>, Status> {
+        let secret = Zeroizing::new(request.into_inner().secret);
+        Ok(Response::new(self.find_session(&secret).await?))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<CloseSessionRequest>,
+    ) -> Result<Response<CloseSessionResponse>, Status> {
+        let secret = Zeroizing::new(request.into_inner().secret);
+        Sessions::close_session(self, &secret).await?;
+        Ok(Response::new(CloseSessionResponse {}))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        let request = request.into_inner();
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
+        let sessions = Sessions::list_sessions(self, tailnet, request.user_id).await?;
+        Ok(Response::new(ListSessionsResponse { sessions }))
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<EndSessionRequest>,
+    ) -> Result<Response<EndSessionResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
+        let EndSessionRequest {
+            tailnet_id,
+            session_id,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        Sessions::end_session(self, tailnet, actor, session_id).await?;
+        Ok(Response::new(EndSessionResponse {}))
+    }
+}

@@ -1,0 +1,179 @@
+//! A person's own page, filled in.
+
+use askama::Template;
+use axum::{http::StatusCode, response::Response};
+use bowline_proto::{
+    identity::v1::{Passkey, Role},
+    key_registry::v1::NodeWithState,
+};
+use prost_types::Timestamp;
+
+use crate::{
+    failure::PageFailure,
+    pages::{person_text, render, time_text},
+    session::SignedIn,
+    start::Portal,
+    texts::{ENGLISH, Texts},
+};
+
+/// A device, as its owner sees it.
+struct AccountDevice {
+    id: u64,
+    name: String,
+    /// Addresses, one after the other.
+    addresses: String,
+    system: String,
+    state: &'static str,
+    rows: Vec<(&'static str, String)>,
+    waits: bool,
+}
+
+impl AccountDevice {
+    fn new(found: &NodeWithState, texts: &Texts) -> Option<Self> {
+        let node = found.node.as_ref()?;
+        let soft = found.soft.clone().unwrap_or_default();
+        let state = match () {
+            () if !node.approved => texts.waits_for_approval,
+            () if node.expired => texts.key_ended,
+            () if soft.online => texts.connected,
+            () => texts.not_connected,
+        };
+        let time = |time: Option<Timestamp>| time.as_ref().map_or_else(String::new, time_text);
+        let key_end = match &node.key_expiry {
+            None => texts.never.to_owned(),
+            Some(end) => time_text(end),
+        };
+        let addresses = [node.ipv4.as_str(), node.ipv6.as_str()];
+        let addresses: Vec<_> = addresses
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
+        let rows = [
+            (texts.state, state.to_owned()),
+            (texts.addresses, addresses.join(", ")),
+            (texts.system, node.os.clone()),
+            (texts.client, node.client_version.clone()),
+            (texts.device_tags, node.tags.join(", ")),
+            (texts.last_seen, time(soft.last_seen)),
+            (texts.key_ends, key_end),
+            (texts.added_at, time(node.created_at)),
+        ];
+        Some(Self {
+            id: node.id,
+            name: node.name.clone(),
+            addresses: addresses.join(" "),
+            system: node.os.clone(),
+            state,
+            rows: rows
+                .into_iter()
+                .filter(|(_, text)| !text.is_empty())
+                .collect(),
+            waits: !node.approved,
+        })
+    }
+}
+
+/// A passkey, as its owner sees it.
+struct AccountPasskey {
+    id: String,
+    name: String,
+    added_at: String,
+    last_used_at: String,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    texts: &'a Texts,
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage<'a> {
+    texts: &'a Texts,
+    person: String,
+    network: &'a str,
+    devices: Vec<AccountDevice>,
+    waiting: Vec<AccountDevice>,
+    passkeys: Vec<AccountPasskey>,
+    has_passkeys: bool,
+    /// Why this origin can have no passkeys; empty where it can.
+    no_passkeys: &'static str,
+    token: String,
+}
+
+#[derive(Template)]
+#[template(path = "account_device.html")]
+struct DevicePage<'a> {
+    texts: &'a Texts,
+    device: AccountDevice,
+    token: String,
+}
+
+/// Says how to log in.
+pub(crate) fn sign_in_page() -> Response {
+    render(StatusCode::OK, &SignInPage { texts: &ENGLISH })
+}
+
+/// Shows a person's devices and passkeys; an administrator also sees the machines that wait.
+pub(crate) fn account_page(
+    portal: &Portal,
+    person: &SignedIn,
+    devices: &[NodeWithState],
+    passkeys: Vec<Passkey>,
+) -> Result<Response, PageFailure> {
+    let texts = &ENGLISH;
+    let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
+    let approves = matches!(user.role(), Role::Owner | Role::Admin | Role::ItAdmin);
+    let waiting = devices
+        .iter()
+        .filter(|_| approves)
+        .filter_map(|found| AccountDevice::new(found, texts))
+        .filter(|device| device.waits)
+        .collect();
+    let is_own = |found: &&NodeWithState| {
+        found.node.as_ref().and_then(|node| node.owning_user()) == Some(user.id)
+    };
+    let devices = devices
+        .iter()
+        .filter(is_own)
+        .filter_map(|found| AccountDevice::new(found, texts))
+        .collect();
+    let time = |time: Option<Timestamp>| time.as_ref().map_or_else(String::new, time_text);
+    let passkeys = passkeys.into_iter().map(|passkey| AccountPasskey {
+        id: passkey.id,
+        name: passkey.name,
+        added_at: time(passkey.created_at),
+        last_used_at: time(passkey.last_used_at),
+    });
+    let page = AccountPage {
+        texts,
+        person: person_text(user),
+        network: &person.found.tailnet_name,
+        devices,
+        waiting,
+        passkeys: passkeys.collect(),
+        has_passkeys: person.found.has_passkeys,
+        no_passkeys: if portal.takes_passkeys {
+            ""
+        } else {
+            texts.passkeys_need_name
+        },
+        token: person.form_token(),
+    };
+    Ok(render(StatusCode::OK, &page))
+}
+
+/// Shows one device.
+pub(crate) fn device_page(
+    person: &SignedIn,
+    found: &NodeWithState,
+) -> Result<Response, PageFailure> {
+    let texts = &ENGLISH;
+    let page = DevicePage {
+        texts,
+        device: AccountDevice::new(found, texts).ok_or(PageFailure::NotKnown)?,
+        token: person.form_token(),
+    };
+    Ok(render(StatusCode::OK, &page))
+}
