@@ -1,7 +1,7 @@
 //! The user whom a provider's person is here: found, linked or made.
 
 use bowline_db::Mutation;
-use bowline_oidc::{ProviderIdentity, find_claim};
+use bowline_oidc::{ProviderIdentity, find_claim, is_kept_elsewhere};
 use bowline_proto::{
     identity::v1::{Connection, OidcProvider, Role, User},
     time::to_timestamp,
@@ -25,7 +25,9 @@ pub(crate) fn read_person(oidc: &OidcProvider, identity: &ProviderIdentity) -> P
     let text = |name: &str| clean_text(identity.text_claim(name).unwrap_or_default());
     let groups = match oidc.groups_claim.as_str() {
         "" => None,
-        path => find_claim(&identity.claims, path),
+        path if is_kept_elsewhere(&identity.claims, path) => None,
+        // Providers leave the claim out for somebody who is in no group.
+        path => Some(find_claim(&identity.claims, path).unwrap_or_default()),
     };
     Person {
         issuer: identity.issuer.clone(),
@@ -91,7 +93,8 @@ pub(crate) async fn identify_user(
     Ok(IdentifiedPerson::User(Box::new(user)))
 }
 
-/// Lets a user be in the groups that the provider says. Where it says nothing of groups, nothing changes.
+/// Lets a user be in the groups that the provider says. Where the connection names no claim, or the provider keeps it elsewhere,
+/// nothing changes.
 async fn apply_groups(
     mutation: &mut Mutation,
     connection: &Connection,

@@ -32,6 +32,15 @@ pub fn find_claim(claims: &Map<String, Value>, path: &str) -> Option<Vec<String>
     }
 }
 
+/// Says whether the provider keeps a claim elsewhere (OpenID Connect Core, 5.6.2), as some do with many groups: then it is not
+/// known what the claim is. A claim that is neither given nor kept elsewhere has nothing in it.
+#[must_use]
+pub fn is_kept_elsewhere(claims: &Map<String, Value>, path: &str) -> bool {
+    let names = claims.get("_claim_names").and_then(Value::as_object);
+    let (first, _) = path.split_once('.').unwrap_or((path, ""));
+    names.is_some_and(|names| names.contains_key(path) || names.contains_key(first))
+}
+
 fn find_value<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);

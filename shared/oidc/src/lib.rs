@@ -18,7 +18,7 @@ mod login;
 mod provider;
 mod types;
 
-pub use claims::find_claim;
+pub use claims::{find_claim, is_kept_elsewhere};
 pub use error::OidcError;
 pub use examine::{ClientVerdict, try_client};
 pub use login::{

@@ -122,6 +122,24 @@ impl Asked {
         self.home(&["users", "delete", "max@example.com", "--with-tagged-nodes"]);
     }
 
+    fn ask_about_invitations(&mut self) {
+        self.home(&["connections", "create", "local", "a passkey"]);
+        let create = ["invitations", "create", "kim@example.com"];
+        let made = self.home(&create);
+        self.home(&["invitations", "list"]);
+        // Somebody presses the button of the page.
+        let pressed = Command::new("curl")
+            .args(["--silent", "--fail", "--noproxy", "*", "--request", "POST"])
+            .arg(made["link"].as_str().unwrap())
+            .status();
+        assert!(pressed.unwrap().success());
+        let sessions = self.home(&["sessions", "list"]);
+        self.home(&["sessions", "end", sessions[0]["id"].as_str().unwrap()]);
+        let made = self.home(&create);
+        let id = made["invitation"]["id"].as_str().unwrap();
+        self.home(&["invitations", "revoke", id]);
+    }
+
     fn ask_about_groups(&mut self) {
         self.home(&["groups", "create", "on call"]);
         self.home(&["groups", "add-user", "on call", "kim@example.com"]);
@@ -353,6 +371,7 @@ async fn interface_of_answers_is_unchanged() {
     let mut asked = Asked::new(leaf_commands().await);
     asked.wait_for_gateway();
     asked.ask_about_tailnets_and_people();
+    asked.ask_about_invitations();
     asked.ask_about_groups();
     asked.ask_about_nodes_and_keys();
     asked.ask_about_logins();

@@ -23,7 +23,7 @@ pub struct Person {
     pub display_name: String,
     /// A picture, or empty.
     pub picture: String,
-    /// The groups as the provider names them; `None` when it says nothing of groups.
+    /// The groups as the provider names them; `None` where that is not known.
     pub groups: Option<Vec<String>>,
 }
 

@@ -141,7 +141,8 @@ pub fn read_person(
     };
     let mut groups = match saml.groups_attribute.as_str() {
         "" => None,
-        name => assertion.attributes.get(name).cloned(),
+        // Providers leave the attribute out for somebody who is in no group.
+        name => Some(assertion.attributes.get(name).cloned().unwrap_or_default()),
     };
     if let Some(groups) = &mut groups {
         groups.truncate(MOST_GROUPS);

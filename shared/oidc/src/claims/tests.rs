@@ -44,3 +44,12 @@ fn what_is_no_text_gives_nothing_and_much_is_bounded() {
         MOST_VALUES
     );
 }
+
+#[test]
+fn claim_that_is_kept_elsewhere_is_not_known() {
+    let claims = json!({ "_claim_names": { "groups": "src1" } });
+    let claims = claims.as_object().unwrap();
+    assert!(is_kept_elsewhere(claims, "groups") && is_kept_elsewhere(claims, "groups.names"));
+    assert!(!is_kept_elsewhere(claims, "roles"));
+    assert!(!is_kept_elsewhere(&Map::new(), "groups"));
+}

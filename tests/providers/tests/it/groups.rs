@@ -68,6 +68,15 @@ async fn groups_of_the_provider_open_and_close_what_the_policy_says() {
     let mut filter = test.watch().await;
     filter.await_source(&laptop, true).await;
 
+    // In no group at all: the provider leaves the claim out.
+    test.keycloak.leave("noor", "vpn");
+    test.log_in(200).await;
+    filter.await_source(&laptop, false).await;
+    assert!(test.user().await.groups.is_empty());
+    test.keycloak.join("noor", "vpn");
+    test.log_in(200).await;
+    filter.await_source(&laptop, true).await;
+
     // Another group at the provider: the next login closes what the first opened, and gives the role.
     test.keycloak.leave("noor", "vpn");
     test.keycloak.join("noor", "netops");

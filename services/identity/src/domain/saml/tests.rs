@@ -49,6 +49,9 @@ fn person_is_the_persistent_name_and_never_the_mail_address() {
     assert_eq!(person.mail.as_deref(), Some("kim@corp.example"));
     assert_eq!(person.groups.unwrap(), ["dev", "ops"]);
     assert_eq!(person.display_name, "Kim K Example");
+    let nobody = assertion(Some(NAME_ID_PERSISTENT), &attributes[..1]);
+    let nobody = read_person(&provider(), &nobody).unwrap();
+    assert_eq!(nobody.groups, Some(Vec::new()), "in no group at all");
     for format in [Some(NAME_ID_EMAIL), Some(NAME_ID_TRANSIENT), None] {
         let refused = read_person(&provider(), &assertion(format, &attributes)).unwrap_err();
         assert!(refused.to_string().contains("persistent"), "{refused}");
