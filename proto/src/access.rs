@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use prost::{DecodeError, Message};
 
 pub use crate::identity::v1::Role;
-pub use principal::{CredentialKind, Denial, Holder, Principal, Reach};
+pub use principal::{CredentialKind, Denial, Principal, Reach, TokenBearer};
 pub use scope::{Area, Scope, Scopes, UnknownScope};
 
 /// A kind of caller.

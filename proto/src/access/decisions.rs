@@ -1,6 +1,8 @@
 //! What a token may do where the fields of a request matter. All of it is pure; operators are asked about nothing here.
 
-use super::{Area, Denial, Holder, Principal, Role, Scope, Scopes, principal::role_name, rules};
+use super::{
+    Area, Denial, Principal, Role, Scope, Scopes, TokenBearer, principal::role_name, rules,
+};
 
 /// Roles that administer others, from the one that no other may touch.
 const CHIEFS: [Role; 2] = [Role::Owner, Role::Admin];
@@ -49,10 +51,10 @@ pub fn may_end_user(by: &Principal, user_id: u64, role: Role) -> Result<(), Deni
 /// Only owners rule over owners, and only owners and admins over admins.
 fn may_rule_over(by: &Principal, role: Role) -> Result<(), Denial> {
     let ruler = match &by.holder {
-        Holder::User { role, .. } => *role,
+        TokenBearer::User { role, .. } => *role,
         // A program that may do everything is as good as an admin; one that keeps users is as good as an IT admin.
-        Holder::Client { .. } if by.scopes.include(Scope::to_change(Area::All)) => Role::Admin,
-        Holder::Client { .. } => Role::ItAdmin,
+        TokenBearer::Client { .. } if by.scopes.include(Scope::to_change(Area::All)) => Role::Admin,
+        TokenBearer::Client { .. } => Role::ItAdmin,
     };
     let rank = |role| CHIEFS.iter().position(|chief| *chief == role);
     let is_enough = match (rank(role), rank(ruler)) {
@@ -151,14 +153,14 @@ pub fn role_has_scope(role: Role, scope: Scope) -> bool {
 /// Why not.
 pub fn may_make_pre_auth_key(by: &Principal, user_id: u64, tags: &[String]) -> Result<(), Denial> {
     match &by.holder {
-        Holder::User { id, .. } if user_id == 0 || user_id == *id => Ok(()),
-        Holder::User { .. } => Err(denied(
+        TokenBearer::User { id, .. } if user_id == 0 || user_id == *id => Ok(()),
+        TokenBearer::User { .. } => Err(denied(
             "a user's token makes keys for its user's own devices, or for tagged ones: leave out the user, and give tags",
         )),
-        Holder::Client { .. } if user_id != 0 => Err(denied(
+        TokenBearer::Client { .. } if user_id != 0 => Err(denied(
             "a program makes keys for tagged devices: leave out the user, and give tags",
         )),
-        Holder::Client { tags: own } => check_tags_of_client(own, tags),
+        TokenBearer::Client { tags: own } => check_tags_of_client(own, tags),
     }
 }
 
@@ -169,8 +171,8 @@ pub fn may_make_pre_auth_key(by: &Principal, user_id: u64, tags: &[String]) -> R
 /// Why not.
 pub fn may_set_tags(by: &Principal, tags: &[String]) -> Result<(), Denial> {
     match &by.holder {
-        Holder::User { .. } => Ok(()),
-        Holder::Client { tags: own } => check_tags_of_client(own, tags),
+        TokenBearer::User { .. } => Ok(()),
+        TokenBearer::Client { tags: own } => check_tags_of_client(own, tags),
     }
 }
 

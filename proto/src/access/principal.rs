@@ -11,7 +11,7 @@ pub struct Principal {
     /// The one tailnet it acts in.
     pub tailnet_id: u64,
     /// Whose it is.
-    pub holder: Holder,
+    pub holder: TokenBearer,
     /// What it is for.
     pub scopes: Scopes,
     /// What kind of token it is.
@@ -22,7 +22,7 @@ pub struct Principal {
 
 /// Whose a token is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum TokenBearer {
     /// A user's. It does no more than its user may when it is used.
     User {
         /// The number.
@@ -111,12 +111,12 @@ impl TryFrom<TokenHolder> for Principal {
             credential,
             credential_id: holder.credential_id,
             holder: match holder.user {
-                Some(user) => Holder::User {
+                Some(user) => TokenBearer::User {
                     id: user.id,
                     role: user.role(),
                     login_name: user.login_name,
                 },
-                None => Holder::Client { tags: holder.tags },
+                None => TokenBearer::Client { tags: holder.tags },
             },
         })
     }
@@ -161,8 +161,8 @@ impl Principal {
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         match self.holder {
-            Holder::User { role, .. } => Some(role),
-            Holder::Client { .. } => None,
+            TokenBearer::User { role, .. } => Some(role),
+            TokenBearer::Client { .. } => None,
         }
     }
 
@@ -170,8 +170,8 @@ impl Principal {
     #[must_use]
     pub fn user_id(&self) -> Option<u64> {
         match self.holder {
-            Holder::User { id, .. } => Some(id),
-            Holder::Client { .. } => None,
+            TokenBearer::User { id, .. } => Some(id),
+            TokenBearer::Client { .. } => None,
         }
     }
 }
@@ -181,8 +181,10 @@ impl fmt::Display for Principal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, id) = (self.credential.as_str(), &self.credential_id);
         match &self.holder {
-            Holder::User { login_name, .. } => write!(formatter, "user:{login_name}/{kind}:{id}"),
-            Holder::Client { .. } => write!(formatter, "{kind}:{id}"),
+            TokenBearer::User { login_name, .. } => {
+                write!(formatter, "user:{login_name}/{kind}:{id}")
+            }
+            TokenBearer::Client { .. } => write!(formatter, "{kind}:{id}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::identity::v1::{ListUsersRequest, UpdateTailnetRequest, UpdateUserRequ
 fn user(role: Role, scopes: &str) -> Principal {
     Principal {
         tailnet_id: 7,
-        holder: Holder::User {
+        holder: TokenBearer::User {
             id: 3,
             login_name: "amira@example.com".to_owned(),
             role,
@@ -124,7 +124,7 @@ fn audit_trail_names_user_and_key() {
         "user:amira@example.com/api-key:0123456789ab"
     );
     let by = Principal {
-        holder: Holder::Client { tags: Vec::new() },
+        holder: TokenBearer::Client { tags: Vec::new() },
         credential: CredentialKind::AccessToken,
         ..by
     };

@@ -25,7 +25,7 @@ pub enum ApiKeysCommand {
         tailnet: TailnetArg,
     },
     /// Make one and show it, once. It does no more than its user may, and ends with its user.
-    Create(CreateArgs),
+    Create(ApiKeyArgs),
     /// Revoke one: within a second no call passes with it.
     Revoke {
         /// The key's id, as listed.
@@ -37,7 +37,7 @@ pub enum ApiKeysCommand {
 
 /// What a key shall do.
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub struct ApiKeyArgs {
     /// Whose key it is; with a token the token's user when not given.
     #[arg(long)]
     user: Option<String>,

@@ -25,7 +25,7 @@ pub enum OAuthClientsCommand {
         tailnet: TailnetArg,
     },
     /// Make one and show its secret, once. It gets tokens of an hour at PUBLIC_URL/oauth/token.
-    Create(CreateArgs),
+    Create(OAuthClientArgs),
     /// Revoke one with its tokens: within a second no call passes with one.
     Revoke {
         /// The client's id, as listed.
@@ -37,7 +37,7 @@ pub enum OAuthClientsCommand {
 
 /// What a client may do.
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub struct OAuthClientArgs {
     /// What its tokens may be used for, such as devices:core:read; may be repeated.
     #[arg(long = "scope", id = "scopes", required = true)]
     scopes: Vec<String>,

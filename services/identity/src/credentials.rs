@@ -28,11 +28,11 @@ const MOST_CLIENTS: i64 = 200;
 
 /// Makes, lists and revokes credentials. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Credentials {
+pub struct ApiCredentials {
     log: ChangeLog,
 }
 
-impl Credentials {
+impl ApiCredentials {
     pub(crate) fn new(log: ChangeLog) -> Self {
         Self { log }
     }

@@ -14,7 +14,7 @@ use crate::{
     error::IdentityError,
     fields::read_tailnet_id,
     passkey_ceremony::PasskeyServer,
-    sessions::Sessions,
+    sessions::BrowserSessions,
     store::{self, passkeys::PasskeyRow, sessions::SessionRow},
 };
 
@@ -24,7 +24,7 @@ const MOST_OF_USER: usize = 20;
 /// Serves passkeys. Clones share it.
 #[derive(Clone)]
 pub struct Passkeys {
-    sessions: Sessions,
+    sessions: BrowserSessions,
     connections: Connections,
 }
 
@@ -34,7 +34,7 @@ fn place(session: &SessionRow) -> String {
 }
 
 impl Passkeys {
-    pub(crate) fn new(sessions: Sessions, connections: Connections) -> Self {
+    pub(crate) fn new(sessions: BrowserSessions, connections: Connections) -> Self {
         Self {
             sessions,
             connections,

@@ -31,7 +31,7 @@ use crate::{
     config::{IdentityConfig, SealingKeyError},
     connection_tester::ConnectionTester,
     connections::Connections,
-    credentials::Credentials,
+    credentials::ApiCredentials,
     error::IdentityError,
     fields::read_tailnet_id,
     groups::Groups,
@@ -42,10 +42,10 @@ use crate::{
     logins::Logins,
     passkeys::Passkeys,
     saml::{MetadataReloader, SamlProviders},
-    sessions::Sessions,
+    sessions::BrowserSessions,
     sweeper::IdentitySweeper,
     tailnets::Tailnets,
-    tokens::Tokens,
+    tokens::TokenAuthenticator,
     users::Users,
 };
 
@@ -80,9 +80,9 @@ pub struct Identity {
     groups: Groups,
     logins: Logins,
     connections: ConnectionRpcs,
-    credentials: Credentials,
-    tokens: Tokens,
-    sessions: Sessions,
+    credentials: ApiCredentials,
+    tokens: TokenAuthenticator,
+    sessions: BrowserSessions,
     invitations: InvitationRpcs,
     passkeys: Passkeys,
     attempts: LoginAttempts,
@@ -122,7 +122,7 @@ impl Identity {
                 connections.clone(),
                 providers.clone(),
             );
-            let sessions = Sessions::new(
+            let sessions = BrowserSessions::new(
                 log.clone(),
                 logins.clone(),
                 attempts.clone(),
@@ -157,8 +157,8 @@ impl Identity {
                     tester,
                     public_url: config.public_url.clone(),
                 },
-                credentials: Credentials::new(log.clone()),
-                tokens: Tokens::new(log.clone()),
+                credentials: ApiCredentials::new(log.clone()),
+                tokens: TokenAuthenticator::new(log.clone()),
                 attempts,
                 conditions: Conditions::new(log.clone()),
                 audit: AuditRpcs::new(

@@ -37,14 +37,14 @@ pub(crate) struct OpenedSession {
 
 /// Serves sessions. Clones share it.
 #[derive(Clone)]
-pub struct Sessions {
+pub struct BrowserSessions {
     pub(crate) log: ChangeLog,
     logins: Logins,
     attempts: Arc<LoginAttempts>,
     connections: Connections,
 }
 
-impl Sessions {
+impl BrowserSessions {
     pub(crate) fn new(
         log: ChangeLog,
         logins: Logins,

@@ -46,11 +46,11 @@ const NO_CLIENT: IdentityError = IdentityError::NoToken("this is no secret of an
 
 /// Says whose tokens are. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Tokens {
+pub struct TokenAuthenticator {
     log: ChangeLog,
 }
 
-impl Tokens {
+impl TokenAuthenticator {
     pub(crate) fn new(log: ChangeLog) -> Self {
         Self { log }
     }

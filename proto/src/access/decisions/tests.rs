@@ -14,7 +14,7 @@ const ROLES: [Role; 7] = [
 fn user(role: Role) -> Principal {
     Principal {
         tailnet_id: 7,
-        holder: Holder::User {
+        holder: TokenBearer::User {
             id: 3,
             login_name: "amira@example.com".to_owned(),
             role,
@@ -27,7 +27,7 @@ fn user(role: Role) -> Principal {
 
 fn client(scopes: &[&str], tags: &[&str]) -> Principal {
     Principal {
-        holder: Holder::Client {
+        holder: TokenBearer::Client {
             tags: tags.iter().map(ToString::to_string).collect(),
         },
         scopes: Scopes::parse(scopes.iter().copied()).expect("scopes"),

@@ -12,10 +12,10 @@ use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use crate::{credentials::Credentials, fields::read_tailnet_id, tokens::Tokens};
+use crate::{credentials::ApiCredentials, fields::read_tailnet_id, tokens::TokenAuthenticator};
 
 #[tonic::async_trait]
-impl ApiKeyService for Credentials {
+impl ApiKeyService for ApiCredentials {
     async fn create_api_key(
         &self,
         request: Request<CreateApiKeyRequest>,
@@ -23,7 +23,7 @@ impl ApiKeyService for Credentials {
         let caller = Caller::of(&request)?.clone();
         let wanted = request.into_inner();
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
-        let (key, secret) = Credentials::create_api_key(self, tailnet, caller, wanted).await?;
+        let (key, secret) = ApiCredentials::create_api_key(self, tailnet, caller, wanted).await?;
         Ok(Response::new(CreateApiKeyResponse {
             key: Some(key),
             secret: secret.to_string(),
@@ -35,7 +35,7 @@ impl ApiKeyService for Credentials {
         request: Request<ListApiKeysRequest>,
     ) -> Result<Response<ListApiKeysResponse>, Status> {
         let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
-        let keys = Credentials::list_api_keys(self, tailnet).await?;
+        let keys = ApiCredentials::list_api_keys(self, tailnet).await?;
         Ok(Response::new(ListApiKeysResponse { keys }))
     }
 
@@ -46,13 +46,13 @@ impl ApiKeyService for Credentials {
         let caller = Caller::of(&request)?.clone();
         let RevokeApiKeyRequest { tailnet_id, id } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let key = Credentials::revoke_api_key(self, tailnet, caller, id).await?;
+        let key = ApiCredentials::revoke_api_key(self, tailnet, caller, id).await?;
         Ok(Response::new(RevokeApiKeyResponse { key: Some(key) }))
     }
 }
 
 #[tonic::async_trait]
-impl OAuthClientService for Credentials {
+impl OAuthClientService for ApiCredentials {
     async fn create_o_auth_client(
         &self,
         request: Request<CreateOAuthClientRequest>,
@@ -91,7 +91,7 @@ impl OAuthClientService for Credentials {
 }
 
 #[tonic::async_trait]
-impl TokenService for Tokens {
+impl TokenService for TokenAuthenticator {
     async fn authenticate_token(
         &self,
         request: Request<AuthenticateTokenRequest>,
@@ -105,7 +105,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<IssueAccessTokenRequest>,
     ) -> Result<Response<IssueAccessTokenResponse>, Status> {
-        let issued = Tokens::issue_access_token(self, request.into_inner()).await?;
+        let issued = TokenAuthenticator::issue_access_token(self, request.into_inner()).await?;
         Ok(Response::new(issued))
     }
 }

@@ -10,10 +10,10 @@ use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use crate::{fields::read_tailnet_id, sessions::Sessions};
+use crate::{fields::read_tailnet_id, sessions::BrowserSessions};
 
 #[tonic::async_trait]
-impl SessionService for Sessions {
+impl SessionService for BrowserSessions {
     async fn start_session_login(
         &self,
         request: Request<StartSessionLoginRequest>,
@@ -28,7 +28,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionResponse>, Status> {
-        let opened = Sessions::open_session(self, request.into_inner()).await?;
+        let opened = BrowserSessions::open_session(self, request.into_inner()).await?;
         Ok(Response::new(OpenSessionResponse {
             session: Some(opened.session),
             secret: opened.secret.to_string(),
@@ -48,7 +48,7 @@ impl SessionService for Sessions {
         request: Request<CloseSessionRequest>,
     ) -> Result<Response<CloseSessionResponse>, Status> {
         let secret = Zeroizing::new(request.into_inner().secret);
-        Sessions::close_session(self, &secret).await?;
+        BrowserSessions::close_session(self, &secret).await?;
         Ok(Response::new(CloseSessionResponse {}))
     }
 
@@ -58,7 +58,7 @@ impl SessionService for Sessions {
     ) -> Result<Response<ListSessionsResponse>, Status> {
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
-        let sessions = Sessions::list_sessions(self, tailnet, request.user_id).await?;
+        let sessions = BrowserSessions::list_sessions(self, tailnet, request.user_id).await?;
         Ok(Response::new(ListSessionsResponse { sessions }))
     }
 
@@ -72,7 +72,7 @@ impl SessionService for Sessions {
             session_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        Sessions::end_session(self, tailnet, actor, session_id).await?;
+        BrowserSessions::end_session(self, tailnet, actor, session_id).await?;
         Ok(Response::new(EndSessionResponse {}))
     }
 }

@@ -1,13 +1,13 @@
 use std::{net::IpAddr, time::Instant};
 
-use bowline_proto::access::{CredentialKind, Holder, Principal, Role, Scopes};
+use bowline_proto::access::{CredentialKind, Principal, Role, Scopes, TokenBearer};
 
 use super::{check_address, limits::AdminLimits};
 
 fn principal(user: u64, token: &str) -> Principal {
     Principal {
         tailnet_id: 1,
-        holder: Holder::User {
+        holder: TokenBearer::User {
             id: user,
             login_name: "ada@example.com".to_owned(),
             role: Role::Admin,
