@@ -71,7 +71,8 @@ async fn first_key_is_shown_to_a_person_at_a_terminal() {
     let mut command = Command::new("script");
     command
         .args(["-q", "-e", "-c", &line, "/dev/null"])
-        .stdin(Stdio::null())
+        // With its input at an end, it may end before the server has said anything.
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
     let mut child = command.spawn().unwrap();
