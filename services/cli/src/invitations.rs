@@ -16,7 +16,7 @@ use crate::{
     failure::{Failure, require_field},
     output::{Printer, Row},
     time,
-    users::RoleArg,
+    users::{RoleArg, role_name},
 };
 
 /// What to do with links that let one person in.
@@ -64,12 +64,8 @@ struct ListedInvitation {
 
 impl From<Invitation> for ListedInvitation {
     fn from(invitation: Invitation) -> Self {
-        let role = invitation.role().as_str_name();
         Self {
-            role: role
-                .trim_start_matches("ROLE_")
-                .to_lowercase()
-                .replace('_', "-"),
+            role: role_name(invitation.role()),
             id: invitation.id,
             login_name: invitation.login_name,
             created_at: time::time_text(invitation.created_at),

@@ -17,7 +17,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::{
-    domain::session,
+    domain::{session, user::role_name},
     error::IdentityError,
     fields::read_tailnet_id,
     sessions::{NewSession, OpenedSession, insert_session},
@@ -92,8 +92,7 @@ impl Invitations {
                     expires_at: now + lifetime,
                 };
                 store::invitations::insert_invitation(on, &row).await?;
-                let role = made.role().as_str_name().trim_start_matches("ROLE_");
-                let detail = json!({ "user": made.login_name, "role": role.to_lowercase() });
+                let detail = json!({ "user": made.login_name, "role": role_name(made.role()) });
                 mutation.record_audit("invitation.create", made.id.clone(), &detail);
                 Ok(made)
             })

@@ -1,6 +1,7 @@
 //! Passkeys of people: added in a session, listed and removed there, and used to log in.
 
 use bowline_clock::random_bytes;
+use bowline_db::ChangeLog;
 use bowline_proto::{
     identity::v1::{FinishPasskeyRequest, Passkey, User},
     time::to_timestamp,
@@ -14,7 +15,7 @@ use crate::{
     error::IdentityError,
     fields::read_tailnet_id,
     passkey_ceremony::PasskeyServer,
-    sessions::BrowserSessions,
+    sessions::require_session,
     store::{self, passkeys::PasskeyRow, sessions::SessionRow},
 };
 
@@ -24,7 +25,7 @@ const MOST_OF_USER: usize = 20;
 /// Serves passkeys. Clones share it.
 #[derive(Clone)]
 pub struct Passkeys {
-    sessions: BrowserSessions,
+    log: ChangeLog,
     connections: Connections,
 }
 
@@ -34,11 +35,8 @@ fn place(session: &SessionRow) -> String {
 }
 
 impl Passkeys {
-    pub(crate) fn new(sessions: BrowserSessions, connections: Connections) -> Self {
-        Self {
-            sessions,
-            connections,
-        }
+    pub(crate) fn new(log: ChangeLog, connections: Connections) -> Self {
+        Self { log, connections }
     }
 
     /// Begins to add a passkey to the user of a session. Returns what the browser needs.
@@ -47,7 +45,7 @@ impl Passkeys {
         session_secret: &str,
         origin: &str,
     ) -> Result<String, IdentityError> {
-        let (session, user) = self.sessions.require_session(session_secret).await?;
+        let (session, user) = require_session(&self.log, session_secret).await?;
         self.connections
             .require_local(read_tailnet_id(user.tailnet_id)?)
             .await?;
@@ -59,7 +57,7 @@ impl Passkeys {
         let keys = self.connections.sealing_keys()?;
         let begun = server.begin_registration(keys, &place(&session), &user, &known)?;
         let id = session.session.id;
-        let kept = self.sessions.log.database().write(|write| {
+        let kept = self.log.database().write(|write| {
             Box::pin(async move {
                 let on = write.connection();
                 Ok::<_, IdentityError>(store::sessions::put_ceremony(on, &id, begun.sealed).await?)
@@ -75,7 +73,7 @@ impl Passkeys {
         request: FinishPasskeyRequest,
     ) -> Result<Passkey, IdentityError> {
         let secret = &request.session_secret;
-        let (session, user) = self.sessions.require_session(secret).await?;
+        let (session, user) = require_session(&self.log, secret).await?;
         let name = session::passkey_name(&request.name)?;
         let sealed = session.ceremony.clone();
         let sealed = sealed.ok_or_else(|| refused("This page is too old. Try again."))?;
@@ -85,7 +83,7 @@ impl Passkeys {
             server.finish_registration(keys, &place(&session), &sealed, &request.response)?;
         let tailnet = read_tailnet_id(user.tailnet_id)?;
         let actor = format!("user:{}", user.login_name);
-        let added = self.sessions.log.mutate(tailnet, actor, move |mutation| {
+        let added = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let now = mutation.now();
                 let on = mutation.connection();
@@ -99,7 +97,7 @@ impl Passkeys {
                     return Err(refused("This passkey is there already."));
                 }
                 let passkey = Passkey {
-                    id: hex_id(random_bytes()),
+                    id: hex::encode(random_bytes::<6>()),
                     tailnet_id: user.tailnet_id,
                     user_id: user.id,
                     name,
@@ -125,7 +123,7 @@ impl Passkeys {
         &self,
         session_secret: &str,
     ) -> Result<Vec<Passkey>, IdentityError> {
-        let (_, user) = self.sessions.require_session(session_secret).await?;
+        let (_, user) = require_session(&self.log, session_secret).await?;
         let rows = self.list_rows(&user).await?;
         Ok(rows.into_iter().map(|row| row.passkey).collect())
     }
@@ -136,10 +134,10 @@ impl Passkeys {
         session_secret: &str,
         id: String,
     ) -> Result<(), IdentityError> {
-        let (_, user) = self.sessions.require_session(session_secret).await?;
+        let (_, user) = require_session(&self.log, session_secret).await?;
         let tailnet = read_tailnet_id(user.tailnet_id)?;
         let actor = format!("user:{}", user.login_name);
-        let deleted = self.sessions.log.mutate(tailnet, actor, move |mutation| {
+        let deleted = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
                 if !store::passkeys::delete_passkey(on, tailnet.get(), user.id, &id).await? {
@@ -155,7 +153,7 @@ impl Passkeys {
     }
 
     async fn list_rows(&self, user: &User) -> Result<Vec<PasskeyRow>, IdentityError> {
-        let reader = self.sessions.log.database().reader();
+        let reader = self.log.database().reader();
         Ok(store::passkeys::list_passkeys(reader, user.tailnet_id, user.id).await?)
     }
 }
@@ -169,8 +167,4 @@ pub(crate) fn note_login(
     row.credential = credential;
     row.passkey.last_used_at = Some(to_timestamp(now));
     row
-}
-
-fn hex_id(bytes: [u8; 6]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -149,7 +149,7 @@ impl Identity {
                 users,
                 groups,
                 logins,
-                passkeys: Passkeys::new(sessions.clone(), connections.clone()),
+                passkeys: Passkeys::new(log.clone(), connections.clone()),
                 sessions,
                 invitations,
                 connections: ConnectionRpcs {

@@ -1,7 +1,5 @@
 //! Sessions of people in browsers: opened by a login, a passkey or a link, found by a secret, ended by anybody who may.
 
-use std::sync::Arc;
-
 use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, Mutation};
 use bowline_ids::TailnetId;
@@ -38,9 +36,9 @@ pub(crate) struct OpenedSession {
 /// Serves sessions. Clones share it.
 #[derive(Clone)]
 pub struct BrowserSessions {
-    pub(crate) log: ChangeLog,
+    log: ChangeLog,
     logins: Logins,
-    attempts: Arc<LoginAttempts>,
+    attempts: LoginAttempts,
     connections: Connections,
 }
 
@@ -51,7 +49,6 @@ impl BrowserSessions {
         attempts: LoginAttempts,
         connections: Connections,
     ) -> Self {
-        let attempts = Arc::new(attempts);
         Self {
             log,
             logins,
@@ -90,12 +87,9 @@ impl BrowserSessions {
             id if self.is_local(id).await? => SessionOrigin::Passkey,
             _ => SessionOrigin::Provider,
         };
-        let user = require_user(
-            &mut *self.log.database().begin_read().await?,
-            tailnet,
-            attempt.user_id,
-        )
-        .await?;
+        let reader = self.log.database().reader();
+        let user = store::find_user(reader, attempt.tailnet_id, attempt.user_id).await?;
+        let user = user.ok_or(IdentityError::NotFound("user"))?;
         let actor = format!("user:{}", user.login_name);
         let opened = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
@@ -123,7 +117,7 @@ impl BrowserSessions {
         &self,
         secret: &str,
     ) -> Result<GetSessionResponse, IdentityError> {
-        let (row, user) = self.require_session(secret).await?;
+        let (row, user) = require_session(&self.log, secret).await?;
         let reader = self.log.database().reader();
         let tailnet = store::find_tailnet(reader, row.session.tailnet_id).await?;
         let tailnet_id = read_tailnet_id(row.session.tailnet_id)?;
@@ -136,17 +130,9 @@ impl BrowserSessions {
         })
     }
 
-    /// Returns the session that a secret proves, and its user, who is in good standing.
-    pub(crate) async fn require_session(
-        &self,
-        secret: &str,
-    ) -> Result<(SessionRow, User), IdentityError> {
-        require_session(&self.log, secret).await
-    }
-
     /// Ends the session of a secret.
     pub(crate) async fn close_session(&self, secret: &str) -> Result<(), IdentityError> {
-        let (row, user) = match self.require_session(secret).await {
+        let (row, user) = match require_session(&self.log, secret).await {
             Ok(found) => found,
             Err(IdentityError::NotFound(_)) => return Ok(()),
             Err(error) => return Err(error),

@@ -33,8 +33,13 @@ impl People {
 
     /// Returns the groups, with `group:`.
     pub fn group_names(&self) -> BTreeSet<String> {
-        let names = self.groups.values();
-        names.map(|name| format!("group:{name}")).collect()
+        let ids = self.groups.keys();
+        ids.filter_map(|id| self.group_name(*id)).collect()
+    }
+
+    /// Returns what a group is called, with `group:`.
+    pub fn group_name(&self, id: u64) -> Option<String> {
+        self.groups.get(&id).map(|name| format!("group:{name}"))
     }
 
     /// Adds or changes a user, and returns it as the policy sees it.

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 use bowline_proto::{
-    identity::v1::{Passkey, Role},
+    identity::v1::{Passkey, Role, User},
     key_registry::v1::NodeWithState,
 };
 use prost_types::Timestamp;
@@ -107,6 +107,7 @@ struct AccountPage<'a> {
 struct DevicePage<'a> {
     texts: &'a Texts,
     device: AccountDevice,
+    offers_approval: bool,
     token: String,
 }
 
@@ -124,7 +125,7 @@ pub(crate) fn account_page(
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
     let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
-    let approves = matches!(user.role(), Role::Owner | Role::Admin | Role::ItAdmin);
+    let approves = approves_machines(user);
     let waiting = devices
         .iter()
         .filter(|_| approves)
@@ -164,15 +165,23 @@ pub(crate) fn account_page(
     Ok(render(StatusCode::OK, &page))
 }
 
+/// Says whether a person is offered to approve machines. Whether he or she may, the registry decides.
+fn approves_machines(user: &User) -> bool {
+    matches!(user.role(), Role::Owner | Role::Admin | Role::ItAdmin)
+}
+
 /// Shows one device.
 pub(crate) fn device_page(
     person: &SignedIn,
     found: &NodeWithState,
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
+    let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
+    let device = AccountDevice::new(found, texts).ok_or(PageFailure::NotKnown)?;
     let page = DevicePage {
         texts,
-        device: AccountDevice::new(found, texts).ok_or(PageFailure::NotKnown)?,
+        offers_approval: device.waits && approves_machines(user),
+        device,
         token: person.form_token(),
     };
     Ok(render(StatusCode::OK, &page))

@@ -24,6 +24,7 @@
 mod account;
 mod account_pages;
 mod browser;
+mod cookies;
 mod failure;
 mod guard;
 mod invitation;

@@ -6,50 +6,28 @@ use bowline_proto::identity::v1::{
     session_service_client::SessionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
-use cookie::{Cookie, SameSite};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 use tonic::Code;
 use zeroize::Zeroizing;
 
-use crate::{failure::PageFailure, start::Portal};
+use crate::{
+    cookies::{CookieName, check_form_token, make_form_token},
+    failure::PageFailure,
+    start::Portal,
+};
 
-/// The cookie where browsers come by TLS: the prefix keeps other hosts and plain HTTP from setting it.
-const NAME: &str = "__Host-bowline-session";
-/// The cookie without TLS.
-const PLAIN_NAME: &str = "bowline-session";
-
-fn cookie_name(is_https: bool) -> &'static str {
-    if is_https { NAME } else { PLAIN_NAME }
-}
+const COOKIE: CookieName = CookieName {
+    secure: "__Host-bowline-session",
+    plain: "bowline-session",
+};
 
 /// Returns what a browser proves its session by.
 pub(crate) fn read_secret(headers: &HeaderMap, is_https: bool) -> Option<Zeroizing<String>> {
-    let name = cookie_name(is_https);
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| Cookie::split_parse(line.to_owned()))
-        .filter_map(Result::ok)
-        .find(|cookie| cookie.name() == name)
-        .map(|cookie| Zeroizing::new(cookie.value().to_owned()))
+    COOKIE.read_values(headers, is_https).next()
 }
 
-/// Returns the header that gives a browser its session, or (empty) takes it away. The browser forgets it when it is closed.
+/// Returns the header that gives a browser its session, or (empty) takes it away.
 pub(crate) fn set_cookie(secret: &str, is_https: bool) -> HeaderValue {
-    let mut cookie = Cookie::build((cookie_name(is_https), secret))
-        .path("/")
-        .http_only(true)
-        .secure(is_https)
-        .same_site(SameSite::Lax)
-        .build();
-    if secret.is_empty() {
-        cookie.make_removal();
-    }
-    let mut value =
-        HeaderValue::try_from(cookie.to_string()).unwrap_or(HeaderValue::from_static(""));
-    value.set_sensitive(true);
-    value
+    COOKIE.set_header(secret, is_https)
 }
 
 /// A person whose session was found.
@@ -89,21 +67,12 @@ impl SignedIn {
 
     /// Returns the token of this person's forms: only a page that this browser was shown has it.
     pub(crate) fn form_token(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(b"account-form\0");
-        hash.update(self.secret.as_bytes());
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        make_form_token("account", self.secret.as_bytes(), "")
     }
 
     /// Refuses a form that has another token.
     pub(crate) fn check_form_token(&self, token: &str) -> Result<(), PageFailure> {
-        match bool::from(self.form_token().as_bytes().ct_eq(token.as_bytes())) {
-            true => Ok(()),
-            false => Err(PageFailure::WrongToken),
-        }
+        check_form_token(&self.form_token(), token)
     }
 
     /// Puts what proves the person into a call: the service called decides what he or she may do.

@@ -1,7 +1,7 @@
 //! Sessions of people in browsers, and the links that open them: how long they last, and what they may say.
 
 use bowline_proto::{
-    identity::v1::{BrowserDescription, Invitation, Role, Session},
+    identity::v1::{BrowserDescription, Invitation, Role, Session, User},
     time::to_timestamp,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -54,11 +54,11 @@ pub fn check_invitation(
         role,
         ..
     } = invitation;
-    check_user(&bowline_proto::identity::v1::User {
+    check_user(&User {
         login_name: login_name.clone(),
         display_name: display_name.clone(),
         role: *role,
-        ..Default::default()
+        ..User::default()
     })?;
     if invitation.role() == Role::Owner {
         return Err(IdentityError::invalid(

@@ -14,6 +14,8 @@ use super::{
     LoginAttempts, NOT_KNOWN, ProviderWay, check_browser,
     step_up::{KnownLogin, judge_login},
 };
+use sqlx::AnyConnection;
+
 use crate::{
     domain::{
         attempt::{self, AttemptStep},
@@ -215,7 +217,7 @@ impl LoginAttempts {
 
 /// Refuses a login that does not meet the conditions of its tailnet: here is nobody who could be asked for more.
 async fn require_conditions(
-    on: &mut sqlx::AnyConnection,
+    on: &mut AnyConnection,
     now: DateTime<Utc>,
     known: &KnownLogin<'_>,
     user: User,
@@ -230,7 +232,7 @@ async fn require_conditions(
 
 /// Refuses a user who is suspended or gone.
 async fn require_standing(
-    on: &mut sqlx::AnyConnection,
+    on: &mut AnyConnection,
     attempt: &AttemptRow,
     user_id: u64,
 ) -> Result<User, IdentityError> {

@@ -98,19 +98,28 @@ impl WorkspaceState {
                 return;
             }
             Change::Group(group) => {
+                self.remove_group_name(group.id);
+                let id = group.id;
                 let changed = self.people.put_group(group);
-                self.compiler.set_groups(self.people.group_names());
+                if let Some(name) = self.people.group_name(id) {
+                    self.compiler.add_group(name);
+                }
                 changed
             }
             Change::GroupDeleted(id) => {
-                let changed = self.people.remove_group(id);
-                self.compiler.set_groups(self.people.group_names());
-                changed
+                self.remove_group_name(id);
+                self.people.remove_group(id)
             }
             Change::Tailnet(_) | Change::TailnetDeleted(_) => return,
         };
         for user in changed {
             self.compiler.put_user(user);
+        }
+    }
+
+    fn remove_group_name(&mut self, id: u64) {
+        if let Some(name) = self.people.group_name(id) {
+            self.compiler.remove_group(&name);
         }
     }
 

@@ -1,3 +1,5 @@
+use axum::http::header;
+
 use super::*;
 
 fn headers(lines: &[&str]) -> HeaderMap {

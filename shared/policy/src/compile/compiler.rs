@@ -153,6 +153,16 @@ impl Compiler {
         self.groups = groups;
     }
 
+    /// Adds a group, with `group:`.
+    pub fn add_group(&mut self, group: String) {
+        self.groups.insert(group);
+    }
+
+    /// Removes a group, with `group:`.
+    pub fn remove_group(&mut self, group: &str) {
+        self.groups.remove(group);
+    }
+
     /// Returns the user that a node belongs to; a tagged node belongs to nobody.
     pub(super) fn owner_of(&self, node: &PolicyNode) -> Option<&PolicyUser> {
         if node.tags.is_empty() {

@@ -3,10 +3,12 @@
 use bowline_proto::{
     identity::v1::{
         Connection, CreateConnectionRequest, CreateInvitationRequest, Device, GetLoginRequest,
-        Invitation, ListSessionsRequest, LocalProvider, Login, LoginState, StartLoginRequest,
-        connection::Provider, connection_service_client::ConnectionServiceClient,
+        Invitation, ListSessionsRequest, LocalProvider, Login, LoginState, Role, StartLoginRequest,
+        Tailnet, UpdateTailnetRequest, UpdateUserRequest, User, connection::Provider,
+        connection_service_client::ConnectionServiceClient,
         invitation_service_client::InvitationServiceClient,
         login_service_client::LoginServiceClient, session_service_client::SessionServiceClient,
+        tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
         ListNodesRequest, NodeWithState, RegisterRequest, node_service_client::NodeServiceClient,
@@ -17,6 +19,7 @@ use bowline_service_kit::ServiceName;
 use bowline_test_browser::TestChromium;
 use bowline_test_servers::TestDatabase;
 use bowline_test_support::TestServices;
+use prost_types::FieldMask;
 
 /// Services and a portal, with a browser.
 struct Home {
@@ -104,6 +107,32 @@ impl Home {
         found.into_inner().login.unwrap()
     }
 
+    async fn register(&self, hostname: &str, machine: u8) {
+        let request = RegisterRequest {
+            machine_key: vec![machine; 32],
+            node_key: vec![machine + 100; 32],
+            pre_auth_key: self.services.new_user_key(false).await,
+            hostname: hostname.to_owned(),
+            os: "android".to_owned(),
+            ..RegisterRequest::default()
+        };
+        self.services.register_node(request).await;
+    }
+
+    async fn set_role(&self, role: Role) {
+        let request = UpdateUserRequest {
+            user: Some(User {
+                role: role.into(),
+                ..self.services.user.clone()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["role".to_owned()],
+            }),
+        };
+        let mut client = UserServiceClient::new(self.services.admin());
+        client.update_user(request).await.unwrap();
+    }
+
     async fn nodes(&self) -> Vec<NodeWithState> {
         let request = ListNodesRequest {
             tailnet_id: self.services.tailnet,
@@ -129,6 +158,7 @@ async fn person_signs_in_by_a_passkey_and_keeps_devices() {
         return;
     };
     home.let_people_have_passkeys().await;
+    home.set_role(Role::ItAdmin).await;
     let browser = &home.browser;
     assert_eq!(home.go_to("/admin"), 200);
     browser.await_heading("Log in to Bowline");
@@ -139,7 +169,50 @@ async fn person_signs_in_by_a_passkey_and_keeps_devices() {
     passkey_logs_in_without_a_name(&home).await;
     devices_are_renamed_and_deleted(&home).await;
     signed_in_person_lets_a_device_in(&home).await;
+    machine_that_waits_is_approved(&home).await;
+    passkey_is_removed(&home);
     sign_out_ends_the_session(&home).await;
+}
+
+async fn machine_that_waits_is_approved(home: &Home) {
+    let request = UpdateTailnetRequest {
+        tailnet: Some(Tailnet {
+            id: home.services.tailnet,
+            machine_approval: true,
+            ..Tailnet::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["machine_approval".to_owned()],
+        }),
+    };
+    let mut client = TailnetServiceClient::new(home.services.admin());
+    client.update_tailnet(request).await.unwrap();
+    home.register("server", 72).await;
+    let browser = &home.browser;
+    home.go_to("/admin");
+    browser.inspect_page("account-with-waiting-machine");
+    browser.press_button("Approve: server");
+    browser.await_text("not connected");
+    let approved = |found: &NodeWithState| found.node.as_ref().unwrap().approved;
+    assert!(home.nodes().await.iter().all(approved));
+
+    // Who is no administrator is asked about no machine.
+    home.register("printer", 73).await;
+    home.set_role(Role::Member).await;
+    home.go_to("/admin");
+    let text = browser.read_text();
+    assert!(
+        text.contains("printer") && !text.contains("Approve"),
+        "{text}"
+    );
+}
+
+fn passkey_is_removed(home: &Home) {
+    home.go_to("/admin");
+    home.browser.press_button("Remove: work laptop");
+    home.browser.await_heading("Your devices");
+    let text = home.browser.read_text();
+    assert!(!text.contains("work laptop"), "{text}");
 }
 
 async fn link_is_used_once(home: &Home) {
@@ -182,15 +255,7 @@ async fn passkey_logs_in_without_a_name(home: &Home) {
 
 async fn devices_are_renamed_and_deleted(home: &Home) {
     let browser = &home.browser;
-    let request = RegisterRequest {
-        machine_key: vec![70; 32],
-        node_key: vec![71; 32],
-        pre_auth_key: home.services.new_user_key(false).await,
-        hostname: "phone".to_owned(),
-        os: "android".to_owned(),
-        ..RegisterRequest::default()
-    };
-    home.services.register_node(request).await;
+    home.register("phone", 70).await;
     home.go_to("/admin");
     browser.inspect_page("account");
     browser.follow_link("phone");
