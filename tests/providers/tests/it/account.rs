@@ -205,6 +205,10 @@ async fn machine_that_waits_is_approved(home: &Home) {
         text.contains("printer") && !text.contains("Approve"),
         "{text}"
     );
+    browser.follow_link("printer");
+    browser.await_heading("printer");
+    let text = browser.read_text();
+    assert!(!text.contains("Approve"), "{text}");
 }
 
 fn passkey_is_removed(home: &Home) {
