@@ -121,16 +121,9 @@ impl Lanes {
 /// Puts a mutation in its lane, and a worker on the lane if it has none.
 pub(super) fn enqueue_job(log: &Arc<LogState>, job: Box<dyn Job>) -> Result<(), DatabaseError> {
     let lane = lane_of(log, job.tailnet());
-    let mut lanes = log.lanes.lock_lanes();
-    let is_idle = !lanes.contains_key(&lane);
-    let queue = lanes.entry(lane).or_default();
-    if queue.len() >= MOST_WAITING {
-        return Err(DatabaseError::unavailable(
-            "too many mutations of the tailnet wait",
-        ));
-    }
-    queue.push_back(job);
-    if is_idle {
+    if push_job(log, lane, job)? {
+        // The lanes are not locked here: a runtime that ends drops what it is given at once, and the worker's drop locks
+        // them.
         #[expect(
             clippy::disallowed_methods,
             reason = "it ends when its lane is empty; a panic is answered by its drop"
@@ -143,6 +136,20 @@ pub(super) fn enqueue_job(log: &Arc<LogState>, job: Box<dyn Job>) -> Result<(), 
         }));
     }
     Ok(())
+}
+
+/// Puts a mutation in its lane. Returns whether the lane needs a worker: it had no queue before.
+fn push_job(log: &LogState, lane: Lane, job: Box<dyn Job>) -> Result<bool, DatabaseError> {
+    let mut lanes = log.lanes.lock_lanes();
+    let is_idle = !lanes.contains_key(&lane);
+    let queue = lanes.entry(lane).or_default();
+    if queue.len() >= MOST_WAITING {
+        return Err(DatabaseError::unavailable(
+            "too many mutations of the tailnet wait",
+        ));
+    }
+    queue.push_back(job);
+    Ok(is_idle)
 }
 
 /// Returns how many mutations wait in a tailnet's lane.

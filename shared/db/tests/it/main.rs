@@ -16,5 +16,6 @@ mod group_commit;
 mod mutations;
 mod open;
 mod reads;
+mod runtime_end;
 mod soft;
 mod support;
