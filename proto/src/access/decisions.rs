@@ -48,6 +48,23 @@ pub fn may_end_user(by: &Principal, user_id: u64, role: Role) -> Result<(), Deni
     may_rule_over(by, role)
 }
 
+/// Decides whether the ownership of a tailnet may be given away: by an owner, for `is_owner` knows who that is now.
+///
+/// # Errors
+///
+/// Why not.
+pub fn may_transfer_ownership(
+    by: &Principal,
+    is_owner: impl FnOnce(u64) -> bool,
+) -> Result<(), Denial> {
+    match by.user_id() {
+        Some(id) if is_owner(id) => Ok(()),
+        _ => Err(denied(
+            "the tailnet's owner gives the ownership away, or an operator: nobody else",
+        )),
+    }
+}
+
 /// Only owners rule over owners, and only owners and admins over admins.
 fn may_rule_over(by: &Principal, role: Role) -> Result<(), Denial> {
     let ruler = match &by.holder {

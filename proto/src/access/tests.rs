@@ -71,9 +71,17 @@ fn request_names_the_own_tailnet_or_gets_it() {
         name_tailnet(&request, 7)
     };
     let list = "/bowline.identity.v1.UserService/ListUsers";
-    let other = ListUsersRequest { tailnet_id: 8 }.encode_to_vec();
+    let other = ListUsersRequest {
+        tailnet_id: 8,
+        ..ListUsersRequest::default()
+    }
+    .encode_to_vec();
     assert_eq!(read(list, other), Ok((8, None)));
-    let own = ListUsersRequest { tailnet_id: 7 }.encode_to_vec();
+    let own = ListUsersRequest {
+        tailnet_id: 7,
+        ..ListUsersRequest::default()
+    }
+    .encode_to_vec();
     assert_eq!(read(list, own.clone()), Ok((7, None)));
     assert_eq!(read(list, Vec::new()), Ok((7, Some(own))));
     // Within the object that is changed, where the last of several counts, as it does for the handler.

@@ -95,7 +95,10 @@ pub async fn list_users(
 ) -> Result<Vec<User>, Failure> {
     let mut client = UserServiceClient::new(connection.connect_to_identity()?);
     Ok(client
-        .list_users(ListUsersRequest { tailnet_id })
+        .list_users(ListUsersRequest {
+            tailnet_id,
+            ..ListUsersRequest::default()
+        })
         .await?
         .into_inner()
         .users)

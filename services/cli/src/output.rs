@@ -133,6 +133,16 @@ impl Printer {
         }
     }
 
+    /// Says on standard error what somebody should know of the answer.
+    #[expect(
+        clippy::unused_self,
+        clippy::print_stderr,
+        reason = "the one place that prints"
+    )]
+    pub fn print_note(self, note: &str) {
+        eprintln!("note: {note}");
+    }
+
     /// Asks whether to go on; without a person at a terminal there is nobody to ask, and the answer is yes.
     #[expect(
         clippy::unused_self,

@@ -42,6 +42,9 @@ pub enum TailnetsCommand {
         /// Whether an administrator approves each machine.
         #[arg(long)]
         machine_approval: Option<bool>,
+        /// Whether an administrator approves each person who logs in by a provider for the first time.
+        #[arg(long)]
+        user_approval: Option<bool>,
         /// Whether a node key is replaced only for clients that prove to hold both; released clients do not.
         #[arg(long)]
         require_key_proof: Option<bool>,
@@ -76,6 +79,7 @@ struct TailnetRow {
     ipv6_pool: String,
     key_lifetime_seconds: Option<i64>,
     machine_approval: bool,
+    user_approval: bool,
     require_key_proof: bool,
     auto_update: Option<bool>,
     created_at: Option<String>,
@@ -92,6 +96,7 @@ impl From<Tailnet> for TailnetRow {
             ipv6_pool: tailnet.ipv6_pool,
             key_lifetime_seconds: tailnet.key_lifetime.map(|lifetime| lifetime.seconds),
             machine_approval: tailnet.machine_approval,
+            user_approval: tailnet.user_approval,
             require_key_proof: tailnet.require_key_proof,
             auto_update: tailnet.auto_update,
             created_at: time::time_text(tailnet.created_at),
@@ -145,6 +150,7 @@ pub async fn run(
             tailnet,
             display_name,
             machine_approval,
+            user_approval,
             require_key_proof,
             auto_update,
             key_lifetime,
@@ -155,6 +161,7 @@ pub async fn run(
             let given = [
                 ("display_name", display_name.is_some()),
                 ("machine_approval", machine_approval.is_some()),
+                ("user_approval", user_approval.is_some()),
                 ("require_key_proof", require_key_proof.is_some()),
                 ("auto_update", auto_update.is_some()),
                 ("key_lifetime", key_lifetime.is_some()),
@@ -166,6 +173,7 @@ pub async fn run(
             // What was not given is not in the mask, so its value is not read.
             wanted.display_name = display_name.unwrap_or_default();
             wanted.machine_approval = machine_approval.unwrap_or_default();
+            wanted.user_approval = user_approval.unwrap_or_default();
             wanted.require_key_proof = require_key_proof.unwrap_or_default();
             wanted.auto_update = auto_update;
             wanted.key_lifetime = key_lifetime.map(|lifetime| prost_types::Duration {

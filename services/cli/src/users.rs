@@ -2,8 +2,8 @@
 
 use bowline_proto::{
     identity::v1::{
-        CreateUserRequest, DeleteUserRequest, Role, UpdateUserRequest, UpdateUserResponse, User,
-        user_service_client::UserServiceClient,
+        CreateUserRequest, DeleteUserRequest, Role, TransferOwnershipRequest, UpdateUserRequest,
+        UpdateUserResponse, User, user_service_client::UserServiceClient,
     },
     key_registry::v1::{DeleteNodeRequest, Node, node_service_client::NodeServiceClient},
 };
@@ -16,7 +16,7 @@ use tonic::Code;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::{Failure, require_field},
+    failure::{Failure, FailureKind, require_field},
     output::{Printer, Row, join_texts, yes_mark},
     revocation, time,
 };
@@ -56,6 +56,20 @@ pub enum UsersCommand {
         /// What the user may administer.
         #[arg(value_enum)]
         role: RoleArg,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Make a user the owner of the tailnet, and whoever was one an administrator.
+    TransferOwnership {
+        /// Who.
+        user: String,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Let a person in who has logged in for the first time and waits.
+    Approve {
+        /// Who.
+        user: String,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -133,6 +147,7 @@ struct UserRow {
     role: String,
     groups: Vec<String>,
     suspended: bool,
+    awaits_approval: bool,
     created_at: Option<String>,
 }
 
@@ -145,6 +160,7 @@ impl From<User> for UserRow {
             display_name: user.display_name,
             groups: user.groups,
             suspended: user.suspended,
+            awaits_approval: user.awaits_approval,
             created_at: time::time_text(user.created_at),
         }
     }
@@ -160,7 +176,10 @@ impl Row for UserRow {
             self.display_name.clone(),
             self.role.clone(),
             join_texts(&self.groups),
-            yes_mark(self.suspended),
+            match self.awaits_approval {
+                true => "awaits approval".to_owned(),
+                false => yes_mark(self.suspended),
+            },
         ]
     }
 }
@@ -176,6 +195,12 @@ pub async fn run(
         UsersCommand::List { tailnet } => {
             let tailnet = tailnet.find_tailnet(connection).await?;
             let users = administer::list_users(connection, tailnet.id).await?;
+            let owners = users.iter().filter(|user| user.role() == Role::Owner);
+            if owners.count() > 1 {
+                printer.print_note(
+                    "the tailnet has several owners: bowline users transfer-ownership leaves one",
+                );
+            }
             printer.print_rows(&users.into_iter().map(UserRow::from).collect::<Vec<_>>());
             return Ok(());
         }
@@ -209,6 +234,17 @@ pub async fn run(
                 .await?
                 .user
         }
+        UsersCommand::TransferOwnership { user, tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let user_id = administer::find_user(connection, tailnet_id, &user)
+                .await?
+                .id;
+            let request = TransferOwnershipRequest {
+                tailnet_id,
+                user_id,
+            };
+            client.transfer_ownership(request).await?.into_inner().user
+        }
         UsersCommand::Suspend { user, tailnet } => {
             let change = |user: &mut User| user.suspended = true;
             let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
@@ -219,6 +255,20 @@ pub async fn run(
             let user = serde_json::json!({ "user": UserRow::from(user) });
             revocation::print_with_receipt(printer, user, text, reached);
             return Ok(());
+        }
+        UsersCommand::Approve { user, tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let found = administer::find_user(connection, tailnet_id, &user).await?;
+            if found.suspended && !found.awaits_approval {
+                let text = format!(
+                    "{} is suspended, and waits for nobody: bowline users restore",
+                    found.login_name
+                );
+                return Err(Failure::new(FailureKind::Refused, text));
+            }
+            let change = |user: &mut User| user.suspended = false;
+            let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
+            answer.user
         }
         UsersCommand::Restore { user, tailnet } => {
             let change = |user: &mut User| user.suspended = false;

@@ -49,6 +49,9 @@ pub enum IdentityError {
     /// A person may not log in; in words for the page that he or she sees.
     #[error("{0}")]
     LoginRefused(String),
+    /// A person is known, and an administrator has not approved him or her yet.
+    #[error("{AWAITS_APPROVAL}")]
+    AwaitsApproval,
     /// The identity provider can not be asked, or says what is not believed.
     #[error("{0}")]
     Provider(#[from] OidcError),
@@ -77,6 +80,10 @@ pub enum IdentityError {
     #[error("the identity store can not answer: {0}")]
     Database(#[source] DatabaseError),
 }
+
+/// What a person who waits is told, on the page and on the device.
+pub(crate) const AWAITS_APPROVAL: &str =
+    "You are known now, and wait until an administrator approves you. Log in once more after that.";
 
 impl IdentityError {
     pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
@@ -121,9 +128,10 @@ impl ServiceError for IdentityError {
             Self::NotFound(_) => Code::NotFound,
             Self::Denied(_) => Code::PermissionDenied,
             Self::NoToken(_) => Code::Unauthenticated,
-            Self::Refused(_) | Self::ProviderOwned(_) | Self::LoginRefused(_) => {
-                Code::FailedPrecondition
-            }
+            Self::Refused(_)
+            | Self::ProviderOwned(_)
+            | Self::LoginRefused(_)
+            | Self::AwaitsApproval => Code::FailedPrecondition,
             Self::Provider(error) if error.is_temporary() => Code::Unavailable,
             Self::Provider(_) => Code::FailedPrecondition,
             Self::Sealed(..) | Self::Saml(..) => Code::Internal,
@@ -148,6 +156,7 @@ impl ServiceError for IdentityError {
             Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::Refused(_) | Self::ProviderOwned(_) => "REFUSED",
             Self::LoginRefused(_) => "LOGIN_REFUSED",
+            Self::AwaitsApproval => "AWAITS_APPROVAL",
             Self::Provider(_) => "PROVIDER",
             Self::Sealed(..) => "SEALED",
             Self::Saml(..) => "SAML",

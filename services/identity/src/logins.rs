@@ -183,6 +183,11 @@ impl LoginDecision {
         match self {
             Self::Approve { user_id } => {
                 let user = require_user(mutation.connection(), tailnet, *user_id).await?;
+                if user.awaits_approval {
+                    return Err(IdentityError::Refused(
+                        "the user waits for approval: approve the user first",
+                    ));
+                }
                 if user.suspended {
                     return Err(IdentityError::Refused("the user is suspended"));
                 }

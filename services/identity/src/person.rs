@@ -45,6 +45,8 @@ pub(crate) fn read_person(oidc: &OidcProvider, identity: &ProviderIdentity) -> P
 pub(crate) enum IdentifiedPerson {
     /// This user.
     User(Box<User>),
+    /// This user, who may log in when an administrator has approved it.
+    Waiting(Box<User>),
     /// A user who may not log in: what the provider says of the user's groups counts all the same.
     Refused(IdentityError),
 }
@@ -68,8 +70,8 @@ pub(crate) async fn identify_user(
         // Who has left a group is out of it, also when that very group was what let the person log in.
         let known = apply_groups(mutation, connection, person, known).await?;
         let admitted = check_admission(connection, person, Some(&known));
-        return Ok(match admitted.and_then(|()| refuse_suspended(known)) {
-            Ok(user) => IdentifiedPerson::User(Box::new(user)),
+        return Ok(match admitted {
+            Ok(()) => judge_standing(known),
             Err(refusal) => IdentifiedPerson::Refused(refusal),
         });
     }
@@ -77,7 +79,10 @@ pub(crate) async fn identify_user(
     let named = store::find_user_named_alike(on, connection.tailnet_id, &name).await?;
     check_admission(connection, person, named.as_ref())?;
     let user = match named {
-        Some(named) if may_link(connection, person) => refuse_suspended(named)?,
+        Some(named) if may_link(connection, person) => match judge_standing(named) {
+            IdentifiedPerson::User(user) | IdentifiedPerson::Waiting(user) => *user,
+            IdentifiedPerson::Refused(refusal) => return Err(refusal),
+        },
         Some(_) => {
             return Err(refused(
                 "There is a user with your name already, who logs in another way. Ask an administrator to link you to it.",
@@ -90,7 +95,7 @@ pub(crate) async fn identify_user(
     let detail = json!({ "connection": connection.name, "issuer": person.issuer, "subject": person.subject });
     mutation.record_audit("user.link", user.login_name.clone(), &detail);
     let user = apply_groups(mutation, connection, person, user).await?;
-    Ok(IdentifiedPerson::User(Box::new(user)))
+    Ok(judge_standing(user))
 }
 
 /// Lets a user be in the groups that the provider says. Where the connection names no claim, or the provider keeps it elsewhere,
@@ -107,10 +112,13 @@ async fn apply_groups(
     }
 }
 
-fn refuse_suspended(user: User) -> Result<User, IdentityError> {
-    match user.suspended {
-        true => Err(refused("You are suspended here. Ask an administrator.")),
-        false => Ok(user),
+fn judge_standing(user: User) -> IdentifiedPerson {
+    match (user.suspended, user.awaits_approval) {
+        (false, _) => IdentifiedPerson::User(Box::new(user)),
+        (true, true) => IdentifiedPerson::Waiting(Box::new(user)),
+        (true, false) => {
+            IdentifiedPerson::Refused(refused("You are suspended here. Ask an administrator."))
+        }
     }
 }
 
@@ -120,7 +128,12 @@ async fn create_user(
     person: &Person,
     login_name: String,
 ) -> Result<User, IdentityError> {
+    let tailnet = store::find_tailnet(mutation.connection(), connection.tailnet_id).await?;
+    let awaits_approval = tailnet.is_some_and(|tailnet| tailnet.user_approval);
     let mut made = User {
+        // Whoever waits has nothing before the approval, also where nobody knows of waiting.
+        suspended: awaits_approval,
+        awaits_approval,
         tailnet_id: connection.tailnet_id,
         login_name,
         display_name: person.display_name.clone(),

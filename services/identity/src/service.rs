@@ -59,6 +59,7 @@ const MIGRATIONS: Migrations = migrations![
     "0006_groups",
     "0007_conditions",
     "0008_sessions",
+    "0009_waiting_users",
 ];
 
 /// Why identity can not start.

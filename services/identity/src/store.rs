@@ -22,7 +22,8 @@ use sqlx::{Any, AnyConnection, Executor, Row, any::AnyRow};
 
 pub use users::{
     delete_user, find_user, find_user_named_alike, find_user_row, fold_some_names,
-    list_complete_users, list_users, list_users_with_old_names, put_user,
+    list_complete_users, list_users, list_users_awaiting_approval, list_users_with_old_names,
+    put_user,
 };
 
 /// Decodes the message that a row holds.

@@ -22,9 +22,6 @@ use crate::{
 };
 
 const NO_USER: IdentityError = IdentityError::NotFound("user");
-const LAST_OWNER: IdentityError = IdentityError::Refused(
-    "the tailnet would have no owner left: make somebody else an owner first",
-);
 
 /// Finds, lists and changes users. Clones share it.
 #[derive(Clone, Debug)]
@@ -54,10 +51,17 @@ impl Users {
         })
     }
 
-    /// Returns the users of a tailnet by login name.
-    pub(crate) async fn list_all(&self, tailnet: TailnetId) -> Result<Vec<User>, IdentityError> {
+    /// Returns the users of a tailnet by login name: all, or those who wait for approval.
+    pub(crate) async fn list_users(
+        &self,
+        tailnet: TailnetId,
+        awaits_approval: bool,
+    ) -> Result<Vec<User>, IdentityError> {
         let mut read = self.log.database().begin_read().await?;
-        Ok(store::list_complete_users(&mut read, tailnet.get()).await?)
+        Ok(match awaits_approval {
+            true => store::list_users_awaiting_approval(&mut *read, tailnet.get()).await?,
+            false => store::list_complete_users(&mut read, tailnet.get()).await?,
+        })
     }
 
     /// Makes a user: a member, unless the request names another role.
@@ -90,8 +94,10 @@ impl Users {
                     if let Some(other) = alike.await? {
                         return Err(IdentityError::NamedAlike(other.login_name));
                     }
+                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
+                    user::check_owner(&users, &User::default(), Some(&made))?;
                     insert_user(mutation, &mut made).await?;
-                    Ok(made)
+                    Ok::<_, IdentityError>(made)
                 })
             })
             .await?;
@@ -115,9 +121,7 @@ impl Users {
                     let mut changed = before.clone();
                     user::update_fields(&mut changed, &wanted, &mask)?;
                     caller.check(|by| check_change(by, before, &changed))?;
-                    if user::loses_last_owner(&users, wanted.id, Some(&changed)) {
-                        return Err(LAST_OWNER);
-                    }
+                    user::check_owner(&users, before, Some(&changed))?;
                     if mask.iter().any(|path| path == "groups") {
                         set_names(mutation, changed.id, &changed.groups).await?;
                     }
@@ -128,11 +132,52 @@ impl Users {
                             .await?;
                     }
                     audit_change(mutation, before, &changed);
-                    Ok(changed)
+                    Ok::<_, IdentityError>(changed)
                 })
             })
             .await?;
         Ok((changed, revision.get()))
+    }
+
+    /// Makes a user the owner, and whoever was one an administrator.
+    pub(crate) async fn transfer_ownership(
+        &self,
+        tailnet: TailnetId,
+        caller: Caller,
+        user_id: u64,
+    ) -> Result<User, IdentityError> {
+        let transferred = self
+            .log
+            .mutate(tailnet, caller.to_string(), move |mutation| {
+                Box::pin(async move {
+                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
+                    let owners = users.iter().filter(|user| user.role() == Role::Owner);
+                    caller.check(|by| {
+                        // The role of a token may be a second old.
+                        let is_one = |id| owners.clone().any(|owner| owner.id == id);
+                        decisions::may_transfer_ownership(by, is_one)
+                    })?;
+                    let chosen = find_among(&users, user_id)?;
+                    user::check_new_owner(chosen)?;
+                    let others: Vec<_> = owners.filter(|user| user.id != user_id).collect();
+                    if others.is_empty() && chosen.role() == Role::Owner {
+                        return Ok(chosen.clone());
+                    }
+                    for before in &others {
+                        set_role(mutation, before, Role::Admin).await?;
+                    }
+                    let owner = set_role(mutation, chosen, Role::Owner).await?;
+                    let from: Vec<_> = others.iter().map(|user| &user.login_name).collect();
+                    let detail = json!({ "from": from });
+                    mutation.record_audit(
+                        "user.transfer_ownership",
+                        owner.login_name.clone(),
+                        &detail,
+                    );
+                    Ok::<_, IdentityError>(owner)
+                })
+            });
+        Ok(transferred.await?.0)
     }
 
     /// Deletes a user, and returns the revision of the change.
@@ -149,9 +194,7 @@ impl Users {
                     let users = store::list_users(mutation.connection(), tailnet.get()).await?;
                     let gone = find_among(&users, user_id)?;
                     caller.check(|by| decisions::may_end_user(by, user_id, gone.role()))?;
-                    if user::loses_last_owner(&users, user_id, None) {
-                        return Err(LAST_OWNER);
-                    }
+                    user::check_owner(&users, gone, None)?;
                     store::delete_user(mutation.connection(), user_id).await?;
                     store::connections::unlink_user(mutation.connection(), user_id).await?;
                     store::credentials::delete_of_user(mutation.connection(), user_id).await?;
@@ -162,7 +205,7 @@ impl Users {
                     });
                     let detail = json!({ "id": user_id, "before": user::describe_user(gone) });
                     mutation.record_audit("user.delete", gone.login_name.clone(), &detail);
-                    Ok(())
+                    Ok::<_, IdentityError>(())
                 })
             })
             .await?;
@@ -191,6 +234,19 @@ fn check_change(by: &Principal, before: &User, after: &User) -> Result<(), Denia
         true => Ok(()),
         false => decisions::may_end_user(by, before.id, before.role()),
     }
+}
+
+async fn set_role(
+    mutation: &mut Mutation,
+    before: &User,
+    role: Role,
+) -> Result<User, IdentityError> {
+    let mut changed = before.clone();
+    changed.set_role(role);
+    changed.role_connection_id = 0;
+    write_user(mutation, &mut changed).await?;
+    audit_change(mutation, before, &changed);
+    Ok(changed)
 }
 
 fn find_among(users: &[User], id: u64) -> Result<&User, IdentityError> {

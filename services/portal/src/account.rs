@@ -30,6 +30,7 @@ use crate::{
     login::Portals,
     session::{SignedIn, describe_browser, sessions, set_cookie},
     start::Portal,
+    waiting_people,
 };
 
 /// Where a person's page is.
@@ -61,7 +62,8 @@ pub(crate) async fn get_account(State(portal): Portals, headers: HeaderMap) -> R
         };
         let devices = list_devices(&portal, &person).await?;
         let passkeys = list_passkeys(&portal, &person).await?;
-        account_pages::account_page(&portal, &person, &devices, passkeys)
+        let people = waiting_people::list_waiting(&portal, &person).await?;
+        account_pages::account_page(&portal, &person, &devices, &people, passkeys)
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
@@ -217,13 +219,6 @@ async fn list_passkeys(portal: &Portal, person: &SignedIn) -> Result<Vec<Passkey
     };
     let answer = passkeys(portal).list_own_passkeys(request).await?;
     Ok(answer.into_inner().passkeys)
-}
-
-impl SignedIn {
-    fn tailnet_id(&self) -> u64 {
-        let session = self.found.session.as_ref();
-        session.map_or(0, |session| session.tailnet_id)
-    }
 }
 
 fn nodes(portal: &Portal) -> NodeServiceClient<GrpcChannel> {

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 use bowline_proto::{
-    identity::v1::{Passkey, Role, User},
+    identity::v1::{Passkey, User},
     key_registry::v1::NodeWithState,
 };
 use prost_types::Timestamp;
@@ -81,6 +81,13 @@ struct AccountPasskey {
     last_used_at: String,
 }
 
+/// A person who waits, as an administrator sees him or her.
+struct WaitingPerson {
+    id: u64,
+    name: String,
+    added_at: String,
+}
+
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
@@ -95,6 +102,7 @@ struct AccountPage<'a> {
     network: &'a str,
     devices: Vec<AccountDevice>,
     waiting: Vec<AccountDevice>,
+    people: Vec<WaitingPerson>,
     passkeys: Vec<AccountPasskey>,
     has_passkeys: bool,
     /// Why this origin can have no passkeys; empty where it can.
@@ -116,16 +124,17 @@ pub(crate) fn sign_in_page() -> Response {
     render(StatusCode::OK, &SignInPage { texts: &ENGLISH })
 }
 
-/// Shows a person's devices and passkeys; an administrator also sees the machines that wait.
+/// Shows a person's devices and passkeys; an administrator also sees the machines and people that wait.
 pub(crate) fn account_page(
     portal: &Portal,
     person: &SignedIn,
     devices: &[NodeWithState],
+    people: &[User],
     passkeys: Vec<Passkey>,
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
     let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
-    let approves = approves_machines(user);
+    let approves = person.administers();
     let waiting = devices
         .iter()
         .filter(|_| approves)
@@ -147,12 +156,18 @@ pub(crate) fn account_page(
         added_at: time(passkey.created_at),
         last_used_at: time(passkey.last_used_at),
     });
+    let people = people.iter().map(|user| WaitingPerson {
+        id: user.id,
+        name: person_text(user),
+        added_at: time(user.created_at),
+    });
     let page = AccountPage {
         texts,
         person: person_text(user),
         network: &person.found.tailnet_name,
         devices,
         waiting,
+        people: people.collect(),
         passkeys: passkeys.collect(),
         has_passkeys: person.found.has_passkeys,
         no_passkeys: if portal.takes_passkeys {
@@ -165,22 +180,16 @@ pub(crate) fn account_page(
     Ok(render(StatusCode::OK, &page))
 }
 
-/// Says whether a person is offered to approve machines. Whether he or she may, the registry decides.
-fn approves_machines(user: &User) -> bool {
-    matches!(user.role(), Role::Owner | Role::Admin | Role::ItAdmin)
-}
-
 /// Shows one device.
 pub(crate) fn device_page(
     person: &SignedIn,
     found: &NodeWithState,
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
-    let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
     let device = AccountDevice::new(found, texts).ok_or(PageFailure::NotKnown)?;
     let page = DevicePage {
         texts,
-        offers_approval: device.waits && approves_machines(user),
+        offers_approval: device.waits && person.administers(),
         device,
         token: person.form_token(),
     };

@@ -1,5 +1,6 @@
 //! What goes wrong on the way, and which page a person sees.
 
+use bowline_service_kit::status_reason;
 use tonic::{Code, Status};
 
 /// What goes wrong.
@@ -21,6 +22,8 @@ pub(crate) enum PageFailure {
     NotKnown,
     /// Identity refuses, in words for the person.
     Refused(String),
+    /// The person waits until an administrator approves him or her.
+    AwaitsApproval,
     /// Too many at once.
     Busy,
     /// Identity or the provider can not answer now.
@@ -29,6 +32,9 @@ pub(crate) enum PageFailure {
 
 impl From<Status> for PageFailure {
     fn from(status: Status) -> Self {
+        if status_reason(&status).as_deref() == Some("AWAITS_APPROVAL") {
+            return Self::AwaitsApproval;
+        }
         match status.code() {
             Code::NotFound => Self::NotKnown,
             Code::Unauthenticated => Self::SignedOut,

@@ -12,7 +12,8 @@
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
 //! POST /oauth/token         a program gets an access token: JSON, and no page
 //! GET  /invitation/SECRET   a link that lets one person in; POST uses it
-//! GET  /admin               the person's devices and passkeys, behind a session; below it what can be done with them
+//! GET  /admin               the person's devices and passkeys, behind a session, and for administrators what waits for them; below it
+//!                           what can be done with them
 //! ```
 //!
 //! It keeps no state: it turns HTTP into calls of identity, which decides. A browser is known by a secret in a cookie; what
@@ -36,5 +37,6 @@ mod saml;
 mod session;
 mod start;
 mod texts;
+mod waiting_people;
 
 pub use start::{PortalConfig, PortalUrlError, portal_routes};

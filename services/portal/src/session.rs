@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use bowline_proto::identity::v1::{
-    BrowserDescription, GetSessionRequest, GetSessionResponse,
+    BrowserDescription, GetSessionRequest, GetSessionResponse, Role, User,
     session_service_client::SessionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
@@ -63,6 +63,18 @@ impl SignedIn {
         Self::find(portal, headers)
             .await?
             .ok_or(PageFailure::SignedOut)
+    }
+
+    /// Returns the tailnet that the person is signed in to.
+    pub(crate) fn tailnet_id(&self) -> u64 {
+        let session = self.found.session.as_ref();
+        session.map_or(0, |session| session.tailnet_id)
+    }
+
+    /// Says whether the person is offered to approve machines and people. Whether he or she may, the service called decides.
+    pub(crate) fn administers(&self) -> bool {
+        let role = self.found.user.as_ref().map(User::role);
+        matches!(role, Some(Role::Owner | Role::Admin | Role::ItAdmin))
     }
 
     /// Returns the token of this person's forms: only a page that this browser was shown has it.

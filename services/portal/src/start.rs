@@ -18,7 +18,7 @@ use crate::{
     account::{self, ACCOUNT},
     guard, invitation, login,
     oauth::{self, OAuthLimits},
-    passkey, saml,
+    passkey, saml, waiting_people,
 };
 
 /// The longest form, in bytes.
@@ -115,6 +115,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
             "/admin/devices/{device}",
             get(account::get_device).post(account::post_device),
         )
+        .route("/admin/people/{user}", post(waiting_people::post_person))
         .route("/admin/passkeys/begin", post(passkey::post_begin))
         .route("/admin/passkeys/finish", post(passkey::post_finish))
         .route(

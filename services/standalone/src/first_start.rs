@@ -136,7 +136,12 @@ async fn find_or_create_tailnet(admin: GrpcChannel) -> Result<Option<Tailnet>> {
 /// Returns its first user, if there is no other.
 async fn find_or_create_owner(admin: GrpcChannel, tailnet_id: u64) -> Result<Option<User>> {
     let mut client = UserServiceClient::new(admin);
-    let known = client.list_users(ListUsersRequest { tailnet_id }).await?;
+    let known = client
+        .list_users(ListUsersRequest {
+            tailnet_id,
+            ..ListUsersRequest::default()
+        })
+        .await?;
     let login_name = format!("owner@{TAILNET}");
     match known.into_inner().users.as_slice() {
         [] => {

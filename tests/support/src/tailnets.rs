@@ -72,7 +72,12 @@ pub(crate) async fn find_or_create_home(admin: &GrpcChannel) -> User {
     };
     let mut users = UserServiceClient::new(admin.clone());
     let tailnet_id = home.id;
-    let found = users.list_users(ListUsersRequest { tailnet_id }).await;
+    let found = users
+        .list_users(ListUsersRequest {
+            tailnet_id,
+            ..ListUsersRequest::default()
+        })
+        .await;
     found.unwrap().into_inner().users.remove(0)
 }
 

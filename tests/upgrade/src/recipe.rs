@@ -551,7 +551,12 @@ async fn set_dns_and_groups(channel: GrpcChannel) -> Result<()> {
     tailnets.update_tailnet(update).await?;
     let mut users = UserServiceClient::new(channel);
     let tailnet_id = home.id;
-    let known = users.list_users(ListUsersRequest { tailnet_id }).await?;
+    let known = users
+        .list_users(ListUsersRequest {
+            tailnet_id,
+            ..ListUsersRequest::default()
+        })
+        .await?;
     let kim = known.into_inner().users.into_iter();
     let kim = kim
         .clone()

@@ -118,7 +118,10 @@ impl Asked {
         self.home(&["users", "set-role", "lou@example.com", "auditor"]);
         self.home(&["users", "suspend", "lou@example.com"]);
         self.home(&["users", "restore", "lou@example.com"]);
+        self.home(&["users", "approve", "lou@example.com"]);
         self.home(&["users", "delete", "lou@example.com"]);
+        self.home(&["users", "transfer-ownership", "max@example.com"]);
+        self.home(&["users", "transfer-ownership", "owner@home"]);
         self.home(&["users", "delete", "max@example.com", "--with-tagged-nodes"]);
     }
 

@@ -85,6 +85,7 @@ pub fn update_fields(
                 let settings = wanted.dns_settings().into_owned();
                 tailnet.dns = Some(dns::normalize_settings(settings)?);
             }
+            "user_approval" => tailnet.user_approval = wanted.user_approval,
             "ipv4_pool" => tailnet.ipv4_pool.clone_from(&wanted.ipv4_pool),
             "ipv6_pool" => tailnet.ipv6_pool.clone_from(&wanted.ipv6_pool),
             other => {
@@ -129,6 +130,7 @@ pub fn describe_settings(tailnet: &Tailnet) -> Value {
         "display_name": tailnet.display_name,
         "key_lifetime_seconds": tailnet.key_lifetime.map(|lifetime| lifetime.seconds),
         "machine_approval": tailnet.machine_approval,
+        "user_approval": tailnet.user_approval,
         "require_key_proof": tailnet.require_key_proof,
         "auto_update": tailnet.auto_update,
         "ipv4_pool": tailnet.ipv4_pool,

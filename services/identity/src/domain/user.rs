@@ -42,7 +42,10 @@ pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<
                 user.role = wanted.role;
                 user.role_connection_id = 0;
             }
-            "suspended" => user.suspended = wanted.suspended,
+            "suspended" => {
+                user.suspended = wanted.suspended;
+                user.awaits_approval &= wanted.suspended;
+            }
             "groups" => {
                 user.groups.clone_from(&wanted.groups);
                 user.groups.sort();
@@ -66,6 +69,7 @@ pub fn describe_user(user: &User) -> Value {
         "role": role_name(user.role()),
         "groups": user.groups,
         "suspended": user.suspended,
+        "awaits_approval": user.awaits_approval,
     })
 }
 
@@ -82,14 +86,45 @@ pub fn folded_login_name(login_name: &str) -> String {
     login_name.to_lowercase()
 }
 
-/// Says whether a tailnet would have no owner left if user `id` were `after`, or were deleted for `None`. A suspended owner
-/// does not count.
-pub fn loses_last_owner(users: &[User], id: u64, after: Option<&User>) -> bool {
-    let owns = |user: &User| user.role() == Role::Owner && !user.suspended;
-    let was = users.iter().any(|user| user.id == id && owns(user));
-    let others = users.iter().any(|user| user.id != id && owns(user));
-    was && !others && !after.is_some_and(owns)
+/// Checks that a change keeps the owner: `before` becomes `after`, or is deleted for `None`.
+///
+/// Tailnets from before there was one owner only may have several: they stay until the ownership is transferred, and each but
+/// the last can be given another role. One without an owner gets its first as a role. Who is alone in a tailnet can go, so
+/// that the tailnet can be deleted.
+pub fn check_owner(
+    users: &[User],
+    before: &User,
+    after: Option<&User>,
+) -> Result<(), IdentityError> {
+    let is_owner = before.role() == Role::Owner;
+    let others = users.iter().filter(|user| user.id != before.id);
+    let has_other = others.into_iter().any(|user| user.role() == Role::Owner);
+    match after {
+        None if is_owner && users.len() > 1 => Err(OWNER_STAYS),
+        Some(after) if is_owner && after.suspended && !before.suspended => Err(OWNER_STAYS),
+        Some(after) if is_owner && after.role() != Role::Owner && !has_other => Err(OWNER_STAYS),
+        Some(after) if !is_owner && after.role() == Role::Owner && has_other => Err(ONE_OWNER),
+        Some(after) if !is_owner && after.role() == Role::Owner => check_new_owner(after),
+        _ => Ok(()),
+    }
 }
+
+/// Checks that a user may become the owner.
+pub fn check_new_owner(user: &User) -> Result<(), IdentityError> {
+    match user.suspended {
+        true => Err(IdentityError::Refused(
+            "the user is suspended, or waits for approval: restore or approve the user first",
+        )),
+        false => Ok(()),
+    }
+}
+
+const OWNER_STAYS: IdentityError = IdentityError::Refused(
+    "the tailnet's owner stays, and is not suspended: transfer the ownership first (bowline users transfer-ownership)",
+);
+const ONE_OWNER: IdentityError = IdentityError::Refused(
+    "the tailnet has an owner, and only one: transfer the ownership instead (bowline users transfer-ownership)",
+);
 
 #[cfg(test)]
 mod tests;

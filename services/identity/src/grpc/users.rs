@@ -2,7 +2,8 @@
 
 use bowline_proto::identity::v1::{
     CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, ListUsersRequest,
-    ListUsersResponse, UpdateUserRequest, UpdateUserResponse, user_service_server::UserService,
+    ListUsersResponse, TransferOwnershipRequest, TransferOwnershipResponse, UpdateUserRequest,
+    UpdateUserResponse, user_service_server::UserService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
@@ -29,8 +30,12 @@ impl UserService for Users {
         &self,
         request: Request<ListUsersRequest>,
     ) -> Result<Response<ListUsersResponse>, Status> {
-        let tailnet = read_tailnet_id(request.into_inner().tailnet_id)?;
-        let users = self.list_all(tailnet).await?;
+        let ListUsersRequest {
+            tailnet_id,
+            awaits_approval,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let users = Users::list_users(self, tailnet, awaits_approval).await?;
         Ok(Response::new(ListUsersResponse { users }))
     }
 
@@ -47,6 +52,22 @@ impl UserService for Users {
         Ok(Response::new(UpdateUserResponse {
             user: Some(changed),
             revision,
+        }))
+    }
+
+    async fn transfer_ownership(
+        &self,
+        request: Request<TransferOwnershipRequest>,
+    ) -> Result<Response<TransferOwnershipResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let TransferOwnershipRequest {
+            tailnet_id,
+            user_id,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let owner = Users::transfer_ownership(self, tailnet, caller, user_id).await?;
+        Ok(Response::new(TransferOwnershipResponse {
+            user: Some(owner),
         }))
     }
 

@@ -2,8 +2,8 @@
 
 use bowline_db::{DatabaseError, Mutation};
 use bowline_proto::identity::v1::{
-    BeginLoginAttemptRequest, BeginLoginAttemptResponse, Connection, Device, LoginAttempt,
-    StepUpLoginAttemptRequest, User, connection::Provider,
+    BeginLoginAttemptRequest, BeginLoginAttemptResponse, Connection, Device, Login, LoginAttempt,
+    LoginPurpose, LoginState, StepUpLoginAttemptRequest, User, connection::Provider,
 };
 use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
@@ -17,10 +17,12 @@ use crate::{
             AskedProof, ConditionVerdict, ConditionedLogin, LoginProof, ProofKind, applying,
             ask_for, judge,
         },
+        login,
         person::{Person, refused},
     },
-    error::IdentityError,
+    error::{AWAITS_APPROVAL, IdentityError},
     fields::read_tailnet_id,
+    logins::{LoginDecision, decide_and_audit},
     person::{IdentifiedPerson, identify_user},
     store::{
         self,
@@ -35,6 +37,8 @@ enum Identification {
     Identified,
     /// The provider is to be asked for more.
     NeedsMore(AskedProof),
+    /// The person waits for an administrator, and the device was told so.
+    Waiting(Option<Box<Login>>),
     Refused(IdentityError),
 }
 
@@ -116,8 +120,9 @@ impl LoginAttempts {
                 };
                 let on = mutation.connection();
                 let known = store::connections::find_linked_user(on, subject).await?;
-                let user = match identify_user(mutation, &connection, &person).await? {
-                    IdentifiedPerson::User(user) => user,
+                let (user, waits) = match identify_user(mutation, &connection, &person).await? {
+                    IdentifiedPerson::User(user) => (user, false),
+                    IdentifiedPerson::Waiting(user) => (user, true),
                     IdentifiedPerson::Refused(refusal) => {
                         return Ok(Identification::Refused(refusal));
                     }
@@ -128,6 +133,11 @@ impl LoginAttempts {
                     // What the provider says of groups is kept; nobody is made who does not get in.
                     other if known.is_some() => return Ok(other),
                     other => return Err(Undone(other)),
+                }
+                if waits {
+                    return Ok(Identification::Waiting(
+                        tell_device(mutation, &found).await?,
+                    ));
                 }
                 let on = mutation.connection();
                 let to = AttemptStep::Identified;
@@ -143,6 +153,12 @@ impl LoginAttempts {
         match outcome {
             Identification::Identified => {}
             Identification::NeedsMore(asked) => self.need_more(attempt, from, &asked).await?,
+            Identification::Waiting(login) => {
+                if let Some(login) = login {
+                    self.logins.announce_decision(&login);
+                }
+                return Err(IdentityError::AwaitsApproval);
+            }
             Identification::Refused(error) => return Err(error),
         }
         self.describe_attempt(&attempt.id).await
@@ -214,6 +230,25 @@ impl LoginAttempts {
             false => Err(refused("This login goes on already.")),
         }
     }
+}
+
+/// Ends the login of a device whose person waits for approval, so that the device says why it is not in.
+async fn tell_device(
+    mutation: &mut Mutation,
+    attempt: &AttemptRow,
+) -> Result<Option<Box<Login>>, IdentityError> {
+    let now = mutation.now();
+    let found = store::logins::find_login(mutation.connection(), &attempt.login_id).await?;
+    let login = login::with_state_at(found.ok_or(NOT_KNOWN)?, now);
+    // A browser has the page that says so.
+    let is_device = login.purpose() == LoginPurpose::Unspecified;
+    if !is_device || login.state() != LoginState::Pending {
+        return Ok(None);
+    }
+    let reason = AWAITS_APPROVAL.to_owned();
+    let decision = LoginDecision::Deny { reason };
+    let login = decide_and_audit(mutation, login.id, decision).await?;
+    Ok(Some(Box::new(login)))
 }
 
 /// A login whose person is known, to be judged.

@@ -47,6 +47,21 @@ pub async fn list_complete_users(
     Ok(users)
 }
 
+/// Returns the users of a tailnet who wait for approval, in the order of their login names.
+pub async fn list_users_awaiting_approval<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+) -> Result<Vec<User>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT body FROM users WHERE tailnet_id = $1 AND awaits_approval = 1 ORDER BY login_name",
+    );
+    let rows = query.bind(tailnet_id.cast_signed()).fetch_all(on).await?;
+    let mut users: Vec<User> = rows.iter().map(decode_user).collect::<Result<_, _>>()?;
+    // A release that does not know of waiting leaves the column as it was.
+    users.retain(|user| user.awaits_approval);
+    Ok(users)
+}
+
 /// Returns the users after a number, at most 500, whose rows have group names that a release without groups as objects has
 /// written: their tailnets by number. The second value is the number to go on from, `None` at the end.
 pub async fn list_users_with_old_names<'e>(
@@ -147,15 +162,18 @@ pub async fn put_user(on: &mut AnyConnection, user: &User) -> Result<(), Databas
         ..user.clone()
     };
     sqlx::query(
-        "INSERT INTO users (id, tailnet_id, login_name, folded_name, body) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO users (id, tailnet_id, login_name, folded_name, body, awaits_approval)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (id) DO UPDATE SET login_name = excluded.login_name,
-             folded_name = excluded.folded_name, body = excluded.body",
+             folded_name = excluded.folded_name, body = excluded.body,
+             awaits_approval = excluded.awaits_approval",
     )
     .bind(user.id.cast_signed())
     .bind(user.tailnet_id.cast_signed())
     .bind(user.login_name.clone())
     .bind(folded_login_name(&user.login_name))
     .bind(body.encode_to_vec())
+    .bind(i64::from(body.awaits_approval))
     .execute(on)
     .await?;
     Ok(())

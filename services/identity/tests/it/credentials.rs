@@ -8,9 +8,10 @@ use bowline_proto::{
     identity::v1::{
         ApproveLoginRequest, CreateApiKeyRequest, CreateOAuthClientRequest, DeleteUserRequest,
         IssueAccessTokenRequest, ListApiKeysRequest, ListUsersRequest, ResolveTailnetRequest,
-        RevokeApiKeyRequest, RevokeOAuthClientRequest, Role, UpdateUserRequest, User,
-        api_key_service_client::ApiKeyServiceClient, audit_service_client::AuditServiceClient,
-        identity_service_client::IdentityServiceClient, login_service_client::LoginServiceClient,
+        RevokeApiKeyRequest, RevokeOAuthClientRequest, Role, TransferOwnershipRequest,
+        UpdateUserRequest, User, api_key_service_client::ApiKeyServiceClient,
+        audit_service_client::AuditServiceClient, identity_service_client::IdentityServiceClient,
+        login_service_client::LoginServiceClient,
         o_auth_client_service_client::OAuthClientServiceClient,
         token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
     },
@@ -30,6 +31,7 @@ on_both!(TestServices::start =>
     tokens_end_with_their_user_and_its_role,
     clients_get_tokens_for_an_hour_that_end_with_them,
     nobody_makes_himself_more_than_he_is,
+    ownership_is_given_away_by_the_owner_alone,
     new_credentials_do_no_more_than_who_makes_them,
     it_admins_give_the_tags_that_are_theirs,
     members_see_and_rename_their_own_devices,
@@ -376,6 +378,44 @@ async fn nobody_makes_himself_more_than_he_is(services: TestServices) {
     assert_denied(users.create_user(admin).await, "it-admin");
 }
 
+async fn ownership_is_given_away_by_the_owner_alone(services: TestServices) {
+    let tailnet = services.tailnet;
+    let new_user = async |name: &str, role| services.new_user(tailnet, name, role).await;
+    let owner = new_user("olga@example.com", Role::Owner).await;
+    let mut denied = Vec::new();
+    for (name, role) in [
+        ("ida@example.com", Role::ItAdmin),
+        ("ada@example.com", Role::Admin),
+    ] {
+        let user = new_user(name, role).await;
+        denied.push(services.new_api_key(&user, &["all"]).await.1);
+    }
+    let (_, client) = services.new_client(&["all"], &[]).await;
+    denied.push(services.new_access_token(&client).await.unwrap());
+    let (_, of_owner) = services.new_api_key(&owner, &["users"]).await;
+    let transfer = |user_id: u64| TransferOwnershipRequest {
+        tailnet_id: tailnet,
+        user_id,
+    };
+    for secret in &denied {
+        let mut users = UserServiceClient::new(services.with_token(secret));
+        assert_denied(
+            users.transfer_ownership(transfer(services.user.id)).await,
+            "owner gives the ownership away",
+        );
+    }
+    let mut users = UserServiceClient::new(services.with_token(&of_owner));
+    users
+        .transfer_ownership(transfer(services.user.id))
+        .await
+        .unwrap();
+    // Not any more, even where the token is known with the role it had a moment ago.
+    assert_denied(
+        users.transfer_ownership(transfer(owner.id)).await,
+        "owner gives the ownership away",
+    );
+}
+
 async fn new_credentials_do_no_more_than_who_makes_them(services: TestServices) {
     let tailnet = services.tailnet;
     let it_admin = services
@@ -508,6 +548,7 @@ async fn tokens_are_taken_from_gateways_alone(services: TestServices) {
     // Who is no gateway passes nothing on, and the gateway's own certificate grants no administrative call.
     let mut as_operator = tonic::Request::new(ListUsersRequest {
         tailnet_id: services.tailnet,
+        ..ListUsersRequest::default()
     });
     let value = format!("Bearer {secret}").parse().unwrap();
     as_operator.metadata_mut().insert("authorization", value);
@@ -517,6 +558,7 @@ async fn tokens_are_taken_from_gateways_alone(services: TestServices) {
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
     let plain = ListUsersRequest {
         tailnet_id: services.tailnet,
+        ..ListUsersRequest::default()
     };
     let refused = UserServiceClient::new(services.gateway())
         .list_users(plain)

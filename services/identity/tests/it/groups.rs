@@ -115,6 +115,7 @@ impl TestIdentity {
         let mut users = UserServiceClient::new(self.admin());
         let request = ListUsersRequest {
             tailnet_id: home.id,
+            ..ListUsersRequest::default()
         };
         let listed = users.list_users(request).await.unwrap().into_inner().users;
         let mut listed = listed.into_iter();

@@ -77,6 +77,7 @@ async fn user_id(corp: &TestOrganisation, login_name: &str) -> Option<u64> {
     let mut client = UserServiceClient::new(corp.services.admin());
     let request = ListUsersRequest {
         tailnet_id: corp.services.tailnet,
+        ..ListUsersRequest::default()
     };
     let users = client.list_users(request).await.unwrap().into_inner().users;
     let found = users.into_iter().find(|user| user.login_name == login_name);

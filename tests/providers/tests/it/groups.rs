@@ -121,6 +121,7 @@ impl TestPerson {
     async fn user(&self) -> User {
         let request = ListUsersRequest {
             tailnet_id: self.corp.services.tailnet,
+            ..ListUsersRequest::default()
         };
         let mut users = UserServiceClient::new(self.corp.services.admin());
         let listed = users.list_users(request).await.unwrap().into_inner().users;

@@ -10,4 +10,5 @@ mod conditions;
 mod groups;
 mod openid_connect;
 mod pages;
+mod people;
 mod saml;

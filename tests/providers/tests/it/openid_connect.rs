@@ -30,6 +30,7 @@ async fn users(corp: &TestOrganisation) -> Vec<User> {
     let mut client = UserServiceClient::new(corp.services.admin());
     let request = ListUsersRequest {
         tailnet_id: corp.services.tailnet,
+        ..ListUsersRequest::default()
     };
     client.list_users(request).await.unwrap().into_inner().users
 }

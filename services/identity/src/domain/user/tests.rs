@@ -34,14 +34,29 @@ fn login_names_are_e_mail_like() {
 }
 
 #[test]
-fn last_owner_stays() {
-    let users = [user(1, Role::Owner), user(2, Role::Member)];
-    assert!(loses_last_owner(&users, 1, None));
-    assert!(loses_last_owner(&users, 1, Some(&user(1, Role::Admin))));
-    assert!(!loses_last_owner(&users, 2, None));
-    assert!(!loses_last_owner(
-        &[user(1, Role::Owner), user(2, Role::Owner)],
-        1,
-        None
-    ));
+fn owner_is_one_and_stays() {
+    let (owner, member) = (user(1, Role::Owner), user(2, Role::Member));
+    let users = [owner.clone(), member.clone()];
+    let suspended = |user: &User| User {
+        suspended: true,
+        ..user.clone()
+    };
+    let check = |before: &User, after: Option<&User>| check_owner(&users, before, after).is_ok();
+    assert!(!check(&owner, None));
+    assert!(!check(&owner, Some(&user(1, Role::Admin))));
+    assert!(!check(&owner, Some(&suspended(&owner))));
+    assert!(!check(&member, Some(&user(2, Role::Owner))), "a second one");
+    assert!(check(&member, None));
+    assert!(check(&member, Some(&suspended(&member))));
+    assert!(check(&member, Some(&user(2, Role::Admin))));
+    assert!(check(&suspended(&owner), Some(&owner)), "restored");
+
+    // Several of an older release: all but the last can be given another role, and nobody ends one of them before.
+    let several = [owner.clone(), user(2, Role::Owner)];
+    assert!(check_owner(&several, &owner, Some(&user(1, Role::Admin))).is_ok());
+    assert!(check_owner(&several, &owner, Some(&owner)).is_ok());
+    assert!(check_owner(&several, &owner, None).is_err());
+    assert!(check_owner(&several, &owner, Some(&suspended(&owner))).is_err());
+    // The first owner of a tailnet that has none.
+    assert!(check_owner(&[member.clone()], &member, Some(&user(2, Role::Owner))).is_ok());
 }
