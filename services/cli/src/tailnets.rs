@@ -5,7 +5,7 @@ use bowline_proto::identity::v1::{
     tailnet_service_client::TailnetServiceClient,
 };
 use chrono::TimeDelta;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use prost_types::FieldMask;
 use serde::Serialize;
 
@@ -33,39 +33,43 @@ pub enum TailnetsCommand {
         name: String,
     },
     /// Change settings.
-    Update {
-        #[command(flatten)]
-        tailnet: TailnetArg,
-        /// What clients show.
-        #[arg(long)]
-        display_name: Option<String>,
-        /// Whether an administrator approves each machine.
-        #[arg(long)]
-        machine_approval: Option<bool>,
-        /// Whether an administrator approves each person who logs in by a provider for the first time.
-        #[arg(long)]
-        user_approval: Option<bool>,
-        /// Whether a node key is replaced only for clients that prove to hold both; released clients do not.
-        #[arg(long)]
-        require_key_proof: Option<bool>,
-        /// Whether clients update themselves unless their users chose.
-        #[arg(long)]
-        auto_update: Option<bool>,
-        /// How long a user's key lives, such as 180d.
-        #[arg(long, value_parser = time::parse_duration)]
-        key_lifetime: Option<TimeDelta>,
-        /// Where IPv4 addresses are taken from.
-        #[arg(long)]
-        ipv4_pool: Option<String>,
-        /// Where IPv6 addresses are taken from.
-        #[arg(long)]
-        ipv6_pool: Option<String>,
-    },
+    Update(TailnetSettings),
     /// Delete one without users.
     Delete {
         /// Its name or number.
         name: String,
     },
+}
+
+/// Which settings to change.
+#[derive(Debug, Args)]
+pub struct TailnetSettings {
+    #[command(flatten)]
+    tailnet: TailnetArg,
+    /// What clients show.
+    #[arg(long)]
+    display_name: Option<String>,
+    /// Whether an administrator approves each machine.
+    #[arg(long)]
+    machine_approval: Option<bool>,
+    /// Whether an administrator approves each person who logs in by a provider for the first time.
+    #[arg(long)]
+    user_approval: Option<bool>,
+    /// Whether a node key is replaced only for clients that prove to hold both; released clients do not.
+    #[arg(long)]
+    require_key_proof: Option<bool>,
+    /// Whether clients update themselves unless their users chose.
+    #[arg(long)]
+    auto_update: Option<bool>,
+    /// How long a user's key lives, such as 180d.
+    #[arg(long, value_parser = time::parse_duration)]
+    key_lifetime: Option<TimeDelta>,
+    /// Where IPv4 addresses are taken from.
+    #[arg(long)]
+    ipv4_pool: Option<String>,
+    /// Where IPv6 addresses are taken from.
+    #[arg(long)]
+    ipv6_pool: Option<String>,
 }
 
 /// A tailnet as it is shown.
@@ -146,47 +150,8 @@ pub async fn run(
             let made = client.create_tailnet(request).await?.into_inner().tailnet;
             printer.print_row(&TailnetRow::from(require_field(made, "tailnet")?));
         }
-        TailnetsCommand::Update {
-            tailnet,
-            display_name,
-            machine_approval,
-            user_approval,
-            require_key_proof,
-            auto_update,
-            key_lifetime,
-            ipv4_pool,
-            ipv6_pool,
-        } => {
-            let mut wanted = tailnet.find_tailnet(connection).await?;
-            let given = [
-                ("display_name", display_name.is_some()),
-                ("machine_approval", machine_approval.is_some()),
-                ("user_approval", user_approval.is_some()),
-                ("require_key_proof", require_key_proof.is_some()),
-                ("auto_update", auto_update.is_some()),
-                ("key_lifetime", key_lifetime.is_some()),
-                ("ipv4_pool", ipv4_pool.is_some()),
-                ("ipv6_pool", ipv6_pool.is_some()),
-            ];
-            let given = given.into_iter().filter(|(_, is_given)| *is_given);
-            let paths: Vec<_> = given.map(|(name, _)| name.to_owned()).collect();
-            // What was not given is not in the mask, so its value is not read.
-            wanted.display_name = display_name.unwrap_or_default();
-            wanted.machine_approval = machine_approval.unwrap_or_default();
-            wanted.user_approval = user_approval.unwrap_or_default();
-            wanted.require_key_proof = require_key_proof.unwrap_or_default();
-            wanted.auto_update = auto_update;
-            wanted.key_lifetime = key_lifetime.map(|lifetime| prost_types::Duration {
-                seconds: lifetime.num_seconds(),
-                nanos: 0,
-            });
-            wanted.ipv4_pool = ipv4_pool.unwrap_or_default();
-            wanted.ipv6_pool = ipv6_pool.unwrap_or_default();
-            let update_mask = Some(FieldMask { paths });
-            let request = UpdateTailnetRequest {
-                tailnet: Some(wanted),
-                update_mask,
-            };
+        TailnetsCommand::Update(settings) => {
+            let request = update_request(connection, settings).await?;
             let changed = client.update_tailnet(request).await?.into_inner().tailnet;
             printer.print_row(&TailnetRow::from(require_field(changed, "tailnet")?));
         }
@@ -204,4 +169,50 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+async fn update_request(
+    connection: &ConnectionArgs,
+    settings: TailnetSettings,
+) -> Result<UpdateTailnetRequest, Failure> {
+    let TailnetSettings {
+        tailnet,
+        display_name,
+        machine_approval,
+        user_approval,
+        require_key_proof,
+        auto_update,
+        key_lifetime,
+        ipv4_pool,
+        ipv6_pool,
+    } = settings;
+    let mut wanted = tailnet.find_tailnet(connection).await?;
+    let given = [
+        ("display_name", display_name.is_some()),
+        ("machine_approval", machine_approval.is_some()),
+        ("user_approval", user_approval.is_some()),
+        ("require_key_proof", require_key_proof.is_some()),
+        ("auto_update", auto_update.is_some()),
+        ("key_lifetime", key_lifetime.is_some()),
+        ("ipv4_pool", ipv4_pool.is_some()),
+        ("ipv6_pool", ipv6_pool.is_some()),
+    ];
+    let given = given.into_iter().filter(|(_, is_given)| *is_given);
+    let paths: Vec<_> = given.map(|(name, _)| name.to_owned()).collect();
+    // What was not given is not in the mask, so its value is not read.
+    wanted.display_name = display_name.unwrap_or_default();
+    wanted.machine_approval = machine_approval.unwrap_or_default();
+    wanted.user_approval = user_approval.unwrap_or_default();
+    wanted.require_key_proof = require_key_proof.unwrap_or_default();
+    wanted.auto_update = auto_update;
+    wanted.key_lifetime = key_lifetime.map(|lifetime| prost_types::Duration {
+        seconds: lifetime.num_seconds(),
+        nanos: 0,
+    });
+    wanted.ipv4_pool = ipv4_pool.unwrap_or_default();
+    wanted.ipv6_pool = ipv6_pool.unwrap_or_default();
+    Ok(UpdateTailnetRequest {
+        tailnet: Some(wanted),
+        update_mask: Some(FieldMask { paths }),
+    })
 }

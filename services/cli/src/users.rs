@@ -1,25 +1,22 @@
 //! `bowline users`.
 
-use bowline_proto::{
-    identity::v1::{
-        CreateUserRequest, DeleteUserRequest, Role, TransferOwnershipRequest, UpdateUserRequest,
-        UpdateUserResponse, User, user_service_client::UserServiceClient,
-    },
-    key_registry::v1::{DeleteNodeRequest, Node, node_service_client::NodeServiceClient},
+mod changes;
+mod rows;
+
+use bowline_proto::identity::v1::{
+    CreateUserRequest, Role, User, user_service_client::UserServiceClient,
 };
-use clap::{Subcommand, ValueEnum};
-use prost_types::FieldMask;
-use serde::Serialize;
-use serde_json::json;
-use tonic::Code;
+use clap::Subcommand;
+
+pub use rows::{RoleArg, role_name};
 
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::{Failure, FailureKind, require_field},
-    output::{Printer, Row, join_texts, yes_mark},
-    revocation, time,
+    failure::{Failure, require_field},
+    output::Printer,
 };
+use rows::UserRow;
 
 /// What to do with users.
 #[derive(Debug, Subcommand)]
@@ -99,91 +96,6 @@ pub enum UsersCommand {
     },
 }
 
-/// Roles as they are written.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum RoleArg {
-    /// No administration.
-    Member,
-    /// Everything.
-    Owner,
-    /// Everything but ownership.
-    Admin,
-    /// Users and devices.
-    ItAdmin,
-    /// Policy, DNS and routes.
-    NetworkAdmin,
-    /// Billing.
-    BillingAdmin,
-    /// Reads everything.
-    Auditor,
-}
-
-impl From<RoleArg> for Role {
-    fn from(role: RoleArg) -> Self {
-        match role {
-            RoleArg::Member => Self::Member,
-            RoleArg::Owner => Self::Owner,
-            RoleArg::Admin => Self::Admin,
-            RoleArg::ItAdmin => Self::ItAdmin,
-            RoleArg::NetworkAdmin => Self::NetworkAdmin,
-            RoleArg::BillingAdmin => Self::BillingAdmin,
-            RoleArg::Auditor => Self::Auditor,
-        }
-    }
-}
-
-/// Returns a role as it is written.
-pub fn role_name(role: Role) -> String {
-    let name = role.as_str_name().trim_start_matches("ROLE_");
-    name.to_lowercase().replace('_', "-")
-}
-
-/// A user as shown.
-#[derive(Debug, Serialize)]
-struct UserRow {
-    id: u64,
-    login_name: String,
-    display_name: String,
-    role: String,
-    groups: Vec<String>,
-    suspended: bool,
-    awaits_approval: bool,
-    created_at: Option<String>,
-}
-
-impl From<User> for UserRow {
-    fn from(user: User) -> Self {
-        Self {
-            id: user.id,
-            role: role_name(user.role()),
-            login_name: user.login_name,
-            display_name: user.display_name,
-            groups: user.groups,
-            suspended: user.suspended,
-            awaits_approval: user.awaits_approval,
-            created_at: time::time_text(user.created_at),
-        }
-    }
-}
-
-impl Row for UserRow {
-    const HEADS: &'static [&'static str] = &["id", "login", "name", "role", "groups", "suspended"];
-
-    fn table_cells(&self) -> Vec<String> {
-        vec![
-            self.id.to_string(),
-            self.login_name.clone(),
-            self.display_name.clone(),
-            self.role.clone(),
-            join_texts(&self.groups),
-            match self.awaits_approval {
-                true => "awaits approval".to_owned(),
-                false => yes_mark(self.suspended),
-            },
-        ]
-    }
-}
-
 /// Runs a command.
 pub async fn run(
     command: UsersCommand,
@@ -230,50 +142,21 @@ pub async fn run(
             tailnet,
         } => {
             let change = |user: &mut User| user.set_role(role.into());
-            update_user(connection, &tailnet, &user, "role", change)
+            changes::update_user(connection, &tailnet, &user, "role", change)
                 .await?
                 .user
         }
         UsersCommand::TransferOwnership { user, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
-            let user_id = administer::find_user(connection, tailnet_id, &user)
-                .await?
-                .id;
-            let request = TransferOwnershipRequest {
-                tailnet_id,
-                user_id,
-            };
-            client.transfer_ownership(request).await?.into_inner().user
+            changes::transfer_ownership(connection, &tailnet, &user).await?
         }
         UsersCommand::Suspend { user, tailnet } => {
-            let change = |user: &mut User| user.suspended = true;
-            let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
-            let user = require_field(answer.user, "user")?;
-            let reached = revocation::of_identity(connection, user.tailnet_id, answer.revision);
-            let reached = reached.await?;
-            let text = format!("{} is suspended", user.login_name);
-            let user = serde_json::json!({ "user": UserRow::from(user) });
-            revocation::print_with_receipt(printer, user, text, reached);
-            return Ok(());
+            return changes::suspend_user(connection, printer, &tailnet, &user).await;
         }
         UsersCommand::Approve { user, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
-            let found = administer::find_user(connection, tailnet_id, &user).await?;
-            if found.suspended && !found.awaits_approval {
-                let text = format!(
-                    "{} is suspended, and waits for nobody: bowline users restore",
-                    found.login_name
-                );
-                return Err(Failure::new(FailureKind::Refused, text));
-            }
-            let change = |user: &mut User| user.suspended = false;
-            let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
-            answer.user
+            changes::approve_user(connection, &tailnet, &user).await?
         }
         UsersCommand::Restore { user, tailnet } => {
-            let change = |user: &mut User| user.suspended = false;
-            let answer = update_user(connection, &tailnet, &user, "suspended", change).await?;
-            answer.user
+            changes::restore_user(connection, &tailnet, &user).await?
         }
         UsersCommand::Delete {
             user,
@@ -282,91 +165,9 @@ pub async fn run(
         } => {
             let tailnet_id = tailnet.find_tailnet(connection).await?.id;
             let found = administer::find_user(connection, tailnet_id, &user).await?;
-            return delete_user(connection, printer, found, with_tagged_nodes).await;
+            return changes::delete_user(connection, printer, found, with_tagged_nodes).await;
         }
     };
     printer.print_row(&UserRow::from(require_field(changed, "user")?));
     Ok(())
-}
-
-/// Deletes a user; of the tagged nodes that the user added it says what becomes of them.
-async fn delete_user(
-    connection: &ConnectionArgs,
-    printer: &Printer,
-    user: User,
-    with_tagged_nodes: bool,
-) -> Result<(), Failure> {
-    let tailnet_id = user.tailnet_id;
-    let request = DeleteUserRequest {
-        tailnet_id,
-        user_id: user.id,
-    };
-    let mut users = UserServiceClient::new(connection.connect_to_identity()?);
-    let answer = users.delete_user(request).await?.into_inner();
-    // The user can add no more from here on.
-    let mut tagged = administer::list_nodes(connection, tailnet_id).await?;
-    tagged.retain(|listed| {
-        let node = listed.node.as_ref();
-        node.is_some_and(|node| node.user_id == user.id && !node.tags.is_empty())
-    });
-    let tagged: Vec<Node> = tagged
-        .into_iter()
-        .filter_map(|listed| listed.node)
-        .collect();
-    let names: Vec<_> = tagged.iter().map(|node| node.name.clone()).collect();
-    let mut text = format!("{} is deleted", user.login_name);
-    let mut what = json!({ "deleted": user.login_name });
-    if with_tagged_nodes {
-        let mut nodes = NodeServiceClient::new(connection.connect_to_registry()?);
-        for node in &tagged {
-            let request = DeleteNodeRequest {
-                tailnet_id,
-                node_id: node.id,
-            };
-            match nodes.delete_node(request).await {
-                Ok(_) => {}
-                // Somebody else was faster.
-                Err(status) if status.code() == Code::NotFound => {}
-                Err(status) => return Err(status.into()),
-            }
-        }
-        what["deleted_nodes"] = json!(names);
-    } else {
-        what["tagged_nodes"] = json!(names);
-    }
-    for node in &tagged {
-        let (name, tags) = (&node.name, node.tags.join(","));
-        text.push_str(&match (with_tagged_nodes, node.goes_with_user()) {
-            (true, _) => format!("\nnode {name} ({tags}) is deleted"),
-            (false, true) => format!(
-                "\nnode {name} ({tags}) stays, cut off: bowline nodes tag {name} {} confirms its tags",
-                node.tags.join(" ")
-            ),
-            (false, false) => format!("\nnode {name} ({tags}) stays"),
-        });
-    }
-    let reached = revocation::of_identity(connection, tailnet_id, answer.revision).await?;
-    revocation::print_with_receipt(printer, what, text, reached);
-    Ok(())
-}
-
-async fn update_user(
-    connection: &ConnectionArgs,
-    tailnet: &TailnetArg,
-    name: &str,
-    field: &str,
-    change: impl FnOnce(&mut User),
-) -> Result<UpdateUserResponse, Failure> {
-    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
-    let mut user = administer::find_user(connection, tailnet_id, name).await?;
-    change(&mut user);
-    let update_mask = Some(FieldMask {
-        paths: vec![field.to_owned()],
-    });
-    let request = UpdateUserRequest {
-        user: Some(user),
-        update_mask,
-    };
-    let mut client = UserServiceClient::new(connection.connect_to_identity()?);
-    Ok(client.update_user(request).await?.into_inner())
 }
