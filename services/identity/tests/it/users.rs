@@ -16,7 +16,8 @@ use crate::identity::{TestIdentity, admin, channel};
 on_both!(TestIdentity::start =>
     login_names_that_differ_in_case_are_one_and_users_from_before_stay,
     trail_says_what_changed_of_users_and_tailnets,
-    owner_is_one_and_hands_the_tailnet_over,
+    owner_is_one_and_stays,
+    ownership_is_transferred_and_the_last_user_can_go,
     tailnets_from_before_keep_several_owners_or_none_until_a_transfer,
 );
 
@@ -133,39 +134,54 @@ async fn trail_says_what_changed_of_users_and_tailnets(identity: TestIdentity) {
     );
 }
 
-async fn owner_is_one_and_hands_the_tailnet_over(identity: TestIdentity) {
-    let home = identity.new_tailnet("home").await;
-    let mut users = UserServiceClient::new(identity.admin());
-    let create = |login_name: &str, role: Role| CreateUserRequest {
-        tailnet_id: home.id,
-        login_name: login_name.to_owned(),
-        role: role.into(),
-        ..CreateUserRequest::default()
-    };
+/// Makes an owner and a member.
+async fn new_owner_and_member(identity: &TestIdentity, tailnet_id: u64) -> (User, User) {
     let mut made = Vec::new();
     for (name, role) in [
         ("amira@example.com", Role::Owner),
         ("kim@example.com", Role::Member),
     ] {
-        let answer = users.create_user(create(name, role)).await.unwrap();
+        let request = create_request(tailnet_id, name, role);
+        let mut users = UserServiceClient::new(identity.admin());
+        let answer = users.create_user(request).await.unwrap();
         made.push(answer.into_inner().user.unwrap());
     }
-    let (amira, kim) = (made[0].clone(), made[1].clone());
-    let second = users
-        .create_user(create("sam@example.com", Role::Owner))
-        .await;
-    let update = |user: User, path: &str| UpdateUserRequest {
+    (made[0].clone(), made[1].clone())
+}
+
+fn create_request(tailnet_id: u64, login_name: &str, role: Role) -> CreateUserRequest {
+    CreateUserRequest {
+        tailnet_id,
+        login_name: login_name.to_owned(),
+        role: role.into(),
+        ..CreateUserRequest::default()
+    }
+}
+
+fn update(user: User, path: &str) -> UpdateUserRequest {
+    UpdateUserRequest {
         user: Some(user),
         update_mask: Some(FieldMask {
             paths: vec![path.to_owned()],
         }),
-    };
+    }
+}
+
+fn suspended(user: &User) -> User {
+    User {
+        suspended: true,
+        ..user.clone()
+    }
+}
+
+async fn owner_is_one_and_stays(identity: TestIdentity) {
+    let home = identity.new_tailnet("home").await;
+    let (amira, kim) = new_owner_and_member(&identity, home.id).await;
+    let mut users = UserServiceClient::new(identity.admin());
+    let second = create_request(home.id, "sam@example.com", Role::Owner);
+    let second = users.create_user(second).await;
     let with_role = |user: &User, role: Role| User {
         role: role.into(),
-        ..user.clone()
-    };
-    let suspended = |user: &User| User {
-        suspended: true,
         ..user.clone()
     };
     let delete = DeleteUserRequest {
@@ -195,7 +211,16 @@ async fn owner_is_one_and_hands_the_tailnet_over(identity: TestIdentity) {
             "{refused}"
         );
     }
+}
 
+async fn ownership_is_transferred_and_the_last_user_can_go(identity: TestIdentity) {
+    let home = identity.new_tailnet("home").await;
+    let (amira, kim) = new_owner_and_member(&identity, home.id).await;
+    let mut users = UserServiceClient::new(identity.admin());
+    let delete = DeleteUserRequest {
+        tailnet_id: home.id,
+        user_id: amira.id,
+    };
     let transfer = TransferOwnershipRequest {
         tailnet_id: home.id,
         user_id: kim.id,
@@ -276,12 +301,6 @@ async fn tailnets_from_before_keep_several_owners_or_none_until_a_transfer(ident
         role: Role::Admin.into(),
         suspended: true,
         ..User::default()
-    };
-    let update = |user: User, path: &str| UpdateUserRequest {
-        user: Some(user),
-        update_mask: Some(FieldMask {
-            paths: vec![path.to_owned()],
-        }),
     };
     // None of them ends, and each but the last may have another role.
     let refused = users

@@ -58,5 +58,10 @@ fn owner_is_one_and_stays() {
     assert!(check_owner(&several, &owner, None).is_err());
     assert!(check_owner(&several, &owner, Some(&suspended(&owner))).is_err());
     // The first owner of a tailnet that has none.
-    assert!(check_owner(&[member.clone()], &member, Some(&user(2, Role::Owner))).is_ok());
+    let none = [member.clone()];
+    assert!(check_owner(&none, &member, Some(&user(2, Role::Owner))).is_ok());
+    let waiting = suspended(&user(2, Role::Owner));
+    assert!(check_owner(&none, &member, Some(&waiting)).is_err());
+    // Who is alone can go.
+    assert!(check_owner(&users[..1], &owner, None).is_ok());
 }
