@@ -30,7 +30,8 @@ pub enum ConditionsCommand {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
-    /// Add one: it holds for the next login. Without --role, --group, --tag or --renewal it is for everyone.
+    /// Add one: it holds for the next login. Without --role, --group, --tag, --renewal or --administration it is
+    /// for everyone.
     Add(Box<AddArgs>),
     /// Remove one.
     Remove {
@@ -64,6 +65,9 @@ pub struct AddArgs {
     /// For devices that are in and need a new key.
     #[arg(long, group = "whom")]
     renewal: bool,
+    /// For users with another role than member, when they log in to administer in a browser.
+    #[arg(long, group = "whom")]
+    administration: bool,
     /// What an OpenID Connect provider must say in the claim "acr". Repeat it for others that will do, too.
     #[arg(long = "acr")]
     acr: Vec<String>,
@@ -79,7 +83,7 @@ pub struct AddArgs {
     /// The connection that must be used.
     #[arg(long)]
     connection: Option<String>,
-    /// A network that the device must ask from, such as 192.0.2.0/24. Repeat it for more.
+    /// A network that the device or browser must ask from, such as 192.0.2.0/24. Repeat it for more.
     #[arg(long = "network")]
     networks: Vec<String>,
     #[command(flatten)]
@@ -107,6 +111,7 @@ impl From<Condition> for ConditionRow {
             ConditionScope::Group => format!("group:{}", condition.group),
             ConditionScope::Tag => condition.tag.clone(),
             ConditionScope::Renewal => "renewal".to_owned(),
+            ConditionScope::Administration => "administration".to_owned(),
             ConditionScope::Everyone | ConditionScope::Unspecified => "everyone".to_owned(),
         };
         Self {
@@ -221,6 +226,10 @@ async fn add_condition(
         AddArgs { group: Some(_), .. } => ConditionScope::Group,
         AddArgs { tag: Some(_), .. } => ConditionScope::Tag,
         AddArgs { renewal: true, .. } => ConditionScope::Renewal,
+        AddArgs {
+            administration: true,
+            ..
+        } => ConditionScope::Administration,
         _ => ConditionScope::Everyone,
     };
     let condition = Condition {

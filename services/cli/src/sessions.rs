@@ -48,6 +48,7 @@ struct ListedSession {
     created_at: Option<String>,
     last_used_at: Option<String>,
     expires_at: Option<String>,
+    limited: bool,
 }
 
 impl ListedSession {
@@ -55,6 +56,7 @@ impl ListedSession {
         let by = session.origin().as_str_name();
         Self {
             by: by.trim_start_matches("SESSION_ORIGIN_").to_lowercase(),
+            limited: session.limited,
             id: session.id,
             user_id: session.user_id,
             user,

@@ -3,13 +3,17 @@
 use bowline_db::{ChangeLog, next_id};
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    identity::v1::{AppliedCondition, Condition, Membership},
+    identity::v1::{AppliedCondition, Condition, Device, LoginPurpose, Membership, User},
     time::to_timestamp,
 };
+use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
 
 use crate::{
-    domain::condition::{describe_condition, describe_occasion, normalize_condition},
+    domain::condition::{
+        ConditionVerdict, ConditionedLogin, LoginProof, ProofKind, applying, describe_condition,
+        describe_occasion, judge, may_administer, normalize_condition,
+    },
     error::IdentityError,
     store,
 };
@@ -132,6 +136,35 @@ impl Conditions {
         });
         Ok(applied.collect())
     }
+}
+
+/// Says whether a link, which proves only that somebody was given it, is less than the conditions of a tailnet ask of a user who
+/// administers. A session that it opens acts as a member's then.
+pub(crate) async fn is_link_too_little(
+    on: &mut AnyConnection,
+    user: &User,
+    source_address: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, IdentityError> {
+    if !may_administer(user) {
+        return Ok(false);
+    }
+    let conditions = store::conditions::list_conditions(&mut *on, user.tailnet_id).await?;
+    let mut user = user.clone();
+    user.memberships = read_memberships(on, user.id).await?;
+    let device = Device {
+        source_address: source_address.to_owned(),
+        ..Device::default()
+    };
+    let login = ConditionedLogin {
+        purpose: LoginPurpose::Session,
+        device: &device,
+        connection_id: 0,
+        kind: ProofKind::Local,
+    };
+    let proof = LoginProof::of_invitation(now);
+    let applying = applying(&conditions, &login, Some(&user));
+    Ok(judge(&applying, &login, &proof, true, now) != ConditionVerdict::Met)
 }
 
 /// Returns the groups that a user is in now.

@@ -12,6 +12,7 @@ pub mod login;
 pub mod person;
 pub mod saml;
 pub mod session;
+pub mod ssh;
 pub mod tailnet;
 pub mod user;
 

@@ -17,6 +17,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::{
+    conditions::is_link_too_little,
     domain::{session, user::role_name},
     error::IdentityError,
     fields::read_tailnet_id,
@@ -198,11 +199,15 @@ impl Invitations {
                 };
                 let detail = json!({ "user": user.login_name });
                 mutation.record_audit("invitation.accept", invitation.id, &detail);
+                let now = mutation.now();
+                let source = &browser.source_address;
+                let limited = is_link_too_little(mutation.connection(), &user, source, now).await?;
                 let begun = NewSession {
                     user_id: user.id,
                     origin: SessionOrigin::Invitation,
                     connection_id: 0,
                     browser,
+                    limited,
                 };
                 insert_session(mutation, begun).await
             })

@@ -23,7 +23,7 @@ use bowline_ids::LoginId;
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BeginLoginAttemptResponse, DecideLoginAttemptRequest, FormField,
-    GetLoginAttemptRequest, Login, LoginAttempt, LoginState,
+    GetLoginAttemptRequest, Login, LoginAttempt, LoginPurpose, LoginState, User,
 };
 use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;
@@ -109,8 +109,7 @@ impl LoginAttempts {
         attempt::check_wanted_tailnet(wanted, &tailnet)?;
 
         let id = LoginId::from_random(random_bytes()).to_string();
-        let device = login.device.unwrap_or_default();
-        let asked = self.ask_at_first(&row.connection, &device).await?;
+        let asked = self.ask_at_first(&row.connection, &login).await?;
         let way = self.find_way(&row, &request, &id, &asked).await?;
         let made = AttemptRow {
             id: id.clone(),
@@ -191,7 +190,7 @@ impl LoginAttempts {
         let decision = match approve {
             true => LoginDecision::Approve { user_id: user.id },
             false => LoginDecision::Deny {
-                reason: format!("{} does not want this device", user.login_name),
+                reason: self.denial_of(&attempt, &user).await?,
             },
         };
         let decided = self.log.mutate(tailnet, actor, move |mutation| {
@@ -213,6 +212,16 @@ impl LoginAttempts {
         let (login, _) = decided.await?;
         self.logins.announce_decision(&login);
         self.describe_attempt(&attempt_id).await
+    }
+
+    /// Says why a login is denied, for the device that waits.
+    async fn denial_of(&self, attempt: &AttemptRow, user: &User) -> Result<String, IdentityError> {
+        let login = self.logins.find_login(&attempt.login_id).await?;
+        let name = &user.login_name;
+        Ok(match login.purpose() {
+            LoginPurpose::SshCheck => format!("{name} does not want this connection"),
+            _ => format!("{name} does not want this device"),
+        })
     }
 
     async fn describe_attempt(&self, id: &str) -> Result<LoginAttempt, IdentityError> {

@@ -1,6 +1,8 @@
 //! Logins in flight. A device without credentials starts one, its gateway waits for the decision, and an administrator
 //! decides.
 
+mod ssh;
+
 use std::{sync::Arc, time::Duration};
 
 use bowline_clock::random_bytes;
@@ -123,12 +125,12 @@ impl Logins {
         let (now, reader) = (self.read_time().await?, self.log.database().reader());
         let mut pending =
             store::logins::list_pending_logins(reader, None, now, LONGEST_LIST).await?;
-        // Nobody else decides about a browser.
-        pending.retain(|login| login.purpose() != LoginPurpose::Session);
+        // Nobody but the person decides about the others.
+        pending.retain(|login| login.purpose() == LoginPurpose::Unspecified);
         Ok(pending)
     }
 
-    /// Approves or denies a login. The audit entry is in the trail of the tailnet whose administrator decides. The same
+    /// Approves or denies the login of a device. The audit entry is in the trail of the tailnet whose administrator decides. The same
     /// decision once more changes nothing and is not audited again.
     pub(crate) async fn decide_login(
         &self,
@@ -137,6 +139,11 @@ impl Logins {
         id: String,
         decision: LoginDecision,
     ) -> Result<Login, IdentityError> {
+        if self.find_login(&id).await?.purpose() != LoginPurpose::Unspecified {
+            return Err(IdentityError::Refused(
+                "no device waits for this login: only the person who logs in decides about it",
+            ));
+        }
         let (decided, _) = self
             .log
             .mutate(tailnet, actor, move |mutation| {
@@ -166,10 +173,12 @@ pub(crate) enum LoginDecision {
 }
 
 impl LoginDecision {
-    fn audit_action(&self) -> &'static str {
-        match self {
-            Self::Approve { .. } => "login.approve",
-            Self::Deny { .. } => "login.deny",
+    fn audit_action(&self, purpose: LoginPurpose) -> &'static str {
+        match (self, purpose) {
+            (Self::Approve { .. }, LoginPurpose::SshCheck) => "ssh.check",
+            (Self::Deny { .. }, LoginPurpose::SshCheck) => "ssh.deny",
+            (Self::Approve { .. }, _) => "login.approve",
+            (Self::Deny { .. }, _) => "login.deny",
         }
     }
 
@@ -217,8 +226,10 @@ pub(crate) async fn decide_and_audit(
     let mut detail = decision.check_decision(mutation).await?;
     let (decided, is_new) = decide_once(mutation, &id, &decision).await?;
     if is_new {
+        ssh::note_check(mutation, &decided).await?;
         detail["device"] = login::describe_login(&decided);
-        mutation.record_audit(decision.audit_action(), id, &detail);
+        let action = decision.audit_action(decided.purpose());
+        mutation.record_audit(action, id, &detail);
     }
     Ok(decided)
 }

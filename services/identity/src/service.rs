@@ -60,6 +60,7 @@ const MIGRATIONS: Migrations = migrations![
     "0007_conditions",
     "0008_sessions",
     "0009_waiting_users",
+    "0010_ssh_checks",
 ];
 
 /// Why identity can not start.

@@ -99,6 +99,7 @@ impl BrowserSessions {
                     origin,
                     connection_id: attempt.connection_id,
                     browser: description.unwrap_or_default(),
+                    limited: false,
                 };
                 insert_session(mutation, begun).await
             })
@@ -123,8 +124,8 @@ impl BrowserSessions {
         let tailnet_id = read_tailnet_id(row.session.tailnet_id)?;
         let connections = self.connections.list_connections(tailnet_id).await?;
         Ok(GetSessionResponse {
+            user: Some(session::acting_user(&row.session, user)),
             session: Some(row.session),
-            user: Some(user),
             tailnet_name: tailnet.as_ref().map_or_else(String::new, tailnet_title),
             has_passkeys: connections.iter().any(Connection::is_local),
         })
@@ -188,7 +189,8 @@ impl BrowserSessions {
     }
 }
 
-/// Returns the session that a secret proves, and its user, who is in good standing; notes that it is used.
+/// Returns the session that a secret proves, and its user, who is in good standing; notes that it is used. The user has the role
+/// that he or she has, also where the session is limited.
 ///
 /// # Errors
 ///
@@ -228,6 +230,8 @@ pub(crate) struct NewSession {
     pub(crate) origin: SessionOrigin,
     pub(crate) connection_id: u64,
     pub(crate) browser: BrowserDescription,
+    /// Whether it acts as a member's, whatever role the user has.
+    pub(crate) limited: bool,
 }
 
 /// Opens a session for a user in good standing; the oldest of too many gives way.
@@ -249,6 +253,7 @@ pub(crate) async fn insert_session(
         user_id: begun.user_id,
         origin: begun.origin.into(),
         connection_id: begun.connection_id,
+        limited: begun.limited,
         ..Session::default()
     };
     session::begin_session(&mut made, &begun.browser, now);

@@ -13,6 +13,7 @@ pub mod logins;
 pub mod passkeys;
 pub mod saml;
 pub mod sessions;
+pub mod ssh_checks;
 mod users;
 
 use bowline_db::DatabaseError;

@@ -8,7 +8,7 @@ use bowline_db::ChangeLog;
 use chrono::TimeDelta;
 
 use crate::{
-    connections::Connections, error::IdentityError, fields::read_tailnet_id,
+    connections::Connections, domain::ssh, error::IdentityError, fields::read_tailnet_id,
     memberships::adopt_names, store,
 };
 
@@ -113,6 +113,8 @@ impl IdentitySweeper {
                 store::sessions::forget_sessions(write.connection(), ended).await?;
                 store::invitations::forget_invitations(write.connection(), ended).await?;
                 store::saml::forget_messages(write.connection(), ended).await?;
+                let before = ended - ssh::LONGEST_PERIOD;
+                store::ssh_checks::forget_checks(write.connection(), before).await?;
                 let before = ended - KEPT_CREDENTIALS;
                 store::credentials::forget_ended(write.connection(), ended, before).await?;
                 Ok::<_, IdentityError>(())

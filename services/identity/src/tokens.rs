@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     credentials::{read_api_key, read_client},
-    domain::credential,
+    domain::{credential, session::acting_user},
     error::IdentityError,
     fields::read_tailnet_id,
     sessions::require_session,
@@ -83,9 +83,9 @@ impl TokenAuthenticator {
         })?;
         Ok(TokenHolder {
             kind: HolderKind::Session.into(),
-            credential_id: row.session.id,
             tailnet_id: row.session.tailnet_id,
-            user: Some(user),
+            user: Some(acting_user(&row.session, user)),
+            credential_id: row.session.id,
             scopes: vec!["all".to_owned()],
             tags: Vec::new(),
             expires_at: row.session.expires_at,

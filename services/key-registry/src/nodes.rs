@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_db::ChangeLog;
+use bowline_db::{ChangeLog, ReadTransaction};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     access::{Principal, decisions},
@@ -76,14 +76,33 @@ impl Nodes {
         node_key: &[u8],
     ) -> Result<ResolveNodeResponse, RegistryError> {
         let mut read = self.log.database().begin_read().await?;
-        let Some(node) = nodes::by_key(&mut *read, node_key).await? else {
-            let former = nodes::holder_of_key(&mut *read, node_key).await?;
-            let former = former.ok_or(RegistryError::NotFound("node key"))?;
-            return Ok(ResolveNodeResponse {
-                former: Some(former),
-                ..ResolveNodeResponse::default()
-            });
-        };
+        if let Some(node) = nodes::by_key(&mut *read, node_key).await? {
+            return self.resolved(read, node).await;
+        }
+        let former = nodes::holder_of_key(&mut *read, node_key).await?;
+        let former = former.ok_or(RegistryError::NotFound("node key"))?;
+        Ok(ResolveNodeResponse {
+            former: Some(former),
+            ..ResolveNodeResponse::default()
+        })
+    }
+
+    /// Finds the node with a number, whatever its tailnet, with the revision at which it is so.
+    pub(crate) async fn resolve_number(
+        &self,
+        node_id: u64,
+    ) -> Result<ResolveNodeResponse, RegistryError> {
+        let mut read = self.log.database().begin_read().await?;
+        let node = nodes::by_number(&mut *read, node_id).await?;
+        let node = node.ok_or(RegistryError::NotFound("node"))?;
+        self.resolved(read, node).await
+    }
+
+    async fn resolved(
+        &self,
+        mut read: ReadTransaction,
+        node: Node,
+    ) -> Result<ResolveNodeResponse, RegistryError> {
         let tailnet = read_tailnet_id(node.tailnet_id)?;
         let revision = self.log.head_in(&mut read, tailnet).await?.revision.get();
         Ok(ResolveNodeResponse {

@@ -1,6 +1,7 @@
 //! Requests of machines, whichever transport they came by.
 
 mod host;
+mod login_wait;
 pub mod map;
 mod refusals;
 pub mod register;

@@ -146,10 +146,21 @@ impl Tailnet {
     ///
     /// A node whose key was replaced a moment ago is shown with the key before until the registry's entry arrives.
     pub async fn wait_until_shown(&self, node: NodeId, node_key: &[u8], limit: Duration) -> bool {
+        self.wait_until(limit, || self.shows_key(node, node_key))
+            .await
+    }
+
+    /// Waits until a node is shown, whatever its key, at most for `limit`; says whether it is.
+    pub async fn wait_until_present(&self, node: NodeId, limit: Duration) -> bool {
+        self.wait_until(limit, || self.history.view().nodes.contains_key(&node))
+            .await
+    }
+
+    async fn wait_until(&self, limit: Duration, is_so: impl Fn() -> bool) -> bool {
         let deadline = Instant::now() + limit;
         let mut progress = self.progress.clone();
         loop {
-            if progress.borrow_and_update().complete && self.shows_key(node, node_key) {
+            if progress.borrow_and_update().complete && is_so() {
                 return true;
             }
             let changed = tokio::time::timeout_at(deadline, progress.changed()).await;

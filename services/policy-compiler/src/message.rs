@@ -192,6 +192,7 @@ fn convert_ssh_rule(rule: &CompiledSshRule) -> proto::SshRule {
         check: rule.check,
         recorders: rule.recorders.map(convert_list_id),
         enforce_recorder: rule.enforce_recorder,
+        check_period_seconds: rule.check_period,
     }
 }
 

@@ -107,6 +107,8 @@ struct AccountPage<'a> {
     has_passkeys: bool,
     /// Why this origin can have no passkeys; empty where it can.
     no_passkeys: &'static str,
+    /// Whether the person's role does not count in this session.
+    is_limited: bool,
     token: String,
 }
 
@@ -170,6 +172,11 @@ pub(crate) fn account_page(
         people: people.collect(),
         passkeys: passkeys.collect(),
         has_passkeys: person.found.has_passkeys,
+        is_limited: person
+            .found
+            .session
+            .as_ref()
+            .is_some_and(|session| session.limited),
         no_passkeys: if portal.takes_passkeys {
             ""
         } else {

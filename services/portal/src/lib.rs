@@ -1,4 +1,4 @@
-//! What a browser reaches: from an auth URL to a device that is let in.
+//! What a browser reaches: from an auth URL to a device, or an SSH connection, that is let in.
 //!
 //! ```text
 //! GET  /register/LOGIN      the device, and how to log in: providers, or the organisation first

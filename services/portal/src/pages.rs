@@ -19,7 +19,7 @@ use crate::{
     account::ACCOUNT,
     failure::PageFailure,
     guard,
-    texts::{ENGLISH, Texts},
+    texts::{ENGLISH, LoginWords, Texts},
 };
 
 /// What a device says of itself, as pages show it.
@@ -30,6 +30,15 @@ struct DeviceView {
 impl DeviceView {
     fn new(login: &Login, texts: &Texts) -> Self {
         let device = login.device.clone().unwrap_or_default();
+        if let Some(ssh) = &login.ssh {
+            let rows = vec![
+                (texts.ssh_source, ssh.source_name.clone()),
+                (texts.ssh_destination, ssh.destination_name.clone()),
+                (texts.ssh_account, ssh.local_user.clone()),
+                (texts.asked_at, asked_at_text(login)),
+            ];
+            return Self { rows };
+        }
         let machine = MachinePublic::try_from(&*login.machine_key).unwrap_or_default();
         let node = NodePublic::try_from(&*login.node_key).unwrap_or_default();
         let rows = [
@@ -72,9 +81,10 @@ pub(crate) fn time_text(time: &Timestamp) -> String {
 #[template(path = "choices.html")]
 struct ChoicesPage<'a> {
     texts: &'a Texts,
+    words: &'a LoginWords,
     device: DeviceView,
     login_id: String,
-    /// Whether a device waits; otherwise a browser does.
+    /// Whether a device or a connection waits; otherwise a browser does.
     is_device: bool,
     choices: Vec<LoginChoice>,
     needs_organisation: bool,
@@ -113,6 +123,7 @@ struct StepUpPage<'a> {
 #[template(path = "confirm.html")]
 struct ConfirmPage<'a> {
     texts: &'a Texts,
+    words: &'a LoginWords,
     device: DeviceView,
     attempt_id: String,
     token: String,
@@ -169,27 +180,31 @@ pub(crate) fn choices_page(
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
     let login = answer.login.ok_or(PageFailure::NotKnown)?;
+    let words = texts.login_words(login.purpose());
     let ended = |title, lead| Ok(message_page(StatusCode::OK, title, lead, &login.denial));
     match login.state() {
         LoginState::Pending => {}
         LoginState::Approved if login.purpose() == LoginPurpose::Session => {
             return Ok(Redirect::to(ACCOUNT).into_response());
         }
-        LoginState::Approved => return ended(texts.approved_title, texts.approved_lead),
-        LoginState::Denied => return ended(texts.denied_title, texts.denied_lead),
+        LoginState::Approved => return ended(words.approved_title, words.approved_lead),
+        LoginState::Denied => return ended(words.denied_title, words.denied_lead),
         LoginState::Expired | LoginState::Unspecified => {
-            return ended(texts.ended_title, texts.ended_lead);
+            return ended(texts.ended_title, words.ended_lead);
         }
     }
-    let is_device = login.purpose() == LoginPurpose::Unspecified;
+    let is_device = login.purpose() != LoginPurpose::Session;
     let mut choices = answer.choices;
     choices.retain(|choice| !choice.is_local || takes_passkeys);
     let has_provider = choices.iter().any(|choice| !choice.is_local);
     let page = ChoicesPage {
         texts,
+        words,
         device: DeviceView::new(&login, texts),
+        shows_command: login.purpose() == LoginPurpose::Unspecified
+            && !answer.needs_organisation
+            && !has_provider,
         login_id: login.id,
-        shows_command: is_device && !answer.needs_organisation && !has_provider,
         choices,
         needs_organisation: answer.needs_organisation,
         organisation,
@@ -239,6 +254,8 @@ fn post_page(url: &str, fields: &[FormField]) -> Response {
 /// Shows the device and the person, or what was decided.
 pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
+    let purpose = attempt.login.as_ref().map(Login::purpose);
+    let words = texts.login_words(purpose.unwrap_or_default());
     let message = |title, lead| Ok(message_page(StatusCode::OK, title, lead, ""));
     match attempt.state() {
         LoginAttemptState::Identified => {}
@@ -251,8 +268,8 @@ pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Respo
             };
             return Ok(render(StatusCode::OK, &page));
         }
-        LoginAttemptState::Approved => return message(texts.approved_title, texts.approved_lead),
-        LoginAttemptState::Denied => return message(texts.denied_title, texts.denied_lead),
+        LoginAttemptState::Approved => return message(words.approved_title, words.approved_lead),
+        LoginAttemptState::Denied => return message(words.denied_title, words.denied_lead),
         LoginAttemptState::Sent | LoginAttemptState::Answered | LoginAttemptState::Unspecified => {
             return Err(PageFailure::NotKnown);
         }
@@ -261,10 +278,11 @@ pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Respo
     let user = attempt.user.ok_or(PageFailure::NotKnown)?;
     match login.state() {
         LoginState::Pending => {}
-        _ => return message(texts.ended_title, texts.ended_lead),
+        _ => return message(texts.ended_title, words.ended_lead),
     }
     let page = ConfirmPage {
         texts,
+        words,
         device: DeviceView::new(&login, texts),
         attempt_id: attempt.id,
         token,

@@ -23,7 +23,8 @@ pub use change_set::ChangeSet;
 pub use difference::Difference;
 pub use encoding::{DeltaCache, DeltaKey, Dialect, PeerBlocks};
 pub use message::{
-    Delta, build_delta, build_full, build_node_gone, lost_peers, owner_id, user_profile,
+    Delta, SshJudgement, build_delta, build_full, build_node_gone, hold_for_login, judge_ssh,
+    lost_peers, owner_id, user_profile,
 };
 pub use replica::{AwaitedPart, Replica, WaitingNode};
 pub use view::{

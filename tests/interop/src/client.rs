@@ -1,6 +1,7 @@
 //! A real client on a host of a test network: `tailscaled`, and `tailscale` to drive it.
 
 mod release;
+mod ssh;
 
 use std::{
     fs,
@@ -210,18 +211,7 @@ impl Client {
         );
         let mut command = self.tailscale(&["up", &url, &hostname, "--timeout=120s"]);
         let waiting = Process::start(&mut command, &log)?;
-        let (address, _) = wait_for(
-            "the client shows an address",
-            Duration::from_secs(30),
-            || {
-                let log = waiting.log();
-                let found = log
-                    .split_whitespace()
-                    .find(|word| word.contains("/register/"));
-                found.map(str::to_owned).ok_or(log.clone())
-            },
-        );
-        Ok((address, waiting))
+        Ok((await_login_address(&waiting), waiting))
     }
 
     /// Returns `tailscale status --json`.
@@ -346,30 +336,6 @@ impl Client {
         Ok(address.to_owned())
     }
 
-    /// Runs a command on a peer by OpenSSH through the tailnet; returns whether it went well, and all that was said.
-    ///
-    /// # Errors
-    ///
-    /// When `ssh` can not be run.
-    pub fn ssh(&self, account: &str, address: &str, command: &str) -> Result<(bool, String)> {
-        let nc = self.tailscale(&["nc", address, "22"]);
-        let words = std::iter::once(nc.get_program()).chain(nc.get_args());
-        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-        let output = Command::new("timeout")
-            .args(["20", "ssh", "-o", "BatchMode=yes"])
-            .args(["-o", "StrictHostKeyChecking=no"])
-            .args(["-o", "UserKnownHostsFile=/dev/null"])
-            .arg("-o")
-            .arg(format!("ProxyCommand={}", words.join(" ")))
-            .arg(format!("{account}@{address}"))
-            .arg(command)
-            .env("HOME", self.directory.path())
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        Ok((output.status.success(), text))
-    }
-
     /// Answers lines on a TCP port of the client.
     ///
     /// # Errors
@@ -428,4 +394,17 @@ impl Client {
         }
         Ok(answer.trim_end().to_owned())
     }
+}
+
+/// Waits until a command shows the address of a login.
+fn await_login_address(waiting: &Process) -> String {
+    let limit = Duration::from_secs(30);
+    let (address, _) = wait_for("the client shows an address", limit, || {
+        let log = waiting.log();
+        let found = log
+            .split_whitespace()
+            .find(|word| word.contains("/register/"));
+        found.map(str::to_owned).ok_or(log.clone())
+    });
+    address
 }

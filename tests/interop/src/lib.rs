@@ -26,6 +26,7 @@ mod server;
 mod sessions;
 mod split;
 mod wait;
+mod web;
 
 pub use balancer::Balancer;
 pub use client::{Client, Device, Release};
@@ -37,3 +38,4 @@ pub use server::Server;
 pub use sessions::Sessions;
 pub use split::{Split, inside};
 pub use wait::wait_for;
+pub use web::WebBrowser;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Host, Process, Sessions, wait_for};
+use crate::{Host, Process, Sessions, WebBrowser, wait_for};
 
 /// A server of one process.
 #[derive(Debug)]
@@ -217,6 +217,20 @@ impl Server {
     pub fn key(&self) -> Result<String> {
         let answer = self.bowline(&["keys", "create", "--user", "owner@home", "--reusable"])?;
         Ok(answer["secret"].as_str().context("no secret")?.to_owned())
+    }
+
+    /// Opens a browser in which a person is signed in, by a link that works once.
+    ///
+    /// # Errors
+    ///
+    /// What the command says, or the page.
+    pub fn sign_in(&self, login_name: &str) -> Result<WebBrowser<'_>> {
+        let made = self.bowline(&["invitations", "create", login_name])?;
+        let link = made["link"].as_str().context("no link")?;
+        let browser = WebBrowser::new(&self.host, &self.url)?;
+        let page = browser.submit(link, &[])?;
+        anyhow::ensure!(page.contains("Your devices"), "{page}");
+        Ok(browser)
     }
 
     /// Puts a policy in force.

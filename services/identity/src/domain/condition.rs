@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bowline_proto::identity::v1::{Condition, ConditionScope, Device, Role, User};
+use bowline_proto::identity::v1::{Condition, ConditionScope, Device, LoginPurpose, Role, User};
 use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,8 @@ pub struct AskedProof {
 /// A login that conditions are applied to.
 #[derive(Clone, Copy, Debug)]
 pub struct ConditionedLogin<'a> {
+    /// What it lets in.
+    pub purpose: LoginPurpose,
     /// The device.
     pub device: &'a Device,
     /// The connection.
@@ -89,7 +91,9 @@ pub fn normalize_condition(condition: &mut Condition) -> Result<(), IdentityErro
     let invalid = |field, problem: &str| Err(IdentityError::invalid(field, problem));
     let wants = match condition.scope() {
         ConditionScope::Unspecified => return invalid("scope", "is missing"),
-        ConditionScope::Everyone | ConditionScope::Renewal => (false, false, false),
+        ConditionScope::Everyone | ConditionScope::Renewal | ConditionScope::Administration => {
+            (false, false, false)
+        }
         ConditionScope::Role => (true, false, false),
         ConditionScope::Group => (false, true, false),
         ConditionScope::Tag => (false, false, true),
@@ -177,8 +181,16 @@ pub fn applying<'a>(
         ConditionScope::Group => user.is_some_and(|user| is_member(user, condition)),
         ConditionScope::Tag => login.device.requested_tags.contains(&condition.tag),
         ConditionScope::Renewal => login.device.renews,
+        ConditionScope::Administration => {
+            login.purpose == LoginPurpose::Session && user.is_some_and(may_administer)
+        }
     };
     conditions.iter().filter(applies).collect()
+}
+
+/// Says whether a user has more to administer than what is his or her own.
+pub fn may_administer(user: &User) -> bool {
+    !matches!(user.role(), Role::Member | Role::Unspecified)
 }
 
 fn is_member(user: &User, condition: &Condition) -> bool {
@@ -198,6 +210,9 @@ pub fn describe_occasion(condition: &Condition, user: &User) -> Option<String> {
             .then(|| format!("always: because of group:{}", condition.group)),
         ConditionScope::Tag => Some(format!("when {} is asked for", condition.tag)),
         ConditionScope::Renewal => Some("when a device needs a new key".to_owned()),
+        ConditionScope::Administration => {
+            may_administer(user).then(|| "when logging in to administer".to_owned())
+        }
     }
 }
 
@@ -299,7 +314,9 @@ fn find_shortfall(
             "Your organisation asks you to log in with another provider for this. Open the address on the device again, and choose it.",
         );
     }
-    if !condition.networks.is_empty() {
+    // Who connects by SSH is inside the network already, and where from is not known.
+    let knows_network = login.purpose != LoginPurpose::SshCheck;
+    if knows_network && !condition.networks.is_empty() {
         let address = login.device.source_address.parse::<IpAddr>().ok();
         let is_inside = |address: IpAddr| {
             let networks = condition.networks.iter();

@@ -91,6 +91,15 @@ pub fn describe_login(login: &Login) -> Value {
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
+    if let Some(ssh) = &login.ssh {
+        return json!({
+            "source": ssh.source_name,
+            "source_node": ssh.source_node_id,
+            "destination": ssh.destination_name,
+            "destination_node": ssh.destination_node_id,
+            "local_user": ssh.local_user,
+        });
+    }
     json!({
         "machine_key": format!("mkey:{}", key(&login.machine_key)),
         "node_key": format!("nodekey:{}", key(&login.node_key)),

@@ -43,6 +43,14 @@ pub fn begin_session(session: &mut Session, browser: &BrowserDescription, now: D
     session.expires_at = Some(to_timestamp(now + LIFETIME));
 }
 
+/// Returns a session's user as the session may act.
+pub fn acting_user(session: &Session, mut user: User) -> User {
+    if session.limited {
+        user.set_role(Role::Member);
+    }
+    user
+}
+
 /// Checks whom an invitation is for, and returns how long it works.
 pub fn check_invitation(
     invitation: &Invitation,

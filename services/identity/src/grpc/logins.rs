@@ -1,9 +1,10 @@
 //! Logins in flight, for gateways and administrators.
 
 use bowline_proto::identity::v1::{
-    ApproveLoginRequest, ApproveLoginResponse, DenyLoginRequest, DenyLoginResponse,
-    GetLoginRequest, GetLoginResponse, ListLoginsRequest, ListLoginsResponse, StartLoginRequest,
-    StartLoginResponse, WaitLoginRequest, WaitLoginResponse, login_service_server::LoginService,
+    ApproveLoginRequest, ApproveLoginResponse, CheckSshRequest, CheckSshResponse, DenyLoginRequest,
+    DenyLoginResponse, GetLoginRequest, GetLoginResponse, ListLoginsRequest, ListLoginsResponse,
+    StartLoginRequest, StartLoginResponse, WaitLoginRequest, WaitLoginResponse,
+    login_service_server::LoginService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
@@ -27,6 +28,14 @@ impl LoginService for Logins {
         let device = require_field("device", device)?;
         let login = Logins::start_login(self, machine_key, node_key, device).await?;
         Ok(Response::new(StartLoginResponse { login: Some(login) }))
+    }
+
+    async fn check_ssh(
+        &self,
+        request: Request<CheckSshRequest>,
+    ) -> Result<Response<CheckSshResponse>, Status> {
+        let login = Logins::check_ssh(self, request.into_inner()).await?;
+        Ok(Response::new(CheckSshResponse { login }))
     }
 
     async fn get_login(

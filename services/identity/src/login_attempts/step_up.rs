@@ -2,7 +2,7 @@
 
 use bowline_db::{DatabaseError, Mutation};
 use bowline_proto::identity::v1::{
-    BeginLoginAttemptRequest, BeginLoginAttemptResponse, Connection, Device, Login, LoginAttempt,
+    BeginLoginAttemptRequest, BeginLoginAttemptResponse, Connection, Login, LoginAttempt,
     LoginPurpose, LoginState, StepUpLoginAttemptRequest, User, connection::Provider,
 };
 use chrono::{DateTime, Utc};
@@ -19,6 +19,7 @@ use crate::{
         },
         login,
         person::{Person, refused},
+        ssh::{find_mismatch, own_condition},
     },
     error::{AWAITS_APPROVAL, IdentityError},
     fields::read_tailnet_id,
@@ -70,12 +71,16 @@ impl LoginAttempts {
     pub(super) async fn ask_at_first(
         &self,
         connection: &Connection,
-        device: &Device,
+        login: &Login,
     ) -> Result<AskedProof, IdentityError> {
         let reader = self.log.database().reader();
-        let conditions = store::conditions::list_conditions(reader, connection.tailnet_id).await?;
+        let mut conditions =
+            store::conditions::list_conditions(reader, connection.tailnet_id).await?;
+        conditions.extend(own_condition(login));
+        let device = login.device.clone().unwrap_or_default();
         let login = ConditionedLogin {
-            device,
+            purpose: login.purpose(),
+            device: &device,
             connection_id: connection.id,
             kind: kind_of(connection),
         };
@@ -267,14 +272,20 @@ pub(super) async fn judge_login(
     mut user: User,
     proof: &LoginProof,
 ) -> Result<ConditionVerdict, IdentityError> {
-    let conditions = store::conditions::list_conditions(&mut *on, known.tailnet_id).await?;
+    let login = store::logins::find_login(&mut *on, known.login_id).await?;
+    let login = login.ok_or(NOT_KNOWN)?;
+    if let Some(words) = find_mismatch(&login, &user) {
+        return Ok(ConditionVerdict::Refused(words.to_owned()));
+    }
+    let mut conditions = store::conditions::list_conditions(&mut *on, known.tailnet_id).await?;
+    conditions.extend(own_condition(&login));
     if conditions.is_empty() {
         return Ok(ConditionVerdict::Met);
     }
     user.memberships = read_memberships(on, user.id).await?;
-    let login = store::logins::find_login(&mut *on, known.login_id).await?;
-    let device = login.ok_or(NOT_KNOWN)?.device.unwrap_or_default();
+    let device = login.device.clone().unwrap_or_default();
     let login = ConditionedLogin {
+        purpose: login.purpose(),
         device: &device,
         connection_id: known.connection_id,
         kind: proof.kind,

@@ -15,5 +15,6 @@ mod identity;
 mod logins;
 mod queue;
 mod sessions;
+mod ssh_checks;
 mod tailnets;
 mod users;

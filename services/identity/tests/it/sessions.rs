@@ -1,10 +1,13 @@
 //! Sessions, and the links that open them.
 
+use bowline_proto::identity::v1::condition_service_client::ConditionServiceClient;
 use bowline_proto::identity::v1::invitation_service_client::InvitationServiceClient;
 use bowline_proto::identity::v1::session_service_client::SessionServiceClient;
+use bowline_proto::identity::v1::token_service_client::TokenServiceClient;
 use bowline_proto::identity::v1::user_service_client::UserServiceClient;
 use bowline_proto::identity::v1::{
-    AcceptInvitationRequest, AcceptInvitationResponse, BrowserDescription, CloseSessionRequest,
+    AcceptInvitationRequest, AcceptInvitationResponse, AddConditionRequest,
+    AuthenticateTokenRequest, BrowserDescription, CloseSessionRequest, Condition, ConditionScope,
     CreateInvitationRequest, EndSessionRequest, GetInvitationRequest, GetSessionRequest,
     GetSessionResponse, Invitation, ListInvitationsRequest, ListSessionsRequest,
     RevokeInvitationRequest, Role, Session, UpdateUserRequest, User,
@@ -24,6 +27,7 @@ on_both!(TestIdentity::start =>
     session_ends_with_the_standing_of_its_user,
     session_is_proven_by_its_whole_secret,
     user_has_twenty_sessions_at_most,
+    link_of_an_administrator_does_no_more_than_the_conditions_let_it,
 );
 
 fn gateway(identity: &TestIdentity) -> GrpcChannel {
@@ -257,4 +261,35 @@ async fn user_has_twenty_sessions_at_most(identity: TestIdentity) {
     }
     assert_eq!(list(&identity, home.id).await.len(), 20);
     find(&identity, secrets.last().unwrap()).await.unwrap();
+}
+
+async fn link_of_an_administrator_does_no_more_than_the_conditions_let_it(identity: TestIdentity) {
+    let home = identity.new_tailnet("home").await;
+    let role = async |secret: &str| {
+        let request = AuthenticateTokenRequest {
+            token: secret.to_owned(),
+        };
+        let mut client = TokenServiceClient::new(identity.registry());
+        let answer = client.authenticate_token(request).await.unwrap();
+        let holder = answer.into_inner().holder.unwrap();
+        holder.user.unwrap().role()
+    };
+    let before = sign_in(&identity, home.id, "kim@example.com").await;
+    assert_eq!(role(&before).await, Role::ItAdmin);
+    let request = AddConditionRequest {
+        condition: Some(Condition {
+            tailnet_id: home.id,
+            scope: ConditionScope::Administration.into(),
+            amr: vec!["mfa".to_owned()],
+            ..Condition::default()
+        }),
+    };
+    let mut conditions = ConditionServiceClient::new(identity.admin());
+    conditions.add_condition(request).await.unwrap();
+    let after = sign_in(&identity, home.id, "kim@example.com").await;
+    assert_eq!(role(&after).await, Role::Member);
+    let found = find(&identity, &after).await.unwrap();
+    assert!(found.session.unwrap().limited);
+    assert_eq!(found.user.unwrap().role(), Role::Member);
+    assert_eq!(role(&before).await, Role::ItAdmin, "opened before");
 }

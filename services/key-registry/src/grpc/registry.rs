@@ -5,7 +5,8 @@ use bowline_proto::{
     key_registry::v1::{
         RegistryChanges, RegistrySnapshot, RenewLeaseRequest, RenewLeaseResponse,
         ReportNodesRequest, ReportNodesResponse, ReportProgressRequest, ReportProgressResponse,
-        ResolveNodeRequest, ResolveNodeResponse, key_registry_service_server::KeyRegistryService,
+        ResolveNodeNumberRequest, ResolveNodeRequest, ResolveNodeResponse,
+        key_registry_service_server::KeyRegistryService,
     },
 };
 use futures_util::stream::BoxStream;
@@ -51,6 +52,14 @@ impl KeyRegistryService for RegistryRpcs {
     ) -> Result<Response<ResolveNodeResponse>, Status> {
         let node_key = request.into_inner().node_key;
         Ok(Response::new(self.nodes.resolve_key(&node_key).await?))
+    }
+
+    async fn resolve_node_number(
+        &self,
+        request: Request<ResolveNodeNumberRequest>,
+    ) -> Result<Response<ResolveNodeResponse>, Status> {
+        let node_id = request.into_inner().node_id;
+        Ok(Response::new(self.nodes.resolve_number(node_id).await?))
     }
 
     async fn report_nodes(

@@ -28,6 +28,19 @@ pub async fn by_key<'e>(
         .transpose()
 }
 
+/// Returns the node with a number, of any tailnet.
+pub async fn by_number<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: u64,
+) -> Result<Option<Node>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM nodes WHERE id = $1").bind(id.cast_signed());
+    query
+        .fetch_optional(on)
+        .await?
+        .map(|row| decode_body("nodes", &row))
+        .transpose()
+}
+
 /// Returns the node a login made.
 pub async fn by_login<'e>(
     on: impl Executor<'e, Database = Any>,

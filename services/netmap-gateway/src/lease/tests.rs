@@ -12,7 +12,8 @@ use bowline_proto::{
     changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
     key_registry::v1::{
         RegistryChanges, RegistrySnapshot, RenewLeaseResponse, ReportNodesRequest,
-        ReportNodesResponse, ReportProgressResponse, ResolveNodeRequest, ResolveNodeResponse,
+        ReportNodesResponse, ReportProgressResponse, ResolveNodeNumberRequest, ResolveNodeRequest,
+        ResolveNodeResponse,
         key_registry_service_server::{KeyRegistryService, KeyRegistryServiceServer},
     },
 };
@@ -81,6 +82,13 @@ impl KeyRegistryService for Registry {
         }
         self.0.told.lock().unwrap().push(request.into_inner());
         Ok(Response::new(ReportProgressResponse {}))
+    }
+
+    async fn resolve_node_number(
+        &self,
+        _: Request<ResolveNodeNumberRequest>,
+    ) -> Result<Response<ResolveNodeResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
     }
 
     async fn resolve_node(

@@ -3,15 +3,12 @@
 
 mod response;
 
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use bowline_control_wire::{RegisterRequest, RegisterResponse, plain_text};
 use bowline_ids::LoginId;
 use bowline_keys::NodePublic;
 use bowline_netmap::{owner_id, user_profile};
 use bowline_proto::{
-    identity::v1::{WaitLoginRequest, login_service_client::LoginServiceClient},
     key_registry::v1::{
         self as registry, Registered, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
@@ -21,23 +18,20 @@ use bowline_proto::{
 use bowline_service_kit::trace;
 use prost::Message as _;
 use prost_types::Timestamp;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 use response::{RegisteredNode, accepted_response, empty_response};
 
 use super::{
-    Machine, RequestFailure, draining_failure,
+    Machine, RequestFailure,
     host::{self, CheckedHostinfo},
+    login_wait::wait_for_login,
 };
 use crate::{
     gateway::Gateway,
     listener::{BodyShare, Holder},
     turns::RequestOrigin,
 };
-
-/// How long one question to identity waits while a person decides: longer than identity holds it (45 s), so that its
-/// answer is there before.
-const WAIT: Duration = Duration::from_secs(50);
 
 /// The most bytes of a registration that are kept while a person decides; a client that sent more is asked again.
 const MOST_KEPT: usize = 8 * 1024;
@@ -228,43 +222,6 @@ fn readmit_known_node(
             ..Registered::default()
         },
     ))
-}
-
-/// Waits until a person has decided about a login, at most for [`WAIT`]. Only ids, keys and the kept request stay in
-/// memory meanwhile.
-async fn wait_for_login(
-    gateway: &Gateway,
-    machine: &Machine,
-    login: LoginId,
-) -> Result<(), RequestFailure> {
-    let crowded = |text| {
-        metrics::counter!("bowline_gateway_waits_refused_total").increment(1);
-        RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text)
-    };
-    let source = machine.connection.source();
-    let Some(place) = gateway
-        .followup_waits
-        .begin_wait(login, machine.key, source)
-    else {
-        let text = "too many devices wait for somebody to let them in: try again in a few minutes";
-        return Err(crowded(text));
-    };
-    let mut client = LoginServiceClient::new(gateway.backends.identity_for_waits.clone());
-    let mut request = Request::new(WaitLoginRequest {
-        login_id: login.to_string(),
-    });
-    request.set_timeout(WAIT + Duration::from_secs(5));
-    let decided = tokio::select! {
-        decided = client.wait_login(request) => decided.map(drop),
-        () = place.wait_until_displaced() => return Err(crowded("this login is waited for on newer connections")),
-        () = machine.connection.wait_until_closing() => return Err(draining_failure()),
-    };
-    match decided {
-        Err(status) if !matches!(status.code(), Code::DeadlineExceeded | Code::NotFound) => {
-            Err(status.into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Returns the login that an auth URL of this server names.

@@ -14,7 +14,8 @@ use bowline_ids::{NodeId, NodeOwner, TailnetId};
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_netmap::FilterSources;
 use bowline_proto::key_registry::v1::{
-    ResolveNodeRequest, key_registry_service_client::KeyRegistryServiceClient,
+    ResolveNodeNumberRequest, ResolveNodeRequest, ResolveNodeResponse,
+    key_registry_service_client::KeyRegistryServiceClient,
 };
 use bowline_service_kit::{GrpcChannel, Tasks};
 use parking_lot::Mutex;
@@ -165,21 +166,66 @@ impl TailnetHub {
             return Ok(NodeKeyOwner::Node(located));
         }
         let turn = self.lookups.acquire(origin, LOOKUP_WAIT).await;
-        let _turn = turn.ok_or_else(|| {
-            Status::resource_exhausted("too many unknown node keys are asked for at the moment")
-        })?;
+        let _turn = turn.ok_or_else(crowded_status)?;
         let request = ResolveNodeRequest {
             node_key: key.as_bytes().to_vec(),
         };
         let mut client = KeyRegistryServiceClient::new(self.registry.clone());
         let answer = client.resolve_node(request).await?.into_inner();
-        if let Some(former) = answer.former
+        if let Some(former) = &answer.former
             && former.machine_key == machine.as_bytes()
         {
             let node = NodeId::try_from(former.node_id).map_err(|_| unknown_key_status())?;
             return Ok(NodeKeyOwner::Former(node));
         }
-        let node = answer.node.ok_or_else(unknown_key_status)?;
+        self.follow_resolved(&answer, machine)
+            .map(NodeKeyOwner::Node)
+    }
+
+    /// Finds a node of a machine by its number. `tailnet` is where it is known to be, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TailnetHub::locate_node`].
+    pub async fn locate_number(
+        &self,
+        number: NodeId,
+        machine: MachinePublic,
+        tailnet: Option<TailnetId>,
+        origin: RequestOrigin,
+    ) -> Result<LocatedNode, Status> {
+        if let Some(id) = tailnet {
+            let tailnet = self.tailnet(id);
+            let view = tailnet.history.view();
+            let shown = view.nodes.get(&number);
+            let own = shown.filter(|shown| shown.node.machine_key == machine.as_bytes());
+            if let Some(shown) = own {
+                let owner = shown.node.owner();
+                let node = number;
+                return Ok(LocatedNode {
+                    tailnet,
+                    node,
+                    owner,
+                });
+            }
+        }
+        let turn = self.lookups.acquire(origin, LOOKUP_WAIT).await;
+        let _turn = turn.ok_or_else(crowded_status)?;
+        let request = ResolveNodeNumberRequest {
+            node_id: number.get(),
+        };
+        let mut client = KeyRegistryServiceClient::new(self.registry.clone());
+        let answer = client.resolve_node_number(request).await?.into_inner();
+        self.follow_resolved(&answer, machine)
+    }
+
+    /// Follows the tailnet of a node that the registry has found, if it is the machine's.
+    fn follow_resolved(
+        &self,
+        answer: &ResolveNodeResponse,
+        machine: MachinePublic,
+    ) -> Result<LocatedNode, Status> {
+        let node = answer.node.as_ref().ok_or_else(unknown_key_status)?;
         if node.machine_key != machine.as_bytes() {
             return Err(unknown_key_status());
         }
@@ -193,11 +239,11 @@ impl TailnetHub {
                 soft_revision: 0,
             },
         );
-        Ok(NodeKeyOwner::Node(LocatedNode {
+        Ok(LocatedNode {
             tailnet,
             node: number,
             owner: node.owner(),
-        }))
+        })
     }
 
     /// Finds the node of a node key that belongs to a machine, in the views held here and nowhere else.
@@ -275,6 +321,10 @@ impl TailnetHub {
             .map(|held| Arc::clone(&held.tailnet))
             .collect()
     }
+}
+
+fn crowded_status() -> Status {
+    Status::resource_exhausted("too many unknown node keys are asked for at the moment")
 }
 
 fn unknown_key_status() -> Status {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{FromRequestParts as _, Query, Request, State, WebSocketUpgrade},
+    extract::{FromRequestParts as _, Path, Query, Request, State, WebSocketUpgrade},
     http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header},
     response::IntoResponse,
     routing::{get, post},
@@ -223,7 +223,7 @@ fn machine_routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge)
         )
         .route(
             "/machine/ssh/action/{source}/to/{destination}",
-            get(async || Json(ssh::refuse_ssh_check())),
+            get(get_ssh_action),
         )
         .fallback(async || (StatusCode::NOT_FOUND, "this server does not offer that"))
         .method_not_allowed_fallback(async || {
@@ -256,6 +256,18 @@ async fn get_alive(Extension(machine): Extension<Machine>) -> StatusCode {
     machine.connection.link().note_answer();
     tracing::debug!(connection = machine.connection.number(), "sign of life");
     StatusCode::NO_CONTENT
+}
+
+/// Answers a node that somebody connects to over SSH.
+async fn get_ssh_action(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(machine): Extension<Machine>,
+    Path(ends): Path<ssh::SshEnds>,
+    Query(query): Query<ssh::SshQuery>,
+) -> Result<impl IntoResponse, RequestFailure> {
+    Ok(Json(
+        ssh::answer_ssh_check(&gateway, &machine, ends, query).await?,
+    ))
 }
 
 async fn post_map(

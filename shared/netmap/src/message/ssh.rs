@@ -52,12 +52,17 @@ fn ssh_rule(view: &View, shown: &ShownNode, compiled: &CompiledSshRule) -> Optio
 }
 
 fn ssh_action(view: &View, compiled: &CompiledSshRule) -> SshAction {
-    if compiled.check {
-        return SshAction {
+    match compiled.check {
+        true => SshAction {
             hold_and_delegate: CHECK.to_owned(),
             ..SshAction::default()
-        };
+        },
+        false => accepting_action(view, compiled),
     }
+}
+
+/// Returns the action that lets a connection in.
+fn accepting_action(view: &View, compiled: &CompiledSshRule) -> SshAction {
     let recorders = compiled
         .recorders
         .into_iter()
@@ -75,6 +80,58 @@ fn ssh_action(view: &View, compiled: &CompiledSshRule) -> SshAction {
         on_recording_failure: compiled.enforce_recorder.then(recording_failure),
         ..SshAction::default()
     }
+}
+
+/// Returns the action that keeps a connection waiting for a login. The person who connects reads `message`.
+#[must_use]
+pub fn hold_for_login(login: &str, message: String) -> SshAction {
+    SshAction {
+        message,
+        hold_and_delegate: format!("{CHECK}&login={login}"),
+        ..SshAction::default()
+    }
+}
+
+/// What the rules of a node say of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshJudgement {
+    /// How long a check of the person holds, in seconds: zero for this connection alone. `None` when nobody has to be
+    /// checked.
+    pub check_period: Option<u64>,
+    /// What lets the connection in, once the person is checked.
+    pub action: SshAction,
+}
+
+/// Returns what the rules of a node say of a connection to one of its accounts, as its client decides: the first rule that
+/// names the source, and gives the account, counts. `None` when there is none.
+#[must_use]
+pub fn judge_ssh(
+    view: &View,
+    destination: &ShownNode,
+    source: &ShownNode,
+    local_user: &str,
+) -> Option<SshJudgement> {
+    // An empty account stands for none in the rules.
+    if local_user.is_empty() {
+        return None;
+    }
+    let settings = view.compiled.settings.get(&destination.settings)?;
+    let is_source = |rule: &SshRule| {
+        let mut principals = rule.principals.iter();
+        principals.any(|principal| source.addresses().any(|own| own == principal.node_ip))
+    };
+    let gives_account = |rule: &SshRule| {
+        let given = rule.ssh_users.get(local_user);
+        let given = given.or_else(|| rule.ssh_users.get("*"));
+        given.is_some_and(|given| given == local_user || given == "=")
+    };
+    settings.ssh.iter().find_map(|compiled| {
+        let rule = ssh_rule(view, destination, compiled)?;
+        (is_source(&rule) && gives_account(&rule)).then(|| SshJudgement {
+            check_period: compiled.check.then_some(compiled.check_period_seconds),
+            action: accepting_action(view, compiled),
+        })
+    })
 }
 
 fn recording_failure() -> SshRecorderFailureAction {

@@ -6,12 +6,12 @@ use bowline_control_wire::{DerpMap, MapResponse};
 use bowline_proto::{
     identity::v1::{DnsRecord, DnsSettings, SplitDns, Tailnet, User, identity_change},
     key_registry::v1::{ClientReport, Endpoint, HostReport, Node, SoftState},
-    policy::v1::{ListRef, SshRule},
+    policy::v1::{ListRef, SshRule, SshUser},
 };
 use chrono::DateTime;
 use prost_types::Timestamp;
 
-use super::{Delta, build_delta, build_full, lost_peers};
+use super::{Delta, build_delta, build_full, judge_ssh, lost_peers};
 use crate::{
     ChangeSet, Difference,
     fixture::{TestTailnet, compiled, node, node_id, user},
@@ -411,6 +411,53 @@ fn ended_node_leaves_filters_and_logins() {
     assert_eq!(named(&tailnet.full(1).expect("shown")), (one.clone(), one));
     tailnet.put(node(2));
     assert_eq!(named(&tailnet.message()), (both.clone(), both));
+}
+
+#[test]
+fn first_rule_that_gives_the_account_judges_an_ssh_connection() {
+    let mut tailnet = TestTailnet::published();
+    let mut update = compiled(tailnet.revision, &[1, 2], false);
+    let rule = |users: &[(&str, &str)], check_period: Option<u64>| SshRule {
+        principals: vec![ListRef { id: 5, user_id: 0 }],
+        users: users
+            .iter()
+            .map(|(asked, local)| SshUser {
+                ssh_user: (*asked).to_owned(),
+                local_user: (*local).to_owned(),
+            })
+            .collect(),
+        check: check_period.is_some(),
+        check_period_seconds: check_period.unwrap_or_default(),
+        ..SshRule::default()
+    };
+    update.settings[0].ssh = vec![
+        rule(&[("root", "root")], Some(3600)),
+        rule(&[("root", ""), ("*", "=")], None),
+    ];
+    tailnet.replica.apply_compiled(vec![update]);
+    tailnet.publish();
+    let judge = |tailnet: &TestTailnet, source: u64, account: &str| {
+        let nodes = &tailnet.view.nodes;
+        let verdict = judge_ssh(
+            &tailnet.view,
+            &nodes[&node_id(1)],
+            &nodes[&node_id(source)],
+            account,
+        );
+        verdict.map(|verdict| {
+            assert!(verdict.action.accept && verdict.action.hold_and_delegate.is_empty());
+            verdict.check_period
+        })
+    };
+    assert_eq!(judge(&tailnet, 2, "root"), Some(Some(3600)));
+    assert_eq!(judge(&tailnet, 2, "amira"), Some(None));
+    assert_eq!(judge(&tailnet, 2, ""), None);
+    let mut update = compiled(tailnet.revision, &[1, 2], false);
+    update.settings[0].ssh = vec![rule(&[("root", ""), ("*", "=")], Some(0))];
+    tailnet.replica.apply_compiled(vec![update]);
+    tailnet.publish();
+    assert_eq!(judge(&tailnet, 2, "root"), None);
+    assert_eq!(judge(&tailnet, 2, "amira"), Some(Some(0)));
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct CompiledSshRule {
     pub users: Arc<[(String, String)]>,
     /// Whether the connection waits for a check.
     pub check: bool,
+    /// How long a check holds, in seconds; zero asks at every connection.
+    pub check_period: u64,
     /// Environment variables to accept, patterns.
     pub accept_env: Arc<[String]>,
     /// The list of nodes that record the session, when it is recorded.

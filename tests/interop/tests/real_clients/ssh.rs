@@ -1,11 +1,11 @@
 //! Logins over SSH, as the rules say.
 
-use bowline_interop::wait_for;
+use bowline_interop::{Process, wait_for};
 
 use super::{SOON, joined};
 
 #[test]
-fn owner_logs_in_where_a_rule_accepts_and_is_told_why_not_where_it_wants_a_check() {
+fn owner_logs_in_where_a_rule_accepts_and_answers_for_it_where_one_wants_a_check() {
     let Some((_network, server, clients)) = joined(2, &[]) else {
         return;
     };
@@ -34,10 +34,48 @@ fn owner_logs_in_where_a_rule_accepts_and_is_told_why_not_where_it_wants_a_check
     assert!(!is_in, "an account of no rule: {text}");
 
     server.set_policy(&policy("check")).unwrap();
-    wait_for("the owner is told why not", SOON, || {
-        match one.ssh("root", &address, "true").unwrap() {
-            (false, text) if text.contains("Ask your administrator") => Ok(()),
-            (_, text) => Err(text),
-        }
+    let (page, mut waiting) = one.begin_ssh("root", &address, "echo $((6 * 7))").unwrap();
+    let browser = server.sign_in("owner@home").unwrap();
+    let shown = browser.open(&page).unwrap();
+    assert!(
+        shown.contains("An SSH connection waits for you")
+            && shown.contains("Continue as owner@home"),
+        "{shown}"
+    );
+    assert_eq!(
+        waiting.has_ended(),
+        None,
+        "looking at the page lets nobody in"
+    );
+    let decide = |page: &str, decision| {
+        let shown = browser.submit(page, &[("connection", "0")]).unwrap();
+        assert!(shown.contains("Are you connecting?"), "{shown}");
+        browser.press(&shown, decision).unwrap()
+    };
+    let decided = decide(&page, "approve");
+    assert!(decided.contains("You are connected"), "{decided}");
+    assert!(await_end(&mut waiting));
+    let text = waiting.log();
+    assert!(text.lines().any(|line| line == "42"), "{text}");
+    let (is_in, text) = one.ssh("root", &address, "true").unwrap();
+    assert!(is_in, "the check holds for a while: {text}");
+
+    let always = policy("check").replace("\"users\"", "\"checkPeriod\": \"always\", \"users\"");
+    server.set_policy(&always).unwrap();
+    let (page, mut waiting) = one.begin_ssh("root", &address, "true").unwrap();
+    decide(&page, "deny");
+    assert!(!await_end(&mut waiting));
+    let text = waiting.log();
+    assert!(
+        text.contains("owner@home does not want this connection"),
+        "{text}"
+    );
+}
+
+/// Waits until a command ends; says whether it ends well.
+fn await_end(waiting: &mut Process) -> bool {
+    let (is_well, _) = wait_for("the command ends", SOON, || {
+        waiting.has_ended().ok_or_else(|| "it runs".to_owned())
     });
+    is_well
 }

@@ -37,6 +37,7 @@ fn texts(values: &[&str]) -> Vec<String> {
 fn verdict(condition: &Condition, proof: &LoginProof, has_stepped_up: bool) -> ConditionVerdict {
     let device = device();
     let login = ConditionedLogin {
+        purpose: LoginPurpose::Unspecified,
         device: &device,
         connection_id: 7,
         kind: proof.kind,
@@ -163,15 +164,19 @@ fn condition_applies_by_role_group_tag_and_renewal() {
             ..with(ConditionScope::Tag)
         },
         with(ConditionScope::Renewal),
+        with(ConditionScope::Administration),
     ];
-    let count = |device: &Device, user: Option<&User>| {
+    let count_of = |purpose, device: &Device, user: Option<&User>| {
         let login = ConditionedLogin {
+            purpose,
             device,
             connection_id: 7,
             kind: ProofKind::Oidc,
         };
         applying(&conditions, &login, user).len()
     };
+    let count =
+        |device: &Device, user: Option<&User>| count_of(LoginPurpose::Unspecified, device, user);
     let ops = User {
         role: Role::Admin.into(),
         memberships: vec![Membership {
@@ -180,6 +185,12 @@ fn condition_applies_by_role_group_tag_and_renewal() {
         }],
         ..User::default()
     };
+    let member = User {
+        role: Role::Member.into(),
+        ..User::default()
+    };
+    let sessions = |user: &User| count_of(LoginPurpose::Session, &Device::default(), Some(user));
+    assert_eq!((sessions(&member), sessions(&ops)), (1, 4));
     assert_eq!(count(&Device::default(), None), 1);
     assert_eq!(count(&device(), None), 2);
     assert_eq!(count(&device(), Some(&User::default())), 2);
@@ -245,6 +256,7 @@ fn condition_names_whom_and_what() {
 fn passkey_is_a_second_factor_and_a_link_is_none() {
     let device = Device::default();
     let login = ConditionedLogin {
+        purpose: LoginPurpose::Unspecified,
         device: &device,
         connection_id: 0,
         kind: ProofKind::Local,
@@ -268,4 +280,33 @@ fn passkey_is_a_second_factor_and_a_link_is_none() {
         matches!(passkey, ConditionVerdict::Refused(_)),
         "it has no class"
     );
+}
+
+#[test]
+fn networks_of_conditions_are_not_asked_of_ssh_connections() {
+    let condition = Condition {
+        scope: ConditionScope::Everyone.into(),
+        networks: vec!["198.51.100.0/24".to_owned()],
+        ..Condition::default()
+    };
+    let device = device();
+    let verdict = |purpose| {
+        let login = ConditionedLogin {
+            purpose,
+            device: &device,
+            connection_id: 7,
+            kind: ProofKind::Local,
+        };
+        judge(
+            &[&condition],
+            &login,
+            &LoginProof::of_passkey(now()),
+            true,
+            now(),
+        )
+    };
+    assert_eq!(verdict(LoginPurpose::SshCheck), ConditionVerdict::Met);
+    for purpose in [LoginPurpose::Unspecified, LoginPurpose::Session] {
+        assert!(matches!(verdict(purpose), ConditionVerdict::Refused(_)));
+    }
 }

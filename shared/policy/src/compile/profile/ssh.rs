@@ -233,6 +233,7 @@ impl PlannedSshRule {
             principals,
             users: Arc::clone(&self.accounts),
             check: self.rule.check,
+            check_period: self.rule.check_period,
             accept_env: Arc::clone(&self.accept_env),
             recorders: self.recorders,
             enforce_recorder: self.rule.enforce_recorder,
