@@ -16,7 +16,7 @@ const FILES: [&str; 4] = [
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 26] = [
+const SECRETIVE: [&str; 28] = [
     "bowline.identity.v1.AcceptInvitationRequest",
     "bowline.identity.v1.AcceptInvitationResponse",
     "bowline.identity.v1.AuthenticateTokenRequest",
@@ -24,11 +24,13 @@ const SECRETIVE: [&str; 26] = [
     "bowline.identity.v1.BeginLoginAttemptResponse",
     "bowline.identity.v1.BeginPasskeyRequest",
     "bowline.identity.v1.CloseSessionRequest",
+    "bowline.identity.v1.CloseSessionResponse",
     "bowline.identity.v1.CreateApiKeyResponse",
     "bowline.identity.v1.CreateConnectionRequest",
     "bowline.identity.v1.CreateInvitationResponse",
     "bowline.identity.v1.CreateOAuthClientResponse",
     "bowline.identity.v1.DeleteOwnPasskeyRequest",
+    "bowline.identity.v1.EndProviderLoginRequest",
     "bowline.identity.v1.FinishOidcLoginRequest",
     "bowline.identity.v1.FinishPasskeyRequest",
     "bowline.identity.v1.FormField",

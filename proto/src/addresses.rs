@@ -2,8 +2,16 @@
 
 /// Where an OpenID Connect provider sends browsers back to.
 pub const OIDC_CALLBACK: &str = "/login/callback";
+/// The state that a browser brings there when a provider has ended its session.
+pub const SIGNED_OUT: &str = "signed-out";
 /// Where browsers post the answer of a SAML provider.
 pub const SAML_CONSUMER: &str = "/saml/acs";
+
+/// Returns where an OpenID Connect provider says that somebody has logged out there.
+#[must_use]
+pub fn back_channel_logout_path(connection_id: u64) -> String {
+    format!("/logout/back-channel/{connection_id}")
+}
 
 /// Returns where a SAML provider finds what it is to know of this server, which is also what this server is called there.
 #[must_use]

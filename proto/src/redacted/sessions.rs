@@ -5,9 +5,9 @@ use std::fmt;
 use super::redact;
 use crate::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, BeginLoginAttemptRequest,
-    BeginPasskeyRequest, CloseSessionRequest, CreateInvitationResponse, DeleteOwnPasskeyRequest,
-    FinishPasskeyRequest, GetInvitationRequest, GetSessionRequest, ListLoginChoicesRequest,
-    ListOwnPasskeysRequest, OpenSessionResponse,
+    BeginPasskeyRequest, CloseSessionRequest, CloseSessionResponse, CreateInvitationResponse,
+    DeleteOwnPasskeyRequest, EndProviderLoginRequest, FinishPasskeyRequest, GetInvitationRequest,
+    GetSessionRequest, ListLoginChoicesRequest, ListOwnPasskeysRequest, OpenSessionResponse,
 };
 
 /// Writes `Debug` of messages: `Message { fields that are shown; fields that are secret }`.
@@ -30,9 +30,11 @@ redact_secrets! {
     AcceptInvitationResponse { session; secret }
     BeginLoginAttemptRequest { login_id, connection_id, callback_url, origin; session_secret }
     BeginPasskeyRequest { origin; session_secret }
-    CloseSessionRequest { ; secret }
+    CloseSessionRequest { callback_url; secret }
+    CloseSessionResponse { ; provider_url }
     CreateInvitationResponse { invitation; secret, url }
     DeleteOwnPasskeyRequest { passkey_id; session_secret }
+    EndProviderLoginRequest { connection_id; logout_token }
     FinishPasskeyRequest { origin, name; session_secret, response }
     GetInvitationRequest { ; secret }
     GetSessionRequest { ; secret }

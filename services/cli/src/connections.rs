@@ -4,19 +4,16 @@ mod oidc;
 mod role_groups;
 mod rows;
 mod saml;
-
-use std::{io::Read as _, path::PathBuf};
+mod secret;
 
 use bowline_proto::identity::v1::{
     Admission, Connection, CreateConnectionRequest, DeleteConnectionRequest, LinkUserRequest,
-    ListConnectionsRequest, LocalProvider, TestConnectionRequest, UpdateConnectionRequest, User,
-    connection::Provider, connection_service_client::ConnectionServiceClient,
+    ListConnectionsRequest, LocalProvider, TestConnectionRequest, User, connection::Provider,
+    connection_service_client::ConnectionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
 use clap::{Args, Subcommand};
-use prost_types::FieldMask;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::{
     administer::{self, TailnetArg, pick_one},
@@ -25,6 +22,7 @@ use crate::{
     output::Printer,
 };
 use rows::{CheckRow, ConnectionRow};
+use secret::SecretArgs;
 
 /// What to do with connections to identity providers.
 #[derive(Debug, Subcommand)]
@@ -43,6 +41,15 @@ pub enum ConnectionsCommand {
         connection: String,
         #[command(flatten)]
         secret: SecretArgs,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Change what ends when an OpenID Connect provider says that a person has logged out there.
+    SetLogout {
+        /// Which.
+        connection: String,
+        #[command(flatten)]
+        logout: oidc::LogoutArgs,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -98,7 +105,8 @@ pub enum ConnectionsCommand {
 /// Kinds of connections.
 #[derive(Debug, Subcommand)]
 pub enum CreateCommand {
-    /// OpenID Connect. At the provider, register this server with the redirect address PUBLIC_URL/login/callback.
+    /// OpenID Connect. At the provider, register this server with the redirect address PUBLIC_URL/login/callback, and for
+    /// back-channel logout with the logout address that the answer names.
     Oidc(oidc::OidcArgs),
     /// SAML 2.0. The answer names the addresses to enter at the provider.
     Saml(saml::SamlArgs),
@@ -139,33 +147,6 @@ impl AdmissionArgs {
     }
 }
 
-/// Where a secret comes from: never the command line, which others on the machine can read.
-#[derive(Debug, Args)]
-pub struct SecretArgs {
-    /// A file with the client's secret; "-" reads it from standard input. Leave it out for a public client.
-    #[arg(long, value_name = "FILE")]
-    client_secret_file: Option<PathBuf>,
-}
-
-impl SecretArgs {
-    fn read_secret(&self) -> Result<Zeroizing<String>, Failure> {
-        let Some(path) = &self.client_secret_file else {
-            return Ok(Zeroizing::default());
-        };
-        let mut text = Zeroizing::new(String::new());
-        let read = match path.as_os_str() == "-" {
-            true => std::io::stdin().read_to_string(&mut text).map(drop),
-            false => std::fs::File::open(path)
-                .and_then(|mut file| file.read_to_string(&mut text).map(drop)),
-        };
-        if let Err(error) = read {
-            let text = format!("the secret in {} can not be read: {error}", path.display());
-            return Err(Failure::new(FailureKind::Failed, text));
-        }
-        Ok(Zeroizing::new(text.trim().to_owned()))
-    }
-}
-
 /// Runs a command.
 pub async fn run(
     command: ConnectionsCommand,
@@ -188,13 +169,20 @@ pub async fn run(
                 create_local(tailnet_id, name, server, printer).await
             }
         },
+        ConnectionsCommand::SetLogout {
+            connection,
+            logout,
+            tailnet,
+        } => {
+            let found = find_of(&tailnet, &connection, server).await?;
+            oidc::set_logout(found, &logout, server, printer).await
+        }
         ConnectionsCommand::SetMetadata {
             connection,
             metadata,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
-            let found = find_connection(server, tailnet_id, &connection).await?;
+            let found = find_of(&tailnet, &connection, server).await?;
             saml::set_metadata(found, metadata, server, printer).await
         }
         ConnectionsCommand::RollKey {
@@ -202,16 +190,14 @@ pub async fn run(
             finish,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
-            let found = find_connection(server, tailnet_id, &connection).await?;
+            let found = find_of(&tailnet, &connection, server).await?;
             saml::roll_key(&found, finish, server, printer).await
         }
         ConnectionsCommand::Test {
             connection,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
-            let found = find_connection(server, tailnet_id, &connection).await?;
+            let found = find_of(&tailnet, &connection, server).await?;
             test_connection(&found, server, printer).await
         }
         ConnectionsCommand::SetSecret {
@@ -219,9 +205,8 @@ pub async fn run(
             secret,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
-            let found = find_connection(server, tailnet_id, &connection).await?;
-            set_secret(found, &secret, server, printer).await
+            let found = find_of(&tailnet, &connection, server).await?;
+            secret::set_secret(found, &secret, server, printer).await
         }
         ConnectionsCommand::Link {
             user,
@@ -238,8 +223,7 @@ pub async fn run(
             connection,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
-            let found = find_connection(server, tailnet_id, &connection).await?;
+            let found = find_of(&tailnet, &connection, server).await?;
             delete_connection(found, server, printer).await
         }
     }
@@ -292,27 +276,6 @@ async fn test_connection(
     }
 }
 
-async fn set_secret(
-    found: Connection,
-    secret: &SecretArgs,
-    server: &ConnectionArgs,
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let update_mask = Some(FieldMask {
-        paths: vec!["client_secret".to_owned()],
-    });
-    let request = UpdateConnectionRequest {
-        connection: Some(found),
-        update_mask,
-        client_secret: secret.read_secret()?.to_string(),
-        ..UpdateConnectionRequest::default()
-    };
-    let answer = connect(server)?.update_connection(request).await?;
-    let changed = answer.into_inner().connection.unwrap_or_default();
-    printer.print_row(&ConnectionRow::from(changed));
-    Ok(())
-}
-
 async fn link_user(
     user: User,
     found: Connection,
@@ -354,6 +317,15 @@ async fn delete_connection(
 fn connect(server: &ConnectionArgs) -> Result<ConnectionServiceClient<GrpcChannel>, Failure> {
     let channel = server.connect_to_identity()?;
     Ok(ConnectionServiceClient::new(channel))
+}
+
+async fn find_of(
+    tailnet: &TailnetArg,
+    name: &str,
+    server: &ConnectionArgs,
+) -> Result<Connection, Failure> {
+    let tailnet_id = tailnet.find_tailnet(server).await?.id;
+    find_connection(server, tailnet_id, name).await
 }
 
 /// Returns the connections of a tailnet.

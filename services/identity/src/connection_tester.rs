@@ -135,7 +135,7 @@ impl ConnectionTester {
             issuer: oidc.issuer.clone(),
             client_id: oidc.client_id.clone(),
             client_secret: self.connections.open_secret(&row)?,
-            callback: self.callback()?,
+            callback: Some(self.callback()?),
         };
         checks.push(match try_client(&self.providers, &registration).await {
             Ok(verdict) => check_client(verdict, oidc.has_client_secret),

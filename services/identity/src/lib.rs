@@ -36,6 +36,7 @@ mod pace;
 mod passkey_ceremony;
 mod passkeys;
 mod person;
+mod provider_logins;
 mod saml;
 mod secrets;
 mod service;

@@ -11,7 +11,7 @@
 mod choices;
 mod local;
 mod oidc;
-mod provider;
+pub(crate) mod provider;
 mod saml;
 mod step_up;
 
@@ -255,6 +255,11 @@ impl LoginAttempts {
             true => Ok(attempt),
             false => Err(NOT_KNOWN),
         }
+    }
+
+    /// Returns what providers publish.
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     async fn find_pending(&self, login_id: &str) -> Result<Login, IdentityError> {

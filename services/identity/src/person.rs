@@ -71,7 +71,7 @@ pub(crate) async fn identify_user(
         let known = apply_groups(mutation, connection, person, known).await?;
         let admitted = check_admission(connection, person, Some(&known));
         return Ok(match admitted {
-            Ok(()) => judge_standing(known),
+            Ok(()) => judge_standing(connection, known),
             Err(refusal) => IdentifiedPerson::Refused(refusal),
         });
     }
@@ -79,7 +79,7 @@ pub(crate) async fn identify_user(
     let named = store::find_user_named_alike(on, connection.tailnet_id, &name).await?;
     check_admission(connection, person, named.as_ref())?;
     let user = match named {
-        Some(named) if may_link(connection, person) => match judge_standing(named) {
+        Some(named) if may_link(connection, person) => match judge_standing(connection, named) {
             IdentifiedPerson::User(user) | IdentifiedPerson::Waiting(user) => *user,
             IdentifiedPerson::Refused(refusal) => return Err(refusal),
         },
@@ -95,7 +95,7 @@ pub(crate) async fn identify_user(
     let detail = json!({ "connection": connection.name, "issuer": person.issuer, "subject": person.subject });
     mutation.record_audit("user.link", user.login_name.clone(), &detail);
     let user = apply_groups(mutation, connection, person, user).await?;
-    Ok(judge_standing(user))
+    Ok(judge_standing(connection, user))
 }
 
 /// Lets a user be in the groups that the provider says. Where the connection names no claim, or the provider keeps it elsewhere,
@@ -112,8 +112,10 @@ async fn apply_groups(
     }
 }
 
-fn judge_standing(user: User) -> IdentifiedPerson {
-    match (user.suspended, user.awaits_approval) {
+/// Judges whether a user may log in. Whom the word of this connection's provider has suspended, its word brings back.
+fn judge_standing(connection: &Connection, user: User) -> IdentifiedPerson {
+    let is_out = user.suspended && user.suspended_by_connection_id != connection.id;
+    match (is_out, user.awaits_approval) {
         (false, _) => IdentifiedPerson::User(Box::new(user)),
         (true, true) => IdentifiedPerson::Waiting(Box::new(user)),
         (true, false) => {

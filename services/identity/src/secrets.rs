@@ -122,9 +122,7 @@ pub(crate) fn seal_answer(
     attempt_id: &str,
     answer: &KeptAnswer,
 ) -> Result<Vec<u8>, IdentityError> {
-    let text = serde_json::to_vec(answer).map_err(|error| {
-        IdentityError::Saml("of the login attempt".to_owned(), error.to_string())
-    })?;
+    let text = serde_json::to_vec(answer).map_err(|error| cannot_keep(&error))?;
     Ok(keys.seal(&answer_place(attempt_id), &Zeroizing::new(text)))
 }
 
@@ -135,8 +133,65 @@ pub(crate) fn open_answer(
     answer: &[u8],
 ) -> Result<KeptAnswer, IdentityError> {
     let opened = keys.open(&answer_place(attempt_id), answer);
-    serde_json::from_slice(&opened.map_err(cannot_open)?)
-        .map_err(|error| IdentityError::Saml("of the login attempt".to_owned(), error.to_string()))
+    serde_json::from_slice(&opened.map_err(cannot_open)?).map_err(|error| cannot_keep(&error))
+}
+
+fn tokens_place(attempt_id: &str) -> String {
+    format!("login_attempts/{attempt_id}/tokens")
+}
+
+/// What an OpenID Connect provider gives with a login, for when the login ends.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct KeptTokens {
+    /// The provider's session.
+    pub(crate) provider_session: Option<String>,
+    /// The ID token, as the provider has signed it.
+    pub(crate) id_token: Zeroizing<String>,
+}
+
+/// Seals what a provider gives with a login.
+pub(crate) fn seal_tokens(
+    keys: &SealingKeys,
+    attempt_id: &str,
+    tokens: &KeptTokens,
+) -> Result<Vec<u8>, IdentityError> {
+    let text = serde_json::to_vec(tokens).map_err(|error| cannot_keep(&error))?;
+    Ok(keys.seal(&tokens_place(attempt_id), &Zeroizing::new(text)))
+}
+
+/// Opens what a provider gave with a login.
+pub(crate) fn open_tokens(
+    keys: &SealingKeys,
+    attempt_id: &str,
+    sealed: &[u8],
+) -> Result<KeptTokens, IdentityError> {
+    let opened = keys.open(&tokens_place(attempt_id), sealed);
+    serde_json::from_slice(&opened.map_err(cannot_open)?).map_err(|error| cannot_keep(&error))
+}
+
+fn id_token_place(session_id: &str) -> String {
+    format!("sessions/{session_id}/id_token")
+}
+
+/// Seals an ID token for as long as a session lasts.
+pub(crate) fn seal_id_token(keys: &SealingKeys, session_id: &str, id_token: &str) -> Vec<u8> {
+    keys.seal(&id_token_place(session_id), id_token.as_bytes())
+}
+
+/// Opens an ID token; `None` when the key that sealed it is gone.
+pub(crate) fn open_id_token(
+    keys: &SealingKeys,
+    session_id: &str,
+    sealed: &[u8],
+) -> Option<Zeroizing<String>> {
+    let opened = keys.open(&id_token_place(session_id), sealed).ok()?;
+    let text = std::str::from_utf8(&opened).ok()?;
+    Some(Zeroizing::new(text.to_owned()))
+}
+
+fn cannot_keep(error: &serde_json::Error) -> IdentityError {
+    let of = "of the login attempt".to_owned();
+    IdentityError::Saml(of, error.to_string())
 }
 
 fn cannot_open(error: SealingError) -> IdentityError {

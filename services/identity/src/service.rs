@@ -61,6 +61,7 @@ const MIGRATIONS: Migrations = migrations![
     "0008_sessions",
     "0009_waiting_users",
     "0010_ssh_checks",
+    "0011_provider_sessions",
 ];
 
 /// Why identity can not start.

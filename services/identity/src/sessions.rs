@@ -19,6 +19,7 @@ use crate::{
     fields::read_tailnet_id,
     login_attempts::LoginAttempts,
     logins::Logins,
+    provider_logins::record_provider_login,
     store::{self, sessions::SessionRow},
     tailnets::tailnet_title,
     users::require_user,
@@ -36,10 +37,10 @@ pub(crate) struct OpenedSession {
 /// Serves sessions. Clones share it.
 #[derive(Clone)]
 pub struct BrowserSessions {
-    log: ChangeLog,
+    pub(crate) log: ChangeLog,
     logins: Logins,
-    attempts: LoginAttempts,
-    connections: Connections,
+    pub(crate) attempts: LoginAttempts,
+    pub(crate) connections: Connections,
 }
 
 impl BrowserSessions {
@@ -82,12 +83,16 @@ impl BrowserSessions {
             return Err(refused("This login is a device's, and opens no session."));
         }
         let tailnet = read_tailnet_id(attempt.tailnet_id)?;
-        let origin = match attempt.connection_id {
-            0 => SessionOrigin::Invitation,
-            id if self.is_local(id).await? => SessionOrigin::Passkey,
+        let reader = self.log.database().reader();
+        let found = store::connections::find_connection(reader, attempt.connection_id).await?;
+        let connection = found.map(|row| row.connection);
+        let origin = match (&connection, attempt.connection_id) {
+            (_, 0) => SessionOrigin::Invitation,
+            (Some(connection), _) if connection.is_local() => SessionOrigin::Passkey,
             _ => SessionOrigin::Provider,
         };
-        let reader = self.log.database().reader();
+        let tokens = self.open_kept_tokens(&attempt, connection.as_ref())?;
+        let keys = self.connections.sealing_keys().ok().cloned();
         let user = store::find_user(reader, attempt.tailnet_id, attempt.user_id).await?;
         let user = user.ok_or(IdentityError::NotFound("user"))?;
         let actor = format!("user:{}", user.login_name);
@@ -101,16 +106,14 @@ impl BrowserSessions {
                     browser: description.unwrap_or_default(),
                     limited: false,
                 };
-                insert_session(mutation, begun).await
+                let opened = insert_session(mutation, begun).await?;
+                if let (Some(tokens), Some(keys)) = (tokens, keys) {
+                    record_provider_login(mutation, &keys, &opened.session.id, tokens).await?;
+                }
+                Ok::<_, IdentityError>(opened)
             })
         });
         Ok(opened.await?.0)
-    }
-
-    async fn is_local(&self, connection_id: u64) -> Result<bool, IdentityError> {
-        let reader = self.log.database().reader();
-        let found = store::connections::find_connection(reader, connection_id).await?;
-        Ok(found.is_some_and(|row| row.connection.is_local()))
     }
 
     /// Returns the session of a secret, with its user, and notes that it is used.
@@ -131,21 +134,29 @@ impl BrowserSessions {
         })
     }
 
-    /// Ends the session of a secret.
-    pub(crate) async fn close_session(&self, secret: &str) -> Result<(), IdentityError> {
+    /// Ends the session of a secret. Returns where the browser is to be sent, so that the session at the provider ends, too;
+    /// empty where there is none.
+    pub(crate) async fn close_session(
+        &self,
+        secret: &str,
+        callback_url: &str,
+    ) -> Result<String, IdentityError> {
         let (row, user) = match require_session(&self.log, secret).await {
             Ok(found) => found,
-            Err(IdentityError::NotFound(_)) => return Ok(()),
+            Err(IdentityError::NotFound(_)) => return Ok(String::new()),
             Err(error) => return Err(error),
         };
         let tailnet = read_tailnet_id(row.session.tailnet_id)?;
         let actor = format!("user:{}", user.login_name);
-        let ended = self.end_session(tailnet, actor, row.session.id).await;
+        let ended = self
+            .end_session(tailnet, actor, row.session.id.clone())
+            .await;
         match ended {
             // Somebody else has ended it meanwhile.
-            Ok(()) | Err(IdentityError::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
+            Ok(()) | Err(IdentityError::NotFound(_)) => {}
+            Err(error) => return Err(error),
         }
+        Ok(self.find_provider_logout(&row, callback_url).await)
     }
 
     /// Returns the sessions that work now, of a user or (zero) of all.
@@ -263,6 +274,8 @@ pub(crate) async fn insert_session(
         last_used_at: now,
         expires_at: now + session::LIFETIME,
         ceremony: None,
+        provider_session: None,
+        id_token: None,
     };
     let on = mutation.connection();
     store::sessions::insert_session(on, &row).await?;

@@ -115,6 +115,8 @@ impl IdentitySweeper {
                 store::saml::forget_messages(write.connection(), ended).await?;
                 let before = ended - ssh::LONGEST_PERIOD;
                 store::ssh_checks::forget_checks(write.connection(), before).await?;
+                let on = write.connection();
+                store::provider_sessions::forget_provider_sessions(on, ended).await?;
                 let before = ended - KEPT_CREDENTIALS;
                 store::credentials::forget_ended(write.connection(), ended, before).await?;
                 Ok::<_, IdentityError>(())

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use bowline_proto::{
+    addresses::OIDC_CALLBACK,
     identity::v1::{
         CloseSessionRequest, DeleteOwnPasskeyRequest, ListOwnPasskeysRequest, Passkey,
         StartSessionLoginRequest, passkey_service_client::PasskeyServiceClient,
@@ -28,6 +29,7 @@ use crate::{
     browser::Browser,
     failure::PageFailure,
     login::Portals,
+    pages,
     session::{SignedIn, describe_browser, sessions, set_cookie},
     start::Portal,
     waiting_people,
@@ -100,10 +102,14 @@ pub(crate) async fn post_sign_out(
         person.check_form_token(&form.token)?;
         let request = CloseSessionRequest {
             secret: person.secret.to_string(),
+            callback_url: format!("{}{OIDC_CALLBACK}", portal.origin),
         };
-        sessions(&portal).close_session(request).await?;
+        let closed = sessions(&portal).close_session(request).await?.into_inner();
         let cookie = [(header::SET_COOKIE, set_cookie("", portal.is_https))];
-        Ok((cookie, Redirect::to(ACCOUNT)).into_response())
+        Ok(match closed.provider_url.as_str() {
+            "" => (cookie, Redirect::to(ACCOUNT)).into_response(),
+            url => (cookie, pages::redirect_page(url)).into_response(),
+        })
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }

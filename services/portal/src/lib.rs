@@ -11,6 +11,7 @@
 //! POST /login/ATTEMPT/step-up   sends the browser to the provider once more, for what conditions ask for
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
 //! POST /oauth/token         a program gets an access token: JSON, and no page
+//! POST /logout/back-channel/CONNECTION   a provider says that somebody has logged out there: no page
 //! GET  /invitation/SECRET   a link that lets one person in; POST uses it
 //! GET  /admin               the person's devices and passkeys, behind a session, and for administrators what waits for them; below it
 //!                           what can be done with them
@@ -30,6 +31,7 @@ mod failure;
 mod guard;
 mod invitation;
 mod login;
+mod logout;
 mod oauth;
 mod pages;
 mod passkey;

@@ -9,7 +9,7 @@ use axum::{
 };
 use bowline_ids::LoginId;
 use bowline_proto::{
-    addresses::OIDC_CALLBACK,
+    addresses::{OIDC_CALLBACK, SIGNED_OUT},
     identity::v1::{
         BeginLoginAttemptRequest, DecideLoginAttemptRequest, FinishOidcLoginRequest,
         FinishPasskeyLoginRequest, GetLoginAttemptRequest, ListLoginChoicesRequest, Login,
@@ -133,6 +133,9 @@ pub(crate) async fn get_callback(
     headers: HeaderMap,
     Query(query): Query<CallbackQuery>,
 ) -> Response {
+    if query.state == SIGNED_OUT && query.code.is_empty() {
+        return pages::ended_page();
+    }
     let answer = async {
         let browser = Browser::read(&headers, portal.is_https)?;
         let request = FinishOidcLoginRequest {

@@ -229,7 +229,7 @@ pub(crate) fn way_page(way: &BeginLoginAttemptResponse) -> Response {
 }
 
 /// Sends the browser on. A redirect of the form itself would be subject to what this page allows forms.
-fn redirect_page(url: &str) -> Response {
+pub(crate) fn redirect_page(url: &str) -> Response {
     render(
         StatusCode::OK,
         &RedirectPage {
@@ -332,6 +332,17 @@ impl PageFailure {
             Self::LinkUsed => (texts.link_used_title, texts.link_used_lead, ""),
         }
     }
+}
+
+/// Says that a provider has ended its session.
+pub(crate) fn ended_page() -> Response {
+    let texts = &ENGLISH;
+    message_page(
+        StatusCode::OK,
+        texts.session_ended_title,
+        texts.session_ended_lead,
+        "",
+    )
 }
 
 /// Says what went wrong and what to do.

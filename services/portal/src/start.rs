@@ -17,6 +17,7 @@ use url::Url;
 use crate::{
     account::{self, ACCOUNT},
     guard, invitation, login,
+    logout::{self, LogoutLimits},
     oauth::{self, OAuthLimits},
     passkey, saml, waiting_people,
 };
@@ -57,6 +58,8 @@ pub(crate) struct Portal {
     /// How often OAuth clients may ask.
     pub(crate) oauth_limits: OAuthLimits,
     pub(crate) registry: GrpcChannel,
+    /// How often logout tokens may be wrong.
+    pub(crate) logout_limits: LogoutLimits,
 }
 
 /// Returns the routes, to be merged into those of the gateway.
@@ -84,6 +87,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         identity: config.identity,
         oauth_limits: OAuthLimits::default(),
         registry: config.registry,
+        logout_limits: LogoutLimits::default(),
     });
     let routes = Router::new()
         .route(
@@ -102,6 +106,10 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
             get(login::get_attempt).post(login::post_decision),
         )
         .route("/login/{attempt}/step-up", post(login::post_step_up))
+        .route(
+            "/logout/back-channel/{connection}",
+            post(logout::post_back_channel),
+        )
         .route("/oauth/token", post(oauth::post_token))
         .route("/login/{attempt}/passkey", post(login::post_passkey))
         .route(

@@ -107,6 +107,8 @@ pub(crate) struct Texts {
     pub(crate) accept_invitation: &'static str,
     pub(crate) signed_out_title: &'static str,
     pub(crate) signed_out_lead: &'static str,
+    pub(crate) session_ended_title: &'static str,
+    pub(crate) session_ended_lead: &'static str,
     pub(crate) link_used_title: &'static str,
     pub(crate) link_used_lead: &'static str,
 }
@@ -271,6 +273,8 @@ pub(crate) static ENGLISH: Texts = Texts {
     accept_invitation: "Log in",
     signed_out_title: "Log in again",
     signed_out_lead: "You are not logged in, or no longer. Go to the page /admin and log in.",
+    session_ended_title: "You are logged out",
+    session_ended_lead: "Here, and at your provider. You can close this page. To log in again, go to the page /admin.",
     link_used_title: "This link does not work",
     link_used_lead: "It was used before, has ended, or was taken back. Ask an administrator for another one.",
 };

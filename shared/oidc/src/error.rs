@@ -1,5 +1,7 @@
 //! Why a login with a provider does not go on.
 
+use crate::LogoutTokenError;
+
 /// Why a login with a provider does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
@@ -34,6 +36,9 @@ pub enum OidcError {
     /// The ID token does not pass a check.
     #[error("the ID token is refused: {0}")]
     IdToken(String),
+    /// What says that a person has logged out is not the provider's word.
+    #[error("the logout token is refused: {0}")]
+    LogoutToken(#[from] LogoutTokenError),
     /// The provider's further answer about the person can not be had.
     #[error("the provider does not say more of the person (userinfo): {0}")]
     UserInfo(String),

@@ -6,6 +6,8 @@
 //! finish_login ─▶ code for tokens, checks of the ID token ─▶ ProviderIdentity
 //! ```
 //!
+//! A provider also says when a person has logged out there (`check_logout_token`).
+//!
 //! What is kept between the two steps (state, nonce, verifier), who may log in, and which user that is, decides the caller.
 //! Providers are asked through one [`HttpClient`](bowline_http_client::HttpClient) with its limits. What a provider
 //! publishes of itself is kept for a while; a new signing key is fetched as soon as a token names it.
@@ -15,6 +17,8 @@ mod error;
 mod examine;
 mod http;
 mod login;
+mod logout;
+mod logout_token;
 mod provider;
 mod types;
 
@@ -22,6 +26,11 @@ pub use claims::{find_claim, is_kept_elsewhere};
 pub use error::OidcError;
 pub use examine::{ClientVerdict, try_client};
 pub use login::{
-    FinishRequest, LoginSecrets, ProviderIdentity, StartRequest, finish_login, start_login,
+    FinishRequest, FinishedLogin, LoginSecrets, ProviderIdentity, StartRequest, finish_login,
+    start_login,
 };
+pub use logout::{
+    BrowserLogoutRequest, ProviderLogoutRequest, check_logout_token, find_logout_url,
+};
+pub use logout_token::{LogoutTokenError, ProviderLogout};
 pub use provider::{ClientRegistration, Providers};

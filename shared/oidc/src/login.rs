@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The signatures that are believed: with a key pair, so that only the provider can make them.
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
+pub(crate) const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
@@ -101,6 +101,12 @@ impl ProviderIdentity {
         self.email().filter(|_| is_verified)
     }
 
+    /// Returns the provider's session, where it names one.
+    #[must_use]
+    pub fn provider_session(&self) -> Option<&str> {
+        self.text_claim("sid")
+    }
+
     /// Returns the mail address, whoever's it is.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
@@ -115,6 +121,15 @@ impl ProviderIdentity {
             .as_str()
             .filter(|text| !text.is_empty())
     }
+}
+
+/// A login that has gone well.
+#[derive(Clone, Debug)]
+pub struct FinishedLogin {
+    /// Who the person is.
+    pub identity: ProviderIdentity,
+    /// The ID token as the provider has signed it.
+    pub id_token: Zeroizing<String>,
 }
 
 /// Returns where the browser is sent.
@@ -166,7 +181,7 @@ pub async fn start_login(
 pub async fn finish_login(
     providers: &Providers,
     request: FinishRequest<'_>,
-) -> Result<ProviderIdentity, OidcError> {
+) -> Result<FinishedLogin, OidcError> {
     let provider = providers.find_provider(request.registration).await?;
     check_issuer(&provider, &request)?;
     let tokens = exchange_code(providers, &provider, &request).await?;
@@ -182,7 +197,11 @@ pub async fn finish_login(
     if request.wanted_claims.iter().any(is_missing) {
         add_user_info(providers, &provider, &tokens, &mut identity).await?;
     }
-    Ok(identity)
+    let id_token = tokens.id_token().map(ToString::to_string);
+    Ok(FinishedLogin {
+        identity,
+        id_token: Zeroizing::new(id_token.unwrap_or_default()),
+    })
 }
 
 /// Refuses the answer of another provider than the one the person was sent to (mix-up, RFC 9207).

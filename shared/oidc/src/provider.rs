@@ -32,8 +32,8 @@ pub struct ClientRegistration {
     pub client_id: String,
     /// The client's secret; `None` for a public client, which PKCE alone protects.
     pub client_secret: Option<Zeroizing<String>>,
-    /// Where the provider sends browsers back to.
-    pub callback: Url,
+    /// Where the provider sends browsers back to; `None` where none is sent.
+    pub callback: Option<Url>,
 }
 
 /// All providers that are asked. Clones share what is known.
@@ -132,9 +132,10 @@ fn make_client(registration: &ClientRegistration, metadata: &Metadata) -> Provid
     let secret = registration.client_secret.as_ref();
     let secret = secret.map(|secret| ClientSecret::new(secret.to_string()));
     let id = ClientId::new(registration.client_id.clone());
-    let callback = RedirectUrl::from_url(registration.callback.clone());
-    let client = ProviderClient::from_provider_metadata(metadata.clone(), id, secret)
-        .set_redirect_uri(callback);
+    let mut client = ProviderClient::from_provider_metadata(metadata.clone(), id, secret);
+    if let Some(callback) = &registration.callback {
+        client = client.set_redirect_uri(RedirectUrl::from_url(callback.clone()));
+    }
     // Basic authentication is every provider's default; some take the secret in the body only.
     let methods = metadata.token_endpoint_auth_methods_supported();
     let takes = |method| methods.is_some_and(|methods| methods.contains(&method));

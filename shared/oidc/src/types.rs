@@ -30,6 +30,10 @@ pub(crate) struct OtherMetadata {
     /// Whether the browser always comes back with the issuer (RFC 9207): it is required then.
     #[serde(default)]
     pub(crate) authorization_response_iss_parameter_supported: bool,
+    /// Where a browser ends its session there (OpenID Connect RP-Initiated Logout 1.0). Read when it is needed: what is wrong
+    /// with it keeps nobody from logging in.
+    #[serde(default)]
+    pub(crate) end_session_endpoint: Value,
 }
 
 impl AdditionalProviderMetadata for OtherMetadata {}

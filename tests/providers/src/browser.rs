@@ -40,7 +40,8 @@ impl TestBrowser {
     #[must_use]
     pub fn post(&self, url: &str, origin: &str, fields: &[(&str, &str)]) -> Page {
         let origin = format!("Origin: {origin}");
-        let mut arguments = vec!["-H".to_owned(), origin];
+        // Also without a field it is a form.
+        let mut arguments = ["-H", &origin, "--data", ""].map(str::to_owned).to_vec();
         for (number, (name, value)) in fields.iter().enumerate() {
             // Longer than a command line takes.
             let file = self.directory.path().join(format!("field-{number}"));

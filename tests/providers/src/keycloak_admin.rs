@@ -210,6 +210,32 @@ impl KeycloakAdmin {
         );
     }
 
+    /// Registers a client that is told of logouts at this address.
+    pub fn add_client_with_logout(&self, client_id: &str, secret: &str, logout_url: &str) {
+        self.make(
+            "clients",
+            &json!({
+                "clientId": client_id,
+                "secret": secret,
+                "protocol": "openid-connect",
+                "publicClient": false,
+                "redirectUris": ["http://127.0.0.1:*"],
+                "attributes": {
+                    "backchannel.logout.url": logout_url,
+                    "backchannel.logout.session.required": "true",
+                    "post.logout.redirect.uris": "+",
+                },
+            }),
+        );
+    }
+
+    /// Ends a person's sessions.
+    pub fn log_out_user(&self, name: &str) {
+        let user = self.find_id(&format!("users?exact=true&username={name}"));
+        let path = format!("users/{user}/logout");
+        assert_eq!(self.send("POST", &path, "application/json", ""), "");
+    }
+
     /// Adds a person with a password and one-time codes.
     pub fn add_person_with_codes(&self, name: &str) {
         let secret = json!({ "value": crate::OTP_SECRET }).to_string();

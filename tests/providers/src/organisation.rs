@@ -48,12 +48,25 @@ impl TestOrganisation {
     /// Makes a connection to the provider, for people with verified addresses.
     pub async fn connect(&self, name: &str, domains: &[&str], admission: Admission) -> Connection {
         let secret = "secret-of-the-client";
-        self.create_oidc(name, domains, admission, secret).await
+        self.create_oidc(name, domains, admission, secret, |_| {})
+            .await
     }
 
     /// Makes a connection with a client's secret.
     pub async fn connect_with_secret(&self, name: &str, secret: &str) -> Connection {
-        self.create_oidc(name, &[], Admission::default(), secret)
+        self.create_oidc(name, &[], Admission::default(), secret, |_| {})
+            .await
+    }
+
+    /// Makes a connection that differs.
+    pub async fn connect_as(
+        &self,
+        name: &str,
+        secret: &str,
+        change: impl FnOnce(&mut OidcProvider),
+    ) -> Connection {
+        let domains = ["corp.example"];
+        self.create_oidc(name, &domains, Admission::default(), secret, change)
             .await
     }
 
@@ -63,18 +76,21 @@ impl TestOrganisation {
         domains: &[&str],
         admission: Admission,
         client_secret: &str,
+        change: impl FnOnce(&mut OidcProvider),
     ) -> Connection {
+        let mut oidc = OidcProvider {
+            issuer: self.keycloak.issuer(),
+            client_id: "bowline".to_owned(),
+            groups_claim: "groups".to_owned(),
+            ..OidcProvider::default()
+        };
+        change(&mut oidc);
         let connection = Connection {
             tailnet_id: self.services.tailnet,
             name: name.to_owned(),
             domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
             admission: Some(admission),
-            provider: Some(Provider::Oidc(OidcProvider {
-                issuer: self.keycloak.issuer(),
-                client_id: "bowline".to_owned(),
-                groups_claim: "groups".to_owned(),
-                ..OidcProvider::default()
-            })),
+            provider: Some(Provider::Oidc(oidc)),
             ..Connection::default()
         };
         let request = CreateConnectionRequest {
@@ -165,6 +181,23 @@ impl TestOrganisation {
         let back = browser.post(&form.attribute("action=\""), "null", &fields);
         assert_eq!(back.status, 302, "{}", back.body);
         back.location
+    }
+
+    /// Logs a browser in for a session. Returns the person's own page, or the one that refuses.
+    #[must_use]
+    pub fn sign_in(&self, browser: &TestBrowser, connection: &Connection, person: &str) -> Page {
+        let started = browser.post(&self.url("/admin/sign-in"), &self.origin, &[]);
+        assert_eq!(started.status, 303, "{}", started.body);
+        let id = started.location.trim_start_matches("/register/").to_owned();
+        let login = Login {
+            id,
+            ..Login::default()
+        };
+        let opened = self.log_in(browser, &login, connection, person);
+        match opened.status {
+            303 => browser.get(&self.url(&opened.location)),
+            _ => opened,
+        }
     }
 
     /// Goes all the way to the page with the two buttons, or to the one that refuses.

@@ -1,13 +1,22 @@
 //! `bowline connections create oidc`.
 
 use bowline_proto::identity::v1::{
-    Connection, CreateConnectionRequest, OidcProvider, connection::Provider,
+    Connection, CreateConnectionRequest, LoginEndEffect, OidcProvider, UpdateConnectionRequest,
+    connection::Provider,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
+use prost_types::FieldMask;
 
-use super::{AdmissionArgs, SecretArgs, connect, role_groups::RoleGroupArgs, rows::NewOidcRow};
+use super::{
+    AdmissionArgs, SecretArgs, connect,
+    role_groups::RoleGroupArgs,
+    rows::{ConnectionRow, NewOidcRow},
+};
 use crate::{
-    administer::TailnetArg, connection::ConnectionArgs, failure::Failure, output::Printer,
+    administer::TailnetArg,
+    connection::ConnectionArgs,
+    failure::{Failure, FailureKind},
+    output::Printer,
 };
 
 /// An OpenID Connect provider.
@@ -41,7 +50,83 @@ pub struct OidcArgs {
     #[arg(long)]
     allow_unverified_mail: bool,
     #[command(flatten)]
+    logout: LogoutArgs,
+    #[command(flatten)]
     tailnet: TailnetArg,
+}
+
+/// What ends here with a logout at the provider.
+#[derive(Debug, Args)]
+pub struct LogoutArgs {
+    /// What ends when the provider says, at the logout address, that a person has logged out there: the sessions in browsers that
+    /// the connection has opened; or the person is suspended too, so that every device is cut off within a second, until the
+    /// person logs in by the connection, for example at /admin.
+    #[arg(long, value_enum, default_value_t = EffectArg::Sessions)]
+    on_logout: EffectArg,
+}
+
+/// What ends here with a login at a provider.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum EffectArg {
+    /// The sessions in browsers.
+    Sessions,
+    /// These, and the person is suspended.
+    Suspend,
+}
+
+impl From<EffectArg> for LoginEndEffect {
+    fn from(effect: EffectArg) -> Self {
+        match effect {
+            EffectArg::Sessions => Self::Sessions,
+            EffectArg::Suspend => Self::Suspend,
+        }
+    }
+}
+
+/// Returns what people call an effect.
+pub(super) fn effect_name(effect: LoginEndEffect) -> &'static str {
+    match effect {
+        LoginEndEffect::Suspend => "suspend",
+        LoginEndEffect::Sessions | LoginEndEffect::Unspecified => "sessions",
+    }
+}
+
+/// Changes what ends here with a logout at the provider.
+pub(super) async fn set_logout(
+    found: Connection,
+    logout: &LogoutArgs,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    update(found, server, printer, |oidc| {
+        oidc.on_logout = LoginEndEffect::from(logout.on_logout).into();
+    })
+    .await
+}
+
+/// Changes what a connection says of its provider.
+async fn update(
+    mut found: Connection,
+    server: &ConnectionArgs,
+    printer: &Printer,
+    change: impl FnOnce(&mut OidcProvider),
+) -> Result<(), Failure> {
+    let Some(Provider::Oidc(oidc)) = &mut found.provider else {
+        let text = format!("{} is no OpenID Connect connection", found.name);
+        return Err(Failure::new(FailureKind::Failed, text));
+    };
+    change(oidc);
+    let request = UpdateConnectionRequest {
+        connection: Some(found),
+        update_mask: Some(FieldMask {
+            paths: vec!["oidc".to_owned()],
+        }),
+        ..UpdateConnectionRequest::default()
+    };
+    let answer = connect(server)?.update_connection(request).await?;
+    let changed = answer.into_inner().connection.unwrap_or_default();
+    printer.print_row(&ConnectionRow::from(changed));
+    Ok(())
 }
 
 /// Makes a connection.
@@ -75,6 +160,7 @@ fn oidc_connection(tailnet_id: u64, args: OidcArgs) -> Connection {
             scopes: args.scopes,
             groups_claim: args.groups_claim,
             allow_unverified_mail: args.allow_unverified_mail,
+            on_logout: LoginEndEffect::from(args.logout.on_logout).into(),
             ..OidcProvider::default()
         })),
         ..Connection::default()

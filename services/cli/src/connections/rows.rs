@@ -1,7 +1,7 @@
 //! What is shown of connections.
 
 use bowline_proto::{
-    addresses::{OIDC_CALLBACK, SAML_CONSUMER, saml_metadata_path},
+    addresses::{OIDC_CALLBACK, SAML_CONSUMER, back_channel_logout_path, saml_metadata_path},
     identity::v1::{
         CertificateSummary, Connection, ConnectionCheck, ConnectionCheckOutcome,
         CreateConnectionResponse, OidcProvider, RollConnectionKeyResponse, SamlProvider,
@@ -10,7 +10,7 @@ use bowline_proto::{
 };
 use serde::Serialize;
 
-use super::role_groups::RoleGroupRow;
+use super::{oidc::effect_name, role_groups::RoleGroupRow};
 use crate::{
     output::{Row, join_texts, yes_mark},
     time,
@@ -29,6 +29,7 @@ pub(super) struct ConnectionRow {
     groups_claim: String,
     role_groups: Vec<RoleGroupRow>,
     allow_unverified_mail: bool,
+    on_logout: &'static str,
     metadata_url: String,
     mail_attribute: String,
     name_attribute: String,
@@ -53,6 +54,10 @@ impl From<Connection> for ConnectionRow {
             None => ("", OidcProvider::default(), SamlProvider::default()),
         };
         let is_saml = kind == "saml";
+        let on_logout = match kind {
+            "oidc" => effect_name(oidc.on_logout()),
+            _ => "",
+        };
         Self {
             id: connection.id,
             name: connection.name,
@@ -64,6 +69,7 @@ impl From<Connection> for ConnectionRow {
             groups_claim: oidc.groups_claim,
             role_groups: RoleGroupRow::list(connection.role_groups),
             allow_unverified_mail: oidc.allow_unverified_mail,
+            on_logout,
             metadata_url: saml.metadata_url,
             mail_attribute: saml.mail_attribute,
             name_attribute: saml.name_attribute,
@@ -107,13 +113,16 @@ pub(super) struct NewOidcRow {
     #[serde(flatten)]
     connection: ConnectionRow,
     redirect_address: String,
+    logout_address: String,
 }
 
 impl From<CreateConnectionResponse> for NewOidcRow {
     fn from(answer: CreateConnectionResponse) -> Self {
         let origin = origin_of(&answer);
+        let connection = answer.connection.unwrap_or_default();
         Self {
-            connection: answer.connection.unwrap_or_default().into(),
+            logout_address: format!("{origin}{}", back_channel_logout_path(connection.id)),
+            connection: connection.into(),
             redirect_address: format!("{origin}{OIDC_CALLBACK}"),
         }
     }
@@ -129,11 +138,13 @@ impl Row for NewOidcRow {
         "secret",
         "domains",
         "redirect address",
+        "logout address",
     ];
 
     fn table_cells(&self) -> Vec<String> {
         let mut cells = self.connection.table_cells();
         cells.push(self.redirect_address.clone());
+        cells.push(self.logout_address.clone());
         cells
     }
 }

@@ -227,6 +227,8 @@ impl Asked {
         self.home(&["connections", "list"]);
         let set = ["connections", "set-secret", "Example Corp"];
         self.home(&[&set[..], &with_secret].concat());
+        let set = ["connections", "set-logout", "Example Corp", "--on-logout"];
+        self.home(&[&set[..], &["suspend"]].concat());
         self.home(&[
             "connections",
             "link",

@@ -1,7 +1,8 @@
 //! Connections to identity providers.
 
 use bowline_proto::identity::v1::{
-    Admission, Connection, OidcProvider, Role, RoleGroup, SamlProvider, connection::Provider,
+    Admission, Connection, LoginEndEffect, OidcProvider, Role, RoleGroup, SamlProvider,
+    connection::Provider,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -72,6 +73,9 @@ fn normalize_oidc(oidc: &mut OidcProvider) -> Result<(), IdentityError> {
     normalize_list("scopes", &mut oidc.scopes)?;
     if oidc.scopes.iter().any(|scope| scope.contains(' ')) {
         return Err(IdentityError::invalid("scopes", "are separate words"));
+    }
+    if LoginEndEffect::try_from(oidc.on_logout).is_err() {
+        return Err(IdentityError::invalid("on_logout", "is not known"));
     }
     Ok(())
 }
@@ -250,7 +254,15 @@ fn describe_oidc(oidc: &OidcProvider) -> Value {
         "scopes": oidc.scopes,
         "groups_claim": oidc.groups_claim,
         "allow_unverified_mail": oidc.allow_unverified_mail,
+        "on_logout": describe_effect(oidc.on_logout()),
     })
+}
+
+fn describe_effect(effect: LoginEndEffect) -> &'static str {
+    match effect {
+        LoginEndEffect::Suspend => "suspend",
+        LoginEndEffect::Sessions | LoginEndEffect::Unspecified => "sessions",
+    }
 }
 
 fn describe_saml(saml: &SamlProvider) -> Value {

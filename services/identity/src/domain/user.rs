@@ -45,6 +45,7 @@ pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<
             "suspended" => {
                 user.suspended = wanted.suspended;
                 user.awaits_approval &= wanted.suspended;
+                user.suspended_by_connection_id = 0;
             }
             "groups" => {
                 user.groups.clone_from(&wanted.groups);

@@ -1,10 +1,10 @@
 //! Sessions, for gateways and administrators.
 
 use bowline_proto::identity::v1::{
-    CloseSessionRequest, CloseSessionResponse, EndSessionRequest, EndSessionResponse,
-    GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
-    OpenSessionRequest, OpenSessionResponse, StartSessionLoginRequest, StartSessionLoginResponse,
-    session_service_server::SessionService,
+    CloseSessionRequest, CloseSessionResponse, EndProviderLoginRequest, EndProviderLoginResponse,
+    EndSessionRequest, EndSessionResponse, GetSessionRequest, GetSessionResponse,
+    ListSessionsRequest, ListSessionsResponse, OpenSessionRequest, OpenSessionResponse,
+    StartSessionLoginRequest, StartSessionLoginResponse, session_service_server::SessionService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
@@ -47,9 +47,22 @@ impl SessionService for BrowserSessions {
         &self,
         request: Request<CloseSessionRequest>,
     ) -> Result<Response<CloseSessionResponse>, Status> {
-        let secret = Zeroizing::new(request.into_inner().secret);
-        BrowserSessions::close_session(self, &secret).await?;
-        Ok(Response::new(CloseSessionResponse {}))
+        let CloseSessionRequest {
+            secret,
+            callback_url,
+        } = request.into_inner();
+        let secret = Zeroizing::new(secret);
+        let closed = BrowserSessions::close_session(self, &secret, &callback_url);
+        let provider_url = closed.await?;
+        Ok(Response::new(CloseSessionResponse { provider_url }))
+    }
+
+    async fn end_provider_login(
+        &self,
+        request: Request<EndProviderLoginRequest>,
+    ) -> Result<Response<EndProviderLoginResponse>, Status> {
+        BrowserSessions::end_provider_login(self, request.into_inner()).await?;
+        Ok(Response::new(EndProviderLoginResponse {}))
     }
 
     async fn list_sessions(

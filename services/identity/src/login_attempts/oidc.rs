@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bowline_oidc::{ClientRegistration, FinishRequest, StartRequest};
+use bowline_oidc::{ClientRegistration, FinishRequest, FinishedLogin, StartRequest};
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, FinishOidcLoginRequest, LoginAttempt, OidcProvider,
 };
+use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -17,9 +18,17 @@ use crate::{
     domain::{attempt::AttemptStep, condition::AskedProof, person::refused},
     error::IdentityError,
     person::read_person,
-    secrets::{open_login_secrets, random_secrets, seal_login_secrets},
-    store::{self, attempts::AttemptRow, connections::StoredConnection},
+    secrets::{KeptTokens, open_login_secrets, random_secrets, seal_login_secrets, seal_tokens},
+    store::{
+        self, attempts::AttemptRow, connections::StoredConnection,
+        provider_sessions::ProviderSessionKey,
+    },
 };
+
+/// The longest name of a provider's session that is kept, in bytes.
+const LONGEST_PROVIDER_SESSION: usize = 512;
+/// How long it is known whose a provider's session is: longer than such a session mostly lasts.
+const KEPT_PROVIDER_SESSION: TimeDelta = TimeDelta::days(30);
 
 impl LoginAttempts {
     /// Returns the way to the provider and back for one attempt.
@@ -83,11 +92,48 @@ impl LoginAttempts {
             wanted_claims: &wanted_claims,
             now: self.read_time().await?,
         };
-        let identity = bowline_oidc::finish_login(&self.providers, finish).await?;
-        let person = read_person(oidc, &identity);
-        let proof = read_proof(&identity);
+        let finished = bowline_oidc::finish_login(&self.providers, finish).await?;
+        let identity = &finished.identity;
+        let person = read_person(oidc, identity);
+        let proof = read_proof(identity);
+        self.keep_provider_login(&attempt, &finished).await?;
         self.identify_attempt(&attempt, AttemptStep::Taken, row.connection, person, proof)
             .await
+    }
+
+    /// Keeps what ends with the login at the provider: the session that the login opens may be ended there.
+    async fn keep_provider_login(
+        &self,
+        attempt: &AttemptRow,
+        finished: &FinishedLogin,
+    ) -> Result<(), IdentityError> {
+        let subject = finished.identity.subject.clone();
+        let named = finished.identity.provider_session();
+        let tokens = KeptTokens {
+            provider_session: named
+                .filter(|name| name.len() <= LONGEST_PROVIDER_SESSION)
+                .map(str::to_owned),
+            id_token: finished.id_token.clone(),
+        };
+        let sealed = seal_tokens(self.connections.sealing_keys()?, &attempt.id, &tokens)?;
+        let (id, connection_id) = (attempt.id.clone(), attempt.connection_id);
+        let kept = self.log.database().write(|write| {
+            Box::pin(async move {
+                let (now, on) = (write.now(), write.connection());
+                store::attempts::keep_tokens(on, &id, sealed).await?;
+                if let Some(provider_session) = &tokens.provider_session {
+                    let key = ProviderSessionKey {
+                        connection_id,
+                        provider_session,
+                    };
+                    let until = now + KEPT_PROVIDER_SESSION;
+                    store::provider_sessions::put_provider_session(on, key, &subject, until)
+                        .await?;
+                }
+                Ok::<_, IdentityError>(())
+            })
+        });
+        kept.await
     }
 
     /// Makes sure that nobody else takes what this browser brings back.
@@ -112,18 +158,19 @@ impl LoginAttempts {
         }
     }
 
-    fn registration(
+    pub(crate) fn registration(
         &self,
         row: &StoredConnection,
         oidc: &OidcProvider,
         callback_url: &str,
     ) -> Result<ClientRegistration, IdentityError> {
         let callback = callback_url.parse();
+        let callback = callback.map_err(|_| IdentityError::invalid("callback_url", "is no URL"))?;
         Ok(ClientRegistration {
             issuer: oidc.issuer.clone(),
             client_id: oidc.client_id.clone(),
             client_secret: self.connections.open_secret(row)?,
-            callback: callback.map_err(|_| IdentityError::invalid("callback_url", "is no URL"))?,
+            callback: Some(callback),
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Returns the OpenID Connect provider of a connection.
-pub(super) fn oidc_provider(connection: &Connection) -> Result<&OidcProvider, IdentityError> {
+pub(crate) fn oidc_provider(connection: &Connection) -> Result<&OidcProvider, IdentityError> {
     match &connection.provider {
         Some(Provider::Oidc(oidc)) => Ok(oidc),
         _ => Err(IdentityError::NotFound("provider of the connection")),

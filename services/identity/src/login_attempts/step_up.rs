@@ -25,6 +25,7 @@ use crate::{
     fields::read_tailnet_id,
     logins::{LoginDecision, decide_and_audit},
     person::{IdentifiedPerson, identify_user},
+    provider_logins::end_suspension,
     store::{
         self,
         attempts::AttemptRow,
@@ -133,6 +134,7 @@ impl LoginAttempts {
                     }
                 };
                 let user_id = user.id;
+                let back = (user.suspended && !waits).then(|| user.clone());
                 match judge_attempt(mutation, &found, &connection, *user, &proof).await? {
                     Identification::Identified => {}
                     // What the provider says of groups is kept; nobody is made who does not get in.
@@ -143,6 +145,10 @@ impl LoginAttempts {
                     return Ok(Identification::Waiting(
                         tell_device(mutation, &found).await?,
                     ));
+                }
+                if let Some(user) = back {
+                    // Only who was suspended by this connection comes so far.
+                    end_suspension(mutation, *user).await?;
                 }
                 let on = mutation.connection();
                 let to = AttemptStep::Identified;

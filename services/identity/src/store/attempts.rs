@@ -29,7 +29,8 @@ pub struct AttemptRow {
     pub callback_url: String,
     /// What binds the login at the provider, sealed.
     pub sealed: Vec<u8>,
-    /// What the provider's answer says of the person, sealed; `None` until there is one.
+    /// What the provider's answer says of the person (SAML), or gave with it (OpenID Connect), sealed; `None` until there is
+    /// one.
     pub answer: Option<Vec<u8>>,
     /// What the provider is asked for once more, as JSON; `None` the first time.
     pub asked: Option<String>,
@@ -167,6 +168,22 @@ pub async fn keep_answer(
         .execute(on)
         .await?;
     Ok(kept.rows_affected() == 1)
+}
+
+/// Keeps what an OpenID Connect provider gave, sealed, while its answer is taken.
+pub async fn keep_tokens(
+    on: &mut AnyConnection,
+    id: &str,
+    tokens: Vec<u8>,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query("UPDATE login_attempts SET answer = $3 WHERE id = $1 AND step = $2");
+    query
+        .bind(id.to_owned())
+        .bind(AttemptStep::Taken.number())
+        .bind(tokens)
+        .execute(on)
+        .await?;
+    Ok(())
 }
 
 /// Records what the provider is asked for once more; says whether the attempt stood where it was.

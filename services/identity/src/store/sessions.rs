@@ -4,7 +4,7 @@ use bowline_db::{DatabaseError, from_micros, to_micros};
 use bowline_proto::{identity::v1::Session, time::to_timestamp};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
-use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
 
 use super::decode_body;
 
@@ -21,7 +21,14 @@ pub struct SessionRow {
     pub expires_at: DateTime<Utc>,
     /// What a passkey that is being added has to answer, sealed.
     pub ceremony: Option<Vec<u8>>,
+    /// The provider's session that opened it, where the provider named one.
+    pub provider_session: Option<String>,
+    /// The provider's ID token, sealed.
+    pub id_token: Option<Vec<u8>>,
 }
+
+const COLUMNS: &str =
+    "body, secret_hash, last_used_at, expires_at, ceremony, provider_session, id_token";
 
 const INCONSISTENT: &str = "a time is none";
 
@@ -41,6 +48,8 @@ fn read_row(row: &AnyRow) -> Result<SessionRow, DatabaseError> {
         last_used_at,
         expires_at: time("expires_at")?,
         ceremony: row.try_get("ceremony")?,
+        provider_session: row.try_get("provider_session")?,
+        id_token: row.try_get("id_token")?,
     })
 }
 
@@ -49,9 +58,9 @@ pub async fn find_session<'e>(
     on: impl Executor<'e, Database = Any>,
     id: &str,
 ) -> Result<Option<SessionRow>, DatabaseError> {
-    let query =
-        "SELECT body, secret_hash, last_used_at, expires_at, ceremony FROM sessions WHERE id = $1";
-    let found = sqlx::query(query).bind(id.to_owned()).fetch_optional(on);
+    let query = format!("SELECT {COLUMNS} FROM sessions WHERE id = $1");
+    let query = sqlx::query(AssertSqlSafe(query));
+    let found = query.bind(id.to_owned()).fetch_optional(on);
     found.await?.as_ref().map(read_row).transpose()
 }
 
@@ -61,11 +70,11 @@ pub async fn list_sessions<'e>(
     tailnet_id: u64,
     user_id: u64,
 ) -> Result<Vec<SessionRow>, DatabaseError> {
-    let query = sqlx::query(
-        "SELECT body, secret_hash, last_used_at, expires_at, ceremony FROM sessions
-         WHERE tailnet_id = $1 AND ($2 = 0 OR user_id = $2) ORDER BY created_at DESC, id LIMIT 1000",
+    let query = format!(
+        "SELECT {COLUMNS} FROM sessions
+         WHERE tailnet_id = $1 AND ($2 = 0 OR user_id = $2) ORDER BY created_at DESC, id LIMIT 1000"
     );
-    let rows = query
+    let rows = sqlx::query(AssertSqlSafe(query))
         .bind(tailnet_id.cast_signed())
         .bind(user_id.cast_signed())
         .fetch_all(on)
@@ -89,6 +98,20 @@ pub async fn insert_session(on: &mut AnyConnection, row: &SessionRow) -> Result<
         .bind(row.session.encode_to_vec())
         .execute(on)
         .await?;
+    Ok(())
+}
+
+/// Records which session of a provider opened one, and the provider's sealed ID token.
+pub async fn put_provider_login(
+    on: &mut AnyConnection,
+    id: &str,
+    provider_session: Option<String>,
+    id_token: Option<Vec<u8>>,
+) -> Result<(), DatabaseError> {
+    let query =
+        sqlx::query("UPDATE sessions SET provider_session = $2, id_token = $3 WHERE id = $1");
+    let query = query.bind(id.to_owned()).bind(provider_session);
+    query.bind(id_token).execute(on).await?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod credentials;
 mod groups;
 mod identity;
 mod logins;
+mod provider_logins;
 mod queue;
 mod sessions;
 mod ssh_checks;

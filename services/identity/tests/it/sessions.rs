@@ -209,8 +209,10 @@ async fn session_works_until_it_is_ended(identity: TestIdentity) {
     for _ in 0..2 {
         let request = CloseSessionRequest {
             secret: other.clone(),
+            callback_url: "https://bowline.example.com/login/callback".to_owned(),
         };
-        client.close_session(request).await.unwrap();
+        let closed = client.close_session(request).await.unwrap().into_inner();
+        assert_eq!(closed.provider_url, "", "no provider has opened it");
     }
     assert!(list(&identity, home.id).await.is_empty());
     assert_eq!(identity.audited_details("session.end").await.len(), 2);

@@ -8,6 +8,7 @@
 mod account;
 mod conditions;
 mod groups;
+mod logout;
 mod openid_connect;
 mod pages;
 mod people;

@@ -1,0 +1,280 @@
+//! What ends here when a provider says that a person's login there has ended.
+//!
+//! Sessions that the connection has opened end. Where the connection says so the person is suspended, until the provider's word
+//! at another login, or an administrator, takes that back. Who is suspended by somebody else stays so.
+
+use bowline_db::Mutation;
+use bowline_oidc::{
+    BrowserLogoutRequest, ClientRegistration, ProviderLogout, ProviderLogoutRequest,
+};
+use bowline_proto::{
+    addresses::SIGNED_OUT,
+    identity::v1::{
+        Connection, EndProviderLoginRequest, LoginEndEffect, Role, Session, SessionOrigin, User,
+    },
+};
+use bowline_sealing::SealingKeys;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    domain::person::refused,
+    error::IdentityError,
+    fields::read_tailnet_id,
+    login_attempts::provider::oidc_provider,
+    memberships::{audit_change, write_user},
+    secrets::{KeptTokens, open_id_token, open_tokens, seal_id_token},
+    sessions::BrowserSessions,
+    store::{
+        self, attempts::AttemptRow, connections::ProviderSubject,
+        provider_sessions::ProviderSessionKey, sessions::SessionRow,
+    },
+    users::require_user,
+};
+
+/// The longest ID token that is kept to be sent back at a logout: it goes into an address.
+const LONGEST_ID_TOKEN: usize = 4096;
+/// What is said of a logout token that comes again.
+const USED: &str = "the logout token was used already";
+
+impl BrowserSessions {
+    /// Ends what a connection says of a person who has logged out at its provider.
+    pub(crate) async fn end_provider_login(
+        &self,
+        request: EndProviderLoginRequest,
+    ) -> Result<(), IdentityError> {
+        let row = self.connections.find_stored(request.connection_id).await?;
+        let oidc = oidc_provider(&row.connection)?;
+        let registration = ClientRegistration {
+            issuer: oidc.issuer.clone(),
+            client_id: oidc.client_id.clone(),
+            client_secret: None,
+            callback: None,
+        };
+        let asked = ProviderLogoutRequest {
+            registration: &registration,
+            token: &request.logout_token,
+            now: self.connections.read_time().await?,
+        };
+        let logout = bowline_oidc::check_logout_token(self.attempts.providers(), asked).await?;
+        let (connection, effect) = (row.connection.clone(), oidc.on_logout());
+        let tailnet = read_tailnet_id(connection.tailnet_id)?;
+        let issuer = registration.issuer;
+        let ended = self
+            .log
+            .mutate(tailnet, actor_of(&connection), move |mutation| {
+                Box::pin(async move {
+                    take_once(mutation, connection.id, &logout).await?;
+                    let found = find_person(mutation, &connection, &issuer, &logout).await?;
+                    let Some(user_id) = found else {
+                        return Ok(());
+                    };
+                    let only = logout.provider_session.as_deref();
+                    end_sessions(mutation, connection.id, user_id, only).await?;
+                    if effect == LoginEndEffect::Suspend {
+                        suspend_by(mutation, &connection, user_id).await?;
+                    }
+                    Ok::<_, IdentityError>(())
+                })
+            });
+        ended.await?;
+        Ok(())
+    }
+
+    /// Returns where a browser ends its session at the provider that has opened this one; empty where it can not. Whatever is
+    /// wrong there, the session here has ended.
+    pub(crate) async fn find_provider_logout(
+        &self,
+        row: &SessionRow,
+        callback_url: &str,
+    ) -> String {
+        let found = self.ask_for_logout(row, callback_url).await;
+        found.unwrap_or_else(|error| {
+            tracing::info!(%error, "the session at the provider is not ended");
+            String::new()
+        })
+    }
+
+    async fn ask_for_logout(
+        &self,
+        row: &SessionRow,
+        callback_url: &str,
+    ) -> Result<String, IdentityError> {
+        let is_of_provider = row.session.origin() == SessionOrigin::Provider;
+        if !is_of_provider || callback_url.is_empty() {
+            return Ok(String::new());
+        }
+        let stored = self
+            .connections
+            .find_stored(row.session.connection_id)
+            .await?;
+        let Ok(oidc) = oidc_provider(&stored.connection) else {
+            return Ok(String::new());
+        };
+        let registration = self.attempts.registration(&stored, oidc, callback_url)?;
+        let keys = self.connections.sealing_keys()?;
+        let sealed = row.id_token.as_deref();
+        let id_token = sealed.and_then(|sealed| open_id_token(keys, &row.session.id, sealed));
+        let asked = BrowserLogoutRequest {
+            registration: &registration,
+            id_token: id_token.as_deref().map(String::as_str),
+            state: SIGNED_OUT,
+        };
+        let url = bowline_oidc::find_logout_url(self.attempts.providers(), asked).await?;
+        Ok(url.map_or_else(String::new, String::from))
+    }
+
+    /// Returns what an OpenID Connect provider gave with the login of an attempt.
+    pub(crate) fn open_kept_tokens(
+        &self,
+        attempt: &AttemptRow,
+        connection: Option<&Connection>,
+    ) -> Result<Option<KeptTokens>, IdentityError> {
+        match &attempt.answer {
+            Some(sealed) if connection.is_some_and(|one| oidc_provider(one).is_ok()) => {
+                let keys = self.connections.sealing_keys()?;
+                Ok(Some(open_tokens(keys, &attempt.id, sealed)?))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Returns who a connection is in audit entries.
+pub(crate) fn actor_of(connection: &Connection) -> String {
+    format!("connection:{}", connection.name)
+}
+
+/// Refuses a logout token that was taken before, by whatever replica.
+async fn take_once(
+    mutation: &mut Mutation,
+    connection_id: u64,
+    logout: &ProviderLogout,
+) -> Result<(), IdentityError> {
+    let digest = Sha256::digest(logout.token_id.as_bytes());
+    let on = mutation.connection();
+    let is_new = store::saml::use_message(on, connection_id, &digest, logout.replay_until);
+    match is_new.await? {
+        true => Ok(()),
+        false => Err(refused(USED)),
+    }
+}
+
+/// Returns the user who a logout is of; `None` when nobody here has logged in by it.
+async fn find_person(
+    mutation: &mut Mutation,
+    connection: &Connection,
+    issuer: &str,
+    logout: &ProviderLogout,
+) -> Result<Option<u64>, IdentityError> {
+    let on = mutation.connection();
+    let subject = match (&logout.subject, &logout.provider_session) {
+        (Some(subject), _) => Some(subject.clone()),
+        (None, Some(provider_session)) => {
+            let key = ProviderSessionKey {
+                connection_id: connection.id,
+                provider_session,
+            };
+            store::provider_sessions::find_subject(on, key).await?
+        }
+        (None, None) => None,
+    };
+    let Some(subject) = subject else {
+        return Ok(None);
+    };
+    let subject = ProviderSubject {
+        connection_id: connection.id,
+        issuer,
+        subject: &subject,
+    };
+    Ok(store::connections::find_linked_user(on, subject).await?)
+}
+
+/// Ends the sessions of a user that a connection has opened: those of one session at the provider, or all. A session of which
+/// it is not known which the provider's was ends with each.
+pub(crate) async fn end_sessions(
+    mutation: &mut Mutation,
+    connection_id: u64,
+    user_id: u64,
+    only: Option<&str>,
+) -> Result<(), IdentityError> {
+    let tailnet = mutation.tailnet().get();
+    let on = mutation.connection();
+    let rows = store::sessions::list_sessions(&mut *on, tailnet, user_id).await?;
+    let ends = |session: &Session, of_provider: Option<&str>| {
+        let is_named = only.is_none() || of_provider.is_none() || only == of_provider;
+        session.connection_id == connection_id && is_named
+    };
+    for row in rows {
+        if !ends(&row.session, row.provider_session.as_deref()) {
+            continue;
+        }
+        let id = row.session.id;
+        if store::sessions::delete_session(mutation.connection(), tailnet, &id).await? {
+            mutation.record_audit("session.end", id, &json!({ "by": "provider" }));
+        }
+    }
+    Ok(())
+}
+
+/// Suspends a user because of a provider's word. The owner stays, as whatever else would suspend the owner.
+pub(crate) async fn suspend_by(
+    mutation: &mut Mutation,
+    connection: &Connection,
+    user_id: u64,
+) -> Result<(), IdentityError> {
+    let tailnet = mutation.tailnet();
+    let before = require_user(mutation.connection(), tailnet, user_id).await?;
+    if before.suspended {
+        return Ok(());
+    }
+    let mut changed = User {
+        suspended: true,
+        suspended_by_connection_id: connection.id,
+        ..before.clone()
+    };
+    if before.role() == Role::Owner {
+        let user = &before.login_name;
+        tracing::warn!(
+            user,
+            connection = connection.name,
+            "the owner is not suspended"
+        );
+        return Ok(());
+    }
+    write_user(mutation, &mut changed).await?;
+    let on = mutation.connection();
+    store::sessions::keep_newest_sessions(on, tailnet.get(), user_id, 0).await?;
+    audit_change(mutation, &before, &changed);
+    Ok(())
+}
+
+/// Takes back that a user is suspended.
+pub(crate) async fn end_suspension(
+    mutation: &mut Mutation,
+    before: User,
+) -> Result<(), IdentityError> {
+    let mut changed = User {
+        suspended: false,
+        suspended_by_connection_id: 0,
+        ..before.clone()
+    };
+    write_user(mutation, &mut changed).await?;
+    audit_change(mutation, &before, &changed);
+    Ok(())
+}
+
+/// Records by which login at a provider a session was opened.
+pub(crate) async fn record_provider_login(
+    mutation: &mut Mutation,
+    keys: &SealingKeys,
+    session_id: &str,
+    tokens: KeptTokens,
+) -> Result<(), IdentityError> {
+    let id_token = (!tokens.id_token.is_empty() && tokens.id_token.len() <= LONGEST_ID_TOKEN)
+        .then(|| seal_id_token(keys, session_id, &tokens.id_token));
+    let on = mutation.connection();
+    let named = tokens.provider_session;
+    store::sessions::put_provider_login(on, session_id, named, id_token).await?;
+    Ok(())
+}

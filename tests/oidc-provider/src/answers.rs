@@ -1,0 +1,144 @@
+//! What it answers.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Form, Request, State},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::stream;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    CLIENT_ID, Fault, TestOidcProvider, keys::public_key, now, replace_members, sign_token,
+};
+
+pub(crate) fn routes(provider: TestOidcProvider) -> Router {
+    Router::new()
+        .route("/.well-known/openid-configuration", get(get_discovery))
+        .route("/jwks", get(get_keys))
+        .route("/token", post(post_token))
+        .route("/userinfo", get(get_person))
+        .layer(from_fn_with_state(provider.clone(), err_where_told))
+        .with_state(provider)
+}
+
+/// Counts a request, and answers it wrongly where that is asked for.
+async fn err_where_told(
+    State(provider): State<TestOidcProvider>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let fault = {
+        let mut behaviour = provider.behaviour.lock();
+        *behaviour.requests.entry(path.clone()).or_default() += 1;
+        behaviour.faults.get(&path).cloned()
+    };
+    let status = |number| StatusCode::from_u16(number).unwrap();
+    match fault {
+        None => next.run(request).await,
+        Some(Fault::Status(number)) => status(number).into_response(),
+        Some(Fault::Answer(number, body)) => (status(number), body).into_response(),
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Endless) => {
+            let chunk = Bytes::from_static(&[b' '; 65536]);
+            let chunks = stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
+            Body::from_stream(chunks).into_response()
+        }
+        Some(Fault::Redirect(place)) => {
+            (StatusCode::FOUND, [(header::LOCATION, place)]).into_response()
+        }
+    }
+}
+
+async fn get_discovery(State(provider): State<TestOidcProvider>) -> Json<Value> {
+    let origin = provider.issuer();
+    let mut published = json!({
+        "issuer": origin,
+        "authorization_endpoint": format!("{origin}/authorize"),
+        "token_endpoint": format!("{origin}/token"),
+        "userinfo_endpoint": format!("{origin}/userinfo"),
+        "end_session_endpoint": format!("{origin}/end-session"),
+        "jwks_uri": format!("{origin}/jwks"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["EdDSA"],
+    });
+    replace_members(&mut published, &provider.behaviour().discovery);
+    Json(published)
+}
+
+async fn get_keys(State(provider): State<TestOidcProvider>) -> Json<Value> {
+    let numbers = provider.behaviour().published_keys;
+    let keys: Vec<_> = numbers.into_iter().map(public_key).collect();
+    Json(json!({ "keys": keys }))
+}
+
+async fn get_person() -> Json<Value> {
+    Json(json!({ "sub": "person-1" }))
+}
+
+async fn post_token(
+    State(provider): State<TestOidcProvider>,
+    Form(form): Form<BTreeMap<String, String>>,
+) -> Response {
+    let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+    let behaviour = provider.behaviour();
+    let is_refresh = field("grant_type") == "refresh_token";
+    let is_right = match is_refresh {
+        true => field("refresh_token") == refresh_token(behaviour.refresh_number),
+        false => {
+            let hash = Sha256::digest(field("code_verifier").as_bytes());
+            field("code") == "code" && URL_SAFE_NO_PAD.encode(hash) == behaviour.challenge
+        }
+    };
+    if is_refresh && let Some((status, body)) = behaviour.refresh_answer {
+        return (StatusCode::from_u16(status).unwrap(), Json(body)).into_response();
+    }
+    if !is_right {
+        let refusal = json!({ "error": "invalid_grant" });
+        return (StatusCode::BAD_REQUEST, Json(refusal)).into_response();
+    }
+    let now = now();
+    let mut claims = json!({
+        "iss": provider.issuer(),
+        "aud": CLIENT_ID,
+        "sub": "person-1",
+        "sid": "session-1",
+        "iat": now,
+        "exp": now + 300,
+        "email": "kim@example.com",
+        "email_verified": true,
+        "name": "Kim Example",
+        "groups": ["dev"],
+    });
+    if !is_refresh {
+        claims["nonce"] = behaviour.nonce.into();
+    }
+    replace_members(&mut claims, &behaviour.claims);
+    let mut header = json!({ "alg": "EdDSA", "kid": behaviour.signing_key.to_string() });
+    replace_members(&mut header, &behaviour.header);
+    let next = behaviour.refresh_number + 1;
+    provider.change(|behaviour| behaviour.refresh_number = next);
+    let mut answer = json!({
+        "access_token": "access",
+        "token_type": "Bearer",
+        "expires_in": 300,
+        "id_token": sign_token(behaviour.signing_key, &header, &claims),
+        "refresh_token": refresh_token(next),
+    });
+    replace_members(&mut answer, &behaviour.token_answer);
+    Json(answer).into_response()
+}
+
+fn refresh_token(number: u32) -> String {
+    format!("refresh-{number}")
+}

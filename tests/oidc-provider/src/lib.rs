@@ -1,0 +1,182 @@
+//! An OpenID Connect provider on this machine, for what a real one does not do on request: it errs, lies, stalls, changes its
+//! keys, and signs what it is told to. It keeps no people: whoever comes is one person.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails where something is not as expected"
+)]
+
+mod answers;
+mod keys;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use url::Url;
+
+pub use keys::sign_token;
+
+/// This server's id at the provider.
+pub const CLIENT_ID: &str = "bowline";
+
+/// What is wrong with an answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It has this status and no body.
+    Status(u16),
+    /// It has this status and body.
+    Answer(u16, String),
+    /// It never comes.
+    Hang,
+    /// Its body has no end.
+    Endless,
+    /// It leads there.
+    Redirect(String),
+}
+
+/// How the provider behaves. A test changes it at any time.
+#[derive(Clone, Debug)]
+pub struct ProviderBehaviour {
+    /// What is wrong with the answer at a path, such as `/token`.
+    pub faults: BTreeMap<String, Fault>,
+    /// The keys that it publishes, by number.
+    pub published_keys: Vec<u8>,
+    /// The key that it signs with.
+    pub signing_key: u8,
+    /// Members of what it publishes of itself, in place of the right ones; null leaves one out.
+    pub discovery: Value,
+    /// Members of a token's header, in the same way.
+    pub header: Value,
+    /// Members of the ID token, in the same way.
+    pub claims: Value,
+    /// Members of its answer with tokens, in the same way.
+    pub token_answer: Value,
+    /// What it answers to a refresh token, in place of new tokens: status and body.
+    pub refresh_answer: Option<(u16, Value)>,
+    /// The refresh token that it takes next; the number grows with each.
+    pub refresh_number: u32,
+    nonce: String,
+    challenge: String,
+    requests: BTreeMap<String, usize>,
+}
+
+/// The provider. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct TestOidcProvider {
+    origin: String,
+    behaviour: Arc<Mutex<ProviderBehaviour>>,
+}
+
+impl TestOidcProvider {
+    /// Starts one with the key 1.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let provider = Self {
+            origin,
+            behaviour: Arc::new(Mutex::new(ProviderBehaviour {
+                faults: BTreeMap::new(),
+                published_keys: vec![1],
+                signing_key: 1,
+                discovery: json!({}),
+                header: json!({}),
+                claims: json!({}),
+                token_answer: json!({}),
+                refresh_answer: None,
+                refresh_number: 0,
+                nonce: String::new(),
+                challenge: String::new(),
+                requests: BTreeMap::new(),
+            })),
+        };
+        let routes = answers::routes(provider.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        provider
+    }
+
+    /// Returns its issuer, which is its origin.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.origin
+    }
+
+    /// Changes how it behaves.
+    pub fn change(&self, change: impl FnOnce(&mut ProviderBehaviour)) {
+        change(&mut self.behaviour.lock());
+    }
+
+    /// Returns how it behaves.
+    #[must_use]
+    pub fn behaviour(&self) -> ProviderBehaviour {
+        self.behaviour.lock().clone()
+    }
+
+    /// Returns how often a path was asked for.
+    #[must_use]
+    pub fn count_requests(&self, path: &str) -> usize {
+        let behaviour = self.behaviour.lock();
+        behaviour.requests.get(path).copied().unwrap_or(0)
+    }
+
+    /// Lets the person log in who was sent to an address. Returns the state that the browser brings back; the code is "code".
+    pub fn log_in(&self, url: &str) -> String {
+        let url: Url = url.parse().unwrap();
+        let sent: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+        let sent = |name: &str| sent.get(name).unwrap_or_else(|| panic!("{url}")).clone();
+        let mut behaviour = self.behaviour.lock();
+        behaviour.nonce = sent("nonce");
+        behaviour.challenge = sent("code_challenge");
+        sent("state")
+    }
+
+    /// Returns a logout token of the person, with members of its claims changed.
+    #[must_use]
+    pub fn make_logout_token(&self, changes: &Value) -> String {
+        let behaviour = self.behaviour();
+        let now = now();
+        let mut claims = json!({
+            "iss": self.origin,
+            "aud": CLIENT_ID,
+            "iat": now,
+            "exp": now + 120,
+            "jti": format!("logout-{}", next_number()),
+            "sub": "person-1",
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        replace_members(&mut claims, changes);
+        let mut header = json!({ "alg": "EdDSA", "typ": "logout+jwt", "kid": behaviour.signing_key.to_string() });
+        replace_members(&mut header, &behaviour.header);
+        sign_token(behaviour.signing_key, &header, &claims)
+    }
+}
+
+/// Puts members of one object in place of another's; null takes one away.
+fn replace_members(object: &mut Value, changes: &Value) {
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(object.as_object_mut().unwrap().remove(name)),
+            value => object[name] = value.clone(),
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap().as_secs()
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
