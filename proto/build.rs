@@ -8,15 +8,16 @@ use protox::{
     prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value},
 };
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "bowline/identity/v1/identity_service.proto",
+    "bowline/identity/v1/scim_service.proto",
     "bowline/identity/v1/session_service.proto",
     "bowline/key_registry/v1/key_registry_service.proto",
     "bowline/policy/v1/policy_service.proto",
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 28] = [
+const SECRETIVE: [&str; 35] = [
     "bowline.identity.v1.AcceptInvitationRequest",
     "bowline.identity.v1.AcceptInvitationResponse",
     "bowline.identity.v1.AuthenticateTokenRequest",
@@ -29,18 +30,25 @@ const SECRETIVE: [&str; 28] = [
     "bowline.identity.v1.CreateConnectionRequest",
     "bowline.identity.v1.CreateInvitationResponse",
     "bowline.identity.v1.CreateOAuthClientResponse",
+    "bowline.identity.v1.CreateScimResourceRequest",
+    "bowline.identity.v1.CreateScimTokenResponse",
     "bowline.identity.v1.DeleteOwnPasskeyRequest",
+    "bowline.identity.v1.DeleteScimResourceRequest",
     "bowline.identity.v1.EndProviderLoginRequest",
     "bowline.identity.v1.FinishOidcLoginRequest",
     "bowline.identity.v1.FinishPasskeyRequest",
     "bowline.identity.v1.FormField",
     "bowline.identity.v1.GetInvitationRequest",
+    "bowline.identity.v1.GetScimResourceRequest",
     "bowline.identity.v1.GetSessionRequest",
     "bowline.identity.v1.IssueAccessTokenRequest",
     "bowline.identity.v1.IssueAccessTokenResponse",
     "bowline.identity.v1.ListLoginChoicesRequest",
     "bowline.identity.v1.ListOwnPasskeysRequest",
+    "bowline.identity.v1.ListScimResourcesRequest",
     "bowline.identity.v1.OpenSessionResponse",
+    "bowline.identity.v1.PatchScimResourceRequest",
+    "bowline.identity.v1.ReplaceScimResourceRequest",
     "bowline.identity.v1.TakeSamlResponseRequest",
     "bowline.identity.v1.UpdateConnectionRequest",
     "bowline.key_registry.v1.CreatePreAuthKeyResponse",

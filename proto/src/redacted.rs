@@ -12,7 +12,24 @@ use crate::{
     key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest},
 };
 
+mod scim;
 mod sessions;
+
+/// Writes `Debug` of messages: `Message { fields that are shown; fields that are secret }`.
+macro_rules! redact_secrets {
+    ($($message:ident { $($shown:ident),*; $($secret:ident),* })*) => {$(
+        impl fmt::Debug for $message {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .debug_struct(stringify!($message))
+                    $(.field(stringify!($shown), &self.$shown))*
+                    $(.field(stringify!($secret), &redact(&self.$secret)))*
+                    .finish()
+            }
+        }
+    )*};
+}
+use redact_secrets;
 
 /// What stands for a secret.
 const REDACTED: &str = "[redacted]";

@@ -2,28 +2,13 @@
 
 use std::fmt;
 
-use super::redact;
+use super::{redact, redact_secrets};
 use crate::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, BeginLoginAttemptRequest,
     BeginPasskeyRequest, CloseSessionRequest, CloseSessionResponse, CreateInvitationResponse,
     DeleteOwnPasskeyRequest, EndProviderLoginRequest, FinishPasskeyRequest, GetInvitationRequest,
     GetSessionRequest, ListLoginChoicesRequest, ListOwnPasskeysRequest, OpenSessionResponse,
 };
-
-/// Writes `Debug` of messages: `Message { fields that are shown; fields that are secret }`.
-macro_rules! redact_secrets {
-    ($($message:ident { $($shown:ident),*; $($secret:ident),* })*) => {$(
-        impl fmt::Debug for $message {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter
-                    .debug_struct(stringify!($message))
-                    $(.field(stringify!($shown), &self.$shown))*
-                    $(.field(stringify!($secret), &redact(&self.$secret)))*
-                    .finish()
-            }
-        }
-    )*};
-}
 
 redact_secrets! {
     AcceptInvitationRequest { description; secret }

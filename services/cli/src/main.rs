@@ -19,6 +19,7 @@ mod oauth_clients;
 mod output;
 mod policy;
 mod revocation;
+mod scim_tokens;
 mod sealing_key;
 mod server;
 mod sessions;
@@ -78,6 +79,9 @@ enum Command {
     /// Programs that administer, each with tokens of an hour.
     #[command(subcommand, name = "oauth-clients")]
     OAuthClients(oauth_clients::OAuthClientsCommand),
+    /// Tokens that identity providers bring users and groups with, by SCIM.
+    #[command(subcommand)]
+    ScimTokens(scim_tokens::ScimTokensCommand),
     /// Devices that wait for somebody to let them in.
     #[command(subcommand)]
     Logins(logins::LoginsCommand),
@@ -152,6 +156,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
         Command::ApiKeys(command) => api_keys::run(command, &connection, &printer).await,
         Command::OAuthClients(command) => oauth_clients::run(command, &connection, &printer).await,
+        Command::ScimTokens(command) => scim_tokens::run(command, &connection, &printer).await,
         Command::Logins(command) => logins::run(command, &connection, &printer).await,
         Command::Connections(command) => connections::run(command, &connection, &printer).await,
         Command::Conditions(command) => conditions::run(command, &connection, &printer).await,

@@ -21,6 +21,7 @@ use crate::{
     error::IdentityError,
     memberships::end_claims,
     saml::{self, NewSamlParts, SamlKeys, SamlProviders},
+    scim::end_provisioning,
     store::{self, connections::StoredConnection},
 };
 
@@ -245,6 +246,7 @@ impl Connections {
                     connection: gone, ..
                 } = find_own(on, tailnet, id).await?;
                 store::connections::delete_connection(on, id).await?;
+                end_provisioning(mutation, id).await?;
                 let users = end_claims(mutation, id).await?;
                 let before = connection::describe_connection(&gone);
                 let detail =

@@ -11,8 +11,10 @@ pub mod group;
 pub mod login;
 pub mod person;
 pub mod saml;
+pub mod scim;
 pub mod session;
 pub mod ssh;
+pub mod suspension;
 pub mod tailnet;
 pub mod user;
 

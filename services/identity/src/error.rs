@@ -5,6 +5,7 @@ use std::time::Duration;
 use bowline_db::DatabaseError;
 use bowline_oidc::OidcError;
 use bowline_proto::access::Denial;
+use bowline_scim::{ScimError, ScimErrorKind};
 use bowline_sealing::SealingError;
 use bowline_service_kit::{Code, ServiceError};
 use tonic::Status;
@@ -46,6 +47,12 @@ pub enum IdentityError {
     /// An identity provider keeps it; says what, and what to do.
     #[error("{0}")]
     ProviderOwned(String),
+    /// A message of SCIM is wrong.
+    #[error("{0}")]
+    Scim(#[from] ScimError),
+    /// A resource of SCIM has another version than the request names.
+    #[error("the resource was changed since: read it again")]
+    OtherVersion,
     /// A person may not log in; in words for the page that he or she sees.
     #[error("{0}")]
     LoginRefused(String),
@@ -92,6 +99,10 @@ impl IdentityError {
             problem: problem.into(),
         }
     }
+
+    pub(crate) fn denied(words: impl Into<String>) -> Self {
+        Self::Denied(Denial::Field(words.into()))
+    }
 }
 
 impl From<DatabaseError> for IdentityError {
@@ -132,6 +143,12 @@ impl ServiceError for IdentityError {
             | Self::ProviderOwned(_)
             | Self::LoginRefused(_)
             | Self::AwaitsApproval => Code::FailedPrecondition,
+            Self::Scim(error) => match error.kind {
+                ScimErrorKind::Uniqueness => Code::AlreadyExists,
+                ScimErrorKind::Mutability => Code::FailedPrecondition,
+                _ => Code::InvalidArgument,
+            },
+            Self::OtherVersion => Code::FailedPrecondition,
             Self::Provider(error) if error.is_temporary() => Code::Unavailable,
             Self::Provider(_) => Code::FailedPrecondition,
             Self::Sealed(..) | Self::Saml(..) => Code::Internal,
@@ -155,6 +172,8 @@ impl ServiceError for IdentityError {
             Self::NoToken(_) => "UNAUTHENTICATED",
             Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::Refused(_) | Self::ProviderOwned(_) => "REFUSED",
+            Self::Scim(error) => error.kind.reason(),
+            Self::OtherVersion => "SCIM_OTHER_VERSION",
             Self::LoginRefused(_) => "LOGIN_REFUSED",
             Self::AwaitsApproval => "AWAITS_APPROVAL",
             Self::Provider(_) => "PROVIDER",

@@ -92,20 +92,7 @@ impl Groups {
                 if before.source() != GroupSource::Manual {
                     return Err(refuse_owned(&before.name, before.source()));
                 }
-                let on = mutation.connection();
-                let members = store::groups::list_members(on, changed.id).await?;
-                for user in members.keys() {
-                    adopt_names(mutation, *user).await?;
-                }
-                write_group(mutation, &changed).await?;
-                for user in members.into_keys() {
-                    rewrite_names(mutation, user).await?;
-                }
-                let detail = describe_change(
-                    &group::describe_group(&before),
-                    &group::describe_group(&changed),
-                );
-                mutation.record_audit("group.update", changed.name.clone(), &detail);
+                rename_group(mutation, &before, &changed).await?;
                 Ok::<_, IdentityError>(changed)
             })
         });
@@ -122,6 +109,9 @@ impl Groups {
         let deleted = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let gone = require_group(mutation, id).await?;
+                if gone.source() == GroupSource::Scim {
+                    return Err(refuse_owned(&gone.name, gone.source()));
+                }
                 let members = store::groups::list_members(mutation.connection(), id).await?;
                 let all = members.values().flatten();
                 let mut sources = all.map(|membership| membership.source());
@@ -220,8 +210,33 @@ impl Groups {
 }
 
 /// Returns a group that has to be there.
-async fn require_group(mutation: &mut Mutation, id: u64) -> Result<Group, IdentityError> {
+pub(crate) async fn require_group(
+    mutation: &mut Mutation,
+    id: u64,
+) -> Result<Group, IdentityError> {
     let tailnet = mutation.tailnet().get();
     let found = store::groups::find_group(mutation.connection(), tailnet, id).await?;
     found.ok_or(IdentityError::NotFound("group"))
+}
+
+/// Writes a group that has another name, with the rows of who is in it. The log has one entry.
+pub(crate) async fn rename_group(
+    mutation: &mut Mutation,
+    before: &Group,
+    renamed: &Group,
+) -> Result<(), IdentityError> {
+    let members = store::groups::list_members(mutation.connection(), renamed.id).await?;
+    for user in members.keys() {
+        adopt_names(mutation, *user).await?;
+    }
+    write_group(mutation, renamed).await?;
+    for user in members.into_keys() {
+        rewrite_names(mutation, user).await?;
+    }
+    let detail = describe_change(
+        &group::describe_group(before),
+        &group::describe_group(renamed),
+    );
+    mutation.record_audit("group.update", renamed.name.clone(), &detail);
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod invitations;
 mod login_attempts;
 mod logins;
 mod passkeys;
+mod scim;
 mod sessions;
 mod tailnets;
 mod users;

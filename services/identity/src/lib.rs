@@ -38,6 +38,7 @@ mod passkeys;
 mod person;
 mod provider_logins;
 mod saml;
+mod scim;
 mod secrets;
 mod service;
 mod sessions;

@@ -194,7 +194,16 @@ pub(crate) async fn apply_claim(
         store::groups::add_member(on, tailnet.get(), user_id, &membership).await?;
     }
     let mut changed = before.clone();
-    if let Some((role, by)) = group::role_by_groups(connection, &before, claimed) {
+    // What the same provider says by SCIM counts as well.
+    let by_scim = others
+        .iter()
+        .filter(|(one, _)| one.connection_id == connection.id);
+    let named: Vec<_> = claimed
+        .iter()
+        .cloned()
+        .chain(by_scim.map(|(_, name)| name.clone()))
+        .collect();
+    if let Some((role, by)) = group::role_by_groups(connection, &before, &named) {
         has_changed = true;
         changed.set_role(role);
         changed.role_connection_id = by;

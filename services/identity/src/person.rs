@@ -9,9 +9,13 @@ use bowline_proto::{
 use serde_json::json;
 
 use crate::{
-    domain::person::{Person, check_admission, clean_text, login_name, may_link, refused},
+    domain::{
+        person::{Person, check_admission, clean_text, login_name, may_link, refused},
+        suspension::Suspension,
+    },
     error::IdentityError,
     memberships::apply_claim,
+    scim::{find_provisioned, is_provisioned_by},
     store::{self, connections::ProviderSubject},
     users::insert_user,
 };
@@ -69,26 +73,19 @@ pub(crate) async fn identify_user(
         let known = known.ok_or(IdentityError::NotFound("user"))?;
         // Who has left a group is out of it, also when that very group was what let the person log in.
         let known = apply_groups(mutation, connection, person, known).await?;
-        let admitted = check_admission(connection, person, Some(&known));
+        let is_brought = is_provisioned_by(mutation.connection(), connection.id, known.id).await?;
+        let admitted = match is_brought {
+            true => Ok(()),
+            false => check_admission(connection, person, Some(&known)),
+        };
         return Ok(match admitted {
             Ok(()) => judge_standing(connection, known),
             Err(refusal) => IdentifiedPerson::Refused(refusal),
         });
     }
-    let name = login_name(person)?;
-    let named = store::find_user_named_alike(on, connection.tailnet_id, &name).await?;
-    check_admission(connection, person, named.as_ref())?;
-    let user = match named {
-        Some(named) if may_link(connection, person) => match judge_standing(connection, named) {
-            IdentifiedPerson::User(user) | IdentifiedPerson::Waiting(user) => *user,
-            IdentifiedPerson::Refused(refusal) => return Err(refusal),
-        },
-        Some(_) => {
-            return Err(refused(
-                "There is a user with your name already, who logs in another way. Ask an administrator to link you to it.",
-            ));
-        }
-        None => create_user(mutation, connection, person, name).await?,
+    let user = match find_provisioned(on, connection, person).await? {
+        Some(brought) => require_standing(connection, brought)?,
+        None => find_or_create(mutation, connection, person).await?,
     };
     let (now, on) = (mutation.now(), mutation.connection());
     store::connections::link_user(on, subject, connection.tailnet_id, user.id, now).await?;
@@ -96,6 +93,25 @@ pub(crate) async fn identify_user(
     mutation.record_audit("user.link", user.login_name.clone(), &detail);
     let user = apply_groups(mutation, connection, person, user).await?;
     Ok(judge_standing(connection, user))
+}
+
+/// Returns the user of a person who logs in for the first time and may: the one of that name, or a new one.
+async fn find_or_create(
+    mutation: &mut Mutation,
+    connection: &Connection,
+    person: &Person,
+) -> Result<User, IdentityError> {
+    let on = mutation.connection();
+    let name = login_name(person)?;
+    let named = store::find_user_named_alike(on, connection.tailnet_id, &name).await?;
+    check_admission(connection, person, named.as_ref())?;
+    match named {
+        Some(named) if may_link(connection, person) => require_standing(connection, named),
+        Some(_) => Err(refused(
+            "There is a user with your name already, who logs in another way. Ask an administrator to link you to it.",
+        )),
+        None => create_user(mutation, connection, person, name).await,
+    }
 }
 
 /// Lets a user be in the groups that the provider says. Where the connection names no claim, or the provider keeps it elsewhere,
@@ -114,13 +130,29 @@ async fn apply_groups(
 
 /// Judges whether a user may log in. Whom the word of this connection's provider has suspended, its word brings back.
 fn judge_standing(connection: &Connection, user: User) -> IdentifiedPerson {
-    let is_out = user.suspended && user.suspended_by_connection_id != connection.id;
-    match (is_out, user.awaits_approval) {
-        (false, _) => IdentifiedPerson::User(Box::new(user)),
-        (true, true) => IdentifiedPerson::Waiting(Box::new(user)),
-        (true, false) => {
-            IdentifiedPerson::Refused(refused("You are suspended here. Ask an administrator."))
-        }
+    let mut suspension = Suspension::of(&user);
+    if suspension.by_connection_id == connection.id {
+        suspension.by_connection_id = 0;
+    }
+    let waiting = Suspension {
+        awaits_approval: true,
+        ..Suspension::default()
+    };
+    match suspension {
+        _ if suspension == Suspension::default() => IdentifiedPerson::User(Box::new(user)),
+        _ if suspension == waiting => IdentifiedPerson::Waiting(Box::new(user)),
+        Suspension { by_scim: true, .. } => IdentifiedPerson::Refused(refused(
+            "Your organisation has deactivated you. Ask whoever keeps people there.",
+        )),
+        _ => IdentifiedPerson::Refused(refused("You are suspended here. Ask an administrator.")),
+    }
+}
+
+/// Returns a user who may log in, or waits for an administrator.
+fn require_standing(connection: &Connection, user: User) -> Result<User, IdentityError> {
+    match judge_standing(connection, user) {
+        IdentifiedPerson::User(user) | IdentifiedPerson::Waiting(user) => Ok(*user),
+        IdentifiedPerson::Refused(refusal) => Err(refusal),
     }
 }
 

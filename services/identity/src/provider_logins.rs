@@ -18,7 +18,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::person::refused,
+    domain::{person::refused, suspension::Suspension},
     error::IdentityError,
     fields::read_tailnet_id,
     login_attempts::provider::oidc_provider,
@@ -254,11 +254,12 @@ pub(crate) async fn end_suspension(
     mutation: &mut Mutation,
     before: User,
 ) -> Result<(), IdentityError> {
-    let mut changed = User {
-        suspended: false,
-        suspended_by_connection_id: 0,
-        ..before.clone()
+    let mut changed = before.clone();
+    let kept = Suspension {
+        by_connection_id: 0,
+        ..Suspension::of(&before)
     };
+    kept.apply_to(&mut changed);
     write_user(mutation, &mut changed).await?;
     audit_change(mutation, &before, &changed);
     Ok(())

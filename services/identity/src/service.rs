@@ -17,9 +17,10 @@ use bowline_proto::identity::v1::{
     login_attempt_service_server::LoginAttemptServiceServer,
     login_service_server::LoginServiceServer,
     o_auth_client_service_server::OAuthClientServiceServer,
-    passkey_service_server::PasskeyServiceServer, session_service_server::SessionServiceServer,
-    tailnet_service_server::TailnetServiceServer, token_service_server::TokenServiceServer,
-    user_service_server::UserServiceServer,
+    passkey_service_server::PasskeyServiceServer, scim_service_server::ScimServiceServer,
+    scim_token_service_server::ScimTokenServiceServer,
+    session_service_server::SessionServiceServer, tailnet_service_server::TailnetServiceServer,
+    token_service_server::TokenServiceServer, user_service_server::UserServiceServer,
 };
 use bowline_service_kit::Tasks;
 use futures_util::future::BoxFuture;
@@ -42,6 +43,7 @@ use crate::{
     logins::Logins,
     passkeys::Passkeys,
     saml::{MetadataReloader, SamlProviders},
+    scim::{ScimProvisioning, ScimTokens},
     sessions::BrowserSessions,
     sweeper::IdentitySweeper,
     tailnets::Tailnets,
@@ -62,6 +64,7 @@ const MIGRATIONS: Migrations = migrations![
     "0009_waiting_users",
     "0010_ssh_checks",
     "0011_provider_sessions",
+    "0012_scim",
 ];
 
 /// Why identity can not start.
@@ -90,6 +93,8 @@ pub struct Identity {
     passkeys: Passkeys,
     attempts: LoginAttempts,
     conditions: Conditions,
+    scim: ScimProvisioning,
+    scim_tokens: ScimTokens,
     audit: AuditRpcs,
     rpcs: IdentityRpcs,
 }
@@ -164,6 +169,8 @@ impl Identity {
                 tokens: TokenAuthenticator::new(log.clone()),
                 attempts,
                 conditions: Conditions::new(log.clone()),
+                scim: ScimProvisioning::new(log.clone()),
+                scim_tokens: ScimTokens::new(log.clone()),
                 audit: AuditRpcs::new(
                     log,
                     |number| read_tailnet_id(number).map_err(Status::from),
@@ -189,6 +196,8 @@ impl Identity {
             .add_service(SessionServiceServer::new(self.sessions.clone()))
             .add_service(InvitationServiceServer::new(self.invitations.clone()))
             .add_service(PasskeyServiceServer::new(self.passkeys.clone()))
+            .add_service(ScimServiceServer::new(self.scim.clone()))
+            .add_service(ScimTokenServiceServer::new(self.scim_tokens.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));
     }

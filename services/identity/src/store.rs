@@ -13,6 +13,7 @@ pub mod logins;
 pub mod passkeys;
 pub mod provider_sessions;
 pub mod saml;
+pub mod scim;
 pub mod sessions;
 pub mod ssh_checks;
 mod users;

@@ -65,12 +65,7 @@ impl TokenAuthenticator {
         let mut read = self.log.database().begin_read().await?;
         let (row, holder) = Self::find_holder(&mut read, presented, now).await?;
         drop(read);
-        let is_due = row
-            .last_used_at
-            .is_none_or(|last| now - last >= USE_PRECISION);
-        if is_due && let Err(error) = self.record_use(row).await {
-            tracing::warn!(%error, "the use of a token can not be recorded");
-        }
+        record_use(&self.log, row, now).await;
         Ok(holder)
     }
 
@@ -137,18 +132,6 @@ impl TokenAuthenticator {
             }
             _ => Err(NO_TOKEN),
         }
-    }
-
-    async fn record_use(&self, row: CredentialRow) -> Result<(), IdentityError> {
-        let recorded = self.log.database().write(move |write| {
-            Box::pin(async move {
-                let now = write.now();
-                let ids = [row.id.as_str(), row.client_id.as_str()];
-                rows::record_use(write.connection(), ids, now, now - USE_PRECISION).await?;
-                Ok::<_, IdentityError>(())
-            })
-        });
-        recorded.await
     }
 
     /// Gives an OAuth client an access token.
@@ -226,8 +209,27 @@ impl TokenAuthenticator {
     }
 }
 
+/// Records that a token was used, unless that was recorded a moment ago.
+pub(crate) async fn record_use(log: &ChangeLog, row: CredentialRow, now: DateTime<Utc>) {
+    let last = row.last_used_at;
+    if last.is_some_and(|last| now - last < USE_PRECISION) {
+        return;
+    }
+    let recorded = log.database().write(move |write| {
+        Box::pin(async move {
+            let now = write.now();
+            let ids = [row.id.as_str(), row.client_id.as_str()];
+            rows::record_use(write.connection(), ids, now, now - USE_PRECISION).await?;
+            Ok::<_, IdentityError>(())
+        })
+    });
+    if let Err(error) = recorded.await {
+        tracing::warn!(%error, "the use of a token can not be recorded");
+    }
+}
+
 /// Returns the row of a token, if the text proves it and it has not ended.
-async fn find_live(
+pub(crate) async fn find_live(
     read: &mut ReadTransaction,
     presented: PresentedToken<'_>,
     now: DateTime<Utc>,

@@ -195,16 +195,7 @@ impl Users {
                     let gone = find_among(&users, user_id)?;
                     caller.check(|by| decisions::may_end_user(by, user_id, gone.role()))?;
                     user::check_owner(&users, gone, None)?;
-                    store::delete_user(mutation.connection(), user_id).await?;
-                    store::connections::unlink_user(mutation.connection(), user_id).await?;
-                    store::credentials::delete_of_user(mutation.connection(), user_id).await?;
-                    let on = mutation.connection();
-                    store::passkeys::delete_ways_in(on, tailnet.get(), user_id).await?;
-                    mutation.record_entry(&IdentityChange {
-                        change: Some(Change::UserDeleted(user_id)),
-                    });
-                    let detail = json!({ "id": user_id, "before": user::describe_user(gone) });
-                    mutation.record_audit("user.delete", gone.login_name.clone(), &detail);
+                    remove_user(mutation, gone).await?;
                     Ok::<_, IdentityError>(())
                 })
             })
@@ -263,5 +254,21 @@ pub(crate) async fn insert_user(
     write_user(mutation, made).await?;
     let detail = json!({ "id": made.id, "after": user::describe_user(made) });
     mutation.record_audit("user.create", made.login_name.clone(), &detail);
+    Ok(())
+}
+
+/// Deletes a user with every way in, and everything that is the user's here.
+pub(crate) async fn remove_user(mutation: &mut Mutation, gone: &User) -> Result<(), IdentityError> {
+    let (on, tailnet) = (mutation.connection(), gone.tailnet_id);
+    store::scim::delete_user(on, gone.id).await?;
+    store::delete_user(on, gone.id).await?;
+    store::connections::unlink_user(on, gone.id).await?;
+    store::credentials::delete_of_user(on, gone.id).await?;
+    store::passkeys::delete_ways_in(on, tailnet, gone.id).await?;
+    mutation.record_entry(&IdentityChange {
+        change: Some(Change::UserDeleted(gone.id)),
+    });
+    let detail = json!({ "id": gone.id, "before": user::describe_user(gone) });
+    mutation.record_audit("user.delete", gone.login_name.clone(), &detail);
     Ok(())
 }

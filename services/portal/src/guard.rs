@@ -58,6 +58,15 @@ pub(crate) async fn check_request(
     response
 }
 
+/// Says whether a request is for the public host. HTTP/2 has the host in the request's address.
+pub(crate) fn is_own_host(portal: &Portal, headers: &HeaderMap, authority: Option<&str>) -> bool {
+    let named = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
+    let host = named.or(authority).unwrap_or_default();
+    host.eq_ignore_ascii_case(&portal.host)
+}
+
 /// Refuses another host than the public one (an address that only looks like this server), and a form of another origin.
 fn check_origin(
     portal: &Portal,
@@ -71,9 +80,7 @@ fn check_origin(
             .get(name)
             .and_then(|value: &HeaderValue| value.to_str().ok())
     };
-    // HTTP/2 has the host in the request's address.
-    let host = header(header::HOST).or(authority).unwrap_or_default();
-    if !host.eq_ignore_ascii_case(&portal.host) {
+    if !is_own_host(portal, headers, authority) {
         return Err(PageFailure::OtherHost);
     }
     if method != Method::POST || is_from_elsewhere {

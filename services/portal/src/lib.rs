@@ -12,6 +12,7 @@
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
 //! POST /oauth/token         a program gets an access token: JSON, and no page
 //! POST /logout/back-channel/CONNECTION   a provider says that somebody has logged out there: no page
+//! GET  /scim/v2/Users       an identity provider keeps users and groups: JSON, and no page
 //! GET  /invitation/SECRET   a link that lets one person in; POST uses it
 //! GET  /admin               the person's devices and passkeys, behind a session, and for administrators what waits for them; below it
 //!                           what can be done with them
@@ -30,12 +31,14 @@ mod cookies;
 mod failure;
 mod guard;
 mod invitation;
+mod limits;
 mod login;
 mod logout;
 mod oauth;
 mod pages;
 mod passkey;
 mod saml;
+mod scim;
 mod session;
 mod start;
 mod texts;

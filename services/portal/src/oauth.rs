@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -16,63 +16,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_proto::identity::v1::{
     IssueAccessTokenRequest, token_service_client::TokenServiceClient,
 };
-use bowline_service_kit::{
-    networks::Network,
-    rate_limit::{RateLimit, TokenBuckets},
-    retry_after,
-};
+use bowline_service_kit::{rate_limit::RateLimit, retry_after};
 use bowline_tokens::PresentedToken;
-use parking_lot::Mutex;
 use serde_json::json;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
 
-use crate::start::Portal;
+use crate::{limits::MustWait, start::Portal};
 
-/// Tries without a valid secret, of one network: 20 at once, then one in five seconds.
-const FAILURES: RateLimit = RateLimit::new(20, Duration::from_secs(5));
-/// Tokens of one client: 60 at once, then one in two seconds. Each lives for an hour. Counted once the secret is proven, so
-/// that nobody who knows a client's id keeps it from its tokens.
-const TOKENS: RateLimit = RateLimit::new(60, Duration::from_secs(2));
-/// How many networks and clients are remembered.
-const MOST_HOLDERS: usize = 10_000;
-
-/// How often networks fail and clients ask. Each gateway counts for itself.
-#[derive(Debug)]
-pub(crate) struct OAuthLimits(Mutex<(TokenBuckets<IpAddr>, TokenBuckets<String>)>);
-
-impl Default for OAuthLimits {
-    fn default() -> Self {
-        Self(Mutex::new((
-            TokenBuckets::new(FAILURES, MOST_HOLDERS),
-            TokenBuckets::new(TOKENS, MOST_HOLDERS),
-        )))
-    }
-}
-
-impl OAuthLimits {
-    /// Takes a try of a network, and one of a client; both are given back by who turns out to be right.
-    fn take_try(&self, network: IpAddr, client: &str, now: Instant) -> Result<(), OAuthFailure> {
-        let (failures, tokens) = &mut *self.0.lock();
-        failures.take_token(network, now).map_err(|wait| {
-            OAuthFailure::slow_down("too many tries come from this network", wait)
-        })?;
-        tokens.take_token(client.to_owned(), now).map_err(|wait| {
-            OAuthFailure::slow_down(
-                "this client asks too often: use a token until it ends",
-                wait,
-            )
-        })
-    }
-
-    fn return_try(&self, network: IpAddr) {
-        self.0.lock().0.return_token(&network);
-    }
-
-    fn return_turn(&self, client: &str) {
-        self.0.lock().1.return_token(&client.to_owned());
-    }
-}
+/// Tokens of one client: 60 at once, then one in two seconds. Each lives for an hour.
+pub(crate) const OAUTH_TURNS: RateLimit = RateLimit::new(60, Duration::from_secs(2));
 
 /// Why no token is given, in the words of RFC 6749 section 5.2.
 #[derive(Debug)]
@@ -174,9 +127,19 @@ async fn give_token(
     let request = read_request(headers, body)?;
     let presented = PresentedToken::parse(&request.secret);
     let client = presented.map_or_else(String::new, |token| token.id().to_owned());
-    let network = Network::narrowest(source).first_address();
     let now = tokio::time::Instant::now().into_std();
-    portal.oauth_limits.take_try(network, &client, now)?;
+    let limits = &portal.oauth_limits;
+    limits
+        .take_try(source, &client, now)
+        .map_err(|wait| match wait {
+            MustWait::Network(wait) => {
+                OAuthFailure::slow_down("too many tries come from this network", wait)
+            }
+            MustWait::Holder(wait) => OAuthFailure::slow_down(
+                "this client asks too often: use a token until it ends",
+                wait,
+            ),
+        })?;
     let mut identity = TokenServiceClient::new(portal.identity.clone());
     let issued = identity
         .issue_access_token(IssueAccessTokenRequest {
@@ -186,10 +149,7 @@ async fn give_token(
         })
         .await;
     let is_wrong = matches!(&issued, Err(status) if status.code() == Code::Unauthenticated);
-    match is_wrong {
-        true => portal.oauth_limits.return_turn(&client),
-        false => portal.oauth_limits.return_try(network),
-    }
+    limits.settle_try(source, &client, !is_wrong);
     let issued = issued.map_err(|status| OAuthFailure::from_status(&status))?;
     let issued = issued.into_inner();
     let answer = json!({

@@ -16,10 +16,14 @@ use url::Url;
 
 use crate::{
     account::{self, ACCOUNT},
-    guard, invitation, login,
+    guard, invitation,
+    limits::SecretLimits,
+    login,
     logout::{self, LogoutLimits},
-    oauth::{self, OAuthLimits},
-    passkey, saml, waiting_people,
+    oauth::{self, OAUTH_TURNS},
+    passkey, saml,
+    scim::{SCIM_TURNS, scim_routes},
+    waiting_people,
 };
 
 /// The longest form, in bytes.
@@ -56,7 +60,9 @@ pub(crate) struct Portal {
     pub(crate) takes_passkeys: bool,
     pub(crate) identity: GrpcChannel,
     /// How often OAuth clients may ask.
-    pub(crate) oauth_limits: OAuthLimits,
+    pub(crate) oauth_limits: SecretLimits,
+    /// How often identity providers may ask.
+    pub(crate) scim_limits: SecretLimits,
     pub(crate) registry: GrpcChannel,
     /// How often logout tokens may be wrong.
     pub(crate) logout_limits: LogoutLimits,
@@ -85,10 +91,12 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         is_https: url.scheme() == "https",
         takes_passkeys: takes_passkeys(&url),
         identity: config.identity,
-        oauth_limits: OAuthLimits::default(),
+        oauth_limits: SecretLimits::new(OAUTH_TURNS),
+        scim_limits: SecretLimits::new(SCIM_TURNS),
         registry: config.registry,
         logout_limits: LogoutLimits::default(),
     });
+    let scim = scim_routes(&portal);
     let routes = Router::new()
         .route(
             "/register/{login}",
@@ -138,7 +146,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         ))
         .layer(DefaultBodyLimit::max(LONGEST_FORM))
         .with_state(portal);
-    Ok(routes)
+    Ok(routes.merge(scim))
 }
 
 /// Says whether browsers make passkeys for an origin: one with a host name, and TLS unless it is this machine's own.

@@ -1,6 +1,6 @@
 //! Users and roles, as they are written and shown.
 
-use bowline_proto::identity::v1::{Role, User};
+use bowline_proto::identity::v1::{Role, SuspensionSource, User};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -58,11 +58,13 @@ pub(super) struct UserRow {
     groups: Vec<String>,
     suspended: bool,
     awaits_approval: bool,
+    suspended_by: Vec<String>,
     created_at: Option<String>,
 }
 
 impl From<User> for UserRow {
     fn from(user: User) -> Self {
+        let suspended_by = suspension_names(&user);
         Self {
             id: user.id,
             role: role_name(user.role()),
@@ -71,9 +73,19 @@ impl From<User> for UserRow {
             groups: user.groups,
             suspended: user.suspended,
             awaits_approval: user.awaits_approval,
+            suspended_by,
             created_at: time::time_text(user.created_at),
         }
     }
+}
+
+/// Returns who has suspended a user: "administrator", "scim".
+fn suspension_names(user: &User) -> Vec<String> {
+    let name = |source: SuspensionSource| {
+        let name = source.as_str_name();
+        name.trim_start_matches("SUSPENSION_SOURCE_").to_lowercase()
+    };
+    user.suspended_by().map(name).collect()
 }
 
 impl Row for UserRow {

@@ -236,6 +236,11 @@ impl Asked {
             "Example Corp",
             "subject-1",
         ]);
+        let create = ["scim-tokens", "create", "--connection", "Example Corp"];
+        let token = self.home(&[&create[..], &["--description", "people"]].concat());
+        self.home(&["scim-tokens", "list"]);
+        let id = token["token"]["id"].as_str().unwrap();
+        self.home(&["scim-tokens", "revoke", id]);
         // Nobody is asked: its address is not public.
         let oidc = [
             "connections",

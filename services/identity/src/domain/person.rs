@@ -103,7 +103,7 @@ pub fn may_link(connection: &Connection, person: &Person) -> bool {
 }
 
 /// Says whether a mail address is in a domain, and not in one below it.
-fn is_in_domain(mail: &str, domain: &str) -> bool {
+pub fn is_in_domain(mail: &str, domain: &str) -> bool {
     mail.rsplit_once('@')
         .is_some_and(|(_, of_mail)| of_mail.eq_ignore_ascii_case(domain))
 }

@@ -4,7 +4,7 @@ use bowline_proto::identity::v1::{Role, User};
 
 use serde_json::{Value, json};
 
-use super::check_text;
+use super::{check_text, suspension::Suspension};
 use crate::error::IdentityError;
 
 /// Checks the fields that a person chooses.
@@ -43,9 +43,15 @@ pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<
                 user.role_connection_id = 0;
             }
             "suspended" => {
-                user.suspended = wanted.suspended;
-                user.awaits_approval &= wanted.suspended;
-                user.suspended_by_connection_id = 0;
+                let before = Suspension::of(user);
+                let after = Suspension {
+                    by_administrator: wanted.suspended,
+                    awaits_approval: before.awaits_approval && wanted.suspended,
+                    by_connection_id: 0,
+                    ..before
+                };
+                after.apply_to(user);
+                refuse_inactive(user, wanted)?;
             }
             "groups" => {
                 user.groups.clone_from(&wanted.groups);
@@ -61,6 +67,17 @@ pub fn update_fields(user: &mut User, wanted: &User, mask: &[String]) -> Result<
     check_user(user)
 }
 
+/// Refuses to restore a user whom the provider keeps out.
+fn refuse_inactive(user: &User, wanted: &User) -> Result<(), IdentityError> {
+    if user.suspended && !wanted.suspended {
+        return Err(IdentityError::ProviderOwned(format!(
+            "{} is not active at the identity provider, which says so by SCIM: activate the user there",
+            user.login_name
+        )));
+    }
+    Ok(())
+}
+
 /// Returns the fields of a user as the audit trail shows them.
 pub fn describe_user(user: &User) -> Value {
     json!({
@@ -71,6 +88,7 @@ pub fn describe_user(user: &User) -> Value {
         "groups": user.groups,
         "suspended": user.suspended,
         "awaits_approval": user.awaits_approval,
+        "suspended_by": Suspension::of(user).source_names(),
     })
 }
 

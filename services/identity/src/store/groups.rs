@@ -73,6 +73,7 @@ pub async fn put_group(on: &mut AnyConnection, group: &Group) -> Result<(), Data
 pub async fn delete_group(on: &mut AnyConnection, id: u64) -> Result<(), DatabaseError> {
     for query in [
         "DELETE FROM group_members WHERE group_id = $1",
+        "DELETE FROM scim_resources WHERE kind = 2 AND id = $1",
         "DELETE FROM user_groups WHERE id = $1",
     ] {
         let query = sqlx::query(query).bind(id.cast_signed());
@@ -88,6 +89,7 @@ pub async fn delete_groups_of_tailnet(
 ) -> Result<(), DatabaseError> {
     for query in [
         "DELETE FROM group_members WHERE tailnet_id = $1",
+        "DELETE FROM scim_resources WHERE tailnet_id = $1",
         "DELETE FROM user_groups WHERE tailnet_id = $1",
     ] {
         let query = sqlx::query(query).bind(tailnet_id.cast_signed());

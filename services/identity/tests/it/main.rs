@@ -15,6 +15,7 @@ mod identity;
 mod logins;
 mod provider_logins;
 mod queue;
+mod scim;
 mod sessions;
 mod ssh_checks;
 mod tailnets;

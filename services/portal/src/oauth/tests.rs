@@ -63,30 +63,3 @@ fn wrong_requests_are_named_as_the_standard_does() {
     let failure = read_request(&HeaderMap::new(), grant).expect_err("a failure");
     assert_eq!(failure.error, "invalid_request");
 }
-
-#[test]
-fn network_that_fails_waits_and_a_client_that_is_right_goes_on() {
-    let (limits, now) = (
-        OAuthLimits::default(),
-        tokio::time::Instant::now().into_std(),
-    );
-    let [guesser, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
-    for _ in 0..20 {
-        limits.take_try(guesser, "one", now).expect("one of few");
-        limits.return_turn("one");
-    }
-    let failure = limits.take_try(guesser, "one", now).expect_err("too many");
-    assert_eq!((failure.error, failure.status.as_u16()), ("slow_down", 429));
-    for _ in 0..60 {
-        limits
-            .take_try(other, "one", now)
-            .expect("a token of the client");
-        limits.return_try(other);
-    }
-    assert!(
-        limits.take_try(other, "one", now).is_err(),
-        "sixty tokens at once"
-    );
-    limits.return_try(other);
-    assert!(limits.take_try(other, "two", now).is_ok(), "another client");
-}

@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 5] = [
         "policy",
         "proto",
         "saml",
+        "scim",
     ],
     // Adapters: here IO begins.
     &[
