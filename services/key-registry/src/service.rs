@@ -41,7 +41,8 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0003_fleet",
     "0004_hard_state",
     "0005_tagged_by",
-    "0006_paces"
+    "0006_paces",
+    "0007_node_machines"
 ];
 
 /// The `[registry]` table.

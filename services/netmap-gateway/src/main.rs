@@ -33,6 +33,7 @@ async fn main() -> Result<(), ProcessError> {
         public_url: config.public_url.clone(),
         identity: backends.identity.clone(),
         registry: backends.registry.clone(),
+        compiler: backends.compiler.clone(),
     };
     let given = Dependencies {
         backends,

@@ -32,6 +32,7 @@ mod failure;
 mod guard;
 mod invitation;
 mod limits;
+mod judgement;
 mod login;
 mod logout;
 mod oauth;

@@ -23,6 +23,7 @@ use crate::{
     account::{ACCOUNT, Source, source_text},
     browser::Browser,
     failure::PageFailure,
+    judgement::judge_device,
     pages,
     session::{self, describe_browser, sessions, set_cookie},
     start::Portal,
@@ -173,7 +174,8 @@ pub(crate) async fn get_attempt(
                 .await;
         }
         let token = browser.form_token(&attempt.id);
-        pages::attempt_page(attempt, token)
+        let judgement = judge_device(&portal, &attempt).await;
+        pages::attempt_page(attempt, judgement, token)
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }

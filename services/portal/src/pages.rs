@@ -19,6 +19,7 @@ use crate::{
     account::ACCOUNT,
     failure::PageFailure,
     guard,
+    judgement::DeviceJudgement,
     texts::{ENGLISH, LoginWords, Texts},
 };
 
@@ -130,6 +131,9 @@ struct ConfirmPage<'a> {
     person: String,
     network: String,
     provider: String,
+    /// The tags that the person may not give: then there is no button that lets the device in.
+    refused_tags: String,
+    waiting_routes: String,
 }
 
 #[derive(Template)]
@@ -252,7 +256,11 @@ fn post_page(url: &str, fields: &[FormField]) -> Response {
 }
 
 /// Shows the device and the person, or what was decided.
-pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Response, PageFailure> {
+pub(crate) fn attempt_page(
+    attempt: LoginAttempt,
+    judgement: DeviceJudgement,
+    token: String,
+) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
     let purpose = attempt.login.as_ref().map(Login::purpose);
     let words = texts.login_words(purpose.unwrap_or_default());
@@ -289,6 +297,8 @@ pub(crate) fn attempt_page(attempt: LoginAttempt, token: String) -> Result<Respo
         person: person_text(&user),
         network: attempt.tailnet_name,
         provider: attempt.connection_name,
+        refused_tags: judgement.refused_tags.join(", "),
+        waiting_routes: judgement.waiting_routes.join(", "),
     };
     Ok(render(StatusCode::OK, &page))
 }

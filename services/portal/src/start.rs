@@ -40,6 +40,8 @@ pub struct PortalConfig {
     pub identity: GrpcChannel,
     /// The key registry.
     pub registry: GrpcChannel,
+    /// The policy compiler.
+    pub compiler: GrpcChannel,
 }
 
 /// The URL is none that a browser can be sent to.
@@ -66,6 +68,7 @@ pub(crate) struct Portal {
     pub(crate) registry: GrpcChannel,
     /// How often logout tokens may be wrong.
     pub(crate) logout_limits: LogoutLimits,
+    pub(crate) compiler: GrpcChannel,
 }
 
 /// Returns the routes, to be merged into those of the gateway.
@@ -95,6 +98,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         scim_limits: SecretLimits::new(SCIM_TURNS),
         registry: config.registry,
         logout_limits: LogoutLimits::default(),
+        compiler: config.compiler,
     });
     let scim = scim_routes(&portal);
     let routes = Router::new()

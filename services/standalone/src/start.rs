@@ -139,6 +139,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         public_url: public_url.clone(),
         identity: backends.identity.clone(),
         registry: backends.registry.clone(),
+        compiler: backends.compiler.clone(),
     })?;
     let given = Dependencies {
         backends,

@@ -12,6 +12,7 @@ pub async fn start_portal(services: &TestServices, host: &str) -> String {
         public_url: origin.clone(),
         identity: services.gateway(),
         registry: services.gateway(),
+        compiler: services.gateway(),
     };
     let routes = portal_routes(config).unwrap();
     tokio::spawn(async move { axum::serve(listener, routes).await });

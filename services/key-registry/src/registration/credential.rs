@@ -148,14 +148,11 @@ impl Credentials {
         Ok(Some(outcome))
     }
 
-    /// Says whether the machine asks for a new key of a node that it has.
+    /// Says whether the machine has a node, so that it asks for a new key. The key before is not asked about: a client need not
+    /// name it.
     async fn has_node(&self, request: &RegisterRequest) -> Result<bool, RegistryError> {
-        if request.old_node_key.len() != 32 {
-            return Ok(false);
-        }
         let reader = self.log.database().reader();
-        let node = nodes::by_key(reader, &request.old_node_key).await?;
-        Ok(node.is_some_and(|node| node.machine_key == request.machine_key))
+        Ok(nodes::has_machine(reader, &request.machine_key).await?)
     }
 
     async fn start_login(&self, request: &RegisterRequest) -> Result<Outcome, RegistryError> {

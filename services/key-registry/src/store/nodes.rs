@@ -167,6 +167,16 @@ pub async fn of_machine(
     query.fetch_all(on).await?.iter().map(read).collect()
 }
 
+/// Says whether a machine has a node in any tailnet.
+pub async fn has_machine<'e>(
+    on: impl Executor<'e, Database = Any>,
+    machine_key: &[u8],
+) -> Result<bool, DatabaseError> {
+    let query = sqlx::query("SELECT id FROM nodes WHERE machine_key = $1 LIMIT 1");
+    let found = query.bind(machine_key.to_vec()).fetch_optional(on).await?;
+    Ok(found.is_some())
+}
+
 /// Returns some nodes of a machine in a tailnet.
 pub async fn all_of_machine<'e>(
     on: impl Executor<'e, Database = Any>,

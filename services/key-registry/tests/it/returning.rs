@@ -2,7 +2,7 @@
 
 use bowline_proto::{
     identity::v1::{
-        ApproveLoginRequest, CreateUserRequest, login_service_client::LoginServiceClient,
+        ApproveLoginRequest, CreateUserRequest, GetLoginRequest, login_service_client::LoginServiceClient,
         user_service_client::UserServiceClient,
     },
     key_registry::v1::{
@@ -21,6 +21,7 @@ on_both!(TestServices::start =>
     expired_node_comes_back_without_naming_its_old_key,
     tagged_node_comes_back_and_becomes_its_user_s_by_a_login_without_tags,
     node_with_a_live_session_is_never_taken_over,
+    login_says_whether_its_machine_is_in_already,
     ephemeral_nodes_and_others_never_merge,
     other_owner_is_another_node_and_of_several_the_last_seen_comes_back,
 );
@@ -95,6 +96,26 @@ async fn logging_out_and_in_again_by_login_is_the_same_node(services: TestServic
         &first,
         &services.register_node(with_key(1, 103, &key)).await,
     );
+}
+
+/// Conditions on renewal apply by that, so that a machine can not choose.
+async fn login_says_whether_its_machine_is_in_already(services: TestServices) {
+    let renews = async |wanted: RegisterRequest| {
+        let Outcome::LoginNeeded(needed) = services.register(wanted).await else {
+            panic!("a login is needed")
+        };
+        let request = GetLoginRequest {
+            login_id: needed.login_id,
+        };
+        let mut logins = LoginServiceClient::new(services.admin());
+        let found = logins.get_login(request).await.unwrap().into_inner();
+        found.login.unwrap().device.unwrap().renews
+    };
+    assert!(!renews(request(1, 101)).await);
+    log_in(&services, request(1, 101)).await;
+    log_out(&services, 1, 101).await;
+    assert!(renews(request(1, 102)).await, "it names no key from before");
+    assert!(!renews(request(2, 103)).await, "another machine");
 }
 
 async fn expired_node_comes_back_without_naming_its_old_key(services: TestServices) {

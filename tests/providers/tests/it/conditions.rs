@@ -269,6 +269,21 @@ async fn tag_that_a_device_asks_for_has_conditions_of_its_own(
     let page = page.unwrap();
     page.assert_shows(200, "tag:prod");
     page.assert_shows(200, "10.1.0.0/16");
+    page.assert_shows(200, "You may not give the tags tag:prod.");
+    page.assert_shows(200, "Routes that an administrator has to approve");
+    assert!(!page.body.contains("Let this device in"), "{}", page.body);
+    corp.services
+        .set_policy(
+            r#"{"tagOwners": {"tag:prod": ["autogroup:member"]},
+                "autoApprovers": {"routes": {"10.1.0.0/16": ["tag:prod"]}},
+                "acls": []}"#,
+        )
+        .await;
+    let page = browser.get(&corp.url(&page.attribute("action=\"")));
+    page.assert_shows(200, "Let this device in");
+    for gone in ["You may not give", "has to approve"] {
+        assert!(!page.body.contains(gone), "{}", page.body);
+    }
     let login = corp.start_login(6).await;
     corp.log_in(&browser, &login, connection, "kim")
         .assert_shows(200, "Is this your device?");
