@@ -54,13 +54,13 @@ impl IdentitySweeper {
             if let Err(error) = self.fold_names().await {
                 tracing::warn!(%error, "login names can not be folded");
             }
-            tokio::time::sleep(SWEEP_INTERVAL).await;
             if let Err(error) = self.forget_logins().await {
                 tracing::warn!(%error, "old logins can not be forgotten");
             }
             if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
                 tracing::warn!(%error, "the log can not be compacted");
             }
+            tokio::time::sleep(SWEEP_INTERVAL).await;
         }
     }
 

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    CLIENT_ID, Fault, TestOidcProvider, keys::public_key, now, replace_members, sign_token,
+    CLIENT_ID, Fault, NamedCode, TestOidcProvider, keys::public_key, now, replace_members,
+    sign_token,
 };
 
 pub(crate) fn routes(provider: TestOidcProvider) -> Router {
@@ -93,11 +94,16 @@ async fn post_token(
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let behaviour = provider.behaviour();
     let is_refresh = field("grant_type") == "refresh_token";
+    let named = NamedCode::parse(field("code"));
     let is_right = match is_refresh {
         true => field("refresh_token") == refresh_token(behaviour.refresh_number),
         false => {
             let hash = Sha256::digest(field("code_verifier").as_bytes());
-            field("code") == "code" && URL_SAFE_NO_PAD.encode(hash) == behaviour.challenge
+            let challenge = named
+                .as_ref()
+                .map_or(&behaviour.challenge, |named| &named.challenge);
+            let is_code = field("code") == "code" || named.is_some();
+            is_code && URL_SAFE_NO_PAD.encode(hash) == *challenge
         }
     };
     if is_refresh && let Some((status, body)) = behaviour.refresh_answer {
@@ -122,6 +128,11 @@ async fn post_token(
     });
     if !is_refresh {
         claims["nonce"] = behaviour.nonce.into();
+    }
+    if let Some(named) = named {
+        claims["sub"] = named.person.clone().into();
+        claims["email"] = format!("{}@example.com", named.person).into();
+        claims["nonce"] = named.nonce.into();
     }
     replace_members(&mut claims, &behaviour.claims);
     let mut header = json!({ "alg": "EdDSA", "kid": behaviour.signing_key.to_string() });

@@ -71,6 +71,43 @@ pub struct ProviderBehaviour {
     requests: BTreeMap<String, usize>,
 }
 
+/// What a browser brings back from the provider.
+#[derive(Clone, Debug)]
+pub struct ProviderAnswer {
+    /// The state that it was sent with.
+    pub state: String,
+    /// The code.
+    pub code: String,
+}
+
+/// A code that says whose it is, so that the provider keeps nothing of it.
+pub(crate) struct NamedCode {
+    pub(crate) person: String,
+    pub(crate) nonce: String,
+    pub(crate) challenge: String,
+}
+
+impl NamedCode {
+    fn to_text(&self) -> String {
+        [&*self.person, &self.nonce, &self.challenge].join("|")
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<_> = text.split('|').map(str::to_owned).collect();
+        let [person, nonce, challenge] = parts.try_into().ok()?;
+        Some(Self {
+            person,
+            nonce,
+            challenge,
+        })
+    }
+}
+
+fn read_query(url: &str) -> BTreeMap<String, String> {
+    let url: Url = url.parse().unwrap();
+    url.query_pairs().into_owned().collect()
+}
+
 /// The provider. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct TestOidcProvider {
@@ -131,13 +168,27 @@ impl TestOidcProvider {
 
     /// Lets the person log in who was sent to an address. Returns the state that the browser brings back; the code is "code".
     pub fn log_in(&self, url: &str) -> String {
-        let url: Url = url.parse().unwrap();
-        let sent: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+        let sent = read_query(url);
         let sent = |name: &str| sent.get(name).unwrap_or_else(|| panic!("{url}")).clone();
         let mut behaviour = self.behaviour.lock();
         behaviour.nonce = sent("nonce");
         behaviour.challenge = sent("code_challenge");
         sent("state")
+    }
+
+    /// Lets a person of that name log in who was sent to an address, beside others.
+    #[must_use]
+    pub fn let_in(&self, url: &str, person: &str) -> ProviderAnswer {
+        let sent = read_query(url);
+        let code = NamedCode {
+            person: person.to_owned(),
+            nonce: sent["nonce"].clone(),
+            challenge: sent["code_challenge"].clone(),
+        };
+        ProviderAnswer {
+            state: sent["state"].clone(),
+            code: code.to_text(),
+        }
     }
 
     /// Returns a logout token of the person, with members of its claims changed.

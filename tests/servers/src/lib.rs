@@ -25,10 +25,12 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod size;
 mod skipped;
 
 pub use database::TestDatabase;
 pub use keycloak::KeycloakServer;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
+pub use size::choose_size;
 pub use skipped::report_skipped;

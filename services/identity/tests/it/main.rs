@@ -10,6 +10,7 @@
 mod access;
 mod changes;
 mod credentials;
+mod crowd;
 mod groups;
 mod identity;
 mod logins;

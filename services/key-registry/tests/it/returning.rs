@@ -2,8 +2,8 @@
 
 use bowline_proto::{
     identity::v1::{
-        ApproveLoginRequest, CreateUserRequest, GetLoginRequest, login_service_client::LoginServiceClient,
-        user_service_client::UserServiceClient,
+        ApproveLoginRequest, CreateUserRequest, GetLoginRequest,
+        login_service_client::LoginServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
         ExpireNodeRequest, Node, PreAuthKey, RegisterRequest,
