@@ -175,7 +175,7 @@ pub(crate) async fn get_attempt(
         }
         let token = browser.form_token(&attempt.id);
         let judgement = judge_device(&portal, &attempt).await;
-        pages::attempt_page(attempt, judgement, token)
+        pages::attempt_page(attempt, &judgement, token)
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }

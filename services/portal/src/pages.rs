@@ -258,7 +258,7 @@ fn post_page(url: &str, fields: &[FormField]) -> Response {
 /// Shows the device and the person, or what was decided.
 pub(crate) fn attempt_page(
     attempt: LoginAttempt,
-    judgement: DeviceJudgement,
+    judgement: &DeviceJudgement,
     token: String,
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
