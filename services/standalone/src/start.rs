@@ -135,12 +135,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     };
     let public_url = config.gateway.public_url.clone();
     let backends = gateway_backends(&services);
-    let more_routes = portal_routes(PortalConfig {
-        public_url: public_url.clone(),
-        identity: backends.identity.clone(),
-        registry: backends.registry.clone(),
-        compiler: backends.compiler.clone(),
-    })?;
+    let more_routes = portal_routes(portal_config(&public_url, &backends))?;
     let given = Dependencies {
         backends,
         bus,
@@ -175,6 +170,16 @@ fn divide_files(config: &mut Config) -> usize {
     let most = &mut config.gateway.max_connections;
     *most = descriptors::bound_connections("gateway", *most, files - relay_connections);
     relay_connections
+}
+
+/// Returns what the portal is given: it reaches the services as the gateway does.
+fn portal_config(public_url: &str, backends: &Backends) -> PortalConfig {
+    PortalConfig {
+        public_url: public_url.to_owned(),
+        identity: backends.identity.clone(),
+        registry: backends.registry.clone(),
+        compiler: backends.compiler.clone(),
+    }
 }
 
 /// Returns how the gateway reaches the services of this process.
