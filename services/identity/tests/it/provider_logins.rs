@@ -348,7 +348,14 @@ async fn logout_suspends_where_the_connection_says_so_until_the_next_login(mut c
     assert_eq!(user.suspended_by_connection_id, 0);
     corp.find(&secret).await.unwrap();
     let audited = corp.identity.audited_details("user.update").await;
-    let said = |suspended: bool| json!({ "suspended": suspended });
+    let said = |suspended: bool| {
+        let by = if suspended {
+            vec!["provider"]
+        } else {
+            Vec::new()
+        };
+        json!({ "suspended": suspended, "suspended_by": by })
+    };
     let change = |before, after| json!({ "before": said(before), "after": said(after) });
     assert_eq!(audited[1..], [change(false, true), change(true, false)]);
 }
