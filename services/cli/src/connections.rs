@@ -1,5 +1,6 @@
 //! `bowline connections`.
 
+mod local;
 mod oidc;
 mod role_groups;
 mod rows;
@@ -7,9 +8,8 @@ mod saml;
 mod secret;
 
 use bowline_proto::identity::v1::{
-    Admission, Connection, CreateConnectionRequest, DeleteConnectionRequest, LinkUserRequest,
-    ListConnectionsRequest, LocalProvider, TestConnectionRequest, User, connection::Provider,
-    connection_service_client::ConnectionServiceClient,
+    Admission, Connection, DeleteConnectionRequest, LinkUserRequest, ListConnectionsRequest,
+    TestConnectionRequest, User, connection_service_client::ConnectionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
 use clap::{Args, Subcommand};
@@ -50,6 +50,22 @@ pub enum ConnectionsCommand {
         connection: String,
         #[command(flatten)]
         logout: oidc::LogoutArgs,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Change how an OpenID Connect provider is asked about people after their login. Without --refresh-every it is not.
+    SetRefresh {
+        /// Which.
+        connection: String,
+        #[command(flatten)]
+        refresh: oidc::RefreshArgs,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Ask an OpenID Connect provider now whether it still vouches for the people who have logged in by it.
+    Refresh {
+        /// Which.
+        connection: String,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -154,21 +170,8 @@ pub async fn run(
     printer: &Printer,
 ) -> Result<(), Failure> {
     match command {
-        ConnectionsCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
-            let connections = list_connections(server, tailnet_id).await?;
-            let rows: Vec<_> = connections.into_iter().map(ConnectionRow::from).collect();
-            printer.print_rows(&rows);
-            Ok(())
-        }
-        ConnectionsCommand::Create(create) => match *create {
-            CreateCommand::Oidc(args) => oidc::create(args, server, printer).await,
-            CreateCommand::Saml(args) => saml::create(args, server, printer).await,
-            CreateCommand::Local { name, tailnet } => {
-                let tailnet_id = tailnet.find_tailnet(server).await?.id;
-                create_local(tailnet_id, name, server, printer).await
-            }
-        },
+        ConnectionsCommand::List { tailnet } => print_all(&tailnet, server, printer).await,
+        ConnectionsCommand::Create(wanted) => create(*wanted, server, printer).await,
         ConnectionsCommand::SetLogout {
             connection,
             logout,
@@ -176,6 +179,21 @@ pub async fn run(
         } => {
             let found = find_of(&tailnet, &connection, server).await?;
             oidc::set_logout(found, &logout, server, printer).await
+        }
+        ConnectionsCommand::SetRefresh {
+            connection,
+            refresh,
+            tailnet,
+        } => {
+            let found = find_of(&tailnet, &connection, server).await?;
+            oidc::set_refresh(found, &refresh, server, printer).await
+        }
+        ConnectionsCommand::Refresh {
+            connection,
+            tailnet,
+        } => {
+            let found = find_of(&tailnet, &connection, server).await?;
+            oidc::refresh(&found, server, printer).await
         }
         ConnectionsCommand::SetMetadata {
             connection,
@@ -229,24 +247,30 @@ pub async fn run(
     }
 }
 
-async fn create_local(
-    tailnet_id: u64,
-    name: String,
+async fn create(
+    wanted: CreateCommand,
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let request = CreateConnectionRequest {
-        connection: Some(Connection {
-            tailnet_id,
-            name,
-            provider: Some(Provider::Local(LocalProvider {})),
-            ..Connection::default()
-        }),
-        ..CreateConnectionRequest::default()
-    };
-    let answer = connect(server)?.create_connection(request).await?;
-    let made = answer.into_inner().connection.unwrap_or_default();
-    printer.print_row(&ConnectionRow::from(made));
+    match wanted {
+        CreateCommand::Oidc(args) => oidc::create(args, server, printer).await,
+        CreateCommand::Saml(args) => saml::create(args, server, printer).await,
+        CreateCommand::Local { name, tailnet } => {
+            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            local::create(tailnet_id, name, server, printer).await
+        }
+    }
+}
+
+async fn print_all(
+    tailnet: &TailnetArg,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let tailnet_id = tailnet.find_tailnet(server).await?.id;
+    let connections = list_connections(server, tailnet_id).await?;
+    let rows: Vec<_> = connections.into_iter().map(ConnectionRow::from).collect();
+    printer.print_rows(&rows);
     Ok(())
 }
 

@@ -37,6 +37,7 @@ mod passkey_ceremony;
 mod passkeys;
 mod person;
 mod provider_logins;
+mod provider_refreshes;
 mod saml;
 mod scim;
 mod secrets;

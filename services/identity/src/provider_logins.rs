@@ -65,11 +65,22 @@ impl BrowserSessions {
             .mutate(tailnet, actor_of(&connection), move |mutation| {
                 Box::pin(async move {
                     take_once(mutation, connection.id, &logout).await?;
-                    let found = find_person(mutation, &connection, &issuer, &logout).await?;
-                    let Some(user_id) = found else {
+                    let found = find_subject(mutation, connection.id, &logout).await?;
+                    let Some(subject) = found else {
                         return Ok(());
                     };
                     let only = logout.provider_session.as_deref();
+                    let (id, on) = (connection.id, mutation.connection());
+                    store::provider_refreshes::end_refresh(on, id, &subject, only).await?;
+                    let person = ProviderSubject {
+                        connection_id: id,
+                        issuer: &issuer,
+                        subject: &subject,
+                    };
+                    let found = store::connections::find_linked_user(on, person).await?;
+                    let Some(user_id) = found else {
+                        return Ok(());
+                    };
                     end_sessions(mutation, connection.id, user_id, only).await?;
                     if effect == LoginEndEffect::Suspend {
                         suspend_by(mutation, &connection, user_id).await?;
@@ -121,7 +132,33 @@ impl BrowserSessions {
             state: SIGNED_OUT,
         };
         let url = bowline_oidc::find_logout_url(self.attempts.providers(), asked).await?;
-        Ok(url.map_or_else(String::new, String::from))
+        let Some(url) = url else {
+            return Ok(String::new());
+        };
+        if let Some(provider_session) = row.provider_session.clone() {
+            self.end_asking(row.session.connection_id, provider_session)
+                .await?;
+        }
+        Ok(url.into())
+    }
+
+    /// Forgets what a provider is asked by because of a session that the person ends there: its answer would be a refusal.
+    async fn end_asking(
+        &self,
+        connection_id: u64,
+        provider_session: String,
+    ) -> Result<(), IdentityError> {
+        let ended = self.log.database().write(|write| {
+            Box::pin(async move {
+                let key = ProviderSessionKey {
+                    connection_id,
+                    provider_session: &provider_session,
+                };
+                let on = write.connection();
+                Ok::<_, IdentityError>(store::provider_refreshes::end_of_session(on, key).await?)
+            })
+        });
+        ended.await
     }
 
     /// Returns what an OpenID Connect provider gave with the login of an attempt.
@@ -160,34 +197,21 @@ async fn take_once(
     }
 }
 
-/// Returns the user who a logout is of; `None` when nobody here has logged in by it.
-async fn find_person(
+/// Returns the person who a logout is of; `None` when nobody here has logged in by that session.
+async fn find_subject(
     mutation: &mut Mutation,
-    connection: &Connection,
-    issuer: &str,
+    connection_id: u64,
     logout: &ProviderLogout,
-) -> Result<Option<u64>, IdentityError> {
+) -> Result<Option<String>, IdentityError> {
+    let (Some(provider_session), None) = (&logout.provider_session, &logout.subject) else {
+        return Ok(logout.subject.clone());
+    };
+    let key = ProviderSessionKey {
+        connection_id,
+        provider_session,
+    };
     let on = mutation.connection();
-    let subject = match (&logout.subject, &logout.provider_session) {
-        (Some(subject), _) => Some(subject.clone()),
-        (None, Some(provider_session)) => {
-            let key = ProviderSessionKey {
-                connection_id: connection.id,
-                provider_session,
-            };
-            store::provider_sessions::find_subject(on, key).await?
-        }
-        (None, None) => None,
-    };
-    let Some(subject) = subject else {
-        return Ok(None);
-    };
-    let subject = ProviderSubject {
-        connection_id: connection.id,
-        issuer,
-        subject: &subject,
-    };
-    Ok(store::connections::find_linked_user(on, subject).await?)
+    Ok(store::provider_sessions::find_subject(on, key).await?)
 }
 
 /// Ends the sessions of a user that a connection has opened: those of one session at the provider, or all. A session of which

@@ -189,6 +189,38 @@ pub(crate) fn open_id_token(
     Some(Zeroizing::new(text.to_owned()))
 }
 
+fn refresh_token_place(connection_id: u64, subject: &str) -> String {
+    format!("provider_refreshes/{connection_id}/{subject}")
+}
+
+/// Seals what a provider is asked by about a person.
+pub(crate) fn seal_refresh_token(
+    keys: &SealingKeys,
+    connection_id: u64,
+    subject: &str,
+    token: &str,
+) -> Vec<u8> {
+    keys.seal(
+        &refresh_token_place(connection_id, subject),
+        token.as_bytes(),
+    )
+}
+
+/// Opens what a provider is asked by about a person.
+pub(crate) fn open_refresh_token(
+    keys: &SealingKeys,
+    connection_id: u64,
+    subject: &str,
+    sealed: &[u8],
+) -> Result<Zeroizing<String>, IdentityError> {
+    let opened = keys.open(&refresh_token_place(connection_id, subject), sealed);
+    let opened = opened
+        .map_err(|error| IdentityError::Sealed("a login at the provider".to_owned(), error))?;
+    Ok(Zeroizing::new(
+        String::from_utf8_lossy(&opened).into_owned(),
+    ))
+}
+
 fn cannot_keep(error: &serde_json::Error) -> IdentityError {
     let of = "of the login attempt".to_owned();
     IdentityError::Saml(of, error.to_string())

@@ -42,6 +42,7 @@ use crate::{
     login_waiters::Waiters,
     logins::Logins,
     passkeys::Passkeys,
+    provider_refreshes::ProviderRefresher,
     saml::{MetadataReloader, SamlProviders},
     scim::{ScimProvisioning, ScimTokens},
     sessions::BrowserSessions,
@@ -65,6 +66,7 @@ const MIGRATIONS: Migrations = migrations![
     "0010_ssh_checks",
     "0011_provider_sessions",
     "0012_scim",
+    "0013_provider_refreshes",
 ];
 
 /// Why identity can not start.
@@ -143,6 +145,8 @@ impl Identity {
             let tester = ConnectionTester::new(connections.clone(), providers, client, config);
             let reloader = MetadataReloader::new(saml);
             tasks.spawn_background("reload-saml-metadata", reloader.run());
+            let refresher = ProviderRefresher::new(sessions.clone());
+            tasks.spawn_background("refresh-provider-logins", refresher.run());
             let watching = waiters.watch_decisions(log.database().clone());
             tasks.spawn_background("follow-logins", watching);
             let sweeper = IdentitySweeper::new(log.clone(), connections.clone());
@@ -158,11 +162,12 @@ impl Identity {
                 groups,
                 logins,
                 passkeys: Passkeys::new(log.clone(), connections.clone()),
-                sessions,
+                sessions: sessions.clone(),
                 invitations,
                 connections: ConnectionRpcs {
                     connections,
                     tester,
+                    sessions: sessions.clone(),
                     public_url: config.public_url.clone(),
                 },
                 credentials: ApiCredentials::new(log.clone()),

@@ -11,6 +11,7 @@ pub mod groups;
 pub mod invitations;
 pub mod logins;
 pub mod passkeys;
+pub mod provider_refreshes;
 pub mod provider_sessions;
 pub mod saml;
 pub mod scim;

@@ -46,3 +46,18 @@ pub enum HttpError {
     #[error("no answer within {} seconds", .0.as_secs_f32())]
     Deadline(Duration),
 }
+
+impl HttpError {
+    /// Says whether the request may have reached the server.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Url(_) | Self::NotPublic { .. } | Self::Name(..) | Self::NoAuthorities => false,
+            Self::Connection(error) => {
+                let error = error.downcast_ref::<hyper_util::client::legacy::Error>();
+                !error.is_some_and(hyper_util::client::legacy::Error::is_connect)
+            }
+            Self::Redirect(_) | Self::Body { .. } | Self::Deadline(_) => true,
+        }
+    }
+}

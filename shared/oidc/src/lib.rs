@@ -20,6 +20,7 @@ mod login;
 mod logout;
 mod logout_token;
 mod provider;
+mod refresh;
 mod types;
 
 pub use claims::{find_claim, is_kept_elsewhere};
@@ -34,3 +35,4 @@ pub use logout::{
 };
 pub use logout_token::{LogoutTokenError, ProviderLogout};
 pub use provider::{ClientRegistration, Providers};
+pub use refresh::{RefreshError, RefreshRequest, RefreshedLogin, refresh_login};

@@ -130,6 +130,8 @@ pub struct FinishedLogin {
     pub identity: ProviderIdentity,
     /// The ID token as the provider has signed it.
     pub id_token: Zeroizing<String>,
+    /// What the provider is asked by later, where it gives one.
+    pub refresh_token: Option<Zeroizing<String>>,
 }
 
 /// Returns where the browser is sent.
@@ -201,7 +203,13 @@ pub async fn finish_login(
     Ok(FinishedLogin {
         identity,
         id_token: Zeroizing::new(id_token.unwrap_or_default()),
+        refresh_token: refresh_token_of(&tokens),
     })
+}
+
+pub(crate) fn refresh_token_of(tokens: &Tokens) -> Option<Zeroizing<String>> {
+    let token = tokens.refresh_token()?;
+    Some(Zeroizing::new(token.secret().clone()))
 }
 
 /// Refuses the answer of another provider than the one the person was sent to (mix-up, RFC 9207).
@@ -315,7 +323,7 @@ fn verify_tokens(
 }
 
 /// Adds the claims that only the provider's userinfo has. What the ID token says stays.
-async fn add_user_info(
+pub(crate) async fn add_user_info(
     providers: &Providers,
     provider: &Provider,
     tokens: &Tokens,

@@ -1,11 +1,13 @@
 //! `bowline connections create oidc`.
 
 use bowline_proto::identity::v1::{
-    Connection, CreateConnectionRequest, LoginEndEffect, OidcProvider, UpdateConnectionRequest,
-    connection::Provider,
+    Connection, CreateConnectionRequest, LoginEndEffect, OidcProvider, RefreshConnectionRequest,
+    UpdateConnectionRequest, connection::Provider,
 };
+use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use prost_types::FieldMask;
+use serde_json::json;
 
 use super::{
     AdmissionArgs, SecretArgs, connect,
@@ -17,6 +19,7 @@ use crate::{
     connection::ConnectionArgs,
     failure::{Failure, FailureKind},
     output::Printer,
+    time,
 };
 
 /// An OpenID Connect provider.
@@ -52,6 +55,8 @@ pub struct OidcArgs {
     #[command(flatten)]
     logout: LogoutArgs,
     #[command(flatten)]
+    refresh: RefreshArgs,
+    #[command(flatten)]
     tailnet: TailnetArg,
 }
 
@@ -63,6 +68,62 @@ pub struct LogoutArgs {
     /// person logs in by the connection, for example at /admin.
     #[arg(long, value_enum, default_value_t = EffectArg::Sessions)]
     on_logout: EffectArg,
+}
+
+/// How a provider is asked about people after their login.
+#[derive(Debug, Args)]
+pub struct RefreshArgs {
+    /// Ask the provider this often, such as 1h, whether it still vouches for each person who has logged in, by the refresh token of
+    /// the last login; never when left out. Groups follow the answer. A token lasts as long as the provider says, mostly as long
+    /// as the session there: where devices are to outlast that, ask for longer ones with --scope offline_access beside the scopes
+    /// that are asked for otherwise. Between 5m and 30d.
+    #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
+    refresh_every: Option<TimeDelta>,
+    /// What ends when the provider says that it does not. That it can not be asked, or answers nonsense, ends nothing. After an
+    /// answer that was lost, a refusal ends sessions only: the token may be used up.
+    #[arg(long, value_enum, default_value_t = EffectArg::Sessions)]
+    on_refusal: EffectArg,
+}
+
+impl RefreshArgs {
+    fn apply_to(&self, oidc: &mut OidcProvider) {
+        oidc.refresh_interval = self.refresh_every.map(|every| prost_types::Duration {
+            seconds: every.num_seconds(),
+            nanos: 0,
+        });
+        oidc.on_refusal = LoginEndEffect::from(self.on_refusal).into();
+    }
+}
+
+/// Changes how a provider is asked about people after their login.
+pub(super) async fn set_refresh(
+    found: Connection,
+    refresh: &RefreshArgs,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    update(found, server, printer, |oidc| refresh.apply_to(oidc)).await
+}
+
+/// Lets a provider be asked about people now.
+pub(super) async fn refresh(
+    found: &Connection,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let request = RefreshConnectionRequest {
+        tailnet_id: found.tailnet_id,
+        connection_id: found.id,
+    };
+    let answer = connect(server)?.refresh_connection(request).await?;
+    let people = answer.into_inner().people;
+    let text = format!(
+        "the provider of {} is asked about {people} people, a few each second",
+        found.name
+    );
+    let row = json!({ "connection": found.name, "people": people });
+    printer.print_result(&row, &text);
+    Ok(())
 }
 
 /// What ends here with a login at a provider.
@@ -148,21 +209,23 @@ pub(super) async fn create(
 }
 
 fn oidc_connection(tailnet_id: u64, args: OidcArgs) -> Connection {
+    let mut oidc = OidcProvider {
+        issuer: args.issuer,
+        client_id: args.client_id,
+        scopes: args.scopes,
+        groups_claim: args.groups_claim,
+        allow_unverified_mail: args.allow_unverified_mail,
+        on_logout: LoginEndEffect::from(args.logout.on_logout).into(),
+        ..OidcProvider::default()
+    };
+    args.refresh.apply_to(&mut oidc);
     Connection {
         tailnet_id,
         name: args.name,
         domains: args.domains,
         role_groups: args.roles.role_groups,
         admission: Some(args.admission.into_admission()),
-        provider: Some(Provider::Oidc(OidcProvider {
-            issuer: args.issuer,
-            client_id: args.client_id,
-            scopes: args.scopes,
-            groups_claim: args.groups_claim,
-            allow_unverified_mail: args.allow_unverified_mail,
-            on_logout: LoginEndEffect::from(args.logout.on_logout).into(),
-            ..OidcProvider::default()
-        })),
+        provider: Some(Provider::Oidc(oidc)),
         ..Connection::default()
     }
 }

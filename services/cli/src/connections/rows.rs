@@ -30,6 +30,8 @@ pub(super) struct ConnectionRow {
     role_groups: Vec<RoleGroupRow>,
     allow_unverified_mail: bool,
     on_logout: &'static str,
+    refresh_seconds: Option<i64>,
+    on_refusal: &'static str,
     metadata_url: String,
     mail_attribute: String,
     name_attribute: String,
@@ -54,10 +56,14 @@ impl From<Connection> for ConnectionRow {
             None => ("", OidcProvider::default(), SamlProvider::default()),
         };
         let is_saml = kind == "saml";
-        let on_logout = match kind {
-            "oidc" => effect_name(oidc.on_logout()),
-            _ => "",
+        let (on_logout, on_refusal) = match kind {
+            "oidc" => (
+                effect_name(oidc.on_logout()),
+                effect_name(oidc.on_refusal()),
+            ),
+            _ => ("", ""),
         };
+        let refresh_seconds = oidc.refresh_interval.map(|every| every.seconds);
         Self {
             id: connection.id,
             name: connection.name,
@@ -70,6 +76,8 @@ impl From<Connection> for ConnectionRow {
             role_groups: RoleGroupRow::list(connection.role_groups),
             allow_unverified_mail: oidc.allow_unverified_mail,
             on_logout,
+            refresh_seconds,
+            on_refusal,
             metadata_url: saml.metadata_url,
             mail_attribute: saml.mail_attribute,
             name_attribute: saml.name_attribute,

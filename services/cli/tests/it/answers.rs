@@ -229,6 +229,9 @@ impl Asked {
         self.home(&[&set[..], &with_secret].concat());
         let set = ["connections", "set-logout", "Example Corp", "--on-logout"];
         self.home(&[&set[..], &["suspend"]].concat());
+        let set = ["connections", "set-refresh", "Example Corp"];
+        self.home(&[&set[..], &["--refresh-every", "1h"]].concat());
+        self.home(&["connections", "refresh", "Example Corp"]);
         self.home(&[
             "connections",
             "link",

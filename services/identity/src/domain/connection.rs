@@ -4,6 +4,7 @@ use bowline_proto::identity::v1::{
     Admission, Connection, LoginEndEffect, OidcProvider, Role, RoleGroup, SamlProvider,
     connection::Provider,
 };
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -74,10 +75,27 @@ fn normalize_oidc(oidc: &mut OidcProvider) -> Result<(), IdentityError> {
     if oidc.scopes.iter().any(|scope| scope.contains(' ')) {
         return Err(IdentityError::invalid("scopes", "are separate words"));
     }
-    if LoginEndEffect::try_from(oidc.on_logout).is_err() {
-        return Err(IdentityError::invalid("on_logout", "is not known"));
+    for (field, effect) in [
+        ("on_logout", oidc.on_logout),
+        ("on_refusal", oidc.on_refusal),
+    ] {
+        if LoginEndEffect::try_from(effect).is_err() {
+            return Err(IdentityError::invalid(field, "is not known"));
+        }
+    }
+    if oidc.refresh_interval.is_some() && refresh_interval(oidc).is_none() {
+        let problem = "is between 5 minutes and 30 days";
+        return Err(IdentityError::invalid("refresh_interval", problem));
     }
     Ok(())
+}
+
+/// Returns how often a provider is asked whether it still vouches for people; `None` when it is not, or the time is none that
+/// may be.
+pub fn refresh_interval(oidc: &OidcProvider) -> Option<TimeDelta> {
+    let interval = TimeDelta::try_seconds(oidc.refresh_interval.as_ref()?.seconds)?;
+    let is_usable = interval >= TimeDelta::minutes(5) && interval <= TimeDelta::days(30);
+    is_usable.then_some(interval)
 }
 
 /// Checks a provider's URL: `https`, or `http` on this machine's own address, where nobody is on the way.
@@ -255,6 +273,8 @@ fn describe_oidc(oidc: &OidcProvider) -> Value {
         "groups_claim": oidc.groups_claim,
         "allow_unverified_mail": oidc.allow_unverified_mail,
         "on_logout": describe_effect(oidc.on_logout()),
+        "refresh_seconds": refresh_interval(oidc).map(|interval| interval.num_seconds()),
+        "on_refusal": describe_effect(oidc.on_refusal()),
     })
 }
 

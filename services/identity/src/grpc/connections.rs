@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bowline_proto::identity::v1::{
     CreateConnectionRequest, CreateConnectionResponse, DeleteConnectionRequest,
     DeleteConnectionResponse, LinkUserRequest, LinkUserResponse, ListConnectionsRequest,
-    ListConnectionsResponse, RollConnectionKeyRequest, RollConnectionKeyResponse,
-    TestConnectionRequest, TestConnectionResponse, UpdateConnectionRequest,
-    UpdateConnectionResponse, connection_service_server::ConnectionService,
+    ListConnectionsResponse, RefreshConnectionRequest, RefreshConnectionResponse,
+    RollConnectionKeyRequest, RollConnectionKeyResponse, TestConnectionRequest,
+    TestConnectionResponse, UpdateConnectionRequest, UpdateConnectionResponse,
+    connection_service_server::ConnectionService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
@@ -17,6 +18,7 @@ use crate::{
     connection_tester::ConnectionTester,
     connections::{ConnectionUpdate, Connections},
     fields::{read_mask, read_tailnet_id, require_field},
+    sessions::BrowserSessions,
 };
 
 /// Serves administrators. Clones share it.
@@ -24,6 +26,7 @@ use crate::{
 pub struct ConnectionRpcs {
     pub(crate) connections: Connections,
     pub(crate) tester: ConnectionTester,
+    pub(crate) sessions: BrowserSessions,
     pub(crate) public_url: String,
 }
 
@@ -127,6 +130,21 @@ impl ConnectionService for ConnectionRpcs {
         let keys = self.connections.saml_keys();
         let rolled = keys.roll_key(sealing, tailnet, actor, connection_id, finish);
         Ok(Response::new(rolled.await?))
+    }
+
+    async fn refresh_connection(
+        &self,
+        request: Request<RefreshConnectionRequest>,
+    ) -> Result<Response<RefreshConnectionResponse>, Status> {
+        let RefreshConnectionRequest {
+            tailnet_id,
+            connection_id,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let hastened = self.sessions.hasten_refreshes(tailnet, connection_id);
+        Ok(Response::new(RefreshConnectionResponse {
+            people: hastened.await?,
+        }))
     }
 
     async fn test_connection(

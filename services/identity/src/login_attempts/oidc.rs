@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bowline_db::to_micros;
 use bowline_oidc::{ClientRegistration, FinishRequest, FinishedLogin, StartRequest};
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, FinishOidcLoginRequest, LoginAttempt, OidcProvider,
@@ -12,15 +13,20 @@ use zeroize::Zeroizing;
 
 use super::{
     LoginAttempts, ProviderWay,
-    provider::{oidc_provider, provider_refusal, read_proof, scopes_of},
+    provider::{oidc_provider, provider_refusal, read_proof, scopes_of, wanted_claims},
 };
 use crate::{
-    domain::{attempt::AttemptStep, condition::AskedProof, person::refused},
+    domain::{
+        attempt::AttemptStep, condition::AskedProof, connection::refresh_interval, person::refused,
+    },
     error::IdentityError,
     person::read_person,
-    secrets::{KeptTokens, open_login_secrets, random_secrets, seal_login_secrets, seal_tokens},
+    secrets::{
+        KeptTokens, open_login_secrets, random_secrets, seal_login_secrets, seal_refresh_token,
+        seal_tokens,
+    },
     store::{
-        self, attempts::AttemptRow, connections::StoredConnection,
+        self, attempts::AttemptRow, connections::StoredConnection, provider_refreshes::RefreshRow,
         provider_sessions::ProviderSessionKey,
     },
 };
@@ -80,10 +86,7 @@ impl LoginAttempts {
         let oidc = oidc_provider(&row.connection)?;
         let registration = self.registration(&row, oidc, &attempt.callback_url)?;
         let secrets = open_login_secrets(self.connections.sealing_keys()?, &attempt, state)?;
-        let mut wanted_claims = vec!["email".to_owned()];
-        if !oidc.groups_claim.is_empty() {
-            wanted_claims.push(oidc.groups_claim.clone());
-        }
+        let wanted_claims = wanted_claims(oidc);
         let finish = FinishRequest {
             registration: &registration,
             secrets: &secrets,
@@ -96,7 +99,8 @@ impl LoginAttempts {
         let identity = &finished.identity;
         let person = read_person(oidc, identity);
         let proof = read_proof(identity);
-        self.keep_provider_login(&attempt, &finished).await?;
+        let every = refresh_interval(oidc);
+        self.keep_provider_login(&attempt, &finished, every).await?;
         self.identify_attempt(&attempt, AttemptStep::Taken, row.connection, person, proof)
             .await
     }
@@ -106,6 +110,7 @@ impl LoginAttempts {
         &self,
         attempt: &AttemptRow,
         finished: &FinishedLogin,
+        refresh_every: Option<TimeDelta>,
     ) -> Result<(), IdentityError> {
         let subject = finished.identity.subject.clone();
         let named = finished.identity.provider_session();
@@ -115,12 +120,29 @@ impl LoginAttempts {
                 .map(str::to_owned),
             id_token: finished.id_token.clone(),
         };
-        let sealed = seal_tokens(self.connections.sealing_keys()?, &attempt.id, &tokens)?;
+        let keys = self.connections.sealing_keys()?;
+        let sealed = seal_tokens(keys, &attempt.id, &tokens)?;
+        let kept = refresh_every.zip(finished.refresh_token.as_ref());
+        let kept = kept.map(|(every, token)| {
+            let sealed = seal_refresh_token(keys, attempt.connection_id, &subject, token);
+            (every, sealed)
+        });
         let (id, connection_id) = (attempt.id.clone(), attempt.connection_id);
         let kept = self.log.database().write(|write| {
             Box::pin(async move {
                 let (now, on) = (write.now(), write.connection());
                 store::attempts::keep_tokens(on, &id, sealed).await?;
+                if let Some((every, sealed_token)) = kept {
+                    let row = RefreshRow {
+                        connection_id,
+                        subject: subject.clone(),
+                        provider_session: tokens.provider_session.clone().unwrap_or_default(),
+                        sealed_token,
+                        due_at: to_micros(now + every),
+                        asked_at: 0,
+                    };
+                    store::provider_refreshes::put_refresh(on, &row).await?;
+                }
                 if let Some(provider_session) = &tokens.provider_session {
                     let key = ProviderSessionKey {
                         connection_id,

@@ -29,6 +29,12 @@ pub(super) fn scopes_of(oidc: &OidcProvider) -> Vec<String> {
     }
 }
 
+/// Returns the claims that are needed.
+pub(crate) fn wanted_claims(oidc: &OidcProvider) -> Vec<String> {
+    let groups = (!oidc.groups_claim.is_empty()).then(|| oidc.groups_claim.clone());
+    std::iter::once("email".to_owned()).chain(groups).collect()
+}
+
 /// Returns how the provider says that it has authenticated the person.
 pub(super) fn read_proof(identity: &ProviderIdentity) -> LoginProof {
     let methods = identity.claims.get("amr").and_then(Value::as_array);

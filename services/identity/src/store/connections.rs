@@ -160,6 +160,7 @@ pub async fn delete_connection(on: &mut AnyConnection, id: u64) -> Result<(), Da
         "DELETE FROM saml_keys WHERE connection_id = $1",
         "DELETE FROM used_messages WHERE connection_id = $1",
         "DELETE FROM provider_sessions WHERE connection_id = $1",
+        "DELETE FROM provider_refreshes WHERE connection_id = $1",
         "DELETE FROM connections WHERE id = $1",
     ] {
         sqlx::query(query).bind(id).execute(&mut *on).await?;

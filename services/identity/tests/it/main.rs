@@ -15,6 +15,7 @@ mod groups;
 mod identity;
 mod logins;
 mod provider_logins;
+mod provider_refreshes;
 mod queue;
 mod scim;
 mod sessions;

@@ -1,0 +1,237 @@
+//! Whether a provider still vouches for people, and what ends when it does not.
+
+use std::time::Duration;
+
+use bowline_proto::identity::v1::{
+    Connection, LoginEndEffect, RefreshConnectionRequest, UpdateConnectionRequest,
+    connection::Provider, connection_service_client::ConnectionServiceClient,
+};
+use bowline_test_oidc_provider::Fault;
+use bowline_test_servers::{TestDatabase, on_both};
+use prost_types::FieldMask;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use tonic::Code;
+
+use crate::provider_logins::TestCorp;
+
+on_both!(start =>
+    provider_that_vouches_changes_groups_live,
+    refusal_ends_what_the_connection_says,
+    what_is_no_refusal_changes_nothing,
+    refusal_after_a_lost_answer_ends_sessions_only,
+    one_replica_asks_for_each_person,
+    connection_that_asks_nothing_keeps_nothing,
+);
+
+/// How long what happens in the background may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts identity with a connection that asks hourly, and suspends.
+async fn start(database: TestDatabase) -> TestCorp {
+    let mut corp = TestCorp::start(database).await;
+    let connection = corp.connect("Asking", |oidc| {
+        oidc.refresh_interval = Some(hour());
+        oidc.on_refusal = LoginEndEffect::Suspend.into();
+    });
+    corp.connection = connection.await;
+    corp
+}
+
+fn hour() -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: 3600,
+        nanos: 0,
+    }
+}
+
+/// Lets the provider be asked now. Returns about how many people.
+async fn hasten(corp: &TestCorp) -> u64 {
+    let request = RefreshConnectionRequest {
+        tailnet_id: corp.tailnet.id,
+        connection_id: corp.connection.id,
+    };
+    let mut client = ConnectionServiceClient::new(corp.identity.admin());
+    let answer = client.refresh_connection(request).await.unwrap();
+    answer.into_inner().people
+}
+
+/// Waits until the provider was asked so often for tokens.
+async fn await_asked(corp: &TestCorp, times: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while corp.provider.count_requests("/token") < times {
+        assert!(Instant::now() < deadline, "the provider is not asked");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Asks until what was asked last is done with: a further look finds nobody at it.
+async fn ask(corp: &TestCorp) {
+    let before = corp.provider.count_requests("/token");
+    let deadline = Instant::now() + PATIENCE;
+    while hasten(corp).await == 0 {
+        assert!(Instant::now() < deadline, "nobody is asked about");
+        sleep(Duration::from_millis(20)).await;
+    }
+    await_asked(corp, before + 1).await;
+}
+
+async fn await_suspended(corp: &TestCorp) {
+    let deadline = Instant::now() + PATIENCE;
+    while !corp.user().await.suspended {
+        assert!(Instant::now() < deadline, "the user is not suspended");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn await_ended(corp: &TestCorp, secret: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while corp.find(secret).await.is_ok() {
+        assert!(Instant::now() < deadline, "the session goes on");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn provider_that_vouches_changes_groups_live(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    assert_eq!(corp.user().await.groups, ["dev"]);
+    let claims = json!({ "groups": ["ops"], "sid": "laptop" });
+    corp.provider.change(|behaviour| behaviour.claims = claims);
+    ask(&corp).await;
+    let deadline = Instant::now() + PATIENCE;
+    while corp.user().await.groups != ["ops"] {
+        assert!(Instant::now() < deadline, "{:?}", corp.user().await);
+        sleep(Duration::from_millis(20)).await;
+    }
+    // Each answer has the next token: the provider refuses one that was used.
+    ask(&corp).await;
+    ask(&corp).await;
+    corp.find(&secret).await.unwrap();
+    assert!(!corp.user().await.suspended);
+}
+
+async fn refusal_ends_what_the_connection_says(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    let refusal = (400, json!({ "error": "invalid_grant" }));
+    let refuse = Some(refusal);
+    corp.provider
+        .change(|behaviour| behaviour.refresh_answer = refuse);
+    ask(&corp).await;
+    await_suspended(&corp).await;
+    corp.assert_ended(&secret).await;
+    assert_eq!(
+        corp.user().await.suspended_by_connection_id,
+        corp.connection.id
+    );
+    assert_eq!(hasten(&corp).await, 0, "it is not asked again");
+    // A login is the provider's word again.
+    corp.provider
+        .change(|behaviour| behaviour.refresh_answer = None);
+    corp.sign_in("laptop").await;
+    assert!(!corp.user().await.suspended);
+    assert_eq!(hasten(&corp).await, 1);
+}
+
+async fn what_is_no_refusal_changes_nothing(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    for answer in [
+        (500, json!({})),
+        (503, json!({ "error": "temporarily_unavailable" })),
+        (400, json!({ "error": "invalid_client" })),
+        (401, json!({ "error": "unauthorized_client" })),
+        (200, json!({ "error": "invalid_grant" })),
+        (400, json!("invalid_grant")),
+        (429, json!(null)),
+    ] {
+        let answer = Some(answer);
+        corp.provider
+            .change(|behaviour| behaviour.refresh_answer = answer);
+        ask(&corp).await;
+    }
+    // Tokens of another person, or by another key, say nothing of groups.
+    corp.provider
+        .change(|behaviour| behaviour.refresh_answer = None);
+    for claims in [
+        json!({ "sub": "person-2", "groups": ["ops"] }),
+        json!({ "iss": "https://other.example", "groups": ["ops"] }),
+    ] {
+        corp.provider.change(|behaviour| behaviour.claims = claims);
+        ask(&corp).await;
+    }
+    let fault = Fault::Status(502);
+    corp.provider.change(|behaviour| {
+        behaviour.faults.insert("/token".to_owned(), fault);
+    });
+    ask(&corp).await;
+    corp.find(&secret).await.unwrap();
+    let user = corp.user().await;
+    assert!(!user.suspended, "{user:?}");
+    assert_eq!(user.groups, ["dev"]);
+}
+
+async fn refusal_after_a_lost_answer_ends_sessions_only(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    // The token is used up, and the answer that has the next one can not be read.
+    let lost = Some((200, json!("nonsense")));
+    corp.provider
+        .change(|behaviour| behaviour.refresh_answer = lost);
+    ask(&corp).await;
+    let refuse = Some((400, json!({ "error": "invalid_grant" })));
+    corp.provider
+        .change(|behaviour| behaviour.refresh_answer = refuse);
+    ask(&corp).await;
+    await_ended(&corp, &secret).await;
+    assert!(!corp.user().await.suspended);
+}
+
+async fn one_replica_asks_for_each_person(corp: TestCorp) {
+    let _replicas = [
+        corp.identity.start_replica().await,
+        corp.identity.start_replica().await,
+    ];
+    let secret = corp.sign_in("laptop").await;
+    let before = corp.provider.count_requests("/token");
+    for times in 1..=3 {
+        ask(&corp).await;
+        await_asked(&corp, before + times).await;
+    }
+    // A second one would have used a token twice, which the provider refuses.
+    while hasten(&corp).await == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    await_asked(&corp, before + 4).await;
+    assert_eq!(corp.provider.count_requests("/token"), before + 4);
+    corp.find(&secret).await.unwrap();
+    assert!(!corp.user().await.suspended);
+}
+
+async fn connection_that_asks_nothing_keeps_nothing(corp: TestCorp) {
+    corp.sign_in("laptop").await;
+    let mut changed = corp.connection.clone();
+    if let Some(Provider::Oidc(oidc)) = &mut changed.provider {
+        oidc.refresh_interval = None;
+    }
+    let update = |connection: Connection| UpdateConnectionRequest {
+        connection: Some(connection),
+        update_mask: Some(FieldMask {
+            paths: vec!["oidc".to_owned()],
+        }),
+        ..UpdateConnectionRequest::default()
+    };
+    let mut client = ConnectionServiceClient::new(corp.identity.admin());
+    client.update_connection(update(changed)).await.unwrap();
+    let request = RefreshConnectionRequest {
+        tailnet_id: corp.tailnet.id,
+        connection_id: corp.connection.id,
+    };
+    let refused = client.refresh_connection(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    for seconds in [0, 299, 2_592_001, -1, i64::MAX] {
+        let mut wrong = corp.connection.clone();
+        if let Some(Provider::Oidc(oidc)) = &mut wrong.provider {
+            oidc.refresh_interval = Some(prost_types::Duration { seconds, nanos: 0 });
+        }
+        let refused = client.update_connection(update(wrong)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{seconds}");
+    }
+}
