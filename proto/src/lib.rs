@@ -22,6 +22,7 @@ mod node;
 mod redacted;
 mod tailnet;
 pub mod time;
+mod user;
 
 pub use node::JudgedFacts;
 

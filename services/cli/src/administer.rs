@@ -6,7 +6,9 @@ use bowline_proto::{
         identity_service_client::IdentityServiceClient,
         tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
-    key_registry::v1::{ListNodesRequest, NodeWithState, node_service_client::NodeServiceClient},
+    key_registry::v1::{
+        ListNodesRequest, Node, NodeWithState, node_service_client::NodeServiceClient,
+    },
 };
 use clap::Args;
 
@@ -141,6 +143,19 @@ fn only_named_alike<'a>(users: &'a [User], name: &str) -> Result<Option<&'a User
     }
 }
 
+/// Returns the nodes that a user has, or has added.
+pub async fn list_nodes_of(connection: &ConnectionArgs, user: &User) -> Result<Vec<Node>, Failure> {
+    let request = ListNodesRequest {
+        tailnet_id: user.tailnet_id,
+        user_id: user.id,
+        awaits_approval: false,
+    };
+    let mut client = NodeServiceClient::new(connection.connect_to_registry()?)
+        .max_decoding_message_size(1 << 30);
+    let found = client.list_nodes(request).await?.into_inner().nodes;
+    Ok(found.into_iter().filter_map(|listed| listed.node).collect())
+}
+
 /// Returns the nodes of a tailnet.
 pub async fn list_nodes(
     connection: &ConnectionArgs,
@@ -150,7 +165,10 @@ pub async fn list_nodes(
     // A kilobyte or so for each node.
     let mut client = client.max_decoding_message_size(1 << 30);
     Ok(client
-        .list_nodes(ListNodesRequest { tailnet_id })
+        .list_nodes(ListNodesRequest {
+            tailnet_id,
+            ..ListNodesRequest::default()
+        })
         .await?
         .into_inner()
         .nodes)

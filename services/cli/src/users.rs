@@ -1,6 +1,7 @@
 //! `bowline users`.
 
 mod changes;
+mod merge;
 mod rows;
 
 use bowline_proto::identity::v1::{
@@ -84,6 +85,18 @@ pub enum UsersCommand {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
+    /// Make one user of two: what the first has is the second's, who stays.
+    Merge {
+        /// Who is no user of its own afterwards.
+        from: String,
+        /// Who stays, with name and role.
+        into: String,
+        /// Say what would move, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
     /// Delete a user and the user's nodes. Tagged nodes stay and are listed.
     Delete {
         /// Who.
@@ -157,6 +170,15 @@ pub async fn run(
         }
         UsersCommand::Restore { user, tailnet } => {
             changes::restore_user(connection, &tailnet, &user).await?
+        }
+        UsersCommand::Merge {
+            from,
+            into,
+            dry_run,
+            tailnet,
+        } => {
+            let names = [&*from, &*into];
+            return merge::merge_users(connection, printer, &tailnet, names, dry_run).await;
         }
         UsersCommand::Delete {
             user,

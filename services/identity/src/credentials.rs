@@ -259,6 +259,8 @@ pub(crate) fn read_api_key(row: &CredentialRow) -> Result<ApiKey, IdentityError>
     Ok(ApiKey {
         last_used_at: row.last_used_at.map(to_timestamp),
         revoked_at: row.revoked_at.map(to_timestamp),
+        // The user that made it may be another now.
+        user_id: row.user_id,
         ..ApiKey::decode(&*row.body).map_err(|_| undecodable())?
     })
 }

@@ -47,6 +47,7 @@ mod store;
 mod sweeper;
 mod tailnets;
 mod tokens;
+mod user_merges;
 mod users;
 
 pub use config::{IdentityConfig, SealingKeyError};

@@ -51,6 +51,9 @@ pub(crate) async fn write_user(
 async fn put_with_groups(mutation: &mut Mutation, user: &mut User) -> Result<(), IdentityError> {
     let on = mutation.connection();
     fill_in_groups(user, store::groups::list_memberships(on, user.id).await?);
+    // A release that does not know of merges leaves them out of the row.
+    let former = store::former_users::list_former_ids(on, user.tailnet_id, Some(user.id)).await?;
+    user.former_ids = former.into_values().flatten().collect();
     store::put_user(on, user).await?;
     mutation.record_entry(&IdentityChange {
         change: Some(Change::User(user.clone())),

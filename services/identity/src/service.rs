@@ -67,6 +67,7 @@ const MIGRATIONS: Migrations = migrations![
     "0011_provider_sessions",
     "0012_scim",
     "0013_provider_refreshes",
+    "0014_merged_users",
 ];
 
 /// Why identity can not start.

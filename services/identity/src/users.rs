@@ -34,7 +34,11 @@ impl Users {
         Self { log }
     }
 
-    /// Finds a user with the tailnet, and the revision at which both are so.
+    pub(crate) fn log(&self) -> &ChangeLog {
+        &self.log
+    }
+
+    /// Finds a user with the tailnet, and the revision at which both are so. Who was merged into another is that user.
     pub(crate) async fn resolve_user(
         &self,
         tailnet: TailnetId,
@@ -42,7 +46,9 @@ impl Users {
     ) -> Result<ResolveUserResponse, IdentityError> {
         let mut read = self.log.database().begin_read().await?;
         let found = require_tailnet(&mut read, tailnet).await?;
-        let user = require_user(&mut read, tailnet, user_id).await?;
+        let survivor =
+            store::former_users::find_survivor(&mut read, tailnet.get(), user_id).await?;
+        let user = require_user(&mut read, tailnet, survivor.unwrap_or(user_id)).await?;
         let head = self.log.head_in(&mut read, tailnet).await?;
         Ok(ResolveUserResponse {
             user: Some(user),
@@ -240,7 +246,7 @@ async fn set_role(
     Ok(changed)
 }
 
-fn find_among(users: &[User], id: u64) -> Result<&User, IdentityError> {
+pub(crate) fn find_among(users: &[User], id: u64) -> Result<&User, IdentityError> {
     users.iter().find(|user| user.id == id).ok_or(NO_USER)
 }
 
@@ -262,6 +268,7 @@ pub(crate) async fn remove_user(mutation: &mut Mutation, gone: &User) -> Result<
     let (on, tailnet) = (mutation.connection(), gone.tailnet_id);
     store::scim::delete_user(on, gone.id).await?;
     store::delete_user(on, gone.id).await?;
+    store::former_users::forget_former_ids(on, gone.id).await?;
     store::connections::unlink_user(on, gone.id).await?;
     store::credentials::delete_of_user(on, gone.id).await?;
     store::passkeys::delete_ways_in(on, tailnet, gone.id).await?;

@@ -1,7 +1,8 @@
 //! Follows identity's log.
 //!
 //! Nodes of a user who is suspended or gone may not change anything of themselves until the user is back. When a user is
-//! deleted, the nodes that belong to the user are deleted too, tagged ones excepted; with a tailnet go all its nodes.
+//! deleted, the nodes that belong to the user are deleted too, tagged ones excepted; with a tailnet go all its nodes. When a
+//! user is merged into another, its nodes and keys are the other's.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -12,10 +13,7 @@ use bowline_bus::Bus;
 use bowline_change_feed::{Feed, IdentityLog, Update};
 use bowline_db::{ChangeLog, Mutation};
 use bowline_ids::TailnetId;
-use bowline_proto::{
-    identity::v1::{IdentityChange, identity_change::Change},
-    key_registry::v1::Node,
-};
+use bowline_proto::{identity::v1::identity_change::Change, key_registry::v1::Node};
 use bowline_service_kit::{GrpcChannel, Tasks};
 use serde_json::json;
 use tokio::time::Instant;
@@ -24,6 +22,7 @@ use crate::{
     actors::REGISTRY_ACTOR,
     adoption::Adoption,
     error::RegistryError,
+    merged_users::{UserMerge, move_belongings},
     node_changes,
     removal::remove_node,
     store::{adoptions, barred_users, nodes, soft_states::SoftRow},
@@ -161,17 +160,19 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-/// What identity's log says of who is in good standing, up to a revision.
+/// What identity's log says of who is in good standing, and who is whom, up to a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum StandingUpdate {
     /// Of all users; those it does not name are gone.
     AllUsers {
+        merges: Vec<UserMerge>,
         suspended: BTreeSet<u64>,
         present: BTreeSet<u64>,
         revision: u64,
     },
     /// Of these, in order: the revision that says so, the user, and whether the user is suspended or gone.
     SomeUsers {
+        merges: Vec<(u64, UserMerge)>,
         changes: Vec<(u64, u64, bool)>,
         revision: u64,
     },
@@ -184,20 +185,32 @@ impl StandingUpdate {
                 let users = || snapshot.chunks.iter().flat_map(|chunk| &chunk.users);
                 let suspended = users().filter(|user| user.suspended);
                 Self::AllUsers {
+                    merges: users().flat_map(UserMerge::list_of).collect(),
                     suspended: suspended.map(|user| user.id).collect(),
                     present: users().map(|user| user.id).collect(),
                     revision: snapshot.position.revision,
                 }
             }
-            Update::Changes(changes, position) => {
-                let numbered = (changes.from_revision + 1..).zip(&changes.entries);
-                let change = |(revision, entry): (u64, &IdentityChange)| match &entry.change {
-                    Some(Change::User(user)) => Some((revision, user.id, user.suspended)),
-                    Some(Change::UserDeleted(user)) => Some((revision, *user, true)),
-                    _ => None,
-                };
+            Update::Changes(found, position) => {
+                let numbered = (found.from_revision + 1..).zip(&found.entries);
+                let (mut merges, mut changes) = (Vec::new(), Vec::new());
+                for (revision, entry) in numbered {
+                    match &entry.change {
+                        Some(Change::User(user)) => {
+                            let own = UserMerge::list_of(user);
+                            merges.extend(own.map(|merge| (revision, merge)));
+                            // A former number is nobody's: who registers by it has asked too early.
+                            let former = user.former_ids.iter().map(|id| (revision, *id, true));
+                            changes.extend(former);
+                            changes.push((revision, user.id, user.suspended));
+                        }
+                        Some(Change::UserDeleted(user)) => changes.push((revision, *user, true)),
+                        _ => {}
+                    }
+                }
                 Self::SomeUsers {
-                    changes: numbered.filter_map(change).collect(),
+                    merges,
+                    changes,
                     revision: position.revision,
                 }
             }
@@ -264,17 +277,25 @@ async fn record_standing(
 ) -> Result<bool, RegistryError> {
     let (now, tailnet) = (mutation.now(), mutation.tailnet().get());
     let known = barred_users::applied_revision(mutation.connection(), tailnet).await?;
+    let mut differs = false;
     let (changes, revision) = match heard {
         StandingUpdate::AllUsers {
+            merges,
             suspended,
             present,
             revision,
         } => {
+            // Before anybody is found to be gone.
+            for merge in &merges {
+                differs |= move_belongings(mutation, merge).await?;
+            }
+            let former = merges.iter().map(|merge| merge.former_id);
             let barred = barred_users::of_tailnet(mutation.connection(), tailnet).await?;
             let owners = nodes::list_owners(mutation.connection(), tailnet).await?;
             let users: BTreeSet<u64> = barred
                 .into_iter()
                 .chain(owners)
+                .chain(former)
                 .chain(suspended.iter().copied())
                 .collect();
             // A log that was lost says nothing of who is gone.
@@ -285,13 +306,19 @@ async fn record_standing(
             (changes.collect::<Vec<_>>(), revision)
         }
         // Another replica may be ahead: what it noted is newer.
-        StandingUpdate::SomeUsers { changes, revision } => {
+        StandingUpdate::SomeUsers {
+            merges,
+            changes,
+            revision,
+        } => {
+            for (_, merge) in merges.iter().filter(|(at, _)| *at > known) {
+                differs |= move_belongings(mutation, merge).await?;
+            }
             let newer = changes.into_iter().filter(|(at, ..)| *at > known);
             let changes = newer.map(|(_, user, is_barred)| (user, is_barred));
             (changes.collect(), revision.max(known))
         }
     };
-    let mut differs = false;
     for (user, is_barred) in changes {
         differs |=
             barred_users::set_barred(mutation.connection(), tailnet, user, is_barred).await?;

@@ -12,6 +12,7 @@ use bowline_proto::{
 use bowline_service_kit::Caller;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use sqlx::AnyConnection;
 
 use crate::{
     actors::machine_actor,
@@ -40,6 +41,15 @@ pub(crate) struct NodeTarget {
     pub(crate) caller: Caller,
     pub(crate) tailnet: TailnetId,
     pub(crate) node_id: u64,
+}
+
+/// Which nodes are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NodeFilter {
+    /// Those of this user; of all for `None`.
+    pub(crate) user: Option<u64>,
+    /// Only those that wait for approval.
+    pub(crate) awaits_approval: bool,
 }
 
 /// Returns the node that was found, unless the caller's own nodes alone are asked about and it is none of them.
@@ -112,12 +122,17 @@ impl Nodes {
         })
     }
 
-    /// Returns the nodes of a tailnet by name: those that the caller may see.
+    /// Returns the nodes of a tailnet by name: those that are asked for and that the caller may see.
     pub(crate) async fn list_nodes(
         &self,
         caller: &Caller,
         tailnet: TailnetId,
+        filter: NodeFilter,
     ) -> Result<Vec<NodeWithState>, RegistryError> {
+        let user = filter.user.or(caller.bound_to_user());
+        if user.is_some() || filter.awaits_approval {
+            return self.list_some(caller, tailnet, user, filter).await;
+        }
         let mut read = self.log.database().begin_read().await?;
         let mut nodes = nodes::of_tailnet(&mut *read, tailnet.get()).await?;
         let soft = soft_states::of_tailnet(&mut *read, tailnet.get()).await?;
@@ -127,7 +142,6 @@ impl Nodes {
             .map(|state| (state.node_id, state))
             .collect();
         let mut sharing = find_shared_machines(&nodes);
-        nodes.retain(|node| is_within_reach(caller, node));
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
         let listed = nodes.into_iter().map(|node| NodeWithState {
             soft: soft.remove(&node.id),
@@ -138,24 +152,38 @@ impl Nodes {
         Ok(listed.collect())
     }
 
+    /// Reads what is returned, and not all of the tailnet.
+    async fn list_some(
+        &self,
+        caller: &Caller,
+        tailnet: TailnetId,
+        user: Option<u64>,
+        filter: NodeFilter,
+    ) -> Result<Vec<NodeWithState>, RegistryError> {
+        let mut read = self.log.database().begin_read().await?;
+        let mut nodes = match user {
+            Some(user) => nodes::of_user(&mut *read, tailnet.get(), user).await?,
+            None => nodes::list_waiting(&mut *read, tailnet.get()).await?,
+        };
+        nodes.retain(|node| is_within_reach(caller, node));
+        nodes.retain(|node| !(filter.awaits_approval && node.approved));
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut listed = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            listed.push(add_state(&mut read, node).await?);
+        }
+        Ok(listed)
+    }
+
     /// Returns a node of a tailnet.
     pub(crate) async fn get_node(
         &self,
         target: NodeTarget,
     ) -> Result<NodeWithState, RegistryError> {
         let (tailnet_id, node_id) = (target.tailnet.get(), target.node_id);
-        let reader = self.log.database().reader();
-        let node = nodes::by_id(reader, tailnet_id, node_id).await?;
-        let node = within_reach(&target.caller, node)?;
-        let of_machine = nodes::all_of_machine(reader, tailnet_id, &node.machine_key).await?;
-        let mut sharing = find_shared_machines(&of_machine);
-        let soft = soft_states::by_node(reader, node_id).await?;
-        Ok(NodeWithState {
-            node: Some(node),
-            soft: soft.map(|row| row.state),
-            // Most nodes share their machine key with nobody.
-            shares_machine_with: sharing.remove(&node_id).unwrap_or_default(),
-        })
+        let mut read = self.log.database().begin_read().await?;
+        let node = nodes::by_id(&mut *read, tailnet_id, node_id).await?;
+        add_state(&mut read, within_reach(&target.caller, node)?).await
     }
 
     /// Ends a node's key, and says which gateways have applied that.
@@ -381,6 +409,18 @@ pub(crate) async fn check_tags(
             "[{refused}] are no tags that the policy lets you give: ask for it under tagOwners"
         ),
     }))
+}
+
+async fn add_state(on: &mut AnyConnection, node: Node) -> Result<NodeWithState, RegistryError> {
+    let of_machine = nodes::all_of_machine(&mut *on, node.tailnet_id, &node.machine_key).await?;
+    let mut sharing = find_shared_machines(&of_machine);
+    let soft = soft_states::by_node(on, node.id).await?;
+    Ok(NodeWithState {
+        soft: soft.map(|row| row.state),
+        // Most nodes share their machine key with nobody.
+        shares_machine_with: sharing.remove(&node.id).unwrap_or_default(),
+        node: Some(node),
+    })
 }
 
 /// Says of each node which others are on another machine with the same machine key.

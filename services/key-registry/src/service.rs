@@ -42,7 +42,9 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0004_hard_state",
     "0005_tagged_by",
     "0006_paces",
-    "0007_node_machines"
+    "0007_node_machines",
+    "0008_merged_users",
+    "0009_waiting_nodes"
 ];
 
 /// The `[registry]` table.

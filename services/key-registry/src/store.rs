@@ -4,6 +4,7 @@ pub mod adoptions;
 pub mod barred_users;
 pub mod elections;
 pub mod gateways;
+pub mod merged_users;
 pub mod nodes;
 pub mod paces;
 pub mod pools;

@@ -109,7 +109,7 @@ impl Sweeper {
         }
     }
 
-    /// Compacts the log now and then, until the process ends.
+    /// Compacts the log now and then, and brings rows of an older release up to date, until the process ends.
     pub(crate) async fn compact_log(self) {
         let mut ticks = tokio::time::interval(COMPACTION_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,6 +117,22 @@ impl Sweeper {
             ticks.tick().await;
             if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
                 tracing::warn!(%error, "the log can not be compacted");
+            }
+            if let Err(error) = self.fill_in_approval().await {
+                tracing::warn!(%error, "which nodes are approved can not be filled in");
+            }
+        }
+    }
+
+    /// An older release may still run beside this one, so that this is done again and again.
+    async fn fill_in_approval(&self) -> Result<(), RegistryError> {
+        loop {
+            let filled = self.log.database().write(|write| {
+                let filling = nodes::fill_in_approval(write.connection());
+                Box::pin(async move { Ok::<_, RegistryError>(filling.await?) })
+            });
+            if filled.await? == 0 {
+                return Ok(());
             }
         }
     }

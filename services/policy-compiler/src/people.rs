@@ -44,7 +44,7 @@ impl People {
 
     /// Adds or changes a user, and returns it as the policy sees it.
     pub fn put_user(&mut self, user: User) -> PolicyUser {
-        self.remove_user(user.id);
+        self.forget_user(user.id);
         for membership in &user.memberships {
             let members = self.members.entry(membership.group_id).or_default();
             members.insert(user.id);
@@ -54,12 +54,21 @@ impl People {
         converted
     }
 
-    /// Removes a user.
-    pub fn remove_user(&mut self, id: u64) {
-        let Some(gone) = self.users.remove(&id) else {
-            return;
-        };
-        for membership in gone.memberships {
+    /// Removes a user, and returns the numbers that it had.
+    pub fn remove_user(&mut self, id: u64) -> Vec<u64> {
+        let mut gone = vec![id];
+        if let Some(user) = self.forget_user(id) {
+            for former in user.former_ids {
+                self.forget_user(former);
+                gone.push(former);
+            }
+        }
+        gone
+    }
+
+    fn forget_user(&mut self, id: u64) -> Option<User> {
+        let gone = self.users.remove(&id)?;
+        for membership in &gone.memberships {
             if let Some(members) = self.members.get_mut(&membership.group_id) {
                 members.remove(&id);
                 if members.is_empty() {
@@ -67,6 +76,7 @@ impl People {
                 }
             }
         }
+        Some(gone)
     }
 
     /// Adds or renames a group, and returns its members as the policy sees them.

@@ -25,7 +25,7 @@ use bowline_service_kit::GrpcChannel;
 use serde::Deserialize;
 
 use crate::{
-    account_pages,
+    account_pages::{self, WaitingThings},
     browser::Browser,
     failure::PageFailure,
     login::Portals,
@@ -63,9 +63,13 @@ pub(crate) async fn get_account(State(portal): Portals, headers: HeaderMap) -> R
             return Ok(account_pages::sign_in_page());
         };
         let devices = list_devices(&portal, &person).await?;
+        let waiting = list_waiting_devices(&portal, &person).await?;
         let passkeys = list_passkeys(&portal, &person).await?;
-        let people = waiting_people::list_waiting(&portal, &person).await?;
-        account_pages::account_page(&portal, &person, &devices, &people, passkeys)
+        let waits = WaitingThings {
+            devices: &waiting,
+            people: &waiting_people::list_waiting(&portal, &person).await?,
+        };
+        account_pages::account_page(&portal, &person, &devices, waits, passkeys)
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
@@ -207,13 +211,36 @@ pub(crate) async fn post_passkey_removal(
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
 
-/// Returns the devices that the person may see: all of them for an administrator.
+/// Returns the person's own devices.
 async fn list_devices(
     portal: &Portal,
     person: &SignedIn,
 ) -> Result<Vec<NodeWithState>, PageFailure> {
+    let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
     let request = ListNodesRequest {
         tailnet_id: person.tailnet_id(),
+        user_id: user.id,
+        awaits_approval: false,
+    };
+    let answer = nodes(portal).list_nodes(person.authorize(request)).await?;
+    let mut found = answer.into_inner().nodes;
+    // Tagged ones are nobody's own.
+    found.retain(|one| one.node.as_ref().and_then(|node| node.owning_user()) == Some(user.id));
+    Ok(found)
+}
+
+/// Returns the devices that wait for an administrator; none, unless the person is one.
+async fn list_waiting_devices(
+    portal: &Portal,
+    person: &SignedIn,
+) -> Result<Vec<NodeWithState>, PageFailure> {
+    if !person.administers() {
+        return Ok(Vec::new());
+    }
+    let request = ListNodesRequest {
+        tailnet_id: person.tailnet_id(),
+        user_id: 0,
+        awaits_approval: true,
     };
     let answer = nodes(portal).list_nodes(person.authorize(request)).await?;
     Ok(answer.into_inner().nodes)

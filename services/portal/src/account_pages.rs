@@ -126,31 +126,29 @@ pub(crate) fn sign_in_page() -> Response {
     render(StatusCode::OK, &SignInPage { texts: &ENGLISH })
 }
 
+/// What waits for an administrator.
+#[derive(Clone, Copy)]
+pub(crate) struct WaitingThings<'a> {
+    pub(crate) devices: &'a [NodeWithState],
+    pub(crate) people: &'a [User],
+}
+
 /// Shows a person's devices and passkeys; an administrator also sees the machines and people that wait.
 pub(crate) fn account_page(
     portal: &Portal,
     person: &SignedIn,
     devices: &[NodeWithState],
-    people: &[User],
+    waits: WaitingThings<'_>,
     passkeys: Vec<Passkey>,
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
     let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
-    let approves = person.administers();
-    let waiting = devices
-        .iter()
-        .filter(|_| approves)
-        .filter_map(|found| AccountDevice::new(found, texts))
-        .filter(|device| device.waits)
-        .collect();
-    let is_own = |found: &&NodeWithState| {
-        found.node.as_ref().and_then(|node| node.owning_user()) == Some(user.id)
+    let view = |found: &[NodeWithState]| -> Vec<_> {
+        let found = found.iter();
+        found
+            .filter_map(|found| AccountDevice::new(found, texts))
+            .collect()
     };
-    let devices = devices
-        .iter()
-        .filter(is_own)
-        .filter_map(|found| AccountDevice::new(found, texts))
-        .collect();
     let time = |time: Option<Timestamp>| time.as_ref().map_or_else(String::new, time_text);
     let passkeys = passkeys.into_iter().map(|passkey| AccountPasskey {
         id: passkey.id,
@@ -158,7 +156,7 @@ pub(crate) fn account_page(
         added_at: time(passkey.created_at),
         last_used_at: time(passkey.last_used_at),
     });
-    let people = people.iter().map(|user| WaitingPerson {
+    let people = waits.people.iter().map(|user| WaitingPerson {
         id: user.id,
         name: person_text(user),
         added_at: time(user.created_at),
@@ -167,8 +165,8 @@ pub(crate) fn account_page(
         texts,
         person: person_text(user),
         network: &person.found.tailnet_name,
-        devices,
-        waiting,
+        devices: view(devices),
+        waiting: view(waits.devices),
         people: people.collect(),
         passkeys: passkeys.collect(),
         has_passkeys: person.found.has_passkeys,

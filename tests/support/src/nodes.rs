@@ -96,6 +96,7 @@ impl TestServices {
     pub async fn nodes(&self) -> Vec<Node> {
         let request = ListNodesRequest {
             tailnet_id: self.tailnet,
+            ..ListNodesRequest::default()
         };
         let mut nodes = NodeServiceClient::new(self.admin());
         let found = nodes.list_nodes(request).await.unwrap();

@@ -2,7 +2,7 @@
 
 use bowline_proto::identity::v1::{
     CreateTailnetRequest, CreateUserRequest, DeleteGroupRequest, ListGroupsRequest,
-    ListTailnetsRequest, ListUsersRequest, UpdateUserRequest, User,
+    ListTailnetsRequest, ListUsersRequest, Tailnet, UpdateTailnetRequest, UpdateUserRequest, User,
     group_service_client::GroupServiceClient, tailnet_service_client::TailnetServiceClient,
     user_service_client::UserServiceClient,
 };
@@ -24,6 +24,22 @@ impl TestServices {
             ..user.clone()
         };
         self.update_user(user, "suspended").await;
+    }
+
+    /// Lets machines of `home` wait for an administrator from here on.
+    pub async fn require_approval(&self) {
+        let request = UpdateTailnetRequest {
+            tailnet: Some(Tailnet {
+                id: self.tailnet,
+                machine_approval: true,
+                ..Tailnet::default()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["machine_approval".to_owned()],
+            }),
+        };
+        let mut tailnets = TailnetServiceClient::new(self.admin());
+        tailnets.update_tailnet(request).await.unwrap();
     }
 
     /// Sets the groups that the user is in.

@@ -5,7 +5,7 @@ use bowline_proto::{
         DeleteUserRequest, TransferOwnershipRequest, UpdateUserRequest, UpdateUserResponse, User,
         user_service_client::UserServiceClient,
     },
-    key_registry::v1::{DeleteNodeRequest, Node, node_service_client::NodeServiceClient},
+    key_registry::v1::{DeleteNodeRequest, node_service_client::NodeServiceClient},
 };
 use prost_types::FieldMask;
 use serde_json::json;
@@ -97,15 +97,8 @@ pub(super) async fn delete_user(
     let mut users = UserServiceClient::new(connection.connect_to_identity()?);
     let answer = users.delete_user(request).await?.into_inner();
     // The user can add no more from here on.
-    let mut tagged = administer::list_nodes(connection, tailnet_id).await?;
-    tagged.retain(|listed| {
-        let node = listed.node.as_ref();
-        node.is_some_and(|node| node.user_id == user.id && !node.tags.is_empty())
-    });
-    let tagged: Vec<Node> = tagged
-        .into_iter()
-        .filter_map(|listed| listed.node)
-        .collect();
+    let mut tagged = administer::list_nodes_of(connection, &user).await?;
+    tagged.retain(|node| !node.tags.is_empty());
     let names: Vec<_> = tagged.iter().map(|node| node.name.clone()).collect();
     let mut text = format!("{} is deleted", user.login_name);
     let mut what = json!({ "deleted": user.login_name });

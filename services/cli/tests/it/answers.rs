@@ -120,6 +120,10 @@ impl Asked {
         self.home(&["users", "restore", "lou@example.com"]);
         self.home(&["users", "approve", "lou@example.com"]);
         self.home(&["users", "delete", "lou@example.com"]);
+        self.home(&["users", "create", "moe@example.com"]);
+        let merge = ["users", "merge", "moe@example.com", "max@example.com"];
+        self.home(&[&merge[..], &["--dry-run"]].concat());
+        self.home(&merge);
         self.home(&["users", "transfer-ownership", "max@example.com"]);
         self.home(&["users", "transfer-ownership", "owner@home"]);
         self.home(&["users", "delete", "max@example.com", "--with-tagged-nodes"]);

@@ -2,8 +2,9 @@
 
 use bowline_proto::identity::v1::{
     CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, ListUsersRequest,
-    ListUsersResponse, TransferOwnershipRequest, TransferOwnershipResponse, UpdateUserRequest,
-    UpdateUserResponse, user_service_server::UserService,
+    ListUsersResponse, MergeUsersRequest, MergeUsersResponse, TransferOwnershipRequest,
+    TransferOwnershipResponse, UpdateUserRequest, UpdateUserResponse,
+    user_service_server::UserService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
@@ -69,6 +70,17 @@ impl UserService for Users {
         Ok(Response::new(TransferOwnershipResponse {
             user: Some(owner),
         }))
+    }
+
+    async fn merge_users(
+        &self,
+        request: Request<MergeUsersRequest>,
+    ) -> Result<Response<MergeUsersResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let request = request.into_inner();
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
+        let merged = Users::merge_users(self, tailnet, caller, request).await?;
+        Ok(Response::new(merged))
     }
 
     async fn delete_user(

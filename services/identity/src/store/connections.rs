@@ -1,10 +1,13 @@
 //! Connections to identity providers, and who is who there.
 
-use bowline_db::{DatabaseError, to_micros};
-use bowline_proto::identity::v1::Connection;
+use bowline_db::{DatabaseError, from_micros, to_micros};
+use bowline_proto::{
+    identity::v1::{Connection, UserLink},
+    time::to_timestamp,
+};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
-use sqlx::{Any, AnyConnection, Executor, Row as _};
+use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
 use super::{decode_bodies, decode_body};
 
@@ -201,6 +204,37 @@ pub async fn find_linked_user(
         .fetch_optional(on)
         .await?;
     Ok(found.map(i64::cast_unsigned))
+}
+
+/// Returns who users are at providers, oldest first: of a user, or (zero) of all of the tailnet.
+pub async fn list_links<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    user_id: u64,
+) -> Result<Vec<(u64, UserLink)>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT i.user_id, i.connection_id, c.name, i.issuer, i.subject, i.linked_at
+         FROM provider_identities i JOIN connections c ON c.id = i.connection_id
+         WHERE i.tailnet_id = $1 AND ($2 = 0 OR i.user_id = $2)
+         ORDER BY i.linked_at, i.connection_id, i.subject",
+    );
+    let rows = query
+        .bind(tailnet_id.cast_signed())
+        .bind(user_id.cast_signed())
+        .fetch_all(on)
+        .await?;
+    let read = |row: &AnyRow| {
+        let linked_at = from_micros(row.try_get("linked_at")?);
+        let link = UserLink {
+            connection_id: row.try_get::<i64, _>("connection_id")?.cast_unsigned(),
+            connection_name: row.try_get("name")?,
+            issuer: row.try_get("issuer")?,
+            subject: row.try_get("subject")?,
+            linked_at: linked_at.map(to_timestamp),
+        };
+        Ok((row.try_get::<i64, _>("user_id")?.cast_unsigned(), link))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Records which user a person is.

@@ -9,7 +9,7 @@ use bowline_proto::identity::v1::User;
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
-use super::{decode_bodies, decode_body, groups};
+use super::{decode_bodies, decode_body, former_users, groups};
 use crate::domain::user::folded_login_name;
 
 /// A user of a row, with the names of the groups and without memberships.
@@ -43,6 +43,10 @@ pub async fn list_complete_users(
     let mut memberships = groups::list_memberships_of_tailnet(on, tailnet_id).await?;
     for user in users.iter_mut().filter(|user| user.has_memberships) {
         user.memberships = memberships.remove(&user.id).unwrap_or_default();
+    }
+    let mut former = former_users::list_former_ids(on, tailnet_id, None).await?;
+    for user in &mut users {
+        user.former_ids = former.remove(&user.id).unwrap_or_default();
     }
     Ok(users)
 }

@@ -14,6 +14,7 @@ mod crowd;
 mod groups;
 mod identity;
 mod logins;
+mod merges;
 mod provider_logins;
 mod provider_refreshes;
 mod queue;

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     fields::read_tailnet_id,
-    nodes::{NodeTarget, Nodes},
+    nodes::{NodeFilter, NodeTarget, Nodes},
     store::gateways::OwnerLog,
 };
 
@@ -37,7 +37,12 @@ impl NodeService for Nodes {
     ) -> Result<Response<ListNodesResponse>, Status> {
         let caller = Caller::of(&request)?;
         let tailnet = read_tailnet_id(request.get_ref().tailnet_id)?;
-        let nodes = Nodes::list_nodes(self, caller, tailnet).await?;
+        let asked = request.get_ref();
+        let filter = NodeFilter {
+            user: Some(asked.user_id).filter(|user| *user != 0),
+            awaits_approval: asked.awaits_approval,
+        };
+        let nodes = Nodes::list_nodes(self, caller, tailnet, filter).await?;
         Ok(Response::new(ListNodesResponse { nodes }))
     }
 

@@ -20,11 +20,12 @@ use crate::{
     AskedServices, RegistryConfig,
     adoption::Adoption,
     changes::RegistryChangesReader,
+    domain::rotation::KeyOwner,
     leases::Leases,
     reports::Reports,
     revocations::{ProgressSignal, Revocations},
     service::MIGRATIONS,
-    store::{adoptions, gateways::OwnerLog},
+    store::{adoptions, barred_users, gateways::OwnerLog},
 };
 
 pub(crate) const TAILNET: u64 = 1;
@@ -125,6 +126,27 @@ impl TestRegistry {
     pub(crate) async fn node(&self, id: u64) -> Option<Node> {
         let reader = self.log.database().reader();
         nodes::by_id(reader, TAILNET, id).await.unwrap()
+    }
+
+    /// Returns how many entries the log has.
+    pub(crate) async fn head(&self) -> u64 {
+        let tailnet = TailnetId::try_from(TAILNET).unwrap();
+        let mut read = self.log.database().begin_read().await.unwrap();
+        let head = self.log.head_in(&mut read, tailnet).await.unwrap();
+        head.revision.get()
+    }
+
+    pub(crate) async fn count_audited(&self, action: &'static str) -> i64 {
+        let query = "SELECT CAST(COUNT(*) AS BIGINT) FROM audit WHERE action = $1";
+        let query = sqlx::query_scalar(query).bind(action);
+        let reader = self.log.database().reader();
+        query.fetch_one(reader).await.unwrap()
+    }
+
+    pub(crate) async fn is_barred_since(&self, owner: KeyOwner, revision: u64) -> bool {
+        let mut read = self.log.database().begin_read().await.unwrap();
+        let found = barred_users::is_barred_since(&mut read, &owner, revision);
+        found.await.unwrap()
     }
 
     pub(crate) async fn soft(&self, id: u64) -> SoftState {

@@ -1,9 +1,10 @@
 //! What administrators choose: tags of keys, names, routes, pools of addresses.
 
+use bowline_proto::identity::v1::Role;
 use bowline_proto::key_registry::v1::{
-    CreatePreAuthKeyRequest, PreAuthKey, RefusalReason, RegisterRequest, SetApprovedRoutesRequest,
-    node_service_client::NodeServiceClient, pre_auth_key_service_client::PreAuthKeyServiceClient,
-    register_response::Outcome,
+    ApproveNodeRequest, CreatePreAuthKeyRequest, ListNodesRequest, PreAuthKey, RefusalReason,
+    RegisterRequest, SetApprovedRoutesRequest, node_service_client::NodeServiceClient,
+    pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
 };
 use bowline_test_support::{TestServices, on_both};
 use tonic::Code;
@@ -16,7 +17,78 @@ on_both!(TestServices::start =>
     one_exit_route_stands_for_both,
     names_follow_hostnames_only_where_these_change,
     routes_that_are_offered_no_more_are_not_approved_any_more,
+    nodes_are_listed_by_user_and_by_waiting_for_approval,
 );
+
+async fn list_names(services: &TestServices, user_id: u64, awaits_approval: bool) -> Vec<String> {
+    let request = ListNodesRequest {
+        tailnet_id: services.tailnet,
+        user_id,
+        awaits_approval,
+    };
+    let mut nodes = NodeServiceClient::new(services.admin());
+    let listed = nodes.list_nodes(request).await.unwrap().into_inner().nodes;
+    listed
+        .into_iter()
+        .map(|listed| listed.node.unwrap().name)
+        .collect()
+}
+
+async fn nodes_are_listed_by_user_and_by_waiting_for_approval(services: TestServices) {
+    let named = |name: &str, request: RegisterRequest| RegisterRequest {
+        hostname: name.to_owned(),
+        ..request
+    };
+    let other = services
+        .new_user(services.tailnet, "kim@example.com", Role::Member)
+        .await;
+    let key_of = async |user_id: u64| {
+        let key = PreAuthKey {
+            user_id,
+            reusable: true,
+            ..PreAuthKey::default()
+        };
+        services.new_key(key).await
+    };
+    let (own, others) = (key_of(services.user.id).await, key_of(other.id).await);
+    let register = async |name: &str, number: u8, key: &str| {
+        let request = named(name, with_key(number, number + 100, key));
+        services.register_node(request).await
+    };
+    register("laptop", 1, &own).await;
+    register("desk", 2, &others).await;
+    services.require_approval().await;
+    let phone = register("phone", 3, &own).await;
+    register("tablet", 4, &others).await;
+    // As an older release leaves it.
+    let table = services.database.table("key_registry", "nodes");
+    let query = format!("UPDATE {table} SET approved = NULL");
+    let pool = sqlx::AnyPool::connect(&services.database.url("registry"))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            list_names(&services, 0, false).await,
+            ["desk", "laptop", "phone", "tablet"]
+        );
+        let amira = services.user.id;
+        assert_eq!(
+            list_names(&services, amira, false).await,
+            ["laptop", "phone"]
+        );
+        assert_eq!(list_names(&services, 0, true).await, ["phone", "tablet"]);
+        assert_eq!(list_names(&services, amira, true).await, ["phone"]);
+        let query = sqlx::query(sqlx::AssertSqlSafe(query.clone()));
+        query.execute(&pool).await.unwrap();
+    }
+    let request = ApproveNodeRequest {
+        tailnet_id: services.tailnet,
+        node_id: phone.id,
+    };
+    let mut nodes = NodeServiceClient::new(services.admin());
+    nodes.approve_node(request).await.unwrap();
+    assert_eq!(list_names(&services, 0, true).await, ["tablet"]);
+}
 
 async fn keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_and_when_used(
     services: TestServices,

@@ -192,7 +192,10 @@ async fn nodes_of_a_deleted_tailnet_go_with_it(services: TestServices) {
     let mut nodes = NodeServiceClient::new(services.admin());
     let gone = async {
         loop {
-            let request = ListNodesRequest { tailnet_id };
+            let request = ListNodesRequest {
+                tailnet_id,
+                ..ListNodesRequest::default()
+            };
             if nodes
                 .list_nodes(request)
                 .await

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bowline_change_feed::{IdentityLog, RegistryLog, Update};
 use bowline_policy::Compiler;
 use bowline_proto::{
-    identity::v1::{IdentitySnapshot, identity_change::Change},
+    identity::v1::{IdentitySnapshot, User, identity_change::Change},
     key_registry::v1::registry_change,
     policy::v1::{CompiledUpdate, Stamp},
 };
@@ -74,7 +74,7 @@ impl WorkspaceState {
             for group in chunk.groups {
                 people.put_group(group);
             }
-            for user in chunk.users {
+            for user in chunk.users.into_iter().flat_map(User::under_each_id) {
                 people.put_user(user);
             }
         }
@@ -91,10 +91,14 @@ impl WorkspaceState {
 
     fn apply_identity_change(&mut self, change: Change) {
         let changed = match change {
-            Change::User(user) => vec![self.people.put_user(user)],
+            Change::User(user) => {
+                let known = user.under_each_id();
+                known.map(|user| self.people.put_user(user)).collect()
+            }
             Change::UserDeleted(id) => {
-                self.people.remove_user(id);
-                self.compiler.remove_user(id);
+                for gone in self.people.remove_user(id) {
+                    self.compiler.remove_user(gone);
+                }
                 return;
             }
             Change::Group(group) => {

@@ -20,7 +20,8 @@ impl Replica {
         for chunk in chunks {
             self.identity_revision = chunk.revision;
             found = chunk.tailnet.or(found);
-            users.extend(chunk.users.into_iter().map(|user| (user.id, user)));
+            let known = chunk.users.into_iter().flat_map(User::under_each_id);
+            users.extend(known.map(|user| (user.id, user)));
         }
         match found {
             Some(tailnet) => self.apply_identity_change(identity_change::Change::Tailnet(tailnet)),
@@ -68,15 +69,10 @@ impl Replica {
                     }
                 }
             }
-            identity_change::Change::User(user) => self.put_user(user),
-            identity_change::Change::UserDeleted(id) => {
-                if let Ok(id) = UserId::try_from(id)
-                    && self.view.users.remove(&id).is_some()
-                {
-                    self.changes.users.insert(id);
-                    self.show_nodes_of(id);
-                }
+            identity_change::Change::User(user) => {
+                user.under_each_id().for_each(|user| self.put_user(user));
             }
+            identity_change::Change::UserDeleted(id) => self.remove_user(id),
             // What a group means is the policy's business.
             identity_change::Change::Group(_) | identity_change::Change::GroupDeleted(_) => {}
             identity_change::Change::TailnetDeleted(_) => self.set_state(TailnetState::Deleted),
@@ -88,6 +84,18 @@ impl Replica {
         if before != state && [before, state].contains(&TailnetState::Deleted) {
             for id in self.registry_nodes.keys().copied().collect::<Vec<_>>() {
                 self.update_shown(id);
+            }
+        }
+    }
+
+    fn remove_user(&mut self, id: u64) {
+        if let Ok(id) = UserId::try_from(id)
+            && let Some(gone) = self.view.users.remove(&id)
+        {
+            self.changes.users.insert(id);
+            self.show_nodes_of(id);
+            for former in &gone.former_ids {
+                self.remove_user(*former);
             }
         }
     }

@@ -143,6 +143,49 @@ fn node_that_its_user_tagged_goes_with_the_user_until_an_administrator_confirms_
 }
 
 #[test]
+fn nodes_of_a_merged_user_stay_shown_and_go_with_who_stays() {
+    let merged = |suspended| User {
+        former_ids: vec![7],
+        suspended,
+        ..user(8)
+    };
+    for is_whole in [false, true] {
+        let mut lab = TestTailnet::published();
+        match is_whole {
+            // Nobody is left who has the number of the nodes' user.
+            true => lab.replica.apply_identity_snapshot(vec![IdentitySnapshot {
+                revision: 3,
+                tailnet: Some(lab.view.tailnet.as_ref().clone()),
+                users: vec![merged(false)],
+                last: true,
+                ..IdentitySnapshot::default()
+            }]),
+            false => lab.identity(Change::User(merged(false))),
+        }
+        lab.publish();
+        assert_eq!(offered(&lab), [1, 2], "the registry has moved none yet");
+        for (change, left) in [
+            (Change::User(merged(true)), &[][..]),
+            (Change::User(merged(false)), &[1, 2]),
+        ] {
+            lab.identity(change);
+            lab.publish();
+            assert_eq!(offered(&lab), left);
+        }
+        lab.put(Node {
+            user_id: 8,
+            ..node(1)
+        });
+        lab.compile(&[1, 2]);
+        lab.publish();
+        assert_eq!(offered(&lab), [1, 2]);
+        lab.identity(Change::UserDeleted(8));
+        lab.publish();
+        assert!(offered(&lab).is_empty());
+    }
+}
+
+#[test]
 fn tagged_node_needs_no_user() {
     let mut lab = TestTailnet::published();
     lab.put(Node {

@@ -136,6 +136,7 @@ impl Home {
     async fn nodes(&self) -> Vec<NodeWithState> {
         let request = ListNodesRequest {
             tailnet_id: self.services.tailnet,
+            ..ListNodesRequest::default()
         };
         let mut client = NodeServiceClient::new(self.services.admin());
         client.list_nodes(request).await.unwrap().into_inner().nodes
