@@ -20,6 +20,7 @@ mod fields;
 mod grpc;
 mod identity_follower;
 mod leases;
+mod listing;
 mod merged_users;
 mod node_changes;
 mod nodes;

@@ -1,18 +1,15 @@
 //! Nodes, as administrators and other services see and change them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bowline_db::{ChangeLog, ReadTransaction};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     access::{Principal, decisions},
-    key_registry::v1::{Node, NodeWithState, ResolveNodeResponse, Revocation, TaggedBy},
+    key_registry::v1::{Node, ResolveNodeResponse, Revocation, TaggedBy},
     policy::v1::JudgeNodeRequest,
 };
 use bowline_service_kit::Caller;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::AnyConnection;
 
 use crate::{
     actors::machine_actor,
@@ -23,7 +20,7 @@ use crate::{
     fields::read_tailnet_id,
     node_changes, own_changes,
     revocations::Revocations,
-    store::{adoptions, gateways::OwnerLog, nodes, soft_states},
+    store::{adoptions, gateways::OwnerLog, nodes},
 };
 
 /// Finds, lists and changes nodes. Clones share it.
@@ -43,24 +40,15 @@ pub(crate) struct NodeTarget {
     pub(crate) node_id: u64,
 }
 
-/// Which nodes are asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NodeFilter {
-    /// Those of this user; of all for `None`.
-    pub(crate) user: Option<u64>,
-    /// Only those that wait for approval.
-    pub(crate) awaits_approval: bool,
-}
-
 /// Returns the node that was found, unless the caller's own nodes alone are asked about and it is none of them.
-fn within_reach(caller: &Caller, found: Option<Node>) -> Result<Node, RegistryError> {
+pub(crate) fn within_reach(caller: &Caller, found: Option<Node>) -> Result<Node, RegistryError> {
     found
         .filter(|node| is_within_reach(caller, node))
         .ok_or(RegistryError::NotFound("node"))
 }
 
 /// A tagged node is nobody's own.
-fn is_within_reach(caller: &Caller, node: &Node) -> bool {
+pub(crate) fn is_within_reach(caller: &Caller, node: &Node) -> bool {
     let is_own = |user| node.user_id == user && node.tags.is_empty();
     caller.bound_to_user().is_none_or(is_own)
 }
@@ -78,6 +66,10 @@ impl Nodes {
             adoption,
             revocations,
         }
+    }
+
+    pub(crate) fn log(&self) -> &ChangeLog {
+        &self.log
     }
 
     /// Finds the node that a key is bound to, or who had the key, with the revision at which that is so.
@@ -120,70 +112,6 @@ impl Nodes {
             revision,
             former: None,
         })
-    }
-
-    /// Returns the nodes of a tailnet by name: those that are asked for and that the caller may see.
-    pub(crate) async fn list_nodes(
-        &self,
-        caller: &Caller,
-        tailnet: TailnetId,
-        filter: NodeFilter,
-    ) -> Result<Vec<NodeWithState>, RegistryError> {
-        let user = filter.user.or(caller.bound_to_user());
-        if user.is_some() || filter.awaits_approval {
-            return self.list_some(caller, tailnet, user, filter).await;
-        }
-        let mut read = self.log.database().begin_read().await?;
-        let mut nodes = nodes::of_tailnet(&mut *read, tailnet.get()).await?;
-        let soft = soft_states::of_tailnet(&mut *read, tailnet.get()).await?;
-        drop(read);
-        let mut soft: BTreeMap<_, _> = soft
-            .into_iter()
-            .map(|state| (state.node_id, state))
-            .collect();
-        let mut sharing = find_shared_machines(&nodes);
-        nodes.sort_by(|one, other| one.name.cmp(&other.name));
-        let listed = nodes.into_iter().map(|node| NodeWithState {
-            soft: soft.remove(&node.id),
-            // Most nodes share their machine key with nobody.
-            shares_machine_with: sharing.remove(&node.id).unwrap_or_default(),
-            node: Some(node),
-        });
-        Ok(listed.collect())
-    }
-
-    /// Reads what is returned, and not all of the tailnet.
-    async fn list_some(
-        &self,
-        caller: &Caller,
-        tailnet: TailnetId,
-        user: Option<u64>,
-        filter: NodeFilter,
-    ) -> Result<Vec<NodeWithState>, RegistryError> {
-        let mut read = self.log.database().begin_read().await?;
-        let mut nodes = match user {
-            Some(user) => nodes::of_user(&mut *read, tailnet.get(), user).await?,
-            None => nodes::list_waiting(&mut *read, tailnet.get()).await?,
-        };
-        nodes.retain(|node| is_within_reach(caller, node));
-        nodes.retain(|node| !(filter.awaits_approval && node.approved));
-        nodes.sort_by(|one, other| one.name.cmp(&other.name));
-        let mut listed = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            listed.push(add_state(&mut read, node).await?);
-        }
-        Ok(listed)
-    }
-
-    /// Returns a node of a tailnet.
-    pub(crate) async fn get_node(
-        &self,
-        target: NodeTarget,
-    ) -> Result<NodeWithState, RegistryError> {
-        let (tailnet_id, node_id) = (target.tailnet.get(), target.node_id);
-        let mut read = self.log.database().begin_read().await?;
-        let node = nodes::by_id(&mut *read, tailnet_id, node_id).await?;
-        add_state(&mut read, within_reach(&target.caller, node)?).await
     }
 
     /// Ends a node's key, and says which gateways have applied that.
@@ -409,30 +337,4 @@ pub(crate) async fn check_tags(
             "[{refused}] are no tags that the policy lets you give: ask for it under tagOwners"
         ),
     }))
-}
-
-async fn add_state(on: &mut AnyConnection, node: Node) -> Result<NodeWithState, RegistryError> {
-    let of_machine = nodes::all_of_machine(&mut *on, node.tailnet_id, &node.machine_key).await?;
-    let mut sharing = find_shared_machines(&of_machine);
-    let soft = soft_states::by_node(on, node.id).await?;
-    Ok(NodeWithState {
-        soft: soft.map(|row| row.state),
-        // Most nodes share their machine key with nobody.
-        shares_machine_with: sharing.remove(&node.id).unwrap_or_default(),
-        node: Some(node),
-    })
-}
-
-/// Says of each node which others are on another machine with the same machine key.
-fn find_shared_machines(nodes: &[Node]) -> BTreeMap<u64, Vec<u64>> {
-    let present: BTreeSet<u64> = nodes.iter().map(|node| node.id).collect();
-    let mut sharing: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for node in nodes {
-        let other = node.machine_shared_with;
-        if present.contains(&other) {
-            sharing.entry(node.id).or_default().push(other);
-            sharing.entry(other).or_default().push(node.id);
-        }
-    }
-    sharing
 }

@@ -25,7 +25,7 @@ use crate::{
     node_changes,
     removal::remove_node,
     store::{
-        TailnetNode, elections, gateways, nodes,
+        TailnetNode, approvals, elections, gateways, nodes,
         soft_states::{self, OfflineCutoff, SoftRow},
     },
 };
@@ -128,7 +128,7 @@ impl Sweeper {
     async fn fill_in_approval(&self) -> Result<(), RegistryError> {
         loop {
             let filled = self.log.database().write(|write| {
-                let filling = nodes::fill_in_approval(write.connection());
+                let filling = approvals::fill_in_approval(write.connection());
                 Box::pin(async move { Ok::<_, RegistryError>(filling.await?) })
             });
             if filled.await? == 0 {

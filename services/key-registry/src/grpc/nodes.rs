@@ -12,7 +12,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     fields::read_tailnet_id,
-    nodes::{NodeFilter, NodeTarget, Nodes},
+    listing::NodeFilter,
+    nodes::{NodeTarget, Nodes},
     store::gateways::OwnerLog,
 };
 
