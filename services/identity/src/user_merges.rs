@@ -48,7 +48,7 @@ impl Users {
                 Box::pin(async move {
                     let users = store::list_users(mutation.connection(), pair.tailnet_id).await?;
                     let (from, into) = check_pair(&users, pair, &caller)?;
-                refuse_kept(mutation.connection(), pair.from).await?;
+                    refuse_kept(mutation.connection(), pair.from).await?;
                     for user in [pair.from, pair.into] {
                         adopt_names(mutation, user).await?;
                     }
