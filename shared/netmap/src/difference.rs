@@ -240,6 +240,9 @@ impl Difference {
         for user in &self.seen_users {
             concerned.extend(classes_of_user(view, *user));
         }
+        for node in changes.nodes.keys() {
+            concerned.extend(view.compiled.classes_routed_through(*node));
+        }
         concerned.extend(&self.compare_all_peers.classes);
         for (prefix, before) in &changes.routes {
             for route in before.iter().chain(view.compiled.routes.get(prefix)) {

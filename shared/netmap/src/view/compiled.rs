@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use bowline_ids::UserId;
+use bowline_ids::{NodeId, UserId};
 use bowline_proto::policy::v1::{
     Class, CompiledUpdate, FilterRule, ListRef, Route, Settings, SourceListChange, Via,
 };
@@ -49,6 +49,8 @@ pub struct CompiledPolicy {
     classes_by_seen_selector: InvertedIndex<u64, ClassId>,
     /// The classes that use each via route.
     classes_by_via: InvertedIndex<u64, ClassId>,
+    /// The vias that lead a route through each node, by the node's number.
+    vias_by_router: InvertedIndex<u64, u64>,
     /// The classes whose filter has a source list, by the list's number.
     classes_by_filter_list: InvertedIndex<u64, ClassId>,
     /// The settings whose SSH rules have a source list, by the list's number.
@@ -105,13 +107,18 @@ impl CompiledPolicy {
         let gone = removed_keys(update.full, removed, self.vias.keys(), &present);
         for id in gone {
             if let Some(before) = self.vias.remove(&id) {
+                self.vias_by_router.remove(via_routers(&before), id);
                 changes.vias.entry(id).or_insert(Some(before));
             }
         }
         for via in update.vias {
             let (id, via) = (via.id, Arc::new(via));
             if self.vias.get(&id) != Some(&via) {
-                let before = self.vias.insert(id, via);
+                let before = self.vias.insert(id, Arc::clone(&via));
+                if let Some(before) = &before {
+                    self.vias_by_router.remove(via_routers(before), id);
+                }
+                self.vias_by_router.insert(via_routers(&via), id);
                 changes.vias.entry(id).or_insert(before);
             }
         }
@@ -265,6 +272,13 @@ impl CompiledPolicy {
         self.classes_by_via.values_of(&via)
     }
 
+    /// Returns the classes of which a via leads a route through a node, whether they see it or not: while the node waits for
+    /// its class, it is shown with one that may be no peer of theirs.
+    pub fn classes_routed_through(&self, node: NodeId) -> impl Iterator<Item = ClassId> {
+        let vias = self.vias_by_router.values_of(&node.get());
+        vias.flat_map(|via| self.classes_by_via.values_of(&via))
+    }
+
     /// Returns the classes whose filter has a source list.
     pub fn classes_with_filter_list(&self, list: u64) -> impl Iterator<Item = ClassId> {
         self.classes_by_filter_list.values_of(&list)
@@ -331,6 +345,10 @@ pub fn ssh_source_lists(settings: &Settings) -> impl Iterator<Item = SourceListK
 fn ssh_lists(settings: &Settings) -> impl Iterator<Item = &ListRef> {
     let rules = settings.ssh.iter();
     rules.flat_map(|rule| rule.principals.iter().chain(&rule.recorders))
+}
+
+fn via_routers(via: &Via) -> impl Iterator<Item = &u64> {
+    via.routes.iter().flat_map(|route| &route.node_ids)
 }
 
 fn filter_lists(class: &Class) -> impl Iterator<Item = &u64> {
