@@ -31,6 +31,9 @@ pub enum HttpError {
     /// The server can not be reached, or breaks the connection or the protocol.
     #[error("the connection failed: {0}")]
     Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server says that it has failed. Whoever asks decides which statuses are that.
+    #[error("the server has failed, with status {0}")]
+    Failed(u16),
     /// The answer redirects to another origin, or too often.
     #[error("it redirects to {0}, which is not followed")]
     Redirect(String),
@@ -57,7 +60,7 @@ impl HttpError {
                 let error = error.downcast_ref::<hyper_util::client::legacy::Error>();
                 !error.is_some_and(hyper_util::client::legacy::Error::is_connect)
             }
-            Self::Redirect(_) | Self::Body { .. } | Self::Deadline(_) => true,
+            Self::Failed(_) | Self::Redirect(_) | Self::Body { .. } | Self::Deadline(_) => true,
         }
     }
 }

@@ -16,6 +16,10 @@ impl<'c> AsyncHttpClient<'c> for ProviderHttp {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let answer = self.0.send(request.map(Bytes::from)).await?;
+            // The library looks at the body alone, and a provider that fails may say anything there.
+            if answer.status().is_server_error() {
+                return Err(HttpError::Failed(answer.status().as_u16()));
+            }
             Ok(answer.map(|body| body.to_vec()))
         })
     }

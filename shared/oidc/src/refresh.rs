@@ -99,6 +99,8 @@ fn judge_failure(error: &TokenFailure) -> RefreshError {
             CoreErrorResponseType::InvalidGrant => RefreshError::Refused(response.to_string()),
             _ => RefreshError::Unanswered(response.to_string()),
         },
+        // It says that it has done nothing.
+        RequestTokenError::Request(HttpError::Failed(503)) => RefreshError::Unanswered(text),
         RequestTokenError::Request(sent) if !sent.may_have_arrived() => {
             RefreshError::Unanswered(text)
         }

@@ -137,6 +137,8 @@ async fn what_is_no_refusal_changes_nothing(corp: TestCorp) {
     for answer in [
         (500, json!({})),
         (503, json!({ "error": "temporarily_unavailable" })),
+        (500, json!({ "error": "invalid_grant" })),
+        (503, json!({ "error": "invalid_grant" })),
         (400, json!({ "error": "invalid_client" })),
         (401, json!({ "error": "unauthorized_client" })),
         (200, json!({ "error": "invalid_grant" })),
