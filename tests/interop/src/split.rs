@@ -105,7 +105,11 @@ impl Split {
             drain_seconds,
             directory,
         };
-        for made in [["certificates", "create"], ["control-keys", "create"]] {
+        for made in [
+            ["certificates", "create"],
+            ["control-keys", "create"],
+            ["sealing-key", "create"],
+        ] {
             let output = Command::new(program("bowline")?)
                 .args(made)
                 .arg(split.directory.path().join(made[0]))
@@ -188,6 +192,10 @@ impl Split {
             if kind == "netmap-gateway" || kind != "identity" && kind != called {
                 changes.push((key, Some(format!("[\"127.0.0.1:{port}\"]"))));
             }
+        }
+        if kind == "identity" {
+            let key = fs::read_to_string(self.path("sealing-key"))?;
+            changes.push(("service.sealing_key", quoted(&key.trim())));
         }
         match GATEWAYS.iter().find(|(name, _)| *name == service) {
             None => changes.push(("database", quoted(&self.database))),
@@ -362,7 +370,9 @@ fn with_changes(sample: &str, changes: &[(&str, Option<String>)]) -> Result<Stri
         if let Some(rest) = line.strip_prefix('[') {
             table = rest.split(']').next().unwrap_or_default().to_owned() + ".";
         }
-        let key = line.split_once(" = ").map(|(key, _)| key);
+        // A sample shows some settings as comments.
+        let setting = line.strip_prefix("# ").unwrap_or(line);
+        let key = setting.split_once(" = ").map(|(key, _)| key);
         let change = key.and_then(|key| {
             let wanted = format!("{}{key}", table.trim_start_matches('.'));
             changes.iter().find(|(name, _)| *name == wanted)

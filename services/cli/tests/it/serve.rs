@@ -78,11 +78,15 @@ async fn first_key_is_shown_to_a_person_at_a_terminal() {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let shown = async {
+        let mut said = String::new();
         loop {
-            let line = lines.next_line().await.unwrap().expect("the key is shown");
+            let Some(line) = lines.next_line().await.unwrap() else {
+                panic!("it ends without showing the key: {said}");
+            };
             if line.contains("--auth-key=") {
                 return line;
             }
+            said += &format!("{line}\n");
         }
     };
     let shown = tokio::time::timeout(SOON, shown).await.unwrap();

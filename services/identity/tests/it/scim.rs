@@ -1,5 +1,6 @@
 //! Users and groups that a provider brings by SCIM, and the tokens it does so with.
 
+mod first_logins;
 mod groups;
 mod listing;
 mod tokens;
@@ -70,6 +71,14 @@ impl<'a> TestProvider<'a> {
         let mut connections = ConnectionServiceClient::new(identity.admin());
         let made = connections.create_connection(request).await.unwrap();
         let connection = made.into_inner().connection.unwrap();
+        Self::of_connection(identity, home, connection).await
+    }
+
+    async fn of_connection(
+        identity: &'a TestIdentity,
+        home: Tailnet,
+        connection: Connection,
+    ) -> Self {
         let (token, secret) = create_token(identity.admin(), &connection).await.unwrap();
         Self {
             identity,

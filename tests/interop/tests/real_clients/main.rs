@@ -22,6 +22,7 @@ mod policy;
 mod proxies;
 mod relay;
 mod revocation;
+mod scim;
 mod ssh;
 mod tailnets;
 mod websocket;
