@@ -1,6 +1,7 @@
 //! Connections to identity providers: made and changed by administrators.
 
 mod links;
+mod refresh;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use serde_json::json;
 use sqlx::AnyConnection;
 use zeroize::Zeroizing;
 
+use self::refresh::apply_refresh_interval;
 use crate::{
     domain::{connection, describe_change},
     error::IdentityError,
@@ -183,6 +185,7 @@ impl Connections {
                     connection: changed,
                     ..
                 } = row;
+                apply_refresh_interval(on, &before, &changed, now).await?;
                 let changes_metadata = document.is_some();
                 if let Some(document) = document {
                     saml::put_document(on, &changed, document, now).await?;

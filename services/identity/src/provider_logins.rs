@@ -135,27 +135,30 @@ impl BrowserSessions {
         let Some(url) = url else {
             return Ok(String::new());
         };
-        if let Some(provider_session) = row.provider_session.clone() {
-            self.end_asking(row.session.connection_id, provider_session)
-                .await?;
-        }
+        self.end_asking(row).await?;
         Ok(url.into())
     }
 
     /// Forgets what a provider is asked by because of a session that the person ends there: its answer would be a refusal.
-    async fn end_asking(
-        &self,
-        connection_id: u64,
-        provider_session: String,
-    ) -> Result<(), IdentityError> {
+    async fn end_asking(&self, row: &SessionRow) -> Result<(), IdentityError> {
+        let (connection_id, user_id) = (row.session.connection_id, row.session.user_id);
+        let provider_session = row.provider_session.clone();
         let ended = self.log.database().write(|write| {
             Box::pin(async move {
-                let key = ProviderSessionKey {
-                    connection_id,
-                    provider_session: &provider_session,
-                };
                 let on = write.connection();
-                Ok::<_, IdentityError>(store::provider_refreshes::end_of_session(on, key).await?)
+                match &provider_session {
+                    Some(provider_session) => {
+                        let key = ProviderSessionKey {
+                            connection_id,
+                            provider_session,
+                        };
+                        store::provider_refreshes::end_of_session(on, key).await?;
+                    }
+                    None => {
+                        store::provider_refreshes::end_of_user(on, user_id, connection_id).await?;
+                    }
+                }
+                Ok::<_, IdentityError>(())
             })
         });
         ended.await

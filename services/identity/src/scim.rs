@@ -18,6 +18,7 @@ mod linking;
 mod listing;
 mod members;
 mod resource;
+mod rows;
 mod tokens;
 mod users;
 
@@ -55,6 +56,18 @@ pub(crate) struct ScimRequest {
 }
 
 impl ScimRequest {
+    /// Returns a request of a holder of a token about resources of a type, without anything else.
+    pub(crate) fn new(of: ScimType, token: String) -> Self {
+        Self {
+            token,
+            of,
+            id: String::new(),
+            body: String::new(),
+            if_match: String::new(),
+            projection: None,
+        }
+    }
+
     /// Reads which attributes the answer has.
     fn read_projection(&self) -> Result<Projection, IdentityError> {
         read_projection(self.of, self.projection.as_ref())

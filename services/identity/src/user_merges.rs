@@ -109,7 +109,7 @@ fn check_pair<'a>(
             "the user who stays is suspended, or waits for approval: restore or approve the user first"
         }
         // Who waits is let in by this.
-        () if from.suspended && !from.awaits_approval => {
+        () if from.suspended && !from.only_awaits_approval() => {
             "a suspended user is merged into nobody, since that would restore its devices: restore the user first"
         }
         () => return Ok((from, into)),

@@ -100,8 +100,11 @@ impl Users {
                     if let Some(other) = alike.await? {
                         return Err(IdentityError::NamedAlike(other.login_name));
                     }
-                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
-                    user::check_owner(&users, &User::default(), Some(&made))?;
+                    if role == Role::Owner {
+                        let on = mutation.connection();
+                        let users = store::list_users(on, tailnet.get()).await?;
+                        user::check_owner(&users, &User::default(), Some(&made))?;
+                    }
                     insert_user(mutation, &mut made).await?;
                     Ok::<_, IdentityError>(made)
                 })
@@ -269,6 +272,7 @@ pub(crate) async fn remove_user(mutation: &mut Mutation, gone: &User) -> Result<
     store::scim::delete_user(on, gone.id).await?;
     store::delete_user(on, gone.id).await?;
     store::former_users::forget_former_ids(on, gone.id).await?;
+    store::provider_refreshes::end_of_user(on, gone.id, 0).await?;
     store::connections::unlink_user(on, gone.id).await?;
     store::credentials::delete_of_user(on, gone.id).await?;
     store::passkeys::delete_ways_in(on, tailnet, gone.id).await?;

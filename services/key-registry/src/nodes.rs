@@ -79,7 +79,7 @@ impl Nodes {
     ) -> Result<ResolveNodeResponse, RegistryError> {
         let mut read = self.log.database().begin_read().await?;
         if let Some(node) = nodes::by_key(&mut *read, node_key).await? {
-            return self.resolved(read, node).await;
+            return self.add_revision(read, node).await;
         }
         let former = nodes::holder_of_key(&mut *read, node_key).await?;
         let former = former.ok_or(RegistryError::NotFound("node key"))?;
@@ -97,10 +97,11 @@ impl Nodes {
         let mut read = self.log.database().begin_read().await?;
         let node = nodes::by_number(&mut *read, node_id).await?;
         let node = node.ok_or(RegistryError::NotFound("node"))?;
-        self.resolved(read, node).await
+        self.add_revision(read, node).await
     }
 
-    async fn resolved(
+    /// Returns a node with the revision at which it is so.
+    async fn add_revision(
         &self,
         mut read: ReadTransaction,
         node: Node,

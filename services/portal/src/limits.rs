@@ -1,4 +1,4 @@
-//! How often programs with a secret may ask: who has the wrong one waits, and so does who asks too often. Each gateway counts for
+//! How often programs may ask: who has the wrong secret waits, and so does who asks too often. Each gateway counts for
 //! itself.
 
 use std::{
@@ -12,7 +12,7 @@ use bowline_service_kit::{
 };
 use parking_lot::Mutex;
 
-/// Tries without a valid secret, of one network: 20 at once, then one in five seconds.
+/// Tries that are wrong, of one network: 20 at once, then one in five seconds.
 const FAILURES: RateLimit = RateLimit::new(20, Duration::from_secs(5));
 /// How many networks and holders of secrets are remembered.
 const MOST_HOLDERS: usize = 10_000;
@@ -26,45 +26,114 @@ pub(crate) enum MustWait {
     Holder(Duration),
 }
 
+/// How often networks come with what is wrong.
+#[derive(Debug)]
+pub(crate) struct FailureLimits(Mutex<TokenBuckets<IpAddr>>);
+
+impl Default for FailureLimits {
+    fn default() -> Self {
+        Self(Mutex::new(TokenBuckets::new(FAILURES, MOST_HOLDERS)))
+    }
+}
+
+impl FailureLimits {
+    /// Begins a try of an address's network; says how long the network has to wait where too many were wrong.
+    pub(crate) fn begin_try(
+        &self,
+        source: IpAddr,
+        now: Instant,
+    ) -> Result<FailureTry<'_>, Duration> {
+        let network = Network::narrowest(source).first_address();
+        self.0.lock().check_token(&network, now)?;
+        Ok(FailureTry {
+            limits: self,
+            network,
+            now,
+            is_right: false,
+        })
+    }
+}
+
+/// A try. It counts as wrong, unless it is said to be right: whoever hangs up before the answer has guessed.
+#[derive(Debug)]
+pub(crate) struct FailureTry<'a> {
+    limits: &'a FailureLimits,
+    network: IpAddr,
+    now: Instant,
+    is_right: bool,
+}
+
+impl FailureTry<'_> {
+    /// Says that nothing was wrong.
+    pub(crate) fn note_right(mut self) {
+        self.is_right = true;
+    }
+}
+
+impl Drop for FailureTry<'_> {
+    fn drop(&mut self) {
+        if !self.is_right {
+            // More than there are tokens may be wrong at once.
+            let _ = self.limits.0.lock().take_token(self.network, self.now);
+        }
+    }
+}
+
 /// How often networks fail, and holders of secrets ask.
 #[derive(Debug)]
-pub(crate) struct SecretLimits(Mutex<(TokenBuckets<IpAddr>, TokenBuckets<String>)>);
+pub(crate) struct SecretLimits {
+    failures: FailureLimits,
+    turns: Mutex<TokenBuckets<String>>,
+}
 
 impl SecretLimits {
     /// Returns limits by which each holder may ask so often. That counts once the secret is proven, so that nobody who knows
     /// a holder's id keeps it from asking.
     pub(crate) fn new(turns: RateLimit) -> Self {
-        Self(Mutex::new((
-            TokenBuckets::new(FAILURES, MOST_HOLDERS),
-            TokenBuckets::new(turns, MOST_HOLDERS),
-        )))
+        Self {
+            failures: FailureLimits::default(),
+            turns: Mutex::new(TokenBuckets::new(turns, MOST_HOLDERS)),
+        }
     }
 
-    /// Takes a try of an address's network, and a turn of a holder. One of them is given back when it is known whether the
-    /// secret is right.
-    pub(crate) fn take_try(
+    /// Begins a try of an address's network for a holder.
+    pub(crate) fn begin_try(
         &self,
         source: IpAddr,
         holder: &str,
         now: Instant,
-    ) -> Result<(), MustWait> {
-        let (failures, turns) = &mut *self.0.lock();
-        let network = Network::narrowest(source).first_address();
-        failures
-            .take_token(network, now)
-            .map_err(MustWait::Network)?;
-        turns
-            .take_token(holder.to_owned(), now)
-            .map_err(MustWait::Holder)
-    }
-
-    /// Gives back what a try has taken too much: the network's, where the secret was right, and else the holder's.
-    pub(crate) fn settle_try(&self, source: IpAddr, holder: &str, was_right: bool) {
-        let (failures, turns) = &mut *self.0.lock();
-        match was_right {
-            true => failures.return_token(&Network::narrowest(source).first_address()),
-            false => turns.return_token(&holder.to_owned()),
+    ) -> Result<SecretTry<'_>, MustWait> {
+        let failure = self.failures.begin_try(source, now);
+        let failure = failure.map_err(MustWait::Network)?;
+        let holder = holder.to_owned();
+        if let Err(wait) = self.turns.lock().check_token(&holder, now) {
+            // The secret was not looked at.
+            failure.note_right();
+            return Err(MustWait::Holder(wait));
         }
+        Ok(SecretTry {
+            failure,
+            turns: &self.turns,
+            holder,
+        })
+    }
+}
+
+/// A try of a secret. It counts as wrong, unless it is said to be right.
+#[derive(Debug)]
+pub(crate) struct SecretTry<'a> {
+    failure: FailureTry<'a>,
+    turns: &'a Mutex<TokenBuckets<String>>,
+    holder: String,
+}
+
+impl SecretTry<'_> {
+    /// Says that the secret was not wrong: it was the holder's turn.
+    pub(crate) fn note_right(self) {
+        let now = self.failure.now;
+        self.failure.note_right();
+        // More than there are turns may be under way at once.
+        let _ = self.turns.lock().take_token(self.holder, now);
     }
 }
 

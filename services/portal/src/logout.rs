@@ -1,10 +1,7 @@
 //! `POST /logout/back-channel/CONNECTION`: a provider says that somebody has logged out there (OpenID Connect Back-Channel
 //! Logout 1.0).
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::{Duration, Instant},
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -13,31 +10,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bowline_proto::identity::v1::EndProviderLoginRequest;
-use bowline_service_kit::{
-    networks::Network,
-    rate_limit::{RateLimit, TokenBuckets},
-};
-use parking_lot::Mutex;
 use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::{account::Source, login::Portals, session::sessions};
-
-/// Tokens that are not believed, of one network: 20 at once, then one in five seconds. A provider that logs out a thousand
-/// people sends none.
-const FAILURES: RateLimit = RateLimit::new(20, Duration::from_secs(5));
-/// How many networks are remembered.
-const MOST_NETWORKS: usize = 10_000;
-
-/// How often the logout tokens of a network may be wrong. Each gateway counts for itself.
-#[derive(Debug)]
-pub(crate) struct LogoutLimits(Mutex<TokenBuckets<IpAddr>>);
-
-impl Default for LogoutLimits {
-    fn default() -> Self {
-        Self(Mutex::new(TokenBuckets::new(FAILURES, MOST_NETWORKS)))
-    }
-}
 
 /// Takes a provider's logout token.
 pub(crate) async fn post_back_channel(
@@ -47,16 +23,12 @@ pub(crate) async fn post_back_channel(
     body: String,
 ) -> Response {
     let source = source.map(|Extension(ConnectInfo(address))| address.ip());
-    let network = Network::narrowest(source.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
-    let network = network.first_address();
+    let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     let now = tokio::time::Instant::now().into_std();
-    if let Err(wait) = take_try(&portal.logout_limits, network, now) {
-        let text = "too many logout tokens of this network are wrong: wait";
-        let mut response = answer_error(StatusCode::TOO_MANY_REQUESTS, text);
-        let wait = HeaderValue::from(wait.as_secs() + 1);
-        response.headers_mut().insert(header::RETRY_AFTER, wait);
-        return response;
-    }
+    let tried = match portal.logout_limits.begin_try(source, now) {
+        Ok(tried) => tried,
+        Err(wait) => return answer_wait(wait),
+    };
     let (Ok(connection_id), Some(logout_token)) = (connection.parse(), read_token(&body)) else {
         let text = "send a form with the field logout_token to the address of a connection";
         return answer_error(StatusCode::BAD_REQUEST, text);
@@ -65,11 +37,13 @@ pub(crate) async fn post_back_channel(
         connection_id,
         logout_token,
     };
-    match sessions(&portal).end_provider_login(request).await {
-        Ok(_) => {
-            portal.logout_limits.0.lock().return_token(&network);
-            StatusCode::OK.into_response()
-        }
+    let ended = sessions(&portal).end_provider_login(request).await;
+    // While identity is away, nobody knows whether a token is wrong.
+    if ended.as_ref().err().is_none_or(|status| !is_wrong(status)) {
+        tried.note_right();
+    }
+    match ended {
+        Ok(_) => StatusCode::OK.into_response(),
         Err(status) => {
             tracing::info!(
                 connection_id,
@@ -81,8 +55,20 @@ pub(crate) async fn post_back_channel(
     }
 }
 
-fn take_try(limits: &LogoutLimits, network: IpAddr, now: Instant) -> Result<(), Duration> {
-    limits.0.lock().take_token(network, now)
+fn answer_wait(wait: Duration) -> Response {
+    let text = "too many logout tokens of this network are wrong: wait";
+    let mut response = answer_error(StatusCode::TOO_MANY_REQUESTS, text);
+    let wait = HeaderValue::from(wait.as_secs() + 1);
+    response.headers_mut().insert(header::RETRY_AFTER, wait);
+    response
+}
+
+/// Says whether it is the sender who is wrong.
+fn is_wrong(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument
+    )
 }
 
 /// Returns the token of a form that has it once.
@@ -97,7 +83,7 @@ fn read_token(body: &str) -> Option<String> {
 fn failure_text(status: &Status) -> String {
     match status.code() {
         Code::NotFound => "there is no such OpenID Connect connection".to_owned(),
-        Code::FailedPrecondition | Code::InvalidArgument => status.message().to_owned(),
+        _ if is_wrong(status) => status.message().to_owned(),
         _ => "the logout can not be done now: send another logout token in a moment".to_owned(),
     }
 }

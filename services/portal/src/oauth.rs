@@ -129,8 +129,8 @@ async fn give_token(
     let client = presented.map_or_else(String::new, |token| token.id().to_owned());
     let now = tokio::time::Instant::now().into_std();
     let limits = &portal.oauth_limits;
-    limits
-        .take_try(source, &client, now)
+    let tried = limits
+        .begin_try(source, &client, now)
         .map_err(|wait| match wait {
             MustWait::Network(wait) => {
                 OAuthFailure::slow_down("too many tries come from this network", wait)
@@ -149,7 +149,9 @@ async fn give_token(
         })
         .await;
     let is_wrong = matches!(&issued, Err(status) if status.code() == Code::Unauthenticated);
-    limits.settle_try(source, &client, !is_wrong);
+    if !is_wrong {
+        tried.note_right();
+    }
     let issued = issued.map_err(|status| OAuthFailure::from_status(&status))?;
     let issued = issued.into_inner();
     let answer = json!({

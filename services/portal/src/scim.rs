@@ -67,8 +67,8 @@ pub(crate) fn scim_routes(portal: &Arc<Portal>) -> Router {
 fn resource_routes(of: ScimType) -> Router<Arc<Portal>> {
     let all = of.endpoint();
     let one = get(resources::get_resource)
-        .put(resources::put_resource)
-        .patch(resources::patch_resource)
+        .put(resources::change_resource)
+        .patch(resources::change_resource)
         .delete(resources::delete_resource);
     Router::new()
         .route(all, get(resources::get_list).post(resources::post_resource))

@@ -17,9 +17,8 @@ use url::Url;
 use crate::{
     account::{self, ACCOUNT},
     guard, invitation,
-    limits::SecretLimits,
-    login,
-    logout::{self, LogoutLimits},
+    limits::{FailureLimits, SecretLimits},
+    login, logout,
     oauth::{self, OAUTH_TURNS},
     passkey, saml,
     scim::{SCIM_TURNS, scim_routes},
@@ -67,7 +66,7 @@ pub(crate) struct Portal {
     pub(crate) scim_limits: SecretLimits,
     pub(crate) registry: GrpcChannel,
     /// How often logout tokens may be wrong.
-    pub(crate) logout_limits: LogoutLimits,
+    pub(crate) logout_limits: FailureLimits,
     pub(crate) compiler: GrpcChannel,
 }
 
@@ -97,7 +96,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         oauth_limits: SecretLimits::new(OAUTH_TURNS),
         scim_limits: SecretLimits::new(SCIM_TURNS),
         registry: config.registry,
-        logout_limits: LogoutLimits::default(),
+        logout_limits: FailureLimits::default(),
         compiler: config.compiler,
     });
     let scim = scim_routes(&portal);

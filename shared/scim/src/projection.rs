@@ -106,7 +106,7 @@ fn leave_out(resource: &mut Map<String, Value>, named: &NamedField) {
         }
         NamedField::Field(path) => path,
     };
-    if path.attribute.is_always_returned || path.attribute.name == "schemas" {
+    if path.attribute.is_always_returned {
         return;
     }
     let home = match path.extension {

@@ -12,6 +12,8 @@ use crate::{
 
 /// The largest resource without its members, in bytes of JSON.
 pub const LARGEST: usize = 64 << 10;
+/// The longest text of one value, in bytes.
+const LONGEST_TEXT: usize = 16 << 10;
 /// The most values of a list other than members.
 const MOST_VALUES: usize = 100;
 
@@ -107,6 +109,11 @@ pub fn check_resource(of: ScimType, resource: &Map<String, Value>) -> Result<(),
             return Err(ScimError::value(format!("{} is missing", attribute.name)));
         }
     }
+    check_size(resource)
+}
+
+/// Checks how large a resource is, members left out.
+pub(crate) fn check_size(resource: &Map<String, Value>) -> Result<(), ScimError> {
     let own = resource.iter().filter(|(name, _)| *name != "members");
     let size: usize = own
         .map(|(name, value)| name.len() + value.to_string().len())
@@ -190,6 +197,9 @@ fn read_single(
             attribute.name
         )))
     };
+    if value.as_str().is_some_and(|text| text.len() > LONGEST_TEXT) {
+        return wrong("at most 16 KiB long");
+    }
     match (attribute.kind, value) {
         (_, Value::Null) => Ok(None),
         (ValueKind::Boolean, Value::Bool(_)) => Ok(Some(value.clone())),

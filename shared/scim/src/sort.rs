@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde_json::{Map, Value};
 
-use crate::{path::FieldPath, schema::ValueKind};
+use crate::{path::FieldPath, resource::is_primary, schema::ValueKind};
 
 /// How much of a text is compared, in bytes: so that the keys of many resources are small.
 const COMPARED: usize = 200;
@@ -28,17 +28,13 @@ impl SortKey {
         let list = path
             .home(resource)
             .and_then(|home| home.get(path.attribute.name));
-        let primary = |list: &[Value]| {
-            list.iter()
-                .position(|value| value.get("primary") == Some(&Value::Bool(true)))
-        };
-        let at = list
-            .and_then(Value::as_array)
-            .and_then(|list| primary(list));
+        let mut list = list.and_then(Value::as_array).into_iter().flatten();
+        let part = path.part.map_or("value", |part| part.name);
+        let primary = list.find(|value| is_primary(value));
         let leaf = path.leaf();
         let leaf = leaf.find_part("value").unwrap_or(leaf);
-        let values = path.find_values(resource);
-        let value = values.get(at.unwrap_or(0)).or_else(|| values.first());
+        let first = || path.find_values(resource).first().copied();
+        let value = primary.and_then(|value| value.get(part)).or_else(first);
         match value {
             Some(Value::Bool(value)) => Self::Boolean(*value),
             Some(Value::String(text)) if leaf.kind == ValueKind::DateTime => {

@@ -57,6 +57,16 @@ impl TokenBucket {
         }
     }
 
+    /// Says whether there is a token, and takes none.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait until there is one.
+    pub fn check_token(&self, limit: RateLimit, now: Instant) -> Result<(), Duration> {
+        let mut bucket = *self;
+        bucket.take_token(limit, now)
+    }
+
     /// Gives a token back that should not have been taken.
     pub fn return_token(&mut self, limit: RateLimit) {
         self.full_at = self
@@ -115,6 +125,18 @@ impl<K: Ord> TokenBuckets<K> {
             self.buckets.insert(holder, bucket);
         }
         taken
+    }
+
+    /// Says whether a holder has a token, and takes none.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait until there is one.
+    pub fn check_token(&self, holder: &K, now: Instant) -> Result<(), Duration> {
+        match self.buckets.get(holder) {
+            Some(bucket) => bucket.check_token(self.limit, now),
+            None => Ok(()),
+        }
     }
 
     /// Gives a token back to a holder.

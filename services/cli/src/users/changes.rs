@@ -44,9 +44,9 @@ pub(super) async fn approve_user(
 ) -> Result<Option<User>, Failure> {
     let tailnet_id = tailnet.find_tailnet(connection).await?.id;
     let found = administer::find_user(connection, tailnet_id, name).await?;
-    if found.suspended && !found.awaits_approval {
+    if found.suspended && !found.only_awaits_approval() {
         let text = format!(
-            "{} is suspended, and waits for nobody: bowline users restore",
+            "{} is suspended, and approval alone lets nobody in who is: bowline users restore",
             found.login_name
         );
         return Err(Failure::new(FailureKind::Refused, text));

@@ -84,13 +84,6 @@ pub fn source_address(login: &Login) -> &str {
 /// Returns what the audit trail says of a login. It names the device and its keys, because the login itself is deleted an hour
 /// after its time is over.
 pub fn describe_login(login: &Login) -> Value {
-    // A login that an earlier release started may have no device.
-    let device = login.device.clone().unwrap_or_default();
-    let key = |key: &[u8]| {
-        key.iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
     if let Some(ssh) = &login.ssh {
         return json!({
             "source": ssh.source_name,
@@ -100,6 +93,13 @@ pub fn describe_login(login: &Login) -> Value {
             "local_user": ssh.local_user,
         });
     }
+    // A login that an earlier release started may have no device.
+    let device = login.device.clone().unwrap_or_default();
+    let key = |key: &[u8]| {
+        key.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     json!({
         "machine_key": format!("mkey:{}", key(&login.machine_key)),
         "node_key": format!("nodekey:{}", key(&login.node_key)),

@@ -86,22 +86,26 @@ pub fn apply_attributes(
     connection: &Connection,
     issuer: &str,
 ) -> Result<(), IdentityError> {
+    let active = is_active(after);
     let user_name = find_text(after, "userName").unwrap_or_default();
     let was_named = find_text(before, "userName");
     if was_named.is_some_and(|name| name != user_name) {
-        if has_given_role(user, connection) {
-            return Err(IdentityError::denied(format!(
-                "{} has a role that an administrator gave, so that SCIM does not rename the user: whoever has the name has the role",
-                user.login_name
-            )));
+        match has_given_role(user, connection) {
+            false => user.login_name = login_name_of(user_name, issuer)?,
+            // Nothing keeps a provider from cutting somebody off: the name stays then.
+            true if !active => {}
+            true => {
+                return Err(IdentityError::denied(format!(
+                    "{} has a role that an administrator gave, so that SCIM does not rename the user: whoever has the name has the role",
+                    user.login_name
+                )));
+            }
         }
-        user.login_name = login_name_of(user_name, issuer)?;
     }
     let shown = display_name(after);
     if shown != display_name(before) {
         user.display_name = shown;
     }
-    let active = is_active(after);
     if !active && user.role() == Role::Owner {
         return Err(IdentityError::denied(format!(
             "{} is the owner of the tailnet, who can not be deactivated: transfer the ownership first",
@@ -136,6 +140,17 @@ pub fn has_given_role(user: &User, connection: &Connection) -> bool {
 pub fn may_adopt(connection: &Connection, user: &User) -> bool {
     let mut domains = connection.domains.iter();
     domains.any(|domain| is_in_domain(&user.login_name, domain))
+}
+
+/// Says whether a name is in the domain of another of the tailnet's connections and in none of this one's: only that one's
+/// provider says who has the name.
+pub fn is_anothers_name(login_name: &str, connection: &Connection, all: &[Connection]) -> bool {
+    let has_domain = |one: &Connection| {
+        let mut domains = one.domains.iter();
+        domains.any(|domain| is_in_domain(login_name, domain))
+    };
+    let mut others = all.iter().filter(|other| other.id != connection.id);
+    !has_domain(connection) && others.any(has_domain)
 }
 
 /// Returns the error of a value that another resource has.

@@ -73,13 +73,11 @@ impl ScimService for ScimProvisioning {
         request: Request<CreateScimResourceRequest>,
     ) -> Result<Response<CreateScimResourceResponse>, Status> {
         let request = request.into_inner();
+        let of = read_type(request.r#type())?;
         let request = ScimRequest {
-            of: read_type(request.r#type())?,
-            token: request.token,
-            id: String::new(),
             body: request.body,
-            if_match: String::new(),
             projection: request.projection,
+            ..ScimRequest::new(of, request.token)
         };
         let resource = Some(self.create_resource(request).await?);
         Ok(Response::new(CreateScimResourceResponse { resource }))
@@ -90,13 +88,11 @@ impl ScimService for ScimProvisioning {
         request: Request<GetScimResourceRequest>,
     ) -> Result<Response<GetScimResourceResponse>, Status> {
         let request = request.into_inner();
+        let of = read_type(request.r#type())?;
         let request = ScimRequest {
-            of: read_type(request.r#type())?,
-            token: request.token,
             id: request.id,
-            body: String::new(),
-            if_match: String::new(),
             projection: request.projection,
+            ..ScimRequest::new(of, request.token)
         };
         let resource = Some(self.get_resource(request).await?);
         Ok(Response::new(GetScimResourceResponse { resource }))
@@ -116,8 +112,9 @@ impl ScimService for ScimProvisioning {
         request: Request<ReplaceScimResourceRequest>,
     ) -> Result<Response<ReplaceScimResourceResponse>, Status> {
         let request = request.into_inner();
+        let of = read_type(request.r#type())?;
         let request = ScimRequest {
-            of: read_type(request.r#type())?,
+            of,
             token: request.token,
             id: request.id,
             body: request.body,
@@ -133,8 +130,9 @@ impl ScimService for ScimProvisioning {
         request: Request<PatchScimResourceRequest>,
     ) -> Result<Response<PatchScimResourceResponse>, Status> {
         let request = request.into_inner();
+        let of = read_type(request.r#type())?;
         let request = ScimRequest {
-            of: read_type(request.r#type())?,
+            of,
             token: request.token,
             id: request.id,
             body: request.body,
@@ -150,13 +148,11 @@ impl ScimService for ScimProvisioning {
         request: Request<DeleteScimResourceRequest>,
     ) -> Result<Response<DeleteScimResourceResponse>, Status> {
         let request = request.into_inner();
+        let of = read_type(request.r#type())?;
         let request = ScimRequest {
-            of: read_type(request.r#type())?,
-            token: request.token,
             id: request.id,
-            body: String::new(),
             if_match: request.if_match,
-            projection: None,
+            ..ScimRequest::new(of, request.token)
         };
         self.delete_resource(request).await?;
         Ok(Response::new(DeleteScimResourceResponse {}))

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bowline_db::to_micros;
-use bowline_oidc::{ClientRegistration, FinishRequest, FinishedLogin, StartRequest};
+use bowline_oidc::{
+    ClientRegistration, FinishRequest, FinishedLogin, ProviderIdentity, StartRequest,
+};
 use bowline_proto::identity::v1::{
-    BeginLoginAttemptRequest, FinishOidcLoginRequest, LoginAttempt, OidcProvider,
+    BeginLoginAttemptRequest, FinishOidcLoginRequest, LoginAttempt, LoginAttemptState, OidcProvider,
 };
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
@@ -100,9 +102,17 @@ impl LoginAttempts {
         let person = read_person(oidc, identity);
         let proof = read_proof(identity);
         let every = refresh_interval(oidc);
-        self.keep_provider_login(&attempt, &finished, every).await?;
-        self.identify_attempt(&attempt, AttemptStep::Taken, row.connection, person, proof)
-            .await
+        self.keep_provider_login(&attempt, &finished).await?;
+        let from = AttemptStep::Taken;
+        let identified = self.identify_attempt(&attempt, from, row.connection, person, proof);
+        let identified = identified.await?;
+        if identified.state() == LoginAttemptState::Identified
+            && let Some((every, token)) = every.zip(finished.refresh_token.as_ref())
+        {
+            self.keep_refresh(&attempt, &finished.identity, every, token)
+                .await?;
+        }
+        Ok(identified)
     }
 
     /// Keeps what ends with the login at the provider: the session that the login opens may be ended there.
@@ -110,39 +120,19 @@ impl LoginAttempts {
         &self,
         attempt: &AttemptRow,
         finished: &FinishedLogin,
-        refresh_every: Option<TimeDelta>,
     ) -> Result<(), IdentityError> {
         let subject = finished.identity.subject.clone();
-        let named = finished.identity.provider_session();
         let tokens = KeptTokens {
-            provider_session: named
-                .filter(|name| name.len() <= LONGEST_PROVIDER_SESSION)
-                .map(str::to_owned),
+            provider_session: kept_session(&finished.identity),
             id_token: finished.id_token.clone(),
         };
         let keys = self.connections.sealing_keys()?;
         let sealed = seal_tokens(keys, &attempt.id, &tokens)?;
-        let kept = refresh_every.zip(finished.refresh_token.as_ref());
-        let kept = kept.map(|(every, token)| {
-            let sealed = seal_refresh_token(keys, attempt.connection_id, &subject, token);
-            (every, sealed)
-        });
         let (id, connection_id) = (attempt.id.clone(), attempt.connection_id);
         let kept = self.log.database().write(|write| {
             Box::pin(async move {
                 let (now, on) = (write.now(), write.connection());
                 store::attempts::keep_tokens(on, &id, sealed).await?;
-                if let Some((every, sealed_token)) = kept {
-                    let row = RefreshRow {
-                        connection_id,
-                        subject: subject.clone(),
-                        provider_session: tokens.provider_session.clone().unwrap_or_default(),
-                        sealed_token,
-                        due_at: to_micros(now + every),
-                        asked_at: 0,
-                    };
-                    store::provider_refreshes::put_refresh(on, &row).await?;
-                }
                 if let Some(provider_session) = &tokens.provider_session {
                     let key = ProviderSessionKey {
                         connection_id,
@@ -152,6 +142,35 @@ impl LoginAttempts {
                     store::provider_sessions::put_provider_session(on, key, &subject, until)
                         .await?;
                 }
+                Ok::<_, IdentityError>(())
+            })
+        });
+        kept.await
+    }
+
+    /// Keeps by what the provider is asked whether it still vouches for a person who got in.
+    async fn keep_refresh(
+        &self,
+        attempt: &AttemptRow,
+        identity: &ProviderIdentity,
+        every: TimeDelta,
+        token: &Zeroizing<String>,
+    ) -> Result<(), IdentityError> {
+        let (connection_id, subject) = (attempt.connection_id, identity.subject.clone());
+        let keys = self.connections.sealing_keys()?;
+        let sealed_token = seal_refresh_token(keys, connection_id, &subject, token);
+        let provider_session = kept_session(identity).unwrap_or_default();
+        let kept = self.log.database().write(|write| {
+            Box::pin(async move {
+                let row = RefreshRow {
+                    connection_id,
+                    subject,
+                    provider_session,
+                    sealed_token,
+                    due_at: to_micros(write.now() + every),
+                    asked_at: 0,
+                };
+                store::provider_refreshes::put_refresh(write.connection(), &row).await?;
                 Ok::<_, IdentityError>(())
             })
         });
@@ -195,4 +214,11 @@ impl LoginAttempts {
             callback: Some(callback),
         })
     }
+}
+
+/// Returns the name of the provider's session, if it is short enough to be kept.
+fn kept_session(identity: &ProviderIdentity) -> Option<String> {
+    let named = identity.provider_session();
+    let named = named.filter(|name| name.len() <= LONGEST_PROVIDER_SESSION);
+    named.map(str::to_owned)
 }

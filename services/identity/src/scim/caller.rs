@@ -20,7 +20,9 @@ const NO_TOKEN: IdentityError = IdentityError::NoToken(
 /// The provider that calls.
 #[derive(Clone, Debug)]
 pub(super) struct ScimCaller {
-    /// The tailnet of its token.
+    /// Its token.
+    token_id: String,
+    /// The tailnet of the token.
     pub(super) tailnet: TailnetId,
     /// The connection to it.
     pub(super) connection_id: u64,
@@ -42,6 +44,7 @@ impl ScimProvisioning {
         })?;
         let token = read_token(&row)?;
         let caller = ScimCaller {
+            token_id: row.id.clone(),
             tailnet: read_tailnet_id(row.tailnet_id)?,
             connection_id: token.connection_id,
             actor: format!("scim-token:{}", row.id),
@@ -51,12 +54,16 @@ impl ScimProvisioning {
     }
 }
 
-/// Returns the connection of a caller, as it is now.
+/// Returns the connection of a caller, as it is now. Refuses a token that was revoked since it was looked at.
 pub(super) async fn require_connection(
     mutation: &mut Mutation,
     caller: &ScimCaller,
 ) -> Result<Connection, IdentityError> {
     let on = mutation.connection();
+    let token = store::credentials::find_credential(&mut *on, &caller.token_id).await?;
+    if token.is_none_or(|token| token.revoked_at.is_some()) {
+        return Err(NO_TOKEN);
+    }
     let found = store::connections::find_connection(on, caller.connection_id).await?;
     let own = found.filter(|row| row.connection.tailnet_id == caller.tailnet.get());
     Ok(own.ok_or(NO_TOKEN)?.connection)

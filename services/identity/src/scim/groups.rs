@@ -19,8 +19,9 @@ use super::{
     ScimProvisioning, ScimRequest,
     caller::{ScimCaller, require_connection},
     members::{change_members, settle_member},
-    no_resource, read_id,
+    read_id,
     resource::{answer_resource, answer_version},
+    rows::{name_attribute, new_row, refuse_taken, require_row},
 };
 use crate::{
     domain::{
@@ -30,10 +31,7 @@ use crate::{
     error::IdentityError,
     groups::{rename_group, require_group},
     memberships::{make_group, write_group},
-    store::{
-        self,
-        scim::{ScimKey, ScimRow},
-    },
+    store::{self, scim::ScimRow},
 };
 
 const OF: ScimType = ScimType::Group;
@@ -61,21 +59,7 @@ impl ScimProvisioning {
         let made = self.log.mutate(caller.tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let connection = require_connection(mutation, &caller).await?;
-                let (external_id, folded_name) = read_names(&attributes, "displayName")?;
-                let now = mutation.now();
-                let mut row = ScimRow {
-                    connection_id: connection.id,
-                    of: OF,
-                    id: 0,
-                    tailnet_id: connection.tailnet_id,
-                    external_id,
-                    folded_name,
-                    version: 1,
-                    created_at: now,
-                    changed_at: now,
-                    attributes,
-                };
-                refuse_taken(mutation, &row).await?;
+                let mut row = new_row(mutation, &connection, OF, attributes).await?;
                 let group = join_or_make(mutation, &connection, &name, &row).await?;
                 row.id = group.id;
                 store::scim::put_resource(mutation.connection(), &row).await?;
@@ -133,7 +117,7 @@ impl ScimProvisioning {
         let actor = caller.actor.clone();
         let changed = self.log.mutate(caller.tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let row = require_row(mutation, &caller, id).await?;
+                let row = require_row(mutation, &caller, OF, id).await?;
                 check_version(&request.if_match, row.version)?;
                 let update = change(&row.attributes)?;
                 let row = write_update(mutation, &caller, row, update).await?;
@@ -153,7 +137,7 @@ impl ScimProvisioning {
         let actor = caller.actor.clone();
         let deleted = self.log.mutate(caller.tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let row = require_row(mutation, &caller, id).await?;
+                let row = require_row(mutation, &caller, OF, id).await?;
                 check_version(&request.if_match, row.version)?;
                 let connection = require_connection(mutation, &caller).await?;
                 let group = require_group(mutation, id).await?;
@@ -194,7 +178,7 @@ fn patch_update(
 }
 
 fn read_name(attributes: &Map<String, Value>) -> Result<String, IdentityError> {
-    let name = find_text(attributes, "displayName").unwrap_or_default();
+    let name = find_text(attributes, name_attribute(OF)).unwrap_or_default();
     match check_group_name(name) {
         Err(IdentityError::Invalid { problem, .. }) => {
             Err(ScimError::value(format!("displayName {problem}")).into())
@@ -206,38 +190,6 @@ fn read_name(attributes: &Map<String, Value>) -> Result<String, IdentityError> {
 /// Says whether a connection's provider keeps the group itself, and not only who is in it.
 fn is_own(group: &Group, connection: &Connection) -> bool {
     group.source() == GroupSource::Scim && group.connection_id == connection.id
-}
-
-async fn require_row(
-    mutation: &mut Mutation,
-    caller: &ScimCaller,
-    id: u64,
-) -> Result<ScimRow, IdentityError> {
-    let (on, key) = (mutation.connection(), ScimKey::Id(id));
-    let found = store::scim::find_resource(on, caller.connection_id, OF, key).await?;
-    found.ok_or(no_resource(OF))
-}
-
-/// Refuses a name or external identifier that another of the provider's groups has.
-async fn refuse_taken(mutation: &mut Mutation, row: &ScimRow) -> Result<(), IdentityError> {
-    let on = mutation.connection();
-    let keys = [
-        ("displayName", Some(ScimKey::Name(&row.folded_name))),
-        (
-            "externalId",
-            row.external_id.as_deref().map(ScimKey::External),
-        ),
-    ];
-    for (what, key) in keys {
-        let Some(key) = key else {
-            continue;
-        };
-        let other = store::scim::find_resource(&mut *on, row.connection_id, OF, key).await?;
-        if other.is_some_and(|other| other.id != row.id) {
-            return Err(taken(format!("another group has this {what}")));
-        }
-    }
-    Ok(())
 }
 
 async fn join_or_make(
@@ -284,7 +236,7 @@ async fn write_update(
     let mut row = row;
     if has_changed {
         let name = read_name(&update.attributes)?;
-        let (external_id, folded_name) = read_names(&update.attributes, "displayName")?;
+        let (external_id, folded_name) = read_names(&update.attributes, name_attribute(OF))?;
         let was_named = read_name(&row.attributes)?;
         row = ScimRow {
             external_id,

@@ -126,14 +126,15 @@ impl ScimTokens {
     }
 }
 
-/// Refuses a connection that has no provider, and one whose groups give roles that the caller may not give: who has the token
-/// decides who is in the groups.
+/// Refuses a connection that has no provider, and a caller who may not do all that the token does: who has it decides who is in
+/// the groups that give roles, and ends everybody but the owner.
 fn check_connection(caller: &Caller, connection: &Connection) -> Result<(), IdentityError> {
     if connection.is_local() {
         return Err(IdentityError::Refused(
             "people of a local connection are invited, and no provider brings them: choose a connection to a provider",
         ));
     }
+    caller.check(|by| decisions::may_end_user(by, 0, Role::Admin))?;
     for mapped in &connection.role_groups {
         caller.check(|by| decisions::may_set_role(by, 0, Role::Unspecified, mapped.role()))?;
     }

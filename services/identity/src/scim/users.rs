@@ -11,30 +11,29 @@ use bowline_scim::{
     resource::{check_resource, read_object, read_resource},
 };
 use serde_json::{Map, Value, json};
+use sqlx::AnyConnection;
 
 use super::{
     ScimProvisioning, ScimRequest,
     caller::{ScimCaller, require_connection},
-    no_resource, read_id,
+    read_id,
     resource::answer_resource,
+    rows::{name_attribute, new_row, refuse_taken, require_row},
 };
 use crate::{
     connections::provider_issuer,
     domain::{
         describe_change,
         scim::{
-            apply_attributes, changed_attributes, check_version, find_text, login_name_of,
-            may_adopt, read_names, taken,
+            apply_attributes, changed_attributes, check_version, find_text, is_anothers_name,
+            login_name_of, may_adopt, read_names, taken,
         },
         suspension::Suspension,
         user::describe_user,
     },
     error::IdentityError,
     memberships::write_user,
-    store::{
-        self,
-        scim::{ScimKey, ScimRow},
-    },
+    store::{self, scim::ScimRow},
     users::{insert_user, remove_user, require_user},
 };
 
@@ -53,7 +52,7 @@ impl ScimProvisioning {
         let made = self.log.mutate(caller.tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let connection = require_connection(mutation, &caller).await?;
-                let row = new_row(mutation, &connection, attributes).await?;
+                let row = new_row(mutation, &connection, OF, attributes).await?;
                 let user = adopt_or_insert(mutation, &connection, &row).await?;
                 let row = ScimRow { id: user.id, ..row };
                 let on = mutation.connection();
@@ -117,7 +116,7 @@ impl ScimProvisioning {
         let actor = caller.actor.clone();
         let changed = self.log.mutate(caller.tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let row = require_row(mutation, &caller, id).await?;
+                let row = require_row(mutation, &caller, OF, id).await?;
                 check_version(&request.if_match, row.version)?;
                 let after = change(&row.attributes)?;
                 let row = match after == row.attributes {
@@ -137,7 +136,8 @@ impl ScimProvisioning {
         let actor = caller.actor.clone();
         let deleted = self.log.mutate(caller.tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let row = require_row(mutation, &caller, id).await?;
+                require_connection(mutation, &caller).await?;
+                let row = require_row(mutation, &caller, OF, id).await?;
                 check_version(&request.if_match, row.version)?;
                 let gone = require_user(mutation.connection(), caller.tailnet, id).await?;
                 if gone.role() == Role::Owner {
@@ -154,62 +154,6 @@ impl ScimProvisioning {
     }
 }
 
-async fn require_row(
-    mutation: &mut Mutation,
-    caller: &ScimCaller,
-    id: u64,
-) -> Result<ScimRow, IdentityError> {
-    let (on, key) = (mutation.connection(), ScimKey::Id(id));
-    let found = store::scim::find_resource(on, caller.connection_id, OF, key).await?;
-    found.ok_or(no_resource(OF))
-}
-
-/// Returns the row of a person whom the provider has not brought yet.
-async fn new_row(
-    mutation: &mut Mutation,
-    connection: &Connection,
-    attributes: Map<String, Value>,
-) -> Result<ScimRow, IdentityError> {
-    let (external_id, folded_name) = read_names(&attributes, "userName")?;
-    let now = mutation.now();
-    let row = ScimRow {
-        connection_id: connection.id,
-        of: OF,
-        id: 0,
-        tailnet_id: connection.tailnet_id,
-        external_id,
-        folded_name,
-        version: 1,
-        created_at: now,
-        changed_at: now,
-        attributes,
-    };
-    refuse_taken(mutation, &row).await?;
-    Ok(row)
-}
-
-/// Refuses a name or external identifier that another of the provider's people has.
-async fn refuse_taken(mutation: &mut Mutation, row: &ScimRow) -> Result<(), IdentityError> {
-    let on = mutation.connection();
-    let keys = [
-        ("userName", Some(ScimKey::Name(&row.folded_name))),
-        (
-            "externalId",
-            row.external_id.as_deref().map(ScimKey::External),
-        ),
-    ];
-    for (what, key) in keys {
-        let Some(key) = key else {
-            continue;
-        };
-        let other = store::scim::find_resource(&mut *on, row.connection_id, OF, key).await?;
-        if other.is_some_and(|other| other.id != row.id) {
-            return Err(taken(format!("another user has this {what}")));
-        }
-    }
-    Ok(())
-}
-
 /// Makes the user of a new row; or lets the user of that name be the provider's, where the connection has the domain.
 async fn adopt_or_insert(
     mutation: &mut Mutation,
@@ -217,11 +161,12 @@ async fn adopt_or_insert(
     row: &ScimRow,
 ) -> Result<User, IdentityError> {
     let issuer = provider_issuer(connection);
-    let user_name = find_text(&row.attributes, "userName").unwrap_or_default();
+    let user_name = find_text(&row.attributes, name_attribute(OF)).unwrap_or_default();
     let login_name = login_name_of(user_name, issuer)?;
     let on = mutation.connection();
     let Some(named) = store::find_user_named_alike(&mut *on, row.tailnet_id, &login_name).await?
     else {
+        refuse_anothers_name(on, connection, &login_name).await?;
         let mut made = User {
             tailnet_id: row.tailnet_id,
             login_name,
@@ -262,6 +207,21 @@ async fn adopt_or_insert(
     write_changed_user(mutation, &named, adopted).await
 }
 
+/// Refuses a name that the provider of another connection has a say in.
+async fn refuse_anothers_name(
+    on: &mut AnyConnection,
+    connection: &Connection,
+    login_name: &str,
+) -> Result<(), IdentityError> {
+    let all = store::connections::list_connections(on, connection.tailnet_id).await?;
+    match is_anothers_name(login_name, connection, &all) {
+        false => Ok(()),
+        true => Err(taken(format!(
+            "the name {login_name} is in the domain of another connection: give this one the domain, too"
+        ))),
+    }
+}
+
 /// Writes a user, where anything differs, and ends the sessions of one who is suspended.
 async fn write_changed_user(
     mutation: &mut Mutation,
@@ -299,6 +259,7 @@ async fn write_change(
     )?;
     let on = mutation.connection();
     if after.login_name != before.login_name {
+        refuse_anothers_name(on, &connection, &after.login_name).await?;
         let named = store::find_user_named_alike(on, row.tailnet_id, &after.login_name).await?;
         if let Some(other) = named.filter(|other| other.id != row.id) {
             return Err(taken(format!(
@@ -307,7 +268,7 @@ async fn write_change(
             )));
         }
     }
-    let (external_id, folded_name) = read_names(&attributes, "userName")?;
+    let (external_id, folded_name) = read_names(&attributes, name_attribute(OF))?;
     let changed = changed_attributes(&row.attributes, &attributes);
     let row = ScimRow {
         external_id,

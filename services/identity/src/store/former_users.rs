@@ -6,7 +6,7 @@ use bowline_db::DatabaseError;
 use prost::Message as _;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{groups, passkeys, sessions};
+use super::{groups, passkeys, provider_refreshes, sessions};
 
 /// Two users of a tailnet, of whom one becomes part of the other.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,8 @@ pub async fn move_belongings(
     for (membership, _) in groups::list_memberships(on, from).await? {
         groups::add_member(on, tailnet_id, into, &membership).await?;
     }
+    // The old account ends at its provider, mostly: that is no word about who stays.
+    provider_refreshes::end_of_user(on, from, 0).await?;
     for query in [
         "UPDATE provider_identities SET user_id = $2 WHERE user_id = $1",
         "UPDATE credentials SET user_id = $2 WHERE user_id = $1",

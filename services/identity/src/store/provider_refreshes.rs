@@ -144,7 +144,8 @@ pub async fn delete_refresh(
     Ok(gone.rows_affected() == 1)
 }
 
-/// Forgets the token of a person who has logged out at the provider: of one session there, or (`None`) of all.
+/// Forgets the token of a person who has logged out at the provider: of one session there, or (`None`) of all. A token of which
+/// it is not known which session's it is goes with each.
 pub async fn end_refresh(
     on: &mut AnyConnection,
     connection_id: u64,
@@ -153,7 +154,7 @@ pub async fn end_refresh(
 ) -> Result<(), DatabaseError> {
     let query = sqlx::query(
         "DELETE FROM provider_refreshes WHERE connection_id = $1 AND subject = $2
-         AND ($3 = '' OR provider_session = $3)",
+         AND ($3 = '' OR provider_session = '' OR provider_session = $3)",
     );
     query
         .bind(connection_id.cast_signed())
@@ -177,6 +178,47 @@ pub async fn end_of_session(
         .bind(key.provider_session.to_owned())
         .execute(on)
         .await?;
+    Ok(())
+}
+
+/// Forgets the tokens of a user: of one connection, or (zero) of all.
+pub async fn end_of_user(
+    on: &mut AnyConnection,
+    user_id: u64,
+    connection_id: u64,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query(
+        "DELETE FROM provider_refreshes WHERE ($2 = 0 OR connection_id = $2) AND EXISTS (
+             SELECT 1 FROM provider_identities AS known WHERE known.user_id = $1
+                 AND known.connection_id = provider_refreshes.connection_id
+                 AND known.subject = provider_refreshes.subject)",
+    );
+    let query = query.bind(user_id.cast_signed());
+    query.bind(connection_id.cast_signed()).execute(on).await?;
+    Ok(())
+}
+
+/// Lets a connection's people be asked about no later than at a time.
+pub async fn limit_due(
+    on: &mut AnyConnection,
+    connection_id: u64,
+    latest: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query(
+        "UPDATE provider_refreshes SET due_at = $2 WHERE connection_id = $1 AND due_at > $2",
+    );
+    let query = query.bind(connection_id.cast_signed());
+    query.bind(to_micros(latest)).execute(on).await?;
+    Ok(())
+}
+
+/// Forgets the tokens of all people of a connection.
+pub async fn end_of_connection(
+    on: &mut AnyConnection,
+    connection_id: u64,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query("DELETE FROM provider_refreshes WHERE connection_id = $1");
+    query.bind(connection_id.cast_signed()).execute(on).await?;
     Ok(())
 }
 

@@ -61,8 +61,8 @@ pub async fn list_users_awaiting_approval<'e>(
     );
     let rows = query.bind(tailnet_id.cast_signed()).fetch_all(on).await?;
     let mut users: Vec<User> = rows.iter().map(decode_user).collect::<Result<_, _>>()?;
-    // A release that does not know of waiting leaves the column as it was.
-    users.retain(|user| user.awaits_approval);
+    // A release that does not know of waiting leaves the column as it was. Who is suspended besides is nobody to be approved.
+    users.retain(User::only_awaits_approval);
     Ok(users)
 }
 

@@ -6,13 +6,16 @@ use bowline_clock::{ManualClock, SharedClock};
 use bowline_proto::{
     audit::v1::ListAuditRequest,
     identity::v1::{
-        ApproveLoginRequest, CreateApiKeyRequest, CreateOAuthClientRequest, DeleteUserRequest,
-        IssueAccessTokenRequest, ListApiKeysRequest, ListUsersRequest, ResolveTailnetRequest,
-        RevokeApiKeyRequest, RevokeOAuthClientRequest, Role, TransferOwnershipRequest,
-        UpdateUserRequest, User, api_key_service_client::ApiKeyServiceClient,
-        audit_service_client::AuditServiceClient, identity_service_client::IdentityServiceClient,
-        login_service_client::LoginServiceClient,
+        ApproveLoginRequest, Connection, CreateApiKeyRequest, CreateConnectionRequest,
+        CreateOAuthClientRequest, CreateScimTokenRequest, DeleteUserRequest,
+        IssueAccessTokenRequest, ListApiKeysRequest, ListUsersRequest, OidcProvider,
+        ResolveTailnetRequest, RevokeApiKeyRequest, RevokeOAuthClientRequest, Role,
+        TransferOwnershipRequest, UpdateUserRequest, User,
+        api_key_service_client::ApiKeyServiceClient, audit_service_client::AuditServiceClient,
+        connection::Provider, connection_service_client::ConnectionServiceClient,
+        identity_service_client::IdentityServiceClient, login_service_client::LoginServiceClient,
         o_auth_client_service_client::OAuthClientServiceClient,
+        scim_token_service_client::ScimTokenServiceClient,
         token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
@@ -449,6 +452,33 @@ async fn new_credentials_do_no_more_than_who_makes_them(services: TestServices) 
         .unwrap()
         .into_inner();
     assert_eq!(own.key.unwrap().user_id, it_admin.id);
+
+    // Who has a SCIM token ends everybody but the owner.
+    let connection = Connection {
+        tailnet_id: tailnet,
+        name: "Corp".to_owned(),
+        provider: Some(Provider::Oidc(OidcProvider {
+            issuer: "https://login.example.com".to_owned(),
+            client_id: "bowline".to_owned(),
+            ..OidcProvider::default()
+        })),
+        ..Connection::default()
+    };
+    let request = CreateConnectionRequest {
+        connection: Some(connection),
+        ..CreateConnectionRequest::default()
+    };
+    let mut connections = ConnectionServiceClient::new(services.admin());
+    let made = connections.create_connection(request).await.unwrap();
+    let request = CreateScimTokenRequest {
+        connection_id: made.into_inner().connection.unwrap().id,
+        ..CreateScimTokenRequest::default()
+    };
+    let mut tokens = ScimTokenServiceClient::new(channel);
+    assert_denied(tokens.create_scim_token(request.clone()).await, "admin");
+    let (_, secret) = services.new_api_key(&owner, &["all"]).await;
+    let mut tokens = ScimTokenServiceClient::new(services.with_token(&secret));
+    tokens.create_scim_token(request).await.unwrap();
 
     // A token for less does not make one for more.
     let (_, narrow) = services.new_api_key(&owner, &["api_access_tokens"]).await;

@@ -4,8 +4,8 @@ use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BrowserDescription, CloseSessionRequest, Connection,
     CreateConnectionRequest, DecideLoginAttemptRequest, EndProviderLoginRequest,
     FinishOidcLoginRequest, GetSessionRequest, ListUsersRequest, LoginAttempt, LoginEndEffect,
-    OidcProvider, OpenSessionRequest, Role, Session, StartSessionLoginRequest, Tailnet,
-    UpdateUserRequest, User, connection::Provider,
+    MergeUsersRequest, OidcProvider, OpenSessionRequest, Role, Session, StartSessionLoginRequest,
+    Tailnet, UpdateUserRequest, User, connection::Provider,
     connection_service_client::ConnectionServiceClient,
     login_attempt_service_client::LoginAttemptServiceClient,
     session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
@@ -29,6 +29,7 @@ on_both!(TestCorp::start =>
     who_is_suspended_by_an_administrator_stays_so,
     owner_is_not_suspended,
     session_of_a_provider_ends_there_too,
+    person_of_a_merged_user_is_who_stays,
 );
 
 const CALLBACK: &str = "https://bowline.example.com/login/callback";
@@ -229,6 +230,47 @@ impl TestCorp {
         };
         self.update_user(user, "suspended").await.unwrap();
     }
+}
+
+async fn person_of_a_merged_user_is_who_stays(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    let from = corp.user().await;
+    let tailnet_id = corp.tailnet.id;
+    let into = corp
+        .identity
+        .new_user(tailnet_id, "kim@home.example")
+        .await
+        .unwrap();
+    let request = MergeUsersRequest {
+        tailnet_id,
+        from_user_id: from.id,
+        into_user_id: into.id,
+        dry_run: false,
+    };
+    let mut users = UserServiceClient::new(corp.identity.admin());
+    users.merge_users(request).await.unwrap();
+    assert_eq!(corp.find(&secret).await.unwrap().user_id, into.id);
+    let again = corp.sign_in("phone").await;
+    assert_eq!(corp.find(&again).await.unwrap().user_id, into.id);
+    // Who is suspended by an administrator is not merged, also when nobody has approved the user.
+    let waiting = corp
+        .identity
+        .new_user(tailnet_id, "lee@example.com")
+        .await
+        .unwrap();
+    let suspended = User {
+        suspended: true,
+        ..waiting.clone()
+    };
+    corp.update_user(suspended, "suspended").await.unwrap();
+    let request = MergeUsersRequest {
+        tailnet_id,
+        from_user_id: waiting.id,
+        into_user_id: into.id,
+        dry_run: false,
+    };
+    let refused = users.merge_users(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
 }
 
 async fn logout_of_a_session_ends_that_session_alone(corp: TestCorp) {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bowline_proto::identity::v1::{
-    Connection, LoginEndEffect, RefreshConnectionRequest, UpdateConnectionRequest,
-    connection::Provider, connection_service_client::ConnectionServiceClient,
+    Connection, DeleteUserRequest, LoginEndEffect, RefreshConnectionRequest,
+    UpdateConnectionRequest, connection::Provider,
+    connection_service_client::ConnectionServiceClient, user_service_client::UserServiceClient,
 };
 use bowline_test_oidc_provider::Fault;
 use bowline_test_servers::{TestDatabase, on_both};
@@ -22,6 +23,7 @@ on_both!(start =>
     refusal_after_a_lost_answer_ends_sessions_only,
     one_replica_asks_for_each_person,
     connection_that_asks_nothing_keeps_nothing,
+    nobody_is_asked_about_who_is_no_user,
 );
 
 /// How long what happens in the background may take on a busy machine.
@@ -82,6 +84,40 @@ async fn await_suspended(corp: &TestCorp) {
         assert!(Instant::now() < deadline, "the user is not suspended");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Returns how many people the provider is asked about.
+async fn count_kept(corp: &TestCorp) -> i64 {
+    let pool = sqlx::AnyPool::connect(&corp.identity.url()).await.unwrap();
+    let table = corp.identity.table("provider_refreshes");
+    let query = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(query));
+    query.fetch_one(&pool).await.unwrap()
+}
+
+async fn nobody_is_asked_about_who_is_no_user(corp: TestCorp) {
+    let strangers =
+        json!({ "sub": "stranger", "email": "who@elsewhere.example", "email_verified": false });
+    corp.provider
+        .change(|behaviour| behaviour.claims = strangers);
+    corp.sign_in_by(&corp.connection).await.unwrap_err();
+    assert_eq!(count_kept(&corp).await, 0, "a stranger");
+    corp.provider
+        .change(|behaviour| behaviour.claims = json!({}));
+    corp.sign_in_by(&corp.connection).await.unwrap();
+    assert_eq!(count_kept(&corp).await, 1);
+    let gone = corp.user().await;
+    let request = DeleteUserRequest {
+        tailnet_id: corp.tailnet.id,
+        user_id: gone.id,
+    };
+    corp.identity
+        .new_user(corp.tailnet.id, "ben@example.com")
+        .await
+        .unwrap();
+    let mut users = UserServiceClient::new(corp.identity.admin());
+    users.delete_user(request).await.unwrap();
+    assert_eq!(count_kept(&corp).await, 0, "a deleted user");
 }
 
 async fn await_ended(corp: &TestCorp, secret: &str) {
@@ -221,7 +257,9 @@ async fn connection_that_asks_nothing_keeps_nothing(corp: TestCorp) {
         ..UpdateConnectionRequest::default()
     };
     let mut client = ConnectionServiceClient::new(corp.identity.admin());
+    assert_eq!(count_kept(&corp).await, 1);
     client.update_connection(update(changed)).await.unwrap();
+    assert_eq!(count_kept(&corp).await, 0);
     let request = RefreshConnectionRequest {
         tailnet_id: corp.tailnet.id,
         connection_id: corp.connection.id,

@@ -58,7 +58,10 @@ impl<'a> TestProvider<'a> {
         let request = CreateConnectionRequest {
             connection: Some(Connection {
                 tailnet_id: home.id,
-                name: "Example Corp".to_owned(),
+                name: match connection.name.as_str() {
+                    "" => "Example Corp".to_owned(),
+                    name => name.to_owned(),
+                },
                 provider: Some(Provider::Oidc(OidcProvider {
                     issuer: "https://login.example.com".to_owned(),
                     client_id: "bowline".to_owned(),

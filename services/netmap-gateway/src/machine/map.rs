@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a known node waits for the first complete view.
-const FIRST_VIEW: Duration = Duration::from_secs(30);
+pub(super) const FIRST_VIEW: Duration = Duration::from_secs(30);
 /// The most endpoints that are kept of a client.
 const MOST_ENDPOINTS: usize = 64;
 
@@ -143,7 +143,7 @@ fn unknown_key_failure() -> RequestFailure {
     RequestFailure::new(StatusCode::NOT_FOUND, text)
 }
 
-fn incomplete_failure() -> RequestFailure {
+pub(super) fn incomplete_failure() -> RequestFailure {
     let text = "the network's state is not complete yet: try again in a few seconds";
     RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }

@@ -63,7 +63,7 @@ pub async fn answer_registration(
         return Ok(response_for(gateway, outcome));
     }
     loop {
-        wait_for_login(gateway, machine, login).await?;
+        wait_for_login(gateway, &machine.connection, machine.key, login).await?;
         // The request was not kept: it is too long, or has a secret. The client sends it again after this answer.
         let Some(passed_on) = kept.as_deref().and_then(decode_kept_request) else {
             return Ok(response_for(

@@ -8,11 +8,12 @@
 //!
 //! The rules are judged anew each time, so that a policy that has changed meanwhile counts.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use bowline_control_wire::{SshAction, plain_text};
 use bowline_ids::{LoginId, NodeId};
+use bowline_keys::MachinePublic;
 use bowline_netmap::{ShownNode, SshJudgement, View, hold_for_login, judge_ssh};
 use bowline_proto::identity::v1::{
     CheckSshRequest, Login, LoginState, SshConnection, login_service_client::LoginServiceClient,
@@ -20,11 +21,12 @@ use bowline_proto::identity::v1::{
 use serde::Deserialize;
 use tonic::Code;
 
-use super::{Machine, RequestFailure, login_wait::wait_for_login};
-use crate::gateway::Gateway;
-
-/// How long a node waits for the first complete view of its tailnet.
-const FIRST_VIEW: Duration = Duration::from_secs(30);
+use super::{
+    Machine, RequestFailure,
+    login_wait::wait_for_login,
+    map::{FIRST_VIEW, incomplete_failure},
+};
+use crate::{gateway::Gateway, tailnet::Tailnet};
 
 const NO_RULE: &str = "The network's policy does not let you in here.";
 const NO_PERSON: &str = "The network's policy wants this connection checked by a person, and the device that connects is nobody's: \
@@ -60,25 +62,15 @@ pub async fn answer_ssh_check(
     ends: SshEnds,
     query: SshQuery,
 ) -> Result<SshAction, RequestFailure> {
-    let unknown = |_| RequestFailure::new(StatusCode::NOT_FOUND, "there is no such node");
-    let source = NodeId::try_from(ends.source).map_err(unknown)?;
-    let destination = NodeId::try_from(ends.destination).map_err(unknown)?;
-    let holder = machine.connection.holder();
-    let own_tailnet = holder.filter(|holder| holder.node == destination);
-    let own_tailnet = own_tailnet.map(|holder| holder.owner.0);
-    let origin = machine.request_origin();
-    let hub = &gateway.hub;
-    let located = hub
-        .locate_number(destination, machine.key, own_tailnet, origin)
-        .await?;
-    let tailnet = &located.tailnet;
-    if !tailnet.wait_until_present(destination, FIRST_VIEW).await {
-        let text = "the server does not know the whole tailnet yet: ask again in a few seconds";
-        return Err(RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text));
-    }
+    let number = |number| {
+        let unknown = |_| RequestFailure::new(StatusCode::NOT_FOUND, "there is no such node");
+        NodeId::try_from(number).map_err(unknown)
+    };
+    let (source, destination) = (number(ends.source)?, number(ends.destination)?);
+    let tailnet = find_tailnet(gateway, machine, destination).await?;
     let awaited = query.login.parse::<LoginId>().ok();
     let decided = match awaited {
-        Some(login) => wait_for_login(gateway, machine, login).await?,
+        Some(login) => wait_at_source(gateway, machine, &tailnet, source, login).await?,
         None => None,
     };
     let view = tailnet.history.view();
@@ -98,6 +90,44 @@ pub async fn answer_ssh_check(
     match awaited {
         Some(_) => Ok(answer_decided(decided, &connection, verdict)),
         None => ask_identity(gateway, machine, source, connection, period, verdict).await,
+    }
+}
+
+/// Returns the tailnet of a machine's node, once the node is shown there.
+async fn find_tailnet(
+    gateway: &Gateway,
+    machine: &Machine,
+    node: NodeId,
+) -> Result<Arc<Tailnet>, RequestFailure> {
+    let holder = machine
+        .connection
+        .holder()
+        .filter(|holder| holder.node == node);
+    let known = holder.map(|holder| holder.owner.0);
+    let origin = machine.request_origin();
+    let located = gateway.hub.locate_number(node, machine.key, known, origin);
+    let tailnet = located.await?.tailnet;
+    match tailnet.wait_until_present(node, FIRST_VIEW).await {
+        true => Ok(tailnet),
+        false => Err(incomplete_failure()),
+    }
+}
+
+/// Waits for the login of a connection. Each machine that connects has waits of its own: many may connect to one.
+async fn wait_at_source(
+    gateway: &Gateway,
+    machine: &Machine,
+    tailnet: &Tailnet,
+    source: NodeId,
+    login: LoginId,
+) -> Result<Option<Login>, RequestFailure> {
+    let view = tailnet.history.view();
+    let source = view.nodes.get(&source);
+    let waiter = source.and_then(|shown| MachinePublic::try_from(&*shown.node.machine_key).ok());
+    drop(view);
+    match waiter {
+        Some(waiter) => wait_for_login(gateway, &machine.connection, waiter, login).await,
+        None => Ok(None),
     }
 }
 

@@ -66,22 +66,25 @@ impl<'a> ScimCall<'a> {
     ) -> Result<T, ScimFailure> {
         let limits = &self.portal.scim_limits;
         let now = tokio::time::Instant::now().into_std();
-        limits
-            .take_try(self.source, &self.holder, now)
-            .map_err(|wait| match wait {
-                MustWait::Network(wait) => ScimFailure::slow_down(
-                    "too many tries without a valid token come from this network",
-                    wait,
-                ),
-                MustWait::Holder(wait) => {
-                    ScimFailure::slow_down("this token asks too often: slow down", wait)
-                }
-            })?;
+        let tried =
+            limits
+                .begin_try(self.source, &self.holder, now)
+                .map_err(|wait| match wait {
+                    MustWait::Network(wait) => ScimFailure::slow_down(
+                        "too many tries without a valid token come from this network",
+                        wait,
+                    ),
+                    MustWait::Holder(wait) => {
+                        ScimFailure::slow_down("this token asks too often: slow down", wait)
+                    }
+                })?;
         let mut identity = ScimServiceClient::new(self.portal.identity.clone())
             .max_decoding_message_size(LONGEST_ANSWER);
         let answer = call(&mut identity).await;
         let is_wrong = matches!(&answer, Err(status) if status.code() == Code::Unauthenticated);
-        limits.settle_try(self.source, &self.holder, !is_wrong);
+        if !is_wrong {
+            tried.note_right();
+        }
         Ok(answer?.into_inner())
     }
 }

@@ -5,13 +5,13 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     body::{Body, Bytes},
     extract::{ConnectInfo, Extension, Path, RawQuery, State, rejection::BytesRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use bowline_proto::identity::v1::{
     CreateScimResourceRequest, DeleteScimResourceRequest, GetScimResourceRequest,
     ListScimResourcesRequest, PatchScimResourceRequest, ReplaceScimResourceRequest, ScimProjection,
-    ScimResourceType,
+    ScimResource, ScimResourceType,
 };
 use bowline_scim::{ScimType, discovery::MOST_RESULTS};
 use serde_json::Value;
@@ -56,13 +56,7 @@ impl ScimCall<'_> {
             projection: Some(wanted.projection),
         };
         let made = self.ask(async |identity| identity.create_scim_resource(request).await);
-        let (base, made) = (self.portal.scim_base(), made.await?.resource);
-        Ok(ScimAnswer::of_resource(
-            StatusCode::CREATED,
-            &base,
-            wanted.of,
-            made,
-        ))
+        Ok(self.answer_with(StatusCode::CREATED, wanted.of, made.await?.resource))
     }
 
     /// Replaces a resource.
@@ -76,13 +70,7 @@ impl ScimCall<'_> {
             projection: Some(wanted.projection),
         };
         let changed = self.ask(async |identity| identity.replace_scim_resource(request).await);
-        let (base, changed) = (self.portal.scim_base(), changed.await?.resource);
-        Ok(ScimAnswer::of_resource(
-            StatusCode::OK,
-            &base,
-            wanted.of,
-            changed,
-        ))
+        Ok(self.answer_with(StatusCode::OK, wanted.of, changed.await?.resource))
     }
 
     /// Changes a resource.
@@ -96,13 +84,7 @@ impl ScimCall<'_> {
             projection: Some(wanted.projection),
         };
         let changed = self.ask(async |identity| identity.patch_scim_resource(request).await);
-        let (base, changed) = (self.portal.scim_base(), changed.await?.resource);
-        Ok(ScimAnswer::of_resource(
-            StatusCode::OK,
-            &base,
-            wanted.of,
-            changed,
-        ))
+        Ok(self.answer_with(StatusCode::OK, wanted.of, changed.await?.resource))
     }
 
     /// Deletes a resource.
@@ -126,13 +108,16 @@ impl ScimCall<'_> {
             projection: Some(wanted.projection),
         };
         let found = self.ask(async |identity| identity.get_scim_resource(request).await);
-        let (base, found) = (self.portal.scim_base(), found.await?.resource);
-        Ok(ScimAnswer::of_resource(
-            StatusCode::OK,
-            &base,
-            wanted.of,
-            found,
-        ))
+        Ok(self.answer_with(StatusCode::OK, wanted.of, found.await?.resource))
+    }
+
+    fn answer_with(
+        &self,
+        status: StatusCode,
+        of: ScimType,
+        resource: Option<ScimResource>,
+    ) -> ScimAnswer {
+        ScimAnswer::of_resource(status, &self.portal.scim_base(), of, resource)
     }
 
     async fn search(
@@ -330,12 +315,13 @@ fn is_known(headers: &HeaderMap, version: &str) -> bool {
     known.any(|tag| tag == "*" || (!tag.is_empty() && weak(tag) == weak(version)))
 }
 
-pub(super) async fn put_resource(
+/// Replaces a resource (PUT), or changes it (PATCH).
+pub(super) async fn change_resource(
     State(portal): State<Arc<Portal>>,
-    Extension(of): Extension<ScimType>,
+    (Extension(of), Path(id)): (Extension<ScimType>, Path<String>),
     ConnectInfo(source): ConnectInfo<SocketAddr>,
-    Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    method: Method,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -348,30 +334,10 @@ pub(super) async fn put_resource(
             if_match: header_text(&headers, &header::IF_MATCH),
             projection: ScimQuery::parse(query.as_deref()).projection(),
         };
-        call.replace(wanted).await
-    };
-    respond(answer.await)
-}
-
-pub(super) async fn patch_resource(
-    State(portal): State<Arc<Portal>>,
-    Extension(of): Extension<ScimType>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let answer = async {
-        let call = ScimCall::begin(&portal, source, &headers)?;
-        let wanted = Wanted {
-            of,
-            id,
-            body: read_text(&headers, body)?,
-            if_match: header_text(&headers, &header::IF_MATCH),
-            projection: ScimQuery::parse(query.as_deref()).projection(),
-        };
-        call.patch(wanted).await
+        match method {
+            Method::PUT => call.replace(wanted).await,
+            _ => call.patch(wanted).await,
+        }
     };
     respond(answer.await)
 }

@@ -6,7 +6,7 @@ use super::{PatchOperation, PatchVerb};
 use crate::{
     error::{ScimError, ScimErrorKind},
     filter::ScimFilter,
-    resource::{is_primary, read_value},
+    resource::{check_size, is_primary, read_value},
     schema::ScimAttribute,
 };
 
@@ -26,16 +26,17 @@ pub fn apply_operation(
         return Err(ScimError::new(ScimErrorKind::Mutability, detail));
     }
     match path.extension {
-        None => change_home(resource, operation),
+        None => change_home(resource, operation)?,
         Some(extension) => {
             let home = resource.entry(extension.id).or_insert_with(empty_object);
             if let Some(home) = home.as_object_mut() {
                 change_home(home, operation)?;
             }
             leave_out_empty(resource, extension.id);
-            Ok(())
         }
     }
+    // After each operation: a few of them can make much of a small request.
+    check_size(resource)
 }
 
 fn empty_object() -> Value {
@@ -167,7 +168,7 @@ fn change_whole_list(
             }
             list.extend(new);
         }
-        PatchVerb::Remove if operation.value.is_none() => list.clear(),
+        PatchVerb::Remove if operation.value.as_ref().is_none_or(Value::is_null) => list.clear(),
         PatchVerb::Remove => {
             let is_named = |value: &Value| {
                 values.iter().any(|named| {
@@ -228,7 +229,9 @@ fn change_chosen(
     }
     let chosen: Vec<bool> = list.iter().map(is_chosen).collect();
     let sets_primary = match part {
-        Some(part) => part.name == "primary" && *wanted != Value::Bool(false),
+        Some(part) => {
+            part.name == "primary" && read_value(part, wanted)? == Some(Value::Bool(true))
+        }
         None => is_primary(wanted),
     };
     if sets_primary {

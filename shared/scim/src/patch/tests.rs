@@ -35,6 +35,28 @@ fn amira() -> Value {
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 #[test]
+fn small_request_does_not_make_much() {
+    let emails: Vec<_> = (0..100)
+        .map(|number| json!({ "value": format!("{number}@example.com") }))
+        .collect();
+    let grow = |text: String| {
+        patch(
+            amira(),
+            json!([
+                { "op": "replace", "path": "emails", "value": emails },
+                { "op": "replace", "path": "emails.value", "value": text },
+                { "op": "replace", "path": "emails", "value": [{ "value": "a@example.com" }] },
+            ]),
+        )
+    };
+    let refused = grow("a".repeat(20 << 10)).unwrap_err();
+    assert!(refused.to_string().contains("at most 16 KiB"), "{refused}");
+    let refused = grow("a".repeat(10 << 10)).unwrap_err();
+    assert!(refused.to_string().contains("larger than"), "{refused}");
+    grow("a".repeat(100)).unwrap();
+}
+
+#[test]
 fn adding_merges() {
     let added = patch(
         amira(),

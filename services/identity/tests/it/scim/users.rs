@@ -14,6 +14,7 @@ on_both!(TestIdentity::start =>
     user_who_was_here_becomes_the_providers_by_the_domain_alone,
     changes_of_another_version_are_refused,
     names_with_a_role_are_not_renamed,
+    names_of_another_connections_domain_are_not_taken,
     each_change_is_in_the_audit_trail_with_the_token,
 );
 
@@ -173,9 +174,38 @@ async fn names_with_a_role_are_not_renamed(identity: TestIdentity) {
     let rename = json!([{ "op": "replace", "path": "userName", "value": "eve@home.example.com" }]);
     let refused = provider.patch(USER, id, rename).await;
     assert_refused(refused, Code::PermissionDenied, "role");
-    // Who left is out, whatever the role.
-    provider.patch(USER, id, deactivate()).await.unwrap();
-    assert!(provider.user(id).await.unwrap().suspended);
+    // Who left is out, whatever the role, and whatever else is said.
+    let body = json!({
+        "schemas": [USER_SCHEMA],
+        "userName": "eve@home.example.com",
+        "active": false,
+    });
+    provider.replace(USER, id, body).await.unwrap();
+    let left = provider.user(id).await.unwrap();
+    assert!(left.suspended);
+    assert_eq!(left.login_name, "amira@home.example.com");
+}
+
+async fn names_of_another_connections_domain_are_not_taken(identity: TestIdentity) {
+    let provider = TestProvider::start(&identity, "home").await;
+    let other = Connection {
+        name: "Other".to_owned(),
+        domains: vec!["other.example".to_owned()],
+        ..Connection::default()
+    };
+    let other = TestProvider::with_connection(&identity, provider.home.clone(), other).await;
+    let body = json!({ "schemas": [USER_SCHEMA], "userName": "ben@other.example" });
+    assert_reason(provider.create(USER, body).await, "SCIM_UNIQUENESS");
+    let made = provider.create_user("ben@nobodys.example").await;
+    let rename = json!([{ "op": "replace", "path": "userName", "value": "ben@other.example" }]);
+    let refused = provider.patch(USER, &made["id"], rename).await;
+    assert_reason(refused, "SCIM_UNIQUENESS");
+    let ben = other.create_user("ben@other.example").await;
+    assert_refused(
+        provider.get(USER, &ben["id"]).await,
+        Code::NotFound,
+        "there is no such",
+    );
 }
 
 async fn each_change_is_in_the_audit_trail_with_the_token(identity: TestIdentity) {
