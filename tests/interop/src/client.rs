@@ -6,7 +6,9 @@ mod ssh;
 use std::{
     fs,
     io::Write as _,
+    path::PathBuf,
     process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -16,6 +18,9 @@ use tempfile::TempDir;
 
 pub use self::release::{Device, Release};
 use crate::{Host, Process, wait_for};
+
+/// How many commands have a log of their own.
+static LOGS: AtomicU32 = AtomicU32::new(0);
 
 /// A running client.
 #[derive(Debug)]
@@ -204,14 +209,34 @@ impl Client {
     ///
     /// When no address is shown.
     pub fn begin_login(&self, url: &str, hostname: &str) -> Result<(String, Process)> {
-        let log = self.directory.path().join("up.log");
+        self.begin_login_with(url, hostname, &[])
+    }
+
+    /// The same, with more that the client asks for.
+    ///
+    /// # Errors
+    ///
+    /// When no address is shown.
+    pub fn begin_login_with(
+        &self,
+        url: &str,
+        hostname: &str,
+        more: &[&str],
+    ) -> Result<(String, Process)> {
         let (url, hostname) = (
             format!("--login-server={url}"),
             format!("--hostname={hostname}"),
         );
         let mut command = self.tailscale(&["up", &url, &hostname, "--timeout=120s"]);
-        let waiting = Process::start(&mut command, &log)?;
+        command.args(more);
+        let waiting = Process::start(&mut command, &self.new_log())?;
         Ok((await_login_address(&waiting), waiting))
+    }
+
+    /// Returns a file for the output of one command.
+    fn new_log(&self) -> PathBuf {
+        let number = LOGS.fetch_add(1, Ordering::Relaxed);
+        self.directory.path().join(format!("command-{number}.log"))
     }
 
     /// Returns `tailscale status --json`.
@@ -359,6 +384,21 @@ impl Client {
     ///
     /// When there is none within five seconds.
     pub fn echo(&self, address: &str, port: u16, line: &str) -> Result<String> {
+        self.echo_within(5, address, port, line)
+    }
+
+    /// The same with another time in seconds.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer in that time.
+    pub fn echo_within(
+        &self,
+        seconds: u32,
+        address: &str,
+        port: u16,
+        line: &str,
+    ) -> Result<String> {
         let port = port.to_string();
         let inner = match self.device {
             Device::Userspace => self.tailscale(&["nc", address, &port]),
@@ -373,7 +413,7 @@ impl Client {
         };
         let mut command = Command::new("timeout");
         command
-            .arg("5")
+            .arg(seconds.to_string())
             .arg(inner.get_program())
             .args(inner.get_args())
             .env("HOME", self.directory.path());

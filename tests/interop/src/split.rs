@@ -51,6 +51,7 @@ pub fn inside(test: &str, clients: usize) -> Option<Vec<Host>> {
         output.status.success(),
         "inside the server's namespace: {said}"
     );
+    println!("inside the server's namespace: {said}");
     None
 }
 
@@ -196,6 +197,8 @@ impl Split {
         if kind == "identity" {
             let key = fs::read_to_string(self.path("sealing-key"))?;
             changes.push(("service.sealing_key", quoted(&key.trim())));
+            let networks = "[\"127.0.0.0/8\"]".to_owned();
+            changes.push(("service.provider_networks", Some(networks)));
         }
         match GATEWAYS.iter().find(|(name, _)| *name == service) {
             None => changes.push(("database", quoted(&self.database))),

@@ -5,6 +5,12 @@ use std::process::Command;
 use bowline_test_servers::KeycloakServer;
 use serde_json::{Value, json};
 
+/// What SAML calls the classes "silver" and "gold".
+pub const SAML_CLASSES: [&str; 2] = [
+    "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport",
+    "urn:oasis:names:tc:SAML:2.0:ac:classes:TimeSyncToken",
+];
+
 /// An administrator who is logged in.
 #[derive(Debug)]
 pub struct KeycloakAdmin {
@@ -133,9 +139,9 @@ impl KeycloakAdmin {
         serde_json::from_str(&self.send("GET", path, "application/json", "")).unwrap()
     }
 
-    /// Registers a client for which the class "silver" is a password and "gold" a one-time code beside it.
-    pub fn add_client_with_classes(&self, client_id: &str, secret: &str) {
-        let flow = format!("flow-of-{client_id}");
+    /// Adds a way to log in by which the class "silver" is a password and "gold" a one-time code beside it. Returns its id.
+    fn add_flow_with_classes(&self, name: &str) -> String {
+        let flow = format!("flow-of-{name}");
         let flows = "authentication/flows";
         self.make(
             flows,
@@ -153,7 +159,7 @@ impl KeycloakAdmin {
             );
         };
         let [forms, silver, gold] =
-            ["forms", "silver", "gold"].map(|part| format!("{part}-of-{client_id}"));
+            ["forms", "silver", "gold"].map(|part| format!("{part}-of-{name}"));
         add(&flow, "auth-cookie");
         add_flow(&flow, &forms);
         for (level, method) in [
@@ -168,19 +174,19 @@ impl KeycloakAdmin {
         let mut level = 0;
         for execution in executions.as_array().unwrap() {
             let mut execution = execution.clone();
-            let name = execution["displayName"].as_str().unwrap_or_default();
+            let part = execution["displayName"].as_str().unwrap_or_default();
             let provider = execution["providerId"].as_str().unwrap_or_default();
-            let requirement = match (name, provider) {
+            let requirement = match (part, provider) {
                 (_, "auth-cookie") => "ALTERNATIVE",
-                (name, _) if *name == forms => "ALTERNATIVE",
-                (name, _) if *name == silver || *name == gold => "CONDITIONAL",
+                (part, _) if *part == forms => "ALTERNATIVE",
+                (part, _) if *part == silver || *part == gold => "CONDITIONAL",
                 _ => "REQUIRED",
             };
             if provider == "conditional-level-of-authentication" {
                 level += 1;
                 let id = execution["id"].as_str().unwrap();
                 let config = json!({
-                    "alias": format!("level-{level}-of-{client_id}"),
+                    "alias": format!("level-{level}-of-{name}"),
                     "config": { "loa-condition-level": level.to_string(), "loa-max-age": if level == 1 { "36000" } else { "0" } }
                 });
                 self.make(&format!("authentication/executions/{id}/config"), &config);
@@ -195,7 +201,12 @@ impl KeycloakAdmin {
             .unwrap()
             .iter()
             .find(|one| one["alias"] == *flow);
-        let id = own.unwrap()["id"].clone();
+        own.unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers a client for which the class "silver" is a password and "gold" a one-time code beside it. Browsers are sent
+    /// back to addresses that begin so.
+    pub fn add_client_with_classes(&self, client_id: &str, secret: &str, redirects: &str) {
         self.make(
             "clients",
             &json!({
@@ -203,10 +214,32 @@ impl KeycloakAdmin {
                 "secret": secret,
                 "protocol": "openid-connect",
                 "publicClient": false,
-                "redirectUris": ["http://127.0.0.1:*"],
+                "redirectUris": [format!("{redirects}*")],
                 "attributes": { "acr.loa.map": "{\"silver\":1,\"gold\":2}" },
-                "authenticationFlowBindingOverrides": { "browser": id },
+                "authenticationFlowBindingOverrides": { "browser": self.add_flow_with_classes(client_id) },
+                "protocolMappers": [{
+                    "name": "groups",
+                    "protocol": "openid-connect",
+                    "protocolMapper": "oidc-group-membership-mapper",
+                    "config": { "claim.name": "groups", "full.path": "false", "id.token.claim": "true", "userinfo.token.claim": "true" }
+                }],
             }),
+        );
+    }
+
+    /// Lets a SAML service ask for the same classes, by the names that SAML has for them.
+    pub fn give_classes_to_service(&self, entity_id: &str, flow: &str) {
+        let flow = self.add_flow_with_classes(flow);
+        self.change_client(entity_id, |client| {
+            let levels = json!({ SAML_CLASSES[0]: 1, SAML_CLASSES[1]: 2 }).to_string();
+            client["attributes"]["acr.loa.map"] = levels.into();
+            client["authenticationFlowBindingOverrides"] = json!({ "browser": flow });
+        });
+        let client = self.find_id(&format!("clients?clientId={}", escape(entity_id)));
+        let mapper = "saml-authn-context-class-ref-mapper";
+        self.make(
+            &format!("clients/{client}/protocol-mappers/models"),
+            &json!({ "name": "class", "protocol": "saml", "protocolMapper": mapper, "config": {} }),
         );
     }
 
@@ -247,7 +280,7 @@ impl KeycloakAdmin {
                 "enabled": true,
                 "email": format!("{name}@corp.example"),
                 "emailVerified": true,
-                "firstName": "Noa",
+                "firstName": name,
                 "lastName": "Example",
                 "credentials": [
                     { "type": "password", "value": "password" },
@@ -259,13 +292,17 @@ impl KeycloakAdmin {
 
     /// Changes attributes of a SAML service.
     pub fn set_client_attributes(&self, client_id: &str, attributes: &[(&str, &str)]) {
-        let query = format!("clients?clientId={}", escape(client_id));
-        let found = self.send("GET", &query, "application/json", "");
-        let found: Value = serde_json::from_str(&found).unwrap();
+        self.change_client(client_id, |client| {
+            for (name, value) in attributes {
+                client["attributes"][name] = (*value).into();
+            }
+        });
+    }
+
+    fn change_client(&self, client_id: &str, change: impl FnOnce(&mut Value)) {
+        let found = self.read(&format!("clients?clientId={}", escape(client_id)));
         let mut client = found[0].clone();
-        for (name, value) in attributes {
-            client["attributes"][name] = (*value).into();
-        }
+        change(&mut client);
         let path = format!("clients/{}", client["id"].as_str().unwrap());
         let text = client.to_string();
         assert_eq!(self.send("PUT", &path, "application/json", &text), "");

@@ -16,7 +16,7 @@ mod saml;
 mod second_factor;
 
 pub use browser::{Page, TestBrowser};
-pub use keycloak_admin::KeycloakAdmin;
+pub use keycloak_admin::{KeycloakAdmin, SAML_CLASSES};
 pub use organisation::{REALM, TestOrganisation};
 pub use portal::start_portal;
 pub use saml::{SamlForm, saml_provider};

@@ -1,17 +1,11 @@
 //! OpenSSH between peers, through the tailnet.
 
-use std::{
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::process::Command;
 
 use anyhow::Result;
 
 use super::{Client, await_login_address};
 use crate::Process;
-
-/// How many commands have a log of their own.
-static LOGS: AtomicU32 = AtomicU32::new(0);
 
 impl Client {
     /// Runs a command on a peer by OpenSSH through the tailnet; returns whether it went well, and all that was said.
@@ -38,8 +32,7 @@ impl Client {
         address: &str,
         command: &str,
     ) -> Result<(String, Process)> {
-        let number = LOGS.fetch_add(1, Ordering::Relaxed);
-        let log = self.directory.path().join(format!("ssh-{number}.log"));
+        let log = self.new_log();
         let waiting = Process::start(&mut self.ssh_command(account, address, command, 120), &log)?;
         Ok((await_login_address(&waiting), waiting))
     }

@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test fails where something is not as expected"
 )]
@@ -17,6 +18,7 @@ mod join;
 mod login;
 mod networks;
 mod oldest;
+mod organisation;
 mod outages;
 mod policy;
 mod proxies;

@@ -7,7 +7,13 @@ use super::{ECHO, SECOND, SOON, http::send, reaches, split};
 const USERS: &str = "/scim/v2/Users";
 
 /// Sends a SCIM request to a gateway; returns the status and the body.
-fn ask(gateway: &str, secret: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(super) fn ask(
+    gateway: &str,
+    secret: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, String) {
     let mut stream = TcpStream::connect(gateway).unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {gateway}\r\nAuthorization: Bearer {secret}\r\n\
@@ -81,6 +87,7 @@ fn deactivation_cuts_a_node_off_on_both_gateways() {
             scope.spawn(move || {
                 watcher.wait_for_peers(&[other], SOON);
                 let took = start.elapsed();
+                println!("told after {took:?}");
                 assert!(took < SECOND, "told after {took:?}");
             });
         }

@@ -20,7 +20,7 @@ async fn login_needs_what_its_conditions_ask_for() {
         return;
     };
     let admin = KeycloakAdmin::log_in(corp.keycloak);
-    admin.add_client_with_classes(CLIENT, "secret");
+    admin.add_client_with_classes(CLIENT, "secret", "http://127.0.0.1:");
     admin.add_person_with_codes("noa");
     let connection = connect(&corp).await;
     second_factor_is_asked_for_once_the_person_is_known(&corp, &connection).await;
