@@ -1,14 +1,14 @@
 // Drives one Chromium for a test. Reads a command as JSON from each line of standard input, and answers with a line of JSON:
 // {"ok": value} or {"error": text}.
 //
-// node driver.mjs DIRECTORY CHROMIUM   DIRECTORY has node_modules with playwright-core and axe-core.
+// node driver.mjs DIRECTORY CHROMIUM [ARGUMENT…]   DIRECTORY has node_modules with playwright-core and axe-core.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 
-const [directory, executablePath] = process.argv.slice(2);
+const [directory, executablePath, ...more] = process.argv.slice(2);
 const require = createRequire(join(directory, 'node_modules', 'none.js'));
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
@@ -18,7 +18,7 @@ const PATIENCE = 60_000;
 const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--no-proxy-server'] });
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--no-proxy-server', ...more] });
 let context;
 let page;
 let complaints = [];

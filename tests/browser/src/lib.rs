@@ -11,7 +11,7 @@
 )]
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -21,12 +21,14 @@ use std::{
 use bowline_test_servers::report_skipped;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// A browser. Its methods fail the test when a page does not show what they need.
 #[derive(Debug)]
 pub struct TestChromium {
     process: Child,
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    _home: TempDir,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +44,39 @@ impl TestChromium {
     /// `tests/run` puts Playwright and axe into the directory that `BROWSER_TOOLS_DIR` names.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_in(tempfile::tempdir().unwrap(), &[])
+    }
+
+    /// Starts a browser that trusts an authority of certificates beside those it comes with, and finds a host name at an
+    /// address.
+    ///
+    /// # Panics
+    ///
+    /// When `certutil` can not put the authority into the browser's store.
+    #[must_use]
+    pub fn start_trusting(authority: &Path, host: &str, address: &str) -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        let store = home.path().join(".pki/nssdb");
+        fs::create_dir_all(&store).unwrap();
+        let store = format!("sql:{}", store.display());
+        run_certutil(&["-d", &store, "-N", "--empty-password"]);
+        let file = authority.display().to_string();
+        run_certutil(&[
+            "-d",
+            &store,
+            "-A",
+            "-t",
+            "C,,",
+            "-n",
+            "authority",
+            "-i",
+            &file,
+        ]);
+        let rules = format!("--host-resolver-rules=MAP {host} {address}");
+        Self::start_in(home, &[&rules])
+    }
+
+    fn start_in(home: TempDir, arguments: &[&str]) -> Option<Self> {
         let Some((tools, chromium)) = find_tools() else {
             report_skipped("Chromium, Playwright or axe is not installed, see tests/run").unwrap();
             return None;
@@ -49,6 +84,8 @@ impl TestChromium {
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/driver.mjs");
         let mut process = Command::new("node")
             .args([&driver, &tools, &chromium])
+            .args(arguments)
+            .env("HOME", home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -58,6 +95,7 @@ impl TestChromium {
         let browser = Self {
             process,
             pipes: Mutex::new((input, output)),
+            _home: home,
         };
         browser.open();
         Some(browser)
@@ -170,6 +208,15 @@ impl Drop for TestChromium {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+fn run_certutil(arguments: &[&str]) {
+    let output = Command::new("certutil").args(arguments).output();
+    let output = output.expect("certutil is installed, see tests/run");
+    assert!(
+        output.status.success(),
+        "certutil {arguments:?}: {output:?}"
+    );
 }
 
 /// Returns the directory with Playwright and axe, and the browser.

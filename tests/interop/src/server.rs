@@ -57,6 +57,16 @@ impl Server {
         Self::start_at(host, "https", "")
     }
 
+    /// The same for a server that is reached by a host name.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_named(host: Host, name: &str) -> Result<Self> {
+        let (listen, url) = (host.address.clone(), format!("https://{name}:8080"));
+        Self::start_with(host, &listen, url, "", None)
+    }
+
     /// Returns the certificate authority that a server speaking TLS has made.
     #[must_use]
     pub fn authority(&self) -> PathBuf {

@@ -20,6 +20,7 @@ mod networks;
 mod oldest;
 mod organisation;
 mod outages;
+mod passkeys;
 mod policy;
 mod proxies;
 mod relay;
