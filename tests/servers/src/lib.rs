@@ -1,4 +1,4 @@
-//! Servers for tests: private PostgreSQL, Redis and Keycloak processes, and SQLite files.
+//! Servers for tests: private PostgreSQL, Redis, Keycloak and samlp processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
@@ -25,6 +25,7 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod samlp;
 mod size;
 mod skipped;
 
@@ -32,5 +33,6 @@ pub use database::TestDatabase;
 pub use keycloak::KeycloakServer;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
+pub use samlp::SamlpServer;
 pub use size::choose_size;
 pub use skipped::report_skipped;

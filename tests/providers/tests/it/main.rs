@@ -13,3 +13,4 @@ mod openid_connect;
 mod pages;
 mod people;
 mod saml;
+mod samlp;
