@@ -17,7 +17,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 35] = [
+const SECRETIVE: [&str; 38] = [
     "bowline.identity.v1.AcceptInvitationRequest",
     "bowline.identity.v1.AcceptInvitationResponse",
     "bowline.identity.v1.AuthenticateTokenRequest",
@@ -46,9 +46,12 @@ const SECRETIVE: [&str; 35] = [
     "bowline.identity.v1.ListLoginChoicesRequest",
     "bowline.identity.v1.ListOwnPasskeysRequest",
     "bowline.identity.v1.ListScimResourcesRequest",
+    "bowline.identity.v1.OpenProgramSessionRequest",
+    "bowline.identity.v1.OpenProgramSessionResponse",
     "bowline.identity.v1.OpenSessionResponse",
     "bowline.identity.v1.PatchScimResourceRequest",
     "bowline.identity.v1.ReplaceScimResourceRequest",
+    "bowline.identity.v1.StartProgramLoginResponse",
     "bowline.identity.v1.TakeSamlResponseRequest",
     "bowline.identity.v1.UpdateConnectionRequest",
     "bowline.key_registry.v1.CreatePreAuthKeyResponse",

@@ -7,7 +7,8 @@ use crate::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, BeginLoginAttemptRequest,
     BeginPasskeyRequest, CloseSessionRequest, CloseSessionResponse, CreateInvitationResponse,
     DeleteOwnPasskeyRequest, EndProviderLoginRequest, FinishPasskeyRequest, GetInvitationRequest,
-    GetSessionRequest, ListLoginChoicesRequest, ListOwnPasskeysRequest, OpenSessionResponse,
+    GetSessionRequest, ListLoginChoicesRequest, ListOwnPasskeysRequest, OpenProgramSessionRequest,
+    OpenProgramSessionResponse, OpenSessionResponse, StartProgramLoginResponse,
 };
 
 redact_secrets! {
@@ -25,5 +26,8 @@ redact_secrets! {
     GetSessionRequest { ; secret }
     ListLoginChoicesRequest { login_id, organisation; session_secret }
     ListOwnPasskeysRequest { ; session_secret }
+    OpenProgramSessionRequest { ; device_code }
+    OpenProgramSessionResponse { state, session; secret }
     OpenSessionResponse { session; secret }
+    StartProgramLoginResponse { login; device_code }
 }

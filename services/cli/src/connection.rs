@@ -1,6 +1,6 @@
 //! How the command finds the server: the admin socket of a local one, or addresses and a client certificate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bowline_service_kit::{
     Certificates, GrpcChannel, ServiceName, certificates::CertificateFiles, install_crypto_provider,
@@ -22,7 +22,8 @@ pub struct ConnectionArgs {
     /// Administration address `host:port` of a server, to call with a token.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_ADDRESS")]
     address: Option<String>,
-    /// The file with the token: an API key, or an access token of an OAuth client.
+    /// The file with the token: an API key, an access token of an OAuth client, or a session. That of `bowline sign-in` when not
+    /// given.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Address `host:port` of the identity service, for a server of separate processes.
@@ -60,6 +61,18 @@ fn default_state_dir() -> PathBuf {
         // Without a home directory the state is below the working directory.
         None => home.unwrap_or_default().join(".local/share/bowline"),
     }
+}
+
+/// Returns where the session of an account is kept.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where accounts keep what programs store"
+)]
+fn default_session_file() -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let state = state.unwrap_or_else(|| home.unwrap_or_default().join(".local/state"));
+    state.join("bowline/session")
 }
 
 impl ConnectionArgs {
@@ -107,6 +120,16 @@ impl ConnectionArgs {
             .map_err(|error| failed(&error))
     }
 
+    /// Returns the file that `bowline sign-in` writes and later commands read.
+    pub fn session_file(&self) -> PathBuf {
+        self.token_file.clone().unwrap_or_else(default_session_file)
+    }
+
+    /// Returns the certificate authority that is named.
+    pub fn authority(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
     /// Says whether a token calls, which acts in one tailnet.
     pub fn is_by_token(&self) -> bool {
         self.address.is_some()
@@ -114,11 +137,12 @@ impl ConnectionArgs {
 
     fn connect_by_token(&self, address: &str) -> Result<GrpcChannel, Failure> {
         let failed = |text: String| Failure::new(FailureKind::Failed, text);
-        let Some(path) = &self.token_file else {
-            let text = "an administration address is called with a token: name the file that has it with --token-file";
+        let path = self.session_file();
+        if self.token_file.is_none() && !path.exists() {
+            let text = "an administration address is called with a token: log in with bowline sign-in, or name a file that has one with --token-file";
             return Err(failed(text.to_owned()));
-        };
-        let token = std::fs::read_to_string(path)
+        }
+        let token = std::fs::read_to_string(&path)
             .map_err(|error| failed(format!("{}: {error}", path.display())))?;
         let token = Zeroizing::new(token);
         install_crypto_provider();

@@ -1,5 +1,6 @@
 //! `bowline connections`.
 
+pub mod links;
 mod local;
 mod oidc;
 mod role_groups;
@@ -8,15 +9,15 @@ mod saml;
 mod secret;
 
 use bowline_proto::identity::v1::{
-    Admission, Connection, DeleteConnectionRequest, LinkUserRequest, ListConnectionsRequest,
-    TestConnectionRequest, User, connection_service_client::ConnectionServiceClient,
+    Admission, Connection, DeleteConnectionRequest, ListConnectionsRequest, TestConnectionRequest,
+    connection_service_client::ConnectionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::{
-    administer::{self, TailnetArg, pick_one},
+    administer::{TailnetArg, pick_one},
     connection::ConnectionArgs,
     failure::{Failure, FailureKind},
     output::Printer,
@@ -98,17 +99,10 @@ pub enum ConnectionsCommand {
     },
     /// Let a user log in by a connection, whatever the mail address there. For a change of provider, or a user that was made
     /// by hand.
-    Link {
-        /// Who.
-        user: String,
-        /// By which.
-        connection: String,
-        /// The person at the provider: the claim "sub" of OpenID Connect; the persistent NameID, or the
-        /// identity attribute, of SAML.
-        subject: String,
-        #[command(flatten)]
-        tailnet: TailnetArg,
-    },
+    Link(links::LinkArgs),
+    /// Forget that a person at a provider is a user: sessions by the connection end, devices stay. The person's next login finds or
+    /// makes a user anew.
+    Unlink(links::UnlinkArgs),
     /// Delete one: nobody logs in by it any more. Its users and their devices stay.
     Delete {
         /// Which.
@@ -226,17 +220,8 @@ pub async fn run(
             let found = find_of(&tailnet, &connection, server).await?;
             secret::set_secret(found, &secret, server, printer).await
         }
-        ConnectionsCommand::Link {
-            user,
-            connection,
-            subject,
-            tailnet,
-        } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
-            let user = administer::find_user(server, tailnet_id, &user).await?;
-            let found = find_connection(server, tailnet_id, &connection).await?;
-            link_user(user, found, subject, server, printer).await
-        }
+        ConnectionsCommand::Link(args) => links::link_user(args, server, printer).await,
+        ConnectionsCommand::Unlink(args) => links::unlink_user(args, server, printer).await,
         ConnectionsCommand::Delete {
             connection,
             tailnet,
@@ -298,26 +283,6 @@ async fn test_connection(
             format!("people can not log in by {}", found.name),
         )),
     }
-}
-
-async fn link_user(
-    user: User,
-    found: Connection,
-    subject: String,
-    server: &ConnectionArgs,
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let request = LinkUserRequest {
-        tailnet_id: found.tailnet_id,
-        user_id: user.id,
-        connection_id: found.id,
-        subject,
-    };
-    connect(server)?.link_user(request).await?;
-    let text = format!("{} logs in by {}", user.login_name, found.name);
-    let linked = json!({ "user": user.login_name, "connection": found.name });
-    printer.print_result(&linked, &text);
-    Ok(())
 }
 
 async fn delete_connection(

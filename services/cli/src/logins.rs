@@ -137,7 +137,7 @@ pub async fn run(
     let login = match command {
         LoginsCommand::List => {
             let logins = client
-                .list_logins(ListLoginsRequest {})
+                .list_logins(ListLoginsRequest::default())
                 .await?
                 .into_inner()
                 .logins;

@@ -23,6 +23,7 @@ mod scim_tokens;
 mod sealing_key;
 mod server;
 mod sessions;
+mod sign_in;
 mod status;
 mod tailnets;
 mod time;
@@ -94,7 +95,11 @@ enum Command {
     /// Links that let one person in, without an identity provider.
     #[command(subcommand)]
     Invitations(invitations::InvitationsCommand),
-    /// People's sessions in browsers.
+    /// Log in as a person, in any browser: later commands with --address act for that person.
+    SignIn(sign_in::PortalArgs),
+    /// End that session.
+    SignOut(sign_in::PortalArgs),
+    /// People's sessions in browsers, and of programs at a terminal.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
     /// What clients resolve names with: nameservers, split DNS, search domains, MagicDNS, more names.
@@ -161,6 +166,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Connections(command) => connections::run(command, &connection, &printer).await,
         Command::Conditions(command) => conditions::run(command, &connection, &printer).await,
         Command::Invitations(command) => invitations::run(command, &connection, &printer).await,
+        Command::SignIn(args) => sign_in::sign_in(&args, &connection, &printer).await,
+        Command::SignOut(args) => sign_in::sign_out(&args, &connection, &printer).await,
         Command::Sessions(command) => sessions::run(command, &connection, &printer).await,
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,

@@ -143,6 +143,16 @@ impl Printer {
         eprintln!("note: {note}");
     }
 
+    /// Says on standard error what a person has to do now.
+    #[expect(
+        clippy::unused_self,
+        clippy::print_stderr,
+        reason = "the one place that prints"
+    )]
+    pub fn instruct(self, text: &str) {
+        eprintln!("{text}");
+    }
+
     /// Asks whether to go on; without a person at a terminal there is nobody to ask, and the answer is yes.
     #[expect(
         clippy::unused_self,

@@ -14,10 +14,11 @@ pub use rows::{RoleArg, role_name};
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
+    connections::links,
     failure::{Failure, require_field},
     output::Printer,
 };
-use rows::UserRow;
+use rows::{ShownUser, UserRow};
 
 /// What to do with users.
 #[derive(Debug, Subcommand)]
@@ -130,8 +131,7 @@ pub async fn run(
             return Ok(());
         }
         UsersCommand::Show { user, tailnet } => {
-            let tailnet = tailnet.find_tailnet(connection).await?;
-            Some(administer::find_user(connection, tailnet.id, &user).await?)
+            return show_user(connection, printer, &tailnet, &user).await;
         }
         UsersCommand::Create {
             login_name,
@@ -191,5 +191,18 @@ pub async fn run(
         }
     };
     printer.print_row(&UserRow::from(require_field(changed, "user")?));
+    Ok(())
+}
+
+async fn show_user(
+    connection: &ConnectionArgs,
+    printer: &Printer,
+    tailnet: &TailnetArg,
+    name: &str,
+) -> Result<(), Failure> {
+    let tailnet = tailnet.find_tailnet(connection).await?;
+    let user = administer::find_user(connection, tailnet.id, name).await?;
+    let links = links::list_links(connection, &user).await?;
+    printer.print_row(&ShownUser::new(user, &links));
     Ok(())
 }

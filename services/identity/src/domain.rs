@@ -10,6 +10,7 @@ pub mod dns;
 pub mod group;
 pub mod login;
 pub mod person;
+pub mod program;
 pub mod saml;
 pub mod scim;
 pub mod session;

@@ -32,6 +32,7 @@ use crate::{
     connections::Connections,
     domain::{
         attempt::{self, AttemptStep},
+        login::wanted_tailnet,
         person::refused,
     },
     error::IdentityError,
@@ -102,10 +103,7 @@ impl LoginAttempts {
         let tailnet_id = row.connection.tailnet_id;
         let tailnet = store::find_tailnet(reader, tailnet_id).await?;
         let tailnet = tailnet.ok_or(IdentityError::NotFound("tailnet"))?;
-        let wanted = login
-            .device
-            .as_ref()
-            .map_or("", |device| &device.required_tailnet);
+        let wanted = wanted_tailnet(&login);
         attempt::check_wanted_tailnet(wanted, &tailnet)?;
 
         let id = LoginId::from_random(random_bytes()).to_string();
@@ -220,6 +218,7 @@ impl LoginAttempts {
         let name = &user.login_name;
         Ok(match login.purpose() {
             LoginPurpose::SshCheck => format!("{name} does not want this connection"),
+            LoginPurpose::Program => format!("{name} does not want this program"),
             _ => format!("{name} does not want this device"),
         })
     }

@@ -62,14 +62,9 @@ impl Logins {
         if let Some(same) = same.into_iter().find(|login| login.node_key == node_key) {
             return Ok(same);
         }
-        let source = &device.source_address;
-        self.pace.take_turn(source, Instant::now().into_std())?;
         let id = LoginId::from_random(random_bytes()).to_string();
         let made = login::new(id, machine_key, node_key, device, now)?;
-        self.log
-            .database()
-            .write(|write| Box::pin(async move { insert_login(write, made).await }))
-            .await
+        self.start_at_pace(made).await
     }
 
     /// Starts a login of a browser that wants a session, or returns the pending one that it has.
@@ -79,10 +74,15 @@ impl Logins {
         description: BrowserDescription,
     ) -> Result<Login, IdentityError> {
         let now = self.read_time().await?;
-        let source = &description.source_address;
-        self.pace.take_turn(source, Instant::now().into_std())?;
         let id = LoginId::from_random(random_bytes()).to_string();
         let made = login::new_of_browser(id, browser, description, now)?;
+        self.start_at_pace(made).await
+    }
+
+    /// Inserts a new login when it is its network's turn; the pending one of the same keys where there is one.
+    pub(crate) async fn start_at_pace(&self, made: Login) -> Result<Login, IdentityError> {
+        let source = login::source_address(&made);
+        self.pace.take_turn(source, Instant::now().into_std())?;
         self.log
             .database()
             .write(|write| Box::pin(async move { insert_login(write, made).await }))
@@ -120,13 +120,22 @@ impl Logins {
         }
     }
 
-    /// Returns the logins that wait for a decision.
-    pub(crate) async fn list_pending(&self) -> Result<Vec<Login>, IdentityError> {
+    /// Returns the logins of devices that wait for a decision: those that are a tailnet's to decide, or (zero) all.
+    pub(crate) async fn list_pending(&self, tailnet_id: u64) -> Result<Vec<Login>, IdentityError> {
         let (now, reader) = (self.read_time().await?, self.log.database().reader());
         let mut pending =
             store::logins::list_pending_logins(reader, None, now, LONGEST_LIST).await?;
         // Nobody but the person decides about the others.
         pending.retain(|login| login.purpose() == LoginPurpose::Unspecified);
+        if tailnet_id != 0 {
+            let tailnet = store::find_tailnet(reader, tailnet_id).await?;
+            let tailnet = tailnet.ok_or(IdentityError::NotFound("tailnet"))?;
+            let is_only = store::find_only_tailnet(reader).await? == Some(tailnet_id);
+            pending.retain(|login| match login::wanted_tailnet(login) {
+                "" => is_only,
+                name => name == tailnet.name,
+            });
+        }
         Ok(pending)
     }
 
@@ -177,6 +186,8 @@ impl LoginDecision {
         match (self, purpose) {
             (Self::Approve { .. }, LoginPurpose::SshCheck) => "ssh.check",
             (Self::Deny { .. }, LoginPurpose::SshCheck) => "ssh.deny",
+            (Self::Approve { .. }, LoginPurpose::Program) => "program.approve",
+            (Self::Deny { .. }, LoginPurpose::Program) => "program.deny",
             (Self::Approve { .. }, _) => "login.approve",
             (Self::Deny { .. }, _) => "login.deny",
         }

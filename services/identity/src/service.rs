@@ -68,6 +68,7 @@ const MIGRATIONS: Migrations = migrations![
     "0012_scim",
     "0013_provider_refreshes",
     "0014_merged_users",
+    "0015_program_logins",
 ];
 
 /// Why identity can not start.

@@ -1,5 +1,9 @@
 //! Sessions of people in browsers: opened by a login, a passkey or a link, found by a secret, ended by anybody who may.
 
+mod programs;
+
+use std::sync::Arc;
+
 use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, Mutation};
 use bowline_ids::TailnetId;
@@ -7,6 +11,7 @@ use bowline_proto::identity::v1::{
     BrowserDescription, Connection, GetSessionResponse, Login, LoginPurpose, OpenSessionRequest,
     Session, SessionOrigin, User,
 };
+use bowline_sealing::SealingKeys;
 use bowline_tokens::{PresentedToken, TokenKind};
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -20,7 +25,8 @@ use crate::{
     login_attempts::LoginAttempts,
     logins::Logins,
     provider_logins::record_provider_login,
-    store::{self, sessions::SessionRow},
+    secrets::KeptTokens,
+    store::{self, attempts::AttemptRow, sessions::SessionRow},
     tailnets::tailnet_title,
     users::require_user,
 };
@@ -82,7 +88,24 @@ impl BrowserSessions {
         if login.purpose() != LoginPurpose::Session {
             return Err(refused("This login is a device's, and opens no session."));
         }
-        let tailnet = read_tailnet_id(attempt.tailnet_id)?;
+        let prepared = self.prepare_session(&attempt).await?;
+        let (tailnet, actor) = (prepared.tailnet, prepared.actor.clone());
+        let opened = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                LoginAttempts::approve_identified(mutation, &attempt).await?;
+                prepared
+                    .open(mutation, description.unwrap_or_default())
+                    .await
+            })
+        });
+        Ok(opened.await?.0)
+    }
+
+    /// Reads what the session of an attempt's person is to be.
+    async fn prepare_session(
+        &self,
+        attempt: &AttemptRow,
+    ) -> Result<PreparedSession, IdentityError> {
         let reader = self.log.database().reader();
         let found = store::connections::find_connection(reader, attempt.connection_id).await?;
         let connection = found.map(|row| row.connection);
@@ -91,29 +114,17 @@ impl BrowserSessions {
             (Some(connection), _) if connection.is_local() => SessionOrigin::Passkey,
             _ => SessionOrigin::Provider,
         };
-        let tokens = self.open_kept_tokens(&attempt, connection.as_ref())?;
-        let keys = self.connections.sealing_keys().ok().cloned();
+        let tokens = self.open_kept_tokens(attempt, connection.as_ref())?;
         let user = store::find_user(reader, attempt.tailnet_id, attempt.user_id).await?;
         let user = user.ok_or(IdentityError::NotFound("user"))?;
-        let actor = format!("user:{}", user.login_name);
-        let opened = self.log.mutate(tailnet, actor, move |mutation| {
-            Box::pin(async move {
-                LoginAttempts::approve_identified(mutation, &attempt).await?;
-                let begun = NewSession {
-                    user_id: attempt.user_id,
-                    origin,
-                    connection_id: attempt.connection_id,
-                    browser: description.unwrap_or_default(),
-                    limited: false,
-                };
-                let opened = insert_session(mutation, begun).await?;
-                if let (Some(tokens), Some(keys)) = (tokens, keys) {
-                    record_provider_login(mutation, &keys, &opened.session.id, tokens).await?;
-                }
-                Ok::<_, IdentityError>(opened)
-            })
-        });
-        Ok(opened.await?.0)
+        Ok(PreparedSession {
+            tailnet: read_tailnet_id(attempt.tailnet_id)?,
+            actor: format!("user:{}", user.login_name),
+            user_id: user.id,
+            origin,
+            connection_id: attempt.connection_id,
+            tokens: tokens.zip(self.connections.sealing_keys().ok().cloned()),
+        })
     }
 
     /// Returns the session of a secret, with its user, and notes that it is used.
@@ -233,6 +244,39 @@ pub(crate) async fn require_session(
         noted.await?;
     }
     Ok((row, user))
+}
+
+/// A session that a login has proven and that is about to open.
+struct PreparedSession {
+    tailnet: TailnetId,
+    /// Who opens it, for the audit trail.
+    actor: String,
+    user_id: u64,
+    origin: SessionOrigin,
+    connection_id: u64,
+    /// What the provider gave with the login, and the keys to seal it with.
+    tokens: Option<(KeptTokens, Arc<SealingKeys>)>,
+}
+
+impl PreparedSession {
+    async fn open(
+        self,
+        mutation: &mut Mutation,
+        browser: BrowserDescription,
+    ) -> Result<OpenedSession, IdentityError> {
+        let begun = NewSession {
+            user_id: self.user_id,
+            origin: self.origin,
+            connection_id: self.connection_id,
+            browser,
+            limited: false,
+        };
+        let opened = insert_session(mutation, begun).await?;
+        if let Some((tokens, keys)) = self.tokens {
+            record_provider_login(mutation, &keys, &opened.session.id, tokens).await?;
+        }
+        Ok(opened)
+    }
 }
 
 /// What a session is to be.

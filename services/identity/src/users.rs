@@ -70,6 +70,16 @@ impl Users {
         })
     }
 
+    /// Returns the user who has a login name, in whatever case it is written.
+    pub(crate) async fn find_user_named(
+        &self,
+        tailnet: TailnetId,
+        login_name: &str,
+    ) -> Result<Option<User>, IdentityError> {
+        let mut read = self.log.database().begin_read().await?;
+        Ok(store::find_user_named_alike(&mut read, tailnet.get(), login_name).await?)
+    }
+
     /// Makes a user: a member, unless the request names another role.
     pub(crate) async fn create_user(
         &self,

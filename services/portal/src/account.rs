@@ -32,7 +32,7 @@ use crate::{
     pages,
     session::{SignedIn, describe_browser, sessions, set_cookie},
     start::Portal,
-    waiting_people,
+    waiting_logins, waiting_people,
 };
 
 /// Where a person's page is.
@@ -68,6 +68,7 @@ pub(crate) async fn get_account(State(portal): Portals, headers: HeaderMap) -> R
         let waits = WaitingThings {
             devices: &waiting,
             people: &waiting_people::list_waiting(&portal, &person).await?,
+            logins: &waiting_logins::list_waiting(&portal, &person).await?,
         };
         account_pages::account_page(&portal, &person, &devices, waits, passkeys)
     };

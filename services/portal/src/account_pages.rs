@@ -3,14 +3,14 @@
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 use bowline_proto::{
-    identity::v1::{Passkey, User},
+    identity::v1::{Login, Passkey, User},
     key_registry::v1::NodeWithState,
 };
 use prost_types::Timestamp;
 
 use crate::{
     failure::PageFailure,
-    pages::{person_text, render, time_text},
+    pages::{asked_at_text, person_text, render, time_text},
     session::SignedIn,
     start::Portal,
     texts::{ENGLISH, Texts},
@@ -88,6 +88,32 @@ struct WaitingPerson {
     added_at: String,
 }
 
+/// A device that waits to be let in, as an administrator sees it.
+struct WaitingLogin {
+    id: String,
+    name: String,
+    system: String,
+    source: String,
+    asked_at: String,
+}
+
+impl WaitingLogin {
+    fn new(login: &Login, texts: &Texts) -> Self {
+        let device = login.device.clone().unwrap_or_default();
+        let name = match device.hostname.as_str() {
+            "" => texts.nameless_device.to_owned(),
+            name => name.to_owned(),
+        };
+        Self {
+            id: login.id.clone(),
+            name,
+            system: device.os,
+            source: device.source_address,
+            asked_at: asked_at_text(login),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
@@ -102,6 +128,7 @@ struct AccountPage<'a> {
     network: &'a str,
     devices: Vec<AccountDevice>,
     waiting: Vec<AccountDevice>,
+    logins: Vec<WaitingLogin>,
     people: Vec<WaitingPerson>,
     passkeys: Vec<AccountPasskey>,
     has_passkeys: bool,
@@ -131,6 +158,7 @@ pub(crate) fn sign_in_page() -> Response {
 pub(crate) struct WaitingThings<'a> {
     pub(crate) devices: &'a [NodeWithState],
     pub(crate) people: &'a [User],
+    pub(crate) logins: &'a [Login],
 }
 
 /// Shows a person's devices and passkeys; an administrator also sees the machines and people that wait.
@@ -161,6 +189,8 @@ pub(crate) fn account_page(
         name: person_text(user),
         added_at: time(user.created_at),
     });
+    let logins = waits.logins.iter();
+    let logins = logins.map(|login| WaitingLogin::new(login, texts));
     let page = AccountPage {
         texts,
         person: person_text(user),
@@ -168,6 +198,7 @@ pub(crate) fn account_page(
         devices: view(devices),
         waiting: view(waits.devices),
         people: people.collect(),
+        logins: logins.collect(),
         passkeys: passkeys.collect(),
         has_passkeys: person.found.has_passkeys,
         is_limited: person

@@ -1,4 +1,4 @@
-//! What a browser reaches: from an auth URL to a device, or an SSH connection, that is let in.
+//! What a browser reaches: from an auth URL to a device, an SSH connection or a program that is let in.
 //!
 //! ```text
 //! GET  /register/LOGIN      the device, and how to log in: providers, or the organisation first
@@ -10,7 +10,10 @@
 //! GET  /login/ATTEMPT       the device and the person, with two buttons
 //! POST /login/ATTEMPT/step-up   sends the browser to the provider once more, for what conditions ask for
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
-//! POST /oauth/token         a program gets an access token: JSON, and no page
+//! POST /oauth/token         a program gets an access token, or its person's session: JSON, and no page
+//! POST /oauth/device_authorization   a program at a terminal begins a login, and shows a code: JSON, and no page
+//! GET  /device              a person types that code, and is led to the program's login
+//! POST /oauth/revoke        a program gives its session back: no page
 //! POST /logout/back-channel/CONNECTION   a provider says that somebody has logged out there: no page
 //! GET  /scim/v2/Users       an identity provider keeps users and groups: JSON, and no page
 //! GET  /invitation/SECRET   a link that lets one person in; POST uses it
@@ -43,6 +46,7 @@ mod scim;
 mod session;
 mod start;
 mod texts;
+mod waiting_logins;
 mod waiting_people;
 
 pub use start::{PortalConfig, PortalUrlError, portal_routes};

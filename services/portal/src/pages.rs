@@ -24,12 +24,12 @@ use crate::{
 };
 
 /// What a device says of itself, as pages show it.
-struct DeviceView {
-    rows: Vec<(&'static str, String)>,
+pub(crate) struct DeviceView {
+    pub(crate) rows: Vec<(&'static str, String)>,
 }
 
 impl DeviceView {
-    fn new(login: &Login, texts: &Texts) -> Self {
+    pub(crate) fn new(login: &Login, texts: &Texts) -> Self {
         let device = login.device.clone().unwrap_or_default();
         if let Some(ssh) = &login.ssh {
             let rows = vec![
@@ -39,6 +39,16 @@ impl DeviceView {
                 (texts.asked_at, asked_at_text(login)),
             ];
             return Self { rows };
+        }
+        if let Some(program) = &login.program {
+            let rows = [
+                (texts.user_code, program_code_text(&program.user_code)),
+                (texts.program, program.name.clone()),
+                (texts.client, program.user_agent.clone()),
+                (texts.source, device.source_address),
+                (texts.asked_at, asked_at_text(login)),
+            ];
+            return Self::of_known(rows);
         }
         let machine = MachinePublic::try_from(&*login.machine_key).unwrap_or_default();
         let node = NodePublic::try_from(&*login.node_key).unwrap_or_default();
@@ -53,16 +63,28 @@ impl DeviceView {
             (texts.machine_key, format!("{machine:?}")),
             (texts.node_key, format!("{node:?}")),
         ];
-        let rows = rows
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        Self { rows }
+        Self::of_known(rows)
+    }
+
+    /// Returns the rows that have a value.
+    fn of_known(rows: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let known = rows.into_iter().filter(|(_, value)| !value.is_empty());
+        Self {
+            rows: known.collect(),
+        }
+    }
+}
+
+/// Returns a program's code as people read it: `BCDF-GHJK`.
+pub(crate) fn program_code_text(code: &str) -> String {
+    match code.split_at_checked(4) {
+        Some((first, rest)) => format!("{first}-{rest}"),
+        None => code.to_owned(),
     }
 }
 
 /// Returns when a device asked.
-fn asked_at_text(login: &Login) -> String {
+pub(crate) fn asked_at_text(login: &Login) -> String {
     login
         .created_at
         .as_ref()

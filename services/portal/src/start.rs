@@ -19,10 +19,10 @@ use crate::{
     guard, invitation,
     limits::{FailureLimits, SecretLimits},
     login, logout,
-    oauth::{self, OAUTH_TURNS},
+    oauth::{self, OAUTH_TURNS, PROGRAM_TURNS},
     passkey, saml,
     scim::{SCIM_TURNS, scim_routes},
-    waiting_people,
+    waiting_logins, waiting_people,
 };
 
 /// The longest form, in bytes.
@@ -62,6 +62,10 @@ pub(crate) struct Portal {
     pub(crate) identity: GrpcChannel,
     /// How often OAuth clients may ask.
     pub(crate) oauth_limits: SecretLimits,
+    /// How often programs at a terminal may ask for their session.
+    pub(crate) program_limits: SecretLimits,
+    /// How often a program's code may be mistyped.
+    pub(crate) code_limits: FailureLimits,
     /// How often identity providers may ask.
     pub(crate) scim_limits: SecretLimits,
     pub(crate) registry: GrpcChannel,
@@ -70,35 +74,43 @@ pub(crate) struct Portal {
     pub(crate) compiler: GrpcChannel,
 }
 
+impl Portal {
+    fn new(config: PortalConfig) -> Result<Self, PortalUrlError> {
+        let url: Url = match config.public_url.parse() {
+            Ok(url) => url,
+            Err(_) => return Err(PortalUrlError(config.public_url)),
+        };
+        let Some(host) = url.host_str() else {
+            return Err(PortalUrlError(config.public_url));
+        };
+        let host = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        Ok(Self {
+            origin: format!("{}://{host}", url.scheme()),
+            host,
+            is_https: url.scheme() == "https",
+            takes_passkeys: takes_passkeys(&url),
+            identity: config.identity,
+            oauth_limits: SecretLimits::new(OAUTH_TURNS),
+            program_limits: SecretLimits::new(PROGRAM_TURNS),
+            code_limits: FailureLimits::default(),
+            scim_limits: SecretLimits::new(SCIM_TURNS),
+            registry: config.registry,
+            logout_limits: FailureLimits::default(),
+            compiler: config.compiler,
+        })
+    }
+}
+
 /// Returns the routes, to be merged into those of the gateway.
 ///
 /// # Errors
 ///
 /// When `public_url` has no host.
 pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
-    let url: Url = match config.public_url.parse() {
-        Ok(url) => url,
-        Err(_) => return Err(PortalUrlError(config.public_url)),
-    };
-    let Some(host) = url.host_str() else {
-        return Err(PortalUrlError(config.public_url));
-    };
-    let host = match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    };
-    let portal = Arc::new(Portal {
-        origin: format!("{}://{host}", url.scheme()),
-        host,
-        is_https: url.scheme() == "https",
-        takes_passkeys: takes_passkeys(&url),
-        identity: config.identity,
-        oauth_limits: SecretLimits::new(OAUTH_TURNS),
-        scim_limits: SecretLimits::new(SCIM_TURNS),
-        registry: config.registry,
-        logout_limits: FailureLimits::default(),
-        compiler: config.compiler,
-    });
+    let portal = Arc::new(Portal::new(config)?);
     let scim = scim_routes(&portal);
     let routes = Router::new()
         .route(
@@ -122,6 +134,12 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
             post(logout::post_back_channel),
         )
         .route("/oauth/token", post(oauth::post_token))
+        .route(
+            "/oauth/device_authorization",
+            post(oauth::post_device_authorization),
+        )
+        .route("/oauth/revoke", post(oauth::post_revocation))
+        .route("/device", get(oauth::get_program))
         .route("/login/{attempt}/passkey", post(login::post_passkey))
         .route(
             "/invitation/{secret}",
@@ -133,6 +151,10 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         .route(
             "/admin/devices/{device}",
             get(account::get_device).post(account::post_device),
+        )
+        .route(
+            "/admin/logins/{login}",
+            get(waiting_logins::get_login).post(waiting_logins::post_login),
         )
         .route("/admin/people/{user}", post(waiting_people::post_person))
         .route("/admin/passkeys/begin", post(passkey::post_begin))

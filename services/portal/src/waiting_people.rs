@@ -37,6 +37,7 @@ pub(crate) async fn list_waiting(
     let request = ListUsersRequest {
         tailnet_id: person.tailnet_id(),
         awaits_approval: true,
+        ..ListUsersRequest::default()
     };
     let answer = users(portal).list_users(person.authorize(request)).await?;
     Ok(answer.into_inner().users)

@@ -46,11 +46,13 @@ pub enum TokenKind {
     Session,
     /// Lets one person in, once.
     Invitation,
+    /// Gets a program at a terminal a session, once its person has logged in elsewhere (RFC 8628).
+    DeviceCode,
 }
 
 impl TokenKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PreAuthKey,
         Self::ApiKey,
         Self::OAuthClient,
@@ -58,6 +60,7 @@ impl TokenKind {
         Self::ScimToken,
         Self::Session,
         Self::Invitation,
+        Self::DeviceCode,
     ];
 
     /// Returns the word for the kind in a token's text.
@@ -71,6 +74,7 @@ impl TokenKind {
             Self::ScimToken => "scim",
             Self::Session => "session",
             Self::Invitation => "invitation",
+            Self::DeviceCode => "device",
         }
     }
 
@@ -146,6 +150,12 @@ impl<'a> PresentedToken<'a> {
     #[must_use]
     pub const fn id(&self) -> &'a str {
         self.id
+    }
+
+    /// Returns what is kept of the text, to find a row by that has no id.
+    #[must_use]
+    pub fn hash(&self) -> Vec<u8> {
+        hash_text(self.text)
     }
 
     /// Says in constant time whether it is the token that this was kept of.

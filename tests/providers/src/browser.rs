@@ -1,6 +1,9 @@
 //! A browser without scripts: cookies, links and forms, by curl.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
@@ -8,6 +11,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct TestBrowser {
     directory: TempDir,
+    /// The certificate authority that it trusts, when that is none of the machine's.
+    authority: Option<PathBuf>,
 }
 
 /// What a browser was answered.
@@ -27,6 +32,16 @@ impl TestBrowser {
     pub fn open() -> Self {
         Self {
             directory: TempDir::new().unwrap(),
+            authority: None,
+        }
+    }
+
+    /// Opens a browser that trusts a certificate authority.
+    #[must_use]
+    pub fn open_trusting(authority: PathBuf) -> Self {
+        Self {
+            authority: Some(authority),
+            ..Self::open()
         }
     }
 
@@ -69,6 +84,11 @@ impl TestBrowser {
             .arg(&jar)
             .arg("--cookie-jar")
             .arg(&jar)
+            .args(
+                self.authority
+                    .iter()
+                    .flat_map(|path| [Path::new("--cacert"), path]),
+            )
             .args(arguments)
             .output()
             .unwrap();

@@ -1,5 +1,7 @@
 //! The portal by itself, where browsers reach it.
 
+use std::net::SocketAddr;
+
 use bowline_portal::{PortalConfig, portal_routes};
 use bowline_test_support::TestServices;
 use tokio::net::TcpListener;
@@ -15,6 +17,7 @@ pub async fn start_portal(services: &TestServices, host: &str) -> String {
         compiler: services.gateway(),
     };
     let routes = portal_routes(config).unwrap();
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, routes).await });
     origin
 }

@@ -1,6 +1,6 @@
 //! Users and roles, as they are written and shown.
 
-use bowline_proto::identity::v1::{Role, SuspensionSource, User};
+use bowline_proto::identity::v1::{Role, SuspensionSource, User, UserLink};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -103,5 +103,61 @@ impl Row for UserRow {
                 false => yes_mark(self.suspended),
             },
         ]
+    }
+}
+
+/// A user as shown alone.
+#[derive(Debug, Serialize)]
+pub(super) struct ShownUser {
+    #[serde(flatten)]
+    user: UserRow,
+    links: Vec<ShownLink>,
+}
+
+/// Who a user is at a provider.
+#[derive(Debug, Serialize)]
+struct ShownLink {
+    connection_id: u64,
+    connection: String,
+    issuer: String,
+    subject: String,
+    linked_at: Option<String>,
+}
+
+impl ShownUser {
+    pub(super) fn new(user: User, links: &[UserLink]) -> Self {
+        let to_shown = |link: &UserLink| ShownLink {
+            connection_id: link.connection_id,
+            connection: link.connection_name.clone(),
+            issuer: link.issuer.clone(),
+            subject: link.subject.clone(),
+            linked_at: time::time_text(link.linked_at),
+        };
+        Self {
+            user: UserRow::from(user),
+            links: links.iter().map(to_shown).collect(),
+        }
+    }
+}
+
+impl Row for ShownUser {
+    const HEADS: &'static [&'static str] = &[
+        "id",
+        "login",
+        "name",
+        "role",
+        "groups",
+        "suspended",
+        "logs in as",
+    ];
+
+    fn table_cells(&self) -> Vec<String> {
+        let mut cells = self.user.table_cells();
+        let links = self.links.iter();
+        let links: Vec<_> = links
+            .map(|link| format!("{} at {}", link.subject, link.connection))
+            .collect();
+        cells.push(join_texts(&links));
+        cells
     }
 }

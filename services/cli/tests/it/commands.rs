@@ -14,7 +14,9 @@ async fn people_and_tailnets_are_listed_shown_and_changed_by_name_or_number() {
         .await;
     let number = made["id"].to_string();
     for name in ["amira@example.com", &number] {
-        assert_eq!(installation.json(&["users", "show", name]).await, made);
+        let shown = installation.json(&["users", "show", name]).await;
+        assert_eq!(shown["id"], made["id"]);
+        assert_eq!(shown["links"], serde_json::json!([]));
     }
     let names = installation.json(&["users", "list"]).await;
     assert_eq!(names.as_array().unwrap().len(), 2);
@@ -343,7 +345,7 @@ async fn login_names_are_found_in_any_case() {
     let shown = installation
         .json(&["users", "show", "ALICE@example.com"])
         .await;
-    assert_eq!(shown, made);
+    assert_eq!(shown["id"], made["id"]);
 }
 
 #[tokio::test]

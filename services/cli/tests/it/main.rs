@@ -15,5 +15,6 @@ mod policies;
 mod relay;
 mod serve;
 mod settings;
+mod sign_in;
 mod tokens;
 mod traces;

@@ -7,15 +7,15 @@ use tokio::io::AsyncWriteExt as _;
 use crate::bowline::{Said, TestInstallation, command, run};
 
 /// A server with an administration address.
-struct TestAdministration {
-    installation: TestInstallation,
-    address: String,
-    public: String,
+pub(crate) struct TestAdministration {
+    pub(crate) installation: TestInstallation,
+    pub(crate) address: String,
+    pub(crate) public: String,
     _server: crate::bowline::TestServer,
 }
 
 impl TestAdministration {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let installation = TestInstallation::new();
         let [address, public] = [(), ()].map(|()| {
             let socket = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -30,7 +30,9 @@ impl TestAdministration {
         );
         std::fs::write(
             &settings,
-            format!("{text}[admin]\nlisten = \"{address}\"\n"),
+            format!(
+                "{text}[admin]\nlisten = \"{address}\"\n[identity]\nprovider_networks = [\"127.0.0.0/8\"]\n"
+            ),
         )
         .unwrap();
         let server = installation.serve().await;
@@ -42,7 +44,7 @@ impl TestAdministration {
         }
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.installation.path(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
@@ -71,7 +73,12 @@ impl TestAdministration {
     }
 
     /// Posts a form to the public address, as programs do, and returns the status and the answer.
-    async fn post(&self, path: &str, form: &str, more: &[&str]) -> (String, serde_json::Value) {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        form: &str,
+        more: &[&str],
+    ) -> (String, serde_json::Value) {
         let mut curl = tokio::process::Command::new("curl");
         curl.args([
             "-sS",

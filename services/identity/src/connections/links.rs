@@ -1,13 +1,17 @@
 //! Who is who at a provider, as administrators say.
 
 use bowline_ids::TailnetId;
-use bowline_proto::{access::decisions, identity::v1::LinkUserRequest};
+use bowline_proto::{
+    access::decisions,
+    identity::v1::{LinkUserRequest, LinkedUser, UnlinkUserRequest},
+};
 use bowline_service_kit::Caller;
 use serde_json::json;
 
 use super::{Connections, find_own, provider_issuer};
 use crate::{
     error::IdentityError,
+    provider_logins::end_sessions,
     store::{
         self,
         connections::{ProviderSubject, StoredConnection},
@@ -52,7 +56,7 @@ impl Connections {
                     Some(linked) if linked == user_id => return Ok(()),
                     Some(_) => {
                         return Err(IdentityError::Refused(
-                            "this person is another user here already: delete that user first",
+                            "this person is another user here already: unlink it there first (bowline connections unlink), or merge the two (bowline users merge)",
                         ));
                     }
                     None => {
@@ -68,5 +72,62 @@ impl Connections {
         });
         linked.await?;
         Ok(())
+    }
+
+    /// Forgets that a person at a provider is a user.
+    pub(crate) async fn unlink_user(
+        &self,
+        tailnet: TailnetId,
+        caller: Caller,
+        request: UnlinkUserRequest,
+    ) -> Result<(), IdentityError> {
+        let UnlinkUserRequest {
+            user_id,
+            connection_id,
+            subject,
+            ..
+        } = request;
+        let unlinked = self.log.mutate(tailnet, caller.to_string(), move |mutation| {
+            Box::pin(async move {
+                let on = mutation.connection();
+                let StoredConnection { connection, .. } =
+                    find_own(on, tailnet, connection_id).await?;
+                let user = store::find_user(&mut *on, tailnet.get(), user_id).await?;
+                let user = user.ok_or(IdentityError::NotFound("user"))?;
+                caller.check(|by| decisions::may_link_user(by, user.role()))?;
+                let issuer = provider_issuer(&connection);
+                let person = ProviderSubject {
+                    connection_id,
+                    issuer,
+                    subject: &subject,
+                };
+                if !store::connections::unlink_person(on, person, user_id).await? {
+                    return Err(IdentityError::NotFound("link of the user"));
+                }
+                store::provider_refreshes::end_refresh(on, connection_id, &subject, None).await?;
+                end_sessions(mutation, connection_id, user_id, None).await?;
+                let detail =
+                    json!({ "connection": connection.name, "issuer": issuer, "subject": subject });
+                mutation.record_audit("user.unlink", user.login_name, &detail);
+                Ok::<_, IdentityError>(())
+            })
+        });
+        unlinked.await?;
+        Ok(())
+    }
+
+    /// Returns who users are at providers: a user, or (zero) all of the tailnet.
+    pub(crate) async fn list_links(
+        &self,
+        tailnet: TailnetId,
+        user_id: u64,
+    ) -> Result<Vec<LinkedUser>, IdentityError> {
+        let reader = self.log.database().reader();
+        let links = store::connections::list_links(reader, tailnet.get(), user_id).await?;
+        let to_linked = |(user_id, link)| LinkedUser {
+            user_id,
+            link: Some(link),
+        };
+        Ok(links.into_iter().map(to_linked).collect())
     }
 }

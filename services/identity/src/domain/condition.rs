@@ -182,7 +182,9 @@ pub fn applying<'a>(
         ConditionScope::Tag => login.device.requested_tags.contains(&condition.tag),
         ConditionScope::Renewal => login.device.renews,
         ConditionScope::Administration => {
-            login.purpose == LoginPurpose::Session && user.is_some_and(may_administer)
+            let opens_session =
+                matches!(login.purpose, LoginPurpose::Session | LoginPurpose::Program);
+            opens_session && user.is_some_and(may_administer)
         }
     };
     conditions.iter().filter(applies).collect()

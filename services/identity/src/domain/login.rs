@@ -81,6 +81,14 @@ pub fn source_address(login: &Login) -> &str {
         .map_or("", |device| &device.source_address)
 }
 
+/// Returns the name of the only tailnet that a login's device wants to join; empty for any.
+pub fn wanted_tailnet(login: &Login) -> &str {
+    login
+        .device
+        .as_ref()
+        .map_or("", |device| &device.required_tailnet)
+}
+
 /// Returns what the audit trail says of a login. It names the device and its keys, because the login itself is deleted an hour
 /// after its time is over.
 pub fn describe_login(login: &Login) -> Value {
@@ -91,6 +99,13 @@ pub fn describe_login(login: &Login) -> Value {
             "destination": ssh.destination_name,
             "destination_node": ssh.destination_node_id,
             "local_user": ssh.local_user,
+        });
+    }
+    if let Some(program) = &login.program {
+        return json!({
+            "program": program.name,
+            "user_agent": program.user_agent,
+            "source": source_address(login),
         });
     }
     // A login that an earlier release started may have no device.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bowline_proto::identity::v1::{
     CreateConnectionRequest, CreateConnectionResponse, DeleteConnectionRequest,
     DeleteConnectionResponse, LinkUserRequest, LinkUserResponse, ListConnectionsRequest,
-    ListConnectionsResponse, RefreshConnectionRequest, RefreshConnectionResponse,
-    RollConnectionKeyRequest, RollConnectionKeyResponse, TestConnectionRequest,
-    TestConnectionResponse, UpdateConnectionRequest, UpdateConnectionResponse,
+    ListConnectionsResponse, ListUserLinksRequest, ListUserLinksResponse, RefreshConnectionRequest,
+    RefreshConnectionResponse, RollConnectionKeyRequest, RollConnectionKeyResponse,
+    TestConnectionRequest, TestConnectionResponse, UnlinkUserRequest, UnlinkUserResponse,
+    UpdateConnectionRequest, UpdateConnectionResponse,
     connection_service_server::ConnectionService,
 };
 use bowline_service_kit::Caller;
@@ -113,6 +114,31 @@ impl ConnectionService for ConnectionRpcs {
         let tailnet = read_tailnet_id(request.tailnet_id)?;
         self.connections.link_user(tailnet, caller, request).await?;
         Ok(Response::new(LinkUserResponse {}))
+    }
+
+    async fn unlink_user(
+        &self,
+        request: Request<UnlinkUserRequest>,
+    ) -> Result<Response<UnlinkUserResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let request = request.into_inner();
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
+        let unlinked = self.connections.unlink_user(tailnet, caller, request);
+        unlinked.await?;
+        Ok(Response::new(UnlinkUserResponse {}))
+    }
+
+    async fn list_user_links(
+        &self,
+        request: Request<ListUserLinksRequest>,
+    ) -> Result<Response<ListUserLinksResponse>, Status> {
+        let request = request.into_inner();
+        let tailnet = read_tailnet_id(request.tailnet_id)?;
+        let links = self
+            .connections
+            .list_links(tailnet, request.user_id)
+            .await?;
+        Ok(Response::new(ListUserLinksResponse { links }))
     }
 
     async fn roll_connection_key(

@@ -56,9 +56,9 @@ impl LoginService for Logins {
 
     async fn list_logins(
         &self,
-        _: Request<ListLoginsRequest>,
+        request: Request<ListLoginsRequest>,
     ) -> Result<Response<ListLoginsResponse>, Status> {
-        let logins = self.list_pending().await?;
+        let logins = self.list_pending(request.into_inner().tailnet_id).await?;
         Ok(Response::new(ListLoginsResponse { logins }))
     }
 

@@ -2,9 +2,11 @@
 
 use bowline_proto::identity::v1::{
     CloseSessionRequest, CloseSessionResponse, EndProviderLoginRequest, EndProviderLoginResponse,
-    EndSessionRequest, EndSessionResponse, GetSessionRequest, GetSessionResponse,
-    ListSessionsRequest, ListSessionsResponse, OpenSessionRequest, OpenSessionResponse,
-    StartSessionLoginRequest, StartSessionLoginResponse, session_service_server::SessionService,
+    EndSessionRequest, EndSessionResponse, FindProgramLoginRequest, FindProgramLoginResponse,
+    GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
+    OpenProgramSessionRequest, OpenProgramSessionResponse, OpenSessionRequest, OpenSessionResponse,
+    StartProgramLoginRequest, StartProgramLoginResponse, StartSessionLoginRequest,
+    StartSessionLoginResponse, session_service_server::SessionService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
@@ -33,6 +35,32 @@ impl SessionService for BrowserSessions {
             session: Some(opened.session),
             secret: opened.secret.to_string(),
         }))
+    }
+
+    async fn start_program_login(
+        &self,
+        request: Request<StartProgramLoginRequest>,
+    ) -> Result<Response<StartProgramLoginResponse>, Status> {
+        let started = BrowserSessions::start_program_login(self, request.into_inner());
+        Ok(Response::new(started.await?))
+    }
+
+    async fn find_program_login(
+        &self,
+        request: Request<FindProgramLoginRequest>,
+    ) -> Result<Response<FindProgramLoginResponse>, Status> {
+        let user_code = request.into_inner().user_code;
+        let login_id = BrowserSessions::find_program_login(self, &user_code).await?;
+        Ok(Response::new(FindProgramLoginResponse { login_id }))
+    }
+
+    async fn open_program_session(
+        &self,
+        request: Request<OpenProgramSessionRequest>,
+    ) -> Result<Response<OpenProgramSessionResponse>, Status> {
+        let code = Zeroizing::new(request.into_inner().device_code);
+        let opened = BrowserSessions::open_program_session(self, &code).await?;
+        Ok(Response::new(opened))
     }
 
     async fn get_session(

@@ -34,9 +34,17 @@ impl UserService for Users {
         let ListUsersRequest {
             tailnet_id,
             awaits_approval,
+            login_name,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let users = Users::list_users(self, tailnet, awaits_approval).await?;
+        let users = match login_name.as_str() {
+            "" => Users::list_users(self, tailnet, awaits_approval).await?,
+            name => self
+                .find_user_named(tailnet, name)
+                .await?
+                .into_iter()
+                .collect(),
+        };
         Ok(Response::new(ListUsersResponse { users }))
     }
 

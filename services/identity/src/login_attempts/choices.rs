@@ -7,7 +7,7 @@ use bowline_proto::identity::v1::{
 };
 
 use super::LoginAttempts;
-use crate::{error::IdentityError, fields::read_tailnet_id, store};
+use crate::{domain::login::wanted_tailnet, error::IdentityError, fields::read_tailnet_id, store};
 
 impl LoginAttempts {
     /// Says how the person behind an auth URL can log in.
@@ -21,10 +21,7 @@ impl LoginAttempts {
             session_secret,
         } = request;
         let login = self.logins.find_login(&login_id).await?;
-        let wanted = login
-            .device
-            .as_ref()
-            .map_or("", |device| &device.required_tailnet);
+        let wanted = wanted_tailnet(&login);
         let organisation = if organisation.is_empty() {
             wanted
         } else {

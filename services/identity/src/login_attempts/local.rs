@@ -20,6 +20,7 @@ use crate::{
     domain::{
         attempt::{self, AttemptStep},
         condition::{ConditionVerdict, LoginProof},
+        login::wanted_tailnet,
         person::refused,
     },
     error::IdentityError,
@@ -119,10 +120,7 @@ impl LoginAttempts {
         let reader = self.log.database().reader();
         let found = store::find_tailnet(reader, tailnet_id).await?;
         let found = found.ok_or(IdentityError::NotFound("tailnet"))?;
-        let wanted = login
-            .device
-            .as_ref()
-            .map_or("", |device| &device.required_tailnet);
+        let wanted = wanted_tailnet(&login);
         attempt::check_wanted_tailnet(wanted, &found)?;
         let began_at = session.session.created_at.and_then(from_timestamp);
         let began_at = began_at.ok_or(NOT_KNOWN)?;
@@ -171,7 +169,12 @@ impl LoginAttempts {
         tailnet: TailnetId,
         session_secret: &str,
     ) -> Result<Option<User>, IdentityError> {
-        if session_secret.is_empty() || login.purpose() == LoginPurpose::Session {
+        // A session opens no other one: each is proven anew.
+        let opens_session = matches!(
+            login.purpose(),
+            LoginPurpose::Session | LoginPurpose::Program
+        );
+        if session_secret.is_empty() || opens_session {
             return Ok(None);
         }
         let (row, user) = match require_session(&self.log, session_secret).await {

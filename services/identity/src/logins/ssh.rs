@@ -4,9 +4,8 @@ use bowline_clock::random_bytes;
 use bowline_db::Mutation;
 use bowline_ids::LoginId;
 use bowline_proto::identity::v1::{CheckSshRequest, Login, LoginState};
-use tokio::time::Instant;
 
-use super::{Logins, insert_login};
+use super::Logins;
 use crate::{
     domain::ssh,
     error::IdentityError,
@@ -38,8 +37,6 @@ impl Logins {
         if ssh::is_checked(checked_at, request.period_seconds, now) {
             return Ok(None);
         }
-        self.pace
-            .take_turn(&request.source_address, Instant::now().into_std())?;
         let id = LoginId::from_random(random_bytes()).to_string();
         let made = ssh::new_login(
             id,
@@ -49,11 +46,7 @@ impl Logins {
             &tailnet,
             now,
         )?;
-        let inserted = self
-            .log
-            .database()
-            .write(|write| Box::pin(async move { insert_login(write, made).await }));
-        Ok(Some(inserted.await?))
+        Ok(Some(self.start_at_pace(made).await?))
     }
 }
 

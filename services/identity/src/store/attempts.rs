@@ -95,6 +95,34 @@ pub async fn find_attempt_of_state<'e>(
         .transpose()
 }
 
+/// Returns the attempt by which a person has approved a login, unless it has ended by itself.
+pub async fn find_approved_attempt<'e>(
+    on: impl Executor<'e, Database = Any>,
+    login_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<AttemptRow>, DatabaseError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM login_attempts WHERE login_id = $1 AND step = $2 AND expires_at > $3"
+    );
+    let query = sqlx::query(AssertSqlSafe(query))
+        .bind(login_id.to_owned())
+        .bind(AttemptStep::Approved.number())
+        .bind(to_micros(now));
+    query
+        .fetch_optional(on)
+        .await?
+        .as_ref()
+        .map(read_row)
+        .transpose()
+}
+
+/// Forgets the attempts of a login.
+pub async fn delete_attempts(on: &mut AnyConnection, login_id: &str) -> Result<(), DatabaseError> {
+    let query = sqlx::query("DELETE FROM login_attempts WHERE login_id = $1");
+    query.bind(login_id.to_owned()).execute(on).await?;
+    Ok(())
+}
+
 /// Counts the attempts of a login that have not ended by themselves.
 pub async fn count_attempts(
     on: &mut AnyConnection,

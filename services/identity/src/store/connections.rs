@@ -264,6 +264,25 @@ pub async fn link_user(
     Ok(())
 }
 
+/// Forgets that a person is a user; says whether that was recorded.
+pub async fn unlink_person(
+    on: &mut AnyConnection,
+    subject: ProviderSubject<'_>,
+    user_id: u64,
+) -> Result<bool, DatabaseError> {
+    let query = sqlx::query(
+        "DELETE FROM provider_identities WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND user_id = $4",
+    );
+    let gone = query
+        .bind(subject.connection_id.cast_signed())
+        .bind(subject.issuer.to_owned())
+        .bind(subject.subject.to_owned())
+        .bind(user_id.cast_signed())
+        .execute(on)
+        .await?;
+    Ok(gone.rows_affected() == 1)
+}
+
 /// Forgets who a user is at providers: the user is gone.
 pub async fn unlink_user(on: &mut AnyConnection, user_id: u64) -> Result<(), DatabaseError> {
     let query = sqlx::query("DELETE FROM provider_identities WHERE user_id = $1");

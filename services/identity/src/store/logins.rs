@@ -28,6 +28,33 @@ pub async fn find_login<'e>(
         .transpose()
 }
 
+/// Returns the login of the code that a program shows.
+pub async fn find_login_of_code<'e>(
+    on: impl Executor<'e, Database = Any>,
+    user_code: &str,
+) -> Result<Option<Login>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM logins WHERE user_code = $1");
+    let row = query.bind(user_code.to_owned()).fetch_optional(on).await?;
+    row.map(|row| decode_body("logins", &row)).transpose()
+}
+
+/// Returns a login of a machine key, decided or not: the only one of a key that stands for one login.
+pub async fn find_login_of_machine<'e>(
+    on: impl Executor<'e, Database = Any>,
+    machine_key: &[u8],
+) -> Result<Option<Login>, DatabaseError> {
+    let query = sqlx::query("SELECT body FROM logins WHERE machine_key = $1");
+    let row = query.bind(machine_key.to_vec()).fetch_optional(on).await?;
+    row.map(|row| decode_body("logins", &row)).transpose()
+}
+
+/// Deletes a login; says whether it was there.
+pub async fn delete_login(on: &mut AnyConnection, id: &str) -> Result<bool, DatabaseError> {
+    let query = sqlx::query("DELETE FROM logins WHERE id = $1");
+    let gone = query.bind(id.to_owned()).execute(on).await?;
+    Ok(gone.rows_affected() == 1)
+}
+
 /// Returns the pending logins of a machine, or of all machines; those that expire first come first.
 pub async fn list_pending_logins<'e>(
     on: impl Executor<'e, Database = Any>,
@@ -192,8 +219,8 @@ pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), Data
     let networks = SourceNetworks::from_address(source);
     let expires_at = login.expires_at.map_or(0, |end| end.seconds * 1_000_000);
     sqlx::query(
-        "INSERT INTO logins (id, pending, machine_key, source, near, middle, far, expires_at, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO logins (id, pending, machine_key, source, near, middle, far, expires_at, body, user_code)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(login.id.clone())
     .bind(i64::from(login.state() == LoginState::Pending))
@@ -204,6 +231,7 @@ pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), Data
     .bind(networks.far)
     .bind(expires_at)
     .bind(login.encode_to_vec())
+    .bind(login.program.as_ref().map(|program| program.user_code.clone()))
     .execute(on)
     .await?;
     Ok(())

@@ -74,6 +74,15 @@ impl TestIdentity {
         details.iter().map(read).collect()
     }
 
+    /// Counts the rows of a table.
+    pub(crate) async fn count_rows(&self, table: &str) -> i64 {
+        let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
+        let table = self.table(table);
+        let query = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");
+        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(query));
+        count.fetch_one(&pool).await.unwrap()
+    }
+
     pub(crate) async fn new_tailnet(&self, name: &str) -> Tailnet {
         let request = CreateTailnetRequest {
             name: name.to_owned(),

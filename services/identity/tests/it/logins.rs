@@ -6,8 +6,8 @@ use bowline_proto::identity::v1::login_service_client::LoginServiceClient;
 use bowline_proto::identity::v1::tailnet_service_client::TailnetServiceClient;
 use bowline_proto::identity::v1::user_service_client::UserServiceClient;
 use bowline_proto::identity::v1::{
-    ApproveLoginRequest, GetLoginRequest, LoginState, StartLoginRequest, UpdateTailnetRequest,
-    UpdateUserRequest, User, WaitLoginRequest,
+    ApproveLoginRequest, Device, GetLoginRequest, ListLoginsRequest, LoginState, StartLoginRequest,
+    UpdateTailnetRequest, UpdateUserRequest, User, WaitLoginRequest,
 };
 use bowline_service_kit::{Caller, ServiceName};
 use bowline_test_servers::on_both;
@@ -25,6 +25,7 @@ on_both!(TestIdentity::start =>
     those_who_wait_are_bounded,
     approval_says_in_the_trail_which_device,
     fields_that_a_request_lacks_are_named,
+    tailnet_sees_the_logins_that_are_its_own_to_decide,
 );
 
 async fn fields_that_a_request_lacks_are_named(identity: TestIdentity) {
@@ -60,6 +61,47 @@ async fn fields_that_a_request_lacks_are_named(identity: TestIdentity) {
         assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
         assert_eq!(refused.message(), format!("{field}: is missing"));
     }
+}
+
+async fn tailnet_sees_the_logins_that_are_its_own_to_decide(identity: TestIdentity) {
+    let home = identity.new_tailnet("home").await;
+    let start = async |number: u8, required_tailnet: &str| {
+        let request = StartLoginRequest {
+            machine_key: vec![number; 32],
+            node_key: vec![number; 32],
+            device: Some(Device {
+                required_tailnet: required_tailnet.to_owned(),
+                ..Device::default()
+            }),
+        };
+        let mut client = LoginServiceClient::new(identity.registry());
+        let started = client.start_login(request).await.unwrap();
+        started.into_inner().login.unwrap().id
+    };
+    let list = async |tailnet_id: u64| {
+        let mut client = LoginServiceClient::new(identity.admin());
+        let listed = client.list_logins(ListLoginsRequest { tailnet_id }).await;
+        let logins = listed.unwrap().into_inner().logins.into_iter();
+        let mut ids: Vec<_> = logins.map(|login| login.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let sorted = |ids: &[&String]| {
+        let mut ids: Vec<String> = ids.iter().map(|id| (*id).clone()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let [any, own, other] = [
+        start(1, "").await,
+        start(2, "home").await,
+        start(3, "work").await,
+    ];
+    assert_eq!(list(home.id).await, sorted(&[&any, &own]));
+    // With another tailnet it is not known whose the first one is.
+    let work = identity.new_tailnet("work").await;
+    assert_eq!(list(home.id).await, sorted(&[&own]));
+    assert_eq!(list(work.id).await, sorted(&[&other]));
+    assert_eq!(list(0).await, sorted(&[&any, &own, &other]));
 }
 
 async fn suspended_and_unknown_users_get_no_login(identity: TestIdentity) {

@@ -185,7 +185,11 @@ impl TestCorp {
         assert_eq!(error.code(), Code::NotFound, "{error}");
     }
 
-    async fn log_out_at(&self, connection: &Connection, token: &str) -> Result<(), Status> {
+    pub(crate) async fn log_out_at(
+        &self,
+        connection: &Connection,
+        token: &str,
+    ) -> Result<(), Status> {
         let request = EndProviderLoginRequest {
             connection_id: connection.id,
             logout_token: token.to_owned(),
@@ -223,7 +227,7 @@ impl TestCorp {
         Ok(())
     }
 
-    async fn set_suspended(&self, suspended: bool) {
+    pub(crate) async fn set_suspended(&self, suspended: bool) {
         let user = User {
             suspended,
             ..self.user().await

@@ -170,9 +170,45 @@ async fn person_signs_in_by_a_passkey_and_keeps_devices() {
     passkey_logs_in_without_a_name(&home).await;
     devices_are_renamed_and_deleted(&home).await;
     signed_in_person_lets_a_device_in(&home).await;
+    device_that_waits_is_let_in(&home).await;
     machine_that_waits_is_approved(&home).await;
     passkey_is_removed(&home);
     sign_out_ends_the_session(&home).await;
+}
+
+async fn device_that_waits_is_let_in(home: &Home) {
+    let browser = &home.browser;
+    let (wanted, other) = (home.start_login(60).await, home.start_login(61).await);
+    home.go_to("/admin");
+    browser.inspect_page("account-with-waiting-login");
+    browser.follow_link("laptop-60");
+    browser.await_heading("A device wants to join");
+    browser.inspect_page("waiting-login");
+    let name = "Login name of the person whose device it is";
+    browser.fill_field(name, "nobody@example.com");
+    browser.press_button("Let it in");
+    browser.await_text("Nobody is called so here.");
+    browser.fill_field(name, "AMIRA@example.com");
+    browser.press_button("Let it in");
+    browser.await_heading("Your devices");
+    let decided = home.find_login(&wanted.id).await;
+    assert_eq!(decided.state(), LoginState::Approved);
+    assert_eq!(decided.user_id, home.services.user.id);
+
+    browser.follow_link("laptop-61");
+    browser.press_button("Turn it away");
+    browser.await_heading("Your devices");
+    let decided = home.find_login(&other.id).await;
+    assert_eq!(decided.state(), LoginState::Denied);
+
+    // Who is no administrator sees none, and finds none by its address.
+    let hidden = home.start_login(62).await;
+    home.set_role(Role::Member).await;
+    home.go_to("/admin");
+    let text = browser.read_text();
+    assert!(!text.contains("laptop-62"), "{text}");
+    assert_eq!(home.go_to(&format!("/admin/logins/{}", hidden.id)), 404);
+    home.set_role(Role::ItAdmin).await;
 }
 
 async fn machine_that_waits_is_approved(home: &Home) {
@@ -284,6 +320,7 @@ fn node_name(found: NodeWithState) -> String {
 
 async fn signed_in_person_lets_a_device_in(home: &Home) {
     let browser = &home.browser;
+    program_has_a_code_that_people_type(home);
     let login = home.start_login(50).await;
     home.go_to(&format!("/register/{}", login.id));
     browser.press_button("Continue as amira@example.com");
@@ -299,6 +336,41 @@ async fn signed_in_person_lets_a_device_in(home: &Home) {
     let decided = home.find_login(&login.id).await;
     assert_eq!(decided.state(), LoginState::Approved);
     assert_eq!(decided.user_id, home.services.user.id);
+}
+
+/// A program's code leads to its login, which a session does not decide.
+fn program_has_a_code_that_people_type(home: &Home) {
+    let begun = std::process::Command::new("curl")
+        .args([
+            "--silent",
+            "--fail",
+            "--noproxy",
+            "*",
+            "--data",
+            "client_id=a tool",
+        ])
+        .arg(format!("{}/oauth/device_authorization", home.origin))
+        .output();
+    let begun: serde_json::Value = serde_json::from_slice(&begun.unwrap().stdout).unwrap();
+    let browser = &home.browser;
+    home.go_to("/device");
+    browser.inspect_page("code");
+    browser.fill_field("Code", "BCDF-GHJK");
+    browser.press_button("Continue");
+    browser.await_text("There is no program with this code");
+    browser.inspect_page("code-unknown");
+    browser.fill_field("Code", begun["user_code"].as_str().unwrap());
+    browser.press_button("Continue");
+    browser.await_text("a tool");
+    browser.inspect_page("program-choices");
+    let text = browser.read_text();
+    assert!(!text.contains("Continue as"), "{text}");
+    browser.press_button("Log in with a passkey");
+    browser.press_button("Use a passkey");
+    browser.await_heading("Is this your program?");
+    browser.inspect_page("program-confirm");
+    browser.press_button("It is not mine");
+    browser.await_heading("The program was turned away");
 }
 
 async fn sign_out_ends_the_session(home: &Home) {

@@ -119,6 +119,7 @@ async fn only_waiting(corp: &TestOrganisation) -> Option<User> {
     let request = ListUsersRequest {
         tailnet_id: corp.services.tailnet,
         awaits_approval: true,
+        ..ListUsersRequest::default()
     };
     let mut users = UserServiceClient::new(corp.services.admin());
     let mut listed = users.list_users(request).await.unwrap().into_inner().users;

@@ -1,0 +1,205 @@
+//! Programs at a terminal that get a session, whose person logs in in a browser.
+
+use bowline_proto::identity::v1::{
+    AddConditionRequest, BeginLoginAttemptRequest, BrowserDescription, Condition, ConditionScope,
+    DecideLoginAttemptRequest, FindProgramLoginRequest, Login, LoginState,
+    OpenProgramSessionRequest, OpenProgramSessionResponse, OpenSessionRequest, Role, SessionOrigin,
+    StartProgramLoginRequest, User, condition_service_client::ConditionServiceClient,
+    login_attempt_service_client::LoginAttemptServiceClient,
+};
+use bowline_test_servers::on_both;
+use serde_json::json;
+use tonic::{Code, Status};
+
+use crate::provider_logins::TestCorp;
+
+on_both!(TestCorp::start =>
+    program_gets_one_session_when_its_person_says_so,
+    person_who_says_no_lets_no_program_in,
+    program_is_found_by_its_code_as_people_type_it,
+    condition_for_administrators_counts_for_programs,
+    session_lets_no_program_in,
+    program_of_a_suspended_person_gets_nothing,
+);
+
+const BROWSER: [u8; 32] = [7; 32];
+
+impl TestCorp {
+    async fn start_program(&self) -> (Login, String) {
+        let request = StartProgramLoginRequest {
+            name: "bowline on laptop".to_owned(),
+            description: Some(BrowserDescription {
+                source_address: "192.0.2.9".to_owned(),
+                user_agent: "bowline".to_owned(),
+            }),
+        };
+        let started = self.sessions().start_program_login(request).await.unwrap();
+        let started = started.into_inner();
+        (started.login.unwrap(), started.device_code)
+    }
+
+    async fn open_program(&self, device_code: &str) -> Result<OpenProgramSessionResponse, Status> {
+        let request = OpenProgramSessionRequest {
+            device_code: device_code.to_owned(),
+        };
+        let opened = self.sessions().open_program_session(request).await?;
+        Ok(opened.into_inner())
+    }
+
+    async fn find_program(&self, user_code: &str) -> Result<String, Status> {
+        let request = FindProgramLoginRequest {
+            user_code: user_code.to_owned(),
+        };
+        let found = self.sessions().find_program_login(request).await?;
+        Ok(found.into_inner().login_id)
+    }
+
+    async fn decide_program(&self, login: &Login, approve: bool) {
+        let attempt = self.prove(&login.id, &self.connection).await.unwrap();
+        let decision = DecideLoginAttemptRequest {
+            attempt_id: attempt.id,
+            browser: BROWSER.to_vec(),
+            approve,
+        };
+        let mut client = LoginAttemptServiceClient::new(self.gateway());
+        client.decide_login_attempt(decision).await.unwrap();
+    }
+}
+
+async fn program_gets_one_session_when_its_person_says_so(corp: TestCorp) {
+    let (login, code) = corp.start_program().await;
+    let waiting = corp.open_program(&code).await.unwrap();
+    assert_eq!(waiting.state(), LoginState::Pending);
+    assert!(waiting.secret.is_empty());
+
+    let attempt = corp.prove(&login.id, &corp.connection).await.unwrap();
+    let shown = attempt.login.unwrap().program.unwrap();
+    assert_eq!(shown.name, "bowline on laptop");
+    assert_eq!(shown.user_code, login.program.clone().unwrap().user_code);
+    let waiting = corp.open_program(&code).await.unwrap();
+    assert_eq!(
+        waiting.state(),
+        LoginState::Pending,
+        "seeing it lets nobody in"
+    );
+    // The browser itself gets no session of it.
+    let request = OpenSessionRequest {
+        attempt_id: attempt.id,
+        browser: BROWSER.to_vec(),
+        description: None,
+    };
+    let refused = corp.sessions().open_session(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+
+    corp.decide_program(&login, true).await;
+    let (first, second) = tokio::join!(corp.open_program(&code), corp.open_program(&code));
+    let mut outcomes = [first, second];
+    outcomes.sort_by_key(Result::is_err);
+    let [Ok(opened), Err(late)] = outcomes else {
+        panic!("one of two gets the session: {outcomes:?}")
+    };
+    assert_eq!(late.code(), Code::NotFound, "{late}");
+    let session = corp.find(&opened.secret).await.unwrap();
+    assert_eq!(session.origin(), SessionOrigin::Provider);
+    assert_eq!(session.connection_id, corp.connection.id);
+    assert_eq!(session.user_id, corp.user().await.id);
+    assert_eq!(session.source_address, "192.0.2.9");
+    assert_eq!(session.user_agent, "bowline on laptop (bowline)");
+    for table in ["logins", "login_attempts"] {
+        assert_eq!(corp.identity.count_rows(table).await, 0, "{table}");
+    }
+    let audited = corp.identity.audited_details("program.approve").await;
+    let device = json!({
+        "program": "bowline on laptop", "user_agent": "bowline", "source": "192.0.2.9",
+    });
+    assert_eq!(
+        audited,
+        [json!({ "user": "kim@example.com", "device": device })]
+    );
+
+    // A logout at the provider ends it as it ends a browser's.
+    let token = corp.provider.make_logout_token(&json!({}));
+    corp.log_out_at(&corp.connection, &token).await.unwrap();
+    corp.assert_ended(&opened.secret).await;
+}
+
+async fn person_who_says_no_lets_no_program_in(corp: TestCorp) {
+    let (login, code) = corp.start_program().await;
+    corp.decide_program(&login, false).await;
+    let denied = corp.open_program(&code).await.unwrap();
+    assert_eq!(denied.state(), LoginState::Denied);
+    assert_eq!(denied.denial, "kim@example.com does not want this program");
+    assert_eq!(corp.identity.audited_details("program.deny").await.len(), 1);
+    let (_, other) = corp.start_program().await;
+    for unknown in [
+        "",
+        "bowline-device-000000000000-00",
+        &other.replace("device", "session"),
+    ] {
+        let refused = corp.open_program(unknown).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused}");
+    }
+}
+
+async fn program_is_found_by_its_code_as_people_type_it(corp: TestCorp) {
+    let (login, _) = corp.start_program().await;
+    let (other, _) = corp.start_program().await;
+    let code = login.program.unwrap().user_code;
+    assert_ne!(code, other.program.unwrap().user_code);
+    let typed = format!("{} - {}", &code[..4].to_lowercase(), &code[4..]);
+    assert_eq!(corp.find_program(&typed).await.unwrap(), login.id);
+    for unknown in ["", "BCDF", "AAAA-AAAA", "' OR 1=1"] {
+        let refused = corp.find_program(unknown).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused}");
+    }
+}
+
+async fn condition_for_administrators_counts_for_programs(corp: TestCorp) {
+    corp.sign_in("laptop").await;
+    let user = User {
+        role: Role::Admin.into(),
+        ..corp.user().await
+    };
+    corp.update_user(user, "role").await.unwrap();
+    let request = AddConditionRequest {
+        condition: Some(Condition {
+            tailnet_id: corp.tailnet.id,
+            scope: ConditionScope::Administration.into(),
+            networks: vec!["198.51.100.0/24".to_owned()],
+            ..Condition::default()
+        }),
+    };
+    let mut conditions = ConditionServiceClient::new(corp.identity.admin());
+    conditions.add_condition(request).await.unwrap();
+    let (login, _) = corp.start_program().await;
+    let refused = corp.prove(&login.id, &corp.connection).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("networks"), "{refused}");
+}
+
+async fn session_lets_no_program_in(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    let (login, _) = corp.start_program().await;
+    let request = BeginLoginAttemptRequest {
+        login_id: login.id,
+        connection_id: 0,
+        browser: BROWSER.to_vec(),
+        session_secret: secret,
+        ..BeginLoginAttemptRequest::default()
+    };
+    let mut client = LoginAttemptServiceClient::new(corp.gateway());
+    let refused = client.begin_login_attempt(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+}
+
+async fn program_of_a_suspended_person_gets_nothing(corp: TestCorp) {
+    let (login, code) = corp.start_program().await;
+    corp.decide_program(&login, true).await;
+    corp.set_suspended(true).await;
+    let refused = corp.open_program(&code).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    // Nothing is used up: an administrator may change it back.
+    corp.set_suspended(false).await;
+    let opened = corp.open_program(&code).await.unwrap();
+    corp.find(&opened.secret).await.unwrap();
+}
