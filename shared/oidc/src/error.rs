@@ -1,6 +1,28 @@
 //! Why a login with a provider does not go on.
 
+use std::error::Error;
+
+use bowline_service_kit::error_text;
+
 use crate::LogoutTokenError;
+
+/// The longest problem that is passed on: it may hold what a provider says, which may be anything.
+const LONGEST_PROBLEM: usize = 400;
+
+/// Returns what is wrong, in one line that can be shown and logged.
+pub(crate) fn describe_problem(error: &dyn Error) -> String {
+    clean_problem(&error_text(error))
+}
+
+/// Returns a text without control characters, cut where it is too long.
+pub(crate) fn clean_problem(text: &str) -> String {
+    let mut shown = text.chars().filter(|c| !c.is_control());
+    let mut cut: String = shown.by_ref().take(LONGEST_PROBLEM).collect();
+    if shown.next().is_some() {
+        cut.push('…');
+    }
+    cut
+}
 
 /// Why a login with a provider does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +52,9 @@ pub enum OidcError {
     /// The code is not taken: used, too old, of another client, or the secret is wrong.
     #[error("the provider does not take the code: {0}")]
     Code(String),
+    /// The answer to the code is none that can be read.
+    #[error("the provider's answer with tokens can not be used: {0}")]
+    Tokens(String),
     /// The provider's answer has no ID token.
     #[error("the provider sends no ID token: is the client registered for OpenID Connect?")]
     NoIdToken,

@@ -1,9 +1,11 @@
 //! Whether this server is known at a provider, tried without a person.
 
-use bowline_service_kit::error_text;
 use openidconnect::{AuthorizationCode, RequestTokenError, core::CoreErrorResponseType};
 
-use crate::{ClientRegistration, OidcError, Providers};
+use crate::{
+    ClientRegistration, OidcError, Providers,
+    error::{clean_problem, describe_problem},
+};
 
 /// What a provider says of this server's registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,20 +35,22 @@ pub async fn try_client(
     let provider = providers.refetch_provider(registration).await?;
     let code = AuthorizationCode::new("bowline-connection-test".to_owned());
     let asked = provider.client.exchange_code(code);
-    let asked = asked.map_err(|error| unreachable(error_text(&error)))?;
+    let asked = asked.map_err(|error| unreachable(describe_problem(&error)))?;
     let answered = asked.request_async(providers.http()).await;
     Ok(match answered {
         Ok(_) => ClientVerdict::Unclear("it takes any code".to_owned()),
         Err(RequestTokenError::ServerResponse(response)) => match response.error() {
             CoreErrorResponseType::InvalidGrant => ClientVerdict::Known,
             CoreErrorResponseType::InvalidClient | CoreErrorResponseType::UnauthorizedClient => {
-                ClientVerdict::Refused(response.to_string())
+                ClientVerdict::Refused(clean_problem(&response.to_string()))
             }
             // Many look at the code challenge or the redirect address before the code, and at the client before both.
             CoreErrorResponseType::InvalidRequest => ClientVerdict::Known,
-            _ => ClientVerdict::Unclear(response.to_string()),
+            _ => ClientVerdict::Unclear(clean_problem(&response.to_string())),
         },
-        Err(error @ RequestTokenError::Request(_)) => return Err(unreachable(error_text(&error))),
-        Err(error) => ClientVerdict::Unclear(error_text(&error)),
+        Err(error @ RequestTokenError::Request(_)) => {
+            return Err(unreachable(describe_problem(&error)));
+        }
+        Err(error) => ClientVerdict::Unclear(describe_problem(&error)),
     })
 }

@@ -10,12 +10,14 @@
 //!
 //! What is kept between the two steps (state, nonce, verifier), who may log in, and which user that is, decides the caller.
 //! Providers are asked through one [`HttpClient`](bowline_http_client::HttpClient) with its limits. What a provider
-//! publishes of itself is kept for a while; a new signing key is fetched as soon as a token names it.
+//! publishes of itself is kept for a while; a new signing key is fetched as soon as a token names it. A provider that can not
+//! be asked is asked again after a few seconds, by one caller at a time.
 
 mod claims;
 mod error;
 mod examine;
 mod http;
+mod id_token;
 mod login;
 mod logout;
 mod logout_token;

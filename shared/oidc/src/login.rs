@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use bowline_service_kit::error_text;
 use chrono::{DateTime, Utc};
 use openidconnect::{
     AccessTokenHash, AuthenticationContextClass, AuthorizationCode, ClaimsVerificationError,
-    CsrfToken, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope,
-    SignatureVerificationError, SubjectIdentifier, TokenResponse as _, UserInfoClaims,
+    CsrfToken, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
+    RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse as _,
+    UserInfoClaims,
     core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm},
 };
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    ClientRegistration, OidcError, Providers, find_claim,
+    ClientRegistration, OidcError, Providers,
+    error::{clean_problem, describe_problem},
+    find_claim,
+    id_token::check_claims,
     provider::Provider,
     types::{OtherClaims, Tokens},
 };
@@ -32,6 +36,11 @@ pub(crate) const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::EcdsaP384Sha384,
     CoreJwsSigningAlgorithm::EdDsa,
 ];
+
+/// How long it may take to finish a login: less than a call of this service may, so that a caller is told what is wrong.
+const LONGEST_FINISH: Duration = Duration::from_secs(9);
+/// The longest refresh token that is kept, in bytes.
+const LONGEST_REFRESH_TOKEN: usize = 16 << 10;
 
 /// What one login is bound by. The caller makes it from random bytes and keeps it until the browser comes back.
 #[derive(Clone, Debug)]
@@ -184,6 +193,18 @@ pub async fn finish_login(
     providers: &Providers,
     request: FinishRequest<'_>,
 ) -> Result<FinishedLogin, OidcError> {
+    let issuer = request.registration.issuer.clone();
+    let finished = timeout(LONGEST_FINISH, ask_who_it_is(providers, request)).await;
+    finished.unwrap_or_else(|_| {
+        let problem = format!("no answer within {} seconds", LONGEST_FINISH.as_secs());
+        Err(OidcError::Discovery { issuer, problem })
+    })
+}
+
+async fn ask_who_it_is(
+    providers: &Providers,
+    request: FinishRequest<'_>,
+) -> Result<FinishedLogin, OidcError> {
     let provider = providers.find_provider(request.registration).await?;
     check_issuer(&provider, &request)?;
     let tokens = exchange_code(providers, &provider, &request).await?;
@@ -209,6 +230,10 @@ pub async fn finish_login(
 
 pub(crate) fn refresh_token_of(tokens: &Tokens) -> Option<Zeroizing<String>> {
     let token = tokens.refresh_token()?;
+    if token.secret().len() > LONGEST_REFRESH_TOKEN {
+        tracing::warn!("a refresh token of more than 16 KiB is not kept");
+        return None;
+    }
     Some(Zeroizing::new(token.secret().clone()))
 }
 
@@ -225,7 +250,7 @@ fn check_issuer(provider: &Provider, request: &FinishRequest<'_>) -> Result<(), 
     }
     Err(OidcError::OtherIssuer {
         expected: expected.clone(),
-        found: request.issuer.to_owned(),
+        found: clean_problem(request.issuer),
     })
 }
 
@@ -235,25 +260,34 @@ async fn exchange_code(
     request: &FinishRequest<'_>,
 ) -> Result<Tokens, OidcError> {
     let code = AuthorizationCode::new(request.code.to_owned());
-    let asked = provider
-        .client
-        .exchange_code(code)
-        .map_err(|error| OidcError::Discovery {
-            issuer: request.registration.issuer.clone(),
-            problem: error_text(&error),
-        })?;
+    let unanswered = |problem: String| OidcError::Discovery {
+        issuer: request.registration.issuer.clone(),
+        problem,
+    };
+    let asked = provider.client.exchange_code(code);
+    let asked = asked.map_err(|error| unanswered(describe_problem(&error)))?;
     let verifier = PkceCodeVerifier::new(request.secrets.verifier.to_string());
     let answered = asked
         .set_pkce_verifier(verifier)
         .request_async(providers.http())
         .await;
     answered.map_err(|error| match &error {
-        openidconnect::RequestTokenError::Request(_) => OidcError::Discovery {
-            issuer: request.registration.issuer.clone(),
-            problem: error_text(&error),
-        },
-        _ => OidcError::Code(error_text(&error)),
+        RequestTokenError::ServerResponse(response) => {
+            OidcError::Code(clean_problem(&response.to_string()))
+        }
+        RequestTokenError::Parse(_, body) if holds_token(body) => {
+            OidcError::Tokens(describe_problem(&error))
+        }
+        // What is no answer of OAuth 2.0 refuses nobody.
+        _ => unanswered(describe_problem(&error)),
     })
+}
+
+/// Says whether an answer is one with tokens, whatever is wrong with them.
+fn holds_token(body: &[u8]) -> bool {
+    let answer = serde_json::from_slice::<Map<String, Value>>(body);
+    answer
+        .is_ok_and(|answer| answer.contains_key("id_token") || answer.contains_key("access_token"))
 }
 
 /// Why an ID token is not believed.
@@ -294,24 +328,25 @@ fn verify_tokens(
             ClaimsVerificationError::SignatureVerification(
                 SignatureVerificationError::NoMatchingKey
                 | SignatureVerificationError::CryptoError(_),
-            ) => VerifyError::UnknownKey(error_text(&error)),
-            _ => refused(error_text(&error)),
+            ) => VerifyError::UnknownKey(describe_problem(&error)),
+            _ => refused(describe_problem(&error)),
         })?;
+    check_claims(claims, &request.registration.client_id, now).map_err(&refused)?;
     if let Some(expected) = claims.access_token_hash() {
         let key = token
             .signing_key(&verifier)
-            .map_err(|error| refused(error_text(&error)))?;
+            .map_err(|error| refused(describe_problem(&error)))?;
         let algorithm = token
             .signing_alg()
-            .map_err(|error| refused(error_text(&error)))?;
+            .map_err(|error| refused(describe_problem(&error)))?;
         let found = AccessTokenHash::from_token(tokens.access_token(), algorithm, key);
-        if found.map_err(|error| refused(error_text(&error)))? != *expected {
+        if found.map_err(|error| refused(describe_problem(&error)))? != *expected {
             return Err(refused(
                 "the access token is not the one that the ID token names (at_hash)".to_owned(),
             ));
         }
     }
-    let all = serde_json::to_value(claims).map_err(|error| refused(error.to_string()))?;
+    let all = serde_json::to_value(claims).map_err(|error| refused(describe_problem(&error)))?;
     let Value::Object(all) = all else {
         return Err(refused("it holds no claims".to_owned()));
     };
@@ -332,17 +367,20 @@ pub(crate) async fn add_user_info(
     if provider.metadata.userinfo_endpoint().is_none() {
         return Ok(());
     }
+    let token = tokens.access_token();
+    if !token.secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+        let problem = "its access token has characters that no header can carry";
+        return Err(OidcError::UserInfo(problem.to_owned()));
+    }
     // The answer must be about the same person.
     let subject = SubjectIdentifier::new(identity.subject.clone());
-    let asked = provider
-        .client
-        .user_info(tokens.access_token().clone(), Some(subject));
-    let asked = asked.map_err(|error| OidcError::UserInfo(error_text(&error)))?;
+    let asked = provider.client.user_info(token.clone(), Some(subject));
+    let asked = asked.map_err(|error| OidcError::UserInfo(describe_problem(&error)))?;
     let answered = asked.request_async(providers.http()).await;
     let more: UserInfoClaims<OtherClaims, CoreGenderClaim> =
-        answered.map_err(|error| OidcError::UserInfo(error_text(&error)))?;
-    let more =
-        serde_json::to_value(more).map_err(|error| OidcError::UserInfo(error.to_string()))?;
+        answered.map_err(|error| OidcError::UserInfo(describe_problem(&error)))?;
+    let more = serde_json::to_value(more)
+        .map_err(|error| OidcError::UserInfo(describe_problem(&error)))?;
     let Value::Object(more) = more else {
         return Ok(());
     };

@@ -45,11 +45,20 @@ pub async fn find_logout_url(
     let provider = providers.find_provider(registration).await?;
     let published = &provider.metadata.additional_metadata().end_session_endpoint;
     let url = published.as_str().and_then(|text| text.parse().ok());
-    let is_web = |url: &Url| matches!(url.scheme(), "https" | "http");
+    // It is sent the person's ID token.
+    let is_secure = registration.issuer.starts_with("https://");
+    let is_web = |url: &Url| match url.scheme() {
+        "https" => true,
+        "http" => !is_secure,
+        _ => false,
+    };
     let Some(mut url) = url.filter(is_web) else {
         if *published != Value::Null {
             let issuer = &registration.issuer;
-            tracing::warn!(issuer, "the end_session_endpoint of a provider is no URL");
+            tracing::warn!(
+                issuer,
+                "the end_session_endpoint of a provider is no safe URL"
+            );
         }
         return Ok(None);
     };

@@ -1,7 +1,6 @@
 //! Whether a provider still vouches for a person.
 
 use bowline_http_client::HttpError;
-use bowline_service_kit::error_text;
 use chrono::{DateTime, Utc};
 use openidconnect::{
     RefreshToken, RequestTokenError, TokenResponse as _, core::CoreErrorResponseType,
@@ -10,7 +9,10 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::{
-    ClientRegistration, OidcError, ProviderIdentity, Providers, find_claim,
+    ClientRegistration, OidcError, ProviderIdentity, Providers,
+    error::{clean_problem, describe_problem},
+    find_claim,
+    id_token::check_claims,
     login::{ALGORITHMS, add_user_info, refresh_token_of},
     provider::Provider,
     types::Tokens,
@@ -63,12 +65,12 @@ pub async fn refresh_login(
     providers: &Providers,
     request: RefreshRequest<'_>,
 ) -> Result<RefreshedLogin, RefreshError> {
-    let unanswered = |error: &OidcError| RefreshError::Unanswered(error_text(error));
+    let unanswered = |error: &OidcError| RefreshError::Unanswered(describe_problem(error));
     let found = providers.find_provider(request.registration).await;
     let provider = found.map_err(|error| unanswered(&error))?;
     let token = RefreshToken::new(request.refresh_token.to_string());
     let asked = provider.client.exchange_refresh_token(&token);
-    let asked = asked.map_err(|error| RefreshError::Unanswered(error_text(&error)))?;
+    let asked = asked.map_err(|error| RefreshError::Unanswered(describe_problem(&error)))?;
     let answered = asked.request_async(providers.http()).await;
     let tokens = answered.map_err(|error| judge_failure(&error))?;
     let refreshed = RefreshedLogin {
@@ -93,14 +95,16 @@ type TokenFailure =
     RequestTokenError<HttpError, openidconnect::StandardErrorResponse<CoreErrorResponseType>>;
 
 fn judge_failure(error: &TokenFailure) -> RefreshError {
-    let text = error_text(error);
+    let text = describe_problem(error);
     match error {
         RequestTokenError::ServerResponse(response) => match response.error() {
-            CoreErrorResponseType::InvalidGrant => RefreshError::Refused(response.to_string()),
-            _ => RefreshError::Unanswered(response.to_string()),
+            CoreErrorResponseType::InvalidGrant => {
+                RefreshError::Refused(clean_problem(&response.to_string()))
+            }
+            _ => RefreshError::Unanswered(clean_problem(&response.to_string())),
         },
         // It says that it has done nothing.
-        RequestTokenError::Request(HttpError::Failed(503)) => RefreshError::Unanswered(text),
+        RequestTokenError::Request(HttpError::Failed(429 | 503)) => RefreshError::Unanswered(text),
         RequestTokenError::Request(sent) if !sent.may_have_arrived() => {
             RefreshError::Unanswered(text)
         }
@@ -129,7 +133,8 @@ async fn read_identity(
             .set_time_fn(move || now);
         // Such a token mostly has no nonce (OpenID Connect Core, 12.2).
         let claims = token.claims(&verifier, |_: Option<&openidconnect::Nonce>| Ok(()));
-        let claims = claims.map_err(|error| OidcError::IdToken(error_text(&error)))?;
+        let claims = claims.map_err(|error| OidcError::IdToken(describe_problem(&error)))?;
+        check_claims(claims, &request.registration.client_id, now).map_err(OidcError::IdToken)?;
         if claims.subject().as_str() != request.subject {
             let problem = "it is about another person".to_owned();
             return Err(OidcError::IdToken(problem));
