@@ -1,6 +1,6 @@
 //! What it answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,11 +15,16 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::time::interval;
 
 use crate::{
-    CLIENT_ID, Fault, NamedCode, TestOidcProvider, keys::public_key, now, replace_members,
-    sign_token,
+    CLIENT_ID, Fault, NamedCode, TestOidcProvider,
+    keys::{public_key, sign_with_secret},
+    now, replace_members, sign_token,
 };
+
+/// How long it is from one byte to the next.
+const DRIP: Duration = Duration::from_millis(20);
 
 pub(crate) fn routes(provider: TestOidcProvider) -> Router {
     Router::new()
@@ -31,6 +36,26 @@ pub(crate) fn routes(provider: TestOidcProvider) -> Router {
         .with_state(provider)
 }
 
+/// A request that is being answered, until its answer is there or its client gone.
+struct UnderWay(TestOidcProvider);
+
+impl UnderWay {
+    fn count(provider: &TestOidcProvider, path: &str) -> Self {
+        provider.change(|behaviour| {
+            *behaviour.requests.entry(path.to_owned()).or_default() += 1;
+            behaviour.under_way += 1;
+            behaviour.most_under_way = behaviour.most_under_way.max(behaviour.under_way);
+        });
+        Self(provider.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.change(|behaviour| behaviour.under_way -= 1);
+    }
+}
+
 /// Counts a request, and answers it wrongly where that is asked for.
 async fn err_where_told(
     State(provider): State<TestOidcProvider>,
@@ -38,26 +63,42 @@ async fn err_where_told(
     next: Next,
 ) -> Response {
     let path = request.uri().path().to_owned();
-    let fault = {
-        let mut behaviour = provider.behaviour.lock();
-        *behaviour.requests.entry(path.clone()).or_default() += 1;
-        behaviour.faults.get(&path).cloned()
-    };
+    let _under_way = UnderWay::count(&provider, &path);
+    let mut releases = provider.releases.subscribe();
+    let find_fault = || provider.behaviour.lock().faults.get(&path).cloned();
+    let mut fault = find_fault();
+    while let Some(Fault::Hold) = fault {
+        releases.changed().await.unwrap();
+        fault = find_fault();
+    }
     let status = |number| StatusCode::from_u16(number).unwrap();
     match fault {
         None => next.run(request).await,
         Some(Fault::Status(number)) => status(number).into_response(),
-        Some(Fault::Answer(number, body)) => (status(number), body).into_response(),
-        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Answer(number, kind, body)) => {
+            (status(number), [(header::CONTENT_TYPE, kind)], body).into_response()
+        }
+        Some(Fault::Hang | Fault::Hold) => std::future::pending().await,
         Some(Fault::Endless) => {
             let chunk = Bytes::from_static(&[b' '; 65536]);
             let chunks = stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
-            Body::from_stream(chunks).into_response()
+            as_json(Body::from_stream(chunks))
+        }
+        Some(Fault::Drip) => {
+            let drops = stream::unfold(interval(DRIP), |mut pace| async {
+                pace.tick().await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), pace))
+            });
+            as_json(Body::from_stream(drops))
         }
         Some(Fault::Redirect(place)) => {
             (StatusCode::FOUND, [(header::LOCATION, place)]).into_response()
         }
     }
+}
+
+fn as_json(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn get_discovery(State(provider): State<TestOidcProvider>) -> Json<Value> {
@@ -78,7 +119,11 @@ async fn get_discovery(State(provider): State<TestOidcProvider>) -> Json<Value> 
 }
 
 async fn get_keys(State(provider): State<TestOidcProvider>) -> Json<Value> {
-    let numbers = provider.behaviour().published_keys;
+    let behaviour = provider.behaviour();
+    if let Some(keys) = behaviour.key_set {
+        return Json(keys);
+    }
+    let numbers = behaviour.published_keys;
     let keys: Vec<_> = numbers.into_iter().map(public_key).collect();
     Json(json!({ "keys": keys }))
 }
@@ -139,11 +184,15 @@ async fn post_token(
     replace_members(&mut header, &behaviour.header);
     let next = behaviour.refresh_number + 1;
     provider.change(|behaviour| behaviour.refresh_number = next);
+    let id_token = match &behaviour.signing_secret {
+        Some(secret) => sign_with_secret(secret, &header, &claims),
+        None => sign_token(behaviour.signing_key, &header, &claims),
+    };
     let mut answer = json!({
         "access_token": "access",
         "token_type": "Bearer",
         "expires_in": 300,
-        "id_token": sign_token(behaviour.signing_key, &header, &claims),
+        "id_token": id_token,
         "refresh_token": refresh_token(next),
     });
     replace_members(&mut answer, &behaviour.token_answer);

@@ -33,8 +33,7 @@ pub(crate) fn public_key(number: u8) -> Value {
 /// do; whatever else has no signature.
 #[must_use]
 pub fn sign_token(key: u8, header: &Value, claims: &Value) -> String {
-    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", encode(header), encode(claims));
+    let signed = join_parts(header, claims);
     let message = signed.as_bytes();
     let signature = match header["alg"].as_str() {
         Some("EdDSA") => private_key(key).sign(&CoreJwsSigningAlgorithm::EdDsa, message),
@@ -46,4 +45,17 @@ pub fn sign_token(key: u8, header: &Value, claims: &Value) -> String {
         _ => Ok(Vec::new()),
     };
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.unwrap()))
+}
+
+/// Signs claims by HS256.
+pub(crate) fn sign_with_secret(secret: &str, header: &Value, claims: &Value) -> String {
+    let signed = join_parts(header, claims);
+    let key = CoreHmacKey::new(secret);
+    let signature = key.sign(&CoreJwsSigningAlgorithm::HmacSha256, signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.unwrap()))
+}
+
+fn join_parts(header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", encode(header), encode(claims))
 }

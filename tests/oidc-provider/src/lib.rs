@@ -22,7 +22,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use url::Url;
 
 pub use keys::sign_token;
@@ -35,12 +35,16 @@ pub const CLIENT_ID: &str = "bowline";
 pub enum Fault {
     /// It has this status and no body.
     Status(u16),
-    /// It has this status and body.
-    Answer(u16, String),
+    /// It has this status, content type and body.
+    Answer(u16, &'static str, String),
     /// It never comes.
     Hang,
+    /// It comes when [`TestOidcProvider::release`] is called, as is right then.
+    Hold,
     /// Its body has no end.
     Endless,
+    /// Its body comes by the byte, and has no end.
+    Drip,
     /// It leads there.
     Redirect(String),
 }
@@ -52,6 +56,10 @@ pub struct ProviderBehaviour {
     pub faults: BTreeMap<String, Fault>,
     /// The keys that it publishes, by number.
     pub published_keys: Vec<u8>,
+    /// What it publishes in place of them.
+    pub key_set: Option<Value>,
+    /// The secret that it signs with in place of its key, by HS256.
+    pub signing_secret: Option<String>,
     /// The key that it signs with.
     pub signing_key: u8,
     /// Members of what it publishes of itself, in place of the right ones; null leaves one out.
@@ -69,6 +77,28 @@ pub struct ProviderBehaviour {
     nonce: String,
     challenge: String,
     requests: BTreeMap<String, usize>,
+    under_way: usize,
+    most_under_way: usize,
+}
+
+impl ProviderBehaviour {
+    /// Makes everything right again.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+        self.published_keys = vec![1];
+        self.key_set = None;
+        self.signing_secret = None;
+        self.signing_key = 1;
+        for changed in [
+            &mut self.discovery,
+            &mut self.header,
+            &mut self.claims,
+            &mut self.token_answer,
+        ] {
+            *changed = json!({});
+        }
+        self.refresh_answer = None;
+    }
 }
 
 /// What a browser brings back from the provider.
@@ -113,6 +143,7 @@ fn read_query(url: &str) -> BTreeMap<String, String> {
 pub struct TestOidcProvider {
     origin: String,
     behaviour: Arc<Mutex<ProviderBehaviour>>,
+    releases: Arc<watch::Sender<u64>>,
 }
 
 impl TestOidcProvider {
@@ -125,6 +156,8 @@ impl TestOidcProvider {
             behaviour: Arc::new(Mutex::new(ProviderBehaviour {
                 faults: BTreeMap::new(),
                 published_keys: vec![1],
+                key_set: None,
+                signing_secret: None,
                 signing_key: 1,
                 discovery: json!({}),
                 header: json!({}),
@@ -135,7 +168,10 @@ impl TestOidcProvider {
                 nonce: String::new(),
                 challenge: String::new(),
                 requests: BTreeMap::new(),
+                under_way: 0,
+                most_under_way: 0,
             })),
+            releases: Arc::default(),
         };
         let routes = answers::routes(provider.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -164,6 +200,17 @@ impl TestOidcProvider {
     pub fn count_requests(&self, path: &str) -> usize {
         let behaviour = self.behaviour.lock();
         behaviour.requests.get(path).copied().unwrap_or(0)
+    }
+
+    /// Returns how many requests it had at once, at most.
+    #[must_use]
+    pub fn most_under_way(&self) -> usize {
+        self.behaviour.lock().most_under_way
+    }
+
+    /// Lets the answers come that are held back.
+    pub fn release(&self) {
+        self.releases.send_modify(|number| *number += 1);
     }
 
     /// Lets the person log in who was sent to an address. Returns the state that the browser brings back; the code is "code".
