@@ -18,7 +18,6 @@ use serde_json::Value;
 use url::Url;
 
 use crate::{
-    config::IdentityConfig,
     connections::Connections,
     domain::{
         connection_check::{
@@ -48,13 +47,13 @@ impl ConnectionTester {
         connections: Connections,
         providers: Providers,
         http: HttpClient,
-        config: &IdentityConfig,
+        public_url: &str,
     ) -> Self {
         Self {
             connections,
             providers,
             http,
-            public_url: config.public_url.trim_end_matches('/').to_owned(),
+            public_url: public_url.trim_end_matches('/').to_owned(),
         }
     }
 

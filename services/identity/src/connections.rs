@@ -35,7 +35,7 @@ const LONGEST_SECRET: usize = 4096;
 /// Keeps the connections. Clones share it.
 #[derive(Clone)]
 pub struct Connections {
-    log: ChangeLog,
+    pub(crate) log: ChangeLog,
     sealing: Option<Arc<SealingKeys>>,
     saml: SamlProviders,
     saml_keys: SamlKeys,
@@ -54,7 +54,7 @@ pub(crate) struct ConnectionUpdate {
 }
 
 /// The place that a client's secret is sealed for.
-fn secret_place(connection_id: u64) -> String {
+pub(crate) fn secret_place(connection_id: u64) -> String {
     format!("connections/{connection_id}/client_secret")
 }
 
@@ -302,40 +302,6 @@ impl Connections {
         Ok(Some(Zeroizing::new(
             String::from_utf8_lossy(&opened).into_owned(),
         )))
-    }
-}
-
-impl Connections {
-    /// Seals again what an older key has sealed, so that the older key can be retired. Returns how many.
-    pub(crate) async fn reseal_secrets(&self) -> Result<usize, IdentityError> {
-        let Some(keys) = self.sealing.clone() else {
-            return Ok(0);
-        };
-        let resealed = self.log.database().write(|write| {
-            Box::pin(async move {
-                let on = write.connection();
-                let mut secrets = store::connections::list_sealed_secrets(on).await?;
-                secrets.retain(|secret| !keys.is_sealed_by_newest(&secret.sealed));
-                let mut resealed = 0;
-                for secret in secrets {
-                    let place = secret_place(secret.connection_id);
-                    match keys.open(&place, &secret.sealed) {
-                        Ok(opened) => {
-                            let sealed = keys.seal(&place, &opened);
-                            store::connections::replace_sealed_secret(on, &secret, sealed).await?;
-                            resealed += 1;
-                        }
-                        Err(error) => {
-                            let connection = secret.connection_id;
-                            tracing::error!(%error, connection, "the secret of a connection can not be opened: set it again");
-                        }
-                    }
-                }
-                resealed += saml::reseal_keys(&keys, write).await?;
-                Ok::<_, IdentityError>(resealed)
-            })
-        });
-        resealed.await
     }
 }
 

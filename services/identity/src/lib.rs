@@ -38,6 +38,7 @@ mod passkeys;
 mod person;
 mod provider_logins;
 mod provider_refreshes;
+mod resealing;
 mod saml;
 mod scim;
 mod secrets;
@@ -51,4 +52,4 @@ mod user_merges;
 mod users;
 
 pub use config::{IdentityConfig, SealingKeyError};
-pub use service::{Identity, IdentityStartError};
+pub use service::{Identity, IdentityBase, IdentityStartError};

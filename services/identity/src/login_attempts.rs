@@ -15,6 +15,8 @@ pub(crate) mod provider;
 mod saml;
 mod step_up;
 
+pub(crate) use local::passkey_place;
+
 use std::sync::Arc;
 
 use bowline_clock::random_bytes;

@@ -16,7 +16,7 @@ use crate::{
     fields::read_tailnet_id,
     passkey_ceremony::PasskeyServer,
     sessions::require_session,
-    store::{self, passkeys::PasskeyRow, sessions::SessionRow},
+    store::{self, passkeys::PasskeyRow},
 };
 
 /// The most passkeys of a user.
@@ -30,8 +30,8 @@ pub struct Passkeys {
 }
 
 /// Where the challenge for a new passkey is kept.
-fn place(session: &SessionRow) -> String {
-    format!("sessions/{}", session.session.id)
+pub(crate) fn ceremony_place(session_id: &str) -> String {
+    format!("sessions/{session_id}")
 }
 
 impl Passkeys {
@@ -55,7 +55,8 @@ impl Passkeys {
         }
         let server = PasskeyServer::new(origin)?;
         let keys = self.connections.sealing_keys()?;
-        let begun = server.begin_registration(keys, &place(&session), &user, &known)?;
+        let begun =
+            server.begin_registration(keys, &ceremony_place(&session.session.id), &user, &known)?;
         let id = session.session.id;
         let kept = self.log.database().write(|write| {
             Box::pin(async move {
@@ -79,8 +80,12 @@ impl Passkeys {
         let sealed = sealed.ok_or_else(|| refused("This page is too old. Try again."))?;
         let server = PasskeyServer::new(&request.origin)?;
         let keys = self.connections.sealing_keys()?;
-        let (credential_id, credential) =
-            server.finish_registration(keys, &place(&session), &sealed, &request.response)?;
+        let (credential_id, credential) = server.finish_registration(
+            keys,
+            &ceremony_place(&session.session.id),
+            &sealed,
+            &request.response,
+        )?;
         let tailnet = read_tailnet_id(user.tailnet_id)?;
         let actor = format!("user:{}", user.login_name);
         let added = self.log.mutate(tailnet, actor, move |mutation| {

@@ -44,6 +44,13 @@ pub(crate) fn read_person(oidc: &OidcProvider, identity: &ProviderIdentity) -> P
     }
 }
 
+/// Says whether the provider names the mail address that counts as the person's, or that it names none.
+pub(crate) fn says_mail(oidc: &OidcProvider, identity: &ProviderIdentity) -> bool {
+    let claims = &identity.claims;
+    let is_judged = oidc.allow_unverified_mail || claims.contains_key("email_verified");
+    claims.contains_key("email") && is_judged
+}
+
 /// Who a person is here.
 #[derive(Debug)]
 pub(crate) enum IdentifiedPerson {

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The longest ID token that is kept to be sent back at a logout: it goes into an address.
-const LONGEST_ID_TOKEN: usize = 4096;
+pub(crate) const LONGEST_ID_TOKEN: usize = 4096;
 /// What is said of a logout token that comes again.
 const USED: &str = "the logout token was used already";
 
@@ -299,8 +299,8 @@ pub(crate) async fn record_provider_login(
     session_id: &str,
     tokens: KeptTokens,
 ) -> Result<(), IdentityError> {
-    let id_token = (!tokens.id_token.is_empty() && tokens.id_token.len() <= LONGEST_ID_TOKEN)
-        .then(|| seal_id_token(keys, session_id, &tokens.id_token));
+    let is_kept = !tokens.id_token.is_empty();
+    let id_token = is_kept.then(|| seal_id_token(keys, session_id, &tokens.id_token));
     let on = mutation.connection();
     let named = tokens.provider_session;
     store::sessions::put_provider_login(on, session_id, named, id_token).await?;

@@ -26,7 +26,7 @@ pub(crate) fn random_secrets() -> LoginSecrets {
     }
 }
 
-fn place(attempt_id: &str) -> String {
+pub(crate) fn place(attempt_id: &str) -> String {
     format!("login_attempts/{attempt_id}")
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn open_saml_request(
     })
 }
 
-fn answer_place(attempt_id: &str) -> String {
+pub(crate) fn answer_place(attempt_id: &str) -> String {
     format!("login_attempts/{attempt_id}/answer")
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn open_answer(
     serde_json::from_slice(&opened.map_err(cannot_open)?).map_err(|error| cannot_keep(&error))
 }
 
-fn tokens_place(attempt_id: &str) -> String {
+pub(crate) fn tokens_place(attempt_id: &str) -> String {
     format!("login_attempts/{attempt_id}/tokens")
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn open_tokens(
     serde_json::from_slice(&opened.map_err(cannot_open)?).map_err(|error| cannot_keep(&error))
 }
 
-fn id_token_place(session_id: &str) -> String {
+pub(crate) fn id_token_place(session_id: &str) -> String {
     format!("sessions/{session_id}/id_token")
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn open_id_token(
     Some(Zeroizing::new(text.to_owned()))
 }
 
-fn refresh_token_place(connection_id: u64, subject: &str) -> String {
+pub(crate) fn refresh_token_place(connection_id: u64, subject: &str) -> String {
     format!("provider_refreshes/{connection_id}/{subject}")
 }
 

@@ -7,6 +7,7 @@ use bowline_clock::SharedClock;
 use bowline_db::{
     AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
 };
+use bowline_http_client::HttpClient;
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
     api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
@@ -22,6 +23,7 @@ use bowline_proto::identity::v1::{
     session_service_server::SessionServiceServer, tailnet_service_server::TailnetServiceServer,
     token_service_server::TokenServiceServer, user_service_server::UserServiceServer,
 };
+use bowline_sealing::SealingKeys;
 use bowline_service_kit::Tasks;
 use futures_util::future::BoxFuture;
 use tonic::{Status, service::RoutesBuilder};
@@ -82,6 +84,20 @@ pub enum IdentityStartError {
     Sealing(#[from] SealingKeyError),
 }
 
+/// What the service is put together from.
+pub struct IdentityBase {
+    /// Its own database.
+    pub database: Database,
+    /// Tells the gateways that there is something new.
+    pub bus: Bus,
+    /// The keys that seal the secrets of providers, where there are any.
+    pub sealing_keys: Option<SealingKeys>,
+    /// What identity providers are asked through.
+    pub provider_client: HttpClient,
+    /// The URL that browsers reach the gateway by; empty where it is not known.
+    pub public_url: String,
+}
+
 /// The identity service: the parts that serve, put together. Clones share them.
 #[derive(Clone)]
 pub struct Identity {
@@ -118,73 +134,89 @@ impl Identity {
     ) -> BoxFuture<'a, Result<Self, IdentityStartError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
-            let options = DatabaseOptions::new("identity", MIGRATIONS, clock);
-            let database = Database::open(url, options).await?;
-            let log = ChangeLog::new(database, bus, LogOwner::Identity);
-            let waiters = Waiters::default();
-            let sealing = config.read_sealing_keys().await?.map(Arc::new);
-            let logins = Logins::new(log.clone(), waiters.clone());
-            let client = config.provider_client();
-            let providers = Providers::new(client.clone());
-            let saml = SamlProviders::new(log.clone(), client.clone());
-            let connections = Connections::new(log.clone(), sealing, saml.clone());
-            let attempts = LoginAttempts::new(
-                log.clone(),
-                logins.clone(),
-                connections.clone(),
-                providers.clone(),
-            );
-            let sessions = BrowserSessions::new(
-                log.clone(),
-                logins.clone(),
-                attempts.clone(),
-                connections.clone(),
-            );
-            let invitations = InvitationRpcs {
-                invitations: Invitations::new(log.clone()),
+            let base = IdentityBase {
+                database: Database::open(url, Self::database_options(clock)).await?,
+                bus,
+                sealing_keys: config.read_sealing_keys().await?,
+                provider_client: config.provider_client(),
                 public_url: config.public_url.clone(),
             };
-            let tester = ConnectionTester::new(connections.clone(), providers, client, config);
-            let reloader = MetadataReloader::new(saml);
-            tasks.spawn_background("reload-saml-metadata", reloader.run());
-            let refresher = ProviderRefresher::new(sessions.clone());
-            tasks.spawn_background("refresh-provider-logins", refresher.run());
-            let watching = waiters.watch_decisions(log.database().clone());
-            tasks.spawn_background("follow-logins", watching);
-            let sweeper = IdentitySweeper::new(log.clone(), connections.clone());
-            tasks.spawn_background("sweep-identity", sweeper.run());
-            let tailnets = Tailnets::new(log.clone());
-            let users = Users::new(log.clone());
-            let groups = Groups::new(log.clone());
-            let changes = IdentityChangesReader::new(log.clone());
-            Ok(Self {
-                rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes),
-                tailnets,
-                users,
-                groups,
-                logins,
-                passkeys: Passkeys::new(log.clone(), connections.clone()),
-                sessions: sessions.clone(),
-                invitations,
-                connections: ConnectionRpcs {
-                    connections,
-                    tester,
-                    sessions: sessions.clone(),
-                    public_url: config.public_url.clone(),
-                },
-                credentials: ApiCredentials::new(log.clone()),
-                tokens: TokenAuthenticator::new(log.clone()),
-                attempts,
-                conditions: Conditions::new(log.clone()),
-                scim: ScimProvisioning::new(log.clone()),
-                scim_tokens: ScimTokens::new(log.clone()),
-                audit: AuditRpcs::new(
-                    log,
-                    |number| read_tailnet_id(number).map_err(Status::from),
-                    |error| IdentityError::from(error).into(),
-                ),
-            })
+            Ok(Self::assemble(base, tasks))
         })
+    }
+
+    /// Returns how the service's database is opened.
+    #[must_use]
+    pub fn database_options(clock: SharedClock) -> DatabaseOptions {
+        DatabaseOptions::new("identity", MIGRATIONS, clock)
+    }
+
+    /// Puts the service together, and starts what runs in the background.
+    #[must_use]
+    pub fn assemble(base: IdentityBase, tasks: &Tasks) -> Self {
+        let log = ChangeLog::new(base.database, base.bus, LogOwner::Identity);
+        let waiters = Waiters::default();
+        let logins = Logins::new(log.clone(), waiters.clone());
+        let client = base.provider_client;
+        let providers = Providers::new(client.clone());
+        let saml = SamlProviders::new(log.clone(), client.clone());
+        let sealing = base.sealing_keys.map(Arc::new);
+        let connections = Connections::new(log.clone(), sealing, saml.clone());
+        let attempts = LoginAttempts::new(
+            log.clone(),
+            logins.clone(),
+            connections.clone(),
+            providers.clone(),
+        );
+        let sessions = BrowserSessions::new(
+            log.clone(),
+            logins.clone(),
+            attempts.clone(),
+            connections.clone(),
+        );
+        let public_url = base.public_url;
+        let invitations = InvitationRpcs {
+            invitations: Invitations::new(log.clone()),
+            public_url: public_url.clone(),
+        };
+        let tester = ConnectionTester::new(connections.clone(), providers, client, &public_url);
+        let reloader = MetadataReloader::new(saml);
+        tasks.spawn_background("reload-saml-metadata", reloader.run());
+        let refresher = ProviderRefresher::new(sessions.clone());
+        tasks.spawn_background("refresh-provider-logins", refresher.run());
+        let watching = waiters.watch_decisions(log.database().clone());
+        tasks.spawn_background("follow-logins", watching);
+        let sweeper = IdentitySweeper::new(log.clone(), connections.clone());
+        tasks.spawn_background("sweep-identity", sweeper.run());
+        let (tailnets, users) = (Tailnets::new(log.clone()), Users::new(log.clone()));
+        let changes = IdentityChangesReader::new(log.clone());
+        Self {
+            rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes),
+            tailnets,
+            users,
+            groups: Groups::new(log.clone()),
+            logins,
+            passkeys: Passkeys::new(log.clone(), connections.clone()),
+            sessions: sessions.clone(),
+            invitations,
+            connections: ConnectionRpcs {
+                connections,
+                tester,
+                sessions,
+                public_url,
+            },
+            credentials: ApiCredentials::new(log.clone()),
+            tokens: TokenAuthenticator::new(log.clone()),
+            attempts,
+            conditions: Conditions::new(log.clone()),
+            scim: ScimProvisioning::new(log.clone()),
+            scim_tokens: ScimTokens::new(log.clone()),
+            audit: AuditRpcs::new(
+                log,
+                |number| read_tailnet_id(number).map_err(Status::from),
+                |error| IdentityError::from(error).into(),
+            ),
+        }
     }
 
     /// Adds the services to those a process serves.

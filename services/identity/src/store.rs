@@ -16,6 +16,7 @@ pub mod provider_refreshes;
 pub mod provider_sessions;
 pub mod saml;
 pub mod scim;
+pub mod sealed;
 pub mod sessions;
 pub mod ssh_checks;
 mod users;

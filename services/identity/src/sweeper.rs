@@ -1,6 +1,6 @@
 //! What is done each minute: login names get their folded form, old logins, attempts and credentials are deleted, and the log
-//! is compacted. Each hour: group names that an older release has written become memberships. Once at the start: secrets are
-//! sealed again that an older key has sealed.
+//! is compacted. At the start and each hour: secrets are sealed again that an older key has sealed, and group names that an older
+//! release has written become memberships.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::{
 const IDENTITY_ACTOR: &str = "service:identity";
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How many sweeps come between two looks at the rows of all users.
-const SWEEPS_BETWEEN_ADOPTIONS: u32 = 60;
+/// How many sweeps come between two looks at the rows of all users, and at all secrets.
+const SWEEPS_BETWEEN_LOOKS: u32 = 60;
 /// How long a login is kept after its end: its device may still ask what became of it.
 const KEPT_LOGINS: TimeDelta = TimeDelta::hours(1);
 /// How long credentials are listed after their end.
@@ -40,16 +40,9 @@ impl IdentitySweeper {
 
     /// Sweeps until the process ends. What fails is tried again a minute later.
     pub(crate) async fn run(self) {
-        match self.connections.reseal_secrets().await {
-            Ok(0) => {}
-            Ok(resealed) => tracing::info!(resealed, "secrets are sealed with the newest key"),
-            Err(error) => tracing::warn!(%error, "secrets can not be sealed again"),
-        }
-        for sweep in (0..SWEEPS_BETWEEN_ADOPTIONS).cycle() {
-            if sweep == 0
-                && let Err(error) = self.adopt_groups().await
-            {
-                tracing::warn!(%error, "groups of an older release can not be taken over");
+        for sweep in (0..SWEEPS_BETWEEN_LOOKS).cycle() {
+            if sweep == 0 {
+                self.look_at_everything().await;
             }
             if let Err(error) = self.fold_names().await {
                 tracing::warn!(%error, "login names can not be folded");
@@ -61,6 +54,17 @@ impl IdentitySweeper {
                 tracing::warn!(%error, "the log can not be compacted");
             }
             tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
+    }
+
+    async fn look_at_everything(&self) {
+        match self.connections.reseal_secrets().await {
+            Ok(0) => {}
+            Ok(resealed) => tracing::info!(resealed, "secrets are sealed with the newest key"),
+            Err(error) => tracing::warn!(%error, "secrets can not be sealed again"),
+        }
+        if let Err(error) = self.adopt_groups().await {
+            tracing::warn!(%error, "groups of an older release can not be taken over");
         }
     }
 

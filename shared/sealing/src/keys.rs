@@ -17,6 +17,8 @@ const PREFIX: &str = "bowline-sealing-key-";
 const FORM: u8 = 1;
 const KEY_ID: usize = 4;
 const NONCE: usize = 24;
+/// How long what comes before the nonce is: it says which key sealed.
+const MARK: usize = 1 + KEY_ID;
 
 /// Why sealing keys can not be used, or a secret not opened.
 #[derive(Debug, thiserror::Error)]
@@ -185,10 +187,18 @@ impl SealingKeys {
             .map_err(|_| SealingError::Opening)
     }
 
+    /// Returns what each secret that the newest key has sealed begins with.
+    #[must_use]
+    pub fn newest_mark(&self) -> [u8; MARK] {
+        let mut mark = [FORM; MARK];
+        mark[1..].copy_from_slice(&self.0[0].id);
+        mark
+    }
+
     /// Says whether the newest key sealed this: what an older one sealed is to be sealed again.
     #[must_use]
     pub fn is_sealed_by_newest(&self, sealed: &[u8]) -> bool {
-        sealed.get(1..=KEY_ID) == Some(&self.0[0].id[..])
+        sealed.starts_with(&self.newest_mark())
     }
 }
 

@@ -93,6 +93,26 @@ pub fn check_admission(
     Ok(())
 }
 
+/// Refuses a user whom the connection does not admit any more, by what its provider says without a login. Of what the provider
+/// does not say then it is not known whether it has changed.
+pub fn check_still_admitted(
+    connection: &Connection,
+    person: &Person,
+    says_mail: bool,
+    user: &User,
+) -> Result<(), IdentityError> {
+    let mut judged = connection.clone();
+    if let Some(admission) = &mut judged.admission {
+        if !says_mail {
+            admission.domains.clear();
+        }
+        if person.groups.is_none() {
+            admission.groups.clear();
+        }
+    }
+    check_admission(&judged, person, Some(user))
+}
+
 /// Says whether a person is the existing user who has this login name: the connection answers for the domain of the address.
 pub fn may_link(connection: &Connection, person: &Person) -> bool {
     let mail = person.mail.as_deref().unwrap_or_default();

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Where an attempt's challenge is sealed for.
-fn place(attempt_id: &str) -> String {
+pub(crate) fn passkey_place(attempt_id: &str) -> String {
     format!("login_attempts/{attempt_id}/passkey")
 }
 
@@ -45,7 +45,7 @@ impl LoginAttempts {
         id: &str,
     ) -> Result<ProviderWay, IdentityError> {
         let server = PasskeyServer::new(&request.origin)?;
-        let begun = server.begin_login(self.connections.sealing_keys()?, &place(id))?;
+        let begun = server.begin_login(self.connections.sealing_keys()?, &passkey_place(id))?;
         Ok(ProviderWay {
             // Nobody brings a state back: the browser goes nowhere.
             state_hash: random_bytes::<32>().to_vec(),
@@ -74,8 +74,13 @@ impl LoginAttempts {
         })?;
         let server = PasskeyServer::new(&request.origin)?;
         let keys = self.connections.sealing_keys()?;
-        let credential =
-            server.finish_login(keys, &place(&attempt.id), &attempt.sealed, &answer, &kept)?;
+        let credential = server.finish_login(
+            keys,
+            &passkey_place(&attempt.id),
+            &attempt.sealed,
+            &answer,
+            &kept,
+        )?;
         let user_id = kept.passkey.user_id;
         let id = attempt.id.clone();
         let identified = self.log.database().write(|write| {

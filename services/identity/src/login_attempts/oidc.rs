@@ -9,6 +9,7 @@ use bowline_oidc::{
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, FinishOidcLoginRequest, LoginAttempt, LoginAttemptState, OidcProvider,
 };
+use bowline_service_kit::{Code, ServiceError as _};
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -23,6 +24,7 @@ use crate::{
     },
     error::IdentityError,
     person::read_person,
+    provider_logins::LONGEST_ID_TOKEN,
     secrets::{
         KeptTokens, open_login_secrets, random_secrets, seal_login_secrets, seal_refresh_token,
         seal_tokens,
@@ -72,22 +74,36 @@ impl LoginAttempts {
     /// Takes what a browser brings back from an OpenID Connect provider.
     pub(crate) async fn finish_oidc(
         &self,
-        request: FinishOidcLoginRequest,
+        mut request: FinishOidcLoginRequest,
     ) -> Result<LoginAttempt, IdentityError> {
-        let state = Zeroizing::new(request.state);
+        let state = Zeroizing::new(std::mem::take(&mut request.state));
         let hash = Sha256::digest(state.as_bytes());
         let reader = self.log.database().reader();
         let found = store::attempts::find_attempt_of_state(reader, &hash).await?;
         let attempt = self.check_own(found, &request.browser).await?;
         self.take_attempt(&attempt).await?;
+        let finished = self.finish_taken(&attempt, state, request).await;
+        if let Err(error) = &finished {
+            self.leave_attempt(&attempt, error).await;
+        }
+        finished
+    }
+
+    async fn finish_taken(
+        &self,
+        attempt: &AttemptRow,
+        state: Zeroizing<String>,
+        request: FinishOidcLoginRequest,
+    ) -> Result<LoginAttempt, IdentityError> {
         if request.code.is_empty() {
             return Err(provider_refusal(&request.error, &request.error_description));
         }
+        let reader = self.log.database().reader();
         let row = store::connections::find_connection(reader, attempt.connection_id).await?;
         let row = row.ok_or(IdentityError::NotFound("connection"))?;
         let oidc = oidc_provider(&row.connection)?;
         let registration = self.registration(&row, oidc, &attempt.callback_url)?;
-        let secrets = open_login_secrets(self.connections.sealing_keys()?, &attempt, state)?;
+        let secrets = open_login_secrets(self.connections.sealing_keys()?, attempt, state)?;
         let wanted_claims = wanted_claims(oidc);
         let finish = FinishRequest {
             registration: &registration,
@@ -102,46 +118,88 @@ impl LoginAttempts {
         let person = read_person(oidc, identity);
         let proof = read_proof(identity);
         let every = refresh_interval(oidc);
-        self.keep_provider_login(&attempt, &finished).await?;
+        self.keep_tokens(attempt, &finished).await?;
         let from = AttemptStep::Taken;
-        let identified = self.identify_attempt(&attempt, from, row.connection, person, proof);
+        let identified = self.identify_attempt(attempt, from, row.connection, person, proof);
         let identified = identified.await?;
+        // Of whom nobody is here nothing is kept.
+        self.keep_provider_session(attempt, &finished.identity)
+            .await?;
         if identified.state() == LoginAttemptState::Identified
             && let Some((every, token)) = every.zip(finished.refresh_token.as_ref())
         {
-            self.keep_refresh(&attempt, &finished.identity, every, token)
+            self.keep_refresh(attempt, &finished.identity, every, token)
                 .await?;
         }
         Ok(identified)
     }
 
-    /// Keeps what ends with the login at the provider: the session that the login opens may be ended there.
-    async fn keep_provider_login(
+    /// Ends an attempt that has failed. Where it can go well later, the browser may bring the same answer again.
+    async fn leave_attempt(&self, attempt: &AttemptRow, failure: &IdentityError) {
+        let id = attempt.id.clone();
+        let may_come_again = failure.code() == Code::Unavailable;
+        let left = self.log.database().write(|write| {
+            Box::pin(async move {
+                let (on, taken) = (write.connection(), AttemptStep::Taken);
+                match may_come_again {
+                    true => {
+                        let sent = AttemptStep::Sent;
+                        store::attempts::move_attempt(on, &id, taken, sent, 0).await?;
+                    }
+                    false => store::attempts::delete_attempt(on, &id, taken).await?,
+                }
+                Ok::<_, IdentityError>(())
+            })
+        });
+        if let Err(error) = left.await {
+            tracing::warn!(%error, "an attempt to log in that has failed stays for ten minutes");
+        }
+    }
+
+    /// Keeps what the session that the login opens may be ended by at the provider.
+    async fn keep_tokens(
         &self,
         attempt: &AttemptRow,
         finished: &FinishedLogin,
     ) -> Result<(), IdentityError> {
-        let subject = finished.identity.subject.clone();
+        let id_token = match finished.id_token.len() {
+            ..=LONGEST_ID_TOKEN => finished.id_token.clone(),
+            _ => Zeroizing::default(),
+        };
         let tokens = KeptTokens {
             provider_session: kept_session(&finished.identity),
-            id_token: finished.id_token.clone(),
+            id_token,
         };
         let keys = self.connections.sealing_keys()?;
         let sealed = seal_tokens(keys, &attempt.id, &tokens)?;
-        let (id, connection_id) = (attempt.id.clone(), attempt.connection_id);
+        let id = attempt.id.clone();
         let kept = self.log.database().write(|write| {
             Box::pin(async move {
-                let (now, on) = (write.now(), write.connection());
-                store::attempts::keep_tokens(on, &id, sealed).await?;
-                if let Some(provider_session) = &tokens.provider_session {
-                    let key = ProviderSessionKey {
-                        connection_id,
-                        provider_session,
-                    };
-                    let until = now + KEPT_PROVIDER_SESSION;
-                    store::provider_sessions::put_provider_session(on, key, &subject, until)
-                        .await?;
-                }
+                store::attempts::keep_tokens(write.connection(), &id, sealed).await?;
+                Ok::<_, IdentityError>(())
+            })
+        });
+        kept.await
+    }
+
+    /// Keeps whose the provider's session is, for a logout there that names the session alone.
+    async fn keep_provider_session(
+        &self,
+        attempt: &AttemptRow,
+        identity: &ProviderIdentity,
+    ) -> Result<(), IdentityError> {
+        let Some(provider_session) = kept_session(identity) else {
+            return Ok(());
+        };
+        let (connection_id, subject) = (attempt.connection_id, identity.subject.clone());
+        let kept = self.log.database().write(|write| {
+            Box::pin(async move {
+                let key = ProviderSessionKey {
+                    connection_id,
+                    provider_session: &provider_session,
+                };
+                let (until, on) = (write.now() + KEPT_PROVIDER_SESSION, write.connection());
+                store::provider_sessions::put_provider_session(on, key, &subject, until).await?;
                 Ok::<_, IdentityError>(())
             })
         });

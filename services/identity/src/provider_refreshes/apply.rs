@@ -1,117 +1,143 @@
 //! What becomes of a provider's answer.
 
+use bowline_db::Mutation;
 use bowline_ids::TailnetId;
-use bowline_oidc::RefreshedLogin;
+use bowline_oidc::ProviderIdentity;
 use bowline_proto::identity::v1::{Connection, LoginEndEffect};
+use chrono::{DateTime, Utc};
+use serde_json::json;
 
-use super::CLAIM;
+use super::{AskedProvider, CLAIM, PAUSE};
 use crate::{
-    domain::connection::refresh_interval,
+    domain::{connection::refresh_interval, person::check_still_admitted},
     error::IdentityError,
     login_attempts::provider::oidc_provider,
     memberships::apply_claim,
-    person::read_person,
+    person::{read_person, says_mail},
     provider_logins::{actor_of, end_sessions, suspend_by},
+    scim::is_provisioned_by,
     sessions::BrowserSessions,
-    store::{self, connections::ProviderSubject, provider_refreshes::RefreshRow},
+    store::{
+        self,
+        connections::ProviderSubject,
+        provider_refreshes::{RefreshClaim, RefreshRow},
+    },
+    users::require_user,
 };
 
 impl BrowserSessions {
-    /// Writes what the provider is asked by next, unless the person has logged in again meanwhile.
+    /// Writes what the provider is asked by next, unless the person has logged in again meanwhile; says whether that was
+    /// written.
     pub(super) async fn finish_refresh(
         &self,
-        row: RefreshRow,
+        claim: RefreshClaim,
         next: RefreshRow,
-    ) -> Result<(), IdentityError> {
+    ) -> Result<bool, IdentityError> {
         let finished = self.log.database().write(|write| {
             Box::pin(async move {
                 let on = write.connection();
-                store::provider_refreshes::finish_refresh(on, &row, &next).await?;
-                Ok::<_, IdentityError>(())
+                let finish = store::provider_refreshes::finish_refresh;
+                Ok::<_, IdentityError>(finish(on, &claim, &next).await?)
             })
         });
         finished.await
     }
 
-    /// Forgets what the provider is asked by: it is asked again after the next login.
-    pub(super) async fn forget_refresh(&self, row: RefreshRow) -> Result<(), IdentityError> {
+    /// Forgets what a provider is asked by that is asked no more.
+    pub(super) async fn forget_refreshes(&self, connection_id: u64) -> Result<(), IdentityError> {
         let forgotten = self.log.database().write(|write| {
             Box::pin(async move {
-                store::provider_refreshes::delete_refresh(write.connection(), &row).await?;
+                let on = write.connection();
+                store::provider_refreshes::end_of_connection(on, connection_id).await?;
                 Ok::<_, IdentityError>(())
             })
         });
         forgotten.await
     }
 
-    /// Lets a person be in the groups that the provider says now.
+    /// Leaves a provider alone for a while that can not be asked about those who were due at a time.
+    pub(super) async fn postpone_refreshes(
+        &self,
+        connection_id: u64,
+        due: DateTime<Utc>,
+    ) -> Result<(), IdentityError> {
+        let postponed = self.log.database().write(|write| {
+            Box::pin(async move {
+                let (until, on) = (write.now() + PAUSE, write.connection());
+                let postpone = store::provider_refreshes::postpone_due;
+                postpone(on, connection_id, due, until).await?;
+                Ok::<_, IdentityError>(())
+            })
+        });
+        postponed.await
+    }
+
+    /// Lets a person be in the groups that the provider says now. Whom the connection does not admit any more, that ends as a
+    /// refusal of the provider does. `row` is what the provider is asked by next.
     pub(super) async fn apply_refreshed(
         &self,
-        tailnet: TailnetId,
-        connection: &Connection,
-        refreshed: RefreshedLogin,
+        asked: &AskedProvider<'_>,
+        row: RefreshRow,
+        identity: ProviderIdentity,
     ) -> Result<(), IdentityError> {
-        let Some(identity) = refreshed.identity else {
-            return Ok(());
-        };
-        let Some(claimed) = read_person(oidc_provider(connection)?, &identity).groups else {
-            return Ok(());
-        };
-        let connection = connection.clone();
-        let changed = self
-            .log
-            .mutate(tailnet, actor_of(&connection), move |mutation| {
-                Box::pin(async move {
-                    let person = ProviderSubject {
-                        connection_id: connection.id,
-                        issuer: &identity.issuer,
-                        subject: &identity.subject,
-                    };
-                    let on = mutation.connection();
-                    if let Some(id) = store::connections::find_linked_user(on, person).await? {
-                        apply_claim(mutation, &connection, id, &claimed).await?;
-                    }
-                    Ok::<_, IdentityError>(())
-                })
-            });
-        changed.await?;
+        let person = read_person(asked.oidc, &identity);
+        let says_mail = says_mail(asked.oidc, &identity);
+        let (connection, effect) = (asked.connection.clone(), asked.oidc.on_refusal());
+        let actor = actor_of(&connection);
+        let applied = self.log.mutate(asked.tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let subject = ProviderSubject {
+                    connection_id: connection.id,
+                    issuer: &person.issuer,
+                    subject: &person.subject,
+                };
+                let (tailnet, on) = (mutation.tailnet(), mutation.connection());
+                let Some(id) = store::connections::find_linked_user(on, subject).await? else {
+                    return Ok(());
+                };
+                let user = match &person.groups {
+                    Some(claimed) => apply_claim(mutation, &connection, id, claimed).await?,
+                    None => require_user(on, tailnet, id).await?,
+                };
+                let on = mutation.connection();
+                if is_provisioned_by(on, connection.id, id).await? {
+                    return Ok(());
+                }
+                let judged = check_still_admitted(&connection, &person, says_mail, &user);
+                if let Err(refusal) = judged
+                    && store::provider_refreshes::delete_refresh(on, &row).await?
+                {
+                    let words = refusal.to_string();
+                    end_by_refusal(mutation, &connection, &row.subject, effect, &words).await?;
+                }
+                Ok::<_, IdentityError>(())
+            })
+        });
+        applied.await?;
         Ok(())
     }
 
     /// Ends what the connection says, unless the person has logged in again meanwhile.
     pub(super) async fn apply_refusal(
         &self,
-        tailnet: TailnetId,
-        connection: &Connection,
-        row: RefreshRow,
+        asked: &AskedProvider<'_>,
+        claim: RefreshClaim,
         effect: LoginEndEffect,
+        words: String,
     ) -> Result<(), IdentityError> {
-        let connection = connection.clone();
-        let issuer = oidc_provider(&connection)?.issuer.clone();
-        let ended = self
-            .log
-            .mutate(tailnet, actor_of(&connection), move |mutation| {
-                Box::pin(async move {
-                    let on = mutation.connection();
-                    if !store::provider_refreshes::delete_refresh(on, &row).await? {
-                        return Ok(());
-                    }
-                    let person = ProviderSubject {
-                        connection_id: connection.id,
-                        issuer: &issuer,
-                        subject: &row.subject,
-                    };
-                    let Some(user_id) = store::connections::find_linked_user(on, person).await?
-                    else {
-                        return Ok(());
-                    };
-                    end_sessions(mutation, connection.id, user_id, None).await?;
-                    if effect == LoginEndEffect::Suspend {
-                        suspend_by(mutation, &connection, user_id).await?;
-                    }
-                    Ok::<_, IdentityError>(())
-                })
-            });
+        let connection = asked.connection.clone();
+        let actor = actor_of(&connection);
+        let ended = self.log.mutate(asked.tailnet, actor, move |mutation| {
+            Box::pin(async move {
+                let on = mutation.connection();
+                // A person who has logged in again meanwhile is not concerned.
+                if !store::provider_refreshes::delete_claimed(on, &claim).await? {
+                    return Ok(());
+                }
+                let subject = &claim.row.subject;
+                end_by_refusal(mutation, &connection, subject, effect, &words).await
+            })
+        });
         ended.await?;
         Ok(())
     }
@@ -141,4 +167,31 @@ impl BrowserSessions {
         });
         hastened.await
     }
+}
+
+/// Ends what a connection says of a person whom its provider refuses, or whom it admits no more, and records why.
+async fn end_by_refusal(
+    mutation: &mut Mutation,
+    connection: &Connection,
+    subject: &str,
+    effect: LoginEndEffect,
+    words: &str,
+) -> Result<(), IdentityError> {
+    let (tailnet, on) = (mutation.tailnet(), mutation.connection());
+    let person = ProviderSubject {
+        connection_id: connection.id,
+        issuer: &oidc_provider(connection)?.issuer,
+        subject,
+    };
+    let Some(user_id) = store::connections::find_linked_user(on, person).await? else {
+        return Ok(());
+    };
+    let user = require_user(on, tailnet, user_id).await?;
+    let detail = json!({ "connection": connection.name, "reason": words });
+    mutation.record_audit("user.refuse", user.login_name, &detail);
+    end_sessions(mutation, connection.id, user_id, None).await?;
+    if effect == LoginEndEffect::Suspend {
+        suspend_by(mutation, connection, user_id).await?;
+    }
+    Ok(())
 }

@@ -251,6 +251,18 @@ pub async fn send_again(on: &mut AnyConnection, row: &AttemptRow) -> Result<bool
     Ok(moved.rows_affected() == 1)
 }
 
+/// Forgets an attempt that stands at a step.
+pub async fn delete_attempt(
+    on: &mut AnyConnection,
+    id: &str,
+    step: AttemptStep,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query("DELETE FROM login_attempts WHERE id = $1 AND step = $2");
+    let query = query.bind(id.to_owned()).bind(step.number());
+    query.execute(on).await?;
+    Ok(())
+}
+
 /// Forgets the attempts that have ended by themselves before a time.
 pub async fn forget_attempts(
     on: &mut AnyConnection,

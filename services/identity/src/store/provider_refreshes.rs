@@ -1,8 +1,8 @@
 //! By what providers are asked whether they still vouch for people.
 
-use bowline_db::{DatabaseError, to_micros};
+use bowline_db::{DatabaseError, SqlDialect, to_micros};
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Any, AnyConnection, Executor, Row as _};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
 
 use super::provider_sessions::ProviderSessionKey;
 
@@ -20,6 +20,15 @@ pub struct RefreshRow {
     /// When it is to be asked, in microseconds: whoever moves it on is the one who asks.
     pub due_at: i64,
     /// Since when it is asked, in microseconds; zero when the last answer came.
+    pub asked_at: i64,
+}
+
+/// A row that a replica asks about. Whoever has logged in again meanwhile has another row.
+#[derive(Clone, Debug)]
+pub struct RefreshClaim {
+    /// The row as it was.
+    pub row: RefreshRow,
+    /// Since when it is asked about.
     pub asked_at: i64,
 }
 
@@ -56,75 +65,105 @@ pub async fn list_due_connections<'e>(
     Ok(found.into_iter().map(i64::cast_unsigned).collect())
 }
 
-/// Returns whom a connection's provider is to be asked about by now, the longest due first.
-pub async fn list_due<'e>(
-    on: impl Executor<'e, Database = Any>,
+/// Takes some of those whom a connection's provider is to be asked about by now, the longest due first, until `next`. Of several
+/// replicas each takes others.
+pub async fn claim_due(
+    on: &mut AnyConnection,
     connection_id: u64,
     now: DateTime<Utc>,
+    next: DateTime<Utc>,
     most: i64,
-) -> Result<Vec<RefreshRow>, DatabaseError> {
-    let query = sqlx::query(
+) -> Result<Vec<RefreshClaim>, DatabaseError> {
+    // Who writes in SQLite is alone.
+    let others = match SqlDialect::of(on) {
+        SqlDialect::Postgres => "FOR UPDATE SKIP LOCKED",
+        SqlDialect::Sqlite => "",
+    };
+    let query = format!(
         "SELECT subject, provider_session, sealed_token, due_at, asked_at FROM provider_refreshes
-         WHERE connection_id = $1 AND due_at <= $2 ORDER BY due_at, subject LIMIT $3",
+         WHERE connection_id = $1 AND due_at <= $2 ORDER BY due_at, subject LIMIT $3 {others}"
     );
-    let query = query.bind(connection_id.cast_signed()).bind(to_micros(now));
-    let rows = query.bind(most).fetch_all(on).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(RefreshRow {
-                connection_id,
-                subject: row.try_get("subject")?,
-                provider_session: row.try_get("provider_session")?,
-                sealed_token: row.try_get("sealed_token")?,
-                due_at: row.try_get("due_at")?,
-                asked_at: row.try_get("asked_at")?,
-            })
-        })
-        .collect()
+    let query = sqlx::query(AssertSqlSafe(query)).bind(connection_id.cast_signed());
+    let query = query.bind(to_micros(now)).bind(most);
+    let rows = query.fetch_all(&mut *on).await?;
+    let read = |row: &AnyRow| {
+        let row = RefreshRow {
+            connection_id,
+            subject: row.try_get("subject")?,
+            provider_session: row.try_get("provider_session")?,
+            sealed_token: row.try_get("sealed_token")?,
+            due_at: row.try_get("due_at")?,
+            asked_at: row.try_get("asked_at")?,
+        };
+        let asked_at = to_micros(now);
+        Ok::<_, DatabaseError>(RefreshClaim { row, asked_at })
+    };
+    let claimed: Vec<_> = rows.iter().map(read).collect::<Result<_, _>>()?;
+    for RefreshClaim { row, asked_at } in &claimed {
+        let query = sqlx::query(
+            "UPDATE provider_refreshes SET due_at = $3, asked_at = $4 WHERE connection_id = $1 AND subject = $2",
+        );
+        let query = query
+            .bind(connection_id.cast_signed())
+            .bind(row.subject.clone());
+        let query = query.bind(to_micros(next)).bind(*asked_at);
+        query.execute(&mut *on).await?;
+    }
+    Ok(claimed)
 }
 
-/// Notes that a person is asked about; says whether nobody else does so. Of several replicas only one asks.
-pub async fn claim_refresh(
+/// Lets everybody of a connection who was to be asked about at a time be asked about later.
+pub async fn postpone_due(
     on: &mut AnyConnection,
-    row: &RefreshRow,
-    now: DateTime<Utc>,
-    next: DateTime<Utc>,
-) -> Result<bool, DatabaseError> {
+    connection_id: u64,
+    due: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
     let query = sqlx::query(
-        "UPDATE provider_refreshes SET due_at = $4, asked_at = $5
-         WHERE connection_id = $1 AND subject = $2 AND due_at = $3",
+        "UPDATE provider_refreshes SET due_at = $3 WHERE connection_id = $1 AND due_at <= $2",
     );
-    let claimed = query
-        .bind(row.connection_id.cast_signed())
-        .bind(row.subject.clone())
-        .bind(row.due_at)
-        .bind(to_micros(next))
-        .bind(to_micros(now))
-        .execute(on)
-        .await?;
-    Ok(claimed.rows_affected() == 1)
+    let query = query.bind(connection_id.cast_signed()).bind(to_micros(due));
+    query.bind(to_micros(until)).execute(on).await?;
+    Ok(())
 }
 
 /// Writes what became of asking, unless the person has logged in again meanwhile; says whether it was written.
 pub async fn finish_refresh(
     on: &mut AnyConnection,
-    asked: &RefreshRow,
+    claim: &RefreshClaim,
     next: &RefreshRow,
 ) -> Result<bool, DatabaseError> {
     let query = sqlx::query(
         "UPDATE provider_refreshes SET sealed_token = $4, due_at = $5, asked_at = $6
-         WHERE connection_id = $1 AND subject = $2 AND sealed_token = $3",
+         WHERE connection_id = $1 AND subject = $2 AND asked_at = $3",
     );
     let written = query
-        .bind(asked.connection_id.cast_signed())
-        .bind(asked.subject.clone())
-        .bind(asked.sealed_token.clone())
+        .bind(claim.row.connection_id.cast_signed())
+        .bind(claim.row.subject.clone())
+        .bind(claim.asked_at)
         .bind(next.sealed_token.clone())
         .bind(next.due_at)
         .bind(next.asked_at)
         .execute(on)
         .await?;
     Ok(written.rows_affected() == 1)
+}
+
+/// Forgets a token that is asked with; says whether it was still there.
+pub async fn delete_claimed(
+    on: &mut AnyConnection,
+    claim: &RefreshClaim,
+) -> Result<bool, DatabaseError> {
+    let query = sqlx::query(
+        "DELETE FROM provider_refreshes WHERE connection_id = $1 AND subject = $2 AND asked_at = $3",
+    );
+    let gone = query
+        .bind(claim.row.connection_id.cast_signed())
+        .bind(claim.row.subject.clone())
+        .bind(claim.asked_at)
+        .execute(on)
+        .await?;
+    Ok(gone.rows_affected() == 1)
 }
 
 /// Forgets a token; says whether it was still there.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_bus::Bus;
-use bowline_clock::SystemClock;
-use bowline_identity::{Identity, IdentityConfig};
+use bowline_clock::{ManualClock, SharedClock, SystemClock};
+use bowline_db::{Database, TimeSource};
+use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
+use bowline_identity::{Identity, IdentityBase, IdentityConfig};
 use bowline_proto::identity::v1::login_service_client::LoginServiceClient;
 use bowline_proto::identity::v1::tailnet_service_client::TailnetServiceClient;
 use bowline_proto::identity::v1::user_service_client::UserServiceClient;
@@ -13,6 +15,7 @@ use bowline_proto::identity::v1::{
     ApproveLoginRequest, CreateTailnetRequest, CreateUserRequest, DenyLoginRequest, Device, Login,
     StartLoginRequest, Tailnet, User,
 };
+use bowline_sealing::SealingKeys;
 use bowline_service_kit::config::Secret;
 use bowline_service_kit::{Caller, GrpcChannel, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::TestDatabase;
@@ -23,10 +26,64 @@ pub(crate) struct TestIdentity {
     database: TestDatabase,
 }
 
+/// How a process of the service differs from what the settings make.
+pub(crate) struct TestBase {
+    /// The clock that counts, on either database; `None` where the time is the real one.
+    pub(crate) clock: Option<Arc<ManualClock>>,
+    /// How long a provider's answer may take.
+    pub(crate) patience: Duration,
+    /// The text of the file of sealing keys.
+    pub(crate) sealing_keys: String,
+}
+
+impl Default for TestBase {
+    fn default() -> Self {
+        Self {
+            clock: None,
+            patience: Duration::from_secs(10),
+            sealing_keys: SEALING_KEY.to_owned(),
+        }
+    }
+}
+
+impl TestBase {
+    async fn start(self, url: &str) -> Identity {
+        let clock: SharedClock = match &self.clock {
+            Some(clock) => Arc::clone(clock) as SharedClock,
+            None => Arc::new(SystemClock),
+        };
+        let mut options = Identity::database_options(clock);
+        if self.clock.is_some() {
+            options.time = TimeSource::Clock;
+        }
+        let limits = AnswerLimits {
+            longest_body: 1 << 20,
+            deadline: self.patience,
+        };
+        let also = vec!["127.0.0.0/8".parse().unwrap()];
+        let base = IdentityBase {
+            database: Database::open(url, options).await.unwrap(),
+            bus: Bus::in_process(),
+            sealing_keys: Some(SealingKeys::parse(&self.sealing_keys).unwrap()),
+            provider_client: HttpClient::new(Destinations::Public { also }, limits),
+            public_url: String::new(),
+        };
+        let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
+        Identity::assemble(base, &tasks)
+    }
+}
+
 impl TestIdentity {
     pub(crate) async fn start(database: TestDatabase) -> Self {
         Self {
             identity: start(&database.url("identity")).await,
+            database,
+        }
+    }
+
+    pub(crate) async fn start_as(database: TestDatabase, base: TestBase) -> Self {
+        Self {
+            identity: base.start(&database.url("identity")).await,
             database,
         }
     }
@@ -56,6 +113,36 @@ impl TestIdentity {
     /// Starts another process of the service on the same database.
     pub(crate) async fn start_replica(&self) -> Identity {
         start(&self.url()).await
+    }
+
+    pub(crate) async fn start_replica_as(&self, base: TestBase) -> Identity {
+        base.start(&self.url()).await
+    }
+
+    /// Counts the rows of a table, past the service; `of` is what holds of them.
+    pub(crate) async fn count_rows(&self, table: &str, of: &str) -> i64 {
+        let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
+        let table = self.table(table);
+        let query = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table} WHERE {of}");
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(query));
+        let count = query.fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        count
+    }
+
+    /// Counts the sealed secrets of a column that begin with something else than `mark`.
+    pub(crate) async fn count_cells(&self, table: &str, column: &str, mark: &[u8]) -> i64 {
+        let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
+        let table = self.table(table);
+        let query = format!(
+            "SELECT CAST(COUNT(*) AS BIGINT) FROM {table}
+             WHERE {column} IS NOT NULL AND substr({column}, 1, {}) <> $1",
+            mark.len()
+        );
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(query));
+        let count = query.bind(mark.to_vec()).fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        count
     }
 
     /// Returns what the audit trails of all tailnets say of an action, oldest first.
@@ -207,7 +294,8 @@ pub(crate) fn channel(identity: &Identity, caller: Caller) -> GrpcChannel {
 }
 
 /// The key that seals, the same for all replicas.
-const SEALING_KEY: &str = "bowline-sealing-key-AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+pub(crate) const SEALING_KEY: &str =
+    "bowline-sealing-key-AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 async fn start(url: &str) -> Identity {
     let config = IdentityConfig {

@@ -12,6 +12,7 @@ mod changes;
 mod credentials;
 mod crowd;
 mod groups;
+mod hostile_providers;
 mod identity;
 mod links;
 mod logins;

@@ -45,6 +45,10 @@ pub(crate) struct TestCorp {
 impl TestCorp {
     pub(crate) async fn start(database: TestDatabase) -> Self {
         let identity = TestIdentity::start(database).await;
+        Box::pin(Self::start_with(identity)).await
+    }
+
+    pub(crate) async fn start_with(identity: TestIdentity) -> Self {
         let provider = TestOidcProvider::start().await;
         let tailnet = identity.new_tailnet("corp").await;
         let mut corp = Self {
@@ -91,7 +95,7 @@ impl TestCorp {
         channel(self.identity.identity(), gateway)
     }
 
-    fn attempts(&self) -> LoginAttemptServiceClient<GrpcChannel> {
+    pub(crate) fn attempts(&self) -> LoginAttemptServiceClient<GrpcChannel> {
         LoginAttemptServiceClient::new(self.gateway())
     }
 
@@ -124,6 +128,14 @@ impl TestCorp {
             code: "code".to_owned(),
             ..FinishOidcLoginRequest::default()
         };
+        self.finish_with(request).await
+    }
+
+    /// Brings a browser back with whatever it has.
+    pub(crate) async fn finish_with(
+        &self,
+        request: FinishOidcLoginRequest,
+    ) -> Result<LoginAttempt, Status> {
         let finished = self.attempts().finish_oidc_login(request).await?;
         Ok(finished.into_inner().attempt.unwrap())
     }
@@ -145,7 +157,7 @@ impl TestCorp {
         self.open(attempt).await
     }
 
-    async fn start_session_login(&self) -> String {
+    pub(crate) async fn start_session_login(&self) -> String {
         let request = StartSessionLoginRequest {
             browser: vec![7; 32],
             description: Some(BrowserDescription::default()),
@@ -154,7 +166,7 @@ impl TestCorp {
         started.into_inner().login.unwrap().id
     }
 
-    async fn open(&self, attempt: LoginAttempt) -> Result<String, Status> {
+    pub(crate) async fn open(&self, attempt: LoginAttempt) -> Result<String, Status> {
         let request = OpenSessionRequest {
             attempt_id: attempt.id,
             browser: vec![7; 32],

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bowline_proto::identity::v1::{
-    Connection, DeleteUserRequest, LoginEndEffect, RefreshConnectionRequest,
-    UpdateConnectionRequest, connection::Provider,
-    connection_service_client::ConnectionServiceClient, user_service_client::UserServiceClient,
+    Admission, CloseSessionRequest, Connection, DeleteUserRequest, FinishOidcLoginRequest,
+    LoginEndEffect, OpenSessionRequest, RefreshConnectionRequest, UpdateConnectionRequest,
+    connection::Provider, connection_service_client::ConnectionServiceClient,
+    login_attempt_service_client::LoginAttemptServiceClient,
+    session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
 };
+use bowline_sealing::SealingKeys;
+use bowline_service_kit::{Caller, ServiceName};
 use bowline_test_oidc_provider::Fault;
 use bowline_test_servers::{TestDatabase, on_both};
 use prost_types::FieldMask;
@@ -14,7 +18,10 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use crate::provider_logins::TestCorp;
+use crate::{
+    identity::{SEALING_KEY, TestBase, channel},
+    provider_logins::TestCorp,
+};
 
 on_both!(start =>
     provider_that_vouches_changes_groups_live,
@@ -24,6 +31,10 @@ on_both!(start =>
     one_replica_asks_for_each_person,
     connection_that_asks_nothing_keeps_nothing,
     nobody_is_asked_about_who_is_no_user,
+    who_is_admitted_no_more_is_refused,
+    replicas_share_people_and_ask_about_few_at_once,
+    nobody_is_noted_where_it_can_not_be_asked,
+    what_older_keys_have_sealed_is_sealed_again,
 );
 
 /// How long what happens in the background may take on a busy machine.
@@ -88,11 +99,9 @@ async fn await_suspended(corp: &TestCorp) {
 
 /// Returns how many people the provider is asked about.
 async fn count_kept(corp: &TestCorp) -> i64 {
-    let pool = sqlx::AnyPool::connect(&corp.identity.url()).await.unwrap();
-    let table = corp.identity.table("provider_refreshes");
-    let query = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");
-    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(query));
-    query.fetch_one(&pool).await.unwrap()
+    corp.identity
+        .count_rows("provider_refreshes", "1 = 1")
+        .await
 }
 
 async fn nobody_is_asked_about_who_is_no_user(corp: TestCorp) {
@@ -241,6 +250,219 @@ async fn one_replica_asks_for_each_person(corp: TestCorp) {
     assert_eq!(corp.provider.count_requests("/token"), before + 4);
     corp.find(&secret).await.unwrap();
     assert!(!corp.user().await.suspended);
+}
+
+/// Changes the connection, past the logins.
+async fn change_connection(corp: &TestCorp, path: &str, change: impl FnOnce(&mut Connection)) {
+    let mut changed = corp.connection.clone();
+    change(&mut changed);
+    let request = UpdateConnectionRequest {
+        connection: Some(changed),
+        update_mask: Some(FieldMask {
+            paths: vec![path.to_owned()],
+        }),
+        ..UpdateConnectionRequest::default()
+    };
+    let mut client = ConnectionServiceClient::new(corp.identity.admin());
+    client.update_connection(request).await.unwrap();
+}
+
+async fn who_is_admitted_no_more_is_refused(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    // What the provider says is as before, and the connection admits others.
+    for admission in [
+        Admission {
+            groups: vec!["dev".to_owned()],
+            ..Admission::default()
+        },
+        Admission {
+            domains: vec!["example.com".to_owned()],
+            known_users_only: true,
+            ..Admission::default()
+        },
+    ] {
+        change_connection(&corp, "admission", |connection| {
+            connection.admission = Some(admission);
+        })
+        .await;
+        ask(&corp).await;
+    }
+    ask(&corp).await;
+    corp.find(&secret).await.unwrap();
+    let claims = json!({ "groups": ["ops"], "sid": "laptop" });
+    corp.provider.change(|behaviour| behaviour.claims = claims);
+    change_connection(&corp, "admission", |connection| {
+        connection.admission = Some(Admission {
+            groups: vec!["dev".to_owned()],
+            ..Admission::default()
+        });
+    })
+    .await;
+    ask(&corp).await;
+    await_suspended(&corp).await;
+    corp.assert_ended(&secret).await;
+    let user = corp.user().await;
+    assert_eq!(user.suspended_by_connection_id, corp.connection.id);
+    assert_eq!(
+        user.groups,
+        ["ops"],
+        "what the provider says counts all the same"
+    );
+    assert_eq!(count_kept(&corp).await, 0, "she is not asked about again");
+    let audited = corp.identity.audited_details("user.refuse").await;
+    let reason = "You are in none of the groups that may log in here. Ask an administrator.";
+    assert_eq!(
+        audited,
+        [json!({ "connection": "Asking", "reason": reason })]
+    );
+    let refused = corp.sign_in_by(&corp.connection).await.unwrap_err();
+    assert!(
+        refused.message().contains("none of the groups"),
+        "{refused}"
+    );
+}
+
+async fn replicas_share_people_and_ask_about_few_at_once(corp: TestCorp) {
+    const PEOPLE: usize = 60;
+    let replicas = [
+        corp.identity.start_replica().await,
+        corp.identity.start_replica().await,
+    ];
+    for number in 0..PEOPLE {
+        let key = u32::try_from(number).unwrap();
+        let network = format!("10.0.{number}.1");
+        let login = corp.identity.start_login_from(key, &network);
+        let login = login.await.unwrap().id;
+        let url = corp.begin(&login, &corp.connection).await.unwrap();
+        let answer = corp.provider.let_in(&url, &format!("person-{number}"));
+        let request = FinishOidcLoginRequest {
+            state: answer.state,
+            code: answer.code,
+            browser: vec![7; 32],
+            ..FinishOidcLoginRequest::default()
+        };
+        corp.finish_with(request).await.unwrap();
+    }
+    assert_eq!(count_kept(&corp).await, 60);
+    let before = corp.provider.count_requests("/token");
+    // Whoever asks is held back, so that each replica has as many under way as it ever has.
+    corp.provider.change(|behaviour| {
+        behaviour.faults.insert("/token".to_owned(), Fault::Hold);
+        behaviour.refresh_answer = Some((400, json!({ "error": "invalid_grant" })));
+    });
+    assert_eq!(hasten(&corp).await, 60);
+    await_asked(&corp, before + 15).await;
+    corp.provider.change(|behaviour| behaviour.faults.clear());
+    corp.provider.release();
+    let deadline = Instant::now() + PATIENCE;
+    while count_kept(&corp).await > 0 {
+        assert!(Instant::now() < deadline, "not all are asked about");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(corp.provider.count_requests("/token"), before + PEOPLE);
+    assert_eq!(corp.provider.most_under_way(), 15, "five of each replica");
+    let refused = corp.identity.audited_details("user.refuse").await;
+    assert_eq!(refused.len(), PEOPLE, "each once");
+    drop(replicas);
+}
+
+async fn nobody_is_noted_where_it_can_not_be_asked(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    let asked = corp.provider.count_requests("/token");
+    // The client's secret can not be opened.
+    let change_secret = async |sealed: &str| {
+        let pool = sqlx::AnyPool::connect(&corp.identity.url()).await.unwrap();
+        let (table, id) = (corp.identity.table("connections"), corp.connection.id);
+        let query = format!("UPDATE {table} SET sealed_secret = {sealed} WHERE id = {id}");
+        let query = sqlx::query(sqlx::AssertSqlSafe(query));
+        query.execute(&pool).await.unwrap();
+        pool.close().await;
+    };
+    change_secret("substr(sealed_secret, 1, 9)").await;
+    assert_eq!(hasten(&corp).await, 1);
+    let deadline = Instant::now() + PATIENCE;
+    let later = chrono::Utc::now() + chrono::TimeDelta::minutes(3);
+    let of = format!("asked_at = 0 AND due_at > {}", later.timestamp_micros());
+    while corp.identity.count_rows("provider_refreshes", &of).await == 0 {
+        assert!(
+            Instant::now() < deadline,
+            "it is not looked for whom to ask about"
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(corp.provider.count_requests("/token"), asked);
+    corp.find(&secret).await.unwrap();
+    // It can be asked again, and nothing hides that this is its first word.
+    change_secret("NULL").await;
+    let refuse = Some((400, json!({ "error": "invalid_grant" })));
+    corp.provider
+        .change(|behaviour| behaviour.refresh_answer = refuse);
+    ask(&corp).await;
+    await_suspended(&corp).await;
+}
+
+async fn what_older_keys_have_sealed_is_sealed_again(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    // A login under way, and one whose person is known.
+    let login = corp.start_session_login().await;
+    let url = corp.begin(&login, &corp.connection).await.unwrap();
+    let answer = corp.provider.let_in(&url, "ben");
+    let other = corp.start_session_login().await;
+    let known = corp.prove(&other, &corp.connection).await.unwrap();
+
+    let newer = "bowline-sealing-key-ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
+    let replica = |keys: String| {
+        corp.identity.start_replica_as(TestBase {
+            sealing_keys: keys,
+            ..TestBase::default()
+        })
+    };
+    let rolled = replica(format!("{newer}\n{SEALING_KEY}")).await;
+    let mark = SealingKeys::parse(newer).unwrap().newest_mark();
+    let deadline = Instant::now() + PATIENCE;
+    for (table, column) in [
+        ("connections", "sealed_secret"),
+        ("provider_refreshes", "sealed_token"),
+        ("sessions", "id_token"),
+        ("login_attempts", "sealed"),
+        ("login_attempts", "answer"),
+    ] {
+        while corp.identity.count_cells(table, column, &mark).await > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "{table} has what an older key sealed"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    drop(rolled);
+    // The older key is retired: what is under way goes on, and the provider is asked.
+    let retired = replica(newer.to_owned()).await;
+    let gateway = || channel(&retired, Caller::Service(ServiceName::NetmapGateway));
+    let request = FinishOidcLoginRequest {
+        state: answer.state,
+        code: answer.code,
+        browser: vec![7; 32],
+        ..FinishOidcLoginRequest::default()
+    };
+    let mut attempts = LoginAttemptServiceClient::new(gateway());
+    attempts.finish_oidc_login(request).await.unwrap();
+    let request = OpenSessionRequest {
+        attempt_id: known.id,
+        browser: vec![7; 32],
+        description: None,
+    };
+    let mut sessions = SessionServiceClient::new(gateway());
+    sessions.open_session(request).await.unwrap();
+    let request = CloseSessionRequest {
+        secret,
+        callback_url: "https://bowline.example.com/login/callback".to_owned(),
+    };
+    let closed = sessions.close_session(request).await.unwrap().into_inner();
+    assert!(
+        closed.provider_url.contains("id_token_hint=ey"),
+        "{closed:?}"
+    );
 }
 
 async fn connection_that_asks_nothing_keeps_nothing(corp: TestCorp) {

@@ -103,3 +103,47 @@ fn user_is_linked_by_an_address_in_a_domain_of_the_connection_only() {
         assert!(!may_link(&connection, &person(mail)), "{mail:?}");
     }
 }
+
+#[test]
+fn who_is_admitted_no_more_is_refused_by_what_the_provider_says() {
+    let user = User {
+        login_name: "amira@example.com".to_owned(),
+        ..User::default()
+    };
+    let judge = |admission: Admission, person: &Person, says_mail| {
+        check_still_admitted(&admitting(admission), person, says_mail, &user).is_ok()
+    };
+    let domains = || Admission {
+        domains: words(&["example.com"]),
+        ..Admission::default()
+    };
+    let groups = || Admission {
+        groups: words(&["ops"]),
+        ..Admission::default()
+    };
+    let users = |name: &str| Admission {
+        users: words(&[name]),
+        known_users_only: true,
+        ..Admission::default()
+    };
+    let amira = person(Some("amira@example.com"));
+    let moved = person(Some("amira@elsewhere.example"));
+    assert!(judge(domains(), &amira, true));
+    assert!(!judge(domains(), &moved, true));
+    assert!(
+        !judge(domains(), &person(None), true),
+        "her address is not verified any more"
+    );
+    assert!(
+        judge(domains(), &person(None), false),
+        "nothing is said of her address"
+    );
+    assert!(!judge(groups(), &amira, true));
+    let unknown = Person {
+        groups: None,
+        ..amira.clone()
+    };
+    assert!(judge(groups(), &unknown, true), "nothing is said of groups");
+    assert!(judge(users("Amira@example.com"), &person(None), false));
+    assert!(!judge(users("ben@example.com"), &amira, true));
+}
