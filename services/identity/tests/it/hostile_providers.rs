@@ -10,9 +10,12 @@ use std::{
 };
 
 use bowline_proto::identity::v1::{
-    BeginLoginAttemptRequest, Connection, DeleteConnectionRequest, FinishOidcLoginRequest,
-    LoginAttempt, LoginAttemptState, connection_service_client::ConnectionServiceClient,
+    BeginLoginAttemptRequest, CloseSessionRequest, Connection, DeleteConnectionRequest,
+    FinishOidcLoginRequest, LoginAttempt, LoginAttemptState, LoginEndEffect,
+    RefreshConnectionRequest, connection_service_client::ConnectionServiceClient,
+    session_service_client::SessionServiceClient,
 };
+use bowline_service_kit::{Caller, ServiceName};
 use bowline_test_oidc_provider::{Fault, ProviderBehaviour, TestOidcProvider};
 use bowline_test_servers::{TestDatabase, on_both};
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
@@ -20,19 +23,24 @@ use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 
 use crate::{
-    identity::{TestBase, TestIdentity},
+    identity::{TestBase, TestIdentity, channel},
     provider_logins::TestCorp,
 };
 
 mod cases;
 
-use cases::{DISCOVERY, HostileCase, Step, faults_of_endpoints, lies};
+use cases::{
+    DISCOVERY, HostileCase, PERSON, Step, TOKEN, faults, faults_of_endpoints,
+    let_person_be_asked_for, lies,
+};
 
 on_both!(start =>
     login_by_a_hostile_provider_fails_in_words_and_costs_nothing_else,
     what_a_browser_brings_is_not_believed_either,
     crowd_at_a_provider_that_is_down_asks_it_once,
     key_that_a_provider_rolls_is_found,
+    refresh_by_a_hostile_provider_changes_nothing,
+    logout_ends_here_whatever_the_provider_does,
 );
 
 /// How long what happens in the background may take on a busy machine.
@@ -40,12 +48,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How many providers are tried at once.
 const AT_ONCE: usize = 12;
 
-async fn start(database: TestDatabase) -> TestCorp {
-    let base = TestBase {
+/// Returns a process that waits for no provider as long as it may.
+fn hurried() -> TestBase {
+    TestBase {
         patience: Duration::from_secs(2),
         ..TestBase::default()
-    };
-    let identity = TestIdentity::start_as(database, base).await;
+    }
+}
+
+async fn start(database: TestDatabase) -> TestCorp {
+    let identity = TestIdentity::start_as(database, hurried()).await;
     Box::pin(TestCorp::start_with(identity)).await
 }
 
@@ -64,6 +76,7 @@ impl Newcomer {
         let issuer = provider.issuer().to_owned();
         let connection = corp.connect(name, |oidc| {
             oidc.issuer = issuer;
+            oidc.on_refusal = LoginEndEffect::Suspend.into();
             oidc.refresh_interval = Some(prost_types::Duration {
                 seconds: 3600,
                 nanos: 0,
@@ -107,7 +120,7 @@ impl Newcomer {
             "provider_refreshes",
             "provider_identities",
         ] {
-            kept += corp.identity.count_rows(table, &of).await;
+            kept += corp.identity.count_rows_of(table, &of).await;
         }
         kept
     }
@@ -115,7 +128,7 @@ impl Newcomer {
     /// Counts the attempts of the login.
     async fn count_attempts(&self, corp: &TestCorp) -> i64 {
         let of = format!("login_id = '{}'", self.login);
-        corp.identity.count_rows("login_attempts", &of).await
+        corp.identity.count_rows_of("login_attempts", &of).await
     }
 }
 
@@ -333,4 +346,87 @@ async fn key_that_a_provider_rolls_is_found(corp: TestCorp) {
     provider.change(|behaviour| behaviour.signing_key = 1);
     let refused = newcomer.prove(&corp).await.unwrap_err();
     assert!(refused.message().contains("ID token"), "{refused}");
+}
+
+/// Lets a provider be asked about its person, and waits until that is done with.
+async fn refresh(corp: &TestCorp, newcomer: &Newcomer) {
+    let request = RefreshConnectionRequest {
+        tailnet_id: corp.tailnet.id,
+        connection_id: newcomer.connection.id,
+    };
+    let mut client = ConnectionServiceClient::new(corp.identity.admin());
+    let asked = newcomer.provider.count_requests(TOKEN);
+    let deadline = Instant::now() + PATIENCE;
+    while newcomer.provider.count_requests(TOKEN) == asked {
+        assert!(Instant::now() < deadline, "the provider is not asked");
+        client.refresh_connection(request).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+    // Whoever is asked about is taken for two minutes; an answer of any kind puts that off further.
+    let later = chrono::Utc::now() + chrono::TimeDelta::minutes(3);
+    let id = newcomer.connection.id;
+    let of = format!(
+        "connection_id = {id} AND due_at > {}",
+        later.timestamp_micros()
+    );
+    while corp.identity.count_rows_of("provider_refreshes", &of).await == 0 {
+        assert!(Instant::now() < deadline, "nothing becomes of it");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn refresh_by_a_hostile_provider_changes_nothing(corp: TestCorp) {
+    let secret = corp.sign_in("laptop").await;
+    let of_tokens = faults(TOKEN).into_iter().map(|fault| (TOKEN, fault));
+    let of_people = faults(PERSON).into_iter().map(|fault| (PERSON, fault));
+    let (corp, all) = (&corp, of_tokens.chain(of_people));
+    let tried = stream::iter(all).for_each_concurrent(AT_ONCE, async |(path, (name, fault, _))| {
+        let newcomer = Newcomer::come(corp, &format!("{path} {name}")).await;
+        newcomer.prove(corp).await.unwrap();
+        newcomer.provider.change(|behaviour| {
+            let_person_be_asked_for(behaviour);
+            behaviour.faults.insert(path.to_owned(), fault);
+        });
+        refresh(corp, &newcomer).await;
+        assert_eq!(newcomer.count_kept(corp).await, 3, "{path} {name}");
+        // It is well again, and still has the token that it gave last.
+        newcomer.provider.change(ProviderBehaviour::heal);
+        refresh(corp, &newcomer).await;
+        let of = format!(
+            "connection_id = {} AND asked_at = 0",
+            newcomer.connection.id
+        );
+        let answered = corp.identity.count_rows_of("provider_refreshes", &of).await;
+        assert_eq!(answered, 1, "{path} {name}");
+        newcomer.leave(corp).await;
+    });
+    tried.await;
+    corp.find(&secret).await.unwrap();
+    let user = corp.user().await;
+    assert_eq!(
+        (user.suspended, &user.groups[..]),
+        (false, &["dev".to_owned()][..])
+    );
+    let refused = corp.identity.audited_details("user.refuse").await;
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+async fn logout_ends_here_whatever_the_provider_does(corp: TestCorp) {
+    for fault in [Fault::Status(500), Fault::Hang, Fault::Endless] {
+        let secret = corp.sign_in("laptop").await;
+        corp.provider.change(|behaviour| {
+            behaviour.faults.insert(DISCOVERY.to_owned(), fault.clone());
+        });
+        // A process that knows nothing of the provider yet.
+        let replica = corp.identity.start_replica_as(hurried()).await;
+        let gateway = channel(&replica, Caller::Service(ServiceName::NetmapGateway));
+        let request = CloseSessionRequest {
+            secret: secret.clone(),
+            callback_url: "https://bowline.example.com/login/callback".to_owned(),
+        };
+        let mut sessions = SessionServiceClient::new(gateway);
+        let closed = sessions.close_session(request).await.unwrap().into_inner();
+        assert_eq!(closed.provider_url, "", "{fault:?}");
+        corp.assert_ended(&secret).await;
+    }
 }

@@ -120,7 +120,7 @@ impl TestIdentity {
     }
 
     /// Counts the rows of a table, past the service; `of` is what holds of them.
-    pub(crate) async fn count_rows(&self, table: &str, of: &str) -> i64 {
+    pub(crate) async fn count_rows_of(&self, table: &str, of: &str) -> i64 {
         let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
         let table = self.table(table);
         let query = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table} WHERE {of}");

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod attempts_end;
 mod changes;
 mod credentials;
 mod crowd;

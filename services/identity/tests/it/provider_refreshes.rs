@@ -99,9 +99,7 @@ async fn await_suspended(corp: &TestCorp) {
 
 /// Returns how many people the provider is asked about.
 async fn count_kept(corp: &TestCorp) -> i64 {
-    corp.identity
-        .count_rows("provider_refreshes", "1 = 1")
-        .await
+    corp.identity.count_rows("provider_refreshes").await
 }
 
 async fn nobody_is_asked_about_who_is_no_user(corp: TestCorp) {
@@ -383,7 +381,7 @@ async fn nobody_is_noted_where_it_can_not_be_asked(corp: TestCorp) {
     let deadline = Instant::now() + PATIENCE;
     let later = chrono::Utc::now() + chrono::TimeDelta::minutes(3);
     let of = format!("asked_at = 0 AND due_at > {}", later.timestamp_micros());
-    while corp.identity.count_rows("provider_refreshes", &of).await == 0 {
+    while corp.identity.count_rows_of("provider_refreshes", &of).await == 0 {
         assert!(
             Instant::now() < deadline,
             "it is not looked for whom to ask about"

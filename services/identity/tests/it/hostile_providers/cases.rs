@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 /// Where a provider publishes what it is.
 pub(super) const DISCOVERY: &str = "/.well-known/openid-configuration";
 const KEYS: &str = "/jwks";
-const TOKEN: &str = "/token";
-const PERSON: &str = "/userinfo";
+/// Where it gives tokens.
+pub(super) const TOKEN: &str = "/token";
+/// Where it says more of a person.
+pub(super) const PERSON: &str = "/userinfo";
 
 type Change = Box<dyn Fn(&mut ProviderBehaviour) + Send + Sync>;
 
@@ -48,7 +50,7 @@ fn case(
 }
 
 /// Returns what can be wrong with any answer, and what is said of it.
-fn faults(path: &'static str) -> Vec<(&'static str, Fault, &'static str)> {
+pub(super) fn faults(path: &'static str) -> Vec<(&'static str, Fault, &'static str)> {
     let json = "application/json";
     let unreadable = match path {
         PERSON => "userinfo",
@@ -106,7 +108,7 @@ fn faults(path: &'static str) -> Vec<(&'static str, Fault, &'static str)> {
 }
 
 /// Lets the ID token say less than is wanted, so that the person is asked for.
-fn let_person_be_asked_for(behaviour: &mut ProviderBehaviour) {
+pub(super) fn let_person_be_asked_for(behaviour: &mut ProviderBehaviour) {
     behaviour.claims = json!({ "email": null });
 }
 
