@@ -19,6 +19,15 @@ pub fn saml_metadata_path(connection_id: u64) -> String {
     format!("/saml/{connection_id}/metadata")
 }
 
+/// Returns the connection whose metadata is there.
+#[must_use]
+pub fn connection_of_metadata_path(path: &str) -> Option<u64> {
+    let rest = path.strip_prefix("/saml/")?;
+    let id = rest.strip_suffix("/metadata")?.parse().ok()?;
+    // Each connection has one path.
+    (saml_metadata_path(id) == path).then_some(id)
+}
+
 /// Returns where a person uses an invitation.
 #[must_use]
 pub fn invitation_path(secret: &str) -> String {

@@ -111,6 +111,8 @@ impl fmt::Debug for TakeSamlResponseRequest {
             .debug_struct("TakeSamlResponseRequest")
             .field("relay_state", &redact(&self.relay_state))
             .field("saml_response", &redact(&self.saml_response))
+            .field("origin", &self.origin)
+            .field("description", &self.description)
             .finish()
     }
 }

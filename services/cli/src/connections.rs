@@ -1,5 +1,6 @@
 //! `bowline connections`.
 
+mod admission;
 pub mod links;
 mod local;
 mod oidc;
@@ -9,11 +10,11 @@ mod saml;
 mod secret;
 
 use bowline_proto::identity::v1::{
-    Admission, Connection, DeleteConnectionRequest, ListConnectionsRequest, TestConnectionRequest,
+    Connection, DeleteConnectionRequest, ListConnectionsRequest, TestConnectionRequest,
     connection_service_client::ConnectionServiceClient,
 };
 use bowline_service_kit::GrpcChannel;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
 use crate::{
@@ -79,6 +80,8 @@ pub enum ConnectionsCommand {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
+    /// Change whether a SAML provider may begin logins. Without --idp-initiated it may not.
+    SetIdpInitiated(saml::SetBeginningArgs),
     /// Publish the successor of the key that requests to a SAML provider are signed with. Once the provider has loaded it, run
     /// it again with --finish.
     RollKey {
@@ -129,34 +132,6 @@ pub enum CreateCommand {
     },
 }
 
-/// Who of those that the provider knows may log in.
-#[derive(Debug, Args)]
-pub struct AdmissionArgs {
-    /// Only people with a verified address in this mail domain may log in.
-    #[arg(long = "allow-domain")]
-    allow_domains: Vec<String>,
-    /// Only people in this group of the provider may log in.
-    #[arg(long = "allow-group")]
-    allow_groups: Vec<String>,
-    /// Only people with this login name may log in.
-    #[arg(long = "allow-user")]
-    allow_users: Vec<String>,
-    /// Only people who are users already may log in.
-    #[arg(long)]
-    known_users_only: bool,
-}
-
-impl AdmissionArgs {
-    fn into_admission(self) -> Admission {
-        Admission {
-            domains: self.allow_domains,
-            groups: self.allow_groups,
-            users: self.allow_users,
-            known_users_only: self.known_users_only,
-        }
-    }
-}
-
 /// Runs a command.
 pub async fn run(
     command: ConnectionsCommand,
@@ -196,6 +171,9 @@ pub async fn run(
         } => {
             let found = find_of(&tailnet, &connection, server).await?;
             saml::set_metadata(found, metadata, server, printer).await
+        }
+        ConnectionsCommand::SetIdpInitiated(args) => {
+            saml::set_beginning(args, server, printer).await
         }
         ConnectionsCommand::RollKey {
             connection,

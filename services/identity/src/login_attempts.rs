@@ -3,6 +3,7 @@
 //! ```text
 //! begin_attempt ─▶ the provider ─▶ finish_oidc (once for each state) ────────────────▶ the person is known
 //!                              └─▶ take_saml_response (once) ─▶ finish_saml (once) ─▶ the person is known
+//! the provider, where it may begin ─▶ take_saml_response (once) ─▶ finish_saml (once) ─▶ the person is known
 //!                                                    decide_attempt (once) ─▶ the login is approved or denied
 //! ```
 //!
@@ -14,6 +15,7 @@ mod oidc;
 pub(crate) mod provider;
 mod saml;
 mod step_up;
+mod unsolicited;
 
 pub(crate) use local::passkey_place;
 
@@ -221,6 +223,7 @@ impl LoginAttempts {
         Ok(match login.purpose() {
             LoginPurpose::SshCheck => format!("{name} does not want this connection"),
             LoginPurpose::Program => format!("{name} does not want this program"),
+            LoginPurpose::Session => format!("{name} does not want this session"),
             _ => format!("{name} does not want this device"),
         })
     }
@@ -239,6 +242,7 @@ impl LoginAttempts {
             user,
             connection_name: connection.map_or_else(String::new, |row| row.connection.name),
             tailnet_name: tailnet.as_ref().map_or_else(String::new, tailnet_title),
+            is_unsolicited: attempt.is_unsolicited(),
             id: attempt.id,
         })
     }

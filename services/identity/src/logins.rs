@@ -89,6 +89,12 @@ impl Logins {
             .await
     }
 
+    /// Lets a network begin one more login, unless it begins too many.
+    pub(crate) fn take_turn(&self, source_address: &str) -> Result<(), IdentityError> {
+        self.pace
+            .take_turn(source_address, Instant::now().into_std())
+    }
+
     /// Returns a login as it is now.
     pub(crate) async fn find_login(&self, id: &str) -> Result<Login, IdentityError> {
         let now = self.read_time().await?;
@@ -284,7 +290,10 @@ async fn decide_once(
 
 /// Inserts a new login, unless the device has a pending one for this node key, which is returned then. Refuses when its
 /// machine or network has too many. When there are too many in all, others are evicted to make room.
-async fn insert_login(write: &mut WriteTransaction, made: Login) -> Result<Login, IdentityError> {
+pub(crate) async fn insert_login(
+    write: &mut WriteTransaction,
+    made: Login,
+) -> Result<Login, IdentityError> {
     let now = write.now();
     let on = write.connection();
     store::logins::lock_logins(on).await?;

@@ -74,9 +74,14 @@ impl SamlRequestSecrets {
         Self {
             relay_state: Zeroizing::new(URL_SAFE_NO_PAD.encode(*random)),
             request_id: request_id(random_bytes()),
-            entity_id: format!("{origin}{}", saml_metadata_path(connection_id)),
+            entity_id: service_entity_id(origin, connection_id),
         }
     }
+}
+
+/// Returns what this server is called at the provider of a connection.
+pub(crate) fn service_entity_id(origin: &str, connection_id: u64) -> String {
+    format!("{origin}{}", saml_metadata_path(connection_id))
 }
 
 /// Seals all but the relay state, which is only kept as a hash.

@@ -10,6 +10,7 @@
 //! GET  /login/ATTEMPT       the device and the person, with two buttons
 //! POST /login/ATTEMPT/step-up   sends the browser to the provider once more, for what conditions ask for
 //! POST /login/ATTEMPT       the person lets the device in, or turns it away
+//! GET  /login/ATTEMPT/unsolicited   a browser that a provider has sent without being asked; the person is asked next
 //! POST /oauth/token         a program gets an access token, or its person's session: JSON, and no page
 //! POST /oauth/device_authorization   a program at a terminal begins a login, and shows a code: JSON, and no page
 //! GET  /device              a person types that code, and is led to the program's login
@@ -29,6 +30,7 @@
 
 mod account;
 mod account_pages;
+mod attempt_pages;
 mod browser;
 mod cookies;
 mod failure;

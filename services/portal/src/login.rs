@@ -21,6 +21,7 @@ use serde::Deserialize;
 
 use crate::{
     account::{ACCOUNT, Source, source_text},
+    attempt_pages,
     browser::Browser,
     failure::PageFailure,
     judgement::judge_device,
@@ -169,20 +170,21 @@ pub(crate) async fn get_attempt(
         let browser = Browser::read(&headers, portal.is_https)?;
         let attempt_id = read_id(&attempt)?;
         let attempt = find_attempt(&portal, &browser, attempt_id).await?;
-        if opens_session(&attempt) {
+        if opens_session(&attempt) && !attempt.is_unsolicited {
             return open_session(&portal, &browser, &headers, source_text(source), attempt.id)
                 .await;
         }
         let token = browser.form_token(&attempt.id);
         let judgement = judge_device(&portal, &attempt).await;
-        pages::attempt_page(attempt, &judgement, token)
+        attempt_pages::attempt_page(attempt, &judgement, token)
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
 
-/// Lets the device in, or turns it away.
+/// Lets the device in, or turns it away; or opens the session that the provider has offered.
 pub(crate) async fn post_decision(
     State(portal): Portals,
+    source: Source,
     Path(attempt): Path<String>,
     headers: HeaderMap,
     Form(form): Form<DecisionForm>,
@@ -191,10 +193,16 @@ pub(crate) async fn post_decision(
         let browser = Browser::read(&headers, portal.is_https)?;
         let attempt_id = read_id(&attempt)?;
         browser.check_form_token(&attempt_id, &form.token)?;
+        let approve = form.decision == "approve";
+        let attempt = find_attempt(&portal, &browser, attempt_id.clone()).await?;
+        if approve && opens_session(&attempt) {
+            let source = source_text(source);
+            return open_session(&portal, &browser, &headers, source, attempt_id).await;
+        }
         let request = DecideLoginAttemptRequest {
             attempt_id: attempt_id.clone(),
             browser: browser.hash(),
-            approve: form.decision == "approve",
+            approve,
         };
         attempts(&portal).decide_login_attempt(request).await?;
         Ok(Redirect::to(&format!("/login/{attempt_id}")).into_response())
@@ -254,8 +262,8 @@ fn opens_session(attempt: &LoginAttempt) -> bool {
     attempt.state() == LoginAttemptState::Identified && purpose == Some(LoginPurpose::Session)
 }
 
-/// Opens the session that an attempt has proven. A page of another site can lead a browser here, and does no harm: the attempt
-/// is one that this browser has begun.
+/// Opens the session that an attempt has proven. A page of another site can lead a browser here, and does no harm: this browser
+/// has begun the attempt, or the person has pressed the button of the page that says whose it is.
 async fn open_session(
     portal: &Portal,
     browser: &Browser,

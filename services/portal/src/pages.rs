@@ -7,8 +7,8 @@ use axum::{
 };
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_proto::identity::v1::{
-    BeginLoginAttemptResponse, FormField, ListLoginChoicesResponse, Login, LoginAttempt,
-    LoginAttemptState, LoginChoice, LoginPurpose, LoginState, User,
+    BeginLoginAttemptResponse, FormField, ListLoginChoicesResponse, Login, LoginChoice,
+    LoginPurpose, LoginState, User,
 };
 
 use url::Url;
@@ -19,7 +19,6 @@ use crate::{
     account::ACCOUNT,
     failure::PageFailure,
     guard,
-    judgement::DeviceJudgement,
     texts::{ENGLISH, LoginWords, Texts},
 };
 
@@ -134,31 +133,6 @@ struct PostPage<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "step-up.html")]
-struct StepUpPage<'a> {
-    texts: &'a Texts,
-    attempt_id: String,
-    token: String,
-    provider: String,
-}
-
-#[derive(Template)]
-#[template(path = "confirm.html")]
-struct ConfirmPage<'a> {
-    texts: &'a Texts,
-    words: &'a LoginWords,
-    device: DeviceView,
-    attempt_id: String,
-    token: String,
-    person: String,
-    network: String,
-    provider: String,
-    /// The tags that the person may not give: then there is no button that lets the device in.
-    refused_tags: String,
-    waiting_routes: String,
-}
-
-#[derive(Template)]
 #[template(path = "passkey.html")]
 struct PasskeyPage<'a> {
     texts: &'a Texts,
@@ -173,6 +147,8 @@ struct MessagePage<'a> {
     title: &'a str,
     lead: &'a str,
     more: &'a str,
+    /// Whether there is a link to where people log in.
+    leads_to_sign_in: bool,
 }
 
 pub(crate) fn render(status: StatusCode, page: &impl Template) -> Response {
@@ -185,17 +161,27 @@ pub(crate) fn render(status: StatusCode, page: &impl Template) -> Response {
     }
 }
 
-fn message_page(status: StatusCode, title: &str, lead: &str, more: &str) -> Response {
-    let texts = &ENGLISH;
-    render(
-        status,
-        &MessagePage {
-            texts,
-            title,
-            lead,
-            more,
-        },
-    )
+pub(crate) fn message_page(status: StatusCode, title: &str, lead: &str, more: &str) -> Response {
+    let page = MessagePage {
+        texts: &ENGLISH,
+        title,
+        lead,
+        more,
+        leads_to_sign_in: false,
+    };
+    render(status, &page)
+}
+
+/// Says that nobody is signed in any more, with a link to where people log in.
+fn signed_out_page(status: StatusCode, title: &str, lead: &str) -> Response {
+    let page = MessagePage {
+        texts: &ENGLISH,
+        title,
+        lead,
+        more: "",
+        leads_to_sign_in: true,
+    };
+    render(status, &page)
 }
 
 /// Shows the device behind an auth URL, and how to log in.
@@ -277,54 +263,6 @@ fn post_page(url: &str, fields: &[FormField]) -> Response {
     response
 }
 
-/// Shows the device and the person, or what was decided.
-pub(crate) fn attempt_page(
-    attempt: LoginAttempt,
-    judgement: &DeviceJudgement,
-    token: String,
-) -> Result<Response, PageFailure> {
-    let texts = &ENGLISH;
-    let purpose = attempt.login.as_ref().map(Login::purpose);
-    let words = texts.login_words(purpose.unwrap_or_default());
-    let message = |title, lead| Ok(message_page(StatusCode::OK, title, lead, ""));
-    match attempt.state() {
-        LoginAttemptState::Identified => {}
-        LoginAttemptState::NeedsMore => {
-            let page = StepUpPage {
-                texts,
-                attempt_id: attempt.id,
-                token,
-                provider: attempt.connection_name,
-            };
-            return Ok(render(StatusCode::OK, &page));
-        }
-        LoginAttemptState::Approved => return message(words.approved_title, words.approved_lead),
-        LoginAttemptState::Denied => return message(words.denied_title, words.denied_lead),
-        LoginAttemptState::Sent | LoginAttemptState::Answered | LoginAttemptState::Unspecified => {
-            return Err(PageFailure::NotKnown);
-        }
-    }
-    let login = attempt.login.ok_or(PageFailure::NotKnown)?;
-    let user = attempt.user.ok_or(PageFailure::NotKnown)?;
-    match login.state() {
-        LoginState::Pending => {}
-        _ => return message(texts.ended_title, words.ended_lead),
-    }
-    let page = ConfirmPage {
-        texts,
-        words,
-        device: DeviceView::new(&login, texts),
-        attempt_id: attempt.id,
-        token,
-        person: person_text(&user),
-        network: attempt.tailnet_name,
-        provider: attempt.connection_name,
-        refused_tags: judgement.refused_tags.join(", "),
-        waiting_routes: judgement.waiting_routes.join(", "),
-    };
-    Ok(render(StatusCode::OK, &page))
-}
-
 /// Returns a person's name with the login name.
 pub(crate) fn person_text(user: &User) -> String {
     match user.display_name.as_str() {
@@ -369,16 +307,15 @@ impl PageFailure {
 /// Says that a provider has ended its session.
 pub(crate) fn ended_page() -> Response {
     let texts = &ENGLISH;
-    message_page(
-        StatusCode::OK,
-        texts.session_ended_title,
-        texts.session_ended_lead,
-        "",
-    )
+    let (title, lead) = (texts.session_ended_title, texts.session_ended_lead);
+    signed_out_page(StatusCode::OK, title, lead)
 }
 
 /// Says what went wrong and what to do.
 pub(crate) fn failure_page(status: StatusCode, failure: &PageFailure) -> Response {
     let (title, lead, more) = failure.texts();
-    message_page(status, title, lead, more)
+    match failure {
+        PageFailure::SignedOut => signed_out_page(status, title, lead),
+        _ => message_page(status, title, lead, more),
+    }
 }

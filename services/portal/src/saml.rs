@@ -11,9 +11,12 @@ use bowline_proto::identity::v1::{
 use serde::Deserialize;
 
 use crate::{
+    account::{Source, source_text},
     browser::Browser,
     failure::PageFailure,
     login::{Portals, attempts, read_id},
+    session::describe_browser,
+    start::Portal,
 };
 
 #[derive(Deserialize)]
@@ -42,16 +45,25 @@ pub(crate) async fn get_metadata(State(portal): Portals, Path(connection): Path<
 /// it is sent on to a page where it does.
 pub(crate) async fn post_answer(
     State(portal): Portals,
+    source: Source,
+    headers: HeaderMap,
     Form(form): Form<ConsumerForm>,
 ) -> Response {
     let answer = async {
         let request = TakeSamlResponseRequest {
             relay_state: form.relay_state,
             saml_response: form.saml_response,
+            origin: portal.origin.clone(),
+            description: Some(describe_browser(&headers, source_text(source))),
         };
         let taken = attempts(&portal).take_saml_response(request).await?;
-        let attempt = taken.into_inner().attempt_id;
-        Ok(Redirect::to(&format!("/login/{attempt}/continue")).into_response())
+        let taken = taken.into_inner();
+        let next = match taken.is_unsolicited {
+            true => "unsolicited",
+            false => "continue",
+        };
+        let place = format!("/login/{}/{next}", taken.attempt_id);
+        Ok(Redirect::to(&place).into_response())
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
@@ -64,13 +76,36 @@ pub(crate) async fn get_continue(
 ) -> Response {
     let answer = async {
         let browser = Browser::read(&headers, portal.is_https)?;
-        let request = FinishSamlLoginRequest {
-            attempt_id: read_id(&attempt)?,
-            browser: browser.hash(),
-        };
-        let answer = attempts(&portal).finish_saml_login(request).await?;
-        let attempt = answer.into_inner().attempt.ok_or(PageFailure::NotKnown)?;
-        Ok(Redirect::to(&format!("/login/{}", attempt.id)).into_response())
+        finish_login(&portal, &browser, &attempt).await
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Goes on with an answer that this server has not asked for, in the first browser that comes for it.
+pub(crate) async fn get_unsolicited(
+    State(portal): Portals,
+    Path(attempt): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let answer = async {
+        let browser = Browser::read_or_make(&headers, portal.is_https);
+        let onward = finish_login(&portal, &browser, &attempt).await?;
+        let cookie = [(header::SET_COOKIE, browser.cookie(portal.is_https))];
+        Ok((cookie, onward).into_response())
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+async fn finish_login(
+    portal: &Portal,
+    browser: &Browser,
+    attempt: &str,
+) -> Result<Response, PageFailure> {
+    let request = FinishSamlLoginRequest {
+        attempt_id: read_id(attempt)?,
+        browser: browser.hash(),
+    };
+    let answer = attempts(portal).finish_saml_login(request).await?;
+    let attempt = answer.into_inner().attempt.ok_or(PageFailure::NotKnown)?;
+    Ok(Redirect::to(&format!("/login/{}", attempt.id)).into_response())
 }

@@ -124,6 +124,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
         )
         .route("/saml/{connection}/metadata", get(saml::get_metadata))
         .route("/login/{attempt}/continue", get(saml::get_continue))
+        .route("/login/{attempt}/unsolicited", get(saml::get_unsolicited))
         .route(
             "/login/{attempt}",
             get(login::get_attempt).post(login::post_decision),

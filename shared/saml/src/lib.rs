@@ -36,7 +36,9 @@ pub use error::SamlError;
 pub use markup::{MarkupError, XmlLimits};
 pub use metadata::{Endpoint, MetadataError, MetadataWarning, ProviderMetadata};
 pub use names::{MessageBinding, NAME_ID_EMAIL, NAME_ID_PERSISTENT, NAME_ID_TRANSIENT};
-pub use response::{Expectation, ExpectedRequest, verify_response, verify_response_xml};
+pub use response::{
+    Expectation, ExpectedRequest, claimed_audiences, verify_response, verify_response_xml,
+};
 pub use service_provider::ServiceProvider;
 pub use signature::SignatureError;
 pub use signing::SigningError;

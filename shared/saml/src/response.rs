@@ -54,13 +54,7 @@ pub fn verify_response(
     field: &str,
     expectation: &Expectation<'_>,
 ) -> Result<VerifiedAssertion, SamlError> {
-    // Base64 has four letters for three bytes, and line ends.
-    if field.len() / 3 * 2 > expectation.limits.bytes {
-        return Err(MarkupError::TooLong(expectation.limits.bytes).into());
-    }
-    let letters: String = field.split_ascii_whitespace().collect();
-    let bytes = STANDARD.decode(letters).map_err(|_| SamlError::Base64)?;
-    verify_response_xml(&bytes, expectation)
+    verify_response_xml(&decode_field(field, &expectation.limits)?, expectation)
 }
 
 /// Verifies an answer in XML.
@@ -91,6 +85,36 @@ pub fn verify_response_xml(
     let signed = find_signed_assertion(response, assertion, expectation)?;
     check_envelope(response, expectation)?;
     read_assertion(signed, expectation)
+}
+
+/// Returns which services an answer says that it is for. Nothing is verified: it only finds whose answer is to be verified.
+///
+/// # Errors
+///
+/// Why it can not be read.
+pub fn claimed_audiences(field: &str, limits: &XmlLimits) -> Result<Vec<String>, SamlError> {
+    let bytes = decode_field(field, limits)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| MarkupError::NotUtf8)?;
+    let document = xml::parse(text, limits, Comments::Refused)?;
+    let response = XmlElement::root(&document).ok_or(SamlError::Missing("Response"))?;
+    let audiences = response
+        .descendants()
+        .filter(|element| element.is(ASSERTION, "Audience"));
+    Ok(audiences.map(XmlElement::text).collect::<Result<_, _>>()?)
+}
+
+/// Returns what the form field `SAMLResponse` has in base64.
+fn decode_field(field: &str, limits: &XmlLimits) -> Result<Vec<u8>, SamlError> {
+    // Base64 has four letters for three bytes, and line ends.
+    if field.len() / 3 * 2 > limits.bytes {
+        return Err(MarkupError::TooLong(limits.bytes).into());
+    }
+    let letters: String = field.split_ascii_whitespace().collect();
+    let bytes = STANDARD.decode(letters).map_err(|_| SamlError::Base64)?;
+    match bytes.len() > limits.bytes {
+        true => Err(MarkupError::TooLong(limits.bytes).into()),
+        false => Ok(bytes),
+    }
 }
 
 pub(crate) fn check_version(element: XmlElement<'_>) -> Result<(), SamlError> {

@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_saml::{
     Expectation, ExpectedRequest, ProviderMetadata, SamlError, VerifiedAssertion, XmlLimits,
-    verify_response, verify_response_xml,
+    claimed_audiences, verify_response, verify_response_xml,
 };
 
 /// What another implementation signed.
@@ -81,10 +82,12 @@ pub fn run(input: &[u8]) {
             Err(error) => assert!(error.to_string().len() < 2000, "texts are short"),
         }
     }
+    let limits = XmlLimits::default();
+    let _ = claimed_audiences(&STANDARD.encode(input), &limits);
     if let Ok(field) = std::str::from_utf8(input) {
         let _ = verify_response(field, &expect(false));
+        let _ = claimed_audiences(field, &limits);
     }
-    let limits = XmlLimits::default();
     match ProviderMetadata::parse(input, &[], &limits) {
         Ok(metadata) => {
             let _ = metadata.warnings("2027-01-01T00:00:00Z".parse().expect("a time"));

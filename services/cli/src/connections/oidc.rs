@@ -10,7 +10,9 @@ use prost_types::FieldMask;
 use serde_json::json;
 
 use super::{
-    AdmissionArgs, SecretArgs, connect,
+    SecretArgs,
+    admission::AdmissionArgs,
+    connect,
     role_groups::RoleGroupArgs,
     rows::{ConnectionRow, NewOidcRow},
 };

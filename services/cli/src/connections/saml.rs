@@ -10,7 +10,8 @@ use clap::Args;
 use prost_types::FieldMask;
 
 use super::{
-    AdmissionArgs, connect,
+    admission::AdmissionArgs,
+    connect, find_of,
     role_groups::RoleGroupArgs,
     rows::{ConnectionRow, KeysRow, NewSamlRow},
 };
@@ -55,9 +56,31 @@ pub struct SamlArgs {
     #[arg(long)]
     accept_signed_response: bool,
     #[command(flatten)]
+    beginning: BeginningArgs,
+    #[command(flatten)]
     roles: RoleGroupArgs,
     #[command(flatten)]
     admission: AdmissionArgs,
+    #[command(flatten)]
+    tailnet: TailnetArg,
+}
+
+/// Who begins logins.
+#[derive(Debug, Args)]
+pub struct BeginningArgs {
+    /// Take logins that begin at the provider, such as by a tile on its page. They open a session at /admin, once the person has
+    /// said so there, and let no device in.
+    #[arg(long)]
+    idp_initiated: bool,
+}
+
+/// A change of who begins logins.
+#[derive(Debug, Args)]
+pub struct SetBeginningArgs {
+    /// Which.
+    connection: String,
+    #[command(flatten)]
+    beginning: BeginningArgs,
     #[command(flatten)]
     tailnet: TailnetArg,
 }
@@ -120,6 +143,7 @@ pub(super) async fn create(
         groups_attribute: args.groups_attribute,
         identity_attribute: args.identity_attribute,
         accepts_signed_response: args.accept_signed_response,
+        accepts_unsolicited: args.beginning.idp_initiated,
         metadata_certificates: certificates.collect::<Result<_, _>>()?,
         ..SamlProvider::default()
     };
@@ -149,12 +173,8 @@ pub(super) async fn set_metadata(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let Some(Provider::Saml(saml)) = &mut found.provider else {
-        let text = format!("{} is no connection to a SAML provider", found.name);
-        return Err(Failure::new(FailureKind::Refused, text));
-    };
     let saml_metadata = metadata.read_document()?;
-    saml.metadata_url = metadata.metadata_url.unwrap_or_default();
+    require_saml(&mut found)?.metadata_url = metadata.metadata_url.unwrap_or_default();
     let request = UpdateConnectionRequest {
         connection: Some(found),
         update_mask: Some(FieldMask {
@@ -163,6 +183,40 @@ pub(super) async fn set_metadata(
         saml_metadata,
         ..UpdateConnectionRequest::default()
     };
+    update(request, server, printer).await
+}
+
+/// Changes whether a provider may begin logins.
+pub(super) async fn set_beginning(
+    args: SetBeginningArgs,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut found = find_of(&args.tailnet, &args.connection, server).await?;
+    require_saml(&mut found)?.accepts_unsolicited = args.beginning.idp_initiated;
+    let request = UpdateConnectionRequest {
+        connection: Some(found),
+        update_mask: Some(FieldMask {
+            paths: vec!["saml".to_owned()],
+        }),
+        ..UpdateConnectionRequest::default()
+    };
+    update(request, server, printer).await
+}
+
+fn require_saml(found: &mut Connection) -> Result<&mut SamlProvider, Failure> {
+    let Some(Provider::Saml(saml)) = &mut found.provider else {
+        let text = format!("{} is no connection to a SAML provider", found.name);
+        return Err(Failure::new(FailureKind::Refused, text));
+    };
+    Ok(saml)
+}
+
+async fn update(
+    request: UpdateConnectionRequest,
+    server: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let answer = connect(server)?.update_connection(request).await?;
     let changed = answer.into_inner().connection.unwrap_or_default();
     printer.print_row(&ConnectionRow::from(changed));

@@ -285,6 +285,8 @@ impl Asked {
         self.home(&[&saml[..], &from_file, &["--groups-attribute", "groups"]].concat());
         let set = ["connections", "set-metadata", "Example SAML"];
         self.home(&[&set[..], &from_file].concat());
+        let set = ["connections", "set-idp-initiated", "Example SAML"];
+        self.home(&[&set[..], &["--idp-initiated"]].concat());
         let roll = ["connections", "roll-key", "Example SAML"];
         self.home(&roll);
         self.home(&[&roll[..], &["--finish"]].concat());

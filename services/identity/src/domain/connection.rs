@@ -295,6 +295,7 @@ fn describe_saml(saml: &SamlProvider) -> Value {
         "groups_attribute": saml.groups_attribute,
         "identity_attribute": saml.identity_attribute,
         "accepts_signed_response": saml.accepts_signed_response,
+        "accepts_unsolicited": saml.accepts_unsolicited,
         "metadata_certificates": saml.metadata_certificates.len(),
     })
 }

@@ -36,10 +36,21 @@ use crate::{
 };
 
 /// What is said of an answer that no browser waits for.
-const UNSOLICITED: &str = "This answer belongs to no login that was begun here, or to one that has ended. Begin at the address \
+pub(super) const UNSOLICITED: &str = "This answer belongs to no login that was begun here, or to one that has ended. Begin at the address \
                            that the device shows, not at your provider.";
 /// What is said of an answer that comes again.
-const USED: &str = "This answer of the provider was used already.";
+pub(super) const USED: &str = "This answer of the provider was used already.";
+
+/// Whom an answer must be for.
+#[derive(Clone, Copy)]
+pub(super) struct AnswerAddress<'a> {
+    /// What this server is called at the provider.
+    pub(super) entity_id: &'a str,
+    /// Where it takes answers.
+    pub(super) acs_url: &'a str,
+    /// What was asked.
+    pub(super) request: ExpectedRequest<'a>,
+}
 
 impl LoginAttempts {
     /// Returns the way to the provider and back for one attempt.
@@ -112,25 +123,30 @@ impl LoginAttempts {
     /// Verifies what a browser posts from a provider, and keeps it for the browser that began the attempt.
     pub(crate) async fn take_saml_response(
         &self,
-        request: TakeSamlResponseRequest,
+        mut request: TakeSamlResponseRequest,
     ) -> Result<TakeSamlResponseResponse, IdentityError> {
-        let TakeSamlResponseRequest {
-            relay_state,
-            saml_response,
-        } = request;
-        let hash = Sha256::digest(Zeroizing::new(relay_state).as_bytes());
+        let relay_state = Zeroizing::new(std::mem::take(&mut request.relay_state));
+        let hash = Sha256::digest(relay_state.as_bytes());
         let reader = self.log.database().reader();
         let now = self.read_time().await?;
         let found = store::attempts::find_attempt_of_state(reader, &hash).await?;
-        let attempt = found.filter(|attempt| attempt.expires_at > now);
-        let attempt = attempt.ok_or_else(|| refused(UNSOLICITED))?;
+        let found = found.filter(|attempt| attempt.expires_at > now);
+        let Some(attempt) = found else {
+            return self.take_unsolicited(request, now).await;
+        };
         if attempt.step != AttemptStep::Sent {
             return Err(refused(USED));
         }
         let row = store::connections::find_connection(reader, attempt.connection_id).await?;
         let connection = row.ok_or(NOT_KNOWN)?.connection;
+        let secrets = open_saml_request(self.connections.sealing_keys()?, &attempt)?;
+        let address = AnswerAddress {
+            entity_id: &secrets.entity_id,
+            acs_url: &attempt.callback_url,
+            request: ExpectedRequest::Id(&secrets.request_id),
+        };
         let assertion = self
-            .verify_answer(&connection, &attempt, &saml_response, now)
+            .verify_answer(&connection, address, &request.saml_response, now)
             .await?;
         let answer = KeptAnswer {
             person: read_person(saml_provider(&connection)?, &assertion)?,
@@ -140,25 +156,25 @@ impl LoginAttempts {
         self.keep_answer(&attempt, assertion, answer).await?;
         Ok(TakeSamlResponseResponse {
             attempt_id: attempt.id,
+            is_unsolicited: false,
         })
     }
 
     /// Verifies an answer; once more with the provider's metadata loaded again where it is signed by a key that is not known.
-    async fn verify_answer(
+    pub(super) async fn verify_answer(
         &self,
         connection: &Connection,
-        attempt: &AttemptRow,
+        address: AnswerAddress<'_>,
         field: &str,
         now: DateTime<Utc>,
     ) -> Result<VerifiedAssertion, IdentityError> {
-        let secrets = open_saml_request(self.connections.sealing_keys()?, attempt)?;
         let saml = saml_provider(connection)?;
         let verify = |provider: &ProviderMetadata| {
             let expectation = Expectation {
                 provider,
-                entity_id: &secrets.entity_id,
-                acs_url: &attempt.callback_url,
-                request: ExpectedRequest::Id(&secrets.request_id),
+                entity_id: address.entity_id,
+                acs_url: address.acs_url,
+                request: address.request,
                 accepts_signed_response: saml.accepts_signed_response,
                 authn_contexts: &[],
                 authenticated_after: None,
@@ -184,7 +200,11 @@ impl LoginAttempts {
         };
         verified.map_err(|error| {
             tracing::info!(%error, connection = connection.id, "the answer of a SAML provider is refused");
-            refused(&clip_refusal(&error))
+            match (error, address.request) {
+                // It answers a request that is forgotten.
+                (SamlError::OtherRequest(_), ExpectedRequest::Unsolicited) => refused(UNSOLICITED),
+                (error, _) => refused(&clip_refusal(&error)),
+            }
         })
     }
 
@@ -218,6 +238,7 @@ impl LoginAttempts {
     ) -> Result<LoginAttempt, IdentityError> {
         let reader = self.log.database().reader();
         let found = store::attempts::find_attempt(reader, &request.attempt_id).await?;
+        let found = self.bind_unsolicited(found, &request.browser).await?;
         let attempt = self.check_own(found, &request.browser).await?;
         let (AttemptStep::Answered, Some(answer)) = (attempt.step, &attempt.answer) else {
             return Err(refused(USED));
@@ -240,7 +261,7 @@ fn sign_on(metadata: &ProviderMetadata) -> Option<(MessageBinding, &str)> {
 }
 
 /// Returns the URL that browsers reach this server by, without what comes behind the host.
-fn read_origin(origin: &str) -> Result<&str, IdentityError> {
+pub(super) fn read_origin(origin: &str) -> Result<&str, IdentityError> {
     let is_url = url::Url::parse(origin).is_ok_and(|url| url.has_host());
     match is_url && !origin.ends_with('/') {
         true => Ok(origin),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bowline_db::{ChangeLog, WriteTransaction};
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    addresses::{SAML_CONSUMER, saml_metadata_path},
+    addresses::SAML_CONSUMER,
     identity::v1::{CertificateSummary, Connection, RollConnectionKeyResponse},
     time::to_timestamp,
 };
@@ -17,6 +17,7 @@ use serde_json::json;
 use super::{NAME_ID_FORMATS, saml_provider, unusable};
 use crate::{
     error::IdentityError,
+    secrets::service_entity_id,
     store::{self, connections::StoredConnection, saml::SigningKeyRow},
 };
 
@@ -109,7 +110,7 @@ impl SamlKeys {
         let rows = store::saml::list_keys(reader, connection_id).await?;
         let certificates = rows.iter().map(|row| read_certificate(&connection, row));
         Ok(ServiceProvider {
-            entity_id: format!("{origin}{}", saml_metadata_path(connection_id)),
+            entity_id: service_entity_id(origin, connection_id),
             acs_url: format!("{origin}{SAML_CONSUMER}"),
             certificates: certificates.collect::<Result<_, _>>()?,
             name_id_formats: NAME_ID_FORMATS.map(str::to_owned).to_vec(),

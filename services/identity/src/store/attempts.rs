@@ -17,7 +17,7 @@ pub struct AttemptRow {
     pub tailnet_id: u64,
     /// The connection.
     pub connection_id: u64,
-    /// SHA-256 of the browser's secret.
+    /// SHA-256 of the browser's secret; empty until a browser comes, where the provider began.
     pub browser: Vec<u8>,
     /// SHA-256 of the state that the browser brings back.
     pub state_hash: Vec<u8>,
@@ -36,6 +36,14 @@ pub struct AttemptRow {
     pub asked: Option<String>,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
+}
+
+impl AttemptRow {
+    /// Says whether the provider began it: nothing was sealed for a way to the provider, and no other connection has that.
+    #[must_use]
+    pub fn is_unsolicited(&self) -> bool {
+        self.connection_id != 0 && self.sealed.is_empty()
+    }
 }
 
 const COLUMNS: &str = "id, login_id, tailnet_id, connection_id, browser, state_hash, step, user_id, callback_url, sealed, answer, asked, expires_at";
@@ -196,6 +204,23 @@ pub async fn keep_answer(
         .execute(on)
         .await?;
     Ok(kept.rows_affected() == 1)
+}
+
+/// Gives an attempt that no browser has begun to a browser; says whether it was the first that came.
+pub async fn bind_browser(
+    on: &mut AnyConnection,
+    id: &str,
+    browser: Vec<u8>,
+) -> Result<bool, DatabaseError> {
+    let query =
+        sqlx::query("UPDATE login_attempts SET browser = $3 WHERE id = $1 AND browser = $2");
+    let bound = query
+        .bind(id.to_owned())
+        .bind(Vec::<u8>::new())
+        .bind(browser)
+        .execute(on)
+        .await?;
+    Ok(bound.rows_affected() == 1)
 }
 
 /// Keeps what an OpenID Connect provider gave, sealed, while its answer is taken.

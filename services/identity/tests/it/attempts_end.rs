@@ -198,6 +198,7 @@ impl TimedCorp {
         let request = TakeSamlResponseRequest {
             relay_state: relay_state.to_owned(),
             saml_response: "PHg+".to_owned(),
+            ..TakeSamlResponseRequest::default()
         };
         empty(self.corp.attempts().take_saml_response(request).await)
     }

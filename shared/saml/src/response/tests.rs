@@ -56,6 +56,23 @@ fn the_form_field_is_base64_with_line_ends() {
 }
 
 #[test]
+fn an_answer_says_whom_it_is_for_before_it_is_verified() {
+    let limits = XmlLimits::default();
+    let claimed = |text: &str| claimed_audiences(&STANDARD.encode(text), &limits);
+    assert_eq!(claimed(&unsigned()), Ok(vec![ENTITY.to_owned()]));
+    assert_eq!(claimed("<a/>"), Ok(Vec::new()));
+    assert_eq!(
+        claimed_audiences("<Response>", &limits),
+        Err(SamlError::Base64)
+    );
+    let doctype = claimed("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>");
+    assert!(matches!(doctype, Err(SamlError::Markup(_))), "{doctype:?}");
+    let long = "A".repeat(limits.bytes * 2);
+    let long = claimed_audiences(&long, &limits);
+    assert!(matches!(long, Err(SamlError::Markup(_))), "{long:?}");
+}
+
+#[test]
 fn response_and_assertion_may_both_be_signed() {
     let both = sign(&signed(), &Part::response());
     assert_eq!(accept(&both).id, "_assertion");

@@ -233,7 +233,7 @@ pub const USER: ScimSchema = ScimSchema {
 /// What companies add to a person.
 pub const ENTERPRISE_USER: ScimSchema = ScimSchema {
     id: "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
-    name: "Enterprise User",
+    name: "EnterpriseUser",
     description: "A person in a company.",
     attributes: &[
         text("employeeNumber", "The number at the company."),

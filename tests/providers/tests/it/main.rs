@@ -14,3 +14,4 @@ mod pages;
 mod people;
 mod saml;
 mod samlp;
+mod ssh;

@@ -3,11 +3,12 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_proto::identity::v1::{
     Admission, Connection, ConnectionCheckOutcome, LoginState, RollConnectionKeyRequest,
-    SamlProvider, TestConnectionRequest, connection::Provider,
+    SamlProvider, TestConnectionRequest, UpdateConnectionRequest, connection::Provider,
     connection_service_client::ConnectionServiceClient,
 };
 use bowline_providers::{KeycloakAdmin, SamlForm, TestBrowser, TestOrganisation, saml_provider};
 use bowline_test_servers::TestDatabase;
+use prost_types::FieldMask;
 
 /// One test: the connection and its people are used again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -192,6 +193,32 @@ async fn unsolicited_answer_is_refused(corp: &TestOrganisation, connection: &Con
         ..form.clone()
     };
     corp.post_answer(&tile).assert_shows(403, "no request");
+
+    // Where the connection takes it, the person is asked.
+    let mut taking = connection.clone();
+    if let Some(Provider::Saml(saml)) = &mut taking.provider {
+        saml.accepts_unsolicited = true;
+    }
+    let request = UpdateConnectionRequest {
+        connection: Some(taking),
+        update_mask: Some(FieldMask {
+            paths: vec!["saml".to_owned()],
+        }),
+        ..UpdateConnectionRequest::default()
+    };
+    let mut client = ConnectionServiceClient::new(corp.services.admin());
+    client.update_connection(request).await.unwrap();
+    let page = browser.get(&url);
+    let tile = SamlForm {
+        answer: page.attribute(begin),
+        relay_state: String::new(),
+    };
+    let posted = corp.post_answer(&tile);
+    assert_eq!(posted.status, 303, "{}", posted.body);
+    let page = corp.follow(&browser, &posted.location);
+    page.assert_shows(200, "Do you want to log in?");
+    let pressed = corp.press(&browser, &page, "approve");
+    pressed.assert_shows(200, "Your devices");
 }
 
 async fn those_who_are_not_admitted_are_told_so(corp: &TestOrganisation) {
