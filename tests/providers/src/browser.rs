@@ -69,6 +69,12 @@ impl TestBrowser {
         self.send(&arguments)
     }
 
+    /// Posts a text as a program does.
+    #[must_use]
+    pub fn post_text(&self, url: &str, text: &str) -> Page {
+        self.send(&["--data-raw", text, url])
+    }
+
     fn send(&self, arguments: &[&str]) -> Page {
         let jar = self.directory.path().join("cookies");
         let output = Command::new("curl")

@@ -262,6 +262,16 @@ impl KeycloakAdmin {
         );
     }
 
+    /// Says whether a person may log in.
+    pub fn set_enabled(&self, name: &str, is_enabled: bool) {
+        let id = self.find_id(&format!("users?exact=true&username={name}"));
+        let mut user = self.read(&format!("users/{id}"));
+        user["enabled"] = is_enabled.into();
+        let path = format!("users/{id}");
+        let answer = self.send("PUT", &path, "application/json", &user.to_string());
+        assert_eq!(answer, "");
+    }
+
     /// Ends a person's sessions.
     pub fn log_out_user(&self, name: &str) {
         let user = self.find_id(&format!("users?exact=true&username={name}"));

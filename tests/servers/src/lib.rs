@@ -1,4 +1,4 @@
-//! Servers for tests: private PostgreSQL, Redis, Keycloak and samlp processes, and SQLite files.
+//! Servers for tests: private PostgreSQL, Redis, Keycloak, oidc-provider and samlp processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
@@ -20,6 +20,7 @@
 mod binary;
 mod database;
 mod keycloak;
+mod oidc_provider;
 mod on_both;
 mod port;
 mod postgres;
@@ -31,6 +32,7 @@ mod skipped;
 
 pub use database::TestDatabase;
 pub use keycloak::KeycloakServer;
+pub use oidc_provider::OidcProviderServer;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
 pub use samlp::SamlpServer;
