@@ -15,7 +15,10 @@ use crate::{
         },
     },
     error::IdentityError,
-    memberships::{adopt_names, make_group, rewrite_names, write_group, write_user},
+    memberships::{
+        adopt_names, adopt_names_of, make_group, rewrite_names, write_group, write_user,
+        write_users,
+    },
     store,
     tailnets::require_tailnet,
     users::require_user,
@@ -118,13 +121,13 @@ impl Groups {
                 if let Some(source) = sources.find(|source| *source != GroupSource::Manual) {
                     return Err(refuse_owned(&format!("who is in {}", gone.name), source));
                 }
-                for user in members.keys() {
-                    adopt_names(mutation, *user).await?;
-                }
+                let ids: Vec<_> = members.keys().copied().collect();
+                adopt_names_of(mutation, &ids).await?;
                 store::groups::delete_group(mutation.connection(), id).await?;
-                for user in members.keys() {
-                    let mut left = require_user(mutation.connection(), tailnet, *user).await?;
-                    write_user(mutation, &mut left).await?;
+                for ids in ids.chunks(store::MOST_IDS) {
+                    let on = mutation.connection();
+                    let mut left = store::find_users(on, tailnet.get(), ids).await?;
+                    write_users(mutation, &mut left).await?;
                 }
                 mutation.record_entry(&IdentityChange {
                     change: Some(Change::GroupDeleted(id)),
@@ -226,13 +229,10 @@ pub(crate) async fn rename_group(
     renamed: &Group,
 ) -> Result<(), IdentityError> {
     let members = store::groups::list_members(mutation.connection(), renamed.id).await?;
-    for user in members.keys() {
-        adopt_names(mutation, *user).await?;
-    }
+    let members: Vec<_> = members.into_keys().collect();
+    adopt_names_of(mutation, &members).await?;
     write_group(mutation, renamed).await?;
-    for user in members.into_keys() {
-        rewrite_names(mutation, user).await?;
-    }
+    rewrite_names(mutation, &members).await?;
     let detail = describe_change(
         &group::describe_group(before),
         &group::describe_group(renamed),

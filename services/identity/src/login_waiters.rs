@@ -159,7 +159,7 @@ async fn read_decisions(
         note.await?;
     }
     let mut decided = Vec::new();
-    for ids in ids.chunks(store::logins::MOST_IDS) {
+    for ids in ids.chunks(store::MOST_IDS) {
         decided.extend(store::logins::list_decided_logins(database.reader(), ids).await?);
     }
     Ok(decided)

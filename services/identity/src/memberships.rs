@@ -9,8 +9,7 @@ use std::collections::BTreeSet;
 use bowline_db::{Mutation, next_id};
 use bowline_proto::{
     identity::v1::{
-        Connection, Group, GroupSource, IdentityChange, Membership, Role, User,
-        identity_change::Change,
+        Connection, Group, GroupSource, IdentityChange, Role, User, identity_change::Change,
     },
     time::to_timestamp,
 };
@@ -44,45 +43,70 @@ pub(crate) async fn write_user(
     mutation: &mut Mutation,
     user: &mut User,
 ) -> Result<(), IdentityError> {
-    adopt_names(mutation, user.id).await?;
-    put_with_groups(mutation, user).await
+    write_users(mutation, std::slice::from_mut(user)).await
 }
 
-async fn put_with_groups(mutation: &mut Mutation, user: &mut User) -> Result<(), IdentityError> {
-    let on = mutation.connection();
-    fill_in_groups(user, store::groups::list_memberships(on, user.id).await?);
-    // A release that does not know of merges leaves them out of the row.
-    let former = store::former_users::list_former_ids(on, user.tailnet_id, Some(user.id)).await?;
-    user.former_ids = former.into_values().flatten().collect();
-    store::put_user(on, user).await?;
-    mutation.record_entry(&IdentityChange {
-        change: Some(Change::User(user.clone())),
-    });
+/// Writes users, as [`write_user`] does. Many at once cost few queries.
+pub(crate) async fn write_users(
+    mutation: &mut Mutation,
+    users: &mut [User],
+) -> Result<(), IdentityError> {
+    for users in users.chunks_mut(store::MOST_IDS) {
+        let ids: Vec<_> = users.iter().map(|user| user.id).collect();
+        adopt_names_of(mutation, &ids).await?;
+        put_with_groups(mutation, users).await?;
+    }
     Ok(())
 }
 
-fn fill_in_groups(user: &mut User, memberships: Vec<(Membership, String)>) {
-    let (memberships, mut names): (Vec<_>, Vec<_>) = memberships.into_iter().unzip();
-    names.sort();
-    names.dedup();
-    user.groups = names;
-    user.memberships = memberships;
-    user.has_memberships = true;
+async fn put_with_groups(mutation: &mut Mutation, users: &mut [User]) -> Result<(), IdentityError> {
+    fill_in_groups(mutation, users).await?;
+    // A release that does not know of merges leaves them out of the row.
+    let only = match users {
+        [user] => Some(user.id),
+        _ => None,
+    };
+    let (tailnet, on) = (mutation.tailnet().get(), mutation.connection());
+    let mut former = store::former_users::list_former_ids(on, tailnet, only).await?;
+    for user in users.iter_mut() {
+        user.former_ids = former.remove(&user.id).unwrap_or_default();
+    }
+    store::put_users(on, users).await?;
+    for user in users {
+        mutation.record_entry(&IdentityChange {
+            change: Some(Change::User(user.clone())),
+        });
+    }
+    Ok(())
 }
 
-/// Writes the names of a user's groups to the user's row alone: one of them has another name.
+async fn fill_in_groups(mutation: &mut Mutation, users: &mut [User]) -> Result<(), IdentityError> {
+    let ids: Vec<_> = users.iter().map(|user| user.id).collect();
+    let mut held = store::groups::list_memberships_of(mutation.connection(), &ids).await?;
+    for user in users {
+        let memberships = held.remove(&user.id).unwrap_or_default();
+        let (memberships, mut names): (Vec<_>, Vec<_>) = memberships.into_iter().unzip();
+        names.sort();
+        names.dedup();
+        user.groups = names;
+        user.memberships = memberships;
+        user.has_memberships = true;
+    }
+    Ok(())
+}
+
+/// Writes the names of users' groups to their rows alone: one of them has another name.
 pub(crate) async fn rewrite_names(
     mutation: &mut Mutation,
-    user_id: u64,
+    user_ids: &[u64],
 ) -> Result<(), IdentityError> {
-    let tailnet = mutation.tailnet();
-    let on = mutation.connection();
-    let mut user = require_user(on, tailnet, user_id).await?;
-    fill_in_groups(
-        &mut user,
-        store::groups::list_memberships(on, user_id).await?,
-    );
-    Ok(store::put_user(on, &user).await?)
+    let tailnet = mutation.tailnet().get();
+    for ids in user_ids.chunks(store::MOST_IDS) {
+        let mut users = store::find_users(mutation.connection(), tailnet, ids).await?;
+        fill_in_groups(mutation, &mut users).await?;
+        store::put_users(mutation.connection(), &users).await?;
+    }
+    Ok(())
 }
 
 /// Takes over the group names of a user whose row a release without groups as objects has written. From then on the row, and
@@ -91,15 +115,24 @@ pub(crate) async fn adopt_names(
     mutation: &mut Mutation,
     user_id: u64,
 ) -> Result<(), IdentityError> {
+    adopt_names_of(mutation, &[user_id]).await
+}
+
+/// Takes over the group names of users, as [`adopt_names`] does. A new user has no row yet.
+pub(crate) async fn adopt_names_of(
+    mutation: &mut Mutation,
+    user_ids: &[u64],
+) -> Result<(), IdentityError> {
     let tailnet = mutation.tailnet().get();
-    let row = store::find_user_row(mutation.connection(), tailnet, user_id).await?;
-    // A new user has no row yet.
-    let Some(mut row) = row.filter(|row| !row.has_memberships) else {
-        return Ok(());
-    };
-    let wanted = std::mem::take(&mut row.groups).into_iter().collect();
-    set_manual(mutation, user_id, &wanted, ProviderNames::Stay).await?;
-    put_with_groups(mutation, &mut row).await
+    for ids in user_ids.chunks(store::MOST_IDS) {
+        let rows = store::find_user_rows(mutation.connection(), tailnet, ids).await?;
+        for mut row in rows.into_iter().filter(|row| !row.has_memberships) {
+            let wanted = std::mem::take(&mut row.groups).into_iter().collect();
+            set_manual(mutation, row.id, &wanted, ProviderNames::Stay).await?;
+            put_with_groups(mutation, std::slice::from_mut(&mut row)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets a user be in the groups of these names, by an administrator: made where there are none.
@@ -227,9 +260,7 @@ pub(crate) async fn end_claims(
     let tailnet = mutation.tailnet();
     let on = mutation.connection();
     let members = store::groups::list_members_by_connection(on, connection_id).await?;
-    for user in &members {
-        adopt_names(mutation, *user).await?;
-    }
+    adopt_names_of(mutation, &members).await?;
     let on = mutation.connection();
     let users = store::list_users(&mut *on, tailnet.get()).await?;
     store::groups::delete_members_by_connection(on, connection_id).await?;

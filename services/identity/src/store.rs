@@ -27,9 +27,9 @@ use prost::Message;
 use sqlx::{Any, AnyConnection, Executor, Row, any::AnyRow};
 
 pub use users::{
-    delete_user, find_user, find_user_named_alike, find_user_row, fold_some_names,
+    delete_user, find_user, find_user_named_alike, find_user_rows, find_users, fold_some_names,
     list_complete_users, list_users, list_users_awaiting_approval, list_users_with_old_names,
-    put_user,
+    put_users,
 };
 
 /// Decodes the message that a row holds.
@@ -42,6 +42,21 @@ fn decode_body<M: Message + Default>(
         table,
         row: "its body does not decode".to_owned(),
     })
+}
+
+/// The most ids in one query.
+pub const MOST_IDS: usize = 1000;
+
+/// Returns placeholders such as `$2, $3, $4` for a list of values.
+fn format_placeholders(first: usize, count: usize) -> String {
+    let numbers = (first..first + count).map(|number| format!("${number}"));
+    numbers.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns placeholders such as `($1, $2), ($3, $4)` for rows of as many values each.
+fn format_rows(rows: usize, columns: usize) -> String {
+    let row = |row: usize| format!("({})", format_placeholders(row * columns + 1, columns));
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
 fn decode_bodies<M: Message + Default>(

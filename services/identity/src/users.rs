@@ -110,11 +110,7 @@ impl Users {
                     if let Some(other) = alike.await? {
                         return Err(IdentityError::NamedAlike(other.login_name));
                     }
-                    if role == Role::Owner {
-                        let on = mutation.connection();
-                        let users = store::list_users(on, tailnet.get()).await?;
-                        user::check_owner(&users, &User::default(), Some(&made))?;
-                    }
+                    check_ownership(mutation, &User::default(), Some(&made)).await?;
                     insert_user(mutation, &mut made).await?;
                     Ok::<_, IdentityError>(made)
                 })
@@ -135,12 +131,11 @@ impl Users {
             .log
             .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
-                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
-                    let before = find_among(&users, wanted.id)?;
+                    let before = require_user(mutation.connection(), tailnet, wanted.id).await?;
                     let mut changed = before.clone();
                     user::update_fields(&mut changed, &wanted, &mask)?;
-                    caller.check(|by| check_change(by, before, &changed))?;
-                    user::check_owner(&users, before, Some(&changed))?;
+                    caller.check(|by| check_change(by, &before, &changed))?;
+                    check_ownership(mutation, &before, Some(&changed)).await?;
                     if mask.iter().any(|path| path == "groups") {
                         set_names(mutation, changed.id, &changed.groups).await?;
                     }
@@ -150,7 +145,7 @@ impl Users {
                         store::sessions::keep_newest_sessions(on, tailnet.get(), changed.id, 0)
                             .await?;
                     }
-                    audit_change(mutation, before, &changed);
+                    audit_change(mutation, &before, &changed);
                     Ok::<_, IdentityError>(changed)
                 })
             })
@@ -210,17 +205,32 @@ impl Users {
             .log
             .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
-                    let users = store::list_users(mutation.connection(), tailnet.get()).await?;
-                    let gone = find_among(&users, user_id)?;
+                    let gone = require_user(mutation.connection(), tailnet, user_id).await?;
                     caller.check(|by| decisions::may_end_user(by, user_id, gone.role()))?;
-                    user::check_owner(&users, gone, None)?;
-                    remove_user(mutation, gone).await?;
+                    check_ownership(mutation, &gone, None).await?;
+                    remove_user(mutation, &gone).await?;
                     Ok::<_, IdentityError>(())
                 })
             })
             .await?;
         Ok(revision.get())
     }
+}
+
+/// Refuses a change that would leave the tailnet without its owner, or with two. Where nobody concerned is one, nobody else is
+/// read.
+async fn check_ownership(
+    mutation: &mut Mutation,
+    before: &User,
+    after: Option<&User>,
+) -> Result<(), IdentityError> {
+    let is_owner = |user: &User| user.role() == Role::Owner;
+    if !is_owner(before) && !after.is_some_and(is_owner) {
+        return Ok(());
+    }
+    let tailnet = mutation.tailnet().get();
+    let users = store::list_users(mutation.connection(), tailnet).await?;
+    user::check_owner(&users, before, after)
 }
 
 /// Returns a user of a tailnet who has to be there.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ScimProvisioning, ScimRequest,
     caller::{ScimCaller, require_connection},
-    members::{change_members, settle_member},
+    members::{change_members, settle_members},
     read_id,
     resource::{answer_resource, answer_version},
     rows::{name_attribute, new_row, refuse_taken, require_row},
@@ -298,8 +298,9 @@ async fn rename(
         .any(|mapped| gives_role(&mapped.group))
     {
         let on = mutation.connection();
-        for user in store::scim::list_members(on, connection.id, group.id).await? {
-            settle_member(mutation, connection, user, None).await?;
+        let members = store::scim::list_members(on, connection.id, group.id).await?;
+        for ids in members.chunks(store::MOST_IDS) {
+            settle_members(mutation, connection, ids, None).await?;
         }
     }
     Ok(renamed)

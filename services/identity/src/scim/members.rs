@@ -1,18 +1,18 @@
-//! Who is in a provider's group. Each member that comes or goes is one change of a user; the others are not read.
+//! Who is in a provider's group. Each member that comes or goes is one change of a user, and many cost few queries; the others are
+//! not read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_db::Mutation;
 use bowline_proto::identity::v1::{Connection, Group, GroupSource, Membership, User};
-use bowline_scim::{ScimError, ScimType, member::MemberChange};
+use bowline_scim::{ScimError, member::MemberChange};
 use serde_json::json;
 
 use crate::{
     domain::group::{MOST_OF_USER, role_by_groups},
     error::IdentityError,
-    memberships::{adopt_names, audit_change, write_user},
-    store::{self, scim::ScimKey},
-    users::require_user,
+    memberships::{adopt_names_of, audit_change, write_users},
+    store::{self, groups::NamedMemberships},
 };
 
 /// Returns the membership that a provider gives by SCIM.
@@ -47,12 +47,13 @@ pub(super) async fn change_members(
             (come, held.difference(&wanted).copied().collect())
         }
     };
+    let (come, go) = (Vec::from_iter(come), Vec::from_iter(go));
     let mut has_changed = false;
-    for id in come {
-        has_changed |= add_member(mutation, connection, group, id).await?;
+    for ids in come.chunks(store::MOST_IDS) {
+        has_changed |= add_members(mutation, connection, group, ids).await?;
     }
-    for id in go {
-        has_changed |= remove_member(mutation, connection, group, id).await?;
+    for ids in go.chunks(store::MOST_IDS) {
+        has_changed |= remove_members(mutation, connection, group, ids).await?;
     }
     Ok(has_changed)
 }
@@ -68,110 +69,114 @@ fn no_member(id: impl std::fmt::Display) -> IdentityError {
     ScimError::value(detail).into()
 }
 
-async fn add_member(
+async fn add_members(
     mutation: &mut Mutation,
     connection: &Connection,
     group: &Group,
-    user_id: u64,
+    user_ids: &[u64],
 ) -> Result<bool, IdentityError> {
     let on = mutation.connection();
-    let key = ScimKey::Id(user_id);
-    let of = ScimType::User;
-    if store::scim::find_resource(on, connection.id, of, key)
-        .await?
-        .is_none()
-    {
-        return Err(no_member(user_id));
+    let known = store::scim::list_kept_users(on, connection.id, user_ids).await?;
+    if let Some(nobody) = user_ids.iter().find(|id| !known.contains(id)) {
+        return Err(no_member(nobody));
     }
-    adopt_names(mutation, user_id).await?;
-    let held = store::groups::list_memberships(mutation.connection(), user_id).await?;
+    adopt_names_of(mutation, user_ids).await?;
     let membership = scim_membership(group, connection);
-    if held.iter().any(|(one, _)| *one == membership) {
+    let on = mutation.connection();
+    let held = store::groups::list_memberships_of(on, user_ids).await?;
+    let mut new = Vec::new();
+    for id in user_ids {
+        let held = held.get(id).map_or(&[][..], Vec::as_slice);
+        if held.iter().any(|(one, _)| *one == membership) {
+            continue;
+        }
+        if held.len() >= MOST_OF_USER {
+            let detail = format!("the user {id} is in {MOST_OF_USER} groups, and no more fit");
+            return Err(ScimError::value(detail).into());
+        }
+        new.push(*id);
+    }
+    if new.is_empty() {
         return Ok(false);
     }
-    if held.len() >= MOST_OF_USER {
-        let detail = format!("the user {user_id} is in {MOST_OF_USER} groups, and no more fit");
-        return Err(ScimError::value(detail).into());
-    }
-    let (on, tailnet) = (mutation.connection(), connection.tailnet_id);
-    store::groups::add_member(on, tailnet, user_id, &membership).await?;
-    settle_member(
-        mutation,
-        connection,
-        user_id,
-        Some(("group.add_user", group)),
-    )
-    .await?;
+    store::groups::add_members(on, connection.tailnet_id, &new, &membership).await?;
+    let audited = Some(("group.add_user", group));
+    settle_members(mutation, connection, &new, audited).await?;
     Ok(true)
 }
 
-async fn remove_member(
+async fn remove_members(
     mutation: &mut Mutation,
     connection: &Connection,
     group: &Group,
-    user_id: u64,
+    user_ids: &[u64],
 ) -> Result<bool, IdentityError> {
     let membership = scim_membership(group, connection);
-    let held = store::groups::list_memberships(mutation.connection(), user_id).await?;
-    if !held.iter().any(|(one, _)| *one == membership) {
+    let on = mutation.connection();
+    let held = store::groups::list_memberships_of(on, user_ids).await?;
+    let is_member = |held: &NamedMemberships| held.iter().any(|(one, _)| *one == membership);
+    let members = held.iter().filter(|(_, held)| is_member(held));
+    let gone: Vec<_> = members.map(|(id, _)| *id).collect();
+    if gone.is_empty() {
         return Ok(false);
     }
-    adopt_names(mutation, user_id).await?;
-    store::groups::remove_member(mutation.connection(), user_id, &membership).await?;
-    settle_member(
-        mutation,
-        connection,
-        user_id,
-        Some(("group.remove_user", group)),
-    )
-    .await?;
+    adopt_names_of(mutation, &gone).await?;
+    store::groups::remove_members(mutation.connection(), &gone, &membership).await?;
+    let audited = Some(("group.remove_user", group));
+    settle_members(mutation, connection, &gone, audited).await?;
     Ok(true)
 }
 
-/// Writes a user whose groups have changed, with the role that they give where the connection says so.
-pub(super) async fn settle_member(
+/// Writes users whose groups have changed, with the role that they give where the connection says so; [`store::MOST_IDS`] at
+/// most.
+pub(super) async fn settle_members(
     mutation: &mut Mutation,
     connection: &Connection,
-    user_id: u64,
+    user_ids: &[u64],
     audited: Option<(&'static str, &Group)>,
 ) -> Result<(), IdentityError> {
-    let tailnet = mutation.tailnet();
-    let before = require_user(mutation.connection(), tailnet, user_id).await?;
-    let mut user = before.clone();
-    let has_role = set_role(mutation, connection, &mut user).await?;
-    if audited.is_none() && !has_role {
-        return Ok(());
+    let (tailnet, on) = (mutation.tailnet().get(), mutation.connection());
+    let mut before = store::find_users(&mut *on, tailnet, user_ids).await?;
+    let held = match connection.role_groups.is_empty() {
+        true => BTreeMap::new(),
+        false => store::groups::list_memberships_of(on, user_ids).await?,
+    };
+    let mut changed = before.clone();
+    let mut new_roles = BTreeSet::new();
+    for user in &mut changed {
+        let held = held.get(&user.id).map_or(&[][..], Vec::as_slice);
+        if set_role(connection, user, held) {
+            new_roles.insert(user.id);
+        }
     }
-    write_user(mutation, &mut user).await?;
-    if let Some((action, group)) = audited {
-        let detail = json!({ "user": user.login_name, "connection": connection.name });
-        mutation.record_audit(action, group.name.clone(), &detail);
+    if audited.is_none() {
+        before.retain(|user| new_roles.contains(&user.id));
+        changed.retain(|user| new_roles.contains(&user.id));
     }
-    if has_role {
-        audit_change(mutation, &before, &user);
+    write_users(mutation, &mut changed).await?;
+    for (before, after) in before.iter().zip(&changed) {
+        if let Some((action, group)) = audited {
+            let detail = json!({ "user": after.login_name, "connection": connection.name });
+            mutation.record_audit(action, group.name.clone(), &detail);
+        }
+        if new_roles.contains(&after.id) {
+            audit_change(mutation, before, after);
+        }
     }
     Ok(())
 }
 
 /// Gives a user the role that the connection says its groups have, and says whether it is another one. Groups by claims count as
 /// those by SCIM do.
-async fn set_role(
-    mutation: &mut Mutation,
-    connection: &Connection,
-    user: &mut User,
-) -> Result<bool, IdentityError> {
-    if connection.role_groups.is_empty() {
-        return Ok(false);
-    }
-    let held = store::groups::list_memberships(mutation.connection(), user.id).await?;
+fn set_role(connection: &Connection, user: &mut User, held: &[(Membership, String)]) -> bool {
     let own = held
-        .into_iter()
+        .iter()
         .filter(|(one, _)| one.connection_id == connection.id);
-    let names: Vec<_> = own.map(|(_, name)| name).collect();
+    let names: Vec<_> = own.map(|(_, name)| name.clone()).collect();
     let Some((role, by)) = role_by_groups(connection, user, &names) else {
-        return Ok(false);
+        return false;
     };
     user.set_role(role);
     user.role_connection_id = by;
-    Ok(true)
+    true
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use bowline_db::DatabaseError;
 use bowline_proto::identity::v1::{Group, Membership};
 use prost::Message as _;
-use sqlx::{AnyConnection, Row as _, any::AnyRow};
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _, any::AnyRow};
 
-use super::{decode_bodies, decode_body};
+use super::{decode_bodies, decode_body, format_placeholders, format_rows};
 
 /// Returns a group of a tailnet.
 pub async fn find_group(
@@ -113,15 +113,36 @@ fn read_membership(row: &AnyRow) -> Result<Membership, DatabaseError> {
 pub async fn list_memberships(
     on: &mut AnyConnection,
     user_id: u64,
-) -> Result<Vec<(Membership, String)>, DatabaseError> {
-    let rows = sqlx::query(
-        "SELECT m.group_id, m.source, m.connection_id, g.name FROM group_members m
-         JOIN user_groups g ON g.id = m.group_id WHERE m.user_id = $1
-         ORDER BY m.group_id, m.source, m.connection_id",
+) -> Result<NamedMemberships, DatabaseError> {
+    let mut found = list_memberships_of(on, &[user_id]).await?;
+    Ok(found.remove(&user_id).unwrap_or_default())
+}
+
+/// Memberships, with the names of the groups.
+pub type NamedMemberships = Vec<(Membership, String)>;
+
+/// Returns the memberships of users, [`MOST_IDS`](super::MOST_IDS) at most, as [`list_memberships`] does.
+pub async fn list_memberships_of(
+    on: &mut AnyConnection,
+    user_ids: &[u64],
+) -> Result<BTreeMap<u64, NamedMemberships>, DatabaseError> {
+    let places = format_placeholders(1, user_ids.len());
+    let query = format!(
+        "SELECT m.user_id, m.group_id, m.source, m.connection_id, g.name FROM group_members m
+         JOIN user_groups g ON g.id = m.group_id WHERE m.user_id IN ({places})
+         ORDER BY m.user_id, m.group_id, m.source, m.connection_id"
     );
-    let rows = rows.bind(user_id.cast_signed()).fetch_all(on).await?;
-    let read = |row: &AnyRow| Ok((read_membership(row)?, row.try_get("name")?));
-    rows.iter().map(read).collect()
+    let mut query = sqlx::query(AssertSqlSafe(query));
+    for id in user_ids {
+        query = query.bind(id.cast_signed());
+    }
+    let mut found: BTreeMap<u64, NamedMemberships> = BTreeMap::new();
+    for row in query.fetch_all(on).await? {
+        let user = row.try_get::<i64, _>("user_id")?.cast_unsigned();
+        let membership = (read_membership(&row)?, row.try_get("name")?);
+        found.entry(user).or_default().push(membership);
+    }
+    Ok(found)
 }
 
 /// Returns the memberships of all users of a tailnet, each in order.
@@ -133,7 +154,7 @@ pub async fn list_memberships_of_tailnet(
         "SELECT user_id, {MEMBERSHIP} FROM group_members WHERE tailnet_id = $1
          ORDER BY user_id, {MEMBERSHIP}"
     );
-    let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(tailnet_id.cast_signed());
+    let query = sqlx::query(AssertSqlSafe(query)).bind(tailnet_id.cast_signed());
     let mut found: BTreeMap<u64, Vec<Membership>> = BTreeMap::new();
     for row in query.fetch_all(on).await? {
         let user = row.try_get::<i64, _>("user_id")?.cast_unsigned();
@@ -151,7 +172,7 @@ pub async fn list_members(
         "SELECT user_id, {MEMBERSHIP} FROM group_members WHERE group_id = $1
          ORDER BY user_id, {MEMBERSHIP}"
     );
-    let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(group_id.cast_signed());
+    let query = sqlx::query(AssertSqlSafe(query)).bind(group_id.cast_signed());
     let mut found: BTreeMap<u64, Vec<Membership>> = BTreeMap::new();
     for row in query.fetch_all(on).await? {
         let user = row.try_get::<i64, _>("user_id")?.cast_unsigned();
@@ -208,17 +229,31 @@ pub async fn add_member(
     user_id: u64,
     membership: &Membership,
 ) -> Result<(), DatabaseError> {
-    sqlx::query(
+    add_members(on, tailnet_id, &[user_id], membership).await
+}
+
+/// Records that users are in a group, [`MOST_IDS`](super::MOST_IDS) at most. Repeated it changes nothing.
+pub async fn add_members(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    user_ids: &[u64],
+    membership: &Membership,
+) -> Result<(), DatabaseError> {
+    let rows = format_rows(user_ids.len(), 5);
+    let query = format!(
         "INSERT INTO group_members (user_id, group_id, source, connection_id, tailnet_id)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-    )
-    .bind(user_id.cast_signed())
-    .bind(membership.group_id.cast_signed())
-    .bind(i64::from(membership.source))
-    .bind(membership.connection_id.cast_signed())
-    .bind(tailnet_id.cast_signed())
-    .execute(on)
-    .await?;
+         VALUES {rows} ON CONFLICT DO NOTHING"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(query));
+    for user_id in user_ids {
+        query = query
+            .bind(user_id.cast_signed())
+            .bind(membership.group_id.cast_signed())
+            .bind(i64::from(membership.source))
+            .bind(membership.connection_id.cast_signed())
+            .bind(tailnet_id.cast_signed());
+    }
+    query.execute(on).await?;
     Ok(())
 }
 
@@ -228,16 +263,28 @@ pub async fn remove_member(
     user_id: u64,
     membership: &Membership,
 ) -> Result<(), DatabaseError> {
-    sqlx::query(
+    remove_members(on, &[user_id], membership).await
+}
+
+/// Forgets that users are in a group, [`MOST_IDS`](super::MOST_IDS) at most.
+pub async fn remove_members(
+    on: &mut AnyConnection,
+    user_ids: &[u64],
+    membership: &Membership,
+) -> Result<(), DatabaseError> {
+    let places = format_placeholders(4, user_ids.len());
+    let query = format!(
         "DELETE FROM group_members
-         WHERE user_id = $1 AND group_id = $2 AND source = $3 AND connection_id = $4",
-    )
-    .bind(user_id.cast_signed())
-    .bind(membership.group_id.cast_signed())
-    .bind(i64::from(membership.source))
-    .bind(membership.connection_id.cast_signed())
-    .execute(on)
-    .await?;
+         WHERE group_id = $1 AND source = $2 AND connection_id = $3 AND user_id IN ({places})"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(query))
+        .bind(membership.group_id.cast_signed())
+        .bind(i64::from(membership.source))
+        .bind(membership.connection_id.cast_signed());
+    for user_id in user_ids {
+        query = query.bind(user_id.cast_signed());
+    }
+    query.execute(on).await?;
     Ok(())
 }
 

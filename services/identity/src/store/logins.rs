@@ -6,14 +6,11 @@ use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor};
 
-use super::{decode_bodies, decode_body};
+use super::{MOST_IDS, decode_bodies, decode_body, format_placeholders};
 use crate::domain::login::{
     limits::{EvictionRule, SourceNetworks},
     source_address,
 };
-
-/// The most ids in one query.
-pub const MOST_IDS: usize = 1000;
 
 /// Returns a login.
 pub async fn find_login<'e>(
@@ -169,12 +166,6 @@ pub async fn evict_logins(
         .execute(on)
         .await?;
     Ok(gone.rows_affected())
-}
-
-/// Returns placeholders such as `$2, $3, $4` for a list of values.
-fn format_placeholders(first: usize, count: usize) -> String {
-    let numbers = (first..first + count).map(|number| format!("${number}"));
-    numbers.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns those of these logins that are decided.

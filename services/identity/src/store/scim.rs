@@ -1,10 +1,14 @@
 //! Users and groups that identity providers keep here by SCIM.
 
+use std::collections::BTreeSet;
+
 use bowline_db::{DatabaseError, from_micros, to_micros};
 use bowline_scim::ScimType;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _, any::AnyRow};
+
+use super::format_placeholders;
 
 /// What a provider says of a user or group.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +131,25 @@ pub async fn find_resource(
     };
     let row = query.fetch_optional(on).await?;
     row.as_ref().map(read_row).transpose()
+}
+
+/// Returns which of these users a connection's provider keeps, [`MOST_IDS`](super::MOST_IDS) at most.
+pub async fn list_kept_users(
+    on: &mut AnyConnection,
+    connection_id: u64,
+    ids: &[u64],
+) -> Result<BTreeSet<u64>, DatabaseError> {
+    let places = format_placeholders(2, ids.len());
+    let query = format!(
+        "SELECT id FROM scim_resources WHERE connection_id = $1 AND kind = 1 AND id IN ({places})"
+    );
+    let query = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query));
+    let mut query = query.bind(connection_id.cast_signed());
+    for id in ids {
+        query = query.bind(id.cast_signed());
+    }
+    let found = query.fetch_all(on).await?;
+    Ok(found.into_iter().map(i64::cast_unsigned).collect())
 }
 
 /// Returns the connection whose provider keeps a user, if one does.

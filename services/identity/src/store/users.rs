@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use bowline_db::DatabaseError;
 use bowline_proto::identity::v1::User;
 use prost::Message as _;
-use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
 
-use super::{decode_bodies, decode_body, former_users, groups};
+use super::{decode_bodies, decode_body, format_placeholders, format_rows, former_users, groups};
 use crate::domain::user::folded_login_name;
 
 /// A user of a row, with the names of the groups and without memberships.
@@ -105,17 +105,37 @@ pub async fn find_user<'e>(
     row.as_ref().map(decode_user).transpose()
 }
 
-/// Returns a user as the row has it: who wrote it is seen by `has_memberships`.
-pub async fn find_user_row(
+/// Returns those users of a tailnet that are there, [`MOST_IDS`] at most.
+pub async fn find_users(
     on: &mut AnyConnection,
     tailnet_id: u64,
-    id: u64,
-) -> Result<Option<User>, DatabaseError> {
-    let query = sqlx::query("SELECT body FROM users WHERE tailnet_id = $1 AND id = $2")
-        .bind(tailnet_id.cast_signed())
-        .bind(id.cast_signed());
-    let row = query.fetch_optional(on).await?;
-    row.map(|row| decode_body("users", &row)).transpose()
+    ids: &[u64],
+) -> Result<Vec<User>, DatabaseError> {
+    let rows = select_users(on, tailnet_id, ids).await?;
+    rows.iter().map(decode_user).collect()
+}
+
+/// Returns users as their rows have them, [`MOST_IDS`] at most: who wrote them is seen by `has_memberships`.
+pub async fn find_user_rows(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    ids: &[u64],
+) -> Result<Vec<User>, DatabaseError> {
+    decode_bodies("users", &select_users(on, tailnet_id, ids).await?)
+}
+
+async fn select_users(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    ids: &[u64],
+) -> Result<Vec<AnyRow>, DatabaseError> {
+    let places = format_placeholders(2, ids.len());
+    let query = format!("SELECT body FROM users WHERE tailnet_id = $1 AND id IN ({places})");
+    let mut query = sqlx::query(AssertSqlSafe(query)).bind(tailnet_id.cast_signed());
+    for id in ids {
+        query = query.bind(id.cast_signed());
+    }
+    Ok(query.fetch_all(on).await?)
 }
 
 /// Returns the user of a tailnet who has this login name, in whatever case it is written.
@@ -158,28 +178,35 @@ pub async fn fold_some_names(on: &mut AnyConnection) -> Result<usize, DatabaseEr
     Ok(rows.len())
 }
 
-/// Inserts a user, or replaces the one with that id. The names of its groups are to be those of its memberships.
-pub async fn put_user(on: &mut AnyConnection, user: &User) -> Result<(), DatabaseError> {
-    let body = User {
-        memberships: Vec::new(),
-        has_memberships: true,
-        ..user.clone()
-    };
-    sqlx::query(
-        "INSERT INTO users (id, tailnet_id, login_name, folded_name, body, awaits_approval)
-         VALUES ($1, $2, $3, $4, $5, $6)
+/// Inserts users, or replaces those with their ids; [`MOST_IDS`] at most. The names of their groups are to be those of their
+/// memberships.
+pub async fn put_users(on: &mut AnyConnection, users: &[User]) -> Result<(), DatabaseError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let rows = format_rows(users.len(), 6);
+    let query = format!(
+        "INSERT INTO users (id, tailnet_id, login_name, folded_name, body, awaits_approval) VALUES {rows}
          ON CONFLICT (id) DO UPDATE SET login_name = excluded.login_name,
              folded_name = excluded.folded_name, body = excluded.body,
-             awaits_approval = excluded.awaits_approval",
-    )
-    .bind(user.id.cast_signed())
-    .bind(user.tailnet_id.cast_signed())
-    .bind(user.login_name.clone())
-    .bind(folded_login_name(&user.login_name))
-    .bind(body.encode_to_vec())
-    .bind(i64::from(body.awaits_approval))
-    .execute(on)
-    .await?;
+             awaits_approval = excluded.awaits_approval"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(query));
+    for user in users {
+        let body = User {
+            memberships: Vec::new(),
+            has_memberships: true,
+            ..user.clone()
+        };
+        query = query
+            .bind(user.id.cast_signed())
+            .bind(user.tailnet_id.cast_signed())
+            .bind(user.login_name.clone())
+            .bind(folded_login_name(&user.login_name))
+            .bind(body.encode_to_vec())
+            .bind(i64::from(body.awaits_approval));
+    }
+    query.execute(on).await?;
     Ok(())
 }
 
