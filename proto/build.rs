@@ -17,7 +17,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 38] = [
+const SECRETIVE: [&str; 40] = [
     "bowline.identity.v1.AcceptInvitationRequest",
     "bowline.identity.v1.AcceptInvitationResponse",
     "bowline.identity.v1.AuthenticateTokenRequest",
@@ -34,6 +34,7 @@ const SECRETIVE: [&str; 38] = [
     "bowline.identity.v1.CreateScimTokenResponse",
     "bowline.identity.v1.DeleteOwnPasskeyRequest",
     "bowline.identity.v1.DeleteScimResourceRequest",
+    "bowline.identity.v1.EndOwnSessionRequest",
     "bowline.identity.v1.EndProviderLoginRequest",
     "bowline.identity.v1.FinishOidcLoginRequest",
     "bowline.identity.v1.FinishPasskeyRequest",
@@ -45,6 +46,7 @@ const SECRETIVE: [&str; 38] = [
     "bowline.identity.v1.IssueAccessTokenResponse",
     "bowline.identity.v1.ListLoginChoicesRequest",
     "bowline.identity.v1.ListOwnPasskeysRequest",
+    "bowline.identity.v1.ListOwnSessionsRequest",
     "bowline.identity.v1.ListScimResourcesRequest",
     "bowline.identity.v1.OpenProgramSessionRequest",
     "bowline.identity.v1.OpenProgramSessionResponse",

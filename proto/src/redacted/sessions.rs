@@ -6,9 +6,10 @@ use super::{redact, redact_secrets};
 use crate::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, BeginLoginAttemptRequest,
     BeginPasskeyRequest, CloseSessionRequest, CloseSessionResponse, CreateInvitationResponse,
-    DeleteOwnPasskeyRequest, EndProviderLoginRequest, FinishPasskeyRequest, GetInvitationRequest,
-    GetSessionRequest, ListLoginChoicesRequest, ListOwnPasskeysRequest, OpenProgramSessionRequest,
-    OpenProgramSessionResponse, OpenSessionResponse, StartProgramLoginResponse,
+    DeleteOwnPasskeyRequest, EndOwnSessionRequest, EndProviderLoginRequest, FinishPasskeyRequest,
+    GetInvitationRequest, GetSessionRequest, ListLoginChoicesRequest, ListOwnPasskeysRequest,
+    ListOwnSessionsRequest, OpenProgramSessionRequest, OpenProgramSessionResponse,
+    OpenSessionResponse, StartProgramLoginResponse,
 };
 
 redact_secrets! {
@@ -20,12 +21,14 @@ redact_secrets! {
     CloseSessionResponse { ; provider_url }
     CreateInvitationResponse { invitation; secret, url }
     DeleteOwnPasskeyRequest { passkey_id; session_secret }
+    EndOwnSessionRequest { session_id; session_secret }
     EndProviderLoginRequest { connection_id; logout_token }
     FinishPasskeyRequest { origin, name; session_secret, response }
     GetInvitationRequest { ; secret }
     GetSessionRequest { ; secret }
     ListLoginChoicesRequest { login_id, organisation; session_secret }
     ListOwnPasskeysRequest { ; session_secret }
+    ListOwnSessionsRequest { ; session_secret }
     OpenProgramSessionRequest { ; device_code }
     OpenProgramSessionResponse { state, session; secret }
     OpenSessionResponse { session; secret }

@@ -63,16 +63,33 @@ fn default_state_dir() -> PathBuf {
     }
 }
 
-/// Returns where the session of an account is kept.
+/// Returns where the sessions of an account are kept, each for one server.
 #[expect(
     clippy::disallowed_methods,
     reason = "where accounts keep what programs store"
 )]
-fn default_session_file() -> PathBuf {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let state = state.unwrap_or_else(|| home.unwrap_or_default().join(".local/state"));
-    state.join("bowline/session")
+fn default_session_dir() -> PathBuf {
+    // A directory that is not absolute is none of the account's.
+    let absolute = |name| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let home = || absolute("HOME").map(|home| home.join(".local/state"));
+    let state = absolute("XDG_STATE_HOME").or_else(home);
+    state
+        .unwrap_or_else(|| PathBuf::from("/"))
+        .join("bowline/sessions")
+}
+
+/// Returns the name of an address's session: one that is a file name, whatever the address has.
+fn session_file_name(address: &str) -> String {
+    let to_part = |c: char| match c {
+        'a'..='z' | '0'..='9' | '.' | '-' | ':' => c,
+        'A'..='Z' => c.to_ascii_lowercase(),
+        _ => '_',
+    };
+    let name: String = address.chars().map(to_part).collect();
+    name.trim_start_matches('.').to_owned()
 }
 
 impl ConnectionArgs {
@@ -120,9 +137,16 @@ impl ConnectionArgs {
             .map_err(|error| failed(&error))
     }
 
-    /// Returns the file that `bowline sign-in` writes and later commands read.
-    pub fn session_file(&self) -> PathBuf {
-        self.token_file.clone().unwrap_or_else(default_session_file)
+    /// Returns the file that `bowline sign-in` writes and later commands read: it has the session at this server alone.
+    pub fn session_file(&self) -> Result<PathBuf, Failure> {
+        match (&self.token_file, &self.address) {
+            (Some(path), _) => Ok(path.clone()),
+            (None, Some(address)) => Ok(default_session_dir().join(session_file_name(address))),
+            (None, None) => {
+                let text = "name the administration address that the session is for with --address, such as vpn.example.com:8445, or a file for it with --token-file";
+                Err(Failure::new(FailureKind::Failed, text))
+            }
+        }
     }
 
     /// Returns the certificate authority that is named.
@@ -137,7 +161,7 @@ impl ConnectionArgs {
 
     fn connect_by_token(&self, address: &str) -> Result<GrpcChannel, Failure> {
         let failed = |text: String| Failure::new(FailureKind::Failed, text);
-        let path = self.session_file();
+        let path = self.session_file()?;
         if self.token_file.is_none() && !path.exists() {
             let text = "an administration address is called with a token: log in with bowline sign-in, or name a file that has one with --token-file";
             return Err(failed(text.to_owned()));
@@ -145,8 +169,10 @@ impl ConnectionArgs {
         let token = std::fs::read_to_string(&path)
             .map_err(|error| failed(format!("{}: {error}", path.display())))?;
         let token = Zeroizing::new(token);
+        // A session has the server's public URL in the line below.
+        let token = token.trim().lines().next().unwrap_or_default();
         install_crypto_provider();
-        GrpcChannel::administration(address, self.ca.as_deref(), token.trim())
+        GrpcChannel::administration(address, self.ca.as_deref(), token)
             .map_err(|error| failed(error.to_string()))
     }
 

@@ -98,7 +98,7 @@ enum Command {
     /// Log in as a person, in any browser: later commands with --address act for that person.
     SignIn(sign_in::PortalArgs),
     /// End that session.
-    SignOut(sign_in::PortalArgs),
+    SignOut,
     /// People's sessions in browsers, and of programs at a terminal.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
@@ -167,7 +167,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Conditions(command) => conditions::run(command, &connection, &printer).await,
         Command::Invitations(command) => invitations::run(command, &connection, &printer).await,
         Command::SignIn(args) => sign_in::sign_in(&args, &connection, &printer).await,
-        Command::SignOut(args) => sign_in::sign_out(&args, &connection, &printer).await,
+        Command::SignOut => sign_in::sign_out(&connection, &printer).await,
         Command::Sessions(command) => sessions::run(command, &connection, &printer).await,
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,

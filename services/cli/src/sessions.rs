@@ -15,7 +15,7 @@ use crate::{
     time,
 };
 
-/// What to do with people's sessions in browsers.
+/// What to do with people's sessions, in browsers and of programs.
 #[derive(Debug, Subcommand)]
 pub enum SessionsCommand {
     /// List those that have not ended.
@@ -26,7 +26,7 @@ pub enum SessionsCommand {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
-    /// End one: the browser has to log in again.
+    /// End one: the browser, or the program, has to log in again.
     End {
         /// Its id.
         id: String,
@@ -49,6 +49,7 @@ struct ListedSession {
     last_used_at: Option<String>,
     expires_at: Option<String>,
     limited: bool,
+    program: bool,
 }
 
 impl ListedSession {
@@ -57,6 +58,7 @@ impl ListedSession {
         Self {
             by: by.trim_start_matches("SESSION_ORIGIN_").to_lowercase(),
             limited: session.limited,
+            program: session.program,
             id: session.id,
             user_id: session.user_id,
             user,
@@ -80,7 +82,10 @@ impl Row for ListedSession {
             self.by.clone(),
             self.source_address.clone(),
             // A browser names itself: nothing in a name may move the cursor.
-            self.user_agent.escape_debug().to_string(),
+            match self.program {
+                true => format!("program: {}", self.user_agent.escape_debug()),
+                false => self.user_agent.escape_debug().to_string(),
+            },
             self.last_used_at.clone().unwrap_or_default(),
         ]
     }

@@ -1,23 +1,26 @@
 //! `bowline sign-in` and `sign-out`: a session for this command, whose person logs in in any browser (RFC 8628).
 
 use std::{
-    fs::{self, OpenOptions},
+    fmt, fs,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use bowline_clock::{Clock as _, SystemClock};
 use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
 use bowline_service_kit::{error_text, install_crypto_provider};
+use bowline_tokens::{PresentedToken, TokenKind};
 use bytes::Bytes;
+use chrono::{SecondsFormat, TimeDelta};
 use clap::Args;
 use http::{Request, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
+use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep};
-use url::{Url, form_urlencoded};
+use url::{Host, Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -31,6 +34,9 @@ const LIMITS: AnswerLimits = AnswerLimits {
     longest_body: 64 << 10,
     deadline: Duration::from_secs(20),
 };
+/// The longest that a person is waited for, and the longest life of a session that is believed; in seconds.
+const LONGEST_LOGIN: u64 = 3600;
+const LONGEST_SESSION: i64 = 30 * 24 * 3600;
 const DEVICE_CODE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// Where people log in.
@@ -77,6 +83,7 @@ impl Refusal {
             "" => format!("the server says {}", self.error),
             text => text.to_owned(),
         };
+        let text = without_controls(&text);
         Failure::new(kind, text)
     }
 }
@@ -88,7 +95,11 @@ struct PortalClient {
 }
 
 impl PortalClient {
-    fn new(args: &PortalArgs, server: &ConnectionArgs) -> Result<Self, Failure> {
+    fn new(url: Url, server: &ConnectionArgs) -> Result<Self, Failure> {
+        if url.scheme() != "https" && !is_this_machine(&url) {
+            let text = format!("{url}: a session goes by https alone, but on this machine");
+            return Err(Failure::new(FailureKind::Refused, text));
+        }
         install_crypto_provider();
         let client = match server.authority() {
             None => HttpClient::new(Destinations::Anywhere, LIMITS),
@@ -98,7 +109,6 @@ impl PortalClient {
                     Failure::new(FailureKind::Failed, text)
                 })?,
         };
-        let url = args.url.clone();
         Ok(Self { client, url })
     }
 
@@ -140,7 +150,7 @@ impl PortalClient {
 
     /// Asks until the person has decided.
     async fn await_session(&self, begun: &BegunLogin) -> Result<GivenSession, Failure> {
-        let end = Instant::now() + Duration::from_secs(begun.expires_in);
+        let end = Instant::now() + Duration::from_secs(begun.expires_in.min(LONGEST_LOGIN));
         let mut interval = Duration::from_secs(begun.interval.clamp(1, 60));
         let asked = [
             ("grant_type", DEVICE_CODE_GRANT),
@@ -151,7 +161,7 @@ impl PortalClient {
             match self.post("/oauth/token", &asked).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(refusal)) => match refusal.error.as_str() {
-                    "authorization_pending" => {}
+                    "authorization_pending" if Instant::now() < end => {}
                     "slow_down" => interval += Duration::from_secs(5),
                     "temporarily_unavailable" if Instant::now() < end => {}
                     _ => return Err(refusal.into_failure()),
@@ -170,48 +180,115 @@ pub async fn sign_in(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let portal = PortalClient::new(args, server)?;
+    let file = SessionFile::new(server)?;
+    file.check_replaceable()?;
+    let portal = PortalClient::new(args.url.clone(), server)?;
     let name = program_name();
     let fields = [("client_id", name.as_str())];
     let begun = portal.post::<BegunLogin>("/oauth/device_authorization", &fields);
     let begun = begun.await?.map_err(Refusal::into_failure)?;
-    printer.instruct(&format!(
+    let shown = format!(
         "Open {} in any browser, and check that it shows the code {}.\nOr go to {} and type it. Waiting for {} minutes …",
-        begun.verification_uri_complete,
-        begun.user_code,
-        begun.verification_uri,
-        begun.expires_in / 60,
-    ));
+        without_controls(&begun.verification_uri_complete),
+        without_controls(&begun.user_code),
+        without_controls(&begun.verification_uri),
+        begun.expires_in.min(LONGEST_LOGIN) / 60,
+    );
+    printer.instruct(&shown);
     let session = portal.await_session(&begun).await?;
-    let path = server.session_file();
-    write_session(&path, &session.access_token).map_err(|error| {
-        Failure::new(FailureKind::Failed, format!("{}: {error}", path.display()))
-    })?;
-    let ends_at = SystemClock.now() + chrono::TimeDelta::seconds(session.expires_in);
-    let ends_at = ends_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    file.write(&session.access_token, &portal.url)?;
+    let lifetime = TimeDelta::seconds(session.expires_in.clamp(0, LONGEST_SESSION));
+    let ends_at = (SystemClock.now() + lifetime).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let path = &file.0;
     printer.print_result(
         &json!({ "token_file": path, "expires_at": ends_at }),
-        &format!("you are logged in until {ends_at}, or two hours after the last command; the session is in {}", path.display()),
+        &format!(
+            "you are logged in until {ends_at}, or until two hours after the last command; the session is in {}",
+            path.display()
+        ),
     );
     Ok(())
 }
 
 /// Ends the session in the file, and deletes the file.
-pub async fn sign_out(
-    args: &PortalArgs,
-    server: &ConnectionArgs,
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let path = server.session_file();
-    let failed = |error| Failure::new(FailureKind::Failed, format!("{}: {error}", path.display()));
-    let token = Zeroizing::new(fs::read_to_string(&path).map_err(failed)?);
-    let portal = PortalClient::new(args, server)?;
-    let fields = [("token", token.trim())];
+pub async fn sign_out(server: &ConnectionArgs, printer: &Printer) -> Result<(), Failure> {
+    let file = SessionFile::new(server)?;
+    let (token, url) = file.read()?;
+    let portal = PortalClient::new(url, server)?;
+    let fields = [("token", token.as_str())];
     let revoked = portal.post::<serde_json::Value>("/oauth/revoke", &fields);
     revoked.await?.map_err(Refusal::into_failure)?;
-    fs::remove_file(&path).map_err(failed)?;
+    fs::remove_file(&file.0).map_err(|error| file.failure(&error))?;
     printer.print_result(&json!({ "ended": true }), "the session has ended");
     Ok(())
+}
+
+/// The file of a session: the token, and in the next line the public URL of its server.
+struct SessionFile(PathBuf);
+
+impl SessionFile {
+    fn new(server: &ConnectionArgs) -> Result<Self, Failure> {
+        server.session_file().map(Self)
+    }
+
+    fn failure(&self, problem: &dyn fmt::Display) -> Failure {
+        let text = format!("{}: {problem}", self.0.display());
+        Failure::new(FailureKind::Failed, text)
+    }
+
+    fn read(&self) -> Result<(Zeroizing<String>, Url), Failure> {
+        let text = fs::read_to_string(&self.0).map_err(|error| self.failure(&error))?;
+        let text = Zeroizing::new(text);
+        let mut lines = text.lines();
+        let token = lines.next().unwrap_or_default();
+        let is_session = PresentedToken::parse_as(TokenKind::Session, token).is_some();
+        let url = lines.next().and_then(|line| line.parse().ok());
+        match (is_session, url) {
+            (true, Some(url)) => Ok((Zeroizing::new(token.to_owned()), url)),
+            _ => Err(self.failure(&"this is no session of bowline sign-in")),
+        }
+    }
+
+    /// Refuses to write over what is not a session, such as an API key: it can not be had again.
+    fn check_replaceable(&self) -> Result<(), Failure> {
+        match self.0.exists() {
+            true => self.read().map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes a file that nobody else reads, whole or not at all.
+    fn write(&self, token: &str, url: &Url) -> Result<(), Failure> {
+        let directory = self.0.parent().filter(|path| !path.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        let written = || -> std::io::Result<()> {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
+            let mut file = NamedTempFile::new_in(directory)?;
+            writeln!(file, "{token}\n{url}")?;
+            file.as_file().sync_all()?;
+            file.persist(&self.0)?;
+            Ok(())
+        };
+        written().map_err(|error| self.failure(&error))
+    }
+}
+
+/// Says whether a URL leads to this machine, where nobody listens in.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Returns a text of the server without what moves the cursor.
+fn without_controls(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Returns what the person is told of this program.
@@ -221,22 +298,4 @@ fn program_name() -> String {
         "" => "bowline".to_owned(),
         host => format!("bowline on {host}"),
     }
-}
-
-/// Writes a file that nobody else reads, whole or not at all.
-fn write_session(path: &Path, token: &str) -> std::io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let beside = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(token.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(beside, path)
 }

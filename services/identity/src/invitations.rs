@@ -208,6 +208,7 @@ impl Invitations {
                     connection_id: 0,
                     browser,
                     limited,
+                    program: false,
                 };
                 insert_session(mutation, begun).await
             })

@@ -222,8 +222,9 @@ impl LoginAttempts {
         let name = &user.login_name;
         Ok(match login.purpose() {
             LoginPurpose::SshCheck => format!("{name} does not want this connection"),
-            LoginPurpose::Program => format!("{name} does not want this program"),
             LoginPurpose::Session => format!("{name} does not want this session"),
+            // Who has sent somebody here learns nothing of whom.
+            LoginPurpose::Program => "the person does not want this program".to_owned(),
             _ => format!("{name} does not want this device"),
         })
     }

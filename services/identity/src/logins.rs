@@ -30,6 +30,8 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(45);
 /// The most logins in one list.
 const LONGEST_LIST: i64 = 1000;
+/// The most logins in the list of one tailnet: anybody can begin some, and a person reads it.
+const LONGEST_TAILNET_LIST: i64 = 50;
 
 /// Starts, finds and decides logins. Clones share it.
 #[derive(Clone, Debug)]
@@ -126,23 +128,63 @@ impl Logins {
         }
     }
 
-    /// Returns the logins of devices that wait for a decision: those that are a tailnet's to decide, or (zero) all.
-    pub(crate) async fn list_pending(&self, tailnet_id: u64) -> Result<Vec<Login>, IdentityError> {
+    /// Returns the logins of devices that wait for a decision.
+    pub(crate) async fn list_pending(&self) -> Result<Vec<Login>, IdentityError> {
         let (now, reader) = (self.read_time().await?, self.log.database().reader());
         let mut pending =
             store::logins::list_pending_logins(reader, None, now, LONGEST_LIST).await?;
         // Nobody but the person decides about the others.
         pending.retain(|login| login.purpose() == LoginPurpose::Unspecified);
-        if tailnet_id != 0 {
-            let tailnet = store::find_tailnet(reader, tailnet_id).await?;
-            let tailnet = tailnet.ok_or(IdentityError::NotFound("tailnet"))?;
-            let is_only = store::find_only_tailnet(reader).await? == Some(tailnet_id);
-            pending.retain(|login| match login::wanted_tailnet(login) {
-                "" => is_only,
-                name => name == tailnet.name,
-            });
+        Ok(pending)
+    }
+
+    /// Returns the newest logins of devices that are a tailnet's to decide, without what each asks for.
+    pub(crate) async fn list_pending_of(
+        &self,
+        tailnet: TailnetId,
+    ) -> Result<Vec<Login>, IdentityError> {
+        let now = self.read_time().await?;
+        let (name, is_only) = self.find_tailnet_name(tailnet).await?;
+        let reader = self.log.database().reader();
+        let most = LONGEST_TAILNET_LIST;
+        let found =
+            store::logins::list_logins_of_tailnet(reader, &name, is_only, now, most).await?;
+        let mut pending: Vec<_> = found.into_iter().filter(login::is_of_device).collect();
+        for device in pending.iter_mut().filter_map(|login| login.device.as_mut()) {
+            // Anybody fills these, at length.
+            device.requested_tags.clear();
+            device.advertised_routes.clear();
         }
         Ok(pending)
+    }
+
+    /// Returns a login of a device that waits, if it is a tailnet's to decide.
+    pub(crate) async fn find_pending_of(
+        &self,
+        tailnet: TailnetId,
+        id: &str,
+    ) -> Result<Option<Login>, IdentityError> {
+        let (name, is_only) = self.find_tailnet_name(tailnet).await?;
+        let found = match self.find_login(id).await {
+            Ok(found) => found,
+            Err(IdentityError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_own = match login::wanted_tailnet(&found) {
+            "" => is_only,
+            wanted => wanted == name,
+        };
+        let waits = found.state() == LoginState::Pending && login::is_of_device(&found);
+        Ok((is_own && waits).then_some(found))
+    }
+
+    /// Returns the name of a tailnet, and whether there is no other.
+    async fn find_tailnet_name(&self, id: TailnetId) -> Result<(String, bool), IdentityError> {
+        let reader = self.log.database().reader();
+        let tailnet = store::find_tailnet(reader, id.get()).await?;
+        let tailnet = tailnet.ok_or(IdentityError::NotFound("tailnet"))?;
+        let is_only = store::find_only_tailnet(reader).await? == Some(id.get());
+        Ok((tailnet.name, is_only))
     }
 
     /// Approves or denies the login of a device. The audit entry is in the trail of the tailnet whose administrator decides. The same

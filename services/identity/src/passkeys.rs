@@ -15,7 +15,7 @@ use crate::{
     error::IdentityError,
     fields::read_tailnet_id,
     passkey_ceremony::PasskeyServer,
-    sessions::require_session,
+    sessions::require_browser_session,
     store::{self, passkeys::PasskeyRow},
 };
 
@@ -45,7 +45,7 @@ impl Passkeys {
         session_secret: &str,
         origin: &str,
     ) -> Result<String, IdentityError> {
-        let (session, user) = require_session(&self.log, session_secret).await?;
+        let (session, user) = require_browser_session(&self.log, session_secret).await?;
         self.connections
             .require_local(read_tailnet_id(user.tailnet_id)?)
             .await?;
@@ -74,7 +74,7 @@ impl Passkeys {
         request: FinishPasskeyRequest,
     ) -> Result<Passkey, IdentityError> {
         let secret = &request.session_secret;
-        let (session, user) = require_session(&self.log, secret).await?;
+        let (session, user) = require_browser_session(&self.log, secret).await?;
         let name = session::passkey_name(&request.name)?;
         let sealed = session.ceremony.clone();
         let sealed = sealed.ok_or_else(|| refused("This page is too old. Try again."))?;
@@ -128,7 +128,7 @@ impl Passkeys {
         &self,
         session_secret: &str,
     ) -> Result<Vec<Passkey>, IdentityError> {
-        let (_, user) = require_session(&self.log, session_secret).await?;
+        let (_, user) = require_browser_session(&self.log, session_secret).await?;
         let rows = self.list_rows(&user).await?;
         Ok(rows.into_iter().map(|row| row.passkey).collect())
     }
@@ -139,7 +139,7 @@ impl Passkeys {
         session_secret: &str,
         id: String,
     ) -> Result<(), IdentityError> {
-        let (_, user) = require_session(&self.log, session_secret).await?;
+        let (_, user) = require_browser_session(&self.log, session_secret).await?;
         let tailnet = read_tailnet_id(user.tailnet_id)?;
         let actor = format!("user:{}", user.login_name);
         let deleted = self.log.mutate(tailnet, actor, move |mutation| {

@@ -17,6 +17,7 @@ use bowline_sealing::SealingKeys;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::sessions::end_ways_in;
 use crate::{
     domain::{person::refused, suspension::Suspension},
     error::IdentityError,
@@ -81,7 +82,13 @@ impl BrowserSessions {
                     let Some(user_id) = found else {
                         return Ok(());
                     };
-                    end_sessions(mutation, connection.id, user_id, only).await?;
+                    end_sessions(
+                        mutation,
+                        connection.id,
+                        user_id,
+                        SessionEnd::of_provider(only),
+                    )
+                    .await?;
                     if effect == LoginEndEffect::Suspend {
                         suspend_by(mutation, &connection, user_id).await?;
                     }
@@ -217,19 +224,47 @@ async fn find_subject(
     Ok(store::provider_sessions::find_subject(on, key).await?)
 }
 
-/// Ends the sessions of a user that a connection has opened: those of one session at the provider, or all. A session of which
-/// it is not known which the provider's was ends with each.
+/// Which sessions that a connection has opened for a user end, and who says so.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionEnd<'a> {
+    /// One session at the provider, or (`None`) all.
+    only: Option<&'a str>,
+    /// Who says so, for the audit trail.
+    by: &'static str,
+}
+
+impl<'a> SessionEnd<'a> {
+    /// The provider says so of one session there, or (`None`) of all.
+    pub(crate) fn of_provider(only: Option<&'a str>) -> Self {
+        Self {
+            only,
+            by: "provider",
+        }
+    }
+
+    /// The person there is this user no longer.
+    pub(crate) fn of_unlink() -> Self {
+        Self {
+            only: None,
+            by: "unlink",
+        }
+    }
+}
+
+/// Ends sessions of a user that a connection has opened, and logins by it that are under way. A session of which it is not known
+/// which the provider's was ends with each.
 pub(crate) async fn end_sessions(
     mutation: &mut Mutation,
     connection_id: u64,
     user_id: u64,
-    only: Option<&str>,
+    end: SessionEnd<'_>,
 ) -> Result<(), IdentityError> {
     let tailnet = mutation.tailnet().get();
     let on = mutation.connection();
+    store::attempts::delete_attempts_of_user(on, user_id, connection_id).await?;
     let rows = store::sessions::list_sessions(&mut *on, tailnet, user_id).await?;
     let ends = |session: &Session, of_provider: Option<&str>| {
-        let is_named = only.is_none() || of_provider.is_none() || only == of_provider;
+        let is_named = end.only.is_none() || of_provider.is_none() || end.only == of_provider;
         session.connection_id == connection_id && is_named
     };
     for row in rows {
@@ -238,7 +273,7 @@ pub(crate) async fn end_sessions(
         }
         let id = row.session.id;
         if store::sessions::delete_session(mutation.connection(), tailnet, &id).await? {
-            mutation.record_audit("session.end", id, &json!({ "by": "provider" }));
+            mutation.record_audit("session.end", id, &json!({ "by": end.by }));
         }
     }
     Ok(())
@@ -270,8 +305,7 @@ pub(crate) async fn suspend_by(
         return Ok(());
     }
     write_user(mutation, &mut changed).await?;
-    let on = mutation.connection();
-    store::sessions::keep_newest_sessions(on, tailnet.get(), user_id, 0).await?;
+    end_ways_in(mutation, user_id).await?;
     audit_change(mutation, &before, &changed);
     Ok(())
 }

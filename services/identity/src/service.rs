@@ -71,6 +71,7 @@ const MIGRATIONS: Migrations = migrations![
     "0013_provider_refreshes",
     "0014_merged_users",
     "0015_program_logins",
+    "0016_waiting_logins",
 ];
 
 /// Why identity can not start.

@@ -123,6 +123,7 @@ impl BrowserSessions {
             user_id: user.id,
             origin,
             connection_id: attempt.connection_id,
+            program: false,
             tokens: tokens.zip(self.connections.sealing_keys().ok().cloned()),
         })
     }
@@ -132,7 +133,7 @@ impl BrowserSessions {
         &self,
         secret: &str,
     ) -> Result<GetSessionResponse, IdentityError> {
-        let (row, user) = require_session(&self.log, secret).await?;
+        let (row, user) = require_browser_session(&self.log, secret).await?;
         let reader = self.log.database().reader();
         let tailnet = store::find_tailnet(reader, row.session.tailnet_id).await?;
         let tailnet_id = read_tailnet_id(row.session.tailnet_id)?;
@@ -206,8 +207,40 @@ impl BrowserSessions {
         Ok(())
     }
 
+    /// Returns the sessions of a session's user that work now, newest first.
+    pub(crate) async fn list_own(&self, secret: &str) -> Result<Vec<Session>, IdentityError> {
+        let (row, user) = require_browser_session(&self.log, secret).await?;
+        let tailnet = read_tailnet_id(row.session.tailnet_id)?;
+        self.list_sessions(tailnet, user.id).await
+    }
+
+    /// Ends a session of a session's user.
+    pub(crate) async fn end_own(&self, secret: &str, id: String) -> Result<(), IdentityError> {
+        let (row, user) = require_browser_session(&self.log, secret).await?;
+        let own = self.list_own(secret).await?;
+        if own.iter().all(|session| session.id != id) {
+            return Err(NO_SESSION);
+        }
+        let tailnet = read_tailnet_id(row.session.tailnet_id)?;
+        let actor = format!("user:{}", user.login_name);
+        self.end_session(tailnet, actor, id).await
+    }
+
     async fn read_time(&self) -> Result<DateTime<Utc>, IdentityError> {
         Ok(self.log.database().now().await?)
+    }
+}
+
+/// Returns the session of a browser that a secret proves, as [`require_session`] does. A program's session calls the services and
+/// nothing else: it adds no passkey, and lets nobody in.
+pub(crate) async fn require_browser_session(
+    log: &ChangeLog,
+    secret: &str,
+) -> Result<(SessionRow, User), IdentityError> {
+    let found = require_session(log, secret).await?;
+    match found.0.session.program {
+        false => Ok(found),
+        true => Err(NO_SESSION),
     }
 }
 
@@ -254,6 +287,8 @@ struct PreparedSession {
     user_id: u64,
     origin: SessionOrigin,
     connection_id: u64,
+    /// Whether a program gets it, and no browser.
+    program: bool,
     /// What the provider gave with the login, and the keys to seal it with.
     tokens: Option<(KeptTokens, Arc<SealingKeys>)>,
 }
@@ -270,6 +305,7 @@ impl PreparedSession {
             connection_id: self.connection_id,
             browser,
             limited: false,
+            program: self.program,
         };
         let opened = insert_session(mutation, begun).await?;
         if let Some((tokens, keys)) = self.tokens {
@@ -277,6 +313,16 @@ impl PreparedSession {
         }
         Ok(opened)
     }
+}
+
+/// Ends the sessions of a user who is suspended, and logins that are under way.
+pub(crate) async fn end_ways_in(
+    mutation: &mut Mutation,
+    user_id: u64,
+) -> Result<(), IdentityError> {
+    let (tailnet, on) = (mutation.tailnet().get(), mutation.connection());
+    store::attempts::delete_attempts_of_user(on, user_id, 0).await?;
+    Ok(store::sessions::keep_newest_sessions(on, tailnet, user_id, 0).await?)
 }
 
 /// What a session is to be.
@@ -287,6 +333,8 @@ pub(crate) struct NewSession {
     pub(crate) browser: BrowserDescription,
     /// Whether it acts as a member's, whatever role the user has.
     pub(crate) limited: bool,
+    /// Whether a program has it, and no browser.
+    pub(crate) program: bool,
 }
 
 /// Opens a session for a user in good standing; the oldest of too many gives way.
@@ -309,6 +357,7 @@ pub(crate) async fn insert_session(
         origin: begun.origin.into(),
         connection_id: begun.connection_id,
         limited: begun.limited,
+        program: begun.program,
         ..Session::default()
     };
     session::begin_session(&mut made, &begun.browser, now);
@@ -329,6 +378,7 @@ pub(crate) async fn insert_session(
         "user": user.login_name,
         "by": begun.origin.as_str_name().trim_start_matches("SESSION_ORIGIN_").to_lowercase(),
         "source": made.source_address,
+        "program": made.program,
     });
     mutation.record_audit("session.open", made.id.clone(), &detail);
     Ok(OpenedSession {

@@ -152,7 +152,7 @@ async fn list_belongings(
     let sessions = store::sessions::list_sessions(&mut *on, tailnet_id, user_id).await?;
     Ok(UserBelongings {
         groups,
-        links: links.into_iter().map(|(_, link)| link).collect(),
+        links,
         api_keys: keys.map(|key| key.id).collect(),
         passkeys: passkeys.into_iter().map(|row| row.passkey.name).collect(),
         sessions: u32::try_from(sessions.len()).unwrap_or(u32::MAX),

@@ -13,6 +13,7 @@ use bowline_service_kit::Caller;
 use serde_json::json;
 use sqlx::AnyConnection;
 
+use crate::sessions::end_ways_in;
 use crate::{
     domain::user,
     error::IdentityError,
@@ -141,9 +142,7 @@ impl Users {
                     }
                     write_user(mutation, &mut changed).await?;
                     if changed.suspended && !before.suspended {
-                        let on = mutation.connection();
-                        store::sessions::keep_newest_sessions(on, tailnet.get(), changed.id, 0)
-                            .await?;
+                        end_ways_in(mutation, changed.id).await?;
                     }
                     audit_change(mutation, &before, &changed);
                     Ok::<_, IdentityError>(changed)

@@ -13,8 +13,9 @@ use axum::{
 use bowline_proto::{
     addresses::OIDC_CALLBACK,
     identity::v1::{
-        CloseSessionRequest, DeleteOwnPasskeyRequest, ListOwnPasskeysRequest, Passkey,
-        StartSessionLoginRequest, passkey_service_client::PasskeyServiceClient,
+        CloseSessionRequest, DeleteOwnPasskeyRequest, EndOwnSessionRequest, ListOwnPasskeysRequest,
+        ListOwnSessionsRequest, Passkey, Session, StartSessionLoginRequest,
+        passkey_service_client::PasskeyServiceClient,
     },
     key_registry::v1::{
         ApproveNodeRequest, DeleteNodeRequest, ExpireNodeRequest, GetNodeRequest, ListNodesRequest,
@@ -25,7 +26,7 @@ use bowline_service_kit::GrpcChannel;
 use serde::Deserialize;
 
 use crate::{
-    account_pages::{self, WaitingThings},
+    account_pages::{self, OwnWays, WaitingThings},
     browser::Browser,
     failure::PageFailure,
     login::Portals,
@@ -68,9 +69,13 @@ pub(crate) async fn get_account(State(portal): Portals, headers: HeaderMap) -> R
         let waits = WaitingThings {
             devices: &waiting,
             people: &waiting_people::list_waiting(&portal, &person).await?,
-            logins: &waiting_logins::list_waiting(&portal, &person).await?,
+            logins: &waiting_logins::list_waiting(&portal, &person).await,
         };
-        account_pages::account_page(&portal, &person, &devices, waits, passkeys)
+        let own = OwnWays {
+            passkeys,
+            sessions: list_sessions(&portal, &person).await?,
+        };
+        account_pages::account_page(&portal, &person, &devices, waits, own)
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
 }
@@ -210,6 +215,38 @@ pub(crate) async fn post_passkey_removal(
         Ok(Redirect::to(ACCOUNT).into_response())
     };
     answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Ends a session of the person's: of another browser, or of a program.
+pub(crate) async fn post_session_end(
+    State(portal): Portals,
+    Path(session_id): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<TokenForm>,
+) -> Response {
+    let answer = async {
+        let person = SignedIn::require(&portal, &headers).await?;
+        person.check_form_token(&form.token)?;
+        let request = EndOwnSessionRequest {
+            session_secret: person.secret.to_string(),
+            session_id,
+        };
+        sessions(&portal).end_own_session(request).await?;
+        Ok(Redirect::to(ACCOUNT).into_response())
+    };
+    answer.await.unwrap_or_else(PageFailure::into_page)
+}
+
+/// Returns the person's sessions but for this one.
+async fn list_sessions(portal: &Portal, person: &SignedIn) -> Result<Vec<Session>, PageFailure> {
+    let request = ListOwnSessionsRequest {
+        session_secret: person.secret.to_string(),
+    };
+    let answer = sessions(portal).list_own_sessions(request).await?;
+    let mut listed = answer.into_inner().sessions;
+    let own = person.found.session.as_ref();
+    listed.retain(|session| own.is_none_or(|own| own.id != session.id));
+    Ok(listed)
 }
 
 /// Returns the person's own devices.

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 use bowline_proto::{
-    identity::v1::{Login, Passkey, User},
+    identity::v1::{Login, Passkey, Session, User},
     key_registry::v1::NodeWithState,
 };
 use prost_types::Timestamp;
@@ -81,6 +81,17 @@ struct AccountPasskey {
     last_used_at: String,
 }
 
+/// Another session, as its person sees it.
+struct AccountSession {
+    id: String,
+    /// Whether a program has it, or a browser.
+    kind: &'static str,
+    agent: String,
+    source: String,
+    began_at: String,
+    last_used_at: String,
+}
+
 /// A person who waits, as an administrator sees him or her.
 struct WaitingPerson {
     id: u64,
@@ -131,6 +142,7 @@ struct AccountPage<'a> {
     logins: Vec<WaitingLogin>,
     people: Vec<WaitingPerson>,
     passkeys: Vec<AccountPasskey>,
+    sessions: Vec<AccountSession>,
     has_passkeys: bool,
     /// Why this origin can have no passkeys; empty where it can.
     no_passkeys: &'static str,
@@ -153,6 +165,12 @@ pub(crate) fn sign_in_page() -> Response {
     render(StatusCode::OK, &SignInPage { texts: &ENGLISH })
 }
 
+/// How a person gets in: passkeys, and sessions that are open elsewhere.
+pub(crate) struct OwnWays {
+    pub(crate) passkeys: Vec<Passkey>,
+    pub(crate) sessions: Vec<Session>,
+}
+
 /// What waits for an administrator.
 #[derive(Clone, Copy)]
 pub(crate) struct WaitingThings<'a> {
@@ -167,7 +185,7 @@ pub(crate) fn account_page(
     person: &SignedIn,
     devices: &[NodeWithState],
     waits: WaitingThings<'_>,
-    passkeys: Vec<Passkey>,
+    own: OwnWays,
 ) -> Result<Response, PageFailure> {
     let texts = &ENGLISH;
     let user = person.found.user.as_ref().ok_or(PageFailure::NotKnown)?;
@@ -178,11 +196,22 @@ pub(crate) fn account_page(
             .collect()
     };
     let time = |time: Option<Timestamp>| time.as_ref().map_or_else(String::new, time_text);
-    let passkeys = passkeys.into_iter().map(|passkey| AccountPasskey {
+    let passkeys = own.passkeys.into_iter().map(|passkey| AccountPasskey {
         id: passkey.id,
         name: passkey.name,
         added_at: time(passkey.created_at),
         last_used_at: time(passkey.last_used_at),
+    });
+    let sessions = own.sessions.into_iter().map(|session| AccountSession {
+        id: session.id,
+        kind: match session.program {
+            true => texts.program,
+            false => texts.browser,
+        },
+        agent: session.user_agent,
+        source: session.source_address,
+        began_at: time(session.created_at),
+        last_used_at: time(session.last_used_at),
     });
     let people = waits.people.iter().map(|user| WaitingPerson {
         id: user.id,
@@ -200,6 +229,7 @@ pub(crate) fn account_page(
         people: people.collect(),
         logins: logins.collect(),
         passkeys: passkeys.collect(),
+        sessions: sessions.collect(),
         has_passkeys: person.found.has_passkeys,
         is_limited: person
             .found

@@ -12,8 +12,10 @@ use bowline_service_kit::{
 };
 use parking_lot::Mutex;
 
-/// Tries that are wrong, of one network: 20 at once, then one in five seconds.
-const FAILURES: RateLimit = RateLimit::new(20, Duration::from_secs(5));
+/// Tries that are wrong, of one address (IPv6: of a /64): 20 at once, then one in five seconds.
+const NEAR_FAILURES: RateLimit = RateLimit::new(20, Duration::from_secs(5));
+/// Tries that are wrong, of the widest network around it: 100 at once, then one a second.
+const FAR_FAILURES: RateLimit = RateLimit::new(100, Duration::from_secs(1));
 /// How many networks and holders of secrets are remembered.
 const MOST_HOLDERS: usize = 10_000;
 
@@ -28,11 +30,14 @@ pub(crate) enum MustWait {
 
 /// How often networks come with what is wrong.
 #[derive(Debug)]
-pub(crate) struct FailureLimits(Mutex<TokenBuckets<IpAddr>>);
+pub(crate) struct FailureLimits(Mutex<[TokenBuckets<IpAddr>; 2]>);
 
 impl Default for FailureLimits {
     fn default() -> Self {
-        Self(Mutex::new(TokenBuckets::new(FAILURES, MOST_HOLDERS)))
+        let limits = [NEAR_FAILURES, FAR_FAILURES];
+        Self(Mutex::new(
+            limits.map(|limit| TokenBuckets::new(limit, MOST_HOLDERS)),
+        ))
     }
 }
 
@@ -43,11 +48,14 @@ impl FailureLimits {
         source: IpAddr,
         now: Instant,
     ) -> Result<FailureTry<'_>, Duration> {
-        let network = Network::narrowest(source).first_address();
-        self.0.lock().check_token(&network, now)?;
+        let [widest, ..] = Network::around(source);
+        let networks = [Network::narrowest(source), widest].map(Network::first_address);
+        for (buckets, network) in self.0.lock().iter_mut().zip(&networks) {
+            buckets.check_token(network, now)?;
+        }
         Ok(FailureTry {
             limits: self,
-            network,
+            networks,
             now,
             is_right: false,
         })
@@ -58,7 +66,7 @@ impl FailureLimits {
 #[derive(Debug)]
 pub(crate) struct FailureTry<'a> {
     limits: &'a FailureLimits,
-    network: IpAddr,
+    networks: [IpAddr; 2],
     now: Instant,
     is_right: bool,
 }
@@ -73,8 +81,10 @@ impl FailureTry<'_> {
 impl Drop for FailureTry<'_> {
     fn drop(&mut self) {
         if !self.is_right {
-            // More than there are tokens may be wrong at once.
-            let _ = self.limits.0.lock().take_token(self.network, self.now);
+            for (buckets, network) in self.limits.0.lock().iter_mut().zip(self.networks) {
+                // More than there are tokens may be wrong at once.
+                let _ = buckets.take_token(network, self.now);
+            }
         }
     }
 }

@@ -158,6 +158,7 @@ pub fn portal_routes(config: PortalConfig) -> Result<Router, PortalUrlError> {
             get(waiting_logins::get_login).post(waiting_logins::post_login),
         )
         .route("/admin/people/{user}", post(waiting_people::post_person))
+        .route("/admin/sessions/{session}", post(account::post_session_end))
         .route("/admin/passkeys/begin", post(passkey::post_begin))
         .route("/admin/passkeys/finish", post(passkey::post_finish))
         .route(

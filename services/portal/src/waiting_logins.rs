@@ -46,16 +46,27 @@ struct WaitingLoginPage<'a> {
     token: String,
 }
 
-/// Returns the devices that wait; none, unless the person may let them in.
-pub(crate) async fn list_waiting(
+/// Returns the newest devices that wait; none, unless the person may let them in. The page has more than these, and does not depend
+/// on what strangers have begun.
+pub(crate) async fn list_waiting(portal: &Portal, person: &SignedIn) -> Vec<Login> {
+    if !person.administers() {
+        return Vec::new();
+    }
+    let listed = list_logins(portal, person, String::new()).await;
+    listed.unwrap_or_else(|failure| {
+        tracing::warn!(?failure, "the devices that wait are not shown");
+        Vec::new()
+    })
+}
+
+async fn list_logins(
     portal: &Portal,
     person: &SignedIn,
+    login_id: String,
 ) -> Result<Vec<Login>, PageFailure> {
-    if !person.administers() {
-        return Ok(Vec::new());
-    }
     let request = ListLoginsRequest {
         tailnet_id: person.tailnet_id(),
+        login_id,
     };
     let answer = logins(portal)
         .list_logins(person.authorize(request))
@@ -131,16 +142,19 @@ fn login_page(status: StatusCode, person: &SignedIn, login: &Login, unknown: &st
     render(status, &page)
 }
 
-/// Finds a device that waits for this administrator, among others.
+/// Finds a device that waits for this administrator.
 async fn find_waiting(
     portal: &Portal,
     person: &SignedIn,
     login: &str,
 ) -> Result<Login, PageFailure> {
-    let id = read_id(login)?;
-    let mut waiting = list_waiting(portal, person).await?;
-    waiting.retain(|login| login.id == id);
-    waiting.pop().ok_or(PageFailure::NotKnown)
+    if !person.administers() {
+        return Err(PageFailure::NotKnown);
+    }
+    let mut found = list_logins(portal, person, read_id(login)?).await?;
+    // A release that knows no filter answers with all.
+    found.retain(|found| found.id == login);
+    found.pop().ok_or(PageFailure::NotKnown)
 }
 
 async fn find_user(
@@ -158,7 +172,10 @@ async fn find_user(
     };
     let mut users = UserServiceClient::new(portal.identity.clone());
     let found = users.list_users(person.authorize(request)).await?;
-    Ok(found.into_inner().users.first().map(|user| user.id))
+    let mut found = found.into_inner().users.into_iter();
+    // A release that knows no filter answers with all.
+    let named = found.find(|user| user.login_name.to_lowercase() == login_name.to_lowercase());
+    Ok(named.map(|user| user.id))
 }
 
 fn logins(portal: &Portal) -> LoginServiceClient<GrpcChannel> {

@@ -48,8 +48,7 @@ pub async fn list_links(server: &ConnectionArgs, user: &User) -> Result<Vec<User
         user_id: user.id,
     };
     let answer = connect(server)?.list_user_links(request).await?;
-    let links = answer.into_inner().links.into_iter();
-    Ok(links.filter_map(|linked| linked.link).collect())
+    Ok(answer.into_inner().links)
 }
 
 /// Lets a user log in by a connection.

@@ -143,9 +143,10 @@ impl Asked {
             .output();
         let pressed = String::from_utf8(pressed.unwrap().stdout).unwrap();
         let (_, cookie) = pressed.split_once("bowline-session=").unwrap();
-        let session = self.write("session", cookie.split(';').next().unwrap());
-        let origin = link.split_once("/invitation/").unwrap().0.to_owned();
-        self.any(&["sign-out", &origin, "--token-file", &session]);
+        let token = cookie.split(';').next().unwrap();
+        let origin = link.split_once("/invitation/").unwrap().0;
+        let session = self.write("session", &format!("{token}\n{origin}\n"));
+        self.any(&["sign-out", "--token-file", &session]);
         // Another one.
         let made = self.home(&create);
         let pressed = Command::new("curl")

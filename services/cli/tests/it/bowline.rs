@@ -74,6 +74,12 @@ impl TestInstallation {
 
     /// Starts the server; it serves when this returns, until it is dropped.
     pub(crate) async fn serve(&self) -> TestServer {
+        let served = self.try_serve().await;
+        served.unwrap_or_else(|said| panic!("it does not serve: {said}"))
+    }
+
+    /// Starts the server; returns what it says instead, if it does not serve.
+    pub(crate) async fn try_serve(&self) -> Result<TestServer, String> {
         let mut child = command(self.directory()).arg("serve").spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let greeting = async {
@@ -82,13 +88,18 @@ impl TestInstallation {
                 greeting += &line;
                 greeting += "\n";
                 if line.contains("keys create") {
-                    return greeting;
+                    return Some(greeting);
                 }
             }
-            panic!("it does not serve: {greeting}");
+            None
         };
-        let greeting = timeout(SOON, greeting).await.unwrap();
-        TestServer { greeting, child }
+        if let Some(greeting) = timeout(SOON, greeting).await.unwrap() {
+            return Ok(TestServer { greeting, child });
+        }
+        let mut said = String::new();
+        let mut errors = child.stderr.take().unwrap();
+        errors.read_to_string(&mut said).await.unwrap();
+        Err(said)
     }
 }
 

@@ -62,7 +62,8 @@ impl TestPerson {
     }
 
     fn session_file(&self) -> PathBuf {
-        self.server.installation.path("state/bowline/session")
+        let directory = self.server.installation.path("state/bowline/sessions");
+        directory.join(&self.server.address)
     }
 
     /// Returns the command as a person gives it, without naming a token.
@@ -179,10 +180,14 @@ async fn person_signs_in_for_the_command_in_a_browser() {
     let agent = sessions[0]["user_agent"].as_str().unwrap();
     assert!(agent.contains("bowline"), "{sessions}");
 
-    person
-        .run(&["sign-out", &person.origin()])
+    // Another server is not given it.
+    let other = ["--address", "127.0.0.1:1", "users", "list"];
+    let mut elsewhere = command(installation.directory());
+    elsewhere.env("XDG_STATE_HOME", installation.path("state"));
+    run(elsewhere.args(other))
         .await
-        .succeeded();
+        .failed(1, "bowline sign-in");
+    person.run(&["sign-out"]).await.succeeded();
     assert!(!file.exists());
     assert_eq!(
         installation.json(&["sessions", "list"]).await,
@@ -209,7 +214,10 @@ async fn person_turns_a_program_away() {
         .assert_shows(200, "The program was turned away");
     let (code, _, said) = waiting.finish().await;
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains("does not want this program"), "{said}");
+    assert!(
+        said.contains("the person does not want this program"),
+        "{said}"
+    );
     assert!(!person.session_file().exists());
     // The code is used up.
     person
@@ -278,4 +286,23 @@ async fn token_endpoint_says_what_is_wrong_as_the_standard_does() {
     );
     let (code, _) = server.post("/oauth/revoke", &token, &[]).await;
     assert_eq!(code, "200");
+}
+
+#[tokio::test]
+async fn file_of_an_api_key_is_not_written_over() {
+    let server = TestAdministration::start().await;
+    let (_, key) = server.new_key("owner@home", "all").await;
+    let url = format!("https://{}", server.public);
+    let signed_in = server.by_token(&key, &["sign-in", &url]).await;
+    signed_in.failed(1, "no session");
+    server
+        .by_token(&key, &["sign-out"])
+        .await
+        .failed(1, "no session");
+    server.by_token(&key, &["users", "list"]).await.succeeded();
+    let file = server.installation.path("new").display().to_string();
+    let plain = server
+        .by_token(&file, &["sign-in", "http://192.0.2.1"])
+        .await;
+    plain.failed(4, "https");
 }

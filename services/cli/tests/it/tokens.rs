@@ -6,6 +6,12 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::bowline::{Said, TestInstallation, command, run};
 
+/// Returns two addresses that nobody listens at, at this moment.
+fn free_addresses() -> [String; 2] {
+    let sockets = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    sockets.map(|socket| socket.local_addr().unwrap().to_string())
+}
+
 /// A server with an administration address.
 pub(crate) struct TestAdministration {
     pub(crate) installation: TestInstallation,
@@ -17,30 +23,31 @@ pub(crate) struct TestAdministration {
 impl TestAdministration {
     pub(crate) async fn start() -> Self {
         let installation = TestInstallation::new();
-        let [address, public] = [(), ()].map(|()| {
-            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-            socket.local_addr().unwrap().to_string()
-        });
         let settings = installation.path("bowline.toml");
         let text = std::fs::read_to_string(&settings).unwrap();
-        let text = text.replacen("127.0.0.1:0", &public, 1).replacen(
-            "http://127.0.0.1",
-            &format!("https://{public}"),
-            1,
-        );
-        std::fs::write(
-            &settings,
-            format!(
-                "{text}[admin]\nlisten = \"{address}\"\n[identity]\nprovider_networks = [\"127.0.0.0/8\"]\n"
-            ),
-        )
-        .unwrap();
-        let server = installation.serve().await;
-        Self {
-            installation,
-            address,
-            public,
-            _server: server,
+        loop {
+            let [address, public] = free_addresses();
+            let text = text.replacen("127.0.0.1:0", &public, 1).replacen(
+                "http://127.0.0.1",
+                &format!("https://{public}"),
+                1,
+            );
+            let more = format!(
+                "[admin]\nlisten = \"{address}\"\n[identity]\nprovider_networks = [\"127.0.0.0/8\"]\n"
+            );
+            std::fs::write(&settings, text + &more).unwrap();
+            match installation.try_serve().await {
+                Ok(server) => {
+                    return Self {
+                        installation,
+                        address,
+                        public,
+                        _server: server,
+                    };
+                }
+                // Another test was faster.
+                Err(said) => assert!(said.contains("in use"), "{said}"),
+            }
         }
     }
 
@@ -51,7 +58,7 @@ impl TestAdministration {
     }
 
     /// Makes an API key by the admin socket, and returns its id and the file it is in.
-    async fn new_key(&self, user: &str, scope: &str) -> (String, String) {
+    pub(crate) async fn new_key(&self, user: &str, scope: &str) -> (String, String) {
         let create = ["api-keys", "create", "--user", user, "--scope", scope];
         let made = self.installation.json(&create).await;
         let secret = made["secret"].as_str().unwrap();
@@ -62,7 +69,7 @@ impl TestAdministration {
     }
 
     /// Runs a command with a token.
-    async fn by_token(&self, file: &str, arguments: &[&str]) -> Said {
+    pub(crate) async fn by_token(&self, file: &str, arguments: &[&str]) -> Said {
         let authority = self.installation.path("tls/ca.pem");
         run(command(self.installation.directory())
             .args(["--address", &self.address, "--token-file", file, "--ca"])

@@ -3,7 +3,7 @@
 use bowline_ids::TailnetId;
 use bowline_proto::{
     access::decisions,
-    identity::v1::{LinkUserRequest, LinkedUser, UnlinkUserRequest},
+    identity::v1::{LinkUserRequest, UnlinkUserRequest, UserLink},
 };
 use bowline_service_kit::Caller;
 use serde_json::json;
@@ -11,7 +11,8 @@ use serde_json::json;
 use super::{Connections, find_own, provider_issuer};
 use crate::{
     error::IdentityError,
-    provider_logins::end_sessions,
+    memberships::apply_claim,
+    provider_logins::{SessionEnd, end_sessions},
     store::{
         self,
         connections::{ProviderSubject, StoredConnection},
@@ -87,47 +88,45 @@ impl Connections {
             subject,
             ..
         } = request;
-        let unlinked = self.log.mutate(tailnet, caller.to_string(), move |mutation| {
-            Box::pin(async move {
-                let on = mutation.connection();
-                let StoredConnection { connection, .. } =
-                    find_own(on, tailnet, connection_id).await?;
-                let user = store::find_user(&mut *on, tailnet.get(), user_id).await?;
-                let user = user.ok_or(IdentityError::NotFound("user"))?;
-                caller.check(|by| decisions::may_link_user(by, user.role()))?;
-                let issuer = provider_issuer(&connection);
-                let person = ProviderSubject {
-                    connection_id,
-                    issuer,
-                    subject: &subject,
-                };
-                if !store::connections::unlink_person(on, person, user_id).await? {
-                    return Err(IdentityError::NotFound("link of the user"));
-                }
-                store::provider_refreshes::end_refresh(on, connection_id, &subject, None).await?;
-                end_sessions(mutation, connection_id, user_id, None).await?;
-                let detail =
-                    json!({ "connection": connection.name, "issuer": issuer, "subject": subject });
-                mutation.record_audit("user.unlink", user.login_name, &detail);
-                Ok::<_, IdentityError>(())
-            })
-        });
+        let unlinked = self
+            .log
+            .mutate(tailnet, caller.to_string(), move |mutation| {
+                Box::pin(async move {
+                    let on = mutation.connection();
+                    let StoredConnection { connection, .. } =
+                        find_own(on, tailnet, connection_id).await?;
+                    let user = store::find_user(&mut *on, tailnet.get(), user_id).await?;
+                    let user = user.ok_or(IdentityError::NotFound("user"))?;
+                    caller.check(|by| decisions::may_link_user(by, user.role()))?;
+                    if !store::connections::unlink_person(on, connection_id, &subject, user_id)
+                        .await?
+                    {
+                        return Err(IdentityError::NotFound("link of the user"));
+                    }
+                    store::provider_refreshes::end_refresh(on, connection_id, &subject, None)
+                        .await?;
+                    let links = store::connections::list_links(&mut *on, tailnet.get(), user_id);
+                    let links = links.await?;
+                    end_sessions(mutation, connection_id, user_id, SessionEnd::of_unlink()).await?;
+                    if links.iter().all(|link| link.connection_id != connection_id) {
+                        apply_claim(mutation, &connection, user_id, &[]).await?;
+                    }
+                    let detail = json!({ "connection": connection.name, "subject": subject });
+                    mutation.record_audit("user.unlink", user.login_name, &detail);
+                    Ok::<_, IdentityError>(())
+                })
+            });
         unlinked.await?;
         Ok(())
     }
 
-    /// Returns who users are at providers: a user, or (zero) all of the tailnet.
+    /// Returns who a user is at providers.
     pub(crate) async fn list_links(
         &self,
         tailnet: TailnetId,
         user_id: u64,
-    ) -> Result<Vec<LinkedUser>, IdentityError> {
+    ) -> Result<Vec<UserLink>, IdentityError> {
         let reader = self.log.database().reader();
-        let links = store::connections::list_links(reader, tailnet.get(), user_id).await?;
-        let to_linked = |(user_id, link)| LinkedUser {
-            user_id,
-            link: Some(link),
-        };
-        Ok(links.into_iter().map(to_linked).collect())
+        Ok(store::connections::list_links(reader, tailnet.get(), user_id).await?)
     }
 }

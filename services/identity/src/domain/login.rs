@@ -81,6 +81,11 @@ pub fn source_address(login: &Login) -> &str {
         .map_or("", |device| &device.source_address)
 }
 
+/// Says whether a login lets a device in, and no session or connection.
+pub fn is_of_device(login: &Login) -> bool {
+    login.purpose() == LoginPurpose::Unspecified
+}
+
 /// Returns the name of the only tailnet that a login's device wants to join; empty for any.
 pub fn wanted_tailnet(login: &Login) -> &str {
     login

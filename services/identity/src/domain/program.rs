@@ -48,7 +48,10 @@ pub fn new_login(
         let shown = text.chars().filter(|c| !c.is_control());
         shown.take(LONGEST_NAME).collect::<String>()
     };
+    let name = clean(name);
     let device = Device {
+        // A release that knows no programs shows this.
+        hostname: format!("the program {name}, code {user_code}"),
         source_address: description.source_address,
         ..Device::default()
     };
@@ -56,7 +59,7 @@ pub fn new_login(
     made.set_purpose(LoginPurpose::Program);
     made.program = Some(ProgramDescription {
         user_code,
-        name: clean(name),
+        name,
         user_agent: clean(&description.user_agent),
     });
     Ok(made)

@@ -58,7 +58,18 @@ impl LoginService for Logins {
         &self,
         request: Request<ListLoginsRequest>,
     ) -> Result<Response<ListLoginsResponse>, Status> {
-        let logins = self.list_pending(request.into_inner().tailnet_id).await?;
+        let ListLoginsRequest {
+            tailnet_id,
+            login_id,
+        } = request.into_inner();
+        let logins = match (tailnet_id, login_id.as_str()) {
+            (0, _) => self.list_pending().await?,
+            (id, "") => self.list_pending_of(read_tailnet_id(id)?).await?,
+            (id, login) => {
+                let found = self.find_pending_of(read_tailnet_id(id)?, login).await?;
+                found.into_iter().collect()
+            }
+        };
         Ok(Response::new(ListLoginsResponse { logins }))
     }
 

@@ -1,9 +1,10 @@
 //! Sessions, for gateways and administrators.
 
 use bowline_proto::identity::v1::{
-    CloseSessionRequest, CloseSessionResponse, EndProviderLoginRequest, EndProviderLoginResponse,
-    EndSessionRequest, EndSessionResponse, FindProgramLoginRequest, FindProgramLoginResponse,
-    GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
+    CloseSessionRequest, CloseSessionResponse, EndOwnSessionRequest, EndOwnSessionResponse,
+    EndProviderLoginRequest, EndProviderLoginResponse, EndSessionRequest, EndSessionResponse,
+    FindProgramLoginRequest, FindProgramLoginResponse, GetSessionRequest, GetSessionResponse,
+    ListOwnSessionsRequest, ListOwnSessionsResponse, ListSessionsRequest, ListSessionsResponse,
     OpenProgramSessionRequest, OpenProgramSessionResponse, OpenSessionRequest, OpenSessionResponse,
     StartProgramLoginRequest, StartProgramLoginResponse, StartSessionLoginRequest,
     StartSessionLoginResponse, session_service_server::SessionService,
@@ -91,6 +92,28 @@ impl SessionService for BrowserSessions {
     ) -> Result<Response<EndProviderLoginResponse>, Status> {
         BrowserSessions::end_provider_login(self, request.into_inner()).await?;
         Ok(Response::new(EndProviderLoginResponse {}))
+    }
+
+    async fn list_own_sessions(
+        &self,
+        request: Request<ListOwnSessionsRequest>,
+    ) -> Result<Response<ListOwnSessionsResponse>, Status> {
+        let secret = Zeroizing::new(request.into_inner().session_secret);
+        let sessions = self.list_own(&secret).await?;
+        Ok(Response::new(ListOwnSessionsResponse { sessions }))
+    }
+
+    async fn end_own_session(
+        &self,
+        request: Request<EndOwnSessionRequest>,
+    ) -> Result<Response<EndOwnSessionResponse>, Status> {
+        let EndOwnSessionRequest {
+            session_secret,
+            session_id,
+        } = request.into_inner();
+        let secret = Zeroizing::new(session_secret);
+        self.end_own(&secret, session_id).await?;
+        Ok(Response::new(EndOwnSessionResponse {}))
     }
 
     async fn list_sessions(

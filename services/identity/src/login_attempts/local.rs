@@ -28,7 +28,7 @@ use crate::{
     logins::approve_browser,
     passkey_ceremony::{PasskeyAnswer, PasskeyServer},
     passkeys::note_login,
-    sessions::require_session,
+    sessions::require_browser_session,
     store::{self, attempts::AttemptRow},
 };
 
@@ -113,7 +113,7 @@ impl LoginAttempts {
         login: Login,
         request: BeginLoginAttemptRequest,
     ) -> Result<BeginLoginAttemptResponse, IdentityError> {
-        let (session, user) = require_session(&self.log, &request.session_secret).await?;
+        let (session, user) = require_browser_session(&self.log, &request.session_secret).await?;
         let tailnet_id = session.session.tailnet_id;
         let tailnet = read_tailnet_id(tailnet_id)?;
         let signed_in = self
@@ -182,7 +182,7 @@ impl LoginAttempts {
         if session_secret.is_empty() || opens_session {
             return Ok(None);
         }
-        let (row, user) = match require_session(&self.log, session_secret).await {
+        let (row, user) = match require_browser_session(&self.log, session_secret).await {
             Ok(found) => found,
             Err(IdentityError::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error),

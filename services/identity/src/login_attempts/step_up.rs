@@ -252,8 +252,11 @@ async fn tell_device(
     let found = store::logins::find_login(mutation.connection(), &attempt.login_id).await?;
     let login = login::with_state_at(found.ok_or(NOT_KNOWN)?, now);
     // A browser has the page that says so.
-    let is_device = login.purpose() == LoginPurpose::Unspecified;
-    if !is_device || login.state() != LoginState::Pending {
+    let waits = matches!(
+        login.purpose(),
+        LoginPurpose::Unspecified | LoginPurpose::Program
+    );
+    if !waits || login.state() != LoginState::Pending {
         return Ok(None);
     }
     let reason = AWAITS_APPROVAL.to_owned();

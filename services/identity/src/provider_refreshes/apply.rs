@@ -14,7 +14,7 @@ use crate::{
     login_attempts::provider::oidc_provider,
     memberships::apply_claim,
     person::{read_person, says_mail},
-    provider_logins::{actor_of, end_sessions, suspend_by},
+    provider_logins::{SessionEnd, actor_of, end_sessions, suspend_by},
     scim::is_provisioned_by,
     sessions::BrowserSessions,
     store::{
@@ -189,7 +189,13 @@ async fn end_by_refusal(
     let user = require_user(on, tailnet, user_id).await?;
     let detail = json!({ "connection": connection.name, "reason": words });
     mutation.record_audit("user.refuse", user.login_name, &detail);
-    end_sessions(mutation, connection.id, user_id, None).await?;
+    end_sessions(
+        mutation,
+        connection.id,
+        user_id,
+        SessionEnd::of_provider(None),
+    )
+    .await?;
     if effect == LoginEndEffect::Suspend {
         suspend_by(mutation, connection, user_id).await?;
     }

@@ -20,6 +20,7 @@ use super::{
     resource::answer_resource,
     rows::{name_attribute, new_row, refuse_taken, require_row},
 };
+use crate::sessions::end_ways_in;
 use crate::{
     connections::provider_issuer,
     domain::{
@@ -233,8 +234,7 @@ async fn write_changed_user(
     }
     write_user(mutation, &mut after).await?;
     if after.suspended && !before.suspended {
-        let on = mutation.connection();
-        store::sessions::keep_newest_sessions(on, after.tailnet_id, after.id, 0).await?;
+        end_ways_in(mutation, after.id).await?;
     }
     Ok(after)
 }

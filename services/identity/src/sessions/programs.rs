@@ -8,7 +8,7 @@ use bowline_proto::identity::v1::{
 };
 use bowline_tokens::{PresentedToken, TokenKind};
 
-use super::BrowserSessions;
+use super::{BrowserSessions, PreparedSession};
 use crate::{
     domain::{
         login::with_state_at,
@@ -57,7 +57,7 @@ impl BrowserSessions {
         pending.map(|login| login.id).ok_or(NO_PROGRAM_LOGIN)
     }
 
-    /// Opens the session of a program whose person has said yes: once only. Its login is gone then.
+    /// Opens the session of a program whose person has said yes: once only. The page of its login stays as it is.
     pub(crate) async fn open_program_session(
         &self,
         device_code: &str,
@@ -66,7 +66,7 @@ impl BrowserSessions {
         let hash = code.ok_or(NO_PROGRAM_LOGIN)?.hash();
         let now = self.read_time().await?;
         let reader = self.log.database().reader();
-        let found = store::logins::find_login_of_machine(reader, &hash).await?;
+        let found = store::logins::find_login_of_program(reader, &hash).await?;
         let login = with_state_at(found.ok_or(NO_PROGRAM_LOGIN)?, now);
         let unopened = |state: LoginState| OpenProgramSessionResponse {
             state: state.into(),
@@ -77,20 +77,25 @@ impl BrowserSessions {
             return Ok(unopened(login.state()));
         }
         let attempt = store::attempts::find_approved_attempt(reader, &login.id, now).await?;
-        let Some(attempt) = attempt else {
-            // How the person has logged in is not known any more.
+        // A release that knows no programs lets a session approve one.
+        let proven = attempt.filter(|attempt| attempt.connection_id != 0);
+        let Some(attempt) = proven else {
+            // How the person has logged in is not known any more, or has ended.
             return Ok(unopened(LoginState::Expired));
         };
-        let prepared = self.prepare_session(&attempt).await?;
+        let prepared = PreparedSession {
+            program: true,
+            ..self.prepare_session(&attempt).await?
+        };
         let browser = describe_session(&login);
         let (tailnet, actor) = (prepared.tailnet, prepared.actor.clone());
         let opened = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
-                if !store::logins::delete_login(on, &attempt.login_id).await? {
+                if !store::logins::take_program_codes(on, &attempt.login_id).await? {
                     return Err(NO_PROGRAM_LOGIN);
                 }
-                store::attempts::delete_attempts(on, &attempt.login_id).await?;
+                store::attempts::forget_answer(on, &attempt.id).await?;
                 prepared.open(mutation, browser).await
             })
         });

@@ -124,10 +124,27 @@ pub async fn find_approved_attempt<'e>(
         .transpose()
 }
 
-/// Forgets the attempts of a login.
-pub async fn delete_attempts(on: &mut AnyConnection, login_id: &str) -> Result<(), DatabaseError> {
-    let query = sqlx::query("DELETE FROM login_attempts WHERE login_id = $1");
-    query.bind(login_id.to_owned()).execute(on).await?;
+/// Forgets what a provider gave with an attempt.
+pub async fn forget_answer(on: &mut AnyConnection, id: &str) -> Result<(), DatabaseError> {
+    let query = sqlx::query("UPDATE login_attempts SET answer = NULL WHERE id = $1");
+    query.bind(id.to_owned()).execute(on).await?;
+    Ok(())
+}
+
+/// Forgets the attempts by which a user has logged in: by a connection, or (zero) by any.
+pub async fn delete_attempts_of_user(
+    on: &mut AnyConnection,
+    user_id: u64,
+    connection_id: u64,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query(
+        "DELETE FROM login_attempts WHERE user_id = $1 AND ($2 = 0 OR connection_id = $2)",
+    );
+    query
+        .bind(user_id.cast_signed())
+        .bind(connection_id.cast_signed())
+        .execute(on)
+        .await?;
     Ok(())
 }
 

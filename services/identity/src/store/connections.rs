@@ -206,16 +206,16 @@ pub async fn find_linked_user(
     Ok(found.map(i64::cast_unsigned))
 }
 
-/// Returns who users are at providers, oldest first: of a user, or (zero) of all of the tailnet.
+/// Returns who a user is at providers, oldest first.
 pub async fn list_links<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
     user_id: u64,
-) -> Result<Vec<(u64, UserLink)>, DatabaseError> {
+) -> Result<Vec<UserLink>, DatabaseError> {
     let query = sqlx::query(
-        "SELECT i.user_id, i.connection_id, c.name, i.issuer, i.subject, i.linked_at
+        "SELECT i.connection_id, c.name, i.issuer, i.subject, i.linked_at
          FROM provider_identities i JOIN connections c ON c.id = i.connection_id
-         WHERE i.tailnet_id = $1 AND ($2 = 0 OR i.user_id = $2)
+         WHERE i.tailnet_id = $1 AND i.user_id = $2
          ORDER BY i.linked_at, i.connection_id, i.subject",
     );
     let rows = query
@@ -225,14 +225,13 @@ pub async fn list_links<'e>(
         .await?;
     let read = |row: &AnyRow| {
         let linked_at = from_micros(row.try_get("linked_at")?);
-        let link = UserLink {
+        Ok(UserLink {
             connection_id: row.try_get::<i64, _>("connection_id")?.cast_unsigned(),
             connection_name: row.try_get("name")?,
             issuer: row.try_get("issuer")?,
             subject: row.try_get("subject")?,
             linked_at: linked_at.map(to_timestamp),
-        };
-        Ok((row.try_get::<i64, _>("user_id")?.cast_unsigned(), link))
+        })
     };
     rows.iter().map(read).collect()
 }
@@ -264,23 +263,24 @@ pub async fn link_user(
     Ok(())
 }
 
-/// Forgets that a person is a user; says whether that was recorded.
+/// Forgets that a person of a connection is a user, whatever the connection's provider was called then; says whether that was
+/// recorded.
 pub async fn unlink_person(
     on: &mut AnyConnection,
-    subject: ProviderSubject<'_>,
+    connection_id: u64,
+    subject: &str,
     user_id: u64,
 ) -> Result<bool, DatabaseError> {
     let query = sqlx::query(
-        "DELETE FROM provider_identities WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND user_id = $4",
+        "DELETE FROM provider_identities WHERE connection_id = $1 AND subject = $2 AND user_id = $3",
     );
     let gone = query
-        .bind(subject.connection_id.cast_signed())
-        .bind(subject.issuer.to_owned())
-        .bind(subject.subject.to_owned())
+        .bind(connection_id.cast_signed())
+        .bind(subject.to_owned())
         .bind(user_id.cast_signed())
         .execute(on)
         .await?;
-    Ok(gone.rows_affected() == 1)
+    Ok(gone.rows_affected() > 0)
 }
 
 /// Forgets who a user is at providers: the user is gone.

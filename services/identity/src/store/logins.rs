@@ -9,7 +9,7 @@ use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor};
 use super::{MOST_IDS, decode_bodies, decode_body, format_placeholders};
 use crate::domain::login::{
     limits::{EvictionRule, SourceNetworks},
-    source_address,
+    source_address, wanted_tailnet,
 };
 
 /// Returns a login.
@@ -35,21 +35,49 @@ pub async fn find_login_of_code<'e>(
     row.map(|row| decode_body("logins", &row)).transpose()
 }
 
-/// Returns a login of a machine key, decided or not: the only one of a key that stands for one login.
-pub async fn find_login_of_machine<'e>(
+/// Returns the login of a program by the hash of its device code, decided or not, until its session was opened.
+pub async fn find_login_of_program<'e>(
     on: impl Executor<'e, Database = Any>,
-    machine_key: &[u8],
+    code_hash: &[u8],
 ) -> Result<Option<Login>, DatabaseError> {
-    let query = sqlx::query("SELECT body FROM logins WHERE machine_key = $1");
-    let row = query.bind(machine_key.to_vec()).fetch_optional(on).await?;
+    let query =
+        sqlx::query("SELECT body FROM logins WHERE machine_key = $1 AND user_code IS NOT NULL");
+    let row = query.bind(code_hash.to_vec()).fetch_optional(on).await?;
     row.map(|row| decode_body("logins", &row)).transpose()
 }
 
-/// Deletes a login; says whether it was there.
-pub async fn delete_login(on: &mut AnyConnection, id: &str) -> Result<bool, DatabaseError> {
-    let query = sqlx::query("DELETE FROM logins WHERE id = $1");
-    let gone = query.bind(id.to_owned()).execute(on).await?;
-    Ok(gone.rows_affected() == 1)
+/// Uses up the codes of a program's login; says whether they were there.
+pub async fn take_program_codes(on: &mut AnyConnection, id: &str) -> Result<bool, DatabaseError> {
+    let query =
+        sqlx::query("UPDATE logins SET user_code = NULL WHERE id = $1 AND user_code IS NOT NULL");
+    let taken = query.bind(id.to_owned()).execute(on).await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// Returns the newest pending logins of devices that want to join a tailnet, oldest first; those that name none where
+/// `also_unnamed`. At most `limit`.
+pub async fn list_logins_of_tailnet<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet: &str,
+    also_unnamed: bool,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Login>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT body FROM logins WHERE pending = 1 AND purpose = 0 AND expires_at > $1
+             AND (wanted_tailnet = $2 OR wanted_tailnet = $3)
+         ORDER BY expires_at DESC LIMIT $4",
+    );
+    let rows = query
+        .bind(to_micros(now))
+        .bind(tailnet.to_owned())
+        .bind(if also_unnamed { "" } else { tailnet }.to_owned())
+        .bind(limit)
+        .fetch_all(on)
+        .await?;
+    let mut logins: Vec<Login> = decode_bodies("logins", &rows)?;
+    logins.reverse();
+    Ok(logins)
 }
 
 /// Returns the pending logins of a machine, or of all machines; those that expire first come first.
@@ -210,8 +238,8 @@ pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), Data
     let networks = SourceNetworks::from_address(source);
     let expires_at = login.expires_at.map_or(0, |end| end.seconds * 1_000_000);
     sqlx::query(
-        "INSERT INTO logins (id, pending, machine_key, source, near, middle, far, expires_at, body, user_code)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO logins (id, pending, machine_key, source, near, middle, far, expires_at, body, user_code, purpose, wanted_tailnet)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(login.id.clone())
     .bind(i64::from(login.state() == LoginState::Pending))
@@ -222,7 +250,14 @@ pub async fn put_login(on: &mut AnyConnection, login: &Login) -> Result<(), Data
     .bind(networks.far)
     .bind(expires_at)
     .bind(login.encode_to_vec())
-    .bind(login.program.as_ref().map(|program| program.user_code.clone()))
+    .bind(
+        login
+            .program
+            .as_ref()
+            .map(|program| program.user_code.clone()),
+    )
+    .bind(i64::from(login.purpose))
+    .bind(wanted_tailnet(login).to_owned())
     .execute(on)
     .await?;
     Ok(())

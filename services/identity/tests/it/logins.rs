@@ -80,7 +80,11 @@ async fn tailnet_sees_the_logins_that_are_its_own_to_decide(identity: TestIdenti
     };
     let list = async |tailnet_id: u64| {
         let mut client = LoginServiceClient::new(identity.admin());
-        let listed = client.list_logins(ListLoginsRequest { tailnet_id }).await;
+        let request = ListLoginsRequest {
+            tailnet_id,
+            ..ListLoginsRequest::default()
+        };
+        let listed = client.list_logins(request).await;
         let logins = listed.unwrap().into_inner().logins.into_iter();
         let mut ids: Vec<_> = logins.map(|login| login.id).collect();
         ids.sort_unstable();

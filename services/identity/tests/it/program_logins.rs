@@ -2,10 +2,12 @@
 
 use bowline_proto::identity::v1::{
     AddConditionRequest, BeginLoginAttemptRequest, BrowserDescription, Condition, ConditionScope,
-    DecideLoginAttemptRequest, FindProgramLoginRequest, Login, LoginState,
-    OpenProgramSessionRequest, OpenProgramSessionResponse, OpenSessionRequest, Role, SessionOrigin,
+    DecideLoginAttemptRequest, EndOwnSessionRequest, FindProgramLoginRequest,
+    ListOwnSessionsRequest, ListSessionsRequest, Login, LoginState, OpenProgramSessionRequest,
+    OpenProgramSessionResponse, OpenSessionRequest, Role, Session, SessionOrigin,
     StartProgramLoginRequest, User, condition_service_client::ConditionServiceClient,
     login_attempt_service_client::LoginAttemptServiceClient,
+    session_service_client::SessionServiceClient,
 };
 use bowline_test_servers::on_both;
 use serde_json::json;
@@ -20,6 +22,8 @@ on_both!(TestCorp::start =>
     condition_for_administrators_counts_for_programs,
     session_lets_no_program_in,
     program_of_a_suspended_person_gets_nothing,
+    logout_at_the_provider_ends_a_login_that_is_not_fetched,
+    person_ends_own_sessions_and_no_others,
 );
 
 const BROWSER: [u8; 32] = [7; 32];
@@ -44,6 +48,16 @@ impl TestCorp {
         };
         let opened = self.sessions().open_program_session(request).await?;
         Ok(opened.into_inner())
+    }
+
+    async fn list_sessions(&self) -> Vec<Session> {
+        let request = ListSessionsRequest {
+            tailnet_id: self.tailnet.id,
+            user_id: 0,
+        };
+        let mut client = SessionServiceClient::new(self.identity.admin());
+        let listed = client.list_sessions(request).await.unwrap();
+        listed.into_inner().sessions
     }
 
     async fn find_program(&self, user_code: &str) -> Result<String, Status> {
@@ -99,15 +113,26 @@ async fn program_gets_one_session_when_its_person_says_so(corp: TestCorp) {
         panic!("one of two gets the session: {outcomes:?}")
     };
     assert_eq!(late.code(), Code::NotFound, "{late}");
-    let session = corp.find(&opened.secret).await.unwrap();
+    corp.assert_ended(&opened.secret).await;
+    let session = opened.session.unwrap();
+    let listed = corp.list_sessions().await;
+    assert!(matches!(&listed[..], [only] if only.id == session.id));
     assert_eq!(session.origin(), SessionOrigin::Provider);
     assert_eq!(session.connection_id, corp.connection.id);
     assert_eq!(session.user_id, corp.user().await.id);
     assert_eq!(session.source_address, "192.0.2.9");
     assert_eq!(session.user_agent, "bowline on laptop (bowline)");
-    for table in ["logins", "login_attempts"] {
-        assert_eq!(corp.identity.count_rows(table).await, 0, "{table}");
-    }
+    assert!(session.program);
+    // The page that the person sees stays; the code is used up.
+    let code = login.program.clone().unwrap().user_code;
+    let gone = corp.find_program(&code).await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound, "{gone}");
+    // A program's session is no browser's.
+    let request = ListOwnSessionsRequest {
+        session_secret: opened.secret.clone(),
+    };
+    let refused = corp.sessions().list_own_sessions(request).await;
+    assert_eq!(refused.unwrap_err().code(), Code::NotFound);
     let audited = corp.identity.audited_details("program.approve").await;
     let device = json!({
         "program": "bowline on laptop", "user_agent": "bowline", "source": "192.0.2.9",
@@ -120,7 +145,7 @@ async fn program_gets_one_session_when_its_person_says_so(corp: TestCorp) {
     // A logout at the provider ends it as it ends a browser's.
     let token = corp.provider.make_logout_token(&json!({}));
     corp.log_out_at(&corp.connection, &token).await.unwrap();
-    corp.assert_ended(&opened.secret).await;
+    assert_eq!(corp.list_sessions().await, []);
 }
 
 async fn person_who_says_no_lets_no_program_in(corp: TestCorp) {
@@ -128,7 +153,7 @@ async fn person_who_says_no_lets_no_program_in(corp: TestCorp) {
     corp.decide_program(&login, false).await;
     let denied = corp.open_program(&code).await.unwrap();
     assert_eq!(denied.state(), LoginState::Denied);
-    assert_eq!(denied.denial, "kim@example.com does not want this program");
+    assert_eq!(denied.denial, "the person does not want this program");
     assert_eq!(corp.identity.audited_details("program.deny").await.len(), 1);
     let (_, other) = corp.start_program().await;
     for unknown in [
@@ -196,10 +221,42 @@ async fn program_of_a_suspended_person_gets_nothing(corp: TestCorp) {
     let (login, code) = corp.start_program().await;
     corp.decide_program(&login, true).await;
     corp.set_suspended(true).await;
-    let refused = corp.open_program(&code).await.unwrap_err();
-    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
-    // Nothing is used up: an administrator may change it back.
+    let expired = corp.open_program(&code).await.unwrap();
+    assert_eq!(expired.state(), LoginState::Expired);
+    // What the person has said before is void when an administrator changes it back.
     corp.set_suspended(false).await;
-    let opened = corp.open_program(&code).await.unwrap();
-    corp.find(&opened.secret).await.unwrap();
+    let expired = corp.open_program(&code).await.unwrap();
+    assert_eq!(expired.state(), LoginState::Expired);
+}
+
+async fn logout_at_the_provider_ends_a_login_that_is_not_fetched(corp: TestCorp) {
+    let (login, code) = corp.start_program().await;
+    corp.decide_program(&login, true).await;
+    let token = corp.provider.make_logout_token(&json!({}));
+    corp.log_out_at(&corp.connection, &token).await.unwrap();
+    let expired = corp.open_program(&code).await.unwrap();
+    assert_eq!(expired.state(), LoginState::Expired);
+}
+
+async fn person_ends_own_sessions_and_no_others(corp: TestCorp) {
+    let (login, code) = corp.start_program().await;
+    corp.decide_program(&login, true).await;
+    let program = corp.open_program(&code).await.unwrap().session.unwrap();
+    let secret = corp.sign_in("laptop").await;
+    let request = ListOwnSessionsRequest {
+        session_secret: secret.clone(),
+    };
+    let listed = corp.sessions().list_own_sessions(request).await.unwrap();
+    assert_eq!(listed.into_inner().sessions.len(), 2);
+    let end = async |id: &str| {
+        let request = EndOwnSessionRequest {
+            session_secret: secret.clone(),
+            session_id: id.to_owned(),
+        };
+        corp.sessions().end_own_session(request).await.map(drop)
+    };
+    end(&program.id).await.unwrap();
+    assert_eq!(corp.list_sessions().await.len(), 1);
+    let refused = end(&program.id).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "{refused}");
 }
