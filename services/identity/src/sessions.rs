@@ -315,13 +315,14 @@ impl PreparedSession {
     }
 }
 
-/// Ends the sessions of a user who is suspended, and logins that are under way.
+/// Ends the sessions of a user who is suspended, and those that are about to open: a program fetches its own when it likes. Who is in
+/// the middle of a login is told of the suspension at the next step.
 pub(crate) async fn end_ways_in(
     mutation: &mut Mutation,
     user_id: u64,
 ) -> Result<(), IdentityError> {
     let (tailnet, on) = (mutation.tailnet().get(), mutation.connection());
-    store::attempts::delete_attempts_of_user(on, user_id, 0).await?;
+    store::attempts::delete_approved_attempts(on, user_id).await?;
     Ok(store::sessions::keep_newest_sessions(on, tailnet, user_id, 0).await?)
 }
 

@@ -22,6 +22,7 @@ mod login;
 mod logout;
 mod logout_token;
 mod provider;
+mod pushed;
 mod refresh;
 mod types;
 

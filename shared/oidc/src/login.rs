@@ -21,6 +21,7 @@ use crate::{
     find_claim,
     id_token::check_claims,
     provider::Provider,
+    pushed::push_request,
     types::{OtherClaims, Tokens},
 };
 
@@ -160,11 +161,12 @@ pub async fn start_login(
         max_age,
         login_again,
     } = request;
-    let Provider { client, .. } = providers.find_provider(registration).await?;
+    let provider = providers.find_provider(registration).await?;
     let verifier = PkceCodeVerifier::new(secrets.verifier.to_string());
     let state = CsrfToken::new(secrets.state.to_string());
     let nonce = Nonce::new(secrets.nonce.to_string());
-    let mut asked = client
+    let mut asked = provider
+        .client
         .authorize_url(
             CoreAuthenticationFlow::AuthorizationCode,
             move || state.clone(),
@@ -181,7 +183,12 @@ pub async fn start_login(
     if login_again {
         asked = asked.add_prompt(CoreAuthPrompt::Login);
     }
-    Ok(asked.url().0)
+    let url = asked.url().0;
+    let published = provider.metadata.additional_metadata();
+    match published.require_pushed_authorization_requests {
+        true => push_request(providers, &provider, registration, &url).await,
+        false => Ok(url),
+    }
 }
 
 /// Exchanges the code and returns who the person is, after all checks of OpenID Connect Core 3.1.3.7.

@@ -22,6 +22,7 @@ use crate::{
 };
 
 use memory::{AskTurn, ProviderMemory};
+pub(crate) use published::check_endpoint;
 use published::check_published;
 
 /// How long what a provider publishes is used: a key that it has taken back is trusted this long.
@@ -188,15 +189,17 @@ fn make_client(registration: &ClientRegistration, metadata: &Metadata) -> Provid
     if let Some(callback) = &registration.callback {
         client = client.set_redirect_uri(RedirectUrl::from_url(callback.clone()));
     }
-    // Basic authentication is every provider's default; some take the secret in the body only.
-    let methods = metadata.token_endpoint_auth_methods_supported();
-    let takes = |method| methods.is_some_and(|methods| methods.contains(&method));
-    let in_body = takes(CoreClientAuthMethod::ClientSecretPost)
-        && !takes(CoreClientAuthMethod::ClientSecretBasic);
-    match in_body {
+    match takes_secret_in_body(metadata) {
         true => client.set_auth_type(openidconnect::AuthType::RequestBody),
         false => client,
     }
+}
+
+/// Says how a provider takes the client's secret. Basic authentication is every provider's default; some take it in the body only.
+pub(crate) fn takes_secret_in_body(metadata: &Metadata) -> bool {
+    let methods = metadata.token_endpoint_auth_methods_supported();
+    let takes = |method| methods.is_some_and(|methods| methods.contains(&method));
+    takes(CoreClientAuthMethod::ClientSecretPost) && !takes(CoreClientAuthMethod::ClientSecretBasic)
 }
 
 #[cfg(test)]

@@ -34,6 +34,12 @@ pub(crate) struct OtherMetadata {
     /// with it keeps nobody from logging in.
     #[serde(default)]
     pub(crate) end_session_endpoint: Value,
+    /// Whether a browser is sent with a reference alone, to what was pushed before (RFC 9126 section 5).
+    #[serde(default)]
+    pub(crate) require_pushed_authorization_requests: bool,
+    /// Where requests are pushed to. Read when it is needed.
+    #[serde(default)]
+    pub(crate) pushed_authorization_request_endpoint: Value,
 }
 
 impl AdditionalProviderMetadata for OtherMetadata {}

@@ -95,8 +95,12 @@ const commands = {
           const places = violation.nodes.map((node) => node.html).join(' ');
           problems.push(`axe, ${where}: ${violation.impact}: ${violation.id}: ${violation.help}: ${places}`);
         }
-        const isTooWide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-        if (isTooWide) problems.push(`${where}: the page is wider than the window`);
+        const wide = await page.evaluate(() => {
+          if (document.documentElement.scrollWidth <= innerWidth) return null;
+          const reaches = (element) => element.getBoundingClientRect().right > innerWidth || element.scrollWidth > element.clientWidth + 1;
+          return [...document.querySelectorAll('body *')].filter(reaches).map((element) => element.outerHTML.slice(0, 300));
+        });
+        if (wide) problems.push(`${where}: the page is wider than the window: ${wide.join(' ')}`);
       }
     }
     await page.setViewportSize(DESKTOP);

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{Form, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -20,7 +20,7 @@ use tokio::time::interval;
 use crate::{
     CLIENT_ID, Fault, NamedCode, TestOidcProvider,
     keys::{public_key, sign_with_secret},
-    now, replace_members, sign_token,
+    next_number, now, replace_members, sign_token,
 };
 
 /// How long it is from one byte to the next.
@@ -31,6 +31,7 @@ pub(crate) fn routes(provider: TestOidcProvider) -> Router {
         .route("/.well-known/openid-configuration", get(get_discovery))
         .route("/jwks", get(get_keys))
         .route("/token", post(post_token))
+        .route("/par", post(post_request))
         .route("/userinfo", get(get_person))
         .layer(from_fn_with_state(provider.clone(), err_where_told))
         .with_state(provider)
@@ -110,6 +111,7 @@ async fn get_discovery(State(provider): State<TestOidcProvider>) -> Json<Value> 
         "userinfo_endpoint": format!("{origin}/userinfo"),
         "end_session_endpoint": format!("{origin}/end-session"),
         "jwks_uri": format!("{origin}/jwks"),
+        "pushed_authorization_request_endpoint": format!("{origin}/par"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["EdDSA"],
@@ -130,6 +132,26 @@ async fn get_keys(State(provider): State<TestOidcProvider>) -> Json<Value> {
 
 async fn get_person() -> Json<Value> {
     Json(json!({ "sub": "person-1" }))
+}
+
+/// Keeps a request, and answers with what refers to it (RFC 9126).
+async fn post_request(
+    State(provider): State<TestOidcProvider>,
+    headers: HeaderMap,
+    Form(form): Form<BTreeMap<String, String>>,
+) -> Response {
+    let proof = headers.get(header::AUTHORIZATION);
+    let is_proven = proof.is_some_and(|proof| proof.to_str().unwrap().starts_with("Basic "));
+    if !is_proven || form.get("client_id").map(String::as_str) != Some(CLIENT_ID) {
+        let refusal = json!({ "error": "invalid_client" });
+        return (StatusCode::UNAUTHORIZED, Json(refusal)).into_response();
+    }
+    let reference = format!("urn:example:request:{}", next_number());
+    let answer = json!({ "request_uri": reference, "expires_in": 60 });
+    provider.change(|behaviour| {
+        behaviour.pushed.insert(reference, form);
+    });
+    (StatusCode::CREATED, Json(answer)).into_response()
 }
 
 async fn post_token(

@@ -76,6 +76,8 @@ pub struct ProviderBehaviour {
     pub refresh_number: u32,
     nonce: String,
     challenge: String,
+    /// What was pushed to it, by the reference that the browser brings.
+    pub(crate) pushed: BTreeMap<String, BTreeMap<String, String>>,
     requests: BTreeMap<String, usize>,
     under_way: usize,
     most_under_way: usize,
@@ -167,6 +169,7 @@ impl TestOidcProvider {
                 refresh_number: 0,
                 nonce: String::new(),
                 challenge: String::new(),
+                pushed: BTreeMap::new(),
                 requests: BTreeMap::new(),
                 under_way: 0,
                 most_under_way: 0,
@@ -215,9 +218,13 @@ impl TestOidcProvider {
 
     /// Lets the person log in who was sent to an address. Returns the state that the browser brings back; the code is "code".
     pub fn log_in(&self, url: &str) -> String {
-        let sent = read_query(url);
-        let sent = |name: &str| sent.get(name).unwrap_or_else(|| panic!("{url}")).clone();
         let mut behaviour = self.behaviour.lock();
+        let mut sent = read_query(url);
+        if let Some(reference) = sent.get("request_uri") {
+            // A reference is used once.
+            sent = behaviour.pushed.remove(reference).unwrap();
+        }
+        let sent = |name: &str| sent.get(name).unwrap_or_else(|| panic!("{url}")).clone();
         behaviour.nonce = sent("nonce");
         behaviour.challenge = sent("code_challenge");
         sent("state")

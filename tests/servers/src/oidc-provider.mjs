@@ -67,6 +67,7 @@ function makeProvider() {
     features: {
       backchannelLogout: { enabled: true },
       devInteractions: { enabled: false },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true },
       rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => { ctx.body = form; } },
     },
     // Its own way asks no address of this machine.

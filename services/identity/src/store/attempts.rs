@@ -131,18 +131,30 @@ pub async fn forget_answer(on: &mut AnyConnection, id: &str) -> Result<(), Datab
     Ok(())
 }
 
-/// Forgets the attempts by which a user has logged in: by a connection, or (zero) by any.
+/// Forgets the attempts by which a user has logged in by a connection.
 pub async fn delete_attempts_of_user(
     on: &mut AnyConnection,
     user_id: u64,
     connection_id: u64,
 ) -> Result<(), DatabaseError> {
-    let query = sqlx::query(
-        "DELETE FROM login_attempts WHERE user_id = $1 AND ($2 = 0 OR connection_id = $2)",
-    );
+    let query = sqlx::query("DELETE FROM login_attempts WHERE user_id = $1 AND connection_id = $2");
     query
         .bind(user_id.cast_signed())
         .bind(connection_id.cast_signed())
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// Forgets the attempts by which a user has let something in.
+pub async fn delete_approved_attempts(
+    on: &mut AnyConnection,
+    user_id: u64,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query("DELETE FROM login_attempts WHERE user_id = $1 AND step = $2");
+    query
+        .bind(user_id.cast_signed())
+        .bind(AttemptStep::Approved.number())
         .execute(on)
         .await?;
     Ok(())

@@ -11,7 +11,7 @@ use bowline_proto::identity::v1::{
     session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
 };
 use bowline_service_kit::{Caller, GrpcChannel, ServiceName};
-use bowline_test_oidc_provider::{CLIENT_ID, TestOidcProvider};
+use bowline_test_oidc_provider::{CLIENT_ID, Fault, TestOidcProvider};
 use bowline_test_servers::{TestDatabase, on_both};
 use prost_types::FieldMask;
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ on_both!(TestCorp::start =>
     owner_is_not_suspended,
     session_of_a_provider_ends_there_too,
     person_of_a_merged_user_is_who_stays,
+    request_is_pushed_where_the_provider_requires_it,
 );
 
 const CALLBACK: &str = "https://bowline.example.com/login/callback";
@@ -245,6 +246,54 @@ impl TestCorp {
             ..self.user().await
         };
         self.update_user(user, "suspended").await.unwrap();
+    }
+}
+
+async fn request_is_pushed_where_the_provider_requires_it(corp: TestCorp) {
+    let require = |more: Value| {
+        let mut published = json!({ "require_pushed_authorization_requests": true });
+        published
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        published
+    };
+    corp.provider
+        .change(|behaviour| behaviour.discovery = require(json!({})));
+    let login = corp.start_session_login().await;
+    let url = corp.begin(&login, &corp.connection).await.unwrap();
+    assert!(
+        url.contains("request_uri=") && !url.contains("state="),
+        "{url}"
+    );
+    corp.finish(&corp.provider.log_in(&url)).await.unwrap();
+    assert_eq!(corp.provider.count_requests("/par"), 1);
+
+    let refusal = json!({ "error": "invalid_request", "error_description": "no such address" });
+    for (fault, code, words) in [
+        (
+            Fault::Answer(400, "application/json", refusal.to_string()),
+            Code::FailedPrecondition,
+            "no such address",
+        ),
+        (
+            Fault::Answer(400, "text/html", "no".to_owned()),
+            Code::Unavailable,
+            "status 400",
+        ),
+        (
+            Fault::Answer(201, "application/json", "{}".to_owned()),
+            Code::Unavailable,
+            "request_uri",
+        ),
+        (Fault::Status(503), Code::Unavailable, "503"),
+    ] {
+        corp.provider.change(|behaviour| {
+            behaviour.faults.insert("/par".to_owned(), fault);
+        });
+        let refused = corp.begin(&login, &corp.connection).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+        assert!(refused.message().contains(words), "{refused}");
     }
 }
 

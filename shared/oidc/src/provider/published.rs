@@ -38,7 +38,7 @@ pub(super) fn check_published(issuer: &str, metadata: &Metadata) -> Result<(), S
 }
 
 /// Refuses an endpoint that is no web address, or one that everybody on the way can read although the issuer's is not.
-fn check_endpoint(name: &str, url: &Url, is_secure: bool) -> Result<(), String> {
+pub(crate) fn check_endpoint(name: &str, url: &Url, is_secure: bool) -> Result<(), String> {
     let scheme = url.scheme();
     let is_web = scheme == "https" || (scheme == "http" && !is_secure);
     match is_web && url.has_host() {

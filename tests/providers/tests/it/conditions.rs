@@ -166,7 +166,8 @@ async fn second_factor_is_asked_for_once_the_person_is_known(
     let (codes, back) = prove(&browser, browser.get(&url), "noa");
     assert_eq!(codes, 0);
     browser.get(&back).assert_shows(403, "stronger login");
-    press_step_up(corp, &browser, &page).assert_shows(403, "goes on already");
+    // A login that was refused leaves nothing that could go on.
+    press_step_up(corp, &browser, &page).assert_shows(404, "Not found");
 
     // With the second factor the device is let in.
     let (_, back) = prove(
