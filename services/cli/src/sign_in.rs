@@ -10,7 +10,7 @@ use std::{
 
 use bowline_clock::{Clock as _, SystemClock};
 use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
-use bowline_service_kit::{error_text, install_crypto_provider};
+use bowline_service_kit::{error_text, install_crypto_provider, trusted_authorities};
 use bowline_tokens::{PresentedToken, TokenKind};
 use bytes::Bytes;
 use chrono::{SecondsFormat, TimeDelta};
@@ -101,14 +101,9 @@ impl PortalClient {
             return Err(Failure::new(FailureKind::Refused, text));
         }
         install_crypto_provider();
-        let client = match server.authority() {
-            None => HttpClient::new(Destinations::Anywhere, LIMITS),
-            Some(path) => HttpClient::with_authority(path, Destinations::Anywhere, LIMITS)
-                .map_err(|error| {
-                    let text = format!("{}: {}", path.display(), error_text(&error));
-                    Failure::new(FailureKind::Failed, text)
-                })?,
-        };
+        let authorities = trusted_authorities(server.authority())
+            .map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+        let client = HttpClient::trusting(authorities, Destinations::Anywhere, LIMITS);
         Ok(Self { client, url })
     }
 
@@ -161,9 +156,9 @@ impl PortalClient {
             match self.post("/oauth/token", &asked).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(refusal)) => match refusal.error.as_str() {
-                    "authorization_pending" if Instant::now() < end => {}
+                    _ if Instant::now() >= end => return Err(refusal.into_failure()),
+                    "authorization_pending" | "temporarily_unavailable" => {}
                     "slow_down" => interval += Duration::from_secs(5),
-                    "temporarily_unavailable" if Instant::now() < end => {}
                     _ => return Err(refusal.into_failure()),
                 },
                 // A server that restarts is there again before the login ends.

@@ -149,6 +149,7 @@ impl Logins {
         let most = LONGEST_TAILNET_LIST;
         let found =
             store::logins::list_logins_of_tailnet(reader, &name, is_only, now, most).await?;
+        // A release that knows no purposes leaves them out of the columns.
         let mut pending: Vec<_> = found.into_iter().filter(login::is_of_device).collect();
         for device in pending.iter_mut().filter_map(|login| login.device.as_mut()) {
             // Anybody fills these, at length.

@@ -17,7 +17,6 @@ use bowline_sealing::SealingKeys;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::sessions::end_ways_in;
 use crate::{
     domain::{person::refused, suspension::Suspension},
     error::IdentityError,
@@ -25,7 +24,7 @@ use crate::{
     login_attempts::provider::oidc_provider,
     memberships::{audit_change, write_user},
     secrets::{KeptTokens, open_id_token, open_tokens, seal_id_token},
-    sessions::BrowserSessions,
+    sessions::{BrowserSessions, end_ways_in},
     store::{
         self, attempts::AttemptRow, connections::ProviderSubject,
         provider_sessions::ProviderSessionKey, sessions::SessionRow,

@@ -1,4 +1,4 @@
-//! Sessions of people in browsers: opened by a login, a passkey or a link, found by a secret, ended by anybody who may.
+//! Sessions of people, in browsers and of programs: opened by a login, a passkey or a link, found by a secret, ended by anybody who may.
 
 mod programs;
 
@@ -88,14 +88,13 @@ impl BrowserSessions {
         if login.purpose() != LoginPurpose::Session {
             return Err(refused("This login is a device's, and opens no session."));
         }
-        let prepared = self.prepare_session(&attempt).await?;
+        let browser = description.unwrap_or_default();
+        let prepared = self.prepare_session(&attempt, browser).await?;
         let (tailnet, actor) = (prepared.tailnet, prepared.actor.clone());
         let opened = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 LoginAttempts::approve_identified(mutation, &attempt).await?;
-                prepared
-                    .open(mutation, description.unwrap_or_default())
-                    .await
+                prepared.open(mutation).await
             })
         });
         Ok(opened.await?.0)
@@ -105,6 +104,7 @@ impl BrowserSessions {
     async fn prepare_session(
         &self,
         attempt: &AttemptRow,
+        browser: BrowserDescription,
     ) -> Result<PreparedSession, IdentityError> {
         let reader = self.log.database().reader();
         let found = store::connections::find_connection(reader, attempt.connection_id).await?;
@@ -120,10 +120,14 @@ impl BrowserSessions {
         Ok(PreparedSession {
             tailnet: read_tailnet_id(attempt.tailnet_id)?,
             actor: format!("user:{}", user.login_name),
-            user_id: user.id,
-            origin,
-            connection_id: attempt.connection_id,
-            program: false,
+            begun: NewSession {
+                user_id: user.id,
+                origin,
+                connection_id: attempt.connection_id,
+                browser,
+                limited: false,
+                program: false,
+            },
             tokens: tokens.zip(self.connections.sealing_keys().ok().cloned()),
         })
     }
@@ -217,11 +221,11 @@ impl BrowserSessions {
     /// Ends a session of a session's user.
     pub(crate) async fn end_own(&self, secret: &str, id: String) -> Result<(), IdentityError> {
         let (row, user) = require_browser_session(&self.log, secret).await?;
-        let own = self.list_own(secret).await?;
+        let tailnet = read_tailnet_id(row.session.tailnet_id)?;
+        let own = self.list_sessions(tailnet, user.id).await?;
         if own.iter().all(|session| session.id != id) {
             return Err(NO_SESSION);
         }
-        let tailnet = read_tailnet_id(row.session.tailnet_id)?;
         let actor = format!("user:{}", user.login_name);
         self.end_session(tailnet, actor, id).await
     }
@@ -284,30 +288,14 @@ struct PreparedSession {
     tailnet: TailnetId,
     /// Who opens it, for the audit trail.
     actor: String,
-    user_id: u64,
-    origin: SessionOrigin,
-    connection_id: u64,
-    /// Whether a program gets it, and no browser.
-    program: bool,
+    begun: NewSession,
     /// What the provider gave with the login, and the keys to seal it with.
     tokens: Option<(KeptTokens, Arc<SealingKeys>)>,
 }
 
 impl PreparedSession {
-    async fn open(
-        self,
-        mutation: &mut Mutation,
-        browser: BrowserDescription,
-    ) -> Result<OpenedSession, IdentityError> {
-        let begun = NewSession {
-            user_id: self.user_id,
-            origin: self.origin,
-            connection_id: self.connection_id,
-            browser,
-            limited: false,
-            program: self.program,
-        };
-        let opened = insert_session(mutation, begun).await?;
+    async fn open(self, mutation: &mut Mutation) -> Result<OpenedSession, IdentityError> {
+        let opened = insert_session(mutation, self.begun).await?;
         if let Some((tokens, keys)) = self.tokens {
             record_provider_login(mutation, &keys, &opened.session.id, tokens).await?;
         }

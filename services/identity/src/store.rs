@@ -32,18 +32,6 @@ pub use users::{
     put_users,
 };
 
-/// Decodes the message that a row holds.
-fn decode_body<M: Message + Default>(
-    table: &'static str,
-    row: &AnyRow,
-) -> Result<M, DatabaseError> {
-    let body: Vec<u8> = row.try_get("body")?;
-    M::decode(&*body).map_err(|_| DatabaseError::Inconsistent {
-        table,
-        row: "its body does not decode".to_owned(),
-    })
-}
-
 /// The most ids in one query.
 pub const MOST_IDS: usize = 1000;
 
@@ -57,6 +45,18 @@ fn format_placeholders(first: usize, count: usize) -> String {
 fn format_rows(rows: usize, columns: usize) -> String {
     let row = |row: usize| format!("({})", format_placeholders(row * columns + 1, columns));
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// Decodes the message that a row holds.
+fn decode_body<M: Message + Default>(
+    table: &'static str,
+    row: &AnyRow,
+) -> Result<M, DatabaseError> {
+    let body: Vec<u8> = row.try_get("body")?;
+    M::decode(&*body).map_err(|_| DatabaseError::Inconsistent {
+        table,
+        row: "its body does not decode".to_owned(),
+    })
 }
 
 fn decode_bodies<M: Message + Default>(

@@ -13,11 +13,11 @@ use bowline_service_kit::Caller;
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use crate::sessions::end_ways_in;
 use crate::{
     domain::user,
     error::IdentityError,
     memberships::{audit_change, set_names, write_user},
+    sessions::end_ways_in,
     store,
     tailnets::require_tailnet,
 };

@@ -303,6 +303,11 @@ pub(crate) fn passkeys(portal: &Portal) -> PasskeyServiceClient<GrpcChannel> {
 /// Returns the address a request comes from; empty where it is not known.
 pub(crate) fn source_text(source: Source) -> String {
     source.map_or_else(String::new, |Extension(ConnectInfo(address))| {
-        address.ip().to_canonical().to_string()
+        address_text(address)
     })
+}
+
+/// Returns an address as it is shown and counted.
+pub(crate) fn address_text(address: SocketAddr) -> String {
+    address.ip().to_canonical().to_string()
 }

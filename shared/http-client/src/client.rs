@@ -1,6 +1,6 @@
 //! The client: one request, one whole answer.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -10,10 +10,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Destinations, HttpError, destinations::GuardedResolver};
 
@@ -51,23 +48,13 @@ impl HttpClient {
         Self::trusting(roots, destinations, limits)
     }
 
-    /// Makes a client that trusts the certificate authorities in a PEM file, and no others.
-    ///
-    /// # Errors
-    ///
-    /// When the file can not be read, or is none of certificates.
-    pub fn with_authority(
-        authority: &Path,
+    /// Makes a client that trusts these certificate authorities, and no others.
+    #[must_use]
+    pub fn trusting(
+        roots: RootCertStore,
         destinations: Destinations,
         limits: AnswerLimits,
-    ) -> Result<Self, rustls::pki_types::pem::Error> {
-        let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(authority)?;
-        roots.add_parsable_certificates(certificates.collect::<Result<Vec<_>, _>>()?);
-        Ok(Self::trusting(roots, destinations, limits))
-    }
-
-    fn trusting(roots: RootCertStore, destinations: Destinations, limits: AnswerLimits) -> Self {
+    ) -> Self {
         let trusts_anybody = !roots.is_empty();
         let tls = ClientConfig::builder()
             .with_root_certificates(roots)

@@ -25,6 +25,7 @@ mod provider;
 mod pushed;
 mod refresh;
 mod types;
+mod user_info;
 
 pub use claims::{find_claim, is_kept_elsewhere};
 pub use error::OidcError;

@@ -6,9 +6,8 @@ use chrono::{DateTime, Utc};
 use openidconnect::{
     AccessTokenHash, AuthenticationContextClass, AuthorizationCode, ClaimsVerificationError,
     CsrfToken, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
-    RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse as _,
-    UserInfoClaims,
-    core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreGenderClaim, CoreJwsSigningAlgorithm},
+    RequestTokenError, Scope, SignatureVerificationError, TokenResponse as _,
+    core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreJwsSigningAlgorithm},
 };
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -22,7 +21,8 @@ use crate::{
     id_token::check_claims,
     provider::Provider,
     pushed::push_request,
-    types::{OtherClaims, Tokens},
+    types::Tokens,
+    user_info::add_user_info,
 };
 
 /// The signatures that are believed: with a key pair, so that only the provider can make them.
@@ -38,8 +38,8 @@ pub(crate) const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::EdDsa,
 ];
 
-/// How long it may take to finish a login: less than a call of this service may, so that a caller is told what is wrong.
-const LONGEST_FINISH: Duration = Duration::from_secs(9);
+/// How long one step of a login may take: less than a call of this service may, so that a caller is told what is wrong.
+const LONGEST_STEP: Duration = Duration::from_secs(9);
 /// The longest refresh token that is kept, in bytes.
 const LONGEST_REFRESH_TOKEN: usize = 16 << 10;
 
@@ -153,6 +153,14 @@ pub async fn start_login(
     providers: &Providers,
     request: StartRequest<'_>,
 ) -> Result<Url, OidcError> {
+    let issuer = &request.registration.issuer;
+    limit_step(issuer, ask_for_login(providers, &request)).await
+}
+
+async fn ask_for_login(
+    providers: &Providers,
+    request: &StartRequest<'_>,
+) -> Result<Url, OidcError> {
     let StartRequest {
         registration,
         scopes,
@@ -160,7 +168,7 @@ pub async fn start_login(
         acr_values,
         max_age,
         login_again,
-    } = request;
+    } = *request;
     let provider = providers.find_provider(registration).await?;
     let verifier = PkceCodeVerifier::new(secrets.verifier.to_string());
     let state = CsrfToken::new(secrets.state.to_string());
@@ -200,26 +208,35 @@ pub async fn finish_login(
     providers: &Providers,
     request: FinishRequest<'_>,
 ) -> Result<FinishedLogin, OidcError> {
-    let issuer = request.registration.issuer.clone();
-    let finished = timeout(LONGEST_FINISH, ask_who_it_is(providers, request)).await;
-    finished.unwrap_or_else(|_| {
-        let problem = format!("no answer within {} seconds", LONGEST_FINISH.as_secs());
-        Err(OidcError::Discovery { issuer, problem })
+    let issuer = &request.registration.issuer;
+    limit_step(issuer, ask_who_it_is(providers, &request)).await
+}
+
+/// Ends a step of a login that takes too long.
+async fn limit_step<T>(
+    issuer: &str,
+    step: impl Future<Output = Result<T, OidcError>>,
+) -> Result<T, OidcError> {
+    timeout(LONGEST_STEP, step).await.unwrap_or_else(|_| {
+        Err(OidcError::Discovery {
+            issuer: issuer.to_owned(),
+            problem: format!("no answer within {} seconds", LONGEST_STEP.as_secs()),
+        })
     })
 }
 
 async fn ask_who_it_is(
     providers: &Providers,
-    request: FinishRequest<'_>,
+    request: &FinishRequest<'_>,
 ) -> Result<FinishedLogin, OidcError> {
     let provider = providers.find_provider(request.registration).await?;
-    check_issuer(&provider, &request)?;
-    let tokens = exchange_code(providers, &provider, &request).await?;
-    let mut identity = match verify_tokens(&provider, &tokens, &request) {
+    check_issuer(&provider, request)?;
+    let tokens = exchange_code(providers, &provider, request).await?;
+    let mut identity = match verify_tokens(&provider, &tokens, request) {
         // A provider that has changed its key signs with one that is not known here yet.
         Err(VerifyError::UnknownKey(_)) => {
             let provider = providers.refetch_provider(request.registration).await?;
-            verify_tokens(&provider, &tokens, &request).map_err(VerifyError::into_error)?
+            verify_tokens(&provider, &tokens, request).map_err(VerifyError::into_error)?
         }
         verified => verified.map_err(VerifyError::into_error)?,
     };
@@ -362,37 +379,4 @@ fn verify_tokens(
         subject: claims.subject().to_string(),
         claims: all,
     })
-}
-
-/// Adds the claims that only the provider's userinfo has. What the ID token says stays.
-pub(crate) async fn add_user_info(
-    providers: &Providers,
-    provider: &Provider,
-    tokens: &Tokens,
-    identity: &mut ProviderIdentity,
-) -> Result<(), OidcError> {
-    if provider.metadata.userinfo_endpoint().is_none() {
-        return Ok(());
-    }
-    let token = tokens.access_token();
-    if !token.secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-        let problem = "its access token has characters that no header can carry";
-        return Err(OidcError::UserInfo(problem.to_owned()));
-    }
-    // The answer must be about the same person.
-    let subject = SubjectIdentifier::new(identity.subject.clone());
-    let asked = provider.client.user_info(token.clone(), Some(subject));
-    let asked = asked.map_err(|error| OidcError::UserInfo(describe_problem(&error)))?;
-    let answered = asked.request_async(providers.http()).await;
-    let more: UserInfoClaims<OtherClaims, CoreGenderClaim> =
-        answered.map_err(|error| OidcError::UserInfo(describe_problem(&error)))?;
-    let more = serde_json::to_value(more)
-        .map_err(|error| OidcError::UserInfo(describe_problem(&error)))?;
-    let Value::Object(more) = more else {
-        return Ok(());
-    };
-    for (name, value) in more {
-        identity.claims.entry(name).or_insert(value);
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use url::Url;
 use crate::{
     ClientRegistration, LogoutTokenError, OidcError, ProviderLogout, Providers,
     logout_token::{LogoutExpectation, read_logout_token},
+    provider::check_endpoint,
 };
 
 /// What somebody has sent as a provider's word that a person has logged out.
@@ -47,12 +48,8 @@ pub async fn find_logout_url(
     let url = published.as_str().and_then(|text| text.parse().ok());
     // It is sent the person's ID token.
     let is_secure = registration.issuer.starts_with("https://");
-    let is_web = |url: &Url| match url.scheme() {
-        "https" => true,
-        "http" => !is_secure,
-        _ => false,
-    };
-    let Some(mut url) = url.filter(is_web) else {
+    let is_safe = |url: &Url| check_endpoint("end_session_endpoint", url, is_secure).is_ok();
+    let Some(mut url) = url.filter(is_safe) else {
         if *published != Value::Null {
             let issuer = &registration.issuer;
             tracing::warn!(

@@ -1,15 +1,12 @@
 //! Requests that are pushed to the provider, so that a browser carries a reference alone (RFC 9126). Done where the provider requires
 //! it.
 
-use std::time::Duration;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use openidconnect::{
     AsyncHttpClient as _, HttpRequest,
     http::{Request, header},
 };
 use serde::Deserialize;
-use tokio::time::timeout;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
@@ -18,9 +15,6 @@ use crate::{
     error::{clean_problem, describe_problem},
     provider::{Provider, check_endpoint, takes_secret_in_body},
 };
-
-/// How long a push may take: less than a call of this service may.
-const LONGEST_PUSH: Duration = Duration::from_secs(8);
 
 /// What the provider answers to a request that it takes.
 #[derive(Deserialize)]
@@ -55,14 +49,8 @@ pub(crate) async fn push_request(
     let endpoint = find_endpoint(provider, registration).map_err(unanswered)?;
     let request = make_request(provider, registration, &endpoint, asked);
     let request = request.map_err(|error| unanswered(describe_problem(&error)))?;
-    let answer = timeout(LONGEST_PUSH, providers.http().call(request)).await;
-    let answer = match answer {
-        Ok(answer) => answer.map_err(|error| unanswered(describe_problem(&error)))?,
-        Err(_) => {
-            let problem = format!("no answer within {} seconds", LONGEST_PUSH.as_secs());
-            return Err(unanswered(problem));
-        }
-    };
+    let answer = providers.http().call(request).await;
+    let answer = answer.map_err(|error| unanswered(describe_problem(&error)))?;
     if !answer.status().is_success() {
         let refusal: PushRefusal = serde_json::from_slice(answer.body()).unwrap_or_default();
         return Err(match (&*refusal.error, refusal.error_description) {

@@ -13,9 +13,10 @@ use crate::{
     error::{clean_problem, describe_problem},
     find_claim,
     id_token::check_claims,
-    login::{ALGORITHMS, add_user_info, refresh_token_of},
+    login::{ALGORITHMS, refresh_token_of},
     provider::Provider,
     types::Tokens,
+    user_info::add_user_info,
 };
 
 /// What a provider is asked about a person.

@@ -26,8 +26,8 @@ use crate::access::GuardedRoutes;
 use crate::meter::{MeterLayer, MeteredRoutes};
 use crate::trace::{self, TraceLayer, TracedRoutes};
 use crate::{AccessRules, Caller, Certificates, ServiceName, TokenVerifier};
-pub use administration::AdminAddressError;
 use administration::AdminConnector;
+pub use administration::{AdminAddressError, trusted_authorities};
 pub use remote::InvalidAddress;
 use remote::ReplicaSet;
 

@@ -47,7 +47,9 @@ mod tokens;
 pub use access::AccessRules;
 pub use caller::{Caller, ServiceName, TokenCaller, UnknownService};
 pub use certificates::{Authority, CertificateFiles, Certificates, IssueError, RenewError};
-pub use channel::{AdminAddressError, DeferredServices, GrpcChannel, InvalidAddress};
+pub use channel::{
+    AdminAddressError, DeferredServices, GrpcChannel, InvalidAddress, trusted_authorities,
+};
 pub use error_text::error_text;
 pub use file_watch::FileWatch;
 pub use health::ask_health;

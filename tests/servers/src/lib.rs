@@ -20,6 +20,7 @@
 mod binary;
 mod database;
 mod keycloak;
+mod node;
 mod oidc_provider;
 mod on_both;
 mod port;

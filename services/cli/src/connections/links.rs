@@ -14,31 +14,43 @@ use crate::{
     output::Printer,
 };
 
-/// Who is to log in by what.
+/// Whose logins by what.
 #[derive(Debug, Args)]
-pub struct LinkArgs {
+struct WhoseLink {
     /// Who.
     user: String,
     /// By which.
     connection: String,
+    #[command(flatten)]
+    tailnet: TailnetArg,
+}
+
+impl WhoseLink {
+    async fn find(&self, server: &ConnectionArgs) -> Result<(User, Connection), Failure> {
+        let tailnet_id = self.tailnet.find_tailnet(server).await?.id;
+        let user = administer::find_user(server, tailnet_id, &self.user).await?;
+        let found = find_connection(server, tailnet_id, &self.connection).await?;
+        Ok((user, found))
+    }
+}
+
+/// Who is to log in by what.
+#[derive(Debug, Args)]
+pub struct LinkArgs {
+    #[command(flatten)]
+    whose: WhoseLink,
     /// The person at the provider: the claim "sub" of OpenID Connect; the persistent NameID, or the
     /// identity attribute, of SAML.
     subject: String,
-    #[command(flatten)]
-    tailnet: TailnetArg,
 }
 
 /// Who is not to any more.
 #[derive(Debug, Args)]
 pub struct UnlinkArgs {
-    /// Who.
-    user: String,
-    /// By which.
-    connection: String,
+    #[command(flatten)]
+    whose: WhoseLink,
     /// The person at the provider, as `bowline users show` lists it; needed where there are several.
     subject: Option<String>,
-    #[command(flatten)]
-    tailnet: TailnetArg,
 }
 
 /// Returns who a user is at providers, oldest first.
@@ -57,11 +69,9 @@ pub(super) async fn link_user(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let tailnet_id = args.tailnet.find_tailnet(server).await?.id;
-    let user = administer::find_user(server, tailnet_id, &args.user).await?;
-    let found = find_connection(server, tailnet_id, &args.connection).await?;
+    let (user, found) = args.whose.find(server).await?;
     let request = LinkUserRequest {
-        tailnet_id,
+        tailnet_id: found.tailnet_id,
         user_id: user.id,
         connection_id: found.id,
         subject: args.subject,
@@ -79,15 +89,13 @@ pub(super) async fn unlink_user(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let tailnet_id = args.tailnet.find_tailnet(server).await?.id;
-    let user = administer::find_user(server, tailnet_id, &args.user).await?;
-    let found = find_connection(server, tailnet_id, &args.connection).await?;
+    let (user, found) = args.whose.find(server).await?;
     let subject = match args.subject {
         Some(subject) => subject,
         None => only_subject(&user, &found, &list_links(server, &user).await?)?,
     };
     let request = UnlinkUserRequest {
-        tailnet_id,
+        tailnet_id: found.tailnet_id,
         user_id: user.id,
         connection_id: found.id,
         subject: subject.clone(),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::check_text;
+use super::{check_text, login::opens_session};
 use crate::error::IdentityError;
 
 /// The most values of one list.
@@ -182,9 +182,7 @@ pub fn applying<'a>(
         ConditionScope::Tag => login.device.requested_tags.contains(&condition.tag),
         ConditionScope::Renewal => login.device.renews,
         ConditionScope::Administration => {
-            let opens_session =
-                matches!(login.purpose, LoginPurpose::Session | LoginPurpose::Program);
-            opens_session && user.is_some_and(may_administer)
+            opens_session(login.purpose) && user.is_some_and(may_administer)
         }
     };
     conditions.iter().filter(applies).collect()

@@ -86,6 +86,11 @@ pub fn is_of_device(login: &Login) -> bool {
     login.purpose() == LoginPurpose::Unspecified
 }
 
+/// Says whether a login of this purpose opens a session.
+pub fn opens_session(purpose: LoginPurpose) -> bool {
+    matches!(purpose, LoginPurpose::Session | LoginPurpose::Program)
+}
+
 /// Returns the name of the only tailnet that a login's device wants to join; empty for any.
 pub fn wanted_tailnet(login: &Login) -> &str {
     login

@@ -5,7 +5,7 @@ use bowline_db::Mutation;
 use bowline_ids::{LoginId, TailnetId};
 use bowline_proto::identity::v1::{
     BeginLoginAttemptRequest, BeginLoginAttemptResponse, FinishPasskeyLoginRequest, Login,
-    LoginAttempt, LoginPurpose, SessionOrigin, User,
+    LoginAttempt, SessionOrigin, User,
 };
 use bowline_proto::time::from_timestamp;
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ use crate::{
     domain::{
         attempt::{self, AttemptStep},
         condition::{ConditionVerdict, LoginProof},
-        login::wanted_tailnet,
+        login::{opens_session, wanted_tailnet},
         person::refused,
     },
     error::IdentityError,
@@ -175,11 +175,7 @@ impl LoginAttempts {
         session_secret: &str,
     ) -> Result<Option<User>, IdentityError> {
         // A session opens no other one: each is proven anew.
-        let opens_session = matches!(
-            login.purpose(),
-            LoginPurpose::Session | LoginPurpose::Program
-        );
-        if session_secret.is_empty() || opens_session {
+        if session_secret.is_empty() || opens_session(login.purpose()) {
             return Ok(None);
         }
         let (row, user) = match require_browser_session(&self.log, session_secret).await {

@@ -41,11 +41,16 @@ impl LoginAttempts {
         request: TakeSamlResponseRequest,
         now: DateTime<Utc>,
     ) -> Result<TakeSamlResponseResponse, IdentityError> {
+        // A gateway of an earlier release says nothing.
+        if request.origin.is_empty() {
+            return Err(refused(UNSOLICITED));
+        }
+        let browser = request.description.clone().unwrap_or_default();
+        // Anybody can send what takes long to read.
+        self.logins.take_turn(&browser.source_address)?;
         let connection = self.find_addressee(&request).await?;
         let connection = connection.ok_or_else(|| refused(UNSOLICITED))?;
         let origin = read_origin(&request.origin)?;
-        let browser = request.description.unwrap_or_default();
-        self.logins.take_turn(&browser.source_address)?;
         let entity_id = service_entity_id(origin, connection.id);
         let acs_url = format!("{origin}{SAML_CONSUMER}");
         let address = AnswerAddress {
@@ -93,10 +98,6 @@ impl LoginAttempts {
         &self,
         request: &TakeSamlResponseRequest,
     ) -> Result<Option<Connection>, IdentityError> {
-        // A gateway of an earlier release says nothing.
-        if request.origin.is_empty() {
-            return Ok(None);
-        }
         let audiences = claimed_audiences(&request.saml_response, &XmlLimits::default());
         let read_id = |audience: String| {
             let path = audience.strip_prefix(&request.origin)?;

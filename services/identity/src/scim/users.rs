@@ -20,7 +20,6 @@ use super::{
     resource::answer_resource,
     rows::{name_attribute, new_row, refuse_taken, require_row},
 };
-use crate::sessions::end_ways_in;
 use crate::{
     connections::provider_issuer,
     domain::{
@@ -34,6 +33,7 @@ use crate::{
     },
     error::IdentityError,
     memberships::write_user,
+    sessions::end_ways_in,
     store::{self, scim::ScimRow},
     users::{insert_user, remove_user, require_user},
 };

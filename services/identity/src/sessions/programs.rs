@@ -8,7 +8,7 @@ use bowline_proto::identity::v1::{
 };
 use bowline_tokens::{PresentedToken, TokenKind};
 
-use super::{BrowserSessions, PreparedSession};
+use super::BrowserSessions;
 use crate::{
     domain::{
         login::with_state_at,
@@ -83,20 +83,20 @@ impl BrowserSessions {
             // How the person has logged in is not known any more, or has ended.
             return Ok(unopened(LoginState::Expired));
         };
-        let prepared = PreparedSession {
-            program: true,
-            ..self.prepare_session(&attempt).await?
-        };
-        let browser = describe_session(&login);
+        let program = describe_session(&login);
+        let mut prepared = self.prepare_session(&attempt, program).await?;
+        prepared.begun.program = true;
         let (tailnet, actor) = (prepared.tailnet, prepared.actor.clone());
         let opened = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
-                if !store::logins::take_program_codes(on, &attempt.login_id).await? {
-                    return Err(NO_PROGRAM_LOGIN);
+                // A logout at the provider may have ended the attempt since it was read.
+                let is_first = store::logins::take_program_codes(on, &attempt.login_id).await?
+                    && store::attempts::take_approved(on, &attempt.id).await?;
+                match is_first {
+                    true => prepared.open(mutation).await,
+                    false => Err(NO_PROGRAM_LOGIN),
                 }
-                store::attempts::forget_answer(on, &attempt.id).await?;
-                prepared.open(mutation, browser).await
             })
         });
         let opened = opened.await?.0;

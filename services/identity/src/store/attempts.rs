@@ -73,6 +73,10 @@ fn read_row(row: &AnyRow) -> Result<AttemptRow, DatabaseError> {
     })
 }
 
+fn read_first(row: Option<&AnyRow>) -> Result<Option<AttemptRow>, DatabaseError> {
+    row.map(read_row).transpose()
+}
+
 /// Returns an attempt.
 pub async fn find_attempt<'e>(
     on: impl Executor<'e, Database = Any>,
@@ -80,12 +84,7 @@ pub async fn find_attempt<'e>(
 ) -> Result<Option<AttemptRow>, DatabaseError> {
     let query = format!("SELECT {COLUMNS} FROM login_attempts WHERE id = $1");
     let query = sqlx::query(AssertSqlSafe(query)).bind(id.to_owned());
-    query
-        .fetch_optional(on)
-        .await?
-        .as_ref()
-        .map(read_row)
-        .transpose()
+    read_first(query.fetch_optional(on).await?.as_ref())
 }
 
 /// Returns the attempt whose state a browser brings back.
@@ -95,12 +94,7 @@ pub async fn find_attempt_of_state<'e>(
 ) -> Result<Option<AttemptRow>, DatabaseError> {
     let query = format!("SELECT {COLUMNS} FROM login_attempts WHERE state_hash = $1");
     let query = sqlx::query(AssertSqlSafe(query)).bind(state_hash.to_vec());
-    query
-        .fetch_optional(on)
-        .await?
-        .as_ref()
-        .map(read_row)
-        .transpose()
+    read_first(query.fetch_optional(on).await?.as_ref())
 }
 
 /// Returns the attempt by which a person has approved a login, unless it has ended by itself.
@@ -116,19 +110,16 @@ pub async fn find_approved_attempt<'e>(
         .bind(login_id.to_owned())
         .bind(AttemptStep::Approved.number())
         .bind(to_micros(now));
-    query
-        .fetch_optional(on)
-        .await?
-        .as_ref()
-        .map(read_row)
-        .transpose()
+    read_first(query.fetch_optional(on).await?.as_ref())
 }
 
-/// Forgets what a provider gave with an attempt.
-pub async fn forget_answer(on: &mut AnyConnection, id: &str) -> Result<(), DatabaseError> {
-    let query = sqlx::query("UPDATE login_attempts SET answer = NULL WHERE id = $1");
-    query.bind(id.to_owned()).execute(on).await?;
-    Ok(())
+/// Takes what a provider gave with an approved attempt, and forgets it; says whether the attempt is still there.
+pub async fn take_approved(on: &mut AnyConnection, id: &str) -> Result<bool, DatabaseError> {
+    let query = sqlx::query("UPDATE login_attempts SET answer = NULL WHERE id = $1 AND step = $2");
+    let query = query
+        .bind(id.to_owned())
+        .bind(AttemptStep::Approved.number());
+    Ok(query.execute(on).await?.rows_affected() == 1)
 }
 
 /// Forgets the attempts by which a user has logged in by a connection.

@@ -7,8 +7,8 @@ use std::{
 
 use askama::Template;
 use axum::{
-    Extension, Json,
-    extract::{ConnectInfo, Query, State},
+    Json,
+    extract::{Query, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -25,7 +25,7 @@ use tonic::Code;
 
 use super::{failure::OAuthFailure, form::OAuthForm};
 use crate::{
-    account::{Source, source_text},
+    account::{Source, address_text},
     failure::PageFailure,
     limits::MustWait,
     login::Portals,
@@ -56,10 +56,7 @@ pub(super) async fn begin_login(
     }
     let request = StartProgramLoginRequest {
         name: form.require("client_id")?.to_string(),
-        description: Some(describe_browser(
-            headers,
-            source_text(Some(Extension(ConnectInfo(source)))),
-        )),
+        description: Some(describe_browser(headers, address_text(source))),
     };
     let started = sessions(portal).start_program_login(request).await;
     let started = started.map_err(|status| OAuthFailure::from_status(&status))?;

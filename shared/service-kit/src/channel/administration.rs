@@ -29,6 +29,27 @@ pub enum AdminAddressError {
     Token,
 }
 
+/// Returns the certificate authorities in a PEM file; without one those that the system trusts.
+///
+/// # Errors
+///
+/// When the file can not be read, or is none of certificates.
+pub fn trusted_authorities(file: Option<&Path>) -> Result<RootCertStore, AdminAddressError> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        Some(path) => {
+            let failed = |error| AdminAddressError::Authority(path.display().to_string(), error);
+            let certificates = CertificateDer::pem_file_iter(path).map_err(failed)?;
+            let certificates: Result<Vec<_>, _> = certificates.collect();
+            roots.add_parsable_certificates(certificates.map_err(failed)?);
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
+}
+
 /// Connects with TLS to one address, and trusts who the system trusts, or one authority alone.
 #[derive(Clone)]
 pub(super) struct AdminConnector {
@@ -44,21 +65,8 @@ impl AdminConnector {
         port.parse::<u16>().map_err(|_| invalid())?;
         let host = host.trim_matches(['[', ']']).to_owned();
         let host = ServerName::try_from(host).map_err(|_| invalid())?;
-        let mut roots = RootCertStore::empty();
-        match authority {
-            Some(path) => {
-                let failed =
-                    |error| AdminAddressError::Authority(path.display().to_string(), error);
-                let certificates = CertificateDer::pem_file_iter(path).map_err(failed)?;
-                let certificates: Result<Vec<_>, _> = certificates.collect();
-                roots.add_parsable_certificates(certificates.map_err(failed)?);
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
         let mut config = ClientConfig::builder()
-            .with_root_certificates(roots)
+            .with_root_certificates(trusted_authorities(authority)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
