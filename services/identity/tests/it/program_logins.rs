@@ -13,7 +13,7 @@ use bowline_test_servers::on_both;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::provider_logins::TestCorp;
+use crate::{provider_logins::TestCorp, sessions::sign_in};
 
 on_both!(TestCorp::start =>
     program_gets_one_session_when_its_person_says_so,
@@ -203,7 +203,8 @@ async fn condition_for_administrators_counts_for_programs(corp: TestCorp) {
 }
 
 async fn session_lets_no_program_in(corp: TestCorp) {
-    let secret = corp.sign_in("laptop").await;
+    // A session that lets devices in: no provider has opened it.
+    let secret = sign_in(&corp.identity, corp.tailnet.id, "lee@example.com").await;
     let (login, _) = corp.start_program().await;
     let request = BeginLoginAttemptRequest {
         login_id: login.id,

@@ -94,7 +94,7 @@ async fn list(identity: &TestIdentity, tailnet_id: u64) -> Vec<Session> {
         .sessions
 }
 
-async fn sign_in(identity: &TestIdentity, tailnet_id: u64, login_name: &str) -> String {
+pub(crate) async fn sign_in(identity: &TestIdentity, tailnet_id: u64, login_name: &str) -> String {
     let (_, secret) = invite(identity, tailnet_id, login_name).await;
     accept(identity, &secret).await.unwrap().secret
 }
