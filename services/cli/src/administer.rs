@@ -75,6 +75,17 @@ impl TailnetArg {
 }
 
 impl TailnetArg {
+    /// Finds the id of the tailnet. While identity can not be asked, `--tailnet NUMBER` is believed, so that operators end
+    /// keys and change policies all the same.
+    pub async fn find_id(&self, connection: &ConnectionArgs) -> Result<u64, Failure> {
+        let number = self.tailnet.as_deref().and_then(|name| name.parse().ok());
+        match (self.find_tailnet(connection).await, number) {
+            (Ok(tailnet), _) => Ok(tailnet.id),
+            (Err(failure), Some(id)) if failure.kind() == FailureKind::Unavailable => Ok(id),
+            (Err(failure), _) => Err(failure),
+        }
+    }
+
     /// Returns the tailnet of the token: none other can be meant.
     async fn check_own_tailnet(&self, connection: &ConnectionArgs) -> Result<Tailnet, Failure> {
         let mut client = IdentityServiceClient::new(connection.connect_to_identity()?);

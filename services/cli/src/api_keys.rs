@@ -115,14 +115,14 @@ pub async fn run(
     let mut client = ApiKeyServiceClient::new(connection.connect_to_identity()?);
     match command {
         ApiKeysCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = ListApiKeysRequest { tailnet_id };
             let keys = client.list_api_keys(request).await?.into_inner().keys;
             let rows: Vec<_> = keys.into_iter().map(ApiKeyRow::from).collect();
             printer.print_rows(&rows);
         }
         ApiKeysCommand::Create(args) => {
-            let tailnet_id = args.tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = args.tailnet.find_id(connection).await?;
             let user_id = match &args.user {
                 Some(name) => {
                     let user = administer::find_user(connection, tailnet_id, name);
@@ -145,7 +145,7 @@ pub async fn run(
             );
         }
         ApiKeysCommand::Revoke { id, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = RevokeApiKeyRequest { tailnet_id, id };
             let key = client.revoke_api_key(request).await?.into_inner().key;
             printer.print_row(&ApiKeyRow::from(require_field(key, "key")?));

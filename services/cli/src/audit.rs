@@ -241,13 +241,13 @@ pub async fn run(
             before,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let before = before.map(to_timestamp);
             printer.print_rows(&newest_entries(connection, tailnet_id, before, limit).await?);
             Ok(())
         }
         AuditCommand::Verify { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let mut verdicts = Vec::new();
             for owner in OWNERS {
                 let found = owner.verify_chain(connection, tailnet_id).await?;

@@ -174,7 +174,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     match command {
         ConditionsCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let request = ListConditionsRequest { tailnet_id };
             let answer = connect(server)?.list_conditions(request).await?;
             let rows = answer.into_inner().conditions.into_iter();
@@ -184,7 +184,7 @@ pub async fn run(
         ConditionsCommand::Add(args) => add_condition(*args, server, printer).await,
         ConditionsCommand::Remove { id, tailnet } => {
             let request = RemoveConditionRequest {
-                tailnet_id: tailnet.find_tailnet(server).await?.id,
+                tailnet_id: tailnet.find_id(server).await?,
                 condition_id: id,
             };
             connect(server)?.remove_condition(request).await?;
@@ -193,7 +193,7 @@ pub async fn run(
             Ok(())
         }
         ConditionsCommand::Explain { user, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let user = administer::find_user(server, tailnet_id, &user).await?;
             let request = ExplainConditionsRequest {
                 tailnet_id,
@@ -216,7 +216,7 @@ async fn add_condition(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let tailnet_id = args.tailnet.find_tailnet(server).await?.id;
+    let tailnet_id = args.tailnet.find_id(server).await?;
     let connection_id = match &args.connection {
         Some(name) => find_connection(server, tailnet_id, name).await?.id,
         None => 0,

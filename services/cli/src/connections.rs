@@ -219,7 +219,7 @@ async fn create(
         CreateCommand::Oidc(args) => oidc::create(args, server, printer).await,
         CreateCommand::Saml(args) => saml::create(args, server, printer).await,
         CreateCommand::Local { name, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             local::create(tailnet_id, name, server, printer).await
         }
     }
@@ -230,7 +230,7 @@ async fn print_all(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let tailnet_id = tailnet.find_tailnet(server).await?.id;
+    let tailnet_id = tailnet.find_id(server).await?;
     let connections = list_connections(server, tailnet_id).await?;
     let rows: Vec<_> = connections.into_iter().map(ConnectionRow::from).collect();
     printer.print_rows(&rows);
@@ -291,7 +291,7 @@ async fn find_of(
     name: &str,
     server: &ConnectionArgs,
 ) -> Result<Connection, Failure> {
-    let tailnet_id = tailnet.find_tailnet(server).await?.id;
+    let tailnet_id = tailnet.find_id(server).await?;
     find_connection(server, tailnet_id, name).await
 }
 

@@ -327,7 +327,7 @@ pub async fn run(
         }
     };
     let request = UpdateDnsRequest {
-        tailnet_id: tailnet.find_tailnet(connection).await?.id,
+        tailnet_id: tailnet.find_id(connection).await?,
         changes: vec![DnsChange {
             change: Some(change),
         }],

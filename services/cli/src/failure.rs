@@ -34,6 +34,11 @@ impl Failure {
         }
     }
 
+    /// Returns which kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         self.kind as u8

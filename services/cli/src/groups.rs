@@ -216,19 +216,19 @@ pub async fn run(
     let mut client = connect(server)?;
     match command {
         GroupsCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let context = GroupContext::read(server, tailnet_id).await?;
             let groups = list_groups(server, tailnet_id).await?.into_iter();
             let rows: Vec<_> = groups.map(|listed| context.row(listed)).collect();
             printer.print_rows(&rows);
         }
         GroupsCommand::Show { group, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let group = find_group(server, tailnet_id, &group).await?;
             print_members(server, printer, &group).await?;
         }
         GroupsCommand::Create { name, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let request = CreateGroupRequest { tailnet_id, name };
             let made = client.create_group(request).await?.into_inner().group;
             print_group(server, printer, require_field(made, "group")?).await?;
@@ -238,7 +238,7 @@ pub async fn run(
             name,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let group = find_group(server, tailnet_id, &group).await?;
             let request = UpdateGroupRequest {
                 group: Some(Group { name, ..group }),
@@ -250,7 +250,7 @@ pub async fn run(
             print_group(server, printer, require_field(changed, "group")?).await?;
         }
         GroupsCommand::Delete { group, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let group = find_group(server, tailnet_id, &group).await?;
             delete_group(server, printer, group).await?;
         }
@@ -327,7 +327,7 @@ async fn find_both(
     group: &str,
     user: &str,
 ) -> Result<(Group, User), Failure> {
-    let tailnet_id = tailnet.find_tailnet(server).await?.id;
+    let tailnet_id = tailnet.find_id(server).await?;
     let group = find_group(server, tailnet_id, group).await?;
     let user = administer::find_user(server, tailnet_id, user).await?;
     Ok((group, user))

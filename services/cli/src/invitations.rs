@@ -96,7 +96,7 @@ pub async fn run(
     let mut client = connect(server)?;
     match command {
         InvitationsCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let request = ListInvitationsRequest { tailnet_id };
             let answer = client.list_invitations(request).await?.into_inner();
             let rows: Vec<_> = answer
@@ -114,7 +114,7 @@ pub async fn run(
             tailnet,
         } => {
             let invitation = Invitation {
-                tailnet_id: tailnet.find_tailnet(server).await?.id,
+                tailnet_id: tailnet.find_id(server).await?,
                 login_name,
                 display_name,
                 role: Role::from(role).into(),
@@ -144,7 +144,7 @@ pub async fn run(
         }
         InvitationsCommand::Revoke { id, tailnet } => {
             let request = RevokeInvitationRequest {
-                tailnet_id: tailnet.find_tailnet(server).await?.id,
+                tailnet_id: tailnet.find_id(server).await?,
                 invitation_id: id.clone(),
             };
             client.revoke_invitation(request).await?;

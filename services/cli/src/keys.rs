@@ -135,7 +135,7 @@ pub async fn run(
     let mut client = PreAuthKeyServiceClient::new(connection.connect_to_registry()?);
     match command {
         KeysCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = ListPreAuthKeysRequest { tailnet_id };
             let keys = client.list_pre_auth_keys(request).await?.into_inner().keys;
             printer.print_rows(
@@ -146,7 +146,7 @@ pub async fn run(
             );
         }
         KeysCommand::Create(args) => {
-            let tailnet_id = args.tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = args.tailnet.find_id(connection).await?;
             let user_id = match &args.user {
                 Some(name) => {
                     administer::find_user(connection, tailnet_id, name)
@@ -175,7 +175,7 @@ pub async fn run(
             );
         }
         KeysCommand::Revoke { id, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = RevokePreAuthKeyRequest { tailnet_id, id };
             let key = client.revoke_pre_auth_key(request).await?.into_inner().key;
             printer.print_row(&PreAuthKeyRow::from(require_field(key, "key")?));

@@ -190,7 +190,7 @@ pub async fn run(
             let request = DenyLoginRequest {
                 login_id: last_part(&id),
                 reason,
-                tailnet_id: tailnet.find_tailnet(connection).await?.id,
+                tailnet_id: tailnet.find_id(connection).await?,
             };
             client.deny_login(request).await?.into_inner().login
         }

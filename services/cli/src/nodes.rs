@@ -323,9 +323,9 @@ async fn print_nodes(
     printer: &Printer,
     tailnet: &TailnetArg,
 ) -> Result<(), Failure> {
-    let tailnet = tailnet.find_tailnet(connection).await?;
-    let users = users_by_id(connection, tailnet.id).await?;
-    let nodes = administer::list_nodes(connection, tailnet.id).await?;
+    let tailnet_id = tailnet.find_id(connection).await?;
+    let users = users_by_id(connection, tailnet_id).await?;
+    let nodes = administer::list_nodes(connection, tailnet_id).await?;
     let rows = nodes
         .into_iter()
         .map(|node| NodeRow::new(node, &users))
@@ -355,9 +355,9 @@ async fn find_target(
     connection: &ConnectionArgs,
     target: &NodeArgs,
 ) -> Result<(u64, NodeWithState), Failure> {
-    let tailnet = target.tailnet.find_tailnet(connection).await?;
-    let listed = administer::find_node(connection, tailnet.id, &target.node).await?;
-    Ok((tailnet.id, listed))
+    let tailnet_id = target.tailnet.find_id(connection).await?;
+    let listed = administer::find_node(connection, tailnet_id, &target.node).await?;
+    Ok((tailnet_id, listed))
 }
 
 async fn target_ids(connection: &ConnectionArgs, target: &NodeArgs) -> Result<(u64, u64), Failure> {

@@ -101,7 +101,7 @@ pub async fn run(
     let mut service = OAuthClientServiceClient::new(connection.connect_to_identity()?);
     match command {
         OAuthClientsCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = ListOAuthClientsRequest { tailnet_id };
             let listed = service.list_o_auth_clients(request).await?.into_inner();
             let rows: Vec<_> = listed
@@ -113,7 +113,7 @@ pub async fn run(
         }
         OAuthClientsCommand::Create(args) => {
             let request = CreateOAuthClientRequest {
-                tailnet_id: args.tailnet.find_tailnet(connection).await?.id,
+                tailnet_id: args.tailnet.find_id(connection).await?,
                 description: args.description,
                 scopes: args.scopes,
                 tags: args.tags,
@@ -126,7 +126,7 @@ pub async fn run(
             );
         }
         OAuthClientsCommand::Revoke { id, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = RevokeOAuthClientRequest { tailnet_id, id };
             let client = service
                 .revoke_o_auth_client(request)

@@ -175,7 +175,7 @@ pub async fn run(
             inventory::print_inventory(connection, printer, &tailnet).await?;
         }
         PolicyCommand::Get { version, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let found = get(&mut connect()?, tailnet_id, version).await?;
             if found.version == 0 {
                 printer.print_result(
@@ -193,7 +193,7 @@ pub async fn run(
             strict,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = SetPolicyRequest {
                 tailnet_id,
                 text: read_document(&file)?,
@@ -205,11 +205,11 @@ pub async fn run(
             printer.print_row(&stored);
         }
         PolicyCommand::Edit { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             edit::edit_policy(&mut connect()?, printer, tailnet_id).await?;
         }
         PolicyCommand::Preview { file, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             access::preview_access(&mut connect()?, connection, printer, tailnet_id, &file).await?;
         }
         PolicyCommand::Explain {
@@ -217,7 +217,7 @@ pub async fn run(
             destination,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let nodes = access::NamedNodes {
                 source: &source,
                 destination: &destination,
@@ -225,12 +225,12 @@ pub async fn run(
             access::explain_access(&mut connect()?, connection, printer, tailnet_id, nodes).await?;
         }
         PolicyCommand::Rollback { version, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let stored = roll_back(&mut connect()?, printer, tailnet_id, version).await?;
             printer.print_row(&stored);
         }
         PolicyCommand::History { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let versions = list_versions(&mut connect()?, tailnet_id).await?;
             let rows: Vec<_> = versions.into_iter().map(PolicyVersionRow::from).collect();
             printer.print_rows(&rows);

@@ -97,14 +97,14 @@ pub async fn run(
     let mut client = ScimTokenServiceClient::new(connection.connect_to_identity()?);
     match command {
         ScimTokensCommand::List { tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = ListScimTokensRequest { tailnet_id };
             let tokens = client.list_scim_tokens(request).await?.into_inner().tokens;
             let rows: Vec<_> = tokens.into_iter().map(ScimTokenRow::from).collect();
             printer.print_rows(&rows);
         }
         ScimTokensCommand::Create(args) => {
-            let tailnet_id = args.tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = args.tailnet.find_id(connection).await?;
             let found = connections::find_connection(connection, tailnet_id, &args.connection);
             let request = CreateScimTokenRequest {
                 tailnet_id,
@@ -119,7 +119,7 @@ pub async fn run(
             );
         }
         ScimTokensCommand::Revoke { id, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let request = RevokeScimTokenRequest { tailnet_id, id };
             let token = client.revoke_scim_token(request).await?.into_inner().token;
             printer.print_row(&ScimTokenRow::from(require_field(token, "token")?));

@@ -100,7 +100,7 @@ pub async fn run(
     let mut client = SessionServiceClient::new(server.connect_to_identity()?);
     match command {
         SessionsCommand::List { user, tailnet } => {
-            let tailnet_id = tailnet.find_tailnet(server).await?.id;
+            let tailnet_id = tailnet.find_id(server).await?;
             let user_id = match user {
                 Some(name) => administer::find_user(server, tailnet_id, &name).await?.id,
                 None => 0,
@@ -126,7 +126,7 @@ pub async fn run(
         }
         SessionsCommand::End { id, tailnet } => {
             let request = EndSessionRequest {
-                tailnet_id: tailnet.find_tailnet(server).await?.id,
+                tailnet_id: tailnet.find_id(server).await?,
                 session_id: id.clone(),
             };
             client.end_session(request).await?;

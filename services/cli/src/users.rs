@@ -139,7 +139,7 @@ pub async fn run(
             role,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let role = Role::from(role).into();
             let request = CreateUserRequest {
                 tailnet_id,
@@ -185,7 +185,7 @@ pub async fn run(
             with_tagged_nodes,
             tailnet,
         } => {
-            let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+            let tailnet_id = tailnet.find_id(connection).await?;
             let found = administer::find_user(connection, tailnet_id, &user).await?;
             return changes::delete_user(connection, printer, found, with_tagged_nodes).await;
         }

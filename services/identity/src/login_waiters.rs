@@ -21,7 +21,7 @@ use crate::{error::IdentityError, store};
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the database is told that a login is waited for: logins that nobody waits for are evicted first when there are
 /// too many.
-const NOTE_INTERVAL: Duration = Duration::from_secs(20);
+pub(crate) const NOTE_INTERVAL: Duration = Duration::from_secs(20);
 /// The most calls that wait for one login. A client makes one; the others may belong to connections that it has lost and
 /// that have not timed out.
 const MOST_OF_LOGIN: usize = 4;
@@ -141,6 +141,22 @@ impl Waiters {
     }
 }
 
+/// Records that these logins are waited for.
+pub(crate) async fn note_awaited(
+    database: &Database,
+    ids: Vec<String>,
+) -> Result<(), IdentityError> {
+    let noted = database.write(|write| {
+        Box::pin(async move {
+            let now = write.now();
+            store::logins::note_awaited(write.connection(), &ids, now).await?;
+            Ok::<_, IdentityError>(())
+        })
+    });
+    noted.await?;
+    Ok(())
+}
+
 /// Records which logins are waited for, and reads which are decided.
 async fn read_decisions(
     database: &Database,
@@ -148,15 +164,7 @@ async fn read_decisions(
     unnoted: &[String],
 ) -> Result<Vec<Login>, IdentityError> {
     if !unnoted.is_empty() {
-        let unnoted = unnoted.to_vec();
-        let note = database.write(|write| {
-            Box::pin(async move {
-                let now = write.now();
-                store::logins::note_awaited(write.connection(), &unnoted, now).await?;
-                Ok::<_, IdentityError>(())
-            })
-        });
-        note.await?;
+        note_awaited(database, unnoted.to_vec()).await?;
     }
     let mut decided = Vec::new();
     for ids in ids.chunks(store::MOST_IDS) {

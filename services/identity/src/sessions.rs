@@ -8,8 +8,8 @@ use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::identity::v1::{
-    BrowserDescription, Connection, GetSessionResponse, Login, LoginPurpose, OpenSessionRequest,
-    Session, SessionOrigin, User,
+    BrowserDescription, CloseSessionResponse, Connection, GetSessionResponse, Login, LoginPurpose,
+    OpenSessionRequest, Session, SessionOrigin, User,
 };
 use bowline_sealing::SealingKeys;
 use bowline_tokens::{PresentedToken, TokenKind};
@@ -156,10 +156,10 @@ impl BrowserSessions {
         &self,
         secret: &str,
         callback_url: &str,
-    ) -> Result<String, IdentityError> {
+    ) -> Result<CloseSessionResponse, IdentityError> {
         let (row, user) = match require_session(&self.log, secret).await {
             Ok(found) => found,
-            Err(IdentityError::NotFound(_)) => return Ok(String::new()),
+            Err(IdentityError::NotFound(_)) => return Ok(CloseSessionResponse::default()),
             Err(error) => return Err(error),
         };
         let tailnet = read_tailnet_id(row.session.tailnet_id)?;
@@ -172,7 +172,10 @@ impl BrowserSessions {
             Ok(()) | Err(IdentityError::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
-        Ok(self.find_provider_logout(&row, callback_url).await)
+        Ok(CloseSessionResponse {
+            provider_url: self.find_provider_logout(&row, callback_url).await,
+            ended: true,
+        })
     }
 
     /// Returns the sessions that work now, of a user or (zero) of all.

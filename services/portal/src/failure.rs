@@ -1,6 +1,6 @@
 //! What goes wrong on the way, and which page a person sees.
 
-use bowline_service_kit::status_reason;
+use bowline_service_kit::{CALL_DENIED, status_reason};
 use tonic::{Code, Status};
 
 /// What goes wrong.
@@ -22,6 +22,8 @@ pub(crate) enum PageFailure {
     NotKnown,
     /// Identity refuses, in words for the person.
     Refused(String),
+    /// The person's role does not allow this, or not any more.
+    NotAllowed,
     /// The person waits until an administrator approves him or her.
     AwaitsApproval,
     /// Too many at once.
@@ -32,8 +34,10 @@ pub(crate) enum PageFailure {
 
 impl From<Status> for PageFailure {
     fn from(status: Status) -> Self {
-        if status_reason(&status).as_deref() == Some("AWAITS_APPROVAL") {
-            return Self::AwaitsApproval;
+        match status_reason(&status).as_deref() {
+            Some("AWAITS_APPROVAL") => return Self::AwaitsApproval,
+            Some(CALL_DENIED) => return Self::NotAllowed,
+            _ => {}
         }
         match status.code() {
             Code::NotFound => Self::NotKnown,
@@ -51,3 +55,6 @@ impl From<Status> for PageFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

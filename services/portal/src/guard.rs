@@ -104,7 +104,7 @@ impl PageFailure {
             Self::OtherOrigin | Self::NoBrowser | Self::WrongToken => StatusCode::FORBIDDEN,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
             Self::NotKnown | Self::LinkUsed => StatusCode::NOT_FOUND,
-            Self::Refused(_) | Self::AwaitsApproval => StatusCode::FORBIDDEN,
+            Self::Refused(_) | Self::NotAllowed | Self::AwaitsApproval => StatusCode::FORBIDDEN,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -79,6 +79,7 @@ pub(crate) async fn post_device_authorization(
 /// Ends a session that a program has. It is no failure when there is none any more (RFC 7009 section 2.2).
 pub(crate) async fn post_revocation(
     State(portal): State<Arc<Portal>>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: String,
 ) -> Response {
@@ -90,11 +91,18 @@ pub(crate) async fn post_revocation(
             let status = StatusCode::BAD_REQUEST;
             return Err(OAuthFailure::new(status, "unsupported_token_type", text));
         }
+        let now = tokio::time::Instant::now().into_std();
+        let tried = portal.revocation_limits.begin_try(source.ip(), now);
+        let tried = tried.map_err(OAuthFailure::of_network)?;
         let request = CloseSessionRequest {
             secret: secret.to_string(),
             callback_url: String::new(),
         };
         let closed = sessions(&portal).close_session(request).await;
+        let is_guess = matches!(&closed, Ok(closed) if !closed.get_ref().ended);
+        if !is_guess {
+            tried.note_right();
+        }
         closed.map_err(|status| OAuthFailure::from_status(&status))?;
         Ok(Json(json!({})).into_response())
     };

@@ -291,6 +291,7 @@ impl PageFailure {
             Self::NoBrowser => (texts.browser_title, texts.browser_lead, ""),
             Self::NotKnown => (texts.not_known_title, texts.not_known_lead, ""),
             Self::Refused(words) => (texts.refused_title, words.as_str(), texts.refused_next),
+            Self::NotAllowed => (texts.not_allowed_title, texts.not_allowed_lead, ""),
             Self::AwaitsApproval => (texts.approval_title, texts.approval_lead, ""),
             Self::Busy => (texts.busy_title, texts.busy_lead, ""),
             Self::Unavailable(problem) => (

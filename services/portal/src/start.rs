@@ -66,6 +66,8 @@ pub(crate) struct Portal {
     pub(crate) program_limits: SecretLimits,
     /// How often a program's code may be mistyped.
     pub(crate) code_limits: FailureLimits,
+    /// How often the token of no session may be given back.
+    pub(crate) revocation_limits: FailureLimits,
     /// How often identity providers may ask.
     pub(crate) scim_limits: SecretLimits,
     pub(crate) registry: GrpcChannel,
@@ -96,6 +98,7 @@ impl Portal {
             oauth_limits: SecretLimits::new(OAUTH_TURNS),
             program_limits: SecretLimits::new(PROGRAM_TURNS),
             code_limits: FailureLimits::default(),
+            revocation_limits: FailureLimits::default(),
             scim_limits: SecretLimits::new(SCIM_TURNS),
             registry: config.registry,
             logout_limits: FailureLimits::default(),

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::connection_slots::SlotHandle;
+use crate::status::deny_call;
 use crate::{Caller, ServiceName, TokenVerifier};
 
 mod token;
@@ -64,9 +65,7 @@ impl AccessRules {
         let kinds: &[CallerKind] = find_rule(path).map_or(&[], |rule| rule.callers);
         match caller.kind() {
             Some(kind) if kinds.contains(&kind) => Ok(()),
-            _ => Err(Status::permission_denied(format!(
-                "{caller} may not call {path}"
-            ))),
+            _ => Err(deny_call(format!("{caller} may not call {path}"))),
         }
     }
 }

@@ -56,7 +56,7 @@ pub use health::ask_health;
 pub use listening::{listen_tcp, listen_unix};
 pub use server::{ListenError, Listeners, ServeError, introspection, serve};
 pub use shutdown::Shutdown;
-pub use status::{Code, ServiceError, retry_after, status_reason, to_status};
+pub use status::{CALL_DENIED, Code, ServiceError, retry_after, status_reason, to_status};
 pub use tasks::{TaskError, Tasks};
 pub use tokens::TokenVerifier;
 pub use trace::RequestId;

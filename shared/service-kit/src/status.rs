@@ -6,6 +6,10 @@ use std::time::Duration;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
+/// The reason of a call that is refused before it runs: the kind of caller, the role or the scopes do not allow it, or the token is
+/// for another tailnet.
+pub const CALL_DENIED: &str = "CALL_DENIED";
+
 /// What kind of failure an answer tells; callers retry only the last two but one, [`Self::ResourceExhausted`] and
 /// [`Self::Unavailable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,12 @@ pub fn to_status(error: &impl ServiceError) -> Status {
         error.to_string()
     };
     Status::with_error_details(code.into(), message, details)
+}
+
+/// Returns the status of a call that its caller may not make, whoever the answer is for.
+pub(crate) fn deny_call(message: String) -> Status {
+    let details = ErrorDetails::with_error_info(CALL_DENIED, "bowline", []);
+    Status::with_error_details(tonic::Code::PermissionDenied, message, details)
 }
 
 /// Returns the reason in a status, if it has one.

@@ -22,7 +22,11 @@ pub struct Server {
 }
 
 /// Returns a program under test: they are built beside the tests.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When it is not built.
+pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let directory = own
         .parent()

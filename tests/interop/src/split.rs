@@ -16,7 +16,12 @@ use bowline_test_servers::{PostgresServer, RedisServer};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Host, Process, Sessions, TestNetwork, server::program, wait_for};
+use crate::{
+    Host, Process, Sessions, TestNetwork,
+    samples::{change_sample, read_sample},
+    server::program,
+    wait_for,
+};
 
 /// The variable in which the names of hosts travel to the test inside; `BOWLINE_` begins settings of servers.
 const HOSTS: &str = "TEST_HOSTS_OF_CLIENTS";
@@ -76,6 +81,9 @@ const OWNERS: [(&str, u16); 3] = [
 ];
 /// The gateways, with the port clients connect to; health is asked for a thousand below.
 const GATEWAYS: [(&str, u16); 2] = [("gateway-1", 8081), ("gateway-2", 8082)];
+
+/// How far above a gateway's port its administration address is.
+const ADMIN_OFFSET: u16 = 1000;
 
 impl Split {
     /// Starts everything and makes a first tailnet with a user.
@@ -140,6 +148,12 @@ impl Split {
     #[must_use]
     pub fn url(&self, gateway: usize) -> String {
         format!("http://10.77.0.1:{}", GATEWAYS[gateway - 1].1)
+    }
+
+    /// Returns where a gateway, 1 or 2, takes administrators' tokens, without TLS.
+    #[must_use]
+    pub fn admin_address(&self, gateway: usize) -> String {
+        format!("127.0.0.1:{}", GATEWAYS[gateway - 1].1 + ADMIN_OFFSET)
     }
 
     /// Returns the map sessions that a gateway, 1 or 2, has had with a node over all its starts.
@@ -208,13 +222,17 @@ impl Split {
                     "service.public_url",
                     quoted(&format!("http://10.77.0.1:{port}")),
                 ),
+                (
+                    "admin.listen",
+                    quoted(&format!("127.0.0.1:{}", port + ADMIN_OFFSET)),
+                ),
                 ("service.certificate_file", None),
                 ("service.key_file", None),
                 ("service.control_keys", path("control-keys")),
                 ("service.derp_map_file", path("derp.json")),
             ]),
         }
-        with_changes(sample(kind)?, &changes)
+        change_sample(read_sample(kind)?, &changes)
     }
 
     /// Starts a service, a gateway or the relay, again after `kill -9` if it runs.
@@ -351,47 +369,6 @@ impl Split {
         let answer = self.bowline(&["keys", "create", "--user", "owner@home", "--reusable"])?;
         Ok(answer["secret"].as_str().context("no secret")?.to_owned())
     }
-}
-
-/// Returns the sample settings of a service.
-fn sample(service: &str) -> Result<&'static str> {
-    Ok(match service {
-        "identity" => include_str!("../../../deploy/identity.toml"),
-        "key-registry" => include_str!("../../../deploy/key-registry.toml"),
-        "policy-compiler" => include_str!("../../../deploy/policy-compiler.toml"),
-        "netmap-gateway" => include_str!("../../../deploy/netmap-gateway.toml"),
-        _ => bail!("{service} has no sample"),
-    })
-}
-
-/// Returns a sample with other values for some of its settings, `None` to leave one out; each is there once.
-fn with_changes(sample: &str, changes: &[(&str, Option<String>)]) -> Result<String> {
-    let mut lines = Vec::new();
-    let mut changed = 0;
-    let mut table = String::new();
-    for line in sample.lines() {
-        if let Some(rest) = line.strip_prefix('[') {
-            table = rest.split(']').next().unwrap_or_default().to_owned() + ".";
-        }
-        // A sample shows some settings as comments.
-        let setting = line.strip_prefix("# ").unwrap_or(line);
-        let key = setting.split_once(" = ").map(|(key, _)| key);
-        let change = key.and_then(|key| {
-            let wanted = format!("{}{key}", table.trim_start_matches('.'));
-            changes.iter().find(|(name, _)| *name == wanted)
-        });
-        match (key, change) {
-            (Some(key), Some((_, value))) => {
-                changed += 1;
-                lines.extend(value.iter().map(|value| format!("{key} = {value}")));
-            }
-            _ => lines.push(line.to_owned()),
-        }
-    }
-    if changed != changes.len() {
-        bail!("the sample lacks one of the settings {changes:?}");
-    }
-    Ok(lines.join("\n"))
 }
 
 fn is_written(path: &Path) -> bool {

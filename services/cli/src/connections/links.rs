@@ -27,7 +27,7 @@ struct WhoseLink {
 
 impl WhoseLink {
     async fn find(&self, server: &ConnectionArgs) -> Result<(User, Connection), Failure> {
-        let tailnet_id = self.tailnet.find_tailnet(server).await?.id;
+        let tailnet_id = self.tailnet.find_id(server).await?;
         let user = administer::find_user(server, tailnet_id, &self.user).await?;
         let found = find_connection(server, tailnet_id, &self.connection).await?;
         Ok((user, found))

@@ -198,7 +198,7 @@ pub(super) async fn create(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let tailnet_id = args.tailnet.find_tailnet(server).await?.id;
+    let tailnet_id = args.tailnet.find_id(server).await?;
     let client_secret = args.secret.read_secret()?.to_string();
     let request = CreateConnectionRequest {
         connection: Some(oidc_connection(tailnet_id, args)),

@@ -127,7 +127,7 @@ pub(super) async fn create(
     server: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let tailnet_id = args.tailnet.find_tailnet(server).await?.id;
+    let tailnet_id = args.tailnet.find_id(server).await?;
     let saml_metadata = args.metadata.read_document()?;
     let read = |path: &PathBuf| {
         std::fs::read_to_string(path).map_err(|error| {

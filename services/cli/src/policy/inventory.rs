@@ -199,7 +199,7 @@ pub async fn print_inventory(
     printer: &Printer,
     tailnet: &TailnetArg,
 ) -> Result<(), Failure> {
-    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+    let tailnet_id = tailnet.find_id(connection).await?;
     let users = list_users(connection, tailnet_id).await?;
     let logins: BTreeMap<_, _> = users
         .iter()

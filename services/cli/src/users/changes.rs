@@ -26,7 +26,7 @@ pub(super) async fn transfer_ownership(
     tailnet: &TailnetArg,
     name: &str,
 ) -> Result<Option<User>, Failure> {
-    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+    let tailnet_id = tailnet.find_id(connection).await?;
     let user = administer::find_user(connection, tailnet_id, name).await?;
     let request = TransferOwnershipRequest {
         tailnet_id,
@@ -42,7 +42,7 @@ pub(super) async fn approve_user(
     tailnet: &TailnetArg,
     name: &str,
 ) -> Result<Option<User>, Failure> {
-    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+    let tailnet_id = tailnet.find_id(connection).await?;
     let found = administer::find_user(connection, tailnet_id, name).await?;
     if found.suspended && !found.only_awaits_approval() {
         let text = format!(
@@ -143,7 +143,7 @@ pub(super) async fn update_user(
     field: &str,
     change: impl FnOnce(&mut User),
 ) -> Result<UpdateUserResponse, Failure> {
-    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+    let tailnet_id = tailnet.find_id(connection).await?;
     let mut user = administer::find_user(connection, tailnet_id, name).await?;
     change(&mut user);
     let update_mask = Some(FieldMask {

@@ -26,7 +26,7 @@ pub(super) async fn merge_users(
     names: [&str; 2],
     dry_run: bool,
 ) -> Result<(), Failure> {
-    let tailnet_id = tailnet.find_tailnet(connection).await?.id;
+    let tailnet_id = tailnet.find_id(connection).await?;
     let from = administer::find_user(connection, tailnet_id, names[0]).await?;
     let into = administer::find_user(connection, tailnet_id, names[1]).await?;
     let nodes = administer::list_nodes_of(connection, &from).await?;

@@ -288,6 +288,19 @@ async fn token_endpoint_says_what_is_wrong_as_the_standard_does() {
     assert_eq!(code, "200");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_sessions_has_to_wait() {
+    let server = TestAdministration::start().await;
+    let mut codes = Vec::new();
+    for guess in 0..25 {
+        let token = format!("token=bowline-session-{guess:012}-{}", "0".repeat(64));
+        let (code, _) = server.post("/oauth/revoke", &token, &[]).await;
+        codes.push(code);
+    }
+    assert_eq!(codes[0], "200");
+    assert_eq!(codes[24], "429", "{codes:?}");
+}
+
 #[tokio::test]
 async fn file_of_an_api_key_is_not_written_over() {
     let server = TestAdministration::start().await;

@@ -82,8 +82,7 @@ impl SessionService for BrowserSessions {
         } = request.into_inner();
         let secret = Zeroizing::new(secret);
         let closed = BrowserSessions::close_session(self, &secret, &callback_url);
-        let provider_url = closed.await?;
-        Ok(Response::new(CloseSessionResponse { provider_url }))
+        Ok(Response::new(closed.await?))
     }
 
     async fn end_provider_login(

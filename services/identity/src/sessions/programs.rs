@@ -2,6 +2,7 @@
 //! and says yes, and the program fetches the session.
 
 use bowline_clock::random_bytes;
+use bowline_db::to_micros;
 use bowline_ids::LoginId;
 use bowline_proto::identity::v1::{
     LoginState, OpenProgramSessionResponse, StartProgramLoginRequest, StartProgramLoginResponse,
@@ -15,7 +16,8 @@ use crate::{
         program::{describe_session, make_user_code, new_login, read_user_code},
     },
     error::IdentityError,
-    store,
+    login_waiters::{NOTE_INTERVAL, note_awaited},
+    store::{self, logins::ProgramLogin},
 };
 
 /// What is said of a code that is not there, or was used: which of them is nobody's business.
@@ -67,12 +69,16 @@ impl BrowserSessions {
         let now = self.read_time().await?;
         let reader = self.log.database().reader();
         let found = store::logins::find_login_of_program(reader, &hash).await?;
-        let login = with_state_at(found.ok_or(NO_PROGRAM_LOGIN)?, now);
+        let ProgramLogin { login, followed_at } = found.ok_or(NO_PROGRAM_LOGIN)?;
+        let login = with_state_at(login, now);
         let unopened = |state: LoginState| OpenProgramSessionResponse {
             state: state.into(),
             denial: login.denial.clone(),
             ..OpenProgramSessionResponse::default()
         };
+        if login.state() == LoginState::Pending && to_micros(now - NOTE_INTERVAL) >= followed_at {
+            note_awaited(self.log.database(), vec![login.id.clone()]).await?;
+        }
         if login.state() != LoginState::Approved {
             return Ok(unopened(login.state()));
         }

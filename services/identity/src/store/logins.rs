@@ -4,7 +4,7 @@ use bowline_db::{DatabaseError, to_micros};
 use bowline_proto::identity::v1::{Login, LoginState};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
-use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Executor, Row as _};
 
 use super::{MOST_IDS, decode_bodies, decode_body, format_placeholders};
 use crate::domain::login::{
@@ -35,15 +35,29 @@ pub async fn find_login_of_code<'e>(
     row.map(|row| decode_body("logins", &row)).transpose()
 }
 
+/// The login of a program.
+#[derive(Clone, Debug)]
+pub struct ProgramLogin {
+    /// The login.
+    pub login: Login,
+    /// When its program was last noted to wait for it, in microseconds since 1970; zero before the first time.
+    pub followed_at: i64,
+}
+
 /// Returns the login of a program by the hash of its device code, decided or not, until its session was opened.
 pub async fn find_login_of_program<'e>(
     on: impl Executor<'e, Database = Any>,
     code_hash: &[u8],
-) -> Result<Option<Login>, DatabaseError> {
-    let query =
-        sqlx::query("SELECT body FROM logins WHERE machine_key = $1 AND user_code IS NOT NULL");
+) -> Result<Option<ProgramLogin>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT body, followed_at FROM logins WHERE machine_key = $1 AND user_code IS NOT NULL",
+    );
     let row = query.bind(code_hash.to_vec()).fetch_optional(on).await?;
-    row.map(|row| decode_body("logins", &row)).transpose()
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(ProgramLogin {
+        login: decode_body("logins", &row)?,
+        followed_at: row.try_get("followed_at")?,
+    }))
 }
 
 /// Uses up the codes of a program's login; says whether they were there.

@@ -1,6 +1,7 @@
 //! Each RPC, asked by tokens of each role and scope, of its own tailnet and of another one.
 
 use bowline_proto::access::{Area, Role, RpcRule, Scope, rules};
+use bowline_service_kit::{CALL_DENIED, status_reason};
 use bowline_test_support::{TestServices, TokenChannel, on_both};
 use bytes::{Buf, BufMut};
 use tonic::{
@@ -111,7 +112,7 @@ fn has_scope(has: &str, needed: Option<Scope>) -> bool {
 /// Refused by the table, or for the tailnet: not by an RPC that looks at fields.
 fn outcome(status: &Result<(), Status>) -> CallOutcome {
     match status {
-        Err(status) if status.code() == Code::PermissionDenied && status.details().is_empty() => {
+        Err(status) if status_reason(status).as_deref() == Some(CALL_DENIED) => {
             CallOutcome::Refused
         }
         Err(status) if status.code() == Code::Unauthenticated => CallOutcome::Refused,

@@ -21,6 +21,7 @@ on_both!(TestCorp::start =>
     program_is_found_by_its_code_as_people_type_it,
     condition_for_administrators_counts_for_programs,
     session_lets_no_program_in,
+    program_that_asks_is_kept_when_too_many_wait,
     program_of_a_suspended_person_gets_nothing,
     logout_at_the_provider_ends_a_login_that_is_not_fetched,
     person_ends_own_sessions_and_no_others,
@@ -260,4 +261,20 @@ async fn person_ends_own_sessions_and_no_others(corp: TestCorp) {
     assert_eq!(corp.list_sessions().await.len(), 1);
     let refused = end(&program.id).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused}");
+}
+
+async fn program_that_asks_is_kept_when_too_many_wait(corp: TestCorp) {
+    let (login, code) = corp.start_program().await;
+    let waiting = corp.open_program(&code).await.unwrap();
+    assert_eq!(waiting.state(), LoginState::Pending);
+    corp.identity.make_login_older(&login.id, 60).await;
+    // All others of its network are waited for, too, and older.
+    let identity = &corp.identity;
+    identity
+        .insert_pending(10_000, "192.0.2.1", 300, Some(5))
+        .await;
+    identity.start_login_from(1, "192.0.99.1").await.unwrap();
+    assert_eq!(identity.pending_count("192.0.2.1").await, 9_990);
+    let waiting = corp.open_program(&code).await.unwrap();
+    assert_eq!(waiting.state(), LoginState::Pending);
 }

@@ -114,7 +114,13 @@ async fn where_clients_wait_for_all_logins_the_oldest_of_the_heaviest_network_go
 
 impl TestIdentity {
     /// Writes pending logins as replicas write them; they began `age` ago, and clients waited for them `followed` ago.
-    async fn insert_pending(&self, count: u32, source: &str, age: u64, followed: Option<u64>) {
+    pub(crate) async fn insert_pending(
+        &self,
+        count: u32,
+        source: &str,
+        age: u64,
+        followed: Option<u64>,
+    ) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = i64::try_from(now.unwrap().as_secs()).unwrap();
         let ago = |seconds: u64| (now - seconds.cast_signed()) * 1_000_000;
@@ -150,8 +156,17 @@ impl TestIdentity {
         transaction.commit().await.unwrap();
     }
 
+    /// Lets a login end so many seconds earlier.
+    pub(crate) async fn make_login_older(&self, id: &str, seconds: i64) {
+        let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
+        let table = self.table("logins");
+        let query = format!("UPDATE {table} SET expires_at = expires_at - $1 WHERE id = $2");
+        let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(seconds * 1_000_000);
+        query.bind(id.to_owned()).execute(&pool).await.unwrap();
+    }
+
     /// Counts the pending logins of a source.
-    async fn pending_count(&self, source: &str) -> i64 {
+    pub(crate) async fn pending_count(&self, source: &str) -> i64 {
         let pool = sqlx::AnyPool::connect(&self.url()).await.unwrap();
         let query = format!(
             "SELECT CAST(COUNT(*) AS BIGINT) FROM {} WHERE source = $1",

@@ -13,6 +13,7 @@ use tonic::body::Body;
 
 use super::is_open;
 use crate::caller::TokenCaller;
+use crate::status::deny_call;
 use crate::{Caller, TokenVerifier};
 
 /// The longest request by a token, in bytes: a policy, and what travels with it.
@@ -33,7 +34,7 @@ pub(super) async fn admit_request(
     request.headers_mut().remove(header::AUTHORIZATION);
     let mut reach = Reach::Tailnet;
     if !is_open(&path) {
-        let denied = |text: String| refused(Status::permission_denied(text));
+        let denied = |text: String| refused(deny_call(text));
         let rule = find_rule(&path);
         let rule = rule.ok_or_else(|| denied(format!("there is no {path}")))?;
         reach = principal
@@ -92,9 +93,7 @@ async fn bind_to_tailnet(
         Status::invalid_argument(format!("the request does not parse: {error}"))
     })?;
     if named != principal.tailnet_id {
-        return Err(Status::permission_denied(
-            "the token is for another tailnet",
-        ));
+        return Err(deny_call("the token is for another tailnet".to_owned()));
     }
     let frame = match changed {
         Some(message) => frame_message(&message),

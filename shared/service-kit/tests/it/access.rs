@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use bowline_service_kit::{Caller, GrpcChannel, ServiceName};
+use bowline_service_kit::{CALL_DENIED, Caller, GrpcChannel, ServiceName, status_reason};
 use tempfile::TempDir;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -54,6 +54,7 @@ async fn a_call_over_tls_carries_its_caller() {
             .await
             .unwrap_err();
         assert_eq!(refusal.code(), Code::PermissionDenied);
+        assert_eq!(status_reason(&refusal).as_deref(), Some(CALL_DENIED));
     }
 }
 

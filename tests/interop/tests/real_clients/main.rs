@@ -7,6 +7,8 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod accounts;
+mod administration;
 mod bad_input;
 mod clones;
 mod crowds;
