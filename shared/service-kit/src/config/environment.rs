@@ -4,11 +4,13 @@
 const PREFIX: &str = "BOWLINE_";
 
 /// Variables with that beginning that are none: the command line's own, and those of the tests.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 16] = [
+    "ADDRESS",
     "CA",
     "CERT",
     "CERT_KEY",
     "DENIED",
+    "FULL_SIZE",
     "GOLDEN_DIR",
     "IDENTITY",
     "KEY_REGISTRY",
@@ -18,6 +20,7 @@ const OTHERS: [&str; 13] = [
     "RUST_CLIENT",
     "STATE_DIR",
     "TAILNET",
+    "TOKEN_FILE",
 ];
 
 /// Returns the path of the key that a variable overrides, its parts joined by `__`; `None` when it is no setting.

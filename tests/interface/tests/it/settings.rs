@@ -3,6 +3,8 @@
 //! A table with a key that nobody knows is offered at each place: where a table belongs, the refusal lists its keys;
 //! where it does not, the refusal says what is expected instead.
 
+use std::{collections::BTreeSet, fs};
+
 use bowline_interface::assert_unchanged;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
@@ -11,6 +13,8 @@ use bowline_service_kit::{
     process::{NoSettings, ProcessConfig},
 };
 use serde::de::DeserializeOwned;
+
+use crate::{files_below, root};
 
 /// A key that no settings have.
 const UNKNOWN: &str = "no_such_key";
@@ -23,6 +27,26 @@ fn interface_of_settings_is_unchanged() {
     write_settings::<ProcessConfig<RegistryConfig>>(&mut text, "key-registry");
     write_settings::<ProcessConfig<GatewayConfig>>(&mut text, "netmap-gateway");
     assert_unchanged("settings", &text);
+}
+
+#[test]
+fn variables_of_the_command_line_hinder_no_server() {
+    let mut variables = BTreeSet::new();
+    for path in files_below(&root().join("services/cli/src"), ".rs") {
+        let code = fs::read_to_string(path).unwrap();
+        let named = code.split("env = \"").skip(1);
+        variables.extend(named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+    }
+    assert!(variables.len() > 8, "{variables:?}");
+    for variable in variables {
+        let value = [(variable.clone(), "value".to_owned())];
+        let found = config::check::<ProcessConfig<NoSettings>>(None, value);
+        let mut problems = found.problems.iter().map(ToString::to_string);
+        assert!(
+            !problems.any(|problem| problem.contains(&variable)),
+            "a server takes {variable} for a setting: add it to OTHERS in config/environment.rs"
+        );
+    }
 }
 
 fn write_settings<T: DeserializeOwned>(text: &mut String, program: &str) {

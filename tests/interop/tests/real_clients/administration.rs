@@ -123,7 +123,7 @@ fn tokens_administer_until_they_are_revoked(split: &Split, clients: &[Client]) {
                 Err(error) => Ok(error.to_string()),
             }
         });
-        assert!(refused.contains("revoked"), "{refused}");
+        assert!(refused.contains("has ended"), "{refused}");
     }
 }
 
