@@ -10,9 +10,11 @@ use sqlx::any::AnyPoolOptions;
 use super::DatabaseOptions;
 use crate::{DatabaseError, DatabaseOpenError, migration};
 
+// What statements put aside stays in memory: the directory of the file may be the only one that can be written.
 const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \
-     PRAGMA foreign_keys = ON";
-const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON";
+     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY";
+const READER: &str =
+    "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY";
 
 pub(super) async fn open(
     path: &str,
