@@ -50,7 +50,12 @@ impl<'t> Document<'t> {
         for (name, path, value) in variables {
             let at = self.text.len() + 1 + self.variables.len();
             self.variables.push(name);
-            if !set_value(self.root.get_mut(), &path, value, at..at) {
+            let given = Given {
+                value,
+                span: at..at,
+                end_of_text: self.text.len(),
+            };
+            if !set_value(self.root.get_mut(), &path, given) {
                 let message = "a value is there where the variable expects a table".to_owned();
                 return Err(ConfigError::Invalid {
                     place: self.describe_place(Some(&(at..at))),
@@ -184,23 +189,41 @@ fn place_of_span(
     format!("{name}, line {line}, column {column}")
 }
 
+/// What a variable says.
+struct Given<'t> {
+    value: &'t str,
+    span: Range<usize>,
+    /// Where the file's text ends: the spans of variables are behind it.
+    end_of_text: usize,
+}
+
 /// Sets a value deep in a table; tells whether the way there leads through tables.
-fn set_value<'t>(table: &mut DeTable<'t>, path: &str, value: &'t str, span: Range<usize>) -> bool {
+fn set_value<'t>(table: &mut DeTable<'t>, path: &str, given: Given<'t>) -> bool {
     let (key, rest) = path
         .split_once("__")
         .map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let span = given.span.clone();
     let name = Spanned::new(span.clone(), Cow::Owned(key.to_owned()));
     let Some(rest) = rest else {
         // Removed first: the old key would keep its place in the file.
         table.remove(key);
-        table.insert(name, Spanned::new(span, parse_value(value)));
+        // What the file says of it in its other form is overridden, too.
+        let twin = key
+            .strip_suffix("_file")
+            .map_or_else(|| format!("{key}_file"), str::to_owned);
+        let is_in_text =
+            |(name, _): (&Spanned<Cow<'_, str>>, _)| name.span().end <= given.end_of_text;
+        if table.get_key_value(twin.as_str()).is_some_and(is_in_text) {
+            table.remove(twin.as_str());
+        }
+        table.insert(name, Spanned::new(span, parse_value(given.value)));
         return true;
     };
     let inner = table
         .entry(name)
         .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
     match inner.get_mut() {
-        DeValue::Table(inner) => set_value(inner, rest, value, span),
+        DeValue::Table(inner) => set_value(inner, rest, given),
         _ => false,
     }
 }

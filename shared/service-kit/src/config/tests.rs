@@ -130,6 +130,22 @@ fn a_wrong_value_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_variable_wins_over_both_forms_of_a_key_in_the_file() {
+    let mut secret = NamedTempFile::new().unwrap();
+    secret.write_all(b"of the variable\n").unwrap();
+    let by_file = ("BOWLINE_DATABASE_FILE", secret.path().to_str().unwrap());
+    let direct = ("BOWLINE_DATABASE", "of the variable");
+    for (text, variable) in [
+        ("database = \"of the file\"\n", by_file),
+        ("database_file = \"/nowhere\"\n", direct),
+    ] {
+        let config = load_text(&format!("{text}{PLAIN}"), &[variable]).unwrap();
+        assert_eq!(config.database.unwrap().expose(), "of the variable");
+    }
+    assert!(refusal(PLAIN, &[by_file, direct]).contains("is given twice"));
+}
+
+#[test]
 fn a_secret_is_read_from_its_file_and_never_shown() {
     let mut secret = NamedTempFile::new().unwrap();
     secret.write_all(b"hush\n").unwrap();
