@@ -24,6 +24,7 @@ async fn main() -> Result<(), ProcessError> {
     let own = GrpcChannel::in_process(routes.clone(), Caller::Service(ServiceName::Identity));
     process
         .with_tokens_of(own)
+        .with_database_check(identity.database().availability_check())
         .serve(routes, bowline_proto::DESCRIPTOR_SET)
         .await
 }

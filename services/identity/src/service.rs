@@ -102,6 +102,7 @@ pub struct IdentityBase {
 /// The identity service: the parts that serve, put together. Clones share them.
 #[derive(Clone)]
 pub struct Identity {
+    database: Database,
     tailnets: Tailnets,
     users: Users,
     groups: Groups,
@@ -192,6 +193,7 @@ impl Identity {
         let (tailnets, users) = (Tailnets::new(log.clone()), Users::new(log.clone()));
         let changes = IdentityChangesReader::new(log.clone());
         Self {
+            database: log.database().clone(),
             rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes),
             tailnets,
             users,
@@ -218,6 +220,12 @@ impl Identity {
                 |error| IdentityError::from(error).into(),
             ),
         }
+    }
+
+    /// Returns the service's own database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Adds the services to those a process serves.

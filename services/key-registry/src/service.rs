@@ -75,6 +75,7 @@ impl RegistryConfig {
 /// The key registry: the parts that serve, put together. Clones share them.
 #[derive(Clone, Debug)]
 pub struct KeyRegistry {
+    database: Database,
     registration: Registration,
     nodes: Nodes,
     pre_auth_keys: PreAuthKeys,
@@ -100,7 +101,7 @@ impl KeyRegistry {
         Box::pin(async move {
             let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
             let database = Database::open(url, options).await?;
-            let log = ChangeLog::new(database, bus.clone(), LogOwner::KeyRegistry);
+            let log = ChangeLog::new(database.clone(), bus.clone(), LogOwner::KeyRegistry);
             let progress = ProgressSignal::new(bus.clone());
             progress.start_listening(tasks);
             let adoption = Adoption::new(log.clone(), services.clone());
@@ -120,6 +121,7 @@ impl KeyRegistry {
             let leases = Leases::new(log.clone(), progress);
             let changes = RegistryChangesReader::new(log.clone());
             Ok(Self {
+                database,
                 registration: Registration::new(log.clone(), services.clone(), adoption),
                 pre_auth_keys: PreAuthKeys::new(log.clone(), services),
                 audit: AuditRpcs::new(
@@ -131,6 +133,12 @@ impl KeyRegistry {
                 nodes,
             })
         })
+    }
+
+    /// Returns the service's own database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Adds the services to those a process serves.

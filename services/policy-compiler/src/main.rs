@@ -27,6 +27,7 @@ async fn main() -> Result<(), ProcessError> {
     let identity = process.channel_to(ServiceName::Identity)?;
     process
         .with_tokens_of(identity)
+        .with_database_check(compiler.database().availability_check())
         .serve(routes.routes(), bowline_proto::DESCRIPTOR_SET)
         .await
 }

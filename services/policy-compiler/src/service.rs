@@ -86,6 +86,12 @@ impl PolicyCompiler {
         })
     }
 
+    /// Returns the service's own database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        self.log.database()
+    }
+
     /// Adds the services to those a process serves.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         /// The longest document and what travels with it.

@@ -3,6 +3,8 @@
 mod postgres;
 mod sqlite;
 
+use std::sync::Arc;
+
 use bowline_clock::SharedClock;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -122,6 +124,16 @@ impl Database {
     #[must_use]
     pub fn reader(&self) -> &AnyPool {
         &self.reader
+    }
+
+    /// Returns what asks whether the database answers.
+    #[must_use]
+    pub fn availability_check(&self) -> Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync> {
+        let reader = self.reader.clone();
+        Arc::new(move || {
+            let reader = reader.clone();
+            Box::pin(async move { sqlx::query("SELECT 1").execute(&reader).await.is_ok() })
+        })
     }
 
     /// Begins a read-only transaction: all its queries see one state.

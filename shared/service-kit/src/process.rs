@@ -14,7 +14,7 @@ use crate::{
     certificates::CertificateFiles,
     config::{self, Secret},
     descriptors, error_text, install_crypto_provider, serve,
-    telemetry::{self, Telemetry, TelemetryConfig},
+    telemetry::{self, DatabaseCheck, Telemetry, TelemetryConfig},
 };
 
 /// How long a drain takes unless the settings say otherwise.
@@ -156,6 +156,13 @@ impl<S: DeserializeOwned + Default> Process<S> {
     #[must_use]
     pub fn with_tokens_of(mut self, identity: GrpcChannel) -> Self {
         self.tokens = Some(TokenVerifier::new(identity));
+        self
+    }
+
+    /// Takes what asks whether the database answers: while it does not, the process lives and is not ready.
+    #[must_use]
+    pub fn with_database_check(self, check: DatabaseCheck) -> Self {
+        self.telemetry.require_database(check);
         self
     }
 

@@ -1,9 +1,9 @@
 //! Logs, and the small HTTP listener that shows metrics and health.
 
+mod readiness;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,6 +20,8 @@ use tracing_subscriber::{
 
 use crate::Shutdown;
 use crate::server::BoundedListener;
+pub use readiness::DatabaseCheck;
+use readiness::Readiness;
 
 /// How often old samples of histograms are folded together.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -89,7 +91,7 @@ pub enum TelemetryError {
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     metrics: PrometheusHandle,
-    is_ready: Arc<AtomicBool>,
+    readiness: Readiness,
 }
 
 /// Starts logging and counting, once in a process.
@@ -118,7 +120,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         .map_err(|error| TelemetryError::Again(error.to_string()))?;
     Ok(Telemetry {
         metrics,
-        is_ready: Arc::default(),
+        readiness: Readiness::default(),
     })
 }
 
@@ -159,7 +161,12 @@ pub fn listen_for_probes(address: SocketAddr) -> Result<TcpListener, TelemetryEr
 impl Telemetry {
     /// Says that the process serves: `/readyz` answers 200 until draining starts.
     pub fn mark_ready(&self) {
-        self.is_ready.store(true, Ordering::Relaxed);
+        self.readiness.begin();
+    }
+
+    /// Lets `/readyz` answer 200 only while the process's database answers, too.
+    pub fn require_database(&self, check: DatabaseCheck) {
+        self.readiness.require_database(check);
     }
 
     /// Serves `/metrics`, `/healthz` and `/readyz` until the end of the process, through draining.
@@ -210,11 +217,11 @@ async fn render_metrics(State(state): State<ProbeState>) -> String {
 
 async fn answer_readiness(State(state): State<ProbeState>) -> (StatusCode, &'static str) {
     if state.shutdown.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else if state.telemetry.is_ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    match state.telemetry.readiness.hindrance().await {
+        None => (StatusCode::OK, "ready\n"),
+        Some(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
     }
 }
 
