@@ -179,6 +179,6 @@ fn certificate_names(directory: &Path) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn certificate_failure(error: impl std::error::Error) -> Failure {
+pub(crate) fn certificate_failure(error: impl std::error::Error) -> Failure {
     Failure::new(FailureKind::Failed, bowline_service_kit::error_text(&error))
 }

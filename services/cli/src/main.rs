@@ -8,9 +8,12 @@ mod conditions;
 mod connection;
 mod connections;
 mod control_keys;
+mod deployment;
 mod dns;
 mod failure;
+mod first_key;
 mod groups;
+mod health;
 mod invitations;
 mod keys;
 mod logins;
@@ -59,6 +62,10 @@ enum Command {
     Relay(server::RelayArgs),
     /// Say whether the server answers, and what it holds.
     Status,
+    /// Say whether a process of this machine serves, for health checks.
+    Health(health::HealthArgs),
+    /// Make a first tailnet, its owner and a key where there is nothing yet, and show how to join a machine.
+    FirstKey,
     /// Networks.
     #[command(subcommand)]
     Tailnets(tailnets::TailnetsCommand),
@@ -123,6 +130,9 @@ enum Command {
     /// Certificates for services that run as separate processes.
     #[command(subcommand)]
     Certificates(certificates::CertificatesCommand),
+    /// What separate processes need to start.
+    #[command(subcommand)]
+    Deployment(deployment::DeploymentCommand),
     /// Completions for a shell.
     Completions {
         /// The shell.
@@ -154,6 +164,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(args) => server::serve_all(connection, args).await,
         Command::Relay(args) => server::run_relay(connection, args).await,
         Command::Status => status::run(&connection, &printer).await,
+        Command::Health(args) => health::run(&args, &printer),
+        Command::FirstKey => first_key::run(&connection, &printer).await,
         Command::Tailnets(command) => tailnets::run(command, &connection, &printer).await,
         Command::Users(command) => users::run(command, &connection, &printer).await,
         Command::Groups(command) => groups::run(command, &connection, &printer).await,
@@ -176,6 +188,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
         Command::SealingKey(command) => sealing_key::run(&command, &printer),
         Command::Certificates(command) => certificates::run(&command, &printer),
+        Command::Deployment(command) => deployment::run(&command, &printer),
         Command::Completions { shell } => {
             let (mut command, mut script) = (Arguments::command(), Vec::new());
             clap_complete::generate(shell, &mut command, "bowline", &mut script);

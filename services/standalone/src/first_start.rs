@@ -37,20 +37,34 @@ pub struct FirstStart {
     pub link: String,
 }
 
+/// The services that make it.
+#[derive(Clone, Debug)]
+pub struct FirstStartServices {
+    /// Identity: tailnet, owner and link.
+    pub identity: GrpcChannel,
+    /// Key registry: the key.
+    pub registry: GrpcChannel,
+}
+
 /// Makes the first tailnet, user and key; returns what the owner is told, or `None` when somebody has been here already.
 ///
 /// A first start that was cut short is taken up where it ended.
+///
+/// # Errors
+///
+/// What a service says.
 pub async fn prepare_first_start(
-    admin: GrpcChannel,
+    services: FirstStartServices,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Option<FirstStart>> {
-    let Some(tailnet) = find_or_create_tailnet(admin.clone()).await? else {
+    let FirstStartServices { identity, registry } = services;
+    let Some(tailnet) = find_or_create_tailnet(identity.clone()).await? else {
         return Ok(None);
     };
-    let Some(user) = find_or_create_owner(admin.clone(), tailnet.id).await? else {
+    let Some(user) = find_or_create_owner(identity.clone(), tailnet.id).await? else {
         return Ok(None);
     };
-    let mut keys = PreAuthKeyServiceClient::new(admin.clone());
+    let mut keys = PreAuthKeyServiceClient::new(registry);
     let request = ListPreAuthKeysRequest {
         tailnet_id: tailnet.id,
     };
@@ -75,7 +89,7 @@ pub async fn prepare_first_start(
     let request = CreatePreAuthKeyRequest { key: Some(key) };
     let answer = keys.create_pre_auth_key(request).await?;
     let key = answer.into_inner().secret;
-    let link = make_link(admin, &user).await?;
+    let link = make_link(identity, &user).await?;
     Ok(Some(FirstStart { key, link }))
 }
 

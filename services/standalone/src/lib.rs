@@ -20,6 +20,7 @@ mod test_nodes;
 mod tls;
 
 pub use config::{Config, ConfigReport, Options, RelayConfig, check_config, load_config};
-pub use first_start::FirstStart;
+pub use first_start::{FirstStart, FirstStartServices, prepare_first_start};
 pub use relay::{RelayBackends, RelayProcess, run as relay};
 pub use start::{RELAY_HEALTH, StartedServer, run, start};
+pub use tls::{ListenerFiles, keep_listener_certificate};

@@ -27,7 +27,7 @@ use tonic::service::Routes;
 
 use crate::{
     Config, Options,
-    first_start::{self, FirstStart},
+    first_start::{self, FirstStart, FirstStartServices},
     greeting, load_config, relay, state_dir, tls,
 };
 
@@ -150,7 +150,11 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let admin = services.channel_for(Caller::Admin {
         name: "first-start".to_owned(),
     });
-    let first = first_start::prepare_first_start(admin, clock.now()).await?;
+    let services = FirstStartServices {
+        identity: admin.clone(),
+        registry: admin,
+    };
+    let first = first_start::prepare_first_start(services, clock.now()).await?;
     listen_for_administrators(state_dir, routes, has_relay, tasks)?;
     Ok(StartedServer {
         public_url,

@@ -48,6 +48,10 @@ pub struct ListenerFiles {
 }
 
 /// Returns the certificate for `host`, made when it is not there or near its end.
+///
+/// # Errors
+///
+/// Names the file that can not be read or written.
 pub fn keep_listener_certificate(
     directory: &Path,
     host: &str,

@@ -9,9 +9,16 @@ use tempfile::TempDir;
 
 use crate::help::leaf_commands;
 
-/// Commands that are not asked here: two serve until they are stopped, one prints a script, and one waits for a person, whom
-/// `sign_in` has.
-const NOT_ASKED: [&str; 4] = ["serve", "relay", "completions", "sign-in"];
+/// Commands that are not asked here: two serve until they are stopped, one prints a script, one waits for a person, whom
+/// `sign_in` has, and two are about a server of another kind, which `deployment` and the containers of `tests/interop` have.
+const NOT_ASKED: [&str; 6] = [
+    "serve",
+    "relay",
+    "completions",
+    "sign-in",
+    "health",
+    "first-key",
+];
 
 /// Lets one part of the people reach another; a part of it is never met, which is warned of.
 const POLICY: &str = r#"{
@@ -377,6 +384,8 @@ impl Asked {
         for what in ["create", "roll", "retire"] {
             self.any(&["sealing-key", what, &sealing_key]);
         }
+        let deployment = self.path("deployment");
+        self.any(&["deployment", "create", &deployment, "--host", "x.example"]);
         let certificates = self.path("certificates");
         for what in ["create", "renew"] {
             self.any(&["certificates", what, &certificates]);

@@ -10,6 +10,7 @@
 mod answers;
 mod bowline;
 mod commands;
+mod deployment;
 mod help;
 mod policies;
 mod relay;
