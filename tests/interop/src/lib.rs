@@ -18,6 +18,8 @@
 
 mod balancer;
 mod client;
+mod compose_stack;
+mod docker;
 mod frontend;
 mod network;
 mod process;
@@ -31,6 +33,8 @@ mod web;
 
 pub use balancer::Balancer;
 pub use client::{Client, Device, Release};
+pub use compose_stack::ComposeStack;
+pub use docker::DockerEngine;
 pub use frontend::Frontend;
 pub use network::{Host, TestNetwork, sweep};
 pub use process::Process;

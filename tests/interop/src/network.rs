@@ -211,6 +211,16 @@ impl Host {
         command
     }
 
+    /// Returns a command that has the host's network and sees this machine's control groups, as an engine of containers
+    /// needs.
+    pub(crate) fn command_in_network(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{}", self.namespace))
+            .arg(program);
+        command
+    }
+
     /// Pulls the host's cable, or plugs it in again.
     ///
     /// # Errors

@@ -1,0 +1,195 @@
+//! What an operator sees who starts the files of `deploy/compose`, with real clients.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails where something is not as expected"
+)]
+
+use std::{path::Path, time::Duration};
+
+use bowline_interop::{Client, ComposeStack, DockerEngine, Release, TestNetwork, wait_for};
+use bowline_test_servers::choose_size;
+use serde_json::Value;
+
+const ECHO: &str = env!("CARGO_BIN_EXE_echo-server");
+const MINUTE: Duration = Duration::from_secs(60);
+const PORT: u16 = 7000;
+/// The services of the full stack, each in a container of its name.
+const SERVICES: [&str; 9] = [
+    "gateway-1",
+    "gateway-2",
+    "identity",
+    "key-registry",
+    "policy-compiler",
+    "relay",
+    "balancer",
+    "redis",
+    "postgres",
+];
+
+/// A stack on a network of its own; `None` where it can not run.
+fn start_stack(file: &'static str) -> Option<(TestNetwork, ComposeStack)> {
+    let network = TestNetwork::new().unwrap()?;
+    let host = network.host().unwrap();
+    let engine = DockerEngine::start(&host).unwrap()?;
+    let stack = ComposeStack::start(engine, file, &host.address).unwrap();
+    Some((network, stack))
+}
+
+/// Starts a client that trusts an authority; it has not joined.
+fn start_client(network: &TestNetwork, authority: &Path) -> Client {
+    let trusted = authority.display().to_string();
+    let environment = [("SSL_CERT_FILE", &*trusted)];
+    Client::start(network.host().unwrap(), Release::Current, &environment).unwrap()
+}
+
+/// Waits until a change is accepted and a client sees it, and clients reach each other.
+fn converges(stack: &ComposeStack, clients: &[Client], name: &str) {
+    wait_for(&format!("{name} is accepted"), MINUTE, || {
+        let renamed = stack.bowline(&["nodes", "rename", "2", name]);
+        renamed.map_err(|error| error.to_string())
+    });
+    let known = format!("{name}.home");
+    wait_for(&format!("the other client hears of {name}"), MINUTE, || {
+        let status = clients[0].status().unwrap_or_default().to_string();
+        match status.contains(&known) {
+            true => Ok(()),
+            false => Err(status),
+        }
+    });
+    let address = clients[1].ipv4().unwrap();
+    wait_for("the clients reach each other", MINUTE, || {
+        let answer = clients[0].echo(&address, PORT, "hello");
+        answer.map_err(|error| error.to_string())
+    });
+}
+
+/// Lets each of two clients be at a gateway of its own: the balancer hands a new connection to the gateway that has fewer.
+fn spread(stack: &ComposeStack, clients: &[Client]) {
+    let sessions = |gateway| stack.metric(gateway, "bowline_gateway_map_sessions");
+    wait_for("each gateway has a client", 3 * MINUTE, || {
+        let [one, two] = ["gateway-1", "gateway-2"].map(|gateway| sessions(gateway).unwrap());
+        if one >= 1.0 && two >= 1.0 {
+            return Ok(());
+        }
+        // Both are at one gateway: one of them comes again.
+        if one + two >= 2.0 {
+            clients[1].host.break_connections(8443).unwrap();
+        }
+        Err(format!("{one} and {two}"))
+    });
+}
+
+/// While the database is away a service runs and is not ready, so that nothing starts it again in vain.
+fn lives_without_its_database(stack: &ComposeStack, service: &str) {
+    let health = |more: &[&str]| {
+        let ask = ["exec", "-T", service, "/usr/local/bin/bowline", "health"];
+        let answer = stack.run(&[&ask[..], more].concat());
+        answer.map_err(|error| error.to_string())
+    };
+    stack.run(&["stop", "postgres"]).unwrap();
+    wait_for("the service is not ready", MINUTE, || match health(&[]) {
+        Err(said) if said.contains("the database does not answer") => Ok(()),
+        said => Err(format!("{said:?}")),
+    });
+    health(&["--live"]).unwrap();
+    stack.run(&["start", "postgres"]).unwrap();
+    wait_for("the service is ready", MINUTE, || health(&[]));
+}
+
+/// Every container has no rights, writes nowhere but into what it is given, and runs as an account of its own.
+fn check_confinement(container: &Value) {
+    let name = &container["Name"];
+    let host = &container["HostConfig"];
+    assert_eq!(host["ReadonlyRootfs"], true, "{name}");
+    assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]), "{name}");
+    assert_eq!(host["Privileged"], false, "{name}");
+    let options = host["SecurityOpt"].to_string();
+    assert!(options.contains("no-new-privileges"), "{name}: {options}");
+    let user = container["Config"]["User"].as_str().unwrap_or_default();
+    assert!(!["", "0", "root"].contains(&user), "{name}: {user:?}");
+}
+
+#[test]
+fn full_stack_serves_clients_on_two_gateways_whatever_is_killed() {
+    let Some((network, stack)) = start_stack("docker-compose.yml") else {
+        return;
+    };
+    let said = stack.run(&["logs", "--no-color", "welcome"]).unwrap();
+    assert!(said.contains("run --rm bowline first-key"), "{said}");
+    let first = stack.bowline(&["first-key"]).unwrap();
+    let key = first["key"].as_str().unwrap();
+    assert_eq!(first["url"], stack.url());
+    let authority = stack
+        .authority("gateway-1", "/etc/bowline/tls/ca.pem")
+        .unwrap();
+    let clients = ["c1", "c2"].map(|name| {
+        let mut client = start_client(&network, &authority);
+        client.join(&stack.url(), key, name).unwrap();
+        client.serve_echo(ECHO, PORT).unwrap();
+        client
+    });
+    spread(&stack, &clients);
+    converges(&stack, &clients, "joined");
+    for service in &SERVICES[..choose_size(4, SERVICES.len())] {
+        stack.crash(service).unwrap();
+        converges(&stack, &clients, &format!("after-{service}"));
+    }
+    stack
+        .containers()
+        .unwrap()
+        .iter()
+        .for_each(check_confinement);
+    lives_without_its_database(&stack, "identity");
+    // Starting again what runs changes nothing, and nothing that is written down has a secret.
+    stack.run(&["up", "-d"]).unwrap();
+    converges(&stack, &clients, "again");
+    let logs = stack.run(&["logs", "--no-color"]).unwrap();
+    for secret in [
+        key,
+        first["link"].as_str().unwrap(),
+        "postgres://",
+        "redis://",
+    ] {
+        assert!(!logs.contains(secret), "a log has {secret}");
+    }
+}
+
+#[test]
+fn single_process_serves_clients_and_comes_back_when_it_is_killed() {
+    let Some((network, stack)) = start_stack("single.yml") else {
+        return;
+    };
+    let healthy = || {
+        let containers = stack.containers().unwrap();
+        let health = containers[0]["State"]["Health"]["Status"].clone();
+        (health == "healthy")
+            .then_some(())
+            .ok_or(health.to_string())
+    };
+    wait_for("the container is healthy", MINUTE, healthy);
+    let made = stack
+        .bowline(&["keys", "create", "--user", "owner@home", "--reusable"])
+        .unwrap();
+    let authority = stack
+        .authority("bowline", "/var/lib/bowline/tls/ca.pem")
+        .unwrap();
+    let clients = ["c1", "c2"].map(|name| {
+        let mut client = start_client(&network, &authority);
+        client
+            .join(&stack.url(), made["secret"].as_str().unwrap(), name)
+            .unwrap();
+        client.serve_echo(ECHO, PORT).unwrap();
+        client
+    });
+    converges(&stack, &clients, "joined");
+    stack.crash("bowline").unwrap();
+    converges(&stack, &clients, "again");
+    stack
+        .containers()
+        .unwrap()
+        .iter()
+        .for_each(check_confinement);
+    let logs = stack.run(&["logs", "--no-color"]).unwrap();
+    assert!(!logs.contains("bowline-auth-"), "{logs}");
+}
