@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use super::answer::ScimFailure;
 use crate::{limits::MustWait, start::Portal};
 
-/// Requests of one token: 500 at once, then 50 a second. Providers bring a whole organisation at first.
-pub(crate) const SCIM_TURNS: RateLimit = RateLimit::new(500, Duration::from_millis(20));
+/// Requests of one token: 1,000 at once, then 50 a second. Providers bring a whole organisation at first.
+pub(crate) const SCIM_TURNS: RateLimit = RateLimit::new(1000, Duration::from_millis(20));
 /// The longest answer of identity: a group with all its members.
 const LONGEST_ANSWER: usize = 64 << 20;
 
