@@ -9,6 +9,9 @@ import (
 	apps "k8s.io/api/apps/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
 	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
 )
 
 // workload is a component as Kubernetes is told to run it.
@@ -77,6 +80,20 @@ func TestPodsHaveNoRights(t *testing.T) {
 		}
 		for _, problem := range problems {
 			t.Errorf("%s %s", workload.name, problem)
+		}
+	}
+}
+
+func TestPodsKeepTheRestrictedStandard(t *testing.T) {
+	standard := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, workload := range workloads(t, merge(readValues(t, "everything"), readValues(t, "relay"))) {
+		found := policy.AggregateCheckResults(evaluator.EvaluatePod(standard, &meta.ObjectMeta{}, &workload.pod))
+		if !found.Allowed {
+			t.Errorf("%s: %s", workload.name, found.ForbiddenDetail())
 		}
 	}
 }
