@@ -8,6 +8,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -31,7 +32,7 @@ import (
 )
 
 // What the API server has for the kinds of the chart, whose own checks these are.
-var strategies = map[string]rest.RESTCreateStrategy{
+var strategies = map[string]rest.RESTCreateUpdateStrategy{
 	"Deployment":              deployment.Strategy,
 	"StatefulSet":             statefulset.Strategy,
 	"HorizontalPodAutoscaler": horizontalpodautoscaler.Strategy,
@@ -72,23 +73,72 @@ func validate(manifest string) []string {
 	if othersKinds[kind.Kind] {
 		return nil
 	}
-	scheme.Default(object)
-	internal, err := scheme.ConvertToVersion(object, runtime.InternalGroupVersioner)
+	internal, err := receive(object)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	if strategy, isThere := strategies[kind.Kind]; isThere {
-		ctx := request.WithNamespace(context.Background(), namespace)
-		if meta, err := meta.Accessor(internal); err == nil {
-			rest.FillObjectMetaSystemFields(meta)
-		}
-		ctx = request.WithRequestInfo(ctx, &request.RequestInfo{APIGroup: kind.Group, APIVersion: kind.Version, Verb: "create"})
+		ctx := requestContext(kind, "create")
 		if err := rest.BeforeCreate(strategy, ctx, internal); err != nil {
 			return []string{err.Error()}
 		}
 		return strategy.WarningsOnCreate(ctx, internal)
 	}
 	return validateCore(internal)
+}
+
+func isOfOthers(manifest string) bool {
+	object, err := decode(manifest)
+	return err == nil && othersKinds[object.GetObjectKind().GroupVersionKind().Kind]
+}
+
+// receive returns an object as the API server has it once it was read.
+func receive(object runtime.Object) (runtime.Object, error) {
+	scheme.Default(object)
+	internal, err := scheme.ConvertToVersion(object, runtime.InternalGroupVersioner)
+	if err != nil {
+		return nil, err
+	}
+	accessor, err := meta.Accessor(internal)
+	if err != nil {
+		return nil, err
+	}
+	rest.FillObjectMetaSystemFields(accessor)
+	return internal, nil
+}
+
+func requestContext(kind schema.GroupVersionKind, verb string) context.Context {
+	ctx := request.WithNamespace(context.Background(), namespace)
+	return request.WithRequestInfo(ctx, &request.RequestInfo{APIGroup: kind.Group, APIVersion: kind.Version, Verb: verb})
+}
+
+// validateChange returns what Kubernetes says against the change of an object.
+func validateChange(before, after string) error {
+	var objects []runtime.Object
+	var kind schema.GroupVersionKind
+	for _, manifest := range []string{before, after} {
+		object, err := decode(manifest)
+		if err != nil {
+			return err
+		}
+		kind = object.GetObjectKind().GroupVersionKind()
+		internal, err := receive(object)
+		if err != nil {
+			return err
+		}
+		accessor, err := meta.Accessor(internal)
+		if err != nil {
+			return err
+		}
+		accessor.SetResourceVersion("1")
+		accessor.SetUID("")
+		objects = append(objects, internal)
+	}
+	strategy, isThere := strategies[kind.Kind]
+	if !isThere {
+		return nil
+	}
+	return rest.BeforeUpdate(strategy, requestContext(kind, "update"), objects[1], objects[0])
 }
 
 // validateCore is for the kinds whose strategies would bring half of Kubernetes with them.

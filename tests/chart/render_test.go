@@ -167,6 +167,37 @@ func TestKubernetesTakesTheManifestsOfEveryCombination(t *testing.T) {
 	t.Logf("%d combinations, %d different manifests", combinations, len(seen))
 }
 
+// What Kubernetes lets nobody change, such as the selector of a workload, is the same whatever is set.
+func TestAnUpgradeMayChangeEveryValue(t *testing.T) {
+	objects := map[string]map[string]string{}
+	for _, name := range valueNames(t) {
+		manifests, _, err := render(t, merge(readValues(t, "minimal"), readValues(t, name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects[name] = map[string]string{}
+		for _, manifest := range manifests {
+			objects[name][identify(t, manifest)] = manifest
+		}
+	}
+	changes := 0
+	for from, before := range objects {
+		for to, after := range objects {
+			for identity, manifest := range before {
+				if next, isThere := after[identity]; isThere && next != manifest && !isOfOthers(manifest) {
+					changes++
+					if err := validateChange(manifest, next); err != nil {
+						t.Errorf("from %s to %s: %s: %v", from, to, identity, err)
+					}
+				}
+			}
+		}
+	}
+	if changes == 0 {
+		t.Error("no values change anything")
+	}
+}
+
 // identify returns kind and name of an object.
 func identify(t *testing.T, manifest string) string {
 	t.Helper()
