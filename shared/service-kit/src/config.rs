@@ -2,7 +2,7 @@
 //!
 //! * `BOWLINE_<KEY>` overrides a key at the top, `BOWLINE_<TABLE>__<KEY>` one in a table, deeper tables with more `__`:
 //!   `BOWLINE_IDENTITY__DATABASE`. A value that reads as a TOML number, boolean, array or inline table is that; everything
-//!   else is text. Not settings are the variables of the command line itself, such as `BOWLINE_STATE_DIR` and
+//!   else is text, and an empty one takes the key away. Not settings are the variables of the command line itself, such as `BOWLINE_STATE_DIR` and
 //!   `BOWLINE_IDENTITY`, those of the tests, and what Kubernetes sets for services called `bowline…`.
 //! * Any text key `x` may be given as `x_file`: the name of a file with the value, for secrets.
 //! * Unknown keys and variables are refused, with their place and the nearest known name. That needs

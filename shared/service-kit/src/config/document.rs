@@ -216,7 +216,9 @@ fn set_value<'t>(table: &mut DeTable<'t>, path: &str, given: Given<'t>) -> bool 
         if table.get_key_value(twin.as_str()).is_some_and(is_in_text) {
             table.remove(twin.as_str());
         }
-        table.insert(name, Spanned::new(span, parse_value(given.value)));
+        if !given.value.is_empty() {
+            table.insert(name, Spanned::new(span, parse_value(given.value)));
+        }
         return true;
     };
     let inner = table

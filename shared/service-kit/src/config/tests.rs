@@ -130,6 +130,15 @@ fn a_wrong_value_is_refused_with_its_place() {
 }
 
 #[test]
+fn an_empty_variable_takes_the_key_of_the_file_away() {
+    let text = format!("drain_seconds = 5\ndatabase_file = \"/nowhere\"\n{PLAIN}");
+    let empty = [("BOWLINE_DRAIN_SECONDS", ""), ("BOWLINE_DATABASE", "")];
+    let config = load_text(&text, &empty).unwrap();
+    assert_eq!(config.drain_seconds, None);
+    assert!(config.database.is_none());
+}
+
+#[test]
 fn a_variable_wins_over_both_forms_of_a_key_in_the_file() {
     let mut secret = NamedTempFile::new().unwrap();
     secret.write_all(b"of the variable\n").unwrap();
