@@ -1,6 +1,10 @@
 //! The containers of a file in `deploy/compose`, on a private engine.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -12,6 +16,8 @@ use crate::{DockerEngine, docker, wait_for};
 pub struct ComposeStack {
     engine: DockerEngine,
     file: &'static str,
+    overlay: Option<&'static str>,
+    environment: Vec<(&'static str, String)>,
     address: String,
 }
 
@@ -27,6 +33,8 @@ impl ComposeStack {
         let stack = Self {
             engine,
             file,
+            overlay: None,
+            environment: Vec::new(),
             address,
         };
         stack.run(&["up", "-d"])?;
@@ -44,9 +52,39 @@ impl ComposeStack {
         command
             .args(["--project-name", "bowline", "--file"])
             .arg(format!("deploy/compose/{}", self.file))
+            .args(self.overlay.iter().flat_map(|name| {
+                let path = format!("deploy/compose/{name}");
+                ["--file".to_owned(), path]
+            }))
             .args(arguments)
-            .env("BOWLINE_ADDRESS", &self.address);
+            .env("BOWLINE_ADDRESS", &self.address)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Adds another file, in place of the one that was added before, and what it needs to be told.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn add(
+        &mut self,
+        overlay: &'static str,
+        environment: &[(&'static str, &str)],
+    ) -> Result<()> {
+        let owned = |(name, value): &(&'static str, &str)| (*name, (*value).to_owned());
+        self.overlay = Some(overlay);
+        self.environment = environment.iter().map(owned).collect();
+        self.run(&["up", "-d", "--remove-orphans"]).map(drop)
+    }
+
+    /// Fetches a page from the machine that the containers are on, trusting an authority.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn fetch(&self, url: &str, authority: Option<&Path>) -> Result<String> {
+        self.engine.fetch(url, authority)
     }
 
     /// Runs `docker-compose` and returns what it printed.
@@ -151,7 +189,7 @@ impl ComposeStack {
         let address = addresses.split_whitespace().next().context("no address")?;
         let text = self
             .engine
-            .fetch(&format!("http://{address}:9090/metrics"))?;
+            .fetch(&format!("http://{address}:9090/metrics"), None)?;
         let figures = text.lines().filter(|line| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with([' ', '{']))

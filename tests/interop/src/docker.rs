@@ -15,13 +15,14 @@ use tempfile::TempDir;
 use crate::{Host, Process, server::program, wait_for};
 
 /// What an engine needs from the machine.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "dockerd",
     "docker",
     "docker-compose",
     "iptables",
     "nsenter",
     "busybox",
+    "prometheus",
 ];
 
 /// A running engine.
@@ -119,25 +120,28 @@ impl DockerEngine {
         run(&mut self.command("tests/local-images")).map(drop)
     }
 
-    /// Fetches a page that a container serves, from the machine that the containers are on.
+    /// Fetches a page that a container serves, from the machine that the containers are on, trusting an authority.
     ///
     /// # Errors
     ///
     /// When there is none.
-    pub fn fetch(&self, url: &str) -> Result<String> {
+    pub fn fetch(&self, url: &str, authority: Option<&Path>) -> Result<String> {
         let engine = self.first_process()?;
-        run(Command::new("nsenter")
+        let mut command = Command::new("nsenter");
+        command
             .args([
                 "--target",
                 &engine,
                 "--net",
                 "curl",
                 "--silent",
-                "--fail",
-                "--max-time",
-                "5",
+                "--show-error",
             ])
-            .arg(url))
+            .args(["--fail", "--max-time", "5"]);
+        if let Some(authority) = authority {
+            command.arg("--cacert").arg(authority);
+        }
+        run(command.arg(url))
     }
 
     /// Ends the first process of a container as `kill -9` does: for the engine, it has crashed.

@@ -5,7 +5,7 @@
     reason = "a test fails where something is not as expected"
 )]
 
-use std::{path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use bowline_interop::{Client, ComposeStack, DockerEngine, Release, TestNetwork, wait_for};
 use bowline_test_servers::choose_size;
@@ -112,7 +112,7 @@ fn check_confinement(container: &Value) {
 
 #[test]
 fn full_stack_serves_clients_on_two_gateways_whatever_is_killed() {
-    let Some((network, stack)) = start_stack("docker-compose.yml") else {
+    let Some((network, mut stack)) = start_stack("docker-compose.yml") else {
         return;
     };
     let said = stack.run(&["logs", "--no-color", "welcome"]).unwrap();
@@ -130,6 +130,11 @@ fn full_stack_serves_clients_on_two_gateways_whatever_is_killed() {
         client
     });
     spread(&stack, &clients);
+    // The gateways see where a client is, past the balancer.
+    let third = start_client(&network, &authority);
+    let (_, _waiting) = third.begin_login(&stack.url(), "c3").unwrap();
+    let pending = stack.bowline(&["logins", "list"]).unwrap();
+    assert_eq!(pending[0]["source_address"], *third.host.address);
     converges(&stack, &clients, "joined");
     for service in &SERVICES[..choose_size(4, SERVICES.len())] {
         stack.crash(service).unwrap();
@@ -153,6 +158,53 @@ fn full_stack_serves_clients_on_two_gateways_whatever_is_killed() {
     ] {
         assert!(!logs.contains(secret), "a log has {secret}");
     }
+    if choose_size(0, 1) == 1 {
+        add_other_files(&mut stack);
+    }
+}
+
+/// Waits until a page is served.
+fn answers(stack: &ComposeStack, url: &str, authority: Option<&Path>) {
+    wait_for(url, MINUTE, || {
+        let answer = stack.fetch(url, authority);
+        answer.map_err(|error| error.to_string())
+    });
+}
+
+/// The files that are added: a certificate of the operator's, a proxy in front, and Prometheus.
+fn add_other_files(stack: &mut ComposeStack) {
+    let place = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["10.77.0.1".to_owned()]).unwrap();
+    let certificate = place.path().join("certificate.pem");
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(
+        place.path().join("key.pem"),
+        made.signing_key.serialize_pem(),
+    )
+    .unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let directory = place.path().display().to_string();
+    stack
+        .add("tls-files.yml", &[("BOWLINE_TLS", &directory)])
+        .unwrap();
+    answers(stack, "https://10.77.0.1:8443/health", Some(&certificate));
+
+    let published = [
+        ("BOWLINE_PORT", "10.77.0.1:8443"),
+        ("BOWLINE_PROXY", "10.77.0.0/24"),
+    ];
+    stack.add("tls-proxy.yml", &published).unwrap();
+    answers(stack, "http://10.77.0.1:8443/health", None);
+
+    stack.add("observability.yml", &[]).unwrap();
+    wait_for("Prometheus reaches every process", MINUTE, || {
+        let targets = stack.fetch("http://127.0.0.1:9090/api/v1/targets", None);
+        let targets = targets.map_err(|error| error.to_string())?;
+        match targets.matches("\"health\":\"up\"").count() {
+            6 => Ok(()),
+            _ => Err(targets),
+        }
+    });
 }
 
 #[test]
