@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
     time::Duration,
 };
 
@@ -22,13 +22,13 @@ const LONGEST_ANSWER: u64 = 4096;
 /// What to ask.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
-    /// Where the process serves /healthz and /readyz: its `[telemetry] listen`.
+    /// Where the process serves /healthz and /readyz: its `[telemetry] listen`, or `host:port` of another machine.
     #[arg(
         long,
         env = "BOWLINE_TELEMETRY__LISTEN",
         default_value = "127.0.0.1:9090"
     )]
-    at: SocketAddr,
+    at: String,
     /// Ask only whether it runs, not whether it serves: this never depends on a database.
     #[arg(long)]
     live: bool,
@@ -37,9 +37,8 @@ pub struct HealthArgs {
 /// Asks the process, and fails unless it is well.
 pub fn run(args: &HealthArgs, printer: &Printer) -> Result<(), Failure> {
     let path = if args.live { "/healthz" } else { "/readyz" };
-    let address = reachable_address(args.at);
-    let answer = ask(address, path).map_err(|error| {
-        let text = format!("no answer from {address}{path}: {error}");
+    let answer = ask(&args.at, path).map_err(|error| {
+        let text = format!("no answer from {}{path}: {error}", args.at);
         Failure::new(FailureKind::Failed, text)
     })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -61,14 +60,26 @@ fn reachable_address(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
+/// Connects to an address, or to the first of a name's that takes the connection.
+fn connect(at: &str) -> std::io::Result<TcpStream> {
+    let mut refusal = std::io::Error::other("the name has no address");
+    for address in at.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&reachable_address(address), PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
+}
+
 /// Asks over plain HTTP, which the process speaks on a loopback address or a private network.
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn ask(at: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = connect(at)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.take(LONGEST_ANSWER).read_to_string(&mut answer)?;

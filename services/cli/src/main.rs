@@ -62,7 +62,7 @@ enum Command {
     Relay(server::RelayArgs),
     /// Say whether the server answers, and what it holds.
     Status,
-    /// Say whether a process of this machine serves, for health checks.
+    /// Say whether a process serves, for health checks.
     Health(health::HealthArgs),
     /// Make a first tailnet, its owner and a key where there is nothing yet, and show how to join a machine.
     FirstKey,

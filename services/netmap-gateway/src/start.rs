@@ -105,6 +105,8 @@ pub fn start(
             None => None,
         };
         let keys = ControlKeys::load(&config.control_keys)?;
+        // It is there before the first client: whoever scales gateways by it counts those without one, too.
+        metrics::gauge!("bowline_gateway_map_sessions").increment(0);
         let (socket, address) = listen_at(config.listen)?;
         let Dependencies {
             backends,

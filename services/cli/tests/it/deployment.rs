@@ -115,6 +115,10 @@ async fn health_is_asked_without_another_program() {
         .json(&["health", "--live", "--at", &address])
         .await;
     assert_eq!(live["health"], "ok");
+    let (_, port) = address.split_once(':').unwrap();
+    let by_name = format!("localhost:{port}");
+    let named = installation.json(&["health", "--at", &by_name]).await;
+    assert_eq!(named["health"], "ready");
     drop(served);
 }
 
