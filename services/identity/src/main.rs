@@ -18,6 +18,10 @@ async fn main() -> Result<(), ProcessError> {
     let clock = Arc::new(SystemClock);
     let (url, config) = (process.database_url()?, &process.config.service);
     let identity = Identity::start(url, config, bus, clock, &process.tasks).await?;
+    let callers = process.callers().clone();
+    identity
+        .database()
+        .keep_schema_level(ServiceName::Identity, callers, &process.tasks);
     let mut routes = Routes::builder();
     identity.add_to(&mut routes);
     let routes = routes.routes();

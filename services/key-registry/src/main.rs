@@ -23,6 +23,10 @@ async fn main() -> Result<(), ProcessError> {
     let settings = process.config.service.clone();
     let url = process.database_url()?;
     let registry = KeyRegistry::start(url, settings, services, bus, clock, &process.tasks).await?;
+    let callers = process.callers().clone();
+    registry
+        .database()
+        .keep_schema_level(ServiceName::KeyRegistry, callers, &process.tasks);
     let mut routes = Routes::builder();
     registry.add_to(&mut routes);
     let identity = process.channel_to(ServiceName::Identity)?;

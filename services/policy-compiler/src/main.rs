@@ -22,6 +22,10 @@ async fn main() -> Result<(), ProcessError> {
     };
     let url = process.database_url()?;
     let compiler = PolicyCompiler::start(url, followed, bus, clock, &process.tasks).await?;
+    let callers = process.callers().clone();
+    compiler
+        .database()
+        .keep_schema_level(ServiceName::PolicyCompiler, callers, &process.tasks);
     let mut routes = Routes::builder();
     compiler.add_to(&mut routes);
     let identity = process.channel_to(ServiceName::Identity)?;

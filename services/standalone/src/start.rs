@@ -18,8 +18,8 @@ use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_portal::{PortalConfig, portal_routes};
 use bowline_sealing::create_keys;
 use bowline_service_kit::{
-    Caller, DeferredServices, Listeners, ServiceName, Shutdown, Tasks, config::Secret, descriptors,
-    install_crypto_provider, serve, telemetry,
+    Caller, CallerVersions, DeferredServices, Listeners, ServiceName, Shutdown, Tasks,
+    config::Secret, descriptors, install_crypto_provider, serve, telemetry,
 };
 use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
@@ -253,30 +253,32 @@ async fn start_owners(
     let (registry, compiler) = (ServiceName::KeyRegistry, ServiceName::PolicyCompiler);
     let mut routes = Routes::builder();
     let (url, settings) = (database("identity"), identity_settings(state_dir, config)?);
-    Identity::start(&url, &settings, bus.clone(), Arc::clone(clock), tasks)
-        .await?
-        .add_to(&mut routes);
+    let identity = Identity::start(&url, &settings, bus.clone(), Arc::clone(clock), tasks).await?;
+    identity.add_to(&mut routes);
     let asked = AskedServices {
         identity: channel(registry),
         compiler: channel(registry),
     };
     let (url, settings) = (database("key-registry"), config.registry.clone());
-    KeyRegistry::start(&url, settings, asked, bus.clone(), Arc::clone(clock), tasks)
-        .await?
-        .add_to(&mut routes);
+    let keys = KeyRegistry::start(&url, settings, asked, bus.clone(), Arc::clone(clock), tasks);
+    let keys = keys.await?;
+    keys.add_to(&mut routes);
     let followed = FollowedServices {
         identity: channel(compiler),
         registry: channel(compiler),
     };
-    PolicyCompiler::start(
-        &database("policy"),
-        followed,
-        bus.clone(),
-        Arc::clone(clock),
-        tasks,
-    )
-    .await?
-    .add_to(&mut routes);
+    let url = database("policy");
+    let policies = PolicyCompiler::start(&url, followed, bus.clone(), Arc::clone(clock), tasks);
+    let policies = policies.await?;
+    policies.add_to(&mut routes);
+    for (service, database) in [
+        (ServiceName::Identity, identity.database()),
+        (registry, keys.database()),
+        (compiler, policies.database()),
+    ] {
+        // Nobody calls from another process.
+        database.keep_schema_level(service, CallerVersions::default(), tasks);
+    }
     Ok(routes.routes())
 }
 

@@ -3,9 +3,13 @@
 mod postgres;
 mod sqlite;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use bowline_clock::SharedClock;
+use bowline_service_kit::SCHEMA_LEVEL;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
@@ -54,6 +58,8 @@ pub struct DatabaseOptions {
     pub clock: SharedClock,
     /// Whose time counts.
     pub time: TimeSource,
+    /// The schema level of this program.
+    pub level: u32,
     /// How many connections may read at once, and on PostgreSQL as many more may write.
     pub connections: u32,
 }
@@ -67,9 +73,18 @@ impl DatabaseOptions {
             migrations,
             clock,
             time: TimeSource::Server,
+            level: SCHEMA_LEVEL,
             connections: 8,
         }
     }
+}
+
+/// What opening a database gives.
+struct OpenedPools {
+    writer: AnyPool,
+    reader: AnyPool,
+    /// The schema level in use.
+    level: u32,
 }
 
 /// A service's own database: one PostgreSQL schema or one SQLite file. Clones share the connections.
@@ -80,6 +95,8 @@ pub struct Database {
     clock: SharedClock,
     writer: AnyPool,
     reader: AnyPool,
+    /// The schema level in use, which only grows.
+    level: Arc<AtomicU32>,
 }
 
 impl Database {
@@ -89,7 +106,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`DatabaseOpenError::Newer`] when a newer release has migrated the schema; else what hindered.
+    /// [`DatabaseOpenError::Newer`] when a newer release has written what this one can not read; else what hindered.
     pub fn open(
         url: &str,
         options: DatabaseOptions,
@@ -97,7 +114,7 @@ impl Database {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             sqlx::any::install_default_drivers();
-            let (dialect, (writer, reader)) = if let Some(path) = url.strip_prefix("sqlite://") {
+            let (dialect, opened) = if let Some(path) = url.strip_prefix("sqlite://") {
                 (SqlDialect::Sqlite, sqlite::open(path, &options).await?)
             } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
                 (SqlDialect::Postgres, postgres::open(url, &options).await?)
@@ -108,8 +125,9 @@ impl Database {
                 dialect,
                 time: options.time,
                 clock: options.clock,
-                writer,
-                reader,
+                writer: opened.writer,
+                reader: opened.reader,
+                level: Arc::new(AtomicU32::new(opened.level)),
             })
         })
     }
@@ -118,6 +136,17 @@ impl Database {
     #[must_use]
     pub fn dialect(&self) -> SqlDialect {
         self.dialect
+    }
+
+    /// Returns the schema level in use: what a release of a higher level adds is written only from that level on.
+    #[must_use]
+    pub fn schema_level(&self) -> u32 {
+        self.level.load(Ordering::Relaxed)
+    }
+
+    /// Notes a schema level that is in use.
+    pub(crate) fn note_level(&self, level: u32) {
+        self.level.fetch_max(level, Ordering::Relaxed);
     }
 
     /// Returns the pool for single reading statements: `query(…).fetch_optional(database.reader())`.

@@ -76,17 +76,17 @@ pub enum DatabaseOpenError {
         /// What the database said.
         source: DatabaseError,
     },
-    /// The schema was written by a newer release.
+    /// A newer release has written what this program can not read.
     #[error(
-        "schema {schema} is at migration {found} and this program knows {known}: start the newer release, or restore a backup made before the upgrade"
+        "schema {schema} is in use at schema level {needed} and this program knows level {known}: start the newer release, or restore a backup made before the upgrade"
     )]
     Newer {
         /// The schema.
         schema: String,
-        /// The newest migration in the schema.
-        found: i64,
-        /// The newest migration this program has.
-        known: i64,
+        /// The level that a program needs.
+        needed: u32,
+        /// The level of this program.
+        known: u32,
     },
     /// The URL names no database this program can use.
     #[error("database URL must start with \"postgres://\" or \"sqlite://\"")]

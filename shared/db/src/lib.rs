@@ -15,7 +15,8 @@
 //! * an answered mutation is committed, its audit rows and change entries with it;
 //! * a mutation that fails changes nothing, and does not touch those which share its commit.
 //!
-//! The tables `heads`, `change_log`, `audit`, `ids` and `migrations` of each schema belong to this crate. What an
+//! The tables `heads`, `change_log`, `audit`, `ids`, `migrations`, `schema_levels` and `processes` of each schema belong to
+//! this crate. What an
 //! entry means, and who may read which, is not here.
 
 mod audit;
@@ -26,6 +27,7 @@ mod error;
 mod followers;
 mod ids;
 mod migration;
+mod schema_levels;
 mod time;
 mod transaction;
 
@@ -37,5 +39,6 @@ pub use error::{DatabaseError, DatabaseOpenError};
 pub use followers::ChangePage;
 pub use ids::next_id;
 pub use migration::{Migration, Migrations};
+pub use schema_levels::LiveProcess;
 pub use time::{from_micros, to_micros};
 pub use transaction::{ReadTransaction, WriteTransaction};

@@ -1,8 +1,8 @@
 //! Brings a schema to what the program knows.
 
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row, any::AnyRow};
 
-use crate::{DatabaseError, DatabaseOpenError, SqlDialect};
+use crate::{DatabaseError, DatabaseOpenError, DatabaseOptions, SqlDialect, schema_levels};
 
 /// One numbered step of a schema, in both dialects.
 #[derive(Clone, Copy, Debug)]
@@ -13,12 +13,15 @@ pub struct Migration {
     pub postgres: &'static str,
     /// The statements for SQLite.
     pub sqlite: &'static str,
+    /// The schema level that a process needs to work with the schema afterwards: 0 for a step that only adds.
+    pub least_level: u32,
 }
 
 /// The steps of a schema, oldest first. [`migrations!`](crate::migrations) makes one from files.
 pub type Migrations = &'static [Migration];
 
-/// Includes the calling crate's `migrations/{postgres,sqlite}/NAME.sql` for each name, oldest first.
+/// Includes the calling crate's `migrations/{postgres,sqlite}/NAME.sql` for each name, oldest first. All of them only add:
+/// processes of the release before work with the schema as well.
 #[macro_export]
 macro_rules! migrations {
     ($($name:literal),* $(,)?) => {
@@ -26,19 +29,21 @@ macro_rules! migrations {
             name: $name,
             postgres: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/", $name, ".sql")),
             sqlite: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/", $name, ".sql")),
+            least_level: 0,
         }),*]
     };
 }
 
 /// The tables of this crate; they come before the service's.
-const OWN: Migrations = migrations!["0001_change_log"];
+const OWN: Migrations = migrations!["0001_change_log", "0002_schema_levels"];
 
-/// Applies what is missing, each step in one transaction. On PostgreSQL the caller keeps other replicas away.
+/// Applies what is missing, each step in one transaction, and returns the schema level that is in use. On PostgreSQL the
+/// caller keeps other replicas away.
 pub(crate) async fn migrate(
     connection: &mut AnyConnection,
     schema: &str,
-    service: Migrations,
-) -> Result<(), DatabaseOpenError> {
+    options: &DatabaseOptions,
+) -> Result<u32, DatabaseOpenError> {
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS migrations (
             family TEXT NOT NULL, number BIGINT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (family, number))",
@@ -46,25 +51,21 @@ pub(crate) async fn migrate(
     .execute(&mut *connection)
     .await
     .map_err(DatabaseError::from)?;
-    for (family, steps) in [("database", OWN), ("service", service)] {
+    let mut is_new = true;
+    for (family, steps) in [("database", OWN), ("service", options.migrations)] {
         let applied = read_applied(connection, family).await?;
-        let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
-        if let Some((found, _)) = applied.last().filter(|(found, _)| *found > known) {
-            return Err(DatabaseOpenError::Newer {
-                schema: schema.to_owned(),
-                found: *found,
-                known,
-            });
-        }
+        is_new &= applied.is_empty();
+        // What a newer release has added is there beside what is known here.
+        let needed = applied.iter().map(|step| step.least_level).max();
+        check_level(schema, needed.unwrap_or_default(), options.level)?;
         for (number, step) in (1..).zip(steps) {
-            match applied.iter().find(|(found, _)| *found == number) {
-                Some((_, name)) if name == step.name => {}
-                Some((_, name)) => {
-                    let (schema, found) = (schema.to_owned(), name.clone());
+            match applied.iter().find(|found| found.number == number) {
+                Some(found) if found.name == step.name => {}
+                Some(found) => {
                     return Err(DatabaseOpenError::Foreign {
-                        schema,
+                        schema: schema.to_owned(),
                         number,
-                        found,
+                        found: found.name.clone(),
                         expected: step.name,
                     });
                 }
@@ -78,20 +79,53 @@ pub(crate) async fn migrate(
             }
         }
     }
-    Ok(())
+    if is_new {
+        schema_levels::record_first_level(connection, options).await?;
+    }
+    let in_use = schema_levels::read_level(connection).await?;
+    check_level(schema, in_use, options.level)?;
+    Ok(in_use)
+}
+
+fn check_level(schema: &str, needed: u32, known: u32) -> Result<(), DatabaseOpenError> {
+    if needed <= known {
+        return Ok(());
+    }
+    Err(DatabaseOpenError::Newer {
+        schema: schema.to_owned(),
+        needed,
+        known,
+    })
+}
+
+/// A step that was applied, maybe by another release.
+struct AppliedStep {
+    number: i64,
+    name: String,
+    least_level: u32,
 }
 
 async fn read_applied(
     connection: &mut AnyConnection,
     family: &str,
-) -> Result<Vec<(i64, String)>, DatabaseError> {
-    let rows = sqlx::query("SELECT number, name FROM migrations WHERE family = $1 ORDER BY number")
+) -> Result<Vec<AppliedStep>, DatabaseError> {
+    // Not kept: a step may add a column.
+    let rows = sqlx::query("SELECT * FROM migrations WHERE family = $1 ORDER BY number")
+        .persistent(false)
         .bind(family.to_owned())
         .fetch_all(connection)
         .await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect()
+    let read = |row: &AnyRow| {
+        Ok(AppliedStep {
+            number: row.try_get("number")?,
+            name: row.try_get("name")?,
+            // A schema of an earlier release has no such column.
+            least_level: row
+                .try_get::<i64, _>("least_level")
+                .map_or(0, schema_levels::to_level),
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 async fn apply_step(
@@ -120,6 +154,14 @@ async fn apply_step(
     sqlx::raw_sql(AssertSqlSafe(sql))
         .execute(&mut *transaction)
         .await?;
+    if step.least_level > 0 {
+        sqlx::query("UPDATE migrations SET least_level = $1 WHERE family = $2 AND number = $3")
+            .bind(i64::from(step.least_level))
+            .bind(family.to_owned())
+            .bind(number)
+            .execute(&mut *transaction)
+            .await?;
+    }
     transaction.commit().await?;
     tracing::info!(migration = step.name, "schema migrated");
     Ok(())

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bowline_proto::access::{CallerKind, find_rule};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, Ready, ready};
-use http::header;
+use http::{HeaderMap, header};
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use tonic::{Code, Status};
@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 
 use crate::connection_slots::SlotHandle;
 use crate::status::deny_call;
-use crate::{Caller, ServiceName, TokenVerifier};
+use crate::{Caller, CallerVersions, ServiceName, TokenVerifier};
 
 mod token;
 
@@ -39,13 +39,32 @@ pub fn is_open(path: &str) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct AccessRules {
     tokens: Option<TokenVerifier>,
+    versions: CallerVersions,
 }
 
 impl AccessRules {
     /// Returns the rules declared in the `.proto` files. Without a verifier no token is taken.
     #[must_use]
     pub fn from_declarations(tokens: Option<TokenVerifier>) -> Self {
-        Self { tokens }
+        Self {
+            tokens,
+            versions: CallerVersions::default(),
+        }
+    }
+
+    /// Notes which releases the services are that call over the network, and refuses those that are too old.
+    #[must_use]
+    pub(crate) fn with_versions(mut self, versions: CallerVersions) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Checks the release of a service that calls over the network: one in this process is of the same.
+    fn check_release(&self, caller: Option<&Caller>, headers: &HeaderMap) -> Result<(), Status> {
+        match caller {
+            Some(Caller::Service(service)) => self.versions.admit_caller(*service, headers),
+            _ => Ok(()),
+        }
     }
 
     /// Decides about one call of a caller who is proven otherwise than by a token.
@@ -113,6 +132,15 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let caller = prove_caller(request.extensions());
+        let is_remote = request.extensions().get::<Caller>().is_none();
+        if is_remote
+            && let Err(refusal) = self
+                .access
+                .check_release(caller.as_ref(), request.headers())
+        {
+            let refusal = refuse_call(request.uri().path(), refusal);
+            return Either::Right(Either::Left(ready(Ok(refusal))));
+        }
         let is_by_token = request.headers().contains_key(header::AUTHORIZATION);
         let verdict = match (&caller, &self.access.tokens) {
             (Some(Caller::Service(ServiceName::NetmapGateway)), Some(verifier)) if is_by_token => {

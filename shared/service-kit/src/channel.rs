@@ -25,7 +25,7 @@ use tracing::Instrument as _;
 use crate::access::GuardedRoutes;
 use crate::meter::{MeterLayer, MeteredRoutes};
 use crate::trace::{self, TraceLayer, TracedRoutes};
-use crate::{AccessRules, Caller, Certificates, ServiceName, TokenVerifier};
+use crate::{AccessRules, Caller, Certificates, ServiceName, TokenVerifier, versions};
 use administration::AdminConnector;
 pub use administration::{AdminAddressError, trusted_authorities};
 pub use remote::InvalidAddress;
@@ -183,6 +183,7 @@ impl Service<http::Request<Body>> for GrpcChannel {
             }
             // It ends in time by itself, to know whose fault it was.
             ChannelTransport::Remote(remote) => {
+                versions::write_header(request.headers_mut());
                 let answer = remote.clone().call(request, limit);
                 return answer.instrument(span).boxed();
             }

@@ -30,6 +30,7 @@ pub mod relay_permits;
 pub mod retry_window;
 pub mod telemetry;
 pub mod trace;
+mod versions;
 
 mod caller;
 mod channel;
@@ -60,6 +61,7 @@ pub use status::{CALL_DENIED, Code, ServiceError, retry_after, status_reason, to
 pub use tasks::{TaskError, Tasks};
 pub use tokens::TokenVerifier;
 pub use trace::RequestId;
+pub use versions::{CallerVersions, ProcessVersion, SCHEMA_LEVEL};
 
 /// Makes aws-lc-rs the process's provider of TLS cryptography; the first thing in every `main` and TLS test.
 pub fn install_crypto_provider() {

@@ -10,7 +10,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tonic::service::Routes;
 
 use crate::{
-    Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks, TokenVerifier,
+    CallerVersions, Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks,
+    TokenVerifier,
     certificates::CertificateFiles,
     config::{self, Secret},
     descriptors, error_text, install_crypto_provider, serve,
@@ -92,6 +93,7 @@ pub struct Process<S> {
     certificates: Certificates,
     telemetry: Telemetry,
     tokens: Option<TokenVerifier>,
+    callers: CallerVersions,
 }
 
 impl<S: DeserializeOwned + Default> Process<S> {
@@ -123,6 +125,7 @@ impl<S: DeserializeOwned + Default> Process<S> {
             certificates,
             telemetry,
             tokens: None,
+            callers: CallerVersions::default(),
         })
     }
 
@@ -150,6 +153,12 @@ impl<S: DeserializeOwned + Default> Process<S> {
             Some(url) => Ok(url.expose()),
             None => Err(ProcessError("the settings name no database".to_owned())),
         }
+    }
+
+    /// Returns which releases those are that call.
+    #[must_use]
+    pub fn callers(&self) -> &CallerVersions {
+        &self.callers
     }
 
     /// Takes the tokens that gateways pass on; identity knows whose they are.
@@ -185,7 +194,8 @@ impl<S: DeserializeOwned + Default> Process<S> {
         let shutdown = self.tasks.shutdown().clone();
         let listeners = Listeners::default()
             .with_tcp(self.config.listen, self.certificates)?
-            .with_tokens(self.tokens);
+            .with_tokens(self.tokens)
+            .with_versions(self.callers);
         let serving = serve(routes, descriptors, listeners, shutdown.clone());
         self.tasks.spawn_critical("grpc", serving);
         let listener = telemetry::listen_for_probes(self.config.telemetry.listen)?;

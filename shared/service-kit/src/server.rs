@@ -22,8 +22,8 @@ use crate::connection_slots::{ConnectionSlots, SlotLimits, SlotStream};
 use crate::meter::MeterLayer;
 use crate::trace::TraceLayer;
 use crate::{
-    AccessRules, Certificates, Shutdown, TokenVerifier, descriptors, error_text, listen_tcp,
-    listen_unix,
+    AccessRules, CallerVersions, Certificates, Shutdown, TokenVerifier, descriptors, error_text,
+    listen_tcp, listen_unix,
 };
 
 /// How many calls one connection may have open; streams and calls that wait for a person count.
@@ -52,6 +52,7 @@ pub struct Listeners {
     /// What is asked about at the health service besides the whole, and how it is.
     health: Vec<(&'static str, bool)>,
     tokens: Option<TokenVerifier>,
+    versions: CallerVersions,
 }
 
 /// Why a service can not listen.
@@ -120,6 +121,13 @@ impl Listeners {
         self
     }
 
+    /// Notes which releases the callers are, and refuses those that are too old.
+    #[must_use]
+    pub fn with_versions(mut self, versions: CallerVersions) -> Self {
+        self.versions = versions;
+        self
+    }
+
     /// Returns the TCP address, with the real port when 0 was asked for.
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
@@ -173,12 +181,14 @@ pub fn serve(
             health.set_service_status(part, status).await;
         }
         let routes = add_introspection(routes, descriptors, &health)?.prepare();
+        let access =
+            AccessRules::from_declarations(listeners.tokens).with_versions(listeners.versions);
         let tcp = async {
             let Some((listener, certificates)) = listeners.tcp else {
                 return Ok(());
             };
             let incoming = accept_trusted(from_services(listener), certificates);
-            let router = server_builder(listeners.tokens.clone()).add_routes(routes.clone());
+            let router = server_builder(access.clone()).add_routes(routes.clone());
             router
                 .serve_with_incoming_shutdown(incoming, shutdown.wait_for_drain())
                 .await
@@ -188,7 +198,7 @@ pub fn serve(
                 return Ok(());
             };
             let incoming = from_administrators(listener);
-            let router = server_builder(listeners.tokens.clone()).add_routes(routes.clone());
+            let router = server_builder(access.clone()).add_routes(routes.clone());
             router
                 .serve_with_incoming_shutdown(incoming, shutdown.wait_for_drain())
                 .await
@@ -329,7 +339,7 @@ impl axum::serve::Listener for BoundedListener {
 /// What each call passes, the last first.
 type CallLayers = Stack<MeterLayer, Stack<TraceLayer, Stack<AccessRules, Identity>>>;
 
-fn server_builder(tokens: Option<TokenVerifier>) -> Server<CallLayers> {
+fn server_builder(access: AccessRules) -> Server<CallLayers> {
     Server::builder()
         .timeout(LONGEST_CALL)
         .tcp_nodelay(true)
@@ -338,7 +348,7 @@ fn server_builder(tokens: Option<TokenVerifier>) -> Server<CallLayers> {
         .initial_connection_window_size(WINDOWS.1)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .layer(AccessRules::from_declarations(tokens))
+        .layer(access)
         .layer(TraceLayer)
         .layer(MeterLayer)
 }

@@ -77,6 +77,12 @@ pub(crate) fn deny_call(message: String) -> Status {
     Status::with_error_details(tonic::Code::PermissionDenied, message, details)
 }
 
+/// Returns the status of a call whose caller is of a release too old for the deployment.
+pub(crate) fn refuse_caller(message: String) -> Status {
+    let details = ErrorDetails::with_error_info("SCHEMA_LEVEL", "bowline", []);
+    Status::with_error_details(tonic::Code::FailedPrecondition, message, details)
+}
+
 /// Returns the reason in a status, if it has one.
 #[must_use]
 pub fn status_reason(status: &Status) -> Option<String> {

@@ -6,7 +6,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor};
 use tokio::time::timeout;
 
-use super::DatabaseOptions;
+use super::{DatabaseOptions, OpenedPools};
 use crate::{DatabaseError, DatabaseOpenError, migration};
 
 /// How long making a connection may take.
@@ -15,19 +15,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn open(
     url: &str,
     options: &DatabaseOptions,
-) -> Result<(AnyPool, AnyPool), DatabaseOpenError> {
+) -> Result<OpenedPools, DatabaseOpenError> {
     let schema = options.schema;
     let mut connection = timeout(CONNECT_TIMEOUT, AnyConnection::connect(url))
         .await
         .map_err(|_| DatabaseError::unavailable("no connection in time"))?
         .map_err(DatabaseError::from)?;
     prepare_schema(&mut connection, schema).await?;
-    migration::migrate(&mut connection, schema, options.migrations).await?;
+    let level = migration::migrate(&mut connection, schema, options).await?;
     // Closing ends the session and with it the advisory lock.
     connection.close().await.map_err(DatabaseError::from)?;
-    let writer = open_pool(url, options.connections, schema).await?;
-    let reader = open_pool(url, options.connections, schema).await?;
-    Ok((writer, reader))
+    Ok(OpenedPools {
+        writer: open_pool(url, options.connections, schema).await?,
+        reader: open_pool(url, options.connections, schema).await?,
+        level,
+    })
 }
 
 /// Keeps other replicas from migrating, makes the schema, and looks into it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::AnyPool;
 use sqlx::any::AnyPoolOptions;
 
-use super::DatabaseOptions;
+use super::{DatabaseOptions, OpenedPools};
 use crate::{DatabaseError, DatabaseOpenError, migration};
 
 // What statements put aside stays in memory: the directory of the file may be the only one that can be written.
@@ -19,7 +19,7 @@ const READER: &str =
 pub(super) async fn open(
     path: &str,
     options: &DatabaseOptions,
-) -> Result<(AnyPool, AnyPool), DatabaseOpenError> {
+) -> Result<OpenedPools, DatabaseOpenError> {
     // SQLite gives its log files the mode of the main file, so that is made first.
     OpenOptions::new()
         .append(true)
@@ -33,10 +33,14 @@ pub(super) async fn open(
     let url = format!("sqlite://{path}");
     let writer = open_pool(&url, 1, WRITER).await?;
     let mut connection = writer.acquire().await.map_err(DatabaseError::from)?;
-    migration::migrate(&mut connection, path, options.migrations).await?;
+    let level = migration::migrate(&mut connection, path, options).await?;
     drop(connection);
     let reader = open_pool(&url, options.connections, READER).await?;
-    Ok((writer, reader))
+    Ok(OpenedPools {
+        writer,
+        reader,
+        level,
+    })
 }
 
 async fn open_pool(url: &str, size: u32, setup: &'static str) -> Result<AnyPool, DatabaseError> {

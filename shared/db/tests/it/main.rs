@@ -17,5 +17,6 @@ mod mutations;
 mod open;
 mod reads;
 mod runtime_end;
+mod schema_levels;
 mod soft;
 mod support;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bowline_clock::{Clock, SystemClock};
 use bowline_db::{Database, DatabaseOpenError, Migration};
+use bowline_service_kit::SCHEMA_LEVEL;
 use bowline_test_servers::{TestDatabase, on_both};
 use futures_util::future::join_all;
 
@@ -13,7 +14,8 @@ use crate::support::{TestLog, add, options, system_options, tailnet};
 on_both!(TestLog::open =>
     a_failed_migration_leaves_the_schema,
     a_foreign_schema_is_refused,
-    a_newer_schema_is_refused,
+    a_schema_that_needs_a_newer_release_is_refused,
+    a_schema_with_more_in_it_is_used,
     data_survives_opening_again,
     replicas_may_start_together,
     server_time_is_about_the_machine_s,
@@ -27,6 +29,14 @@ const BROKEN: &[Migration] = &[
     crate::support::MIGRATIONS[0],
     migration("0002_broken", "CREATE TABLE m (x BIGINT); nonsense"),
 ];
+/// After it, only a release of the next level works with the schema.
+const CONTRACTED: &[Migration] = &[
+    crate::support::MIGRATIONS[0],
+    Migration {
+        least_level: SCHEMA_LEVEL + 1,
+        ..migration("0002_contracted", "ALTER TABLE things DROP COLUMN note")
+    },
+];
 const FOREIGN: &[Migration] = &[migration("0001_other", "CREATE TABLE o (x BIGINT)")];
 
 const fn migration(name: &'static str, sql: &'static str) -> Migration {
@@ -34,6 +44,7 @@ const fn migration(name: &'static str, sql: &'static str) -> Migration {
         name,
         postgres: sql,
         sqlite: sql,
+        least_level: 0,
     }
 }
 
@@ -60,21 +71,25 @@ async fn data_survives_opening_again(fixture: TestLog) {
         .unwrap();
 }
 
-async fn a_newer_schema_is_refused(fixture: TestLog) {
+async fn a_schema_with_more_in_it_is_used(fixture: TestLog) {
     open(&fixture, NEXT).await.unwrap();
+    let earlier = open(&fixture, crate::support::MIGRATIONS).await.unwrap();
+    add(&fixture.log, tailnet(1), "a").await.unwrap();
+    assert_eq!(earlier.schema_level(), SCHEMA_LEVEL);
+}
+
+async fn a_schema_that_needs_a_newer_release_is_refused(fixture: TestLog) {
+    let mut newer = options(fixture.clock.clone());
+    (newer.migrations, newer.level) = (CONTRACTED, SCHEMA_LEVEL + 1);
+    Database::open(&fixture.url, newer.clone()).await.unwrap();
+    Database::open(&fixture.url, newer).await.unwrap();
     let error = open(&fixture, crate::support::MIGRATIONS)
         .await
         .unwrap_err();
+    let text = error.to_string();
     assert!(
-        matches!(
-            error,
-            DatabaseOpenError::Newer {
-                found: 2,
-                known: 1,
-                ..
-            }
-        ),
-        "{error}"
+        text.contains("is in use at schema level 2 and this program knows level 1"),
+        "{text}"
     );
 }
 

@@ -22,11 +22,18 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
         "CREATE TABLE things (id BIGINT PRIMARY KEY, tailnet_id BIGINT NOT NULL, name TEXT NOT NULL,
         note TEXT, data BLOB, size BIGINT, UNIQUE (tailnet_id, name));
         CREATE UNIQUE INDEX things_data_key ON things (data) WHERE data IS NOT NULL",
+    least_level: 0,
 }];
 
 /// A clock that a test moves, and that never tells the same time twice.
 #[derive(Debug)]
 pub(crate) struct TickingClock(ManualClock);
+
+impl TickingClock {
+    pub(crate) fn advance(&self, time: TimeDelta) {
+        self.0.advance(time);
+    }
+}
 
 impl Clock for TickingClock {
     fn now(&self) -> DateTime<Utc> {

@@ -38,6 +38,8 @@ fn variables_of_the_command_line_hinder_no_server() {
         variables.extend(named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
     }
     assert!(variables.len() > 8, "{variables:?}");
+    // What is named like a setting is one that the command reads, too.
+    variables.retain(|variable| !variable.contains("__"));
     for variable in variables {
         let value = [(variable.clone(), "value".to_owned())];
         let found = config::check::<ProcessConfig<NoSettings>>(None, value);
