@@ -7,6 +7,7 @@ import (
 	certmanager "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -132,7 +133,14 @@ func validateChange(before, after string) error {
 		}
 		accessor.SetResourceVersion("1")
 		accessor.SetUID("")
+		accessor.SetCreationTimestamp(metav1.Time{})
 		objects = append(objects, internal)
+	}
+	if service, isService := objects[1].(*core.Service); isService {
+		before := objects[0].(*core.Service)
+		assignAddresses(before)
+		assignAddresses(service)
+		return corevalidation.ValidateServiceUpdate(service, before).ToAggregate()
 	}
 	strategy, isThere := strategies[kind.Kind]
 	if !isThere {
