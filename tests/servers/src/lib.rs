@@ -35,6 +35,7 @@ pub use database::TestDatabase;
 pub use keycloak::KeycloakServer;
 pub use oidc_provider::OidcProviderServer;
 pub use postgres::PostgresServer;
+pub use process::{mortal, spawn_mortal};
 pub use redis::RedisServer;
 pub use samlp::SamlpServer;
 pub use size::choose_size;

@@ -36,7 +36,7 @@ impl Process {
             .stdout(output.try_clone()?)
             .stderr(output);
         let what = format!("{command:?} does not start");
-        let mut process = Self(spawn(command).context(what)?);
+        let mut process = Self(spawn_mortal(command).context(what)?);
         let deadline = Instant::now() + patience;
         while !answers() {
             if let Some(status) = process.0.try_wait()? {
@@ -69,8 +69,9 @@ impl Process {
     }
 }
 
-/// Returns a command that the kernel kills when the test process ends, however it ends.
-pub(crate) fn mortal(program: &Path, account: Option<&str>) -> Command {
+/// Returns a command that the kernel kills when the test process ends, however it ends; [`spawn_mortal`] starts it.
+#[must_use]
+pub fn mortal(program: &Path, account: Option<&str>) -> Command {
     let mut command = Command::new("setpriv");
     if let Some(account) = account {
         command.args(["--reuid", account, "--regid", account, "--clear-groups"]);
@@ -80,7 +81,11 @@ pub(crate) fn mortal(program: &Path, account: Option<&str>) -> Command {
 }
 
 /// Starts a child from a thread that lives as long as the test process: the kernel ties the child to its thread.
-fn spawn(command: Command) -> Result<Child> {
+///
+/// # Errors
+///
+/// When it does not start.
+pub fn spawn_mortal(command: Command) -> Result<Child> {
     type Order = (Command, SyncSender<std::io::Result<Child>>);
     static LAUNCHER: OnceLock<SyncSender<Order>> = OnceLock::new();
     let launcher = LAUNCHER.get_or_init(|| {

@@ -8,20 +8,12 @@
 //! A fixture is a state directory of `bowline serve`, the dump of a PostgreSQL database of separate services, and what
 //! both held, as JSON. Its devices' keys are in it, so that they come back without a registration.
 
-#![expect(clippy::disallowed_methods, reason = "this crate is only for tests")]
-
-mod deployment;
 mod device;
 mod fixture;
-mod one_process;
 mod recipe;
 mod record;
-mod separate;
 
-pub use deployment::Deployment;
 pub use device::{Device, FORGED_REQUEST_ID, Registered};
 pub use fixture::Fixture;
-pub use one_process::OneProcess;
 pub use recipe::make;
 pub use record::{NodeRecord, Record};
-pub use separate::Separate;

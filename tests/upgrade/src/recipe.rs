@@ -8,14 +8,13 @@ use bowline_proto::identity::v1::{
     UpdateUserRequest, User, tailnet_service_client::TailnetServiceClient,
     user_service_client::UserServiceClient,
 };
-use bowline_service_kit::GrpcChannel;
+use bowline_service_kit::{GrpcChannel, ServiceName};
+use bowline_test_deployments::{Deployment, OneProcess, Separate, program};
 use bowline_test_servers::PostgresServer;
 use prost_types::FieldMask;
 use serde_json::{Value, json};
 
-use crate::{
-    Deployment, Device, Fixture, OneProcess, Record, Registered, Separate, record::DeviceRecord,
-};
+use crate::{Device, Fixture, Record, Registered, record::DeviceRecord};
 
 /// Longer than any fixture is in use.
 const LONG: &str = "30000d";
@@ -86,7 +85,7 @@ pub fn make(directory: &Path) -> Result<()> {
     fs::create_dir_all(&services)?;
     let keys = services.join("control-keys").display().to_string();
     for what in ["create", "roll"] {
-        let mut command = Command::new(crate::deployment::program("bowline")?);
+        let mut command = Command::new(program("bowline")?);
         if !command
             .args(["control-keys", what, &keys])
             .status()?
@@ -237,7 +236,7 @@ impl Filling<'_> {
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let channel = self.server.identity()?;
+            let channel = self.server.channel(ServiceName::Identity)?;
             set_dns_and_groups(channel).await
         })
     }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use bowline_keys::PrivateKey;
+use bowline_test_deployments::Deployment;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Deployment, Device};
+use crate::Device;
 
 /// All that has to be the same after an upgrade.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

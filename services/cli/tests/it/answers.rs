@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
 
 use bowline_interface::{Shape, assert_unchanged};
-use bowline_upgrade::{Deployment as _, Device, Fixture, OneProcess, Registered};
+use bowline_test_deployments::{Deployment as _, OneProcess};
+use bowline_upgrade::{Device, Fixture, Registered};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

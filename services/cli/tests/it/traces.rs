@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use bowline_test_deployments::{Deployment, OneProcess, Separate};
 use bowline_test_servers::PostgresServer;
-use bowline_upgrade::{Deployment, Device, FORGED_REQUEST_ID, OneProcess, Registered, Separate};
+use bowline_upgrade::{Device, FORGED_REQUEST_ID, Registered};
 use serde_json::{Value, json};
 
 /// The calls that a registration with a key leads to, each of another service.

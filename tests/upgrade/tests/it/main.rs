@@ -8,8 +8,9 @@
 
 use std::{fs, path::Path};
 
+use bowline_test_deployments::{Deployment, OneProcess, Separate};
 use bowline_test_servers::PostgresServer;
-use bowline_upgrade::{Deployment, Device, Fixture, OneProcess, Record, Registered, Separate};
+use bowline_upgrade::{Device, Fixture, Record, Registered};
 use serde_json::{Value, json};
 
 #[test]

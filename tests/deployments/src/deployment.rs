@@ -9,11 +9,33 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use bowline_service_kit::GrpcChannel;
+use bowline_service_kit::{GrpcChannel, ServiceName};
+use bowline_test_servers::{mortal, spawn_mortal};
 use serde_json::Value;
 
 /// How long a process may take to serve, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a server is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// What clients of one process speak: `http` or `https`. Separate gateways speak `http`.
+    pub scheme: &'a str,
+    /// What is logged.
+    pub log_filter: &'a str,
+    /// How many gateways there are beside each other, where the services are separate.
+    pub gateways: usize,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Self {
+            scheme: "http",
+            log_filter: "info,bowline=debug",
+            gateways: 1,
+        }
+    }
+}
 
 /// A running server, of one process or of several.
 pub trait Deployment {
@@ -24,15 +46,27 @@ pub trait Deployment {
     /// When the program is not built.
     fn command(&self) -> Result<Command>;
 
-    /// Returns where clients connect.
-    fn address(&self) -> SocketAddr;
+    /// Returns where clients connect, at each gateway.
+    fn addresses(&self) -> Vec<SocketAddr>;
 
-    /// Returns a channel to identity, for what the command line does not do.
+    /// Returns a channel to a service, for what the command line does not do.
     ///
     /// # Errors
     ///
     /// When the certificates can not be read.
-    fn identity(&self) -> Result<GrpcChannel>;
+    fn channel(&self, service: ServiceName) -> Result<GrpcChannel>;
+
+    /// Ends everything that clients are connected to at once, and starts it again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    fn crash_gateways(&mut self) -> Result<()>;
+
+    /// Returns where clients connect, at the first gateway.
+    fn address(&self) -> SocketAddr {
+        self.addresses()[0]
+    }
 
     /// Runs the command line and returns its JSON.
     ///
@@ -52,6 +86,12 @@ pub trait Deployment {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
+    /// Says whether all gateways take connections.
+    fn is_open(&self) -> bool {
+        let mut addresses = self.addresses().into_iter();
+        addresses.all(|address| TcpStream::connect(address).is_ok())
+    }
+
     /// Runs the command line until it succeeds.
     ///
     /// # Errors
@@ -61,7 +101,7 @@ pub trait Deployment {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.bowline(&["status"]) {
-                Ok(_) if TcpStream::connect(self.address()).is_ok() => return Ok(()),
+                Ok(_) if self.is_open() => return Ok(()),
                 Ok(_) if Instant::now() > deadline => bail!("nobody listens for clients"),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 _ => std::thread::sleep(Duration::from_millis(50)),
@@ -71,7 +111,11 @@ pub trait Deployment {
 }
 
 /// Returns a program under test: they are built beside the tests.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When it is not built.
+pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     // A test lies in `deps`, a program beside it.
     let mut places = own.ancestors().skip(1).take(2);
@@ -81,13 +125,21 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
 
 /// Returns a command without the variables of whoever runs the tests.
 pub(crate) fn command(name: &str) -> Result<Command> {
-    let mut command = Command::new(program(name)?);
+    Ok(without_settings(Command::new(program(name)?)))
+}
+
+/// Returns the same for a server, which ends with this process.
+pub(crate) fn server_command(name: &str) -> Result<Command> {
+    Ok(without_settings(mortal(&program(name)?, None)))
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("BOWLINE_") {
             command.env_remove(name);
         }
     }
-    Ok(command)
+    command
 }
 
 /// Returns a free address of the loopback interface.
@@ -101,15 +153,13 @@ pub(crate) struct Running(Child);
 
 impl Running {
     /// Starts a command whose output goes to a file.
-    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .with_context(|| format!("{command:?}"))?;
-        Ok(Self(child))
+            .stderr(file);
+        Ok(Self(spawn_mortal(command)?))
     }
 
     /// Lets it drain and end.

@@ -8,9 +8,12 @@ use std::{
 };
 
 use anyhow::Result;
-use bowline_service_kit::GrpcChannel;
+use bowline_service_kit::{GrpcChannel, ServiceName};
 
-use crate::deployment::{Deployment, Running, command, free_address};
+use crate::{
+    Launch,
+    deployment::{Deployment, Running, command, free_address, server_command},
+};
 
 /// A server of one process.
 #[derive(Debug)]
@@ -27,6 +30,22 @@ impl OneProcess {
     ///
     /// When it does not come up; its log is in the state directory.
     pub fn start(state_dir: &Path, scheme: &str) -> Result<Self> {
+        let launch = Launch {
+            scheme,
+            ..Launch::default()
+        };
+        Self::start_with(state_dir, &launch)
+    }
+
+    /// Starts a server on a state directory.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up; its log is in the state directory.
+    pub fn start_with(state_dir: &Path, launch: &Launch<'_>) -> Result<Self> {
+        let Launch {
+            scheme, log_filter, ..
+        } = launch;
         fs::create_dir_all(state_dir)?;
         let (address, relay, stun) = (free_address()?, free_address()?, free_address()?);
         // Nothing is to end while a test looks at it.
@@ -35,19 +54,24 @@ impl OneProcess {
              [gateway]\nlisten = \"{address}\"\npublic_url = \"{scheme}://{address}\"\nplain_http_boxes = true\n\
              [registry]\nephemeral_seconds = 86400\n\
              [relay]\nlisten = \"{relay}\"\nstun_listen = \"{stun}\"\n\
-             [telemetry]\nlisten = \"127.0.0.1:0\"\nlog_filter = \"info,bowline=debug\"\n"
+             [telemetry]\nlisten = \"127.0.0.1:0\"\nlog_filter = \"{log_filter}\"\n"
         );
         fs::write(state_dir.join("bowline.toml"), settings)?;
-        let mut serve = command("bowline")?;
-        serve.arg("--state-dir").arg(state_dir).arg("serve");
-        let process = Running::start(&mut serve, &state_dir.join("serve.log"))?;
-        let server = Self {
-            process: Some(process),
+        let mut server = Self {
+            process: None,
             state_dir: state_dir.to_owned(),
             address,
         };
-        server.wait_until_it_answers()?;
+        server.run()?;
         Ok(server)
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let mut serve = server_command("bowline")?;
+        serve.arg("--state-dir").arg(&self.state_dir).arg("serve");
+        let log = self.state_dir.join("serve.log");
+        self.process = Some(Running::start(serve, &log)?);
+        self.wait_until_it_answers()
     }
 
     /// Returns what it has logged.
@@ -76,11 +100,16 @@ impl Deployment for OneProcess {
         Ok(command)
     }
 
-    fn address(&self) -> SocketAddr {
-        self.address
+    fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.address]
     }
 
-    fn identity(&self) -> Result<GrpcChannel> {
+    fn channel(&self, _: ServiceName) -> Result<GrpcChannel> {
         Ok(GrpcChannel::admin_socket(self.state_dir.join("admin.sock")))
+    }
+
+    fn crash_gateways(&mut self) -> Result<()> {
+        self.process = None;
+        self.run()
     }
 }
