@@ -1,0 +1,158 @@
+//! What an administrator does: a tailnet with people and keys, its policy, the end of nodes.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use bowline_clock::random_bytes;
+use bowline_keys::NodePublic;
+use bowline_proto::{
+    identity::v1::{
+        CreateTailnetRequest, CreateUserRequest, tailnet_service_client::TailnetServiceClient,
+        user_service_client::UserServiceClient,
+    },
+    key_registry::v1::{
+        CreatePreAuthKeyRequest, DeleteNodeRequest, ExpireNodeRequest, ListNodesRequest, Node,
+        PreAuthKey, node_service_client::NodeServiceClient,
+        pre_auth_key_service_client::PreAuthKeyServiceClient,
+    },
+    policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
+};
+use bowline_service_kit::GrpcChannel;
+
+use crate::access_plan::{AccessPlan, login_name};
+
+/// The largest answer that is read.
+const LONGEST: usize = 1 << 30;
+
+/// Channels to the owners of hard state.
+#[derive(Clone, Debug)]
+pub struct OwnerChannels {
+    /// To identity.
+    pub identity: GrpcChannel,
+    /// To the key registry.
+    pub registry: GrpcChannel,
+    /// To the policy compiler.
+    pub compiler: GrpcChannel,
+}
+
+/// The administrator of one tailnet.
+#[derive(Clone, Debug)]
+pub struct Administration {
+    channels: OwnerChannels,
+    tailnet_id: u64,
+    /// The pre-auth key of each person.
+    pub auth_keys: Vec<String>,
+}
+
+impl Administration {
+    /// Makes a tailnet with so many people, and a key for each.
+    ///
+    /// # Errors
+    ///
+    /// What a service says.
+    pub async fn begin(channels: OwnerChannels, people: usize) -> Result<Self> {
+        let request = CreateTailnetRequest {
+            name: format!("load{}", u32::from_be_bytes(random_bytes())),
+            ..CreateTailnetRequest::default()
+        };
+        let mut tailnets = TailnetServiceClient::new(channels.identity.clone());
+        let made = tailnets.create_tailnet(request).await?.into_inner();
+        let mut administration = Self {
+            channels,
+            tailnet_id: made.tailnet.context("no tailnet")?.id,
+            auth_keys: Vec::new(),
+        };
+        for person in 0..people {
+            let key = administration.add_person(person).await?;
+            administration.auth_keys.push(key);
+        }
+        Ok(administration)
+    }
+
+    async fn add_person(&self, person: usize) -> Result<String> {
+        let request = CreateUserRequest {
+            tailnet_id: self.tailnet_id,
+            login_name: login_name(person),
+            ..CreateUserRequest::default()
+        };
+        let mut users = UserServiceClient::new(self.channels.identity.clone());
+        let user = users.create_user(request).await?.into_inner().user;
+        let key = PreAuthKey {
+            tailnet_id: self.tailnet_id,
+            user_id: user.context("no user")?.id,
+            reusable: true,
+            ..PreAuthKey::default()
+        };
+        let mut keys = PreAuthKeyServiceClient::new(self.channels.registry.clone());
+        let request = CreatePreAuthKeyRequest { key: Some(key) };
+        let made = keys.create_pre_auth_key(request).await?;
+        Ok(made.into_inner().secret)
+    }
+
+    /// Puts a plan in force.
+    ///
+    /// # Errors
+    ///
+    /// What the compiler says.
+    pub async fn set_policy(&self, plan: &AccessPlan) -> Result<()> {
+        let request = SetPolicyRequest {
+            tailnet_id: self.tailnet_id,
+            text: plan.text(),
+            ..SetPolicyRequest::default()
+        };
+        let mut policies = PolicyServiceClient::new(self.channels.compiler.clone());
+        let problems = policies.set_policy(request).await?.into_inner().problems;
+        ensure!(problems.is_empty(), "{problems:?}");
+        Ok(())
+    }
+
+    /// Returns the nodes, by key.
+    ///
+    /// # Errors
+    ///
+    /// What the registry says.
+    pub async fn nodes(&self) -> Result<BTreeMap<NodePublic, Node>> {
+        let request = ListNodesRequest {
+            tailnet_id: self.tailnet_id,
+            ..ListNodesRequest::default()
+        };
+        let mut client = self.registry();
+        let listed = client.list_nodes(request).await?.into_inner().nodes;
+        let nodes = listed.into_iter().filter_map(|listed| listed.node);
+        nodes
+            .map(|node| Ok((NodePublic::try_from(&node.node_key[..])?, node)))
+            .collect()
+    }
+
+    /// Ends a node's key.
+    ///
+    /// # Errors
+    ///
+    /// What the registry says.
+    pub async fn expire(&self, node_id: u64) -> Result<()> {
+        let request = ExpireNodeRequest {
+            tailnet_id: self.tailnet_id,
+            node_id,
+        };
+        self.registry().expire_node(request).await?;
+        Ok(())
+    }
+
+    /// Deletes a node.
+    ///
+    /// # Errors
+    ///
+    /// What the registry says.
+    pub async fn delete(&self, node_id: u64) -> Result<()> {
+        let request = DeleteNodeRequest {
+            tailnet_id: self.tailnet_id,
+            node_id,
+        };
+        self.registry().delete_node(request).await?;
+        Ok(())
+    }
+
+    fn registry(&self) -> NodeServiceClient<GrpcChannel> {
+        NodeServiceClient::new(self.channels.registry.clone()).max_decoding_message_size(LONGEST)
+    }
+}

@@ -1,0 +1,39 @@
+//! Simulated nodes in any number, an oracle of what each has to know, and the table of what it costs.
+//!
+//! ```text
+//! options ─▶ target (a server that is started, or one that runs) ─▶ phases ─▶ table, JSON
+//!                                                                    │
+//! fleet of nodes ── dial ── Noise or boxes ── register, map ◀────────┤  what happens
+//!      └─ frame log: bytes and moments ─▶ view of each node ─▶ oracle ┘  what has to be so: roster + access plan
+//! ```
+//!
+//! While something is measured, a frame is only kept, with the moment it came at. When the phase has come to rest, all are
+//! opened, applied to the view of their node, and each view is compared with what the oracle computes from a list of nodes and a
+//! few rules: so each node is checked in each phase, and checking takes nothing from the server meanwhile. What is sent at a
+//! rate is sent at that rate however the server does, and latency counts from the moment that was intended.
+//!
+//! Traffic goes to loopback alone, each phase has a deadline, and servers that were started end with the run.
+
+mod access_plan;
+mod administration;
+mod dial;
+mod fleet;
+mod frame_log;
+mod liar;
+mod link;
+mod node;
+mod options;
+mod oracle;
+mod pace;
+mod phases;
+mod report;
+mod roster;
+mod run;
+mod session;
+mod target;
+mod usage;
+mod view;
+
+pub use options::{DeploymentKind, Options, OutputForm, PhaseName, PlanKind};
+pub use report::{PhaseReport, RunReport};
+pub use run::run_load;

@@ -1,0 +1,92 @@
+//! What happens to a fleet, one thing after the other.
+
+mod changes;
+mod mass;
+mod single;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use bowline_keys::NodePublic;
+use bowline_proto::key_registry::v1::Node;
+
+use crate::{
+    node::SimulatedNode,
+    options::PhaseName,
+    roster::{Presence, RosterNode, Standing},
+    run::Run,
+};
+
+impl Run {
+    /// Does one of the phases that can be left out.
+    pub async fn do_phase(&mut self, phase: PhaseName) -> Result<()> {
+        match phase {
+            PhaseName::Reports => self.report_all().await,
+            PhaseName::Idle => self.idle().await,
+            PhaseName::Joins => self.join().await,
+            PhaseName::Changes => self.change_endpoints().await,
+            PhaseName::Policy => self.change_policy().await,
+            PhaseName::Revocations => self.revoke().await,
+            PhaseName::Reconnect => self.reconnect().await,
+            PhaseName::Crash => self.crash().await,
+        }
+    }
+
+    /// Adds the nodes of the fleet that were registered since to the roster, as the registry lists them; returns what is wrong
+    /// with its list.
+    async fn enroll_nodes(&mut self) -> Result<Vec<String>> {
+        let listed = self.administration.nodes().await?;
+        let newcomers = &self.fleet.nodes[self.roster.nodes().len()..];
+        let (mut found, mut faults) = (Vec::new(), Vec::new());
+        for node in newcomers {
+            match listed.get(&node.key) {
+                Some(entry) => found.push(roster_node(node, entry)?),
+                None => faults.push(format!("the registry does not know node {}", node.place)),
+            }
+        }
+        if !faults.is_empty() {
+            // Places would not fit any more.
+            anyhow::bail!("{}", faults.join("\n"));
+        }
+        faults.extend(self.roster.extend(found));
+        Ok(faults)
+    }
+
+    /// Returns an endpoint that nobody has had.
+    fn next_endpoint(&mut self) -> SocketAddr {
+        self.endpoints += 1;
+        let first = Ipv4Addr::new(198, 18, 0, 0).to_bits();
+        let host = Ipv4Addr::from_bits(first + self.endpoints % (1 << 17));
+        let port = 1024 + (self.endpoints >> 17) % 60_000;
+        SocketAddr::new(IpAddr::V4(host), u16::try_from(port).unwrap_or(1024))
+    }
+
+    /// Returns the places of nodes that take part.
+    fn present_places(&self) -> Vec<usize> {
+        let nodes = self.roster.nodes().iter().enumerate();
+        let present = nodes.filter(|(_, node)| node.standing == Standing::Present);
+        present.map(|(place, _)| place).collect()
+    }
+
+    fn nodes_at(&self, places: &[usize]) -> Vec<Arc<SimulatedNode>> {
+        let nodes = places.iter().map(|place| &self.fleet.nodes[*place]);
+        nodes.map(Arc::clone).collect()
+    }
+}
+
+fn roster_node(node: &SimulatedNode, entry: &Node) -> Result<RosterNode> {
+    let address = |text: &str| text.parse::<IpAddr>().context("a node without address");
+    Ok(RosterNode {
+        id: entry.id,
+        person: node.person,
+        key: NodePublic::try_from(&entry.node_key[..])?,
+        disco: None,
+        addresses: [address(&entry.ipv4)?, address(&entry.ipv6)?],
+        endpoint: None,
+        standing: Standing::Present,
+        presence: Presence::Offline,
+    })
+}

@@ -1,0 +1,213 @@
+//! What was measured: a table for people, JSON for programs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The longest time that is told apart, in microseconds.
+const LONGEST: u64 = 600_000_000;
+
+/// How long something took, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LatencySummary {
+    /// How often it was measured.
+    pub count: u64,
+    /// Half of the times are not longer.
+    pub p50: f64,
+    /// 99 of 100 are not longer.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl LatencySummary {
+    /// Sums up times; `None` when there are none.
+    pub fn of(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
+        let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST, 3).ok()?;
+        for time in times {
+            histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST));
+        }
+        let milliseconds = |micros| Duration::from_micros(micros).as_secs_f64() * 1000.0;
+        (!histogram.is_empty()).then(|| Self {
+            count: histogram.len(),
+            p50: milliseconds(histogram.value_at_quantile(0.5)),
+            p99: milliseconds(histogram.value_at_quantile(0.99)),
+            max: milliseconds(histogram.max()),
+        })
+    }
+}
+
+/// One phase.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PhaseReport {
+    /// What was done.
+    pub phase: String,
+    /// How often.
+    pub operations: usize,
+    /// From the begin to the last effect.
+    pub seconds: f64,
+    /// How long each operation took, or each effect of it.
+    pub latency_ms: Option<LatencySummary>,
+    /// CPU seconds of the server, by program, until it had come to rest.
+    pub server_cpu: BTreeMap<String, f64>,
+    /// CPU seconds of this program.
+    pub generator_cpu: f64,
+    /// Memory of the server at the end in MiB, by program.
+    pub memory: BTreeMap<String, f64>,
+    /// Messages that came to nodes, without signs of life.
+    pub messages: u64,
+    /// Their bytes, with their lengths.
+    pub bytes: u64,
+    /// Those of first messages among them.
+    pub first_bytes: u64,
+    /// How many nodes were told anything.
+    pub nodes_told: usize,
+    /// How many views were compared.
+    pub views: usize,
+    /// How many differences were found, at the end of the wait for none.
+    pub fault_count: usize,
+    /// The first of them.
+    pub faults: Vec<String>,
+    /// How long after the last message the views were right, where they were not at once.
+    pub late_seconds: f64,
+    /// What went wrong on connections, and how often.
+    pub errors: BTreeMap<String, u64>,
+    /// Further figures.
+    pub figures: BTreeMap<&'static str, f64>,
+}
+
+impl PhaseReport {
+    /// Returns the CPU seconds of all programs of the server.
+    pub fn server_cpu_seconds(&self) -> f64 {
+        self.server_cpu.values().sum()
+    }
+}
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// How many nodes.
+    pub nodes: u32,
+    /// Who may reach whom.
+    pub policy: String,
+    /// What was under load.
+    pub target: String,
+    /// The phases in order.
+    pub phases: Vec<PhaseReport>,
+}
+
+impl RunReport {
+    /// Says whether every view was right, and nothing was given to liars.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        self.phases.iter().all(|phase| phase.fault_count == 0)
+    }
+
+    /// Returns the table with what stands below it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header([
+            "phase",
+            "ops",
+            "seconds",
+            "ops/s",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "server CPU s",
+            "ms/op",
+            "generator CPU s",
+            "memory MiB",
+            "messages",
+            "MB",
+            "told",
+            "views",
+            "faults",
+        ]);
+        for phase in &self.phases {
+            table.add_row(row(phase));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let mut text = format!(
+            "{} nodes, policy {}, {}\n\n{table}\n",
+            self.nodes, self.policy, self.target
+        );
+        for phase in &self.phases {
+            for (name, value) in &phase.figures {
+                text.push_str(&format!("\n{}: {name} {}", phase.phase, short(*value)));
+            }
+            if phase.server_cpu.len() > 1 {
+                text.push_str(&format!("\n{}: {}", phase.phase, programs(phase)));
+            }
+            for (error, count) in &phase.errors {
+                text.push_str(&format!("\n{}: {count} times {error}", phase.phase));
+            }
+            for fault in &phase.faults {
+                text.push_str(&format!("\n{}: WRONG: {fault}", phase.phase));
+            }
+        }
+        text
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn row(phase: &PhaseReport) -> Vec<String> {
+    let per = |value: f64, count: f64| {
+        if count > 0.0 {
+            short(value / count)
+        } else {
+            "-".to_owned()
+        }
+    };
+    let operations = phase.operations as f64;
+    let latency = |part: fn(&LatencySummary) -> f64| {
+        let latency = phase.latency_ms.as_ref();
+        latency.map_or("-".to_owned(), |latency| short(part(latency)))
+    };
+    let cpu = phase.server_cpu_seconds();
+    vec![
+        phase.phase.clone(),
+        phase.operations.to_string(),
+        short(phase.seconds),
+        per(operations, phase.seconds),
+        latency(|latency| latency.p50),
+        latency(|latency| latency.p99),
+        latency(|latency| latency.max),
+        short(cpu),
+        per(1000.0 * cpu, operations),
+        short(phase.generator_cpu),
+        short(phase.memory.values().sum()),
+        phase.messages.to_string(),
+        short(phase.bytes as f64 / 1e6),
+        phase.nodes_told.to_string(),
+        phase.views.to_string(),
+        phase.fault_count.to_string(),
+    ]
+}
+
+/// Tells what each program of the server used and holds.
+fn programs(phase: &PhaseReport) -> String {
+    let of_each = phase.server_cpu.iter().map(|(name, cpu)| {
+        let memory = phase.memory.get(name).copied().unwrap_or(0.0);
+        format!("{name} {} s, {} MiB", short(*cpu), short(memory))
+    });
+    of_each.collect::<Vec<_>>().join("; ")
+}
+
+/// Writes a figure with three digits that count.
+fn short(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

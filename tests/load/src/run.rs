@@ -1,0 +1,210 @@
+//! A run: a server, a fleet, phase after phase, each measured and checked.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use anyhow::{Context as _, Result};
+use bowline_service_kit::descriptors;
+use tokio::time::Instant;
+
+use crate::{
+    access_plan::{AccessPlan, AccessTable},
+    administration::Administration,
+    fleet::{Fleet, FleetContext, Told},
+    link::NodeMode,
+    node::SimulatedNode,
+    options::{DeploymentKind, Options, PhaseName, PlanKind},
+    report::{PhaseReport, RunReport},
+    roster::Roster,
+    session::Transport,
+    target::Target,
+    usage::{ServerProcesses, UsageSnapshot},
+    view::Heard,
+};
+
+/// How many people the nodes belong to.
+pub const PEOPLE: usize = 20;
+/// How long a phase may take until everything in it has happened.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long views may be wrong after the last message.
+const LATE: Duration = Duration::from_secs(20);
+/// The most faults of a phase that are told.
+const TOLD: usize = 20;
+
+/// What the phases work on.
+pub struct Run {
+    /// What is wanted.
+    pub options: Options,
+    /// The server.
+    pub target: Target,
+    /// The nodes.
+    pub fleet: Fleet,
+    /// Their administrator.
+    pub administration: Administration,
+    /// How the nodes have to be.
+    pub roster: Roster,
+    /// The rules in force.
+    pub plan: AccessPlan,
+    /// Their meaning.
+    pub table: AccessTable,
+    /// Endpoints that were given out.
+    pub endpoints: u32,
+    servers: ServerProcesses,
+    reports: Vec<PhaseReport>,
+}
+
+/// A phase that is being measured.
+pub struct PhaseMeter {
+    /// When it began.
+    pub began: Instant,
+    usage: UsageSnapshot,
+    messages: u64,
+    bytes: u64,
+    first_bytes: u64,
+}
+
+/// Puts the load on, and returns what was measured; `None` where what the server runs on is not installed.
+///
+/// # Errors
+///
+/// What hinders it. Wrong views are no error, but stand in the report.
+pub async fn run_load(options: Options) -> Result<Option<RunReport>> {
+    descriptors::raise_limit();
+    // Starting a server waits for programs.
+    let Some(target) = tokio::task::block_in_place(|| Target::begin(&options))? else {
+        return Ok(None);
+    };
+    let first = target.gateways.first().context("no gateway")?;
+    let context = FleetContext::new(target.gateways.clone(), first.control_keys().await?);
+    let plan = match options.policy {
+        PlanKind::Allow => AccessPlan::allow_all(PEOPLE),
+        PlanKind::Scoped => AccessPlan::scoped(PEOPLE),
+    };
+    let administration = Administration::begin(target.channels.clone(), PEOPLE).await?;
+    administration.set_policy(&plan).await?;
+    let mut run = Run {
+        servers: ServerProcesses::new(&options.pid),
+        table: plan.table(),
+        fleet: Fleet::new(context),
+        roster: Roster::default(),
+        endpoints: 0,
+        reports: Vec::new(),
+        options,
+        target,
+        administration,
+        plan,
+    };
+    run.add_nodes(usize::try_from(run.options.nodes)?);
+    run.register().await?;
+    run.connect().await?;
+    for phase in PhaseName::ALL {
+        if run.options.phases.contains(&phase) {
+            run.do_phase(phase).await?;
+        }
+    }
+    Ok(Some(run.into_report()))
+}
+
+impl Run {
+    /// Adds nodes to the fleet: each is of the next person, and of a mode and a transport by its place.
+    pub fn add_nodes(&mut self, count: usize) {
+        let (faulty, boxes) = (self.options.faulty as usize, self.options.boxes as usize);
+        let begin = self.fleet.nodes.len();
+        let node = |place: usize| {
+            let modes = [NodeMode::Slow, NodeMode::Stalled, NodeMode::HalfOpen];
+            let percent = (place * 37 + 11) % 100;
+            let mode = percent.checked_div(faulty).and_then(|part| modes.get(part));
+            let transport = match (place * 53 + 7) % 100 < boxes {
+                true => Transport::Boxes,
+                false => Transport::Noise,
+            };
+            SimulatedNode::new(
+                place,
+                place % PEOPLE,
+                *mode.unwrap_or(&NodeMode::Healthy),
+                transport,
+            )
+        };
+        self.fleet.extend((begin..begin + count).map(node));
+    }
+
+    /// Begins to measure.
+    pub fn begin_phase(&self) -> PhaseMeter {
+        let traffic = &self.fleet.context.traffic;
+        PhaseMeter {
+            began: Instant::now(),
+            usage: UsageSnapshot::take(),
+            messages: traffic.frames.load(Ordering::Relaxed),
+            bytes: traffic.bytes.load(Ordering::Relaxed),
+            first_bytes: traffic.first_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until a phase has come to rest, measures it, and checks all views; returns what nodes were told of single peers
+    /// that `is_wanted`.
+    pub async fn settle_phase(
+        &mut self,
+        phase: &str,
+        meter: &PhaseMeter,
+        is_wanted: impl Fn(&Heard) -> bool + Sync,
+    ) -> (PhaseReport, Vec<Told>) {
+        let last = self.fleet.wait_for_quiet(Instant::now() + PATIENCE).await;
+        let usage = UsageSnapshot::take();
+        let traffic = &self.fleet.context.traffic;
+        let mut report = PhaseReport {
+            phase: phase.to_owned(),
+            operations: 1,
+            seconds: last.saturating_duration_since(meter.began).as_secs_f64(),
+            server_cpu: self.servers.cpu_between(&meter.usage, &usage),
+            generator_cpu: usage.own_cpu_since(&meter.usage),
+            memory: self.servers.memory(),
+            messages: traffic.frames.load(Ordering::Relaxed) - meter.messages,
+            bytes: traffic.bytes.load(Ordering::Relaxed) - meter.bytes,
+            first_bytes: traffic.first_bytes.load(Ordering::Relaxed) - meter.first_bytes,
+            errors: self.fleet.context.take_errors(),
+            ..PhaseReport::default()
+        };
+        let (mut told, nodes_told) = self.fleet.open_frames(&is_wanted);
+        report.nodes_told = nodes_told;
+        let late = last.max(Instant::now()) + LATE;
+        loop {
+            let (views, faults) = self.fleet.check(&self.roster, &self.table);
+            (report.views, report.fault_count) = (views, faults.len());
+            report.faults = faults.into_iter().take(TOLD).collect();
+            if report.fault_count == 0 || Instant::now() > late {
+                break;
+            }
+            let newest = self.fleet.wait_for_quiet(late).await;
+            report.late_seconds = newest.saturating_duration_since(last).as_secs_f64();
+            told.extend(self.fleet.open_frames(&is_wanted).0);
+        }
+        (report, told)
+    }
+
+    /// Keeps what was measured.
+    pub fn keep(&mut self, report: PhaseReport) {
+        self.reports.push(report);
+    }
+
+    /// Returns what was measured in an earlier phase.
+    pub fn earlier(&self, phase: &str) -> Option<&PhaseReport> {
+        self.reports.iter().find(|report| report.phase == phase)
+    }
+
+    fn into_report(self) -> RunReport {
+        let target = match (&*self.options.gateway, self.options.deployment) {
+            ([], DeploymentKind::Serve) => "one process".to_owned(),
+            ([], DeploymentKind::Separate) => "separate services, two gateways".to_owned(),
+            (gateways, _) => gateways.join(", "),
+        };
+        RunReport {
+            nodes: self.options.nodes,
+            policy: format!("{:?}", self.options.policy).to_lowercase(),
+            target: if self.options.tls {
+                target + ", TLS"
+            } else {
+                target
+            },
+            phases: self.reports,
+        }
+    }
+}

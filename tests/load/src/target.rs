@@ -1,0 +1,139 @@
+//! The server under load: started here, or one that runs.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use bowline_service_kit::{
+    CertificateFiles, Certificates, GrpcChannel, ServiceName, install_crypto_provider,
+};
+use bowline_test_deployments::{Deployment, Launch, OneProcess, Separate};
+use bowline_test_servers::PostgresServer;
+use tempfile::TempDir;
+
+use crate::{
+    administration::OwnerChannels,
+    dial::GatewayAddress,
+    options::{DeploymentKind, Options},
+};
+
+/// A server.
+pub struct Target {
+    /// Where nodes connect.
+    pub gateways: Vec<GatewayAddress>,
+    /// Where an administrator asks.
+    pub channels: OwnerChannels,
+    /// What was started, with what it runs on; in this order it ends.
+    deployment: Option<Box<dyn Deployment>>,
+    _postgres: Option<PostgresServer>,
+    _directory: Option<TempDir>,
+}
+
+impl Target {
+    /// Starts a server, or finds the one that is named; `None` where what it runs on is not installed.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn begin(options: &Options) -> Result<Option<Self>> {
+        install_crypto_provider();
+        if !options.gateway.is_empty() {
+            return Self::running(options).map(Some);
+        }
+        let directory = tempfile::tempdir()?;
+        let launch = Launch {
+            scheme: if options.tls { "https" } else { "http" },
+            log_filter: "warn",
+            gateways: 2,
+        };
+        let mut postgres = None;
+        let deployment: Box<dyn Deployment> = match options.deployment {
+            DeploymentKind::Serve => Box::new(OneProcess::start_with(directory.path(), &launch)?),
+            DeploymentKind::Separate => {
+                // What is acknowledged is on the disk, as where it counts.
+                let Some(server) = PostgresServer::start_with_fsync(true)? else {
+                    return Ok(None);
+                };
+                let database = server.new_database()?;
+                postgres = Some(server);
+                match Separate::start_with(directory.path(), &database, &launch)? {
+                    Some(separate) => Box::new(separate),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let authority = directory.path().join("tls/ca.pem");
+        let urls = deployment.addresses().into_iter();
+        let gateways = urls.map(|address| {
+            let url = format!("{}://{address}", launch.scheme);
+            GatewayAddress::new(&url, Some(&authority))
+        });
+        Ok(Some(Self {
+            gateways: gateways.collect::<Result<_>>()?,
+            channels: OwnerChannels::find(|service| deployment.channel(service))?,
+            deployment: Some(deployment),
+            _postgres: postgres,
+            _directory: Some(directory),
+        }))
+    }
+
+    fn running(options: &Options) -> Result<Self> {
+        let urls = options.gateway.iter();
+        let gateways = urls.map(|url| GatewayAddress::new(url, options.gateway_ca.as_deref()));
+        let channels = match (&options.state_dir, &options.certificates) {
+            (Some(directory), _) => OwnerChannels::find(|_| {
+                Ok(GrpcChannel::admin_socket(directory.join("admin.sock")))
+            })?,
+            (None, Some(directory)) => channels_to_owners(&options.owners, directory)?,
+            (None, None) => {
+                bail!("say where to administer: --state-dir, or --owners and --certificates")
+            }
+        };
+        Ok(Self {
+            gateways: gateways.collect::<Result<_>>()?,
+            channels,
+            deployment: None,
+            _postgres: None,
+            _directory: None,
+        })
+    }
+
+    /// Kills the gateways and starts them again, where they were started here; says whether they were.
+    ///
+    /// # Errors
+    ///
+    /// When they do not come up.
+    pub fn crash_gateways(&mut self) -> Result<bool> {
+        match &mut self.deployment {
+            Some(deployment) => deployment.crash_gateways().map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+impl OwnerChannels {
+    fn find(channel: impl Fn(ServiceName) -> Result<GrpcChannel>) -> Result<Self> {
+        Ok(Self {
+            identity: channel(ServiceName::Identity)?,
+            registry: channel(ServiceName::KeyRegistry)?,
+            compiler: channel(ServiceName::PolicyCompiler)?,
+        })
+    }
+}
+
+fn channels_to_owners(addresses: &[String], directory: &Path) -> Result<OwnerChannels> {
+    let certificates = Certificates::load(&CertificateFiles {
+        authority: directory.join("ca.pem"),
+        certificate: directory.join("admin.pem"),
+        key: directory.join("admin.key"),
+        ..CertificateFiles::default()
+    })?;
+    OwnerChannels::find(|service| {
+        let place = match service {
+            ServiceName::Identity => 0,
+            ServiceName::KeyRegistry => 1,
+            _ => 2,
+        };
+        let address = addresses.get(place..=place).unwrap_or_default();
+        Ok(GrpcChannel::remote(service, address, &certificates)?)
+    })
+}

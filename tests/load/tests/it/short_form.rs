@@ -1,0 +1,71 @@
+//! Both deployments, with nodes that go wrong and strangers who lie.
+
+use bowline_load::{Options, RunReport, run_load};
+use clap::Parser as _;
+
+/// All phases in order.
+const PHASES: [&str; 13] = [
+    "register",
+    "connect",
+    "reports",
+    "idle",
+    "joins",
+    "changes",
+    "policy: two people",
+    "policy: one and all",
+    "policy: back",
+    "expire",
+    "delete",
+    "reconnect",
+    "crash",
+];
+
+/// Runs the load, unless what it needs is not installed.
+async fn load(arguments: &[&str]) -> Option<RunReport> {
+    let short = [
+        "load",
+        "--nodes=100",
+        "--seconds=2",
+        "--rate=10",
+        "--boxes=10",
+        "--faulty=5",
+    ];
+    let options = Options::try_parse_from(short.iter().chain(arguments)).unwrap();
+    run_load(options).await.unwrap()
+}
+
+fn assert_right(report: &RunReport) {
+    let phases: Vec<_> = report
+        .phases
+        .iter()
+        .map(|phase| phase.phase.as_str())
+        .collect();
+    assert_eq!(phases, PHASES);
+    assert!(report.is_right(), "{}", report.to_text());
+    for phase in &report.phases[1..] {
+        // Those of ten that stopped reading, and of two that were revoked, are not there in all phases.
+        assert!(phase.views >= 96, "{}", report.to_text());
+    }
+    let changes = &report.phases[5];
+    assert_eq!(changes.operations, 20);
+    assert!(changes.latency_ms.is_some(), "{}", report.to_text());
+    assert!(
+        changes.figures["recipients that were never told"] < 1.0,
+        "{}",
+        report.to_text()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_of_one_process_is_told_what_the_policy_allows() {
+    if let Some(report) = load(&["--policy=scoped", "--tls"]).await {
+        assert_right(&report);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_of_two_gateways_is_told_what_the_policy_allows() {
+    if let Some(report) = load(&["--deployment=separate"]).await {
+        assert_right(&report);
+    }
+}
