@@ -98,18 +98,29 @@ type TokenFailure =
 fn judge_failure(error: &TokenFailure) -> RefreshError {
     let text = describe_problem(error);
     match error {
-        RequestTokenError::ServerResponse(response) => match response.error() {
-            CoreErrorResponseType::InvalidGrant => {
-                RefreshError::Refused(clean_problem(&response.to_string()))
+        RequestTokenError::ServerResponse(response) => {
+            let text = clean_problem(&response.to_string());
+            match is_refusal(response.error()) {
+                true => RefreshError::Refused(text),
+                false => RefreshError::Unanswered(text),
             }
-            _ => RefreshError::Unanswered(clean_problem(&response.to_string())),
-        },
+        }
         // It says that it has done nothing.
         RequestTokenError::Request(HttpError::Failed(429 | 503)) => RefreshError::Unanswered(text),
         RequestTokenError::Request(sent) if !sent.may_have_arrived() => {
             RefreshError::Unanswered(text)
         }
         _ => RefreshError::Lost(text),
+    }
+}
+
+/// Says whether an error is about the person: the token is taken back, or an administrator's rule for refreshes denies it. The
+/// others are about this client or the request.
+fn is_refusal(error: &CoreErrorResponseType) -> bool {
+    match error {
+        CoreErrorResponseType::InvalidGrant => true,
+        CoreErrorResponseType::Extension(name) => name == "access_denied",
+        _ => false,
     }
 }
 

@@ -154,25 +154,29 @@ async fn provider_that_vouches_changes_groups_live(corp: TestCorp) {
 }
 
 async fn refusal_ends_what_the_connection_says(corp: TestCorp) {
-    let secret = corp.sign_in("laptop").await;
-    let refusal = (400, json!({ "error": "invalid_grant" }));
-    let refuse = Some(refusal);
-    corp.provider
-        .change(|behaviour| behaviour.refresh_answer = refuse);
-    ask(&corp).await;
-    await_suspended(&corp).await;
-    corp.assert_ended(&secret).await;
-    assert_eq!(
-        corp.user().await.suspended_by_connection_id,
-        corp.connection.id
-    );
-    assert_eq!(hasten(&corp).await, 0, "it is not asked again");
-    // A login is the provider's word again.
-    corp.provider
-        .change(|behaviour| behaviour.refresh_answer = None);
-    corp.sign_in("laptop").await;
-    assert!(!corp.user().await.suspended);
-    assert_eq!(hasten(&corp).await, 1);
+    for refusal in [
+        (400, json!({ "error": "invalid_grant" })),
+        (403, json!({ "error": "access_denied" })),
+    ] {
+        let secret = corp.sign_in("laptop").await;
+        let refuse = Some(refusal);
+        corp.provider
+            .change(|behaviour| behaviour.refresh_answer = refuse);
+        ask(&corp).await;
+        await_suspended(&corp).await;
+        corp.assert_ended(&secret).await;
+        assert_eq!(
+            corp.user().await.suspended_by_connection_id,
+            corp.connection.id
+        );
+        assert_eq!(hasten(&corp).await, 0, "it is not asked again");
+        // A login is the provider's word again.
+        corp.provider
+            .change(|behaviour| behaviour.refresh_answer = None);
+        corp.sign_in("laptop").await;
+        assert!(!corp.user().await.suspended);
+        assert_eq!(hasten(&corp).await, 1);
+    }
 }
 
 async fn what_is_no_refusal_changes_nothing(corp: TestCorp) {
@@ -181,6 +185,7 @@ async fn what_is_no_refusal_changes_nothing(corp: TestCorp) {
         (500, json!({})),
         (503, json!({ "error": "temporarily_unavailable" })),
         (500, json!({ "error": "invalid_grant" })),
+        (500, json!({ "error": "access_denied" })),
         (503, json!({ "error": "invalid_grant" })),
         (400, json!({ "error": "invalid_client" })),
         (401, json!({ "error": "unauthorized_client" })),
