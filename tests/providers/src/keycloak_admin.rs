@@ -1,9 +1,9 @@
 //! What an administrator of Keycloak does there.
 
-use std::process::Command;
-
 use bowline_test_servers::KeycloakServer;
 use serde_json::{Value, json};
+
+use crate::curl::run_curl;
 
 /// What SAML calls the classes "silver" and "gold".
 pub const SAML_CLASSES: [&str; 2] = [
@@ -333,22 +333,4 @@ fn escape(text: &str) -> String {
     text.replace('%', "%25")
         .replace(':', "%3A")
         .replace('/', "%2F")
-}
-
-fn run_curl(arguments: &[&str]) -> String {
-    let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "60",
-            "--noproxy",
-            "*",
-        ])
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text} {output:?}");
-    text
 }

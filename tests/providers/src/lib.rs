@@ -9,6 +9,9 @@
 )]
 
 mod browser;
+mod curl;
+mod hydra_admin;
+mod hydra_hook;
 mod keycloak_admin;
 mod organisation;
 mod portal;
@@ -16,6 +19,8 @@ mod saml;
 mod second_factor;
 
 pub use browser::{Page, TestBrowser};
+pub use hydra_admin::{HydraAdmin, HydraPerson};
+pub use hydra_hook::HydraRefreshHook;
 pub use keycloak_admin::{KeycloakAdmin, SAML_CLASSES};
 pub use organisation::{REALM, TestOrganisation};
 pub use portal::start_portal;

@@ -2,12 +2,10 @@
 
 use std::env;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::process::{Process, mortal};
@@ -69,7 +67,7 @@ impl KeycloakServer {
         let log = directory.path().join("log");
         let path = format!("/realms/{realm_name}/.well-known/openid-configuration");
         let process = Process::start_within(PATIENCE, command, &log, || {
-            answers(port, &path).unwrap_or(false)
+            port::answers(port, &path).unwrap_or(false)
         })?;
         Ok(Some(Self {
             port,
@@ -108,16 +106,4 @@ fn installed() -> Option<PathBuf> {
     let home = env::var_os("KEYCLOAK_DIR")?;
     let home = PathBuf::from(home);
     home.join("lib/quarkus-run.jar").is_file().then_some(home)
-}
-
-fn answers(port: u16, path: &str) -> Result<bool> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).context("no answer")?;
-    Ok(&answer == b"HTTP/1.1 200")
 }

@@ -1,4 +1,4 @@
-//! Servers for tests: private PostgreSQL, Redis, Keycloak, oidc-provider and samlp processes, and SQLite files.
+//! Servers for tests: private PostgreSQL, Redis, Keycloak, Hydra, oidc-provider and samlp processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
@@ -19,6 +19,7 @@
 
 mod binary;
 mod database;
+mod hydra;
 mod keycloak;
 mod node;
 mod oidc_provider;
@@ -32,6 +33,7 @@ mod size;
 mod skipped;
 
 pub use database::TestDatabase;
+pub use hydra::HydraServer;
 pub use keycloak::KeycloakServer;
 pub use oidc_provider::OidcProviderServer;
 pub use postgres::PostgresServer;

@@ -8,6 +8,7 @@
 mod account;
 mod conditions;
 mod groups;
+mod hydra;
 mod logout;
 mod oidc_provider;
 mod openid_connect;
