@@ -21,8 +21,11 @@ const post = async (url, body) => {
   return answer;
 };
 
-// The browser's own words for a passkey that was cancelled help nobody.
-const describe = (error, form) => (error instanceof DOMException ? form.dataset.failed : error.message);
+// The browser's own words for a passkey that was cancelled help nobody, nor do those for a server that does not answer.
+const describe = (error, form) => {
+  if (error instanceof DOMException) return form.dataset.failed;
+  return error instanceof TypeError ? form.dataset.unreachable : error.message;
+};
 
 const addPasskey = async (form) => {
   const { token } = form.dataset;

@@ -117,6 +117,11 @@ const commands = {
     }
     await page.setViewportSize(DESKTOP);
   },
+  // Takes the network away, or gives it back; that something does not load meanwhile is no complaint.
+  async connect({ connected }) {
+    await context.setOffline(!connected);
+    complaints = [];
+  },
   // Gives the browser a passkey device that says yes to everything.
   async authenticator() {
     const session = await context.newCDPSession(page);

@@ -116,6 +116,11 @@ impl TestChromium {
         self.send::<()>(&json!({ "command": "forget" }));
     }
 
+    /// Takes the network away, or gives it back.
+    pub fn set_connected(&self, connected: bool) {
+        self.send::<()>(&json!({ "command": "connect", "connected": connected }));
+    }
+
     /// Goes to an address, and returns the status of what it answers.
     pub fn go_to(&self, url: &str) -> u16 {
         self.send(&json!({ "command": "go", "url": url }))

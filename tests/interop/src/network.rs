@@ -67,6 +67,14 @@ fn ip(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Lets no address change after the start: a browser gives up its requests when one does, and without this an address of IPv6
+/// is checked for a second or two first.
+fn keep_addresses(namespace: &str) -> Result<()> {
+    let setting = "/proc/sys/net/ipv6/conf/default/accept_dad";
+    let write = format!("if [ -e {setting} ]; then echo 0 >{setting}; fi");
+    ip(&["netns", "exec", namespace, "sh", "-c", &write])
+}
+
 impl TestNetwork {
     /// Makes a switch without hosts; the first in a process clears away what killed tests have left. `None` where real clients
     /// can not run, after it was said why.
@@ -117,6 +125,7 @@ impl TestNetwork {
             format!("10.77.0.{}", 10 + number)
         };
         ip(&["netns", "add", &namespace])?;
+        keep_addresses(&namespace)?;
         ip(&["-n", &namespace, "link", "set", "lo", "up"])?;
         let peer = ["peer", "name", &port, "netns", &switch];
         ip(&[

@@ -51,3 +51,12 @@ fn callers_are_told_once_and_refused_below_the_level() {
     );
     assert_eq!(levels(versions.take_callers()), [2]);
 }
+
+#[test]
+fn relay_of_any_release_is_served_and_hinders_no_level() {
+    let versions = CallerVersions::default();
+    versions.require_level(2);
+    let relay = versions.admit_caller(ServiceName::Relay, &HeaderMap::new());
+    relay.unwrap();
+    assert!(versions.take_callers().is_empty());
+}

@@ -267,6 +267,10 @@ fn passkey_is_added(home: &Home) {
     home.go_to("/admin");
     browser.add_passkey_device();
     browser.fill_field("Name of the new passkey, such as \"laptop\"", "work laptop");
+    browser.set_connected(false);
+    browser.press_button("Add a passkey");
+    browser.await_text("can not answer at the moment");
+    browser.set_connected(true);
     browser.press_button("Add a passkey");
     browser.await_button("Remove: work laptop");
     browser.inspect_page("account-with-passkey");
