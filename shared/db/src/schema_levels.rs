@@ -1,7 +1,7 @@
 //! Which form of entries and rows may be written, while processes of two releases run side by side.
 //!
 //! ```text
-//! each process, every 5 s: itself and who called it ─▶ processes ─▶ the lowest level of those that live
+//! each process, every 5 s (SQLite: 60 s): itself and who called it ─▶ processes ─▶ the lowest level of those that live
 //!                                                          ─▶ schema_levels (only ever raised) ─▶ Database::schema_level
 //! ```
 //!
@@ -16,10 +16,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AnyConnection, Row, any::AnyRow};
 use tokio::time::Instant;
 
-use crate::{Database, DatabaseError, DatabaseOptions, from_micros, to_micros};
+use crate::{Database, DatabaseError, DatabaseOptions, SqlDialect, from_micros, to_micros};
 
-/// How often the processes are noted.
+/// How often the processes of a deployment are noted.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How often the only process of a SQLite file is noted: each time is a write to a disk that may rest.
+const INTERVAL_ALONE: Duration = Duration::from_secs(60);
 /// How long a process counts as living after it was seen, and how long the others are watched before the level is raised.
 const LIVES_FOR: TimeDelta = TimeDelta::seconds(60);
 /// How long a process that is seen no more is shown.
@@ -41,6 +43,10 @@ impl Database {
     /// once all of them know a higher one. Callers of a lower level than the one in use are refused.
     pub fn keep_schema_level(&self, own: ServiceName, callers: CallerVersions, tasks: &Tasks) {
         let database = self.clone();
+        let interval = match self.dialect() {
+            SqlDialect::Postgres => INTERVAL,
+            SqlDialect::Sqlite => INTERVAL_ALONE,
+        };
         tasks.spawn_background("schema-level", async move {
             let started = Instant::now();
             loop {
@@ -51,7 +57,7 @@ impl Database {
                     Ok(level) => callers.require_level(level),
                     Err(error) => tracing::warn!(%error, "which releases run can not be noted"),
                 }
-                tokio::time::sleep(INTERVAL).await;
+                tokio::time::sleep(interval).await;
             }
         });
     }

@@ -135,8 +135,9 @@ impl CallerVersions {
             return Ok(());
         }
         let text = read_header(headers);
-        let least = self.0.least.load(Ordering::Relaxed);
         let mut seen = self.0.seen.lock();
+        // Read under the lock: nobody is noted by a level that was raised meanwhile.
+        let least = self.0.least.load(Ordering::Relaxed);
         if !seen.contains_key(text) {
             let version = ProcessVersion::parse(text);
             check_level(service, &version, least)?;

@@ -1,15 +1,20 @@
 //! Who may call what, however the call comes.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
-use bowline_service_kit::{CALL_DENIED, Caller, GrpcChannel, ServiceName, status_reason};
+use bowline_service_kit::{
+    Authority, CALL_DENIED, Caller, GrpcChannel, ProcessVersion, SCHEMA_LEVEL, ServiceName,
+    status_reason,
+};
 use tempfile::TempDir;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::{
-    call, channel, deployment, for_admins, gateways_only, routes, start_on, today,
+    Handle, call, channel, deployment, for_admins, gateways_only, routes, start_on, start_with,
+    today,
 };
 
 #[tokio::test]
@@ -116,4 +121,30 @@ async fn the_socket_is_for_administrators_of_this_machine() {
     );
     let refusal = call(&admin, gateways_only()).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_service_says_its_release_and_is_refused_below_the_level_in_use() {
+    bowline_service_kit::install_crypto_provider();
+    let authority = Authority::generate(today()).unwrap();
+    let issue = |service| authority.issue_service(service, today()).unwrap();
+    let handle = Arc::<Handle>::default();
+    let (address, own) = (
+        "127.0.0.1:0".parse().unwrap(),
+        issue(ServiceName::KeyRegistry),
+    );
+    let server = start_with(Arc::clone(&handle), address, own, None).await;
+    let gateway = channel(server.address, &issue(ServiceName::NetmapGateway));
+    call(&gateway, gateways_only()).await.unwrap();
+    let caller = (ServiceName::NetmapGateway, ProcessVersion::own().clone());
+    assert_eq!(handle.callers.take_callers(), [caller]);
+
+    handle.callers.require_level(SCHEMA_LEVEL + 1);
+    let refused = call(&gateway, gateways_only()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(status_reason(&refused).as_deref(), Some("SCHEMA_LEVEL"));
+    // An administrator reads no log: any release of the command works.
+    let admin = authority.issue_admin("amira", today()).unwrap();
+    let admin = channel(server.address, &admin);
+    call(&admin, for_admins()).await.unwrap();
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bowline_proto::access::{CallerKind, rules};
 use bowline_service_kit::{
-    Authority, Caller, Certificates, GrpcChannel, Listeners, RequestId, ServiceName, Shutdown,
-    serve,
+    Authority, Caller, CallerVersions, Certificates, GrpcChannel, Listeners, RequestId,
+    ServiceName, Shutdown, serve,
 };
 use chrono::{NaiveDate, Utc};
 use http::uri::PathAndQuery;
@@ -57,6 +57,8 @@ pub(crate) fn routes() -> Routes {
 pub(crate) struct Handle {
     /// How many calls came.
     pub(crate) calls: AtomicUsize,
+    /// Which releases have called.
+    pub(crate) callers: CallerVersions,
 }
 
 pub(crate) fn routes_with(handle: Arc<Handle>) -> Routes {
@@ -158,7 +160,8 @@ pub(crate) async fn start_with(
     bowline_service_kit::install_crypto_provider();
     let mut listeners = Listeners::default()
         .with_tcp(address, certificates)
-        .unwrap();
+        .unwrap()
+        .with_versions(handle.callers.clone());
     if let Some(socket) = socket {
         listeners = listeners.with_admin_socket(socket).unwrap();
     }
