@@ -57,6 +57,8 @@ impl IdentityChangesReader {
         let found = store::find_tailnet(&mut *read, tailnet.get()).await?;
         let users = store::list_complete_users(&mut read, tailnet.get()).await?;
         let groups = store::groups::list_groups(&mut read, tailnet.get()).await?;
+        let deleted = store::deleted_users::list_deleted_users(&mut read, tailnet.get()).await?;
+        let is_deleted = store::deleted_users::is_tailnet_deleted(&mut read, tailnet.get()).await?;
         let revision = self.log.head_in(&mut read, tailnet).await?.revision.get();
         drop(read);
         let chunk = |users: &[_]| IdentitySnapshot {
@@ -74,6 +76,8 @@ impl IdentityChangesReader {
         }
         if let Some(first) = chunks.first_mut() {
             first.tailnet = found;
+            first.deleted_user_ids = deleted.into_iter().collect();
+            first.tailnet_deleted = is_deleted;
         }
         if let Some(last) = chunks.last_mut() {
             last.last = true;

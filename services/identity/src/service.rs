@@ -72,6 +72,7 @@ const MIGRATIONS: Migrations = migrations![
     "0014_merged_users",
     "0015_program_logins",
     "0016_waiting_logins",
+    "0017_deleted_users",
 ];
 
 /// Why identity can not start.

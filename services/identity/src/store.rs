@@ -7,6 +7,7 @@ pub mod attempts;
 pub mod conditions;
 pub mod connections;
 pub mod credentials;
+pub mod deleted_users;
 pub mod former_users;
 pub mod groups;
 pub mod invitations;

@@ -140,6 +140,8 @@ impl Tailnets {
                     store::groups::delete_groups_of_tailnet(mutation.connection(), id.get())
                         .await?;
                     store::delete_tailnet(mutation.connection(), id.get()).await?;
+                    store::deleted_users::note_deleted_tailnet(mutation.connection(), id.get())
+                        .await?;
                     mutation.record_entry(&IdentityChange {
                         change: Some(Change::TailnetDeleted(true)),
                     });

@@ -290,6 +290,7 @@ pub(crate) async fn remove_user(mutation: &mut Mutation, gone: &User) -> Result<
     let (on, tailnet) = (mutation.connection(), gone.tailnet_id);
     store::scim::delete_user(on, gone.id).await?;
     store::delete_user(on, gone.id).await?;
+    store::deleted_users::note_deleted_user(on, tailnet, gone.id).await?;
     store::former_users::forget_former_ids(on, gone.id).await?;
     store::provider_refreshes::end_of_user(on, gone.id, 0).await?;
     store::connections::unlink_user(on, gone.id).await?;

@@ -11,7 +11,7 @@ use std::{
 
 use bowline_bus::Bus;
 use bowline_change_feed::{Feed, IdentityLog, Update};
-use bowline_db::{ChangeLog, Mutation};
+use bowline_db::{ChangeLog, DatabaseError, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::{identity::v1::identity_change::Change, key_registry::v1::Node};
 use bowline_service_kit::{GrpcChannel, Tasks};
@@ -75,11 +75,19 @@ impl IdentityFollower {
 
     async fn follow_tailnet(self, feed: Feed<IdentityLog>, tailnet: TailnetId) {
         let mut follow = feed.follow_tailnet(tailnet);
+        let mut epoch = self.log.database().watch_epoch();
         let mut again: VecDeque<(Instant, u64)> = VecDeque::new();
         loop {
             let due = again.front().map(|(due, _)| *due);
+            let mut is_snapshot = false;
             let ends = tokio::select! {
+                Ok(()) = epoch.changed() => {
+                    // What was noted here of identity's log is lost with what came after it.
+                    follow = feed.follow_tailnet(tailnet);
+                    continue;
+                }
                 update = follow.next() => {
+                    is_snapshot = matches!(update, Update::Snapshot(_));
                     let heard = StandingUpdate::from_update(&update);
                     while let Err(error) = self.apply_standing(tailnet, heard.clone()).await {
                         tracing::warn!(%error, %tailnet, "suspensions can not be noted yet");
@@ -94,6 +102,7 @@ impl IdentityFollower {
                 tokio::time::sleep(RETRY_DELAY).await;
             }
             if let DeletedUsers::Users(users) = ends
+                && !is_snapshot
                 && due.is_none_or(|due| due > Instant::now())
             {
                 let due = Instant::now() + REGISTRATION_TIMEOUT;
@@ -125,19 +134,26 @@ impl IdentityFollower {
         tailnet: TailnetId,
         ends: &DeletedUsers,
     ) -> Result<(), RegistryError> {
-        let reader = self.log.database().reader();
+        let mut reader = self
+            .log
+            .database()
+            .reader()
+            .acquire()
+            .await
+            .map_err(DatabaseError::from)?;
         let candidates = match ends {
+            DeletedUsers::Users(users) if users.is_empty() => Vec::new(),
             DeletedUsers::Users(users) => {
+                let owners = nodes::list_owners(&mut reader, tailnet.get()).await?;
                 let mut found = Vec::new();
-                for user in users {
-                    found.extend(nodes::of_user(reader, tailnet.get(), *user).await?);
+                for user in owners.iter().filter(|user| users.contains(user)) {
+                    found.extend(nodes::of_user(&mut *reader, tailnet.get(), *user).await?);
                 }
                 found
             }
-            DeletedUsers::AllBut(_) | DeletedUsers::Tailnet => {
-                nodes::of_tailnet(reader, tailnet.get()).await?
-            }
+            DeletedUsers::Tailnet => nodes::of_tailnet(&mut *reader, tailnet.get()).await?,
         };
+        drop(reader);
         for node in candidates
             .into_iter()
             .filter(|node| ends.includes_node(node))
@@ -223,8 +239,6 @@ impl StandingUpdate {
 enum DeletedUsers {
     /// Those of these users.
     Users(BTreeSet<u64>),
-    /// Those of all users but these.
-    AllBut(BTreeSet<u64>),
     /// All: the tailnet is deleted.
     Tailnet,
 }
@@ -232,17 +246,16 @@ enum DeletedUsers {
 impl DeletedUsers {
     fn from_update(update: Update<IdentityLog>) -> Self {
         match update {
+            // Who is not there may be lost: only who is said to be deleted is.
             Update::Snapshot(snapshot) => {
-                let chunks = &snapshot.chunks;
-                if chunks.iter().any(|chunk| chunk.tailnet.is_some()) {
-                    let users = chunks.iter().flat_map(|chunk| &chunk.users);
-                    Self::AllBut(users.map(|user| user.id).collect())
-                } else if snapshot.position.revision > 0 {
-                    Self::Tailnet
-                } else {
-                    // Identity has never heard of it: a database that was lost is no reason to delete more.
-                    Self::Users(BTreeSet::new())
+                if snapshot.chunks.iter().any(|chunk| chunk.tailnet_deleted) {
+                    return Self::Tailnet;
                 }
+                let deleted = snapshot
+                    .chunks
+                    .iter()
+                    .flat_map(|chunk| &chunk.deleted_user_ids);
+                Self::Users(deleted.copied().collect())
             }
             Update::Changes(changes, _) => {
                 let mut gone = BTreeSet::new();
@@ -264,7 +277,6 @@ impl DeletedUsers {
         let user = node.owning_user();
         match self {
             Self::Users(users) => user.is_some_and(|user| users.contains(&user)),
-            Self::AllBut(users) => user.is_some_and(|user| !users.contains(&user)),
             Self::Tailnet => true,
         }
     }

@@ -47,6 +47,9 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0009_waiting_nodes"
 ];
 
+/// Gateways find that their lease has lapsed, and report again all that they have: their reports may be lost.
+const EPOCH_STEPS: &[&str] = &["UPDATE gateways SET expires_at = {now} WHERE expires_at > {now}"];
+
 /// The `[registry]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,7 +102,10 @@ impl KeyRegistry {
     ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
-            let options = DatabaseOptions::new("key_registry", MIGRATIONS, clock);
+            let options = DatabaseOptions {
+                epoch_steps: EPOCH_STEPS,
+                ..DatabaseOptions::new("key_registry", MIGRATIONS, clock)
+            };
             let database = Database::open(url, options).await?;
             let log = ChangeLog::new(database.clone(), bus.clone(), LogOwner::KeyRegistry);
             let progress = ProgressSignal::new(bus.clone());

@@ -55,6 +55,8 @@ struct LiveSession {
     tailnet: Arc<Tailnet>,
     node_key: Vec<u8>,
     epoch: watch::Receiver<u64>,
+    /// What the client reported last, but for its host, which is large.
+    newest: Option<Sent>,
 }
 
 /// Why a session ended.
@@ -109,9 +111,20 @@ impl Reporter {
         pending.sequence += 1;
         report.sequence = pending.sequence;
         tailnet.show_report(node, report.clone());
-        let waiting = waiting_report(&mut pending, tailnet, node, node_key);
+        let now = Instant::now();
+        if let Some(live) = pending.live.get_mut(&(tailnet.id, node)) {
+            let host = None;
+            live.newest = Some((
+                ClientReport {
+                    host,
+                    ..report.clone()
+                },
+                now,
+            ));
+        }
+        let waiting = waiting_report(&mut pending.reports, tailnet, node, node_key);
         let before = waiting.client.take();
-        waiting.client = newest_report(Some((report, Instant::now())), before);
+        waiting.client = newest_report(Some((report, now)), before);
         drop(pending);
         self.0.news.notify_one();
     }
@@ -125,13 +138,14 @@ impl Reporter {
     ) -> watch::Receiver<u64> {
         let (sender, epoch) = watch::channel(0);
         let mut pending = self.lock_pending();
-        let waiting = waiting_report(&mut pending, tailnet, node, node_key);
+        let waiting = waiting_report(&mut pending.reports, tailnet, node, node_key);
         waiting.presence = Some(self.presence_report(0, None));
         waiting.epoch = Some(sender);
         let live = LiveSession {
             tailnet: Arc::clone(tailnet),
             node_key: node_key.to_vec(),
             epoch: epoch.clone(),
+            newest: waiting.client.clone(),
         };
         pending.live.insert((tailnet.id, node), live);
         drop(pending);
@@ -149,7 +163,7 @@ impl Reporter {
         why: SessionEnding,
     ) {
         let mut pending = self.lock_pending();
-        let waiting = waiting_report(&mut pending, tailnet, node, node_key);
+        let waiting = waiting_report(&mut pending.reports, tailnet, node, node_key);
         waiting.presence = Some(self.presence_report(epoch, Some(why)));
         waiting.epoch = None;
         pending.live.remove(&(tailnet.id, node));
@@ -160,31 +174,26 @@ impl Reporter {
     /// Reports that two machines with a node's key end each other's sessions.
     pub fn report_shared_key(&self, tailnet: &Arc<Tailnet>, node: NodeId, node_key: &[u8]) {
         let mut pending = self.lock_pending();
-        waiting_report(&mut pending, tailnet, node, node_key).key_shared = true;
+        waiting_report(&mut pending.reports, tailnet, node, node_key).key_shared = true;
         drop(pending);
         self.0.news.notify_one();
     }
 
-    /// Reports again which sessions live: the registry may have recorded their nodes as offline.
+    /// Reports again which sessions live, and what their clients reported last: the registry may have lost it.
     pub fn report_all_sessions(&self) {
         let mut pending = self.lock_pending();
-        let live: Vec<_> = pending
-            .live
-            .iter()
-            .map(|(key, live)| {
-                (
-                    key.1,
-                    Arc::clone(&live.tailnet),
-                    live.node_key.clone(),
-                    *live.epoch.borrow(),
-                )
-            })
-            .filter(|(.., epoch)| *epoch != 0)
-            .collect();
-        for (node, tailnet, node_key, epoch) in live {
-            let waiting = waiting_report(&mut pending, &tailnet, node, &node_key);
+        let PendingReports { reports, live, .. } = &mut *pending;
+        for ((_, node), live) in live.iter() {
+            let epoch = *live.epoch.borrow();
+            if epoch == 0 {
+                continue;
+            }
+            let waiting = waiting_report(reports, &live.tailnet, *node, &live.node_key);
             if waiting.presence.is_none() {
                 waiting.presence = Some(self.presence_report(epoch, None));
+            }
+            if waiting.client.is_none() {
+                waiting.client.clone_from(&live.newest);
             }
         }
         drop(pending);
@@ -357,13 +366,12 @@ fn milliseconds_since(since: Instant) -> u64 {
 }
 
 fn waiting_report<'p>(
-    pending: &'p mut PendingReports,
+    reports: &'p mut BTreeMap<(TailnetId, NodeId), WaitingReport>,
     tailnet: &Arc<Tailnet>,
     node: NodeId,
     node_key: &[u8],
 ) -> &'p mut WaitingReport {
-    let waiting = pending
-        .reports
+    let waiting = reports
         .entry((tailnet.id, node))
         .or_insert_with(|| WaitingReport {
             tailnet: Arc::clone(tailnet),

@@ -33,6 +33,10 @@ use crate::{
 
 /// The steps of the schema.
 const MIGRATIONS: Migrations = migrations!["0001_policies"];
+/// The version in force gets a number above all that were given before, some of which may be lost: a number means one document.
+const EPOCH_STEPS: &[&str] = &["INSERT INTO policies (tailnet_id, version, author, created_at, text)
+     SELECT tailnet_id, {base}, author, created_at, text FROM policies AS newest
+     WHERE version = (SELECT MAX(version) FROM policies WHERE policies.tailnet_id = newest.tailnet_id)"];
 /// How soon a version stored by another replica is noticed without a hint.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -69,7 +73,10 @@ impl PolicyCompiler {
     ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
-            let options = DatabaseOptions::new("policy_compiler", MIGRATIONS, clock);
+            let options = DatabaseOptions {
+                epoch_steps: EPOCH_STEPS,
+                ..DatabaseOptions::new("policy_compiler", MIGRATIONS, clock)
+            };
             let database = Database::open(url, options).await?;
             let feeds = OwnerFeeds {
                 identity: Feed::start(IdentityLog::new(followed.identity), &bus, tasks),

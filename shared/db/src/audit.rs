@@ -1,5 +1,6 @@
 //! The audit trail: rows whose hashes chain, so that none can be changed or taken away unseen.
 
+use bowline_ids::TailnetId;
 use bowline_proto::{
     audit::v1::{self, ListAuditRequest},
     time::to_timestamp,
@@ -7,9 +8,13 @@ use bowline_proto::{
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use crate::{DatabaseError, from_micros, to_micros};
+use crate::{
+    DatabaseError, from_micros,
+    statements::{MOST_ROWS, insert_sql},
+    to_micros,
+};
 
 /// The hash before a tailnet's first row.
 pub(crate) const ORIGIN: [u8; 32] = [0; 32];
@@ -162,6 +167,71 @@ pub(crate) struct AuditHead {
     pub(crate) sequence: u64,
     /// The hash of the last, [`ORIGIN`] before the first.
     pub(crate) hash: [u8; 32],
+}
+
+/// A row that has no place in a trail yet.
+#[derive(Debug)]
+pub(crate) struct PendingAudit {
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) object: String,
+    pub(crate) detail: String,
+}
+
+impl AuditHead {
+    /// Gives a row of a tailnet the place after the last.
+    pub(crate) fn append(
+        &mut self,
+        tailnet: i64,
+        time: DateTime<Utc>,
+        pending: PendingAudit,
+    ) -> AuditEntry {
+        let mut entry = AuditEntry {
+            sequence: self.sequence + 1,
+            time,
+            actor: pending.actor,
+            action: pending.action,
+            object: pending.object,
+            detail: pending.detail,
+            hash: ORIGIN,
+        };
+        entry.hash = chain_hash(&self.hash, tailnet, &entry);
+        *self = Self {
+            sequence: entry.sequence,
+            hash: entry.hash,
+        };
+        entry
+    }
+}
+
+impl Default for AuditHead {
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            hash: ORIGIN,
+        }
+    }
+}
+
+/// Writes rows of tailnets.
+pub(crate) async fn insert_entries(
+    connection: &mut AnyConnection,
+    entries: &[(TailnetId, AuditEntry)],
+) -> Result<(), DatabaseError> {
+    let table = "audit (tailnet_id, sequence, happened_at, actor, action, object, detail, hash)";
+    for rows in entries.chunks(MOST_ROWS) {
+        let mut query = sqlx::query(AssertSqlSafe(insert_sql(table, 8, rows.len())));
+        for (tailnet, entry) in rows {
+            query = query
+                .bind(i64::from(*tailnet))
+                .bind(entry.sequence.cast_signed());
+            query = query.bind(to_micros(entry.time)).bind(entry.actor.clone());
+            query = query.bind(entry.action.clone()).bind(entry.object.clone());
+            query = query.bind(entry.detail.clone()).bind(entry.hash.to_vec());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Follows the chain from the first row to `head`.

@@ -27,8 +27,8 @@ pub use soft::SoftBatch;
 pub enum Changes {
     /// The entries, oldest first, without holes; fewer than the limit when they reach the head.
     Entries(Vec<(Revision, Vec<u8>)>),
-    /// The log can not tell: entries are compacted away, or the revision lies beyond the head (the database was
-    /// restored from a backup). The reader takes a snapshot.
+    /// The log can not tell: entries are compacted away, or the database has gone back to a state before the revision. The
+    /// reader takes a snapshot.
     Compacted,
 }
 
@@ -177,6 +177,10 @@ impl ChangeLog {
                 }
                 entries.push((expected, row.try_get(2)?));
             }
+            if head < revision.get() {
+                self.0.database.begin_epoch_for_follower().await?;
+                return Ok(Changes::Compacted);
+            }
             let complete = !entries.is_empty() || head == revision.get();
             Ok(if complete {
                 Changes::Entries(entries)
@@ -257,24 +261,21 @@ impl ChangeLog {
             AuditVerdict::Broken { sequence } => sequence,
         };
         Ok(VerifyAuditResponse {
-            entries: head.audit_sequence,
+            entries: head.sequence,
             broken_sequence,
-            head_hash: head.audit_hash.to_vec(),
+            head_hash: head.hash.to_vec(),
         })
     }
 
     async fn check_audit(
         &self,
         tailnet: TailnetId,
-    ) -> Result<(AuditVerdict, head::Counter), DatabaseError> {
+    ) -> Result<(AuditVerdict, audit::AuditHead), DatabaseError> {
         let mut read = self.0.database.begin_read().await?;
         let counter = head::Counter::read(&mut read, tailnet).await?;
-        let head = audit::AuditHead {
-            sequence: counter.audit_sequence,
-            hash: counter.audit_hash,
-        };
+        let head = counter.audit;
         let verdict = audit::verify_chain(&mut read, tailnet.into(), head).await?;
-        Ok((verdict, counter))
+        Ok((verdict, head))
     }
 }
 

@@ -15,7 +15,8 @@ use futures_util::future::BoxFuture;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 
 use crate::{
-    DatabaseError, DatabaseOpenError, Migrations, ReadTransaction, WriteTransaction, from_micros,
+    DatabaseError, DatabaseOpenError, Migrations, ReadTransaction, WriteTransaction,
+    epochs::EpochKeeper, from_micros,
 };
 
 /// Which SQL the database speaks.
@@ -60,6 +61,9 @@ pub struct DatabaseOptions {
     pub time: TimeSource,
     /// The schema level of this program.
     pub level: u32,
+    /// What the service's tables need when an epoch begins because the database has gone back: statements in which `{base}`, the
+    /// number that new ones lie above, and `{now}`, microseconds since 1970, stand for numbers.
+    pub epoch_steps: &'static [&'static str],
     /// How many connections may read at once, and on PostgreSQL as many more may write.
     pub connections: u32,
 }
@@ -74,6 +78,7 @@ impl DatabaseOptions {
             clock,
             time: TimeSource::Server,
             level: SCHEMA_LEVEL,
+            epoch_steps: &[],
             connections: 8,
         }
     }
@@ -97,6 +102,7 @@ pub struct Database {
     reader: AnyPool,
     /// The schema level in use, which only grows.
     level: Arc<AtomicU32>,
+    epochs: Arc<EpochKeeper>,
 }
 
 impl Database {
@@ -114,10 +120,13 @@ impl Database {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             sqlx::any::install_default_drivers();
+            let epochs = Arc::new(EpochKeeper::new(url, &options));
             let (dialect, opened) = if let Some(path) = url.strip_prefix("sqlite://") {
-                (SqlDialect::Sqlite, sqlite::open(path, &options).await?)
+                let opened = sqlite::open(path, &options, &epochs).await?;
+                (SqlDialect::Sqlite, opened)
             } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                (SqlDialect::Postgres, postgres::open(url, &options).await?)
+                let opened = postgres::open(url, &options, &epochs).await?;
+                (SqlDialect::Postgres, opened)
             } else {
                 return Err(DatabaseOpenError::Url);
             };
@@ -128,6 +137,7 @@ impl Database {
                 writer: opened.writer,
                 reader: opened.reader,
                 level: Arc::new(AtomicU32::new(opened.level)),
+                epochs,
             })
         })
     }
@@ -203,7 +213,7 @@ impl Database {
     ///
     /// [`DatabaseError::Unavailable`] when the server can not be asked.
     pub async fn now(&self) -> Result<DateTime<Utc>, DatabaseError> {
-        if self.uses_clock() {
+        if self.time == TimeSource::Clock || self.dialect == SqlDialect::Sqlite {
             return Ok(self.clock.now());
         }
         let mut connection = self.reader.acquire().await?;
@@ -229,19 +239,29 @@ impl Database {
         &self,
         connection: &mut AnyConnection,
     ) -> Result<DateTime<Utc>, DatabaseError> {
-        if self.uses_clock() {
-            return Ok(self.clock.now());
-        }
-        let micros = sqlx::query_scalar(
-            "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
-        )
-        .fetch_one(connection)
-        .await?;
-        from_micros(micros)
-            .ok_or_else(|| DatabaseError::unavailable("the server's clock is beyond the calendar"))
+        read_time(connection, self.time, &self.clock).await
     }
 
-    fn uses_clock(&self) -> bool {
-        self.time == TimeSource::Clock || self.dialect == SqlDialect::Sqlite
+    /// Returns what watches over the epochs.
+    pub(crate) fn epochs(&self) -> &Arc<EpochKeeper> {
+        &self.epochs
     }
+}
+
+/// Returns the time that counts for expiry and audit.
+pub(crate) async fn read_time(
+    connection: &mut AnyConnection,
+    source: TimeSource,
+    clock: &SharedClock,
+) -> Result<DateTime<Utc>, DatabaseError> {
+    if source == TimeSource::Clock || SqlDialect::of(connection) == SqlDialect::Sqlite {
+        return Ok(clock.now());
+    }
+    let micros = sqlx::query_scalar(
+        "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+    )
+    .fetch_one(connection)
+    .await?;
+    from_micros(micros)
+        .ok_or_else(|| DatabaseError::unavailable("the server's clock is beyond the calendar"))
 }

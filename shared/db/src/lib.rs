@@ -11,23 +11,25 @@
 //! `AnyConnection`. A `SUM` or an `EXISTS` is cast to `BIGINT` explicitly: PostgreSQL gives other types.
 //!
 //! What holds:
-//! * the revision of a tailnet grows by one for each entry, without holes, in commit order;
+//! * the revision of a tailnet grows by one for each entry, without holes, in commit order; only where an epoch begins, because
+//!   the database went back, it jumps;
 //! * an answered mutation is committed, its audit rows and change entries with it;
 //! * a mutation that fails changes nothing, and does not touch those which share its commit.
 //!
-//! The tables `heads`, `change_log`, `audit`, `ids`, `migrations`, `schema_levels` and `processes` of each schema belong to
-//! this crate. What an
-//! entry means, and who may read which, is not here.
+//! The tables `heads`, `change_log`, `audit`, `ids`, `migrations`, `schema_levels`, `processes` and `epochs` of each schema
+//! belong to this crate. What an entry means, and who may read which, is not here.
 
 mod audit;
 mod audit_rpcs;
 mod change_log;
 mod database;
+mod epochs;
 mod error;
 mod followers;
 mod ids;
 mod migration;
 mod schema_levels;
+mod statements;
 mod time;
 mod transaction;
 

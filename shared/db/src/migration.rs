@@ -35,7 +35,7 @@ macro_rules! migrations {
 }
 
 /// The tables of this crate; they come before the service's.
-const OWN: Migrations = migrations!["0001_change_log", "0002_schema_levels"];
+const OWN: Migrations = migrations!["0001_change_log", "0002_schema_levels", "0003_epochs"];
 
 /// Applies what is missing, each step in one transaction, and returns the schema level that is in use. On PostgreSQL the
 /// caller keeps other replicas away.

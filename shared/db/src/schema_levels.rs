@@ -57,6 +57,9 @@ impl Database {
                     Ok(level) => callers.require_level(level),
                     Err(error) => tracing::warn!(%error, "which releases run can not be noted"),
                 }
+                if let Err(error) = database.refresh_epoch().await {
+                    tracing::debug!(%error, "the epoch can not be read");
+                }
                 tokio::time::sleep(interval).await;
             }
         });

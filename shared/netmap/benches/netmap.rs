@@ -211,7 +211,7 @@ impl BenchTailnet {
             tailnet: Some(tailnet),
             users: (1..=nodes / 3 + 1).map(user).collect(),
             last: true,
-            groups: Vec::new(),
+            ..IdentitySnapshot::default()
         }]);
         replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 1,

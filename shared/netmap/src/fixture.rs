@@ -144,7 +144,7 @@ impl TestTailnet {
             tailnet: Some(tailnet),
             users: vec![user(7)],
             last: true,
-            groups: Vec::new(),
+            ..IdentitySnapshot::default()
         }]);
         replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 2,

@@ -114,7 +114,7 @@ fn told(
         tailnet: Some(tailnet.tailnet.clone()),
         users: tailnet.users.clone(),
         last: true,
-        groups: Vec::new(),
+        ..IdentitySnapshot::default()
     }]);
     let online = |id| SoftState {
         node_id: id,

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -71,6 +71,77 @@ impl PostgresServer {
         Ok(Some(server))
     }
 
+    /// Starts a standby that follows this server.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_standby(&self) -> Result<Self> {
+        let mut standby = Self {
+            programs: self.programs.clone(),
+            directory: TempDir::new()?,
+            port: port::free()?,
+            has_fsync: self.has_fsync,
+            databases: AtomicU32::new(0),
+            process: None,
+        };
+        standby.take_directory()?;
+        let mut copy = standby.unprivileged("pg_basebackup")?;
+        let from = format!("host=127.0.0.1 port={} user={ACCOUNT}", self.port);
+        copy.args(["-d", &from, "-D", &standby.data(), "-R", "-X", "stream"]);
+        finish(copy.args(["--checkpoint=fast", "--no-sync"]))?;
+        standby.restart()?;
+        Ok(standby)
+    }
+
+    /// Waits until this standby has all that a server has written.
+    ///
+    /// # Errors
+    ///
+    /// When it has not within ten seconds.
+    pub fn catch_up_with(&self, primary: &Self) -> Result<()> {
+        let end = primary.query("SELECT pg_current_wal_flush_lsn()")?;
+        let question = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", end.trim());
+        self.wait_until(&question)
+    }
+
+    /// Ends what this standby follows: what is written from here on it does not get.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub fn stop_following(&self) -> Result<()> {
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''")?;
+        self.sql("SELECT pg_reload_conf()")?;
+        self.wait_until("SELECT NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)")
+    }
+
+    /// Kills this server and promotes a standby, which answers at this server's address from then on.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn replace_by_standby(&mut self, mut standby: Self) -> Result<()> {
+        self.kill9();
+        standby.sql("SELECT pg_promote(true, 30)")?;
+        standby.port = self.port;
+        standby.databases = AtomicU32::new(self.databases.load(Ordering::Relaxed));
+        standby.restart()?;
+        *self = standby;
+        Ok(())
+    }
+
+    fn wait_until(&self, question: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.query(question)?.trim() != "t" {
+            if Instant::now() > deadline {
+                bail!("after ten seconds it is not so: {question}");
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Returns the server that the tests of this process share; it ends with the last who holds it.
     ///
     /// # Errors
@@ -99,6 +170,20 @@ impl PostgresServer {
             "postgres://{ACCOUNT}@127.0.0.1:{}/{name}",
             self.port
         ))
+    }
+
+    /// Asks a question as the superuser, in the database `postgres`; the answer as text.
+    fn query(&self, statement: &str) -> Result<String> {
+        let url = format!("postgres://{ACCOUNT}@127.0.0.1:{}/postgres", self.port);
+        let mut psql = Command::new(self.programs.join("psql"));
+        Ok(String::from_utf8(finish(psql.args([
+            "-qXtA",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            statement,
+            &url,
+        ]))?)?)
     }
 
     /// Runs statements as the superuser, in the database `postgres`.
@@ -207,7 +292,7 @@ impl PostgresServer {
         Process::start(command, &log, || self.sql("SELECT 1").is_ok())
     }
 
-    fn initialise(&self) -> Result<()> {
+    fn take_directory(&self) -> Result<()> {
         if is_root()? {
             finish(
                 Command::new("chown")
@@ -215,6 +300,11 @@ impl PostgresServer {
                     .arg(self.directory.path()),
             )?;
         }
+        Ok(())
+    }
+
+    fn initialise(&self) -> Result<()> {
+        self.take_directory()?;
         let mut initdb = self.unprivileged("initdb")?;
         finish(initdb.args([
             "-D",

@@ -7,37 +7,41 @@ use super::*;
 use crate::domain::rotation::KeyOwner;
 use crate::sweeper::tests::{TAILNET, TestRegistry, node};
 
-fn snapshot(tailnet: Option<Tailnet>, revision: u64) -> Update<IdentityLog> {
-    let user = User {
-        id: 7,
-        ..User::default()
-    };
+fn snapshot(chunk: IdentitySnapshot) -> Update<IdentityLog> {
     Update::Snapshot(Snapshot {
-        chunks: vec![IdentitySnapshot {
-            tailnet,
-            users: vec![user],
-            ..IdentitySnapshot::default()
-        }],
+        chunks: vec![chunk],
         position: Position {
-            revision,
+            revision: 3,
             soft_revision: 0,
         },
     })
 }
 
 #[test]
-fn only_what_identity_says_is_gone_goes() {
+fn only_what_identity_says_is_deleted_goes() {
     let node = |user_id, tags: &[&str]| Node {
         user_id,
         tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
         ..Node::default()
     };
-    let known = DeletedUsers::from_update(snapshot(Some(Tailnet::default()), 3));
-    assert!(known.includes_node(&node(8, &[])) && !known.includes_node(&node(7, &[])));
+    let known = DeletedUsers::from_update(snapshot(IdentitySnapshot {
+        tailnet: Some(Tailnet::default()),
+        deleted_user_ids: vec![8],
+        ..IdentitySnapshot::default()
+    }));
+    assert!(known.includes_node(&node(8, &[])));
     assert!(!known.includes_node(&node(8, &["tag:a"])));
-    assert!(DeletedUsers::from_update(snapshot(None, 3)).includes_node(&node(8, &["tag:a"])));
-    let lost = DeletedUsers::from_update(snapshot(None, 0));
+    assert!(
+        !known.includes_node(&node(7, &[])),
+        "a user who is not there may be lost"
+    );
+    let lost = DeletedUsers::from_update(snapshot(IdentitySnapshot::default()));
     assert!(!lost.includes_node(&node(8, &[])) && !lost.includes_node(&node(8, &["tag:a"])));
+    let deleted = DeletedUsers::from_update(snapshot(IdentitySnapshot {
+        tailnet_deleted: true,
+        ..IdentitySnapshot::default()
+    }));
+    assert!(deleted.includes_node(&node(8, &["tag:a"])));
 }
 
 fn merged_user() -> User {
@@ -137,7 +141,12 @@ async fn nodes_of_a_merged_user_move_once_whether_the_registry_was_there_or_not(
 #[tokio::test]
 async fn deletion_of_who_stays_reaches_what_was_merged_into_it() {
     let gone = vec![Change::User(merged_user()), Change::UserDeleted(8)];
-    for heard in [entries(gone, 4), whole(Vec::new(), 6)] {
+    let away = snapshot(IdentitySnapshot {
+        tailnet: Some(Tailnet::default()),
+        deleted_user_ids: vec![6, 7, 8],
+        ..IdentitySnapshot::default()
+    });
+    for heard in [entries(gone, 4), away] {
         let registry = TestRegistry::new().await;
         registry.put(node(1)).await;
         hear(&registry, heard).await;

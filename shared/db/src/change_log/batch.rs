@@ -10,12 +10,13 @@ use tokio::time::{Instant, timeout};
 
 use super::head::Counter;
 use super::lane::Job;
-use super::mutation::{Mutation, PendingAudit};
+use super::mutation::Mutation;
 use super::{Head, LogState};
-use crate::{AuditEntry, DatabaseError, audit, to_micros};
-
-/// How many rows one statement inserts: SQLite allows 32,766 values.
-const ROWS: usize = 500;
+use crate::{
+    AuditEntry, DatabaseError, audit,
+    statements::{MOST_ROWS, insert_sql},
+    to_micros,
+};
 
 /// How long a batch takes on more jobs: behind a slow database, callers wait for few others.
 const INTAKE_TIME: Duration = Duration::from_secs(1);
@@ -165,27 +166,8 @@ impl Appends {
             counter.revision = counter.revision.next();
             self.entries.push((tailnet, counter.revision, entry));
         }
-        for PendingAudit {
-            actor,
-            action,
-            object,
-            detail,
-        } in mutation.audits.drain(..)
-        {
-            counter.audit_sequence += 1;
-            let (sequence, time) = (counter.audit_sequence, mutation.now);
-            let hash = audit::ORIGIN;
-            let mut entry = AuditEntry {
-                sequence,
-                time,
-                actor,
-                action,
-                object,
-                detail,
-                hash,
-            };
-            entry.hash = audit::chain_hash(&counter.audit_hash, tailnet.into(), &entry);
-            counter.audit_hash = entry.hash;
+        for pending in mutation.audits.drain(..) {
+            let entry = counter.audit.append(tailnet.into(), mutation.now, pending);
             self.audits.push((tailnet, entry));
         }
         counter.revision
@@ -196,7 +178,7 @@ impl Appends {
         connection: &mut AnyConnection,
         now: i64,
     ) -> Result<(), DatabaseError> {
-        for rows in self.entries.chunks(ROWS) {
+        for rows in self.entries.chunks(MOST_ROWS) {
             let sql = insert_sql(
                 "change_log (tailnet_id, revision, committed_at, entry)",
                 4,
@@ -211,20 +193,7 @@ impl Appends {
             }
             query.execute(&mut *connection).await?;
         }
-        for rows in self.audits.chunks(ROWS) {
-            let table =
-                "audit (tailnet_id, sequence, happened_at, actor, action, object, detail, hash)";
-            let mut query = sqlx::query(AssertSqlSafe(insert_sql(table, 8, rows.len())));
-            for (tailnet, entry) in rows {
-                query = query
-                    .bind(i64::from(*tailnet))
-                    .bind(entry.sequence.cast_signed());
-                query = query.bind(to_micros(entry.time)).bind(entry.actor.clone());
-                query = query.bind(entry.action.clone()).bind(entry.object.clone());
-                query = query.bind(entry.detail.clone()).bind(entry.hash.to_vec());
-            }
-            query.execute(&mut *connection).await?;
-        }
+        audit::insert_entries(connection, &self.audits).await?;
         for (tailnet, counter) in &self.counters {
             counter.store(connection, *tailnet).await?;
         }
@@ -239,17 +208,4 @@ impl Appends {
             .filter_map(|id| Some(self.counters.get(id)?.head(*id)))
             .collect()
     }
-}
-
-/// Returns an `INSERT` of several rows.
-fn insert_sql(table: &str, columns: usize, rows: usize) -> String {
-    let mut sql = format!("INSERT INTO {table} VALUES ");
-    for row in 0..rows {
-        let places: Vec<String> = (1..=columns)
-            .map(|column| format!("${}", row * columns + column))
-            .collect();
-        let comma = if row == 0 { "" } else { ", " };
-        sql += &format!("{comma}({})", places.join(", "));
-    }
-    sql
 }

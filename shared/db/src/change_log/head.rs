@@ -4,7 +4,10 @@ use bowline_ids::{Revision, TailnetId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 
-use crate::{DatabaseError, audit};
+use crate::{
+    DatabaseError,
+    audit::{self, AuditHead},
+};
 
 /// How many tailnets one query asks for.
 const CHUNK: usize = 500;
@@ -21,12 +24,11 @@ pub struct Head {
 }
 
 /// The counter row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counter {
     pub(super) revision: Revision,
     pub(super) soft_revision: u64,
-    pub(super) audit_sequence: u64,
-    pub(super) audit_hash: [u8; 32],
+    pub(super) audit: AuditHead,
 }
 
 impl Counter {
@@ -37,7 +39,7 @@ impl Counter {
     ) -> Result<Self, DatabaseError> {
         let row = sqlx::query(
             "INSERT INTO heads (tailnet_id, revision, soft_revision, audit_sequence, audit_hash)
-             VALUES ($1, 0, 0, 0, $2)
+             SELECT $1, COALESCE(MAX(base), 0), COALESCE(MAX(base), 0), 0, $2 FROM epochs WHERE true
              ON CONFLICT (tailnet_id) DO UPDATE SET tailnet_id = excluded.tailnet_id
              RETURNING revision, soft_revision, audit_sequence, audit_hash",
         )
@@ -73,8 +75,8 @@ impl Counter {
         )
         .bind(i64::from(tailnet))
         .bind(self.revision.get().cast_signed())
-        .bind(self.audit_sequence.cast_signed())
-        .bind(self.audit_hash.to_vec())
+        .bind(self.audit.sequence.cast_signed())
+        .bind(self.audit.hash.to_vec())
         .execute(connection)
         .await?;
         Ok(())
@@ -96,23 +98,14 @@ impl Counter {
         Ok(Self {
             revision: Revision::new(row.try_get::<i64, _>(0)?.cast_unsigned()),
             soft_revision: row.try_get::<i64, _>(1)?.cast_unsigned(),
-            audit_sequence: row.try_get::<i64, _>(2)?.cast_unsigned(),
-            audit_hash: row
-                .try_get::<Vec<u8>, _>(3)?
-                .try_into()
-                .map_err(inconsistent)?,
+            audit: AuditHead {
+                sequence: row.try_get::<i64, _>(2)?.cast_unsigned(),
+                hash: row
+                    .try_get::<Vec<u8>, _>(3)?
+                    .try_into()
+                    .map_err(inconsistent)?,
+            },
         })
-    }
-}
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self {
-            revision: Revision::ZERO,
-            soft_revision: 0,
-            audit_sequence: 0,
-            audit_hash: audit::ORIGIN,
-        }
     }
 }
 

@@ -4,6 +4,8 @@ use bowline_ids::TailnetId;
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Transaction};
 
+use crate::audit::PendingAudit;
+
 /// One change of one tailnet, inside its savepoint.
 #[derive(Debug)]
 pub struct Mutation {
@@ -13,15 +15,6 @@ pub struct Mutation {
     pub(super) actor: String,
     pub(super) entries: Vec<Vec<u8>>,
     pub(super) audits: Vec<PendingAudit>,
-}
-
-/// An audit row that has no place in the chain yet.
-#[derive(Debug)]
-pub(super) struct PendingAudit {
-    pub(super) actor: String,
-    pub(super) action: String,
-    pub(super) object: String,
-    pub(super) detail: String,
 }
 
 impl Mutation {

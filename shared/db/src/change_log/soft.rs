@@ -56,7 +56,7 @@ impl SoftBatch {
         }
         let row = sqlx::query(
             "INSERT INTO heads (tailnet_id, revision, soft_revision, audit_sequence, audit_hash)
-             VALUES ($1, 0, 1, 0, $2)
+             SELECT $1, COALESCE(MAX(base), 0), COALESCE(MAX(base), 0) + 1, 0, $2 FROM epochs WHERE true
              ON CONFLICT (tailnet_id) DO UPDATE SET soft_revision = heads.soft_revision + 1
              RETURNING revision, soft_revision",
         )

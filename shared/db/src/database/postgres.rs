@@ -1,13 +1,17 @@
 //! Opening a schema of a PostgreSQL database.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor};
 use tokio::time::timeout;
 
 use super::{DatabaseOptions, OpenedPools};
-use crate::{DatabaseError, DatabaseOpenError, migration};
+use crate::{
+    DatabaseError, DatabaseOpenError,
+    epochs::{EpochCause, EpochKeeper},
+    migration,
+};
 
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,6 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn open(
     url: &str,
     options: &DatabaseOptions,
+    epochs: &Arc<EpochKeeper>,
 ) -> Result<OpenedPools, DatabaseOpenError> {
     let schema = options.schema;
     let mut connection = timeout(CONNECT_TIMEOUT, AnyConnection::connect(url))
@@ -23,11 +28,12 @@ pub(super) async fn open(
         .map_err(DatabaseError::from)?;
     prepare_schema(&mut connection, schema).await?;
     let level = migration::migrate(&mut connection, schema, options).await?;
+    epochs.begin_on(&mut connection, EpochCause::Moved).await?;
     // Closing ends the session and with it the advisory lock.
     connection.close().await.map_err(DatabaseError::from)?;
     Ok(OpenedPools {
-        writer: open_pool(url, options.connections, schema).await?,
-        reader: open_pool(url, options.connections, schema).await?,
+        writer: open_pool(url, options, epochs).await?,
+        reader: open_pool(url, options, epochs).await?,
         level,
     })
 }
@@ -56,17 +62,28 @@ async fn prepare_schema(connection: &mut AnyConnection, schema: &str) -> Result<
     Ok(())
 }
 
-async fn open_pool(url: &str, size: u32, schema: &str) -> Result<AnyPool, DatabaseError> {
+async fn open_pool(
+    url: &str,
+    options: &DatabaseOptions,
+    epochs: &Arc<EpochKeeper>,
+) -> Result<AnyPool, DatabaseError> {
+    let schema = options.schema;
+    let epochs = Arc::clone(epochs);
     let setup = format!(
         "SET search_path TO {schema}; SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
          SET idle_in_transaction_session_timeout = '30s'"
     );
     let pool = AnyPoolOptions::new()
-        .max_connections(size)
+        .max_connections(options.connections)
         .acquire_timeout(CONNECT_TIMEOUT)
         .after_connect(move |connection, _| {
             let setup = AssertSqlSafe(setup.clone());
-            Box::pin(async move { sqlx::raw_sql(setup).execute(connection).await.map(drop) })
+            let epochs = Arc::clone(&epochs);
+            Box::pin(async move {
+                sqlx::raw_sql(setup).execute(&mut *connection).await?;
+                let checked = epochs.check_connection(connection).await;
+                checked.map_err(|error| sqlx::Error::Protocol(error.to_string()))
+            })
         })
         .connect(url)
         .await?;

@@ -8,7 +8,11 @@ use sqlx::AnyPool;
 use sqlx::any::AnyPoolOptions;
 
 use super::{DatabaseOptions, OpenedPools};
-use crate::{DatabaseError, DatabaseOpenError, migration};
+use crate::{
+    DatabaseError, DatabaseOpenError,
+    epochs::{EpochCause, EpochKeeper},
+    migration,
+};
 
 // What statements put aside stays in memory: the directory of the file may be the only one that can be written.
 const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \
@@ -19,6 +23,7 @@ const READER: &str =
 pub(super) async fn open(
     path: &str,
     options: &DatabaseOptions,
+    epochs: &EpochKeeper,
 ) -> Result<OpenedPools, DatabaseOpenError> {
     // SQLite gives its log files the mode of the main file, so that is made first.
     OpenOptions::new()
@@ -34,6 +39,7 @@ pub(super) async fn open(
     let writer = open_pool(&url, 1, WRITER).await?;
     let mut connection = writer.acquire().await.map_err(DatabaseError::from)?;
     let level = migration::migrate(&mut connection, path, options).await?;
+    epochs.begin_on(&mut connection, EpochCause::Moved).await?;
     drop(connection);
     let reader = open_pool(&url, options.connections, READER).await?;
     Ok(OpenedPools {

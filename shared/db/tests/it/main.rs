@@ -11,6 +11,7 @@
 mod audit;
 mod bench;
 mod compaction;
+mod epochs;
 mod faults;
 mod group_commit;
 mod mutations;

@@ -222,7 +222,7 @@ fn log_of_a_tailnet_that_is_gone_is_not_complete() {
         tailnet: None,
         users: vec![],
         last: true,
-        groups: Vec::new(),
+        ..IdentitySnapshot::default()
     }]);
     lab.publish();
     assert!(lab.view.nodes.is_empty() && !lab.replica.is_complete());

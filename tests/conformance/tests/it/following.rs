@@ -399,7 +399,7 @@ fn replica(snapshot: RegistrySnapshot) -> Replica {
             ..User::default()
         }],
         last: true,
-        groups: Vec::new(),
+        ..IdentitySnapshot::default()
     }]);
     replica.apply_registry_snapshot(vec![snapshot]);
     replica

@@ -68,7 +68,7 @@ impl TestTailnet {
             tailnet: Some(tailnet.clone()),
             users,
             last: true,
-            groups: Vec::new(),
+            ..IdentitySnapshot::default()
         }]);
         replica.apply_registry_snapshot(vec![RegistrySnapshot {
             revision: 1,

@@ -1,0 +1,194 @@
+//! The transaction that begins an epoch.
+
+use bowline_ids::TailnetId;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::json;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
+
+use super::{EpochCause, KnownEpoch, read_epoch, read_lineage};
+use crate::{
+    DatabaseError, DatabaseOptions, SqlDialect,
+    audit::{self, AuditHead, PendingAudit},
+    database::read_time,
+    from_micros, to_micros,
+};
+
+/// More than one tailnet's log, or the identifiers of a schema, grow by in a second for long.
+const NUMBERS_PER_SECOND: i64 = 1024;
+/// When bases count from: the first second of 2026, in seconds since 1970.
+const FIRST_SECOND: i64 = 1_767_225_600;
+/// How long after an epoch began a follower that is ahead begins no other: it has not looked again yet.
+const PAUSE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+/// Who acts in the audit trail.
+const ACTOR: &str = "database";
+
+/// Begins an epoch if there is a cause, and returns the base of the newest.
+pub(super) async fn begin_epoch(
+    connection: &mut AnyConnection,
+    options: &DatabaseOptions,
+    cause: EpochCause,
+) -> Result<i64, DatabaseError> {
+    let dialect = SqlDialect::of(connection);
+    let lineage = read_lineage(connection).await;
+    let begin = match dialect {
+        SqlDialect::Postgres => "BEGIN",
+        SqlDialect::Sqlite => "BEGIN IMMEDIATE",
+    };
+    let mut transaction = connection.begin_with(begin).await?;
+    let on = &mut *transaction;
+    if dialect == SqlDialect::Postgres {
+        sqlx::query("SELECT CAST(pg_advisory_xact_lock(hashtextextended($1, 0)) AS TEXT)")
+            .bind(format!("bowline epochs of {}", options.schema))
+            .execute(&mut *on)
+            .await?;
+    }
+    let now = read_time(on, options.time, &options.clock).await?;
+    let known = read_epoch(on).await?;
+    if let Some(known) = &known
+        && !has_cause(cause, known, lineage.as_deref(), now)
+    {
+        return Ok(known.base);
+    }
+    let base = match &known {
+        // A database from before there were epochs, or a new one: nothing says that it went back.
+        None if cause != EpochCause::Restored => 0,
+        _ => find_base(on, known.as_ref(), now).await?,
+    };
+    sqlx::query("INSERT INTO epochs (base, lineage, began_at, reason) VALUES ($1, $2, $3, $4)")
+        .bind(base)
+        .bind(lineage.unwrap_or_default())
+        .bind(to_micros(now))
+        .bind(cause.describe())
+        .execute(&mut *on)
+        .await?;
+    if base > 0 {
+        move_numbers(on, options, base, now).await?;
+        move_heads(on, base, now, cause).await?;
+    }
+    transaction.commit().await?;
+    if base > 0 {
+        metrics::counter!("bowline_database_epochs_total").increment(1);
+        tracing::warn!(
+            schema = options.schema,
+            base,
+            reason = cause.describe(),
+            "the database has gone back to an earlier state: what was changed after that is lost, and access that was taken \
+             away may be there again; the audit log says since when"
+        );
+    }
+    Ok(base)
+}
+
+fn has_cause(
+    cause: EpochCause,
+    known: &KnownEpoch,
+    lineage: Option<&str>,
+    now: DateTime<Utc>,
+) -> bool {
+    match cause {
+        EpochCause::Moved => !known.is_of(lineage),
+        EpochCause::FollowerAhead => {
+            let is_lately = from_micros(known.began_at).is_some_and(|began| now < began + PAUSE);
+            known.base == 0 || !is_lately
+        }
+        EpochCause::Restored => true,
+    }
+}
+
+impl EpochCause {
+    /// Returns the words for people.
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Moved => "another server or timeline",
+            Self::FollowerAhead => "a follower had what is lost",
+            Self::Restored => "a backup was restored",
+        }
+    }
+}
+
+/// Returns a number above all that earlier epochs gave.
+async fn find_base(
+    on: &mut AnyConnection,
+    known: Option<&KnownEpoch>,
+    now: DateTime<Utc>,
+) -> Result<i64, DatabaseError> {
+    let highest = sqlx::query_scalar(
+        "SELECT CAST(COALESCE(MAX(CASE WHEN revision > soft_revision THEN revision ELSE soft_revision END), 0) AS BIGINT)
+         FROM heads",
+    );
+    let highest: i64 = highest.fetch_one(on).await?;
+    let by_time = (now.timestamp() - FIRST_SECOND) * NUMBERS_PER_SECOND;
+    let last = known.map_or(0, |known| known.base);
+    Ok(by_time.max(highest + 1).max(last + 1))
+}
+
+/// Moves identifiers above the base, and does what the service needs.
+async fn move_numbers(
+    on: &mut AnyConnection,
+    options: &DatabaseOptions,
+    base: i64,
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let sql = match SqlDialect::of(on) {
+        SqlDialect::Postgres => {
+            format!("SELECT setval('ids', GREATEST(nextval('ids'), {base}))")
+        }
+        SqlDialect::Sqlite => format!("UPDATE ids SET last = MAX(last, {base})"),
+    };
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *on).await?;
+    for step in options.epoch_steps {
+        let step = step
+            .replace("{base}", &base.to_string())
+            .replace("{now}", &to_micros(now).to_string());
+        sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut *on).await?;
+    }
+    Ok(())
+}
+
+/// Moves the heads of all tailnets to the base, and says so in each audit trail.
+async fn move_heads(
+    on: &mut AnyConnection,
+    base: i64,
+    now: DateTime<Utc>,
+    cause: EpochCause,
+) -> Result<(), DatabaseError> {
+    let query = sqlx::query(
+        "SELECT heads.tailnet_id, heads.audit_sequence, heads.audit_hash, audit.happened_at FROM heads
+         LEFT JOIN audit ON audit.tailnet_id = heads.tailnet_id AND audit.sequence = heads.audit_sequence
+         ORDER BY heads.tailnet_id",
+    );
+    let mut entries = Vec::new();
+    for row in query.fetch_all(&mut *on).await? {
+        let tailnet = row.try_get::<i64, _>(0)?;
+        let inconsistent = || DatabaseError::Inconsistent {
+            table: "heads",
+            row: tailnet.to_string(),
+        };
+        let hash: Vec<u8> = row.try_get(2)?;
+        let mut head = AuditHead {
+            sequence: row.try_get::<i64, _>(1)?.cast_unsigned(),
+            hash: hash.try_into().map_err(|_| inconsistent())?,
+        };
+        let last = row.try_get::<Option<i64>, _>(3)?.and_then(from_micros);
+        let last = last.map(|last| last.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let pending = PendingAudit {
+            actor: ACTOR.to_owned(),
+            action: "epoch.begin".to_owned(),
+            object: base.to_string(),
+            detail: json!({ "reason": cause.describe(), "last_entry_at": last }).to_string(),
+        };
+        let entry = head.append(tailnet, now, pending);
+        let id = TailnetId::try_from(tailnet.cast_unsigned()).map_err(|_| inconsistent())?;
+        entries.push((id, entry));
+        sqlx::query(
+            "UPDATE heads SET revision = $2, soft_revision = $2, audit_sequence = $3, audit_hash = $4 WHERE tailnet_id = $1",
+        )
+        .bind(tailnet)
+        .bind(base)
+        .bind(head.sequence.cast_signed())
+        .bind(head.hash.to_vec())
+        .execute(&mut *on)
+        .await?;
+    }
+    audit::insert_entries(on, &entries).await
+}
