@@ -42,6 +42,7 @@ mod meter;
 mod server;
 mod shutdown;
 mod status;
+mod supervisor;
 mod tasks;
 mod tokens;
 

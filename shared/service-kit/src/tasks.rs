@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Shutdown;
 use crate::shutdown::wait_for_signal;
+use crate::supervisor::Supervisor;
 
 /// Why a process can not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,20 +144,35 @@ impl Tasks {
     }
 
     /// Runs until a signal, [`Shutdown::drain`] or a failure; then drains: waits for the tasks, but no longer than
-    /// the drain time, a second signal, or [`Shutdown::end`].
+    /// the drain time, a second signal, or [`Shutdown::end`]. A service manager that waits to hear of it is told: everything is
+    /// to serve when this is called.
     ///
     /// # Errors
     ///
     /// What failed first. `main` returns it, so that the process ends with an error.
     pub fn run(self) -> BoxFuture<'static, Result<(), TaskError>> {
+        self.run_under(Supervisor::of_process())
+    }
+
+    /// Runs, and tells `supervisor` of it.
+    pub(crate) fn run_under(
+        self,
+        supervisor: Supervisor,
+    ) -> BoxFuture<'static, Result<(), TaskError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
+            supervisor.report_ready();
+            self.spawn_background("watchdog", supervisor.clone().keep_reporting_life());
             tokio::select! {
                 () = wait_for_signal() => tracing::info!("signal received, draining"),
                 () = self.shutdown.wait_for_drain() => {}
                 () = self.failure.news.notified() => {}
             }
             self.shutdown.drain();
+            supervisor.report_drain(self.shutdown.drain_time());
+            if let Some(cause) = self.failure.cause.get() {
+                supervisor.report_failure(&cause.to_string());
+            }
             self.tracker.close();
             tokio::select! {
                 () = self.tracker.wait() => {}
