@@ -6,12 +6,12 @@ use super::*;
 use crate::{Shutdown, Tasks};
 
 /// What a service manager hears.
-struct Heard {
+struct ManagerSocket {
     socket: tokio::net::UnixDatagram,
     directory: tempfile::TempDir,
 }
 
-impl Heard {
+impl ManagerSocket {
     fn listen() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = tokio::net::UnixDatagram::bind(directory.path().join("notify")).unwrap();
@@ -44,7 +44,7 @@ fn tasks() -> Tasks {
 
 #[tokio::test]
 async fn a_service_manager_hears_when_the_process_is_ready_lives_and_ends() {
-    let heard = Heard::listen();
+    let heard = ManagerSocket::listen();
     let supervisor = Supervisor::named_by(heard.variables("20000"), 7);
     let tasks = tasks();
     let shutdown = tasks.shutdown().clone();
@@ -69,7 +69,7 @@ async fn a_service_manager_hears_when_the_process_is_ready_lives_and_ends() {
 
 #[tokio::test]
 async fn a_service_manager_hears_why_the_process_ends() {
-    let heard = Heard::listen();
+    let heard = ManagerSocket::listen();
     let tasks = tasks();
     tasks.spawn_critical("lease", async { Ok::<_, Infallible>(()) });
     let supervisor = Supervisor::named_by(heard.variables(""), 7);
@@ -81,7 +81,7 @@ async fn a_service_manager_hears_why_the_process_ends() {
 
 #[tokio::test]
 async fn a_watchdog_of_another_process_is_left_to_it() {
-    let heard = Heard::listen();
+    let heard = ManagerSocket::listen();
     let supervisor = Supervisor::named_by(heard.variables("20000"), 8);
     // It would go on for ever otherwise.
     let reporting = supervisor.keep_reporting_life();
