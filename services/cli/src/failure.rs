@@ -2,6 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
+use bowline_db::{BackupError, DatabaseError};
 use bowline_service_kit::{RequestId, error_text};
 use tonic::{Code, Status};
 
@@ -108,6 +109,17 @@ impl From<Status> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(FailureKind::Failed, error_text(error.as_ref()))
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let kind = match error {
+            BackupError::Database(DatabaseError::Unavailable { .. }) => FailureKind::Unavailable,
+            BackupError::InUse { .. } | BackupError::NotEmpty { .. } => FailureKind::Refused,
+            _ => FailureKind::Failed,
+        };
+        Self::new(kind, error_text(&error))
     }
 }
 

@@ -3,11 +3,13 @@
 mod administer;
 mod api_keys;
 mod audit;
+mod backup;
 mod certificates;
 mod conditions;
 mod connection;
 mod connections;
 mod control_keys;
+mod database_urls;
 mod deployment;
 mod dns;
 mod failure;
@@ -21,6 +23,7 @@ mod nodes;
 mod oauth_clients;
 mod output;
 mod policy;
+mod restore;
 mod revocation;
 mod scim_tokens;
 mod sealing_key;
@@ -133,6 +136,12 @@ enum Command {
     /// What separate processes need to start.
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),
+    /// Write all databases, and the other files of a state directory, to one file, while the server runs.
+    Backup(backup::BackupArgs),
+    /// Make the databases from a backup, for a server that does not run.
+    Restore(restore::RestoreArgs),
+    /// Bring a server of one process to databases of separate processes.
+    MigrateDeployment(restore::MigrateArgs),
     /// Completions for a shell.
     Completions {
         /// The shell.
@@ -189,6 +198,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::SealingKey(command) => sealing_key::run(&command, &printer),
         Command::Certificates(command) => certificates::run(&command, &printer),
         Command::Deployment(command) => deployment::run(&command, &printer),
+        Command::Backup(args) => backup::run(&args, &connection, printer).await,
+        Command::Restore(args) => restore::run(&args, &connection, printer).await,
+        Command::MigrateDeployment(args) => restore::migrate(&args, &connection, printer).await,
         Command::Completions { shell } => {
             let (mut command, mut script) = (Arguments::command(), Vec::new());
             clap_complete::generate(shell, &mut command, "bowline", &mut script);

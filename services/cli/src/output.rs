@@ -97,6 +97,19 @@ impl Printer {
         }
     }
 
+    /// Says whether answers are for people.
+    pub fn is_for_people(self) -> bool {
+        self.0 == Format::Table
+    }
+
+    /// Tells people on standard error how far something long has come.
+    #[expect(clippy::print_stderr, reason = "the one place that prints")]
+    pub fn print_progress(self, line: &str) {
+        if self.0 == Format::Table {
+            eprintln!("{line}");
+        }
+    }
+
     /// Prints a warning on standard error, whatever answers look like: this one has no place for it.
     #[expect(
         clippy::unused_self,

@@ -87,6 +87,15 @@ pub struct KeyRegistry {
 }
 
 impl KeyRegistry {
+    /// Returns how the service's database is opened.
+    #[must_use]
+    pub fn database_options(clock: SharedClock) -> DatabaseOptions {
+        DatabaseOptions {
+            epoch_steps: EPOCH_STEPS,
+            ..DatabaseOptions::new("key_registry", MIGRATIONS, clock)
+        }
+    }
+
     /// Opens the database and starts what runs in the background.
     ///
     /// # Errors
@@ -102,11 +111,7 @@ impl KeyRegistry {
     ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
-            let options = DatabaseOptions {
-                epoch_steps: EPOCH_STEPS,
-                ..DatabaseOptions::new("key_registry", MIGRATIONS, clock)
-            };
-            let database = Database::open(url, options).await?;
+            let database = Database::open(url, Self::database_options(clock)).await?;
             let log = ChangeLog::new(database.clone(), bus.clone(), LogOwner::KeyRegistry);
             let progress = ProgressSignal::new(bus.clone());
             progress.start_listening(tasks);

@@ -59,6 +59,15 @@ pub struct FollowedServices {
 }
 
 impl PolicyCompiler {
+    /// Returns how the service's database is opened.
+    #[must_use]
+    pub fn database_options(clock: SharedClock) -> DatabaseOptions {
+        DatabaseOptions {
+            epoch_steps: EPOCH_STEPS,
+            ..DatabaseOptions::new("policy_compiler", MIGRATIONS, clock)
+        }
+    }
+
     /// Opens the database and starts what runs in the background.
     ///
     /// # Errors
@@ -73,11 +82,7 @@ impl PolicyCompiler {
     ) -> BoxFuture<'a, Result<Self, DatabaseOpenError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
-            let options = DatabaseOptions {
-                epoch_steps: EPOCH_STEPS,
-                ..DatabaseOptions::new("policy_compiler", MIGRATIONS, clock)
-            };
-            let database = Database::open(url, options).await?;
+            let database = Database::open(url, Self::database_options(clock)).await?;
             let feeds = OwnerFeeds {
                 identity: Feed::start(IdentityLog::new(followed.identity), &bus, tasks),
                 registry: Feed::start(RegistryLog::new(followed.registry), &bus, tasks),

@@ -10,6 +10,7 @@
 
 mod admission;
 mod config;
+mod databases;
 mod first_start;
 mod greeting;
 mod relay;
@@ -20,7 +21,9 @@ mod test_nodes;
 mod tls;
 
 pub use config::{Config, ConfigReport, Options, RelayConfig, check_config, load_config};
+pub use databases::{OwnerDatabase, owner_databases};
 pub use first_start::{FirstStart, FirstStartServices, prepare_first_start};
 pub use relay::{RelayBackends, RelayProcess, run as relay};
 pub use start::{RELAY_HEALTH, StartedServer, run, start};
+pub use state_dir::lock_state_dir;
 pub use tls::{ListenerFiles, keep_listener_certificate};

@@ -27,6 +27,7 @@ use tonic::service::Routes;
 
 use crate::{
     Config, Options,
+    databases::OwnerDatabase,
     first_start::{self, FirstStart, FirstStartServices},
     greeting, load_config, relay, state_dir, tls,
 };
@@ -243,23 +244,19 @@ async fn start_owners(
         clock,
         services,
     } = shared;
-    let database = |name: &str| {
-        format!(
-            "sqlite://{}",
-            state_dir.join(format!("{name}.db")).display()
-        )
-    };
+    let database = |service| OwnerDatabase::state_url(state_dir, service);
     let channel = |service| services.channel_for(Caller::Service(service));
     let (registry, compiler) = (ServiceName::KeyRegistry, ServiceName::PolicyCompiler);
     let mut routes = Routes::builder();
-    let (url, settings) = (database("identity"), identity_settings(state_dir, config)?);
+    let url = database(ServiceName::Identity);
+    let settings = identity_settings(state_dir, config)?;
     let identity = Identity::start(&url, &settings, bus.clone(), Arc::clone(clock), tasks).await?;
     identity.add_to(&mut routes);
     let asked = AskedServices {
         identity: channel(registry),
         compiler: channel(registry),
     };
-    let (url, settings) = (database("key-registry"), config.registry.clone());
+    let (url, settings) = (database(registry), config.registry.clone());
     let keys = KeyRegistry::start(&url, settings, asked, bus.clone(), Arc::clone(clock), tasks);
     let keys = keys.await?;
     keys.add_to(&mut routes);
@@ -267,7 +264,7 @@ async fn start_owners(
         identity: channel(compiler),
         registry: channel(compiler),
     };
-    let url = database("policy");
+    let url = database(compiler);
     let policies = PolicyCompiler::start(&url, followed, bus.clone(), Arc::clone(clock), tasks);
     let policies = policies.await?;
     policies.add_to(&mut routes);

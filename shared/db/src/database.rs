@@ -1,7 +1,7 @@
 //! A service's own database.
 
 mod postgres;
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::sync::{
     Arc,

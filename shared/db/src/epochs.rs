@@ -19,15 +19,17 @@ use tokio::sync::{Mutex, watch};
 use crate::{Database, DatabaseError, DatabaseOptions, SqlDialect};
 use begin::begin_epoch;
 
+/// The lineage that a restore leaves behind: the next process to open the database begins an epoch.
+pub(crate) const RESTORED: &str = "restored";
+
 /// Why an epoch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EpochCause {
-    /// The database is on another server, or on another timeline of it, than the newest epoch. It begins none where it is not.
+    /// The database is restored, or on another server, or on another timeline of it, than when the newest epoch began. Without
+    /// that it begins none.
     Moved,
     /// A follower has what is not here. It begins none soon after another.
     FollowerAhead,
-    /// A backup was restored.
-    Restored,
 }
 
 /// Watches over the epochs of one database. Its connections share it.
@@ -117,7 +119,7 @@ impl EpochKeeper {
 impl KnownEpoch {
     /// Says whether the database is where the epoch began, as far as the server tells.
     fn is_of(&self, lineage: Option<&str>) -> bool {
-        lineage.is_none_or(|lineage| lineage == self.lineage)
+        self.lineage != RESTORED && lineage.is_none_or(|lineage| lineage == self.lineage)
     }
 }
 
@@ -146,15 +148,19 @@ impl Database {
     pub async fn begin_epoch_for_follower(&self) -> Result<(), DatabaseError> {
         self.epochs().begin(EpochCause::FollowerAhead).await
     }
+}
 
-    /// Begins an epoch because a backup was restored.
-    ///
-    /// # Errors
-    ///
-    /// [`DatabaseError`] when the database can not answer.
-    pub async fn begin_epoch_for_restore(&self) -> Result<(), DatabaseError> {
-        self.epochs().begin(EpochCause::Restored).await
-    }
+/// Leaves behind, in the transaction under way, that a backup was restored.
+pub(crate) async fn mark_restored(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "INSERT INTO epochs (base, lineage, began_at, reason)
+         SELECT COALESCE(MAX(base), 0), $1, 0, '' FROM epochs WHERE true
+         ON CONFLICT (base) DO UPDATE SET lineage = excluded.lineage",
+    )
+    .bind(RESTORED)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Returns the PostgreSQL server's own number and its timeline; nothing where it does not tell.

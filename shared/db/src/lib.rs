@@ -21,6 +21,7 @@
 
 mod audit;
 mod audit_rpcs;
+mod backup;
 mod change_log;
 mod database;
 mod epochs;
@@ -35,6 +36,9 @@ mod transaction;
 
 pub use audit::{AuditEntry, AuditVerdict};
 pub use audit_rpcs::AuditRpcs;
+pub use backup::{
+    BackupError, BackupHeader, BackupReader, BackupSource, BackupWriter, RestoreTarget, UndoneEntry,
+};
 pub use change_log::{ChangeLog, Changes, Head, Mutation, SoftBatch};
 pub use database::{Database, DatabaseOptions, SqlDialect, TimeSource};
 pub use error::{DatabaseError, DatabaseOpenError};

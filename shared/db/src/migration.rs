@@ -44,13 +44,7 @@ pub(crate) async fn migrate(
     schema: &str,
     options: &DatabaseOptions,
 ) -> Result<u32, DatabaseOpenError> {
-    sqlx::query(
-        "CREATE TABLE IF NOT EXISTS migrations (
-            family TEXT NOT NULL, number BIGINT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (family, number))",
-    )
-    .execute(&mut *connection)
-    .await
-    .map_err(DatabaseError::from)?;
+    make_table(connection).await?;
     let mut is_new = true;
     for (family, steps) in [("database", OWN), ("service", options.migrations)] {
         let applied = read_applied(connection, family).await?;
@@ -99,10 +93,50 @@ fn check_level(schema: &str, needed: u32, known: u32) -> Result<(), DatabaseOpen
 }
 
 /// A step that was applied, maybe by another release.
-struct AppliedStep {
-    number: i64,
-    name: String,
-    least_level: u32,
+#[derive(Clone, Debug)]
+pub(crate) struct AppliedStep {
+    pub(crate) family: String,
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    pub(crate) least_level: u32,
+}
+
+/// Applies to an empty schema, in the transaction under way, the steps that another one had, and all of this crate. `false` when
+/// one of them is not known here.
+pub(crate) async fn repeat_steps(
+    connection: &mut AnyConnection,
+    options: &DatabaseOptions,
+    steps: &[AppliedStep],
+) -> Result<bool, DatabaseError> {
+    make_table(connection).await?;
+    let families = [("database", OWN), ("service", options.migrations)];
+    let is_known = |step: &AppliedStep| {
+        let known = families.iter().find(|(family, _)| *family == step.family);
+        let place = usize::try_from(step.number - 1).ok();
+        let known = known
+            .zip(place)
+            .and_then(|((_, steps), place)| steps.get(place));
+        known.is_some_and(|known| known.name == step.name)
+    };
+    if !steps.iter().all(is_known) {
+        return Ok(false);
+    }
+    for (family, known) in families {
+        for (number, step) in (1..).zip(known) {
+            let had = |had: &AppliedStep| had.family == family && had.number == number;
+            if family == "database" || steps.iter().any(had) {
+                run_step(connection, family, number, step).await?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+async fn make_table(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+    let sql = "CREATE TABLE IF NOT EXISTS migrations (
+        family TEXT NOT NULL, number BIGINT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (family, number))";
+    sqlx::query(sql).execute(connection).await?;
+    Ok(())
 }
 
 async fn read_applied(
@@ -117,6 +151,7 @@ async fn read_applied(
         .await?;
     let read = |row: &AnyRow| {
         Ok(AppliedStep {
+            family: family.to_owned(),
             number: row.try_get("number")?,
             name: row.try_get("name")?,
             // A schema of an earlier release has no such column.
@@ -134,35 +169,51 @@ async fn apply_step(
     number: i64,
     step: &Migration,
 ) -> Result<(), DatabaseError> {
-    let (begin, sql) = match SqlDialect::of(connection) {
-        SqlDialect::Postgres => ("BEGIN", step.postgres),
-        SqlDialect::Sqlite => ("BEGIN IMMEDIATE", step.sqlite),
+    let begin = match SqlDialect::of(connection) {
+        SqlDialect::Postgres => "BEGIN",
+        SqlDialect::Sqlite => "BEGIN IMMEDIATE",
     };
     let mut transaction = connection.begin_with(begin).await?;
+    if run_step(&mut transaction, family, number, step).await? {
+        transaction.commit().await?;
+        tracing::info!(migration = step.name, "schema migrated");
+    }
+    Ok(())
+}
+
+/// Runs a step in the transaction under way; `false` when it was applied before.
+async fn run_step(
+    connection: &mut AnyConnection,
+    family: &str,
+    number: i64,
+    step: &Migration,
+) -> Result<bool, DatabaseError> {
     let claim =
         "INSERT INTO migrations (family, number, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     let claimed = sqlx::query(claim)
         .bind(family.to_owned())
         .bind(number)
         .bind(step.name)
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     if claimed.rows_affected() == 0 {
         // On SQLite another process was faster.
-        return Ok(());
+        return Ok(false);
     }
+    let sql = match SqlDialect::of(connection) {
+        SqlDialect::Postgres => step.postgres,
+        SqlDialect::Sqlite => step.sqlite,
+    };
     sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     if step.least_level > 0 {
         sqlx::query("UPDATE migrations SET least_level = $1 WHERE family = $2 AND number = $3")
             .bind(i64::from(step.least_level))
             .bind(family.to_owned())
             .bind(number)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
     }
-    transaction.commit().await?;
-    tracing::info!(migration = step.name, "schema migrated");
-    Ok(())
+    Ok(true)
 }

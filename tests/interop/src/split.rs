@@ -150,6 +150,12 @@ impl Split {
         format!("http://10.77.0.1:{}", GATEWAYS[gateway - 1].1)
     }
 
+    /// Returns the URL of the services' database.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database
+    }
+
     /// Returns where a gateway, 1 or 2, takes administrators' tokens, without TLS.
     #[must_use]
     pub fn admin_address(&self, gateway: usize) -> String {

@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod backup;
 mod bowline;
 mod commands;
 mod deployment;

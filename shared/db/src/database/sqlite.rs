@@ -1,6 +1,7 @@
 //! Opening a SQLite file: one writing connection, several readers, a write-ahead log, full sync.
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
@@ -25,16 +26,10 @@ pub(super) async fn open(
     options: &DatabaseOptions,
     epochs: &EpochKeeper,
 ) -> Result<OpenedPools, DatabaseOpenError> {
-    // SQLite gives its log files the mode of the main file, so that is made first.
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| DatabaseOpenError::File {
-            path: path.to_owned(),
-            source,
-        })?;
+    create_file(path).map_err(|source| DatabaseOpenError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     let url = format!("sqlite://{path}");
     let writer = open_pool(&url, 1, WRITER).await?;
     let mut connection = writer.acquire().await.map_err(DatabaseError::from)?;
@@ -47,6 +42,16 @@ pub(super) async fn open(
         reader,
         level,
     })
+}
+
+/// Makes the file where there is none. SQLite gives its log files the mode of that file, so it is made first.
+pub(crate) fn create_file(path: &str) -> io::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(())
 }
 
 async fn open_pool(url: &str, size: u32, setup: &'static str) -> Result<AnyPool, DatabaseError> {

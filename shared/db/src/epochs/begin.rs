@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
-use super::{EpochCause, KnownEpoch, read_epoch, read_lineage};
+use super::{EpochCause, KnownEpoch, RESTORED, read_epoch, read_lineage};
 use crate::{
     DatabaseError, DatabaseOptions, SqlDialect,
     audit::{self, AuditHead, PendingAudit},
@@ -51,19 +51,20 @@ pub(super) async fn begin_epoch(
     }
     let base = match &known {
         // A database from before there were epochs, or a new one: nothing says that it went back.
-        None if cause != EpochCause::Restored => 0,
-        _ => find_base(on, known.as_ref(), now).await?,
+        None => 0,
+        Some(known) => find_base(on, known, now).await?,
     };
+    let reason = describe(cause, known.as_ref());
     sqlx::query("INSERT INTO epochs (base, lineage, began_at, reason) VALUES ($1, $2, $3, $4)")
         .bind(base)
         .bind(lineage.unwrap_or_default())
         .bind(to_micros(now))
-        .bind(cause.describe())
+        .bind(reason)
         .execute(&mut *on)
         .await?;
     if base > 0 {
         move_numbers(on, options, base, now).await?;
-        move_heads(on, base, now, cause).await?;
+        move_heads(on, base, now, reason).await?;
     }
     transaction.commit().await?;
     if base > 0 {
@@ -71,7 +72,7 @@ pub(super) async fn begin_epoch(
         tracing::warn!(
             schema = options.schema,
             base,
-            reason = cause.describe(),
+            reason,
             "the database has gone back to an earlier state: what was changed after that is lost, and access that was taken \
              away may be there again; the audit log says since when"
         );
@@ -91,25 +92,24 @@ fn has_cause(
             let is_lately = from_micros(known.began_at).is_some_and(|began| now < began + PAUSE);
             known.base == 0 || !is_lately
         }
-        EpochCause::Restored => true,
     }
 }
 
-impl EpochCause {
-    /// Returns the words for people.
-    fn describe(self) -> &'static str {
-        match self {
-            Self::Moved => "another server or timeline",
-            Self::FollowerAhead => "a follower had what is lost",
-            Self::Restored => "a backup was restored",
+/// Returns the words for people.
+fn describe(cause: EpochCause, known: Option<&KnownEpoch>) -> &'static str {
+    match cause {
+        EpochCause::FollowerAhead => "a follower had what is lost",
+        EpochCause::Moved if known.is_some_and(|known| known.lineage == RESTORED) => {
+            "a backup was restored"
         }
+        EpochCause::Moved => "another server or timeline",
     }
 }
 
 /// Returns a number above all that earlier epochs gave.
 async fn find_base(
     on: &mut AnyConnection,
-    known: Option<&KnownEpoch>,
+    known: &KnownEpoch,
     now: DateTime<Utc>,
 ) -> Result<i64, DatabaseError> {
     let highest = sqlx::query_scalar(
@@ -118,8 +118,7 @@ async fn find_base(
     );
     let highest: i64 = highest.fetch_one(on).await?;
     let by_time = (now.timestamp() - FIRST_SECOND) * NUMBERS_PER_SECOND;
-    let last = known.map_or(0, |known| known.base);
-    Ok(by_time.max(highest + 1).max(last + 1))
+    Ok(by_time.max(highest + 1).max(known.base + 1))
 }
 
 /// Moves identifiers above the base, and does what the service needs.
@@ -150,7 +149,7 @@ async fn move_heads(
     on: &mut AnyConnection,
     base: i64,
     now: DateTime<Utc>,
-    cause: EpochCause,
+    reason: &str,
 ) -> Result<(), DatabaseError> {
     let query = sqlx::query(
         "SELECT heads.tailnet_id, heads.audit_sequence, heads.audit_hash, audit.happened_at FROM heads
@@ -175,7 +174,7 @@ async fn move_heads(
             actor: ACTOR.to_owned(),
             action: "epoch.begin".to_owned(),
             object: base.to_string(),
-            detail: json!({ "reason": cause.describe(), "last_entry_at": last }).to_string(),
+            detail: json!({ "reason": reason, "last_entry_at": last }).to_string(),
         };
         let entry = head.append(tailnet, now, pending);
         let id = TailnetId::try_from(tailnet.cast_unsigned()).map_err(|_| inconsistent())?;

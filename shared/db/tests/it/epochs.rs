@@ -20,6 +20,13 @@ const GO_BACK: &str = "DELETE FROM change_log WHERE tailnet_id = 1 AND revision 
     UPDATE heads SET revision = 1, audit_sequence = 1,
         audit_hash = (SELECT hash FROM audit WHERE tailnet_id = 1 AND sequence = 1) WHERE tailnet_id = 1";
 
+/// Does to the epochs what a restore does.
+async fn restore(fixture: &TestLog) {
+    fixture
+        .execute("UPDATE epochs SET lineage = 'restored'")
+        .await;
+}
+
 async fn revision(log: &ChangeLog) -> u64 {
     log.heads(&[tailnet(1)]).await.unwrap()[0].revision.get()
 }
@@ -58,8 +65,9 @@ async fn follower_that_is_ahead_begins_an_epoch(fixture: TestLog) {
 async fn revisions_and_identifiers_jump_and_the_audit_says_so(fixture: TestLog) {
     let log = &fixture.log;
     add(log, tailnet(1), "a").await.unwrap();
-    fixture.database().begin_epoch_for_restore().await.unwrap();
-    let base = *fixture.database().watch_epoch().borrow();
+    restore(&fixture).await;
+    let replica = fixture.second_replica().await;
+    let base = *replica.database().watch_epoch().borrow();
     assert_eq!(
         add(log, tailnet(1), "b").await.unwrap(),
         Revision::new(base + 1)
@@ -108,9 +116,14 @@ async fn each_restore_has_a_base_of_its_own(fixture: TestLog) {
     let mut given = Vec::new();
     for _ in 0..3 {
         // The same backup each time: it knows of no epoch.
-        fixture.execute("DELETE FROM epochs").await;
         fixture.execute(GO_BACK).await;
-        fixture.database().begin_epoch_for_restore().await.unwrap();
+        fixture
+            .execute(
+                "DELETE FROM epochs;
+                 INSERT INTO epochs (base, lineage, began_at, reason) VALUES (0, 'restored', 0, '')",
+            )
+            .await;
+        let _replica = fixture.second_replica().await;
         add(log, tailnet(1), "b").await.unwrap();
         fixture.execute("DELETE FROM things WHERE name = 'b'").await;
         given.push(revision(log).await);

@@ -14,6 +14,7 @@ mod clones;
 mod crowds;
 mod dns;
 mod drain;
+mod going_back;
 mod http;
 mod idle;
 mod join;

@@ -1,0 +1,406 @@
+//! A database that a backup is restored into.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
+
+use super::{
+    BackupError, BackupReader,
+    file::{Line, Mark},
+    tables::{Column, list_tables},
+};
+use crate::{
+    DatabaseOptions, SqlDialect,
+    database::sqlite::create_file,
+    epochs, from_micros,
+    migration::{self, AppliedStep},
+    statements::{MOST_ROWS, insert_sql},
+};
+
+/// How long ago a process must have been seen to have ended, in seconds.
+const ENDED_AFTER: i64 = 20;
+/// The most values of one statement: SQLite's limit is 32,766.
+const MOST_VALUES: usize = 30_000;
+/// The most bytes of rows in one statement, roughly: a row has up to several megabytes.
+const MOST_BYTES: usize = 8 << 20;
+
+/// Actions of the audit trail that take access away, or may.
+const TAKES_AWAY: &[&str] = &[
+    "api_key.revoke",
+    "condition.add",
+    "connection.delete",
+    "connection.update",
+    "group.delete",
+    "group.remove_user",
+    "group.unprovision",
+    "group.update",
+    "invitation.revoke",
+    "node.delete",
+    "node.expire",
+    "node.logout",
+    "node.tag",
+    "oauth_client.revoke",
+    "passkey.delete",
+    "policy.set",
+    "pre_auth_key.revoke",
+    "scim_token.revoke",
+    "session.end",
+    "tailnet.delete",
+    "user.delete",
+    "user.refuse",
+    "user.unlink",
+    "user.update",
+];
+
+/// A PostgreSQL database, or a SQLite file, that schemas are restored into: all of them or none.
+#[derive(Debug)]
+pub struct RestoreTarget {
+    connection: AnyConnection,
+}
+
+/// Something in the audit trail that a restore undoes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoneEntry {
+    /// The tailnet.
+    pub tailnet: i64,
+    /// When it happened.
+    pub time: DateTime<Utc>,
+    /// Who did it.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub object: String,
+}
+
+impl RestoreTarget {
+    /// Opens `sqlite://PATH` or `postgres://…`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn open(url: &str) -> Result<Self, BackupError> {
+        sqlx::any::install_default_drivers();
+        if let Some(path) = url.strip_prefix("sqlite://") {
+            create_file(path)?;
+        }
+        let mut connection = AnyConnection::connect(url).await?;
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
+        Ok(Self { connection })
+    }
+
+    /// Makes a schema from the database that a backup goes on with. Tells the table, and how many rows it had, after each.
+    ///
+    /// # Errors
+    ///
+    /// When the schema is in use, or not empty and not to be replaced; when the backup is damaged or of a newer release; when the
+    /// database does not answer. Then nothing is changed.
+    pub async fn restore_schema(
+        &mut self,
+        backup: &mut BackupReader,
+        options: &DatabaseOptions,
+        is_replaced: bool,
+        tell: &(dyn Fn(&str, u64) + Sync),
+    ) -> Result<(), BackupError> {
+        let on = &mut self.connection;
+        clear_schema(on, options.schema, is_replaced).await?;
+        let mut rows = TableRows::default();
+        loop {
+            match backup.next_line()? {
+                Line::Row(values) => rows.push(on, values).await?,
+                Line::Mark(Mark::Table { name, columns }) if rows.name.is_empty() => {
+                    if name != "migrations" {
+                        return Err(BackupError::Damaged(
+                            "a database does not begin with its migrations",
+                        ));
+                    }
+                    rows.begin(name, columns);
+                }
+                Line::Mark(Mark::Table { name, columns }) => {
+                    rows.finish_table(on, options, &backup.header.release, tell)
+                        .await?;
+                    rows.begin(name, columns);
+                }
+                line @ Line::Mark(_) => {
+                    backup.put_back(line);
+                    rows.finish_table(on, options, &backup.header.release, tell)
+                        .await?;
+                    epochs::mark_restored(on).await?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Commits all that was restored.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn commit(mut self) -> Result<(), BackupError> {
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut self.connection)
+            .await?;
+        self.connection.close().await?;
+        Ok(())
+    }
+
+    /// Leaves all as it was.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn abandon(mut self) -> Result<(), BackupError> {
+        sqlx::raw_sql("ROLLBACK")
+            .execute(&mut self.connection)
+            .await?;
+        self.connection.close().await?;
+        Ok(())
+    }
+
+    /// Lists what a schema that is there says was done after a moment to take access away: what a restore of a backup of that
+    /// moment undoes. The newest 1,000.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn list_undone(
+        &mut self,
+        options: &DatabaseOptions,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<UndoneEntry>, BackupError> {
+        let on = &mut self.connection;
+        if !select_schema(on, options.schema).await?
+            || !has_table(on, options.schema, "audit").await?
+        {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT tailnet_id, happened_at, actor, action, object FROM audit
+             WHERE happened_at > $1 AND action IN ('{}') ORDER BY happened_at DESC LIMIT 1000",
+            TAKES_AWAY.join("', '")
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(crate::to_micros(since));
+        let rows = query.fetch_all(on).await?;
+        let read = |row: &sqlx::any::AnyRow| {
+            Ok(UndoneEntry {
+                tailnet: row.try_get(0)?,
+                time: from_micros(row.try_get(1)?).unwrap_or_default(),
+                actor: row.try_get(2)?,
+                action: row.try_get(3)?,
+                object: row.try_get(4)?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+/// Makes a schema empty, if it is not and may be.
+async fn clear_schema(
+    on: &mut AnyConnection,
+    schema: &str,
+    is_replaced: bool,
+) -> Result<(), BackupError> {
+    let is_there = select_schema(on, schema).await?;
+    if !is_there {
+        let sql = format!("CREATE SCHEMA {schema}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *on).await?;
+        select_schema(on, schema).await?;
+        return Ok(());
+    }
+    let tables = list_tables(on, schema).await?;
+    let names: BTreeSet<_> = tables.iter().map(|(name, _)| &**name).collect();
+    if names.contains("processes") {
+        check_unused(on).await?;
+    }
+    if names.contains("heads") && !is_replaced {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM heads")
+            .fetch_one(&mut *on)
+            .await?;
+        if count > 0 {
+            return Err(BackupError::NotEmpty {
+                schema: schema.to_owned(),
+            });
+        }
+    }
+    for name in names {
+        let sql = format!("DROP TABLE {name}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *on).await?;
+    }
+    if SqlDialect::of(on) == SqlDialect::Postgres {
+        sqlx::raw_sql("DROP SEQUENCE IF EXISTS ids")
+            .execute(on)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Makes a schema the one that statements mean; says whether it is there.
+async fn select_schema(on: &mut AnyConnection, schema: &str) -> Result<bool, BackupError> {
+    if SqlDialect::of(on) == SqlDialect::Sqlite {
+        return Ok(true);
+    }
+    let sql = format!("SET LOCAL search_path TO {schema}");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *on).await?;
+    let query = sqlx::query("SELECT 1 FROM information_schema.schemata WHERE schema_name = $1");
+    Ok(query
+        .bind(schema.to_owned())
+        .fetch_optional(on)
+        .await?
+        .is_some())
+}
+
+async fn has_table(on: &mut AnyConnection, schema: &str, table: &str) -> Result<bool, BackupError> {
+    let tables = list_tables(on, schema).await?;
+    Ok(tables.iter().any(|(name, _)| name == table))
+}
+
+/// Refuses a database that a process has used lately.
+async fn check_unused(on: &mut AnyConnection) -> Result<(), BackupError> {
+    // A SQLite file is held by a lock of its own.
+    if SqlDialect::of(on) == SqlDialect::Sqlite {
+        return Ok(());
+    }
+    let query = sqlx::query(
+        "SELECT service, CAST(EXTRACT(EPOCH FROM clock_timestamp()) - seen_at / 1000000 AS BIGINT) FROM processes
+         ORDER BY seen_at DESC LIMIT 1",
+    );
+    let Some(row) = query.fetch_optional(on).await? else {
+        return Ok(());
+    };
+    let (service, seconds): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+    match seconds < ENDED_AFTER {
+        true => Err(BackupError::InUse { service, seconds }),
+        false => Ok(()),
+    }
+}
+
+/// The rows of a table that are not written yet.
+#[derive(Debug, Default)]
+struct TableRows {
+    name: String,
+    columns: Vec<Column>,
+    rows: Vec<Vec<Value>>,
+    bytes: usize,
+    count: u64,
+}
+
+impl TableRows {
+    fn begin(&mut self, name: String, columns: Vec<Column>) {
+        *self = Self {
+            name,
+            columns,
+            ..Self::default()
+        };
+    }
+
+    fn is_migrations(&self) -> bool {
+        self.name == "migrations"
+    }
+
+    async fn push(&mut self, on: &mut AnyConnection, row: Vec<Value>) -> Result<(), BackupError> {
+        if row.len() != self.columns.len() {
+            return Err(BackupError::Damaged(
+                "a row has not one value for each column",
+            ));
+        }
+        self.bytes += row
+            .iter()
+            .map(|value| value.as_str().map_or(8, str::len))
+            .sum::<usize>();
+        self.count += 1;
+        self.rows.push(row);
+        let most = MOST_ROWS.min(MOST_VALUES / self.columns.len().max(1));
+        if !self.is_migrations() && (self.rows.len() >= most || self.bytes >= MOST_BYTES) {
+            self.write(on).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a table. The first, with the migrations, makes the others as they were.
+    async fn finish_table(
+        &mut self,
+        on: &mut AnyConnection,
+        options: &DatabaseOptions,
+        release: &str,
+        tell: &(dyn Fn(&str, u64) + Sync),
+    ) -> Result<(), BackupError> {
+        if self.is_migrations() {
+            let steps = self.rows.drain(..).map(read_step);
+            let steps = steps.collect::<Result<Vec<_>, _>>()?;
+            return match migration::repeat_steps(on, options, &steps).await? {
+                true => Ok(()),
+                false => Err(BackupError::Newer(release.to_owned())),
+            };
+        }
+        self.write(on).await?;
+        tell(&self.name, self.count);
+        Ok(())
+    }
+
+    async fn write(&mut self, on: &mut AnyConnection) -> Result<(), BackupError> {
+        let is_sequence = self.name == "ids" && SqlDialect::of(on) == SqlDialect::Postgres;
+        if is_sequence {
+            if let Some(last) = self
+                .rows
+                .drain(..)
+                .next_back()
+                .and_then(|row| row[0].as_i64())
+                && last > 0
+            {
+                let sql = format!("SELECT setval('ids', {last})");
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(on).await?;
+            }
+            return Ok(());
+        }
+        if self.count == self.rows.len() as u64 {
+            // What a migration has put there is among the rows.
+            let sql = format!("DELETE FROM {}", checked_name(&self.name)?);
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *on).await?;
+        }
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let names = self.columns.iter().map(|column| checked_name(&column.name));
+        let names = names.collect::<Result<Vec<_>, _>>()?.join(", ");
+        let table = format!("{} ({names})", checked_name(&self.name)?);
+        let sql = insert_sql(&table, self.columns.len(), self.rows.len());
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        for row in self.rows.drain(..) {
+            for (column, value) in self.columns.iter().zip(row) {
+                query = column.kind.bind(query, value)?;
+            }
+        }
+        query.execute(on).await?;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+fn read_step(row: Vec<Value>) -> Result<AppliedStep, BackupError> {
+    let text = |place: usize| row.get(place).and_then(Value::as_str).map(str::to_owned);
+    let number = |place: usize| row.get(place).and_then(Value::as_i64);
+    let read = || {
+        Some(AppliedStep {
+            family: text(0)?,
+            number: number(1)?,
+            name: text(2)?,
+            least_level: 0,
+        })
+    };
+    read().ok_or(BackupError::Damaged("its migrations can not be understood"))
+}
+
+/// Returns a name that stands in a statement.
+fn checked_name(name: &str) -> Result<&str, BackupError> {
+    let is_plain = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    match is_plain {
+        true => Ok(name),
+        false => Err(BackupError::Damaged("a table or column has no proper name")),
+    }
+}
