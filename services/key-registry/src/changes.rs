@@ -79,6 +79,14 @@ impl RegistryChangesReader {
         request: &ChangesSinceRequest,
     ) -> Result<RegistryChanges, RegistryError> {
         let soft = self.read_soft(tailnet, request).await?;
+        if request.soft_revision > soft.soft_head {
+            // It has soft states that are lost; entries that are lost the log finds by itself.
+            self.log.database().begin_epoch_for_follower().await?;
+            return Ok(RegistryChanges {
+                compacted: true,
+                ..RegistryChanges::default()
+            });
+        }
         self.read_entries(tailnet, request, soft).await
     }
 

@@ -9,6 +9,7 @@
 
 mod file;
 mod restore;
+mod rows;
 mod source;
 mod tables;
 

@@ -85,6 +85,7 @@ impl EpochKeeper {
             return Ok(());
         }
         // On a task of its own: who waits for the connection may give up before a large database is done.
+        #[expect(clippy::disallowed_methods, reason = "it is waited for here")]
         let beginning = tokio::spawn(async move { self.begin(EpochCause::Moved).await });
         beginning
             .await

@@ -67,7 +67,10 @@ impl Server {
     ///
     /// When it does not come up.
     pub fn start_named(host: Host, name: &str) -> Result<Self> {
-        let (listen, url) = (host.address.clone(), format!("https://{name}:8080"));
+        let (listen, url) = (
+            format!("{}:8080", host.address),
+            format!("https://{name}:8080"),
+        );
         Self::start_with(host, &listen, url, "", None)
     }
 
@@ -83,7 +86,25 @@ impl Server {
     ///
     /// When it does not come up.
     pub fn start_behind(url: &str, gateway: &str) -> Result<Self> {
-        Self::start_with(Host::here(), "127.0.0.1", url.to_owned(), gateway, None)
+        Self::start_with(
+            Host::here(),
+            "127.0.0.1:8080",
+            url.to_owned(),
+            gateway,
+            None,
+        )
+    }
+
+    /// Starts a server that speaks plain HTTP at another port, for a test that runs inside the server's host already.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_here(port: u16) -> Result<Self> {
+        let host = Host::here();
+        let listen = format!("{}:{port}", host.address);
+        let url = format!("http://{listen}");
+        Self::start_with(host, &listen, url, "", None)
     }
 
     /// Starts a server that speaks plain HTTP and may not have more files open.
@@ -92,18 +113,14 @@ impl Server {
     ///
     /// When it does not come up.
     pub fn start_with_files(host: Host, files: u32) -> Result<Self> {
-        let (listen, url) = (
-            host.address.clone(),
-            format!("http://{}:8080", host.address),
-        );
+        let listen = format!("{}:8080", host.address);
+        let url = format!("http://{listen}");
         Self::start_with(host, &listen, url, "", Some(files))
     }
 
     fn start_at(host: Host, scheme: &str, gateway: &str) -> Result<Self> {
-        let (listen, url) = (
-            host.address.clone(),
-            format!("{scheme}://{}:8080", host.address),
-        );
+        let listen = format!("{}:8080", host.address);
+        let url = format!("{scheme}://{listen}");
         Self::start_with(host, &listen, url, gateway, None)
     }
 
@@ -118,7 +135,7 @@ impl Server {
         let address = &host.address;
         let settings = format!(
             "drain_seconds = 3\n\
-             [gateway]\nlisten = \"{listen}:8080\"\npublic_url = \"{url}\"\n{gateway}\n\
+             [gateway]\nlisten = \"{listen}\"\npublic_url = \"{url}\"\n{gateway}\n\
              [relay]\nlisten = \"{address}:8444\"\nstun_listen = \"{address}:3478\"\n\
              [telemetry]\nlisten = \"127.0.0.1:9090\"\nlog_filter = \"info,bowline=debug\"\n"
         );

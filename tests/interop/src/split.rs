@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    Host, Process, Sessions, TestNetwork,
+    Host, Process, Server, Sessions, TestNetwork,
     samples::{change_sample, read_sample},
     server::program,
     wait_for,
@@ -101,47 +101,74 @@ impl Split {
     ///
     /// What hinders it.
     pub fn start_with_drain(drain_seconds: u32) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let postgres = PostgresServer::start()?.context("PostgreSQL is not installed")?;
-        let redis = RedisServer::start()?.context("Redis is not installed")?;
-        let database = postgres.new_database()?;
-        let processes = BTreeMap::new();
-        let mut split = Self {
-            processes,
-            postgres,
-            redis,
-            database,
-            drain_seconds,
-            directory,
-        };
-        for made in [
-            ["certificates", "create"],
-            ["control-keys", "create"],
-            ["sealing-key", "create"],
-        ] {
-            let output = Command::new(program("bowline")?)
-                .args(made)
-                .arg(split.directory.path().join(made[0]))
-                .output()?;
-            if !output.status.success() {
-                bail!("{made:?}: {}", String::from_utf8_lossy(&output.stderr));
-            }
-        }
-        for (service, _) in OWNERS {
-            split.start_service(service)?;
-        }
-        split.start_service("relay")?;
-        for (gateway, _) in GATEWAYS {
-            split.start_service(gateway)?;
-        }
-        wait_for("the services answer", Duration::from_secs(30), || {
-            split
-                .bowline(&["tailnets", "list"])
-                .map_err(|error| error.to_string())
-        });
+        let mut split = Self::prepare(drain_seconds)?;
+        split.create("control-keys")?;
+        split.create("sealing-key")?;
+        split.start_all()?;
         split.bowline(&["tailnets", "create", "home"])?;
         split.bowline(&["users", "create", "owner@home", "--role", "owner"])?;
         Ok(split)
+    }
+
+    /// Ends a server of one process, moves everything to a database, and starts the services on it. The server has to have the
+    /// address of the first gateway.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn start_moved(mut server: Server) -> Result<Self> {
+        let mut split = Self::prepare(3)?;
+        server.kill9();
+        let files = split.path("moved");
+        let files = files.to_str().context("a path that is text")?;
+        let url = split.database.clone();
+        server.bowline(&["migrate-deployment", "--database", &url, "--files", files])?;
+        for moved in ["control-keys", "sealing-key"] {
+            fs::rename(Path::new(files).join(moved), split.path(moved))?;
+        }
+        split.start_all()?;
+        Ok(split)
+    }
+
+    /// Starts the servers that the services need, and makes their certificates.
+    fn prepare(drain_seconds: u32) -> Result<Self> {
+        let postgres = PostgresServer::start()?.context("PostgreSQL is not installed")?;
+        let split = Self {
+            processes: BTreeMap::new(),
+            redis: RedisServer::start()?.context("Redis is not installed")?,
+            database: postgres.new_database()?,
+            postgres,
+            drain_seconds,
+            directory: tempfile::tempdir()?,
+        };
+        split.create("certificates")?;
+        Ok(split)
+    }
+
+    fn create(&self, what: &str) -> Result<()> {
+        let output = Command::new(program("bowline")?)
+            .args([what, "create"])
+            .arg(self.path(what))
+            .output()?;
+        if !output.status.success() {
+            bail!("{what}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    fn start_all(&mut self) -> Result<()> {
+        for (service, _) in OWNERS {
+            self.start_service(service)?;
+        }
+        self.start_service("relay")?;
+        for (gateway, _) in GATEWAYS {
+            self.start_service(gateway)?;
+        }
+        wait_for("the services answer", Duration::from_secs(30), || {
+            self.bowline(&["tailnets", "list"])
+                .map_err(|error| error.to_string())
+        });
+        Ok(())
     }
 
     /// Returns the URL of a gateway, 1 or 2.

@@ -17,7 +17,28 @@ on_both!(TestServices::start =>
     reports_reach_followers_and_old_ones_are_dropped,
     tags_asked_for_later_are_given_or_end_the_key,
     session_that_a_report_does_not_name_is_refused,
+    follower_that_has_lost_soft_states_is_sent_for_a_snapshot,
 );
+
+async fn follower_that_has_lost_soft_states_is_sent_for_a_snapshot(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    services.register_node(with_key(1, 101, &key)).await;
+    let mut client = KeyRegistryServiceClient::new(services.gateway());
+    let mut ask = async |soft_revision| {
+        let since = ChangesSinceRequest {
+            tailnet_id: services.tailnet,
+            revision: 0,
+            soft_revision,
+        };
+        client.changes_since(since).await.unwrap().into_inner()
+    };
+    let before = ask(0).await;
+    assert!(!before.compacted);
+    assert!(ask(before.soft_head + 1).await.compacted);
+    // What was known of the log then leads to the gap, though the log itself has lost nothing.
+    let after = ask(0).await;
+    assert!(after.head > before.head + 1_000_000 && after.soft_head > before.soft_head + 1_000_000);
+}
 
 async fn session_that_a_report_does_not_name_is_refused(services: TestServices) {
     let key = services.new_user_key(true).await;

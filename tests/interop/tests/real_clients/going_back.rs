@@ -3,7 +3,7 @@
 
 use std::{thread, time::Duration};
 
-use bowline_interop::{Client, Split, wait_for};
+use bowline_interop::{Client, Release, Server, Split, inside, wait_for};
 use serde_json::Value;
 
 use super::{ECHO, MINUTE, SECOND, SOON, hears_of, reaches, split};
@@ -68,6 +68,37 @@ fn audit_says_so(split: &Split, reason: &str) {
         !verified.to_string().contains("\"broken\":true"),
         "{verified}"
     );
+}
+
+#[test]
+fn server_of_one_process_moves_to_separate_services_and_its_clients_stay_who_they_are() {
+    let name = "going_back::server_of_one_process_moves_to_separate_services_and_its_clients_stay_who_they_are";
+    let Some(hosts) = inside(name, 3) else {
+        return;
+    };
+    let mut clients: Vec<_> = hosts
+        .into_iter()
+        .map(|host| Client::start(host, Release::Current, &[]).unwrap())
+        .collect();
+    let server = Server::start_here(8081).unwrap();
+    let key = server.key().unwrap();
+    for (client, name) in clients.iter().zip(["c1", "c2"]) {
+        client.join(&server.url, &key, name).unwrap();
+    }
+    clients[0].wait_for_peers(&["c2"], SOON);
+    let addresses = [0, 1].map(|client| clients[client].ipv4().unwrap());
+    let registrations = clients[1].registrations();
+    clients[1].serve_echo(ECHO, 7000).unwrap();
+    let split = Split::start_moved(server).unwrap();
+    assert_eq!(split.url(1), "http://10.77.0.1:8081");
+    // A key of before still lets in, and those who were in hear of it.
+    clients[2].join(&split.url(2), &key, "c3").unwrap();
+    clients[0].wait_for_peers(&["c2", "c3"], MINUTE);
+    clients[1].wait_for_peers(&["c1", "c3"], MINUTE);
+    let after = [0, 1].map(|client| clients[client].ipv4().unwrap());
+    assert_eq!(addresses, after);
+    assert_eq!(clients[1].registrations(), registrations, "nobody logs in");
+    reaches(&clients[0], &addresses[1], 7000);
 }
 
 #[test]
