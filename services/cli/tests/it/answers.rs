@@ -11,14 +11,17 @@ use tempfile::TempDir;
 use crate::help::leaf_commands;
 
 /// Commands that are not asked here: two serve until they are stopped, one prints a script, one waits for a person, whom
-/// `sign_in` has, and two are about a server of another kind, which `deployment` and the containers of `tests/interop` have.
-const NOT_ASKED: [&str; 6] = [
+/// `sign_in` has, two are about a server of another kind, which `deployment` and the containers of `tests/interop` have, and two
+/// about one that does not run, which `backup` has.
+const NOT_ASKED: [&str; 8] = [
     "serve",
     "relay",
     "completions",
     "sign-in",
     "health",
     "first-key",
+    "restore",
+    "migrate-deployment",
 ];
 
 /// Lets one part of the people reach another; a part of it is never met, which is warned of.
@@ -377,6 +380,8 @@ impl Asked {
     fn ask_without_a_server(&mut self) {
         let settings = self.path("bowline.toml");
         self.any(&["config", "check", &settings]);
+        let backup = self.path("backup");
+        self.any(&["backup", &backup]);
         let keys = self.path("new-control-keys");
         for what in ["create", "roll", "show", "retire"] {
             self.any(&["control-keys", what, &keys]);
