@@ -4,6 +4,7 @@ pub mod address_pool;
 pub mod difference;
 pub mod fleet;
 pub mod hostname;
+pub mod imported_node;
 pub mod key;
 pub mod node_limits;
 pub mod pace;

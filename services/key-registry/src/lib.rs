@@ -19,6 +19,7 @@ mod error;
 mod fields;
 mod grpc;
 mod identity_follower;
+mod imports;
 mod leases;
 mod listing;
 mod merged_users;

@@ -72,6 +72,10 @@ impl Nodes {
         &self.log
     }
 
+    pub(crate) fn services(&self) -> &AskedServices {
+        &self.services
+    }
+
     /// Finds the node that a key is bound to, or who had the key, with the revision at which that is so.
     pub(crate) async fn resolve_key(
         &self,

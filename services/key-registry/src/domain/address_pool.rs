@@ -81,8 +81,8 @@ impl AddressPool {
         addresses.find_map(|ipv4| self.pair_for(ipv4).filter(|pair| is_free(*pair, used)))
     }
 
-    /// Returns an IPv4 address that a policy wants with the IPv6 address that goes with it.
-    fn pair_for(&self, ipv4: Ipv4Addr) -> Option<AddressPair> {
+    /// Returns an IPv4 address that a policy wants, or that a node has already, with the IPv6 address that goes with it.
+    pub fn pair_for(&self, ipv4: Ipv4Addr) -> Option<AddressPair> {
         let place = u32::from(ipv4).wrapping_sub(u32::from(self.ipv4.network()));
         // The first IPv6 address of a network is its routers'.
         if self.ipv4.contains(&ipv4)

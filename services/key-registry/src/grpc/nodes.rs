@@ -3,9 +3,9 @@
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, ApproveNodeResponse, AwaitGatewaysRequest, AwaitGatewaysResponse,
     DeleteNodeRequest, DeleteNodeResponse, ExpireNodeRequest, ExpireNodeResponse, GetNodeRequest,
-    GetNodeResponse, ListNodesRequest, ListNodesResponse, RenameNodeRequest, RenameNodeResponse,
-    SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetTagsRequest, SetTagsResponse,
-    node_service_server::NodeService,
+    GetNodeResponse, ImportNodesRequest, ImportNodesResponse, ListNodesRequest, ListNodesResponse,
+    RenameNodeRequest, RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse,
+    SetTagsRequest, SetTagsResponse, node_service_server::NodeService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
@@ -115,6 +115,15 @@ impl NodeService for Nodes {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
         let node = Nodes::approve_node(self, target).await?;
         Ok(Response::new(ApproveNodeResponse { node: Some(node) }))
+    }
+
+    async fn import_nodes(
+        &self,
+        request: Request<ImportNodesRequest>,
+    ) -> Result<Response<ImportNodesResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let imported = Nodes::import_nodes(self, caller, request.into_inner()).await?;
+        Ok(Response::new(imported))
     }
 
     async fn await_gateways(

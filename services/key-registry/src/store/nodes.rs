@@ -291,6 +291,20 @@ pub async fn find_named(
     Ok(id.map(i64::cast_unsigned))
 }
 
+/// Returns the name of the node of a tailnet that has one of these addresses.
+pub async fn find_at(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    [ipv4, ipv6]: [&String; 2],
+) -> Result<Option<String>, DatabaseError> {
+    let query = sqlx::query_scalar(
+        "SELECT name FROM nodes WHERE tailnet_id = $1 AND (ipv4 = $2 OR ipv6 = $3)",
+    );
+    let query = query.bind(tailnet_id.cast_signed());
+    let query = query.bind(ipv4.clone()).bind(ipv6.clone());
+    Ok(query.fetch_optional(on).await?)
+}
+
 /// Writes a node; the login that made it stays.
 pub async fn put_node(
     on: &mut AnyConnection,

@@ -7,6 +7,7 @@
 
 mod administration;
 mod ends;
+mod imports;
 mod migrations;
 mod pace;
 mod registration;
