@@ -47,6 +47,41 @@ impl ControlKeys {
         Ok(())
     }
 
+    /// Puts the Noise key that another server had in the place of the newest, so that its clients know this server: until they
+    /// are started again they know no other. The newest becomes the previous one. Where there are no keys, the others are
+    /// made. Says whether anything changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlKeyError::Rolling`] while there is a previous key, [`ControlKeyError::CutShort`] in the midst of a roll, or
+    /// what is wrong with a file.
+    pub fn adopt_noise(directory: &Path, key: &PrivateKey) -> Result<bool, ControlKeyError> {
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+        let [noise, _] = NAMES;
+        let (newest, previous) = (newest(directory, noise), previous(directory, noise));
+        if is_cut_short(directory) {
+            return Err(ControlKeyError::CutShort(directory.to_owned()));
+        }
+        let public = |key: &PrivateKey| key.public_bytes();
+        match read(&newest)? {
+            Some(present) if public(&present) == public(key) => return Ok(false),
+            Some(present) => {
+                // One that was cut short has left the same key in both places.
+                let before = read(&previous)?;
+                if before.is_some_and(|before| public(&before) != public(&present)) {
+                    return Err(ControlKeyError::Rolling(directory.to_owned()));
+                }
+                write(&previous, &present)?;
+                sync(directory)?;
+            }
+            None => {}
+        }
+        write(&newest, key)?;
+        sync(directory)?;
+        Self::create(directory)?;
+        Ok(true)
+    }
+
     /// Removes the previous keys: clients that still hold them have to be started again. Says whether there were any.
     ///
     /// # Errors

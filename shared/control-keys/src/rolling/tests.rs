@@ -142,3 +142,46 @@ fn roll_that_was_cut_short_anywhere_leaves_keys_to_serve_with_and_is_finished_by
         assert_eq!(files(directory).len(), 4, "{instant:?}");
     }
 }
+
+#[test]
+fn another_servers_key_becomes_the_newest_and_the_one_before_goes_on() {
+    let directory = made();
+    let directory = directory.path();
+    let [before, legacy] = halves(directory);
+    let theirs = PrivateKey::from_random([7; 32]);
+    assert!(ControlKeys::adopt_noise(directory, &theirs).unwrap());
+    let [adopted, kept] = halves(directory);
+    assert_eq!(adopted, [theirs.public_bytes(), before[0]]);
+    assert_eq!(kept, legacy);
+    assert!(!ControlKeys::adopt_noise(directory, &theirs).unwrap());
+
+    let other = PrivateKey::from_random([8; 32]);
+    let refused = ControlKeys::adopt_noise(directory, &other);
+    assert!(matches!(refused, Err(ControlKeyError::Rolling(_))));
+    ControlKeys::retire(directory).unwrap();
+    assert!(ControlKeys::adopt_noise(directory, &other).unwrap());
+}
+
+#[test]
+fn another_servers_key_may_be_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().join("keys");
+    let theirs = PrivateKey::from_random([7; 32]);
+    assert!(ControlKeys::adopt_noise(&directory, &theirs).unwrap());
+    let [noise, legacy] = halves(&directory);
+    assert_eq!(
+        (&noise[..], legacy.len()),
+        (&[theirs.public_bytes()][..], 1)
+    );
+}
+
+#[test]
+fn taking_over_a_key_is_finished_after_it_was_cut_short() {
+    let directory = made();
+    let directory = directory.path();
+    let [before, _] = halves(directory);
+    fs::copy(newest(directory, "noise"), previous(directory, "noise")).unwrap();
+    let theirs = PrivateKey::from_random([7; 32]);
+    assert!(ControlKeys::adopt_noise(directory, &theirs).unwrap());
+    assert_eq!(halves(directory)[0], [theirs.public_bytes(), before[0]]);
+}
