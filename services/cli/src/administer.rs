@@ -31,6 +31,11 @@ impl TailnetArg {
         Self { tailnet }
     }
 
+    /// Returns the name or number that was given.
+    pub fn name(&self) -> Option<&str> {
+        self.tailnet.as_deref()
+    }
+
     /// Finds the tailnet.
     pub async fn find_tailnet(&self, connection: &ConnectionArgs) -> Result<Tailnet, Failure> {
         if connection.is_by_token() {

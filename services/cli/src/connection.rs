@@ -100,6 +100,11 @@ impl ConnectionArgs {
             .any(Option::is_some)
     }
 
+    /// Says whether the server may be on another machine.
+    pub fn is_elsewhere(&self) -> bool {
+        self.is_remote() || self.is_by_token()
+    }
+
     /// Returns a channel to a service.
     pub fn connect_to(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
         if let Some(address) = &self.address {

@@ -16,6 +16,7 @@ mod failure;
 mod first_key;
 mod groups;
 mod health;
+mod import;
 mod invitations;
 mod keys;
 mod logins;
@@ -121,6 +122,9 @@ enum Command {
     /// What was done, by whom and when.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Move a network here from another server.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// The settings file.
     #[command(subcommand)]
     Config(server::ConfigCommand),
@@ -193,6 +197,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
         Command::Audit(command) => audit::run(command, &connection, &printer).await,
+        Command::Import(command) => import::run(command, &connection, &printer).await,
         Command::Config(command) => server::run_config(command, &connection, &printer),
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
         Command::SealingKey(command) => sealing_key::run(&command, &printer),

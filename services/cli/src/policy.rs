@@ -13,7 +13,7 @@ use bowline_proto::policy::v1::{
 };
 use bowline_service_kit::GrpcChannel;
 use clap::Subcommand;
-use problems::DocumentFindings;
+pub use problems::DocumentFindings;
 use serde::Serialize;
 use serde_json::{Value, json};
 

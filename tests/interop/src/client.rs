@@ -6,7 +6,7 @@ mod ssh;
 use std::{
     fs,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -83,17 +83,33 @@ impl Client {
     ///
     /// When it can not be started.
     pub fn copy(&self, host: Host) -> Result<Self> {
+        let state = self.directory.path().join("tailscaled.state");
+        Self::start_from(host, self.release, self.device, &self.environment, &state)
+    }
+
+    /// Starts a client with the state that another one has left in a file.
+    ///
+    /// # Errors
+    ///
+    /// When it can not be started.
+    pub fn restore(host: Host, release: Release, state: &Path) -> Result<Self> {
+        Self::start_from(host, release, Device::Userspace, &[], state)
+    }
+
+    fn start_from(
+        host: Host,
+        release: Release,
+        device: Device,
+        environment: &[(String, String)],
+        state: &Path,
+    ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let state = "tailscaled.state";
-        fs::copy(
-            self.directory.path().join(state),
-            directory.path().join(state),
-        )?;
+        fs::copy(state, directory.path().join("tailscaled.state"))?;
         let mut client = Self {
             host,
-            release: self.release,
-            device: self.device,
-            environment: self.environment.clone(),
+            release,
+            device,
+            environment: environment.to_vec(),
             daemon: None,
             echoes: Vec::new(),
             directory,

@@ -13,10 +13,7 @@ use bowline_proto::identity::v1 as identity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    problems::{DocumentFindings, convert_problem},
-    read_document,
-};
+use super::{problems::DocumentFindings, read_document};
 use crate::{
     administer::{TailnetArg, list_nodes, list_users},
     connection::ConnectionArgs,
@@ -84,10 +81,7 @@ pub fn check_file(
     if strict {
         verdict = verdict.refuse_warnings();
     }
-    let findings = DocumentFindings {
-        problems: verdict.problems.into_iter().map(convert_problem).collect(),
-        warnings: verdict.warnings.into_iter().map(convert_problem).collect(),
-    };
+    let findings = DocumentFindings::of(&verdict);
     findings.report_problems(printer, &file.display().to_string())?;
     let sentence = match inventory {
         Some(_) => "the policy is valid, and its tests pass",

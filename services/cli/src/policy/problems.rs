@@ -1,6 +1,6 @@
 //! What is wrong with a document, and what there are warnings of, as it is printed.
 
-use bowline_policy::Problem;
+use bowline_policy::{DocumentVerdict, Problem};
 use bowline_proto::policy::v1::PolicyProblem;
 use serde_json::{Value, json};
 
@@ -19,6 +19,16 @@ pub struct DocumentFindings {
 }
 
 impl DocumentFindings {
+    /// Returns what a verdict says.
+    pub fn of(verdict: &DocumentVerdict) -> Self {
+        let convert =
+            |problems: &[Problem]| problems.iter().cloned().map(convert_problem).collect();
+        Self {
+            problems: convert(&verdict.problems),
+            warnings: convert(&verdict.warnings),
+        }
+    }
+
     /// Prints it, with `name` for the document, and fails when the document is refused. Warnings go to standard error;
     /// for machines they are in the answer, which is the caller's where nothing is wrong.
     pub fn report_problems(&self, printer: &Printer, name: &str) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Comma
 
 use bowline_interface::{Shape, assert_unchanged};
 use bowline_test_deployments::{Deployment as _, OneProcess};
+use bowline_test_headscale::{HeadscaleRelease, HeadscaleState};
 use bowline_upgrade::{Device, Fixture, Registered};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -377,6 +378,13 @@ impl Asked {
         self.run(command, &["policy", "edit", "--tailnet", "home"], true);
     }
 
+    fn ask_about_imports(&mut self) {
+        let state = HeadscaleState::restore(HeadscaleRelease::V28).unwrap();
+        let config = state.as_ref().unwrap().config();
+        let config = config.to_str().unwrap();
+        self.any(&["import", "headscale", config, "--tailnet", "moved"]);
+    }
+
     fn ask_without_a_server(&mut self) {
         let settings = self.path("bowline.toml");
         self.any(&["config", "check", &settings]);
@@ -430,6 +438,7 @@ async fn interface_of_answers_is_unchanged() {
     asked.ask_about_conditions();
     asked.ask_about_dns();
     asked.ask_about_policy();
+    asked.ask_about_imports();
     asked.ask_without_a_server();
     asked.ask_about_audit();
 

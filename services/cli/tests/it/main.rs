@@ -13,6 +13,7 @@ mod bowline;
 mod commands;
 mod deployment;
 mod help;
+mod imports;
 mod policies;
 mod relay;
 mod serve;

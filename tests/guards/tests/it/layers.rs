@@ -25,6 +25,7 @@ const LAYERS: [&[&str]; 5] = [
         "change-feed",
         "control-keys",
         "db",
+        "headscale",
         "http-client",
         "oidc",
         "sealing",

@@ -19,6 +19,7 @@ mod http;
 mod idle;
 mod join;
 mod login;
+mod moving;
 mod networks;
 mod oldest;
 mod organisation;
