@@ -70,7 +70,15 @@ pub struct Split {
     pub redis: RedisServer,
     database: String,
     drain_seconds: u32,
+    /// Where the programs of another release are that services run from here on.
+    release: Option<PathBuf>,
     directory: TempDir,
+}
+
+/// Administers a deployment, while it is changed, too.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    certificates: PathBuf,
 }
 
 /// The services, with the port each is called at.
@@ -139,6 +147,7 @@ impl Split {
             database: postgres.new_database()?,
             postgres,
             drain_seconds,
+            release: None,
             directory: tempfile::tempdir()?,
         };
         split.create("certificates")?;
@@ -295,7 +304,7 @@ impl Split {
         } else {
             service
         };
-        let mut command = Command::new(program(&format!("bowline-{binary}"))?);
+        let mut command = Command::new(self.service_program(&format!("bowline-{binary}"))?);
         command.arg("--config").arg(file);
         let process = Process::start(&mut command, &self.path(&format!("{service}.log")))?;
         self.processes.insert(service, process);
@@ -304,7 +313,7 @@ impl Split {
 
     fn start_relay(&mut self) -> Result<()> {
         let certificates = self.path("certificates");
-        let mut command = Command::new(program("bowline")?);
+        let mut command = Command::new(self.service_program("bowline")?);
         command
             .args(["relay", "--host", "10.77.0.1", "--listen", "10.77.0.1:8444"])
             .args([
@@ -359,9 +368,30 @@ impl Split {
         log.matches("map session begins").count()
     }
 
+    /// Returns what the gateways have written over all their starts.
+    #[must_use]
+    pub fn gateway_logs(&self) -> Vec<String> {
+        let logs = GATEWAYS.iter().map(|(name, _)| self.log(name));
+        logs.collect()
+    }
+
+    /// Returns what a process has written over all its starts.
+    #[must_use]
+    pub fn log(&self, service: &str) -> String {
+        fs::read_to_string(self.path(&format!("{service}.log"))).unwrap_or_default()
+    }
+
     /// Ends a process at once.
     pub fn kill9(&mut self, service: &str) {
         self.processes.remove(service);
+    }
+
+    /// Returns an administrator with a certificate.
+    #[must_use]
+    pub fn administrator(&self) -> Administrator {
+        Administrator {
+            certificates: self.path("certificates"),
+        }
     }
 
     /// Runs the command line as an administrator with a certificate and returns its JSON.
@@ -370,7 +400,41 @@ impl Split {
     ///
     /// What the command says.
     pub fn bowline(&self, arguments: &[&str]) -> Result<Value> {
-        let certificates = self.path("certificates");
+        self.administrator().bowline(arguments)
+    }
+
+    /// Sets whose programs services run when they are started from here on: another release's, in a directory, or those under
+    /// test.
+    pub fn use_release(&mut self, release: Option<&Path>) {
+        self.release = release.map(Path::to_owned);
+    }
+
+    fn service_program(&self, name: &str) -> Result<PathBuf> {
+        match &self.release {
+            Some(directory) => Ok(directory.join(name)),
+            None => program(name),
+        }
+    }
+
+    /// Makes a key for any number of nodes of the first user.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn key(&self) -> Result<String> {
+        let answer = self.bowline(&["keys", "create", "--user", "owner@home", "--reusable"])?;
+        Ok(answer["secret"].as_str().context("no secret")?.to_owned())
+    }
+}
+
+impl Administrator {
+    /// Runs the command line as an administrator with a certificate and returns its JSON.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn bowline(&self, arguments: &[&str]) -> Result<Value> {
+        let certificates = &self.certificates;
         let output = Command::new(program("bowline")?)
             .args([
                 "--identity",
@@ -391,16 +455,6 @@ impl Split {
             bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(serde_json::from_slice(&output.stdout)?)
-    }
-
-    /// Makes a key for any number of nodes of the first user.
-    ///
-    /// # Errors
-    ///
-    /// What the command says.
-    pub fn key(&self) -> Result<String> {
-        let answer = self.bowline(&["keys", "create", "--user", "owner@home", "--reusable"])?;
-        Ok(answer["secret"].as_str().context("no secret")?.to_owned())
     }
 }
 

@@ -100,8 +100,8 @@ impl PostgresServer {
     ///
     /// When it has not within ten seconds.
     pub fn catch_up_with(&self, primary: &Self) -> Result<()> {
-        let end = primary.query("SELECT pg_current_wal_flush_lsn()")?;
-        let question = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", end.trim());
+        let end = primary.ask_server("SELECT pg_current_wal_flush_lsn()")?;
+        let question = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'");
         self.wait_until(&question)
     }
 
@@ -133,7 +133,7 @@ impl PostgresServer {
 
     fn wait_until(&self, question: &str) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while self.query(question)?.trim() != "t" {
+        while self.ask_server(question)? != "t" {
             if Instant::now() > deadline {
                 bail!("after ten seconds it is not so: {question}");
             }
@@ -172,18 +172,20 @@ impl PostgresServer {
         ))
     }
 
-    /// Asks a question as the superuser, in the database `postgres`; the answer as text.
-    fn query(&self, statement: &str) -> Result<String> {
-        let url = format!("postgres://{ACCOUNT}@127.0.0.1:{}/postgres", self.port);
+    /// Asks a question in a database; returns the answer as text.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub fn ask(&self, url: &str, question: &str) -> Result<String> {
         let mut psql = Command::new(self.programs.join("psql"));
-        Ok(String::from_utf8(finish(psql.args([
-            "-qXtA",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-c",
-            statement,
-            &url,
-        ]))?)?)
+        psql.args(["-qXtA", "-v", "ON_ERROR_STOP=1", "-c", question, url]);
+        Ok(String::from_utf8(finish(&mut psql)?)?.trim().to_owned())
+    }
+
+    fn ask_server(&self, question: &str) -> Result<String> {
+        let url = format!("postgres://{ACCOUNT}@127.0.0.1:{}/postgres", self.port);
+        self.ask(&url, question)
     }
 
     /// Runs statements as the superuser, in the database `postgres`.

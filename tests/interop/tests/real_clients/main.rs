@@ -32,6 +32,7 @@ mod revocation;
 mod scim;
 mod ssh;
 mod tailnets;
+mod upgrades;
 mod websocket;
 
 use std::time::Duration;
