@@ -100,12 +100,12 @@ impl Headscale {
         Ok(())
     }
 
-    /// Approves a route of a node.
+    /// Approves routes of a node, joined by commas.
     ///
     /// # Errors
     ///
     /// What the commands say.
-    pub fn approve_route(&self, name: &str, route: &str) -> Result<()> {
+    pub fn approve_routes(&self, name: &str, routes: &str) -> Result<()> {
         let nodes = self.run(&["nodes", "list"])?;
         let nodes = nodes.as_array().context("no nodes")?;
         let node = nodes.iter().find(|node| node["given_name"] == name);
@@ -117,7 +117,7 @@ impl Headscale {
             "--identifier",
             number,
             "--routes",
-            route,
+            routes,
         ])?;
         Ok(())
     }

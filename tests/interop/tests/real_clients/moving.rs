@@ -28,12 +28,35 @@ fn knows(client: &Client, names: [&str; 2]) {
     });
 }
 
+/// Lets a client send everything by the server, and waits until it does.
+fn use_exit_node(client: &Client) {
+    wait_for("the exit node is used", SOON, || {
+        let chosen = client.run(&["set", "--exit-node=server"]);
+        chosen.map_err(|error| error.to_string())?;
+        let status = client.status().map_err(|error| error.to_string())?;
+        match status["ExitNodeStatus"]["ID"].is_string() {
+            true => Ok(()),
+            false => Err(status["ExitNodeStatus"].to_string()),
+        }
+    });
+}
+
 /// Checks that clients are who they were, and reach each other as headscale's policy says.
 fn check_clients(laptop: &Client, phone: &Client, web: &mut Client) {
     for client in [laptop, phone, &*web] {
         client.wait_for_state("Running", MINUTE);
     }
     knows(laptop, ["phone", "server"]);
+    wait_for("peers are online", MINUTE, || {
+        let status = laptop.status().map_err(|error| error.to_string())?;
+        let peers = status["Peer"].as_object().cloned().unwrap_or_default();
+        let online = peers.values().filter(|peer| peer["Online"] == true);
+        let names: Vec<_> = online.map(|peer| peer["HostName"].to_string()).collect();
+        match names.len() >= 2 {
+            true => Ok(()),
+            false => Err(format!("{names:?}")),
+        }
+    });
     let name = laptop.status().unwrap()["Self"]["DNSName"].clone();
     assert_eq!(name, "laptop.tail.example.com.");
     let address = web.ipv4().unwrap();
@@ -69,6 +92,21 @@ fn clients_of_a_recorded_headscale_come_back_with_their_names_and_addresses() {
     assert_eq!(laptop.routes_of("server"), ["10.20.0.0/16"]);
 }
 
+/// Adds devices without clients, to fifty, and approves what `server` routes.
+fn fill(headscale: &Headscale) {
+    for number in 4..=50 {
+        let user = ["alice", "bob", "carol"][number % 3];
+        headscale
+            .add_node(user, &format!("desk-{number:02}"))
+            .unwrap();
+    }
+    wait_for("the route is approved", SOON, || {
+        headscale
+            .approve_routes("server", "10.20.0.0/16,0.0.0.0/0,::/0")
+            .map_err(|error| error.to_string())
+    });
+}
+
 #[test]
 fn clients_that_run_move_from_headscale_and_keep_what_they_have() {
     let Some(network) = TestNetwork::new().unwrap() else {
@@ -93,22 +131,18 @@ fn clients_that_run_move_from_headscale_and_keep_what_they_have() {
     let servers = headscale.key(1, &["--tags", "tag:server"]).unwrap();
     let laptop = join("laptop", &admins, &[]);
     let phone = join("phone", &bobs, &[]);
-    let mut web = join("server", &servers, &["--advertise-routes=10.20.0.0/16"]);
-    for number in 4..=50 {
-        let user = ["alice", "bob", "carol"][number % 3];
-        headscale
-            .add_node(user, &format!("desk-{number:02}"))
-            .unwrap();
-    }
-    wait_for("the route is approved", SOON, || {
-        headscale
-            .approve_route("server", "10.20.0.0/16")
-            .map_err(|error| error.to_string())
-    });
+    let mut web = join(
+        "server",
+        &servers,
+        &["--advertise-routes=10.20.0.0/16", "--advertise-exit-node"],
+    );
+    fill(&headscale);
     knows(&laptop, ["phone", "server"]);
     let facts = |clients: [&Client; 3]| clients.map(|client| client.ipv4().unwrap());
     let before = facts([&laptop, &phone, &web]);
     let registered = [&laptop, &phone, &web].map(Client::registrations);
+
+    use_exit_node(&laptop);
 
     // A look at what will happen disturbs nobody.
     let elsewhere = Server::start(network.host().unwrap(), "").unwrap();
@@ -147,6 +181,9 @@ fn clients_that_run_move_from_headscale_and_keep_what_they_have() {
     });
     let again = [&laptop, &phone, &web].map(Client::registrations);
     assert_eq!(again, registered, "nobody was asked for a login");
+    // Devices have other numbers here: a client that knows its exit node by the number chooses it again.
+    assert_eq!(laptop.status().unwrap().get("ExitNodeStatus"), None);
+    use_exit_node(&laptop);
     // Who is started again asks for the key and comes back, too.
     let mut laptop = laptop;
     laptop.restart().unwrap();
