@@ -40,8 +40,9 @@ impl Bus {
         Self(BusTransport::InProcess(channels::Channels::default()))
     }
 
-    /// Returns a bus over Redis, at `redis://…` or `rediss://…`. Redis need not run yet: the bus connects when it
-    /// can, and again whenever the connection breaks.
+    /// Returns a bus over Redis, at `redis://…` or `rediss://…`, or at the master that sentinels name:
+    /// `redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/MASTER`, `rediss+sentinel://…`. Redis need not run yet: the bus
+    /// connects when it can, and again whenever the connection breaks.
     ///
     /// # Errors
     ///

@@ -1,14 +1,16 @@
 //! Hints over Redis: one task keeps one connection, publishes and listens on it, and makes a new one when it breaks.
 
+mod address;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
-};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use address::RedisAddress;
 
 use crate::channels::Channels;
 use crate::{Hint, InvalidUrl, LogOwner, Subscription};
@@ -38,7 +40,7 @@ pub(crate) struct RedisBus {
 impl RedisBus {
     /// Starts the connection's task; it ends with the last clone.
     pub(crate) fn start(url: &str) -> Result<Self, InvalidUrl> {
-        let client = open_client(url).map_err(|error| InvalidUrl(error.to_string()))?;
+        let address = RedisAddress::parse(url).map_err(|error| InvalidUrl(error.to_string()))?;
         let channels = Channels::default();
         let (outgoing, queue) = mpsc::channel(WAITING);
         #[expect(
@@ -47,7 +49,7 @@ impl RedisBus {
         )]
         tokio::spawn(
             RedisLink {
-                client,
+                address,
                 channels: channels.clone(),
                 queue,
             }
@@ -67,16 +69,6 @@ impl RedisBus {
     }
 }
 
-fn open_client(url: &str) -> RedisResult<Client> {
-    let info = redis::IntoConnectionInfo::into_connection_info(url)?;
-    // Only RESP3 carries published messages and answers on one connection.
-    let settings = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP3);
-    Client::open(info.set_redis_settings(settings))
-}
-
 /// Why serving a connection ended.
 enum LinkEnd {
     /// Nobody holds the bus any more.
@@ -87,7 +79,7 @@ enum LinkEnd {
 
 /// The connection's task.
 struct RedisLink {
-    client: Client,
+    address: RedisAddress,
     channels: Channels,
     queue: mpsc::Receiver<(LogOwner, Hint)>,
 }
@@ -132,8 +124,8 @@ impl RedisLink {
                 }
                 Ok(())
             });
-        let mut connection = self
-            .client
+        let server = self.address.find_server().await?;
+        let mut connection = server
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
         connection

@@ -38,7 +38,7 @@ pub use keycloak::KeycloakServer;
 pub use oidc_provider::OidcProviderServer;
 pub use postgres::PostgresServer;
 pub use process::{mortal, spawn_mortal};
-pub use redis::RedisServer;
+pub use redis::{RedisSentinel, RedisServer};
 pub use samlp::SamlpServer;
 pub use size::choose_size;
 pub use skipped::report_skipped;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bowline_bus::{Bus, Event, LogOwner};
-use bowline_test_servers::RedisServer;
+use bowline_test_servers::{RedisSentinel, RedisServer};
 
 use crate::proxy::Proxy;
 use crate::support::{connected, hint, next, publish_until_heard};
@@ -63,6 +63,25 @@ async fn a_redis_that_hangs_is_noticed() {
     // The silent connection is given up, though nothing closed it.
     assert!(proxy.connected.recv().await.is_some());
     proxy.is_frozen.send_replace(false);
+    while next(&mut subscription).await != GAP {}
+    publish_until_heard(&bus, &mut subscription).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn master_that_dies_is_followed_by_the_one_that_sentinels_name() {
+    let Some(mut master) = RedisServer::start().unwrap() else {
+        return;
+    };
+    let _copy = master.start_copy().unwrap();
+    let sentinel = RedisSentinel::start(&master).unwrap();
+    let [bus, other] = [
+        connected(&sentinel.url()).await,
+        connected(&sentinel.url()).await,
+    ];
+    let mut subscription = other.subscribe(&[LogOwner::Identity]);
+    publish_until_heard(&bus, &mut subscription).await;
+    // A copy is known to the sentinel once it has asked the master, every ten seconds at the latest.
+    master.kill9();
     while next(&mut subscription).await != GAP {}
     publish_until_heard(&bus, &mut subscription).await;
 }
