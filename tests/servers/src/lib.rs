@@ -1,4 +1,4 @@
-//! Servers for tests: private PostgreSQL, Redis, Keycloak, Hydra, oidc-provider and samlp processes, and SQLite files.
+//! Servers for tests: private PostgreSQL, Redis, Keycloak, Hydra, oidc-provider, samlp and Pebble processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
@@ -24,6 +24,7 @@ mod keycloak;
 mod node;
 mod oidc_provider;
 mod on_both;
+mod pebble;
 mod port;
 mod postgres;
 mod process;
@@ -36,6 +37,7 @@ pub use database::TestDatabase;
 pub use hydra::HydraServer;
 pub use keycloak::KeycloakServer;
 pub use oidc_provider::OidcProviderServer;
+pub use pebble::{PebbleOptions, PebbleServer};
 pub use postgres::PostgresServer;
 pub use process::{mortal, spawn_mortal};
 pub use redis::{RedisSentinel, RedisServer};

@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 5] = [
     ],
     // Adapters: here IO begins.
     &[
+        "acme",
         "bus",
         "change-feed",
         "control-keys",

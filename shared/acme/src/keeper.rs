@@ -1,0 +1,147 @@
+//! Orders a certificate where there is none, and the next one in time.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bowline_clock::SharedClock;
+use bowline_service_kit::{Tasks, listen_tcp};
+
+use crate::{
+    AcmePlan, StoreError,
+    attempt::FailedAttempt,
+    http_listener::answer_requests,
+    order::order_and_keep,
+    step::{NextStep, decide_step},
+    store::AcmeStore,
+};
+
+/// How often what other processes have written is looked at, at least.
+const LOOK: Duration = Duration::from_secs(60);
+/// How soon again while another process orders.
+const LOOK_AT_ORDER: Duration = Duration::from_secs(2);
+
+/// Why ACME can not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartAcmeError {
+    /// The directory can not be used.
+    #[error("acme.state_dir: {0}")]
+    Store(#[from] StoreError),
+    /// Challenges can not be listened for.
+    #[error("acme.http_listen: can not listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+}
+
+/// Starts to keep a certificate, where listeners already answer challenges by an [`AcmeResolver`](crate::AcmeResolver). What
+/// hinders a certificate is logged.
+///
+/// # Errors
+///
+/// [`StartAcmeError`].
+pub fn start(plan: AcmePlan, clock: SharedClock, tasks: &Tasks) -> Result<(), StartAcmeError> {
+    let store = AcmeStore::open(&plan)?;
+    if let Some(listen) = plan.http_listen {
+        let socket = listen_tcp(listen).map_err(|error| StartAcmeError::Listen(listen, error))?;
+        let answering = answer_requests(socket, store.clone(), tasks.clone());
+        tasks.spawn_background("challenges", answering);
+    }
+    let keeper = AcmeKeeper { plan, store, clock };
+    tasks.spawn_background("acme", keeper.run());
+    Ok(())
+}
+
+/// Keeps one certificate.
+struct AcmeKeeper {
+    plan: AcmePlan,
+    store: AcmeStore,
+    clock: SharedClock,
+}
+
+impl AcmeKeeper {
+    async fn run(self) {
+        self.report_earlier_failure();
+        loop {
+            let wait = match self.look().await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::error!(%error, "the certificate can not be kept");
+                    LOOK
+                }
+            };
+            tokio::time::sleep(wait.min(LOOK)).await;
+        }
+    }
+
+    /// Says why there is no certificate although nothing is ordered now.
+    fn report_earlier_failure(&self) {
+        if let Ok(Some(failed)) = self.store.read_failure() {
+            self.report_failure(&failed);
+        }
+    }
+
+    fn report_failure(&self, failed: &FailedAttempt) {
+        let (problem, failures) = (&failed.problem, failed.failures);
+        let hosts = self.plan.hosts.join(", ");
+        let file = self.store.failure_file();
+        tracing::error!(
+            %hosts, failures, next = %failed.next, file = %file.display(),
+            "no certificate could be had: {problem}. It is tried again at the time `next`; at once when you remove `file`"
+        );
+    }
+
+    /// Orders if that is due, and returns how long nothing is.
+    async fn look(&self) -> Result<Duration, StoreError> {
+        // What is decided holds until the order is over: nobody else orders meanwhile.
+        let Some(lock) = self.store.try_lock()? else {
+            return Ok(LOOK_AT_ORDER);
+        };
+        if let NextStep::Wait(until) = self.decide()? {
+            return Ok((until - self.clock.now()).to_std().unwrap_or_default());
+        }
+        self.order().await?;
+        drop(lock);
+        Ok(Duration::ZERO)
+    }
+
+    async fn order(&self) -> Result<(), StoreError> {
+        let before = self.store.read_failure()?;
+        let attempt = FailedAttempt::begin(before.as_ref(), self.clock.now());
+        self.store.write_failure(&attempt)?;
+        let hosts = self.plan.hosts.join(", ");
+        let authority = &self.plan.directory_url;
+        tracing::info!(%hosts, %authority, "a certificate is ordered");
+        match order_and_keep(&self.plan, &self.store, &self.clock).await {
+            Ok(certificate) => {
+                self.store.clear_failure()?;
+                let ends = certificate.facts.ends;
+                tracing::info!(%hosts, %ends, "a certificate was issued");
+            }
+            Err(failure) => {
+                let now = self.clock.now();
+                let failed = attempt.fail(now, failure.problem, failure.retry_after);
+                self.store.write_failure(&failed)?;
+                self.report_failure(&failed);
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&self) -> Result<NextStep, StoreError> {
+        let certificate = match self.store.read_certificate() {
+            Ok(certificate) => certificate,
+            // Another takes its place.
+            Err(error @ StoreError::Certificate { .. }) => {
+                tracing::warn!(%error, "the certificate that was kept can not be used");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let failed = self.store.read_failure()?;
+        let facts = certificate.map(|certificate| certificate.facts);
+        let now = self.clock.now();
+        Ok(decide_step(
+            now,
+            &self.plan.hosts,
+            facts.as_ref(),
+            failed.as_ref(),
+        ))
+    }
+}
