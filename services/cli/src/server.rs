@@ -1,8 +1,13 @@
 //! Commands about the server itself: starting it, and its settings.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use bowline_standalone::{ConfigReport, Options, RelayBackends, RelayConfig, RelayProcess};
+use bowline_standalone::{
+    AcmeConfig, ConfigReport, Options, RelayBackends, RelayConfig, RelayProcess,
+};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -60,6 +65,44 @@ pub struct RelayArgs {
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, default_value = "127.0.0.1:9090")]
     telemetry_listen: SocketAddr,
+    #[command(flatten)]
+    acme: AcmeArgs,
+}
+
+/// How a relay gets a certificate from an authority that clients trust, in place of one of its own that they know by its
+/// hash. What it keeps is in the state directory.
+#[derive(Debug, Args)]
+struct AcmeArgs {
+    /// Order a certificate for --host by ACME, and agree to the authority's terms of service.
+    #[arg(long)]
+    acme_agree_to_terms: bool,
+    /// The URL of the authority's directory; Let's Encrypt's when not given.
+    #[arg(long, requires = "acme_agree_to_terms")]
+    acme_directory_url: Option<String>,
+    /// The authorities (PEM) that the directory's own certificate may be from, in place of the machine's.
+    #[arg(long, requires = "acme_agree_to_terms")]
+    acme_directory_ca_file: Option<PathBuf>,
+    /// An e-mail address that the authority may write to.
+    #[arg(long, requires = "acme_agree_to_terms")]
+    acme_contact: Option<String>,
+    /// Where HTTP-01 challenges are answered, such as 0.0.0.0:80; without it TLS-ALPN-01 challenges are, at --listen.
+    #[arg(long, requires = "acme_agree_to_terms")]
+    acme_http_listen: Option<SocketAddr>,
+}
+
+impl AcmeArgs {
+    fn into_config(self, state_dir: &Path) -> AcmeConfig {
+        let usual = AcmeConfig::default();
+        AcmeConfig {
+            agree_to_terms: self.acme_agree_to_terms,
+            directory_url: self.acme_directory_url.unwrap_or(usual.directory_url),
+            directory_ca_file: self.acme_directory_ca_file,
+            contact: self.acme_contact,
+            hosts: Vec::new(),
+            http_listen: self.acme_http_listen,
+            state_dir: state_dir.join(usual.state_dir),
+        }
+    }
 }
 
 /// Relays until a signal.
@@ -70,6 +113,7 @@ pub async fn run_relay(connection: ConnectionArgs, args: RelayArgs) -> Result<()
         stun_listen,
         map,
         telemetry_listen,
+        acme,
     } = args;
     if !connection.is_remote() {
         let text = "a relay asks separate services whom it may serve: name them with --key-registry and --identity";
@@ -85,6 +129,7 @@ pub async fn run_relay(connection: ConnectionArgs, args: RelayArgs) -> Result<()
         stun_listen,
     };
     let process = RelayProcess {
+        acme: acme.into_config(&connection.state_dir),
         state_dir: connection.state_dir,
         config,
         host,

@@ -4,10 +4,11 @@ use std::{
     error::Error,
     fmt,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
+use bowline_acme::{AcmeConfig, AcmePlan, AcmeSettingsError};
 use bowline_netmap::FilterSources;
 use bowline_service_kit::config::Secret;
 use http::Uri;
@@ -37,6 +38,8 @@ pub struct GatewayConfig {
     pub certificate_file: Option<PathBuf>,
     /// TLS private key (PEM).
     pub key_file: Option<PathBuf>,
+    /// A certificate that is ordered and renewed by ACME, in place of one from files.
+    pub acme: AcmeConfig,
     /// The directory with the control keys: `noise.key`, `legacy.key`, and `*.previous.key` while rolling.
     pub control_keys: PathBuf,
     /// Clients below this capability version are offered a zero Noise key, so that those which speak both transports
@@ -78,6 +81,7 @@ impl Default for GatewayConfig {
             proxy_protocol: false,
             certificate_file: None,
             key_file: None,
+            acme: AcmeConfig::default(),
             control_keys: PathBuf::from("control-keys"),
             nacl_below: 0,
             plain_http_boxes: false,
@@ -104,7 +108,7 @@ pub enum SettingsError {
     },
     /// Clients are given an https URL, and there is nothing to speak TLS with.
     #[error(
-        "there is no certificate for {0}: set certificate_file and key_file; without TLS public_url begins with http://"
+        "there is no certificate for {0}: set certificate_file and key_file, or acme.agree_to_terms; without TLS public_url begins with http://"
     )]
     NoCertificate(String),
     /// The token that keeps strangers out is short enough to be guessed.
@@ -140,6 +144,30 @@ pub enum SettingsError {
         "tls is false and certificate_file is set: where a proxy speaks TLS, the certificate is the proxy's"
     )]
     UnusedCertificate,
+    /// A certificate is to be ordered, and nothing would show it.
+    #[error(
+        "acme.agree_to_terms is set and {0}: a certificate is ordered only for a listener that shows it"
+    )]
+    UnusedAcme(&'static str),
+    /// A setting of ACME does not fit.
+    #[error(transparent)]
+    Acme(#[from] AcmeSettingsError),
+}
+
+/// Where the certificate comes from that clients are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateSource<'c> {
+    /// There is none: this process does not speak TLS.
+    None,
+    /// Files.
+    Files {
+        /// The chain.
+        certificate: &'c Path,
+        /// Its key.
+        key: &'c Path,
+    },
+    /// An authority, by ACME.
+    Acme(AcmePlan),
 }
 
 /// All settings that do not fit together, a line each.
@@ -186,6 +214,14 @@ impl GatewayConfig {
             (None, Some(_)) => half("key_file", "certificate_file"),
             _ => {}
         }
+        match self
+            .acme
+            .plan(self.public_host().as_deref().unwrap_or_default())
+        {
+            Ok(Some(_)) => problems.extend(self.acme_problem()),
+            Ok(None) => {}
+            Err(unfit) => problems.extend(unfit.0.into_iter().map(SettingsError::Acme)),
+        }
         if problems.is_empty() {
             Ok(())
         } else {
@@ -206,19 +242,54 @@ impl GatewayConfig {
         Some(SettingsError::PublicUrlPart { url, part })
     }
 
-    /// Returns the certificate and its key; `None` where plain HTTP is asked for.
+    /// Returns what hinders a certificate by ACME beside its own settings.
+    fn acme_problem(&self) -> Option<SettingsError> {
+        let reason = if !self.tls {
+            "tls is false"
+        } else if !self.is_https() {
+            "public_url begins with http://"
+        } else if self.certificate_file.is_some() {
+            "certificate_file is, too"
+        } else {
+            return None;
+        };
+        Some(SettingsError::UnusedAcme(reason))
+    }
+
+    fn public_host(&self) -> Option<String> {
+        let url = self.public_url.parse::<Uri>().ok()?;
+        url.host().map(str::to_owned)
+    }
+
+    /// Returns how a certificate is had by ACME; `None` where that is not asked for.
     ///
     /// # Errors
     ///
     /// [`UnfitSettings`].
-    pub(crate) fn certificate(&self) -> Result<Option<(&PathBuf, &PathBuf)>, UnfitSettings> {
+    pub fn acme_plan(&self) -> Result<Option<AcmePlan>, UnfitSettings> {
+        let host = self.public_host().unwrap_or_default();
+        let plan = self.acme.plan(&host);
+        plan.map_err(|unfit| UnfitSettings(unfit.0.into_iter().map(SettingsError::Acme).collect()))
+    }
+
+    /// Returns where the certificate comes from that clients are shown.
+    ///
+    /// # Errors
+    ///
+    /// [`UnfitSettings`].
+    pub(crate) fn certificate(&self) -> Result<CertificateSource<'_>, UnfitSettings> {
         self.check()?;
-        let pair = self.certificate_file.as_ref().zip(self.key_file.as_ref());
-        if pair.is_none() && self.tls && self.is_https() {
-            let missing = SettingsError::NoCertificate(self.public_url.clone());
-            return Err(UnfitSettings(vec![missing]));
+        if let Some(plan) = self.acme_plan()? {
+            return Ok(CertificateSource::Acme(plan));
         }
-        Ok(pair)
+        match (&self.certificate_file, &self.key_file) {
+            (Some(certificate), Some(key)) => Ok(CertificateSource::Files { certificate, key }),
+            _ if self.tls && self.is_https() => {
+                let missing = SettingsError::NoCertificate(self.public_url.clone());
+                Err(UnfitSettings(vec![missing]))
+            }
+            _ => Ok(CertificateSource::None),
+        }
     }
 
     /// Says whether clients are given an https URL.

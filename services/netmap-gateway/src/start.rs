@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
+use bowline_acme::{AcmePlan, AcmeResolver, StartAcmeError};
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, random_bytes};
 use bowline_control_keys::{ControlKeyError, ControlKeys};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Backends, DerpMapError, Gateway, GatewayConfig, PlainAdminAddress, UnfitSettings, admin,
+    config::CertificateSource,
     derp_map, http,
     lease::{Lease, lease_slot},
     listener::{Listener, ListenerLimits, Proxies},
@@ -24,7 +26,7 @@ use crate::{
     reporter::Reporter,
     session::Deliveries,
     tailnet::TailnetHub,
-    tls::{TlsError, build_acceptor},
+    tls::{TlsError, build_acceptor, build_acme_acceptor},
     turns::Turns,
 };
 
@@ -62,6 +64,9 @@ pub enum StartError {
     /// The certificate can not be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No certificate can be ordered.
+    #[error(transparent)]
+    Acme(#[from] StartAcmeError),
     /// The settings do not fit together.
     #[error(transparent)]
     Settings(#[from] UnfitSettings),
@@ -100,10 +105,10 @@ pub fn start(
     Box::pin(async move {
         // Paths are appended to it.
         config.public_url = config.public_url.trim_end_matches('/').to_owned();
-        let tls = match config.certificate()? {
-            Some((certificate, key)) => Some(build_acceptor(certificate, key)?),
-            None => None,
-        };
+        let ClientTls {
+            acceptor: tls,
+            ordered,
+        } = ClientTls::open(&config)?;
         let keys = ControlKeys::load(&config.control_keys)?;
         // It is there before the first client: whoever scales gateways by it counts those without one, too.
         metrics::gauge!("bowline_gateway_map_sessions").increment(0);
@@ -127,14 +132,11 @@ pub fn start(
         };
         // A request is secured when TLS ends here or at a proxy.
         let is_secured = tls.is_some() || config.is_https();
-        let admin_address = match admin_listen {
-            Some(listen) => {
-                let (tls, proxies) = (tls.clone(), proxies.clone());
-                let started = listen_for_administrators(listen, tls, proxies, &backends, &tasks);
-                Some(started?)
-            }
-            None => None,
-        };
+        let admin_address = admin_listen.map(|listen| {
+            let (tls, proxies) = (tls.clone(), proxies.clone());
+            listen_for_administrators(listen, tls, proxies, &backends, &tasks)
+        });
+        let admin_address = admin_address.transpose()?;
         let front = ListenerLimits::new(config.max_connections, proxies, is_secured);
         let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
         let leaving = CancellationToken::new();
@@ -173,12 +175,40 @@ pub fn start(
             "listen",
             serve(listener, Arc::clone(&gateway), leaving, tasks.clone()),
         );
+        if let Some(plan) = ordered {
+            // Challenges are answered from now on.
+            bowline_acme::start(plan, gateway.clock.clone(), &gateway.tasks)?;
+        }
         Ok(Started {
             address,
             admin_address,
             gateway,
         })
     })
+}
+
+/// What speaks TLS with clients, where this process does, and what is to be ordered for it.
+struct ClientTls {
+    acceptor: Option<TlsAcceptor>,
+    ordered: Option<AcmePlan>,
+}
+
+impl ClientTls {
+    fn open(config: &GatewayConfig) -> Result<Self, StartError> {
+        let mut ordered = None;
+        let acceptor = match config.certificate()? {
+            CertificateSource::None => None,
+            CertificateSource::Files { certificate, key } => {
+                Some(build_acceptor(certificate, key)?)
+            }
+            CertificateSource::Acme(plan) => {
+                let resolver = AcmeResolver::open(&plan).map_err(StartAcmeError::from)?;
+                ordered = Some(plan);
+                Some(build_acme_acceptor(Arc::new(resolver)))
+            }
+        };
+        Ok(Self { acceptor, ordered })
+    }
 }
 
 /// Listens, and says where: at another port when 0 was asked for.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bowline_acme::{AcmeResolver, TLS_ALPN};
 use bowline_service_kit::FileWatch;
 use rustls::{
     ServerConfig,
@@ -90,19 +91,29 @@ fn read_certified_key(certificates: &Path, key: &Path) -> Result<CertifiedKey, T
     Ok(CertifiedKey::from_der(chain, key, &default_provider())?)
 }
 
-/// Returns an acceptor for a certificate chain and its key, which are read again when their files change. Both HTTP
-/// versions are offered (protocol section 2.4).
+/// Returns an acceptor for a certificate chain and its key, which are read again when their files change.
 ///
 /// # Errors
 ///
 /// [`TlsError`].
 pub fn build_acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let pair = FileCertificate::new(certificate.to_owned(), key.to_owned())?;
+    Ok(acceptor_with(Arc::new(pair), &[]))
+}
+
+/// Returns an acceptor for a certificate that ACME keeps, which also answers the authority's challenges.
+pub fn build_acme_acceptor(resolver: Arc<AcmeResolver>) -> TlsAcceptor {
+    acceptor_with(resolver, &[TLS_ALPN])
+}
+
+/// Both HTTP versions are offered (protocol section 2.4), and after them what only an authority asks for.
+fn acceptor_with(certificate: Arc<dyn ResolvesServerCert>, more: &[&[u8]]) -> TlsAcceptor {
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(pair));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+        .with_cert_resolver(certificate);
+    let protocols = [&[&b"h2"[..], b"http/1.1"], more].concat();
+    config.alpn_protocols = protocols.into_iter().map(<[u8]>::to_vec).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 #[cfg(test)]

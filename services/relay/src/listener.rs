@@ -27,10 +27,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest HTTP request head, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 
-/// Returns `tls` offering no protocol but HTTP/1.1, the only one that can be upgraded.
+/// Returns `tls` offering no version of HTTP but 1.1, the only one that can be upgraded. Protocols of others stay behind it.
 pub(crate) fn http1_only(tls: Arc<ServerConfig>) -> Arc<ServerConfig> {
     let mut tls = Arc::unwrap_or_clone(tls);
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let is_http = |name: &[u8]| name.starts_with(b"http/") || name.starts_with(b"h2");
+    tls.alpn_protocols.retain(|name| !is_http(name));
+    tls.alpn_protocols.insert(0, b"http/1.1".to_vec());
     Arc::new(tls)
 }
 

@@ -120,6 +120,7 @@ pub fn check_config(options: &Options) -> ConfigReport {
     for (setting, file) in [
         ("certificate_file", &gateway.certificate_file),
         ("key_file", &gateway.key_file),
+        ("acme.directory_ca_file", &gateway.acme.directory_ca_file),
         ("derp_map_file", &gateway.derp_map_file),
     ] {
         let Some(file) = file else { continue };
@@ -153,6 +154,7 @@ fn apply_options(options: &Options, config: &mut Config) {
     }
     gateway.public_url = gateway.public_url.trim_end_matches('/').to_owned();
     gateway.control_keys = in_state_dir(&options.state_dir, &gateway.control_keys);
+    gateway.acme.state_dir = in_state_dir(&options.state_dir, &gateway.acme.state_dir);
 }
 
 impl Config {

@@ -20,6 +20,7 @@ mod state_dir;
 mod test_nodes;
 mod tls;
 
+pub use bowline_acme::AcmeConfig;
 pub use config::{Config, ConfigReport, Options, RelayConfig, check_config, load_config};
 pub use databases::{OwnerDatabase, owner_databases};
 pub use first_start::{FirstStart, FirstStartServices, prepare_first_start};

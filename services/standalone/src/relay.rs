@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use bowline_acme::{AcmeConfig, AcmePlan, AcmeResolver, TLS_ALPN};
 use bowline_clock::{Clock as _, SystemClock, random_bytes};
 use bowline_keys::PrivateKey;
 use bowline_netmap_gateway::{DerpMap, DerpNode, DerpRegion};
@@ -19,6 +20,7 @@ use bowline_service_kit::{
 };
 use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
+use rustls::ServerConfig;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +49,42 @@ pub struct RelayPlace<'p> {
     pub host: &'p str,
     /// The day of the start.
     pub today: NaiveDate,
+    /// What is ordered by ACME: where it is for this host, clients are shown that.
+    pub ordered: Option<&'p AcmePlan>,
+}
+
+/// What a relay speaks TLS with.
+struct RelayTls {
+    config: Arc<ServerConfig>,
+    /// The hash that clients know the certificate by; `None` where it is from an authority that they trust.
+    hash: Option<String>,
+}
+
+impl RelayTls {
+    fn open(place: RelayPlace<'_>) -> Result<Self> {
+        let RelayPlace {
+            state_dir,
+            host,
+            today,
+            ordered,
+        } = place;
+        if let Some(plan) = ordered.filter(|plan| plan.is_for(host)) {
+            let resolver = AcmeResolver::open(plan).context("acme.state_dir")?;
+            let mut config = ServerConfig::builder()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(resolver));
+            config.alpn_protocols = vec![TLS_ALPN.to_vec()];
+            return Ok(Self {
+                config: Arc::new(config),
+                hash: None,
+            });
+        }
+        let pinned = tls::keep_relay_certificate(&state_dir.join("tls"), host, today)?;
+        Ok(Self {
+            config: pinned.config,
+            hash: Some(pinned.hash),
+        })
+    }
 }
 
 /// Starts the relay and returns the map with it. It serves as many connections as it has files for.
@@ -57,13 +95,9 @@ pub async fn start(
     files: usize,
     tasks: &Tasks,
 ) -> Result<DerpMap> {
-    let RelayPlace {
-        state_dir,
-        host,
-        today,
-    } = place;
+    let host = place.host;
     let connections = descriptors::bound_connections("relay", Limits::default().connections, files);
-    let pinned = tls::keep_relay_certificate(&state_dir.join("tls"), host, today)?;
+    let tls = RelayTls::open(place)?;
     let http = listen_tcp(config.listen)
         .with_context(|| format!("the relay can not listen on {}", config.listen))?;
     let stun = UdpSocket::bind(config.stun_listen)
@@ -73,7 +107,7 @@ pub async fn start(
         host,
         http.local_addr()?.port(),
         stun.local_addr()?.port(),
-        &pinned.hash,
+        tls.hash.as_deref(),
     );
     let relay = Relay::new(RelayOptions {
         // Clients know a relay by its certificate: its key may change with each start.
@@ -95,7 +129,7 @@ pub async fn start(
         stun: vec![stun],
     };
     tasks.spawn("relay", async move {
-        relay.serve(sockets, Some(pinned.config), ended).await
+        relay.serve(sockets, Some(tls.config), ended).await
     });
     Ok(map)
 }
@@ -115,6 +149,8 @@ pub struct RelayProcess {
     pub map: PathBuf,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub telemetry_listen: SocketAddr,
+    /// Whether, and how, its certificate is ordered by ACME.
+    pub acme: AcmeConfig,
 }
 
 /// Relays until a signal, as a process of its own beside separate services; writes the map for the gateways.
@@ -136,15 +172,22 @@ pub fn run(process: RelayProcess) -> BoxFuture<'static, Result<()>> {
             host,
             owners,
             map,
+            acme,
             ..
         } = process;
+        let ordered = acme.plan(&host)?;
         let place = RelayPlace {
             state_dir: &state_dir,
             host: &host,
             today: SystemClock.now().date_naive(),
+            ordered: ordered.as_ref(),
         };
         let files = descriptors::available_connections();
         let relays = start(&config, place, owners, files, &tasks).await?;
+        if let Some(plan) = ordered {
+            // Challenges are answered from now on.
+            bowline_acme::start(plan, Arc::new(SystemClock), &tasks)?;
+        }
         write_whole(&map, &serde_json::to_vec_pretty(&relays)?)
             .with_context(|| format!("the DERP map {} can not be written", map.display()))?;
         let serving = telemetry.clone().serve(listener, tasks.shutdown().clone());
@@ -162,13 +205,13 @@ fn write_whole(path: &Path, text: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&hidden, path)
 }
 
-fn derp_map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
+fn derp_map(host: &str, derp_port: u16, stun_port: u16, hash: Option<&str>) -> DerpMap {
     let address = host.parse::<IpAddr>().ok();
     let node = DerpNode {
         name: format!("{REGION}a"),
         region_id: REGION,
         host_name: host.to_owned(),
-        cert_name: format!("sha256-raw:{hash}"),
+        cert_name: hash.map_or_else(String::new, |hash| format!("sha256-raw:{hash}")),
         ipv4: match address {
             Some(IpAddr::V4(ip)) => ip.to_string(),
             Some(IpAddr::V6(_)) | None => String::new(),
@@ -181,7 +224,7 @@ fn derp_map(host: &str, derp_port: u16, stun_port: u16, hash: &str) -> DerpMap {
         stun_port: stun_port.into(),
         derp_port,
         // Clients that know the hash check it all the same; older ones can not check a certificate of our own.
-        insecure_for_tests: true,
+        insecure_for_tests: hash.is_some(),
         ..DerpNode::default()
     };
     let region = DerpRegion {

@@ -13,7 +13,7 @@ use bowline_clock::{Clock as _, SharedClock, SystemClock};
 use bowline_control_keys::ControlKeys;
 use bowline_identity::{Identity, IdentityConfig};
 use bowline_key_registry::{AskedServices, KeyRegistry};
-use bowline_netmap_gateway::{Backends, Dependencies, DerpMap};
+use bowline_netmap_gateway::{Backends, Dependencies, DerpMap, GatewayConfig};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_portal::{PortalConfig, portal_routes};
 use bowline_sealing::create_keys;
@@ -95,19 +95,11 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         .host_str()
         .context("public_url has no host")?
         .trim_matches(['[', ']']);
-    let mut authority = None;
-    // With one of the two, the gateway says what is missing.
-    let has_none = config.gateway.certificate_file.is_none() && config.gateway.key_file.is_none();
-    if config.gateway.tls && url.scheme() == "https" && has_none {
-        let files = tls::keep_listener_certificate(&state_dir.join("tls"), host, today())?;
-        tasks.spawn_background(
-            "certificates",
-            keep_certificate(state_dir.join("tls"), host.to_owned()),
-        );
-        config.gateway.certificate_file = Some(files.certificate);
-        config.gateway.key_file = Some(files.key);
-        authority = Some(files.authority);
-    }
+    let ordered = config.gateway.acme_plan()?;
+    let authority = match &ordered {
+        Some(_) => None,
+        None => make_certificate(&mut config.gateway, state_dir, host, tasks)?,
+    };
     let relay_connections = divide_files(&mut config);
     let shared = SharedParts::new();
     let routes = start_owners(state_dir, &config, &shared, tasks).await?;
@@ -129,6 +121,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
                 state_dir,
                 host,
                 today: today(),
+                ordered: ordered.as_ref(),
             };
             relay::start(&config.relay, place, owners, relay_connections, tasks).await?
         }
@@ -165,6 +158,27 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         ports,
         _lock: lock,
     })
+}
+
+/// Has the gateway show a certificate made here, where its settings name none; returns what clients have to trust then.
+fn make_certificate(
+    gateway: &mut GatewayConfig,
+    state_dir: &Path,
+    host: &str,
+    tasks: &Tasks,
+) -> Result<Option<PathBuf>> {
+    // With one of the two, the gateway says what is missing.
+    let has_none = gateway.certificate_file.is_none() && gateway.key_file.is_none();
+    if !(gateway.tls && gateway.is_https() && has_none) {
+        return Ok(None);
+    }
+    let directory = state_dir.join("tls");
+    let files = tls::keep_listener_certificate(&directory, host, today())?;
+    let keeping = keep_certificate(directory, host.to_owned());
+    tasks.spawn_background("certificates", keeping);
+    gateway.certificate_file = Some(files.certificate);
+    gateway.key_file = Some(files.key);
+    Ok(Some(files.authority))
 }
 
 /// Bounds the gateway's connections by the files there are, and returns how many are the relay's: a third, since it is for

@@ -7,6 +7,7 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod acme;
 mod answers;
 mod backup;
 mod bowline;

@@ -16,14 +16,21 @@ fn unfit(problem: SettingsError) -> Result<(), UnfitSettings> {
 #[test]
 fn plain_http_is_served_only_where_the_url_says_so() {
     for url in ["http://x.example", "HTTP://x.example:80"] {
-        assert_eq!(settings(url, None, None).certificate(), Ok(None));
+        assert_eq!(
+            settings(url, None, None).certificate(),
+            Ok(CertificateSource::None)
+        );
     }
     for url in ["https://x.example", "https://[::1]:8443"] {
         let refused = settings(url, None, None).certificate().unwrap_err();
         let missing = SettingsError::NoCertificate(url.to_owned());
         assert_eq!(refused, UnfitSettings(vec![missing]));
         let pair = settings(url, Some("c"), Some("k"));
-        assert!(pair.certificate().unwrap().is_some(), "{url}");
+        let source = pair.certificate().unwrap();
+        assert!(
+            matches!(source, CertificateSource::Files { .. }),
+            "{source:?}"
+        );
     }
 }
 
@@ -34,7 +41,7 @@ fn proxy_in_front_may_speak_tls_instead() {
         ..settings(url, certificate, certificate)
     };
     for url in ["https://x.example", "http://x.example"] {
-        assert_eq!(behind(url, None).certificate(), Ok(None));
+        assert_eq!(behind(url, None).certificate(), Ok(CertificateSource::None));
     }
     let refused = behind("https://x.example", Some("c")).check();
     assert_eq!(refused, unfit(SettingsError::UnusedCertificate));
@@ -151,4 +158,41 @@ fn short_verify_token_is_refused_and_none_is_ever_shown() {
     let enough = with("0123456789abcdef");
     assert_eq!(enough.check(), Ok(()));
     assert!(!format!("{enough:?}").contains("0123456789abcdef"));
+}
+
+#[test]
+fn certificate_is_ordered_for_the_public_host_where_clients_are_shown_it() {
+    let ordering = |url: &str, certificate| GatewayConfig {
+        acme: AcmeConfig {
+            agree_to_terms: true,
+            ..AcmeConfig::default()
+        },
+        ..settings(url, certificate, certificate)
+    };
+    let config = ordering("https://vpn.example.com:8443", None);
+    let Ok(CertificateSource::Acme(plan)) = config.certificate() else {
+        panic!("{:?}", config.certificate());
+    };
+    assert_eq!(plan.hosts(), ["vpn.example.com"]);
+
+    let refused = ordering("https://192.0.2.1:8443", None).check();
+    let problem = AcmeSettingsError::Address("192.0.2.1".to_owned());
+    assert_eq!(refused, unfit(SettingsError::Acme(problem)));
+    for (config, word) in [
+        (ordering("http://vpn.example.com", None), "http://"),
+        (
+            ordering("https://vpn.example.com", Some("c")),
+            "certificate_file is",
+        ),
+        (
+            GatewayConfig {
+                tls: false,
+                ..ordering("https://vpn.example.com", None)
+            },
+            "tls is false",
+        ),
+    ] {
+        let text = config.check().unwrap_err().to_string();
+        assert!(text.contains(word), "{text}");
+    }
 }

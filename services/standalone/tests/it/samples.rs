@@ -11,7 +11,7 @@ use bowline_service_kit::{
     process::{AdminConfig, NoSettings, ProcessConfig},
     telemetry::TelemetryConfig,
 };
-use bowline_standalone::{Config, RelayConfig};
+use bowline_standalone::{AcmeConfig, Config, RelayConfig};
 use serde::{
     Deserialize, Deserializer, de::DeserializeOwned, de::Visitor, de::value::Error,
     forward_to_deserialize_any,
@@ -148,7 +148,8 @@ fn sample_of_a_gateway_is_complete() {
     let sample = Sample::read("netmap-gateway.toml");
     check_process::<GatewayConfig>(&sample, &["database"]);
     sample.names_all::<AdminConfig>("admin", &[]);
-    sample.names_all::<GatewayConfig>("service", &[]);
+    sample.names_all::<GatewayConfig>("service", &["acme"]);
+    sample.names_all::<AcmeConfig>("service.acme", &[]);
 }
 
 #[test]
@@ -165,7 +166,8 @@ fn sample_of_one_process_is_complete() {
     ];
     sample.names_all::<Config>("", &tables);
     sample.names_all::<AdminConfig>("admin", &[]);
-    sample.names_all::<GatewayConfig>("gateway", &[]);
+    sample.names_all::<GatewayConfig>("gateway", &["acme"]);
+    sample.names_all::<AcmeConfig>("gateway.acme", &[]);
     sample.names_all::<IdentityConfig>("identity", &[]);
     sample.names_all::<RegistryConfig>("registry", &[]);
     sample.names_all::<RelayConfig>("relay", &[]);

@@ -171,7 +171,7 @@ fn answers(stack: &ComposeStack, url: &str, authority: Option<&Path>) {
     });
 }
 
-/// The files that are added: a certificate of the operator's, a proxy in front, and Prometheus.
+/// The files that are added: a certificate of the operator's, a proxy in front, an authority that is not there, and Prometheus.
 fn add_other_files(stack: &mut ComposeStack) {
     let place = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["10.77.0.1".to_owned()]).unwrap();
@@ -195,6 +195,23 @@ fn add_other_files(stack: &mut ComposeStack) {
     ];
     stack.add("tls-proxy.yml", &published).unwrap();
     answers(stack, "http://10.77.0.1:8443/health", None);
+
+    let ordering = [
+        ("BOWLINE_ADDRESS", "vpn.example.com"),
+        ("BOWLINE_ACME_AGREE_TO_TERMS", "true"),
+        (
+            "BOWLINE_ACME_DIRECTORY_URL",
+            "https://10.77.0.1:1/directory",
+        ),
+    ];
+    stack.add("tls-acme.yml", &ordering).unwrap();
+    wait_for("a gateway has asked the authority", MINUTE, || {
+        let log = stack.run(&["logs", "gateway-1", "gateway-2"]);
+        match log.map_err(|error| error.to_string())? {
+            log if log.contains("https://10.77.0.1:1/directory can not be asked") => Ok(()),
+            log => Err(log),
+        }
+    });
 
     stack.add("observability.yml", &[]).unwrap();
     wait_for("Prometheus reaches every process", MINUTE, || {
