@@ -2,6 +2,7 @@ package chart
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +172,22 @@ func TestPoliciesOpenTheEdgesOfTheServicesAndNoOther(t *testing.T) {
 		if !strings.HasPrefix(way, "*") && !out[way] {
 			t.Errorf("%s is open at one end alone", way)
 		}
+	}
+}
+
+// Where gateways order a certificate they reach the authority, and nothing else is open than without.
+func TestPoliciesOpenTheWayToTheAuthority(t *testing.T) {
+	egress := func(name string) map[string]bool {
+		return allowed(t, policies(t, readValues(t, name)), networking.PolicyTypeEgress)
+	}
+	expected := egress("minimal")
+	way := "netmap-gateway → *:443"
+	if expected[way] {
+		t.Errorf("%s is open without an authority", way)
+	}
+	expected[way] = true
+	if open := egress("acme"); !maps.Equal(open, expected) {
+		t.Errorf("open is %v and not %v", open, expected)
 	}
 }
 

@@ -33,6 +33,8 @@ var refusals = []struct{ given, said string }{
 	{"netmapGateway: { settings: { proxy_protocol: true } }", "/netmapGateway/settings/trusted_proxies"},
 	{"netmapGateway: { tls: { existingSecret: '' } }", "/netmapGateway/tls/existingSecret"},
 	{"netmapGateway: { tls: { certManager: { enabled: true } } }", "/netmapGateway/tls/certManager/issuer/name"},
+	{"netmapGateway: { tls: { acme: { agreeToTerms: true } } }", "/netmapGateway/tls/acme/existingClaim"},
+	{"netmapGateway: { tls: { acme: { hosts: ['*.example.com'] } } }", "/netmapGateway/tls/acme/hosts/0"},
 	{"netmapGateway: { tls: { enabled: false }, admin: { enabled: true } }", "/netmapGateway/admin/enabled"},
 	{"publicUrl: http://vpn.example.com", "/netmapGateway/tls/enabled"},
 	{"netmapGateway: { service: { type: Ingress } }", "/netmapGateway/service/type"},

@@ -5,3 +5,10 @@
   to: {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end -}}
+
+{{/* The port that a URL leads to. */}}
+{{- define "bowline.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- $usual := ternary "443" "80" (eq $url.scheme "https") -}}
+{{- default $usual (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host)) -}}
+{{- end -}}

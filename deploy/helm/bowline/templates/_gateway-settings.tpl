@@ -9,7 +9,7 @@ policy_compiler = {{ include "bowline.addresses.policy-compiler" . }}
 listen = "0.0.0.0:8443"
 public_url = {{ toJson .Values.publicUrl }}
 tls = {{ $gateway.tls.enabled }}
-{{- if $gateway.tls.enabled }}
+{{- if and $gateway.tls.enabled (not (include "bowline.acme" .)) }}
 certificate_file = "/etc/bowline/tls/tls.crt"
 key_file = "/etc/bowline/tls/tls.key"
 {{- end }}
@@ -24,6 +24,19 @@ derp_map_url = {{ toJson . }}
 verify_token_file = "/etc/bowline/verify-token/token"
 {{- end }}
 {{- include "bowline.toml" $gateway.settings }}
+{{- if include "bowline.acme" . }}
+{{- with $gateway.tls.acme }}
+
+[service.acme]
+agree_to_terms = true
+directory_url = {{ toJson .directoryUrl }}
+{{- with .contact }}
+contact = {{ toJson . }}
+{{- end }}
+hosts = {{ toJson .hosts }}
+state_dir = "/var/lib/bowline/acme"
+{{- end }}
+{{- end }}
 {{- if $gateway.admin.enabled }}
 
 [admin]

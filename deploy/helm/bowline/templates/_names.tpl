@@ -94,13 +94,19 @@ labels:
 {{- end -}}
 {{- end -}}
 
+{{/* Whether gateways order what clients see by ACME; empty when not. That counts before what else is said of a certificate. */}}
+{{- define "bowline.acme" -}}
+{{- $tls := .Values.netmapGateway.tls -}}
+{{- if and $tls.enabled $tls.acme.agreeToTerms }}true{{ end -}}
+{{- end -}}
+
 {{/* The secret with what clients see of a gateway. */}}
 {{- define "bowline.tlsSecret" -}}
 {{- $tls := .Values.netmapGateway.tls -}}
 {{- if $tls.certManager.enabled -}}
 {{ include "bowline.name" (dict "root" . "name" "netmap-gateway") }}-tls
 {{- else -}}
-{{ required "netmapGateway.tls needs existingSecret, certManager, or enabled: false" $tls.existingSecret }}
+{{ required "netmapGateway.tls needs existingSecret, certManager, acme, or enabled: false" $tls.existingSecret }}
 {{- end -}}
 {{- end -}}
 
