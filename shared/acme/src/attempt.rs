@@ -21,7 +21,7 @@ const WAITS: [u64; 9] = [
     480 * MINUTE,
 ];
 /// The longest wait that an authority can ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LONGEST_WAIT: TimeDelta = TimeDelta::days(7);
 
 /// The last attempt that has not succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +53,8 @@ impl FailedAttempt {
         problem: String,
         retry_after: Option<Duration>,
     ) -> Self {
-        let asked = retry_after.unwrap_or_default().min(LONGEST_WAIT);
-        let asked = TimeDelta::from_std(asked).unwrap_or_default();
+        let asked = TimeDelta::from_std(retry_after.unwrap_or_default());
+        let asked = asked.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
         Self {
             failures: self.failures,
             next: now + usual_wait(self.failures).max(asked),

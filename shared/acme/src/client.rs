@@ -102,3 +102,6 @@ fn read_roots(file: &Path) -> Result<RootCertStore, String> {
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! Port 80: answers HTTP-01 challenges, and nothing else.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
-use bowline_service_kit::Tasks;
+use bowline_service_kit::{
+    Tasks,
+    connection_slots::{ConnectionSlots, SlotLimits, SlotStream},
+};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -10,44 +13,48 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
 
 use crate::store::AcmeStore;
 
 const PATH: &str = "/.well-known/acme-challenge/";
-/// How many connections are served at once.
-const MOST_CONNECTIONS: usize = 64;
+/// How many connections are served at once. Silent ones make room for newcomers, so that they keep no authority out.
+const LIMITS: SlotLimits = SlotLimits {
+    all: 256,
+    of_one_holder: 0,
+};
 /// How long a connection may take, for its one request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 8 << 10;
 
+/// A socket that occupies a slot; nobody is known here.
+type ChallengeStream = SlotStream<TcpStream, ()>;
+
 /// Answers for ever.
 pub(crate) async fn answer_requests(socket: TcpListener, store: AcmeStore, tasks: Tasks) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let slots = ConnectionSlots::new(LIMITS);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let stream = match socket.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, source) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection for challenges can not be accepted");
                 sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let store = store.clone();
+        let Some(slot) = slots.take_slot(Some(source.ip())).await else {
+            continue;
+        };
+        let (stream, store) = (SlotStream::new(stream, slot), store.clone());
         tasks.spawn_background("challenge", async move {
             drop(timeout(PATIENCE, serve_one(stream, store)).await);
-            drop(place);
         });
     }
 }
 
-async fn serve_one(stream: TcpStream, store: AcmeStore) {
+async fn serve_one(stream: ChallengeStream, store: AcmeStore) {
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer(&request, &store);
         async move { Ok::<_, Infallible>(answer) }

@@ -8,6 +8,7 @@ use bowline_service_kit::{Tasks, listen_tcp};
 use crate::{
     AcmePlan, StoreError,
     attempt::FailedAttempt,
+    certificate::CertificateFacts,
     http_listener::answer_requests,
     order::order_and_keep,
     step::{NextStep, decide_step},
@@ -93,8 +94,17 @@ impl AcmeKeeper {
         let Some(lock) = self.store.try_lock()? else {
             return Ok(LOOK_AT_ORDER);
         };
-        if let NextStep::Wait(until) = self.decide()? {
-            return Ok((until - self.clock.now()).to_std().unwrap_or_default());
+        let kept = self.read()?;
+        kept.report();
+        let now = self.clock.now();
+        let step = decide_step(
+            now,
+            &self.plan.hosts,
+            kept.certificate.as_ref(),
+            kept.failed.as_ref(),
+        );
+        if let NextStep::Wait(until) = step {
+            return Ok((until - now).to_std().unwrap_or_default());
         }
         self.order().await?;
         drop(lock);
@@ -124,9 +134,9 @@ impl AcmeKeeper {
         Ok(())
     }
 
-    fn decide(&self) -> Result<NextStep, StoreError> {
+    fn read(&self) -> Result<KeptState, StoreError> {
         let certificate = match self.store.read_certificate() {
-            Ok(certificate) => certificate,
+            Ok(certificate) => certificate.map(|certificate| certificate.facts),
             // Another takes its place.
             Err(error @ StoreError::Certificate { .. }) => {
                 tracing::warn!(%error, "the certificate that was kept can not be used");
@@ -135,13 +145,29 @@ impl AcmeKeeper {
             Err(error) => return Err(error),
         };
         let failed = self.store.read_failure()?;
-        let facts = certificate.map(|certificate| certificate.facts);
-        let now = self.clock.now();
-        Ok(decide_step(
-            now,
-            &self.plan.hosts,
-            facts.as_ref(),
-            failed.as_ref(),
-        ))
+        Ok(KeptState {
+            certificate,
+            failed,
+        })
+    }
+}
+
+/// What there is at one moment.
+struct KeptState {
+    certificate: Option<CertificateFacts>,
+    failed: Option<FailedAttempt>,
+}
+
+impl KeptState {
+    fn report(&self) {
+        let certificate = self.certificate.as_ref();
+        let ends = certificate.map_or(0, |certificate| certificate.ends.timestamp());
+        let failures = self.failed.as_ref().map_or(0, |failed| failed.failures);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "times are far below 2^52 seconds"
+        )]
+        metrics::gauge!("bowline_acme_certificate_ends_seconds").set(ends as f64);
+        metrics::gauge!("bowline_acme_failed_attempts").set(failures);
     }
 }

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{attempt::FailedAttempt, certificate::CertificateFacts};
+use crate::{
+    attempt::{FailedAttempt, LONGEST_WAIT},
+    certificate::CertificateFacts,
+};
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(crate) fn decide_step(
     let due = certificate
         .filter(|certificate| certificate.is_for(hosts))
         .map_or(now, CertificateFacts::renewal_time);
+    // No wait is longer, unless the clock was wrong when it began.
+    let failed = failed.filter(|failed| failed.next - now <= LONGEST_WAIT);
     let allowed = failed.map_or(due, |failed| failed.next.max(due));
     if allowed <= now {
         NextStep::Order

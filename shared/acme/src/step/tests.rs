@@ -25,6 +25,12 @@ fn certificate_is_ordered_once_and_again_with_a_third_of_its_time_left() {
     };
     assert_eq!(decide(60, Some(&failed)), NextStep::Wait(at(61)));
     assert_eq!(decide(61, Some(&failed)), NextStep::Order);
+    // The clock was wrong when it was recorded.
+    let far = FailedAttempt {
+        next: at(3000),
+        ..failed.clone()
+    };
+    assert_eq!(decide(60, Some(&far)), NextStep::Order);
     // A failure of long ago hastens nothing.
     let old = FailedAttempt {
         next: start,
