@@ -27,8 +27,8 @@ pub struct AcmeConfig {
     pub directory_ca_file: Option<PathBuf>,
     /// An e-mail address that the authority may write to.
     pub contact: Option<String>,
-    /// The names the certificate is for; the host of the public URL when not given. The first stands for all in the names of
-    /// files.
+    /// The names the certificate is for, that of the public URL among them; that alone when not given. The first stands for
+    /// all in the names of files.
     pub hosts: Vec<String>,
     /// Where HTTP-01 challenges are answered, such as `0.0.0.0:80`. Without it they are of the kind TLS-ALPN-01, which are
     /// answered where clients connect.
@@ -83,6 +83,9 @@ pub enum AcmeSettingsError {
     /// A host is none.
     #[error("acme: \"{0}\" is no host name, such as vpn.example.com")]
     NoName(String),
+    /// The hosts lack the one that clients are given.
+    #[error("acme.hosts does not name {0}, where clients connect: add it")]
+    LacksOwn(String),
     /// There are too many hosts.
     #[error("acme.hosts has {0} names, and a certificate has at most {MOST_HOSTS}")]
     TooMany(usize),
@@ -201,6 +204,10 @@ impl AcmeConfig {
                 Err(UnfitHost::NoName) => AcmeSettingsError::NoName,
             };
             problems.push(problem(host.clone()));
+        }
+        let has_own = normalize_host(own_host).is_ok_and(|own| hosts.contains(&own));
+        if problems.is_empty() && !has_own {
+            problems.push(AcmeSettingsError::LacksOwn(own_host.to_owned()));
         }
         hosts
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!              one at a time, by a lock                        every process
 //! keeper ─▶ order at the authority ─▶ certificate.pem ─▶ AcmeResolver ─▶ listener of TLS
-//!    └────▶ answers to challenges  ─▶ challenges/*    ─▶ AcmeResolver, or port 80
+//!    └────▶ answers to challenges  ─▶ .challenges/*   ─▶ AcmeResolver, or port 80
 //! ```
 //!
 //! All that is known lies in the directory: the account, the certificate with its key, the answers to open challenges, and the

@@ -3,13 +3,14 @@
 //! ```text
 //! STATE_DIR/AUTHORITY/account.json            the account's key
 //!                     lock                    held by who orders
-//!                     challenges/HOST.pem     answers of TLS-ALPN-01
-//!                     challenges/TOKEN        answers of HTTP-01
+//!                     .challenges/HOST.pem    answers of TLS-ALPN-01
+//!                     .challenges/TOKEN       answers of HTTP-01
 //!                     hosts/HOST/certificate.pem    chain and key
 //!                     hosts/HOST/failed.json        the last attempt, unless it succeeded
 //! ```
 //!
-//! A file is replaced whole: whoever reads finds the old text or the new one.
+//! A file is replaced whole: whoever reads finds the old text or the new one. What begins with a dot is there for a moment, and a
+//! backup leaves it out.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -228,7 +229,7 @@ impl AcmeStore {
     }
 
     fn challenges(&self) -> PathBuf {
-        self.authority.join("challenges")
+        self.authority.join(".challenges")
     }
 
     fn tls_answer_file(&self, host: &str) -> PathBuf {
@@ -259,9 +260,8 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 
 /// Writes a file for its owner's eyes only, and waits until it is kept. Only who has the lock writes.
 fn write_whole(path: &Path, text: &str) -> Result<(), StoreError> {
-    let mut hidden = path.as_os_str().to_owned();
-    hidden.push(".new");
-    let hidden = PathBuf::from(hidden);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let hidden = path.with_file_name(format!(".{name}.new"));
     remove(&hidden)?;
     let written = OpenOptions::new()
         .write(true)

@@ -42,9 +42,16 @@ fn certificate_is_for_the_public_host_unless_others_are_named() {
         http_listen: "0.0.0.0:80".parse().ok(),
         ..agreed()
     };
-    let plan = config.plan("192.0.2.1").unwrap().unwrap();
+    let plan = config.plan("a.example.com").unwrap().unwrap();
     assert_eq!(plan.hosts(), ["b.example.com", "a.example.com"]);
     assert_eq!(plan.challenge_kind(), ChallengeKind::Http);
+    for own in ["c.example.com", "192.0.2.1"] {
+        let problem = only_problem(&config, own);
+        assert!(
+            problem.contains(&format!("does not name {own}")),
+            "{problem}"
+        );
+    }
 }
 
 #[test]

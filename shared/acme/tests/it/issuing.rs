@@ -68,7 +68,9 @@ impl TestAuthority {
 }
 
 fn plan(config: &AcmeConfig) -> AcmePlan {
-    config.plan("vpn.example.com").unwrap().unwrap()
+    let own = config.hosts.first();
+    let own = own.map_or("vpn.example.com", String::as_str);
+    config.plan(own).unwrap().unwrap()
 }
 
 /// Starts what orders, as a process does.
