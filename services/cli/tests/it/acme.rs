@@ -2,6 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,11 +11,18 @@ use bowline_test_servers::{PebbleOptions, PebbleServer};
 use bytes::Bytes;
 use http::Request;
 use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::bowline::{SOON, TestInstallation, command};
+
+const QUARTER: u64 = 90 * 24 * 3600;
 
 /// An authority, and the port at which it looks.
 struct TestAuthority {
@@ -23,13 +31,13 @@ struct TestAuthority {
 }
 
 impl TestAuthority {
-    fn start() -> Option<Self> {
+    fn start(validity_seconds: u64) -> Option<Self> {
         bowline_service_kit::install_crypto_provider();
         let port = PebbleServer::free_port().unwrap();
         let pebble = PebbleServer::start(PebbleOptions {
             tls_port: port,
             http_port: port,
-            validity_seconds: 90 * 24 * 3600,
+            validity_seconds,
         });
         Some(Self {
             pebble: pebble.unwrap()?,
@@ -37,19 +45,44 @@ impl TestAuthority {
         })
     }
 
-    /// Returns a client that trusts what the authority issues, and nothing else.
-    async fn client(&self) -> HttpClient {
+    /// Returns what signs what the authority issues.
+    async fn roots(&self) -> RootCertStore {
         let own = std::fs::read(self.pebble.ca_file()).unwrap();
         let request = Request::get(self.pebble.root_url()).body(Bytes::new());
-        let root = trusting(&own).send(request.unwrap()).await.unwrap();
-        trusting(root.body())
+        let client = trusting(read_root(&own));
+        let root = client.send(request.unwrap()).await.unwrap();
+        read_root(root.body())
+    }
+
+    /// Returns a client that trusts what the authority issues, and nothing else.
+    async fn client(&self) -> HttpClient {
+        trusting(self.roots().await)
+    }
+
+    /// Lets an installation order here, and relay at a port.
+    fn set(&self, installation: &TestInstallation, relay_port: u16) {
+        let (pebble, port) = (&self.pebble, self.port);
+        let settings = format!(
+            "drain_seconds = 1\n\
+             [gateway]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://localhost:{port}\"\n\
+             [gateway.acme]\nagree_to_terms = true\ndirectory_url = \"{}\"\ndirectory_ca_file = \"{}\"\n\
+             [relay]\nlisten = \"127.0.0.1:{relay_port}\"\nstun_listen = \"127.0.0.1:0\"\n\
+             [telemetry]\nlisten = \"127.0.0.1:0\"\nlog_filter = \"off\"\n",
+            pebble.directory_url(),
+            pebble.ca_file().display(),
+        );
+        std::fs::write(installation.path("bowline.toml"), settings).unwrap();
     }
 }
 
-fn trusting(authority: &[u8]) -> HttpClient {
+fn read_root(text: &[u8]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_slice(authority).unwrap();
-    roots.add(certificate).unwrap();
+    let root = CertificateDer::from_pem_slice(text).unwrap();
+    roots.add(root).unwrap();
+    roots
+}
+
+fn trusting(roots: RootCertStore) -> HttpClient {
     let limits = AnswerLimits {
         longest_body: 1 << 20,
         deadline: Duration::from_secs(10),
@@ -72,22 +105,13 @@ async fn status(client: &HttpClient, port: u16, path: &str) -> u16 {
 
 #[tokio::test]
 async fn server_shows_a_certificate_that_it_ordered_and_keeps_it_over_a_restart() {
-    let Some(authority) = TestAuthority::start() else {
+    let Some(authority) = TestAuthority::start(QUARTER) else {
         return;
     };
     let installation = TestInstallation::new();
     let (pebble, port) = (&authority.pebble, authority.port);
     let relay_port = PebbleServer::free_port().unwrap();
-    let settings = format!(
-        "drain_seconds = 1\n\
-         [gateway]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://localhost:{port}\"\n\
-         [gateway.acme]\nagree_to_terms = true\ndirectory_url = \"{}\"\ndirectory_ca_file = \"{}\"\n\
-         [relay]\nlisten = \"127.0.0.1:{relay_port}\"\nstun_listen = \"127.0.0.1:0\"\n\
-         [telemetry]\nlisten = \"127.0.0.1:0\"\nlog_filter = \"off\"\n",
-        pebble.directory_url(),
-        pebble.ca_file().display(),
-    );
-    std::fs::write(installation.path("bowline.toml"), settings).unwrap();
+    authority.set(&installation, relay_port);
     let served = installation.serve().await;
     assert!(
         !served.greeting.contains("SSL_CERT_FILE"),
@@ -105,9 +129,64 @@ async fn server_shows_a_certificate_that_it_ordered_and_keeps_it_over_a_restart(
     assert_eq!(pebble.count_orders().unwrap(), 1);
 }
 
+/// Connects until there is a certificate other than `before`.
+async fn connect(
+    connector: &TlsConnector,
+    port: u16,
+    before: Option<&CertificateDer<'static>>,
+) -> (TlsStream<TcpStream>, CertificateDer<'static>) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+        let host = ServerName::try_from("localhost").unwrap();
+        if let Ok(stream) = connector.connect(host, stream.unwrap()).await {
+            let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+            if Some(&shown) != before {
+                let shown = shown.into_owned();
+                return (stream, shown);
+            }
+        }
+        assert!(Instant::now() < deadline, "there is no other certificate");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Asks on a connection that stays open.
+async fn ask_on(stream: &mut TlsStream<TcpStream>) {
+    let request = b"GET /key?v=100 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    while !answer.trim_end().ends_with('}') {
+        let mut part = [0; 4096];
+        let length = stream.read(&mut part).await.unwrap();
+        assert!(length > 0, "it was closed after {answer}");
+        answer += std::str::from_utf8(&part[..length]).unwrap();
+    }
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn certificate_is_renewed_while_a_connection_stays_open() {
+    let Some(authority) = TestAuthority::start(15) else {
+        return;
+    };
+    let installation = TestInstallation::new();
+    authority.set(&installation, PebbleServer::free_port().unwrap());
+    let _served = installation.serve().await;
+    let config = ClientConfig::builder()
+        .with_root_certificates(authority.roots().await)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let (mut stream, first) = connect(&connector, authority.port, None).await;
+    ask_on(&mut stream).await;
+    let (_, next) = connect(&connector, authority.port, Some(&first)).await;
+    assert_ne!(next, first);
+    ask_on(&mut stream).await;
+}
+
 #[tokio::test]
 async fn relay_by_itself_orders_its_own_certificate() {
-    let Some(authority) = TestAuthority::start() else {
+    let Some(authority) = TestAuthority::start(QUARTER) else {
         return;
     };
     let installation = TestInstallation::new();
