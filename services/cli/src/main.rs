@@ -20,6 +20,7 @@ mod import;
 mod invitations;
 mod keys;
 mod logins;
+mod migrate;
 mod nodes;
 mod oauth_clients;
 mod output;
@@ -140,12 +141,14 @@ enum Command {
     /// What separate processes need to start.
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),
+    /// Bring the databases of separate processes to what this release knows, before its services start.
+    Migrate(migrate::MigrateArgs),
     /// Write all databases, and the other files of a state directory, to one file, while the server runs.
     Backup(backup::BackupArgs),
     /// Make the databases from a backup, for a server that does not run.
     Restore(restore::RestoreArgs),
     /// Bring a server of one process to databases of separate processes.
-    MigrateDeployment(restore::MigrateArgs),
+    MigrateDeployment(restore::MoveArgs),
     /// Completions for a shell.
     Completions {
         /// The shell.
@@ -203,6 +206,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::SealingKey(command) => sealing_key::run(&command, &printer),
         Command::Certificates(command) => certificates::run(&command, &printer),
         Command::Deployment(command) => deployment::run(&command, &printer),
+        Command::Migrate(args) => migrate::run(&args, &connection, printer).await,
         Command::Backup(args) => backup::run(&args, &connection, printer).await,
         Command::Restore(args) => restore::run(&args, &connection, printer).await,
         Command::MigrateDeployment(args) => restore::migrate(&args, &connection, printer).await,

@@ -42,7 +42,7 @@ pub struct RestoreArgs {
 
 /// Where to bring a server of one process.
 #[derive(Debug, Args)]
-pub struct MigrateArgs {
+pub struct MoveArgs {
     #[command(flatten)]
     databases: DatabaseArgs,
     /// The directory to make for control keys, sealing key and other files, for the services' settings to name.
@@ -127,7 +127,7 @@ pub async fn run(
 
 /// Brings a server of one process to databases of separate processes.
 pub async fn migrate(
-    args: &MigrateArgs,
+    args: &MoveArgs,
     connection: &ConnectionArgs,
     printer: Printer,
 ) -> Result<(), Failure> {

@@ -21,6 +21,17 @@ pub(crate) fn find(name: &str) -> Result<Option<PathBuf>> {
     Ok(found)
 }
 
+/// Returns the path of a program in `PATH` or in another directory.
+///
+/// `None`, and a loud line, when it is not installed; an error where tests must not be skipped (`CI=true`).
+pub(crate) fn find_beside(name: &str, directory: &str) -> Result<Option<PathBuf>> {
+    let path = Path::new(directory).join(name);
+    match path.is_file() {
+        true => Ok(Some(path)),
+        false => find(name),
+    }
+}
+
 /// Returns the newest first.
 fn postgres_directories() -> Vec<PathBuf> {
     let versions = Path::new("/usr/lib/postgresql")

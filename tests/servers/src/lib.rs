@@ -1,4 +1,4 @@
-//! Servers for tests: private PostgreSQL, Redis, Keycloak, Hydra, oidc-provider, samlp and Pebble processes, and SQLite files.
+//! Servers for tests: private PostgreSQL, Redis, Keycloak, Hydra, oidc-provider, samlp, Pebble and pgbouncer processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
@@ -25,6 +25,7 @@ mod node;
 mod oidc_provider;
 mod on_both;
 mod pebble;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
@@ -38,6 +39,7 @@ pub use hydra::HydraServer;
 pub use keycloak::KeycloakServer;
 pub use oidc_provider::OidcProviderServer;
 pub use pebble::{PebbleOptions, PebbleServer};
+pub use pgbouncer::PgBouncer;
 pub use postgres::PostgresServer;
 pub use process::{mortal, spawn_mortal};
 pub use redis::{RedisSentinel, RedisServer};

@@ -295,14 +295,16 @@ impl PostgresServer {
     }
 
     fn take_directory(&self) -> Result<()> {
-        if is_root()? {
-            finish(
-                Command::new("chown")
-                    .arg(ACCOUNT)
-                    .arg(self.directory.path()),
-            )?;
+        self.give_to_account(self.directory.path()).map(drop)
+    }
+
+    /// Gives a directory to the account that servers run under when the tests run as root; returns that account.
+    pub(crate) fn give_to_account(&self, directory: &Path) -> Result<Option<&'static str>> {
+        if !is_root()? {
+            return Ok(None);
         }
-        Ok(())
+        finish(Command::new("chown").args(["-R", ACCOUNT]).arg(directory))?;
+        Ok(Some(ACCOUNT))
     }
 
     fn initialise(&self) -> Result<()> {

@@ -12,9 +12,9 @@ use tempfile::TempDir;
 use crate::help::leaf_commands;
 
 /// Commands that are not asked here: two serve until they are stopped, one prints a script, one waits for a person, whom
-/// `sign_in` has, two are about a server of another kind, which `deployment` and the containers of `tests/interop` have, and two
+/// `sign_in` has, two are about a server of another kind, which `deployment` and the containers of `tests/interop` have, and three
 /// about one that does not run, which `backup` has.
-const NOT_ASKED: [&str; 8] = [
+const NOT_ASKED: [&str; 9] = [
     "serve",
     "relay",
     "completions",
@@ -23,6 +23,7 @@ const NOT_ASKED: [&str; 8] = [
     "first-key",
     "restore",
     "migrate-deployment",
+    "migrate",
 ];
 
 /// Lets one part of the people reach another; a part of it is never met, which is warned of.

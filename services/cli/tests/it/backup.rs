@@ -108,6 +108,44 @@ async fn backup_of_a_running_server_makes_the_same_server_elsewhere() {
 }
 
 #[tokio::test]
+async fn databases_are_brought_up_to_date_before_the_services_start() {
+    let Some(postgres) = PostgresServer::shared().unwrap() else {
+        return;
+    };
+    let url = postgres.new_database().unwrap();
+    let installation = empty_installation();
+    let migrate = ["migrate", "--database", &url];
+    let first = installation.json(&migrate).await;
+    let schemas = first.as_array().unwrap().iter();
+    let schemas: Vec<_> = schemas.map(|row| row["schema"].as_str().unwrap()).collect();
+    assert_eq!(schemas, ["key_registry", "policy_compiler", "identity"]);
+    assert_eq!(installation.json(&migrate).await, first);
+    // From then on an account that may only use them is enough.
+    let database = url.rsplit_once('/').unwrap().1;
+    let mut grants = "CREATE ROLE served LOGIN;".to_owned();
+    for schema in schemas {
+        grants += &format!(
+            "GRANT USAGE ON SCHEMA {schema} TO served;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO served;
+             GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO served;"
+        );
+    }
+    postgres.ask(&url, &grants).unwrap();
+    let served = url.replace("postgres@", "served@");
+    assert!(served.ends_with(database));
+    let migrate = ["migrate", "--database", &served];
+    assert_eq!(installation.json(&migrate).await, first);
+    installation
+        .bowline(&["migrate"])
+        .await
+        .failed(1, "name the database");
+    installation
+        .bowline(&["migrate", "--database", "postgres://127.0.0.1:1/none"])
+        .await
+        .failed(5, "key-registry: ");
+}
+
+#[tokio::test]
 async fn damaged_backup_changes_nothing() {
     let installation = TestInstallation::new();
     let served = installation.serve().await;

@@ -3,7 +3,7 @@
 use bowline_bus::{Bus, LogOwner};
 use bowline_db::{AuditVerdict, ChangeLog, Changes, Database, next_id};
 use bowline_ids::Revision;
-use bowline_test_servers::{PostgresServer, on_both};
+use bowline_test_servers::{PgBouncer, PostgresServer, on_both};
 
 use crate::support::{TestLog, add, system_options, tailnet};
 
@@ -137,10 +137,28 @@ async fn each_restore_has_a_base_of_its_own(fixture: TestLog) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn promoted_standby_without_the_end_of_the_log_begins_an_epoch() {
+    promote_standby(|_, url| (None, url.to_owned())).await;
+}
+
+/// A pgbouncer in session mode leads to another server without that the process notices: it hears of it by its connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn promoted_standby_behind_pgbouncer_begins_an_epoch() {
+    promote_standby(|server, url| {
+        let bouncer = PgBouncer::start(server, url).unwrap();
+        let behind = bouncer.url(url);
+        (Some(bouncer), behind)
+    })
+    .await;
+}
+
+async fn promote_standby(
+    connect: impl FnOnce(&PostgresServer, &str) -> (Option<PgBouncer>, String),
+) {
     let Some(mut server) = PostgresServer::start().unwrap() else {
         return;
     };
     let url = server.new_database().unwrap();
+    let (_bouncer, url) = connect(&server, &url);
     let database = Database::open(&url, system_options()).await.unwrap();
     let log = ChangeLog::new(database.clone(), Bus::in_process(), LogOwner::Identity);
     add(&log, tailnet(1), "kept").await.unwrap();
