@@ -45,7 +45,7 @@ var outsideEdges = []string{
 	"* → relay:8444",
 }
 
-var components = []string{"identity", "key-registry", "policy-compiler", "netmap-gateway", "relay", "test"}
+var components = []string{"identity", "key-registry", "policy-compiler", "netmap-gateway", "relay", "migrate", "test"}
 
 func podLabels(component string) labels.Set {
 	return labels.Set{
@@ -188,6 +188,17 @@ func TestPoliciesOpenTheWayToTheAuthority(t *testing.T) {
 	expected[way] = true
 	if open := egress("acme"); !maps.Equal(open, expected) {
 		t.Errorf("open is %v and not %v", open, expected)
+	}
+}
+
+// The job that migrates reaches the database, and nothing else is open than without.
+func TestPoliciesOpenTheWayOfMigrations(t *testing.T) {
+	for _, name := range []string{"migrations-hook", "migrations-job"} {
+		expected := allowed(t, policies(t, readValues(t, "minimal")), networking.PolicyTypeEgress)
+		expected["migrate → *:5432"] = true
+		if open := allowed(t, policies(t, readValues(t, name)), networking.PolicyTypeEgress); !maps.Equal(open, expected) {
+			t.Errorf("%s: open is %v and not %v", name, open, expected)
+		}
 	}
 }
 

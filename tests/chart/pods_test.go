@@ -8,6 +8,7 @@ import (
 
 	apps "k8s.io/api/apps/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/pod-security-admission/api"
@@ -38,6 +39,8 @@ func workloads(t *testing.T, given values) []workload {
 			found = append(found, workload{object.Name, object.Spec.Template.Spec})
 		case *apps.Deployment:
 			found = append(found, workload{object.Name, object.Spec.Template.Spec})
+		case *batch.Job:
+			found = append(found, workload{object.Name, object.Spec.Template.Spec})
 		case *core.Pod:
 			found = append(found, workload{object.Name, object.Spec})
 		}
@@ -45,9 +48,15 @@ func workloads(t *testing.T, given values) []workload {
 	return found
 }
 
+// allWorkloads are values with which the chart runs all that it can.
+func allWorkloads(t *testing.T) values {
+	t.Helper()
+	return merge(readValues(t, "everything"), readValues(t, "relay"), readValues(t, "migrations-hook"))
+}
+
 func TestPodsHaveNoRights(t *testing.T) {
-	found := workloads(t, merge(readValues(t, "everything"), readValues(t, "relay")))
-	if len(found) != 6 {
+	found := workloads(t, allWorkloads(t))
+	if len(found) != 7 {
 		t.Errorf("%d workloads", len(found))
 	}
 	for _, workload := range found {
@@ -84,13 +93,28 @@ func TestPodsHaveNoRights(t *testing.T) {
 	}
 }
 
+// Kubernetes refuses a mount without its volume, and takes a volume that nothing mounts.
+func TestEachVolumeIsMounted(t *testing.T) {
+	for _, workload := range workloads(t, allWorkloads(t)) {
+		mounted := map[string]bool{}
+		for _, mount := range workload.pod.Containers[0].VolumeMounts {
+			mounted[mount.Name] = true
+		}
+		for _, volume := range workload.pod.Volumes {
+			if !mounted[volume.Name] {
+				t.Errorf("%s does not mount %s", workload.name, volume.Name)
+			}
+		}
+	}
+}
+
 func TestPodsKeepTheRestrictedStandard(t *testing.T) {
 	standard := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, workload := range workloads(t, merge(readValues(t, "everything"), readValues(t, "relay"))) {
+	for _, workload := range workloads(t, allWorkloads(t)) {
 		found := policy.AggregateCheckResults(evaluator.EvaluatePod(standard, &meta.ObjectMeta{}, &workload.pod))
 		if !found.Allowed {
 			t.Errorf("%s: %s", workload.name, found.ForbiddenDetail())

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	core "k8s.io/api/core/v1"
+	"k8s.io/kubernetes/third_party/forked/golang/expansion"
 )
 
 // How long a process may take to start or to end.
@@ -77,8 +78,8 @@ func makeCertificate(t *testing.T, host, certificate, key string) {
 		"-subj", "/CN="+host, "-addext", "subjectAltName=DNS:"+host, "-keyout", key, "-out", certificate)
 }
 
-// newCluster makes the secrets that deploy/README.md tells to make, and renders the chart for them.
-func newCluster(t *testing.T) *cluster {
+// newCluster makes the secrets that deploy/README.md tells to make, and renders the chart for them with further values on top.
+func newCluster(t *testing.T, further ...values) *cluster {
 	t.Helper()
 	directory := t.TempDir()
 	at := func(parts ...string) string { return filepath.Join(append([]string{directory}, parts...)...) }
@@ -115,7 +116,7 @@ func newCluster(t *testing.T) *cluster {
 	made.secrets["redis"] = map[string]string{"redis-url": "redis://127.0.0.1:1"}
 	made.secrets["verify"] = map[string]string{"token": "0123456789abcdef"}
 
-	given := merge(readValues(t, "everything"), readValues(t, "relay"))
+	given := merge(append([]values{readValues(t, "everything"), readValues(t, "relay")}, further...)...)
 	given["relay"].(values)["certificate"].(values)["sha256"] = hash
 	manifests, _, err := render(t, given)
 	if err != nil {
@@ -136,6 +137,7 @@ type pod struct {
 	directory string
 	telemetry string
 	command   *exec.Cmd
+	variables []string
 	log       bytes.Buffer
 }
 
@@ -203,9 +205,13 @@ func (cluster *cluster) prepare(t *testing.T, component string) *pod {
 				}
 			}
 		}
+		variables := cluster.variables(t, container)
 		words := append(container.Command[1:], container.Args...)
 		for number, word := range words {
-			words[number] = here(word)
+			words[number] = here(expansion.Expand(word, expansion.MappingFuncFor(variables)))
+		}
+		for name, text := range variables {
+			made.variables = append(made.variables, name+"="+text)
 		}
 		made.command = exec.Command(program(t, filepath.Base(container.Command[0])), words...)
 		made.command.Stdout, made.command.Stderr = &made.log, &made.log
@@ -213,6 +219,21 @@ func (cluster *cluster) prepare(t *testing.T, component string) *pod {
 	}
 	t.Fatalf("the chart runs no %s", component)
 	return nil
+}
+
+// variables returns those that a container has from secrets.
+func (cluster *cluster) variables(t *testing.T, container core.Container) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, variable := range container.Env {
+		secret := variable.ValueFrom.SecretKeyRef
+		text, isThere := cluster.secrets[secret.Name][secret.Key]
+		if !isThere {
+			t.Fatalf("nothing is there for the variable %s", variable.Name)
+		}
+		found[variable.Name] = text
+	}
+	return found
 }
 
 func freeAddress(t *testing.T) string {
@@ -229,7 +250,7 @@ func freeAddress(t *testing.T) string {
 func (pod *pod) start(t *testing.T, variables ...string) (ended chan error) {
 	t.Helper()
 	// None of this machine's: a variable of Bowline is a setting.
-	pod.command.Env = append([]string{"PATH=" + os.Getenv("PATH")}, variables...)
+	pod.command.Env = append(append([]string{"PATH=" + os.Getenv("PATH")}, pod.variables...), variables...)
 	if err := pod.command.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,12 @@
   {{- end }}
 {{- end -}}
 
+{{/* The way to name servers. Takes the peers. */}}
+{{- define "bowline.egress.dns" -}}
+- to: {{- toYaml . | nindent 4 }}
+  ports: [{ protocol: UDP, port: 53 }, { protocol: TCP, port: 53 }]
+{{- end -}}
+
 {{/* The port that a URL leads to. */}}
 {{- define "bowline.urlPort" -}}
 {{- $url := urlParse . -}}

@@ -65,27 +65,16 @@ spec:
             {{- include "bowline.mounts" . | nindent 12 }}
             {{- include "bowline.mounts.settings" . | nindent 12 }}
             - { name: database, mountPath: /etc/bowline/database, readOnly: true }
-            {{- if $values.database.caSecret }}
-            - { name: database-ca, mountPath: /etc/bowline/database-ca, readOnly: true }
-            {{- end }}
+            {{- include "bowline.mounts.databaseAuthority" . | nindent 12 }}
             {{- if .sealingKey }}
             - { name: sealing-key, mountPath: /etc/bowline/sealing-key, readOnly: true }
             {{- end }}
       volumes:
         {{- include "bowline.volumes" . | nindent 8 }}
         {{- include "bowline.volumes.settings" . | nindent 8 }}
-        - name: database
-          secret:
-            secretName: {{ $values.database.existingSecret }}
-            defaultMode: 0440
-            items: [{ key: {{ get $values.database.keys .key | quote }}, path: url }]
-        {{- if $values.database.caSecret }}
-        - name: database-ca
-          secret:
-            secretName: {{ $values.database.caSecret }}
-            defaultMode: 0440
-            items: [{ key: ca.crt, path: ca.crt }]
-        {{- end }}
+        {{- $database := $values.database }}
+        {{- include "bowline.volumes.database" (dict "secret" $database.existingSecret "secretKey" (get $database.keys .key)) | nindent 8 }}
+        {{- include "bowline.volumes.databaseAuthority" . | nindent 8 }}
         {{- if .sealingKey }}
         - name: sealing-key
           secret:

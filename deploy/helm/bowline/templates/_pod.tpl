@@ -1,7 +1,7 @@
-{{/* What each pod has, whatever runs in it. Takes root, name, component, volumes. */}}
+{{/* What each pod has, whatever runs in it. Takes root, name, component, and account where it is not the release's. */}}
 {{- define "bowline.pod" -}}
 {{- $component := .component -}}
-serviceAccountName: {{ include "bowline.fullname" .root }}
+serviceAccountName: {{ default (include "bowline.fullname" .root) .account }}
 automountServiceAccountToken: false
 # Variables of a service bowline-x would look like settings.
 enableServiceLinks: false
@@ -48,8 +48,8 @@ topologySpreadConstraints: {{- $constraints | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* What each container has. Takes root, component. */}}
-{{- define "bowline.container" -}}
+{{/* What each container has, whatever runs in it. Takes root, component. */}}
+{{- define "bowline.container.confined" -}}
 image: {{ include "bowline.image" (dict "root" .root "imageTag" .component.imageTag) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
@@ -57,6 +57,11 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: { drop: [ALL] }
 resources: {{- toYaml .component.resources | nindent 2 }}
+{{- end -}}
+
+{{/* What each container of a service has. Takes root, component. */}}
+{{- define "bowline.container" -}}
+{{ include "bowline.container.confined" . }}
 # Served once the database is open and up to date, which may take a while after an upgrade.
 startupProbe:
   httpGet: { path: /healthz, port: telemetry }
