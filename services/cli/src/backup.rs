@@ -9,7 +9,7 @@ use std::{
 };
 
 use bowline_clock::{Clock as _, SystemClock};
-use bowline_db::{BackupHeader, BackupSource, BackupWriter};
+use bowline_db::{BackupHeader, BackupReader, BackupSource, BackupWriter};
 use chrono::SecondsFormat;
 use clap::Args;
 use serde_json::json;
@@ -20,6 +20,9 @@ use crate::{
     failure::{Failure, FailureKind},
     output::Printer,
 };
+
+/// What a backup begins with: it is compressed by zstd.
+const BACKUP_BEGIN: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// What to back up, and where to.
 #[derive(Debug, Args)]
@@ -78,21 +81,24 @@ pub async fn write_file(
         let text = format!("{} is there already: name another file", file.display());
         return Err(Failure::new(FailureKind::Refused, text));
     }
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let part = file.with_file_name(format!(".{name}.part"));
+    let options = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part);
+    let out = options.map_err(|error| {
+        let text = format!(
+            "{} can not be made: {error}. Is another backup under way, or was one cut off?",
+            part.display()
+        );
+        Failure::new(FailureKind::Failed, text)
+    })?;
     let written = async {
-        let options = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&part);
-        let out = options.map_err(|error| {
-            let text = format!("{} can not be made: {error}", part.display());
-            Failure::new(FailureKind::Failed, text)
-        })?;
         let (out, counts): (File, _) = write_backup(out, urls, state_dir, printer).await?;
         out.sync_all()?;
+        BackupReader::check(File::open(&part)?)?;
         fs::rename(&part, file)?;
         Ok(counts)
     };
@@ -148,7 +154,15 @@ async fn write_backup<W: Write>(
     }
     if let Some(state_dir) = state_dir {
         for path in list_files(state_dir, Path::new(""))? {
-            writer.add_file(&path.to_string_lossy(), &fs::read(state_dir.join(&path))?)?;
+            match fs::read(state_dir.join(&path)) {
+                Ok(content) if content.starts_with(&BACKUP_BEGIN) => {
+                    printer.print_note(&format!("{} is a backup and left out", path.display()));
+                }
+                Ok(content) => writer.add_file(&path.to_string_lossy(), &content)?,
+                // The server that runs has taken it away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     printer.print_progress(&format!(
@@ -163,7 +177,11 @@ fn list_files(state_dir: &Path, below: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for entry in fs::read_dir(state_dir.join(below))? {
         let entry = entry?;
-        let (path, kind) = (below.join(entry.file_name()), entry.file_type()?);
+        let path = below.join(entry.file_name());
+        // Where a link leads: keys may be kept elsewhere.
+        let Ok(kind) = fs::metadata(entry.path()).map(|found| found.file_type()) else {
+            continue;
+        };
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') {
             // Made by a command that is under way.

@@ -57,12 +57,25 @@ impl DatabaseArgs {
             .map(|text| text.trim())
             .chain(self.database.iter().map(|text| &**text))
             .collect();
+        for name in given.iter().filter_map(|text| named_service(text)) {
+            let owners = owner_databases().map(|owner| owner.service.as_str());
+            if !owners.contains(&name) {
+                let text = format!("\"{name}\" has no database: {} have", owners.join(", "));
+                return Err(Failure::new(FailureKind::Failed, text));
+            }
+        }
         let urls = owner_databases().into_iter().map(|owner| {
             let url = find_url(&given, owner.service)?;
             Ok((owner, Zeroizing::new(url.to_owned())))
         });
         urls.collect()
     }
+}
+
+/// Returns the service that `SERVICE=URL` names.
+fn named_service(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once('=')?;
+    (!name.contains(':')).then_some(name)
 }
 
 /// Returns the URL given for a service, or for all.

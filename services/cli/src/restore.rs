@@ -9,8 +9,8 @@ use std::{
 
 use bowline_clock::{Clock as _, SystemClock};
 use bowline_db::{BackupError, BackupReader, RestoreTarget, UndoneEntry};
-use bowline_standalone::{OwnerDatabase, lock_state_dir, owner_databases};
-use chrono::SecondsFormat;
+use bowline_standalone::{OwnerDatabase, RESTORE_MARKER, lock_state_dir, owner_databases};
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -250,9 +250,14 @@ async fn restore_state_dir(
             .join(OwnerDatabase::file_name(owner.service))
             .exists()
         {
-            let mut target = RestoreTarget::open(&url).await?;
-            undone.extend(target.list_undone(&owner.options, taken_at).await?);
-            target.abandon().await?;
+            match list_undone(&owner, &url, taken_at).await {
+                Ok(found) => undone.extend(found),
+                // It may be restored because it is damaged.
+                Err(error) => printer.print_note(&format!(
+                    "what {} says of access that was taken away can not be read: {error}",
+                    owner.service.as_str()
+                )),
+            }
         }
     }
     let there = list_state(state_dir)?;
@@ -264,6 +269,9 @@ async fn restore_state_dir(
         replace: true,
     };
     restore_databases(backup, &state_urls(made.path()), &into, printer).await?;
+    let marker = state_dir.join(RESTORE_MARKER);
+    File::create(&marker)?.sync_all()?;
+    File::open(state_dir)?.sync_all()?;
     if !there.is_empty() {
         let aside = format!("replaced-{}", SystemClock.now().format("%Y%m%dT%H%M%SZ"));
         let aside = state_dir.join(aside);
@@ -277,13 +285,28 @@ async fn restore_state_dir(
         let entry = entry?;
         fs::rename(entry.path(), state_dir.join(entry.file_name()))?;
     }
+    File::open(state_dir)?.sync_all()?;
+    fs::remove_file(marker)?;
     Ok(undone)
+}
+
+/// Returns what the database of a state directory says of access that was taken away after a time.
+async fn list_undone(
+    owner: &OwnerDatabase,
+    url: &str,
+    since: DateTime<Utc>,
+) -> Result<Vec<UndoneEntry>, BackupError> {
+    let mut target = RestoreTarget::open(url).await?;
+    let found = target.list_undone(&owner.options, since).await?;
+    target.abandon().await?;
+    Ok(found)
 }
 
 /// Returns the names of what a server has in its state directory.
 fn list_state(state_dir: &Path) -> Result<Vec<String>, Failure> {
-    let is_own =
-        |name: &str| name == "lock" || name == "admin.sock" || name.starts_with("replaced-");
+    let is_own = |name: &str| {
+        ["lock", "admin.sock", RESTORE_MARKER].contains(&name) || name.starts_with("replaced-")
+    };
     let mut there = Vec::new();
     for entry in fs::read_dir(state_dir)? {
         let name = entry?.file_name().to_string_lossy().into_owned();

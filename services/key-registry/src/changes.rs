@@ -81,7 +81,7 @@ impl RegistryChangesReader {
         let soft = self.read_soft(tailnet, request).await?;
         if request.soft_revision > soft.soft_head {
             // It has soft states that are lost; entries that are lost the log finds by itself.
-            self.log.database().begin_epoch_for_follower().await?;
+            self.log.note_follower_ahead(request.soft_revision).await?;
             return Ok(RegistryChanges {
                 compacted: true,
                 ..RegistryChanges::default()

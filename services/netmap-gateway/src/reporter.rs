@@ -113,14 +113,7 @@ impl Reporter {
         tailnet.show_report(node, report.clone());
         let now = Instant::now();
         if let Some(live) = pending.live.get_mut(&(tailnet.id, node)) {
-            let host = None;
-            live.newest = Some((
-                ClientReport {
-                    host,
-                    ..report.clone()
-                },
-                now,
-            ));
+            live.newest = Some(without_host((report.clone(), now)));
         }
         let waiting = waiting_report(&mut pending.reports, tailnet, node, node_key);
         let before = waiting.client.take();
@@ -145,7 +138,7 @@ impl Reporter {
             tailnet: Arc::clone(tailnet),
             node_key: node_key.to_vec(),
             epoch: epoch.clone(),
-            newest: waiting.client.clone(),
+            newest: waiting.client.clone().map(without_host),
         };
         pending.live.insert((tailnet.id, node), live);
         drop(pending);
@@ -359,6 +352,12 @@ fn newest_report(later: Option<Sent>, earlier: Option<Sent>) -> Option<Sent> {
     };
     report.host = report.host.or_else(|| earlier?.0.host);
     Some((report, sent))
+}
+
+/// Leaves out what a report says of the host, which is large.
+fn without_host((mut report, sent): Sent) -> Sent {
+    report.host = None;
+    (report, sent)
 }
 
 fn milliseconds_since(since: Instant) -> u64 {

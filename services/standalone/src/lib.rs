@@ -26,5 +26,5 @@ pub use databases::{OwnerDatabase, owner_databases};
 pub use first_start::{FirstStart, FirstStartServices, prepare_first_start};
 pub use relay::{RelayBackends, RelayProcess, run as relay};
 pub use start::{RELAY_HEALTH, StartedServer, run, start};
-pub use state_dir::lock_state_dir;
+pub use state_dir::{RESTORE_MARKER, lock_state_dir};
 pub use tls::{ListenerFiles, keep_listener_certificate};

@@ -88,6 +88,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let state_dir = &options.state_dir;
     let (warnings, ports) = (config.warnings(), config.describe_ports());
     let lock = state_dir::lock_state_dir(state_dir)?;
+    state_dir::check_restored(state_dir)?;
     ControlKeys::create(&config.gateway.control_keys)?;
     let url = url::Url::parse(&config.gateway.public_url)
         .with_context(|| format!("public_url {:?} is no URL", config.gateway.public_url))?;

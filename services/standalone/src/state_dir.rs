@@ -51,6 +51,24 @@ pub fn lock_state_dir(directory: &Path) -> Result<File> {
     }
 }
 
+/// The file that is in a state directory while a restore changes it.
+pub const RESTORE_MARKER: &str = "restore-under-way";
+
+/// Refuses a directory that a restore has left half changed.
+///
+/// # Errors
+///
+/// When there is one.
+pub fn check_restored(directory: &Path) -> Result<()> {
+    if directory.join(RESTORE_MARKER).exists() {
+        bail!(
+            "a restore into the state directory {} was cut off: run `bowline restore --replace` again; what was there before is in replaced-*",
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
 /// What others may do with a file.
 const OF_OTHERS: u32 = 0o077;
 

@@ -119,6 +119,16 @@ impl AcmeKeeper {
         let authority = &self.plan.directory_url;
         tracing::info!(%hosts, %authority, "a certificate is ordered");
         match order_and_keep(&self.plan, &self.store, &self.clock).await {
+            // Another order would bring another such.
+            Ok(certificate) if certificate.facts.renewal_time() <= self.clock.now() => {
+                let ends = certificate.facts.ends;
+                let problem = format!(
+                    "the certificate that was issued ends at {ends} and is due for renewal already: is the clock of this machine right?"
+                );
+                let failed = attempt.fail(self.clock.now(), problem, None);
+                self.store.write_failure(&failed)?;
+                self.report_failure(&failed);
+            }
             Ok(certificate) => {
                 self.store.clear_failure()?;
                 let ends = certificate.facts.ends;

@@ -32,6 +32,9 @@ pub enum BackupError {
     /// The file is not a backup, or not whole.
     #[error("the file is not a whole backup: {0}")]
     Damaged(&'static str),
+    /// A row or a file is longer than a backup holds.
+    #[error("a row or a file of {0} bytes, as text, is longer than a backup holds (64 MiB)")]
+    TooLong(usize),
     /// The backup, or a table in it, is of a release that this program does not know.
     #[error("the backup was made by a newer release ({0}): restore it with that one")]
     Newer(String),

@@ -16,7 +16,10 @@ use futures_util::future::BoxFuture;
 use sqlx::Row;
 use tokio::sync::oneshot;
 
-use crate::{AuditEntry, AuditVerdict, Database, DatabaseError, ReadTransaction, audit};
+use crate::{
+    AuditEntry, AuditVerdict, Database, DatabaseError, ReadTransaction, audit,
+    epochs::may_have_been_given,
+};
 pub use head::Head;
 use lane::{Lanes, QueuedMutation};
 pub use mutation::Mutation;
@@ -149,6 +152,9 @@ impl ChangeLog {
     ) -> BoxFuture<'_, Result<Changes, DatabaseError>> {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
+            if i64::try_from(revision.get()).is_err() {
+                return Ok(Changes::Compacted);
+            }
             // One statement, so that head and entries are of one state.
             let rows = sqlx::query(
                 "SELECT heads.revision, change_log.revision, change_log.entry
@@ -178,7 +184,7 @@ impl ChangeLog {
                 entries.push((expected, row.try_get(2)?));
             }
             if head < revision.get() {
-                self.0.database.begin_epoch_for_follower().await?;
+                self.note_follower_ahead(revision.get()).await?;
                 return Ok(Changes::Compacted);
             }
             let complete = !entries.is_empty() || head == revision.get();
@@ -188,6 +194,22 @@ impl ChangeLog {
                 Changes::Compacted
             })
         })
+    }
+
+    /// Begins an epoch because a follower has a number that is not given here: it has what is lost. Nobody waits for that; the
+    /// follower takes a snapshot, and another once the epoch has begun.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn note_follower_ahead(&self, number: u64) -> Result<(), DatabaseError> {
+        if may_have_been_given(number, self.0.database.now().await?) {
+            tracing::warn!(owner = ?self.0.owner, number, "a follower has what is not here");
+            self.0.database.begin_epoch_for_follower();
+        } else {
+            tracing::warn!(owner = ?self.0.owner, number, "a follower asks from a number that nobody was given");
+        }
+        Ok(())
     }
 
     /// Forgets entries that are neither among a tailnet's newest `keep_entries` nor younger than `keep_age`.

@@ -1,6 +1,6 @@
 //! A service's own database.
 
-mod postgres;
+pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
 use std::sync::{

@@ -11,13 +11,22 @@
 
 mod begin;
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
+use tracing::Instrument as _;
 
-use crate::{Database, DatabaseError, DatabaseOptions, SqlDialect};
+use crate::{Database, DatabaseError, DatabaseOptions, SqlDialect, database::postgres};
 use begin::begin_epoch;
+pub(crate) use begin::may_have_been_given;
 
 /// The lineage that a restore leaves behind: the next process to open the database begins an epoch.
 pub(crate) const RESTORED: &str = "restored";
@@ -33,7 +42,6 @@ pub(crate) enum EpochCause {
 }
 
 /// Watches over the epochs of one database. Its connections share it.
-#[derive(Debug)]
 pub(crate) struct EpochKeeper {
     url: String,
     options: DatabaseOptions,
@@ -42,10 +50,16 @@ pub(crate) struct EpochKeeper {
     turn: Mutex<()>,
 }
 
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an epoch may take to begin, in a database of many tailnets.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// The newest epoch of a database.
 #[derive(Clone, Debug)]
 struct KnownEpoch {
     base: i64,
+    /// Empty where the server did not tell.
     lineage: String,
     began_at: i64,
 }
@@ -71,40 +85,67 @@ impl EpochKeeper {
         Ok(())
     }
 
-    /// Begins an epoch if a new connection leads to a PostgreSQL database that has moved. It is called before anything is
-    /// written on the connection, and no connection outlives a promotion.
+    /// Begins an epoch if a connection leads to a PostgreSQL database that has moved, before anything is written on it. One to
+    /// a standby is refused: it would outlive the promotion.
     pub(crate) async fn check_connection(
         self: Arc<Self>,
         connection: &mut AnyConnection,
     ) -> Result<(), DatabaseError> {
-        let lineage = read_lineage(connection).await;
-        if let Some(epoch) = read_epoch(connection).await?
-            && epoch.is_of(lineage.as_deref())
-        {
-            self.note_base(epoch.base);
+        if self.is_current(connection).await? {
             return Ok(());
         }
         // On a task of its own: who waits for the connection may give up before a large database is done.
+        let keeper = Arc::clone(&self);
         #[expect(clippy::disallowed_methods, reason = "it is waited for here")]
-        let beginning = tokio::spawn(async move { self.begin(EpochCause::Moved).await });
+        let beginning = tokio::spawn(async move { keeper.begin(EpochCause::Moved).await });
         beginning
             .await
-            .map_err(|_| DatabaseError::unavailable("the check of the epoch ended abruptly"))?
+            .map_err(|_| DatabaseError::unavailable("the check of the epoch ended abruptly"))??;
+        // The address may lead to two servers while one takes over from the other.
+        match self.is_current(connection).await? {
+            true => Ok(()),
+            false => Err(DatabaseError::unavailable(
+                "the database server changed while its epoch was looked at",
+            )),
+        }
+    }
+
+    /// Says whether a connection leads to the newest epoch's place, and notes that epoch then.
+    async fn is_current(&self, connection: &mut AnyConnection) -> Result<bool, DatabaseError> {
+        let lineage = read_lineage(connection).await?;
+        let epoch = read_epoch(connection).await?;
+        let current = epoch.filter(|epoch| epoch.is_of(lineage.as_deref()));
+        if let Some(epoch) = &current {
+            self.note_base(epoch.base);
+        }
+        Ok(current.is_some())
     }
 
     async fn begin(&self, cause: EpochCause) -> Result<(), DatabaseError> {
         let _turn = self.turn.lock().await;
-        let mut connection = AnyConnection::connect(&self.url).await?;
-        let setup = match SqlDialect::of(&connection) {
-            SqlDialect::Postgres => format!("SET search_path TO {}", self.options.schema),
-            SqlDialect::Sqlite => "PRAGMA busy_timeout = 5000".to_owned(),
+        let beginning = async {
+            let connecting = timeout(CONNECT_TIMEOUT, AnyConnection::connect(&self.url));
+            let mut connection = connecting
+                .await
+                .map_err(|_| DatabaseError::unavailable("no connection in time"))??;
+            let setup = match SqlDialect::of(&connection) {
+                SqlDialect::Postgres => format!(
+                    "SET search_path TO {}; SET lock_timeout = '60s'; {}",
+                    self.options.schema,
+                    postgres::VANISHED_CLIENT
+                ),
+                SqlDialect::Sqlite => "PRAGMA busy_timeout = 5000".to_owned(),
+            };
+            sqlx::raw_sql(AssertSqlSafe(setup))
+                .execute(&mut connection)
+                .await?;
+            self.begin_on(&mut connection, cause).await?;
+            connection.close().await?;
+            Ok(())
         };
-        sqlx::raw_sql(AssertSqlSafe(setup))
-            .execute(&mut connection)
-            .await?;
-        self.begin_on(&mut connection, cause).await?;
-        connection.close().await?;
-        Ok(())
+        timeout(BEGIN_TIMEOUT, beginning)
+            .await
+            .map_err(|_| DatabaseError::unavailable("the epoch did not begin in time"))?
     }
 
     fn note_base(&self, base: i64) {
@@ -114,6 +155,16 @@ impl EpochKeeper {
             *known = base.max(*known);
             is_news
         });
+    }
+}
+
+impl fmt::Debug for EpochKeeper {
+    /// Without the URL, which has a password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("EpochKeeper")
+            .field("base", &*self.base.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,52 +183,74 @@ impl Database {
         self.epochs().base.subscribe()
     }
 
-    /// Looks whether another process has begun an epoch.
+    /// Looks whether the database has gone back, or another process has begun an epoch: connections that are kept do not tell.
     pub(crate) async fn refresh_epoch(&self) -> Result<(), DatabaseError> {
         let mut connection = self.reader().acquire().await?;
-        if let Some(epoch) = read_epoch(&mut connection).await? {
-            self.epochs().note_base(epoch.base);
-        }
-        Ok(())
+        Arc::clone(self.epochs())
+            .check_connection(&mut connection)
+            .await
     }
 
-    /// Begins an epoch because a follower has what is not here, unless one has begun lately.
-    ///
-    /// # Errors
-    ///
-    /// [`DatabaseError`] when the database can not answer.
-    pub async fn begin_epoch_for_follower(&self) -> Result<(), DatabaseError> {
-        self.epochs().begin(EpochCause::FollowerAhead).await
+    /// Begins an epoch because a follower has what is not here, unless one has begun lately; nobody waits for that. The follower
+    /// takes a snapshot, and another once the epoch has begun.
+    pub(crate) fn begin_epoch_for_follower(&self) {
+        let keeper = Arc::clone(self.epochs());
+        if keeper.turn.try_lock().is_err() {
+            return;
+        }
+        let beginning = async move {
+            if let Err(error) = keeper.begin(EpochCause::FollowerAhead).await {
+                tracing::warn!(%error, "a follower has what is not here, and no epoch can begin");
+            }
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a caller that gives up does not undo it, and the next looks again"
+        )]
+        tokio::spawn(beginning.in_current_span());
     }
 }
 
-/// Leaves behind, in the transaction under way, that a backup was restored.
-pub(crate) async fn mark_restored(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+/// Leaves behind, in the transaction under way, that a backup was restored that was taken at a time, in microseconds since 1970.
+pub(crate) async fn mark_restored(
+    connection: &mut AnyConnection,
+    taken_at: i64,
+) -> Result<(), DatabaseError> {
     sqlx::query(
         "INSERT INTO epochs (base, lineage, began_at, reason)
-         SELECT COALESCE(MAX(base), 0), $1, 0, '' FROM epochs WHERE true
-         ON CONFLICT (base) DO UPDATE SET lineage = excluded.lineage",
+         SELECT COALESCE(MAX(base), 0), $1, $2, '' FROM epochs WHERE true
+         ON CONFLICT (base) DO UPDATE SET lineage = excluded.lineage, began_at = excluded.began_at",
     )
     .bind(RESTORED)
+    .bind(taken_at)
     .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Returns the PostgreSQL server's own number and its timeline; nothing where it does not tell.
-async fn read_lineage(connection: &mut AnyConnection) -> Option<String> {
+async fn read_lineage(connection: &mut AnyConnection) -> Result<Option<String>, DatabaseError> {
     if SqlDialect::of(connection) == SqlDialect::Sqlite {
-        return None;
+        return Ok(None);
+    }
+    let query = sqlx::query_scalar("SELECT CAST(CAST(pg_is_in_recovery() AS INT) AS BIGINT)");
+    let is_standby: i64 = query.fetch_one(&mut *connection).await?;
+    if is_standby == 1 {
+        let text = "the database server is a standby that is not promoted";
+        return Err(DatabaseError::unavailable(text));
     }
     let query = sqlx::query_scalar(
         "SELECT CAST((SELECT system_identifier FROM pg_control_system()) AS TEXT)
              || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
     );
     match query.fetch_one(connection).await {
-        Ok(lineage) => Some(lineage),
+        Ok(lineage) => Ok(Some(lineage)),
         Err(error) => {
-            tracing::debug!(%error, "the server does not tell its timeline");
-            None
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| {
+                tracing::warn!(%error, "the database server does not tell its timeline: that it was promoted shows only by its followers");
+            });
+            Ok(None)
         }
     }
 }

@@ -96,6 +96,30 @@ impl ComposeStack {
         docker::run(&mut self.command(arguments))
     }
 
+    /// Runs `docker-compose` and writes what it prints to a file.
+    ///
+    /// # Errors
+    ///
+    /// What it says.
+    pub fn run_into(&self, arguments: &[&str], file: &Path) -> Result<()> {
+        let output = self
+            .command(arguments)
+            .stdout(std::fs::File::create(file)?)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "{arguments:?}: {said}");
+        Ok(())
+    }
+
+    /// Makes the image from the programs of another release: services run it when they are started by `up` from here on.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn change_image(&self, binaries: &Path) -> Result<()> {
+        self.engine.load_image(binaries)
+    }
+
     /// Runs the command line in a container, as the files say, and returns its JSON.
     ///
     /// # Errors

@@ -106,7 +106,16 @@ impl DockerEngine {
     /// What hinders it.
     pub fn make_images(&self) -> Result<()> {
         let binaries = program("bowline")?;
-        let binaries = binaries.parent().context("no target directory")?;
+        self.load_image(binaries.parent().context("no target directory")?)?;
+        run(&mut self.command("tests/local-images")).map(drop)
+    }
+
+    /// Makes the image of Bowline from the binaries in a directory.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn load_image(&self, binaries: &Path) -> Result<()> {
         let archive = self.path("bowline.tar");
         run(self
             .command("deploy/image/build-local")
@@ -117,7 +126,7 @@ impl DockerEngine {
             .args(["load", "--input"])
             .arg(&archive))?;
         fs::remove_file(archive)?;
-        run(&mut self.command("tests/local-images")).map(drop)
+        Ok(())
     }
 
     /// Fetches a page that a container serves, from the machine that the containers are on, trusting an authority.

@@ -133,8 +133,21 @@ async fn databases_are_brought_up_to_date_before_the_services_start() {
     postgres.ask(&url, &grants).unwrap();
     let served = url.replace("postgres@", "served@");
     assert!(served.ends_with(database));
+    // It can also begin an epoch, which a promotion of a standby makes it do.
+    let restored = "UPDATE identity.epochs SET lineage = 'restored'";
+    postgres.ask(&url, restored).unwrap();
     let migrate = ["migrate", "--database", &served];
     assert_eq!(installation.json(&migrate).await, first);
+    let epochs = "SELECT COUNT(*) FROM identity.epochs WHERE base > 0";
+    assert_eq!(postgres.ask(&url, epochs).unwrap(), "1");
+    let backup = installation.path("backup");
+    let backup = ["backup", as_text(&backup), "--database", &served];
+    installation.json(&backup).await;
+    let mistyped = ["migrate", "--database", "key-registy=postgres://x/y"];
+    installation
+        .bowline(&mistyped)
+        .await
+        .failed(1, "\"key-registy\" has no database");
     installation
         .bowline(&["migrate"])
         .await

@@ -106,7 +106,7 @@ fn is_free(pair: AddressPair, used: &BTreeSet<IpAddr>) -> bool {
 }
 
 /// Says whether clients or their systems use the address themselves (protocol section 8.1).
-fn is_reserved(address: Ipv4Addr) -> bool {
+pub(crate) fn is_reserved(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     (a, b) == (100, 100) && (c == 0 || c == 100) || (a, b) == (100, 115) && (c == 92 || c == 93)
 }

@@ -6,7 +6,7 @@ use bowline_proto::key_registry::v1::{ImportedNode, Node, SoftState, TaggedBy};
 use chrono::{DateTime, Utc};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{from_timestamp, hostname, routes, tags};
+use super::{address_pool::is_reserved, from_timestamp, hostname, routes, tags};
 use crate::error::RegistryError;
 
 /// Where clients take addresses as addresses of nodes (protocol section 8.1).
@@ -126,7 +126,9 @@ fn check_ipv4(text: &str) -> Result<String, RegistryError> {
     let address: Option<Ipv4Addr> = text.parse().ok();
     match (address, network) {
         _ if text.is_empty() => Ok(String::new()),
-        (Some(address), Some(network)) if network.contains(&address) => Ok(address.to_string()),
+        (Some(address), Some(network)) if network.contains(&address) && !is_reserved(address) => {
+            Ok(address.to_string())
+        }
         _ => Err(outside("ipv4", text, inside)),
     }
 }

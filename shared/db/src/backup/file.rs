@@ -137,6 +137,9 @@ impl<W: Write> BackupWriter<W> {
     pub(super) fn write_line(&mut self, line: &Line) -> Result<(), BackupError> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
+        if text.len() as u64 > LONGEST_LINE {
+            return Err(BackupError::TooLong(text.len()));
+        }
         self.hasher.update(&text);
         self.lines += 1;
         self.out.write_all(&text)?;

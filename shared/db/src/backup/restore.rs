@@ -11,7 +11,9 @@ use super::{
     rows::TableRows,
     tables::list_tables,
 };
-use crate::{DatabaseOptions, SqlDialect, database::sqlite::create_file, epochs, from_micros};
+use crate::{
+    DatabaseOptions, SqlDialect, database::sqlite::create_file, epochs, from_micros, to_micros,
+};
 
 /// How long ago a process must have been seen to have ended, in seconds.
 const ENDED_AFTER: i64 = 20;
@@ -26,9 +28,12 @@ const TAKES_AWAY: &[&str] = &[
     "group.unprovision",
     "group.update",
     "invitation.revoke",
+    "node.approve_routes",
     "node.delete",
     "node.expire",
     "node.logout",
+    "node.orphaned",
+    "node.shorten",
     "node.tag",
     "oauth_client.revoke",
     "passkey.delete",
@@ -37,8 +42,11 @@ const TAKES_AWAY: &[&str] = &[
     "scim_token.revoke",
     "session.end",
     "tailnet.delete",
+    "tailnet.update",
     "user.delete",
+    "user.merge",
     "user.refuse",
+    "user.transfer_ownership",
     "user.unlink",
     "user.update",
 ];
@@ -116,7 +124,7 @@ impl RestoreTarget {
                     backup.put_back(line);
                     rows.finish_table(on, options, &backup.header.release, tell)
                         .await?;
-                    epochs::mark_restored(on).await?;
+                    epochs::mark_restored(on, to_micros(backup.header.taken_at)).await?;
                     return Ok(());
                 }
             }
@@ -171,7 +179,7 @@ impl RestoreTarget {
              WHERE happened_at > $1 AND action IN ('{}') ORDER BY happened_at DESC LIMIT 1000",
             TAKES_AWAY.join("', '")
         );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(crate::to_micros(since));
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(to_micros(since));
         let rows = query.fetch_all(on).await?;
         let read = |row: &sqlx::any::AnyRow| {
             Ok(UndoneEntry {

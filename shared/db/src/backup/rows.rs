@@ -89,7 +89,7 @@ impl TableRows {
                 .rows
                 .drain(..)
                 .next_back()
-                .and_then(|row| row[0].as_i64())
+                .and_then(|row| row.first()?.as_i64())
                 && last > 0
             {
                 let sql = format!("SELECT setval('ids', {last})");

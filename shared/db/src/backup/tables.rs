@@ -73,11 +73,11 @@ pub(super) async fn list_tables(
 ) -> Result<Vec<(String, Vec<Column>)>, BackupError> {
     let sql = match SqlDialect::of(on) {
         SqlDialect::Postgres => {
-            "SELECT CAST(columns.table_name AS TEXT), CAST(column_name AS TEXT), CAST(data_type AS TEXT)
-             FROM information_schema.columns
-             JOIN information_schema.tables ON tables.table_schema = columns.table_schema
-                 AND tables.table_name = columns.table_name AND table_type = 'BASE TABLE'
-             WHERE columns.table_schema = $1 ORDER BY columns.table_name, ordinal_position"
+            // The catalogue also names tables that this account may not read, so that none is left out.
+            "SELECT CAST(relname AS TEXT), CAST(attname AS TEXT), CAST(format_type(atttypid, NULL) AS TEXT)
+             FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+             JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+             WHERE nspname = $1 AND relkind = 'r' ORDER BY relname, attnum"
         }
         SqlDialect::Sqlite => {
             "SELECT tables.name, columns.name, columns.type FROM sqlite_master AS tables

@@ -16,6 +16,10 @@ use crate::{
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Lets the server end the session of a client that has vanished in the middle: it holds locks that others wait for.
+pub(crate) const VANISHED_CLIENT: &str = "SET idle_in_transaction_session_timeout = '30s'; SET tcp_keepalives_idle = 10; \
+     SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
 pub(super) async fn open(
     url: &str,
     options: &DatabaseOptions,
@@ -40,6 +44,9 @@ pub(super) async fn open(
 
 /// Keeps other replicas from migrating, makes the schema, and looks into it.
 async fn prepare_schema(connection: &mut AnyConnection, schema: &str) -> Result<(), DatabaseError> {
+    sqlx::raw_sql(VANISHED_CLIENT)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query("SELECT CAST(pg_advisory_lock(hashtextextended($1, 0)) AS TEXT)")
         .bind(format!("bowline migrations of {schema}"))
         .execute(&mut *connection)
@@ -70,8 +77,7 @@ async fn open_pool(
     let schema = options.schema;
     let epochs = Arc::clone(epochs);
     let setup = format!(
-        "SET search_path TO {schema}; SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
-         SET idle_in_transaction_session_timeout = '30s'"
+        "SET search_path TO {schema}; SET statement_timeout = '10s'; SET lock_timeout = '5s'; {VANISHED_CLIENT}"
     );
     let pool = AnyPoolOptions::new()
         .max_connections(options.connections)

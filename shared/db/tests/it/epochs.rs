@@ -27,6 +27,23 @@ async fn restore(fixture: &TestLog) {
         .await;
 }
 
+/// Checks how many epochs have begun, once whatever is under way is over.
+async fn begun_is(fixture: &TestLog, expected: i64) {
+    // An epoch that begins holds what a mutation needs.
+    add(
+        &fixture.log,
+        tailnet(3),
+        &format!("after {expected} {:?}", std::time::Instant::now()),
+    )
+    .await
+    .unwrap();
+    let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM epochs WHERE base > 0")
+        .fetch_one(fixture.database().reader())
+        .await
+        .unwrap();
+    assert_eq!(found, expected);
+}
+
 async fn revision(log: &ChangeLog) -> u64 {
     log.heads(&[tailnet(1)]).await.unwrap()[0].revision.get()
 }
@@ -45,7 +62,7 @@ async fn follower_that_is_ahead_begins_an_epoch(fixture: TestLog) {
     let mut epoch = fixture.database().watch_epoch();
     fixture.execute(GO_BACK).await;
     assert_eq!(changes(log, 3).await, Changes::Compacted);
-    assert!(epoch.has_changed().unwrap());
+    epoch.changed().await.unwrap();
     let base = *epoch.borrow_and_update();
     assert_eq!(revision(log).await, base);
     // What was common before is still told, and leads to the gap.
@@ -54,12 +71,27 @@ async fn follower_that_is_ahead_begins_an_epoch(fixture: TestLog) {
     };
     assert_eq!(entries.len(), 1);
     assert_eq!(changes(log, 1).await, Changes::Compacted);
-    // Another follower that has not heard of it yet, or one that lies, begins no second.
-    assert_eq!(changes(log, base + 7).await, Changes::Compacted);
-    assert!(!epoch.has_changed().unwrap());
-    fixture.advance(61);
-    assert_eq!(changes(log, base + 7).await, Changes::Compacted);
-    assert!(*epoch.borrow() > base);
+    // Another follower that has not heard of it yet, or one that lies, begins no second soon, and each takes longer.
+    let ask_after = async |seconds| {
+        fixture.advance(seconds);
+        assert_eq!(changes(log, base + 7).await, Changes::Compacted);
+        assert_eq!(changes(log, 1 << 60).await, Changes::Compacted);
+        assert_eq!(changes(log, u64::MAX).await, Changes::Compacted);
+    };
+    ask_after(30).await;
+    begun_is(&fixture, 1).await;
+    ask_after(31).await;
+    epoch.changed().await.unwrap();
+    begun_is(&fixture, 2).await;
+    let base = *epoch.borrow_and_update();
+    let ask_after = async |seconds| {
+        fixture.advance(seconds);
+        assert_eq!(changes(log, base + 7).await, Changes::Compacted);
+    };
+    ask_after(61).await;
+    begun_is(&fixture, 2).await;
+    ask_after(60).await;
+    epoch.changed().await.unwrap();
 }
 
 async fn revisions_and_identifiers_jump_and_the_audit_says_so(fixture: TestLog) {
@@ -98,8 +130,10 @@ async fn tailnet_that_is_lost_begins_above_the_base(fixture: TestLog) {
     fixture
         .execute("DELETE FROM change_log; DELETE FROM audit; DELETE FROM heads; DELETE FROM things")
         .await;
+    let mut epoch = fixture.database().watch_epoch();
     assert_eq!(changes(log, 1).await, Changes::Compacted);
-    let base = *fixture.database().watch_epoch().borrow();
+    epoch.changed().await.unwrap();
+    let base = *epoch.borrow();
     assert_eq!(
         add(log, tailnet(1), "b").await.unwrap(),
         Revision::new(base + 1)

@@ -5,7 +5,12 @@
     reason = "a test fails where something is not as expected"
 )]
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bowline_interop::{Client, ComposeStack, DockerEngine, Release, TestNetwork, wait_for};
 use bowline_test_servers::choose_size;
@@ -97,6 +102,71 @@ fn lives_without_its_database(stack: &ComposeStack, service: &str) {
     wait_for("the service is ready", MINUTE, || health(&[]));
 }
 
+/// The owners of hard state, which a restore wants to be ended.
+const OWNERS: [&str; 3] = ["identity", "key-registry", "policy-compiler"];
+
+/// A backup is taken while everything runs. In full, it is also restored while the gateways run.
+fn restores_a_backup(stack: &ComposeStack, clients: &[Client]) {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("backup");
+    let url = ["--database-file", "/etc/bowline/database-url"];
+    let backup = [
+        &[
+            "exec",
+            "-T",
+            "identity",
+            "/usr/local/bin/bowline",
+            "backup",
+            "-",
+        ][..],
+        &url,
+    ];
+    stack.run_into(&backup.concat(), &file).unwrap();
+    if choose_size(0, 1) == 0 {
+        return;
+    }
+    let lost = stack.bowline(&["users", "create", "lost@example.com"]);
+    let lost = lost.unwrap()["id"].as_u64().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    stack.run(&[&["stop"], &OWNERS[..]].concat()).unwrap();
+    let volume = format!("{}:/backup:ro", file.display());
+    let restore = [
+        &["run", "--rm", "-T", "--no-deps", "--volume", &volume],
+        &["--entrypoint", "/usr/local/bin/bowline", "identity"][..],
+        &["restore", "/backup", "--replace"],
+        &url,
+    ];
+    wait_for("the restore", MINUTE, || {
+        let restored = stack.run(&restore.concat());
+        restored.map_err(|error| error.to_string())
+    });
+    stack.run(&[&["start"], &OWNERS[..]].concat()).unwrap();
+    converges(stack, clients, "restored");
+    let made = stack.bowline(&["users", "create", "new@example.com"]);
+    assert!(made.unwrap()["id"].as_u64().unwrap() > lost);
+}
+
+/// Returns where the programs of a later release are, if they are built.
+#[expect(clippy::disallowed_methods, reason = "`tests/run --all` says so")]
+fn next_release() -> Option<PathBuf> {
+    std::env::var_os("TEST_NEXT_RELEASE").map(PathBuf::from)
+}
+
+/// Each service is started from the image of a later release, one after the other.
+fn upgrades_each_service(stack: &ComposeStack, clients: &[Client], next: &Path) {
+    stack.change_image(next).unwrap();
+    for service in OWNERS
+        .into_iter()
+        .chain(["relay", "gateway-1", "gateway-2"])
+    {
+        let before = stack.container(service).unwrap();
+        stack.run(&["up", "-d", "--no-deps", service]).unwrap();
+        assert_ne!(stack.container(service).unwrap(), before, "{service}");
+        converges(stack, clients, &format!("upgraded-{service}"));
+    }
+}
+
 /// Every container has no rights, writes nowhere but into what it is given, and runs as an account of its own.
 fn check_confinement(container: &Value) {
     let name = &container["Name"];
@@ -146,6 +216,10 @@ fn full_stack_serves_clients_on_two_gateways_whatever_is_killed() {
         .iter()
         .for_each(check_confinement);
     lives_without_its_database(&stack, "identity");
+    restores_a_backup(&stack, &clients);
+    if let Some(next) = next_release() {
+        upgrades_each_service(&stack, &clients, &next);
+    }
     // Starting again what runs changes nothing, and nothing that is written down has a secret.
     stack.run(&["up", "-d"]).unwrap();
     converges(&stack, &clients, "again");
