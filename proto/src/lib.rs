@@ -40,6 +40,13 @@ pub mod changes {
     }
 }
 
+/// What each owner of hard state knows of the deployment.
+pub mod deployment {
+    pub mod v1 {
+        tonic::include_proto!("bowline.deployment.v1");
+    }
+}
+
 /// Who is behind a login.
 pub mod identity {
     pub mod v1 {

@@ -65,7 +65,7 @@ enum Command {
     Serve(server::ServeArgs),
     /// Relay packets of clients that can not reach each other, beside a server of separate processes.
     Relay(server::RelayArgs),
-    /// Say whether the server answers, and what it holds.
+    /// Say whether the server answers, what it holds, and how its processes, gateways and databases are.
     Status,
     /// Say whether a process serves, for health checks.
     Health(health::HealthArgs),

@@ -191,7 +191,7 @@ impl Printer {
 }
 
 /// Returns a list as a table.
-fn format_table<R: Row>(rows: &[R]) -> String {
+pub fn format_table<R: Row>(rows: &[R]) -> String {
     let cells: Vec<_> = rows.iter().map(R::table_cells).collect();
     let is_shown = |column: usize, head: &str| {
         let has_some = |row: &Vec<String>| row.get(column).is_some_and(|cell| !cell.is_empty());

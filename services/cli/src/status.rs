@@ -1,5 +1,7 @@
 //! `bowline status`.
 
+mod deployment;
+
 use bowline_proto::identity::v1::{
     ListTailnetsRequest, tailnet_service_client::TailnetServiceClient,
 };
@@ -11,8 +13,17 @@ use crate::{
     administer,
     connection::ConnectionArgs,
     failure::Failure,
-    output::{Printer, Row},
+    output::{Printer, Row, format_table},
 };
+use deployment::DeploymentStatus;
+
+/// What there is.
+#[derive(Debug, Serialize)]
+struct ServerStatus {
+    tailnets: Vec<Figures>,
+    #[serde(flatten)]
+    deployment: DeploymentStatus,
+}
 
 /// A tailnet's figures.
 #[derive(Debug, Serialize)]
@@ -32,16 +43,30 @@ impl Row for Figures {
     }
 }
 
-/// Shows the figures of each tailnet.
+/// Shows the figures of each tailnet, and the processes, gateways and databases of the deployment.
 pub async fn run(connection: &ConnectionArgs, printer: &Printer) -> Result<(), Failure> {
+    let status = ServerStatus {
+        tailnets: count_everything(connection).await?,
+        deployment: DeploymentStatus::ask(connection).await,
+    };
+    let mut tables = vec![match &*status.tailnets {
+        [] => "no tailnets".to_owned(),
+        tailnets => format_table(tailnets),
+    }];
+    tables.extend(status.deployment.tables());
+    printer.print_result(&status, &tables.join("\n\n"));
+    if ask_health(connection.connect_to_identity()?, RELAY_HEALTH).await == Some(false) {
+        let text = "clients have no relay: they reach nobody unless the policy of their tailnet brings relays; see `bowline config check`";
+        printer.warn_always(text);
+    }
+    Ok(())
+}
+
+async fn count_everything(connection: &ConnectionArgs) -> Result<Vec<Figures>, Failure> {
     let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
-    let tailnets = client
-        .list_tailnets(ListTailnetsRequest {})
-        .await?
-        .into_inner()
-        .tailnets;
+    let tailnets = client.list_tailnets(ListTailnetsRequest {}).await?;
     let mut figures = Vec::new();
-    for tailnet in tailnets {
+    for tailnet in tailnets.into_inner().tailnets {
         let nodes = administer::list_nodes(connection, tailnet.id).await?;
         let online = nodes
             .iter()
@@ -53,10 +78,5 @@ pub async fn run(connection: &ConnectionArgs, printer: &Printer) -> Result<(), F
             tailnet: tailnet.name,
         });
     }
-    printer.print_rows(&figures);
-    if ask_health(connection.connect_to_identity()?, RELAY_HEALTH).await == Some(false) {
-        let text = "clients have no relay: they reach nobody unless the policy of their tailnet brings relays; see `bowline config check`";
-        printer.warn_always(text);
-    }
-    Ok(())
+    Ok(figures)
 }

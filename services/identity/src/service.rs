@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
+    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, DeploymentRpcs, Migrations,
+    migrations,
 };
 use bowline_http_client::HttpClient;
 use bowline_oidc::Providers;
 use bowline_proto::identity::v1::{
     api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
     condition_service_server::ConditionServiceServer,
-    connection_service_server::ConnectionServiceServer, group_service_server::GroupServiceServer,
+    connection_service_server::ConnectionServiceServer,
+    deployment_service_server::DeploymentServiceServer, group_service_server::GroupServiceServer,
     identity_service_server::IdentityServiceServer,
     invitation_service_server::InvitationServiceServer,
     login_attempt_service_server::LoginAttemptServiceServer,
@@ -229,6 +231,12 @@ impl Identity {
         &self.database
     }
 
+    fn deployment_rpcs(&self) -> DeploymentRpcs {
+        DeploymentRpcs::new(self.database.clone(), |error| {
+            IdentityError::from(error).into()
+        })
+    }
+
     /// Adds the services to those a process serves.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         routes
@@ -248,6 +256,7 @@ impl Identity {
             .add_service(ScimServiceServer::new(self.scim.clone()))
             .add_service(ScimTokenServiceServer::new(self.scim_tokens.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
+            .add_service(DeploymentServiceServer::new(self.deployment_rpcs()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));
     }
 }

@@ -14,7 +14,7 @@ use bowline_change_feed::{Feed, IdentityLog, Update};
 use bowline_db::{ChangeLog, DatabaseError, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::{identity::v1::identity_change::Change, key_registry::v1::Node};
-use bowline_service_kit::{GrpcChannel, Tasks};
+use bowline_service_kit::{GrpcChannel, ServiceName, Tasks};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -50,7 +50,12 @@ impl IdentityFollower {
 
     /// Starts to follow every tailnet that has nodes.
     pub(crate) fn start(self, identity: GrpcChannel, bus: &Bus, tasks: &Tasks) {
-        let feed = Feed::start(IdentityLog::new(identity), bus, tasks);
+        let feed = Feed::start(
+            IdentityLog::new(identity),
+            ServiceName::KeyRegistry,
+            bus,
+            tasks,
+        );
         tasks.spawn_background("follow-users", self.follow_tailnets(feed, tasks.clone()));
     }
 

@@ -17,6 +17,7 @@ mod domain;
 mod elections;
 mod error;
 mod fields;
+mod gateway_listing;
 mod grpc;
 mod identity_follower;
 mod imports;

@@ -3,10 +3,11 @@
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, Migrations, migrations,
+    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, DeploymentRpcs, Migrations,
+    migrations,
 };
 use bowline_proto::key_registry::v1::{
-    audit_service_server::AuditServiceServer,
+    audit_service_server::AuditServiceServer, deployment_service_server::DeploymentServiceServer,
     key_registry_service_server::KeyRegistryServiceServer, node_service_server::NodeServiceServer,
     pre_auth_key_service_server::PreAuthKeyServiceServer,
     registration_service_server::RegistrationServiceServer,
@@ -157,11 +158,14 @@ impl KeyRegistry {
         /// The longest report batch: what it writes is read back by followers in one piece.
         const LONGEST_MESSAGE: usize = 8 << 20;
         let registry = KeyRegistryServiceServer::new(self.rpcs.clone());
+        let to_status = |error| RegistryError::from(error).into();
+        let deployment = DeploymentRpcs::new(self.database.clone(), to_status);
         routes
             .add_service(RegistrationServiceServer::new(self.registration.clone()))
             .add_service(NodeServiceServer::new(self.nodes.clone()))
             .add_service(PreAuthKeyServiceServer::new(self.pre_auth_keys.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
+            .add_service(DeploymentServiceServer::new(deployment))
             .add_service(registry.max_decoding_message_size(LONGEST_MESSAGE));
     }
 }

@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod barred_users;
 pub mod elections;
 pub mod gateways;
+pub mod lags;
 pub mod merged_users;
 pub mod nodes;
 pub mod paces;

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bowline_acme::{AcmeResolver, TLS_ALPN};
-use bowline_service_kit::FileWatch;
+use bowline_service_kit::{CertificateViewer, FileWatch, note_certificate};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::default_provider,
@@ -84,11 +84,16 @@ fn read_certified_key(certificates: &Path, key: &Path) -> Result<CertifiedKey, T
         let path = path.to_owned();
         move |source| TlsError::Pem { path, source }
     };
-    let chain = CertificateDer::pem_file_iter(certificates)
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificates)
         .and_then(Iterator::collect)
         .map_err(failed(certificates))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
-    Ok(CertifiedKey::from_der(chain, key, &default_provider())?)
+    let own = chain.first().cloned();
+    let pair = CertifiedKey::from_der(chain, key, &default_provider())?;
+    if let Some(certificate) = own {
+        note_certificate(CertificateViewer::Clients, &certificate);
+    }
+    Ok(pair)
 }
 
 /// Returns an acceptor for a certificate chain and its key, which are read again when their files change.

@@ -6,17 +6,17 @@ use bowline_bus::{Bus, Event, LogOwner};
 use bowline_change_feed::{Feed, IdentityLog, RegistryLog};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    AuditRpcs, ChangeLog, Database, DatabaseError, DatabaseOpenError, DatabaseOptions, Migrations,
-    migrations,
+    AuditRpcs, ChangeLog, Database, DatabaseError, DatabaseOpenError, DatabaseOptions,
+    DeploymentRpcs, Migrations, migrations,
 };
 use bowline_ids::TailnetId;
 use bowline_policy::{DocumentContext, Policy};
 use bowline_proto::policy::v1::{
-    audit_service_server::AuditServiceServer,
+    audit_service_server::AuditServiceServer, deployment_service_server::DeploymentServiceServer,
     policy_compiler_service_server::PolicyCompilerServiceServer,
     policy_service_server::PolicyServiceServer,
 };
-use bowline_service_kit::{GrpcChannel, Tasks};
+use bowline_service_kit::{GrpcChannel, ServiceName, Tasks};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tonic::{Status, service::RoutesBuilder};
@@ -84,8 +84,18 @@ impl PolicyCompiler {
         Box::pin(async move {
             let database = Database::open(url, Self::database_options(clock)).await?;
             let feeds = OwnerFeeds {
-                identity: Feed::start(IdentityLog::new(followed.identity), &bus, tasks),
-                registry: Feed::start(RegistryLog::new(followed.registry), &bus, tasks),
+                identity: Feed::start(
+                    IdentityLog::new(followed.identity),
+                    ServiceName::PolicyCompiler,
+                    &bus,
+                    tasks,
+                ),
+                registry: Feed::start(
+                    RegistryLog::new(followed.registry),
+                    ServiceName::PolicyCompiler,
+                    &bus,
+                    tasks,
+                ),
             };
             let compiler = Self {
                 log: ChangeLog::new(database, bus.clone(), LogOwner::PolicyCompiler),
@@ -109,9 +119,12 @@ impl PolicyCompiler {
         /// The longest document and what travels with it.
         const LONGEST_MESSAGE: usize = 17 << 20;
         let policies = PolicyServiceServer::new(self.clone());
+        let to_status = |error| CompilerError::from(error).into();
+        let deployment = DeploymentRpcs::new(self.log.database().clone(), to_status);
         routes
             .add_service(policies.max_decoding_message_size(LONGEST_MESSAGE))
             .add_service(AuditServiceServer::new(self.audit_rpcs()))
+            .add_service(DeploymentServiceServer::new(deployment))
             .add_service(PolicyCompilerServiceServer::new(self.clone()));
     }
 

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use bowline_bus::Bus;
 use bowline_clock::{Clock as _, SharedClock, SystemClock};
 use bowline_control_keys::ControlKeys;
+use bowline_db::Database;
 use bowline_identity::{Identity, IdentityConfig};
 use bowline_key_registry::{AskedServices, KeyRegistry};
 use bowline_netmap_gateway::{Backends, Dependencies, DerpMap, GatewayConfig};
@@ -103,7 +104,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     };
     let relay_connections = divide_files(&mut config);
     let shared = SharedParts::new();
-    let routes = start_owners(state_dir, &config, &shared, tasks).await?;
+    let (routes, databases) = start_owners(state_dir, &config, &shared, tasks).await?;
     let SharedParts {
         bus,
         clock,
@@ -111,23 +112,13 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     } = shared;
     services.set_routes(routes.clone());
     let has_relay = config.has_relay();
-    let derp_map = match config.has_outside_relays() {
-        false if config.relay.enabled => {
-            let channel = services.channel_for(Caller::Service(ServiceName::Relay));
-            let owners = relay::RelayBackends {
-                registry: channel.clone(),
-                identity: channel,
-            };
-            let place = relay::RelayPlace {
-                state_dir,
-                host,
-                today: today(),
-                ordered: ordered.as_ref(),
-            };
-            relay::start(&config.relay, place, owners, relay_connections, tasks).await?
-        }
-        _ => DerpMap::default(),
+    let place = relay::RelayPlace {
+        state_dir,
+        host,
+        today: today(),
+        ordered: ordered.as_ref(),
     };
+    let derp_map = start_relay(&config, place, &services, relay_connections, tasks).await?;
     let public_url = config.gateway.public_url.clone();
     let backends = gateway_backends(&services);
     let more_routes = portal_routes(portal_config(&public_url, &backends))?;
@@ -141,6 +132,10 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         admin_listen: config.admin.listen,
     };
     bowline_netmap_gateway::start(config.gateway, given).await?;
+    for (service, database) in databases {
+        // Nobody calls from another process. From here on it is known when the clients' certificate ends.
+        database.keep_schema_level(service, CallerVersions::default(), tasks);
+    }
     // Once everything listens: a start that fails before leaves nothing behind that the next one would not make.
     let admin = services.channel_for(Caller::Admin {
         name: "first-start".to_owned(),
@@ -180,6 +175,25 @@ fn make_certificate(
     gateway.certificate_file = Some(files.certificate);
     gateway.key_file = Some(files.key);
     Ok(Some(files.authority))
+}
+
+/// Starts the relay of this process, unless there are others or none, and returns the map with it.
+async fn start_relay(
+    config: &Config,
+    place: relay::RelayPlace<'_>,
+    services: &DeferredServices,
+    connections: usize,
+    tasks: &Tasks,
+) -> Result<DerpMap> {
+    if config.has_outside_relays() || !config.relay.enabled {
+        return Ok(DerpMap::default());
+    }
+    let channel = services.channel_for(Caller::Service(ServiceName::Relay));
+    let owners = relay::RelayBackends {
+        registry: channel.clone(),
+        identity: channel,
+    };
+    relay::start(&config.relay, place, owners, connections, tasks).await
 }
 
 /// Bounds the gateway's connections by the files there are, and returns how many are the relay's: a third, since it is for
@@ -247,13 +261,16 @@ fn identity_settings(state_dir: &Path, config: &Config) -> Result<IdentityConfig
     Ok(settings)
 }
 
-/// Starts the owners of hard state, each on a database of its own, and returns what they serve.
+/// What the owners of hard state serve, and the database of each.
+type StartedOwners = (Routes, [(ServiceName, Database); 3]);
+
+/// Starts the owners of hard state, each on a database of its own.
 async fn start_owners(
     state_dir: &Path,
     config: &Config,
     shared: &SharedParts,
     tasks: &Tasks,
-) -> Result<Routes> {
+) -> Result<StartedOwners> {
     let SharedParts {
         bus,
         clock,
@@ -283,15 +300,12 @@ async fn start_owners(
     let policies = PolicyCompiler::start(&url, followed, bus.clone(), Arc::clone(clock), tasks);
     let policies = policies.await?;
     policies.add_to(&mut routes);
-    for (service, database) in [
-        (ServiceName::Identity, identity.database()),
-        (registry, keys.database()),
-        (compiler, policies.database()),
-    ] {
-        // Nobody calls from another process.
-        database.keep_schema_level(service, CallerVersions::default(), tasks);
-    }
-    Ok(routes.routes())
+    let databases = [
+        (ServiceName::Identity, identity.database().clone()),
+        (registry, keys.database().clone()),
+        (compiler, policies.database().clone()),
+    ];
+    Ok((routes.routes(), databases))
 }
 
 /// Makes the clients' certificate anew in time while the process runs; the listener reads it again by itself.

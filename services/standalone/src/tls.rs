@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use bowline_service_kit::{CertificateViewer, note_certificate};
 use chrono::NaiveDate;
 use rcgen::KeyPair;
 use rustls::{
@@ -157,6 +158,7 @@ pub fn keep_relay_certificate(
     }
     let certificate = CertificateDer::from_pem_file(&certificate_file)?;
     let key = PrivateKeyDer::from_pem_file(&key_file)?;
+    note_certificate(CertificateViewer::RelayClients, &certificate);
     let hash = hex::encode(Sha256::digest(&certificate));
     let config = ServerConfig::builder()
         .with_no_client_auth()

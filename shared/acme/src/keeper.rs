@@ -172,6 +172,7 @@ impl KeptState {
     fn report(&self) {
         let certificate = self.certificate.as_ref();
         let ends = certificate.map_or(0, |certificate| certificate.ends.timestamp());
+        bowline_service_kit::note_ordered_certificate(ends);
         let failures = self.failed.as_ref().map_or(0, |failed| failed.failures);
         #[expect(
             clippy::cast_precision_loss,

@@ -8,7 +8,7 @@ use std::{
 
 use bowline_bus::{Bus, Event, Subscription};
 use bowline_ids::TailnetId;
-use bowline_service_kit::Tasks;
+use bowline_service_kit::{ServiceName, Tasks};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::{
@@ -16,7 +16,7 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use crate::{LogSource, OutageWatch, Position, TailnetFollower};
+use crate::{LogSource, OutageWatch, Position, TailnetFollower, lag::FollowerLag};
 
 /// How often the heads are asked for: what a lost hint costs at most.
 const HEADS_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,8 +42,8 @@ impl<S: Clone> Clone for Feed<S> {
 }
 
 impl<S: LogSource> Feed<S> {
-    /// Starts to listen to the bus and to ask for heads; ends with the tasks.
-    pub fn start(source: S, bus: &Bus, tasks: &Tasks) -> Self {
+    /// Starts to listen to the bus and to ask for heads, for a service; ends with the tasks.
+    pub fn start(source: S, follower: ServiceName, bus: &Bus, tasks: &Tasks) -> Self {
         let (contact, _) = watch::channel(None);
         let heads = Arc::new(Heads {
             followed: Mutex::default(),
@@ -53,6 +53,7 @@ impl<S: LogSource> Feed<S> {
         let subscription = bus.subscribe(&[S::OWNER]);
         let asked = HeadSource {
             source: source.clone(),
+            follower,
             outage: Arc::clone(&outage),
         };
         let watching = watch_heads(
@@ -114,23 +115,53 @@ impl KnownHead {
 /// The newest known head of each followed tailnet.
 #[derive(Debug)]
 struct Heads {
-    followed: Mutex<BTreeMap<TailnetId, watch::Sender<KnownHead>>>,
+    followed: Mutex<BTreeMap<TailnetId, FollowedTailnet>>,
     contact: watch::Sender<Option<Instant>>,
 }
 
+/// A tailnet that somebody follows.
+#[derive(Debug)]
+struct FollowedTailnet {
+    known: watch::Sender<KnownHead>,
+    lag: Arc<FollowerLag>,
+}
+
+/// What a follower is given of its tailnet.
+#[derive(Debug)]
+pub(crate) struct FollowedHead {
+    pub(crate) head: watch::Receiver<KnownHead>,
+    pub(crate) lag: Arc<FollowerLag>,
+}
+
 impl Heads {
-    fn subscribe_head(&self, tailnet: TailnetId) -> watch::Receiver<KnownHead> {
+    fn subscribe_head(&self, tailnet: TailnetId) -> FollowedHead {
         let mut followed = self.followed.lock();
-        followed
-            .entry(tailnet)
-            .or_insert_with(|| watch::channel(KnownHead::default()).0)
-            .subscribe()
+        let tailnet = followed.entry(tailnet).or_insert_with(|| FollowedTailnet {
+            known: watch::channel(KnownHead::default()).0,
+            lag: Arc::new(FollowerLag::new(time::Instant::now())),
+        });
+        FollowedHead {
+            head: tailnet.known.subscribe(),
+            lag: Arc::clone(&tailnet.lag),
+        }
+    }
+
+    /// Returns how far those are behind that are it most: for how long, and by how many revisions.
+    fn measure_lag(&self, now: time::Instant) -> (Duration, u64) {
+        let followed = self.followed.lock();
+        let live = followed
+            .values()
+            .filter(|tailnet| tailnet.known.receiver_count() > 0);
+        live.map(|tailnet| tailnet.lag.measure(now))
+            .fold(Default::default(), |most: (Duration, u64), lag| {
+                (most.0.max(lag.0), most.1.max(lag.1))
+            })
     }
 
     /// Notes what a hint says, when it is more than what is known.
     fn note_hint(&self, tailnet: TailnetId, head: Position) {
         let followed = self.followed.lock();
-        if let Some(known) = followed.get(&tailnet) {
+        if let Some(FollowedTailnet { known, .. }) = followed.get(&tailnet) {
             known.send_if_modified(|known| {
                 let is_news = known.head.is_behind(head);
                 if is_news {
@@ -147,7 +178,8 @@ impl Heads {
     /// hint said before may have been forged, what it said since may be newer.
     fn note_answer(&self, asked: HeadQuestion, asked_at: time::Instant, head: Position) {
         let followed = self.followed.lock();
-        if let Some(known) = followed.get(&asked.tailnet) {
+        if let Some(FollowedTailnet { known, lag }) = followed.get(&asked.tailnet) {
+            lag.note_head(head, asked_at);
             known.send_modify(|known| {
                 known.head = match known.head == asked.known {
                     true => head,
@@ -161,10 +193,10 @@ impl Heads {
     /// Returns the tailnets somebody follows, and forgets the others.
     fn collect_followed(&self) -> Vec<HeadQuestion> {
         let mut followed = self.followed.lock();
-        followed.retain(|_, head| head.receiver_count() > 0);
-        let asked = |(&tailnet, known): (&TailnetId, &watch::Sender<KnownHead>)| HeadQuestion {
+        followed.retain(|_, tailnet| tailnet.known.receiver_count() > 0);
+        let asked = |(&tailnet, followed): (&TailnetId, &FollowedTailnet)| HeadQuestion {
             tailnet,
-            known: known.borrow().head,
+            known: followed.known.borrow().head,
         };
         followed.iter().map(asked).collect()
     }
@@ -187,6 +219,7 @@ struct HeldSubscription {
 #[derive(Clone)]
 struct HeadSource<S> {
     source: S,
+    follower: ServiceName,
     outage: Arc<OutageWatch>,
 }
 
@@ -213,6 +246,9 @@ async fn watch_heads<S: LogSource>(
             _ = ticks.tick() => Event::Gap(S::OWNER),
         };
         let Some(heads) = heads.upgrade() else { return };
+        if matches!(event, Event::Gap(_)) {
+            tell_lag::<S>(source.follower, &heads);
+        }
         match event {
             Event::Hint(_, hint) => {
                 let head = Position {
@@ -229,6 +265,18 @@ async fn watch_heads<S: LogSource>(
     }
 }
 
+/// Tells how far the followers are behind.
+fn tell_lag<S: LogSource>(follower: ServiceName, heads: &Heads) {
+    let (time, revisions) = heads.measure_lag(time::Instant::now());
+    let (follower, owner) = (follower.as_str(), S::OWNER.name());
+    #[expect(clippy::cast_precision_loss, reason = "a metric may be rounded")]
+    let revisions = revisions as f64;
+    metrics::gauge!("bowline_change_feed_lag_seconds", "follower" => follower, "owner" => owner)
+        .set(time.as_secs_f64());
+    metrics::gauge!("bowline_change_feed_lag_revisions", "follower" => follower, "owner" => owner)
+        .set(revisions);
+}
+
 /// Waits for what is asked, or for ever without it.
 async fn wait_for_answer(asking: &mut Option<BoxFuture<'static, ()>>) {
     match asking {
@@ -238,7 +286,7 @@ async fn wait_for_answer(asking: &mut Option<BoxFuture<'static, ()>>) {
 }
 
 async fn ask_heads<S: LogSource>(asked: HeadSource<S>, heads: Arc<Heads>) {
-    let HeadSource { source, outage } = asked;
+    let HeadSource { source, outage, .. } = asked;
     let tailnets = heads.collect_followed();
     for some in tailnets.chunks(HEADS_PER_REQUEST) {
         let asked_at = time::Instant::now();

@@ -6,7 +6,11 @@ use bowline_ids::TailnetId;
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
-use crate::{Fetched, LogSource, OutageWatch, Position, Snapshot, feed::KnownHead};
+use crate::{
+    Fetched, LogSource, OutageWatch, Position, Snapshot,
+    feed::{FollowedHead, KnownHead},
+    lag::FollowerLag,
+};
 
 /// The first pause after a failure; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -32,6 +36,7 @@ pub struct TailnetFollower<S> {
     head: watch::Receiver<KnownHead>,
     position: Option<Position>,
     reached_at: Instant,
+    lag: Arc<FollowerLag>,
     outage: Arc<OutageWatch>,
 }
 
@@ -39,13 +44,14 @@ impl<S: LogSource> TailnetFollower<S> {
     pub(crate) fn new(
         source: S,
         tailnet: TailnetId,
-        head: watch::Receiver<KnownHead>,
+        followed: FollowedHead,
         outage: Arc<OutageWatch>,
     ) -> Self {
         Self {
             source,
             tailnet,
-            head,
+            head: followed.head,
+            lag: followed.lag,
             position: None,
             reached_at: Instant::now(),
             outage,
@@ -53,6 +59,7 @@ impl<S: LogSource> TailnetFollower<S> {
     }
 
     fn set_position(&mut self, position: Position) {
+        self.lag.note_position(position);
         self.position = Some(position);
         self.reached_at = Instant::now();
     }

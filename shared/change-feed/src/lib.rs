@@ -13,6 +13,7 @@
 
 mod feed;
 mod follow;
+mod lag;
 mod outage;
 mod source;
 

@@ -17,14 +17,17 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
+use chrono::{DateTime, Utc};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _, any::AnyRow};
 use tokio::{
     sync::{Mutex, watch},
     time::timeout,
 };
 use tracing::Instrument as _;
 
-use crate::{Database, DatabaseError, DatabaseOptions, SqlDialect, database::postgres};
+use crate::{
+    Database, DatabaseError, DatabaseOptions, SqlDialect, database::postgres, from_micros,
+};
 use begin::begin_epoch;
 pub(crate) use begin::may_have_been_given;
 
@@ -54,6 +57,17 @@ pub(crate) struct EpochKeeper {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an epoch may take to begin, in a database of many tailnets.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A time from which a database has not gone back to an earlier state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BegunEpoch {
+    /// The number that revisions and identifiers given in it lie above.
+    pub base: u64,
+    /// When it began.
+    pub began_at: DateTime<Utc>,
+    /// Why it began; empty for the first.
+    pub reason: String,
+}
 
 /// The newest epoch of a database.
 #[derive(Clone, Debug)]
@@ -181,6 +195,31 @@ impl Database {
     #[must_use]
     pub fn watch_epoch(&self) -> watch::Receiver<u64> {
         self.epochs().base.subscribe()
+    }
+
+    /// Returns the epochs, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn list_epochs(&self) -> Result<Vec<BegunEpoch>, DatabaseError> {
+        let query = "SELECT base, began_at, reason FROM epochs ORDER BY base";
+        let rows = sqlx::query(query).fetch_all(self.reader()).await?;
+        let read = |row: &AnyRow| {
+            let base = row.try_get::<i64, _>(0)?.cast_unsigned();
+            let began_at = from_micros(row.try_get(1)?).ok_or(DatabaseError::Inconsistent {
+                table: "epochs",
+                row: "its time is beyond the calendar".to_owned(),
+            });
+            let reason: String = row.try_get(2)?;
+            Ok(BegunEpoch {
+                base,
+                began_at: began_at?,
+                // The first is not begun by anything.
+                reason: if base == 0 { String::new() } else { reason },
+            })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Looks whether the database has gone back, or another process has begun an epoch: connections that are kept do not tell.

@@ -24,6 +24,7 @@ mod audit_rpcs;
 mod backup;
 mod change_log;
 mod database;
+mod deployment_rpcs;
 mod epochs;
 mod error;
 mod followers;
@@ -41,6 +42,8 @@ pub use backup::{
 };
 pub use change_log::{ChangeLog, Changes, Head, Mutation, SoftBatch};
 pub use database::{Database, DatabaseOptions, SqlDialect, TimeSource};
+pub use deployment_rpcs::DeploymentRpcs;
+pub use epochs::BegunEpoch;
 pub use error::{DatabaseError, DatabaseOpenError};
 pub use followers::ChangePage;
 pub use ids::next_id;

@@ -35,7 +35,12 @@ macro_rules! migrations {
 }
 
 /// The tables of this crate; they come before the service's.
-const OWN: Migrations = migrations!["0001_change_log", "0002_schema_levels", "0003_epochs"];
+const OWN: Migrations = migrations![
+    "0001_change_log",
+    "0002_schema_levels",
+    "0003_epochs",
+    "0004_certificate_ends"
+];
 
 /// Applies what is missing, each step in one transaction, and returns the schema level that is in use. On PostgreSQL the
 /// caller keeps other replicas away.

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use bowline_service_kit::{CallerVersions, ProcessVersion, ServiceName, Tasks};
+use bowline_service_kit::{CallerVersions, CertificateEnds, ProcessVersion, ServiceName, Tasks};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AnyConnection, Row, any::AnyRow};
 use tokio::time::Instant;
@@ -51,7 +51,7 @@ impl Database {
             let started = Instant::now();
             loop {
                 let mut seen = callers.take_callers();
-                seen.push((own, ProcessVersion::own().clone()));
+                seen.push((own, ProcessVersion::own()));
                 let has_watched = started.elapsed() >= LIVES_FOR.to_std().unwrap_or_default();
                 match database.note_processes(seen, has_watched).await {
                     Ok(level) => callers.require_level(level),
@@ -111,7 +111,8 @@ impl Database {
     /// [`DatabaseError`] when the database can not answer.
     pub async fn list_processes(&self) -> Result<Vec<LiveProcess>, DatabaseError> {
         let query =
-            "SELECT service, id, version, level, seen_at FROM processes ORDER BY service, id";
+            "SELECT service, id, version, level, seen_at, services_certificate_end, clients_certificate_end
+             FROM processes ORDER BY service, id";
         let rows = sqlx::query(query).fetch_all(self.reader()).await?;
         rows.iter().map(read_process).collect()
     }
@@ -128,6 +129,10 @@ fn read_process(row: &AnyRow) -> Result<LiveProcess, DatabaseError> {
             id: row.try_get(1)?,
             release: row.try_get(2)?,
             level: to_level(row.try_get(3)?),
+            ends: CertificateEnds {
+                services: row.try_get(5)?,
+                clients: row.try_get(6)?,
+            },
         },
         seen_at: from_micros(row.try_get(4)?).ok_or_else(inconsistent)?,
     })
@@ -140,8 +145,12 @@ async fn put_process(
     now: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
     let query = sqlx::query(
-        "INSERT INTO processes (service, id, version, level, seen_at) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (service, id) DO UPDATE SET seen_at = excluded.seen_at",
+        "INSERT INTO processes
+             (service, id, version, level, seen_at, services_certificate_end, clients_certificate_end)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (service, id) DO UPDATE SET seen_at = excluded.seen_at,
+             services_certificate_end = excluded.services_certificate_end,
+             clients_certificate_end = excluded.clients_certificate_end",
     );
     query
         .bind(service.as_str())
@@ -149,6 +158,8 @@ async fn put_process(
         .bind(version.release)
         .bind(i64::from(version.level))
         .bind(to_micros(now))
+        .bind(version.ends.services)
+        .bind(version.ends.clients)
         .execute(on)
         .await?;
     Ok(())

@@ -7,6 +7,7 @@
 
 mod authority;
 mod denied;
+mod ends;
 mod material;
 mod trusted_stream;
 mod verifier;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::FileWatch;
 pub use authority::{Authority, IssueError, RenewError};
 use denied::DeniedList;
+pub use ends::{CertificateEnds, CertificateViewer, note_certificate, note_ordered_certificate};
 use material::Material;
 pub(crate) use trusted_stream::{accept_trusted, connect_trusted};
 
@@ -76,6 +78,7 @@ impl Certificates {
         let paths = paths.into_iter().chain(&files.denied).cloned().collect();
         let watch = FileWatch::new(paths);
         let material = Material::read(files)?;
+        material.note_end();
         Ok(Self {
             current: Arc::new(ArcSwap::from_pointee(material)),
             followed: Some(Arc::new(CertificateWatch {
@@ -123,6 +126,7 @@ impl Certificates {
                 Ok(material) => {
                     let file = followed.files.certificate.display();
                     tracing::info!(%file, "the certificates between services were read again");
+                    material.note_end();
                     self.current.store(Arc::new(material));
                 }
                 Err(error) => {

@@ -48,7 +48,10 @@ mod tokens;
 
 pub use access::AccessRules;
 pub use caller::{Caller, ServiceName, TokenCaller, UnknownService};
-pub use certificates::{Authority, CertificateFiles, Certificates, IssueError, RenewError};
+pub use certificates::{
+    Authority, CertificateEnds, CertificateFiles, CertificateViewer, Certificates, IssueError,
+    RenewError, note_certificate, note_ordered_certificate,
+};
 pub use channel::{
     AdminAddressError, DeferredServices, GrpcChannel, InvalidAddress, trusted_authorities,
 };

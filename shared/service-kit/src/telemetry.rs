@@ -211,15 +211,24 @@ struct ProbeState {
     shutdown: Shutdown,
 }
 
+impl ProbeState {
+    /// Returns why the process does not serve.
+    async fn hindrance(&self) -> Option<&'static str> {
+        if self.shutdown.is_draining() {
+            return Some("draining\n");
+        }
+        self.telemetry.readiness.hindrance().await
+    }
+}
+
 async fn render_metrics(State(state): State<ProbeState>) -> String {
+    let is_ready = state.hindrance().await.is_none();
+    metrics::gauge!("bowline_process_ready").set(f64::from(u8::from(is_ready)));
     state.telemetry.metrics.render()
 }
 
 async fn answer_readiness(State(state): State<ProbeState>) -> (StatusCode, &'static str) {
-    if state.shutdown.is_draining() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
-    }
-    match state.telemetry.readiness.hindrance().await {
+    match state.hindrance().await {
         None => (StatusCode::OK, "ready\n"),
         Some(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
     }

@@ -1,7 +1,7 @@
 //! Which release each process of a deployment is: it says so with every call to another service.
 //!
 //! ```text
-//! GrpcChannel ─ `bowline-process: ID RELEASE LEVEL` ─▶ AccessRules ─▶ CallerVersions::admit_caller
+//! GrpcChannel ─ `bowline-process: ID RELEASE LEVEL [ENDS]` ─▶ AccessRules ─▶ CallerVersions::admit_caller
 //! ```
 //!
 //! During an upgrade two releases run side by side. What the older one can not read, the newer one writes only once every
@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use tonic::Status;
 
-use crate::{ServiceName, status::refuse_caller};
+use crate::{CertificateEnds, ServiceName, status::refuse_caller};
 
 /// The schema level of this release: a release that writes a new table, field or kind of log entry has the next one. 1 is
 /// the first that processes tell; those that tell none have 0.
@@ -43,18 +43,22 @@ pub struct ProcessVersion {
     pub release: String,
     /// The schema level that it reads and can write.
     pub level: u32,
+    /// When its certificates end, as far as it says.
+    pub ends: CertificateEnds,
 }
 
 impl ProcessVersion {
     /// Returns what this process is.
     #[must_use]
-    pub fn own() -> &'static Self {
-        static OWN: LazyLock<ProcessVersion> = LazyLock::new(|| ProcessVersion {
-            id: format!("{:016x}", u64::from_be_bytes(random_bytes())),
+    pub fn own() -> Self {
+        static ID: LazyLock<String> =
+            LazyLock::new(|| format!("{:016x}", u64::from_be_bytes(random_bytes())));
+        Self {
+            id: ID.clone(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
             level: SCHEMA_LEVEL,
-        });
-        &OWN
+            ends: CertificateEnds::own(),
+        }
     }
 
     /// Reads what a caller says. A process of a release that says nothing has level 0.
@@ -65,22 +69,27 @@ impl ProcessVersion {
             id: next(),
             release: next(),
             level: next().parse().unwrap_or_default(),
+            ends: CertificateEnds::parse(words),
         }
     }
 }
 
 impl fmt::Display for ProcessVersion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {} {}", self.id, self.release, self.level)
+        let Self {
+            id,
+            release,
+            level,
+            ends,
+        } = self;
+        write!(formatter, "{id} {release} {level}{ends}")
     }
 }
 
 /// Lets a call say which process makes it.
 pub(crate) fn write_header(headers: &mut HeaderMap) {
-    static VALUE: LazyLock<Option<HeaderValue>> =
-        LazyLock::new(|| HeaderValue::try_from(ProcessVersion::own().to_string()).ok());
-    if let Some(value) = &*VALUE {
-        headers.insert(HEADER, value.clone());
+    if let Ok(value) = HeaderValue::try_from(ProcessVersion::own().to_string()) {
+        headers.insert(HEADER, value);
     }
 }
 

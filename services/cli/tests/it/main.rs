@@ -20,5 +20,6 @@ mod relay;
 mod serve;
 mod settings;
 mod sign_in;
+mod status;
 mod tokens;
 mod traces;

@@ -3,15 +3,17 @@
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, ApproveNodeResponse, AwaitGatewaysRequest, AwaitGatewaysResponse,
     DeleteNodeRequest, DeleteNodeResponse, ExpireNodeRequest, ExpireNodeResponse, GetNodeRequest,
-    GetNodeResponse, ImportNodesRequest, ImportNodesResponse, ListNodesRequest, ListNodesResponse,
-    RenameNodeRequest, RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse,
-    SetTagsRequest, SetTagsResponse, node_service_server::NodeService,
+    GetNodeResponse, ImportNodesRequest, ImportNodesResponse, ListGatewaysRequest,
+    ListGatewaysResponse, ListNodesRequest, ListNodesResponse, RenameNodeRequest,
+    RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetTagsRequest,
+    SetTagsResponse, node_service_server::NodeService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
     fields::read_tailnet_id,
+    gateway_listing::describe_fleet,
     listing::NodeFilter,
     nodes::{NodeTarget, Nodes},
     store::gateways::OwnerLog,
@@ -124,6 +126,14 @@ impl NodeService for Nodes {
         let caller = Caller::of(&request)?.clone();
         let imported = Nodes::import_nodes(self, caller, request.into_inner()).await?;
         Ok(Response::new(imported))
+    }
+
+    async fn list_gateways(
+        &self,
+        _: Request<ListGatewaysRequest>,
+    ) -> Result<Response<ListGatewaysResponse>, Status> {
+        let gateways = describe_fleet(self.log().database()).await?;
+        Ok(Response::new(ListGatewaysResponse { gateways }))
     }
 
     async fn await_gateways(

@@ -7,9 +7,9 @@ use bowline_ids::TailnetId;
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, Head},
     key_registry::v1::{
-        ClientReport, GatewayState, HostReport, NodeReport, NodeReportResult, Presence,
-        PresenceReport, RenewLeaseRequest, RenewLeaseResponse, ReportProgressRequest, SharedKey,
-        SoftState, TailnetProgress,
+        ClientReport, DescribedGateway, GatewayState, HostReport, LeaseState, NodeReport,
+        NodeReportResult, Presence, PresenceReport, RenewLeaseRequest, RenewLeaseResponse,
+        ReportProgressRequest, SharedKey, SoftState, TailnetProgress,
     },
 };
 use bowline_service_kit::{Caller, DeferredServices, ServiceName};
@@ -21,6 +21,7 @@ use crate::{
     adoption::Adoption,
     changes::RegistryChangesReader,
     domain::rotation::KeyOwner,
+    gateway_listing::describe_fleet,
     leases::Leases,
     reports::Reports,
     revocations::{ProgressSignal, Revocations},
@@ -1043,4 +1044,43 @@ async fn answer_to_a_report_says_whether_it_counts_and_from_which_row_on() {
     assert!(late[0].accepted && !late[0].applied, "the other's counts");
     let again = registry.report("b", vec![sent(1, 0)]).await;
     assert!(again[0].applied, "its answer may have been lost");
+}
+
+#[tokio::test]
+async fn operators_are_told_how_far_each_gateway_is_behind() {
+    let registry = TestRegistry::new().await;
+    for id in 1..=3 {
+        registry.put(node(id)).await;
+    }
+    let head = registry.head().await;
+    registry
+        .renew_at("a", "boot/net:[1]/192.0.2.1:443")
+        .await
+        .unwrap();
+    registry
+        .progress("a", vec![(TAILNET, head), (7, 4)], true)
+        .await;
+    registry.renew("b").await;
+    registry
+        .progress("b", vec![(TAILNET, head - 2)], true)
+        .await;
+    registry
+        .execute("INSERT INTO identity_progress (tailnet_id, revision) VALUES (1, 6)")
+        .await;
+    let described = async || {
+        let found = describe_fleet(registry.log.database()).await.unwrap();
+        let lease = |one: &DescribedGateway| (one.lease(), one.tailnets, one.revisions_behind);
+        (found.iter().map(lease).collect::<Vec<_>>(), found)
+    };
+    let (leases, found) = described().await;
+    assert_eq!(leases, [(LeaseState::Live, 2, 0), (LeaseState::Live, 1, 2)]);
+    assert_eq!(found[0].address, "192.0.2.1:443");
+    let tailnets = found.iter().map(|one| one.tailnets_behind);
+    assert_eq!(tailnets.collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(found[1].identity_revisions_behind, 5);
+    // Without a lease clients may hold on to it for the hour that it has said.
+    registry.clock.advance(TimeDelta::seconds(30));
+    assert_eq!(described().await.0[1].0, LeaseState::Stale);
+    registry.clock.advance(TimeDelta::hours(2));
+    assert_eq!(described().await.0[1].0, LeaseState::Gone);
 }

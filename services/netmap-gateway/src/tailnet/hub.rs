@@ -17,7 +17,7 @@ use bowline_proto::key_registry::v1::{
     ResolveNodeNumberRequest, ResolveNodeRequest, ResolveNodeResponse,
     key_registry_service_client::KeyRegistryServiceClient,
 };
-use bowline_service_kit::{GrpcChannel, Tasks};
+use bowline_service_kit::{GrpcChannel, ServiceName, Tasks};
 use parking_lot::Mutex;
 use tonic::{Code, Status};
 
@@ -95,8 +95,18 @@ impl TailnetHub {
         tasks: &Tasks,
     ) -> Self {
         let logs = LogSources {
-            identity: Feed::start(IdentityLog::new(backends.identity.clone()), bus, tasks),
-            registry: Feed::start(RegistryLog::new(backends.registry.clone()), bus, tasks),
+            identity: Feed::start(
+                IdentityLog::new(backends.identity.clone()),
+                ServiceName::NetmapGateway,
+                bus,
+                tasks,
+            ),
+            registry: Feed::start(
+                RegistryLog::new(backends.registry.clone()),
+                ServiceName::NetmapGateway,
+                bus,
+                tasks,
+            ),
             compiler: backends.compiler.clone(),
             compiler_outage: Arc::default(),
         };

@@ -12,8 +12,18 @@ fn workspaces() -> Workspaces {
     let owners = DeferredServices::default();
     let channel = || owners.channel_for(Caller::Service(ServiceName::PolicyCompiler));
     let feeds = OwnerFeeds {
-        identity: Feed::start(IdentityLog::new(channel()), &bus, &tasks),
-        registry: Feed::start(RegistryLog::new(channel()), &bus, &tasks),
+        identity: Feed::start(
+            IdentityLog::new(channel()),
+            ServiceName::PolicyCompiler,
+            &bus,
+            &tasks,
+        ),
+        registry: Feed::start(
+            RegistryLog::new(channel()),
+            ServiceName::PolicyCompiler,
+            &bus,
+            &tasks,
+        ),
     };
     Workspaces::new(feeds, &tasks)
 }

@@ -47,7 +47,12 @@ async fn hints_arrive_while_the_owner_hangs() {
     let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
     let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
     let asked = Arc::new(Semaphore::new(0));
-    let feed = Feed::start(Hanging(Arc::clone(&asked)), &bus, &tasks);
+    let feed = Feed::start(
+        Hanging(Arc::clone(&asked)),
+        ServiceName::NetmapGateway,
+        &bus,
+        &tasks,
+    );
     let mut follow = feed.follow_tailnet(tailnet);
     assert!(matches!(follow.next().await, Update::Snapshot(_)));
     asked.acquire().await.unwrap().forget();
@@ -122,7 +127,7 @@ async fn forged_hint_is_forgotten_and_hints_count_again() {
     let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
     let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
     let source = Counting::default();
-    let feed = Feed::start(source.clone(), &bus, &tasks);
+    let feed = Feed::start(source.clone(), ServiceName::NetmapGateway, &bus, &tasks);
     let mut follow = feed.follow_tailnet(tailnet);
     assert!(matches!(follow.next().await, Update::Snapshot(_)));
     bus.publish(LogOwner::Identity, hint(tailnet, i64::MAX.cast_unsigned()));
@@ -149,7 +154,7 @@ async fn owner_that_was_put_back_is_noticed_though_it_gets_ahead_again() {
     let (bus, tailnet) = (Bus::in_process(), TailnetId::try_from(1_u64).unwrap());
     let source = Counting::default();
     source.head.store(1000, Ordering::SeqCst);
-    let feed = Feed::start(source.clone(), &bus, &tasks);
+    let feed = Feed::start(source.clone(), ServiceName::NetmapGateway, &bus, &tasks);
     let mut follow = feed.follow_tailnet(tailnet);
     assert!(matches!(follow.next().await, Update::Snapshot(_)));
     source.head.store(950, Ordering::SeqCst);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bowline_bus::{Bus, Hint, LogOwner};
 use bowline_ids::Revision;
 use bowline_proto::changes::v1::Head;
-use bowline_service_kit::{Shutdown, Tasks};
+use bowline_service_kit::{ServiceName, Shutdown, Tasks};
 use tokio::time::timeout;
 
 use super::*;
@@ -118,7 +118,7 @@ impl Followed {
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
         let (bus, owner) = (Bus::in_process(), TestOwner::default());
         owner.with(|log| log.head = at(revision));
-        let feed = Feed::start(owner.clone(), &bus, &tasks);
+        let feed = Feed::start(owner.clone(), ServiceName::NetmapGateway, &bus, &tasks);
         Self {
             owner,
             bus,

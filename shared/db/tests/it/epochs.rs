@@ -97,9 +97,14 @@ async fn follower_that_is_ahead_begins_an_epoch(fixture: TestLog) {
 async fn revisions_and_identifiers_jump_and_the_audit_says_so(fixture: TestLog) {
     let log = &fixture.log;
     add(log, tailnet(1), "a").await.unwrap();
+    let first = fixture.database().list_epochs().await.unwrap();
+    assert_eq!((first.len(), first[0].base, &*first[0].reason), (1, 0, ""));
     restore(&fixture).await;
     let replica = fixture.second_replica().await;
     let base = *replica.database().watch_epoch().borrow();
+    let epochs = fixture.database().list_epochs().await.unwrap();
+    assert_eq!((epochs.len(), epochs[1].base), (2, base));
+    assert_eq!(epochs[1].reason, "a backup was restored");
     assert_eq!(
         add(log, tailnet(1), "b").await.unwrap(),
         Revision::new(base + 1)

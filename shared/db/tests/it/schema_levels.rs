@@ -2,7 +2,7 @@
 
 use bowline_clock::Clock as _;
 use bowline_db::{Database, DatabaseOpenError};
-use bowline_service_kit::{ProcessVersion, ServiceName};
+use bowline_service_kit::{CertificateEnds, ProcessVersion, ServiceName};
 use bowline_test_servers::on_both;
 use chrono::TimeDelta;
 
@@ -13,6 +13,7 @@ on_both!(TestLog::open =>
     a_program_below_the_level_in_use_is_refused,
     a_process_that_was_not_watched_raises_nothing,
     processes_are_shown_for_an_hour,
+    end_of_a_certificate_is_that_of_the_newest_word,
 );
 
 const GATEWAY: ServiceName = ServiceName::NetmapGateway;
@@ -23,6 +24,7 @@ fn process(id: &str, level: u32) -> ProcessVersion {
         id: id.to_owned(),
         release: format!("0.{level}.0"),
         level,
+        ends: CertificateEnds::default(),
     }
 }
 
@@ -111,4 +113,24 @@ async fn processes_are_shown_for_an_hour(fixture: TestLog) {
     let seen = vec![(GATEWAY, process("b", 1))];
     database.note_processes(seen, true).await.unwrap();
     assert_eq!(database.list_processes().await.unwrap().len(), 1);
+}
+
+async fn end_of_a_certificate_is_that_of_the_newest_word(fixture: TestLog) {
+    let database = fixture.log.database();
+    let ending = |services, clients| {
+        let ends = CertificateEnds { services, clients };
+        let version = ProcessVersion {
+            ends,
+            ..process("b", 1)
+        };
+        vec![(GATEWAY, version)]
+    };
+    for ends in [(Some(1), None), (Some(2), Some(3))] {
+        let seen = ending(ends.0, ends.1);
+        database.note_processes(seen, true).await.unwrap();
+        let shown = database.list_processes().await.unwrap();
+        assert_eq!(shown.len(), 1);
+        let found = shown[0].version.ends;
+        assert_eq!((found.services, found.clients), ends);
+    }
 }

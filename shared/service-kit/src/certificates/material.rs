@@ -14,6 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::denied::DeniedList;
+use super::ends::{CertificateViewer, note_certificate};
 use super::verifier::{ClientVerifier, ServerVerifier};
 use super::{CertificateFiles, FileError, read_text};
 
@@ -161,6 +162,13 @@ impl Material {
                 hours_left,
                 "the certificate of this process is near its end: `bowline certificates renew` makes another, which is read without a restart"
             );
+        }
+    }
+
+    /// Notes for metrics and other services when the certificate ends.
+    pub(super) fn note_end(&self) {
+        if let Ok(certificate) = CertificateDer::from_pem_slice(self.certificate.as_bytes()) {
+            note_certificate(CertificateViewer::Services, &certificate);
         }
     }
 

@@ -12,7 +12,11 @@ fn process_is_known_by_what_it_says() {
     let mut told = HeaderMap::new();
     write_header(&mut told);
     let own = ProcessVersion::parse(read_header(&told));
-    assert_eq!(own, *ProcessVersion::own());
+    assert_eq!(own, ProcessVersion::own());
+    let ending = ProcessVersion::parse("a 0.3.0 1 clients=1800000000 more=2 services=x");
+    assert_eq!(ending.ends.clients, Some(1_800_000_000));
+    assert_eq!(ending.ends.services, None);
+    assert_eq!(ProcessVersion::parse(&ending.to_string()), ending);
     let long = format!("{} 0.3.0 7", "x".repeat(200));
     for strange in ["", "a", "a b", "a b c", "a b -1", "a b 99999999999", &long] {
         let version = ProcessVersion::parse(read_header(&headers(strange)));

@@ -136,7 +136,7 @@ async fn a_service_says_its_release_and_is_refused_below_the_level_in_use() {
     let server = start_with(Arc::clone(&handle), address, own, None).await;
     let gateway = channel(server.address, &issue(ServiceName::NetmapGateway));
     call(&gateway, gateways_only()).await.unwrap();
-    let caller = (ServiceName::NetmapGateway, ProcessVersion::own().clone());
+    let caller = (ServiceName::NetmapGateway, ProcessVersion::own());
     assert_eq!(handle.callers.take_callers(), [caller]);
 
     handle.callers.require_level(SCHEMA_LEVEL + 1);
