@@ -159,6 +159,11 @@ impl ConnectionArgs {
         self.ca.as_deref()
     }
 
+    /// Returns the administration address that is named.
+    pub fn administration_address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
     /// Says whether a token calls, which acts in one tailnet.
     pub fn is_by_token(&self) -> bool {
         self.address.is_some()

@@ -12,6 +12,7 @@ mod control_keys;
 mod database_urls;
 mod deployment;
 mod dns;
+mod doctor;
 mod failure;
 mod first_key;
 mod groups;
@@ -67,6 +68,8 @@ enum Command {
     Relay(server::RelayArgs),
     /// Say whether the server answers, what it holds, and how its processes, gateways and databases are.
     Status,
+    /// Check a server from here, as clients see it: names, certificates, the way through proxies, relays; and say what to mend.
+    Doctor(doctor::DoctorArgs),
     /// Say whether a process serves, for health checks.
     Health(health::HealthArgs),
     /// Make a first tailnet, its owner and a key where there is nothing yet, and show how to join a machine.
@@ -180,6 +183,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(args) => server::serve_all(connection, args).await,
         Command::Relay(args) => server::run_relay(connection, args).await,
         Command::Status => status::run(&connection, &printer).await,
+        Command::Doctor(args) => doctor::run(&args, &connection, &printer).await,
         Command::Health(args) => health::run(&args, &printer),
         Command::FirstKey => first_key::run(&connection, &printer).await,
         Command::Tailnets(command) => tailnets::run(command, &connection, &printer).await,

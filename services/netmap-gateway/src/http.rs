@@ -6,11 +6,13 @@ mod verify;
 use std::sync::Arc;
 
 use axum::{
-    Router,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::IntoResponse,
     routing::{get, post},
 };
+use bowline_control_wire::DerpMap;
 
 use crate::{
     gateway::Gateway,
@@ -29,6 +31,7 @@ pub fn public_routes(gateway: Arc<Gateway>) -> Router {
         .route("/machine/{machine}/map", post(nacl::post_map))
         .route("/machine/{machine}/set-dns", post(nacl::post_set_dns))
         .route("/verify/{token}", post(verify::post_verify))
+        .route("/derpmap/default", get(get_relay_map))
         .route("/generate_204", get(generate_204))
         .route("/health", get(async || "ok\n"))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
@@ -37,6 +40,14 @@ pub fn public_routes(gateway: Arc<Gateway>) -> Router {
             (StatusCode::METHOD_NOT_ALLOWED, text)
         })
         .with_state(gateway)
+}
+
+/// Answers which relays clients are told of, where their policy names no others: programs that measure the way there ask for
+/// that before they join.
+async fn get_relay_map(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
+    // Programs in a browser ask from another origin.
+    let anyone = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    (anyone, Json(DerpMap::clone(&gateway.hub.relays())))
 }
 
 /// Answers captive-portal probes (protocol section 4.8).

@@ -118,6 +118,8 @@ impl Asked {
 
     fn ask_about_tailnets_and_people(&mut self) {
         self.any(&["status"]);
+        let url = format!("http://{}", self.server.address());
+        self.any(&["doctor", &url]);
         self.any(&["tailnets", "list"]);
         self.any(&["tailnets", "show", "home"]);
         self.any(&["tailnets", "create", "new"]);

@@ -13,6 +13,7 @@ mod backup;
 mod bowline;
 mod commands;
 mod deployment;
+mod doctor;
 mod help;
 mod imports;
 mod policies;
