@@ -1,9 +1,12 @@
 //! A database that goes back to an earlier state: followers notice, and no number is given twice.
 
+use std::time::{Duration, Instant};
+
 use bowline_bus::{Bus, LogOwner};
 use bowline_db::{AuditVerdict, ChangeLog, Changes, Database, next_id};
 use bowline_ids::Revision;
 use bowline_test_servers::{PgBouncer, PostgresServer, on_both};
+use tokio::{sync::watch::Receiver, time::timeout};
 
 use crate::support::{TestLog, add, system_options, tailnet};
 
@@ -27,13 +30,29 @@ async fn restore(fixture: &TestLog) {
         .await;
 }
 
+/// Asks from a revision until an epoch begins, as followers do, and returns its base.
+async fn ask_until_begun(log: &ChangeLog, since: u64, epoch: &mut Receiver<u64>) -> u64 {
+    let asking = async {
+        loop {
+            assert_eq!(changes(log, since).await, Changes::Compacted);
+            let begun = timeout(Duration::from_millis(50), epoch.changed()).await;
+            if begun.is_ok() {
+                return *epoch.borrow_and_update();
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), asking)
+        .await
+        .expect("an epoch begins")
+}
+
 /// Checks how many epochs have begun, once whatever is under way is over.
 async fn begun_is(fixture: &TestLog, expected: i64) {
     // An epoch that begins holds what a mutation needs.
     add(
         &fixture.log,
         tailnet(3),
-        &format!("after {expected} {:?}", std::time::Instant::now()),
+        &format!("after {expected} {:?}", Instant::now()),
     )
     .await
     .unwrap();
@@ -61,9 +80,7 @@ async fn follower_that_is_ahead_begins_an_epoch(fixture: TestLog) {
     }
     let mut epoch = fixture.database().watch_epoch();
     fixture.execute(GO_BACK).await;
-    assert_eq!(changes(log, 3).await, Changes::Compacted);
-    epoch.changed().await.unwrap();
-    let base = *epoch.borrow_and_update();
+    let base = ask_until_begun(log, 3, &mut epoch).await;
     assert_eq!(revision(log).await, base);
     // What was common before is still told, and leads to the gap.
     let Changes::Entries(entries) = changes(log, 0).await else {
@@ -80,18 +97,13 @@ async fn follower_that_is_ahead_begins_an_epoch(fixture: TestLog) {
     };
     ask_after(30).await;
     begun_is(&fixture, 1).await;
-    ask_after(31).await;
-    epoch.changed().await.unwrap();
+    fixture.advance(31);
+    let base = ask_until_begun(log, base + 7, &mut epoch).await;
+    fixture.advance(61);
+    assert_eq!(changes(log, base + 7).await, Changes::Compacted);
     begun_is(&fixture, 2).await;
-    let base = *epoch.borrow_and_update();
-    let ask_after = async |seconds| {
-        fixture.advance(seconds);
-        assert_eq!(changes(log, base + 7).await, Changes::Compacted);
-    };
-    ask_after(61).await;
-    begun_is(&fixture, 2).await;
-    ask_after(60).await;
-    epoch.changed().await.unwrap();
+    fixture.advance(60);
+    ask_until_begun(log, base + 7, &mut epoch).await;
 }
 
 async fn revisions_and_identifiers_jump_and_the_audit_says_so(fixture: TestLog) {
@@ -136,9 +148,7 @@ async fn tailnet_that_is_lost_begins_above_the_base(fixture: TestLog) {
         .execute("DELETE FROM change_log; DELETE FROM audit; DELETE FROM heads; DELETE FROM things")
         .await;
     let mut epoch = fixture.database().watch_epoch();
-    assert_eq!(changes(log, 1).await, Changes::Compacted);
-    epoch.changed().await.unwrap();
-    let base = *epoch.borrow();
+    let base = ask_until_begun(log, 1, &mut epoch).await;
     assert_eq!(
         add(log, tailnet(1), "b").await.unwrap(),
         Revision::new(base + 1)
@@ -208,7 +218,7 @@ async fn promote_standby(
     assert_eq!(revision(&log).await, 2);
     let mut epoch = database.watch_epoch();
     server.replace_by_standby(standby).unwrap();
-    let back = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+    let back = timeout(Duration::from_secs(30), async {
         loop {
             if let Ok(revision) = add(&log, tailnet(1), "new").await {
                 return revision.get();
