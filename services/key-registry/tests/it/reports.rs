@@ -1,5 +1,7 @@
 //! What gateways report of nodes.
 
+use std::time::Duration;
+
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, SnapshotRequest},
     key_registry::v1::{
@@ -34,10 +36,20 @@ async fn follower_that_has_lost_soft_states_is_sent_for_a_snapshot(services: Tes
     };
     let before = ask(0).await;
     assert!(!before.compacted);
-    assert!(ask(before.soft_head + 1).await.compacted);
     // What was known of the log then leads to the gap, though the log itself has lost nothing.
-    let after = ask(0).await;
-    assert!(after.head > before.head + 1_000_000 && after.soft_head > before.soft_head + 1_000_000);
+    let begun = async {
+        loop {
+            assert!(ask(before.soft_head + 1).await.compacted);
+            let after = ask(0).await;
+            if after.head > before.head + 1_000_000 {
+                return after;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let begun = tokio::time::timeout(Duration::from_secs(30), begun);
+    let after = begun.await.expect("an epoch begins");
+    assert!(after.soft_head > before.soft_head + 1_000_000);
 }
 
 async fn session_that_a_report_does_not_name_is_refused(services: TestServices) {
