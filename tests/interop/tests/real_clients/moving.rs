@@ -108,14 +108,13 @@ fn fill(headscale: &Headscale) {
 }
 
 #[test]
+#[ignore = "needs a program of headscale 0.29, which HEADSCALE names"]
 fn clients_that_run_move_from_headscale_and_keep_what_they_have() {
     let Some(network) = TestNetwork::new().unwrap() else {
         return;
     };
     let host = network.host().unwrap();
-    let Some(mut headscale) = Headscale::start(host.clone()).unwrap() else {
-        return;
-    };
+    let mut headscale = Headscale::start(host.clone()).unwrap();
     let join = |name: &str, key: &str, more: &[&str]| {
         let client = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
         client.join("http://10.77.0.1:8080", key, name).unwrap();
