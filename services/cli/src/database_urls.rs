@@ -1,6 +1,9 @@
 //! Which databases a command is about: those of a state directory, or those of separate processes.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bowline_service_kit::ServiceName;
 use bowline_standalone::{OwnerDatabase, owner_databases};
@@ -13,7 +16,7 @@ use crate::{
 };
 
 /// The databases of separate processes.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub struct DatabaseArgs {
     /// The PostgreSQL database of separate processes, as a URL. Where services have databases of their own, once for each as
     /// `SERVICE=URL`, such as `identity=postgres://db.internal/identity`.
@@ -36,11 +39,7 @@ impl DatabaseArgs {
     /// Returns the databases of separate processes, or of the state directory when none are named.
     pub fn read_urls(&self, connection: &ConnectionArgs) -> Result<OwnerUrls, Failure> {
         if !self.is_given() {
-            let url = |owner: OwnerDatabase| {
-                let url = OwnerDatabase::state_url(&connection.state_dir, owner.service);
-                (owner, Zeroizing::new(url))
-            };
-            return Ok(owner_databases().into_iter().map(url).collect());
+            return Ok(list_state_urls(&connection.state_dir));
         }
         let from_file = match &self.database_file {
             Some(file) => {
@@ -70,6 +69,15 @@ impl DatabaseArgs {
         });
         urls.collect()
     }
+}
+
+/// Returns the databases of a state directory.
+pub fn list_state_urls(state_dir: &Path) -> OwnerUrls {
+    let url = |owner: OwnerDatabase| {
+        let url = OwnerDatabase::state_url(state_dir, owner.service);
+        (owner, Zeroizing::new(url))
+    };
+    owner_databases().into_iter().map(url).collect()
 }
 
 /// Returns the service that `SERVICE=URL` names.

@@ -14,12 +14,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::{
     backup::write_file,
     connection::ConnectionArgs,
-    database_urls::{DatabaseArgs, OwnerUrls},
+    database_urls::{DatabaseArgs, OwnerUrls, list_state_urls},
     failure::{Failure, FailureKind},
     output::{Printer, Row},
 };
@@ -107,9 +106,9 @@ pub async fn run(
     let undone = match args.databases.is_given() {
         true => {
             let urls = args.databases.read_urls(connection)?;
-            restore_databases(backup, &urls, args, printer).await?
+            restore_databases(backup, &urls, args.files.as_deref(), args.replace, printer).await?
         }
-        false => restore_state_dir(backup, &connection.state_dir, args, printer).await?,
+        false => restore_state_dir(backup, &connection.state_dir, args.replace, printer).await?,
     };
     let taken_at = taken_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let rows: Vec<UndoneRow> = undone.into_iter().map(UndoneRow::from).collect();
@@ -147,24 +146,14 @@ pub async fn migrate(
         return Err(Failure::new(FailureKind::NotFound, text));
     }
     let _lock = lock_state_dir(&connection.state_dir)?;
-    let from = state_urls(&connection.state_dir);
+    let from = list_state_urls(&connection.state_dir);
     let directory = tempfile::tempdir_in(&connection.state_dir)?;
     let file = directory.path().join("backup");
     write_file(&file, &from, Some(&connection.state_dir), printer).await?;
     let urls = args.databases.read_urls(connection)?;
-    let restore = RestoreArgs {
-        file: file.clone(),
-        databases: DatabaseArgs::default(),
-        files: Some(args.files.clone()),
-        replace: false,
-    };
-    restore_databases(
-        BackupReader::begin(File::open(&file)?)?,
-        &urls,
-        &restore,
-        printer,
-    )
-    .await?;
+    let backup = BackupReader::begin(File::open(&file)?)?;
+    let (files, is_replaced) = (Some(&*args.files), false);
+    restore_databases(backup, &urls, files, is_replaced, printer).await?;
     let files = args.files.display();
     let text = format!(
         "Everything is in the databases. Control keys, sealing key and settings are in {files}: let control_keys of the gateways and \
@@ -176,19 +165,13 @@ pub async fn migrate(
     Ok(())
 }
 
-fn state_urls(state_dir: &Path) -> OwnerUrls {
-    let url = |owner: OwnerDatabase| {
-        let url = OwnerDatabase::state_url(state_dir, owner.service);
-        (owner, Zeroizing::new(url))
-    };
-    owner_databases().into_iter().map(url).collect()
-}
-
-/// Restores into databases of separate processes: all schemas of one database, or none.
+/// Restores into databases, all schemas of one database or none, and files into a directory if there is one for them. Returns
+/// what the databases that are replaced say of access that was taken away.
 async fn restore_databases(
     mut backup: BackupReader,
     urls: &OwnerUrls,
-    args: &RestoreArgs,
+    files: Option<&Path>,
+    is_replaced: bool,
     printer: Printer,
 ) -> Result<Vec<UndoneEntry>, Failure> {
     let taken_at = backup.header.taken_at;
@@ -216,10 +199,10 @@ async fn restore_databases(
         };
         let options = &owner.options;
         target
-            .restore_schema(&mut backup, options, args.replace, &tell)
+            .restore_schema(&mut backup, options, is_replaced, &tell)
             .await?;
     }
-    if let Some(directory) = &args.files {
+    if let Some(directory) = files {
         restore_files(&mut backup, directory)?;
     }
     for (_, target) in targets {
@@ -232,11 +215,11 @@ async fn restore_databases(
 async fn restore_state_dir(
     backup: BackupReader,
     state_dir: &Path,
-    args: &RestoreArgs,
+    is_replaced: bool,
     printer: Printer,
 ) -> Result<Vec<UndoneEntry>, Failure> {
     let _lock = lock_state_dir(state_dir)?;
-    if !list_state(state_dir)?.is_empty() && !args.replace {
+    if !list_state(state_dir)?.is_empty() && !is_replaced {
         let text = format!(
             "{} is not empty: name a new directory with --state-dir, or move what is there aside with --replace",
             state_dir.display()
@@ -245,7 +228,7 @@ async fn restore_state_dir(
     }
     let taken_at = backup.header.taken_at;
     let mut undone = Vec::new();
-    for (owner, url) in state_urls(state_dir) {
+    for (owner, url) in list_state_urls(state_dir) {
         if state_dir
             .join(OwnerDatabase::file_name(owner.service))
             .exists()
@@ -262,13 +245,8 @@ async fn restore_state_dir(
     }
     let there = list_state(state_dir)?;
     let made = tempfile::tempdir_in(state_dir)?;
-    let into = RestoreArgs {
-        file: args.file.clone(),
-        databases: DatabaseArgs::default(),
-        files: Some(made.path().to_owned()),
-        replace: true,
-    };
-    restore_databases(backup, &state_urls(made.path()), &into, printer).await?;
+    let urls = list_state_urls(made.path());
+    restore_databases(backup, &urls, Some(made.path()), false, printer).await?;
     let marker = state_dir.join(RESTORE_MARKER);
     File::create(&marker)?.sync_all()?;
     File::open(state_dir)?.sync_all()?;

@@ -76,7 +76,7 @@ impl IdentityChangesReader {
         }
         if let Some(first) = chunks.first_mut() {
             first.tailnet = found;
-            first.deleted_user_ids = deleted.into_iter().collect();
+            first.deleted_user_ids = deleted;
             first.tailnet_deleted = is_deleted;
         }
         if let Some(last) = chunks.last_mut() {

@@ -139,6 +139,9 @@ impl IdentityFollower {
         tailnet: TailnetId,
         ends: &DeletedUsers,
     ) -> Result<(), RegistryError> {
+        if matches!(ends, DeletedUsers::Users(users) if users.is_empty()) {
+            return Ok(());
+        }
         let mut reader = self
             .log
             .database()
@@ -147,7 +150,6 @@ impl IdentityFollower {
             .await
             .map_err(DatabaseError::from)?;
         let candidates = match ends {
-            DeletedUsers::Users(users) if users.is_empty() => Vec::new(),
             DeletedUsers::Users(users) => {
                 let owners = nodes::list_owners(&mut reader, tailnet.get()).await?;
                 let mut found = Vec::new();

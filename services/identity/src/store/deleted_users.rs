@@ -1,7 +1,5 @@
 //! Users and tailnets that were deleted.
 
-use std::collections::BTreeSet;
-
 use bowline_db::DatabaseError;
 use sqlx::AnyConnection;
 
@@ -40,7 +38,7 @@ pub async fn note_deleted_tailnet(
 pub async fn list_deleted_users(
     on: &mut AnyConnection,
     tailnet_id: u64,
-) -> Result<BTreeSet<u64>, DatabaseError> {
+) -> Result<Vec<u64>, DatabaseError> {
     let query = sqlx::query_scalar::<_, i64>(
         "SELECT user_id FROM deleted_users WHERE tailnet_id = $1 ORDER BY user_id",
     );

@@ -91,14 +91,15 @@ impl TestGroup {
         self.groups().update_group(request).await.unwrap();
     }
 
-    /// Sets a policy that names the group. What identity acknowledged the compiler hears a moment later.
-    async fn set_policy_of_group(&self) {
+    /// Sets a policy that names the group, and returns its version. What identity acknowledged the compiler hears a moment
+    /// later.
+    async fn set_policy_of_group(&self) -> u64 {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             let answer = self.compiler.try_set_policy(POLICY, None).await.unwrap();
             if answer.problems.is_empty() {
                 assert!(answer.warnings.is_empty(), "{:?}", answer.warnings);
-                return;
+                return answer.version.unwrap().version;
             }
             assert!(tokio::time::Instant::now() < deadline, "{answer:?}");
             tokio::task::yield_now().await;
@@ -116,14 +117,16 @@ impl TestGroup {
         !answer.unwrap().into_inner().allowed_by.is_empty()
     }
 
-    /// Waits until each node is in a class: the compiler hears of registrations a moment later.
-    async fn await_all_placed(&self, stream: &mut Streaming<CompiledUpdate>) {
+    /// Waits until each node is in a class of a version: the compiler hears of registrations a moment later, and puts a version
+    /// in force a moment after it has stored it.
+    async fn await_all_placed(&self, stream: &mut Streaming<CompiledUpdate>, version: u64) {
         let all: BTreeSet<_> = [&self.laptop, &self.other, &self.database]
             .map(|node| node.id)
             .into();
-        let mut placed = BTreeSet::new();
-        while !all.is_subset(&placed) {
+        let (mut placed, mut in_force) = (BTreeSet::new(), 0);
+        while !all.is_subset(&placed) || in_force < version {
             let parts = next_update(stream).await;
+            in_force = parts[0].stamp.unwrap().policy_version;
             let moved = parts.iter().flat_map(|part| &part.memberships);
             placed.extend(moved.map(|member| member.node_id));
         }
@@ -156,9 +159,9 @@ async fn register(compiler: &TestCompiler, number: u8, key: String) -> Node {
 async fn members_of_a_group_alone_are_compiled_again_when_it_changes(compiler: TestCompiler) {
     let test = TestGroup::start(compiler).await;
     let group = test.create_group("ops@example.com").await;
-    test.set_policy_of_group().await;
+    let version = test.set_policy_of_group().await;
     let mut stream = test.compiler.watch_compiled().await;
-    test.await_all_placed(&mut stream).await;
+    test.await_all_placed(&mut stream, version).await;
     assert!(!test.reaches(&test.laptop).await);
 
     let tailnet_id = test.compiler.tailnet;

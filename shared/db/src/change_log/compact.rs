@@ -24,7 +24,10 @@ pub(super) async fn run(
     loop {
         let page = sqlx::query(
             "SELECT tailnet_id, revision FROM heads
-             WHERE tailnet_id > $1 AND revision > $2 ORDER BY tailnet_id LIMIT $3",
+             WHERE tailnet_id > $1 AND EXISTS
+                 (SELECT 1 FROM change_log WHERE change_log.tailnet_id = heads.tailnet_id
+                  AND change_log.revision <= heads.revision - $2)
+             ORDER BY tailnet_id LIMIT $3",
         )
         .bind(after)
         .bind(i64::from(keep_entries))

@@ -47,8 +47,8 @@ async fn ask_until_begun(log: &ChangeLog, since: u64, epoch: &mut Receiver<u64>)
 }
 
 /// Checks how many epochs have begun, once whatever is under way is over.
-async fn begun_is(fixture: &TestLog, expected: i64) {
-    // An epoch that begins holds what a mutation needs.
+async fn check_count(fixture: &TestLog, expected: i64) {
+    // A mutation waits for an epoch that is beginning.
     add(
         &fixture.log,
         tailnet(3),
@@ -96,12 +96,12 @@ async fn follower_that_is_ahead_begins_an_epoch(fixture: TestLog) {
         assert_eq!(changes(log, u64::MAX).await, Changes::Compacted);
     };
     ask_after(30).await;
-    begun_is(&fixture, 1).await;
+    check_count(&fixture, 1).await;
     fixture.advance(31);
     let base = ask_until_begun(log, base + 7, &mut epoch).await;
     fixture.advance(61);
     assert_eq!(changes(log, base + 7).await, Changes::Compacted);
-    begun_is(&fixture, 2).await;
+    check_count(&fixture, 2).await;
     fixture.advance(60);
     ask_until_begun(log, base + 7, &mut epoch).await;
 }

@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 use bowline_interop::{Client, Release, Server, Split, inside, wait_for};
 use serde_json::Value;
 
-use super::{ECHO, MINUTE, SECOND, SOON, hears_of, reaches, split};
+use super::{ECHO, MINUTE, SOON, hears_of, join_three, reaches, split};
 
 /// How soon peers hear of a revocation after all that.
 const TOLD: Duration = Duration::from_secs(2);
@@ -37,9 +37,9 @@ fn expire(split: &Split, node: &str, peers: &[(&Client, &[&str])]) {
         let receipt = split.bowline(&["nodes", "expire", node]).unwrap();
         for told in told {
             let took = told.join().unwrap();
-            assert!(took < TOLD + SECOND, "a peer heard of it after {took:?}");
+            assert!(took < TOLD, "a peer heard of it after {took:?}");
         }
-        // Who is called to have applied it has: all peers have been told by now. None is left out.
+        // The receipt leaves no gateway out.
         let gateways = receipt["gateways"].as_array().unwrap();
         assert_eq!(gateways.len(), 2, "{receipt}");
     });
@@ -54,7 +54,8 @@ fn expire(split: &Split, node: &str, peers: &[(&Client, &[&str])]) {
     });
 }
 
-fn audit_says_so(split: &Split, reason: &str) {
+/// Checks that trails of two owners at least say why an epoch began, and that none is broken.
+fn check_audit(split: &Split, reason: &str) {
     let trail = split
         .bowline(&["audit", "list", "--limit", "1000"])
         .unwrap();
@@ -63,11 +64,8 @@ fn audit_says_so(split: &Split, reason: &str) {
         entry["action"] == "epoch.begin" && entry["detail"].to_string().contains(reason)
     });
     assert!(begun.count() >= 2, "{trail}");
-    let verified = split.bowline(&["audit", "verify"]).unwrap();
-    assert!(
-        !verified.to_string().contains("\"broken\":true"),
-        "{verified}"
-    );
+    // It fails where a trail is broken.
+    split.bowline(&["audit", "verify"]).unwrap();
 }
 
 #[test]
@@ -108,12 +106,7 @@ fn standby_promoted_without_the_end_of_the_log_is_noticed_by_all() {
         return;
     };
     let key = split.key().unwrap();
-    for (index, gateway) in [(0, 1), (1, 2), (2, 2)] {
-        let name = format!("c{}", index + 1);
-        clients[index]
-            .join(&split.url(gateway), &key, &name)
-            .unwrap();
-    }
+    join_three(&split, &clients, &key);
     clients[0].wait_for_peers(&["c2", "c3"], SOON);
     let two = clients[1].ipv4().unwrap();
     clients[1].serve_echo(ECHO, 7000).unwrap();
@@ -167,7 +160,7 @@ fn standby_promoted_without_the_end_of_the_log_is_noticed_by_all() {
     assert!(made.unwrap()["id"].as_u64().unwrap() > highest_user);
     clients[0].wait_for_peers(&["c2", "c5"], MINUTE);
     clients[1].wait_for_peers(&["c1", "c5"], MINUTE);
-    audit_says_so(&split, "another server or timeline");
+    check_audit(&split, "another server or timeline");
 }
 
 #[test]
@@ -177,12 +170,7 @@ fn backup_restored_under_running_gateways_is_noticed_by_all() {
         return;
     };
     let key = split.key().unwrap();
-    for (index, gateway) in [(0, 1), (1, 2), (2, 2)] {
-        let name = format!("c{}", index + 1);
-        clients[index]
-            .join(&split.url(gateway), &key, &name)
-            .unwrap();
-    }
+    join_three(&split, &clients, &key);
     clients[0].wait_for_peers(&["c2", "c3"], SOON);
     let two = clients[1].ipv4().unwrap();
     clients[1].serve_echo(ECHO, 7000).unwrap();
@@ -230,5 +218,5 @@ fn backup_restored_under_running_gateways_is_noticed_by_all() {
     clients[3].wait_for_state("NeedsLogin", MINUTE);
     clients[3].join(&split.url(1), &key, "c5").unwrap();
     assert!(node_id(&split, "c5") > lost);
-    audit_says_so(&split, "a backup was restored");
+    check_audit(&split, "a backup was restored");
 }

@@ -81,6 +81,13 @@ fn split_with_drain(test: &str, clients: usize, drain: u32) -> Option<(Split, Ve
     Some((Split::start_with_drain(drain).unwrap(), clients))
 }
 
+/// Lets the first three clients join as `c1` at the first gateway, and as `c2` and `c3` at the second.
+fn join_three(split: &Split, clients: &[Client], key: &str) {
+    for ((client, gateway), name) in clients.iter().zip([1, 2, 2]).zip(["c1", "c2", "c3"]) {
+        client.join(&split.url(gateway), key, name).unwrap();
+    }
+}
+
 fn reaches(from: &Client, address: &str, port: u16) {
     wait_for(&format!("{address}:{port} answers"), SOON, || {
         from.echo(address, port, "hello")

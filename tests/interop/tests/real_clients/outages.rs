@@ -5,7 +5,7 @@ use std::time::Duration;
 use bowline_interop::{Client, Release, Split, wait_for};
 use serde_json::Value;
 
-use super::{ECHO, MINUTE, SOON, hears_of, joined, reaches, split};
+use super::{ECHO, MINUTE, SOON, hears_of, join_three, joined, reaches, split};
 
 /// What has to be the same after an outage: which nodes there are, and their keys, the oldest first.
 fn bindings(nodes: &Value) -> Vec<[Value; 4]> {
@@ -77,12 +77,7 @@ fn killed_services_lose_nothing_and_what_changed_meanwhile_is_seen() {
         return;
     };
     let key = split.key().unwrap();
-    for (index, gateway) in [(0, 1), (1, 2), (2, 2)] {
-        let name = format!("c{}", index + 1);
-        clients[index]
-            .join(&split.url(gateway), &key, &name)
-            .unwrap();
-    }
+    join_three(&split, &clients, &key);
     let two = clients[1].ipv4().unwrap();
     clients[1].serve_echo(ECHO, 7000).unwrap();
     let before = bindings(&split.bowline(&["nodes", "list"]).unwrap());

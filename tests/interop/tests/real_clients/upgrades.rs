@@ -33,7 +33,7 @@ const SERVICES: [&str; 6] = [
 ];
 
 /// Ends a service and starts it from a release.
-fn replace(split: &mut Split, service: &'static str, release: Option<&PathBuf>) {
+fn restart_from(split: &mut Split, service: &'static str, release: Option<&PathBuf>) {
     split.terminate(service).unwrap();
     wait_for("the service ends", SOON, || {
         match split.has_ended(service) {
@@ -66,13 +66,15 @@ fn make_users(administrator: &Administrator, is_over: &AtomicBool) -> Vec<String
     acknowledged
 }
 
-fn greeted(split: &Split) -> u64 {
+/// Returns how many users have what only the later release writes.
+fn count_greeted(split: &Split) -> u64 {
     let question = "SELECT COUNT(*) FROM identity.users WHERE greeting <> ''";
     let found = split.postgres.ask(split.database_url(), question).unwrap();
     found.parse().unwrap()
 }
 
-fn level(split: &Split) -> u32 {
+/// Returns the schema level in use.
+fn read_level(split: &Split) -> u32 {
     let question = "SELECT MAX(level) FROM identity.schema_levels";
     let found = split.postgres.ask(split.database_url(), question).unwrap();
     found.parse().unwrap()
@@ -81,32 +83,32 @@ fn level(split: &Split) -> u32 {
 /// Upgrades some services and puts them back, then upgrades all; checks what may be written when.
 fn upgrade_all(split: &mut Split, clients: &[Client], next: &PathBuf) {
     for service in &SERVICES[..5] {
-        replace(split, service, Some(next));
+        restart_from(split, service, Some(next));
     }
     split
         .bowline(&["users", "create", "early@example.com"])
         .unwrap();
-    assert_eq!(greeted(split), 0, "one gateway does not know it");
+    assert_eq!(count_greeted(split), 0, "one gateway does not know it");
     for service in SERVICES[..5].iter().rev() {
-        replace(split, service, None);
+        restart_from(split, service, None);
     }
     split
         .bowline(&["users", "create", "back@example.com"])
         .unwrap();
-    assert_eq!(level(split), 1);
+    assert_eq!(read_level(split), 1);
     for service in SERVICES {
-        replace(split, service, Some(next));
+        restart_from(split, service, Some(next));
     }
     wait_for(
         "all know it for long enough",
         RAISED_WITHIN,
-        || match level(split) {
+        || match read_level(split) {
             2 => Ok(()),
             level => Err(format!("level {level}")),
         },
     );
     wait_for("new things are written", SOON, || {
-        let number = greeted(split);
+        let number = count_greeted(split);
         match number {
             0 => Err("nobody is greeted".to_owned()),
             _ => Ok(()),
@@ -162,7 +164,7 @@ fn each_service_is_upgraded_and_put_back_under_load_and_nothing_is_lost() {
             Some(next) => upgrade_all(&mut split, &clients, next),
             None => {
                 for service in SERVICES {
-                    replace(&mut split, service, None);
+                    restart_from(&mut split, service, None);
                 }
             }
         }));
