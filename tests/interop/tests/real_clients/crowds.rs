@@ -14,10 +14,16 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::{MINUTE, SOON, http::http};
 
-/// Connects from a loopback address, and says nothing.
-async fn silent(from: u8, to: SocketAddr) -> Option<TcpStream> {
+/// How many connections one of the four crowds keeps: all of them are more than the server may have, and few enough for this
+/// process where the system lets it, too, open no more files than the server.
+const MEMBERS: usize = 220;
+
+/// Connects from a loopback address of a network of its own, and says nothing.
+async fn silent(network: u8, to: SocketAddr) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
-    socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).ok()?;
+    socket
+        .bind(SocketAddr::from(([127, network, 0, 1], 0)))
+        .ok()?;
     let connecting = tokio::time::timeout(super::SECOND, socket.connect(to));
     connecting.await.ok()?.ok()
 }
@@ -55,9 +61,9 @@ async fn silent_crowds_keep_out_neither_administrators_nor_nodes_where_few_files
     let stop = Arc::new(AtomicBool::new(false));
     let crowds: Vec<_> = ["10.77.0.1:8080", "10.77.0.1:8444"]
         .into_iter()
-        .flat_map(|to| [(to, 2..5), (to, 5..8)])
+        .flat_map(|to| [(to, 2..100), (to, 100..200)])
         .map(|(to, sources)| {
-            let crowd = crowd(to.parse().unwrap(), sources, 800, Arc::clone(&stop));
+            let crowd = crowd(to.parse().unwrap(), sources, MEMBERS, Arc::clone(&stop));
             tokio::spawn(crowd)
         })
         .collect();

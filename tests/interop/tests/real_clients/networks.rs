@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use bowline_interop::{TestNetwork, sweep};
+use bowline_interop::{TestNetwork, sweep, wait_for};
+
+use super::SOON;
 
 fn namespaces() -> String {
     let output = Command::new("ip").args(["netns", "list"]).output().unwrap();
@@ -28,6 +30,14 @@ fn networks_of_killed_tests_are_removed_with_their_processes() {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
+    // Before it is inside, only the namespace would be taken from it.
+    wait_for("the process is inside", SOON, || {
+        let inside = Command::new("ip").args(["netns", "pids", &left]).output();
+        let inside = inside.map_err(|error| error.to_string())?;
+        (!inside.stdout.is_empty())
+            .then_some(())
+            .ok_or_else(|| "nobody".to_owned())
+    });
     sweep();
     assert!(!namespaces().contains(&left), "{left} is gone");
     assert!(!client.wait().unwrap().success(), "its process was ended");
