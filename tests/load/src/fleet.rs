@@ -74,9 +74,9 @@ pub struct Fleet {
 
 impl Fleet {
     /// Returns a fleet without nodes.
-    pub fn new(context: FleetContext) -> Self {
+    pub fn new(context: Arc<FleetContext>) -> Self {
         Self {
-            context: Arc::new(context),
+            context,
             nodes: Vec::new(),
             views: Vec::new(),
         }

@@ -26,6 +26,7 @@ mod options;
 mod oracle;
 mod pace;
 mod phases;
+mod quiet_tailnet;
 mod report;
 mod roster;
 mod run;

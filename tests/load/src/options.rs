@@ -39,6 +39,9 @@ pub struct Options {
     /// Percent of the nodes that speak boxes instead of Noise.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub boxes: u32,
+    /// How many tailnets there are beside the one under load, each with two nodes that hold their streams and stay quiet.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8_000))]
+    pub other_tailnets: u32,
     /// URL of a gateway that runs, on the loopback interface; several share the nodes. A tailnet of their own is made for them.
     #[arg(long, conflicts_with_all = ["deployment", "tls"])]
     pub gateway: Vec<String>,

@@ -3,6 +3,7 @@
 mod changes;
 mod mass;
 mod single;
+mod tailnets;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -14,9 +15,11 @@ use bowline_keys::NodePublic;
 use bowline_proto::key_registry::v1::Node;
 
 use crate::{
+    administration::Administration,
+    fleet::Fleet,
     node::SimulatedNode,
     options::PhaseName,
-    roster::{Presence, RosterNode, Standing},
+    roster::{Presence, Roster, RosterNode, Standing},
     run::Run,
 };
 
@@ -35,24 +38,9 @@ impl Run {
         }
     }
 
-    /// Adds the nodes of the fleet that were registered since to the roster, as the registry lists them; returns what is wrong
-    /// with its list.
+    /// Adds the nodes of the fleet that were registered since to the roster; returns what is wrong with the registry's list.
     async fn enroll_nodes(&mut self) -> Result<Vec<String>> {
-        let listed = self.administration.nodes().await?;
-        let newcomers = &self.fleet.nodes[self.roster.nodes().len()..];
-        let (mut found, mut faults) = (Vec::new(), Vec::new());
-        for node in newcomers {
-            match listed.get(&node.key) {
-                Some(entry) => found.push(roster_node(node, entry)?),
-                None => faults.push(format!("the registry does not know node {}", node.place)),
-            }
-        }
-        if !faults.is_empty() {
-            // Places would not fit any more.
-            anyhow::bail!("{}", faults.join("\n"));
-        }
-        faults.extend(self.roster.extend(found));
-        Ok(faults)
+        enroll_nodes(&self.administration, &self.fleet, &mut self.roster).await
     }
 
     /// Returns an endpoint that nobody has had.
@@ -75,6 +63,30 @@ impl Run {
         let nodes = places.iter().map(|place| &self.fleet.nodes[*place]);
         nodes.map(Arc::clone).collect()
     }
+}
+
+/// Adds the nodes of a fleet that were registered since to its roster, as the registry lists them; returns what is wrong with
+/// its list.
+pub async fn enroll_nodes(
+    administration: &Administration,
+    fleet: &Fleet,
+    roster: &mut Roster,
+) -> Result<Vec<String>> {
+    let listed = administration.nodes().await?;
+    let newcomers = &fleet.nodes[roster.nodes().len()..];
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    for node in newcomers {
+        match listed.get(&node.key) {
+            Some(entry) => found.push(roster_node(node, entry)?),
+            None => faults.push(format!("the registry does not know node {}", node.place)),
+        }
+    }
+    if !faults.is_empty() {
+        // Places would not fit any more.
+        anyhow::bail!("{}", faults.join("\n"));
+    }
+    faults.extend(roster.extend(found));
+    Ok(faults)
 }
 
 fn roster_node(node: &SimulatedNode, entry: &Node) -> Result<RosterNode> {

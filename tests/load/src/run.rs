@@ -1,6 +1,10 @@
 //! A run: a server, a fleet, phase after phase, each measured and checked.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use bowline_service_kit::descriptors;
@@ -13,6 +17,7 @@ use crate::{
     link::NodeMode,
     node::SimulatedNode,
     options::{DeploymentKind, Options, PhaseName, PlanKind},
+    quiet_tailnet::QuietTailnet,
     report::{PhaseReport, RunReport},
     roster::Roster,
     session::Transport,
@@ -48,6 +53,8 @@ pub struct Run {
     pub table: AccessTable,
     /// Endpoints that were given out.
     pub endpoints: u32,
+    /// Tailnets beside the one under load.
+    pub others: Vec<QuietTailnet>,
     servers: ServerProcesses,
     reports: Vec<PhaseReport>,
 }
@@ -84,15 +91,17 @@ pub async fn run_load(options: Options) -> Result<Option<RunReport>> {
     let mut run = Run {
         servers: ServerProcesses::new(&options.pid),
         table: plan.table(),
-        fleet: Fleet::new(context),
+        fleet: Fleet::new(Arc::new(context)),
         roster: Roster::default(),
         endpoints: 0,
+        others: Vec::new(),
         reports: Vec::new(),
         options,
         target,
         administration,
         plan,
     };
+    run.start_other_tailnets().await?;
     run.add_nodes(usize::try_from(run.options.nodes)?);
     run.register().await?;
     run.connect().await?;
@@ -101,6 +110,7 @@ pub async fn run_load(options: Options) -> Result<Option<RunReport>> {
             run.do_phase(phase).await?;
         }
     }
+    run.finish_other_tailnets().await;
     Ok(Some(run.into_report()))
 }
 
@@ -178,6 +188,11 @@ impl Run {
             told.extend(self.fleet.open_frames(&is_wanted).0);
         }
         (report, told)
+    }
+
+    /// Returns the memory of the server now, in MiB by the name of the program.
+    pub fn server_memory(&self) -> BTreeMap<String, f64> {
+        self.servers.memory()
     }
 
     /// Keeps what was measured.

@@ -24,7 +24,7 @@ pub struct Target {
     pub channels: OwnerChannels,
     /// What was started, with what it runs on; in this order it ends.
     deployment: Option<Box<dyn Deployment>>,
-    _postgres: Option<PostgresServer>,
+    postgres: Option<(PostgresServer, String)>,
     _directory: Option<TempDir>,
 }
 
@@ -54,7 +54,7 @@ impl Target {
                     return Ok(None);
                 };
                 let database = server.new_database()?;
-                postgres = Some(server);
+                postgres = Some((server, database.clone()));
                 match Separate::start_with(directory.path(), &database, &launch)? {
                     Some(separate) => Box::new(separate),
                     None => return Ok(None),
@@ -71,7 +71,7 @@ impl Target {
             gateways: gateways.collect::<Result<_>>()?,
             channels: OwnerChannels::find(|service| deployment.channel(service))?,
             deployment: Some(deployment),
-            _postgres: postgres,
+            postgres,
             _directory: Some(directory),
         }))
     }
@@ -92,9 +92,22 @@ impl Target {
             gateways: gateways.collect::<Result<_>>()?,
             channels,
             deployment: None,
-            _postgres: None,
+            postgres: None,
             _directory: None,
         })
+    }
+
+    /// Returns the size of the database in MiB, where one was started here.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub fn database_mebibytes(&self) -> Result<Option<f64>> {
+        let size = self.postgres.as_ref().map(|(server, url)| {
+            let size = "SELECT pg_database_size(current_database())::float8 / 1048576";
+            Ok(server.ask(url, size)?.trim().parse()?)
+        });
+        size.transpose()
     }
 
     /// Kills the gateways and starts them again, where they were started here; says whether they were.

@@ -35,7 +35,10 @@ impl Run {
         let seconds = meter.began.elapsed().as_secs_f64();
         let took: Vec<_> = outcomes.into_iter().collect::<Result<_>>()?;
         let faults = self.enroll_nodes().await?;
-        let (report, _) = self.settle_phase("register", &meter, |_| false).await;
+        let (mut report, _) = self.settle_phase("register", &meter, |_| false).await;
+        if let Some(size) = tokio::task::block_in_place(|| self.target.database_mebibytes())? {
+            report.figures.insert("MiB of the database", size);
+        }
         self.keep(PhaseReport {
             operations: took.len(),
             seconds,
