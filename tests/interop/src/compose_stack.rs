@@ -9,14 +9,19 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::{DockerEngine, docker, wait_for};
+use crate::{DockerEngine, Process, docker, server::program, wait_for};
+
+/// The names of volumes and networks begin with it.
+pub(crate) const PROJECT: &str = "bowline";
+/// How long a container may take until it is healthy.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Running containers.
 #[derive(Debug)]
 pub struct ComposeStack {
     engine: DockerEngine,
     file: &'static str,
-    overlay: Option<&'static str>,
+    overlays: Vec<&'static str>,
     environment: Vec<(&'static str, String)>,
     address: String,
 }
@@ -33,7 +38,7 @@ impl ComposeStack {
         let stack = Self {
             engine,
             file,
-            overlay: None,
+            overlays: Vec::new(),
             environment: Vec::new(),
             address,
         };
@@ -50,9 +55,9 @@ impl ComposeStack {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.engine.command("docker-compose");
         command
-            .args(["--project-name", "bowline", "--file"])
+            .args(["--project-name", PROJECT, "--file"])
             .arg(format!("deploy/compose/{}", self.file))
-            .args(self.overlay.iter().flat_map(|name| {
+            .args(self.overlays.iter().flat_map(|name| {
                 let path = format!("deploy/compose/{name}");
                 ["--file".to_owned(), path]
             }))
@@ -62,18 +67,18 @@ impl ComposeStack {
         command
     }
 
-    /// Adds another file, in place of the one that was added before, and what it needs to be told.
+    /// Adds other files, in place of those that were added before, and what they need to be told.
     ///
     /// # Errors
     ///
     /// What hinders it.
     pub fn add(
         &mut self,
-        overlay: &'static str,
+        overlays: &[&'static str],
         environment: &[(&'static str, &str)],
     ) -> Result<()> {
         let owned = |(name, value): &(&'static str, &str)| (*name, (*value).to_owned());
-        self.overlay = Some(overlay);
+        self.overlays = overlays.to_vec();
         self.environment = environment.iter().map(owned).collect();
         self.run(&["up", "-d", "--remove-orphans"]).map(drop)
     }
@@ -118,6 +123,47 @@ impl ComposeStack {
     /// What hinders it.
     pub fn change_image(&self, binaries: &Path) -> Result<()> {
         self.engine.load_image(binaries)
+    }
+
+    /// Gives the image a further name, by which it can be used again.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn keep_image(&self, name: &str) -> Result<()> {
+        let kept = format!("bowline:{name}");
+        self.engine.run(&["tag", "bowline:latest", &kept]).map(drop)
+    }
+
+    /// Uses an image that was kept, as `change_image` does.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn use_image(&self, name: &str) -> Result<()> {
+        let kept = format!("bowline:{name}");
+        self.engine.run(&["tag", &kept, "bowline:latest"]).map(drop)
+    }
+
+    /// Deletes a volume that no container uses.
+    ///
+    /// # Errors
+    ///
+    /// When one uses it.
+    pub fn remove_volume(&self, name: &str) -> Result<()> {
+        let volume = format!("{PROJECT}_{name}");
+        self.engine.run(&["volume", "rm", &volume]).map(drop)
+    }
+
+    /// Takes a service off a network: it runs on, and hears of nobody there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there.
+    pub fn disconnect(&self, service: &str, network: &str) -> Result<()> {
+        let (container, network) = (self.container(service)?, format!("{PROJECT}_{network}"));
+        let disconnect = ["network", "disconnect", &network, &container];
+        self.engine.run(&disconnect).map(drop)
     }
 
     /// Runs the command line in a container, as the files say, and returns its JSON.
@@ -178,25 +224,84 @@ impl ComposeStack {
     ///
     /// When it does not run.
     pub fn crash(&self, service: &str) -> Result<()> {
-        let container = self.container(service)?;
-        let format = "{{.State.StartedAt}} {{.State.Health.Status}}";
-        let state = || {
-            self.engine
-                .run(&["inspect", "--format", format, &container])
-        };
-        let before = state()?;
-        let began = before.split(' ').next().unwrap_or_default().to_owned();
-        self.engine.crash(&container)?;
-        let what = format!("{service} is healthy again");
-        wait_for(&what, Duration::from_secs(120), || {
-            let now = state().map_err(|error| error.to_string())?;
-            let is_new = !now.starts_with(&began);
-            match is_new && now.trim().ends_with(" healthy") {
-                true => Ok(()),
-                false => Err(now),
+        let before = self.started_at(service)?;
+        self.engine.crash(&self.container(service)?)?;
+        wait_for(&format!("{service} runs again"), PATIENCE, || {
+            let now = self.started_at(service);
+            match now.map_err(|error| error.to_string())? {
+                now if now == before => Err(now),
+                _ => Ok(()),
             }
         });
+        self.wait_until_healthy(service);
         Ok(())
+    }
+
+    /// Returns when the engine started a service's container.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn started_at(&self, service: &str) -> Result<String> {
+        self.inspect(service, "{{.Id}} {{.State.StartedAt}}")
+    }
+
+    /// Waits until a service is healthy.
+    pub fn wait_until_healthy(&self, service: &str) {
+        wait_for(&format!("{service} is healthy"), PATIENCE, || {
+            let health = self.inspect(service, "{{.State.Health.Status}}");
+            match health.map_err(|error| error.to_string())?.trim() {
+                "healthy" => Ok(()),
+                other => Err(other.to_owned()),
+            }
+        });
+    }
+
+    /// Returns what the engine says of a service's container.
+    fn inspect(&self, service: &str, format: &str) -> Result<String> {
+        let container = self.container(service)?;
+        self.engine
+            .run(&["inspect", "--format", format, &container])
+    }
+
+    /// Returns what a service's container has used of the processor since its start, in seconds, and its memory without the page
+    /// cache, in MiB.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn usage(&self, service: &str) -> Result<(f64, f64)> {
+        self.engine.usage(&self.container(service)?)
+    }
+
+    /// Starts `bowline-load` in a container that is the balancer's neighbour on its loopback interface, and reaches the services
+    /// as an administrator. What it says goes to a file of the engine.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub fn start_load(&self, arguments: &[&str]) -> Result<Process> {
+        let balancer = self.container("balancer")?;
+        self.engine.run(&[
+            "network",
+            "connect",
+            &format!("{PROJECT}_services"),
+            &balancer,
+        ])?;
+        let authority = self.authority("gateway-1", "/etc/bowline/tls/ca.pem")?;
+        let mount = |path: &Path, at: &str| format!("{}:{at}:ro", path.display());
+        let mut command = self.engine.command("docker");
+        command
+            .args(["run", "--rm", "--network", &format!("container:{balancer}")])
+            .args(["--volume", &mount(&program("bowline-load")?, "/load")])
+            .args(["--volume", &mount(&authority, "/ca.pem")])
+            .args(["--volume", &format!("{PROJECT}_admin:/etc/bowline:ro")])
+            .args(["--entrypoint", "/load", "bowline:latest"])
+            .args(["--gateway", &self.url(), "--gateway-ca", "/ca.pem"])
+            .args(["--certificates", "/etc/bowline/certificates", "--owners"])
+            .arg("identity.internal:7101,key-registry.internal:7102,policy-compiler.internal:7103")
+            .args(arguments);
+        Process::start(&mut command, &self.engine.path("load.log"))
     }
 
     /// Returns a figure of a service's metrics: the sum over all labels.
@@ -205,11 +310,8 @@ impl ComposeStack {
     ///
     /// When it can not be asked.
     pub fn metric(&self, service: &str, name: &str) -> Result<f64> {
-        let container = self.container(service)?;
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
-        let addresses = self
-            .engine
-            .run(&["inspect", "--format", format, &container])?;
+        let addresses = self.inspect(service, format)?;
         let address = addresses.split_whitespace().next().context("no address")?;
         let text = self
             .engine

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use bowline_test_servers::report_skipped;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{Host, Process, server::program, wait_for};
@@ -151,6 +152,28 @@ impl DockerEngine {
             command.arg("--cacert").arg(authority);
         }
         run(command.arg(url))
+    }
+
+    /// Returns what a container has used of the processor since its start, in seconds, and its memory without the page cache,
+    /// in MiB.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn usage(&self, container: &str) -> Result<(f64, f64)> {
+        let url = format!("http://engine/containers/{container}/stats?stream=false&one-shot=true");
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--fail", "--unix-socket"]);
+        let text = run(command.arg(self.path("socket")).arg(url))?;
+        let stats: Value = serde_json::from_str(&text)?;
+        let figure = |path: &str| stats.pointer(path).and_then(Value::as_f64);
+        let nanoseconds = figure("/cpu_stats/cpu_usage/total_usage").context("no CPU time")?;
+        let memory = figure("/memory_stats/usage").context("no memory")?;
+        // Of the first and the second version of control groups.
+        let inactive = figure("/memory_stats/stats/total_inactive_file");
+        let inactive = inactive.or_else(|| figure("/memory_stats/stats/inactive_file"));
+        let bytes = memory - inactive.unwrap_or_default();
+        Ok((nanoseconds / 1e9, bytes / f64::from(1 << 20)))
     }
 
     /// Ends the first process of a container as `kill -9` does: for the engine, it has crashed.

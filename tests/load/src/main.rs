@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<bool> {
     let output = options.output;
     let runtime = tokio::runtime::Runtime::new()?;
-    let report = runtime.block_on(run_load(options))?;
+    let report = runtime.block_on(run_load(options, |phase| eprintln!("{phase}")))?;
     let report = report.context("PostgreSQL or Redis is not installed")?;
     match output {
         OutputForm::Table => println!("{}", report.to_text()),

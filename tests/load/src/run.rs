@@ -69,12 +69,13 @@ pub struct PhaseMeter {
     first_bytes: u64,
 }
 
-/// Puts the load on, and returns what was measured; `None` where what the server runs on is not installed.
+/// Puts the load on, and returns what was measured; `None` where what the server runs on is not installed. Each phase that
+/// begins is told.
 ///
 /// # Errors
 ///
 /// What hinders it. Wrong views are no error, but stand in the report.
-pub async fn run_load(options: Options) -> Result<Option<RunReport>> {
+pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunReport>> {
     descriptors::raise_limit();
     // Starting a server waits for programs.
     let Some(target) = tokio::task::block_in_place(|| Target::begin(&options))? else {
@@ -103,10 +104,13 @@ pub async fn run_load(options: Options) -> Result<Option<RunReport>> {
     };
     run.start_other_tailnets().await?;
     run.add_nodes(usize::try_from(run.options.nodes)?);
+    tell("register");
     run.register().await?;
+    tell("connect");
     run.connect().await?;
     for phase in PhaseName::ALL {
         if run.options.phases.contains(&phase) {
+            tell(phase.name());
             run.do_phase(phase).await?;
         }
     }

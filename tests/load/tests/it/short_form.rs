@@ -35,7 +35,7 @@ async fn load(arguments: &[&str]) -> Option<RunReport> {
         "--other-tailnets=6",
     ];
     let options = Options::try_parse_from(short.iter().chain(arguments)).unwrap();
-    run_load(options).await.unwrap()
+    run_load(options, |_| ()).await.unwrap()
 }
 
 fn assert_right(report: &RunReport) {

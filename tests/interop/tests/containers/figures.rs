@@ -1,0 +1,92 @@
+//! What each container of the full stack takes, without clients and with a thousand simulated nodes.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use bowline_interop::{ComposeStack, DockerEngine, Process, TestNetwork, wait_for};
+
+use super::SERVICES;
+
+/// How long a phase of the load may take to begin.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The phases that are measured, and the one after them.
+const PHASES: [&str; 3] = ["idle", "changes", "reconnect"];
+
+/// What containers have used at a moment, in the order of `SERVICES`: CPU seconds, and memory in MiB.
+struct ContainerUse {
+    at: Instant,
+    used: [(f64, f64); SERVICES.len()],
+}
+
+impl ContainerUse {
+    fn take(stack: &ComposeStack) -> Self {
+        Self {
+            at: Instant::now(),
+            used: SERVICES.map(|service| stack.usage(service).unwrap()),
+        }
+    }
+
+    /// Returns for each container its memory at the end, and what it used of one core since an earlier moment, in percent.
+    fn since(&self, before: &Self) -> [String; SERVICES.len()] {
+        let seconds = self.at.duration_since(before.at).as_secs_f64();
+        let mut number = 0;
+        self.used.map(|(cpu, memory)| {
+            let share = (cpu - before.used[number].0) / seconds * 100.0;
+            number += 1;
+            format!("{memory:.0} MiB, {share:.1} %")
+        })
+    }
+}
+
+/// Waits until the load begins a phase.
+fn wait_for_phase(load: &mut Process, phase: &str) {
+    wait_for(&format!("the load begins {phase}"), PATIENCE, || {
+        let log = load.log();
+        if log.lines().any(|line| line == phase) {
+            return Ok(());
+        }
+        assert!(load.has_ended().is_none(), "{log}");
+        Err(log)
+    });
+}
+
+#[test]
+#[ignore = "wants a quiet machine and optimised programs: tests/load/README.md"]
+fn containers_idle_and_with_a_thousand_nodes() {
+    let Some(network) = TestNetwork::new().unwrap() else {
+        return;
+    };
+    let host = network.host().unwrap();
+    let Some(engine) = DockerEngine::start(&host).unwrap() else {
+        return;
+    };
+    let stack = ComposeStack::start(engine, "docker-compose.yml", "127.0.0.1").unwrap();
+    let window = Duration::from_secs(60);
+    sleep(window / 3);
+    let begin = ContainerUse::take(&stack);
+    sleep(window);
+    let mut columns = vec![ContainerUse::take(&stack).since(&begin)];
+
+    let seconds = format!("--seconds={}", window.as_secs());
+    let phases = format!("--phases={}", PHASES.join(","));
+    let mut load = stack
+        .start_load(&["--nodes=1000", &seconds, &phases, "--rate=1"])
+        .unwrap();
+    let moments = PHASES.map(|phase| {
+        wait_for_phase(&mut load, phase);
+        ContainerUse::take(&stack)
+    });
+    columns.extend(moments.windows(2).map(|pair| pair[1].since(&pair[0])));
+    wait_for("the load ends", PATIENCE, || match load.has_ended() {
+        Some(true) => Ok(()),
+        other => Err(format!("{other:?}: {}", load.log())),
+    });
+    println!("{}", load.log());
+    println!("| | no clients | 1,000 nodes | one change a second |\n|---|---|---|---|");
+    for (number, service) in SERVICES.iter().enumerate() {
+        let cells: Vec<_> = columns.iter().map(|column| &*column[number]).collect();
+        println!("| {service} | {} |", cells.join(" | "));
+    }
+}
