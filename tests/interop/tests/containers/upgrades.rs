@@ -51,14 +51,15 @@ pub fn upgrades_each_service(stack: &ComposeStack, clients: &[Client]) {
     move_all(&back[1..], "before");
     move_all(&SERVICES, "next");
 
-    wait_for("all know it for long enough", 3 * MINUTE, || {
-        let log = stack.run(&[&["logs", "--no-color"], &OWNERS[..]].concat());
-        let log = log.map_err(|error| error.to_string())?;
-        match log.contains("all processes know this schema level") {
-            true => Ok(()),
-            false => Err(log),
-        }
-    });
+    for owner in OWNERS {
+        wait_for("all know it for long enough", 3 * MINUTE, || {
+            let log = stack.run(&["logs", "--no-color", owner]);
+            match log.map_err(|error| error.to_string())? {
+                log if log.contains("all processes know this schema level") => Ok(()),
+                log => Err(log),
+            }
+        });
+    }
     stack.use_image("before").unwrap();
     replace(stack, "identity");
     wait_for("the identity of before is refused", MINUTE, || {
