@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, requires = "gateway", conflicts_with = "owners")]
     pub state_dir: Option<PathBuf>,
     /// Addresses of identity, key registry and policy compiler that run, where they are administered.
-    #[arg(long, value_delimiter = ',', num_args = 3, requires_all = ["gateway", "certificates"])]
+    #[arg(long, value_delimiter = ',', requires_all = ["gateway", "certificates"])]
     pub owners: Vec<String>,
     /// The directory with an administrator's certificate for them: ca.pem, admin.pem and admin.key.
     #[arg(long, requires = "owners")]

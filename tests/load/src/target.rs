@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bowline_service_kit::{
     CertificateFiles, Certificates, GrpcChannel, ServiceName, install_crypto_provider,
 };
@@ -134,6 +134,8 @@ impl OwnerChannels {
 }
 
 fn channels_to_owners(addresses: &[String], directory: &Path) -> Result<OwnerChannels> {
+    let count = addresses.len();
+    ensure!(count == 3, "--owners has three addresses, and not {count}");
     let certificates = Certificates::load(&CertificateFiles {
         authority: directory.join("ca.pem"),
         certificate: directory.join("admin.pem"),
