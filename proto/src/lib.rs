@@ -17,6 +17,7 @@
 pub mod access;
 pub mod addresses;
 mod connection;
+mod entries;
 mod judgement;
 mod node;
 mod redacted;

@@ -129,9 +129,7 @@ impl Groups {
                     let mut left = store::find_users(on, tailnet.get(), ids).await?;
                     write_users(mutation, &mut left).await?;
                 }
-                mutation.record_entry(&IdentityChange {
-                    change: Some(Change::GroupDeleted(id)),
-                });
+                mutation.record_entry(&IdentityChange::from(Change::GroupDeleted(id)));
                 let before = group::describe_group(&gone);
                 let detail = json!({ "id": id, "before": before, "members": members.len() });
                 mutation.record_audit("group.delete", gone.name, &detail);

@@ -73,9 +73,7 @@ async fn put_with_groups(mutation: &mut Mutation, users: &mut [User]) -> Result<
     }
     store::put_users(on, users).await?;
     for user in users {
-        mutation.record_entry(&IdentityChange {
-            change: Some(Change::User(user.clone())),
-        });
+        mutation.record_entry(&IdentityChange::from(Change::User(user.clone())));
     }
     Ok(())
 }
@@ -354,8 +352,6 @@ pub(crate) async fn write_group(
     group: &Group,
 ) -> Result<(), IdentityError> {
     store::groups::put_group(mutation.connection(), group).await?;
-    mutation.record_entry(&IdentityChange {
-        change: Some(Change::Group(group.clone())),
-    });
+    mutation.record_entry(&IdentityChange::from(Change::Group(group.clone())));
     Ok(())
 }

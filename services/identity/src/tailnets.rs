@@ -142,9 +142,7 @@ impl Tailnets {
                     store::delete_tailnet(mutation.connection(), id.get()).await?;
                     store::deleted_users::note_deleted_tailnet(mutation.connection(), id.get())
                         .await?;
-                    mutation.record_entry(&IdentityChange {
-                        change: Some(Change::TailnetDeleted(true)),
-                    });
+                    mutation.record_entry(&IdentityChange::from(Change::TailnetDeleted(true)));
                     mutation.record_audit("tailnet.delete", gone.name, &json!({}));
                     Ok(())
                 })
@@ -194,9 +192,7 @@ pub(crate) async fn require_tailnet(
 /// Writes a tailnet as it is now, to the rows and to the log.
 async fn write_tailnet(mutation: &mut Mutation, tailnet: &Tailnet) -> Result<(), IdentityError> {
     store::put_tailnet(mutation.connection(), tailnet).await?;
-    mutation.record_entry(&IdentityChange {
-        change: Some(Change::Tailnet(tailnet.clone())),
-    });
+    mutation.record_entry(&IdentityChange::from(Change::Tailnet(tailnet.clone())));
     Ok(())
 }
 

@@ -296,9 +296,7 @@ pub(crate) async fn remove_user(mutation: &mut Mutation, gone: &User) -> Result<
     store::connections::unlink_user(on, gone.id).await?;
     store::credentials::delete_of_user(on, gone.id).await?;
     store::passkeys::delete_ways_in(on, tailnet, gone.id).await?;
-    mutation.record_entry(&IdentityChange {
-        change: Some(Change::UserDeleted(gone.id)),
-    });
+    mutation.record_entry(&IdentityChange::from(Change::UserDeleted(gone.id)));
     let detail = json!({ "id": gone.id, "before": user::describe_user(gone) });
     mutation.record_audit("user.delete", gone.login_name.clone(), &detail);
     Ok(())

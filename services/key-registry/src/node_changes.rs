@@ -17,9 +17,7 @@ pub async fn write_node(
     login_id: Option<String>,
 ) -> Result<(), RegistryError> {
     nodes::put_node(mutation.connection(), node, login_id).await?;
-    mutation.record_entry(&RegistryChange {
-        change: Some(Change::Node(node.clone())),
-    });
+    mutation.record_entry(&RegistryChange::from(Change::Node(node.clone())));
     Ok(())
 }
 
@@ -27,9 +25,7 @@ pub async fn write_node(
 pub async fn delete_node(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
     own_changes::audit_deferred_change(mutation, node).await?;
     nodes::delete_node(mutation.connection(), node.id).await?;
-    mutation.record_entry(&RegistryChange {
-        change: Some(Change::NodeDeleted(node.id)),
-    });
+    mutation.record_entry(&RegistryChange::from(Change::NodeDeleted(node.id)));
     if !node.primary_routes.is_empty() {
         elect_primaries(mutation).await?;
     }

@@ -158,6 +158,7 @@ impl MapSession {
                         .view()
                         .for_client_version(self.dialect.version);
                     let span = self.trace.session_span();
+                    let _recorded = self.trace.begin_first_frame();
                     self.tell_everything(view, EarlierKnowledge::Nothing)
                         .instrument(span)
                         .await?
@@ -183,7 +184,7 @@ impl MapSession {
                         changed = wait_for_wake(wake, self.next_at) => match changed {
                             Ok(()) => {
                                 let span = self.trace.frame_span();
-                                self.compare_with_newest().instrument(span).await?
+                                self.tell_changes().instrument(span).await?
                             }
                             Err(_) => return Ok(None),
                         },

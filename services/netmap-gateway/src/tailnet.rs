@@ -9,6 +9,7 @@ mod late_nodes;
 mod progress_queue;
 mod sessions;
 mod stamps;
+mod traces;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use bowline_control_wire::DerpMap;
 use bowline_ids::{NodeId, TailnetId};
 use bowline_netmap::{DeltaCache, Difference, FilterSources, PeerBlocks, Replica};
 use bowline_proto::key_registry::v1::ClientReport;
+use bowline_service_kit::TraceParent;
 use tokio::{sync::watch, time::Instant};
 
 pub use history::{ClassWake, History, wait_for_wake};
@@ -101,14 +103,15 @@ impl Tailnet {
         (tailnet, (inputs, sender))
     }
 
-    /// Publishes what a replica holds, if that differs from before.
-    fn publish_replica(self: &Arc<Self>, replica: &mut Replica) {
+    /// Publishes what a replica holds, if that differs from before: what follows from these spans.
+    fn publish_replica(self: &Arc<Self>, replica: &mut Replica, origins: Vec<TraceParent>) {
         // No message has a session's epoch, so a change of it goes only to the session of its node.
         let presences = replica.take_presences();
         if let Some((view, changes)) = replica.publish() {
             self.shared.keys.note_changes(self, &view, &changes);
             let difference = Arc::new(Difference::find(&view, &changes));
             self.blocks.note_difference(&view, &difference);
+            self.history.note_origins(view.generation, origins);
             self.history.publish_view(view, difference);
         }
         for (node, epoch) in presences {

@@ -196,6 +196,7 @@ async fn insert_document(
     store::insert_version(mutation.connection(), &version, now).await?;
     mutation.record_entry(&PolicyChange {
         version: Some(version.clone()),
+        ..PolicyChange::default()
     });
     mutation.record_audit("policy.set", version.version.to_string(), &json!({}));
     Ok(version)

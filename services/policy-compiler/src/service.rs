@@ -161,6 +161,7 @@ impl PolicyCompiler {
         let needs_newest = is_older(&sender.borrow());
         if needs_newest {
             let policy = self.load_policy(tailnet, newest).await?;
+            let origin = self.log.origin_of_newest(tailnet).await;
             // Meanwhile another call may have sent a newer one.
             sender.send_if_modified(|sent| {
                 let is_newer = is_older(sent);
@@ -168,6 +169,7 @@ impl PolicyCompiler {
                     *sent = Some(PolicyInForce {
                         version: newest,
                         policy,
+                        origin,
                     });
                 }
                 is_newer

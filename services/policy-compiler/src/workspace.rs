@@ -9,7 +9,7 @@ use bowline_change_feed::{Feed, IdentityLog, RegistryLog};
 use bowline_ids::TailnetId;
 use bowline_policy::Compiler;
 use bowline_proto::policy::v1::CompiledUpdate;
-use bowline_service_kit::Tasks;
+use bowline_service_kit::{Tasks, WorkSpan};
 use parking_lot::RwLock;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -162,14 +162,24 @@ impl Workspace {
     fn apply_now(&self, event: WorkspaceEvent) {
         let mut state = self.state.write();
         let before = state.stamp;
+        let is_watched = *self.phase.borrow() != WorkspacePhase::Starting;
+        let origins = match is_watched {
+            true => event.origins(),
+            false => Vec::new(),
+        };
+        let span = WorkSpan::begin_after(&origins, "compile change");
         state.apply_event(event);
         if !state.is_complete() {
             return;
         }
         let changes = state.compiler.take_changes();
         // While the workspace is starting, nobody watches yet.
-        if *self.phase.borrow() != WorkspacePhase::Starting && state.stamp != before {
-            let update = message::update_messages(&changes, state.stamp, false);
+        if is_watched && state.stamp != before {
+            let mut update = message::update_messages(&changes, state.stamp, false);
+            if let Some(last) = update.last_mut() {
+                let follows = span.in_place_of_last(origins);
+                last.traceparents = follows.iter().map(ToString::to_string).collect();
+            }
             // An error means that there are no watchers.
             drop(self.updates.send(Arc::new(update)));
         }

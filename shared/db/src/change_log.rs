@@ -5,6 +5,7 @@ mod compact;
 mod head;
 mod lane;
 mod mutation;
+mod origin;
 mod soft;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use bowline_bus::{Bus, Hint, LogOwner};
 use bowline_ids::{Revision, TailnetId};
 use bowline_proto::audit::v1::{ListAuditRequest, ListAuditResponse, VerifyAuditResponse};
+use bowline_service_kit::{TraceParent, trace::export};
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 use tokio::sync::oneshot;
@@ -194,6 +196,14 @@ impl ChangeLog {
                 Changes::Compacted
             })
         })
+    }
+
+    /// Returns the span that committed a tailnet's newest entry, if it was recorded. Asks nobody unless traces are exported.
+    pub async fn origin_of_newest(&self, tailnet: TailnetId) -> Option<TraceParent> {
+        match export::is_on() {
+            true => origin::find_newest(&self.0.database, tailnet).await,
+            false => None,
+        }
     }
 
     /// Begins an epoch because a follower has a number that is not given here: it has what is lost. Nobody waits for that; the

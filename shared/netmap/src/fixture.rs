@@ -172,17 +172,15 @@ impl TestTailnet {
     }
 
     fn registry(&mut self, change: registry_change::Change) {
-        let change = Some(change);
         self.replica
-            .apply_registry_changes(vec![RegistryChange { change }], self.revision);
+            .apply_registry_changes(vec![RegistryChange::from(change)], self.revision);
         self.revision += 1;
     }
 
     /// Applies an entry of identity's.
     pub fn identity(&mut self, change: identity_change::Change) {
-        let change = Some(change);
         self.replica
-            .apply_identity_changes(vec![IdentityChange { change }], 2);
+            .apply_identity_changes(vec![IdentityChange::from(change)], 2);
     }
 
     /// Applies the compiler's output for these nodes as the registry has them.

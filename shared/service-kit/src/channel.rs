@@ -16,15 +16,15 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, header};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::{Layer, Service, ServiceExt};
 use tracing::Instrument as _;
 
 use crate::access::GuardedRoutes;
 use crate::meter::{MeterLayer, MeteredRoutes};
-use crate::trace::{self, TraceLayer, TracedRoutes};
+use crate::trace::{self, TraceLayer, TracedRoutes, WorkSpan};
 use crate::{AccessRules, Caller, Certificates, ServiceName, TokenVerifier, versions};
 use administration::AdminConnector;
 pub use administration::{AdminAddressError, trusted_authorities};
@@ -154,9 +154,23 @@ impl Service<http::Request<Body>> for GrpcChannel {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let call = trace::write_header(&mut request);
+        let answer = self.send_request(request);
+        if call.is_recorded() {
+            record_answer(call, answer).boxed()
+        } else {
+            answer
+        }
+    }
+}
+
+impl GrpcChannel {
+    fn send_request(
+        &self,
+        mut request: http::Request<Body>,
+    ) -> BoxFuture<'static, Result<http::Response<Body>, Status>> {
         let limit = deadline::call_limit(request.headers());
         let span = tracing::debug_span!("call", path = request.uri().path());
-        trace::write_header(request.headers_mut());
         let answer = match &self.0 {
             ChannelTransport::InProcess { routes, caller } => {
                 request.extensions_mut().insert(caller.clone());
@@ -192,6 +206,21 @@ impl Service<http::Request<Body>> for GrpcChannel {
             .instrument(span)
             .boxed()
     }
+}
+
+/// Notes in a call's span how it is answered; the span ends there, also for a stream.
+async fn record_answer(
+    mut call: WorkSpan,
+    answer: impl Future<Output = Result<http::Response<Body>, Status>>,
+) -> Result<http::Response<Body>, Status> {
+    let answer = answer.await;
+    call.note_code(match &answer {
+        Ok(answer) => {
+            Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
+        }
+        Err(status) => status.code(),
+    });
+    answer
 }
 
 /// Runs a call into this process as a task of its own, which ends with its caller: services that call each other in

@@ -64,7 +64,7 @@ pub use shutdown::Shutdown;
 pub use status::{CALL_DENIED, Code, ServiceError, retry_after, status_reason, to_status};
 pub use tasks::{TaskError, Tasks};
 pub use tokens::TokenVerifier;
-pub use trace::RequestId;
+pub use trace::{RequestId, TraceParent, TracedWork, WorkSpan};
 pub use versions::{CallerVersions, ProcessVersion, SCHEMA_LEVEL};
 
 /// Makes aws-lc-rs the process's provider of TLS cryptography; the first thing in every `main` and TLS test.

@@ -9,6 +9,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::trace;
+
 /// A layer around routes, inside [`AccessRules`](crate::AccessRules), so that only declared paths become labels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MeterLayer;
@@ -72,6 +74,7 @@ impl Drop for MeteredCall {
     fn drop(&mut self) {
         let elapsed = self.begin.elapsed();
         let code = self.code.unwrap_or(Code::Cancelled);
+        trace::note_code(code);
         let path = std::mem::take(&mut self.path);
         tracing::debug!(
             path,

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::Shutdown;
 use crate::shutdown::wait_for_signal;
 use crate::supervisor::Supervisor;
+use crate::trace::export;
 
 /// Why a process can not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -183,6 +184,7 @@ impl Tasks {
                 }
             }
             self.shutdown.end();
+            export::finish().await;
             self.failure.cause.get().cloned().map_or(Ok(()), Err)
         })
     }

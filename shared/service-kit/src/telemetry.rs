@@ -1,4 +1,4 @@
-//! Logs, and the small HTTP listener that shows metrics and health.
+//! Logs, the export of spans, and the small HTTP listener that shows metrics and health.
 
 mod readiness;
 
@@ -18,8 +18,9 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::Shutdown;
 use crate::server::BoundedListener;
+use crate::trace::export::{self, CollectorAddress, ExportError};
+use crate::{Shutdown, error_text};
 pub use readiness::DatabaseCheck;
 use readiness::Readiness;
 
@@ -77,6 +78,9 @@ pub enum TelemetryError {
     /// The filter does not parse.
     #[error("log filter \"{0}\" does not parse; an example is \"info,bowline_db=debug\"")]
     Filter(String),
+    /// Spans can not be exported as the environment wants it.
+    #[error("{}", error_text(.0))]
+    Export(#[source] ExportError),
     /// The address is not free.
     #[error("metrics and health can not be served on {address}")]
     Listen {
@@ -94,14 +98,15 @@ pub struct Telemetry {
     readiness: Readiness,
 }
 
-/// Starts logging and counting, once in a process.
+/// Starts logging and counting, and the export of spans where the environment asks for it; once in a process, inside its
+/// runtime.
 ///
 /// # Errors
 ///
-/// When the filter does not parse, or the process was set up before.
+/// When the filter or the address of a collector does not parse, or the process was set up before.
 #[expect(
     clippy::disallowed_methods,
-    reason = "RUST_LOG is what programs in Rust are known by"
+    reason = "RUST_LOG is what programs in Rust are known by, and OTEL_… what all programs are"
 )]
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| config.log_filter.clone());
@@ -110,7 +115,6 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         .map_err(|_| TelemetryError::Filter(directives))?;
     let is_terminal = std::io::stderr().is_terminal();
     let logs = build_log_layer(config.log_format, is_terminal, std::io::stderr);
-    // Whatever else wants spans, such as an exporter, is one more layer here.
     let subscriber = tracing_subscriber::registry().with(logs).with(filter);
     let result = subscriber.try_init();
     result.map_err(|error| TelemetryError::Again(error.to_string()))?;
@@ -118,6 +122,10 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| TelemetryError::Again(error.to_string()))?;
+    let collector = CollectorAddress::read(|name| std::env::var(name).ok());
+    if let Some(collector) = collector.map_err(TelemetryError::Export)? {
+        export::start(&collector).map_err(TelemetryError::Export)?;
+    }
     Ok(Telemetry {
         metrics,
         readiness: Readiness::default(),

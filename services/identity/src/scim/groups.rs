@@ -311,9 +311,7 @@ async fn leave_group(mutation: &mut Mutation, group: &Group) -> Result<(), Ident
     let on = mutation.connection();
     if store::groups::list_members(on, group.id).await?.is_empty() {
         store::groups::delete_group(on, group.id).await?;
-        mutation.record_entry(&IdentityChange {
-            change: Some(Change::GroupDeleted(group.id)),
-        });
+        mutation.record_entry(&IdentityChange::from(Change::GroupDeleted(group.id)));
         let detail =
             json!({ "id": group.id, "before": group::describe_group(group), "members": 0 });
         mutation.record_audit("group.delete", group.name.clone(), &detail);

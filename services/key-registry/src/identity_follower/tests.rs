@@ -56,9 +56,7 @@ fn merged_user() -> User {
 
 /// What a registry hears that was there when the users were merged.
 fn entries(entries: Vec<Change>, from_revision: u64) -> Update<IdentityLog> {
-    let wrap = |change| IdentityChange {
-        change: Some(change),
-    };
+    let wrap = IdentityChange::from;
     let revision = from_revision + entries.len() as u64;
     let position = Position {
         revision,

@@ -17,11 +17,12 @@ use axum::{
 use bowline_clock::random_bytes;
 use bowline_ids::{NodeId, NodeOwner, TailnetId};
 use bowline_service_kit::{
-    RequestId,
+    TracedWork,
     connection_slots::{ConnectionSlots, SlotHolder, SlotLimits},
     networks::Network,
     rate_limit::{RateLimit, TokenBuckets},
     retry_window::RetryWindow,
+    trace,
 };
 use parking_lot::{Mutex, MutexGuard};
 use tower::ServiceExt as _;
@@ -267,11 +268,12 @@ pub(crate) async fn answer_request(
     request: Request<Body>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let connection = connection.of_request(request.headers());
-    let id = RequestId::random();
+    let endpoint = endpoint_name(request.uri().path());
+    let work = TracedWork::begin(endpoint);
     let span = tracing::info_span!(
         "request",
-        request_id = %id,
-        endpoint = endpoint_name(request.uri().path()),
+        request_id = %work.id(),
+        endpoint,
         source = %connection.source(),
         tailnet = field::Empty,
         node = field::Empty,
@@ -280,6 +282,7 @@ pub(crate) async fn answer_request(
         let begin = tokio::time::Instant::now();
         let response = answer_unless_refused(connection, routes, request).await;
         let (status, elapsed) = (response.status().as_u16(), begin.elapsed());
+        trace::note_http_status(status);
         tracing::debug!(
             status,
             duration_ms = elapsed.as_millis(),
@@ -287,7 +290,7 @@ pub(crate) async fn answer_request(
         );
         response
     };
-    Ok(id.scope(answering).instrument(span).await)
+    Ok(work.scope(answering).instrument(span).await)
 }
 
 /// Returns the name of an endpoint for logs. The path is not logged: it may hold a secret, or be of any length.
@@ -303,6 +306,7 @@ fn endpoint_name(path: &str) -> &'static str {
         (Some("machine"), Some(_), None) => "register",
         (Some("register" | "login"), Some(_), None) => "login",
         (Some("verify"), Some(_), None) => "verify",
+        (Some(service), Some(_), None) if service.starts_with("bowline.") => "administration",
         _ => "other",
     }
 }

@@ -11,7 +11,7 @@ use bowline_proto::policy::v1::{
     CompiledUpdate, WatchCompiledRequest,
     policy_compiler_service_client::PolicyCompilerServiceClient,
 };
-use bowline_service_kit::{GrpcChannel, Tasks};
+use bowline_service_kit::{GrpcChannel, Tasks, TraceParent};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
@@ -23,6 +23,7 @@ use super::{
     inputs::{LocalInputs, WaitingInputs},
     late_nodes::LateNodes,
     stamps::{NewestStamp, StampVerdict},
+    traces::AppliedChanges,
 };
 
 /// The least time between two views: what happens meanwhile is published together.
@@ -48,6 +49,27 @@ enum FollowerEvent {
     Identity(Update<IdentityLog>),
     Registry(Update<RegistryLog>),
     CompiledPolicy(Vec<CompiledUpdate>),
+}
+
+impl FollowerEvent {
+    /// Returns the spans that committed what it says.
+    fn origins(&self) -> Vec<TraceParent> {
+        match self {
+            Self::Identity(Update::Changes(changes, _)) => {
+                let entries = changes.entries.iter();
+                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
+            }
+            Self::Registry(Update::Changes(changes, _)) => {
+                let entries = changes.entries.iter();
+                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
+            }
+            Self::CompiledPolicy(parts) => {
+                let texts = parts.iter().flat_map(|part| &part.traceparents);
+                TraceParent::list(texts.map(String::as_str))
+            }
+            Self::Identity(Update::Snapshot(_)) | Self::Registry(Update::Snapshot(_)) => Vec::new(),
+        }
+    }
 }
 
 /// Follows a tailnet until its last handle is gone.
@@ -81,6 +103,7 @@ pub(super) fn start(
         replica: Replica::new(tailnet.sources),
         progress,
         late: LateNodes::default(),
+        changes: AppliedChanges::default(),
     };
     tasks.spawn_background("follow-tailnet", follower.run(events, inputs));
 }
@@ -212,6 +235,8 @@ struct Follower {
     replica: Replica,
     progress: watch::Sender<Progress>,
     late: LateNodes,
+    /// What has been applied since the last view.
+    changes: AppliedChanges,
 }
 
 impl Follower {
@@ -260,6 +285,7 @@ impl Follower {
     }
 
     fn apply_event(&mut self, event: FollowerEvent) {
+        self.changes.begin(event.origins());
         match event {
             FollowerEvent::Identity(Update::Snapshot(snapshot)) => {
                 self.replica.apply_identity_snapshot(snapshot.chunks);
@@ -304,9 +330,11 @@ impl Follower {
         };
         let complete = self.replica.is_complete();
         // That a tailnet is deleted is published like any other change.
+        let origins = self.changes.take_origins();
         if complete || self.replica.is_deleted() {
-            tailnet.publish_replica(&mut self.replica);
+            tailnet.publish_replica(&mut self.replica, origins);
         }
+        self.changes.end();
         let now = Progress {
             complete,
             registry_revision: self.replica.registry_revision(),

@@ -7,8 +7,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bowline_netmap::{ChangeSet, ClassId, Difference, Generation, View};
+use bowline_service_kit::{TraceParent, trace::export};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
+
+use super::traces::RecentOrigins;
 
 /// How many change sets are kept, and about how many bytes of them: a session further behind gets a full map.
 const MOST_SETS: usize = 1024;
@@ -31,6 +34,8 @@ struct RecentChanges {
     bytes: usize,
     /// What differs between earlier generations and the newest view; the generation before it is the first.
     differences: Vec<(Generation, Arc<Difference>)>,
+    /// The spans that recent generations follow from.
+    origins: RecentOrigins,
     /// The newest wake of each class somebody listens for.
     wakes: BTreeMap<ClassId, watch::Sender<ClassWake>>,
 }
@@ -77,6 +82,22 @@ impl History {
     /// Returns the newest view.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// Notes which spans a generation follows from, before it is published.
+    pub fn note_origins(&self, generation: Generation, origins: Vec<TraceParent>) {
+        if !origins.is_empty() {
+            self.lock_recent().origins.note(generation, origins);
+        }
+    }
+
+    /// Returns the spans that a delta follows from, which takes a client from one generation to another; none when enough
+    /// clients were told of the same.
+    pub fn take_origins(&self, since: Generation, told: Generation) -> Vec<TraceParent> {
+        match export::is_on() {
+            true => self.lock_recent().origins.take(since, told),
+            false => Vec::new(),
+        }
     }
 
     /// Publishes a view and wakes the classes it concerns.

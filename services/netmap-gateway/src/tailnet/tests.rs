@@ -13,7 +13,7 @@ pub(crate) fn tailnet(sources: FilterSources) -> (Arc<Tailnet>, impl Sized) {
 
 /// Publishes what a replica holds.
 pub(crate) fn publish(tailnet: &Arc<Tailnet>, replica: &mut Replica) {
-    tailnet.publish_replica(replica);
+    tailnet.publish_replica(replica, Vec::new());
 }
 
 fn followed() -> (Arc<Tailnet>, TestTailnet, watch::Sender<Progress>) {
@@ -21,7 +21,7 @@ fn followed() -> (Arc<Tailnet>, TestTailnet, watch::Sender<Progress>) {
     let (sources, indexes) = (FilterSources::Addresses, SharedIndexes::default());
     let (tailnet, (_, progress)) = Tailnet::new(id, Arc::default(), sources, indexes);
     let mut lab = TestTailnet::unpublished(FilterSources::Addresses);
-    tailnet.publish_replica(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica, Vec::new());
     progress.send_replace(Progress {
         complete: true,
         registry_revision: lab.revision,
@@ -50,7 +50,7 @@ async fn replaced_key_is_shown_only_when_the_registrys_entry_is() {
         node_key: replaced.to_vec(),
         ..node(2)
     });
-    tailnet.publish_replica(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica, Vec::new());
     progress.send_modify(|progress| progress.registry_revision = lab.revision);
     assert!(waiting.await.expect("an answer"));
 }
@@ -66,10 +66,10 @@ fn keys_are_found_while_they_are_shown_and_the_tailnet_is_held() {
         node_key: vec![9; 32],
         ..node(2)
     });
-    tailnet.publish_replica(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica, Vec::new());
     assert!(!found(&before) && found(&[9; 32]));
     lab.delete(2);
-    tailnet.publish_replica(&mut lab.replica);
+    tailnet.publish_replica(&mut lab.replica, Vec::new());
     assert!(!found(&[9; 32]) && found(&node(1).node_key));
     drop(tailnet);
     assert!(!found(&node(1).node_key));

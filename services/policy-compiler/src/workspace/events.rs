@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bowline_change_feed::{IdentityLog, LogSource, RegistryLog, TailnetFollower, Update};
 use bowline_policy::Policy;
+use bowline_service_kit::TraceParent;
 use tokio::sync::{mpsc, watch};
 
 /// A version of a policy document.
@@ -13,6 +14,8 @@ pub struct PolicyInForce {
     pub version: u64,
     /// What it says.
     pub policy: Arc<Policy>,
+    /// The span that committed it, if that was recorded.
+    pub origin: Option<TraceParent>,
 }
 
 /// Something to apply to a workspace.
@@ -26,6 +29,24 @@ pub enum WorkspaceEvent {
     /// Something that the compiler can not do.
     #[cfg(test)]
     Impossible,
+}
+
+impl WorkspaceEvent {
+    /// Returns the spans that committed what it says.
+    pub(super) fn origins(&self) -> Vec<TraceParent> {
+        match self {
+            Self::Identity(Update::Changes(changes, _)) => {
+                let entries = changes.entries.iter();
+                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
+            }
+            Self::Registry(Update::Changes(changes, _)) => {
+                let entries = changes.entries.iter();
+                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
+            }
+            Self::Policy(policy) => policy.origin.into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Passes on the updates of a log, until nobody takes them any more.

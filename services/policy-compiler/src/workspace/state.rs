@@ -40,7 +40,9 @@ impl WorkspaceState {
     /// Gives an event to the compiler.
     pub(super) fn apply_event(&mut self, event: WorkspaceEvent) {
         match event {
-            WorkspaceEvent::Policy(PolicyInForce { version, policy }) => {
+            WorkspaceEvent::Policy(PolicyInForce {
+                version, policy, ..
+            }) => {
                 self.compiler.set_policy(policy);
                 self.stamp.policy_version = version;
                 self.has_policy = true;

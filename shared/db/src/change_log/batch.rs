@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_ids::{Revision, TailnetId};
+use bowline_service_kit::TraceParent;
 use sqlx::{AnyConnection, AssertSqlSafe};
 use tokio::time::{Instant, timeout};
 
 use super::head::Counter;
 use super::lane::Job;
 use super::mutation::Mutation;
-use super::{Head, LogState};
+use super::{Head, LogState, origin};
 use crate::{
     AuditEntry, DatabaseError, audit,
     statements::{MOST_ROWS, insert_sql},
@@ -94,7 +95,7 @@ async fn commit_jobs(
             .lock_counter(&mut mutation.transaction, job.tailnet())
             .await?;
         any_succeeded |= run_in_savepoint(&mut mutation, job.as_mut()).await?;
-        revisions.push(appends.place_entries(&mut mutation));
+        revisions.push(appends.place_entries(&mut mutation, job.trace()));
     }
     if any_succeeded {
         appends
@@ -159,10 +160,13 @@ impl Appends {
     }
 
     /// Gives a job's entries and audit rows their places; returns the revision after them.
-    fn place_entries(&mut self, mutation: &mut Mutation) -> Revision {
+    fn place_entries(&mut self, mutation: &mut Mutation, trace: Option<TraceParent>) -> Revision {
         let tailnet = mutation.tailnet;
         let counter = self.counters.entry(tailnet).or_default();
-        for entry in mutation.entries.drain(..) {
+        for mut entry in mutation.entries.drain(..) {
+            if let Some(trace) = trace {
+                origin::add_trace(&mut entry, trace);
+            }
             counter.revision = counter.revision.next();
             self.entries.push((tailnet, counter.revision, entry));
         }

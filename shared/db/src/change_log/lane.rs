@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bowline_ids::{Revision, TailnetId};
+use bowline_service_kit::{TraceParent, WorkSpan};
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
@@ -23,6 +24,8 @@ const MOST_WAITING: usize = 1024;
 pub(super) trait Job: Send {
     fn tailnet(&self) -> TailnetId;
     fn actor(&self) -> &str;
+    /// Returns the span that it commits under, if that is recorded.
+    fn trace(&self) -> Option<TraceParent>;
     /// Runs the work once and keeps its result; tells whether it succeeded.
     fn run<'c>(&'c mut self, mutation: &'c mut Mutation) -> BoxFuture<'c, bool>;
     /// Replaces the result by an error.
@@ -37,6 +40,8 @@ pub(super) struct QueuedMutation<T, E, F> {
     actor: String,
     work: Option<F>,
     result: Option<Result<T, E>>,
+    /// From here until the caller is answered: how long it waits, and its commit.
+    span: WorkSpan,
     caller: oneshot::Sender<Result<(T, Revision), E>>,
 }
 
@@ -47,11 +52,14 @@ impl<T, E, F> QueuedMutation<T, E, F> {
         work: F,
         caller: oneshot::Sender<Result<(T, Revision), E>>,
     ) -> Self {
+        let mut span = WorkSpan::begin("commit change");
+        span.note_number("bowline.tailnet.id", tailnet.get());
         Self {
             tailnet,
             actor,
             work: Some(work),
             result: None,
+            span,
             caller,
         }
     }
@@ -71,6 +79,10 @@ where
         &self.actor
     }
 
+    fn trace(&self) -> Option<TraceParent> {
+        self.span.parent()
+    }
+
     fn run<'c>(&'c mut self, mutation: &'c mut Mutation) -> BoxFuture<'c, bool> {
         Box::pin(async move {
             if let Some(work) = self.work.take() {
@@ -84,7 +96,11 @@ where
         self.result = Some(Err(error.into()));
     }
 
-    fn answer_caller(self: Box<Self>, commit: Result<Revision, DatabaseError>) {
+    fn answer_caller(mut self: Box<Self>, commit: Result<Revision, DatabaseError>) {
+        match &commit {
+            Ok(revision) => self.span.note_number("bowline.revision", revision.get()),
+            Err(_) => self.span.note_failure(),
+        }
         let answer = match (commit, self.result) {
             (Ok(revision), Some(result)) => result.map(|value| (value, revision)),
             (Ok(_), None) => Err(DatabaseError::unavailable("the mutation did not run").into()),

@@ -101,8 +101,7 @@ impl Registry {
                 self.soft.remove(id);
             }
         }
-        let change = Some(change);
-        self.log.push(RegistryChange { change });
+        self.log.push(RegistryChange::from(change));
     }
 
     fn commit_soft(&mut self, id: u64, change: impl FnOnce(&mut Row)) -> u64 {

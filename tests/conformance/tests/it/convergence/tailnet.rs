@@ -103,12 +103,8 @@ impl TestTailnet {
     fn change(&mut self, change: registry_change::Change) {
         let from = self.revisions.1;
         self.revisions.1 += 1;
-        self.replica.apply_registry_changes(
-            vec![RegistryChange {
-                change: Some(change),
-            }],
-            from,
-        );
+        self.replica
+            .apply_registry_changes(vec![RegistryChange::from(change)], from);
     }
 
     pub(super) fn step(&mut self, step: Step) {
@@ -213,9 +209,8 @@ impl TestTailnet {
 
     fn identity(&mut self, change: identity_change::Change) {
         self.revisions.0 += 1;
-        let change = Some(change);
         self.replica
-            .apply_identity_changes(vec![IdentityChange { change }], self.revisions.0);
+            .apply_identity_changes(vec![IdentityChange::from(change)], self.revisions.0);
     }
 
     fn compiled(&mut self, revisions: (u64, u64)) {
