@@ -191,6 +191,18 @@ func TestPoliciesOpenTheWayToTheAuthority(t *testing.T) {
 	}
 }
 
+// Those that have traces to send reach the collector; relays and all others do not.
+func TestPoliciesOpenTheWayToTheCollector(t *testing.T) {
+	expected := allowed(t, policies(t, readValues(t, "relay")), networking.PolicyTypeEgress)
+	for _, name := range []string{"identity", "key-registry", "policy-compiler", "netmap-gateway"} {
+		expected[name+" → *:4317"] = true
+	}
+	given := merge(readValues(t, "relay"), parseValues(t, "tracing: { endpoint: 'http://collector:4317' }"))
+	if open := allowed(t, policies(t, given), networking.PolicyTypeEgress); !maps.Equal(open, expected) {
+		t.Errorf("open is %v and not %v", open, expected)
+	}
+}
+
 // The job that migrates reaches the database, and nothing else is open than without.
 func TestPoliciesOpenTheWayOfMigrations(t *testing.T) {
 	for _, name := range []string{"migrations-hook", "migrations-job"} {

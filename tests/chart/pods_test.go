@@ -51,7 +51,7 @@ func workloads(t *testing.T, given values) []workload {
 // allWorkloads are values with which the chart runs all that it can.
 func allWorkloads(t *testing.T) values {
 	t.Helper()
-	return merge(readValues(t, "everything"), readValues(t, "relay"), readValues(t, "migrations-hook"))
+	return merge(readValues(t, "everything"), readValues(t, "relay"), readValues(t, "migrations-hook"), readValues(t, "tracing"))
 }
 
 func TestPodsHaveNoRights(t *testing.T) {

@@ -49,6 +49,8 @@ var refusals = []struct{ given, said string }{
 	{"relay: { enabled: true, host: relay.example.com, certificate: { sha256: abc } }", "/relay/certificate/sha256"},
 	{"networkPolicy: { clients: { from: [{}] } }", "/networkPolicy/clients/from/0"},
 	{"networkPolicy: { database: { to: [{ cidr: 10.0.0.0/8 }] } }", "'cidr' not allowed"},
+	{"tracing: { endpoint: 'collector:4317' }", "/tracing/endpoint"},
+	{"tracing: { ratio: 2 }", "/tracing/ratio"},
 	{"monitoring: { serviceMonitor: { interval: often } }", "/monitoring/serviceMonitor/interval"},
 }
 

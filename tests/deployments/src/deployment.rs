@@ -25,6 +25,8 @@ pub struct Launch<'a> {
     pub log_filter: &'a str,
     /// How many gateways there are beside each other, where the services are separate.
     pub gateways: usize,
+    /// Variables of the servers' environment.
+    pub environment: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Launch<'_> {
@@ -33,6 +35,7 @@ impl Default for Launch<'_> {
             scheme: "http",
             log_filter: "info,bowline=debug",
             gateways: 1,
+            environment: &[],
         }
     }
 }
@@ -133,9 +136,15 @@ pub(crate) fn server_command(name: &str) -> Result<Command> {
     Ok(without_settings(mortal(&program(name)?, None)))
 }
 
+/// Returns variables to be kept.
+pub(crate) fn owned(environment: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    environment.iter().map(owned).collect()
+}
+
 fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
-        if name.starts_with("BOWLINE_") {
+        if name.starts_with("BOWLINE_") || name.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }

@@ -12,7 +12,7 @@ use bowline_service_kit::{GrpcChannel, ServiceName};
 
 use crate::{
     Launch,
-    deployment::{Deployment, Running, command, free_address, server_command},
+    deployment::{Deployment, Running, command, free_address, owned, server_command},
 };
 
 /// A server of one process.
@@ -21,6 +21,7 @@ pub struct OneProcess {
     process: Option<Running>,
     state_dir: PathBuf,
     address: SocketAddr,
+    environment: Vec<(String, String)>,
 }
 
 impl OneProcess {
@@ -44,7 +45,10 @@ impl OneProcess {
     /// When it does not come up; its log is in the state directory.
     pub fn start_with(state_dir: &Path, launch: &Launch<'_>) -> Result<Self> {
         let Launch {
-            scheme, log_filter, ..
+            scheme,
+            log_filter,
+            environment,
+            ..
         } = launch;
         fs::create_dir_all(state_dir)?;
         let (address, relay, stun) = (free_address()?, free_address()?, free_address()?);
@@ -61,6 +65,7 @@ impl OneProcess {
             process: None,
             state_dir: state_dir.to_owned(),
             address,
+            environment: owned(environment),
         };
         server.run()?;
         Ok(server)
@@ -68,7 +73,11 @@ impl OneProcess {
 
     fn run(&mut self) -> Result<()> {
         let mut serve = server_command("bowline")?;
-        serve.arg("--state-dir").arg(&self.state_dir).arg("serve");
+        serve
+            .arg("--state-dir")
+            .arg(&self.state_dir)
+            .arg("serve")
+            .envs(self.environment.clone());
         let log = self.state_dir.join("serve.log");
         self.process = Some(Running::start(serve, &log)?);
         self.wait_until_it_answers()

@@ -15,7 +15,7 @@ use bowline_test_servers::RedisServer;
 
 use crate::{
     Launch,
-    deployment::{Deployment, Running, command, free_address, server_command},
+    deployment::{Deployment, Running, command, free_address, owned, server_command},
 };
 
 /// The owners of hard state, in the order they are started.
@@ -35,6 +35,7 @@ pub struct Separate {
     /// Where clients connect, at each gateway.
     addresses: Vec<SocketAddr>,
     log_filter: String,
+    environment: Vec<(String, String)>,
     directory: PathBuf,
     database: String,
     redis: RedisServer,
@@ -76,6 +77,7 @@ impl Separate {
             called: [free_address()?, free_address()?, free_address()?],
             addresses: addresses.collect::<Result<_>>()?,
             log_filter: launch.log_filter.to_owned(),
+            environment: owned(launch.environment),
             directory: directory.to_owned(),
             database: database.to_owned(),
             redis,
@@ -118,7 +120,10 @@ impl Separate {
         let file = self.path(&format!("{name}.toml"));
         fs::write(&file, settings)?;
         let mut process = server_command(&format!("bowline-{service}"))?;
-        process.arg("--config").arg(file);
+        process
+            .arg("--config")
+            .arg(file)
+            .envs(self.environment.clone());
         Running::start(process, &self.path(&format!("{name}.log")))
     }
 

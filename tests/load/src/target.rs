@@ -44,6 +44,7 @@ impl Target {
             scheme: if options.tls { "https" } else { "http" },
             log_filter: "warn",
             gateways: 2,
+            ..Launch::default()
         };
         let mut postgres = None;
         let deployment: Box<dyn Deployment> = match options.deployment {

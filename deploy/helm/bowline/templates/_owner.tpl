@@ -58,6 +58,7 @@ spec:
         - name: {{ .name }}
           command: [/usr/local/bin/bowline-{{ .name }}, --config, /etc/bowline/settings/{{ .name }}.toml]
           {{- include "bowline.container" $context | nindent 10 }}
+          {{- include "bowline.tracing.env" . | nindent 10 }}
           ports:
             - { name: grpc, containerPort: {{ .port }} }
             - { name: telemetry, containerPort: 9090 }
@@ -66,6 +67,7 @@ spec:
             {{- include "bowline.mounts.settings" . | nindent 12 }}
             - { name: database, mountPath: /etc/bowline/database, readOnly: true }
             {{- include "bowline.mounts.databaseAuthority" . | nindent 12 }}
+            {{- include "bowline.mounts.tracing" . | nindent 12 }}
             {{- if .sealingKey }}
             - { name: sealing-key, mountPath: /etc/bowline/sealing-key, readOnly: true }
             {{- end }}
@@ -75,6 +77,7 @@ spec:
         {{- $database := $values.database }}
         {{- include "bowline.volumes.database" (dict "secret" $database.existingSecret "secretKey" (get $database.keys .key)) | nindent 8 }}
         {{- include "bowline.volumes.databaseAuthority" . | nindent 8 }}
+        {{- include "bowline.volumes.tracing" . | nindent 8 }}
         {{- if .sealingKey }}
         - name: sealing-key
           secret:

@@ -21,6 +21,7 @@ mod relay;
 mod serve;
 mod settings;
 mod sign_in;
+mod spans;
 mod status;
 mod tokens;
 mod traces;

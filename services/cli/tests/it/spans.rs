@@ -1,0 +1,319 @@
+//! What a change leads to in all services is one trace at a collector.
+
+mod collector;
+
+use std::{
+    fs,
+    io::Read as _,
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use bowline_test_deployments::{Deployment, Launch, OneProcess, Separate};
+use bowline_test_servers::PostgresServer;
+use bowline_upgrade::{Device, FORGED_REQUEST_ID, Registered};
+use serde_json::json;
+
+use collector::{ReceivedSpan, TestCollector};
+
+const IDENTITY: &str = "bowline-identity";
+const REGISTRY: &str = "bowline-key-registry";
+const COMPILER: &str = "bowline-policy-compiler";
+const GATEWAY: &str = "bowline-netmap-gateway";
+
+/// What proves the senders to the collector.
+const HEADERS: &str = "authorization=Bearer%20collector-secret";
+
+/// A device that has joined, and the key it joined with.
+struct JoinedDevice {
+    device: Device,
+    node: u64,
+    key: String,
+}
+
+/// Makes a tailnet with a user, where there is none.
+fn prepare_tailnet(server: &impl Deployment) {
+    let listed = server.bowline(&["tailnets", "list"]).unwrap();
+    if listed.as_array().is_none_or(Vec::is_empty) {
+        server.bowline(&["tailnets", "create", "home"]).unwrap();
+        server
+            .bowline(&["users", "create", "owner@home", "--role", "owner"])
+            .unwrap();
+    }
+}
+
+fn join(server: &impl Deployment, at: SocketAddr, name: &str) -> JoinedDevice {
+    let key = server.bowline(&["keys", "create", "--user", "owner@home"]);
+    let key = key.unwrap()["secret"].as_str().unwrap().to_owned();
+    let device = Device::new();
+    let auth = json!({ "Auth": { "AuthKey": key } });
+    let registered = device.register(at, &json!({ "Hostname": name }), &auth);
+    assert_eq!(registered.unwrap(), Registered::Node(true));
+    let nodes = server.bowline(&["nodes", "list"]).unwrap();
+    let nodes = nodes.as_array().unwrap().iter();
+    let node = nodes
+        .filter(|node| node["name"] == name)
+        .find_map(|node| node["id"].as_u64());
+    JoinedDevice {
+        device,
+        node: node.unwrap(),
+        key,
+    }
+}
+
+/// Follows the netmap, and reads on until the end.
+fn follow(joined: &JoinedDevice, at: SocketAddr) {
+    let mut stream: TcpStream = joined.device.stay(at, &json!({})).unwrap();
+    stream.set_read_timeout(None).unwrap();
+    std::thread::spawn(move || drop(stream.read_to_end(&mut Vec::new())));
+}
+
+fn count(trace: &[ReceivedSpan], service: &str, name: &str) -> usize {
+    let is_counted = |span: &&ReceivedSpan| span.is(service, name);
+    trace.iter().filter(is_counted).count()
+}
+
+/// Says whether some gateway has told a node of the change.
+fn tells(trace: &[ReceivedSpan], node: u64) -> bool {
+    let node = i64::try_from(node).unwrap();
+    let mut spans = trace.iter();
+    spans.any(|span| span.span.name == "send delta" && span.number("bowline.node.id") == Some(node))
+}
+
+/// Says whether every span is a part of another, up to a first one. Calls of one command may be several first ones.
+fn is_whole(trace: &[ReceivedSpan]) -> bool {
+    let has_parent = |span: &ReceivedSpan| {
+        let parent = &span.span.parent_span_id;
+        trace.iter().any(|other| other.span.span_id == *parent)
+    };
+    let roots: Vec<_> = trace.iter().filter(|span| span.is_root()).collect();
+    let are_of_a_command = roots.iter().all(|root| root.span.name.contains('/'));
+    (roots.len() == 1 || are_of_a_command)
+        && trace.iter().all(|span| span.is_root() || has_parent(span))
+}
+
+#[test]
+fn registration_policy_and_revocation_are_each_one_trace_through_all_services() {
+    let Some(postgres) = PostgresServer::shared().unwrap() else {
+        return;
+    };
+    let (place, database) = (tempfile::tempdir().unwrap(), postgres.new_database());
+    let collector = TestCollector::start();
+    let endpoint = collector.endpoint();
+    let launch = Launch {
+        gateways: 2,
+        environment: &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_HEADERS", HEADERS),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ],
+        ..Launch::default()
+    };
+    let database = database.unwrap();
+    let Some(server) = Separate::start_with(place.path(), &database, &launch).unwrap() else {
+        return;
+    };
+    let [here, there] = *server.addresses() else {
+        panic!("two gateways were asked for");
+    };
+    prepare_tailnet(&server);
+    let peer = join(&server, there, "peer");
+    follow(&peer, there);
+    let sent = collector.wait_for_trace("map", |trace| count(trace, GATEWAY, "send netmap") == 1);
+    assert!(is_whole(&sent), "{sent:#?}");
+    let newcomer = join(&server, here, "newcomer");
+
+    // The node is shown once the compiler has placed it, on the gateway that its peer is connected to.
+    collector.wait_for_trace("register", |trace| {
+        count(trace, GATEWAY, "register") == 1
+            && count(
+                trace,
+                REGISTRY,
+                "bowline.key_registry.v1.RegistrationService/Register",
+            ) == 1
+            && count(
+                trace,
+                IDENTITY,
+                "bowline.identity.v1.IdentityService/ResolveUser",
+            ) == 1
+            && count(
+                trace,
+                COMPILER,
+                "bowline.policy.v1.PolicyCompilerService/JudgeNode",
+            ) == 1
+            && count(trace, REGISTRY, "commit change") == 1
+            && count(trace, COMPILER, "compile change") == 1
+            && count(trace, GATEWAY, "apply change") >= 2
+            && tells(trace, peer.node)
+            && {
+                let told = trace.iter().find(|span| span.span.name == "send delta");
+                let asked = trace.iter().find(|span| span.span.name == "register");
+                told.unwrap().instance != asked.unwrap().instance
+            }
+            && is_whole(trace)
+    });
+    follow(&newcomer, here);
+    collector.wait_for_trace("map", |trace| {
+        let node = i64::try_from(newcomer.node).ok();
+        let is_its = |span: &ReceivedSpan| {
+            span.span.name == "send netmap" && span.number("bowline.node.id") == node
+        };
+        trace.iter().any(is_its) && is_whole(trace)
+    });
+
+    let file = place.path().join("policy.hujson");
+    let policy = r#"{"acls": [{"action": "accept", "src": ["owner@home"], "dst": ["*:22"]}]}"#;
+    fs::write(&file, policy).unwrap();
+    let file = file.display().to_string();
+    server.bowline(&["policy", "set", &file]).unwrap();
+    collector.wait_for_trace("bowline.policy.v1.PolicyService/SetPolicy", |trace| {
+        count(trace, COMPILER, "commit change") == 1
+            && count(trace, COMPILER, "compile change") == 1
+            && count(trace, GATEWAY, "apply change") == 2
+            && tells(trace, peer.node)
+            && tells(trace, newcomer.node)
+            && is_whole(trace)
+    });
+
+    let node = newcomer.node.to_string();
+    server.bowline(&["nodes", "expire", &node]).unwrap();
+    collector.wait_for_trace("bowline.key_registry.v1.NodeService/ExpireNode", |trace| {
+        count(trace, REGISTRY, "commit change") == 1
+            && count(trace, GATEWAY, "apply change") >= 2
+            && tells(trace, peer.node)
+            && tells(trace, newcomer.node)
+            && is_whole(trace)
+    });
+
+    let log = server.log("netmap-gateway").unwrap();
+    server.end().unwrap();
+    nothing_is_told_that_is_nobodys_business(&collector, &[peer, newcomer]);
+    let given = Some("Bearer collector-secret".to_owned());
+    assert_eq!(collector.authorizations(), [given].into());
+    assert!(!log.contains("collector-secret"));
+}
+
+fn nothing_is_told_that_is_nobodys_business(collector: &TestCollector, joined: &[JoinedDevice]) {
+    for JoinedDevice { device, key, .. } in joined {
+        let node_key = device.node_key();
+        let (_, hexadecimal) = node_key.split_once(':').unwrap();
+        for secret in [key, key.rsplit('-').next().unwrap(), hexadecimal] {
+            assert!(!collector.has_text(secret), "{secret}");
+        }
+    }
+    let texts = [
+        "owner@home",
+        "newcomer",
+        "*:22",
+        "collector-secret",
+        "mkey:",
+        FORGED_REQUEST_ID,
+    ];
+    for text in texts {
+        assert!(!collector.has_text(text), "{text}");
+    }
+    // What services do by themselves is no trace.
+    for span in collector.spans().iter().filter(|span| span.is_root()) {
+        let name = &span.span.name;
+        assert!(
+            !name.ends_with("/Heads") && !name.contains("Lease"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn one_process_sends_its_last_spans_before_it_ends() {
+    let (place, collector) = (tempfile::tempdir().unwrap(), TestCollector::start());
+    let endpoint = collector.endpoint();
+    let launch = Launch {
+        environment: &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
+            ("OTEL_SERVICE_NAME", "of-home"),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "deployment.environment.name=test",
+            ),
+        ],
+        ..Launch::default()
+    };
+    let server = OneProcess::start_with(place.path(), &launch).unwrap();
+    prepare_tailnet(&server);
+    let peer = join(&server, server.address(), "peer");
+    follow(&peer, server.address());
+    join(&server, server.address(), "newcomer");
+    server.end().unwrap();
+    let trace = collector.wait_for_trace("register", |trace| tells(trace, peer.node));
+    assert!(is_whole(&trace), "{trace:#?}");
+    assert!(trace.iter().all(|span| span.service == "of-home"));
+    assert!(collector.has_text("deployment.environment.name"));
+}
+
+#[test]
+fn what_the_sampler_leaves_out_is_not_sent() {
+    let (place, collector) = (tempfile::tempdir().unwrap(), TestCollector::start());
+    let endpoint = collector.endpoint();
+    let launch = Launch {
+        environment: &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0"),
+        ],
+        ..Launch::default()
+    };
+    let server = OneProcess::start_with(place.path(), &launch).unwrap();
+    prepare_tailnet(&server);
+    let peer = join(&server, server.address(), "peer");
+    follow(&peer, server.address());
+    join(&server, server.address(), "newcomer");
+    server.end().unwrap();
+    assert!(collector.spans().is_empty());
+}
+
+/// Starts a server whose collector is at an address, uses it and ends it; returns its log.
+fn serve_without_collector(address: SocketAddr) -> String {
+    let place = tempfile::tempdir().unwrap();
+    let endpoint = format!("http://{address}");
+    let launch = Launch {
+        environment: &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ],
+        ..Launch::default()
+    };
+    let server = OneProcess::start_with(place.path(), &launch).unwrap();
+    prepare_tailnet(&server);
+    for number in 0..5 {
+        let begin = Instant::now();
+        join(&server, server.address(), &format!("node{number}"));
+        assert!(begin.elapsed() < Duration::from_secs(5), "nobody waits");
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !server.log().unwrap().contains("does not take spans") {
+        assert!(Instant::now() < deadline, "{}", server.log().unwrap());
+        server.bowline(&["nodes", "list"]).unwrap();
+    }
+    // Failures go on, and are not told again.
+    for _ in 0..5 {
+        server.bowline(&["nodes", "list"]).unwrap();
+    }
+    let log = place.path().join("serve.log");
+    let begin = Instant::now();
+    server.end().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(10), "the end waits");
+    fs::read_to_string(log).unwrap()
+}
+
+#[test]
+fn collector_that_is_away_or_silent_holds_nothing_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = listener.local_addr().unwrap();
+    // Whoever connects there is never answered: nobody accepts.
+    let log = serve_without_collector(silent);
+    assert_eq!(log.matches("does not take spans").count(), 1, "{log}");
+    drop(listener);
+    let log = serve_without_collector(silent);
+    assert_eq!(log.matches("does not take spans").count(), 1, "{log}");
+}
