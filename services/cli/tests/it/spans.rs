@@ -119,48 +119,68 @@ fn registration_policy_and_revocation_are_each_one_trace_through_all_services() 
     prepare_tailnet(&server);
     let peer = join(&server, there, "peer");
     follow(&peer, there);
-    let sent = collector.wait_for_trace("map", |trace| count(trace, GATEWAY, "send netmap") == 1);
-    assert!(is_whole(&sent), "{sent:#?}");
+    netmap_is_a_part_of_its_request(&collector, &peer);
     let newcomer = join(&server, here, "newcomer");
 
-    // The node is shown once the compiler has placed it, on the gateway that its peer is connected to.
+    registration_is_one_trace(&collector, &peer);
+    follow(&newcomer, here);
+    netmap_is_a_part_of_its_request(&collector, &newcomer);
+    let both = [peer, newcomer];
+    policy_change_is_one_trace(&server, &collector, &both);
+    revocation_is_one_trace(&server, &collector, &both);
+
+    let log = server.log("netmap-gateway").unwrap();
+    server.end().unwrap();
+    nothing_is_told_that_is_nobodys_business(&collector, &both);
+    let given = Some("Bearer collector-secret".to_owned());
+    assert_eq!(collector.authorizations(), [given].into());
+    assert!(!log.contains("collector-secret"));
+}
+
+/// The node is shown once the compiler has placed it, on the gateway that its peer is connected to.
+fn registration_is_one_trace(collector: &TestCollector, peer: &JoinedDevice) {
     collector.wait_for_trace("register", |trace| {
-        count(trace, GATEWAY, "register") == 1
-            && count(
-                trace,
+        let find = |name| trace.iter().find(|span| span.span.name == name);
+        let (asked, told) = (find("register"), find("send delta"));
+        let is_elsewhere = asked
+            .zip(told)
+            .is_some_and(|(asked, told)| asked.instance != told.instance);
+        let calls = [
+            (
                 REGISTRY,
                 "bowline.key_registry.v1.RegistrationService/Register",
-            ) == 1
-            && count(
-                trace,
-                IDENTITY,
-                "bowline.identity.v1.IdentityService/ResolveUser",
-            ) == 1
-            && count(
-                trace,
+            ),
+            (IDENTITY, "bowline.identity.v1.IdentityService/ResolveUser"),
+            (
                 COMPILER,
                 "bowline.policy.v1.PolicyCompilerService/JudgeNode",
-            ) == 1
-            && count(trace, REGISTRY, "commit change") == 1
-            && count(trace, COMPILER, "compile change") == 1
+            ),
+            (REGISTRY, "commit change"),
+            (COMPILER, "compile change"),
+        ];
+        let has = |(service, name): &(&str, &str)| count(trace, service, name) == 1;
+        calls.iter().all(has)
             && count(trace, GATEWAY, "apply change") >= 2
             && tells(trace, peer.node)
-            && {
-                let told = trace.iter().find(|span| span.span.name == "send delta");
-                let asked = trace.iter().find(|span| span.span.name == "register");
-                told.unwrap().instance != asked.unwrap().instance
-            }
+            && is_elsewhere
             && is_whole(trace)
     });
-    follow(&newcomer, here);
-    collector.wait_for_trace("map", |trace| {
-        let node = i64::try_from(newcomer.node).ok();
-        let is_its = |span: &ReceivedSpan| {
-            span.span.name == "send netmap" && span.number("bowline.node.id") == node
-        };
-        trace.iter().any(is_its) && is_whole(trace)
-    });
+}
 
+fn netmap_is_a_part_of_its_request(collector: &TestCollector, joined: &JoinedDevice) {
+    let node = i64::try_from(joined.node).ok();
+    let is_its = |span: &ReceivedSpan| {
+        span.span.name == "send netmap" && span.number("bowline.node.id") == node
+    };
+    collector.wait_for_trace("map", |trace| trace.iter().any(is_its) && is_whole(trace));
+}
+
+fn policy_change_is_one_trace(
+    server: &Separate,
+    collector: &TestCollector,
+    joined: &[JoinedDevice],
+) {
+    let place = tempfile::tempdir().unwrap();
     let file = place.path().join("policy.hujson");
     let policy = r#"{"acls": [{"action": "accept", "src": ["owner@home"], "dst": ["*:22"]}]}"#;
     fs::write(&file, policy).unwrap();
@@ -170,27 +190,21 @@ fn registration_policy_and_revocation_are_each_one_trace_through_all_services() 
         count(trace, COMPILER, "commit change") == 1
             && count(trace, COMPILER, "compile change") == 1
             && count(trace, GATEWAY, "apply change") == 2
-            && tells(trace, peer.node)
-            && tells(trace, newcomer.node)
+            && joined.iter().all(|device| tells(trace, device.node))
             && is_whole(trace)
     });
+}
 
-    let node = newcomer.node.to_string();
+/// The last device's key ends: it is told on one gateway, its peer on the other.
+fn revocation_is_one_trace(server: &Separate, collector: &TestCollector, joined: &[JoinedDevice]) {
+    let node = joined.last().unwrap().node.to_string();
     server.bowline(&["nodes", "expire", &node]).unwrap();
     collector.wait_for_trace("bowline.key_registry.v1.NodeService/ExpireNode", |trace| {
         count(trace, REGISTRY, "commit change") == 1
             && count(trace, GATEWAY, "apply change") >= 2
-            && tells(trace, peer.node)
-            && tells(trace, newcomer.node)
+            && joined.iter().all(|device| tells(trace, device.node))
             && is_whole(trace)
     });
-
-    let log = server.log("netmap-gateway").unwrap();
-    server.end().unwrap();
-    nothing_is_told_that_is_nobodys_business(&collector, &[peer, newcomer]);
-    let given = Some("Bearer collector-secret".to_owned());
-    assert_eq!(collector.authorizations(), [given].into());
-    assert!(!log.contains("collector-secret"));
 }
 
 fn nothing_is_told_that_is_nobodys_business(collector: &TestCollector, joined: &[JoinedDevice]) {

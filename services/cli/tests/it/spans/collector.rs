@@ -32,7 +32,10 @@ pub struct TestCollector {
 }
 
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<(Option<String>, ExportTraceServiceRequest)>>>);
+struct Received(Arc<Mutex<Vec<ReceivedBatch>>>);
+
+/// What proved the sender, and what it sent.
+type ReceivedBatch = (Option<String>, ExportTraceServiceRequest);
 
 #[tonic::async_trait]
 impl TraceService for Received {
