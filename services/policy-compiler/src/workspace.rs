@@ -30,6 +30,7 @@ type UpdateMessages = Arc<Vec<CompiledUpdate>>;
 /// A tailnet being compiled.
 #[derive(Debug)]
 pub struct Workspace {
+    tailnet: TailnetId,
     state: RwLock<WorkspaceState>,
     updates: broadcast::Sender<UpdateMessages>,
     phase: watch::Sender<WorkspacePhase>,
@@ -82,6 +83,7 @@ impl Workspace {
         let forward = events::forward_policies(policies, sender);
         tasks.spawn_background("compile-policy", forward);
         let workspace = Self {
+            tailnet,
             state: RwLock::default(),
             updates: broadcast::channel(MISSED_UPDATES).0,
             phase: watch::channel(WorkspacePhase::Starting).0,
@@ -167,7 +169,8 @@ impl Workspace {
             true => event.origins(),
             false => Vec::new(),
         };
-        let span = WorkSpan::begin_after(&origins, "compile change");
+        let mut span = WorkSpan::begin_after(&origins, "compile change");
+        span.note_number("bowline.tailnet.id", self.tailnet.get());
         state.apply_event(event);
         if !state.is_complete() {
             return;

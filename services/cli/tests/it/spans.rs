@@ -99,11 +99,10 @@ fn registration_policy_and_revocation_are_each_one_trace_through_all_services() 
     };
     let (place, database) = (tempfile::tempdir().unwrap(), postgres.new_database());
     let collector = TestCollector::start();
-    let endpoint = collector.endpoint();
     let launch = Launch {
         gateways: 2,
         environment: &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
             ("OTEL_EXPORTER_OTLP_HEADERS", HEADERS),
             ("OTEL_BSP_SCHEDULE_DELAY", "100"),
         ],
@@ -237,12 +236,18 @@ fn nothing_is_told_that_is_nobodys_business(collector: &TestCollector, joined: &
 }
 
 #[test]
-fn one_process_sends_its_last_spans_before_it_ends() {
-    let (place, collector) = (tempfile::tempdir().unwrap(), TestCollector::start());
-    let endpoint = collector.endpoint();
+fn one_process_sends_its_last_spans_over_tls_before_it_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let (collector, certificate) = TestCollector::start_with_tls();
+    let authority = place.path().join("collector.pem");
+    fs::write(&authority, certificate).unwrap();
     let launch = Launch {
         environment: &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+            (
+                "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                authority.to_str().unwrap(),
+            ),
             ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
             ("OTEL_SERVICE_NAME", "of-home"),
             (
@@ -267,10 +272,9 @@ fn one_process_sends_its_last_spans_before_it_ends() {
 #[test]
 fn what_the_sampler_leaves_out_is_not_sent() {
     let (place, collector) = (tempfile::tempdir().unwrap(), TestCollector::start());
-    let endpoint = collector.endpoint();
     let launch = Launch {
         environment: &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0"),
         ],

@@ -99,6 +99,7 @@ pub(super) fn start(
     );
     tasks.spawn_background("follow-compiled", watch_compiled(logs.clone(), id, sender));
     let follower = Follower {
+        id,
         tailnet: Arc::downgrade(tailnet),
         replica: Replica::new(tailnet.sources),
         progress,
@@ -231,6 +232,7 @@ async fn compiled_stream(
 }
 
 struct Follower {
+    id: TailnetId,
     tailnet: std::sync::Weak<Tailnet>,
     replica: Replica,
     progress: watch::Sender<Progress>,
@@ -285,7 +287,7 @@ impl Follower {
     }
 
     fn apply_event(&mut self, event: FollowerEvent) {
-        self.changes.begin(event.origins());
+        self.changes.begin(self.id, event.origins());
         match event {
             FollowerEvent::Identity(Update::Snapshot(snapshot)) => {
                 self.replica.apply_identity_snapshot(snapshot.chunks);

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use bowline_ids::TailnetId;
 use bowline_netmap::Generation;
 use bowline_service_kit::{TraceParent, WorkSpan};
 
@@ -25,8 +26,9 @@ pub(super) struct AppliedChanges {
 
 impl AppliedChanges {
     /// Begins to apply what these spans have committed.
-    pub(super) fn begin(&mut self, origins: Vec<TraceParent>) {
-        let span = WorkSpan::begin_after(&origins, "apply change");
+    pub(super) fn begin(&mut self, tailnet: TailnetId, origins: Vec<TraceParent>) {
+        let mut span = WorkSpan::begin_after(&origins, "apply change");
+        span.note_number("bowline.tailnet.id", tailnet.get());
         for origin in span.in_place_of_last(origins) {
             TraceParent::add_to_list(&mut self.origins, origin);
         }

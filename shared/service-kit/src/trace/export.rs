@@ -100,10 +100,11 @@ impl CollectorAddress {
             Some(other) if other != "grpc" => return Err(ExportError::Protocol(other)),
             _ => {}
         }
-        if !["http://", "https://"]
+        let is_http = ["http://", "https://"]
             .iter()
-            .any(|scheme| endpoint.starts_with(scheme))
-        {
+            .any(|scheme| endpoint.starts_with(scheme));
+        // The address is logged: it has no place for a password.
+        if !is_http || endpoint.contains('@') {
             return Err(ExportError::Endpoint);
         }
         Ok(Some(Self {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,14 +18,17 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 
 /// How long spans may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A collector that keeps what it is sent; it ends with its handle.
 pub struct TestCollector {
-    address: SocketAddr,
+    endpoint: String,
     received: Received,
     _runtime: Runtime,
 }
@@ -60,23 +62,36 @@ pub struct ReceivedSpan {
 
 impl TestCollector {
     pub fn start() -> Self {
+        Self::start_server(Server::builder(), "http")
+    }
+
+    /// Starts one that speaks TLS with a certificate of its own; returns the certificate as well.
+    pub fn start_with_tls() -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let identity = Identity::from_pem(&certificate, key);
+        let server = Server::builder().tls_config(ServerTlsConfig::new().identity(identity));
+        (Self::start_server(server.unwrap(), "https"), certificate)
+    }
+
+    fn start_server(mut server: Server, scheme: &'static str) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
         let listener = listener.unwrap();
         let address = listener.local_addr().unwrap();
         let received = Received::default();
-        let server = Server::builder().add_service(TraceServiceServer::new(received.clone()));
+        let server = server.add_service(TraceServiceServer::new(received.clone()));
         runtime.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Self {
-            address,
+            endpoint: format!("{scheme}://{address}"),
             received,
             _runtime: runtime,
         }
     }
 
     /// Returns where spans are sent.
-    pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Returns what proved the senders.

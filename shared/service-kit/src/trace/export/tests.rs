@@ -37,8 +37,11 @@ fn export_is_switched_on_by_an_address_alone() {
 #[tokio::test]
 async fn what_can_not_be_spoken_is_refused_with_words() {
     let refusal = |variables: &[(&str, &str)]| read(variables).unwrap_err().to_string();
-    let text = refusal(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]);
-    assert!(text.contains("http://HOST:4317"), "{text}");
+    for endpoint in ["collector:4317", "http://me:secret@collector:4317"] {
+        let text = refusal(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]);
+        assert!(text.contains("http://HOST:4317"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
     let text = refusal(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
