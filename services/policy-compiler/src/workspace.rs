@@ -180,7 +180,7 @@ impl Workspace {
         if is_watched && state.stamp != before {
             let mut update = message::update_messages(&changes, state.stamp, false);
             if let Some(last) = update.last_mut() {
-                let follows = span.in_place_of_last(origins);
+                let follows = span.replace_last(origins);
                 last.traceparents = follows.iter().map(ToString::to_string).collect();
             }
             // An error means that there are no watchers.

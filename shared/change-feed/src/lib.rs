@@ -14,10 +14,12 @@
 mod feed;
 mod follow;
 mod lag;
+mod origins;
 mod outage;
 mod source;
 
 pub use feed::Feed;
 pub use follow::{TailnetFollower, Update};
+pub use origins::TracedEntries;
 pub use outage::OutageWatch;
 pub use source::{Fetched, IdentityLog, LogSource, Position, RegistryLog, Snapshot};

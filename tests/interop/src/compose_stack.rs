@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::{DockerEngine, Process, docker, server::program, wait_for};
+use crate::{ContainerUsage, DockerEngine, Process, docker, server::program, wait_for};
 
 /// The names of volumes and networks begin with it.
 pub(crate) const PROJECT: &str = "bowline";
@@ -264,13 +264,12 @@ impl ComposeStack {
             .run(&["inspect", "--format", format, &container])
     }
 
-    /// Returns what a service's container has used of the processor since its start, in seconds, and its memory without the page
-    /// cache, in MiB.
+    /// Returns what a service's container uses.
     ///
     /// # Errors
     ///
     /// When it does not run.
-    pub fn usage(&self, service: &str) -> Result<(f64, f64)> {
+    pub fn usage(&self, service: &str) -> Result<ContainerUsage> {
         self.engine.usage(&self.container(service)?)
     }
 

@@ -26,6 +26,15 @@ const PROGRAMS: [&str; 7] = [
     "prometheus",
 ];
 
+/// What a container uses.
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerUsage {
+    /// Of the processor since its start, in seconds.
+    pub cpu_seconds: f64,
+    /// Its memory without the page cache, in MiB.
+    pub mebibytes: f64,
+}
+
 /// A running engine.
 #[derive(Debug)]
 pub struct DockerEngine {
@@ -154,13 +163,12 @@ impl DockerEngine {
         run(command.arg(url))
     }
 
-    /// Returns what a container has used of the processor since its start, in seconds, and its memory without the page cache,
-    /// in MiB.
+    /// Returns what a container uses.
     ///
     /// # Errors
     ///
     /// When it does not run.
-    pub fn usage(&self, container: &str) -> Result<(f64, f64)> {
+    pub fn usage(&self, container: &str) -> Result<ContainerUsage> {
         let url = format!("http://engine/containers/{container}/stats?stream=false&one-shot=true");
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--fail", "--unix-socket"]);
@@ -173,7 +181,10 @@ impl DockerEngine {
         let inactive = figure("/memory_stats/stats/total_inactive_file");
         let inactive = inactive.or_else(|| figure("/memory_stats/stats/inactive_file"));
         let bytes = memory - inactive.unwrap_or_default();
-        Ok((nanoseconds / 1e9, bytes / f64::from(1 << 20)))
+        Ok(ContainerUsage {
+            cpu_seconds: nanoseconds / 1e9,
+            mebibytes: bytes / f64::from(1 << 20),
+        })
     }
 
     /// Ends the first process of a container as `kill -9` does: for the engine, it has crashed.

@@ -125,19 +125,4 @@ impl PhaseName {
         Self::Reconnect,
         Self::Crash,
     ];
-
-    /// Returns its name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reports => "reports",
-            Self::Idle => "idle",
-            Self::Joins => "joins",
-            Self::Changes => "changes",
-            Self::Policy => "policy",
-            Self::Revocations => "revocations",
-            Self::Reconnect => "reconnect",
-            Self::Crash => "crash",
-        }
-    }
 }

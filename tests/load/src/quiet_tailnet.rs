@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::Instant;
 
 use crate::{
@@ -53,7 +53,8 @@ impl QuietTailnet {
                 .await?;
         }
         let mut roster = Roster::default();
-        enroll_nodes(&administration, &fleet, &mut roster).await?;
+        let faults = enroll_nodes(&administration, &fleet, &mut roster).await?;
+        ensure!(faults.is_empty(), "{}", faults.join("\n"));
         for (place, node) in fleet.nodes.iter().enumerate() {
             node.connect(&context, Instant::now());
             roster.node_mut(place).presence = Presence::Online;

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bowline_service_kit::descriptors;
+use clap::ValueEnum as _;
 use tokio::time::Instant;
 
 use crate::{
@@ -102,7 +103,10 @@ pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunRepo
         administration,
         plan,
     };
-    run.start_other_tailnets().await?;
+    if run.options.other_tailnets > 0 {
+        tell("other tailnets");
+        run.start_other_tailnets().await?;
+    }
     run.add_nodes(usize::try_from(run.options.nodes)?);
     tell("register");
     run.register().await?;
@@ -110,7 +114,10 @@ pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunRepo
     run.connect().await?;
     for phase in PhaseName::ALL {
         if run.options.phases.contains(&phase) {
-            tell(phase.name());
+            let name = phase
+                .to_possible_value()
+                .context("a phase without a name")?;
+            tell(name.get_name());
             run.do_phase(phase).await?;
         }
     }

@@ -9,10 +9,12 @@ use crate::run::LoadRun;
 /// The gateways' program.
 const GATEWAY: &str = "bowline-netmap-gateway";
 /// How many gateways the measured deployments had.
-const GATEWAYS: f64 = 2.0;
+pub const MEASURED_GATEWAYS: f64 = 2.0;
+/// How many nodes a tailnet beside the one under load had.
+pub const QUIET_NODES: f64 = 2.0;
 const KIB_PER_MIB: f64 = 1024.0;
 
-/// CPU seconds of each program for one thing.
+/// What one thing costs each program: CPU seconds, or cores for what goes on all the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProgramCosts {
     /// Of identity.
@@ -25,6 +27,19 @@ pub struct ProgramCosts {
     pub postgres: f64,
     /// Of Redis.
     pub redis: f64,
+}
+
+impl ProgramCosts {
+    /// Asks for what each program costs, by its name.
+    fn of_each(cost: impl Fn(&str) -> Result<f64>) -> Result<Self> {
+        Ok(Self {
+            identity: cost("bowline-identity")?,
+            registry: cost("bowline-key-registry")?,
+            compiler: cost("bowline-policy-compiler")?,
+            postgres: cost("postgres")?,
+            redis: cost("redis-server")?,
+        })
+    }
 }
 
 /// CPU seconds at gateways for a thing that is told to others.
@@ -47,8 +62,10 @@ pub struct MeasuredCosts {
     pub followed_tailnet_kibibytes: f64,
     /// Cores of a gateway for a stream on which nothing happens.
     pub idle_stream_cores: f64,
-    /// Cores of all programs for a tailnet in which nothing happens.
+    /// Cores of a gateway for a tailnet that it follows and in which nothing happens.
     pub idle_tailnet_cores: f64,
+    /// Cores of the others for such a tailnet, with one replica of each.
+    pub idle_tailnet_elsewhere: ProgramCosts,
     /// An endpoint that changes, at the gateways.
     pub change: ChangeCost,
     /// An endpoint that changes, elsewhere.
@@ -125,24 +142,25 @@ impl MeasuredCosts {
         for owner in owners {
             of_owner = of_owner.max(per_tailnet(&memory(owner))?);
         }
-        let idle_cores = |run: &LoadRun| -> Result<f64> {
-            let idle = run.phase("other tailnets, idle")?;
-            Ok(idle.server_cpu.values().sum::<f64>() / idle.seconds)
+        let idle_cores = |program: &str| -> Result<f64> {
+            let cores = per_tailnet(&|run| Ok(run.phase("other tailnets, idle")?.cores(program)));
+            Ok(cores?.max(0.0))
         };
         let gateway_tailnet = per_tailnet(&memory(GATEWAY))?;
-        let followed = (gateway_tailnet - 2.0 * plain_stream).max(0.0) / GATEWAYS;
+        let followed = (gateway_tailnet - QUIET_NODES * plain_stream).max(0.0) / MEASURED_GATEWAYS;
         let registered = large.phase("register")?;
         let reconnected = large.phase("reconnect")?;
         let (changed, large_nodes) = (large.phase("changes")?, f64::from(large.nodes));
         Ok(Self {
-            gateway_mebibytes: small.phase("register")?.mebibytes(GATEWAY) / GATEWAYS,
+            gateway_mebibytes: small.phase("register")?.mebibytes(GATEWAY) / MEASURED_GATEWAYS,
             stream_kibibytes: plain_stream + for_tls,
             followed_tailnet_kibibytes: followed,
             idle_stream_cores: slope(&|run| Ok(run.phase("idle")?.cores(GATEWAY)))?.max(0.0),
-            idle_tailnet_cores: per_tailnet(&idle_cores)?.max(0.0),
+            idle_tailnet_cores: idle_cores(GATEWAY)? / MEASURED_GATEWAYS,
+            idle_tailnet_elsewhere: ProgramCosts::of_each(idle_cores)?,
             change: ChangeCost {
                 per_gateway: (gateway("changes")(&small)? - told * (small_nodes - 1.0)).max(0.0)
-                    / GATEWAYS,
+                    / MEASURED_GATEWAYS,
                 per_recipient: told,
             },
             // At the higher rate: owners take what comes together at once.
@@ -164,12 +182,5 @@ impl MeasuredCosts {
 
 /// Returns what a phase costs beside the gateways.
 fn elsewhere(run: &LoadRun, phase: &str) -> Result<ProgramCosts> {
-    let of = |program| run.cpu_per_operation(phase, program);
-    Ok(ProgramCosts {
-        identity: of("bowline-identity")?,
-        registry: of("bowline-key-registry")?,
-        compiler: of("bowline-policy-compiler")?,
-        postgres: of("postgres")?,
-        redis: of("redis-server")?,
-    })
+    ProgramCosts::of_each(|program| run.cpu_per_operation(phase, program))
 }

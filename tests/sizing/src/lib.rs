@@ -20,7 +20,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use costs::MeasuredCosts;
-use page::{costs_table, plan_table};
+use page::{render_costs, render_plans};
 use plan::DeploymentPlan;
 pub use plan::Machine;
 pub use workload::Workload;
@@ -33,12 +33,12 @@ pub use workload::Workload;
 pub fn make_page(measured: &Path, workload: &Workload, machine: &Machine) -> Result<String> {
     let costs = MeasuredCosts::read(measured)?;
     let columns = [100.0, 10.0, 1.0].map(|by| {
-        let workload = workload.divided(by);
+        let workload = workload.divide(by);
         let plan = DeploymentPlan::find(&costs, &workload, machine);
         let plan = plan.context("no number of gateways is enough")?;
         Ok((workload, plan))
     });
     let columns = columns.into_iter().collect::<Result<Vec<_>>>()?;
-    let tables = [costs_table(&costs), plan_table(&columns, machine)];
+    let tables = [render_costs(&costs), render_plans(&columns, machine)];
     Ok(tables.join("\n"))
 }

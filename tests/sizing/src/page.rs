@@ -8,7 +8,7 @@ use crate::{
 
 /// Returns the table of what single things cost.
 #[must_use]
-pub fn costs_table(costs: &MeasuredCosts) -> String {
+pub fn render_costs(costs: &MeasuredCosts) -> String {
     let change = format!(
         "{} at each gateway that follows the tailnet, and {} for each node that is told",
         milliseconds(costs.change.per_gateway),
@@ -35,12 +35,18 @@ pub fn costs_table(costs: &MeasuredCosts) -> String {
         (
             "a tailnet",
             format!(
-                "{} KiB at each gateway that follows it, {} KiB at each replica of an owner, {} KiB in the database; {} cores \
-                 for a thousand while nothing happens",
+                "{} KiB at each gateway that follows it, {} KiB at each replica of an owner, {} KiB in the database",
                 short(costs.followed_tailnet_kibibytes),
                 short(costs.tailnet_owner_kibibytes),
-                short(costs.tailnet_database_kibibytes),
-                short(1000.0 * costs.idle_tailnet_cores)
+                short(costs.tailnet_database_kibibytes)
+            ),
+        ),
+        (
+            "a thousand tailnets while nothing happens",
+            format!(
+                "{} at each gateway that follows them, {}",
+                cores_of_thousand(costs.idle_tailnet_cores),
+                write_each(&costs.idle_tailnet_elsewhere, cores_of_thousand)
             ),
         ),
         (
@@ -51,7 +57,10 @@ pub fn costs_table(costs: &MeasuredCosts) -> String {
             ),
         ),
         ("a change of an endpoint, at gateways", change),
-        ("the same, elsewhere", elsewhere(&costs.change_elsewhere)),
+        (
+            "the same, elsewhere",
+            write_each(&costs.change_elsewhere, milliseconds),
+        ),
         (
             "the same, to each node that is told",
             format!("{} bytes", short(costs.change_bytes)),
@@ -62,7 +71,7 @@ pub fn costs_table(costs: &MeasuredCosts) -> String {
         ),
         (
             "the same, elsewhere",
-            elsewhere(&costs.connection_elsewhere),
+            write_each(&costs.connection_elsewhere, milliseconds),
         ),
         (
             "the same, to the node",
@@ -74,7 +83,7 @@ pub fn costs_table(costs: &MeasuredCosts) -> String {
         ),
         (
             "the same, elsewhere",
-            elsewhere(&costs.registration_elsewhere),
+            write_each(&costs.registration_elsewhere, milliseconds),
         ),
     ];
     let rows = rows.map(|(name, cost)| format!("| {name} | {cost} |\n"));
@@ -85,7 +94,12 @@ fn milliseconds(seconds: f64) -> String {
     format!("{} ms", short(seconds * 1000.0))
 }
 
-fn elsewhere(costs: &ProgramCosts) -> String {
+fn cores_of_thousand(cores: f64) -> String {
+    format!("{} cores", short(1000.0 * cores))
+}
+
+/// Writes the cost of each program beside the gateways.
+fn write_each(costs: &ProgramCosts, write: fn(f64) -> String) -> String {
     let of_each = [
         ("identity", costs.identity),
         ("key registry", costs.registry),
@@ -93,13 +107,13 @@ fn elsewhere(costs: &ProgramCosts) -> String {
         ("PostgreSQL", costs.postgres),
         ("Redis", costs.redis),
     ];
-    let of_each = of_each.map(|(name, seconds)| format!("{name} {}", milliseconds(seconds)));
+    let of_each = of_each.map(|(name, cost)| format!("{name} {}", write(cost)));
     of_each.join(", ")
 }
 
 /// Returns the table of what workloads need, one in each column.
 #[must_use]
-pub fn plan_table(columns: &[(Workload, DeploymentPlan)], machine: &Machine) -> String {
+pub fn render_plans(columns: &[(Workload, DeploymentPlan)], machine: &Machine) -> String {
     type Cell<'a> = &'a dyn Fn(&Workload, &DeploymentPlan) -> String;
     let replicas = |cores: f64| {
         let replicas = DeploymentPlan::replicas(cores, machine);

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    costs::{MeasuredCosts, ProgramCosts},
+    costs::{MEASURED_GATEWAYS, MeasuredCosts, ProgramCosts, QUIET_NODES},
     workload::Workload,
 };
 
@@ -104,7 +104,7 @@ impl DeploymentPlan {
             + connections * connection
             + workload.registrations() * costs.registration
             + streams * costs.idle_stream_cores
-            + workload.tailnets * costs.idle_tailnet_cores;
+            + workload.tailnets * followers * costs.idle_tailnet_cores;
         let followed = workload.tailnets * followers / gateways;
         let per_gateway = streams / (gateways - 1.0);
         let gateway_mebibytes = costs.gateway_mebibytes
@@ -114,16 +114,17 @@ impl DeploymentPlan {
             changes * part(&costs.change_elsewhere)
                 + connections * part(&costs.connection_elsewhere)
                 + workload.registrations() * part(&costs.registration_elsewhere)
+                + workload.tailnets * part(&costs.idle_tailnet_elsewhere)
         };
         let cores = ProgramCosts {
             identity: of(|costs| costs.identity),
             registry: of(|costs| costs.registry),
             compiler: of(|costs| costs.compiler),
             postgres: of(|costs| costs.postgres),
-            // Each gateway hears of each change; two did where it was measured.
-            redis: of(|costs| costs.redis) * gateways / REPLICAS,
+            // Each gateway hears of each change.
+            redis: of(|costs| costs.redis) * gateways / MEASURED_GATEWAYS,
         };
-        let more_nodes = workload.nodes / workload.tailnets - REPLICAS;
+        let more_nodes = workload.nodes / workload.tailnets - QUIET_NODES;
         let database = workload.tailnets
             * (costs.tailnet_database_kibibytes + more_nodes * costs.node_database_kibibytes);
         let mut plan = Self {

@@ -31,7 +31,7 @@ pub struct Workload {
 impl Workload {
     /// Returns the same with fewer nodes in as many fewer tailnets.
     #[must_use]
-    pub fn divided(&self, by: f64) -> Self {
+    pub fn divide(&self, by: f64) -> Self {
         Self {
             nodes: self.nodes / by,
             tailnets: self.tailnets / by,

@@ -16,6 +16,7 @@ mod deployment;
 mod doctor;
 mod help;
 mod imports;
+mod joined_device;
 mod policies;
 mod relay;
 mod serve;

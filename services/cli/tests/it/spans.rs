@@ -6,14 +6,16 @@ use std::{
     fs,
     io::Read as _,
     net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use bowline_test_deployments::{Deployment, Launch, OneProcess, Separate};
 use bowline_test_servers::PostgresServer;
-use bowline_upgrade::{Device, FORGED_REQUEST_ID, Registered};
+use bowline_upgrade::FORGED_REQUEST_ID;
 use serde_json::json;
 
+use super::joined_device::{JoinedDevice, join, prepare_tailnet};
 use collector::{ReceivedSpan, TestCollector};
 
 const IDENTITY: &str = "bowline-identity";
@@ -23,43 +25,6 @@ const GATEWAY: &str = "bowline-netmap-gateway";
 
 /// What proves the senders to the collector.
 const HEADERS: &str = "authorization=Bearer%20collector-secret";
-
-/// A device that has joined, and the key it joined with.
-struct JoinedDevice {
-    device: Device,
-    node: u64,
-    key: String,
-}
-
-/// Makes a tailnet with a user, where there is none.
-fn prepare_tailnet(server: &impl Deployment) {
-    let listed = server.bowline(&["tailnets", "list"]).unwrap();
-    if listed.as_array().is_none_or(Vec::is_empty) {
-        server.bowline(&["tailnets", "create", "home"]).unwrap();
-        server
-            .bowline(&["users", "create", "owner@home", "--role", "owner"])
-            .unwrap();
-    }
-}
-
-fn join(server: &impl Deployment, at: SocketAddr, name: &str) -> JoinedDevice {
-    let key = server.bowline(&["keys", "create", "--user", "owner@home"]);
-    let key = key.unwrap()["secret"].as_str().unwrap().to_owned();
-    let device = Device::new();
-    let auth = json!({ "Auth": { "AuthKey": key } });
-    let registered = device.register(at, &json!({ "Hostname": name }), &auth);
-    assert_eq!(registered.unwrap(), Registered::Node(true));
-    let nodes = server.bowline(&["nodes", "list"]).unwrap();
-    let nodes = nodes.as_array().unwrap().iter();
-    let node = nodes
-        .filter(|node| node["name"] == name)
-        .find_map(|node| node["id"].as_u64());
-    JoinedDevice {
-        device,
-        node: node.unwrap(),
-        key,
-    }
-}
 
 /// Follows the netmap, and reads on until the end.
 fn follow(joined: &JoinedDevice, at: SocketAddr) {
@@ -235,6 +200,17 @@ fn nothing_is_told_that_is_nobodys_business(collector: &TestCollector, joined: &
     }
 }
 
+/// Starts a server of one process, lets a device join that another one is told of, and ends it; returns the other one.
+fn serve_a_registration(place: &Path, launch: &Launch<'_>) -> JoinedDevice {
+    let server = OneProcess::start_with(place, launch).unwrap();
+    prepare_tailnet(&server);
+    let peer = join(&server, server.address(), "peer");
+    follow(&peer, server.address());
+    join(&server, server.address(), "newcomer");
+    server.end().unwrap();
+    peer
+}
+
 #[test]
 fn one_process_sends_its_last_spans_over_tls_before_it_ends() {
     let place = tempfile::tempdir().unwrap();
@@ -257,12 +233,7 @@ fn one_process_sends_its_last_spans_over_tls_before_it_ends() {
         ],
         ..Launch::default()
     };
-    let server = OneProcess::start_with(place.path(), &launch).unwrap();
-    prepare_tailnet(&server);
-    let peer = join(&server, server.address(), "peer");
-    follow(&peer, server.address());
-    join(&server, server.address(), "newcomer");
-    server.end().unwrap();
+    let peer = serve_a_registration(place.path(), &launch);
     let trace = collector.wait_for_trace("register", |trace| tells(trace, peer.node));
     assert!(is_whole(&trace), "{trace:#?}");
     assert!(trace.iter().all(|span| span.service == "of-home"));
@@ -280,12 +251,7 @@ fn what_the_sampler_leaves_out_is_not_sent() {
         ],
         ..Launch::default()
     };
-    let server = OneProcess::start_with(place.path(), &launch).unwrap();
-    prepare_tailnet(&server);
-    let peer = join(&server, server.address(), "peer");
-    follow(&peer, server.address());
-    join(&server, server.address(), "newcomer");
-    server.end().unwrap();
+    serve_a_registration(place.path(), &launch);
     assert!(collector.spans().is_empty());
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use bowline_test_deployments::{Deployment, OneProcess, Separate};
 use bowline_test_servers::PostgresServer;
-use bowline_upgrade::{Device, FORGED_REQUEST_ID, Registered};
-use serde_json::{Value, json};
+use bowline_upgrade::FORGED_REQUEST_ID;
+use serde_json::Value;
+
+use super::joined_device::{join, prepare_tailnet};
 
 /// The calls that a registration with a key leads to, each of another service.
 const CALLS: [&str; 3] = [
@@ -15,21 +17,10 @@ const CALLS: [&str; 3] = [
 ];
 
 /// Joins a device, and asks for its netmap.
-fn join(server: &impl Deployment) {
-    let listed = server.bowline(&["tailnets", "list"]).unwrap();
-    if listed.as_array().is_none_or(Vec::is_empty) {
-        server.bowline(&["tailnets", "create", "home"]).unwrap();
-        server
-            .bowline(&["users", "create", "owner@home", "--role", "owner"])
-            .unwrap();
-    }
-    let key = server.bowline(&["keys", "create", "--user", "owner@home"]);
-    let key = key.unwrap()["secret"].as_str().unwrap().to_owned();
-    let (device, host) = (Device::new(), json!({ "Hostname": "laptop" }));
-    let auth = json!({ "Auth": { "AuthKey": key } });
-    let registered = device.register(server.address(), &host, &auth).unwrap();
-    assert_eq!(registered, Registered::Node(true));
-    let netmap = device.map(server.address()).unwrap();
+fn join_and_map(server: &impl Deployment) {
+    prepare_tailnet(server);
+    let joined = join(server, server.address(), "laptop");
+    let netmap = joined.device.map(server.address()).unwrap();
     assert!(netmap.node.is_some());
 }
 
@@ -86,7 +77,7 @@ fn registration_has_one_id_in_the_logs_of_all_four_services() {
     let Some(server) = Separate::start(place.path(), &database.unwrap()).unwrap() else {
         return;
     };
-    join(&server);
+    join_and_map(&server);
     let log = |service| lines(&server.log(service).unwrap());
     let gateway = log("netmap-gateway");
     let ids = ids_of_registrations(&gateway);
@@ -122,7 +113,7 @@ fn registration_has_one_id_in_the_logs_of_all_four_services() {
 fn registration_has_one_id_within_one_process() {
     let place = tempfile::tempdir().unwrap();
     let server = OneProcess::start(place.path(), "http").unwrap();
-    join(&server);
+    join_and_map(&server);
     let log = lines(&server.log().unwrap());
     let ids = ids_of_registrations(&log);
     assert_eq!(ids.len(), 1, "{ids:?}");

@@ -55,19 +55,12 @@ impl FollowerEvent {
     /// Returns the spans that committed what it says.
     fn origins(&self) -> Vec<TraceParent> {
         match self {
-            Self::Identity(Update::Changes(changes, _)) => {
-                let entries = changes.entries.iter();
-                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
-            }
-            Self::Registry(Update::Changes(changes, _)) => {
-                let entries = changes.entries.iter();
-                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
-            }
+            Self::Identity(update) => update.origins(),
+            Self::Registry(update) => update.origins(),
             Self::CompiledPolicy(parts) => {
                 let texts = parts.iter().flat_map(|part| &part.traceparents);
-                TraceParent::list(texts.map(String::as_str))
+                TraceParent::parse_list(texts.map(String::as_str))
             }
-            Self::Identity(Update::Snapshot(_)) | Self::Registry(Update::Snapshot(_)) => Vec::new(),
         }
     }
 }

@@ -29,7 +29,7 @@ impl AppliedChanges {
     pub(super) fn begin(&mut self, tailnet: TailnetId, origins: Vec<TraceParent>) {
         let mut span = WorkSpan::begin_after(&origins, "apply change");
         span.note_number("bowline.tailnet.id", tailnet.get());
-        for origin in span.in_place_of_last(origins) {
+        for origin in span.replace_last(origins) {
             TraceParent::add_to_list(&mut self.origins, origin);
         }
         if span.is_recorded() {

@@ -35,16 +35,11 @@ impl WorkspaceEvent {
     /// Returns the spans that committed what it says.
     pub(super) fn origins(&self) -> Vec<TraceParent> {
         match self {
-            Self::Identity(Update::Changes(changes, _)) => {
-                let entries = changes.entries.iter();
-                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
-            }
-            Self::Registry(Update::Changes(changes, _)) => {
-                let entries = changes.entries.iter();
-                TraceParent::list(entries.filter_map(|entry| entry.traceparent.as_deref()))
-            }
+            Self::Identity(update) => update.origins(),
+            Self::Registry(update) => update.origins(),
             Self::Policy(policy) => policy.origin.into_iter().collect(),
-            _ => Vec::new(),
+            #[cfg(test)]
+            Self::Impossible => Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The settings are OpenTelemetry's own variables, since platforms set them for every program alike. Nothing is exported
-//! without `OTEL_EXPORTER_OTLP_ENDPOINT`. What this page reads is the address, the authority and the protocol; the
+//! without `OTEL_EXPORTER_OTLP_ENDPOINT`. Read here are the address, the authority and the protocol; the
 //! library reads the headers, the sampler, and what describes the process. Nobody waits for a collector: spans that it does
 //! not take are dropped and counted.
 
@@ -121,8 +121,8 @@ impl CollectorAddress {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT);
         if self.endpoint.starts_with("https://") {
-            let authority = self.authority.as_deref().map(Path::new);
-            let roots = trusted_authorities(authority).map_err(ExportError::Authority)?;
+            let roots =
+                trusted_authorities(self.authority.as_deref()).map_err(ExportError::Authority)?;
             let tls = ClientTlsConfig::new()
                 .trust_anchors(roots.roots)
                 .timeout(CONNECT_TIMEOUT);

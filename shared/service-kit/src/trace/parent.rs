@@ -41,7 +41,7 @@ impl TraceParent {
 
     /// Reads the text forms that entries of a log have; each span once, and the newest of many. Nothing is read unless spans are
     /// exported.
-    pub fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
+    pub fn parse_list<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
         let mut found = Vec::new();
         if export::is_on() {
             for parent in texts.into_iter().filter_map(Self::parse) {
@@ -145,7 +145,7 @@ impl WorkSpan {
 
     /// Returns what follows from it, and from what it follows itself: `parents`, with this span in place of its own.
     #[must_use]
-    pub fn in_place_of_last(&self, mut parents: Vec<TraceParent>) -> Vec<TraceParent> {
+    pub fn replace_last(&self, mut parents: Vec<TraceParent>) -> Vec<TraceParent> {
         match (self.parent(), parents.last_mut()) {
             (Some(own), Some(last)) => *last = own,
             _ => parents.clear(),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bowline_interop::{ComposeStack, DockerEngine, Process, TestNetwork, wait_for};
+use bowline_interop::{ComposeStack, ContainerUsage, DockerEngine, Process, TestNetwork, wait_for};
 
 use super::SERVICES;
 
@@ -19,13 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The phases that are measured, and the one after them.
 const PHASES: [&str; 3] = ["idle", "changes", "revocations"];
 
-/// What containers have used at a moment, in the order of `SERVICES`: CPU seconds, and memory in MiB.
-struct ContainerUse {
+/// What containers have used at a moment, in the order of `SERVICES`.
+struct StackUsage {
     at: Instant,
-    used: [(f64, f64); SERVICES.len()],
+    used: [ContainerUsage; SERVICES.len()],
 }
 
-impl ContainerUse {
+impl StackUsage {
     fn take(stack: &ComposeStack) -> Self {
         Self {
             at: Instant::now(),
@@ -36,11 +36,10 @@ impl ContainerUse {
     /// Returns for each container its memory at the end, and what it used of one core since an earlier moment, in percent.
     fn since(&self, before: &Self) -> [String; SERVICES.len()] {
         let seconds = self.at.duration_since(before.at).as_secs_f64();
-        let mut number = 0;
-        self.used.map(|(cpu, memory)| {
-            let share = (cpu - before.used[number].0) / seconds * 100.0;
-            number += 1;
-            format!("{memory:.0} MiB, {share:.1} %")
+        std::array::from_fn(|number| {
+            let (now, before) = (self.used[number], before.used[number]);
+            let share = (now.cpu_seconds - before.cpu_seconds) / seconds * 100.0;
+            format!("{:.0} MiB, {share:.1} %", now.mebibytes)
         })
     }
 }
@@ -70,9 +69,9 @@ fn containers_idle_and_with_a_thousand_nodes() {
     let stack = ComposeStack::start(engine, "docker-compose.yml", "127.0.0.1").unwrap();
     let window = Duration::from_secs(60);
     sleep(window / 3);
-    let begin = ContainerUse::take(&stack);
+    let begin = StackUsage::take(&stack);
     sleep(window);
-    let mut columns = vec![ContainerUse::take(&stack).since(&begin)];
+    let mut columns = vec![StackUsage::take(&stack).since(&begin)];
 
     let seconds = format!("--seconds={}", window.as_secs());
     let phases = format!("--phases={}", PHASES.join(","));
@@ -81,7 +80,7 @@ fn containers_idle_and_with_a_thousand_nodes() {
         .unwrap();
     let moments = PHASES.map(|phase| {
         wait_for_phase(&mut load, phase);
-        ContainerUse::take(&stack)
+        StackUsage::take(&stack)
     });
     columns.extend(moments.windows(2).map(|pair| pair[1].since(&pair[0])));
     println!("| | no clients | 1,000 nodes | one change a second |\n|---|---|---|---|");

@@ -1,5 +1,7 @@
 //! Everything in one container.
 
+use bowline_interop::find_next_release;
+
 use super::{check_confinement, converges, join_two, start_stack, upgrades};
 
 #[test]
@@ -19,7 +21,7 @@ fn single_process_serves_clients_and_comes_back_when_it_is_killed() {
     converges(&stack, &clients, "joined");
     stack.crash("bowline").unwrap();
     converges(&stack, &clients, "again");
-    if let Some(next) = upgrades::next_release() {
+    if let Some(next) = find_next_release() {
         stack.change_image(&next).unwrap();
         upgrades::replace(&stack, "bowline");
         converges(&stack, &clients, "upgraded");

@@ -1,21 +1,10 @@
 //! A standby takes the place of PostgreSQL, which ends in order or is lost with the end of its log.
 
-use bowline_interop::{Client, ComposeStack, wait_for};
+use bowline_interop::{Client, ComposeStack, UPGRADE_ORDER, wait_for};
 use bowline_test_servers::choose_size;
 use serde_json::Value;
 
 use super::{MINUTE, converges};
-
-/// What runs on while the database is replaced.
-const OTHERS: [&str; 7] = [
-    "identity",
-    "key-registry",
-    "policy-compiler",
-    "relay",
-    "gateway-1",
-    "gateway-2",
-    "balancer",
-];
 
 /// Asks the database of a service.
 fn ask(stack: &ComposeStack, service: &str, question: &str) -> Result<String, String> {
@@ -103,7 +92,13 @@ fn promotes_without_the_end(stack: &mut ComposeStack, clients: &[Client]) {
 pub fn takes_the_place_of_the_database(stack: &mut ComposeStack, clients: &[Client]) {
     stack.add(&["standby.yml"], &[]).unwrap();
     stack.wait_until_healthy("postgres-standby");
-    let starts = |stack: &ComposeStack| OTHERS.map(|service| stack.started_at(service).unwrap());
+    // What runs on while the database is replaced.
+    let starts = |stack: &ComposeStack| -> Vec<String> {
+        let others = UPGRADE_ORDER.into_iter().chain(["balancer"]);
+        others
+            .map(|service| stack.started_at(service).unwrap())
+            .collect()
+    };
     let before = starts(stack);
     if choose_size(0, 1) == 1 {
         promotes_in_order(stack, clients);

@@ -1,26 +1,8 @@
 //! Containers are started from the image of the next release, and from that before again while that may be.
 
-use std::path::PathBuf;
-
-use bowline_interop::{Client, ComposeStack, wait_for};
+use bowline_interop::{Client, ComposeStack, UPGRADE_ORDER, find_next_release, wait_for};
 
 use super::{MINUTE, OWNERS, converges};
-
-/// In the order that upgrades go.
-const SERVICES: [&str; 6] = [
-    "identity",
-    "key-registry",
-    "policy-compiler",
-    "relay",
-    "gateway-1",
-    "gateway-2",
-];
-
-/// Returns where the programs of the next release are, if they are built.
-#[expect(clippy::disallowed_methods, reason = "`tests/run --all` says so")]
-pub fn next_release() -> Option<PathBuf> {
-    std::env::var_os("TEST_NEXT_RELEASE").map(PathBuf::from)
-}
 
 /// Starts a service from the image in use.
 pub fn replace(stack: &ComposeStack, service: &str) {
@@ -31,7 +13,7 @@ pub fn replace(stack: &ComposeStack, service: &str) {
 
 /// Upgrades some services and puts them back, then upgrades all. From then on the release before is refused.
 pub fn upgrades_each_service(stack: &ComposeStack, clients: &[Client]) {
-    let Some(next) = next_release() else {
+    let Some(next) = find_next_release() else {
         return;
     };
     stack.keep_image("before").unwrap();
@@ -45,11 +27,11 @@ pub fn upgrades_each_service(stack: &ComposeStack, clients: &[Client]) {
         }
     };
     // One gateway does not know what the next release writes.
-    move_all(&SERVICES[..5], "next");
-    let mut back = SERVICES;
+    move_all(&UPGRADE_ORDER[..5], "next");
+    let mut back = UPGRADE_ORDER;
     back.reverse();
     move_all(&back[1..], "before");
-    move_all(&SERVICES, "next");
+    move_all(&UPGRADE_ORDER, "next");
 
     for owner in OWNERS {
         wait_for("all know it for long enough", 3 * MINUTE, || {

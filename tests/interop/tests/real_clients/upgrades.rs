@@ -4,7 +4,6 @@
 //! `tests/run --all` builds. Without it each service is started again as it is.
 
 use std::{
-    env,
     net::SocketAddr,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
@@ -12,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use bowline_interop::{Administrator, Balancer, Client, Split, longest_gap, wait_for};
+use bowline_interop::{
+    Administrator, Balancer, Client, Split, UPGRADE_ORDER, find_next_release, longest_gap, wait_for,
+};
 use serde_json::Value;
 
 use super::{MINUTE, SOON, hears_of, split};
@@ -21,16 +22,6 @@ use super::{MINUTE, SOON, hears_of, split};
 const LONGEST_GAP: Duration = Duration::from_secs(5);
 /// How long it may take until new things are written once every process knows them: all are watched for a minute first.
 const RAISED_WITHIN: Duration = Duration::from_secs(120);
-
-/// In the order that upgrades go.
-const SERVICES: [&str; 6] = [
-    "identity",
-    "key-registry",
-    "policy-compiler",
-    "relay",
-    "gateway-1",
-    "gateway-2",
-];
 
 /// Ends a service and starts it from a release.
 fn restart_from(split: &mut Split, service: &'static str, release: Option<&PathBuf>) {
@@ -82,21 +73,21 @@ fn read_level(split: &Split) -> u32 {
 
 /// Upgrades some services and puts them back, then upgrades all; checks what may be written when.
 fn upgrade_all(split: &mut Split, clients: &[Client], next: &PathBuf) {
-    for service in &SERVICES[..5] {
+    for service in &UPGRADE_ORDER[..5] {
         restart_from(split, service, Some(next));
     }
     split
         .bowline(&["users", "create", "early@example.com"])
         .unwrap();
     assert_eq!(count_greeted(split), 0, "one gateway does not know it");
-    for service in SERVICES[..5].iter().rev() {
+    for service in UPGRADE_ORDER[..5].iter().rev() {
         restart_from(split, service, None);
     }
     split
         .bowline(&["users", "create", "back@example.com"])
         .unwrap();
     assert_eq!(read_level(split), 1);
-    for service in SERVICES {
+    for service in UPGRADE_ORDER {
         restart_from(split, service, Some(next));
     }
     wait_for(
@@ -155,7 +146,7 @@ fn each_service_is_upgraded_and_put_back_under_load_and_nothing_is_lost() {
     let listed = split.bowline(&["nodes", "list"]).unwrap();
     let nodes = listed.as_array().unwrap().iter();
     let nodes: Vec<u64> = nodes.map(|node| node["id"].as_u64().unwrap()).collect();
-    let next = env::var_os("TEST_NEXT_RELEASE").map(PathBuf::from);
+    let next = find_next_release();
     let (is_over, administrator) = (AtomicBool::new(false), split.administrator());
     let acknowledged = thread::scope(|scope| {
         let writer = scope.spawn(|| make_users(&administrator, &is_over));
@@ -163,7 +154,7 @@ fn each_service_is_upgraded_and_put_back_under_load_and_nothing_is_lost() {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match &next {
             Some(next) => upgrade_all(&mut split, &clients, next),
             None => {
-                for service in SERVICES {
+                for service in UPGRADE_ORDER {
                     restart_from(&mut split, service, None);
                 }
             }
