@@ -49,11 +49,24 @@ impl Node {
         )
     }
 
-    /// Says whether the node may take part in its tailnet: it is approved, its key is not marked as ended, and it is not cut
-    /// off with its user. `is_user_barred` says whether the user is suspended or gone.
+    /// Says whether administrators let the node in: it is approved, and not disabled. Clients are told that as
+    /// `MachineAuthorized`.
+    #[must_use]
+    pub fn is_authorized(&self) -> bool {
+        self.approved && !self.disabled
+    }
+
+    /// Says whether an administrator keeps the node's machine out, whatever key or login it comes with.
+    #[must_use]
+    pub fn is_kept_out(&self) -> bool {
+        self.disabled || self.denied
+    }
+
+    /// Says whether the node may take part in its tailnet: administrators let it in, its key is not marked as ended, and it
+    /// is not cut off with its user. `is_user_barred` says whether the user is suspended or gone.
     #[must_use]
     pub fn may_take_part(&self, is_user_barred: bool) -> bool {
-        self.approved && !self.expired && !(self.goes_with_user() && is_user_barred)
+        self.is_authorized() && !self.expired && !(self.goes_with_user() && is_user_barred)
     }
 
     /// Returns the routes that work: those that the node offers and that are approved, in the order offered.

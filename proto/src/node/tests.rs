@@ -60,6 +60,12 @@ fn only_approved_nodes_with_a_live_key_and_user_take_part() {
         ..good.clone()
     };
     assert!(!unapproved.may_take_part(false));
+    let disabled = Node {
+        disabled: true,
+        ..good.clone()
+    };
+    assert!(!disabled.may_take_part(false));
+    assert!(!disabled.is_authorized() && disabled.is_kept_out());
     let expired = Node {
         expired: true,
         ..good

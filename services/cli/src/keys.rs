@@ -1,7 +1,8 @@
 //! `bowline keys`.
 
 use bowline_proto::key_registry::v1::{
-    CreatePreAuthKeyRequest, ListPreAuthKeysRequest, PreAuthKey, RevokePreAuthKeyRequest,
+    CreatePreAuthKeyRequest, ExpireNodesOfPreAuthKeyRequest, ListPreAuthKeysRequest, PreAuthKey,
+    RevokePreAuthKeyRequest, node_service_client::NodeServiceClient,
     pre_auth_key_service_client::PreAuthKeyServiceClient,
 };
 use chrono::TimeDelta;
@@ -14,7 +15,7 @@ use crate::{
     connection::ConnectionArgs,
     failure::{Failure, require_field},
     output::{Printer, Row, join_texts, yes_mark},
-    time,
+    revocation, time,
 };
 
 /// What to do with keys.
@@ -27,10 +28,13 @@ pub enum KeysCommand {
     },
     /// Make one and show it, once.
     Create(CreateArgs),
-    /// Revoke one; nodes it added stay.
+    /// Revoke one; nodes it added stay, unless --with-nodes is given.
     Revoke {
         /// The key's id, as listed.
         id: String,
+        /// End the keys of the nodes that it added, or gave a key since. After a failure the same command goes on.
+        #[arg(long)]
+        with_nodes: bool,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -174,12 +178,50 @@ pub async fn run(
                 &answer.secret,
             );
         }
-        KeysCommand::Revoke { id, tailnet } => {
+        KeysCommand::Revoke {
+            id,
+            with_nodes,
+            tailnet,
+        } => {
             let tailnet_id = tailnet.find_id(connection).await?;
             let request = RevokePreAuthKeyRequest { tailnet_id, id };
             let key = client.revoke_pre_auth_key(request).await?.into_inner().key;
-            printer.print_row(&PreAuthKeyRow::from(require_field(key, "key")?));
+            let key = PreAuthKeyRow::from(require_field(key, "key")?);
+            match with_nodes {
+                true => expire_nodes(connection, printer, tailnet_id, key).await?,
+                false => printer.print_row(&key),
+            }
         }
     }
+    Ok(())
+}
+
+/// Ends the keys of the nodes that a revoked key registered, and names them.
+async fn expire_nodes(
+    connection: &ConnectionArgs,
+    printer: &Printer,
+    tailnet_id: u64,
+    key: PreAuthKeyRow,
+) -> Result<(), Failure> {
+    let mut client = NodeServiceClient::new(connection.connect_to_registry()?);
+    let mut nodes = Vec::new();
+    let mut text = format!("{} is revoked", key.id);
+    let revocation = loop {
+        let request = ExpireNodesOfPreAuthKeyRequest {
+            tailnet_id,
+            pre_auth_key_id: key.id.clone(),
+        };
+        let answer = client.expire_nodes_of_pre_auth_key(request).await?;
+        let answer = answer.into_inner();
+        for node in answer.nodes {
+            text.push_str(&format!("\n{} key has ended", node.name));
+            nodes.push(json!({ "id": node.id, "name": node.name }));
+        }
+        if !answer.more {
+            break answer.revocation;
+        }
+    };
+    let what = json!({ "key": key, "nodes": nodes });
+    revocation::print_with_receipt(printer, what, text, revocation);
     Ok(())
 }

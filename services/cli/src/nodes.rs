@@ -1,25 +1,29 @@
 //! `bowline nodes`.
 
+mod row;
+
 use std::collections::BTreeMap;
 
-use bowline_keys::{MachinePublic, NodePublic};
-use bowline_proto::identity::v1::User;
 use bowline_proto::key_registry::v1::{
-    ApproveNodeRequest, DeleteNodeRequest, ExpireNodeRequest, Node, NodeWithState,
-    RenameNodeRequest, Revocation, SetApprovedRoutesRequest, SetTagsRequest, TaggedBy,
-    node_service_client::NodeServiceClient,
+    ApproveNodeRequest, DeleteNodeRequest, DenyNodeRequest, DisableNodeRequest, EnableNodeRequest,
+    ExpireNodeRequest, Node, NodeWithState, RenameNodeRequest, Revocation,
+    SetApprovedRoutesRequest, SetNodeExpiryRequest, SetTagsRequest,
+    node_service_client::NodeServiceClient, set_node_expiry_request::Expiry,
 };
+use bowline_proto::{identity::v1::User, time::to_timestamp};
+use bowline_service_kit::GrpcChannel;
+use chrono::DateTime;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
     failure::{Failure, require_field},
-    output::{Printer, Row, join_texts, key_text, yes_mark},
+    output::Printer,
     revocation, time,
 };
+use row::NodeRow;
 
 /// A node, by name or number.
 #[derive(Debug, Args)]
@@ -42,6 +46,18 @@ pub enum NodesCommand {
     Show(NodeArgs),
     /// End a node's key: it has to log in again.
     Expire(NodeArgs),
+    /// Keep a node out until it is enabled, whatever key it comes with; key, name and addresses stay.
+    Disable(NodeArgs),
+    /// Let a node in again that was disabled.
+    Enable(NodeArgs),
+    /// Say when a node's key ends. A key that has ended stays so.
+    SetExpiry {
+        #[command(flatten)]
+        target: NodeArgs,
+        /// never, a duration from now such as 90d, or a time such as 2030-01-31T12:00:00Z; of a tagged node only never.
+        #[arg(value_parser = parse_expiry)]
+        expiry: Expiry,
+    },
     /// Delete a node.
     Delete(NodeArgs),
     /// Give a node a name; without one it follows its hostname again.
@@ -67,178 +83,27 @@ pub enum NodesCommand {
         /// Such as 10.0.0.0/8; 0.0.0.0/0 or ::/0 for an exit node, which needs both and gets both; none to withdraw all.
         routes: Vec<String>,
     },
-    /// Approve a machine that waits.
+    /// Approve a machine that waits, or that was denied: that one has to log in again.
     Approve(NodeArgs),
+    /// Turn away a machine that waits for approval: it is refused until it is approved or deleted.
+    Deny(NodeArgs),
 }
 
-/// A node as shown.
-#[derive(Debug, Serialize)]
-struct NodeRow {
-    id: u64,
-    name: String,
-    user: String,
-    user_suspended: bool,
-    tags: Vec<String>,
-    ipv4: String,
-    ipv6: String,
-    online: bool,
-    last_seen: Option<String>,
-    key_expiry: Option<String>,
-    expired: bool,
-    approved: bool,
-    ephemeral: bool,
-    advertised_routes: Vec<String>,
-    approved_routes: Vec<String>,
-    primary_routes: Vec<String>,
-    /// What it offers and nobody has approved.
-    pending_routes: Vec<String>,
-    /// Whether it is an exit node: it offers both exit routes, and both are approved.
-    exit_node: bool,
-    /// Who gave it its tags: user, pre_auth_key or administrator; empty without tags, or where that is not known.
-    tagged_by: &'static str,
-    /// Other nodes that are on another machine with the same machine key.
-    shares_machine_with: Vec<u64>,
-    os: String,
-    client_version: String,
-    node_key: String,
-    machine_key: String,
-    /// When two machines were last seen to use its key; null when nobody else does.
-    key_shared_at: Option<String>,
-    created_at: Option<String>,
-}
-
-/// The head of a column that is empty unless a disk was copied.
-const SHARES_MACHINE_KEY: &str = "shares machine key with";
-
-/// What an exit node offers.
-const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
-
-impl NodeRow {
-    fn new(listed: NodeWithState, users: &BTreeMap<u64, User>) -> Result<Self, Failure> {
-        let node = require_field(listed.node, "node")?;
-        // A node has no soft state until its first report.
-        let soft = listed.soft.unwrap_or_default();
-        // A node of a user who is gone is cut off like one of a user who is suspended.
-        let user = users.get(&node.user_id);
-        let is_barred = user.is_none_or(|user| user.suspended);
-        let login_name = user.map_or_else(String::new, |user| user.login_name.clone());
-        let is_exit = |routes: &[String]| {
-            EXIT_ROUTES
-                .iter()
-                .all(|exit| routes.iter().any(|route| route == exit))
-        };
-        let offered = &node.advertised_routes;
-        let pending = offered
-            .iter()
-            .filter(|route| !node.approved_routes.contains(route));
-        let shared_key = node.shared_key.clone();
-        let shared_key = shared_key.filter(|shared| shared.node_key == node.node_key);
-        Ok(Self {
-            id: node.id,
-            key_shared_at: time::time_text(shared_key.and_then(|shared| shared.seen_at)),
-            user_suspended: node.goes_with_user() && is_barred,
-            pending_routes: pending.cloned().collect(),
-            exit_node: is_exit(offered) && is_exit(&node.approved_routes),
-            tagged_by: match node.tagged_by() {
-                TaggedBy::Unspecified => "",
-                TaggedBy::User => "user",
-                TaggedBy::PreAuthKey => "pre_auth_key",
-                TaggedBy::Administrator => "administrator",
-            },
-            shares_machine_with: listed.shares_machine_with,
-            user: login_name,
-            online: soft.online,
-            last_seen: time::time_text(soft.last_seen),
-            key_expiry: time::time_text(node.key_expiry),
-            created_at: time::time_text(node.created_at),
-            node_key: key_text(NodePublic::try_from(&*node.node_key)),
-            machine_key: key_text(MachinePublic::try_from(&*node.machine_key)),
-            name: node.name,
-            tags: node.tags,
-            ipv4: node.ipv4,
-            ipv6: node.ipv6,
-            expired: node.expired,
-            approved: node.approved,
-            ephemeral: node.ephemeral,
-            advertised_routes: node.advertised_routes,
-            approved_routes: node.approved_routes,
-            primary_routes: node.primary_routes,
-            os: node.os,
-            client_version: node.client_version,
-        })
+/// Reads when a key is to end.
+fn parse_expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry::Never(true));
     }
-
-    /// Says whether it is an exit node, or waits to be one.
-    fn exit_state(&self) -> &'static str {
-        let is_pending = |exit: &&str| self.pending_routes.iter().any(|route| route == exit);
-        if self.exit_node {
-            "yes"
-        } else if EXIT_ROUTES.iter().any(is_pending) {
-            "pending"
-        } else {
-            ""
-        }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(Expiry::At(to_timestamp(time.to_utc())));
     }
-
-    fn node_state(&self) -> &'static str {
-        match self {
-            Self {
-                approved: false, ..
-            } => "waits for approval",
-            Self { expired: true, .. } => "expired",
-            Self {
-                user_suspended: true,
-                ..
-            } => "user suspended",
-            Self { online: true, .. } => "online",
-            _ => "offline",
-        }
-    }
-}
-
-impl Row for NodeRow {
-    const HEADS: &'static [&'static str] = &[
-        "id",
-        "name",
-        "owner",
-        "ipv4",
-        "ipv6",
-        "state",
-        "last seen",
-        "routes",
-        "pending routes",
-        "exit node",
-        "ephemeral",
-        SHARES_MACHINE_KEY,
-    ];
-    const RARE: &'static [&'static str] = &[SHARES_MACHINE_KEY];
-
-    fn table_cells(&self) -> Vec<String> {
-        let owner = if self.tags.is_empty() {
-            self.user.clone()
-        } else {
-            join_texts(&self.tags)
-        };
-        let others: Vec<_> = self
-            .shares_machine_with
-            .iter()
-            .map(u64::to_string)
-            .collect();
-        vec![
-            self.id.to_string(),
-            self.name.clone(),
-            owner,
-            self.ipv4.clone(),
-            self.ipv6.clone(),
-            self.node_state().to_owned(),
-            self.last_seen.clone().unwrap_or_default(),
-            join_texts(&self.approved_routes),
-            join_texts(&self.pending_routes),
-            self.exit_state().to_owned(),
-            yes_mark(self.ephemeral),
-            join_texts(&others),
-        ]
-    }
+    let after = time::parse_duration(text).map_err(|problem| {
+        format!("{problem}, nor never, nor a time such as 2030-01-31T12:00:00Z")
+    })?;
+    Ok(Expiry::After(prost_types::Duration {
+        seconds: after.num_seconds(),
+        nanos: 0,
+    }))
 }
 
 /// Runs a command.
@@ -247,37 +112,127 @@ pub async fn run(
     connection: &ConnectionArgs,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let mut client = NodeServiceClient::new(connection.connect_to_registry()?);
-    let changed = match command {
-        NodesCommand::List { tailnet } => return print_nodes(connection, printer, &tailnet).await,
+    match command {
+        NodesCommand::List { tailnet } => print_nodes(connection, printer, &tailnet).await,
         NodesCommand::Show(target) => {
             let (tailnet_id, listed) = find_target(connection, &target).await?;
             let users = users_by_id(connection, tailnet_id).await?;
             printer.print_row(&NodeRow::new(listed, &users)?);
-            return Ok(());
+            Ok(())
         }
         NodesCommand::Expire(target) => {
-            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
+            end_node(NodeEnd::Expired, target, connection, printer).await
+        }
+        NodesCommand::Delete(target) => {
+            end_node(NodeEnd::Deleted, target, connection, printer).await
+        }
+        NodesCommand::Disable(target) => {
+            end_node(NodeEnd::Disabled, target, connection, printer).await
+        }
+        NodesCommand::Deny(target) => end_node(NodeEnd::Denied, target, connection, printer).await,
+        NodesCommand::Rename { target, name } => {
+            change_node(NodeChange::Name(name), target, connection, printer).await
+        }
+        NodesCommand::Tag { target, tags } => {
+            change_node(NodeChange::Tags(tags), target, connection, printer).await
+        }
+        NodesCommand::ApproveRoutes { target, routes } => {
+            change_node(
+                NodeChange::ApprovedRoutes(routes),
+                target,
+                connection,
+                printer,
+            )
+            .await
+        }
+        NodesCommand::SetExpiry { target, expiry } => {
+            change_node(NodeChange::Expiry(expiry), target, connection, printer).await
+        }
+        NodesCommand::Approve(target) => {
+            change_node(NodeChange::Approval, target, connection, printer).await
+        }
+        NodesCommand::Enable(target) => {
+            change_node(NodeChange::Enabling, target, connection, printer).await
+        }
+    }
+}
+
+/// What keeps a node out.
+enum NodeEnd {
+    Expired,
+    Deleted,
+    Disabled,
+    Denied,
+}
+
+/// Keeps a node out, and says how that has reached the gateways.
+async fn end_node(
+    end: NodeEnd,
+    target: NodeArgs,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut client = node_service(connection)?;
+    let (tailnet_id, node_id) = target_ids(connection, &target).await?;
+    let (what, revocation) = match end {
+        NodeEnd::Expired => {
             let request = ExpireNodeRequest {
                 tailnet_id,
                 node_id,
             };
             let answer = client.expire_node(request).await?.into_inner();
-            print_revocation(printer, &target.node, "key has ended", answer.revocation);
-            return Ok(());
+            ("key has ended", answer.revocation)
         }
-        NodesCommand::Delete(target) => {
-            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
+        NodeEnd::Deleted => {
             let request = DeleteNodeRequest {
                 tailnet_id,
                 node_id,
             };
             let answer = client.delete_node(request).await?.into_inner();
-            print_revocation(printer, &target.node, "is deleted", answer.revocation);
-            return Ok(());
+            ("is deleted", answer.revocation)
         }
-        NodesCommand::Rename { target, name } => {
-            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
+        NodeEnd::Disabled => {
+            let request = DisableNodeRequest {
+                tailnet_id,
+                node_id,
+            };
+            let answer = client.disable_node(request).await?.into_inner();
+            ("is disabled", answer.revocation)
+        }
+        NodeEnd::Denied => {
+            let request = DenyNodeRequest {
+                tailnet_id,
+                node_id,
+            };
+            let answer = client.deny_node(request).await?.into_inner();
+            ("is denied", answer.revocation)
+        }
+    };
+    print_revocation(printer, &target.node, what, revocation);
+    Ok(())
+}
+
+/// What an administrator changes of a node.
+enum NodeChange {
+    Name(String),
+    Tags(Vec<String>),
+    ApprovedRoutes(Vec<String>),
+    Expiry(Expiry),
+    Approval,
+    Enabling,
+}
+
+/// Changes a node, and shows it as it is then.
+async fn change_node(
+    change: NodeChange,
+    target: NodeArgs,
+    connection: &ConnectionArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut client = node_service(connection)?;
+    let (tailnet_id, node_id) = target_ids(connection, &target).await?;
+    let changed = match change {
+        NodeChange::Name(name) => {
             let request = RenameNodeRequest {
                 tailnet_id,
                 node_id,
@@ -285,8 +240,7 @@ pub async fn run(
             };
             client.rename_node(request).await?.into_inner().node
         }
-        NodesCommand::Tag { target, tags } => {
-            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
+        NodeChange::Tags(tags) => {
             let request = SetTagsRequest {
                 tailnet_id,
                 node_id,
@@ -294,8 +248,7 @@ pub async fn run(
             };
             client.set_tags(request).await?.into_inner().node
         }
-        NodesCommand::ApproveRoutes { target, routes } => {
-            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
+        NodeChange::ApprovedRoutes(routes) => {
             let request = SetApprovedRoutesRequest {
                 tailnet_id,
                 node_id,
@@ -303,19 +256,34 @@ pub async fn run(
             };
             client.set_approved_routes(request).await?.into_inner().node
         }
-        NodesCommand::Approve(target) => {
-            let (tailnet_id, node_id) = target_ids(connection, &target).await?;
-            client
-                .approve_node(ApproveNodeRequest {
-                    tailnet_id,
-                    node_id,
-                })
-                .await?
-                .into_inner()
-                .node
+        NodeChange::Expiry(expiry) => {
+            let request = SetNodeExpiryRequest {
+                tailnet_id,
+                node_id,
+                expiry: Some(expiry),
+            };
+            client.set_node_expiry(request).await?.into_inner().node
+        }
+        NodeChange::Approval => {
+            let request = ApproveNodeRequest {
+                tailnet_id,
+                node_id,
+            };
+            client.approve_node(request).await?.into_inner().node
+        }
+        NodeChange::Enabling => {
+            let request = EnableNodeRequest {
+                tailnet_id,
+                node_id,
+            };
+            client.enable_node(request).await?.into_inner().node
         }
     };
     print_node(connection, printer, require_field(changed, "node")?).await
+}
+
+fn node_service(connection: &ConnectionArgs) -> Result<NodeServiceClient<GrpcChannel>, Failure> {
+    Ok(NodeServiceClient::new(connection.connect_to_registry()?))
 }
 
 async fn print_nodes(
@@ -378,3 +346,6 @@ fn print_revocation(printer: &Printer, node: &str, what: &str, revocation: Optio
     let text = format!("{node} {what}");
     revocation::print_with_receipt(printer, json!({ "node": node }), text, revocation);
 }
+
+#[cfg(test)]
+mod tests;

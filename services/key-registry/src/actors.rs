@@ -1,4 +1,4 @@
-//! How the audit trail names those who act on their own: the registry, and machines.
+//! How the audit trail names those who act on their own: the registry, machines, and pre-auth keys.
 
 use bowline_keys::MachinePublic;
 
@@ -10,4 +10,9 @@ pub fn machine_actor(machine_key: &[u8]) -> String {
     // A key of another length stands as the key of zeros: the trail is written in any case.
     let key = MachinePublic::try_from(machine_key).unwrap_or_default();
     format!("machine:{key}")
+}
+
+/// Returns how a pre-auth key is named. The nodes that a key registered are found by it.
+pub fn pre_auth_key_actor(id: &str) -> String {
+    format!("pre-auth-key:{id}")
 }

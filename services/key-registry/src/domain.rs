@@ -1,6 +1,7 @@
 //! What may be: rules without IO, clock or database.
 
 pub mod address_pool;
+pub mod admission;
 pub mod difference;
 pub mod fleet;
 pub mod hostname;

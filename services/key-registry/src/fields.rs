@@ -1,9 +1,14 @@
 //! What a message must hold, checked where it enters.
 
 use bowline_ids::TailnetId;
+use bowline_proto::key_registry::v1::set_node_expiry_request::Expiry;
 use bowline_service_kit::trace;
+use chrono::TimeDelta;
 
-use crate::error::RegistryError;
+use crate::{
+    domain::{from_timestamp, key::WantedExpiry},
+    error::RegistryError,
+};
 
 /// Returns the tailnet that a message names, which the span of the call then has.
 ///
@@ -38,4 +43,25 @@ pub fn check_gateway(gateway: &str) -> Result<(), RegistryError> {
         ));
     }
     Ok(())
+}
+
+/// Reads when a key is to end.
+///
+/// # Errors
+///
+/// When that is missing or no time.
+pub fn read_expiry(asked: Option<Expiry>) -> Result<WantedExpiry, RegistryError> {
+    let is_no = |field| move || RegistryError::invalid(field, "is none that there is");
+    match require_field("expiry", asked)? {
+        Expiry::Never(true) => Ok(WantedExpiry::Never),
+        Expiry::Never(false) => Err(RegistryError::invalid("never", "is true or not given")),
+        Expiry::At(time) => from_timestamp(time)
+            .map(WantedExpiry::At)
+            .ok_or_else(is_no("at")),
+        Expiry::After(life) => {
+            let nanos = u32::try_from(life.nanos).ok();
+            let life = nanos.and_then(|nanos| TimeDelta::new(life.seconds, nanos));
+            life.map(WantedExpiry::After).ok_or_else(is_no("after"))
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
     node_changes,
     nodes::Nodes,
     store::{
-        nodes, pools,
+        node_keys, nodes, pools,
         soft_states::{self, SoftRow},
     },
 };
@@ -129,7 +129,7 @@ async fn write_nodes(
         complete_addresses(mutation, pool, &mut node).await?;
         node.name = node_changes::find_free_name(mutation, &node.name, node.id).await?;
         let now = mutation.now();
-        nodes::bind_key(mutation.connection(), &node, now).await?;
+        node_keys::bind_key(mutation.connection(), &node, now).await?;
         node_changes::write_node(mutation, &node, None).await?;
         audit_import(mutation, &node, &origin);
         routes_move |= domain::routes::may_move_primaries(&Node::default(), &node);
@@ -148,7 +148,7 @@ async fn write_nodes(
 
 /// Refuses a node whose key was bound to another here, be it only in the past.
 async fn refuse_known_key(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
-    match nodes::holder_of_key(mutation.connection(), &node.node_key).await? {
+    match node_keys::holder_of_key(mutation.connection(), &node.node_key).await? {
         None => Ok(()),
         Some(_) => Err(RegistryError::Refused(format!(
             "the node key of \"{}\" was in use here before, by another machine or by a node that is gone",

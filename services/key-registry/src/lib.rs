@@ -25,6 +25,7 @@ mod leases;
 mod listing;
 mod merged_users;
 mod node_changes;
+mod node_states;
 mod nodes;
 mod own_changes;
 mod pre_auth_keys;

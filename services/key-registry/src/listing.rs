@@ -67,7 +67,7 @@ impl Nodes {
             None => approvals::list_waiting(&mut *read, tailnet.get()).await?,
         };
         nodes.retain(|node| is_within_reach(caller, node));
-        nodes.retain(|node| !(filter.awaits_approval && node.approved));
+        nodes.retain(|node| !filter.awaits_approval || !(node.approved || node.denied));
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
         let mut listed = Vec::with_capacity(nodes.len());
         for node in nodes {

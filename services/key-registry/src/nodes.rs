@@ -20,7 +20,7 @@ use crate::{
     fields::read_tailnet_id,
     node_changes, own_changes,
     revocations::Revocations,
-    store::{adoptions, gateways::OwnerLog, nodes},
+    store::{adoptions, gateways::OwnerLog, node_keys, nodes},
 };
 
 /// Finds, lists and changes nodes. Clones share it.
@@ -51,6 +51,15 @@ pub(crate) fn within_reach(caller: &Caller, found: Option<Node>) -> Result<Node,
 pub(crate) fn is_within_reach(caller: &Caller, node: &Node) -> bool {
     let is_own = |user| node.user_id == user && node.tags.is_empty();
     caller.bound_to_user().is_none_or(is_own)
+}
+
+/// Refuses people who delete a node of their own that an administrator keeps out: its machine would be let in as a new one.
+fn refuse_escape(caller: &Caller, node: &Node) -> Result<(), RegistryError> {
+    if caller.bound_to_user().is_some() && node.is_kept_out() {
+        let text = "an administrator has disabled or denied this device: an administrator has to delete it";
+        return Err(RegistryError::Refused(text.to_owned()));
+    }
+    Ok(())
 }
 
 impl Nodes {
@@ -85,7 +94,7 @@ impl Nodes {
         if let Some(node) = nodes::by_key(&mut *read, node_key).await? {
             return self.add_revision(read, node).await;
         }
-        let former = nodes::holder_of_key(&mut *read, node_key).await?;
+        let former = node_keys::holder_of_key(&mut *read, node_key).await?;
         let former = former.ok_or(RegistryError::NotFound("node key"))?;
         Ok(ResolveNodeResponse {
             former: Some(former),
@@ -126,7 +135,10 @@ impl Nodes {
     ) -> Result<(Node, Revocation), RegistryError> {
         let tailnet = target.tailnet;
         let detail = json!({ "by": "administrator" });
-        let changing = self.change_node(target, "node.expire", detail, key::end_key);
+        let changing = self.change_node(target, "node.expire", detail, |node, now| {
+            key::end_key(node, now);
+            Ok(())
+        });
         let (node, revision) = changing.await?;
         let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
         Ok((node, revocation.await?))
@@ -148,6 +160,7 @@ impl Nodes {
                 Box::pin(async move {
                     let found = nodes::by_id(mutation.connection(), tailnet.get(), node_id).await?;
                     let node = within_reach(&caller, found)?;
+                    refuse_escape(&caller, &node)?;
                     node_changes::delete_node(mutation, &node).await?;
                     let detail = json!({
                         "name": node.name,
@@ -179,6 +192,7 @@ impl Nodes {
         let changing = self.change_node(target, "node.rename", detail, move |node, _| {
             node.name_chosen = !name.is_empty();
             node.name = name;
+            Ok(())
         });
         Ok(changing.await?.0)
     }
@@ -203,6 +217,7 @@ impl Nodes {
             node.tags = tags;
             node.tagged_by = TaggedBy::Administrator.into();
             node.key_expiry = if node.expired { node.key_expiry } else { None };
+            Ok(())
         });
         Ok(changing.await?.0)
     }
@@ -217,14 +232,7 @@ impl Nodes {
         let detail = json!({ "routes": routes });
         let changing = self.change_node(target, "node.approve_routes", detail, move |node, _| {
             routes::approve_by_administrator(node, routes);
-        });
-        Ok(changing.await?.0)
-    }
-
-    /// Approves a node's machine.
-    pub(crate) async fn approve_node(&self, target: NodeTarget) -> Result<Node, RegistryError> {
-        let changing = self.change_node(target, "node.approve", json!({}), |node, _| {
-            node.approved = true;
+            Ok(())
         });
         Ok(changing.await?.0)
     }
@@ -243,12 +251,12 @@ impl Nodes {
 
     /// Changes a node as an administrator asks, with an audit entry, and returns it with the revision. What the node
     /// reported while it was not in good standing is judged, if it is now.
-    async fn change_node(
+    pub(crate) async fn change_node(
         &self,
         target: NodeTarget,
         action: &'static str,
         detail: Value,
-        change: impl FnOnce(&mut Node, DateTime<Utc>) + Send + 'static,
+        change: impl FnOnce(&mut Node, DateTime<Utc>) -> Result<(), RegistryError> + Send + 'static,
     ) -> Result<(Node, u64), RegistryError> {
         let NodeTarget {
             caller,
@@ -263,7 +271,7 @@ impl Nodes {
                     let found = nodes::by_id(mutation.connection(), tailnet, node_id).await?;
                     let before = within_reach(&caller, found)?;
                     let (mut node, now) = (before.clone(), mutation.now());
-                    change(&mut node, now);
+                    change(&mut node, now)?;
                     if node.name.is_empty() {
                         let label = hostname::derive_label(&node.hostname);
                         node.name = node_changes::find_free_name(mutation, &label, node.id).await?;

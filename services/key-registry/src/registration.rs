@@ -33,7 +33,7 @@ use crate::{
     domain::{self, self_report, tags},
     error::RegistryError,
     fields::read_tailnet_id,
-    store::nodes,
+    store::{node_keys, nodes},
 };
 use answers::{OwnerNames, answer_retired_key, confirm_registration, refuse, refuse_foreign_key};
 use bind::{BindOutcome, BindRequest};
@@ -120,7 +120,7 @@ impl Registration {
         request: &RegisterRequest,
     ) -> Result<Attempt, RegistryError> {
         let reader = self.log.database().reader();
-        if let Some(machine) = nodes::machine_of_key(reader, &request.node_key).await? {
+        if let Some(machine) = node_keys::machine_of_key(reader, &request.node_key).await? {
             let retired = answer_retired_key(&machine, request);
             return Ok(Attempt::AnswerUnlessBound(Ok(retired)));
         }
@@ -159,7 +159,7 @@ impl Registration {
             self.foreign_keys.audit_request(&old, request).await;
             return Ok(Some(refuse_foreign_key()));
         }
-        let machine = nodes::machine_of_key(reader, &request.old_node_key).await?;
+        let machine = node_keys::machine_of_key(reader, &request.old_node_key).await?;
         let is_foreign = machine.is_some_and(|machine| machine != request.machine_key);
         Ok(is_foreign.then(refuse_foreign_key))
     }

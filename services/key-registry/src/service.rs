@@ -45,7 +45,8 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0006_paces",
     "0007_node_machines",
     "0008_merged_users",
-    "0009_waiting_nodes"
+    "0009_waiting_nodes",
+    "0010_kept_out"
 ];
 
 /// Gateways find that their lease has lapsed, and report again all that they have: their reports may be lost.

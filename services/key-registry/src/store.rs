@@ -7,6 +7,7 @@ pub mod elections;
 pub mod gateways;
 pub mod lags;
 pub mod merged_users;
+pub mod node_keys;
 pub mod nodes;
 pub mod paces;
 pub mod pools;

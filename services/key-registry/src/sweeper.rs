@@ -232,7 +232,10 @@ impl Sweeper {
                 .and_then(|row| row.state.last_seen)
                 .and_then(domain::from_timestamp);
             let is_online = soft.is_some_and(|row| row.state.online);
-            node.ephemeral && !is_online && seen.is_none_or(|seen| seen < since)
+            node.ephemeral
+                && !node.is_kept_out()
+                && !is_online
+                && seen.is_none_or(|seen| seen < since)
         };
         let work = abandoned.map(|(tailnet, nodes)| {
             let removing = async move {

@@ -33,6 +33,8 @@ impl AccountDevice {
         let node = found.node.as_ref()?;
         let soft = found.soft.clone().unwrap_or_default();
         let state = match () {
+            () if node.denied => texts.denied_by_administrator,
+            () if node.disabled => texts.disabled_by_administrator,
             () if !node.approved => texts.waits_for_approval,
             () if node.expired => texts.key_ended,
             () if soft.online => texts.connected,
@@ -68,7 +70,7 @@ impl AccountDevice {
                 .into_iter()
                 .filter(|(_, text)| !text.is_empty())
                 .collect(),
-            waits: !node.approved,
+            waits: !node.approved && !node.denied,
         })
     }
 }

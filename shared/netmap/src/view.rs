@@ -37,7 +37,7 @@ pub struct ShownNode {
     pub class: ClassId,
     /// The settings the policy gives it.
     pub settings: SettingsId,
-    /// Whether peers may be offered its key: approved, not expired, its user not suspended.
+    /// Whether peers may be offered its key: approved, not disabled, not expired, its user not suspended.
     pub offered: bool,
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
 
 use bowline_interface::{Shape, assert_unchanged};
+use bowline_service_kit::SCHEMA_LEVEL;
 use bowline_test_deployments::{Deployment as _, OneProcess};
 use bowline_test_headscale::{HeadscaleRelease, HeadscaleState};
 use bowline_upgrade::{Device, Fixture, Registered};
@@ -46,11 +47,25 @@ struct Asked {
     shapes: BTreeMap<String, Shape>,
 }
 
+/// Lets a state directory from before be used as one where no process of an earlier release was seen for a minute.
+async fn use_newest_level(state_dir: &Path) {
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", state_dir.join("key-registry.db").display());
+    let database = sqlx::AnyPool::connect(&url).await.unwrap();
+    let raise = "INSERT INTO schema_levels (level, raised_at) VALUES ($1, 0)";
+    let raise = sqlx::query(raise).bind(i64::from(SCHEMA_LEVEL));
+    raise.execute(&database).await.unwrap();
+    database.close().await;
+}
+
 impl Asked {
-    fn new(commands: Vec<String>) -> Self {
+    async fn new(commands: Vec<String>) -> Self {
         let place = tempfile::tempdir().unwrap();
         let fixture = Fixture::all().unwrap().remove(0);
         fixture.unpack_state(place.path()).unwrap();
+        let server = OneProcess::start(place.path(), "http").unwrap();
+        server.end().unwrap();
+        use_newest_level(place.path()).await;
         let server = OneProcess::start(place.path(), "http").unwrap();
         let shapes = BTreeMap::new();
         Self {
@@ -193,7 +208,11 @@ impl Asked {
         self.home(&["nodes", "approve-routes", "router", "192.168.1.0/24"]);
         self.home(&["nodes", "tag", "by-admin", "tag:db"]);
         self.home(&["nodes", "expire", "laptop"]);
+        self.home(&["nodes", "disable", "router"]);
+        self.home(&["nodes", "enable", "router"]);
+        self.home(&["nodes", "set-expiry", "router", "never"]);
         self.home(&["nodes", "delete", "laptop-1"]);
+        self.any(&["nodes", "deny", "waits", "--tailnet", "lab"]);
         self.any(&["nodes", "approve", "waits", "--tailnet", "lab"]);
         let key = self.home(&[
             "api-keys",
@@ -221,7 +240,9 @@ impl Asked {
         ]);
         self.home(&["keys", "list"]);
         let made = self.home(&["keys", "create", "--user", "owner@home"]);
-        self.home(&["keys", "revoke", made["key"]["id"].as_str().unwrap()]);
+        let id = made["key"]["id"].as_str().unwrap();
+        self.home(&["keys", "revoke", id]);
+        self.home(&["keys", "revoke", id, "--with-nodes"]);
     }
 
     fn ask_about_logins(&mut self) {
@@ -430,7 +451,7 @@ impl Asked {
 
 #[tokio::test]
 async fn interface_of_answers_is_unchanged() {
-    let mut asked = Asked::new(leaf_commands().await);
+    let mut asked = Asked::new(leaf_commands().await).await;
     asked.wait_for_gateway();
     asked.ask_about_tailnets_and_people();
     asked.ask_about_invitations();

@@ -4,6 +4,7 @@ use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{from_timestamp, rotation::KeyOwner, to_timestamp};
+use crate::error::RegistryError;
 
 /// The verdict on a request for a key that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,53 @@ pub fn judge_bound_key(
 pub fn can_end(node: &Node, end: DateTime<Utc>) -> bool {
     let current = node.key_expiry.and_then(from_timestamp);
     !node.expired && current.is_none_or(|current| end < current)
+}
+
+/// When an administrator wants a key to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedExpiry {
+    /// Never, nor later keys of the node.
+    Never,
+    /// At a time.
+    At(DateTime<Utc>),
+    /// So long from now.
+    After(TimeDelta),
+}
+
+/// How far ahead an end may be: clients read no year of five digits.
+const LONGEST_LIFE: TimeDelta = TimeDelta::days(100 * 365);
+
+/// Says when a node's key ends, unless it has: then only a login makes the node good again.
+pub fn set_expiry(
+    node: &mut Node,
+    wanted: WantedExpiry,
+    now: DateTime<Utc>,
+) -> Result<(), RegistryError> {
+    if has_ended(node, now) {
+        let text = "the key has ended, and stays so: the device has to log in again";
+        return Err(RegistryError::Refused(text.to_owned()));
+    }
+    let (field, end) = match wanted {
+        WantedExpiry::Never => {
+            (node.key_expiry, node.key_never_expires) = (None, true);
+            return Ok(());
+        }
+        WantedExpiry::At(end) => ("at", Some(end)),
+        WantedExpiry::After(life) => ("after", now.checked_add_signed(life)),
+    };
+    if !node.tags.is_empty() {
+        let text = "keys of tagged nodes do not end by time: end it now (bowline nodes expire), or disable the node";
+        return Err(RegistryError::Refused(text.to_owned()));
+    }
+    let end = end.filter(|end| *end <= now + LONGEST_LIFE);
+    let far = "is more than 100 years ahead: never is the word for that";
+    let end = end.ok_or_else(|| RegistryError::invalid(field, far))?;
+    if end <= now {
+        let past = "lies in the past: to end the key now, expire the node";
+        return Err(RegistryError::invalid(field, past));
+    }
+    (node.key_expiry, node.key_never_expires) = (Some(to_timestamp(end)), false);
+    Ok(())
 }
 
 /// Ends a node's key now, unless it has ended already.

@@ -68,7 +68,7 @@ impl Registrant {
     /// Says whether a node of the same machine is the registrant's: same owner, and ephemeral like it.
     ///
     /// Any tags count as one owner. A user's node may get tags, and a tagged one may become its user's, but only one
-    /// that may change itself but for its key: not one that is cut off with its user, nor one that waits for approval.
+    /// that may change itself but for its key: not one that is cut off with its user, waits for approval or is disabled.
     pub fn matches_node(&self, node: &Node, is_user_barred: bool) -> bool {
         let owner = &self.owner;
         let is_users = owner.user_id != 0 && node.user_id == owner.user_id;
@@ -79,7 +79,7 @@ impl Registrant {
         node.tailnet_id == owner.tailnet_id
             && node.ephemeral == self.ephemeral
             && is_same
-            && (node.approved || node.user_id == owner.user_id && node.tags == owner.tags)
+            && (node.is_authorized() || node.user_id == owner.user_id && node.tags == owner.tags)
             && !standing::is_cut_off(node, is_user_barred)
     }
 }

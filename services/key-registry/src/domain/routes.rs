@@ -116,7 +116,7 @@ pub fn may_move_primaries(before: &Node, after: &Node) -> bool {
         |node: &Node| usable_subnets(node).next().is_some() || !node.primary_routes.is_empty();
     let differs = (&before.advertised_routes, &before.approved_routes)
         != (&after.advertised_routes, &after.approved_routes)
-        || (before.approved, before.expired) != (after.approved, after.expired)
+        || before.may_take_part(false) != after.may_take_part(false)
         || (before.user_id, before.goes_with_user()) != (after.user_id, after.goes_with_user());
     differs && (routed(before) || routed(after))
 }
@@ -145,7 +145,7 @@ pub fn elect_primaries(routers: &[Router]) -> Vec<Node> {
     let mut candidates: BTreeMap<&String, PrimaryCandidates> = BTreeMap::new();
     for (place, router) in routers.iter().enumerate() {
         let node = &router.node;
-        if !node.approved || node.expired {
+        if !node.may_take_part(false) {
             continue;
         }
         let primary: BTreeSet<&String> = node.primary_routes.iter().collect();

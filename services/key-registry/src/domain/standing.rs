@@ -7,11 +7,11 @@ use super::key;
 
 /// Says whether a node may change hard state of itself: its owner, tags, routes, name and the end of its key.
 ///
-/// A node that waits for approval, whose key has ended, that has no owner, or that goes with a user who is suspended or
+/// A node that waits for approval, is disabled, whose key has ended, that has no owner, or that goes with a user who is suspended or
 /// gone may not. What it reports meanwhile is kept and judged when it is in good standing again. Ending its own key is
 /// no such change: that only takes away.
 pub fn may_change_itself(node: &Node, is_user_barred: bool, now: DateTime<Utc>) -> bool {
-    node.approved && !key::has_ended(node, now) && !is_cut_off(node, is_user_barred)
+    node.is_authorized() && !key::has_ended(node, now) && !is_cut_off(node, is_user_barred)
 }
 
 /// Says whether a node is cut off with its user, or has none it could go with.

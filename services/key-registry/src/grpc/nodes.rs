@@ -2,17 +2,19 @@
 
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, ApproveNodeResponse, AwaitGatewaysRequest, AwaitGatewaysResponse,
-    DeleteNodeRequest, DeleteNodeResponse, ExpireNodeRequest, ExpireNodeResponse, GetNodeRequest,
-    GetNodeResponse, ImportNodesRequest, ImportNodesResponse, ListGatewaysRequest,
+    DeleteNodeRequest, DeleteNodeResponse, DenyNodeRequest, DenyNodeResponse, DisableNodeRequest,
+    DisableNodeResponse, EnableNodeRequest, EnableNodeResponse, ExpireNodeRequest,
+    ExpireNodeResponse, ExpireNodesOfPreAuthKeyRequest, ExpireNodesOfPreAuthKeyResponse,
+    GetNodeRequest, GetNodeResponse, ImportNodesRequest, ImportNodesResponse, ListGatewaysRequest,
     ListGatewaysResponse, ListNodesRequest, ListNodesResponse, RenameNodeRequest,
-    RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetTagsRequest,
-    SetTagsResponse, node_service_server::NodeService,
+    RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetNodeExpiryRequest,
+    SetNodeExpiryResponse, SetTagsRequest, SetTagsResponse, node_service_server::NodeService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    fields::read_tailnet_id,
+    fields::{self, read_tailnet_id},
     gateway_listing::describe_fleet,
     listing::NodeFilter,
     nodes::{NodeTarget, Nodes},
@@ -117,6 +119,60 @@ impl NodeService for Nodes {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
         let node = Nodes::approve_node(self, target).await?;
         Ok(Response::new(ApproveNodeResponse { node: Some(node) }))
+    }
+
+    async fn deny_node(
+        &self,
+        request: Request<DenyNodeRequest>,
+    ) -> Result<Response<DenyNodeResponse>, Status> {
+        let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
+        let (node, revocation) = Nodes::deny_node(self, target).await?;
+        Ok(Response::new(DenyNodeResponse {
+            node: Some(node),
+            revocation: Some(revocation),
+        }))
+    }
+
+    async fn disable_node(
+        &self,
+        request: Request<DisableNodeRequest>,
+    ) -> Result<Response<DisableNodeResponse>, Status> {
+        let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
+        let (node, revocation) = Nodes::disable_node(self, target).await?;
+        Ok(Response::new(DisableNodeResponse {
+            node: Some(node),
+            revocation: Some(revocation),
+        }))
+    }
+
+    async fn enable_node(
+        &self,
+        request: Request<EnableNodeRequest>,
+    ) -> Result<Response<EnableNodeResponse>, Status> {
+        let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
+        let node = Nodes::enable_node(self, target).await?;
+        Ok(Response::new(EnableNodeResponse { node: Some(node) }))
+    }
+
+    async fn set_node_expiry(
+        &self,
+        request: Request<SetNodeExpiryRequest>,
+    ) -> Result<Response<SetNodeExpiryResponse>, Status> {
+        let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
+        let wanted = fields::read_expiry(request.get_ref().expiry)?;
+        let node = self.set_expiry(target, wanted).await?;
+        Ok(Response::new(SetNodeExpiryResponse { node: Some(node) }))
+    }
+
+    async fn expire_nodes_of_pre_auth_key(
+        &self,
+        request: Request<ExpireNodesOfPreAuthKeyRequest>,
+    ) -> Result<Response<ExpireNodesOfPreAuthKeyResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let asked = request.into_inner();
+        let tailnet = read_tailnet_id(asked.tailnet_id)?;
+        let ended = self.expire_nodes_of_key(caller, tailnet, asked.pre_auth_key_id);
+        Ok(Response::new(ended.await?))
     }
 
     async fn import_nodes(

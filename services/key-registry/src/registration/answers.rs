@@ -31,6 +31,12 @@ pub(super) fn refuse_barred_user() -> Outcome {
     refuse(RefusalReason::UserSuspended, text)
 }
 
+/// Refuses a machine that an administrator has denied.
+pub(super) fn refuse_denied_machine() -> Outcome {
+    let text = "an administrator has denied this device: ask an administrator to approve it";
+    refuse(RefusalReason::MachineDenied, text)
+}
+
 /// Refuses a key that is not to replace the one that the client names as old.
 pub(super) fn refuse_rotation(refusal: RotationRefusal) -> Outcome {
     match refusal {

@@ -11,13 +11,13 @@ use bowline_proto::{
 use serde_json::json;
 
 use super::{
-    answers::{refuse, refuse_barred_user, refuse_rotation},
+    answers::{refuse, refuse_barred_user, refuse_denied_machine, refuse_rotation},
     credential::Credential,
     limits,
     new_node::{allocate_node, audit_binding, describe_node, keep_report, set_key},
 };
 use crate::{
-    actors::machine_actor,
+    actors::{machine_actor, pre_auth_key_actor},
     domain::{
         pre_auth_key,
         rotation::{self, KeyOwner, KeyProof, Registrant, RotationRefusal, RotationVerdict},
@@ -25,7 +25,7 @@ use crate::{
     },
     error::RegistryError,
     node_changes, own_changes,
-    store::{barred_users, nodes, pre_auth_keys},
+    store::{barred_users, node_keys, nodes, pre_auth_keys},
 };
 
 /// Everything the transaction needs.
@@ -64,7 +64,7 @@ pub(super) async fn bind_key(
 ) -> Result<BindOutcome, RegistryError> {
     let credential = &bind_request.credential;
     let actor = match (&credential.pre_auth_key, &credential.user) {
-        (Some(key), _) => format!("pre-auth-key:{key}"),
+        (Some(key), _) => pre_auth_key_actor(key),
         (None, Some(user)) => format!("user:{}", user.login_name),
         (None, None) => machine_actor(&bind_request.request.machine_key),
     };
@@ -123,6 +123,11 @@ async fn try_bind(
     if barred_users::is_barred_since(mutation.connection(), &registrant.owner, revision).await? {
         return refused(refuse_barred_user());
     }
+    let (on, machine) = (mutation.connection(), &request.machine_key);
+    let kept_out = nodes::kept_out_of_machine(on, registrant.owner.tailnet_id, machine).await?;
+    if kept_out.iter().any(|node| node.denied) {
+        return refused(refuse_denied_machine());
+    }
     let found = match find_node(mutation, &bind_request, &registrant).await? {
         Ok(found) => found,
         Err(refusal) => return refused(refuse_rotation(refusal)),
@@ -133,7 +138,12 @@ async fn try_bind(
     match found {
         RegistrantNode::Same(node) => rebind_node(mutation, bind_request, &registrant, *node).await,
         RegistrantNode::New { shared_with } => {
-            make_node(mutation, bind_request, &registrant, shared_with).await
+            let is_disabled = kept_out.iter().any(|node| node.disabled);
+            let origin = NewNodeOrigin {
+                shared_with,
+                is_disabled,
+            };
+            make_node(mutation, bind_request, &registrant, origin).await
         }
     }
 }
@@ -144,6 +154,14 @@ enum RegistrantNode {
     Same(Box<Node>),
     /// A new one; another that is in use with the same machine key, if there is one.
     New { shared_with: Option<Box<Node>> },
+}
+
+/// What the machine of a new node is like.
+struct NewNodeOrigin {
+    /// Another node that is in use with the same machine key, if there is one.
+    shared_with: Option<Box<Node>>,
+    /// Whether it has a node that is disabled: another login is no way around that.
+    is_disabled: bool,
 }
 
 async fn find_node(
@@ -204,7 +222,7 @@ async fn rebind_node(
     let before = node.clone();
     node.approved |= bind_request.credential.approved;
     set_key(&mut node, &bind_request, registrant, mutation.now());
-    let is_good = node.approved;
+    let is_good = node.is_authorized();
     if is_good {
         describe_node(&mut node, &bind_request, registrant);
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
@@ -221,8 +239,9 @@ async fn make_node(
     mutation: &mut Mutation,
     bind_request: BindRequest,
     registrant: &Registrant,
-    shared_with: Option<Box<Node>>,
+    origin: NewNodeOrigin,
 ) -> Result<Binding, RegistryError> {
+    let shared_with = origin.shared_with;
     let key = bind_request.credential.pre_auth_key.as_deref();
     limits::take_new_node(mutation, key, &registrant.owner).await?;
     let pools = &bind_request.judgement.ipv4_pools;
@@ -235,6 +254,7 @@ async fn make_node(
     .await?;
     set_key(&mut node, &bind_request, registrant, mutation.now());
     describe_node(&mut node, &bind_request, registrant);
+    node.disabled = origin.is_disabled;
     node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
     node_changes::follow_hostname(mutation, &mut node, "").await?;
     write_bound_node(mutation, &bind_request, &Node::default(), &node).await?;
@@ -267,7 +287,7 @@ async fn write_bound_node(
     node: &Node,
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
-    nodes::bind_key(mutation.connection(), node, now).await?;
+    node_keys::bind_key(mutation.connection(), node, now).await?;
     node_changes::write_node(mutation, node, bind_request.credential.login_id.clone()).await?;
     if routes::may_move_primaries(before, node) {
         node_changes::elect_primaries(mutation).await?;

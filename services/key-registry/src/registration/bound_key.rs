@@ -97,7 +97,8 @@ impl BoundKeys {
                         return Ok(());
                     };
                     let detail = json!({ "name": node.name });
-                    if node.ephemeral {
+                    // Without the node its machine would be let in as a new one.
+                    if node.ephemeral && !node.is_kept_out() {
                         mutation.record_audit("node.logout", id.to_string(), &detail);
                         return node_changes::delete_node(mutation, &node).await;
                     }

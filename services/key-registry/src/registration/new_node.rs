@@ -63,6 +63,7 @@ pub(super) fn set_key(
     now: DateTime<Utc>,
 ) {
     let lifetime = bind_request.credential.tailnet.key_lifetime;
+    let lifetime = lifetime.filter(|_| !node.key_never_expires);
     let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
     let wished_end = bind_request.request.expiry.and_then(domain::from_timestamp);
     node.key_expiry = key::compute_expiry(&registrant.owner, lifetime, wished_end, now);
@@ -137,6 +138,7 @@ pub(super) fn audit_binding(
         "source": bind_request.request.source_address,
         "ephemeral": node.ephemeral,
         "approved": node.approved,
+        "disabled": node.disabled,
         "routes": node.advertised_routes,
     });
     if let Some(login_id) = &bind_request.credential.login_id {

@@ -6,7 +6,7 @@ use sqlx::{Any, AnyConnection, Executor, Row as _};
 
 use super::{decode_bodies, decode_body};
 
-/// Returns the nodes of a tailnet that wait for approval.
+/// Returns the nodes of a tailnet that wait for approval, and are not denied.
 pub async fn list_waiting<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
@@ -17,7 +17,7 @@ pub async fn list_waiting<'e>(
     let rows = query.bind(tailnet_id.cast_signed()).fetch_all(on).await?;
     let mut found: Vec<Node> = decode_bodies("nodes", &rows)?;
     // What an older release has approved since counts.
-    found.retain(|node| !node.approved);
+    found.retain(|node| !node.approved && !node.denied);
     Ok(found)
 }
 

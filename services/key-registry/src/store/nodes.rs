@@ -1,7 +1,7 @@
-//! Nodes and the history of their keys.
+//! Nodes.
 
 use bowline_db::{DatabaseError, to_micros};
-use bowline_proto::key_registry::v1::{FormerHolder, Node};
+use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
@@ -177,6 +177,20 @@ pub async fn has_machine<'e>(
     Ok(found.is_some())
 }
 
+/// Returns some nodes of a machine in a tailnet that an administrator keeps out.
+pub async fn kept_out_of_machine<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    machine_key: &[u8],
+) -> Result<Vec<Node>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT body FROM nodes WHERE machine_key = $2 AND tailnet_id = $1 AND kept_out = 1 LIMIT 100",
+    );
+    let query = query.bind(tailnet_id.cast_signed());
+    let query = query.bind(machine_key.to_vec());
+    decode_bodies("nodes", &query.fetch_all(on).await?)
+}
+
 /// Returns some nodes of a machine in a tailnet.
 pub async fn all_of_machine<'e>(
     on: impl Executor<'e, Database = Any>,
@@ -240,7 +254,8 @@ pub async fn list_due<'e>(
 }
 
 /// Returns some ephemeral nodes that are not online, and neither were nor got their key since `since`: those whose
-/// session is known to have ended, because that was reported or because its gateway is gone.
+/// session is known to have ended, because that was reported or because its gateway is gone. One that is kept out stays:
+/// its machine would be let in as a new one.
 pub async fn list_abandoned<'e>(
     on: impl Executor<'e, Database = Any>,
     since: DateTime<Utc>,
@@ -249,7 +264,7 @@ pub async fn list_abandoned<'e>(
         "SELECT nodes.body AS body FROM nodes
          JOIN node_keys ON node_keys.node_key = nodes.node_key
          LEFT JOIN soft_states ON soft_states.node_id = nodes.id
-         WHERE nodes.ephemeral = 1 AND node_keys.bound_at < $1
+         WHERE nodes.ephemeral = 1 AND nodes.kept_out = 0 AND node_keys.bound_at < $1
              AND (soft_states.node_id IS NULL OR (soft_states.online = 0 AND soft_states.last_seen < $1
                  AND NOT EXISTS (SELECT 1 FROM gateways
                      WHERE gateways.gateway = soft_states.gateway AND gateways.has_left = 0)))
@@ -313,13 +328,13 @@ pub async fn put_node(
 ) -> Result<(), DatabaseError> {
     sqlx::query(
         "INSERT INTO nodes (id, tailnet_id, node_key, machine_key, user_id, name, ipv4, ipv6, login_id,
-             key_expiry, expired, ephemeral, routes, body, approved)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             key_expiry, expired, ephemeral, routes, body, approved, kept_out)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (id) DO UPDATE SET node_key = excluded.node_key, user_id = excluded.user_id,
              name = excluded.name, login_id = COALESCE(excluded.login_id, nodes.login_id),
              key_expiry = excluded.key_expiry, expired = excluded.expired,
              ephemeral = excluded.ephemeral, routes = excluded.routes, body = excluded.body,
-             approved = excluded.approved",
+             approved = excluded.approved, kept_out = excluded.kept_out",
     )
     .bind(node.id.cast_signed())
     .bind(node.tailnet_id.cast_signed())
@@ -336,6 +351,7 @@ pub async fn put_node(
     .bind(i64::from(routes::usable_subnets(node).next().is_some() || !node.primary_routes.is_empty()))
     .bind(node.encode_to_vec())
     .bind(i64::from(node.approved))
+    .bind(i64::from(node.is_kept_out()))
     .execute(on)
     .await?;
     Ok(())
@@ -353,47 +369,5 @@ pub async fn delete_node(on: &mut AnyConnection, id: u64) -> Result<(), Database
             .execute(&mut *on)
             .await?;
     }
-    Ok(())
-}
-
-/// Returns the machine a key was ever bound to.
-pub async fn machine_of_key<'e>(
-    on: impl Executor<'e, Database = Any>,
-    node_key: &[u8],
-) -> Result<Option<Vec<u8>>, DatabaseError> {
-    let query = sqlx::query_scalar("SELECT machine_key FROM node_keys WHERE node_key = $1");
-    Ok(query.bind(node_key.to_vec()).fetch_optional(on).await?)
-}
-
-/// Returns the machine and the node that a key was ever bound to.
-pub async fn holder_of_key<'e>(
-    on: impl Executor<'e, Database = Any>,
-    node_key: &[u8],
-) -> Result<Option<FormerHolder>, DatabaseError> {
-    let query = sqlx::query_as("SELECT machine_key, node_id FROM node_keys WHERE node_key = $1");
-    let found: Option<(Vec<u8>, i64)> = query.bind(node_key.to_vec()).fetch_optional(on).await?;
-    Ok(found.map(|(machine_key, node_id)| FormerHolder {
-        machine_key,
-        node_id: node_id.cast_unsigned(),
-    }))
-}
-
-/// Binds a key to a machine and a node for ever; a conflict says that it was bound before.
-pub async fn bind_key(
-    on: &mut AnyConnection,
-    node: &Node,
-    now: DateTime<Utc>,
-) -> Result<(), DatabaseError> {
-    sqlx::query(
-        "INSERT INTO node_keys (node_key, machine_key, tailnet_id, node_id, bound_at)
-         VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(node.node_key.clone())
-    .bind(node.machine_key.clone())
-    .bind(node.tailnet_id.cast_signed())
-    .bind(node.id.cast_signed())
-    .bind(to_micros(now))
-    .execute(on)
-    .await?;
     Ok(())
 }

@@ -16,6 +16,7 @@ use bowline_service_kit::{Caller, DeferredServices, ServiceName};
 use bowline_test_servers::TestDatabase;
 
 use super::*;
+use crate::store::node_keys;
 use crate::{
     AskedServices, RegistryConfig,
     adoption::Adoption,
@@ -23,6 +24,7 @@ use crate::{
     domain::rotation::KeyOwner,
     gateway_listing::describe_fleet,
     leases::Leases,
+    nodes::Nodes,
     reports::Reports,
     revocations::{ProgressSignal, Revocations},
     service::MIGRATIONS,
@@ -35,6 +37,7 @@ pub(crate) const TAILNET: u64 = 1;
 pub(crate) struct TestRegistry {
     pub(crate) log: ChangeLog,
     pub(crate) adoption: Adoption,
+    services: AskedServices,
     reports: Reports,
     sweeper: Sweeper,
     leases: Leases,
@@ -74,7 +77,7 @@ impl TestRegistry {
         let log = ChangeLog::new(opened, bus.clone(), bowline_bus::LogOwner::KeyRegistry);
         let (config, progress) = (RegistryConfig::default(), ProgressSignal::new(bus));
         let grace = config.offline_grace();
-        let adoption = Adoption::new(log.clone(), services);
+        let adoption = Adoption::new(log.clone(), services.clone());
         let mut registry = Self {
             reports: Reports::new(log.clone(), adoption.clone(), grace),
             sweeper: Sweeper::new(log.clone(), grace, TimeDelta::seconds(300)),
@@ -82,6 +85,7 @@ impl TestRegistry {
             revocations: Revocations::new(log.clone(), progress),
             changes: RegistryChangesReader::new(log.clone()),
             adoption,
+            services,
             log,
             clock,
             health: FleetHealth::default(),
@@ -91,6 +95,17 @@ impl TestRegistry {
         registry.sweep().await;
         registry.pass(8).await;
         registry
+    }
+
+    /// Returns what administrators call.
+    pub(crate) fn nodes(&self) -> Nodes {
+        let (log, adoption) = (self.log.clone(), self.adoption.clone());
+        Nodes::new(
+            log,
+            self.services.clone(),
+            adoption,
+            self.revocations.clone(),
+        )
     }
 
     async fn sweep(&mut self) {
@@ -117,11 +132,22 @@ impl TestRegistry {
         let putting = self.log.mutate(tailnet, "test", move |mutation| {
             Box::pin(async move {
                 let now = mutation.now();
-                nodes::bind_key(mutation.connection(), &node, now).await?;
+                node_keys::bind_key(mutation.connection(), &node, now).await?;
                 node_changes::write_node(mutation, &node, None).await
             })
         });
         putting.await.unwrap();
+    }
+
+    /// Changes a node that is there.
+    async fn change(&self, id: u64, change: fn(&mut Node)) {
+        let tailnet = TailnetId::try_from(TAILNET).unwrap();
+        let mut node = self.node(id).await.unwrap();
+        change(&mut node);
+        let changing = self.log.mutate(tailnet, "test", move |mutation| {
+            Box::pin(async move { node_changes::write_node(mutation, &node, None).await })
+        });
+        changing.await.unwrap();
     }
 
     pub(crate) async fn node(&self, id: u64) -> Option<Node> {
@@ -437,6 +463,31 @@ async fn ephemeral_node_goes_when_its_session_is_known_to_have_ended_long_enough
     registry.pass(200).await;
     assert!(registry.node(1).await.is_none());
     assert_eq!(registry.gateways().await, ["other"]);
+}
+
+#[tokio::test]
+async fn ephemeral_node_that_is_kept_out_stays() {
+    let mut registry = TestRegistry::new().await;
+    registry.living = vec!["g"];
+    let disabled = Node {
+        disabled: true,
+        ..ephemeral(1)
+    };
+    let denied = Node {
+        approved: false,
+        denied: true,
+        ..ephemeral(2)
+    };
+    for node in [disabled, denied, ephemeral(3)] {
+        registry.put(node).await;
+    }
+    registry.pass(400).await;
+    assert!(registry.node(3).await.is_none());
+    assert!(registry.node(1).await.is_some() && registry.node(2).await.is_some());
+    // Let in again, it goes as others do.
+    registry.change(1, |node| node.disabled = false).await;
+    registry.pass(8).await;
+    assert!(registry.node(1).await.is_none());
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@
 mod administration;
 mod ends;
 mod imports;
+mod key_ends;
 mod migrations;
+mod node_states;
 mod pace;
 mod registration;
 mod reports;

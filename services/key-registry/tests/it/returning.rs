@@ -26,7 +26,7 @@ on_both!(TestServices::start =>
     other_owner_is_another_node_and_of_several_the_last_seen_comes_back,
 );
 
-async fn log_out(services: &TestServices, machine: u8, node: u8) {
+pub(crate) async fn log_out(services: &TestServices, machine: u8, node: u8) {
     let past = Some(Timestamp {
         seconds: 123,
         nanos: 0,

@@ -20,7 +20,7 @@ use crate::View;
 /// Returns everything node `id` may know, or `None` while it is not shown; it replaces all that its client knows, but
 /// for the peers when there are none (see [`lost_peers`](super::lost_peers)).
 ///
-/// A node whose key may not be offered (not approved, expired, its user suspended) is told of itself and of
+/// A node whose key may not be offered (not approved, disabled, expired, its user suspended) is told of itself and of
 /// nothing else.
 #[must_use]
 pub fn build_full(

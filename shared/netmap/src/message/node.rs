@@ -58,7 +58,7 @@ pub(crate) fn peer_node(viewer: Viewer<'_>, shown: &ShownNode) -> Node {
             .last_seen
             .filter(|_| !online)
             .and_then(from_timestamp),
-        machine_authorized: node.approved,
+        machine_authorized: node.is_authorized(),
         cap_map: capabilities,
         expired: node.expired,
         ..common_fields(at.view, shown)
@@ -105,7 +105,7 @@ pub(crate) fn own_node(viewer: Viewer<'_>, now: DateTime<Utc>) -> Node {
         primary_routes: node.primary_routes.clone(),
         hostinfo: hostinfo(shown),
         online: Some(true),
-        machine_authorized: node.approved,
+        machine_authorized: node.is_authorized(),
         cap_map: capabilities,
         ..common_fields(viewer.at.view, shown)
     }

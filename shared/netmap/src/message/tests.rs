@@ -161,6 +161,10 @@ fn ends_need_no_compiler() {
             approved: false,
             ..node(2)
         },
+        Node {
+            disabled: true,
+            ..node(2)
+        },
     ] {
         let mut tailnet = TestTailnet::published();
         tailnet.put(end);
@@ -172,6 +176,59 @@ fn ends_need_no_compiler() {
     tailnet.delete(2);
     assert_eq!(tailnet.message().peers_removed, [2]);
     assert!(tailnet.full(2).is_none());
+}
+
+#[test]
+fn disabled_node_is_told_that_it_is_not_authorised_and_comes_back_as_it_was() {
+    let mut tailnet = TestTailnet::published();
+    let before = tailnet.full(1).expect("shown");
+    tailnet.put(Node {
+        disabled: true,
+        ..node(1)
+    });
+    assert!(matches!(tailnet.told(), Delta::Ended));
+    let told = tailnet.full(1).expect("told of itself");
+    let own = told.node.expect("its own node");
+    assert!(!own.machine_authorized && !own.expired);
+    assert_eq!(
+        own.key_expiry,
+        before.node.as_ref().expect("own").key_expiry
+    );
+    assert!(told.peers.is_empty());
+    tailnet.put(node(1));
+    assert!(matches!(tailnet.told(), Delta::Full));
+    let after = tailnet.full(1).expect("shown");
+    let json = |message| serde_json::to_value(&message).expect("a message");
+    assert_eq!(json(after), json(before));
+}
+
+#[test]
+fn another_end_of_the_key_is_told_to_the_node_and_its_peers_at_once() {
+    for (id, end) in [
+        (1, Some(4_000_000_000)),
+        (2, Some(4_000_000_000)),
+        (1, None),
+    ] {
+        let mut tailnet = TestTailnet::published();
+        let ends = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        tailnet.put(Node {
+            key_expiry: ends(3_000_000_000),
+            ..node(id)
+        });
+        tailnet.publish();
+        tailnet.put(Node {
+            key_expiry: end.and_then(ends),
+            key_never_expires: end.is_none(),
+            ..node(id)
+        });
+        let told = tailnet.message();
+        let whole = told.node.iter().chain(&told.peers_changed);
+        let whole = whole.map(|node| node.key_expiry);
+        let patches = told.peers_changed_patch.iter();
+        let heard: Vec<_> = whole.chain(patches.map(|patch| patch.key_expiry)).collect();
+        let expected = end.and_then(|end| DateTime::from_timestamp(end, 0));
+        assert_eq!(heard, [expected], "{id}");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ fn nodes_appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
     node.administrator_routes
         .clone_from(&now.node.administrator_routes);
     node.machine_shared_with = now.node.machine_shared_with;
+    node.denied = now.node.denied;
+    node.key_never_expires = now.node.key_never_expires;
     node == *now.node
 }
 

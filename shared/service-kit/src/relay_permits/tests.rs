@@ -19,6 +19,10 @@ fn node_that_takes_part_is_served_unless_its_user_is_barred_as_far_as_is_known()
         approved: false,
         ..own.clone()
     };
+    let disabled = Node {
+        disabled: true,
+        ..own.clone()
+    };
     let ended = Node {
         expired: true,
         ..own.clone()
@@ -41,6 +45,7 @@ fn node_that_takes_part_is_served_unless_its_user_is_barred_as_far_as_is_known()
             [true; 6],
         ),
         ("not approved", waiting, [false; 6]),
+        ("disabled", disabled, [false; 6]),
         ("whose key has ended", ended, [false; 6]),
     ] {
         for ((standing, was_barred), is_served) in all.into_iter().zip(served) {

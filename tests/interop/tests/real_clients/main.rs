@@ -31,6 +31,7 @@ mod relay;
 mod revocation;
 mod scim;
 mod ssh;
+mod standing;
 mod tailnets;
 mod upgrades;
 mod websocket;

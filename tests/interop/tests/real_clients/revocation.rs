@@ -57,8 +57,14 @@ impl TestDeployment<'_> {
         assert!(told < SECOND, "{what}: a peer was told after {told:?}");
     }
 
-    /// Ends the keys of three nodes in three ways.
+    /// Keeps three nodes out in four ways.
     fn ends_in_every_way(&self, watcher: &Client, logged_out: &Client) {
+        watcher.wait_for_peers(&["c2", "c3", "c4"], SOON);
+        self.ends("disabling", "c2", watcher, &["c3", "c4"], || {
+            let answer = (self.bowline)(&["nodes", "disable", "c2"]).unwrap();
+            all_applied(&answer);
+        });
+        (self.bowline)(&["nodes", "enable", "c2"]).unwrap();
         watcher.wait_for_peers(&["c2", "c3", "c4"], SOON);
         self.ends("expiry", "c2", watcher, &["c3", "c4"], || {
             let answer = (self.bowline)(&["nodes", "expire", "c2"]).unwrap();

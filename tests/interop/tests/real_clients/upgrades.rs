@@ -14,6 +14,7 @@ use std::{
 use bowline_interop::{
     Administrator, Balancer, Client, Split, UPGRADE_ORDER, find_next_release, longest_gap, wait_for,
 };
+use bowline_service_kit::SCHEMA_LEVEL;
 use serde_json::Value;
 
 use super::{MINUTE, SOON, hears_of, split};
@@ -86,7 +87,7 @@ fn upgrade_all(split: &mut Split, clients: &[Client], next: &PathBuf) {
     split
         .bowline(&["users", "create", "back@example.com"])
         .unwrap();
-    assert_eq!(read_level(split), 1);
+    assert_eq!(read_level(split), SCHEMA_LEVEL);
     for service in UPGRADE_ORDER {
         restart_from(split, service, Some(next));
     }
@@ -94,7 +95,7 @@ fn upgrade_all(split: &mut Split, clients: &[Client], next: &PathBuf) {
         "all know it for long enough",
         RAISED_WITHIN,
         || match read_level(split) {
-            2 => Ok(()),
+            level if level > SCHEMA_LEVEL => Ok(()),
             level => Err(format!("level {level}")),
         },
     );
@@ -125,7 +126,9 @@ fn upgrade_all(split: &mut Split, clients: &[Client], next: &PathBuf) {
         }
     });
     let said = split.log("identity");
-    assert!(said.contains("is in use at schema level 2"), "{said}");
+    let next = SCHEMA_LEVEL + 1;
+    let says = format!("is in use at schema level {next}");
+    assert!(said.contains(&says), "{said}");
     split.use_release(Some(next));
     split.start_service("identity").unwrap();
 }

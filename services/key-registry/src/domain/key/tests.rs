@@ -99,3 +99,64 @@ fn ended_key_keeps_the_time_of_its_end() {
     end_key(&mut endless, now());
     assert_eq!(endless.key_expiry, Some(to_timestamp(now())));
 }
+
+#[test]
+fn end_of_a_live_key_is_what_an_administrator_says() {
+    let (day, mut own) = (TimeDelta::days(1), node());
+    let mut set = |wanted| {
+        set_expiry(&mut own, wanted, now()).expect("it may be set");
+        (
+            own.key_expiry.and_then(from_timestamp),
+            own.key_never_expires,
+        )
+    };
+    assert_eq!(set(WantedExpiry::After(day)), (Some(now() + day), false));
+    assert_eq!(
+        set(WantedExpiry::At(now() + day * 9)),
+        (Some(now() + day * 9), false)
+    );
+    assert_eq!(set(WantedExpiry::Never), (None, true));
+    assert_eq!(set(WantedExpiry::After(day)), (Some(now() + day), false));
+}
+
+#[test]
+fn end_in_the_past_or_too_far_ahead_is_refused_and_changes_nothing() {
+    let day = TimeDelta::days(1);
+    for (wanted, said) in [
+        (WantedExpiry::At(now()), "past"),
+        (WantedExpiry::At(now() - day), "past"),
+        (WantedExpiry::After(-day), "past"),
+        (WantedExpiry::After(day * 40_000), "100 years"),
+        (WantedExpiry::After(TimeDelta::MAX), "100 years"),
+    ] {
+        let mut own = node();
+        let refused = set_expiry(&mut own, wanted, now()).expect_err("it is wrong");
+        assert!(refused.to_string().contains(said), "{wanted:?}: {refused}");
+        assert_eq!(own, node());
+    }
+}
+
+#[test]
+fn key_that_has_ended_is_not_revived_and_one_of_a_tagged_node_ends_by_no_time() {
+    let tomorrow = WantedExpiry::After(TimeDelta::days(1));
+    let by_time = Node {
+        key_expiry: Some(to_timestamp(now())),
+        ..node()
+    };
+    let by_word = Node {
+        expired: true,
+        ..node()
+    };
+    for mut ended in [by_time, by_word] {
+        for wanted in [tomorrow, WantedExpiry::Never] {
+            set_expiry(&mut ended, wanted, now()).expect_err("it has ended");
+        }
+    }
+    let mut tagged = Node {
+        tags: vec!["tag:web".to_owned()],
+        ..node()
+    };
+    set_expiry(&mut tagged, tomorrow, now()).expect_err("it has tags");
+    set_expiry(&mut tagged, WantedExpiry::Never, now()).expect("that is so anyway");
+    assert_eq!(tagged.key_expiry, None);
+}

@@ -81,6 +81,15 @@ fn node_that_may_not_change_is_replaced_only_in_its_key() {
         RotationVerdict::Replaces
     );
     assert_eq!(judged(&waiting, 1, &by_tag), RotationVerdict::NewNode);
+    let disabled = Node {
+        disabled: true,
+        ..node()
+    };
+    assert_eq!(
+        judged(&disabled, 1, &registrant()),
+        RotationVerdict::Replaces
+    );
+    assert_eq!(judged(&disabled, 1, &by_tag), RotationVerdict::NewNode);
     let by_user = Node {
         tagged_by: TaggedBy::User.into(),
         ..tagged("tag:a")

@@ -23,6 +23,11 @@ fn only_nodes_in_good_standing_change_themselves() {
         ..good.clone()
     };
     assert!(!may_change_itself(&unapproved, false, now));
+    let disabled = Node {
+        disabled: true,
+        ..good.clone()
+    };
+    assert!(!may_change_itself(&disabled, false, now));
     let expired = Node {
         expired: true,
         ..good.clone()

@@ -63,7 +63,7 @@ pub(super) fn accepted_response(
             login_name,
             display_name,
         },
-        machine_authorized: node.approved,
+        machine_authorized: node.is_authorized(),
         ..RegisterResponse::default()
     }
 }

@@ -44,6 +44,7 @@ fn node(id: u64, user: u64, tags: &[&str], routes: &[&str]) -> Step {
         routes: owned(routes),
         expired: false,
         approved: true,
+        disabled: false,
     }
 }
 
@@ -320,6 +321,7 @@ fn expired(id: u64, user: u64) -> Step {
             tags,
             routes,
             approved,
+            disabled: false,
             expired: true,
         },
         other => other,

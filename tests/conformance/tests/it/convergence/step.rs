@@ -12,6 +12,7 @@ pub(super) enum Step {
         routes: Vec<String>,
         expired: bool,
         approved: bool,
+        disabled: bool,
     },
     Delete(u64),
     User {
@@ -90,9 +91,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         picked.prop_map(|some| some.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
     prop_oneof![
-        5 => (number(), 1..4_u64, some(&TAGS), some(&ROUTES), prop::bool::weighted(0.1), prop::bool::weighted(0.9))
-            .prop_map(|(id, user, tags, routes, expired, approved)| {
-                Step::Node { id, user, tags, routes, expired, approved }
+        5 => (number(), 1..4_u64, some(&TAGS), some(&ROUTES), prop::bool::weighted(0.1), prop::bool::weighted(0.9),
+            prop::bool::weighted(0.1))
+            .prop_map(|(id, user, tags, routes, expired, approved, disabled)| {
+                Step::Node { id, user, tags, routes, expired, approved, disabled }
             }),
         1 => number().prop_map(Step::Delete),
         2 => (1..4_u64, any::<bool>(), prop::bool::weighted(0.2), any::<bool>())

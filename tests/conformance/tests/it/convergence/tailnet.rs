@@ -116,11 +116,13 @@ impl TestTailnet {
                 routes,
                 expired,
                 approved,
+                disabled,
             } => {
                 let known = self.nodes.get(&id);
                 let node = Node {
                     expired,
                     approved,
+                    disabled,
                     ..node(id, user, tags, routes, known)
                 };
                 self.compiler.put_node(inventory::convert_node(&node));

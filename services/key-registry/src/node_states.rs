@@ -1,0 +1,184 @@
+//! What administrators say of a node beside its key: whether it is let in, and when its keys end.
+
+use std::collections::BTreeMap;
+
+use bowline_db::Mutation;
+use bowline_ids::TailnetId;
+use bowline_proto::key_registry::v1::{
+    ExpireNodesOfPreAuthKeyResponse, ExpiredNode, Node, Revocation,
+};
+use bowline_service_kit::Caller;
+use serde_json::json;
+
+use crate::{
+    actors::pre_auth_key_actor,
+    domain::{
+        admission,
+        key::{self, WantedExpiry},
+    },
+    error::RegistryError,
+    node_changes,
+    nodes::{NodeTarget, Nodes},
+    store::{gateways::OwnerLog, node_keys, nodes, pre_auth_keys},
+};
+
+/// From this schema level on every process keeps and heeds what is written here; one of an earlier release would show a
+/// disabled node to its peers.
+const NODE_STATES_LEVEL: u32 = 2;
+/// How many keys end with one call, and in one mutation.
+const MOST_KEYS: usize = 500;
+const MOST_KEYS_AT_ONCE: usize = 100;
+
+/// The nodes of a pre-auth key whose keys are to end.
+struct KeysToEnd {
+    pre_auth_key_id: String,
+    node_ids: Vec<u64>,
+}
+
+impl Nodes {
+    /// Approves a node's machine.
+    pub(crate) async fn approve_node(&self, target: NodeTarget) -> Result<Node, RegistryError> {
+        let changing = self.change_node(target, "node.approve", json!({}), |node, _| {
+            admission::approve(node);
+            Ok(())
+        });
+        Ok(changing.await?.0)
+    }
+
+    /// Turns away a machine that waits for approval, and says which gateways have applied that.
+    pub(crate) async fn deny_node(
+        &self,
+        target: NodeTarget,
+    ) -> Result<(Node, Revocation), RegistryError> {
+        self.check_level()?;
+        let tailnet = target.tailnet;
+        let changing = self.change_node(target, "node.deny", json!({}), admission::deny);
+        let (node, revision) = changing.await?;
+        let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
+        Ok((node, revocation.await?))
+    }
+
+    /// Keeps a node out until it is enabled, and says which gateways have applied that.
+    pub(crate) async fn disable_node(
+        &self,
+        target: NodeTarget,
+    ) -> Result<(Node, Revocation), RegistryError> {
+        self.check_level()?;
+        let tailnet = target.tailnet;
+        let changing = self.change_node(target, "node.disable", json!({}), |node, _| {
+            node.disabled = true;
+            Ok(())
+        });
+        let (node, revision) = changing.await?;
+        let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
+        Ok((node, revocation.await?))
+    }
+
+    /// Lets a disabled node in again.
+    pub(crate) async fn enable_node(&self, target: NodeTarget) -> Result<Node, RegistryError> {
+        let changing = self.change_node(target, "node.enable", json!({}), |node, _| {
+            node.disabled = false;
+            Ok(())
+        });
+        Ok(changing.await?.0)
+    }
+
+    /// Says when a node's key ends.
+    pub(crate) async fn set_expiry(
+        &self,
+        target: NodeTarget,
+        wanted: WantedExpiry,
+    ) -> Result<Node, RegistryError> {
+        self.check_level()?;
+        let set = move |node: &mut Node, now| key::set_expiry(node, wanted, now);
+        let changing = self.change_node(target, "node.set_expiry", json!({}), set);
+        Ok(changing.await?.0)
+    }
+
+    /// Ends the keys of nodes that a revoked pre-auth key registered, some in one mutation, and says which gateways have
+    /// applied that.
+    pub(crate) async fn expire_nodes_of_key(
+        &self,
+        caller: Caller,
+        tailnet: TailnetId,
+        pre_auth_key_id: String,
+    ) -> Result<ExpireNodesOfPreAuthKeyResponse, RegistryError> {
+        let reader = self.log().database().reader();
+        let found = pre_auth_keys::by_id(reader, &pre_auth_key_id).await?;
+        let found = found.filter(|(key, _)| key.tailnet_id == tailnet.get());
+        let (key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
+        if key.revoked_at.is_none() {
+            let text =
+                "the key is not revoked, and could make more nodes meanwhile: revoke it first";
+            return Err(RegistryError::Refused(text.to_owned()));
+        }
+        let actor = pre_auth_key_actor(&pre_auth_key_id);
+        let most = MOST_KEYS + 1;
+        let found = node_keys::list_live_registered_by(reader, tailnet.get(), actor, most).await?;
+        let more = found.len() > MOST_KEYS;
+        // Where nothing is left to do, it was done by now.
+        let heads = self.log().heads(&[tailnet]).await?;
+        let mut revision = heads.first().map_or(0, |head| head.revision.get());
+        let mut ended = BTreeMap::new();
+        for some in found[..found.len().min(MOST_KEYS)].chunks(MOST_KEYS_AT_ONCE) {
+            let ending = KeysToEnd {
+                pre_auth_key_id: pre_auth_key_id.clone(),
+                node_ids: some.to_vec(),
+            };
+            let ending = self
+                .log()
+                .mutate(tailnet, caller.to_string(), move |mutation| {
+                    Box::pin(end_keys(mutation, ending))
+                });
+            let (names, at) = ending.await?;
+            ended.extend(names);
+            revision = at.get();
+        }
+        let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
+        Ok(ExpireNodesOfPreAuthKeyResponse {
+            nodes: ended
+                .into_iter()
+                .map(|(id, name)| ExpiredNode { id, name })
+                .collect(),
+            more,
+            revocation: Some(revocation.await?),
+        })
+    }
+
+    /// Refuses what a process of an earlier release would not heed while one may still run.
+    fn check_level(&self) -> Result<(), RegistryError> {
+        if self.log().database().schema_level() >= NODE_STATES_LEVEL {
+            return Ok(());
+        }
+        let text = "a process of an earlier release runs in this deployment, or did a minute ago, and would not heed this: \
+                    try again a minute after all are upgraded (bowline status shows them)";
+        Err(RegistryError::Refused(text.to_owned()))
+    }
+}
+
+/// Ends keys of nodes that are still there; returns the names of those whose key it ended.
+async fn end_keys(
+    mutation: &mut Mutation,
+    ending: KeysToEnd,
+) -> Result<Vec<(u64, String)>, RegistryError> {
+    let (mut ended, mut has_primary_ended) = (Vec::new(), false);
+    let tailnet = mutation.tailnet().get();
+    for id in ending.node_ids {
+        let found = nodes::by_id(mutation.connection(), tailnet, id).await?;
+        let Some(node) = found.filter(|node| !node.expired) else {
+            continue;
+        };
+        let node = node_changes::end_key(mutation, node).await?;
+        has_primary_ended |= !node.primary_routes.is_empty();
+        let detail = json!({ "by": "administrator", "pre_auth_key": ending.pre_auth_key_id });
+        mutation.record_audit("node.expire", node.id.to_string(), &detail);
+        ended.push((node.id, node.name));
+    }
+    if has_primary_ended {
+        node_changes::elect_primaries(mutation).await?;
+    }
+    Ok(ended)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Every key that a node ever had, and how it came by it.
+
+use bowline_db::{DatabaseError, to_micros};
+use bowline_proto::key_registry::v1::{FormerHolder, Node};
+use chrono::{DateTime, Utc};
+use sqlx::{Any, AnyConnection, Executor};
+
+/// Returns the machine a key was ever bound to.
+pub async fn machine_of_key<'e>(
+    on: impl Executor<'e, Database = Any>,
+    node_key: &[u8],
+) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let query = sqlx::query_scalar("SELECT machine_key FROM node_keys WHERE node_key = $1");
+    Ok(query.bind(node_key.to_vec()).fetch_optional(on).await?)
+}
+
+/// Returns the machine and the node that a key was ever bound to.
+pub async fn holder_of_key<'e>(
+    on: impl Executor<'e, Database = Any>,
+    node_key: &[u8],
+) -> Result<Option<FormerHolder>, DatabaseError> {
+    let query = sqlx::query_as("SELECT machine_key, node_id FROM node_keys WHERE node_key = $1");
+    let found: Option<(Vec<u8>, i64)> = query.bind(node_key.to_vec()).fetch_optional(on).await?;
+    Ok(found.map(|(machine_key, node_id)| FormerHolder {
+        machine_key,
+        node_id: node_id.cast_unsigned(),
+    }))
+}
+
+/// Binds a key to a machine and a node for ever; a conflict says that it was bound before.
+pub async fn bind_key(
+    on: &mut AnyConnection,
+    node: &Node,
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "INSERT INTO node_keys (node_key, machine_key, tailnet_id, node_id, bound_at)
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(node.node_key.clone())
+    .bind(node.machine_key.clone())
+    .bind(node.tailnet_id.cast_signed())
+    .bind(node.id.cast_signed())
+    .bind(to_micros(now))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// Returns some nodes, by number, that a pre-auth key of a tailnet registered, as the audit trail tells, and whose key has
+/// not ended.
+pub async fn list_live_registered_by<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    actor: String,
+    limit: usize,
+) -> Result<Vec<u64>, DatabaseError> {
+    let query = sqlx::query_scalar::<_, i64>(
+        "SELECT id FROM nodes WHERE tailnet_id = $1 AND expired = 0 AND CAST(id AS TEXT) IN (
+             SELECT object FROM audit
+             WHERE tailnet_id = $1 AND actor = $2 AND action IN ('node.register', 'node.rotate'))
+         ORDER BY id LIMIT $3",
+    );
+    let query = query.bind(tailnet_id.cast_signed()).bind(actor);
+    let found = query
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(on)
+        .await?;
+    Ok(found.into_iter().map(i64::cast_unsigned).collect())
+}
