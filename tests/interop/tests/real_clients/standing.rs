@@ -1,7 +1,5 @@
 //! What administrators say of a node beside its key: disabled, denied, until when.
 
-use std::thread;
-
 use bowline_interop::{Client, Release, Server, TestNetwork, wait_for};
 use serde_json::Value;
 
@@ -85,23 +83,22 @@ fn machine_that_waits_is_told_that_it_is_denied_until_it_is_approved() {
     server.bowline(&require).unwrap();
     let key = server.key().unwrap();
     let client = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
-    let told = thread::scope(|scope| {
-        let joining = scope.spawn(|| client.join(&server.url, &key, "c1"));
-        client.wait_for_state("NeedsMachineAuth", SOON);
-        server.bowline(&["nodes", "deny", "c1"]).unwrap();
-        joining.join().unwrap().unwrap_err().to_string()
-    });
-    assert!(told.contains("denied this device"), "{told}");
+    let (url, auth) = (
+        format!("--login-server={}", server.url),
+        format!("--authkey={key}"),
+    );
+    let join = ["up", &url, &auth, "--hostname=c1", "--timeout=5s"];
+    client.run(&join).unwrap_err();
+    client.wait_for_state("NeedsMachineAuth", SOON);
+    server.bowline(&["nodes", "deny", "c1"]).unwrap();
+    client.wait_for_state("NeedsLogin", SOON);
     let shown = state_of(&server, "c1");
     assert_eq!(
         (&shown["denied"], &shown["approved"]),
         (&true.into(), &false.into())
     );
-    let again = client
-        .join(&server.url, &key, "c1")
-        .unwrap_err()
-        .to_string();
-    assert!(again.contains("denied this device"), "{again}");
+    let told = client.run(&join).unwrap_err().to_string();
+    assert!(told.contains("denied this device"), "{told}");
 
     server.bowline(&["nodes", "approve", "c1"]).unwrap();
     client.join(&server.url, &key, "c1").unwrap();

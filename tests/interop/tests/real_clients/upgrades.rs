@@ -126,8 +126,8 @@ fn upgrade_all(split: &mut Split, clients: &[Client], next: &PathBuf) {
         }
     });
     let said = split.log("identity");
-    let next = SCHEMA_LEVEL + 1;
-    let says = format!("is in use at schema level {next}");
+    let later = SCHEMA_LEVEL + 1;
+    let says = format!("is in use at schema level {later}");
     assert!(said.contains(&says), "{said}");
     split.use_release(Some(next));
     split.start_service("identity").unwrap();
