@@ -314,7 +314,7 @@ async fn people_delete_no_device_of_theirs_that_an_administrator_keeps_out(servi
         tailnet_id: services.tailnet,
         node_id: own.id,
     };
-    let refused = as_kim.delete_node(delete.clone()).await.unwrap_err();
+    let refused = as_kim.delete_node(delete).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     let request = EnableNodeRequest {
         tailnet_id: services.tailnet,
