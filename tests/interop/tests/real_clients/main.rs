@@ -107,3 +107,13 @@ fn hears_of(client: &Client, name: &str, limit: Duration) {
         }
     });
 }
+
+/// Waits until all owners answer administrators.
+fn wait_for_owners(split: &Split) {
+    wait_for("the owners serve", SOON, || {
+        for listing in [["users", "list"], ["nodes", "list"], ["policy", "history"]] {
+            split.bowline(&listing).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    });
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bowline_interop::{Client, Release, Split, wait_for};
 use serde_json::Value;
 
-use super::{ECHO, MINUTE, SOON, hears_of, join_three, joined, reaches, split};
+use super::{ECHO, MINUTE, SOON, hears_of, join_three, joined, reaches, split, wait_for_owners};
 
 /// What has to be the same after an outage: which nodes there are, and their keys, the oldest first.
 fn bindings(nodes: &Value) -> Vec<[Value; 4]> {
@@ -97,6 +97,7 @@ fn killed_services_lose_nothing_and_what_changed_meanwhile_is_seen() {
         reaches(&clients[0], &two, 7000);
         let seen = change_without(&split, service, &clients[2], &third);
         split.start_service(service).unwrap();
+        wait_for_owners(&split);
         hears_of(&clients[0], &kept, MINUTE);
         for client in &clients[..2] {
             hears_of(client, &seen, MINUTE);

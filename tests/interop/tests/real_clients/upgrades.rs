@@ -17,7 +17,7 @@ use bowline_interop::{
 use bowline_service_kit::SCHEMA_LEVEL;
 use serde_json::Value;
 
-use super::{MINUTE, SOON, hears_of, split};
+use super::{MINUTE, SOON, hears_of, split, wait_for_owners};
 
 /// How long a client may be without its map.
 const LONGEST_GAP: Duration = Duration::from_secs(5);
@@ -35,12 +35,7 @@ fn restart_from(split: &mut Split, service: &'static str, release: Option<&PathB
     });
     split.use_release(release.map(|path| &**path));
     split.start_service(service).unwrap();
-    wait_for("the service serves", SOON, || {
-        let listed = split.bowline(&["nodes", "list"]).map(drop);
-        let listed = listed.and_then(|()| split.bowline(&["users", "list"]).map(drop));
-        let listed = listed.and_then(|()| split.bowline(&["policy", "history"]).map(drop));
-        listed.map_err(|error| error.to_string())
-    });
+    wait_for_owners(split);
 }
 
 /// Makes users until it is told to stop; returns those that were acknowledged.
