@@ -28,6 +28,7 @@ pub mod process;
 pub mod rate_limit;
 pub mod relay_permits;
 pub mod retry_window;
+pub mod source_networks;
 pub mod telemetry;
 pub mod trace;
 mod versions;

@@ -1,10 +1,8 @@
 //! Conditions: whom they apply to, what is asked of the provider because of them, and whether a login meets them.
 
-use std::net::IpAddr;
-
 use bowline_proto::identity::v1::{Condition, ConditionScope, Device, LoginPurpose, Role, User};
+use bowline_service_kit::source_networks;
 use chrono::{DateTime, TimeDelta, Utc};
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -137,7 +135,9 @@ pub fn normalize_condition(condition: &mut Condition) -> Result<(), IdentityErro
         }
     }
     for network in &mut condition.networks {
-        *network = read_network(network)?.to_string();
+        let read = source_networks::read_network(network);
+        let read = read.map_err(|problem| IdentityError::invalid("networks", problem))?;
+        *network = read.to_string();
     }
     if let Some(age) = &condition.max_age
         && !(0..=LONGEST_AGE).contains(&age.seconds)
@@ -157,15 +157,6 @@ pub fn normalize_condition(condition: &mut Condition) -> Result<(), IdentityErro
             "asks for nothing: name what a login must be like",
         ),
     }
-}
-
-fn read_network(text: &str) -> Result<IpNet, IdentityError> {
-    let network = text.parse::<IpNet>().map(|network| network.trunc());
-    let address = |_| text.parse::<IpAddr>().map(IpNet::from);
-    network.or_else(address).map_err(|_| {
-        let problem = format!("\"{text}\" is no network such as 192.0.2.0/24");
-        IdentityError::invalid("networks", problem)
-    })
 }
 
 /// Returns the conditions that apply to a login. Before the person is known, those on roles and groups do not.
@@ -317,14 +308,8 @@ fn find_shortfall(
     // Who connects by SSH is inside the network already, and where from is not known.
     let knows_network = login.purpose != LoginPurpose::SshCheck;
     if knows_network && !condition.networks.is_empty() {
-        let address = login.device.source_address.parse::<IpAddr>().ok();
-        let is_inside = |address: IpAddr| {
-            let networks = condition.networks.iter();
-            networks
-                .filter_map(|network| network.parse::<IpNet>().ok())
-                .any(|network| network.contains(&address))
-        };
-        if !address.is_some_and(is_inside) {
+        let source = &login.device.source_address;
+        if !source_networks::networks_include(&condition.networks, source) {
             return final_one(
                 "Your organisation lets devices in only from its own networks, and this one asks from elsewhere.",
             );

@@ -242,14 +242,18 @@ fn condition_names_whom_and_what() {
     let mut good = Condition {
         scope: ConditionScope::Group.into(),
         group: "group:ops".to_owned(),
-        networks: texts(&["192.0.2.9/24", "2001:db8::1"]),
+        networks: texts(&["192.0.2.9/24", "192.0.2.9", "2001:db8::1/64"]),
         ..Condition::default()
     };
     normalize_condition(&mut good).unwrap();
     assert_eq!(good.group, "ops");
-    assert_eq!(good.networks, texts(&["192.0.2.0/24", "2001:db8::1/128"]));
-    good.networks = texts(&["here"]);
-    assert!(normalize_condition(&mut good).is_err());
+    let networks = ["192.0.2.0/24", "192.0.2.9/32", "2001:db8::/64"];
+    assert_eq!(good.networks, texts(&networks));
+    // Of where a login comes from no more is kept than the /64, so that one address would shut out everybody.
+    for wrong in ["here", "2001:db8::1"] {
+        good.networks = texts(&[wrong]);
+        assert!(normalize_condition(&mut good).is_err(), "{wrong}");
+    }
 }
 
 #[test]
