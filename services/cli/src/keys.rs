@@ -61,6 +61,15 @@ pub struct CreateArgs {
     /// When it ends, such as 24h; 90 days when not given.
     #[arg(long, value_parser = time::parse_duration)]
     expires: Option<TimeDelta>,
+    /// How often it may be used.
+    #[arg(long, requires = "reusable", value_parser = clap::value_parser!(u32).range(1..))]
+    max_uses: Option<u32>,
+    /// How often it may be used in an hour.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_uses_per_hour: Option<u32>,
+    /// A network that its nodes register from, such as 10.0.0.0/8; may be repeated. From everywhere when not given.
+    #[arg(long = "source", id = "sources", value_name = "NETWORK")]
+    sources: Vec<String>,
     /// What it is for.
     #[arg(long, default_value = "")]
     description: String,
@@ -78,6 +87,9 @@ struct PreAuthKeyRow {
     ephemeral: bool,
     pre_approved: bool,
     uses: u64,
+    max_uses: Option<u32>,
+    max_uses_per_hour: Option<u32>,
+    source_networks: Vec<String>,
     description: String,
     created_at: Option<String>,
     expires_at: Option<String>,
@@ -94,6 +106,9 @@ impl From<PreAuthKey> for PreAuthKeyRow {
             ephemeral: key.ephemeral,
             pre_approved: key.pre_approved,
             uses: key.uses,
+            max_uses: Some(key.max_uses).filter(|limit| *limit != 0),
+            max_uses_per_hour: Some(key.max_uses_per_hour).filter(|limit| *limit != 0),
+            source_networks: key.source_networks,
             description: key.description,
             created_at: time::time_text(key.created_at),
             expires_at: time::time_text(key.expires_at),
@@ -122,7 +137,10 @@ impl Row for PreAuthKeyRow {
             join_texts(&self.tags),
             yes_mark(self.reusable),
             yes_mark(self.ephemeral),
-            self.uses.to_string(),
+            match self.max_uses {
+                Some(limit) => format!("{} of {limit}", self.uses),
+                None => self.uses.to_string(),
+            },
             self.expires_at.clone().unwrap_or_default(),
             self.revoked_at.clone().unwrap_or_default(),
             self.description.clone(),
@@ -168,6 +186,9 @@ pub async fn run(
                 tags: args.tags,
                 description: args.description,
                 expires_at: args.expires.map(time::from_now),
+                max_uses: args.max_uses.unwrap_or_default(),
+                max_uses_per_hour: args.max_uses_per_hour.unwrap_or_default(),
+                source_networks: args.sources,
                 ..PreAuthKey::default()
             };
             let request = CreatePreAuthKeyRequest { key: Some(key) };

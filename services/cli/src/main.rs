@@ -19,6 +19,7 @@ mod groups;
 mod health;
 mod import;
 mod invitations;
+mod key_policy;
 mod keys;
 mod logins;
 mod migrate;
@@ -120,6 +121,9 @@ enum Command {
     /// What clients resolve names with: nameservers, split DNS, search domains, MagicDNS, more names.
     #[command(subcommand)]
     Dns(dns::DnsCommand),
+    /// Which keys and logins may add which devices, from where, and how many.
+    #[command(subcommand)]
+    KeyPolicy(key_policy::KeyPolicyCommand),
     /// Who may reach what.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -202,6 +206,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::SignOut => sign_in::sign_out(&connection, &printer).await,
         Command::Sessions(command) => sessions::run(command, &connection, &printer).await,
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
+        Command::KeyPolicy(command) => key_policy::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
         Command::Audit(command) => audit::run(command, &connection, &printer).await,
         Command::Import(command) => import::run(command, &connection, &printer).await,

@@ -182,7 +182,8 @@ impl Printer {
         Ok(["y", "yes"].contains(&&*answer.trim().to_lowercase()))
     }
 
-    fn print_json(self, value: &impl Serialize) {
+    /// Prints a value as JSON, in whichever form answers are.
+    pub fn print_json(self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => self.write_stdout(&text),
             Err(error) => self.write_stdout(&format!("{{\"error\": \"{error}\"}}")),

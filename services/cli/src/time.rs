@@ -43,5 +43,15 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, String> {
     TimeDelta::try_seconds(seconds).ok_or_else(wrong)
 }
 
+/// Returns a duration as `parse_duration` reads it, in the largest unit that is exact.
+pub fn duration_text(seconds: i64) -> String {
+    for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
+        if seconds % length == 0 {
+            return format!("{}{unit}", seconds / length);
+        }
+    }
+    format!("{seconds}s")
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ pub mod credential;
 mod differences;
 pub mod dns;
 pub mod group;
+pub mod key_policy;
 pub mod login;
 pub mod person;
 pub mod program;

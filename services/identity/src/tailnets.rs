@@ -16,6 +16,8 @@ use crate::{
     store,
 };
 
+/// From this schema level on every process keeps and heeds key policies.
+const KEY_POLICY_LEVEL: u32 = 2;
 const NO_TAILNET: IdentityError = IdentityError::NotFound("tailnet");
 
 /// Finds, lists and changes tailnets. Clones share it.
@@ -68,6 +70,12 @@ impl Tailnets {
         wanted: CreateTailnetRequest,
     ) -> Result<Tailnet, IdentityError> {
         let CreateTailnetRequest { name, settings } = wanted;
+        if settings
+            .as_ref()
+            .is_some_and(|settings| settings.key_policy.is_some())
+        {
+            self.require_key_policies()?;
+        }
         // A mutation is a change of a tailnet, so that the tailnet has its number before.
         let id = self.log.database().write(|write| {
             Box::pin(async { Ok::<_, IdentityError>(next_id(write.connection()).await?) })
@@ -100,6 +108,9 @@ impl Tailnets {
         wanted: Tailnet,
         mask: Vec<String>,
     ) -> Result<Tailnet, IdentityError> {
+        if mask.iter().any(|field| field == "key_policy") {
+            self.require_key_policies()?;
+        }
         self.change_settings(id, actor, move |tailnet| {
             tailnet::update_fields(tailnet, &wanted, &mask)
         })
@@ -149,6 +160,12 @@ impl Tailnets {
             })
             .await?;
         Ok(())
+    }
+
+    /// Refuses a key policy while a process may run that does not know them.
+    fn require_key_policies(&self) -> Result<(), IdentityError> {
+        let level = self.log.database().require_level(KEY_POLICY_LEVEL);
+        level.map_err(IdentityError::Refused)
     }
 
     /// Changes a tailnet as an administrator asks; where nothing differs afterwards, nothing is written.

@@ -2,11 +2,13 @@
 
 pub mod address_pool;
 pub mod admission;
+pub mod approval;
 pub mod difference;
 pub mod fleet;
 pub mod hostname;
 pub mod imported_node;
 pub mod key;
+pub mod key_policy;
 pub mod node_limits;
 pub mod pace;
 pub mod pre_auth_key;

@@ -68,6 +68,10 @@ impl RegistryError {
         }
     }
 
+    pub(crate) fn refused(text: &str) -> Self {
+        Self::Refused(text.to_owned())
+    }
+
     /// The tailnet's own pool has no address left.
     pub(crate) fn tailnet_exhausted(pool: AddressPool) -> Self {
         Self::AddressesExhausted(format!(

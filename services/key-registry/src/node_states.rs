@@ -50,7 +50,7 @@ impl Nodes {
         &self,
         target: NodeTarget,
     ) -> Result<(Node, Revocation), RegistryError> {
-        self.check_level()?;
+        self.require_node_states()?;
         let tailnet = target.tailnet;
         let changing = self.change_node(target, "node.deny", json!({}), admission::deny);
         let (node, revision) = changing.await?;
@@ -63,7 +63,7 @@ impl Nodes {
         &self,
         target: NodeTarget,
     ) -> Result<(Node, Revocation), RegistryError> {
-        self.check_level()?;
+        self.require_node_states()?;
         let tailnet = target.tailnet;
         let changing = self.change_node(target, "node.disable", json!({}), |node, _| {
             node.disabled = true;
@@ -89,10 +89,16 @@ impl Nodes {
         target: NodeTarget,
         wanted: WantedExpiry,
     ) -> Result<Node, RegistryError> {
-        self.check_level()?;
+        self.require_node_states()?;
         let set = move |node: &mut Node, now| key::set_expiry(node, wanted, now);
         let changing = self.change_node(target, "node.set_expiry", json!({}), set);
         Ok(changing.await?.0)
+    }
+
+    /// Refuses these states while a process may run that does not know them.
+    fn require_node_states(&self) -> Result<(), RegistryError> {
+        let level = self.log().database().require_level(NODE_STATES_LEVEL);
+        level.map_err(RegistryError::refused)
     }
 
     /// Ends the keys of nodes that a revoked pre-auth key registered, some in one mutation, and says which gateways have
@@ -143,16 +149,6 @@ impl Nodes {
             more,
             revocation: Some(revocation.await?),
         })
-    }
-
-    /// Refuses what a process of an earlier release would not heed while one may still run.
-    fn check_level(&self) -> Result<(), RegistryError> {
-        if self.log().database().schema_level() >= NODE_STATES_LEVEL {
-            return Ok(());
-        }
-        let text = "a process of an earlier release runs in this deployment, or did a minute ago, and would not heed this: \
-                    try again a minute after all are upgraded (bowline status shows them)";
-        Err(RegistryError::Refused(text.to_owned()))
     }
 }
 

@@ -3,7 +3,11 @@
 use bowline_clock::random_bytes;
 use bowline_db::ChangeLog;
 use bowline_ids::TailnetId;
-use bowline_proto::{access::decisions, key_registry::v1::PreAuthKey};
+use bowline_proto::{
+    access::decisions,
+    identity::v1::{PreAuthKeyRules, Tailnet},
+    key_registry::v1::PreAuthKey,
+};
 use bowline_service_kit::Caller;
 use bowline_tokens::{NewToken, TokenKind};
 use chrono::TimeDelta;
@@ -11,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     asked_services::AskedServices,
-    domain::{self, tags},
+    domain::{self, key_policy, tags},
     error::RegistryError,
     fields::read_tailnet_id,
     nodes::check_tags,
@@ -20,6 +24,8 @@ use crate::{
 
 /// How long a key lives when nobody says.
 const DEFAULT_LIFETIME: TimeDelta = TimeDelta::days(90);
+/// From this schema level on every process keeps and heeds the limits that a key has of its own.
+const KEY_LIMITS_LEVEL: u32 = 2;
 
 /// Makes, lists and revokes pre-auth keys. Clones share it.
 #[derive(Clone, Debug)]
@@ -40,10 +46,13 @@ impl PreAuthKeys {
         wanted: PreAuthKey,
     ) -> Result<(PreAuthKey, String), RegistryError> {
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
-        self.check_owner(&wanted).await?;
-        let tags = tags::canonical_tags(wanted.tags.clone())?;
-        caller.check(|by| decisions::may_make_pre_auth_key(by, wanted.user_id, &tags))?;
-        check_tags(&self.services, &caller, wanted.tailnet_id, &tags).await?;
+        let policy = self.check_owner(&wanted).await?.key_policy;
+        let rules = policy.and_then(|policy| policy.pre_auth_keys);
+        let rules = rules.unwrap_or_default();
+        let wanted = self.normalize_key(wanted, &rules)?;
+        let tags = &wanted.tags;
+        caller.check(|by| decisions::may_make_pre_auth_key(by, wanted.user_id, tags))?;
+        check_tags(&self.services, &caller, wanted.tailnet_id, tags).await?;
         let NewToken { id, hash, text } =
             TokenKind::PreAuthKey.make_token(random_bytes(), random_bytes());
         let (key, _) = self
@@ -51,20 +60,18 @@ impl PreAuthKeys {
             .mutate(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let now = mutation.now();
-                    let ends = wanted
-                        .expires_at
-                        .and_then(domain::from_timestamp)
-                        .unwrap_or(now + DEFAULT_LIFETIME);
+                    let ends = wanted.expires_at.and_then(domain::from_timestamp);
+                    let ends = key_policy::choose_end(&rules, ends, DEFAULT_LIFETIME, now)?;
                     if ends <= now {
                         return Err(RegistryError::invalid("expires_at", "lies in the past"));
                     }
                     let key = PreAuthKey {
                         id,
-                        tags,
                         created_at: Some(domain::to_timestamp(now)),
                         expires_at: Some(domain::to_timestamp(ends)),
                         uses: 0,
                         revoked_at: None,
+                        rested_at: None,
                         ..wanted
                     };
                     pre_auth_keys::insert_key(mutation.connection(), &key, hash).await?;
@@ -75,6 +82,9 @@ impl PreAuthKeys {
                         "ephemeral": key.ephemeral,
                         "pre_approved": key.pre_approved,
                         "expires_at": ends.to_rfc3339(),
+                        "max_uses": key.max_uses,
+                        "max_uses_per_hour": key.max_uses_per_hour,
+                        "source_networks": key.source_networks,
                         "description": key.description,
                     });
                     mutation.record_audit("pre_auth_key.create", key.id.clone(), &detail);
@@ -83,6 +93,24 @@ impl PreAuthKeys {
             })
             .await?;
         Ok((key, text.to_string()))
+    }
+
+    /// Checks what a key to be shall do, and writes it in one form.
+    fn normalize_key(
+        &self,
+        mut key: PreAuthKey,
+        rules: &PreAuthKeyRules,
+    ) -> Result<PreAuthKey, RegistryError> {
+        key.tags = tags::canonical_tags(key.tags)?;
+        key_policy::normalize_limits(&mut key)?;
+        let has_limits =
+            key.max_uses != 0 || key.max_uses_per_hour != 0 || !key.source_networks.is_empty();
+        if has_limits {
+            let level = self.log.database().require_level(KEY_LIMITS_LEVEL);
+            level.map_err(RegistryError::refused)?;
+        }
+        key_policy::check_new_key(rules, &key)?;
+        Ok(key)
     }
 
     /// Returns the keys of a tailnet, newest first.
@@ -126,24 +154,19 @@ impl PreAuthKeys {
         Ok(key)
     }
 
-    /// Checks that a key to be names a user who is there, or gives tags.
-    async fn check_owner(&self, key: &PreAuthKey) -> Result<(), RegistryError> {
-        let is_found = if key.user_id == 0 {
-            if key.tags.is_empty() {
-                return Err(RegistryError::invalid(
-                    "user_id",
-                    "a key without tags belongs to a user",
-                ));
+    /// Checks that a key to be names a user who is there, or gives tags; returns its tailnet.
+    async fn check_owner(&self, key: &PreAuthKey) -> Result<Tailnet, RegistryError> {
+        let found = match key.user_id {
+            0 if key.tags.is_empty() => {
+                let problem = "a key without tags belongs to a user";
+                return Err(RegistryError::invalid("user_id", problem));
             }
-            let found = self.services.resolve_tailnet(key.tailnet_id).await?;
-            found.is_some()
-        } else {
-            let found = self.services.resolve_user(key.tailnet_id, key.user_id);
-            found.await?.is_some()
+            0 => self.services.resolve_tailnet(key.tailnet_id).await?,
+            user_id => {
+                let found = self.services.resolve_user(key.tailnet_id, user_id).await?;
+                found.map(|found| found.tailnet)
+            }
         };
-        if is_found {
-            return Ok(());
-        }
-        Err(RegistryError::NotFound("user or tailnet"))
+        found.ok_or(RegistryError::NotFound("user or tailnet"))
     }
 }

@@ -13,6 +13,7 @@ mod bind;
 mod bound_key;
 mod credential;
 mod foreign;
+mod key_policy;
 mod limits;
 mod new_node;
 

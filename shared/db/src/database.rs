@@ -154,6 +154,21 @@ impl Database {
         self.level.load(Ordering::Relaxed)
     }
 
+    /// Refuses what processes of a release below a schema level would neither keep nor heed, while one may still run.
+    ///
+    /// # Errors
+    ///
+    /// What is the matter and what to do, for whoever asked.
+    pub fn require_level(&self, level: u32) -> Result<(), &'static str> {
+        if self.schema_level() >= level {
+            return Ok(());
+        }
+        Err(
+            "a process of an earlier release runs in this deployment, or did a minute ago, and would not heed this: try again \
+             a minute after all are upgraded (bowline status shows them)",
+        )
+    }
+
     /// Notes a schema level that is in use.
     pub(crate) fn note_level(&self, level: u32) {
         self.level.fetch_max(level, Ordering::Relaxed);

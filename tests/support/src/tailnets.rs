@@ -1,7 +1,7 @@
 //! Tailnets and users.
 
 use bowline_proto::identity::v1::{
-    CreateTailnetRequest, CreateUserRequest, DeleteGroupRequest, ListGroupsRequest,
+    CreateTailnetRequest, CreateUserRequest, DeleteGroupRequest, KeyPolicy, ListGroupsRequest,
     ListTailnetsRequest, ListUsersRequest, Tailnet, UpdateTailnetRequest, UpdateUserRequest, User,
     group_service_client::GroupServiceClient, tailnet_service_client::TailnetServiceClient,
     user_service_client::UserServiceClient,
@@ -28,14 +28,30 @@ impl TestServices {
 
     /// Lets machines of `home` wait for an administrator from here on.
     pub async fn require_approval(&self) {
+        let settings = Tailnet {
+            machine_approval: true,
+            ..Tailnet::default()
+        };
+        self.update_tailnet(settings, "machine_approval").await;
+    }
+
+    /// Sets the key policy of `home`.
+    pub async fn set_key_policy(&self, policy: KeyPolicy) {
+        let settings = Tailnet {
+            key_policy: Some(policy),
+            ..Tailnet::default()
+        };
+        self.update_tailnet(settings, "key_policy").await;
+    }
+
+    async fn update_tailnet(&self, settings: Tailnet, field: &str) {
         let request = UpdateTailnetRequest {
             tailnet: Some(Tailnet {
                 id: self.tailnet,
-                machine_approval: true,
-                ..Tailnet::default()
+                ..settings
             }),
             update_mask: Some(FieldMask {
-                paths: vec!["machine_approval".to_owned()],
+                paths: vec![field.to_owned()],
             }),
         };
         let mut tailnets = TailnetServiceClient::new(self.admin());

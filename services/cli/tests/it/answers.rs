@@ -50,12 +50,14 @@ struct Asked {
 /// Lets a state directory from before be used as one where no process of an earlier release was seen for a minute.
 async fn use_newest_level(state_dir: &Path) {
     sqlx::any::install_default_drivers();
-    let url = format!("sqlite://{}", state_dir.join("key-registry.db").display());
-    let database = sqlx::AnyPool::connect(&url).await.unwrap();
-    let raise = "INSERT INTO schema_levels (level, raised_at) VALUES ($1, 0)";
-    let raise = sqlx::query(raise).bind(i64::from(SCHEMA_LEVEL));
-    raise.execute(&database).await.unwrap();
-    database.close().await;
+    for file in ["identity.db", "key-registry.db"] {
+        let url = format!("sqlite://{}", state_dir.join(file).display());
+        let database = sqlx::AnyPool::connect(&url).await.unwrap();
+        let raise = "INSERT INTO schema_levels (level, raised_at) VALUES ($1, 0)";
+        let raise = sqlx::query(raise).bind(i64::from(SCHEMA_LEVEL));
+        raise.execute(&database).await.unwrap();
+        database.close().await;
+    }
 }
 
 impl Asked {
@@ -385,6 +387,10 @@ impl Asked {
         let wrong = self.write("wrong.hujson", r#"{"acls": [{"action": "deny"}]}"#);
         self.any(&["policy", "get", "--tailnet", "empty"]);
         self.home(&["policy", "get"]);
+        let rules = r#"{"users": {"max_nodes": 9}, "approval_rules": [{"name": "known", "groups": ["eng"]}]}"#;
+        let rules = self.write("key-policy.json", rules);
+        self.home(&["key-policy", "set", &rules]);
+        self.home(&["key-policy", "show"]);
         self.home(&["policy", "history"]);
         let inventory = self.home(&["policy", "inventory"]);
         let inventory = self.write("inventory.json", &inventory.to_string());

@@ -1,7 +1,7 @@
 //! What the settings of a tailnet may be, and what they are when nobody sets them.
 
 use bowline_proto::{
-    identity::v1::{DnsSettings, Tailnet},
+    identity::v1::{DnsSettings, KeyPolicy, Tailnet},
     time::to_timestamp,
 };
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use prost_types::Duration;
 use serde_json::{Value, json};
 
-use super::{check_label, check_text, dns};
+use super::{check_label, check_text, dns, key_policy};
 use crate::error::IdentityError;
 
 /// The IPv4 addresses that clients take as addresses of nodes (protocol section 8.1).
@@ -56,6 +56,10 @@ pub fn new(
             ..DnsSettings::default()
         },
     });
+    tailnet.key_policy = tailnet
+        .key_policy
+        .map(key_policy::normalize_policy)
+        .transpose()?;
     tailnet.name = name;
     check_tailnet(&tailnet)?;
     Ok(tailnet)
@@ -86,6 +90,12 @@ pub fn update_fields(
                 tailnet.dns = Some(dns::normalize_settings(settings)?);
             }
             "user_approval" => tailnet.user_approval = wanted.user_approval,
+            "key_policy" => {
+                let policy = wanted.key_policy.clone().map(key_policy::normalize_policy);
+                tailnet.key_policy = policy
+                    .transpose()?
+                    .filter(|policy| *policy != KeyPolicy::default());
+            }
             "ipv4_pool" => tailnet.ipv4_pool.clone_from(&wanted.ipv4_pool),
             "ipv6_pool" => tailnet.ipv6_pool.clone_from(&wanted.ipv6_pool),
             other => {
@@ -132,6 +142,7 @@ pub fn describe_settings(tailnet: &Tailnet) -> Value {
         "machine_approval": tailnet.machine_approval,
         "user_approval": tailnet.user_approval,
         "require_key_proof": tailnet.require_key_proof,
+        "key_policy": key_policy::describe_policy(tailnet.key_policy.as_ref()),
         "auto_update": tailnet.auto_update,
         "ipv4_pool": tailnet.ipv4_pool,
         "ipv6_pool": tailnet.ipv6_pool,

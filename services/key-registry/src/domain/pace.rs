@@ -30,10 +30,27 @@ pub const NEW_NODES: Pace = Pace {
     burst: 100,
     interval: TimeDelta::seconds(1),
 };
+/// How often the audit trail says that one credential was refused.
+pub const AUDITED_REFUSALS: Pace = Pace {
+    burst: 1,
+    interval: TimeDelta::seconds(60),
+};
+/// More uses of one pre-auth key than this are worth an alarm, where nobody has set a limit.
+pub const ALARMING_USES: u32 = 100;
 /// How often the audit trail says what a node changes of itself.
 pub const AUDITED_EVERY: TimeDelta = TimeDelta::seconds(60);
-/// The longest that any of these takes to have its whole burst again.
+/// The longest that a pace of a node, of which all count together, takes to have its whole burst again.
 const LONGEST_REST: TimeDelta = TimeDelta::seconds(100);
+
+/// Returns the pace of so many in an hour, all of them at once or not; at least one.
+pub fn hourly(limit: u32) -> Pace {
+    let burst = i32::try_from(limit.max(1)).unwrap_or(i32::MAX);
+    let hour = TimeDelta::hours(1);
+    Pace {
+        burst,
+        interval: hour / burst,
+    }
+}
 
 /// Returns when the whole burst is allowed again if one more is done now, where it was `rested_at` before. The error is the
 /// time when one more is allowed.
@@ -43,9 +60,9 @@ pub fn next_rest(
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, DateTime<Utc>> {
     // A clock that was set back makes nobody wait longer than for a whole burst.
-    let rested_at = rested_at.max(now).min(now + LONGEST_REST);
-    let next = rested_at + pace.interval;
     let burst = pace.interval * pace.burst;
+    let rested_at = rested_at.max(now).min(now + burst.max(LONGEST_REST));
+    let next = rested_at + pace.interval;
     if next - now > burst {
         return Err(next - burst);
     }

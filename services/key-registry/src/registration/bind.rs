@@ -13,19 +13,20 @@ use serde_json::json;
 use super::{
     answers::{refuse, refuse_barred_user, refuse_denied_machine, refuse_rotation},
     credential::Credential,
-    limits,
-    new_node::{allocate_node, audit_binding, describe_node, keep_report, set_key},
+    key_policy, limits,
+    new_node::{
+        allocate_node, audit_binding, describe_node, find_approval_rule, keep_report, set_key,
+    },
 };
 use crate::{
     actors::{machine_actor, pre_auth_key_actor},
     domain::{
-        pre_auth_key,
         rotation::{self, KeyOwner, KeyProof, Registrant, RotationRefusal, RotationVerdict},
         routes,
     },
     error::RegistryError,
     node_changes, own_changes,
-    store::{barred_users, node_keys, nodes, pre_auth_keys},
+    store::{barred_users, node_keys, nodes},
 };
 
 /// Everything the transaction needs.
@@ -132,7 +133,12 @@ async fn try_bind(
         Ok(found) => found,
         Err(refusal) => return refused(refuse_rotation(refusal)),
     };
-    if let Some(refusal) = use_up_key(mutation, credential).await? {
+    let same = match &found {
+        RegistrantNode::Same(node) => Some(&**node),
+        RegistrantNode::New { .. } => None,
+    };
+    let using = key_policy::use_credential(mutation, &bind_request, &registrant.owner, same);
+    if let Some(refusal) = using.await? {
         return refused(refusal);
     }
     match found {
@@ -221,6 +227,7 @@ async fn rebind_node(
     let asked = limits::take_rotation(mutation, &node).await?;
     let before = node.clone();
     node.approved |= bind_request.credential.approved;
+    approve_by_rule(mutation, &bind_request, &mut node);
     set_key(&mut node, &bind_request, registrant, mutation.now());
     let is_good = node.is_authorized();
     if is_good {
@@ -254,6 +261,7 @@ async fn make_node(
     .await?;
     set_key(&mut node, &bind_request, registrant, mutation.now());
     describe_node(&mut node, &bind_request, registrant);
+    approve_by_rule(mutation, &bind_request, &mut node);
     node.disabled = origin.is_disabled;
     node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
     node_changes::follow_hostname(mutation, &mut node, "").await?;
@@ -279,6 +287,15 @@ async fn make_node(
     Ok(Binding::Node(Box::new(node)))
 }
 
+/// Approves a node that would have to wait, if a rule of the key policy lets its machine in.
+fn approve_by_rule(mutation: &mut Mutation, bind_request: &BindRequest, node: &mut Node) {
+    if let Some(rule) = find_approval_rule(bind_request, node) {
+        node.approved = true;
+        let detail = json!({ "by": "rule", "rule": rule.name });
+        mutation.record_audit("node.approve", node.id.to_string(), &detail);
+    }
+}
+
 /// Binds the key and writes the node; what it routes may have to go elsewhere.
 async fn write_bound_node(
     mutation: &mut Mutation,
@@ -293,22 +310,4 @@ async fn write_bound_node(
         node_changes::elect_primaries(mutation).await?;
     }
     Ok(())
-}
-
-/// Counts a use of the pre-auth key, unless it has none left.
-async fn use_up_key(
-    mutation: &mut Mutation,
-    credential: &Credential,
-) -> Result<Option<Outcome>, RegistryError> {
-    let Some(id) = &credential.pre_auth_key else {
-        return Ok(None);
-    };
-    let found = pre_auth_keys::by_id(mutation.connection(), id).await?;
-    let (mut key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
-    if let Some((reason, text)) = pre_auth_key::find_refusal(&key, mutation.now()) {
-        return Ok(Some(refuse(reason, text)));
-    }
-    key.uses += 1;
-    pre_auth_keys::update_key(mutation.connection(), &key).await?;
-    Ok(None)
 }

@@ -1,7 +1,10 @@
 //! The fields of a node whose key is bound: what it is given, and what it says of itself.
 
 use bowline_db::{Mutation, next_id};
-use bowline_proto::key_registry::v1::{HostReport, Node, RegisterRequest, TaggedBy};
+use bowline_proto::{
+    identity::v1::ApprovalRule,
+    key_registry::v1::{HostReport, Node, RegisterRequest, TaggedBy},
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
@@ -11,6 +14,7 @@ use crate::{
     domain::{
         self,
         address_pool::{AddressPair, AddressPool},
+        approval::{self, ApprovalFacts},
         difference, key,
         rotation::Registrant,
         routes,
@@ -53,6 +57,27 @@ pub(super) async fn allocate_node(
         created_at: Some(domain::to_timestamp(mutation.now())),
         ..Node::default()
     })
+}
+
+/// Returns the rule of the key policy that lets a registrant's machine in, if it would have to wait otherwise.
+pub(super) fn find_approval_rule<'r>(
+    bind_request: &'r BindRequest,
+    node: &Node,
+) -> Option<&'r ApprovalRule> {
+    if node.approved {
+        return None;
+    }
+    let (request, credential) = (&bind_request.request, &bind_request.credential);
+    let facts = ApprovalFacts {
+        tags: &bind_request.tags,
+        user: credential.user.as_ref(),
+        os: &request.os,
+        client_version: &request.client_version,
+        source: &request.source_address,
+        machine_key: &request.machine_key,
+    };
+    let policy = credential.tailnet.key_policy.as_ref()?;
+    approval::find_rule(&policy.approval_rules, facts)
 }
 
 /// Gives a node its new key, and until when.

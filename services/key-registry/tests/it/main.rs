@@ -9,6 +9,7 @@ mod administration;
 mod ends;
 mod imports;
 mod key_ends;
+mod key_policy;
 mod migrations;
 mod node_states;
 mod pace;

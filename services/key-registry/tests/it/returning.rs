@@ -64,7 +64,11 @@ async fn logging_out_and_in_again_by_key_is_the_same_node(services: TestServices
     assert!(matches!(retired, Outcome::KeyExpired(_)));
 }
 
-pub(crate) async fn log_in(services: &TestServices, wanted: RegisterRequest) -> Node {
+/// Logs a machine in as the user, up to the answer.
+pub(crate) async fn try_log_in(
+    services: &TestServices,
+    wanted: &RegisterRequest,
+) -> (RegisterRequest, Outcome) {
     let Outcome::LoginNeeded(needed) = services.register(wanted.clone()).await else {
         panic!("a login is needed")
     };
@@ -77,9 +81,18 @@ pub(crate) async fn log_in(services: &TestServices, wanted: RegisterRequest) -> 
     logins.approve_login(approve).await.unwrap();
     let followup = RegisterRequest {
         login_id: needed.login_id,
-        ..wanted
+        ..wanted.clone()
     };
-    let node = services.register_node(followup.clone()).await;
+    let outcome = services.register(followup.clone()).await;
+    (followup, outcome)
+}
+
+pub(crate) async fn log_in(services: &TestServices, wanted: RegisterRequest) -> Node {
+    let (followup, outcome) = try_log_in(services, &wanted).await;
+    let Outcome::Registered(registered) = outcome else {
+        panic!("{outcome:?}")
+    };
+    let node = registered.node.unwrap();
     assert_eq!(services.register_node(followup).await.id, node.id);
     node
 }

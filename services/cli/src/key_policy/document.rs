@@ -1,0 +1,172 @@
+//! A key policy as people write it: JSON with the names of the API, and durations such as 7d.
+
+use bowline_proto::identity::v1::{
+    ApprovalRule, KeyPolicy, LoginRules, PreAuthKeyRules, UserRules,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::time;
+
+/// The whole of it. What is not said is allowed.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct KeyPolicyDocument {
+    pre_auth_keys: PreAuthKeyPart,
+    logins: LoginPart,
+    users: UserPart,
+    approval_rules: Vec<ApprovalRulePart>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct PreAuthKeyPart {
+    only_tagged: bool,
+    only_ephemeral: bool,
+    only_one_off: bool,
+    max_lifetime: Option<String>,
+    max_uses: u32,
+    max_uses_per_hour: u32,
+    source_networks: Vec<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct LoginPart {
+    no_new_nodes: bool,
+    no_tags: bool,
+    source_networks: Vec<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct UserPart {
+    max_nodes: u32,
+    max_new_nodes_per_hour: u32,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct ApprovalRulePart {
+    name: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    users: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    operating_systems: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    min_client_version: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source_networks: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    machine_keys: Vec<String>,
+}
+
+impl From<ApprovalRulePart> for ApprovalRule {
+    fn from(rule: ApprovalRulePart) -> Self {
+        Self {
+            name: rule.name,
+            tags: rule.tags,
+            users: rule.users,
+            groups: rule.groups,
+            operating_systems: rule.operating_systems,
+            min_client_version: rule.min_client_version,
+            source_networks: rule.source_networks,
+            machine_keys: rule.machine_keys,
+        }
+    }
+}
+
+impl From<ApprovalRule> for ApprovalRulePart {
+    fn from(rule: ApprovalRule) -> Self {
+        Self {
+            name: rule.name,
+            tags: rule.tags,
+            users: rule.users,
+            groups: rule.groups,
+            operating_systems: rule.operating_systems,
+            min_client_version: rule.min_client_version,
+            source_networks: rule.source_networks,
+            machine_keys: rule.machine_keys,
+        }
+    }
+}
+
+impl KeyPolicyDocument {
+    /// Reads a document.
+    pub(super) fn parse(text: &str) -> Result<KeyPolicy, String> {
+        let document: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let Self {
+            pre_auth_keys,
+            logins,
+            users,
+            approval_rules,
+        } = document;
+        let lifetime = pre_auth_keys.max_lifetime.as_deref();
+        let lifetime = lifetime.map(time::parse_duration).transpose();
+        let lifetime = lifetime.map_err(|problem| format!("max_lifetime: {problem}"))?;
+        Ok(KeyPolicy {
+            pre_auth_keys: Some(PreAuthKeyRules {
+                only_tagged: pre_auth_keys.only_tagged,
+                only_ephemeral: pre_auth_keys.only_ephemeral,
+                only_one_off: pre_auth_keys.only_one_off,
+                max_lifetime: lifetime.map(|lifetime| prost_types::Duration {
+                    seconds: lifetime.num_seconds(),
+                    nanos: 0,
+                }),
+                max_uses: pre_auth_keys.max_uses,
+                max_uses_per_hour: pre_auth_keys.max_uses_per_hour,
+                source_networks: pre_auth_keys.source_networks,
+            }),
+            logins: Some(LoginRules {
+                no_new_nodes: logins.no_new_nodes,
+                no_tags: logins.no_tags,
+                source_networks: logins.source_networks,
+            }),
+            users: Some(UserRules {
+                max_nodes: users.max_nodes,
+                max_new_nodes_per_hour: users.max_new_nodes_per_hour,
+            }),
+            approval_rules: approval_rules.into_iter().map(ApprovalRule::from).collect(),
+        })
+    }
+
+    /// Shows a key policy with all its fields, so that they need not be looked up.
+    pub(super) fn from_policy(policy: KeyPolicy) -> Self {
+        let keys = policy.pre_auth_keys.unwrap_or_default();
+        let logins = policy.logins.unwrap_or_default();
+        let users = policy.users.unwrap_or_default();
+        Self {
+            pre_auth_keys: PreAuthKeyPart {
+                only_tagged: keys.only_tagged,
+                only_ephemeral: keys.only_ephemeral,
+                only_one_off: keys.only_one_off,
+                max_lifetime: keys
+                    .max_lifetime
+                    .map(|lifetime| time::duration_text(lifetime.seconds)),
+                max_uses: keys.max_uses,
+                max_uses_per_hour: keys.max_uses_per_hour,
+                source_networks: keys.source_networks,
+            },
+            logins: LoginPart {
+                no_new_nodes: logins.no_new_nodes,
+                no_tags: logins.no_tags,
+                source_networks: logins.source_networks,
+            },
+            users: UserPart {
+                max_nodes: users.max_nodes,
+                max_new_nodes_per_hour: users.max_new_nodes_per_hour,
+            },
+            approval_rules: policy
+                .approval_rules
+                .into_iter()
+                .map(ApprovalRulePart::from)
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

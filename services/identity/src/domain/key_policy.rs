@@ -1,0 +1,88 @@
+//! What a tailnet's key policy may say. The key registry enforces it.
+
+mod approval_rules;
+
+use bowline_proto::identity::v1::KeyPolicy;
+use bowline_service_kit::source_networks;
+use serde_json::{Value, json};
+
+use crate::error::IdentityError;
+
+/// The longest that keys may be let work: 100 years, in seconds.
+const LONGEST_LIFETIME: i64 = 100 * 365 * 24 * 3600;
+/// The most networks of one list.
+const MOST_NETWORKS: usize = 100;
+
+/// Checks a key policy, and writes it in one form.
+pub fn normalize_policy(mut policy: KeyPolicy) -> Result<KeyPolicy, IdentityError> {
+    if let Some(rules) = &mut policy.pre_auth_keys {
+        let lifetime = rules.max_lifetime.map(|lifetime| lifetime.seconds);
+        if lifetime.is_some_and(|seconds| !(60..=LONGEST_LIFETIME).contains(&seconds)) {
+            let problem = "is not between a minute and 100 years; leave it out for no limit";
+            let field = "key_policy.pre_auth_keys.max_lifetime";
+            return Err(IdentityError::invalid(field, problem));
+        }
+        let field = "key_policy.pre_auth_keys.source_networks";
+        normalize_networks(field, &mut rules.source_networks)?;
+    }
+    if let Some(rules) = &mut policy.logins {
+        let field = "key_policy.logins.source_networks";
+        normalize_networks(field, &mut rules.source_networks)?;
+    }
+    approval_rules::normalize_rules(&mut policy.approval_rules)?;
+    policy.pre_auth_keys = policy
+        .pre_auth_keys
+        .filter(|rules| *rules != Default::default());
+    policy.logins = policy.logins.filter(|rules| *rules != Default::default());
+    policy.users = policy.users.filter(|rules| *rules != Default::default());
+    Ok(policy)
+}
+
+fn normalize_networks(
+    field: &'static str,
+    networks: &mut Vec<String>,
+) -> Result<(), IdentityError> {
+    if networks.len() > MOST_NETWORKS {
+        let problem = format!("are more than {MOST_NETWORKS} networks");
+        return Err(IdentityError::invalid(field, problem));
+    }
+    for network in &mut *networks {
+        let read = source_networks::read_network(network);
+        let read = read.map_err(|problem| IdentityError::invalid(field, problem))?;
+        *network = read.to_string();
+    }
+    networks.sort();
+    networks.dedup();
+    Ok(())
+}
+
+/// Returns a key policy as the audit trail shows it; null for none.
+pub fn describe_policy(policy: Option<&KeyPolicy>) -> Value {
+    let Some(policy) = policy else {
+        return Value::Null;
+    };
+    json!({
+        "pre_auth_keys": policy.pre_auth_keys.as_ref().map(|rules| json!({
+            "only_tagged": rules.only_tagged,
+            "only_ephemeral": rules.only_ephemeral,
+            "only_one_off": rules.only_one_off,
+            "max_lifetime_seconds": rules.max_lifetime.map(|lifetime| lifetime.seconds),
+            "max_uses": rules.max_uses,
+            "max_uses_per_hour": rules.max_uses_per_hour,
+            "source_networks": rules.source_networks,
+        })),
+        "logins": policy.logins.as_ref().map(|rules| json!({
+            "no_new_nodes": rules.no_new_nodes,
+            "no_tags": rules.no_tags,
+            "source_networks": rules.source_networks,
+        })),
+        "users": policy.users.as_ref().map(|rules| json!({
+            "max_nodes": rules.max_nodes,
+            "max_new_nodes_per_hour": rules.max_new_nodes_per_hour,
+        })),
+        "approval_rules": policy.approval_rules.iter().map(approval_rules::describe_rule).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+use bowline_proto::identity::v1::{LoginRules, PreAuthKeyRules, UserRules};
+use prost_types::Duration;
+
+use super::*;
+
+fn for_keys(rules: PreAuthKeyRules) -> KeyPolicy {
+    KeyPolicy {
+        pre_auth_keys: Some(rules),
+        ..KeyPolicy::default()
+    }
+}
+
+fn refusal(policy: KeyPolicy) -> String {
+    normalize_policy(policy).unwrap_err().to_string()
+}
+
+#[test]
+fn rules_that_say_nothing_are_left_out() {
+    let empty = KeyPolicy {
+        pre_auth_keys: Some(PreAuthKeyRules::default()),
+        logins: Some(LoginRules::default()),
+        users: Some(UserRules::default()),
+        approval_rules: Vec::new(),
+    };
+    assert_eq!(normalize_policy(empty).unwrap(), KeyPolicy::default());
+}
+
+#[test]
+fn networks_have_one_form() {
+    let policy = KeyPolicy {
+        logins: Some(LoginRules {
+            source_networks: ["192.0.2.9", "10.9.9.9/8", "10.0.0.0/8"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..LoginRules::default()
+        }),
+        ..KeyPolicy::default()
+    };
+    let policy = normalize_policy(policy).unwrap();
+    let networks = policy.logins.unwrap().source_networks;
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.9/32"]);
+}
+
+#[test]
+fn what_is_no_rule_is_refused_with_its_place() {
+    let networks = |networks: Vec<String>| {
+        refusal(for_keys(PreAuthKeyRules {
+            source_networks: networks,
+            ..PreAuthKeyRules::default()
+        }))
+    };
+    let text = networks(vec!["office".to_owned()]);
+    assert!(
+        text.starts_with("key_policy.pre_auth_keys.source_networks: \"office\" is no network"),
+        "{text}"
+    );
+    let text = networks(vec!["10.0.0.0/8".to_owned(); 101]);
+    assert!(text.ends_with("are more than 100 networks"), "{text}");
+    for seconds in [0, 59, LONGEST_LIFETIME + 1, -60] {
+        let text = refusal(for_keys(PreAuthKeyRules {
+            max_lifetime: Some(Duration { seconds, nanos: 0 }),
+            ..PreAuthKeyRules::default()
+        }));
+        assert!(text.contains("between a minute and 100 years"), "{text}");
+    }
+}
