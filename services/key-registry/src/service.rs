@@ -114,38 +114,50 @@ impl KeyRegistry {
         // Boxed: it is compiled here once, and not again in each crate that awaits it.
         Box::pin(async move {
             let database = Database::open(url, Self::database_options(clock)).await?;
-            let log = ChangeLog::new(database.clone(), bus.clone(), LogOwner::KeyRegistry);
-            let progress = ProgressSignal::new(bus.clone());
-            progress.start_listening(tasks);
-            let adoption = Adoption::new(log.clone(), services.clone());
-            tasks.spawn_background("adopt-reports", adoption.clone().run());
-            let ephemeral_age = TimeDelta::seconds(config.ephemeral_seconds.cast_signed());
-            let sweeper = Sweeper::new(log.clone(), config.offline_grace(), ephemeral_age);
-            tasks.spawn_background("sweep-registry", sweeper.clone().run());
-            tasks.spawn_background("compact-registry", sweeper.compact_log());
-            IdentityFollower::new(log.clone(), adoption.clone()).start(
-                services.identity.clone(),
-                &bus,
-                tasks,
-            );
-            let revocations = Revocations::new(log.clone(), progress.clone());
-            let nodes = Nodes::new(log.clone(), services.clone(), adoption.clone(), revocations);
-            let reports = Reports::new(log.clone(), adoption.clone(), config.offline_grace());
-            let leases = Leases::new(log.clone(), progress);
-            let changes = RegistryChangesReader::new(log.clone());
-            Ok(Self {
-                database,
-                registration: Registration::new(log.clone(), services.clone(), adoption),
-                pre_auth_keys: PreAuthKeys::new(log.clone(), services),
-                audit: AuditRpcs::new(
-                    log,
-                    |number| read_tailnet_id(number).map_err(Status::from),
-                    |error| RegistryError::from(error).into(),
-                ),
-                rpcs: RegistryRpcs::new(nodes.clone(), reports, leases, changes),
-                nodes,
-            })
+            Ok(Self::assemble(database, &config, services, &bus, tasks))
         })
+    }
+
+    /// Puts the service together on a database that is open, and starts what runs in the background.
+    #[must_use]
+    pub fn assemble(
+        database: Database,
+        config: &RegistryConfig,
+        services: AskedServices,
+        bus: &Bus,
+        tasks: &Tasks,
+    ) -> Self {
+        let log = ChangeLog::new(database.clone(), bus.clone(), LogOwner::KeyRegistry);
+        let progress = ProgressSignal::new(bus.clone());
+        progress.start_listening(tasks);
+        let adoption = Adoption::new(log.clone(), services.clone());
+        tasks.spawn_background("adopt-reports", adoption.clone().run());
+        let ephemeral_age = TimeDelta::seconds(config.ephemeral_seconds.cast_signed());
+        let sweeper = Sweeper::new(log.clone(), config.offline_grace(), ephemeral_age);
+        tasks.spawn_background("sweep-registry", sweeper.clone().run());
+        tasks.spawn_background("compact-registry", sweeper.compact_log());
+        IdentityFollower::new(log.clone(), adoption.clone()).start(
+            services.identity.clone(),
+            bus,
+            tasks,
+        );
+        let revocations = Revocations::new(log.clone(), progress.clone());
+        let nodes = Nodes::new(log.clone(), services.clone(), adoption.clone(), revocations);
+        let reports = Reports::new(log.clone(), adoption.clone(), config.offline_grace());
+        let leases = Leases::new(log.clone(), progress);
+        let changes = RegistryChangesReader::new(log.clone());
+        Self {
+            database,
+            registration: Registration::new(log.clone(), services.clone(), adoption),
+            pre_auth_keys: PreAuthKeys::new(log.clone(), services),
+            audit: AuditRpcs::new(
+                log,
+                |number| read_tailnet_id(number).map_err(Status::from),
+                |error| RegistryError::from(error).into(),
+            ),
+            rpcs: RegistryRpcs::new(nodes.clone(), reports, leases, changes),
+            nodes,
+        }
     }
 
     /// Returns the service's own database.
