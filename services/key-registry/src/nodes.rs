@@ -213,10 +213,10 @@ impl Nodes {
             .check(|by| decisions::may_set_tags(by, &tags))?;
         check_tags(&self.services, &target.caller, target.tailnet.get(), &tags).await?;
         let detail = json!({ "tags": tags });
-        let changing = self.change_node(target, "node.tag", detail, move |node, _| {
+        let changing = self.change_node(target, "node.tag", detail, move |node, now| {
             node.tags = tags;
             node.tagged_by = TaggedBy::Administrator.into();
-            node.key_expiry = if node.expired { node.key_expiry } else { None };
+            key::remove_end(node, now);
             Ok(())
         });
         Ok(changing.await?.0)

@@ -104,6 +104,14 @@ pub fn end_key(node: &mut Node, now: DateTime<Utc>) {
     node.expired = true;
 }
 
+/// Takes the end off the key of a node that is tagged now: keys of tagged nodes do not end by time. One that has ended
+/// stays so, also before the sweep has marked it.
+pub fn remove_end(node: &mut Node, now: DateTime<Utc>) {
+    if !has_ended(node, now) {
+        node.key_expiry = None;
+    }
+}
+
 /// Says whether a node's key has ended.
 pub fn has_ended(node: &Node, now: DateTime<Utc>) -> bool {
     node.expired

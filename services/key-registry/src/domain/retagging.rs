@@ -46,9 +46,7 @@ impl Retagging {
                 node.tagged_by = TaggedBy::User.into();
             }
             node.tags = wanted;
-            if !node.expired {
-                node.key_expiry = None;
-            }
+            key::remove_end(node, now);
         } else {
             key::end_key(node, now);
         }

@@ -160,3 +160,16 @@ fn key_that_has_ended_is_not_revived_and_one_of_a_tagged_node_ends_by_no_time() 
     set_expiry(&mut tagged, WantedExpiry::Never, now()).expect("that is so anyway");
     assert_eq!(tagged.key_expiry, None);
 }
+
+#[test]
+fn end_of_a_key_that_has_ended_is_not_taken_off() {
+    let ends_in = |seconds| Node {
+        key_expiry: Some(to_timestamp(now() + TimeDelta::seconds(seconds))),
+        ..node()
+    };
+    for (seconds, is_removed) in [(60, true), (0, false), (-60, false)] {
+        let mut tagged = ends_in(seconds);
+        remove_end(&mut tagged, now());
+        assert_eq!(tagged.key_expiry.is_none(), is_removed, "{seconds}");
+    }
+}

@@ -9,6 +9,9 @@ fn node(tags: &[&str]) -> Node {
     }
 }
 
+/// Before the key of a node ends.
+const BEFORE: DateTime<Utc> = DateTime::<Utc>::MIN_UTC;
+
 fn report(tags: &[&str]) -> HostReport {
     HostReport {
         requested_tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
@@ -46,11 +49,8 @@ fn only_new_and_well_formed_wishes_count() {
 fn permitted_tags_are_given_and_others_end_the_key() {
     let wish = Retagging::To(vec!["tag:a".to_owned()]);
     let mut permitted = node(&[]);
-    wish.clone().apply_to_node(
-        &mut permitted,
-        &JudgeNodeResponse::default(),
-        DateTime::UNIX_EPOCH,
-    );
+    wish.clone()
+        .apply_to_node(&mut permitted, &JudgeNodeResponse::default(), BEFORE);
     assert_eq!(permitted.tagged_by(), TaggedBy::User);
     assert_eq!(
         (permitted.tags, permitted.key_expiry),
@@ -61,11 +61,8 @@ fn permitted_tags_are_given_and_others_end_the_key() {
         ..node(&["tag:b"])
     };
     let mut retagged = by_key;
-    wish.clone().apply_to_node(
-        &mut retagged,
-        &JudgeNodeResponse::default(),
-        DateTime::UNIX_EPOCH,
-    );
+    wish.clone()
+        .apply_to_node(&mut retagged, &JudgeNodeResponse::default(), BEFORE);
     assert_eq!(
         retagged.tagged_by(),
         TaggedBy::PreAuthKey,
@@ -76,6 +73,6 @@ fn permitted_tags_are_given_and_others_end_the_key() {
         ..JudgeNodeResponse::default()
     };
     let mut refused_node = node(&[]);
-    wish.apply_to_node(&mut refused_node, &refused, DateTime::UNIX_EPOCH);
+    wish.apply_to_node(&mut refused_node, &refused, BEFORE);
     assert!(refused_node.expired && refused_node.tags.is_empty());
 }
