@@ -132,8 +132,8 @@ impl Replica {
             self.waiting.insert(id);
             return;
         }
-        let user = self.user_of(&node);
-        let offered = node.may_take_part(user.is_none_or(|user| user.suspended));
+        // Whose it is now counts as well as whose it is shown to be: a suspension waits for no class.
+        let offered = self.may_take_part(&node) && self.may_take_part(&known.node);
         let soft = match self.reports.get(&id) {
             Some(reported) => Arc::new(overlay_report(&known.soft, &reported.report)),
             None => Arc::clone(&known.soft),
@@ -147,6 +147,11 @@ impl Replica {
             offered,
         };
         self.set_shown(id, Some(&shown));
+    }
+
+    fn may_take_part(&self, node: &Node) -> bool {
+        let user = self.user_of(node);
+        node.may_take_part(user.is_none_or(|user| user.suspended))
     }
 
     fn user_of(&self, node: &Node) -> Option<&Arc<User>> {

@@ -143,6 +143,30 @@ fn node_that_its_user_tagged_goes_with_the_user_until_an_administrator_confirms_
 }
 
 #[test]
+fn suspension_of_whoever_a_node_belongs_to_now_waits_for_no_class() {
+    let mut lab = TestTailnet::published();
+    lab.put(Node {
+        tags: vec!["tag:web".to_owned()],
+        tagged_by: TaggedBy::Administrator.into(),
+        ..node(2)
+    });
+    lab.compile(&[1, 2]);
+    // Its user has logged in on it without tags, and its class is not computed yet.
+    lab.put(node(2));
+    lab.publish();
+    assert!(offered(&lab).contains(&2));
+    assert!(!lab.view.nodes[&node_id(2)].node.tags.is_empty());
+    for suspended in [true, false] {
+        lab.identity(Change::User(User {
+            suspended,
+            ..user(7)
+        }));
+        lab.publish();
+        assert_eq!(offered(&lab).contains(&2), !suspended);
+    }
+}
+
+#[test]
 fn nodes_of_a_merged_user_stay_shown_and_go_with_who_stays() {
     let merged = |suspended| User {
         former_ids: vec![7],
