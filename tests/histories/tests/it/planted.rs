@@ -1,0 +1,45 @@
+//! Bugs that are planted on purpose are found, in a short history.
+
+use bowline_histories::{DatabaseKind, HistorySearch, PlantedBug};
+
+async fn check_found(bug: PlantedBug, most_moments: usize) {
+    let search = HistorySearch {
+        database: DatabaseKind::Sqlite,
+        histories: 160,
+        batch: 40,
+        rounds: 15,
+        bug: Some(bug),
+    };
+    let found = search.find_failure().await.found.expect("the bug is found");
+    println!("{bug:?} is found:\n{}", found.describe());
+    assert!(
+        found.count_moments() <= most_moments,
+        "{}",
+        found.describe()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retired_key_that_is_bound_again() {
+    check_found(PlantedBug::RetiredKeyIsBoundAgain, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_off_key_that_is_not_spent() {
+    check_found(PlantedBug::OneOffKeyIsNotSpent, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disabled_node_that_is_shown() {
+    check_found(PlantedBug::DisabledNodeIsShown, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn address_that_is_given_twice() {
+    check_found(PlantedBug::AddressIsGivenTwice, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn end_of_a_key_that_is_ignored() {
+    check_found(PlantedBug::EndOfKeyIsIgnored, 3).await;
+}
