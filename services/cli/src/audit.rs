@@ -1,29 +1,26 @@
 //! `bowline audit`: the trails of the three services that own something, as one.
 
-use std::collections::VecDeque;
+mod row;
+mod trails;
 
-use bowline_proto::{
-    audit::v1::{AuditEntry, ListAuditRequest, VerifyAuditRequest, VerifyAuditResponse},
-    identity::v1::audit_service_client::AuditServiceClient as IdentityAudit,
-    key_registry::v1::audit_service_client::AuditServiceClient as RegistryAudit,
-    policy::v1::audit_service_client::AuditServiceClient as PolicyAudit,
-    time::{from_timestamp, to_timestamp},
-};
-use chrono::{DateTime, SecondsFormat, Utc};
-use clap::Subcommand;
-use prost_types::Timestamp;
+use std::time::Duration;
+
+use bowline_proto::{audit::v1::ListAuditRequest, time::to_timestamp};
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
     administer::TailnetArg,
     connection::ConnectionArgs,
-    failure::{Failure, FailureKind, require_field},
+    failure::{Failure, FailureKind},
     output::{Printer, Row, yes_mark},
 };
+use row::{AuditRow, encode_hex};
+use trails::{AuditOwner, MergedTrails, OWNERS};
 
-/// The most entries that one request brings.
-const PAGE: u32 = 1000;
+/// How often it is looked for new entries.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What to do with the audit trail.
 #[derive(Debug, Subcommand)]
@@ -33,9 +30,18 @@ pub enum AuditCommand {
         /// How many.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
-        /// Only entries before this time, such as 2026-11-26T18:00:00Z: the last one shown continues a list.
-        #[arg(long)]
-        before: Option<DateTime<Utc>>,
+        #[command(flatten)]
+        filter: EntryFilter,
+        #[command(flatten)]
+        tailnet: TailnetArg,
+    },
+    /// Write entries as lines of JSON, oldest first.
+    Export {
+        /// Go on with new entries as they come, until the command is ended.
+        #[arg(long, short, conflicts_with = "before")]
+        follow: bool,
+        #[command(flatten)]
+        filter: EntryFilter,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -46,160 +52,44 @@ pub enum AuditCommand {
     },
 }
 
-/// A service that keeps a trail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AuditOwner {
-    Identity,
-    KeyRegistry,
-    PolicyCompiler,
+/// Which entries.
+#[derive(Debug, Args)]
+pub struct EntryFilter {
+    /// Only what this actor did, such as user:amira@example.com, by any credential, or admin:ops.
+    #[arg(long)]
+    actor: Option<String>,
+    /// Only this action, such as node.approve, or all of a noun, such as node.
+    #[arg(long)]
+    action: Option<String>,
+    /// Only what was done to this, as the column `object` names it: the number of a device, the name of a user.
+    #[arg(long)]
+    target: Option<String>,
+    /// Only the trail of this service.
+    #[arg(long, value_enum)]
+    owner: Option<AuditOwner>,
+    /// Only entries at this time or later, such as 2026-11-26T18:00:00Z.
+    #[arg(long)]
+    since: Option<DateTime<Utc>>,
+    /// Only entries before this time, such as 2026-11-26T18:00:00Z: the last one shown continues a list.
+    #[arg(long, visible_alias = "until")]
+    before: Option<DateTime<Utc>>,
 }
 
-const OWNERS: [AuditOwner; 3] = [
-    AuditOwner::Identity,
-    AuditOwner::KeyRegistry,
-    AuditOwner::PolicyCompiler,
-];
-
-impl AuditOwner {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::KeyRegistry => "key-registry",
-            Self::PolicyCompiler => "policy-compiler",
-        }
+impl EntryFilter {
+    fn owners(&self) -> Vec<AuditOwner> {
+        self.owner.map_or(OWNERS.to_vec(), |owner| vec![owner])
     }
 
-    async fn list_entries(
-        self,
-        connection: &ConnectionArgs,
-        request: ListAuditRequest,
-    ) -> Result<Vec<AuditEntry>, Failure> {
-        let answer = match self {
-            Self::Identity => {
-                let mut client = IdentityAudit::new(connection.connect_to_identity()?);
-                client.list_audit(request).await?
-            }
-            Self::KeyRegistry => {
-                let client = RegistryAudit::new(connection.connect_to_registry()?);
-                let mut client = client.max_decoding_message_size(1 << 30);
-                client.list_audit(request).await?
-            }
-            Self::PolicyCompiler => {
-                let mut client = PolicyAudit::new(connection.connect_to_compiler()?);
-                client.list_audit(request).await?
-            }
-        };
-        Ok(answer.into_inner().entries)
-    }
-
-    async fn verify_chain(
-        self,
-        connection: &ConnectionArgs,
-        tailnet_id: u64,
-    ) -> Result<VerifyAuditResponse, Failure> {
-        let request = VerifyAuditRequest { tailnet_id };
-        let answer = match self {
-            Self::Identity => {
-                let mut client = IdentityAudit::new(connection.connect_to_identity()?);
-                client.verify_audit(request).await?
-            }
-            Self::KeyRegistry => {
-                let mut client = RegistryAudit::new(connection.connect_to_registry()?);
-                client.verify_audit(request).await?
-            }
-            Self::PolicyCompiler => {
-                let mut client = PolicyAudit::new(connection.connect_to_compiler()?);
-                client.verify_audit(request).await?
-            }
-        };
-        Ok(answer.into_inner())
-    }
-}
-
-/// One owner's entries, newest first, as far as they were read.
-struct Trail {
-    owner: AuditOwner,
-    read: VecDeque<AuditEntry>,
-    /// Entries with a smaller number are to be read; zero for all, `None` once there are no more.
-    read_before: Option<u64>,
-}
-
-/// What a page of a trail has at most: entries before a time, and so many.
-#[derive(Clone, Copy)]
-struct PageBounds {
-    before: Option<Timestamp>,
-    limit: u32,
-}
-
-impl Trail {
-    /// Reads on when all that was read is taken.
-    async fn fill_page(
-        &mut self,
-        connection: &ConnectionArgs,
-        tailnet_id: u64,
-        page: PageBounds,
-    ) -> Result<(), Failure> {
-        let Some(before_sequence) = self.read_before.filter(|_| self.read.is_empty()) else {
-            return Ok(());
-        };
-        let request = ListAuditRequest {
+    fn to_request(&self, tailnet_id: u64) -> ListAuditRequest {
+        ListAuditRequest {
             tailnet_id,
-            before_sequence,
-            before_time: page.before,
-            limit: page.limit.min(PAGE),
-        };
-        self.read = self.owner.list_entries(connection, request).await?.into();
-        self.read_before = self
-            .read
-            .back()
-            .map(|oldest| oldest.sequence)
-            .filter(|oldest| *oldest > 1);
-        Ok(())
-    }
-}
-
-/// An entry as shown.
-#[derive(Debug, Serialize)]
-struct AuditRow {
-    time: String,
-    owner: &'static str,
-    sequence: u64,
-    actor: String,
-    action: String,
-    object: String,
-    detail: Value,
-    hash: String,
-}
-
-impl AuditRow {
-    fn new(owner: AuditOwner, entry: AuditEntry) -> Result<Self, Failure> {
-        let time = require_field(entry.time.and_then(from_timestamp), "time of an entry")?;
-        Ok(Self {
-            // Exact: it is what continues a list.
-            time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
-            owner: owner.name(),
-            sequence: entry.sequence,
-            actor: entry.actor,
-            action: entry.action,
-            object: entry.object,
-            detail: serde_json::from_str(&entry.detail).unwrap_or(Value::String(entry.detail)),
-            hash: encode_hex(&entry.hash),
-        })
-    }
-}
-
-impl Row for AuditRow {
-    const HEADS: &'static [&'static str] = &["time", "actor", "action", "object", "detail"];
-
-    fn table_cells(&self) -> Vec<String> {
-        vec![
-            self.time.clone(),
-            // Devices name themselves: nothing in a name may move the cursor.
-            self.actor.escape_debug().to_string(),
-            self.action.clone(),
-            self.object.escape_debug().to_string(),
-            self.detail.to_string(),
-        ]
+            before_time: self.before.map(to_timestamp),
+            since_time: self.since.map(to_timestamp),
+            actor: self.actor.clone().unwrap_or_default(),
+            action: self.action.clone().unwrap_or_default(),
+            object: self.target.clone().unwrap_or_default(),
+            ..ListAuditRequest::default()
+        }
     }
 }
 
@@ -238,36 +128,34 @@ pub async fn run(
     match command {
         AuditCommand::List {
             limit,
-            before,
+            filter,
             tailnet,
         } => {
             let tailnet_id = tailnet.find_id(connection).await?;
-            let before = before.map(to_timestamp);
-            printer.print_rows(&newest_entries(connection, tailnet_id, before, limit).await?);
+            let request = ListAuditRequest {
+                limit,
+                ..filter.to_request(tailnet_id)
+            };
+            let trails = MergedTrails::new(&filter.owners(), &request);
+            printer.print_rows(&newest_entries(connection, trails, limit).await?);
             Ok(())
+        }
+        AuditCommand::Export {
+            follow,
+            filter,
+            tailnet,
+        } => {
+            let tailnet_id = tailnet.find_id(connection).await?;
+            let request = ListAuditRequest {
+                oldest_first: true,
+                ..filter.to_request(tailnet_id)
+            };
+            let trails = MergedTrails::new(&filter.owners(), &request);
+            export_entries(connection, trails, follow, printer).await
         }
         AuditCommand::Verify { tailnet } => {
             let tailnet_id = tailnet.find_id(connection).await?;
-            let mut verdicts = Vec::new();
-            for owner in OWNERS {
-                let found = owner.verify_chain(connection, tailnet_id).await?;
-                verdicts.push(ChainVerdict {
-                    owner: owner.name(),
-                    entries: found.entries,
-                    whole: found.broken_sequence == 0,
-                    broken_sequence: Some(found.broken_sequence).filter(|broken| *broken != 0),
-                    head_hash: encode_hex(&found.head_hash),
-                });
-            }
-            printer.print_rows(&verdicts);
-            let broken = verdicts.iter().find_map(|verdict| {
-                let sequence = verdict.broken_sequence?;
-                Some(format!(
-                    "entry {sequence} of the trail of {} is missing or was changed",
-                    verdict.owner
-                ))
-            });
-            broken.map_or(Ok(()), |text| Err(Failure::new(FailureKind::Failed, text)))
+            verify_chains(connection, tailnet_id, printer).await
         }
     }
 }
@@ -275,41 +163,16 @@ pub async fn run(
 /// Returns the newest entries of all trails.
 async fn newest_entries(
     connection: &ConnectionArgs,
-    tailnet_id: u64,
-    before: Option<Timestamp>,
+    mut trails: MergedTrails,
     limit: u32,
 ) -> Result<Vec<AuditRow>, Failure> {
-    let mut trails = OWNERS.map(|owner| Trail {
-        owner,
-        read: VecDeque::new(),
-        read_before: Some(0),
-    });
-    let mut shown = Vec::new();
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    loop {
-        for trail in &mut trails {
-            trail
-                .fill_page(connection, tailnet_id, PageBounds { before, limit })
-                .await?;
-        }
-        let time = |trail: &&mut Trail| {
-            let time = trail.read.front().and_then(|entry| entry.time);
-            time.map(|time| (time.seconds, time.nanos))
-        };
-        let Some(newest) = trails.iter_mut().max_by_key(time) else {
-            break;
-        };
-        let Some(entry) = newest.read.pop_front() else {
-            break;
-        };
-        let entry = AuditRow::new(newest.owner, entry)?;
+    let mut shown: Vec<AuditRow> = Vec::new();
+    while let Some((owner, entry)) = trails.next_entry(connection).await? {
+        let entry = AuditRow::new(owner, entry)?;
         // Entries of one instant are never split: `--before` leaves that instant out.
-        let is_enough = shown.len() >= most;
-        if is_enough
-            && shown
-                .last()
-                .is_none_or(|last: &AuditRow| last.time != entry.time)
-        {
+        let continues = shown.last().is_some_and(|last| last.time == entry.time);
+        if shown.len() >= most && !continues {
             break;
         }
         shown.push(entry);
@@ -317,6 +180,53 @@ async fn newest_entries(
     Ok(shown)
 }
 
-fn encode_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Writes the entries of all trails as lines, and goes on until nobody reads any more.
+async fn export_entries(
+    connection: &ConnectionArgs,
+    mut trails: MergedTrails,
+    follow: bool,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    loop {
+        while let Some((owner, entry)) = trails.next_entry(connection).await? {
+            let line = serde_json::to_string(&AuditRow::new(owner, entry)?);
+            let line =
+                line.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+            if !printer.write_line(&line)? {
+                return Ok(());
+            }
+        }
+        if !follow {
+            return Ok(());
+        }
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+        trails.look_again();
+    }
+}
+
+async fn verify_chains(
+    connection: &ConnectionArgs,
+    tailnet_id: u64,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut verdicts = Vec::new();
+    for owner in OWNERS {
+        let found = owner.verify_chain(connection, tailnet_id).await?;
+        verdicts.push(ChainVerdict {
+            owner: owner.name(),
+            entries: found.entries,
+            whole: found.broken_sequence == 0,
+            broken_sequence: Some(found.broken_sequence).filter(|broken| *broken != 0),
+            head_hash: encode_hex(&found.head_hash),
+        });
+    }
+    printer.print_rows(&verdicts);
+    let broken = verdicts.iter().find_map(|verdict| {
+        let sequence = verdict.broken_sequence?;
+        Some(format!(
+            "entry {sequence} of the trail of {} is missing or was changed",
+            verdict.owner
+        ))
+    });
+    broken.map_or(Ok(()), |text| Err(Failure::new(FailureKind::Failed, text)))
 }

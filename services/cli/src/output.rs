@@ -121,15 +121,21 @@ impl Printer {
     }
 
     /// Prints a text as it is. Whoever reads no further, such as `head`, has what it wants.
-    #[expect(clippy::unused_self, reason = "the one place that prints")]
     pub fn write_stdout(self, text: &str) {
-        let written = writeln!(std::io::stdout(), "{text}");
-        if let Err(error) = written
-            && error.kind() != ErrorKind::BrokenPipe
-        {
-            Failure::from(error).report_failure();
+        if let Err(error) = self.write_line(text) {
+            error.report_failure();
             #[expect(clippy::disallowed_methods, reason = "there is nobody left to tell")]
             std::process::exit(FailureKind::Failed as i32);
+        }
+    }
+
+    /// Prints a line; says whether somebody still reads.
+    #[expect(clippy::unused_self, reason = "the one place that prints")]
+    pub fn write_line(self, text: &str) -> Result<bool, Failure> {
+        match writeln!(std::io::stdout(), "{text}") {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::from(error)),
         }
     }
 

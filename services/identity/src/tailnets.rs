@@ -154,7 +154,12 @@ impl Tailnets {
                     store::deleted_users::note_deleted_tailnet(mutation.connection(), id.get())
                         .await?;
                     mutation.record_entry(&IdentityChange::from(Change::TailnetDeleted(true)));
-                    mutation.record_audit("tailnet.delete", gone.name, &json!({}));
+                    let before = json!({
+                        "settings": tailnet::describe_settings(&gone),
+                        "dns": dns::describe_settings(&gone),
+                    });
+                    let detail = json!({ "before": before });
+                    mutation.record_audit("tailnet.delete", gone.name, &detail);
                     Ok(())
                 })
             })

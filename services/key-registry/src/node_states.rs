@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     actors::pre_auth_key_actor,
     domain::{
-        admission,
+        admission, difference,
         key::{self, WantedExpiry},
     },
     error::RegistryError,
@@ -161,12 +161,13 @@ async fn end_keys(
     let tailnet = mutation.tailnet().get();
     for id in ending.node_ids {
         let found = nodes::by_id(mutation.connection(), tailnet, id).await?;
-        let Some(node) = found.filter(|node| !node.expired) else {
+        let Some(before) = found.filter(|node| !node.expired) else {
             continue;
         };
-        let node = node_changes::end_key(mutation, node).await?;
+        let node = node_changes::end_key(mutation, before.clone()).await?;
         has_primary_ended |= !node.primary_routes.is_empty();
-        let detail = json!({ "by": "administrator", "pre_auth_key": ending.pre_auth_key_id });
+        let detail = json!({ "by": "administrator", "pre_auth_key": ending.pre_auth_key_id, "name": node.name });
+        let detail = difference::add_changes(detail, &before, &node);
         mutation.record_audit("node.expire", node.id.to_string(), &detail);
         ended.push((node.id, node.name));
     }

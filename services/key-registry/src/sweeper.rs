@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use crate::{
     actors::REGISTRY_ACTOR,
     domain::{
-        self,
+        self, difference,
         fleet::{FleetAlarm, FleetHealth, Incarnation},
     },
     elections::elect_if_due,
@@ -275,10 +275,11 @@ impl Sweeper {
                             let end = node.key_expiry.and_then(domain::from_timestamp);
                             !node.expired && end.is_some_and(|end| end <= mutation.now())
                         });
-                        let Some(node) = due else { continue };
-                        let node = node_changes::end_key(mutation, node).await?;
+                        let Some(before) = due else { continue };
+                        let node = node_changes::end_key(mutation, before.clone()).await?;
                         has_primary_ended |= !node.primary_routes.is_empty();
-                        let detail = json!({ "by": "time" });
+                        let detail = json!({ "by": "time", "name": node.name });
+                        let detail = difference::add_changes(detail, &before, &node);
                         mutation.record_audit("node.expire", node.id.to_string(), &detail);
                     }
                     if has_primary_ended {

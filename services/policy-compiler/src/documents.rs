@@ -198,6 +198,7 @@ async fn insert_document(
         version: Some(version.clone()),
         ..PolicyChange::default()
     });
-    mutation.record_audit("policy.set", version.version.to_string(), &json!({}));
+    let detail = json!({ "before": { "version": found }, "after": { "version": version.version } });
+    mutation.record_audit("policy.set", version.version.to_string(), &detail);
     Ok(version)
 }

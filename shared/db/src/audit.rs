@@ -1,9 +1,11 @@
 //! The audit trail: rows whose hashes chain, so that none can be changed or taken away unseen.
 
+pub(crate) mod listing;
+
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    audit::v1::{self, ListAuditRequest},
-    time::to_timestamp,
+    audit::v1,
+    time::{from_timestamp, to_timestamp},
 };
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -17,7 +19,7 @@ use crate::{
 };
 
 /// The hash before a tailnet's first row.
-pub(crate) const ORIGIN: [u8; 32] = [0; 32];
+pub const ORIGIN: [u8; 32] = [0; 32];
 
 /// One row of a tailnet's audit trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,14 @@ pub enum AuditVerdict {
         /// The first wrong place.
         sequence: u64,
     },
+}
+
+impl AuditEntry {
+    /// Returns the hash that the entry has to have behind one with the hash `previous`.
+    #[must_use]
+    pub fn hash_after(&self, previous: &[u8; 32], tailnet: TailnetId) -> [u8; 32] {
+        chain_hash(previous, tailnet.into(), self)
+    }
 }
 
 /// Returns the hash of a row: SHA-256 over the hash before and each field behind its length.
@@ -88,44 +98,6 @@ pub(crate) async fn read_entries(
     .collect()
 }
 
-/// The most rows in one answer.
-const LONGEST_PAGE: u32 = 1000;
-
-/// Returns the rows that a caller asks for, newest first.
-pub(crate) async fn read_newest_entries(
-    connection: &mut AnyConnection,
-    tailnet: i64,
-    request: &ListAuditRequest,
-) -> Result<Vec<AuditEntry>, DatabaseError> {
-    let before = match i64::try_from(request.before_sequence) {
-        Ok(sequence) if sequence > 0 => sequence,
-        _ => i64::MAX,
-    };
-    let until = request.before_time.as_ref().map_or(i64::MAX, |time| {
-        let micros = i64::from(time.nanos / 1000);
-        time.seconds
-            .saturating_mul(1_000_000)
-            .saturating_add(micros)
-    });
-    let limit = match request.limit {
-        0 => LONGEST_PAGE,
-        limit => limit.min(LONGEST_PAGE),
-    };
-    sqlx::query(
-        "SELECT sequence, happened_at, actor, action, object, detail, hash FROM audit
-         WHERE tailnet_id = $1 AND sequence < $2 AND happened_at < $3 ORDER BY sequence DESC LIMIT $4",
-    )
-    .bind(tailnet)
-    .bind(before)
-    .bind(until)
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await?
-    .iter()
-    .map(|row| entry_from_row(tailnet, row))
-    .collect()
-}
-
 impl From<AuditEntry> for v1::AuditEntry {
     fn from(entry: AuditEntry) -> Self {
         Self {
@@ -137,6 +109,28 @@ impl From<AuditEntry> for v1::AuditEntry {
             detail: entry.detail,
             hash: entry.hash.to_vec(),
         }
+    }
+}
+
+impl TryFrom<v1::AuditEntry> for AuditEntry {
+    type Error = DatabaseError;
+
+    fn try_from(entry: v1::AuditEntry) -> Result<Self, DatabaseError> {
+        let inconsistent = || DatabaseError::Inconsistent {
+            table: "audit",
+            row: entry.sequence.to_string(),
+        };
+        let time = entry.time.and_then(from_timestamp);
+        let hash = entry.hash.as_slice().try_into();
+        Ok(Self {
+            time: time.ok_or_else(inconsistent)?,
+            hash: hash.map_err(|_| inconsistent())?,
+            sequence: entry.sequence,
+            actor: entry.actor,
+            action: entry.action,
+            object: entry.object,
+            detail: entry.detail,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Decides for every RPC whether its caller may make it; what is not declared is refused.
 
 use std::mem;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 use bowline_proto::access::{CallerKind, find_rule};
@@ -186,6 +187,12 @@ fn refuse_call(path: &str, refusal: Status) -> http::Response<Body> {
     }
     metrics::counter!("bowline_rpc_refused_total").increment(1);
     refusal.into_http()
+}
+
+/// Returns the address at the other end of a connection over the network.
+pub(crate) fn peer_address(extensions: &http::Extensions) -> Option<IpAddr> {
+    let connection = extensions.get::<TlsConnectInfo<(TcpConnectInfo, SlotHandle<()>)>>()?;
+    Some(connection.get_ref().0.remote_addr()?.ip())
 }
 
 /// Finds out who is calling from what the transport left in the request; nothing a client sends gets there.

@@ -439,6 +439,7 @@ impl Asked {
     /// Adds what the audit entries of the administrator say, each action by itself.
     fn ask_about_audit(&mut self) {
         self.home(&["audit", "verify"]);
+        self.home(&["audit", "export", "--action", "group.delete"]);
         let listed = self.home(&["audit", "list", "--limit", "500"]);
         let mut shape = Shape::default();
         for entry in listed.as_array().unwrap() {

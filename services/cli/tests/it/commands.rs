@@ -195,6 +195,29 @@ async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
     }
     assert_eq!(paged, actions(&all));
 
+    let filtered = installation
+        .json(&[
+            "audit",
+            "list",
+            "--action",
+            "user",
+            "--target",
+            "amira@example.com",
+            "--owner",
+            "identity",
+        ])
+        .await;
+    assert_eq!(actions(&filtered)[..2], ["user.update", "user.create"]);
+    let exported = installation
+        .bowline(&["audit", "export", "--since", "2020-01-01T00:00:00Z"])
+        .await;
+    let lines = exported.out.lines();
+    let mut lines: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    lines.reverse();
+    assert_eq!(serde_json::Value::from(lines), all);
+
     let verified = installation.json(&["audit", "verify"]).await;
     let trails = verified.as_array().unwrap();
     assert!(trails.len() == 3 && trails.iter().all(|trail| trail["whole"] == true));

@@ -142,6 +142,12 @@ async fn person_with_a_key_administers_as_far_as_role_and_scope_go() {
         "{}",
         trail.out
     );
+    // The gateway says where the program is.
+    assert!(
+        trail.out.contains("\"source\":\"127.0.0.1\""),
+        "{}",
+        trail.out
+    );
     // What is for operators stays theirs, and another tailnet is nobody's.
     server
         .by_token(&all, &["tailnets", "create", "more"])

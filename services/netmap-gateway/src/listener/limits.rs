@@ -269,7 +269,7 @@ pub(crate) async fn answer_request(
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let connection = connection.of_request(request.headers());
     let endpoint = endpoint_name(request.uri().path());
-    let work = TracedWork::begin(endpoint);
+    let work = TracedWork::begin(endpoint).with_source(Some(connection.source()));
     let span = tracing::info_span!(
         "request",
         request_id = %work.id(),

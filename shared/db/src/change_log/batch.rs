@@ -79,6 +79,7 @@ async fn commit_jobs(
         transaction,
         tailnet,
         actor: String::new(),
+        source: None,
         entries: Vec::new(),
         audits: Vec::new(),
     };
@@ -91,6 +92,7 @@ async fn commit_jobs(
         }
         mutation.tailnet = job.tailnet();
         job.actor().clone_into(&mut mutation.actor);
+        mutation.source = job.source();
         appends
             .lock_counter(&mut mutation.transaction, job.tailnet())
             .await?;

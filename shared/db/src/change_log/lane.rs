@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bowline_ids::{Revision, TailnetId};
-use bowline_service_kit::{TraceParent, WorkSpan};
+use bowline_service_kit::{TraceParent, TracedWork, WorkSpan};
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
@@ -24,6 +25,8 @@ const MOST_WAITING: usize = 1024;
 pub(super) trait Job: Send {
     fn tailnet(&self) -> TailnetId;
     fn actor(&self) -> &str;
+    /// Returns the address that asked for it, where that is known.
+    fn source(&self) -> Option<IpAddr>;
     /// Returns the span that it commits under, if that is recorded.
     fn trace(&self) -> Option<TraceParent>;
     /// Runs the work once and keeps its result; tells whether it succeeded.
@@ -38,6 +41,7 @@ pub(super) trait Job: Send {
 pub(super) struct QueuedMutation<T, E, F> {
     tailnet: TailnetId,
     actor: String,
+    source: Option<IpAddr>,
     work: Option<F>,
     result: Option<Result<T, E>>,
     /// From here until the caller is answered: how long it waits, and its commit.
@@ -57,6 +61,7 @@ impl<T, E, F> QueuedMutation<T, E, F> {
         Self {
             tailnet,
             actor,
+            source: TracedWork::current_source(),
             work: Some(work),
             result: None,
             span,
@@ -77,6 +82,10 @@ where
 
     fn actor(&self) -> &str {
         &self.actor
+    }
+
+    fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     fn trace(&self) -> Option<TraceParent> {

@@ -1,7 +1,10 @@
 //! What a mutation sees and leaves behind.
 
+use std::net::IpAddr;
+
 use bowline_ids::TailnetId;
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use sqlx::{Any, AnyConnection, Transaction};
 
 use crate::audit::PendingAudit;
@@ -13,6 +16,8 @@ pub struct Mutation {
     pub(super) now: DateTime<Utc>,
     pub(super) tailnet: TailnetId,
     pub(super) actor: String,
+    /// The address that asked for it, where that is known.
+    pub(super) source: Option<IpAddr>,
     pub(super) entries: Vec<Vec<u8>>,
     pub(super) audits: Vec<PendingAudit>,
 }
@@ -40,14 +45,21 @@ impl Mutation {
         self.entries.push(entry.encode_to_vec());
     }
 
-    /// Appends an audit row: the action as `noun.verb`, what it was done to, and more as JSON.
+    /// Appends an audit row: the action as `noun.verb`, what it was done to, and more as JSON. The address that asked for it is
+    /// added as `source`, unless the detail says another.
     pub fn record_audit(
         &mut self,
         action: impl Into<String>,
         object: impl Into<String>,
-        detail: &serde_json::Value,
+        detail: &Value,
     ) {
-        self.record_audit_of(self.actor.clone(), action, object, detail);
+        let mut detail = detail.clone();
+        if let (Some(source), Value::Object(members)) = (self.source, &mut detail) {
+            members
+                .entry("source")
+                .or_insert_with(|| json!(source.to_string()));
+        }
+        self.record_audit_of(self.actor.clone(), action, object, &detail);
     }
 
     /// Appends an audit row of what another than the mutation's own actor did, earlier or elsewhere.
@@ -56,7 +68,7 @@ impl Mutation {
         actor: impl Into<String>,
         action: impl Into<String>,
         object: impl Into<String>,
-        detail: &serde_json::Value,
+        detail: &Value,
     ) {
         self.audits.push(PendingAudit {
             actor: actor.into(),

@@ -1,5 +1,6 @@
 //! The header that carries an id and a span from one service to the next.
 
+use std::net::IpAddr;
 use std::num::NonZero;
 
 use bowline_clock::random_bytes;
@@ -10,6 +11,8 @@ use super::{RequestId, TraceParent, TracedWork, WorkSpan};
 
 /// The header of W3C Trace Context.
 const TRACEPARENT: &str = "traceparent";
+/// The header that carries the address of the client whose request a service answers.
+const SOURCE: &str = "bowline-source";
 
 /// What a call says of the work that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +53,20 @@ impl CarriedTrace {
     }
 }
 
+/// Returns the address that a service says it answers.
+pub(super) fn read_source(headers: &HeaderMap) -> Option<IpAddr> {
+    headers.get(SOURCE)?.to_str().ok()?.parse().ok()
+}
+
 /// Lets a call carry the id of the work that makes it; returns the call's span.
 pub(crate) fn write_header<B>(request: &mut http::Request<B>) -> WorkSpan {
     let Some((id, parent)) = TracedWork::of_current(|work| (work.id(), work.parent())) else {
         return WorkSpan::default();
     };
+    let source = TracedWork::current_source();
+    if let Some(source) = source.and_then(|source| HeaderValue::try_from(source.to_string()).ok()) {
+        request.headers_mut().insert(SOURCE, source);
+    }
     let span = WorkSpan::begin_call(parent, request.uri().path(), SpanKind::Client);
     let text = match span.parent() {
         Some(parent) => parent.to_string(),

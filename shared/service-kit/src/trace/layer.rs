@@ -1,5 +1,6 @@
 //! The layer of a server that takes over the caller's trace.
 
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 use opentelemetry::trace::SpanKind;
@@ -8,10 +9,10 @@ use tower::{Layer, Service};
 use tracing::instrument::{Instrument as _, Instrumented};
 use tracing::{Span, field};
 
-use super::header::CarriedTrace;
+use super::header::{self, CarriedTrace};
 use super::parent::describe_call;
 use super::{RequestId, TracedWork, WorkSpan};
-use crate::Caller;
+use crate::{Caller, access};
 
 /// A layer around routes, inside [`AccessRules`](crate::AccessRules): each call has a span with its id.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +46,19 @@ where
         let caller = request.extensions().get::<Caller>();
         let carried = caller.and_then(|_| CarriedTrace::read(request.headers()));
         let path = request.uri().path();
-        let work = begin_work(caller, carried, path);
+        let source = find_source(caller, &request);
+        let work = begin_work(caller, carried, path).with_source(source);
         let span = span_for_logs(&work, caller, path);
         let answer = work.sync_scope(|| span.in_scope(|| self.0.call(request)));
         work.scope(answer).instrument(span)
+    }
+}
+
+/// Returns the address that a change is asked for from: an operator's own, and whom a service answers as it says.
+fn find_source<B>(caller: Option<&Caller>, request: &http::Request<B>) -> Option<IpAddr> {
+    match caller? {
+        Caller::Admin { .. } => access::peer_address(request.extensions()),
+        Caller::Service(_) | Caller::Token(_) => header::read_source(request.headers()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The work that a task is doing: a request or a call, with its id and its span.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
@@ -20,6 +21,7 @@ pub struct TracedWork {
     id: RequestId,
     parent: Option<TraceParent>,
     span: Option<Arc<Mutex<WorkSpan>>>,
+    source: Option<IpAddr>,
 }
 
 impl TracedWork {
@@ -42,7 +44,23 @@ impl TracedWork {
             id,
             parent: span.parent(),
             span: span.is_recorded().then(|| Arc::new(Mutex::new(span))),
+            source: None,
         }
+    }
+
+    /// Notes the address that asks, for the audit trail: whatever the work changes says where that was asked.
+    #[must_use]
+    pub fn with_source(self, source: Option<IpAddr>) -> Self {
+        Self {
+            source: source.map(|address| address.to_canonical()),
+            ..self
+        }
+    }
+
+    /// Returns the address that asked for the work that this is a part of, where it is known.
+    #[must_use]
+    pub fn current_source() -> Option<IpAddr> {
+        Self::of_current(|work| work.source).flatten()
     }
 
     /// Returns its id.
