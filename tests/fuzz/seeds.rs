@@ -20,6 +20,8 @@ mod policies;
 mod records;
 #[path = "entry/requests.rs"]
 mod requests;
+#[path = "entry/updates.rs"]
+mod updates;
 
 type Target = (&'static str, fn() -> Vec<Vec<u8>>, fn(&[u8]));
 
@@ -33,6 +35,7 @@ const TARGETS: &[Target] = &[
     ("policies", policies::seeds, policies::run),
     ("records", records::seeds, records::run),
     ("requests", requests::seeds, requests::run),
+    ("updates", updates::seeds, updates::run),
 ];
 
 fn main() -> io::Result<()> {

@@ -18,6 +18,7 @@ const LAYERS: [&[&str]; 5] = [
         "proto",
         "saml",
         "scim",
+        "tailnet-lock",
     ],
     // Adapters: here IO begins.
     &[

@@ -1,0 +1,6 @@
+//! What the crate says of real messages, of any bytes, and of logs that grow in any order.
+
+mod client_vectors;
+mod fuzzed;
+mod growing;
+mod signing;
