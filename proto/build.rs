@@ -17,7 +17,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 40] = [
+const SECRETIVE: [&str; 43] = [
     "bowline.identity.v1.AcceptInvitationRequest",
     "bowline.identity.v1.AcceptInvitationResponse",
     "bowline.identity.v1.AuthenticateTokenRequest",
@@ -56,7 +56,10 @@ const SECRETIVE: [&str; 40] = [
     "bowline.identity.v1.StartProgramLoginResponse",
     "bowline.identity.v1.TakeSamlResponseRequest",
     "bowline.identity.v1.UpdateConnectionRequest",
+    "bowline.key_registry.v1.BootstrapLockResponse",
     "bowline.key_registry.v1.CreatePreAuthKeyResponse",
+    "bowline.key_registry.v1.DisableLockRequest",
+    "bowline.key_registry.v1.FinishLockRequest",
     "bowline.key_registry.v1.RegisterRequest",
 ];
 

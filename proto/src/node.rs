@@ -62,11 +62,15 @@ impl Node {
         self.disabled || self.denied
     }
 
-    /// Says whether the node may take part in its tailnet: administrators let it in, its key is not marked as ended, and it
-    /// is not cut off with its user. `is_user_barred` says whether the user is suspended or gone.
+    /// Says whether the node may take part in its tailnet: administrators let it in, its key is not marked as ended, it does
+    /// not wait for a signature, and it is not cut off with its user. `is_user_barred` says whether the user is suspended or
+    /// gone.
     #[must_use]
     pub fn may_take_part(&self, is_user_barred: bool) -> bool {
-        self.is_authorized() && !self.expired && !(self.goes_with_user() && is_user_barred)
+        self.is_authorized()
+            && !self.expired
+            && !self.awaits_signature
+            && !(self.goes_with_user() && is_user_barred)
     }
 
     /// Returns the routes that work: those that the node offers and that are approved, in the order offered.

@@ -12,6 +12,7 @@ use crate::{
     key_registry::v1::{CreatePreAuthKeyResponse, RegisterRequest},
 };
 
+mod locks;
 mod scim;
 mod sessions;
 
@@ -35,6 +36,10 @@ use redact_secrets;
 const REDACTED: &str = "[redacted]";
 
 fn redact(secret: &str) -> &'static str {
+    redact_bytes(secret.as_bytes())
+}
+
+fn redact_bytes(secret: &[u8]) -> &'static str {
     if secret.is_empty() { "" } else { REDACTED }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     error::RegistryError,
     fields::read_tailnet_id,
     store::{nodes, soft_states},
+    tailnet_lock::describe_lock,
 };
 
 /// How many bytes of nodes a chunk of a snapshot holds: one more may follow.
@@ -153,6 +154,7 @@ impl RegistryChangesReader {
         let mut read = self.log.database().begin_read().await?;
         let nodes = nodes::of_tailnet(&mut *read, tailnet.get()).await?;
         let soft = soft_states::of_tailnet(&mut *read, tailnet.get()).await?;
+        let lock = describe_lock(&mut *read, tailnet).await?;
         let head = self.log.head_in(&mut read, tailnet).await?;
         let (revision, soft_revision) = (head.revision.get(), head.soft_revision);
         let mut soft: BTreeMap<_, _> = soft
@@ -164,7 +166,11 @@ impl RegistryChangesReader {
             soft_revision,
             ..RegistrySnapshot::default()
         };
-        let mut chunks = vec![empty.clone()];
+        let first = RegistrySnapshot {
+            lock,
+            ..empty.clone()
+        };
+        let mut chunks = vec![first];
         let mut bytes = 0;
         for node in nodes {
             let unreported = SoftState {

@@ -9,6 +9,7 @@ pub mod hostname;
 pub mod imported_node;
 pub mod key;
 pub mod key_policy;
+pub mod lock;
 pub mod node_limits;
 pub mod pace;
 pub mod pre_auth_key;

@@ -4,5 +4,6 @@ mod nodes;
 mod pre_auth_keys;
 mod registration;
 mod registry;
+mod tailnet_lock;
 
 pub use registry::RegistryRpcs;

@@ -22,6 +22,7 @@ use crate::{
         node_keys, nodes, pools,
         soft_states::{self, SoftRow},
     },
+    tailnet_lock::find_lock,
 };
 
 /// The most nodes of one request.
@@ -110,6 +111,7 @@ async fn write_nodes(
         origin,
     } = import;
     let (mut written, mut added, mut routes_move) = (Vec::new(), 0, false);
+    let is_locked = find_lock(mutation).await?.is_some();
     for (mut node, _) in imported {
         if let Some(present) = nodes::by_key(mutation.connection(), &node.node_key).await?
             && imported_node::is_same(&present, &node)
@@ -123,6 +125,7 @@ async fn write_nodes(
         if let Some(text) = node_limits::find_refusal(counts) {
             return Err(RegistryError::TooManyNodes(text));
         }
+        node.awaits_signature = is_locked;
         node.id = next_id(mutation.connection()).await?.cast_unsigned();
         let created_at = domain::to_timestamp(mutation.now());
         node.created_at = node.created_at.or(Some(created_at));

@@ -37,6 +37,7 @@ mod service;
 mod shared_keys;
 mod store;
 mod sweeper;
+mod tailnet_lock;
 
 pub use asked_services::AskedServices;
 pub use domain::routes::{Router, elect_primaries};

@@ -15,6 +15,7 @@ mod credential;
 mod foreign;
 mod key_policy;
 mod limits;
+mod lock_signature;
 mod new_node;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use bind::{BindOutcome, BindRequest};
 use bound_key::BoundKeys;
 use credential::{Credential, CredentialOutcome, Credentials};
 use foreign::ForeignKeyAudits;
+use lock_signature::KeySignature;
 
 /// Registers, renews, rotates and logs out node keys. Clones share it.
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ impl Registration {
     /// Registers, renews, rotates or logs out a node key.
     pub(crate) async fn register_key(
         &self,
-        request: RegisterRequest,
+        mut request: RegisterRequest,
     ) -> Result<RegisterResponse, RegistryError> {
         for (field, key) in [
             ("machine_key", &request.machine_key),
@@ -93,6 +95,8 @@ impl Registration {
                 ));
             }
         }
+        let level = self.log.database().schema_level();
+        lock_signature::reduce_to_level(&mut request, level);
         let outcome = self.answer_request(&request).await?;
         Ok(RegisterResponse {
             outcome: Some(outcome),
@@ -259,6 +263,7 @@ impl Registration {
             tags,
             tagged_by,
             judgement,
+            signature: KeySignature::default(),
         }))
     }
 }

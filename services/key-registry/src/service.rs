@@ -11,6 +11,7 @@ use bowline_proto::key_registry::v1::{
     key_registry_service_server::KeyRegistryServiceServer, node_service_server::NodeServiceServer,
     pre_auth_key_service_server::PreAuthKeyServiceServer,
     registration_service_server::RegistrationServiceServer,
+    tailnet_lock_service_server::TailnetLockServiceServer,
 };
 use bowline_service_kit::Tasks;
 use chrono::TimeDelta;
@@ -33,6 +34,7 @@ use crate::{
     reports::Reports,
     revocations::{ProgressSignal, Revocations},
     sweeper::Sweeper,
+    tailnet_lock::TailnetLocks,
 };
 
 /// The steps of the schema.
@@ -46,7 +48,8 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0007_node_machines",
     "0008_merged_users",
     "0009_waiting_nodes",
-    "0010_kept_out"
+    "0010_kept_out",
+    "0011_tailnet_lock",
 ];
 
 /// Gateways find that their lease has lapsed, and report again all that they have: their reports may be lost.
@@ -85,6 +88,7 @@ pub struct KeyRegistry {
     nodes: Nodes,
     pre_auth_keys: PreAuthKeys,
     audit: AuditRpcs,
+    locks: TailnetLocks,
     rpcs: RegistryRpcs,
 }
 
@@ -146,6 +150,7 @@ impl KeyRegistry {
         let reports = Reports::new(log.clone(), adoption.clone(), config.offline_grace());
         let leases = Leases::new(log.clone(), progress);
         let changes = RegistryChangesReader::new(log.clone());
+        let locks = TailnetLocks::new(log.clone(), services.clone());
         Self {
             database,
             registration: Registration::new(log.clone(), services.clone(), adoption),
@@ -156,6 +161,7 @@ impl KeyRegistry {
                 |error| RegistryError::from(error).into(),
             ),
             rpcs: RegistryRpcs::new(nodes.clone(), reports, leases, changes),
+            locks,
             nodes,
         }
     }
@@ -179,6 +185,7 @@ impl KeyRegistry {
             .add_service(PreAuthKeyServiceServer::new(self.pre_auth_keys.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(DeploymentServiceServer::new(deployment))
+            .add_service(TailnetLockServiceServer::new(self.locks.clone()))
             .add_service(registry.max_decoding_message_size(LONGEST_MESSAGE));
     }
 }

@@ -6,6 +6,7 @@ pub mod barred_users;
 pub mod elections;
 pub mod gateways;
 pub mod lags;
+pub mod locks;
 pub mod merged_users;
 pub mod node_keys;
 pub mod nodes;

@@ -6,6 +6,7 @@ pub mod map;
 mod refusals;
 pub mod register;
 pub mod ssh;
+pub mod tailnet_lock;
 mod waits;
 
 pub(crate) use refusals::RefusalLog;

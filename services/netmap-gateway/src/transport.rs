@@ -16,6 +16,8 @@ use crate::{
 
 /// The longest request body: a host's description of 64 KiB, and room for everything else in a request.
 const LONGEST_BODY: usize = 256 << 10;
+/// The longest body about tailnet lock: signatures of as many nodes as a lock is switched on for.
+pub(crate) const LONGEST_LOCK_BODY: usize = 1 << 20;
 /// How many bytes of each body are not counted against the limit for all bodies, so that ordinary requests get through
 /// whatever others send.
 const UNCOUNTED: usize = 8 << 10;
@@ -35,7 +37,16 @@ pub(crate) async fn read_body(
     connection: &Connection,
     body: Body,
 ) -> Result<ReceivedBody, RequestFailure> {
-    match tokio::time::timeout(BODY_TIME, collect_body(connection, body)).await {
+    read_long_body(connection, body, LONGEST_BODY).await
+}
+
+/// Reads a request body that may be of another length.
+pub(crate) async fn read_long_body(
+    connection: &Connection,
+    body: Body,
+    longest: usize,
+) -> Result<ReceivedBody, RequestFailure> {
+    match tokio::time::timeout(BODY_TIME, collect_body(connection, body, longest)).await {
         Ok(result) => result,
         Err(_) => {
             let text = "the body did not arrive within 15 seconds";
@@ -47,12 +58,13 @@ pub(crate) async fn read_body(
 async fn collect_body(
     connection: &Connection,
     mut body: Body,
+    longest: usize,
 ) -> Result<ReceivedBody, RequestFailure> {
     let too_long = || {
-        let text = "the body is longer than 256 KiB";
+        let text = format!("the body is longer than {} KiB", longest >> 10);
         RequestFailure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
-    if http_body::Body::size_hint(&body).lower() > LONGEST_BODY as u64 {
+    if http_body::Body::size_hint(&body).lower() > longest as u64 {
         return Err(too_long());
     }
     let mut share = connection.body_share();
@@ -65,7 +77,7 @@ async fn collect_body(
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if bytes.len() + data.len() > LONGEST_BODY {
+        if bytes.len() + data.len() > longest {
             return Err(too_long());
         }
         let beyond = |length: usize| length.saturating_sub(UNCOUNTED);

@@ -37,6 +37,7 @@ impl AccountDevice {
             () if node.disabled => texts.disabled_by_administrator,
             () if !node.approved => texts.waits_for_approval,
             () if node.expired => texts.key_ended,
+            () if node.awaits_signature => texts.waits_for_signature,
             () if soft.online => texts.connected,
             () => texts.not_connected,
         };

@@ -10,6 +10,7 @@
 //!
 //! [`MapResponse`] is always built in its newest form; [`dialect`] turns it into what an older client needs.
 
+mod base64_bytes;
 mod bounded;
 mod cap_map;
 mod capability_version;
@@ -28,9 +29,11 @@ mod ping;
 mod register;
 mod request;
 mod ssh;
+mod tailnet_lock;
 mod text;
 mod user;
 
+pub use base64_bytes::Base64Bytes;
 pub use cap_map::CapMap;
 pub use capability_version::CapabilityVersion;
 pub use derp_map::{DerpHomeParams, DerpMap, DerpNode, DerpRegion};
@@ -47,6 +50,12 @@ pub use ping::PingRequest;
 pub use register::{Login, RegisterAuth, RegisterRequest, RegisterResponse, User};
 pub use request::{RequestError, parse_request};
 pub use ssh::{SshAction, SshPolicy, SshPrincipal, SshRecorderFailureAction, SshRule};
+pub use tailnet_lock::{
+    TkaBootstrapRequest, TkaBootstrapResponse, TkaDisableRequest, TkaInfo, TkaInitBeginRequest,
+    TkaInitBeginResponse, TkaInitFinishRequest, TkaSignInfo, TkaSignaturesUsingKeyRequest,
+    TkaSignaturesUsingKeyResponse, TkaSubmitSignatureRequest, TkaSyncOfferRequest,
+    TkaSyncOfferResponse, TkaSyncSendRequest, TkaSyncSendResponse,
+};
 pub use text::plain_text;
 pub use user::UserProfile;
 

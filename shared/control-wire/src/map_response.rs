@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DerpMap, DnsConfig, FilterRule, Node, PeerChange, PingRequest, SshPolicy, UserProfile,
+    DerpMap, DnsConfig, FilterRule, Node, PeerChange, PingRequest, SshPolicy, TkaInfo, UserProfile,
     is_default,
 };
 
@@ -74,6 +74,9 @@ pub struct MapResponse {
     /// SSH policy.
     #[serde(rename = "SSHPolicy", skip_serializing_if = "Option::is_none")]
     pub ssh_policy: Option<SshPolicy>,
+    /// Tailnet lock; absent in the first message: off, later: unchanged.
+    #[serde(rename = "TKAInfo", skip_serializing_if = "Option::is_none")]
+    pub tka_info: Option<TkaInfo>,
     /// The server's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_time: Option<DateTime<Utc>>,

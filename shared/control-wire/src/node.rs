@@ -6,7 +6,7 @@ use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{CapMap, CapabilityVersion, Hostinfo, cap_map, is_default};
+use crate::{Base64Bytes, CapMap, CapabilityVersion, Hostinfo, cap_map, is_default};
 
 /// A node: the client's own, or a peer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Node {
     /// When the node key ends; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_expiry: Option<DateTime<Utc>>,
+    /// Signature of the node key, for tailnet lock.
+    #[serde(skip_serializing_if = "Base64Bytes::is_empty")]
+    pub key_signature: Base64Bytes,
     /// Machine key; sent only with the client's own node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachinePublic>,

@@ -4,7 +4,7 @@ use bowline_keys::{DiscoPublic, NodePublic};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{CapMap, CapabilityVersion, cap_map, is_default};
+use crate::{Base64Bytes, CapMap, CapabilityVersion, cap_map, is_default};
 
 /// What changed of one peer; absent means unchanged.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct PeerChange {
     /// Node key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<NodePublic>,
+    /// Signature of the node key, for tailnet lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_signature: Option<Base64Bytes>,
     /// Path-discovery key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disco_key: Option<DiscoPublic>,

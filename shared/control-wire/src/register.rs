@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{CapabilityVersion, Hostinfo, is_default};
+use crate::{Base64Bytes, CapabilityVersion, Hostinfo, is_default};
 
 /// What a client sends to be registered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,12 @@ pub struct RegisterRequest {
     pub node_key: NodePublic,
     /// The last key the client rotated away from, or zero.
     pub old_node_key: NodePublic,
+    /// The key with which the client signs for tailnet lock, as `nlpub:` and hexadecimal digits.
+    #[serde(rename = "NLKey", skip_serializing_if = "String::is_empty")]
+    pub nl_key: String,
+    /// A signature of the node key, for tailnet lock.
+    #[serde(skip_serializing_if = "Base64Bytes::is_empty")]
+    pub node_key_signature: Base64Bytes,
     /// Credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RegisterAuth>,
@@ -67,6 +73,8 @@ pub struct RegisterResponse {
     /// The URL the client shows to its person, when it is not registered.
     #[serde(rename = "AuthURL")]
     pub auth_url: String,
+    /// The signature of the client's last node key, which it rotates to a new one before it registers again.
+    pub node_key_signature: Option<Base64Bytes>,
     /// The text the client shows, when it is refused.
     pub error: String,
 }

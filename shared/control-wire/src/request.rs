@@ -84,6 +84,17 @@ const NAMES: &[&str] = &[
     "Latitude",
     "Longitude",
     "Priority",
+    "NodeKeySignature",
+    "GenesisAUM",
+    "Signatures",
+    "SupportDisablement",
+    "Head",
+    "Ancestors",
+    "MissingAUMs",
+    "Interactive",
+    "DisablementSecret",
+    "Signature",
+    "KeyID",
 ];
 
 /// Reads a request: member names of any case, `null` as absent (in a list too), unknown members ignored.

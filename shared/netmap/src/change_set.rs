@@ -40,6 +40,8 @@ pub struct ChangeSet {
     pub users: BTreeSet<UserId>,
     /// Whether what names are resolved with differs; it is told alone.
     pub dns: bool,
+    /// Whether tailnet lock differs; it is told alone.
+    pub lock: bool,
     /// Whether something differs that each client is told everything for: settings of the tailnet, or its relays.
     pub everything: bool,
 }
@@ -67,10 +69,11 @@ impl ChangeSet {
         self.common_filter |= later.common_filter;
         self.users.extend(&later.users);
         self.dns |= later.dns;
+        self.lock |= later.lock;
         self.everything |= later.everything;
     }
 
-    /// Says whether nothing but nodes, users and what names are resolved with differs.
+    /// Says whether nothing but nodes, users, tailnet lock and what names are resolved with differs.
     #[must_use]
     pub fn is_of_nodes_only(&self) -> bool {
         self.classes.is_empty()

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | the tailnet's settings, its relays | everybody's | everything |
 //! | its DNS settings | everybody's | the DNS settings |
+//! | tailnet lock | everybody's | what is told of it |
 //! | the rules that all nodes have | everybody's | the whole filter |
 //! | a node | its own | its own node and SSH rules; of another class, user or route all peers; of another address or user the whole filter |
 //! | | who sees the node, before or now, and its user's devices | the node as a peer, its user's profile |
@@ -89,6 +90,7 @@ impl Difference {
             // What concerns everybody needs no search.
             common_filter: _,
             dns: _,
+            lock: _,
             everything: _,
         } = &**changes;
         let mut found = Self {
@@ -218,7 +220,7 @@ impl Difference {
     #[must_use]
     pub fn concerned_classes(&self, view: &View) -> Option<BTreeSet<ClassId>> {
         let changes = &self.changes;
-        if changes.everything || changes.dns || changes.common_filter {
+        if changes.everything || changes.dns || changes.lock || changes.common_filter {
             return None;
         }
         let mut common = view.compiled.common_filter.iter();

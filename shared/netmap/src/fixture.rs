@@ -6,7 +6,9 @@ use bowline_control_wire::{DerpMap, MapResponse};
 use bowline_ids::NodeId;
 use bowline_proto::{
     identity::v1::{IdentityChange, IdentitySnapshot, Tailnet, User, identity_change},
-    key_registry::v1::{Node, RegistryChange, RegistrySnapshot, SoftState, registry_change},
+    key_registry::v1::{
+        Node, RegistryChange, RegistrySnapshot, SoftState, TailnetLock, registry_change,
+    },
     policy::v1::{
         Class, CompiledUpdate, Destination, FilterRule, Membership, Settings, SourceListChange,
         Stamp, destination::Address,
@@ -175,6 +177,15 @@ impl TestTailnet {
         self.replica
             .apply_registry_changes(vec![RegistryChange::from(change)], self.revision);
         self.revision += 1;
+    }
+
+    /// Applies the registry's next entry: tailnet lock has another head, or is off where it has none.
+    pub fn lock(&mut self, head: &str) {
+        let lock = TailnetLock {
+            head: head.to_owned(),
+            disabled: head.is_empty(),
+        };
+        self.registry(registry_change::Change::Lock(lock));
     }
 
     /// Applies an entry of identity's.

@@ -11,7 +11,7 @@ use bowline_control_wire::{CapabilityVersion, dialect};
 use bowline_ids::{NodeId, UserId};
 use bowline_proto::{
     identity::v1::{Tailnet, User},
-    key_registry::v1::{Node, SoftState},
+    key_registry::v1::{Node, SoftState, TailnetLock},
     policy::v1::Class,
 };
 use imbl::OrdMap;
@@ -37,7 +37,8 @@ pub struct ShownNode {
     pub class: ClassId,
     /// The settings the policy gives it.
     pub settings: SettingsId,
-    /// Whether peers may be offered its key: approved, not disabled, not expired, its user not suspended.
+    /// Whether peers may be offered its key: approved, not disabled, not expired, not waiting for a signature, its user not
+    /// suspended.
     pub offered: bool,
 }
 
@@ -82,6 +83,8 @@ pub struct View {
     pub generation: Generation,
     /// The tailnet and its settings.
     pub tailnet: Arc<Tailnet>,
+    /// Tailnet lock.
+    pub lock: TailnetLock,
     /// Users by number.
     pub users: OrdMap<UserId, Arc<User>>,
     /// Nodes by number; one the policy has not judged yet is not here.

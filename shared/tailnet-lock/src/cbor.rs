@@ -18,11 +18,11 @@ const MOST_ELEMENTS: u64 = 4096;
 const MOST_PAIRS: u64 = 1024;
 
 /// Reads values one after the other.
-pub(crate) struct Reader<'a> {
+pub(crate) struct CborReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> CborReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
@@ -142,11 +142,11 @@ pub(crate) fn require_canonical(sent: &[u8], encoded: &[u8]) -> Result<(), LockF
 
 /// Writes values one after the other.
 #[derive(Default)]
-pub(crate) struct Writer {
+pub(crate) struct CborWriter {
     bytes: Vec<u8>,
 }
 
-impl Writer {
+impl CborWriter {
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -174,7 +174,7 @@ impl Writer {
     }
 
     /// Writes a map whose keys are numbers, of the members that there are. They are given in order.
-    pub(crate) fn write_members(&mut self, members: &[(u64, Option<Member<'_>>)]) {
+    pub(crate) fn write_members(&mut self, members: &[(u64, Option<WriteMember<'_>>)]) {
         let there = members.iter().filter(|(_, member)| member.is_some());
         self.write_head(MAP, there.count() as u64);
         for (number, member) in members {
@@ -206,9 +206,9 @@ impl Writer {
 }
 
 /// What writes the value of a member of a map.
-pub(crate) type Member<'a> = &'a dyn Fn(&mut Writer);
+pub(crate) type WriteMember<'a> = &'a dyn Fn(&mut CborWriter);
 
 /// A member that there is only under a condition.
-pub(crate) fn when(is_there: bool, member: Member<'_>) -> Option<Member<'_>> {
+pub(crate) fn when(is_there: bool, member: WriteMember<'_>) -> Option<WriteMember<'_>> {
     is_there.then_some(member)
 }

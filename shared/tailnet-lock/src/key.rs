@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    cbor::{Reader, Writer, when},
+    cbor::{CborReader, CborWriter, when},
     error::{LockFormatError, LockUpdateError},
 };
 
@@ -39,7 +39,7 @@ impl LockKey {
         Ok(())
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, LockUpdateError> {
+    pub(crate) fn read(reader: &mut CborReader<'_>) -> Result<Self, LockUpdateError> {
         let mut kind = None;
         let mut id = None;
         let mut votes = 0;
@@ -65,8 +65,8 @@ impl LockKey {
         })
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        let write_own_metadata = |writer: &mut Writer| write_metadata(&self.metadata, writer);
+    pub(crate) fn write(&self, writer: &mut CborWriter) {
+        let write_own_metadata = |writer: &mut CborWriter| write_metadata(&self.metadata, writer);
         writer.write_members(&[
             (1, Some(&|writer| writer.write_number(KIND))),
             (2, Some(&|writer| writer.write_number(self.votes))),
@@ -77,7 +77,7 @@ impl LockKey {
 }
 
 pub(crate) fn read_metadata(
-    reader: &mut Reader<'_>,
+    reader: &mut CborReader<'_>,
 ) -> Result<BTreeMap<String, String>, LockFormatError> {
     let mut metadata = BTreeMap::new();
     for _ in 0..reader.read_map()? {
@@ -88,7 +88,7 @@ pub(crate) fn read_metadata(
 }
 
 /// Writes texts in the order of CTAP2: shorter names first.
-pub(crate) fn write_metadata(metadata: &BTreeMap<String, String>, writer: &mut Writer) {
+pub(crate) fn write_metadata(metadata: &BTreeMap<String, String>, writer: &mut CborWriter) {
     let mut pairs: Vec<_> = metadata.iter().collect();
     pairs.sort_by_key(|(name, _)| (name.len(), name.as_bytes()));
     writer.write_map(pairs.len());

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::{
-    cbor::{Reader, Writer, require_canonical, when},
+    cbor::{CborReader, CborWriter, require_canonical, when},
     error::{LockFormatError, NodeSignatureError},
     hash::hash_bytes,
     key::KeyId,
@@ -92,7 +92,7 @@ impl NodeKeySignature {
         if length > most {
             return Err(LockFormatError::TooLong { length, most });
         }
-        let mut reader = Reader::new(bytes);
+        let mut reader = CborReader::new(bytes);
         let signature = Self::read(&mut reader, 1)?;
         reader.finish()?;
         require_canonical(bytes, &signature.encode())?;
@@ -102,7 +102,7 @@ impl NodeKeySignature {
     /// Writes it in its canonical form.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = CborWriter::default();
         self.write(&mut writer, self.signature.as_ref());
         writer.into_bytes()
     }
@@ -110,7 +110,7 @@ impl NodeKeySignature {
     /// The hash that is signed: of everything but the signature.
     #[must_use]
     pub fn signed_hash(&self) -> [u8; 32] {
-        let mut writer = Writer::default();
+        let mut writer = CborWriter::default();
         self.write(&mut writer, None);
         hash_bytes(&writer.into_bytes())
     }
@@ -199,7 +199,7 @@ impl NodeKeySignature {
         })
     }
 
-    fn read(reader: &mut Reader<'_>, level: usize) -> Result<Self, LockFormatError> {
+    fn read(reader: &mut CborReader<'_>, level: usize) -> Result<Self, LockFormatError> {
         if level > MOST_LEVELS {
             return Err(LockFormatError::TooDeep(MOST_LEVELS));
         }
@@ -227,25 +227,25 @@ impl NodeKeySignature {
         })
     }
 
-    fn write(&self, writer: &mut Writer, signature: Option<&[u8; 64]>) {
-        let write = |writer: &mut Writer, bytes: Option<&[u8]>| {
+    fn write(&self, writer: &mut CborWriter, signature: Option<&[u8; 64]>) {
+        let write = |writer: &mut CborWriter, bytes: Option<&[u8]>| {
             writer.write_bytes(bytes.unwrap_or_default());
         };
-        let write_node_key = |writer: &mut Writer| {
+        let write_node_key = |writer: &mut CborWriter| {
             let key = self.node_key.unwrap_or_default();
             writer.write_bytes(&[&NODE_KEY_PREFIX[..], &key].concat());
         };
         let write_signer =
-            |writer: &mut Writer| write(writer, self.signer.as_ref().map(|key| &key[..]));
+            |writer: &mut CborWriter| write(writer, self.signer.as_ref().map(|key| &key[..]));
         let write_signature =
-            |writer: &mut Writer| write(writer, signature.map(|bytes| &bytes[..]));
-        let write_nested = |writer: &mut Writer| {
+            |writer: &mut CborWriter| write(writer, signature.map(|bytes| &bytes[..]));
+        let write_nested = |writer: &mut CborWriter| {
             if let Some(nested) = &self.nested {
                 nested.write(writer, nested.signature.as_ref());
             }
         };
         let write_wrapping =
-            |writer: &mut Writer| write(writer, self.wrapping_key.as_ref().map(|key| &key[..]));
+            |writer: &mut CborWriter| write(writer, self.wrapping_key.as_ref().map(|key| &key[..]));
         writer.write_members(&[
             (1, Some(&|writer| writer.write_number(self.kind.number()))),
             (2, when(self.node_key.is_some(), &write_node_key)),
@@ -257,7 +257,7 @@ impl NodeKeySignature {
     }
 }
 
-fn read_kind(reader: &mut Reader<'_>) -> Result<NodeSignatureKind, LockFormatError> {
+fn read_kind(reader: &mut CborReader<'_>) -> Result<NodeSignatureKind, LockFormatError> {
     let field = "the kind of the signature";
     match reader.read_number()? {
         1 => Ok(NodeSignatureKind::Direct),
@@ -267,7 +267,7 @@ fn read_kind(reader: &mut Reader<'_>) -> Result<NodeSignatureKind, LockFormatErr
     }
 }
 
-fn read_node_key(reader: &mut Reader<'_>) -> Result<[u8; 32], LockFormatError> {
+fn read_node_key(reader: &mut CborReader<'_>) -> Result<[u8; 32], LockFormatError> {
     let field = "the node key";
     let bytes: [u8; 34] = reader.read_array(field)?;
     let (prefix, key) = bytes.split_at(NODE_KEY_PREFIX.len());

@@ -3,7 +3,7 @@
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    cbor::{Reader, Writer, when},
+    cbor::{CborReader, CborWriter, when},
     disablement,
     error::{LockFormatError, LockUpdateError},
     key::{KeyId, LockKey},
@@ -103,7 +103,7 @@ impl LockState {
         self.keys.iter().try_for_each(LockKey::check)
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, LockUpdateError> {
+    pub(crate) fn read(reader: &mut CborReader<'_>) -> Result<Self, LockUpdateError> {
         let mut state = Self::default();
         for _ in 0..reader.read_map()? {
             match reader.read_number()? {
@@ -130,23 +130,23 @@ impl LockState {
         Ok(state)
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        let write_values = |writer: &mut Writer| {
+    pub(crate) fn write(&self, writer: &mut CborWriter) {
+        let write_values = |writer: &mut CborWriter| {
             writer.write_list(self.disablement_values.len());
             for value in &self.disablement_values {
                 writer.write_bytes(value);
             }
         };
-        let write_keys = |writer: &mut Writer| {
+        let write_keys = |writer: &mut CborWriter| {
             writer.write_list(self.keys.len());
             for key in &self.keys {
                 key.write(writer);
             }
         };
-        let write_first = |writer: &mut Writer| writer.write_number(self.ids.0);
-        let write_second = |writer: &mut Writer| writer.write_number(self.ids.1);
+        let write_first = |writer: &mut CborWriter| writer.write_number(self.ids.0);
+        let write_second = |writer: &mut CborWriter| writer.write_number(self.ids.1);
         writer.write_members(&[
-            (1, Some(&Writer::write_null)),
+            (1, Some(&CborWriter::write_null)),
             (2, Some(&write_values)),
             (3, Some(&write_keys)),
             (4, when(self.ids.0 != 0, &write_first)),

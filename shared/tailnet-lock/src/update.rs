@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    cbor::{Reader, Writer, require_canonical, when},
+    cbor::{CborReader, CborWriter, require_canonical, when},
     error::{LockFormatError, LockUpdateError},
     hash::{UpdateHash, hash_bytes},
     key::{KeyId, LockKey, read_metadata, write_metadata},
@@ -60,7 +60,7 @@ pub struct UpdateSignature {
 
 /// The members of an update as they stand there.
 #[derive(Default)]
-struct Members {
+struct UpdateMembers {
     kind: Option<u64>,
     parent: Option<UpdateHash>,
     key: Option<LockKey>,
@@ -108,8 +108,8 @@ impl LockUpdate {
         if length > most {
             return Err(LockFormatError::TooLong { length, most }.into());
         }
-        let mut reader = Reader::new(bytes);
-        let members = Members::read(&mut reader)?;
+        let mut reader = CborReader::new(bytes);
+        let members = UpdateMembers::read(&mut reader)?;
         reader.finish()?;
         let update = members.into_update()?;
         require_canonical(bytes, &update.encode())?;
@@ -152,22 +152,22 @@ impl LockUpdate {
     }
 
     fn encode_with(&self, signatures: &[UpdateSignature]) -> Vec<u8> {
-        let write_kind = |writer: &mut Writer| writer.write_number(self.kind.number().into());
-        let write_parent = |writer: &mut Writer| match self.parent {
+        let write_kind = |writer: &mut CborWriter| writer.write_number(self.kind.number().into());
+        let write_parent = |writer: &mut CborWriter| match self.parent {
             Some(parent) => writer.write_bytes(&parent.0),
             None => writer.write_null(),
         };
-        let write_key = |writer: &mut Writer| {
+        let write_key = |writer: &mut CborWriter| {
             if let UpdateKind::AddKey(key) = &self.kind {
                 key.write(writer);
             }
         };
-        let write_key_id = |writer: &mut Writer| {
+        let write_key_id = |writer: &mut CborWriter| {
             if let UpdateKind::RemoveKey(id) | UpdateKind::UpdateKey { id, .. } = &self.kind {
                 writer.write_bytes(id);
             }
         };
-        let write_state = |writer: &mut Writer| {
+        let write_state = |writer: &mut CborWriter| {
             if let UpdateKind::Checkpoint(state) = &self.kind {
                 state.write(writer);
             }
@@ -178,13 +178,14 @@ impl LockUpdate {
             } => (*votes, Some(metadata).filter(|it| !it.is_empty())),
             _ => (None, None),
         };
-        let write_votes = |writer: &mut Writer| writer.write_number(changes.0.unwrap_or_default());
-        let write_changes = |writer: &mut Writer| {
+        let write_votes =
+            |writer: &mut CborWriter| writer.write_number(changes.0.unwrap_or_default());
+        let write_changes = |writer: &mut CborWriter| {
             if let Some(metadata) = changes.1 {
                 write_metadata(metadata, writer);
             }
         };
-        let write_signatures = |writer: &mut Writer| {
+        let write_signatures = |writer: &mut CborWriter| {
             writer.write_list(signatures.len());
             for one in signatures {
                 writer.write_members(&[
@@ -201,7 +202,7 @@ impl LockUpdate {
             self.kind,
             UpdateKind::RemoveKey(_) | UpdateKind::UpdateKey { .. }
         );
-        let mut writer = Writer::default();
+        let mut writer = CborWriter::default();
         writer.write_members(&[
             (1, Some(&write_kind)),
             (2, Some(&write_parent)),
@@ -216,8 +217,8 @@ impl LockUpdate {
     }
 }
 
-impl Members {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, LockUpdateError> {
+impl UpdateMembers {
+    fn read(reader: &mut CborReader<'_>) -> Result<Self, LockUpdateError> {
         let mut members = Self::default();
         for _ in 0..reader.read_map()? {
             match reader.read_number()? {
@@ -304,7 +305,7 @@ impl Members {
     }
 }
 
-fn read_signatures(reader: &mut Reader<'_>) -> Result<Vec<UpdateSignature>, LockUpdateError> {
+fn read_signatures(reader: &mut CborReader<'_>) -> Result<Vec<UpdateSignature>, LockUpdateError> {
     let mut signatures = Vec::new();
     for _ in 0..reader.read_list()? {
         let (mut key, mut signature) = (None, None);

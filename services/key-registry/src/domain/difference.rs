@@ -56,7 +56,7 @@ pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value)
 ///
 /// Left out is what never changes (numbers, machine key, addresses, when it was made), what an entry of its own tells
 /// (a new node key, the election of routers, a shared machine key), and what others here imply.
-fn audited_fields(node: &Node) -> [(&'static str, Value); 17] {
+fn audited_fields(node: &Node) -> [(&'static str, Value); 18] {
     let end = node
         .key_expiry
         .and_then(from_timestamp)
@@ -76,6 +76,7 @@ fn audited_fields(node: &Node) -> [(&'static str, Value); 17] {
         ("approved", json!(node.approved)),
         ("denied", json!(node.denied)),
         ("disabled", json!(node.disabled)),
+        ("awaits_signature", json!(node.awaits_signature)),
         ("ephemeral", json!(node.ephemeral)),
         ("hostname", json!(node.hostname)),
         ("os", json!(node.os)),

@@ -37,6 +37,11 @@ pub const AUDITED_REFUSALS: Pace = Pace {
 };
 /// More uses of one pre-auth key than this are worth an alarm, where nobody has set a limit.
 pub const ALARMING_USES: u32 = 100;
+/// The secrets with which a node tries to switch tailnet lock off: each takes the server some effort.
+pub const DISABLEMENTS: Pace = Pace {
+    burst: 5,
+    interval: TimeDelta::seconds(10),
+};
 /// How often the audit trail says what a node changes of itself.
 pub const AUDITED_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// The longest that a pace of a node, of which all count together, takes to have its whole burst again.

@@ -6,8 +6,13 @@ use chrono::{DateTime, Utc};
 
 use super::from_timestamp;
 
-/// Returns the token in a key's text. What a client was given behind it for tailnet lock (`--TL…`) is the client's.
+/// What `tailscale lock sign` takes for an auth key has this before it.
+const SIGNED_KEY_PREFIX: &str = "tskey-auth-";
+
+/// Returns the token in a key's text. What a client was given around it for tailnet lock (`tskey-auth-…--TL…`) is the
+/// client's.
 pub fn parse_key(text: &str) -> Option<PresentedToken<'_>> {
+    let text = text.strip_prefix(SIGNED_KEY_PREFIX).unwrap_or(text);
     let text = text.split_once("--TL").map_or(text, |(text, _)| text);
     PresentedToken::parse_as(TokenKind::PreAuthKey, text)
 }

@@ -14,6 +14,7 @@ use super::{
     answers::{refuse, refuse_barred_user, refuse_denied_machine, refuse_rotation},
     credential::Credential,
     key_policy, limits,
+    lock_signature::{KeySignature, judge_signature},
     new_node::{
         allocate_node, audit_binding, describe_node, find_approval_rule, keep_report, set_key,
     },
@@ -39,6 +40,8 @@ pub(super) struct BindRequest {
     pub(super) tags: Vec<String>,
     pub(super) tagged_by: TaggedBy,
     pub(super) judgement: JudgeNodeResponse,
+    /// What tailnet lock says of the key; the transaction finds out.
+    pub(super) signature: KeySignature,
 }
 
 /// What became of a request to bind a key.
@@ -90,7 +93,7 @@ pub(super) async fn bind_key(
 
 async fn try_bind(
     mutation: &mut Mutation,
-    bind_request: BindRequest,
+    mut bind_request: BindRequest,
 ) -> Result<Binding, RegistryError> {
     let refused = |outcome| Ok(Binding::Refused(Box::new(outcome)));
     let BindRequest {
@@ -133,14 +136,16 @@ async fn try_bind(
         Ok(found) => found,
         Err(refusal) => return refused(refuse_rotation(refusal)),
     };
-    let same = match &found {
-        RegistrantNode::Same(node) => Some(&**node),
-        RegistrantNode::New { .. } => None,
+    let known = found.known();
+    let signature = match judge_signature(mutation, request, known).await? {
+        Ok(signature) => signature,
+        Err(answer) => return refused(answer),
     };
-    let using = key_policy::use_credential(mutation, &bind_request, &registrant.owner, same);
+    let using = key_policy::use_credential(mutation, &bind_request, &registrant.owner, known);
     if let Some(refusal) = using.await? {
         return refused(refusal);
     }
+    bind_request.signature = signature;
     match found {
         RegistrantNode::Same(node) => rebind_node(mutation, bind_request, &registrant, *node).await,
         RegistrantNode::New { shared_with } => {
@@ -160,6 +165,15 @@ enum RegistrantNode {
     Same(Box<Node>),
     /// A new one; another that is in use with the same machine key, if there is one.
     New { shared_with: Option<Box<Node>> },
+}
+
+impl RegistrantNode {
+    fn known(&self) -> Option<&Node> {
+        match self {
+            Self::Same(node) => Some(node),
+            Self::New { .. } => None,
+        }
+    }
 }
 
 /// What the machine of a new node is like.

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     answers::{OwnerNames, confirm_registration, refuse_foreign_key},
     foreign::ForeignKeyAudits,
+    lock_signature,
 };
 use crate::{
     actors::machine_actor,
@@ -68,6 +69,11 @@ impl BoundKeys {
             BoundKeyVerdict::Logout => self.log_out(node).await,
             BoundKeyVerdict::Shorten(end) => {
                 let (node, revision) = self.adoption.shorten_key(node, end).await?;
+                Ok(self.confirm(node, revision).await)
+            }
+            BoundKeyVerdict::Good if lock_signature::brings_lock_facts(&node, request) => {
+                let keeping = lock_signature::keep_lock_facts(&self.log, node, request);
+                let (node, revision) = keeping.await?;
                 Ok(self.confirm(node, revision).await)
             }
             BoundKeyVerdict::Good => {

@@ -8,7 +8,7 @@ use bowline_proto::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{bind::BindRequest, credential::Credential};
+use super::{bind::BindRequest, credential::Credential, lock_signature::set_signature};
 use crate::{
     actors::machine_actor,
     domain::{
@@ -93,6 +93,7 @@ pub(super) fn set_key(
     let wished_end = bind_request.request.expiry.and_then(domain::from_timestamp);
     node.key_expiry = key::compute_expiry(&registrant.owner, lifetime, wished_end, now);
     node.node_key.clone_from(&bind_request.request.node_key);
+    set_signature(node, &bind_request.request, &bind_request.signature);
     node.expired = false;
 }
 

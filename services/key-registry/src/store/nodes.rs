@@ -8,7 +8,7 @@ use sqlx::{Any, AnyConnection, Executor, Row as _, any::AnyRow};
 
 use super::{decode_bodies, decode_body, decode_readable};
 use crate::domain::{
-    from_timestamp,
+    from_timestamp, lock,
     node_limits::NodeCounts,
     rotation::MachineNode,
     routes::{self, Router},
@@ -328,13 +328,15 @@ pub async fn put_node(
 ) -> Result<(), DatabaseError> {
     sqlx::query(
         "INSERT INTO nodes (id, tailnet_id, node_key, machine_key, user_id, name, ipv4, ipv6, login_id,
-             key_expiry, expired, ephemeral, routes, body, approved, kept_out)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             key_expiry, expired, ephemeral, routes, body, approved, kept_out,
+             lock_signer, awaits_signature)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
          ON CONFLICT (id) DO UPDATE SET node_key = excluded.node_key, user_id = excluded.user_id,
              name = excluded.name, login_id = COALESCE(excluded.login_id, nodes.login_id),
              key_expiry = excluded.key_expiry, expired = excluded.expired,
              ephemeral = excluded.ephemeral, routes = excluded.routes, body = excluded.body,
-             approved = excluded.approved, kept_out = excluded.kept_out",
+             approved = excluded.approved, kept_out = excluded.kept_out,
+             lock_signer = excluded.lock_signer, awaits_signature = excluded.awaits_signature",
     )
     .bind(node.id.cast_signed())
     .bind(node.tailnet_id.cast_signed())
@@ -352,6 +354,8 @@ pub async fn put_node(
     .bind(node.encode_to_vec())
     .bind(i64::from(node.approved))
     .bind(i64::from(node.is_kept_out()))
+    .bind(lock::signer_of(node).map(|signer| signer.to_vec()))
+    .bind(i64::from(node.awaits_signature))
     .execute(on)
     .await?;
     Ok(())

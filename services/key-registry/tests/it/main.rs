@@ -18,5 +18,5 @@ mod reports;
 mod request;
 mod returning;
 mod rotation;
-
 mod standing;
+mod tailnet_lock;

@@ -4,7 +4,7 @@
 mod response;
 
 use axum::http::StatusCode;
-use bowline_control_wire::{RegisterRequest, RegisterResponse, plain_text};
+use bowline_control_wire::{Base64Bytes, RegisterRequest, RegisterResponse, plain_text};
 use bowline_ids::LoginId;
 use bowline_keys::NodePublic;
 use bowline_netmap::{owner_id, user_profile};
@@ -142,6 +142,10 @@ async fn ask_registry(
             ..empty_response()
         }),
         Some(Outcome::LoginNeeded(needed)) => Ok(RegistrationVerdict::Pending(needed.login_id)),
+        Some(Outcome::SignatureToRotate(rotate)) => answered(RegisterResponse {
+            node_key_signature: Some(Base64Bytes(rotate.signature)),
+            ..empty_response()
+        }),
         Some(Outcome::Refused(refused)) => {
             let (source, reason) = (machine.connection.source(), refused.reason().as_str_name());
             gateway.refusal_log.log_refusal(
@@ -229,6 +233,13 @@ fn login_id(followup: &str) -> Option<LoginId> {
     followup.rsplit('/').next()?.parse().ok()
 }
 
+/// Reads the key with which a client signs for tailnet lock; empty for any other text.
+fn read_lock_key(text: &str) -> Vec<u8> {
+    let digits = text.strip_prefix("nlpub:").unwrap_or_default();
+    let key = hex::decode(digits).unwrap_or_default();
+    if key.len() == 32 { key } else { Vec::new() }
+}
+
 fn registry_request(
     machine: &Machine,
     request: RegisterRequest,
@@ -273,5 +284,7 @@ fn registry_request(
             .iter()
             .map(|key| key.as_bytes().to_vec())
             .collect(),
+        lock_key: read_lock_key(&request.nl_key),
+        key_signature: request.node_key_signature.0,
     })
 }

@@ -25,14 +25,17 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{ReceivedBody, read_body, websocket};
+use super::{LONGEST_LOCK_BODY, ReceivedBody, read_body, read_long_body, websocket};
 use crate::{
     gateway::Gateway,
     listener::{
         CLOSE_TIME, CONNECTION_WINDOW, Connection, LONGEST_HEADERS, MOST_STREAMS, SEND_BUFFER,
         STREAM_WINDOW, answer_request, contain_panic,
     },
-    machine::{Machine, RequestFailure, map, register, ssh},
+    machine::{
+        Machine, RequestFailure, map, register, ssh,
+        tailnet_lock::{LOCK_CALLS, answer_lock_call},
+    },
     session::FrameSealer,
 };
 
@@ -213,7 +216,7 @@ async fn serve_noise<S>(
 
 /// The addresses inside Noise (protocol section 4.7).
 fn machine_routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Router {
-    Router::new()
+    lock_routes()
         .route("/machine/register", post(post_register))
         .route("/machine/map", post(post_map))
         .route("/machine/alive/{number}", get(get_alive))
@@ -233,6 +236,23 @@ fn machine_routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge)
         .layer(Extension(machine))
         .layer(Extension(challenge))
         .with_state(gateway)
+}
+
+/// The addresses of tailnet lock: GET with a body.
+fn lock_routes() -> Router<Arc<Gateway>> {
+    let mut routes = Router::new();
+    for (path, call) in LOCK_CALLS {
+        let answer = move |State(gateway): State<Arc<Gateway>>,
+                           Extension(machine): Extension<Machine>,
+                           body: Body| async move {
+            let received = read_long_body(&machine.connection, body, LONGEST_LOCK_BODY).await?;
+            answer_lock_call(&gateway, &machine, call, &received.bytes)
+                .await
+                .map(Json)
+        };
+        routes = routes.route(&format!("/machine/tka/{path}"), get(answer));
+    }
+    routes
 }
 
 async fn post_register(

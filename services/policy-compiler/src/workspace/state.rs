@@ -155,7 +155,8 @@ impl WorkspaceState {
                             self.nodes.remove(&id);
                             self.compiler.remove_node(id);
                         }
-                        None => {}
+                        // What nodes sign is no matter of the policy.
+                        Some(registry_change::Change::Lock(_)) | None => {}
                     }
                 }
                 self.stamp.registry_revision = position.revision;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     filter,
-    full::{dns_config, domain},
+    full::{dns_config, domain, lock_info},
     node,
     peer_change::{PeerDifference, compare_shared_facts},
     profile::{owner_id, user_profile},
@@ -87,6 +87,9 @@ pub fn build_delta(view: &View, difference: &Difference, id: NodeId, now: DateTi
     comparison.add_ssh_policy(&mut message);
     comparison.add_filter(&mut message);
     comparison.add_profiles(&mut message);
+    if changes.lock {
+        message.tka_info = Some(lock_info(&view.lock));
+    }
     message.dns_config = changes.dns.then(|| dns_config(&view.tailnet));
     if is_empty(&message) {
         Delta::Nothing
@@ -99,6 +102,7 @@ pub fn build_delta(view: &View, difference: &Difference, id: NodeId, now: DateTi
 fn changes_own_facts(changes: &ChangeSet, own: &ShownNode) -> bool {
     changes.everything
         || changes.dns
+        || changes.lock
         || changes.users.contains(&owner_id(&own.node))
         || changes.settings.contains_key(&own.settings)
 }
@@ -346,4 +350,5 @@ fn is_empty(message: &MapResponse) -> bool {
         && message.user_profiles.is_empty()
         && message.ssh_policy.is_none()
         && message.dns_config.is_none()
+        && message.tka_info.is_none()
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::{
-    Debug, DerpMap, DnsConfig, DnsRecord, MapResponse, Resolver, SshPolicy, plain_text,
+    Debug, DerpMap, DnsConfig, DnsRecord, MapResponse, Resolver, SshPolicy, TkaInfo, plain_text,
 };
 use bowline_ids::{NodeId, UserId};
-use bowline_proto::identity::v1::Tailnet;
+use bowline_proto::{identity::v1::Tailnet, key_registry::v1::TailnetLock};
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -65,6 +65,8 @@ pub(crate) fn full_without_peers(
         debug: Some(Debug {
             disable_log_tail: true,
         }),
+        // It replaces what the client of a running stream knows, so that "off" is said, too, where the lock was on.
+        tka_info: (view.lock != TailnetLock::default()).then(|| lock_info(&view.lock)),
         control_time: Some(now),
         user_profiles: users
             .into_iter()
@@ -82,6 +84,14 @@ pub(crate) fn full_without_peers(
         message.ssh_policy = Some(SshPolicy::default());
     }
     message
+}
+
+/// Returns what clients are told of tailnet lock.
+pub(super) fn lock_info(lock: &TailnetLock) -> TkaInfo {
+    TkaInfo {
+        head: lock.head.clone(),
+        disabled: lock.head.is_empty(),
+    }
 }
 
 /// Returns the name clients show for the network.

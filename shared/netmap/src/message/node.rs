@@ -1,6 +1,6 @@
 //! Nodes as a client sees them.
 
-use bowline_control_wire::{CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
+use bowline_control_wire::{Base64Bytes, CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
 use bowline_ids::{StableNodeId, StableTailnetId, TailnetId, UserId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
 use bowline_proto::{policy::v1::Capability, time::from_timestamp};
@@ -14,9 +14,11 @@ use crate::{ShownNode, SourceListKey, View};
 pub(crate) const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// Capabilities of every node, whatever the policy says (protocol section 8.8).
-const CAPABILITIES: [&str; 5] = [
+const CAPABILITIES: [&str; 6] = [
     "https://tailscale.com/cap/file-sharing",
     "https://tailscale.com/cap/ssh",
+    // Without it a client heeds no tailnet lock.
+    "https://tailscale.com/cap/tailnet-lock",
     "probe-udp-lifetime",
     "ssh-behavior-v1",
     "ssh-env-vars",
@@ -121,6 +123,7 @@ fn common_fields(view: &View, shown: &ShownNode) -> Node {
         user: owner_id(node).get(),
         key: NodePublic::try_from(&*node.node_key).unwrap_or_default(),
         key_expiry: node.key_expiry.and_then(from_timestamp),
+        key_signature: Base64Bytes(node.key_signature.clone()),
         disco_key: disco_key(&soft.disco_key),
         home_derp: soft.home_derp,
         // Every node has one; a client needs a time in any case.

@@ -1,6 +1,6 @@
 //! How a peer that a node saw before differs for everybody who sees it.
 
-use bowline_control_wire::{CapabilityVersion, PeerChange};
+use bowline_control_wire::{Base64Bytes, CapabilityVersion, PeerChange};
 use bowline_keys::NodePublic;
 use bowline_proto::{
     key_registry::v1::{Endpoint, SoftState},
@@ -24,6 +24,11 @@ pub(super) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDiff
         let mut rest = (*was.node).clone();
         rest.node_key.clone_from(&now.node.node_key);
         rest.key_expiry = now.node.key_expiry;
+        let loses_signature = now.node.key_signature.is_empty();
+        if !loses_signature {
+            rest.key_signature.clone_from(&now.node.key_signature);
+        }
+        rest.lock_key.clone_from(&now.node.lock_key);
         if rest != *now.node || now.node.key_expiry.is_none() && was.node.key_expiry.is_some() {
             return PeerDifference::Whole;
         }
@@ -43,6 +48,9 @@ pub(super) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDiff
     };
     if was.node.node_key != now.node.node_key {
         change.key = NodePublic::try_from(&*now.node.node_key).ok();
+    }
+    if was.node.key_signature != now.node.key_signature {
+        change.key_signature = Some(Base64Bytes(now.node.key_signature.clone()));
     }
     if was.node.key_expiry != now.node.key_expiry {
         change.key_expiry = now.node.key_expiry.and_then(from_timestamp);
@@ -89,6 +97,7 @@ fn loses_last_seen(was: &SoftState, now: &SoftState) -> bool {
 /// Says whether a patch has any of the fields that are set above.
 fn has_content(change: &PeerChange) -> bool {
     change.key.is_some()
+        || change.key_signature.is_some()
         || change.key_expiry.is_some()
         || change.derp_region != 0
         || change.cap != CapabilityVersion::default()

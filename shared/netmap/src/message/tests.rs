@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline_control_wire::{DerpMap, MapResponse};
+use bowline_control_wire::{Base64Bytes, DerpMap, MapResponse, TkaInfo};
 use bowline_proto::{
     identity::v1::{DnsRecord, DnsSettings, SplitDns, Tailnet, User, identity_change},
     key_registry::v1::{ClientReport, Endpoint, HostReport, Node, SoftState},
@@ -200,6 +200,51 @@ fn disabled_node_is_told_that_it_is_not_authorised_and_comes_back_as_it_was() {
     let after = tailnet.full(1).expect("shown");
     let json = |message| serde_json::to_value(&message).expect("a message");
     assert_eq!(json(after), json(before));
+}
+
+#[test]
+fn tailnet_lock_is_told_with_its_signatures_and_a_node_without_one_is_alone() {
+    let mut tailnet = TestTailnet::published();
+    assert_eq!(tailnet.full(1).expect("shown").tka_info, None);
+    tailnet.put(Node {
+        key_signature: vec![1, 2, 3],
+        lock_key: vec![9; 32],
+        ..node(2)
+    });
+    tailnet.lock("HEAD");
+    let told = tailnet.message();
+    let info = |head: &str| TkaInfo {
+        head: head.to_owned(),
+        disabled: head.is_empty(),
+    };
+    assert_eq!(told.tka_info, Some(info("HEAD")));
+    let patch = &told.peers_changed_patch[0];
+    assert_eq!(patch.key_signature, Some(Base64Bytes(vec![1, 2, 3])));
+    let full = tailnet.full(1).expect("shown");
+    assert_eq!(full.tka_info, Some(info("HEAD")));
+    assert_eq!(full.peers[0].key_signature, Base64Bytes(vec![1, 2, 3]));
+    let own = full.node.expect("its own node");
+    assert!(
+        own.cap_map
+            .contains_key("https://tailscale.com/cap/tailnet-lock")
+    );
+    // Clients would drop it without a word.
+    tailnet.put(Node {
+        awaits_signature: true,
+        ..node(2)
+    });
+    assert_eq!(tailnet.message().peers_removed, [2]);
+    let itself = tailnet.full(2).expect("told of itself");
+    assert!(itself.peers.is_empty() && itself.node.expect("own").machine_authorized);
+    assert_eq!(itself.tka_info, Some(info("HEAD")));
+    tailnet.put(Node {
+        key_signature: vec![4],
+        ..node(2)
+    });
+    tailnet.lock("");
+    let told = tailnet.message();
+    assert_eq!(told.tka_info, Some(info("")));
+    assert_eq!(told.peers_changed[0].key_signature, Base64Bytes(vec![4]));
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn nodes_appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
         .clone_from(&now.node.administrator_routes);
     node.machine_shared_with = now.node.machine_shared_with;
     node.denied = now.node.denied;
+    node.lock_key.clone_from(&now.node.lock_key);
     node.key_never_expires = now.node.key_never_expires;
     node == *now.node
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_ids::NodeId;
 use bowline_proto::key_registry::v1::{
-    ClientReport, Node, RegistryChange, RegistryChanges, RegistrySnapshot, SoftState,
+    ClientReport, Node, RegistryChange, RegistryChanges, RegistrySnapshot, SoftState, TailnetLock,
     registry_change,
 };
 
@@ -26,8 +26,10 @@ impl Replica {
     pub fn apply_registry_snapshot(&mut self, chunks: Vec<RegistrySnapshot>) {
         let mut present = BTreeMap::new();
         self.unmatched.clear();
+        let mut lock = None;
         for chunk in chunks {
             self.registry_revision = chunk.revision;
+            lock = lock.or(chunk.lock);
             self.reports.retain(|_, reported| {
                 let applied = reported.applied_at;
                 applied.is_none_or(|applied| applied > chunk.soft_revision)
@@ -47,6 +49,7 @@ impl Replica {
         for id in gone {
             self.remove_node(id);
         }
+        self.set_lock(lock.unwrap_or_default());
         let revision = self.registry_revision;
         for (id, (node, soft)) in present {
             self.put_node(id, node, revision);
@@ -72,6 +75,7 @@ impl Replica {
                         self.put_node(id, node, revision);
                     }
                 }
+                Some(registry_change::Change::Lock(lock)) => self.set_lock(lock),
                 Some(registry_change::Change::NodeDeleted(id)) => {
                     if let Ok(id) = NodeId::try_from(id) {
                         self.remove_node(id);
@@ -156,6 +160,13 @@ impl Replica {
             }
         }
         self.update_shown(id);
+    }
+
+    fn set_lock(&mut self, lock: TailnetLock) {
+        if self.view.lock != lock {
+            self.view.lock = lock;
+            self.changes.lock = true;
+        }
     }
 
     fn put_soft(&mut self, id: NodeId, soft: SoftState) {

@@ -100,6 +100,7 @@ impl Registry {
                 self.nodes.remove(id);
                 self.soft.remove(id);
             }
+            Change::Lock(_) => {}
         }
         self.log.push(RegistryChange::from(change));
     }
@@ -152,6 +153,7 @@ impl Registry {
             nodes: self.nodes.values().cloned().collect(),
             soft: self.nodes.keys().map(soft).collect(),
             last: true,
+            lock: None,
         }
     }
 }

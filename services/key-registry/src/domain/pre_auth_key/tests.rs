@@ -4,10 +4,11 @@ use super::*;
 use crate::domain::to_timestamp;
 
 #[test]
-fn suffix_of_tailnet_lock_is_no_part_of_the_key() {
+fn what_tailnet_lock_puts_around_a_key_is_no_part_of_it() {
     let made = TokenKind::PreAuthKey.make_token([1; 6], [2; 32]);
     let suffixed = format!("{}--TLabc-def", *made.text);
-    for text in [&*made.text, &suffixed] {
+    let signed = format!("tskey-auth-{suffixed}");
+    for text in [&*made.text, &suffixed, &signed] {
         let key = parse_key(text).expect("a key");
         assert_eq!(key.id(), made.id);
         assert!(key.matches(&made.hash));

@@ -13,6 +13,7 @@ pub(super) struct Client {
     filters: BTreeMap<String, Value>,
     ssh: Value,
     dns: Value,
+    lock: Value,
     profiles: BTreeMap<u64, Value>,
 }
 
@@ -25,12 +26,13 @@ impl Client {
             filters,
             ssh,
             dns,
+            lock,
             profiles,
         } = self;
         let own_user = own["User"].as_u64();
         let users = peers.values().map(|peer| peer.user).chain(own_user);
         let profiles: BTreeMap<_, _> = users.map(|user| (user, &profiles[&user])).collect();
-        serde_json::json!({"own": own, "peers": peers, "filters": filters, "ssh": ssh, "dns": dns, "profiles": profiles})
+        serde_json::json!({"own": own, "peers": peers, "filters": filters, "ssh": ssh, "dns": dns, "lock": lock, "profiles": profiles})
     }
 
     /// Returns whatever its filters and SSH rules name as sources.
@@ -96,6 +98,9 @@ impl Client {
         if let Some(dns) = message.dns_config {
             self.dns = serde_json::to_value(dns).unwrap();
         }
+        if let Some(lock) = message.tka_info {
+            self.lock = serde_json::to_value(lock).unwrap();
+        }
         if let Some(policy) = message.ssh_policy {
             self.ssh = serde_json::to_value(policy).unwrap();
         }
@@ -118,6 +123,9 @@ fn patch(peer: &mut WireNode, change: PeerChange) {
     }
     if let Some(key) = change.key {
         peer.key = key;
+    }
+    if let Some(signature) = change.key_signature {
+        peer.key_signature = signature;
     }
 }
 

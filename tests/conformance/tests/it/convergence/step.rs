@@ -14,6 +14,14 @@ pub(super) enum Step {
         approved: bool,
         disabled: bool,
     },
+    /// What tailnet lock says of a node.
+    Sign {
+        id: u64,
+        signature: Vec<u8>,
+        waits: bool,
+    },
+    /// The head of tailnet lock; empty for one that was switched off.
+    Lock(&'static str),
     Delete(u64),
     User {
         id: u64,
@@ -96,6 +104,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(id, user, tags, routes, expired, approved, disabled)| {
                 Step::Node { id, user, tags, routes, expired, approved, disabled }
             }),
+        2 => (number(), prop::collection::vec(0..3_u8, 0..2), prop::bool::weighted(0.3))
+            .prop_map(|(id, signature, waits)| Step::Sign { id, signature, waits }),
+        1 => prop::sample::select(vec!["", "A", "B"]).prop_map(Step::Lock),
         1 => number().prop_map(Step::Delete),
         2 => (1..4_u64, any::<bool>(), prop::bool::weighted(0.2), any::<bool>())
             .prop_map(|(id, admin, suspended, named)| Step::User { id, admin, suspended, named }),

@@ -16,7 +16,7 @@ use bowline_proto::{
     identity::v1::{IdentityChange, IdentitySnapshot, Role, Tailnet, User, identity_change},
     key_registry::v1::{
         ClientReport, Endpoint, HostReport, Node, RegistryChange, RegistrySnapshot, SoftState,
-        registry_change,
+        TailnetLock, registry_change,
     },
     policy::v1::Stamp,
 };
@@ -119,15 +119,37 @@ impl TestTailnet {
                 disabled,
             } => {
                 let known = self.nodes.get(&id);
+                let signed = known.cloned().unwrap_or_default();
                 let node = Node {
                     expired,
                     approved,
                     disabled,
+                    key_signature: signed.key_signature,
+                    awaits_signature: signed.awaits_signature,
                     ..node(id, user, tags, routes, known)
                 };
                 self.compiler.put_node(inventory::convert_node(&node));
                 self.nodes.insert(id, node.clone());
                 self.change(registry_change::Change::Node(node));
+            }
+            Step::Sign {
+                id,
+                signature,
+                waits,
+            } => {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.key_signature = signature;
+                    node.awaits_signature = waits;
+                    let node = node.clone();
+                    self.change(registry_change::Change::Node(node));
+                }
+            }
+            Step::Lock(head) => {
+                let lock = TailnetLock {
+                    head: head.to_owned(),
+                    disabled: head.is_empty(),
+                };
+                self.change(registry_change::Change::Lock(lock));
             }
             Step::Delete(id) => {
                 self.nodes.remove(&id);
