@@ -21,6 +21,7 @@ mod import;
 mod invitations;
 mod key_policy;
 mod keys;
+mod lock;
 mod logins;
 mod migrate;
 mod nodes;
@@ -90,6 +91,9 @@ enum Command {
     /// Keys that add devices without a browser.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Tailnet lock: which keys may let devices in. Devices change it, with `tailscale lock`.
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
     /// Keys of people for the API, and for this command at an administration address.
     #[command(subcommand)]
     ApiKeys(api_keys::ApiKeysCommand),
@@ -195,6 +199,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Groups(command) => groups::run(command, &connection, &printer).await,
         Command::Nodes(command) => nodes::run(command, &connection, &printer).await,
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
+        Command::Lock(command) => lock::run(command, &connection, &printer).await,
         Command::ApiKeys(command) => api_keys::run(command, &connection, &printer).await,
         Command::OAuthClients(command) => oauth_clients::run(command, &connection, &printer).await,
         Command::ScimTokens(command) => scim_tokens::run(command, &connection, &printer).await,

@@ -34,6 +34,8 @@ pub(super) struct NodeRow {
     denied: bool,
     /// Whether an administrator keeps it out.
     disabled: bool,
+    /// Whether it waits for a signature of tailnet lock.
+    awaits_signature: bool,
     /// Whether an administrator said that its keys do not end by time.
     key_never_expires: bool,
     ephemeral: bool,
@@ -111,6 +113,7 @@ impl NodeRow {
             approved: node.approved,
             denied: node.denied,
             disabled: node.disabled,
+            awaits_signature: node.awaits_signature,
             key_never_expires: node.key_never_expires,
             ephemeral: node.ephemeral,
             advertised_routes: node.advertised_routes,
@@ -139,6 +142,7 @@ impl NodeRow {
             (self.denied, "denied"),
             (!self.approved && !self.denied, "waits for approval"),
             (self.disabled, "disabled"),
+            (self.awaits_signature, "waits for a signature"),
             // A denial ends the key.
             (self.expired && !self.denied, "expired"),
             (self.user_suspended, "user suspended"),

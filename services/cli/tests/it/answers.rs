@@ -214,6 +214,8 @@ impl Asked {
         self.home(&["nodes", "enable", "router"]);
         self.home(&["nodes", "set-expiry", "router", "never"]);
         self.home(&["nodes", "delete", "laptop-1"]);
+        self.home(&["lock", "status"]);
+        self.home(&["lock", "log"]);
         self.any(&["nodes", "deny", "waits", "--tailnet", "lab"]);
         self.any(&["nodes", "approve", "waits", "--tailnet", "lab"]);
         let key = self.home(&[
