@@ -18,6 +18,7 @@ mod going_back;
 mod http;
 mod idle;
 mod join;
+mod lock;
 mod login;
 mod moving;
 mod networks;

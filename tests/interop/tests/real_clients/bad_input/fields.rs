@@ -132,7 +132,7 @@ async fn every_wrong_member_is_answered_and_changes_nothing() {
         ("/machine/nothing", 404),
         ("/machine/../key", 404),
         ("/key", 404),
-        ("/machine/tka/init/begin", 404),
+        ("/machine/tka/init/begin", 405),
         ("/machine/update-health", 204),
     ] {
         assert_eq!(session.post(path, "{}").await.0, status, "{path}");
