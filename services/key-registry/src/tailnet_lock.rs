@@ -22,6 +22,7 @@ use bowline_proto::{
     key_registry::v1::{LockMember, Node, RegistryChange, TailnetLock, registry_change::Change},
 };
 use bowline_tailnet_lock::{LockLog, LockUpdate};
+use serde_json::json;
 use sqlx::{Any, Executor};
 
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     fields::{read_tailnet_id, require_field},
     node_changes,
     store::{
+        barred_users,
         locks::{self, LockPhase, LockRow, LockUpdateRow},
         nodes,
     },
@@ -68,11 +70,14 @@ impl TailnetLocks {
     /// Finds the node that asks.
     async fn find_member(&self, asked: Option<LockMember>) -> Result<AskingNode, RegistryError> {
         let asked = require_field("member", asked)?;
-        let found = nodes::by_key(self.log.database().reader(), &asked.node_key).await?;
+        let mut read = self.log.database().begin_read().await?;
+        let found = nodes::by_key(&mut *read, &asked.node_key).await?;
         let node = found.filter(|node| node.machine_key == asked.machine_key);
         let node = node.ok_or(RegistryError::NotFound("node of this machine"))?;
-        if !node.is_authorized() || node.expired {
-            let text = "this device may not take part in the network at the moment: it has to be approved or to log in again";
+        let is_barred = node.goes_with_user() && barred_users::is_barred(&mut *read, &node).await?;
+        if !node.is_authorized() || node.expired || is_barred {
+            let text = "this device may not take part in the network at the moment: it has to be approved or to log in again, or its user is \
+                        suspended";
             return Err(RegistryError::Refused(text.to_owned()));
         }
         let tailnet = read_tailnet_id(node.tailnet_id)?;
@@ -94,7 +99,12 @@ impl TailnetLocks {
             .resolve_user(member.tailnet.get(), user)
             .await?;
         match found {
-            Some(found) if matches!(found.user.role(), Role::Owner | Role::Admin) => Ok(()),
+            Some(found)
+                if !found.user.suspended
+                    && matches!(found.user.role(), Role::Owner | Role::Admin) =>
+            {
+                Ok(())
+            }
             _ => refused(),
         }
     }
@@ -217,6 +227,10 @@ async fn update_waiting(
             ..before.clone()
         };
         node_changes::write_node(mutation, &node, None).await?;
+        if awaits_signature {
+            let detail = json!({ "name": node.name });
+            mutation.record_audit("node.await_signature", node.id.to_string(), &detail);
+        }
         may_move_primaries |= routes::may_move_primaries(&before, &node);
         changed += 1;
     }

@@ -8,7 +8,8 @@ use crate::{
     gateway_copy::GatewayCopy,
     model::{KeyModel, ModelNode},
     node_calls::chosen_name,
-    tailnet::{ObservedTailnet, TestedTailnet, tag_name, to_timestamp},
+    observed::ObservedTailnet,
+    tailnet::{TestedTailnet, tag_name, to_timestamp},
 };
 
 /// Compares what the registry says with a model, and lets the model learn the ids.

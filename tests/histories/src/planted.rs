@@ -7,8 +7,9 @@ use sqlx::AssertSqlSafe;
 
 use crate::{
     call::{KeyAnswer, KeyCall, PresentedCredential},
+    observed::ObservedTailnet,
     services::TestReplicas,
-    tailnet::{ObservedTailnet, TestedTailnet},
+    tailnet::TestedTailnet,
 };
 
 /// A bug.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often a call is made again whose answer is lost.
-const MOST_TRIES: usize = 10;
+const MOST_TRIES: usize = 100;
 /// The keys that every history begins with: one for every machine of the first user, one for one machine of the second.
 const STARTING_KEYS: [NewKey; 2] = [starting_key(0, true), starting_key(1, false)];
 
@@ -191,7 +191,7 @@ impl<'s> HistoryRun<'s> {
 
     /// Makes calls at the same time, and again those whose answers are lost.
     async fn make_calls(&mut self, mut group: Vec<(KeyCall, CallPath)>) -> Result<(), String> {
-        for _ in 0..MOST_TRIES {
+        for tries in 0..MOST_TRIES {
             if let Some(bug) = self.bug {
                 for (call, _) in &group {
                     bug.prepare_call(self.services, &self.tailnet, call).await;
@@ -224,6 +224,7 @@ impl<'s> HistoryRun<'s> {
             if group.is_empty() {
                 return Ok(());
             }
+            self.services.wait_for_next_try(tries).await;
             for replica in 0..2 {
                 // One that has crashed has nothing under way.
                 drop(self.tailnet.settle(self.services, replica).await);

@@ -147,6 +147,13 @@ impl TestReplicas {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
+    /// Waits before a call is made again that had no answer: the first time hardly at all.
+    pub async fn wait_for_next_try(&self, tries: usize) {
+        if tries > 0 {
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Returns what time it is in the registry.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

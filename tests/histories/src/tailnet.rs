@@ -9,9 +9,7 @@ use bowline_proto::{
         tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
-        CreatePreAuthKeyRequest, ListNodesRequest, ListPreAuthKeysRequest, NodeWithState,
-        PreAuthKey, RegisterRequest, RevokePreAuthKeyRequest,
-        node_service_client::NodeServiceClient,
+        CreatePreAuthKeyRequest, PreAuthKey, RegisterRequest, RevokePreAuthKeyRequest,
         pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
         registration_service_client::RegistrationServiceClient,
     },
@@ -86,15 +84,6 @@ pub struct TestedTailnet {
     revoked: String,
 }
 
-/// What the registry says that there is.
-#[derive(Clone, Debug, Default)]
-pub struct ObservedTailnet {
-    /// The nodes.
-    pub nodes: Vec<NodeWithState>,
-    /// The pre-auth keys.
-    pub keys: Vec<PreAuthKey>,
-}
-
 impl TestedTailnet {
     /// Makes a tailnet with users and a policy.
     pub async fn create(services: &TestReplicas, rules: TailnetRules, name: &str) -> Self {
@@ -160,29 +149,6 @@ impl TestedTailnet {
         };
         let mut keys = PreAuthKeyServiceClient::new(services.admin(replica));
         keys.revoke_pre_auth_key(request).await.map(drop)
-    }
-
-    /// Returns what there is, as a replica says.
-    ///
-    /// # Errors
-    ///
-    /// When the replica does not answer.
-    pub async fn observe(
-        &self,
-        services: &TestReplicas,
-        replica: usize,
-    ) -> Result<ObservedTailnet, Status> {
-        let tailnet_id = self.id;
-        let request = ListNodesRequest {
-            tailnet_id,
-            ..ListNodesRequest::default()
-        };
-        let mut nodes = NodeServiceClient::new(services.admin(replica));
-        let nodes = nodes.list_nodes(request).await?.into_inner().nodes;
-        let mut keys = PreAuthKeyServiceClient::new(services.admin(replica));
-        let keys = keys.list_pre_auth_keys(ListPreAuthKeysRequest { tailnet_id });
-        let keys = keys.await?.into_inner().keys;
-        Ok(ObservedTailnet { nodes, keys })
     }
 
     /// Makes a call, other than one for a new pre-auth key.
@@ -320,6 +286,7 @@ impl TestedTailnet {
             Outcome::LoginNeeded(needed) => KeyAnswer::LoginNeeded(needed.login_id),
             Outcome::LoggedOut(_) => KeyAnswer::LoggedOut,
             Outcome::Refused(refused) => KeyAnswer::Refused(refused.reason()),
+            Outcome::SignatureToRotate(_) => unreachable!("no tailnet has a lock here"),
         }
     }
 

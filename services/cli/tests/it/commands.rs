@@ -195,17 +195,9 @@ async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
     }
     assert_eq!(paged, actions(&all));
 
+    let filter = "audit list --action user --target amira@example.com --owner identity";
     let filtered = installation
-        .json(&[
-            "audit",
-            "list",
-            "--action",
-            "user",
-            "--target",
-            "amira@example.com",
-            "--owner",
-            "identity",
-        ])
+        .json(&filter.split(' ').collect::<Vec<_>>())
         .await;
     assert_eq!(actions(&filtered)[..2], ["user.update", "user.create"]);
     let exported = installation
@@ -228,6 +220,10 @@ async fn trail_of_all_services_is_listed_newest_first_in_pages_and_verified() {
     assert_eq!(counted, all.as_array().unwrap().len() as u64);
 
     served.end().await;
+    change_of_an_entry_is_found(&installation).await;
+}
+
+async fn change_of_an_entry_is_found(installation: &TestInstallation) {
     sqlx::any::install_default_drivers();
     let url = format!("sqlite://{}", installation.path("identity.db").display());
     let database = sqlx::AnyPool::connect(&url).await.unwrap();

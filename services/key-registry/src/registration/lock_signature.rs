@@ -6,14 +6,14 @@ use bowline_proto::key_registry::v1::{
 };
 use serde_json::json;
 
-use super::answers::refuse;
+use super::{answers::refuse, limits};
 use crate::{
     actors::machine_actor,
     domain::{lock, routes},
     error::RegistryError,
     fields::read_tailnet_id,
     node_changes,
-    store::nodes,
+    store::{adoptions, nodes},
     tailnet_lock::{LOCK_LEVEL, LockInForce, check_former_keys, find_lock},
 };
 
@@ -136,6 +136,13 @@ async fn keep(
     if node == before {
         return Ok(node);
     }
+    let asked = match limits::take_rotation(mutation, &before).await {
+        Ok(asked) => asked,
+        // It brings the same with its next start.
+        Err(RegistryError::TooOften { .. }) => return Ok(before),
+        Err(error) => return Err(error),
+    };
+    adoptions::put_row(mutation.connection(), &asked).await?;
     node_changes::write_node(mutation, &node, None).await?;
     if routes::may_move_primaries(&before, &node) {
         node_changes::elect_primaries(mutation).await?;

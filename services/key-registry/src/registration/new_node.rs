@@ -165,6 +165,7 @@ pub(super) fn audit_binding(
         "ephemeral": node.ephemeral,
         "approved": node.approved,
         "disabled": node.disabled,
+        "awaits_signature": node.awaits_signature,
         "routes": node.advertised_routes,
     });
     if let Some(login_id) = &bind_request.credential.login_id {

@@ -64,10 +64,16 @@ impl TailnetLocks {
             .updates
             .iter()
             .map(|bytes| LockUpdate::decode(bytes));
-        let updates = updates.collect::<Result<Vec<_>, _>>().map_err(refuse)?;
+        let updates = updates
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| refuse(&error))?;
         // Whoever looks after all devices' heads brings nothing new, and changes nothing.
         let LockInForce { mut log, row } = self.require_lock(member.tailnet).await?;
-        if log.add(updates.clone()).map_err(refuse)?.is_empty() {
+        if log
+            .add(updates.clone())
+            .map_err(|error| refuse(&error))?
+            .is_empty()
+        {
             return Ok(row.head);
         }
         let actor = machine_actor(&member.node.machine_key);
@@ -87,7 +93,7 @@ fn check_length(field: &'static str, length: usize) -> Result<(), RegistryError>
     Ok(())
 }
 
-fn refuse(error: LockUpdateError) -> RegistryError {
+fn refuse(error: &LockUpdateError) -> RegistryError {
     RegistryError::Refused(error.to_string())
 }
 
@@ -100,7 +106,7 @@ async fn take(
     let LockInForce { mut row, mut log } = lock.ok_or_else(refuse_without_lock)?;
     let (before, place) = (log.state().clone(), log.count());
     let last = updates.last().map(LockUpdate::hash);
-    let added = log.add(updates).map_err(refuse)?;
+    let added = log.add(updates).map_err(|error| refuse(&error))?;
     if interactive && last != Some(log.head()) {
         let text = "somebody else has changed tailnet lock meanwhile, and that counts: let the device synchronise, then try again";
         return Err(RegistryError::Refused(text.to_owned()));

@@ -24,6 +24,7 @@ use crate::{
 
 on_both!(TestServices::start =>
     keys_are_made_as_the_policy_says,
+    limits_that_can_not_be_are_refused,
     stricter_policy_holds_for_keys_that_are_there,
     key_works_as_often_as_it_may_and_from_where_it_may,
     logins_make_what_the_policy_lets_them,
@@ -140,7 +141,9 @@ async fn keys_are_made_as_the_policy_says(services: TestServices) {
     };
     let refused = try_key(&services, late).await.unwrap_err();
     assert!(refused.message().contains("at most 7 days"), "{refused}");
+}
 
+async fn limits_that_can_not_be_are_refused(services: TestServices) {
     for (wrong, says) in [
         (
             PreAuthKey {

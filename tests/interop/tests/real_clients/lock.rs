@@ -40,14 +40,14 @@ fn switch_on(client: &Client) -> String {
     let said = client.run(&init).unwrap();
     let mut words = said.split_whitespace();
     let secret = words.find(|word| word.starts_with("disablement-secret:"));
-    secret.unwrap_or_else(|| panic!("{said}")).to_owned()
+    secret.expect("init prints a secret").to_owned()
 }
 
 /// Runs on a client what the server says is to be run for a node that waits.
 fn sign_waiting(client: &Client, status: &Value, name: &str) {
     let waiting = status["waiting"].as_array().unwrap();
     let node = waiting.iter().find(|node| node["name"] == name);
-    let command = node.unwrap_or_else(|| panic!("{status}"))["command"].as_str();
+    let command = node.expect("the node waits")["command"].as_str();
     let words: Vec<_> = command.unwrap().split_whitespace().skip(1).collect();
     client.run(&words).unwrap();
 }

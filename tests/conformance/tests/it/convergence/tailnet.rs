@@ -107,31 +107,38 @@ impl TestTailnet {
             .apply_registry_changes(vec![RegistryChange::from(change)], from);
     }
 
+    /// Changes what the registry says of a node; its signature stays.
+    fn put_node(&mut self, step: Step) {
+        let Step::Node {
+            id,
+            user,
+            tags,
+            routes,
+            expired,
+            approved,
+            disabled,
+        } = step
+        else {
+            return;
+        };
+        let known = self.nodes.get(&id);
+        let signed = known.cloned().unwrap_or_default();
+        let node = Node {
+            expired,
+            approved,
+            disabled,
+            key_signature: signed.key_signature,
+            awaits_signature: signed.awaits_signature,
+            ..node(id, user, tags, routes, known)
+        };
+        self.compiler.put_node(inventory::convert_node(&node));
+        self.nodes.insert(id, node.clone());
+        self.change(registry_change::Change::Node(node));
+    }
+
     pub(super) fn step(&mut self, step: Step) {
         match step {
-            Step::Node {
-                id,
-                user,
-                tags,
-                routes,
-                expired,
-                approved,
-                disabled,
-            } => {
-                let known = self.nodes.get(&id);
-                let signed = known.cloned().unwrap_or_default();
-                let node = Node {
-                    expired,
-                    approved,
-                    disabled,
-                    key_signature: signed.key_signature,
-                    awaits_signature: signed.awaits_signature,
-                    ..node(id, user, tags, routes, known)
-                };
-                self.compiler.put_node(inventory::convert_node(&node));
-                self.nodes.insert(id, node.clone());
-                self.change(registry_change::Change::Node(node));
-            }
+            Step::Node { .. } => self.put_node(step),
             Step::Sign {
                 id,
                 signature,
