@@ -144,7 +144,7 @@ async fn person_with_a_key_administers_as_far_as_role_and_scope_go() {
     );
     // The gateway says where the program is.
     assert!(
-        trail.out.contains("\"source\":\"127.0.0.1\""),
+        trail.out.contains("\"source\": \"127.0.0.1\""),
         "{}",
         trail.out
     );
