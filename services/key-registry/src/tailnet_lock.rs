@@ -23,7 +23,7 @@ use bowline_proto::{
 };
 use bowline_tailnet_lock::{LockLog, LockUpdate};
 use serde_json::json;
-use sqlx::{Any, Executor};
+use sqlx::{Any, AnyConnection, Executor};
 
 use crate::{
     asked_services::AskedServices,
@@ -111,22 +111,15 @@ impl TailnetLocks {
 
     /// Refuses what a process of an earlier release would not heed while one may still run.
     fn check_level(&self) -> Result<(), RegistryError> {
-        if self.log.database().schema_level() >= LOCK_LEVEL {
-            return Ok(());
-        }
-        let text = "a process of an earlier release runs in this deployment, or did a minute ago, and would not heed tailnet lock: \
-                    try again a minute after all are upgraded (bowline status shows them)";
-        Err(RegistryError::Refused(text.to_owned()))
+        let level = self.log.database().require_level(LOCK_LEVEL);
+        level.map_err(RegistryError::refused)
     }
 
     /// Returns the lock of a tailnet, or refuses where none is on.
     async fn require_lock(&self, tailnet: TailnetId) -> Result<LockInForce, RegistryError> {
         let mut read = self.log.database().begin_read().await?;
-        let row = locks::newest(&mut *read, tailnet.get(), false).await?;
-        let row = row.filter(|row| row.phase == LockPhase::On);
-        let row = row.ok_or_else(refuse_without_lock)?;
-        let log = read_log(&mut *read, &row).await?;
-        Ok(LockInForce { row, log })
+        let found = read_lock(&mut read, tailnet.get()).await?;
+        found.ok_or_else(refuse_without_lock)
     }
 }
 
@@ -135,11 +128,18 @@ pub(crate) async fn find_lock(
     mutation: &mut Mutation,
 ) -> Result<Option<LockInForce>, RegistryError> {
     let tailnet = mutation.tailnet().get();
-    let row = locks::newest(mutation.connection(), tailnet, false).await?;
+    read_lock(mutation.connection(), tailnet).await
+}
+
+async fn read_lock(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+) -> Result<Option<LockInForce>, RegistryError> {
+    let row = locks::newest(&mut *on, tailnet_id, false).await?;
     let Some(row) = row.filter(|row| row.phase == LockPhase::On) else {
         return Ok(None);
     };
-    let log = read_log(mutation.connection(), &row).await?;
+    let log = read_log(on, &row).await?;
     Ok(Some(LockInForce { row, log }))
 }
 
