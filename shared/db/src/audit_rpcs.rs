@@ -2,12 +2,18 @@
 
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    audit::v1::{ListAuditRequest, ListAuditResponse, VerifyAuditRequest, VerifyAuditResponse},
+    audit::v1::{
+        ListAuditHeadsRequest, ListAuditHeadsResponse, ListAuditRequest, ListAuditResponse,
+        VerifyAuditRequest, VerifyAuditResponse,
+    },
     identity, key_registry, policy,
 };
 use tonic::{Request, Response, Status};
 
 use crate::{ChangeLog, DatabaseError};
+
+/// The most tailnets that one call asks about.
+const MOST_TAILNETS: usize = 1000;
 
 /// Serves the audit trail of a log to administrators. Clones share it.
 #[derive(Clone, Debug)]
@@ -41,6 +47,20 @@ impl AuditRpcs {
         answer.map(Response::new).map_err(self.to_status)
     }
 
+    async fn list_heads(
+        &self,
+        request: ListAuditHeadsRequest,
+    ) -> Result<Response<ListAuditHeadsResponse>, Status> {
+        if request.tailnet_ids.len() > MOST_TAILNETS {
+            let text = format!("at most {MOST_TAILNETS} tailnets can be asked about at once");
+            return Err(Status::invalid_argument(text));
+        }
+        let tailnets = request.tailnet_ids.into_iter().map(self.read_tailnet);
+        let tailnets: Vec<_> = tailnets.collect::<Result<_, _>>()?;
+        let answer = self.log.list_audit_heads(&tailnets).await;
+        answer.map(Response::new).map_err(self.to_status)
+    }
+
     async fn verify_entries(
         &self,
         request: VerifyAuditRequest,
@@ -61,6 +81,13 @@ macro_rules! serve_audit {
                 request: Request<ListAuditRequest>,
             ) -> Result<Response<ListAuditResponse>, Status> {
                 self.list_entries(request.into_inner()).await
+            }
+
+            async fn list_audit_heads(
+                &self,
+                request: Request<ListAuditHeadsRequest>,
+            ) -> Result<Response<ListAuditHeadsResponse>, Status> {
+                self.list_heads(request.into_inner()).await
             }
 
             async fn verify_audit(

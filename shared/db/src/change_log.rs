@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use bowline_bus::{Bus, Hint, LogOwner};
 use bowline_ids::{Revision, TailnetId};
-use bowline_proto::audit::v1::{ListAuditRequest, ListAuditResponse, VerifyAuditResponse};
+use bowline_proto::audit::v1::{
+    AuditHead, ListAuditHeadsResponse, ListAuditRequest, ListAuditResponse, VerifyAuditResponse,
+};
 use bowline_service_kit::{TraceParent, trace::export};
 use futures_util::future::BoxFuture;
 use sqlx::Row;
@@ -266,6 +268,25 @@ impl ChangeLog {
         let mut read = self.0.database.begin_read().await?;
         let head = head::Counter::read(&mut read, tailnet).await?.audit;
         audit::listing::list_entries(&mut read, tailnet.into(), head.sequence, request).await
+    }
+
+    /// Answers how long the audit trails of tailnets are.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn list_audit_heads(
+        &self,
+        tailnets: &[TailnetId],
+    ) -> Result<ListAuditHeadsResponse, DatabaseError> {
+        let heads = head::read_audit_lengths(self.0.database.reader(), tailnets).await?;
+        let to_message = |(tailnet_id, sequence)| AuditHead {
+            tailnet_id,
+            sequence,
+        };
+        Ok(ListAuditHeadsResponse {
+            heads: heads.into_iter().map(to_message).collect(),
+        })
     }
 
     /// Checks a tailnet's audit trail from its first row to its head.

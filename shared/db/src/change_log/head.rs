@@ -147,3 +147,27 @@ pub(super) async fn read_heads(
     }
     Ok(heads)
 }
+
+/// Reads how many audit rows tailnets have: those that have any.
+pub(super) async fn read_audit_lengths(
+    pool: &AnyPool,
+    tailnets: &[TailnetId],
+) -> Result<Vec<(u64, u64)>, DatabaseError> {
+    let mut lengths = Vec::with_capacity(tailnets.len());
+    for chunk in tailnets.chunks(CHUNK) {
+        let places: Vec<String> = (1..=chunk.len()).map(|place| format!("${place}")).collect();
+        let sql = format!(
+            "SELECT tailnet_id, audit_sequence FROM heads WHERE tailnet_id IN ({})",
+            places.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for tailnet in chunk {
+            query = query.bind(i64::from(*tailnet));
+        }
+        for row in query.fetch_all(pool).await? {
+            let (tailnet, length) = (row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?);
+            lengths.push((tailnet.cast_unsigned(), length.cast_unsigned()));
+        }
+    }
+    Ok(lengths)
+}
