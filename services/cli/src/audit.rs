@@ -1,10 +1,12 @@
 //! `bowline audit`: the trails of the three services that own something, as one.
 
+mod heads;
 mod row;
 mod trails;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+use bowline_audit_heads::AuditPublicKey;
 use bowline_proto::{audit::v1::ListAuditRequest, time::to_timestamp};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -16,6 +18,7 @@ use crate::{
     failure::{Failure, FailureKind},
     output::{Printer, Row, yes_mark},
 };
+use heads::ExportedHeads;
 use row::{AuditRow, encode_hex};
 use trails::{AuditOwner, MergedTrails, OWNERS};
 
@@ -47,6 +50,12 @@ pub enum AuditCommand {
     },
     /// Say whether every entry follows from the one before, so that none was changed or taken away.
     Verify {
+        /// Files of heads that were exported, to compare the trails with: they find rewritten trails, and ends that were cut off.
+        #[arg(long)]
+        heads: Vec<PathBuf>,
+        /// A public audit key, as bowline audit-key show prints it: only heads that it has signed count.
+        #[arg(long, requires = "heads")]
+        key: Vec<AuditPublicKey>,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -153,9 +162,17 @@ pub async fn run(
             let trails = MergedTrails::new(&filter.owners(), &request);
             export_entries(connection, trails, follow, printer).await
         }
-        AuditCommand::Verify { tailnet } => {
+        AuditCommand::Verify {
+            heads,
+            key,
+            tailnet,
+        } => {
             let tailnet_id = tailnet.find_id(connection).await?;
-            verify_chains(connection, tailnet_id, printer).await
+            if heads.is_empty() {
+                return verify_chains(connection, tailnet_id, printer).await;
+            }
+            let heads = ExportedHeads::read(&heads, &key, tailnet_id, printer)?;
+            heads::verify_trails(connection, tailnet_id, &heads, printer).await
         }
     }
 }

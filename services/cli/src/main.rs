@@ -3,6 +3,7 @@
 mod administer;
 mod api_keys;
 mod audit;
+mod audit_key;
 mod backup;
 mod certificates;
 mod conditions;
@@ -143,6 +144,9 @@ enum Command {
     /// The server's own keys.
     #[command(subcommand)]
     ControlKeys(control_keys::ControlKeysCommand),
+    /// The key that exported heads of audit trails are signed with.
+    #[command(subcommand)]
+    AuditKey(audit_key::AuditKeyCommand),
     /// The key that seals the secrets of identity providers.
     #[command(subcommand)]
     SealingKey(sealing_key::SealingKeyCommand),
@@ -217,6 +221,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Import(command) => import::run(command, &connection, &printer).await,
         Command::Config(command) => server::run_config(command, &connection, &printer),
         Command::ControlKeys(command) => control_keys::run(&command, &printer),
+        Command::AuditKey(command) => audit_key::run(&command, &printer),
         Command::SealingKey(command) => sealing_key::run(&command, &printer),
         Command::Certificates(command) => certificates::run(&command, &printer),
         Command::Deployment(command) => deployment::run(&command, &printer),

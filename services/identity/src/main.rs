@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bowline_audit_heads::HeadExporter;
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
 use bowline_identity::{Identity, IdentityConfig};
@@ -22,6 +23,12 @@ async fn main() -> Result<(), ProcessError> {
     identity
         .database()
         .keep_schema_level(ServiceName::Identity, callers, &process.tasks);
+    let (database, audit) = (identity.database().clone(), &process.config.audit);
+    if let Some(exporter) = HeadExporter::new(database, ServiceName::Identity, audit)? {
+        process
+            .tasks
+            .spawn_background("export-audit-heads", exporter.run());
+    }
     let mut routes = Routes::builder();
     identity.add_to(&mut routes);
     let routes = routes.routes();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bowline_audit_heads::HeadExporter;
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
 use bowline_key_registry::{AskedServices, KeyRegistry, RegistryConfig};
@@ -27,6 +28,12 @@ async fn main() -> Result<(), ProcessError> {
     registry
         .database()
         .keep_schema_level(ServiceName::KeyRegistry, callers, &process.tasks);
+    let (database, audit) = (registry.database().clone(), &process.config.audit);
+    if let Some(exporter) = HeadExporter::new(database, ServiceName::KeyRegistry, audit)? {
+        process
+            .tasks
+            .spawn_background("export-audit-heads", exporter.run());
+    }
     let mut routes = Routes::builder();
     registry.add_to(&mut routes);
     let identity = process.channel_to(ServiceName::Identity)?;

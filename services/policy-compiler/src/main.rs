@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bowline_audit_heads::HeadExporter;
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
@@ -26,6 +27,12 @@ async fn main() -> Result<(), ProcessError> {
     compiler
         .database()
         .keep_schema_level(ServiceName::PolicyCompiler, callers, &process.tasks);
+    let (database, audit) = (compiler.database().clone(), &process.config.audit);
+    if let Some(exporter) = HeadExporter::new(database, ServiceName::PolicyCompiler, audit)? {
+        process
+            .tasks
+            .spawn_background("export-audit-heads", exporter.run());
+    }
     let mut routes = Routes::builder();
     compiler.add_to(&mut routes);
     let identity = process.channel_to(ServiceName::Identity)?;

@@ -9,7 +9,9 @@ use anyhow::Result;
 use bowline_identity::IdentityConfig;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
-use bowline_service_kit::{config, error_text, process::AdminConfig, telemetry::TelemetryConfig};
+use bowline_service_kit::{
+    AuditConfig, config, error_text, process::AdminConfig, telemetry::TelemetryConfig,
+};
 use serde::Deserialize;
 
 /// What the command line says.
@@ -33,6 +35,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// `[admin]`: where people and programs administer with tokens.
     pub admin: AdminConfig,
+    /// `[audit]`: where the heads of the audit trails are exported to.
+    pub audit: AuditConfig,
     /// `[identity]`: who may log in, and how.
     pub identity: IdentityConfig,
     /// `[registry]`: times of nodes.
@@ -155,6 +159,10 @@ fn apply_options(options: &Options, config: &mut Config) {
     gateway.public_url = gateway.public_url.trim_end_matches('/').to_owned();
     gateway.control_keys = in_state_dir(&options.state_dir, &gateway.control_keys);
     gateway.acme.state_dir = in_state_dir(&options.state_dir, &gateway.acme.state_dir);
+    let directory = config.audit.directory.as_mut();
+    if let Some(directory) = directory {
+        *directory = in_state_dir(&options.state_dir, directory);
+    }
 }
 
 impl Config {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use bowline_audit_heads::{HeadExporter, create_audit_key};
 use bowline_bus::Bus;
 use bowline_clock::{Clock as _, SharedClock, SystemClock};
 use bowline_control_keys::ControlKeys;
@@ -118,6 +119,7 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         today: today(),
         ordered: ordered.as_ref(),
     };
+    export_audit_heads(&config, &databases, tasks)?;
     let derp_map = start_relay(&config, place, &services, relay_connections, tasks).await?;
     let public_url = config.gateway.public_url.clone();
     let backends = gateway_backends(&services);
@@ -306,6 +308,30 @@ async fn start_owners(
         (compiler, policies.database().clone()),
     ];
     Ok((routes.routes(), databases))
+}
+
+/// Exports the heads of the audit trails, where the settings name a place; signed with a key made beside the control keys unless
+/// they name another.
+fn export_audit_heads(
+    config: &Config,
+    databases: &[(ServiceName, Database)],
+    tasks: &Tasks,
+) -> Result<()> {
+    let mut settings = config.audit.clone();
+    if settings.has_destination() && settings.signing_key.is_none() {
+        let path = config.gateway.control_keys.join("audit.key");
+        if !path.exists() {
+            create_audit_key(&path)?;
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        settings.signing_key = Some(Secret::new(text));
+    }
+    for (service, database) in databases {
+        if let Some(exporter) = HeadExporter::new(database.clone(), *service, &settings)? {
+            tasks.spawn_background("export-audit-heads", exporter.run());
+        }
+    }
+    Ok(())
 }
 
 /// Makes the clients' certificate anew in time while the process runs; the listener reads it again by itself.

@@ -17,7 +17,7 @@
 //! * a mutation that fails changes nothing, and does not touch those which share its commit.
 //!
 //! The tables `heads`, `change_log`, `audit`, `ids`, `migrations`, `schema_levels`, `processes` and `epochs` of each schema
-//! belong to this crate. What an entry means, and who may read which, is not here.
+//! belong to this crate, `audit_exports` and `audit_export_turns` to `bowline-audit-heads`. What an entry means, and who may read which, is not here.
 
 mod audit;
 mod audit_rpcs;
@@ -35,7 +35,7 @@ mod statements;
 mod time;
 mod transaction;
 
-pub use audit::{AuditEntry, AuditVerdict};
+pub use audit::{AuditEntry, AuditVerdict, ORIGIN as AUDIT_ORIGIN};
 pub use audit_rpcs::AuditRpcs;
 pub use backup::{
     BackupError, BackupHeader, BackupReader, BackupSource, BackupWriter, RestoreTarget, UndoneEntry,

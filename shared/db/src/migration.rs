@@ -39,7 +39,8 @@ const OWN: Migrations = migrations![
     "0001_change_log",
     "0002_schema_levels",
     "0003_epochs",
-    "0004_certificate_ends"
+    "0004_certificate_ends",
+    "0005_audit_exports"
 ];
 
 /// Applies what is missing, each step in one transaction, and returns the schema level that is in use. On PostgreSQL the

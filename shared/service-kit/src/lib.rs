@@ -33,6 +33,7 @@ pub mod telemetry;
 pub mod trace;
 mod versions;
 
+mod audit_config;
 mod caller;
 mod channel;
 mod error_text;
@@ -48,6 +49,7 @@ mod tasks;
 mod tokens;
 
 pub use access::AccessRules;
+pub use audit_config::{AuditConfig, AuditStoreConfig};
 pub use caller::{Caller, ServiceName, TokenCaller, UnknownService};
 pub use certificates::{
     Authority, CertificateEnds, CertificateFiles, CertificateViewer, Certificates, IssueError,

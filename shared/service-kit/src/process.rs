@@ -10,8 +10,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tonic::service::Routes;
 
 use crate::{
-    CallerVersions, Certificates, GrpcChannel, Listeners, ServiceName, Shutdown, Tasks,
-    TokenVerifier,
+    AuditConfig, CallerVersions, Certificates, GrpcChannel, Listeners, ServiceName, Shutdown,
+    Tasks, TokenVerifier,
     certificates::CertificateFiles,
     config::{self, Secret},
     descriptors, error_text, install_crypto_provider, serve,
@@ -76,6 +76,9 @@ pub struct ProcessConfig<S> {
     /// `[admin]`: the administration address of a gateway.
     #[serde(default)]
     pub admin: AdminConfig,
+    /// `[audit]`: where an owner exports the heads of its audit trails to.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// `[telemetry]`: logs and metrics.
     #[serde(default)]
     pub telemetry: TelemetryConfig,

@@ -1,4 +1,4 @@
-//! Servers for tests: private PostgreSQL, Redis, Keycloak, Hydra, oidc-provider, samlp, Pebble and pgbouncer processes, and SQLite files.
+//! Servers for tests: private PostgreSQL, Redis, Keycloak, Hydra, oidc-provider, samlp, Pebble, s3s-fs and pgbouncer processes, and SQLite files.
 //!
 //! Each server runs the installed binary in a directory of its own, on a free port of the loopback address, and ends
 //! with its handle. Nothing else on the machine is touched.
@@ -30,6 +30,7 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod s3;
 mod samlp;
 mod size;
 mod skipped;
@@ -43,6 +44,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::PostgresServer;
 pub use process::{mortal, spawn_mortal};
 pub use redis::{RedisSentinel, RedisServer};
+pub use s3::S3Server;
 pub use samlp::SamlpServer;
 pub use size::choose_size;
 pub use skipped::report_skipped;

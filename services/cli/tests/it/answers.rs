@@ -426,6 +426,10 @@ impl Asked {
         for what in ["create", "roll", "show", "retire"] {
             self.any(&["control-keys", what, &keys]);
         }
+        let audit_key = self.path("new-audit-key");
+        for what in ["create", "show"] {
+            self.any(&["audit-key", what, &audit_key]);
+        }
         let sealing_key = self.path("new-sealing-key");
         for what in ["create", "roll", "retire"] {
             self.any(&["sealing-key", what, &sealing_key]);

@@ -240,6 +240,64 @@ async fn change_of_an_entry_is_found(installation: &TestInstallation) {
     );
 }
 
+#[tokio::test]
+async fn heads_of_the_trail_are_exported_and_find_an_end_that_was_cut_off() {
+    let installation = TestInstallation::new();
+    let settings = installation.path("bowline.toml");
+    let before = std::fs::read_to_string(&settings).unwrap();
+    let audit = "\n[audit]\ndirectory = \"heads\"\nexport_seconds = 1\n";
+    std::fs::write(&settings, before + audit).unwrap();
+    std::fs::create_dir(installation.path("heads")).unwrap();
+    let served = installation.serve().await;
+    installation
+        .json(&["users", "create", "amira@example.com"])
+        .await;
+    let file = installation.path("heads/audit-heads-identity.jsonl");
+    let whole = installation.json(&["audit", "verify"]).await;
+    let entries = whole[0]["entries"].as_u64().unwrap();
+    let exported = async {
+        let newest = format!("\"sequence\":{entries},");
+        while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&newest)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::bowline::SOON, exported)
+        .await
+        .unwrap();
+    let key = installation.path("control-keys/audit.key");
+    let key = installation
+        .json(&["audit-key", "show", key.to_str().unwrap()])
+        .await;
+    let key = key["public"].as_str().unwrap();
+    let (file, heads) = (file.to_str().unwrap(), ["--heads", "--key"]);
+    let verify = ["audit", "verify", heads[0], file, heads[1], key];
+    let verified = installation.json(&verify).await;
+    assert_eq!(verified[0]["confirmed"], entries, "{verified}");
+    let other = "bowline-audit-public-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let said = installation
+        .bowline(&["audit", "verify", heads[0], file, heads[1], other])
+        .await;
+    assert_ne!(said.code, 0, "{}", said.error);
+    assert!(said.error.contains("does not count"), "{}", said.error);
+
+    served.end().await;
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", installation.path("identity.db").display());
+    let database = sqlx::AnyPool::connect(&url).await.unwrap();
+    let cut = "DELETE FROM audit WHERE sequence = (SELECT audit_sequence FROM heads WHERE audit_sequence > 1);
+         UPDATE heads SET audit_sequence = audit_sequence - 1, audit_hash =
+             (SELECT hash FROM audit WHERE audit.tailnet_id = heads.tailnet_id ORDER BY sequence DESC LIMIT 1)";
+    sqlx::raw_sql(cut).execute(&database).await.unwrap();
+    database.close().await;
+    let _served = installation.serve().await;
+    let own = installation.json(&["audit", "verify"]).await;
+    assert_eq!(own[0]["whole"], true, "the server sees nothing: {own}");
+    let said = installation.bowline(&verify).await;
+    assert_eq!(said.code, 1, "{}", said.error);
+    let missing = format!("the trail of identity: entry {entries} is missing");
+    assert!(said.error.contains(&missing), "{}", said.error);
+}
+
 /// Writes a device that waits for somebody, as a client without a key leaves it.
 async fn pending_login(installation: &TestInstallation, id: &str) {
     sqlx::any::install_default_drivers();

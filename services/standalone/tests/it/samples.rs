@@ -6,6 +6,7 @@ use bowline_identity::IdentityConfig;
 use bowline_key_registry::RegistryConfig;
 use bowline_netmap_gateway::GatewayConfig;
 use bowline_service_kit::{
+    AuditConfig, AuditStoreConfig,
     certificates::CertificateFiles,
     config,
     process::{AdminConfig, NoSettings, ProcessConfig},
@@ -116,10 +117,16 @@ fn fields<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
 /// What every process has; `but` are the settings at the top that this one does without.
 fn check_process<S: DeserializeOwned + Default>(sample: &Sample, but: &[&str]) {
     sample.parse::<ProcessConfig<S>>();
-    let tables = ["admin", "certificates", "service", "telemetry"];
+    let tables = ["admin", "audit", "certificates", "service", "telemetry"];
     sample.names_all::<ProcessConfig<S>>("", &[but, &tables].concat());
     sample.names_all::<CertificateFiles>("certificates", &[]);
     sample.names_all::<TelemetryConfig>("telemetry", &[]);
+}
+
+/// What every owner exports.
+fn check_audit(sample: &Sample) {
+    sample.names_all::<AuditConfig>("audit", &["s3"]);
+    sample.names_all::<AuditStoreConfig>("audit.s3", &[]);
 }
 
 #[test]
@@ -128,6 +135,7 @@ fn sample_of_identity_is_complete() {
     let sample = Sample::read("identity.toml");
     check_process::<IdentityConfig>(&sample, &calls_nobody);
     sample.names_all::<IdentityConfig>("service", &[]);
+    check_audit(&sample);
 }
 
 #[test]
@@ -135,12 +143,14 @@ fn sample_of_the_key_registry_is_complete() {
     let sample = Sample::read("key-registry.toml");
     check_process::<RegistryConfig>(&sample, &["key_registry"]);
     sample.names_all::<RegistryConfig>("service", &[]);
+    check_audit(&sample);
 }
 
 #[test]
 fn sample_of_the_policy_compiler_is_complete() {
     let sample = Sample::read("policy-compiler.toml");
     check_process::<NoSettings>(&sample, &["policy_compiler"]);
+    check_audit(&sample);
 }
 
 #[test]
@@ -156,8 +166,10 @@ fn sample_of_a_gateway_is_complete() {
 fn sample_of_one_process_is_complete() {
     let sample = Sample::read("bowline.toml");
     sample.parse::<Config>();
+    check_audit(&sample);
     let tables = [
         "admin",
+        "audit",
         "gateway",
         "identity",
         "registry",

@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 5] = [
     // Adapters: here IO begins.
     &[
         "acme",
+        "audit-heads",
         "bus",
         "change-feed",
         "control-keys",

@@ -1,0 +1,145 @@
+//! Where heads are exported to.
+
+use std::{
+    fs,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::PathBuf,
+};
+
+use bowline_clock::random_bytes;
+use bowline_http_client::{HttpClient, HttpError};
+use bowline_service_kit::{config::Secret, error_text};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{Request, StatusCode, Uri, header};
+
+use crate::s3::S3Store;
+
+/// What is sent.
+const LINES: &str = "application/x-ndjson";
+
+/// Why heads are not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The file can not be written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// There is no answer.
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    /// The answer refuses.
+    #[error("the answer is {status}: {said}")]
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// The beginning of what it says.
+        said: String,
+    },
+    /// The request can not be made from the settings.
+    #[error("the request can not be made: {0}")]
+    Request(String),
+}
+
+/// A place that the server only adds to.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// A file in this directory.
+    Directory(PathBuf),
+    /// Whoever takes a POST there.
+    Webhook { url: Uri, token: Option<Secret> },
+    /// A store that speaks S3.
+    S3(S3Store),
+}
+
+impl Destination {
+    /// Returns its name, in the database and in logs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "directory",
+            Self::Webhook { .. } => "webhook",
+            Self::S3(_) => "s3",
+        }
+    }
+
+    /// Adds lines of an owner.
+    pub(crate) async fn add_lines(
+        &self,
+        owner: &str,
+        lines: String,
+        now: DateTime<Utc>,
+        client: &HttpClient,
+    ) -> Result<(), ExportError> {
+        match self {
+            Self::Directory(directory) => {
+                let path = directory.join(format!("audit-heads-{owner}.jsonl"));
+                // A disk may take long.
+                let written = tokio::task::spawn_blocking(move || {
+                    append_to_file(&path, &lines)
+                        .map_err(|source| ExportError::File { path, source })
+                });
+                written
+                    .await
+                    .unwrap_or_else(|error| Err(ExportError::Request(error.to_string())))
+            }
+            Self::Webhook { url, token } => {
+                let mut request = Request::post(url.clone()).header(header::CONTENT_TYPE, LINES);
+                if let Some(token) = token {
+                    let bearer = format!("Bearer {}", token.expose());
+                    request = request.header(header::AUTHORIZATION, bearer);
+                }
+                send(client, request.body(Bytes::from(lines))).await
+            }
+            Self::S3(store) => {
+                let random = u32::from_be_bytes(random_bytes());
+                let name = format!(
+                    "{owner}/{}-{random:08x}.jsonl",
+                    now.format("%Y/%m/%d/%H%M%S")
+                );
+                let request = store.put_request(&name, lines.into(), now);
+                send(client, request).await
+            }
+        }
+    }
+}
+
+/// Adds lines behind those that are there, and waits until they are kept. A line that a crash has cut stays one of its own.
+fn append_to_file(path: &std::path::Path, lines: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .open(path)?;
+    let mut text = String::new();
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        text.push('\n');
+    }
+    text.push_str(lines);
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+async fn send(
+    client: &HttpClient,
+    request: Result<Request<Bytes>, http::Error>,
+) -> Result<(), ExportError> {
+    let request = request.map_err(|error| ExportError::Request(error_text(&error)))?;
+    let answer = client.send(request).await?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(answer.body());
+    Err(ExportError::Refused {
+        status: answer.status(),
+        said: said.chars().take(200).collect(),
+    })
+}
