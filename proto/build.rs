@@ -8,16 +8,17 @@ use protox::{
     prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value},
 };
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "bowline/identity/v1/identity_service.proto",
     "bowline/identity/v1/scim_service.proto",
     "bowline/identity/v1/session_service.proto",
+    "bowline/identity/v1/webhook_service.proto",
     "bowline/key_registry/v1/key_registry_service.proto",
     "bowline/policy/v1/policy_service.proto",
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand, in `src/redacted.rs`.
-const SECRETIVE: [&str; 43] = [
+const SECRETIVE: [&str; 45] = [
     "bowline.identity.v1.AcceptInvitationRequest",
     "bowline.identity.v1.AcceptInvitationResponse",
     "bowline.identity.v1.AuthenticateTokenRequest",
@@ -32,6 +33,7 @@ const SECRETIVE: [&str; 43] = [
     "bowline.identity.v1.CreateOAuthClientResponse",
     "bowline.identity.v1.CreateScimResourceRequest",
     "bowline.identity.v1.CreateScimTokenResponse",
+    "bowline.identity.v1.CreateWebhookResponse",
     "bowline.identity.v1.DeleteOwnPasskeyRequest",
     "bowline.identity.v1.DeleteScimResourceRequest",
     "bowline.identity.v1.EndOwnSessionRequest",
@@ -53,6 +55,7 @@ const SECRETIVE: [&str; 43] = [
     "bowline.identity.v1.OpenSessionResponse",
     "bowline.identity.v1.PatchScimResourceRequest",
     "bowline.identity.v1.ReplaceScimResourceRequest",
+    "bowline.identity.v1.RotateWebhookSecretResponse",
     "bowline.identity.v1.StartProgramLoginResponse",
     "bowline.identity.v1.TakeSamlResponseRequest",
     "bowline.identity.v1.UpdateConnectionRequest",
@@ -243,6 +246,7 @@ fn area_name(name: &str) -> Option<&'static str> {
         "networking_settings" => "NetworkingSettings",
         "account_settings" => "AccountSettings",
         "logs:configuration" => "LogsConfiguration",
+        "webhooks" => "Webhooks",
         _ => return None,
     })
 }

@@ -14,6 +14,8 @@ import (
 
 // The edges of the services, as services/README.md draws them, with the ports at which they are open at both ends.
 var edges = []string{
+	"identity → key-registry:7102",
+	"identity → policy-compiler:7103",
 	"key-registry → identity:7101",
 	"key-registry → policy-compiler:7103",
 	"netmap-gateway → identity:7101",

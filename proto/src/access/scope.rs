@@ -31,11 +31,13 @@ pub enum Area {
     AccountSettings,
     /// The audit trails.
     LogsConfiguration,
+    /// Addresses that are told what happens.
+    Webhooks,
 }
 
 impl Area {
     /// All areas.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::All,
         Self::AuthKeys,
         Self::OAuthKeys,
@@ -49,6 +51,7 @@ impl Area {
         Self::NetworkingSettings,
         Self::AccountSettings,
         Self::LogsConfiguration,
+        Self::Webhooks,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -66,6 +69,7 @@ impl Area {
             Self::NetworkingSettings => "networking_settings",
             Self::AccountSettings => "account_settings",
             Self::LogsConfiguration => "logs:configuration",
+            Self::Webhooks => "webhooks",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The messages of sessions, links and passkeys.
+//! The messages of sessions, links, passkeys and webhooks.
 
 use std::fmt;
 
@@ -6,10 +6,11 @@ use super::{redact, redact_secrets};
 use crate::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, BeginLoginAttemptRequest,
     BeginPasskeyRequest, CloseSessionRequest, CloseSessionResponse, CreateInvitationResponse,
-    DeleteOwnPasskeyRequest, EndOwnSessionRequest, EndProviderLoginRequest, FinishPasskeyRequest,
-    GetInvitationRequest, GetSessionRequest, ListLoginChoicesRequest, ListOwnPasskeysRequest,
-    ListOwnSessionsRequest, OpenProgramSessionRequest, OpenProgramSessionResponse,
-    OpenSessionResponse, StartProgramLoginResponse,
+    CreateWebhookResponse, DeleteOwnPasskeyRequest, EndOwnSessionRequest, EndProviderLoginRequest,
+    FinishPasskeyRequest, GetInvitationRequest, GetSessionRequest, ListLoginChoicesRequest,
+    ListOwnPasskeysRequest, ListOwnSessionsRequest, OpenProgramSessionRequest,
+    OpenProgramSessionResponse, OpenSessionResponse, RotateWebhookSecretResponse,
+    StartProgramLoginResponse,
 };
 
 redact_secrets! {
@@ -20,6 +21,7 @@ redact_secrets! {
     CloseSessionRequest { callback_url; secret }
     CloseSessionResponse { ; provider_url }
     CreateInvitationResponse { invitation; secret, url }
+    CreateWebhookResponse { webhook; secret }
     DeleteOwnPasskeyRequest { passkey_id; session_secret }
     EndOwnSessionRequest { session_id; session_secret }
     EndProviderLoginRequest { connection_id; logout_token }
@@ -32,5 +34,6 @@ redact_secrets! {
     OpenProgramSessionRequest { ; device_code }
     OpenProgramSessionResponse { state, session; secret }
     OpenSessionResponse { session; secret }
+    RotateWebhookSecretResponse { webhook; secret }
     StartProgramLoginResponse { login; device_code }
 }

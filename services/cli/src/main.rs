@@ -40,6 +40,7 @@ mod status;
 mod tailnets;
 mod time;
 mod users;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -132,6 +133,9 @@ enum Command {
     /// Who may reach what.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Addresses that are told what happens.
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// What was done, by whom and when.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -217,6 +221,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Dns(command) => dns::run(command, &connection, &printer).await,
         Command::KeyPolicy(command) => key_policy::run(command, &connection, &printer).await,
         Command::Policy(command) => policy::run(command, &connection, &printer).await,
+        Command::Webhooks(command) => webhooks::run(command, &connection, &printer).await,
         Command::Audit(command) => audit::run(command, &connection, &printer).await,
         Command::Import(command) => import::run(command, &connection, &printer).await,
         Command::Config(command) => server::run_config(command, &connection, &printer),

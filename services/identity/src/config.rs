@@ -15,6 +15,12 @@ const PROVIDER_LIMITS: AnswerLimits = AnswerLimits {
     deadline: Duration::from_secs(10),
 };
 
+/// What the answer of a webhook's receiver may take; nothing in it counts but its status.
+const WEBHOOK_LIMITS: AnswerLimits = AnswerLimits {
+    longest_body: 64 << 10,
+    deadline: Duration::from_secs(10),
+};
+
 /// How long the command that prints the sealing keys may take, and how much it may print.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST_KEYS: usize = 64 << 10;
@@ -73,6 +79,8 @@ pub struct IdentityConfig {
     pub sealing_key_command: Option<String>,
     /// Networks that are not public and in which identity providers may be asked, such as `10.0.0.0/8`.
     pub provider_networks: Vec<IpNet>,
+    /// Networks that are not public and in which webhooks may be sent events, such as `10.0.0.0/8`.
+    pub webhook_networks: Vec<IpNet>,
     /// The URL that browsers reach the gateway by, to tell administrators the addresses that a provider is to be given.
     pub public_url: String,
 }
@@ -101,6 +109,12 @@ impl IdentityConfig {
     pub(crate) fn provider_client(&self) -> HttpClient {
         let also = self.provider_networks.clone();
         HttpClient::new(Destinations::Public { also }, PROVIDER_LIMITS)
+    }
+
+    /// Returns how events are sent.
+    pub(crate) fn webhook_client(&self) -> HttpClient {
+        let also = self.webhook_networks.clone();
+        HttpClient::new(Destinations::Public { also }, WEBHOOK_LIMITS)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod ssh;
 pub mod suspension;
 pub mod tailnet;
 pub mod user;
+pub mod webhook;
 
 pub use differences::describe_change;
 

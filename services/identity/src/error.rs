@@ -62,6 +62,9 @@ pub enum IdentityError {
     /// The identity provider can not be asked, or says what is not believed.
     #[error("{0}")]
     Provider(#[from] OidcError),
+    /// The audit trail of another service can not be read.
+    #[error("the audit trail of {0} can not be read: {1}")]
+    Trail(&'static str, String),
     /// A sealed secret can not be opened.
     #[error("the secret of {0} can not be opened: {1}")]
     Sealed(String, #[source] SealingError),
@@ -149,6 +152,7 @@ impl ServiceError for IdentityError {
                 _ => Code::InvalidArgument,
             },
             Self::OtherVersion => Code::FailedPrecondition,
+            Self::Trail(..) => Code::Unavailable,
             Self::Provider(error) if error.is_temporary() => Code::Unavailable,
             Self::Provider(_) => Code::FailedPrecondition,
             Self::Sealed(..) | Self::Saml(..) => Code::Internal,
@@ -177,6 +181,7 @@ impl ServiceError for IdentityError {
             Self::LoginRefused(_) => "LOGIN_REFUSED",
             Self::AwaitsApproval => "AWAITS_APPROVAL",
             Self::Provider(_) => "PROVIDER",
+            Self::Trail(..) => "SERVICE",
             Self::Sealed(..) => "SEALED",
             Self::Saml(..) => "SAML",
             Self::TooManyAttempts => "TOO_MANY_ATTEMPTS",

@@ -13,6 +13,7 @@ mod scim;
 mod sessions;
 mod tailnets;
 mod users;
+mod webhooks;
 
 pub use connections::ConnectionRpcs;
 pub use identity::IdentityRpcs;

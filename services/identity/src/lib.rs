@@ -50,6 +50,8 @@ mod tailnets;
 mod tokens;
 mod user_merges;
 mod users;
+mod webhooks;
 
 pub use config::{IdentityConfig, SealingKeyError};
 pub use service::{Identity, IdentityBase, IdentityStartError};
+pub use webhooks::TrailServices;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bowline_audit_heads::HeadExporter;
 use bowline_bus::Bus;
 use bowline_clock::SystemClock;
-use bowline_identity::{Identity, IdentityConfig};
+use bowline_identity::{Identity, IdentityConfig, TrailServices};
 use bowline_service_kit::{
     Caller, GrpcChannel, ServiceName,
     process::{Process, ProcessError},
@@ -18,7 +18,18 @@ async fn main() -> Result<(), ProcessError> {
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
     let (url, config) = (process.database_url()?, &process.config.service);
-    let identity = Identity::start(url, config, bus, clock, &process.tasks).await?;
+    let others = [
+        &process.config.key_registry,
+        &process.config.policy_compiler,
+    ];
+    let trails = match others.iter().any(|addresses| addresses.is_empty()) {
+        true => None,
+        false => Some(TrailServices {
+            registry: process.channel_to(ServiceName::KeyRegistry)?,
+            compiler: process.channel_to(ServiceName::PolicyCompiler)?,
+        }),
+    };
+    let identity = Identity::start(url, config, trails, bus, clock, &process.tasks).await?;
     let callers = process.callers().clone();
     identity
         .database()

@@ -14,6 +14,7 @@ use crate::{
         self,
         sealed::{SealedCell, SealedColumn},
     },
+    webhooks,
 };
 
 /// How many secrets one transaction seals again.
@@ -64,6 +65,24 @@ const OF_LOGINS: [SealedSecrets; 5] = [
     }),
 ];
 
+/// What events for webhooks are signed with.
+const OF_WEBHOOKS: [SealedSecrets; 2] = [
+    secrets_of_webhooks("sealed_secret"),
+    secrets_of_webhooks("sealed_old_secret"),
+];
+
+const fn secrets_of_webhooks(name: &'static str) -> SealedSecrets {
+    SealedSecrets {
+        column: SealedColumn {
+            table: "webhooks",
+            name,
+            number: "",
+            id: "CAST(id AS TEXT)",
+        },
+        places: |cell| vec![webhooks::secret_place(&cell.id)],
+    }
+}
+
 impl Connections {
     /// Seals again what an older key has sealed. Returns how many secrets.
     pub(crate) async fn reseal_secrets(&self) -> Result<usize, IdentityError> {
@@ -71,7 +90,7 @@ impl Connections {
             return Ok(0);
         };
         let mut resealed = self.reseal_own_secrets().await?;
-        for secrets in &OF_LOGINS {
+        for secrets in OF_LOGINS.iter().chain(&OF_WEBHOOKS) {
             resealed += reseal_column(self.log.database(), keys, secrets).await?;
         }
         Ok(resealed)

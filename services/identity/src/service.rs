@@ -24,6 +24,7 @@ use bowline_proto::identity::v1::{
     scim_token_service_server::ScimTokenServiceServer,
     session_service_server::SessionServiceServer, tailnet_service_server::TailnetServiceServer,
     token_service_server::TokenServiceServer, user_service_server::UserServiceServer,
+    webhook_service_server::WebhookServiceServer,
 };
 use bowline_sealing::SealingKeys;
 use bowline_service_kit::Tasks;
@@ -54,6 +55,7 @@ use crate::{
     tailnets::Tailnets,
     tokens::TokenAuthenticator,
     users::Users,
+    webhooks::{EventCollector, TrailReader, TrailServices, WebhookSender, Webhooks},
 };
 
 /// The steps of the schema.
@@ -75,6 +77,7 @@ const MIGRATIONS: Migrations = migrations![
     "0015_program_logins",
     "0016_waiting_logins",
     "0017_deleted_users",
+    "0018_webhooks",
 ];
 
 /// Why identity can not start.
@@ -98,6 +101,10 @@ pub struct IdentityBase {
     pub sealing_keys: Option<SealingKeys>,
     /// What identity providers are asked through.
     pub provider_client: HttpClient,
+    /// What events are sent to webhooks through.
+    pub webhook_client: HttpClient,
+    /// The other owners, whose audit trails webhooks are told of; without them they are told of users alone.
+    pub trail_services: Option<TrailServices>,
     /// The URL that browsers reach the gateway by; empty where it is not known.
     pub public_url: String,
 }
@@ -120,6 +127,7 @@ pub struct Identity {
     conditions: Conditions,
     scim: ScimProvisioning,
     scim_tokens: ScimTokens,
+    webhooks: Webhooks,
     audit: AuditRpcs,
     rpcs: IdentityRpcs,
 }
@@ -133,6 +141,7 @@ impl Identity {
     pub fn start<'a>(
         url: &'a str,
         config: &'a IdentityConfig,
+        trail_services: Option<TrailServices>,
         bus: Bus,
         clock: SharedClock,
         tasks: &'a Tasks,
@@ -144,6 +153,8 @@ impl Identity {
                 bus,
                 sealing_keys: config.read_sealing_keys().await?,
                 provider_client: config.provider_client(),
+                webhook_client: config.webhook_client(),
+                trail_services,
                 public_url: config.public_url.clone(),
             };
             Ok(Self::assemble(base, tasks))
@@ -166,6 +177,15 @@ impl Identity {
         let providers = Providers::new(client.clone());
         let saml = SamlProviders::new(log.clone(), client.clone());
         let sealing = base.sealing_keys.map(Arc::new);
+        let trails = TrailReader::new(log.clone(), base.trail_services);
+        let collector = EventCollector::new(log.clone(), trails.clone());
+        tasks.spawn_background("collect-webhook-events", collector.run());
+        if let Some(sealing) = &sealing {
+            let sealing = Arc::clone(sealing);
+            let sender = WebhookSender::new(log.clone(), sealing, base.webhook_client);
+            tasks.spawn_background("send-webhook-events", sender.run());
+        }
+        let webhooks = Webhooks::new(log.clone(), sealing.clone(), trails);
         let connections = Connections::new(log.clone(), sealing, saml.clone());
         let attempts = LoginAttempts::new(
             log.clone(),
@@ -217,6 +237,7 @@ impl Identity {
             conditions: Conditions::new(log.clone()),
             scim: ScimProvisioning::new(log.clone()),
             scim_tokens: ScimTokens::new(log.clone()),
+            webhooks,
             audit: AuditRpcs::new(
                 log,
                 |number| read_tailnet_id(number).map_err(Status::from),
@@ -255,6 +276,7 @@ impl Identity {
             .add_service(PasskeyServiceServer::new(self.passkeys.clone()))
             .add_service(ScimServiceServer::new(self.scim.clone()))
             .add_service(ScimTokenServiceServer::new(self.scim_tokens.clone()))
+            .add_service(WebhookServiceServer::new(self.webhooks.clone()))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(DeploymentServiceServer::new(self.deployment_rpcs()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));

@@ -21,6 +21,8 @@ pub mod sealed;
 pub mod sessions;
 pub mod ssh_checks;
 mod users;
+pub mod webhook_events;
+pub mod webhooks;
 
 use bowline_db::DatabaseError;
 use bowline_proto::identity::v1::Tailnet;

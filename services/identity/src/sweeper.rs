@@ -115,6 +115,7 @@ impl IdentitySweeper {
                 let ended = write.now();
                 store::attempts::forget_attempts(write.connection(), ended).await?;
                 store::sessions::forget_sessions(write.connection(), ended).await?;
+                store::webhooks::forget_old_secrets(write.connection(), ended).await?;
                 store::invitations::forget_invitations(write.connection(), ended).await?;
                 store::saml::forget_messages(write.connection(), ended).await?;
                 let before = ended - ssh::LONGEST_PERIOD;

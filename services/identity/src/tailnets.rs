@@ -148,6 +148,7 @@ impl Tailnets {
                     }
                     store::connections::delete_of_tailnet(mutation.connection(), id.get()).await?;
                     store::credentials::delete_of_tailnet(mutation.connection(), id.get()).await?;
+                    store::webhooks::delete_of_tailnet(mutation.connection(), id.get()).await?;
                     store::groups::delete_groups_of_tailnet(mutation.connection(), id.get())
                         .await?;
                     store::delete_tailnet(mutation.connection(), id.get()).await?;

@@ -289,7 +289,8 @@ impl Nodes {
                     if routes::may_move_primaries(&before, &node) {
                         node_changes::elect_primaries(mutation).await?;
                     }
-                    let detail = difference::add_changes(detail, &before, &node);
+                    let mut detail = difference::add_changes(detail, &before, &node);
+                    detail["name"] = json!(node.name);
                     mutation.record_audit(action, node.id.to_string(), &detail);
                     let is_due = adoptions::wake_node(mutation.connection(), node.id, now).await?;
                     // The election may have changed it again.

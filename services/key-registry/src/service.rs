@@ -50,6 +50,7 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0009_waiting_nodes",
     "0010_kept_out",
     "0011_tailnet_lock",
+    "0012_expiry_notices",
 ];
 
 /// Gateways find that their lease has lapsed, and report again all that they have: their reports may be lost.

@@ -4,6 +4,7 @@ pub mod adoptions;
 pub mod approvals;
 pub mod barred_users;
 pub mod elections;
+pub mod expiry_notices;
 pub mod gateways;
 pub mod lags;
 pub mod locks;

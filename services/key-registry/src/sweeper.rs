@@ -3,6 +3,8 @@
 //! Each kind of end is looked for by itself, and each tailnet's are written by themselves: what fails for one holds up
 //! no other, and is tried again a second later.
 
+mod expiry_notices;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bowline_db::{ChangeLog, SoftBatch, to_micros};
@@ -117,6 +119,9 @@ impl Sweeper {
             ticks.tick().await;
             if let Err(error) = self.log.compact_entries(KEPT_ENTRIES, KEPT_AGE).await {
                 tracing::warn!(%error, "the log can not be compacted");
+            }
+            if let Err(error) = self.notice_ends().await {
+                tracing::warn!(%error, "keys that end within a day can not be put on record");
             }
             if let Err(error) = self.fill_in_approval().await {
                 tracing::warn!(%error, "which nodes are approved can not be filled in");

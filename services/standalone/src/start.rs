@@ -13,7 +13,7 @@ use bowline_bus::Bus;
 use bowline_clock::{Clock as _, SharedClock, SystemClock};
 use bowline_control_keys::ControlKeys;
 use bowline_db::Database;
-use bowline_identity::{Identity, IdentityConfig};
+use bowline_identity::{Identity, IdentityConfig, TrailServices};
 use bowline_key_registry::{AskedServices, KeyRegistry};
 use bowline_netmap_gateway::{Backends, Dependencies, DerpMap, GatewayConfig};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
@@ -284,7 +284,12 @@ async fn start_owners(
     let mut routes = Routes::builder();
     let url = database(ServiceName::Identity);
     let settings = identity_settings(state_dir, config)?;
-    let identity = Identity::start(&url, &settings, bus.clone(), Arc::clone(clock), tasks).await?;
+    let trails = TrailServices {
+        registry: channel(ServiceName::Identity),
+        compiler: channel(ServiceName::Identity),
+    };
+    let (hints, time) = (bus.clone(), Arc::clone(clock));
+    let identity = Identity::start(&url, &settings, Some(trails), hints, time, tasks).await?;
     identity.add_to(&mut routes);
     let asked = AskedServices {
         identity: channel(registry),

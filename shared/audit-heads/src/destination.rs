@@ -20,7 +20,7 @@ const LINES: &str = "application/x-ndjson";
 
 /// Why heads are not exported.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+pub enum HeadExportError {
     /// The file can not be written.
     #[error("{}: {source}", path.display())]
     File {
@@ -47,7 +47,7 @@ pub enum ExportError {
 
 /// A place that the server only adds to.
 #[derive(Debug)]
-pub(crate) enum Destination {
+pub(crate) enum HeadDestination {
     /// A file in this directory.
     Directory(PathBuf),
     /// Whoever takes a POST there.
@@ -56,7 +56,7 @@ pub(crate) enum Destination {
     S3(S3Store),
 }
 
-impl Destination {
+impl HeadDestination {
     /// Returns its name, in the database and in logs.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -73,18 +73,18 @@ impl Destination {
         lines: String,
         now: DateTime<Utc>,
         client: &HttpClient,
-    ) -> Result<(), ExportError> {
+    ) -> Result<(), HeadExportError> {
         match self {
             Self::Directory(directory) => {
                 let path = directory.join(format!("audit-heads-{owner}.jsonl"));
                 // A disk may take long.
                 let written = tokio::task::spawn_blocking(move || {
                     append_to_file(&path, &lines)
-                        .map_err(|source| ExportError::File { path, source })
+                        .map_err(|source| HeadExportError::File { path, source })
                 });
                 written
                     .await
-                    .unwrap_or_else(|error| Err(ExportError::Request(error.to_string())))
+                    .unwrap_or_else(|error| Err(HeadExportError::Request(error.to_string())))
             }
             Self::Webhook { url, token } => {
                 let mut request = Request::post(url.clone()).header(header::CONTENT_TYPE, LINES);
@@ -131,14 +131,14 @@ fn append_to_file(path: &std::path::Path, lines: &str) -> io::Result<()> {
 async fn send(
     client: &HttpClient,
     request: Result<Request<Bytes>, http::Error>,
-) -> Result<(), ExportError> {
-    let request = request.map_err(|error| ExportError::Request(error_text(&error)))?;
+) -> Result<(), HeadExportError> {
+    let request = request.map_err(|error| HeadExportError::Request(error_text(&error)))?;
     let answer = client.send(request).await?;
     if answer.status().is_success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(answer.body());
-    Err(ExportError::Refused {
+    Err(HeadExportError::Refused {
         status: answer.status(),
         said: said.chars().take(200).collect(),
     })

@@ -11,8 +11,8 @@ use http::Uri;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    AuditKey, AuditKeyError, ExportError, SignedHead,
-    destination::Destination,
+    AuditKey, AuditKeyError, HeadExportError, SignedHead,
+    destination::HeadDestination,
     head::HeadFacts,
     s3::S3Store,
     store::{self, UnexportedHead},
@@ -54,7 +54,7 @@ pub struct HeadExporter {
     database: Database,
     owner: ServiceName,
     key: AuditKey,
-    destinations: Vec<Destination>,
+    destinations: Vec<HeadDestination>,
     interval: TimeDelta,
     client: HttpClient,
 }
@@ -65,7 +65,7 @@ enum TurnError {
     #[error("{0}")]
     Database(#[from] DatabaseError),
     #[error("{0}")]
-    Export(#[from] ExportError),
+    Export(#[from] HeadExportError),
 }
 
 impl HeadExporter {
@@ -123,7 +123,7 @@ impl HeadExporter {
         done
     }
 
-    async fn take_turn(&self, destination: &Destination) -> Result<bool, TurnError> {
+    async fn take_turn(&self, destination: &HeadDestination) -> Result<bool, TurnError> {
         let name = destination.name();
         let now = self.database.now().await?;
         if !store::take_turn(&self.database, name, now + self.interval).await? {
@@ -136,7 +136,7 @@ impl HeadExporter {
         exported.map(|()| true)
     }
 
-    async fn export_heads(&self, destination: &Destination) -> Result<(), TurnError> {
+    async fn export_heads(&self, destination: &HeadDestination) -> Result<(), TurnError> {
         let mut after = 0;
         loop {
             let heads = store::list_unexported(&self.database, destination.name(), after).await?;
@@ -167,19 +167,19 @@ impl HeadExporter {
     }
 }
 
-fn read_destinations(config: &AuditConfig) -> Result<Vec<Destination>, AuditSettingsError> {
+fn read_destinations(config: &AuditConfig) -> Result<Vec<HeadDestination>, AuditSettingsError> {
     let mut found = Vec::new();
     if let Some(directory) = &config.directory {
-        found.push(Destination::Directory(directory.clone()));
+        found.push(HeadDestination::Directory(directory.clone()));
     }
     if let Some(url) = &config.webhook_url {
-        found.push(Destination::Webhook {
+        found.push(HeadDestination::Webhook {
             url: read_url("webhook_url", url)?,
             token: config.webhook_token.clone(),
         });
     }
     if !config.s3.bucket.is_empty() {
-        found.push(Destination::S3(read_store(&config.s3)?));
+        found.push(HeadDestination::S3(read_store(&config.s3)?));
     }
     Ok(found)
 }

@@ -26,7 +26,7 @@ mod s3;
 mod store;
 
 pub use check::{TrailBreak, TrailCheck};
-pub use destination::ExportError;
+pub use destination::HeadExportError;
 pub use exporter::{AuditSettingsError, HeadExporter};
 pub use head::{HeadError, SignedHead};
 pub use key::{AuditKey, AuditKeyError, AuditPublicKey, create_audit_key};

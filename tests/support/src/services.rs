@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, SystemClock};
-use bowline_identity::{Identity, IdentityConfig};
+use bowline_db::Database;
+use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
+use bowline_identity::{Identity, IdentityBase, TrailServices};
 use bowline_key_registry::{AskedServices, KeyRegistry, RegistryConfig};
 use bowline_policy_compiler::{FollowedServices, PolicyCompiler};
 use bowline_proto::identity::v1::User;
-use bowline_service_kit::{
-    Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks, config::Secret,
-};
+use bowline_sealing::SealingKeys;
+use bowline_service_kit::{Caller, DeferredServices, GrpcChannel, ServiceName, Shutdown, Tasks};
 use bowline_test_servers::TestDatabase;
 use ipnet::Ipv4Net;
 use parking_lot::Mutex;
@@ -18,6 +19,12 @@ use tonic::service::Routes;
 
 /// Seals the secrets of identity providers.
 const SEALING_KEY: &str = "bowline-sealing-key-AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+/// What answers from outside may take.
+const LIMITS: AnswerLimits = AnswerLimits {
+    longest_body: 1 << 20,
+    deadline: Duration::from_secs(10),
+};
 
 /// How often each RPC was called, by its path.
 type Calls = Arc<Mutex<BTreeMap<String, usize>>>;
@@ -46,6 +53,20 @@ impl TestServices {
 
     /// Starts them by a clock of the test's; on PostgreSQL time is the database's all the same.
     pub async fn start_with_clock(database: TestDatabase, clock: SharedClock) -> Self {
+        let webhook_client = HttpClient::new(Destinations::Anywhere, LIMITS);
+        Self::start_parts(database, clock, webhook_client).await
+    }
+
+    /// Starts them with a client that reaches the webhooks of a test.
+    pub async fn start_with_webhooks(database: TestDatabase, webhook_client: HttpClient) -> Self {
+        Self::start_parts(database, Arc::new(SystemClock), webhook_client).await
+    }
+
+    async fn start_parts(
+        database: TestDatabase,
+        clock: SharedClock,
+        webhook_client: HttpClient,
+    ) -> Self {
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
         let (bus, channels) = (Bus::in_process(), DeferredServices::default());
         let channel = |service| channels.channel_for(Caller::Service(service));
@@ -53,14 +74,23 @@ impl TestServices {
             ["identity", "registry", "policy"].map(|owner| database.url(owner));
         let mut routes = Routes::builder();
 
-        let settings = IdentityConfig {
-            sealing_key: Some(Secret::new(SEALING_KEY.to_owned())),
-            // Where the identity providers of tests listen.
-            provider_networks: vec![Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()],
-            ..IdentityConfig::default()
+        let trails = TrailServices {
+            registry: channel(ServiceName::Identity),
+            compiler: channel(ServiceName::Identity),
         };
-        let identity = Identity::start(&identity, &settings, bus.clone(), clock.clone(), &tasks);
-        identity.await.unwrap().add_to(&mut routes);
+        // Where the identity providers of tests listen.
+        let also = vec![Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()];
+        let options = Identity::database_options(clock.clone());
+        let base = IdentityBase {
+            database: Database::open(&identity, options).await.unwrap(),
+            bus: bus.clone(),
+            sealing_keys: Some(SealingKeys::parse(SEALING_KEY).unwrap()),
+            provider_client: HttpClient::new(Destinations::Public { also }, LIMITS),
+            webhook_client,
+            trail_services: Some(trails),
+            public_url: String::new(),
+        };
+        Identity::assemble(base, &tasks).add_to(&mut routes);
 
         let own = ServiceName::KeyRegistry;
         let peers = AskedServices {

@@ -442,10 +442,25 @@ impl Asked {
         }
     }
 
+    /// Events are sent nowhere: the address is not public.
+    fn ask_about_webhooks(&mut self) {
+        let create = ["webhooks", "create", "https://127.0.0.1:1/hook"];
+        let made = self.home(&create);
+        let id = made["webhook"]["id"].to_string();
+        self.home(&["webhooks", "list"]);
+        self.home(&["webhooks", "update", &id, "--event", "nodeCreated"]);
+        self.home(&["webhooks", "test", &id]);
+        self.home(&["webhooks", "rotate", &id]);
+        self.home(&["webhooks", "show", &id]);
+        self.home(&["webhooks", "undelivered", &id]);
+        self.home(&["webhooks", "replay", &id]);
+        self.home(&["webhooks", "delete", &id]);
+    }
+
     /// Adds what the audit entries of the administrator say, each action by itself.
     fn ask_about_audit(&mut self) {
         self.home(&["audit", "verify"]);
-        self.home(&["audit", "export", "--action", "group.delete"]);
+        self.home(&["audit", "export", "--action", "webhook.delete"]);
         let listed = self.home(&["audit", "list", "--limit", "500"]);
         let mut shape = Shape::default();
         for entry in listed.as_array().unwrap() {
@@ -477,6 +492,7 @@ async fn interface_of_answers_is_unchanged() {
     asked.ask_about_policy();
     asked.ask_about_imports();
     asked.ask_without_a_server();
+    asked.ask_about_webhooks();
     asked.ask_about_audit();
 
     let is_left_out =

@@ -66,6 +66,8 @@ impl TestBase {
             bus: Bus::in_process(),
             sealing_keys: Some(SealingKeys::parse(&self.sealing_keys).unwrap()),
             provider_client: HttpClient::new(Destinations::Public { also }, limits),
+            webhook_client: HttpClient::new(Destinations::Anywhere, limits),
+            trail_services: None,
             public_url: String::new(),
         };
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
@@ -303,6 +305,7 @@ async fn start(url: &str) -> Identity {
     Identity::start(
         url,
         &config,
+        None,
         Bus::in_process(),
         Arc::new(SystemClock),
         &tasks,

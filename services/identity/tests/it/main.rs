@@ -27,3 +27,4 @@ mod sessions;
 mod ssh_checks;
 mod tailnets;
 mod users;
+mod webhooks;

@@ -105,6 +105,7 @@ impl BoundKeys {
                     let detail = json!({ "name": node.name });
                     // Without the node its machine would be let in as a new one.
                     if node.ephemeral && !node.is_kept_out() {
+                        let detail = json!({ "name": node.name, "deleted": true });
                         mutation.record_audit("node.logout", id.to_string(), &detail);
                         return node_changes::delete_node(mutation, &node).await;
                     }

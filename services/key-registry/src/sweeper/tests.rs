@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bowline_bus::Bus;
-use bowline_clock::{ManualClock, SharedClock};
+use bowline_clock::{Clock as _, ManualClock, SharedClock};
 use bowline_db::{ChangeLog, Database, DatabaseOptions, TimeSource};
 use bowline_ids::TailnetId;
 use bowline_proto::{
@@ -768,6 +768,38 @@ async fn row_that_can_not_be_read_holds_up_no_other() {
     assert!(!registry.soft(8).await.online);
     registry.pass(400).await;
     assert!(registry.node(4).await.is_none() && registry.node(250).await.is_none());
+}
+
+#[tokio::test]
+async fn key_that_ends_within_a_day_is_put_on_record_once_for_each_end() {
+    let registry = TestRegistry::new().await;
+    let in_hours = |hours| {
+        let end = registry.clock.now() + TimeDelta::hours(hours);
+        Some(domain::to_timestamp(end))
+    };
+    for (id, key_expiry) in [(1, in_hours(23)), (2, in_hours(25)), (3, None)] {
+        registry
+            .put(Node {
+                key_expiry,
+                ..node(id)
+            })
+            .await;
+    }
+    for _ in 0..2 {
+        registry.sweeper.notice_ends().await.unwrap();
+        assert_eq!(registry.count_audited("node.expiring").await, 1);
+    }
+    registry.clock.advance(TimeDelta::hours(2));
+    registry.sweeper.notice_ends().await.unwrap();
+    assert_eq!(registry.count_audited("node.expiring").await, 2);
+    // Another end is another notice.
+    let later = Node {
+        key_expiry: in_hours(24),
+        ..node(1)
+    };
+    registry.put(later).await;
+    registry.sweeper.notice_ends().await.unwrap();
+    assert_eq!(registry.count_audited("node.expiring").await, 3);
 }
 
 #[tokio::test]

@@ -131,9 +131,9 @@ fn check_audit(sample: &Sample) {
 
 #[test]
 fn sample_of_identity_is_complete() {
-    let calls_nobody = ["identity", "key_registry", "policy_compiler"];
+    let own = ["identity"];
     let sample = Sample::read("identity.toml");
-    check_process::<IdentityConfig>(&sample, &calls_nobody);
+    check_process::<IdentityConfig>(&sample, &own);
     sample.names_all::<IdentityConfig>("service", &[]);
     check_audit(&sample);
 }

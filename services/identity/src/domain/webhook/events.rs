@@ -1,0 +1,212 @@
+//! Which events an entry of an audit trail is.
+//!
+//! Every change has an entry, in the same transaction. So no event is lost, and none is made of what did not happen. An event's
+//! id is taken from the entry's hash: the same entry gives the same id, however often it is read.
+
+use bowline_db::AuditEntry;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::{TEST, event_time};
+
+/// Whose trail an entry is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrailOwner {
+    /// This service.
+    Identity,
+    /// The key registry.
+    KeyRegistry,
+    /// The policy compiler.
+    PolicyCompiler,
+}
+
+impl TrailOwner {
+    /// Returns its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::KeyRegistry => "key-registry",
+            Self::PolicyCompiler => "policy-compiler",
+        }
+    }
+}
+
+/// Something that happened, for webhooks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookEvent {
+    /// Tells it from all others.
+    pub id: String,
+    /// Its type, such as `nodeCreated`.
+    pub kind: &'static str,
+    /// When it happened.
+    pub happened_at: DateTime<Utc>,
+    /// As it is sent.
+    pub body: Value,
+}
+
+/// Returns the event that a test sends.
+pub fn test_event(id: String, tailnet: &str, now: DateTime<Utc>) -> WebhookEvent {
+    let body = json!({
+        "id": id,
+        "timestamp": event_time(now),
+        "version": 1,
+        "type": TEST,
+        "tailnet": tailnet,
+        "message": "This is a test event",
+        "data": null,
+    });
+    WebhookEvent {
+        id,
+        kind: TEST,
+        happened_at: now,
+        body,
+    }
+}
+
+/// Returns the events that an entry is.
+pub fn events_of_entry(owner: TrailOwner, tailnet: &str, entry: &AuditEntry) -> Vec<WebhookEvent> {
+    let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
+    let kinds = match owner {
+        TrailOwner::Identity => kinds_of_user(&entry.action, &detail),
+        TrailOwner::KeyRegistry => kinds_of_node(&entry.action, &detail),
+        TrailOwner::PolicyCompiler if entry.action == "policy.set" => vec!["policyUpdate"],
+        TrailOwner::PolicyCompiler => Vec::new(),
+    };
+    let data = match owner {
+        TrailOwner::Identity => user_data(entry, &detail),
+        TrailOwner::KeyRegistry => node_data(entry, &detail),
+        TrailOwner::PolicyCompiler => policy_data(&detail),
+    };
+    let to_event = |(number, kind): (usize, &'static str)| {
+        let hash: String = hex::encode(entry.hash).chars().take(32).collect();
+        let id = format!("{hash}-{number}");
+        let mut data = data.clone();
+        data.insert("actor".to_owned(), json!(entry.actor));
+        let body = json!({
+            "id": id,
+            "timestamp": event_time(entry.time),
+            "version": 1,
+            "type": kind,
+            "tailnet": tailnet,
+            "message": message(kind, &data),
+            "data": data,
+        });
+        WebhookEvent {
+            id,
+            kind,
+            happened_at: entry.time,
+            body,
+        }
+    };
+    kinds.into_iter().enumerate().map(to_event).collect()
+}
+
+fn kinds_of_node(action: &str, detail: &Value) -> Vec<&'static str> {
+    let has_expired = || has_become(detail, "expired", true);
+    match action {
+        "node.register" if detail["approved"] == json!(false) => {
+            vec!["nodeCreated", "nodeNeedsApproval"]
+        }
+        "node.register" | "node.import" => vec!["nodeCreated"],
+        "node.approve" => vec!["nodeApproved"],
+        "node.expiring" => vec!["nodeKeyExpiringInOneDay"],
+        "node.logout" if detail["deleted"] == json!(true) => vec!["nodeDeleted"],
+        "node.expire" | "node.logout" => vec!["nodeKeyExpired"],
+        "node.set_expiry" | "node.shorten" if has_expired() => vec!["nodeKeyExpired"],
+        "node.delete" | "node.abandoned" | "node.orphaned" => vec!["nodeDeleted"],
+        _ => Vec::new(),
+    }
+}
+
+fn kinds_of_user(action: &str, detail: &Value) -> Vec<&'static str> {
+    match action {
+        "user.create" if detail["after"]["awaits_approval"] == json!(true) => {
+            vec!["userCreated", "userNeedsApproval"]
+        }
+        "user.create" => vec!["userCreated"],
+        "user.delete" | "user.merge" => vec!["userDeleted"],
+        "user.update" => {
+            let mut kinds = Vec::new();
+            for (field, value, kind) in [
+                ("awaits_approval", true, "userNeedsApproval"),
+                ("awaits_approval", false, "userApproved"),
+                ("suspended", true, "userSuspended"),
+                ("suspended", false, "userRestored"),
+            ] {
+                if has_become(detail, field, value) {
+                    kinds.push(kind);
+                }
+            }
+            // Who waits for approval is suspended as well; that is one event, and not two.
+            if kinds.contains(&"userNeedsApproval") || kinds.contains(&"userApproved") {
+                kinds.retain(|kind| !matches!(*kind, "userSuspended" | "userRestored"));
+            }
+            if detail["after"].get("role").is_some() {
+                kinds.push("userRoleUpdated");
+            }
+            kinds
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn has_become(detail: &Value, field: &str, value: bool) -> bool {
+    detail["after"][field] == json!(value) && detail["before"][field] == json!(!value)
+}
+
+fn node_data(entry: &AuditEntry, detail: &Value) -> Map<String, Value> {
+    let name = [&detail["name"], &detail["after"]["name"]];
+    let name = name.into_iter().find_map(Value::as_str);
+    let mut data = Map::new();
+    data.insert("nodeID".to_owned(), json!(entry.object));
+    data.insert("deviceName".to_owned(), json!(name.unwrap_or_default()));
+    if let Some(end) = detail.get("expires_at") {
+        data.insert("expiration".to_owned(), end.clone());
+    }
+    data
+}
+
+fn user_data(entry: &AuditEntry, detail: &Value) -> Map<String, Value> {
+    let mut data = Map::new();
+    let gone = detail["from"]["before"]["login_name"].as_str();
+    data.insert("user".to_owned(), json!(gone.unwrap_or(&entry.object)));
+    if let (Some(old), Some(new)) = (detail["before"].get("role"), detail["after"].get("role")) {
+        data.insert("oldRoles".to_owned(), json!([old]));
+        data.insert("newRoles".to_owned(), json!([new]));
+    }
+    data
+}
+
+fn policy_data(detail: &Value) -> Map<String, Value> {
+    let mut data = Map::new();
+    for (name, side) in [("oldVersion", "before"), ("newVersion", "after")] {
+        data.insert(name.to_owned(), detail[side]["version"].clone());
+    }
+    data
+}
+
+fn message(kind: &str, data: &Map<String, Value>) -> String {
+    let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
+    let node = match text("deviceName") {
+        "" => text("nodeID"),
+        name => name,
+    };
+    let user = text("user");
+    match kind {
+        "nodeCreated" => format!("Node {node} was created"),
+        "nodeNeedsApproval" => format!("Node {node} needs approval"),
+        "nodeApproved" => format!("Node {node} was approved"),
+        "nodeKeyExpiringInOneDay" => format!("The key of node {node} expires within one day"),
+        "nodeKeyExpired" => format!("The key of node {node} has expired"),
+        "nodeDeleted" => format!("Node {node} was deleted"),
+        "policyUpdate" => "The tailnet policy file was updated".to_owned(),
+        "userCreated" => format!("User {user} was created"),
+        "userNeedsApproval" => format!("User {user} needs approval"),
+        "userApproved" => format!("User {user} was approved"),
+        "userSuspended" => format!("User {user} was suspended"),
+        "userRestored" => format!("User {user} was restored"),
+        "userDeleted" => format!("User {user} was deleted"),
+        "userRoleUpdated" => format!("The role of user {user} was changed"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,258 @@
+//! Sends the events that wait, each webhook's one after the other.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bowline_clock::random_bytes;
+use bowline_db::ChangeLog;
+use bowline_http_client::HttpClient;
+use bowline_sealing::SealingKeys;
+use bowline_service_kit::error_text;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{Request, header};
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::secret_place;
+use crate::{
+    domain::webhook::{GIVE_UP_AFTER, pause_after, request_body, sign_body},
+    error::IdentityError,
+    store::{
+        webhook_events::{self, QueuedEvent},
+        webhooks::{self as store, DueWebhook, WebhookClaim, WebhookRow},
+    },
+};
+
+/// How often it is looked for what is to be sent.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How many webhooks one look finds, how many a replica sends to at once, and how many of one tailnet.
+const MOST_FOUND: i64 = 512;
+const MOST_AT_ONCE: usize = 256;
+const MOST_OF_TAILNET: usize = 4;
+/// How many events of a webhook are sent before others have their turn.
+const MOST_IN_TURN: usize = 100;
+/// How long a webhook is a replica's without a word: longer than an answer may take.
+const CLAIM: TimeDelta = TimeDelta::seconds(30);
+/// The longest description of a failure.
+const LONGEST_PROBLEM: usize = 300;
+/// The header of the hosted service, so that receivers written for it check the signature.
+const SIGNATURE: &str = "tailscale-webhook-signature";
+/// The header with the event's id.
+const EVENT_ID: &str = "bowline-webhook-event";
+
+/// Sends until the process ends. Clones share it.
+#[derive(Clone)]
+pub struct WebhookSender {
+    log: ChangeLog,
+    sealing: Arc<SealingKeys>,
+    client: HttpClient,
+}
+
+/// What a webhook is sent with.
+struct Receiver {
+    row: WebhookRow,
+    secrets: Vec<Zeroizing<String>>,
+}
+
+/// Says whether a webhook may be sent to beside those that are.
+fn has_room(busy: &BTreeMap<u64, u64>, webhook: DueWebhook) -> bool {
+    let of_tailnet = busy.values().filter(|one| **one == webhook.tailnet_id);
+    busy.len() < MOST_AT_ONCE
+        && !busy.contains_key(&webhook.id)
+        && of_tailnet.count() < MOST_OF_TAILNET
+}
+
+async fn send_to(sender: WebhookSender, webhook: DueWebhook) -> u64 {
+    if let Err(error) = sender.send_some(webhook).await {
+        tracing::warn!(%error, webhook = webhook.id, "the events of a webhook wait");
+    }
+    webhook.id
+}
+
+impl WebhookSender {
+    pub(crate) fn new(log: ChangeLog, sealing: Arc<SealingKeys>, client: HttpClient) -> Self {
+        Self {
+            log,
+            sealing,
+            client,
+        }
+    }
+
+    pub(crate) async fn run(self) {
+        // The webhooks that are sent to, with their tailnets.
+        let (mut sending, mut busy) = (JoinSet::new(), BTreeMap::<u64, u64>::new());
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            while let Some(done) = sending.try_join_next() {
+                match done {
+                    Ok(webhook) => drop(busy.remove(&webhook)),
+                    // Which it was is not known. A webhook is taken once all the same.
+                    Err(error) => {
+                        tracing::error!(%error, "sending to a webhook has failed");
+                        busy.clear();
+                    }
+                }
+            }
+            let due = match self.list_due().await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::warn!(%error, "it is not known which webhooks to send to");
+                    continue;
+                }
+            };
+            for webhook in due {
+                if has_room(&busy, webhook) {
+                    busy.insert(webhook.id, webhook.tailnet_id);
+                    sending.spawn(send_to(self.clone(), webhook));
+                }
+            }
+        }
+    }
+
+    async fn list_due(&self) -> Result<Vec<DueWebhook>, IdentityError> {
+        let database = self.log.database();
+        let now = database.now().await?;
+        Ok(store::list_due(database.reader(), now, MOST_FOUND).await?)
+    }
+
+    /// Sends events of a webhook until none waits, one fails, or others have their turn.
+    async fn send_some(&self, webhook: DueWebhook) -> Result<(), IdentityError> {
+        let number = i64::from_be_bytes(random_bytes());
+        let mut sent = 0;
+        while let Some((claim, receiver, event)) = self.take_event(webhook, number).await? {
+            let result = self.send_event(&receiver, &event).await;
+            let is_delivered = result.is_ok();
+            self.note_result(claim, &receiver, &event, result).await?;
+            sent += 1;
+            if !is_delivered || sent >= MOST_IN_TURN {
+                break;
+            }
+        }
+        self.release(webhook, number).await
+    }
+
+    /// Takes a webhook, or keeps it, and returns its first event with what it takes to send that.
+    async fn take_event(
+        &self,
+        webhook: DueWebhook,
+        number: i64,
+    ) -> Result<Option<(WebhookClaim, Receiver, QueuedEvent)>, IdentityError> {
+        let taken = self.log.database().write(move |write| {
+            Box::pin(async move {
+                let (now, on) = (write.now(), write.connection());
+                let claim = WebhookClaim {
+                    id: webhook.id,
+                    number,
+                    until: now + CLAIM,
+                };
+                if !store::claim_webhook(on, claim, now).await? {
+                    return Ok(None);
+                }
+                let row = store::find_webhook(&mut *on, webhook.tailnet_id, webhook.id).await?;
+                let event = webhook_events::find_first(on, webhook.id).await?;
+                Ok::<_, IdentityError>(row.zip(event).map(|(row, event)| (claim, row, event, now)))
+            })
+        });
+        let Some((claim, row, event, now)) = taken.await? else {
+            return Ok(None);
+        };
+        let secrets = self.open_secrets(&row, now)?;
+        Ok(Some((claim, Receiver { row, secrets }, event)))
+    }
+
+    /// Opens the secrets that events are signed with, the newest first.
+    fn open_secrets(
+        &self,
+        row: &WebhookRow,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Zeroizing<String>>, IdentityError> {
+        let place = secret_place(&row.webhook.id.to_string());
+        let open = |sealed: &[u8]| {
+            let opened = self.sealing.open(&place, sealed);
+            let opened = opened.map_err(|error| {
+                IdentityError::Sealed(format!("webhook {}", row.webhook.id), error)
+            })?;
+            Ok::<_, IdentityError>(Zeroizing::new(
+                String::from_utf8_lossy(&opened).into_owned(),
+            ))
+        };
+        let mut secrets = vec![open(&row.sealed_secret)?];
+        let ends = row.webhook.old_secret_ends_at;
+        let ends = ends.and_then(bowline_proto::time::from_timestamp);
+        if let (Some(sealed), true) = (&row.sealed_old_secret, ends.is_some_and(|ends| now < ends))
+        {
+            secrets.push(open(sealed)?);
+        }
+        Ok(secrets)
+    }
+
+    async fn send_event(&self, receiver: &Receiver, event: &QueuedEvent) -> Result<(), String> {
+        let webhook = &receiver.row.webhook;
+        let parsed = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
+        let body = request_body(&webhook.provider_type, &parsed);
+        let secrets: Vec<&str> = receiver.secrets.iter().map(|secret| &***secret).collect();
+        let now = self.log.database().now().await;
+        let now = now.map_err(|error| error.to_string())?;
+        let request = Request::post(&webhook.url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(SIGNATURE, sign_body(&secrets, &body, now))
+            .header(EVENT_ID, &event.id)
+            .body(Bytes::from(body));
+        let request = request.map_err(|error| error_text(&error))?;
+        let answer = self.client.send(request).await;
+        let status = answer.map_err(|error| error_text(&error))?.status();
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(format!("the answer is {status}")),
+        }
+    }
+
+    /// Notes what became of an event. Where the webhook was taken by another replica meanwhile, that one sends it again.
+    async fn note_result(
+        &self,
+        claim: WebhookClaim,
+        receiver: &Receiver,
+        event: &QueuedEvent,
+        result: Result<(), String>,
+    ) -> Result<(), IdentityError> {
+        let position = event.position;
+        let failures = receiver.row.webhook.failures + 1;
+        let noted = self.log.database().write(move |write| {
+            Box::pin(async move {
+                let (now, on) = (write.now(), write.connection());
+                let Err(problem) = result else {
+                    if store::note_delivery(on, claim, now).await? {
+                        webhook_events::delete_event(on, claim.id, position).await?;
+                    }
+                    return Ok(());
+                };
+                let problem: String = problem.chars().take(LONGEST_PROBLEM).collect();
+                let next = now + pause_after(failures, random_bytes::<1>()[0]);
+                if !store::note_failure(on, claim, next, &problem).await? {
+                    return Ok(());
+                }
+                webhook_events::count_attempt(on, claim.id, position, &problem).await?;
+                let before = now - GIVE_UP_AFTER;
+                let given_up = webhook_events::give_up_events(on, claim.id, before, now).await?;
+                store::note_given_up(on, claim.id, given_up).await?;
+                Ok::<_, IdentityError>(())
+            })
+        });
+        noted.await
+    }
+
+    async fn release(&self, webhook: DueWebhook, number: i64) -> Result<(), IdentityError> {
+        let released = self.log.database().write(move |write| {
+            Box::pin(async move {
+                let claim = WebhookClaim {
+                    id: webhook.id,
+                    number,
+                    until: DateTime::UNIX_EPOCH,
+                };
+                store::release_webhook(write.connection(), claim).await?;
+                Ok::<_, IdentityError>(())
+            })
+        });
+        released.await
+    }
+}
