@@ -55,7 +55,7 @@ pub enum AuditCommand {
         heads: Vec<PathBuf>,
         /// A public audit key, as bowline audit-key show prints it: only heads that it has signed count.
         #[arg(long, requires = "heads")]
-        key: Vec<AuditPublicKey>,
+        signed_by: Vec<AuditPublicKey>,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -164,14 +164,14 @@ pub async fn run(
         }
         AuditCommand::Verify {
             heads,
-            key,
+            signed_by,
             tailnet,
         } => {
             let tailnet_id = tailnet.find_id(connection).await?;
             if heads.is_empty() {
                 return verify_chains(connection, tailnet_id, printer).await;
             }
-            let heads = ExportedHeads::read(&heads, &key, tailnet_id, printer)?;
+            let heads = ExportedHeads::read(&heads, &signed_by, tailnet_id, printer)?;
             heads::verify_trails(connection, tailnet_id, &heads, printer).await
         }
     }

@@ -57,7 +57,7 @@ impl ExportedHeads {
         if keys.is_empty() {
             for key in signers {
                 printer.warn_always(&format!(
-                    "the heads are signed by {key}: name it with --key once you know it to be this deployment's (bowline audit-key show)"
+                    "the heads are signed by {key}: name it with --signed-by once you know it to be this deployment's (bowline audit-key show)"
                 ));
             }
         }

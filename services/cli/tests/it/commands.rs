@@ -269,7 +269,7 @@ async fn heads_of_the_trail_are_exported_and_find_an_end_that_was_cut_off() {
         .json(&["audit-key", "show", key.to_str().unwrap()])
         .await;
     let key = key["public"].as_str().unwrap();
-    let (file, heads) = (file.to_str().unwrap(), ["--heads", "--key"]);
+    let (file, heads) = (file.to_str().unwrap(), ["--heads", "--signed-by"]);
     let verify = ["audit", "verify", heads[0], file, heads[1], key];
     let verified = installation.json(&verify).await;
     assert_eq!(verified[0]["confirmed"], entries, "{verified}");
