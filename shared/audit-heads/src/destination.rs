@@ -1,9 +1,8 @@
 //! Where heads are exported to.
 
 use std::{
-    fs,
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    path::PathBuf,
+    io::{self, SeekFrom},
+    path::{Path, PathBuf},
 };
 
 use bowline_clock::random_bytes;
@@ -12,6 +11,10 @@ use bowline_service_kit::{config::Secret, error_text};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{Request, StatusCode, Uri, header};
+use tokio::{
+    fs::OpenOptions,
+    io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
+};
 
 use crate::s3::S3Store;
 
@@ -77,14 +80,9 @@ impl HeadDestination {
         match self {
             Self::Directory(directory) => {
                 let path = directory.join(format!("audit-heads-{owner}.jsonl"));
-                // A disk may take long.
-                let written = tokio::task::spawn_blocking(move || {
-                    append_to_file(&path, &lines)
-                        .map_err(|source| HeadExportError::File { path, source })
-                });
-                written
+                append_to_file(&path, &lines)
                     .await
-                    .unwrap_or_else(|error| Err(HeadExportError::Request(error.to_string())))
+                    .map_err(|source| HeadExportError::File { path, source })
             }
             Self::Webhook { url, token } => {
                 let mut request = Request::post(url.clone()).header(header::CONTENT_TYPE, LINES);
@@ -108,24 +106,26 @@ impl HeadDestination {
 }
 
 /// Adds lines behind those that are there, and waits until they are kept. A line that a crash has cut stays one of its own.
-fn append_to_file(path: &std::path::Path, lines: &str) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new()
+async fn append_to_file(path: &Path, lines: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
         .create(true)
         .read(true)
         .append(true)
-        .open(path)?;
+        .open(path)
+        .await?;
     let mut text = String::new();
     let mut last = [b'\n'];
-    if file.metadata()?.len() > 0 {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
+    if file.metadata().await?.len() > 0 {
+        file.seek(SeekFrom::End(-1)).await?;
+        file.read_exact(&mut last).await?;
     }
     if last != [b'\n'] {
         text.push('\n');
     }
     text.push_str(lines);
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.write_all(text.as_bytes()).await?;
+    file.flush().await?;
+    file.sync_all().await
 }
 
 async fn send(

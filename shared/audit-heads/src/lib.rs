@@ -9,14 +9,6 @@
 //! The chain of hashes alone finds what was changed in its midst. Whoever can write the database can also compute all hashes
 //! again, or take away the newest entries: that is found only by a head that was kept elsewhere.
 
-#![cfg_attr(
-    test,
-    expect(
-        clippy::disallowed_methods,
-        reason = "tests need any time to begin with"
-    )
-)]
-
 mod check;
 mod destination;
 mod exporter;

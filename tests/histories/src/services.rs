@@ -59,7 +59,14 @@ impl TestReplicas {
         };
         let real: SharedClock = Arc::new(SystemClock);
         let url = database.url("identity");
-        let identity = Identity::start(&url, &settings, None, bus.clone(), Arc::clone(&real), &tasks);
+        let identity = Identity::start(
+            &url,
+            &settings,
+            None,
+            bus.clone(),
+            Arc::clone(&real),
+            &tasks,
+        );
         identity.await.unwrap().add_to(&mut routes);
         let compiler = Caller::Service(ServiceName::PolicyCompiler);
         let followed = FollowedServices {

@@ -210,7 +210,6 @@ async fn changes_arrive_in_order_and_signed(hooks: TestHooks) {
     let request = DeleteUserRequest {
         tailnet_id: hooks.tailnet,
         user_id: before,
-        ..DeleteUserRequest::default()
     };
     users.delete_user(request).await.unwrap();
     let deliveries = hooks.receiver.wait_for(4).await;
@@ -268,7 +267,6 @@ async fn subscriptions_choose_what_is_sent(hooks: TestHooks) {
     let request = DeleteUserRequest {
         tailnet_id: hooks.tailnet,
         user_id: first,
-        ..DeleteUserRequest::default()
     };
     let mut users = UserServiceClient::new(hooks.admin());
     users.delete_user(request).await.unwrap();

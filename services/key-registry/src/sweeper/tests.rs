@@ -140,7 +140,7 @@ impl TestRegistry {
     }
 
     /// Changes a node that is there.
-    async fn change(&self, id: u64, change: fn(&mut Node)) {
+    async fn change(&self, id: u64, change: impl FnOnce(&mut Node)) {
         let tailnet = TailnetId::try_from(TAILNET).unwrap();
         let mut node = self.node(id).await.unwrap();
         change(&mut node);
@@ -793,11 +793,8 @@ async fn key_that_ends_within_a_day_is_put_on_record_once_for_each_end() {
     registry.sweeper.notice_ends().await.unwrap();
     assert_eq!(registry.count_audited("node.expiring").await, 2);
     // Another end is another notice.
-    let later = Node {
-        key_expiry: in_hours(24),
-        ..node(1)
-    };
-    registry.put(later).await;
+    let later = in_hours(24);
+    registry.change(1, |node| node.key_expiry = later).await;
     registry.sweeper.notice_ends().await.unwrap();
     assert_eq!(registry.count_audited("node.expiring").await, 3);
 }
