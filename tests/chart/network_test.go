@@ -205,6 +205,19 @@ func TestPoliciesOpenTheWayToTheCollector(t *testing.T) {
 	}
 }
 
+// The owners, and nobody else, reach the places that heads of audit trails are exported to.
+func TestPoliciesOpenTheWaysOfAuditHeads(t *testing.T) {
+	expected := allowed(t, policies(t, readValues(t, "relay")), networking.PolicyTypeEgress)
+	for _, name := range []string{"identity", "key-registry", "policy-compiler"} {
+		expected[name+" → *:443"], expected[name+" → *:9000"] = true, true
+	}
+	given := merge(readValues(t, "relay"), parseValues(t, `auditHeads: { existingSecret: heads, keys: { s3SecretAccessKey: s3 },
+		webhookUrl: 'https://heads.example.com/', s3: { bucket: heads, endpoint: 'http://store:9000', accessKeyId: bowline } }`))
+	if open := allowed(t, policies(t, given), networking.PolicyTypeEgress); !maps.Equal(open, expected) {
+		t.Errorf("open is %v and not %v", open, expected)
+	}
+}
+
 // The job that migrates reaches the database, and nothing else is open than without.
 func TestPoliciesOpenTheWayOfMigrations(t *testing.T) {
 	for _, name := range []string{"migrations-hook", "migrations-job"} {

@@ -14,6 +14,9 @@ import (
 // Settings that the chart leaves out.
 var leftOut = map[string]string{
 	"identity.toml [service] sealing_key_command":          "the image has no shell to run it",
+	"identity.toml [audit] directory":                      "a directory of the cluster is one that the server can rewrite",
+	"key-registry.toml [audit] directory":                  "a directory of the cluster is one that the server can rewrite",
+	"policy-compiler.toml [audit] directory":               "a directory of the cluster is one that the server can rewrite",
 	"netmap-gateway.toml [service.acme] directory_ca_file": "in a cluster cert-manager asks a private authority",
 	"netmap-gateway.toml [service.acme] http_listen":       "clients come at port 443, and so does the authority",
 }
@@ -29,7 +32,7 @@ func settingNames(text string) map[string]bool {
 			table += "] "
 		} else if found := setting.FindStringSubmatch(line); found != nil {
 			name := found[1]
-			for _, secret := range []string{"database", "redis", "sealing_key", "verify_token"} {
+			for _, secret := range []string{"database", "redis", "sealing_key", "verify_token", "signing_key", "webhook_token", "secret_access_key"} {
 				if name == secret+"_file" {
 					name = secret
 				}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -87,6 +88,7 @@ func newCluster(t *testing.T, further ...values) *cluster {
 	run(t, bowline, "certificates", "create", at("certificates"))
 	run(t, bowline, "control-keys", "create", at("control-keys"))
 	run(t, bowline, "sealing-key", "create", at("sealing-key"))
+	run(t, bowline, "audit-key", "create", at("audit-key"))
 	for _, name := range []string{"tls", "relay"} {
 		if err := os.Mkdir(at(name), 0o700); err != nil {
 			t.Fatal(err)
@@ -107,6 +109,8 @@ func newCluster(t *testing.T, further ...values) *cluster {
 		"noise.key": at("control-keys", "noise.key"), "legacy.key": at("control-keys", "legacy.key"),
 	})
 	made.addSecret(t, "sealing-key", map[string]string{"sealing-key": at("sealing-key")})
+	made.addSecret(t, "audit-heads", map[string]string{"key": at("audit-key")})
+	maps.Copy(made.secrets["audit-heads"], map[string]string{"token": "0123456789abcdef", "s3": "0123456789abcdef"})
 	made.addSecret(t, "vpn-example-com", map[string]string{"tls.crt": at("tls", "certificate.pem"), "tls.key": at("tls", "key.pem")})
 	made.addSecret(t, "bowline-relay", map[string]string{"relay.pem": at("relay", "relay.pem"), "relay.key": at("relay", "relay.key")})
 	// Nobody is there: the test ends where settings were read and the database is asked.

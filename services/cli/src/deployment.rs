@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! authority/        who issues: services/ca.{pem,key}, clients/ca.{pem,key}; no process has it
-//! SERVICE/          certificates/{ca.pem,SERVICE.pem,SERVICE.key}, and redis-url, database-url, sealing-key, control-keys/, tls/
+//! SERVICE/          certificates/{ca.pem,SERVICE.pem,SERVICE.key}, and redis-url, database-url, sealing-key, audit-key, control-keys/,
+//!                  tls/
 //! admin/            certificates/{ca.pem,admin.pem,admin.key}
 //! postgres/, redis/ password, redis.conf
 //! ```
@@ -15,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bowline_audit_heads::create_audit_key;
 use bowline_clock::{Clock as _, SystemClock, random_bytes};
 use bowline_control_keys::ControlKeys;
 use bowline_sealing::create_keys;
@@ -31,6 +33,11 @@ const DATABASE_HOST: &str = "db.internal";
 const REDIS_HOST: &str = "redis.internal";
 /// The account and the database of all services.
 const DATABASE: &str = "bowline";
+
+/// The services with a database, and an audit trail in it.
+const OWNERS: [&str; 3] = ["identity", "key-registry", "policy-compiler"];
+/// What the heads of their trails are signed with.
+const AUDIT_KEY: &str = "audit-key";
 
 /// For whose eyes a file is.
 const FOR_OWNER: u32 = 0o600;
@@ -100,17 +107,27 @@ fn issue_certificates(directory: &Path, days: u64, today: NaiveDate) -> Result<(
     save("admin", authority.issue_admin("admin", today))
 }
 
-/// Makes the control keys, the sealing key, and the passwords of PostgreSQL and Redis.
+/// Makes the control keys, the sealing key, the audit key, and the passwords of PostgreSQL and Redis.
 fn make_secrets(directory: &Path) -> Result<(), Failure> {
     ControlKeys::create(&directory.join("netmap-gateway/control-keys"))?;
     let sealing_key = directory.join("identity/sealing-key");
     if !sealing_key.exists() {
         create_keys(&sealing_key)?;
     }
+    let audit_key = directory.join(OWNERS[0]).join(AUDIT_KEY);
+    if !audit_key.exists() {
+        create_audit_key(&audit_key)?;
+    }
+    let audit_key = fs::read_to_string(audit_key)?;
     let password = keep_password(&directory.join("postgres/password"))?;
     let url = format!("postgres://{DATABASE}:{password}@{DATABASE_HOST}/{DATABASE}\n");
-    for owner in ["identity", "key-registry", "policy-compiler"] {
+    for owner in OWNERS {
         write_whole(&directory.join(owner).join("database-url"), &url, FOR_OWNER)?;
+        write_whole(
+            &directory.join(owner).join(AUDIT_KEY),
+            &audit_key,
+            FOR_OWNER,
+        )?;
     }
     let password = keep_password(&directory.join("redis/password"))?;
     // Hints are no data: nothing is kept.

@@ -116,6 +116,7 @@ impl HeadExporter {
                 Ok(was_due) => done += usize::from(was_due),
                 Err(error) => {
                     let destination = destination.name();
+                    metrics::counter!("bowline_audit_export_failures_total", "destination" => destination).increment(1);
                     tracing::error!(destination, %error, "heads of the audit trails can not be exported");
                 }
             }
@@ -175,7 +176,10 @@ fn read_destinations(config: &AuditConfig) -> Result<Vec<HeadDestination>, Audit
     if let Some(url) = &config.webhook_url {
         found.push(HeadDestination::Webhook {
             url: read_url("webhook_url", url)?,
-            token: config.webhook_token.clone(),
+            token: config
+                .webhook_token
+                .clone()
+                .filter(|token| !token.expose().is_empty()),
         });
     }
     if !config.s3.bucket.is_empty() {

@@ -68,6 +68,7 @@ spec:
             - { name: database, mountPath: /etc/bowline/database, readOnly: true }
             {{- include "bowline.mounts.databaseAuthority" . | nindent 12 }}
             {{- include "bowline.mounts.tracing" . | nindent 12 }}
+            {{- include "bowline.mounts.auditHeads" . | nindent 12 }}
             {{- if .sealingKey }}
             - { name: sealing-key, mountPath: /etc/bowline/sealing-key, readOnly: true }
             {{- end }}
@@ -78,6 +79,7 @@ spec:
         {{- include "bowline.volumes.database" (dict "secret" $database.existingSecret "secretKey" (get $database.keys .key)) | nindent 8 }}
         {{- include "bowline.volumes.databaseAuthority" . | nindent 8 }}
         {{- include "bowline.volumes.tracing" . | nindent 8 }}
+        {{- include "bowline.volumes.auditHeads" . | nindent 8 }}
         {{- if .sealingKey }}
         - name: sealing-key
           secret:
@@ -98,4 +100,5 @@ database_file = "/etc/bowline/database/url"
 {{- . }}
 {{ end }}
 {{ include "bowline.settings.tables" .root }}
+{{ include "bowline.auditHeads.settings" .root }}
 {{ end -}}

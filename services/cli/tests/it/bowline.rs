@@ -80,27 +80,39 @@ impl TestInstallation {
 
     /// Starts the server; returns what it says instead, if it does not serve.
     pub(crate) async fn try_serve(&self) -> Result<TestServer, String> {
-        let mut child = command(self.directory()).arg("serve").spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let greeting = async {
-            let mut greeting = String::new();
-            while let Some(line) = lines.next_line().await.unwrap() {
-                greeting += &line;
-                greeting += "\n";
-                if line.contains("keys create") {
-                    return Some(greeting);
-                }
-            }
-            None
-        };
-        if let Some(greeting) = timeout(SOON, greeting).await.unwrap() {
-            return Ok(TestServer { greeting, child });
-        }
-        let mut said = String::new();
-        let mut errors = child.stderr.take().unwrap();
-        errors.read_to_string(&mut said).await.unwrap();
-        Err(said)
+        await_greeting(command(self.directory()).arg("serve")).await
     }
+
+    /// Starts a server that trusts the certificate authorities in a file.
+    pub(crate) async fn serve_trusting(&self, authorities: &Path) -> TestServer {
+        let mut command = command(self.directory());
+        let served = await_greeting(command.env("SSL_CERT_FILE", authorities).arg("serve")).await;
+        served.unwrap_or_else(|said| panic!("it does not serve: {said}"))
+    }
+}
+
+/// Starts a server; returns what it says instead, if it does not serve.
+async fn await_greeting(command: &mut Command) -> Result<TestServer, String> {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let greeting = async {
+        let mut greeting = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            greeting += &line;
+            greeting += "\n";
+            if line.contains("keys create") {
+                return Some(greeting);
+            }
+        }
+        None
+    };
+    if let Some(greeting) = timeout(SOON, greeting).await.unwrap() {
+        return Ok(TestServer { greeting, child });
+    }
+    let mut said = String::new();
+    let mut errors = child.stderr.take().unwrap();
+    errors.read_to_string(&mut said).await.unwrap();
+    Err(said)
 }
 
 /// A server that runs.

@@ -43,11 +43,19 @@ async fn deployment_gives_each_process_what_is_its_own_and_keeps_it() {
         "netmap-gateway/control-keys/noise.key",
         "netmap-gateway/tls/certificate.pem",
         "identity/sealing-key",
+        "policy-compiler/audit-key",
         "identity/database-url",
         "postgres/password",
         "redis/redis.conf",
     ];
     let before = kept.map(read);
+    for owner in ["identity", "key-registry"] {
+        let key = read(&format!("{owner}/audit-key"));
+        assert!(
+            key == read("policy-compiler/audit-key"),
+            "one key for all owners"
+        );
+    }
     let issued = read("relay/certificates/relay.pem");
     // What another account reads: certificates, and the passwords of the two servers that have directories of their own.
     let is_meant = |file: &String| {

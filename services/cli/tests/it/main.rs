@@ -26,3 +26,4 @@ mod spans;
 mod status;
 mod tokens;
 mod traces;
+mod webhooks;

@@ -13,10 +13,12 @@ pub use events::{TrailOwner, WebhookEvent, events_of_entry, test_event};
 use crate::error::IdentityError;
 
 /// The events there are. Those of the misconfiguration of devices are known by the hosted service's clients alone.
-pub const EVENT_TYPES: [&str; 15] = [
+pub const EVENT_TYPES: [&str; 17] = [
     "nodeCreated",
     "nodeNeedsApproval",
     "nodeApproved",
+    "nodeNeedsSignature",
+    "nodeSigned",
     "nodeKeyExpiringInOneDay",
     "nodeKeyExpired",
     "nodeDeleted",

@@ -122,6 +122,9 @@ impl WebhookSender {
         while let Some((claim, receiver, event)) = self.take_event(webhook, number).await? {
             let result = self.send_event(&receiver, &event).await;
             let is_delivered = result.is_ok();
+            if !is_delivered {
+                metrics::counter!("bowline_identity_webhook_failures_total").increment(1);
+            }
             self.note_result(claim, &receiver, &event, result).await?;
             sent += 1;
             if !is_delivered || sent >= MOST_IN_TURN {
@@ -224,21 +227,26 @@ impl WebhookSender {
                     if store::note_delivery(on, claim, now).await? {
                         webhook_events::delete_event(on, claim.id, position).await?;
                     }
-                    return Ok(());
+                    return Ok(0);
                 };
                 let problem: String = problem.chars().take(LONGEST_PROBLEM).collect();
                 let next = now + pause_after(failures, random_bytes::<1>()[0]);
                 if !store::note_failure(on, claim, next, &problem).await? {
-                    return Ok(());
+                    return Ok(0);
                 }
                 webhook_events::count_attempt(on, claim.id, position, &problem).await?;
                 let before = now - GIVE_UP_AFTER;
                 let given_up = webhook_events::give_up_events(on, claim.id, before, now).await?;
                 store::note_given_up(on, claim.id, given_up).await?;
-                Ok::<_, IdentityError>(())
+                Ok::<_, IdentityError>(given_up)
             })
         });
-        noted.await
+        let given_up = noted.await?;
+        if given_up > 0 {
+            let count = given_up.unsigned_abs();
+            metrics::counter!("bowline_identity_undelivered_events_total").increment(count);
+        }
+        Ok(())
     }
 
     async fn release(&self, webhook: DueWebhook, number: i64) -> Result<(), IdentityError> {

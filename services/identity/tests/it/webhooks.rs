@@ -4,7 +4,6 @@ mod crash;
 mod failures;
 mod guarded;
 mod owners;
-mod receiver;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,11 +21,11 @@ use bowline_proto::identity::v1::{
 use bowline_sealing::SealingKeys;
 use bowline_service_kit::{GrpcChannel, Shutdown, Tasks};
 use bowline_test_servers::{TestDatabase, on_both};
+use bowline_test_webhook_receiver::TestReceiver;
 use chrono::TimeDelta;
 use tonic::Code;
 
 use crate::identity::{SEALING_KEY, admin, channel};
-use receiver::{SOON, TestReceiver};
 
 on_both!(TestHooks::start =>
     changes_arrive_in_order_and_signed,
@@ -35,6 +34,9 @@ on_both!(TestHooks::start =>
     secrets_are_shown_once_and_webhooks_are_bounded,
     bad_requests_change_nothing
 );
+
+/// Time by which whatever a test waits for has happened, on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Identity with a clock of the test's, and a receiver.
 pub(crate) struct TestHooks {

@@ -103,11 +103,22 @@ pub fn events_of_entry(owner: TrailOwner, tailnet: &str, entry: &AuditEntry) -> 
 
 fn kinds_of_node(action: &str, detail: &Value) -> Vec<&'static str> {
     let has_expired = || has_become(detail, "expired", true);
+    let is = |field: &str, value: bool| detail[field] == json!(value);
     match action {
-        "node.register" if detail["approved"] == json!(false) => {
-            vec!["nodeCreated", "nodeNeedsApproval"]
+        "node.register" => {
+            let mut kinds = vec!["nodeCreated"];
+            kinds.extend(is("approved", false).then_some("nodeNeedsApproval"));
+            kinds.extend(is("awaits_signature", true).then_some("nodeNeedsSignature"));
+            kinds
         }
-        "node.register" | "node.import" => vec!["nodeCreated"],
+        "node.import" => vec!["nodeCreated"],
+        // The signature that a new key lacks is another one than that of the key before.
+        "node.rotate" | "node.await_signature" if !is("awaits_signature", false) => {
+            vec!["nodeNeedsSignature"]
+        }
+        "node.rotate" if has_become(detail, "awaits_signature", false) => vec!["nodeSigned"],
+        "node.sign" if is("waited", true) => vec!["nodeSigned"],
+        "node.lock_key" if is("signed", true) => vec!["nodeSigned"],
         "node.approve" => vec!["nodeApproved"],
         "node.expiring" => vec!["nodeKeyExpiringInOneDay"],
         "node.logout" if detail["deleted"] == json!(true) => vec!["nodeDeleted"],
@@ -196,6 +207,8 @@ fn message(kind: &str, data: &Map<String, Value>) -> String {
         "nodeCreated" => format!("Node {node} was created"),
         "nodeNeedsApproval" => format!("Node {node} needs approval"),
         "nodeApproved" => format!("Node {node} was approved"),
+        "nodeNeedsSignature" => format!("Node {node} needs a signature of tailnet lock"),
+        "nodeSigned" => format!("Node {node} was signed"),
         "nodeKeyExpiringInOneDay" => format!("The key of node {node} expires within one day"),
         "nodeKeyExpired" => format!("The key of node {node} has expired"),
         "nodeDeleted" => format!("Node {node} was deleted"),

@@ -33,6 +33,37 @@ fn entries_of_nodes_are_events() {
             json!({ "approved": false }),
             vec!["nodeCreated", "nodeNeedsApproval"],
         ),
+        (
+            "node.register",
+            json!({ "approved": false, "awaits_signature": true }),
+            vec!["nodeCreated", "nodeNeedsApproval", "nodeNeedsSignature"],
+        ),
+        (
+            "node.rotate",
+            json!({ "awaits_signature": true }),
+            vec!["nodeNeedsSignature"],
+        ),
+        (
+            "node.rotate",
+            json!({ "awaits_signature": false, "before": { "awaits_signature": true },
+                "after": { "awaits_signature": false } }),
+            vec!["nodeSigned"],
+        ),
+        ("node.rotate", json!({ "awaits_signature": false }), vec![]),
+        (
+            "node.await_signature",
+            json!({}),
+            vec!["nodeNeedsSignature"],
+        ),
+        ("node.sign", json!({ "waited": true }), vec!["nodeSigned"]),
+        // It was signed anew.
+        ("node.sign", json!({ "waited": false }), vec![]),
+        (
+            "node.lock_key",
+            json!({ "signed": true }),
+            vec!["nodeSigned"],
+        ),
+        ("node.lock_key", json!({ "signed": false }), vec![]),
         ("node.logout", json!({}), vec!["nodeKeyExpired"]),
         (
             "node.logout",

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use bowline_clock::ManualClock;
 use bowline_http_client::Destinations;
 use bowline_test_servers::{TestDatabase, on_both};
+use bowline_test_webhook_receiver::{Answer, TestReceiver};
 use chrono::TimeDelta;
 
-use super::{
-    TestHooks,
-    receiver::{Answer, TestReceiver},
-};
+use super::TestHooks;
 
 on_both!(keep_database => a_process_that_ends_after_sending_sends_the_same_event_again);
 

@@ -5,12 +5,10 @@ use bowline_proto::identity::v1::{
     ListUndeliveredEventsRequest, ReplayUndeliveredEventsRequest, UndeliveredEvent, Webhook,
 };
 use bowline_test_servers::on_both;
+use bowline_test_webhook_receiver::{ALWAYS, Answer, Delivery};
 use chrono::TimeDelta;
 
-use super::{
-    TestHooks,
-    receiver::{ALWAYS, Answer, Delivery},
-};
+use super::TestHooks;
 
 on_both!(TestHooks::start =>
     a_failed_event_comes_again_before_the_others,

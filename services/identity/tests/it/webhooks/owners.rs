@@ -13,7 +13,7 @@ use bowline_proto::{
 use bowline_test_servers::{TestDatabase, on_both};
 use bowline_test_support::TestServices;
 
-use super::receiver::TestReceiver;
+use bowline_test_webhook_receiver::{Delivery, TestReceiver};
 
 on_both!(start => what_happens_to_nodes_and_policies_is_sent);
 
@@ -72,7 +72,7 @@ async fn what_happens_to_nodes_and_policies_is_sent(owners: TestOwners) {
     let deliveries = receiver.wait_for(5).await;
     let kinds: Vec<_> = deliveries
         .iter()
-        .map(super::receiver::Delivery::kind)
+        .map(Delivery::kind)
         .collect();
     let expected = [
         "nodeCreated",

@@ -1,4 +1,11 @@
-//! A receiver of webhooks over HTTPS, with a certificate authority of its own.
+//! A receiver of webhooks over HTTPS for tests, with a certificate authority of its own.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this crate is only for tests"
+)]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,16 +25,19 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
 /// Time by which whatever a test waits for has happened, on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A path at which it answers when it is silent elsewhere.
-pub(crate) const ALWAYS: &str = "/always";
+pub const ALWAYS: &str = "/always";
 
 /// How the receiver answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
+    /// Success.
     Taken,
+    /// This status.
     Status(u16),
+    /// Another place of its own.
     Redirect,
     /// Nothing, until it is told to answer otherwise; at [`ALWAYS`] success.
     Silence,
@@ -35,28 +45,35 @@ pub(crate) enum Answer {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Delivery {
-    pub(crate) id: String,
-    pub(crate) signature: String,
-    pub(crate) body: String,
+pub struct Delivery {
+    /// The header with the event's id.
+    pub id: String,
+    /// The header with the signatures.
+    pub signature: String,
+    /// What came.
+    pub body: String,
     /// Whether it was answered with success.
-    pub(crate) is_taken: bool,
+    pub is_taken: bool,
 }
 
 impl Delivery {
     /// Returns the one event of the list.
-    pub(crate) fn event(&self) -> Value {
+    #[must_use]
+    pub fn event(&self) -> Value {
         let mut events: Vec<Value> = serde_json::from_str(&self.body).unwrap();
         assert_eq!(events.len(), 1);
         events.remove(0)
     }
 
-    pub(crate) fn kind(&self) -> String {
+    /// Returns the type of the one event.
+    #[must_use]
+    pub fn kind(&self) -> String {
         self.event()["type"].as_str().unwrap().to_owned()
     }
 
     /// Checks the signature as a receiver does that was written for the hosted service.
-    pub(crate) fn is_signed_by(&self, secret: &str, now: DateTime<Utc>) -> bool {
+    #[must_use]
+    pub fn is_signed_by(&self, secret: &str, now: DateTime<Utc>) -> bool {
         let mut parts = self
             .signature
             .split(',')
@@ -75,15 +92,18 @@ impl Delivery {
     }
 }
 
-pub(crate) struct TestReceiver {
+/// A receiver, which runs until the runtime of its test ends.
+pub struct TestReceiver {
     address: SocketAddr,
-    authority: Vec<u8>,
+    authority: String,
+    authority_der: Vec<u8>,
     answer: watch::Sender<Answer>,
     deliveries: watch::Receiver<Vec<Delivery>>,
 }
 
 impl TestReceiver {
-    pub(crate) async fn start() -> Self {
+    /// Starts one on a free port of the loopback address.
+    pub async fn start() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();
@@ -121,24 +141,36 @@ impl TestReceiver {
         });
         Self {
             address,
-            authority: authority.der().to_vec(),
+            authority: authority.pem(),
+            authority_der: authority.der().to_vec(),
             answer,
             deliveries,
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Returns the certificate of its authority, as PEM.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Returns where it takes events.
+    #[must_use]
+    pub fn url(&self) -> String {
         self.url_at("/hook")
     }
 
-    pub(crate) fn url_at(&self, path: &str) -> String {
+    /// Returns its URL with a path.
+    #[must_use]
+    pub fn url_at(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }
 
     /// Returns a client that trusts the receiver.
-    pub(crate) fn client(&self, destinations: Destinations) -> HttpClient {
+    #[must_use]
+    pub fn client(&self, destinations: Destinations) -> HttpClient {
         let mut roots = RootCertStore::empty();
-        roots.add(self.authority.clone().into()).unwrap();
+        roots.add(self.authority_der.clone().into()).unwrap();
         let limits = AnswerLimits {
             longest_body: 1 << 10,
             deadline: Duration::from_secs(2),
@@ -146,12 +178,13 @@ impl TestReceiver {
         HttpClient::trusting(roots, destinations, limits)
     }
 
-    pub(crate) fn answer(&self, answer: Answer) {
+    /// Sets how it answers from now on.
+    pub fn answer(&self, answer: Answer) {
         self.answer.send_replace(answer);
     }
 
     /// Returns all deliveries, once there are so many.
-    pub(crate) async fn wait_for(&self, number: usize) -> Vec<Delivery> {
+    pub async fn wait_for(&self, number: usize) -> Vec<Delivery> {
         let mut deliveries = self.deliveries.clone();
         let there = deliveries.wait_for(|all| all.len() >= number);
         let found = tokio::time::timeout(SOON, there).await;
@@ -161,7 +194,9 @@ impl TestReceiver {
         }
     }
 
-    pub(crate) fn all(&self) -> Vec<Delivery> {
+    /// Returns all deliveries so far.
+    #[must_use]
+    pub fn all(&self) -> Vec<Delivery> {
         self.deliveries.borrow().clone()
     }
 }
