@@ -40,6 +40,8 @@ pub enum KeyCall {
         /// Whether the user is suspended from here on.
         suspended: bool,
     },
+    /// The device that signs for tailnet lock signs this key.
+    Sign(NodeKeyNumber),
     /// Something happens to a node, given by its id.
     OnNode(u64, NodeCall),
 }

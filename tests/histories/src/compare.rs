@@ -22,7 +22,7 @@ pub fn compare_registry(
     seen: &ObservedTailnet,
     tailnet: &TestedTailnet,
 ) -> Result<(), String> {
-    let now = model.now;
+    let (now, is_locked) = (model.now, model.is_locked());
     if seen.nodes.len() != model.nodes().len() {
         let keys: Vec<_> = model.nodes().iter().map(|node| node.key).collect();
         return Err(format!(
@@ -48,7 +48,10 @@ pub fn compare_registry(
         // What time ends is marked by a sweep, soon.
         expected.expired |= node.expired && expected.is_due(now);
         let is_online = soft.is_some_and(|soft| soft.online);
-        let wanted = expected_node(node, expected, tailnet);
+        let wanted = Node {
+            awaits_signature: is_locked && !expected.signed,
+            ..expected_node(node, expected, tailnet)
+        };
         if wanted != *node || is_online != expected.online {
             let differing = differing_lines(&wanted, node);
             let online = (expected.online, is_online);

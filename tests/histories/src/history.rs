@@ -44,6 +44,11 @@ pub enum HistoryStep {
         user: UserNumber,
         suspended: bool,
     },
+    /// A key of a machine is signed for tailnet lock.
+    Sign {
+        machine: Machine,
+        key: KeyPick,
+    },
     OnNode {
         node: usize,
         change: NodeStep,
@@ -177,9 +182,11 @@ fn draw<S: Strategy>(seed: u64, index: u64, strategy: &S) -> S::Value {
 
 fn rules() -> impl Strategy<Value = TailnetRules> {
     let lifetime = prop_oneof![Just(None), Just(Some(3_600)), Just(Some(86_400))];
-    (lifetime, any::<bool>()).prop_map(|(key_lifetime, machine_approval)| TailnetRules {
+    let drawn = (lifetime, any::<bool>(), prop::bool::weighted(0.3));
+    drawn.prop_map(|(key_lifetime, machine_approval, locked)| TailnetRules {
         key_lifetime,
         machine_approval,
+        locked,
     })
 }
 
@@ -233,6 +240,8 @@ fn step() -> impl Strategy<Value = HistoryStep> {
             .prop_map(|(login, user)| HistoryStep::ApproveLogin { login, user }),
         2 => (user, prop::bool::weighted(0.3))
             .prop_map(|(user, suspended)| HistoryStep::SetSuspended { user, suspended }),
+        3 => (0..MACHINES, prop_oneof![3 => any::<usize>().prop_map(KeyPick::Current), 1 => key_pick()])
+            .prop_map(|(machine, key)| HistoryStep::Sign { machine, key }),
         12 => (any::<usize>(), node_step()).prop_map(|(node, change)| HistoryStep::OnNode { node, change }),
     ]
 }

@@ -29,6 +29,7 @@ mod compare;
 mod counts;
 mod gateway_copy;
 mod history;
+mod lock;
 mod model;
 mod node_calls;
 mod observed;

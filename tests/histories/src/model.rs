@@ -19,8 +19,10 @@ use crate::call::{
 pub use nodes::{ModelNode, ModelOwner};
 pub use orders::explain_answers;
 
-/// How many users a history has.
+/// How many users a history has that something happens to.
 pub const USERS: UserNumber = 2;
+/// The administrator whose device signs for tailnet lock, besides.
+pub const SIGNING_USER: UserNumber = USERS;
 
 /// What of a tailnet does not change in a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct TailnetRules {
     pub key_lifetime: Option<i64>,
     /// Whether machines wait for approval.
     pub machine_approval: bool,
+    /// Whether tailnet lock is on: node keys have to be signed.
+    pub locked: bool,
 }
 
 /// The tailnet of a history.
@@ -42,7 +46,7 @@ pub struct KeyModel {
     bound: BTreeMap<NodeKeyNumber, Machine>,
     keys: BTreeMap<KeyNumber, ModelKey>,
     logins: Vec<ModelLogin>,
-    suspended: [bool; USERS as usize],
+    suspended: [bool; SIGNING_USER as usize + 1],
 }
 
 /// A pre-auth key.
@@ -78,7 +82,7 @@ impl KeyModel {
             bound: BTreeMap::new(),
             keys: BTreeMap::new(),
             logins: Vec::new(),
-            suspended: [false; USERS as usize],
+            suspended: [false; SIGNING_USER as usize + 1],
         }
     }
 
@@ -134,7 +138,19 @@ impl KeyModel {
         // Tags were given by keys and administrators: such a node does not go with its user.
         let is_cut_off =
             owner.tag.is_none() && owner.user.is_some_and(|user| self.is_suspended(user));
-        node.is_authorized() && !node.expired && !is_cut_off
+        node.is_authorized() && !node.expired && !self.awaits_signature(node) && !is_cut_off
+    }
+
+    /// Says whether tailnet lock is on.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.rules.locked
+    }
+
+    /// Says whether a node waits for a signature.
+    #[must_use]
+    pub fn awaits_signature(&self, node: &ModelNode) -> bool {
+        self.rules.locked && !node.signed
     }
 
     /// Does a call, and returns the answer that it has.
@@ -164,6 +180,7 @@ impl KeyModel {
                 self.suspended[usize::from(*user)] = *suspended;
                 KeyVerdict::Done
             }
+            KeyCall::Sign(key) => self.sign_key(*key),
             KeyCall::OnNode(id, change) => self.change_node(*id, *change),
         }
     }

@@ -23,6 +23,8 @@ pub enum PlantedBug {
     DisabledNodeIsShown,
     /// The newest node is given the address of the oldest.
     AddressIsGivenTwice,
+    /// A gateway does not heed that a node waits for a signature.
+    UnsignedNodeIsShown,
     /// A client whose key has ended is answered that all is well.
     EndOfKeyIsIgnored,
 }
@@ -100,8 +102,10 @@ impl PlantedBug {
 
     /// Changes what a gateway reads in the log.
     pub(crate) fn alter_entry(self, node: &mut Node) {
-        if self == Self::DisabledNodeIsShown {
-            node.disabled = false;
+        match self {
+            Self::DisabledNodeIsShown => node.disabled = false,
+            Self::UnsignedNodeIsShown => node.awaits_signature = false,
+            _ => {}
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     call::{KeyCall, Machine, NodeCall, NodeKeyNumber, PresentedCredential, RegisterCall},
-    history::{CredentialPick, HistoryStep, KeyPick, NodeStep},
-    model::KeyModel,
+    history::{CredentialPick, HistoryStep, KeyPick, MACHINES, NodeStep},
+    model::{KeyModel, ModelNode},
 };
 
 /// How many logins of one machine wait at most: identity lets five.
@@ -62,8 +62,13 @@ impl NewNumbers {
             HistoryStep::SetSuspended { user, suspended } => {
                 KeyCall::SetSuspended { user, suspended }
             }
+            HistoryStep::Sign { .. } if !model.is_locked() => return None,
+            HistoryStep::Sign { machine, key } => KeyCall::Sign(pick_key(model, machine, key)?),
             HistoryStep::OnNode { node, change } => {
-                let node = pick(&model.nodes().iter().collect::<Vec<_>>(), node)?;
+                // The device that signs does so as long as the history lasts.
+                let is_drawn = |node: &&ModelNode| node.machine < MACHINES;
+                let nodes: Vec<_> = model.nodes().iter().filter(is_drawn).collect();
+                let node = pick(&nodes, node)?;
                 KeyCall::OnNode(node.id?, node_call(change, node.key))
             }
         })

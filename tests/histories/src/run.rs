@@ -11,6 +11,7 @@ use crate::{
     counts::AnswerCounts,
     gateway_copy::GatewayCopy,
     history::{Fault, History, Moment, RoundPlan},
+    lock,
     model::{KeyModel, explain_answers},
     planted::PlantedBug,
     resolve::NewNumbers,
@@ -90,6 +91,10 @@ impl<'s> HistoryRun<'s> {
             is_identity_ahead: false,
             failure: None,
         };
+        if run.history.rules.locked {
+            let signer = lock::switch_on(services, &run.tailnet).await;
+            run.models[0].add_signer(signer);
+        }
         for made in STARTING_KEYS {
             let number = run.numbers.next_pre_auth_key();
             run.make_key(KeyCall::MakeKey(number, made), 0)

@@ -86,6 +86,7 @@ fn weight(history: &History) -> (usize, usize) {
         usize::from(moment.beside.is_some()) + usize::from(moment.fault != Fault::None)
     };
     let rules = usize::from(history.rules.machine_approval)
+        + usize::from(history.rules.locked)
         + usize::from(history.rules.key_lifetime.is_some());
     (
         moments().count(),
@@ -122,6 +123,9 @@ fn simplify(history: &History) -> Vec<History> {
     }
     let mut plainer = history.clone();
     plainer.rules.machine_approval = false;
+    simpler.push(plainer);
+    let mut plainer = history.clone();
+    plainer.rules.locked = false;
     simpler.push(plainer);
     let mut plainer = history.clone();
     plainer.rules.key_lifetime = None;

@@ -24,7 +24,8 @@ use crate::{
         KeyAnswer, KeyCall, KeyNumber, Machine, NewKey, NodeKeyNumber, PresentedCredential,
         RegisterCall,
     },
-    model::{TailnetRules, USERS},
+    lock,
+    model::{SIGNING_USER, TailnetRules},
     node_calls, replica,
     services::TestReplicas,
 };
@@ -67,9 +68,9 @@ impl CallPath {
 
 /// A pre-auth key, as the services call it.
 #[derive(Clone, Debug)]
-struct IssuedKey {
+pub(crate) struct IssuedKey {
     id: String,
-    secret: String,
+    pub(crate) secret: String,
     is_one_off: bool,
 }
 
@@ -102,11 +103,15 @@ impl TestedTailnet {
         let made = tailnets.create_tailnet(request).await.unwrap().into_inner();
         let id = made.tailnet.unwrap().id;
         let mut users = Vec::new();
-        for number in 0..USERS {
+        for number in 0..=SIGNING_USER {
+            let role = match number {
+                SIGNING_USER => Role::Admin,
+                _ => Role::Member,
+            };
             let request = CreateUserRequest {
                 tailnet_id: id,
                 login_name: format!("user{number}@example.com"),
-                role: Role::Member.into(),
+                role: role.into(),
                 ..CreateUserRequest::default()
             };
             let mut client = UserServiceClient::new(services.owners_admin());
@@ -190,6 +195,7 @@ impl TestedTailnet {
                 let mut users = UserServiceClient::new(services.owners_admin());
                 read_done(users.update_user(request).await)
             }
+            KeyCall::Sign(key) => lock::sign_key(services, self, *key, path).await,
             KeyCall::OnNode(node, change) => {
                 node_calls::change_node(services, (self.id, *node), self, *change, path).await
             }
@@ -265,6 +271,16 @@ impl TestedTailnet {
         path: CallPath,
     ) -> KeyAnswer {
         let request = self.register_request(call, services.now());
+        self.send_registration(services, request, path).await
+    }
+
+    /// Sends the request of a client.
+    pub(crate) async fn send_registration(
+        &self,
+        services: &TestReplicas,
+        request: RegisterRequest,
+        path: CallPath,
+    ) -> KeyAnswer {
         let gateway = services.gateway(path.replica);
         let answer = RegistrationServiceClient::new(gateway)
             .register(path.request(request))
@@ -286,7 +302,9 @@ impl TestedTailnet {
             Outcome::LoginNeeded(needed) => KeyAnswer::LoginNeeded(needed.login_id),
             Outcome::LoggedOut(_) => KeyAnswer::LoggedOut,
             Outcome::Refused(refused) => KeyAnswer::Refused(refused.reason()),
-            Outcome::SignatureToRotate(_) => unreachable!("no tailnet has a lock here"),
+            Outcome::SignatureToRotate(_) => {
+                unreachable!("no client here has a lock key to rotate with")
+            }
         }
     }
 
@@ -328,7 +346,7 @@ impl TestedTailnet {
     }
 }
 
-async fn create_key(channel: GrpcChannel, key: PreAuthKey) -> Result<IssuedKey, Status> {
+pub(crate) async fn create_key(channel: GrpcChannel, key: PreAuthKey) -> Result<IssuedKey, Status> {
     let is_one_off = !key.reusable;
     let request = CreatePreAuthKeyRequest { key: Some(key) };
     let made = PreAuthKeyServiceClient::new(channel)

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use tonic::Code;
 
-use super::KeyModel;
-use crate::call::{KeyNumber, KeyVerdict, Machine, NodeCall, NodeKeyNumber, UserNumber};
+use super::{KeyModel, SIGNING_USER};
+use crate::{
+    call::{KeyNumber, KeyVerdict, Machine, NodeCall, NodeKeyNumber, UserNumber},
+    lock::{SIGNING_KEY, SIGNING_MACHINE},
+};
 
 /// Whose a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct ModelNode {
     pub last_seen: Option<DateTime<Utc>>,
     /// The pre-auth keys that ever let it in.
     pub let_in_by: BTreeSet<KeyNumber>,
+    /// Whether its key is signed.
+    pub signed: bool,
     /// The name that an administrator gave it.
     pub chosen_name: Option<u8>,
 }
@@ -150,6 +155,44 @@ impl KeyModel {
             }
         }
         KeyVerdict::Done
+    }
+
+    /// Only the key that a node has now can be signed, whether it has ended or not.
+    pub(super) fn sign_key(&mut self, key: NodeKeyNumber) -> KeyVerdict {
+        match self.nodes.iter_mut().find(|node| node.key == key) {
+            Some(node) => {
+                node.signed = true;
+                KeyVerdict::Done
+            }
+            None => KeyVerdict::Failed(Code::FailedPrecondition),
+        }
+    }
+
+    /// Adds the device that signs, which a tailnet with a lock begins with.
+    pub(crate) fn add_signer(&mut self, id: u64) {
+        self.bound.insert(SIGNING_KEY, SIGNING_MACHINE);
+        self.nodes.push(ModelNode {
+            id: Some(id),
+            machine: SIGNING_MACHINE,
+            key: SIGNING_KEY,
+            owner: ModelOwner {
+                user: Some(SIGNING_USER),
+                tag: None,
+            },
+            ephemeral: false,
+            approved: true,
+            denied: false,
+            disabled: false,
+            expired: false,
+            expiry: None,
+            never_expires: true,
+            online: false,
+            session_over: false,
+            last_seen: None,
+            let_in_by: BTreeSet::new(),
+            signed: true,
+            chosen_name: None,
+        });
     }
 
     pub(super) fn end_nodes_of_key(&mut self, number: KeyNumber) -> KeyVerdict {

@@ -185,7 +185,7 @@ impl KeyModel {
         let expiry = self.compute_end(registrant.owner, never);
         let node = &mut self.nodes[place];
         node.key = call.node_key;
-        (node.expiry, node.expired) = (expiry, false);
+        (node.expiry, node.expired, node.signed) = (expiry, false, false);
         node.approved |= registrant.approved;
         node.let_in_by.extend(registrant.key);
         // A node that is kept out changes nothing but its key.
@@ -213,6 +213,7 @@ impl KeyModel {
             session_over: false,
             last_seen: None,
             let_in_by: BTreeSet::from_iter(registrant.key),
+            signed: false,
             chosen_name: None,
         };
         self.nodes.push(node);

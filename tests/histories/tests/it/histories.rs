@@ -5,7 +5,7 @@ use bowline_histories::{DatabaseKind, HistorySearch};
 use bowline_test_servers::choose_size;
 
 /// What happens in enough histories.
-const HAPPENS: [&str; 19] = [
+const HAPPENS: [&str; 20] = [
     "Register: Registered",
     "Register: KeyExpired",
     "Register: LoginNeeded",
@@ -19,6 +19,7 @@ const HAPPENS: [&str; 19] = [
     "EndNodesOfKey: Ended",
     "ApproveLogin: Done",
     "Approve: Done",
+    "Sign: Done",
     "Disable: Done",
     "Enable: Done",
     "Expire: Done",

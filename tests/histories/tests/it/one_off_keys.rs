@@ -26,6 +26,7 @@ const ONE_OFF: NewKey = NewKey {
 const RULES: TailnetRules = TailnetRules {
     key_lifetime: None,
     machine_approval: false,
+    locked: false,
 };
 
 on_both!(TestReplicas::start => one_off_key_lets_in_one_of_64_machines);

@@ -1,19 +1,31 @@
-//! Bugs that are planted on purpose are found, in a short history.
+//! Bugs that are planted on purpose are found in a short history: on SQLite, and in full size on PostgreSQL, too.
 
 use bowline_histories::{DatabaseKind, HistorySearch, PlantedBug};
+use bowline_test_servers::choose_size;
 
 /// The longest history that a person still reads at a glance. A search shortens a history in a bounded number of rounds.
 const SHORT: usize = 6;
 
 async fn check_found(bug: PlantedBug) {
+    check_found_in(DatabaseKind::Sqlite, bug).await;
+    if choose_size(0, 1) == 1 {
+        check_found_in(DatabaseKind::Postgres, bug).await;
+    }
+}
+
+async fn check_found_in(database: DatabaseKind, bug: PlantedBug) {
     let search = HistorySearch {
-        database: DatabaseKind::Sqlite,
+        database,
         histories: 160,
         batch: 40,
         rounds: 15,
         bug: Some(bug),
     };
-    let found = search.find_failure().await.found.expect("the bug is found");
+    let searched = search.find_failure().await;
+    if searched.histories == 0 {
+        return; // PostgreSQL is not installed.
+    }
+    let found = searched.found.expect("the bug is found");
     println!("{bug:?} is found:\n{}", found.describe());
     assert!(found.count_moments() <= SHORT, "{}", found.describe());
 }
@@ -41,4 +53,9 @@ async fn address_that_is_given_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn end_of_a_key_that_is_ignored() {
     check_found(PlantedBug::EndOfKeyIsIgnored).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsigned_node_that_is_shown() {
+    check_found(PlantedBug::UnsignedNodeIsShown).await;
 }

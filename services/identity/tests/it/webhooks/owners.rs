@@ -70,10 +70,7 @@ async fn what_happens_to_nodes_and_policies_is_sent(owners: TestOwners) {
     };
     nodes.delete_node(delete).await.unwrap();
     let deliveries = receiver.wait_for(5).await;
-    let kinds: Vec<_> = deliveries
-        .iter()
-        .map(Delivery::kind)
-        .collect();
+    let kinds: Vec<_> = deliveries.iter().map(Delivery::kind).collect();
     let expected = [
         "nodeCreated",
         "nodeNeedsApproval",
