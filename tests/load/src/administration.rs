@@ -7,17 +7,18 @@ use bowline_clock::random_bytes;
 use bowline_keys::NodePublic;
 use bowline_proto::{
     identity::v1::{
-        CreateTailnetRequest, CreateUserRequest, tailnet_service_client::TailnetServiceClient,
-        user_service_client::UserServiceClient,
+        CreateTailnetRequest, CreateUserRequest, UpdateUserRequest, User,
+        tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
-        CreatePreAuthKeyRequest, DeleteNodeRequest, ExpireNodeRequest, ListNodesRequest, Node,
-        PreAuthKey, node_service_client::NodeServiceClient,
+        CreatePreAuthKeyRequest, DeleteNodeRequest, DisableNodeRequest, ExpireNodeRequest,
+        ListNodesRequest, Node, PreAuthKey, node_service_client::NodeServiceClient,
         pre_auth_key_service_client::PreAuthKeyServiceClient,
     },
     policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
 };
 use bowline_service_kit::GrpcChannel;
+use prost_types::FieldMask;
 
 use crate::access_plan::{AccessPlan, login_name};
 
@@ -42,6 +43,18 @@ pub struct Administration {
     tailnet_id: u64,
     /// The pre-auth key of each person.
     pub auth_keys: Vec<String>,
+    users: Vec<User>,
+}
+
+/// What an administrator does to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeChange {
+    /// Its key ends.
+    Expire,
+    /// It is kept out.
+    Disable,
+    /// It is deleted.
+    Delete,
 }
 
 impl Administration {
@@ -61,15 +74,15 @@ impl Administration {
             channels,
             tailnet_id: made.tailnet.context("no tailnet")?.id,
             auth_keys: Vec::new(),
+            users: Vec::new(),
         };
         for person in 0..people {
-            let key = administration.add_person(person).await?;
-            administration.auth_keys.push(key);
+            administration.add_person(person).await?;
         }
         Ok(administration)
     }
 
-    async fn add_person(&self, person: usize) -> Result<String> {
+    async fn add_person(&mut self, person: usize) -> Result<()> {
         let request = CreateUserRequest {
             tailnet_id: self.tailnet_id,
             login_name: login_name(person),
@@ -77,16 +90,19 @@ impl Administration {
         };
         let mut users = UserServiceClient::new(self.channels.identity.clone());
         let user = users.create_user(request).await?.into_inner().user;
+        let user = user.context("no user")?;
         let key = PreAuthKey {
             tailnet_id: self.tailnet_id,
-            user_id: user.context("no user")?.id,
+            user_id: user.id,
             reusable: true,
             ..PreAuthKey::default()
         };
         let mut keys = PreAuthKeyServiceClient::new(self.channels.registry.clone());
         let request = CreatePreAuthKeyRequest { key: Some(key) };
         let made = keys.create_pre_auth_key(request).await?;
-        Ok(made.into_inner().secret)
+        self.auth_keys.push(made.into_inner().secret);
+        self.users.push(user);
+        Ok(())
     }
 
     /// Puts a plan in force.
@@ -124,31 +140,57 @@ impl Administration {
             .collect()
     }
 
-    /// Ends a node's key.
+    /// Changes how a node stands.
     ///
     /// # Errors
     ///
     /// What the registry says.
-    pub async fn expire(&self, node_id: u64) -> Result<()> {
-        let request = ExpireNodeRequest {
-            tailnet_id: self.tailnet_id,
-            node_id,
-        };
-        self.registry().expire_node(request).await?;
+    pub async fn change_node(&self, node_id: u64, change: NodeChange) -> Result<()> {
+        let (tailnet_id, mut registry) = (self.tailnet_id, self.registry());
+        match change {
+            NodeChange::Expire => {
+                let request = ExpireNodeRequest {
+                    tailnet_id,
+                    node_id,
+                };
+                registry.expire_node(request).await?;
+            }
+            NodeChange::Disable => {
+                let request = DisableNodeRequest {
+                    tailnet_id,
+                    node_id,
+                };
+                registry.disable_node(request).await?;
+            }
+            NodeChange::Delete => {
+                let request = DeleteNodeRequest {
+                    tailnet_id,
+                    node_id,
+                };
+                registry.delete_node(request).await?;
+            }
+        }
         Ok(())
     }
 
-    /// Deletes a node.
+    /// Suspends a person with all nodes.
     ///
     /// # Errors
     ///
-    /// What the registry says.
-    pub async fn delete(&self, node_id: u64) -> Result<()> {
-        let request = DeleteNodeRequest {
-            tailnet_id: self.tailnet_id,
-            node_id,
+    /// What identity says.
+    pub async fn suspend_person(&self, person: usize) -> Result<()> {
+        let user = self.users.get(person).context("no such person")?;
+        let request = UpdateUserRequest {
+            user: Some(User {
+                suspended: true,
+                ..user.clone()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["suspended".to_owned()],
+            }),
         };
-        self.registry().delete_node(request).await?;
+        let mut users = UserServiceClient::new(self.channels.identity.clone());
+        users.update_user(request).await?;
         Ok(())
     }
 

@@ -105,7 +105,7 @@ pub enum PhaseName {
     Changes,
     /// A rule for two people, a rule from one to all, and both taken back.
     Policy,
-    /// A key is ended, and a node deleted.
+    /// Keys are ended, nodes disabled and deleted, a person suspended.
     Revocations,
     /// All connections are cut, and come back.
     Reconnect,

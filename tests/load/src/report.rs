@@ -76,6 +76,8 @@ pub struct PhaseReport {
     pub errors: BTreeMap<String, u64>,
     /// Further figures.
     pub figures: BTreeMap<&'static str, f64>,
+    /// Further times.
+    pub summaries: BTreeMap<&'static str, LatencySummary>,
 }
 
 impl PhaseReport {
@@ -140,6 +142,13 @@ impl RunReport {
         for phase in &self.phases {
             for (name, value) in &phase.figures {
                 text.push_str(&format!("\n{}: {name} {}", phase.phase, short(*value)));
+            }
+            for (name, times) in &phase.summaries {
+                let (p50, p99, max) = (short(times.p50), short(times.p99), short(times.max));
+                text.push_str(&format!(
+                    "\n{}: {name} p50 {p50}, p99 {p99}, the longest {max}",
+                    phase.phase
+                ));
             }
             if phase.server_cpu.len() > 1 {
                 text.push_str(&format!("\n{}: {}", phase.phase, programs(phase)));

@@ -1,10 +1,10 @@
 //! Both deployments, with nodes that go wrong and strangers who lie.
 
-use bowline_load::{Options, RunReport, run_load};
+use bowline_load::{Options, PhaseReport, RunReport, run_load};
 use clap::Parser as _;
 
 /// All phases in order.
-const PHASES: [&str; 16] = [
+const PHASES: [&str; 18] = [
     "other tailnets",
     "other tailnets, idle",
     "register",
@@ -17,7 +17,9 @@ const PHASES: [&str; 16] = [
     "policy: one and all",
     "policy: back",
     "expire",
+    "disable",
     "delete",
+    "suspend",
     "reconnect",
     "crash",
     "other tailnets, at the end",
@@ -50,10 +52,22 @@ fn assert_right(report: &RunReport) {
         let views = match phase.phase.as_str() {
             "register" => 0,
             name if name.starts_with("other tailnets") => 12,
-            // Those of ten that stopped reading, and of two that were revoked, are not there in all phases.
-            _ => 96,
+            // Ten stop reading, five are cut off, and a fifth of the others is revoked.
+            _ => 60,
         };
         assert!(phase.views >= views, "{}", report.to_text());
+    }
+    let revoked = |phase: &&PhaseReport| ["expire", "disable", "delete"].contains(&&*phase.phase);
+    for phase in report.phases.iter().filter(revoked) {
+        assert!(
+            phase.operations >= 4 && phase.nodes_told > 0,
+            "{}",
+            report.to_text()
+        );
+        assert_eq!(
+            phase.latency_ms.map(|times| times.count),
+            u64::try_from(phase.operations).ok()
+        );
     }
     let changes = &report.phases[7];
     assert_eq!(changes.operations, 20);
