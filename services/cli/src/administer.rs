@@ -17,6 +17,9 @@ use crate::{
     failure::{Failure, FailureKind, require_field},
 };
 
+/// The longest answer that is read.
+const LONGEST_ANSWER: usize = 1 << 30;
+
 /// Which tailnet is meant.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TailnetArg {
@@ -41,12 +44,7 @@ impl TailnetArg {
         if connection.is_by_token() {
             return self.check_own_tailnet(connection).await;
         }
-        let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
-        let tailnets = client
-            .list_tailnets(ListTailnetsRequest {})
-            .await?
-            .into_inner()
-            .tailnets;
+        let tailnets = list_tailnets(connection).await?;
         let names = || {
             tailnets
                 .iter()
@@ -104,6 +102,28 @@ impl TailnetArg {
             _ => Ok(own),
         }
     }
+}
+
+/// Returns all tailnets, without their key policies.
+pub async fn list_tailnets(connection: &ConnectionArgs) -> Result<Vec<Tailnet>, Failure> {
+    let mut client = TailnetServiceClient::new(connection.connect_to_identity()?)
+        .max_decoding_message_size(LONGEST_ANSWER);
+    let listed = client.list_tailnets(ListTailnetsRequest {}).await?;
+    Ok(listed.into_inner().tailnets)
+}
+
+/// Returns a tailnet with its key policy.
+pub async fn resolve_tailnet(
+    connection: &ConnectionArgs,
+    tailnet_id: u64,
+) -> Result<Tailnet, Failure> {
+    let mut client = IdentityServiceClient::new(connection.connect_to_identity()?);
+    let request = ResolveTailnetRequest {
+        tailnet_id,
+        ..ResolveTailnetRequest::default()
+    };
+    let answer = client.resolve_tailnet(request).await?;
+    require_field(answer.into_inner().tailnet, "tailnet")
 }
 
 /// Returns the users of a tailnet.
@@ -167,7 +187,7 @@ pub async fn list_nodes_of(connection: &ConnectionArgs, user: &User) -> Result<V
         awaits_approval: false,
     };
     let mut client = NodeServiceClient::new(connection.connect_to_registry()?)
-        .max_decoding_message_size(1 << 30);
+        .max_decoding_message_size(LONGEST_ANSWER);
     let found = client.list_nodes(request).await?.into_inner().nodes;
     Ok(found.into_iter().filter_map(|listed| listed.node).collect())
 }
@@ -179,7 +199,7 @@ pub async fn list_nodes(
 ) -> Result<Vec<NodeWithState>, Failure> {
     let client = NodeServiceClient::new(connection.connect_to_registry()?);
     // A kilobyte or so for each node.
-    let mut client = client.max_decoding_message_size(1 << 30);
+    let mut client = client.max_decoding_message_size(LONGEST_ANSWER);
     Ok(client
         .list_nodes(ListNodesRequest {
             tailnet_id,

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use prost_types::FieldMask;
 
 use crate::{
-    administer::TailnetArg,
+    administer::{TailnetArg, resolve_tailnet},
     connection::ConnectionArgs,
     failure::{Failure, FailureKind, require_field},
     output::Printer,
@@ -42,7 +42,10 @@ pub async fn run(
     printer: &Printer,
 ) -> Result<(), Failure> {
     let tailnet = match command {
-        KeyPolicyCommand::Show { tailnet } => tailnet.find_tailnet(connection).await?,
+        KeyPolicyCommand::Show { tailnet } => {
+            let found = tailnet.find_tailnet(connection).await?;
+            resolve_tailnet(connection, found.id).await?
+        }
         KeyPolicyCommand::Set { file, tailnet } => {
             let failure = |problem: String| {
                 let text = format!("{}: {problem}", file.display());

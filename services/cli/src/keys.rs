@@ -64,7 +64,7 @@ pub struct CreateArgs {
     /// How often it may be used.
     #[arg(long, requires = "reusable", value_parser = clap::value_parser!(u32).range(1..))]
     max_uses: Option<u32>,
-    /// How often it may be used in an hour.
+    /// How often it may be used at once, and again one after the other within an hour.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     max_uses_per_hour: Option<u32>,
     /// A network that its nodes register from, such as 10.0.0.0/8; may be repeated. From everywhere when not given.

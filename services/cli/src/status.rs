@@ -2,9 +2,6 @@
 
 mod deployment;
 
-use bowline_proto::identity::v1::{
-    ListTailnetsRequest, tailnet_service_client::TailnetServiceClient,
-};
 use bowline_service_kit::ask_health;
 use bowline_standalone::RELAY_HEALTH;
 use serde::Serialize;
@@ -63,10 +60,8 @@ pub async fn run(connection: &ConnectionArgs, printer: &Printer) -> Result<(), F
 }
 
 async fn count_everything(connection: &ConnectionArgs) -> Result<Vec<Figures>, Failure> {
-    let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
-    let tailnets = client.list_tailnets(ListTailnetsRequest {}).await?;
     let mut figures = Vec::new();
-    for tailnet in tailnets.into_inner().tailnets {
+    for tailnet in administer::list_tailnets(connection).await? {
         let nodes = administer::list_nodes(connection, tailnet.id).await?;
         let online = nodes
             .iter()

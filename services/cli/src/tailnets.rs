@@ -1,7 +1,7 @@
 //! `bowline tailnets`.
 
 use bowline_proto::identity::v1::{
-    CreateTailnetRequest, DeleteTailnetRequest, ListTailnetsRequest, Tailnet, UpdateTailnetRequest,
+    CreateTailnetRequest, DeleteTailnetRequest, Tailnet, UpdateTailnetRequest,
     tailnet_service_client::TailnetServiceClient,
 };
 use chrono::TimeDelta;
@@ -10,7 +10,7 @@ use prost_types::FieldMask;
 use serde::Serialize;
 
 use crate::{
-    administer::TailnetArg,
+    administer::{TailnetArg, list_tailnets},
     connection::ConnectionArgs,
     failure::{Failure, require_field},
     output::{Printer, Row, yes_mark},
@@ -131,12 +131,8 @@ pub async fn run(
     let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
     match command {
         TailnetsCommand::List => {
-            let answer = client
-                .list_tailnets(ListTailnetsRequest {})
-                .await?
-                .into_inner();
-            let rows: Vec<TailnetRow> = answer.tailnets.into_iter().map(TailnetRow::from).collect();
-            printer.print_rows(&rows);
+            let tailnets = list_tailnets(connection).await?.into_iter();
+            printer.print_rows(&tailnets.map(TailnetRow::from).collect::<Vec<_>>());
         }
         TailnetsCommand::Show { name } => {
             let found = TailnetArg::new(name).find_tailnet(connection).await?;

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bowline_db::{ChangeLog, Mutation, from_micros, to_micros};
 use bowline_proto::{
     key_registry::v1::{HostReport, Node},
-    policy::v1::{JudgeNodeRequest, JudgeNodeResponse},
+    policy::v1::JudgeNodeRequest,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
@@ -18,7 +18,10 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     actors::machine_actor,
     asked_services::AskedServices,
-    domain::{self, key, pace, routes, self_report, standing},
+    domain::{
+        self, key, pace, report_judgement::ReportJudgement, retagging::Retagging, routes,
+        self_report, standing,
+    },
     error::RegistryError,
     fields::read_tailnet_id,
     node_changes, own_changes,
@@ -45,7 +48,7 @@ struct JudgedReport {
     host: Option<HostReport>,
     /// The node as it was then.
     node: Node,
-    judgement: Option<JudgeNodeResponse>,
+    judgement: Option<ReportJudgement>,
 }
 
 /// What became of a report.
@@ -298,8 +301,8 @@ impl Adoption {
         &self,
         node: &Node,
         host: &HostReport,
-    ) -> Result<JudgeNodeResponse, RegistryError> {
-        let wanted = domain::retagging::Retagging::from_report(node, host);
+    ) -> Result<ReportJudgement, RegistryError> {
+        let wanted = Retagging::from_report(node, host);
         let mut question = JudgeNodeRequest {
             tailnet_id: node.tailnet_id,
             current_tags: node.tags.clone(),
@@ -321,7 +324,13 @@ impl Adoption {
                 question = question.for_user(user);
             }
         }
-        self.services.judge_node(question).await
+        let judgement = ReportJudgement::new(self.services.judge_node(question).await?);
+        if wanted.requested_tags().is_empty() {
+            return Ok(judgement);
+        }
+        let found = self.services.resolve_tailnet(node.tailnet_id).await?;
+        let policy = found.and_then(|tailnet| tailnet.key_policy);
+        Ok(judgement.heed_key_policy(&policy.unwrap_or_default(), node, wanted.requested_tags()))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod node_limits;
 pub mod pace;
 pub mod pre_auth_key;
+pub mod report_judgement;
 pub mod retagging;
 pub mod rotation;
 pub mod routes;

@@ -10,7 +10,7 @@ use crate::{
     fields::read_tailnet_id,
     node_changes,
     store::{
-        nodes,
+        kept_out_machines, nodes,
         soft_states::{self, SoftRow},
     },
 };
@@ -29,6 +29,9 @@ pub async fn remove_node(
             let soft = soft_states::by_node(mutation.connection(), node.id).await?;
             let found = found.filter(|node| is_still(node, soft.as_ref()));
             let Some(node) = found else { return Ok(()) };
+            if node.is_kept_out() {
+                kept_out_machines::add_machine(mutation.connection(), &node).await?;
+            }
             node_changes::delete_node(mutation, &node).await?;
             let detail = json!({ "name": node.name });
             mutation.record_audit(action, node.id.to_string(), &detail);

@@ -51,6 +51,7 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0010_kept_out",
     "0011_tailnet_lock",
     "0012_expiry_notices",
+    "0017_kept_out_machines",
 ];
 
 /// Gateways find that their lease has lapsed, and report again all that they have: their reports may be lost.

@@ -6,6 +6,7 @@ pub mod barred_users;
 pub mod elections;
 pub mod expiry_notices;
 pub mod gateways;
+pub mod kept_out_machines;
 pub mod lags;
 pub mod locks;
 pub mod merged_users;

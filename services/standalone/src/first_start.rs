@@ -23,6 +23,8 @@ use prost_types::Duration;
 
 /// The first tailnet's name.
 const TAILNET: &str = "home";
+/// The longest answer that is read.
+const LONGEST_ANSWER: usize = 1 << 30;
 /// What the login page calls passkeys.
 const PASSKEYS: &str = "a passkey";
 /// How long the first key and the first link work.
@@ -131,7 +133,7 @@ async fn make_link(admin: GrpcChannel, owner: &User) -> Result<String> {
 
 /// Returns the first tailnet, if there is no other.
 async fn find_or_create_tailnet(admin: GrpcChannel) -> Result<Option<Tailnet>> {
-    let mut client = TailnetServiceClient::new(admin);
+    let mut client = TailnetServiceClient::new(admin).max_decoding_message_size(LONGEST_ANSWER);
     let known = client.list_tailnets(ListTailnetsRequest {}).await?;
     match known.into_inner().tailnets.as_slice() {
         [] => {

@@ -228,6 +228,9 @@ pub(crate) async fn insert_entries(
     Ok(())
 }
 
+/// How many rows are verified at once.
+const PAGE: u32 = 200;
+
 /// Follows the chain from the first row to `head`.
 pub(crate) async fn verify_chain(
     connection: &mut AnyConnection,
@@ -236,7 +239,7 @@ pub(crate) async fn verify_chain(
 ) -> Result<AuditVerdict, DatabaseError> {
     let (mut sequence, mut hash) = (0, ORIGIN);
     loop {
-        let page = read_entries(&mut *connection, tailnet, sequence, 1000).await?;
+        let page = read_entries(&mut *connection, tailnet, sequence, PAGE).await?;
         if page.is_empty() {
             let whole = AuditHead { sequence, hash } == head;
             return Ok(if whole {

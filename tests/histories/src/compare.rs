@@ -26,8 +26,9 @@ pub fn compare_registry(
     if seen.nodes.len() != model.nodes().len() {
         let keys: Vec<_> = model.nodes().iter().map(|node| node.key).collect();
         return Err(format!(
-            "there are {} nodes; expected are those with the keys {keys:?}",
-            seen.nodes.len()
+            "there are {} nodes; expected are those with the keys {keys:?}: {:?}",
+            seen.nodes.len(),
+            seen.nodes
         ));
     }
     for expected in model.nodes_mut() {

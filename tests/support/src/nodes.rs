@@ -117,6 +117,19 @@ impl TestServices {
         }
     }
 
+    /// Waits until the nodes of `home` are as they are to be.
+    pub async fn wait_for_nodes(&self, are_right: impl Fn(&[Node]) -> bool) -> Vec<Node> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let nodes = self.nodes().await;
+            if are_right(&nodes) {
+                return nodes;
+            }
+            assert!(Instant::now() < deadline, "{nodes:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Reports for a node, as a gateway does.
     pub async fn report_node(&self, node: &Node, report: NodeReport) -> NodeReportResult {
         let report = NodeReport {

@@ -4,12 +4,15 @@ mod approval_rules;
 
 use bowline_proto::identity::v1::KeyPolicy;
 use bowline_service_kit::source_networks;
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::error::IdentityError;
 
 /// The longest that keys may be let work: 100 years, in seconds.
 const LONGEST_LIFETIME: i64 = 100 * 365 * 24 * 3600;
+/// The longest policy, as messages have it, in bytes. Each registration reads it, and the audit trail has it before and after.
+const LONGEST_POLICY: usize = 64 << 10;
 /// The most networks of one list.
 const MOST_NETWORKS: usize = 100;
 
@@ -35,6 +38,10 @@ pub fn normalize_policy(mut policy: KeyPolicy) -> Result<KeyPolicy, IdentityErro
         .filter(|rules| *rules != Default::default());
     policy.logins = policy.logins.filter(|rules| *rules != Default::default());
     policy.users = policy.users.filter(|rules| *rules != Default::default());
+    if policy.encoded_len() > LONGEST_POLICY {
+        let problem = "is longer than 64 KiB: name groups in place of users, and networks or tags in place of machine keys";
+        return Err(IdentityError::invalid("key_policy", problem));
+    }
     Ok(policy)
 }
 

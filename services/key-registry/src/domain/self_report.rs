@@ -1,12 +1,9 @@
 //! What a node reports of itself that policy judges.
 
-use bowline_proto::{
-    key_registry::v1::{HostReport, Node},
-    policy::v1::JudgeNodeResponse,
-};
+use bowline_proto::key_registry::v1::{HostReport, Node};
 use chrono::{DateTime, Utc};
 
-use super::{retagging::Retagging, routes};
+use super::{approval, report_judgement::ReportJudgement, retagging::Retagging, routes};
 
 /// The longest name that is kept, in bytes, and the most tags.
 const LONGEST_NAME: usize = 256;
@@ -46,13 +43,21 @@ pub fn needs_judgement(node: &Node, host: &HostReport) -> bool {
 pub fn apply_report(
     node: &mut Node,
     host: &HostReport,
-    judgement: Option<&JudgeNodeResponse>,
+    judgement: Option<&ReportJudgement>,
     now: DateTime<Utc>,
 ) {
     if let Some(judgement) = judgement {
-        Retagging::from_report(node, host).apply_to_node(node, judgement, now);
+        let ReportJudgement {
+            policy,
+            keeps_approval,
+        } = judgement;
+        let tags = node.tags.clone();
+        Retagging::from_report(node, host).apply_to_node(node, policy, now);
+        if node.tags != tags && !keeps_approval {
+            approval::withdraw_rule(node);
+        }
         node.advertised_routes.clone_from(&host.advertised_routes);
-        routes::approve_by_policy(node, &judgement.approved_routes);
+        routes::approve_by_policy(node, &policy.approved_routes);
     }
     node.hostname.clone_from(&host.hostname);
     node.os.clone_from(&host.os);

@@ -22,12 +22,13 @@ use super::{
 use crate::{
     actors::{machine_actor, pre_auth_key_actor},
     domain::{
+        approval,
         rotation::{self, KeyOwner, KeyProof, Registrant, RotationRefusal, RotationVerdict},
         routes,
     },
     error::RegistryError,
     node_changes, own_changes,
-    store::{barred_users, node_keys, nodes},
+    store::{barred_users, kept_out_machines, node_keys, nodes},
 };
 
 /// Everything the transaction needs.
@@ -149,7 +150,8 @@ async fn try_bind(
     match found {
         RegistrantNode::Same(node) => rebind_node(mutation, bind_request, &registrant, *node).await,
         RegistrantNode::New { shared_with } => {
-            let is_disabled = kept_out.iter().any(|node| node.disabled);
+            let is_disabled = kept_out.iter().any(|node| node.disabled)
+                || take_kept_out_machine(mutation, &bind_request.request).await?;
             let origin = NewNodeOrigin {
                 shared_with,
                 is_disabled,
@@ -157,6 +159,16 @@ async fn try_bind(
             make_node(mutation, bind_request, &registrant, origin).await
         }
     }
+}
+
+/// Says whether the machine of a new node is kept out since its last node went; the new node is from here on.
+async fn take_kept_out_machine(
+    mutation: &mut Mutation,
+    request: &RegisterRequest,
+) -> Result<bool, RegistryError> {
+    let tailnet = mutation.tailnet().get();
+    let on = mutation.connection();
+    Ok(kept_out_machines::take_machine(on, tailnet, &request.machine_key).await?)
 }
 
 /// Which node a registrant is.
@@ -240,10 +252,16 @@ async fn rebind_node(
     own_changes::audit_deferred_change(mutation, &node).await?;
     let asked = limits::take_rotation(mutation, &node).await?;
     let before = node.clone();
-    node.approved |= bind_request.credential.approved;
+    if bind_request.credential.approved {
+        (node.approved, node.approved_by_rule) = (true, String::new());
+    }
+    let was_good = node.is_authorized();
+    if (node.user_id, &node.tags) != (registrant.owner.user_id, &registrant.owner.tags) {
+        approval::withdraw_rule(&mut node);
+    }
     approve_by_rule(mutation, &bind_request, &mut node);
     set_key(&mut node, &bind_request, registrant, mutation.now());
-    let is_good = node.is_authorized();
+    let is_good = was_good || node.is_authorized();
     if is_good {
         describe_node(&mut node, &bind_request, registrant);
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
@@ -305,7 +323,8 @@ async fn make_node(
 fn approve_by_rule(mutation: &mut Mutation, bind_request: &BindRequest, node: &mut Node) {
     if let Some(rule) = find_approval_rule(bind_request, node) {
         node.approved = true;
-        let detail = json!({ "by": "rule", "rule": rule.name });
+        node.approved_by_rule.clone_from(&rule.name);
+        let detail = json!({ "by": "rule", "rule": rule.name, "name": node.name });
         mutation.record_audit("node.approve", node.id.to_string(), &detail);
     }
 }

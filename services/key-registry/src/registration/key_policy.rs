@@ -6,6 +6,7 @@ use bowline_proto::{
     identity::v1::KeyPolicy,
     key_registry::v1::{Node, PreAuthKey, RefusalReason, register_response::Outcome},
 };
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{answers::refuse, bind::BindRequest};
@@ -31,7 +32,7 @@ pub(super) async fn use_credential(
 ) -> Result<Option<Outcome>, RegistryError> {
     let policy = bind_request.credential.tailnet.key_policy.clone();
     let policy = policy.unwrap_or_default();
-    let mut used_key = None;
+    let (mut used_key, mut is_alarming) = (None, false);
     let mut refusal = match &bind_request.credential.pre_auth_key {
         None => find_login_refusal(&policy, bind_request, same),
         Some(id) => {
@@ -40,9 +41,10 @@ pub(super) async fn use_credential(
             if let Some((reason, text)) = pre_auth_key::find_refusal(&key, mutation.now()) {
                 return Ok(Some(refuse(reason, text)));
             }
-            let refusal = count_use(mutation, &policy, bind_request, &mut key);
+            let counted = count_use(&policy, bind_request, &mut key, mutation.now());
             used_key = Some(key);
-            refusal
+            is_alarming = counted == Ok(true);
+            counted.err()
         }
     };
     if refusal.is_none() && same.is_none() {
@@ -54,52 +56,52 @@ pub(super) async fn use_credential(
             .map(Some);
     }
     if let Some(key) = used_key {
+        if is_alarming {
+            raise_alarm(mutation, &key);
+        }
         pre_auth_keys::update_key(mutation.connection(), &key).await?;
     }
     Ok(None)
 }
 
-/// Counts one use of a key, or says why it may not be used.
+/// Counts one use of a key and says whether it is used too often for one without a limit, or says why it may not be used.
 fn count_use(
-    mutation: &mut Mutation,
     policy: &KeyPolicy,
     bind_request: &BindRequest,
     key: &mut PreAuthKey,
-) -> Option<String> {
+    now: DateTime<Utc>,
+) -> Result<bool, String> {
     let rules = policy.pre_auth_keys.clone().unwrap_or_default();
-    let (now, source) = (mutation.now(), &bind_request.request.source_address);
+    let source = &bind_request.request.source_address;
     let networks = [&*rules.source_networks, &*key.source_networks];
     let refusal = key_policy::find_key_refusal(&rules, key, now)
         .or_else(|| key_policy::find_source_refusal(networks, source))
         .or_else(|| key_policy::find_uses_refusal(&rules, key));
-    if refusal.is_some() {
-        return refusal;
+    if let Some(refusal) = refusal {
+        return Err(refusal);
     }
     let limit = key_policy::hourly_limit(&rules, key);
     let pace = pace::hourly(limit.unwrap_or(pace::ALARMING_USES));
     let rested_at = key.rested_at.and_then(from_timestamp).unwrap_or(now);
-    let rested_at = match (pace::next_rest(pace, rested_at, now), limit) {
-        (Ok(rested_at), _) => rested_at,
+    let (rested_at, is_alarming) = match (pace::next_rest(pace, rested_at, now), limit) {
+        (Ok(rested_at), _) => (rested_at, false),
         (Err(due), Some(limit)) => {
             let minutes = (due - now).num_minutes() + 1;
-            return Some(format!(
+            return Err(format!(
                 "the auth key was used {limit} times in an hour, as often as it may be: try again in {minutes} minutes, or ask \
                  an administrator for another"
             ));
         }
-        (Err(_), None) => {
-            raise_alarm(mutation, key);
-            now
-        }
+        (Err(_), None) => (now, true),
     };
     key.rested_at = Some(to_timestamp(rested_at));
     key.uses += 1;
-    None
+    Ok(is_alarming)
 }
 
 /// Tells administrators that a key without a limit is used very often: it may have got into wrong hands.
 fn raise_alarm(mutation: &mut Mutation, key: &PreAuthKey) {
-    let uses = key.uses + 1;
+    let uses = key.uses;
     tracing::warn!(
         key = key.id,
         uses,

@@ -8,6 +8,8 @@
 mod administration;
 mod ends;
 mod imports;
+
+mod judged_tags;
 mod key_ends;
 mod key_policy;
 mod migrations;

@@ -29,6 +29,9 @@ macro_rules! fitting {
 
 /// The most rows in one answer.
 const LONGEST_PAGE: u32 = 1000;
+/// How many rows are read at once, and the bytes after which an answer is full: a few entries may be as long as a thousand.
+const READ_AT_ONCE: i64 = 50;
+const LONGEST_ANSWER: usize = 4 << 20;
 /// How many places one request looks at.
 const MOST_PLACES: i64 = 20_000;
 
@@ -45,8 +48,8 @@ pub(crate) async fn list_entries(
         0 => LONGEST_PAGE,
         limit => limit.min(LONGEST_PAGE),
     };
-    let entries = read_fitting(connection, tailnet, part.clone(), request, limit).await?;
-    let is_full = entries.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let (entries, is_full) =
+        read_fitting(connection, tailnet, part.clone(), request, limit).await?;
     let last = entries.last().map(|entry| entry.sequence.cast_signed());
     let (seen_to, has_more) = match (request.oldest_first, last.filter(|_| is_full)) {
         (true, Some(last)) => (last, last < *wanted.end()),
@@ -128,16 +131,44 @@ async fn first_place_at(
     Ok(low)
 }
 
+/// Reads entries that fit, up to a number or until they are as long as an answer may be; says whether one of both is reached.
 async fn read_fitting(
     connection: &mut AnyConnection,
     tailnet: i64,
-    places: RangeInclusive<i64>,
+    mut places: RangeInclusive<i64>,
     request: &ListAuditRequest,
     limit: u32,
-) -> Result<Vec<AuditEntry>, DatabaseError> {
-    if places.is_empty() {
-        return Ok(Vec::new());
+) -> Result<(Vec<AuditEntry>, bool), DatabaseError> {
+    let (mut found, mut length) = (Vec::new(), 0);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    while !places.is_empty() && found.len() < limit && length < LONGEST_ANSWER {
+        let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
+        let wanted = left.min(READ_AT_ONCE);
+        let read = read_some(connection, tailnet, &places, request, wanted).await?;
+        let is_last = i64::try_from(read.len()).unwrap_or(i64::MAX) < wanted;
+        length += read.iter().map(|entry| entry.detail.len()).sum::<usize>();
+        if let Some(last) = read.last().map(|entry| entry.sequence.cast_signed()) {
+            places = match request.oldest_first {
+                true => last + 1..=*places.end(),
+                false => *places.start()..=last - 1,
+            };
+        }
+        found.extend(read);
+        if is_last {
+            return Ok((found, false));
+        }
     }
+    let is_full = found.len() >= limit || length >= LONGEST_ANSWER;
+    Ok((found, is_full))
+}
+
+async fn read_some(
+    connection: &mut AnyConnection,
+    tailnet: i64,
+    places: &RangeInclusive<i64>,
+    request: &ListAuditRequest,
+    limit: i64,
+) -> Result<Vec<AuditEntry>, DatabaseError> {
     let since = request.since_time.as_ref().map_or(i64::MIN, micros);
     let until = request.before_time.as_ref().map_or(i64::MAX, micros);
     let sql = match request.oldest_first {
@@ -153,7 +184,7 @@ async fn read_fitting(
         .bind(request.actor.clone())
         .bind(request.action.clone())
         .bind(request.object.clone())
-        .bind(i64::from(limit))
+        .bind(limit)
         .fetch_all(connection)
         .await?
         .iter()

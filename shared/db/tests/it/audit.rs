@@ -14,6 +14,7 @@ use crate::support::{TestLog, add, start, tailnet};
 on_both!(TestLog::open =>
     a_tampered_trail_is_found,
     an_entry_says_where_it_was_asked_for,
+    long_entries_come_in_answers_that_can_be_sent,
     entries_are_found_by_actor_action_object_and_time,
     entries_are_listed_in_pages_both_ways,
     one_request_looks_at_a_bounded_part,
@@ -112,6 +113,49 @@ async fn add_as(fixture: &TestLog, actor: &str, action: &'static str, object: &'
     });
     added.await.unwrap();
     fixture.advance(60);
+}
+
+async fn long_entries_come_in_answers_that_can_be_sent(fixture: TestLog) {
+    let text = "x".repeat(3 << 20);
+    for _ in 0..150 {
+        add_as(&fixture, "admin:ops", "user.create", "kim").await;
+    }
+    for _ in 0..4 {
+        let detail = serde_json::json!({ "text": text });
+        let added = fixture
+            .log
+            .mutate(tailnet(1), "admin:ops", move |mutation| {
+                Box::pin(async move {
+                    mutation.record_audit("policy.set", "long", &detail);
+                    Ok::<_, bowline_db::DatabaseError>(())
+                })
+            });
+        added.await.unwrap();
+    }
+    for oldest_first in [true, false] {
+        let (mut seen, mut answers, mut after) = (Vec::new(), 0, 0);
+        loop {
+            let request = ListAuditRequest {
+                oldest_first,
+                after_sequence: if oldest_first { after } else { 0 },
+                before_sequence: if oldest_first { 0 } else { after },
+                ..ListAuditRequest::default()
+            };
+            let listed = list(&fixture, request).await;
+            seen.extend(places(&listed));
+            (answers, after) = (answers + 1, listed.next_sequence);
+            if !listed.has_more {
+                break;
+            }
+        }
+        if !oldest_first {
+            seen.reverse();
+        }
+        assert_eq!(seen, (1..=154).collect::<Vec<_>>());
+        assert!(answers > 1);
+    }
+    let whole = fixture.log.verify_audit(tailnet(1)).await.unwrap();
+    assert_eq!(whole, AuditVerdict::Whole { entries: 154 });
 }
 
 async fn entries_are_found_by_actor_action_object_and_time(fixture: TestLog) {

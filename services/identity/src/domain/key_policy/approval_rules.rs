@@ -14,7 +14,7 @@ const MOST_RULES: usize = 50;
 /// The most values of one list, machine keys aside.
 const MOST_VALUES: usize = 100;
 /// The most machine keys of one rule.
-const MOST_MACHINE_KEYS: usize = 1_000;
+const MOST_MACHINE_KEYS: usize = 500;
 /// The longest value.
 const LONGEST_VALUE: usize = 254;
 

@@ -1,4 +1,4 @@
-use bowline_proto::identity::v1::{LoginRules, PreAuthKeyRules, UserRules};
+use bowline_proto::identity::v1::{ApprovalRule, LoginRules, PreAuthKeyRules, UserRules};
 use prost_types::Duration;
 
 use super::*;
@@ -63,4 +63,22 @@ fn what_is_no_rule_is_refused_with_its_place() {
         }));
         assert!(text.contains("between a minute and 100 years"), "{text}");
     }
+}
+
+#[test]
+fn policy_that_is_too_long_is_refused() {
+    let rule = |number: u32| ApprovalRule {
+        name: format!("rule{number}"),
+        machine_keys: (0..500)
+            .map(|key| format!("mkey:{:064x}", number * 500 + key))
+            .collect(),
+        ..ApprovalRule::default()
+    };
+    let policy = |rules: u32| KeyPolicy {
+        approval_rules: (0..rules).map(rule).collect(),
+        ..KeyPolicy::default()
+    };
+    assert!(normalize_policy(policy(1)).is_ok());
+    let text = refusal(policy(2));
+    assert!(text.contains("longer than 64 KiB"), "{text}");
 }

@@ -1,3 +1,5 @@
+use bowline_proto::policy::v1::JudgeNodeResponse;
+
 use super::*;
 
 #[test]
@@ -31,10 +33,10 @@ fn routes_that_are_offered_no_more_are_not_approved_any_more() {
             advertised_routes: offered.clone(),
             ..HostReport::default()
         };
-        let judgement = JudgeNodeResponse {
+        let judgement = ReportJudgement::new(JudgeNodeResponse {
             approved_routes: offered.clone(),
             ..JudgeNodeResponse::default()
-        };
+        });
         apply_report(&mut node, &report, Some(&judgement), DateTime::UNIX_EPOCH);
         assert_eq!(node.advertised_routes, offered);
         assert_eq!(node.approved_routes, [&*offered[0], "192.168.0.0/24"]);
