@@ -141,24 +141,28 @@ async fn read_fitting(
 ) -> Result<(Vec<AuditEntry>, bool), DatabaseError> {
     let (mut found, mut length) = (Vec::new(), 0);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    while !places.is_empty() && found.len() < limit && length < LONGEST_ANSWER {
+    while !places.is_empty() && found.len() < limit {
         let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
         let wanted = left.min(READ_AT_ONCE);
         let read = read_some(connection, tailnet, &places, request, wanted).await?;
         let is_last = i64::try_from(read.len()).unwrap_or(i64::MAX) < wanted;
-        length += read.iter().map(|entry| entry.detail.len()).sum::<usize>();
-        if let Some(last) = read.last().map(|entry| entry.sequence.cast_signed()) {
+        for entry in read {
+            let place = entry.sequence.cast_signed();
             places = match request.oldest_first {
-                true => last + 1..=*places.end(),
-                false => *places.start()..=last - 1,
+                true => place + 1..=*places.end(),
+                false => *places.start()..=place - 1,
             };
+            length += entry.detail.len();
+            found.push(entry);
+            if length >= LONGEST_ANSWER {
+                return Ok((found, true));
+            }
         }
-        found.extend(read);
         if is_last {
             return Ok((found, false));
         }
     }
-    let is_full = found.len() >= limit || length >= LONGEST_ANSWER;
+    let is_full = found.len() >= limit;
     Ok((found, is_full))
 }
 
