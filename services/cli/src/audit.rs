@@ -4,9 +4,8 @@ mod heads;
 mod row;
 mod trails;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use bowline_audit_heads::AuditPublicKey;
 use bowline_proto::{audit::v1::ListAuditRequest, time::to_timestamp};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -18,7 +17,7 @@ use crate::{
     failure::{Failure, FailureKind},
     output::{Printer, Row, yes_mark},
 };
-use heads::ExportedHeads;
+use heads::HeadArgs;
 use row::{AuditRow, encode_hex};
 use trails::{AuditOwner, MergedTrails, OWNERS};
 
@@ -48,14 +47,11 @@ pub enum AuditCommand {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
-    /// Say whether every entry follows from the one before, so that none was changed or taken away.
+    /// Say whether every entry follows from the one before. Whether the trails were computed again, or newest entries were taken
+    /// away, is known with --heads alone.
     Verify {
-        /// Files of heads that were exported, to compare the trails with: they find rewritten trails, and ends that were cut off.
-        #[arg(long)]
-        heads: Vec<PathBuf>,
-        /// A public audit key, as bowline audit-key show prints it: only heads that it has signed count.
-        #[arg(long, requires = "heads")]
-        signed_by: Vec<AuditPublicKey>,
+        #[command(flatten)]
+        heads: HeadArgs,
         #[command(flatten)]
         tailnet: TailnetArg,
     },
@@ -162,17 +158,12 @@ pub async fn run(
             let trails = MergedTrails::new(&filter.owners(), &request);
             export_entries(connection, trails, follow, printer).await
         }
-        AuditCommand::Verify {
-            heads,
-            signed_by,
-            tailnet,
-        } => {
-            let tailnet_id = tailnet.find_id(connection).await?;
-            if heads.is_empty() {
-                return verify_chains(connection, tailnet_id, printer).await;
+        AuditCommand::Verify { heads, tailnet } => {
+            if heads.are_given() {
+                return heads::verify_trails(connection, &heads, &tailnet, printer).await;
             }
-            let heads = ExportedHeads::read(&heads, &signed_by, tailnet_id, printer)?;
-            heads::verify_trails(connection, tailnet_id, &heads, printer).await
+            let tailnet_id = tailnet.find_id(connection).await?;
+            verify_chains(connection, tailnet_id, printer).await
         }
     }
 }

@@ -326,7 +326,8 @@ fn export_audit_heads(
     if settings.has_destination() && settings.signing_key.is_none() {
         let path = config.gateway.control_keys.join("audit.key");
         if !path.exists() {
-            create_audit_key(&path)?;
+            let key = create_audit_key(&path)?.public();
+            tracing::warn!(path = %path.display(), %key, "a new audit key was made: heads of the audit trails are signed by it");
         }
         let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         settings.signing_key = Some(Secret::new(text));

@@ -11,12 +11,13 @@ use bowline_service_kit::{config::Secret, error_text};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{Request, StatusCode, Uri, header};
+use sha2::{Digest as _, Sha256};
 use tokio::{
     fs::OpenOptions,
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
 };
 
-use crate::s3::S3Store;
+use crate::{AuditPublicKey, SignedHead, s3::S3Store};
 
 /// What is sent.
 const LINES: &str = "application/x-ndjson";
@@ -60,13 +61,39 @@ pub(crate) enum HeadDestination {
 }
 
 impl HeadDestination {
-    /// Returns its name, in the database and in logs.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Returns what it is, in logs and metrics.
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Directory(_) => "directory",
             Self::Webhook { .. } => "webhook",
             Self::S3(_) => "s3",
         }
+    }
+
+    /// Returns its name in the database: another place has another, and gets all heads.
+    pub(crate) fn name(&self) -> String {
+        let place = match self {
+            Self::Directory(directory) => directory.display().to_string(),
+            Self::Webhook { url, .. } => url.to_string(),
+            Self::S3(store) => format!("{}\n{}\n{}", store.endpoint, store.bucket, store.prefix),
+        };
+        let hash: String = hex::encode(Sha256::digest(place))
+            .chars()
+            .take(16)
+            .collect();
+        format!("{}-{hash}", self.kind())
+    }
+
+    /// Returns the key that signed the newest line of an owner, where that can be read.
+    pub(crate) async fn find_newest_key(&self, owner: &str) -> Option<AuditPublicKey> {
+        let Self::Directory(directory) = self else {
+            return None;
+        };
+        let text = tokio::fs::read_to_string(directory.join(file_name(owner)));
+        let text = text.await.ok()?;
+        text.lines()
+            .rev()
+            .find_map(|line| Some(SignedHead::parse(line).ok()?.1))
     }
 
     /// Adds lines of an owner.
@@ -79,7 +106,7 @@ impl HeadDestination {
     ) -> Result<(), HeadExportError> {
         match self {
             Self::Directory(directory) => {
-                let path = directory.join(format!("audit-heads-{owner}.jsonl"));
+                let path = directory.join(file_name(owner));
                 append_to_file(&path, &lines)
                     .await
                     .map_err(|source| HeadExportError::File { path, source })
@@ -103,6 +130,10 @@ impl HeadDestination {
             }
         }
     }
+}
+
+fn file_name(owner: &str) -> String {
+    format!("audit-heads-{owner}.jsonl")
 }
 
 /// Adds lines behind those that are there, and waits until they are kept. A line that a crash has cut stays one of its own.

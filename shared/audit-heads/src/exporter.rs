@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use bowline_db::{Database, DatabaseError};
 use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
-use bowline_service_kit::{AuditConfig, AuditStoreConfig, ServiceName, config::Secret};
-use chrono::TimeDelta;
-use http::Uri;
+use bowline_service_kit::{AuditConfig, ServiceName};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    AuditKey, AuditKeyError, HeadExportError, SignedHead,
+    AuditKey, AuditPublicKey, AuditSettingsError, HeadExportError, SignedHead,
     destination::HeadDestination,
     head::HeadFacts,
-    s3::S3Store,
+    settings::read_destinations,
     store::{self, UnexportedHead},
 };
 
@@ -22,32 +21,13 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long after a failure it is tried again.
 const RETRY: TimeDelta = TimeDelta::seconds(60);
+/// How often all heads are exported, those that a destination has, too: what the database says of that is not believed for ever.
+const ALL_INTERVAL: TimeDelta = TimeDelta::days(1);
 /// What an answer may take.
 const LIMITS: AnswerLimits = AnswerLimits {
     longest_body: 64 << 10,
     deadline: Duration::from_secs(30),
 };
-
-/// What is wrong with the `[audit]` table.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditSettingsError {
-    /// Heads are to be exported, and there is no key.
-    #[error(
-        "audit.signing_key is not set: heads are exported signed. `bowline audit-key create FILE` makes a key, name the file in audit.signing_key_file"
-    )]
-    NoKey,
-    /// The key is none.
-    #[error("audit.signing_key: {0}")]
-    Key(#[from] AuditKeyError),
-    /// A URL is none.
-    #[error("audit.{0} is no http or https URL with a host")]
-    Url(&'static str),
-    /// What names objects has other signs.
-    #[error(
-        "audit.s3.{0} is empty, or has other signs than letters, digits, \"/\", \"-\", \"_\" and \".\""
-    )]
-    Name(&'static str),
-}
 
 /// Exports the heads of one owner.
 pub struct HeadExporter {
@@ -99,6 +79,7 @@ impl HeadExporter {
 
     /// Exports until the process ends. What fails is tried again.
     pub async fn run(self) {
+        self.report_other_keys().await;
         let interval = self.interval.to_std().unwrap_or(LOOK_INTERVAL);
         let mut ticks = tokio::time::interval(interval.min(LOOK_INTERVAL));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -115,7 +96,7 @@ impl HeadExporter {
             match self.take_turn(destination).await {
                 Ok(was_due) => done += usize::from(was_due),
                 Err(error) => {
-                    let destination = destination.name();
+                    let destination = destination.kind();
                     metrics::counter!("bowline_audit_export_failures_total", "destination" => destination).increment(1);
                     tracing::error!(destination, %error, "heads of the audit trails can not be exported");
                 }
@@ -124,23 +105,98 @@ impl HeadExporter {
         done
     }
 
+    /// Returns the destinations whose newest heads another key has signed, with that key.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the database can not answer.
+    pub async fn find_other_keys(
+        &self,
+    ) -> Result<Vec<(&'static str, AuditPublicKey)>, DatabaseError> {
+        let own = self.key.public();
+        let mut found = Vec::new();
+        for destination in &self.destinations {
+            let there = destination.find_newest_key(self.owner.as_str()).await;
+            let noted = store::find_signer(&self.database, &destination.name()).await?;
+            let other = [there, noted.and_then(|key| key.parse().ok())];
+            let other = other.into_iter().flatten().find(|key| *key != own);
+            found.extend(other.map(|key| (destination.kind(), key)));
+        }
+        Ok(found)
+    }
+
+    async fn report_other_keys(&self) {
+        match self.find_other_keys().await {
+            Ok(found) => {
+                for (destination, before) in found {
+                    let (owner, key) = (self.owner.as_str(), self.key.public());
+                    tracing::error!(
+                        owner, destination, %before, %key,
+                        "heads of the audit trails were signed by another audit key until now: if nobody has put another in its place, the file was lost or taken away; verify older heads with --signed-by of the key before"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "it is not known which audit key has signed heads before");
+            }
+        }
+    }
+
     async fn take_turn(&self, destination: &HeadDestination) -> Result<bool, TurnError> {
         let name = destination.name();
         let now = self.database.now().await?;
-        if !store::take_turn(&self.database, name, now + self.interval).await? {
-            return Ok(false);
+        let is_due = store::take_turn(&self.database, &name, now, self.interval).await?;
+        if is_due {
+            let exported = self.export_heads(destination).await;
+            if exported.is_err() && RETRY < self.interval {
+                store::set_turn(&self.database, &name, now + RETRY).await?;
+            }
+            exported?;
+            let signer = self.key.public().to_string();
+            store::note_export(&self.database, &name, now, signer).await?;
         }
-        let exported = self.export_heads(destination).await;
-        if exported.is_err() && RETRY < self.interval {
-            store::set_turn(&self.database, name, now + RETRY).await?;
-        }
-        exported.map(|()| true)
+        self.show_age(destination, now).await?;
+        Ok(is_due)
+    }
+
+    /// Each replica shows when any of them has exported last. Until then it is the time of the first look.
+    async fn show_age(
+        &self,
+        destination: &HeadDestination,
+        now: DateTime<Utc>,
+    ) -> Result<(), DatabaseError> {
+        let exported = store::find_export_time(&self.database, &destination.name()).await?;
+        let (owner, kind) = (self.owner.as_str(), destination.kind());
+        #[expect(clippy::cast_precision_loss, reason = "seconds are far below 2^52")]
+        let seconds = exported.unwrap_or(now).min(now).timestamp() as f64;
+        metrics::gauge!("bowline_audit_export_timestamp_seconds", "owner" => owner, "destination" => kind)
+            .set(seconds);
+        Ok(())
     }
 
     async fn export_heads(&self, destination: &HeadDestination) -> Result<(), TurnError> {
-        let mut after = 0;
+        let name = destination.name();
+        let now = self.database.now().await?;
+        let all = format!("{name}/all");
+        let is_all = store::take_turn(&self.database, &all, now, ALL_INTERVAL).await?;
+        let exported = self.export_pages(destination, is_all).await;
+        if is_all && exported.is_err() {
+            store::set_turn(&self.database, &all, now).await?;
+        }
+        exported
+    }
+
+    async fn export_pages(
+        &self,
+        destination: &HeadDestination,
+        is_all: bool,
+    ) -> Result<(), TurnError> {
+        let (name, mut after) = (destination.name(), 0);
         loop {
-            let heads = store::list_unexported(&self.database, destination.name(), after).await?;
+            let heads = match is_all {
+                true => store::list_heads(&self.database, after).await?,
+                false => store::list_unexported(&self.database, &name, after).await?,
+            };
             let Some(last) = heads.last() else {
                 return Ok(());
             };
@@ -151,11 +207,11 @@ impl HeadExporter {
             destination
                 .add_lines(owner, lines, now, &self.client)
                 .await?;
-            store::mark_exported(&self.database, destination.name(), heads).await?;
+            store::mark_exported(&self.database, &name, heads).await?;
         }
     }
 
-    fn sign_line(&self, head: &UnexportedHead, now: chrono::DateTime<chrono::Utc>) -> String {
+    fn sign_line(&self, head: &UnexportedHead, now: DateTime<Utc>) -> String {
         let facts = HeadFacts {
             owner: self.owner.as_str(),
             tailnet_id: head.tailnet_id.cast_unsigned(),
@@ -166,59 +222,4 @@ impl HeadExporter {
         let line = serde_json::to_string(&signed).unwrap_or_default();
         line + "\n"
     }
-}
-
-fn read_destinations(config: &AuditConfig) -> Result<Vec<HeadDestination>, AuditSettingsError> {
-    let mut found = Vec::new();
-    if let Some(directory) = &config.directory {
-        found.push(HeadDestination::Directory(directory.clone()));
-    }
-    if let Some(url) = &config.webhook_url {
-        found.push(HeadDestination::Webhook {
-            url: read_url("webhook_url", url)?,
-            token: config
-                .webhook_token
-                .clone()
-                .filter(|token| !token.expose().is_empty()),
-        });
-    }
-    if !config.s3.bucket.is_empty() {
-        found.push(HeadDestination::S3(read_store(&config.s3)?));
-    }
-    Ok(found)
-}
-
-fn read_url(setting: &'static str, text: &str) -> Result<Uri, AuditSettingsError> {
-    let url: Option<Uri> = text.parse().ok();
-    let fits =
-        |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
-    url.filter(fits).ok_or(AuditSettingsError::Url(setting))
-}
-
-fn read_store(config: &AuditStoreConfig) -> Result<S3Store, AuditSettingsError> {
-    let is_plain = |text: &str| {
-        text.chars()
-            .all(|sign| sign.is_ascii_alphanumeric() || "/-_.".contains(sign))
-    };
-    for (setting, text, may_be_empty) in [
-        ("bucket", &config.bucket, false),
-        ("prefix", &config.prefix, true),
-        ("region", &config.region, false),
-        ("access_key_id", &config.access_key_id, false),
-    ] {
-        if !is_plain(text) || (text.is_empty() && !may_be_empty) {
-            return Err(AuditSettingsError::Name(setting));
-        }
-    }
-    Ok(S3Store {
-        endpoint: read_url("s3.endpoint", &config.endpoint)?,
-        region: config.region.clone(),
-        bucket: config.bucket.clone(),
-        prefix: config.prefix.clone(),
-        access_key_id: config.access_key_id.clone(),
-        secret_access_key: config
-            .secret_access_key
-            .clone()
-            .unwrap_or_else(|| Secret::new(String::new())),
-    })
 }

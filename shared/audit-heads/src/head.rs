@@ -79,6 +79,9 @@ impl SignedHead {
         if !key.verify(head.signed_text().as_bytes(), &signature) {
             return Err(HeadError::Signature(head.key));
         }
+        if head.signed_at().is_none() {
+            return Err(HeadError::Form("its time is none".to_owned()));
+        }
         Ok((head, key))
     }
 
@@ -86,6 +89,12 @@ impl SignedHead {
     #[must_use]
     pub fn hash_bytes(&self) -> Option<[u8; 32]> {
         hex::decode(&self.hash).ok()?.try_into().ok()
+    }
+
+    /// Returns when it was signed; `None` when that is no time.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<DateTime<Utc>> {
+        Some(DateTime::parse_from_rfc3339(&self.time).ok()?.to_utc())
     }
 
     fn signed_text(&self) -> String {

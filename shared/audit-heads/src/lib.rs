@@ -15,10 +15,12 @@ mod exporter;
 mod head;
 mod key;
 mod s3;
+mod settings;
 mod store;
 
-pub use check::{TrailBreak, TrailCheck};
+pub use check::{CheckedTrail, EpochEntry, TrailBreak, TrailCheck};
 pub use destination::HeadExportError;
-pub use exporter::{AuditSettingsError, HeadExporter};
+pub use exporter::HeadExporter;
 pub use head::{HeadError, SignedHead};
 pub use key::{AuditKey, AuditKeyError, AuditPublicKey, create_audit_key};
+pub use settings::AuditSettingsError;

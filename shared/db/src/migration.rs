@@ -40,7 +40,8 @@ const OWN: Migrations = migrations![
     "0002_schema_levels",
     "0003_epochs",
     "0004_certificate_ends",
-    "0005_audit_exports"
+    "0005_audit_exports",
+    "0007_audit_export_times",
 ];
 
 /// Applies what is missing, each step in one transaction, and returns the schema level that is in use. On PostgreSQL the

@@ -252,31 +252,63 @@ async fn heads_of_the_trail_are_exported_and_find_an_end_that_was_cut_off() {
     installation
         .json(&["users", "create", "amira@example.com"])
         .await;
-    let file = installation.path("heads/audit-heads-identity.jsonl");
     let whole = installation.json(&["audit", "verify"]).await;
     let entries = whole[0]["entries"].as_u64().unwrap();
-    let exported = async {
-        let newest = format!("\"sequence\":{entries},");
-        while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&newest)) {
-            tokio::task::yield_now().await;
+    let mut files = Vec::new();
+    for trail in whole.as_array().unwrap() {
+        let owner = trail["owner"].as_str().unwrap();
+        let file = installation.path(&format!("heads/audit-heads-{owner}.jsonl"));
+        let newest = format!("\"sequence\":{},", trail["entries"]);
+        let exported = async {
+            while trail["entries"] != 0
+                && !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&newest))
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(crate::bowline::SOON, exported)
+            .await
+            .unwrap();
+        if file.exists() {
+            files.extend(["--heads".to_owned(), file.to_str().unwrap().to_owned()]);
         }
-    };
-    tokio::time::timeout(crate::bowline::SOON, exported)
-        .await
-        .unwrap();
+    }
+    assert!(files.len() > 2, "{whole}");
+    let files: Vec<&str> = files.iter().map(|text| &**text).collect();
     let key = installation.path("control-keys/audit.key");
     let key = installation
         .json(&["audit-key", "show", key.to_str().unwrap()])
         .await;
     let key = key["public"].as_str().unwrap();
-    let (file, heads) = (file.to_str().unwrap(), ["--heads", "--signed-by"]);
-    let verify = ["audit", "verify", heads[0], file, heads[1], key];
+    let begin = ["audit", "verify", "--signed-by", key];
+    let verify = [&begin, &*files].concat();
     let verified = installation.json(&verify).await;
     assert_eq!(verified[0]["confirmed"], entries, "{verified}");
+    assert_eq!(verified[0]["unconfirmed"], 0, "{verified}");
+    let recent = [&verify, &["--max-age", "1h"][..]].concat();
+    installation.json(&recent).await;
+    // A trail with entries that nothing was compared with is not whole.
+    let said = installation.bowline(&[&begin, &files[..2]].concat()).await;
+    assert_eq!(said.code, 1, "{}", said.error);
+    assert!(
+        said.error.contains("nothing was compared"),
+        "{}",
+        said.error
+    );
+    // A line that does not count is no success.
+    let cut = installation.path("cut");
+    std::fs::write(&cut, "{\"owner\":\n").unwrap();
+    let with_cut = [&verify, &["--heads", cut.to_str().unwrap()][..]].concat();
+    let said = installation.bowline(&with_cut).await;
+    assert_eq!(said.code, 1, "{}", said.error);
+    assert!(
+        said.error.contains("1 lines do not count"),
+        "{}",
+        said.error
+    );
     let other = "bowline-audit-public-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    let said = installation
-        .bowline(&["audit", "verify", heads[0], file, heads[1], other])
-        .await;
+    let by_other = ["audit", "verify", "--signed-by", other];
+    let said = installation.bowline(&[&by_other, &*files].concat()).await;
     assert_ne!(said.code, 0, "{}", said.error);
     assert!(said.error.contains("does not count"), "{}", said.error);
 
@@ -294,7 +326,8 @@ async fn heads_of_the_trail_are_exported_and_find_an_end_that_was_cut_off() {
     assert_eq!(own[0]["whole"], true, "the server sees nothing: {own}");
     let said = installation.bowline(&verify).await;
     assert_eq!(said.code, 1, "{}", said.error);
-    let missing = format!("the trail of identity: entry {entries} is missing");
+    let tailnet = &verified[0]["tailnet_id"];
+    let missing = format!("the trail of identity of tailnet {tailnet}: entry {entries} is missing");
     assert!(said.error.contains(&missing), "{}", said.error);
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
-use bowline_audit_heads::{AuditSettingsError, HeadExporter, SignedHead};
+use bowline_audit_heads::{
+    AuditKey, AuditSettingsError, HeadExporter, SignedHead, create_audit_key,
+};
 use bowline_service_kit::{AuditConfig, ServiceName, config::Secret};
 use bowline_test_servers::{S3Server, on_both};
 use tokio::sync::Mutex;
@@ -15,6 +17,9 @@ on_both!(TestTrails::open =>
     a_store_that_checks_signatures_takes_the_heads,
     a_webhook_is_asked_until_it_takes_the_heads,
     one_replica_exports,
+    no_row_keeps_heads_here_for_long,
+    another_place_gets_all_heads,
+    heads_of_another_key_are_noticed,
     settings_that_can_not_be_used_are_refused
 );
 
@@ -140,6 +145,98 @@ async fn settings_that_can_not_be_used_are_refused(trails: TestTrails) {
         make(no_url),
         Err(AuditSettingsError::Url("webhook_url"))
     ));
+    let mut store = trails.settings();
+    store.s3.bucket = S3Server::BUCKET.to_owned();
+    store.s3.endpoint = "https://store.example.com".to_owned();
+    store.s3.access_key_id = S3Server::ACCESS_KEY.to_owned();
+    store.s3.secret_access_key = Some(Secret::new("secret".to_owned()));
+    assert!(make(store.clone()).unwrap().is_some());
+    let mut with_path = store.clone();
+    with_path.s3.endpoint += "/path";
+    let mut no_secret = store.clone();
+    no_secret.s3.secret_access_key = Some(Secret::new(String::new()));
+    let mut no_bucket = store;
+    no_bucket.s3.bucket = String::new();
+    for settings in [with_path, no_secret, no_bucket] {
+        let refused = make(settings).err().unwrap();
+        assert!(
+            matches!(refused, AuditSettingsError::Unusable { .. }),
+            "{refused}"
+        );
+    }
+}
+
+async fn no_row_keeps_heads_here_for_long(trails: TestTrails) {
+    trails.add(1, 1).await;
+    trails.export().await;
+    let settings = AuditConfig {
+        directory: Some(trails.place.path().to_owned()),
+        ..trails.settings()
+    };
+    let exporter = trails.exporter(&settings);
+    assert_eq!(exporter.export_due().await, 0);
+    // Nobody takes a turn for so long.
+    trails
+        .execute("UPDATE audit_export_turns SET next_at = 9000000000000000 WHERE destination NOT LIKE '%/all'")
+        .await;
+    trails.add(1, 1).await;
+    assert_eq!(exporter.export_due().await, 1);
+    assert_eq!(trails.heads().len(), 2);
+    // The row says that the destination has it, and a day later it is exported all the same.
+    trails.add(1, 1).await;
+    trails
+        .execute("UPDATE audit_exports SET audit_hash = (SELECT audit_hash FROM heads WHERE tailnet_id = 1)")
+        .await;
+    trails
+        .execute("UPDATE audit_export_turns SET next_at = 0 WHERE destination NOT LIKE '%/all'")
+        .await;
+    assert_eq!(exporter.export_due().await, 1);
+    assert_eq!(trails.heads().len(), 2);
+    trails
+        .execute("UPDATE audit_export_turns SET next_at = 0")
+        .await;
+    assert_eq!(exporter.export_due().await, 1);
+    assert_eq!(trails.heads().last().unwrap().sequence, 3);
+}
+
+async fn another_place_gets_all_heads(trails: TestTrails) {
+    trails.add(1, 1).await;
+    trails.export().await;
+    let other = trails.place.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let settings = AuditConfig {
+        directory: Some(other.clone()),
+        ..trails.settings()
+    };
+    assert_eq!(trails.exporter(&settings).export_due().await, 1);
+    let text = std::fs::read_to_string(other.join("audit-heads-identity.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+async fn heads_of_another_key_are_noticed(trails: TestTrails) {
+    let with_key = |directory: std::path::PathBuf| AuditConfig {
+        directory: Some(directory),
+        ..trails.settings()
+    };
+    trails.add(1, 1).await;
+    let directory = trails.place.path().to_owned();
+    let before = trails.exporter(&with_key(directory.clone()));
+    assert_eq!(before.find_other_keys().await.unwrap(), []);
+    trails.export().await;
+    assert_eq!(before.find_other_keys().await.unwrap(), []);
+    let key = AuditKey::load(&trails.place.path().join("audit.key")).unwrap();
+    std::fs::remove_file(trails.place.path().join("audit.key")).unwrap();
+    create_audit_key(&trails.place.path().join("audit.key")).unwrap();
+    let other = trails.exporter(&with_key(directory));
+    let expected = [("directory", key.public())];
+    assert_eq!(other.find_other_keys().await.unwrap(), expected);
+    // By the database alone, as where a place can not be read, and by the file alone, as after the loss of the database.
+    let aside = trails.place.path().join("aside");
+    std::fs::rename(trails.file(), &aside).unwrap();
+    assert_eq!(other.find_other_keys().await.unwrap(), expected);
+    std::fs::rename(&aside, trails.file()).unwrap();
+    trails.execute("DELETE FROM audit_export_turns").await;
+    assert_eq!(other.find_other_keys().await.unwrap(), expected);
 }
 
 async fn a_store_that_checks_signatures_takes_the_heads(trails: TestTrails) {

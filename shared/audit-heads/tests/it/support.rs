@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use bowline_audit_heads::{HeadExporter, SignedHead, TrailBreak, TrailCheck, create_audit_key};
+use bowline_audit_heads::{
+    CheckedTrail, HeadExporter, SignedHead, TrailBreak, TrailCheck, create_audit_key,
+};
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SystemClock;
 use bowline_db::{AuditEntry, ChangeLog, Database, DatabaseError, DatabaseOptions};
@@ -38,10 +40,14 @@ impl TestTrails {
 
     /// Adds entries to a tailnet's trail.
     pub(crate) async fn add(&self, id: u64, number: usize) {
+        self.add_action(id, number, "thing.add").await;
+    }
+
+    pub(crate) async fn add_action(&self, id: u64, number: usize, action: &'static str) {
         for _ in 0..number {
-            let added = self.log.mutate(tailnet(id), "admin:test", |mutation| {
+            let added = self.log.mutate(tailnet(id), "admin:test", move |mutation| {
                 Box::pin(async move {
-                    mutation.record_audit("thing.add", "a", &Default::default());
+                    mutation.record_audit(action, "a", &Default::default());
                     Ok::<_, DatabaseError>(())
                 })
             });
@@ -104,9 +110,19 @@ impl TestTrails {
 
     /// Follows a tailnet's trail, and compares it with the heads in the file.
     pub(crate) async fn check(&self, id: u64) -> Result<(u64, u64), TrailBreak> {
+        let checked = self.check_accepting(id, &[]).await?;
+        Ok((checked.entries, checked.confirmed))
+    }
+
+    /// The same, with breaks that are meant.
+    pub(crate) async fn check_accepting(
+        &self,
+        id: u64,
+        accepted: &[[u8; 32]],
+    ) -> Result<CheckedTrail, TrailBreak> {
         let mut heads = self.heads();
         heads.retain(|head| head.tailnet_id == id);
-        let mut check = TrailCheck::new(tailnet(id), &heads);
+        let mut check = TrailCheck::new(tailnet(id), &heads, &accepted.iter().copied().collect());
         let request = ListAuditRequest {
             oldest_first: true,
             ..ListAuditRequest::default()

@@ -13,7 +13,8 @@ on_both!(TestTrails::open =>
     a_cut_tail_is_found,
     a_trail_that_was_computed_again_is_found,
     a_trail_that_grew_is_whole,
-    an_exported_head_that_was_changed_does_not_count
+    an_exported_head_that_was_changed_does_not_count,
+    a_break_at_an_epoch_is_accepted_by_its_hash
 );
 
 /// Five entries, of which a head after the second and one after the fifth are exported.
@@ -51,6 +52,7 @@ async fn a_removed_entry_is_found(trails: TestTrails) {
     let cut = TrailBreak::Cut {
         sequence: 5,
         exported: 5,
+        epoch: None,
     };
     assert_eq!(trails.check(1).await, Err(cut));
 }
@@ -73,6 +75,7 @@ async fn a_reordered_entry_is_found(trails: TestTrails) {
     let rewritten = TrailBreak::Rewritten {
         first: 3,
         exported: 5,
+        epoch: None,
     };
     assert_eq!(trails.check(1).await, Err(rewritten));
 }
@@ -89,6 +92,7 @@ async fn a_cut_tail_is_found(trails: TestTrails) {
     let cut = TrailBreak::Cut {
         sequence: 4,
         exported: 5,
+        epoch: None,
     };
     assert_eq!(trails.check(1).await, Err(cut));
 }
@@ -125,4 +129,47 @@ async fn an_exported_head_that_was_changed_does_not_count(trails: TestTrails) {
         let error = SignedHead::parse(&line).unwrap_err();
         assert!(error.to_string().contains("signature is wrong"), "{error}");
     }
+}
+
+async fn a_break_at_an_epoch_is_accepted_by_its_hash(trails: TestTrails) {
+    exported_trail(&trails).await;
+    trails.execute("DELETE FROM audit WHERE sequence > 3").await;
+    trails.compute_again(1).await;
+    trails.add_action(1, 1, "epoch.begin").await;
+    let found = trails.check(1).await.unwrap_err();
+    let epoch = match &found {
+        TrailBreak::Cut {
+            sequence: 5, epoch, ..
+        } => epoch.clone(),
+        _ => None,
+    };
+    let epoch = epoch.unwrap();
+    assert!(found.to_string().contains("--accept-break"), "{found}");
+    assert!(trails.check_accepting(1, &[[7; 32]]).await.is_err());
+    let checked = trails.check_accepting(1, &[epoch.hash]).await.unwrap();
+    assert_eq!((checked.entries, checked.confirmed), (4, 2));
+    assert_eq!(checked.accepted, std::slice::from_ref(&epoch));
+    // The next entry has the place of one that was exported: the newest head of all counts, and the old one does not.
+    trails.add(1, 1).await;
+    let found = trails.check(1).await.unwrap_err();
+    assert!(
+        matches!(
+            found,
+            TrailBreak::Rewritten {
+                exported: 5,
+                epoch: Some(_),
+                ..
+            }
+        ),
+        "{found:?}"
+    );
+    trails.export().await;
+    let checked = trails.check_accepting(1, &[epoch.hash]).await.unwrap();
+    assert_eq!((checked.entries, checked.confirmed), (5, 5));
+    // What is changed behind it is found all the same.
+    trails
+        .execute("UPDATE audit SET actor = 'admin:other' WHERE sequence = 5")
+        .await;
+    trails.compute_again(1).await;
+    assert!(trails.check_accepting(1, &[epoch.hash]).await.is_err());
 }
