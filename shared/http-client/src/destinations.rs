@@ -88,13 +88,16 @@ impl Destinations {
     /// Refuses a host that is written as an address, where it may not be asked. A name is judged when it is resolved.
     pub(crate) fn check_literal(&self, host: &str) -> Result<(), HttpError> {
         match host.parse::<IpAddr>() {
-            Ok(address) if !self.allow(address) => Err(HttpError::NotPublic {
-                host: host.to_owned(),
-                address,
-            }),
+            Ok(address) if !self.allow(address) => Err(refuse_address(host.to_owned(), address)),
             _ => Ok(()),
         }
     }
+}
+
+/// Whoever named the host is not told which address it has.
+fn refuse_address(host: String, address: IpAddr) -> HttpError {
+    tracing::warn!(host, %address, "a host is not connected to: its address is not public");
+    HttpError::NotPublic { host, address }
 }
 
 /// Resolves names and leaves out the addresses that may not be asked. What it returns is what is connected to: a name that
@@ -135,10 +138,7 @@ impl Service<Name> for GuardedResolver {
             let (allowed, left_out): (Vec<_>, Vec<_>) =
                 found.partition(|found| destinations.allow(found.ip()));
             match left_out.first() {
-                Some(address) if allowed.is_empty() => Err(HttpError::NotPublic {
-                    host,
-                    address: address.ip(),
-                }),
+                Some(address) if allowed.is_empty() => Err(refuse_address(host, address.ip())),
                 _ => Ok(allowed.into_iter()),
             }
         })

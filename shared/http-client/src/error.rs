@@ -10,9 +10,10 @@ pub enum HttpError {
     /// The URL can not be asked: it has no host, or a scheme other than `http` and `https`.
     #[error("{0} is no http or https URL with a host")]
     Url(Uri),
-    /// The host is, or resolves to, an address that this client does not connect to.
+    /// The host is, or resolves to, an address that this client does not connect to. Which one, is told in the log alone: it says
+    /// what a private network has, and the error is shown to whoever named the host.
     #[error(
-        "{host} has the address {address}, which is not public: allow its network if that is meant"
+        "the address of {host} is not public: allow its network if that is meant; the log of the server names it"
     )]
     NotPublic {
         /// The host asked for.

@@ -141,11 +141,11 @@ pub(super) fn faults_of_endpoints() -> Vec<HostileCase> {
                 "http://127.0.0.1:1/",
                 "the connection failed",
             ),
-            ("is inside", "http://10.255.255.1/", "which is not public"),
+            ("is inside", "http://10.255.255.1/", "is not public"),
             (
                 "is the metadata of a cloud",
                 "http://169.254.169.254/",
-                "which is not public",
+                "is not public",
             ),
             ("is a script", "javascript:alert(1)", "is no web address"),
             ("is a file", "file:///etc/passwd", "is no web address"),
