@@ -78,6 +78,7 @@ const MIGRATIONS: Migrations = migrations![
     "0016_waiting_logins",
     "0017_deleted_users",
     "0018_webhooks",
+    "0021_webhook_cursor_hashes",
 ];
 
 /// Why identity can not start.

@@ -21,6 +21,7 @@ pub mod sealed;
 pub mod sessions;
 pub mod ssh_checks;
 mod users;
+pub mod webhook_cursors;
 pub mod webhook_events;
 pub mod webhooks;
 

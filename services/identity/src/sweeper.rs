@@ -20,6 +20,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const SWEEPS_BETWEEN_LOOKS: u32 = 60;
 /// How long a login is kept after its end: its device may still ask what became of it.
 const KEPT_LOGINS: TimeDelta = TimeDelta::hours(1);
+/// How long events that could not be delivered are kept.
+const KEPT_UNDELIVERED: TimeDelta = TimeDelta::days(30);
 /// How long credentials are listed after their end.
 const KEPT_CREDENTIALS: TimeDelta = TimeDelta::days(30);
 /// How many entries of the log are kept in any case, and for how long all are.
@@ -116,6 +118,8 @@ impl IdentitySweeper {
                 store::attempts::forget_attempts(write.connection(), ended).await?;
                 store::sessions::forget_sessions(write.connection(), ended).await?;
                 store::webhooks::forget_old_secrets(write.connection(), ended).await?;
+                let before = ended - KEPT_UNDELIVERED;
+                store::webhook_events::forget_undelivered(write.connection(), before).await?;
                 store::invitations::forget_invitations(write.connection(), ended).await?;
                 store::saml::forget_messages(write.connection(), ended).await?;
                 let before = ended - ssh::LONGEST_PERIOD;

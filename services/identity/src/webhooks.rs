@@ -10,6 +10,7 @@
 
 mod collector;
 mod sender;
+mod trails;
 
 use std::sync::Arc;
 
@@ -22,19 +23,22 @@ use bowline_proto::{
 };
 use bowline_sealing::SealingKeys;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
     domain::{describe_change, webhook},
     error::IdentityError,
     store::{
-        webhook_events,
+        webhook_cursors, webhook_events,
         webhooks::{self as store, WebhookRow},
     },
     tailnets::require_tailnet,
 };
-pub use collector::{EventCollector, TrailReader, TrailServices};
+pub use collector::EventCollector;
 pub use sender::WebhookSender;
+pub use trails::{TrailReader, TrailServices};
 
 /// From this schema level on every process deletes the webhooks of a deleted tailnet.
 const WEBHOOKS_LEVEL: u32 = 2;
@@ -122,7 +126,7 @@ impl Webhooks {
                 store::insert_webhook(on, &made, sealed).await?;
                 for (owner, sequence) in heads {
                     let owner = owner.as_str();
-                    webhook_events::begin_cursor(on, tailnet.get(), owner, sequence).await?;
+                    webhook_cursors::begin_cursor(on, tailnet.get(), owner, sequence).await?;
                 }
                 let detail = json!({ "after": describe_webhook(&made) });
                 mutation.record_audit("webhook.create", made.id.to_string(), &detail);
@@ -216,7 +220,11 @@ impl Webhooks {
                 let event_id = hex::encode(random_bytes::<16>());
                 let now = mutation.now();
                 let event = webhook::test_event(event_id.clone(), &name, now);
-                webhook_events::queue_event(mutation.connection(), id, &event, now).await?;
+                let on = mutation.connection();
+                if !webhook_events::queue_event(on, id, &event, now).await? {
+                    let text = "10,000 events wait for the webhook: see why it takes none";
+                    return Err(IdentityError::Refused(text));
+                }
                 let detail = json!({ "event": event_id });
                 mutation.record_audit("webhook.test", id.to_string(), &detail);
                 Ok::<_, IdentityError>(event_id)
@@ -270,6 +278,8 @@ impl Webhooks {
     ) -> Result<u64, IdentityError> {
         let replayed = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(async move {
+                // The sender may be at it.
+                store::lock_webhook(mutation.connection(), id).await?;
                 let waiting = require_webhook(mutation, id).await?.webhook.waiting;
                 let room = webhook_events::MOST_WAITING - waiting.cast_signed();
                 let (now, on) = (mutation.now(), mutation.connection());
@@ -302,8 +312,16 @@ fn make_secret() -> Zeroizing<String> {
 }
 
 fn describe_webhook(webhook: &Webhook) -> Value {
+    // The whole URL may be a credential, as those of chat services are, and the trail is kept for ever.
+    let url = Url::parse(&webhook.url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let hash: String = hex::encode(Sha256::digest(&webhook.url))
+        .chars()
+        .take(16)
+        .collect();
     json!({
-        "url": webhook.url,
+        "url": format!("https://{host}/…"),
+        "url_hash": hash,
         "provider_type": webhook.provider_type,
         "subscriptions": webhook.subscriptions,
     })

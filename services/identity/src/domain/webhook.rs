@@ -116,7 +116,7 @@ pub fn request_body(provider: &str, event: &Value) -> String {
     };
     match provider {
         "slack" | "mattermost" | "googlechat" => json!({ "text": text() }),
-        "discord" => json!({ "content": text() }),
+        "discord" => json!({ "content": text(), "allowed_mentions": { "parse": [] } }),
         _ => json!([event]),
     }
     .to_string()

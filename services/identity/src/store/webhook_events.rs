@@ -1,6 +1,6 @@
-//! Events for webhooks, and how far they were made.
+//! Events for webhooks.
 
-use bowline_db::{DatabaseError, from_micros, next_id, to_micros};
+use bowline_db::{AuditEntry, DatabaseError, from_micros, next_id, to_micros};
 use bowline_proto::{identity::v1::UndeliveredEvent, time::to_timestamp};
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Executor, Row as _};
@@ -23,22 +23,42 @@ pub struct QueuedEvent {
     pub body: String,
 }
 
-/// How far events were made of a trail.
+/// A place in a trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrailCursor {
-    /// The tailnet.
-    pub tailnet_id: u64,
-    /// The number of entries that were read.
+pub struct TrailPlace {
+    /// The number of entries up to it.
     pub sequence: u64,
+    /// The hash of the last of them, where it is known.
+    pub hash: Option<[u8; 32]>,
 }
 
-/// Lets an event wait for a webhook. Where too many wait already it counts as one that could not be delivered.
+impl TrailPlace {
+    /// Returns the place behind an entry.
+    pub fn of(entry: &AuditEntry) -> Self {
+        Self {
+            sequence: entry.sequence,
+            hash: Some(entry.hash),
+        }
+    }
+
+    /// Says whether the entry there is the one that it was.
+    pub fn is_met_by(&self, entry: Option<&AuditEntry>) -> bool {
+        let found = entry.filter(|entry| entry.sequence == self.sequence);
+        match (self.hash, found) {
+            (Some(hash), found) => found.is_some_and(|entry| entry.hash == hash),
+            (None, found) => self.sequence == 0 || found.is_some(),
+        }
+    }
+}
+
+/// Lets an event wait for a webhook. Where too many wait already it counts as one that could not be delivered, and it is said that
+/// it does not wait.
 pub async fn queue_event(
     on: &mut AnyConnection,
     webhook_id: u64,
     event: &WebhookEvent,
     now: DateTime<Utc>,
-) -> Result<(), DatabaseError> {
+) -> Result<bool, DatabaseError> {
     let queued = sqlx::query(
         "UPDATE webhooks SET waiting = waiting + 1, next_attempt_at = COALESCE(next_attempt_at, $2)
          WHERE id = $1 AND waiting < $3",
@@ -71,10 +91,7 @@ pub async fn queue_event(
     .bind((!waits).then(|| to_micros(now)))
     .execute(&mut *on)
     .await?;
-    match waits {
-        true => Ok(()),
-        false => forget_oldest(on, webhook_id).await,
-    }
+    Ok(waits)
 }
 
 /// Returns the first event that waits for a webhook.
@@ -155,7 +172,7 @@ pub async fn give_up_events(
 }
 
 /// Forgets the oldest of too many events that could not be delivered.
-async fn forget_oldest(on: &mut AnyConnection, webhook_id: u64) -> Result<(), DatabaseError> {
+pub async fn forget_oldest(on: &mut AnyConnection, webhook_id: u64) -> Result<(), DatabaseError> {
     sqlx::query(
         "DELETE FROM webhook_events WHERE webhook_id = $1 AND state = 1 AND position <=
              (SELECT position FROM webhook_events WHERE webhook_id = $1 AND state = 1 ORDER BY position DESC LIMIT 1 OFFSET $2)",
@@ -164,6 +181,18 @@ async fn forget_oldest(on: &mut AnyConnection, webhook_id: u64) -> Result<(), Da
     .bind(MOST_UNDELIVERED)
     .execute(on)
     .await?;
+    Ok(())
+}
+
+/// Forgets events that could not be delivered since before a time.
+pub async fn forget_undelivered(
+    on: &mut AnyConnection,
+    given_up_before: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    sqlx::query("DELETE FROM webhook_events WHERE state = 1 AND given_up_at < $1")
+        .bind(to_micros(given_up_before))
+        .execute(on)
+        .await?;
     Ok(())
 }
 
@@ -198,7 +227,7 @@ pub async fn list_undelivered<'e>(
 }
 
 /// Lets events that could not be delivered wait again, behind the others and in their order: one, or the oldest. Returns how
-/// many.
+/// many. The webhook is locked.
 pub async fn requeue_events(
     on: &mut AnyConnection,
     webhook_id: u64,
@@ -215,9 +244,10 @@ pub async fn requeue_events(
     .bind(most)
     .fetch_all(&mut *on)
     .await?;
+    let mut moved = 0;
     for position in &positions {
         let behind = next_id(&mut *on).await?;
-        sqlx::query(
+        let requeued = sqlx::query(
             "UPDATE webhook_events SET state = 0, position = $3, queued_at = $4, attempts = 0, problem = '', given_up_at = NULL
              WHERE webhook_id = $1 AND state = 1 AND position = $2",
         )
@@ -227,8 +257,8 @@ pub async fn requeue_events(
         .bind(to_micros(now))
         .execute(&mut *on)
         .await?;
+        moved += requeued.rows_affected().cast_signed();
     }
-    let moved = i64::try_from(positions.len()).unwrap_or(i64::MAX);
     if moved > 0 {
         // Whoever asks for it has mended the receiver, perhaps.
         sqlx::query(
@@ -241,67 +271,4 @@ pub async fn requeue_events(
         .await?;
     }
     Ok(moved.cast_unsigned())
-}
-
-/// Begins to make events of a trail behind its newest entry, if that is not done yet.
-pub async fn begin_cursor(
-    on: &mut AnyConnection,
-    tailnet_id: u64,
-    owner: &str,
-    sequence: u64,
-) -> Result<(), DatabaseError> {
-    sqlx::query(
-        "INSERT INTO webhook_cursors (tailnet_id, owner, sequence) VALUES ($1, $2, $3)
-         ON CONFLICT (tailnet_id, owner) DO NOTHING",
-    )
-    .bind(tailnet_id.cast_signed())
-    .bind(owner.to_owned())
-    .bind(sequence.cast_signed())
-    .execute(on)
-    .await?;
-    Ok(())
-}
-
-/// Returns how far events were made of trails of an owner, of tailnets after one.
-pub async fn list_cursors<'e>(
-    on: impl Executor<'e, Database = Any>,
-    owner: &str,
-    after: u64,
-    most: i64,
-) -> Result<Vec<TrailCursor>, DatabaseError> {
-    let rows = sqlx::query(
-        "SELECT tailnet_id, sequence FROM webhook_cursors WHERE owner = $1 AND tailnet_id > $2 ORDER BY tailnet_id LIMIT $3",
-    )
-    .bind(owner.to_owned())
-    .bind(after.cast_signed())
-    .bind(most)
-    .fetch_all(on)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(TrailCursor {
-                tailnet_id: row.try_get::<i64, _>(0)?.cast_unsigned(),
-                sequence: row.try_get::<i64, _>(1)?.cast_unsigned(),
-            })
-        })
-        .collect()
-}
-
-/// Moves a cursor on, unless another replica has moved it meanwhile; says whether it did.
-pub async fn move_cursor(
-    on: &mut AnyConnection,
-    owner: &str,
-    before: &TrailCursor,
-    sequence: u64,
-) -> Result<bool, DatabaseError> {
-    let moved = sqlx::query(
-        "UPDATE webhook_cursors SET sequence = $4 WHERE tailnet_id = $1 AND owner = $2 AND sequence = $3",
-    )
-    .bind(before.tailnet_id.cast_signed())
-    .bind(owner.to_owned())
-    .bind(before.sequence.cast_signed())
-    .bind(sequence.cast_signed())
-    .execute(on)
-    .await?;
-    Ok(moved.rows_affected() == 1)
 }

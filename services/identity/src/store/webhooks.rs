@@ -32,6 +32,17 @@ pub struct DueWebhook {
     pub tailnet_id: u64,
 }
 
+/// How many webhooks are listed as due.
+#[derive(Clone, Copy, Debug)]
+pub struct DueLimits<'a> {
+    /// In all.
+    pub most: i64,
+    /// Of one tailnet.
+    pub of_tailnet: i64,
+    /// Tailnets of which none is.
+    pub busy: &'a [u64],
+}
+
 /// A webhook that a replica has taken until a time.
 #[derive(Clone, Copy, Debug)]
 pub struct WebhookClaim {
@@ -154,6 +165,15 @@ pub async fn list_webhooks<'e>(
     rows.iter().map(read).collect()
 }
 
+/// Locks a webhook, as everybody does before its events; says whether it is there.
+pub async fn lock_webhook(on: &mut AnyConnection, id: u64) -> Result<bool, DatabaseError> {
+    let locked = sqlx::query("UPDATE webhooks SET waiting = waiting WHERE id = $1")
+        .bind(id.cast_signed())
+        .execute(on)
+        .await?;
+    Ok(locked.rows_affected() == 1)
+}
+
 /// Locks what events are made under, as whoever makes them does before anything else.
 async fn lock_cursors(on: &mut AnyConnection, tailnet_id: u64) -> Result<(), DatabaseError> {
     sqlx::query("UPDATE webhook_cursors SET sequence = sequence WHERE tailnet_id = $1")
@@ -170,6 +190,7 @@ pub async fn delete_webhook(
     id: u64,
 ) -> Result<(), DatabaseError> {
     lock_cursors(on, tailnet_id).await?;
+    lock_webhook(on, id).await?;
     for sql in [
         "DELETE FROM webhook_events WHERE webhook_id = $1",
         "DELETE FROM webhooks WHERE id = $1",
@@ -193,6 +214,7 @@ pub async fn delete_of_tailnet(
 ) -> Result<(), DatabaseError> {
     lock_cursors(on, tailnet_id).await?;
     for sql in [
+        "UPDATE webhooks SET waiting = waiting WHERE tailnet_id = $1",
         "DELETE FROM webhook_events WHERE webhook_id IN (SELECT id FROM webhooks WHERE tailnet_id = $1)",
         "DELETE FROM webhooks WHERE tailnet_id = $1",
         "DELETE FROM webhook_cursors WHERE tailnet_id = $1",
@@ -203,20 +225,30 @@ pub async fn delete_of_tailnet(
     Ok(())
 }
 
-/// Returns some webhooks that have something to be sent and that nobody has taken.
+/// Returns some webhooks that have something to be sent and that nobody has taken: few of one tailnet, and none of tailnets that
+/// are busy, so that no tailnet fills the list.
 pub async fn list_due<'e>(
     on: impl Executor<'e, Database = Any>,
     now: DateTime<Utc>,
-    most: i64,
+    limits: DueLimits<'_>,
 ) -> Result<Vec<DueWebhook>, DatabaseError> {
-    let rows = sqlx::query(
-        "SELECT id, tailnet_id FROM webhooks WHERE next_attempt_at <= $1 AND claimed_until <= $1
-         ORDER BY next_attempt_at LIMIT $2",
-    )
-    .bind(to_micros(now))
-    .bind(most)
-    .fetch_all(on)
-    .await?;
+    let busy: Vec<String> = limits.busy.iter().map(u64::to_string).collect();
+    let but = match busy.is_empty() {
+        true => String::new(),
+        false => format!("AND tailnet_id NOT IN ({})", busy.join(", ")),
+    };
+    let query = format!(
+        "SELECT id, tailnet_id FROM
+             (SELECT id, tailnet_id, next_attempt_at,
+                  ROW_NUMBER() OVER (PARTITION BY tailnet_id ORDER BY next_attempt_at) AS place
+              FROM webhooks WHERE next_attempt_at <= $1 AND claimed_until <= $1 {but}) AS due
+         WHERE place <= $2 ORDER BY next_attempt_at LIMIT $3"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(query))
+        .bind(to_micros(now))
+        .bind(limits.of_tailnet)
+        .bind(limits.most);
+    let rows = query.fetch_all(on).await?;
     rows.iter()
         .map(|row| {
             Ok(DueWebhook {
@@ -310,6 +342,21 @@ pub async fn note_given_up(
     )
     .bind(id.cast_signed())
     .bind(given_up)
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// Notes that nothing waits for a webhook that was taken: its count is set right where it says another thing.
+pub async fn note_nothing_waits(
+    on: &mut AnyConnection,
+    claim: WebhookClaim,
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "UPDATE webhooks SET waiting = 0, next_attempt_at = NULL WHERE id = $1 AND claim = $2",
+    )
+    .bind(claim.id.cast_signed())
+    .bind(claim.number)
     .execute(on)
     .await?;
     Ok(())

@@ -1,150 +1,76 @@
 //! Makes events of what is new in the audit trails.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bowline_db::{AuditEntry, ChangeLog};
-use bowline_ids::TailnetId;
-use bowline_proto::{
-    audit::v1::{
-        ListAuditHeadsRequest, ListAuditHeadsResponse, ListAuditRequest, ListAuditResponse,
-    },
-    key_registry::v1::audit_service_client::AuditServiceClient as RegistryAudit,
-    policy::v1::audit_service_client::AuditServiceClient as PolicyAudit,
-};
-use bowline_service_kit::GrpcChannel;
+use futures_util::{StreamExt as _, stream};
 use tokio::time::MissedTickBehavior;
 
+use super::trails::TrailReader;
 use crate::{
-    domain::webhook::{TrailOwner, WebhookEvent, events_of_entry, is_subscribed},
+    domain::webhook::{TrailOwner, events_of_entry, is_subscribed},
     error::IdentityError,
-    fields::read_tailnet_id,
     store::{
         self,
-        webhook_events::{self, TrailCursor},
+        webhook_cursors::{self, TrailCursor},
+        webhook_events::{self, TrailPlace},
         webhooks,
     },
 };
 
 /// How often it is looked for new entries.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How many tailnets are asked about at once.
+/// Which looks are thorough: the first, and one in five minutes.
+const THOROUGH: u64 = 300;
+/// How many tailnets are asked about at once, and of how many at once entries are read.
 const TAILNETS: i64 = 500;
-/// How many entries of a tailnet are read at once, and how many times in one look: another tailnet waits no longer.
+const AT_ONCE: usize = 8;
+/// How many entries of a tailnet are read in one round: then others have theirs.
 const ENTRIES: u32 = 200;
-const PAGES: usize = 10;
-/// The longest answer with entries.
-const LONGEST_ANSWER: usize = 64 << 20;
-
-/// The services beside identity whose audit trails are read.
-#[derive(Clone, Debug)]
-pub struct TrailServices {
-    /// The key registry.
-    pub registry: GrpcChannel,
-    /// The policy compiler.
-    pub compiler: GrpcChannel,
-}
-
-/// Reads the audit trails of all owners. Clones share it.
-#[derive(Clone, Debug)]
-pub struct TrailReader {
-    log: ChangeLog,
-    others: Option<TrailServices>,
-}
-
-impl TrailReader {
-    pub(crate) fn new(log: ChangeLog, others: Option<TrailServices>) -> Self {
-        Self { log, others }
-    }
-
-    /// Returns whose trails can be read.
-    fn owners(&self) -> Vec<TrailOwner> {
-        match self.others {
-            Some(_) => vec![
-                TrailOwner::Identity,
-                TrailOwner::KeyRegistry,
-                TrailOwner::PolicyCompiler,
-            ],
-            None => vec![TrailOwner::Identity],
-        }
-    }
-
-    /// Returns how long a tailnet's trail is at each owner.
-    pub(crate) async fn read_heads(
-        &self,
-        tailnet: TailnetId,
-    ) -> Result<Vec<(TrailOwner, u64)>, IdentityError> {
-        let mut heads = Vec::new();
-        for owner in self.owners() {
-            let found = self.list_heads(owner, vec![tailnet.get()]).await?.heads;
-            let sequence = found.first().map_or(0, |head| head.sequence);
-            heads.push((owner, sequence));
-        }
-        Ok(heads)
-    }
-
-    async fn list_heads(
-        &self,
-        owner: TrailOwner,
-        tailnet_ids: Vec<u64>,
-    ) -> Result<ListAuditHeadsResponse, IdentityError> {
-        let request = ListAuditHeadsRequest { tailnet_ids };
-        let answer = match (owner, &self.others) {
-            (TrailOwner::KeyRegistry, Some(others)) => {
-                let mut client = RegistryAudit::new(others.registry.clone());
-                client.list_audit_heads(request).await
-            }
-            (TrailOwner::PolicyCompiler, Some(others)) => {
-                let mut client = PolicyAudit::new(others.compiler.clone());
-                client.list_audit_heads(request).await
-            }
-            _ => {
-                let tailnets = request.tailnet_ids.into_iter().map(read_tailnet_id);
-                let tailnets: Vec<_> = tailnets.collect::<Result<_, _>>()?;
-                return Ok(self.log.list_audit_heads(&tailnets).await?);
-            }
-        };
-        answer
-            .map(tonic::Response::into_inner)
-            .map_err(|status| IdentityError::Trail(owner.as_str(), status.message().to_owned()))
-    }
-
-    async fn list_entries(
-        &self,
-        owner: TrailOwner,
-        request: ListAuditRequest,
-    ) -> Result<ListAuditResponse, IdentityError> {
-        let answer = match (owner, &self.others) {
-            (TrailOwner::KeyRegistry, Some(others)) => {
-                let client = RegistryAudit::new(others.registry.clone());
-                let mut client = client.max_decoding_message_size(LONGEST_ANSWER);
-                client.list_audit(request).await
-            }
-            (TrailOwner::PolicyCompiler, Some(others)) => {
-                let client = PolicyAudit::new(others.compiler.clone());
-                let mut client = client.max_decoding_message_size(LONGEST_ANSWER);
-                client.list_audit(request).await
-            }
-            _ => {
-                let tailnet = read_tailnet_id(request.tailnet_id)?;
-                return Ok(self.log.list_audit(tailnet, &request).await?);
-            }
-        };
-        answer
-            .map(tonic::Response::into_inner)
-            .map_err(|status| IdentityError::Trail(owner.as_str(), status.message().to_owned()))
-    }
-}
+/// How many entries before those are read once more: what belongs to one change may lie there.
+const LOOK_BACK: u64 = 8;
+/// After how many events the transaction ends, once an entry's are written.
+const MOST_QUEUED: usize = 1000;
+/// After how many events above the limit of a webhook the oldest are forgotten.
+const FORGET_AFTER: u64 = 1000;
 
 /// Makes events until the process ends. Every replica does; the cursor moves once.
 #[derive(Debug)]
 pub struct EventCollector {
     log: ChangeLog,
     trails: TrailReader,
+    /// How many events of a webhook found no place since the oldest were forgotten.
+    overflowing: Mutex<BTreeMap<u64, u64>>,
+}
+
+/// What is new in a trail.
+#[derive(Debug)]
+struct NewEntries {
+    /// Entries before the cursor, which were read.
+    before: usize,
+    entries: Vec<AuditEntry>,
+}
+
+/// What one commit did.
+#[derive(Debug, Default)]
+struct QueuedRound {
+    /// How many of the new entries were read.
+    entries: usize,
+    /// How many events found no place, by webhook.
+    overflowing: BTreeMap<u64, u64>,
 }
 
 impl EventCollector {
     pub(crate) fn new(log: ChangeLog, trails: TrailReader) -> Self {
-        Self { log, trails }
+        Self {
+            log,
+            trails,
+            overflowing: Mutex::default(),
+        }
     }
 
     /// Follows all trails. One that can not be read holds up no other.
@@ -157,122 +83,228 @@ impl EventCollector {
     async fn follow_trails(&self, owner: TrailOwner) {
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = 0;
         loop {
             ticks.tick().await;
-            if let Err(error) = self.look_at_trails(owner).await {
-                let owner = owner.as_str();
-                tracing::warn!(owner, %error, "events for webhooks wait: an audit trail can not be read");
+            let is_thorough = looks % THOROUGH == 0;
+            match self.look_at_trails(owner, is_thorough).await {
+                Ok(()) => looks += 1,
+                Err(error) => {
+                    let owner = owner.as_str();
+                    tracing::warn!(owner, %error, "events for webhooks wait: an audit trail can not be read");
+                }
             }
         }
     }
 
-    async fn look_at_trails(&self, owner: TrailOwner) -> Result<(), IdentityError> {
+    /// Makes events of what is new, in rounds: each tailnet has a bounded part of one. A thorough look finds trails that have
+    /// another end of the same length, and tailnets whose trail is not followed yet.
+    async fn look_at_trails(
+        &self,
+        owner: TrailOwner,
+        is_thorough: bool,
+    ) -> Result<(), IdentityError> {
+        if is_thorough {
+            self.begin_cursors(owner).await?;
+        }
         let mut after = 0;
         loop {
             let reader = self.log.database().reader();
             let name = owner.as_str();
-            let cursors = webhook_events::list_cursors(reader, name, after, TAILNETS).await?;
+            let cursors = webhook_cursors::list_cursors(reader, name, after, TAILNETS).await?;
             let Some(last) = cursors.last() else {
                 return Ok(());
             };
             after = last.tailnet_id;
             let tailnets = cursors.iter().map(|cursor| cursor.tailnet_id).collect();
             let heads = self.trails.list_heads(owner, tailnets).await?.heads;
-            for cursor in cursors {
-                let head = heads
-                    .iter()
-                    .find(|head| head.tailnet_id == cursor.tailnet_id);
-                let head = head.map_or(0, |head| head.sequence);
-                if head == cursor.sequence {
-                    continue;
-                }
+            let heads: BTreeMap<_, _> = heads
+                .iter()
+                .map(|head| (head.tailnet_id, head.sequence))
+                .collect();
+            let news = cursors.into_iter().filter_map(|cursor| {
+                let head = heads.get(&cursor.tailnet_id).copied().unwrap_or_default();
+                (is_thorough || head != cursor.place.sequence).then_some((cursor, head))
+            });
+            let visits = stream::iter(news).for_each_concurrent(AT_ONCE, |(cursor, head)| async move {
                 let tailnet = cursor.tailnet_id;
                 if let Err(error) = self.catch_up(owner, cursor, head).await {
                     tracing::warn!(owner = name, tailnet, %error, "events for webhooks of a tailnet wait");
                 }
-            }
+            });
+            visits.await;
         }
     }
 
-    /// Makes events of what is new in one trail. A trail that is shorter than it was belongs to a database that has gone back:
-    /// events go on behind its end.
+    /// Begins to follow the trails of tailnets whose webhooks were made before this owner could be asked.
+    async fn begin_cursors(&self, owner: TrailOwner) -> Result<(), IdentityError> {
+        loop {
+            let (reader, name) = (self.log.database().reader(), owner.as_str());
+            let missing = webhook_cursors::list_missing(reader, name, TAILNETS).await?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let heads = self.trails.list_heads(owner, missing.clone()).await?.heads;
+            let begun = self.log.database().write(move |write| {
+                Box::pin(async move {
+                    for tailnet in missing {
+                        let head = heads.iter().find(|head| head.tailnet_id == tailnet);
+                        let sequence = head.map_or(0, |head| head.sequence);
+                        let on = write.connection();
+                        webhook_cursors::begin_cursor(on, tailnet, name, sequence).await?;
+                    }
+                    Ok::<_, IdentityError>(())
+                })
+            });
+            begun.await?;
+        }
+    }
+
+    /// Makes events of some entries that are new in one trail.
     async fn catch_up(
         &self,
         owner: TrailOwner,
-        mut cursor: TrailCursor,
+        cursor: TrailCursor,
         head: u64,
     ) -> Result<(), IdentityError> {
-        if head < cursor.sequence {
-            self.queue_events(owner, cursor, head, Vec::new()).await?;
-            return Ok(());
-        }
-        for _ in 0..PAGES {
-            let request = ListAuditRequest {
-                tailnet_id: cursor.tailnet_id,
-                after_sequence: cursor.sequence,
-                limit: ENTRIES,
-                oldest_first: true,
-                ..ListAuditRequest::default()
-            };
-            let listed = self.trails.list_entries(owner, request).await?;
-            let (next, has_more) = (listed.next_sequence, listed.has_more);
-            let entries = listed.entries.into_iter().map(AuditEntry::try_from);
-            let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
-            let tailnet_id = cursor.tailnet_id;
-            if next > cursor.sequence {
-                let moved = self.queue_events(owner, cursor, next, entries).await?;
-                if !moved {
-                    // Another replica is at it.
-                    return Ok(());
-                }
-            }
+        let (tailnet_id, read) = (cursor.tailnet_id, cursor.place.sequence);
+        let mut after = read.saturating_sub(LOOK_BACK);
+        let limit = ENTRIES + u32::try_from(read - after).unwrap_or_default();
+        let mut entries = Vec::<AuditEntry>::new();
+        // Long entries may fill an answer before it reaches what is new.
+        while after <= read {
+            let listed = self.trails.read_entries(owner, tailnet_id, after, limit);
+            let (part, has_more) = listed.await?;
+            let Some(last) = part.last() else { break };
+            after = last.sequence;
+            entries.extend(part);
             if !has_more {
-                return Ok(());
+                break;
             }
-            cursor = TrailCursor {
-                tailnet_id,
-                sequence: next,
-            };
+        }
+        let before = entries.iter().take_while(|entry| entry.sequence <= read);
+        let before = before.count();
+        let at_cursor = before.checked_sub(1).and_then(|place| entries.get(place));
+        if head < read || !cursor.place.is_met_by(at_cursor) {
+            return self.go_back(owner, cursor, head).await;
+        }
+        if before < entries.len() {
+            let news = NewEntries { before, entries };
+            self.queue_events(owner, cursor, news).await?;
         }
         Ok(())
     }
 
-    /// Lets the events of entries wait, and moves the cursor, in one commit; says whether this replica did.
+    /// The trail is not the one whose entries were read: the database has gone back to an earlier state. Events go on behind the
+    /// entry that says so.
+    async fn go_back(
+        &self,
+        owner: TrailOwner,
+        cursor: TrailCursor,
+        head: u64,
+    ) -> Result<(), IdentityError> {
+        let (name, tailnet) = (owner.as_str(), cursor.tailnet_id);
+        let epoch = self.trails.find_newest_epoch(owner, tailnet).await?;
+        let place = epoch.unwrap_or(TrailPlace {
+            sequence: head,
+            hash: None,
+        });
+        tracing::warn!(
+            owner = name,
+            tailnet,
+            read = cursor.place.sequence,
+            now = place.sequence,
+            "the audit trail has gone back: events for webhooks are made from the newest epoch on, and those of the entries that were lost may have been sent"
+        );
+        let moved = self.log.database().write(move |write| {
+            Box::pin(async move {
+                let on = write.connection();
+                if webhook_cursors::lock_cursor(on, name, &cursor).await? {
+                    webhook_cursors::move_cursor(on, name, tailnet, &place).await?;
+                }
+                Ok::<_, IdentityError>(())
+            })
+        });
+        moved.await
+    }
+
+    /// Lets the events of entries wait, and moves the cursor behind them, in one commit, unless another replica did.
     async fn queue_events(
         &self,
         owner: TrailOwner,
         cursor: TrailCursor,
-        sequence: u64,
-        entries: Vec<AuditEntry>,
-    ) -> Result<bool, IdentityError> {
+        news: NewEntries,
+    ) -> Result<(), IdentityError> {
         let queued = self.log.database().write(move |write| {
             Box::pin(async move {
-                let (now, on) = (write.now(), write.connection());
-                if !webhook_events::move_cursor(on, owner.as_str(), &cursor, sequence).await? {
-                    return Ok(false);
+                let (now, on, name) = (write.now(), write.connection(), owner.as_str());
+                let tailnet_id = cursor.tailnet_id;
+                if !webhook_cursors::lock_cursor(on, name, &cursor).await? {
+                    return Ok(QueuedRound::default());
                 }
-                let found = store::find_tailnet(&mut *on, cursor.tailnet_id).await?;
-                let Some(tailnet) = found else {
-                    return Ok(true);
+                let found = store::find_tailnet(&mut *on, tailnet_id).await?;
+                let webhooks = match &found {
+                    Some(_) => webhooks::list_webhooks(&mut *on, tailnet_id).await?,
+                    None => Vec::new(),
                 };
-                let events: Vec<WebhookEvent> = entries
-                    .iter()
-                    .flat_map(|entry| events_of_entry(owner, &tailnet.name, entry))
-                    .collect();
-                if events.is_empty() {
-                    return Ok(true);
-                }
-                for webhook in webhooks::list_webhooks(&mut *on, cursor.tailnet_id).await? {
-                    let wanted = events.iter();
-                    let wanted =
-                        wanted.filter(|event| is_subscribed(&webhook.subscriptions, event.kind));
-                    for event in wanted {
-                        webhook_events::queue_event(on, webhook.id, event, now).await?;
+                let tailnet = found.map(|tailnet| tailnet.name).unwrap_or_default();
+                let (mut round, mut written) = (QueuedRound::default(), 0);
+                for place in news.before..news.entries.len() {
+                    let (before, entries) = news.entries.split_at(place);
+                    let Some(entry) = entries.first().filter(|_| written < MOST_QUEUED) else {
+                        break;
+                    };
+                    for event in events_of_entry(owner, &tailnet, before, entry) {
+                        for webhook in &webhooks {
+                            if !is_subscribed(&webhook.subscriptions, event.kind) {
+                                continue;
+                            }
+                            written += 1;
+                            if !webhook_events::queue_event(on, webhook.id, &event, now).await? {
+                                *round.overflowing.entry(webhook.id).or_default() += 1;
+                            }
+                        }
                     }
+                    round.entries += 1;
                 }
-                Ok::<_, IdentityError>(true)
+                let last = news.entries.get(news.before + round.entries - 1);
+                if let Some(last) = last {
+                    let place = TrailPlace::of(last);
+                    webhook_cursors::move_cursor(on, name, tailnet_id, &place).await?;
+                }
+                Ok::<_, IdentityError>(round)
             })
         });
-        queued.await
+        self.forget_some(queued.await?.overflowing).await
+    }
+
+    /// Forgets the oldest events of webhooks that take none, now and then.
+    async fn forget_some(&self, overflowing: BTreeMap<u64, u64>) -> Result<(), IdentityError> {
+        let lost: u64 = overflowing.values().sum();
+        if lost == 0 {
+            return Ok(());
+        }
+        metrics::counter!("bowline_identity_undelivered_events_total").increment(lost);
+        let due: Vec<u64> = {
+            let counted = self.overflowing.lock();
+            let mut counted = counted.unwrap_or_else(PoisonError::into_inner);
+            for (webhook, lost) in overflowing {
+                *counted.entry(webhook).or_default() += lost;
+            }
+            let due = counted.extract_if(.., |_, lost| *lost >= FORGET_AFTER);
+            due.map(|(webhook, _)| webhook).collect()
+        };
+        let forgotten = self.log.database().write(move |write| {
+            Box::pin(async move {
+                for webhook in due {
+                    let on = write.connection();
+                    if webhooks::lock_webhook(on, webhook).await? {
+                        webhook_events::forget_oldest(on, webhook).await?;
+                    }
+                }
+                Ok::<_, IdentityError>(())
+            })
+        });
+        forgotten.await
     }
 }

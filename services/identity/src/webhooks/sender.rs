@@ -10,7 +10,7 @@ use bowline_service_kit::error_text;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{Request, header};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use zeroize::Zeroizing;
 
 use super::secret_place;
@@ -19,7 +19,7 @@ use crate::{
     error::IdentityError,
     store::{
         webhook_events::{self, QueuedEvent},
-        webhooks::{self as store, DueWebhook, WebhookClaim, WebhookRow},
+        webhooks::{self as store, DueLimits, DueWebhook, WebhookClaim, WebhookRow},
     },
 };
 
@@ -29,8 +29,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const MOST_FOUND: i64 = 512;
 const MOST_AT_ONCE: usize = 256;
 const MOST_OF_TAILNET: usize = 4;
-/// How many events of a webhook are sent before others have their turn.
+/// How many events of a webhook are sent, and for how long, before others have their turn.
 const MOST_IN_TURN: usize = 100;
+const LONGEST_TURN: Duration = Duration::from_secs(10);
 /// How long a webhook is a replica's without a word: longer than an answer may take.
 const CLAIM: TimeDelta = TimeDelta::seconds(30);
 /// The longest description of a failure.
@@ -51,7 +52,17 @@ pub struct WebhookSender {
 /// What a webhook is sent with.
 struct Receiver {
     row: WebhookRow,
-    secrets: Vec<Zeroizing<String>>,
+    secrets: Result<Vec<Zeroizing<String>>, String>,
+}
+
+/// Returns the tailnets of which as many webhooks are sent to as may be.
+fn busy_tailnets(busy: &BTreeMap<u64, u64>) -> Vec<u64> {
+    let mut counted = BTreeMap::<u64, usize>::new();
+    for tailnet in busy.values() {
+        *counted.entry(*tailnet).or_default() += 1;
+    }
+    counted.retain(|_, webhooks| *webhooks >= MOST_OF_TAILNET);
+    counted.into_keys().collect()
 }
 
 /// Says whether a webhook may be sent to beside those that are.
@@ -93,7 +104,7 @@ impl WebhookSender {
                     }
                 }
             }
-            let due = match self.list_due().await {
+            let due = match self.list_due(&busy_tailnets(&busy)).await {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::warn!(%error, "it is not known which webhooks to send to");
@@ -109,16 +120,27 @@ impl WebhookSender {
         }
     }
 
-    async fn list_due(&self) -> Result<Vec<DueWebhook>, IdentityError> {
+    async fn list_due(&self, busy: &[u64]) -> Result<Vec<DueWebhook>, IdentityError> {
         let database = self.log.database();
         let now = database.now().await?;
-        Ok(store::list_due(database.reader(), now, MOST_FOUND).await?)
+        let limits = DueLimits {
+            most: MOST_FOUND,
+            of_tailnet: i64::try_from(MOST_OF_TAILNET).unwrap_or(i64::MAX),
+            busy,
+        };
+        Ok(store::list_due(database.reader(), now, limits).await?)
     }
 
     /// Sends events of a webhook until none waits, one fails, or others have their turn.
     async fn send_some(&self, webhook: DueWebhook) -> Result<(), IdentityError> {
         let number = i64::from_be_bytes(random_bytes());
-        let mut sent = 0;
+        let sent = self.take_turn(webhook, number).await;
+        self.release(webhook, number).await?;
+        sent
+    }
+
+    async fn take_turn(&self, webhook: DueWebhook, number: i64) -> Result<(), IdentityError> {
+        let (begun, mut sent) = (Instant::now(), 0);
         while let Some((claim, receiver, event)) = self.take_event(webhook, number).await? {
             let result = self.send_event(&receiver, &event).await;
             let is_delivered = result.is_ok();
@@ -127,11 +149,11 @@ impl WebhookSender {
             }
             self.note_result(claim, &receiver, &event, result).await?;
             sent += 1;
-            if !is_delivered || sent >= MOST_IN_TURN {
+            if !is_delivered || sent >= MOST_IN_TURN || begun.elapsed() >= LONGEST_TURN {
                 break;
             }
         }
-        self.release(webhook, number).await
+        Ok(())
     }
 
     /// Takes a webhook, or keeps it, and returns its first event with what it takes to send that.
@@ -152,14 +174,19 @@ impl WebhookSender {
                     return Ok(None);
                 }
                 let row = store::find_webhook(&mut *on, webhook.tailnet_id, webhook.id).await?;
-                let event = webhook_events::find_first(on, webhook.id).await?;
+                let event = webhook_events::find_first(&mut *on, webhook.id).await?;
+                if event.is_none() {
+                    store::note_nothing_waits(on, claim).await?;
+                }
                 Ok::<_, IdentityError>(row.zip(event).map(|(row, event)| (claim, row, event, now)))
             })
         });
         let Some((claim, row, event, now)) = taken.await? else {
             return Ok(None);
         };
-        let secrets = self.open_secrets(&row, now)?;
+        // What can not be opened is a failure as any other: its events are given up in time.
+        let secrets = self.open_secrets(&row, now);
+        let secrets = secrets.map_err(|error| error.to_string());
         Ok(Some((claim, Receiver { row, secrets }, event)))
     }
 
@@ -193,7 +220,8 @@ impl WebhookSender {
         let webhook = &receiver.row.webhook;
         let parsed = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
         let body = request_body(&webhook.provider_type, &parsed);
-        let secrets: Vec<&str> = receiver.secrets.iter().map(|secret| &***secret).collect();
+        let secrets = receiver.secrets.as_ref().map_err(Clone::clone)?;
+        let secrets: Vec<&str> = secrets.iter().map(|secret| &***secret).collect();
         let now = self.log.database().now().await;
         let now = now.map_err(|error| error.to_string())?;
         let request = Request::post(&webhook.url)

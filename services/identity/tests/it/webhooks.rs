@@ -3,6 +3,7 @@
 mod crash;
 mod failures;
 mod guarded;
+mod limits;
 mod owners;
 
 use std::{sync::Arc, time::Duration};
@@ -172,6 +173,20 @@ impl TestHooks {
         };
         let found = self.webhooks().get_webhook(request).await.unwrap();
         found.into_inner().webhook.unwrap()
+    }
+
+    /// Runs a statement on a table, as whoever has the database can; `{}` is the table.
+    pub(crate) async fn execute(&self, table: &str, sql: &str) {
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&self.database.url("identity"))
+            .await
+            .unwrap();
+        let sql = sql.replace("{}", &self.database.table("identity", table));
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(&pool)
+            .await
+            .unwrap();
+        pool.close().await;
     }
 
     /// Returns a webhook once it is as it should be.

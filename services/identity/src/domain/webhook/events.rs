@@ -63,8 +63,45 @@ pub fn test_event(id: String, tailnet: &str, now: DateTime<Utc>) -> WebhookEvent
     }
 }
 
-/// Returns the events that an entry is.
-pub fn events_of_entry(owner: TrailOwner, tailnet: &str, entry: &AuditEntry) -> Vec<WebhookEvent> {
+/// Returns the events that an entry is; `before` are some entries before it, the newest last.
+///
+/// The registry writes that a rule approves a machine before the entry of the login, and without a name: the event follows those
+/// of the login.
+pub fn events_of_entry(
+    owner: TrailOwner,
+    tailnet: &str,
+    before: &[AuditEntry],
+    entry: &AuditEntry,
+) -> Vec<WebhookEvent> {
+    if is_approval_by_rule(owner, entry) {
+        return Vec::new();
+    }
+    let mut events = own_events(owner, tailnet, entry);
+    if owner == TrailOwner::KeyRegistry && matches!(&*entry.action, "node.register" | "node.rotate")
+    {
+        let approval = before.iter().rev().find(|before| {
+            before.object == entry.object
+                && before.time == entry.time
+                && is_approval_by_rule(owner, before)
+        });
+        events.extend(approval.map(|approval| {
+            let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
+            let data = node_data(entry, &detail);
+            to_event(tailnet, approval, (0, "nodeApproved"), data)
+        }));
+    }
+    events
+}
+
+fn is_approval_by_rule(owner: TrailOwner, entry: &AuditEntry) -> bool {
+    let by_rule = || {
+        let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
+        detail["by"] == json!("rule")
+    };
+    owner == TrailOwner::KeyRegistry && entry.action == "node.approve" && by_rule()
+}
+
+fn own_events(owner: TrailOwner, tailnet: &str, entry: &AuditEntry) -> Vec<WebhookEvent> {
     let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
     let kinds = match owner {
         TrailOwner::Identity => kinds_of_user(&entry.action, &detail),
@@ -77,32 +114,51 @@ pub fn events_of_entry(owner: TrailOwner, tailnet: &str, entry: &AuditEntry) -> 
         TrailOwner::KeyRegistry => node_data(entry, &detail),
         TrailOwner::PolicyCompiler => policy_data(&detail),
     };
-    let to_event = |(number, kind): (usize, &'static str)| {
-        let hash: String = hex::encode(entry.hash).chars().take(32).collect();
-        let id = format!("{hash}-{number}");
-        let mut data = data.clone();
-        data.insert("actor".to_owned(), json!(entry.actor));
-        let body = json!({
-            "id": id,
-            "timestamp": event_time(entry.time),
-            "version": 1,
-            "type": kind,
-            "tailnet": tailnet,
-            "message": message(kind, &data),
-            "data": data,
-        });
-        WebhookEvent {
-            id,
-            kind,
-            happened_at: entry.time,
-            body,
-        }
-    };
-    kinds.into_iter().enumerate().map(to_event).collect()
+    let kinds = kinds.into_iter().enumerate();
+    kinds
+        .map(|kind| to_event(tailnet, entry, kind, data.clone()))
+        .collect()
 }
 
+fn to_event(
+    tailnet: &str,
+    entry: &AuditEntry,
+    (number, kind): (usize, &'static str),
+    mut data: Map<String, Value>,
+) -> WebhookEvent {
+    let hash: String = hex::encode(entry.hash).chars().take(32).collect();
+    let id = format!("{hash}-{number}");
+    data.insert("actor".to_owned(), json!(entry.actor));
+    let body = json!({
+        "id": id,
+        "timestamp": event_time(entry.time),
+        "version": 1,
+        "type": kind,
+        "tailnet": tailnet,
+        "message": message(kind, &data),
+        "data": data,
+    });
+    WebhookEvent {
+        id,
+        kind,
+        happened_at: entry.time,
+        body,
+    }
+}
+
+/// A key can end by many actions.
 fn kinds_of_node(action: &str, detail: &Value) -> Vec<&'static str> {
-    let has_expired = || has_become(detail, "expired", true);
+    let mut kinds = kinds_of_action(action, detail);
+    let is_told = kinds
+        .iter()
+        .any(|kind| matches!(*kind, "nodeKeyExpired" | "nodeDeleted"));
+    if has_become(detail, "expired", true) && !is_told {
+        kinds.push("nodeKeyExpired");
+    }
+    kinds
+}
+
+fn kinds_of_action(action: &str, detail: &Value) -> Vec<&'static str> {
     let is = |field: &str, value: bool| detail[field] == json!(value);
     match action {
         "node.register" => {
@@ -123,7 +179,6 @@ fn kinds_of_node(action: &str, detail: &Value) -> Vec<&'static str> {
         "node.expiring" => vec!["nodeKeyExpiringInOneDay"],
         "node.logout" if detail["deleted"] == json!(true) => vec!["nodeDeleted"],
         "node.expire" | "node.logout" => vec!["nodeKeyExpired"],
-        "node.set_expiry" | "node.shorten" if has_expired() => vec!["nodeKeyExpired"],
         "node.delete" | "node.abandoned" | "node.orphaned" => vec!["nodeDeleted"],
         _ => Vec::new(),
     }

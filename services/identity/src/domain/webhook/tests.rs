@@ -4,7 +4,7 @@ use super::*;
 
 fn kinds(owner: TrailOwner, action: &str, detail: &Value) -> Vec<&'static str> {
     let entry = entry(action, detail);
-    let events = events_of_entry(owner, "home", &entry);
+    let events = events_of_entry(owner, "home", &[], &entry);
     events.iter().map(|event| event.kind).collect()
 }
 
@@ -81,6 +81,17 @@ fn entries_of_nodes_are_events() {
             json!({ "before": { "expired": true }, "after": { "expired": false } }),
             vec![],
         ),
+        // A machine that is denied, and tags that a device may not have, end a key, too.
+        (
+            "node.deny",
+            json!({ "before": { "expired": false }, "after": { "expired": true } }),
+            vec!["nodeKeyExpired"],
+        ),
+        (
+            "node.describe",
+            json!({ "before": { "expired": false }, "after": { "expired": true } }),
+            vec!["nodeKeyExpired"],
+        ),
         ("user.create", json!({}), vec![]),
     ] {
         assert_eq!(
@@ -89,6 +100,24 @@ fn entries_of_nodes_are_events() {
             "{action}"
         );
     }
+}
+
+#[test]
+fn a_machine_that_a_rule_approves_is_approved_after_it_was_made() {
+    let approval = entry("node.approve", &json!({ "by": "rule", "rule": "servers" }));
+    let register = entry(
+        "node.register",
+        &json!({ "name": "web1", "approved": true }),
+    );
+    let owner = TrailOwner::KeyRegistry;
+    assert!(events_of_entry(owner, "home", &[], &approval).is_empty());
+    let told = events_of_entry(owner, "home", &[approval], &register);
+    let kinds: Vec<_> = told.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, ["nodeCreated", "nodeApproved"]);
+    assert_eq!(told[1].body["message"], "Node web1 was approved");
+    // One that an administrator approves is an event of its own.
+    let by_admin = entry("node.approve", &json!({}));
+    assert_eq!(events_of_entry(owner, "home", &[], &by_admin).len(), 1);
 }
 
 #[test]
@@ -134,7 +163,7 @@ fn entries_of_users_are_events() {
 fn an_event_has_the_form_of_the_hosted_service() {
     let detail = json!({ "approved": true, "name": "web1" });
     let entry = entry("node.register", &detail);
-    let events = events_of_entry(TrailOwner::KeyRegistry, "home", &entry);
+    let events = events_of_entry(TrailOwner::KeyRegistry, "home", &[], &entry);
     let expected = json!({
         "id": "00000000000000000000000000000000-0",
         "timestamp": "1970-01-01T00:00:00.000000Z",
@@ -156,7 +185,7 @@ fn an_event_has_the_form_of_the_hosted_service() {
     );
     assert_eq!(
         request_body("discord", &expected),
-        json!({ "content": text }).to_string()
+        json!({ "content": text, "allowed_mentions": { "parse": [] } }).to_string()
     );
 }
 
