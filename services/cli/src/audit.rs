@@ -47,8 +47,9 @@ pub enum AuditCommand {
         #[command(flatten)]
         tailnet: TailnetArg,
     },
-    /// Say whether every entry follows from the one before. Whether the trails were computed again, or newest entries were taken
-    /// away, is known with --heads alone.
+    /// Say whether every entry follows from the one before.
+    ///
+    /// Whether the trails were computed again, or newest entries were taken away, is known with --heads alone.
     Verify {
         #[command(flatten)]
         heads: HeadArgs,
