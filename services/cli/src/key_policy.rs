@@ -63,8 +63,11 @@ pub async fn run(
                 }),
             };
             let mut client = TailnetServiceClient::new(connection.connect_to_identity()?);
-            let changed = client.update_tailnet(request).await?.into_inner().tailnet;
-            require_field(changed, "tailnet")?
+            let answer = client.update_tailnet(request).await?.into_inner();
+            for warning in &answer.warnings {
+                printer.warn_always(warning);
+            }
+            require_field(answer.tailnet, "tailnet")?
         }
     };
     let document = KeyPolicyDocument::from_policy(tailnet.key_policy.unwrap_or_default());

@@ -12,7 +12,7 @@ use bowline_proto::key_registry::v1::{
 };
 use bowline_proto::{identity::v1::User, time::to_timestamp};
 use bowline_service_kit::GrpcChannel;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -54,9 +54,13 @@ pub enum NodesCommand {
     SetExpiry {
         #[command(flatten)]
         target: NodeArgs,
-        /// never, a duration from now such as 90d, or a time such as 2030-01-31T12:00:00Z; of a tagged node only never.
-        #[arg(value_parser = parse_expiry)]
-        expiry: Expiry,
+        /// never, a duration from now such as 90d, a time such as 2030-01-31T12:00:00Z, or policy: as the key policy says. Keys
+        /// of a tagged node end at a time only where an interval of rotation is set for it.
+        #[arg(value_parser = parse_expiry, required_unless_present = "every")]
+        expiry: Option<Expiry>,
+        /// How often the node's keys have to be replaced, such as 30d, whatever the key policy says.
+        #[arg(long, value_parser = parse_interval, conflicts_with = "expiry")]
+        every: Option<Expiry>,
     },
     /// Delete a node.
     Delete(NodeArgs),
@@ -94,16 +98,27 @@ fn parse_expiry(text: &str) -> Result<Expiry, String> {
     if text == "never" {
         return Ok(Expiry::Never(true));
     }
+    if text == "policy" {
+        return Ok(Expiry::ByPolicy(true));
+    }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(Expiry::At(to_timestamp(time.to_utc())));
     }
     let after = time::parse_duration(text).map_err(|problem| {
-        format!("{problem}, nor never, nor a time such as 2030-01-31T12:00:00Z")
+        format!("{problem}, nor never, nor policy, nor a time such as 2030-01-31T12:00:00Z")
     })?;
-    Ok(Expiry::After(prost_types::Duration {
-        seconds: after.num_seconds(),
+    Ok(Expiry::After(whole_seconds(after)))
+}
+
+fn parse_interval(text: &str) -> Result<Expiry, String> {
+    Ok(Expiry::Every(whole_seconds(time::parse_duration(text)?)))
+}
+
+fn whole_seconds(duration: TimeDelta) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: duration.num_seconds(),
         nanos: 0,
-    }))
+    }
 }
 
 /// Runs a command.
@@ -145,8 +160,13 @@ pub async fn run(
             )
             .await
         }
-        NodesCommand::SetExpiry { target, expiry } => {
-            change_node(NodeChange::Expiry(expiry), target, connection, printer).await
+        NodesCommand::SetExpiry {
+            target,
+            expiry,
+            every,
+        } => {
+            let change = NodeChange::Expiry(expiry.or(every));
+            change_node(change, target, connection, printer).await
         }
         NodesCommand::Approve(target) => {
             change_node(NodeChange::Approval, target, connection, printer).await
@@ -217,7 +237,7 @@ enum NodeChange {
     Name(String),
     Tags(Vec<String>),
     ApprovedRoutes(Vec<String>),
-    Expiry(Expiry),
+    Expiry(Option<Expiry>),
     Approval,
     Enabling,
 }
@@ -260,7 +280,7 @@ async fn change_node(
             let request = SetNodeExpiryRequest {
                 tailnet_id,
                 node_id,
-                expiry: Some(expiry),
+                expiry,
             };
             client.set_node_expiry(request).await?.into_inner().node
         }

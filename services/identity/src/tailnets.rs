@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::AnyConnection;
 
 use crate::{
-    domain::{describe_change, dns, tailnet},
+    domain::{describe_change, dns, key_policy, tailnet},
     error::IdentityError,
     fields::read_tailnet_id,
     store,
@@ -104,19 +104,22 @@ impl Tailnets {
         Ok(made)
     }
 
-    /// Changes the fields of a tailnet that a mask names.
+    /// Changes the fields of a tailnet that a mask names; returns it, and what an administrator should know of that.
     pub(crate) async fn update_tailnet(
         &self,
         id: TailnetId,
         actor: String,
         wanted: Tailnet,
         mask: Vec<String>,
-    ) -> Result<Tailnet, IdentityError> {
+    ) -> Result<(Tailnet, Vec<String>), IdentityError> {
         if mask.iter().any(|field| field == "key_policy") {
             self.require_key_policies()?;
         }
         self.change_settings(id, actor, move |tailnet| {
-            tailnet::update_fields(tailnet, &wanted, &mask)
+            let before = tailnet.key_policy.clone();
+            tailnet::update_fields(tailnet, &wanted, &mask)?;
+            let (was, is) = (before.as_ref(), tailnet.key_policy.as_ref());
+            Ok(key_policy::find_warnings(was, is))
         })
         .await
     }
@@ -128,10 +131,10 @@ impl Tailnets {
         actor: String,
         changes: Vec<DnsChange>,
     ) -> Result<Tailnet, IdentityError> {
-        self.change_settings(id, actor, move |tailnet| {
+        let changing = self.change_settings(id, actor, move |tailnet| {
             dns::apply_changes(tailnet, changes)
-        })
-        .await
+        });
+        Ok(changing.await?.0)
     }
 
     /// Deletes a tailnet that has no users left.
@@ -178,25 +181,26 @@ impl Tailnets {
         level.map_err(IdentityError::Refused)
     }
 
-    /// Changes a tailnet as an administrator asks; where nothing differs afterwards, nothing is written.
-    async fn change_settings(
+    /// Changes a tailnet as an administrator asks, and returns it with what the change says; where nothing differs afterwards,
+    /// nothing is written.
+    async fn change_settings<T: Send + 'static>(
         &self,
         id: TailnetId,
         actor: String,
-        change: impl FnOnce(&mut Tailnet) -> Result<(), IdentityError> + Send + 'static,
-    ) -> Result<Tailnet, IdentityError> {
+        change: impl FnOnce(&mut Tailnet) -> Result<T, IdentityError> + Send + 'static,
+    ) -> Result<(Tailnet, T), IdentityError> {
         let (changed, _) = self
             .log
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
                     let before = require_tailnet(mutation.connection(), id).await?;
                     let mut changed = before.clone();
-                    change(&mut changed)?;
+                    let said = change(&mut changed)?;
                     if changed != before {
                         write_tailnet(mutation, &changed).await?;
                         audit_settings(mutation, &before, &changed);
                     }
-                    Ok::<_, IdentityError>(changed)
+                    Ok::<_, IdentityError>((changed, said))
                 })
             })
             .await?;

@@ -24,7 +24,7 @@ use crate::{
     },
     error::RegistryError,
     fields::read_tailnet_id,
-    node_changes, own_changes,
+    node_changes, own_changes, rotations,
     store::{
         TailnetNode,
         adoptions::{self, AdoptionRow, DUE_IN_GOOD_STANDING},
@@ -279,7 +279,7 @@ impl Adoption {
                         SelfChangeTurn::Now { rested_at } => {
                             asked.rested_at = rested_at;
                             let before = node.clone();
-                            node.key_expiry = Some(domain::to_timestamp(end));
+                            key::shorten(&mut node, end);
                             node_changes::write_node(mutation, &node, None).await?;
                             own_changes::audit_own_change(mutation, &mut asked, &before, &node);
                         }
@@ -382,10 +382,11 @@ async fn take_over_report(
             return Ok(AdoptionOutcome::Changed);
         }
         self_report::apply_report(&mut node, &host, judgement.as_ref(), now);
+        rotations::follow_rules(mutation, &before, &mut node).await?;
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
     if let Some(end) = wanted.end.filter(|end| key::can_end(&node, *end)) {
-        node.key_expiry = Some(domain::to_timestamp(end));
+        key::shorten(&mut node, end);
     }
     node_changes::write_node(mutation, &node, None).await?;
     own_changes::audit_own_change(mutation, &mut asked, &before, &node);

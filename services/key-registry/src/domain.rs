@@ -16,6 +16,7 @@ pub mod pre_auth_key;
 pub mod report_judgement;
 pub mod retagging;
 pub mod rotation;
+pub mod rotation_interval;
 pub mod routes;
 pub mod self_report;
 pub mod standing;

@@ -58,10 +58,17 @@ pub fn read_expiry(asked: Option<Expiry>) -> Result<WantedExpiry, RegistryError>
         Expiry::At(time) => from_timestamp(time)
             .map(WantedExpiry::At)
             .ok_or_else(is_no("at")),
-        Expiry::After(life) => {
-            let nanos = u32::try_from(life.nanos).ok();
-            let life = nanos.and_then(|nanos| TimeDelta::new(life.seconds, nanos));
-            life.map(WantedExpiry::After).ok_or_else(is_no("after"))
-        }
+        Expiry::After(life) => read_duration(life)
+            .map(WantedExpiry::After)
+            .ok_or_else(is_no("after")),
+        Expiry::Every(interval) => read_duration(interval)
+            .map(WantedExpiry::Every)
+            .ok_or_else(is_no("every")),
+        Expiry::ByPolicy(true) => Ok(WantedExpiry::ByPolicy),
+        Expiry::ByPolicy(false) => Err(RegistryError::invalid("by_policy", "is true or not given")),
     }
+}
+
+fn read_duration(duration: prost_types::Duration) -> Option<TimeDelta> {
+    TimeDelta::new(duration.seconds, u32::try_from(duration.nanos).ok()?)
 }

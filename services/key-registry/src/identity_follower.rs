@@ -25,6 +25,7 @@ use crate::{
     merged_users::{UserMerge, move_belongings},
     node_changes,
     removal::remove_node,
+    rotations::{self, HeardRules},
     store::{adoptions, barred_users, nodes, soft_states::SoftRow},
 };
 
@@ -93,8 +94,11 @@ impl IdentityFollower {
                 }
                 update = follow.next() => {
                     is_snapshot = matches!(update, Update::Snapshot(_));
-                    let heard = StandingUpdate::from_update(&update);
-                    while let Err(error) = self.apply_standing(tailnet, heard.clone()).await {
+                    let heard = HeardUpdate {
+                        standing: StandingUpdate::from_update(&update),
+                        rules: HeardRules::from_update(&update),
+                    };
+                    while let Err(error) = self.apply_update(tailnet, heard.clone()).await {
                         tracing::warn!(%error, %tailnet, "suspensions can not be noted yet");
                         tokio::time::sleep(RETRY_DELAY).await;
                     }
@@ -116,16 +120,23 @@ impl IdentityFollower {
         }
     }
 
-    /// Records who is suspended or gone, and wakes the reports that waited for a user who is back.
-    async fn apply_standing(
+    /// Records who is suspended or gone, and wakes the reports that waited for a user who is back; and how often keys have to
+    /// be replaced.
+    async fn apply_update(
         &self,
         tailnet: TailnetId,
-        heard: StandingUpdate,
+        heard: HeardUpdate,
     ) -> Result<(), RegistryError> {
+        let HeardUpdate { standing, rules } = heard;
         let (woken, _) = self
             .log
             .mutate(tailnet, REGISTRY_ACTOR, move |mutation| {
-                Box::pin(record_standing(mutation, heard))
+                Box::pin(async move {
+                    if let Some(rules) = &rules {
+                        rotations::note_rules(mutation, rules).await?;
+                    }
+                    record_standing(mutation, standing).await
+                })
             })
             .await?;
         if woken {
@@ -181,6 +192,13 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
+}
+
+/// What identity's log says here.
+#[derive(Clone, Debug)]
+struct HeardUpdate {
+    standing: StandingUpdate,
+    rules: Option<HeardRules>,
 }
 
 /// What identity's log says of who is in good standing, and who is whom, up to a revision.

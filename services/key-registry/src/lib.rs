@@ -33,6 +33,7 @@ mod registration;
 mod removal;
 mod reports;
 mod revocations;
+mod rotations;
 mod service;
 mod shared_keys;
 mod store;

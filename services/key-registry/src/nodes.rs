@@ -20,6 +20,7 @@ use crate::{
     fields::read_tailnet_id,
     node_changes, own_changes,
     revocations::Revocations,
+    rotations,
     store::{adoptions, gateways::OwnerLog, node_keys, nodes},
 };
 
@@ -272,6 +273,7 @@ impl Nodes {
                     let before = within_reach(&caller, found)?;
                     let (mut node, now) = (before.clone(), mutation.now());
                     change(&mut node, now)?;
+                    rotations::follow_rules(mutation, &before, &mut node).await?;
                     if node.name.is_empty() {
                         let label = hostname::derive_label(&node.hostname);
                         node.name = node_changes::find_free_name(mutation, &label, node.id).await?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! key that is bound ─▶ bound_key: good, ended, logged out, shortened; identity is not asked for a verdict
-//! any other ─▶ credential: pre-auth key │ approved login │ none ─▶ owner ─▶ tags and routes judged ─▶ bind
+//! any other ─▶ renewal: names its old key in the last tenth of an interval
+//!           └▶ credential: pre-auth key │ approved login │ none ─▶ owner ─▶ tags and routes judged ─▶ bind
 //! ```
 //!
 //! Calls go in one direction. A request that was sent twice can find its key bound by the other one; that is looked for
@@ -17,6 +18,7 @@ mod key_policy;
 mod limits;
 mod lock_signature;
 mod new_node;
+mod renewal;
 
 use std::sync::Arc;
 
@@ -43,6 +45,7 @@ use bound_key::BoundKeys;
 use credential::{Credential, CredentialOutcome, Credentials};
 use foreign::ForeignKeyAudits;
 use lock_signature::KeySignature;
+use renewal::Renewal;
 
 /// Registers, renews, rotates and logs out node keys. Clones share it.
 #[derive(Clone, Debug)]
@@ -139,6 +142,13 @@ impl Registration {
             let logged_out = Outcome::LoggedOut(LoggedOut { revision: 0 });
             return Ok(Attempt::Answer(logged_out));
         }
+        match renewal::renew_key(&self.log, &self.credentials, request, now).await? {
+            Renewal::Done(outcome, credential) => {
+                return self.answer_bound(*outcome, &credential).await;
+            }
+            Renewal::Answer(outcome) => return Ok(Attempt::Answer(*outcome)),
+            Renewal::NotDue => {}
+        }
         match self.credentials.check_request(request, now).await? {
             CredentialOutcome::Credential(credential) => {
                 self.admit_registrant(request, *credential).await
@@ -180,9 +190,19 @@ impl Registration {
             Err(refused) => return Ok(Attempt::Answer(refused)),
         };
         let credential = bind_request.credential.clone();
-        match bind::bind_key(&self.log, bind_request).await? {
+        let outcome = bind::bind_key(&self.log, bind_request).await?;
+        self.answer_bound(outcome, &credential).await
+    }
+
+    /// Answers what became of a request to bind a key.
+    async fn answer_bound(
+        &self,
+        outcome: BindOutcome,
+        credential: &Credential,
+    ) -> Result<Attempt, RegistryError> {
+        match outcome {
             BindOutcome::Node(node, revision) => {
-                let names = match OwnerNames::from_credential(&node, &credential) {
+                let names = match OwnerNames::from_credential(&node, credential) {
                     Some(names) => names,
                     None => OwnerNames::ask(&self.services, &node).await,
                 };

@@ -51,6 +51,7 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0010_kept_out",
     "0011_tailnet_lock",
     "0012_expiry_notices",
+    "0014_rotation_rules",
     "0017_kept_out_machines",
 ];
 

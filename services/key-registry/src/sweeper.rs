@@ -26,8 +26,9 @@ use crate::{
     fields::read_tailnet_id,
     node_changes,
     removal::remove_node,
+    rotations,
     store::{
-        TailnetNode, approvals, elections, gateways, nodes,
+        TailnetNode, approvals, elections, gateways, nodes, rotation_rules,
         soft_states::{self, OfflineCutoff, SoftRow},
     },
 };
@@ -143,9 +144,20 @@ impl Sweeper {
     }
 
     async fn sweep_once(&self, health: &mut FleetHealth) {
+        attempt_part("rotation", self.follow_new_rules().boxed()).await;
         attempt_part("keys", self.end_due_keys().boxed()).await;
         attempt_part("presence", self.sweep_presence(health).boxed()).await;
         attempt_part("elections", self.run_elections().boxed()).await;
+    }
+
+    async fn follow_new_rules(&self) -> Result<(), RegistryError> {
+        let pending = rotation_rules::list_pending(self.log.database().reader()).await?;
+        let work = pending.into_iter().map(|tailnet| {
+            let following = rotations::follow_new_rules(&self.log, tailnet);
+            (tailnet, following.boxed())
+        });
+        each_tailnet("rotation", work.collect()).await;
+        Ok(())
     }
 
     async fn end_due_keys(&self) -> Result<(), RegistryError> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, SystemClock};
-use bowline_db::Database;
+use bowline_db::{Database, DatabaseOptions, TimeSource};
 use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
 use bowline_identity::{Identity, IdentityBase, TrailServices};
 use bowline_key_registry::{AskedServices, KeyRegistry, RegistryConfig};
@@ -43,32 +43,37 @@ pub struct TestServices {
     pub user: User,
     /// What they keep their state in; another process can be started on it.
     pub database: TestDatabase,
+    time: (SharedClock, TimeSource),
+    bus: Bus,
 }
 
 impl TestServices {
     /// Starts them on a database that is empty, or as earlier ones left it.
     pub async fn start(database: TestDatabase) -> Self {
-        Self::start_with_clock(database, Arc::new(SystemClock)).await
+        Self::start_with_webhooks(database, unused_client()).await
     }
 
-    /// Starts them by a clock of the test's; on PostgreSQL time is the database's all the same.
+    /// Starts them by a clock of the test's; on PostgreSQL the registry alone goes by it.
     pub async fn start_with_clock(database: TestDatabase, clock: SharedClock) -> Self {
-        let webhook_client = HttpClient::new(Destinations::Anywhere, LIMITS);
-        Self::start_parts(database, clock, webhook_client).await
+        let by = (clock, TimeSource::Clock);
+        Self::start_parts(database, by, unused_client()).await
     }
 
     /// Starts them with a client that reaches the webhooks of a test.
     pub async fn start_with_webhooks(database: TestDatabase, webhook_client: HttpClient) -> Self {
-        Self::start_parts(database, Arc::new(SystemClock), webhook_client).await
+        let by: (SharedClock, _) = (Arc::new(SystemClock), TimeSource::Server);
+        Self::start_parts(database, by, webhook_client).await
     }
 
     async fn start_parts(
         database: TestDatabase,
-        clock: SharedClock,
+        time: (SharedClock, TimeSource),
         webhook_client: HttpClient,
     ) -> Self {
+        let clock = Arc::clone(&time.0);
         let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
         let (bus, channels) = (Bus::in_process(), DeferredServices::default());
+        let registry_bus = bus.clone();
         let channel = |service| channels.channel_for(Caller::Service(service));
         let [identity, registry, policies] =
             ["identity", "registry", "policy"].map(|owner| database.url(owner));
@@ -97,17 +102,8 @@ impl TestServices {
             identity: channel(own),
             compiler: channel(own),
         };
-        let config = RegistryConfig::default();
-        let (registry_bus, registry_clock) = (bus.clone(), clock.clone());
-        let registry = KeyRegistry::start(
-            &registry,
-            config,
-            peers,
-            registry_bus,
-            registry_clock,
-            &tasks,
-        );
-        registry.await.unwrap().add_to(&mut routes);
+        let registry = start_registry(&registry, time.clone(), peers, &bus).await;
+        registry.add_to(&mut routes);
 
         let own = ServiceName::PolicyCompiler;
         let followed = FollowedServices {
@@ -126,7 +122,25 @@ impl TestServices {
             tailnet: user.tailnet_id,
             user,
             database,
+            time,
+            bus: registry_bus,
         }
+    }
+
+    /// Starts another replica of the registry, and returns a channel on which a gateway calls it.
+    pub async fn start_second_registry(&self) -> GrpcChannel {
+        let channel = || self.service(ServiceName::KeyRegistry);
+        let peers = AskedServices {
+            identity: channel(),
+            compiler: channel(),
+        };
+        let url = self.database.url("registry");
+        let registry = start_registry(&url, self.time.clone(), peers, &self.bus).await;
+        let mut routes = Routes::builder();
+        registry.add_to(&mut routes);
+        let channels = DeferredServices::default();
+        channels.set_routes(routes.routes());
+        channels.channel_for(Caller::Service(ServiceName::NetmapGateway))
     }
 
     /// Returns how often an RPC of identity was called so far.
@@ -153,6 +167,26 @@ impl TestServices {
     pub fn service(&self, service: ServiceName) -> GrpcChannel {
         self.channels.channel_for(Caller::Service(service))
     }
+}
+
+/// Returns a client of webhooks for tests that have none.
+fn unused_client() -> HttpClient {
+    HttpClient::new(Destinations::Anywhere, LIMITS)
+}
+
+async fn start_registry(
+    url: &str,
+    (clock, time): (SharedClock, TimeSource),
+    peers: AskedServices,
+    bus: &Bus,
+) -> KeyRegistry {
+    let options = DatabaseOptions {
+        time,
+        ..KeyRegistry::database_options(clock)
+    };
+    let database = Database::open(url, options).await.unwrap();
+    let tasks = Tasks::new(Shutdown::new(Duration::from_secs(1)));
+    KeyRegistry::assemble(database, &RegistryConfig::default(), peers, bus, &tasks)
 }
 
 /// Lets each call be counted on its way in.

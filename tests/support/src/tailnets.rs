@@ -44,7 +44,8 @@ impl TestServices {
         self.update_tailnet(settings, "key_policy").await;
     }
 
-    async fn update_tailnet(&self, settings: Tailnet, field: &str) {
+    /// Sets one field of `home`.
+    pub async fn update_tailnet(&self, settings: Tailnet, field: &str) {
         let request = UpdateTailnetRequest {
             tailnet: Some(Tailnet {
                 id: self.tailnet,

@@ -1,8 +1,11 @@
 //! A key policy as people write it: JSON with the names of the API, and durations such as 7d.
 
+use std::collections::BTreeMap;
+
 use bowline_proto::identity::v1::{
-    ApprovalRule, KeyPolicy, LoginRules, PreAuthKeyRules, UserRules,
+    ApprovalRule, KeyPolicy, LoginRules, PreAuthKeyRules, RotationRules, TagRotation, UserRules,
 };
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::time;
@@ -15,6 +18,55 @@ pub(super) struct KeyPolicyDocument {
     logins: LoginPart,
     users: UserPart,
     approval_rules: Vec<ApprovalRulePart>,
+    rotation: RotationPart,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RotationPart {
+    interval: Option<String>,
+    /// By tag.
+    tags: BTreeMap<String, String>,
+}
+
+impl RotationPart {
+    fn parse(self) -> Result<RotationRules, String> {
+        let read = |of: &str, text: &str| {
+            let interval = time::parse_duration(text);
+            let interval = interval.map_err(|problem| format!("rotation of {of}: {problem}"))?;
+            Ok::<_, String>(Some(whole_seconds(interval)))
+        };
+        let interval = self.interval.as_deref();
+        let interval = interval.map(|text| read("devices without tags", text));
+        let tags = self.tags.into_iter().map(|(tag, text)| {
+            let interval = read(&tag, &text)?;
+            Ok(TagRotation { tag, interval })
+        });
+        Ok(RotationRules {
+            interval: interval.transpose()?.flatten(),
+            tags: tags.collect::<Result<_, String>>()?,
+        })
+    }
+}
+
+impl From<RotationRules> for RotationPart {
+    fn from(rules: RotationRules) -> Self {
+        let text = |interval: prost_types::Duration| time::duration_text(interval.seconds);
+        let tags = rules.tags.into_iter();
+        Self {
+            interval: rules.interval.map(text),
+            tags: tags
+                .map(|rule| (rule.tag, rule.interval.map(text).unwrap_or_default()))
+                .collect(),
+        }
+    }
+}
+
+fn whole_seconds(duration: TimeDelta) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: duration.num_seconds(),
+        nanos: 0,
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -103,6 +155,7 @@ impl KeyPolicyDocument {
             logins,
             users,
             approval_rules,
+            rotation,
         } = document;
         let lifetime = pre_auth_keys.max_lifetime.as_deref();
         let lifetime = lifetime.map(time::parse_duration).transpose();
@@ -112,10 +165,7 @@ impl KeyPolicyDocument {
                 only_tagged: pre_auth_keys.only_tagged,
                 only_ephemeral: pre_auth_keys.only_ephemeral,
                 only_one_off: pre_auth_keys.only_one_off,
-                max_lifetime: lifetime.map(|lifetime| prost_types::Duration {
-                    seconds: lifetime.num_seconds(),
-                    nanos: 0,
-                }),
+                max_lifetime: lifetime.map(whole_seconds),
                 max_uses: pre_auth_keys.max_uses,
                 max_uses_per_hour: pre_auth_keys.max_uses_per_hour,
                 source_networks: pre_auth_keys.source_networks,
@@ -130,6 +180,7 @@ impl KeyPolicyDocument {
                 max_new_nodes_per_hour: users.max_new_nodes_per_hour,
             }),
             approval_rules: approval_rules.into_iter().map(ApprovalRule::from).collect(),
+            rotation: Some(rotation.parse()?),
         })
     }
 
@@ -164,6 +215,7 @@ impl KeyPolicyDocument {
                 .into_iter()
                 .map(ApprovalRulePart::from)
                 .collect(),
+            rotation: policy.rotation.unwrap_or_default().into(),
         }
     }
 }

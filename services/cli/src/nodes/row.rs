@@ -38,6 +38,8 @@ pub(super) struct NodeRow {
     awaits_signature: bool,
     /// Whether an administrator said that its keys do not end by time.
     key_never_expires: bool,
+    /// When its key has to be replaced, where an interval of rotation is set.
+    rotation_due: Option<String>,
     ephemeral: bool,
     advertised_routes: Vec<String>,
     approved_routes: Vec<String>,
@@ -103,6 +105,7 @@ impl NodeRow {
             last_seen: time::time_text(soft.last_seen),
             key_expiry: time::time_text(node.key_expiry),
             created_at: time::time_text(node.created_at),
+            rotation_due: time::time_text(node.rotation.and_then(|rotation| rotation.due)),
             node_key: key_text(NodePublic::try_from(&*node.node_key)),
             machine_key: key_text(MachinePublic::try_from(&*node.machine_key)),
             name: node.name,

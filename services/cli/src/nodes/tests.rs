@@ -3,11 +3,13 @@ use super::*;
 #[test]
 fn end_is_never_a_duration_or_a_time() {
     assert_eq!(parse_expiry("never"), Ok(Expiry::Never(true)));
+    assert_eq!(parse_expiry("policy"), Ok(Expiry::ByPolicy(true)));
     let day = prost_types::Duration {
         seconds: 86_400,
         nanos: 0,
     };
     assert_eq!(parse_expiry("1d"), Ok(Expiry::After(day)));
+    assert_eq!(parse_interval("1d"), Ok(Expiry::Every(day)));
     let time = prost_types::Timestamp {
         seconds: 1_893_456_000,
         nanos: 0,

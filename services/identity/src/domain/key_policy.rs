@@ -1,6 +1,9 @@
 //! What a tailnet's key policy may say. The key registry enforces it.
 
 mod approval_rules;
+mod rotation_rules;
+
+use std::collections::BTreeSet;
 
 use bowline_proto::identity::v1::KeyPolicy;
 use bowline_service_kit::source_networks;
@@ -33,6 +36,10 @@ pub fn normalize_policy(mut policy: KeyPolicy) -> Result<KeyPolicy, IdentityErro
         normalize_networks(field, &mut rules.source_networks)?;
     }
     approval_rules::normalize_rules(&mut policy.approval_rules)?;
+    if let Some(rules) = &mut policy.rotation {
+        rotation_rules::normalize_rules(rules)?;
+    }
+    policy.rotation = policy.rotation.filter(|rules| *rules != Default::default());
     policy.pre_auth_keys = policy
         .pre_auth_keys
         .filter(|rules| *rules != Default::default());
@@ -63,6 +70,26 @@ fn normalize_networks(
     Ok(())
 }
 
+/// Returns what an administrator should know of a policy that is new.
+pub fn find_warnings(before: Option<&KeyPolicy>, now: Option<&KeyPolicy>) -> Vec<String> {
+    let tags_of = |policy: Option<&KeyPolicy>| -> BTreeSet<String> {
+        let rules = policy.and_then(|policy| policy.rotation.as_ref());
+        let tags = rules.into_iter().flat_map(|rules| &rules.tags);
+        tags.map(|rule| rule.tag.clone()).collect()
+    };
+    let (was, is) = (tags_of(before), tags_of(now));
+    let added: Vec<_> = is.difference(&was).cloned().collect();
+    if added.is_empty() {
+        return Vec::new();
+    }
+    let tags = added.join(", ");
+    vec![format!(
+        "keys of devices with {tags} end from now on unless they are replaced: a client replaces its key only when it is told to \
+         (tailscale up --force-reauth in the last tenth of the interval). A device that nobody attends needs a timer for that, or \
+         a pre-auth key at hand"
+    )]
+}
+
 /// Returns a key policy as the audit trail shows it; null for none.
 pub fn describe_policy(policy: Option<&KeyPolicy>) -> Value {
     let Some(policy) = policy else {
@@ -88,6 +115,7 @@ pub fn describe_policy(policy: Option<&KeyPolicy>) -> Value {
             "max_new_nodes_per_hour": rules.max_new_nodes_per_hour,
         })),
         "approval_rules": policy.approval_rules.iter().map(approval_rules::describe_rule).collect::<Vec<_>>(),
+        "rotation": policy.rotation.as_ref().map(rotation_rules::describe_rules),
     })
 }
 

@@ -52,9 +52,11 @@ impl TailnetService for Tailnets {
         let decided = caller.check(|by| decisions::may_change_settings(by, fields));
         decided.map_err(IdentityError::from)?;
         let actor = caller.to_string();
-        let changed = Tailnets::update_tailnet(self, id, actor, wanted, mask).await?;
+        let updating = Tailnets::update_tailnet(self, id, actor, wanted, mask);
+        let (changed, warnings) = updating.await?;
         Ok(Response::new(UpdateTailnetResponse {
             tailnet: Some(changed),
+            warnings,
         }))
     }
 

@@ -30,6 +30,7 @@ pub fn add_changes(mut detail: Value, before: &Node, after: &Node) -> Value {
 pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value) {
     let differs_in_expiry_only = Node {
         key_expiry: after.key_expiry,
+        rotation: after.rotation.clone(),
         ..before.clone()
     } == *after;
     if differs_in_expiry_only {
@@ -56,7 +57,7 @@ pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value)
 ///
 /// Left out is what never changes (numbers, machine key, addresses, when it was made), what an entry of its own tells
 /// (a new node key, the election of routers, a shared machine key), and what others here imply.
-fn audited_fields(node: &Node) -> [(&'static str, Value); 18] {
+fn audited_fields(node: &Node) -> [(&'static str, Value); 19] {
     let end = node
         .key_expiry
         .and_then(from_timestamp)
@@ -73,6 +74,10 @@ fn audited_fields(node: &Node) -> [(&'static str, Value); 18] {
         ("key_expiry", json!(end)),
         ("expired", json!(node.expired)),
         ("key_never_expires", json!(node.key_never_expires)),
+        (
+            "rotation_interval_seconds",
+            json!(node.rotation_interval.map(|interval| interval.seconds)),
+        ),
         ("approved", json!(node.approved)),
         ("denied", json!(node.denied)),
         ("disabled", json!(node.disabled)),

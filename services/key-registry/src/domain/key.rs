@@ -3,7 +3,7 @@
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{from_timestamp, rotation::KeyOwner, to_timestamp};
+use super::{from_timestamp, rotation::KeyOwner, rotation_interval, to_timestamp};
 use crate::error::RegistryError;
 
 /// The verdict on a request for a key that is bound.
@@ -49,6 +49,14 @@ pub fn can_end(node: &Node, end: DateTime<Utc>) -> bool {
     !node.expired && current.is_none_or(|current| end < current)
 }
 
+/// Lets a key end sooner, as its machine wishes: a key that replaces it without a person ends then, too.
+pub fn shorten(node: &mut Node, end: DateTime<Utc>) {
+    node.key_expiry = Some(to_timestamp(end));
+    if let Some(rotation) = &mut node.rotation {
+        rotation.login_ends = Some(to_timestamp(end));
+    }
+}
+
 /// When an administrator wants a key to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantedExpiry {
@@ -58,6 +66,10 @@ pub enum WantedExpiry {
     At(DateTime<Utc>),
     /// So long from now.
     After(TimeDelta),
+    /// So often, and later keys of the node, too.
+    Every(TimeDelta),
+    /// As the key policy says, and no other way.
+    ByPolicy,
 }
 
 /// How far ahead an end may be: clients read no year of five digits.
@@ -76,13 +88,28 @@ pub fn set_expiry(
     let (field, end) = match wanted {
         WantedExpiry::Never => {
             (node.key_expiry, node.key_never_expires) = (None, true);
+            (node.rotation, node.rotation_interval) = (None, None);
+            return Ok(());
+        }
+        WantedExpiry::ByPolicy => {
+            (node.key_never_expires, node.rotation_interval) = (false, None);
+            return Ok(());
+        }
+        WantedExpiry::Every(interval) => {
+            rotation_interval::check_interval(interval)?;
+            node.key_never_expires = false;
+            node.rotation_interval = Some(prost_types::Duration {
+                seconds: interval.num_seconds(),
+                nanos: 0,
+            });
             return Ok(());
         }
         WantedExpiry::At(end) => ("at", Some(end)),
         WantedExpiry::After(life) => ("after", now.checked_add_signed(life)),
     };
-    if !node.tags.is_empty() {
-        let text = "keys of tagged nodes do not end by time: end it now (bowline nodes expire), or disable the node";
+    if !node.tags.is_empty() && node.rotation.is_none() {
+        let text = "keys of tagged nodes do not end by time, unless an interval of rotation is set (bowline nodes set-expiry NODE \
+                    --every 90d, or rotation in the key policy): end it now (bowline nodes expire), or disable the node";
         return Err(RegistryError::Refused(text.to_owned()));
     }
     let end = end.filter(|end| *end <= now + LONGEST_LIFE);
@@ -93,6 +120,7 @@ pub fn set_expiry(
         return Err(RegistryError::invalid(field, past));
     }
     (node.key_expiry, node.key_never_expires) = (Some(to_timestamp(end)), false);
+    rotation_interval::move_due(node, end);
     Ok(())
 }
 
@@ -104,11 +132,11 @@ pub fn end_key(node: &mut Node, now: DateTime<Utc>) {
     node.expired = true;
 }
 
-/// Takes the end off the key of a node that is tagged now: keys of tagged nodes do not end by time. One that has ended
-/// stays so, also before the sweep has marked it.
+/// Takes the end off the key of a node that is tagged now: keys of tagged nodes do not end by time, unless an interval is
+/// set for the tag. One that has ended stays so, also before the sweep has marked it.
 pub fn remove_end(node: &mut Node, now: DateTime<Utc>) {
     if !has_ended(node, now) {
-        node.key_expiry = None;
+        (node.key_expiry, node.rotation) = (None, None);
     }
 }
 
@@ -121,20 +149,20 @@ pub fn has_ended(node: &Node, now: DateTime<Utc>) -> bool {
             .is_some_and(|end| end <= now)
 }
 
-/// Returns when a new key ends: tagged nodes' keys do not, a wish can only shorten.
-pub fn compute_expiry(
+/// Returns when the login of a new key ends: tagged nodes' does not, a wish can only shorten.
+pub fn compute_login_end(
     owner: &KeyOwner,
     lifetime: Option<TimeDelta>,
     wished_end: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Option<prost_types::Timestamp> {
+) -> Option<DateTime<Utc>> {
     let by_tailnet = if owner.tags.is_empty() {
         lifetime.and_then(|lifetime| now.checked_add_signed(lifetime))
     } else {
         None
     };
     let wished = wished_end.filter(|end| *end > now);
-    by_tailnet.into_iter().chain(wished).min().map(to_timestamp)
+    by_tailnet.into_iter().chain(wished).min()
 }
 
 #[cfg(test)]

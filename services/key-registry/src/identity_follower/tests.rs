@@ -90,7 +90,11 @@ async fn hear(registry: &TestRegistry, update: Update<IdentityLog>) {
     let follower = IdentityFollower::new(registry.log.clone(), registry.adoption.clone());
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
     let heard = StandingUpdate::from_update(&update);
-    follower.apply_standing(tailnet, heard).await.unwrap();
+    let heard = HeardUpdate {
+        standing: heard,
+        rules: None,
+    };
+    follower.apply_update(tailnet, heard).await.unwrap();
     let ends = DeletedUsers::from_update(update);
     follower.delete_orphans(tailnet, &ends).await.unwrap();
 }

@@ -330,7 +330,7 @@ fn approve_by_rule(mutation: &mut Mutation, bind_request: &BindRequest, node: &m
 }
 
 /// Binds the key and writes the node; what it routes may have to go elsewhere.
-async fn write_bound_node(
+pub(super) async fn write_bound_node(
     mutation: &mut Mutation,
     bind_request: &BindRequest,
     before: &Node,

@@ -176,7 +176,7 @@ impl Credentials {
     }
 
     /// Completes a credential with its tailnet and user, as identity has them now.
-    async fn resolve_owner(
+    pub(super) async fn resolve_owner(
         &self,
         mut credential: Credential,
         tailnet_id: u64,

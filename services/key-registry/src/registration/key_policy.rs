@@ -130,6 +130,24 @@ fn find_login_refusal(
         .or_else(|| key_policy::find_source_refusal(networks, source))
 }
 
+/// Refuses a key that is replaced without a credential from where nobody may log in.
+pub(super) async fn check_login_source(
+    mutation: &mut Mutation,
+    bind_request: &BindRequest,
+) -> Result<Option<Outcome>, RegistryError> {
+    let policy = bind_request.credential.tailnet.key_policy.as_ref();
+    let rules = policy.and_then(|policy| policy.logins.as_ref());
+    let networks = rules.map_or(&[][..], |rules| &rules.source_networks);
+    let source = &bind_request.request.source_address;
+    match key_policy::find_source_refusal([networks, &[]], source) {
+        None => Ok(None),
+        Some(text) => {
+            let refusing = refuse_by_policy(mutation, bind_request, text);
+            refusing.await.map(Some)
+        }
+    }
+}
+
 /// Counts one more node of a user, or says why the user may not have it.
 async fn count_node_of_user(
     mutation: &mut Mutation,

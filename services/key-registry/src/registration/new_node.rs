@@ -2,7 +2,7 @@
 
 use bowline_db::{Mutation, next_id};
 use bowline_proto::{
-    identity::v1::ApprovalRule,
+    identity::v1::{ApprovalRule, RotationRules, Tailnet},
     key_registry::v1::{HostReport, Node, RegisterRequest, TaggedBy},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +17,7 @@ use crate::{
         approval::{self, ApprovalFacts},
         difference, key,
         rotation::Registrant,
-        routes,
+        rotation_interval, routes,
     },
     error::RegistryError,
     store::{
@@ -80,6 +80,14 @@ pub(super) fn find_approval_rule<'r>(
     approval::find_rule(&policy.approval_rules, facts)
 }
 
+/// Returns how often a tailnet wants node keys to be replaced.
+pub(super) fn rotation_rules(tailnet: &Tailnet) -> RotationRules {
+    let policy = tailnet.key_policy.as_ref();
+    policy
+        .and_then(|policy| policy.rotation.clone())
+        .unwrap_or_default()
+}
+
 /// Gives a node its new key, and until when.
 pub(super) fn set_key(
     node: &mut Node,
@@ -87,11 +95,14 @@ pub(super) fn set_key(
     registrant: &Registrant,
     now: DateTime<Utc>,
 ) {
-    let lifetime = bind_request.credential.tailnet.key_lifetime;
+    let (owner, tailnet) = (&registrant.owner, &bind_request.credential.tailnet);
+    let lifetime = tailnet.key_lifetime;
     let lifetime = lifetime.filter(|_| !node.key_never_expires);
     let lifetime = lifetime.and_then(|life| TimeDelta::try_seconds(life.seconds));
     let wished_end = bind_request.request.expiry.and_then(domain::from_timestamp);
-    node.key_expiry = key::compute_expiry(&registrant.owner, lifetime, wished_end, now);
+    let login_ends = key::compute_login_end(owner, lifetime, wished_end, now);
+    let interval = rotation_interval::find_interval(&rotation_rules(tailnet), node, &owner.tags);
+    rotation_interval::start_interval(node, interval, login_ends, now);
     node.node_key.clone_from(&bind_request.request.node_key);
     set_signature(node, &bind_request.request, &bind_request.signature);
     node.expired = false;

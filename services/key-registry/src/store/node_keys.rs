@@ -1,6 +1,6 @@
 //! Every key that a node ever had, and how it came by it.
 
-use bowline_db::{DatabaseError, to_micros};
+use bowline_db::{DatabaseError, from_micros, to_micros};
 use bowline_proto::key_registry::v1::{FormerHolder, Node};
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Executor};
@@ -25,6 +25,16 @@ pub async fn holder_of_key<'e>(
         machine_key,
         node_id: node_id.cast_unsigned(),
     }))
+}
+
+/// Returns when a key was bound.
+pub async fn bound_at(
+    on: &mut AnyConnection,
+    node_key: &[u8],
+) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+    let query = sqlx::query_scalar("SELECT bound_at FROM node_keys WHERE node_key = $1");
+    let found: Option<i64> = query.bind(node_key.to_vec()).fetch_optional(on).await?;
+    Ok(found.and_then(from_micros))
 }
 
 /// Binds a key to a machine and a node for ever; a conflict says that it was bound before.

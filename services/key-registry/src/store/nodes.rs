@@ -103,6 +103,21 @@ pub async fn of_tailnet<'e>(
     )
 }
 
+/// Returns some nodes of a tailnet by number, from after one on.
+pub async fn list_after(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<Node>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT body FROM nodes WHERE tailnet_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+    );
+    let query = query.bind(tailnet_id.cast_signed());
+    let query = query.bind(after.cast_signed()).bind(i64::from(limit));
+    decode_bodies("nodes", &query.fetch_all(on).await?)
+}
+
 /// Returns the nodes of a tailnet that route something, as an election sees them.
 pub async fn list_routers<'e>(
     on: impl Executor<'e, Database = Any>,

@@ -21,7 +21,11 @@ on_both!(TestServices::start =>
     nodes_end_only_after_the_key_is_revoked,
 );
 
-async fn set_expiry(services: &TestServices, node: &Node, expiry: Expiry) -> Result<Node, Status> {
+pub(crate) async fn set_expiry(
+    services: &TestServices,
+    node: &Node,
+    expiry: Expiry,
+) -> Result<Node, Status> {
     let request = SetNodeExpiryRequest {
         tailnet_id: services.tailnet,
         node_id: node.id,

@@ -18,6 +18,7 @@ mod pace;
 mod registration;
 mod reports;
 mod request;
+mod required_rotation;
 mod returning;
 mod rotation;
 mod standing;

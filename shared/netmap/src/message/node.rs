@@ -27,6 +27,9 @@ const CAPABILITIES: [&str; 6] = [
 /// Says to the client whether to update itself, unless its user chose.
 const AUTO_UPDATE: &str = "default-auto-update";
 
+/// Says to the client for how many seconds a node key works at most.
+const MAX_KEY_DURATION: &str = "tailnet.maxKeyDuration";
+
 /// Returns a peer as a node is told of it.
 pub(crate) fn peer_node(viewer: Viewer<'_>, shown: &ShownNode) -> Node {
     let (at, node) = (viewer.at, &shown.node);
@@ -90,6 +93,14 @@ pub(crate) fn own_node(viewer: Viewer<'_>, now: DateTime<Utc>) -> Node {
     if let Some(updates) = viewer.at.view.tailnet.auto_update {
         let value = RawValue::from_string(updates.to_string()).ok();
         capabilities.insert(AUTO_UPDATE.to_owned(), Some(value.into_iter().collect()));
+    }
+    let rotation = node.rotation.as_ref();
+    if let Some(interval) = rotation.and_then(|rotation| rotation.interval) {
+        let value = RawValue::from_string(interval.seconds.to_string()).ok();
+        capabilities.insert(
+            MAX_KEY_DURATION.to_owned(),
+            Some(value.into_iter().collect()),
+        );
     }
     Node {
         addresses,

@@ -29,6 +29,8 @@ pub(super) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDiff
             rest.key_signature.clone_from(&now.node.key_signature);
         }
         rest.lock_key.clone_from(&now.node.lock_key);
+        // Peers are told only when the key ends.
+        rest.rotation.clone_from(&now.node.rotation);
         if rest != *now.node || now.node.key_expiry.is_none() && was.node.key_expiry.is_some() {
             return PeerDifference::Whole;
         }

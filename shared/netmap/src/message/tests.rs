@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bowline_control_wire::{Base64Bytes, DerpMap, MapResponse, TkaInfo};
 use bowline_proto::{
     identity::v1::{DnsRecord, DnsSettings, SplitDns, Tailnet, User, identity_change},
-    key_registry::v1::{ClientReport, Endpoint, HostReport, Node, SoftState},
+    key_registry::v1::{ClientReport, Endpoint, HostReport, KeyRotation, Node, SoftState},
     policy::v1::{ListRef, SshRule, SshUser},
 };
 use chrono::DateTime;
@@ -274,6 +274,45 @@ fn another_end_of_the_key_is_told_to_the_node_and_its_peers_at_once() {
         let expected = end.and_then(|end| DateTime::from_timestamp(end, 0));
         assert_eq!(heard, [expected], "{id}");
     }
+}
+
+#[test]
+fn replaced_key_is_a_patch_for_peers_and_its_node_is_told_how_long_keys_work() {
+    let rotating = |id, key: u8, due| Node {
+        node_key: vec![key; 32],
+        key_expiry: Some(Timestamp {
+            seconds: due,
+            nanos: 0,
+        }),
+        rotation: Some(KeyRotation {
+            interval: Some(prost_types::Duration {
+                seconds: 3600,
+                nanos: 0,
+            }),
+            due: Some(Timestamp {
+                seconds: due,
+                nanos: 0,
+            }),
+            login_ends: None,
+        }),
+        ..node(id)
+    };
+    let mut tailnet = TestTailnet::published();
+    tailnet.put(rotating(2, 8, 3_000_000_000));
+    tailnet.publish();
+    tailnet.put(rotating(2, 9, 4_000_000_000));
+    let told = tailnet.message();
+    assert!(told.peers_changed.is_empty() && told.peers_removed.is_empty());
+    let [patch] = &told.peers_changed_patch[..] else {
+        panic!("{told:?}")
+    };
+    let end = DateTime::from_timestamp(4_000_000_000, 0);
+    assert_eq!((patch.key_expiry, patch.key.is_some()), (end, true));
+    tailnet.put(rotating(1, 7, 3_000_000_000));
+    let own = tailnet.message().node.expect("its own node");
+    let longest = own.cap_map["tailnet.maxKeyDuration"].as_deref();
+    let longest: Vec<_> = longest.unwrap().iter().map(|value| value.get()).collect();
+    assert_eq!(longest, ["3600"]);
 }
 
 #[test]

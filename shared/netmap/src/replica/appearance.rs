@@ -27,6 +27,7 @@ fn nodes_appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
     node.denied = now.node.denied;
     node.lock_key.clone_from(&now.node.lock_key);
     node.key_never_expires = now.node.key_never_expires;
+    node.rotation_interval = now.node.rotation_interval;
     node == *now.node
 }
 

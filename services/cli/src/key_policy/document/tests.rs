@@ -6,7 +6,8 @@ fn what_is_shown_can_be_set_again() {
         "pre_auth_keys": {"only_tagged": true, "max_lifetime": "36h", "max_uses_per_hour": 20,
             "source_networks": ["10.0.0.0/8"]},
         "users": {"max_nodes": 5},
-        "approval_rules": [{"name": "laptops", "groups": ["eng"], "min_client_version": "1.80"}]
+        "approval_rules": [{"name": "laptops", "groups": ["eng"], "min_client_version": "1.80"}],
+        "rotation": {"interval": "30d", "tags": {"tag:web": "90d"}}
     }"#;
     let policy = KeyPolicyDocument::parse(text).unwrap();
     let shown = KeyPolicyDocument::from_policy(policy.clone());
@@ -30,6 +31,10 @@ fn mistakes_are_named() {
         (
             r#"{"pre_auth_keys": {"max_lifetime": "soon"}}"#,
             "max_lifetime: \"soon\" is no duration",
+        ),
+        (
+            r#"{"rotation": {"tags": {"tag:web": "90"}}}"#,
+            "rotation of tag:web: \"90\" is no duration",
         ),
         (r#"{"users": {"max_nodes": -1}}"#, "invalid value"),
         ("", "EOF"),

@@ -1,4 +1,6 @@
-use bowline_proto::identity::v1::{ApprovalRule, LoginRules, PreAuthKeyRules, UserRules};
+use bowline_proto::identity::v1::{
+    ApprovalRule, LoginRules, PreAuthKeyRules, RotationRules, TagRotation, UserRules,
+};
 use prost_types::Duration;
 
 use super::*;
@@ -21,6 +23,7 @@ fn rules_that_say_nothing_are_left_out() {
         logins: Some(LoginRules::default()),
         users: Some(UserRules::default()),
         approval_rules: Vec::new(),
+        rotation: Some(RotationRules::default()),
     };
     assert_eq!(normalize_policy(empty).unwrap(), KeyPolicy::default());
 }
@@ -81,4 +84,32 @@ fn policy_that_is_too_long_is_refused() {
     assert!(normalize_policy(policy(1)).is_ok());
     let text = refusal(policy(2));
     assert!(text.contains("longer than 64 KiB"), "{text}");
+}
+
+#[test]
+fn tag_whose_keys_begin_to_end_gives_a_warning() {
+    let rotating = |tags: &[&str]| KeyPolicy {
+        rotation: Some(RotationRules {
+            interval: None,
+            tags: tags
+                .iter()
+                .map(|tag| TagRotation {
+                    tag: (*tag).to_owned(),
+                    interval: Some(Duration {
+                        seconds: 60,
+                        nanos: 0,
+                    }),
+                })
+                .collect(),
+        }),
+        ..KeyPolicy::default()
+    };
+    let (one, two) = (rotating(&["tag:a"]), rotating(&["tag:a", "tag:b"]));
+    assert_eq!(find_warnings(Some(&two), Some(&one)), [""; 0]);
+    assert_eq!(find_warnings(Some(&one), None), [""; 0]);
+    let [warning] = &find_warnings(Some(&one), Some(&two))[..] else {
+        panic!("one warning")
+    };
+    assert!(warning.contains("with tag:b end"), "{warning}");
+    assert!(warning.contains("pre-auth key at hand"), "{warning}");
 }

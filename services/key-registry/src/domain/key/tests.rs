@@ -66,14 +66,14 @@ fn tagged_keys_do_not_end_by_themselves() {
         ..owner.clone()
     };
     let lifetime = Some(TimeDelta::days(180));
-    let days = |days| Some(to_timestamp(now() + TimeDelta::days(days)));
-    assert_eq!(compute_expiry(&tagged, lifetime, None, now()), None);
-    assert_eq!(compute_expiry(&owner, lifetime, None, now()), days(180));
+    let days = |days| Some(now() + TimeDelta::days(days));
+    assert_eq!(compute_login_end(&tagged, lifetime, None, now()), None);
+    assert_eq!(compute_login_end(&owner, lifetime, None, now()), days(180));
     assert_eq!(
-        compute_expiry(&owner, lifetime, Some(now() + TimeDelta::days(2)), now()),
+        compute_login_end(&owner, lifetime, Some(now() + TimeDelta::days(2)), now()),
         days(2)
     );
-    assert_eq!(compute_expiry(&owner, None, None, now()), None);
+    assert_eq!(compute_login_end(&owner, None, None, now()), None);
 }
 
 #[test]
