@@ -15,6 +15,7 @@ pub mod pace;
 pub mod pre_auth_key;
 pub mod report_judgement;
 pub mod retagging;
+pub mod retired_key;
 pub mod rotation;
 pub mod rotation_interval;
 pub mod routes;

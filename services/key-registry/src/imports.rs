@@ -151,7 +151,8 @@ async fn write_nodes(
 
 /// Refuses a node whose key was bound to another here, be it only in the past.
 async fn refuse_known_key(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
-    match node_keys::holder_of_key(mutation.connection(), &node.node_key).await? {
+    let (on, machine) = (mutation.connection(), &node.machine_key);
+    match node_keys::holder_of_key(on, &node.node_key, machine).await? {
         None => Ok(()),
         Some(_) => Err(RegistryError::Refused(format!(
             "the node key of \"{}\" was in use here before, by another machine or by a node that is gone",

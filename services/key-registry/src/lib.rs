@@ -32,6 +32,7 @@ mod pre_auth_keys;
 mod registration;
 mod removal;
 mod reports;
+mod retired_keys;
 mod revocations;
 mod rotations;
 mod service;

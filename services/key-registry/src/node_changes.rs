@@ -7,7 +7,7 @@ use crate::{
     domain::{hostname, key, routes},
     error::RegistryError,
     own_changes,
-    store::nodes,
+    store::{nodes, retired_keys},
 };
 
 /// Writes a node as it is from here on.
@@ -25,6 +25,8 @@ pub async fn write_node(
 pub async fn delete_node(mutation: &mut Mutation, node: &Node) -> Result<(), RegistryError> {
     own_changes::audit_deferred_change(mutation, node).await?;
     nodes::delete_node(mutation.connection(), node.id).await?;
+    let now = mutation.now();
+    retired_keys::mark_retired(mutation.connection(), &node.node_key, now).await?;
     mutation.record_entry(&RegistryChange::from(Change::NodeDeleted(node.id)));
     if !node.primary_routes.is_empty() {
         elect_primaries(mutation).await?;

@@ -86,16 +86,18 @@ impl Nodes {
         &self.services
     }
 
-    /// Finds the node that a key is bound to, or who had the key, with the revision at which that is so.
+    /// Finds the node that a key is bound to, or who had the key (of one that was retired long ago only whether that is the
+    /// machine that asks), with the revision at which that is so.
     pub(crate) async fn resolve_key(
         &self,
         node_key: &[u8],
+        machine_key: &[u8],
     ) -> Result<ResolveNodeResponse, RegistryError> {
         let mut read = self.log.database().begin_read().await?;
         if let Some(node) = nodes::by_key(&mut *read, node_key).await? {
             return self.add_revision(read, node).await;
         }
-        let former = node_keys::holder_of_key(&mut *read, node_key).await?;
+        let former = node_keys::holder_of_key(&mut read, node_key, machine_key).await?;
         let former = former.ok_or(RegistryError::NotFound("node key"))?;
         Ok(ResolveNodeResponse {
             former: Some(former),

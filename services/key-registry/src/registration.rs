@@ -22,7 +22,7 @@ mod renewal;
 
 use std::sync::Arc;
 
-use bowline_db::ChangeLog;
+use bowline_db::{ChangeLog, DatabaseError};
 use bowline_proto::{
     key_registry::v1::{
         HostReport, LoggedOut, RefusalReason, RegisterRequest, RegisterResponse, TaggedBy,
@@ -128,8 +128,12 @@ impl Registration {
         request: &RegisterRequest,
     ) -> Result<Attempt, RegistryError> {
         let reader = self.log.database().reader();
-        if let Some(machine) = node_keys::machine_of_key(reader, &request.node_key).await? {
-            let retired = answer_retired_key(&machine, request);
+        let mut on = reader.acquire().await.map_err(DatabaseError::from)?;
+        let (key, machine) = (&request.node_key, &request.machine_key);
+        let former = node_keys::holder_of_key(&mut on, key, machine).await?;
+        drop(on);
+        if let Some(former) = former {
+            let retired = answer_retired_key(&former.machine_key, request);
             return Ok(Attempt::AnswerUnlessBound(Ok(retired)));
         }
         if let Some(refused) = self.refuse_other_machines_key(request).await? {
@@ -174,8 +178,10 @@ impl Registration {
             self.foreign_keys.audit_request(&old, request).await;
             return Ok(Some(refuse_foreign_key()));
         }
-        let machine = node_keys::machine_of_key(reader, &request.old_node_key).await?;
-        let is_foreign = machine.is_some_and(|machine| machine != request.machine_key);
+        let mut on = reader.acquire().await.map_err(DatabaseError::from)?;
+        let (key, machine) = (&request.old_node_key, &request.machine_key);
+        let former = node_keys::holder_of_key(&mut on, key, machine).await?;
+        let is_foreign = former.is_some_and(|former| former.machine_key != request.machine_key);
         Ok(is_foreign.then(refuse_foreign_key))
     }
 
@@ -266,7 +272,10 @@ impl Registration {
                     "the tags [{listed}] of the auth key are not defined in the policy any more: define them under tagOwners, or use another key"
                 )
             } else {
-                format!("requested tags [{listed}] are invalid or not permitted")
+                format!(
+                    "requested tags [{listed}] are invalid or not permitted: the policy has to define them, with you as an owner \
+                     (tagOwners); leave them out, or ask an administrator"
+                )
             };
             return Ok(Err(refuse(RefusalReason::TagsNotPermitted, text)));
         }

@@ -51,7 +51,7 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0010_kept_out",
     "0011_tailnet_lock",
     "0012_expiry_notices",
-    "0014_rotation_rules",
+    "0014_rotation",
     "0017_kept_out_machines",
 ];
 
@@ -142,7 +142,8 @@ impl KeyRegistry {
         let ephemeral_age = TimeDelta::seconds(config.ephemeral_seconds.cast_signed());
         let sweeper = Sweeper::new(log.clone(), config.offline_grace(), ephemeral_age);
         tasks.spawn_background("sweep-registry", sweeper.clone().run());
-        tasks.spawn_background("compact-registry", sweeper.compact_log());
+        tasks.spawn_background("compact-registry", sweeper.clone().compact_log());
+        tasks.spawn_background("find-retired-keys", sweeper.find_retired_keys());
         IdentityFollower::new(log.clone(), adoption.clone()).start(
             services.identity.clone(),
             bus,

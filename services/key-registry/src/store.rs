@@ -15,6 +15,7 @@ pub mod nodes;
 pub mod paces;
 pub mod pools;
 pub mod pre_auth_keys;
+pub mod retired_keys;
 pub mod rotation_rules;
 pub mod soft_states;
 

@@ -26,7 +26,7 @@ use crate::{
     fields::read_tailnet_id,
     node_changes,
     removal::remove_node,
-    rotations,
+    retired_keys, rotations,
     store::{
         TailnetNode, approvals, elections, gateways, nodes, rotation_rules,
         soft_states::{self, OfflineCutoff, SoftRow},
@@ -36,6 +36,10 @@ use crate::{
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log is compacted.
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(60);
+/// How often keys are looked for that an earlier release has retired.
+const RETIREMENT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// How long an ephemeral node is kept that has never reported anything: its client may not reach a gateway yet.
+const NEVER_SEEN_AGE: TimeDelta = TimeDelta::days(1);
 /// How long one part may take: a database server that has vanished never answers.
 const PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many tailnets are written at the same time.
@@ -126,6 +130,20 @@ impl Sweeper {
             }
             if let Err(error) = self.fill_in_approval().await {
                 tracing::warn!(%error, "which nodes are approved can not be filled in");
+            }
+            if let Err(error) = retired_keys::shrink_old_keys(&self.log).await {
+                tracing::warn!(%error, "keys that were retired long ago can not be shrunk");
+            }
+        }
+    }
+
+    /// Looks at once, and each day, for keys that an earlier release has retired, until the process ends.
+    pub(crate) async fn find_retired_keys(self) {
+        let mut ticks = tokio::time::interval(RETIREMENT_INTERVAL);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = retired_keys::find_retired_keys(&self.log).await {
+                tracing::warn!(%error, "retired keys can not be looked for");
             }
         }
     }
@@ -240,9 +258,10 @@ impl Sweeper {
         forgetting.await
     }
 
-    /// Deletes ephemeral nodes that have not been online since a time.
+    /// Deletes ephemeral nodes that have not been online since a time, and those that never were for longer.
     async fn remove_abandoned(&self, since: DateTime<Utc>) -> Result<(), RegistryError> {
-        let abandoned = nodes::list_abandoned(self.log.database().reader(), since).await?;
+        let reader = self.log.database().reader();
+        let abandoned = nodes::list_abandoned(reader, since, since - NEVER_SEEN_AGE).await?;
         let abandoned = group_by_tailnet(abandoned, |node| node.tailnet_id).into_iter();
         let is_still = move |node: &Node, soft: Option<&SoftRow>| {
             let seen = soft

@@ -72,6 +72,7 @@ impl RelayPermits {
         let mut client = KeyRegistryServiceClient::new(self.registry.clone());
         let question = ResolveNodeRequest {
             node_key: node_key.to_vec(),
+            ..ResolveNodeRequest::default()
         };
         let node = match client.resolve_node(question).await {
             Ok(answer) => match answer.into_inner().node {

@@ -2,6 +2,7 @@
 
 mod release;
 mod ssh;
+mod stream;
 
 use std::{
     fs,
@@ -17,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use self::release::{Device, Release};
+pub use self::stream::LineStream;
 use crate::{Host, Process, wait_for};
 
 /// How many commands have a log of their own.

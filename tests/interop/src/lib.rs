@@ -34,7 +34,7 @@ mod wait;
 mod web;
 
 pub use balancer::Balancer;
-pub use client::{Client, Device, Release};
+pub use client::{Client, Device, LineStream, Release};
 pub use compose_stack::ComposeStack;
 pub use docker::{ContainerUsage, DockerEngine};
 pub use frontend::Frontend;

@@ -50,8 +50,12 @@ impl KeyRegistryService for RegistryRpcs {
         &self,
         request: Request<ResolveNodeRequest>,
     ) -> Result<Response<ResolveNodeResponse>, Status> {
-        let node_key = request.into_inner().node_key;
-        Ok(Response::new(self.nodes.resolve_key(&node_key).await?))
+        let ResolveNodeRequest {
+            node_key,
+            machine_key,
+        } = request.into_inner();
+        let resolving = self.nodes.resolve_key(&node_key, &machine_key);
+        Ok(Response::new(resolving.await?))
     }
 
     async fn resolve_node_number(

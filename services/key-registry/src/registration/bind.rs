@@ -28,7 +28,7 @@ use crate::{
     },
     error::RegistryError,
     node_changes, own_changes,
-    store::{barred_users, kept_out_machines, node_keys, nodes},
+    store::{barred_users, kept_out_machines, node_keys, nodes, retired_keys},
 };
 
 /// Everything the transaction needs.
@@ -338,6 +338,7 @@ pub(super) async fn write_bound_node(
 ) -> Result<(), RegistryError> {
     let now = mutation.now();
     node_keys::bind_key(mutation.connection(), node, now).await?;
+    retired_keys::mark_retired(mutation.connection(), &before.node_key, now).await?;
     node_changes::write_node(mutation, node, bind_request.credential.login_id.clone()).await?;
     if routes::may_move_primaries(before, node) {
         node_changes::elect_primaries(mutation).await?;

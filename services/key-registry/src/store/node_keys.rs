@@ -5,26 +5,25 @@ use bowline_proto::key_registry::v1::{FormerHolder, Node};
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Executor};
 
-/// Returns the machine a key was ever bound to.
-pub async fn machine_of_key<'e>(
-    on: impl Executor<'e, Database = Any>,
-    node_key: &[u8],
-) -> Result<Option<Vec<u8>>, DatabaseError> {
-    let query = sqlx::query_scalar("SELECT machine_key FROM node_keys WHERE node_key = $1");
-    Ok(query.bind(node_key.to_vec()).fetch_optional(on).await?)
-}
+use super::retired_keys;
 
-/// Returns the machine and the node that a key was ever bound to.
-pub async fn holder_of_key<'e>(
-    on: impl Executor<'e, Database = Any>,
+/// Returns the machine and the node that a key was ever bound to. Of a key that was retired long ago the machine is known only
+/// where it is `machine_key`.
+pub async fn holder_of_key(
+    on: &mut AnyConnection,
     node_key: &[u8],
+    machine_key: &[u8],
 ) -> Result<Option<FormerHolder>, DatabaseError> {
     let query = sqlx::query_as("SELECT machine_key, node_id FROM node_keys WHERE node_key = $1");
-    let found: Option<(Vec<u8>, i64)> = query.bind(node_key.to_vec()).fetch_optional(on).await?;
-    Ok(found.map(|(machine_key, node_id)| FormerHolder {
-        machine_key,
-        node_id: node_id.cast_unsigned(),
-    }))
+    let query = query.bind(node_key.to_vec());
+    let found: Option<(Vec<u8>, i64)> = query.fetch_optional(&mut *on).await?;
+    match found {
+        Some((machine_key, node_id)) => Ok(Some(FormerHolder {
+            machine_key,
+            node_id: node_id.cast_unsigned(),
+        })),
+        None => retired_keys::find_holder(on, node_key, machine_key).await,
+    }
 }
 
 /// Returns when a key was bound.
@@ -52,8 +51,13 @@ pub async fn bind_key(
     .bind(node.tailnet_id.cast_signed())
     .bind(node.id.cast_signed())
     .bind(to_micros(now))
-    .execute(on)
+    .execute(&mut *on)
     .await?;
+    // Looked for afterwards: the key may have become a hash a moment ago.
+    if retired_keys::is_known(on, &node.node_key).await? {
+        let constraint = "node_keys_pkey".to_owned();
+        return Err(DatabaseError::Conflict { constraint });
+    }
     Ok(())
 }
 

@@ -269,23 +269,28 @@ pub async fn list_due<'e>(
 }
 
 /// Returns some ephemeral nodes that are not online, and neither were nor got their key since `since`: those whose
-/// session is known to have ended, because that was reported or because its gateway is gone. One that is kept out stays:
-/// its machine would be let in as a new one.
+/// session is known to have ended, because that was reported or because its gateway is gone; and those that have never
+/// reported anything, and got their key before `never_seen_since`. One that is kept out stays: its machine would be let in as a
+/// new one.
 pub async fn list_abandoned<'e>(
     on: impl Executor<'e, Database = Any>,
     since: DateTime<Utc>,
+    never_seen_since: DateTime<Utc>,
 ) -> Result<Vec<Node>, DatabaseError> {
     let query = sqlx::query(
         "SELECT nodes.body AS body FROM nodes
          JOIN node_keys ON node_keys.node_key = nodes.node_key
          LEFT JOIN soft_states ON soft_states.node_id = nodes.id
          WHERE nodes.ephemeral = 1 AND nodes.kept_out = 0 AND node_keys.bound_at < $1
-             AND (soft_states.node_id IS NULL OR (soft_states.online = 0 AND soft_states.last_seen < $1
+             AND ((soft_states.node_id IS NULL AND node_keys.bound_at < $2) OR (soft_states.online = 0 AND soft_states.last_seen < $1
                  AND NOT EXISTS (SELECT 1 FROM gateways
                      WHERE gateways.gateway = soft_states.gateway AND gateways.has_left = 0)))
          LIMIT 1000",
     );
-    let found = query.bind(to_micros(since)).fetch_all(on).await?;
+    let query = query
+        .bind(to_micros(since))
+        .bind(to_micros(never_seen_since));
+    let found = query.fetch_all(on).await?;
     Ok(decode_readable("nodes", &found))
 }
 

@@ -146,7 +146,13 @@ async fn logout_ends_the_key_and_deletes_an_ephemeral_node(services: TestService
 
     // Whose key it was is known for ever: its client is told to log in.
     let mut registry = KeyRegistryServiceClient::new(services.gateway());
-    let mut resolve = async |node_key| registry.resolve_node(ResolveNodeRequest { node_key }).await;
+    let mut resolve = async |node_key| {
+        let request = ResolveNodeRequest {
+            node_key,
+            ..ResolveNodeRequest::default()
+        };
+        registry.resolve_node(request).await
+    };
     let answer = resolve(vec![102; 32]).await.unwrap().into_inner();
     let former = FormerHolder {
         machine_key: request(1, 102).machine_key,

@@ -22,4 +22,5 @@ mod required_rotation;
 mod returning;
 mod rotation;
 mod standing;
+mod tags;
 mod tailnet_lock;

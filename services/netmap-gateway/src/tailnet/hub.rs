@@ -179,6 +179,7 @@ impl TailnetHub {
         let _turn = turn.ok_or_else(crowded_status)?;
         let request = ResolveNodeRequest {
             node_key: key.as_bytes().to_vec(),
+            machine_key: machine.as_bytes().to_vec(),
         };
         let mut client = KeyRegistryServiceClient::new(self.registry.clone());
         let answer = client.resolve_node(request).await?.into_inner();

@@ -30,6 +30,7 @@ mod policy;
 mod proxies;
 mod relay;
 mod revocation;
+mod rotation;
 mod scim;
 mod ssh;
 mod standing;
