@@ -1,5 +1,6 @@
 //! The rules for tailnets, users and logins: pure functions, without IO or clock.
 
+pub mod approval_question;
 pub mod attempt;
 pub mod condition;
 pub mod connection;

@@ -55,7 +55,7 @@ use crate::{
     tailnets::Tailnets,
     tokens::TokenAuthenticator,
     users::Users,
-    webhooks::{EventCollector, TrailReader, TrailServices, WebhookSender, Webhooks},
+    webhooks::{ApprovalAsker, EventCollector, TrailReader, TrailServices, WebhookSender, Webhooks},
 };
 
 /// The steps of the schema.
@@ -183,9 +183,11 @@ impl Identity {
         tasks.spawn_background("collect-webhook-events", collector.run());
         if let Some(sealing) = &sealing {
             let sealing = Arc::clone(sealing);
-            let sender = WebhookSender::new(log.clone(), sealing, base.webhook_client);
+            let client = base.webhook_client.clone();
+            let sender = WebhookSender::new(log.clone(), sealing, client);
             tasks.spawn_background("send-webhook-events", sender.run());
         }
+        let asker = ApprovalAsker::new(log.clone(), sealing.clone(), base.webhook_client);
         let webhooks = Webhooks::new(log.clone(), sealing.clone(), trails);
         let connections = Connections::new(log.clone(), sealing, saml.clone());
         let attempts = LoginAttempts::new(
@@ -218,7 +220,7 @@ impl Identity {
         let changes = IdentityChangesReader::new(log.clone());
         Self {
             database: log.database().clone(),
-            rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes),
+            rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes, asker),
             tailnets,
             users,
             groups: Groups::new(log.clone()),

@@ -90,6 +90,7 @@ impl Tailnets {
             .mutate(id, actor, move |mutation| {
                 Box::pin(async move {
                     let made = tailnet::new(id.get(), name, settings, mutation.now())?;
+                    check_webhook(mutation, &Tailnet::default(), &made).await?;
                     write_tailnet(mutation, &made).await?;
                     let after = json!({
                         "settings": tailnet::describe_settings(&made),
@@ -196,6 +197,7 @@ impl Tailnets {
                     let before = require_tailnet(mutation.connection(), id).await?;
                     let mut changed = before.clone();
                     let said = change(&mut changed)?;
+                    check_webhook(mutation, &before, &changed).await?;
                     if changed != before {
                         write_tailnet(mutation, &changed).await?;
                         audit_settings(mutation, &before, &changed);
@@ -218,6 +220,33 @@ pub(crate) async fn require_tailnet(
     id: TailnetId,
 ) -> Result<Tailnet, IdentityError> {
     store::find_tailnet(on, id.get()).await?.ok_or(NO_TAILNET)
+}
+
+/// Refuses a key policy that has others ask a webhook that is none of the tailnet's, or that takes no questions.
+async fn check_webhook(
+    mutation: &mut Mutation,
+    before: &Tailnet,
+    now: &Tailnet,
+) -> Result<(), IdentityError> {
+    let of = |tailnet: &Tailnet| tailnet.key_policy.as_ref()?.approval_webhook;
+    let Some(named) = of(now).filter(|named| Some(*named) != of(before)) else {
+        return Ok(());
+    };
+    let invalid = |problem: String| {
+        let field = "key_policy.approval_webhook.webhook_id";
+        Err(IdentityError::invalid(field, problem))
+    };
+    let id = named.webhook_id;
+    match store::webhooks::find_webhook(mutation.connection(), now.id, id).await? {
+        None => invalid(format!(
+            "the tailnet has no webhook {id}: make one first (bowline webhooks create)"
+        )),
+        Some(row) if !row.webhook.provider_type.is_empty() => invalid(format!(
+            "the webhook {id} is sent the messages of {}, which decides nothing: make one without provider_type",
+            row.webhook.provider_type
+        )),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Writes a tailnet as it is now, to the rows and to the log.

@@ -8,6 +8,7 @@
 //! A crash anywhere leaves the cursor, or the event, as it was: then entries are read, or an event is sent, once more, with the
 //! same id.
 
+mod approvals;
 mod collector;
 mod sender;
 mod trails;
@@ -36,6 +37,7 @@ use crate::{
     },
     tailnets::require_tailnet,
 };
+pub use approvals::ApprovalAsker;
 pub use collector::EventCollector;
 pub use sender::WebhookSender;
 pub use trails::{TrailReader, TrailServices};

@@ -4,9 +4,9 @@
 
 use bowline_proto::{
     identity::v1::{
-        GetLoginRequest, Login, ResolveTailnetRequest, ResolveUserRequest, StartLoginRequest,
-        Tailnet, User, identity_service_client::IdentityServiceClient,
-        login_service_client::LoginServiceClient,
+        AskApprovalRequest, AskApprovalResponse, GetLoginRequest, Login, ResolveTailnetRequest,
+        ResolveUserRequest, StartLoginRequest, Tailnet, User,
+        identity_service_client::IdentityServiceClient, login_service_client::LoginServiceClient,
     },
     policy::v1::{
         JudgeNodeRequest, JudgeNodeResponse,
@@ -87,6 +87,18 @@ impl AskedServices {
             return Ok(None);
         };
         require_answered("tailnet", answer.tailnet).map(Some)
+    }
+
+    /// Asks whether an outside system lets in a machine that waits.
+    pub(crate) async fn ask_approval(
+        &self,
+        question: AskApprovalRequest,
+    ) -> Result<AskApprovalResponse, RegistryError> {
+        let mut identity = IdentityServiceClient::new(self.identity.clone());
+        let answer = identity.ask_approval(question).await;
+        Ok(answer
+            .map_err(RegistryError::from_service(IDENTITY))?
+            .into_inner())
     }
 
     /// Asks for a login; `None` when there is none, or none any more.

@@ -11,6 +11,7 @@
 
 mod actors;
 mod adoption;
+mod approval_questions;
 mod asked_services;
 mod changes;
 mod domain;

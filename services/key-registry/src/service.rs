@@ -21,6 +21,7 @@ use tonic::{Status, service::RoutesBuilder};
 
 use crate::{
     adoption::Adoption,
+    approval_questions::ApprovalQuestions,
     asked_services::AskedServices,
     changes::RegistryChangesReader,
     error::RegistryError,
@@ -52,6 +53,7 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0011_tailnet_lock",
     "0012_expiry_notices",
     "0014_rotation",
+    "0015_approval_questions",
     "0017_kept_out_machines",
 ];
 
@@ -151,6 +153,8 @@ impl KeyRegistry {
         );
         let revocations = Revocations::new(log.clone(), progress.clone());
         let nodes = Nodes::new(log.clone(), services.clone(), adoption.clone(), revocations);
+        let questions = ApprovalQuestions::new(log.clone(), services.clone(), nodes.clone());
+        tasks.spawn_background("ask-approvals", questions.run());
         let reports = Reports::new(log.clone(), adoption.clone(), config.offline_grace());
         let leases = Leases::new(log.clone(), progress);
         let changes = RegistryChangesReader::new(log.clone());

@@ -1,6 +1,7 @@
 //! The rows of the registry: one message a row, with the columns that are looked up.
 
 pub mod adoptions;
+pub mod approval_questions;
 pub mod approvals;
 pub mod barred_users;
 pub mod elections;

@@ -80,6 +80,19 @@ impl HttpClient {
         }
     }
 
+    /// Returns the same client with another deadline.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        let limits = AnswerLimits {
+            deadline,
+            ..self.limits
+        };
+        Self {
+            limits,
+            ..self.clone()
+        }
+    }
+
     /// Sends a request and returns the whole answer, whatever its status. A redirected GET is followed on its own origin.
     ///
     /// # Errors

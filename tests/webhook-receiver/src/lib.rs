@@ -37,6 +37,8 @@ pub enum Answer {
     Taken,
     /// This status.
     Status(u16),
+    /// Success, with this body.
+    Json(&'static str),
     /// Another place of its own.
     Redirect,
     /// Nothing, until it is told to answer otherwise; at [`ALWAYS`] success.
@@ -235,14 +237,15 @@ async fn take(
         }
         answer => answer,
     };
-    let (status, location) = match answer {
-        Answer::Taken | Answer::Silence => (200, None),
-        Answer::Status(status) => (status, None),
-        Answer::Redirect => (307, Some("/elsewhere")),
+    let (status, location, body) = match answer {
+        Answer::Taken | Answer::Silence => (200, None, ""),
+        Answer::Status(status) => (status, None, ""),
+        Answer::Json(body) => (200, None, body),
+        Answer::Redirect => (307, Some("/elsewhere"), ""),
     };
     let mut response = Response::builder().status(status);
     if let Some(location) = location {
         response = response.header("location", location);
     }
-    Ok(response.body(Full::new(Bytes::new())).unwrap())
+    Ok(response.body(Full::new(Bytes::from(body))).unwrap())
 }

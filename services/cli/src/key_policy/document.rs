@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bowline_proto::identity::v1::{
-    ApprovalRule, KeyPolicy, LoginRules, PreAuthKeyRules, RotationRules, TagRotation, UserRules,
+    ApprovalRule, ApprovalWebhook, KeyPolicy, LoginRules, PreAuthKeyRules, RotationRules,
+    TagRotation, UserRules,
 };
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,36 @@ pub(super) struct KeyPolicyDocument {
     users: UserPart,
     approval_rules: Vec<ApprovalRulePart>,
     rotation: RotationPart,
+    approval_webhook: Option<ApprovalWebhookPart>,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ApprovalWebhookPart {
+    /// Its number.
+    webhook: u64,
+    deadline: String,
+}
+
+impl ApprovalWebhookPart {
+    fn parse(self) -> Result<ApprovalWebhook, String> {
+        let deadline = time::parse_duration(&self.deadline);
+        let deadline = deadline.map_err(|problem| format!("deadline: {problem}"))?;
+        Ok(ApprovalWebhook {
+            webhook_id: self.webhook,
+            deadline: Some(whole_seconds(deadline)),
+        })
+    }
+}
+
+impl From<ApprovalWebhook> for ApprovalWebhookPart {
+    fn from(webhook: ApprovalWebhook) -> Self {
+        let deadline = webhook.deadline.map_or(0, |deadline| deadline.seconds);
+        Self {
+            webhook: webhook.webhook_id,
+            deadline: time::duration_text(deadline),
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -156,7 +187,9 @@ impl KeyPolicyDocument {
             users,
             approval_rules,
             rotation,
+            approval_webhook,
         } = document;
+        let approval_webhook = approval_webhook.map(ApprovalWebhookPart::parse);
         let lifetime = pre_auth_keys.max_lifetime.as_deref();
         let lifetime = lifetime.map(time::parse_duration).transpose();
         let lifetime = lifetime.map_err(|problem| format!("max_lifetime: {problem}"))?;
@@ -181,6 +214,7 @@ impl KeyPolicyDocument {
             }),
             approval_rules: approval_rules.into_iter().map(ApprovalRule::from).collect(),
             rotation: Some(rotation.parse()?),
+            approval_webhook: approval_webhook.transpose()?,
         })
     }
 
@@ -216,6 +250,7 @@ impl KeyPolicyDocument {
                 .map(ApprovalRulePart::from)
                 .collect(),
             rotation: policy.rotation.unwrap_or_default().into(),
+            approval_webhook: policy.approval_webhook.map(ApprovalWebhookPart::from),
         }
     }
 }

@@ -3,9 +3,9 @@
 mod approval_rules;
 mod rotation_rules;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use bowline_proto::identity::v1::KeyPolicy;
+use bowline_proto::identity::v1::{ApprovalWebhook, KeyPolicy};
 use bowline_service_kit::source_networks;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ use crate::error::IdentityError;
 const LONGEST_LIFETIME: i64 = 100 * 365 * 24 * 3600;
 /// The longest policy, as messages have it, in bytes. Each registration reads it, and the audit trail has it before and after.
 const LONGEST_POLICY: usize = 64 << 10;
+/// How long an outside system may take to answer, in seconds.
+const DEADLINES: RangeInclusive<i64> = 1..=30;
 /// The most networks of one list.
 const MOST_NETWORKS: usize = 100;
 
@@ -39,6 +41,9 @@ pub fn normalize_policy(mut policy: KeyPolicy) -> Result<KeyPolicy, IdentityErro
     if let Some(rules) = &mut policy.rotation {
         rotation_rules::normalize_rules(rules)?;
     }
+    if let Some(webhook) = &mut policy.approval_webhook {
+        check_deadline(webhook)?;
+    }
     policy.rotation = policy.rotation.filter(|rules| *rules != Default::default());
     policy.pre_auth_keys = policy
         .pre_auth_keys
@@ -50,6 +55,18 @@ pub fn normalize_policy(mut policy: KeyPolicy) -> Result<KeyPolicy, IdentityErro
         return Err(IdentityError::invalid("key_policy", problem));
     }
     Ok(policy)
+}
+
+fn check_deadline(webhook: &mut ApprovalWebhook) -> Result<(), IdentityError> {
+    match &mut webhook.deadline {
+        Some(deadline) if DEADLINES.contains(&deadline.seconds) => deadline.nanos = 0,
+        _ => {
+            let problem = "is not between 1 and 30 seconds";
+            let field = "key_policy.approval_webhook.deadline";
+            return Err(IdentityError::invalid(field, problem));
+        }
+    }
+    Ok(())
 }
 
 fn normalize_networks(
@@ -115,6 +132,10 @@ pub fn describe_policy(policy: Option<&KeyPolicy>) -> Value {
             "max_new_nodes_per_hour": rules.max_new_nodes_per_hour,
         })),
         "approval_rules": policy.approval_rules.iter().map(approval_rules::describe_rule).collect::<Vec<_>>(),
+        "approval_webhook": policy.approval_webhook.map(|webhook| json!({
+            "webhook": webhook.webhook_id,
+            "deadline_seconds": webhook.deadline.map(|deadline| deadline.seconds),
+        })),
         "rotation": policy.rotation.as_ref().map(rotation_rules::describe_rules),
     })
 }

@@ -147,7 +147,7 @@ pub fn pause_after(failures: u32, random: u8) -> TimeDelta {
 }
 
 /// Returns a time as events have it.
-fn event_time(time: DateTime<Utc>) -> String {
+pub(super) fn event_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 

@@ -3,8 +3,9 @@
 use bowline_proto::{
     changes::v1::{ChangesSinceRequest, HeadsRequest, HeadsResponse, SnapshotRequest},
     identity::v1::{
-        IdentityChanges, IdentitySnapshot, ResolveTailnetRequest, ResolveTailnetResponse,
-        ResolveUserRequest, ResolveUserResponse, identity_service_server::IdentityService,
+        AskApprovalRequest, AskApprovalResponse, IdentityChanges, IdentitySnapshot,
+        ResolveTailnetRequest, ResolveTailnetResponse, ResolveUserRequest, ResolveUserResponse,
+        identity_service_server::IdentityService,
     },
 };
 use tokio_stream::Iter;
@@ -15,22 +16,30 @@ use crate::{
     fields::read_tailnet_id,
     tailnets::{TailnetName, Tailnets},
     users::Users,
+    webhooks::ApprovalAsker,
 };
 
 /// Serves what other services ask of identity.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct IdentityRpcs {
     tailnets: Tailnets,
     users: Users,
     changes: IdentityChangesReader,
+    asker: ApprovalAsker,
 }
 
 impl IdentityRpcs {
-    pub(crate) fn new(tailnets: Tailnets, users: Users, changes: IdentityChangesReader) -> Self {
+    pub(crate) fn new(
+        tailnets: Tailnets,
+        users: Users,
+        changes: IdentityChangesReader,
+        asker: ApprovalAsker,
+    ) -> Self {
         Self {
             tailnets,
             users,
             changes,
+            asker,
         }
     }
 }
@@ -50,6 +59,14 @@ impl IdentityService for IdentityRpcs {
         let tailnet = read_tailnet_id(tailnet_id)?;
         let resolved = self.users.resolve_user(tailnet, user_id).await?;
         Ok(Response::new(resolved))
+    }
+
+    async fn ask_approval(
+        &self,
+        request: Request<AskApprovalRequest>,
+    ) -> Result<Response<AskApprovalResponse>, Status> {
+        let answer = self.asker.ask_approval(request.into_inner());
+        Ok(Response::new(answer.await?))
     }
 
     async fn resolve_tailnet(

@@ -37,9 +37,9 @@ const CLAIM: TimeDelta = TimeDelta::seconds(30);
 /// The longest description of a failure.
 const LONGEST_PROBLEM: usize = 300;
 /// The header of the hosted service, so that receivers written for it check the signature.
-const SIGNATURE: &str = "tailscale-webhook-signature";
+pub(super) const SIGNATURE: &str = "tailscale-webhook-signature";
 /// The header with the event's id.
-const EVENT_ID: &str = "bowline-webhook-event";
+pub(super) const EVENT_ID: &str = "bowline-webhook-event";
 
 /// Sends until the process ends. Clones share it.
 #[derive(Clone)]
@@ -185,35 +185,9 @@ impl WebhookSender {
             return Ok(None);
         };
         // What can not be opened is a failure as any other: its events are given up in time.
-        let secrets = self.open_secrets(&row, now);
+        let secrets = open_secrets(&self.sealing, &row, now);
         let secrets = secrets.map_err(|error| error.to_string());
         Ok(Some((claim, Receiver { row, secrets }, event)))
-    }
-
-    /// Opens the secrets that events are signed with, the newest first.
-    fn open_secrets(
-        &self,
-        row: &WebhookRow,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Zeroizing<String>>, IdentityError> {
-        let place = secret_place(&row.webhook.id.to_string());
-        let open = |sealed: &[u8]| {
-            let opened = self.sealing.open(&place, sealed);
-            let opened = opened.map_err(|error| {
-                IdentityError::Sealed(format!("webhook {}", row.webhook.id), error)
-            })?;
-            Ok::<_, IdentityError>(Zeroizing::new(
-                String::from_utf8_lossy(&opened).into_owned(),
-            ))
-        };
-        let mut secrets = vec![open(&row.sealed_secret)?];
-        let ends = row.webhook.old_secret_ends_at;
-        let ends = ends.and_then(bowline_proto::time::from_timestamp);
-        if let (Some(sealed), true) = (&row.sealed_old_secret, ends.is_some_and(|ends| now < ends))
-        {
-            secrets.push(open(sealed)?);
-        }
-        Ok(secrets)
     }
 
     async fn send_event(&self, receiver: &Receiver, event: &QueuedEvent) -> Result<(), String> {
@@ -291,4 +265,28 @@ impl WebhookSender {
         });
         released.await
     }
+}
+
+/// Opens the secrets that events are signed with, the newest first.
+pub(super) fn open_secrets(
+    sealing: &SealingKeys,
+    row: &WebhookRow,
+    now: DateTime<Utc>,
+) -> Result<Vec<Zeroizing<String>>, IdentityError> {
+    let place = secret_place(&row.webhook.id.to_string());
+    let open = |sealed: &[u8]| {
+        let opened = sealing.open(&place, sealed);
+        let opened = opened
+            .map_err(|error| IdentityError::Sealed(format!("webhook {}", row.webhook.id), error))?;
+        Ok::<_, IdentityError>(Zeroizing::new(
+            String::from_utf8_lossy(&opened).into_owned(),
+        ))
+    };
+    let mut secrets = vec![open(&row.sealed_secret)?];
+    let ends = row.webhook.old_secret_ends_at;
+    let ends = ends.and_then(bowline_proto::time::from_timestamp);
+    if let (Some(sealed), true) = (&row.sealed_old_secret, ends.is_some_and(|ends| now < ends)) {
+        secrets.push(open(sealed)?);
+    }
+    Ok(secrets)
 }

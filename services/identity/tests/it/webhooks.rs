@@ -1,5 +1,6 @@
 //! Webhooks are told what happens: in order, signed, at least once.
 
+mod approvals;
 mod crash;
 mod failures;
 mod guarded;

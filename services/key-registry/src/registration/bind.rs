@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     actors::{machine_actor, pre_auth_key_actor},
+    approval_questions,
     domain::{
         approval,
         rotation::{self, KeyOwner, KeyProof, Registrant, RotationRefusal, RotationVerdict},
@@ -266,6 +267,7 @@ async fn rebind_node(
         describe_node(&mut node, &bind_request, registrant);
         node_changes::follow_hostname(mutation, &mut node, &before.hostname).await?;
     }
+    ask_outside(mutation, &bind_request, &node).await?;
     // What was reported before the login is older than what the client says with it.
     let kept = (!is_good).then(|| bind_request.host.clone());
     keep_report(mutation, &node, asked, kept).await?;
@@ -298,6 +300,7 @@ async fn make_node(
     node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
     node_changes::follow_hostname(mutation, &mut node, "").await?;
     write_bound_node(mutation, &bind_request, &Node::default(), &node).await?;
+    ask_outside(mutation, &bind_request, &node).await?;
     audit_binding(mutation, "node.register", &bind_request, None, &node);
     if let Some(other) = shared_with {
         let machine = machine_actor(&node.machine_key);
@@ -327,6 +330,16 @@ fn approve_by_rule(mutation: &mut Mutation, bind_request: &BindRequest, node: &m
         let detail = json!({ "by": "rule", "rule": rule.name, "name": node.name });
         mutation.record_audit("node.approve", node.id.to_string(), &detail);
     }
+}
+
+/// Has an outside system decide on a node that waits, if the key policy names one.
+async fn ask_outside(
+    mutation: &mut Mutation,
+    bind_request: &BindRequest,
+    node: &Node,
+) -> Result<(), RegistryError> {
+    let policy = bind_request.credential.tailnet.key_policy.as_ref();
+    approval_questions::ask_if_waiting(mutation, policy, &bind_request.request, node).await
 }
 
 /// Binds the key and writes the node; what it routes may have to go elsewhere.

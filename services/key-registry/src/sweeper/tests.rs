@@ -22,6 +22,7 @@ use crate::store::node_keys;
 use crate::{
     AskedServices, RegistryConfig,
     adoption::Adoption,
+    approval_questions::ApprovalQuestions,
     changes::RegistryChangesReader,
     domain::rotation::KeyOwner,
     gateway_listing::describe_fleet,
@@ -113,6 +114,12 @@ impl TestRegistry {
         query.fetch_one(self.log.database().reader()).await.unwrap()
     }
 
+    /// Returns what has questions answered.
+    pub(crate) fn questions(&self) -> ApprovalQuestions {
+        let (log, services) = (self.log.clone(), self.services.clone());
+        ApprovalQuestions::new(log, services, self.nodes())
+    }
+
     /// Returns what administrators call.
     pub(crate) fn nodes(&self) -> Nodes {
         let (log, adoption) = (self.log.clone(), self.adoption.clone());
@@ -156,7 +163,7 @@ impl TestRegistry {
     }
 
     /// Changes a node that is there.
-    async fn change(&self, id: u64, change: impl FnOnce(&mut Node)) {
+    pub(crate) async fn change(&self, id: u64, change: impl FnOnce(&mut Node)) {
         let tailnet = TailnetId::try_from(TAILNET).unwrap();
         let mut node = self.node(id).await.unwrap();
         change(&mut node);

@@ -166,7 +166,12 @@ async fn roles_decide_who_sets_tags(services: TestServices) {
     let (_, key) = with_member(&services).await;
     let node = services.register_node(with_key(1, 101, &key)).await;
     let mut results = Vec::new();
-    for role in [Role::Admin, Role::NetworkAdmin, Role::ItAdmin, Role::Auditor] {
+    for role in [
+        Role::Admin,
+        Role::NetworkAdmin,
+        Role::ItAdmin,
+        Role::Auditor,
+    ] {
         let name = format!("{}@example.com", role.as_str_name().to_lowercase());
         let user = services.new_user(services.tailnet, &name, role).await;
         let (_, token) = services.new_api_key(&user, &["devices:core"]).await;
@@ -180,7 +185,9 @@ async fn roles_decide_who_sets_tags(services: TestServices) {
     };
     assert!(is_done(Role::Admin), "{results:?}");
     assert!(!is_done(Role::Auditor), "{results:?}");
-    let denied = results.iter().filter_map(|(_, result)| result.as_ref().err());
+    let denied = results
+        .iter()
+        .filter_map(|(_, result)| result.as_ref().err());
     for code in denied {
         assert!(
             matches!(code, Code::PermissionDenied | Code::FailedPrecondition),
@@ -213,14 +220,21 @@ async fn node_gets_tags_that_its_own_own_and_loses_its_key_over_others(services:
         ..asking(with_key(1, 102, &key), &["tag:chain"])
     };
     let chained = services.register_node(rotated).await;
-    assert_eq!((chained.id, &*chained.tags), (node.id, &["tag:chain".to_owned()][..]));
+    assert_eq!(
+        (chained.id, &*chained.tags),
+        (node.id, &["tag:chain".to_owned()][..])
+    );
     let refused = RegisterRequest {
         old_node_key: vec![102; 32],
         ..asking(with_key(1, 103, &key), &["tag:nobody"])
     };
     let refused = services.register(refused).await;
     assert!(matches!(refused, Outcome::Refused(_)), "{refused:?}");
-    assert_eq!(services.node(node.id).await, chained, "a refusal changes nothing");
+    assert_eq!(
+        services.node(node.id).await,
+        chained,
+        "a refusal changes nothing"
+    );
 }
 
 async fn tags_end_with_a_login_without_them(services: TestServices) {

@@ -7,7 +7,8 @@ fn what_is_shown_can_be_set_again() {
             "source_networks": ["10.0.0.0/8"]},
         "users": {"max_nodes": 5},
         "approval_rules": [{"name": "laptops", "groups": ["eng"], "min_client_version": "1.80"}],
-        "rotation": {"interval": "30d", "tags": {"tag:web": "90d"}}
+        "rotation": {"interval": "30d", "tags": {"tag:web": "90d"}},
+        "approval_webhook": {"webhook": 7, "deadline": "5s"}
     }"#;
     let policy = KeyPolicyDocument::parse(text).unwrap();
     let shown = KeyPolicyDocument::from_policy(policy.clone());

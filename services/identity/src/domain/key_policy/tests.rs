@@ -24,6 +24,7 @@ fn rules_that_say_nothing_are_left_out() {
         users: Some(UserRules::default()),
         approval_rules: Vec::new(),
         rotation: Some(RotationRules::default()),
+        approval_webhook: None,
     };
     assert_eq!(normalize_policy(empty).unwrap(), KeyPolicy::default());
 }
@@ -84,6 +85,26 @@ fn policy_that_is_too_long_is_refused() {
     assert!(normalize_policy(policy(1)).is_ok());
     let text = refusal(policy(2));
     assert!(text.contains("longer than 64 KiB"), "{text}");
+}
+
+#[test]
+fn outside_system_answers_within_30_seconds() {
+    for (seconds, is_good) in [
+        (Some(1), true),
+        (Some(30), true),
+        (Some(31), false),
+        (Some(0), false),
+        (None, false),
+    ] {
+        let policy = KeyPolicy {
+            approval_webhook: Some(ApprovalWebhook {
+                webhook_id: 7,
+                deadline: seconds.map(|seconds| Duration { seconds, nanos: 0 }),
+            }),
+            ..KeyPolicy::default()
+        };
+        assert_eq!(normalize_policy(policy).is_ok(), is_good, "{seconds:?}");
+    }
 }
 
 #[test]

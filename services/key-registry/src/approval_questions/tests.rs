@@ -1,0 +1,63 @@
+use bowline_ids::TailnetId;
+use bowline_proto::identity::v1::ApprovalWebhook;
+use bowline_test_servers::on_both;
+
+use super::*;
+use crate::sweeper::tests::{TAILNET, TestRegistry, node};
+
+on_both!(TestRegistry::start => question_that_nobody_answers_is_asked_again_and_given_up_in_the_end);
+
+async fn ask(registry: &TestRegistry, node: Node) {
+    let tailnet = TailnetId::try_from(TAILNET).unwrap();
+    let asking = registry.log.mutate(tailnet, "test", move |mutation| {
+        Box::pin(async move {
+            let policy = KeyPolicy {
+                approval_webhook: Some(ApprovalWebhook::default()),
+                ..KeyPolicy::default()
+            };
+            ask_if_waiting(mutation, Some(&policy), &RegisterRequest::default(), &node).await
+        })
+    });
+    asking.await.unwrap();
+}
+
+async fn question_that_nobody_answers_is_asked_again_and_given_up_in_the_end(
+    registry: TestRegistry,
+) {
+    // Identity is away.
+    let questions = registry.questions();
+    let waiting = |id| Node {
+        approved: false,
+        ..node(id)
+    };
+    for id in 1..=6 {
+        registry.put(waiting(id)).await;
+        ask(&registry, waiting(id)).await;
+    }
+    ask(&registry, node(7)).await;
+    let due = questions.list_due().await.unwrap();
+    assert_eq!(due.len(), MOST_OF_TAILNET, "some of each tailnet");
+    assert!(questions.settle_question(due[0]).await.is_err());
+    // Whoever took it may be at it still.
+    questions.settle_question(due[0]).await.unwrap();
+    for _ in 1..MOST_ATTEMPTS {
+        registry.clock.advance(CLAIM);
+        assert!(questions.settle_question(due[0]).await.is_err());
+    }
+    assert_eq!(registry.count_audited("node.wait").await, 0);
+    registry.clock.advance(CLAIM);
+    questions.settle_question(due[0]).await.unwrap();
+    assert_eq!(registry.count_audited("node.wait").await, 1);
+    let node = registry.node(due[0].node_id).await.unwrap();
+    assert!(!node.approved && !node.denied, "it fails closed");
+    assert_eq!(registry.count_rows("approval_questions").await, 5);
+    // One that an administrator decides on meanwhile is not asked about.
+    registry.change(2, admission::approve).await;
+    let second = TailnetNode {
+        tailnet_id: TAILNET,
+        node_id: 2,
+    };
+    questions.settle_question(second).await.unwrap();
+    assert_eq!(registry.count_rows("approval_questions").await, 4);
+    assert_eq!(registry.count_audited("node.wait").await, 1);
+}
