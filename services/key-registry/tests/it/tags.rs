@@ -76,7 +76,7 @@ async fn tags_are_given_at_registration_to_those_who_own_them(services: TestServ
         &["tag:ops"],
         &["tag:chain"],
         &["tag:members"],
-        &["tag:own", "tag:ops"],
+        &["tag:ops", "tag:own"],
     ] {
         let Outcome::Registered(registered) = ask(&key, tags).await else {
             panic!("{tags:?} are the member's to give")

@@ -215,7 +215,7 @@ async fn whatever_goes_wrong_lets_the_machine_wait_and_is_on_record(asked: Asked
     let cases = [
         (
             Answer::Json(r#"{"decision": "wait", "reason": "ask Kim"}"#),
-            "ask Kim",
+            "ask kim",
         ),
         (Answer::Json(r#"{"approve": true}"#), "is not"),
         (

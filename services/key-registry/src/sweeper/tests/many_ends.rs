@@ -49,7 +49,7 @@ async fn thousand_keys_end_with_one_look_and_nothing_else_does(mut registry: Tes
     for (tailnet, put, ids) in [(TAILNET, 720, 1..=700), (OTHER, 300, 701..=1000)] {
         // Whoever follows is told of each once, and of nobody else.
         let told = read_entries(&registry, tailnet, put).await;
-        let told: Vec<_> = told
+        let mut told: Vec<_> = told
             .into_iter()
             .map(|change| match change {
                 Change::Node(node) => {
@@ -59,6 +59,7 @@ async fn thousand_keys_end_with_one_look_and_nothing_else_does(mut registry: Tes
                 other => panic!("{other:?}"),
             })
             .collect();
+        told.sort_unstable();
         assert_eq!(told, ids.collect::<Vec<_>>());
     }
     registry.sweep().await;
