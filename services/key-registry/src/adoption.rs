@@ -19,8 +19,8 @@ use crate::{
     actors::machine_actor,
     asked_services::AskedServices,
     domain::{
-        self, key, pace, report_judgement::ReportJudgement, retagging::Retagging, routes,
-        self_report, standing,
+        key, pace, report_judgement::ReportJudgement, retagging::Retagging, routes, self_report,
+        standing,
     },
     error::RegistryError,
     fields::read_tailnet_id,
