@@ -239,6 +239,7 @@ fn area_name(name: &str) -> Option<&'static str> {
         "api_access_tokens" => "ApiAccessTokens",
         "devices:core" => "DevicesCore",
         "devices:routes" => "DevicesRoutes",
+        "devices:posture_attributes" => "DevicesPostureAttributes",
         "users" => "Users",
         "policy_file" => "PolicyFile",
         "dns" => "Dns",

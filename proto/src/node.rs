@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use bowline_ids::{NodeOwner, UserId};
 
-use crate::key_registry::v1::{Node, TaggedBy};
+use crate::key_registry::v1::{CustomAttribute, Node, TaggedBy};
 
 /// The fields of a node that policy judges: when one of them differs, the node may be in another class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgedFacts<'n> {
     user_id: u64,
     tags: &'n [String],
@@ -16,7 +16,11 @@ pub struct JudgedFacts<'n> {
     advertised_routes: &'n [String],
     approved_routes: &'n [String],
     os: &'n str,
+    os_version: &'n str,
     client_version: &'n str,
+    auto_update: Option<bool>,
+    state_encrypted: Option<bool>,
+    attributes: &'n [CustomAttribute],
 }
 
 impl Node {
@@ -94,7 +98,11 @@ impl Node {
             advertised_routes: &self.advertised_routes,
             approved_routes: &self.approved_routes,
             os: &self.os,
+            os_version: &self.os_version,
             client_version: &self.client_version,
+            auto_update: self.auto_update,
+            state_encrypted: self.state_encrypted,
+            attributes: &self.attributes,
         }
     }
 
@@ -110,7 +118,11 @@ impl Node {
             advertised_routes: earlier.advertised_routes.clone(),
             approved_routes: earlier.approved_routes.clone(),
             os: earlier.os.clone(),
+            os_version: earlier.os_version.clone(),
             client_version: earlier.client_version.clone(),
+            auto_update: earlier.auto_update,
+            state_encrypted: earlier.state_encrypted,
+            attributes: earlier.attributes.clone(),
             ..self.clone()
         }
     }

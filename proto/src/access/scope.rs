@@ -13,10 +13,12 @@ pub enum Area {
     OAuthKeys,
     /// API keys.
     ApiAccessTokens,
-    /// Devices, but for their routes.
+    /// Devices, but for changes of their routes and attributes.
     DevicesCore,
     /// Routes of devices.
     DevicesRoutes,
+    /// What postures ask of devices.
+    DevicesPostureAttributes,
     /// Users, groups and logins.
     Users,
     /// The policy.
@@ -37,13 +39,14 @@ pub enum Area {
 
 impl Area {
     /// All areas.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::All,
         Self::AuthKeys,
         Self::OAuthKeys,
         Self::ApiAccessTokens,
         Self::DevicesCore,
         Self::DevicesRoutes,
+        Self::DevicesPostureAttributes,
         Self::Users,
         Self::PolicyFile,
         Self::Dns,
@@ -62,6 +65,7 @@ impl Area {
             Self::ApiAccessTokens => "api_access_tokens",
             Self::DevicesCore => "devices:core",
             Self::DevicesRoutes => "devices:routes",
+            Self::DevicesPostureAttributes => "devices:posture_attributes",
             Self::Users => "users",
             Self::PolicyFile => "policy_file",
             Self::Dns => "dns",

@@ -103,7 +103,11 @@ fn judged_facts_are_taken_from_the_earlier_node_and_all_else_stays() {
         advertised_routes: texts(&["10.2.0.0/16"]),
         approved_routes: texts(&["10.2.0.0/16"]),
         os: "windows".to_owned(),
+        os_version: "11".to_owned(),
         client_version: "2".to_owned(),
+        auto_update: Some(true),
+        state_encrypted: Some(true),
+        attributes: vec![CustomAttribute::default()],
         ..Node::default()
     };
     let earlier = Node {
@@ -125,7 +129,7 @@ fn judged_facts_are_taken_from_the_earlier_node_and_all_else_stays() {
 #[test]
 fn each_judged_fact_is_compared() {
     let node = Node::default();
-    let changes: [fn(&mut Node); 8] = [
+    let changes: [fn(&mut Node); 12] = [
         |node| node.user_id = 1,
         |node| node.tags.push(String::new()),
         |node| node.ipv4.push('1'),
@@ -134,6 +138,10 @@ fn each_judged_fact_is_compared() {
         |node| node.approved_routes.push(String::new()),
         |node| node.os.push('x'),
         |node| node.client_version.push('1'),
+        |node| node.os_version.push('1'),
+        |node| node.auto_update = Some(false),
+        |node| node.state_encrypted = Some(false),
+        |node| node.attributes.push(CustomAttribute::default()),
     ];
     for (place, change) in changes.into_iter().enumerate() {
         let mut changed = node.clone();

@@ -2,6 +2,7 @@
 
 mod administer;
 mod api_keys;
+mod attributes;
 mod audit;
 mod audit_key;
 mod backup;
@@ -90,6 +91,9 @@ enum Command {
     /// Devices.
     #[command(subcommand)]
     Nodes(nodes::NodesCommand),
+    /// What postures of the policy ask of devices: custom attributes, also for a while.
+    #[command(subcommand)]
+    Attributes(attributes::AttributesCommand),
     /// Keys that add devices without a browser.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -206,6 +210,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Users(command) => users::run(command, &connection, &printer).await,
         Command::Groups(command) => groups::run(command, &connection, &printer).await,
         Command::Nodes(command) => nodes::run(command, &connection, &printer).await,
+        Command::Attributes(command) => attributes::run(command, &connection, &printer).await,
         Command::Keys(command) => keys::run(command, &connection, &printer).await,
         Command::Lock(command) => lock::run(command, &connection, &printer).await,
         Command::ApiKeys(command) => api_keys::run(command, &connection, &printer).await,

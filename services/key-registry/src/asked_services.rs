@@ -2,6 +2,7 @@
 //!
 //! An answer is checked here for the fields that it must have, so that nobody else looks at them.
 
+use bowline_ids::TailnetId;
 use bowline_proto::{
     identity::v1::{
         AskApprovalRequest, AskApprovalResponse, GetLoginRequest, Login, ResolveTailnetRequest,
@@ -9,7 +10,7 @@ use bowline_proto::{
         identity_service_client::IdentityServiceClient, login_service_client::LoginServiceClient,
     },
     policy::v1::{
-        JudgeNodeRequest, JudgeNodeResponse,
+        AttributeConfig, DescribeAttributesRequest, JudgeNodeRequest, JudgeNodeResponse,
         policy_compiler_service_client::PolicyCompilerServiceClient,
     },
 };
@@ -50,6 +51,20 @@ impl AskedServices {
         Ok(answer
             .map_err(RegistryError::from_service(COMPILER))?
             .into_inner())
+    }
+
+    /// Asks what the policy says of custom attributes; those that it does not name are not in the answer.
+    pub(crate) async fn describe_attributes(
+        &self,
+        tailnet: TailnetId,
+        names: Vec<String>,
+    ) -> Result<Vec<AttributeConfig>, RegistryError> {
+        let tailnet_id = tailnet.get();
+        let question = DescribeAttributesRequest { tailnet_id, names };
+        let mut compiler = PolicyCompilerServiceClient::new(self.compiler.clone());
+        let answer = compiler.describe_attributes(question).await;
+        let answer = answer.map_err(RegistryError::from_service(COMPILER))?;
+        Ok(answer.into_inner().attributes)
     }
 
     /// Asks for a user; `None` when there is none.

@@ -3,6 +3,7 @@
 pub mod address_pool;
 pub mod admission;
 pub mod approval;
+pub mod attributes;
 pub mod difference;
 pub mod fleet;
 pub mod hostname;

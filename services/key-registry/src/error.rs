@@ -8,7 +8,7 @@ use bowline_service_kit::{Code, ServiceError};
 use ipnet::Ipv4Net;
 use tonic::Status;
 
-use crate::domain::address_pool::AddressPool;
+use crate::domain::{address_pool::AddressPool, attributes::AttributeRefusal};
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum RegistryError {
     /// There are as many nodes as there may be.
     #[error("{0}")]
     TooManyNodes(String),
+    /// Attributes are not changed.
+    #[error("{0}")]
+    Attributes(#[from] AttributeRefusal),
     /// It was done many times lately.
     #[error("{text}")]
     TooOften {
@@ -124,6 +127,14 @@ impl ServiceError for RegistryError {
             Self::NotFound(_) => Code::NotFound,
             Self::Denied(_) => Code::PermissionDenied,
             Self::Refused(_) => Code::FailedPrecondition,
+            Self::Attributes(refusal) => match refusal {
+                AttributeRefusal::NotByNode(_) | AttributeRefusal::NotInGoodStanding => {
+                    Code::PermissionDenied
+                }
+                AttributeRefusal::OtherType { .. } | AttributeRefusal::TooMany { .. } => {
+                    Code::FailedPrecondition
+                }
+            },
             Self::AddressesExhausted(_) | Self::TooManyNodes(_) | Self::TooOften { .. } => {
                 Code::ResourceExhausted
             }
@@ -152,6 +163,12 @@ impl ServiceError for RegistryError {
             Self::NotFound(_) => "NOT_FOUND",
             Self::Denied(_) => "DENIED",
             Self::Refused(_) => "REFUSED",
+            Self::Attributes(refusal) => match refusal {
+                AttributeRefusal::OtherType { .. } => "ATTRIBUTE_TYPE",
+                AttributeRefusal::TooMany { .. } => "TOO_MANY_ATTRIBUTES",
+                AttributeRefusal::NotByNode(_) => "ATTRIBUTE_NOT_BY_NODE",
+                AttributeRefusal::NotInGoodStanding => "NODE_NOT_IN_GOOD_STANDING",
+            },
             Self::AddressesExhausted(_) => "ADDRESSES_EXHAUSTED",
             Self::TooManyNodes(_) => "TOO_MANY_NODES",
             Self::TooOften { .. } => "TOO_OFTEN",

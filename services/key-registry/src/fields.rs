@@ -1,12 +1,18 @@
 //! What a message must hold, checked where it enters.
 
 use bowline_ids::TailnetId;
-use bowline_proto::key_registry::v1::set_node_expiry_request::Expiry;
+use bowline_proto::key_registry::v1::{
+    AttributeToSet, NodeAttributesUpdate, attribute_to_set, set_node_expiry_request::Expiry,
+};
 use bowline_service_kit::trace;
 use chrono::TimeDelta;
 
 use crate::{
-    domain::{from_timestamp, key::WantedExpiry},
+    domain::{
+        attributes::{AttributeChanges, AttributeEnd, MOST_ATTRIBUTES, WantedAttribute},
+        from_timestamp,
+        key::WantedExpiry,
+    },
     error::RegistryError,
 };
 
@@ -70,5 +76,37 @@ pub fn read_expiry(asked: Option<Expiry>) -> Result<WantedExpiry, RegistryError>
 }
 
 fn read_duration(duration: prost_types::Duration) -> Option<TimeDelta> {
-    TimeDelta::new(duration.seconds, u32::try_from(duration.nanos).ok()?)
+    let nanos = u32::try_from(duration.nanos).ok()?;
+    TimeDelta::new(duration.seconds, nanos)
+}
+
+/// Reads what is to be changed of a node's attributes.
+///
+/// # Errors
+///
+/// When something in it is no attribute, or named twice.
+pub fn read_attribute_changes(
+    update: NodeAttributesUpdate,
+) -> Result<AttributeChanges, RegistryError> {
+    if update.set.len() > MOST_ATTRIBUTES {
+        let problem = format!("more than {MOST_ATTRIBUTES} attributes are set");
+        return Err(RegistryError::invalid("set", problem));
+    }
+    let set = update.set.into_iter().map(read_attribute);
+    AttributeChanges::new(set.collect::<Result<_, _>>()?, update.remove)
+}
+
+fn read_attribute(asked: AttributeToSet) -> Result<WantedAttribute, RegistryError> {
+    use attribute_to_set::Expiry;
+    let is_no = |field| move || RegistryError::invalid(field, "is none that there is");
+    let end = match asked.expiry {
+        None => AttributeEnd::Never,
+        Some(Expiry::ExpiresAt(time)) => from_timestamp(time)
+            .map(AttributeEnd::At)
+            .ok_or_else(is_no("expires_at"))?,
+        Some(Expiry::ExpiresAfter(life)) => read_duration(life)
+            .map(AttributeEnd::After)
+            .ok_or_else(is_no("expires_after"))?,
+    };
+    WantedAttribute::new(asked.name, asked.value, end, asked.comment)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! gateway ─▶ Register ─▶ facts from identity and the compiler ─▶ domain: the verdict ─▶ one commit: node, key, log
 //! gateway ─▶ ReportNodes ─▶ soft state, batched        administrators ─▶ nodes, pre-auth keys
-//! sweeper, each second: ends of keys, of ephemeral nodes, of presence
+//! sweeper, each second: ends of keys, of custom attributes, of ephemeral nodes, of presence
 //! ```
 //!
 //! What holds: a node key is bound to one machine key for ever, retired ones included; a one-off pre-auth key is
@@ -13,6 +13,7 @@ mod actors;
 mod adoption;
 mod approval_questions;
 mod asked_services;
+mod attributes;
 mod changes;
 mod domain;
 mod elections;

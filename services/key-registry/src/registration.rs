@@ -34,6 +34,7 @@ use bowline_proto::{
 use crate::{
     adoption::Adoption,
     asked_services::AskedServices,
+    attributes::POSTURE_LEVEL,
     domain::{self, self_report, tags},
     error::RegistryError,
     fields::read_tailnet_id,
@@ -238,14 +239,20 @@ impl Registration {
             Ok(requested) => requested,
             Err(error) => return Ok(Err(refuse(RefusalReason::Malformed, error.to_string()))),
         };
-        let host = self_report::logged_part(&HostReport {
+        let mut host = self_report::logged_part(&HostReport {
             hostname: request.hostname.clone(),
             os: request.os.clone(),
             client_version: request.client_version.clone(),
             advertised_routes: request.advertised_routes.clone(),
             requested_tags: request.requested_tags.clone(),
+            os_version: request.os_version.clone(),
+            auto_update: request.auto_update,
+            state_encrypted: request.state_encrypted,
             ..HostReport::default()
         });
+        if self.log.database().schema_level() < POSTURE_LEVEL {
+            self_report::forget_posture(&mut host);
+        }
         let has_key_tags = !credential.tags.is_empty();
         let tags = if has_key_tags {
             credential.tags.clone()

@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 
 use crate::{
     adoption::Adoption,
+    attributes::POSTURE_LEVEL,
     domain::{self, routes, self_report},
     elections::elect_if_due,
     error::RegistryError,
@@ -71,6 +72,14 @@ impl Reports {
             ));
         }
         check_gateway(&gateway)?;
+        if self.log.database().schema_level() < POSTURE_LEVEL {
+            let clients = reports
+                .iter_mut()
+                .filter_map(|report| report.client.as_mut());
+            for host in clients.filter_map(|client| client.host.as_mut()) {
+                self_report::forget_posture(host);
+            }
+        }
         // Counters are locked in ascending order, so that two batches never wait for each other.
         let mut order: Vec<usize> = (0..reports.len()).collect();
         order.sort_by_key(|&index| reports[index].tailnet_id);

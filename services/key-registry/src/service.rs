@@ -52,6 +52,7 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0010_kept_out",
     "0011_tailnet_lock",
     "0012_expiry_notices",
+    "0013_attributes",
     "0014_rotation",
     "0015_approval_questions",
     "0017_kept_out_machines",

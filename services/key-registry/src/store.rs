@@ -11,6 +11,7 @@ pub mod kept_out_machines;
 pub mod lags;
 pub mod locks;
 pub mod merged_users;
+pub mod node_attributes;
 pub mod node_keys;
 pub mod nodes;
 pub mod paces;

@@ -1,4 +1,4 @@
-//! Ends that time brings: keys, ephemeral nodes, presence. Each second, on any replica, by the database's time.
+//! Ends that time brings: keys, custom attributes, ephemeral nodes, presence. Each second, on any replica, by the database's time.
 //!
 //! Each kind of end is looked for by itself, and each tailnet's are written by themselves: what fails for one holds up
 //! no other, and is tried again a second later.
@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::{
     actors::REGISTRY_ACTOR,
+    attributes::end_attributes,
     domain::{
         self, difference,
         fleet::{FleetAlarm, FleetHealth, Incarnation},
@@ -28,7 +29,7 @@ use crate::{
     removal::remove_node,
     retired_keys, rotations,
     store::{
-        TailnetNode, approvals, elections, gateways, nodes, rotation_rules,
+        TailnetNode, approvals, elections, gateways, node_attributes, nodes, rotation_rules,
         soft_states::{self, OfflineCutoff, SoftRow},
     },
 };
@@ -44,7 +45,7 @@ const NEVER_SEEN_AGE: TimeDelta = TimeDelta::days(1);
 const PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many tailnets are written at the same time.
 const MOST_TAILNETS: usize = 8;
-/// How many keys end in one mutation.
+/// How many keys end in one mutation, and attributes of how many nodes.
 const MOST_KEYS: usize = 100;
 /// How many entries of the log are kept in any case, and for how long all are.
 const KEPT_ENTRIES: u32 = 100_000;
@@ -164,6 +165,7 @@ impl Sweeper {
     async fn sweep_once(&self, health: &mut FleetHealth) {
         attempt_part("rotation", self.follow_new_rules().boxed()).await;
         attempt_part("keys", self.end_due_keys().boxed()).await;
+        attempt_part("attributes", self.end_due_attributes().boxed()).await;
         attempt_part("presence", self.sweep_presence(health).boxed()).await;
         attempt_part("elections", self.run_elections().boxed()).await;
     }
@@ -184,6 +186,25 @@ impl Sweeper {
         let due = group_by_tailnet(due, |node| node.tailnet_id).into_iter();
         let work = due.map(|(tailnet, nodes)| (tailnet, self.expire_keys(tailnet, nodes).boxed()));
         each_tailnet("keys", work.collect()).await;
+        Ok(())
+    }
+
+    async fn end_due_attributes(&self) -> Result<(), RegistryError> {
+        let now = self.log.database().now().await?;
+        let due = node_attributes::list_due(self.log.database().reader(), now).await?;
+        let due = group_by_tailnet(due.into_iter().collect(), |node| node.tailnet_id).into_iter();
+        let work = due.map(|(tailnet, nodes)| {
+            let ending = async move {
+                let tailnet = read_tailnet_id(tailnet)?;
+                for some in nodes.chunks(MOST_KEYS) {
+                    let ids = some.iter().map(|node| node.node_id).collect();
+                    end_attributes(&self.log, tailnet, ids).await?;
+                }
+                Ok(())
+            };
+            (tailnet, ending.boxed())
+        });
+        each_tailnet("attributes", work.collect()).await;
         Ok(())
     }
 

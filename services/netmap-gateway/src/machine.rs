@@ -1,5 +1,6 @@
 //! Requests of machines, whichever transport they came by.
 
+pub mod attributes;
 mod host;
 mod login_wait;
 pub mod map;

@@ -28,6 +28,8 @@ const REGISTRATIONS: usize = 256;
 ///
 /// Each gateway counts for itself, because it protects only its own processors.
 const FULL_MAPS: RateLimit = RateLimit::new(10, Duration::from_secs(1));
+/// How often one node may ask to change attributes of itself. The registry counts what is changed, of all gateways together.
+const ATTRIBUTE_CHANGES: RateLimit = RateLimit::new(5, Duration::from_secs(10));
 /// How many nodes have a bucket at a time.
 const MOST_NODES: usize = 100_000;
 /// How long a request waits for its turn.
@@ -178,6 +180,7 @@ pub struct Turns {
     registrations: Arc<FairSemaphore>,
     full_maps: Arc<FairSemaphore>,
     pace: Mutex<TokenBuckets<NodeId>>,
+    attribute_changes: Mutex<TokenBuckets<NodeId>>,
 }
 
 impl Turns {
@@ -187,6 +190,7 @@ impl Turns {
             registrations: FairSemaphore::new(registrations),
             full_maps: FairSemaphore::new(full_maps),
             pace: Mutex::new(TokenBuckets::new(FULL_MAPS, MOST_NODES)),
+            attribute_changes: Mutex::new(TokenBuckets::new(ATTRIBUTE_CHANGES, MOST_NODES)),
         }
     }
 
@@ -201,6 +205,19 @@ impl Turns {
             metrics::counter!("bowline_gateway_full_maps_refused_total").increment(1);
             let text =
                 "this device asks for the whole network too often: try again in a few seconds";
+            RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait)
+        })
+    }
+
+    /// Takes a node's right to ask for one change of its attributes.
+    ///
+    /// # Errors
+    ///
+    /// 429 with a time to try again when it has asked too often.
+    pub fn take_attribute_change(&self, node: NodeId, now: Instant) -> Result<(), RequestFailure> {
+        let mut pace = self.attribute_changes.lock();
+        pace.take_token(node, now).map_err(|wait| {
+            let text = "this device changes its attributes too often: try again in a few seconds";
             RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait)
         })
     }

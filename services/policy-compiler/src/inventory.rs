@@ -1,7 +1,12 @@
 //! Users and nodes as the policy language sees them.
 
-use bowline_policy::{PolicyNode, PolicyUser, Role, device_attributes, tag_name};
-use bowline_proto::{identity::v1 as identity, key_registry::v1 as registry};
+use bowline_policy::{
+    AttributeValue, PolicyNode, PolicyUser, ReportedDevice, Role, device_attributes, tag_name,
+};
+use bowline_proto::{
+    identity::v1 as identity,
+    key_registry::v1::{self as registry, CustomAttribute, custom_value::Kind},
+};
 use ipnet::IpNet;
 
 /// Returns identity's user as a user of the policy, who is in these groups.
@@ -30,6 +35,14 @@ pub fn convert_node(node: &registry::Node) -> PolicyNode {
     let usable = node.usable_routes();
     let mut usable_routes: Vec<IpNet> = usable.filter_map(|route| route.parse().ok()).collect();
     usable_routes.sort();
+    let mut attributes = device_attributes(ReportedDevice {
+        os: &node.os,
+        os_version: &node.os_version,
+        client_version: &node.client_version,
+        auto_update: node.auto_update,
+        state_encrypted: node.state_encrypted,
+    });
+    attributes.extend(node.attributes.iter().filter_map(convert_attribute));
     PolicyNode {
         id: node.id,
         user: node.user_id,
@@ -37,8 +50,17 @@ pub fn convert_node(node: &registry::Node) -> PolicyNode {
         ipv4: node.ipv4.parse().ok(),
         ipv6: node.ipv6.parse().ok(),
         usable_routes,
-        attributes: device_attributes(&node.os, &node.client_version),
+        attributes,
     }
+}
+
+fn convert_attribute(attribute: &CustomAttribute) -> Option<(String, AttributeValue)> {
+    let value = match attribute.value.as_ref()?.kind.as_ref()? {
+        Kind::Text(text) => AttributeValue::Text(text.clone()),
+        Kind::Number(number) => AttributeValue::Number(*number),
+        Kind::Flag(flag) => AttributeValue::Bool(*flag),
+    };
+    Some((attribute.name.clone(), value))
 }
 
 #[cfg(test)]

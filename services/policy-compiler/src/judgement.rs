@@ -1,10 +1,16 @@
-//! What the policy says of one node that registers or reports: tags, routes, address pools.
+//! What the policy says to the registry: of one node that registers or reports (tags, routes, address pools), and of custom
+//! attributes.
+
+use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_ids::TailnetId;
 use bowline_policy::{
-    Applicant, Policy, PolicyUser, address_pools, approved_routes, refused_tags, undefined_tags,
+    Applicant, AttributeKind, ConfiguredAttribute, Policy, PolicyUser, address_pools,
+    approved_routes, refused_tags, undefined_tags,
 };
-use bowline_proto::policy::v1::{JudgeNodeRequest, JudgeNodeResponse};
+use bowline_proto::policy::v1::{
+    AttributeConfig, AttributeType, JudgeNodeRequest, JudgeNodeResponse,
+};
 use ipnet::IpNet;
 
 use crate::{PolicyCompiler, error::CompilerError, inventory, store};
@@ -16,10 +22,43 @@ impl PolicyCompiler {
         tailnet: TailnetId,
         request: JudgeNodeRequest,
     ) -> Result<JudgeNodeResponse, CompilerError> {
+        let policy = self.load_newest_policy(tailnet).await?;
+        Ok(judge_node(&policy, request))
+    }
+
+    /// Says what the newest version of the policy says of custom attributes.
+    pub(crate) async fn describe_attributes_of(
+        &self,
+        tailnet: TailnetId,
+        names: Vec<String>,
+    ) -> Result<Vec<AttributeConfig>, CompilerError> {
+        let policy = self.load_newest_policy(tailnet).await?;
+        let names: BTreeSet<_> = names.into_iter().collect();
+        let described = names.into_iter().filter_map(|name| {
+            let configured = policy.configured_attribute(&name)?;
+            Some(describe_attribute(name, configured))
+        });
+        Ok(described.collect())
+    }
+
+    async fn load_newest_policy(&self, tailnet: TailnetId) -> Result<Arc<Policy>, CompilerError> {
         let reader = self.log.database().reader();
         let newest = store::newest_version(reader, tailnet.get()).await?;
-        let policy = self.load_policy(tailnet, newest).await?;
-        Ok(judge_node(&policy, request))
+        self.load_policy(tailnet, newest).await
+    }
+}
+
+fn describe_attribute(name: String, configured: ConfiguredAttribute) -> AttributeConfig {
+    let kind = match configured.kind {
+        None => AttributeType::Unspecified,
+        Some(AttributeKind::Text) => AttributeType::String,
+        Some(AttributeKind::Number) => AttributeType::Number,
+        Some(AttributeKind::Bool) => AttributeType::Bool,
+    };
+    AttributeConfig {
+        name,
+        r#type: kind.into(),
+        allow_set_by_node: configured.is_set_by_node,
     }
 }
 

@@ -34,6 +34,12 @@ pub struct Hostinfo {
     /// Whether inbound connections are blocked.
     #[serde(skip_serializing_if = "is_default")]
     pub shields_up: bool,
+    /// Whether the client lets itself be updated.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allows_update: bool,
+    /// Whether the client keeps its keys encrypted; `None` where it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_encrypted: Option<bool>,
     /// Advertised routes.
     #[serde(
         rename = "RoutableIPs",

@@ -10,6 +10,7 @@
 //!
 //! [`MapResponse`] is always built in its newest form; [`dialect`] turns it into what an older client needs.
 
+mod attributes;
 mod base64_bytes;
 mod bounded;
 mod cap_map;
@@ -33,6 +34,7 @@ mod tailnet_lock;
 mod text;
 mod user;
 
+pub use attributes::SetDeviceAttributesRequest;
 pub use base64_bytes::Base64Bytes;
 pub use cap_map::CapMap;
 pub use capability_version::CapabilityVersion;

@@ -57,6 +57,8 @@ const NAMES: &[&str] = &[
     "App",
     "Hostname",
     "ShieldsUp",
+    "AllowsUpdate",
+    "StateEncrypted",
     "Machine",
     "RoutableIPs",
     "RequestTags",
@@ -95,9 +97,13 @@ const NAMES: &[&str] = &[
     "DisablementSecret",
     "Signature",
     "KeyID",
+    UPDATE,
 ];
+/// The member whose own members are data: their names stand as they are, and `null` means that one is removed.
+const UPDATE: &str = "Update";
 
-/// Reads a request: member names of any case, `null` as absent (in a list too), unknown members ignored.
+/// Reads a request: member names of any case, `null` as absent (in a list too), unknown members ignored. What stands in a
+/// member `Update` is left as it is.
 ///
 /// Depth is bounded by the JSON reader (128), the number of values here, size by the caller.
 ///
@@ -136,10 +142,12 @@ fn members_with_known_names(members: Map<String, Value>) -> Map<String, Value> {
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| {
             let known = NAMES.iter().find(|known| known.eq_ignore_ascii_case(&name));
-            (
-                known.map_or(name, |known| (*known).to_owned()),
-                with_known_names(value),
-            )
+            let name = known.map_or(name, |known| (*known).to_owned());
+            let value = match &*name {
+                UPDATE => value,
+                _ => with_known_names(value),
+            };
+            (name, value)
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{posture::Attributes, selector::login_name};
+use crate::{attribute::Attributes, selector::login_name};
 
 /// What a user may administer. Autogroups such as `autogroup:admin` select by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -20,6 +20,7 @@
 )]
 
 mod assertion;
+mod attribute;
 mod check;
 mod compile;
 mod context;
@@ -36,6 +37,10 @@ mod section;
 mod selector;
 
 pub use assertion::failed_tests;
+pub use attribute::{
+    AttributeKind, AttributeValue, Attributes, ConfiguredAttribute, ReportedDevice,
+    device_attributes,
+};
 pub use check::{DocumentVerdict, Inventory, check_document};
 pub use compile::{
     CapabilityGrant, Class, ClassFilterRule, CompiledSshRule, Compiler, DestinationAddress,
@@ -47,6 +52,5 @@ pub use inventory::{PolicyNode, PolicyUser, Role, own_domains};
 pub use judge::{Applicant, address_pools, approved_routes, refused_tags, undefined_tags};
 pub use policy::{Capability, Policy};
 pub use port::Ports;
-pub use posture::{AttributeValue, Attributes, device_attributes};
 pub use problem::Problem;
 pub use selector::{login_name, tag_name};

@@ -8,7 +8,9 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    DocumentContext, document,
+    DocumentContext,
+    attribute::ConfiguredAttribute,
+    document,
     port::Ports,
     posture::Posture,
     problem::Problem,
@@ -160,6 +162,8 @@ pub struct Policy {
     pub(crate) attributes: Vec<NodeAttribute>,
     pub(crate) approvers: RouteApprovers,
     pub(crate) postures: BTreeMap<String, Posture>,
+    /// What it says of custom attributes, by name.
+    pub(crate) configured_attributes: BTreeMap<String, ConfiguredAttribute>,
     pub(crate) switches: TailnetSwitches,
     pub(crate) tests: Vec<AccessTest>,
     pub(crate) ssh_tests: Vec<SshTest>,
@@ -202,6 +206,12 @@ impl Policy {
     /// Returns the groups that the document defines, with `group:`: one of the tailnet with such a name does not count.
     pub fn defined_groups(&self) -> impl Iterator<Item = &str> {
         self.groups.keys().map(String::as_str)
+    }
+
+    /// Returns what the document says of a custom attribute.
+    #[must_use]
+    pub fn configured_attribute(&self, name: &str) -> Option<ConfiguredAttribute> {
+        self.configured_attributes.get(name).copied()
     }
 
     /// Returns what is right but does not do what it says, at most fifty warnings.

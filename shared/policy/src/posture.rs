@@ -1,49 +1,10 @@
 //! Device postures: conditions on devices (policy section 18).
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::cmp::Ordering;
 
-/// What is known of a device, by attribute: `node:os`, `node:tsVersion`, `custom:tier`.
-pub type Attributes = BTreeMap<String, AttributeValue>;
+use bowline_ids::is_custom_attribute;
 
-/// A value of an attribute.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AttributeValue {
-    /// A text or a version.
-    Text(String),
-    /// A number.
-    Number(f64),
-    /// True or false.
-    Bool(bool),
-}
-
-/// The attributes that [`device_attributes`] can return. Clients report more of themselves, but policies are not told.
-pub(crate) const KNOWN: [&str; 3] = ["node:os", "node:tsVersion", "node:tsReleaseTrack"];
-
-/// Returns the attributes that postures ask about (policy section 18.3), from what a client reports.
-#[must_use]
-pub fn device_attributes(os: &str, client_version: &str) -> Attributes {
-    let mut attributes = Attributes::new();
-    let mut put = |name: &str, value: &str| {
-        attributes.insert(name.to_owned(), AttributeValue::Text(value.to_owned()));
-    };
-    if !os.is_empty() {
-        put("node:os", &os.to_lowercase());
-    }
-    // Clients append the build to the number: "1.102.5-tabcdef".
-    let version = client_version.split('-').next().unwrap_or_default();
-    if !version.is_empty() {
-        put("node:tsVersion", version);
-        let minor = version
-            .split('.')
-            .nth(1)
-            .and_then(|minor| minor.parse::<u32>().ok());
-        if let Some(minor) = minor {
-            let track = if minor % 2 == 0 { "stable" } else { "unstable" };
-            put("node:tsReleaseTrack", track);
-        }
-    }
-    attributes
-}
+use crate::attribute::{AttributeKind, AttributeValue, Attributes, KNOWN};
 
 /// A named posture: all assertions must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -102,6 +63,18 @@ impl Posture {
     pub(crate) fn unknown_attribute(&self) -> Option<&str> {
         let last = self.0.last().filter(|last| !last.is_known)?;
         Some(&last.attribute)
+    }
+
+    /// Returns the attribute of the assertion that was added last, with a type of the values that it is compared with.
+    pub(crate) fn last_comparison(&self) -> Option<(&str, AttributeKind)> {
+        let last = self.0.last()?;
+        let value = match &last.test {
+            AssertionTest::Is(_, value) => Some(value),
+            AssertionTest::In(values) => values.first(),
+            // A value of another type is none of those.
+            AssertionTest::NotIn(_) | AssertionTest::Set | AssertionTest::NotSet => None,
+        };
+        Some((&last.attribute, value?.kind()))
     }
 
     /// Says whether a device meets it.
@@ -233,7 +206,7 @@ fn parse(text: &str) -> Result<Assertion, String> {
     };
     Ok(Assertion {
         attribute: attribute.to_owned(),
-        is_known: KNOWN.contains(&attribute),
+        is_known: KNOWN.contains(&attribute) || is_custom_attribute(attribute),
         test,
     })
 }

@@ -103,7 +103,7 @@ impl<'t> DocumentReader<'t> {
             ("groups", Self::read_groups),
             ("tagOwners", Self::read_tag_owners),
             ("ipsets", Self::read_ip_sets),
-            ("attrConfig", Self::check_attribute_config),
+            ("attrConfig", Self::read_attribute_config),
             ("postures", Self::read_postures),
             ("defaultSrcPosture", Self::read_default_posture),
             ("grants", Self::read_grants),

@@ -26,7 +26,8 @@ use crate::{CertificateEnds, ServiceName, status::refuse_caller};
 /// The schema level of this release: a release that writes a new table, field or kind of log entry has the next one. 1 is
 /// the first that processes tell; those that tell none have 0.
 ///
-/// * 2: nodes that are disabled or denied, keys that never end, key policies, limits of pre-auth keys, tailnet lock, webhooks.
+/// * 2: nodes that are disabled or denied, keys that never end, key policies, limits of pre-auth keys, tailnet lock, webhooks,
+///   attributes of nodes for postures.
 pub const SCHEMA_LEVEL: u32 = 2;
 
 /// The header that carries what a process is.

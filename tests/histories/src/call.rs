@@ -108,6 +108,8 @@ pub enum NodeCall {
     SetTag(u8),
     /// It gets one of a few names.
     Rename(u8),
+    /// It has an attribute of this value, or none.
+    SetAttribute(Option<u8>),
     /// A session of the client that has this key begins.
     Connect(NodeKeyNumber),
     /// The session of the client that has this key ends.

@@ -7,7 +7,7 @@ use bowline_proto::key_registry::v1::Node;
 use crate::{
     gateway_copy::GatewayCopy,
     model::{KeyModel, ModelNode},
-    node_calls::chosen_name,
+    node_calls::{attribute, chosen_name},
     observed::ObservedTailnet,
     tailnet::{TestedTailnet, tag_name, to_timestamp},
 };
@@ -101,6 +101,7 @@ fn expected_node(seen: &Node, expected: &ModelNode, tailnet: &TestedTailnet) -> 
         expired: expected.expired,
         key_expiry: expected.expiry.map(to_timestamp),
         key_never_expires: expected.never_expires,
+        attributes: expected.attribute.into_iter().map(attribute).collect(),
         name_chosen: is_name_chosen,
         name: expected
             .chosen_name

@@ -90,6 +90,8 @@ pub enum NodeStep {
     ExpireAfter(i64),
     SetTag(u8),
     Rename(u8),
+    /// An attribute that it has from then on, or no more.
+    SetAttribute(Option<u8>),
     Connect,
     Disconnect,
 }
@@ -307,6 +309,7 @@ fn node_step() -> impl Strategy<Value = NodeStep> {
         1 => (60..100_000_i64).prop_map(NodeStep::ExpireAfter),
         2 => (0..2_u8).prop_map(NodeStep::SetTag),
         1 => (0..2_u8).prop_map(NodeStep::Rename),
+        1 => proptest::option::of(0..2_u8).prop_map(NodeStep::SetAttribute),
         3 => Just(NodeStep::Connect),
         1 => Just(NodeStep::Disconnect),
     ]

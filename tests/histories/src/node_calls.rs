@@ -1,11 +1,12 @@
 //! Calls about nodes that are there.
 
 use bowline_proto::key_registry::v1::{
-    ApproveNodeRequest, DeleteNodeRequest, DenyNodeRequest, DisableNodeRequest, EnableNodeRequest,
-    ExpireNodeRequest, ExpireNodesOfPreAuthKeyRequest, NodeReport, Presence, PresenceReport,
-    RenameNodeRequest, ReportNodesRequest, SetNodeExpiryRequest, SetTagsRequest,
-    key_registry_service_client::KeyRegistryServiceClient, node_service_client::NodeServiceClient,
-    set_node_expiry_request::Expiry,
+    ApproveNodeRequest, AttributeToSet, CustomAttribute, CustomValue, DeleteNodeRequest,
+    DenyNodeRequest, DisableNodeRequest, EnableNodeRequest, ExpireNodeRequest,
+    ExpireNodesOfPreAuthKeyRequest, NodeAttributesUpdate, NodeReport, Presence, PresenceReport,
+    RenameNodeRequest, ReportNodesRequest, SetNodeAttributesRequest, SetNodeExpiryRequest,
+    SetTagsRequest, custom_value::Kind, key_registry_service_client::KeyRegistryServiceClient,
+    node_service_client::NodeServiceClient, set_node_expiry_request::Expiry,
 };
 use tonic::Status;
 
@@ -74,12 +75,49 @@ pub(crate) async fn change_node(
             };
             read_done(nodes.rename_node(path.request(request)).await)
         }
+        NodeCall::SetAttribute(value) => {
+            let update = set_attribute(node_id, value);
+            let request = SetNodeAttributesRequest {
+                tailnet_id,
+                updates: vec![update],
+            };
+            read_done(nodes.set_node_attributes(path.request(request)).await)
+        }
         NodeCall::Connect(key) => {
             report_session(services, tailnet, (node_id, key), true, path).await
         }
         NodeCall::Disconnect(key) => {
             report_session(services, tailnet, (node_id, key), false, path).await
         }
+    }
+}
+
+/// Returns the attribute with a value.
+#[must_use]
+pub(crate) fn attribute(value: u8) -> CustomAttribute {
+    CustomAttribute {
+        name: "custom:level".to_owned(),
+        value: Some(CustomValue {
+            kind: Some(Kind::Number(value.into())),
+        }),
+        ..CustomAttribute::default()
+    }
+}
+
+fn set_attribute(node_id: u64, value: Option<u8>) -> NodeAttributesUpdate {
+    let set = value.map(|value| {
+        let CustomAttribute { name, value, .. } = attribute(value);
+        AttributeToSet {
+            name,
+            value,
+            ..AttributeToSet::default()
+        }
+    });
+    let removed = value.is_none().then(|| attribute(0).name);
+    NodeAttributesUpdate {
+        node_id,
+        set: set.into_iter().collect(),
+        remove: removed.into_iter().collect(),
     }
 }
 

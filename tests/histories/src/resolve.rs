@@ -134,6 +134,7 @@ fn node_call(change: NodeStep, key: NodeKeyNumber) -> NodeCall {
         NodeStep::ExpireAfter(seconds) => NodeCall::ExpireAfter(seconds),
         NodeStep::SetTag(tag) => NodeCall::SetTag(tag),
         NodeStep::Rename(name) => NodeCall::Rename(name),
+        NodeStep::SetAttribute(value) => NodeCall::SetAttribute(value),
         NodeStep::Connect => NodeCall::Connect(key),
         NodeStep::Disconnect => NodeCall::Disconnect(key),
     }

@@ -10,6 +10,7 @@ use bowline_proto::{
 use serde::Serialize;
 
 use crate::{
+    attributes::AttributeView,
     failure::{Failure, require_field},
     output::{Row, join_texts, key_text, yes_mark},
     time,
@@ -53,7 +54,10 @@ pub(super) struct NodeRow {
     /// Other nodes that are on another machine with the same machine key.
     shares_machine_with: Vec<u64>,
     os: String,
+    os_version: String,
     client_version: String,
+    /// Its custom attributes.
+    attributes: Vec<AttributeView>,
     node_key: String,
     machine_key: String,
     /// When two machines were last seen to use its key; null when nobody else does.
@@ -63,6 +67,9 @@ pub(super) struct NodeRow {
 
 /// The head of a column that is empty unless a disk was copied.
 const SHARES_MACHINE_KEY: &str = "shares machine key with";
+
+/// The head of a column that is empty where no device has custom attributes.
+const ATTRIBUTES: &str = "attributes";
 
 /// What an exit node offers.
 const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -123,6 +130,12 @@ impl NodeRow {
             approved_routes: node.approved_routes,
             primary_routes: node.primary_routes,
             os: node.os,
+            os_version: node.os_version,
+            attributes: node
+                .attributes
+                .into_iter()
+                .map(AttributeView::new)
+                .collect(),
             client_version: node.client_version,
         })
     }
@@ -176,9 +189,10 @@ impl Row for NodeRow {
         "pending routes",
         "exit node",
         "ephemeral",
+        ATTRIBUTES,
         SHARES_MACHINE_KEY,
     ];
-    const RARE: &'static [&'static str] = &[SHARES_MACHINE_KEY];
+    const RARE: &'static [&'static str] = &[ATTRIBUTES, SHARES_MACHINE_KEY];
 
     fn table_cells(&self) -> Vec<String> {
         let owner = if self.tags.is_empty() {
@@ -191,6 +205,8 @@ impl Row for NodeRow {
             .iter()
             .map(u64::to_string)
             .collect();
+        let attributes = self.attributes.iter();
+        let attributes: Vec<_> = attributes.map(AttributeView::assignment).collect();
         vec![
             self.id.to_string(),
             self.name.clone(),
@@ -206,6 +222,7 @@ impl Row for NodeRow {
             join_texts(&self.pending_routes),
             self.exit_state().to_owned(),
             yes_mark(self.ephemeral),
+            join_texts(&attributes),
             join_texts(&others),
         ]
     }

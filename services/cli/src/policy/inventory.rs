@@ -6,8 +6,8 @@ use std::{
 };
 
 use bowline_policy::{
-    AttributeValue, DocumentVerdict, PolicyNode, PolicyUser, Role, check_document,
-    device_attributes, login_name, tag_name,
+    AttributeValue, DocumentVerdict, PolicyNode, PolicyUser, ReportedDevice, Role, check_document,
+    login_name, tag_name,
 };
 use bowline_proto::identity::v1 as identity;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{problems::DocumentFindings, read_document};
 use crate::{
     administer::{TailnetArg, list_nodes, list_users},
+    attributes::{attribute_json, known_attributes},
     connection::ConnectionArgs,
     failure::{Failure, FailureKind},
     groups::list_groups,
@@ -63,7 +64,7 @@ struct ListedNode {
     /// Routes that are advertised and approved.
     #[serde(default)]
     routes: Vec<ipnet::IpNet>,
-    /// What postures judge: `node:os`, `node:tsVersion`.
+    /// What postures judge: `node:os`, `custom:tier`.
     #[serde(default)]
     attributes: BTreeMap<String, Value>,
 }
@@ -179,14 +180,6 @@ fn read_attribute(value: &Value) -> Option<AttributeValue> {
     }
 }
 
-fn json_of(attribute: AttributeValue) -> Value {
-    match attribute {
-        AttributeValue::Text(text) => Value::from(text),
-        AttributeValue::Number(number) => Value::from(number),
-        AttributeValue::Bool(is) => Value::from(is),
-    }
-}
-
 /// Prints the inventory of a tailnet.
 pub async fn print_inventory(
     connection: &ConnectionArgs,
@@ -218,10 +211,19 @@ pub async fn print_inventory(
             .usable_routes()
             .filter_map(|route| route.parse().ok())
             .collect(),
-        attributes: device_attributes(&node.os, &node.client_version)
-            .into_iter()
-            .map(|(name, value)| (name, json_of(value)))
-            .collect(),
+        attributes: {
+            let device = ReportedDevice {
+                os: &node.os,
+                os_version: &node.os_version,
+                client_version: &node.client_version,
+                auto_update: node.auto_update,
+                state_encrypted: node.state_encrypted,
+            };
+            let known = known_attributes(device, &node.attributes).into_iter();
+            known
+                .map(|(name, value)| (name, attribute_json(value)))
+                .collect()
+        },
         name: node.name,
         tags: node.tags,
     };

@@ -30,7 +30,7 @@ const NOT_ASKED: [&str; 9] = [
 /// Lets one part of the people reach another; a part of it is never met, which is warned of.
 const POLICY: &str = r#"{
   "tagOwners": {"tag:web": ["owner@home"], "tag:db": ["owner@home"]},
-  "postures": {"posture:mac": ["node:osVersion >= '13.0'"]},
+  "postures": {"posture:mac": ["ip:country == 'DE'"]},
   "acls": [{"action": "accept", "src": ["amira@example.com"], "dst": ["tag:db:5432"]}],
 }"#;
 
@@ -213,6 +213,26 @@ impl Asked {
         self.home(&["nodes", "disable", "router"]);
         self.home(&["nodes", "enable", "router"]);
         self.home(&["nodes", "set-expiry", "router", "never"]);
+        let set = [
+            "attributes",
+            "set",
+            "router",
+            "custom:tier=gold",
+            "--expires",
+            "90d",
+        ];
+        self.home(&[&set[..], &["--comment", "ticket 7"]].concat());
+        self.home(&[
+            "attributes",
+            "set",
+            "router",
+            "custom:level=3",
+            "custom:managed=true",
+        ]);
+        self.home(&["attributes", "list"]);
+        self.home(&["attributes", "list", "router"]);
+        self.home(&["nodes", "show", "router"]);
+        self.home(&["attributes", "remove", "router", "custom:managed"]);
         self.home(&["nodes", "delete", "laptop-1"]);
         self.home(&["lock", "status"]);
         self.home(&["lock", "log"]);

@@ -9,6 +9,7 @@
 
 mod acme;
 mod answers;
+mod attributes;
 mod audit_heads;
 mod backup;
 mod bowline;

@@ -3,7 +3,7 @@
 use crate::bowline::TestInstallation;
 
 const WARNED: &str = r#"{"postures": {"posture:mac": [
-  "node:osVersion >= '13.0'"]}}"#;
+  "ip:country == 'DE'"]}}"#;
 
 #[tokio::test]
 async fn warnings_are_said_beside_the_answer_and_refuse_where_they_are_to() {
@@ -11,9 +11,8 @@ async fn warnings_are_said_beside_the_answer_and_refuse_where_they_are_to() {
     let file = installation.path("policy.hujson");
     std::fs::write(&file, WARNED).unwrap();
     let file = file.to_str().unwrap();
-    let warning = format!(
-        "warning: {file}:2:3: \"node:osVersion\" is never set here: this condition is not met"
-    );
+    let warning =
+        format!("warning: {file}:2:3: \"ip:country\" is never set here: this condition is not met");
 
     let said = installation.bowline(&["policy", "check", file]).await;
     assert_eq!(said.code, 0, "{}", said.error);

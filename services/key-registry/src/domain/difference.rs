@@ -3,7 +3,7 @@
 use bowline_proto::key_registry::v1::Node;
 use serde_json::{Map, Value, json};
 
-use super::from_timestamp;
+use super::{attributes, from_timestamp};
 
 /// Returns the fields that differ, as they were and as they are.
 pub fn changed_fields(before: &Node, after: &Node) -> (Value, Value) {
@@ -16,6 +16,10 @@ pub fn changed_fields(before: &Node, after: &Node) -> (Value, Value) {
             was.insert(name.to_owned(), old);
             is.insert(name.to_owned(), new);
         }
+    }
+    if let Some((old, new)) = attributes::changed_attributes(before, after) {
+        was.insert("attributes".to_owned(), old);
+        is.insert("attributes".to_owned(), new);
     }
     (was.into(), is.into())
 }
@@ -37,6 +41,15 @@ pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value)
         let detail = json!({ "name": after.name });
         return ("node.shorten", add_changes(detail, before, after));
     }
+    let differs_in_attributes_only = Node {
+        attributes: after.attributes.clone(),
+        ..before.clone()
+    } == *after;
+    if differs_in_attributes_only {
+        let detail = json!({ "by": "node", "name": after.name });
+        let detail = add_changes(detail, before, after);
+        return ("node.set_attributes", detail);
+    }
     let action = if before.advertised_routes == after.advertised_routes {
         "node.describe"
     } else {
@@ -57,7 +70,7 @@ pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value)
 ///
 /// Left out is what never changes (numbers, machine key, addresses, when it was made), what an entry of its own tells
 /// (a new node key, the election of routers, a shared machine key), and what others here imply.
-fn audited_fields(node: &Node) -> [(&'static str, Value); 19] {
+fn audited_fields(node: &Node) -> [(&'static str, Value); 22] {
     let end = node
         .key_expiry
         .and_then(from_timestamp)
@@ -85,7 +98,10 @@ fn audited_fields(node: &Node) -> [(&'static str, Value); 19] {
         ("ephemeral", json!(node.ephemeral)),
         ("hostname", json!(node.hostname)),
         ("os", json!(node.os)),
+        ("os_version", json!(node.os_version)),
         ("client", json!(node.client_version)),
+        ("auto_update", json!(node.auto_update)),
+        ("state_encrypted", json!(node.state_encrypted)),
         ("requested_tags", json!(node.requested_tags)),
     ]
 }

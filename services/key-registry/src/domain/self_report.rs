@@ -21,7 +21,16 @@ pub fn logged_part(host: &HostReport) -> HostReport {
         client_version: name(&host.client_version),
         advertised_routes: routes::valid_routes(&host.advertised_routes),
         requested_tags: tags.map(|tag| name(tag)).collect(),
+        os_version: name(&host.os_version),
+        auto_update: host.auto_update,
+        state_encrypted: host.state_encrypted,
     }
+}
+
+/// Takes off a report what processes of an earlier release do not keep: they would judge the node by what it was before.
+pub fn forget_posture(host: &mut HostReport) {
+    host.os_version.clear();
+    (host.auto_update, host.state_encrypted) = (None, None);
 }
 
 /// Says whether taking this report over would change the node.
@@ -29,6 +38,8 @@ pub fn differs_from_node(node: &Node, host: &HostReport) -> bool {
     let host = logged_part(host);
     (&node.hostname, &node.os, &node.client_version)
         != (&host.hostname, &host.os, &host.client_version)
+        || (&node.os_version, node.auto_update, node.state_encrypted)
+            != (&host.os_version, host.auto_update, host.state_encrypted)
         || node.requested_tags != host.requested_tags
         || node.advertised_routes != host.advertised_routes
 }
@@ -62,6 +73,8 @@ pub fn apply_report(
     node.hostname.clone_from(&host.hostname);
     node.os.clone_from(&host.os);
     node.client_version.clone_from(&host.client_version);
+    node.os_version.clone_from(&host.os_version);
+    (node.auto_update, node.state_encrypted) = (host.auto_update, host.state_encrypted);
     node.requested_tags.clone_from(&host.requested_tags);
 }
 

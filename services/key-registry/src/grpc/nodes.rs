@@ -1,25 +1,34 @@
 //! Nodes, for administrators.
 
+use std::collections::BTreeMap;
+
 use bowline_proto::key_registry::v1::{
     ApproveNodeRequest, ApproveNodeResponse, AwaitGatewaysRequest, AwaitGatewaysResponse,
     DeleteNodeRequest, DeleteNodeResponse, DenyNodeRequest, DenyNodeResponse, DisableNodeRequest,
     DisableNodeResponse, EnableNodeRequest, EnableNodeResponse, ExpireNodeRequest,
     ExpireNodeResponse, ExpireNodesOfPreAuthKeyRequest, ExpireNodesOfPreAuthKeyResponse,
     GetNodeRequest, GetNodeResponse, ImportNodesRequest, ImportNodesResponse, ListGatewaysRequest,
-    ListGatewaysResponse, ListNodesRequest, ListNodesResponse, RenameNodeRequest,
-    RenameNodeResponse, SetApprovedRoutesRequest, SetApprovedRoutesResponse, SetNodeExpiryRequest,
-    SetNodeExpiryResponse, SetTagsRequest, SetTagsResponse, node_service_server::NodeService,
+    ListGatewaysResponse, ListNodeAttributesRequest, ListNodeAttributesResponse, ListNodesRequest,
+    ListNodesResponse, RenameNodeRequest, RenameNodeResponse, SetApprovedRoutesRequest,
+    SetApprovedRoutesResponse, SetNodeAttributesRequest, SetNodeAttributesResponse,
+    SetNodeExpiryRequest, SetNodeExpiryResponse, SetTagsRequest, SetTagsResponse,
+    node_service_server::NodeService,
 };
 use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    attributes::describe_node,
+    error::RegistryError,
     fields::{self, read_tailnet_id},
     gateway_listing::describe_fleet,
     listing::NodeFilter,
     nodes::{NodeTarget, Nodes},
     store::gateways::OwnerLog,
 };
+
+/// The most nodes whose attributes one call changes.
+const MOST_UPDATES: usize = 100;
 
 /// Reads which node of which tailnet is meant.
 fn read_target<T>(
@@ -173,6 +182,47 @@ impl NodeService for Nodes {
         let tailnet = read_tailnet_id(asked.tailnet_id)?;
         let ended = self.expire_nodes_of_key(caller, tailnet, asked.pre_auth_key_id);
         Ok(Response::new(ended.await?))
+    }
+
+    async fn set_node_attributes(
+        &self,
+        request: Request<SetNodeAttributesRequest>,
+    ) -> Result<Response<SetNodeAttributesResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let SetNodeAttributesRequest {
+            tailnet_id,
+            updates,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let count = updates.len();
+        if count > MOST_UPDATES {
+            let problem = format!("are more than {MOST_UPDATES}");
+            return Err(RegistryError::invalid("updates", problem).into());
+        }
+        let updates = updates.into_iter().map(|update| {
+            let node_id = update.node_id;
+            Ok((node_id, fields::read_attribute_changes(update)?))
+        });
+        let updates = updates.collect::<Result<BTreeMap<_, _>, RegistryError>>()?;
+        if updates.len() < count {
+            return Err(RegistryError::invalid("updates", "name a node twice").into());
+        }
+        let nodes = self.set_attributes(caller, tailnet, updates).await?;
+        Ok(Response::new(SetNodeAttributesResponse {
+            nodes: nodes.into_iter().map(describe_node).collect(),
+        }))
+    }
+
+    async fn list_node_attributes(
+        &self,
+        request: Request<ListNodeAttributesRequest>,
+    ) -> Result<Response<ListNodeAttributesResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = request.get_ref();
+        let tailnet = read_tailnet_id(asked.tailnet_id)?;
+        let node_id = Some(asked.node_id).filter(|id| *id != 0);
+        let nodes = self.list_attributes(caller, tailnet, node_id).await?;
+        Ok(Response::new(ListNodeAttributesResponse { nodes }))
     }
 
     async fn import_nodes(

@@ -5,15 +5,19 @@ use bowline_proto::{
     key_registry::v1::{
         RegistryChanges, RegistrySnapshot, RenewLeaseRequest, RenewLeaseResponse,
         ReportNodesRequest, ReportNodesResponse, ReportProgressRequest, ReportProgressResponse,
-        ResolveNodeNumberRequest, ResolveNodeRequest, ResolveNodeResponse,
-        key_registry_service_server::KeyRegistryService,
+        ResolveNodeNumberRequest, ResolveNodeRequest, ResolveNodeResponse, SetOwnAttributesRequest,
+        SetOwnAttributesResponse, key_registry_service_server::KeyRegistryService,
     },
 };
 use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    changes::RegistryChangesReader, fields::read_tailnet_id, leases::Leases, nodes::Nodes,
+    attributes::OwnAttributes,
+    changes::RegistryChangesReader,
+    fields::{read_attribute_changes, read_tailnet_id, require_field},
+    leases::Leases,
+    nodes::Nodes,
     reports::Reports,
 };
 
@@ -73,6 +77,21 @@ impl KeyRegistryService for RegistryRpcs {
         let ReportNodesRequest { reports, gateway } = request.into_inner();
         let results = self.reports.record_reports(gateway, reports).await?;
         Ok(Response::new(ReportNodesResponse { results }))
+    }
+
+    async fn set_own_attributes(
+        &self,
+        request: Request<SetOwnAttributesRequest>,
+    ) -> Result<Response<SetOwnAttributesResponse>, Status> {
+        let request = request.into_inner();
+        let update = require_field("update", request.update)?;
+        let own = OwnAttributes {
+            machine_key: request.machine_key,
+            node_key: request.node_key,
+            changes: read_attribute_changes(update)?,
+        };
+        self.nodes.set_own_attributes(own).await?;
+        Ok(Response::new(SetOwnAttributesResponse {}))
     }
 
     async fn renew_lease(

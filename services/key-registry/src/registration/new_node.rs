@@ -121,6 +121,9 @@ pub(super) fn describe_node(node: &mut Node, bind_request: &BindRequest, registr
         hostname,
         os,
         client_version,
+        os_version,
+        auto_update,
+        state_encrypted,
         advertised_routes,
         requested_tags,
         ..
@@ -128,6 +131,8 @@ pub(super) fn describe_node(node: &mut Node, bind_request: &BindRequest, registr
     node.hostname = hostname;
     node.os = os;
     node.client_version = client_version;
+    node.os_version = os_version;
+    (node.auto_update, node.state_encrypted) = (auto_update, state_encrypted);
     node.requested_tags = requested_tags;
     node.ephemeral = registrant.ephemeral;
     node.advertised_routes = advertised_routes;

@@ -388,6 +388,7 @@ pub async fn delete_node(on: &mut AnyConnection, id: u64) -> Result<(), Database
         "DELETE FROM soft_states WHERE node_id = $1",
         "DELETE FROM adoptions WHERE node_id = $1",
         "DELETE FROM approval_questions WHERE node_id = $1",
+        "DELETE FROM node_attributes WHERE node_id = $1",
     ] {
         sqlx::query(sql)
             .bind(id.cast_signed())

@@ -6,6 +6,7 @@
 )]
 
 mod administration;
+mod attributes;
 mod ends;
 mod imports;
 

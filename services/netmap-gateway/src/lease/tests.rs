@@ -13,7 +13,7 @@ use bowline_proto::{
     key_registry::v1::{
         RegistryChanges, RegistrySnapshot, RenewLeaseResponse, ReportNodesRequest,
         ReportNodesResponse, ReportProgressResponse, ResolveNodeNumberRequest, ResolveNodeRequest,
-        ResolveNodeResponse,
+        ResolveNodeResponse, SetOwnAttributesRequest, SetOwnAttributesResponse,
         key_registry_service_server::{KeyRegistryService, KeyRegistryServiceServer},
     },
 };
@@ -96,6 +96,13 @@ impl KeyRegistryService for Registry {
         _: Request<ResolveNodeRequest>,
     ) -> Result<Response<ResolveNodeResponse>, Status> {
         Err(Status::unavailable("not here"))
+    }
+
+    async fn set_own_attributes(
+        &self,
+        _: Request<SetOwnAttributesRequest>,
+    ) -> Result<Response<SetOwnAttributesResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
     }
 
     async fn report_nodes(

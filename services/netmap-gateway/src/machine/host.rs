@@ -29,6 +29,7 @@ impl CheckedHostinfo {
         let info = Hostinfo {
             hostname: clean_name(&sent.hostname),
             os: clean_name(&sent.os),
+            os_version: clean_name(&sent.os_version),
             ipn_version: clean_name(&sent.ipn_version),
             ..sent
         };

@@ -138,7 +138,7 @@ fn pass_on_report(
         .accept_report(&located.tailnet, located.node, node_key, report);
 }
 
-fn unknown_key_failure() -> RequestFailure {
+pub(super) fn unknown_key_failure() -> RequestFailure {
     let text = "the node key is not known for this machine: log in again";
     RequestFailure::new(StatusCode::NOT_FOUND, text)
 }
@@ -361,6 +361,9 @@ fn host_report(hostinfo: Hostinfo) -> Result<HostReport, RequestFailure> {
         client_version: info.ipn_version,
         advertised_routes: info.routable_ips,
         requested_tags: info.request_tags,
+        os_version: info.os_version,
+        auto_update: Some(info.allows_update),
+        state_encrypted: info.state_encrypted,
     })
 }
 

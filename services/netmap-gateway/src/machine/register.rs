@@ -286,5 +286,8 @@ fn registry_request(
             .collect(),
         lock_key: read_lock_key(&request.nl_key),
         key_signature: request.node_key_signature.0,
+        os_version: info.os_version,
+        auto_update: Some(info.allows_update),
+        state_encrypted: info.state_encrypted,
     })
 }

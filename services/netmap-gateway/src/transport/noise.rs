@@ -10,7 +10,7 @@ use axum::{
     extract::{FromRequestParts as _, Path, Query, Request, State, WebSocketUpgrade},
     http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header},
     response::IntoResponse,
-    routing::{get, post},
+    routing::{get, patch, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_control_noise::{
@@ -22,6 +22,7 @@ use challenge::Challenge;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +34,7 @@ use crate::{
         STREAM_WINDOW, answer_request, contain_panic,
     },
     machine::{
-        Machine, RequestFailure, map, register, ssh,
+        Machine, RequestFailure, attributes, map, register, ssh,
         tailnet_lock::{LOCK_CALLS, answer_lock_call},
     },
     session::FrameSealer,
@@ -220,6 +221,7 @@ fn machine_routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge)
         .route("/machine/register", post(post_register))
         .route("/machine/map", post(post_map))
         .route("/machine/alive/{number}", get(get_alive))
+        .route("/machine/set-device-attr", patch(patch_attributes))
         .route(
             "/machine/update-health",
             post(async || StatusCode::NO_CONTENT),
@@ -269,6 +271,17 @@ async fn post_register(
     Ok(Json(
         register::answer_registration(&gateway, &machine, request, share).await?,
     ))
+}
+
+/// Changes attributes that a node sets for itself.
+async fn patch_attributes(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(machine): Extension<Machine>,
+    body: Body,
+) -> Result<Json<Value>, RequestFailure> {
+    let received = read_body(&machine.connection, body).await?;
+    attributes::change_own_attributes(&gateway, &machine, &received.bytes).await?;
+    Ok(Json(json!({})))
 }
 
 /// Takes a sign of life that was asked for.

@@ -3,7 +3,8 @@
 use bowline_proto::{
     changes::v1::{HeadsRequest, HeadsResponse},
     policy::v1::{
-        CompiledUpdate, JudgeNodeRequest, JudgeNodeResponse, WatchCompiledRequest,
+        CompiledUpdate, DescribeAttributesRequest, DescribeAttributesResponse, JudgeNodeRequest,
+        JudgeNodeResponse, WatchCompiledRequest,
         policy_compiler_service_server::PolicyCompilerService,
     },
 };
@@ -24,6 +25,16 @@ impl PolicyCompilerService for PolicyCompiler {
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
         Ok(Response::new(self.judge_node_of(tailnet, request).await?))
+    }
+
+    async fn describe_attributes(
+        &self,
+        request: Request<DescribeAttributesRequest>,
+    ) -> Result<Response<DescribeAttributesResponse>, Status> {
+        let DescribeAttributesRequest { tailnet_id, names } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let attributes = self.describe_attributes_of(tailnet, names).await?;
+        Ok(Response::new(DescribeAttributesResponse { attributes }))
     }
 
     async fn watch_compiled(

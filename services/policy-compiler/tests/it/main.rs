@@ -5,6 +5,7 @@
 )]
 
 mod answers;
+mod attributes;
 mod compiler;
 mod groups;
 mod versions;

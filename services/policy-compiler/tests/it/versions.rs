@@ -141,7 +141,7 @@ async fn failing_tests_refuse_the_save_and_say_which(compiler: TestCompiler) {
 
 async fn warnings_come_with_what_is_stored_and_refuse_where_they_are_to(compiler: TestCompiler) {
     let document = r#"{"postures": {"posture:mac": [
-  "node:osVersion >= '13'"]}}"#;
+  "ip:country == 'DE'"]}}"#;
     let check = CheckPolicyRequest {
         tailnet_id: compiler.tailnet,
         text: document.to_owned(),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{MapRequest, RegisterRequest};
+use crate::{MapRequest, RegisterRequest, SetDeviceAttributesRequest};
 
 #[test]
 fn spellings_of_both_client_families_are_read() {
@@ -29,6 +29,22 @@ fn null_is_absent_wherever_it_stands() {
     let nothing: MapRequest = parse_request(b"{}").unwrap();
     assert_eq!(nothing, MapRequest::default());
     assert!(parse_request::<MapRequest>(b"null").is_err(), "no request");
+}
+
+#[test]
+fn attributes_keep_their_names_and_null_removes_one() {
+    let body = br#"{"version":130,"update":{"os":"x","custom:gone":null,"custom:level":7.5,"custom:is":true}}"#;
+    let request: SetDeviceAttributesRequest = parse_request(body).unwrap();
+    let expected = [
+        ("custom:gone", Value::Null),
+        ("custom:is", true.into()),
+        ("custom:level", 7.5.into()),
+        ("os", "x".into()),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value));
+    assert_eq!(request.update.into_iter().collect::<Vec<_>>(), expected);
+    let wrong = parse_request::<SetDeviceAttributesRequest>(br#"{"Update":["custom:is"]}"#);
+    assert!(wrong.unwrap_err().to_string().contains("Update"));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_policy::{
-    DocumentVerdict, Inventory, PolicyNode, PolicyUser, Role, check_document, device_attributes,
-    tag_name,
+    DocumentVerdict, Inventory, PolicyNode, PolicyUser, ReportedDevice, Role, check_document,
+    device_attributes, tag_name,
 };
 
 use super::{MovingNode, MovingPlan};
@@ -43,6 +43,10 @@ fn to_judge(id: u64, moving: &MovingNode) -> PolicyNode {
         ipv4: node.ipv4.parse().ok(),
         ipv6: node.ipv6.parse().ok(),
         usable_routes: routes.filter_map(|route| route.parse().ok()).collect(),
-        attributes: device_attributes(&node.os, &node.client_version),
+        attributes: device_attributes(ReportedDevice {
+            os: &node.os,
+            client_version: &node.client_version,
+            ..ReportedDevice::default()
+        }),
     }
 }

@@ -20,6 +20,10 @@ fn nodes_appear_equal(was: &ShownNode, now: &ShownNode) -> bool {
     node.shared_key.clone_from(&now.node.shared_key);
     node.client_version.clone_from(&now.node.client_version);
     node.requested_tags.clone_from(&now.node.requested_tags);
+    node.os_version.clone_from(&now.node.os_version);
+    node.auto_update = now.node.auto_update;
+    node.state_encrypted = now.node.state_encrypted;
+    node.attributes.clone_from(&now.node.attributes);
     node.tagged_by = now.node.tagged_by;
     node.administrator_routes
         .clone_from(&now.node.administrator_routes);

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn warnings_refuse_a_document_where_they_are_to() {
-    let text = r#"{"postures": {"posture:p": ["custom:tier == 'a'"]}}"#;
+    let text = r#"{"postures": {"posture:p": ["ip:country == 'DE'"]}}"#;
     let verdict = check_document(text, None);
     assert!(verdict.policy.is_some() && verdict.problems.is_empty());
     assert_eq!(verdict.warnings.len(), 1);

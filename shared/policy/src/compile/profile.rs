@@ -15,9 +15,9 @@ use super::{
     selector_table::SelectorTable,
 };
 use crate::{
+    attribute::AttributeValue,
     inventory::{PolicyNode, PolicyUser},
     policy::{Capability, NodeAttribute, Policy},
-    posture::AttributeValue,
     selector::Selector,
 };
 use ssh::PlannedSshRule;

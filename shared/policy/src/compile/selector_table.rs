@@ -9,9 +9,10 @@ use bowline_ip_set::IpRange;
 
 use super::{hash, range_index::RangeIndex};
 use crate::{
+    attribute::Attributes,
     inventory::{PolicyNode, PolicyUser, Role},
     policy::{Policy, PosturedSelector},
-    posture::{Attributes, Posture},
+    posture::Posture,
     selector::Selector,
 };
 

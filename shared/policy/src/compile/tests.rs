@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::{Compiler, ListChange, Output, RuleUse};
 use crate::{
     DocumentContext, Policy,
+    attribute::{AttributeValue, Attributes},
     inventory::{PolicyNode, PolicyUser, Role},
-    posture::{AttributeValue, Attributes},
 };
 
 use naive::{NaiveAddress, NaivePolicy, reaches};

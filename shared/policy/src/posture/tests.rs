@@ -9,6 +9,7 @@ fn holds(assertion: &str) -> bool {
         ("node:tsVersion".to_owned(), text("1.102.5")),
         ("falcon:ztaScore".to_owned(), AttributeValue::Number(70.0)),
         ("node:tsAutoUpdate".to_owned(), AttributeValue::Bool(true)),
+        ("custom:level".to_owned(), AttributeValue::Number(3.0)),
     ]))
 }
 
@@ -30,7 +31,11 @@ fn assertions_are_judged() {
         ("node:os IS SET", true),
         ("node:tsReleaseTrack IS NOT SET", true),
         ("node:tsReleaseTrack NOT SET", true),
-        ("custom:tier IS NOT SET", false),
+        ("custom:tier IS NOT SET", true),
+        ("custom:level IS NOT SET", false),
+        ("custom:level >= 3", true),
+        ("custom:level == '3'", false),
+        ("ip:country IS NOT SET", false),
         ("custom:tier != 'gold'", false),
         ("node:os == 7", false),
     ] {

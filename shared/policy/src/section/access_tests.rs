@@ -10,7 +10,7 @@ pub(crate) struct AccessTest {
     /// One selector, looked up when the test runs: an unknown one fails the test.
     pub(crate) source: String,
     /// The posture attributes that the source's devices are taken to have; `None` for their own.
-    pub(crate) attributes: Option<crate::posture::Attributes>,
+    pub(crate) attributes: Option<crate::attribute::Attributes>,
     /// TCP or UDP when absent.
     pub(crate) protocol: Option<String>,
     /// `destination:port` that must be allowed.
@@ -87,9 +87,9 @@ impl DocumentReader<'_> {
     pub(super) fn read_posture_attributes(
         &mut self,
         value: &Value<'_>,
-    ) -> crate::posture::Attributes {
-        use crate::posture::AttributeValue;
-        let mut attributes = crate::posture::Attributes::new();
+    ) -> crate::attribute::Attributes {
+        use crate::attribute::AttributeValue;
+        let mut attributes = crate::attribute::Attributes::new();
         for (name, value, _) in self.reader.read_entries(value, &mut self.problems) {
             let known = match value {
                 Value::StringLit(text) => Some(AttributeValue::Text(text.value.to_string())),

@@ -11,7 +11,7 @@ pub(crate) struct SshTest {
     /// One selector, looked up when the test runs.
     pub(crate) source: String,
     /// The posture attributes that the source's devices are taken to have; `None` for their own.
-    pub(crate) attributes: Option<crate::posture::Attributes>,
+    pub(crate) attributes: Option<crate::attribute::Attributes>,
     /// The nodes, one selector each.
     pub(crate) destinations: Vec<String>,
     /// Accounts that must be let in.

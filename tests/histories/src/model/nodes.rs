@@ -57,6 +57,8 @@ pub struct ModelNode {
     pub signed: bool,
     /// The name that an administrator gave it.
     pub chosen_name: Option<u8>,
+    /// The value of its attribute.
+    pub attribute: Option<u8>,
 }
 
 impl ModelNode {
@@ -142,6 +144,7 @@ impl KeyModel {
             }
             NodeCall::Rename(_) if is_taken => return KeyVerdict::Failed(Code::AlreadyExists),
             NodeCall::Rename(name) => node.chosen_name = Some(name),
+            NodeCall::SetAttribute(value) => node.attribute = value,
             NodeCall::Connect(key) | NodeCall::Disconnect(key) if key != node.key => {
                 return KeyVerdict::Ignored;
             }
@@ -192,6 +195,7 @@ impl KeyModel {
             let_in_by: BTreeSet::new(),
             signed: true,
             chosen_name: None,
+            attribute: None,
         });
     }
 

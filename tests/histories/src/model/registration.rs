@@ -215,6 +215,7 @@ impl KeyModel {
             let_in_by: BTreeSet::from_iter(registrant.key),
             signed: false,
             chosen_name: None,
+            attribute: None,
         };
         self.nodes.push(node);
     }

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod administration;
+mod attributes;
 mod bad_input;
 mod clones;
 mod crowds;

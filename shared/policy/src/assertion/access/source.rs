@@ -14,7 +14,7 @@ use super::{
     destination::TestDestination,
 };
 use crate::{
-    compile::PlannedRule, policy::DestinationKind, posture::Attributes,
+    attribute::Attributes, compile::PlannedRule, policy::DestinationKind,
     section::access_tests::AccessTest, selector::Selector,
 };
 

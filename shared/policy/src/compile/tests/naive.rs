@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use bowline_ip_set::IpRange;
 
 use crate::{
+    attribute::Attributes,
     internet,
     inventory::{PolicyNode, PolicyUser},
     policy::{AccessRule, DestinationKind, Policy, PosturedSelector},
-    posture::Attributes,
     selector::Selector,
 };
 

@@ -5,11 +5,25 @@ use super::*;
 /// A document, and what is warned of.
 const WARNED: &[(&str, &[&str])] = &[
     (
-        "{\"postures\": {\"posture:p\": [\"node:os == 'macos'\",\n  \"node:osVersion >= '13.0'\", \"custom:x NOT SET\"]}}",
+        "{\"postures\": {\"posture:p\": [\"node:os == 'macos'\",\n  \"ip:country == 'DE'\", \"custom:a:b NOT SET\"]}}",
         &[
-            "line 2, column 3: \"node:osVersion\" is never set here: this condition is not met by any device, and \"posture:p\" by none",
-            "line 2, column 31: \"custom:x\" is never set here: this condition is not met by any device, and \"posture:p\" by none",
+            "line 2, column 3: \"ip:country\" is never set here: this condition is not met by any device, and \"posture:p\" by none",
+            "line 2, column 25: \"custom:a:b\" is never set here: this condition is not met by any device, and \"posture:p\" by none",
         ],
+    ),
+    (
+        r#"{"attrConfig": {"custom:score": {"type": "number"}}, "postures": {"posture:p": ["custom:score >= '7'"]}}"#,
+        &[
+            "line 1, column 81: \"custom:score\" is a number by attrConfig, and is compared with a string: this condition is not met by any device",
+        ],
+    ),
+    (
+        r#"{"attrConfig": {"custom:two words": {"type": "bool"}}}"#,
+        &["line 1, column 17: \"custom:two words\" can not be set: it is no name of an attribute"],
+    ),
+    (
+        r#"{"attrConfig": {"custom:tier": {"broadcastToPeers": ["*"]}}}"#,
+        &["line 1, column 53: broadcastToPeers has no effect here"],
     ),
     (
         r#"{"grants": [{"src": ["*"], "dst": ["svc:web"], "ip": ["443"]}]}"#,
@@ -68,6 +82,9 @@ fn each_warning_names_its_place_and_consequence() {
 fn what_does_what_it_says_is_not_warned_of() {
     for text in [
         r#"{"postures": {"posture:p": ["node:os == 'linux'", "node:tsVersion >= '1.80'", "node:tsReleaseTrack == 'stable'"]}}"#,
+        r#"{"postures": {"posture:p": ["node:osVersion >= '13.0'", "node:tsAutoUpdate", "node:tsStateEncrypted == true", "custom:x NOT SET"]}}"#,
+        r#"{"attrConfig": {"custom:score": {"type": "number", "allowSetByNode": true, "broadcastToPeers": []}},
+            "postures": {"posture:p": ["custom:score >= 7", "custom:score NOT IN ['x']", "custom:score IS SET"]}}"#,
         r#"{"grants": [{"src": ["group:synced"], "dst": ["*"], "ip": ["*"]}]}"#,
         r#"{"ssh": [{"action": "check", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["root"], "checkPeriod": "1m"}]}"#,
         r#"{"ssh": [{"action": "check", "src": ["autogroup:member"], "dst": ["autogroup:self"], "users": ["root"], "checkPeriod": "always"}]}"#,

@@ -76,6 +76,13 @@ async fn node_key_of_another_machine_is_refused_on_every_path() {
         let answer = session.post("/machine/map", unknown.to_string()).await;
         assert_eq!(answer, (status, text));
     }
+    let request =
+        json!({ "Version": 130, "NodeKey": stolen, "Update": { "custom:health": "good" } });
+    let request = Request::patch("https://unused/machine/set-device-attr")
+        .body(Full::new(Bytes::from(request.to_string())).boxed_unsync())
+        .unwrap();
+    let answer = session.send(request).await.unwrap();
+    assert_eq!(answer.status(), 404);
     test_server.assert_undisturbed().await;
 }
 
