@@ -10,17 +10,18 @@
 mod disablement;
 mod initialisation;
 mod listing;
+mod logs;
+mod members;
 mod node_signatures;
 mod updates;
 
-pub(crate) use node_signatures::check_former_keys;
+pub(crate) use node_signatures::{find_present_holder, find_same_wrapping_key};
+
+use std::sync::Arc;
 
 use bowline_db::{ChangeLog, Mutation};
 use bowline_ids::TailnetId;
-use bowline_proto::{
-    identity::v1::Role,
-    key_registry::v1::{LockMember, Node, RegistryChange, TailnetLock, registry_change::Change},
-};
+use bowline_proto::key_registry::v1::{Node, RegistryChange, TailnetLock, registry_change::Change};
 use bowline_tailnet_lock::{LockLog, LockUpdate};
 use serde_json::json;
 use sqlx::{Any, AnyConnection, Executor};
@@ -29,14 +30,11 @@ use crate::{
     asked_services::AskedServices,
     domain::{lock, routes},
     error::RegistryError,
-    fields::{read_tailnet_id, require_field},
     node_changes,
-    store::{
-        barred_users,
-        locks::{self, LockPhase, LockRow, LockUpdateRow},
-        nodes,
-    },
+    store::locks::{self, LockPhase, LockRow, LockUpdateRow},
 };
+use logs::LockLogs;
+use members::AskingNode;
 
 /// From this schema level on every process heeds the lock; one of an earlier release would show nodes without signature.
 pub(crate) const LOCK_LEVEL: u32 = 2;
@@ -46,66 +44,23 @@ pub(crate) const LOCK_LEVEL: u32 = 2;
 pub struct TailnetLocks {
     log: ChangeLog,
     services: AskedServices,
-}
-
-/// The node that asks, and its tailnet.
-#[derive(Clone, Debug)]
-struct AskingNode {
-    node: Node,
-    tailnet: TailnetId,
+    logs: LockLogs,
 }
 
 /// A lock that is on, with its log.
 #[derive(Clone, Debug)]
 pub(crate) struct LockInForce {
     pub(crate) row: LockRow,
-    pub(crate) log: LockLog,
+    pub(crate) log: Arc<LockLog>,
 }
 
 impl TailnetLocks {
     pub(crate) fn new(log: ChangeLog, services: AskedServices) -> Self {
-        Self { log, services }
-    }
-
-    /// Finds the node that asks.
-    async fn find_member(&self, asked: Option<LockMember>) -> Result<AskingNode, RegistryError> {
-        let asked = require_field("member", asked)?;
-        let mut read = self.log.database().begin_read().await?;
-        let found = nodes::by_key(&mut *read, &asked.node_key).await?;
-        let node = found.filter(|node| node.machine_key == asked.machine_key);
-        let node = node.ok_or(RegistryError::NotFound("node of this machine"))?;
-        let is_barred = node.goes_with_user() && barred_users::is_barred(&mut *read, &node).await?;
-        if !node.is_authorized() || node.expired || is_barred {
-            let text = "this device may not take part in the network at the moment: it has to be approved or to log in again, or its user is \
-                        suspended";
-            return Err(RegistryError::Refused(text.to_owned()));
-        }
-        let tailnet = read_tailnet_id(node.tailnet_id)?;
-        Ok(AskingNode { node, tailnet })
-    }
-
-    /// Refuses nodes of others than owners and administrators.
-    async fn require_administrator(&self, member: &AskingNode) -> Result<(), RegistryError> {
-        let refused = || {
-            let text = "tailnet lock is switched on and off by devices of owners and administrators alone: use one of theirs, or let \
-                        an owner give this device's user the role (bowline users set-role)";
-            Err(RegistryError::Refused(text.to_owned()))
-        };
-        let Some(user) = member.node.owning_user() else {
-            return refused();
-        };
-        let found = self
-            .services
-            .resolve_user(member.tailnet.get(), user)
-            .await?;
-        match found {
-            Some(found)
-                if !found.user.suspended
-                    && matches!(found.user.role(), Role::Owner | Role::Admin) =>
-            {
-                Ok(())
-            }
-            _ => refused(),
+        let logs = LockLogs::new();
+        Self {
+            log,
+            services,
+            logs,
         }
     }
 
@@ -117,9 +72,7 @@ impl TailnetLocks {
 
     /// Returns the lock of a tailnet, or refuses where none is on.
     async fn require_lock(&self, tailnet: TailnetId) -> Result<LockInForce, RegistryError> {
-        let mut read = self.log.database().begin_read().await?;
-        let found = read_lock(&mut read, tailnet.get()).await?;
-        found.ok_or_else(refuse_without_lock)
+        self.logs.require(self.log.database(), tailnet).await
     }
 }
 
@@ -139,7 +92,7 @@ async fn read_lock(
     let Some(row) = row.filter(|row| row.phase == LockPhase::On) else {
         return Ok(None);
     };
-    let log = read_log(on, &row).await?;
+    let log = Arc::new(read_log(&locks::updates(on, &row).await?)?);
     Ok(Some(LockInForce { row, log }))
 }
 
@@ -170,11 +123,7 @@ fn refuse_without_lock() -> RegistryError {
     RegistryError::Refused(text.to_owned())
 }
 
-async fn read_log<'e>(
-    on: impl Executor<'e, Database = Any>,
-    row: &LockRow,
-) -> Result<LockLog, RegistryError> {
-    let rows = locks::updates(on, row).await?;
+fn read_log(rows: &[LockUpdateRow]) -> Result<LockLog, RegistryError> {
     let updates = rows.iter().map(|row| LockUpdate::decode(&row.body));
     let log = updates.collect::<Result<Vec<_>, _>>();
     log.and_then(LockLog::restore).map_err(|error| {
@@ -209,10 +158,12 @@ async fn add_updates(
     Ok(())
 }
 
-/// Says of nodes whether they wait for a signature, where that differs, and elects routers again. Returns how many differ.
+/// Says of nodes whether they wait for a signature, where that differs, and elects routers again; the audit trail says for
+/// which reason. Returns how many differ.
 async fn update_waiting(
     mutation: &mut Mutation,
     found: Vec<Node>,
+    reason: &str,
     waits: impl Fn(&Node) -> bool,
 ) -> Result<usize, RegistryError> {
     let mut changed = 0;
@@ -227,10 +178,12 @@ async fn update_waiting(
             ..before.clone()
         };
         node_changes::write_node(mutation, &node, None).await?;
-        if awaits_signature {
-            let detail = json!({ "name": node.name });
-            mutation.record_audit("node.await_signature", node.id.to_string(), &detail);
-        }
+        let action = match awaits_signature {
+            true => "node.await_signature",
+            false => "node.let_in",
+        };
+        let detail = json!({ "name": node.name, "by": reason });
+        mutation.record_audit(action, node.id.to_string(), &detail);
         may_move_primaries |= routes::may_move_primaries(&before, &node);
         changed += 1;
     }
@@ -251,7 +204,7 @@ async fn review_signed_by(
     for signer in signers {
         let found = locks::nodes_signed_by(mutation.connection(), tailnet, signer).await?;
         let waits = |node: &Node| lock::lacks_signature(node, log.state());
-        changed += update_waiting(mutation, found, waits).await?;
+        changed += update_waiting(mutation, found, "trusted keys", waits).await?;
     }
     Ok(changed)
 }

@@ -30,6 +30,10 @@ const REGISTRATIONS: usize = 256;
 const FULL_MAPS: RateLimit = RateLimit::new(10, Duration::from_secs(1));
 /// How often one node may ask to change attributes of itself. The registry counts what is changed, of all gateways together.
 const ATTRIBUTE_CHANGES: RateLimit = RateLimit::new(5, Duration::from_secs(10));
+/// How often one machine may ask something of tailnet lock. Each gateway counts for itself.
+const LOCK_CALLS: RateLimit = RateLimit::new(30, Duration::from_secs(1));
+/// How often one machine may send a signature: who removes a trusted key signs all nodes again that rest on it, one by one.
+const SIGNATURES: RateLimit = RateLimit::new(3000, Duration::from_millis(100));
 /// How many nodes have a bucket at a time.
 const MOST_NODES: usize = 100_000;
 /// How long a request waits for its turn.
@@ -181,7 +185,12 @@ pub struct Turns {
     full_maps: Arc<FairSemaphore>,
     pace: Mutex<TokenBuckets<NodeId>>,
     attribute_changes: Mutex<TokenBuckets<NodeId>>,
+    lock_calls: Mutex<TokenBuckets<MachineKey>>,
+    signatures: Mutex<TokenBuckets<MachineKey>>,
 }
+
+/// The bytes of a machine key.
+type MachineKey = [u8; 32];
 
 impl Turns {
     /// Returns turns for this many registrations and full maps at once.
@@ -191,6 +200,8 @@ impl Turns {
             full_maps: FairSemaphore::new(full_maps),
             pace: Mutex::new(TokenBuckets::new(FULL_MAPS, MOST_NODES)),
             attribute_changes: Mutex::new(TokenBuckets::new(ATTRIBUTE_CHANGES, MOST_NODES)),
+            lock_calls: Mutex::new(TokenBuckets::new(LOCK_CALLS, MOST_NODES)),
+            signatures: Mutex::new(TokenBuckets::new(SIGNATURES, MOST_NODES)),
         }
     }
 
@@ -218,6 +229,27 @@ impl Turns {
         let mut pace = self.attribute_changes.lock();
         pace.take_token(node, now).map_err(|wait| {
             let text = "this device changes its attributes too often: try again in a few seconds";
+            RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait)
+        })
+    }
+
+    /// Takes a machine's right to one request of tailnet lock, a signature or another one.
+    ///
+    /// # Errors
+    ///
+    /// 429 with a time to try again when it has asked too often.
+    pub fn take_lock_call(
+        &self,
+        machine: MachineKey,
+        is_signature: bool,
+        now: Instant,
+    ) -> Result<(), RequestFailure> {
+        let pace = match is_signature {
+            true => &self.signatures,
+            false => &self.lock_calls,
+        };
+        pace.lock().take_token(machine, now).map_err(|wait| {
+            let text = "this device asks about tailnet lock too often: try again in a few seconds";
             RequestFailure::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wait)
         })
     }

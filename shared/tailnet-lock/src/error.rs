@@ -100,6 +100,9 @@ pub enum LockUpdateError {
     /// Too much metadata.
     #[error("the metadata of a key has {0} bytes: it may have 512")]
     Metadata(usize),
+    /// Too many pairs of metadata.
+    #[error("the metadata of a key has {0} pairs: it may have 32")]
+    MetadataPairs(usize),
     /// Disablement values out of range.
     #[error("the checkpoint has {0} disablement values: it may have 1 to 32")]
     DisablementValues(usize),
@@ -129,6 +132,9 @@ pub enum LockUpdateError {
     /// Nobody has signed it.
     #[error("the update is not signed")]
     Unsigned,
+    /// One key has signed it more than once.
+    #[error("one key has signed the update twice: it counts once, sign it with another key")]
+    SignedTwice,
     /// A key has signed it that the state before it does not trust.
     #[error(
         "the update is signed by a key that is not trusted: sign it on a node whose key `tailscale lock` lists as trusted"
@@ -150,9 +156,21 @@ pub enum LockUpdateError {
     OtherLock,
     /// Clients read no longer log.
     #[error(
-        "the log of tailnet lock has {0} updates and clients read no more: disable tailnet lock and initialise it again"
+        "the log of tailnet lock is full, it has {0} updates, and clients read few more: nothing is taken but what removes a trusted key; \
+         disable tailnet lock and initialise it again"
     )]
     LogFull(usize),
+    /// The log has too many bytes.
+    #[error(
+        "the log of tailnet lock is full, it would have {0} bytes: nothing is taken but what removes a trusted key; disable tailnet lock and \
+         initialise it again, with fewer keys or less metadata"
+    )]
+    LogTooLong(usize),
+    /// There are too many updates that do not count.
+    #[error(
+        "the log of tailnet lock has {0} updates that do not count, and takes no more of them: let the client synchronise, then try again"
+    )]
+    Aside(usize),
 }
 
 /// Why a signature of a node key is refused.
@@ -184,6 +202,14 @@ pub enum NodeSignatureError {
     /// Nobody may rotate it.
     #[error("the signature that was rotated names no key that may do that")]
     NoRotationKey,
+    /// A rotation that takes the place of the very key that it is for: clients would drop the node without a word.
+    #[error("the signature takes the place of the key that it is for")]
+    ReplacesItself,
+    /// A rotation where a trusted key has to have signed the node key itself.
+    #[error(
+        "the signature is a rotation: sign the device with `tailscale lock sign` on a node whose key is trusted"
+    )]
+    NotDirect,
     /// It does not fit.
     #[error("the signature is wrong")]
     BadSignature,

@@ -12,6 +12,8 @@ pub type KeyId = [u8; 32];
 
 const MOST_VOTES: u64 = 4096;
 const MOST_METADATA: usize = 512;
+/// Clients set no limit of their own to the pairs, only to their bytes.
+const MOST_PAIRS: usize = 32;
 /// Ed25519, the only kind.
 const KIND: u64 = 1;
 
@@ -35,6 +37,9 @@ impl LockKey {
         let bytes = pairs.map(|(name, value)| name.len() + value.len()).sum();
         if bytes > MOST_METADATA {
             return Err(LockUpdateError::Metadata(bytes));
+        }
+        if self.metadata.len() > MOST_PAIRS {
+            return Err(LockUpdateError::MetadataPairs(self.metadata.len()));
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod error;
 mod fork;
 mod hash;
 mod key;
+mod limits;
 mod log;
 mod node_signature;
 mod state;
@@ -32,7 +33,8 @@ pub use disablement::derive_disablement_value;
 pub use error::{LockFormatError, LockUpdateError, NodeSignatureError};
 pub use hash::UpdateHash;
 pub use key::{KeyId, LockKey};
-pub use log::{LockLog, MOST_UPDATES};
+pub use limits::MOST_UPDATES;
+pub use log::LockLog;
 pub use node_signature::{
     NodeKeyAuthorization, NodeKeySignature, NodeSignatureKind, RotationDetails,
 };

@@ -182,7 +182,9 @@ impl NodeKeySignature {
         nested.check(nested.node_key.as_ref(), signer)
     }
 
-    fn rotation_details(&self) -> Option<RotationDetails> {
+    /// What a rotation replaces; `None` for another kind. It is true only of a signature that was checked.
+    #[must_use]
+    pub fn rotation_details(&self) -> Option<RotationDetails> {
         let mut first = self.nested.as_ref()?;
         let mut former_keys = Vec::new();
         loop {

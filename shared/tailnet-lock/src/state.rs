@@ -1,5 +1,7 @@
 //! What is trusted at one moment.
 
+use std::sync::Arc;
+
 use subtle::ConstantTimeEq as _;
 
 use crate::{
@@ -18,8 +20,8 @@ pub(crate) const MOST_KEYS: usize = 512;
 pub struct LockState {
     /// What is kept of the secrets that switch it off.
     pub disablement_values: Vec<[u8; disablement::LENGTH]>,
-    /// The trusted keys.
-    pub keys: Vec<LockKey>,
+    /// The trusted keys. States share them: a state is computed for each update of a log.
+    pub keys: Vec<Arc<LockKey>>,
     /// Two numbers, drawn when the lock was made, which never change.
     pub ids: (u64, u64),
 }
@@ -28,7 +30,8 @@ impl LockState {
     /// Finds a trusted key.
     #[must_use]
     pub fn find_key(&self, id: &KeyId) -> Option<&LockKey> {
-        self.keys.iter().find(|key| key.id == *id)
+        let found = self.keys.iter().find(|key| key.id == *id);
+        found.map(|key| &**key)
     }
 
     /// Tells whether a disablement value is one of the state's.
@@ -48,7 +51,7 @@ impl LockState {
                 if self.keys.len() >= MOST_KEYS {
                     return Err(LockUpdateError::Keys(self.keys.len() + 1));
                 }
-                self.keys.push(key.clone());
+                self.keys.push(Arc::new(key.clone()));
             }
             UpdateKind::RemoveKey(id) => {
                 let found = self.keys.iter().position(|key| key.id == *id);
@@ -65,13 +68,13 @@ impl LockState {
             } => {
                 let found = self.keys.iter_mut().find(|key| key.id == *id);
                 let key = found.ok_or(LockUpdateError::UnknownKey)?;
-                let mut changed = key.clone();
+                let mut changed = LockKey::clone(key);
                 changed.votes = votes.unwrap_or(changed.votes);
                 if !metadata.is_empty() {
                     changed.metadata.clone_from(metadata);
                 }
                 changed.check()?;
-                *key = changed;
+                *key = Arc::new(changed);
             }
             UpdateKind::Checkpoint(state) => {
                 if state.ids != self.ids {
@@ -100,7 +103,7 @@ impl LockState {
         if has_repetition(self.keys.iter().map(|key| key.id).collect()) {
             return Err(LockUpdateError::KeyTwice);
         }
-        self.keys.iter().try_for_each(LockKey::check)
+        self.keys.iter().try_for_each(|key| key.check())
     }
 
     pub(crate) fn read(reader: &mut CborReader<'_>) -> Result<Self, LockUpdateError> {
@@ -119,7 +122,7 @@ impl LockState {
                 3 if reader.skip_null() => return Err(LockUpdateError::Keys(0)),
                 3 => {
                     for _ in 0..reader.read_list()? {
-                        state.keys.push(LockKey::read(reader)?);
+                        state.keys.push(Arc::new(LockKey::read(reader)?));
                     }
                 }
                 4 => state.ids.0 = reader.read_number()?,

@@ -1,36 +1,37 @@
 //! How two sides find out what the other one misses.
+//!
+//! Clients keep only the newest updates, and those before them back to a checkpoint. So a checkpoint is what the log and a
+//! client that was away for long have in common.
 
-use crate::{hash::UpdateHash, log::LockLog, update::LockUpdate};
+use crate::{
+    hash::UpdateHash,
+    log::LockLog,
+    update::{LockUpdate, UpdateKind},
+};
 
 /// How far an offer looks back.
 const MOST_STEPS: usize = 1000;
-/// How many updates are passed over before the first ancestor; four times as many before each further one.
-const FIRST_STEP: usize = 4;
 
-/// What one side says of its chain: its head, and some updates before it, the oldest last.
+/// What one side says of its chain: its head, and some updates of it, the oldest last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOffer {
     /// The last update.
     pub head: UpdateHash,
-    /// Some before it, newer ones first.
+    /// Some of its updates, newer ones first.
     pub ancestors: Vec<UpdateHash>,
 }
 
 impl LockLog {
-    /// Says what the log has.
+    /// Says what the log has: the head, the checkpoints, and the genesis.
     #[must_use]
     pub fn offer(&self) -> SyncOffer {
-        let chain = self.chain();
-        let mut ancestors = Vec::new();
-        let mut step = FIRST_STEP;
-        let oldest_first = chain.len().saturating_sub(1);
-        for back in 1..MOST_STEPS.min(oldest_first) {
-            if back.is_multiple_of(step) {
-                ancestors.push(chain[oldest_first - back]);
-                step *= 4;
-            }
-        }
-        ancestors.extend(chain.first());
+        let newest = self.newest_first().take(MOST_STEPS);
+        let checkpoints = newest
+            .filter(|(_, update)| matches!(update.kind, UpdateKind::Checkpoint(_)))
+            .map(|(hash, _)| hash);
+        let genesis = self.chain().first().copied();
+        let mut ancestors: Vec<_> = checkpoints.filter(|hash| Some(*hash) != genesis).collect();
+        ancestors.extend(genesis);
         SyncOffer {
             head: self.head(),
             ancestors,
@@ -41,10 +42,9 @@ impl LockLog {
     /// none in common: then it is another lock.
     #[must_use]
     pub fn missing_of(&self, remote: &SyncOffer) -> Option<Vec<&LockUpdate>> {
-        let chain = self.chain();
         let known = std::iter::once(&remote.head).chain(&remote.ancestors);
-        let mut known = known.filter_map(|hash| chain.iter().position(|own| own == hash));
-        let newer = &chain[known.next()? + 1..];
+        let mut known = known.filter_map(|hash| self.place_in_chain(hash));
+        let newer = &self.chain()[known.next()? + 1..];
         Some(newer.iter().filter_map(|hash| self.update(hash)).collect())
     }
 }

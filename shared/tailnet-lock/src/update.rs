@@ -1,6 +1,6 @@
 //! Updates: what is added to the log of a tailnet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cbor::{CborReader, CborWriter, require_canonical, when},
@@ -134,10 +134,16 @@ impl LockUpdate {
         hash_bytes(&self.encode_with(&[]))
     }
 
-    /// Checks that keys which a state trusts have signed it, and nobody else.
+    /// Checks that keys which a state trusts have signed it, each once, and nobody else. Clients take one key more than
+    /// once; it weighs as one, and costs a check each time.
     pub(crate) fn check_signatures(&self, state: &LockState) -> Result<(), LockUpdateError> {
         if self.signatures.is_empty() {
             return Err(LockUpdateError::Unsigned);
+        }
+        let mut signers = BTreeSet::new();
+        let is_first = |one: &UpdateSignature| signers.insert(one.key);
+        if !self.signatures.iter().all(is_first) {
+            return Err(LockUpdateError::SignedTwice);
         }
         let hash = self.signed_hash();
         for signature in &self.signatures {

@@ -121,7 +121,7 @@ fn make_genesis() -> LockUpdate {
     };
     let state = LockState {
         disablement_values: vec![derive_disablement_value(b"nobody switches it off").unwrap()],
-        keys: vec![trusted],
+        keys: vec![trusted.into()],
         ids: (3, 4),
     };
     let mut genesis = LockUpdate {

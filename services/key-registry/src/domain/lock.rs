@@ -3,6 +3,7 @@
 use bowline_proto::key_registry::v1::Node;
 use bowline_tailnet_lock::{
     KeyId, LockState, NodeKeyAuthorization, NodeKeySignature, NodeSignatureError,
+    NodeSignatureKind, RotationDetails,
 };
 
 /// The most nodes of a tailnet that switches its lock on: their signatures come in one request.
@@ -48,8 +49,49 @@ pub fn check_signature(
     state: &LockState,
 ) -> Result<NodeKeyAuthorization, NodeSignatureError> {
     let decoded = NodeKeySignature::decode(signature)?;
-    let node_key = node_key
+    let node_key: &[u8; 32] = node_key
         .try_into()
         .map_err(|_| NodeSignatureError::OtherNodeKey)?;
-    decoded.authorize(node_key, state)
+    let authorization = decoded.authorize(node_key, state)?;
+    let former = authorization.rotation.iter();
+    if former
+        .flat_map(|rotation| &rotation.former_keys)
+        .any(|former| former == node_key)
+    {
+        return Err(NodeSignatureError::ReplacesItself);
+    }
+    Ok(authorization)
+}
+
+/// Checks a signature that somebody else than the node made for it: a trusted key signs the node key itself. Rotations are
+/// made by clients for themselves, and come with a registration.
+///
+/// # Errors
+///
+/// It does not authorise the key, or is of another kind.
+pub fn check_direct_signature(
+    signature: &[u8],
+    node_key: &[u8],
+    state: &LockState,
+) -> Result<NodeKeyAuthorization, NodeSignatureError> {
+    let authorization = check_signature(signature, node_key, state)?;
+    match authorization.rotation {
+        None => Ok(authorization),
+        Some(_) => Err(NodeSignatureError::NotDirect),
+    }
+}
+
+/// Returns what a node's signature rests on, where that is a rotation.
+pub fn rotation_of(node: &Node) -> Option<RotationDetails> {
+    let signature = NodeKeySignature::decode(&node.key_signature).ok()?;
+    signature.rotation_details()
+}
+
+/// Says whether clients would show the other node, or neither, of two whose signatures are rotations: those that began with
+/// a direct signature and are made by one key are for them one node, of which the longest rotation counts.
+pub fn is_outdone(own: &RotationDetails, other: &RotationDetails) -> bool {
+    own.first_kind == NodeSignatureKind::Direct
+        && other.first_kind == NodeSignatureKind::Direct
+        && own.first_wrapping_key == other.first_wrapping_key
+        && other.former_keys.len() >= own.former_keys.len()
 }

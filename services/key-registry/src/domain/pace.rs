@@ -42,6 +42,21 @@ pub const DISABLEMENTS: Pace = Pace {
     burst: 5,
     interval: TimeDelta::seconds(10),
 };
+/// The locks that a node begins: who initialises one may have to begin again for nodes that have joined meanwhile.
+pub const LOCKS: Pace = Pace {
+    burst: 10,
+    interval: TimeDelta::seconds(10),
+};
+/// The times that a node adds to the log of tailnet lock.
+pub const LOCK_UPDATES: Pace = Pace {
+    burst: 30,
+    interval: TimeDelta::seconds(10),
+};
+/// The signatures that a node sends: who removes a trusted key signs all nodes again that rest on it, one by one.
+pub const SIGNATURES: Pace = Pace {
+    burst: 3000,
+    interval: TimeDelta::milliseconds(100),
+};
 /// How often the audit trail says what a node changes of itself.
 pub const AUDITED_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// The longest that a pace of a node, of which all count together, takes to have its whole burst again.

@@ -139,7 +139,8 @@ async fn try_bind(
         Err(refusal) => return refused(refuse_rotation(refusal)),
     };
     let known = found.known();
-    let signature = match judge_signature(mutation, request, known).await? {
+    let signature = match judge_signature(mutation, request, Some(&registrant.owner), known).await?
+    {
         Ok(signature) => signature,
         Err(answer) => return refused(answer),
     };

@@ -4,17 +4,20 @@ use bowline_db::{ChangeLog, Mutation};
 use bowline_proto::key_registry::v1::{
     Node, RefusalReason, RegisterRequest, SignatureToRotate, register_response::Outcome,
 };
+use bowline_tailnet_lock::LockLog;
 use serde_json::json;
 
 use super::{answers::refuse, limits};
 use crate::{
     actors::machine_actor,
-    domain::{lock, routes},
+    domain::{lock, pace, rotation::KeyOwner, routes},
     error::RegistryError,
     fields::read_tailnet_id,
     node_changes,
-    store::{adoptions, nodes},
-    tailnet_lock::{LOCK_LEVEL, LockInForce, check_former_keys, find_lock},
+    store::{adoptions, nodes, paces},
+    tailnet_lock::{
+        LOCK_LEVEL, LockInForce, find_lock, find_present_holder, find_same_wrapping_key,
+    },
 };
 
 /// What a new node key is given.
@@ -28,13 +31,23 @@ pub(super) struct KeySignature {
 pub(super) async fn judge_signature(
     mutation: &mut Mutation,
     request: &RegisterRequest,
+    owner: Option<&KeyOwner>,
     found: Option<&Node>,
 ) -> Result<Result<KeySignature, Outcome>, RegistryError> {
     let Some(LockInForce { log, .. }) = find_lock(mutation).await? else {
         return Ok(Ok(KeySignature::default()));
     };
+    let refused = |text: String| refuse(RefusalReason::KeySignatureInvalid, text);
+    let own = found.map(|node| node.id);
+    if let Some(other) = find_other_claim(mutation, &log, request, own).await? {
+        audit_refusal(mutation, "has the lock key", request, &other).await?;
+        let text = "another device of this network has the same tailnet lock key as this one, and the key is trusted: most likely its state \
+                    was copied. Remove the other device, or delete the state of this one and let it log in anew";
+        return Ok(Err(refused(text.to_owned())));
+    }
     if request.key_signature.is_empty() {
-        let old = found.filter(|node| node.node_key == request.old_node_key);
+        let is_same_owner = |node: &Node| owner.is_some_and(|owner| is_owner(owner, node));
+        let old = found.filter(|node| node.node_key == request.old_node_key && is_same_owner(node));
         let rotatable =
             old.and_then(|old| lock::find_rotatable(old, &request.lock_key, log.state()));
         if let Some(signature) = rotatable {
@@ -47,7 +60,6 @@ pub(super) async fn judge_signature(
         }));
     }
     let signature = request.key_signature.clone();
-    let refused = |text: String| refuse(RefusalReason::KeySignatureInvalid, text);
     let checked = lock::check_signature(&signature, &request.node_key, log.state());
     let authorization = match checked {
         Ok(authorization) => authorization,
@@ -59,16 +71,79 @@ pub(super) async fn judge_signature(
             return Ok(Err(refused(text)));
         }
     };
-    let own = found.map(|node| node.id);
-    match check_former_keys(mutation, &authorization, own).await {
-        Ok(()) => {}
-        Err(RegistryError::Refused(text)) => return Ok(Err(refused(text))),
-        Err(error) => return Err(error),
+    if let Some(rotation) = &authorization.rotation {
+        if let Some(other) = find_present_holder(mutation, rotation, own).await? {
+            audit_refusal(mutation, "has the key that is replaced", request, &other).await?;
+            let text = "the signature takes the place of the key of another device, which has it still: most likely a disk was copied, log \
+                        out on one of the two devices";
+            return Ok(Err(refused(text.to_owned())));
+        }
+        let outdoing = find_same_wrapping_key(mutation, &authorization, rotation, own).await?;
+        if let Some(other) = outdoing {
+            // Clients would drop one of the two, or both. A direct signature ends that.
+            audit_refusal(mutation, "has the same rotation key", request, &other).await?;
+            return Ok(Ok(KeySignature {
+                signature: Vec::new(),
+                is_awaited: true,
+            }));
+        }
     }
     Ok(Ok(KeySignature {
         signature,
         is_awaited: false,
     }))
+}
+
+fn is_owner(owner: &KeyOwner, node: &Node) -> bool {
+    owner.user_id == node.user_id && owner.tags.is_empty() == node.tags.is_empty()
+}
+
+/// Returns a node of another machine that has the lock key of a request, where that key is trusted. What a client says of its
+/// lock key is not proven, and a trusted key may do more than others.
+async fn find_other_claim(
+    mutation: &mut Mutation,
+    log: &LockLog,
+    request: &RegisterRequest,
+    own: Option<u64>,
+) -> Result<Option<Node>, RegistryError> {
+    let key = request.lock_key.as_slice().try_into();
+    if !key.is_ok_and(|key| log.is_trusted(key)) {
+        return Ok(None);
+    }
+    let tailnet = mutation.tailnet().get();
+    let found = nodes::of_tailnet(mutation.connection(), tailnet).await?;
+    let is_other = |node: &Node| {
+        node.lock_key == request.lock_key
+            && node.machine_key != request.machine_key
+            && Some(node.id) != own
+    };
+    Ok(found.into_iter().find(is_other))
+}
+
+/// Tells administrators, once in a while for each node, of the other device with which one collides: the device itself may
+/// not be shown it.
+async fn audit_refusal(
+    mutation: &mut Mutation,
+    reason: &str,
+    request: &RegisterRequest,
+    other: &Node,
+) -> Result<(), RegistryError> {
+    let (tailnet, now) = (mutation.tailnet().get(), mutation.now());
+    let maker = format!("lock-refusals:{}", other.id);
+    let rested_at = paces::rested_at(mutation.connection(), tailnet, &maker).await?;
+    let next = pace::next_rest(pace::AUDITED_REFUSALS, rested_at.unwrap_or(now), now);
+    let Ok(rested_at) = next else {
+        return Ok(());
+    };
+    paces::put_rest(mutation.connection(), tailnet, &maker, rested_at, now).await?;
+    let detail = json!({
+        "name": other.name,
+        "reason": reason,
+        "machine": machine_actor(&request.machine_key),
+        "source": request.source_address,
+    });
+    mutation.record_audit("node.signature_refused", other.id.to_string(), &detail);
+    Ok(())
 }
 
 /// Gives a node what was judged of its new key.
@@ -119,23 +194,7 @@ async fn keep(
     let Some(before) = found.filter(|node| node.id == known.id) else {
         return Ok(known);
     };
-    let mut node = before.clone();
-    if is_lock_key(&request.lock_key) {
-        node.lock_key.clone_from(&request.lock_key);
-    }
-    let judged = match request.key_signature.is_empty() {
-        true => None,
-        false => judge_signature(mutation, &request, Some(&before))
-            .await?
-            .ok(),
-    };
-    if let Some(judged) = judged.filter(|judged| !judged.signature.is_empty()) {
-        node.key_signature = judged.signature;
-        node.awaits_signature = false;
-    }
-    if node == before {
-        return Ok(node);
-    }
+    // Counted whatever comes of it: the whole log is read.
     let asked = match limits::take_rotation(mutation, &before).await {
         Ok(asked) => asked,
         // It brings the same with its next start.
@@ -143,6 +202,19 @@ async fn keep(
         Err(error) => return Err(error),
     };
     adoptions::put_row(mutation.connection(), &asked).await?;
+    let mut node = before.clone();
+    if let Ok(judged) = judge_signature(mutation, &request, None, Some(&before)).await? {
+        if is_lock_key(&request.lock_key) {
+            node.lock_key.clone_from(&request.lock_key);
+        }
+        if before.awaits_signature && !judged.signature.is_empty() {
+            node.key_signature = judged.signature;
+            node.awaits_signature = false;
+        }
+    }
+    if node == before {
+        return Ok(node);
+    }
     node_changes::write_node(mutation, &node, None).await?;
     if routes::may_move_primaries(&before, &node) {
         node_changes::elect_primaries(mutation).await?;

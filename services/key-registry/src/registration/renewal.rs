@@ -169,7 +169,8 @@ async fn try_renew(
         // Keys need not be replaced any more: what replaces this one nevertheless is a login.
         return Ok(KeyRenewal::NotDue);
     }
-    let signature = match judge_signature(mutation, request, Some(&before)).await? {
+    let owner = Some(&registrant.owner);
+    let signature = match judge_signature(mutation, request, owner, Some(&before)).await? {
         Ok(signature) => signature,
         Err(answer) => return refused(answer),
     };

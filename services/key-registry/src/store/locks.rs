@@ -132,6 +132,28 @@ pub async fn updates<'e>(
     query.fetch_all(on).await?.into_iter().map(read).collect()
 }
 
+/// Returns how many updates a lock has.
+pub async fn count_updates<'e>(
+    on: impl Executor<'e, Database = Any>,
+    lock: &LockRow,
+) -> Result<usize, DatabaseError> {
+    let sql = "SELECT COUNT(*) FROM lock_updates WHERE tailnet_id = $1 AND number = $2";
+    let query = sqlx::query_scalar(sql).bind(lock.tailnet_id.cast_signed());
+    let count: i64 = query.bind(lock.number.cast_signed()).fetch_one(on).await?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+/// Returns the first update of a lock, as the client sent it.
+pub async fn first_update<'e>(
+    on: impl Executor<'e, Database = Any>,
+    lock: &LockRow,
+) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let sql = "SELECT body FROM lock_updates WHERE tailnet_id = $1 AND number = $2 AND place = 0";
+    let query = sqlx::query_scalar(sql).bind(lock.tailnet_id.cast_signed());
+    let query = query.bind(lock.number.cast_signed());
+    Ok(query.fetch_optional(on).await?)
+}
+
 /// Adds an update to a lock, at a place that is free.
 pub async fn add_update(
     on: &mut AnyConnection,

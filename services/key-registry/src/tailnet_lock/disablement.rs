@@ -1,24 +1,19 @@
 //! A lock is switched off.
 
-use std::time::Duration;
-
 use bowline_db::Mutation;
 use bowline_proto::key_registry::v1::DisableLockRequest;
 use bowline_tailnet_lock::derive_disablement_value;
 use serde_json::json;
 
 use super::{
-    AskingNode, LockInForce, TailnetLocks, find_lock, refuse_without_lock, update_waiting,
-    write_lock,
+    AskingNode, LockInForce, TailnetLocks, find_lock, logs::run_blocking, refuse_without_lock,
+    update_waiting, write_lock,
 };
 use crate::{
     actors::machine_actor,
-    domain::pace::{self, DISABLEMENTS},
+    domain::pace::DISABLEMENTS,
     error::RegistryError,
-    store::{
-        locks::{self, LockPhase},
-        paces,
-    },
+    store::locks::{self, LockPhase},
 };
 
 /// A secret that a node has sent, and its value.
@@ -55,26 +50,12 @@ impl TailnetLocks {
 
 /// Counts a secret of a node, before anything is done about it.
 async fn take_turn(mutation: &mut Mutation, member: AskingNode) -> Result<(), RegistryError> {
-    let (tailnet, now) = (mutation.tailnet().get(), mutation.now());
-    let maker = format!("disablement:{}", member.node.id);
-    let rested_at = paces::rested_at(mutation.connection(), tailnet, &maker).await?;
-    let rested_at = pace::next_rest(DISABLEMENTS, rested_at.unwrap_or(now), now);
-    let rested_at = rested_at.map_err(|due| RegistryError::TooOften {
-        text: "this device has sent many secrets in a row: try again in a few seconds".to_owned(),
-        wait: (due - now).to_std().unwrap_or(Duration::ZERO),
-    })?;
-    paces::put_rest(mutation.connection(), tailnet, &maker, rested_at, now).await?;
-    Ok(())
+    member.take_turn(mutation, "secrets", DISABLEMENTS).await
 }
 
 /// Derives the value of a secret beside other requests: it takes a while.
 async fn derive_value(secret: Vec<u8>) -> Result<[u8; 32], RegistryError> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how many there are is bounded for each node"
-    )]
-    let derived = tokio::task::spawn_blocking(move || derive_disablement_value(&secret));
-    let derived = derived.await.ok().flatten();
+    let derived = run_blocking(move || derive_disablement_value(&secret)).await;
     derived.ok_or_else(|| RegistryError::invalid("disablement_secret", "is none that there is"))
 }
 
@@ -83,6 +64,7 @@ async fn disable(
     member: AskingNode,
     sent: SentSecret,
 ) -> Result<(), RegistryError> {
+    member.check_again(mutation).await?;
     let lock = find_lock(mutation).await?;
     let LockInForce { mut row, log } = lock.ok_or_else(refuse_without_lock)?;
     if !log.state().has_disablement_value(&sent.value) {
@@ -95,7 +77,7 @@ async fn disable(
     write_lock(mutation, &row).await?;
     let tailnet = mutation.tailnet().get();
     let waiting = locks::nodes_without_signature(mutation.connection(), tailnet).await?;
-    let nodes = update_waiting(mutation, waiting, |_| false).await?;
+    let nodes = update_waiting(mutation, waiting, "no lock", |_| false).await?;
     let detail = json!({ "node": member.node.name, "let_in": nodes });
     mutation.record_audit("lock.disable", row.head, &detail);
     Ok(())

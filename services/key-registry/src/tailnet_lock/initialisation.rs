@@ -10,10 +10,13 @@ use bowline_proto::key_registry::v1::{
 use bowline_tailnet_lock::{LockLog, LockUpdate};
 use serde_json::json;
 
-use super::{AskingNode, LockInForce, TailnetLocks, add_updates, read_log, write_lock};
+use super::{AskingNode, TailnetLocks, add_updates, logs::run_blocking, read_log, write_lock};
 use crate::{
     actors::machine_actor,
-    domain::lock::{self, MOST_NODES},
+    domain::{
+        lock::{self, MOST_NODES},
+        pace::LOCKS,
+    },
     error::RegistryError,
     node_changes,
     store::{
@@ -31,8 +34,11 @@ impl TailnetLocks {
         let member = self.find_member(request.member).await?;
         self.check_level()?;
         self.require_administrator(&member).await?;
-        let genesis = LockUpdate::decode(&request.genesis).map_err(refuse_genesis)?;
-        let log = LockLog::begin(genesis).map_err(refuse_genesis)?;
+        let turn = self.logs.take_turn().await;
+        let genesis = request.genesis;
+        let begin_log = move || LockUpdate::decode(&genesis).and_then(LockLog::begin);
+        let log = run_blocking(begin_log).await.map_err(refuse_genesis)?;
+        drop(turn);
         let (tailnet, actor) = (member.tailnet, machine_actor(&member.node.machine_key));
         let beginning = self.log.mutate(tailnet, actor, move |mutation| {
             Box::pin(begin(mutation, member, log))
@@ -75,9 +81,9 @@ impl TailnetLocks {
             return Ok(BootstrapLockResponse::default());
         };
         if row.phase == LockPhase::On {
-            let LockInForce { log, .. } = self.require_lock(member.tailnet).await?;
+            let genesis = locks::first_update(reader, &row).await?;
             return Ok(BootstrapLockResponse {
-                genesis: log.genesis().encode(),
+                genesis: genesis.unwrap_or_default(),
                 disablement_secret: Vec::new(),
             });
         }
@@ -97,6 +103,8 @@ async fn begin(
     member: AskingNode,
     log: LockLog,
 ) -> Result<Vec<NodeToSign>, RegistryError> {
+    member.check_again(mutation).await?;
+    member.take_turn(mutation, "locks", LOCKS).await?;
     let tailnet_id = mutation.tailnet().get();
     let before = locks::newest(mutation.connection(), tailnet_id, true).await?;
     let number = match &before {
@@ -147,14 +155,18 @@ async fn finish(
     member: AskingNode,
     mut signatures: HashMap<u64, Vec<u8>>,
 ) -> Result<(), RegistryError> {
+    member.check_again(mutation).await?;
     let tailnet_id = mutation.tailnet().get();
     let begun = locks::newest(mutation.connection(), tailnet_id, true).await?;
+    if is_finished(mutation, begun.as_ref(), &member, &signatures).await? {
+        return Ok(());
+    }
     let is_own = |row: &LockRow| row.phase == LockPhase::Begun && row.begun_by == member.node.id;
     let Some(mut row) = begun.filter(is_own) else {
         let text = "this device has begun no tailnet lock, or another one has begun one since: run `tailscale lock init` again";
         return Err(RegistryError::Refused(text.to_owned()));
     };
-    let log = read_log(mutation.connection(), &row).await?;
+    let log = read_log(&locks::updates(mutation.connection(), &row).await?)?;
     let found = nodes::of_tailnet(mutation.connection(), tailnet_id).await?;
     check_count(found.len())?;
     let mut signed = Vec::with_capacity(found.len());
@@ -190,8 +202,25 @@ async fn finish(
     Ok(())
 }
 
+/// Says whether the same request was done before: its answer was lost.
+async fn is_finished(
+    mutation: &mut Mutation,
+    lock: Option<&LockRow>,
+    member: &AskingNode,
+    signatures: &HashMap<u64, Vec<u8>>,
+) -> Result<bool, RegistryError> {
+    let is_own = |row: &LockRow| row.phase == LockPhase::On && row.begun_by == member.node.id;
+    if !lock.is_some_and(is_own) || signatures.is_empty() {
+        return Ok(false);
+    }
+    let tailnet_id = mutation.tailnet().get();
+    let found = nodes::of_tailnet(mutation.connection(), tailnet_id).await?;
+    let has_it = |node: &&Node| signatures.get(&node.id) == Some(&node.key_signature);
+    Ok(found.iter().filter(has_it).count() == signatures.len())
+}
+
 fn sign_for_lock(node: Node, signature: Vec<u8>, log: &LockLog) -> Result<Node, RegistryError> {
-    match lock::check_signature(&signature, &node.node_key, log.state()) {
+    match lock::check_direct_signature(&signature, &node.node_key, log.state()) {
         Ok(_) => Ok(Node {
             key_signature: signature,
             awaits_signature: false,

@@ -2,17 +2,26 @@
 
 use bowline_db::Mutation;
 use bowline_proto::key_registry::v1::{ListSignaturesOfKeyRequest, Node, SignNodeKeyRequest};
-use bowline_tailnet_lock::{NodeKeyAuthorization, NodeKeySignature, NodeSignatureError};
+use bowline_tailnet_lock::{
+    LockLog, NodeKeyAuthorization, NodeKeySignature, NodeSignatureError, RotationDetails,
+};
 use serde_json::json;
 
-use super::{LockInForce, TailnetLocks, find_lock, refuse_without_lock};
+use super::{AskingNode, LockInForce, TailnetLocks, logs::find_lock_again};
 use crate::{
     actors::machine_actor,
-    domain::{lock, routes},
+    domain::{lock, pace::SIGNATURES, routes},
     error::RegistryError,
     node_changes,
     store::{locks, nodes},
 };
+
+/// A signature that a node has sent.
+struct SentSignature {
+    member: AskingNode,
+    node_key: [u8; 32],
+    signature: Vec<u8>,
+}
 
 impl TailnetLocks {
     /// Takes the signature of a node's key.
@@ -27,9 +36,22 @@ impl TailnetLocks {
         let node_key = decoded
             .node_key
             .ok_or_else(|| refuse(&NodeSignatureError::Credential))?;
-        let actor = machine_actor(&member.node.machine_key);
-        let signing = self.log.mutate(member.tailnet, actor, move |mutation| {
-            Box::pin(sign(mutation, node_key, signature))
+        let known = self.require_lock(member.tailnet).await?;
+        let (tailnet, actor) = (member.tailnet, machine_actor(&member.node.machine_key));
+        let sent = SentSignature {
+            member,
+            node_key,
+            signature,
+        };
+        // What is refused, or changes nothing, keeps nobody else from writing.
+        let found = nodes::by_key(self.log.database().reader(), &node_key).await?;
+        let before = require_signed_node(&sent, found)?;
+        check_sent(&sent, &before, &known)?;
+        if before.key_signature == sent.signature {
+            return Ok(());
+        }
+        let signing = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(sign(mutation, sent, known))
         });
         signing.await?;
         Ok(())
@@ -42,6 +64,11 @@ impl TailnetLocks {
     ) -> Result<Vec<Vec<u8>>, RegistryError> {
         let member = self.find_member(request.member).await?;
         let LockInForce { log, .. } = self.require_lock(member.tailnet).await?;
+        if !member.node.may_take_part(false) || !is_own_key_trusted(&member, &log) {
+            let text = "signatures are listed for devices whose own key tailnet lock trusts, and that take part in the network: ask on one \
+                        that `tailscale lock` says is trusted";
+            return Err(RegistryError::Refused(text.to_owned()));
+        }
         let reader = self.log.database().reader();
         let (tailnet, key) = (member.tailnet.get(), &request.key_id);
         let found = locks::nodes_signed_by(reader, tailnet, key).await?;
@@ -64,27 +91,61 @@ fn refuse(error: &NodeSignatureError) -> RegistryError {
     RegistryError::Refused(error.to_string())
 }
 
+fn is_own_key_trusted(member: &AskingNode, log: &LockLog) -> bool {
+    let own = member.node.lock_key.as_slice().try_into();
+    own.is_ok_and(|own| log.is_trusted(own))
+}
+
+/// Returns the node that was signed, where it is one of the tailnet.
+fn require_signed_node(sent: &SentSignature, found: Option<Node>) -> Result<Node, RegistryError> {
+    let tailnet = sent.member.tailnet.get();
+    found
+        .filter(|node| node.tailnet_id == tailnet)
+        .ok_or_else(|| {
+            let text = "no device of this network has the node key that was signed: look at `bowline lock status` for the keys that wait";
+            RegistryError::Refused(text.to_owned())
+        })
+}
+
+/// Checks a signature for a node.
+///
+/// Every device sees the signatures of the others. One that was replaced, because the key that made it is to be removed or
+/// because it names another rotation key, is still good; so a good signature is replaced by nobody but a device whose own
+/// key made the new one, and which could make it anew at any time. Clients send what they have signed themselves: `tailscale
+/// lock sign` and `lock remove` alike.
+fn check_sent(
+    sent: &SentSignature,
+    before: &Node,
+    lock: &LockInForce,
+) -> Result<NodeKeyAuthorization, RegistryError> {
+    let state = lock.log.state();
+    let authorization = lock::check_direct_signature(&sent.signature, &before.node_key, state)
+        .map_err(|error| refuse(&error))?;
+    let replaces = before.key_signature != sent.signature && !lock::lacks_signature(before, state);
+    if replaces && sent.member.node.lock_key != authorization.signer {
+        let text = "this device is signed already: only the device whose own key makes another signature can send it";
+        return Err(RegistryError::Refused(text.to_owned()));
+    }
+    Ok(authorization)
+}
+
 async fn sign(
     mutation: &mut Mutation,
-    node_key: [u8; 32],
-    signature: Vec<u8>,
+    sent: SentSignature,
+    known: LockInForce,
 ) -> Result<(), RegistryError> {
-    let tailnet = mutation.tailnet().get();
-    let lock = find_lock(mutation).await?;
-    let LockInForce { log, .. } = lock.ok_or_else(refuse_without_lock)?;
-    let found = nodes::by_key(mutation.connection(), &node_key).await?;
-    let Some(before) = found.filter(|node| node.tailnet_id == tailnet) else {
-        let text = "no device of this network has the node key that was signed: look at `bowline lock status` for the keys that wait";
-        return Err(RegistryError::Refused(text.to_owned()));
-    };
-    let authorization = lock::check_signature(&signature, &before.node_key, log.state())
-        .map_err(|error| refuse(&error))?;
-    check_former_keys(mutation, &authorization, Some(before.id)).await?;
-    if before.key_signature == signature {
+    sent.member.check_again(mutation).await?;
+    let lock = find_lock_again(mutation, &known).await?;
+    let found = nodes::by_key(mutation.connection(), &sent.node_key).await?;
+    let before = require_signed_node(&sent, found)?;
+    let authorization = check_sent(&sent, &before, &lock)?;
+    if before.key_signature == sent.signature {
         return Ok(());
     }
+    let member = &sent.member;
+    member.take_turn(mutation, "signatures", SIGNATURES).await?;
     let node = Node {
-        key_signature: signature,
+        key_signature: sent.signature,
         awaits_signature: false,
         ..before.clone()
     };
@@ -101,23 +162,38 @@ async fn sign(
     Ok(())
 }
 
-/// Refuses a rotation that takes the place of another node's key: clients would drop that node without a word.
-pub(crate) async fn check_former_keys(
+/// Returns another node of the tailnet that has a key of which a rotation takes the place: clients would drop that node
+/// without a word.
+pub(crate) async fn find_present_holder(
     mutation: &mut Mutation,
-    authorization: &NodeKeyAuthorization,
+    rotation: &RotationDetails,
     own: Option<u64>,
-) -> Result<(), RegistryError> {
-    let rotation = authorization.rotation.iter();
-    for former in rotation.flat_map(|rotation| &rotation.former_keys) {
+) -> Result<Option<Node>, RegistryError> {
+    let tailnet = mutation.tailnet().get();
+    for former in &rotation.former_keys {
         let holder = nodes::by_key(mutation.connection(), former).await?;
-        if let Some(holder) = holder.filter(|holder| Some(holder.id) != own) {
-            let text = format!(
-                "the signature takes the place of the key of {}, which has it still: most likely a disk was copied, log out on one of \
-                 the two devices",
-                holder.name
-            );
-            return Err(RegistryError::Refused(text));
+        let is_other = |node: &Node| node.tailnet_id == tailnet && Some(node.id) != own;
+        if let Some(holder) = holder.filter(is_other) {
+            return Ok(Some(holder));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Returns another node in use that clients would show in the place of one with this rotation, or drop with it.
+pub(crate) async fn find_same_wrapping_key(
+    mutation: &mut Mutation,
+    authorization: &NodeKeyAuthorization,
+    rotation: &RotationDetails,
+    own: Option<u64>,
+) -> Result<Option<Node>, RegistryError> {
+    let tailnet = mutation.tailnet().get();
+    let signer = &authorization.signer;
+    let found = locks::nodes_signed_by(mutation.connection(), tailnet, signer).await?;
+    let outdoes = |node: &Node| {
+        let other = lock::rotation_of(node);
+        let outdoes = other.is_some_and(|other| lock::is_outdone(rotation, &other));
+        outdoes && Some(node.id) != own && !node.expired
+    };
+    Ok(found.into_iter().find(outdoes))
 }

@@ -1,24 +1,43 @@
 //! The log of a lock: what devices miss of it, and what they add.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_db::Mutation;
 use bowline_proto::key_registry::v1::{
     OfferLockUpdatesRequest, OfferLockUpdatesResponse, SendLockUpdatesRequest,
 };
 use bowline_tailnet_lock::{
-    KeyId, LockState, LockUpdate, LockUpdateError, SyncOffer, UpdateHash, UpdateKind,
+    KeyId, LockLog, LockState, LockUpdate, LockUpdateError, SyncOffer, UpdateHash, UpdateKind,
 };
 use serde_json::json;
 
 use super::{
-    LockInForce, TailnetLocks, add_updates, find_lock, refuse_without_lock, review_signed_by,
-    write_lock,
+    AskingNode, LockInForce, TailnetLocks, add_updates,
+    logs::{find_lock_again, run_blocking},
+    review_signed_by, write_lock,
 };
-use crate::{actors::machine_actor, error::RegistryError};
+use crate::{actors::machine_actor, domain::pace::LOCK_UPDATES, error::RegistryError};
 
 /// The most updates and ancestors of one call.
 const MOST_AT_ONCE: usize = 2000;
+
+/// Updates that were checked against a log as it was read.
+struct CheckedUpdates {
+    updates: Vec<LockUpdate>,
+    /// Those that were not in it.
+    added: Vec<LockUpdate>,
+    /// The log with them.
+    grown: LockLog,
+}
+
+/// Updates that a node has sent.
+struct SentUpdates {
+    member: AskingNode,
+    /// The lock as they were checked against it.
+    known: LockInForce,
+    checked: CheckedUpdates,
+    interactive: bool,
+}
 
 impl TailnetLocks {
     /// Says what a node misses.
@@ -60,29 +79,42 @@ impl TailnetLocks {
     ) -> Result<String, RegistryError> {
         let member = self.find_member(request.member).await?;
         check_length("updates", request.updates.len())?;
-        let updates = request
-            .updates
-            .iter()
-            .map(|bytes| LockUpdate::decode(bytes));
-        let updates = updates
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| refuse(&error))?;
+        let known = self.require_lock(member.tailnet).await?;
+        let turn = self.logs.take_turn().await;
+        let (log, sent) = (Arc::clone(&known.log), request.updates);
+        let check = move || check_updates(&log, &sent);
+        let checked = run_blocking(check).await.map_err(|error| refuse(&error))?;
+        drop(turn);
         // Whoever looks after all devices' heads brings nothing new, and changes nothing.
-        let LockInForce { mut log, row } = self.require_lock(member.tailnet).await?;
-        if log
-            .add(updates.clone())
-            .map_err(|error| refuse(&error))?
-            .is_empty()
-        {
-            return Ok(row.head);
+        if checked.added.is_empty() {
+            return Ok(known.row.head);
         }
         let actor = machine_actor(&member.node.machine_key);
-        let interactive = request.interactive;
-        let taking = self.log.mutate(member.tailnet, actor, move |mutation| {
-            Box::pin(take(mutation, updates, interactive))
+        let (tailnet, interactive) = (member.tailnet, request.interactive);
+        let sent = SentUpdates {
+            member,
+            known,
+            checked,
+            interactive,
+        };
+        let taking = self.log.mutate(tailnet, actor, move |mutation| {
+            Box::pin(take(mutation, sent))
         });
         Ok(taking.await?.0)
     }
+}
+
+/// Adds updates to a log as it was read.
+fn check_updates(log: &LockLog, updates: &[Vec<u8>]) -> Result<CheckedUpdates, LockUpdateError> {
+    let updates = updates.iter().map(|bytes| LockUpdate::decode(bytes));
+    let updates = updates.collect::<Result<Vec<_>, _>>()?;
+    let mut grown = log.clone();
+    let added = grown.add(updates.clone())?;
+    Ok(CheckedUpdates {
+        updates,
+        added,
+        grown,
+    })
 }
 
 fn check_length(field: &'static str, length: usize) -> Result<(), RegistryError> {
@@ -97,16 +129,29 @@ fn refuse(error: &LockUpdateError) -> RegistryError {
     RegistryError::Refused(error.to_string())
 }
 
-async fn take(
-    mutation: &mut Mutation,
-    updates: Vec<LockUpdate>,
-    interactive: bool,
-) -> Result<String, RegistryError> {
-    let lock = find_lock(mutation).await?;
-    let LockInForce { mut row, mut log } = lock.ok_or_else(refuse_without_lock)?;
-    let (before, place) = (log.state().clone(), log.count());
-    let last = updates.last().map(LockUpdate::hash);
-    let added = log.add(updates).map_err(|error| refuse(&error))?;
+async fn take(mutation: &mut Mutation, sent: SentUpdates) -> Result<String, RegistryError> {
+    let SentUpdates {
+        member,
+        known,
+        checked,
+        interactive,
+    } = sent;
+    member.check_again(mutation).await?;
+    let LockInForce {
+        mut row,
+        log: found,
+    } = find_lock_again(mutation, &known).await?;
+    let last = checked.updates.last().map(LockUpdate::hash);
+    let (added, log) = match Arc::ptr_eq(&found, &known.log) {
+        true => (checked.added, checked.grown),
+        // Somebody has added something since.
+        false => {
+            let mut log = LockLog::clone(&found);
+            let added = log.add(checked.updates).map_err(|error| refuse(&error))?;
+            (added, log)
+        }
+    };
+    let (before, place) = (found.state(), found.count());
     if interactive && last != Some(log.head()) {
         let text = "somebody else has changed tailnet lock meanwhile, and that counts: let the device synchronise, then try again";
         return Err(RegistryError::Refused(text.to_owned()));
@@ -114,6 +159,7 @@ async fn take(
     if added.is_empty() {
         return Ok(row.head);
     }
+    member.take_turn(mutation, "updates", LOCK_UPDATES).await?;
     add_updates(mutation, &row, place, &added).await?;
     for update in &added {
         let detail = json!({
@@ -127,7 +173,7 @@ async fn take(
     if head != row.head {
         row.head = head;
         write_lock(mutation, &row).await?;
-        let moved = moved_keys(&before, log.state());
+        let moved = moved_keys(before, log.state());
         let nodes = review_signed_by(mutation, &log, &moved).await?;
         let detail = json!({ "nodes": nodes, "keys": log.state().keys.len() });
         mutation.record_audit("lock.move_head", row.head.clone(), &detail);

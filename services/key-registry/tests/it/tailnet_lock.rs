@@ -1,6 +1,7 @@
 //! Tailnet lock: switched on, heeded, changed and switched off, as devices do it.
 
 mod lock_device;
+mod misuse;
 
 use bowline_proto::{
     audit::v1::ListAuditRequest,
@@ -410,7 +411,7 @@ async fn signature_that_takes_the_place_of_a_node_in_use_is_refused(services: Te
         ..with_key(60, 60, &key)
     };
     let refused = services.register(copied).await;
-    assert!(matches!(&refused, Outcome::Refused(it) if it.text.contains("disk was copied")));
+    assert!(matches!(&refused, Outcome::Refused(it) if it.text.contains("was copied")));
     assert!(!services.node(device.node.id).await.awaits_signature);
 }
 

@@ -70,7 +70,7 @@ type LockAnswer = Result<Box<RawValue>, RequestFailure>;
 ///
 /// # Errors
 ///
-/// With the registry's text, which the client prints.
+/// With the registry's text, which the client prints, and when the machine asks too often.
 pub async fn answer_lock_call(
     gateway: &Gateway,
     machine: &Machine,
@@ -78,6 +78,11 @@ pub async fn answer_lock_call(
     body: &[u8],
 ) -> LockAnswer {
     machine.refuse_in_drain()?;
+    let now = tokio::time::Instant::now().into_std();
+    let is_signature = call == LockCall::Sign;
+    gateway
+        .turns
+        .take_lock_call(*machine.key.as_bytes(), is_signature, now)?;
     let client = TailnetLockServiceClient::new(gateway.backends.registry.clone());
     let asking = LockAsker {
         client: client.max_decoding_message_size(LONGEST_ANSWER),

@@ -56,6 +56,23 @@ async fn response_that_was_replaced_takes_no_turn() {
     );
 }
 
+#[test]
+fn machine_asks_about_tailnet_lock_at_its_pace_and_signs_many_nodes_in_a_row() {
+    let turns = Turns::new(1, 1);
+    let now = Instant::now();
+    let asked = |machine: u8, is_signature, times: usize| {
+        let taken = (0..times).map(|_| turns.take_lock_call([machine; 32], is_signature, now));
+        taken.filter(Result::is_ok).count()
+    };
+    assert_eq!(asked(1, false, 100), 30);
+    assert_eq!(asked(2, false, 1), 1);
+    assert_eq!(asked(1, true, 4000), 3000);
+    let refused = turns.take_lock_call([1; 32], false, now);
+    assert_eq!(refused.expect_err("too often").status(), 429);
+    let later = now + Duration::from_secs(1);
+    assert!(turns.take_lock_call([1; 32], false, later).is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn known_nodes_go_first_and_nodes_and_networks_take_turns() {
     let turns = FairSemaphore::new(1);

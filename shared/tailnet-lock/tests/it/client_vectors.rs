@@ -23,6 +23,8 @@ struct LogVector {
     name: String,
     updates: Vec<UpdateVector>,
     offers: Vec<OfferVector>,
+    /// None where the log is too short for it.
+    compacted: Option<Vec<CompactedVector>>,
     trusted: BTreeSet<String>,
 }
 
@@ -43,6 +45,15 @@ struct OfferVector {
     head: String,
     ancestors: Vec<String>,
     missing: Vec<String>,
+}
+
+/// What a client keeps that has forgotten what it may forget.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CompactedVector {
+    head: String,
+    oldest: String,
+    kept: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +141,29 @@ fn clients_are_sent_what_they_miss() {
             assert_eq!(missing, offer.missing, "{}", vector.name);
         }
     }
+}
+
+/// A client finds out what it has in common with the server among what the server offers: updates that it has kept, from
+/// a checkpoint on.
+#[test]
+fn clients_that_were_away_for_long_have_something_in_common_with_the_offer() {
+    let mut tried = 0;
+    for vector in vectors().logs {
+        let (log, _) = replay(&vector);
+        let offer = log.offer();
+        for client in vector.compacted.iter().flatten() {
+            let offered = std::iter::once(&offer.head).chain(&offer.ancestors);
+            let mut offered = offered.map(ToString::to_string);
+            assert!(offered.any(|hash| client.kept.contains(&hash)));
+            let remote = SyncOffer {
+                head: hash(&client.head),
+                ancestors: vec![hash(&client.oldest)],
+            };
+            assert!(log.missing_of(&remote).is_some());
+            tried += 1;
+        }
+    }
+    assert!(tried > 3);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_log_ends_where_clients_follow_no_further() {
     assert_eq!(log.head(), parent);
     let more = signed_update(UpdateKind::NoChange, Some(parent), &[&one]);
     let full = log.add(vec![more]);
-    assert_eq!(full, Err(LockUpdateError::LogFull(MOST_UPDATES)));
+    assert_eq!(full, Err(LockUpdateError::LogFull(MOST_UPDATES + 1)));
 }
 
 #[test]

@@ -55,7 +55,10 @@ pub(crate) fn signed_update(
 pub(crate) fn genesis(keys: &[(&TestSigner, u64)]) -> LockUpdate {
     let state = LockState {
         disablement_values: vec![derive_disablement_value(b"secret").expect("short")],
-        keys: keys.iter().map(|(key, votes)| key.key(*votes)).collect(),
+        keys: keys
+            .iter()
+            .map(|(key, votes)| key.key(*votes).into())
+            .collect(),
         ids: (1, u64::MAX),
     };
     signed_update(UpdateKind::Checkpoint(state), None, &[keys[0].0])

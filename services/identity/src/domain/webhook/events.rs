@@ -175,6 +175,8 @@ fn kinds_of_action(action: &str, detail: &Value) -> Vec<&'static str> {
         "node.rotate" if has_become(detail, "awaits_signature", false) => vec!["nodeSigned"],
         "node.sign" if is("waited", true) => vec!["nodeSigned"],
         "node.lock_key" if is("signed", true) => vec!["nodeSigned"],
+        // Not where tailnet lock was switched off: nobody has signed anything.
+        "node.let_in" if detail["by"] == json!("trusted keys") => vec!["nodeSigned"],
         "node.approve" => vec!["nodeApproved"],
         "node.expiring" => vec!["nodeKeyExpiringInOneDay"],
         "node.logout" if detail["deleted"] == json!(true) => vec!["nodeDeleted"],

@@ -64,6 +64,12 @@ fn entries_of_nodes_are_events() {
             vec!["nodeSigned"],
         ),
         ("node.lock_key", json!({ "signed": false }), vec![]),
+        (
+            "node.let_in",
+            json!({ "by": "trusted keys" }),
+            vec!["nodeSigned"],
+        ),
+        ("node.let_in", json!({ "by": "no lock" }), vec![]),
         ("node.logout", json!({}), vec!["nodeKeyExpired"]),
         (
             "node.logout",

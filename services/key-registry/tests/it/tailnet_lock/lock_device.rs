@@ -129,7 +129,7 @@ impl LockDevice {
     fn genesis(&self) -> LockUpdate {
         let state = LockState {
             disablement_values: vec![derive_disablement_value(SECRET).unwrap()],
-            keys: vec![self.signer.key(1)],
+            keys: vec![self.signer.key(1).into()],
             ids: (3, 4),
         };
         self.sign(UpdateKind::Checkpoint(state), None)

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"time"
 
 	"github.com/hdevalence/ed25519consensus"
 	"tailscale.com/tka"
@@ -34,7 +35,14 @@ type updateLog struct {
 	Name    string
 	Updates []update
 	Offers  []offer
-	Trusted []string
+	// What clients keep that know the first updates of a log and have forgotten what they may forget.
+	Compacted []compacted
+	Trusted   []string
+}
+
+type compacted struct {
+	Head, Oldest string
+	Kept         []string
 }
 
 type nodeSignature struct {
@@ -149,6 +157,22 @@ func (r *recorder) finish() updateLog {
 		}
 		r.log.Offers = append(r.log.Offers, one)
 	}
+	for known := 60; known < len(r.all); known += 30 {
+		storage := tka.ChonkMem()
+		client := must(tka.Bootstrap(storage, r.all[0]))
+		if err := client.Inform(storage, r.all[1:known]); err != nil {
+			panic(err)
+		}
+		if err := client.Compact(storage, tka.CompactionOptions{MinChain: tka.CompactionDefaults.MinChain, MinAge: time.Nanosecond}); err != nil {
+			panic(err)
+		}
+		sent := must(client.SyncOffer(storage))
+		one := compacted{Head: sent.Head.String(), Oldest: sent.Ancestors[len(sent.Ancestors)-1].String()}
+		for _, kept := range must(storage.AllAUMs()) {
+			one.Kept = append(one.Kept, kept.String())
+		}
+		r.log.Compacted = append(r.log.Compacted, one)
+	}
 	for _, trusted := range r.authority.Keys() {
 		r.log.Trusted = append(r.log.Trusted, hex.EncodeToString(trusted.Public))
 	}
@@ -200,7 +224,7 @@ func everyKind() updateLog {
 func long() updateLog {
 	one, two := key.NewNLPrivate(), key.NewNLPrivate()
 	r := begin("long", one, lockKey(one, 1, nil))
-	for range 60 {
+	for range 90 {
 		r.change("add", one, func(b *tka.UpdateBuilder) error { return b.AddKey(lockKey(two, 1, nil)) })
 		r.change("remove", one, func(b *tka.UpdateBuilder) error { return b.RemoveKey(two.KeyID()) })
 	}
@@ -217,9 +241,7 @@ func forks() updateLog {
 		r.tell("equal votes", sign(tka.AUM{MessageKind: tka.AUMAddKey, PrevAUMHash: parent, Key: &added}, one))
 	}
 	r.tell("removes a key", sign(tka.AUM{MessageKind: tka.AUMRemoveKey, PrevAUMHash: parent, KeyID: three.KeyID()}, one))
-	// The same signer twice weighs as one.
 	added := lockKey(key.NewNLPrivate(), 1, nil)
-	r.tell("one signer twice", sign(tka.AUM{MessageKind: tka.AUMAddKey, PrevAUMHash: parent, Key: &added}, one, one))
 	r.tell("more votes", sign(tka.AUM{MessageKind: tka.AUMAddKey, PrevAUMHash: parent, Key: &added}, one, two))
 	r.change("goes on", four, func(b *tka.UpdateBuilder) error { return b.AddKey(lockKey(key.NewNLPrivate(), 1, nil)) })
 	revoked := must(r.authority.MakeRetroactiveRevocation(r.storage, []tkatype.KeyID{one.KeyID(), two.KeyID()}, four.KeyID(), tka.AUMHash(parent)))
