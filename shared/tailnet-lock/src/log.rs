@@ -354,3 +354,6 @@ impl ParentStates {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,5 @@
 //! Logs that somebody fills: the work is bounded, and what takes trust away has room.
 
-use std::time::{Duration, Instant};
-
 use bowline_tailnet_lock::{
     LockKey, LockLog, LockUpdate, LockUpdateError, MOST_UPDATES, UpdateHash, UpdateKind,
 };
@@ -129,35 +127,4 @@ fn key_has_no_more_metadata_than_it_may() {
     let read = |count| LockUpdate::decode(&with_pairs(count).encode());
     assert_eq!(read(33), Err(LockUpdateError::MetadataPairs(33)));
     assert_eq!(read(32), Ok(with_pairs(32)));
-}
-
-/// Each update of the batch has another parent, in a log without checkpoints: a walk to each would take minutes.
-#[test]
-fn work_of_a_batch_grows_with_the_log_and_the_batch_alone() {
-    let one = TestSigner::new(1);
-    let others: Vec<_> = (2..=200).map(TestSigner::new).collect();
-    let trusted = std::iter::once(&one).chain(&others).map(|key| (key, 1));
-    let first = genesis(&trusted.collect::<Vec<_>>());
-    let mut parent = first.hash();
-    let next = |number: u64| {
-        let kind = UpdateKind::UpdateKey {
-            id: others[others.len() - 1].id(),
-            votes: Some(number),
-            metadata: [].into(),
-        };
-        let update = signed_update(kind, Some(parent), &[]);
-        parent = update.hash();
-        update
-    };
-    let updates: Vec<_> = std::iter::once(first.clone())
-        .chain((1..500).map(next))
-        .collect();
-    let parents: Vec<_> = updates.iter().map(LockUpdate::hash).collect();
-    let mut log = LockLog::restore(updates).expect("a log");
-    let branch = |parent: &UpdateHash| signed_update(UpdateKind::NoChange, Some(*parent), &[&one]);
-    let branches: Vec<_> = parents[..480].iter().map(branch).collect();
-    let began = Instant::now();
-    log.add(branches).expect("good updates");
-    let taken = began.elapsed();
-    assert!(taken < Duration::from_secs(20), "{taken:?}");
 }
