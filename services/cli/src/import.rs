@@ -116,7 +116,7 @@ pub async fn run(
     printer.print_note(match args.dry_run {
         true => "nothing was changed: this was a dry run",
         false => {
-            "all of this is here: start the server, or every gateway, again, for the control key"
+            "all of this is here: the server, and every gateway with the directory, reads the control key within seconds"
         }
     });
     Ok(())

@@ -230,7 +230,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Audit(command) => audit::run(command, &connection, &printer).await,
         Command::Import(command) => import::run(command, &connection, &printer).await,
         Command::Config(command) => server::run_config(command, &connection, &printer),
-        Command::ControlKeys(command) => control_keys::run(&command, &printer),
+        Command::ControlKeys(command) => control_keys::run(command, &connection, &printer).await,
         Command::AuditKey(command) => audit_key::run(&command, &printer),
         Command::SealingKey(command) => sealing_key::run(&command, &printer),
         Command::Certificates(command) => certificates::run(&command, &printer),

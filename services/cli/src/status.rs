@@ -1,5 +1,6 @@
 //! `bowline status`.
 
+mod control_keys;
 mod deployment;
 
 use bowline_service_kit::ask_health;

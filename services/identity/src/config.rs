@@ -2,12 +2,11 @@
 
 use bowline_http_client::{AnswerLimits, Destinations, HttpClient};
 use bowline_sealing::{SealingError, SealingKeys};
-use bowline_service_kit::config::Secret;
+use bowline_service_kit::{KeyCommandError, config::Secret, run_key_command};
 use ipnet::IpNet;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 /// What a provider's answer may take.
 const PROVIDER_LIMITS: AnswerLimits = AnswerLimits {
@@ -21,10 +20,6 @@ const WEBHOOK_LIMITS: AnswerLimits = AnswerLimits {
     deadline: Duration::from_secs(10),
 };
 
-/// How long the command that prints the sealing keys may take, and how much it may print.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
-const LONGEST_KEYS: usize = 64 << 10;
-
 /// Why there are no sealing keys.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingKeyError {
@@ -36,35 +31,7 @@ pub enum SealingKeyError {
     Both,
     /// The command can not be run, or fails.
     #[error("sealing_key_command: {0}")]
-    Command(String),
-}
-
-/// Runs a command and returns what it prints. What it says of its failure is passed on, and what it prints is not.
-async fn run_key_command(command: &str) -> Result<Zeroizing<String>, SealingKeyError> {
-    let failed = |text: String| SealingKeyError::Command(text);
-    let mut shell = tokio::process::Command::new("sh");
-    shell
-        .args(["-c", command])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(COMMAND_PATIENCE, shell.output())
-        .await
-        .map_err(|_| failed("it has not ended after 30 seconds".to_owned()))?
-        .map_err(|error| failed(error.to_string()))?;
-    let printed = Zeroizing::new(output.stdout);
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: String = said.trim().chars().take(500).collect();
-        return Err(failed(format!("it failed ({}): {said}", output.status)));
-    }
-    if printed.len() > LONGEST_KEYS {
-        return Err(failed(
-            "it prints more than a file of sealing keys".to_owned(),
-        ));
-    }
-    let text = std::str::from_utf8(&printed);
-    let text = text.map_err(|_| failed("what it prints is no text".to_owned()))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    Command(#[from] KeyCommandError),
 }
 
 /// What only identity knows.
@@ -102,7 +69,9 @@ impl IdentityConfig {
                 &**printed
             }
         };
-        Ok(Some(SealingKeys::parse(text)?))
+        let keys = SealingKeys::parse(text)?;
+        tell_keys(&keys);
+        Ok(Some(keys))
     }
 
     /// Returns how providers are asked.
@@ -115,6 +84,15 @@ impl IdentityConfig {
     pub(crate) fn webhook_client(&self) -> HttpClient {
         let also = self.webhook_networks.clone();
         HttpClient::new(Destinations::Public { also }, WEBHOOK_LIMITS)
+    }
+}
+
+/// Tells by their ids which keys this replica has: the next is activated once every replica has it.
+fn tell_keys(keys: &SealingKeys) {
+    for (state, key) in keys.describe() {
+        let state = state.as_str();
+        tracing::info!(key, state, "this sealing key is here");
+        metrics::gauge!("bowline_identity_sealing_keys", "key" => key, "state" => state).set(1.0);
     }
 }
 

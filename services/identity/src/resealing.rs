@@ -84,11 +84,15 @@ const fn secrets_of_webhooks(name: &'static str) -> SealedSecrets {
 }
 
 impl Connections {
-    /// Seals again what an older key has sealed. Returns how many secrets.
+    /// Seals again what an older key has sealed. Returns how many secrets. While a key is prepared nothing is: another replica
+    /// may use it already, and what it has sealed stays.
     pub(crate) async fn reseal_secrets(&self) -> Result<usize, IdentityError> {
         let Ok(keys) = self.sealing_keys() else {
             return Ok(0);
         };
+        if keys.has_prepared() {
+            return Ok(0);
+        }
         let mut resealed = self.reseal_own_secrets().await?;
         for secrets in OF_LOGINS.iter().chain(&OF_WEBHOOKS) {
             resealed += reseal_column(self.log.database(), keys, secrets).await?;
@@ -103,7 +107,7 @@ impl Connections {
             Box::pin(async move {
                 let on = write.connection();
                 let mut secrets = store::connections::list_sealed_secrets(on).await?;
-                secrets.retain(|secret| !keys.is_sealed_by_newest(&secret.sealed));
+                secrets.retain(|secret| !keys.is_sealed_by_active(&secret.sealed));
                 let mut resealed = 0;
                 for secret in secrets {
                     let place = secret_place(secret.connection_id);
@@ -133,7 +137,7 @@ async fn reseal_column(
     keys: &SealingKeys,
     secrets: &SealedSecrets,
 ) -> Result<usize, IdentityError> {
-    let (mark, column) = (keys.newest_mark(), secrets.column);
+    let (mark, column) = (keys.active_mark(), secrets.column);
     let (mut resealed, mut left_out) = (0, 0);
     loop {
         let mut connection = database.reader().acquire().await?;

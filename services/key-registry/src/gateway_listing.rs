@@ -29,9 +29,13 @@ pub(crate) async fn describe_fleet(
     let mut fleet = gateways::list_gateways(&mut *reader).await?;
     fleet.sort_by(|one, other| one.gateway.cmp(&other.gateway));
     let lags = lags::list_lags(&mut reader).await?;
+    let mut control_keys = gateways::list_control_keys(&mut *reader).await?;
     let describe = |one: &Incarnation| {
         let lag = lags.get(&one.gateway).copied().unwrap_or_default();
-        describe_gateway(one, lag, lease_state(one, &fleet, now))
+        DescribedGateway {
+            control_keys: control_keys.remove(&one.gateway),
+            ..describe_gateway(one, lag, lease_state(one, &fleet, now))
+        }
     };
     Ok(fleet.iter().map(describe).collect())
 }
@@ -59,5 +63,6 @@ fn describe_gateway(one: &Incarnation, lag: LagRow, lease: LeaseState) -> Descri
         revisions_behind: lag.revisions_behind,
         identity_tailnets_behind: lag.identity_tailnets_behind,
         identity_revisions_behind: lag.identity_revisions_behind,
+        control_keys: None,
     }
 }

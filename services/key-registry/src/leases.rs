@@ -2,7 +2,8 @@
 
 use bowline_db::ChangeLog;
 use bowline_proto::key_registry::v1::{
-    RenewLeaseRequest, RenewLeaseResponse, ReportProgressRequest,
+    RenewLeaseRequest, RenewLeaseResponse, ReportProgressRequest, ReportedControlKey,
+    ReportedControlKeys,
 };
 use chrono::TimeDelta;
 
@@ -21,6 +22,8 @@ const LEASE_LIFETIME: TimeDelta = TimeDelta::seconds(5);
 const DEFAULT_STALENESS: TimeDelta = TimeDelta::hours(1);
 /// The most tailnets whose progress is recorded in one transaction.
 const MOST_TAILNETS: usize = 1000;
+/// The most control keys that a gateway says it has.
+const MOST_CONTROL_KEYS: usize = 16;
 
 /// Renews leases and records progress. Clones share it.
 #[derive(Clone, Debug)]
@@ -58,8 +61,10 @@ impl Leases {
             dropped,
             slot,
             max_staleness_seconds,
+            control_keys,
         } = request;
         check_gateway(&gateway)?;
+        check_control_keys(control_keys.as_ref())?;
         if slot.len() > 100 {
             return Err(RegistryError::invalid("slot", "is longer than 100 bytes"));
         }
@@ -77,6 +82,7 @@ impl Leases {
                     gateway: name,
                     slot,
                     staleness: staleness.unwrap_or(DEFAULT_STALENESS),
+                    control_keys,
                     now,
                     expires_at: now + LEASE_LIFETIME,
                 };
@@ -180,4 +186,14 @@ impl Leases {
         }
         Ok(())
     }
+}
+
+fn check_control_keys(reported: Option<&ReportedControlKeys>) -> Result<(), RegistryError> {
+    let keys = reported.map(|reported| &*reported.keys).unwrap_or_default();
+    let is_short = |key: &ReportedControlKey| key.transport.len() + key.public_key.len() <= 100;
+    if keys.len() > MOST_CONTROL_KEYS || !keys.iter().all(is_short) {
+        let most = format!("has more than {MOST_CONTROL_KEYS} keys, or a long one");
+        return Err(RegistryError::invalid("control_keys", most));
+    }
+    Ok(())
 }

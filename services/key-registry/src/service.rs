@@ -55,6 +55,7 @@ pub(crate) const MIGRATIONS: Migrations = migrations![
     "0013_attributes",
     "0014_rotation",
     "0015_approval_questions",
+    "0016_control_keys",
     "0017_kept_out_machines",
 ];
 

@@ -15,6 +15,8 @@ use http::Uri;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::control_keys::ControlKeySource;
+
 /// The `[gateway]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -40,8 +42,12 @@ pub struct GatewayConfig {
     pub key_file: Option<PathBuf>,
     /// A certificate that is ordered and renewed by ACME, in place of one from files.
     pub acme: AcmeConfig,
-    /// The directory with the control keys: `noise.key`, `legacy.key`, and `*.previous.key` while rolling.
-    pub control_keys: PathBuf,
+    /// The directory with the control keys, `control-keys` when it is not set: `noise.key`, `legacy.key`, and `*.next.key` or
+    /// `*.previous.key` while rolling. They are read again when they change.
+    pub control_keys: Option<PathBuf>,
+    /// A command that prints the control keys as `bowline control-keys export` does, such as one that asks a key management
+    /// service, in place of the directory. It is run at the start, and then each minute, by `sh -c`.
+    pub control_keys_command: Option<String>,
     /// Clients below this capability version are offered a zero Noise key, so that those which speak both transports
     /// use crypto_box. Zero turns this off.
     pub nacl_below: u16,
@@ -82,7 +88,8 @@ impl Default for GatewayConfig {
             certificate_file: None,
             key_file: None,
             acme: AcmeConfig::default(),
-            control_keys: PathBuf::from("control-keys"),
+            control_keys: None,
+            control_keys_command: None,
             nacl_below: 0,
             plain_http_boxes: false,
             derp_map_url: None,
@@ -134,6 +141,9 @@ pub enum SettingsError {
         /// The part that does not belong there.
         part: &'static str,
     },
+    /// Control keys come from two places.
+    #[error("control_keys and control_keys_command are both set: name one of them")]
+    TwoKeySources,
     /// PROXY headers are expected, and no proxy is trusted to write them.
     #[error(
         "proxy_protocol is set and trusted_proxies is not: say whose PROXY headers are believed, such as trusted_proxies = [\"10.0.0.0/8\"]"
@@ -200,6 +210,9 @@ impl GatewayConfig {
         }
         if !self.tls && self.certificate_file.is_some() {
             problems.push(SettingsError::UnusedCertificate);
+        }
+        if self.control_keys.is_some() && self.control_keys_command.is_some() {
+            problems.push(SettingsError::TwoKeySources);
         }
         let token = self
             .verify_token
@@ -289,6 +302,18 @@ impl GatewayConfig {
                 Err(UnfitSettings(vec![missing]))
             }
             _ => Ok(CertificateSource::None),
+        }
+    }
+
+    /// Returns where the control keys come from.
+    pub(crate) fn control_key_source(&self) -> ControlKeySource {
+        match &self.control_keys_command {
+            Some(command) => ControlKeySource::Command(command.clone()),
+            None => {
+                let directory = self.control_keys.clone();
+                let usual = || PathBuf::from("control-keys");
+                ControlKeySource::Directory(directory.unwrap_or_else(usual))
+            }
         }
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bowline_clock::SharedClock;
-use bowline_control_keys::ControlKeys;
 use bowline_control_nacl::ReplayCache;
 use bowline_service_kit::{Tasks, relay_permits::RelayPermits};
 use parking_lot::Mutex;
 
 use crate::{
     Backends, GatewayConfig,
+    control_keys::CurrentControlKeys,
     lease::LeaseRenewals,
     machine::{FollowupWaits, RefusalLog},
     pace::ReportPace,
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Gateway {
     pub(crate) config: GatewayConfig,
-    pub(crate) keys: ControlKeys,
+    pub(crate) keys: Arc<CurrentControlKeys>,
     pub(crate) backends: Backends,
     pub(crate) hub: Arc<TailnetHub>,
     pub(crate) reporter: Reporter,

@@ -24,7 +24,7 @@ use tonic::{Code, Request};
 
 pub use slot::lease_slot;
 
-use crate::{reporter::Reporter, tailnet::TailnetHub};
+use crate::{control_keys::CurrentControlKeys, reporter::Reporter, tailnet::TailnetHub};
 
 /// How long a lease lives.
 const LEASE: Duration = Duration::from_secs(5);
@@ -44,28 +44,31 @@ const MOST_TAILNETS: usize = 1000;
 /// Receives when the lease was renewed last; `None` before the first time.
 pub type LeaseRenewals = watch::Receiver<Option<Instant>>;
 
+/// What a gateway tells of itself with each renewal.
+#[derive(Clone, Debug)]
+pub struct LeaseFacts {
+    /// The incarnation.
+    pub gateway: String,
+    /// Names the address it listens on.
+    pub slot: String,
+    /// How long it serves clients without the registry.
+    pub max_staleness: Duration,
+    /// Its control keys.
+    pub keys: Arc<CurrentControlKeys>,
+}
+
 /// The lease of one gateway incarnation.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    gateway: String,
-    slot: String,
-    max_staleness: Duration,
+    facts: LeaseFacts,
     client: KeyRegistryServiceClient<GrpcChannel>,
 }
 
 impl Lease {
-    /// Describes the lease of gateway incarnation `gateway`, not yet renewed. `slot` names the address it listens on;
-    /// `max_staleness` is how long it serves clients without the registry.
-    pub fn new(
-        gateway: String,
-        slot: String,
-        max_staleness: Duration,
-        registry: GrpcChannel,
-    ) -> Self {
+    /// Describes a lease that is not yet renewed.
+    pub fn new(facts: LeaseFacts, registry: GrpcChannel) -> Self {
         Self {
-            gateway,
-            slot,
-            max_staleness,
+            facts,
             client: KeyRegistryServiceClient::new(registry),
         }
     }
@@ -80,7 +83,7 @@ impl Lease {
     ) -> LeaseRenewals {
         let (renewed, follow) = watch::channel(None);
         let telling = self.clone().keep_reporting_progress(Arc::clone(&hub));
-        let stale = end_stale_sessions(Arc::clone(&hub), follow.clone(), self.max_staleness);
+        let stale = end_stale_sessions(Arc::clone(&hub), follow.clone(), self.facts.max_staleness);
         tasks.spawn_background("lease", async move {
             tokio::select! {
                 () = self.renew_always(&hub, &reporter, &renewed) => {}
@@ -123,9 +126,10 @@ impl Lease {
     /// Renews the lease; says whether it was over.
     async fn renew(&self) -> Result<bool, tonic::Status> {
         let mut request = Request::new(RenewLeaseRequest {
-            gateway: self.gateway.clone(),
-            slot: self.slot.clone(),
-            max_staleness_seconds: Some(self.max_staleness.as_secs()),
+            gateway: self.facts.gateway.clone(),
+            slot: self.facts.slot.clone(),
+            max_staleness_seconds: Some(self.facts.max_staleness.as_secs()),
+            control_keys: Some(self.facts.keys.report()),
             ..RenewLeaseRequest::default()
         });
         request.set_timeout(CALL_TIMEOUT);
@@ -139,7 +143,7 @@ impl Lease {
             let next = time::Instant::now() + PROGRESS_INTERVAL;
             let part = hub.progress_queue().take_part(MOST_TAILNETS);
             let mut request = ReportProgressRequest {
-                gateway: self.gateway.clone(),
+                gateway: self.facts.gateway.clone(),
                 complete: part.is_last,
                 ..ReportProgressRequest::default()
             };
@@ -181,7 +185,7 @@ impl Lease {
             report.progress.iter().map(head).collect()
         };
         let mut request = Request::new(RenewLeaseRequest {
-            gateway: self.gateway.clone(),
+            gateway: self.facts.gateway.clone(),
             applied: heads(|one| one.registry_revision),
             applied_identity: heads(|one| one.identity_revision),
             dropped: report.dropped.clone(),
@@ -194,7 +198,7 @@ impl Lease {
     /// Gives the lease up: nobody waits for this gateway any more.
     async fn give_up(&self) {
         let mut request = Request::new(RenewLeaseRequest {
-            gateway: self.gateway.clone(),
+            gateway: self.facts.gateway.clone(),
             leaving: true,
             ..RenewLeaseRequest::default()
         });

@@ -21,6 +21,7 @@
 mod admin;
 mod backends;
 mod config;
+mod control_keys;
 mod derp_map;
 mod gateway;
 mod http;
@@ -41,6 +42,7 @@ pub use backends::Backends;
 /// The map of relays that [`Dependencies`] bring.
 pub use bowline_control_wire::{DerpMap, DerpNode, DerpRegion};
 pub use config::{GatewayConfig, SettingsError, UnfitSettings};
+pub use control_keys::ReadKeysError;
 pub use derp_map::DerpMapError;
 pub use gateway::Gateway;
 pub use start::{Dependencies, StartError, Started, start};

@@ -6,7 +6,6 @@ use axum::Router;
 use bowline_acme::{AcmePlan, AcmeResolver, StartAcmeError};
 use bowline_bus::Bus;
 use bowline_clock::{SharedClock, random_bytes};
-use bowline_control_keys::{ControlKeyError, ControlKeys};
 use bowline_control_nacl::ReplayCache;
 use bowline_control_wire::DerpMap;
 use bowline_service_kit::{ServeError, Tasks, listen_tcp, relay_permits::RelayPermits};
@@ -18,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Backends, DerpMapError, Gateway, GatewayConfig, PlainAdminAddress, UnfitSettings, admin,
     config::CertificateSource,
+    control_keys::{CurrentControlKeys, ReadKeysError},
     derp_map, http,
-    lease::{Lease, lease_slot},
+    lease::{Lease, LeaseFacts, lease_slot},
     listener::{Listener, ListenerLimits, Proxies},
     machine::{FollowupWaits, RefusalLog},
     pace::ReportPace,
@@ -60,7 +60,7 @@ pub enum StartError {
     Listen(SocketAddr, #[source] io::Error),
     /// The control keys can not be used.
     #[error(transparent)]
-    Keys(#[from] ControlKeyError),
+    Keys(#[from] ReadKeysError),
     /// The certificate can not be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -109,7 +109,8 @@ pub fn start(
             acceptor: tls,
             ordered,
         } = ClientTls::open(&config)?;
-        let keys = ControlKeys::load(&config.control_keys)?;
+        let keys = CurrentControlKeys::open(config.control_key_source(), &dependencies.tasks);
+        let keys = keys.await?;
         // It is there before the first client: whoever scales gateways by it counts those without one, too.
         metrics::gauge!("bowline_gateway_map_sessions").increment(0);
         let (socket, address) = listen_at(config.listen)?;
@@ -140,8 +141,8 @@ pub fn start(
         let front = ListenerLimits::new(config.max_connections, proxies, is_secured);
         let reporter = Reporter::start(incarnation.clone(), registry.clone(), &tasks);
         let leaving = CancellationToken::new();
-        let staleness = config.max_staleness();
-        let lease = Lease::new(incarnation, lease_slot(address), staleness, registry);
+        let facts = lease_facts(incarnation, address, &config, &keys);
+        let lease = Lease::new(facts, registry);
         let gateway = Arc::new(Gateway {
             lease_renewed_at: lease.keep_renewed(
                 Arc::clone(&hub),
@@ -217,6 +218,21 @@ fn listen_at(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError
     let socket = listen_tcp(listen).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     Ok((socket, address))
+}
+
+/// Returns what the registry is told of this gateway.
+fn lease_facts(
+    incarnation: String,
+    address: SocketAddr,
+    config: &GatewayConfig,
+    keys: &Arc<CurrentControlKeys>,
+) -> LeaseFacts {
+    LeaseFacts {
+        gateway: incarnation,
+        slot: lease_slot(address),
+        max_staleness: config.max_staleness(),
+        keys: Arc::clone(keys),
+    }
 }
 
 /// Starts what follows the tailnets, and keeps its map of relays up to date.

@@ -14,7 +14,8 @@ use tonic::service::Routes;
 
 #[tokio::main]
 async fn main() -> Result<(), ProcessError> {
-    let process = Process::<NoSettings>::start()?;
+    let mut process = Process::<NoSettings>::start()?;
+    process.config.audit.read_signing_key().await?;
     let bus = Bus::redis(process.config.redis.expose()).await?;
     let clock = Arc::new(SystemClock);
     let followed = FollowedServices {

@@ -157,7 +157,12 @@ fn apply_options(options: &Options, config: &mut Config) {
         gateway.public_url = format!("https://{address}");
     }
     gateway.public_url = gateway.public_url.trim_end_matches('/').to_owned();
-    gateway.control_keys = in_state_dir(&options.state_dir, &gateway.control_keys);
+    // Both are refused where they are named, later.
+    if gateway.control_keys.is_some() || gateway.control_keys_command.is_none() {
+        let named = gateway.control_keys.take();
+        let named = named.unwrap_or_else(|| PathBuf::from("control-keys"));
+        gateway.control_keys = Some(in_state_dir(&options.state_dir, &named));
+    }
     gateway.acme.state_dir = in_state_dir(&options.state_dir, &gateway.acme.state_dir);
     let directory = config.audit.directory.as_mut();
     if let Some(directory) = directory {

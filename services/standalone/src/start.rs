@@ -91,7 +91,9 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
     let (warnings, ports) = (config.warnings(), config.describe_ports());
     let lock = state_dir::lock_state_dir(state_dir)?;
     state_dir::check_restored(state_dir)?;
-    ControlKeys::create(&config.gateway.control_keys)?;
+    if let Some(directory) = &config.gateway.control_keys {
+        ControlKeys::create(directory)?;
+    }
     let url = url::Url::parse(&config.gateway.public_url)
         .with_context(|| format!("public_url {:?} is no URL", config.gateway.public_url))?;
     let host = url
@@ -119,7 +121,8 @@ pub async fn start(options: &Options, mut config: Config, tasks: &Tasks) -> Resu
         today: today(),
         ordered: ordered.as_ref(),
     };
-    export_audit_heads(&config, &databases, tasks)?;
+    config.audit.read_signing_key().await?;
+    export_audit_heads(state_dir, &config, &databases, tasks)?;
     let derp_map = start_relay(&config, place, &services, relay_connections, tasks).await?;
     let public_url = config.gateway.public_url.clone();
     let backends = gateway_backends(&services);
@@ -318,13 +321,15 @@ async fn start_owners(
 /// Exports the heads of the audit trails, where the settings name a place; signed with a key made beside the control keys unless
 /// they name another.
 fn export_audit_heads(
+    state_dir: &Path,
     config: &Config,
     databases: &[(ServiceName, Database)],
     tasks: &Tasks,
 ) -> Result<()> {
     let mut settings = config.audit.clone();
     if settings.has_destination() && settings.signing_key.is_none() {
-        let path = config.gateway.control_keys.join("audit.key");
+        let directory = config.gateway.control_keys.as_deref();
+        let path = directory.unwrap_or(state_dir).join("audit.key");
         if !path.exists() {
             let key = create_audit_key(&path)?.public();
             tracing::warn!(path = %path.display(), %key, "a new audit key was made: heads of the audit trails are signed by it");

@@ -1,24 +1,27 @@
-//! The server's own keys, as files: one pair for each transport, and the previous pair while rolling.
+//! The server's own keys: for each transport one that is active, and beside it, while keys are rolled, the next or the one before.
 //!
-//! All gateways share them. `bowline control-keys` makes and rolls them, gateways read them; a server of one process makes
-//! its own at the first start.
+//! ```text
+//! prepared ──activate──▶ active ──activate of the next──▶ old ──retire──▶ gone
+//!    └──drop-prepared──▶ gone
+//! ```
+//!
+//! Clients are offered the active key. All of them open what clients have made with them: a gateway that hears of a roll earlier
+//! or later than others understands the clients of those.
+//!
+//! All gateways have the same keys. `bowline control-keys` makes and rolls them in a directory, gateways read that, or run a
+//! command that prints the same as text; a server of one process makes its own at the first start.
 
+mod files;
 mod rolling;
+mod text;
 
-use std::{
-    fs, io,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
-use bowline_clock::random_bytes;
 use bowline_keys::{KeyError, MachinePublic, PrivateKey};
-use io::Write as _;
 
-/// The transports, as files name them.
-const NAMES: [&str; 2] = ["noise", "legacy"];
+pub use files::key_files;
 
-/// Why control keys can not be used.
+/// Why control keys can not be used or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlKeyError {
     /// There are none.
@@ -26,14 +29,29 @@ pub enum ControlKeyError {
         "no control keys in {0}: make them once with `bowline control-keys create {0}`, for all gateways"
     )]
     Missing(PathBuf),
-    /// A previous key is there: rolling again would take it from clients that hold it.
+    /// An old key is there: the next would take it from clients that hold it.
     #[error(
-        "the previous control keys in {0} are still in use: remove them with `bowline control-keys retire {0}` before the next roll"
+        "the old control keys in {0} are still in use: once the clients that hold them were started again, remove them with `bowline control-keys retire {0}`"
     )]
-    Rolling(PathBuf),
-    /// A roll ended in its midst.
+    OldInUse(PathBuf),
+    /// Only one transport has its next key.
     #[error(
-        "a roll of the control keys in {0} was cut short: finish it with `bowline control-keys roll {0}`"
+        "control keys are prepared in {0} for one transport only: finish that with `bowline control-keys prepare {0}`, or take it back with `bowline control-keys drop-prepared {0}`"
+    )]
+    HalfPrepared(PathBuf),
+    /// There is nothing to activate.
+    #[error(
+        "no control keys are prepared in {0}: make them with `bowline control-keys prepare {0}`"
+    )]
+    NotPrepared(PathBuf),
+    /// The next keys wait for their activation.
+    #[error(
+        "control keys are prepared in {0}: use them with `bowline control-keys activate {0}`, or take them back with `bowline control-keys drop-prepared {0}`"
+    )]
+    Prepared(PathBuf),
+    /// An activation ended in its midst.
+    #[error(
+        "an activation of the control keys in {0} was cut short: finish it with `bowline control-keys activate {0}`"
     )]
     CutShort(PathBuf),
     /// A file can not be read or written.
@@ -52,24 +70,116 @@ pub enum ControlKeyError {
         /// What is wrong.
         source: KeyError,
     },
+    /// A line of a text is no control key.
+    #[error(
+        "line {0} of the control keys is none: each is such as `noise active privkey:…`, as `bowline control-keys export` prints them"
+    )]
+    Line(usize),
+    /// A text has too many or too few keys.
+    #[error(
+        "the control keys have {0} an {1} key for {2}: `bowline control-keys export` prints them"
+    )]
+    Count(&'static str, ControlKeyState, ControlTransport),
 }
 
-/// The control keys of one transport, newest first.
+/// A way in which clients speak to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ControlTransport {
+    /// The Noise handshake of current clients.
+    Noise,
+    /// The crypto_box of older ones.
+    Legacy,
+}
+
+impl ControlTransport {
+    /// All of them, in the order in which their keys are written.
+    pub const ALL: [Self; 2] = [Self::Noise, Self::Legacy];
+
+    /// Returns its name in files and texts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+impl std::fmt::Display for ControlTransport {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What a control key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ControlKeyState {
+    /// It opens what clients make with it; none is offered it yet.
+    Prepared,
+    /// Clients are offered it.
+    Active,
+    /// It opens what clients make with it that were offered it before.
+    Old,
+}
+
+impl ControlKeyState {
+    /// Returns its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Active => "active",
+            Self::Old => "old",
+        }
+    }
+}
+
+impl std::fmt::Display for ControlKeyState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The public half of a control key, and what the key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ControlKeyInfo {
+    /// Where it is used.
+    pub transport: ControlTransport,
+    /// What for.
+    pub state: ControlKeyState,
+    /// Its public half.
+    pub public: MachinePublic,
+}
+
+/// The control keys of one transport.
 #[derive(Debug)]
-pub struct KeyRing(Vec<PrivateKey>);
+pub struct KeyRing {
+    active: PrivateKey,
+    prepared: Option<PrivateKey>,
+    old: Option<PrivateKey>,
+}
 
 impl KeyRing {
-    /// Returns the public half of the newest key: what clients are offered.
+    /// Returns the public half of the active key: what clients are offered.
     #[must_use]
     pub fn public(&self) -> MachinePublic {
-        self.0.first().map_or(MachinePublic::ZERO, |key| {
-            MachinePublic::from_bytes(key.public_bytes())
-        })
+        public_half(&self.active)
     }
 
-    /// Returns the keys to try, newest first.
+    /// Returns the keys to try, in the order of [`KeyRing::with_states`].
     pub fn iter(&self) -> impl Iterator<Item = &PrivateKey> {
-        self.0.iter()
+        self.with_states().map(|(_, key)| key)
+    }
+
+    /// Returns the keys with their states, the active one first.
+    pub fn with_states(&self) -> impl Iterator<Item = (ControlKeyState, &PrivateKey)> {
+        let active = [(ControlKeyState::Active, &self.active)];
+        let prepared = self.prepared.iter();
+        let old = self.old.iter();
+        active
+            .into_iter()
+            .chain(prepared.map(|key| (ControlKeyState::Prepared, key)))
+            .chain(old.map(|key| (ControlKeyState::Old, key)))
     }
 }
 
@@ -83,85 +193,30 @@ pub struct ControlKeys {
 }
 
 impl ControlKeys {
-    /// Reads the keys of a directory.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlKeyError::Missing`] when there are none, or what is wrong with a file.
-    pub fn load(directory: &Path) -> Result<Self, ControlKeyError> {
-        let ring = |name: &str| {
-            let newest = read(&newest(directory, name))?
-                .ok_or_else(|| ControlKeyError::Missing(directory.to_owned()))?;
-            let previous = read(&previous(directory, name))?;
-            Ok(KeyRing([newest].into_iter().chain(previous).collect()))
-        };
-        Ok(Self {
-            noise: ring("noise")?,
-            legacy: ring("legacy")?,
-        })
-    }
-
-    /// Makes both keys in a directory, readable by their owner only; keys that are there stay.
-    ///
-    /// # Errors
-    ///
-    /// When a file can not be written.
-    pub fn create(directory: &Path) -> Result<(), ControlKeyError> {
-        fs::create_dir_all(directory).map_err(failed(directory))?;
-        for name in NAMES {
-            let path = newest(directory, name);
-            let file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path);
-            match file {
-                Ok(mut file) => {
-                    let key = PrivateKey::from_random(random_bytes());
-                    file.write_all(key.expose_text().as_bytes())
-                        .and_then(|()| file.sync_all())
-                        .map_err(failed(&path))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed(&path)(error)),
-            }
+    /// Returns the keys of a transport.
+    #[must_use]
+    pub fn ring(&self, transport: ControlTransport) -> &KeyRing {
+        match transport {
+            ControlTransport::Noise => &self.noise,
+            ControlTransport::Legacy => &self.legacy,
         }
-        Ok(())
+    }
+
+    /// Describes all keys, without their private halves.
+    #[must_use]
+    pub fn describe(&self) -> Vec<ControlKeyInfo> {
+        let of = |transport| {
+            let keys = self.ring(transport).with_states();
+            keys.map(move |(state, key)| ControlKeyInfo {
+                transport,
+                state,
+                public: public_half(key),
+            })
+        };
+        ControlTransport::ALL.into_iter().flat_map(of).collect()
     }
 }
 
-fn newest(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}.key"))
-}
-
-fn previous(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}.previous.key"))
-}
-
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> ControlKeyError {
-    let path = path.to_owned();
-    move |source| ControlKeyError::File { path, source }
-}
-
-fn read(path: &Path) -> Result<Option<PrivateKey>, ControlKeyError> {
-    // A mounted secret may have a mode that can not be set: it is said, and not refused.
-    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
-        let path = path.display();
-        tracing::warn!(%path, "others on this machine can read a control key: only its owner should (mode 0600)");
-    }
-    match fs::read_to_string(path) {
-        Ok(text) => text
-            .trim_end()
-            .parse()
-            .map(Some)
-            .map_err(|source| ControlKeyError::Text {
-                path: path.to_owned(),
-                source,
-            }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ControlKeyError::File {
-            path: path.to_owned(),
-            source,
-        }),
-    }
+fn public_half(key: &PrivateKey) -> MachinePublic {
+    MachinePublic::from_bytes(key.public_bytes())
 }

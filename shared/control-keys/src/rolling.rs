@@ -1,159 +1,226 @@
-//! Replacing the control keys while clients hold the old ones.
+//! Replacing the control keys while clients hold them.
 //!
-//! A roll first writes both new keys beside the others (`*.next.key`), then, one transport after the other, puts the
-//! newest in the place of the previous one and the new one in the place of the newest. Each step replaces a file whole,
-//! so that after a crash at any instant the keys can be read, and the next roll finishes this one.
+//! ```text
+//!             noise.next  legacy.next   noise.key  legacy.key   noise.previous  legacy.previous
+//! prepare         N           M             n          m               –               –
+//! activate        –           –             N          M               n               m
+//! retire          –           –             N          M               –               –
+//! ```
+//!
+//! A command is a sequence of steps. Each replaces, moves or removes one file whole, so that after a crash between any two of
+//! them the keys that clients may hold can be read, and the same command given again finishes.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use bowline_clock::random_bytes;
 use bowline_keys::PrivateKey;
 
-use super::{ControlKeyError, ControlKeys, NAMES, failed, newest, previous, read};
+use crate::{
+    ControlKeyError, ControlKeyState, ControlKeys, ControlTransport,
+    files::{failed, key_file, move_key, read_key, remove_key, sync, write_key},
+};
+
+/// Where a directory is between two rolls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RollStage {
+    /// There are active keys only.
+    Settled,
+    /// One transport has its next key.
+    HalfPrepared,
+    /// Both have.
+    Prepared,
+    /// Of a next key an old one was made, and it has not yet its place.
+    Activating,
+    /// There are old keys.
+    Overlapping,
+}
+
+impl RollStage {
+    /// Finds it from the files that are there.
+    fn of(directory: &Path) -> Result<Self, ControlKeyError> {
+        ControlKeys::load(directory)?;
+        let count = |state| {
+            let has = |transport: &_| key_file(directory, *transport, state).exists();
+            ControlTransport::ALL.iter().filter(|one| has(one)).count()
+        };
+        let (prepared, old) = (
+            count(ControlKeyState::Prepared),
+            count(ControlKeyState::Old),
+        );
+        Ok(match (prepared, old) {
+            (0, 0) => Self::Settled,
+            (0, _) => Self::Overlapping,
+            (1, 0) => Self::HalfPrepared,
+            (_, 0) => Self::Prepared,
+            _ => Self::Activating,
+        })
+    }
+}
 
 impl ControlKeys {
-    /// Makes a new key for each transport; the newest becomes the previous one. A roll that was cut short is finished.
+    /// Makes the next key of each transport: it opens, and is not offered. Keys that are prepared stay.
     ///
     /// # Errors
     ///
-    /// [`ControlKeyError::Missing`] when there are none, [`ControlKeyError::Rolling`] while a previous key is there:
-    /// clients may still hold it. Or what is wrong with a file.
-    pub fn roll(directory: &Path) -> Result<(), ControlKeyError> {
-        Self::load(directory)?;
-        let is_cut_short = is_cut_short(directory);
-        let has_previous = NAMES.iter().any(|name| previous(directory, name).exists());
-        if has_previous && !is_cut_short {
-            return Err(ControlKeyError::Rolling(directory.to_owned()));
+    /// [`ControlKeyError::OldInUse`] while there are old keys, [`ControlKeyError::CutShort`] in the midst of an activation, or
+    /// what is wrong with a file.
+    pub fn prepare(directory: &Path) -> Result<(), ControlKeyError> {
+        match RollStage::of(directory)? {
+            RollStage::Settled | RollStage::HalfPrepared => {}
+            RollStage::Prepared => return Ok(()),
+            RollStage::Activating => return Err(ControlKeyError::CutShort(directory.to_owned())),
+            RollStage::Overlapping => return Err(ControlKeyError::OldInUse(directory.to_owned())),
         }
-        // The last transport's new key is written last and put in place last: while it is there, nothing has to be made.
-        let is_ready = NAMES
-            .last()
-            .is_some_and(|last| next(directory, last).exists());
-        if !is_ready {
-            for name in NAMES {
+        for transport in ControlTransport::ALL {
+            let file = |state| key_file(directory, transport, state);
+            let next = file(ControlKeyState::Prepared);
+            if !next.exists() {
                 let key = PrivateKey::from_random(random_bytes());
-                write(&next(directory, name), &key)?;
+                write_key(&next, &key, &file(ControlKeyState::Active))?;
             }
-            sync(directory)?;
         }
-        for name in NAMES {
-            put_in_place(directory, name)?;
+        sync(directory)
+    }
+
+    /// Removes the prepared keys; says whether there were any.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlKeyError::CutShort`] in the midst of an activation: clients may have been offered the keys. Or what is wrong with
+    /// a file.
+    pub fn drop_prepared(directory: &Path) -> Result<bool, ControlKeyError> {
+        match RollStage::of(directory)? {
+            RollStage::Settled | RollStage::Overlapping => return Ok(false),
+            RollStage::HalfPrepared | RollStage::Prepared => {}
+            RollStage::Activating => return Err(ControlKeyError::CutShort(directory.to_owned())),
+        }
+        for transport in ControlTransport::ALL {
+            remove_key(&key_file(directory, transport, ControlKeyState::Prepared))?;
+        }
+        sync(directory)?;
+        Ok(true)
+    }
+
+    /// Checks that there are keys to activate.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlKeyError::NotPrepared`] or [`ControlKeyError::HalfPrepared`], or what is wrong with a file.
+    pub fn check_prepared(directory: &Path) -> Result<(), ControlKeyError> {
+        match RollStage::of(directory)? {
+            RollStage::Prepared | RollStage::Activating => Ok(()),
+            RollStage::HalfPrepared => Err(ControlKeyError::HalfPrepared(directory.to_owned())),
+            RollStage::Settled | RollStage::Overlapping => {
+                Err(ControlKeyError::NotPrepared(directory.to_owned()))
+            }
+        }
+    }
+
+    /// Offers the prepared keys from now on; the active ones become old. One that was cut short is finished.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlKeyError::NotPrepared`] or [`ControlKeyError::HalfPrepared`], or what is wrong with a file.
+    pub fn activate(directory: &Path) -> Result<(), ControlKeyError> {
+        Self::check_prepared(directory)?;
+        for transport in ControlTransport::ALL {
+            activate_transport(directory, transport)?;
         }
         Ok(())
     }
 
-    /// Puts the Noise key that another server had in the place of the newest, so that its clients know this server: until they
-    /// are started again they know no other. The newest becomes the previous one. Where there are no keys, the others are
+    /// Says whether there are old keys to retire.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlKeyError::CutShort`] in the midst of an activation, or what is wrong with a file.
+    pub fn has_old(directory: &Path) -> Result<bool, ControlKeyError> {
+        match RollStage::of(directory)? {
+            RollStage::Activating => Err(ControlKeyError::CutShort(directory.to_owned())),
+            stage => Ok(stage == RollStage::Overlapping),
+        }
+    }
+
+    /// Removes the old keys: clients that still hold them have to be started again. Says whether there were any.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlKeyError::CutShort`] in the midst of an activation, or what is wrong with a file.
+    pub fn retire(directory: &Path) -> Result<bool, ControlKeyError> {
+        if !Self::has_old(directory)? {
+            return Ok(false);
+        }
+        for transport in ControlTransport::ALL {
+            remove_key(&key_file(directory, transport, ControlKeyState::Old))?;
+        }
+        sync(directory)?;
+        Ok(true)
+    }
+
+    /// Makes the Noise key that another server had the active one, so that its clients know this server: until they
+    /// are started again they know no other. The active one becomes old. Where there are no keys, the others are
     /// made. Says whether anything changed.
     ///
     /// # Errors
     ///
-    /// [`ControlKeyError::Rolling`] while there is a previous key, [`ControlKeyError::CutShort`] in the midst of a roll, or
+    /// [`ControlKeyError::OldInUse`], [`ControlKeyError::Prepared`] or [`ControlKeyError::CutShort`] in the midst of a roll, or
     /// what is wrong with a file.
     pub fn adopt_noise(directory: &Path, key: &PrivateKey) -> Result<bool, ControlKeyError> {
         fs::create_dir_all(directory).map_err(failed(directory))?;
-        let [noise, _] = NAMES;
-        let (newest, previous) = (newest(directory, noise), previous(directory, noise));
-        if is_cut_short(directory) {
-            return Err(ControlKeyError::CutShort(directory.to_owned()));
-        }
+        let file = |state| key_file(directory, ControlTransport::Noise, state);
+        let (active, old) = (file(ControlKeyState::Active), file(ControlKeyState::Old));
         let public = |key: &PrivateKey| key.public_bytes();
-        match read(&newest)? {
-            Some(present) if public(&present) == public(key) => return Ok(false),
-            Some(present) => {
-                // One that was cut short has left the same key in both places.
-                let before = read(&previous)?;
-                if before.is_some_and(|before| public(&before) != public(&present)) {
-                    return Err(ControlKeyError::Rolling(directory.to_owned()));
+        if let Some(present) = read_key(&active)? {
+            match RollStage::of(directory) {
+                Ok(RollStage::HalfPrepared | RollStage::Prepared) => {
+                    return Err(ControlKeyError::Prepared(directory.to_owned()));
                 }
-                write(&previous, &present)?;
-                sync(directory)?;
+                Ok(RollStage::Activating) => {
+                    return Err(ControlKeyError::CutShort(directory.to_owned()));
+                }
+                // The other transport's key is missing after a call that was cut short.
+                Ok(RollStage::Settled | RollStage::Overlapping)
+                | Err(ControlKeyError::Missing(_)) => {}
+                Err(error) => return Err(error),
             }
-            None => {}
+            if public(&present) == public(key) {
+                return Ok(false);
+            }
+            // One that was cut short has left the same key in both places.
+            let before = read_key(&old)?;
+            if before.is_some_and(|before| public(&before) != public(&present)) {
+                return Err(ControlKeyError::OldInUse(directory.to_owned()));
+            }
+            write_key(&old, &present, &active)?;
+            sync(directory)?;
         }
-        write(&newest, key)?;
+        write_key(&active, key, &active)?;
         sync(directory)?;
         Self::create(directory)?;
         Ok(true)
     }
-
-    /// Removes the previous keys: clients that still hold them have to be started again. Says whether there were any.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlKeyError::CutShort`] in the midst of a roll, or what is wrong with a file.
-    pub fn retire(directory: &Path) -> Result<bool, ControlKeyError> {
-        Self::load(directory)?;
-        if is_cut_short(directory) {
-            return Err(ControlKeyError::CutShort(directory.to_owned()));
-        }
-        let mut had_any = false;
-        for name in NAMES {
-            let path = previous(directory, name);
-            match fs::remove_file(&path) {
-                Ok(()) => had_any = true,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(&path)(error)),
-            }
-        }
-        sync(directory)?;
-        Ok(had_any)
-    }
 }
 
-fn is_cut_short(directory: &Path) -> bool {
-    NAMES.iter().any(|name| next(directory, name).exists())
-}
-
-/// Puts a transport's new key in place, if it is not yet.
-fn put_in_place(directory: &Path, name: &str) -> Result<(), ControlKeyError> {
-    let (next, newest) = (next(directory, name), newest(directory, name));
-    if !next.exists() {
+/// Puts a transport's prepared key in place, if it is not yet.
+fn activate_transport(
+    directory: &Path,
+    transport: ControlTransport,
+) -> Result<(), ControlKeyError> {
+    let file = |state| key_file(directory, transport, state);
+    let (prepared, active) = (
+        file(ControlKeyState::Prepared),
+        file(ControlKeyState::Active),
+    );
+    if !prepared.exists() {
         return Ok(());
     }
-    let Some(key) = read(&newest)? else {
+    let Some(key) = read_key(&active)? else {
         return Err(ControlKeyError::Missing(directory.to_owned()));
     };
-    write(&previous(directory, name), &key)?;
+    write_key(&file(ControlKeyState::Old), &key, &active)?;
     sync(directory)?;
-    fs::rename(&next, &newest).map_err(failed(&newest))?;
+    move_key(&prepared, &active)?;
     sync(directory)
-}
-
-fn next(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}.next.key"))
-}
-
-/// Writes a key, whole or not at all, for its owner's eyes only, and waits until it is kept.
-fn write(path: &Path, key: &PrivateKey) -> Result<(), ControlKeyError> {
-    let hidden = path.with_extension("new");
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&hidden)
-        .and_then(|mut file| {
-            // One that an interrupted write has left has its mode still.
-            file.set_permissions(fs::Permissions::from_mode(0o600))?;
-            let text = key.expose_text();
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&hidden, path));
-    written.map_err(failed(path))
-}
-
-/// Waits until the names in a directory are kept.
-fn sync(directory: &Path) -> Result<(), ControlKeyError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed(directory))
 }
 
 #[cfg(test)]

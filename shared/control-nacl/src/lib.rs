@@ -50,7 +50,7 @@ pub struct Opened<'k> {
     pub control: &'k PrivateKey,
 }
 
-/// Opens a message of `machine` sealed for one of the control keys, which are tried in order: newest first.
+/// Opens a message of `machine` sealed for one of the control keys, which are tried in order.
 ///
 /// # Errors
 ///

@@ -60,6 +60,8 @@ impl std::fmt::Debug for Keys {
 pub struct Accepted {
     /// The machine key the client proved.
     pub machine: MachinePublic,
+    /// Which of the control keys the client made it for, counted from zero.
+    pub control: usize,
     /// The protocol version of the initiation: the client's capability version.
     pub version: u16,
     /// What to send back, before any record.
@@ -76,7 +78,7 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Accepts an initiation made for one of the control keys, which are tried in order: newest first.
+    /// Accepts an initiation made for one of the control keys, which are tried in order.
     ///
     /// # Errors
     ///
@@ -99,8 +101,12 @@ impl Responder {
         }
         let version = u16::from_be_bytes([message[0], message[1]]);
         let mut result = Err(HandshakeError::Decryption);
-        for key in control {
-            result = self.accept_with(&message[5..], version, key);
+        for (index, key) in control.into_iter().enumerate() {
+            let accepted = self.accept_with(&message[5..], version, key);
+            result = accepted.map(|accepted| Accepted {
+                control: index,
+                ..accepted
+            });
             if !matches!(result, Err(HandshakeError::Decryption)) {
                 break;
             }
@@ -138,6 +144,7 @@ impl Responder {
         let (receive, send) = state.dangerously_get_raw_split();
         Ok(Accepted {
             machine,
+            control: 0,
             version,
             response,
             keys: Keys { send, receive },

@@ -42,25 +42,52 @@ pub fn create_keys(path: &Path) -> Result<SealingKeys, SealingError> {
     }
 }
 
-/// Puts a new key before the others. Secrets that older keys sealed still open, until [`retire_keys`].
+/// Adds a new key that opens and does not seal, for replicas that get the file before others; one that is there stays.
 ///
 /// # Errors
 ///
 /// What is wrong with the file.
-pub fn roll_keys(path: &Path) -> Result<(), SealingError> {
+pub fn prepare_keys(path: &Path) -> Result<(), SealingError> {
     let mut keys = load_keys(path)?;
-    keys.add_newest();
+    keys.add_prepared();
     replace(path, &keys)
 }
 
-/// Forgets all keys but the newest; returns how many. Call it when every replica has sealed its secrets again.
+/// Lets the prepared key seal. Secrets that older keys sealed still open, until [`retire_keys`].
+///
+/// # Errors
+///
+/// When none is prepared, or what is wrong with the file.
+pub fn activate_keys(path: &Path) -> Result<(), SealingError> {
+    let mut keys = load_keys(path)?;
+    if !keys.activate_prepared() {
+        return Err(SealingError::NotPrepared(path.to_owned()));
+    }
+    replace(path, &keys)
+}
+
+/// Forgets the prepared key; says whether there was one.
+///
+/// # Errors
+///
+/// What is wrong with the file.
+pub fn drop_prepared_keys(path: &Path) -> Result<bool, SealingError> {
+    let mut keys = load_keys(path)?;
+    let had_one = keys.drop_prepared();
+    if had_one {
+        replace(path, &keys)?;
+    }
+    Ok(had_one)
+}
+
+/// Forgets the old keys; returns how many. Call it when every replica has sealed its secrets again.
 ///
 /// # Errors
 ///
 /// What is wrong with the file.
 pub fn retire_keys(path: &Path) -> Result<usize, SealingError> {
     let mut keys = load_keys(path)?;
-    let gone = keys.keep_newest();
+    let gone = keys.drop_old();
     replace(path, &keys)?;
     Ok(gone)
 }

@@ -13,6 +13,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 /// What a key begins with in the file.
 const PREFIX: &str = "bowline-sealing-key-";
+/// The line before a key that is prepared. The release before takes it for a comment, and the key for an older one: it opens.
+const PREPARED: &str = "# prepared";
 /// The first byte of what is sealed: XChaCha20-Poly1305, key id, nonce.
 const FORM: u8 = 1;
 const KEY_ID: usize = 4;
@@ -30,7 +32,7 @@ pub enum SealingError {
     Missing(PathBuf),
     /// There is one already.
     #[error(
-        "{0} exists: sealed secrets need it; replace the key with `bowline sealing-key roll {0}`"
+        "{0} exists: sealed secrets need it; replace the key with `bowline sealing-key prepare {0}`"
     )]
     Exists(PathBuf),
     /// The file can not be read or written.
@@ -41,6 +43,11 @@ pub enum SealingError {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// There is nothing to activate.
+    #[error(
+        "no sealing key is prepared in {0}: make it with `bowline sealing-key prepare {0}`, and give the file to every replica of identity"
+    )]
+    NotPrepared(PathBuf),
     /// The file, or a line of it, is no key.
     #[error("line {line} of the sealing keys is no key: each begins with {PREFIX}")]
     Text {
@@ -54,12 +61,36 @@ pub enum SealingError {
     Opening,
 }
 
-/// The keys of a deployment, newest first.
+/// The keys of a deployment: the active one, one that may be prepared, and the old ones, newest first.
 pub struct SealingKeys(Vec<SealingKey>);
 
 struct SealingKey {
     id: [u8; KEY_ID],
     bytes: Zeroizing<[u8; 32]>,
+    is_prepared: bool,
+}
+
+/// What a sealing key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealingKeyState {
+    /// It opens what replicas seal that use it already.
+    Prepared,
+    /// It seals.
+    Active,
+    /// It opens what it has sealed before.
+    Old,
+}
+
+impl SealingKeyState {
+    /// Returns its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Active => "active",
+            Self::Old => "old",
+        }
+    }
 }
 
 impl SealingKey {
@@ -70,6 +101,7 @@ impl SealingKey {
         Self {
             id,
             bytes: Zeroizing::new(bytes),
+            is_prepared: false,
         }
     }
 
@@ -98,9 +130,11 @@ impl SealingKeys {
     /// Which line is no key; line 1 of a file without any.
     pub fn parse(text: &str) -> Result<Self, SealingError> {
         let mut keys = Vec::new();
+        let mut is_prepared = false;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
+                is_prepared = line == PREPARED;
                 continue;
             }
             let wrong = SealingError::Text { line: number + 1 };
@@ -112,7 +146,12 @@ impl SealingKeys {
                 Ok(decoded) if decoded.len() == 32 => bytes.copy_from_slice(&decoded),
                 _ => return Err(wrong),
             }
-            keys.push(SealingKey::from_bytes(bytes));
+            keys.push(SealingKey {
+                // The first seals, whatever is written above it.
+                is_prepared: is_prepared && !keys.is_empty(),
+                ..SealingKey::from_bytes(bytes)
+            });
+            is_prepared = false;
             bytes.zeroize();
         }
         match keys.is_empty() {
@@ -125,6 +164,10 @@ impl SealingKeys {
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::new());
         for key in &self.0 {
+            if key.is_prepared {
+                text.push_str(PREPARED);
+                text.push('\n');
+            }
             text.push_str(PREFIX);
             STANDARD_NO_PAD.encode_string(*key.bytes, &mut text);
             text.push('\n');
@@ -132,16 +175,64 @@ impl SealingKeys {
         text
     }
 
-    /// Puts a new key before the others: it seals from now on.
-    pub(crate) fn add_newest(&mut self) {
-        self.0.insert(0, SealingKey::from_bytes(random_bytes()));
+    /// Returns the id of each key, with what the key is used for, the active one first.
+    pub fn describe(&self) -> impl Iterator<Item = (SealingKeyState, String)> {
+        let keys = self.0.iter().enumerate();
+        keys.map(|(index, key)| {
+            let state = match (index, key.is_prepared) {
+                (0, _) => SealingKeyState::Active,
+                (_, true) => SealingKeyState::Prepared,
+                (_, false) => SealingKeyState::Old,
+            };
+            let id = key.id.iter().map(|byte| format!("{byte:02x}"));
+            (state, id.collect())
+        })
     }
 
-    /// Forgets all keys but the newest; returns how many.
-    pub(crate) fn keep_newest(&mut self) -> usize {
-        let gone = self.0.len() - 1;
-        self.0.truncate(1);
-        gone
+    /// Says whether there is a prepared key.
+    #[must_use]
+    pub fn has_prepared(&self) -> bool {
+        self.0.iter().any(|key| key.is_prepared)
+    }
+
+    /// Adds a new key that opens and does not seal, unless there is one.
+    pub(crate) fn add_prepared(&mut self) {
+        if !self.has_prepared() {
+            let key = SealingKey {
+                is_prepared: true,
+                ..SealingKey::from_bytes(random_bytes())
+            };
+            self.0.insert(1, key);
+        }
+    }
+
+    /// Lets the prepared key seal from now on; says whether there is one.
+    pub(crate) fn activate_prepared(&mut self) -> bool {
+        let Some(index) = self.0.iter().position(|key| key.is_prepared) else {
+            return false;
+        };
+        let mut key = self.0.remove(index);
+        key.is_prepared = false;
+        self.0.insert(0, key);
+        true
+    }
+
+    /// Forgets the prepared key; says whether there was one.
+    pub(crate) fn drop_prepared(&mut self) -> bool {
+        let before = self.0.len();
+        self.0.retain(|key| !key.is_prepared);
+        self.0.len() < before
+    }
+
+    /// Forgets the old keys; returns how many.
+    pub(crate) fn drop_old(&mut self) -> usize {
+        let before = self.0.len();
+        let mut index = 0;
+        self.0.retain(|key| {
+            index += 1;
+            index == 1 || key.is_prepared
+        });
+        before - self.0.len()
     }
 
     /// Seals a secret for a place, such as `connections/7`.
@@ -187,18 +278,18 @@ impl SealingKeys {
             .map_err(|_| SealingError::Opening)
     }
 
-    /// Returns what each secret that the newest key has sealed begins with.
+    /// Returns what each secret that the active key has sealed begins with.
     #[must_use]
-    pub fn newest_mark(&self) -> [u8; MARK] {
+    pub fn active_mark(&self) -> [u8; MARK] {
         let mut mark = [FORM; MARK];
         mark[1..].copy_from_slice(&self.0[0].id);
         mark
     }
 
-    /// Says whether the newest key sealed this: what an older one sealed is to be sealed again.
+    /// Says whether the active key sealed this: what another one sealed is to be sealed again.
     #[must_use]
-    pub fn is_sealed_by_newest(&self, sealed: &[u8]) -> bool {
-        sealed.starts_with(&self.newest_mark())
+    pub fn is_sealed_by_active(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.active_mark())
     }
 }
 

@@ -1,12 +1,15 @@
 //! Seals secrets that must be read again, such as those of identity providers: the database alone does not give them away.
 //!
-//! The keys are a small text file outside of the database, the same for all replicas: one key a line, the newest first. The
-//! newest seals, each opens. `bowline sealing-key` makes and rolls the file.
+//! The keys are a small text file outside of the database, the same for all replicas: one key a line. The first is active: it
+//! seals. Each opens: the old ones what they have sealed, and one that is prepared what replicas seal that use it already.
+//! `bowline sealing-key` makes and rolls the file.
 //!
 //! A sealed secret is bound to its place (table and row): moved to another row it does not open.
 
 mod file;
 mod keys;
 
-pub use file::{create_keys, load_keys, retire_keys, roll_keys};
-pub use keys::{SealingError, SealingKeys};
+pub use file::{
+    activate_keys, create_keys, drop_prepared_keys, load_keys, prepare_keys, retire_keys,
+};
+pub use keys::{SealingError, SealingKeyState, SealingKeys};

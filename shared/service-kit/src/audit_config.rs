@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::Secret;
+use crate::{KeyCommandError, config::Secret, run_key_command};
 
 /// The `[audit]` table. Without a destination nothing is exported.
 #[derive(Clone, Debug, Deserialize)]
@@ -12,6 +12,9 @@ use crate::config::Secret;
 pub struct AuditConfig {
     /// What heads are signed with: the text of the file that `bowline audit-key create` makes, the same for all owners.
     pub signing_key: Option<Secret>,
+    /// A command that prints that text, such as one that asks a key management service, in place of `signing_key`. It is run once
+    /// at the start, by `sh -c`.
+    pub signing_key_command: Option<String>,
     /// How often heads that are new are exported, in seconds.
     pub export_seconds: u32,
     /// A directory with a file for each owner that is only added to. It is of use where the server can not rewrite it: on
@@ -23,6 +26,17 @@ pub struct AuditConfig {
     pub webhook_token: Option<Secret>,
     /// `[audit.s3]`: a store that speaks S3.
     pub s3: AuditStoreConfig,
+}
+
+/// Why there is no key to sign heads with.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditKeySourceError {
+    /// The key comes from two places.
+    #[error("audit.signing_key and audit.signing_key_command are both set: name one of them")]
+    Both,
+    /// The command gives none.
+    #[error("audit.signing_key_command: {0}")]
+    Command(#[from] KeyCommandError),
 }
 
 /// The `[audit.s3]` table: a bucket, best with object lock, so that nothing there is changed or deleted.
@@ -49,12 +63,32 @@ impl AuditConfig {
     pub fn has_destination(&self) -> bool {
         self.directory.is_some() || self.webhook_url.is_some() || !self.s3.bucket.is_empty()
     }
+
+    /// Runs the command that prints the key, where there is one and heads are exported: `signing_key` is then what it prints.
+    ///
+    /// # Errors
+    ///
+    /// When a key is named besides, or the command gives none.
+    pub async fn read_signing_key(&mut self) -> Result<(), AuditKeySourceError> {
+        let Some(command) = self.signing_key_command.take() else {
+            return Ok(());
+        };
+        if self.signing_key.is_some() {
+            return Err(AuditKeySourceError::Both);
+        }
+        if self.has_destination() {
+            let printed = run_key_command(&command).await?;
+            self.signing_key = Some(Secret::new(printed.as_str().to_owned()));
+        }
+        Ok(())
+    }
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
         Self {
             signing_key: None,
+            signing_key_command: None,
             export_seconds: 600,
             directory: None,
             webhook_url: None,
@@ -76,3 +110,6 @@ impl Default for AuditStoreConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

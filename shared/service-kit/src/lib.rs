@@ -39,6 +39,7 @@ mod channel;
 mod error_text;
 mod file_watch;
 mod health;
+mod key_command;
 mod listening;
 mod meter;
 mod server;
@@ -49,7 +50,7 @@ mod tasks;
 mod tokens;
 
 pub use access::AccessRules;
-pub use audit_config::{AuditConfig, AuditStoreConfig};
+pub use audit_config::{AuditConfig, AuditKeySourceError, AuditStoreConfig};
 pub use caller::{Caller, ServiceName, TokenCaller, UnknownService};
 pub use certificates::{
     Authority, CertificateEnds, CertificateFiles, CertificateViewer, Certificates, IssueError,
@@ -61,6 +62,7 @@ pub use channel::{
 pub use error_text::error_text;
 pub use file_watch::FileWatch;
 pub use health::ask_health;
+pub use key_command::{KeyCommandError, run_key_command};
 pub use listening::{listen_tcp, listen_unix};
 pub use server::{ListenError, Listeners, ServeError, introspection, serve};
 pub use shutdown::Shutdown;

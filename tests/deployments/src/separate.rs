@@ -42,7 +42,7 @@ pub struct Separate {
 }
 
 impl Separate {
-    /// Starts the services with one gateway on a database, with the control keys in `directory`, where logs and settings go
+    /// Starts the services with one gateway on a database, with the `control-keys` in `directory`, where logs and settings go
     /// as well. `None` when Redis is not installed.
     ///
     /// # Errors
@@ -97,8 +97,14 @@ impl Separate {
     }
 
     fn run_gateways(&mut self) -> Result<()> {
-        let (service, keys) = ("netmap-gateway", self.path("control-keys"));
+        let service = "netmap-gateway";
         for (index, address) in self.addresses.clone().into_iter().enumerate() {
+            // One that has a directory of its own may have other keys than the rest.
+            let own = self.path(&format!("control-keys-{}", index + 1));
+            let keys = match own.is_dir() {
+                true => own,
+                false => self.path("control-keys"),
+            };
             let own = format!(
                 "listen = \"{address}\"\npublic_url = \"http://{address}\"\nplain_http_boxes = true\n\
                  control_keys = \"{}\"\n",

@@ -40,7 +40,7 @@ async fn serve() -> SocketAddr {
     let config = GatewayConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         public_url: "http://127.0.0.1".to_owned(),
-        control_keys,
+        control_keys: Some(control_keys),
         plain_http_boxes: true,
         ..GatewayConfig::default()
     };

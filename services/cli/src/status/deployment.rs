@@ -15,6 +15,7 @@ use bowline_proto::{
 use bowline_service_kit::ServiceName;
 use serde::Serialize;
 
+use super::control_keys::{GatewayKey, KeySpread};
 use crate::{
     connection::ConnectionArgs,
     failure::Failure,
@@ -99,6 +100,8 @@ struct GatewayStatus {
     revisions_behind: u64,
     identity_tailnets_behind: u64,
     identity_revisions_behind: u64,
+    /// Absent for a gateway that does not say.
+    control_keys: Option<Vec<GatewayKey>>,
 }
 
 impl From<DescribedGateway> for GatewayStatus {
@@ -120,6 +123,7 @@ impl From<DescribedGateway> for GatewayStatus {
             revisions_behind: gateway.revisions_behind,
             identity_tailnets_behind: gateway.identity_tailnets_behind,
             identity_revisions_behind: gateway.identity_revisions_behind,
+            control_keys: gateway.control_keys.map(GatewayKey::list),
         }
     }
 }
@@ -251,6 +255,12 @@ impl DeploymentStatus {
         }
     }
 
+    /// Returns where each control key is, at the gateways that live.
+    fn control_keys(&self) -> Vec<KeySpread> {
+        let live = self.gateways.iter().filter(|one| one.lease == "live");
+        KeySpread::list(live.map(|one| (&*one.address, one.control_keys.as_deref())))
+    }
+
     /// Returns the tables for people, but for empty ones.
     pub fn tables(&self) -> Vec<String> {
         fn table<R: Row>(rows: &[R]) -> Option<String> {
@@ -259,6 +269,7 @@ impl DeploymentStatus {
         let tables = [
             table(&self.processes),
             table(&self.gateways),
+            table(&self.control_keys()),
             table(&self.databases),
         ];
         tables.into_iter().flatten().collect()

@@ -443,7 +443,14 @@ impl Asked {
         let backup = self.path("backup");
         self.any(&["backup", &backup]);
         let keys = self.path("new-control-keys");
-        for what in ["create", "roll", "show", "retire"] {
+        for what in ["create", "prepare", "drop-prepared", "prepare"] {
+            self.any(&["control-keys", what, &keys]);
+        }
+        // Nothing runs with them.
+        for what in ["activate", "retire", "roll"] {
+            self.any(&["control-keys", what, &keys, "--without-checking"]);
+        }
+        for what in ["show", "export"] {
             self.any(&["control-keys", what, &keys]);
         }
         let audit_key = self.path("new-audit-key");
@@ -451,7 +458,17 @@ impl Asked {
             self.any(&["audit-key", what, &audit_key]);
         }
         let sealing_key = self.path("new-sealing-key");
-        for what in ["create", "roll", "retire"] {
+        for what in [
+            "create",
+            "prepare",
+            "drop-prepared",
+            "prepare",
+            "activate",
+            "show",
+        ] {
+            self.any(&["sealing-key", what, &sealing_key]);
+        }
+        for what in ["retire", "roll"] {
             self.any(&["sealing-key", what, &sealing_key]);
         }
         let deployment = self.path("deployment");

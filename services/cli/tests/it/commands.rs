@@ -383,50 +383,6 @@ async fn without_a_server_the_failure_says_where_one_was_looked_for() {
 }
 
 #[tokio::test]
-async fn control_keys_are_made_shown_rolled_and_retired() {
-    let installation = TestInstallation::new();
-    let keys = installation.path("keys");
-    let keys = keys.to_str().unwrap();
-    installation
-        .bowline(&["control-keys", "roll", keys])
-        .await
-        .failed(3, "control-keys create");
-    installation.json(&["control-keys", "create", keys]).await;
-    let before = installation.json(&["control-keys", "show", keys]).await;
-    let ages = |shown: &serde_json::Value| {
-        let shown = shown.as_array().unwrap().iter();
-        let pair = |key: &serde_json::Value| format!("{} {}", key["transport"], key["age"]);
-        shown
-            .map(|key| pair(key).replace('"', ""))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(ages(&before), ["noise newest", "legacy newest"]);
-    assert!(before[0]["public"].as_str().unwrap().starts_with("mkey:"));
-
-    installation.json(&["control-keys", "roll", keys]).await;
-    let rolled = installation.json(&["control-keys", "show", keys]).await;
-    let all = [
-        "noise newest",
-        "noise previous",
-        "legacy newest",
-        "legacy previous",
-    ];
-    assert_eq!(ages(&rolled), all);
-    assert_eq!(rolled[1]["public"], before[0]["public"]);
-    installation
-        .bowline(&["control-keys", "roll", keys])
-        .await
-        .failed(4, "control-keys retire");
-    installation.json(&["control-keys", "retire", keys]).await;
-    let retired = installation.json(&["control-keys", "show", keys]).await;
-    assert_eq!((&retired[0], &retired[1]), (&rolled[0], &rolled[2]));
-    installation
-        .bowline(&["control-keys", "retire", keys])
-        .await
-        .failed(3, "no previous");
-}
-
-#[tokio::test]
 async fn completions_and_lists_end_quietly_when_nobody_reads_on() {
     let installation = TestInstallation::new();
     let script = installation.bowline(&["completions", "bash"]).await;

@@ -55,8 +55,8 @@ async fn a_network_moves_in_once_and_again_changes_nothing() {
         let now = installation.json(&shown).await;
         assert_eq!(now[0]["public"], key["name"]);
         assert_eq!(
-            (&now[1]["age"], &now[1]["public"]),
-            (&"previous".into(), &own[0]["public"])
+            (&now[1]["state"], &now[1]["public"]),
+            (&"old".into(), &own[0]["public"])
         );
 
         let again = import(&installation, &[config]).await;
@@ -136,11 +136,7 @@ async fn a_tailnet_with_devices_of_its_own_is_refused() {
         .bowline(&[&["import", "headscale"], &apart[..]].concat())
         .await;
     assert_eq!(said.code, 4, "{}", said.error);
-    assert!(
-        said.error.contains("previous control keys"),
-        "{}",
-        said.error
-    );
+    assert!(said.error.contains("old control keys"), "{}", said.error);
     let listed = installation
         .json(&["nodes", "list", "--tailnet", "other"])
         .await;

@@ -14,6 +14,7 @@ mod audit_heads;
 mod backup;
 mod bowline;
 mod commands;
+mod control_keys;
 mod deployment;
 mod doctor;
 mod help;

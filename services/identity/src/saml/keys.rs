@@ -192,7 +192,7 @@ pub(crate) async fn reseal_keys(
 ) -> Result<usize, IdentityError> {
     let on = write.connection();
     let mut rows = store::saml::list_all_keys(on).await?;
-    rows.retain(|row| !keys.is_sealed_by_newest(&row.sealed_key));
+    rows.retain(|row| !keys.is_sealed_by_active(&row.sealed_key));
     let mut resealed = 0;
     for row in rows {
         let place = key_place(row.connection_id, row.number);

@@ -421,7 +421,7 @@ async fn what_older_keys_have_sealed_is_sealed_again(corp: TestCorp) {
         })
     };
     let rolled = replica(format!("{newer}\n{SEALING_KEY}")).await;
-    let mark = SealingKeys::parse(newer).unwrap().newest_mark();
+    let mark = SealingKeys::parse(newer).unwrap().active_mark();
     let deadline = Instant::now() + PATIENCE;
     for (table, column) in [
         ("connections", "sealed_secret"),
@@ -439,23 +439,26 @@ async fn what_older_keys_have_sealed_is_sealed_again(corp: TestCorp) {
         }
     }
     drop(rolled);
-    // The older key is retired: what is under way goes on, and the provider is asked.
-    let retired = replica(newer.to_owned()).await;
-    let gateway = || channel(&retired, Caller::Service(ServiceName::NetmapGateway));
+    let gateway = |replica: &_| channel(replica, Caller::Service(ServiceName::NetmapGateway));
+    // A replica that has the newer key as a prepared one serves what others seal with it, and seals nothing back.
+    let lagging = replica(format!("{SEALING_KEY}\n# prepared\n{newer}")).await;
     let request = FinishOidcLoginRequest {
         state: answer.state,
         code: answer.code,
         browser: vec![7; 32],
         ..FinishOidcLoginRequest::default()
     };
-    let mut attempts = LoginAttemptServiceClient::new(gateway());
+    let mut attempts = LoginAttemptServiceClient::new(gateway(&lagging));
     attempts.finish_oidc_login(request).await.unwrap();
+    drop(lagging);
+    // The older key is retired: what is under way goes on, and the provider is asked.
+    let retired = replica(newer.to_owned()).await;
     let request = OpenSessionRequest {
         attempt_id: known.id,
         browser: vec![7; 32],
         description: None,
     };
-    let mut sessions = SessionServiceClient::new(gateway());
+    let mut sessions = SessionServiceClient::new(gateway(&retired));
     sessions.open_session(request).await.unwrap();
     let request = CloseSessionRequest {
         secret,

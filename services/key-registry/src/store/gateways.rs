@@ -1,7 +1,11 @@
 //! Leases of gateways, and how far each has applied the logs.
 
+use std::collections::BTreeMap;
+
 use bowline_db::{DatabaseError, from_micros, to_micros};
+use bowline_proto::key_registry::v1::ReportedControlKeys;
 use chrono::{DateTime, TimeDelta, Utc};
+use prost::Message;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
 
 use crate::domain::fleet::{AppliedRevision, Incarnation};
@@ -70,6 +74,8 @@ pub struct LeaseRenewal {
     pub slot: String,
     /// How long its clients may hold on to it without a lease.
     pub staleness: TimeDelta,
+    /// Which control keys it has; nothing when it does not say.
+    pub control_keys: Option<ReportedControlKeys>,
     /// Now.
     pub now: DateTime<Utc>,
     /// When the lease ends.
@@ -84,10 +90,12 @@ pub async fn renew_lease(
     let before = lease_end(&mut *on, &renewal.gateway).await?;
     let lapsed = before.is_none_or(|end| end < to_micros(renewal.now));
     sqlx::query(
-        "INSERT INTO gateways (gateway, expires_at, slot, staleness, known_at, is_telling)
-         VALUES ($1, $2, $3, $4, $5, 1)
+        "INSERT INTO gateways
+             (gateway, expires_at, slot, staleness, known_at, is_telling, control_keys)
+         VALUES ($1, $2, $3, $4, $5, 1, $6)
          ON CONFLICT (gateway) DO UPDATE SET expires_at = excluded.expires_at, has_left = 0,
              slot = excluded.slot, staleness = excluded.staleness,
+             control_keys = excluded.control_keys,
              is_telling = CASE WHEN gateways.expires_at < $5 THEN 1 ELSE gateways.is_telling END",
     )
     .bind(renewal.gateway.clone())
@@ -95,9 +103,29 @@ pub async fn renew_lease(
     .bind(renewal.slot.clone())
     .bind(renewal.staleness.num_microseconds().unwrap_or(i64::MAX))
     .bind(to_micros(renewal.now))
+    .bind(renewal.control_keys.as_ref().map(Message::encode_to_vec))
     .execute(on)
     .await?;
     Ok(lapsed)
+}
+
+/// Returns which control keys each gateway has that says it.
+pub async fn list_control_keys<'e>(
+    on: impl Executor<'e, Database = Any>,
+) -> Result<BTreeMap<String, ReportedControlKeys>, DatabaseError> {
+    let query = "SELECT gateway, control_keys FROM gateways WHERE control_keys IS NOT NULL";
+    let rows = sqlx::query(query).fetch_all(on).await?;
+    let read = |row: &AnyRow| {
+        let gateway: String = row.try_get("gateway")?;
+        let encoded: Vec<u8> = row.try_get("control_keys")?;
+        let decoded = ReportedControlKeys::decode(&*encoded);
+        let keys = decoded.map_err(|_| DatabaseError::Inconsistent {
+            table: "gateways",
+            row: format!("the control keys of {gateway} can not be read"),
+        })?;
+        Ok((gateway, keys))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Ends a lease for good.

@@ -11,7 +11,8 @@ use bowline_proto::{
     key_registry::v1::{
         ClientReport, DescribedGateway, GatewayState, HostReport, LeaseState, NodeReport,
         NodeReportResult, Presence, PresenceReport, RenewLeaseRequest, RenewLeaseResponse,
-        ReportProgressRequest, SharedKey, SoftState, TailnetProgress,
+        ReportProgressRequest, ReportedControlKey, ReportedControlKeys, ReportedKeyState,
+        SharedKey, SoftState, TailnetProgress,
     },
 };
 use bowline_service_kit::{Caller, DeferredServices, ServiceName};
@@ -1193,4 +1194,51 @@ async fn operators_are_told_how_far_each_gateway_is_behind() {
     assert_eq!(described().await.0[1].0, LeaseState::Stale);
     registry.clock.advance(TimeDelta::hours(2));
     assert_eq!(described().await.0[1].0, LeaseState::Gone);
+}
+
+#[tokio::test]
+async fn operators_are_told_which_control_keys_each_gateway_has() {
+    let registry = TestRegistry::new().await;
+    let key = |state: ReportedKeyState| ReportedControlKey {
+        transport: "noise".to_owned(),
+        public_key: format!("mkey:{}", "a".repeat(64)),
+        state: state.into(),
+    };
+    let renew = async |keys: Option<Vec<ReportedControlKey>>| {
+        let request = RenewLeaseRequest {
+            gateway: "g".to_owned(),
+            max_staleness_seconds: Some(3600),
+            control_keys: keys.map(|keys| ReportedControlKeys { keys }),
+            ..RenewLeaseRequest::default()
+        };
+        registry.leases.renew_lease(request).await
+    };
+    let told = async || {
+        let found = describe_fleet(registry.log.database()).await.unwrap();
+        found[0].control_keys.clone().map(|told| told.keys)
+    };
+    for keys in [
+        Some(vec![key(ReportedKeyState::Active)]),
+        Some(vec![
+            key(ReportedKeyState::Active),
+            key(ReportedKeyState::Prepared),
+        ]),
+        // One of an earlier release does not say.
+        None,
+    ] {
+        renew(keys.clone()).await.unwrap();
+        assert_eq!(told().await, keys);
+    }
+    let many = vec![key(ReportedKeyState::Old); 17];
+    let long = ReportedControlKey {
+        public_key: "a".repeat(100),
+        ..key(ReportedKeyState::Old)
+    };
+    for keys in [many, vec![long]] {
+        let refused = renew(Some(keys)).await.unwrap_err();
+        assert!(
+            matches!(refused, RegistryError::Invalid { .. }),
+            "{refused}"
+        );
+    }
 }

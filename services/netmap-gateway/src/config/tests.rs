@@ -64,6 +64,21 @@ fn all_that_does_not_fit_is_named() {
 }
 
 #[test]
+fn control_keys_come_from_one_place() {
+    let mut config = settings("http://x.example", None, None);
+    assert_eq!(config.check(), Ok(()));
+    let directory = |name: &str| ControlKeySource::Directory(PathBuf::from(name));
+    assert_eq!(config.control_key_source(), directory("control-keys"));
+    config.control_keys = Some(PathBuf::from("keys"));
+    assert_eq!(config.control_key_source(), directory("keys"));
+    config.control_keys_command = Some("kms".to_owned());
+    assert_eq!(config.check(), unfit(SettingsError::TwoKeySources));
+    config.control_keys = None;
+    let command = ControlKeySource::Command("kms".to_owned());
+    assert_eq!(config.control_key_source(), command);
+}
+
+#[test]
 fn public_url_is_a_host_and_nothing_behind_it() {
     for (url, part) in [
         ("https://x.example/base", "path"),

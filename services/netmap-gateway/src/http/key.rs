@@ -24,9 +24,10 @@ pub(super) async fn get_key(
     State(gateway): State<Arc<Gateway>>,
     Query(query): Query<KeyQuery>,
 ) -> Response {
+    let keys = gateway.keys.current();
     let settings = KeySettings {
-        noise: gateway.keys.noise.public(),
-        legacy: gateway.keys.legacy.public(),
+        noise: keys.noise.public(),
+        legacy: keys.legacy.public(),
         nacl_below: CapabilityVersion(gateway.config.nacl_below),
     };
     // Clients that run in a browser fetch the keys from another origin.

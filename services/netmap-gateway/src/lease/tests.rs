@@ -165,8 +165,13 @@ impl TestLease {
             sources,
             &tasks,
         ));
-        let staleness = Duration::from_secs(60);
-        let lease = Lease::new("g".to_owned(), String::new(), staleness, registry.clone());
+        let facts = LeaseFacts {
+            gateway: "g".to_owned(),
+            slot: String::new(),
+            max_staleness: Duration::from_secs(60),
+            keys: Arc::new(CurrentControlKeys::generate()),
+        };
+        let lease = Lease::new(facts, registry.clone());
         Self {
             recording,
             hub,

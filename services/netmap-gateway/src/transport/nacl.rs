@@ -8,6 +8,7 @@ use axum::{
     http::StatusCode,
 };
 use bowline_clock::random_bytes;
+use bowline_control_keys::{ControlKeys, ControlTransport};
 use bowline_control_nacl::{open_box, seal_box};
 use bowline_control_wire::{FrameError, MapRequest, RegisterRequest, encode_frame, parse_request};
 use bowline_keys::{MachinePublic, PrivateKey};
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::{ReceivedBody, read_body};
 use crate::{
+    control_keys::count_use,
     gateway::Gateway,
     listener::{BodyShare, Connection},
     machine::{Machine, RequestFailure, map, register},
@@ -28,8 +30,10 @@ const READS_ERRORS: u32 = 18;
 /// Who sealed a request, and for which key.
 struct Sealer {
     machine: Machine,
+    /// The control keys of the time when it was opened: what answers it, maybe for hours, is sealed with one of them.
+    keys: Arc<ControlKeys>,
     /// The control key it was sealed for, by its public half.
-    control: MachinePublic,
+    control: [u8; 32],
 }
 
 /// Answers `POST /machine/<machine key>`.
@@ -55,7 +59,7 @@ pub async fn post_register(
     let json = serde_json::to_vec(&response).map_err(|error| {
         RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     })?;
-    Ok(Body::from(seal_response(&gateway, &sealer, &json)?))
+    Ok(Body::from(seal_response(&sealer, &json)?))
 }
 
 /// Answers `POST /machine/<machine key>/map`.
@@ -68,12 +72,9 @@ pub async fn post_map(
     let received = open_request::<MapRequest>(&gateway, connection, &machine, body).await?;
     let (sealer, request, _share) = received;
     let machine = sealer.machine.clone();
-    let sealing = {
-        let gateway = Arc::clone(&gateway);
-        FrameSealer::with(move |plain| {
-            sealed_frame(&gateway, &sealer, plain).map_err(|_| FrameError::Length(0))
-        })
-    };
+    let sealing = FrameSealer::with(move |plain| {
+        sealed_frame(&sealer, plain).map_err(|_| FrameError::Length(0))
+    });
     Ok(
         match map::answer_map_request(&gateway, &machine, request, sealing).await? {
             map::MapAnswer::Accepted => Body::empty(),
@@ -104,34 +105,36 @@ async fn open_request<T: DeserializeOwned>(
     let bad = |text: String| RequestFailure::new(StatusCode::BAD_REQUEST, text);
     let key = MachinePublic::from_hex(machine).map_err(|error| bad(error.to_string()))?;
     let ReceivedBody { bytes, share } = read_body(&connection, body).await?;
-    let opened = open_box(&bytes, key, gateway.keys.legacy.iter())
-        .map_err(|error| bad(error.to_string()))?;
+    let keys = gateway.keys.current();
+    let opened =
+        open_box(&bytes, key, keys.legacy.iter()).map_err(|error| bad(error.to_string()))?;
     let mut replays = gateway.replays.lock();
     if !replays.remember(key, opened.nonce, tokio::time::Instant::now().into_std()) {
         metrics::counter!("bowline_gateway_replays_total").increment(1);
         return Err(bad("this very request was sent before".to_owned()));
     }
     drop(replays);
-    let control = MachinePublic::from_bytes(opened.control.public_bytes());
-    let machine = Machine {
-        key,
-        connection,
-        proven: Vec::new(),
+    let control = opened.control.public_bytes();
+    let is_it = |(_, key): &(_, &PrivateKey)| key.public_bytes() == control;
+    if let Some((state, _)) = keys.legacy.with_states().find(is_it) {
+        count_use(ControlTransport::Legacy, state);
+    }
+    let request = parse_request(&opened.plaintext)?;
+    let sealer = Sealer {
+        machine: Machine {
+            key,
+            connection,
+            proven: Vec::new(),
+        },
+        control,
+        keys,
     };
-    Ok((
-        Sealer { machine, control },
-        parse_request(&opened.plaintext)?,
-        share,
-    ))
+    Ok((sealer, request, share))
 }
 
-fn seal_response(
-    gateway: &Gateway,
-    sealer: &Sealer,
-    plaintext: &[u8],
-) -> Result<Vec<u8>, RequestFailure> {
-    let is_it = |key: &&PrivateKey| key.public_bytes() == *sealer.control.as_bytes();
-    let control = gateway.keys.legacy.iter().find(is_it).ok_or_else(|| {
+fn seal_response(sealer: &Sealer, plaintext: &[u8]) -> Result<Vec<u8>, RequestFailure> {
+    let is_it = |key: &&PrivateKey| key.public_bytes() == sealer.control;
+    let control = sealer.keys.legacy.iter().find(is_it).ok_or_else(|| {
         RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, "the control key is gone")
     })?;
     Ok(seal_box(
@@ -143,17 +146,13 @@ fn seal_response(
 }
 
 /// Returns a frame with its payload sealed.
-fn sealed_frame(
-    gateway: &Gateway,
-    sealer: &Sealer,
-    plain: &Bytes,
-) -> Result<Bytes, RequestFailure> {
+fn sealed_frame(sealer: &Sealer, plain: &Bytes) -> Result<Bytes, RequestFailure> {
     // The first four bytes are the payload's length.
     let payload = plain.get(4..).unwrap_or(&[]);
     let too_long = |error: FrameError| {
         RequestFailure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     };
-    encode_frame(&[&seal_response(gateway, sealer, payload)?]).map_err(too_long)
+    encode_frame(&[&seal_response(sealer, payload)?]).map_err(too_long)
 }
 
 /// Says whether a client of this version reads the error field; before 1.18 it takes any 200 for success.

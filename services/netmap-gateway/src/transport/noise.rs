@@ -13,6 +13,7 @@ use axum::{
     routing::{get, patch, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bowline_control_keys::ControlTransport;
 use bowline_control_noise::{
     Accepted, EARLY_PAYLOAD_SINCE, HandshakeError, NoiseStream, Responder, early_payload,
     error_frame,
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LONGEST_LOCK_BODY, ReceivedBody, read_body, read_long_body, websocket};
 use crate::{
+    control_keys::count_use,
     gateway::Gateway,
     listener::{
         CLOSE_TIME, CONNECTION_WINDOW, Connection, LONGEST_HEADERS, MOST_STREAMS, SEND_BUFFER,
@@ -59,7 +61,7 @@ pub async fn upgrade_to_noise(
     mut request: Request,
 ) -> Result<Response<Body>, RequestFailure> {
     let initiation = read_initiation(request.headers())?;
-    let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
+    let result = accept(&gateway, &initiation);
     let upgrading = hyper::upgrade::on(&mut request);
     let tasks = gateway.tasks.clone();
     let conversation = async move {
@@ -93,7 +95,7 @@ pub async fn upgrade_websocket(
         .map_err(|error| RequestFailure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let text = query.handshake.ok_or_else(no_handshake)?;
     let initiation = decode_base64(&text)?;
-    let result = Responder::default().accept(&initiation, gateway.keys.noise.iter());
+    let result = accept(&gateway, &initiation);
     Ok(websocket
         .protocols([PROTOCOL])
         .max_frame_size(LONGEST_MESSAGE)
@@ -106,6 +108,16 @@ pub async fn upgrade_websocket(
                 result,
             )
         }))
+}
+
+/// Accepts an initiation made for any of the control keys.
+fn accept(gateway: &Gateway, initiation: &[u8]) -> Result<Accepted, HandshakeError> {
+    let keys = gateway.keys.current();
+    let accepted = Responder::default().accept(initiation, keys.noise.iter())?;
+    if let Some((state, _)) = keys.noise.with_states().nth(accepted.control) {
+        count_use(ControlTransport::Noise, state);
+    }
+    Ok(accepted)
 }
 
 fn read_initiation(headers: &HeaderMap) -> Result<Vec<u8>, RequestFailure> {

@@ -26,19 +26,21 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// What a gateway needs around it.
-struct TestGateway {
-    directory: TempDir,
+pub(crate) struct TestGateway {
+    pub(crate) directory: TempDir,
     admin: Certificates,
     redis: RedisServer,
     internal: SocketAddr,
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
 }
 
 impl TestGateway {
     /// `None` when Redis is not installed.
-    async fn new() -> Option<Self> {
+    pub(crate) async fn new() -> Option<Self> {
         install_crypto_provider();
         let redis = RedisServer::start().unwrap()?;
         let directory = tempfile::tempdir().unwrap();
@@ -47,30 +49,41 @@ impl TestGateway {
         let service = authority.issue_service(ServiceName::NetmapGateway, today);
         service.unwrap().save(directory.path(), "gateway").unwrap();
         ControlKeys::create(&directory.path().join("control-keys")).unwrap();
-        // Free a moment ago: nobody else asks for this very port.
+        // Free a moment ago: nobody else asks for these very ports.
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let for_clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Some(Self {
             directory,
             admin: authority.issue_admin("test", today).unwrap(),
             redis,
             internal: free.local_addr().unwrap(),
+            address: for_clients.local_addr().unwrap(),
         })
     }
 
-    fn start(&self, public_url: &str) -> Child {
+    pub(crate) fn start(&self, public_url: &str) -> Child {
+        let keys = self.directory.path().join("control-keys");
+        self.start_with(
+            public_url,
+            &format!("control_keys = \"{}\"", keys.display()),
+        )
+    }
+
+    /// Starts it with a line of settings that says where the control keys are.
+    pub(crate) fn start_with(&self, public_url: &str, control_keys: &str) -> Child {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         let settings = format!(
             "listen = \"{}\"\nredis = \"{}\"\nidentity = [\"127.0.0.1:1\"]\n\
              key_registry = [\"127.0.0.1:1\"]\npolicy_compiler = [\"127.0.0.1:1\"]\n\
              [certificates]\nauthority = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
-             [service]\nlisten = \"127.0.0.1:0\"\npublic_url = \"{public_url}\"\ncontrol_keys = \"{}\"\n\
+             [service]\nlisten = \"{}\"\npublic_url = \"{public_url}\"\n{control_keys}\n\
              [telemetry]\nlisten = \"127.0.0.1:0\"\nlog_filter = \"off\"\n",
             self.internal,
             self.redis.url(),
             path("ca.pem"),
             path("gateway.pem"),
             path("gateway.key"),
-            path("control-keys"),
+            self.address,
         );
         let file = self.directory.path().join("gateway.toml");
         std::fs::write(&file, settings).unwrap();
@@ -95,7 +108,7 @@ fn start(settings: &Path) -> Child {
         .unwrap()
 }
 
-async fn refusal(gateway: Child) -> String {
+pub(crate) async fn refusal(gateway: Child) -> String {
     let ended = timeout(SOON, gateway.wait_with_output()).await;
     let ended = ended.expect("it ends").unwrap();
     assert_eq!(ended.status.code(), Some(1));

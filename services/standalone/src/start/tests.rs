@@ -25,7 +25,7 @@ async fn gateway(services: &TestServices, identity: GrpcChannel) -> SocketAddr {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         public_url: "http://127.0.0.1".to_owned(),
         verify_token: Some(Secret::new("a-token-of-more-than-16-bytes".to_owned())),
-        control_keys,
+        control_keys: Some(control_keys),
         ..GatewayConfig::default()
     };
     let given = Dependencies {

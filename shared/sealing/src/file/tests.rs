@@ -15,10 +15,17 @@ fn file_is_made_once_rolled_and_retired() {
     );
     assert!(matches!(create_keys(&path), Err(SealingError::Exists(_))));
 
-    roll_keys(&path).unwrap();
+    let refused = activate_keys(&path).unwrap_err().to_string();
+    assert!(refused.contains("sealing-key prepare"), "{refused}");
+    prepare_keys(&path).unwrap();
+    assert!(drop_prepared_keys(&path).unwrap());
+    assert!(!drop_prepared_keys(&path).unwrap());
+    prepare_keys(&path).unwrap();
+    assert_eq!(retire_keys(&path).unwrap(), 0);
+    activate_keys(&path).unwrap();
     let rolled = load_keys(&path).unwrap();
     assert_eq!(&*rolled.open("a", &sealed).unwrap(), b"secret");
-    assert!(!rolled.is_sealed_by_newest(&sealed));
+    assert!(!rolled.is_sealed_by_active(&sealed));
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600

@@ -12,6 +12,7 @@ mod administration;
 mod attributes;
 mod bad_input;
 mod clones;
+mod control_keys;
 mod crowds;
 mod dns;
 mod drain;
