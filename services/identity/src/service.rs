@@ -55,7 +55,9 @@ use crate::{
     tailnets::Tailnets,
     tokens::TokenAuthenticator,
     users::Users,
-    webhooks::{ApprovalAsker, EventCollector, TrailReader, TrailServices, WebhookSender, Webhooks},
+    webhooks::{
+        ApprovalAsker, EventCollector, TrailReader, TrailServices, WebhookSender, Webhooks,
+    },
 };
 
 /// The steps of the schema.

@@ -3,7 +3,10 @@ use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::{ClientReport, NodeReport};
 
 use super::*;
-use crate::sweeper::tests::{TAILNET, TestRegistry, client, host, node, report};
+use crate::{
+    domain,
+    sweeper::tests::{TAILNET, TestRegistry, client, host, node, report},
+};
 
 fn named(sequence: u64, hostname: &str) -> NodeReport {
     NodeReport {

@@ -34,7 +34,7 @@ pub fn add_changes(mut detail: Value, before: &Node, after: &Node) -> Value {
 pub fn describe_own_change(before: &Node, after: &Node) -> (&'static str, Value) {
     let differs_in_expiry_only = Node {
         key_expiry: after.key_expiry,
-        rotation: after.rotation.clone(),
+        rotation: after.rotation,
         ..before.clone()
     } == *after;
     if differs_in_expiry_only {

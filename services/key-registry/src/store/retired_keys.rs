@@ -20,7 +20,11 @@ pub async fn find_holder(
     let (machine, node): (Vec<u8>, i64) = (row.try_get(0)?, row.try_get(1)?);
     let is_asked = machine == hash_machine(node_key, machine_key);
     Ok(Some(FormerHolder {
-        machine_key: is_asked.then(|| machine_key.to_vec()).unwrap_or_default(),
+        machine_key: if is_asked {
+            machine_key.to_vec()
+        } else {
+            Vec::new()
+        },
         node_id: node.cast_unsigned(),
     }))
 }

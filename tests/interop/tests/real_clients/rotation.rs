@@ -26,7 +26,13 @@ fn wait_for_other_key(server: &Server, before: &Value) -> Value {
 /// Has a client replace its key, as a timer on the machine would.
 fn renew(client: &Client, server: &Server) {
     let url = format!("--login-server={}", server.url);
-    let renew = ["up", &url, "--hostname=c2", "--force-reauth", "--timeout=60s"];
+    let renew = [
+        "up",
+        &url,
+        "--hostname=c2",
+        "--force-reauth",
+        "--timeout=60s",
+    ];
     client.run(&renew).unwrap();
 }
 
@@ -60,7 +66,10 @@ fn key_is_replaced_by_a_login_or_when_it_is_due_and_connections_go_on() {
     renew(&clients[1], &server);
     let third = wait_for_other_key(&server, &second);
     assert_ne!(third["rotation_due"], second["rotation_due"]);
-    assert_eq!(stream.exchange("after a renewal").unwrap(), "after a renewal");
+    assert_eq!(
+        stream.exchange("after a renewal").unwrap(),
+        "after a renewal"
+    );
     assert_eq!(clients[1].ipv4().unwrap(), address);
     reaches(&clients[0], &address, 7000);
 }

@@ -169,10 +169,12 @@ fn kinds_of_action(action: &str, detail: &Value) -> Vec<&'static str> {
         }
         "node.import" => vec!["nodeCreated"],
         // The signature that a new key lacks is another one than that of the key before.
-        "node.rotate" | "node.await_signature" if !is("awaits_signature", false) => {
+        "node.rotate" | "node.renew" | "node.await_signature" if !is("awaits_signature", false) => {
             vec!["nodeNeedsSignature"]
         }
-        "node.rotate" if has_become(detail, "awaits_signature", false) => vec!["nodeSigned"],
+        "node.rotate" | "node.renew" if has_become(detail, "awaits_signature", false) => {
+            vec!["nodeSigned"]
+        }
         "node.sign" if is("waited", true) => vec!["nodeSigned"],
         "node.lock_key" if is("signed", true) => vec!["nodeSigned"],
         // Not where tailnet lock was switched off: nobody has signed anything.

@@ -33,6 +33,47 @@ fn entries_of_nodes_are_events() {
             json!({ "approved": false }),
             vec!["nodeCreated", "nodeNeedsApproval"],
         ),
+        ("node.logout", json!({}), vec!["nodeKeyExpired"]),
+        (
+            "node.logout",
+            json!({ "deleted": true }),
+            vec!["nodeDeleted"],
+        ),
+        ("node.rename", json!({}), vec![]),
+        (
+            "node.set_expiry",
+            json!({ "before": { "expired": false }, "after": { "expired": true } }),
+            vec!["nodeKeyExpired"],
+        ),
+        (
+            "node.set_expiry",
+            json!({ "before": { "expired": true }, "after": { "expired": false } }),
+            vec![],
+        ),
+        // A machine that is denied, and tags that a device may not have, end a key, too.
+        (
+            "node.deny",
+            json!({ "before": { "expired": false }, "after": { "expired": true } }),
+            vec!["nodeKeyExpired"],
+        ),
+        (
+            "node.describe",
+            json!({ "before": { "expired": false }, "after": { "expired": true } }),
+            vec!["nodeKeyExpired"],
+        ),
+        ("user.create", json!({}), vec![]),
+    ] {
+        assert_eq!(
+            kinds(TrailOwner::KeyRegistry, action, &detail),
+            expected,
+            "{action}"
+        );
+    }
+}
+
+#[test]
+fn entries_of_tailnet_lock_are_events() {
+    for (action, detail, expected) in [
         (
             "node.register",
             json!({ "approved": false, "awaits_signature": true }),
@@ -70,35 +111,6 @@ fn entries_of_nodes_are_events() {
             vec!["nodeSigned"],
         ),
         ("node.let_in", json!({ "by": "no lock" }), vec![]),
-        ("node.logout", json!({}), vec!["nodeKeyExpired"]),
-        (
-            "node.logout",
-            json!({ "deleted": true }),
-            vec!["nodeDeleted"],
-        ),
-        ("node.rename", json!({}), vec![]),
-        (
-            "node.set_expiry",
-            json!({ "before": { "expired": false }, "after": { "expired": true } }),
-            vec!["nodeKeyExpired"],
-        ),
-        (
-            "node.set_expiry",
-            json!({ "before": { "expired": true }, "after": { "expired": false } }),
-            vec![],
-        ),
-        // A machine that is denied, and tags that a device may not have, end a key, too.
-        (
-            "node.deny",
-            json!({ "before": { "expired": false }, "after": { "expired": true } }),
-            vec!["nodeKeyExpired"],
-        ),
-        (
-            "node.describe",
-            json!({ "before": { "expired": false }, "after": { "expired": true } }),
-            vec!["nodeKeyExpired"],
-        ),
-        ("user.create", json!({}), vec![]),
     ] {
         assert_eq!(
             kinds(TrailOwner::KeyRegistry, action, &detail),

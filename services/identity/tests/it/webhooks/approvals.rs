@@ -23,7 +23,6 @@ use bowline_test_webhook_receiver::{ALWAYS, Answer, Delivery, TestReceiver};
 use prost_types::{Duration, FieldMask};
 use tonic::Code;
 
-
 on_both!(Asked::start =>
     machine_that_is_approved_is_let_in_and_one_that_is_denied_is_told,
     whatever_goes_wrong_lets_the_machine_wait_and_is_on_record,
