@@ -78,7 +78,10 @@ impl ApprovalAsker {
             return Ok(Err(format!("there is no webhook {id} any more")));
         };
         let now = database.now().await?;
-        let secrets = open_secrets(sealing, &row, now)?;
+        let secrets = match open_secrets(sealing, &row, now) {
+            Ok(secrets) => secrets,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
         let secrets: Vec<&str> = secrets.iter().map(|secret| &***secret).collect();
         let user = store::find_user(reader, asked.tailnet_id, asked.user_id).await?;
         let login_name = user.map(|user| user.login_name).unwrap_or_default();

@@ -28,6 +28,7 @@ use crate::{
     domain::rotation::KeyOwner,
     gateway_listing::describe_fleet,
     leases::Leases,
+    node_changes,
     nodes::Nodes,
     registration::Registration,
     reports::Reports,

@@ -225,7 +225,7 @@ async fn whatever_goes_wrong_lets_the_machine_wait_and_is_on_record(asked: Asked
         (Answer::Status(500), "500"),
         (Answer::Status(404), "404"),
         (Answer::Redirect, "redirect"),
-        (Answer::Silence, "1s"),
+        (Answer::Silence, "within 1 second"),
     ];
     for (number, (answer, says)) in (1..).zip(cases) {
         receiver.answer(answer);
