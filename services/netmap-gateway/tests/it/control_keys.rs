@@ -6,7 +6,11 @@
     reason = "a test fails where something is not as expected"
 )]
 
-use std::{net::SocketAddr, path::Path, time::Instant};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bowline_control_keys::{ControlKeyState, ControlKeys};
@@ -28,8 +32,21 @@ use crate::process::{SOON, TestGateway, refusal};
 /// The capability version of the client.
 const VERSION: u16 = 106;
 
-/// Sends a request and returns the answer's head.
+/// How long is waited before something is asked again: a gateway answers strangers only so often.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Sends a request, again while the gateway has no time for strangers, and returns the answer's head.
 async fn ask(address: SocketAddr, request: &str) -> Option<(TcpStream, String)> {
+    loop {
+        let (stream, head) = ask_once(address, request).await?;
+        if !head.starts_with("HTTP/1.1 429") {
+            return Some((stream, head));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn ask_once(address: SocketAddr, request: &str) -> Option<(TcpStream, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut head = Vec::new();
@@ -100,7 +117,7 @@ async fn await_that(what: &str, is_so: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + SOON;
     while !is_so().await {
         assert!(Instant::now() < deadline, "{what}");
-        tokio::task::yield_now().await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

