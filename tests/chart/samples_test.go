@@ -13,6 +13,10 @@ import (
 
 // Settings that the chart leaves out.
 var leftOut = map[string]string{
+	"netmap-gateway.toml [service] control_keys_command":   "the image has no shell to run it",
+	"identity.toml [audit] signing_key_command":            "the image has no shell to run it",
+	"key-registry.toml [audit] signing_key_command":        "the image has no shell to run it",
+	"policy-compiler.toml [audit] signing_key_command":     "the image has no shell to run it",
 	"identity.toml [service] sealing_key_command":          "the image has no shell to run it",
 	"identity.toml [audit] directory":                      "a directory of the cluster is one that the server can rewrite",
 	"key-registry.toml [audit] directory":                  "a directory of the cluster is one that the server can rewrite",
