@@ -16,7 +16,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 
 use crate::{
     DatabaseError, DatabaseOpenError, Migrations, ReadTransaction, WriteTransaction,
-    epochs::EpochKeeper, from_micros,
+    epochs::EpochKeeper, from_micros, transaction::begin_transaction,
 };
 
 /// Which SQL the database speaks.
@@ -200,7 +200,8 @@ impl Database {
             SqlDialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             SqlDialect::Sqlite => "BEGIN",
         };
-        Ok(ReadTransaction(self.reader.begin_with(begin).await?))
+        let transaction = begin_transaction(&self.reader, self.dialect, begin).await?;
+        Ok(ReadTransaction(transaction))
     }
 
     /// Runs `work` in a writing transaction, for what belongs to no tailnet; `Err` rolls back.
@@ -246,7 +247,7 @@ impl Database {
                 // Without it two writers that began by reading would deadlock.
                 SqlDialect::Sqlite => "BEGIN IMMEDIATE",
             };
-            Ok(self.writer.begin_with(begin).await?)
+            begin_transaction(&self.writer, self.dialect, begin).await
         })
     }
 

@@ -3,9 +3,37 @@
 use std::ops::{Deref, DerefMut};
 
 use chrono::{DateTime, Utc};
-use sqlx::{Any, AnyConnection, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, SqlSafeStr as _, Transaction};
 
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, SqlDialect};
+
+/// Begins a transaction, also when the caller goes away meanwhile; then it ends at once.
+///
+/// The PostgreSQL driver forgets a transaction whose caller goes away while the server begins it: its connection would go back
+/// to the pool with the transaction open, and whoever gets it next would read an old state. So there it begins in a task of its
+/// own, which nobody ends.
+pub(crate) async fn begin_transaction(
+    pool: &AnyPool,
+    dialect: SqlDialect,
+    statement: &'static str,
+) -> Result<Transaction<'static, Any>, DatabaseError> {
+    let connection = pool.acquire().await?;
+    let beginning = Transaction::begin(connection, Some(statement.into_sql_str()));
+    if dialect == SqlDialect::Sqlite {
+        return Ok(beginning.await?);
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with its only statement, and is awaited"
+    )]
+    let beginning = tokio::spawn(beginning);
+    match beginning.await {
+        Ok(begun) => Ok(begun?),
+        Err(error) => Err(DatabaseError::unavailable(format!(
+            "a transaction did not begin: {error}"
+        ))),
+    }
+}
 
 /// A read-only transaction: every query in it sees the same state, that of its first query.
 ///

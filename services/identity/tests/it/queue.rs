@@ -131,6 +131,7 @@ impl TestIdentity {
              VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9)",
             self.table("logins")
         );
+        #[expect(clippy::disallowed_methods, reason = "nobody goes away here")]
         let mut transaction = pool.begin().await.unwrap();
         for number in 0..count {
             let id = format!("{source} {number}");

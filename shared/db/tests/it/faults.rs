@@ -1,7 +1,11 @@
 //! A database that goes away: answered mutations stay, the rest says "unavailable", and nothing needs a restart.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bowline_bus::{Bus, LogOwner};
 use bowline_db::{AuditVerdict, ChangeLog, Changes, Database, DatabaseError};
@@ -96,6 +100,7 @@ async fn a_lock_that_is_held_too_long_is_unavailable() {
     let fixture = TestLog::open(database).await;
     add(&fixture.log, tailnet(1), "a").await.unwrap();
     let other = sqlx::AnyPool::connect(&fixture.url).await.unwrap();
+    #[expect(clippy::disallowed_methods, reason = "nobody goes away here")]
     let mut lock = other.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE things.heads")
         .execute(&mut *lock)
@@ -111,6 +116,56 @@ async fn a_lock_that_is_held_too_long_is_unavailable() {
         add(&fixture.log, tailnet(1), "b").await.unwrap(),
         Revision::new(2)
     );
+}
+
+/// Looks at what is under way so often, and drops it then.
+async fn abandon_after(looks: usize, work: impl Future) {
+    let mut work = std::pin::pin!(work);
+    let mut left = looks;
+    std::future::poll_fn(|context| {
+        if left == 0 || work.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        Poll::Pending
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_away_leaves_no_transaction_open() {
+    let Some(database) = TestDatabase::postgres().unwrap() else {
+        return;
+    };
+    let fixture = TestLog::open(database).await;
+    for round in 0..100 {
+        let database = fixture.database();
+        abandon_after(1 + round % 5, database.begin_read()).await;
+        let write = database.write(|_| Box::pin(ready(Ok::<_, DatabaseError>(()))));
+        abandon_after(1 + round % 5, write).await;
+        let name = format!("n{round}");
+        add(&fixture.log, tailnet(1), &name).await.unwrap();
+        // Each connection of the pool is asked, so also the one that was left.
+        for _ in 0..8 {
+            assert_eq!(fixture.names(tailnet(1)).await.len(), round + 1);
+        }
+    }
+    let other = sqlx::AnyPool::connect(&fixture.url).await.unwrap();
+    let count_open =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    let are_ended = async {
+        while sqlx::query_scalar::<_, i64>(count_open)
+            .fetch_one(&other)
+            .await
+            .unwrap()
+            > 0
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), are_ended)
+        .await
+        .expect("no transaction stays open");
 }
 
 #[tokio::test(flavor = "multi_thread")]
