@@ -296,10 +296,10 @@ async fn make_node(
     .await?;
     set_key(&mut node, &bind_request, registrant, mutation.now());
     describe_node(&mut node, &bind_request, registrant);
-    approve_by_rule(mutation, &bind_request, &mut node);
     node.disabled = origin.is_disabled;
     node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
     node_changes::follow_hostname(mutation, &mut node, "").await?;
+    approve_by_rule(mutation, &bind_request, &mut node);
     write_bound_node(mutation, &bind_request, &Node::default(), &node).await?;
     ask_outside(mutation, &bind_request, &node).await?;
     audit_binding(mutation, "node.register", &bind_request, None, &node);

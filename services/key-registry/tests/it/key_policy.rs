@@ -319,6 +319,8 @@ async fn machines_that_a_rule_lets_in_do_not_wait(services: TestServices) {
     let found = entries(&services, "node.approve").await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].detail.contains("laptops"), "{found:?}");
+    let named = format!(r#""name":"{}""#, laptop.name);
+    assert!(found[0].detail.contains(&named), "{found:?}");
     let server = log_in(&services, running("linux", request(2, 102))).await;
     assert!(!server.approved);
     // One that waits is let in when it logs in anew and a rule fits now.
