@@ -19,6 +19,8 @@ pub struct Server {
     pub url: String,
     /// How many files it may have open, if not as many as this process.
     files: Option<u32>,
+    /// The certificate authority that it trusts, if not those of this machine.
+    trusted: Option<PathBuf>,
 }
 
 /// Returns a program under test: they are built beside the tests.
@@ -107,6 +109,21 @@ impl Server {
         Self::start_with(host, &listen, url, "", None)
     }
 
+    /// The same with further settings, for a server that trusts one certificate authority.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_trusting(port: u16, settings: &str, authority: PathBuf) -> Result<Self> {
+        let mut server = Self::start_here(port)?;
+        let path = server.directory.path().join("bowline.toml");
+        let text = fs::read_to_string(&path)? + settings;
+        fs::write(&path, text)?;
+        server.trusted = Some(authority);
+        server.restart()?;
+        Ok(server)
+    }
+
     /// Starts a server that speaks plain HTTP and may not have more files open.
     ///
     /// # Errors
@@ -146,6 +163,7 @@ impl Server {
             process: None,
             url,
             files,
+            trusted: None,
         };
         server.restart()?;
         Ok(server)
@@ -167,6 +185,9 @@ impl Server {
                 command
             }
         };
+        if let Some(authority) = &self.trusted {
+            command.env("SSL_CERT_FILE", authority);
+        }
         command
             .arg("--state-dir")
             .arg(self.directory.path())
@@ -262,6 +283,18 @@ impl Server {
         let page = browser.submit(link, &[])?;
         anyhow::ensure!(page.contains("Your devices"), "{page}");
         Ok(browser)
+    }
+
+    /// Puts a key policy in force.
+    ///
+    /// # Errors
+    ///
+    /// What the command says.
+    pub fn set_key_policy(&self, text: &str) -> Result<()> {
+        let file = self.directory.path().join("key-policy.json");
+        fs::write(&file, text)?;
+        let file = file.display().to_string();
+        self.bowline(&["key-policy", "set", &file]).map(drop)
     }
 
     /// Puts a policy in force.

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod administration;
+mod approval;
 mod attributes;
 mod bad_input;
 mod clones;
