@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bowline_interop::{Client, Release, Server, inside, wait_for};
+use bowline_interop::{Client, Release, Server, TestNetwork, inside, wait_for};
 use bowline_test_webhook_receiver::{Answer, TestReceiver};
 use serde_json::Value;
 
@@ -105,4 +105,53 @@ fn outside_system_lets_machines_in_and_keeps_them_out_and_its_silence_lets_them_
         })
         .collect();
     assert_eq!(asked, ["c1", "c2", "c3"], "each once");
+}
+
+#[test]
+fn rules_let_machines_in_by_tag_and_by_version_and_the_others_wait() {
+    let Some(network) = TestNetwork::new().unwrap() else {
+        return;
+    };
+    let server = Server::start(network.host().unwrap(), "").unwrap();
+    require_approval(&server);
+    let policy = r#"{"tagOwners": {"tag:server": []}, "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}"#;
+    server.set_policy(policy).unwrap();
+    // The older release is 1.62.
+    let rules = r#"{"approval_rules": [
+        {"name": "servers", "tags": ["tag:server"]},
+        {"name": "new clients of the site", "min_client_version": "1.80", "source_networks": ["10.77.0.0/24"]}
+    ]}"#;
+    server.set_key_policy(rules).unwrap();
+    let start = |release| Client::start(network.host().unwrap(), release, &[]).unwrap();
+    let key = server.key().unwrap();
+    let create = ["keys", "create", "--tag", "tag:server"];
+    let tagged = server.bowline(&create).unwrap();
+
+    let new = start(Release::Current);
+    new.join(&server.url, &key, "new").unwrap();
+    let old = start(Release::Nacl);
+    ask_to_join(&old, &server, &key, "old");
+    old.wait_for_state("NeedsMachineAuth", SOON);
+    let old_server = start(Release::Nacl);
+    let secret = tagged["secret"].as_str().unwrap();
+    old_server.join(&server.url, secret, "server").unwrap();
+    new.wait_for_peers(&["server"], SOON);
+    old_server.wait_for_peers(&["new"], SOON);
+    let mut approved = vec!["new", "old", "server"];
+    approved.retain(|name| {
+        let shown = server.bowline(&["nodes", "show", name]).unwrap();
+        shown["approved"] == true
+    });
+    assert_eq!(approved, ["new", "server"]);
+    let list = ["audit", "list", "--action", "node.approve"];
+    let trail = server.bowline(&list).unwrap().to_string();
+    for (name, rule) in [("new", "new clients of the site"), ("server", "servers")] {
+        let words = format!(r#""name":"{name}","rule":"{rule}""#);
+        assert!(trail.contains(&words), "{words}: {trail}");
+    }
+
+    // What no rule lets in, an administrator does.
+    server.bowline(&["nodes", "approve", "old"]).unwrap();
+    old.wait_for_state("Running", SOON);
+    new.wait_for_peers(&["old", "server"], SOON);
 }

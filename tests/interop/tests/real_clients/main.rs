@@ -21,6 +21,7 @@ mod going_back;
 mod http;
 mod idle;
 mod join;
+mod key_policy;
 mod lock;
 mod login;
 mod moving;
