@@ -133,6 +133,42 @@ fn end_of_a_key_reaches_its_client_when_it_is_set_and_when_it_comes() {
 }
 
 #[test]
+fn client_whose_key_has_ended_is_the_same_node_again_after_a_login() {
+    let Some((_network, server, mut clients)) = joined(2, &[]) else {
+        return;
+    };
+    clients[1].serve_echo(ECHO, 7000).unwrap();
+    let (before, address) = (state_of(&server, "c2"), clients[1].ipv4().unwrap());
+    reaches(&clients[0], &address, 7000);
+    let ends: [&[&str]; 2] = [
+        &["nodes", "set-expiry", "c2", "3s"],
+        &["nodes", "expire", "c2"],
+    ];
+    for end in ends {
+        server.bowline(end).unwrap();
+        clients[1].wait_for_state("NeedsLogin", SOON);
+        clients[0].wait_for_peers(&[], SOON);
+        let reached = clients[0].echo(&address, 7000, "hello");
+        assert!(reached.is_err(), "{end:?}: {reached:?}");
+        let ended = state_of(&server, "c2");
+        assert_eq!(ended["expired"], true);
+
+        let (login, _waiting) = clients[1].begin_login(&server.url, "c2").unwrap();
+        let approve = ["logins", "approve", &login, "--user", "owner@home"];
+        server.bowline(&approve).unwrap();
+        clients[1].wait_for_state("Running", SOON);
+        clients[0].wait_for_peers(&["c2"], SOON);
+        reaches(&clients[0], &address, 7000);
+        let after = state_of(&server, "c2");
+        for field in ["id", "name", "ipv4", "ipv6", "machine_key", "created_at"] {
+            assert_eq!(after[field], before[field], "{field}");
+        }
+        assert_eq!(after["expired"], false);
+        assert_ne!(after["node_key"], ended["node_key"]);
+    }
+}
+
+#[test]
 fn revoking_a_pre_auth_key_with_its_nodes_ends_their_keys_and_no_others() {
     let Some((network, server, clients)) = joined(1, &[]) else {
         return;
