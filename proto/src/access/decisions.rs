@@ -197,7 +197,7 @@ fn check_tags_of_client(own: &[String], wanted: &[String]) -> Result<(), Denial>
     match wanted.iter().find(|tag| !own.contains(tag)) {
         None => Ok(()),
         Some(tag) => Err(denied(format!(
-            "the OAuth client may not give {tag}: it has {}",
+            "the OAuth client may not give {tag}, it has {}: take a client that has this tag, or let an administrator give it",
             match own {
                 [] => "no tags".to_owned(),
                 own => own.join(", "),

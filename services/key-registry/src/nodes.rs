@@ -352,7 +352,7 @@ pub(crate) async fn check_tags(
             format!("[{refused}] are no tags of the policy: define them under tagOwners first")
         }
         false => format!(
-            "[{refused}] are no tags that the policy lets you give: ask for it under tagOwners"
+            "[{refused}] are no tags that the policy lets you give: ask an administrator to name you under tagOwners"
         ),
     }))
 }

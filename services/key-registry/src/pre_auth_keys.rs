@@ -63,7 +63,10 @@ impl PreAuthKeys {
                     let ends = wanted.expires_at.and_then(domain::from_timestamp);
                     let ends = key_policy::choose_end(&rules, ends, DEFAULT_LIFETIME, now)?;
                     if ends <= now {
-                        return Err(RegistryError::invalid("expires_at", "lies in the past"));
+                        return Err(RegistryError::invalid(
+                            "expires_at",
+                            "lies in the past: take a later time, or leave it out",
+                        ));
                     }
                     let key = PreAuthKey {
                         id,
@@ -158,7 +161,7 @@ impl PreAuthKeys {
     async fn check_owner(&self, key: &PreAuthKey) -> Result<Tailnet, RegistryError> {
         let found = match key.user_id {
             0 if key.tags.is_empty() => {
-                let problem = "a key without tags belongs to a user";
+                let problem = "a key without tags belongs to a user: name one, or give tags";
                 return Err(RegistryError::invalid("user_id", problem));
             }
             0 => self.services.resolve_tailnet(key.tailnet_id).await?,

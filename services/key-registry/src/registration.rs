@@ -230,8 +230,9 @@ impl Registration {
         let wanted = &request.required_tailnet;
         if !wanted.is_empty() && *wanted != credential.tailnet.name {
             let text = format!(
-                "these credentials are for the tailnet \"{}\", the device asks for \"{wanted}\"",
-                credential.tailnet.name
+                "these credentials are for the tailnet \"{name}\", the device asks for \"{wanted}\": take credentials of \"{wanted}\", or let \
+                 the device ask for \"{name}\"",
+                name = credential.tailnet.name
             );
             return Ok(Err(refuse(RefusalReason::OtherTailnet, text)));
         }

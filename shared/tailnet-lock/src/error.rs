@@ -73,10 +73,12 @@ pub enum LockFormatError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LockUpdateError {
     /// It can not be read.
-    #[error("the update can not be read: {0}")]
+    #[error("the update can not be read: {0}. Make it anew with a client that is up to date")]
     Format(#[from] LockFormatError),
     /// A member is missing that its kind has to have.
-    #[error("the update is of kind {kind} and has no {member}")]
+    #[error(
+        "the update is of kind {kind} and has no {member}: make it anew with a client that is up to date"
+    )]
     Missing {
         /// Its kind.
         kind: &'static str,
@@ -84,7 +86,9 @@ pub enum LockUpdateError {
         member: &'static str,
     },
     /// It has members that its kind does not have.
-    #[error("the update is of kind {kind} and may have nothing but {members}")]
+    #[error(
+        "the update is of kind {kind} and may have nothing but {members}: make it anew with a client that is up to date"
+    )]
     Surplus {
         /// Its kind.
         kind: &'static str,
@@ -92,7 +96,9 @@ pub enum LockUpdateError {
         members: &'static str,
     },
     /// A key that nobody could use.
-    #[error("the key is of a kind that clients do not know: {0}")]
+    #[error(
+        "the key is of kind {0}, which clients do not know: take the key that `tailscale lock` shows on the device"
+    )]
     KeyKind(u64),
     /// Votes out of range.
     #[error("a key has {0} votes: it may have 1 to 4096")]
@@ -107,22 +113,26 @@ pub enum LockUpdateError {
     #[error("the checkpoint has {0} disablement values: it may have 1 to 32")]
     DisablementValues(usize),
     /// One disablement value twice.
-    #[error("a disablement value is there twice")]
+    #[error("a disablement value is there twice: run `tailscale lock init` again")]
     DisablementTwice,
     /// Keys out of range.
     #[error("{0} keys would be trusted: there may be 1 to 512")]
     Keys(usize),
     /// One key twice.
-    #[error("the key is trusted already, or is there twice")]
+    #[error(
+        "the key is trusted already, or is there twice: `tailscale lock` lists those that are trusted"
+    )]
     KeyTwice,
     /// A checkpoint that says what was before it.
-    #[error("the state of a checkpoint names no last update")]
+    #[error(
+        "the state of a checkpoint names no last update: make it anew with a client that is up to date"
+    )]
     LastHash,
     /// The first update is of another kind.
-    #[error("tailnet lock begins with a checkpoint that has no parent")]
+    #[error("tailnet lock begins with a checkpoint that has no parent: run `tailscale lock init`")]
     Genesis,
     /// It names no update before it.
-    #[error("the update names no parent")]
+    #[error("the update names no parent: let the client synchronise, then try again")]
     NoParent,
     /// The update before it is not known.
     #[error(
@@ -130,7 +140,9 @@ pub enum LockUpdateError {
     )]
     UnknownParent(UpdateHash),
     /// Nobody has signed it.
-    #[error("the update is not signed")]
+    #[error(
+        "the update is not signed: sign it on a node whose key `tailscale lock` lists as trusted"
+    )]
     Unsigned,
     /// One key has signed it more than once.
     #[error("one key has signed the update twice: it counts once, sign it with another key")]
@@ -141,7 +153,9 @@ pub enum LockUpdateError {
     )]
     UntrustedSigner,
     /// A signature does not fit.
-    #[error("a signature of the update is wrong")]
+    #[error(
+        "a signature of the update is wrong: sign it anew on a node whose key `tailscale lock` lists as trusted"
+    )]
     BadSignature,
     /// It would remove the last key.
     #[error(
@@ -149,10 +163,12 @@ pub enum LockUpdateError {
     )]
     LastKey,
     /// It names a key that is not trusted.
-    #[error("the update names a key that is not trusted")]
+    #[error("the update names a key that is not trusted: `tailscale lock` lists those that are")]
     UnknownKey,
     /// A checkpoint of another lock.
-    #[error("the checkpoint is of another tailnet lock than the one that is in use")]
+    #[error(
+        "the checkpoint is of another tailnet lock than the one that is in use: let the client synchronise, then try again"
+    )]
     OtherLock,
     /// Clients read no longer log.
     #[error(
@@ -189,9 +205,7 @@ pub enum NodeSignatureError {
     #[error("the signature does not say which key made it")]
     NoSigner,
     /// A key made it that is not trusted.
-    #[error(
-        "the signature was made by a key that tailnet lock does not trust: sign the device with `tailscale lock sign` on a node whose key is trusted"
-    )]
+    #[error("the signature was made by a key that tailnet lock does not trust")]
     UntrustedSigner,
     /// A rotation without the signature that it replaces.
     #[error("the signature is a rotation and holds no other signature")]
@@ -206,9 +220,7 @@ pub enum NodeSignatureError {
     #[error("the signature takes the place of the key that it is for")]
     ReplacesItself,
     /// A rotation where a trusted key has to have signed the node key itself.
-    #[error(
-        "the signature is a rotation: sign the device with `tailscale lock sign` on a node whose key is trusted"
-    )]
+    #[error("the signature is a rotation, which a device makes for itself")]
     NotDirect,
     /// It does not fit.
     #[error("the signature is wrong")]

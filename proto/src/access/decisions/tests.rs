@@ -119,7 +119,9 @@ fn programs_give_their_own_tags() {
         may_make_pre_auth_key(&by, 3, &tags("tag:ci")).is_err(),
         "of a user"
     );
-    assert!(may_set_tags(&by, &tags("tag:prod")).is_err());
+    let refused = may_set_tags(&by, &tags("tag:prod")).unwrap_err();
+    let says = "it has tag:ci: take a client that has this tag";
+    assert!(refused.to_string().contains(says), "{refused}");
     assert!(may_make_pre_auth_key(&user(Role::Admin), 3, &[]).is_ok());
     assert!(
         may_make_pre_auth_key(&user(Role::Admin), 4, &[]).is_err(),

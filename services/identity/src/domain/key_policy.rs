@@ -74,7 +74,8 @@ fn normalize_networks(
     networks: &mut Vec<String>,
 ) -> Result<(), IdentityError> {
     if networks.len() > MOST_NETWORKS {
-        let problem = format!("are more than {MOST_NETWORKS} networks");
+        let problem =
+            format!("are more than {MOST_NETWORKS} networks: give a wider one in place of several");
         return Err(IdentityError::invalid(field, problem));
     }
     for network in &mut *networks {

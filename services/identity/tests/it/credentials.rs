@@ -513,6 +513,8 @@ async fn it_admins_give_the_tags_that_are_theirs(services: TestServices) {
     keys.create_pre_auth_key(key("tag:own")).await.unwrap();
     let refused = keys.create_pre_auth_key(key("tag:prod")).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    let says = "ask an administrator to name you under tagOwners";
+    assert!(refused.message().contains(says), "{refused}");
 }
 
 async fn members_see_and_rename_their_own_devices(services: TestServices) {

@@ -24,7 +24,8 @@ pub fn normalize_limits(key: &mut PreAuthKey) -> Result<(), RegistryError> {
         return Err(RegistryError::invalid("max_uses", problem));
     }
     if key.source_networks.len() > MOST_NETWORKS {
-        let problem = format!("are more than {MOST_NETWORKS} networks");
+        let problem =
+            format!("are more than {MOST_NETWORKS} networks: give a wider one in place of several");
         return Err(RegistryError::invalid("source_networks", problem));
     }
     for network in &mut key.source_networks {
@@ -117,7 +118,12 @@ pub fn find_source_refusal(networks: [&[String]; 2], source: &str) -> Option<Str
 pub fn find_uses_refusal(rules: &PreAuthKeyRules, key: &PreAuthKey) -> Option<String> {
     let most = lower_limit(rules.max_uses, key.max_uses)?;
     (key.uses >= u64::from(most)).then(|| {
-        format!("the auth key was used {most} times, as often as it may be: ask for another")
+        let often = if most == 1 {
+            "once".to_owned()
+        } else {
+            format!("{most} times")
+        };
+        format!("the auth key was used {often}, as often as it may be: ask for another")
     })
 }
 

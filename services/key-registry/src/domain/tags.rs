@@ -10,7 +10,7 @@ pub fn canonical_tags(mut tags: Vec<String>) -> Result<Vec<String>, RegistryErro
     if tags.len() > MOST_TAGS {
         return Err(RegistryError::invalid(
             "tags",
-            format!("are more than {MOST_TAGS}"),
+            format!("are more than {MOST_TAGS}, the most that a device has: leave some out"),
         ));
     }
     if let Some(wrong) = tags.iter().find(|tag| !is_tag(tag)) {

@@ -56,7 +56,12 @@ async fn take_turn(mutation: &mut Mutation, member: AskingNode) -> Result<(), Re
 /// Derives the value of a secret beside other requests: it takes a while.
 async fn derive_value(secret: Vec<u8>) -> Result<[u8; 32], RegistryError> {
     let derived = run_blocking(move || derive_disablement_value(&secret)).await;
-    derived.ok_or_else(|| RegistryError::invalid("disablement_secret", "is none that there is"))
+    derived.ok_or_else(|| {
+        RegistryError::invalid(
+            "disablement_secret",
+            "is none that there is: use one of those that `tailscale lock init` printed",
+        )
+    })
 }
 
 async fn disable(

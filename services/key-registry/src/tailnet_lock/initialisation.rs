@@ -143,7 +143,8 @@ async fn begin(
 fn check_count(count: usize) -> Result<(), RegistryError> {
     if count > MOST_NODES {
         let text = format!(
-            "the network has {count} devices: tailnet lock is switched on where there are {MOST_NODES} at most"
+            "the network has {count} devices: tailnet lock is switched on where there are {MOST_NODES} at most. Delete those that \
+             nobody uses, or divide the network into several tailnets"
         );
         return Err(RegistryError::Refused(text));
     }
@@ -235,3 +236,6 @@ fn sign_for_lock(node: Node, signature: Vec<u8>, log: &LockLog) -> Result<Node, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,8 +107,8 @@ async fn read_member(on: &mut AnyConnection, asked: &LockMember) -> Result<Node,
     let node = node.ok_or(RegistryError::NotFound("node of this machine"))?;
     let is_barred = node.goes_with_user() && barred_users::is_barred(&mut *on, &node).await?;
     if !node.is_authorized() || node.expired || is_barred {
-        let text = "this device may not take part in the network at the moment: it has to be approved or to log in again, or its user is \
-                    suspended";
+        let text = "this device may not take part in the network at the moment: it waits for approval, is disabled, has to log in again, or \
+                    its user is suspended (bowline nodes show says which)";
         return Err(RegistryError::Refused(text.to_owned()));
     }
     Ok(node)

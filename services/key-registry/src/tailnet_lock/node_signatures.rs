@@ -88,7 +88,9 @@ impl TailnetLocks {
 }
 
 fn refuse(error: &NodeSignatureError) -> RegistryError {
-    RegistryError::Refused(error.to_string())
+    RegistryError::Refused(format!(
+        "{error}: sign the device with `tailscale lock sign` on a node whose key is trusted"
+    ))
 }
 
 fn is_own_key_trusted(member: &AskingNode, log: &LockLog) -> bool {

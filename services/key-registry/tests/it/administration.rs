@@ -121,6 +121,11 @@ async fn keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_an
     };
     assert_eq!(refused.reason(), RefusalReason::TagsNotPermitted);
     assert!(refused.text.contains("[tag:web]"), "{}", refused.text);
+    assert!(
+        refused.text.contains("define them under tagOwners"),
+        "{}",
+        refused.text
+    );
 }
 
 async fn each_address_of_a_policy_s_pool_is_given_and_the_pool_is_named_when_none_is_left(

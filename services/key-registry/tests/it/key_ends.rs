@@ -192,6 +192,7 @@ async fn nodes_end_only_after_the_key_is_revoked(services: TestServices) {
     let id = id_of(&key);
     let refused = expire_nodes(&services, &id).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("revoke it first"), "{refused}");
     assert_eq!(services.node(node.id).await, node);
     let unknown = expire_nodes(&services, "nobody").await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);

@@ -159,11 +159,47 @@ async fn limits_that_can_not_be_are_refused(services: TestServices) {
             },
             "no network such as",
         ),
+        (
+            PreAuthKey {
+                source_networks: vec!["10.0.0.0/8".to_owned(); 101],
+                ..PreAuthKey::default()
+            },
+            "give a wider one in place of several",
+        ),
+        (
+            PreAuthKey {
+                expires_at: Some(Timestamp {
+                    seconds: 1_000_000_000,
+                    nanos: 0,
+                }),
+                ..PreAuthKey::default()
+            },
+            "take a later time",
+        ),
+        (
+            PreAuthKey {
+                tags: (0..101).map(|number| format!("tag:a{number}")).collect(),
+                ..PreAuthKey::default()
+            },
+            "leave some out",
+        ),
     ] {
         let refused = try_key(&services, wrong).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
         assert!(refused.message().contains(says), "{refused}");
     }
+    let nobody_s = CreatePreAuthKeyRequest {
+        key: Some(PreAuthKey {
+            tailnet_id: services.tailnet,
+            ..PreAuthKey::default()
+        }),
+    };
+    let mut keys = PreAuthKeyServiceClient::new(services.admin());
+    let refused = keys.create_pre_auth_key(nobody_s).await.unwrap_err();
+    assert!(
+        refused.message().contains("name one, or give tags"),
+        "{refused}"
+    );
 }
 
 async fn stricter_policy_holds_for_keys_that_are_there(services: TestServices) {
@@ -196,11 +232,16 @@ async fn key_works_as_often_as_it_may_and_from_where_it_may(services: TestServic
     services.register_node(inside(1)).await;
     let text = words(services.register(from("203.0.113.7", inside(2))).await);
     assert!(text.contains("203.0.113.7"), "{text}");
+    assert!(
+        text.contains("join from a network that is allowed"),
+        "{text}"
+    );
     services.register_node(inside(3)).await;
     // A repeated request is no other use.
     services.register_node(inside(3)).await;
     let text = words(services.register(inside(4)).await);
     assert!(text.contains("used 2 times"), "{text}");
+    assert!(text.contains("ask for another"), "{text}");
     assert_eq!(services.nodes().await.len(), 2);
 }
 
@@ -260,6 +301,7 @@ async fn user_has_no_more_nodes_than_the_policy_lets(services: TestServices) {
     ] {
         let text = words(refused);
         assert!(text.contains("2 devices"), "{text}");
+        assert!(text.contains("delete one that nobody uses"), "{text}");
     }
     // What comes back is no more.
     log_out(&services, 1, 101).await;
@@ -385,6 +427,7 @@ async fn user_adds_no_more_nodes_in_an_hour_than_the_policy_lets() {
     services.register_node(with_key(2, 102, &key)).await;
     let text = words(services.register(with_key(3, 103, &key)).await);
     assert!(text.contains("2 devices in an hour"), "{text}");
+    assert!(text.contains("ask an administrator"), "{text}");
     clock.advance(TimeDelta::minutes(30));
     services.register_node(with_key(3, 104, &key)).await;
 }

@@ -316,6 +316,10 @@ async fn people_delete_no_device_of_theirs_that_an_administrator_keeps_out(servi
     };
     let refused = as_kim.delete_node(delete).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(
+        refused.message().contains("an administrator has to delete"),
+        "{refused}"
+    );
     let request = EnableNodeRequest {
         tailnet_id: services.tailnet,
         node_id: own.id,

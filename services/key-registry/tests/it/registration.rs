@@ -15,6 +15,7 @@ on_both!(TestServices::start =>
     followed_up_login_makes_one_node,
     names_and_addresses_are_unique,
     requested_tags_need_an_owner,
+    credentials_of_another_tailnet_than_the_one_asked_for_are_refused,
     join_asks_identity_once_and_is_answered_with_the_names_of_its_owner,
 );
 
@@ -102,6 +103,26 @@ async fn names_and_addresses_are_unique(services: TestServices) {
     addresses.sort();
     addresses.dedup();
     assert_eq!(addresses.len(), 4);
+}
+
+async fn credentials_of_another_tailnet_than_the_one_asked_for_are_refused(services: TestServices) {
+    let key = services.new_user_key(false).await;
+    let elsewhere = RegisterRequest {
+        required_tailnet: "work".to_owned(),
+        ..with_key(1, 101, &key)
+    };
+    let Outcome::Refused(refused) = services.register(elsewhere).await else {
+        panic!("the key is for home")
+    };
+    assert_eq!(refused.reason(), RefusalReason::OtherTailnet);
+    let says = r#"take credentials of "work", or let the device ask for "home""#;
+    assert!(refused.text.contains(says), "{}", refused.text);
+    // That has not used up the key.
+    let here = RegisterRequest {
+        required_tailnet: "home".to_owned(),
+        ..with_key(1, 101, &key)
+    };
+    services.register_node(here).await;
 }
 
 async fn requested_tags_need_an_owner(services: TestServices) {

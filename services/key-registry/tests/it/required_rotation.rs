@@ -305,6 +305,7 @@ async fn renewals_are_refused_in_words(test: Rotating) {
     let unproven = services.register(inside.clone()).await;
     let text = words(unproven, RefusalReason::NodeKeyUnproven);
     assert!(text.contains("proof of both node keys"), "{text}");
+    assert!(text.contains("log in as a new device"), "{text}");
     // Nothing of that changed the node, and with the proof its key is replaced.
     assert_eq!(services.node(node.id).await, node);
     let half = RegisterRequest {

@@ -2,6 +2,7 @@
 
 mod lock_device;
 mod misuse;
+mod refusals;
 
 use bowline_proto::{
     audit::v1::ListAuditRequest,

@@ -4,4 +4,5 @@ mod client_vectors;
 mod filling;
 mod fuzzed;
 mod growing;
+mod refusals;
 mod signing;

@@ -51,15 +51,20 @@ pub(crate) fn signed_update(
     update
 }
 
-/// A first update that trusts these keys, and that the first of them has signed.
-pub(crate) fn genesis(keys: &[(&TestSigner, u64)]) -> LockUpdate {
-    let state = LockState {
+/// A state that trusts these keys.
+pub(crate) fn trusting(keys: &[(&TestSigner, u64)]) -> LockState {
+    LockState {
         disablement_values: vec![derive_disablement_value(b"secret").expect("short")],
         keys: keys
             .iter()
             .map(|(key, votes)| key.key(*votes).into())
             .collect(),
         ids: (1, u64::MAX),
-    };
-    signed_update(UpdateKind::Checkpoint(state), None, &[keys[0].0])
+    }
+}
+
+/// A first update that trusts these keys, and that the first of them has signed.
+pub(crate) fn genesis(keys: &[(&TestSigner, u64)]) -> LockUpdate {
+    let state = UpdateKind::Checkpoint(trusting(keys));
+    signed_update(state, None, &[keys[0].0])
 }

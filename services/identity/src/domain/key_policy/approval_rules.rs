@@ -21,7 +21,12 @@ const LONGEST_VALUE: usize = 254;
 /// Checks the rules of a policy, and writes them in one form.
 pub(super) fn normalize_rules(rules: &mut [ApprovalRule]) -> Result<(), IdentityError> {
     if rules.len() > MOST_RULES {
-        return invalid("", format!("are more than {MOST_RULES}"));
+        return invalid(
+            "",
+            format!(
+                "are more than {MOST_RULES}: one rule may name several tags, users, groups or networks"
+            ),
+        );
     }
     let mut names = BTreeSet::new();
     for rule in rules {
@@ -44,13 +49,21 @@ fn normalize_rule(rule: &mut ApprovalRule) -> Result<(), IdentityError> {
         ("machine_keys", &rule.machine_keys, MOST_MACHINE_KEYS),
     ] {
         if values.len() > most {
-            return invalid(&name, format!("has more than {most} {field}"));
+            return invalid(
+                &name,
+                format!(
+                    "has more than {most} {field}: name groups or networks in their place, or divide it into two rules"
+                ),
+            );
         }
         for value in values {
             check_text("key_policy.approval_rules", value, LONGEST_VALUE)?;
         }
         if values.iter().any(String::is_empty) {
-            return invalid(&name, format!("has an empty value among its {field}"));
+            return invalid(
+                &name,
+                format!("has an empty value among its {field}: leave it out"),
+            );
         }
     }
     if let Some(wrong) = rule.tags.iter().find(|tag| !tag.starts_with("tag:")) {

@@ -16,7 +16,9 @@ const LONGEST_TAG: usize = 100;
 pub(super) fn normalize_rules(rules: &mut RotationRules) -> Result<(), IdentityError> {
     check_interval("key_policy.rotation.interval", &mut rules.interval)?;
     if rules.tags.len() > MOST_TAGS {
-        return invalid(format!("are more than {MOST_TAGS}"));
+        return invalid(format!(
+            "are more than {MOST_TAGS}: leave out those whose keys need not be replaced"
+        ));
     }
     for TagRotation { tag, interval } in &mut rules.tags {
         let is_tag = tag.strip_prefix("tag:").is_some_and(|name| {
@@ -43,7 +45,7 @@ pub(super) fn normalize_rules(rules: &mut RotationRules) -> Result<(), IdentityE
         .find(|[one, other]| one.tag == other.tag)
     {
         let tag = twice.tag.clone();
-        return invalid(format!("name {tag} more than once"));
+        return invalid(format!("name {tag} more than once: leave all but one out"));
     }
     Ok(())
 }

@@ -363,7 +363,7 @@ async fn policy_names_a_webhook_that_can_be_asked(asked: Asked) {
         (policy(asked.webhook, 31), "between 1 and 30 seconds"),
         (policy(999_999, 5), "bowline webhooks create"),
         (policy(theirs, 5), "has no webhook"),
-        (policy(chat, 5), "slack"),
+        (policy(chat, 5), "make one without provider_type"),
     ] {
         let refused = set(wrong).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");

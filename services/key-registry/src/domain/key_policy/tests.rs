@@ -56,6 +56,52 @@ fn key_that_is_older_than_the_rules_allow_works_no_more() {
 }
 
 #[test]
+fn each_kind_of_key_that_the_rules_do_not_allow_is_refused_in_words() {
+    let key = PreAuthKey {
+        reusable: true,
+        ..PreAuthKey::default()
+    };
+    let none = PreAuthKeyRules::default();
+    for (rules, says) in [
+        (
+            PreAuthKeyRules {
+                only_tagged: true,
+                ..none.clone()
+            },
+            "have to give tags: ask for another",
+        ),
+        (
+            PreAuthKeyRules {
+                only_ephemeral: true,
+                ..none.clone()
+            },
+            "have to make ephemeral devices: ask for another",
+        ),
+        (
+            PreAuthKeyRules {
+                only_one_off: true,
+                ..none.clone()
+            },
+            "have to work only once: ask for another",
+        ),
+    ] {
+        let refused = find_key_refusal(&rules, &key, start()).unwrap();
+        assert!(refused.ends_with(says), "{refused}");
+    }
+    assert_eq!(find_key_refusal(&none, &key, start()), None);
+    let used = PreAuthKey {
+        max_uses: 1,
+        uses: 1,
+        ..key
+    };
+    let refused = find_uses_refusal(&none, &used).unwrap();
+    assert!(
+        refused.contains("used once, as often as it may be"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn of_two_limits_the_lower_one_counts() {
     let limited = |of_rules, of_key| {
         let rules = PreAuthKeyRules {

@@ -24,7 +24,11 @@ fn each_end_of_a_key_has_its_reason() {
         expires_at: Some(to_timestamp(now + TimeDelta::days(1))),
         ..PreAuthKey::default()
     };
-    let reason = |key: &PreAuthKey| find_refusal(key, now).map(|(reason, _)| reason);
+    let reason = |key: &PreAuthKey| {
+        let (reason, text) = find_refusal(key, now)?;
+        assert!(text.ends_with("ask for another"), "{text}");
+        Some(reason)
+    };
     assert_eq!(reason(&good), None);
     let expired = PreAuthKey {
         expires_at: Some(to_timestamp(now)),

@@ -47,6 +47,10 @@ async fn rotation_is_sent_by_nobody_for_another_and_replaces_no_key_by_itself(
     for signature in [&one, &two] {
         let refused = victim.submit(&services, signature).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        assert!(
+            refused.message().contains("`tailscale lock sign`"),
+            "{refused}"
+        );
     }
     assert_eq!(services.node(victim.node.id).await, before);
     let own = signer.signer.credential_for([7; 32]);
@@ -109,6 +113,7 @@ async fn signatures_are_listed_for_trusted_devices_alone(services: TestServices)
         let mut asked = locks(services.gateway());
         let refused = asked.list_signatures_of_key(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        assert!(refused.message().contains("ask on one that"), "{refused}");
     }
     let listed = signer.signatures_by(&services, &signer.signer).await;
     assert_eq!(listed.len(), 2);
@@ -179,7 +184,12 @@ async fn device_that_changes_the_log_all_the_time_is_slowed(services: TestServic
             break;
         }
     }
-    assert_eq!(refused.unwrap().code(), Code::ResourceExhausted);
+    let refused = refused.unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(
+        refused.message().contains("try again in a few seconds"),
+        "{refused}"
+    );
     // What is known already changes nothing.
     let known = signer.signed_update(UpdateKind::NoChange, signer.genesis_hash());
     signer
