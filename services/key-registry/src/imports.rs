@@ -224,7 +224,7 @@ async fn write_states(
         {
             continue;
         }
-        let mut row = SoftRow::for_node(&node, now);
+        let mut row = SoftRow::first_seen(&node, now);
         row.state = SoftState {
             node_id: node.id,
             soft_revision: batch.take_revision(tailnet).await?,

@@ -141,7 +141,7 @@ async fn write_batch(
             continue;
         };
         let found = soft_states::by_node(batch.connection(), node.id).await?;
-        let mut row = found.unwrap_or_else(|| SoftRow::for_node(&node, now));
+        let mut row = found.unwrap_or_else(|| SoftRow::first_seen(&node, now));
         let before = row.clone();
         let epoch = match report.presence {
             Some(presence) => apply_presence(&mut row, presence, now, grace)?,

@@ -1,3 +1,4 @@
+use bowline_clock::Clock as _;
 use bowline_ids::TailnetId;
 use bowline_proto::identity::v1::ApprovalWebhook;
 use bowline_test_servers::on_both;
@@ -5,7 +6,10 @@ use bowline_test_servers::on_both;
 use super::*;
 use crate::sweeper::tests::{TAILNET, TestRegistry, node};
 
-on_both!(TestRegistry::start => question_that_nobody_answers_is_asked_again_and_given_up_in_the_end);
+on_both!(TestRegistry::start =>
+    answer_changes_nothing_that_an_administrator_has_decided_meanwhile,
+    question_that_nobody_answers_is_asked_again_and_given_up_in_the_end,
+);
 
 async fn ask(registry: &TestRegistry, node: Node) {
     let tailnet = TailnetId::try_from(TAILNET).unwrap();
@@ -60,4 +64,41 @@ async fn question_that_nobody_answers_is_asked_again_and_given_up_in_the_end(
     questions.settle_question(second).await.unwrap();
     assert_eq!(registry.count_rows("approval_questions").await, 4);
     assert_eq!(registry.count_audited("node.wait").await, 1);
+}
+
+async fn answer_changes_nothing_that_an_administrator_has_decided_meanwhile(
+    registry: TestRegistry,
+) {
+    let questions = registry.questions();
+    for (id, is_let_in) in [(1, true), (2, false)] {
+        let asked_about = Node {
+            approved: false,
+            ..node(id)
+        };
+        registry.put(asked_about.clone()).await;
+        let now = registry.clock.now();
+        let decide = |node: &mut Node| match is_let_in {
+            true => admission::approve(node),
+            false => admission::deny(node, now).unwrap(),
+        };
+        registry.change(id, decide).await;
+        let of = TailnetNode::from(&asked_about);
+        let decision = match is_let_in {
+            true => ApprovalDecision::Deny,
+            false => ApprovalDecision::Approve,
+        };
+        let answer = AskApprovalResponse {
+            decision: decision.into(),
+            ..AskApprovalResponse::default()
+        };
+        questions
+            .apply_answer(of, &asked_about, answer)
+            .await
+            .unwrap();
+        let kept = registry.node(id).await.unwrap();
+        assert_eq!((kept.approved, kept.denied), (is_let_in, !is_let_in));
+    }
+    for action in ["node.approve", "node.deny"] {
+        assert_eq!(registry.count_audited(action).await, 0, "{action}");
+    }
 }

@@ -146,11 +146,10 @@ pub(super) async fn keep_report(
     mut asked: AdoptionRow,
     host: Option<HostReport>,
 ) -> Result<(), RegistryError> {
-    let now = mutation.now();
     let soft = soft_states::by_node(mutation.connection(), node.id).await?;
     let is_kept = host.is_some();
     if is_kept || soft.is_some() {
-        let mut soft = soft.unwrap_or_else(|| SoftRow::for_node(node, now));
+        let mut soft = soft.unwrap_or_else(|| SoftRow::for_node(node));
         soft.host = host;
         soft_states::put_row(mutation.connection(), &soft).await?;
     }

@@ -282,9 +282,9 @@ pub async fn list_abandoned<'e>(
          JOIN node_keys ON node_keys.node_key = nodes.node_key
          LEFT JOIN soft_states ON soft_states.node_id = nodes.id
          WHERE nodes.ephemeral = 1 AND nodes.kept_out = 0 AND node_keys.bound_at < $1
-             AND ((soft_states.node_id IS NULL AND node_keys.bound_at < $2) OR (soft_states.online = 0 AND soft_states.last_seen < $1
-                 AND NOT EXISTS (SELECT 1 FROM gateways
-                     WHERE gateways.gateway = soft_states.gateway AND gateways.has_left = 0)))
+             AND ((COALESCE(soft_states.last_seen, 0) = 0 AND node_keys.bound_at < $2)
+                 OR (soft_states.online = 0 AND soft_states.last_seen > 0 AND soft_states.last_seen < $1
+                     AND NOT EXISTS (SELECT 1 FROM gateways WHERE gateways.gateway = soft_states.gateway AND gateways.has_left = 0)))
          LIMIT 1000",
     );
     let query = query

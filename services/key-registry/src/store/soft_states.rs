@@ -40,18 +40,25 @@ pub struct SoftRow {
 }
 
 impl SoftRow {
-    /// Returns the row of a node that reports for the first time.
+    /// Returns the row of a node that has reported nothing.
     #[must_use]
-    pub fn for_node(node: &Node, now: DateTime<Utc>) -> Self {
+    pub fn for_node(node: &Node) -> Self {
         Self {
             tailnet_id: node.tailnet_id,
             state: SoftState {
                 node_id: node.id,
-                last_seen: Some(to_timestamp(now)),
                 ..SoftState::default()
             },
             ..Self::default()
         }
+    }
+
+    /// Returns the row of a node that reports for the first time.
+    #[must_use]
+    pub fn first_seen(node: &Node, now: DateTime<Utc>) -> Self {
+        let mut row = Self::for_node(node);
+        row.state.last_seen = Some(to_timestamp(now));
+        row
     }
 }
 

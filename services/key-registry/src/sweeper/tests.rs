@@ -496,6 +496,28 @@ async fn ephemeral_node_goes_when_its_session_is_known_to_have_ended_long_enough
 }
 
 #[tokio::test]
+async fn ephemeral_node_that_only_logged_in_is_given_a_day() {
+    let mut registry = TestRegistry::new().await;
+    registry.living = vec!["g"];
+    registry.put(ephemeral(1)).await;
+    // What its client said with a login is kept, and is no sign that it ever came.
+    let row = SoftRow {
+        host: Some(host(1)),
+        ..SoftRow::for_node(&ephemeral(1))
+    };
+    let keeping = registry.log.commit_soft_state(move |batch| {
+        Box::pin(async move { soft_states::put_row(batch.connection(), &row).await })
+    });
+    keeping.await.unwrap();
+    registry.clock.advance(TimeDelta::hours(23));
+    registry.pass(400).await;
+    assert!(registry.node(1).await.is_some());
+    registry.clock.advance(TimeDelta::hours(1));
+    registry.pass(400).await;
+    assert!(registry.node(1).await.is_none());
+}
+
+#[tokio::test]
 async fn ephemeral_node_that_is_kept_out_stays() {
     let mut registry = TestRegistry::new().await;
     registry.living = vec!["g"];
